@@ -1,0 +1,2 @@
+//! Verification against the bare work it contains.
+fn main() {}

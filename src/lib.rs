@@ -1,0 +1,2 @@
+#![doc = "unanimity"]
+pub mod verify;

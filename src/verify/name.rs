@@ -1,0 +1,41 @@
+//! Names that are safe in a path, a terminal and a report.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// 1 to 64 of `[A-Za-z0-9._+~-]`, not starting with a dot: a product, channel,
+/// version, target or file name. It cannot climb out of a directory, hide a file
+/// or carry an escape sequence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// The text is not a [`Name`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a safe name: use 1 to 64 of A-Z a-z 0-9 . _ + ~ -, not starting with a dot")]
+pub struct NameError(String);
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._+~-".contains(&c);
+        if (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(allowed) {
+            Ok(Name(text.to_owned()))
+        } else {
+            Err(NameError(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,350 @@
+//! The pipeline as types: `Fetched -> Signed -> Logged -> Agreed`, then `Installed` in [`crate::install`].
+//!
+//! Each stage is made by its check and by nothing else, and consumes the stage before.
+//! A program that tries to skip one does not compile:
+//!
+//! ```compile_fail,E0451
+//! use unanimity::verify::{Agreed, Logged};
+//! fn skip(logged: Logged) -> Agreed {
+//!     Agreed { logged, earlier: todo!(), latest: todo!(), good_until: todo!() }
+//! }
+//! ```
+//!
+//! The way that compiles asks the peers:
+//!
+//! ```
+//! use unanimity::verify::{Agreed, Chain, Logged, PeerSet, Refusal, Roll};
+//! use unanimity::verify::roll::Limits;
+//! fn ask(logged: Logged, chain: &Chain, peers: &PeerSet, limits: &Limits, earlier: &Roll, latest: &Roll)
+//!     -> Result<Agreed, Refusal>
+//! {
+//!     logged.agreed(chain, peers, limits, Some(earlier), latest)
+//! }
+//! ```
+//!
+//! Nor can a signature check be skipped,
+//!
+//! ```compile_fail,E0451
+//! use unanimity::verify::{Fetched, Manifest, Signed};
+//! fn skip(fetched: Fetched, manifest: Manifest) -> Signed {
+//!     Signed { fetched, manifest }
+//! }
+//! ```
+//!
+//! which has a twin as well:
+//!
+//! ```
+//! use unanimity::verify::{Fetched, Policy, Refusal, Signed, Timestamp};
+//! fn check(fetched: Fetched, policy: &Policy, now: Timestamp) -> Result<Signed, Refusal> {
+//!     Signed::open(fetched, policy, 0, now)
+//! }
+//! ```
+//!
+//! Nor the log:
+//!
+//! ```compile_fail,E0451
+//! use unanimity::verify::{Head, Logged, Signed};
+//! fn skip(signed: Signed, head: Head) -> Logged {
+//!     Logged { signed, head }
+//! }
+//! ```
+//!
+//! ```
+//! use unanimity::verify::{Chain, Hash, Head, Logged, Refusal, Signed};
+//! fn prove(signed: Signed, chain: &Chain, trusted: Option<&Head>, proof: &[Hash])
+//!     -> Result<Logged, Refusal>
+//! {
+//!     signed.logged(chain, trusted, proof)
+//! }
+//! ```
+//!
+//! Heads and views are made by opening what was signed:
+//!
+//! ```compile_fail,E0451
+//! use unanimity::verify::{Hash, Head};
+//! fn invent(note: std::sync::Arc<str>, log: unanimity::verify::checkpoint::LogId) -> Head {
+//!     Head { log, size: 1, root: Hash([0; 32]), note }
+//! }
+//! ```
+//!
+//! ```
+//! use unanimity::verify::{Head, Log, checkpoint::CheckpointError};
+//! fn open(bytes: &[u8], log: &Log) -> Result<Head, CheckpointError> {
+//!     Head::open(bytes, log)
+//! }
+//! ```
+
+use super::checkpoint::Log;
+use super::note::{Note, NoteError};
+use super::roll::{Limits, Verdict, verdict};
+use super::{
+    Chain, Hash, Head, Manifest, Name, NoteKey, PeerSet, RawKey, Refusal, Roll, Timestamp, tree,
+};
+
+/// An entry as the log's feed delivered it. Nothing is checked.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Its number in the log.
+    pub index: u64,
+    /// The note.
+    pub note: Note,
+}
+
+/// Whose releases of what we install, and from which log.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The product.
+    pub product: Name,
+    /// The channel.
+    pub channel: Name,
+    /// The log that every release must be in.
+    pub log: Log,
+    publishers: Vec<NoteKey>,
+    threshold: usize,
+}
+
+/// Why a policy makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Nobody has to sign, or more than there are.
+    #[error(
+        "a threshold of {threshold} with {keys} publisher keys: it must be at least 1 and at most their number"
+    )]
+    Threshold {
+        /// How many must sign.
+        threshold: usize,
+        /// How many there are.
+        keys: usize,
+    },
+    /// One raw key twice.
+    #[error("publisher keys {0} and {1} are the same key")]
+    SameKey(String, String),
+    /// Two publisher keys under one name.
+    #[error("two publisher keys are named {0}")]
+    SameName(String),
+    /// The log could sign releases, or a publisher heads.
+    #[error("publisher key {0} is also the log's key: a key has one role")]
+    TwoRoles(String),
+}
+
+impl Policy {
+    /// Checks that keys are distinct by their raw bytes and that the threshold can be met.
+    pub fn new(
+        product: Name,
+        channel: Name,
+        log: Log,
+        publishers: Vec<NoteKey>,
+        threshold: usize,
+    ) -> Result<Policy, PolicyError> {
+        if threshold == 0 || threshold > publishers.len() {
+            return Err(PolicyError::Threshold { threshold, keys: publishers.len() });
+        }
+        for (i, key) in publishers.iter().enumerate() {
+            let name = key.name().to_string();
+            if key.raw() == log.key.raw() {
+                return Err(PolicyError::TwoRoles(name));
+            }
+            for other in &publishers[..i] {
+                if other.raw() == key.raw() {
+                    return Err(PolicyError::SameKey(other.name().to_string(), name));
+                }
+                if other.name() == key.name() {
+                    return Err(PolicyError::SameName(name));
+                }
+            }
+        }
+        Ok(Policy { product, channel, log, publishers, threshold })
+    }
+
+    /// The publisher's keys.
+    pub fn publishers(&self) -> &[NoteKey] {
+        &self.publishers
+    }
+
+    /// How many of them must sign.
+    pub fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// The distinct keys that signed, if they are enough.
+    pub(super) fn check_threshold(&self, note: &Note) -> Result<Vec<RawKey>, Refusal> {
+        let threshold = self.threshold;
+        let signers = match note.open(&self.publishers) {
+            Ok(signers) => signers,
+            Err(NoteError::Unsigned) => Vec::new(),
+            Err(error) => return Err(Refusal::BadSignature(error)),
+        };
+        if signers.len() < threshold {
+            return Err(Refusal::Threshold { signed: signers.len(), threshold });
+        }
+        Ok(signers)
+    }
+
+    /// A manifest of ours, signed by enough publishers, made for our log. Says nothing of its time.
+    pub(super) fn open(&self, note: &Note) -> Result<Manifest, Refusal> {
+        self.check_threshold(note)?;
+        let manifest = Manifest::parse(note.text())?;
+        if manifest.log != self.log.origin {
+            return Err(Refusal::OtherLog(manifest.log.to_string()));
+        }
+        if (&manifest.product, &manifest.channel) != (&self.product, &self.channel) {
+            let Manifest { product, channel, .. } = manifest;
+            return Err(Refusal::OtherProduct { product, channel });
+        }
+        Ok(manifest)
+    }
+}
+
+/// A release of our product that enough publishers signed, newer than the installed one, not expired.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    fetched: Fetched,
+    manifest: Manifest,
+}
+
+impl Signed {
+    /// Checks signatures, product, channel, log, the sequence floor and the expiry.
+    pub fn open(
+        fetched: Fetched,
+        policy: &Policy,
+        floor: u64,
+        now: Timestamp,
+    ) -> Result<Signed, Refusal> {
+        let manifest = policy.open(&fetched.note)?;
+        if manifest.sequence <= floor {
+            return Err(Refusal::Rollback { offered: manifest.sequence, floor });
+        }
+        if manifest.expires <= now {
+            return Err(Refusal::Expired { release: manifest.label(), at: manifest.expires });
+        }
+        Ok(Signed { fetched, manifest })
+    }
+
+    /// What was signed.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its number in the log, as claimed so far.
+    pub fn index(&self) -> u64 {
+        self.fetched.index
+    }
+
+    /// Passes if exactly these bytes are in the chain's head at their index, and the chain
+    /// extends the head we trusted before.
+    pub fn logged(
+        self,
+        chain: &Chain,
+        trusted: Option<&Head>,
+        inclusion: &[Hash],
+    ) -> Result<Logged, Refusal> {
+        if trusted.is_some_and(|head| !chain.holds(head)) {
+            return Err(Refusal::NotLogged(
+                "the log's head does not extend the one we trust".into(),
+            ));
+        }
+        let (head, index) = (chain.head(), self.fetched.index);
+        let leaf = Hash::leaf(self.fetched.note.to_string().as_bytes());
+        if !tree::verify_inclusion(index, head.size(), &leaf, inclusion, head.root()) {
+            let release = self.manifest.label();
+            return Err(Refusal::NotLogged(format!(
+                "no proof that {release} is entry {index} of the log"
+            )));
+        }
+        Ok(Logged { signed: self, head: head.clone() })
+    }
+}
+
+/// A signed release that is in the log.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    signed: Signed,
+    head: Head,
+}
+
+impl Logged {
+    /// Passes only if every configured peer confirmed this release in `latest` and in
+    /// `earlier`, at least `settle` before it.
+    ///
+    /// A peer that did not answer is in the roll as silent, and a peer set is never empty,
+    /// so "everyone agrees" cannot mean "nobody was asked".
+    pub fn agreed(
+        self,
+        chain: &Chain,
+        peers: &PeerSet,
+        limits: &Limits,
+        earlier: Option<&Roll>,
+        latest: &Roll,
+    ) -> Result<Agreed, Refusal> {
+        if *chain.head() != self.head {
+            return Err(Refusal::NotLogged(
+                "proven in another head than the one the peers were joined with".into(),
+            ));
+        }
+        let index = Some(self.signed.index());
+        let standings = latest.standings(peers, chain, index);
+        let settled = earlier.filter(|roll| roll.at().after(limits.settle) <= latest.at());
+        let before = settled.map(|roll| roll.standings(peers, chain, index));
+        match (verdict(&standings, before.as_deref()), settled) {
+            (Verdict::Unanimous, Some(earlier)) => Ok(Agreed {
+                earlier: earlier.clone(),
+                latest: latest.clone(),
+                good_until: latest.at().after(limits.roll_ttl),
+                logged: self,
+            }),
+            (Verdict::Settling, _) => {
+                let confirms = |roll: &&Roll| {
+                    let standings = roll.standings(peers, chain, index);
+                    verdict(&standings, None) == Verdict::Settling
+                };
+                let since = earlier.filter(confirms).map_or(latest.at(), Roll::at);
+                let release = self.signed.manifest.label();
+                Err(Refusal::Settling { release, until: since.after(limits.settle) })
+            }
+            _ => Err(Refusal::Incomplete(latest.missing(peers, chain, index))),
+        }
+    }
+}
+
+/// A logged release that every configured peer confirmed, twice.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    logged: Logged,
+    earlier: Roll,
+    latest: Roll,
+    good_until: Timestamp,
+}
+
+impl Agreed {
+    /// What was agreed on.
+    pub fn manifest(&self) -> &Manifest {
+        &self.logged.signed.manifest
+    }
+
+    /// The log entry it is.
+    pub fn entry(&self) -> &Fetched {
+        &self.logged.signed.fetched
+    }
+
+    /// The head it was proven in.
+    pub fn head(&self) -> &Head {
+        &self.logged.head
+    }
+
+    /// The roll at least `settle` before the latest, and the latest.
+    pub fn rolls(&self) -> [&Roll; 2] {
+        [&self.earlier, &self.latest]
+    }
+
+    /// Refuses once the latest roll is older than `roll_ttl`: call it again before the switch.
+    pub fn still_good(&self, now: Timestamp) -> Result<(), Refusal> {
+        if now > self.good_until {
+            return Err(Refusal::RollTooOld { at: self.latest.at() });
+        }
+        if self.manifest().expires <= now {
+            let (release, at) = (self.manifest().label(), self.manifest().expires);
+            return Err(Refusal::Expired { release, at });
+        }
+        Ok(())
+    }
+}

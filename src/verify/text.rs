@@ -1,0 +1,92 @@
+//! The few spellings every format here shares: base64, hex, decimal, sections.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+pub(super) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Canonical base64 only: padding present, unused bits zero.
+pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Lower-case pairs only.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+}
+
+/// A decimal number with one spelling: digits only, no leading zero.
+pub(super) fn decimal(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    let leading_zero = text.len() > 1 && text.starts_with('0');
+    if digits && !leading_zero { text.parse().ok() } else { None }
+}
+
+/// Walks a text line by line, and by byte counts where a line announces one.
+pub(super) struct Reader<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Reader { rest: text, line: 0 }
+    }
+
+    /// The number of the line read last, counting from 1.
+    pub(super) fn line_number(&self) -> usize {
+        self.line
+    }
+
+    /// The next line without its newline; `None` at the end or when the newline is missing.
+    pub(super) fn line(&mut self) -> Option<&'a str> {
+        let (line, rest) = self.rest.split_once('\n')?;
+        self.rest = rest;
+        self.line += 1;
+        Some(line)
+    }
+
+    /// The rest of the next line, if the line starts with `word` and one space.
+    pub(super) fn field(&mut self, word: &str) -> Option<&'a str> {
+        self.line()?.strip_prefix(word)?.strip_prefix(' ')
+    }
+
+    /// Exactly `count` bytes.
+    pub(super) fn block(&mut self, count: u64) -> Option<&'a str> {
+        let (block, rest) = self.rest.split_at_checked(usize::try_from(count).ok()?)?;
+        self.rest = rest;
+        self.line += block.bytes().filter(|&c| c == b'\n').count();
+        Some(block)
+    }
+
+    /// `count` lines of one base64 hash each; `limit` is the most the format allows.
+    pub(super) fn hashes(&mut self, count: u64, limit: usize) -> Option<Vec<super::Hash>> {
+        if count > limit as u64 {
+            return None;
+        }
+        (0..count).map(|_| super::Hash::from_base64(self.line()?)).collect()
+    }
+
+    pub(super) fn peek(&self) -> &'a str {
+        self.rest.split_once('\n').map_or(self.rest, |(line, _)| line)
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+}

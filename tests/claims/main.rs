@@ -1,0 +1,1 @@
+//! The claims of this project, as tests: each is named for what it says.
