@@ -99,6 +99,9 @@ pub enum Silence {
     /// No connection.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// Connected, and the connection ended before a whole answer.
+    #[error("the connection broke before a whole answer: {0}")]
+    Broke(String),
     /// Connected, and no whole answer in time.
     #[error("no answer within the deadline")]
     Late,
@@ -250,7 +253,7 @@ impl Roll {
                     Some(Err(silence)) => (None, Some(silence.clone())),
                     None => (None, Some(Silence::NotAsked)),
                 };
-                Missing { peer: peer.name.clone(), standing, size, silence }
+                Missing { peer: peer.name.clone(), standing, size, silence, since: None }
             })
             .collect()
     }
@@ -267,6 +270,8 @@ pub struct Missing {
     pub size: Option<u64>,
     /// Why its answer does not count, if it is silent.
     pub silence: Option<Silence>,
+    /// Since when it has not confirmed anything, if that is known.
+    pub since: Option<Timestamp>,
 }
 
 impl std::fmt::Display for Missing {
@@ -279,7 +284,8 @@ impl std::fmt::Display for Missing {
                 write!(f, "unjoined (nobody serves tiles that tie its head of size {size} to ours)")
             }
             (standing, ..) => write!(f, "{standing:?}"),
-        }
+        }?;
+        self.since.map_or(Ok(()), |since| write!(f, ", since {since}"))
     }
 }
 

@@ -1,33 +1,23 @@
 //! The few spellings every format here shares: base64, hex, decimal, sections.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::{BASE64, HEXLOWER};
 
 pub(super) fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
+    BASE64.encode(bytes)
 }
 
 /// Canonical base64 only: padding present, unused bits zero.
 pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(text).ok()
+    BASE64.decode(text.as_bytes()).ok()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(bytes)
 }
 
 /// Lower-case pairs only.
 pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+    HEXLOWER.decode(text.as_bytes()).ok()
 }
 
 /// A decimal number with one spelling: digits only, no leading zero.

@@ -1,0 +1,246 @@
+//! Every durable write of the project: whole or not at all, and on the disk before anybody relies on it.
+//!
+//! A file is written under a temporary name beside its place, synced, renamed, and its
+//! directory synced. A [`Disk`] may carry a hook that sees every step before it is taken
+//! and may fail it: so tests record the order, and kill the program at each step.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Something on the disk could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The operating system said no.
+    #[error("cannot use {}: {source}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is there, and it is not what this program once wrote.
+    #[error("{} is damaged: {mend}", path.display())]
+    Damaged {
+        /// What.
+        path: PathBuf,
+        /// What a person can do.
+        mend: &'static str,
+    },
+}
+
+impl DiskError {
+    /// Names the path that an error happened at.
+    pub fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError + use<> {
+        let path = path.to_owned();
+        move |source| DiskError::Io { path, source }
+    }
+}
+
+/// Reads a file; `None` if there is none.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DiskError::at(path)(error)),
+    }
+}
+
+/// Who may read what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The owner only: 0600, directories 0700.
+    Private,
+    /// Everybody: 0644, directories 0755.
+    Public,
+    /// Everybody, and it can be run: 0755.
+    Program,
+}
+
+impl Mode {
+    fn bits(self, directory: bool) -> u32 {
+        match self {
+            Mode::Private if directory => 0o700,
+            Mode::Private => 0o600,
+            Mode::Public if !directory => 0o644,
+            Mode::Public | Mode::Program => 0o755,
+        }
+    }
+}
+
+/// One step on the disk, about to be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make a directory.
+    MakeDir(PathBuf),
+    /// Create a file under its temporary name.
+    Create(PathBuf),
+    /// Write its bytes.
+    Write(PathBuf),
+    /// Sync its bytes.
+    SyncFile(PathBuf),
+    /// Give a file or directory its name, replacing what was there.
+    Rename(PathBuf),
+    /// Sync the names in a directory.
+    SyncDir(PathBuf),
+    /// Make a symbolic link.
+    Link(PathBuf),
+    /// Remove a file, or a directory with all that is in it.
+    Remove(PathBuf),
+}
+
+type Hook = dyn Fn(&Step) -> io::Result<()> + Send + Sync;
+
+/// Where durable writes go through. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Disk {
+    hook: Option<Arc<Hook>>,
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.hook.is_some() { "Disk(watched)" } else { "Disk" })
+    }
+}
+
+impl Disk {
+    /// A disk whose every step is shown to `hook` first; an error from it fails the step.
+    pub fn watched(hook: impl Fn(&Step) -> io::Result<()> + Send + Sync + 'static) -> Disk {
+        Disk { hook: Some(Arc::new(hook)) }
+    }
+
+    fn step(&self, step: Step) -> io::Result<()> {
+        self.hook.as_ref().map_or(Ok(()), |hook| hook(&step))
+    }
+
+    /// Writes a whole file, replacing what was there. Afterwards it is durable under its
+    /// name; on an error the old file is still whole.
+    pub fn write(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
+        self.write_all([(path.to_owned(), bytes)], mode)
+    }
+
+    /// Writes several files, each whole: first all contents, then all names, then the
+    /// directories, so that a crash leaves no name without its content.
+    pub fn write_all<'a>(
+        &self,
+        files: impl IntoIterator<Item = (PathBuf, &'a [u8])>,
+        mode: Mode,
+    ) -> io::Result<()> {
+        let mut names = Vec::new();
+        for (path, bytes) in files {
+            let mut file = self.create(&path, mode)?;
+            self.writing(&path)?;
+            file.write_all(bytes)?;
+            self.sync_file(&file, &path)?;
+            names.push(path);
+        }
+        let mut directories = BTreeSet::new();
+        for path in &names {
+            self.rename(&temporary(path), path)?;
+            directories.insert(parent(path));
+        }
+        directories.into_iter().try_for_each(|directory| self.sync_dir(directory))
+    }
+
+    /// Creates the file that will become `path`, under its temporary name. Nobody else's:
+    /// what an interrupted write left there is removed, and no link is followed.
+    pub fn create(&self, path: &Path, mode: Mode) -> io::Result<File> {
+        let temporary = temporary(path);
+        self.step(Step::Create(path.to_owned()))?;
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode.bits(false))
+            .open(temporary)
+    }
+
+    /// Announces that bytes are about to be written to a file that [`Disk::create`] made.
+    pub fn writing(&self, path: &Path) -> io::Result<()> {
+        self.step(Step::Write(path.to_owned()))
+    }
+
+    /// Makes a file's bytes durable.
+    pub fn sync_file(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.step(Step::SyncFile(path.to_owned()))?;
+        file.sync_all()
+    }
+
+    /// Renames, replacing what was there; durable once the directory is synced.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step(Step::Rename(to.to_owned()))?;
+        fs::rename(from, to)
+    }
+
+    /// Makes the names in a directory durable.
+    pub fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.step(Step::SyncDir(directory.to_owned()))?;
+        File::open(directory)?.sync_all()
+    }
+
+    /// Makes a directory and those above it, each durable in the one above.
+    pub fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()> {
+        if path.as_os_str().is_empty() || path.is_dir() {
+            return Ok(());
+        }
+        let above = parent(path);
+        self.make_dir(above, mode)?;
+        self.step(Step::MakeDir(path.to_owned()))?;
+        match DirBuilder::new().mode(mode.bits(true)).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made?,
+        }
+        self.sync_dir(above)
+    }
+
+    /// Points the symbolic link `link` at `target`, in one step.
+    pub fn point(&self, link: &Path, target: &Path) -> io::Result<()> {
+        let temporary = temporary(link);
+        self.remove(&temporary)?;
+        self.step(Step::Link(link.to_owned()))?;
+        symlink(target, &temporary)?;
+        self.rename(&temporary, link)?;
+        self.sync_dir(parent(link))
+    }
+
+    /// Removes a file, or a directory with all that is in it; nothing there is fine.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+        self.step(Step::Remove(path.to_owned()))?;
+        if found.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    }
+}
+
+/// The name under which `path` is written before it is whole.
+pub fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+/// The directory a path is in.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    }
+}
+
+/// Takes the lock in `directory`, which ends with the file or the process.
+/// `None` if somebody else holds it.
+pub fn lock(directory: &Path) -> io::Result<Option<File>> {
+    let path = directory.join(".lock");
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}

@@ -1,0 +1,34 @@
+//! The audit log as files: C2SP tlog-tiles, written by one and readable from anywhere.
+//!
+//! ```text
+//! checkpoint                     the newest head, signed
+//! tile/0/x001/234                256 leaf hashes of 32 bytes
+//! tile/1/004.p/210               the 210 hashes that a partial tile has so far
+//! tile/entries/x001/234          256 entries, each a big-endian u16 length and its bytes
+//! artifact/SHA256                what manifests name, by digest
+//! ```
+//!
+//! An entry is a signed note, so the log is also the feed of releases. No file here needs
+//! to be trusted: [`writer`] makes them, [`reader`] gives back only what hashes up to a head.
+
+pub mod reader;
+pub mod store;
+pub mod writer;
+
+pub use store::TileStore;
+pub use writer::LogWriter;
+
+use std::future::Future;
+use std::io;
+
+use crate::verify::Tile;
+
+/// Somebody who serves hash tiles: a mirror's files, or a peer that is asked. Never believed.
+pub trait Tiles: Sync {
+    /// The tile's bytes: 32 for each hash of its width.
+    fn tile(&self, tile: Tile) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+}
+
+/// The most new entries that one reading of a log takes in, 2^20. A log that claims more is
+/// refused until the operator looks: a head is cheap to sign and its entries are not.
+pub const MAX_GROWTH: u64 = 1 << 20;

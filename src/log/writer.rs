@@ -1,0 +1,308 @@
+//! Writing a log: append notes, publish the tree that has them.
+//!
+//! The order is the safety. Entries and tiles are durable first; then the head that is
+//! about to be signed is written down in `.pending`; then it is signed and published. So a
+//! crash at any point leaves either the old head, or one that the next start must finish,
+//! and no second head of one size is ever signed.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::store::{MEND, TileStore, write_files};
+use crate::durable::{self, Disk, DiskError, Mode};
+use crate::verify::checkpoint::CheckpointError;
+use crate::verify::manifest::{Manifest, ManifestError};
+use crate::verify::note::{MAX_ENTRY_BYTES, NoteError};
+use crate::verify::tile::{FULL, entries_path, width};
+use crate::verify::{Checkpoint, Hash, Head, Log, Note, NoteSecret, Origin};
+
+/// Why a log was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Its files could not be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another writer is at work.
+    #[error("another process is writing the log in {}: wait for it to end", .0.display())]
+    Busy(PathBuf),
+    /// There is a log already.
+    #[error("{} already holds a log: choose another directory", .0.display())]
+    Exists(PathBuf),
+    /// The checkpoint is not one that our key signed.
+    #[error("the checkpoint in {} does not open with this key", path.display())]
+    Checkpoint {
+        /// The log's directory.
+        path: PathBuf,
+        /// Why.
+        source: CheckpointError,
+    },
+    /// Not a note that belongs in this log.
+    #[error("entry {number} of this append: {why}")]
+    Entry {
+        /// Counting from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: EntryError,
+    },
+    /// A mirror holds a head of ours that we do not: we are a restored backup.
+    #[error("{mirror} shows a checkpoint of this log with size {size} that is not in {}, which has size {held}.\n  Nothing was signed: signing now would fork the log. Restore the log from that mirror first", path.display())]
+    MirrorAhead {
+        /// Which mirror.
+        mirror: String,
+        /// The size it shows.
+        size: u64,
+        /// Ours.
+        held: u64,
+        /// The log's directory.
+        path: PathBuf,
+    },
+}
+
+/// Why a note is not an entry of this log.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// Not a signed note.
+    #[error("not a signed note: {0}")]
+    Note(#[from] NoteError),
+    /// Too long for an entry's length field.
+    #[error("{0} bytes, and a log entry has at most {MAX_ENTRY_BYTES}")]
+    TooLong(usize),
+    /// Says it is a manifest and is none.
+    #[error("{0}")]
+    Manifest(#[from] ManifestError),
+    /// Made for some other log.
+    #[error("it names the log {0:?}: make it again with --log-origin of this log")]
+    OtherLog(String),
+    /// Neither a manifest nor another kind of ours.
+    #[error(
+        "its first line is not one of unanimity's kinds of note, such as unanimity/manifest/v1"
+    )]
+    Kind,
+}
+
+/// The one process that may append to a log.
+#[derive(Debug)]
+pub struct LogWriter {
+    directory: PathBuf,
+    disk: Disk,
+    log: Log,
+    secret: NoteSecret,
+    head: Head,
+    tiles: TileStore,
+    /// The entries of the last, partial bundle, as they stand in its file.
+    last_bundle: Vec<u8>,
+    _lock: File,
+}
+
+const CHECKPOINT: &str = "checkpoint";
+const PENDING: &str = ".pending";
+
+impl LogWriter {
+    /// Starts a log of size 0 in a directory that has none.
+    pub fn init(
+        directory: &Path,
+        origin: Origin,
+        secret: NoteSecret,
+        disk: Disk,
+    ) -> Result<LogWriter, WriteError> {
+        disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
+        let lock = lock(directory)?;
+        if directory.join(CHECKPOINT).exists() {
+            return Err(WriteError::Exists(directory.to_owned()));
+        }
+        let empty = Checkpoint { origin, size: 0, root: Hash::empty_root() };
+        publish(&disk, directory, &empty, &secret)?;
+        drop(lock);
+        LogWriter::open(directory, secret, disk)
+    }
+
+    /// Opens the log in a directory, takes its lock, and finishes an append that was interrupted
+    /// after its head was written down.
+    pub fn open(directory: &Path, secret: NoteSecret, disk: Disk) -> Result<LogWriter, WriteError> {
+        let lock = lock(directory)?;
+        let path = directory.join(CHECKPOINT);
+        let bytes = std::fs::read(&path).map_err(DiskError::at(&path))?;
+        let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
+        let note = Note::parse(&bytes).map_err(|e| wrong(e.into()))?;
+        let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
+        let log = Log { origin, key: secret.public() };
+        let mut head = Head::open(&bytes, &log).map_err(wrong)?;
+        if let Some(pending) = read_pending(directory, &log, &head)? {
+            let note = publish(&disk, directory, &pending, &secret)?;
+            head = Head::open(note.as_bytes(), &log).map_err(wrong)?;
+            tracing::info!(size = head.size(), "finished an append that was interrupted");
+        }
+        let tiles = open_tiles(directory, head.size(), head.root(), disk.clone())?;
+        let last_bundle = read_last_bundle(directory, &tiles)?;
+        let directory = directory.to_owned();
+        Ok(LogWriter { directory, disk, log, secret, head, tiles, last_bundle, _lock: lock })
+    }
+
+    /// Which log this is.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The newest head, published.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Refuses if a mirror's checkpoint is one that our key signed and our tree does not have.
+    pub fn check_mirror(&self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
+        let wrong = |source| WriteError::Checkpoint { path: mirror.into(), source };
+        let theirs = Head::open(checkpoint, &self.log).map_err(wrong)?;
+        let size = theirs.size();
+        let ours = match size {
+            _ if size > self.head.size() => None,
+            _ => self.tiles.range_roots(std::slice::from_ref(&(0..size)))?.pop(),
+        };
+        if ours.as_ref() == Some(theirs.root()) {
+            return Ok(());
+        }
+        let (mirror, path) = (mirror.to_owned(), self.directory.clone());
+        Err(WriteError::MirrorAhead { mirror, size, held: self.head.size(), path })
+    }
+
+    /// Appends notes and publishes one checkpoint that has them all. Returns their indexes.
+    pub fn append(&mut self, notes: &[Vec<u8>]) -> Result<Range<u64>, WriteError> {
+        for (i, note) in notes.iter().enumerate() {
+            let entry = check_entry(note, &self.log.origin);
+            entry.map_err(|why| WriteError::Entry { number: i + 1, why })?;
+        }
+        let first = self.head.size();
+        if notes.is_empty() {
+            return Ok(first..first);
+        }
+        let bundles = self.bundles(notes);
+        let last_bundle = match bundles.last() {
+            Some((_, bytes)) if !(first + notes.len() as u64).is_multiple_of(FULL) => bytes.clone(),
+            _ => Vec::new(),
+        };
+        let growth = self.tiles.grow(notes.iter().map(|note| Hash::leaf(note)));
+        let files: Vec<(PathBuf, &[u8])> =
+            bundles.iter().map(|(path, bytes)| (self.directory.join(path), &bytes[..])).collect();
+        write_files(&self.disk, &self.directory, &files, Mode::Public)?;
+        let origin = self.log.origin.clone();
+        let next = Checkpoint { origin, size: growth.size(), root: growth.root() };
+        self.tiles.commit(growth)?;
+        let pending = self.directory.join(PENDING);
+        (self.disk.write(&pending, next.text().as_bytes(), Mode::Public))
+            .map_err(DiskError::at(&pending))?;
+        let note = publish(&self.disk, &self.directory, &next, &self.secret)?;
+        self.last_bundle = last_bundle;
+        self.head = Head::open(note.as_bytes(), &self.log)
+            .map_err(|source| WriteError::Checkpoint { path: self.directory.clone(), source })?;
+        Ok(first..self.head.size())
+    }
+
+    /// The entry bundles that these notes fill or begin, with their paths.
+    fn bundles(&self, notes: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
+        let total = self.head.size() + notes.len() as u64;
+        let mut bundles = Vec::new();
+        let mut bytes = self.last_bundle.clone();
+        for (position, note) in (self.head.size()..).zip(notes) {
+            bytes.extend((note.len() as u16).to_be_bytes());
+            bytes.extend(note);
+            if (position + 1).is_multiple_of(FULL) || position + 1 == total {
+                let index = position / FULL;
+                let width = width(total, index).unwrap_or(FULL as u16);
+                bundles.push((entries_path(index, width), std::mem::take(&mut bytes)));
+            }
+        }
+        bundles
+    }
+
+    /// Puts an artifact where manifests of its digest find it, durably.
+    pub fn add_artifact(&self, bytes: &[u8]) -> Result<Hash, WriteError> {
+        let digest = Hash::of(bytes);
+        let path = self.directory.join(artifact_path(&digest));
+        write_files(&self.disk, &self.directory, &[(path, bytes)], Mode::Public)?;
+        Ok(digest)
+    }
+}
+
+/// Where the artifact of a digest is, below the log's prefix.
+pub fn artifact_path(digest: &Hash) -> String {
+    format!("artifact/{digest}")
+}
+
+/// An entry is a signed note of one of our kinds that names this log.
+fn check_entry(bytes: &[u8], origin: &Origin) -> Result<(), EntryError> {
+    if bytes.len() > MAX_ENTRY_BYTES {
+        return Err(EntryError::TooLong(bytes.len()));
+    }
+    let note = Note::parse(bytes)?;
+    let mut lines = note.text().lines();
+    let kind = lines.next().unwrap_or_default();
+    if kind == Manifest::HEADER {
+        Manifest::parse(note.text())?;
+    } else if !kind.starts_with("unanimity/") {
+        return Err(EntryError::Kind);
+    }
+    match lines.next().and_then(|line| line.strip_prefix("log ")) {
+        Some(log) if log == origin.as_str() => Ok(()),
+        other => Err(EntryError::OtherLog(other.unwrap_or_default().to_owned())),
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, WriteError> {
+    let lock = durable::lock(directory).map_err(DiskError::at(directory))?;
+    lock.ok_or_else(|| WriteError::Busy(directory.to_owned()))
+}
+
+fn publish(
+    disk: &Disk,
+    directory: &Path,
+    checkpoint: &Checkpoint,
+    secret: &NoteSecret,
+) -> Result<String, DiskError> {
+    let note = checkpoint.sign(secret).to_string();
+    let path = directory.join(CHECKPOINT);
+    disk.write(&path, note.as_bytes(), Mode::Public).map_err(DiskError::at(&path))?;
+    Ok(note)
+}
+
+/// The head that was written down to be signed, if it is newer than the published one.
+fn read_pending(directory: &Path, log: &Log, head: &Head) -> Result<Option<Checkpoint>, DiskError> {
+    let path = directory.join(PENDING);
+    let Some(bytes) = durable::read(&path)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let pending = Checkpoint::parse(&text).ok().filter(|pending| pending.origin == log.origin);
+    let pending = pending.ok_or(DiskError::Damaged { path, mend: MEND })?;
+    if pending.size <= head.size() {
+        return Ok(None);
+    }
+    open_tiles(directory, pending.size, &pending.root, Disk::default())?;
+    Ok(Some(pending))
+}
+
+fn open_tiles(
+    directory: &Path,
+    size: u64,
+    root: &Hash,
+    disk: Disk,
+) -> Result<TileStore, DiskError> {
+    let tiles = TileStore::open(directory, size, Mode::Public, disk)?;
+    if tiles.root() == *root {
+        Ok(tiles)
+    } else {
+        Err(DiskError::Damaged { path: directory.join("tile"), mend: MEND })
+    }
+}
+
+/// The bytes of the last, partial entry bundle, checked against the tree.
+fn read_last_bundle(directory: &Path, tiles: &TileStore) -> Result<Vec<u8>, DiskError> {
+    let leaves = tiles.last_leaves();
+    if leaves.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = directory.join(entries_path(tiles.size() / FULL, leaves.len() as u16));
+    let bytes = std::fs::read(&path).map_err(DiskError::at(&path))?;
+    let entries = super::reader::split_bundle(&bytes);
+    let good = entries.is_some_and(|entries| {
+        entries.iter().map(|entry| Hash::leaf(entry)).eq(leaves.iter().copied())
+    });
+    if good { Ok(bytes) } else { Err(DiskError::Damaged { path, mend: MEND }) }
+}

@@ -1,0 +1,93 @@
+//! Onion addresses, version 3 (Tor rend-spec-v3, "Encoding onion addresses").
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE32_NOPAD, Encoding};
+use sha3::{Digest, Sha3_256};
+
+/// The port of an address that names none.
+pub const DEFAULT_PORT: u16 = 4242;
+
+/// An onion service: its identity key and a port. One service has one spelling here.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OnionAddress {
+    /// The service's ed25519 identity.
+    pub key: [u8; 32],
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+/// The text is not an onion address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Not 56 characters of base32, `.onion`, and optionally a port.
+    #[error(
+        "{0:?} is not an onion address: expected 56 characters of a-z and 2-7, '.onion', and optionally ':PORT'"
+    )]
+    Shape(String),
+    /// The checksum inside says that a character is wrong.
+    #[error("{0:?} was mistyped: its checksum does not fit")]
+    Checksum(String),
+}
+
+const VERSION: u8 = 3;
+
+fn base32() -> Encoding {
+    let mut spec = BASE32_NOPAD.specification();
+    spec.symbols.make_ascii_lowercase();
+    spec.encoding().expect("the alphabet of RFC 4648 in lower case")
+}
+
+/// The two bytes inside an address that catch mistyping.
+fn checksum(key: &[u8; 32]) -> [u8; 2] {
+    let mut hasher = Sha3_256::new();
+    hasher.update(b".onion checksum");
+    hasher.update(key);
+    hasher.update([VERSION]);
+    let digest = hasher.finalize();
+    [digest[0], digest[1]]
+}
+
+impl FromStr for OnionAddress {
+    type Err = AddressError;
+
+    /// Letter case, a final dot and the default port may be written in any way.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let shape = || AddressError::Shape(text.chars().take(80).collect());
+        let lower = text.to_ascii_lowercase();
+        let (host, port) = match lower.split_once(':') {
+            None => (lower.as_str(), DEFAULT_PORT),
+            Some((host, port)) => {
+                let digits = port.bytes().all(|c| c.is_ascii_digit());
+                let port = port.parse().ok().filter(|&port: &u16| port > 0 && digits);
+                (host, port.ok_or_else(shape)?)
+            }
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let label = host.strip_suffix(".onion").ok_or_else(shape)?;
+        let bytes: [u8; 35] = (base32().decode(label.as_bytes()).ok())
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(shape)?;
+        let (key, rest) = bytes.split_first_chunk::<32>().ok_or_else(shape)?;
+        let [a, b] = checksum(key);
+        if rest != [a, b, VERSION] {
+            return Err(AddressError::Checksum(text.to_owned()));
+        }
+        Ok(OnionAddress { key: *key, port })
+    }
+}
+
+impl fmt::Display for OnionAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = [&self.key[..], &checksum(&self.key), &[VERSION]].concat();
+        write!(f, "{}.onion:{}", base32().encode(&bytes), self.port)
+    }
+}
+
+impl fmt::Debug for OnionAddress {
+    /// Addresses stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnionAddress(..)")
+    }
+}

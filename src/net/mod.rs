@@ -1,0 +1,35 @@
+//! Reaching others: peers over byte streams, mirrors over files.
+//!
+//! The seam for tests and simulators is the byte stream, so framing, limits and codec run
+//! there too. A deployment gets no stream but Tor's; there is deliberately no plain TCP.
+
+pub mod address;
+pub mod memory;
+pub mod mirror;
+pub mod wire;
+
+pub use address::OnionAddress;
+pub use mirror::Mirror;
+
+use std::future::Future;
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A way to reach peers by address.
+pub trait Transport: Send + Sync {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Connects to a peer's onion service. Callers put a deadline around it.
+    fn dial(&self, to: &OnionAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// A way to be reached.
+pub trait Listener: Send {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The next connection. An error ends the service.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}

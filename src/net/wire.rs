@@ -1,0 +1,202 @@
+//! What peers say to each other: one question, one answer, each in a frame of 16 KiB.
+//!
+//! ```text
+//! 4 bytes    length N of the message, big-endian, at most 16,380
+//! N bytes    the message
+//! the rest   zero, up to 16,384 bytes in all
+//! ```
+//!
+//! Every frame has the same size, so neither a question nor an answer says anything by
+//! its length. The message is bincode with fixed-width little-endian integers (its "legacy"
+//! configuration): a `u16` version, a `u32` variant, then the fields in order; a byte string is
+//! a `u64` length and its bytes. The bytes of every variant are pinned in `tests/vectors/wire`.
+//! Nothing here is signed or hashed, so the codec can change without touching a signature.
+//! This is the one module that names bincode.
+
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::verify::Tile;
+use crate::verify::checkpoint::LogId;
+
+/// Bytes of every frame.
+pub const FRAME_BYTES: usize = 16 * 1024;
+/// The most bytes of a message.
+pub const MAX_MESSAGE_BYTES: usize = FRAME_BYTES - 4;
+/// The version of the messages below.
+pub const VERSION: u16 = 1;
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// For this log: your view. No size, no root: nothing to echo, nothing that marks who asks.
+    View(LogId),
+    /// A tile of the tree below your view.
+    Tile(LogId, Tile),
+}
+
+/// What a peer answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The checkpoint, with the log's signature and the peer's cosignature and no other.
+    View(String),
+    /// No view, since the log has forked, and this proves it.
+    Evidence(String),
+    /// No view: none of the peer's mirrors has shown anything fresh since then (seconds since 1970).
+    Blind(u64),
+    /// The tile's hashes.
+    Tile(Vec<u8>),
+    /// The peer does not follow this log.
+    OtherLog,
+    /// The peer's tree has no such tile.
+    NoTile,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireQuestion {
+    View([u8; 32]),
+    Tile { log: [u8; 32], level: u8, index: u64, width: u16 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<M> {
+    version: u16,
+    message: M,
+}
+
+/// Why a frame was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The stream ended or broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It announces more than a frame can hold.
+    #[error("a frame that announces {0} bytes, and at most {MAX_MESSAGE_BYTES} fit")]
+    TooLong(u32),
+    /// The bytes after the message are not zero.
+    #[error("a frame with something behind its message")]
+    Padding,
+    /// Not a message.
+    #[error("not a message of version {VERSION}: {0}")]
+    Message(String),
+    /// A version we do not speak.
+    #[error(
+        "messages of version {0}, and this program speaks version {VERSION}: one of the two needs an update"
+    )]
+    Version(u16),
+}
+
+const CODEC: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Fixint,
+    bincode::config::Limit<MAX_MESSAGE_BYTES>,
+> = bincode::config::legacy().with_limit::<MAX_MESSAGE_BYTES>();
+
+impl Question {
+    /// The frame.
+    pub fn frame(&self) -> Vec<u8> {
+        let message = match *self {
+            Question::View(log) => WireQuestion::View(log.0),
+            Question::Tile(log, Tile { level, index, width }) => {
+                WireQuestion::Tile { log: log.0, level, index, width }
+            }
+        };
+        frame(message)
+    }
+
+    /// Reads a frame.
+    pub fn parse(frame: &[u8; FRAME_BYTES]) -> Result<Question, WireError> {
+        Ok(match parse(frame)? {
+            WireQuestion::View(log) => Question::View(LogId(log)),
+            WireQuestion::Tile { log, level, index, width } => {
+                Question::Tile(LogId(log), Tile { level, index, width })
+            }
+        })
+    }
+}
+
+impl Answer {
+    /// The frame. Views, evidence and tiles are bounded where they are made, and fit.
+    pub fn frame(&self) -> Vec<u8> {
+        frame(self)
+    }
+
+    /// Reads a frame.
+    pub fn parse(frame: &[u8; FRAME_BYTES]) -> Result<Answer, WireError> {
+        parse(frame)
+    }
+}
+
+fn frame<M: Serialize>(message: M) -> Vec<u8> {
+    let mut frame = vec![0; FRAME_BYTES];
+    let envelope = Envelope { version: VERSION, message };
+    let length = bincode::serde::encode_into_slice(envelope, &mut frame[4..], CODEC)
+        .expect("views, evidence and tiles are bounded below a frame");
+    frame[..4].copy_from_slice(&(length as u32).to_be_bytes());
+    frame
+}
+
+fn parse<M: DeserializeOwned>(frame: &[u8; FRAME_BYTES]) -> Result<M, WireError> {
+    let (length, rest) = frame.split_first_chunk::<4>().expect("a frame is longer");
+    let length = announced(*length)?;
+    let (message, padding) = rest.split_at(length);
+    if padding.iter().any(|&byte| byte != 0) {
+        return Err(WireError::Padding);
+    }
+    if let Some((version, _)) = message.split_first_chunk::<2>()
+        && u16::from_le_bytes(*version) != VERSION
+    {
+        return Err(WireError::Version(u16::from_le_bytes(*version)));
+    }
+    let garbled = |why: &dyn std::fmt::Display| WireError::Message(why.to_string());
+    let (envelope, used): (Envelope<M>, usize) =
+        bincode::serde::decode_from_slice(message, CODEC).map_err(|error| garbled(&error))?;
+    if used != length {
+        return Err(garbled(&"bytes left over"));
+    }
+    Ok(envelope.message)
+}
+
+/// The announced length, before anything is read or allocated for it.
+fn announced(length: [u8; 4]) -> Result<usize, WireError> {
+    let length = u32::from_be_bytes(length);
+    if length as usize > MAX_MESSAGE_BYTES {
+        Err(WireError::TooLong(length))
+    } else {
+        Ok(length as usize)
+    }
+}
+
+/// Sends a frame and flushes: a stream may hold bytes back until a cell is full.
+pub async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+    stream.write_all(frame).await?;
+    stream.flush().await
+}
+
+/// Receives a frame. A length that cannot be is refused before the rest is read.
+/// `None` if the stream ended before a frame began.
+pub async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<Box<[u8; FRAME_BYTES]>>, WireError> {
+    let mut frame = Box::new([0; FRAME_BYTES]);
+    if stream.read(&mut frame[..1]).await? == 0 {
+        return Ok(None);
+    }
+    stream.read_exact(&mut frame[1..4]).await?;
+    announced([frame[0], frame[1], frame[2], frame[3]])?;
+    stream.read_exact(&mut frame[4..]).await?;
+    Ok(Some(frame))
+}
+
+/// Asks one question and receives one answer.
+pub async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    question: &Question,
+) -> Result<Answer, WireError> {
+    send(stream, &question.frame()).await?;
+    let frame = receive(stream).await?;
+    Answer::parse(&*frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?)
+}

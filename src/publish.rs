@@ -1,0 +1,221 @@
+//! What a publisher does: make keys, write manifests, sign them.
+//!
+//! A key file is an age file (scrypt passphrase, ASCII armor) that holds one line,
+//! [`Secret::expose`]. It has mode 0600 and is refused otherwise.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use age::armor::{ArmoredReader, ArmoredWriter, Format};
+use age::secrecy::{ExposeSecret as _, SecretString};
+use age::{Decryptor, Encryptor};
+
+use crate::durable::{Disk, DiskError, Mode};
+use crate::verify::key::{KeyError, KeyName, Secret};
+use crate::verify::manifest::{Kind, ManifestError, Target};
+use crate::verify::note::NoteError;
+use crate::verify::{Hash, Manifest, Name, Note, NoteSecret, Origin, Timestamp};
+
+/// What is wrong with a key file, a manifest file, or what was asked for. Never contains a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Something would be overwritten.
+    #[error("{} exists already, and is not overwritten", .0.display())]
+    Exists(PathBuf),
+    /// Others may read the key file.
+    #[error("{} can be read by others (mode {mode:03o}): run chmod 600 on it, and consider whether somebody has", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Wrong passphrase, or not an age file.
+    #[error("{}: wrong passphrase, or not a key file", .0.display())]
+    Decrypt(PathBuf),
+    /// What was in the file is not a key of the needed kind.
+    #[error("{}: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// Not a manifest.
+    #[error("{}: {source}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ManifestError,
+    },
+    /// Not a note.
+    #[error("{}: {source}", path.display())]
+    Note {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NoteError,
+    },
+    /// This key's signature is there already.
+    #[error("{} is already signed by {name}", path.display())]
+    AlreadySigned {
+        /// The file.
+        path: PathBuf,
+        /// The key's name.
+        name: KeyName,
+    },
+    /// The manifest as asked for breaks a rule of its format.
+    #[error("such a release cannot be written down: {0}")]
+    NewManifest(ManifestError),
+    /// Encryption failed, which it does only for want of memory or randomness.
+    #[error("cannot encrypt the key: {0}")]
+    Encrypt(String),
+}
+
+/// How much work each guess at a passphrase costs, as a power of two (scrypt's N).
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// About a second on this machine.
+    Calibrated,
+    /// 2^n, for tests.
+    Factor(u8),
+}
+
+/// Draws a key from the system's generator.
+pub fn generate<const TYPE: u8>(name: KeyName) -> Secret<TYPE> {
+    let mut seed = [0; 32];
+    rand::fill(&mut seed);
+    Secret::from_seed(name, &seed)
+}
+
+/// Writes a secret key, encrypted, to a new file of mode 0600.
+pub fn write_key<const TYPE: u8>(
+    path: &Path,
+    secret: &Secret<TYPE>,
+    passphrase: &SecretString,
+    work: Work,
+    disk: &Disk,
+) -> Result<(), PublishError> {
+    if path.exists() {
+        return Err(PublishError::Exists(path.to_owned()));
+    }
+    let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
+    if let Work::Factor(n) = work {
+        recipient.set_work_factor(n);
+    }
+    let encrypt = |bytes: &[u8]| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let encryptor = Encryptor::with_recipients(std::iter::once(&recipient as _))?;
+        let armor = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?;
+        let mut writer = encryptor.wrap_output(armor)?;
+        writer.write_all(bytes)?;
+        Ok(writer.finish()?.finish()?)
+    };
+    let line = SecretString::from(secret.expose());
+    let bytes = encrypt(line.expose_secret().as_bytes())
+        .map_err(|error| PublishError::Encrypt(error.to_string()))?;
+    Ok(disk.write(path, &bytes, Mode::Private).map_err(DiskError::at(path))?)
+}
+
+/// Refuses a file that anybody but its owner may read or write.
+pub fn check_private(path: &Path) -> Result<(), PublishError> {
+    let metadata = fs::metadata(path).map_err(DiskError::at(path))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(PublishError::Exposed { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Reads a secret key. The file must have mode 0600 or stricter.
+pub fn read_key<const TYPE: u8>(
+    path: &Path,
+    passphrase: &SecretString,
+) -> Result<Secret<TYPE>, PublishError> {
+    check_private(path)?;
+    let bytes = fs::read(path).map_err(DiskError::at(path))?;
+    let decrypt = || -> Option<SecretString> {
+        let identity = age::scrypt::Identity::new(passphrase.clone());
+        let decryptor = Decryptor::new_buffered(ArmoredReader::new(&bytes[..])).ok()?;
+        let reader = decryptor.decrypt(std::iter::once(&identity as _)).ok()?;
+        std::io::read_to_string(reader).ok().map(SecretString::from)
+    };
+    let line = decrypt().ok_or_else(|| PublishError::Decrypt(path.to_owned()))?;
+    Secret::parse(line.expose_secret())
+        .map_err(|source| PublishError::Key { path: path.to_owned(), source })
+}
+
+/// What a new release is, but for its artifacts.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The log it is for.
+    pub log: Origin,
+    /// The product.
+    pub product: Name,
+    /// The channel.
+    pub channel: Name,
+    /// Larger than that of every release before.
+    pub sequence: u64,
+    /// For people.
+    pub version: Name,
+    /// Now.
+    pub issued: Timestamp,
+    /// How long it may be installed.
+    pub good_for: Duration,
+}
+
+/// Describes a release with one single-file artifact for each platform.
+pub fn manifest(
+    release: Release,
+    artifacts: impl IntoIterator<Item = (Name, Name, Vec<u8>)>,
+) -> Result<Manifest, PublishError> {
+    let target = |(platform, file, bytes): (Name, Name, Vec<u8>)| Target {
+        platform,
+        file,
+        length: bytes.len() as u64,
+        sha256: Hash::of(&bytes),
+        kind: Kind::File,
+    };
+    let Release { log, product, channel, sequence, version, issued, good_for } = release;
+    let mut targets: Vec<Target> = artifacts.into_iter().map(target).collect();
+    targets.sort_by(|a, b| a.platform.cmp(&b.platform));
+    let expires = issued.after(good_for);
+    let manifest = Manifest { log, product, channel, sequence, version, issued, expires, targets };
+    // The format's own reader has the last word on its rules.
+    Manifest::parse(&manifest.to_string()).map_err(PublishError::NewManifest)
+}
+
+/// Reads a manifest file, signed or not yet.
+pub fn read_manifest(path: &Path) -> Result<(Note, Manifest), PublishError> {
+    let bytes = fs::read(path).map_err(DiskError::at(path))?;
+    let note = match Note::parse(&bytes) {
+        Err(NoteError::NoSignatures) => Note::unsigned(&String::from_utf8_lossy(&bytes)),
+        note => note,
+    };
+    let note = note.map_err(|source| PublishError::Note { path: path.to_owned(), source })?;
+    let manifest = Manifest::parse(note.text())
+        .map_err(|source| PublishError::Manifest { path: path.to_owned(), source })?;
+    Ok((note, manifest))
+}
+
+/// Adds one signature to a manifest file.
+pub fn sign(path: &Path, secret: &NoteSecret, disk: &Disk) -> Result<Note, PublishError> {
+    let (mut note, _) = read_manifest(path)?;
+    let key = secret.public();
+    if note.signatures().iter().any(|line| line.id == key.id() && line.name == *key.name()) {
+        return Err(PublishError::AlreadySigned {
+            path: path.to_owned(),
+            name: key.name().clone(),
+        });
+    }
+    note.sign(secret);
+    let bytes = note.to_string();
+    disk.write(path, bytes.as_bytes(), Mode::Public).map_err(DiskError::at(path))?;
+    Ok(note)
+}
