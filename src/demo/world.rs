@@ -1,0 +1,412 @@
+//! The circle: who there is, where their files are, and what can be done to them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tokio::task::AbortHandle;
+
+use crate::clock::ManualClock;
+use crate::config::{Config, this_platform};
+use crate::durable::Disk;
+use crate::install::{Installed, Root};
+use crate::log::LogWriter;
+use crate::net::memory::Network;
+use crate::net::{Mirror, OnionAddress};
+use crate::peer::{Follow, PeerNode, Polled, Polling};
+use crate::publish::{self, Release};
+use crate::update::{Client, Failure, Outcome, Report};
+use crate::verify::roll::Limits;
+use crate::verify::{
+    CosignerSecret, Head, Log, Manifest, Name, Note, NoteSecret, Peer, PeerSet, Policy, Timestamp,
+};
+
+/// What can go wrong while a world is built: never part of what it shows.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// How many peers the circle has.
+pub const PEERS: usize = 5;
+
+/// The keys and names of a circle; the same in every copy of its world.
+#[derive(Clone)]
+pub struct Circle {
+    /// The publisher's keys; two must sign.
+    pub publishers: Vec<NoteSecret>,
+    /// The log's key.
+    pub log_secret: NoteSecret,
+    /// The peers' keys.
+    pub peer_secrets: Vec<CosignerSecret>,
+    addresses: Vec<OnionAddress>,
+    /// The log.
+    pub log: Log,
+}
+
+impl Circle {
+    /// Draws all keys.
+    pub fn draw(rng: &mut StdRng) -> Circle {
+        let mut seed = || {
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            seed
+        };
+        let name = |text: String| text.parse().expect("a key name");
+        let publishers = ["a", "b", "c"]
+            .map(|n| NoteSecret::from_seed(name(format!("publisher-{n}")), &seed()))
+            .to_vec();
+        let log_secret = NoteSecret::from_seed(name("log.example".into()), &seed());
+        let peer_secrets = (0..PEERS)
+            .map(|i| CosignerSecret::from_seed(name(PEER_NAMES[i].into()), &seed()))
+            .collect();
+        let addresses = (0..PEERS).map(|_| OnionAddress { key: seed(), port: 4242 }).collect();
+        let origin = "log.example/releases".parse().expect("an origin");
+        let log = Log { origin, key: log_secret.public() };
+        Circle { publishers, log_secret, peer_secrets, addresses, log }
+    }
+
+    /// What the client installs.
+    pub fn policy(&self) -> Policy {
+        let keys = self.publishers.iter().map(NoteSecret::public).collect();
+        Policy::new(name("hello"), name("stable"), self.log.clone(), keys, 2)
+            .expect("distinct keys, two of three")
+    }
+
+    /// The peers as the client knows them.
+    pub fn peers(&self) -> PeerSet {
+        let peers = self.peer_secrets.iter().zip(PEER_NAMES).map(|(secret, peer)| Peer {
+            name: name(peer),
+            operator: name(peer),
+            key: secret.public(),
+        });
+        PeerSet::new(peers.collect(), 3).expect("five distinct peers")
+    }
+}
+
+const PEER_NAMES: [&str; PEERS] = ["alice", "bela", "carol", "dario", "elif"];
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a safe name")
+}
+
+/// A circle at work below one directory:
+///
+/// ```text
+/// log/                the publisher's log, honest
+/// fork/               another one under the same key, once an attacker makes it
+/// mirrors/WHO         a link: what this peer, or the client, is shown
+/// peers/WHO           a peer's state
+/// client/             the client's state, and the program it installs
+/// ```
+pub struct World {
+    /// Where everything is.
+    pub directory: PathBuf,
+    /// The keys.
+    pub circle: Circle,
+    /// The hands that the caller moves.
+    pub clock: ManualClock,
+    /// Who can be reached.
+    pub network: Network,
+    /// The client's configuration.
+    pub config: Config,
+    /// The client's disk.
+    pub disk: Disk,
+    peers: Vec<Seat>,
+    seed: u64,
+    rng: StdRng,
+}
+
+struct Seat {
+    node: Arc<PeerNode<ManualClock>>,
+    server: AbortHandle,
+}
+
+/// One release to be made.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its version.
+    pub version: &'static str,
+    /// Its one file.
+    pub artifact: Vec<u8>,
+    /// Which of the publisher's keys sign, by number.
+    pub signers: Vec<usize>,
+    /// How long it may be installed.
+    pub good_for: Duration,
+}
+
+impl Draft {
+    /// A good release: signed by two, installable for 90 days.
+    pub fn new(sequence: u64, version: &'static str, artifact: &[u8]) -> Draft {
+        let good_for = Duration::from_secs(90 * 24 * 3600);
+        Draft { sequence, version, artifact: artifact.to_vec(), signers: vec![0, 1], good_for }
+    }
+}
+
+impl World {
+    /// Makes a log and a circle around it in an empty directory. Peers have polled nothing yet.
+    pub fn create(directory: &Path, seed: u64, now: Timestamp) -> Result<World, Broken> {
+        let circle = Circle::draw(&mut StdRng::seed_from_u64(seed));
+        fs::create_dir_all(directory.join("mirrors"))?;
+        let (log, origin) = (directory.join("log"), circle.log.origin.clone());
+        LogWriter::init(&log, origin, circle.log_secret.clone(), Disk::default())?;
+        for who in PEER_NAMES.iter().chain(&["client"]) {
+            symlink("../log", directory.join("mirrors").join(who))?;
+        }
+        World::open(directory, circle, seed, now)
+    }
+
+    /// Copies this world, with everybody's state and none of its connections, to another directory.
+    pub fn copy_to(&self, directory: &Path) -> Result<World, Broken> {
+        copy_tree(&self.directory, directory)?;
+        let now = crate::clock::Clock::now(&self.clock);
+        World::open(directory, self.circle.clone(), self.seed, now)
+    }
+
+    fn open(directory: &Path, circle: Circle, seed: u64, now: Timestamp) -> Result<World, Broken> {
+        let peers = circle.peers();
+        let addresses: BTreeMap<_, _> = (circle.peer_secrets.iter())
+            .map(|secret| secret.public().raw())
+            .zip(circle.addresses.iter().cloned())
+            .collect();
+        let config = Config {
+            policy: circle.policy(),
+            platform: this_platform(),
+            peers,
+            addresses,
+            mirrors: vec![Mirror::directory(directory.join("mirrors/client"))],
+            limits: Limits::default(),
+            ask_timeout: Duration::from_secs(1),
+            polling: Polling::default(),
+            pinned: None,
+            install_root: directory.join("client/hello"),
+            state: directory.join("client/state"),
+        };
+        let mut world = World {
+            directory: directory.to_owned(),
+            circle,
+            clock: ManualClock::at(now),
+            network: Network::default(),
+            config,
+            disk: Disk::default(),
+            peers: Vec::new(),
+            seed,
+            rng: StdRng::seed_from_u64(seed),
+        };
+        for i in 0..PEERS {
+            let seat = world.seat(i)?;
+            world.peers.push(seat);
+        }
+        Ok(world)
+    }
+
+    fn seat(&self, peer: usize) -> Result<Seat, Broken> {
+        let who = PEER_NAMES[peer];
+        let follow = Follow {
+            log: self.circle.log.clone(),
+            secret: self.circle.peer_secrets[peer].clone(),
+            mirrors: vec![Mirror::directory(self.directory.join("mirrors").join(who))],
+            polling: Polling::default(),
+        };
+        let state = self.peer_state(peer);
+        let node = Arc::new(PeerNode::open(follow, &state, Disk::default(), self.clock.clone())?);
+        let server = self.serve(peer, node.clone());
+        Ok(Seat { node, server })
+    }
+
+    fn serve(&self, peer: usize, node: Arc<PeerNode<ManualClock>>) -> AbortHandle {
+        let listener = self.network.listen(self.address(peer));
+        tokio::spawn(node.answer_all(listener)).abort_handle()
+    }
+
+    /// What a peer is called.
+    pub fn peer_name(peer: usize) -> &'static str {
+        PEER_NAMES[peer]
+    }
+
+    /// Where a peer keeps its state.
+    pub fn peer_state(&self, peer: usize) -> PathBuf {
+        self.directory.join("peers").join(PEER_NAMES[peer])
+    }
+
+    /// A peer's onion address.
+    pub fn address(&self, peer: usize) -> OnionAddress {
+        self.circle.addresses[peer].clone()
+    }
+
+    /// A peer.
+    pub fn peer(&self, peer: usize) -> &Arc<PeerNode<ManualClock>> {
+        &self.peers[peer].node
+    }
+
+    /// The publisher's log.
+    pub fn log_directory(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Signs a release, without logging it.
+    pub fn sign(&self, draft: &Draft) -> Result<(Manifest, Note), Broken> {
+        let release = Release {
+            log: self.circle.log.origin.clone(),
+            product: name("hello"),
+            channel: name("stable"),
+            sequence: draft.sequence,
+            version: draft.version.parse()?,
+            issued: crate::clock::Clock::now(&self.clock),
+            good_for: draft.good_for,
+        };
+        let artifact = (this_platform(), name("hello"), draft.artifact.clone());
+        let manifest = publish::manifest(release, [artifact])?;
+        let mut note = Note::unsigned(&manifest.to_string())?;
+        draft.signers.iter().for_each(|&key| note.sign(&self.circle.publishers[key]));
+        Ok((manifest, note))
+    }
+
+    /// Signs a release and appends it to the log in `log/`, or to the attacker's in `fork/`.
+    pub fn publish_to(&self, log: &str, draft: &Draft) -> Result<Manifest, Broken> {
+        let (manifest, note) = self.sign(draft)?;
+        let directory = self.directory.join(log);
+        let secret = self.circle.log_secret.clone();
+        let mut writer = LogWriter::open(&directory, secret, Disk::default())?;
+        writer.add_artifact(&draft.artifact)?;
+        writer.append(&[note.to_string().into_bytes()])?;
+        Ok(manifest)
+    }
+
+    /// Signs a release and appends it to the honest log.
+    pub fn publish(&self, draft: &Draft) -> Result<Manifest, Broken> {
+        self.publish_to("log", draft)
+    }
+
+    /// Copies what is in `log/` now to another directory of this world: a fork to grow, or a
+    /// frozen mirror.
+    pub fn copy_log(&self, to: &str) -> Result<PathBuf, Broken> {
+        let directory = self.directory.join(to);
+        copy_tree(&self.log_directory(), &directory)?;
+        Ok(directory)
+    }
+
+    /// Shows somebody (a peer's name, or `client`) the log in a directory of this world.
+    pub fn show(&self, who: &str, log: &str) -> Result<(), Broken> {
+        let link = self.directory.join("mirrors").join(who);
+        fs::remove_file(&link)?;
+        Ok(symlink(Path::new("..").join(log), &link)?)
+    }
+
+    /// Shows every peer the log in a directory of this world.
+    pub fn show_peers(&self, log: &str) -> Result<(), Broken> {
+        PEER_NAMES.iter().try_for_each(|who| self.show(who, log))
+    }
+
+    /// A peer looks at its mirror.
+    pub async fn poll(&mut self, peer: usize) -> Result<Polled, Broken> {
+        let node = self.peers[peer].node.clone();
+        Ok(node.poll(&mut self.rng).await?)
+    }
+
+    /// Every peer looks at its mirror.
+    pub async fn poll_all(&mut self) -> Result<Vec<Polled>, Broken> {
+        let mut polled = Vec::new();
+        for peer in 0..PEERS {
+            polled.push(self.poll(peer).await?);
+        }
+        Ok(polled)
+    }
+
+    /// Stops a peer: its address answers nobody.
+    pub fn stop(&mut self, peer: usize) {
+        self.peers[peer].server.abort();
+    }
+
+    /// Puts an impostor at a peer's address.
+    pub fn replace<F>(
+        &mut self,
+        peer: usize,
+        serve: impl FnOnce(crate::net::memory::MemoryListener) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.stop(peer);
+        let listener = self.network.listen(self.address(peer));
+        self.peers[peer].server = tokio::spawn(serve(listener)).abort_handle();
+    }
+
+    /// Starts a peer again from other state, such as a backup. Whoever holds on to the old one
+    /// ([`World::peer`]) has to let go first.
+    pub fn restart_from(&mut self, peer: usize, backup: &Path) -> Result<(), Broken> {
+        let state = self.peer_state(peer);
+        self.peers[peer].server.abort();
+        // The lock in the old directory goes with it.
+        fs::rename(&state, state.with_extension("before"))?;
+        copy_tree(backup, &state)?;
+        self.peers[peer] = self.seat(peer)?;
+        Ok(())
+    }
+
+    /// Runs one cycle of the client without installing.
+    pub async fn check(&mut self) -> (Report, Result<Outcome, Failure>) {
+        let config = self.config.clone();
+        self.check_as(&config).await
+    }
+
+    /// Runs one cycle of some client, such as a peer's own, without installing.
+    pub async fn check_as(&mut self, config: &Config) -> (Report, Result<Outcome, Failure>) {
+        match Client::open(config, &self.network, &self.clock, self.disk.clone()) {
+            Ok(mut client) => client.check(&mut self.rng).await,
+            Err(error) => (Report::default(), Err(error.into())),
+        }
+    }
+
+    /// Runs one cycle of the client and installs what it may.
+    pub async fn update(&mut self) -> (Report, Result<Outcome, Failure>) {
+        match Client::open(&self.config, &self.network, &self.clock, self.disk.clone()) {
+            Ok(mut client) => client.update(&mut self.rng).await,
+            Err(error) => (Report::default(), Err(error.into())),
+        }
+    }
+
+    /// What the client has installed.
+    pub fn installed(&self) -> Result<Option<Installed>, Broken> {
+        Ok(Root::new(&self.config.install_root, Disk::default()).installed()?)
+    }
+
+    /// The head of a log in a directory of this world.
+    pub fn head_of(&self, log: &str) -> Result<Head, Broken> {
+        let bytes = fs::read(self.directory.join(log).join("checkpoint"))?;
+        Ok(Head::open(&bytes, &self.circle.log)?)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.peers.iter().for_each(|seat| seat.server.abort());
+    }
+}
+
+/// Copies a directory with its links, but for locks.
+pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+        let Some(name) = entry.file_name() else { continue };
+        let target = to.join(name);
+        if kind.is_symlink() {
+            symlink(fs::read_link(&entry)?, target)?;
+        } else if kind.is_dir() {
+            copy_tree(&entry, &target)?;
+        } else if name != ".lock" {
+            fs::copy(&entry, target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! `Agreed -> Installed`: whole, durable, and only what every peer confirmed.
+//!
+//! ```text
+//! ROOT/versions/2-1.1.0/hello     the artifact
+//! ROOT/proofs/2-1.1.0             its proof bundle
+//! ROOT/current -> versions/2-1.1.0
+//! ```
+//!
+//! The artifact is written into a directory of its own, synced, and named; then `current` is
+//! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
+
+use std::fs;
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::durable::{self, Disk, DiskError, Mode};
+use crate::verify::manifest::{Kind, Target};
+use crate::verify::{Agreed, Hash, Manifest, Name, Refusal, Timestamp};
+
+/// Where versions of a product live.
+#[derive(Clone, Debug)]
+pub struct Root {
+    directory: PathBuf,
+    disk: Disk,
+}
+
+/// An artifact on this machine whose length and digest are those that were signed. Only
+/// [`Root::stage`] makes one; the file is in a directory that nobody else writes to.
+#[derive(Debug)]
+pub struct Staged {
+    target: Target,
+    release: String,
+    directory: PathBuf,
+}
+
+/// What `current` points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The release's sequence.
+    pub sequence: u64,
+    /// `SEQUENCE-VERSION`.
+    pub release: String,
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+/// Why nothing was installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A check failed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The mirror's bytes stopped coming.
+    #[error("reading the artifact: {0}")]
+    Source(io::Error),
+}
+
+/// The artifact of a release for a platform, if this version can install it.
+pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Target, Refusal> {
+    let release = manifest.label();
+    match manifest.target(platform) {
+        None => Err(Refusal::NoTarget { release, platform: platform.clone() }),
+        Some(target) if target.kind != Kind::File => Err(Refusal::UnsupportedKind { release }),
+        Some(target) => Ok(target),
+    }
+}
+
+/// Reads a stream to its end as an artifact: exactly the signed length and digest, or a refusal.
+/// At most one byte more than the signed length is read. `write` gets the bytes as they come.
+pub fn verify_artifact(
+    target: &Target,
+    mut source: impl Read,
+    mut write: impl FnMut(&[u8]) -> Result<(), DiskError>,
+) -> Result<(), InstallError> {
+    let mut hasher = Sha256::new();
+    let mut length = 0;
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(InstallError::Source(error)),
+        };
+        length += count as u64;
+        if length > target.length {
+            let signed = target.length;
+            let why = format!("{}: longer than the {signed} bytes that were signed", target.file);
+            return Err(Refusal::Artifact(why).into());
+        }
+        hasher.update(&buffer[..count]);
+        write(&buffer[..count])?;
+    }
+    let digest = Hash(hasher.finalize().into());
+    if length < target.length {
+        let why = format!("{}: {length} bytes, and {} were signed", target.file, target.length);
+        return Err(Refusal::Artifact(why).into());
+    }
+    if digest != target.sha256 {
+        let why = format!("{}: SHA-256 {digest}, and {} was signed", target.file, target.sha256);
+        return Err(Refusal::Artifact(why).into());
+    }
+    Ok(())
+}
+
+impl Root {
+    /// The root in a directory, which is made when something is installed.
+    pub fn new(directory: &Path, disk: Disk) -> Root {
+        Root { directory: directory.to_owned(), disk }
+    }
+
+    /// What is installed: where `current` points.
+    pub fn installed(&self) -> Result<Option<Installed>, DiskError> {
+        let link = self.directory.join("current");
+        let target = match fs::read_link(&link) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            target => target.map_err(DiskError::at(&link))?,
+        };
+        let damaged = || DiskError::Damaged {
+            path: link.clone(),
+            mend: "it must point at versions/SEQUENCE-VERSION; point it there again by hand",
+        };
+        let release = target.strip_prefix("versions").ok().and_then(Path::to_str);
+        let release = release.ok_or_else(damaged)?.to_owned();
+        let sequence = release.split('-').next().and_then(|sequence| sequence.parse().ok());
+        let sequence = sequence.ok_or_else(damaged)?;
+        let directory = self.directory.join(target);
+        Ok(Some(Installed { sequence, release, directory }))
+    }
+
+    /// Writes an agreed release's artifact beside the versions, checking it on the way.
+    pub fn stage(
+        &self,
+        agreed: &Agreed,
+        platform: &Name,
+        source: impl Read,
+    ) -> Result<Staged, InstallError> {
+        let manifest = agreed.manifest();
+        let target = target_of(manifest, platform)?;
+        let release = manifest.label();
+        let directory = self.directory.join("versions").join(format!(".{release}.new"));
+        self.disk.remove(&directory).map_err(DiskError::at(&directory))?;
+        self.disk.make_dir(&directory, Mode::Public).map_err(DiskError::at(&directory))?;
+        let path = directory.join(target.file.as_str());
+        let mut file = self.disk.create(&path, Mode::Program).map_err(DiskError::at(&path))?;
+        let written = verify_artifact(target, source, |bytes| {
+            self.disk
+                .writing(&path)
+                .and_then(|()| file.write_all(bytes))
+                .map_err(DiskError::at(&path))
+        });
+        if let Err(error) = written {
+            drop(file);
+            self.disk.remove(&directory).map_err(DiskError::at(&directory))?;
+            return Err(error);
+        }
+        (self.disk.sync_file(&file, &path))
+            .and_then(|()| self.disk.rename(&durable::temporary(&path), &path))
+            .and_then(|()| self.disk.sync_dir(&directory))
+            .map_err(DiskError::at(&path))?;
+        Ok(Staged { target: target.clone(), release, directory })
+    }
+
+    /// Switches to a staged artifact: keeps the proof, names the version, swaps `current`.
+    pub fn switch(
+        &self,
+        agreed: &Agreed,
+        staged: Staged,
+        proof: &str,
+        now: Timestamp,
+    ) -> Result<Installed, InstallError> {
+        agreed.still_good(now)?;
+        let manifest = agreed.manifest();
+        let same = manifest.label() == staged.release && manifest.targets.contains(&staged.target);
+        if !same {
+            let why = format!("what was staged is release {}", staged.release);
+            return Err(Refusal::Artifact(why).into());
+        }
+        let Staged { release, directory: staging, .. } = staged;
+        let proofs = self.directory.join("proofs");
+        let versions = self.directory.join("versions");
+        let directory = versions.join(&release);
+        let at = |path: &Path| DiskError::at(path);
+        self.disk.make_dir(&proofs, Mode::Public).map_err(at(&proofs))?;
+        let proof_path = proofs.join(&release);
+        (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
+        // A version of this name was left by a switch that did not get as far as `current`.
+        self.disk.remove(&directory).map_err(at(&directory))?;
+        (self.disk.rename(&staging, &directory))
+            .and_then(|()| self.disk.sync_dir(&versions))
+            .map_err(at(&directory))?;
+        let current = self.directory.join("current");
+        let link = Path::new("versions").join(&release);
+        self.disk.point(&current, &link).map_err(at(&current))?;
+        Ok(Installed { sequence: manifest.sequence, release, directory })
+    }
+}

@@ -1,0 +1,350 @@
+//! The peer: follows a log by itself and tells who asks what it has seen.
+//!
+//! It polls its own mirrors at random times and *never fetches because it was asked*: else
+//! whoever owns the mirrors could show the fork to everybody in the moment after the victim
+//! asks. Its head moves only along trees that its own mirrors served and that it has hashed
+//! itself; a head heard from anybody else is never adopted and never cosigned.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::seq::SliceRandom as _;
+use rand::{Rng, RngExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::clock::Clock;
+use crate::durable::{self, Disk, DiskError, Mode};
+use crate::log::TileStore;
+use crate::log::reader::{self, Cached};
+use crate::log::store::Growth;
+use crate::net::wire::{self, Answer, Question};
+use crate::net::{Listener, Mirror};
+use crate::store::EvidenceStore;
+use crate::verify::note::MAX_NOTE_BYTES;
+use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, View, tile, tree};
+
+/// Connections answered at once; more wait to be accepted.
+const MAX_STREAMS: usize = 64;
+/// Questions answered on one connection.
+const MAX_QUESTIONS: usize = 1024;
+/// How long one frame may take to arrive or to leave.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When a peer polls, and how long a poll counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polling {
+    /// The shortest wait between two polls.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+    /// How long ago a mirror may have shown our head for us to still vouch for it.
+    pub max_age: Duration,
+}
+
+impl Default for Polling {
+    /// 5 to 15 minutes apart, good for 30.
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        Polling { min: minutes(5), max: minutes(15), max_age: minutes(30) }
+    }
+}
+
+/// Who we are and what we follow.
+#[derive(Debug)]
+pub struct Follow {
+    /// The log.
+    pub log: Log,
+    /// What our views are cosigned with.
+    pub secret: CosignerSecret,
+    /// Our own mirrors of it.
+    pub mirrors: Vec<Mirror>,
+    /// When we look at them.
+    pub polling: Polling,
+}
+
+/// A peer, ready to poll and to answer.
+#[derive(Debug)]
+pub struct PeerNode<C> {
+    follow: Follow,
+    directory: PathBuf,
+    disk: Disk,
+    clock: C,
+    evidence: EvidenceStore,
+    state: Mutex<State>,
+    _lock: std::fs::File,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The largest head whose tree our mirrors served and we hold. Durable.
+    head: Option<Head>,
+    /// That tree.
+    tiles: TileStore,
+    /// When a mirror last showed a head at least that large; before that, when we started.
+    seen: Timestamp,
+    /// Whether a mirror has shown us anything since we started.
+    fresh: bool,
+}
+
+/// The peer cannot go on, or a mirror is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// Our own disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another process is this peer.
+    #[error("another unanimity is using {}: wait for it to end", .0.display())]
+    Busy(PathBuf),
+    /// What one mirror served is of no use; the next is tried.
+    #[error("{mirror}: {why}")]
+    Mirror {
+        /// Which.
+        mirror: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What a poll came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// A mirror showed a head at least as large as ours, and ours is that now.
+    Fresh(Head),
+    /// No mirror showed as much as we hold, or none could be read.
+    Nothing,
+    /// The log has forked; the evidence is stored.
+    Fork(Box<Evidence>),
+}
+
+impl<C: Clock> PeerNode<C> {
+    /// Opens the peer's own head and tree in `state/peer`. Takes the lock there.
+    pub fn open(
+        follow: Follow,
+        state: &Path,
+        disk: Disk,
+        clock: C,
+    ) -> Result<PeerNode<C>, PeerError> {
+        let directory = state.join("peer");
+        disk.make_dir(&directory, Mode::Private).map_err(DiskError::at(&directory))?;
+        let lock = durable::lock(&directory).map_err(DiskError::at(&directory))?;
+        let lock = lock.ok_or_else(|| PeerError::Busy(directory.clone()))?;
+        let path = directory.join("head");
+        let damaged = || DiskError::Damaged {
+            path: path.clone(),
+            mend: "restore the peer's directory from a backup; a peer that forgot its head must not cosign with its old key",
+        };
+        let head = match durable::read(&path)? {
+            Some(bytes) => Some(Head::open(&bytes, &follow.log).map_err(|_| damaged())?),
+            None => None,
+        };
+        let size = head.as_ref().map_or(0, Head::size);
+        let tiles = TileStore::open(&directory, size, Mode::Private, disk.clone())?;
+        if head.as_ref().is_some_and(|head| tiles.root() != *head.root()) {
+            return Err(damaged().into());
+        }
+        let evidence = EvidenceStore::new(state, &follow.log, disk.clone());
+        let state = State { head, tiles, seen: clock.now(), fresh: false };
+        let state = Mutex::new(state);
+        Ok(PeerNode { follow, directory, disk, clock, evidence, state, _lock: lock })
+    }
+
+    /// Our head.
+    pub fn head(&self) -> Option<Head> {
+        self.state().head.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the mirrors, in an order drawn anew, until one shows a head at least as large as ours.
+    pub async fn poll(&self, rng: &mut impl Rng) -> Result<Polled, PeerError> {
+        let mut mirrors = self.follow.mirrors.clone();
+        mirrors.shuffle(rng);
+        for mirror in &mirrors {
+            match self.poll_mirror(mirror).await {
+                Ok(Polled::Nothing) => {}
+                Err(error @ PeerError::Mirror { .. }) => tracing::warn!("poll: {error}"),
+                polled => return polled,
+            }
+        }
+        Ok(Polled::Nothing)
+    }
+
+    async fn poll_mirror(&self, mirror: &Mirror) -> Result<Polled, PeerError> {
+        let useless = |why: String| PeerError::Mirror { mirror: mirror.to_string(), why };
+        let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
+        let bytes = bytes.map_err(|error| useless(error.to_string()))?;
+        let shown =
+            Head::open(&bytes, &self.follow.log).map_err(|error| useless(error.to_string()))?;
+        let ours = self.head();
+        let size = ours.as_ref().map_or(0, Head::size);
+        if shown.size() <= size
+            && let Some(ours) = &ours
+        {
+            return self.compare(ours, &shown);
+        }
+        let source = Cached::new(mirror);
+        let leaves = reader::leaves(&mirror, size..shown.size()).await;
+        let leaves = leaves.map_err(|error| useless(error.to_string()))?;
+        let growth = self.state().tiles.grow(leaves);
+        if growth.size() == shown.size() && growth.root() == *shown.root() {
+            return self.advance(ours.as_ref(), shown, growth);
+        }
+        // Either the mirror's tiles are bad, or the log forked below our head: its own tiles tell.
+        if let Some(ours) = &ours
+            && let Ok(path) = source.path(ours.size(), &shown).await
+            && let Some(evidence) = Evidence::of(ours, &shown, &path)
+        {
+            return self.latch(evidence);
+        }
+        Err(useless("its tiles do not hash up to its checkpoint".to_owned()))
+    }
+
+    /// A head not larger than ours: the same log, or evidence. Our own tiles decide.
+    fn compare(&self, ours: &Head, shown: &Head) -> Result<Polled, PeerError> {
+        let mut state = self.state();
+        if state.head.as_ref() != Some(ours) {
+            return Ok(Polled::Nothing);
+        }
+        if shown == ours {
+            (state.seen, state.fresh) = (self.clock.now(), true);
+            return Ok(Polled::Fresh(shown.clone()));
+        }
+        let path = state.tiles.range_roots(&tree::consistency_ranges(shown.size(), ours.size()))?;
+        drop(state);
+        match Evidence::of(shown, ours, &path) {
+            Some(evidence) => self.latch(evidence),
+            None => Ok(Polled::Nothing),
+        }
+    }
+
+    /// Compare-and-swap: moves the head if it is still the one that the growth was hashed onto.
+    fn advance(&self, from: Option<&Head>, to: Head, growth: Growth) -> Result<Polled, PeerError> {
+        let mut state = self.state();
+        if state.head.as_ref() != from {
+            return Ok(Polled::Nothing);
+        }
+        state.tiles.commit(growth)?;
+        let path = self.directory.join("head");
+        (self.disk.write(&path, to.note().as_bytes(), Mode::Private))
+            .map_err(DiskError::at(&path))?;
+        state.head = Some(to.clone());
+        (state.seen, state.fresh) = (self.clock.now(), true);
+        Ok(Polled::Fresh(to))
+    }
+
+    fn latch(&self, evidence: Evidence) -> Result<Polled, PeerError> {
+        let id = self.evidence.add(&evidence)?;
+        tracing::error!(%id, "the log has forked; from now on this peer answers with the evidence");
+        Ok(Polled::Fork(Box::new(evidence)))
+    }
+
+    /// Answers from what is already held.
+    pub fn answer(&self, question: Question) -> Result<Answer, DiskError> {
+        let log = match question {
+            Question::View(log) | Question::Tile(log, _) => log,
+        };
+        if log != self.follow.log.id() {
+            return Ok(Answer::OtherLog);
+        }
+        match question {
+            Question::View(_) => self.view(),
+            Question::Tile(_, tile) => {
+                let state = self.state();
+                if !tile.is_within(state.tiles.size()) {
+                    return Ok(Answer::NoTile);
+                }
+                let held = tile::Tile::at(tile.level, tile.index, state.tiles.size());
+                let hashes = state.tiles.read(held.unwrap_or(tile))?;
+                let hashes = hashes.iter().take(usize::from(tile.width));
+                Ok(Answer::Tile(hashes.flat_map(|Hash(bytes)| *bytes).collect()))
+            }
+        }
+    }
+
+    fn view(&self) -> Result<Answer, DiskError> {
+        if let Some(id) = self.evidence.latched()? {
+            let text = self.evidence.text(&id).map_err(|_| DiskError::Damaged {
+                path: self.directory.clone(),
+                mend: "the evidence in it cannot be read",
+            })?;
+            return Ok(Answer::Evidence(text));
+        }
+        let (now, state) = (self.clock.now(), self.state());
+        let fresh = state.fresh && now <= state.seen.after(self.follow.polling.max_age);
+        match &state.head {
+            Some(head) if fresh => {
+                Ok(Answer::View(View::cosign(head, &self.follow.secret, now).note().to_owned()))
+            }
+            _ => Ok(Answer::Blind(state.seen.0)),
+        }
+    }
+
+    /// Answers one connection until it ends, errs, stalls or has asked enough.
+    pub async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let bad = |error: wire::WireError| io::Error::new(io::ErrorKind::InvalidData, error);
+        for _ in 0..MAX_QUESTIONS {
+            let frame = timeout(FRAME_TIMEOUT, wire::receive(&mut stream)).await?.map_err(bad)?;
+            let Some(frame) = frame else { return Ok(()) };
+            let question = Question::parse(&frame).map_err(bad)?;
+            let answer = self.answer(question).map_err(io::Error::other)?;
+            timeout(FRAME_TIMEOUT, wire::send(&mut stream, &answer.frame())).await??;
+        }
+        Ok(())
+    }
+
+    /// Answers whoever connects, at most [`MAX_STREAMS`] at once, until the listener ends.
+    /// A connection that fails concerns nobody else.
+    pub async fn answer_all(self: Arc<Self>, mut listener: impl Listener)
+    where
+        C: 'static,
+    {
+        let mut streams = JoinSet::new();
+        loop {
+            while streams.len() >= MAX_STREAMS {
+                streams.join_next().await;
+            }
+            let Ok(stream) = listener.accept().await else { break };
+            while streams.try_join_next().is_some() {}
+            let peer = self.clone();
+            streams.spawn(async move {
+                if let Err(error) = peer.serve(stream).await {
+                    tracing::debug!("a connection ended: {error}");
+                }
+            });
+        }
+    }
+
+    /// Polls at random times, for ever.
+    async fn poll_on(&self, mut rng: impl Rng) {
+        let Polling { min, max, .. } = self.follow.polling;
+        loop {
+            if let Err(error) = self.poll(&mut rng).await {
+                tracing::error!("poll: {error}");
+            }
+            sleep(rng.random_range(min..=max)).await;
+        }
+    }
+
+    /// Polls and answers until `shutdown` completes or the listener ends.
+    pub async fn run(
+        self: Arc<Self>,
+        listener: impl Listener,
+        rng: impl Rng,
+        shutdown: impl Future<Output = ()>,
+    ) where
+        C: 'static,
+    {
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = self.clone().answer_all(listener) => {}
+            () = self.poll_on(rng) => {}
+        }
+    }
+}

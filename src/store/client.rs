@@ -1,0 +1,227 @@
+//! What the client remembers between two runs, in one file that is replaced whole.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::durable::{self, Disk, DiskError, Mode};
+use crate::verify::tree::Frontier;
+use crate::verify::{Catalog, Hash, Head, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View};
+
+/// Facts, each stored only after the check it records.
+#[derive(Clone, Debug, Default)]
+pub struct ClientState {
+    /// The largest head that a whole unanimous roll had confirmed.
+    pub head: Option<Head>,
+    /// The tree's right edge where reading stopped: at `head`, or at 0.
+    pub frontier: Frontier,
+    /// Our product's releases below the frontier.
+    pub catalog: Catalog,
+    /// Entries below this index had their refusals reported.
+    pub reported: u64,
+    /// Unanimous rolls that a pending release may need as its earlier one, oldest first.
+    pub rolls: Vec<Roll>,
+    /// Each peer's largest view so far.
+    pub largest: BTreeMap<RawKey, View>,
+    /// Since when a peer has not answered with a view that counts.
+    pub silent_since: BTreeMap<RawKey, Timestamp>,
+    /// The newest time that anything verified bore.
+    pub newest: Timestamp,
+    /// When all peers last agreed.
+    pub unanimous_at: Option<Timestamp>,
+    /// The highest sequence ever installed.
+    pub floor: u64,
+}
+
+/// The file, and the lock that makes this process its only user.
+#[derive(Debug)]
+pub struct ClientStore {
+    path: PathBuf,
+    disk: Disk,
+    policy: Policy,
+    stored_head: Option<Head>,
+    _lock: Option<File>,
+}
+
+const MEND: &str = "restore it from a backup, or remove it to begin again without memory \
+    (the log's head, the peers' largest views and the waiting time are then learned anew)";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateFile {
+    version: u32,
+    log: String,
+    /// What the catalog was read under; read again from the start if it changed.
+    policy: String,
+    head: Option<String>,
+    frontier_size: u64,
+    frontier: Vec<String>,
+    catalog: Vec<(u64, String)>,
+    reported: u64,
+    rolls: Vec<RollFile>,
+    largest: Vec<String>,
+    silent_since: Vec<(String, Timestamp)>,
+    newest: Timestamp,
+    unanimous_at: Option<Timestamp>,
+    floor: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RollFile {
+    at: Timestamp,
+    views: Vec<String>,
+}
+
+const VERSION: u32 = 1;
+
+impl ClientStore {
+    /// Opens the state for changing it: takes the lock in `directory`, which is made if needed.
+    pub fn open(
+        directory: &Path,
+        policy: &Policy,
+        peers: &PeerSet,
+        disk: Disk,
+    ) -> Result<(ClientStore, ClientState), StoreError> {
+        disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory))?;
+        let lock = durable::lock(directory).map_err(DiskError::at(directory))?;
+        let lock = lock.ok_or_else(|| StoreError::Busy(directory.to_owned()))?;
+        let path = directory.join("client.json");
+        let state = ClientStore::read(directory, policy, peers)?;
+        let stored_head = state.head.clone();
+        let policy = policy.clone();
+        Ok((ClientStore { path, disk, policy, stored_head, _lock: Some(lock) }, state))
+    }
+
+    /// Reads the state without changing it, as it was last saved.
+    pub fn read(
+        directory: &Path,
+        policy: &Policy,
+        peers: &PeerSet,
+    ) -> Result<ClientState, StoreError> {
+        let path = directory.join("client.json");
+        let Some(bytes) = durable::read(&path)? else { return Ok(ClientState::default()) };
+        let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
+        let file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+        if file.version != VERSION {
+            return Err(damaged().into());
+        }
+        if file.log != log_of(policy) {
+            return Err(StoreError::OtherLog(path));
+        }
+        Ok(file.open(policy, peers).ok_or_else(damaged)?)
+    }
+
+    /// Replaces the state. The head moves only if the stored one is still the one that was read,
+    /// and only forwards.
+    pub fn save(&mut self, state: &ClientState) -> Result<(), StoreError> {
+        let size = |head: &Option<Head>| head.as_ref().map_or(0, Head::size);
+        if size(&state.head) < size(&self.stored_head) {
+            return Err(StoreError::HeadMoved);
+        }
+        let file = StateFile::of(state, &self.policy);
+        let text = serde_json::to_string_pretty(&file).expect("plain data");
+        (self.disk.write(&self.path, text.as_bytes(), Mode::Private))
+            .map_err(DiskError::at(&self.path))?;
+        self.stored_head.clone_from(&state.head);
+        Ok(())
+    }
+}
+
+fn log_of(policy: &Policy) -> String {
+    Hash(policy.log.id().0).hex()
+}
+
+/// What decides which entries the catalog holds.
+fn fingerprint(policy: &Policy) -> String {
+    let mut text = format!("{} {} {}\n", policy.product, policy.channel, policy.threshold());
+    for key in policy.publishers() {
+        text += &format!("{key}\n");
+    }
+    Hash::of(text.as_bytes()).hex()
+}
+
+impl StateFile {
+    fn of(state: &ClientState, policy: &Policy) -> StateFile {
+        let views = |roll: &Roll| roll.views().map(|view| view.note().to_owned()).collect();
+        StateFile {
+            version: VERSION,
+            log: log_of(policy),
+            policy: fingerprint(policy),
+            head: state.head.as_ref().map(|head| head.note().to_owned()),
+            frontier_size: state.frontier.size(),
+            frontier: state.frontier.peaks().iter().map(Hash::base64).collect(),
+            catalog: (state.catalog.entries().iter())
+                .map(|fetched| (fetched.index, fetched.note.to_string()))
+                .collect(),
+            reported: state.reported,
+            rolls: (state.rolls.iter())
+                .map(|roll| RollFile { at: roll.at(), views: views(roll) })
+                .collect(),
+            largest: state.largest.values().map(|view| view.note().to_owned()).collect(),
+            silent_since: (state.silent_since.iter())
+                .map(|(key, since)| (key.to_string(), *since))
+                .collect(),
+            newest: state.newest,
+            unanimous_at: state.unanimous_at,
+            floor: state.floor,
+        }
+    }
+
+    /// Opens every note again. `None` if anything is not what was stored.
+    fn open(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
+        let head = match &self.head {
+            Some(note) => Some(Head::open(note.as_bytes(), &policy.log).ok()?),
+            None => None,
+        };
+        let mut state = ClientState {
+            reported: self.reported,
+            newest: self.newest,
+            unanimous_at: self.unanimous_at,
+            floor: self.floor,
+            ..ClientState::default()
+        };
+        if self.policy == fingerprint(policy) {
+            let peaks = self.frontier.iter().map(|hash| Hash::from_base64(hash));
+            state.frontier = Frontier::new(self.frontier_size, peaks.collect::<Option<_>>()?)?;
+            for (index, note) in &self.catalog {
+                Note::parse(note.as_bytes()).ok()?;
+                state.catalog.read(*index, note.as_bytes(), policy);
+            }
+        }
+        // Reading goes on where the trusted head ends, or starts again.
+        let trusted = head.as_ref().map(|head| (head.size(), *head.root()));
+        let edge = (state.frontier.size(), state.frontier.root());
+        if edge.0 > 0 && trusted != Some(edge) {
+            return None;
+        }
+        state.head = head;
+        for roll in self.rolls {
+            let views = roll.views.iter().map(|note| open_view(note, policy, peers));
+            let received = (views.collect::<Option<Vec<_>>>()?.into_iter().flatten())
+                .map(|view| (view.cosigner(), Ok(view)));
+            state.rolls.push(Roll::new(peers, roll.at, received.collect()));
+        }
+        for note in &self.largest {
+            if let Some(view) = open_view(note, policy, peers)? {
+                state.largest.insert(view.cosigner(), view);
+            }
+        }
+        for peer in peers {
+            let key = peer.key.raw();
+            let since = self.silent_since.iter().find(|(stored, _)| *stored == key.to_string());
+            state.silent_since.extend(since.map(|(_, since)| (key, *since)));
+        }
+        Some(state)
+    }
+}
+
+/// `None` if it is no note of the log; `Some(None)` if its cosigner is no peer of ours any more.
+fn open_view(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<View>> {
+    Head::open(note.as_bytes(), &policy.log).ok()?;
+    let open = |peer: &crate::verify::Peer| View::open(note.as_bytes(), &policy.log, &peer.key);
+    Some(peers.iter().find_map(|peer| open(peer).ok()))
+}

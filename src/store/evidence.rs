@@ -1,0 +1,81 @@
+//! Evidence, kept before anything else happens; it latches until somebody acknowledges it.
+
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use crate::durable::{self, Disk, DiskError, Mode};
+use crate::verify::{Evidence, Hash, Log};
+
+/// The evidence against one log, one file each: `ID.txt`, and `ID.acknowledged` beside it
+/// once the operator has looked. Both roles of a node share it.
+#[derive(Clone, Debug)]
+pub struct EvidenceStore {
+    directory: PathBuf,
+    disk: Disk,
+}
+
+impl EvidenceStore {
+    /// The evidence against `log` below a node's state directory.
+    pub fn new(state: &Path, log: &Log, disk: Disk) -> EvidenceStore {
+        let log = Hash(log.id().0).hex();
+        EvidenceStore { directory: state.join("evidence").join(&log[..16]), disk }
+    }
+
+    /// Stores evidence durably and returns its id. From now on the log is latched.
+    pub fn add(&self, evidence: &Evidence) -> Result<String, DiskError> {
+        let id = evidence.id();
+        let path = self.file(&id);
+        if !path.exists() {
+            self.disk.make_dir(&self.directory, Mode::Private).map_err(DiskError::at(&path))?;
+            let text = evidence.to_string();
+            self.disk.write(&path, text.as_bytes(), Mode::Private).map_err(DiskError::at(&path))?;
+        }
+        Ok(id)
+    }
+
+    /// Every id, and whether it is acknowledged.
+    pub fn list(&self) -> Result<Vec<(String, bool)>, DiskError> {
+        let names = match std::fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            names => names.map_err(DiskError::at(&self.directory))?,
+        };
+        let mut ids = Vec::new();
+        for name in names {
+            let name = name.map_err(DiskError::at(&self.directory))?.file_name();
+            if let Some(id) = name.to_string_lossy().strip_suffix(".txt") {
+                ids.push((id.to_owned(), self.mark(id).exists()));
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Evidence that nobody has acknowledged: while there is some, nothing installs.
+    pub fn latched(&self) -> Result<Option<String>, DiskError> {
+        Ok(self.list()?.into_iter().find(|(_, acknowledged)| !acknowledged).map(|(id, _)| id))
+    }
+
+    /// The text of stored evidence.
+    pub fn text(&self, id: &str) -> Result<String, StoreError> {
+        let known = self.list()?.iter().any(|(stored, _)| stored == id);
+        let bytes = if known { durable::read(&self.file(id))? } else { None };
+        let bytes = bytes.ok_or_else(|| StoreError::NoEvidence(id.to_owned()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The operator has looked: lifts this latch.
+    pub fn acknowledge(&self, id: &str) -> Result<(), StoreError> {
+        self.text(id)?;
+        let mark = self.mark(id);
+        self.disk.write(&mark, b"", Mode::Private).map_err(DiskError::at(&mark))?;
+        Ok(())
+    }
+
+    fn file(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{id}.txt"))
+    }
+
+    fn mark(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{id}.acknowledged"))
+    }
+}

@@ -1,0 +1,163 @@
+//! Joining all heads that were heard, with tiles of whoever has them.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::log::Tiles;
+use crate::log::reader::Cached;
+use crate::net::wire::{self, Answer, Question};
+use crate::net::{Mirror, OnionAddress, Transport};
+use crate::verify::bundle::Proofs;
+use crate::verify::join::Link;
+use crate::verify::{Agreed, Bundle, Chain, Evidence, Head, Tile, View};
+
+/// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
+pub(super) enum Source<'a, T: Transport> {
+    Mirror(&'a Mirror),
+    Peer {
+        config: &'a Config,
+        transport: &'a T,
+        address: &'a OnionAddress,
+        stream: Mutex<Option<T::Stream>>,
+    },
+}
+
+impl<T: Transport> Tiles for Source<'_, T> {
+    async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
+        match self {
+            Source::Mirror(mirror) => mirror.tile(tile).await,
+            Source::Peer { config, transport, address, stream } => {
+                let mut stream = stream.lock().await;
+                let exchange = async {
+                    let mut open = match stream.take() {
+                        Some(open) => open,
+                        None => transport.dial(address).await?,
+                    };
+                    let question = Question::Tile(config.policy.log.id(), tile);
+                    let answer = wire::ask(&mut open, &question).await.map_err(io::Error::other)?;
+                    Ok::<_, io::Error>((open, answer))
+                };
+                // A stream that failed or stalled is dropped with the exchange.
+                let (open, answer) = timeout(config.ask_timeout, exchange).await??;
+                *stream = Some(open);
+                match answer {
+                    Answer::Tile(bytes) => Ok(bytes),
+                    _ => Err(io::Error::new(io::ErrorKind::NotFound, "the peer has no such tile")),
+                }
+            }
+        }
+    }
+}
+
+/// Everybody who may serve tiles: the mirrors, then the peers. Nobody is connected to before
+/// the first question.
+pub(super) struct Sources<'a, T: Transport>(Vec<Cached<Source<'a, T>>>);
+
+impl<'a, T: Transport> Sources<'a, T> {
+    pub(super) fn new(config: &'a Config, transport: &'a T, mirrors: &[&'a Mirror]) -> Self {
+        let mirrors = mirrors.iter().map(|mirror| Source::Mirror(mirror));
+        let peers = config.addresses.values().map(|address| Source::Peer {
+            config,
+            transport,
+            address,
+            stream: Mutex::new(None),
+        });
+        Sources(mirrors.chain(peers).map(Cached::new).collect())
+    }
+}
+
+/// The heads, joined.
+pub(super) struct Joined<'s, 'a, T: Transport> {
+    /// The largest head whose tiles can be had, with all that are prefixes of it.
+    pub(super) chain: Chain,
+    /// Who serves that head's tiles.
+    pub(super) source: &'s Cached<Source<'a, T>>,
+    /// Heads that nobody's tiles tie to the others.
+    pub(super) untied: Vec<Head>,
+}
+
+/// Joins the heads, or finds that two of them contradict each other. `None` if nobody serves
+/// tiles that hash up to any of them.
+pub(super) async fn join<'s, 'a, T: Transport>(
+    mut heads: Vec<Head>,
+    sources: &'s Sources<'a, T>,
+) -> Result<Option<Joined<'s, 'a, T>>, Box<Evidence>> {
+    heads.sort_by_key(|head| (std::cmp::Reverse(head.size()), *head.root()));
+    heads.dedup();
+    for pair in heads.windows(2) {
+        if let Some(evidence) = Evidence::of(&pair[0], &pair[1], &[]) {
+            return Err(Box::new(evidence));
+        }
+    }
+    let mut untied = Vec::new();
+    let mut heads = heads.into_iter();
+    let Some((mut chain, source)) = largest_served(&mut heads, sources, &mut untied).await else {
+        return Ok(None);
+    };
+    for head in heads {
+        match link(&mut chain, &head, source, sources).await {
+            Link::Joined => {}
+            Link::Fork(evidence) => return Err(evidence),
+            Link::Unproven => untied.push(head),
+        }
+    }
+    Ok(Some(Joined { chain, source, untied }))
+}
+
+async fn largest_served<'s, 'a, T: Transport>(
+    heads: &mut impl Iterator<Item = Head>,
+    sources: &'s Sources<'a, T>,
+    untied: &mut Vec<Head>,
+) -> Option<(Chain, &'s Cached<Source<'a, T>>)> {
+    for head in heads {
+        for source in &sources.0 {
+            if source.serves(&head).await {
+                return Some((Chain::new(head), source));
+            }
+        }
+        untied.push(head);
+    }
+    None
+}
+
+/// Links one head, with the tiles of `first` or, where those are of no use, anybody's.
+async fn link<T: Transport>(
+    chain: &mut Chain,
+    head: &Head,
+    first: &Cached<Source<'_, T>>,
+    sources: &Sources<'_, T>,
+) -> Link {
+    for source in std::iter::once(first).chain(&sources.0) {
+        let Ok(path) = source.path(head.size(), chain.head()).await else { continue };
+        match chain.link(head, &path) {
+            Link::Unproven => {}
+            shown => return shown,
+        }
+    }
+    Link::Unproven
+}
+
+/// The proof bundle of what was agreed on, with hashes of a source that serves its head.
+pub(super) async fn bundle<T: Transport>(
+    agreed: &Agreed,
+    source: &Cached<Source<'_, T>>,
+) -> io::Result<Bundle> {
+    let (head, index) = (agreed.head(), agreed.entry().index);
+    let views = agreed.rolls().into_iter().flat_map(|roll| roll.views());
+    let mut sizes: BTreeSet<u64> = views.map(|view: &View| view.head().size()).collect();
+    let mut proofs = Proofs::default();
+    for &size in &sizes {
+        if size < head.size() {
+            proofs.paths.insert(size, source.path(size, head).await?);
+        }
+    }
+    sizes.insert(head.size());
+    for size in sizes {
+        proofs.inclusion.insert(size, source.inclusion(index, size, head.size()).await?);
+    }
+    Ok(Bundle::of(agreed, &proofs))
+}

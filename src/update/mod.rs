@@ -1,0 +1,475 @@
+//! One cycle of the client: call the roll, join the heads, read the log, decide, and maybe install.
+//!
+//! The roll is called at every cycle, also when nothing is new: only the peers' larger heads
+//! show that a mirror is frozen. Everything is read before anything is decided, and every
+//! fact is stored only after the check it records.
+
+mod ask;
+mod heads;
+mod read;
+
+use rand::Rng;
+use rand::seq::SliceRandom as _;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::durable::{Disk, DiskError};
+use crate::install::{InstallError, Installed, Root};
+use crate::log::writer::artifact_path;
+use crate::net::{Mirror, Transport};
+use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
+use crate::verify::roll::{CLOCK_SKEW, Missing};
+use crate::verify::{
+    Agreed, Bundle, Chain, Evidence, Head, Refusal, Roll, Silence, Timestamp, View,
+};
+use heads::Sources;
+
+/// We could not find out: nothing was decided, and a later run may succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// What the node remembers.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// No mirror was of any use.
+    #[error("no mirror could be read:{}", list(.0))]
+    Mirrors(Vec<String>),
+    /// The clock stands before a time that was already verified.
+    #[error("the clock shows {now}, and {newest} was verified before: check the clock")]
+    Clock {
+        /// What it shows.
+        now: Timestamp,
+        /// The newest time seen.
+        newest: Timestamp,
+    },
+    /// Nobody serves tiles that tie the log's newest head to the one we trust.
+    #[error(
+        "nobody serves tiles that tie the log's newest head to the one trusted here ({trusted}): try again later, or add a mirror"
+    )]
+    Untied {
+        /// The stored or pinned head.
+        trusted: Head,
+    },
+}
+
+fn list(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// Why a cycle did not end well: the world failed a check, or we could not find out.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A check failed.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// We could not find out.
+    #[error(transparent)]
+    Error(UpdateError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(refusal)
+    }
+}
+
+impl<E: Into<UpdateError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Error(error.into())
+    }
+}
+
+/// A cycle that ended well.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Every peer agrees, and nothing is new.
+    UpToDate,
+    /// Every peer has confirmed this release for long enough: it can be installed.
+    Available(Box<Agreed>),
+    /// It was.
+    Installed(Installed),
+}
+
+/// What a cycle saw, whatever it came to. For people and programs; nothing decides on it.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The log's head that was adopted for this cycle.
+    pub head: Option<Head>,
+    /// What each peer answered: its name and the view or why there is none.
+    pub peers: Vec<(String, Result<View, Silence>)>,
+    /// Each mirror and what it showed.
+    pub mirrors: Vec<(String, Result<Head, String>)>,
+    /// Entries of ours that were read and refused, by index; those seen for the first time.
+    pub refused: Vec<(u64, Refusal)>,
+    /// Entries of kinds that this version does not know.
+    pub unknown_kinds: u64,
+    /// What else an operator may want to know.
+    pub remarks: Vec<String>,
+}
+
+/// A client with its state open.
+pub struct Client<'a, T, C> {
+    config: &'a Config,
+    transport: &'a T,
+    clock: &'a C,
+    store: ClientStore,
+    state: ClientState,
+    evidence: EvidenceStore,
+    root: Root,
+}
+
+impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
+    /// Opens the node's state, as its only user.
+    pub fn open(
+        config: &'a Config,
+        transport: &'a T,
+        clock: &'a C,
+        disk: Disk,
+    ) -> Result<Self, UpdateError> {
+        let directory = config.state.join("client");
+        let (store, mut state) =
+            ClientStore::open(&directory, &config.policy, &config.peers, disk.clone())?;
+        let evidence = EvidenceStore::new(&config.state, &config.policy.log, disk.clone());
+        let root = Root::new(&config.install_root, disk);
+        // A switch that was not followed by its bookkeeping still counts.
+        let installed = root.installed()?.map_or(0, |installed| installed.sequence);
+        state.floor = state.floor.max(installed);
+        Ok(Client { config, transport, clock, store, state, evidence, root })
+    }
+
+    /// Calls the roll and says whether a release can be installed. Installs nothing.
+    pub async fn check(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
+        let mut report = Report::default();
+        let outcome = self.decide(&mut report, rng).await;
+        (report, outcome.map(|decided| decided.map_or(Outcome::UpToDate, Decided::outcome)))
+    }
+
+    /// Calls the roll and installs what every peer has confirmed for long enough.
+    pub async fn update(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
+        let mut report = Report::default();
+        let outcome = self.install(&mut report, rng).await;
+        (report, outcome)
+    }
+
+    async fn install(
+        &mut self,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<Outcome, Failure> {
+        let Some(mut decided) = self.decide(report, rng).await? else {
+            return Ok(Outcome::UpToDate);
+        };
+        let staged = self.stage(&decided.agreed, report, rng).await?;
+        // A long download may have outlived its roll: then the question is asked again.
+        if decided.agreed.still_good(self.clock.now()).is_err() {
+            let Some(again) = self.decide(report, rng).await? else {
+                return Ok(Outcome::UpToDate);
+            };
+            decided = again;
+        }
+        let Decided { agreed, proof } = decided;
+        let installed = (self.root.switch(&agreed, staged, &proof.to_string(), self.clock.now()))
+            .map_err(install_failure)?;
+        self.state.floor = installed.sequence;
+        self.state.catalog.forget_below(installed.sequence);
+        self.state.rolls.clear();
+        self.store.save(&self.state)?;
+        Ok(Outcome::Installed(installed))
+    }
+
+    /// Fetches the artifact from the first mirror that serves exactly what was signed.
+    async fn stage(
+        &self,
+        agreed: &Agreed,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<crate::install::Staged, Failure> {
+        let target = crate::install::target_of(agreed.manifest(), &self.config.platform)?;
+        let path = artifact_path(&target.sha256);
+        let mut wrong = None;
+        let mut unread = Vec::new();
+        for mirror in self.mirrors_in_any_order(rng) {
+            let staged = match mirror.open(&path) {
+                Ok(file) => self.root.stage(agreed, &self.config.platform, file),
+                Err(error) => Err(InstallError::Source(error)),
+            };
+            match staged {
+                Ok(staged) => return Ok(staged),
+                Err(InstallError::Refused(refusal @ Refusal::Artifact(_))) => {
+                    report.remarks.push(format!("{mirror}: {refusal}"));
+                    wrong = Some(refusal);
+                }
+                Err(InstallError::Source(error)) => unread.push(format!("{mirror}: {error}")),
+                Err(error) => return Err(install_failure(error)),
+            }
+        }
+        Err(wrong.map_or_else(|| UpdateError::Mirrors(unread).into(), Failure::Refused))
+    }
+
+    fn mirrors_in_any_order(&self, rng: &mut impl Rng) -> Vec<&'a Mirror> {
+        let mut mirrors: Vec<&Mirror> = self.config.mirrors.iter().collect();
+        mirrors.shuffle(rng);
+        mirrors
+    }
+
+    /// The whole cycle up to the decision. `None`: everybody agrees that nothing is new.
+    async fn decide(
+        &mut self,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<Option<Decided>, Failure> {
+        *report = Report { remarks: std::mem::take(&mut report.remarks), ..Report::default() };
+        if let Some(id) = self.evidence.latched()? {
+            return Err(Refusal::Latched { id }.into());
+        }
+        self.check_clock()?;
+        let config = self.config;
+        let called = ask::call(config, self.transport, self.clock, &self.state.largest).await;
+        self.remember(&called)?;
+        let roll = called.roll;
+        report.peers = (roll.answers().iter())
+            .map(|(peer, answer)| (peer.name.to_string(), answer.clone()))
+            .collect();
+        if let Some(evidence) = called.evidence {
+            return Err(self.latch(*evidence)?.into());
+        }
+
+        let mirrors = self.mirrors_in_any_order(rng);
+        let shown = read::checkpoints(&mirrors, &config.policy.log).await;
+        report.mirrors =
+            (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
+        let sources = Sources::new(config, self.transport, &mirrors);
+        let mut heard = self.known_heads();
+        heard.extend(called.heads);
+        heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
+        let joined = match heads::join(heard, &sources).await {
+            Ok(joined) => joined,
+            Err(evidence) => return Err(self.latch(*evidence)?.into()),
+        };
+        self.check_mirrors(&shown, joined.as_ref().map(|joined| joined.chain.head()))?;
+        let Some(heads::Joined { chain, source, untied }) = joined else {
+            let why = |(mirror, head): &(&Mirror, Result<Head, String>)| match head {
+                Ok(head) => format!("{mirror}: serves no tiles that hash up to its {head}"),
+                Err(why) => format!("{mirror}: {why}"),
+            };
+            return Err(UpdateError::Mirrors(shown.iter().map(why).collect()).into());
+        };
+        report.remarks.extend(untied.iter().map(|head| {
+            format!("a head signed by the log could not be tied to the others: {head}")
+        }));
+        report.head = Some(chain.head().clone());
+        for trusted in self.trusted_heads() {
+            if !chain.holds(trusted) {
+                return Err(UpdateError::Untied { trusted: trusted.clone() }.into());
+            }
+        }
+
+        let common = roll.common_size(&config.peers, &chain);
+        let reading =
+            read::entries(&shown, &self.state, &config.policy, chain.head(), common).await?;
+        report.unknown_kinds = reading.unknown_kinds;
+        let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
+        let mut refused = reading.refused;
+        for (index, refusal) in choice.refused {
+            if !refused.iter().any(|(known, _)| *known == index) {
+                refused.push((index, refusal));
+            }
+        }
+        refused.retain(|(index, refusal)| self.is_news(*index, refusal));
+        refused.sort_by_key(|(index, _)| *index);
+        report.refused = refused;
+
+        let Some(common) = common else {
+            let missing = roll.missing(&config.peers, &chain, None);
+            return Err(Refusal::Incomplete(self.since(missing)).into());
+        };
+        // Everybody agrees on the log up to `common`: now, and only now, that is remembered.
+        let candidates = choice.candidates;
+        self.state.reported = self.state.reported.max(chain.head().size());
+        self.adopt(&chain, &roll, common, reading.at_common, &candidates)?;
+
+        let mut best: Option<Failure> = None;
+        for signed in candidates {
+            let index = signed.index();
+            let proof = source.inclusion(index, chain.head().size(), chain.head().size()).await;
+            let logged = match proof {
+                Ok(proof) => signed.logged(&chain, self.state.head.as_ref(), &proof)?,
+                Err(error) => return Err(UpdateError::Mirrors(vec![error.to_string()]).into()),
+            };
+            let earlier = self.earliest_roll(&chain, index);
+            match logged.agreed(&chain, &config.peers, &config.limits, earlier, &roll) {
+                Ok(agreed) => {
+                    let proof = heads::bundle(&agreed, source).await.map_err(|error| {
+                        UpdateError::Mirrors(vec![format!("tiles for the proof: {error}")])
+                    })?;
+                    let agreed = Box::new(agreed);
+                    return Ok(Some(Decided { agreed, proof }));
+                }
+                // The newest release's state is the one worth telling.
+                Err(refusal) => {
+                    let refusal = match refusal {
+                        Refusal::Incomplete(missing) => Refusal::Incomplete(self.since(missing)),
+                        other => other,
+                    };
+                    best.get_or_insert(refusal.into());
+                }
+            }
+        }
+        if let Some(failure) = best {
+            return Err(failure);
+        }
+        let first = report.refused.first().map(|(_, refusal)| refusal.clone());
+        first.map_or(Ok(None), |refusal| Err(refusal.into()))
+    }
+
+    fn check_clock(&self) -> Result<(), UpdateError> {
+        let (now, newest) = (self.clock.now(), self.state.newest);
+        if now.after(CLOCK_SKEW) < newest {
+            Err(UpdateError::Clock { now, newest })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the roll showed, before anything is concluded from it.
+    fn remember(&mut self, called: &ask::Called) -> Result<(), StoreError> {
+        let now = called.roll.at();
+        for (peer, answer) in called.roll.answers() {
+            let key = peer.key.raw();
+            match answer {
+                Ok(view) => {
+                    self.state.silent_since.remove(&key);
+                    self.state.newest = self.state.newest.max(view.at());
+                }
+                Err(_) => {
+                    self.state.silent_since.entry(key).or_insert(now);
+                }
+            }
+        }
+        for view in &called.views {
+            let largest = self.state.largest.entry(view.cosigner()).or_insert_with(|| view.clone());
+            if largest.head().size() < view.head().size() {
+                *largest = view.clone();
+            }
+        }
+        self.store.save(&self.state)
+    }
+
+    fn since(&self, mut missing: Vec<Missing>) -> Vec<Missing> {
+        for missing in &mut missing {
+            let peer = self.config.peers.iter().find(|peer| peer.name == missing.peer);
+            missing.since =
+                peer.and_then(|peer| self.state.silent_since.get(&peer.key.raw())).copied();
+        }
+        missing
+    }
+
+    /// Stores evidence before anything else happens.
+    fn latch(&self, evidence: Evidence) -> Result<Refusal, UpdateError> {
+        self.evidence.add(&evidence)?;
+        Ok(Refusal::Fork(Box::new(evidence)))
+    }
+
+    /// Heads that must be prefixes of whatever is adopted.
+    fn trusted_heads(&self) -> impl Iterator<Item = &Head> {
+        self.state.head.iter().chain(&self.config.pinned)
+    }
+
+    /// Every head that was ever verified here and still matters.
+    fn known_heads(&self) -> Vec<Head> {
+        let views =
+            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Roll::views));
+        self.trusted_heads().chain(views.map(View::head)).cloned().collect()
+    }
+
+    /// Whether a refused entry was never reported: read for the first time, or expired since.
+    fn is_news(&self, index: u64, refusal: &Refusal) -> bool {
+        let last = self.state.unanimous_at.unwrap_or_default();
+        let expired_since = matches!(refusal, Refusal::Expired { at, .. } if *at > last);
+        index >= self.state.reported || expired_since
+    }
+
+    /// Names the mirrors when all of them show less than others have: a rollback below what we
+    /// trust, or a frozen world.
+    fn check_mirrors(
+        &self,
+        shown: &[(&Mirror, Result<Head, String>)],
+        newest: Option<&Head>,
+    ) -> Result<(), Refusal> {
+        let best = shown
+            .iter()
+            .filter_map(|(mirror, head)| Some((mirror, head.as_ref().ok()?.size())))
+            .max_by_key(|(_, size)| *size);
+        let Some((mirror, shown)) = best else { return Ok(()) };
+        let mirror = mirror.to_string();
+        let trusted = self.trusted_heads().map(Head::size).max().unwrap_or(0);
+        let newest = newest.map_or(0, Head::size);
+        if shown < trusted {
+            Err(Refusal::MirrorRollback { mirror, shown, known: trusted })
+        } else if shown < newest {
+            Err(Refusal::Stale { mirror, shown, known: newest })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// After a unanimous roll: the head moves to the smallest that was confirmed, and the roll is
+    /// kept as long as a pending release may need it.
+    fn adopt(
+        &mut self,
+        chain: &Chain,
+        roll: &Roll,
+        common: u64,
+        at_common: Option<read::Edge>,
+        candidates: &[crate::verify::Signed],
+    ) -> Result<(), StoreError> {
+        let smallest = roll.views().map(View::head).find(|head| head.size() == common);
+        if let (Some(smallest), Some(edge)) = (smallest, at_common) {
+            let held = self.state.head.as_ref().map_or(0, Head::size);
+            if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
+                self.state.head = Some(smallest.clone());
+                (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
+            }
+        }
+        self.state.unanimous_at = Some(roll.at());
+        self.state.newest = self.state.newest.max(roll.at());
+        self.state.rolls.push(roll.clone());
+        let first_for =
+            |index: u64| self.state.rolls.iter().position(|roll| self.covers(roll, chain, index));
+        let needed: Vec<usize> =
+            candidates.iter().filter_map(|signed| first_for(signed.index())).collect();
+        let rolls = std::mem::take(&mut self.state.rolls);
+        let kept = rolls.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
+        self.state.rolls = kept.map(|(_, roll)| roll).collect();
+        self.store.save(&self.state)
+    }
+
+    fn covers(&self, roll: &Roll, chain: &Chain, index: u64) -> bool {
+        roll.common_size(&self.config.peers, chain).is_some_and(|size| size > index)
+    }
+
+    fn earliest_roll(&self, chain: &Chain, index: u64) -> Option<&Roll> {
+        self.state.rolls.iter().find(|roll| self.covers(roll, chain, index))
+    }
+}
+
+struct Decided {
+    agreed: Box<Agreed>,
+    proof: Bundle,
+}
+
+impl Decided {
+    fn outcome(self) -> Outcome {
+        Outcome::Available(self.agreed)
+    }
+}
+
+fn install_failure(error: InstallError) -> Failure {
+    match error {
+        InstallError::Refused(refusal) => refusal.into(),
+        InstallError::Disk(error) => error.into(),
+        InstallError::Source(error) => UpdateError::Mirrors(vec![error.to_string()]).into(),
+    }
+}
