@@ -28,11 +28,11 @@ use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, View, tile, tree};
 
 /// Connections answered at once; more wait to be accepted.
-const MAX_STREAMS: usize = 64;
+pub const MAX_STREAMS: usize = 64;
 /// Questions answered on one connection.
-const MAX_QUESTIONS: usize = 1024;
+pub const MAX_QUESTIONS: usize = 1024;
 /// How long one frame may take to arrive or to leave.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// When a peer polls, and how long a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::world::{Broken, Draft, PEERS, World, copy_tree};
+use super::world::{Broken, Draft, PEERS, World, copy_tree, overwrite};
 use crate::net::{Listener as _, Mirror, Transport as _, wire};
 use crate::peer::Polled;
 use crate::update::{Failure, Outcome};
@@ -157,7 +157,7 @@ impl Attack {
                 world.publish(&honest)?;
                 world.copy_log("tampered")?;
                 let digest = Hash::of(&honest.artifact);
-                fs::write(world.directory.join(format!("tampered/artifact/{digest}")), TROJAN)?;
+                overwrite(&world.directory.join(format!("tampered/artifact/{digest}")), TROJAN)?;
                 world.show("client", "tampered")?;
             }
             Attack::OneKeyStolen => {
@@ -172,7 +172,7 @@ impl Attack {
                 let note = world.sign(&trojan)?.1.to_string();
                 bundle.extend((note.len() as u16).to_be_bytes());
                 bundle.extend(note.as_bytes());
-                fs::write(path, bundle)?;
+                overwrite(&path, &bundle)?;
                 world.show("client", "unlogged")?;
             }
             Attack::ForkedLog => {

@@ -51,6 +51,7 @@ pub async fn tell(
     let base = World::copy_to(&world, &directory.join("base"))?;
     let next = [artifact, b"\nthe second release\n"].concat();
     let second = release(&mut world, &Draft::new(2, "1.1.0", &next), out).await?;
+    world.write_config()?;
     let current = fs::read(world.config.install_root.join("current/hello"))?;
     writeln!(out, "`current/hello` is byte for byte the second release: {}\n", current == next)?;
 
@@ -80,6 +81,27 @@ pub async fn tell(
         attacks.len()
     )?;
     Ok(Told { installed: first && second && current == next, attacks })
+}
+
+/// What to look at in a directory in which the demo was played.
+pub fn what_is_kept(directory: &Path) -> String {
+    let at = |path: &str| directory.join(path).display().to_string();
+    format!(
+        "\nEverything is in {}. To look at:\n\
+         unanimity --config {} status\n\
+         unanimity --config {} verify {} --proof {}\n\
+         unanimity log show {} --log-key {}\n\
+         unanimity evidence verify {} --log-key {}\n",
+        directory.display(),
+        at("honest/client/unanimity.toml"),
+        at("honest/client/unanimity.toml"),
+        at("honest/client/hello/current/hello"),
+        at("honest/client/hello/proofs/2-1.1.0"),
+        at("honest/log"),
+        at("honest/log.pub"),
+        at("attack-04/evidence.txt"),
+        at("honest/log.pub"),
+    )
 }
 
 /// Publishes a release and follows it until it is installed.

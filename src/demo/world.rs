@@ -380,6 +380,42 @@ impl World {
         Ok(Root::new(&self.config.install_root, Disk::default()).installed()?)
     }
 
+    /// Writes what the client was told as the files that an operator would have written:
+    /// `client/unanimity.toml`, `client/peers.toml`, and the log's public key in `log.pub`.
+    pub fn write_config(&self) -> Result<(), Broken> {
+        let (policy, log) = (&self.config.policy, &self.circle.log);
+        let keys: Vec<String> =
+            policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
+        let mirrors: Vec<String> =
+            self.config.mirrors.iter().map(|mirror| format!("\"{mirror}\"")).collect();
+        let node = format!(
+            "[product]\nname = \"{}\"\nchannel = \"{}\"\n\n\
+             [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
+             [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [{}]\n\n\
+             [install]\nroot = \"hello\"\nstate = \"state\"\n",
+            policy.product,
+            policy.channel,
+            policy.threshold(),
+            keys.concat(),
+            log.origin,
+            log.key,
+            mirrors.join(", "),
+        );
+        let mut peers = String::from("min_peers = 3\n");
+        for peer in &self.config.peers {
+            let address = &self.config.addresses[&peer.key.raw()];
+            let (name, operator, key) = (&peer.name, &peer.operator, &peer.key);
+            peers += &format!(
+                "\n[[peer]]\nname = \"{name}\"\noperator = \"{operator}\"\n\
+                 address = \"{address}\"\nkey = \"{key}\"\n"
+            );
+        }
+        fs::write(self.directory.join("client/unanimity.toml"), node)?;
+        fs::write(self.directory.join("client/peers.toml"), peers)?;
+        fs::write(self.directory.join("log.pub"), format!("{}\n", log.key))?;
+        Ok(())
+    }
+
     /// The head of a log in a directory of this world.
     pub fn head_of(&self, log: &str) -> Result<Head, Broken> {
         let bytes = fs::read(self.directory.join(log).join("checkpoint"))?;
@@ -393,7 +429,14 @@ impl Drop for World {
     }
 }
 
-/// Copies a directory with its links, but for locks.
+/// Writes a file as an attacker would, who has no reason to be careful: in place of the old one.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::remove_file(path)?;
+    fs::write(path, bytes)
+}
+
+/// Copies a directory with its links, but for locks. Files are shared until somebody replaces
+/// one: everything durable is replaced, never changed in place.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -405,7 +448,7 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         } else if kind.is_dir() {
             copy_tree(&entry, &target)?;
         } else if name != ".lock" {
-            fs::copy(&entry, target)?;
+            fs::hard_link(&entry, target)?;
         }
     }
     Ok(())

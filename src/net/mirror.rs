@@ -37,9 +37,9 @@ impl Mirror {
     /// Opens a file below the mirror's prefix. Only plain files: a pipe could hold us up for ever.
     pub fn open(&self, path: &str) -> io::Result<File> {
         // Opening a pipe would wait for its writer, so open without waiting and look first.
-        const O_NONBLOCK: i32 = 0o4000;
+        let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         let path = self.directory.join(path);
-        let file = File::options().read(true).custom_flags(O_NONBLOCK).open(&path)?;
+        let file = File::options().read(true).custom_flags(without_waiting).open(&path)?;
         if !file.metadata()?.is_file() {
             let message = format!("{} is not a plain file", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));

@@ -25,6 +25,22 @@ pub trait Transport: Send + Sync {
     fn dial(&self, to: &OnionAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
+/// No way to reach anybody: what a node has until it speaks Tor. Every peer is silent then,
+/// and silence is never consent.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent;
+
+impl Transport for Absent {
+    type Stream = tokio::io::DuplexStream;
+
+    async fn dial(&self, _: &OnionAddress) -> io::Result<Self::Stream> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this version cannot reach peers over Tor yet",
+        ))
+    }
+}
+
 /// A way to be reached.
 pub trait Listener: Send {
     /// A connection.

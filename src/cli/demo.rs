@@ -1,0 +1,72 @@
+//! `demo`: the whole circle in one process.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{Ended, Exit};
+use super::{Said, read, wait_for};
+use crate::clock::{Clock as _, SystemClock};
+use crate::demo::story;
+use crate::durable::{Disk, DiskError, Mode};
+use crate::verify::Timestamp;
+
+/// Play a whole circle in one process: two honest updates, then every attack.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// The file to release, in two versions [default: this program]
+    #[arg(long, value_name = "FILE")]
+    artifact: Option<PathBuf>,
+    /// Play in this directory (new or empty) and leave everything there to look at
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
+}
+
+impl Demo {
+    pub(super) fn run(self, json: bool) -> Result<Said, Ended> {
+        let artifact = match &self.artifact {
+            Some(path) => path.clone(),
+            None => std::env::current_exe().map_err(|e| Ended::new(Exit::Failed, e.to_string()))?,
+        };
+        let artifact = read(&artifact)?;
+        let temporary = tempfile::tempdir().map_err(DiskError::at(&std::env::temp_dir()))?;
+        let directory = match &self.keep {
+            None => temporary.path().to_owned(),
+            Some(keep) => {
+                Disk::default().make_dir(keep, Mode::Private).map_err(DiskError::at(keep))?;
+                let entries = std::fs::read_dir(keep).map_err(DiskError::at(keep))?.count();
+                if entries > 0 {
+                    return Err(Ended::usage(format!(
+                        "--keep {}: not empty, and nothing in it is overwritten",
+                        keep.display()
+                    )));
+                }
+                keep.canonicalize().map_err(DiskError::at(keep))?
+            }
+        };
+        let (mut quiet, mut screen) = (std::io::sink(), std::io::stdout());
+        let mut out: &mut dyn Write = if json { &mut quiet } else { &mut screen };
+        // It plays two hours; so that they are over, they began three hours ago.
+        let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
+        let told = wait_for(story::tell(&directory, &artifact, rand::random(), start, &mut out))?;
+        let broke = |error| Ended::new(Exit::Failed, format!("the demo broke off: {error}"));
+        let told = told.map_err(broke)?;
+        let attacks: Vec<_> = (told.attacks.iter())
+            .map(|attack| json!({ "title": attack.title, "refused": attack.held, "said": attack.said }))
+            .collect();
+        let json = json!({ "installed": told.installed, "attacks": attacks, "kept": self.keep.as_ref().map(|_| &directory) });
+        let text = match &self.keep {
+            Some(_) => story::what_is_kept(&directory),
+            None => String::new(),
+        };
+        let exit = if told.is_good() { Exit::Done } else { Exit::Failed };
+        let text = if told.is_good() {
+            text
+        } else {
+            "the demo did not end as it should: see above".to_owned()
+        };
+        Ok(Said { exit, text, json })
+    }
+}

@@ -1,0 +1,114 @@
+//! `evidence`: what a fork leaves behind.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::exit::{Ended, Exit};
+use super::{Said, node, note_key, read};
+use crate::config::Config;
+use crate::durable::Disk;
+use crate::store::EvidenceStore;
+use crate::verify::{Evidence, NoteKey};
+
+/// Look at evidence that a log has forked.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Print stored evidence, or list what is stored
+    Show {
+        /// Which; all are listed without it
+        id: Option<String>,
+    },
+    /// Check an evidence file with the log's key alone
+    Verify(Check),
+    /// Lift the latch of one piece of evidence, once you have looked at it and decided to go on
+    Acknowledge {
+        /// Which
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The evidence
+    file: PathBuf,
+    /// The log's public key (the line, or a file that holds it)
+    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    log_key: NoteKey,
+}
+
+impl Verb {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Verb::Show { .. } => "evidence show",
+            Verb::Verify(_) => "evidence verify",
+            Verb::Acknowledge { .. } => "evidence acknowledge",
+        }
+    }
+
+    pub(super) fn run(self, config: Option<PathBuf>) -> Result<Said, Ended> {
+        match self {
+            Verb::Verify(check) => check.run(),
+            Verb::Show { id: None } => list(&store(&node::load(config)?)),
+            Verb::Show { id: Some(id) } => {
+                let text = store(&node::load(config)?).text(&id)?;
+                let json = json!({ "id": id, "evidence": text });
+                Ok(Said::done(text, json))
+            }
+            Verb::Acknowledge { id } => {
+                store(&node::load(config)?).acknowledge(&id)?;
+                let text =
+                    format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
+                Ok(Said::done(text, json!({ "id": id })))
+            }
+        }
+    }
+}
+
+impl Check {
+    fn run(self) -> Result<Said, Ended> {
+        let bytes = read(&self.file)?;
+        let bad = |why: &dyn std::fmt::Display| {
+            Ended::new(Exit::BadProof, format!("{}: {why}", self.file.display()))
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|error| bad(&error))?;
+        let evidence = Evidence::open_with_key(text, &self.log_key)
+            .map_err(|error| bad(&super::exit::with_causes(&error)))?;
+        let text = format!(
+            "Evidence {} holds: the key {} signed both of these, and they cannot both be true.\n  {}\n  {}\n",
+            evidence.id(),
+            self.log_key.name(),
+            evidence.smaller(),
+            evidence.larger(),
+        );
+        let json = json!({
+            "id": evidence.id(),
+            "smaller": super::log::head_json(evidence.smaller()),
+            "larger": super::log::head_json(evidence.larger()),
+        });
+        Ok(Said::done(text, json))
+    }
+}
+
+fn store(config: &Config) -> EvidenceStore {
+    EvidenceStore::new(&config.state, &config.policy.log, Disk::default())
+}
+
+fn list(store: &EvidenceStore) -> Result<Said, Ended> {
+    let all = store.list()?;
+    let mut text = String::new();
+    for (id, acknowledged) in &all {
+        text += &format!(
+            "{id}  {}\n",
+            if *acknowledged { "acknowledged" } else { "holds updates back" }
+        );
+    }
+    if all.is_empty() {
+        text += "There is no evidence against this log.\n";
+    }
+    let list: Vec<_> = (all.iter())
+        .map(|(id, acknowledged)| json!({ "id": id, "acknowledged": acknowledged }))
+        .collect();
+    Ok(Said::done(text, json!({ "evidence": list })))
+}

@@ -1,0 +1,203 @@
+//! Every exit code, in one table.
+
+use crate::config::ConfigError;
+use crate::durable::DiskError;
+use crate::install::InstallError;
+use crate::log::writer::WriteError;
+use crate::publish::PublishError;
+use crate::store::StoreError;
+use crate::update::{Failure, UpdateError};
+use crate::verify::Refusal;
+
+macro_rules! exits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $word:literal;)+) => {
+        /// How the program ends. 0 is the only good end; every other code says why, and 101
+        /// is a bug of ours.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
+
+        impl Exit {
+            /// All of them, in ascending order.
+            pub const ALL: &[Exit] = &[$(Exit::$name,)+];
+
+            /// One word for reports.
+            pub fn word(self) -> &'static str {
+                match self { $(Exit::$name => $word,)+ }
+            }
+
+            /// What it means.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Exit::$name => concat!($($doc,)+).trim_ascii_start(),)+ }
+            }
+        }
+    };
+}
+
+exits! {
+    /// done; for check and update: every peer agrees, and nothing (more) is to be installed
+    Done = 0, "done";
+    /// something failed that has no code of its own
+    Failed = 1, "failed";
+    /// the command line makes no sense
+    Usage = 2, "usage";
+    /// the configuration is refused
+    Configuration = 3, "configuration";
+    /// no mirror could be read
+    Network = 4, "network";
+    /// the clock stands before a time that was verified before
+    Clock = 5, "clock";
+    /// a file or directory could not be read or written, or is damaged or in use
+    Disk = 6, "disk";
+    /// a key file is refused: its mode, its passphrase, its kind
+    Key = 7, "key";
+    /// a file given to read is not in the form it must have
+    BadInput = 8, "bad-input";
+    /// an update can be installed now (check)
+    Available = 10, "available";
+    /// every peer confirms an update, and not yet for long enough
+    Settling = 11, "settling";
+    /// not every peer confirmed
+    Incomplete = 12, "incomplete";
+    /// every mirror hides log entries that peers have verified
+    Stale = 13, "stale";
+    /// the log signed two stories; nothing installs until evidence is acknowledged
+    Fork = 20, "fork";
+    /// two different releases bear one sequence
+    Conflict = 21, "conflict";
+    /// too few of the publisher's keys signed, or a signature is bad
+    BadSignature = 22, "bad-signature";
+    /// what was served is not in the log
+    NotLogged = 23, "not-logged";
+    /// an older release, or a log shorter than the one verified before
+    Rollback = 24, "rollback";
+    /// the release is past its time
+    Expired = 25, "expired";
+    /// a release is in a format newer than this program
+    Outdated = 26, "outdated";
+    /// the release is not for this node: no artifact for it, or one it cannot install
+    Unsuitable = 27, "unsuitable";
+    /// a file's bytes are not the ones that were signed
+    BadArtifact = 28, "bad-artifact";
+    /// a proof or evidence does not prove what it should
+    BadProof = 29, "bad-proof";
+}
+
+/// The table for `--help`.
+pub fn table() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for exit in Exit::ALL {
+        text += &format!("  {:3}  {}\n", *exit as u8, exit.meaning());
+    }
+    text
+}
+
+impl From<&Refusal> for Exit {
+    fn from(refusal: &Refusal) -> Exit {
+        match refusal {
+            Refusal::Fork(_) | Refusal::Latched { .. } => Exit::Fork,
+            Refusal::Conflict { .. } => Exit::Conflict,
+            Refusal::Threshold { .. } | Refusal::BadSignature(_) => Exit::BadSignature,
+            Refusal::Malformed(_) => Exit::BadInput,
+            Refusal::NotLogged(_) | Refusal::OtherLog(_) => Exit::NotLogged,
+            Refusal::Rollback { .. } | Refusal::MirrorRollback { .. } => Exit::Rollback,
+            Refusal::Expired { .. } => Exit::Expired,
+            Refusal::Outdated { .. } => Exit::Outdated,
+            Refusal::OtherProduct { .. }
+            | Refusal::NoTarget { .. }
+            | Refusal::UnsupportedKind { .. } => Exit::Unsuitable,
+            Refusal::Incomplete(_) | Refusal::RollTooOld { .. } => Exit::Incomplete,
+            Refusal::Stale { .. } => Exit::Stale,
+            Refusal::Settling { .. } => Exit::Settling,
+            Refusal::Artifact(_) => Exit::BadArtifact,
+            Refusal::Bundle(_) => Exit::BadProof,
+        }
+    }
+}
+
+impl From<&UpdateError> for Exit {
+    fn from(error: &UpdateError) -> Exit {
+        match error {
+            UpdateError::Store(_) | UpdateError::Disk(_) => Exit::Disk,
+            UpdateError::Mirrors(_) | UpdateError::Untied { .. } => Exit::Network,
+            UpdateError::Clock { .. } => Exit::Clock,
+        }
+    }
+}
+
+/// A verb that ended badly: the code, and what a person reads.
+#[derive(Debug)]
+pub struct Ended {
+    /// The code.
+    pub exit: Exit,
+    /// What to read.
+    pub message: String,
+}
+
+impl Ended {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Ended {
+        Ended { exit, message: message.into() }
+    }
+
+    pub(super) fn usage(message: impl Into<String>) -> Ended {
+        Ended::new(Exit::Usage, message)
+    }
+}
+
+/// An error's words and those of its causes, as far as they are not the same words.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !message.contains(&words) {
+            message += &format!(": {words}");
+        }
+        cause = error.source();
+    }
+    message
+}
+
+macro_rules! ended {
+    ($($error:ty => $exit:expr;)+) => {
+        $(impl From<$error> for Ended {
+            fn from(error: $error) -> Ended {
+                let exit: fn(&$error) -> Exit = $exit;
+                Ended { exit: exit(&error), message: with_causes(&error) }
+            }
+        })+
+    };
+}
+
+ended! {
+    ConfigError => |_| Exit::Configuration;
+    DiskError => |_| Exit::Disk;
+    Refusal => |refusal| refusal.into();
+    UpdateError => |error| error.into();
+    Failure => |failure| match failure {
+        Failure::Refused(refusal) => refusal.into(),
+        Failure::Error(error) => error.into(),
+    };
+    StoreError => |error| match error {
+        StoreError::NoEvidence(_) => Exit::Usage,
+        _ => Exit::Disk,
+    };
+    PublishError => |error| match error {
+        PublishError::Disk(_) | PublishError::Exists(_) => Exit::Disk,
+        PublishError::Exposed { .. } | PublishError::Decrypt(_) | PublishError::Key { .. } => Exit::Key,
+        PublishError::Manifest { .. } | PublishError::Note { .. } => Exit::BadInput,
+        PublishError::AlreadySigned { .. } | PublishError::NewManifest(_) => Exit::Usage,
+        PublishError::Encrypt(_) => Exit::Failed,
+    };
+    WriteError => |error| match error {
+        WriteError::Disk(_) | WriteError::Busy(_) | WriteError::Exists(_) => Exit::Disk,
+        WriteError::Checkpoint { .. } => Exit::Key,
+        WriteError::Entry { .. } => Exit::BadInput,
+        WriteError::MirrorAhead { .. } => Exit::Rollback,
+    };
+    InstallError => |error| match error {
+        InstallError::Refused(refusal) => refusal.into(),
+        InstallError::Disk(_) => Exit::Disk,
+        InstallError::Source(_) => Exit::Disk,
+    };
+}

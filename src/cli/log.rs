@@ -1,0 +1,265 @@
+//! `log`: write an audit log, look at one, prove that an entry is in it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::exit::{Ended, Exit};
+use super::secrets::Passphrase;
+use super::{Said, note_key, read, wait_for};
+use crate::durable::{Disk, DiskError, Mode};
+use crate::log::LogWriter;
+use crate::log::reader::{self, Cached};
+use crate::net::Mirror;
+use crate::verify::note::MAX_NOTE_BYTES;
+use crate::verify::tree::Frontier;
+use crate::verify::{
+    Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, NoteSecret, Origin, TlogProof,
+};
+
+/// Write and read an audit log.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Start an empty log in a directory that any static host can serve
+    Init(Init),
+    /// Append signed releases and publish one new checkpoint
+    Append(Append),
+    /// Show a log's head and its entries, all verified
+    Show(Show),
+    /// Prove that an entry is in the log (a c2sp.org/tlog-proof@v1)
+    Prove(Prove),
+}
+
+impl Verb {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Verb::Init(_) => "log init",
+            Verb::Append(_) => "log append",
+            Verb::Show(_) => "log show",
+            Verb::Prove(_) => "log prove",
+        }
+    }
+
+    pub(super) fn run(self) -> Result<Said, Ended> {
+        match self {
+            Verb::Init(init) => init.run(),
+            Verb::Append(append) => append.run(),
+            Verb::Show(show) => show.run(),
+            Verb::Prove(prove) => prove.run(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The log's directory
+    directory: PathBuf,
+    /// The log's name, such as 'example.org/releases': first line of every checkpoint
+    #[arg(long)]
+    origin: Origin,
+    /// The log's secret key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+impl Init {
+    fn run(self) -> Result<Said, Ended> {
+        let secret: NoteSecret = self.passphrase.open(&self.key)?;
+        let log = LogWriter::init(&self.directory, self.origin, secret, Disk::default())?;
+        let (origin, key) = (&log.log().origin, &log.log().key);
+        let place = self.directory.display();
+        let text = format!("An empty log is in {place}.\norigin  {origin}\nkey     {key}\n");
+        let json = json!({ "origin": origin.as_str(), "key": key.to_string(), "size": 0 });
+        Ok(Said::done(text, json))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Append {
+    /// The log's directory
+    directory: PathBuf,
+    /// The log's secret key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Signed manifests to append
+    #[arg(required = true)]
+    notes: Vec<PathBuf>,
+    /// Files to put beside the log, where clients find them by digest
+    #[arg(long, value_name = "FILE")]
+    artifact: Vec<PathBuf>,
+    /// A mirror of this log to look at first: refuse to sign if it holds more than we do
+    #[arg(long, value_name = "file:/DIRECTORY")]
+    mirror: Vec<Mirror>,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+impl Append {
+    fn run(self) -> Result<Said, Ended> {
+        let notes: Vec<Vec<u8>> =
+            self.notes.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+        let secret: NoteSecret = self.passphrase.open(&self.key)?;
+        let mut log = LogWriter::open(&self.directory, secret, Disk::default())?;
+        for mirror in &self.mirror {
+            let checkpoint = wait_for(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
+            let checkpoint = checkpoint.map_err(|error| network(mirror, &error))?;
+            log.check_mirror(&mirror.to_string(), &checkpoint)?;
+        }
+        for path in &self.artifact {
+            log.add_artifact(&read(path)?)?;
+        }
+        let indexes = log.append(&notes)?;
+        let mut text = String::new();
+        for (index, path) in indexes.clone().zip(&self.notes) {
+            text += &format!("entry {index}  {}\n", path.display());
+        }
+        text += &format!("head     {}\n", log.head());
+        let json =
+            json!({ "first": indexes.start, "count": notes.len(), "head": head_json(log.head()) });
+        Ok(Said::done(text, json))
+    }
+}
+
+/// A log to read: where it is and who signs it.
+#[derive(Debug, Args)]
+struct Source {
+    /// The log: a directory, or file:/DIRECTORY
+    log: String,
+    /// The log's public key (the line, or a file that holds it)
+    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    log_key: NoteKey,
+}
+
+impl Source {
+    /// Reads the head and every entry, and verifies that they hash up to it.
+    fn read(&self) -> Result<(Mirror, Head, Vec<Vec<u8>>), Ended> {
+        let mirror = match self.log.parse() {
+            Ok(mirror) => mirror,
+            Err(_) => Mirror::directory(&self.log),
+        };
+        let (head, entries) = wait_for(async {
+            let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
+            let head = self.open(&bytes.map_err(|error| network(&mirror, &error))?)?;
+            let (mut frontier, mut entries) = (Frontier::default(), Vec::new());
+            let read = reader::entries(&mirror, 0..head.size(), |_, entry| {
+                frontier.push(Hash::leaf(entry));
+                entries.push(entry.to_vec());
+            });
+            read.await.map_err(|error| network(&mirror, &error))?;
+            if frontier.root() != *head.root() {
+                let message = format!("{mirror}: its entries are not those of its checkpoint");
+                return Err(Ended::new(Exit::NotLogged, message));
+            }
+            Ok((head, entries))
+        })??;
+        Ok((mirror, head, entries))
+    }
+
+    fn open(&self, checkpoint: &[u8]) -> Result<Head, Ended> {
+        let bad = |error: &dyn std::fmt::Display| {
+            Ended::new(Exit::BadSignature, format!("{}: checkpoint: {error}", self.log))
+        };
+        let note = Note::parse(checkpoint).map_err(|error| bad(&error))?;
+        let origin = Checkpoint::parse(note.text()).map_err(|error| bad(&error))?.origin;
+        let log = Log { origin, key: self.log_key.clone() };
+        Head::open(checkpoint, &log).map_err(|error| bad(&error))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Show {
+    fn run(self) -> Result<Said, Ended> {
+        let (_, head, entries) = self.source.read()?;
+        let mut text = format!("head  {head}\n");
+        let mut list = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let note = Note::parse(entry).ok();
+            let manifest = note.as_ref().and_then(|note| Manifest::parse(note.text()).ok());
+            let what = match (&manifest, &note) {
+                (Some(m), _) => format!(
+                    "{} {}, release {} (sequence {})",
+                    m.product, m.channel, m.version, m.sequence
+                ),
+                (None, Some(note)) => {
+                    note.text().lines().next().unwrap_or_default().chars().take(80).collect()
+                }
+                (None, None) => "not a note".to_owned(),
+            };
+            text += &format!("{index:5} {what}\n");
+            list.push(json!({ "index": index, "manifest": manifest.map(|m| super::publisher::to_json(&m)) }));
+        }
+        Ok(Said::done(text, json!({ "head": head_json(&head), "entries": list })))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Prove {
+    #[command(flatten)]
+    source: Source,
+    /// The note to prove, byte for byte as it was appended
+    #[arg(long, value_name = "FILE", conflicts_with = "index", required_unless_present = "index")]
+    note: Option<PathBuf>,
+    /// The entry's number, if you know it
+    #[arg(long)]
+    index: Option<u64>,
+    /// Where the proof goes [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Prove {
+    fn run(self) -> Result<Said, Ended> {
+        let (mirror, head, entries) = self.source.read()?;
+        let index = match (&self.note, self.index) {
+            (Some(path), _) => {
+                let note = read(path)?;
+                let found = entries.iter().position(|entry| *entry == note);
+                let missing = || {
+                    Ended::new(
+                        Exit::NotLogged,
+                        format!("{} is not in the log ({head})", path.display()),
+                    )
+                };
+                found.ok_or_else(missing)? as u64
+            }
+            (None, index) => index.unwrap_or_default(),
+        };
+        let Some(entry) = usize::try_from(index).ok().and_then(|index| entries.get(index)) else {
+            return Err(Ended::new(
+                Exit::NotLogged,
+                format!("there is no entry {index} in the log ({head})"),
+            ));
+        };
+        let source = Cached::new(&mirror);
+        let hashes = wait_for(source.inclusion(index, head.size(), head.size()))?;
+        let hashes = hashes.map_err(|error| network(&mirror, &error))?;
+        let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
+        if !proof.holds(&Hash::leaf(entry), &head) {
+            let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
+            return Err(Ended::new(Exit::NotLogged, message));
+        }
+        let text = proof.to_string();
+        let json = json!({ "index": index, "head": head_json(&head), "proof": text });
+        let Some(out) = &self.out else { return Ok(Said::done(text, json)) };
+        Disk::default().write(out, text.as_bytes(), Mode::Public).map_err(DiskError::at(out))?;
+        let text =
+            format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
+        Ok(Said::done(text, json))
+    }
+}
+
+pub(super) fn head_json(head: &Head) -> Value {
+    json!({ "size": head.size(), "root": head.root().hex() })
+}
+
+fn network(mirror: &Mirror, error: &std::io::Error) -> Ended {
+    Ended::new(Exit::Network, format!("{mirror}: {error}"))
+}

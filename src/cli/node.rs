@@ -1,0 +1,232 @@
+//! `init`, `check`, `update`, `status`: what a node's operator runs.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::exit::{Ended, Exit};
+use super::{Said, wait_for};
+use crate::clock::SystemClock;
+use crate::config::{self, Config};
+use crate::durable::{Disk, DiskError, Mode};
+use crate::install::Root;
+use crate::net::Absent;
+use crate::store::{ClientStore, EvidenceStore};
+use crate::update::{Client, Outcome, Report, UpdateError};
+
+const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
+const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
+
+/// Where a node's files are unless somebody says otherwise: for root below / as the FHS has it,
+/// for others as the XDG base directory specification has it.
+struct Places {
+    config: PathBuf,
+    state: PathBuf,
+    root: PathBuf,
+}
+
+impl Places {
+    fn find() -> Result<Places, Ended> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(Places {
+                config: "/etc/unanimity".into(),
+                state: "/var/lib/unanimity/state".into(),
+                root: "/var/lib/unanimity/installed".into(),
+            });
+        }
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let base = |variable: &str, below_home: &str| {
+            let set = std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute());
+            set.or_else(|| home.as_ref().map(|home| home.join(below_home)))
+                .ok_or_else(|| Ended::usage("HOME is not set: give --config FILE"))
+        };
+        Ok(Places {
+            config: base("XDG_CONFIG_HOME", ".config")?.join("unanimity"),
+            state: base("XDG_STATE_HOME", ".local/state")?.join("unanimity"),
+            root: base("XDG_DATA_HOME", ".local/share")?.join("unanimity"),
+        })
+    }
+}
+
+/// Reads the configuration that was named, or the one in its usual place.
+pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
+    let path = match path {
+        Some(path) => path,
+        None => Places::find()?.config.join("unanimity.toml"),
+    };
+    if !path.exists() {
+        let message = format!(
+            "{}: there is no configuration yet; `unanimity init` writes one to fill in",
+            path.display()
+        );
+        return Err(Ended::new(Exit::Configuration, message));
+    }
+    Ok(config::load(&path)?)
+}
+
+/// Write a commented configuration to fill in.
+#[derive(Debug, Args)]
+pub(super) struct Init {}
+
+impl Init {
+    pub(super) fn run(self, config: Option<PathBuf>) -> Result<Said, Ended> {
+        let places = Places::find()?;
+        let node = config.unwrap_or_else(|| places.config.join("unanimity.toml"));
+        let peers = node.with_file_name("peers.toml");
+        for path in [&node, &peers] {
+            if path.exists() {
+                let message = format!("{} exists already, and is not overwritten", path.display());
+                return Err(Ended::new(Exit::Disk, message));
+            }
+        }
+        let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
+        let text = NODE_TEMPLATE
+            .replace("\"@STATE@\"", &quoted(&places.state))
+            .replace("\"@ROOT@\"", &quoted(&places.root))
+            .replace("@PLATFORM@", config::this_platform().as_str());
+        let disk = Disk::default();
+        let directory = crate::durable::parent(&node);
+        disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
+        for (path, text) in [(&peers, PEERS_TEMPLATE), (&node, &text)] {
+            disk.write(path, text.as_bytes(), Mode::Private).map_err(DiskError::at(path))?;
+        }
+        let said = format!(
+            "Written: {}\n         {}\nFill in both; `unanimity status` says what is still missing.\n",
+            node.display(),
+            peers.display()
+        );
+        Ok(Said::done(said, json!({ "config": node, "peers": peers })))
+    }
+}
+
+/// One cycle: `check`, or `update` if it may install.
+pub(super) fn cycle(config: &Config, install: bool) -> Result<Said, Ended> {
+    let (report, ended) = wait_for(async {
+        let mut client = Client::open(config, &Absent, &SystemClock, Disk::default())?;
+        let mut rng = rand::rng();
+        Ok::<_, UpdateError>(match install {
+            true => client.update(&mut rng).await,
+            false => client.check(&mut rng).await,
+        })
+    })??;
+    let mut json = report_json(&report);
+    let (exit, message) = match ended {
+        Ok(Outcome::UpToDate) => (Exit::Done, "every peer agrees, and nothing is new".to_owned()),
+        Ok(Outcome::Available(agreed)) => {
+            json["release"] = super::publisher::to_json(agreed.manifest());
+            let release = agreed.manifest().label();
+            (
+                Exit::Available,
+                format!(
+                    "release {release} can be installed: every peer has confirmed it for long enough"
+                ),
+            )
+        }
+        Ok(Outcome::Installed(installed)) => {
+            json["installed"] = installed.release.clone().into();
+            (Exit::Done, format!("installed {}", installed.directory.display()))
+        }
+        Err(failure) => {
+            let Ended { exit, message } = failure.into();
+            (exit, message)
+        }
+    };
+    json["message"] = message.clone().into();
+    let remarks: String = remarks(&report).into_iter().map(|line| format!("\n  {line}")).collect();
+    Ok(Said { exit, text: format!("{message}{remarks}\n"), json })
+}
+
+/// What an operator should read besides the outcome itself.
+fn remarks(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (mirror, head) in &report.mirrors {
+        match (head, &report.head) {
+            (Err(why), _) => lines.push(format!("mirror {mirror}: {why}")),
+            (Ok(shown), Some(newest)) if shown.size() < newest.size() => {
+                let (shown, newest) = (shown.size(), newest.size());
+                lines.push(format!("mirror {mirror} lags: it shows {shown} entries of {newest}"));
+            }
+            _ => {}
+        }
+    }
+    lines.extend(
+        report.refused.iter().map(|(index, why)| format!("skipped log entry {index}: {why}")),
+    );
+    if report.unknown_kinds > 0 {
+        lines.push(format!(
+            "{} log entries are of kinds that this version does not know",
+            report.unknown_kinds
+        ));
+    }
+    lines.extend(report.remarks.iter().cloned());
+    lines
+}
+
+fn report_json(report: &Report) -> Value {
+    let peers: Vec<Value> = (report.peers.iter())
+        .map(|(name, answer)| match answer {
+            Ok(view) => json!({ "name": name, "size": view.head().size(), "cosigned": view.at() }),
+            Err(silence) => json!({ "name": name, "silent": silence.to_string() }),
+        })
+        .collect();
+    let mirrors: Vec<Value> = (report.mirrors.iter())
+        .map(|(mirror, head)| match head {
+            Ok(head) => json!({ "mirror": mirror, "size": head.size() }),
+            Err(why) => json!({ "mirror": mirror, "error": why }),
+        })
+        .collect();
+    let refused: Vec<Value> = (report.refused.iter())
+        .map(|(index, why)| json!({ "index": index, "outcome": Exit::from(why).word(), "message": why.to_string() }))
+        .collect();
+    json!({
+        "head": report.head.as_ref().map(super::log::head_json),
+        "peers": peers,
+        "mirrors": mirrors,
+        "refused_entries": refused,
+        "unknown_kinds": report.unknown_kinds,
+        "remarks": report.remarks,
+    })
+}
+
+/// What is installed and remembered, without asking anybody.
+pub(super) fn status(config: &Config) -> Result<Said, Ended> {
+    let state = ClientStore::read(&config.state.join("client"), &config.policy, &config.peers)?;
+    let installed = Root::new(&config.install_root, Disk::default()).installed()?;
+    let latched =
+        EvidenceStore::new(&config.state, &config.policy.log, Disk::default()).latched()?;
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "none yet".to_owned());
+    let mut text = format!(
+        "product     {}, channel {}\ninstalled   {}\ntrusted     {}\nunanimous   {}\n",
+        config.policy.product,
+        config.policy.channel,
+        or_none(installed.as_ref().map(|installed| installed.release.clone())),
+        or_none(state.head.as_ref().map(ToString::to_string)),
+        or_none(state.unanimous_at.map(|at| at.to_string())),
+    );
+    let mut peers = Vec::new();
+    for peer in &config.peers {
+        let key = peer.key.raw();
+        let size = state.largest.get(&key).map(|view| view.head().size());
+        let since = state.silent_since.get(&key);
+        let shown = size
+            .map_or("has shown nothing yet".to_owned(), |size| format!("has shown {size} entries"));
+        let silent = since.map_or(String::new(), |since| format!(", silent since {since}"));
+        text += &format!("peer        {} {shown}{silent}\n", peer.name);
+        peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
+    }
+    if let Some(id) = &latched {
+        text += &format!(
+            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}`)\n"
+        );
+    }
+    let json = json!({
+        "installed": installed.map(|installed| installed.release),
+        "head": state.head.as_ref().map(super::log::head_json),
+        "unanimous_at": state.unanimous_at,
+        "peers": peers,
+        "latched": latched,
+    });
+    let exit = if latched.is_some() { Exit::Fork } else { Exit::Done };
+    Ok(Said { exit, text, json })
+}

@@ -1,0 +1,306 @@
+//! `keygen` and `release`: what publishers do, most of it on machines without a network.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::exit::{Ended, Exit};
+use super::secrets::Passphrase;
+use super::{Said, note_key, read};
+use crate::clock::{Clock as _, SystemClock};
+use crate::durable::{Disk, DiskError, Mode};
+use crate::publish::{self, PublishError, Release, Work};
+use crate::verify::key::{KeyName, Secret, VerifierKey};
+use crate::verify::{Manifest, Name, Note, NoteKey, NoteSecret, Origin};
+
+/// Make a key: the secret half encrypted in a file, the public half printed.
+#[derive(Debug, Args)]
+pub(super) struct Keygen {
+    /// What the key is for; a key has one role
+    #[arg(long, value_enum)]
+    role: Role,
+    /// Its name, in every signature it makes: no spaces, no '+'
+    #[arg(long)]
+    name: KeyName,
+    /// Where the secret half goes (mode 0600); the public half goes beside it, with '.pub' added
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Role {
+    /// Signs releases
+    Publisher,
+    /// Signs a log's checkpoints
+    Log,
+    /// Cosigns a peer's views
+    Peer,
+}
+
+impl Keygen {
+    pub(super) fn run(self) -> Result<Said, Ended> {
+        match self.role {
+            Role::Publisher | Role::Log => self.make::<0x01>(),
+            Role::Peer => self.make::<0x04>(),
+        }
+    }
+
+    fn make<const TYPE: u8>(&self) -> Result<Said, Ended> {
+        let mut public_path = self.out.clone().into_os_string();
+        public_path.push(".pub");
+        let public_path = PathBuf::from(public_path);
+        for path in [&self.out, &public_path] {
+            if path.exists() {
+                return Err(PublishError::Exists(path.clone()).into());
+            }
+        }
+        let passphrase = self.passphrase.new_one()?;
+        let disk = Disk::default();
+        let secret: Secret<TYPE> = publish::generate(self.name.clone());
+        publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
+        let public: VerifierKey<TYPE> = secret.public();
+        let line = format!("{public}\n");
+        (disk.write(&public_path, line.as_bytes(), Mode::Public))
+            .map_err(DiskError::at(&public_path))?;
+        let json = json!({ "key": public.to_string(), "secret_file": self.out, "public_file": public_path });
+        Ok(Said::done(line, json))
+    }
+}
+
+/// Describe, sign and show releases.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Write a manifest, not yet signed
+    New(New),
+    /// Add one signature to a manifest, after showing it
+    Sign(Sign),
+    /// Show a manifest and who signed it
+    Show(Show),
+}
+
+impl Verb {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Verb::New(_) => "release new",
+            Verb::Sign(_) => "release sign",
+            Verb::Show(_) => "release show",
+        }
+    }
+
+    pub(super) fn run(self) -> Result<Said, Ended> {
+        match self {
+            Verb::New(new) => new.run(),
+            Verb::Sign(sign) => sign.run(),
+            Verb::Show(show) => show.run(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The origin of the log that the release will be in
+    #[arg(long, value_name = "ORIGIN")]
+    log_origin: Origin,
+    /// The product's name
+    #[arg(long)]
+    product: Name,
+    /// The channel, such as 'stable'
+    #[arg(long)]
+    channel: Name,
+    /// A number larger than that of every release before: it alone decides what is newer
+    #[arg(long)]
+    sequence: u64,
+    /// The version, for people
+    #[arg(long)]
+    version: Name,
+    /// How long the release may be installed, such as '90d'
+    #[arg(long, value_name = "DURATION", default_value = "90d")]
+    good_for: humantime::Duration,
+    /// The file for a platform, such as x86_64-linux=build/hello; it is installed under its own name
+    #[arg(long, value_name = "PLATFORM=FILE", required = true)]
+    artifact: Vec<String>,
+    /// Where the manifest goes
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl New {
+    fn run(self) -> Result<Said, Ended> {
+        let artifacts: Vec<_> =
+            self.artifact.iter().map(|text| artifact(text)).collect::<Result<_, _>>()?;
+        if self.out.exists() {
+            return Err(PublishError::Exists(self.out).into());
+        }
+        let release = Release {
+            log: self.log_origin,
+            product: self.product,
+            channel: self.channel,
+            sequence: self.sequence,
+            version: self.version,
+            issued: SystemClock.now(),
+            good_for: *self.good_for,
+        };
+        let manifest = publish::manifest(release, artifacts)?;
+        let text = manifest.to_string();
+        (Disk::default().write(&self.out, text.as_bytes(), Mode::Public))
+            .map_err(DiskError::at(&self.out))?;
+        let said = format!(
+            "{}\nWritten to {}; now `unanimity release sign` it.\n",
+            describe(&manifest),
+            self.out.display()
+        );
+        Ok(Said::done(said, json!({ "manifest": to_json(&manifest), "file": self.out })))
+    }
+}
+
+fn artifact(argument: &str) -> Result<(Name, Name, Vec<u8>), Ended> {
+    let shape = || Ended::usage(format!("--artifact {argument:?}: expected PLATFORM=FILE"));
+    let (platform, path) = argument.split_once('=').ok_or_else(shape)?;
+    let named =
+        |error: &dyn std::fmt::Display| Ended::usage(format!("--artifact {argument:?}: {error}"));
+    let platform = platform.parse().map_err(|error| named(&error))?;
+    let path = Path::new(path);
+    let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(shape)?;
+    let file = file.parse().map_err(|error| named(&error))?;
+    Ok((platform, file, read(path)?))
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// The manifest; the signature is added to this file
+    manifest: PathBuf,
+    /// The publisher's secret key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Sign without asking
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+impl Sign {
+    fn run(self) -> Result<Said, Ended> {
+        let (_, manifest) = publish::read_manifest(&self.manifest)?;
+        if !self.yes {
+            confirm(&manifest)?;
+        }
+        let secret: NoteSecret = self.passphrase.open(&self.key)?;
+        let note = publish::sign(&self.manifest, &secret, &Disk::default())?;
+        let (name, count) = (secret.public().name().clone(), note.signatures().len());
+        let said = format!(
+            "{} is signed by {name}; {count} signature(s) in all.\n",
+            self.manifest.display()
+        );
+        let json = json!({ "manifest": to_json(&manifest), "signed_by": name.as_str(), "signatures": count });
+        Ok(Said::done(said, json))
+    }
+}
+
+/// Shows what would be signed and waits for a whole `yes`.
+fn confirm(manifest: &Manifest) -> Result<(), Ended> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Ended::usage(
+            "nobody is there to confirm what is signed: look at it with `unanimity release show`, then give --yes",
+        ));
+    }
+    let ended = |error: std::io::Error| Ended::new(Exit::Failed, error.to_string());
+    let mut screen = std::io::stderr();
+    write!(screen, "{}\nSign this? Type yes: ", describe(manifest)).map_err(ended)?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(ended)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(Ended::new(Exit::Failed, "not signed")) }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The manifest
+    manifest: PathBuf,
+    /// A publisher's public key (the line, or a file that holds it) to check signatures with
+    #[arg(long = "key", value_name = "KEY", value_parser = note_key)]
+    keys: Vec<NoteKey>,
+}
+
+impl Show {
+    fn run(self) -> Result<Said, Ended> {
+        let (note, manifest) = publish::read_manifest(&self.manifest)?;
+        let mut text = describe(&manifest);
+        let signatures = signatures(&note, &self.keys)?;
+        for (name, verified) in &signatures {
+            let word = if *verified { "verified" } else { "not checked: give its key with --key" };
+            text += &format!("signed by  {name} ({word})\n");
+        }
+        if signatures.is_empty() {
+            text += "signed by  nobody yet\n";
+        }
+        let signed: Vec<Value> = (signatures.iter())
+            .map(|(name, verified)| json!({ "name": name, "verified": verified }))
+            .collect();
+        Ok(Said::done(text, json!({ "manifest": to_json(&manifest), "signatures": signed })))
+    }
+}
+
+/// Who claims to have signed, and whether one of `keys` shows that they did.
+fn signatures(note: &Note, keys: &[NoteKey]) -> Result<Vec<(String, bool)>, Ended> {
+    let mut verified = Vec::new();
+    for key in keys {
+        match note.open(std::slice::from_ref(key)) {
+            Ok(_) => verified.push((key.name().clone(), key.id())),
+            Err(crate::verify::note::NoteError::Unsigned) => {}
+            Err(error) => return Err(Ended::new(Exit::BadSignature, error.to_string())),
+        }
+    }
+    let lines = note.signatures().iter();
+    Ok(lines
+        .map(|line| (line.name.to_string(), verified.contains(&(line.name.clone(), line.id))))
+        .collect())
+}
+
+/// A manifest for people.
+pub(super) fn describe(manifest: &Manifest) -> String {
+    let mut text = format!(
+        "product    {}, channel {}\nrelease    {} (sequence {})\nlog        {}\nissued     {}\nexpires    {}\n",
+        manifest.product,
+        manifest.channel,
+        manifest.version,
+        manifest.sequence,
+        manifest.log,
+        manifest.issued,
+        manifest.expires,
+    );
+    for target in &manifest.targets {
+        text += &format!(
+            "{}: {}, {} bytes\n           SHA-256 {}\n",
+            target.platform, target.file, target.length, target.sha256
+        );
+    }
+    text
+}
+
+/// A manifest for programs.
+pub(super) fn to_json(manifest: &Manifest) -> Value {
+    let targets: Vec<Value> = (manifest.targets.iter())
+        .map(|target| {
+            json!({
+                "platform": target.platform.as_str(),
+                "file": target.file.as_str(),
+                "length": target.length,
+                "sha256": target.sha256.hex(),
+            })
+        })
+        .collect();
+    json!({
+        "log": manifest.log.as_str(),
+        "product": manifest.product.as_str(),
+        "channel": manifest.channel.as_str(),
+        "sequence": manifest.sequence,
+        "version": manifest.version.as_str(),
+        "issued": manifest.issued,
+        "expires": manifest.expires,
+        "targets": targets,
+    })
+}

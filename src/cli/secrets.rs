@@ -1,0 +1,59 @@
+//! Passphrases and secret keys, from people or from files only their owner reads.
+
+use std::path::{Path, PathBuf};
+
+use age::secrecy::SecretString;
+
+use super::exit::{Ended, Exit};
+use crate::publish;
+use crate::verify::key::Secret;
+
+/// Where a passphrase comes from.
+#[derive(Debug, clap::Args)]
+pub(super) struct Passphrase {
+    /// Read the passphrase from the first line of a file (mode 0600) instead of asking
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl Passphrase {
+    /// For a new key: asked twice.
+    pub(super) fn new_one(&self) -> Result<SecretString, Ended> {
+        if self.passphrase_file.is_some() {
+            return self.known();
+        }
+        let first = ask("New passphrase: ")?;
+        if ask("The same again: ")? != first {
+            return Err(Ended::new(Exit::Key, "the two passphrases differ; nothing was written"));
+        }
+        check(first)
+    }
+
+    /// For a key that exists.
+    pub(super) fn known(&self) -> Result<SecretString, Ended> {
+        let Some(path) = &self.passphrase_file else { return check(ask("Passphrase: ")?) };
+        publish::check_private(path)?;
+        let text = std::fs::read_to_string(path).map_err(crate::durable::DiskError::at(path))?;
+        check(text.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// Opens a key file.
+    pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<Secret<TYPE>, Ended> {
+        // Before anybody types a passphrase: is it worth it?
+        publish::check_private(key)?;
+        Ok(publish::read_key(key, &self.known()?)?)
+    }
+}
+
+fn ask(prompt: &str) -> Result<String, Ended> {
+    rpassword::prompt_password(prompt).map_err(|error| {
+        Ended::usage(format!("cannot ask for a passphrase ({error}): give --passphrase-file FILE"))
+    })
+}
+
+fn check(passphrase: String) -> Result<SecretString, Ended> {
+    if passphrase.is_empty() {
+        return Err(Ended::new(Exit::Key, "an empty passphrase protects nothing"));
+    }
+    Ok(passphrase.into())
+}

@@ -1,0 +1,77 @@
+//! `verify`: a file against its proof bundle, offline.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{Ended, Exit};
+use super::{Said, read};
+use crate::config::Config;
+use crate::durable::DiskError;
+use crate::install::verify_artifact;
+use crate::verify::{Bundle, Refusal};
+
+/// Verify a file against its proof bundle, offline.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The file
+    file: PathBuf,
+    /// Its proof bundle
+    #[arg(long, value_name = "FILE")]
+    proof: PathBuf,
+}
+
+impl Verify {
+    pub(super) fn run(self, config: &Config) -> Result<Said, Ended> {
+        let bytes = read(&self.proof)?;
+        let bad = |why: &dyn std::fmt::Display| {
+            Ended::new(Exit::BadProof, format!("{}: {why}", self.proof.display()))
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|error| bad(&error))?;
+        let bundle = Bundle::parse(text).map_err(|error| bad(&error))?;
+        let agreed = bundle.verify(&config.policy, &config.peers, &config.limits)?;
+        let manifest = agreed.manifest();
+        let file = File::open(&self.file).map_err(DiskError::at(&self.file))?;
+        let length = file.metadata().map_err(DiskError::at(&self.file))?.len();
+        // Whichever platform it is for: a third party may check another's file.
+        let targets = manifest.targets.iter().filter(|target| target.length == length);
+        let mut refused = Refusal::Artifact(format!(
+            "{} has {length} bytes, as no artifact of release {}",
+            self.file.display(),
+            manifest.label()
+        ));
+        for target in targets {
+            let file = File::open(&self.file).map_err(DiskError::at(&self.file))?;
+            match verify_artifact(target, file, |_| Ok(())) {
+                Ok(()) => {
+                    let [earlier, latest] = agreed.rolls().map(|roll| roll.at());
+                    let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
+                    let text = format!(
+                        "{} is {} {} for {}.\nSigned by the publisher, entry {} of the log, confirmed by {} \
+                         at {earlier} and again at {latest}.\n",
+                        self.file.display(),
+                        manifest.product,
+                        manifest.label(),
+                        target.platform,
+                        agreed.entry().index,
+                        peers.join(", "),
+                    );
+                    let json = json!({
+                        "manifest": super::publisher::to_json(manifest),
+                        "platform": target.platform.as_str(),
+                        "index": agreed.entry().index,
+                        "head": super::log::head_json(agreed.head()),
+                        "peers": peers,
+                        "rolls": [earlier, latest],
+                    });
+                    return Ok(Said::done(text, json));
+                }
+                Err(crate::install::InstallError::Refused(refusal)) => refused = refusal,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(refused.into())
+    }
+}

@@ -1,0 +1,361 @@
+//! The program as people meet it: arguments in, words and one exit code out.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use unanimity::durable::Disk;
+use unanimity::publish::{self, Work};
+use unanimity::verify::key::Secret;
+
+/// A directory to work in, with a passphrase file.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Desk {
+        let desk = Desk(tempfile::tempdir().unwrap());
+        desk.write("pass", "correct horse\n");
+        desk.mode("pass", 0o600);
+        desk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Runs a command line split at spaces.
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
+        command.args(line.split_whitespace()).current_dir(self.path());
+        command.env("HOME", self.path()).env_remove("XDG_CONFIG_HOME");
+        command.stdin(std::process::Stdio::null()).output().unwrap()
+    }
+
+    /// Runs a command line that must end well; returns what it printed.
+    fn good(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command line that must end with a code; returns what it said, on one stream only.
+    fn bad(&self, code: i32, line: &str) -> String {
+        let output = self.run(line);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+        assert!(output.stdout.is_empty(), "{line}: printed to stdout as well");
+        said
+    }
+
+    /// A key as `keygen` leaves it, but for the second that guessing its passphrase costs.
+    fn key<const TYPE: u8>(&self, name: &str) {
+        let secret: Secret<TYPE> = publish::generate(name.parse().unwrap());
+        let path = self.path().join(format!("{name}.key"));
+        let (work, disk) = (Work::Factor(2), Disk::default());
+        publish::write_key(&path, &secret, &"correct horse".to_owned().into(), work, &disk)
+            .unwrap();
+        self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
+    }
+
+    fn publish(&self) {
+        self.key::<1>("a");
+        self.key::<1>("b");
+        self.key::<1>("log");
+        self.good("log init log --origin example.org/l --key log.key --passphrase-file pass");
+        self.write("hello", "#!/bin/sh\necho hello\n");
+        self.good(NEW);
+        self.good("release sign m --key a.key --passphrase-file pass --yes");
+        self.good("release sign m --key b.key --passphrase-file pass --yes");
+    }
+}
+
+const NEW: &str = "release new --log-origin example.org/l --product hello --channel stable \
+    --sequence 1 --version 1.0 --artifact x86_64-linux=hello --out m";
+
+#[test]
+fn a_release_is_made_signed_logged_and_proven_by_the_readme() {
+    let desk = Desk::new();
+    desk.publish();
+    let shown = desk.good("release show m --key a.key.pub --key b.key.pub");
+    assert_eq!(shown.matches("(verified)").count(), 2, "{shown}");
+    let appended =
+        desk.good("log append log --key log.key --passphrase-file pass --artifact hello m");
+    assert!(appended.contains("entry 0"), "{appended}");
+    desk.good("log prove log --log-key log.key.pub --note m --out proof");
+    let proof = desk.read("proof");
+    assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nindex 0\n\nexample.org/l\n1\n"), "{proof}");
+    let listed = desk.good("log show log --log-key log.key.pub");
+    assert!(listed.contains("0 hello stable, release 1.0 (sequence 1)"), "{listed}");
+
+    desk.write("other", desk.read("m").replace("version 1.0", "version 1.1"));
+    desk.bad(23, "log prove log --log-key log.key.pub --note other");
+    desk.bad(23, "log prove log --log-key log.key.pub --index 1");
+    desk.bad(22, "log show log --log-key a.key.pub");
+}
+
+#[test]
+fn key_files_are_private_encrypted_and_never_overwritten() {
+    let desk = Desk::new();
+    let keygen = "keygen --role publisher --name a --out a.key --passphrase-file pass";
+    let public = desk.good(keygen);
+    assert_eq!(public, desk.read("a.key.pub"));
+    assert_eq!(
+        fs::metadata(desk.path().join("a.key")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(desk.read("a.key").starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
+    let before = desk.read("a.key");
+    assert!(desk.bad(6, keygen).contains("not overwritten"));
+    assert_eq!(desk.read("a.key"), before);
+
+    desk.write("hello", "x");
+    desk.good(NEW);
+    let sign = "release sign m --key a.key --passphrase-file pass --yes";
+    desk.mode("a.key", 0o640);
+    assert!(desk.bad(7, sign).contains("chmod 600"));
+    desk.mode("a.key", 0o600);
+    desk.mode("pass", 0o644);
+    assert!(desk.bad(7, sign).contains("chmod 600"));
+    desk.mode("pass", 0o600);
+    desk.write("pass", "wrong\n");
+    assert!(desk.bad(7, sign).contains("wrong passphrase"));
+    desk.write("pass", "\n");
+    assert!(desk.bad(7, sign).contains("empty passphrase"));
+    desk.write("pass", "correct horse\n");
+    // Without a terminal nobody can have seen what would be signed.
+    desk.bad(2, "release sign m --key a.key --passphrase-file pass");
+    desk.good(sign);
+    assert!(desk.bad(2, sign).contains("already signed"));
+    // A peer's key signs no release.
+    desk.key::<4>("p");
+    desk.bad(7, "release sign m --key p.key --passphrase-file pass --yes");
+}
+
+#[test]
+fn what_is_wrong_with_a_release_or_an_append_is_said_and_changes_nothing() {
+    let desk = Desk::new();
+    desk.publish();
+    let append = "log append log --key log.key --passphrase-file pass";
+    let checkpoint = desk.read("log/checkpoint");
+    desk.write("text", "just text\n");
+    assert!(desk.bad(8, &format!("{append} text")).contains("entry 1"));
+    desk.bad(6, &format!("{append} missing"));
+    desk.write("foreign", desk.read("m").replace("log example.org/l", "log example.org/other"));
+    assert!(desk.bad(8, &format!("{append} m foreign")).contains("entry 2"));
+    assert_eq!(desk.read("log/checkpoint"), checkpoint, "nothing was appended");
+
+    for (wrong, code) in [
+        ("--artifact x86_64-linux", 2),
+        ("--artifact ../x=hello", 2),
+        ("--artifact x86_64-linux=missing", 6),
+        ("--artifact x86_64-linux=hello --artifact x86_64-linux=hello", 2),
+        ("--artifact x86_64-linux=hello --sequence 0", 2),
+        ("--artifact x86_64-linux=hello --good-for 0s", 2),
+        ("--artifact x86_64-linux=hello --version ../1", 2),
+    ] {
+        let rest = "--log-origin example.org/l --product p --channel c --out n";
+        let mut line = format!("release new {rest} {wrong}");
+        if !wrong.contains("--sequence") {
+            line += " --sequence 1";
+        }
+        if !wrong.contains("--version") {
+            line += " --version 1";
+        }
+        desk.bad(code, &line);
+        assert!(!desk.path().join("n").exists(), "{wrong}");
+    }
+    desk.bad(6, NEW);
+}
+
+#[test]
+fn a_restored_backup_of_a_log_refuses_to_sign() {
+    let desk = Desk::new();
+    desk.publish();
+    let copy = |from: &str, to: &str| {
+        unanimity::demo::world::copy_tree(&desk.path().join(from), &desk.path().join(to)).unwrap();
+    };
+    copy("log", "backup");
+    desk.good("log append log --key log.key --passphrase-file pass m");
+    copy("log", "mirror");
+    let mirror = desk.path().join("mirror");
+    let append =
+        format!("--key log.key --passphrase-file pass --mirror file:{} m", mirror.display());
+    let said = desk.bad(24, &format!("log append backup {append}"));
+    assert!(said.contains("would fork"), "{said}");
+    desk.good(&format!("log append log {append}"));
+    // Grown apart under one key: the same refusal, though the backup is the longer one now.
+    desk.good(&NEW.replace("--sequence 1", "--sequence 2").replace("--out m", "--out n"));
+    desk.good("release sign n --key a.key --passphrase-file pass --yes");
+    desk.good("log append backup --key log.key --passphrase-file pass n m");
+    desk.bad(24, &format!("log append backup {append}"));
+}
+
+#[test]
+fn init_writes_a_commented_configuration_that_says_what_is_missing() {
+    let desk = Desk::new();
+    desk.good("init --config node/unanimity.toml");
+    let said = desk.bad(3, "status --config node/unanimity.toml");
+    assert!(said.contains("unanimity.toml") && said.contains("FILL IN"), "{said}");
+    desk.bad(6, "init --config node/unanimity.toml");
+    assert_eq!(desk.read("node/peers.toml"), include_str!("../../peers.example.toml"));
+    let said = desk.bad(3, "check --config nowhere/unanimity.toml");
+    assert!(said.contains("unanimity init"), "{said}");
+}
+
+#[test]
+fn the_example_peers_are_a_circle() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers.example.toml");
+    let (peers, addresses) = unanimity::config::load_peers(&path).unwrap();
+    assert_eq!((peers.iter().count(), addresses.len()), (3, 3));
+}
+
+#[test]
+fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
+    let desk = Desk::new();
+    desk.publish();
+    desk.good("init --config node/unanimity.toml");
+    let key = |name: &str| desk.read(&format!("{name}.key.pub")).trim().to_owned();
+    let node = desk.read("node/unanimity.toml");
+    let keys = format!("    \"{}\",\n    \"{}\",", key("a"), key("b"));
+    let node = node
+        .replace("    \"FILL IN: NAME+ID+KEY\",", &keys)
+        .replace("FILL IN: example.org/releases", "example.org/l")
+        .replace("FILL IN: NAME+ID+KEY", &key("log"))
+        .replace("file:/FILL/IN", &format!("file:{}", desk.path().join("log").display()));
+    assert!(!node.contains("FILL"), "{node}");
+    // Every default is written in the template; said out loud they change nothing.
+    let spoken: String = node
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(default) if default.contains(" = \"") && !default.starts_with("pinned") => {
+                format!("{default}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    desk.write("node/unanimity.toml", &node);
+    desk.write("node/spoken.toml", &spoken);
+    let load = |name: &str| unanimity::config::load(&desk.path().join("node").join(name)).unwrap();
+    let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
+    assert_eq!(
+        (silent.limits, silent.polling, silent.ask_timeout),
+        (spoken.limits, spoken.polling, spoken.ask_timeout)
+    );
+    assert_eq!(silent.limits, unanimity::verify::roll::Limits::default());
+    assert_eq!(silent.polling, unanimity::peer::Polling::default());
+
+    // And until there is Tor, every peer is silent and nothing installs.
+    desk.good("log append log --key log.key --passphrase-file pass --artifact hello m");
+    let state = desk.path().join("state");
+    let node = node.replace("[limits]", "[limits]\nask_timeout = \"1s\"");
+    let node = node.replace(
+        &*node.lines().find(|l| l.starts_with("state")).unwrap(),
+        &format!("state = {state:?}"),
+    );
+    let node = node.replace(
+        &*node.lines().find(|l| l.starts_with("root")).unwrap(),
+        &format!("root = {:?}", desk.path().join("root")),
+    );
+    desk.write("node/unanimity.toml", node);
+    for verb in ["check", "update"] {
+        let said = desk.bad(12, &format!("{verb} --config node/unanimity.toml"));
+        for peer in ["alice", "bela", "carol-office"] {
+            assert!(said.contains(&format!("{peer}: silent (unreachable")), "{said}");
+        }
+    }
+    assert!(!desk.path().join("root").exists());
+    let status = desk.good("status --config node/unanimity.toml");
+    assert!(status.contains("silent since"), "{status}");
+}
+
+#[test]
+fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
+    let desk = Desk::new();
+    desk.write("artifact", "any file at all");
+    let said = desk.good("demo --artifact artifact --keep kept");
+    assert!(said.contains("14 of 14 attacks were refused"), "{said}");
+    assert_eq!(said.matches("\nrefused").count(), 14, "{said}");
+    // The commands that it prints are commands that work.
+    for line in said.lines().filter(|line| line.starts_with("unanimity ")) {
+        desk.good(line.strip_prefix("unanimity ").unwrap());
+    }
+    let verify = "--config kept/honest/client/unanimity.toml verify --proof kept/honest/client/hello/proofs/2-1.1.0";
+    assert!(desk.bad(28, &format!("{verify} artifact")).contains("bytes"));
+    desk.write("twin", "any file at all\nthe Second release\n");
+    assert!(desk.bad(28, &format!("{verify} twin")).contains("SHA-256"));
+    desk.bad(29, "--config kept/honest/client/unanimity.toml verify --proof artifact artifact");
+    desk.bad(29, "evidence verify artifact --log-key kept/honest/log.pub");
+    desk.bad(2, "demo --keep kept");
+
+    let json = desk.good("--json log show kept/honest/log --log-key kept/honest/log.pub");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&report["schema"], &report["outcome"]), (&"unanimity/v1".into(), &"done".into()));
+    assert_eq!(report["entries"][1]["manifest"]["version"], "1.1.0");
+    let output = desk.run("--json --config kept/honest/client/unanimity.toml check");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(12));
+    assert_eq!((&report["outcome"], &report["exit"]), (&"incomplete".into(), &12.into()));
+    assert_eq!(report["peers"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn a_fork_latches_until_it_is_acknowledged() {
+    let desk = Desk::new();
+    desk.write("artifact", "any file at all");
+    desk.good("demo --artifact artifact --keep kept");
+    // The client of the forked-log attack, as its operator finds it.
+    for file in ["client/unanimity.toml", "client/peers.toml"] {
+        let text = desk.read(&format!("kept/honest/{file}"));
+        desk.write(
+            &format!("kept/attack-04/{file}"),
+            text.replace("kept/honest", "kept/attack-04"),
+        );
+    }
+    let node = "--config kept/attack-04/client/unanimity.toml";
+    let said = desk.bad(20, &format!("{node} update"));
+    let id = said.split("evidence ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    desk.bad(20, &format!("{node} status"));
+    assert!(desk.good(&format!("{node} evidence show")).contains("holds updates back"));
+    desk.write("evidence", desk.good(&format!("{node} evidence show {id}")));
+    desk.good("evidence verify evidence --log-key kept/honest/log.pub");
+    desk.bad(2, &format!("{node} evidence acknowledge 0000000000000000"));
+    desk.bad(2, &format!("{node} evidence show ../../../honest/log.pub"));
+    desk.good(&format!("{node} evidence acknowledge {id}"));
+    assert!(desk.good(&format!("{node} evidence show")).contains("acknowledged"));
+    // The mirror shows the fork still; once it is another mirror, only the peers are missing.
+    desk.bad(20, &format!("{node} update"));
+    let mirror = desk.path().join("kept/attack-04/mirrors/client");
+    fs::remove_file(&mirror).unwrap();
+    std::os::unix::fs::symlink("../log", &mirror).unwrap();
+    desk.bad(12, &format!("{node} update"));
+}
+
+#[test]
+fn every_exit_code_is_its_own_and_in_the_help() {
+    use unanimity::cli::exit::Exit;
+    let desk = Desk::new();
+    let help = desk.good("--help");
+    let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| *exit as u8).collect();
+    for exit in Exit::ALL {
+        assert!(help.contains(exit.meaning()), "{exit:?}");
+    }
+    codes.dedup();
+    assert_eq!(codes.len(), Exit::ALL.len());
+    desk.bad(2, "");
+    desk.bad(2, "update --force");
+}
