@@ -193,7 +193,8 @@ impl Sign {
         let note = publish::sign(&self.manifest, &secret, &Disk::default())?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
         let said = format!(
-            "{} is signed by {name}; {count} signature(s) in all.\n",
+            "{}\n{} is signed by {name}; {count} signature(s) in all.\n",
+            describe(&manifest),
             self.manifest.display()
         );
         let json = json!({ "manifest": to_json(&manifest), "signed_by": name.as_str(), "signatures": count });

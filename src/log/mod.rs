@@ -29,6 +29,6 @@ pub trait Tiles: Sync {
     fn tile(&self, tile: Tile) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }
 
-/// The most new entries that one reading of a log takes in, 2^20. A log that claims more is
-/// refused until the operator looks: a head is cheap to sign and its entries are not.
-pub const MAX_GROWTH: u64 = 1 << 20;
+/// The most new entries that one reading of a log takes in, 2^22: 128 MiB of leaf hashes. A head
+/// that claims more is refused: it is cheap to sign, and its entries would fill our memory.
+pub const MAX_GROWTH: u64 = 1 << 22;
