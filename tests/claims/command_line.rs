@@ -261,16 +261,15 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
 
     // And until there is Tor, every peer is silent and nothing installs.
     desk.good("log append log --key log.key --passphrase-file pass --artifact hello m");
-    let state = desk.path().join("state");
-    let node = node.replace("[limits]", "[limits]\nask_timeout = \"1s\"");
-    let node = node.replace(
-        &*node.lines().find(|l| l.starts_with("state")).unwrap(),
-        &format!("state = {state:?}"),
-    );
-    let node = node.replace(
-        &*node.lines().find(|l| l.starts_with("root")).unwrap(),
-        &format!("root = {:?}", desk.path().join("root")),
-    );
+    let line = |word: &str, path: &str| {
+        let old = node.lines().find(|line| line.starts_with(word)).unwrap();
+        (old.to_owned(), format!("{word} = {:?}", desk.path().join(path)))
+    };
+    let (state, root) = (line("state", "state"), line("root", "root"));
+    let node = node
+        .replace("[limits]", "[limits]\nask_timeout = \"1s\"")
+        .replace(&state.0, &state.1)
+        .replace(&root.0, &root.1);
     desk.write("node/unanimity.toml", node);
     for verb in ["check", "update"] {
         let said = desk.bad(12, &format!("{verb} --config node/unanimity.toml"));
