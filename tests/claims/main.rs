@@ -1,1 +1,3 @@
 //! The claims of this project, as tests: each is named for what it says.
+
+mod verify;
