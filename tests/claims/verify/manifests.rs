@@ -5,7 +5,7 @@ use unanimity::verify::manifest::{ArchiveFormat, Kind, MAX_TARGETS, Manifest, Ta
 use unanimity::verify::{Fetched, Hash, Name, Refusal, Signed, Timestamp};
 
 use super::fixtures::{
-    LogWorld, NOW, cases, flips, manifest, name, note, policy, publishers, released, secret,
+    LogWorld, NOW, cases, flips, manifest, name, note, policy, publishers, secret,
 };
 
 const GOLDEN: &str = "unanimity/manifest/v1

@@ -289,7 +289,7 @@ proptest! {
 
     #[test]
     fn what_parses_prints_back_to_the_same_bytes(text in noteish(), lines in 0usize..3) {
-        let text = text + &["", "\n\n— a AAAAAAA=\n", "\n\n— a AAAAAAA=\n— b AAAAAAAAAAA=\n"][lines];
+        let text = text + ["", "\n\n— a AAAAAAA=\n", "\n\n— a AAAAAAA=\n— b AAAAAAAAAAA=\n"][lines];
         if let Ok(note) = parse(&text) {
             prop_assert!(text.starts_with(note.text()));
             prop_assert_eq!(note.to_string(), text);

@@ -100,10 +100,10 @@ fn planned_inclusion_proofs_are_the_naive_ones_and_verify() {
     for size in 1..=SIZES {
         let tree = &leaves[..size];
         let root = naive::root(tree);
-        for index in 0..size {
+        for (index, leaf) in tree.iter().enumerate() {
             let proof = naive::path(index, tree);
             assert_eq!(fulfil(inclusion_ranges(index as u64, size as u64), tree), proof);
-            assert!(verify_inclusion(index as u64, size as u64, &leaves[index], &proof, &root));
+            assert!(verify_inclusion(index as u64, size as u64, leaf, &proof, &root));
         }
         assert_eq!(inclusion_ranges(size as u64, size as u64), []);
     }
