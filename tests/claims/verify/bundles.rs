@@ -120,6 +120,8 @@ fn what_was_agreed_on_is_agreed_on_again_from_the_bundle_alone() {
     // The tests below write rolls by hand: they write the same.
     let [earlier, latest] = good_rolls();
     assert_eq!(with_rolls(&earlier, &latest), text);
+    let release = release();
+    assert_eq!(by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &earlier + &latest, text);
 }
 
 #[test]
@@ -389,6 +391,22 @@ fn a_view_that_does_not_include_the_release_is_refused() {
     let mut wrong = views(&release, NOW, &SIZES[1]);
     wrong[1].hashes[0].0[0] ^= 1;
     assert!(does_not_prove(&verify(&with_rolls(&earlier, &written(NOW, &wrong)))));
+}
+
+#[test]
+fn a_view_is_about_the_entry_that_the_bundle_is_about() {
+    // One release, logged twice, and a proof of the other entry.
+    let mut release = release();
+    release.log.leaves[4] = release.log.leaves[5];
+    let mut latest = views(&release, NOW, &SIZES[1]);
+    let text = |latest: &[TlogProof]| {
+        let earlier = written(EARLIER, &views(&release, EARLIER, &SIZES[0]));
+        by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &earlier + &written(NOW, latest)
+    };
+    assert!(verify(&text(&latest)).is_ok());
+    latest[1].index = 4;
+    latest[1].hashes = release.log.inclusion(4, SIZES[1][1]);
+    assert!(does_not_prove(&verify(&text(&latest))));
 }
 
 #[test]

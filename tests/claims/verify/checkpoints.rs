@@ -191,6 +191,8 @@ fn a_log_is_its_origin_and_its_key() {
     let other_origin = Log { origin: "example.org/other".parse().unwrap(), key: log.key.clone() };
     let other_key = Log { origin: log.origin.clone(), key: secret("log-key", 101).public() };
     let other_name = Log { origin: log.origin.clone(), key: secret("log-kez", 100).public() };
+    let line = log.key.to_string();
+    assert_eq!(log.id().0, Hash::of(format!("unanimity/log/v1\n{ORIGIN}\n{line}\n").as_bytes()).0);
     let ids = [log.id(), other_origin.id(), other_key.id(), other_name.id()];
     for (i, id) in ids.iter().enumerate() {
         assert!(!ids[..i].contains(id));

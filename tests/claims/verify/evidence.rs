@@ -68,6 +68,7 @@ fn a_smaller_head_that_the_larger_tree_does_not_begin_with_is_evidence() {
         let evidence = Evidence::of(&smaller, &larger, &path).unwrap();
         assert_eq!(Some(&evidence), Evidence::of(&larger, &smaller, &path).as_ref());
         assert_eq!((evidence.smaller(), evidence.larger()), (&smaller, &larger));
+        assert_eq!(evidence.to_string(), text(&path, &smaller, &larger));
         reopens(&evidence, &world);
         powers_of_two += u32::from(old.is_power_of_two());
         // The path of the wrong tree shows nothing, nor does that form without the first hash.
