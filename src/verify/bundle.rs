@@ -141,6 +141,8 @@ impl Bundle {
         let head = Head::open(self.head.as_bytes(), &policy.log).map_err(|e| bad(e.to_string()))?;
         let mut chain = Chain::new(head);
         let mut rolls = Vec::new();
+        // What each peer showed in the earlier roll: less than that in the latest is no answer.
+        let mut shown: BTreeMap<RawKey, u64> = BTreeMap::new();
         for (at, proofs) in &self.rolls {
             let mut received: BTreeMap<RawKey, Result<View, Silence>> = BTreeMap::new();
             for proof in proofs {
@@ -152,8 +154,9 @@ impl Bundle {
                     Link::Fork(evidence) => return Err(Refusal::Fork(evidence)),
                     Link::Unproven => return Err(bad("a view is not tied to the head".into())),
                 }
-                let key = view.cosigner();
-                if received.insert(key, limits.admit(view, *at, 0)).is_some() {
+                let (key, size) = (view.cosigner(), view.head().size());
+                let before = shown.insert(key, size).unwrap_or(0);
+                if received.insert(key, limits.admit(view, *at, before)).is_some() {
                     return Err(bad("two views of one peer in one roll".into()));
                 }
             }

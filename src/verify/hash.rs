@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
 use super::text;
@@ -26,10 +27,19 @@ impl Hash {
 
     /// The hash of an inner node, `SHA-256(0x01 ‖ left ‖ right)` (RFC 6962 section 2.1).
     pub fn node(left: &Hash, right: &Hash) -> Self {
-        let mut block = [1; 65];
-        block[1..33].copy_from_slice(&left.0);
-        block[33..].copy_from_slice(&right.0);
-        Hash(Sha256::digest(block).into())
+        // 65 bytes always fill two blocks with the same padding, so a hasher's buffer is saved:
+        // that was a quarter of the time of a proof.
+        let mut blocks = PADDED_NODE;
+        let data = blocks.as_flattened_mut();
+        data[1..33].copy_from_slice(&left.0);
+        data[33..65].copy_from_slice(&right.0);
+        let mut state = INITIAL;
+        compress256(&mut state, &blocks);
+        let mut digest = [0; 32];
+        for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+            *bytes = word.to_be_bytes();
+        }
+        Hash(digest)
     }
 
     /// The root of the tree with no leaves: SHA-256 of nothing.
@@ -57,6 +67,21 @@ impl Hash {
         text::unhex(text)?.try_into().ok().map(Hash)
     }
 }
+
+/// The state SHA-256 starts in (FIPS 180-4 section 5.3.3).
+const INITIAL: [u32; 8] = [
+    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+];
+
+/// A node's two blocks without its children: 0x01, 64 bytes to fill in, 0x80, zeros, 520 bits.
+const PADDED_NODE: [[u8; 64]; 2] = {
+    let mut blocks = [[0; 64]; 2];
+    blocks[0][0] = 1;
+    blocks[1][1] = 0x80;
+    blocks[1][62] = 520u16.to_be_bytes()[0];
+    blocks[1][63] = 520u16.to_be_bytes()[1];
+    blocks
+};
 
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -196,9 +196,10 @@ pub struct Frontier {
 
 impl Frontier {
     /// The edge of a tree of `size` leaves whose [`complete_subtrees`] have these roots;
-    /// `None` if their number does not fit the size.
+    /// `None` if their number does not fit the size, or for 2^63 leaves and more.
     pub fn new(size: u64, peaks: Vec<Hash>) -> Option<Self> {
-        (peaks.len() == size.count_ones() as usize).then_some(Frontier { size, peaks })
+        let fits = size < 1 << 63 && peaks.len() == size.count_ones() as usize;
+        fits.then_some(Frontier { size, peaks })
     }
 
     /// Appends one leaf, given as its [`Hash::leaf`].

@@ -1,3 +1,4 @@
 //! The claims of this project, as tests: each is named for what it says.
 
 mod command_line;
+mod verify;

@@ -1,0 +1,316 @@
+//! A small world to make claims about: a log with its entries, a publisher, peers. Keys are
+//! numbered, times are written out, the Merkle tree is computed the slow way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use proptest::test_runner::{Config, RngSeed};
+use unanimity::verify::bundle::Proofs;
+use unanimity::verify::manifest::{Kind, Manifest, Target};
+use unanimity::verify::roll::Limits;
+use unanimity::verify::{
+    Chain, Checkpoint, CosignerSecret, Fetched, Hash, Head, Log, Name, Note, NoteKey, NoteSecret,
+    Peer, PeerSet, Policy, Roll, Timestamp, View, tree,
+};
+
+/// When everything happens.
+pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000);
+pub(crate) const ORIGIN: &str = "example.org/log";
+
+/// Generated input, the same in every run and with nothing written down.
+pub(crate) fn cases(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..Config::default() }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub(crate) fn secret(name: &str, seed: u8) -> NoteSecret {
+    NoteSecret::from_seed(name.parse().unwrap(), &[seed; 32])
+}
+
+pub(crate) fn cosigner(name: &str, seed: u8) -> CosignerSecret {
+    CosignerSecret::from_seed(name.parse().unwrap(), &[seed; 32])
+}
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+pub(crate) fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// One signature line, whatever it says.
+pub(crate) fn line(name: &str, id: [u8; 4], signature: &[u8]) -> String {
+    format!("— {name} {}\n", base64(&[&id[..], signature].concat()))
+}
+
+/// A signed note of any text.
+pub(crate) fn note(text: &str, secrets: &[&NoteSecret]) -> Note {
+    let mut note = Note::unsigned(text).unwrap();
+    secrets.iter().for_each(|secret| note.sign(secret));
+    note
+}
+
+/// Every copy of `bytes` with one byte changed, and where. One mask moves a base64 digit to
+/// its neighbour, one changes the case of a letter, one breaks the UTF-8.
+pub(crate) fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    (0..bytes.len()).flat_map(move |at| {
+        [0x01, 0x20, 0x80].map(|mask| {
+            let mut flipped = bytes.to_vec();
+            flipped[at] ^= mask;
+            (at, flipped)
+        })
+    })
+}
+
+/// RFC 6962 section 2.1, word for word: recursive, and slow.
+pub(crate) mod naive {
+    use unanimity::verify::Hash;
+
+    fn split(n: usize) -> usize {
+        let mut k = 1;
+        while k * 2 < n {
+            k *= 2;
+        }
+        k
+    }
+
+    /// MTH(D[n]), over leaf hashes.
+    pub(crate) fn root(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => Hash::of(b""),
+            [leaf] => *leaf,
+            _ => {
+                let (left, right) = leaves.split_at(split(leaves.len()));
+                let (left, right) = (root(left), root(right));
+                Hash::of(&[&[1][..], &left.0, &right.0].concat())
+            }
+        }
+    }
+
+    /// PATH(m, D[n]).
+    pub(crate) fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
+        if leaves.len() <= 1 {
+            return Vec::new();
+        }
+        let k = split(leaves.len());
+        let (left, right) = leaves.split_at(k);
+        let (mut proof, sibling) =
+            if m < k { (path(m, left), right) } else { (path(m - k, right), left) };
+        proof.push(root(sibling));
+        proof
+    }
+
+    /// PROOF(m, D[n]).
+    pub(crate) fn proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
+        subproof(m, leaves, true)
+    }
+
+    /// PROOF(m, D[n]) with the root of the subtree it starts from always first.
+    pub(crate) fn full_proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
+        subproof(m, leaves, false)
+    }
+
+    fn subproof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
+        if m == leaves.len() {
+            return if whole { Vec::new() } else { vec![root(leaves)] };
+        }
+        let k = split(leaves.len());
+        let (left, right) = leaves.split_at(k);
+        if m <= k {
+            let mut proof = subproof(m, left, whole);
+            proof.push(root(right));
+            proof
+        } else {
+            let mut proof = subproof(m - k, right, false);
+            proof.push(root(left));
+            proof
+        }
+    }
+}
+
+/// The leaf hashes of a tree of `size` leaves that say nothing in particular.
+pub(crate) fn leaves(size: usize) -> Vec<Hash> {
+    (0..size).map(|i| Hash::leaf(format!("entry {i}").as_bytes())).collect()
+}
+
+/// The log's key and what it has signed for so far. Two of them with different leaves and
+/// the same key are a fork.
+#[derive(Clone)]
+pub(crate) struct LogWorld {
+    pub(crate) secret: NoteSecret,
+    pub(crate) leaves: Vec<Hash>,
+}
+
+impl LogWorld {
+    pub(crate) fn new(size: usize) -> Self {
+        LogWorld { secret: secret("log-key", 100), leaves: leaves(size) }
+    }
+
+    /// The same history up to `at`, and another one from there.
+    pub(crate) fn forked_at(&self, at: usize) -> Self {
+        let mut fork = self.clone();
+        fork.leaves[at..].iter_mut().for_each(|leaf| *leaf = Hash::of(&leaf.0));
+        fork
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        Log { origin: ORIGIN.parse().unwrap(), key: self.secret.public() }
+    }
+
+    pub(crate) fn root(&self, size: usize) -> Hash {
+        naive::root(&self.leaves[..size])
+    }
+
+    pub(crate) fn checkpoint(&self, size: usize) -> Checkpoint {
+        Checkpoint { origin: ORIGIN.parse().unwrap(), size: size as u64, root: self.root(size) }
+    }
+
+    pub(crate) fn head(&self, size: usize) -> Head {
+        self.open(&self.checkpoint(size).text())
+    }
+
+    /// The head of a text that the log signs, whatever it says beside size and root.
+    pub(crate) fn open(&self, text: &str) -> Head {
+        Head::open(note(text, &[&self.secret]).to_string().as_bytes(), &self.log()).unwrap()
+    }
+
+    pub(crate) fn inclusion(&self, index: usize, size: usize) -> Vec<Hash> {
+        naive::path(index, &self.leaves[..size])
+    }
+
+    pub(crate) fn path(&self, old: usize, new: usize) -> Vec<Hash> {
+        if old == 0 || old >= new {
+            return Vec::new();
+        }
+        naive::full_proof(old, &self.leaves[..new])
+    }
+
+    /// A chain at `size` to which every smaller head of this history is linked.
+    pub(crate) fn chain(&self, size: usize) -> Chain {
+        let mut chain = Chain::new(self.head(size));
+        for old in 1..size {
+            chain.link(&self.head(old), &self.path(old, size));
+        }
+        chain
+    }
+}
+
+/// A manifest of `hello` for the log of these tests.
+pub(crate) fn manifest(sequence: u64) -> Manifest {
+    Manifest {
+        log: ORIGIN.parse().unwrap(),
+        product: name("hello"),
+        channel: name("stable"),
+        sequence,
+        version: name(&format!("1.{sequence}.0")),
+        issued: Timestamp(NOW.0 - 100_000),
+        expires: Timestamp(NOW.0 + 100_000),
+        targets: vec![Target {
+            platform: name("x86_64-linux"),
+            file: name("hello"),
+            length: 48_213,
+            sha256: Hash::of(b"artifact"),
+            kind: Kind::File,
+        }],
+    }
+}
+
+/// The publisher's three keys.
+pub(crate) fn publishers() -> [NoteSecret; 3] {
+    [secret("publisher-a", 1), secret("publisher-b", 2), secret("publisher-c", 3)]
+}
+
+/// Two of the publisher's three keys must sign.
+pub(crate) fn policy() -> Policy {
+    let keys: Vec<NoteKey> = publishers().iter().map(NoteSecret::public).collect();
+    Policy::new(name("hello"), name("stable"), LogWorld::new(0).log(), keys, 2).unwrap()
+}
+
+/// Signed by two of the three.
+pub(crate) fn released(text: &str) -> Note {
+    let [a, b, _] = publishers();
+    note(text, &[&a, &b])
+}
+
+/// The secrets of `count` peers, named `peer-1`, `peer-2`...
+pub(crate) fn cosigners(count: u8) -> Vec<CosignerSecret> {
+    (1..=count).map(|i| cosigner(&format!("cosigner-{i}"), 50 + i)).collect()
+}
+
+pub(crate) fn peer(number: u8) -> Peer {
+    Peer {
+        name: name(&format!("peer-{number}")),
+        operator: name(&format!("operator-{number}")),
+        key: cosigner(&format!("cosigner-{number}"), 50 + number).public(),
+    }
+}
+
+pub(crate) fn peers(count: u8) -> PeerSet {
+    PeerSet::new((1..=count).map(peer).collect(), 1).unwrap()
+}
+
+pub(crate) const HOUR: u64 = 3600;
+
+/// The roll in which the first peers show these sizes of `log`, cosigned as the roll closes.
+pub(crate) fn roll(log: &LogWorld, peers: &PeerSet, at: Timestamp, sizes: &[usize]) -> Roll {
+    let secrets = cosigners(sizes.len() as u8);
+    let views = secrets.iter().zip(sizes).map(|(secret, &size)| {
+        let view = View::cosign(&log.head(size), secret, at);
+        (view.cosigner(), Ok(view))
+    });
+    Roll::new(peers, at, views.collect())
+}
+
+/// A log of `size` entries in which number `index` is a signed release.
+pub(crate) struct Release {
+    pub(crate) log: LogWorld,
+    pub(crate) note: Note,
+    pub(crate) index: usize,
+}
+
+impl Release {
+    pub(crate) fn new(index: usize, size: usize) -> Self {
+        let mut log = LogWorld::new(size);
+        let note = released(&manifest(2).to_string());
+        log.leaves[index] = Hash::leaf(note.to_string().as_bytes());
+        Release { log, note, index }
+    }
+
+    pub(crate) fn fetched(&self) -> Fetched {
+        Fetched { index: self.index as u64, note: self.note.clone() }
+    }
+
+    /// What a bundle about heads of these sizes needs; the last is the largest.
+    pub(crate) fn proofs(&self, sizes: &[usize]) -> Proofs {
+        let head = *sizes.iter().max().unwrap();
+        let inclusion = |&size: &usize| (size as u64, self.log.inclusion(self.index, size));
+        let path = |&size: &usize| (size as u64, self.log.path(size, head));
+        Proofs {
+            inclusion: sizes.iter().map(inclusion).collect(),
+            paths: sizes.iter().filter(|size| **size < head).map(path).collect(),
+        }
+    }
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits { settle: seconds(HOUR), roll_ttl: seconds(900), view_ttl: seconds(900) }
+}
+
+/// The hashes that a plan asks for, from an array of leaves.
+pub(crate) fn fulfil(ranges: Vec<std::ops::Range<u64>>, leaves: &[Hash]) -> Vec<Hash> {
+    let node = |node: tree::Node| {
+        let (level, index) = (u32::from(node.level), node.index as usize);
+        Ok::<_, ()>(naive::root(&leaves[index << level..(index + 1) << level]))
+    };
+    ranges.into_iter().map(|range| tree::range_root(range, node).unwrap()).collect()
+}
+
+/// Nobody answered.
+pub(crate) fn silent_roll(peers: &PeerSet, at: Timestamp) -> Roll {
+    Roll::new(peers, at, BTreeMap::new())
+}

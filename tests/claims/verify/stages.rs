@@ -1,0 +1,421 @@
+//! The pipeline: what lets a release pass from one stage to the next.
+
+use unanimity::verify::note::NoteError;
+use unanimity::verify::roll::{Limits, Standing};
+use unanimity::verify::stage::PolicyError;
+use unanimity::verify::{
+    Agreed, Chain, Fetched, Hash, Logged, Manifest, Note, NoteKey, PeerSet, Policy, Refusal, Roll,
+    Signed, Timestamp,
+};
+
+use super::fixtures::{
+    HOUR, LogWorld, NOW, Release, limits, line, manifest, name, note, peers, policy, publishers,
+    released, roll, seconds, secret, silent_roll,
+};
+
+fn keys(secrets: &[unanimity::verify::NoteSecret]) -> Vec<NoteKey> {
+    secrets.iter().map(|secret| secret.public()).collect()
+}
+
+fn make_policy(keys: Vec<NoteKey>, threshold: usize) -> Result<Policy, PolicyError> {
+    Policy::new(name("hello"), name("stable"), LogWorld::new(0).log(), keys, threshold)
+}
+
+fn open(note: Note) -> Result<Signed, Refusal> {
+    Signed::open(Fetched { index: 0, note }, &policy(), 0, NOW)
+}
+
+#[test]
+fn a_threshold_is_at_least_one_and_can_be_met() {
+    for threshold in [0, 4, usize::MAX] {
+        let refused = make_policy(keys(&publishers()), threshold);
+        assert_eq!(refused.err(), Some(PolicyError::Threshold { threshold, keys: 3 }));
+    }
+    for threshold in 1..=3 {
+        let policy = make_policy(keys(&publishers()), threshold).unwrap();
+        assert_eq!((policy.threshold(), policy.publishers().len()), (threshold, 3));
+    }
+    assert!(make_policy(vec![], 0).is_err());
+    assert!(make_policy(vec![], 1).is_err());
+}
+
+#[test]
+fn one_publisher_key_under_two_names_is_refused() {
+    let twins = keys(&[secret("one", 5), secret("other", 6), secret("two", 5)]);
+    assert_eq!(make_policy(twins, 2).err(), Some(PolicyError::SameKey("one".into(), "two".into())));
+    let namesakes = keys(&[secret("one", 5), secret("one", 6)]);
+    assert_eq!(make_policy(namesakes, 1).err(), Some(PolicyError::SameName("one".into())));
+}
+
+#[test]
+fn the_logs_key_does_not_sign_releases() {
+    let roles = keys(&[secret("publisher", 1), secret("another-name", 100)]);
+    assert_eq!(make_policy(roles, 1).err(), Some(PolicyError::TwoRoles("another-name".into())));
+}
+
+#[test]
+fn a_threshold_of_distinct_keys_must_sign() {
+    let text = manifest(2).to_string();
+    let [a, b, c] = publishers();
+    let short = |signed| Some(Refusal::Threshold { signed, threshold: 2 });
+    assert_eq!(open(note(&text, &[])).err(), short(0));
+    assert_eq!(open(note(&text, &[&a])).err(), short(1));
+    assert_eq!(open(note(&text, &[&a, &a, &a])).err(), short(1));
+    assert_eq!(open(note(&text, &[&a, &secret("stranger", 9)])).err(), short(1));
+    // The same 32 bytes under a name that is not configured.
+    assert_eq!(open(note(&text, &[&a, &secret("other-name", 1)])).err(), short(1));
+    // The log's key is no publisher's.
+    assert_eq!(open(note(&text, &[&a, &LogWorld::new(0).secret])).err(), short(1));
+    for pair in [[&a, &b], [&b, &c], [&c, &a]] {
+        assert_eq!(*open(note(&text, &pair)).unwrap().manifest(), manifest(2));
+    }
+    assert!(open(note(&text, &[&secret("stranger", 9), &c, &b, &a])).is_ok());
+}
+
+#[test]
+fn one_false_line_in_a_publishers_name_refuses_the_release() {
+    let [_, _, c] = publishers();
+    let text = released(&manifest(2).to_string()).to_string();
+    let spoilt = text + &line("publisher-c", c.public().id(), &[7; 64]);
+    let refused = open(Note::parse(spoilt.as_bytes()).unwrap());
+    let bad = NoteError::BadSignature(c.public().name().clone());
+    assert_eq!(refused.err(), Some(Refusal::BadSignature(bad)));
+}
+
+#[test]
+fn a_release_is_of_our_product_channel_and_log() {
+    let signed = |change: fn(&mut Manifest)| {
+        let mut manifest = manifest(2);
+        change(&mut manifest);
+        open(released(&manifest.to_string())).err()
+    };
+    assert_eq!(signed(|_| {}), None);
+    let other = |product, channel| {
+        Some(Refusal::OtherProduct { product: name(product), channel: name(channel) })
+    };
+    assert_eq!(signed(|m| m.product = name("other")), other("other", "stable"));
+    assert_eq!(signed(|m| m.channel = name("beta")), other("hello", "beta"));
+    let log = signed(|m| m.log = "example.org/other".parse().unwrap());
+    assert_eq!(log, Some(Refusal::OtherLog("example.org/other".into())));
+    let malformed = open(released("unanimity/manifest/v1\nproduct hello\n"));
+    assert!(matches!(malformed, Err(Refusal::Malformed(error)) if error.line == 2));
+}
+
+#[test]
+fn a_release_is_newer_than_the_installed_one() {
+    let at_floor = |floor| {
+        let fetched = Fetched { index: 0, note: released(&manifest(7).to_string()) };
+        Signed::open(fetched, &policy(), floor, NOW).err()
+    };
+    assert_eq!(at_floor(0), None);
+    assert_eq!(at_floor(6), None);
+    assert_eq!(at_floor(7), Some(Refusal::Rollback { offered: 7, floor: 7 }));
+    assert_eq!(at_floor(8), Some(Refusal::Rollback { offered: 7, floor: 8 }));
+    assert_eq!(at_floor(u64::MAX), Some(Refusal::Rollback { offered: 7, floor: u64::MAX }));
+}
+
+#[test]
+fn a_release_does_not_install_from_the_second_it_expires() {
+    let expires = manifest(2).expires;
+    let at = |seconds| {
+        let fetched = Fetched { index: 0, note: released(&manifest(2).to_string()) };
+        Signed::open(fetched, &policy(), 0, Timestamp(seconds)).err()
+    };
+    assert_eq!(at(expires.0 - 1), None);
+    let expired = Some(Refusal::Expired { release: "2-1.2.0".into(), at: expires });
+    assert_eq!(at(expires.0), expired);
+    assert_eq!(at(expires.0 + 1), expired);
+}
+
+/// A release that is entry 5 of a log of 20.
+fn release() -> Release {
+    Release::new(5, 20)
+}
+
+fn signed(release: &Release) -> Signed {
+    Signed::open(release.fetched(), &policy(), 0, NOW).unwrap()
+}
+
+fn refused_as_unlogged<T>(result: Result<T, Refusal>) -> bool {
+    matches!(result, Err(Refusal::NotLogged(_)))
+}
+
+#[test]
+fn a_release_is_logged_where_it_says_and_as_it_is() {
+    let release = release();
+    let (log, proof) = (&release.log, release.log.inclusion(5, 20));
+    let chain = log.chain(20);
+    assert!(signed(&release).logged(&chain, None, &proof).is_ok());
+
+    let mut wrong: Vec<Vec<Hash>> = vec![
+        vec![],
+        proof[1..].to_vec(),
+        [&proof[..], &proof[..1]].concat(),
+        log.inclusion(4, 20),
+        log.inclusion(5, 19),
+        log.forked_at(6).inclusion(5, 20),
+    ];
+    for at in 0..proof.len() {
+        wrong.push(proof.clone());
+        wrong.last_mut().unwrap()[at].0[0] ^= 1;
+    }
+    for proof in wrong {
+        assert!(refused_as_unlogged(signed(&release).logged(&chain, None, &proof)), "{proof:?}");
+    }
+    for index in [0, 4, 6, 19, 20, 21, u64::MAX] {
+        let fetched = Fetched { index, ..release.fetched() };
+        let signed = Signed::open(fetched, &policy(), 0, NOW).unwrap();
+        assert_eq!(signed.index(), index);
+        assert!(refused_as_unlogged(signed.logged(&chain, None, &proof)), "{index}");
+    }
+}
+
+#[test]
+fn other_bytes_of_the_same_release_are_not_logged() {
+    let release = release();
+    let proof = release.log.inclusion(5, 20);
+    let [a, b, c] = publishers();
+    for signers in [[&b, &a], [&a, &c]] {
+        let note = note(&manifest(2).to_string(), &signers);
+        let signed = Signed::open(Fetched { index: 5, note }, &policy(), 0, NOW).unwrap();
+        assert!(refused_as_unlogged(signed.logged(&release.log.chain(20), None, &proof)));
+    }
+}
+
+#[test]
+fn the_head_extends_the_one_that_was_trusted() {
+    let release = release();
+    let (log, proof) = (&release.log, release.log.inclusion(5, 20));
+    for size in [1, 5, 6, 19, 20] {
+        let trusted = log.head(size);
+        assert!(signed(&release).logged(&log.chain(20), Some(&trusted), &proof).is_ok());
+    }
+    // Not linked, of another history, or larger.
+    let unlinked = Chain::new(log.head(20));
+    assert!(refused_as_unlogged(signed(&release).logged(&unlinked, Some(&log.head(6)), &proof)));
+    let other = log.forked_at(2);
+    for size in [3, 6, 20] {
+        let trusted = other.head(size);
+        assert!(refused_as_unlogged(signed(&release).logged(
+            &log.chain(20),
+            Some(&trusted),
+            &proof
+        )));
+    }
+    let larger = LogWorld::new(30).head(30);
+    assert!(refused_as_unlogged(signed(&release).logged(&log.chain(20), Some(&larger), &proof)));
+}
+
+fn logged(release: &Release) -> Logged {
+    let proof = release.log.inclusion(release.index, 20);
+    signed(release).logged(&release.log.chain(20), None, &proof).unwrap()
+}
+
+fn agree(
+    release: &Release,
+    peers: &PeerSet,
+    limits: &Limits,
+    earlier: Option<&Roll>,
+    latest: &Roll,
+) -> Result<Agreed, Refusal> {
+    logged(release).agreed(&release.log.chain(20), peers, limits, earlier, latest)
+}
+
+fn before(wait: u64) -> Timestamp {
+    Timestamp(NOW.0 - wait)
+}
+
+/// Who is missing, and how each stands.
+fn missing(result: Result<Agreed, Refusal>) -> Vec<(String, Standing)> {
+    match result {
+        Err(Refusal::Incomplete(missing)) => {
+            missing.into_iter().map(|m| (m.peer.to_string(), m.standing)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn settling(result: Result<Agreed, Refusal>) -> u64 {
+    match result {
+        Err(Refusal::Settling { until, .. }) => until.0,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_release_that_everybody_confirmed_twice_is_agreed_on() {
+    let (release, three) = (release(), peers(3));
+    let earlier = roll(&release.log, &three, before(HOUR), &[6, 7, 20]);
+    let latest = roll(&release.log, &three, NOW, &[20, 7, 6]);
+    let agreed = agree(&release, &three, &limits(), Some(&earlier), &latest).unwrap();
+    assert_eq!(*agreed.manifest(), manifest(2));
+    assert_eq!((agreed.entry().index, agreed.entry().note.clone()), (5, release.note.clone()));
+    assert_eq!(*agreed.head(), release.log.head(20));
+    assert_eq!(agreed.rolls().map(Roll::at), [before(HOUR), NOW]);
+}
+
+#[test]
+fn refuses_when_one_peer_is_silent() {
+    let (release, three) = (release(), peers(3));
+    let earlier = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
+    let latest = roll(&release.log, &three, NOW, &[20, 20]);
+    let result = agree(&release, &three, &limits(), Some(&earlier), &latest);
+    assert_eq!(missing(result), [("peer-3".into(), Standing::Silent)]);
+    let nobody = agree(&release, &three, &limits(), Some(&earlier), &silent_roll(&three, NOW));
+    assert_eq!(missing(nobody).len(), 3);
+}
+
+#[test]
+fn refuses_when_one_peer_is_behind() {
+    let (release, three) = (release(), peers(3));
+    let earlier = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
+    // Size 5 covers entries 0 to 4, and the release is entry 5.
+    let latest = roll(&release.log, &three, NOW, &[20, 5, 6]);
+    let result = agree(&release, &three, &limits(), Some(&earlier), &latest);
+    assert_eq!(missing(result), [("peer-2".into(), Standing::Behind)]);
+}
+
+#[test]
+fn refuses_when_one_peer_is_unjoined() {
+    let (release, three) = (release(), peers(3));
+    let fork = release.log.forked_at(6);
+    let rolls = |at| {
+        let mine = roll(&release.log, &three, at, &[20, 20, 20]);
+        let theirs = roll(&fork, &three, at, &[20, 20, 20]);
+        let mut answers: Vec<_> = mine.answers().to_vec();
+        answers[1] = theirs.answers()[1].clone();
+        Roll::new(&three, at, answers.into_iter().map(|(p, a)| (p.key.raw(), a)).collect())
+    };
+    let good = |at| roll(&release.log, &three, at, &[20, 20, 20]);
+    let latest = agree(&release, &three, &limits(), Some(&good(before(HOUR))), &rolls(NOW));
+    assert_eq!(missing(latest), [("peer-2".into(), Standing::Unjoined)]);
+    // Nor does an earlier view that is not joined count as having confirmed.
+    let earlier = agree(&release, &three, &limits(), Some(&rolls(before(HOUR))), &good(NOW));
+    assert_eq!(settling(earlier), NOW.0 + HOUR);
+}
+
+#[test]
+fn refuses_until_the_earlier_roll_is_settle_ago() {
+    let (release, three) = (release(), peers(3));
+    let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
+    let after = |wait| {
+        let earlier = roll(&release.log, &three, before(wait), &[20, 20, 20]);
+        agree(&release, &three, &limits(), Some(&earlier), &latest)
+    };
+    assert!(after(HOUR).is_ok());
+    assert!(after(10 * HOUR).is_ok());
+    assert_eq!(settling(after(HOUR - 1)), NOW.0 + 1);
+    assert_eq!(settling(after(0)), NOW.0 + HOUR);
+    assert_eq!(settling(agree(&release, &three, &limits(), None, &latest)), NOW.0 + HOUR);
+    assert_eq!(settling(agree(&release, &three, &limits(), Some(&latest), &latest)), NOW.0 + HOUR);
+}
+
+#[test]
+fn an_earlier_roll_that_lies_in_the_future_settles_nothing() {
+    let (release, three) = (release(), peers(3));
+    let latest = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
+    let earlier = roll(&release.log, &three, NOW, &[20, 20, 20]);
+    for settle in [0, 1, HOUR] {
+        let limits = Limits { settle: seconds(settle), ..limits() };
+        assert!(agree(&release, &three, &limits, Some(&earlier), &latest).is_err(), "{settle}");
+    }
+}
+
+#[test]
+fn a_wait_without_end_never_ends() {
+    let (release, three) = (release(), peers(3));
+    let forever = Limits { settle: std::time::Duration::MAX, ..limits() };
+    let earlier = roll(&release.log, &three, Timestamp(0), &[20, 20, 20]);
+    let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
+    assert_eq!(settling(agree(&release, &three, &forever, Some(&earlier), &latest)), u64::MAX);
+}
+
+#[test]
+fn refuses_when_a_peer_had_not_confirmed_settle_ago() {
+    let (release, three) = (release(), peers(3));
+    let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
+    for sizes in [&[20, 5, 20][..], &[20, 20], &[]] {
+        let earlier = roll(&release.log, &three, before(HOUR), sizes);
+        let result = agree(&release, &three, &limits(), Some(&earlier), &latest);
+        assert_eq!(settling(result), NOW.0 + HOUR, "{sizes:?}");
+    }
+}
+
+#[test]
+fn refuses_when_a_peer_was_added_between_the_rolls() {
+    let (release, three) = (release(), peers(3));
+    let earlier = roll(&release.log, &peers(2), before(HOUR), &[20, 20]);
+    let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
+    let result = agree(&release, &three, &limits(), Some(&earlier), &latest);
+    assert_eq!(settling(result), NOW.0 + HOUR);
+    // Nor may the latest roll be one of fewer peers.
+    let fewer = roll(&release.log, &peers(2), NOW, &[20, 20]);
+    let result = agree(&release, &three, &limits(), Some(&earlier), &fewer);
+    assert_eq!(missing(result), [("peer-3".into(), Standing::Silent)]);
+}
+
+#[test]
+fn a_peer_with_a_new_key_is_a_new_peer() {
+    let (release, three) = (release(), peers(3));
+    let mut rekeyed: Vec<_> = three.iter().cloned().collect();
+    rekeyed[1].key = super::fixtures::cosigner("cosigner-2", 99).public();
+    let rekeyed = PeerSet::new(rekeyed, 3).unwrap();
+    let earlier = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
+    let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
+    let result = agree(&release, &rekeyed, &limits(), Some(&earlier), &latest);
+    assert_eq!(missing(result), [("peer-2".into(), Standing::Silent)]);
+}
+
+#[test]
+fn peers_that_were_removed_are_not_waited_for() {
+    let (release, two) = (release(), peers(2));
+    let earlier = roll(&release.log, &peers(3), before(HOUR), &[20, 20]);
+    let latest = roll(&release.log, &two, NOW, &[20, 20]);
+    assert!(agree(&release, &two, &limits(), Some(&earlier), &latest).is_ok());
+}
+
+#[test]
+fn with_settle_zero_one_roll_is_both() {
+    let (release, three) = (release(), peers(3));
+    let now = Limits { settle: seconds(0), ..limits() };
+    let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
+    assert!(agree(&release, &three, &now, Some(&latest), &latest).is_ok());
+    assert_eq!(settling(agree(&release, &three, &now, None, &latest)), NOW.0);
+    let short = roll(&release.log, &three, NOW, &[20, 20]);
+    assert_eq!(missing(agree(&release, &three, &now, Some(&short), &short)).len(), 1);
+}
+
+#[test]
+fn the_chain_is_the_one_that_the_release_was_proven_in() {
+    let (release, three) = (release(), peers(3));
+    let earlier = roll(&release.log, &three, before(HOUR), &[6, 6, 6]);
+    let latest = roll(&release.log, &three, NOW, &[6, 6, 6]);
+    let elsewhere = [release.log.chain(19), release.log.forked_at(6).chain(20)];
+    for chain in elsewhere {
+        let result = logged(&release).agreed(&chain, &three, &limits(), Some(&earlier), &latest);
+        assert!(refused_as_unlogged(result));
+    }
+}
+
+#[test]
+fn an_agreement_lasts_for_roll_ttl_and_not_past_the_expiry() {
+    let (release, three) = (release(), peers(3));
+    let rolls = |at: Timestamp| {
+        let earlier = roll(&release.log, &three, Timestamp(at.0 - HOUR), &[20, 20, 20]);
+        (earlier, roll(&release.log, &three, at, &[20, 20, 20]))
+    };
+    let (earlier, latest) = rolls(NOW);
+    let agreed = agree(&release, &three, &limits(), Some(&earlier), &latest).unwrap();
+    assert_eq!(agreed.still_good(NOW), Ok(()));
+    assert_eq!(agreed.still_good(Timestamp(NOW.0 + 900)), Ok(()));
+    let too_old = Err(Refusal::RollTooOld { at: NOW });
+    assert_eq!(agreed.still_good(Timestamp(NOW.0 + 901)), too_old);
+    assert_eq!(agreed.still_good(Timestamp(u64::MAX)), too_old);
+
+    let expires = manifest(2).expires;
+    let (earlier, latest) = rolls(Timestamp(expires.0 - 100));
+    let agreed = agree(&release, &three, &limits(), Some(&earlier), &latest).unwrap();
+    assert_eq!(agreed.still_good(Timestamp(expires.0 - 1)), Ok(()));
+    let expired = Err(Refusal::Expired { release: "2-1.2.0".into(), at: expires });
+    assert_eq!(agreed.still_good(expires), expired);
+}
