@@ -6,9 +6,10 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// Canonical base64 only: padding present, unused bits zero.
+/// Canonical base64 only: padding at the end and nowhere else, unused bits zero.
 pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
-    BASE64.decode(text.as_bytes()).ok()
+    // The decoder takes padded pieces put together for one text; `encode` writes one piece.
+    BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
