@@ -4,6 +4,8 @@
 //! so the rest of the program cannot meet a node without peers or a key in two roles.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,8 +59,16 @@ pub struct ConfigError {
 #[derive(Debug, thiserror::Error)]
 pub enum Why {
     /// It cannot be read.
-    #[error("{0}")]
+    #[error("{0}; `unanimity init` writes one to fill in")]
     Io(#[from] std::io::Error),
+    /// Whoever may write it decides what is installed.
+    #[error(
+        "everybody may write to it (mode {0:03o}): run chmod o-w on it, and look at what it says"
+    )]
+    Writable(u32),
+    /// As `init` wrote it.
+    #[error("still to be filled in: {}", lines(.0))]
+    FillIn(Vec<usize>),
     /// Not TOML, an unknown field, or a value of the wrong form; the text names the line.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
@@ -75,14 +85,38 @@ pub enum Why {
     #[error("the key of peer {0} is also a publisher's or the log's: a key has one role")]
     TwoRoles(Name),
     /// The pinned checkpoint is not one of the log.
-    #[error("[log] pinned: {0}")]
-    Pinned(CheckpointError),
+    #[error("[log] pinned: {}: {why}", path.display())]
+    Pinned {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: PinnedError,
+    },
+    /// What the node remembers would be among what it installs.
+    #[error("[install] root and state are the same directory")]
+    RootIsState,
     /// Nothing to read from.
     #[error("[log] mirrors is empty: name at least one")]
     NoMirrors,
     /// A time that makes a check empty.
     #[error("[limits] {0}")]
     Limits(&'static str),
+}
+
+/// Why the pinned checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PinnedError {
+    /// Its file cannot be read.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// It is no checkpoint of the log.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+}
+
+fn lines(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    format!("line{} {}", if numbers.len() == 1 { "" } else { "s" }, numbers.join(", "))
 }
 
 #[derive(Deserialize)]
@@ -224,9 +258,29 @@ pub fn load_peers(path: &Path) -> Result<(PeerSet, BTreeMap<RawKey, OnionAddress
     })
 }
 
+/// The most bytes of a configuration file.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// What `init` leaves where only the operator knows what belongs there.
+const FILL_IN: [&str; 2] = ["FILL IN", "/FILL/IN"];
+
 fn in_file<T>(path: &Path, read: impl FnOnce(&str) -> Result<T, Why>) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(Why::from);
+    let text = read_file(path);
     text.and_then(|text| read(&text)).map_err(|why| ConfigError { path: path.to_owned(), why })
+}
+
+fn read_file(path: &Path) -> Result<String, Why> {
+    let file = crate::net::mirror::open_plain(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o002 != 0 {
+        return Err(Why::Writable(mode));
+    }
+    let text = std::io::read_to_string(file.take(MAX_FILE_BYTES))?;
+    let open = |line: &str| {
+        !line.trim_start().starts_with('#') && FILL_IN.iter().any(|f| line.contains(f))
+    };
+    let missing: Vec<usize> =
+        (1..).zip(text.lines()).filter(|(_, line)| open(line)).map(|(number, _)| number).collect();
+    if missing.is_empty() { Ok(text) } else { Err(Why::FillIn(missing)) }
 }
 
 impl NodeFile {
@@ -239,11 +293,16 @@ impl NodeFile {
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
         let pinned = match &self.log.pinned {
             Some(path) => {
-                let bytes = std::fs::read(directory.join(path))?;
-                Some(Head::open(&bytes, &log).map_err(Why::Pinned)?)
+                let path = directory.join(path);
+                let bytes = std::fs::read(&path).map_err(PinnedError::from);
+                let head = bytes.and_then(|bytes| Ok(Head::open(&bytes, &log)?));
+                Some(head.map_err(|why| Why::Pinned { path, why })?)
             }
             None => None,
         };
+        if self.install.root == self.install.state {
+            return Err(Why::RootIsState);
+        }
         let keys = self.publisher.keys.into_iter().map(|key| key.0).collect();
         let ProductTable { name, channel, platform } = self.product;
         let policy = Policy::new(name.0, channel.0, log, keys, self.publisher.threshold)?;

@@ -36,8 +36,11 @@ pub enum PublishError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Wrong passphrase, or not an age file.
-    #[error("{}: wrong passphrase, or not a key file", .0.display())]
+    /// Not a key file at all.
+    #[error("{} is not a secret key as `unanimity keygen` writes them", .0.display())]
+    NotSecret(PathBuf),
+    /// Wrong passphrase, or a damaged file.
+    #[error("{}: wrong passphrase, or the file is damaged", .0.display())]
     Decrypt(PathBuf),
     /// What was in the file is not a key of the needed kind.
     #[error("{}: {source}", path.display())]
@@ -123,6 +126,11 @@ pub fn write_key<const TYPE: u8>(
     Ok(disk.write(path, &bytes, Mode::Private).map_err(DiskError::at(path))?)
 }
 
+/// Whether a file looks like one that [`write_key`] wrote.
+pub fn is_secret(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
+}
+
 /// Refuses a file that anybody but its owner may read or write.
 pub fn check_private(path: &Path) -> Result<(), PublishError> {
     let metadata = fs::metadata(path).map_err(DiskError::at(path))?;
@@ -133,12 +141,21 @@ pub fn check_private(path: &Path) -> Result<(), PublishError> {
     Ok(())
 }
 
+/// Refuses a file that is no secret key, or that others may read.
+pub fn check_secret(path: &Path) -> Result<(), PublishError> {
+    fs::metadata(path).map_err(DiskError::at(path))?;
+    if !is_secret(path) {
+        return Err(PublishError::NotSecret(path.to_owned()));
+    }
+    check_private(path)
+}
+
 /// Reads a secret key. The file must have mode 0600 or stricter.
 pub fn read_key<const TYPE: u8>(
     path: &Path,
     passphrase: &SecretString,
 ) -> Result<Secret<TYPE>, PublishError> {
-    check_private(path)?;
+    check_secret(path)?;
     let bytes = fs::read(path).map_err(DiskError::at(path))?;
     let decrypt = || -> Option<SecretString> {
         let identity = age::scrypt::Identity::new(passphrase.clone());

@@ -51,14 +51,22 @@ impl Demo {
         // It plays two hours; so that they are over, they began three hours ago.
         let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
         let told = wait_for(story::tell(&directory, &artifact, rand::random(), start, &mut out))?;
-        let broke = |error| Ended::new(Exit::Failed, format!("the demo broke off: {error}"));
-        let told = told.map_err(broke)?;
+        let told = match told {
+            Err(error) if is_broken_pipe(&*error) => return Ok(Said::done("", json!({}))),
+            Err(error) => {
+                return Err(Ended::new(Exit::Failed, format!("the demo broke off: {error}")));
+            }
+            Ok(told) => told,
+        };
         let attacks: Vec<_> = (told.attacks.iter())
             .map(|attack| json!({ "title": attack.title, "refused": attack.held, "said": attack.said }))
             .collect();
         let json = json!({ "installed": told.installed, "attacks": attacks, "kept": self.keep.as_ref().map(|_| &directory) });
         let text = match &self.keep {
-            Some(_) => story::what_is_kept(&directory),
+            Some(_) => {
+                let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
+                story::what_is_kept(&program, &directory)
+            }
             None => String::new(),
         };
         let exit = if told.is_good() { Exit::Done } else { Exit::Failed };
@@ -67,6 +75,12 @@ impl Demo {
         } else {
             "the demo did not end as it should: see above".to_owned()
         };
-        Ok(Said { exit, text, json })
+        Ok(Said { exit, text, json, failed: exit != Exit::Done })
     }
+}
+
+/// Whoever read the story has read enough.
+fn is_broken_pipe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

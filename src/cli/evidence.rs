@@ -10,7 +10,8 @@ use super::{Said, node, note_key, read};
 use crate::config::Config;
 use crate::durable::Disk;
 use crate::store::EvidenceStore;
-use crate::verify::{Evidence, NoteKey};
+use crate::verify::evidence::EvidenceError;
+use crate::verify::{Evidence, Log, NoteKey};
 
 /// Look at evidence that a log has forked.
 #[derive(Debug, Subcommand)]
@@ -50,7 +51,10 @@ impl Verb {
     pub(super) fn run(self, config: Option<PathBuf>) -> Result<Said, Ended> {
         match self {
             Verb::Verify(check) => check.run(),
-            Verb::Show { id: None } => list(&store(&node::load(config)?)),
+            Verb::Show { id: None } => {
+                let config = node::load(config)?;
+                list(&store(&config), &config.policy.log)
+            }
             Verb::Show { id: Some(id) } => {
                 let text = store(&node::load(config)?).text(&id)?;
                 let json = json!({ "id": id, "evidence": text });
@@ -69,12 +73,17 @@ impl Verb {
 impl Check {
     fn run(self) -> Result<Said, Ended> {
         let bytes = read(&self.file)?;
-        let bad = |why: &dyn std::fmt::Display| {
-            Ended::new(Exit::BadProof, format!("{}: {why}", self.file.display()))
+        let bad = |exit, why: &dyn std::fmt::Display| {
+            Ended::new(exit, format!("{}: {why}", self.file.display()))
         };
-        let text = std::str::from_utf8(&bytes).map_err(|error| bad(&error))?;
-        let evidence = Evidence::open_with_key(text, &self.log_key)
-            .map_err(|error| bad(&super::exit::with_causes(&error)))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| bad(Exit::BadInput, &error))?;
+        let evidence = Evidence::open_with_key(text, &self.log_key).map_err(|error| {
+            let exit = match error {
+                EvidenceError::Form(_) | EvidenceError::TooLong => Exit::BadInput,
+                _ => Exit::BadProof,
+            };
+            bad(exit, &super::exit::with_causes(&error))
+        })?;
         let text = format!(
             "Evidence {} holds: the key {} signed both of these, and they cannot both be true.\n  {}\n  {}\n",
             evidence.id(),
@@ -95,7 +104,7 @@ fn store(config: &Config) -> EvidenceStore {
     EvidenceStore::new(&config.state, &config.policy.log, Disk::default())
 }
 
-fn list(store: &EvidenceStore) -> Result<Said, Ended> {
+fn list(store: &EvidenceStore, log: &Log) -> Result<Said, Ended> {
     let all = store.list()?;
     let mut text = String::new();
     for (id, acknowledged) in &all {
@@ -103,10 +112,18 @@ fn list(store: &EvidenceStore) -> Result<Said, Ended> {
             "{id}  {}\n",
             if *acknowledged { "acknowledged" } else { "holds updates back" }
         );
+        if let Ok(evidence) = Evidence::open(&store.text(id)?, log) {
+            text += &format!("    {}\n    {}\n", evidence.smaller(), evidence.larger());
+        }
     }
-    if all.is_empty() {
-        text += "There is no evidence against this log.\n";
-    }
+    text += if all.is_empty() {
+        "There is no evidence against this log.\n"
+    } else {
+        "The log signed both heads of each, and they cannot both be true: its key is in two hands, or its\n\
+         operator shows different people different logs. Send the evidence (`evidence show ID`) to the log's\n\
+         operator, the publisher and your peers, over another channel. `evidence acknowledge ID` lets this\n\
+         node go on, as far as its mirrors and peers agree on one of the two.\n"
+    };
     let list: Vec<_> = (all.iter())
         .map(|(id, acknowledged)| json!({ "id": id, "acknowledged": acknowledged }))
         .collect();

@@ -65,7 +65,7 @@ exits! {
     Fork = 20, "fork";
     /// two different releases bear one sequence
     Conflict = 21, "conflict";
-    /// too few of the publisher's keys signed, or a signature is bad
+    /// too few of the needed keys signed, or a signature is bad
     BadSignature = 22, "bad-signature";
     /// what was served is not in the log
     NotLogged = 23, "not-logged";
@@ -184,7 +184,7 @@ ended! {
     };
     PublishError => |error| match error {
         PublishError::Disk(_) | PublishError::Exists(_) => Exit::Disk,
-        PublishError::Exposed { .. } | PublishError::Decrypt(_) | PublishError::Key { .. } => Exit::Key,
+        PublishError::Exposed { .. } | PublishError::NotSecret(_) | PublishError::Decrypt(_) | PublishError::Key { .. } => Exit::Key,
         PublishError::Manifest { .. } | PublishError::Note { .. } => Exit::BadInput,
         PublishError::AlreadySigned { .. } | PublishError::NewManifest(_) => Exit::Usage,
         PublishError::Encrypt(_) => Exit::Failed,

@@ -1,5 +1,6 @@
 //! `log`: write an audit log, look at one, prove that an entry is in it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -11,11 +12,14 @@ use super::{Said, note_key, read, wait_for};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::log::LogWriter;
 use crate::log::reader::{self, Cached};
+use crate::log::writer::{EntryError, WriteError, artifact_path};
 use crate::net::Mirror;
-use crate::verify::note::MAX_NOTE_BYTES;
+use crate::net::mirror::MirrorError;
+use crate::verify::checkpoint::CheckpointError;
+use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
 use crate::verify::tree::Frontier;
 use crate::verify::{
-    Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, NoteSecret, Origin, TlogProof,
+    Checkpoint, Hash, Head, Log, Manifest, Name, Note, NoteKey, NoteSecret, Origin, TlogProof,
 };
 
 /// Write and read an audit log.
@@ -29,6 +33,8 @@ pub(super) enum Verb {
     Show(Show),
     /// Prove that an entry is in the log (a c2sp.org/tlog-proof@v1)
     Prove(Prove),
+    /// Verify such a proof for a note, offline
+    Verify(Verify),
 }
 
 impl Verb {
@@ -38,6 +44,7 @@ impl Verb {
             Verb::Append(_) => "log append",
             Verb::Show(_) => "log show",
             Verb::Prove(_) => "log prove",
+            Verb::Verify(_) => "log verify",
         }
     }
 
@@ -47,6 +54,7 @@ impl Verb {
             Verb::Append(append) => append.run(),
             Verb::Show(show) => show.run(),
             Verb::Prove(prove) => prove.run(),
+            Verb::Verify(verify) => verify.run(),
         }
     }
 }
@@ -87,9 +95,12 @@ pub(super) struct Append {
     /// Signed manifests to append
     #[arg(required = true)]
     notes: Vec<PathBuf>,
-    /// Files to put beside the log, where clients find them by digest
+    /// Files that the manifests name, to put beside the log where clients find them by digest
     #[arg(long, value_name = "FILE")]
     artifact: Vec<PathBuf>,
+    /// A public key that must have signed every note (the line, or a file that holds it)
+    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    signed_by: Vec<NoteKey>,
     /// A mirror of this log to look at first: refuse to sign if it holds more than we do
     #[arg(long, value_name = "file:/DIRECTORY")]
     mirror: Vec<Mirror>,
@@ -101,6 +112,8 @@ impl Append {
     fn run(self) -> Result<Said, Ended> {
         let notes: Vec<Vec<u8>> =
             self.notes.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+        let releases = self.check_notes(&notes)?;
+        let artifacts = self.check_artifacts(&releases)?;
         let secret: NoteSecret = self.passphrase.open(&self.key)?;
         let mut log = LogWriter::open(&self.directory, secret, Disk::default())?;
         for mirror in &self.mirror {
@@ -108,19 +121,110 @@ impl Append {
             let checkpoint = checkpoint.map_err(|error| network(mirror, &error))?;
             log.check_mirror(&mirror.to_string(), &checkpoint)?;
         }
-        for path in &self.artifact {
-            log.add_artifact(&read(path)?)?;
+        self.check_sequences(&releases, &log)?;
+        for bytes in artifacts {
+            log.add_artifact(&bytes)?;
         }
-        let indexes = log.append(&notes)?;
+        let indexes = log.append(&notes).map_err(|error| self.named(error))?;
         let mut text = String::new();
         for (index, path) in indexes.clone().zip(&self.notes) {
             text += &format!("entry {index}  {}\n", path.display());
         }
         text += &format!("head     {}\n", log.head());
+        for target in releases.iter().flat_map(|(_, manifest)| &manifest.targets) {
+            if !self.directory.join(artifact_path(&target.sha256)).exists() {
+                text += &format!(
+                    "Clients will not find {} for {}: add it with --artifact, or copy it to {}\n",
+                    target.file,
+                    target.platform,
+                    self.directory.join(artifact_path(&target.sha256)).display()
+                );
+            }
+        }
         let json =
             json!({ "first": indexes.start, "count": notes.len(), "head": head_json(log.head()) });
         Ok(Said::done(text, json))
     }
+
+    /// The releases among the notes. Every note must bear the signatures that were asked for.
+    fn check_notes(&self, notes: &[Vec<u8>]) -> Result<Vec<(&PathBuf, Manifest)>, Ended> {
+        let mut releases = Vec::new();
+        for (path, note) in self.notes.iter().zip(notes) {
+            // What is no note at all is refused, with a reason, when it is appended.
+            let Ok(note) = Note::parse(note) else { continue };
+            for key in &self.signed_by {
+                note.open(std::slice::from_ref(key)).map_err(|error| {
+                    let (path, name) = (path.display(), key.name());
+                    Ended::new(Exit::BadSignature, format!("{path}: {error} (key {name})"))
+                })?;
+            }
+            releases.extend(Manifest::parse(note.text()).ok().map(|manifest| (path, manifest)));
+        }
+        Ok(releases)
+    }
+
+    /// The artifacts' bytes. Each has to be one that a release names.
+    fn check_artifacts(&self, releases: &[(&PathBuf, Manifest)]) -> Result<Vec<Vec<u8>>, Ended> {
+        let mut artifacts = Vec::new();
+        for path in &self.artifact {
+            let bytes = read(path)?;
+            let digest = Hash::of(&bytes);
+            let targets = releases.iter().flat_map(|(_, manifest)| &manifest.targets);
+            if !targets.map(|target| target.sha256).any(|named| named == digest) {
+                let message = format!(
+                    "{}: none of these releases names a file with its bytes",
+                    path.display()
+                );
+                return Err(Ended::new(Exit::BadArtifact, message));
+            }
+            artifacts.push(bytes);
+        }
+        Ok(artifacts)
+    }
+
+    /// A sequence that is used already would be a conflict, and no client would install either.
+    fn check_sequences(
+        &self,
+        releases: &[(&PathBuf, Manifest)],
+        log: &LogWriter,
+    ) -> Result<(), Ended> {
+        let source =
+            Source { log: self.directory.display().to_string(), log_key: log.log().key.clone() };
+        let (_, _, entries) = source.read()?;
+        let entry = |entry: &Vec<u8>| Manifest::parse(Note::parse(entry).ok()?.text()).ok();
+        let logged = entries.iter().filter_map(entry);
+        let mut used: BTreeSet<_> = logged.map(|manifest| release_key(&manifest)).collect();
+        for (path, manifest) in releases {
+            if !used.insert(release_key(manifest)) {
+                let (product, sequence) = (&manifest.product, manifest.sequence);
+                let message = format!(
+                    "{}: the log has a release of {product} with sequence {sequence} already; a second one would be a conflict, and neither would install. Nothing was appended",
+                    path.display()
+                );
+                return Err(Ended::new(Exit::Conflict, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry's error with the file that it came from.
+    fn named(&self, error: WriteError) -> Ended {
+        let WriteError::Entry { number, why } = &error else { return error.into() };
+        let path = self.notes.get(number - 1).map(|path| path.display().to_string());
+        let hint = match why {
+            EntryError::Note(NoteError::NoSignatures) => " (`unanimity release sign` it first)",
+            _ => "",
+        };
+        Ended::new(
+            Exit::BadInput,
+            format!("{}: {why}{hint}. Nothing was appended", path.unwrap_or_default()),
+        )
+    }
+}
+
+/// What two releases must not share.
+fn release_key(manifest: &Manifest) -> (Name, Name, u64) {
+    (manifest.product.clone(), manifest.channel.clone(), manifest.sequence)
 }
 
 /// A log to read: where it is and who signs it.
@@ -136,13 +240,17 @@ struct Source {
 impl Source {
     /// Reads the head and every entry, and verifies that they hash up to it.
     fn read(&self) -> Result<(Mirror, Head, Vec<Vec<u8>>), Ended> {
-        let mirror = match self.log.parse() {
-            Ok(mirror) => mirror,
-            Err(_) => Mirror::directory(&self.log),
+        let mirror = if self.log.starts_with("file:") {
+            self.log.parse().map_err(|error: MirrorError| Ended::usage(error.to_string()))?
+        } else {
+            Mirror::directory(&self.log)
         };
         let (head, entries) = wait_for(async {
             let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
-            let head = self.open(&bytes.map_err(|error| network(&mirror, &error))?)?;
+            let bytes = bytes.map_err(|error| network(&mirror, &error))?;
+            let head = open(&bytes, &self.log_key).map_err(|error| {
+                Ended::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
+            })?;
             let (mut frontier, mut entries) = (Frontier::default(), Vec::new());
             let read = reader::entries(&mirror, 0..head.size(), |_, entry| {
                 frontier.push(Hash::leaf(entry));
@@ -156,16 +264,6 @@ impl Source {
             Ok((head, entries))
         })??;
         Ok((mirror, head, entries))
-    }
-
-    fn open(&self, checkpoint: &[u8]) -> Result<Head, Ended> {
-        let bad = |error: &dyn std::fmt::Display| {
-            Ended::new(Exit::BadSignature, format!("{}: checkpoint: {error}", self.log))
-        };
-        let note = Note::parse(checkpoint).map_err(|error| bad(&error))?;
-        let origin = Checkpoint::parse(note.text()).map_err(|error| bad(&error))?.origin;
-        let log = Log { origin, key: self.log_key.clone() };
-        Head::open(checkpoint, &log).map_err(|error| bad(&error))
     }
 }
 
@@ -205,10 +303,10 @@ pub(super) struct Prove {
     #[command(flatten)]
     source: Source,
     /// The note to prove, byte for byte as it was appended
-    #[arg(long, value_name = "FILE", conflicts_with = "index", required_unless_present = "index")]
+    #[arg(long, value_name = "FILE", group = "entry", required_unless_present = "index")]
     note: Option<PathBuf>,
     /// The entry's number, if you know it
-    #[arg(long)]
+    #[arg(long, group = "entry")]
     index: Option<u64>,
     /// Where the proof goes [default: standard output]
     #[arg(long, value_name = "FILE")]
@@ -254,6 +352,43 @@ impl Prove {
             format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
         Ok(Said::done(text, json))
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The proof, as `log prove` writes it
+    proof: PathBuf,
+    /// The note that it is about
+    #[arg(long, value_name = "FILE")]
+    note: PathBuf,
+    /// The log's public key (the line, or a file that holds it)
+    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    log_key: NoteKey,
+}
+
+impl Verify {
+    fn run(self) -> Result<Said, Ended> {
+        let bytes = read(&self.proof)?;
+        let named = |why: &dyn std::fmt::Display| format!("{}: {why}", self.proof.display());
+        let proof = String::from_utf8_lossy(&bytes);
+        let proof =
+            TlogProof::parse(&proof).map_err(|error| Ended::new(Exit::BadInput, named(&error)))?;
+        let head = open(proof.checkpoint.as_bytes(), &self.log_key)
+            .map_err(|error| Ended::new(Exit::BadSignature, named(&error)))?;
+        if !proof.holds(&Hash::leaf(&read(&self.note)?), &head) {
+            let why = format!("does not prove that {} is in the log", self.note.display());
+            return Err(Ended::new(Exit::BadProof, named(&why)));
+        }
+        let text =
+            format!("{} is entry {} of the log ({head})\n", self.note.display(), proof.index);
+        Ok(Said::done(text, json!({ "index": proof.index, "head": head_json(&head) })))
+    }
+}
+
+/// A checkpoint's head, with the log's key alone: the origin is the one it bears.
+fn open(checkpoint: &[u8], key: &NoteKey) -> Result<Head, CheckpointError> {
+    let origin = Checkpoint::parse(Note::parse(checkpoint)?.text())?.origin;
+    Head::open(checkpoint, &Log { origin, key: key.clone() })
 }
 
 pub(super) fn head_json(head: &Head) -> Value {

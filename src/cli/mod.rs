@@ -25,11 +25,11 @@ use exit::{Ended, Exit};
 #[command(version, after_help = exit::table(), max_term_width = 100)]
 struct Arguments {
     /// Report as one line of JSON (schema "unanimity/v1") instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
     /// The node's configuration [default: /etc/unanimity/unanimity.toml for root, else
     /// unanimity/unanimity.toml below $XDG_CONFIG_HOME or ~/.config]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
@@ -67,17 +67,22 @@ struct Said {
     exit: Exit,
     text: String,
     json: Value,
+    /// Whether the text says why it did not end well, and belongs on standard error.
+    failed: bool,
 }
 
 impl Said {
     fn done(text: impl Into<String>, json: Value) -> Said {
-        Said { exit: Exit::Done, text: text.into(), json }
+        Said { exit: Exit::Done, text: text.into(), json, failed: false }
     }
 }
 
 /// Parses the arguments, runs the verb, prints what it says. The whole program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
     // The demo plays attackers; what its peers have to say of them is part of the story.
     let level = if matches!(arguments.verb, Verb::Demo(_)) { "off" } else { "warn" };
     tracing_subscriber::fmt()
@@ -88,29 +93,46 @@ pub fn main() -> ExitCode {
         )
         .init();
     let (json, verb) = (arguments.json, arguments.verb.name());
-    let (exit, text, value) = match run(arguments) {
-        Ok(said) => (said.exit, said.text, said.json),
-        Err(ended) => (ended.exit, ended.message.clone(), json!({ "message": ended.message })),
-    };
+    let said = run(arguments).unwrap_or_else(|Ended { exit, message }| {
+        let json = json!({ "message": message });
+        Said { exit, text: message, json, failed: true }
+    });
     if json {
-        let mut report = json!({
-            "schema": "unanimity/v1",
-            "verb": verb,
-            "exit": exit as u8,
-            "outcome": exit.word(),
-        });
-        if let (Some(report), Value::Object(fields)) = (report.as_object_mut(), value) {
-            report.extend(fields);
-        }
-        print(&format!("{report}\n"));
-    } else if exit == Exit::Done || exit == Exit::Available {
-        print(&text);
-    } else {
-        let text = text.trim_end();
+        print(&report(verb, said.exit, said.json));
+    } else if said.failed {
+        let text = said.text.trim_end();
         // Nobody is left to tell if this fails.
         writeln!(std::io::stderr(), "unanimity: {text}").ok();
+    } else {
+        print(&said.text);
     }
-    ExitCode::from(exit as u8)
+    ExitCode::from(said.exit as u8)
+}
+
+/// One line of JSON in the schema "unanimity/v1".
+fn report(verb: &str, exit: Exit, fields: Value) -> String {
+    let mut report = json!({
+        "schema": "unanimity/v1",
+        "verb": verb,
+        "exit": exit as u8,
+        "outcome": exit.word(),
+    });
+    if let (Some(report), Value::Object(fields)) = (report.as_object_mut(), fields) {
+        report.extend(fields);
+    }
+    format!("{report}\n")
+}
+
+/// A command line that makes no sense, or that asks for help.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked_for_json = std::env::args().any(|argument| argument == "--json");
+    if error.use_stderr() && asked_for_json {
+        let message = error.to_string();
+        print(&report("", Exit::Usage, json!({ "message": message.trim_end() })));
+    } else {
+        error.print().ok();
+    }
+    ExitCode::from(error.exit_code() as u8)
 }
 
 impl Verb {
@@ -168,6 +190,9 @@ fn note_key(argument: &str) -> Result<NoteKey, String> {
     match argument.parse::<NoteKey>() {
         Ok(key) => Ok(key),
         Err(error) if argument.contains('+') => Err(error.to_string()),
+        Err(_) if crate::publish::is_secret(Path::new(argument)) => {
+            Err(format!("{argument} is a secret key; the public one is in {argument}.pub"))
+        }
         Err(_) => {
             let text = std::fs::read_to_string(argument);
             let text = text.map_err(|error| format!("neither a key nor a file: {error}"))?;

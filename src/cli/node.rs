@@ -88,11 +88,23 @@ impl Init {
         let disk = Disk::default();
         let directory = crate::durable::parent(&node);
         disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
-        for (path, text) in [(&peers, PEERS_TEMPLATE), (&node, &text)] {
+        // Nobody holds the example's keys: its peers are there to be replaced, not to be asked.
+        let circle: String = match PEERS_TEMPLATE.split_once("[[peer]]") {
+            Some((head, example)) => {
+                let example = format!("[[peer]]{example}");
+                let commented = example.lines().map(|line| match line {
+                    "" => "\n".to_owned(),
+                    line => format!("#{line}\n"),
+                });
+                format!("{head}{}", commented.collect::<String>())
+            }
+            None => PEERS_TEMPLATE.to_owned(),
+        };
+        for (path, text) in [(&peers, &circle), (&node, &text)] {
             disk.write(path, text.as_bytes(), Mode::Private).map_err(DiskError::at(path))?;
         }
         let said = format!(
-            "Written: {}\n         {}\nFill in both; `unanimity status` says what is still missing.\n",
+            "Written: {}\n         {}\nFill in both; `unanimity status` says what is wrong or still missing.\n",
             node.display(),
             peers.display()
         );
@@ -133,8 +145,10 @@ pub(super) fn cycle(config: &Config, install: bool) -> Result<Said, Ended> {
         }
     };
     json["message"] = message.clone().into();
-    let remarks: String = remarks(&report).into_iter().map(|line| format!("\n  {line}")).collect();
-    Ok(Said { exit, text: format!("{message}{remarks}\n"), json })
+    let remarks = remarks(&report).into_iter().filter(|line| !message.contains(line));
+    let remarks: String = remarks.map(|line| format!("\n  {line}")).collect();
+    let failed = exit != Exit::Done && exit != Exit::Available;
+    Ok(Said { exit, text: format!("{message}{remarks}\n"), json, failed })
 }
 
 /// What an operator should read besides the outcome itself.
@@ -142,10 +156,10 @@ fn remarks(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     for (mirror, head) in &report.mirrors {
         match (head, &report.head) {
-            (Err(why), _) => lines.push(format!("mirror {mirror}: {why}")),
+            (Err(why), _) => lines.push(format!("{mirror}: {why}")),
             (Ok(shown), Some(newest)) if shown.size() < newest.size() => {
                 let (shown, newest) = (shown.size(), newest.size());
-                lines.push(format!("mirror {mirror} lags: it shows {shown} entries of {newest}"));
+                lines.push(format!("{mirror} lags: it shows {shown} entries of {newest}"));
             }
             _ => {}
         }
@@ -210,7 +224,7 @@ pub(super) fn status(config: &Config) -> Result<Said, Ended> {
         let size = state.largest.get(&key).map(|view| view.head().size());
         let since = state.silent_since.get(&key);
         let shown = size
-            .map_or("has shown nothing yet".to_owned(), |size| format!("has shown {size} entries"));
+            .map_or("has shown nothing yet".to_owned(), |size| format!("has shown size {size}"));
         let silent = since.map_or(String::new(), |since| format!(", silent since {since}"));
         text += &format!("peer        {} {shown}{silent}\n", peer.name);
         peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
@@ -228,5 +242,5 @@ pub(super) fn status(config: &Config) -> Result<Said, Ended> {
         "latched": latched,
     });
     let exit = if latched.is_some() { Exit::Fork } else { Exit::Done };
-    Ok(Said { exit, text, json })
+    Ok(Said { exit, text, json, failed: false })
 }

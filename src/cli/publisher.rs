@@ -58,7 +58,7 @@ impl Keygen {
                 return Err(PublishError::Exists(path.clone()).into());
             }
         }
-        let passphrase = self.passphrase.new_one()?;
+        let passphrase = self.passphrase.new_one(&self.out)?;
         let disk = Disk::default();
         let secret: Secret<TYPE> = publish::generate(self.name.clone());
         publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
@@ -132,6 +132,14 @@ impl New {
     fn run(self) -> Result<Said, Ended> {
         let artifacts: Vec<_> =
             self.artifact.iter().map(|text| artifact(text)).collect::<Result<_, _>>()?;
+        for (i, (platform, ..)) in artifacts.iter().enumerate() {
+            if artifacts[..i].iter().any(|(other, ..)| other == platform) {
+                return Err(Ended::usage(format!("--artifact: two files for {platform}")));
+            }
+        }
+        if self.good_for.as_secs() == 0 {
+            return Err(Ended::usage("--good-for: less than a second is no time to install in"));
+        }
         if self.out.exists() {
             return Err(PublishError::Exists(self.out).into());
         }
@@ -232,7 +240,13 @@ impl Show {
         let mut text = describe(&manifest);
         let signatures = signatures(&note, &self.keys)?;
         for (name, verified) in &signatures {
-            let word = if *verified { "verified" } else { "not checked: give its key with --key" };
+            let word = if *verified {
+                "verified"
+            } else if self.keys.is_empty() {
+                "not checked: give its key with --key"
+            } else {
+                "not checked: none of the keys given is its key"
+            };
             text += &format!("signed by  {name} ({word})\n");
         }
         if signatures.is_empty() {

@@ -18,11 +18,11 @@ pub(super) struct Passphrase {
 
 impl Passphrase {
     /// For a new key: asked twice.
-    pub(super) fn new_one(&self) -> Result<SecretString, Ended> {
+    pub(super) fn new_one(&self, key: &Path) -> Result<SecretString, Ended> {
         if self.passphrase_file.is_some() {
-            return self.known();
+            return self.known(key);
         }
-        let first = ask("New passphrase: ")?;
+        let first = ask(&format!("New passphrase for {}: ", key.display()))?;
         if ask("The same again: ")? != first {
             return Err(Ended::new(Exit::Key, "the two passphrases differ; nothing was written"));
         }
@@ -30,8 +30,10 @@ impl Passphrase {
     }
 
     /// For a key that exists.
-    pub(super) fn known(&self) -> Result<SecretString, Ended> {
-        let Some(path) = &self.passphrase_file else { return check(ask("Passphrase: ")?) };
+    fn known(&self, key: &Path) -> Result<SecretString, Ended> {
+        let Some(path) = &self.passphrase_file else {
+            return check(ask(&format!("Passphrase for {}: ", key.display()))?);
+        };
         publish::check_private(path)?;
         let text = std::fs::read_to_string(path).map_err(crate::durable::DiskError::at(path))?;
         check(text.lines().next().unwrap_or_default().to_owned())
@@ -40,8 +42,8 @@ impl Passphrase {
     /// Opens a key file.
     pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<Secret<TYPE>, Ended> {
         // Before anybody types a passphrase: is it worth it?
-        publish::check_private(key)?;
-        Ok(publish::read_key(key, &self.known()?)?)
+        publish::check_secret(key)?;
+        Ok(publish::read_key(key, &self.known(key)?)?)
     }
 }
 

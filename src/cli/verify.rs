@@ -26,19 +26,22 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self, config: &Config) -> Result<Said, Ended> {
         let bytes = read(&self.proof)?;
-        let bad = |why: &dyn std::fmt::Display| {
-            Ended::new(Exit::BadProof, format!("{}: {why}", self.proof.display()))
+        let bad = |exit, why: &dyn std::fmt::Display| {
+            Ended::new(exit, format!("{}: {why}", self.proof.display()))
         };
-        let text = std::str::from_utf8(&bytes).map_err(|error| bad(&error))?;
-        let bundle = Bundle::parse(text).map_err(|error| bad(&error))?;
-        let agreed = bundle.verify(&config.policy, &config.peers, &config.limits)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| bad(Exit::BadInput, &error))?;
+        let bundle = Bundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
+        let agreed = bundle.verify(&config.policy, &config.peers, &config.limits);
+        // It is the bundle that does not prove, whichever stage says so; no update is under way.
+        let agreed = agreed
+            .map_err(|why| bad(Exit::BadProof, &format!("does not prove agreement: {why}")))?;
         let manifest = agreed.manifest();
         let file = File::open(&self.file).map_err(DiskError::at(&self.file))?;
         let length = file.metadata().map_err(DiskError::at(&self.file))?.len();
         // Whichever platform it is for: a third party may check another's file.
         let targets = manifest.targets.iter().filter(|target| target.length == length);
         let mut refused = Refusal::Artifact(format!(
-            "{} has {length} bytes, as no artifact of release {}",
+            "{} has {length} bytes, and no artifact of release {} has",
             self.file.display(),
             manifest.label()
         ));

@@ -104,6 +104,7 @@ impl Attack {
     /// Runs the attack on a world in which release 1 is installed and everybody agrees, and
     /// lets the client update.
     pub async fn run(self, mut world: World) -> Result<Attacked, Broken> {
+        world.write_config()?;
         self.prepare(&mut world).await?;
         // Twice, `settle` apart: what is refused only for want of time would install now.
         let mut ended = world.update().await.1;

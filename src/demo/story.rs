@@ -48,10 +48,10 @@ pub async fn tell(
     )?;
     let first = release(&mut world, &Draft::new(1, "1.0.0", artifact), out).await?;
 
-    let base = World::copy_to(&world, &directory.join("base"))?;
+    world.write_config()?;
+    let base = world.copy_to(&directory.join("base"))?;
     let next = [artifact, b"\nthe second release\n"].concat();
     let second = release(&mut world, &Draft::new(2, "1.1.0", &next), out).await?;
-    world.write_config()?;
     let current = fs::read(world.config.install_root.join("current/hello"))?;
     writeln!(out, "`current/hello` is byte for byte the second release: {}\n", current == next)?;
 
@@ -83,25 +83,34 @@ pub async fn tell(
     Ok(Told { installed: first && second && current == next, attacks })
 }
 
-/// What to look at in a directory in which the demo was played.
-pub fn what_is_kept(directory: &Path) -> String {
-    let at = |path: &str| directory.join(path).display().to_string();
-    format!(
-        "\nEverything is in {}. To look at:\n\
-         unanimity --config {} status\n\
-         unanimity --config {} verify {} --proof {}\n\
-         unanimity log show {} --log-key {}\n\
-         unanimity evidence verify {} --log-key {}\n",
-        directory.display(),
-        at("honest/client/unanimity.toml"),
-        at("honest/client/unanimity.toml"),
-        at("honest/client/hello/current/hello"),
-        at("honest/client/hello/proofs/2-1.1.0"),
-        at("honest/log"),
-        at("honest/log.pub"),
-        at("attack-04/evidence.txt"),
-        at("honest/log.pub"),
-    )
+/// What to look at in a directory in which the demo was played, as commands of `program`.
+pub fn what_is_kept(program: &str, directory: &Path) -> String {
+    let at = |path: &str| quoted(&directory.join(path).display().to_string());
+    let (honest, forked) =
+        (at("honest/client/unanimity.toml"), at("attack-04/client/unanimity.toml"));
+    let (installed, proof) =
+        (at("honest/client/hello/current/hello"), at("honest/client/hello/proofs/2-1.1.0"));
+    let (log, key, evidence) =
+        (at("honest/log"), at("honest/log.pub"), at("attack-04/evidence.txt"));
+    let commands = [
+        format!("--config {honest} status"),
+        format!("--config {honest} verify {installed} --proof {proof}"),
+        format!("log show {log} --log-key {key}"),
+        format!("evidence verify {evidence} --log-key {key}"),
+        format!("--config {forked} evidence show"),
+    ];
+    let commands = commands.map(|command| format!("{} {command}\n", quoted(program)));
+    format!("\nEverything is in {}. To look at:\n{}", directory.display(), commands.concat())
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+~".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// Publishes a release and follows it until it is installed.

@@ -410,9 +410,14 @@ impl World {
                  address = \"{address}\"\nkey = \"{key}\"\n"
             );
         }
-        fs::write(self.directory.join("client/unanimity.toml"), node)?;
-        fs::write(self.directory.join("client/peers.toml"), peers)?;
-        fs::write(self.directory.join("log.pub"), format!("{}\n", log.key))?;
+        let key = format!("{}\n", log.key);
+        for (file, text) in
+            [("client/unanimity.toml", &node), ("client/peers.toml", &peers), ("log.pub", &key)]
+        {
+            // Not in place: a copy of this world may share the old file.
+            fs::remove_file(self.directory.join(file)).ok();
+            fs::write(self.directory.join(file), text)?;
+        }
         Ok(())
     }
 

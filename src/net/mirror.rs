@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A place where a log's tiles and artifacts are served.
@@ -34,18 +34,22 @@ impl Mirror {
         Ok(bytes)
     }
 
-    /// Opens a file below the mirror's prefix. Only plain files: a pipe could hold us up for ever.
+    /// Opens a file below the mirror's prefix.
     pub fn open(&self, path: &str) -> io::Result<File> {
-        // Opening a pipe would wait for its writer, so open without waiting and look first.
-        let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let path = self.directory.join(path);
-        let file = File::options().read(true).custom_flags(without_waiting).open(&path)?;
-        if !file.metadata()?.is_file() {
-            let message = format!("{} is not a plain file", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        Ok(file)
+        open_plain(&self.directory.join(path))
     }
+}
+
+/// Opens a plain file and nothing else: a pipe could hold us up for ever.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
+    // Opening a pipe would wait for its writer, so open without waiting and look first.
+    let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(without_waiting).open(path)?;
+    if !file.metadata()?.is_file() {
+        let message = format!("{} is not a plain file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(file)
 }
 
 impl FromStr for Mirror {

@@ -137,6 +137,8 @@ impl Bundle {
     ) -> Result<Agreed, Refusal> {
         let bad = |why: String| Refusal::Bundle(why);
         let note = Note::parse(self.manifest.as_bytes()).map_err(Refusal::BadSignature)?;
+        let [_, (closed, _)] = &self.rolls;
+        let signed = Signed::open(Fetched { index: self.index, note }, policy, 0, *closed)?;
         let leaf = Hash::leaf(self.manifest.as_bytes());
         let head = Head::open(self.head.as_bytes(), &policy.log).map_err(|e| bad(e.to_string()))?;
         let mut chain = Chain::new(head);
@@ -164,10 +166,13 @@ impl Bundle {
         }
         let [earlier, latest] =
             <[Roll; 2]>::try_from(rolls).map_err(|_| bad("two rolls".into()))?;
-        let fetched = Fetched { index: self.index, note };
-        Signed::open(fetched, policy, 0, latest.at())?
-            .logged(&chain, None, &self.inclusion)?
-            .agreed(&chain, peers, limits, Some(&earlier), &latest)
+        signed.logged(&chain, None, &self.inclusion)?.agreed(
+            &chain,
+            peers,
+            limits,
+            Some(&earlier),
+            &latest,
+        )
     }
 
     /// The view in a proof, if it is by one of our peers; others are somebody else's and do not count.

@@ -12,7 +12,7 @@ use super::{Evidence, Name, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The log signed two stories, and here they are.
-    #[error("fork: the log signed two heads that cannot both be true (evidence {}: {} against {}).\n  Nothing installs from this log until somebody has looked: `unanimity evidence show {}`",
+    #[error("fork: the log signed two heads that cannot both be true (evidence {}: {} against {}).\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {}`",
         .0.id(), .0.smaller(), .0.larger(), .0.id())]
     Fork(Box<Evidence>),
     /// Evidence found earlier, and the operator has not acknowledged it.
@@ -83,7 +83,7 @@ pub enum Refusal {
     },
     /// A mirror shows less of the log than we have verified before.
     #[error(
-        "rollback: {mirror} shows {shown} log entries, and {known} were verified before.\n  Use another mirror, or ask this one's operator"
+        "rollback: {mirror} shows a log of size {shown}, and size {known} was verified before.\n  Use another mirror, or ask this one's operator"
     )]
     MirrorRollback {
         /// Which mirror.
@@ -95,7 +95,7 @@ pub enum Refusal {
     },
     /// Every mirror hides entries that others have.
     #[error(
-        "stale: {mirror} shows {shown} log entries, and others have verified {known}.\n  Add a mirror, or ask this one's operator"
+        "stale: {mirror} shows a log of size {shown}, and others have verified size {known}.\n  Add a mirror, or ask this one's operator"
     )]
     Stale {
         /// Which mirror: the newest of ours.

@@ -279,7 +279,7 @@ impl std::fmt::Display for Missing {
         write!(f, "{}: ", self.peer)?;
         match (self.standing, self.size, &self.silence) {
             (_, _, Some(silence)) => write!(f, "silent ({silence})"),
-            (Standing::Behind, Some(size), _) => write!(f, "behind (has seen {size} entries)"),
+            (Standing::Behind, Some(size), _) => write!(f, "behind (its view is of size {size})"),
             (Standing::Unjoined, Some(size), _) => {
                 write!(f, "unjoined (nobody serves tiles that tie its head of size {size} to ours)")
             }

@@ -103,6 +103,10 @@ fn a_release_is_made_signed_logged_and_proven_by_the_readme() {
     assert!(listed.contains("0 hello stable, release 1.0 (sequence 1)"), "{listed}");
 
     desk.write("other", desk.read("m").replace("version 1.0", "version 1.1"));
+    assert!(desk.good("log verify proof --note m --log-key log.key.pub").contains("is entry 0"));
+    desk.bad(29, "log verify proof --note other --log-key log.key.pub");
+    desk.bad(22, "log verify proof --note m --log-key a.key.pub");
+    desk.bad(8, "log verify m --note m --log-key log.key.pub");
     desk.bad(23, "log prove log --log-key log.key.pub --note other");
     desk.bad(23, "log prove log --log-key log.key.pub --index 1");
     desk.bad(22, "log show log --log-key a.key.pub");
@@ -153,11 +157,21 @@ fn what_is_wrong_with_a_release_or_an_append_is_said_and_changes_nothing() {
     let append = "log append log --key log.key --passphrase-file pass";
     let checkpoint = desk.read("log/checkpoint");
     desk.write("text", "just text\n");
-    assert!(desk.bad(8, &format!("{append} text")).contains("entry 1"));
+    assert!(desk.bad(8, &format!("{append} text")).contains("text: not a signed note"));
     desk.bad(6, &format!("{append} missing"));
     desk.write("foreign", desk.read("m").replace("log example.org/l", "log example.org/other"));
-    assert!(desk.bad(8, &format!("{append} m foreign")).contains("entry 2"));
+    assert!(desk.bad(8, &format!("{append} foreign")).contains("foreign: it names the log"));
+    assert!(desk.bad(28, &format!("{append} m --artifact text")).contains("text: none of these"));
+    desk.key::<1>("c");
+    assert!(desk.bad(22, &format!("{append} m --signed-by c.key.pub")).contains("not signed"));
+    desk.write("edited", desk.read("m").replace("sequence 1", "sequence 3"));
+    desk.bad(22, &format!("{append} edited --signed-by a.key.pub"));
+    // One sequence twice would be a conflict that no client installs.
+    desk.bad(21, &format!("{append} m m"));
     assert_eq!(desk.read("log/checkpoint"), checkpoint, "nothing was appended");
+    let said = desk.good(&format!("{append} m --signed-by a.key.pub --signed-by b.key.pub"));
+    assert!(said.contains("Clients will not find hello"), "{said}");
+    desk.bad(21, &format!("{append} m"));
 
     for (wrong, code) in [
         ("--artifact x86_64-linux", 2),
@@ -197,11 +211,16 @@ fn a_restored_backup_of_a_log_refuses_to_sign() {
         format!("--key log.key --passphrase-file pass --mirror file:{} m", mirror.display());
     let said = desk.bad(24, &format!("log append backup {append}"));
     assert!(said.contains("would fork"), "{said}");
-    desk.good(&format!("log append log {append}"));
+    let new = |sequence: u8, name: &str| {
+        let line = NEW.replace("--sequence 1", &format!("--sequence {sequence}"));
+        desk.good(&line.replace("--out m", &format!("--out {name}")));
+        desk.good(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
+    };
+    new(2, "n");
+    new(3, "o");
+    desk.good(&format!("log append log {append}").replace("mirror m", "mirror n"));
     // Grown apart under one key: the same refusal, though the backup is the longer one now.
-    desk.good(&NEW.replace("--sequence 1", "--sequence 2").replace("--out m", "--out n"));
-    desk.good("release sign n --key a.key --passphrase-file pass --yes");
-    desk.good("log append backup --key log.key --passphrase-file pass n m");
+    desk.good("log append backup --key log.key --passphrase-file pass o n");
     desk.bad(24, &format!("log append backup {append}"));
 }
 
@@ -210,9 +229,12 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
     let desk = Desk::new();
     desk.good("init --config node/unanimity.toml");
     let said = desk.bad(3, "status --config node/unanimity.toml");
-    assert!(said.contains("unanimity.toml") && said.contains("FILL IN"), "{said}");
+    assert!(said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 25"), "{said}");
     desk.bad(6, "init --config node/unanimity.toml");
-    assert_eq!(desk.read("node/peers.toml"), include_str!("../../peers.example.toml"));
+    // The example's peers are nobody: they are shown, and not asked.
+    assert!(desk.read("node/peers.toml").contains("\n#[[peer]]\n"));
+    let error = unanimity::config::load_peers(&desk.path().join("node/peers.toml")).unwrap_err();
+    assert!(error.to_string().contains("0 distinct operators"), "{error}");
     let said = desk.bad(3, "check --config nowhere/unanimity.toml");
     assert!(said.contains("unanimity init"), "{said}");
 }
@@ -248,6 +270,7 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
             _ => format!("{line}\n"),
         })
         .collect();
+    desk.write("node/peers.toml", include_str!("../../peers.example.toml"));
     desk.write("node/unanimity.toml", &node);
     desk.write("node/spoken.toml", &spoken);
     let load = |name: &str| unanimity::config::load(&desk.path().join("node").join(name)).unwrap();
@@ -290,15 +313,30 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
     assert!(said.contains("14 of 14 attacks were refused"), "{said}");
     assert_eq!(said.matches("\nrefused").count(), 14, "{said}");
     // The commands that it prints are commands that work.
-    for line in said.lines().filter(|line| line.starts_with("unanimity ")) {
-        desk.good(line.strip_prefix("unanimity ").unwrap());
+    let commands: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix(env!("CARGO_BIN_EXE_unanimity")))
+        .collect();
+    assert_eq!(commands.len(), 5, "{said}");
+    for command in commands {
+        desk.good(command);
     }
     let verify = "--config kept/honest/client/unanimity.toml verify --proof kept/honest/client/hello/proofs/2-1.1.0";
     assert!(desk.bad(28, &format!("{verify} artifact")).contains("bytes"));
     desk.write("twin", "any file at all\nthe Second release\n");
     assert!(desk.bad(28, &format!("{verify} twin")).contains("SHA-256"));
-    desk.bad(29, "--config kept/honest/client/unanimity.toml verify --proof artifact artifact");
-    desk.bad(29, "evidence verify artifact --log-key kept/honest/log.pub");
+    desk.bad(8, "--config kept/honest/client/unanimity.toml verify --proof artifact artifact");
+    desk.bad(8, "evidence verify artifact --log-key kept/honest/log.pub");
+    // Whatever is wrong with a bundle, it is the bundle that does not prove.
+    let client = "--config kept/honest/client/unanimity.toml";
+    let bundle = desk.read("kept/honest/client/hello/proofs/2-1.1.0");
+    for (from, to) in
+        [("version 1.1.0", "version 1.1.1"), ("— bela ", "— belA "), ("roll 1", "roll 2")]
+    {
+        desk.write("bundle", bundle.replacen(from, to, 1));
+        let said = desk.bad(29, &format!("{client} verify --proof bundle artifact"));
+        assert!(said.contains("bundle: does not prove agreement"), "{said}");
+    }
     desk.bad(2, "demo --keep kept");
 
     let json = desk.good("--json log show kept/honest/log --log-key kept/honest/log.pub");
@@ -318,17 +356,12 @@ fn a_fork_latches_until_it_is_acknowledged() {
     desk.write("artifact", "any file at all");
     desk.good("demo --artifact artifact --keep kept");
     // The client of the forked-log attack, as its operator finds it.
-    for file in ["client/unanimity.toml", "client/peers.toml"] {
-        let text = desk.read(&format!("kept/honest/{file}"));
-        desk.write(
-            &format!("kept/attack-04/{file}"),
-            text.replace("kept/honest", "kept/attack-04"),
-        );
-    }
     let node = "--config kept/attack-04/client/unanimity.toml";
     let said = desk.bad(20, &format!("{node} update"));
     let id = said.split("evidence ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    desk.bad(20, &format!("{node} status"));
+    let status = desk.run(&format!("{node} status"));
+    assert_eq!(status.status.code(), Some(20));
+    assert!(String::from_utf8_lossy(&status.stdout).contains(&format!("evidence {id}")));
     assert!(desk.good(&format!("{node} evidence show")).contains("holds updates back"));
     desk.write("evidence", desk.good(&format!("{node} evidence show {id}")));
     desk.good("evidence verify evidence --log-key kept/honest/log.pub");
@@ -357,4 +390,6 @@ fn every_exit_code_is_its_own_and_in_the_help() {
     assert_eq!(codes.len(), Exit::ALL.len());
     desk.bad(2, "");
     desk.bad(2, "update --force");
+    let json: Value = serde_json::from_slice(&desk.run("update --force --json").stdout).unwrap();
+    assert_eq!((&json["exit"], &json["outcome"]), (&2.into(), &"usage".into()));
 }
