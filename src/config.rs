@@ -269,7 +269,7 @@ fn in_file<T>(path: &Path, read: impl FnOnce(&str) -> Result<T, Why>) -> Result<
 }
 
 fn read_file(path: &Path) -> Result<String, Why> {
-    let file = crate::net::mirror::open_plain(path)?;
+    let file = crate::durable::open_plain(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o002 != 0 {
         return Err(Why::Writable(mode));
@@ -349,6 +349,9 @@ impl LimitsTable {
             return Err(Why::Limits(
                 "roll_ttl, view_ttl and max_poll_age are at most one day: an older answer says nothing of now",
             ));
+        }
+        if !limits.settle.is_zero() && limits.settle < second {
+            return Err(Why::Limits("settle is at least one second, or 0s for none"));
         }
         if limits.roll_ttl < second || limits.view_ttl < second || ask_timeout < second {
             return Err(Why::Limits("roll_ttl, view_ttl and ask_timeout are at least one second"));

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +47,31 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DiskError::at(path)(error)),
     }
+}
+
+/// Reads a file that somebody else may have written: not more than `limit` bytes, and plain.
+pub fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, DiskError> {
+    let read = || {
+        let mut bytes = Vec::new();
+        open_plain(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > limit {
+            let message = format!("more than the {limit} bytes that are read");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        Ok(bytes)
+    };
+    read().map_err(DiskError::at(path))
+}
+
+/// Opens a plain file and nothing else: a pipe could hold us up for ever.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    // Opening a pipe would wait for its writer, so open without waiting and look first.
+    let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(without_waiting).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"));
+    }
+    Ok(file)
 }
 
 /// Who may read what is written.

@@ -13,10 +13,10 @@ use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::{Decryptor, Encryptor};
 
-use crate::durable::{Disk, DiskError, Mode};
+use crate::durable::{self, Disk, DiskError, Mode};
 use crate::verify::key::{KeyError, KeyName, Secret};
 use crate::verify::manifest::{Kind, ManifestError, Target};
-use crate::verify::note::NoteError;
+use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
 use crate::verify::{Hash, Manifest, Name, Note, NoteSecret, Origin, Timestamp};
 
 /// What is wrong with a key file, a manifest file, or what was asked for. Never contains a secret.
@@ -66,6 +66,9 @@ pub enum PublishError {
         /// What is wrong.
         source: NoteError,
     },
+    /// Somebody changed the file while it was being looked at.
+    #[error("{} was changed after it was shown: nothing was signed", .0.display())]
+    Changed(PathBuf),
     /// This key's signature is there already.
     #[error("{} is already signed by {name}", path.display())]
     AlreadySigned {
@@ -81,6 +84,9 @@ pub enum PublishError {
     #[error("cannot encrypt the key: {0}")]
     Encrypt(String),
 }
+
+/// The most bytes of a key file.
+const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// How much work each guess at a passphrase costs, as a power of two (scrypt's N).
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +134,8 @@ pub fn write_key<const TYPE: u8>(
 
 /// Whether a file looks like one that [`write_key`] wrote.
 pub fn is_secret(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
+    let bytes = durable::read_at_most(path, MAX_KEY_BYTES);
+    bytes.is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
 }
 
 /// Refuses a file that anybody but its owner may read or write.
@@ -156,7 +163,7 @@ pub fn read_key<const TYPE: u8>(
     passphrase: &SecretString,
 ) -> Result<Secret<TYPE>, PublishError> {
     check_secret(path)?;
-    let bytes = fs::read(path).map_err(DiskError::at(path))?;
+    let bytes = durable::read_at_most(path, MAX_KEY_BYTES)?;
     let decrypt = || -> Option<SecretString> {
         let identity = age::scrypt::Identity::new(passphrase.clone());
         let decryptor = Decryptor::new_buffered(ArmoredReader::new(&bytes[..])).ok()?;
@@ -210,7 +217,7 @@ pub fn manifest(
 
 /// Reads a manifest file, signed or not yet.
 pub fn read_manifest(path: &Path) -> Result<(Note, Manifest), PublishError> {
-    let bytes = fs::read(path).map_err(DiskError::at(path))?;
+    let bytes = durable::read_at_most(path, MAX_NOTE_BYTES)?;
     let note = match Note::parse(&bytes) {
         Err(NoteError::NoSignatures) => Note::unsigned(&String::from_utf8_lossy(&bytes)),
         note => note,
@@ -221,18 +228,35 @@ pub fn read_manifest(path: &Path) -> Result<(Note, Manifest), PublishError> {
     Ok((note, manifest))
 }
 
-/// Adds one signature to a manifest file.
-pub fn sign(path: &Path, secret: &NoteSecret, disk: &Disk) -> Result<Note, PublishError> {
+/// Adds one signature to a manifest file, if its text is still the one that was `shown`.
+pub fn sign(
+    path: &Path,
+    shown: &Note,
+    secret: &NoteSecret,
+    disk: &Disk,
+) -> Result<Note, PublishError> {
+    // Through a link, the file it points at is signed, and the link stays.
+    let path = &fs::canonicalize(path).map_err(DiskError::at(path))?;
+    // Read again, so that a signature that somebody added in the meantime is kept.
     let (mut note, _) = read_manifest(path)?;
+    if note.text() != shown.text() {
+        return Err(PublishError::Changed(path.clone()));
+    }
     let key = secret.public();
-    if note.signatures().iter().any(|line| line.id == key.id() && line.name == *key.name()) {
-        return Err(PublishError::AlreadySigned {
-            path: path.to_owned(),
-            name: key.name().clone(),
-        });
+    match note.open(std::slice::from_ref(&key)) {
+        Err(NoteError::Unsigned) => {}
+        Ok(_) => {
+            let name = key.name().clone();
+            return Err(PublishError::AlreadySigned { path: path.clone(), name });
+        }
+        Err(source) => return Err(PublishError::Note { path: path.clone(), source }),
     }
     note.sign(secret);
     let bytes = note.to_string();
+    let fits = bytes.len() <= MAX_ENTRY_BYTES;
+    let checked =
+        if fits { Note::parse(bytes.as_bytes()) } else { Err(NoteError::TooLong(bytes.len())) };
+    checked.map_err(|source| PublishError::Note { path: path.clone(), source })?;
     disk.write(path, bytes.as_bytes(), Mode::Public).map_err(DiskError::at(path))?;
     Ok(note)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{Ended, Exit};
-use super::{Said, read, wait_for};
+use super::{MAX_FILE_BYTES, Said, path_json, read, wait_for};
 use crate::clock::{Clock as _, SystemClock};
 use crate::demo::story;
 use crate::durable::{Disk, DiskError, Mode};
@@ -30,7 +30,7 @@ impl Demo {
             Some(path) => path.clone(),
             None => std::env::current_exe().map_err(|e| Ended::new(Exit::Failed, e.to_string()))?,
         };
-        let artifact = read(&artifact)?;
+        let artifact = read(&artifact, MAX_FILE_BYTES)?;
         let temporary = tempfile::tempdir().map_err(DiskError::at(&std::env::temp_dir()))?;
         let directory = match &self.keep {
             None => temporary.path().to_owned(),
@@ -61,7 +61,7 @@ impl Demo {
         let attacks: Vec<_> = (told.attacks.iter())
             .map(|attack| json!({ "title": attack.title, "refused": attack.held, "said": attack.said }))
             .collect();
-        let json = json!({ "installed": told.installed, "attacks": attacks, "kept": self.keep.as_ref().map(|_| &directory) });
+        let json = json!({ "installed": told.installed, "attacks": attacks, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
         let text = match &self.keep {
             Some(_) => {
                 let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
@@ -75,7 +75,7 @@ impl Demo {
         } else {
             "the demo did not end as it should: see above".to_owned()
         };
-        Ok(Said { exit, text, json, failed: exit != Exit::Done })
+        Ok(Said { exit, text, json, failed: exit != Exit::Done, data: false })
     }
 }
 

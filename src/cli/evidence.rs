@@ -10,7 +10,7 @@ use super::{Said, node, note_key, read};
 use crate::config::Config;
 use crate::durable::Disk;
 use crate::store::EvidenceStore;
-use crate::verify::evidence::EvidenceError;
+use crate::verify::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use crate::verify::{Evidence, Log, NoteKey};
 
 /// Look at evidence that a log has forked.
@@ -58,7 +58,7 @@ impl Verb {
             Verb::Show { id: Some(id) } => {
                 let text = store(&node::load(config)?).text(&id)?;
                 let json = json!({ "id": id, "evidence": text });
-                Ok(Said::done(text, json))
+                Ok(Said::data(text, json))
             }
             Verb::Acknowledge { id } => {
                 store(&node::load(config)?).acknowledge(&id)?;
@@ -72,7 +72,7 @@ impl Verb {
 
 impl Check {
     fn run(self) -> Result<Said, Ended> {
-        let bytes = read(&self.file)?;
+        let bytes = read(&self.file, MAX_EVIDENCE_BYTES)?;
         let bad = |exit, why: &dyn std::fmt::Display| {
             Ended::new(exit, format!("{}: {why}", self.file.display()))
         };

@@ -186,7 +186,7 @@ ended! {
         PublishError::Disk(_) | PublishError::Exists(_) => Exit::Disk,
         PublishError::Exposed { .. } | PublishError::NotSecret(_) | PublishError::Decrypt(_) | PublishError::Key { .. } => Exit::Key,
         PublishError::Manifest { .. } | PublishError::Note { .. } => Exit::BadInput,
-        PublishError::AlreadySigned { .. } | PublishError::NewManifest(_) => Exit::Usage,
+        PublishError::AlreadySigned { .. } | PublishError::Changed(_) | PublishError::NewManifest(_) => Exit::Usage,
         PublishError::Encrypt(_) => Exit::Failed,
     };
     WriteError => |error| match error {

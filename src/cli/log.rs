@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
-use super::{Said, note_key, read, wait_for};
+use super::{MAX_FILE_BYTES, Said, note_key, read, wait_for};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::log::LogWriter;
 use crate::log::reader::{self, Cached};
@@ -111,7 +111,7 @@ pub(super) struct Append {
 impl Append {
     fn run(self) -> Result<Said, Ended> {
         let notes: Vec<Vec<u8>> =
-            self.notes.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+            self.notes.iter().map(|path| read(path, MAX_NOTE_BYTES)).collect::<Result<_, _>>()?;
         let releases = self.check_notes(&notes)?;
         let artifacts = self.check_artifacts(&releases)?;
         let secret: NoteSecret = self.passphrase.open(&self.key)?;
@@ -167,7 +167,7 @@ impl Append {
     fn check_artifacts(&self, releases: &[(&PathBuf, Manifest)]) -> Result<Vec<Vec<u8>>, Ended> {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
-            let bytes = read(path)?;
+            let bytes = read(path, MAX_FILE_BYTES)?;
             let digest = Hash::of(&bytes);
             let targets = releases.iter().flat_map(|(_, manifest)| &manifest.targets);
             if !targets.map(|target| target.sha256).any(|named| named == digest) {
@@ -190,10 +190,12 @@ impl Append {
     ) -> Result<(), Ended> {
         let source =
             Source { log: self.directory.display().to_string(), log_key: log.log().key.clone() };
-        let (_, _, entries) = source.read()?;
-        let entry = |entry: &Vec<u8>| Manifest::parse(Note::parse(entry).ok()?.text()).ok();
-        let logged = entries.iter().filter_map(entry);
-        let mut used: BTreeSet<_> = logged.map(|manifest| release_key(&manifest)).collect();
+        let mut used = BTreeSet::new();
+        source.read(|_, entry| {
+            let manifest =
+                Note::parse(entry).ok().and_then(|note| Manifest::parse(note.text()).ok());
+            used.extend(manifest.map(|manifest| release_key(&manifest)));
+        })?;
         for (path, manifest) in releases {
             if !used.insert(release_key(manifest)) {
                 let (product, sequence) = (&manifest.product, manifest.sequence);
@@ -238,32 +240,33 @@ struct Source {
 }
 
 impl Source {
-    /// Reads the head and every entry, and verifies that they hash up to it.
-    fn read(&self) -> Result<(Mirror, Head, Vec<Vec<u8>>), Ended> {
+    /// Reads the head and gives every entry to `take`. An error if they do not hash up to the
+    /// head: then nothing that was taken may be believed.
+    fn read(&self, mut take: impl FnMut(u64, &[u8])) -> Result<(Mirror, Head), Ended> {
         let mirror = if self.log.starts_with("file:") {
             self.log.parse().map_err(|error: MirrorError| Ended::usage(error.to_string()))?
         } else {
             Mirror::directory(&self.log)
         };
-        let (head, entries) = wait_for(async {
+        let head = wait_for(async {
             let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
             let bytes = bytes.map_err(|error| network(&mirror, &error))?;
             let head = open(&bytes, &self.log_key).map_err(|error| {
                 Ended::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
             })?;
-            let (mut frontier, mut entries) = (Frontier::default(), Vec::new());
-            let read = reader::entries(&mirror, 0..head.size(), |_, entry| {
+            let mut frontier = Frontier::default();
+            let read = reader::entries(&mirror, 0..head.size(), |index, entry| {
                 frontier.push(Hash::leaf(entry));
-                entries.push(entry.to_vec());
+                take(index, entry);
             });
             read.await.map_err(|error| network(&mirror, &error))?;
             if frontier.root() != *head.root() {
                 let message = format!("{mirror}: its entries are not those of its checkpoint");
                 return Err(Ended::new(Exit::NotLogged, message));
             }
-            Ok((head, entries))
+            Ok(head)
         })??;
-        Ok((mirror, head, entries))
+        Ok((mirror, head))
     }
 }
 
@@ -275,10 +278,8 @@ pub(super) struct Show {
 
 impl Show {
     fn run(self) -> Result<Said, Ended> {
-        let (_, head, entries) = self.source.read()?;
-        let mut text = format!("head  {head}\n");
-        let mut list = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
+        let (mut lines, mut list) = (String::new(), Vec::new());
+        let (_, head) = self.source.read(|index, entry| {
             let note = Note::parse(entry).ok();
             let manifest = note.as_ref().and_then(|note| Manifest::parse(note.text()).ok());
             let what = match (&manifest, &note) {
@@ -287,13 +288,17 @@ impl Show {
                     m.product, m.channel, m.version, m.sequence
                 ),
                 (None, Some(note)) => {
-                    note.text().lines().next().unwrap_or_default().chars().take(80).collect()
+                    let line = note.text().lines().next().unwrap_or_default();
+                    let line: String = line.chars().take(80).collect();
+                    format!("no release, a note: {line:?}")
                 }
                 (None, None) => "not a note".to_owned(),
             };
-            text += &format!("{index:5} {what}\n");
-            list.push(json!({ "index": index, "manifest": manifest.map(|m| super::publisher::to_json(&m)) }));
-        }
+            lines += &format!("{index:5} {what}\n");
+            let manifest = manifest.map(|m| super::publisher::to_json(&m));
+            list.push(json!({ "index": index, "manifest": manifest }));
+        })?;
+        let text = format!("head  {head}\n{lines}");
         Ok(Said::done(text, json!({ "head": head_json(&head), "entries": list })))
     }
 }
@@ -315,38 +320,37 @@ pub(super) struct Prove {
 
 impl Prove {
     fn run(self) -> Result<Said, Ended> {
-        let (mirror, head, entries) = self.source.read()?;
-        let index = match (&self.note, self.index) {
-            (Some(path), _) => {
-                let note = read(path)?;
-                let found = entries.iter().position(|entry| *entry == note);
-                let missing = || {
-                    Ended::new(
-                        Exit::NotLogged,
-                        format!("{} is not in the log ({head})", path.display()),
-                    )
-                };
-                found.ok_or_else(missing)? as u64
+        let note = self.note.as_ref().map(|path| read(path, MAX_NOTE_BYTES)).transpose()?;
+        let mut found = None;
+        let (mirror, head) = self.source.read(|index, entry| {
+            let wanted = match &note {
+                Some(note) => note == entry,
+                None => self.index == Some(index),
+            };
+            if wanted && found.is_none() {
+                found = Some((index, Hash::leaf(entry)));
             }
-            (None, index) => index.unwrap_or_default(),
-        };
-        let Some(entry) = usize::try_from(index).ok().and_then(|index| entries.get(index)) else {
-            return Err(Ended::new(
-                Exit::NotLogged,
-                format!("there is no entry {index} in the log ({head})"),
-            ));
+        })?;
+        let Some((index, leaf)) = found else {
+            let what = match (&self.note, self.index) {
+                (Some(path), _) => format!("{} is not in the log", path.display()),
+                (None, index) => {
+                    format!("there is no entry {} in the log", index.unwrap_or_default())
+                }
+            };
+            return Err(Ended::new(Exit::NotLogged, format!("{what} ({head})")));
         };
         let source = Cached::new(&mirror);
         let hashes = wait_for(source.inclusion(index, head.size(), head.size()))?;
         let hashes = hashes.map_err(|error| network(&mirror, &error))?;
         let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
-        if !proof.holds(&Hash::leaf(entry), &head) {
+        if !proof.holds(&leaf, &head) {
             let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
             return Err(Ended::new(Exit::NotLogged, message));
         }
         let text = proof.to_string();
         let json = json!({ "index": index, "head": head_json(&head), "proof": text });
-        let Some(out) = &self.out else { return Ok(Said::done(text, json)) };
+        let Some(out) = &self.out else { return Ok(Said::data(text, json)) };
         Disk::default().write(out, text.as_bytes(), Mode::Public).map_err(DiskError::at(out))?;
         let text =
             format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
@@ -368,14 +372,14 @@ pub(super) struct Verify {
 
 impl Verify {
     fn run(self) -> Result<Said, Ended> {
-        let bytes = read(&self.proof)?;
+        let bytes = read(&self.proof, 2 * MAX_NOTE_BYTES)?;
         let named = |why: &dyn std::fmt::Display| format!("{}: {why}", self.proof.display());
         let proof = String::from_utf8_lossy(&bytes);
         let proof =
             TlogProof::parse(&proof).map_err(|error| Ended::new(Exit::BadInput, named(&error)))?;
         let head = open(proof.checkpoint.as_bytes(), &self.log_key)
             .map_err(|error| Ended::new(Exit::BadSignature, named(&error)))?;
-        if !proof.holds(&Hash::leaf(&read(&self.note)?), &head) {
+        if !proof.holds(&Hash::leaf(&read(&self.note, MAX_NOTE_BYTES)?), &head) {
             let why = format!("does not prove that {} is in the log", self.note.display());
             return Err(Ended::new(Exit::BadProof, named(&why)));
         }

@@ -9,7 +9,7 @@ mod publisher;
 mod secrets;
 mod verify;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -69,11 +69,17 @@ struct Said {
     json: Value,
     /// Whether the text says why it did not end well, and belongs on standard error.
     failed: bool,
+    /// Whether the text is a file's content, to be written as it is unless a person looks.
+    data: bool,
 }
 
 impl Said {
     fn done(text: impl Into<String>, json: Value) -> Said {
-        Said { exit: Exit::Done, text: text.into(), json, failed: false }
+        Said { exit: Exit::Done, text: text.into(), json, failed: false, data: false }
+    }
+
+    fn data(text: impl Into<String>, json: Value) -> Said {
+        Said { data: true, ..Said::done(text, json) }
     }
 }
 
@@ -95,18 +101,39 @@ pub fn main() -> ExitCode {
     let (json, verb) = (arguments.json, arguments.verb.name());
     let said = run(arguments).unwrap_or_else(|Ended { exit, message }| {
         let json = json!({ "message": message });
-        Said { exit, text: message, json, failed: true }
+        Said { exit, text: message, json, failed: true, data: false }
     });
-    if json {
-        print(&report(verb, said.exit, said.json));
+    let printed = if json {
+        print(&report(verb, said.exit, said.json))
     } else if said.failed {
-        let text = said.text.trim_end();
         // Nobody is left to tell if this fails.
-        writeln!(std::io::stderr(), "unanimity: {text}").ok();
+        writeln!(std::io::stderr(), "unanimity: {}", visible(said.text.trim_end())).ok();
+        Ok(())
+    } else if said.data && !std::io::stdout().is_terminal() {
+        print(&said.text)
     } else {
-        print(&said.text);
+        print(&visible(&said.text))
+    };
+    match printed {
+        Ok(()) => ExitCode::from(said.exit as u8),
+        Err(error) => {
+            writeln!(std::io::stderr(), "unanimity: cannot write to standard output: {error}").ok();
+            ExitCode::from(Exit::Disk as u8)
+        }
     }
-    ExitCode::from(said.exit as u8)
+}
+
+/// Text that may hold other people's words, as it may go to a terminal: everything but printable
+/// ASCII, line ends and our own dash is escaped, so that nothing moves the cursor or hides.
+fn visible(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            ' '..='~' | '\n' | '—' => seen.push(c),
+            _ => seen.extend(c.escape_unicode()),
+        }
+    }
+    seen
 }
 
 /// One line of JSON in the schema "unanimity/v1".
@@ -128,7 +155,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
         let message = error.to_string();
-        print(&report("", Exit::Usage, json!({ "message": message.trim_end() })));
+        print(&report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
     } else {
         error.print().ok();
     }
@@ -169,8 +196,12 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
 }
 
 /// Prints to standard output; whoever closed the other end wants no more.
-fn print(text: &str) {
-    std::io::stdout().write_all(text.as_bytes()).ok();
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }
 
 /// Runs what waits for others, on one thread.
@@ -180,9 +211,17 @@ fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Ended> {
     Ok(runtime.block_on(work))
 }
 
-/// Reads a file that the user named.
-fn read(path: &Path) -> Result<Vec<u8>, Ended> {
-    Ok(std::fs::read(path).map_err(crate::durable::DiskError::at(path))?)
+/// The most bytes of an artifact that is read as a whole, 2 GiB.
+const MAX_FILE_BYTES: usize = 2 << 30;
+
+/// Reads a file that the user named and that somebody else may have written.
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Ended> {
+    Ok(crate::durable::read_at_most(path, limit)?)
+}
+
+/// A path for programs; what is not UTF-8 in it is replaced.
+fn path_json(path: &Path) -> Value {
+    path.to_string_lossy().into()
 }
 
 /// A verifier key as an argument: the line itself, or a file that holds it.
@@ -194,9 +233,12 @@ fn note_key(argument: &str) -> Result<NoteKey, String> {
             Err(format!("{argument} is a secret key; the public one is in {argument}.pub"))
         }
         Err(_) => {
-            let text = std::fs::read_to_string(argument);
-            let text = text.map_err(|error| format!("neither a key nor a file: {error}"))?;
-            text.trim().parse().map_err(|error| format!("{argument}: {error}"))
+            let bytes = crate::durable::read_at_most(Path::new(argument), 4096);
+            let bytes = bytes.map_err(|error| format!("neither a key nor a file: {error}"))?;
+            String::from_utf8_lossy(&bytes)
+                .trim()
+                .parse()
+                .map_err(|error| format!("{argument}: {error}"))
         }
     }
 }

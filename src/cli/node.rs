@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
-use super::{Said, wait_for};
+use super::{Said, path_json, wait_for};
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode};
@@ -108,7 +108,7 @@ impl Init {
             node.display(),
             peers.display()
         );
-        Ok(Said::done(said, json!({ "config": node, "peers": peers })))
+        Ok(Said::done(said, json!({ "config": path_json(&node), "peers": path_json(&peers) })))
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn cycle(config: &Config, install: bool) -> Result<Said, Ended> {
     let remarks = remarks(&report).into_iter().filter(|line| !message.contains(line));
     let remarks: String = remarks.map(|line| format!("\n  {line}")).collect();
     let failed = exit != Exit::Done && exit != Exit::Available;
-    Ok(Said { exit, text: format!("{message}{remarks}\n"), json, failed })
+    Ok(Said { exit, text: format!("{message}{remarks}\n"), json, failed, data: false })
 }
 
 /// What an operator should read besides the outcome itself.
@@ -242,5 +242,5 @@ pub(super) fn status(config: &Config) -> Result<Said, Ended> {
         "latched": latched,
     });
     let exit = if latched.is_some() { Exit::Fork } else { Exit::Done };
-    Ok(Said { exit, text, json, failed: false })
+    Ok(Said { exit, text, json, failed: false, data: false })
 }

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
-use super::{Said, note_key, read};
+use super::{MAX_FILE_BYTES, Said, note_key, path_json, read};
 use crate::clock::{Clock as _, SystemClock};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::publish::{self, PublishError, Release, Work};
 use crate::verify::key::{KeyName, Secret, VerifierKey};
+use crate::verify::manifest::Kind;
 use crate::verify::{Manifest, Name, Note, NoteKey, NoteSecret, Origin};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
@@ -66,7 +67,7 @@ impl Keygen {
         let line = format!("{public}\n");
         (disk.write(&public_path, line.as_bytes(), Mode::Public))
             .map_err(DiskError::at(&public_path))?;
-        let json = json!({ "key": public.to_string(), "secret_file": self.out, "public_file": public_path });
+        let json = json!({ "key": public.to_string(), "secret_file": path_json(&self.out), "public_file": path_json(&public_path) });
         Ok(Said::done(line, json))
     }
 }
@@ -161,7 +162,10 @@ impl New {
             describe(&manifest),
             self.out.display()
         );
-        Ok(Said::done(said, json!({ "manifest": to_json(&manifest), "file": self.out })))
+        Ok(Said::done(
+            said,
+            json!({ "manifest": to_json(&manifest), "file": path_json(&self.out) }),
+        ))
     }
 }
 
@@ -174,7 +178,7 @@ fn artifact(argument: &str) -> Result<(Name, Name, Vec<u8>), Ended> {
     let path = Path::new(path);
     let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(shape)?;
     let file = file.parse().map_err(|error| named(&error))?;
-    Ok((platform, file, read(path)?))
+    Ok((platform, file, read(path, MAX_FILE_BYTES)?))
 }
 
 #[derive(Debug, Args)]
@@ -193,15 +197,15 @@ pub(super) struct Sign {
 
 impl Sign {
     fn run(self) -> Result<Said, Ended> {
-        let (_, manifest) = publish::read_manifest(&self.manifest)?;
+        let (shown, manifest) = publish::read_manifest(&self.manifest)?;
         if !self.yes {
             confirm(&manifest)?;
         }
         let secret: NoteSecret = self.passphrase.open(&self.key)?;
-        let note = publish::sign(&self.manifest, &secret, &Disk::default())?;
+        let note = publish::sign(&self.manifest, &shown, &secret, &Disk::default())?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
         let said = format!(
-            "{}\n{} is signed by {name}; {count} signature(s) in all.\n",
+            "{}\n{} is signed by {name}; signature lines in all: {count}.\n",
             describe(&manifest),
             self.manifest.display()
         );
@@ -219,7 +223,8 @@ fn confirm(manifest: &Manifest) -> Result<(), Ended> {
     }
     let ended = |error: std::io::Error| Ended::new(Exit::Failed, error.to_string());
     let mut screen = std::io::stderr();
-    write!(screen, "{}\nSign this? Type yes: ", describe(manifest)).map_err(ended)?;
+    let shown = super::visible(&describe(manifest));
+    write!(screen, "{shown}\nSign this? Type yes: ").map_err(ended)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(ended)?;
     if answer.trim() == "yes" { Ok(()) } else { Err(Ended::new(Exit::Failed, "not signed")) }
@@ -288,8 +293,14 @@ pub(super) fn describe(manifest: &Manifest) -> String {
         manifest.expires,
     );
     for target in &manifest.targets {
+        let kind = match target.kind {
+            Kind::File => "a file".to_owned(),
+            Kind::Archive { unpacked, entries, .. } => {
+                format!("an archive of {entries} entries, {unpacked} bytes unpacked")
+            }
+        };
         text += &format!(
-            "{}: {}, {} bytes\n           SHA-256 {}\n",
+            "{}: {}, {} bytes, {kind}\n           SHA-256 {}\n",
             target.platform, target.file, target.length, target.sha256
         );
     }
@@ -305,6 +316,12 @@ pub(super) fn to_json(manifest: &Manifest) -> Value {
                 "file": target.file.as_str(),
                 "length": target.length,
                 "sha256": target.sha256.hex(),
+                "kind": match target.kind {
+                    Kind::File => json!({ "file": {} }),
+                    Kind::Archive { unpacked, entries, .. } => {
+                        json!({ "archive": { "unpacked": unpacked, "entries": entries } })
+                    }
+                },
             })
         })
         .collect();

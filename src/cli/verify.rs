@@ -11,6 +11,7 @@ use super::{Said, read};
 use crate::config::Config;
 use crate::durable::DiskError;
 use crate::install::verify_artifact;
+use crate::verify::bundle::MAX_BUNDLE_BYTES;
 use crate::verify::{Bundle, Refusal};
 
 /// Verify a file against its proof bundle, offline.
@@ -25,7 +26,7 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, config: &Config) -> Result<Said, Ended> {
-        let bytes = read(&self.proof)?;
+        let bytes = read(&self.proof, MAX_BUNDLE_BYTES)?;
         let bad = |exit, why: &dyn std::fmt::Display| {
             Ended::new(exit, format!("{}: {why}", self.proof.display()))
         };

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
+
+use crate::durable;
 
 /// A place where a log's tiles and artifacts are served.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,20 +37,8 @@ impl Mirror {
 
     /// Opens a file below the mirror's prefix.
     pub fn open(&self, path: &str) -> io::Result<File> {
-        open_plain(&self.directory.join(path))
+        durable::open_plain(&self.directory.join(path))
     }
-}
-
-/// Opens a plain file and nothing else: a pipe could hold us up for ever.
-pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
-    // Opening a pipe would wait for its writer, so open without waiting and look first.
-    let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(without_waiting).open(path)?;
-    if !file.metadata()?.is_file() {
-        let message = format!("{} is not a plain file", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
-    Ok(file)
 }
 
 impl FromStr for Mirror {

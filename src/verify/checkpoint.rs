@@ -23,8 +23,9 @@ pub const MAX_CHECKPOINT_TEXT: usize = 4096;
 /// Every text of ours starts with this, and no origin does, so no note passes for another kind.
 pub(super) const OUR_KINDS: &str = "unanimity/";
 
-/// A log's name as its checkpoints and our manifests carry it: 1 to 255 bytes, one
-/// line, no control character, no space at either end, not starting with `unanimity/`.
+/// A log's name as its checkpoints and our manifests carry it: 1 to 255 bytes of printable
+/// ASCII, single spaces inside only, not starting with `unanimity/`. Stricter than the C2SP
+/// specification, so that no origin can look like another one or like further lines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 
@@ -40,7 +41,9 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, CheckpointError> {
         let length = (1..=255).contains(&text.len());
-        let plain = !text.contains(char::is_control) && text.trim() == text;
+        let plain = text.bytes().all(|c| matches!(c, b' '..=b'~'))
+            && text.trim() == text
+            && !text.contains("  ");
         if length && plain && !text.starts_with(OUR_KINDS) {
             Ok(Origin(text.to_owned()))
         } else {

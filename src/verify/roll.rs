@@ -13,6 +13,9 @@ use super::{Chain, CosignerKey, Name, RawKey, Timestamp, View};
 /// How far ahead of our clock a peer's may be.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
+/// The most peers of one circle: each is asked at every cycle, and each view is in every proof.
+pub const MAX_PEERS: usize = 128;
+
 /// Somebody whose view of the log we ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -36,6 +39,9 @@ pub enum PeerSetError {
         "min_peers is 0: an update that nobody has to confirm is not what this program installs"
     )]
     NoMinimum,
+    /// More than the bound.
+    #[error("{0} peers, and a circle has at most {MAX_PEERS}")]
+    TooMany(usize),
     /// Fewer independent witnesses than asked for.
     #[error("{operators} distinct operators among the peers, and min_peers is {min_peers}")]
     TooFew {
@@ -58,6 +64,9 @@ impl PeerSet {
         if min_peers == 0 {
             return Err(PeerSetError::NoMinimum);
         }
+        if peers.len() > MAX_PEERS {
+            return Err(PeerSetError::TooMany(peers.len()));
+        }
         peers.sort_by(|a, b| a.name.cmp(&b.name));
         let mut keys: BTreeMap<RawKey, &Name> = BTreeMap::new();
         for (i, peer) in peers.iter().enumerate() {
@@ -68,7 +77,9 @@ impl PeerSet {
                 return Err(PeerSetError::SameKey(other.clone(), peer.name.clone()));
             }
         }
-        let operators = peers.iter().map(|peer| &peer.operator).collect::<BTreeSet<_>>().len();
+        // One operator, however the name is written.
+        let operators = peers.iter().map(|peer| peer.operator.as_str().to_ascii_lowercase());
+        let operators = operators.collect::<BTreeSet<_>>().len();
         if operators < min_peers {
             return Err(PeerSetError::TooFew { operators, min_peers });
         }
@@ -211,6 +222,19 @@ impl Roll {
     /// The views that counted.
     pub fn views(&self) -> impl Iterator<Item = &View> {
         self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok())
+    }
+
+    /// Whether every peer's view in this roll was cosigned at least `wait` after its view in `earlier`.
+    pub(super) fn is_after(&self, earlier: &Roll, wait: Duration) -> bool {
+        earlier.answers.iter().all(|(peer, before)| match (before, self.view_of(peer)) {
+            (Ok(before), Some(now)) => before.at().after(wait) <= now.at(),
+            _ => true,
+        })
+    }
+
+    /// When the roll was closed, or its last view cosigned, whichever is later.
+    pub(super) fn last_word(&self) -> Timestamp {
+        self.views().map(View::at).max().map_or(self.at, |at| at.max(self.at))
     }
 
     /// The size that every one of `peers` confirmed: the smallest of their views.

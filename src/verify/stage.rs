@@ -264,7 +264,7 @@ pub struct Logged {
 
 impl Logged {
     /// Passes only if every configured peer confirmed this release in `latest` and in
-    /// `earlier`, at least `settle` before it.
+    /// `earlier`, at least `settle` before it, by the times that the peers signed.
     ///
     /// A peer that did not answer is in the roll as silent, and a peer set is never empty,
     /// so "everyone agrees" cannot mean "nobody was asked".
@@ -283,7 +283,10 @@ impl Logged {
         }
         let index = Some(self.signed.index());
         let standings = latest.standings(peers, chain, index);
-        let settled = earlier.filter(|roll| roll.at().after(limits.settle) <= latest.at());
+        // A roll's own time is nobody's signature: every peer's two cosignatures are that far apart too.
+        let settled = earlier.filter(|roll| {
+            roll.at().after(limits.settle) <= latest.at() && latest.is_after(roll, limits.settle)
+        });
         let before = settled.map(|roll| roll.standings(peers, chain, index));
         match (verdict(&standings, before.as_deref()), settled) {
             (Verdict::Unanimous, Some(earlier)) => Ok(Agreed {
@@ -297,7 +300,7 @@ impl Logged {
                     let standings = roll.standings(peers, chain, index);
                     verdict(&standings, None) == Verdict::Settling
                 };
-                let since = earlier.filter(confirms).map_or(latest.at(), Roll::at);
+                let since = earlier.filter(confirms).unwrap_or(latest).last_word();
                 let release = self.signed.manifest.label();
                 Err(Refusal::Settling { release, until: since.after(limits.settle) })
             }

@@ -267,8 +267,22 @@ fn a_roll_cannot_be_said_to_be_of_another_time_than_its_views() {
     mixed[2] = proof(&release, &release.log, &cosigners(3)[2], HEAD, Timestamp(NOW.0 - 901));
     let result = verify(&with_rolls(&earlier, &written(NOW, &mixed)));
     assert_eq!(missing(result), [("peer-3".into(), Standing::Silent)]);
+    // Young enough, and not yet `settle` after the same peer's word in the earlier roll.
     mixed[2] = proof(&release, &release.log, &cosigners(3)[2], HEAD, Timestamp(NOW.0 - 900));
-    assert!(verify(&with_rolls(&earlier, &written(NOW, &mixed))).is_ok());
+    let result = verify(&with_rolls(&earlier, &written(NOW, &mixed)));
+    assert!(matches!(result, Err(Refusal::Settling { .. })), "{result:?}");
+}
+
+#[test]
+fn one_set_of_cosignatures_is_not_two_rolls_whatever_times_are_written_over_it() {
+    let release = release();
+    let once = views(&release, NOW, &SIZES[1]);
+    let limits = Limits { settle: seconds(16 * 60), ..limits() };
+    // As far apart as the ages of views allow: 60 s ahead of the clock, 15 min old.
+    let (early, late) = (Timestamp(NOW.0 - 60), Timestamp(NOW.0 + 900));
+    let result = with_rolls(&written(early, &once), &written(late, &once));
+    let result = Bundle::parse(&result).unwrap().verify(&policy(), &peers(3), &limits);
+    assert!(matches!(result, Err(Refusal::Settling { .. })), "{result:?}");
 }
 
 #[test]
@@ -429,7 +443,8 @@ fn a_bundle_is_for_the_log_it_was_made_from() {
     assert!(does_not_prove(&bundle().verify(&other, &peers(3), &limits())));
     let mut other = policy();
     other.log.origin = "example.org/other".parse().unwrap();
-    assert!(does_not_prove(&bundle().verify(&other, &peers(3), &limits())));
+    let result = bundle().verify(&other, &peers(3), &limits());
+    assert!(matches!(result, Err(Refusal::OtherLog(_))), "{result:?}");
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn standings_say_what_each_answer_is_worth() {
     let missing = roll.missing(&four, &chain, Some(5));
     let shown: Vec<String> = missing.iter().map(|missing| missing.to_string()).collect();
     assert_eq!(shown.len(), 3);
-    assert!(shown[0].starts_with("peer-1: behind (has seen 5 entries"), "{}", shown[0]);
+    assert!(shown[0].starts_with("peer-1: behind (its view is of size 5"), "{}", shown[0]);
     assert!(shown[1].starts_with("peer-3: unjoined"), "{}", shown[1]);
     assert!(shown[2].starts_with("peer-4: silent"), "{}", shown[2]);
 }
