@@ -1,1 +1,4 @@
 //! The claims of this project, as tests: each is named for what it says.
+
+mod attacks;
+mod circle;
