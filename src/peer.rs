@@ -229,11 +229,13 @@ impl<C: Clock> PeerNode<C> {
         if state.head.as_ref() != from {
             return Ok(Polled::Nothing);
         }
-        state.tiles.commit(growth)?;
+        // Head and tree move together: a tree ahead of its head could not be grown onto.
+        let mut tiles = state.tiles.clone();
+        tiles.commit(growth)?;
         let path = self.directory.join("head");
         (self.disk.write(&path, to.note().as_bytes(), Mode::Private))
             .map_err(DiskError::at(&path))?;
-        state.head = Some(to.clone());
+        (state.head, state.tiles) = (Some(to.clone()), tiles);
         (state.seen, state.fresh) = (self.clock.now(), true);
         Ok(Polled::Fresh(to))
     }
