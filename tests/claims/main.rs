@@ -3,3 +3,4 @@
 mod attacks;
 mod circle;
 mod peer;
+mod roll;
