@@ -6,6 +6,7 @@ use std::io;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::UpdateError;
 use crate::config::Config;
 use crate::log::Tiles;
 use crate::log::reader::Cached;
@@ -13,7 +14,7 @@ use crate::net::wire::{self, Answer, Question};
 use crate::net::{Mirror, OnionAddress, Transport};
 use crate::verify::bundle::Proofs;
 use crate::verify::join::Link;
-use crate::verify::{Agreed, Bundle, Chain, Evidence, Head, Tile, View};
+use crate::verify::{Agreed, Bundle, Chain, Evidence, Head, Logged, Signed, Tile, View};
 
 /// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
 pub(super) enum Source<'a, T: Transport> {
@@ -67,6 +68,14 @@ impl<'a, T: Transport> Sources<'a, T> {
             stream: Mutex::new(None),
         });
         Sources(mirrors.chain(peers).map(Cached::new).collect())
+    }
+
+    /// All of them, and first the one that has proved to be of use. It may still lack a tile.
+    pub(super) fn starting_with<'s>(
+        &'s self,
+        first: &'s Cached<Source<'a, T>>,
+    ) -> impl Iterator<Item = &'s Cached<Source<'a, T>>> {
+        std::iter::once(first).chain(&self.0)
     }
 }
 
@@ -131,7 +140,7 @@ async fn link<T: Transport>(
     first: &Cached<Source<'_, T>>,
     sources: &Sources<'_, T>,
 ) -> Link {
-    for source in std::iter::once(first).chain(&sources.0) {
+    for source in sources.starting_with(first) {
         let Ok(path) = source.path(head.size(), chain.head()).await else { continue };
         match chain.link(head, &path) {
             Link::Unproven => {}
@@ -141,8 +150,48 @@ async fn link<T: Transport>(
     Link::Unproven
 }
 
-/// The proof bundle of what was agreed on, with hashes of a source that serves its head.
-pub(super) async fn bundle<T: Transport>(
+/// Proves that a release is in the chain's head, with the tiles of the first host whose tiles do.
+pub(super) async fn logged<'s, 'a: 's, T: Transport + 'a>(
+    signed: &Signed,
+    chain: &Chain,
+    trusted: Option<&Head>,
+    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+) -> Result<Logged, UpdateError> {
+    let (index, size) = (signed.index(), chain.head().size());
+    let mut problems = Vec::new();
+    for host in hosts {
+        match host.inclusion(index, size, size).await {
+            Ok(proof) => match signed.clone().logged(chain, trusted, &proof) {
+                Ok(logged) => return Ok(logged),
+                Err(refusal) => problems.push(refusal.to_string()),
+            },
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
+}
+
+/// The proof bundle of what was agreed on: one that verifies, from the first host whose tiles
+/// make one.
+pub(super) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
+    agreed: &Agreed,
+    config: &Config,
+    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+) -> Result<Bundle, UpdateError> {
+    let mut problems = Vec::new();
+    for host in hosts {
+        match bundle_of(agreed, host).await {
+            Ok(bundle) => match bundle.verify(&config.policy, &config.peers, &config.limits) {
+                Ok(_) => return Ok(bundle),
+                Err(refusal) => problems.push(refusal.to_string()),
+            },
+            Err(error) => problems.push(format!("tiles for the proof: {error}")),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
+}
+
+async fn bundle_of<T: Transport>(
     agreed: &Agreed,
     source: &Cached<Source<'_, T>>,
 ) -> io::Result<Bundle> {

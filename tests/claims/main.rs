@@ -4,3 +4,4 @@ mod attacks;
 mod circle;
 mod peer;
 mod roll;
+mod update;
