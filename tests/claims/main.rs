@@ -2,6 +2,7 @@
 
 mod attacks;
 mod circle;
+mod memory;
 mod peer;
 mod roll;
 mod update;
