@@ -3,6 +3,7 @@
 mod attacks;
 mod circle;
 mod memory;
+mod model;
 mod peer;
 mod roll;
 mod update;
