@@ -25,6 +25,7 @@ use crate::net::wire::{self, Answer, Question};
 use crate::net::{Listener, Mirror};
 use crate::store::EvidenceStore;
 use crate::verify::note::MAX_NOTE_BYTES;
+use crate::verify::roll::CLOCK_SKEW;
 use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, View, tile, tree};
 
 /// Connections answered at once; more wait to be accepted.
@@ -278,7 +279,9 @@ impl<C: Clock> PeerNode<C> {
             return Ok(Answer::Evidence(text));
         }
         let (now, state) = (self.clock.now(), self.state());
-        let fresh = state.fresh && now <= state.seen.after(self.follow.polling.max_age);
+        // A poll that is yet to come was noted by a clock that was wrong.
+        let since = state.seen <= now.after(CLOCK_SKEW);
+        let fresh = state.fresh && since && now <= state.seen.after(self.follow.polling.max_age);
         match &state.head {
             Some(head) if fresh => {
                 Ok(Answer::View(View::cosign(head, &self.follow.secret, now).note().to_owned()))

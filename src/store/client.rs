@@ -28,7 +28,7 @@ pub struct ClientState {
     pub largest: BTreeMap<RawKey, View>,
     /// Since when a peer has not answered with a view that counts.
     pub silent_since: BTreeMap<RawKey, Timestamp>,
-    /// The newest time that anything verified bore.
+    /// The newest time that a unanimous roll was closed at.
     pub newest: Timestamp,
     /// When all peers last agreed.
     pub unanimous_at: Option<Timestamp>,

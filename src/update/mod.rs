@@ -348,9 +348,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         for (peer, answer) in called.roll.answers() {
             let key = peer.key.raw();
             match answer {
-                Ok(view) => {
+                Ok(_) => {
                     self.state.silent_since.remove(&key);
-                    self.state.newest = self.state.newest.max(view.at());
                 }
                 Err(_) => {
                     self.state.silent_since.entry(key).or_insert(now);
@@ -443,6 +442,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             }
         }
         self.state.unanimous_at = Some(roll.at());
+        // On everybody's word only: one peer and a clock that is wrong for a minute must not be
+        // able to stop us until that time comes.
         self.state.newest = self.state.newest.max(roll.at());
         self.state.rolls.push(roll.clone());
         let first_for =

@@ -314,6 +314,24 @@ async fn it_is_blind_until_it_has_polled_and_again_once_its_last_poll_is_too_old
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_its_clock_says_is_yet_to_come_does_not_keep_it_fresh() {
+    let mut circle = Circle::new(30);
+    circle.publish(&release(1)).unwrap();
+    let right = circle.now();
+    circle.clock.set(Timestamp(right.0 + 24 * 3600));
+    circle.poll(0).await.unwrap();
+    opened(circle.view_of(0).await, &circle);
+    circle.clock.set(right);
+    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+    // A clock that was put right by less than a minute is no reason.
+    circle.poll(0).await.unwrap();
+    circle.clock.set(Timestamp(right.0 - 60));
+    opened(circle.view_of(0).await, &circle);
+    circle.clock.set(Timestamp(right.0 - 61));
+    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mirror_that_shows_less_keeps_nobody_fresh() {
     let mut circle = Circle::new(19);
     circle.publish(&release(1)).unwrap();

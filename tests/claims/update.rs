@@ -647,6 +647,25 @@ async fn a_clock_that_was_ahead_for_a_while_does_not_settle_anything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_peer_and_a_wrong_clock_cannot_stop_a_node_for_ever() {
+    let mut circle = Circle::with_second_settling(88).await;
+    let right = circle.now();
+    circle.clock.set(Timestamp(right.0 + 365 * 24 * 3600));
+    let wrong = circle.now();
+    let head = circle.head_of("log").unwrap();
+    for peer in 0..5 {
+        // One of them goes along with the wrong clock.
+        let view = circle.cosigned(&head, peer, if peer == 4 { wrong } else { right });
+        circle.impostor(peer, move |_| Answer::View(view.clone()));
+    }
+    assert_eq!(missing(circle.update().await).len(), 4);
+    circle.clock.set(right);
+    (0..5).for_each(|peer| circle.start(peer));
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
     // The attacker holds publisher keys, log key, the client's mirror and all peers but one.
     let base = Circle::with_first(87).await;
