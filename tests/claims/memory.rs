@@ -60,7 +60,7 @@ fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> (Disk, Arc<
 
 /// Installs release 2, with a disk that fails at one step or at all from there on, then with one that does not.
 async fn disk_fails(from_there_on: bool) {
-    let mut base = Circle::with_second_settling(102).await;
+    let base = Circle::with_second_settling(102).await;
     base.advance(HOUR);
     let before = format!("{:?}", base.memory());
     for n in 0.. {
