@@ -9,11 +9,13 @@ use unanimity::clock::ManualClock;
 use unanimity::demo::World;
 use unanimity::demo::world::Draft;
 use unanimity::durable::{Disk, Step};
-use unanimity::net::Mirror;
-use unanimity::net::wire::Answer;
+use unanimity::install::{InstallError, Root};
+use unanimity::net::wire::{self, Answer, Question};
+use unanimity::net::{Listener as _, Mirror};
 use unanimity::store::{EvidenceStore, StoreError};
 use unanimity::update::{Outcome, UpdateError};
 use unanimity::verify::bundle::BundleError;
+use unanimity::verify::checkpoint::LogId;
 use unanimity::verify::roll::Standing;
 use unanimity::verify::{Bundle, Hash, Note, Refusal, Silence, Timestamp};
 
@@ -232,6 +234,40 @@ async fn peers_serve_the_tiles_that_the_mirror_has_lost() {
     circle.copy_log("bare").unwrap();
     fs::remove_dir_all(circle.directory.join("bare/tile/0")).unwrap();
     circle.show("client", "bare").unwrap();
+    assert_eq!(installed(circle.update().await), 2);
+    proof(&circle, 2).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline() {
+    let mut circle = Circle::with_second_settling(89).await;
+    circle.pass(HOUR).await;
+    circle.copy_log("bare").unwrap();
+    fs::remove_dir_all(circle.directory.join("bare/tile/0")).unwrap();
+    circle.show("client", "bare").unwrap();
+    for peer in 0..4 {
+        let node = circle.peer(peer).clone();
+        circle.replace(peer, move |mut listener| async move {
+            while let Ok(mut stream) = listener.accept().await {
+                let node = node.clone();
+                tokio::spawn(async move {
+                    while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                        let question = Question::parse(&frame).unwrap();
+                        let answer = match (question, peer) {
+                            (Question::View(_), _) => node.answer(question).unwrap(),
+                            (Question::Tile(..), 0) => Answer::Tile(vec![7; 64]),
+                            (Question::Tile(..), 1) => Answer::Tile(vec![7; 5]),
+                            (Question::Tile(..), 2) => {
+                                node.answer(Question::View(LogId([0; 32]))).unwrap()
+                            }
+                            (Question::Tile(..), _) => std::future::pending().await,
+                        };
+                        wire::send(&mut stream, &answer.frame()).await.unwrap();
+                    }
+                });
+            }
+        });
+    }
     assert_eq!(installed(circle.update().await), 2);
     proof(&circle, 2).unwrap();
 }
@@ -558,6 +594,55 @@ async fn a_fork_latches_until_it_is_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fork_smaller_equal_or_larger_than_the_trusted_head_is_found_and_nothing_written_after_it()
+ {
+    let mut base = Circle::with_first(90).await;
+    base.copy_log("fork").unwrap();
+    for n in 2..4 {
+        base.publish(&release(n)).unwrap();
+    }
+    base.poll_all().await.unwrap();
+    base.update().await.1.unwrap_err();
+    assert_eq!(base.trusted().unwrap().size(), 3);
+    for grown in 1..4 {
+        let mut circle = base.again();
+        circle.poll_all().await.unwrap();
+        for n in 0..grown {
+            circle.publish_to("fork", &Draft::new(2 + n, "6.6.6", TROJAN)).unwrap();
+        }
+        circle.show("client", "fork").unwrap();
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let seen = steps.clone();
+        circle.disk = Disk::watched(move |step| {
+            seen.lock().unwrap().push(format!("{step:?}"));
+            Ok(())
+        });
+        let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+        assert_eq!(found.smaller().size(), 3.min(1 + grown));
+        assert_eq!(evidence(&circle).list().unwrap(), [(found.id(), false)]);
+        let steps = steps.lock().unwrap();
+        let stored = steps.iter().position(|step| step.contains("evidence")).unwrap();
+        assert!(!steps[stored..].iter().any(|step| step.contains("client.json")), "{steps:?}");
+        assert_eq!(circle.trusted().unwrap(), base.trusted().unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_that_goes_on_after_it_was_acknowledged_is_refused_again() {
+    let mut circle = Circle::with_first(91).await;
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.show("client", "fork").unwrap();
+    for _ in 0..3 {
+        circle.pass(HOUR).await;
+        let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+        evidence(&circle).acknowledge(&found.id()).unwrap();
+    }
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test(start_paused = true)]
 async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
     let mut circle = Circle::with_first(83).await;
     circle.copy_log("fork").unwrap();
@@ -599,6 +684,27 @@ async fn check_says_what_could_install_and_installs_nothing() {
         assert_eq!(circle.current().as_deref(), Some(ONE));
     }
     assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
+    let mut circle = Circle::with_second_settling(92).await;
+    circle.pass(HOUR).await;
+    let (_, ended) = circle.check().await;
+    let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
+    let root = Root::new(&circle.config.install_root, Disk::default());
+    let stage = |bytes: &[u8]| root.stage(&agreed, &circle.config.platform, bytes);
+    for wrong in [TROJAN, &TWO[1..], &[TWO, b"x"].concat(), b""] {
+        let refused = stage(wrong).unwrap_err();
+        assert!(matches!(refused, InstallError::Refused(Refusal::Artifact(_))), "{refused}");
+    }
+    let at = agreed.rolls()[1].at();
+    let late = root.switch(&agreed, stage(TWO).unwrap(), "", at.after(15 * MINUTE + SECOND));
+    let late = late.unwrap_err();
+    assert!(matches!(late, InstallError::Refused(Refusal::RollTooOld { .. })), "{late}");
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    root.switch(&agreed, stage(TWO).unwrap(), "", at.after(15 * MINUTE)).unwrap();
+    assert_eq!(circle.current().as_deref(), Some(TWO));
 }
 
 #[tokio::test(start_paused = true)]
