@@ -255,7 +255,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let mut heard = self.known_heads();
         heard.extend(called.heads);
         heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
-        let joined = match heads::join(heard, &sources).await {
+        let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
+        let views: Vec<Head> = roll.views().map(|view| view.head().clone()).collect();
+        let joined = match heads::join(heard, &trusted, &views, &sources).await {
             Ok(joined) => joined,
             Err(evidence) => return Err(self.latch(*evidence)?.into()),
         };

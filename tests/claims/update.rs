@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use unanimity::clock::Clock as _;
 use unanimity::clock::ManualClock;
 use unanimity::demo::World;
 use unanimity::demo::world::Draft;
@@ -17,7 +18,7 @@ use unanimity::update::{Outcome, UpdateError};
 use unanimity::verify::bundle::BundleError;
 use unanimity::verify::checkpoint::LogId;
 use unanimity::verify::roll::Standing;
-use unanimity::verify::{Bundle, Hash, Note, Refusal, Silence, Timestamp};
+use unanimity::verify::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
 
 use crate::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, missing, one_missing,
@@ -800,4 +801,84 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
             assert_eq!(circle.current().as_deref(), Some(ONE));
         }
     }
+}
+
+/// A head that looks served, since one hash is all that its root needs, and that nothing ties to
+/// any other: made with the log's key and 32 bytes.
+fn hollow(circle: &Circle) -> (unanimity::verify::Head, Tile) {
+    (circle.circle.head(1 << 40, Hash([7; 32])), Tile { level: 5, index: 0, width: 1 })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
+    let mut circle = Circle::with_second_settling(93).await;
+    circle.pass(HOUR).await;
+    let (head, tile) = hollow(&circle);
+    let path = circle.copy_log("hollow").unwrap();
+    fs::write(path.join("checkpoint"), head.note()).unwrap();
+    let tile = path.join(tile.path());
+    fs::create_dir_all(tile.parent().unwrap()).unwrap();
+    fs::write(tile, head.root().0).unwrap();
+    circle.config.mirrors = vec![mirror(&circle, "hollow"), mirror(&circle, "log")];
+    let (report, ended) = circle.update().await;
+    assert!(report.remarks.iter().any(|remark| remark.contains(&head.to_string())), "{report:?}");
+    assert_eq!(installed((report, ended)), 2);
+    // Also for a node that begins.
+    let mut new = Circle::with_second_settling(93).await;
+    new.config.mirrors = circle.config.mirrors.clone();
+    new.config.state = new.beside("new-state");
+    new.config.install_root = new.beside("new-root");
+    assert!(matches!(refusal(new.update().await), Refusal::Settling { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hollow_head_that_a_peer_shows_and_serves_makes_that_peer_unjoined_and_no_other() {
+    let mut circle = Circle::with_second_settling(94).await;
+    circle.pass(HOUR).await;
+    let (head, _) = hollow(&circle);
+    let view = circle.cosigned(&head, 2, circle.now());
+    circle.impostor(2, move |question| match question {
+        Question::View(_) => Answer::View(view.clone()),
+        Question::Tile(..) => Answer::Tile(vec![7; 32]),
+    });
+    let (report, ended) = circle.update().await;
+    assert_eq!(report.head.as_ref().unwrap().size(), 2);
+    let (who, standing, _) = one_missing((report, ended));
+    assert_eq!((who.as_str(), standing), ("carol", Standing::Unjoined));
+    assert!(evidence(&circle).list().unwrap().is_empty());
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there_are() {
+    let mut circle = Circle::with_second_settling(95).await;
+    circle.pass(HOUR).await;
+    for peer in 0..4 {
+        let (node, head) =
+            (circle.peer(peer).clone(), circle.circle.head(100 + peer as u64, Hash([7; 32])));
+        let (secret, clock) = (circle.circle.peer_secrets[peer].clone(), circle.clock.clone());
+        circle.replace(peer, move |mut listener| async move {
+            while let Ok(mut stream) = listener.accept().await {
+                let (node, head, secret, now) =
+                    (node.clone(), head.clone(), secret.clone(), clock.now());
+                tokio::spawn(async move {
+                    while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                        let answer = match Question::parse(&frame).unwrap() {
+                            question @ Question::View(_) if peer > 2 => {
+                                node.answer(question).unwrap()
+                            }
+                            Question::View(_) => {
+                                Answer::View(View::cosign(&head, &secret, now).note().into())
+                            }
+                            Question::Tile(..) => std::future::pending().await,
+                        };
+                        wire::send(&mut stream, &answer.frame()).await.unwrap();
+                    }
+                });
+            }
+        });
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(missing(circle.update().await).len(), 3);
+    assert_eq!(begun.elapsed(), 4 * circle.config.ask_timeout);
 }
