@@ -127,7 +127,7 @@ pub(super) async fn join<'s, 'a, T: Transport>(
             return Err(Box::new(evidence));
         }
     }
-    let mut best: Option<((usize, usize, usize), Chain, &Cached<Source<'a, T>>)> = None;
+    let mut best: Option<((usize, usize, usize), Joined<'s, 'a, T>)> = None;
     for (i, head) in heads.iter().enumerate() {
         let Some(source) = sources.serving(head).await else { continue };
         let mut chain = Chain::new(head.clone());
@@ -139,18 +139,16 @@ pub(super) async fn join<'s, 'a, T: Transport>(
         let held = |heads: &[Head]| heads.iter().filter(|head| chain.holds(head)).count();
         let holds = (held(trusted), held(views), held(&heads));
         let all = holds == (trusted.len(), views.len(), heads.len() - i);
-        if best.as_ref().is_none_or(|(most, ..)| *most < holds) {
-            best = Some((holds, chain, source));
+        if best.as_ref().is_none_or(|(most, _)| *most < holds) {
+            let untied = heads.iter().filter(|head| !chain.holds(head)).cloned().collect();
+            best = Some((holds, Joined { chain, source, untied }));
         }
         // No other can hold more.
         if all {
             break;
         }
     }
-    Ok(best.map(|(_, chain, source)| {
-        let untied = heads.into_iter().filter(|head| !chain.holds(head)).collect();
-        Joined { chain, source, untied }
-    }))
+    Ok(best.map(|(_, joined)| joined))
 }
 
 /// Links one head, with the tiles of `first` or, where those are of no use, anybody's.

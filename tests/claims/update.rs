@@ -695,7 +695,9 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
     let root = Root::new(&circle.config.install_root, Disk::default());
     let stage = |bytes: &[u8]| root.stage(&agreed, &circle.config.platform, bytes);
-    for wrong in [TROJAN, &TWO[1..], &[TWO, b"x"].concat(), b""] {
+    let mut altered = TWO.to_vec();
+    altered[20] ^= 1;
+    for wrong in [TROJAN, &TWO[1..], &[TWO, b"x"].concat(), b"", &altered] {
         let refused = stage(wrong).unwrap_err();
         assert!(matches!(refused, InstallError::Refused(Refusal::Artifact(_))), "{refused}");
     }
