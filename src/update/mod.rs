@@ -44,7 +44,7 @@ pub enum UpdateError {
     Clock {
         /// What it shows.
         now: Timestamp,
-        /// The newest time seen.
+        /// When the newest unanimous roll was closed.
         newest: Timestamp,
     },
     /// Nobody serves tiles that tie the log's newest head to the one we trust.
