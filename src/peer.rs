@@ -303,7 +303,7 @@ impl<C: Clock> PeerNode<C> {
         Ok(())
     }
 
-    /// Answers whoever connects, at most [`MAX_STREAMS`] at once, until the listener ends.
+    /// Answers whoever connects, at most 64 at once, until the listener ends.
     /// A connection that fails concerns nobody else.
     pub async fn answer_all(self: Arc<Self>, mut listener: impl Listener)
     where
