@@ -25,6 +25,7 @@ use crate::net::wire::{self, Answer, Question};
 use crate::net::{Listener, Mirror};
 use crate::store::EvidenceStore;
 use crate::verify::note::MAX_NOTE_BYTES;
+use crate::verify::roll::CLOCK_SKEW;
 use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, View, tile, tree};
 
 /// Connections answered at once; more wait to be accepted.
@@ -229,11 +230,13 @@ impl<C: Clock> PeerNode<C> {
         if state.head.as_ref() != from {
             return Ok(Polled::Nothing);
         }
-        state.tiles.commit(growth)?;
+        // Head and tree move together: a tree ahead of its head could not be grown onto.
+        let mut tiles = state.tiles.clone();
+        tiles.commit(growth)?;
         let path = self.directory.join("head");
         (self.disk.write(&path, to.note().as_bytes(), Mode::Private))
             .map_err(DiskError::at(&path))?;
-        state.head = Some(to.clone());
+        (state.head, state.tiles) = (Some(to.clone()), tiles);
         (state.seen, state.fresh) = (self.clock.now(), true);
         Ok(Polled::Fresh(to))
     }
@@ -276,7 +279,9 @@ impl<C: Clock> PeerNode<C> {
             return Ok(Answer::Evidence(text));
         }
         let (now, state) = (self.clock.now(), self.state());
-        let fresh = state.fresh && now <= state.seen.after(self.follow.polling.max_age);
+        // A poll that is yet to come was noted by a clock that was wrong.
+        let since = state.seen <= now.after(CLOCK_SKEW);
+        let fresh = state.fresh && since && now <= state.seen.after(self.follow.polling.max_age);
         match &state.head {
             Some(head) if fresh => {
                 Ok(Answer::View(View::cosign(head, &self.follow.secret, now).note().to_owned()))
@@ -298,7 +303,7 @@ impl<C: Clock> PeerNode<C> {
         Ok(())
     }
 
-    /// Answers whoever connects, at most [`MAX_STREAMS`] at once, until the listener ends.
+    /// Answers whoever connects, at most 64 at once, until the listener ends.
     /// A connection that fails concerns nobody else.
     pub async fn answer_all(self: Arc<Self>, mut listener: impl Listener)
     where

@@ -14,17 +14,20 @@ use tokio::task::AbortHandle;
 
 use crate::clock::ManualClock;
 use crate::config::{Config, this_platform};
-use crate::durable::Disk;
+use crate::durable::{Disk, Mode};
 use crate::install::{Installed, Root};
-use crate::log::LogWriter;
+use crate::log::reader::split_bundle;
+use crate::log::{LogWriter, TileStore};
 use crate::net::memory::Network;
 use crate::net::{Mirror, OnionAddress};
 use crate::peer::{Follow, PeerNode, Polled, Polling};
 use crate::publish::{self, Release};
 use crate::update::{Client, Failure, Outcome, Report};
 use crate::verify::roll::Limits;
+use crate::verify::tile::{FULL, entries_path, width};
 use crate::verify::{
-    CosignerSecret, Head, Log, Manifest, Name, Note, NoteSecret, Peer, PeerSet, Policy, Timestamp,
+    Checkpoint, CosignerSecret, Hash, Head, Log, Manifest, Name, Note, NoteSecret, Peer, PeerSet,
+    Policy, Timestamp,
 };
 
 /// What can go wrong while a world is built: never part of what it shows.
@@ -67,6 +70,13 @@ impl Circle {
         let origin = "log.example/releases".parse().expect("an origin");
         let log = Log { origin, key: log_secret.public() };
         Circle { publishers, log_secret, peer_secrets, addresses, log }
+    }
+
+    /// A head as the log's key signs it, true or not.
+    pub fn head(&self, size: u64, root: Hash) -> Head {
+        let checkpoint = Checkpoint { origin: self.log.origin.clone(), size, root };
+        let note = checkpoint.sign(&self.log_secret).to_string();
+        Head::open(note.as_bytes(), &self.log).expect("our own checkpoint")
     }
 
     /// What the client installs.
@@ -199,13 +209,13 @@ impl World {
             rng: StdRng::seed_from_u64(seed),
         };
         for i in 0..PEERS {
-            let seat = world.seat(i)?;
+            let seat = world.seat(i, Disk::default())?;
             world.peers.push(seat);
         }
         Ok(world)
     }
 
-    fn seat(&self, peer: usize) -> Result<Seat, Broken> {
+    fn seat(&self, peer: usize, disk: Disk) -> Result<Seat, Broken> {
         let who = PEER_NAMES[peer];
         let follow = Follow {
             log: self.circle.log.clone(),
@@ -214,7 +224,7 @@ impl World {
             polling: Polling::default(),
         };
         let state = self.peer_state(peer);
-        let node = Arc::new(PeerNode::open(follow, &state, Disk::default(), self.clock.clone())?);
+        let node = Arc::new(PeerNode::open(follow, &state, disk, self.clock.clone())?);
         let server = self.serve(peer, node.clone());
         Ok(Seat { node, server })
     }
@@ -288,6 +298,32 @@ impl World {
         self.publish_to("log", draft)
     }
 
+    /// Appends any bytes at all to a log of this world, as somebody who holds the log's key can.
+    pub fn force(&self, log: &str, entries: &[Vec<u8>]) -> Result<Head, Broken> {
+        let directory = self.directory.join(log);
+        let size = self.head_of(log)?.size();
+        let mut tiles = TileStore::open(&directory, size, Mode::Public, Disk::default())?;
+        let growth = tiles.grow(entries.iter().map(|entry| Hash::leaf(entry)));
+        let head = self.circle.head(growth.size(), growth.root());
+        tiles.commit(growth)?;
+        let mut bundle = match width(size, size / FULL) {
+            Some(width) => fs::read(directory.join(entries_path(size / FULL, width)))?,
+            None => Vec::new(),
+        };
+        for (index, entry) in (size..).zip(entries) {
+            bundle.extend((u16::try_from(entry.len())?).to_be_bytes());
+            bundle.extend(entry);
+            let held = split_bundle(&bundle).map_or(0, |entries| entries.len());
+            if held as u64 == FULL || index + 1 == head.size() {
+                let path = directory.join(entries_path(index / FULL, held as u16));
+                fs::create_dir_all(crate::durable::parent(&path))?;
+                fs::write(path, std::mem::take(&mut bundle))?;
+            }
+        }
+        fs::write(directory.join("checkpoint"), head.note())?;
+        Ok(head)
+    }
+
     /// Copies what is in `log/` now to another directory of this world: a fork to grow, or a
     /// frozen mirror.
     pub fn copy_log(&self, to: &str) -> Result<PathBuf, Broken> {
@@ -328,6 +364,26 @@ impl World {
         self.peers[peer].server.abort();
     }
 
+    /// Starts a stopped or replaced peer again; it has been awake all the time.
+    pub fn start(&mut self, peer: usize) {
+        self.stop(peer);
+        self.peers[peer].server = self.serve(peer, self.peers[peer].node.clone());
+    }
+
+    /// Ends a peer and starts it again from what is on its disk. Whoever holds on to the old one
+    /// ([`World::peer`]) has to let go first.
+    pub async fn restart(&mut self, peer: usize, disk: Disk) -> Result<(), Broken> {
+        let Seat { node, server } = self.peers.remove(peer);
+        server.abort();
+        while Arc::strong_count(&node) > 1 {
+            tokio::task::yield_now().await;
+        }
+        drop(node);
+        let seat = self.seat(peer, disk)?;
+        self.peers.insert(peer, seat);
+        Ok(())
+    }
+
     /// Puts an impostor at a peer's address.
     pub fn replace<F>(
         &mut self,
@@ -349,7 +405,7 @@ impl World {
         // The lock in the old directory goes with it.
         fs::rename(&state, state.with_extension("before"))?;
         copy_tree(backup, &state)?;
-        self.peers[peer] = self.seat(peer)?;
+        self.peers[peer] = self.seat(peer, Disk::default())?;
         Ok(())
     }
 

@@ -108,6 +108,13 @@ pub fn verify_artifact(
     Ok(())
 }
 
+impl Staged {
+    /// Whether this is the artifact of that release.
+    pub fn is_of(&self, manifest: &Manifest) -> bool {
+        manifest.label() == self.release && manifest.targets.contains(&self.target)
+    }
+}
+
 impl Root {
     /// The root in a directory, which is made when something is installed.
     pub fn new(directory: &Path, disk: Disk) -> Root {
@@ -176,8 +183,7 @@ impl Root {
     ) -> Result<Installed, InstallError> {
         agreed.still_good(now)?;
         let manifest = agreed.manifest();
-        let same = manifest.label() == staged.release && manifest.targets.contains(&staged.target);
-        if !same {
+        if !staged.is_of(manifest) {
             let why = format!("what was staged is release {}", staged.release);
             return Err(Refusal::Artifact(why).into());
         }

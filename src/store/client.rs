@@ -28,7 +28,7 @@ pub struct ClientState {
     pub largest: BTreeMap<RawKey, View>,
     /// Since when a peer has not answered with a view that counts.
     pub silent_since: BTreeMap<RawKey, Timestamp>,
-    /// The newest time that anything verified bore.
+    /// The newest time that a unanimous roll was closed at.
     pub newest: Timestamp,
     /// When all peers last agreed.
     pub unanimous_at: Option<Timestamp>,
@@ -49,7 +49,7 @@ pub struct ClientStore {
 const MEND: &str = "restore it from a backup, or remove it to begin again without memory \
     (the log's head, the peers' largest views and the waiting time are then learned anew)";
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateFile {
     version: u32,
@@ -67,9 +67,12 @@ struct StateFile {
     newest: Timestamp,
     unanimous_at: Option<Timestamp>,
     floor: u64,
+    /// SHA-256 over this file with this field empty: most of what is above bears no signature,
+    /// and one wrong digit in it would be a weaker check.
+    sha256: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RollFile {
     at: Timestamp,
@@ -106,7 +109,7 @@ impl ClientStore {
         let Some(bytes) = durable::read(&path)? else { return Ok(ClientState::default()) };
         let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
         let file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        if file.version != VERSION {
+        if file.version != VERSION || file.sha256 != file.digest() {
             return Err(damaged().into());
         }
         if file.log != log_of(policy) {
@@ -123,8 +126,7 @@ impl ClientStore {
             return Err(StoreError::HeadMoved);
         }
         let file = StateFile::of(state, &self.policy);
-        let text = serde_json::to_string_pretty(&file).expect("plain data");
-        (self.disk.write(&self.path, text.as_bytes(), Mode::Private))
+        (self.disk.write(&self.path, file.text().as_bytes(), Mode::Private))
             .map_err(DiskError::at(&self.path))?;
         self.stored_head.clone_from(&state.head);
         Ok(())
@@ -147,7 +149,7 @@ fn fingerprint(policy: &Policy) -> String {
 impl StateFile {
     fn of(state: &ClientState, policy: &Policy) -> StateFile {
         let views = |roll: &Roll| roll.views().map(|view| view.note().to_owned()).collect();
-        StateFile {
+        let mut file = StateFile {
             version: VERSION,
             log: log_of(policy),
             policy: fingerprint(policy),
@@ -168,7 +170,18 @@ impl StateFile {
             newest: state.newest,
             unanimous_at: state.unanimous_at,
             floor: state.floor,
-        }
+            sha256: String::new(),
+        };
+        file.sha256 = file.digest();
+        file
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data")
+    }
+
+    fn digest(&self) -> String {
+        Hash::of(StateFile { sha256: String::new(), ..self.clone() }.text().as_bytes()).hex()
     }
 
     /// Opens every note again. `None` if anything is not what was stored.

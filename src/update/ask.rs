@@ -43,18 +43,22 @@ pub(super) async fn call<T: Transport>(
     });
     let mut received = BTreeMap::new();
     let (mut views, mut heads, mut evidence) = (Vec::new(), Vec::new(), None);
-    for (peer, answer, now) in join_all(asked).await {
+    let answered = join_all(asked).await;
+    let at: Timestamp = clock.now();
+    for (peer, answer, now) in answered {
         let key = peer.key.raw();
         let before = largest.get(&key).map_or(0, |view| view.head().size());
         let mut heard = Heard::default();
         let answer = answer.and_then(|answer| open(config, peer, answer, &mut heard));
-        let admitted = answer.and_then(|view| config.limits.admit(view, now, before));
+        // When it came, and still when the roll closes: that is the time a proof bundle bears.
+        let admitted = answer
+            .and_then(|view| config.limits.admit(view, now, before))
+            .and_then(|view| config.limits.admit(view, at, before));
         views.extend(heard.view);
         heads.extend(heard.head);
         evidence = evidence.or(heard.evidence);
         received.insert(key, admitted);
     }
-    let at: Timestamp = clock.now();
     Called { roll: Roll::new(&config.peers, at, received), views, heads, evidence }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::UpdateError;
 use crate::config::Config;
 use crate::log::Tiles;
 use crate::log::reader::Cached;
@@ -13,7 +15,7 @@ use crate::net::wire::{self, Answer, Question};
 use crate::net::{Mirror, OnionAddress, Transport};
 use crate::verify::bundle::Proofs;
 use crate::verify::join::Link;
-use crate::verify::{Agreed, Bundle, Chain, Evidence, Head, Tile, View};
+use crate::verify::{Agreed, Bundle, Chain, Evidence, Head, Logged, Signed, Tile, View};
 
 /// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
 pub(super) enum Source<'a, T: Transport> {
@@ -23,6 +25,8 @@ pub(super) enum Source<'a, T: Transport> {
         transport: &'a T,
         address: &'a OnionAddress,
         stream: Mutex<Option<T::Stream>>,
+        /// Missed a deadline, and is not waited for again.
+        stalled: AtomicBool,
     },
 }
 
@@ -30,8 +34,11 @@ impl<T: Transport> Tiles for Source<'_, T> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         match self {
             Source::Mirror(mirror) => mirror.tile(tile).await,
-            Source::Peer { config, transport, address, stream } => {
+            Source::Peer { config, transport, address, stream, stalled } => {
                 let mut stream = stream.lock().await;
+                if stalled.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
                 let exchange = async {
                     let mut open = match stream.take() {
                         Some(open) => open,
@@ -42,7 +49,9 @@ impl<T: Transport> Tiles for Source<'_, T> {
                     Ok::<_, io::Error>((open, answer))
                 };
                 // A stream that failed or stalled is dropped with the exchange.
-                let (open, answer) = timeout(config.ask_timeout, exchange).await??;
+                let exchanged = timeout(config.ask_timeout, exchange).await;
+                stalled.store(exchanged.is_err(), Ordering::Relaxed);
+                let (open, answer) = exchanged??;
                 *stream = Some(open);
                 match answer {
                     Answer::Tile(bytes) => Ok(bytes),
@@ -65,14 +74,33 @@ impl<'a, T: Transport> Sources<'a, T> {
             transport,
             address,
             stream: Mutex::new(None),
+            stalled: AtomicBool::new(false),
         });
         Sources(mirrors.chain(peers).map(Cached::new).collect())
+    }
+
+    /// The first whose tiles hash up to a head's root.
+    async fn serving(&self, head: &Head) -> Option<&Cached<Source<'a, T>>> {
+        for source in &self.0 {
+            if source.serves(head).await {
+                return Some(source);
+            }
+        }
+        None
+    }
+
+    /// All of them, and first the one that has proved to be of use. It may still lack a tile.
+    pub(super) fn starting_with<'s>(
+        &'s self,
+        first: &'s Cached<Source<'a, T>>,
+    ) -> impl Iterator<Item = &'s Cached<Source<'a, T>>> {
+        std::iter::once(first).chain(&self.0)
     }
 }
 
 /// The heads, joined.
 pub(super) struct Joined<'s, 'a, T: Transport> {
-    /// The largest head whose tiles can be had, with all that are prefixes of it.
+    /// The head that is adopted for this cycle, with all that are prefixes of it.
     pub(super) chain: Chain,
     /// Who serves that head's tiles.
     pub(super) source: &'s Cached<Source<'a, T>>,
@@ -82,8 +110,14 @@ pub(super) struct Joined<'s, 'a, T: Transport> {
 
 /// Joins the heads, or finds that two of them contradict each other. `None` if nobody serves
 /// tiles that hash up to any of them.
+///
+/// One hash is all that some roots need, so a head can look served and be tied to nothing. The
+/// chain is therefore the one that holds the heads we trust, then the most of the peers' `views`,
+/// then the largest; what it does not hold is untied, and its peers do not confirm.
 pub(super) async fn join<'s, 'a, T: Transport>(
     mut heads: Vec<Head>,
+    trusted: &[Head],
+    views: &[Head],
     sources: &'s Sources<'a, T>,
 ) -> Result<Option<Joined<'s, 'a, T>>, Box<Evidence>> {
     heads.sort_by_key(|head| (std::cmp::Reverse(head.size()), *head.root()));
@@ -93,35 +127,28 @@ pub(super) async fn join<'s, 'a, T: Transport>(
             return Err(Box::new(evidence));
         }
     }
-    let mut untied = Vec::new();
-    let mut heads = heads.into_iter();
-    let Some((mut chain, source)) = largest_served(&mut heads, sources, &mut untied).await else {
-        return Ok(None);
-    };
-    for head in heads {
-        match link(&mut chain, &head, source, sources).await {
-            Link::Joined => {}
-            Link::Fork(evidence) => return Err(evidence),
-            Link::Unproven => untied.push(head),
-        }
-    }
-    Ok(Some(Joined { chain, source, untied }))
-}
-
-async fn largest_served<'s, 'a, T: Transport>(
-    heads: &mut impl Iterator<Item = Head>,
-    sources: &'s Sources<'a, T>,
-    untied: &mut Vec<Head>,
-) -> Option<(Chain, &'s Cached<Source<'a, T>>)> {
-    for head in heads {
-        for source in &sources.0 {
-            if source.serves(&head).await {
-                return Some((Chain::new(head), source));
+    let mut best: Option<((usize, usize, usize), Joined<'s, 'a, T>)> = None;
+    for (i, head) in heads.iter().enumerate() {
+        let Some(source) = sources.serving(head).await else { continue };
+        let mut chain = Chain::new(head.clone());
+        for older in &heads[i + 1..] {
+            if let Link::Fork(evidence) = link(&mut chain, older, source, sources).await {
+                return Err(evidence);
             }
         }
-        untied.push(head);
+        let held = |heads: &[Head]| heads.iter().filter(|head| chain.holds(head)).count();
+        let holds = (held(trusted), held(views), held(&heads));
+        let all = holds == (trusted.len(), views.len(), heads.len() - i);
+        if best.as_ref().is_none_or(|(most, _)| *most < holds) {
+            let untied = heads.iter().filter(|head| !chain.holds(head)).cloned().collect();
+            best = Some((holds, Joined { chain, source, untied }));
+        }
+        // No other can hold more.
+        if all {
+            break;
+        }
     }
-    None
+    Ok(best.map(|(_, joined)| joined))
 }
 
 /// Links one head, with the tiles of `first` or, where those are of no use, anybody's.
@@ -131,7 +158,7 @@ async fn link<T: Transport>(
     first: &Cached<Source<'_, T>>,
     sources: &Sources<'_, T>,
 ) -> Link {
-    for source in std::iter::once(first).chain(&sources.0) {
+    for source in sources.starting_with(first) {
         let Ok(path) = source.path(head.size(), chain.head()).await else { continue };
         match chain.link(head, &path) {
             Link::Unproven => {}
@@ -141,8 +168,48 @@ async fn link<T: Transport>(
     Link::Unproven
 }
 
-/// The proof bundle of what was agreed on, with hashes of a source that serves its head.
-pub(super) async fn bundle<T: Transport>(
+/// Proves that a release is in the chain's head, with the tiles of the first host whose tiles do.
+pub(super) async fn logged<'s, 'a: 's, T: Transport + 'a>(
+    signed: &Signed,
+    chain: &Chain,
+    trusted: Option<&Head>,
+    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+) -> Result<Logged, UpdateError> {
+    let (index, size) = (signed.index(), chain.head().size());
+    let mut problems = Vec::new();
+    for host in hosts {
+        match host.inclusion(index, size, size).await {
+            Ok(proof) => match signed.clone().logged(chain, trusted, &proof) {
+                Ok(logged) => return Ok(logged),
+                Err(refusal) => problems.push(refusal.to_string()),
+            },
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
+}
+
+/// The proof bundle of what was agreed on: one that verifies, from the first host whose tiles
+/// make one.
+pub(super) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
+    agreed: &Agreed,
+    config: &Config,
+    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+) -> Result<Bundle, UpdateError> {
+    let mut problems = Vec::new();
+    for host in hosts {
+        match bundle_of(agreed, host).await {
+            Ok(bundle) => match bundle.verify(&config.policy, &config.peers, &config.limits) {
+                Ok(_) => return Ok(bundle),
+                Err(refusal) => problems.push(refusal.to_string()),
+            },
+            Err(error) => problems.push(format!("tiles for the proof: {error}")),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
+}
+
+async fn bundle_of<T: Transport>(
     agreed: &Agreed,
     source: &Cached<Source<'_, T>>,
 ) -> io::Result<Bundle> {

@@ -24,6 +24,9 @@ use crate::verify::{
 };
 use heads::Sources;
 
+/// How often one cycle calls the roll again because a download took too long.
+const MAX_ROLLS: usize = 3;
+
 /// We could not find out: nothing was decided, and a later run may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError {
@@ -41,7 +44,7 @@ pub enum UpdateError {
     Clock {
         /// What it shows.
         now: Timestamp,
-        /// The newest time seen.
+        /// When the newest unanimous roll was closed.
         newest: Timestamp,
     },
     /// Nobody serves tiles that tie the log's newest head to the one we trust.
@@ -161,20 +164,26 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let Some(mut decided) = self.decide(report, rng).await? else {
             return Ok(Outcome::UpToDate);
         };
-        let staged = self.stage(&decided.agreed, report, rng).await?;
-        // A long download may have outlived its roll: then the question is asked again.
-        if decided.agreed.still_good(self.clock.now()).is_err() {
+        let mut staged = self.stage(&decided.agreed, report, rng).await?;
+        // A long download may have outlived its roll: then the question is asked again, and the
+        // answer may be a newer release.
+        for _ in 0..MAX_ROLLS {
+            if decided.agreed.still_good(self.clock.now()).is_ok() {
+                break;
+            }
             let Some(again) = self.decide(report, rng).await? else {
                 return Ok(Outcome::UpToDate);
             };
             decided = again;
+            if !staged.is_of(decided.agreed.manifest()) {
+                staged = self.stage(&decided.agreed, report, rng).await?;
+            }
         }
         let Decided { agreed, proof } = decided;
         let installed = (self.root.switch(&agreed, staged, &proof.to_string(), self.clock.now()))
             .map_err(install_failure)?;
         self.state.floor = installed.sequence;
         self.state.catalog.forget_below(installed.sequence);
-        self.state.rolls.clear();
         self.store.save(&self.state)?;
         Ok(Outcome::Installed(installed))
     }
@@ -220,21 +229,23 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         report: &mut Report,
         rng: &mut impl Rng,
     ) -> Result<Option<Decided>, Failure> {
-        *report = Report { remarks: std::mem::take(&mut report.remarks), ..Report::default() };
+        // Called a second time in one cycle, it adds to what the first found worth telling.
+        let Report { remarks, refused: told, .. } = std::mem::take(report);
+        *report = Report { remarks, refused: told.clone(), ..Report::default() };
         if let Some(id) = self.evidence.latched()? {
             return Err(Refusal::Latched { id }.into());
         }
         self.check_clock()?;
         let config = self.config;
         let called = ask::call(config, self.transport, self.clock, &self.state.largest).await;
-        self.remember(&called)?;
-        let roll = called.roll;
-        report.peers = (roll.answers().iter())
+        report.peers = (called.roll.answers().iter())
             .map(|(peer, answer)| (peer.name.to_string(), answer.clone()))
             .collect();
         if let Some(evidence) = called.evidence {
             return Err(self.latch(*evidence)?.into());
         }
+        self.remember(&called)?;
+        let roll = called.roll;
 
         let mirrors = self.mirrors_in_any_order(rng);
         let shown = read::checkpoints(&mirrors, &config.policy.log).await;
@@ -244,7 +255,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let mut heard = self.known_heads();
         heard.extend(called.heads);
         heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
-        let joined = match heads::join(heard, &sources).await {
+        let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
+        let views: Vec<Head> = roll.views().map(|view| view.head().clone()).collect();
+        let joined = match heads::join(heard, &trusted, &views, &sources).await {
             Ok(joined) => joined,
             Err(evidence) => return Err(self.latch(*evidence)?.into()),
         };
@@ -278,6 +291,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             }
         }
         refused.retain(|(index, refusal)| self.is_news(*index, refusal));
+        refused.retain(|(index, _)| !told.iter().any(|(known, _)| known == index));
+        refused.extend(told);
         refused.sort_by_key(|(index, _)| *index);
         report.refused = refused;
 
@@ -287,23 +302,19 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         };
         // Everybody agrees on the log up to `common`: now, and only now, that is remembered.
         let candidates = choice.candidates;
-        self.state.reported = self.state.reported.max(chain.head().size());
+        // Entries beyond it are told again: a mirror alone must not be able to hush anything up.
+        self.state.reported = self.state.reported.max(common);
         self.adopt(&chain, &roll, common, reading.at_common, &candidates)?;
 
         let mut best: Option<Failure> = None;
         for signed in candidates {
             let index = signed.index();
-            let proof = source.inclusion(index, chain.head().size(), chain.head().size()).await;
-            let logged = match proof {
-                Ok(proof) => signed.logged(&chain, self.state.head.as_ref(), &proof)?,
-                Err(error) => return Err(UpdateError::Mirrors(vec![error.to_string()]).into()),
-            };
+            let hosts = || sources.starting_with(source);
+            let logged = heads::logged(&signed, &chain, self.state.head.as_ref(), hosts()).await?;
             let earlier = self.earliest_roll(&chain, index);
             match logged.agreed(&chain, &config.peers, &config.limits, earlier, &roll) {
                 Ok(agreed) => {
-                    let proof = heads::bundle(&agreed, source).await.map_err(|error| {
-                        UpdateError::Mirrors(vec![format!("tiles for the proof: {error}")])
-                    })?;
+                    let proof = heads::bundle(&agreed, config, hosts()).await?;
                     let agreed = Box::new(agreed);
                     return Ok(Some(Decided { agreed, proof }));
                 }
@@ -339,9 +350,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         for (peer, answer) in called.roll.answers() {
             let key = peer.key.raw();
             match answer {
-                Ok(view) => {
+                Ok(_) => {
                     self.state.silent_since.remove(&key);
-                    self.state.newest = self.state.newest.max(view.at());
                 }
                 Err(_) => {
                     self.state.silent_since.entry(key).or_insert(now);
@@ -434,6 +444,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             }
         }
         self.state.unanimous_at = Some(roll.at());
+        // On everybody's word only: one peer and a clock that is wrong for a minute must not be
+        // able to stop us until that time comes.
         self.state.newest = self.state.newest.max(roll.at());
         self.state.rolls.push(roll.clone());
         let first_for =

@@ -1,0 +1,243 @@
+//! What the claims need of a [`World`]: a directory of its own, impostors, and ways to look at what came out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use unanimity::demo::World;
+use unanimity::demo::world::Draft;
+use unanimity::net::wire::{self, Answer, Question};
+use unanimity::net::{Listener as _, Transport as _};
+use unanimity::update::{Failure, Outcome, Report, UpdateError};
+use unanimity::verify::roll::{Missing, Standing};
+use unanimity::verify::{Head, Refusal, Silence, Timestamp, View};
+
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const ONE: &[u8] = b"#!/bin/sh\necho one\n";
+pub(crate) const TWO: &[u8] = b"#!/bin/sh\necho two, and a little more\n";
+pub(crate) const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
+
+pub(crate) type Ended = (Report, Result<Outcome, Failure>);
+
+/// A world and the directory that goes with it.
+pub(crate) struct Circle {
+    world: World,
+    home: TempDir,
+}
+
+impl Deref for Circle {
+    type Target = World;
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Circle {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+pub(crate) fn release(sequence: u64) -> Draft {
+    match sequence {
+        1 => Draft::new(1, "1.0.0", ONE),
+        2 => Draft::new(2, "1.1.0", TWO),
+        n => Draft::new(n, "1.2.0", format!("#!/bin/sh\necho {n}\n").as_bytes()),
+    }
+}
+
+/// In memory if the machine has such a place: every step is synced, and there are thousands.
+fn home() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+impl Circle {
+    /// An empty log, and peers that have not looked at it yet.
+    pub(crate) fn new(seed: u64) -> Circle {
+        let home = home();
+        let world = World::create(&home.path().join("world"), seed, NOW).unwrap();
+        Circle { world, home }
+    }
+
+    /// Release 1 is installed.
+    pub(crate) async fn with_first(seed: u64) -> Circle {
+        let mut circle = Circle::new(seed);
+        circle.publish(&release(1)).unwrap();
+        circle.poll_all().await.unwrap();
+        assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+        circle.pass(HOUR).await;
+        assert_eq!(installed(circle.update().await), 1);
+        circle
+    }
+
+    /// Release 2 is in the log as well, and everybody has confirmed it for the first time just now.
+    pub(crate) async fn with_second_settling(seed: u64) -> Circle {
+        let mut circle = Circle::with_first(seed).await;
+        circle.publish(&release(2)).unwrap();
+        circle.poll_all().await.unwrap();
+        assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+        circle
+    }
+
+    /// A copy, with files and a clock of its own.
+    pub(crate) fn again(&self) -> Circle {
+        let home = home();
+        let world = self.world.copy_to(&home.path().join("world")).unwrap();
+        Circle { world, home }
+    }
+
+    /// Time goes by, and everybody polls.
+    pub(crate) async fn pass(&mut self, time: Duration) {
+        self.advance(time);
+        self.poll_all().await.unwrap();
+    }
+
+    /// Whatever asks this peer gets these answers.
+    pub(crate) fn impostor(
+        &mut self,
+        peer: usize,
+        answer: impl Fn(Question) -> Answer + Send + 'static,
+    ) {
+        self.replace(peer, move |mut listener| async move {
+            while let Ok(mut stream) = listener.accept().await {
+                while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                    let Ok(question) = Question::parse(&frame) else { break };
+                    if wire::send(&mut stream, &answer(question).frame()).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Whoever connects to this peer is sent these bytes, one every `pace`, and then nothing.
+    pub(crate) fn speaks(&mut self, peer: usize, bytes: Vec<u8>, pace: Duration) {
+        self.replace(peer, move |mut listener| async move {
+            let mut streams = Vec::new();
+            while let Ok(mut stream) = listener.accept().await {
+                if pace.is_zero() {
+                    stream.write_all(&bytes).await.ok();
+                } else {
+                    for byte in &bytes {
+                        tokio::time::sleep(pace).await;
+                        if stream.write_all(&[*byte]).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+                streams.push(stream);
+            }
+        });
+    }
+
+    /// A view of any head, cosigned with a peer's key.
+    pub(crate) fn cosigned(&self, head: &Head, by: usize, at: Timestamp) -> String {
+        View::cosign(head, &self.circle.peer_secrets[by], at).note().to_owned()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        unanimity::clock::Clock::now(&self.clock)
+    }
+
+    /// Asks a peer over the network.
+    pub(crate) async fn ask(&self, peer: usize, question: Question) -> Answer {
+        let mut stream = self.network.dial(&self.address(peer)).await.unwrap();
+        wire::ask(&mut stream, &question).await.unwrap()
+    }
+
+    /// Its view, or whatever it says instead.
+    pub(crate) async fn view_of(&self, peer: usize) -> Answer {
+        self.ask(peer, Question::View(self.circle.log.id())).await
+    }
+
+    /// The bytes that `current` has, if something is installed.
+    pub(crate) fn current(&self) -> Option<Vec<u8>> {
+        fs::read(self.config.install_root.join("current/hello")).ok()
+    }
+
+    /// The head that the client trusts.
+    pub(crate) fn trusted(&self) -> Option<Head> {
+        self.memory().head
+    }
+
+    /// What the client remembers.
+    pub(crate) fn memory(&self) -> unanimity::store::ClientState {
+        let Config { state, policy, peers, .. } = &self.config;
+        unanimity::store::ClientStore::read(&state.join("client"), policy, peers).unwrap()
+    }
+
+    /// A directory beside the world.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+}
+
+use unanimity::config::Config;
+
+/// Every file below a directory.
+pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[track_caller]
+pub(crate) fn installed((report, ended): Ended) -> u64 {
+    match ended {
+        Ok(Outcome::Installed(installed)) => installed.sequence,
+        other => panic!("not installed: {other:?}\n{report:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn up_to_date((report, ended): Ended) {
+    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}\n{report:?}");
+}
+
+#[track_caller]
+pub(crate) fn refusal((report, ended): Ended) -> Refusal {
+    match ended {
+        Err(Failure::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}\n{report:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn error((report, ended): Ended) -> UpdateError {
+    match ended {
+        Err(Failure::Error(error)) => error,
+        other => panic!("no error: {other:?}\n{report:?}"),
+    }
+}
+
+/// The peers that an update waits for.
+#[track_caller]
+pub(crate) fn missing(ended: Ended) -> Vec<Missing> {
+    match refusal(ended) {
+        Refusal::Incomplete(missing) => missing,
+        other => panic!("not incomplete: {other:?}"),
+    }
+}
+
+/// The one peer that an update waits for, how it stands and why.
+#[track_caller]
+pub(crate) fn one_missing(ended: Ended) -> (String, Standing, Option<Silence>) {
+    match &missing(ended)[..] {
+        [one] => (one.peer.to_string(), one.standing, one.silence.clone()),
+        other => panic!("{other:?}"),
+    }
+}

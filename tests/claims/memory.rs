@@ -1,0 +1,253 @@
+//! What a client remembers: whole or not at all, never weaker, one process at a time.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use unanimity::durable::Disk;
+use unanimity::net::Mirror;
+use unanimity::store::{ClientStore, StoreError};
+use unanimity::update::{Client, Failure, Outcome, UpdateError};
+use unanimity::verify::{NoteSecret, Policy, Refusal, Timestamp};
+
+use crate::circle::{
+    Circle, HOUR, MINUTE, ONE, SECOND, TWO, error, installed, missing, refusal, release, up_to_date,
+};
+
+#[tokio::test(start_paused = true)]
+async fn one_state_directory_has_one_client() {
+    let mut circle = Circle::with_first(100).await;
+    {
+        let open = || Client::open(&circle.config, &circle.network, &circle.clock, Disk::default());
+        let first = open().unwrap_or_else(|error| panic!("{error}"));
+        assert!(matches!(open(), Err(UpdateError::Store(StoreError::Busy(_)))));
+        drop(first);
+    }
+    up_to_date(circle.update().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rolls_survive_a_restart_and_so_does_since_when_a_peer_is_silent() {
+    // Every `update` of these tests opens the client's state anew.
+    let circle = Circle::with_second_settling(101).await;
+    let memory = circle.memory();
+    assert_eq!(memory.rolls.len(), 1);
+    assert_eq!(memory.rolls[0].at(), circle.now());
+    assert_eq!(memory.rolls[0].views().count(), 5);
+    let mut circle = circle;
+    circle.stop(0);
+    circle.pass(MINUTE).await;
+    let since = circle.now();
+    assert_eq!(missing(circle.update().await)[0].since, Some(since));
+    circle.pass(HOUR).await;
+    assert_eq!(missing(circle.update().await)[0].since, Some(since));
+}
+
+/// Fails steps by their number.
+fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> (Disk, Arc<AtomicUsize>) {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let count = steps.clone();
+    let disk = Disk::watched(move |_| {
+        if fails(count.fetch_add(1, Ordering::SeqCst)) {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        } else {
+            Ok(())
+        }
+    });
+    (disk, steps)
+}
+
+/// Installs release 2, with a disk that fails at one step or at all from there on, then with one that does not.
+async fn disk_fails(from_there_on: bool) {
+    let base = Circle::with_second_settling(102).await;
+    base.advance(HOUR);
+    let before = format!("{:?}", base.memory());
+    for n in 0.. {
+        let mut circle = base.again();
+        circle.poll_all().await.unwrap();
+        let (disk, steps) =
+            if from_there_on { failing(move |step| step >= n) } else { failing(move |s| s == n) };
+        circle.disk = disk;
+        let (_, ended) = circle.update().await;
+        let died = steps.load(Ordering::SeqCst) > n;
+        assert!(!died || matches!(ended, Err(Failure::Error(_))), "step {n}: {ended:?}");
+        // Old or new, and whole.
+        let now = circle.installed().unwrap().unwrap();
+        let expected = if now.sequence == 1 { ONE } else { TWO };
+        assert_eq!(circle.current().as_deref(), Some(expected), "step {n}");
+        let memory = circle.memory();
+        if now.sequence == 1 {
+            assert!(memory.floor == 1 && memory.head.as_ref().unwrap().size() == 2, "step {n}");
+            let first = |memory: &unanimity::store::ClientState| memory.rolls[0].at();
+            assert_eq!(first(&memory), first(&base.memory()), "step {n}");
+        }
+        if n == 0 {
+            assert_eq!(format!("{memory:?}"), before);
+        }
+        // The next run is fine.
+        circle.disk = Disk::default();
+        match circle.update().await.1 {
+            Ok(Outcome::Installed(installed)) if now.sequence == 1 => {
+                assert_eq!(installed.sequence, 2);
+            }
+            Ok(Outcome::UpToDate) if now.sequence == 2 => {}
+            other => panic!("step {n}: {other:?}"),
+        }
+        assert_eq!(circle.current().as_deref(), Some(TWO), "step {n}");
+        if !died {
+            assert!(n > 25, "{n}");
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_step_of_an_update_it_has_the_old_release_or_the_new() {
+    disk_fails(true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_full_for_one_step_costs_one_run() {
+    disk_fails(false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_while_the_first_head_is_stored_leaves_no_head_or_that_one() {
+    let base = Circle::new(103);
+    base.publish(&release(1)).unwrap();
+    for n in 0.. {
+        let mut circle = base.again();
+        circle.poll_all().await.unwrap();
+        let (disk, steps) = failing(move |step| step >= n);
+        circle.disk = disk;
+        let (_, ended) = circle.update().await;
+        let head = circle.head_of("log").unwrap();
+        assert!(circle.trusted().is_none_or(|trusted| trusted == head));
+        circle.disk = Disk::default();
+        if steps.load(Ordering::SeqCst) <= n {
+            assert!(matches!(ended, Err(Failure::Refused(Refusal::Settling { .. }))));
+            break;
+        }
+        assert!(matches!(ended, Err(Failure::Error(_))), "step {n}: {ended:?}");
+        assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+        assert_eq!(circle.trusted(), Some(head));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_state_file_is_an_error_or_says_the_same() {
+    let mut circle = Circle::with_second_settling(104).await;
+    circle.stop(3);
+    circle.pass(MINUTE).await;
+    circle.update().await.1.unwrap_err();
+    let config = &circle.config;
+    let directory = config.state.join("client");
+    let path = directory.join("client.json");
+    let whole = fs::read(&path).unwrap();
+    let read = || ClientStore::read(&directory, &config.policy, &config.peers);
+    let facts = format!("{:?}", read().unwrap());
+    let mut refused = 0;
+    for at in 0..whole.len() {
+        // Digits become other digits: nothing here is only syntax.
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 4);
+        fs::write(&path, &bytes).unwrap();
+        match read() {
+            Ok(state) => assert_eq!(format!("{state:?}"), facts, "byte {at}"),
+            Err(_) => refused += 1,
+        }
+        if at % 16 == 0 {
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(read().is_err(), "cut at {at}");
+        }
+    }
+    assert!(refused > whole.len() / 2);
+    fs::write(&path, b"{}").unwrap();
+    assert!(matches!(error(circle.update().await), UpdateError::Store(_)));
+    fs::write(circle.config.state.join("client/client.json"), whole).unwrap();
+    circle.update().await.1.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_publisher_key_or_threshold_reads_the_log_again_from_its_start() {
+    let mut circle = Circle::with_second_settling(105).await;
+    let Policy { product, channel, log, .. } = circle.config.policy.clone();
+    let keys = circle.config.policy.publishers().to_vec();
+    let policy = |keys: &[_], threshold| {
+        let (product, channel) = (product.clone(), channel.clone());
+        Policy::new(product, channel, log.clone(), keys.to_vec(), threshold).unwrap()
+    };
+    let two_of_three = circle.config.policy.clone();
+    // Three of three: release 2 has two signatures only.
+    circle.config.policy = policy(&keys, 3);
+    circle.pass(MINUTE).await;
+    up_to_date(circle.update().await);
+    circle.pass(HOUR).await;
+    up_to_date(circle.update().await);
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert_eq!(circle.trusted().unwrap().size(), 2);
+    // A stranger's keys.
+    let stranger = NoteSecret::from_seed("stranger".parse().unwrap(), &[3; 32]).public();
+    circle.config.policy = policy(&[stranger, keys[2].clone()], 1);
+    up_to_date(circle.update().await);
+    // Two of three again: it is found again, and settles.
+    circle.config.policy = two_of_three;
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_log_needs_another_state_directory() {
+    let mut circle = Circle::with_first(106).await;
+    let other = Circle::new(107);
+    circle.config.policy = other.config.policy.clone();
+    let error = error(circle.update().await);
+    assert!(matches!(error, UpdateError::Store(StoreError::OtherLog(_))), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn forgetting_everything_but_the_installed_release_installs_nothing_older() {
+    let mut circle = Circle::with_second_settling(108).await;
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+    fs::remove_dir_all(&circle.config.state).unwrap();
+    for _ in 0..3 {
+        if let (_, Ok(Outcome::Installed(installed))) = circle.update().await {
+            panic!("{installed:?}");
+        }
+        circle.pass(HOUR).await;
+    }
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_log_that_lost_entries_is_a_rollback_and_not_a_fork() {
+    let mut circle = Circle::with_first(109).await;
+    circle.copy_log("backup").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.show("client", "backup").unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::MirrorRollback { .. }));
+    circle.show_peers("backup").unwrap();
+    circle.pass(HOUR).await;
+    circle.update().await.1.unwrap_err();
+    assert_eq!(circle.trusted().unwrap().size(), 2);
+    let log = Mirror::directory(circle.log_directory());
+    circle.config.mirrors.push(log);
+    assert_eq!(missing(circle.update().await).len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_not_for_others_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let circle = Circle::with_first(110).await;
+    let state = &circle.config.state;
+    for (path, mode) in [(state.join("client"), 0o700), (state.join("client/client.json"), 0o600)] {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+    }
+    assert_eq!(circle.memory().newest, Timestamp(circle.now().0));
+    assert!(circle.memory().unanimous_at.unwrap() > Timestamp(circle.now().0 - SECOND.as_secs()));
+}

@@ -1,0 +1,280 @@
+//! Short worlds in which anything happens in any order, against what must hold in all of them.
+//! A failure names its seed, and the seed is the whole world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use unanimity::demo::World;
+use unanimity::demo::world::{Draft, PEERS};
+use unanimity::durable::Disk;
+use unanimity::net::Mirror;
+use unanimity::store::EvidenceStore;
+use unanimity::update::{Failure, Outcome};
+use unanimity::verify::{Hash, Head, Refusal, Timestamp};
+
+use crate::circle::{Circle, HOUR, MINUTE, TROJAN};
+
+const STEPS: usize = 30;
+
+/// A world and what an all-knowing observer knows of it.
+struct Observed {
+    circle: Circle,
+    rng: StdRng,
+    /// Roots of the honest log by size, and of the fork once there is one.
+    honest: BTreeMap<u64, Hash>,
+    fork: Option<BTreeMap<u64, Hash>>,
+    /// Artifacts of honestly published releases by sequence.
+    released: BTreeMap<u64, Vec<u8>>,
+    /// Since when every peer's own head is one of the fork.
+    all_forked: Option<Timestamp>,
+    /// What the client trusted last, and every peer.
+    trusted: Option<Head>,
+    heads: Vec<Option<Head>>,
+    frozen: usize,
+    attacker_has_keys: bool,
+    /// How many updates installed an honest release, a trojan, or met a fork.
+    installed: usize,
+    deceived: usize,
+    forks: usize,
+}
+
+impl Observed {
+    fn new(seed: u64, attacker_has_keys: bool) -> Observed {
+        let mut circle = Circle::new(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
+        if rng.random_bool(0.5) {
+            let log = Mirror::directory(circle.log_directory());
+            circle.config.mirrors.push(log);
+        }
+        Observed {
+            circle,
+            rng,
+            honest: BTreeMap::from([(0, Hash::empty_root())]),
+            fork: None,
+            released: BTreeMap::new(),
+            all_forked: None,
+            trusted: None,
+            heads: vec![None; PEERS],
+            frozen: 0,
+            attacker_has_keys,
+            installed: 0,
+            deceived: 0,
+            forks: 0,
+        }
+    }
+
+    fn next(&self) -> u64 {
+        self.released.keys().last().map_or(1, |last| last + 1)
+    }
+
+    fn publish(&mut self) {
+        let sequence = self.next();
+        let mut artifact = format!("honest {sequence} ").into_bytes();
+        artifact.extend(self.rng.next_u64().to_be_bytes());
+        self.circle.publish(&Draft::new(sequence, "1.0.0", &artifact)).unwrap();
+        self.released.insert(sequence, artifact);
+        self.note_honest();
+    }
+
+    fn note_honest(&mut self) {
+        let head = self.circle.head_of("log").unwrap();
+        self.honest.insert(head.size(), *head.root());
+    }
+
+    /// The client or a peer.
+    fn anybody(&mut self) -> &'static str {
+        match self.rng.random_range(0..=PEERS) {
+            PEERS => "client",
+            peer => World::peer_name(peer),
+        }
+    }
+
+    fn grow_fork(&mut self) {
+        if self.fork.is_none() {
+            self.circle.copy_log("fork").unwrap();
+            self.fork = Some(self.honest.clone());
+        }
+        let sequence = self.next() + self.rng.random_range(0..2);
+        self.circle.publish_to("fork", &Draft::new(sequence, "1.0.0", TROJAN)).unwrap();
+        let head = self.circle.head_of("fork").unwrap();
+        self.fork.as_mut().unwrap().insert(head.size(), *head.root());
+    }
+
+    async fn step(&mut self) {
+        let peer = self.rng.random_range(0..PEERS);
+        match self.rng.random_range(0..if self.attacker_has_keys { 16 } else { 14 }) {
+            0 | 1 => self.publish(),
+            2 => {
+                // One stolen key, and rubbish.
+                let sequence = self.next();
+                let one = Draft { signers: vec![1], ..Draft::new(sequence, "6.6.6", TROJAN) };
+                self.circle.publish(&one).unwrap();
+                self.note_honest();
+                self.circle.force("log", &[TROJAN.to_vec()]).unwrap();
+                self.note_honest();
+            }
+            3 => {
+                self.circle.poll(peer).await.unwrap();
+            }
+            4 | 5 => {
+                self.circle.poll_all().await.unwrap();
+            }
+            6 => self.circle.stop(peer),
+            7 => (0..PEERS).for_each(|peer| self.circle.start(peer)),
+            8 => self.circle.restart(peer, Disk::default()).await.unwrap(),
+            9 => {
+                self.frozen += 1;
+                let old = format!("old-{}", self.frozen);
+                self.circle.copy_log(&old).unwrap();
+                let who = self.anybody();
+                self.circle.show(who, &old).unwrap();
+            }
+            10 => {
+                let who = self.anybody();
+                self.circle.show(who, "log").unwrap();
+            }
+            11 => {
+                let wait = [MINUTE, 20 * MINUTE, HOUR][self.rng.random_range(0..3)];
+                self.circle.advance(wait);
+            }
+            12 => self.update().await,
+            13 => {
+                // A good hour.
+                self.circle.poll_all().await.unwrap();
+                self.check();
+                self.update().await;
+                self.circle.pass(HOUR).await;
+                self.check();
+                self.update().await;
+            }
+            14 => self.grow_fork(),
+            _ => {
+                if self.fork.is_none() {
+                    self.grow_fork();
+                }
+                // Now and then to all of them, which is what nothing here can stop.
+                let share = if self.rng.random_bool(0.4) { 1.0 } else { 0.6 };
+                for who in (0..PEERS).map(World::peer_name).chain(["client"]) {
+                    if self.rng.random_bool(share) {
+                        self.circle.show(who, "fork").unwrap();
+                    }
+                }
+            }
+        }
+        self.check();
+    }
+
+    async fn update(&mut self) {
+        let (_, ended) = self.circle.update().await;
+        if let Err(Failure::Refused(refusal @ (Refusal::Fork(_) | Refusal::Latched { .. }))) =
+            &ended
+        {
+            assert!(self.fork.is_some(), "an honest log: {refusal}");
+            self.forks += 1;
+        }
+        if let Ok(Outcome::Installed(installed)) = ended {
+            let current = self.circle.current().unwrap();
+            let honest = self.released.get(&installed.sequence) == Some(&current);
+            let settled =
+                self.all_forked.is_some_and(|since| since.after(HOUR) <= self.circle.now());
+            assert!(honest || settled, "installed {}", installed.release);
+            *(if honest { &mut self.installed } else { &mut self.deceived }) += 1;
+        }
+    }
+
+    fn is_honest(&self, head: &Head) -> bool {
+        self.honest.get(&head.size()) == Some(head.root())
+    }
+
+    fn is_forked(&self, head: &Head) -> bool {
+        self.fork.as_ref().is_some_and(|fork| fork.get(&head.size()) == Some(head.root()))
+    }
+
+    fn check(&mut self) {
+        let size = |head: &Option<Head>| head.as_ref().map_or(0, Head::size);
+        // Every head that anybody trusts was shown by a log, grows, and stays on its side.
+        let heads: Vec<_> = (0..PEERS).map(|peer| self.circle.peer(peer).head()).collect();
+        let trusted = self.circle.trusted();
+        let before = self.heads.iter().chain([&self.trusted]);
+        for (before, now) in before.zip(heads.iter().chain([&trusted])) {
+            assert!(size(before) <= size(now));
+            let (Some(before), Some(now)) = (before, now) else { continue };
+            assert!(self.is_honest(now) || self.is_forked(now));
+            assert!(self.is_honest(before) || !self.is_honest(now), "left the fork");
+            assert!(
+                self.is_forked(before)
+                    || self.fork.is_none()
+                    || !self.is_forked(now)
+                    || self.is_honest(now)
+            );
+        }
+        let forked = |head: &Option<Head>| head.as_ref().is_some_and(|head| !self.is_honest(head));
+        if heads.iter().all(forked) && self.all_forked.is_none() {
+            self.all_forked = Some(self.circle.now());
+        }
+        // An honest log never yields evidence.
+        if self.fork.is_none() {
+            let states = (0..PEERS).map(|peer| self.circle.peer_state(peer));
+            for state in states.chain([self.circle.config.state.clone()]) {
+                let store = EvidenceStore::new(&state, &self.circle.circle.log, Disk::default());
+                assert_eq!(store.list().unwrap(), []);
+            }
+        }
+        if let Some(current) = self.circle.current() {
+            let honest: BTreeSet<_> = self.released.values().collect();
+            assert!(honest.contains(&current) || self.all_forked.is_some());
+        }
+        (self.heads, self.trusted) = (heads, trusted);
+    }
+
+    /// Without a fork, all ends well once everybody is up and sees the log.
+    async fn recovers(&mut self) {
+        if self.released.is_empty() {
+            self.publish();
+        }
+        (0..PEERS).for_each(|peer| self.circle.start(peer));
+        self.circle.show("client", "log").unwrap();
+        self.circle.show_peers("log").unwrap();
+        for wait in [Duration::ZERO, HOUR] {
+            self.circle.pass(wait).await;
+            self.update().await;
+            self.check();
+        }
+        assert_eq!(self.circle.current(), self.released.values().last().cloned());
+    }
+}
+
+/// Plays worlds, and counts their installs, deceptions and forks.
+async fn worlds(seeds: std::ops::Range<u64>, attacker_has_keys: bool) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for seed in seeds {
+        println!("world {seed}");
+        let mut world = Observed::new(seed, attacker_has_keys);
+        world.recovers().await;
+        for _ in 0..STEPS {
+            world.step().await;
+        }
+        if !attacker_has_keys {
+            world.recovers().await;
+        }
+        let these = [world.installed, world.deceived, world.forks];
+        counts.iter_mut().zip(these).for_each(|(count, this)| *count += this);
+    }
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_honest_log_installs_what_was_published_and_never_yields_evidence() {
+    let [installed, ..] = worlds(1000..1016, false).await;
+    assert!(installed >= 32);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_installs_only_if_every_peer_was_on_it_for_the_whole_of_settle() {
+    let counts = worlds(2000..2032, true).await;
+    println!("{counts:?}");
+    // All three happen, so the claim is not empty.
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}

@@ -1,0 +1,560 @@
+//! A peer answers from what it has verified itself, and from nothing else.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
+use unanimity::clock::{Clock, ManualClock};
+use unanimity::demo::World;
+use unanimity::durable::{Disk, Step};
+use unanimity::log::Tiles;
+use unanimity::log::reader::Cached;
+use unanimity::net::wire::{self, Answer, FRAME_BYTES, Question};
+use unanimity::net::{Mirror, Transport as _};
+use unanimity::peer::{Follow, PeerError, PeerNode, Polled, Polling};
+use unanimity::verify::checkpoint::LogId;
+use unanimity::verify::tile::FULL;
+use unanimity::verify::{Evidence, Hash, Head, Tile, Timestamp, View};
+
+use crate::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
+
+/// Peer 0's key, these mirrors.
+fn follow(world: &World, mirrors: &[&str]) -> Follow {
+    Follow {
+        log: world.circle.log.clone(),
+        secret: world.circle.peer_secrets[0].clone(),
+        mirrors: mirrors.iter().map(|m| Mirror::directory(world.directory.join(m))).collect(),
+        polling: Polling::default(),
+    }
+}
+
+fn open(world: &World, mirrors: &[&str], state: &Path, disk: Disk) -> PeerNode<ManualClock> {
+    PeerNode::open(follow(world, mirrors), state, disk, world.clock.clone()).unwrap()
+}
+
+fn rng() -> StdRng {
+    StdRng::seed_from_u64(7)
+}
+
+fn view(node: &PeerNode<impl Clock>, world: &World) -> Answer {
+    node.answer(Question::View(world.circle.log.id())).unwrap()
+}
+
+fn opened(answer: Answer, world: &World) -> View {
+    match answer {
+        Answer::View(note) => {
+            let key = world.circle.peer_secrets[0].public();
+            View::open(note.as_bytes(), &world.circle.log, &key).unwrap()
+        }
+        other => panic!("no view: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_fetches_because_it_was_asked() {
+    let mut circle = Circle::new(10);
+    circle.publish(&release(1)).unwrap();
+    circle.poll_all().await.unwrap();
+    let before = (files(&circle.peer_state(0)), circle.peer(0).head());
+    circle.publish(&release(2)).unwrap();
+    let log = circle.circle.log.id();
+    for _ in 0..3 {
+        assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+        circle.ask(0, Question::Tile(log, Tile { level: 0, index: 0, width: 2 })).await;
+    }
+    assert_eq!((files(&circle.peer_state(0)), circle.peer(0).head()), before);
+    // Nor does it need its mirrors for an answer.
+    circle.show(World::peer_name(0), "nowhere").unwrap();
+    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_others_show_is_neither_adopted_nor_cosigned() {
+    let mut circle = Circle::new(11);
+    circle.publish(&release(1)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.copy_log("old").unwrap();
+    circle.show(World::peer_name(0), "old").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    // The same node's client role hears of the larger head from four peers and adopts it.
+    let mut config = circle.config.clone();
+    config.state = circle.peer_state(0);
+    config.install_root = circle.directory.join("elsewhere");
+    let (report, _) = circle.check_as(&config).await;
+    assert_eq!(report.head.unwrap().size(), 2);
+    assert_eq!(circle.peer(0).head().unwrap().size(), 1);
+    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+    circle.restart(0, Disk::default()).await.unwrap();
+    circle.poll(0).await.unwrap();
+    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_with_bad_tiles_is_skipped_and_another_used() {
+    let circle = Circle::new(12);
+    circle.publish(&release(1)).unwrap();
+    circle.publish(&release(2)).unwrap();
+    let bad = circle.copy_log("bad").unwrap();
+    let tile = bad.join("tile/0/000.p/2");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+
+    let alone = open(&circle, &["bad"], &circle.beside("alone"), Disk::default());
+    assert_eq!(alone.poll(&mut rng()).await.unwrap(), Polled::Nothing);
+    assert_eq!(alone.head(), None);
+    assert!(matches!(view(&alone, &circle), Answer::Blind(_)));
+
+    let log = circle.head_of("log").unwrap();
+    for seed in 0..8 {
+        let state = circle.beside(&format!("both-{seed}"));
+        let both = open(&circle, &["bad", "log", "missing"], &state, Disk::default());
+        let polled = both.poll(&mut StdRng::seed_from_u64(seed)).await.unwrap();
+        assert_eq!(polled, Polled::Fresh(log.clone()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_without_the_logs_signature_is_no_head() {
+    let circle = Circle::new(13);
+    circle.publish(&release(1)).unwrap();
+    let forged = circle.copy_log("forged").unwrap().join("checkpoint");
+    let note = fs::read_to_string(&forged).unwrap();
+    for bytes in [note.replace("\n1\n", "\n2\n"), note.replace("log.example ", "other "), "".into()]
+    {
+        fs::write(&forged, bytes).unwrap();
+        let node = open(&circle, &["forged"], &circle.beside("node"), Disk::default());
+        assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Nothing);
+        assert_eq!(node.head(), None);
+    }
+}
+
+/// Fails every step from the `n`th on.
+fn dying(n: usize) -> (Disk, Arc<AtomicUsize>) {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let count = steps.clone();
+    let disk = Disk::watched(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        step if step < n => Ok(()),
+        _ => Err(io::Error::from(io::ErrorKind::StorageFull)),
+    });
+    (disk, steps)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_is_durable_before_it_is_cosigned() {
+    let circle = Circle::new(14);
+    circle.publish(&release(1)).unwrap();
+    let state = circle.beside("node");
+    let node = open(&circle, &["log"], &state, Disk::default());
+    node.poll(&mut rng()).await.unwrap();
+    drop(node);
+    circle.publish(&release(2)).unwrap();
+    let full = |step: &Step| match step {
+        Step::SyncDir(path) if path.ends_with("peer") => {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        }
+        _ => Ok(()),
+    };
+    let node = open(&circle, &["log"], &state, Disk::watched(full));
+    assert!(matches!(node.poll(&mut rng()).await, Err(PeerError::Disk(_))));
+    assert!(matches!(view(&node, &circle), Answer::Blind(_)));
+    assert_eq!(node.head().unwrap().size(), 1);
+    drop(node);
+    // What is cosigned after a restart is what the disk has.
+    let node = open(&circle, &["log"], &state, Disk::default());
+    let held = Head::open(&fs::read(state.join("peer/head")).unwrap(), &circle.circle.log).unwrap();
+    assert_eq!(node.head(), Some(held));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_does_not_stop_the_next_poll() {
+    let circle = Circle::new(15);
+    circle.publish(&release(1)).unwrap();
+    let state = circle.beside("node");
+    let full = Arc::new(Mutex::new(false));
+    let flag = full.clone();
+    let disk = Disk::watched(move |step| match step {
+        Step::Create(path) if path.ends_with("head") && *flag.lock().unwrap() => {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        }
+        _ => Ok(()),
+    });
+    let node = open(&circle, &["log"], &state, disk);
+    node.poll(&mut rng()).await.unwrap();
+    circle.publish(&release(2)).unwrap();
+    *full.lock().unwrap() = true;
+    node.poll(&mut rng()).await.unwrap_err();
+    assert_eq!(opened(view(&node, &circle), &circle).head().size(), 1);
+    let log = circle.circle.log.id();
+    let beyond = Question::Tile(log, Tile { level: 0, index: 0, width: 2 });
+    assert_eq!(node.answer(beyond).unwrap(), Answer::NoTile);
+    *full.lock().unwrap() = false;
+    let head = circle.head_of("log").unwrap();
+    assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Fresh(head));
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_tiles() {
+    let circle = Circle::new(16);
+    let entries = |n: u64| (0..n).map(|i| vec![i as u8; 3]).collect::<Vec<_>>();
+    // From inside one tile to the next, and to a tree with a new level.
+    circle.force("log", &entries(200)).unwrap();
+    circle.copy_log("early").unwrap();
+    circle.force("log", &entries(100)).unwrap();
+    let (early, late) = (circle.head_of("early").unwrap(), circle.head_of("log").unwrap());
+    let start = circle.beside("start");
+    let node = open(&circle, &["early"], &start, Disk::default());
+    node.poll(&mut rng()).await.unwrap();
+    drop(node);
+
+    let mut died = Vec::new();
+    for n in 0.. {
+        let state = circle.beside(&format!("killed-{n}"));
+        unanimity::demo::world::copy_tree(&start, &state).unwrap();
+        let (disk, _) = dying(n);
+        let node = open(&circle, &["log"], &state, disk);
+        let done = node.poll(&mut rng()).await.is_ok();
+        drop(node);
+        let node = open(&circle, &["log"], &state, Disk::default());
+        let head = node.head().unwrap();
+        assert!(head == early || head == late, "killed at step {n}: {head}");
+        // The tree below the head is served whole.
+        let cached = Cached::new(Asked { node: &node, log: circle.circle.log.id() });
+        assert!(cached.serves(&head).await, "killed at step {n}");
+        died.push(head == late);
+        assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Fresh(late.clone()), "step {n}");
+        if done {
+            break;
+        }
+    }
+    assert!(died.is_sorted() && died.len() > 10, "{died:?}");
+}
+
+/// A node's tiles, asked for one by one.
+struct Asked<'a, C> {
+    node: &'a PeerNode<C>,
+    log: LogId,
+}
+
+impl<C: Clock> Tiles for Asked<'_, C> {
+    async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
+        match self.node.answer(Question::Tile(self.log, tile)) {
+            Ok(Answer::Tile(bytes)) => Ok(bytes),
+            other => Err(io::Error::other(format!("{other:?}"))),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_tile_that_its_head_implies_is_served_in_every_width_and_no_other() {
+    let circle = Circle::new(17);
+    let leaves: Vec<Vec<u8>> = (0..600u32).map(|i| i.to_be_bytes().to_vec()).collect();
+    let head = circle.force("log", &leaves).unwrap();
+    let node = open(&circle, &["log"], &circle.beside("node"), Disk::default());
+    node.poll(&mut rng()).await.unwrap();
+    let log = circle.circle.log.id();
+    let ask = |level, index, width| {
+        node.answer(Question::Tile(log, Tile { level, index, width })).unwrap()
+    };
+    for index in 0..4 {
+        for width in [0, 1, 87, 88, 89, 255, 256, 257, u16::MAX] {
+            let first = index * FULL;
+            let implied = (1..=256).contains(&width) && first + u64::from(width) <= head.size();
+            let leaves = (first..first + u64::from(width)).map(|i| leaves.get(i as usize));
+            let hashes = leaves.flatten().flat_map(|leaf| Hash::leaf(leaf).0).collect();
+            let expected = if implied { Answer::Tile(hashes) } else { Answer::NoTile };
+            assert_eq!(ask(0, index, width), expected, "tile {index}, width {width}");
+        }
+    }
+    assert!(matches!(ask(1, 0, 1), Answer::Tile(_)));
+    assert!(matches!(ask(1, 0, 2), Answer::Tile(_)));
+    for (level, index) in [(1, 1), (2, 0), (7, 0), (8, 0), (63, 0), (64, 0), (255, u64::MAX)] {
+        assert_eq!(ask(level, index, 1), Answer::NoTile, "level {level}, index {index}");
+    }
+    assert_eq!(ask(0, u64::MAX, 1), Answer::NoTile);
+    assert_eq!(ask(1, 0, 3), Answer::NoTile);
+    assert!(Cached::new(Asked { node: &node, log }).serves(&head).await);
+    let other = LogId([7; 32]);
+    assert_eq!(node.answer(Question::View(other)).unwrap(), Answer::OtherLog);
+    let tile = Tile { level: 0, index: 0, width: 1 };
+    assert_eq!(node.answer(Question::Tile(other, tile)).unwrap(), Answer::OtherLog);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_blind_until_it_has_polled_and_again_once_its_last_poll_is_too_old() {
+    let mut circle = Circle::new(18);
+    circle.publish(&release(1)).unwrap();
+    let start = circle.now();
+    assert_eq!(circle.view_of(0).await, Answer::Blind(start.0));
+    circle.advance(HOUR);
+    circle.poll(0).await.unwrap();
+    let polled = circle.now();
+    circle.advance(30 * MINUTE);
+    let seen = opened(circle.view_of(0).await, &circle);
+    assert_eq!((seen.head().size(), seen.at()), (1, circle.now()));
+    circle.advance(SECOND);
+    assert_eq!(circle.view_of(0).await, Answer::Blind(polled.0));
+    circle.poll(0).await.unwrap();
+    opened(circle.view_of(0).await, &circle);
+    // A restart forgets that a mirror was seen, and nothing else.
+    circle.advance(SECOND);
+    circle.restart(0, Disk::default()).await.unwrap();
+    assert_eq!(circle.view_of(0).await, Answer::Blind(circle.now().0));
+    assert_eq!(circle.peer(0).head().unwrap().size(), 1);
+    circle.poll(0).await.unwrap();
+    opened(circle.view_of(0).await, &circle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_its_clock_says_is_yet_to_come_does_not_keep_it_fresh() {
+    let mut circle = Circle::new(30);
+    circle.publish(&release(1)).unwrap();
+    let right = circle.now();
+    circle.clock.set(Timestamp(right.0 + 24 * 3600));
+    circle.poll(0).await.unwrap();
+    opened(circle.view_of(0).await, &circle);
+    circle.clock.set(right);
+    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+    // A clock that was put right by less than a minute is no reason.
+    circle.poll(0).await.unwrap();
+    circle.clock.set(Timestamp(right.0 - 60));
+    opened(circle.view_of(0).await, &circle);
+    circle.clock.set(Timestamp(right.0 - 61));
+    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_shows_less_keeps_nobody_fresh() {
+    let mut circle = Circle::new(19);
+    circle.publish(&release(1)).unwrap();
+    circle.copy_log("old").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.poll(0).await.unwrap();
+    circle.show(World::peer_name(0), "old").unwrap();
+    circle.advance(20 * MINUTE);
+    assert_eq!(circle.poll(0).await.unwrap(), Polled::Nothing);
+    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 2);
+    circle.advance(10 * MINUTE + SECOND);
+    assert_eq!(circle.poll(0).await.unwrap(), Polled::Nothing);
+    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_smaller_equal_or_larger_is_stored_and_answered_instead_of_a_view() {
+    for grown in [1, 2, 3] {
+        let mut circle = Circle::new(20);
+        circle.publish(&release(1)).unwrap();
+        circle.copy_log("fork").unwrap();
+        circle.publish(&release(2)).unwrap();
+        circle.publish(&release(3)).unwrap();
+        for _ in 0..grown {
+            circle.force("fork", &[TROJAN.to_vec()]).unwrap();
+        }
+        circle.poll(0).await.unwrap();
+        circle.show(World::peer_name(0), "fork").unwrap();
+        let Polled::Fork(evidence) = circle.poll(0).await.unwrap() else { panic!("no fork") };
+        let [smaller, larger] = [evidence.smaller(), evidence.larger()].map(Head::size);
+        assert_eq!((smaller, larger), (3.min(1 + grown), 3.max(1 + grown)));
+        for _ in 0..2 {
+            let Answer::Evidence(text) = circle.view_of(0).await else { panic!("no evidence") };
+            assert_eq!(Evidence::open(&text, &circle.circle.log).unwrap(), *evidence);
+            assert_eq!(circle.peer(0).head(), Some(circle.head_of("log").unwrap()));
+            circle.restart(0, Disk::default()).await.unwrap();
+        }
+        // An honest mirror does not talk it out of it.
+        circle.show(World::peer_name(0), "log").unwrap();
+        circle.poll(0).await.unwrap();
+        assert!(matches!(circle.view_of(0).await, Answer::Evidence(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
+    let circle = Circle::new(21);
+    circle.publish(&release(1)).unwrap();
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.force("fork", &[TROJAN.to_vec()]).unwrap();
+    let start = circle.beside("start");
+    let node = open(&circle, &["log"], &start, Disk::default());
+    node.poll(&mut rng()).await.unwrap();
+    drop(node);
+    for n in 0.. {
+        let state = circle.beside(&format!("killed-{n}"));
+        unanimity::demo::world::copy_tree(&start, &state).unwrap();
+        let (disk, _) = dying(n);
+        let node = open(&circle, &["fork"], &state, disk);
+        let polled = node.poll(&mut rng()).await;
+        drop(node);
+        let node = open(&circle, &["fork"], &state, Disk::default());
+        if polled.is_ok() {
+            assert!(matches!(view(&node, &circle), Answer::Evidence(_)));
+            assert!(n > 3);
+            break;
+        }
+        assert!(matches!(view(&node, &circle), Answer::Blind(_) | Answer::Evidence(_)));
+        assert!(matches!(node.poll(&mut rng()).await.unwrap(), Polled::Fork(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_directory_has_one_peer() {
+    let circle = Circle::new(22);
+    let state = circle.beside("node");
+    let first = open(&circle, &["log"], &state, Disk::default());
+    let second =
+        PeerNode::open(follow(&circle, &["log"]), &state, Disk::default(), circle.clock.clone());
+    assert!(matches!(second, Err(PeerError::Busy(_))));
+    drop(first);
+    open(&circle, &["log"], &state, Disk::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_head_or_tree_is_an_error_and_never_a_smaller_head() {
+    let circle = Circle::new(23);
+    circle.publish(&release(1)).unwrap();
+    circle.publish(&release(2)).unwrap();
+    let state = circle.beside("node");
+    let node = open(&circle, &["log"], &state, Disk::default());
+    node.poll(&mut rng()).await.unwrap();
+    let head = node.head().unwrap();
+    drop(node);
+    let open =
+        || PeerNode::open(follow(&circle, &["log"]), &state, Disk::default(), circle.clock.clone());
+    for path in ["peer/head", "peer/tile/0/000.p/2"].map(|path| state.join(path)) {
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 4;
+            fs::write(&path, bytes).unwrap();
+            assert!(open().is_err(), "{} at {at}", path.display());
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(open().is_err(), "{} cut at {at}", path.display());
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(open().unwrap().head(), Some(head));
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_ends_its_own_connection_only() {
+    let mut circle = Circle::new(24);
+    circle.publish(&release(1)).unwrap();
+    circle.poll(0).await.unwrap();
+    let good = Question::View(circle.circle.log.id()).frame();
+    let mut padded = good.clone();
+    *padded.last_mut().unwrap() = 1;
+    let mut newer = good.clone();
+    newer[4] = 9;
+    let mut neighbour = circle.network.dial(&circle.address(0)).await.unwrap();
+    let answer_frame = Answer::NoTile.frame();
+    for frame in [vec![0xff; FRAME_BYTES], vec![0; FRAME_BYTES], padded, newer, answer_frame] {
+        let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
+        stream.write_all(&frame).await.unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+        wire::send(&mut neighbour, &good).await.unwrap();
+        assert!(wire::receive(&mut neighbour).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_has_1024_questions() {
+    let mut circle = Circle::new(25);
+    circle.publish(&release(1)).unwrap();
+    circle.poll(0).await.unwrap();
+    let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
+    let tile = Tile { level: 0, index: 0, width: 1 };
+    let question = Question::Tile(circle.circle.log.id(), tile);
+    for _ in 0..1024 {
+        assert!(matches!(wire::ask(&mut stream, &question).await.unwrap(), Answer::Tile(_)));
+    }
+    assert!(wire::ask(&mut stream, &question).await.is_err());
+    assert!(matches!(circle.ask(0, question).await, Answer::Tile(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_65th_connection_waits_until_one_of_64_ends() {
+    let mut circle = Circle::new(26);
+    circle.publish(&release(1)).unwrap();
+    circle.poll(0).await.unwrap();
+    let question = Question::View(circle.circle.log.id());
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
+        wire::ask(&mut stream, &question).await.unwrap();
+        streams.push(stream);
+    }
+    let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
+    wire::send(&mut late, &question.frame()).await.unwrap();
+    assert!(timeout(10 * SECOND, wire::receive(&mut late)).await.is_err());
+    streams.pop();
+    assert!(timeout(SECOND, wire::receive(&mut late)).await.unwrap().unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stalls_is_cut_after_30_seconds() {
+    let mut circle = Circle::new(27);
+    circle.publish(&release(1)).unwrap();
+    circle.poll(0).await.unwrap();
+    // One that stops in the middle of a question.
+    let begun = Instant::now();
+    let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
+    stream.write_all(&[0; 100]).await.unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    assert_eq!(begun.elapsed(), 30 * SECOND);
+    // One byte now and then is no progress.
+    let begun = Instant::now();
+    let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
+    while stream.write_all(&[0]).await.is_ok() {
+        tokio::time::sleep(SECOND).await;
+    }
+    assert!(begun.elapsed() <= 32 * SECOND);
+    // One that asks and never reads.
+    let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
+    let frame = Question::View(circle.circle.log.id()).frame();
+    let begun = Instant::now();
+    while timeout(10 * MINUTE, stream.write_all(&frame)).await.unwrap().is_ok() {}
+    assert_eq!(begun.elapsed(), 30 * SECOND);
+}
+
+/// A clock that notes when it was looked at: once by every poll that a mirror satisfies.
+#[derive(Clone, Default)]
+struct Watch(Arc<Mutex<Vec<Instant>>>);
+
+impl Clock for Watch {
+    fn now(&self) -> Timestamp {
+        self.0.lock().unwrap().push(Instant::now());
+        Timestamp(1_800_000_000)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_polls_at_random_times_within_its_bounds_until_it_is_shut_down() {
+    let circle = Circle::new(28);
+    circle.publish(&release(1)).unwrap();
+    let watch = Watch::default();
+    let state = circle.beside("node");
+    let follow = follow(&circle, &["log"]);
+    let node = Arc::new(PeerNode::open(follow, &state, Disk::default(), watch.clone()).unwrap());
+    let begun = Instant::now();
+    let listener = circle.network.listen(circle.address(0));
+    node.run(listener, rng(), tokio::time::sleep(24 * HOUR)).await;
+    assert_eq!(begun.elapsed(), 24 * HOUR);
+    let polls = watch.0.lock().unwrap();
+    // The first look is that of `open`, the second the first poll's.
+    let waits: Vec<Duration> = polls[1..].windows(2).map(|w| w[1] - w[0]).collect();
+    assert!(waits.len() > 90, "{}", waits.len());
+    assert!(waits.iter().all(|wait| (5 * MINUTE..=15 * MINUTE + SECOND).contains(wait)));
+    let (short, long) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+    assert!(*short < 6 * MINUTE && *long > 14 * MINUTE, "{short:?} to {long:?}");
+    // Shut down, it lets go of its directory.
+    open(&circle, &["log"], &state, Disk::default());
+}

@@ -1,0 +1,313 @@
+//! Silence is never consent: what counts as an answer, and since when it has to count.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use unanimity::net::Listener as _;
+use unanimity::net::wire::{self, Answer, FRAME_BYTES, Question};
+use unanimity::verify::checkpoint::CheckpointError;
+use unanimity::verify::roll::Standing;
+use unanimity::verify::{Hash, Log, NoteSecret, PeerSet, Refusal, Silence, Timestamp};
+
+use crate::circle::{
+    Circle, HOUR, MINUTE, ONE, SECOND, TWO, installed, missing, one_missing, refusal, release,
+    up_to_date,
+};
+
+type Expected = fn(&Silence) -> bool;
+
+/// Peer 2 does something else than answer; release 2 is otherwise ready to install. The update
+/// is incomplete, names that peer only, says why and since when, and keeps saying so.
+async fn refuses(title: &str, base: &Circle, misbehave: impl Fn(&mut Circle), expected: Expected) {
+    let mut circle = base.again();
+    circle.pass(20 * MINUTE).await;
+    misbehave(&mut circle);
+    let since = circle.now();
+    for wait in [Duration::ZERO, HOUR, 30 * 24 * HOUR] {
+        circle.pass(wait).await;
+        misbehave(&mut circle);
+        tokio::task::yield_now().await;
+        let missing = missing(circle.update().await);
+        let [one] = &missing[..] else { panic!("{title}: {missing:?}") };
+        assert_eq!((one.peer.as_str(), one.standing), ("carol", Standing::Silent), "{title}");
+        assert!(one.silence.as_ref().is_some_and(expected), "{title}: {one}");
+        assert_eq!(one.since, Some(since), "{title}");
+        assert_eq!(circle.current().as_deref(), Some(ONE), "{title}");
+    }
+    // As soon as it answers again, all goes on.
+    circle.start(2);
+    assert_eq!(installed(circle.update().await), 2, "{title}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_answer_holds_the_update_back() {
+    let base = Circle::with_second_settling(40).await;
+    let base = &base;
+    refuses("stopped", base, |c| c.stop(2), |s| matches!(s, Silence::Unreachable(_))).await;
+    refuses("mute", base, |c| c.speaks(2, vec![], Duration::ZERO), |s| *s == Silence::Late).await;
+    let slow = Answer::NoTile.frame();
+    let slowly = move |c: &mut Circle| c.speaks(2, slow.clone(), SECOND);
+    refuses("one byte a second", base, slowly, |s| *s == Silence::Late).await;
+    let hang_up = |c: &mut Circle| {
+        c.replace(2, |mut listener| async move { while listener.accept().await.is_ok() {} });
+    };
+    refuses("hangs up", base, hang_up, |s| matches!(s, Silence::Broke(_))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
+    let base = Circle::with_second_settling(41).await;
+    let base = &base;
+    let garbled: Expected = |s| matches!(s, Silence::Garbled(_));
+    let says =
+        |bytes: Vec<u8>| move |circle: &mut Circle| circle.speaks(2, bytes.clone(), Duration::ZERO);
+    let huge = |s: &Silence| matches!(s, Silence::Garbled(why) if why.contains("4294967295"));
+    refuses("4 GiB announced", base, says(vec![0xff; 4]), huge).await;
+    refuses("zeros", base, says(vec![0; FRAME_BYTES]), garbled).await;
+    let mut trailing = Answer::OtherLog.frame();
+    trailing[FRAME_BYTES - 1] = 1;
+    refuses("padding", base, says(trailing), garbled).await;
+    let answers = |answer: Answer| {
+        move |circle: &mut Circle| {
+            let answer = answer.clone();
+            circle.impostor(2, move |_| answer.clone());
+        }
+    };
+    refuses("a tile", base, answers(Answer::Tile(vec![0; 64])), garbled).await;
+    refuses("no tile", base, answers(Answer::NoTile), garbled).await;
+    let blind = |s: &Silence| *s == Silence::Blind(Timestamp(5));
+    refuses("blind", base, answers(Answer::Blind(5)), blind).await;
+    let other = |s: &Silence| *s == Silence::OtherLog;
+    refuses("other log", base, answers(Answer::OtherLog), other).await;
+    let invalid: Expected = |s| matches!(s, Silence::Invalid(_));
+    refuses("no note", base, answers(Answer::View("hello".into())), invalid).await;
+    let uncosigned = base.head_of("log").unwrap().note().to_owned();
+    refuses("not cosigned", base, answers(Answer::View(uncosigned)), invalid).await;
+    let useless: Expected = |s| matches!(s, Silence::BadEvidence(_));
+    refuses("no evidence", base, answers(Answer::Evidence("hello".into())), useless).await;
+    let head = base.head_of("log").unwrap();
+    let length = head.note().len();
+    let both = format!("checkpoint {length}\n{}", head.note());
+    let same = format!("unanimity/evidence/v1\npath 0\n{both}{both}");
+    refuses("evidence of one head", base, answers(Answer::Evidence(same)), useless).await;
+}
+
+/// Answers with a view of `head`, cosigned by `by` at the time that `at` makes of now.
+fn shows(
+    circle: &mut Circle,
+    head: unanimity::verify::Head,
+    by: usize,
+    at: impl Fn(Timestamp) -> Timestamp + Send + 'static,
+) {
+    let (clock, secret) = (circle.clock.clone(), circle.circle.peer_secrets[by].clone());
+    circle.impostor(2, move |_| {
+        let now = unanimity::clock::Clock::now(&clock);
+        let view = unanimity::verify::View::cosign(&head, &secret, at(now));
+        Answer::View(view.note().to_owned())
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_counts_from_15_minutes_ago_to_one_minute_ahead() {
+    let base = Circle::with_second_settling(42).await;
+    let head = base.head_of("log").unwrap();
+    let ahead = |by: u64| move |now: Timestamp| Timestamp(now.0 + by);
+    let old = |by: u64| move |now: Timestamp| Timestamp(now.0 - by);
+    let is_ahead: Expected = |s| matches!(s, Silence::Ahead(_));
+    let is_old: Expected = |s| matches!(s, Silence::Old(_));
+    refuses("61 s ahead", &base, |c| shows(c, head.clone(), 2, ahead(61)), is_ahead).await;
+    refuses("a century", &base, |c| shows(c, head.clone(), 2, ahead(1 << 32)), is_ahead).await;
+    refuses("901 s old", &base, |c| shows(c, head.clone(), 2, old(901)), is_old).await;
+    refuses("of 1970", &base, |c| shows(c, head.clone(), 2, |_| Timestamp(0)), is_old).await;
+    for at in [-900, 0, 60] {
+        let mut circle = base.again();
+        circle.pass(HOUR).await;
+        shows(&mut circle, head.clone(), 2, move |now| Timestamp(now.0.wrapping_add_signed(at)));
+        assert_eq!(installed(circle.update().await), 2, "{at} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
+    let base = Circle::with_second_settling(43).await;
+    let head = base.head_of("log").unwrap();
+    let invalid: Expected = |s| matches!(s, Silence::Invalid(_));
+    for by in [0, 1, 3, 4] {
+        refuses("another's key", &base, |c| shows(c, head.clone(), by, |now| now), invalid).await;
+    }
+    // A head of another log under the log's key; the log's origin under another key.
+    let other = Log { origin: "log.example/other".parse().unwrap(), ..base.circle.log.clone() };
+    let text = head.note().replace("log.example/releases", "log.example/other");
+    let text = text.rsplit_once("\n\n").unwrap().0.to_owned() + "\n";
+    let mut note = unanimity::verify::Note::unsigned(&text).unwrap();
+    note.sign(&base.circle.log_secret);
+    let renamed = unanimity::verify::Head::open(note.to_string().as_bytes(), &other).unwrap();
+    refuses("another log", &base, |c| shows(c, renamed.clone(), 2, |now| now), invalid).await;
+    let secret = NoteSecret::from_seed("log.example".parse().unwrap(), &[9; 32]);
+    let log = Log { key: secret.public(), ..base.circle.log.clone() };
+    let mut note = unanimity::verify::Note::unsigned(&text.replace("other", "releases")).unwrap();
+    note.sign(&secret);
+    let forged = unanimity::verify::Head::open(note.to_string().as_bytes(), &log).unwrap();
+    refuses("another key", &base, |c| shows(c, forged.clone(), 2, |now| now), invalid).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_shows_less_than_before_has_regressed() {
+    let base = Circle::with_second_settling(44).await;
+    let log = base.directory.join("log");
+    let bytes = std::fs::read(log.join("tile/0/000.p/2")).unwrap();
+    let first = base.circle.head(1, Hash(bytes[..32].try_into().unwrap()));
+    let expected: Expected = |s| matches!(s, Silence::Regressed { size: 1, before: 2 });
+    refuses("shows 1 after 2", &base, |c| shows(c, first.clone(), 2, |now| now), expected).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_dead_peer_or_all_of_them_cost_one_deadline() {
+    let mut circle = Circle::with_second_settling(45).await;
+    for dead in 0..5 {
+        circle.pass(MINUTE).await;
+        circle.speaks(dead, vec![], Duration::ZERO);
+        let begun = Instant::now();
+        assert_eq!(missing(circle.update().await).len(), dead + 1);
+        assert_eq!(begun.elapsed(), circle.config.ask_timeout);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_of_the_log_without_tiles_is_unjoined_and_concerns_its_peer_only() {
+    let base = Circle::with_second_settling(46).await;
+    for size in [3, 1000, 1 << 40, (1 << 63) - 1] {
+        let mut circle = base.again();
+        circle.pass(HOUR).await;
+        let loose = circle.circle.head(size, Hash([7; 32]));
+        shows(&mut circle, loose.clone(), 2, |now| now);
+        let (report, ended) = circle.update().await;
+        assert!(report.remarks.iter().any(|remark| remark.contains(&loose.to_string())));
+        let confirmed = report.peers.iter().filter(|(_, answer)| answer.is_ok()).count();
+        assert_eq!(confirmed, 5);
+        let (who, standing, _) = one_missing((report, ended));
+        assert_eq!((who.as_str(), standing), ("carol", Standing::Unjoined));
+        assert_eq!(circle.current().as_deref(), Some(ONE));
+        // Its checkpoint is kept.
+        let carol = circle.circle.peer_secrets[2].public().raw();
+        assert_eq!(*circle.memory().largest[&carol].head(), loose);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_installs_when_settle_is_over_and_not_a_second_before() {
+    let mut circle = Circle::with_second_settling(47).await;
+    let until = Timestamp(circle.now().0 + 3600);
+    circle.pass(HOUR - SECOND).await;
+    let Refusal::Settling { until: told, .. } = refusal(circle.update().await) else {
+        panic!("not settling")
+    };
+    assert_eq!(told, until);
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    circle.pass(SECOND).await;
+    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settling_begins_when_the_last_peer_has_seen_the_release() {
+    let mut circle = Circle::with_first(48).await;
+    circle.publish(&release(2)).unwrap();
+    for peer in 0..4 {
+        circle.poll(peer).await.unwrap();
+    }
+    for _ in 0..3 {
+        let (who, standing, _) = one_missing(circle.update().await);
+        assert_eq!((who.as_str(), standing), ("elif", Standing::Behind));
+        circle.advance(10 * MINUTE);
+    }
+    circle.pass(Duration::ZERO).await;
+    let Refusal::Settling { until, .. } = refusal(circle.update().await) else { panic!() };
+    assert_eq!(until, Timestamp(circle.now().0 + 3600));
+    circle.pass(HOUR - SECOND).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_peer_starts_settling_again_and_a_removed_one_does_not() {
+    let mut circle = Circle::with_first(49).await;
+    let all = circle.config.peers.clone();
+    let four = |all: &PeerSet| PeerSet::new(all.iter().take(4).cloned().collect(), 3).unwrap();
+    // Settled with four; then a fifth is added.
+    circle.config.peers = four(&all);
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR).await;
+    let mut added = circle.again();
+    added.config.peers = all;
+    added.poll_all().await.unwrap();
+    let Refusal::Settling { until, .. } = refusal(added.update().await) else { panic!() };
+    assert_eq!(until, Timestamp(added.now().0 + 3600));
+    assert_eq!(installed(circle.update().await), 2);
+    // All five confirmed; then one is removed, and its word is not needed.
+    let mut circle = Circle::with_second_settling(50).await;
+    circle.pass(HOUR).await;
+    circle.config.peers = four(&circle.config.peers);
+    circle.stop(4);
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settle_of_zero_needs_one_roll_of_everybody() {
+    let mut circle = Circle::with_first(51).await;
+    circle.config.limits.settle = Duration::ZERO;
+    circle.publish(&release(2)).unwrap();
+    assert_eq!(missing(circle.update().await).len(), 5);
+    circle.poll_all().await.unwrap();
+    circle.stop(3);
+    assert_eq!(missing(circle.update().await).len(), 1);
+    circle.start(3);
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_named_even_if_nothing_is_new() {
+    let mut circle = Circle::with_first(52).await;
+    up_to_date(circle.update().await);
+    circle.stop(4);
+    let (who, standing, _) = one_missing(circle.update().await);
+    assert_eq!((who.as_str(), standing), ("elif", Standing::Silent));
+    circle.start(4);
+    up_to_date(circle.update().await);
+    // A later silence counts from its own beginning.
+    circle.pass(HOUR).await;
+    circle.stop(4);
+    assert_eq!(missing(circle.update().await)[0].since, Some(circle.now()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_closes() {
+    let mut circle = Circle::with_second_settling(53).await;
+    circle.pass(HOUR).await;
+    let head = circle.head_of("log").unwrap();
+    shows(&mut circle, head, 2, |now| Timestamp(now.0 - 900));
+    // Peer 3 takes its time: the clock moves before it answers.
+    let (clock, node) = (circle.clock.clone(), circle.peer(3).clone());
+    circle.replace(3, move |mut listener| async move {
+        while let Ok(mut stream) = listener.accept().await {
+            let frame = wire::receive(&mut stream).await.unwrap().unwrap();
+            tokio::time::sleep(SECOND / 2).await;
+            clock.advance(SECOND);
+            let answer = node.answer(Question::parse(&frame).unwrap()).unwrap();
+            wire::send(&mut stream, &answer.frame()).await.unwrap();
+        }
+    });
+    let (who, _, silence) = one_missing(circle.update().await);
+    assert_eq!(who, "carol");
+    assert!(matches!(silence, Some(Silence::Old(_))), "{silence:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_view_says_what_is_wrong_with_it() {
+    let mut circle = Circle::with_second_settling(54).await;
+    let head = circle.head_of("log").unwrap();
+    shows(&mut circle, head, 1, |now| now);
+    let (_, _, silence) = one_missing(circle.update().await);
+    assert!(matches!(silence, Some(Silence::Invalid(CheckpointError::Note(_)))), "{silence:?}");
+}

@@ -1,0 +1,886 @@
+//! A cycle of the client: mirrors that lie or stand still, releases that must not install, forks that latch.
+
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use unanimity::clock::Clock as _;
+use unanimity::clock::ManualClock;
+use unanimity::demo::World;
+use unanimity::demo::world::Draft;
+use unanimity::durable::{Disk, Step};
+use unanimity::install::{InstallError, Root};
+use unanimity::net::wire::{self, Answer, Question};
+use unanimity::net::{Listener as _, Mirror};
+use unanimity::store::{EvidenceStore, StoreError};
+use unanimity::update::{Outcome, UpdateError};
+use unanimity::verify::bundle::BundleError;
+use unanimity::verify::checkpoint::LogId;
+use unanimity::verify::roll::Standing;
+use unanimity::verify::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
+
+use crate::circle::{
+    Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, missing, one_missing,
+    refusal, release, up_to_date,
+};
+
+fn mirror(circle: &Circle, name: &str) -> Mirror {
+    Mirror::directory(circle.directory.join(name))
+}
+
+fn evidence(circle: &Circle) -> EvidenceStore {
+    EvidenceStore::new(&circle.config.state, &circle.circle.log, Disk::default())
+}
+
+/// A disk on which the clock moves when an artifact begins to be written: a long download. Once.
+fn slow_download(clock: &ManualClock, takes: std::time::Duration) -> Disk {
+    let (clock, done) = (clock.clone(), AtomicBool::new(false));
+    Disk::watched(move |step| {
+        if matches!(step, Step::Create(path) if path.ends_with("hello"))
+            && !done.swap(true, Ordering::SeqCst)
+        {
+            clock.advance(takes);
+        }
+        Ok(())
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_head_is_stored_after_a_unanimous_roll_only_and_is_its_smallest() {
+    let mut circle = Circle::new(60);
+    circle.publish(&release(1)).unwrap();
+    let first = circle.head_of("log").unwrap();
+    for peer in 0..4 {
+        circle.poll(peer).await.unwrap();
+        circle.update().await.1.unwrap_err();
+        assert_eq!(circle.trusted(), None);
+    }
+    circle.poll(4).await.unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.poll(0).await.unwrap();
+    circle.publish(&release(3)).unwrap();
+    circle.poll(1).await.unwrap();
+    circle.update().await.1.unwrap_err();
+    assert_eq!(circle.trusted(), Some(first.clone()));
+    circle.poll_all().await.unwrap();
+    circle.stop(2);
+    circle.update().await.1.unwrap_err();
+    assert_eq!(circle.trusted(), Some(first));
+    circle.start(2);
+    circle.update().await.1.unwrap_err();
+    assert_eq!(circle.trusted(), Some(circle.head_of("log").unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_peer_that_is_behind_does_not_move_the_head_back() {
+    let mut circle = Circle::with_first(61).await;
+    circle.copy_log("old").unwrap();
+    circle.publish(&release(2)).unwrap();
+    let all = circle.config.peers.clone();
+    circle.config.peers =
+        unanimity::verify::PeerSet::new(all.iter().take(4).cloned().collect(), 3).unwrap();
+    circle.show(World::peer_name(4), "old").unwrap();
+    circle.pass(SECOND).await;
+    circle.update().await.1.unwrap_err();
+    let head = circle.trusted().unwrap();
+    assert_eq!(head.size(), 2);
+    circle.config.peers = all;
+    for _ in 0..3 {
+        let (who, standing, _) = one_missing(circle.update().await);
+        assert_eq!((who.as_str(), standing), ("elif", Standing::Behind));
+        assert_eq!(circle.trusted(), Some(head.clone()));
+        circle.pass(MINUTE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_forks_ahead_of_everybody_cannot_poison_what_is_stored() {
+    let mut circle = Circle::with_first(62).await;
+    circle.copy_log("fork").unwrap();
+    for n in 2..6 {
+        circle.publish_to("fork", &Draft::new(n, "6.6.6", TROJAN)).unwrap();
+    }
+    circle.show("client", "fork").unwrap();
+    for _ in 0..3 {
+        let missing = missing(circle.update().await);
+        assert_eq!(missing.len(), 5);
+        assert!(missing.iter().all(|missing| missing.standing == Standing::Behind));
+        circle.pass(HOUR).await;
+    }
+    assert_eq!(circle.trusted().unwrap().size(), 1);
+    // With an honest mirror again all is as if it had never been, and what is wrong is still told.
+    circle.show("client", "log").unwrap();
+    up_to_date(circle.update().await);
+    circle.publish(&Draft { signers: vec![1], ..release(2) }).unwrap();
+    circle.poll_all().await.unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::Threshold { signed: 1, .. }));
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+    assert!(evidence(&circle).list().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pinned_head_is_kept_to() {
+    let base = Circle::with_first(63).await;
+    base.publish(&release(2)).unwrap();
+    let pinned = base.head_of("log").unwrap();
+    // A client that begins, with a pinned head of size 2 and nothing else.
+    let begin = |circle: &mut Circle| {
+        circle.config.pinned = Some(pinned.clone());
+        circle.config.state = circle.beside("new-state");
+        circle.config.install_root = circle.beside("new-root");
+    };
+    let mut honest = base.again();
+    begin(&mut honest);
+    honest.poll_all().await.unwrap();
+    honest.update().await.1.unwrap_err();
+    honest.pass(HOUR).await;
+    assert_eq!(installed(honest.update().await), 2);
+    // A smaller world, shown to everybody.
+    let mut smaller = Circle::with_first(63).await;
+    begin(&mut smaller);
+    let rollback = refusal(smaller.update().await);
+    assert!(matches!(rollback, Refusal::MirrorRollback { shown: 1, known: 2, .. }), "{rollback}");
+    // Another world of any size, shown to everybody.
+    for grown in 1..4 {
+        let mut other = Circle::with_first(63).await;
+        begin(&mut other);
+        for _ in 0..grown {
+            other.force("log", &[TROJAN.to_vec()]).unwrap();
+        }
+        other.poll_all().await.unwrap();
+        let Refusal::Fork(found) = refusal(other.update().await) else { panic!("no fork") };
+        assert!([found.smaller(), found.larger()].contains(&&pinned));
+        assert!(matches!(refusal(other.update().await), Refusal::Latched { .. }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lagging_or_dead_or_garbled_mirror_among_two_is_fine() {
+    let base = Circle::with_second_settling(64).await;
+    for seed in 0..6 {
+        let mut circle = base.again();
+        circle.copy_log("old").unwrap();
+        circle.copy_log("garbled").unwrap();
+        circle.copy_log("short").unwrap();
+        for name in ["tile/entries/000.p/2", "tile/entries/000.p/3", "tile/0/000.p/2"] {
+            fs::write(circle.directory.join("garbled").join(name), b"garbled").unwrap();
+        }
+        fs::write(circle.directory.join("garbled/artifact").join(Hash::of(TWO).hex()), TROJAN)
+            .unwrap();
+        fs::write(circle.directory.join("short/tile/entries/000.p/2"), b"").unwrap();
+        fs::write(circle.directory.join("short/artifact").join(Hash::of(TWO).hex()), &TWO[1..])
+            .unwrap();
+        circle.force("log", &[b"news".to_vec()]).unwrap();
+        let bad = ["old", "missing", "garbled", "short"][seed % 4];
+        circle.config.mirrors = vec![mirror(&circle, bad), mirror(&circle, "log")];
+        circle.pass(HOUR).await;
+        for _ in 0..seed {
+            circle.check().await.1.unwrap();
+        }
+        assert_eq!(installed(circle.update().await), 2, "{bad}");
+        assert_eq!(circle.current().as_deref(), Some(TWO));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_mirrors_are_an_error_and_not_a_refusal() {
+    let mut circle = Circle::with_second_settling(65).await;
+    circle.pass(HOUR).await;
+    circle.show("client", "missing").unwrap();
+    assert!(matches!(error(circle.update().await), UpdateError::Mirrors(_)));
+    circle.publish(&release(3)).unwrap();
+    circle.poll_all().await.unwrap();
+    assert!(matches!(error(circle.update().await), UpdateError::Mirrors(_)));
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    circle.show("client", "log").unwrap();
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_are_not_the_heads_are_refused_and_names_the_mirror() {
+    let mut circle = Circle::with_first(66).await;
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.copy_log("bad").unwrap();
+    circle.show("client", "bad").unwrap();
+    let path = circle.directory.join("bad/tile/entries/000.p/2");
+    let whole = fs::read(&path).unwrap();
+    // The first entry was read before.
+    let first = 2 + usize::from(u16::from_be_bytes([whole[0], whole[1]]));
+    for at in (first..whole.len()).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        match circle.update().await.1.unwrap_err() {
+            unanimity::update::Failure::Refused(Refusal::NotLogged(why)) => {
+                assert!(why.contains("mirrors/client"));
+            }
+            unanimity::update::Failure::Error(UpdateError::Mirrors(_)) => {}
+            other => panic!("{other}"),
+        }
+        fs::write(&path, &whole[..at]).unwrap();
+        assert!(matches!(error(circle.check().await), UpdateError::Mirrors(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_serve_the_tiles_that_the_mirror_has_lost() {
+    let mut circle = Circle::with_second_settling(67).await;
+    circle.pass(HOUR).await;
+    circle.copy_log("bare").unwrap();
+    fs::remove_dir_all(circle.directory.join("bare/tile/0")).unwrap();
+    circle.show("client", "bare").unwrap();
+    assert_eq!(installed(circle.update().await), 2);
+    proof(&circle, 2).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline() {
+    let mut circle = Circle::with_second_settling(89).await;
+    circle.pass(HOUR).await;
+    circle.copy_log("bare").unwrap();
+    fs::remove_dir_all(circle.directory.join("bare/tile/0")).unwrap();
+    circle.show("client", "bare").unwrap();
+    for peer in 0..4 {
+        let node = circle.peer(peer).clone();
+        circle.replace(peer, move |mut listener| async move {
+            while let Ok(mut stream) = listener.accept().await {
+                let node = node.clone();
+                tokio::spawn(async move {
+                    while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                        let question = Question::parse(&frame).unwrap();
+                        let answer = match (question, peer) {
+                            (Question::View(_), _) => node.answer(question).unwrap(),
+                            (Question::Tile(..), 0) => Answer::Tile(vec![7; 64]),
+                            (Question::Tile(..), 1) => Answer::Tile(vec![7; 5]),
+                            (Question::Tile(..), 2) => {
+                                node.answer(Question::View(LogId([0; 32]))).unwrap()
+                            }
+                            (Question::Tile(..), _) => std::future::pending().await,
+                        };
+                        wire::send(&mut stream, &answer.frame()).await.unwrap();
+                    }
+                });
+            }
+        });
+    }
+    assert_eq!(installed(circle.update().await), 2);
+    proof(&circle, 2).unwrap();
+}
+
+/// What third parties make of the proof that an installed release left.
+fn proof(circle: &Circle, sequence: u64) -> Result<(), String> {
+    let label = ["", "1-1.0.0", "2-1.1.0"][sequence as usize];
+    let text = fs::read_to_string(circle.config.install_root.join("proofs").join(label)).unwrap();
+    verify(circle, &text)
+}
+
+fn verify(circle: &Circle, text: &str) -> Result<(), String> {
+    let bundle = Bundle::parse(text).map_err(|error: BundleError| error.to_string())?;
+    let config = &circle.config;
+    let agreed = bundle.verify(&config.policy, &config.peers, &config.limits);
+    agreed.map(|_| ()).map_err(|refusal| refusal.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_proof_bundle_verifies_and_without_any_one_view_it_does_not() {
+    let mut circle = Circle::with_first(68).await;
+    // Views of different sizes in both rolls.
+    for n in 0..5 {
+        circle.force("log", &[vec![n]]).unwrap();
+        circle.poll(usize::from(n)).await.unwrap();
+    }
+    circle.publish(&release(2)).unwrap();
+    for peer in 0..5 {
+        circle.force("log", &[vec![9]]).unwrap();
+        circle.poll(peer).await.unwrap();
+    }
+    circle.update().await.1.unwrap_err();
+    circle.advance(HOUR);
+    for peer in 0..5 {
+        circle.force("log", &[vec![9]]).unwrap();
+        circle.poll(peer).await.unwrap();
+    }
+    assert_eq!(installed(circle.update().await), 2);
+    proof(&circle, 1).unwrap();
+    proof(&circle, 2).unwrap();
+    let path = circle.config.install_root.join("proofs/2-1.1.0");
+    let text = fs::read_to_string(path).unwrap();
+    let views: Vec<usize> = text.match_indices("\nview ").map(|(at, _)| at + 1).collect();
+    assert_eq!(views.len(), 10);
+    for at in views {
+        let (length, rest) = text[at + 5..].split_once('\n').unwrap();
+        let rest = &rest[length.parse::<usize>().unwrap()..];
+        let before = text[..at].rfind("\nroll ").unwrap();
+        let (head, tail) = text[..at].split_at(before);
+        let without = format!("{head}{}{rest}", tail.replacen(" 5\n", " 4\n", 1));
+        let why = verify(&circle, &without).unwrap_err();
+        assert!(why.contains("incomplete") || why.contains("settling"), "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_with_some_bad_tiles_leaves_neither_a_bad_proof_nor_a_frozen_node() {
+    // Large enough that the tree's root can be right and the release's own tile wrong.
+    let mut circle = Circle::with_first(69).await;
+    circle.publish(&release(2)).unwrap();
+    circle.force("log", &vec![b"x".to_vec(); 600]).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR).await;
+    let bad = circle.copy_log("bad").unwrap();
+    fs::write(bad.join("tile/0/000"), vec![7; 32 * 256]).unwrap();
+    circle.show("client", "bad").unwrap();
+    assert_eq!(installed(circle.update().await), 2);
+    proof(&circle, 2).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_outlives_its_roll_asks_again() {
+    let mut circle = Circle::with_second_settling(70).await;
+    circle.pass(HOUR).await;
+    circle.disk = slow_download(&circle.clock, 16 * MINUTE);
+    let begun = circle.now();
+    assert_eq!(installed(circle.update().await), 2);
+    let text = fs::read_to_string(circle.config.install_root.join("proofs/2-1.1.0")).unwrap();
+    let config = &circle.config;
+    let agreed =
+        Bundle::parse(&text).unwrap().verify(&config.policy, &config.peers, &config.limits);
+    assert_eq!(agreed.unwrap().rolls()[1].at(), Timestamp(begun.0 + 16 * 60));
+    // 15 minutes are not too long.
+    let mut circle = Circle::with_second_settling(70).await;
+    circle.pass(HOUR).await;
+    circle.disk = slow_download(&circle.clock, 15 * MINUTE);
+    assert_eq!(installed(circle.update().await), 2);
+    let text = fs::read_to_string(circle.config.install_root.join("proofs/2-1.1.0")).unwrap();
+    assert!(text.contains(&format!("\nroll {} 5\n", begun.0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_gone_silent_during_the_download_stops_the_switch() {
+    let mut circle = Circle::with_second_settling(71).await;
+    circle.pass(HOUR - 20 * MINUTE).await;
+    circle.advance(20 * MINUTE);
+    for peer in [0, 1, 3, 4] {
+        circle.poll(peer).await.unwrap();
+    }
+    circle.disk = slow_download(&circle.clock, 16 * MINUTE);
+    let (who, _, silence) = one_missing(circle.update().await);
+    assert_eq!(who, "carol");
+    assert!(matches!(silence, Some(Silence::Blind(_))));
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    circle.poll(2).await.unwrap();
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_release_that_settles_during_the_download_is_what_installs() {
+    let mut circle = Circle::with_second_settling(72).await;
+    circle.pass(10 * MINUTE).await;
+    circle.publish(&release(3)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR - 10 * MINUTE).await;
+    circle.disk = slow_download(&circle.clock, 16 * MINUTE);
+    assert_eq!(installed(circle.update().await), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_pending_releases_the_newest_settled_one_installs() {
+    let mut circle = Circle::with_second_settling(73).await;
+    circle.pass(30 * MINUTE).await;
+    circle.publish(&release(3)).unwrap();
+    circle.poll_all().await.unwrap();
+    let Refusal::Settling { release: told, .. } = refusal(circle.update().await) else { panic!() };
+    assert!(told.starts_with("3-"));
+    let mut both = circle.again();
+    both.pass(HOUR).await;
+    assert_eq!(installed(both.update().await), 3);
+    up_to_date(both.update().await);
+    // Only the older one is settled: it installs, and the newer one goes on settling.
+    circle.pass(30 * MINUTE).await;
+    assert_eq!(installed(circle.update().await), 2);
+    circle.pass(30 * MINUTE - SECOND).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.pass(SECOND).await;
+    assert_eq!(installed(circle.update().await), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_entry_is_told_once() {
+    let mut circle = Circle::with_first(74).await;
+    circle.publish(&Draft { signers: vec![2], ..release(2) }).unwrap();
+    circle.poll_all().await.unwrap();
+    let (report, ended) = circle.update().await;
+    assert_eq!(report.refused.len(), 1);
+    assert_eq!(report.refused[0].0, 1);
+    assert!(matches!(refusal((report, ended)), Refusal::Threshold { signed: 1, threshold: 2 }));
+    for _ in 0..3 {
+        circle.pass(10 * MINUTE).await;
+        let (report, ended) = circle.update().await;
+        assert_eq!(report.refused, []);
+        up_to_date((report, ended));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_entry_is_told_also_when_the_roll_is_called_twice() {
+    let mut circle = Circle::with_second_settling(75).await;
+    circle.publish(&Draft { signers: vec![2], ..release(3) }).unwrap();
+    circle.pass(HOUR).await;
+    circle.disk = slow_download(&circle.clock, 16 * MINUTE);
+    let (report, ended) = circle.update().await;
+    assert_eq!(report.refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2]);
+    assert_eq!(installed((report, ended)), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rubbish_in_the_log_blocks_nobody() {
+    let mut circle = Circle::with_first(76).await;
+    let (_, note) = circle.sign(&release(2)).unwrap();
+    let note = note.to_string();
+    let unsigned = |text: String| Note::unsigned(&text).unwrap();
+    let mut stranger = unsigned(note.split("\n\n").next().unwrap().to_owned() + "\n");
+    stranger.sign(&circle.circle.log_secret);
+    let mut odd = unsigned("unanimity/surprise/v1\nlog log.example/releases\n".into());
+    odd.sign(&circle.circle.publishers[0]);
+    let mut broken = unsigned("unanimity/manifest/v1\nproduct hello\nchannel stable\n".into());
+    circle.circle.publishers.iter().for_each(|key| broken.sign(key));
+    let mut elsewhere = unsigned(
+        note.split("\n\n").next().unwrap().replace("log.example/releases", "other.example") + "\n",
+    );
+    circle.circle.publishers.iter().for_each(|key| elsewhere.sign(key));
+    let rubbish = [
+        vec![],
+        vec![0; 10],
+        vec![0xff; 65_535],
+        b"\n\n\n".to_vec(),
+        note.replace("sequence 2", "sequence 9").into_bytes(),
+        note.replace('\n', "\r\n").into_bytes(),
+        stranger.to_string().into_bytes(),
+        odd.to_string().into_bytes(),
+        broken.to_string().into_bytes(),
+        elsewhere.to_string().into_bytes(),
+    ];
+    circle.force("log", &rubbish).unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.force("log", &rubbish).unwrap();
+    circle.poll_all().await.unwrap();
+    let (report, ended) = circle.update().await;
+    assert_eq!(report.unknown_kinds, 2);
+    assert!(matches!(refusal((report, ended)), Refusal::Settling { .. }));
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_texts_of_one_sequence_install_neither_also_that_of_the_installed_one() {
+    let mut circle = Circle::with_second_settling(77).await;
+    circle.publish(&Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.pass(HOUR).await;
+    let told = refusal(circle.update().await);
+    assert!(matches!(told, Refusal::Conflict { sequence: 2, first: 1, second: 2 }), "{told}");
+    circle.pass(HOUR).await;
+    up_to_date(circle.update().await);
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    // Sequence 1 is installed.
+    circle.publish(&Draft::new(1, "1.0.0", TROJAN)).unwrap();
+    circle.poll_all().await.unwrap();
+    let told = refusal(circle.update().await);
+    assert!(matches!(told, Refusal::Conflict { sequence: 1, .. }), "{told}");
+    // The publisher goes on.
+    circle.publish(&release(3)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_text_logged_twice_is_no_conflict() {
+    let mut circle = Circle::with_first(78).await;
+    let note = circle.sign(&release(2)).unwrap().1.to_string().into_bytes();
+    circle.publish(&release(2)).unwrap();
+    circle.force("log", &[note.clone(), note]).unwrap();
+    circle.poll_all().await.unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_expires_before_it_settles_is_told_once() {
+    let mut circle = Circle::with_first(79).await;
+    circle.publish(&Draft { good_for: 50 * MINUTE, ..release(2) }).unwrap();
+    circle.poll_all().await.unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.pass(HOUR).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::Expired { .. }));
+    circle.pass(MINUTE).await;
+    up_to_date(circle.update().await);
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_expires_during_the_download_does_not_install() {
+    let mut circle = Circle::with_first(80).await;
+    circle.publish(&Draft { good_for: 70 * MINUTE, ..release(2) }).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR).await;
+    circle.disk = slow_download(&circle.clock, 12 * MINUTE);
+    assert!(matches!(refusal(circle.update().await), Refusal::Expired { .. }));
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_kind_of_manifest_blocks_what_was_logged_before_it() {
+    let mut circle = Circle::with_second_settling(81).await;
+    let text = "unanimity/manifest/v2\nlog log.example/releases\nproduct hello\nchannel stable\n";
+    let mut forged = Note::unsigned(text).unwrap();
+    forged.sign(&circle.circle.publishers[0]);
+    circle.force("log", &[forged.to_string().into_bytes()]).unwrap();
+    circle.pass(MINUTE).await;
+    // One key is not enough for that.
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    forged.sign(&circle.circle.publishers[1]);
+    circle.force("log", &[forged.to_string().into_bytes()]).unwrap();
+    circle.pass(HOUR).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::Outdated { index: 3, .. }));
+    circle.pass(HOUR).await;
+    up_to_date(circle.update().await);
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    circle.publish(&release(3)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_latches_until_it_is_acknowledged() {
+    let mut circle = Circle::with_first(82).await;
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.show("client", "fork").unwrap();
+    let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+    let store = evidence(&circle);
+    assert_eq!(store.list().unwrap(), [(found.id(), false)]);
+    // The mirror turns honest: too late.
+    circle.show("client", "log").unwrap();
+    for _ in 0..3 {
+        circle.pass(HOUR).await;
+        let Refusal::Latched { id } = refusal(circle.update().await) else { panic!() };
+        assert_eq!(id, found.id());
+    }
+    for unknown in ["", "0123456789abcdef", "../client/client", &found.id()[..8]] {
+        assert!(matches!(store.acknowledge(unknown), Err(StoreError::NoEvidence(_))));
+    }
+    assert!(matches!(refusal(circle.update().await), Refusal::Latched { .. }));
+    store.acknowledge(&found.id()).unwrap();
+    store.acknowledge(&found.id()).unwrap();
+    assert_eq!(store.list().unwrap(), [(found.id(), true)]);
+    circle.update().await.1.unwrap_err();
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_smaller_equal_or_larger_than_the_trusted_head_is_found_and_nothing_written_after_it()
+ {
+    let mut base = Circle::with_first(90).await;
+    base.copy_log("fork").unwrap();
+    for n in 2..4 {
+        base.publish(&release(n)).unwrap();
+    }
+    base.poll_all().await.unwrap();
+    base.update().await.1.unwrap_err();
+    assert_eq!(base.trusted().unwrap().size(), 3);
+    for grown in 1..4 {
+        let mut circle = base.again();
+        circle.poll_all().await.unwrap();
+        for n in 0..grown {
+            circle.publish_to("fork", &Draft::new(2 + n, "6.6.6", TROJAN)).unwrap();
+        }
+        circle.show("client", "fork").unwrap();
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let seen = steps.clone();
+        circle.disk = Disk::watched(move |step| {
+            seen.lock().unwrap().push(format!("{step:?}"));
+            Ok(())
+        });
+        let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+        assert_eq!(found.smaller().size(), 3.min(1 + grown));
+        assert_eq!(evidence(&circle).list().unwrap(), [(found.id(), false)]);
+        let steps = steps.lock().unwrap();
+        let stored = steps.iter().position(|step| step.contains("evidence")).unwrap();
+        assert!(!steps[stored..].iter().any(|step| step.contains("client.json")), "{steps:?}");
+        assert_eq!(circle.trusted().unwrap(), base.trusted().unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_that_goes_on_after_it_was_acknowledged_is_refused_again() {
+    let mut circle = Circle::with_first(91).await;
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.show("client", "fork").unwrap();
+    for _ in 0..3 {
+        circle.pass(HOUR).await;
+        let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+        evidence(&circle).acknowledge(&found.id()).unwrap();
+    }
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
+    let mut circle = Circle::with_first(83).await;
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.show(World::peer_name(2), "fork").unwrap();
+    circle.poll(2).await.unwrap();
+    assert!(matches!(circle.view_of(2).await, Answer::Evidence(_)));
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = steps.clone();
+    circle.disk = Disk::watched(move |step| {
+        seen.lock().unwrap().push(step.clone());
+        // Nothing but evidence can be written.
+        match step {
+            Step::Create(path) if path.ends_with("client.json") => {
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }
+            _ => Ok(()),
+        }
+    });
+    assert!(matches!(refusal(circle.update().await), Refusal::Fork(_)));
+    let first = steps.lock().unwrap().iter().find_map(|step| match step {
+        Step::Create(path) => Some(path.clone()),
+        _ => None,
+    });
+    assert!(first.unwrap().to_string_lossy().contains("/evidence/"));
+    assert!(matches!(refusal(circle.update().await), Refusal::Latched { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_says_what_could_install_and_installs_nothing() {
+    let mut circle = Circle::with_second_settling(84).await;
+    circle.pass(HOUR).await;
+    for _ in 0..2 {
+        let (_, ended) = circle.check().await;
+        let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
+        assert_eq!(agreed.manifest().sequence, 2);
+        assert_eq!(circle.current().as_deref(), Some(ONE));
+    }
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
+    let mut circle = Circle::with_second_settling(92).await;
+    circle.pass(HOUR).await;
+    let (_, ended) = circle.check().await;
+    let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
+    let root = Root::new(&circle.config.install_root, Disk::default());
+    let stage = |bytes: &[u8]| root.stage(&agreed, &circle.config.platform, bytes);
+    let mut altered = TWO.to_vec();
+    altered[20] ^= 1;
+    for wrong in [TROJAN, &TWO[1..], &[TWO, b"x"].concat(), b"", &altered] {
+        let refused = stage(wrong).unwrap_err();
+        assert!(matches!(refused, InstallError::Refused(Refusal::Artifact(_))), "{refused}");
+    }
+    let at = agreed.rolls()[1].at();
+    let late = root.switch(&agreed, stage(TWO).unwrap(), "", at.after(15 * MINUTE + SECOND));
+    let late = late.unwrap_err();
+    assert!(matches!(late, InstallError::Refused(Refusal::RollTooOld { .. })), "{late}");
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    root.switch(&agreed, stage(TWO).unwrap(), "", at.after(15 * MINUTE)).unwrap();
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_stands_before_what_was_verified_is_an_error() {
+    let mut circle = Circle::with_second_settling(85).await;
+    circle.pass(HOUR).await;
+    up_to_date_or_available(circle.check().await.1);
+    let now = circle.now();
+    for back in [61, 3600, 365 * 24 * 3600] {
+        circle.clock.set(Timestamp(now.0 - back));
+        circle.poll_all().await.unwrap();
+        let error = error(circle.update().await);
+        assert!(matches!(error, UpdateError::Clock { .. }), "{error}");
+        assert_eq!(circle.current().as_deref(), Some(ONE));
+    }
+    circle.clock.set(now);
+    circle.poll_all().await.unwrap();
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+fn up_to_date_or_available(ended: Result<Outcome, unanimity::update::Failure>) {
+    assert!(matches!(ended, Ok(Outcome::UpToDate | Outcome::Available(_))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_for_a_while_does_not_settle_anything() {
+    let mut circle = Circle::with_first(86).await;
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.update().await.1.unwrap_err();
+    // Only the client's own clock runs ahead: to it, every view is old.
+    let others = circle.now();
+    circle.clock.set(Timestamp(others.0 + 3700));
+    let head = circle.head_of("log").unwrap();
+    for peer in 0..5 {
+        let view = circle.cosigned(&head, peer, others);
+        circle.impostor(peer, move |_| Answer::View(view.clone()));
+    }
+    let missing = missing(circle.update().await);
+    assert!(missing.iter().all(|m| matches!(m.silence, Some(Silence::Old(_)))), "{missing:?}");
+    assert_eq!(missing.len(), 5);
+    circle.clock.set(others);
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_peer_and_a_wrong_clock_cannot_stop_a_node_for_ever() {
+    let mut circle = Circle::with_second_settling(88).await;
+    let right = circle.now();
+    circle.clock.set(Timestamp(right.0 + 365 * 24 * 3600));
+    let wrong = circle.now();
+    let head = circle.head_of("log").unwrap();
+    for peer in 0..5 {
+        // One of them goes along with the wrong clock.
+        let view = circle.cosigned(&head, peer, if peer == 4 { wrong } else { right });
+        circle.impostor(peer, move |_| Answer::View(view.clone()));
+    }
+    assert_eq!(missing(circle.update().await).len(), 4);
+    circle.clock.set(right);
+    (0..5).for_each(|peer| circle.start(peer));
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
+    // The attacker holds publisher keys, log key, the client's mirror and all peers but one.
+    let base = Circle::with_first(87).await;
+    for honest_grows in [true, false] {
+        let mut circle = base.again();
+        circle.copy_log("fork").unwrap();
+        circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+        circle.show("client", "fork").unwrap();
+        let fork = circle.head_of("fork").unwrap();
+        if honest_grows {
+            circle.publish(&release(2)).unwrap();
+        }
+        for _ in 0..4 {
+            circle.pass(HOUR).await;
+            for liar in 1..5 {
+                let view = circle.cosigned(&fork, liar, circle.now());
+                circle.impostor(liar, move |_| Answer::View(view.clone()));
+            }
+            let refusal = refusal(circle.update().await);
+            match refusal {
+                Refusal::Fork(_) | Refusal::Latched { .. } => assert!(honest_grows),
+                Refusal::Incomplete(missing) => {
+                    assert!(!honest_grows);
+                    assert_eq!(missing[0].standing, Standing::Behind);
+                }
+                other => panic!("{other}"),
+            }
+            assert_eq!(circle.current().as_deref(), Some(ONE));
+        }
+    }
+}
+
+/// A head that looks served, since one hash is all that its root needs, and that nothing ties to
+/// any other: made with the log's key and 32 bytes.
+fn hollow(circle: &Circle) -> (unanimity::verify::Head, Tile) {
+    (circle.circle.head(1 << 40, Hash([7; 32])), Tile { level: 5, index: 0, width: 1 })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
+    let mut circle = Circle::with_second_settling(93).await;
+    circle.pass(HOUR).await;
+    let (head, tile) = hollow(&circle);
+    let path = circle.copy_log("hollow").unwrap();
+    fs::write(path.join("checkpoint"), head.note()).unwrap();
+    let tile = path.join(tile.path());
+    fs::create_dir_all(tile.parent().unwrap()).unwrap();
+    fs::write(tile, head.root().0).unwrap();
+    circle.config.mirrors = vec![mirror(&circle, "hollow"), mirror(&circle, "log")];
+    let (report, ended) = circle.update().await;
+    assert!(report.remarks.iter().any(|remark| remark.contains(&head.to_string())), "{report:?}");
+    assert_eq!(installed((report, ended)), 2);
+    // Also for a node that begins.
+    let mut new = Circle::with_second_settling(93).await;
+    new.config.mirrors = circle.config.mirrors.clone();
+    new.config.state = new.beside("new-state");
+    new.config.install_root = new.beside("new-root");
+    assert!(matches!(refusal(new.update().await), Refusal::Settling { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hollow_head_that_a_peer_shows_and_serves_makes_that_peer_unjoined_and_no_other() {
+    let mut circle = Circle::with_second_settling(94).await;
+    circle.pass(HOUR).await;
+    let (head, _) = hollow(&circle);
+    let view = circle.cosigned(&head, 2, circle.now());
+    circle.impostor(2, move |question| match question {
+        Question::View(_) => Answer::View(view.clone()),
+        Question::Tile(..) => Answer::Tile(vec![7; 32]),
+    });
+    let (report, ended) = circle.update().await;
+    assert_eq!(report.head.as_ref().unwrap().size(), 2);
+    let (who, standing, _) = one_missing((report, ended));
+    assert_eq!((who.as_str(), standing), ("carol", Standing::Unjoined));
+    assert!(evidence(&circle).list().unwrap().is_empty());
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there_are() {
+    let mut circle = Circle::with_second_settling(95).await;
+    circle.pass(HOUR).await;
+    for peer in 0..4 {
+        let (node, head) =
+            (circle.peer(peer).clone(), circle.circle.head(100 + peer as u64, Hash([7; 32])));
+        let (secret, clock) = (circle.circle.peer_secrets[peer].clone(), circle.clock.clone());
+        circle.replace(peer, move |mut listener| async move {
+            while let Ok(mut stream) = listener.accept().await {
+                let (node, head, secret, now) =
+                    (node.clone(), head.clone(), secret.clone(), clock.now());
+                tokio::spawn(async move {
+                    while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                        let answer = match Question::parse(&frame).unwrap() {
+                            question @ Question::View(_) if peer > 2 => {
+                                node.answer(question).unwrap()
+                            }
+                            Question::View(_) => {
+                                Answer::View(View::cosign(&head, &secret, now).note().into())
+                            }
+                            Question::Tile(..) => std::future::pending().await,
+                        };
+                        wire::send(&mut stream, &answer.frame()).await.unwrap();
+                    }
+                });
+            }
+        });
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(missing(circle.update().await).len(), 3);
+    assert_eq!(begun.elapsed(), 4 * circle.config.ask_timeout);
+}
