@@ -187,10 +187,18 @@ impl Disk {
 
     /// Makes a directory and those above it, each durable in the one above.
     pub fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()> {
-        if path.as_os_str().is_empty() || path.is_dir() {
+        if path.as_os_str().is_empty() {
             return Ok(());
         }
         let above = parent(path);
+        if path.is_dir() {
+            // An interrupted run may have made it and not come to sync its name; those above it
+            // were durable before it was made. Where we may not look, we have made nothing.
+            return match self.sync_dir(above) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            };
+        }
         self.make_dir(above, mode)?;
         self.step(Step::MakeDir(path.to_owned()))?;
         match DirBuilder::new().mode(mode.bits(true)).create(path) {
