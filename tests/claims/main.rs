@@ -1,5 +1,8 @@
 //! The claims of this project, as tests: each is named for what it says.
 
+mod addresses;
 mod log_writer;
 mod logs;
+mod mirrors;
 mod tiles;
+mod wire;
