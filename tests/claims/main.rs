@@ -1,6 +1,9 @@
 //! The claims of this project, as tests: each is named for what it says.
 
 mod addresses;
+mod config;
+mod durable;
+mod keys;
 mod log_writer;
 mod logs;
 mod mirrors;
