@@ -3,6 +3,7 @@
 mod addresses;
 mod config;
 mod durable;
+mod install;
 mod keys;
 mod log_writer;
 mod logs;
