@@ -137,6 +137,8 @@ impl<C: Clock> PeerNode<C> {
             path: path.clone(),
             mend: "restore the peer's directory from a backup; a peer that forgot its head must not cosign with its old key",
         };
+        // A run that was killed may have named a head and not come to sync the name.
+        disk.sync_dir(&directory).map_err(DiskError::at(&directory))?;
         let head = match durable::read(&path)? {
             Some(bytes) => Some(Head::open(&bytes, &follow.log).map_err(|_| damaged())?),
             None => None,
@@ -229,11 +231,13 @@ impl<C: Clock> PeerNode<C> {
         if state.head.as_ref() != from {
             return Ok(Polled::Nothing);
         }
-        state.tiles.commit(growth)?;
+        let mut tiles = state.tiles.clone();
+        tiles.commit(growth)?;
         let path = self.directory.join("head");
         (self.disk.write(&path, to.note().as_bytes(), Mode::Private))
             .map_err(DiskError::at(&path))?;
-        state.head = Some(to.clone());
+        // Head and tree move together, or not at all if the disk fails on the way.
+        (state.head, state.tiles) = (Some(to.clone()), tiles);
         (state.seen, state.fresh) = (self.clock.now(), true);
         Ok(Polled::Fresh(to))
     }

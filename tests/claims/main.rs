@@ -8,5 +8,6 @@ mod keys;
 mod log_writer;
 mod logs;
 mod mirrors;
+mod peer_disk;
 mod tiles;
 mod wire;
