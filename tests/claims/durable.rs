@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use unanimity::durable::{self, Disk, DiskError, Mode, Step, temporary};
 
@@ -126,17 +127,6 @@ fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
-    // Planted in the moment after the old one was cleared away: refused, not followed.
-    let (trap, target) = (temporary(&path), victim.clone());
-    let racing = Disk::watched(move |step| match step {
-        Step::Write(_) => {
-            fs::remove_file(&trap)?;
-            symlink(&target, &trap)
-        }
-        _ => Ok(()),
-    });
-    let _ = racing.write(&path, b"newer", Mode::Public);
-    assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     // A hard link to something else is cleared away too, and the other name keeps its bytes.
     fs::remove_file(&path).unwrap();
     fs::hard_link(&victim, temporary(&path)).unwrap();
@@ -146,6 +136,27 @@ fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
     fs::remove_file(&path).unwrap();
     symlink(&victim, &path).unwrap();
     Disk::default().write(&path, b"new", Mode::Public).unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+}
+
+#[test]
+fn a_link_planted_again_and_again_is_never_followed() {
+    let place = place();
+    let (path, victim) = (place.path().join("file"), place.path().join("victim"));
+    fs::write(&victim, "untouched").unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let _ = symlink(&victim, temporary(&path));
+            }
+        });
+        for _ in 0..2000 {
+            // Refused if the link got there in between.
+            let _ = Disk::default().create(&path, Mode::Public).map(|file| file.set_len(1));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use unanimity::demo::world::{Draft, World};
 use unanimity::durable::{Disk, DiskError, Step};
 use unanimity::install::{InstallError, verify_artifact};
+use unanimity::log::writer::artifact_path;
 use unanimity::update::{Failure, Outcome};
 use unanimity::verify::manifest::{Kind, Target};
 use unanimity::verify::{Hash, Refusal, Timestamp};
@@ -231,6 +232,26 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
     // Only then is it remembered.
     let state = world.config.state.join("client/client.json");
     assert!(rest.contains(&Step::Rename(state)));
+}
+
+#[tokio::test]
+async fn an_artifact_that_was_refused_leaves_nothing_behind() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    world.poll_all().await.unwrap();
+    let path = world.log_directory().join(artifact_path(&Hash::of(NEW)));
+    let mut changed = NEW.to_vec();
+    changed[3] ^= 1;
+    for served in [&changed, &NEW[1..], &[NEW, b"more"].concat()] {
+        fs::write(&path, served).unwrap();
+        let refused = world.update().await.1;
+        assert!(matches!(refused, Err(Failure::Refused(Refusal::Artifact(_)))), "{refused:?}");
+        assert_eq!(current(&world), 1);
+        let versions = fs::read_dir(world.config.install_root.join("versions")).unwrap();
+        assert_eq!(versions.count(), 1, "the old version and nothing else");
+    }
+    fs::write(&path, NEW).unwrap();
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
 }
 
 #[tokio::test]
