@@ -164,8 +164,7 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
         copy.disk = disk;
         assert!(matches!(copy.update().await.1, Ok(Outcome::Installed(_))));
         assert_eq!(current(&copy), 2);
-        let steps = steps.lock().unwrap().len();
-        steps
+        steps.lock().unwrap().len()
     };
     assert!(steps > 30, "{steps} steps");
     // Killed there, or short of space for one step only.

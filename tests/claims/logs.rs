@@ -123,18 +123,29 @@ pub(crate) fn read_whole(directory: &Path) -> (Head, Vec<Vec<u8>>) {
 
 /// Every checkpoint of a log that was ever signed onto a disk. Two roots for one size are a fork.
 #[derive(Clone, Default)]
-pub(crate) struct Seen(Arc<Mutex<BTreeMap<u64, Hash>>>);
+pub(crate) struct Seen(Arc<Mutex<SeenBefore>>);
+
+#[derive(Clone, Default)]
+struct SeenBefore {
+    roots: BTreeMap<u64, Hash>,
+    /// What was read last, so that the same bytes are not read twice.
+    last: [Vec<u8>; 2],
+}
 
 impl Seen {
     /// Notes what stands in a log's directory, also what is signed and not yet published.
     pub(crate) fn look(&self, directory: &Path) {
         let path = directory.join("checkpoint");
-        for path in [temporary(&path), path] {
+        let mut seen = self.0.lock().unwrap();
+        for (i, path) in [temporary(&path), path].into_iter().enumerate() {
             let Ok(bytes) = fs::read(&path) else { continue };
+            if seen.last[i] == bytes {
+                continue;
+            }
+            seen.last[i].clone_from(&bytes);
             let Ok(note) = Note::parse(&bytes) else { continue };
             let checkpoint = Checkpoint::parse(note.text()).expect("a signed checkpoint");
-            let mut seen = self.0.lock().unwrap();
-            let first = *seen.entry(checkpoint.size).or_insert(checkpoint.root);
+            let first = *seen.roots.entry(checkpoint.size).or_insert(checkpoint.root);
             assert_eq!(first, checkpoint.root, "two roots for size {}", checkpoint.size);
         }
     }

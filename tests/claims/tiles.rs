@@ -248,7 +248,7 @@ fn a_damaged_or_missing_tile_is_an_error_that_names_its_file() {
     let path = place.path().join("tile/0/001.p/44");
     let whole = fs::read(&path).unwrap();
     let open = || TileStore::open(place.path(), 300, Mode::Public, Disk::default());
-    let read = || tree.range_roots(&[290..291]);
+    let read = || tree.range_roots(std::slice::from_ref(&(290..291)));
     for garbled in [&whole[..whole.len() - 1], &whole[32..], &[whole.clone(), vec![0]].concat()] {
         fs::write(&path, garbled).unwrap();
         for error in [open().map(drop).unwrap_err(), read().map(drop).unwrap_err()] {
