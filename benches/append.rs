@@ -1,7 +1,7 @@
 //! Appending to a log against the hashing that it contains: the same notes, the same SHA-256.
 //!
-//! In `$CARGO_TARGET_TMPDIR`-like places on a disk the difference is mostly syncing; the same
-//! is measured in memory where there is such a place.
+//! On a disk the difference is mostly syncing, so the same is measured in memory where there is
+//! such a place.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
