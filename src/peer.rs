@@ -138,6 +138,8 @@ impl<C: Clock> PeerNode<C> {
             path: path.clone(),
             mend: "restore the peer's directory from a backup; a peer that forgot its head must not cosign with its old key",
         };
+        // A run that was killed may have named a head and not come to sync the name.
+        disk.sync_dir(&directory).map_err(DiskError::at(&directory))?;
         let head = match durable::read(&path)? {
             Some(bytes) => Some(Head::open(&bytes, &follow.log).map_err(|_| damaged())?),
             None => None,

@@ -496,8 +496,11 @@ pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)
 }
 
-/// Copies a directory with its links, but for locks. Files are shared until somebody replaces
-/// one: everything durable is replaced, never changed in place.
+/// Files larger than this, in bytes, are shared by copies until somebody replaces one.
+const SHARED: u64 = 64 * 1024;
+
+/// Copies a directory with its links, but for locks. Large files are shared: everything durable is
+/// replaced, never changed in place.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -509,7 +512,11 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         } else if kind.is_dir() {
             copy_tree(&entry, &target)?;
         } else if name != ".lock" {
-            fs::hard_link(&entry, target)?;
+            if entry.metadata()?.len() > SHARED {
+                fs::hard_link(&entry, target)?;
+            } else {
+                fs::copy(&entry, target)?;
+            }
         }
     }
     Ok(())

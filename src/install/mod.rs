@@ -74,9 +74,10 @@ pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Targ
 /// At most one byte more than the signed length is read. `write` gets the bytes as they come.
 pub fn verify_artifact(
     target: &Target,
-    mut source: impl Read,
+    source: impl Read,
     mut write: impl FnMut(&[u8]) -> Result<(), DiskError>,
 ) -> Result<(), InstallError> {
+    let mut source = source.take(target.length.saturating_add(1));
     let mut hasher = Sha256::new();
     let mut length = 0;
     let mut buffer = vec![0; 128 * 1024];

@@ -1,7 +1,7 @@
 //! A tree kept on this machine, as tiles: the log's own, or a peer's copy.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
@@ -181,8 +181,9 @@ pub(super) fn write_files(
     files: &[(PathBuf, &[u8])],
     mode: Mode,
 ) -> Result<(), DiskError> {
-    for (path, _) in files {
-        let directory = durable::parent(path);
+    let directories: BTreeSet<&Path> =
+        files.iter().map(|(path, _)| durable::parent(path)).collect();
+    for directory in directories {
         disk.make_dir(directory, mode).map_err(DiskError::at(directory))?;
     }
     let files = files.iter().map(|(path, bytes)| (path.clone(), *bytes));

@@ -92,6 +92,8 @@ pub struct LogWriter {
     tiles: TileStore,
     /// The entries of the last, partial bundle, as they stand in its file.
     last_bundle: Vec<u8>,
+    /// An append failed on the way: what came of it is on the disk, and read before the next.
+    unsettled: bool,
     _lock: File,
 }
 
@@ -127,16 +129,19 @@ impl LogWriter {
         let note = Note::parse(&bytes).map_err(|e| wrong(e.into()))?;
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
         let log = Log { origin, key: secret.public() };
-        let mut head = Head::open(&bytes, &log).map_err(wrong)?;
-        if let Some(pending) = read_pending(directory, &log, &head)? {
-            let note = publish(&disk, directory, &pending, &secret)?;
-            head = Head::open(note.as_bytes(), &log).map_err(wrong)?;
-            tracing::info!(size = head.size(), "finished an append that was interrupted");
-        }
-        let tiles = open_tiles(directory, head.size(), head.root(), disk.clone())?;
-        let last_bundle = read_last_bundle(directory, &tiles)?;
-        let directory = directory.to_owned();
-        Ok(LogWriter { directory, disk, log, secret, head, tiles, last_bundle, _lock: lock })
+        let (head, tiles, last_bundle) = settle(directory, &log, &secret, &disk)?;
+        let (directory, unsettled) = (directory.to_owned(), false);
+        Ok(LogWriter {
+            directory,
+            disk,
+            log,
+            secret,
+            head,
+            tiles,
+            last_bundle,
+            unsettled,
+            _lock: lock,
+        })
     }
 
     /// Which log this is.
@@ -166,10 +171,16 @@ impl LogWriter {
     }
 
     /// Appends notes and publishes one checkpoint that has them all. Returns their indexes.
+    ///
+    /// After an error of the disk they may be in the log or not; the next append finds out.
     pub fn append(&mut self, notes: &[Vec<u8>]) -> Result<Range<u64>, WriteError> {
         for (i, note) in notes.iter().enumerate() {
             let entry = check_entry(note, &self.log.origin);
             entry.map_err(|why| WriteError::Entry { number: i + 1, why })?;
+        }
+        if self.unsettled {
+            (self.head, self.tiles, self.last_bundle) =
+                settle(&self.directory, &self.log, &self.secret, &self.disk)?;
         }
         let first = self.head.size();
         if notes.is_empty() {
@@ -183,6 +194,7 @@ impl LogWriter {
         let growth = self.tiles.grow(notes.iter().map(|note| Hash::leaf(note)));
         let files: Vec<(PathBuf, &[u8])> =
             bundles.iter().map(|(path, bytes)| (self.directory.join(path), &bytes[..])).collect();
+        self.unsettled = true;
         write_files(&self.disk, &self.directory, &files, Mode::Public)?;
         let origin = self.log.origin.clone();
         let next = Checkpoint { origin, size: growth.size(), root: growth.root() };
@@ -194,6 +206,7 @@ impl LogWriter {
         self.last_bundle = last_bundle;
         self.head = Head::open(note.as_bytes(), &self.log)
             .map_err(|source| WriteError::Checkpoint { path: self.directory.clone(), source })?;
+        self.unsettled = false;
         Ok(first..self.head.size())
     }
 
@@ -262,6 +275,30 @@ fn publish(
     let path = directory.join(CHECKPOINT);
     disk.write(&path, note.as_bytes(), Mode::Public).map_err(DiskError::at(&path))?;
     Ok(note)
+}
+
+/// Takes up what is on the disk: the published head, or the one that was written down to be
+/// signed, which is then finished; signing anything else of that size would fork the log.
+fn settle(
+    directory: &Path,
+    log: &Log,
+    secret: &NoteSecret,
+    disk: &Disk,
+) -> Result<(Head, TileStore, Vec<u8>), WriteError> {
+    let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
+    let path = directory.join(CHECKPOINT);
+    let bytes = std::fs::read(&path).map_err(DiskError::at(&path))?;
+    let mut head = Head::open(&bytes, log).map_err(wrong)?;
+    if let Some(pending) = read_pending(directory, log, &head)? {
+        // A crash may have left it without its name being durable.
+        disk.sync_dir(directory).map_err(DiskError::at(directory))?;
+        let note = publish(disk, directory, &pending, secret)?;
+        head = Head::open(note.as_bytes(), log).map_err(wrong)?;
+        tracing::info!(size = head.size(), "finished an append that was interrupted");
+    }
+    let tiles = open_tiles(directory, head.size(), head.root(), disk.clone())?;
+    let last_bundle = read_last_bundle(directory, &tiles)?;
+    Ok((head, tiles, last_bundle))
 }
 
 /// The head that was written down to be signed, if it is newer than the published one.

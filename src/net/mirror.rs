@@ -38,6 +38,7 @@ impl Mirror {
     /// Opens a file below the mirror's prefix.
     pub fn open(&self, path: &str) -> io::Result<File> {
         durable::open_plain(&self.directory.join(path))
+            .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
     }
 }
 

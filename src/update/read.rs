@@ -18,7 +18,7 @@ pub(super) async fn checkpoints<'a>(
     for &mirror in mirrors {
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let head = bytes
-            .map_err(|error| format!("checkpoint: {error}"))
+            .map_err(|error| error.to_string())
             .and_then(|bytes| Head::open(&bytes, log).map_err(|e| format!("checkpoint: {e}")));
         shown.push((mirror, head));
     }

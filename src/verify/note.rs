@@ -192,7 +192,12 @@ impl std::fmt::Display for SignatureLine {
 }
 
 fn check_characters(text: &str) -> Result<(), NoteError> {
-    match text.bytes().position(|c| c < 0x20 && c != b'\n') {
+    let control = |c: u8| c < 0x20 && c != b'\n';
+    // Without an early end this is one pass of wide instructions, and almost no text has one.
+    if !text.bytes().fold(false, |found, c| found | control(c)) {
+        return Ok(());
+    }
+    match text.bytes().position(control) {
         None => Ok(()),
         Some(at) => {
             let before = &text.as_bytes()[..at];

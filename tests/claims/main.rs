@@ -1,11 +1,22 @@
 //! The claims of this project, as tests: each is named for what it says.
 
+mod addresses;
 mod attacks;
 mod circle;
 mod command_line;
+mod config;
+mod durable;
+mod install;
+mod keys;
+mod log_writer;
+mod logs;
 mod memory;
+mod mirrors;
 mod model;
 mod peer;
+mod peer_disk;
 mod roll;
+mod tiles;
 mod update;
 mod verify;
+mod wire;

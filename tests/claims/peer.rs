@@ -137,12 +137,15 @@ async fn a_checkpoint_without_the_logs_signature_is_no_head() {
     }
 }
 
-/// Fails every step from the `n`th on.
+/// The steps that opening a peer takes: syncing its directory, and that in the one above.
+const OPENING: usize = 2;
+
+/// Fails every step from the `n`th on, once the peer is open.
 fn dying(n: usize) -> (Disk, Arc<AtomicUsize>) {
     let steps = Arc::new(AtomicUsize::new(0));
     let count = steps.clone();
     let disk = Disk::watched(move |_| match count.fetch_add(1, Ordering::SeqCst) {
-        step if step < n => Ok(()),
+        step if step < n + OPENING => Ok(()),
         _ => Err(io::Error::from(io::ErrorKind::StorageFull)),
     });
     (disk, steps)
@@ -157,8 +160,13 @@ async fn a_head_is_durable_before_it_is_cosigned() {
     node.poll(&mut rng()).await.unwrap();
     drop(node);
     circle.publish(&release(2)).unwrap();
-    let full = |step: &Step| match step {
-        Step::SyncDir(path) if path.ends_with("peer") => {
+    let renamed = AtomicUsize::new(0);
+    let full = move |step: &Step| match step {
+        Step::Rename(path) if path.ends_with("head") => {
+            renamed.store(1, Ordering::SeqCst);
+            Ok(())
+        }
+        Step::SyncDir(path) if path.ends_with("peer") && renamed.load(Ordering::SeqCst) > 0 => {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         }
         _ => Ok(()),

@@ -1,0 +1,68 @@
+//! Appending to a log against the hashing that it contains: the same notes, the same SHA-256.
+//!
+//! On a disk the difference is mostly syncing, so the same is measured in memory where there is
+//! such a place.
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tempfile::TempDir;
+use unanimity::durable::Disk;
+use unanimity::log::LogWriter;
+use unanimity::verify::{Hash, Note, NoteSecret};
+
+const ENTRIES: usize = 100_000;
+const ORIGIN: &str = "log.example/bench";
+
+/// Notes of about 600 bytes. One signature serves all: a writer looks at form, not at signatures.
+fn notes(secret: &NoteSecret) -> Vec<Vec<u8>> {
+    let mut note = Note::unsigned("unanimity/example/v1\n").expect("a text");
+    note.sign(secret);
+    let line = &note.signatures()[0];
+    let filling = "x".repeat(420);
+    (0..ENTRIES)
+        .map(|i| {
+            format!("unanimity/example/v1\nlog {ORIGIN}\nentry {i:08}\n{filling}\n\n{line}\n")
+                .into_bytes()
+        })
+        .collect()
+}
+
+fn fresh(place: &Path, secret: &NoteSecret) -> (TempDir, LogWriter) {
+    let directory = TempDir::new_in(place).expect("a directory");
+    let origin = ORIGIN.parse().expect("an origin");
+    let writer = LogWriter::init(directory.path(), origin, secret.clone(), Disk::default());
+    (directory, writer.expect("a log"))
+}
+
+fn append(c: &mut Criterion) {
+    let secret = NoteSecret::from_seed("bench".parse().expect("a name"), &[1; 32]);
+    let notes = notes(&secret);
+    let bytes: usize = notes.iter().map(Vec::len).sum();
+    let mut group = c.benchmark_group("append 100000 entries");
+    group.sample_size(10).throughput(Throughput::Bytes(bytes as u64));
+    group.warm_up_time(Duration::from_secs(1));
+    group.bench_function("bare: SHA-256 of every leaf", |b| {
+        b.iter(|| notes.iter().map(|note| Hash::leaf(note)).fold(0, |n, hash| n ^ hash.0[0]));
+    });
+    let places =
+        [("on disk", PathBuf::from(env!("CARGO_TARGET_TMPDIR"))), ("in memory", "/dev/shm".into())];
+    for (name, place) in places.into_iter().filter(|(_, place)| place.is_dir()) {
+        group.bench_function(format!("ours, {name}"), |b| {
+            b.iter_batched(
+                || fresh(&place, &secret),
+                |(directory, mut writer)| {
+                    black_box(writer.append(&notes).expect("appended"));
+                    (directory, writer)
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, append);
+criterion_main!(benches);

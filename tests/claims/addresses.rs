@@ -1,0 +1,128 @@
+//! Onion addresses: one service, one spelling, and no typing mistake gets through.
+
+use proptest::prelude::*;
+use unanimity::net::OnionAddress;
+use unanimity::net::address::{AddressError, DEFAULT_PORT};
+
+/// A well-known service, as an example of the form.
+const KNOWN: &str = "duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad";
+
+fn parse(text: &str) -> Result<OnionAddress, AddressError> {
+    text.parse()
+}
+
+#[test]
+fn an_address_of_the_real_world_is_read() {
+    let address = parse(&format!("{KNOWN}.onion")).unwrap();
+    assert_eq!(address.port, DEFAULT_PORT);
+    assert_eq!(address.to_string(), format!("{KNOWN}.onion:4242"));
+    assert_eq!(parse(&format!("{KNOWN}.onion:80")).unwrap().port, 80);
+    assert_eq!(parse(&format!("{KNOWN}.onion:65535")).unwrap().port, 65_535);
+}
+
+#[test]
+fn all_spellings_of_one_address_are_one() {
+    let upper = KNOWN.to_uppercase();
+    let one = parse(&format!("{KNOWN}.onion")).unwrap();
+    for text in [
+        format!("{KNOWN}.onion:4242"),
+        format!("{KNOWN}.onion."),
+        format!("{KNOWN}.onion.:4242"),
+        format!("{KNOWN}.ONION"),
+        format!("{upper}.onion"),
+        format!("{upper}.OnIoN.:04242"),
+    ] {
+        assert_eq!(parse(&text).as_ref(), Ok(&one), "{text}");
+    }
+    assert_ne!(parse(&format!("{KNOWN}.onion:4243")).unwrap(), one);
+}
+
+#[test]
+fn any_one_wrong_character_is_noticed() {
+    for at in 0..KNOWN.len() {
+        for other in "abcdefghijklmnopqrstuvwxyz234567".chars() {
+            let mut text = KNOWN.to_owned();
+            text.replace_range(at..=at, &other.to_string());
+            let read = parse(&format!("{text}.onion"));
+            if text == KNOWN {
+                read.unwrap();
+            } else {
+                assert!(matches!(read, Err(AddressError::Checksum(_))), "{text}");
+            }
+        }
+        let mut swapped = KNOWN.as_bytes().to_vec();
+        swapped.swap(at, (at + 1) % KNOWN.len());
+        let swapped = String::from_utf8(swapped).unwrap();
+        assert!(swapped == KNOWN || parse(&format!("{swapped}.onion")).is_err());
+    }
+    let error = parse(&format!("e{}.onion", &KNOWN[1..])).unwrap_err();
+    assert!(error.to_string().contains("mistyped"), "{error}");
+}
+
+#[test]
+fn another_version_of_onion_address_is_refused() {
+    // The last byte is the version, 3. With another, also where the checksum is made for it.
+    use sha3::Digest as _;
+    let key = parse(&format!("{KNOWN}.onion")).unwrap().key;
+    for version in [0, 2, 4, 255] {
+        let checksum = sha3::Sha3_256::digest([b".onion checksum", &key[..], &[version]].concat());
+        let bytes = [&key[..], &checksum[..2], &[version]].concat();
+        let text = data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase();
+        assert!(parse(&format!("{text}.onion")).is_err(), "version {version}");
+    }
+    assert!(parse("expyuzz4wqqyqhjn.onion").is_err(), "version 2 had 16 characters");
+}
+
+#[test]
+fn what_is_not_an_address_is_refused() {
+    let bad_ports = ["0", "70000", "65536", "+80", "-1", "", " 80", "80 ", "8o", "80:80", "0x50"];
+    for port in bad_ports {
+        let read = parse(&format!("{KNOWN}.onion:{port}"));
+        assert!(matches!(read, Err(AddressError::Shape(_))), "port {port:?}");
+    }
+    for text in [
+        "",
+        ".onion",
+        "onion",
+        KNOWN,
+        &format!("{KNOWN}.onion.."),
+        &format!("{KNOWN}.onion.com"),
+        &format!("{KNOWN}..onion"),
+        &format!("www.{KNOWN}.onion"),
+        &format!(" {KNOWN}.onion"),
+        &format!("{KNOWN}.onion\n"),
+        &format!("{KNOWN}a.onion"),
+        &format!("{}.onion", &KNOWN[1..]),
+        &format!("1{}.onion", &KNOWN[1..]),
+        &format!("{KNOWN}=.onion"),
+        &format!("ｄ{}.onion", &KNOWN[1..]),
+        &format!("http://{KNOWN}.onion"),
+    ] {
+        assert!(matches!(parse(text), Err(AddressError::Shape(_))), "{text:?}");
+    }
+    let long = "x".repeat(1 << 20);
+    assert!(parse(&long).unwrap_err().to_string().len() < 300, "an error is readable");
+}
+
+#[test]
+fn an_address_does_not_slip_into_a_log() {
+    let address = parse(&format!("{KNOWN}.onion:80")).unwrap();
+    assert_eq!(format!("{address:?}"), "OnionAddress(..)");
+    assert!(!format!("{:?}", Some(&address)).contains("duck"));
+}
+
+proptest! {
+    #[test]
+    fn an_address_reads_as_what_it_was_written_from(key: [u8; 32], port in 1u16..) {
+        let address = OnionAddress { key, port };
+        let text = address.to_string();
+        prop_assert_eq!(parse(&text), Ok(address.clone()));
+        prop_assert_eq!(text.to_uppercase().parse::<OnionAddress>(), Ok(address));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,80}") {
+        let _ = parse(&text);
+        let _ = parse(&format!("{text}.onion:{text}"));
+    }
+}

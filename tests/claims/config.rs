@@ -1,0 +1,362 @@
+//! Configuration: what contradicts itself is refused, and the error says where and why.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use unanimity::config::{self, Config, ConfigError};
+use unanimity::net::OnionAddress;
+use unanimity::verify::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
+
+use crate::logs::place;
+
+const NODE: &str = "node.toml";
+const PEERS: &str = "peers.toml";
+
+fn note_key(name: &str, seed: u8) -> NoteKey {
+    NoteSecret::from_seed(name.parse().unwrap(), &[seed; 32]).public()
+}
+
+fn peer_key(name: &str, seed: u8) -> CosignerKey {
+    CosignerSecret::from_seed(name.parse().unwrap(), &[seed; 32]).public()
+}
+
+fn address(seed: u8) -> String {
+    OnionAddress { key: [seed; 32], port: 4242 }.to_string()
+}
+
+fn good_node() -> String {
+    let [a, b, c] = [("publisher-a", 11), ("publisher-b", 12), ("publisher-c", 13)]
+        .map(|(name, seed)| note_key(name, seed));
+    let log = note_key("log.example", 10);
+    format!(
+        r#"[product]
+name = "hello"
+channel = "stable"
+
+[publisher]
+threshold = 2
+keys = [
+  "{a}",
+  "{b}",
+  "{c}",
+]
+
+[log]
+origin = "log.example/releases"
+key = "{log}"
+mirrors = ["file:/srv/log"]
+
+[install]
+root = "hello"
+state = "/var/lib/unanimity"
+
+[limits]
+"#
+    )
+}
+
+fn peer(name: &str, operator: &str, address: &str, key: &CosignerKey) -> String {
+    format!(
+        "\n[[peer]]\nname = \"{name}\"\noperator = \"{operator}\"\naddress = \"{address}\"\nkey = \"{key}\"\n"
+    )
+}
+
+fn peers(seeds: impl IntoIterator<Item = u8>) -> String {
+    let one = |seed| {
+        let name = format!("peer-{seed}");
+        peer(&name, &name, &address(seed), &peer_key(&name, seed))
+    };
+    seeds.into_iter().map(one).collect()
+}
+
+fn good_peers() -> String {
+    peers(1..=3)
+}
+
+fn load(node: &str, peers: &str) -> (TempDir, Result<Config, ConfigError>) {
+    let place = place();
+    fs::write(place.path().join(NODE), node).unwrap();
+    fs::write(place.path().join(PEERS), peers).unwrap();
+    let loaded = config::load(&place.path().join(NODE));
+    (place, loaded)
+}
+
+/// The error of a bad configuration, which has to name the file.
+#[track_caller]
+fn refused(node: &str, peers: &str, file: &str) -> String {
+    let (place, loaded) = load(node, peers);
+    let error = loaded.expect_err("refused").to_string();
+    let path = place.path().join(file);
+    let why = error.strip_prefix(&format!("{}: ", path.display()));
+    why.unwrap_or_else(|| panic!("{error:?} does not begin with {file}")).to_owned()
+}
+
+#[track_caller]
+fn says(error: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(error.contains(part), "{error:?} does not say {part:?}");
+    }
+}
+
+/// A good text with one piece replaced. The piece has to be in it once.
+#[track_caller]
+fn with(text: &str, piece: &str, replacement: &str) -> String {
+    assert_eq!(text.matches(piece).count(), 1, "{piece:?} in {text}");
+    text.replace(piece, replacement)
+}
+
+#[test]
+fn a_good_configuration_is_read_as_it_stands() {
+    let (place, loaded) = load(&good_node(), &good_peers());
+    let config = loaded.unwrap();
+    assert_eq!(config.policy.publishers().len(), 3);
+    assert_eq!(config.policy.threshold(), 2);
+    assert_eq!(config.platform, config::this_platform());
+    let names: Vec<_> = config.peers.iter().map(|peer| peer.name.to_string()).collect();
+    assert_eq!(names, ["peer-1", "peer-2", "peer-3"]);
+    assert_eq!(config.addresses[&peer_key("peer-2", 2).raw()].to_string(), address(2));
+    assert_eq!(config.mirrors.len(), 1);
+    assert!(config.pinned.is_none());
+    // Relative paths begin at the file's directory.
+    assert_eq!(config.install_root, place.path().join("hello"));
+    assert_eq!(config.state, Path::new("/var/lib/unanimity"));
+}
+
+#[test]
+fn what_is_not_written_is_as_the_design_says() {
+    let (_place, loaded) = load(&good_node(), &good_peers());
+    let config = loaded.unwrap();
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    assert_eq!(config.limits.settle, minutes(60));
+    assert_eq!(config.limits.roll_ttl, minutes(15));
+    assert_eq!(config.limits.view_ttl, minutes(15));
+    assert_eq!(config.polling.min, minutes(5));
+    assert_eq!(config.polling.max, minutes(15));
+    assert_eq!(config.polling.max_age, minutes(30));
+    assert_eq!(config.ask_timeout, Duration::from_secs(90));
+    // min_peers is 3.
+    let error = refused(&good_node(), &peers(1..=2), PEERS);
+    says(&error, &["2 distinct operators", "min_peers is 3"]);
+}
+
+#[test]
+fn what_is_written_is_taken() {
+    let limits = "[limits]\nsettle = \"0s\"\nroll_ttl = \"10m\"\nview_ttl = \"1day\"\n\
+        ask_timeout = \"2min 30s\"\npoll_min = \"1m\"\npoll_max = \"1m\"\nmax_poll_age = \"61s\"\n";
+    let node = with(&good_node(), "[limits]\n", limits);
+    let node =
+        with(&node, "channel = \"stable\"", "channel = \"beta\"\nplatform = \"riscv64-linux\"");
+    let (_place, loaded) = load(&node, &format!("min_peers = 1\n{}", peers([1])));
+    let config = loaded.unwrap();
+    // No settling time is the operator's word.
+    assert_eq!(config.limits.settle, Duration::ZERO);
+    assert_eq!(config.limits.view_ttl, Duration::from_secs(86_400));
+    assert_eq!(config.ask_timeout, Duration::from_secs(150));
+    assert_eq!(config.polling.max_age, Duration::from_secs(61));
+    assert_eq!(config.platform.as_str(), "riscv64-linux");
+    assert_eq!(config.peers.iter().count(), 1);
+}
+
+#[test]
+fn peers_that_are_no_quorum_are_refused() {
+    let node = good_node();
+    let refused = |peers: &str| refused(&node, peers, PEERS);
+    says(&refused(""), &["0 distinct operators", "min_peers is 3"]);
+    says(&refused("min_peers = 0\n"), &["min_peers is 0", "nobody has to confirm"]);
+    says(&refused(&format!("min_peers = 0\n{}", good_peers())), &["min_peers is 0"]);
+    says(&refused(&format!("min_peers = 4\n{}", good_peers())), &["3 distinct", "min_peers is 4"]);
+    // Many peers of one operator are one witness.
+    let one_operator = (1..=5)
+        .map(|i| {
+            let name = format!("peer-{i}");
+            peer(&name, "acme", &address(i), &peer_key(&name, i))
+        })
+        .collect::<String>();
+    says(&refused(&one_operator), &["1 distinct operators", "min_peers is 3"]);
+    says(&refused("min_peers = -1\n"), &["line 1"]);
+    // A negative or missing number never becomes a small one.
+    says(&refused(&format!("min_peers = 18446744073709551616\n{}", good_peers())), &["line 1"]);
+}
+
+#[test]
+fn one_peer_under_two_names_is_refused() {
+    let node = good_node();
+    // The same key under another name has another id and another line.
+    let twice = good_peers() + &peer("dora", "dora", &address(4), &peer_key("other", 2));
+    says(&refused(&node, &twice, PEERS), &["dora", "peer-2", "same key"]);
+    let same_name = good_peers() + &peer("peer-2", "dora", &address(4), &peer_key("dora", 4));
+    says(&refused(&node, &same_name, PEERS), &["two peers are named peer-2"]);
+    // One service in another spelling, or on another port, is one service.
+    let label = address(2).split('.').next().unwrap().to_owned();
+    for spelling in [
+        address(2),
+        format!("{}.onion", label.to_uppercase()),
+        format!("{label}.onion.:4242"),
+        format!("{label}.onion:80"),
+    ] {
+        let twice = good_peers() + &peer("dora", "dora", &spelling, &peer_key("dora", 4));
+        let error = refused(&node, &twice, PEERS);
+        says(&error, &["peer-2", "dora", "same onion address"]);
+    }
+}
+
+#[test]
+fn a_key_has_one_role() {
+    let node = good_node();
+    // 11 is a publisher's seed, 10 the log's.
+    for seed in [11, 10] {
+        let peers = good_peers() + &peer("dora", "dora", &address(4), &peer_key("dora", seed));
+        let error = refused(&node, &peers, PEERS);
+        says(&error, &["dora", "one role"]);
+    }
+    let publisher = note_key("publisher-b", 12).to_string();
+    let same_as_log = with(&node, &publisher, &note_key("publisher-b", 10).to_string());
+    says(&refused(&same_as_log, &good_peers(), NODE), &["publisher-b", "log's key", "one role"]);
+    let twice = with(&node, &publisher, &note_key("other-name", 11).to_string());
+    says(&refused(&twice, &good_peers(), NODE), &["publisher-a", "other-name", "same key"]);
+    let named_twice = with(&node, &publisher, &note_key("publisher-a", 14).to_string());
+    says(&refused(&named_twice, &good_peers(), NODE), &["two publisher keys", "publisher-a"]);
+}
+
+#[test]
+fn a_threshold_that_nobody_or_not_everybody_can_meet_is_refused() {
+    for threshold in ["0", "4", "1000000"] {
+        let node = with(&good_node(), "threshold = 2", &format!("threshold = {threshold}"));
+        let error = refused(&node, &good_peers(), NODE);
+        says(&error, &["[publisher]", &format!("a threshold of {threshold} with 3")]);
+    }
+    let node = with(&good_node(), "threshold = 2", "threshold = -1");
+    says(&refused(&node, &good_peers(), NODE), &["line 6"]);
+}
+
+#[test]
+fn a_field_that_is_not_known_is_an_error_that_names_its_line() {
+    let node = good_node();
+    let line_of = |text: &str, piece: &str| {
+        let at = text.lines().position(|line| line == piece).unwrap() + 1;
+        format!("line {at}")
+    };
+    for table in ["[product]", "[publisher]", "[log]", "[install]", "[limits]"] {
+        let text = with(&node, &format!("{table}\n"), &format!("{table}\nsurprise = 1\n"));
+        let error = refused(&text, &good_peers(), NODE);
+        says(&error, &["surprise", "unknown field", &line_of(&text, "surprise = 1")]);
+    }
+    let text = format!("surprise = 1\n{node}");
+    says(&refused(&text, &good_peers(), NODE), &["surprise", "unknown field", "line 1"]);
+    let text = format!("{node}\n[surprise]\n");
+    says(&refused(&text, &good_peers(), NODE), &["surprise", &line_of(&text, "[surprise]")]);
+    let text = format!("{}surprise = 1\n", good_peers());
+    says(&refused(&node, &text, PEERS), &["surprise", &line_of(&text, "surprise = 1")]);
+    let text = format!("minpeers = 1\n{}", good_peers());
+    says(&refused(&node, &text, PEERS), &["minpeers", "line 1"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_form_is_an_error_that_names_its_line_and_reason() {
+    let (node, peers) = (good_node(), good_peers());
+    let log_key = note_key("log.example", 10).to_string();
+    let peer_for_log = peer_key("log.example", 10).to_string();
+    let mut mistyped = log_key.clone().into_bytes();
+    let last = mistyped.len() - 5;
+    mistyped[last] = if mistyped[last] == b'A' { b'B' } else { b'A' };
+    let mistyped = String::from_utf8(mistyped).unwrap();
+    for (piece, bad, line, why) in [
+        ("name = \"hello\"", "name = \"../hello\"".to_owned(), 2, "not a safe name"),
+        ("channel = \"stable\"", "channel = \"\"".to_owned(), 3, "not a safe name"),
+        (&*log_key, peer_for_log, 15, "type 0x04"),
+        (&*log_key, mistyped, 15, "key log.example"),
+        ("\"log.example/releases\"", "\"unanimity/x\"".to_owned(), 14, "origin"),
+        ("\"file:/srv/log\"", "\"file:log\"".to_owned(), 16, "file:/absolute/directory"),
+        ("threshold = 2", "threshold = \"2\"".to_owned(), 6, "expected"),
+        ("[limits]\n", "[limits]\nsettle = 3600\n".to_owned(), 23, "expected a string"),
+        ("[limits]\n", "[limits]\nsettle = \"soon\"\n".to_owned(), 23, ""),
+        ("[limits]\n", "[limits]\nsettle = \"-1h\"\n".to_owned(), 23, ""),
+        ("[limits]\n", "[limits]\nroll_ttl = \"15\"\n".to_owned(), 23, "unit"),
+    ] {
+        let error = refused(&with(&node, piece, &bad), &peers, NODE);
+        says(&error, &[&format!("line {line},"), why]);
+    }
+    let wrong = with(&peers, &address(2), "example.org:4242");
+    says(&refused(&node, &wrong, PEERS), &["line 11,", "not an onion address"]);
+    let typo = address(2).replacen('a', "b", 1);
+    says(&refused(&node, &with(&peers, &address(2), &typo), PEERS), &["line 11,", "mistyped"]);
+    let wrong = with(&peers, &peer_key("peer-2", 2).to_string(), &log_key);
+    says(&refused(&node, &wrong, PEERS), &["line 12,", "type 0x01"]);
+    says(&refused("[product", &peers, NODE), &["line 1"]);
+}
+
+#[test]
+fn a_table_or_field_that_is_missing_is_named() {
+    for (piece, missing) in
+        [("threshold = 2\n", "threshold"), ("origin = \"log.example/releases\"\n", "origin")]
+    {
+        let error = refused(&with(&good_node(), piece, ""), &good_peers(), NODE);
+        says(&error, &["missing field", missing]);
+    }
+    let place = place();
+    let error = config::load(&place.path().join("nothing.toml")).unwrap_err().to_string();
+    says(&error, &["nothing.toml"]);
+    fs::write(place.path().join(NODE), good_node()).unwrap();
+    let error = config::load(&place.path().join(NODE)).unwrap_err().to_string();
+    says(&error, &[PEERS]);
+}
+
+#[test]
+fn a_log_without_mirrors_is_refused() {
+    let node = with(&good_node(), "[\"file:/srv/log\"]", "[]");
+    says(&refused(&node, &good_peers(), NODE), &["mirrors is empty", "at least one"]);
+}
+
+#[test]
+fn times_that_make_a_check_empty_are_refused() {
+    for (limits, why) in [
+        ("roll_ttl = \"25h\"", "at most one day"),
+        ("view_ttl = \"25h\"", "at most one day"),
+        ("max_poll_age = \"25h\"", "at most one day"),
+        ("roll_ttl = \"0s\"", "at least one second"),
+        ("view_ttl = \"999ms\"", "at least one second"),
+        ("ask_timeout = \"0s\"", "at least one second"),
+        ("poll_min = \"0s\"", "poll_min"),
+        ("poll_min = \"16m\"", "poll_max not smaller"),
+        ("poll_max = \"30m\"", "max_poll_age larger"),
+        ("max_poll_age = \"15m\"", "max_poll_age larger"),
+    ] {
+        let node = good_node() + limits + "\n";
+        says(&refused(&node, &good_peers(), NODE), &["[limits]", why]);
+    }
+}
+
+#[test]
+fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
+    let place = place();
+    let node = with(&good_node(), "[install]", "pinned = \"pinned\"\n\n[install]");
+    fs::write(place.path().join(NODE), &node).unwrap();
+    fs::write(place.path().join(PEERS), good_peers()).unwrap();
+    let secret = |seed| NoteSecret::from_seed("log.example".parse().unwrap(), &[seed; 32]);
+    let pin = |origin: &str, seed| {
+        let origin = origin.parse().unwrap();
+        let checkpoint = Checkpoint { origin, size: 5, root: Hash([5; 32]) };
+        fs::write(place.path().join("pinned"), checkpoint.sign(&secret(seed)).to_string()).unwrap();
+        config::load(&place.path().join(NODE))
+    };
+    let pinned = pin("log.example/releases", 10).unwrap().pinned.unwrap();
+    assert_eq!((pinned.size(), *pinned.root()), (5, Hash([5; 32])));
+    let other_log = pin("log.example/other", 10).unwrap_err().to_string();
+    says(&other_log, &[NODE, "pinned", "log.example/other", "log.example/releases"]);
+    let other_key = pin("log.example/releases", 9).unwrap_err().to_string();
+    says(&other_key, &[NODE, "pinned", "not signed"]);
+    fs::write(place.path().join("pinned"), "rubbish").unwrap();
+    says(&config::load(&place.path().join(NODE)).unwrap_err().to_string(), &[NODE, "pinned"]);
+    fs::remove_file(place.path().join("pinned")).unwrap();
+    config::load(&place.path().join(NODE)).expect_err("nothing is pinned then");
+}
+
+#[test]
+fn a_refusal_does_not_repeat_addresses_needlessly() {
+    // Errors are pasted into tickets; who one's peers are need not be.
+    let twice = good_peers() + &peer("dora", "dora", &address(2), &peer_key("dora", 4));
+    let error = refused(&good_node(), &twice, PEERS);
+    assert!(!error.contains(".onion"), "{error}");
+}

@@ -1,0 +1,509 @@
+//! Writing a log: what it takes in, and that it never tells two stories, crash or not.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use unanimity::demo::world::copy_tree;
+use unanimity::durable::{Disk, Step, parent, temporary};
+use unanimity::log::LogWriter;
+use unanimity::log::writer::{EntryError, WriteError, artifact_path};
+use unanimity::verify::{Checkpoint, Hash, Note};
+
+use crate::logs::{
+    ORIGIN, Power, Seen, failing_disk, naive_root, note, notes, origin, path_of, place, read_whole,
+    recording_disk, secret,
+};
+
+fn init(directory: &Path, disk: Disk) -> Result<LogWriter, WriteError> {
+    LogWriter::init(directory, origin(), secret(1), disk)
+}
+
+fn open(directory: &Path, disk: Disk) -> Result<LogWriter, WriteError> {
+    LogWriter::open(directory, secret(1), disk)
+}
+
+fn said(error: WriteError) -> String {
+    error.to_string()
+}
+
+#[test]
+fn a_new_log_is_empty_and_published() {
+    let place = place();
+    let directory = place.path().join("new/log");
+    let writer = init(&directory, Disk::default()).unwrap();
+    assert_eq!(writer.head().size(), 0);
+    let (head, entries) = read_whole(&directory);
+    assert_eq!((head.size(), *head.root(), entries.len()), (0, Hash::empty_root(), 0));
+    assert_eq!(&head, writer.head());
+}
+
+#[test]
+fn what_is_appended_can_be_read_by_anybody() {
+    let place = place();
+    let mut writer = init(place.path(), Disk::default()).unwrap();
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for (batch, count) in [1, 2, 252, 1, 1, 255, 256, 300].into_iter().enumerate() {
+        let new = notes(&format!("batch {batch}"), count);
+        let first = all.len() as u64;
+        assert_eq!(writer.append(&new).unwrap(), first..first + count);
+        all.extend(new);
+        let (head, entries) = read_whole(place.path());
+        assert_eq!(entries, all);
+        assert_eq!(&head, writer.head());
+    }
+    assert_eq!(writer.append(&[]).unwrap(), 1068..1068);
+    drop(writer);
+    // Opened again it goes on from there.
+    let mut writer = open(place.path(), Disk::default()).unwrap();
+    assert_eq!(writer.append(&notes("later", 1)).unwrap(), 1068..1069);
+    assert_eq!(read_whole(place.path()).1[1068], note("later", 0));
+}
+
+#[test]
+fn a_log_has_one_writer_at_a_time() {
+    let place = place();
+    let writer = init(place.path(), Disk::default()).unwrap();
+    let second = open(place.path(), Disk::default()).unwrap_err();
+    assert!(matches!(second, WriteError::Busy(_)));
+    assert!(matches!(init(place.path(), Disk::default()).unwrap_err(), WriteError::Busy(_)));
+    drop(writer);
+    open(place.path(), Disk::default()).unwrap();
+}
+
+#[test]
+fn a_directory_holds_one_log() {
+    let place = place();
+    let mut writer = init(place.path(), Disk::default()).unwrap();
+    writer.append(&notes("kept", 2)).unwrap();
+    drop(writer);
+    let error = init(place.path(), Disk::default()).unwrap_err();
+    assert!(matches!(error, WriteError::Exists(_)));
+    assert!(said(error).contains("already holds a log"));
+    assert_eq!(read_whole(place.path()).1, notes("kept", 2));
+}
+
+#[test]
+fn a_log_opens_with_its_own_key_only() {
+    let place = place();
+    drop(init(place.path(), Disk::default()).unwrap());
+    let before = fs::read(place.path().join("checkpoint")).unwrap();
+    let error = LogWriter::open(place.path(), secret(2), Disk::default()).unwrap_err();
+    assert!(matches!(&error, WriteError::Checkpoint { .. }), "{error}");
+    let named = unanimity::verify::NoteSecret::from_seed("key-1".parse().unwrap(), &[9; 32]);
+    assert!(LogWriter::open(place.path(), named, Disk::default()).is_err());
+    assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), before);
+}
+
+#[test]
+fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
+    let place = place();
+    let mut writer = init(place.path(), Disk::default()).unwrap();
+    writer.append(&notes("good", 3)).unwrap();
+    let signature = "\n— writer AAAAAAAA\n";
+    let text = |text: &str| format!("{text}{signature}").into_bytes();
+    let long = |length: usize| {
+        let rest = text(&format!("unanimity/example/v1\nlog {ORIGIN}\n")).len();
+        text(&format!("unanimity/example/v1\nlog {ORIGIN}\n{}\n", "x".repeat(length - rest - 1)))
+    };
+    let manifest = |sequence: &str| {
+        text(&format!(
+            "unanimity/manifest/v1\nlog {ORIGIN}\nproduct hello\nchannel stable\nsequence {sequence}\n\
+             version 1\nissued 1\nexpires 2\ntarget x y 0 {} file\n",
+            Hash::empty_root()
+        ))
+    };
+    type Expected = fn(&EntryError) -> bool;
+    let refused: [(Vec<u8>, Expected); 10] = [
+        (b"no note".to_vec(), |why| matches!(why, EntryError::Note(_))),
+        (b"unanimity/example/v1\n\xff\n".to_vec(), |why| matches!(why, EntryError::Note(_))),
+        (Vec::new(), |why| matches!(why, EntryError::Note(_))),
+        (long(65_536), |why| matches!(why, EntryError::TooLong(65_536))),
+        (manifest("0"), |why| matches!(why, EntryError::Manifest(_))),
+        (
+            text("unanimity/example/v1\nlog log.example/other\nx\n"),
+            |why| matches!(why, EntryError::OtherLog(log) if log == "log.example/other"),
+        ),
+        (text("unanimity/example/v1\nno log\n"), |why| matches!(why, EntryError::OtherLog(_))),
+        (text(&format!("unanimity/example/v1\nlog {ORIGIN} \n")), |why| {
+            matches!(why, EntryError::OtherLog(_))
+        }),
+        (text(&format!("example/v1\nlog {ORIGIN}\n")), |why| matches!(why, EntryError::Kind)),
+        (text(&format!("{ORIGIN}\n0\n{}\n", Hash::empty_root().base64())), |why| {
+            matches!(why, EntryError::Kind)
+        }),
+    ];
+    for (bytes, expected) in refused {
+        let error = writer.append(&[note("fine", 0), bytes]).unwrap_err();
+        let WriteError::Entry { number: 2, why } = &error else { panic!("{error}") };
+        assert!(expected(why), "{why}");
+    }
+    assert_eq!(read_whole(place.path()).1, notes("good", 3));
+    // The longest entry there is, and a manifest, go in.
+    writer.append(&[long(65_535), manifest("1")]).unwrap();
+    assert_eq!(read_whole(place.path()).1.len(), 5);
+}
+
+#[test]
+fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
+    let place = place();
+    let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
+    let mut writer = init(&ours, Disk::default()).unwrap();
+    writer.append(&notes("both", 3)).unwrap();
+    let older = fs::read(ours.join("checkpoint")).unwrap();
+    copy_tree(&ours, &theirs).unwrap();
+    let mut ahead = open(&theirs, Disk::default()).unwrap();
+    ahead.append(&notes("theirs", 2)).unwrap();
+    let newer = fs::read(theirs.join("checkpoint")).unwrap();
+
+    // A restored backup: the mirror has more than we do.
+    let error = writer.check_mirror("mirror-1", &newer).unwrap_err();
+    assert!(matches!(&error, WriteError::MirrorAhead { size: 5, held: 3, .. }));
+    assert!(said(error).contains("mirror-1"));
+    // On another branch, of our size and smaller.
+    writer.append(&notes("ours", 2)).unwrap();
+    let error = writer.check_mirror("mirror-1", &newer).unwrap_err();
+    assert!(matches!(error, WriteError::MirrorAhead { size: 5, held: 5, .. }));
+    writer.append(&notes("ours again", 300)).unwrap();
+    assert!(writer.check_mirror("mirror-1", &newer).is_err());
+    // Behind, or level with us, is what mirrors are.
+    writer.check_mirror("mirror-1", &older).unwrap();
+    writer.check_mirror("mirror-1", &fs::read(ours.join("checkpoint")).unwrap()).unwrap();
+    let empty = Checkpoint { origin: origin(), size: 0, root: Hash::empty_root() };
+    writer.check_mirror("mirror-1", empty.sign(&secret(1)).to_string().as_bytes()).unwrap();
+    // Somebody else's checkpoint says nothing of ours.
+    let foreign = empty.sign(&secret(2)).to_string();
+    let error = writer.check_mirror("mirror-1", foreign.as_bytes()).unwrap_err();
+    assert!(matches!(error, WriteError::Checkpoint { .. }));
+}
+
+#[test]
+fn an_artifact_lies_under_its_digest() {
+    let place = place();
+    let writer = init(place.path(), Disk::default()).unwrap();
+    let digest = writer.add_artifact(b"program").unwrap();
+    assert_eq!(digest, Hash::of(b"program"));
+    let path = place.path().join(artifact_path(&digest));
+    assert_eq!(fs::read(&path).unwrap(), b"program");
+    assert_eq!(path, place.path().join(format!("artifact/{}", digest.hex())));
+    // Once more is no harm.
+    writer.add_artifact(b"program").unwrap();
+}
+
+#[test]
+fn damage_to_the_newest_entries_is_found_before_anything_is_appended() {
+    let place = place();
+    let mut writer = init(place.path(), Disk::default()).unwrap();
+    writer.append(&notes("good", 3)).unwrap();
+    drop(writer);
+    for file in ["tile/entries/000.p/3", "tile/0/000.p/3"] {
+        let path = place.path().join(file);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            let error = open(place.path(), Disk::default()).unwrap_err();
+            assert!(matches!(error, WriteError::Disk(_)), "byte {at} of {file}: {error}");
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    open(place.path(), Disk::default()).unwrap();
+}
+
+#[test]
+fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_signed() {
+    let place = place();
+    let (disk, steps) = recording_disk();
+    let directory = place.path().join("log");
+    let mut writer = init(&directory, disk).unwrap();
+    for count in [3, 250, 10, 600] {
+        steps.lock().unwrap().clear();
+        writer.append(&notes("note", count)).unwrap();
+        let steps = steps.lock().unwrap().clone();
+        let at = |step: &Step| {
+            let at = steps.iter().position(|taken| taken == step);
+            at.unwrap_or_else(|| panic!("{step:?} is never taken"))
+        };
+        let pending = directory.join(".pending");
+        let checkpoint = directory.join("checkpoint");
+        let written = |path: &Path| {
+            let path = path.to_owned();
+            let order = [
+                at(&Step::Create(path.clone())),
+                at(&Step::Write(path.clone())),
+                at(&Step::SyncFile(path.clone())),
+                at(&Step::Rename(path.clone())),
+            ];
+            assert!(order.is_sorted(), "{} at {order:?}", path.display());
+            // The directory is synced after the name, and before anything of the next stage.
+            let named = order[3];
+            let synced =
+                steps[named..].iter().position(|s| *s == Step::SyncDir(parent(&path).into()));
+            (order[0], named + synced.expect("its directory is synced"))
+        };
+        let (pending_begins, pending_durable) = written(&pending);
+        let (checkpoint_begins, _) = written(&checkpoint);
+        assert!(pending_durable < checkpoint_begins, "no signature before the head is down");
+        let files: BTreeSet<&Path> = (steps.iter())
+            .filter(|step| matches!(step, Step::Create(_)))
+            .map(path_of)
+            .filter(|path| **path != pending && **path != checkpoint)
+            .collect();
+        assert!(files.iter().any(|path| path.starts_with(directory.join("tile/entries"))));
+        assert!(files.iter().any(|path| path.starts_with(directory.join("tile/0"))));
+        for path in files {
+            assert!(written(path).1 < pending_begins, "{} comes late", path.display());
+        }
+        for (i, step) in steps.iter().enumerate() {
+            if let Step::MakeDir(path) = step {
+                let above = Step::SyncDir(parent(path).into());
+                let synced = steps[i..pending_begins].contains(&above);
+                assert!(synced, "{} is made and its name not synced", path.display());
+            }
+        }
+    }
+}
+
+/// Small appends that fill a bundle exactly, cross into the next, and do neither.
+const BATCHES: [u64; 4] = [3, 253, 1, 257];
+
+/// Makes a log and appends [`BATCHES`], as far as the disk lets it.
+fn story(directory: &Path, disk: Disk) -> Result<(), WriteError> {
+    let mut writer = init(directory, disk)?;
+    for (i, count) in BATCHES.into_iter().enumerate() {
+        writer.append(&notes(&format!("batch {i}"), count))?;
+    }
+    Ok(())
+}
+
+/// All that [`story`] appends, and the sizes that it publishes.
+fn whole_story() -> (Vec<Vec<u8>>, Vec<usize>) {
+    let (mut entries, mut sizes) = (Vec::new(), vec![0]);
+    for (i, count) in BATCHES.into_iter().enumerate() {
+        entries.extend(notes(&format!("batch {i}"), count));
+        sizes.push(entries.len());
+    }
+    (entries, sizes)
+}
+
+fn steps_of_the_story() -> usize {
+    let place = place();
+    let (disk, steps) = recording_disk();
+    story(&place.path().join("log"), disk).unwrap();
+    steps.lock().unwrap().len()
+}
+
+/// Opens what a crash left, or begins where there is no log yet.
+fn restart(directory: &Path, disk: Disk) -> Result<LogWriter, WriteError> {
+    if directory.join("checkpoint").exists() {
+        open(directory, disk)
+    } else {
+        init(directory, disk)
+    }
+}
+
+/// After a crash: the log is one of those published, whole; and goes on with other entries without
+/// a second root for any size.
+fn check_goes_on(directory: &Path, seen: &Seen) -> usize {
+    seen.look(directory);
+    let (all, sizes) = whole_story();
+    let shown = directory.join("checkpoint").exists().then(|| read_whole(directory).0.size());
+    let mut writer = restart(directory, seen.disk(directory)).expect("starts again");
+    let (head, entries) = read_whole(directory);
+    assert_eq!(&head, writer.head());
+    assert!(head.size() >= shown.unwrap_or(0), "what was published stays published");
+    assert!(sizes.contains(&entries.len()), "old or new, and nothing between: {head}");
+    assert_eq!(entries, all[..entries.len()]);
+    let finished = entries.len();
+    // Other entries, and as many as were interrupted: a head of that size may have been signed.
+    let next = BATCHES.get(sizes.iter().position(|size| *size == finished).unwrap());
+    let next = next.copied().unwrap_or(1);
+    for (word, count) in [("other", next), ("another", 2)] {
+        writer.append(&notes(word, count)).expect("goes on");
+    }
+    seen.look(directory);
+    let (_, after) = read_whole(directory);
+    assert_eq!(after[..finished], all[..finished]);
+    assert_eq!(after.len(), finished + next as usize + 2);
+    finished
+}
+
+#[test]
+fn a_writer_killed_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
+    let steps = steps_of_the_story();
+    assert!(steps > 100, "{steps} steps");
+    let mut reached = BTreeSet::new();
+    for dies in 0..steps {
+        let (place, seen) = (place(), Seen::default());
+        let directory = place.path().join("log");
+        story(&directory, failing_disk(dies, None)).expect_err("the disk died");
+        reached.insert(check_goes_on(&directory, &seen));
+    }
+    assert_eq!(reached.into_iter().collect::<Vec<_>>(), whole_story().1, "every size was met");
+}
+
+#[test]
+fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
+    let steps = steps_of_the_story();
+    // In the last append, where there is something to recover.
+    for dies in steps - 20..steps {
+        let (place, seen) = (place(), Seen::default());
+        story(&place.path().join("log"), failing_disk(dies, None)).expect_err("the disk died");
+        seen.look(&place.path().join("log"));
+        for again in 0..8 {
+            let (second, seen) = (crate::logs::place(), seen.clone_of());
+            copy_tree(place.path(), second.path()).unwrap();
+            let directory = second.path().join("log");
+            let died = restart(&directory, failing_disk(again, None))
+                .and_then(|mut writer| writer.append(&notes("second life", 2)));
+            died.expect_err("the disk died");
+            check_goes_on(&directory, &seen);
+        }
+    }
+}
+
+#[test]
+fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
+    let base = place();
+    let mut writer = init(base.path(), Disk::default()).unwrap();
+    let old = notes("old", 250);
+    writer.append(&old).unwrap();
+    drop(writer);
+    let (disk, steps) = recording_disk();
+    let copy = place();
+    copy_tree(base.path(), copy.path()).unwrap();
+    let failed = notes("failed", 10);
+    open(copy.path(), disk).unwrap().append(&failed).unwrap();
+    let steps = steps.lock().unwrap().len();
+
+    for length in [1, 2, 3] {
+        for from in 0..steps {
+            let (place, seen) = (place(), Seen::default());
+            copy_tree(base.path(), place.path()).unwrap();
+            let mut writer = open(place.path(), failing_disk(from, Some(from + length))).unwrap();
+            writer.append(&failed).expect_err("the disk had no space");
+            seen.look(place.path());
+            read_whole(place.path());
+            // The same writer, other entries: of the size that failed, and then past it.
+            let mut appended: Vec<Vec<u8>> = Vec::new();
+            for (word, count) in [("other", 10), ("next", 3), ("last", 300)] {
+                let new = notes(word, count);
+                let tried = writer.append(&new);
+                seen.look(place.path());
+                let (head, _) = read_whole(place.path());
+                if let Ok(indexes) = tried {
+                    assert_eq!(indexes.end, head.size());
+                    assert_eq!(&head, writer.head());
+                    appended.extend(new);
+                }
+            }
+            drop(writer);
+            let writer = open(place.path(), seen.disk(place.path())).unwrap();
+            let (head, entries) = read_whole(place.path());
+            assert_eq!(&head, writer.head());
+            assert_eq!(entries[..250], old);
+            // What failed is in it whole or not at all, and what succeeded is.
+            let mut rest = &entries[250..];
+            rest = rest.strip_prefix(&failed[..]).unwrap_or(rest);
+            assert!(rest.ends_with(&appended), "step {from} for {length}");
+            assert!(appended.len() >= 300, "it recovers within three tries");
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
+    let steps = steps_of_the_story();
+    let mut outcomes = 0;
+    for dies in 0..=steps {
+        let (place, seen) = (place(), Seen::default());
+        let power = Power::over(place.path());
+        let told = story(&place.path().join("log"), power.disk(Some(dies), &seen));
+        assert_eq!(told.is_ok(), dies == steps);
+        for left in power.outcomes() {
+            let directory = left.path().join("log");
+            check_goes_on(&directory, &seen.clone_of());
+            outcomes += 1;
+        }
+    }
+    assert!(outcomes > steps, "{outcomes} outcomes");
+}
+
+#[test]
+fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
+    let begin = |directory: &Path, disk: Disk| -> Result<(), WriteError> {
+        let mut writer = restart(directory, disk)?;
+        writer.append(&notes("first life", 2)).map(drop)
+    };
+    let first = {
+        let (place, (disk, steps)) = (place(), recording_disk());
+        begin(&place.path().join("log"), disk).unwrap();
+        steps.lock().unwrap().len()
+    };
+    for dies in 0..first {
+        let (place, seen) = (place(), Seen::default());
+        let power = Power::over(place.path());
+        let directory = place.path().join("log");
+        begin(&directory, power.disk(Some(dies), &seen)).expect_err("killed");
+        seen.look(&directory);
+        for cut in 0.. {
+            let second = crate::logs::place();
+            copy_tree(place.path(), second.path()).unwrap();
+            let power = power.fork(second.path());
+            let seen = seen.clone_of();
+            let directory = second.path().join("log");
+            let second_life = |disk| -> Result<(), WriteError> {
+                restart(&directory, disk)?.append(&notes("second life", 2)).map(drop)
+            };
+            let ended = second_life(power.disk(Some(cut), &seen));
+            let outcomes = if power.has_loose_names() { power.outcomes() } else { Vec::new() };
+            for left in outcomes {
+                let (directory, seen) = (left.path().join("log"), seen.clone_of());
+                seen.look(&directory);
+                let mut writer = restart(&directory, Disk::default()).expect("starts again");
+                // Over the sizes that the lives before could have signed.
+                for _ in 0..3 {
+                    seen.look(&directory);
+                    writer.append(&notes("third life", 2)).expect("goes on");
+                }
+                read_whole(&directory);
+                seen.look(&directory);
+            }
+            if ended.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_signed() {
+    let place = place();
+    let mut writer = init(place.path(), Disk::default()).unwrap();
+    writer.append(&notes("old", 2)).unwrap();
+    let old = fs::read(place.path().join("checkpoint")).unwrap();
+    writer.append(&notes("new", 2)).unwrap();
+    drop(writer);
+    // As if the power had gone before the signature.
+    fs::write(place.path().join("checkpoint"), &old).unwrap();
+    let tile = place.path().join("tile/0/000.p/4");
+    let bytes = fs::read(&tile).unwrap();
+    fs::write(&tile, &bytes[32..]).unwrap();
+    open(place.path(), Disk::default()).expect_err("its tiles are damaged");
+    assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
+    fs::write(&tile, &bytes).unwrap();
+    fs::write(place.path().join(".pending"), "rubbish").unwrap();
+    open(place.path(), Disk::default()).expect_err("nobody knows what was signed");
+    assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
+    let leaves: Vec<Hash> =
+        [notes("old", 2), notes("new", 2)].concat().iter().map(|note| Hash::leaf(note)).collect();
+    let pending = Checkpoint { origin: origin(), size: 4, root: naive_root(&leaves) };
+    fs::write(place.path().join(".pending"), pending.text()).unwrap();
+    let writer = open(place.path(), Disk::default()).unwrap();
+    assert_eq!(writer.head().size(), 4);
+    assert_eq!(read_whole(place.path()).1.len(), 4);
+    let note = Note::parse(&fs::read(place.path().join("checkpoint")).unwrap()).unwrap();
+    assert_eq!(note.signatures().len(), 1);
+    assert!(!temporary(&place.path().join("checkpoint")).exists());
+}

@@ -1,0 +1,207 @@
+//! Mirrors: hosts that may serve anything, and what reading from one can cost.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use unanimity::log::reader::{self, split_bundle};
+use unanimity::log::{MAX_GROWTH, Tiles as _};
+use unanimity::net::Mirror;
+use unanimity::verify::{Hash, Tile};
+
+use crate::logs::{leaf_hashes, now, place};
+
+fn mirror() -> (TempDir, Mirror) {
+    let place = place();
+    let mirror = Mirror::directory(place.path());
+    (place, mirror)
+}
+
+fn put(place: &TempDir, path: &str, bytes: &[u8]) {
+    let path = place.path().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn bundle(entries: &[&[u8]]) -> Vec<u8> {
+    entries
+        .iter()
+        .flat_map(|entry| [&(entry.len() as u16).to_be_bytes()[..], entry].concat())
+        .collect()
+}
+
+fn entries(mirror: &Mirror, range: std::ops::Range<u64>) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let mut read = Vec::new();
+    now(reader::entries(mirror, range, |index, entry| read.push((index, entry.to_vec()))))?;
+    Ok(read)
+}
+
+#[test]
+fn a_file_longer_than_its_limit_is_refused_and_one_of_that_length_is_not() {
+    let (place, mirror) = mirror();
+    put(&place, "file", &[7; 100]);
+    assert_eq!(now(mirror.read("file", 100)).unwrap(), [7; 100]);
+    assert_eq!(now(mirror.read("file", 1000)).unwrap(), [7; 100]);
+    let error = now(mirror.read("file", 99)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert!(error.to_string().contains("file has more than 99 bytes"), "{error}");
+}
+
+#[test]
+fn a_huge_file_costs_no_more_than_its_limit() {
+    let (place, mirror) = mirror();
+    // 2^40 bytes, none of them on the disk: reading them would not end in a test's time.
+    File::create(place.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
+    let error = now(mirror.read("huge", 1000)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn only_plain_files_are_read() {
+    let (place, mirror) = mirror();
+    symlink("/dev/zero", place.path().join("endless")).unwrap();
+    fs::create_dir(place.path().join("directory")).unwrap();
+    // A pipe that nobody writes to would hold a reader for ever.
+    let made = Command::new("mkfifo").arg(place.path().join("pipe")).status().unwrap();
+    assert!(made.success());
+    symlink("pipe", place.path().join("link-to-pipe")).unwrap();
+    for name in ["endless", "directory", "pipe", "link-to-pipe"] {
+        let error = now(mirror.read(name, 1000)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}: {error}");
+        assert!(error.to_string().contains(name) && error.to_string().contains("plain file"));
+        assert!(mirror.open(name).is_err(), "{name}");
+    }
+    let error = now(mirror.read("nothing", 1000)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_mirror_is_named_by_an_absolute_directory() {
+    let mirror: Mirror = "file:/srv/log".parse().unwrap();
+    assert_eq!(mirror, Mirror::directory("/srv/log"));
+    assert_eq!(mirror.to_string(), "file:/srv/log");
+    for text in
+        ["", "/srv/log", "file:srv/log", "file:", "file:./log", "FILE:/srv", "https://example.org"]
+    {
+        let error = text.parse::<Mirror>().unwrap_err();
+        assert!(error.to_string().contains("file:/absolute/directory"), "{error}");
+    }
+}
+
+#[test]
+fn a_partial_tile_or_bundle_that_is_gone_is_the_beginning_of_the_full_one() {
+    let (place, mirror) = mirror();
+    let leaves = leaf_hashes(256);
+    put(&place, "tile/0/000", &leaves.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>());
+    let tile = Tile { level: 0, index: 0, width: 5 };
+    let bytes = now((&mirror).tile(tile)).unwrap();
+    assert_eq!(bytes, leaves[..5].iter().flat_map(|hash| hash.0).collect::<Vec<u8>>());
+    put(&place, "tile/entries/000", &bundle(&[&b"entry"[..]; 256]));
+    assert_eq!(entries(&mirror, 3..5).unwrap(), [(3, b"entry".to_vec()), (4, b"entry".to_vec())]);
+    // Nothing there at all is missing, and a full tile has nothing to fall back to.
+    for tile in [Tile { index: 1, ..tile }, Tile { index: 1, ..tile }.full()] {
+        assert_eq!(now((&mirror).tile(tile)).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+    assert_eq!(entries(&mirror, 256..260).unwrap_err().kind(), io::ErrorKind::NotFound);
+    // A tile longer than a tile is refused, and so is one too short.
+    put(&place, "tile/0/000", &[0; 256 * 32 + 1]);
+    assert!(now((&mirror).tile(tile)).is_err());
+    put(&place, "tile/0/000", &[0; 4 * 32]);
+    assert!(now(reader::leaves(&&mirror, 0..5)).is_err());
+}
+
+#[test]
+fn a_bundle_is_split_only_if_it_ends_with_an_entry() {
+    let good = bundle(&[b"", b"a", b"bc"]);
+    assert_eq!(split_bundle(&good).unwrap(), [&b""[..], b"a", b"bc"]);
+    assert!(split_bundle(&[]).unwrap().is_empty());
+    let ends = [0, 2, 5, 9];
+    for length in 0..=good.len() {
+        let whole = ends.contains(&length);
+        assert_eq!(split_bundle(&good[..length]).is_some(), whole, "{length} bytes");
+    }
+    let longest = bundle(&[&[7; 65_535]]);
+    assert_eq!(split_bundle(&longest).unwrap(), [&[7; 65_535][..]]);
+}
+
+#[test]
+fn a_bundle_that_is_not_what_the_size_implies_is_refused_and_gives_no_entry() {
+    let (place, mirror) = mirror();
+    let path = "tile/entries/000.p/3";
+    let good = bundle(&[b"one", b"two", b"three"]);
+    let mut long = good.clone();
+    long[0] = 0xff;
+    for garbled in [
+        &good[..good.len() - 1],
+        &bundle(&[b"one", b"two"]),
+        &[],
+        &[0],
+        &long,
+        &[&good[..], &[0]].concat(),
+        &vec![0; 3 * 65_537 + 1],
+    ] {
+        put(&place, path, garbled);
+        let mut taken = 0;
+        let read = now(reader::entries(&mirror, 0..3, |_, _| taken += 1));
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(taken, 0);
+    }
+    put(&place, path, &good);
+    assert_eq!(entries(&mirror, 0..3).unwrap().len(), 3);
+    // More than the size implies is not given to anybody.
+    put(&place, path, &bundle(&[b"one", b"two", b"three", b"four"]));
+    assert_eq!(entries(&mirror, 0..3).unwrap().len(), 3);
+    assert_eq!(entries(&mirror, 3..3).unwrap(), []);
+    assert_eq!(entries(&mirror, 0..0).unwrap(), []);
+}
+
+#[test]
+fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
+    let (_place, mirror) = mirror();
+    let ranges = [0..MAX_GROWTH + 1, 5..MAX_GROWTH + 6, 0..u64::MAX, 1..(1 << 63) - 1];
+    for range in ranges {
+        let (start, end) = (range.start, range.end);
+        let error = entries(&mirror, start..end).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains(&(end - start).to_string()), "{error}");
+        let error = now(reader::leaves(&&mirror, start..end)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+    // The most that is allowed is only missing, also at the end of the numbers.
+    for range in [0..MAX_GROWTH, u64::MAX - MAX_GROWTH..u64::MAX] {
+        let error = entries(&mirror, range.clone()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(now(reader::leaves(&&mirror, range)).is_err());
+    }
+}
+
+#[test]
+fn tiles_that_do_not_hash_up_are_not_what_a_head_says() {
+    let place = place();
+    let secret = crate::logs::secret(1);
+    let mut writer = unanimity::log::LogWriter::init(
+        place.path(),
+        crate::logs::origin(),
+        secret,
+        unanimity::durable::Disk::default(),
+    )
+    .unwrap();
+    writer.append(&crate::logs::notes("note", 5)).unwrap();
+    let (mirror, head) = (Mirror::directory(place.path()), writer.head().clone());
+    let serves = || now(reader::Cached::new(&mirror).serves(&head));
+    assert!(serves());
+    let path: &Path = &place.path().join("tile/0/000.p/5");
+    let whole = fs::read(path).unwrap();
+    for at in (0..whole.len()).step_by(13) {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x10;
+        fs::write(path, changed).unwrap();
+        assert!(!serves(), "byte {at}");
+    }
+    fs::remove_file(path).unwrap();
+    assert!(!serves());
+    assert_ne!(*head.root(), Hash::empty_root());
+}

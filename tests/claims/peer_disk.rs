@@ -1,0 +1,116 @@
+//! A peer and its disk: what it vouches for is durable, and a moment without space costs no more
+//! than that moment.
+
+use std::path::Path;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use unanimity::clock::ManualClock;
+use unanimity::durable::{Disk, Step};
+use unanimity::log::LogWriter;
+use unanimity::net::Mirror;
+use unanimity::net::wire::{Answer, Question};
+use unanimity::peer::{Follow, PeerError, PeerNode, Polled, Polling};
+use unanimity::verify::{CosignerSecret, Timestamp, View};
+
+use crate::logs::{failing_disk, notes, now, origin, place, recording_disk, secret, the_log};
+
+fn cosigner() -> CosignerSecret {
+    CosignerSecret::from_seed("alice".parse().unwrap(), &[7; 32])
+}
+
+fn open(mirror: &Path, state: &Path, disk: Disk) -> Result<PeerNode<ManualClock>, PeerError> {
+    let follow = Follow {
+        log: the_log(),
+        secret: cosigner(),
+        mirrors: vec![Mirror::directory(mirror)],
+        polling: Polling::default(),
+    };
+    PeerNode::open(follow, state, disk, ManualClock::at(Timestamp(1_790_000_000)))
+}
+
+fn poll(peer: &PeerNode<ManualClock>) -> Result<Polled, PeerError> {
+    now(peer.poll(&mut StdRng::seed_from_u64(1)))
+}
+
+fn size_vouched_for(peer: &PeerNode<ManualClock>) -> Option<u64> {
+    match peer.answer(Question::View(the_log().id())).unwrap() {
+        Answer::View(note) => {
+            let view = View::open(note.as_bytes(), &the_log(), &cosigner().public()).unwrap();
+            Some(view.head().size())
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
+    let log = place();
+    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap();
+    writer.append(&notes("first", 250)).unwrap();
+    let first = place();
+    unanimity::demo::world::copy_tree(log.path(), first.path()).unwrap();
+    writer.append(&notes("second", 10)).unwrap();
+    let shown = |mirror: &Path, from: &Path| {
+        std::fs::remove_dir_all(mirror).unwrap();
+        unanimity::demo::world::copy_tree(from, mirror).unwrap();
+    };
+    let mut failed = 0;
+    for fails in 0.. {
+        let (mirror, state) = (place(), place());
+        shown(mirror.path(), first.path());
+        drop(open(mirror.path(), state.path(), Disk::default()).map(|peer| poll(&peer)));
+        let peer = open(mirror.path(), state.path(), failing_disk(fails, Some(fails + 1)));
+        // Opening takes steps too.
+        let Ok(peer) = peer else { continue };
+        assert!(matches!(poll(&peer), Ok(Polled::Fresh(head)) if head.size() == 250));
+        shown(mirror.path(), log.path());
+        let polled = poll(&peer);
+        if polled.is_ok() {
+            assert_eq!(size_vouched_for(&peer), Some(260));
+            break;
+        }
+        failed += 1;
+        assert_eq!(size_vouched_for(&peer), Some(250), "what is not stored is not cosigned");
+        let again = poll(&peer).unwrap_or_else(|error| panic!("step {fails}: {error}"));
+        assert!(matches!(again, Polled::Fresh(head) if head.size() == 260));
+        assert_eq!(size_vouched_for(&peer), Some(260));
+        drop(peer);
+        let peer = open(mirror.path(), state.path(), Disk::default()).unwrap();
+        assert_eq!(peer.head().unwrap().size(), 260);
+    }
+    assert!(failed > 10, "{failed} steps of a poll");
+}
+
+#[test]
+fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
+    let log = place();
+    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap();
+    writer.append(&notes("first", 250)).unwrap();
+    let mut sizes = Vec::new();
+    for dies in 0.. {
+        let state = place();
+        let died = open(log.path(), state.path(), failing_disk(dies, None))
+            .map(|peer| poll(&peer).is_err());
+        if matches!(died, Ok(false)) {
+            break;
+        }
+        let peer = open(log.path(), state.path(), Disk::default()).unwrap();
+        sizes.push(peer.head().map_or(0, |head| head.size()));
+        assert!(matches!(poll(&peer), Ok(Polled::Fresh(head)) if head.size() == 250));
+    }
+    assert!(sizes.len() > 10 && sizes.is_sorted(), "{sizes:?}");
+    assert_eq!((sizes.first(), sizes.last()), (Some(&0), Some(&250)));
+}
+
+#[test]
+fn a_head_found_on_the_disk_is_made_durable_before_it_is_vouched_for() {
+    let (log, state) = (place(), place());
+    drop(LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap());
+    poll(&open(log.path(), state.path(), Disk::default()).unwrap()).unwrap();
+    let (disk, steps) = recording_disk();
+    drop(open(log.path(), state.path(), disk).unwrap());
+    let steps = steps.lock().unwrap();
+    // The run before may have been killed between naming the head and syncing the name.
+    assert!(steps.contains(&Step::SyncDir(state.path().join("peer"))), "{steps:?}");
+}

@@ -1,0 +1,293 @@
+//! Tiles: where they are, what they hold, and what a damaged one does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use unanimity::durable::{Disk, DiskError, Mode};
+use unanimity::log::TileStore;
+use unanimity::log::reader::Cached;
+use unanimity::net::Mirror;
+use unanimity::verify::tile::{self, entries_path, width};
+use unanimity::verify::tree::{self, Node};
+use unanimity::verify::{Hash, Tile};
+
+use crate::logs::{leaf_hashes, naive_consistency, naive_inclusion, naive_root, now, place};
+
+fn store(directory: &Path, size: u64) -> TileStore {
+    TileStore::open(directory, size, Mode::Public, Disk::default()).expect("a tree")
+}
+
+fn grown(directory: &Path, leaves: &[Hash]) -> TileStore {
+    let mut store = store(directory, 0);
+    let growth = store.grow(leaves.iter().copied());
+    store.commit(growth).expect("written");
+    store
+}
+
+/// Every file below a directory, by its path there.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(at: &Path, root: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, all);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                all.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    walk(directory, directory, &mut all);
+    all
+}
+
+#[test]
+fn tile_paths_are_those_of_the_specification() {
+    let path = |level, index, width| Tile { level, index, width }.path();
+    assert_eq!(path(0, 1_234_067, 256), "tile/0/x001/x234/067");
+    assert_eq!(path(0, 0, 256), "tile/0/000");
+    assert_eq!(path(0, 999, 256), "tile/0/999");
+    assert_eq!(path(0, 1000, 256), "tile/0/x001/000");
+    assert_eq!(path(3, 7, 1), "tile/3/007.p/1");
+    assert_eq!(path(63, 1_234_067, 255), "tile/63/x001/x234/067.p/255");
+    assert_eq!(path(0, u64::MAX, 256), "tile/0/x018/x446/x744/x073/x709/x551/615");
+    assert_eq!(entries_path(1_234_067, 256), "tile/entries/x001/x234/067");
+    assert_eq!(entries_path(273, 112), "tile/entries/273.p/112");
+}
+
+#[test]
+fn a_tree_of_70000_leaves_has_the_tiles_of_the_example() {
+    let all = |level| -> Vec<u16> {
+        (0..).map_while(|index| Tile::at(level, index, 70_000)).map(|tile| tile.width).collect()
+    };
+    let mut level_0 = vec![256; 273];
+    level_0.push(112);
+    assert_eq!(all(0), level_0);
+    assert_eq!(all(1), [256, 17]);
+    assert_eq!(all(2), [1]);
+    assert!(all(3).is_empty());
+}
+
+#[test]
+fn a_tile_is_as_wide_as_the_tree_makes_it() {
+    for (count, index, expected) in [
+        (0, 0, None),
+        (1, 0, Some(1)),
+        (255, 0, Some(255)),
+        (256, 0, Some(256)),
+        (256, 1, None),
+        (257, 0, Some(256)),
+        (257, 1, Some(1)),
+        (u64::MAX, u64::MAX / 256, Some(255)),
+        (u64::MAX, u64::MAX / 256 + 1, None),
+        (u64::MAX, u64::MAX, None),
+    ] {
+        assert_eq!(width(count, index), expected, "{index} of {count}");
+    }
+}
+
+#[test]
+fn tiles_at_the_extremes_are_answers_and_not_panics() {
+    let extremes = [0, 1, 255, 256, 257, (1 << 56) - 1, 1 << 56, 1 << 62, (1 << 63) - 1, u64::MAX];
+    for size in extremes {
+        for index in extremes {
+            for level in [0, 1, 6, 7, 8, 31, 62, 63, 64, 255] {
+                let at = Tile::at(level, index, size);
+                assert!(level < 8 || at.is_none(), "no tree of u64 leaves is {level} tiles high");
+                for width in [0, 1, 255, 256, 257, u16::MAX] {
+                    let is_within = Tile { level, index, width }.is_within(size);
+                    assert_eq!(is_within, width > 0 && at.is_some_and(|at| at.width >= width));
+                }
+                if let Some((tile, range)) = Tile::holding(Node { level, index }, size) {
+                    assert_eq!(tile.level, level / 8);
+                    assert_eq!(range.len(), 1 << (level % 8));
+                    assert!(range.end <= usize::from(tile.width) && tile.is_within(size));
+                }
+            }
+        }
+    }
+    assert_eq!(Tile::at(7, 0, u64::MAX), Some(Tile { level: 7, index: 0, width: 255 }));
+    let whole = Tile::holding(Node { level: 63, index: 0 }, u64::MAX);
+    assert_eq!(whole, Some((Tile { level: 7, index: 0, width: 255 }, 0..128)));
+}
+
+#[test]
+fn a_subtree_root_is_the_naive_root_of_its_leaves() {
+    for height in 0..=8 {
+        let leaves = leaf_hashes(1 << height);
+        assert_eq!(tile::subtree_root(&leaves), naive_root(&leaves), "height {height}");
+    }
+}
+
+#[test]
+fn a_tile_has_exactly_its_width_of_hashes() {
+    let bytes = vec![7; 32 * 3];
+    assert_eq!(tile::parse(&bytes, 3), Some(vec![Hash([7; 32]); 3]));
+    assert_eq!(tile::parse(&bytes, 2), None);
+    assert_eq!(tile::parse(&bytes, 4), None);
+    assert_eq!(tile::parse(&bytes[..95], 3), None);
+    assert_eq!(tile::parse(&[], 0), Some(vec![]));
+}
+
+#[test]
+fn a_tree_grown_leaf_by_leaf_and_in_batches_has_the_same_tiles() {
+    let leaves = leaf_hashes(600);
+    let at_once = place();
+    grown(at_once.path(), &leaves);
+    for batch in [1, 7, 100, 256, 257] {
+        let place = place();
+        let mut tree = store(place.path(), 0);
+        let mut size = 0;
+        for batch in leaves.chunks(batch) {
+            let growth = tree.grow(batch.iter().copied());
+            size += batch.len();
+            assert_eq!(growth.root(), naive_root(&leaves[..size]));
+            assert_eq!(growth.size(), size as u64);
+            tree.commit(growth).unwrap();
+            assert_eq!(tree.root(), naive_root(&leaves[..size]));
+            // What was written opens as the same tree.
+            assert_eq!(store(place.path(), size as u64).root(), tree.root());
+        }
+        // The tiles of the end are there byte for byte; those of the sizes between stay beside them.
+        let written = files(place.path());
+        for (path, bytes) in files(at_once.path()) {
+            assert_eq!(written.get(&path), Some(&bytes), "{path} in batches of {batch}");
+        }
+    }
+}
+
+#[test]
+fn the_files_of_a_tree_are_its_tiles_and_nothing_else() {
+    let place = place();
+    grown(place.path(), &leaf_hashes(600));
+    let written: Vec<String> = files(place.path()).into_keys().collect();
+    let expected = ["tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"];
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn proofs_from_tiles_are_the_naive_ones() {
+    let leaves = leaf_hashes(600);
+    let mut sizes: Vec<usize> = (1..=20).collect();
+    sizes.extend([127, 255, 256, 257, 511, 512, 513, 600]);
+    for size in sizes {
+        let (place, leaves) = (place(), &leaves[..size]);
+        let tree = grown(place.path(), leaves);
+        let mirror = Mirror::directory(place.path());
+        let cached = Cached::new(&mirror);
+        let few = [0, 1, 2, size / 3, size / 2, size.saturating_sub(2), size - 1];
+        for index in few.into_iter().filter(|&index| index < size) {
+            let ranges = tree::inclusion_ranges(index as u64, size as u64);
+            let proof = tree.range_roots(&ranges).unwrap();
+            assert_eq!(proof, naive_inclusion(index, leaves), "leaf {index} of {size}");
+            let read = now(cached.inclusion(index as u64, size as u64, size as u64));
+            assert_eq!(read.unwrap(), proof);
+            let root = naive_root(leaves);
+            assert!(tree::verify_inclusion(
+                index as u64,
+                size as u64,
+                &leaves[index],
+                &proof,
+                &root
+            ));
+            if index > 0 {
+                let ranges = tree::consistency_ranges(index as u64, size as u64);
+                let path = tree.range_roots(&ranges).unwrap();
+                assert_eq!(path, naive_consistency(index, leaves), "from {index} to {size}");
+                let roots = (naive_root(&leaves[..index]), root);
+                assert_eq!(tree::consistency_roots(index as u64, size as u64, &path), Some(roots));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tree_of_more_than_two_levels_of_tiles_proves_the_same() {
+    let (place, leaves) = (place(), leaf_hashes(66_000));
+    let (small, large) = (65_500, 66_000);
+    let mut tree = grown(place.path(), &leaves[..small]);
+    let growth = tree.grow(leaves[small..].iter().copied());
+    tree.commit(growth).unwrap();
+    let root = naive_root(&leaves);
+    assert_eq!(tree.root(), root);
+    assert_eq!(store(place.path(), large as u64).root(), root);
+    for index in [0, 65_535, 65_536, 65_999] {
+        let ranges = tree::inclusion_ranges(index as u64, large as u64);
+        assert_eq!(tree.range_roots(&ranges).unwrap(), naive_inclusion(index, &leaves));
+    }
+    for old in [256, small, 65_536, 65_537] {
+        let ranges = tree::consistency_ranges(old as u64, large as u64);
+        assert_eq!(tree.range_roots(&ranges).unwrap(), naive_consistency(old, &leaves));
+    }
+    assert!(place.path().join("tile/2/000.p/1").is_file());
+}
+
+#[test]
+fn a_partial_tile_that_is_gone_is_read_from_the_full_one() {
+    let (place, leaves) = (place(), leaf_hashes(300));
+    let mut tree = grown(place.path(), &leaves[..100]);
+    let growth = tree.grow(leaves[100..].iter().copied());
+    tree.commit(growth).unwrap();
+    fs::remove_dir_all(place.path().join("tile/0/000.p")).unwrap();
+    let partial = Tile { level: 0, index: 0, width: 100 };
+    assert_eq!(tree.read(partial).unwrap(), leaves[..100]);
+    // So does a tree of the smaller size, and a reader of a mirror.
+    assert_eq!(store(place.path(), 100).root(), naive_root(&leaves[..100]));
+    let mirror = Mirror::directory(place.path());
+    let read = now(unanimity::log::reader::leaves(&&mirror, 50..100)).unwrap();
+    assert_eq!(read, leaves[50..100]);
+}
+
+#[test]
+fn a_damaged_or_missing_tile_is_an_error_that_names_its_file() {
+    let (place, leaves) = (place(), leaf_hashes(300));
+    let tree = grown(place.path(), &leaves);
+    let path = place.path().join("tile/0/001.p/44");
+    let whole = fs::read(&path).unwrap();
+    let open = || TileStore::open(place.path(), 300, Mode::Public, Disk::default());
+    let read = || tree.range_roots(std::slice::from_ref(&(290..291)));
+    for garbled in [&whole[..whole.len() - 1], &whole[32..], &[whole.clone(), vec![0]].concat()] {
+        fs::write(&path, garbled).unwrap();
+        for error in [open().map(drop).unwrap_err(), read().map(drop).unwrap_err()] {
+            assert!(matches!(&error, DiskError::Damaged { path: named, .. } if *named == path));
+            assert!(error.to_string().contains("tile/0/001.p/44"), "{error}");
+        }
+    }
+    fs::remove_file(&path).unwrap();
+    for error in [open().map(drop).unwrap_err(), read().map(drop).unwrap_err()] {
+        assert!(error.to_string().contains("tile/0/001.p/44"), "{error}");
+    }
+    // A changed hash is found by whoever compares the root, as all callers do.
+    let mut changed = whole.clone();
+    changed[0] ^= 1;
+    fs::write(&path, changed).unwrap();
+    assert_ne!(open().unwrap().root(), naive_root(&leaves));
+}
+
+#[test]
+fn leaves_hashed_and_not_written_change_nothing() {
+    let (place, leaves) = (place(), leaf_hashes(10));
+    let tree = grown(place.path(), &leaves[..5]);
+    let before = files(place.path());
+    drop(tree.grow(leaves[5..].iter().copied()));
+    assert_eq!(files(place.path()), before);
+    assert_eq!(tree.root(), naive_root(&leaves[..5]));
+}
+
+proptest! {
+    #[test]
+    fn any_node_of_any_tree_lies_in_one_tile(size in 1u64.., level in 0u8..64, position: u64) {
+        let complete = size >> level;
+        prop_assume!(complete > 0);
+        let node = Node { level, index: position % complete };
+        let (tile, range) = Tile::holding(node, size).expect("a complete subtree is held");
+        prop_assert!(tile.is_within(size));
+        // Its leaves are those of the hashes it is made of.
+        let first = u128::from(tile.index) * 256 + range.start as u128;
+        prop_assert_eq!(first << (8 * tile.level), u128::from(node.index) << level);
+        prop_assert_eq!((range.len() as u128) << (8 * tile.level), 1u128 << level);
+    }
+}

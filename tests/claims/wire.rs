@@ -1,0 +1,448 @@
+//! What peers say to each other: its exact bytes, and what rubbish does.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, sleep, timeout};
+use unanimity::demo::world::World;
+use unanimity::net::Listener as _;
+use unanimity::net::wire::{
+    self, Answer, FRAME_BYTES, MAX_MESSAGE_BYTES, Question, VERSION, WireError,
+};
+use unanimity::verify::checkpoint::{LogId, MAX_CHECKPOINT_TEXT};
+use unanimity::verify::evidence::MAX_EVIDENCE_BYTES;
+use unanimity::verify::tree::{MAX_PROOF, consistency_ranges, consistency_roots};
+use unanimity::verify::{
+    CosignerSecret, Evidence, Hash, Head, Log, Note, NoteSecret, Silence, Tile, Timestamp, View,
+};
+
+use crate::logs::{now, place};
+
+type Frame = [u8; FRAME_BYTES];
+
+const LOG: LogId = LogId([
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+    26, 27, 28, 29, 30, 31,
+]);
+
+fn questions() -> [(&'static str, Question); 2] {
+    let tile = Tile { level: 3, index: 0x0102_0304_0506_0708, width: 256 };
+    [("question-view", Question::View(LOG)), ("question-tile", Question::Tile(LOG, tile))]
+}
+
+fn answers() -> [(&'static str, Answer); 6] {
+    [
+        ("answer-view", Answer::View("log.example\n\n\u{2014} \u{e9}\n".to_owned())),
+        ("answer-evidence", Answer::Evidence("unanimity/evidence/v1\n".to_owned())),
+        ("answer-blind", Answer::Blind(1_790_000_000)),
+        ("answer-tile", Answer::Tile((128..192).collect())),
+        ("answer-other-log", Answer::OtherLog),
+        ("answer-no-tile", Answer::NoTile),
+    ]
+}
+
+/// The frame in a vector file, and how much of it is not padding.
+fn vector(name: &str) -> (Frame, usize) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wire");
+    let text = fs::read_to_string(directory.join(format!("{name}.hex"))).expect("a vector");
+    let digits: String = text.split_whitespace().collect();
+    let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes()).expect("hexadecimal");
+    let mut frame = [0; FRAME_BYTES];
+    frame[..bytes.len()].copy_from_slice(&bytes);
+    (frame, bytes.len())
+}
+
+/// A message put into a frame by hand.
+fn framed(message: &[u8]) -> Frame {
+    let mut frame = [0; FRAME_BYTES];
+    frame[..4].copy_from_slice(&(message.len() as u32).to_be_bytes());
+    frame[4..4 + message.len()].copy_from_slice(message);
+    frame
+}
+
+/// The layout in `src/net/wire.rs`, read by hand: nothing here knows the codec.
+mod by_hand {
+    use super::*;
+
+    struct Bytes<'a>(&'a [u8]);
+
+    impl<'a> Bytes<'a> {
+        fn take(&mut self, count: u64) -> Option<&'a [u8]> {
+            let (taken, rest) = self.0.split_at_checked(usize::try_from(count).ok()?)?;
+            self.0 = rest;
+            Some(taken)
+        }
+
+        fn number(&mut self, width: u64) -> Option<u64> {
+            Some(self.take(width)?.iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte)))
+        }
+
+        fn string(&mut self) -> Option<Vec<u8>> {
+            let length = self.number(8)?;
+            self.take(length).map(<[u8]>::to_vec)
+        }
+
+        fn text(&mut self) -> Option<String> {
+            String::from_utf8(self.string()?).ok()
+        }
+
+        fn log(&mut self) -> Option<LogId> {
+            Some(LogId(self.take(32)?.try_into().ok()?))
+        }
+    }
+
+    fn message(frame: &Frame) -> Option<Bytes<'_>> {
+        let length = frame[..4].iter().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+        let mut rest = Bytes(&frame[4..]);
+        let mut message = Bytes(rest.take(length)?);
+        (rest.0.iter().all(|&byte| byte == 0) && message.number(2)? == 1).then_some(message)
+    }
+
+    pub(super) fn question(frame: &Frame) -> Option<Question> {
+        let mut message = message(frame)?;
+        let question = match message.number(4)? {
+            0 => Question::View(message.log()?),
+            1 => {
+                let log = message.log()?;
+                let level = message.number(1)? as u8;
+                let index = message.number(8)?;
+                let width = message.number(2)? as u16;
+                Question::Tile(log, Tile { level, index, width })
+            }
+            _ => return None,
+        };
+        message.0.is_empty().then_some(question)
+    }
+
+    pub(super) fn answer(frame: &Frame) -> Option<Answer> {
+        let mut message = message(frame)?;
+        let answer = match message.number(4)? {
+            0 => Answer::View(message.text()?),
+            1 => Answer::Evidence(message.text()?),
+            2 => Answer::Blind(message.number(8)?),
+            3 => Answer::Tile(message.string()?),
+            4 => Answer::OtherLog,
+            5 => Answer::NoTile,
+            _ => return None,
+        };
+        message.0.is_empty().then_some(answer)
+    }
+}
+
+#[test]
+fn every_message_has_the_bytes_of_its_vector() {
+    for (name, question) in questions() {
+        let (frame, _) = vector(name);
+        assert!(question.frame() == frame, "{name}: {:02x?}", &question.frame()[..80]);
+        assert_eq!(Question::parse(&frame).unwrap(), question, "{name}");
+        assert_eq!(by_hand::question(&frame), Some(question), "{name}");
+    }
+    for (name, answer) in answers() {
+        let (frame, _) = vector(name);
+        assert!(answer.frame() == frame, "{name}: {:02x?}", &answer.frame()[..80]);
+        assert_eq!(Answer::parse(&frame).unwrap(), answer, "{name}");
+        assert_eq!(by_hand::answer(&frame), Some(answer), "{name}");
+    }
+}
+
+#[test]
+fn there_is_a_vector_for_every_message_and_no_other() {
+    // A new variant does not compile here until it has a vector.
+    let (mut named, mut found) = (Vec::new(), Vec::new());
+    for (name, question) in questions() {
+        named.push(name);
+        match question {
+            Question::View(_) | Question::Tile(..) => {}
+        }
+    }
+    for (name, answer) in answers() {
+        named.push(name);
+        match answer {
+            Answer::View(_)
+            | Answer::Evidence(_)
+            | Answer::Blind(_)
+            | Answer::Tile(_)
+            | Answer::OtherLog
+            | Answer::NoTile => {}
+        }
+    }
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wire");
+    for file in fs::read_dir(directory).unwrap() {
+        found.push(file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+    }
+    named.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(named, found);
+}
+
+#[test]
+fn a_frame_with_any_bit_changed_is_refused_or_says_something_else() {
+    let names = questions().map(|(name, _)| name).into_iter();
+    for name in names.chain(answers().map(|(name, _)| name)) {
+        let (whole, used) = vector(name);
+        let padding = (used..FRAME_BYTES).step_by(997).chain([FRAME_BYTES - 1]);
+        for at in (0..used).chain(padding) {
+            for bit in 0..8 {
+                let mut frame = whole;
+                frame[at] ^= 1 << bit;
+                // Both readers, whatever the frame was meant for, agree with the layout.
+                let question = Question::parse(&frame);
+                assert_eq!(question.as_ref().ok(), by_hand::question(&frame).as_ref());
+                let answer = Answer::parse(&frame);
+                assert_eq!(answer.as_ref().ok(), by_hand::answer(&frame).as_ref());
+                let said_before = (Question::parse(&whole).ok(), Answer::parse(&whole).ok());
+                if let Ok(question) = question {
+                    assert_ne!(Some(question), said_before.0, "{name}, byte {at}, bit {bit}");
+                }
+                if let Ok(answer) = answer {
+                    assert_ne!(Some(answer), said_before.1, "{name}, byte {at}, bit {bit}");
+                }
+                if at >= used {
+                    assert!(matches!(Answer::parse(&frame), Err(WireError::Padding)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_length_that_no_frame_can_have_is_refused_before_the_rest_is_read() {
+    for length in [u32::MAX, 1 << 31, FRAME_BYTES as u32, MAX_MESSAGE_BYTES as u32 + 1] {
+        let mut frame = [0; FRAME_BYTES];
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        assert!(matches!(Answer::parse(&frame), Err(WireError::TooLong(n)) if n == length));
+        let mut stream = &frame[..];
+        let received = now(wire::receive(&mut stream));
+        assert!(matches!(received, Err(WireError::TooLong(n)) if n == length));
+        assert_eq!(stream.len(), FRAME_BYTES - 4, "only the length was read");
+    }
+}
+
+#[test]
+fn an_empty_message_is_none() {
+    let error = Answer::parse(&[0; FRAME_BYTES]).unwrap_err();
+    assert!(matches!(error, WireError::Message(_)), "{error}");
+    assert!(matches!(Question::parse(&framed(&[1])), Err(WireError::Message(_))));
+}
+
+#[test]
+fn another_version_has_an_error_of_its_own() {
+    for version in [0, 2, 256, u16::MAX] {
+        let (mut frame, _) = vector("answer-no-tile");
+        frame[4..6].copy_from_slice(&version.to_le_bytes());
+        let error = Answer::parse(&frame).unwrap_err();
+        assert!(matches!(error, WireError::Version(v) if v == version));
+        assert!(error.to_string().contains("needs an update"), "{error}");
+        assert!(matches!(Question::parse(&frame), Err(WireError::Version(v)) if v == version));
+        // Also when nothing behind it can be understood.
+        let mut unknown = framed(&[0xff; 40]);
+        unknown[4..6].copy_from_slice(&version.to_le_bytes());
+        assert!(matches!(Answer::parse(&unknown), Err(WireError::Version(v)) if v == version));
+    }
+    assert_eq!(VERSION, 1);
+}
+
+#[test]
+fn a_string_that_announces_more_than_there_is_is_refused() {
+    for variant in [0u32, 1, 3] {
+        for length in [u64::MAX, 1 << 63, 1 << 40, 1 << 32, 16_367, 16_366, 9] {
+            let message = [
+                &1u16.to_le_bytes()[..],
+                &variant.to_le_bytes(),
+                &length.to_le_bytes(),
+                b"8 bytes.",
+            ]
+            .concat();
+            let error = Answer::parse(&framed(&message)).unwrap_err();
+            assert!(matches!(error, WireError::Message(_)), "{length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_view_that_is_not_utf8_or_has_bytes_behind_it_is_refused() {
+    let message = |length: u64, bytes: &[u8]| {
+        framed(&[&[1, 0, 0, 0, 0, 0][..], &length.to_le_bytes(), bytes].concat())
+    };
+    assert_eq!(Answer::parse(&message(2, b"ab")).unwrap(), Answer::View("ab".to_owned()));
+    assert!(Answer::parse(&message(2, b"a\xff")).is_err());
+    assert!(Answer::parse(&message(1, b"ab")).is_err());
+}
+
+#[test]
+fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
+    let (frame, _) = vector("answer-tile");
+    let received = |bytes: &[u8]| {
+        let mut stream = bytes;
+        now(wire::receive(&mut stream))
+    };
+    assert!(matches!(received(&[]), Ok(None)));
+    for length in 1..FRAME_BYTES {
+        let error = received(&frame[..length]).expect_err("half a frame");
+        let WireError::Io(error) = error else { panic!("{error}") };
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{length} bytes");
+    }
+    assert_eq!(**received(&frame).unwrap().as_ref().unwrap(), frame);
+    // What follows stays on the stream.
+    let two = [&frame[..], &frame[..]].concat();
+    let mut stream = &two[..];
+    for _ in 0..2 {
+        assert_eq!(*now(wire::receive(&mut stream)).unwrap().unwrap(), frame);
+    }
+    assert!(now(wire::receive(&mut stream)).unwrap().is_none());
+}
+
+#[test]
+fn who_hangs_up_on_a_question_has_not_answered() {
+    let (mut ours, theirs) = tokio::io::duplex(2 * FRAME_BYTES);
+    drop(theirs);
+    let asked = now(wire::ask(&mut ours, &Question::View(LOG)));
+    assert!(matches!(asked, Err(WireError::Io(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_byte_a_second_does_not_outlast_the_deadline() {
+    let (mut ours, mut theirs) = tokio::io::duplex(2 * FRAME_BYTES);
+    let drip = tokio::spawn(async move {
+        for byte in Answer::NoTile.frame() {
+            theirs.write_all(&[byte]).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let (begun, deadline) = (Instant::now(), Duration::from_secs(90));
+    let asked = timeout(deadline, wire::ask(&mut ours, &Question::View(LOG))).await;
+    asked.expect_err("a byte a second takes hours");
+    assert_eq!(begun.elapsed(), deadline);
+    drip.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_drips_is_late_and_holds_nobody_else_up() {
+    let place = place();
+    let mut world = World::create(place.path(), 7, Timestamp(1_790_000_000)).unwrap();
+    world.poll_all().await.unwrap();
+    world.replace(2, |mut listener| async move {
+        while let Ok(mut stream) = listener.accept().await {
+            for byte in Answer::OtherLog.frame() {
+                if stream.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    });
+    world.config.ask_timeout = Duration::from_secs(90);
+    let begun = Instant::now();
+    let (report, outcome) = world.check().await;
+    assert!(outcome.is_err(), "silence is not consent");
+    assert_eq!(begun.elapsed(), Duration::from_secs(90));
+    for (name, answer) in report.peers {
+        let late = matches!(answer, Err(Silence::Late));
+        assert_eq!(late, name == World::peer_name(2), "{name}: {answer:?}");
+    }
+}
+
+/// The largest head there can be: a text of 4,096 bytes under a key with a name of 255.
+fn largest_head(size: u64, root: &Hash) -> (Head, Log, CosignerSecret) {
+    let name = |c: &str| c.repeat(255).parse().unwrap();
+    let secret = NoteSecret::from_seed(name("l"), &[1; 32]);
+    let log = Log { origin: "o".repeat(255).parse().unwrap(), key: secret.public() };
+    let mut text = format!("{}\n{size}\n{}\n", log.origin, root.base64());
+    text.push_str(&"x".repeat(MAX_CHECKPOINT_TEXT - text.len() - 1));
+    text.push('\n');
+    let mut note = Note::unsigned(&text).unwrap();
+    note.sign(&secret);
+    let head = Head::open(note.to_string().as_bytes(), &log).expect("within every bound");
+    (head, log, CosignerSecret::from_seed(name("p"), &[2; 32]))
+}
+
+#[test]
+fn the_largest_view_fits_a_frame() {
+    let (head, log, peer) = largest_head((1 << 63) - 1, &Hash([7; 32]));
+    let view = View::cosign(&head, &peer, Timestamp::MAX);
+    let frame = Answer::View(view.note().to_owned()).frame();
+    assert_eq!(frame.len(), FRAME_BYTES);
+    let Answer::View(note) = Answer::parse(frame[..].try_into().unwrap()).unwrap() else {
+        panic!("a view")
+    };
+    assert_eq!(View::open(note.as_bytes(), &log, &peer.public()).unwrap().note(), view.note());
+}
+
+#[test]
+fn the_largest_evidence_fits_a_frame() {
+    // As many hashes as two sizes can need; what they hash to is signed as the larger root.
+    let (old, new) = ((1 << 62) + 1, (1 << 63) - 1);
+    let path = vec![Hash([9; 32]); consistency_ranges(old, new).len()];
+    let (_, root) = consistency_roots(old, new, &path).expect("a path of the right length");
+    let (larger, log, _) = largest_head(new, &root);
+    let (smaller, ..) = largest_head(old, &Hash([7; 32]));
+    let evidence = Evidence::of(&smaller, &larger, &path).expect("a contradiction");
+    let text = evidence.to_string();
+    let frame = Answer::Evidence(text.clone()).frame();
+    let Answer::Evidence(read) = Answer::parse(frame[..].try_into().unwrap()).unwrap() else {
+        panic!("evidence")
+    };
+    assert_eq!(Evidence::open(&read, &log).unwrap(), evidence);
+    // And with the most hashes that the form allows.
+    let more = (MAX_PROOF - path.len()) * 45;
+    assert!(text.len() + more <= MAX_EVIDENCE_BYTES, "{} bytes", text.len() + more);
+    let most = Answer::Evidence("x".repeat(MAX_EVIDENCE_BYTES)).frame();
+    assert!(Answer::parse(most[..].try_into().unwrap()).is_ok());
+}
+
+#[test]
+fn the_largest_tile_fits_a_frame() {
+    let tile = Answer::Tile(vec![0xff; 256 * 32]);
+    assert_eq!(Answer::parse(tile.frame()[..].try_into().unwrap()).unwrap(), tile);
+}
+
+#[test]
+fn a_question_and_every_answer_are_of_one_size() {
+    for (name, question) in questions() {
+        assert_eq!(question.frame().len(), FRAME_BYTES, "{name}");
+    }
+    for (name, answer) in answers() {
+        assert_eq!(answer.frame().len(), FRAME_BYTES, "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_message_is_read_as_the_layout_says(
+        version in prop_oneof![9 => Just(1u16), 1 => any::<u16>()],
+        variant in 0u32..8,
+        body in proptest::collection::vec(any::<u8>(), 0..64),
+        length in prop_oneof![Just(None), (0u64..64).prop_map(Some)],
+    ) {
+        let length = length.map(u64::to_le_bytes).unwrap_or_default();
+        let length = if length == [0; 8] { &[][..] } else { &length[..] };
+        let message =
+            [&version.to_le_bytes()[..], &variant.to_le_bytes(), length, &body].concat();
+        let frame = framed(&message);
+        prop_assert_eq!(Question::parse(&frame).ok(), by_hand::question(&frame));
+        prop_assert_eq!(Answer::parse(&frame).ok(), by_hand::answer(&frame));
+    }
+
+    #[test]
+    fn what_is_said_is_what_is_heard(
+        text in "\\PC{0,200}",
+        bytes in proptest::collection::vec(any::<u8>(), 0..8192),
+        number: u64,
+    ) {
+        for answer in [
+            Answer::View(text.clone()),
+            Answer::Evidence(text.clone()),
+            Answer::Tile(bytes.clone()),
+            Answer::Blind(number),
+        ] {
+            let frame = answer.frame();
+            let frame: &Frame = frame[..].try_into().unwrap();
+            let by_hand = by_hand::answer(frame);
+            prop_assert_eq!(by_hand.as_ref(), Some(&answer));
+            prop_assert_eq!(Answer::parse(frame).unwrap(), answer);
+        }
+    }
+}
