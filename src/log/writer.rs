@@ -1,7 +1,8 @@
 //! Writing a log: append notes, publish the tree that has them.
 //!
 //! The order is the safety. Entries and tiles are durable first; then the head that is
-//! about to be signed is written down in `.pending`; then it is signed and published. So a
+//! about to be signed is written down in `.pending` (under the log's signature, but not as a
+//! checkpoint); then it is signed and published. So a
 //! crash at any point leaves either the old head, or one that the next start must finish,
 //! and no second head of one size is ever signed.
 
@@ -26,8 +27,8 @@ pub enum WriteError {
     /// Another writer is at work.
     #[error("another process is writing the log in {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// There is a log already.
-    #[error("{} already holds a log: choose another directory", .0.display())]
+    /// There is something already: a log, or files that nobody should serve.
+    #[error("{} is not empty: choose another directory for the log", .0.display())]
     Exists(PathBuf),
     /// The checkpoint is not one that our key signed.
     #[error("the checkpoint in {} does not open with this key", path.display())]
@@ -99,9 +100,11 @@ pub struct LogWriter {
 
 const CHECKPOINT: &str = "checkpoint";
 const PENDING: &str = ".pending";
+/// Before the checkpoint's text in `.pending`. Signed, it is no checkpoint: no origin begins so.
+const PENDING_HEADER: &str = "unanimity/pending/v1\n";
 
 impl LogWriter {
-    /// Starts a log of size 0 in a directory that has none.
+    /// Starts a log of size 0 in an empty directory: all that is in it will be served.
     pub fn init(
         directory: &Path,
         origin: Origin,
@@ -110,7 +113,9 @@ impl LogWriter {
     ) -> Result<LogWriter, WriteError> {
         disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
         let lock = lock(directory)?;
-        if directory.join(CHECKPOINT).exists() {
+        let names = std::fs::read_dir(directory).map_err(DiskError::at(directory))?;
+        let ours = |name: &std::ffi::OsStr| name == ".lock" || name == ".checkpoint.new";
+        if names.filter_map(Result::ok).any(|name| !ours(&name.file_name())) {
             return Err(WriteError::Exists(directory.to_owned()));
         }
         let empty = Checkpoint { origin, size: 0, root: Hash::empty_root() };
@@ -200,7 +205,10 @@ impl LogWriter {
         let next = Checkpoint { origin, size: growth.size(), root: growth.root() };
         self.tiles.commit(growth)?;
         let pending = self.directory.join(PENDING);
-        (self.disk.write(&pending, next.text().as_bytes(), Mode::Public))
+        let mut intent = Note::unsigned(&format!("{PENDING_HEADER}{}", next.text()))
+            .expect("an origin has no control characters");
+        intent.sign(&self.secret);
+        (self.disk.write(&pending, intent.to_string().as_bytes(), Mode::Private))
             .map_err(DiskError::at(&pending))?;
         let note = publish(&self.disk, &self.directory, &next, &self.secret)?;
         self.last_bundle = last_bundle;
@@ -289,9 +297,10 @@ fn settle(
     let path = directory.join(CHECKPOINT);
     let bytes = std::fs::read(&path).map_err(DiskError::at(&path))?;
     let mut head = Head::open(&bytes, log).map_err(wrong)?;
+    // A crash may have left what is here without its name being durable: nothing may follow
+    // before it is.
+    disk.sync_dir(directory).map_err(DiskError::at(directory))?;
     if let Some(pending) = read_pending(directory, log, &head)? {
-        // A crash may have left it without its name being durable.
-        disk.sync_dir(directory).map_err(DiskError::at(directory))?;
         let note = publish(disk, directory, &pending, secret)?;
         head = Head::open(note.as_bytes(), log).map_err(wrong)?;
         tracing::info!(size = head.size(), "finished an append that was interrupted");
@@ -305,13 +314,21 @@ fn settle(
 fn read_pending(directory: &Path, log: &Log, head: &Head) -> Result<Option<Checkpoint>, DiskError> {
     let path = directory.join(PENDING);
     let Some(bytes) = durable::read(&path)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&bytes);
-    let pending = Checkpoint::parse(&text).ok().filter(|pending| pending.origin == log.origin);
+    // Our own signature: whoever else may write here must not choose what the log's key signs.
+    let note =
+        Note::parse(&bytes).ok().filter(|note| note.open(std::slice::from_ref(&log.key)).is_ok());
+    let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));
+    let pending = text.and_then(|text| Checkpoint::parse(text).ok());
+    let pending = pending.filter(|pending| pending.origin == log.origin);
     let pending = pending.ok_or(DiskError::Damaged { path, mend: MEND })?;
     if pending.size <= head.size() {
         return Ok(None);
     }
-    open_tiles(directory, pending.size, &pending.root, Disk::default())?;
+    let tiles = open_tiles(directory, pending.size, &pending.root, Disk::default())?;
+    let prefix = tiles.range_roots(std::slice::from_ref(&(0..head.size())))?;
+    if prefix != [*head.root()] {
+        return Err(DiskError::Damaged { path: directory.join(CHECKPOINT), mend: MEND });
+    }
     Ok(Some(pending))
 }
 

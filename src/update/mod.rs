@@ -179,6 +179,10 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
                 staged = self.stage(&decided.agreed, report, rng).await?;
             }
         }
+        // The peer role may have found out in the meantime.
+        if let Some(id) = self.evidence.latched()? {
+            return Err(Refusal::Latched { id }.into());
+        }
         let Decided { agreed, proof } = decided;
         let installed = (self.root.switch(&agreed, staged, &proof.to_string(), self.clock.now()))
             .map_err(install_failure)?;
@@ -397,8 +401,12 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
     /// Whether a refused entry was never reported: read for the first time, or expired since.
     fn is_news(&self, index: u64, refusal: &Refusal) -> bool {
         let last = self.state.unanimous_at.unwrap_or_default();
-        let expired_since = matches!(refusal, Refusal::Expired { at, .. } if *at > last);
-        index >= self.state.reported || expired_since
+        match refusal {
+            Refusal::Expired { at, .. } if *at > last => true,
+            // Nothing from before it installs any more: that is no state to fall silent in.
+            Refusal::Outdated { index: newer, .. } if *newer == index => true,
+            _ => index >= self.state.reported,
+        }
     }
 
     /// Names the mirrors when all of them show less than others have: a rollback below what we

@@ -93,7 +93,12 @@ impl Catalog {
                 [] => {}
             }
         }
-        choice.refused.extend(self.outdated().map(|refusal| (self.outdated_index(), refusal)));
+        // It stands until a release that was logged after it is installed.
+        let installed = self.releases.get(&floor).into_iter().flatten();
+        let superseded =
+            installed.map(|only| only.index).any(|index| index > self.outdated_index());
+        let outdated = self.outdated().filter(|_| !superseded);
+        choice.refused.extend(outdated.map(|refusal| (self.outdated_index(), refusal)));
         choice.refused.sort_by_key(|(index, _)| *index);
         choice
     }

@@ -79,7 +79,7 @@ fn a_directory_holds_one_log() {
     drop(writer);
     let error = init(place.path(), Disk::default()).unwrap_err();
     assert!(matches!(error, WriteError::Exists(_)));
-    assert!(said(error).contains("already holds a log"));
+    assert!(said(error).contains("is not empty"));
     assert_eq!(read_whole(place.path()).1, notes("kept", 2));
 }
 
@@ -377,8 +377,9 @@ fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
     open(copy.path(), disk).unwrap().append(&failed).unwrap();
     let steps = steps.lock().unwrap().len();
 
+    // Opening takes the first step.
     for length in [1, 2, 3] {
-        for from in 0..steps {
+        for from in 1..steps {
             let (place, seen) = (place(), Seen::default());
             copy_tree(base.path(), place.path()).unwrap();
             let mut writer = open(place.path(), failing_disk(from, Some(from + length))).unwrap();
@@ -499,7 +500,20 @@ fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_
     let leaves: Vec<Hash> =
         [notes("old", 2), notes("new", 2)].concat().iter().map(|note| Hash::leaf(note)).collect();
     let pending = Checkpoint { origin: origin(), size: 4, root: naive_root(&leaves) };
-    fs::write(place.path().join(".pending"), pending.text()).unwrap();
+    let intent = |text: &str| {
+        let mut note = Note::unsigned(&format!("unanimity/pending/v1\n{text}")).unwrap();
+        note.sign(&secret(1));
+        note.to_string()
+    };
+    // Without the log's own signature it is somebody else's wish.
+    let unsigned = intent(&pending.text()).split("\n\n").next().unwrap().to_owned() + "\n";
+    let other = pending.sign(&secret(1)).to_string();
+    for forged in [pending.text(), unsigned, other] {
+        fs::write(place.path().join(".pending"), forged).unwrap();
+        open(place.path(), Disk::default()).expect_err("nobody signed that");
+        assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
+    }
+    fs::write(place.path().join(".pending"), intent(&pending.text())).unwrap();
     let writer = open(place.path(), Disk::default()).unwrap();
     assert_eq!(writer.head().size(), 4);
     assert_eq!(read_whole(place.path()).1.len(), 4);

@@ -553,14 +553,17 @@ async fn a_newer_kind_of_manifest_blocks_what_was_logged_before_it() {
     circle.force("log", &[forged.to_string().into_bytes()]).unwrap();
     circle.pass(HOUR).await;
     assert!(matches!(refusal(circle.update().await), Refusal::Outdated { index: 3, .. }));
+    // And stays so: a node that cannot read what its publisher says must not fall silent.
     circle.pass(HOUR).await;
-    up_to_date(circle.update().await);
+    assert!(matches!(refusal(circle.update().await), Refusal::Outdated { index: 3, .. }));
     assert_eq!(circle.current().as_deref(), Some(ONE));
     circle.publish(&release(3)).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 3);
+    circle.pass(MINUTE).await;
+    up_to_date(circle.update().await);
 }
 
 #[tokio::test(start_paused = true)]
