@@ -5,11 +5,13 @@
 //! and may fail it: so tests record the order, and kill the program at each step.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::OFlags;
 
 /// Something on the disk could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +68,7 @@ pub fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, DiskError> {
 /// Opens a plain file and nothing else: a pipe could hold us up for ever.
 pub fn open_plain(path: &Path) -> io::Result<File> {
     // Opening a pipe would wait for its writer, so open without waiting and look first.
-    let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let without_waiting = OFlags::NONBLOCK.bits() as i32;
     let file = File::options().read(true).custom_flags(without_waiting).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"));
@@ -147,6 +149,26 @@ impl Disk {
         self.write_all([(path.to_owned(), bytes)], mode)
     }
 
+    /// Writes a whole file that is not there yet; [`io::ErrorKind::AlreadyExists`] if it is,
+    /// however late somebody made it. Two writers at once do not meet: each has a temporary name
+    /// of its own.
+    pub fn write_new(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
+        let own = path.with_added_extension(std::process::id().to_string());
+        let written = self.create(&own, mode).and_then(|mut file| {
+            self.writing(&own)?;
+            file.write_all(bytes)?;
+            self.sync_file(&file, &own)?;
+            self.step(Step::Rename(path.to_owned()))?;
+            let (here, only_new) = (rustix::fs::CWD, rustix::fs::RenameFlags::NOREPLACE);
+            rustix::fs::renameat_with(here, temporary(&own), here, path, only_new)?;
+            self.sync_dir(parent(path))
+        });
+        if written.is_err() {
+            self.remove(&temporary(&own)).ok();
+        }
+        written
+    }
+
     /// Writes several files, each whole: first all contents, then all names, then the
     /// directories, so that a crash leaves no name without its content.
     pub fn write_all<'a>(
@@ -155,6 +177,15 @@ impl Disk {
         mode: Mode,
     ) -> io::Result<()> {
         let files: Vec<(PathBuf, &[u8])> = files.into_iter().collect();
+        let written = self.write_group(&files, mode);
+        if written.is_err() {
+            // A full disk is not made fuller by what did not become a file.
+            files.iter().for_each(|(path, _)| drop(self.remove(&temporary(path))));
+        }
+        written
+    }
+
+    fn write_group(&self, files: &[(PathBuf, &[u8])], mode: Mode) -> io::Result<()> {
         for group in files.chunks(MAX_OPEN) {
             let mut open = Vec::new();
             for (path, bytes) in group {
@@ -167,7 +198,7 @@ impl Disk {
             sync_together(&open)?;
         }
         let mut directories = BTreeSet::new();
-        for (path, _) in &files {
+        for (path, _) in files {
             self.rename(&temporary(path), path)?;
             directories.insert(parent(path));
         }
@@ -183,12 +214,14 @@ impl Disk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(mode.bits(false))
-            .open(temporary)
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(mode.bits(false));
+        let file = options.open(temporary)?;
+        if mode != Mode::Private {
+            // Whatever the umask: who is to read it can.
+            file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
+        }
+        Ok(file)
     }
 
     /// Announces that bytes are about to be written to a file that [`Disk::create`] made.
@@ -232,7 +265,10 @@ impl Disk {
         self.step(Step::MakeDir(path.to_owned()))?;
         match DirBuilder::new().mode(mode.bits(true)).create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-            made => made?,
+            made => {
+                made?;
+                fs::set_permissions(path, Permissions::from_mode(mode.bits(true)))?;
+            }
         }
         self.sync_dir(above)
     }
@@ -293,8 +329,11 @@ pub fn parent(path: &Path) -> &Path {
 /// `None` if somebody else holds it.
 pub fn lock(directory: &Path) -> io::Result<Option<File>> {
     let path = directory.join(".lock");
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // Not through a link that somebody left there, and not waiting at a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits() as i32);
+    let file = options.open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(fs::TryLockError::WouldBlock) => Ok(None),

@@ -112,9 +112,6 @@ pub fn write_key<const TYPE: u8>(
     work: Work,
     disk: &Disk,
 ) -> Result<(), PublishError> {
-    if path.exists() {
-        return Err(PublishError::Exists(path.to_owned()));
-    }
     let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
     if let Work::Factor(n) = work {
         recipient.set_work_factor(n);
@@ -129,7 +126,15 @@ pub fn write_key<const TYPE: u8>(
     let line = SecretString::from(secret.expose());
     let bytes = encrypt(line.expose_secret().as_bytes())
         .map_err(|error| PublishError::Encrypt(error.to_string()))?;
-    Ok(disk.write(path, &bytes, Mode::Private).map_err(DiskError::at(path))?)
+    write_new(path, &bytes, Mode::Private, disk)
+}
+
+/// Writes a file that must not be there yet.
+pub fn write_new(path: &Path, bytes: &[u8], mode: Mode, disk: &Disk) -> Result<(), PublishError> {
+    disk.write_new(path, bytes, mode).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => PublishError::Exists(path.to_owned()),
+        _ => DiskError::at(path)(error).into(),
+    })
 }
 
 /// Whether a file looks like one that [`write_key`] wrote.

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
 use super::{MAX_FILE_BYTES, Said, note_key, read, wait_for};
-use crate::durable::{Disk, DiskError, Mode};
+use crate::durable::{Disk, Mode};
 use crate::log::LogWriter;
 use crate::log::reader::{self, Cached};
 use crate::log::writer::{EntryError, WriteError, artifact_path};
 use crate::net::Mirror;
 use crate::net::mirror::MirrorError;
+use crate::publish;
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
 use crate::verify::tree::Frontier;
@@ -351,7 +352,7 @@ impl Prove {
         let text = proof.to_string();
         let json = json!({ "index": index, "head": head_json(&head), "proof": text });
         let Some(out) = &self.out else { return Ok(Said::data(text, json)) };
-        Disk::default().write(out, text.as_bytes(), Mode::Public).map_err(DiskError::at(out))?;
+        publish::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
         let text =
             format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
         Ok(Said::done(text, json))

@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::install::Root;
 use crate::net::Absent;
+use crate::publish::{self, PublishError};
 use crate::store::{ClientStore, EvidenceStore};
 use crate::update::{Client, Outcome, Report, UpdateError};
 
@@ -74,11 +75,8 @@ impl Init {
         let places = Places::find()?;
         let node = config.unwrap_or_else(|| places.config.join("unanimity.toml"));
         let peers = node.with_file_name("peers.toml");
-        for path in [&node, &peers] {
-            if path.exists() {
-                let message = format!("{} exists already, and is not overwritten", path.display());
-                return Err(Ended::new(Exit::Disk, message));
-            }
+        if let Some(path) = [&node, &peers].into_iter().find(|path| path.exists()) {
+            return Err(PublishError::Exists(path.clone()).into());
         }
         let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
         let text = NODE_TEMPLATE
@@ -101,7 +99,13 @@ impl Init {
             None => PEERS_TEMPLATE.to_owned(),
         };
         for (path, text) in [(&peers, &circle), (&node, &text)] {
-            disk.write(path, text.as_bytes(), Mode::Private).map_err(DiskError::at(path))?;
+            if let Err(error) = publish::write_new(path, text.as_bytes(), Mode::Private, &disk) {
+                // Half of the two would be in the way of the next try.
+                if *path == node {
+                    disk.remove(&peers).ok();
+                }
+                return Err(error.into());
+            }
         }
         let said = format!(
             "Written: {}\n         {}\nFill in both; `unanimity status` says what is wrong or still missing.\n",

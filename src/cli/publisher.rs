@@ -10,7 +10,7 @@ use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
 use super::{MAX_FILE_BYTES, Said, note_key, path_json, read};
 use crate::clock::{Clock as _, SystemClock};
-use crate::durable::{Disk, DiskError, Mode};
+use crate::durable::{Disk, Mode};
 use crate::publish::{self, PublishError, Release, Work};
 use crate::verify::key::{KeyName, Secret, VerifierKey};
 use crate::verify::manifest::Kind;
@@ -65,8 +65,12 @@ impl Keygen {
         publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
         let public: VerifierKey<TYPE> = secret.public();
         let line = format!("{public}\n");
-        (disk.write(&public_path, line.as_bytes(), Mode::Public))
-            .map_err(DiskError::at(&public_path))?;
+        let written = publish::write_new(&public_path, line.as_bytes(), Mode::Public, &disk);
+        if let Err(error) = written {
+            // Half a pair would be in the way of the next try.
+            disk.remove(&self.out).ok();
+            return Err(error.into());
+        }
         let json = json!({ "key": public.to_string(), "secret_file": path_json(&self.out), "public_file": path_json(&public_path) });
         Ok(Said::done(line, json))
     }
@@ -141,9 +145,6 @@ impl New {
         if self.good_for.as_secs() == 0 {
             return Err(Ended::usage("--good-for: less than a second is no time to install in"));
         }
-        if self.out.exists() {
-            return Err(PublishError::Exists(self.out).into());
-        }
         let release = Release {
             log: self.log_origin,
             product: self.product,
@@ -155,8 +156,7 @@ impl New {
         };
         let manifest = publish::manifest(release, artifacts)?;
         let text = manifest.to_string();
-        (Disk::default().write(&self.out, text.as_bytes(), Mode::Public))
-            .map_err(DiskError::at(&self.out))?;
+        publish::write_new(&self.out, text.as_bytes(), Mode::Public, &Disk::default())?;
         let said = format!(
             "{}\nWritten to {}; now `unanimity release sign` it.\n",
             describe(&manifest),

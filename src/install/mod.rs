@@ -133,10 +133,10 @@ impl Root {
             path: link.clone(),
             mend: "it must point at versions/SEQUENCE-VERSION; point it there again by hand",
         };
-        let release = target.strip_prefix("versions").ok().and_then(Path::to_str);
-        let release = release.ok_or_else(damaged)?.to_owned();
-        let sequence = release.split('-').next().and_then(|sequence| sequence.parse().ok());
-        let sequence = sequence.ok_or_else(damaged)?;
+        let release = target.to_str().and_then(|target| target.strip_prefix("versions/"));
+        let (release, sequence) = release
+            .and_then(|release| Some((release.to_owned(), Manifest::sequence_of(release)?)))
+            .ok_or_else(damaged)?;
         let directory = self.directory.join(target);
         Ok(Some(Installed { sequence, release, directory }))
     }

@@ -95,13 +95,15 @@ pub async fn entries(
         let width = width(range.end, index).ok_or_else(|| garbled("entries"))?;
         let path = entries_path(index, width);
         let limit = |width: u16| u64::from(width) * (2 + MAX_ENTRY_BYTES as u64);
-        let bytes = match mirror.read(&path, limit(width)).await {
+        let (bytes, holds) = match mirror.read(&path, limit(width)).await {
+            // A partial bundle may be gone once the full one exists.
             Err(error) if error.kind() == io::ErrorKind::NotFound && u64::from(width) < FULL => {
-                mirror.read(&entries_path(index, FULL as u16), limit(FULL as u16)).await?
+                let full = FULL as u16;
+                (mirror.read(&entries_path(index, full), limit(full)).await?, full)
             }
-            read => read?,
+            read => (read?, width),
         };
-        let bundle = split_bundle(&bytes).filter(|all| all.len() >= usize::from(width));
+        let bundle = split_bundle(&bytes).filter(|all| all.len() == usize::from(holds));
         let bundle = bundle.ok_or_else(|| garbled(&path))?;
         for (position, entry) in (index * FULL..range.end).zip(bundle) {
             if position >= range.start {

@@ -113,7 +113,13 @@ impl ClientStore {
             return Err(damaged().into());
         }
         if file.log != log_of(policy) {
-            return Err(StoreError::OtherLog(path));
+            // A mistyped log leaves nothing worth keeping: no head was ever trusted under it.
+            let nothing = file.head.is_none() && file.largest.is_empty();
+            return if nothing {
+                Ok(ClientState::default())
+            } else {
+                Err(StoreError::OtherLog(path))
+            };
         }
         Ok(file.open(policy, peers).ok_or_else(damaged)?)
     }

@@ -162,6 +162,13 @@ impl Manifest {
         self.targets.iter().find(|target| target.platform == *platform)
     }
 
+    /// The sequence in what [`Manifest::label`] wrote; `None` for anything else.
+    pub fn sequence_of(label: &str) -> Option<u64> {
+        let (sequence, version) = label.split_once('-')?;
+        version.parse::<Name>().ok()?;
+        number(Some(sequence)).filter(|&sequence| sequence > 0)
+    }
+
     /// `SEQUENCE-VERSION`: names a release in paths and reports.
     pub fn label(&self) -> String {
         format!("{}-{}", self.sequence, self.version)

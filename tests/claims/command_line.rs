@@ -107,6 +107,7 @@ fn a_release_is_made_signed_logged_and_proven_by_the_readme() {
     desk.bad(29, "log verify proof --note other --log-key log.key.pub");
     desk.bad(22, "log verify proof --note m --log-key a.key.pub");
     desk.bad(8, "log verify m --note m --log-key log.key.pub");
+    desk.bad(6, "log prove log --log-key log.key.pub --note m --out proof");
     desk.bad(23, "log prove log --log-key log.key.pub --note other");
     desk.bad(23, "log prove log --log-key log.key.pub --index 1");
     desk.bad(22, "log show log --log-key a.key.pub");
@@ -148,6 +149,115 @@ fn key_files_are_private_encrypted_and_never_overwritten() {
     // A peer's key signs no release.
     desk.key::<4>("p");
     desk.bad(7, "release sign m --key p.key --passphrase-file pass --yes");
+}
+
+#[test]
+fn a_release_is_shown_with_all_that_decides_what_is_installed() {
+    let desk = Desk::new();
+    desk.publish();
+    let manifest = desk.read("m");
+    let file = desk.good("release show m");
+    desk.write("m", manifest.replace(" file\n", " tar 5 1\n"));
+    let archive = desk.good("release show m");
+    assert!(
+        file.contains("a file") && archive.contains("an archive of 1 entries, 5 bytes"),
+        "{archive}"
+    );
+    let kind = |line: &str| {
+        let report: Value = serde_json::from_str(&desk.good(line)).unwrap();
+        report["manifest"]["targets"][0]["kind"].clone()
+    };
+    assert_eq!(kind("--json release show m")["archive"]["unpacked"], 5);
+}
+
+#[test]
+fn hostile_text_does_not_reach_the_terminal_as_it_is() {
+    let desk = Desk::new();
+    desk.publish();
+    // A name may hold any letters; what moves a cursor, hides or turns text round is shown for what it is.
+    let line = desk.read("m").lines().last().unwrap().to_owned();
+    for hostile in ["\u{202e}", "\u{200b}", "\u{2800}", "\u{feff}", "é"] {
+        let blob = line.rsplit(' ').next().unwrap();
+        desk.write("m2", format!("{}— x{hostile}y {blob}\n", desk.read("m")));
+        let shown = desk.good("release show m2");
+        assert!(!shown.contains(hostile), "{shown}");
+        assert!(shown.contains(&format!("x{}y", hostile.escape_unicode())), "{shown}");
+    }
+    desk.write("a\u{1b}[2J", "no note");
+    let name = "a\u{1b}[2J".to_owned();
+    let said = desk.bad(8, &format!("release show {name}"));
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn what_is_read_is_bounded_and_plain() {
+    let desk = Desk::new();
+    desk.publish();
+    let huge = fs::File::create(desk.path().join("huge")).unwrap();
+    huge.set_len(3 << 30).unwrap();
+    for line in [
+        "release show huge",
+        "evidence verify huge --log-key log.key.pub",
+        "evidence verify /dev/zero --log-key log.key.pub",
+        "log verify huge --note m --log-key log.key.pub",
+        "log prove log --note huge --log-key log.key.pub",
+    ] {
+        desk.bad(6, line);
+    }
+    assert!(Command::new("mkfifo").arg(desk.path().join("pipe")).status().unwrap().success());
+    desk.bad(6, "release show pipe");
+    desk.bad(3, "status --config pipe");
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let desk = Desk::new();
+    desk.publish();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
+    command.args(["release", "show", "m"]).current_dir(desk.path());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(6));
+}
+
+#[test]
+fn a_path_that_is_not_utf8_is_a_path_like_any_other() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let desk = Desk::new();
+    desk.publish();
+    let out = std::ffi::OsString::from_vec(b"q\xff.manifest".to_vec());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
+    command.args(NEW.split_whitespace().take_while(|word| *word != "--out")).arg("--out").arg(&out);
+    let output = command.arg("--json").current_dir(desk.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(desk.path().join(&out).exists());
+}
+
+#[test]
+fn a_configuration_that_anybody_may_change_is_refused() {
+    let desk = Desk::new();
+    desk.good("init --config node/unanimity.toml");
+    desk.mode("node/unanimity.toml", 0o646);
+    assert!(desk.bad(3, "status --config node/unanimity.toml").contains("chmod o-w"));
+}
+
+#[test]
+fn a_mistyped_log_that_showed_nothing_leaves_nothing_behind() {
+    let desk = Desk::new();
+    desk.write("artifact", "any file at all");
+    desk.good("demo --artifact artifact --keep kept");
+    let path = "kept/honest/client/unanimity.toml";
+    let right = desk.read(path);
+    desk.write(
+        path,
+        right.replace("\"state\"", "\"fresh\"").replace("example/releases", "example/typo"),
+    );
+    desk.bad(4, &format!("check --config {path}"));
+    desk.write(path, right.replace("\"state\"", "\"fresh\""));
+    desk.bad(12, &format!("check --config {path}"));
+    // With something to lose, another log is an error.
+    desk.write(path, right.replace("example/releases", "example/typo"));
+    assert!(desk.bad(6, &format!("check --config {path}")).contains("another log"));
 }
 
 #[test]

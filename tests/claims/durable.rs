@@ -235,6 +235,37 @@ fn removing_a_link_leaves_what_it_points_at() {
 }
 
 #[test]
+fn a_new_file_never_takes_the_place_of_another() {
+    let place = place();
+    let path = place.path().join("key");
+    let disk = Disk::default();
+    disk.write_new(&path, b"first", Mode::Private).unwrap();
+    let error = disk.write_new(&path, b"second", Mode::Private).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(&path).unwrap(), b"first");
+    // Also not of one that was made while this one was being written.
+    let late = place.path().join("late");
+    let made = late.clone();
+    let racing = Disk::watched(move |step| match step {
+        Step::Rename(_) => fs::write(&made, b"precious"),
+        _ => Ok(()),
+    });
+    racing.write_new(&late, b"second", Mode::Private).unwrap_err();
+    assert_eq!(fs::read(&late).unwrap(), b"precious");
+    // And nothing is left of what did not become a file.
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_lock_is_not_taken_through_a_link_or_at_a_pipe() {
+    let place = place();
+    let elsewhere = place.path().join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, place.path().join(".lock")).unwrap();
+    unanimity::durable::lock(place.path()).unwrap_err();
+    assert!(!elsewhere.exists());
+}
+
+#[test]
 fn an_error_names_the_path_it_happened_at() {
     let place = place();
     assert_eq!(durable::read(&place.path().join("nothing")).unwrap(), None);

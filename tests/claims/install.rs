@@ -258,7 +258,21 @@ async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let current = world.config.install_root.join("current");
-    for target in ["/etc", "versions", "versions/x-1", "../versions/1-1.0.0"] {
+    for target in [
+        "/etc",
+        "versions",
+        "versions/x-1",
+        "../versions/1-1.0.0",
+        "versions/9",
+        "versions/009-x",
+        "versions/+9-x",
+        "versions/0-x",
+        "versions/9-x/..",
+        "versions/9-../../etc",
+        "versions/9-\u{1b}[2J",
+        "versions/18446744073709551615-x",
+        "versions//1-1.0.0",
+    ] {
         fs::remove_file(&current).unwrap();
         std::os::unix::fs::symlink(target, &current).unwrap();
         let error = world.installed().unwrap_err().to_string();

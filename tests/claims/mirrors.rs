@@ -151,9 +151,10 @@ fn a_bundle_that_is_not_what_the_size_implies_is_refused_and_gives_no_entry() {
     }
     put(&place, path, &good);
     assert_eq!(entries(&mirror, 0..3).unwrap().len(), 3);
-    // More than the size implies is not given to anybody.
+    // A bundle of another width than its name says is nobody's.
     put(&place, path, &bundle(&[b"one", b"two", b"three", b"four"]));
-    assert_eq!(entries(&mirror, 0..3).unwrap().len(), 3);
+    entries(&mirror, 0..3).unwrap_err();
+    put(&place, path, &good);
     assert_eq!(entries(&mirror, 3..3).unwrap(), []);
     assert_eq!(entries(&mirror, 0..0).unwrap(), []);
 }
