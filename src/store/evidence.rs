@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use crate::durable::{self, Disk, DiskError, Mode};
-use crate::verify::{Evidence, Hash, Log};
+use crate::verify::{Evidence, Hash, Head, Log};
 
 /// The evidence against one log, one file each: `ID.txt`, and `ID.acknowledged` beside it
 /// once the operator has looked. Both roles of a node share it.
@@ -12,13 +12,15 @@ use crate::verify::{Evidence, Hash, Log};
 pub struct EvidenceStore {
     directory: PathBuf,
     disk: Disk,
+    log: Log,
 }
 
 impl EvidenceStore {
     /// The evidence against `log` below a node's state directory.
     pub fn new(state: &Path, log: &Log, disk: Disk) -> EvidenceStore {
-        let log = Hash(log.id().0).hex();
-        EvidenceStore { directory: state.join("evidence").join(&log[..16]), disk }
+        let id = Hash(log.id().0).hex();
+        let directory = state.join("evidence").join(&id[..16]);
+        EvidenceStore { directory, disk, log: log.clone() }
     }
 
     /// Stores evidence durably and returns its id. From now on the log is latched.
@@ -53,6 +55,17 @@ impl EvidenceStore {
     /// Evidence that nobody has acknowledged: while there is some, nothing installs.
     pub fn latched(&self) -> Result<Option<String>, DiskError> {
         Ok(self.list()?.into_iter().find(|(_, acknowledged)| !acknowledged).map(|(id, _)| id))
+    }
+
+    /// Every head in evidence that the operator has looked at and decided to go on from.
+    pub fn acknowledged_heads(&self) -> Result<Vec<Head>, StoreError> {
+        let mut heads = Vec::new();
+        for (id, _) in self.list()?.into_iter().filter(|(_, acknowledged)| *acknowledged) {
+            if let Ok(evidence) = Evidence::open(&self.text(&id)?, &self.log) {
+                heads.extend([evidence.smaller().clone(), evidence.larger().clone()]);
+            }
+        }
+        Ok(heads)
     }
 
     /// The text of stored evidence.

@@ -6,6 +6,7 @@
 
 mod ask;
 mod heads;
+mod memory;
 mod read;
 
 use rand::Rng;
@@ -18,10 +19,7 @@ use crate::install::{InstallError, Installed, Root};
 use crate::log::writer::artifact_path;
 use crate::net::{Mirror, Transport};
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
-use crate::verify::roll::{CLOCK_SKEW, Missing};
-use crate::verify::{
-    Agreed, Bundle, Chain, Evidence, Head, Refusal, Roll, Silence, Timestamp, View,
-};
+use crate::verify::{Agreed, Bundle, Head, Refusal, Silence, Timestamp, View};
 use heads::Sources;
 
 /// How often one cycle calls the roll again because a download took too long.
@@ -256,7 +254,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         report.mirrors =
             (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
         let sources = Sources::new(config, self.transport, &mirrors);
-        let mut heard = self.known_heads();
+        let mut heard = self.known_heads()?;
         heard.extend(called.heads);
         heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
         let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
@@ -339,76 +337,6 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         first.map_or(Ok(None), |refusal| Err(refusal.into()))
     }
 
-    fn check_clock(&self) -> Result<(), UpdateError> {
-        let (now, newest) = (self.clock.now(), self.state.newest);
-        if now.after(CLOCK_SKEW) < newest {
-            Err(UpdateError::Clock { now, newest })
-        } else {
-            Ok(())
-        }
-    }
-
-    /// What the roll showed, before anything is concluded from it.
-    fn remember(&mut self, called: &ask::Called) -> Result<(), StoreError> {
-        let now = called.roll.at();
-        for (peer, answer) in called.roll.answers() {
-            let key = peer.key.raw();
-            match answer {
-                Ok(_) => {
-                    self.state.silent_since.remove(&key);
-                }
-                Err(_) => {
-                    self.state.silent_since.entry(key).or_insert(now);
-                }
-            }
-        }
-        for view in &called.views {
-            let largest = self.state.largest.entry(view.cosigner()).or_insert_with(|| view.clone());
-            if largest.head().size() < view.head().size() {
-                *largest = view.clone();
-            }
-        }
-        self.store.save(&self.state)
-    }
-
-    fn since(&self, mut missing: Vec<Missing>) -> Vec<Missing> {
-        for missing in &mut missing {
-            let peer = self.config.peers.iter().find(|peer| peer.name == missing.peer);
-            missing.since =
-                peer.and_then(|peer| self.state.silent_since.get(&peer.key.raw())).copied();
-        }
-        missing
-    }
-
-    /// Stores evidence before anything else happens.
-    fn latch(&self, evidence: Evidence) -> Result<Refusal, UpdateError> {
-        self.evidence.add(&evidence)?;
-        Ok(Refusal::Fork(Box::new(evidence)))
-    }
-
-    /// Heads that must be prefixes of whatever is adopted.
-    fn trusted_heads(&self) -> impl Iterator<Item = &Head> {
-        self.state.head.iter().chain(&self.config.pinned)
-    }
-
-    /// Every head that was ever verified here and still matters.
-    fn known_heads(&self) -> Vec<Head> {
-        let views =
-            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Roll::views));
-        self.trusted_heads().chain(views.map(View::head)).cloned().collect()
-    }
-
-    /// Whether a refused entry was never reported: read for the first time, or expired since.
-    fn is_news(&self, index: u64, refusal: &Refusal) -> bool {
-        let last = self.state.unanimous_at.unwrap_or_default();
-        match refusal {
-            Refusal::Expired { at, .. } if *at > last => true,
-            // Nothing from before it installs any more: that is no state to fall silent in.
-            Refusal::Outdated { index: newer, .. } if *newer == index => true,
-            _ => index >= self.state.reported,
-        }
-    }
-
     /// Names the mirrors when all of them show less than others have: a rollback below what we
     /// trust, or a frozen world.
     fn check_mirrors(
@@ -431,47 +359,6 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         } else {
             Ok(())
         }
-    }
-
-    /// After a unanimous roll: the head moves to the smallest that was confirmed, and the roll is
-    /// kept as long as a pending release may need it.
-    fn adopt(
-        &mut self,
-        chain: &Chain,
-        roll: &Roll,
-        common: u64,
-        at_common: Option<read::Edge>,
-        candidates: &[crate::verify::Signed],
-    ) -> Result<(), StoreError> {
-        let smallest = roll.views().map(View::head).find(|head| head.size() == common);
-        if let (Some(smallest), Some(edge)) = (smallest, at_common) {
-            let held = self.state.head.as_ref().map_or(0, Head::size);
-            if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
-                self.state.head = Some(smallest.clone());
-                (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
-            }
-        }
-        self.state.unanimous_at = Some(roll.at());
-        // On everybody's word only: one peer and a clock that is wrong for a minute must not be
-        // able to stop us until that time comes.
-        self.state.newest = self.state.newest.max(roll.at());
-        self.state.rolls.push(roll.clone());
-        let first_for =
-            |index: u64| self.state.rolls.iter().position(|roll| self.covers(roll, chain, index));
-        let needed: Vec<usize> =
-            candidates.iter().filter_map(|signed| first_for(signed.index())).collect();
-        let rolls = std::mem::take(&mut self.state.rolls);
-        let kept = rolls.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
-        self.state.rolls = kept.map(|(_, roll)| roll).collect();
-        self.store.save(&self.state)
-    }
-
-    fn covers(&self, roll: &Roll, chain: &Chain, index: u64) -> bool {
-        roll.common_size(&self.config.peers, chain).is_some_and(|size| size > index)
-    }
-
-    fn earliest_roll(&self, chain: &Chain, index: u64) -> Option<&Roll> {
-        self.state.rolls.iter().find(|roll| self.covers(roll, chain, index))
     }
 }
 

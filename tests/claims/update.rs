@@ -647,6 +647,25 @@ async fn a_fork_that_goes_on_after_it_was_acknowledged_is_refused_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fork_that_is_over_holds_nothing_back_once_it_is_acknowledged() {
+    let mut circle = Circle::with_first(92).await;
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.poll_all().await.unwrap();
+    // One peer shows the fork once; the client remembers it as that peer's largest view.
+    let shown = circle.cosigned(&circle.head_of("fork").unwrap(), 2, circle.now());
+    circle.impostor(2, move |_| Answer::View(shown.clone()));
+    let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+    circle.start(2);
+    assert!(matches!(refusal(circle.update().await), Refusal::Latched { .. }));
+    evidence(&circle).acknowledge(&found.id()).unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
     let mut circle = Circle::with_first(83).await;
     circle.copy_log("fork").unwrap();

@@ -1,0 +1,126 @@
+//! What a cycle remembers, and what it makes of what earlier ones did.
+
+use super::{Client, UpdateError, ask, read};
+use crate::clock::Clock;
+use crate::net::Transport;
+use crate::store::StoreError;
+use crate::verify::roll::{CLOCK_SKEW, Missing};
+use crate::verify::{Chain, Evidence, Head, Refusal, Roll, Signed, View};
+
+impl<T: Transport, C: Clock> Client<'_, T, C> {
+    pub(super) fn check_clock(&self) -> Result<(), UpdateError> {
+        let (now, newest) = (self.clock.now(), self.state.newest);
+        if now.after(CLOCK_SKEW) < newest {
+            Err(UpdateError::Clock { now, newest })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the roll showed, before anything is concluded from it.
+    pub(super) fn remember(&mut self, called: &ask::Called) -> Result<(), StoreError> {
+        let now = called.roll.at();
+        for (peer, answer) in called.roll.answers() {
+            let key = peer.key.raw();
+            match answer {
+                Ok(_) => {
+                    self.state.silent_since.remove(&key);
+                }
+                Err(_) => {
+                    self.state.silent_since.entry(key).or_insert(now);
+                }
+            }
+        }
+        for view in &called.views {
+            let largest = self.state.largest.entry(view.cosigner()).or_insert_with(|| view.clone());
+            if largest.head().size() < view.head().size() {
+                *largest = view.clone();
+            }
+        }
+        self.store.save(&self.state)
+    }
+
+    /// Adds to each peer that did not confirm since when it has been silent.
+    pub(super) fn since(&self, mut missing: Vec<Missing>) -> Vec<Missing> {
+        for missing in &mut missing {
+            let peer = self.config.peers.iter().find(|peer| peer.name == missing.peer);
+            missing.since =
+                peer.and_then(|peer| self.state.silent_since.get(&peer.key.raw())).copied();
+        }
+        missing
+    }
+
+    /// Stores evidence before anything else happens.
+    pub(super) fn latch(&self, evidence: Evidence) -> Result<Refusal, UpdateError> {
+        self.evidence.add(&evidence)?;
+        Ok(Refusal::Fork(Box::new(evidence)))
+    }
+
+    /// Heads that must be prefixes of whatever is adopted.
+    pub(super) fn trusted_heads(&self) -> impl Iterator<Item = &Head> {
+        self.state.head.iter().chain(&self.config.pinned)
+    }
+
+    /// Every head that was ever verified here and still matters. What an acknowledged fork left in
+    /// our memory no longer does: whoever shows it again is asked about it anew.
+    pub(super) fn known_heads(&self) -> Result<Vec<Head>, StoreError> {
+        let views =
+            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Roll::views));
+        let settled = self.evidence.acknowledged_heads()?;
+        let remembered = views.map(View::head).filter(|head| !settled.contains(head));
+        Ok(self.trusted_heads().chain(remembered).cloned().collect())
+    }
+
+    /// Whether a refused entry was never reported: read for the first time, or expired since.
+    pub(super) fn is_news(&self, index: u64, refusal: &Refusal) -> bool {
+        let last = self.state.unanimous_at.unwrap_or_default();
+        match refusal {
+            Refusal::Expired { at, .. } if *at > last => true,
+            // Nothing from before it installs any more: that is no state to fall silent in.
+            Refusal::Outdated { index: newer, .. } if *newer == index => true,
+            _ => index >= self.state.reported,
+        }
+    }
+
+    /// After a unanimous roll: the head moves to the smallest that was confirmed, and the roll is
+    /// kept as long as a pending release may need it.
+    pub(super) fn adopt(
+        &mut self,
+        chain: &Chain,
+        roll: &Roll,
+        common: u64,
+        at_common: Option<read::Edge>,
+        candidates: &[Signed],
+    ) -> Result<(), StoreError> {
+        let smallest = roll.views().map(View::head).find(|head| head.size() == common);
+        if let (Some(smallest), Some(edge)) = (smallest, at_common) {
+            let held = self.state.head.as_ref().map_or(0, Head::size);
+            if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
+                self.state.head = Some(smallest.clone());
+                (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
+            }
+        }
+        self.state.unanimous_at = Some(roll.at());
+        // On everybody's word only: one peer and a clock that is wrong for a minute must not be
+        // able to stop us until that time comes.
+        self.state.newest = self.state.newest.max(roll.at());
+        self.state.rolls.push(roll.clone());
+        let first_for =
+            |index: u64| self.state.rolls.iter().position(|roll| self.covers(roll, chain, index));
+        let needed: Vec<usize> =
+            candidates.iter().filter_map(|signed| first_for(signed.index())).collect();
+        let rolls = std::mem::take(&mut self.state.rolls);
+        let kept = rolls.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
+        self.state.rolls = kept.map(|(_, roll)| roll).collect();
+        self.store.save(&self.state)
+    }
+
+    fn covers(&self, roll: &Roll, chain: &Chain, index: u64) -> bool {
+        roll.common_size(&self.config.peers, chain).is_some_and(|size| size > index)
+    }
+
+    /// The first roll in which every peer covered the entry.
+    pub(super) fn earliest_roll(&self, chain: &Chain, index: u64) -> Option<&Roll> {
+        self.state.rolls.iter().find(|roll| self.covers(roll, chain, index))
+    }
+}
