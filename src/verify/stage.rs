@@ -4,9 +4,9 @@
 //! A program that tries to skip one does not compile:
 //!
 //! ```compile_fail,E0451
-//! use unanimity::verify::{Agreed, Logged};
-//! fn skip(logged: Logged) -> Agreed {
-//!     Agreed { logged, earlier: todo!(), latest: todo!(), good_until: todo!() }
+//! use unanimity::verify::{Agreed, Logged, Roll, Timestamp};
+//! fn skip(logged: Logged, earlier: Roll, latest: Roll, good_until: Timestamp) -> Agreed {
+//!     Agreed { logged, earlier, latest, good_until }
 //! }
 //! ```
 //!
