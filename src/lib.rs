@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | [`verify`] | what is true: bytes and a time in, a checked type or a refusal out. No clock, file, socket or randomness | nothing here |
 //! | [`clock`], [`durable`] | the time as an argument; every durable write | `verify` |
-//! | [`net`] | byte streams to peers, the one codec, mirrors | `verify` |
+//! | [`net`] | byte streams to peers (in memory, over Tor), the one codec, mirrors | `verify` |
 //! | [`log`] | the audit log as tiles: writing one, reading one | `net`, `durable` |
 //! | [`store`] | what a node remembers: head, peers' largest views, evidence | `durable` |
 //! | [`install`] | `Agreed -> Installed` | `durable` |

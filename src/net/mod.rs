@@ -6,6 +6,8 @@
 pub mod address;
 pub mod memory;
 pub mod mirror;
+#[cfg(feature = "tor")]
+pub mod tor;
 pub mod wire;
 
 pub use address::OnionAddress;
@@ -36,7 +38,7 @@ impl Transport for Absent {
     async fn dial(&self, _: &OnionAddress) -> io::Result<Self::Stream> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this version cannot reach peers over Tor yet",
+            "this version's commands cannot reach peers over Tor yet",
         ))
     }
 }

@@ -17,6 +17,8 @@ mod peer;
 mod peer_disk;
 mod roll;
 mod tiles;
+#[cfg(feature = "tor")]
+mod tor;
 mod update;
 mod verify;
 mod wire;
