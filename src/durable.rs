@@ -325,9 +325,20 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Takes the lock in `directory`, which ends with the file or the process.
-/// `None` if somebody else holds it.
-pub fn lock(directory: &Path) -> io::Result<Option<File>> {
+/// The right to be a directory's only user, until it is dropped.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not left to closing the file: a process that is being started at this moment holds a
+        // copy of it until it runs.
+        self.0.unlock().ok();
+    }
+}
+
+/// Takes the lock in `directory`. `None` if somebody else holds it.
+pub fn lock(directory: &Path) -> io::Result<Option<Lock>> {
     let path = directory.join(".lock");
     // Not through a link that somebody left there, and not waiting at a pipe.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -335,7 +346,7 @@ pub fn lock(directory: &Path) -> io::Result<Option<File>> {
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits() as i32);
     let file = options.open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Lock(file))),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(error)) => Err(error),
     }

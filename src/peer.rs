@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::durable::{self, Disk, DiskError, Mode};
+use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::log::TileStore;
 use crate::log::reader::{self, Cached};
 use crate::log::store::Growth;
@@ -76,7 +76,7 @@ pub struct PeerNode<C> {
     clock: C,
     evidence: EvidenceStore,
     state: Mutex<State>,
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 #[derive(Debug)]

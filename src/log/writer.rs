@@ -6,12 +6,11 @@
 //! crash at any point leaves either the old head, or one that the next start must finish,
 //! and no second head of one size is ever signed.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::store::{MEND, TileStore, write_files};
-use crate::durable::{self, Disk, DiskError, Mode};
+use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::manifest::{Manifest, ManifestError};
 use crate::verify::note::{MAX_ENTRY_BYTES, NoteError};
@@ -95,7 +94,7 @@ pub struct LogWriter {
     last_bundle: Vec<u8>,
     /// An append failed on the way: what came of it is on the disk, and read before the next.
     unsettled: bool,
-    _lock: File,
+    _lock: Lock,
 }
 
 const CHECKPOINT: &str = "checkpoint";
@@ -268,7 +267,7 @@ fn check_entry(bytes: &[u8], origin: &Origin) -> Result<(), EntryError> {
     }
 }
 
-fn lock(directory: &Path) -> Result<File, WriteError> {
+fn lock(directory: &Path) -> Result<Lock, WriteError> {
     let lock = durable::lock(directory).map_err(DiskError::at(directory))?;
     lock.ok_or_else(|| WriteError::Busy(directory.to_owned()))
 }

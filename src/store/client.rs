@@ -1,13 +1,12 @@
 //! What the client remembers between two runs, in one file that is replaced whole.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::durable::{self, Disk, DiskError, Mode};
+use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::verify::tree::Frontier;
 use crate::verify::{Catalog, Hash, Head, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View};
 
@@ -43,7 +42,7 @@ pub struct ClientStore {
     disk: Disk,
     policy: Policy,
     stored_head: Option<Head>,
-    _lock: Option<File>,
+    _lock: Lock,
 }
 
 const MEND: &str = "restore it from a backup, or remove it to begin again without memory \
@@ -96,7 +95,7 @@ impl ClientStore {
         let state = ClientStore::read(directory, policy, peers)?;
         let stored_head = state.head.clone();
         let policy = policy.clone();
-        Ok((ClientStore { path, disk, policy, stored_head, _lock: Some(lock) }, state))
+        Ok((ClientStore { path, disk, policy, stored_head, _lock: lock }, state))
     }
 
     /// Reads the state without changing it, as it was last saved.

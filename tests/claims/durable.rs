@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use unanimity::durable::{self, Disk, DiskError, Mode, Step, temporary};
 
@@ -272,4 +272,26 @@ fn an_error_names_the_path_it_happened_at() {
     let error = durable::read(place.path()).unwrap_err();
     assert!(matches!(&error, DiskError::Io { path, .. } if path == place.path()));
     assert!(error.to_string().contains(place.path().to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_lock_ends_with_its_holder_also_while_other_processes_are_started() {
+    let place = place();
+    let running = AtomicUsize::new(2);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                // Each holds copies of every open file between its start and its program's.
+                for _ in 0..300 {
+                    assert!(std::process::Command::new("true").status().unwrap().success());
+                }
+                running.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        let mut outlived = 0;
+        while running.load(Ordering::SeqCst) > 0 {
+            outlived += usize::from(durable::lock(place.path()).unwrap().is_none());
+        }
+        assert_eq!(outlived, 0, "locks outlived their holder");
+    });
 }
