@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::net::{Mirror, OnionAddress};
 use crate::peer::Polling;
 use crate::verify::checkpoint::CheckpointError;
+use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::roll::{Limits, PeerSetError};
 use crate::verify::stage::PolicyError;
 use crate::verify::{CosignerKey, Head, Log, Name, NoteKey, Peer, PeerSet, Policy, RawKey};
@@ -93,7 +94,7 @@ pub enum Why {
         why: PinnedError,
     },
     /// What the node remembers would be among what it installs.
-    #[error("[install] root and state are the same directory")]
+    #[error("[install] root and state are one directory, or one is inside the other")]
     RootIsState,
     /// Nothing to read from.
     #[error("[log] mirrors is empty: name at least one")]
@@ -108,7 +109,7 @@ pub enum Why {
 pub enum PinnedError {
     /// Its file cannot be read.
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Disk(#[from] crate::durable::DiskError),
     /// It is no checkpoint of the log.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
@@ -294,13 +295,15 @@ impl NodeFile {
         let pinned = match &self.log.pinned {
             Some(path) => {
                 let path = directory.join(path);
-                let bytes = std::fs::read(&path).map_err(PinnedError::from);
-                let head = bytes.and_then(|bytes| Ok(Head::open(&bytes, &log)?));
+                let bytes = crate::durable::read_at_most(&path, MAX_NOTE_BYTES);
+                let head = bytes.map_err(PinnedError::from);
+                let head = head.and_then(|bytes| Ok(Head::open(&bytes, &log)?));
                 Some(head.map_err(|why| Why::Pinned { path, why })?)
             }
             None => None,
         };
-        if self.install.root == self.install.state {
+        let (root, state) = (&self.install.root, &self.install.state);
+        if root.starts_with(state) || state.starts_with(root) {
             return Err(Why::RootIsState);
         }
         let keys = self.publisher.keys.into_iter().map(|key| key.0).collect();

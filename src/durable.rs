@@ -42,12 +42,12 @@ impl DiskError {
     }
 }
 
-/// Reads a file; `None` if there is none.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
-    match std::fs::read(path) {
+/// Reads a file like [`read_at_most`]; `None` if there is none.
+pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
+    match read_at_most(path, limit) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(DiskError::at(path)(error)),
+        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -153,7 +153,7 @@ impl Disk {
     /// however late somebody made it. Two writers at once do not meet: each has a temporary name
     /// of its own.
     pub fn write_new(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
-        let own = path.with_added_extension(std::process::id().to_string());
+        let own = path.with_added_extension(format!("{:016x}", rand::random::<u64>()));
         let written = self.create(&own, mode).and_then(|mut file| {
             self.writing(&own)?;
             file.write_all(bytes)?;

@@ -32,6 +32,8 @@ use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, View, 
 pub const MAX_STREAMS: usize = 64;
 /// Questions answered on one connection.
 pub const MAX_QUESTIONS: usize = 1024;
+/// How long one connection may last.
+pub const STREAM_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long one frame may take to arrive or to leave.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -140,7 +142,7 @@ impl<C: Clock> PeerNode<C> {
         };
         // A run that was killed may have named a head and not come to sync the name.
         disk.sync_dir(&directory).map_err(DiskError::at(&directory))?;
-        let head = match durable::read(&path)? {
+        let head = match durable::read(&path, MAX_NOTE_BYTES)? {
             Some(bytes) => Some(Head::open(&bytes, &follow.log).map_err(|_| damaged())?),
             None => None,
         };
@@ -292,8 +294,16 @@ impl<C: Clock> PeerNode<C> {
         }
     }
 
-    /// Answers one connection until it ends, errs, stalls or has asked enough.
-    pub async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    /// Answers one connection until it ends, errs, stalls, has asked enough or has lasted long
+    /// enough: whoever has more to ask connects again, and others get their turn.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        timeout(STREAM_TIMEOUT, self.answer_stream(stream)).await?
+    }
+
+    async fn answer_stream(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> io::Result<()> {
         let bad = |error: wire::WireError| io::Error::new(io::ErrorKind::InvalidData, error);
         for _ in 0..MAX_QUESTIONS {
             let frame = timeout(FRAME_TIMEOUT, wire::receive(&mut stream)).await?.map_err(bad)?;

@@ -85,9 +85,9 @@ exits! {
 
 /// The table for `--help`.
 pub fn table() -> String {
-    let mut text = String::from("Exit codes:\n");
+    let mut text = String::from("Exit codes, and the word for each in --json:\n");
     for exit in Exit::ALL {
-        text += &format!("  {:3}  {}\n", *exit as u8, exit.meaning());
+        text += &format!("  {:3}  {:14} {}\n", *exit as u8, exit.word(), exit.meaning());
     }
     text
 }

@@ -1,6 +1,6 @@
 //! `log`: write an audit log, look at one, prove that an entry is in it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
 use super::{MAX_FILE_BYTES, Said, note_key, read, wait_for};
+use crate::clock::{Clock as _, SystemClock};
 use crate::durable::{Disk, Mode};
 use crate::log::LogWriter;
 use crate::log::reader::{self, Cached};
-use crate::log::writer::{EntryError, WriteError, artifact_path};
+use crate::log::writer::{WriteError, artifact_path};
 use crate::net::Mirror;
 use crate::net::mirror::MirrorError;
 use crate::publish;
@@ -111,71 +112,88 @@ pub(super) struct Append {
 
 impl Append {
     fn run(self) -> Result<Said, Ended> {
-        let notes: Vec<Vec<u8>> =
-            self.notes.iter().map(|path| read(path, MAX_NOTE_BYTES)).collect::<Result<_, _>>()?;
-        let releases = self.check_notes(&notes)?;
-        let artifacts = self.check_artifacts(&releases)?;
+        let notes = self.read_notes()?;
+        let artifacts = self.read_artifacts(&notes)?;
         let secret: NoteSecret = self.passphrase.open(&self.key)?;
         let mut log = LogWriter::open(&self.directory, secret, Disk::default())?;
         for mirror in &self.mirror {
             let checkpoint = wait_for(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
-            let checkpoint = checkpoint.map_err(|error| network(mirror, &error))?;
+            let checkpoint = checkpoint.map_err(|error| {
+                let hint = "if it is to become a mirror of this log, copy the log there first";
+                Ended::new(Exit::Network, format!("{mirror}: {error} ({hint})"))
+            })?;
             log.check_mirror(&mirror.to_string(), &checkpoint)?;
         }
-        self.check_sequences(&releases, &log)?;
+        let (logged, mut text) = self.compare(&notes, &log)?;
+        let new: Vec<Vec<u8>> = (notes.iter().map(|note| &note.bytes))
+            .filter(|bytes| !logged.contains_key(&Hash::leaf(bytes)))
+            .cloned()
+            .collect();
         for bytes in artifacts {
             log.add_artifact(&bytes)?;
         }
-        let indexes = log.append(&notes).map_err(|error| self.named(error))?;
-        let mut text = String::new();
-        for (index, path) in indexes.clone().zip(&self.notes) {
-            text += &format!("entry {index}  {}\n", path.display());
+        let indexes = log.append(&new)?;
+        let mut next = indexes.clone();
+        for note in &notes {
+            if !logged.contains_key(&Hash::leaf(&note.bytes)) {
+                let index = next.next().unwrap_or_default();
+                text += &format!("entry {index}  {}\n", note.path.display());
+            }
         }
         text += &format!("head     {}\n", log.head());
-        for target in releases.iter().flat_map(|(_, manifest)| &manifest.targets) {
-            if !self.directory.join(artifact_path(&target.sha256)).exists() {
+        for target in notes.iter().flat_map(|note| &note.manifest.targets) {
+            let place = self.directory.join(artifact_path(&target.sha256));
+            if !place.exists() {
                 text += &format!(
-                    "Clients will not find {} for {}: add it with --artifact, or copy it to {}\n",
+                    "Clients will not find {} for {}: append the same release again with --artifact, or copy the file to {}\n",
                     target.file,
                     target.platform,
-                    self.directory.join(artifact_path(&target.sha256)).display()
+                    place.display()
                 );
             }
         }
         let json =
-            json!({ "first": indexes.start, "count": notes.len(), "head": head_json(log.head()) });
+            json!({ "first": indexes.start, "count": new.len(), "head": head_json(log.head()) });
         Ok(Said::done(text, json))
     }
 
-    /// The releases among the notes. Every note must bear the signatures that were asked for.
-    fn check_notes(&self, notes: &[Vec<u8>]) -> Result<Vec<(&PathBuf, Manifest)>, Ended> {
-        let mut releases = Vec::new();
-        for (path, note) in self.notes.iter().zip(notes) {
-            // What is no note at all is refused, with a reason, when it is appended.
-            let Ok(note) = Note::parse(note) else { continue };
+    /// The releases to append. Every one must bear the signatures that were asked for.
+    fn read_notes(&self) -> Result<Vec<Release>, Ended> {
+        let mut notes = Vec::new();
+        for path in &self.notes {
+            let bytes = read(path, MAX_NOTE_BYTES)?;
+            let bad = |exit, why: &dyn std::fmt::Display| {
+                Ended::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
+            };
+            let note = Note::parse(&bytes).map_err(|error| match error {
+                NoteError::NoSignatures => bad(
+                    Exit::BadInput,
+                    &format!("not a signed note: {error} (`unanimity release sign` it first)"),
+                ),
+                error => bad(Exit::BadInput, &format!("not a signed note: {error}")),
+            })?;
             for key in &self.signed_by {
                 note.open(std::slice::from_ref(key)).map_err(|error| {
-                    let (path, name) = (path.display(), key.name());
-                    Ended::new(Exit::BadSignature, format!("{path}: {error} (key {name})"))
+                    bad(Exit::BadSignature, &format!("{error} (key {})", key.name()))
                 })?;
             }
-            releases.extend(Manifest::parse(note.text()).ok().map(|manifest| (path, manifest)));
+            let manifest =
+                Manifest::parse(note.text()).map_err(|error| bad(Exit::BadInput, &error))?;
+            notes.push(Release { path: path.clone(), bytes, manifest });
         }
-        Ok(releases)
+        Ok(notes)
     }
 
     /// The artifacts' bytes. Each has to be one that a release names.
-    fn check_artifacts(&self, releases: &[(&PathBuf, Manifest)]) -> Result<Vec<Vec<u8>>, Ended> {
+    fn read_artifacts(&self, notes: &[Release]) -> Result<Vec<Vec<u8>>, Ended> {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
             let bytes = read(path, MAX_FILE_BYTES)?;
             let digest = Hash::of(&bytes);
-            let targets = releases.iter().flat_map(|(_, manifest)| &manifest.targets);
+            let targets = notes.iter().flat_map(|note| &note.manifest.targets);
             if !targets.map(|target| target.sha256).any(|named| named == digest) {
-                let message = format!(
-                    "{}: none of these releases names a file with its bytes",
-                    path.display()
-                );
+                let path = path.display();
+                let message = format!("{path}: none of these releases names a file with its bytes");
                 return Err(Ended::new(Exit::BadArtifact, message));
             }
             artifacts.push(bytes);
@@ -183,51 +201,83 @@ impl Append {
         Ok(artifacts)
     }
 
-    /// A sequence that is used already would be a conflict, and no client would install either.
-    fn check_sequences(
+    /// Refuses what could never install: a sequence that is used for something else, or that is
+    /// older than what the log has, or a release past its time. What is in the log already, byte
+    /// for byte, is said and left alone. Returns the leaves that the log has.
+    fn compare(
         &self,
-        releases: &[(&PathBuf, Manifest)],
+        notes: &[Release],
         log: &LogWriter,
-    ) -> Result<(), Ended> {
-        let source =
-            Source { log: self.directory.display().to_string(), log_key: log.log().key.clone() };
-        let mut used = BTreeSet::new();
-        source.read(|_, entry| {
+    ) -> Result<(BTreeMap<Hash, u64>, String), Ended> {
+        let bytes: Vec<Vec<u8>> = notes.iter().map(|note| note.bytes.clone()).collect();
+        log.check(&bytes).map_err(|error| named(error, notes))?;
+        let directory = self.directory.display().to_string();
+        let source = Source { log: directory, log_key: log.log().key.clone() };
+        let (mut leaves, mut newest) = (BTreeMap::new(), BTreeMap::new());
+        source.read(|index, entry| {
+            leaves.insert(Hash::leaf(entry), index);
             let manifest =
                 Note::parse(entry).ok().and_then(|note| Manifest::parse(note.text()).ok());
-            used.extend(manifest.map(|manifest| release_key(&manifest)));
-        })?;
-        for (path, manifest) in releases {
-            if !used.insert(release_key(manifest)) {
-                let (product, sequence) = (&manifest.product, manifest.sequence);
-                let message = format!(
-                    "{}: the log has a release of {product} with sequence {sequence} already; a second one would be a conflict, and neither would install. Nothing was appended",
-                    path.display()
-                );
-                return Err(Ended::new(Exit::Conflict, message));
+            if let Some(manifest) = manifest {
+                let newest = newest.entry(of(&manifest)).or_insert(0);
+                *newest = manifest.sequence.max(*newest);
             }
+        })?;
+        let mut text = String::new();
+        let now = SystemClock.now();
+        for Release { path, bytes, manifest } in notes {
+            let bad = |exit, why: String| {
+                Ended::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
+            };
+            if let Some(index) = leaves.get(&Hash::leaf(bytes)) {
+                text += &format!("entry {index}  {} (since before)\n", path.display());
+                continue;
+            }
+            let newest = newest.entry(of(manifest)).or_insert(0);
+            let (sequence, product) = (manifest.sequence, &manifest.product);
+            if sequence == *newest {
+                return Err(bad(
+                    Exit::Conflict,
+                    format!(
+                        "the log has another release of {product} with sequence {sequence}; two would be a conflict, and neither would install"
+                    ),
+                ));
+            }
+            if sequence < *newest {
+                return Err(bad(
+                    Exit::Rollback,
+                    format!(
+                        "sequence {sequence}, and the log has {newest} of {product} already: who has that would never install this"
+                    ),
+                ));
+            }
+            if manifest.expires <= now {
+                return Err(bad(Exit::Expired, format!("expired at {}", manifest.expires)));
+            }
+            *newest = sequence;
         }
-        Ok(())
-    }
-
-    /// An entry's error with the file that it came from.
-    fn named(&self, error: WriteError) -> Ended {
-        let WriteError::Entry { number, why } = &error else { return error.into() };
-        let path = self.notes.get(number - 1).map(|path| path.display().to_string());
-        let hint = match why {
-            EntryError::Note(NoteError::NoSignatures) => " (`unanimity release sign` it first)",
-            _ => "",
-        };
-        Ended::new(
-            Exit::BadInput,
-            format!("{}: {why}{hint}. Nothing was appended", path.unwrap_or_default()),
-        )
+        Ok((leaves, text))
     }
 }
 
-/// What two releases must not share.
-fn release_key(manifest: &Manifest) -> (Name, Name, u64) {
-    (manifest.product.clone(), manifest.channel.clone(), manifest.sequence)
+/// A release to append.
+struct Release {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+}
+
+/// An entry's error with the file that it came from.
+fn named(error: WriteError, notes: &[Release]) -> Ended {
+    let WriteError::Entry { number, why } = &error else { return error.into() };
+    let path = notes.get(number - 1).map(|note| note.path.display().to_string());
+    let message = format!("{}: {why}. Nothing was appended", path.unwrap_or_default());
+    Ended::new(Exit::BadInput, message)
+}
+
+/// Whose sequences are counted together.
+fn of(manifest: &Manifest) -> (Name, Name) {
+    (manifest.product.clone(), manifest.channel.clone())
 }
 
 /// A log to read: where it is and who signs it.

@@ -108,7 +108,7 @@ impl Init {
             }
         }
         let said = format!(
-            "Written: {}\n         {}\nFill in both; `unanimity status` says what is wrong or still missing.\n",
+            "Written: {}\n         {}\nFill in both; `unanimity status` names the lines that still want filling in, and refuses what makes no sense.\n",
             node.display(),
             peers.display()
         );
@@ -215,9 +215,10 @@ pub(super) fn status(config: &Config) -> Result<Said, Ended> {
         EvidenceStore::new(&config.state, &config.policy.log, Disk::default()).latched()?;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none yet".to_owned());
     let mut text = format!(
-        "product     {}, channel {}\ninstalled   {}\ntrusted     {}\nunanimous   {}\n",
+        "product     {}, channel {}\nsettle      {}\ninstalled   {}\ntrusted     {}\nunanimous   {}\n",
         config.policy.product,
         config.policy.channel,
+        humantime::format_duration(config.limits.settle),
         or_none(installed.as_ref().map(|installed| installed.release.clone())),
         or_none(state.head.as_ref().map(ToString::to_string)),
         or_none(state.unanimous_at.map(|at| at.to_string())),

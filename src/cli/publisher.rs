@@ -14,6 +14,7 @@ use crate::durable::{Disk, Mode};
 use crate::publish::{self, PublishError, Release, Work};
 use crate::verify::key::{KeyName, Secret, VerifierKey};
 use crate::verify::manifest::Kind;
+use crate::verify::note::NoteError;
 use crate::verify::{Manifest, Name, Note, NoteKey, NoteSecret, Origin};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
@@ -68,7 +69,7 @@ impl Keygen {
         let written = publish::write_new(&public_path, line.as_bytes(), Mode::Public, &disk);
         if let Err(error) = written {
             // Half a pair would be in the way of the next try.
-            disk.remove(&self.out).ok();
+            disk.remove(&self.out).and(disk.remove(&public_path)).ok();
             return Err(error.into());
         }
         let json = json!({ "key": public.to_string(), "secret_file": path_json(&self.out), "public_file": path_json(&public_path) });
@@ -243,7 +244,9 @@ impl Show {
     fn run(self) -> Result<Said, Ended> {
         let (note, manifest) = publish::read_manifest(&self.manifest)?;
         let mut text = describe(&manifest);
-        let signatures = signatures(&note, &self.keys)?;
+        let signatures = signatures(&note, &self.keys).map_err(|error| {
+            Ended::new(Exit::BadSignature, format!("{}: {error}", self.manifest.display()))
+        })?;
         for (name, verified) in &signatures {
             let word = if *verified {
                 "verified"
@@ -265,13 +268,13 @@ impl Show {
 }
 
 /// Who claims to have signed, and whether one of `keys` shows that they did.
-fn signatures(note: &Note, keys: &[NoteKey]) -> Result<Vec<(String, bool)>, Ended> {
+fn signatures(note: &Note, keys: &[NoteKey]) -> Result<Vec<(String, bool)>, NoteError> {
     let mut verified = Vec::new();
     for key in keys {
         match note.open(std::slice::from_ref(key)) {
             Ok(_) => verified.push((key.name().clone(), key.id())),
-            Err(crate::verify::note::NoteError::Unsigned) => {}
-            Err(error) => return Err(Ended::new(Exit::BadSignature, error.to_string())),
+            Err(NoteError::Unsigned) => {}
+            Err(error) => return Err(error),
         }
     }
     let lines = note.signatures().iter();

@@ -35,7 +35,8 @@ impl Passphrase {
             return check(ask(&format!("Passphrase for {}: ", key.display()))?);
         };
         publish::check_private(path)?;
-        let text = std::fs::read_to_string(path).map_err(crate::durable::DiskError::at(path))?;
+        let text = crate::durable::read_at_most(path, 4096)?;
+        let text = String::from_utf8_lossy(&text);
         check(text.lines().next().unwrap_or_default().to_owned())
     }
 

@@ -1,6 +1,5 @@
 //! `verify`: a file against its proof bundle, offline.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use serde_json::json;
 use super::exit::{Ended, Exit};
 use super::{Said, read};
 use crate::config::Config;
-use crate::durable::DiskError;
+use crate::durable::{self, DiskError};
 use crate::install::verify_artifact;
 use crate::verify::bundle::MAX_BUNDLE_BYTES;
 use crate::verify::{Bundle, Refusal};
@@ -37,7 +36,7 @@ impl Verify {
         let agreed = agreed
             .map_err(|why| bad(Exit::BadProof, &format!("does not prove agreement: {why}")))?;
         let manifest = agreed.manifest();
-        let file = File::open(&self.file).map_err(DiskError::at(&self.file))?;
+        let file = durable::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
         let length = file.metadata().map_err(DiskError::at(&self.file))?.len();
         // Whichever platform it is for: a third party may check another's file.
         let targets = manifest.targets.iter().filter(|target| target.length == length);
@@ -47,10 +46,13 @@ impl Verify {
             manifest.label()
         ));
         for target in targets {
-            let file = File::open(&self.file).map_err(DiskError::at(&self.file))?;
+            let file = durable::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
             match verify_artifact(target, file, |_| Ok(())) {
                 Ok(()) => {
-                    let [earlier, latest] = agreed.rolls().map(|roll| roll.at());
+                    // A roll's own time is nobody's word: these are the oldest that the peers signed.
+                    let [earlier, latest] = agreed
+                        .rolls()
+                        .map(|roll| roll.views().map(|view| view.at()).min().unwrap_or(roll.at()));
                     let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
                     let text = format!(
                         "{} is {} {} for {}.\nSigned by the publisher, entry {} of the log, confirmed by {} \

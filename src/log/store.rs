@@ -91,14 +91,17 @@ impl TileStore {
     /// A tile of this tree, from its file; a partial one may be the beginning of the full one.
     pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, DiskError> {
         let path = self.directory.join(tile.path());
-        let bytes = match std::fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let limit = 32 * FULL as usize;
+        let bytes = match durable::read(&path, limit)? {
+            Some(bytes) => bytes,
+            None => {
                 let full = self.directory.join(tile.full().path());
-                let mut bytes = std::fs::read(&full).map_err(DiskError::at(&path))?;
+                let full = durable::read(&full, limit)?;
+                let missing = || DiskError::at(&path)(io::ErrorKind::NotFound.into());
+                let mut bytes = full.ok_or_else(missing)?;
                 bytes.truncate(32 * usize::from(tile.width));
                 bytes
             }
-            read => read.map_err(DiskError::at(&path))?,
         };
         tile::parse(&bytes, tile.width).ok_or(DiskError::Damaged { path, mend: MEND })
     }

@@ -13,7 +13,7 @@ use super::store::{MEND, TileStore, write_files};
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::manifest::{Manifest, ManifestError};
-use crate::verify::note::{MAX_ENTRY_BYTES, NoteError};
+use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
 use crate::verify::tile::{FULL, entries_path, width};
 use crate::verify::{Checkpoint, Hash, Head, Log, Note, NoteSecret, Origin};
 
@@ -128,7 +128,7 @@ impl LogWriter {
     pub fn open(directory: &Path, secret: NoteSecret, disk: Disk) -> Result<LogWriter, WriteError> {
         let lock = lock(directory)?;
         let path = directory.join(CHECKPOINT);
-        let bytes = std::fs::read(&path).map_err(DiskError::at(&path))?;
+        let bytes = durable::read_at_most(&path, MAX_NOTE_BYTES)?;
         let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
         let note = Note::parse(&bytes).map_err(|e| wrong(e.into()))?;
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
@@ -174,14 +174,20 @@ impl LogWriter {
         Err(WriteError::MirrorAhead { mirror, size, held: self.head.size(), path })
     }
 
-    /// Appends notes and publishes one checkpoint that has them all. Returns their indexes.
-    ///
-    /// After an error of the disk they may be in the log or not; the next append finds out.
-    pub fn append(&mut self, notes: &[Vec<u8>]) -> Result<Range<u64>, WriteError> {
+    /// Refuses notes that are no entries of this log, without touching anything.
+    pub fn check(&self, notes: &[Vec<u8>]) -> Result<(), WriteError> {
         for (i, note) in notes.iter().enumerate() {
             let entry = check_entry(note, &self.log.origin);
             entry.map_err(|why| WriteError::Entry { number: i + 1, why })?;
         }
+        Ok(())
+    }
+
+    /// Appends notes and publishes one checkpoint that has them all. Returns their indexes.
+    ///
+    /// After an error of the disk they may be in the log or not; the next append finds out.
+    pub fn append(&mut self, notes: &[Vec<u8>]) -> Result<Range<u64>, WriteError> {
+        self.check(notes)?;
         if self.unsettled {
             (self.head, self.tiles, self.last_bundle) =
                 settle(&self.directory, &self.log, &self.secret, &self.disk)?;
@@ -294,7 +300,7 @@ fn settle(
 ) -> Result<(Head, TileStore, Vec<u8>), WriteError> {
     let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
     let path = directory.join(CHECKPOINT);
-    let bytes = std::fs::read(&path).map_err(DiskError::at(&path))?;
+    let bytes = durable::read_at_most(&path, MAX_NOTE_BYTES)?;
     let mut head = Head::open(&bytes, log).map_err(wrong)?;
     // A crash may have left what is here without its name being durable: nothing may follow
     // before it is.
@@ -312,7 +318,7 @@ fn settle(
 /// The head that was written down to be signed, if it is newer than the published one.
 fn read_pending(directory: &Path, log: &Log, head: &Head) -> Result<Option<Checkpoint>, DiskError> {
     let path = directory.join(PENDING);
-    let Some(bytes) = durable::read(&path)? else { return Ok(None) };
+    let Some(bytes) = durable::read(&path, MAX_NOTE_BYTES)? else { return Ok(None) };
     // Our own signature: whoever else may write here must not choose what the log's key signs.
     let note =
         Note::parse(&bytes).ok().filter(|note| note.open(std::slice::from_ref(&log.key)).is_ok());
@@ -352,7 +358,7 @@ fn read_last_bundle(directory: &Path, tiles: &TileStore) -> Result<Vec<u8>, Disk
         return Ok(Vec::new());
     }
     let path = directory.join(entries_path(tiles.size() / FULL, leaves.len() as u16));
-    let bytes = std::fs::read(&path).map_err(DiskError::at(&path))?;
+    let bytes = durable::read_at_most(&path, FULL as usize * (2 + MAX_ENTRY_BYTES))?;
     let entries = super::reader::split_bundle(&bytes);
     let good = entries.is_some_and(|entries| {
         entries.iter().map(|entry| Hash::leaf(entry)).eq(leaves.iter().copied())

@@ -78,6 +78,9 @@ struct RollFile {
     views: Vec<String>,
 }
 
+/// The most bytes of the state file: thousands of releases.
+const MAX_STATE_BYTES: usize = 256 * 1024 * 1024;
+
 const VERSION: u32 = 1;
 
 impl ClientStore {
@@ -105,7 +108,9 @@ impl ClientStore {
         peers: &PeerSet,
     ) -> Result<ClientState, StoreError> {
         let path = directory.join("client.json");
-        let Some(bytes) = durable::read(&path)? else { return Ok(ClientState::default()) };
+        let Some(bytes) = durable::read(&path, MAX_STATE_BYTES)? else {
+            return Ok(ClientState::default());
+        };
         let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
         let file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
         if file.version != VERSION || file.sha256 != file.digest() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use crate::durable::{self, Disk, DiskError, Mode};
+use crate::verify::evidence::MAX_EVIDENCE_BYTES;
 use crate::verify::{Evidence, Hash, Head, Log};
 
 /// The evidence against one log, one file each: `ID.txt`, and `ID.acknowledged` beside it
@@ -27,11 +28,16 @@ impl EvidenceStore {
     pub fn add(&self, evidence: &Evidence) -> Result<String, DiskError> {
         let id = evidence.id();
         let path = self.file(&id);
-        if !path.exists() {
-            self.disk.make_dir(&self.directory, Mode::Private).map_err(DiskError::at(&path))?;
-            let text = evidence.to_string();
-            self.disk.write(&path, text.as_bytes(), Mode::Private).map_err(DiskError::at(&path))?;
-        }
+        self.disk.make_dir(&self.directory, Mode::Private).map_err(DiskError::at(&path))?;
+        let text = evidence.to_string();
+        let written = match self.disk.write_new(&path, text.as_bytes(), Mode::Private) {
+            // Whoever wrote it may not have come to make its name durable.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.disk.sync_dir(&self.directory)
+            }
+            written => written,
+        };
+        written.map_err(DiskError::at(&path))?;
         Ok(id)
     }
 
@@ -71,7 +77,7 @@ impl EvidenceStore {
     /// The text of stored evidence.
     pub fn text(&self, id: &str) -> Result<String, StoreError> {
         let known = self.list()?.iter().any(|(stored, _)| stored == id);
-        let bytes = if known { durable::read(&self.file(id))? } else { None };
+        let bytes = if known { durable::read(&self.file(id), MAX_EVIDENCE_BYTES)? } else { None };
         let bytes = bytes.ok_or_else(|| StoreError::NoEvidence(id.to_owned()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

@@ -19,7 +19,7 @@ use crate::install::{InstallError, Installed, Root};
 use crate::log::writer::artifact_path;
 use crate::net::{Mirror, Transport};
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
-use crate::verify::{Agreed, Bundle, Head, Refusal, Silence, Timestamp, View};
+use crate::verify::{Agreed, Bundle, Head, Refusal, Roll, Silence, Timestamp, View};
 use heads::Sources;
 
 /// How often one cycle calls the roll again because a download took too long.
@@ -258,10 +258,30 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         heard.extend(called.heads);
         heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
         let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
-        let views: Vec<Head> = roll.views().map(|view| view.head().clone()).collect();
-        let joined = match heads::join(heard, &trusted, &views, &sources).await {
-            Ok(joined) => joined,
-            Err(evidence) => return Err(self.latch(*evidence)?.into()),
+        let rolls = self.state.rolls.iter().chain([&roll]);
+        let views: Vec<Head> =
+            rolls.flat_map(Roll::views).map(|view| view.head().clone()).collect();
+        let (joined, common, reading) = loop {
+            let joined = match heads::join(heard.clone(), &trusted, &views, &sources).await {
+                Ok(joined) => joined,
+                Err(evidence) => return Err(self.latch(*evidence)?.into()),
+            };
+            let adopted = joined.as_ref().map(|joined| {
+                let common = roll.common_size(&config.peers, &joined.chain);
+                (joined.chain.head().clone(), common)
+            });
+            let Some((head, common)) = adopted else { break (joined, None, None) };
+            let reading = read::entries(&shown, &self.state, &config.policy, &head, common).await;
+            // What only a mirror shows, and nobody can read, must not hold back what all confirm.
+            match reading {
+                Err(why) if !trusted.contains(&head) && !views.contains(&head) => {
+                    report
+                        .remarks
+                        .push(format!("left out, as only a mirror shows it: {head} ({why})"));
+                    heard.retain(|other| *other != head);
+                }
+                reading => break (joined, common, Some(reading)),
+            }
         };
         self.check_mirrors(&shown, joined.as_ref().map(|joined| joined.chain.head()))?;
         let Some(heads::Joined { chain, source, untied }) = joined else {
@@ -281,9 +301,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             }
         }
 
-        let common = roll.common_size(&config.peers, &chain);
-        let reading =
-            read::entries(&shown, &self.state, &config.policy, chain.head(), common).await?;
+        let Some(reading) = reading.transpose()? else {
+            return Err(UpdateError::Mirrors(Vec::new()).into());
+        };
         report.unknown_kinds = reading.unknown_kinds;
         let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
         let mut refused = reading.refused;

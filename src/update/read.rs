@@ -5,7 +5,8 @@ use crate::log::reader;
 use crate::net::Mirror;
 use crate::store::ClientState;
 use crate::verify::catalog::Reading as Entry;
-use crate::verify::note::MAX_NOTE_BYTES;
+use crate::verify::checkpoint::CheckpointError;
+use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
 use crate::verify::tree::Frontier;
 use crate::verify::{Catalog, Hash, Head, Log, Policy, Refusal};
 
@@ -19,10 +20,20 @@ pub(super) async fn checkpoints<'a>(
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let head = bytes
             .map_err(|error| error.to_string())
-            .and_then(|bytes| Head::open(&bytes, log).map_err(|e| format!("checkpoint: {e}")));
+            .and_then(|bytes| Head::open(&bytes, log).map_err(|error| refused(&error)));
         shown.push((mirror, head));
     }
     shown
+}
+
+/// Why a checkpoint is none of ours, and where to look if all mirrors say so.
+fn refused(error: &CheckpointError) -> String {
+    match error {
+        CheckpointError::OtherLog { .. } | CheckpointError::Note(NoteError::Unsigned) => {
+            format!("checkpoint: {error} (compare [log] origin and key in the configuration)")
+        }
+        error => format!("checkpoint: {error}"),
+    }
 }
 
 /// The tree's right edge and the releases below it.

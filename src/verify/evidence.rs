@@ -102,12 +102,12 @@ impl Evidence {
         &self.larger
     }
 
-    /// 16 hex digits that name this contradiction: the start of SHA-256 over both sizes and roots.
+    /// 32 hex digits that name this contradiction: the start of SHA-256 over both sizes and roots.
     /// Other extension lines or another path do not make it a new one.
     pub fn id(&self) -> String {
         let pair =
             [&self.smaller, &self.larger].map(|head| format!("{} {}\n", head.size(), head.root()));
-        Hash::of(pair.concat().as_bytes()).hex()[..16].to_owned()
+        Hash::of(pair.concat().as_bytes()).hex()[..32].to_owned()
     }
 }
 

@@ -89,7 +89,7 @@ pub enum KeyError {
     #[error("not a key: expected NAME+ID+KEY, with 8 hex digits and base64")]
     Shape,
     /// The type byte says that the key is for something else.
-    #[error("key {name} is of type 0x{found:02x}, and a key of type 0x{wanted:02x} is needed here")]
+    #[error("key {name} is {}, and {} is needed here", kind(*found), kind(*wanted))]
     Type {
         /// Whose key.
         name: KeyName,
@@ -104,6 +104,15 @@ pub enum KeyError {
     /// Not a point of the curve, or one of small order, for which signatures can be forged.
     #[error("key {0}: not a usable Ed25519 public key")]
     Point(KeyName),
+}
+
+/// What a type byte means to people.
+fn kind(kind: u8) -> String {
+    match kind {
+        NOTE => "a publisher's or a log's key".to_owned(),
+        COSIGNER => "a peer's key".to_owned(),
+        other => format!("of the unknown type 0x{other:02x}"),
+    }
 }
 
 /// A public key with its name; `TYPE` says what it signs.

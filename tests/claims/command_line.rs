@@ -206,6 +206,11 @@ fn what_is_read_is_bounded_and_plain() {
     }
     assert!(Command::new("mkfifo").arg(desk.path().join("pipe")).status().unwrap().success());
     desk.bad(6, "release show pipe");
+    desk.bad(6, "log append log --key log.key --passphrase-file pass pipe");
+    fs::remove_file(desk.path().join("log/checkpoint")).unwrap();
+    fs::rename(desk.path().join("pipe"), desk.path().join("log/checkpoint")).unwrap();
+    desk.bad(6, "log append log --key log.key --passphrase-file pass m");
+    fs::rename(desk.path().join("log/checkpoint"), desk.path().join("pipe")).unwrap();
     desk.bad(3, "status --config pipe");
 }
 
@@ -281,7 +286,31 @@ fn what_is_wrong_with_a_release_or_an_append_is_said_and_changes_nothing() {
     assert_eq!(desk.read("log/checkpoint"), checkpoint, "nothing was appended");
     let said = desk.good(&format!("{append} m --signed-by a.key.pub --signed-by b.key.pub"));
     assert!(said.contains("Clients will not find hello"), "{said}");
-    desk.bad(21, &format!("{append} m"));
+    // The same release again is no second one; what it lacked can be added.
+    let said = desk.good(&format!("{append} m --artifact hello"));
+    assert!(
+        said.contains("entry 0  m (since before)") && !said.contains("will not find"),
+        "{said}"
+    );
+    let twin = "release new --log-origin example.org/l --product hello --channel stable \
+        --sequence 1 --version 1.0 --artifact x86_64-linux=text --out twin";
+    desk.good(twin);
+    desk.good("release sign twin --key a.key --passphrase-file pass --yes");
+    desk.bad(21, &format!("{append} twin"));
+    desk.good(&twin.replace("--sequence 1", "--sequence 9").replace("--out twin", "--out new"));
+    desk.good("release sign new --key a.key --passphrase-file pass --yes");
+    desk.good(&format!("{append} new"));
+    desk.good(&twin.replace("--sequence 1", "--sequence 8").replace("--out twin", "--out late"));
+    desk.good("release sign late --key a.key --passphrase-file pass --yes");
+    desk.bad(24, &format!("{append} late"));
+    let past = desk.read("late").replace("sequence 8", "sequence 10");
+    let past = past.lines().map(|line| match line.split_once(' ') {
+        Some(("issued", _)) => "issued 1\n".to_owned(),
+        Some(("expires", _)) => "expires 2\n".to_owned(),
+        _ => format!("{line}\n"),
+    });
+    desk.write("past", past.collect::<String>());
+    desk.bad(25, &format!("{append} past"));
 
     for (wrong, code) in [
         ("--artifact x86_64-linux", 2),
@@ -330,7 +359,7 @@ fn a_restored_backup_of_a_log_refuses_to_sign() {
     new(3, "o");
     desk.good(&format!("log append log {append}").replace("mirror m", "mirror n"));
     // Grown apart under one key: the same refusal, though the backup is the longer one now.
-    desk.good("log append backup --key log.key --passphrase-file pass o n");
+    desk.good("log append backup --key log.key --passphrase-file pass n o");
     desk.bad(24, &format!("log append backup {append}"));
 }
 
@@ -488,9 +517,12 @@ fn every_exit_code_is_its_own_and_in_the_help() {
     use unanimity::cli::exit::Exit;
     let desk = Desk::new();
     let help = desk.good("--help");
+    // Long lines are wrapped.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| *exit as u8).collect();
     for exit in Exit::ALL {
-        assert!(help.contains(exit.meaning()), "{exit:?}");
+        let row = format!("{} {} {}", *exit as u8, exit.word(), exit.meaning());
+        assert!(help.contains(&row), "{exit:?}");
     }
     codes.dedup();
     assert_eq!(codes.len(), Exit::ALL.len());

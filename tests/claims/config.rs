@@ -265,7 +265,7 @@ fn a_value_of_the_wrong_form_is_an_error_that_names_its_line_and_reason() {
     for (piece, bad, line, why) in [
         ("name = \"hello\"", "name = \"../hello\"".to_owned(), 2, "not a safe name"),
         ("channel = \"stable\"", "channel = \"\"".to_owned(), 3, "not a safe name"),
-        (&*log_key, peer_for_log, 15, "type 0x04"),
+        (&*log_key, peer_for_log, 15, "is a peer's key, and a publisher's"),
         (&*log_key, mistyped, 15, "key log.example"),
         ("\"log.example/releases\"", "\"unanimity/x\"".to_owned(), 14, "origin"),
         ("\"file:/srv/log\"", "\"file:log\"".to_owned(), 16, "file:/absolute/directory"),
@@ -283,7 +283,7 @@ fn a_value_of_the_wrong_form_is_an_error_that_names_its_line_and_reason() {
     let typo = address(2).replacen('a', "b", 1);
     says(&refused(&node, &with(&peers, &address(2), &typo), PEERS), &["line 11,", "mistyped"]);
     let wrong = with(&peers, &peer_key("peer-2", 2).to_string(), &log_key);
-    says(&refused(&node, &wrong, PEERS), &["line 12,", "type 0x01"]);
+    says(&refused(&node, &wrong, PEERS), &["line 12,", "a peer's key is needed"]);
     says(&refused("[product", &peers, NODE), &["line 1"]);
 }
 

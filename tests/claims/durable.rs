@@ -84,7 +84,7 @@ fn a_power_cut_leaves_no_name_without_its_bytes() {
             .and_then(|()| disk.write(&paths[0], b"new", Mode::Public));
         for left in power.outcomes() {
             for name in ["1", "2"] {
-                let found = durable::read(&left.path().join(name)).unwrap();
+                let found = durable::read(&left.path().join(name), 1 << 20).unwrap();
                 assert!([None, Some(&b"old"[..]), Some(b"new")].contains(&found.as_deref()));
             }
         }
@@ -268,8 +268,8 @@ fn a_lock_is_not_taken_through_a_link_or_at_a_pipe() {
 #[test]
 fn an_error_names_the_path_it_happened_at() {
     let place = place();
-    assert_eq!(durable::read(&place.path().join("nothing")).unwrap(), None);
-    let error = durable::read(place.path()).unwrap_err();
+    assert_eq!(durable::read(&place.path().join("nothing"), 10).unwrap(), None);
+    let error = durable::read(place.path(), 10).unwrap_err();
     assert!(matches!(&error, DiskError::Io { path, .. } if path == place.path()));
     assert!(error.to_string().contains(place.path().to_str().unwrap()), "{error}");
 }

@@ -474,6 +474,19 @@ async fn garbage_ends_its_own_connection_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_lasts_two_minutes_however_politely_it_asks() {
+    let circle = Circle::with_first(26).await;
+    let question = Question::View(circle.circle.log.id());
+    let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    while wire::ask(&mut stream, &question).await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+    // It is noticed when it asks again.
+    assert!((120..=140).contains(&began.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_has_1024_questions() {
     let mut circle = Circle::new(25);
     circle.publish(&release(1)).unwrap();

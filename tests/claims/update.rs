@@ -647,6 +647,46 @@ async fn a_fork_that_goes_on_after_it_was_acknowledged_is_refused_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mirror_alone_ahead_of_everybody_holds_nothing_back_with_entries_it_does_not_serve() {
+    let mut circle = Circle::with_second_settling(93).await;
+    circle.copy_log("honest").unwrap();
+    circle.force("log", &[b"news".to_vec()]).unwrap();
+    let ahead = circle.copy_log("ahead").unwrap();
+    fs::remove_file(ahead.join("tile/entries/000.p/3")).unwrap();
+    circle.show_peers("honest").unwrap();
+    circle.config.mirrors =
+        ["ahead", "honest"].map(|m| Mirror::directory(circle.directory.join(m))).to_vec();
+    circle.pass(HOUR).await;
+    let (report, ended) = circle.update().await;
+    assert!(report.remarks.iter().any(|line| line.contains("left out")), "{report:?}");
+    assert_eq!(installed((report, ended)), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_that_a_cycle_could_not_tie_is_kept_for_the_next() {
+    let mut circle = Circle::with_first(94).await;
+    circle.force("log", &vec![b"old news".to_vec(); 300]).unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.pass(MINUTE).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    let kept = circle.memory().rolls.len();
+    // A mirror ahead of everybody lacks the tile that would tie the roll to what it shows.
+    circle.copy_log("honest").unwrap();
+    circle.force("log", &vec![b"news".to_vec(); 300]).unwrap();
+    let ahead = circle.copy_log("ahead").unwrap();
+    fs::remove_file(ahead.join("tile/0/001")).unwrap();
+    circle.show_peers("honest").unwrap();
+    circle.config.mirrors =
+        ["ahead", "honest"].map(|m| Mirror::directory(circle.directory.join(m))).to_vec();
+    circle.pass(MINUTE).await;
+    circle.update().await.1.unwrap_err();
+    assert!(circle.memory().rolls.len() >= kept);
+    circle.pass(HOUR).await;
+    circle.config.mirrors = vec![Mirror::directory(circle.directory.join("honest"))];
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fork_that_is_over_holds_nothing_back_once_it_is_acknowledged() {
     let mut circle = Circle::with_first(92).await;
     circle.copy_log("fork").unwrap();

@@ -89,7 +89,7 @@ fn evidence_has_one_text_whichever_side_finds_it() {
         assert_eq!(opened.to_string(), evidence.to_string());
         assert_eq!(opened.id(), evidence.id());
     }
-    assert_eq!(evidence.id().len(), 16);
+    assert_eq!(evidence.id().len(), 32);
     assert_ne!(evidence.id(), Evidence::of(&world.head(21), &other.head(21), &[]).unwrap().id());
 }
 
