@@ -7,9 +7,6 @@ use crate::store::StoreError;
 use crate::verify::roll::{CLOCK_SKEW, Missing};
 use crate::verify::{Chain, Evidence, Head, Refusal, Roll, Signed, View};
 
-/// The most rolls that are remembered: one for each pending release, and some that were untied.
-const MAX_ROLLS_KEPT: usize = 64;
-
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     pub(super) fn check_clock(&self) -> Result<(), UpdateError> {
         let (now, newest) = (self.clock.now(), self.state.newest);
@@ -113,13 +110,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let needed: Vec<usize> =
             candidates.iter().filter_map(|signed| first_for(signed.index())).collect();
         let rolls = std::mem::take(&mut self.state.rolls);
-        // A roll whose heads this cycle could not tie proves nothing now; another cycle may tie them.
-        let untied = |roll: &Roll| roll.views().any(|view| !chain.holds(view.head()));
-        let kept = rolls.into_iter().enumerate();
-        let kept = kept.filter(|(i, roll)| needed.contains(i) || untied(roll));
-        let mut kept: Vec<Roll> = kept.map(|(_, roll)| roll).collect();
-        kept.drain(..kept.len().saturating_sub(MAX_ROLLS_KEPT));
-        self.state.rolls = kept;
+        let kept = rolls.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
+        self.state.rolls = kept.map(|(_, roll)| roll).collect();
         self.store.save(&self.state)
     }
 

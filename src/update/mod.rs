@@ -258,6 +258,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         heard.extend(called.heads);
         heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
         let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
+        // The rolls that a release waits with are worth tying as well: else it would settle anew.
         let rolls = self.state.rolls.iter().chain([&roll]);
         let views: Vec<Head> =
             rolls.flat_map(Roll::views).map(|view| view.head().clone()).collect();

@@ -663,26 +663,27 @@ async fn a_mirror_alone_ahead_of_everybody_holds_nothing_back_with_entries_it_do
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_roll_that_a_cycle_could_not_tie_is_kept_for_the_next() {
-    let mut circle = Circle::with_first(94).await;
-    circle.force("log", &vec![b"old news".to_vec(); 300]).unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.pass(MINUTE).await;
+async fn a_mirror_alone_cannot_make_a_release_settle_anew() {
+    let mut circle = Circle::with_second_settling(94).await;
+    let news =
+        |word: &str| (0..300).map(|i| format!("{word} {i}").into_bytes()).collect::<Vec<_>>();
+    circle.force("log", &news("old")).unwrap();
+    circle.pass(30 * MINUTE).await;
     assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
-    let kept = circle.memory().rolls.len();
-    // A mirror ahead of everybody lacks the tile that would tie the roll to what it shows.
+    // Ahead of everybody, and without the tile that would tie the first roll to what it shows.
     circle.copy_log("honest").unwrap();
-    circle.force("log", &vec![b"news".to_vec(); 300]).unwrap();
-    let ahead = circle.copy_log("ahead").unwrap();
-    fs::remove_file(ahead.join("tile/0/001")).unwrap();
     circle.show_peers("honest").unwrap();
+    circle.force("log", &news("new")).unwrap();
+    let ahead = circle.copy_log("ahead").unwrap();
+    fs::remove_file(ahead.join("tile/0/000")).unwrap();
     circle.config.mirrors =
         ["ahead", "honest"].map(|m| Mirror::directory(circle.directory.join(m))).to_vec();
-    circle.pass(MINUTE).await;
+    circle.pass(25 * MINUTE).await;
     circle.update().await.1.unwrap_err();
-    assert!(circle.memory().rolls.len() >= kept);
-    circle.pass(HOUR).await;
-    circle.config.mirrors = vec![Mirror::directory(circle.directory.join("honest"))];
+    // Everybody level again, and the hour since the first roll is over.
+    circle.show_peers("log").unwrap();
+    circle.config.mirrors = vec![Mirror::directory(circle.directory.join("log"))];
+    circle.pass(6 * MINUTE).await;
     assert_eq!(installed(circle.update().await), 2);
 }
 
