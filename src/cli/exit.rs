@@ -193,7 +193,7 @@ ended! {
         WriteError::Disk(_) | WriteError::Busy(_) | WriteError::Exists(_) => Exit::Disk,
         WriteError::Checkpoint { .. } => Exit::Key,
         WriteError::Entry { .. } => Exit::BadInput,
-        WriteError::MirrorAhead { .. } => Exit::Rollback,
+        WriteError::MirrorAhead { .. } | WriteError::Unrecorded(_) => Exit::Rollback,
     };
     InstallError => |error| match error {
         InstallError::Refused(refusal) => refusal.into(),

@@ -37,6 +37,9 @@ pub enum WriteError {
         /// Why.
         source: CheckpointError,
     },
+    /// What was signed last is not on record: somebody took the record away, or restored the log.
+    #[error("{} does not say what was signed for it last: it was restored, or somebody changed it.\n  Nothing was signed: name a mirror with --mirror, so that the log cannot fork", .0.display())]
+    Unrecorded(PathBuf),
     /// Not a note that belongs in this log.
     #[error("entry {number} of this append: {why}")]
     Entry {
@@ -94,6 +97,8 @@ pub struct LogWriter {
     last_bundle: Vec<u8>,
     /// An append failed on the way: what came of it is on the disk, and read before the next.
     unsettled: bool,
+    /// Nothing newer than `head` was ever signed, as far as `.pending` or a mirror knows.
+    newest: bool,
     _lock: Lock,
 }
 
@@ -134,6 +139,7 @@ impl LogWriter {
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
         let log = Log { origin, key: secret.public() };
         let (head, tiles, last_bundle) = settle(directory, &log, &secret, &disk)?;
+        let newest = head.size() == 0 || recorded_size(directory)? >= Some(head.size());
         let (directory, unsettled) = (directory.to_owned(), false);
         Ok(LogWriter {
             directory,
@@ -144,6 +150,7 @@ impl LogWriter {
             tiles,
             last_bundle,
             unsettled,
+            newest,
             _lock: lock,
         })
     }
@@ -159,7 +166,7 @@ impl LogWriter {
     }
 
     /// Refuses if a mirror's checkpoint is one that our key signed and our tree does not have.
-    pub fn check_mirror(&self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
+    pub fn check_mirror(&mut self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
         let wrong = |source| WriteError::Checkpoint { path: mirror.into(), source };
         let theirs = Head::open(checkpoint, &self.log).map_err(wrong)?;
         let size = theirs.size();
@@ -168,6 +175,7 @@ impl LogWriter {
             _ => self.tiles.range_roots(std::slice::from_ref(&(0..size)))?.pop(),
         };
         if ours.as_ref() == Some(theirs.root()) {
+            self.newest = true;
             return Ok(());
         }
         let (mirror, path) = (mirror.to_owned(), self.directory.clone());
@@ -188,6 +196,9 @@ impl LogWriter {
     /// After an error of the disk they may be in the log or not; the next append finds out.
     pub fn append(&mut self, notes: &[Vec<u8>]) -> Result<Range<u64>, WriteError> {
         self.check(notes)?;
+        if !self.newest {
+            return Err(WriteError::Unrecorded(self.directory.clone()));
+        }
         if self.unsettled {
             (self.head, self.tiles, self.last_bundle) =
                 settle(&self.directory, &self.log, &self.secret, &self.disk)?;
@@ -313,6 +324,14 @@ fn settle(
     let tiles = open_tiles(directory, head.size(), head.root(), disk.clone())?;
     let last_bundle = read_last_bundle(directory, &tiles)?;
     Ok((head, tiles, last_bundle))
+}
+
+/// The size of the newest head that was written down to be signed.
+fn recorded_size(directory: &Path) -> Result<Option<u64>, DiskError> {
+    let bytes = durable::read(&directory.join(PENDING), MAX_NOTE_BYTES)?;
+    let note = bytes.and_then(|bytes| Note::parse(&bytes).ok());
+    let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));
+    Ok(text.and_then(|text| Checkpoint::parse(text).ok()).map(|pending| pending.size))
 }
 
 /// The head that was written down to be signed, if it is newer than the published one.

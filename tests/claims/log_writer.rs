@@ -479,6 +479,33 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
 }
 
 #[test]
+fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
+    let place = place();
+    let mut writer = init(place.path(), Disk::default()).unwrap();
+    writer.append(&notes("old", 2)).unwrap();
+    let old = fs::read(place.path().join("checkpoint")).unwrap();
+    writer.append(&notes("new", 2)).unwrap();
+    let new = fs::read(place.path().join("checkpoint")).unwrap();
+    drop(writer);
+    // Anybody who may write here can put an old checkpoint back, and take the record away.
+    fs::write(place.path().join("checkpoint"), &old).unwrap();
+    fs::remove_file(place.path().join(".pending")).unwrap();
+    let mut writer = open(place.path(), Disk::default()).unwrap();
+    let error = writer.append(&notes("other", 2)).unwrap_err();
+    assert!(matches!(error, WriteError::Unrecorded(_)), "{error}");
+    assert!(matches!(writer.check_mirror("m", &new), Err(WriteError::MirrorAhead { .. })));
+    writer.append(&notes("other", 2)).unwrap_err();
+    assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
+    // A log that was restored whole from its mirror goes on.
+    fs::write(place.path().join("checkpoint"), &new).unwrap();
+    drop(writer);
+    let mut writer = open(place.path(), Disk::default()).unwrap();
+    writer.append(&notes("other", 2)).unwrap_err();
+    writer.check_mirror("m", &new).unwrap();
+    writer.append(&notes("other", 2)).unwrap();
+}
+
+#[test]
 fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_signed() {
     let place = place();
     let mut writer = init(place.path(), Disk::default()).unwrap();
