@@ -288,6 +288,8 @@ impl World {
         let directory = self.directory.join(log);
         let secret = self.circle.log_secret.clone();
         let mut writer = LogWriter::open(&directory, secret, Disk::default())?;
+        // What was forced into it is not on the writer's record; here its own checkpoint is mirror enough.
+        writer.check_mirror("itself", &fs::read(directory.join("checkpoint"))?)?;
         writer.add_artifact(&draft.artifact)?;
         writer.append(&[note.to_string().into_bytes()])?;
         Ok(manifest)
