@@ -262,30 +262,27 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let rolls = self.state.rolls.iter().chain([&roll]);
         let views: Vec<Head> =
             rolls.flat_map(Roll::views).map(|view| view.head().clone()).collect();
-        let (joined, common, reading) = loop {
+        let read = loop {
             let joined = match heads::join(heard.clone(), &trusted, &views, &sources).await {
-                Ok(joined) => joined,
+                Ok(Some(joined)) => joined,
+                Ok(None) => break None,
                 Err(evidence) => return Err(self.latch(*evidence)?.into()),
             };
-            let adopted = joined.as_ref().map(|joined| {
-                let common = roll.common_size(&config.peers, &joined.chain);
-                (joined.chain.head().clone(), common)
-            });
-            let Some((head, common)) = adopted else { break (joined, None, None) };
+            let head = joined.chain.head().clone();
+            let common = roll.common_size(&config.peers, &joined.chain);
             let reading = read::entries(&shown, &self.state, &config.policy, &head, common).await;
-            // What only a mirror shows, and nobody can read, must not hold back what all confirm.
             match reading {
+                // What no peer vouches for, and nobody can read, must not hold back what all confirm.
                 Err(why) if !trusted.contains(&head) && !views.contains(&head) => {
-                    report
-                        .remarks
-                        .push(format!("left out, as only a mirror shows it: {head} ({why})"));
+                    let why = format!("left out, as no peer vouches for it: {head} ({why})");
+                    report.remarks.push(why);
                     heard.retain(|other| *other != head);
                 }
-                reading => break (joined, common, Some(reading)),
+                reading => break Some((joined, common, reading)),
             }
         };
-        self.check_mirrors(&shown, joined.as_ref().map(|joined| joined.chain.head()))?;
-        let Some(heads::Joined { chain, source, untied }) = joined else {
+        self.check_mirrors(&shown, read.as_ref().map(|(joined, ..)| joined.chain.head()))?;
+        let Some((heads::Joined { chain, source, untied }, common, reading)) = read else {
             let why = |(mirror, head): &(&Mirror, Result<Head, String>)| match head {
                 Ok(head) => format!("{mirror}: serves no tiles that hash up to its {head}"),
                 Err(why) => format!("{mirror}: {why}"),
@@ -302,9 +299,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             }
         }
 
-        let Some(reading) = reading.transpose()? else {
-            return Err(UpdateError::Mirrors(Vec::new()).into());
-        };
+        let reading = reading?;
         report.unknown_kinds = reading.unknown_kinds;
         let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
         let mut refused = reading.refused;
