@@ -275,7 +275,9 @@ fn what_is_wrong_with_a_release_or_an_append_is_said_and_changes_nothing() {
     assert!(desk.bad(8, &format!("{append} text")).contains("text: not a signed note"));
     desk.bad(6, &format!("{append} missing"));
     desk.write("foreign", desk.read("m").replace("log example.org/l", "log example.org/other"));
-    assert!(desk.bad(8, &format!("{append} foreign")).contains("foreign: it names the log"));
+    let foreign = desk.bad(8, &format!("{append} foreign --artifact hello"));
+    assert!(foreign.contains("foreign: it names the log"), "{foreign}");
+    assert!(!desk.path().join("log/artifact").exists(), "nor is its file published");
     assert!(desk.bad(28, &format!("{append} m --artifact text")).contains("text: none of these"));
     desk.key::<1>("c");
     assert!(desk.bad(22, &format!("{append} m --signed-by c.key.pub")).contains("not signed"));
