@@ -4,6 +4,7 @@
 //! there too. A deployment gets no stream but Tor's; there is deliberately no plain TCP.
 
 pub mod address;
+pub mod discovery;
 pub mod memory;
 pub mod mirror;
 #[cfg(feature = "tor")]
@@ -11,6 +12,7 @@ pub mod tor;
 pub mod wire;
 
 pub use address::OnionAddress;
+pub use discovery::DiscoveryKey;
 pub use mirror::Mirror;
 
 use std::future::Future;

@@ -31,7 +31,7 @@ use tor_proto::client::stream::DataStream;
 use tor_proto::stream::IncomingStreamRequest;
 use tor_rtcompat::PreferredRuntime;
 
-use super::{Listener, OnionAddress, Transport};
+use super::{DiscoveryKey, Listener, OnionAddress, Transport};
 
 /// Streams that one client may have open on one circuit to our service.
 pub const MAX_STREAMS_PER_CIRCUIT: u32 = 16;
@@ -177,7 +177,7 @@ fn service(
     discovery.enabled(!readers.is_empty());
     for (name, key) in readers {
         let name: HsClientNickname = name.parse().map_err(|error| bad(&error))?;
-        let key: HsClientDescEncKey = key.0.parse().map_err(|error| bad(&error))?;
+        let key: HsClientDescEncKey = key.to_string().parse().map_err(|error| bad(&error))?;
         discovery.static_keys().access().push((name, key));
     }
     config.build().map_err(|error| bad(&error))
@@ -219,7 +219,9 @@ impl Tor {
             None => (self.client.generate_service_discovery_key(KeystoreSelector::Primary, id))
                 .map_err(TorError::Start)?,
         };
-        Ok(DiscoveryKey(key.to_string()))
+        key.to_string()
+            .parse()
+            .map_err(|_| TorError::Service("a discovery key in an unknown form".to_owned()))
     }
 
     /// Hosts the onion service of a nickname, at the same address in every run. Only who holds
@@ -242,10 +244,6 @@ impl Tor {
         Ok(OnionListener { service, requests: handle_rend_requests(requests).boxed(), address })
     }
 }
-
-/// A public key by which a service's host lets somebody find it, as `descriptor:x25519:BASE32`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiscoveryKey(pub String);
 
 impl Transport for Tor {
     type Stream = TorStream;

@@ -9,8 +9,8 @@ use network::TorNetwork;
 use tokio::task::JoinHandle;
 use unanimity::demo::world::{Draft, PEERS, World};
 use unanimity::durable::Disk;
-use unanimity::net::tor::{DiscoveryKey, OnionListener, Tor, TorNetwork as Settings, TorSettings};
-use unanimity::net::{OnionAddress, Transport as _};
+use unanimity::net::tor::{OnionListener, Tor, TorNetwork as Settings, TorSettings};
+use unanimity::net::{DiscoveryKey, OnionAddress, Transport as _};
 use unanimity::update::{Client, Failure, Outcome};
 use unanimity::verify::{Refusal, Silence, Timestamp};
 
