@@ -15,7 +15,7 @@ use crate::net::{Mirror, OnionAddress};
 use crate::peer::Polling;
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::roll::{Limits, PeerSetError};
+use crate::verify::roll::{CLOCK_SKEW, Limits, PeerSetError};
 use crate::verify::stage::PolicyError;
 use crate::verify::{CosignerKey, Head, Log, Name, NoteKey, Peer, PeerSet, Policy, RawKey};
 
@@ -34,8 +34,10 @@ pub struct Config {
     pub mirrors: Vec<Mirror>,
     /// How long is long enough, and how old is too old.
     pub limits: Limits,
-    /// How long one peer may take to answer.
+    /// How long one try at one peer may take.
     pub ask_timeout: Duration,
+    /// How long the whole roll may take, with all tries at all peers.
+    pub roll_timeout: Duration,
     /// When this node's own peer role polls.
     pub polling: Polling,
     /// A head of the log that the operator got some other way.
@@ -176,6 +178,7 @@ struct LimitsTable {
     roll_ttl: Option<Text<humantime::Duration>>,
     view_ttl: Option<Text<humantime::Duration>>,
     ask_timeout: Option<Text<humantime::Duration>>,
+    roll_timeout: Option<Text<humantime::Duration>>,
     poll_min: Option<Text<humantime::Duration>>,
     poll_max: Option<Text<humantime::Duration>>,
     max_poll_age: Option<Text<humantime::Duration>>,
@@ -312,7 +315,7 @@ impl NodeFile {
         if self.log.mirrors.is_empty() {
             return Err(Why::NoMirrors);
         }
-        let (limits, polling, ask_timeout) = self.limits.check()?;
+        let Checked { limits, polling, ask_timeout, roll_timeout } = self.limits.check()?;
         Ok(Config {
             policy,
             platform: platform.map_or_else(this_platform, |platform| platform.0),
@@ -321,6 +324,7 @@ impl NodeFile {
             mirrors: self.log.mirrors.into_iter().map(|mirror| mirror.0).collect(),
             limits,
             ask_timeout,
+            roll_timeout,
             polling,
             pinned,
             install_root: directory.join(self.install.root),
@@ -329,8 +333,15 @@ impl NodeFile {
     }
 }
 
+struct Checked {
+    limits: Limits,
+    polling: Polling,
+    ask_timeout: Duration,
+    roll_timeout: Duration,
+}
+
 impl LimitsTable {
-    fn check(self) -> Result<(Limits, Polling, Duration), Why> {
+    fn check(self) -> Result<Checked, Why> {
         let or = |value: Option<Text<humantime::Duration>>, default: Duration| {
             value.map_or(default, |value| *value.0)
         };
@@ -345,7 +356,8 @@ impl LimitsTable {
             max: or(self.poll_max, defaults.1.max),
             max_age: or(self.max_poll_age, defaults.1.max_age),
         };
-        let ask_timeout = or(self.ask_timeout, Duration::from_secs(90));
+        let ask_timeout = or(self.ask_timeout, Duration::from_secs(45));
+        let roll_timeout = or(self.roll_timeout, Duration::from_secs(120));
         let day = Duration::from_secs(24 * 60 * 60);
         let second = Duration::from_secs(1);
         if limits.roll_ttl > day || limits.view_ttl > day || polling.max_age > day {
@@ -359,11 +371,24 @@ impl LimitsTable {
         if limits.roll_ttl < second || limits.view_ttl < second || ask_timeout < second {
             return Err(Why::Limits("roll_ttl, view_ttl and ask_timeout are at least one second"));
         }
+        if roll_timeout < ask_timeout {
+            return Err(Why::Limits(
+                "roll_timeout is not shorter than ask_timeout: a roll takes as long as one try at least",
+            ));
+        }
+        // A view is judged when the roll closes, also one that was cosigned as it opened, by a
+        // clock that is behind.
+        let ttl = limits.view_ttl.min(limits.roll_ttl);
+        if roll_timeout > ttl.saturating_sub(CLOCK_SKEW) {
+            return Err(Why::Limits(
+                "roll_timeout is at least one minute shorter than view_ttl and roll_ttl: the first answer has to count still when the last one is in",
+            ));
+        }
         if polling.min > polling.max || polling.max >= polling.max_age || polling.min < second {
             return Err(Why::Limits(
                 "poll_min is at least one second, poll_max not smaller, and max_poll_age larger than both",
             ));
         }
-        Ok((limits, polling, ask_timeout))
+        Ok(Checked { limits, polling, ask_timeout, roll_timeout })
     }
 }

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
 use crate::verify::NoteKey;
 use exit::{Ended, Exit};
@@ -206,7 +207,11 @@ fn print(text: &str) -> std::io::Result<()> {
 
 /// Runs what waits for others, on one thread.
 fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    run_on(Builder::new_current_thread().enable_all(), work)
+}
+
+fn run_on<T>(runtime: &mut Builder, work: impl Future<Output = T>) -> Result<T, Ended> {
+    let runtime = runtime.build();
     let runtime = runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
     Ok(runtime.block_on(work))
 }

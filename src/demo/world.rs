@@ -192,6 +192,7 @@ impl World {
             mirrors: vec![Mirror::directory(directory.join("mirrors/client"))],
             limits: Limits::default(),
             ask_timeout: Duration::from_secs(1),
+            roll_timeout: Duration::from_secs(12),
             polling: Polling::default(),
             pinned: None,
             install_root: directory.join("client/hello"),

@@ -1,15 +1,29 @@
-//! Calling the roll: every peer at once, each with its own deadline.
+//! Calling the roll: every peer at once, each on its own circuit, again if that broke.
+//!
+//! A peer that another circuit may reach is asked up to four times, 1, 2 and 4 seconds after
+//! the try before failed and up to half as long again. Whatever it answers is an answer, also if
+//! it is no good, and is not asked for twice. The roll closes when everybody has answered or
+//! been given up, and at the latest after `roll_timeout`: the dead cost the others no more.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
+use rand::{Rng, RngExt as _};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::wire::{self, Answer, Question, WireError};
 use crate::net::{OnionAddress, Transport};
 use crate::verify::{Evidence, Head, Peer, RawKey, Roll, Silence, Timestamp, View};
+
+/// How often one peer is asked for its view in one roll.
+const MAX_TRIES: usize = 4;
+
+/// How long to wait before each try but the first.
+type Waits = [Duration; MAX_TRIES - 1];
 
 /// A called roll, and all that was learned on the way.
 pub(super) struct Called {
@@ -36,10 +50,16 @@ pub(super) async fn call<T: Transport>(
     transport: &T,
     clock: &impl Clock,
     largest: &BTreeMap<RawKey, View>,
+    rng: &mut impl Rng,
 ) -> Called {
-    let asked = config.peers.iter().map(|peer| async move {
-        let answer = ask(config, transport, peer).await;
-        (peer, answer, clock.now())
+    let closes = Instant::now() + config.roll_timeout;
+    let asked = config.peers.iter().map(|peer| {
+        // Drawn before anybody is asked: who answers when changes nobody's chances.
+        let waits = waits(rng);
+        async move {
+            let answer = ask(config, transport, peer, waits, closes).await;
+            (peer, answer, clock.now())
+        }
     });
     let mut received = BTreeMap::new();
     let (mut views, mut heads, mut evidence) = (Vec::new(), Vec::new(), None);
@@ -62,23 +82,63 @@ pub(super) async fn call<T: Transport>(
     Called { roll: Roll::new(&config.peers, at, received), views, heads, evidence }
 }
 
-async fn ask<T: Transport>(config: &Config, transport: &T, peer: &Peer) -> Result<Answer, Silence> {
+fn waits(rng: &mut impl Rng) -> Waits {
+    std::array::from_fn(|tries| {
+        let wait = Duration::from_secs(1 << tries);
+        rng.random_range(wait..=wait + wait / 2)
+    })
+}
+
+/// Asks one peer until it answers, the tries are used up or the roll closes.
+async fn ask<T: Transport>(
+    config: &Config,
+    transport: &T,
+    peer: &Peer,
+    waits: Waits,
+    closes: Instant,
+) -> Result<Answer, Silence> {
     let address = config.addresses.get(&peer.key.raw()).ok_or(Silence::NotAsked)?;
     let question = Question::View(config.policy.log.id());
-    let whole = timeout(config.ask_timeout, exchange(transport, address, &question)).await;
-    whole.unwrap_or(Err(Silence::Late))
+    let mut known = None;
+    for wait in std::iter::once(Duration::ZERO).chain(waits) {
+        if Instant::now() + wait >= closes {
+            break;
+        }
+        sleep(wait).await;
+        let deadline = closes.min(Instant::now() + config.ask_timeout);
+        match timeout_at(deadline, exchange(transport, address, &question)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(Failed { silence, mendable: false })) => return Err(silence),
+            Ok(Err(Failed { silence, .. })) => known = Some(silence),
+            // That time ran out says less than why an earlier try broke.
+            Err(_) => {}
+        }
+    }
+    Err(known.unwrap_or(Silence::Late))
+}
+
+/// A try without an answer, or with one that is none.
+struct Failed {
+    silence: Silence,
+    /// Whether another circuit may bring an answer.
+    mendable: bool,
 }
 
 async fn exchange<T: Transport>(
     transport: &T,
     address: &OnionAddress,
     question: &Question,
-) -> Result<Answer, Silence> {
-    let stream = transport.dial(address).await;
-    let mut stream = stream.map_err(|error| Silence::Unreachable(error.to_string()))?;
+) -> Result<Answer, Failed> {
+    let mut stream = transport.dial(address).await.map_err(|error| Failed {
+        silence: Silence::Unreachable(error.to_string()),
+        // A transport that reaches nobody will not do so a second later.
+        mendable: error.kind() != io::ErrorKind::Unsupported,
+    })?;
     wire::ask(&mut stream, question).await.map_err(|error| match error {
-        WireError::Io(error) => Silence::Broke(error.to_string()),
-        garbled => Silence::Garbled(garbled.to_string()),
+        WireError::Io(error) => {
+            Failed { silence: Silence::Broke(error.to_string()), mendable: true }
+        }
+        garbled => Failed { silence: Silence::Garbled(garbled.to_string()), mendable: false },
     })
 }
 

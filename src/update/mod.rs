@@ -239,7 +239,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         }
         self.check_clock()?;
         let config = self.config;
-        let called = ask::call(config, self.transport, self.clock, &self.state.largest).await;
+        let called = ask::call(config, self.transport, self.clock, &self.state.largest, rng).await;
         report.peers = (called.roll.answers().iter())
             .map(|(peer, answer)| (peer.name.to_string(), answer.clone()))
             .collect();

@@ -417,8 +417,8 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     let load = |name: &str| unanimity::config::load(&desk.path().join("node").join(name)).unwrap();
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
     assert_eq!(
-        (silent.limits, silent.polling, silent.ask_timeout),
-        (spoken.limits, spoken.polling, spoken.ask_timeout)
+        (silent.limits, silent.polling, silent.ask_timeout, silent.roll_timeout),
+        (spoken.limits, spoken.polling, spoken.ask_timeout, spoken.roll_timeout)
     );
     assert_eq!(silent.limits, unanimity::verify::roll::Limits::default());
     assert_eq!(silent.polling, unanimity::peer::Polling::default());

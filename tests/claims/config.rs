@@ -135,7 +135,8 @@ fn what_is_not_written_is_as_the_design_says() {
     assert_eq!(config.polling.min, minutes(5));
     assert_eq!(config.polling.max, minutes(15));
     assert_eq!(config.polling.max_age, minutes(30));
-    assert_eq!(config.ask_timeout, Duration::from_secs(90));
+    assert_eq!(config.ask_timeout, Duration::from_secs(45));
+    assert_eq!(config.roll_timeout, minutes(2));
     // min_peers is 3.
     let error = refused(&good_node(), &peers(1..=2), PEERS);
     says(&error, &["2 distinct operators", "min_peers is 3"]);
@@ -144,7 +145,7 @@ fn what_is_not_written_is_as_the_design_says() {
 #[test]
 fn what_is_written_is_taken() {
     let limits = "[limits]\nsettle = \"0s\"\nroll_ttl = \"10m\"\nview_ttl = \"1day\"\n\
-        ask_timeout = \"2min 30s\"\npoll_min = \"1m\"\npoll_max = \"1m\"\nmax_poll_age = \"61s\"\n";
+        ask_timeout = \"2min 30s\"\nroll_timeout = \"150s\"\npoll_min = \"1m\"\npoll_max = \"1m\"\nmax_poll_age = \"61s\"\n";
     let node = with(&good_node(), "[limits]\n", limits);
     let node =
         with(&node, "channel = \"stable\"", "channel = \"beta\"\nplatform = \"riscv64-linux\"");
@@ -154,6 +155,7 @@ fn what_is_written_is_taken() {
     assert_eq!(config.limits.settle, Duration::ZERO);
     assert_eq!(config.limits.view_ttl, Duration::from_secs(86_400));
     assert_eq!(config.ask_timeout, Duration::from_secs(150));
+    assert_eq!(config.roll_timeout, Duration::from_secs(150));
     assert_eq!(config.polling.max_age, Duration::from_secs(61));
     assert_eq!(config.platform.as_str(), "riscv64-linux");
     assert_eq!(config.peers.iter().count(), 1);
@@ -318,6 +320,12 @@ fn times_that_make_a_check_empty_are_refused() {
         ("roll_ttl = \"0s\"", "at least one second"),
         ("view_ttl = \"999ms\"", "at least one second"),
         ("ask_timeout = \"0s\"", "at least one second"),
+        ("ask_timeout = \"121s\"", "roll_timeout is not shorter than ask_timeout"),
+        ("roll_timeout = \"44s\"", "roll_timeout is not shorter than ask_timeout"),
+        ("roll_timeout = \"841s\"", "one minute shorter than view_ttl and roll_ttl"),
+        ("view_ttl = \"179s\"", "one minute shorter than view_ttl and roll_ttl"),
+        ("roll_ttl = \"179s\"", "one minute shorter than view_ttl and roll_ttl"),
+        ("roll_timeout = \"500000000000years\"", "one minute shorter than view_ttl and roll_ttl"),
         ("poll_min = \"0s\"", "poll_min"),
         ("poll_min = \"16m\"", "poll_max not smaller"),
         ("poll_max = \"30m\"", "max_poll_age larger"),
@@ -325,6 +333,10 @@ fn times_that_make_a_check_empty_are_refused() {
     ] {
         let node = good_node() + limits + "\n";
         says(&refused(&node, &good_peers(), NODE), &["[limits]", why]);
+    }
+    for limits in ["roll_timeout = \"840s\"", "view_ttl = \"3m\"\nroll_ttl = \"3m\""] {
+        let (_place, loaded) = load(&(good_node() + limits + "\n"), &good_peers());
+        loaded.unwrap();
     }
 }
 

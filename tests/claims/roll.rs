@@ -1,10 +1,13 @@
 //! Silence is never consent: what counts as an answer, and since when it has to count.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
-use unanimity::net::Listener as _;
 use unanimity::net::wire::{self, Answer, FRAME_BYTES, Question};
+use unanimity::net::{Absent, Listener as _};
+use unanimity::update::Client;
 use unanimity::verify::checkpoint::CheckpointError;
 use unanimity::verify::roll::Standing;
 use unanimity::verify::{Hash, Log, NoteSecret, PeerSet, Refusal, Silence, Timestamp};
@@ -163,15 +166,135 @@ async fn a_peer_that_shows_less_than_before_has_regressed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_dead_peer_or_all_of_them_cost_one_deadline() {
+async fn one_dead_peer_or_all_of_them_cost_one_roll_and_the_others_count() {
     let mut circle = Circle::with_second_settling(45).await;
     for dead in 0..5 {
         circle.pass(MINUTE).await;
         circle.speaks(dead, vec![], Duration::ZERO);
         let begun = Instant::now();
         assert_eq!(missing(circle.update().await).len(), dead + 1);
-        assert_eq!(begun.elapsed(), circle.config.ask_timeout);
+        assert!(begun.elapsed() <= circle.config.roll_timeout, "{:?}", begun.elapsed());
     }
+    // Deadlines that do not fit into the roll are cut: 45, 45 and what is left.
+    circle.config.ask_timeout = 45 * SECOND;
+    circle.config.roll_timeout = 2 * MINUTE;
+    let begun = Instant::now();
+    assert_eq!(missing(circle.update().await).len(), 5);
+    assert_eq!(begun.elapsed(), 2 * MINUTE);
+}
+
+/// In place of peer 2: for each connection, in turn, what `does` says of its number. The times
+/// at which it was connected to.
+fn at_each_try(
+    circle: &mut Circle,
+    does: impl Fn(usize) -> Does + Send + 'static,
+) -> Arc<Mutex<Vec<Instant>>> {
+    let (node, tries) = (circle.peer(2).clone(), Arc::new(Mutex::new(Vec::new())));
+    let times = tries.clone();
+    circle.replace(2, move |mut listener| async move {
+        let mut held = Vec::new();
+        while let Ok(mut stream) = listener.accept().await {
+            let number = times.lock().unwrap().len();
+            times.lock().unwrap().push(Instant::now());
+            match does(number) {
+                Does::HangUp => {}
+                Does::Nothing => held.push(stream),
+                Does::Answer => node.serve(stream).await.unwrap(),
+                Does::Say(bytes) => stream.write_all(&bytes).await.unwrap(),
+            }
+        }
+    });
+    tries
+}
+
+enum Does {
+    HangUp,
+    Nothing,
+    Answer,
+    Say(Vec<u8>),
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_fails_twice_and_then_answers_is_confirmed() {
+    let base = Circle::with_second_settling(55).await;
+    for first in [|| Does::HangUp, || Does::Nothing] {
+        let mut circle = base.again();
+        circle.pass(HOUR).await;
+        let tries = at_each_try(&mut circle, move |number| match number {
+            0 => first(),
+            1 => Does::HangUp,
+            _ => Does::Answer,
+        });
+        assert_eq!(installed(circle.update().await), 2);
+        assert_eq!(tries.lock().unwrap().len(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_tried_four_times_each_after_twice_the_wait_and_some_more() {
+    let mut circle = Circle::with_second_settling(56).await;
+    let mut first_waits = Vec::new();
+    for _ in 0..20 {
+        let tries = at_each_try(&mut circle, |_| Does::HangUp);
+        missing(circle.update().await);
+        let tries = tries.lock().unwrap();
+        assert_eq!(tries.len(), 4);
+        let waits: Vec<Duration> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (wait, least) in waits.iter().zip([SECOND, 2 * SECOND, 4 * SECOND]) {
+            // Timers have milliseconds.
+            let most = least + least / 2 + Duration::from_millis(1);
+            assert!((least..=most).contains(wait), "{waits:?}");
+        }
+        first_waits.push(waits[0]);
+    }
+    let (short, long) = (first_waits.iter().min().unwrap(), first_waits.iter().max().unwrap());
+    assert!(*long - *short > SECOND / 5, "{first_waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_good_is_not_asked_for_again() {
+    let mut circle = Circle::with_second_settling(57).await;
+    let answers = [
+        vec![0; FRAME_BYTES],
+        Answer::NoTile.frame(),
+        Answer::OtherLog.frame(),
+        Answer::Blind(5).frame(),
+        Answer::View("hello".into()).frame(),
+        Answer::Evidence("hello".into()).frame(),
+    ];
+    for answer in answers {
+        let begun = Instant::now();
+        let tries = at_each_try(&mut circle, move |_| Does::Say(answer.clone()));
+        let (who, ..) = one_missing(circle.check().await);
+        assert_eq!((who.as_str(), tries.lock().unwrap().len()), ("carol", 1));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_out_of_time_does_not_hide_why_a_try_broke() {
+    let mut circle = Circle::with_second_settling(58).await;
+    let one_that = |number| if number == 1 { Does::HangUp } else { Does::Nothing };
+    let tries = at_each_try(&mut circle, one_that);
+    let (_, _, silence) = one_missing(circle.update().await);
+    assert!(matches!(silence, Some(Silence::Broke(_))), "{silence:?}");
+    assert_eq!(tries.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_reaches_nobody_is_not_waited_for() {
+    let mut circle = Circle::with_second_settling(59).await;
+    let begun = Instant::now();
+    let (config, clock, disk) = (&circle.config, &circle.clock, circle.disk.clone());
+    let mut client = Client::open(config, &Absent, clock, disk).unwrap();
+    assert_eq!(missing(client.check(&mut rand::rng()).await).len(), 5);
+    drop(client);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // One peer alone may come back.
+    circle.stop(2);
+    tokio::task::yield_now().await;
+    one_missing(circle.check().await);
+    assert!(begun.elapsed() > 6 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]

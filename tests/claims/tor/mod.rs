@@ -45,6 +45,7 @@ impl OnionCircle {
         let mut world =
             World::create(&network.place("world"), 7, Timestamp(1_800_000_000)).unwrap();
         world.config.ask_timeout = Duration::from_secs(20);
+        world.config.roll_timeout = Duration::from_secs(40);
         world.config.addresses = (world.circle.peer_secrets.iter())
             .map(|secret| secret.public().raw())
             .zip(addresses.iter().cloned())
