@@ -5,6 +5,7 @@
 //! asks. Its head moves only along trees that its own mirrors served and that it has hashed
 //! itself; a head heard from anybody else is never adopted and never cosigned.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,8 @@ use std::time::Duration;
 use rand::seq::SliceRandom as _;
 use rand::{Rng, RngExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clock::Clock;
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
@@ -28,8 +29,10 @@ use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::roll::CLOCK_SKEW;
 use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, View, tile, tree};
 
-/// Connections answered at once; more wait to be accepted.
+/// Connections answered at once.
 pub const MAX_STREAMS: usize = 64;
+/// How long a connection is sure of its place, however many others wait for one.
+pub const SURE_OF_PLACE: Duration = Duration::from_secs(5);
 /// Questions answered on one connection.
 pub const MAX_QUESTIONS: usize = 1024;
 /// How long one connection may last.
@@ -315,21 +318,18 @@ impl<C: Clock> PeerNode<C> {
         Ok(())
     }
 
-    /// Answers whoever connects, at most 64 at once, until the listener ends.
+    /// Answers whoever connects, at most 64 at once, until the listener ends. One more takes the
+    /// place of the oldest, once that has had 5 s: whoever holds many crowds nobody out.
     /// A connection that fails concerns nobody else.
     pub async fn answer_all(self: Arc<Self>, mut listener: impl Listener)
     where
         C: 'static,
     {
-        let mut streams = JoinSet::new();
-        loop {
-            while streams.len() >= MAX_STREAMS {
-                streams.join_next().await;
-            }
-            let Ok(stream) = listener.accept().await else { break };
-            while streams.try_join_next().is_some() {}
+        let mut streams = Streams::default();
+        while let Ok(stream) = listener.accept().await {
+            streams.make_place().await;
             let peer = self.clone();
-            streams.spawn(async move {
+            streams.start(async move {
                 if let Err(error) = peer.serve(stream).await {
                     tracing::debug!("a connection ended: {error}");
                 }
@@ -362,6 +362,35 @@ impl<C: Clock> PeerNode<C> {
             () = shutdown => {}
             () = self.clone().answer_all(listener) => {}
             () = self.poll_on(rng) => {}
+        }
+    }
+}
+
+/// The connections that are being answered.
+#[derive(Default)]
+struct Streams {
+    tasks: JoinSet<()>,
+    /// The same, oldest first, and some that have ended.
+    oldest: VecDeque<(Instant, AbortHandle)>,
+}
+
+impl Streams {
+    fn start(&mut self, answering: impl Future<Output = ()> + Send + 'static) {
+        self.oldest.push_back((Instant::now(), self.tasks.spawn(answering)));
+    }
+
+    /// Waits for a place: until a connection ends, or the oldest has had its time and is ended.
+    async fn make_place(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.oldest.retain(|(_, task)| !task.is_finished());
+        if self.tasks.len() < MAX_STREAMS {
+            return;
+        }
+        if let Some((began, task)) = self.oldest.front()
+            && timeout_at(*began + SURE_OF_PLACE, self.tasks.join_next()).await.is_err()
+        {
+            task.abort();
+            self.tasks.join_next().await;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A peer answers from what it has verified itself, and from nothing else.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, timeout};
 use unanimity::clock::{Clock, ManualClock};
 use unanimity::demo::World;
@@ -501,23 +502,98 @@ async fn a_connection_has_1024_questions() {
     assert!(matches!(circle.ask(0, question).await, Answer::Tile(_)));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_65th_connection_waits_until_one_of_64_ends() {
-    let mut circle = Circle::new(26);
+/// A peer that has 64 connections, each of which has asked once.
+async fn full(seed: u64) -> (Circle, Question, VecDeque<DuplexStream>) {
+    let mut circle = Circle::new(seed);
     circle.publish(&release(1)).unwrap();
     circle.poll(0).await.unwrap();
     let question = Question::View(circle.circle.log.id());
-    let mut streams = Vec::new();
+    let mut streams = VecDeque::new();
     for _ in 0..64 {
         let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
         wire::ask(&mut stream, &question).await.unwrap();
-        streams.push(stream);
+        streams.push_back(stream);
     }
+    (circle, question, streams)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_65th_connection_waits_until_one_of_64_ends() {
+    let (circle, question, mut streams) = full(26).await;
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
     wire::send(&mut late, &question.frame()).await.unwrap();
-    assert!(timeout(10 * SECOND, wire::receive(&mut late)).await.is_err());
-    streams.pop();
-    assert!(timeout(SECOND, wire::receive(&mut late)).await.unwrap().unwrap().is_some());
+    assert!(timeout(4 * SECOND, wire::receive(&mut late)).await.is_err());
+    streams.pop_back();
+    let begun = Instant::now();
+    assert!(wire::receive(&mut late).await.unwrap().is_some());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // Nobody else's place was taken for it.
+    for stream in &mut streams {
+        wire::ask(stream, &question).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_65th_connection_takes_the_place_of_the_oldest_that_has_had_its_five_seconds() {
+    let (circle, question, mut streams) = full(31).await;
+    let begun = Instant::now();
+    let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
+    wire::ask(&mut late, &question).await.unwrap();
+    // A timer has milliseconds.
+    assert!((5 * SECOND..=5 * SECOND + SECOND / 100).contains(&begun.elapsed()));
+    // One place was wanted, and one was taken: the oldest's, though it had been heard from.
+    wire::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
+    for stream in &mut streams {
+        wire::ask(stream, &question).await.unwrap();
+    }
+    // The next takes the next oldest's, and waits for nothing: that has had its time.
+    let begun = Instant::now();
+    wire::ask(&mut circle.network.dial(&circle.address(0)).await.unwrap(), &question)
+        .await
+        .unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    wire::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
+    wire::ask(&mut late, &question).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_with_200_silent_connections_crowds_nobody_out() {
+    let mut circle = Circle::new(32);
+    circle.publish(&release(1)).unwrap();
+    circle.poll(0).await.unwrap();
+    let (network, address) = (circle.network.clone(), circle.address(0));
+    let crowd = tokio::spawn(async move {
+        let mut held = Vec::new();
+        for _ in 0..200 {
+            held.push(network.dial(&address).await.unwrap());
+        }
+        held
+    });
+    // It was there first, with as many as can wait.
+    tokio::time::sleep(SECOND).await;
+    let begun = Instant::now();
+    let question = Question::View(circle.circle.log.id());
+    for _ in 0..3 {
+        wire::ask(&mut circle.network.dial(&circle.address(0)).await.unwrap(), &question)
+            .await
+            .unwrap();
+    }
+    assert!(begun.elapsed() <= 20 * SECOND, "{:?}", begun.elapsed());
+    assert_eq!(crowd.await.unwrap().len(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_places_are_free_a_connection_is_not_ended_for_another() {
+    let (circle, question, mut streams) = full(33).await;
+    streams.truncate(63);
+    // A thousand come and go beside them, one at a time.
+    for _ in 0..1000 {
+        circle.view_of(0).await;
+        tokio::time::sleep(SECOND / 50).await;
+    }
+    for stream in &mut streams {
+        wire::ask(stream, &question).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
