@@ -16,6 +16,7 @@ mod model;
 mod peer;
 mod peer_disk;
 mod roll;
+mod tickets;
 mod tiles;
 #[cfg(feature = "tor")]
 mod tor;
