@@ -3,7 +3,7 @@
 //! Unknown fields are errors that name the line. What contradicts itself is refused here,
 //! so the rest of the program cannot meet a node without peers or a key in two roles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::circle::{Circle, CircleError, Member};
 use crate::net::{Mirror, OnionAddress};
 use crate::peer::Polling;
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::roll::{CLOCK_SKEW, Limits, PeerSetError};
+use crate::verify::roll::{CLOCK_SKEW, Limits};
 use crate::verify::stage::PolicyError;
-use crate::verify::{CosignerKey, Head, Log, Name, NoteKey, Peer, PeerSet, Policy, RawKey};
+use crate::verify::{Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
 
 /// Everything a node was told.
 #[derive(Clone, Debug)]
@@ -48,6 +49,78 @@ pub struct Config {
     pub state: PathBuf,
 }
 
+/// Everything a node was told, its circle as it stands: perhaps still too small for a client.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Whose releases of what, from which log.
+    pub policy: Policy,
+    /// Which of a release's artifacts is ours.
+    pub platform: Name,
+    /// Who the peers are, also those who do not count yet.
+    pub circle: Circle,
+    /// Where that is written; read it again, and it may say something else.
+    pub peers_path: PathBuf,
+    /// Where the log and the artifacts are read, at least one.
+    pub mirrors: Vec<Mirror>,
+    /// How long is long enough, and how old is too old.
+    pub limits: Limits,
+    /// How long one try at one peer may take.
+    pub ask_timeout: Duration,
+    /// How long the whole roll may take, with all tries at all peers.
+    pub roll_timeout: Duration,
+    /// When this node's own peer role polls.
+    pub polling: Polling,
+    /// A head of the log that the operator got some other way.
+    pub pinned: Option<Head>,
+    /// Where versions are installed.
+    pub install_root: PathBuf,
+    /// Where the node remembers.
+    pub state: PathBuf,
+}
+
+impl Node {
+    /// What a client goes by, if enough peers count at `now`.
+    pub fn client(&self, now: Timestamp) -> Result<Config, ConfigError> {
+        let peers = self.circle.counted(now).map_err(|error| ConfigError {
+            path: self.peers_path.clone(),
+            why: CircleError::from(error).into(),
+        })?;
+        let node = self.clone();
+        Ok(Config {
+            policy: node.policy,
+            platform: node.platform,
+            peers,
+            addresses: node.circle.addresses(now),
+            mirrors: node.mirrors,
+            limits: node.limits,
+            ask_timeout: node.ask_timeout,
+            roll_timeout: node.roll_timeout,
+            polling: node.polling,
+            pinned: node.pinned,
+            install_root: node.install_root,
+            state: node.state,
+        })
+    }
+
+    /// The circle as its file has it now: somebody may have edited it since.
+    pub fn read_circle(&self) -> Result<Circle, ConfigError> {
+        let circle = Circle::load(&self.peers_path)?;
+        circle.members().iter().try_for_each(|member| self.check_role(member))?;
+        Ok(circle)
+    }
+
+    /// Refuses a peer whose key is also a publisher's or the log's.
+    pub fn check_role(&self, member: &Member) -> Result<(), ConfigError> {
+        let key = member.peer.key.raw();
+        let publishers = self.policy.publishers().iter().map(NoteKey::raw);
+        if publishers.chain([self.policy.log.key.raw()]).all(|other| other != key) {
+            return Ok(());
+        }
+        let why = Why::TwoRoles(member.peer.name.clone());
+        Err(ConfigError { path: self.peers_path.clone(), why })
+    }
+}
+
 /// Why a configuration was refused: which file, what, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {why}", path.display())]
@@ -69,6 +142,9 @@ pub enum Why {
         "everybody may write to it (mode {0:03o}): run chmod o-w on it, and look at what it says"
     )]
     Writable(u32),
+    /// Longer than the bound.
+    #[error("more than the {MAX_FILE_BYTES} bytes that a configuration file may have")]
+    TooLong,
     /// As `init` wrote it.
     #[error("still to be filled in: {}", lines(.0))]
     FillIn(Vec<usize>),
@@ -80,10 +156,7 @@ pub enum Why {
     Policy(#[from] PolicyError),
     /// The peers as a whole.
     #[error("{0}")]
-    Peers(#[from] PeerSetError),
-    /// Two peers are one service.
-    #[error("peers {0} and {1} have the same onion address")]
-    SameAddress(Name, Name),
+    Circle(#[from] CircleError),
     /// A key that could play two parts.
     #[error("the key of peer {0} is also a publisher's or the log's: a key has one role")]
     TwoRoles(Name),
@@ -184,30 +257,8 @@ struct LimitsTable {
     max_poll_age: Option<Text<humantime::Duration>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PeersFile {
-    #[serde(default = "default_min_peers")]
-    min_peers: usize,
-    #[serde(default)]
-    peer: Vec<PeerTable>,
-}
-
-fn default_min_peers() -> usize {
-    3
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PeerTable {
-    name: Text<Name>,
-    operator: Text<Name>,
-    address: Text<OnionAddress>,
-    key: Text<CosignerKey>,
-}
-
 /// A value with a spelling of its own, parsed where it stands so that an error names its line.
-struct Text<T>(T);
+pub(crate) struct Text<T>(pub(crate) T);
 
 impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Text<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -222,44 +273,24 @@ pub fn this_platform() -> Name {
     platform.parse().expect("a platform is a safe name")
 }
 
-/// Reads a node's configuration and its peers. Relative paths in it start at its directory.
-pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let (config, peers_path) = in_file(path, |text| {
-        let file: NodeFile = toml::from_str(text)?;
-        let directory = crate::durable::parent(path);
-        let peers_path = directory.join(&file.peers);
-        Ok((file, peers_path))
-    })?;
-    let (peers, addresses) = load_peers(&peers_path)?;
-    let refuse = |path: &Path| {
-        let path = path.to_owned();
-        move |why| ConfigError { path, why }
-    };
-    let directory = crate::durable::parent(path);
-    let mut roles: BTreeSet<RawKey> = config.publisher.keys.iter().map(|key| key.0.raw()).collect();
-    roles.insert(config.log.key.0.raw());
-    if let Some(peer) = peers.iter().find(|peer| roles.contains(&peer.key.raw())) {
-        return Err(refuse(&peers_path)(Why::TwoRoles(peer.name.clone())));
-    }
-    config.check(directory, peers, addresses).map_err(refuse(path))
+/// Reads a node's configuration and its peers, enough of whom have to count at `now`. Relative
+/// paths in it start at its directory.
+pub fn load(path: &Path, now: Timestamp) -> Result<Config, ConfigError> {
+    load_node(path)?.client(now)
 }
 
-/// Reads a peers file such as `peers.example.toml`.
-pub fn load_peers(path: &Path) -> Result<(PeerSet, BTreeMap<RawKey, OnionAddress>), ConfigError> {
-    in_file(path, |text| {
-        let file: PeersFile = toml::from_str(text)?;
-        let mut services: BTreeMap<[u8; 32], Name> = BTreeMap::new();
-        let mut addresses = BTreeMap::new();
-        let mut peers = Vec::new();
-        for PeerTable { name, operator, address, key } in file.peer {
-            if let Some(other) = services.insert(address.0.key, name.0.clone()) {
-                return Err(Why::SameAddress(other, name.0));
-            }
-            addresses.insert(key.0.raw(), address.0);
-            peers.push(Peer { name: name.0, operator: operator.0, key: key.0 });
-        }
-        Ok((PeerSet::new(peers, file.min_peers)?, addresses))
-    })
+/// Reads a node's configuration like [`load`], with a circle of any size.
+pub fn load_node(path: &Path) -> Result<Node, ConfigError> {
+    let (file, peers_path) = in_file(path, |text| {
+        let file: NodeFile = toml::from_str(text)?;
+        let peers_path = crate::durable::parent(path).join(&file.peers);
+        Ok((file, peers_path))
+    })?;
+    let circle = Circle::load(&peers_path)?;
+    let node = file.check(crate::durable::parent(path), circle, peers_path);
+    let node = node.map_err(|why| ConfigError { path: path.to_owned(), why })?;
+    node.circle.members().iter().try_for_each(|member| node.check_role(member))?;
+    Ok(node)
 }
 
 /// The most bytes of a configuration file.
@@ -267,18 +298,25 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// What `init` leaves where only the operator knows what belongs there.
 const FILL_IN: [&str; 2] = ["FILL IN", "/FILL/IN"];
 
-fn in_file<T>(path: &Path, read: impl FnOnce(&str) -> Result<T, Why>) -> Result<T, ConfigError> {
+pub(crate) fn in_file<T>(
+    path: &Path,
+    read: impl FnOnce(&str) -> Result<T, Why>,
+) -> Result<T, ConfigError> {
     let text = read_file(path);
     text.and_then(|text| read(&text)).map_err(|why| ConfigError { path: path.to_owned(), why })
 }
 
-fn read_file(path: &Path) -> Result<String, Why> {
+pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
     let file = crate::durable::open_plain(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o002 != 0 {
         return Err(Why::Writable(mode));
     }
-    let text = std::io::read_to_string(file.take(MAX_FILE_BYTES))?;
+    let text = std::io::read_to_string(file.take(MAX_FILE_BYTES + 1))?;
+    // What stands behind the bound may be a peer.
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(Why::TooLong);
+    }
     let open = |line: &str| {
         !line.trim_start().starts_with('#') && FILL_IN.iter().any(|f| line.contains(f))
     };
@@ -288,12 +326,7 @@ fn read_file(path: &Path) -> Result<String, Why> {
 }
 
 impl NodeFile {
-    fn check(
-        self,
-        directory: &Path,
-        peers: PeerSet,
-        addresses: BTreeMap<RawKey, OnionAddress>,
-    ) -> Result<Config, Why> {
+    fn check(self, directory: &Path, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
         let pinned = match &self.log.pinned {
             Some(path) => {
@@ -316,11 +349,11 @@ impl NodeFile {
             return Err(Why::NoMirrors);
         }
         let Checked { limits, polling, ask_timeout, roll_timeout } = self.limits.check()?;
-        Ok(Config {
+        Ok(Node {
             policy,
             platform: platform.map_or_else(this_platform, |platform| platform.0),
-            peers,
-            addresses,
+            circle,
+            peers_path,
             mirrors: self.log.mirrors.into_iter().map(|mirror| mirror.0).collect(),
             limits,
             ask_timeout,

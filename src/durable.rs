@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -181,6 +183,28 @@ impl Disk {
         if written.is_err() {
             // A full disk is not made fuller by what did not become a file.
             files.iter().for_each(|(path, _)| drop(self.remove(&temporary(path))));
+        }
+        written
+    }
+
+    /// Writes a whole file in place of one that is there, with its rights and its group, and never
+    /// open to more people in between. Its owner becomes whoever writes; finer rights than the
+    /// mode's (access control lists) are not carried over.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let old = fs::metadata(path)?;
+        let written = self.create(path, Mode::Private).and_then(|mut file| {
+            self.writing(path)?;
+            file.write_all(bytes)?;
+            if file.metadata()?.gid() != old.gid() {
+                fchown(&file, None, Some(old.gid()))?;
+            }
+            file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+            self.sync_file(&file, path)?;
+            self.rename(&temporary(path), path)?;
+            self.sync_dir(parent(path))
+        });
+        if written.is_err() {
+            self.remove(&temporary(path)).ok();
         }
         written
     }

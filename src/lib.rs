@@ -14,6 +14,7 @@
 //! | [`log`] | the audit log as tiles: writing one, reading one | `net`, `durable` |
 //! | [`store`] | what a node remembers: head, peers' largest views, evidence | `durable` |
 //! | [`install`] | `Agreed -> Installed` | `durable` |
+//! | [`circle`] | who a node's peers are: `peers.toml`, tickets | `net`, `durable`, `config` for its errors |
 //! | [`peer`], [`update`], [`publish`], [`config`] | the three roles, and what a node is told | all above |
 //! | [`demo`] | a whole circle in one process, for people and for tests | all above |
 //! | [`cli`] | arguments, wiring, the words people read | everything |
@@ -54,6 +55,7 @@
 //! | rollback | the sequence floor, the stored head, the peers' largest views |
 //! | key compromise | what the publisher's keys sign must be public, what the log's key signs must be the same for every peer |
 
+pub mod circle;
 pub mod cli;
 pub mod clock;
 pub mod config;

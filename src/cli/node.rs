@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
 use super::{Said, path_json, wait_for};
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::install::Root;
@@ -63,7 +63,7 @@ pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
         );
         return Err(Ended::new(Exit::Configuration, message));
     }
-    Ok(config::load(&path)?)
+    Ok(config::load(&path, SystemClock.now())?)
 }
 
 /// Write a commented configuration to fill in.

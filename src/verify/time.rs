@@ -1,6 +1,7 @@
 //! A moment, as signed texts carry it.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,23 @@ impl Timestamp {
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The text is not a moment in the one spelling it has here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time: expected whole seconds in UTC, such as 2026-08-01T12:00:00Z")]
+pub struct TimestampError;
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// RFC 3339 from 1970 to 9999, as [`Timestamp`] writes it.
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let moment = humantime::parse_rfc3339(text).map_err(|_| TimestampError)?;
+        let since = moment.duration_since(UNIX_EPOCH).map_err(|_| TimestampError)?;
+        let moment = Timestamp(since.as_secs());
+        if moment.to_string() == text { Ok(moment) } else { Err(TimestampError) }
     }
 }
 

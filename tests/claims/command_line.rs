@@ -7,9 +7,12 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use unanimity::circle::Circle;
 use unanimity::durable::Disk;
 use unanimity::publish::{self, Work};
 use unanimity::verify::key::Secret;
+
+use crate::circle::NOW;
 
 /// A directory to work in, with a passphrase file.
 struct Desk(TempDir);
@@ -374,7 +377,8 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
     desk.bad(6, "init --config node/unanimity.toml");
     // The example's peers are nobody: they are shown, and not asked.
     assert!(desk.read("node/peers.toml").contains("\n#[[peer]]\n"));
-    let error = unanimity::config::load_peers(&desk.path().join("node/peers.toml")).unwrap_err();
+    let circle = Circle::load(&desk.path().join("node/peers.toml")).unwrap();
+    let error = circle.counted(NOW).unwrap_err();
     assert!(error.to_string().contains("0 distinct operators"), "{error}");
     let said = desk.bad(3, "check --config nowhere/unanimity.toml");
     assert!(said.contains("unanimity init"), "{said}");
@@ -383,8 +387,9 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
 #[test]
 fn the_example_peers_are_a_circle() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers.example.toml");
-    let (peers, addresses) = unanimity::config::load_peers(&path).unwrap();
-    assert_eq!((peers.iter().count(), addresses.len()), (3, 3));
+    let circle = Circle::load(&path).unwrap();
+    assert_eq!(circle.counted(NOW).unwrap().iter().count(), 3);
+    assert_eq!(circle.readers(NOW).len(), 3);
 }
 
 #[test]
@@ -414,7 +419,8 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     desk.write("node/peers.toml", include_str!("../../peers.example.toml"));
     desk.write("node/unanimity.toml", &node);
     desk.write("node/spoken.toml", &spoken);
-    let load = |name: &str| unanimity::config::load(&desk.path().join("node").join(name)).unwrap();
+    let load =
+        |name: &str| unanimity::config::load(&desk.path().join("node").join(name), NOW).unwrap();
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
     assert_eq!(
         (silent.limits, silent.polling, silent.ask_timeout, silent.roll_timeout),

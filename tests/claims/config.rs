@@ -9,6 +9,7 @@ use unanimity::config::{self, Config, ConfigError};
 use unanimity::net::OnionAddress;
 use unanimity::verify::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
 
+use crate::circle::NOW;
 use crate::logs::place;
 
 const NODE: &str = "node.toml";
@@ -79,7 +80,7 @@ fn load(node: &str, peers: &str) -> (TempDir, Result<Config, ConfigError>) {
     let place = place();
     fs::write(place.path().join(NODE), node).unwrap();
     fs::write(place.path().join(PEERS), peers).unwrap();
-    let loaded = config::load(&place.path().join(NODE));
+    let loaded = config::load(&place.path().join(NODE), NOW);
     (place, loaded)
 }
 
@@ -298,10 +299,10 @@ fn a_table_or_field_that_is_missing_is_named() {
         says(&error, &["missing field", missing]);
     }
     let place = place();
-    let error = config::load(&place.path().join("nothing.toml")).unwrap_err().to_string();
+    let error = config::load(&place.path().join("nothing.toml"), NOW).unwrap_err().to_string();
     says(&error, &["nothing.toml"]);
     fs::write(place.path().join(NODE), good_node()).unwrap();
-    let error = config::load(&place.path().join(NODE)).unwrap_err().to_string();
+    let error = config::load(&place.path().join(NODE), NOW).unwrap_err().to_string();
     says(&error, &[PEERS]);
 }
 
@@ -351,7 +352,7 @@ fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
         let origin = origin.parse().unwrap();
         let checkpoint = Checkpoint { origin, size: 5, root: Hash([5; 32]) };
         fs::write(place.path().join("pinned"), checkpoint.sign(&secret(seed)).to_string()).unwrap();
-        config::load(&place.path().join(NODE))
+        config::load(&place.path().join(NODE), NOW)
     };
     let pinned = pin("log.example/releases", 10).unwrap().pinned.unwrap();
     assert_eq!((pinned.size(), *pinned.root()), (5, Hash([5; 32])));
@@ -360,9 +361,9 @@ fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
     let other_key = pin("log.example/releases", 9).unwrap_err().to_string();
     says(&other_key, &[NODE, "pinned", "not signed"]);
     fs::write(place.path().join("pinned"), "rubbish").unwrap();
-    says(&config::load(&place.path().join(NODE)).unwrap_err().to_string(), &[NODE, "pinned"]);
+    says(&config::load(&place.path().join(NODE), NOW).unwrap_err().to_string(), &[NODE, "pinned"]);
     fs::remove_file(place.path().join("pinned")).unwrap();
-    config::load(&place.path().join(NODE)).expect_err("nothing is pinned then");
+    config::load(&place.path().join(NODE), NOW).expect_err("nothing is pinned then");
 }
 
 #[test]

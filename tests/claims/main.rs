@@ -15,7 +15,9 @@ mod mirrors;
 mod model;
 mod peer;
 mod peer_disk;
+mod peers_file;
 mod roll;
+mod tickets;
 mod tiles;
 #[cfg(feature = "tor")]
 mod tor;

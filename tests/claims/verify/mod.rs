@@ -4,7 +4,7 @@ mod bundles;
 mod catalog;
 mod checkpoints;
 mod evidence;
-mod fixtures;
+pub(crate) mod fixtures;
 mod joining;
 mod keys;
 mod manifests;
