@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::world::{Broken, Draft, PEERS, World, copy_tree, overwrite};
+use super::Broken;
+use super::world::{Draft, PEERS, World, copy_tree, overwrite};
 use crate::net::{Listener as _, Mirror, Transport as _, wire};
 use crate::peer::Polled;
 use crate::update::{Failure, Outcome};

@@ -6,6 +6,11 @@
 
 pub mod attacks;
 pub mod story;
+#[cfg(feature = "tor")]
+pub mod tornet;
 pub mod world;
 
 pub use world::World;
+
+/// What can go wrong while a circle is built or played: never part of what it shows.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;

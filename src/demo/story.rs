@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::Broken;
 use super::attacks::{Attack, Attacked};
-use super::world::{Broken, Draft, PEERS, World};
+use super::world::{Draft, PEERS, World};
 use crate::clock::Clock as _;
 use crate::update::{Failure, Outcome, Report};
 use crate::verify::{Refusal, Timestamp};

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::task::AbortHandle;
 
+use super::Broken;
 use crate::clock::ManualClock;
 use crate::config::{Config, this_platform};
 use crate::durable::{Disk, Mode};
@@ -29,9 +30,6 @@ use crate::verify::{
     Checkpoint, CosignerSecret, Hash, Head, Log, Manifest, Name, Note, NoteSecret, Peer, PeerSet,
     Policy, Timestamp,
 };
-
-/// What can go wrong while a world is built: never part of what it shows.
-pub type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// How many peers the circle has.
 pub const PEERS: usize = 5;
