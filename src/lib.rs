@@ -15,7 +15,7 @@
 //! | [`store`] | what a node remembers: head, peers' largest views, evidence | `durable` |
 //! | [`install`] | `Agreed -> Installed` | `durable` |
 //! | [`peer`], [`update`], [`publish`], [`config`] | the three roles, and what a node is told | all above |
-//! | [`demo`] | a whole circle in one process, for people and for tests | all above |
+//! | [`demo`] | a whole circle and the attacks on it, for people and for tests | all above, [`cli::exit`] |
 //! | [`cli`] | arguments, wiring, the words people read | everything |
 //!
 //! # Invariants

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::exit::{Ended, Exit};
 use super::{MAX_FILE_BYTES, Said, path_json, read, wait_for};
 use crate::clock::{Clock as _, SystemClock};
-use crate::demo::story;
+use crate::demo::{World, story};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::Timestamp;
 
@@ -50,7 +50,10 @@ impl Demo {
         let mut out: &mut dyn Write = if json { &mut quiet } else { &mut screen };
         // It plays two hours; so that they are over, they began three hours ago.
         let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
-        let told = wait_for(story::tell(&directory, &artifact, rand::random(), start, &mut out))?;
+        let told = wait_for(async {
+            let world = World::create(&directory.join("base"), rand::random(), start)?;
+            story::tell(world, &directory, &artifact, &mut out).await
+        })?;
         let told = match told {
             Err(error) if is_broken_pipe(&*error) => return Ok(Said::done("", json!({}))),
             Err(error) => {

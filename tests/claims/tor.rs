@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use unanimity::demo::tornet::TorNetwork;
-use unanimity::demo::world::{Draft, PEERS, World};
+use unanimity::demo::{Draft, PEERS, World};
 use unanimity::durable::Disk;
 use unanimity::net::tor::{OnionListener, Tor, TorNetwork as Settings, TorSettings};
 use unanimity::net::{DiscoveryKey, OnionAddress, Transport as _};
