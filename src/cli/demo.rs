@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use super::exit::{Ended, Exit};
 use super::{MAX_FILE_BYTES, Said, path_json, read, run_on};
 use crate::clock::{Clock as _, SystemClock};
-use crate::demo::story;
+use crate::demo::{World, story};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::Timestamp;
 
@@ -52,10 +52,10 @@ impl Demo {
         // It plays two hours; so that they are over, they began three hours ago.
         let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
         // Where all wait for somebody who is dead, the time goes on by itself.
-        let told = run_on(
-            Builder::new_current_thread().enable_all().start_paused(true),
-            story::tell(&directory, &artifact, rand::random(), start, &mut out),
-        )?;
+        let told = run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
+            let world = World::create(&directory.join("base"), rand::random(), start)?;
+            story::tell(world, &directory, &artifact, &mut out).await
+        })?;
         let told = match told {
             Err(error) if is_broken_pipe(&*error) => return Ok(Said::done("", json!({}))),
             Err(error) => {

@@ -1,16 +1,15 @@
-//! The attacks of the threat model, each on a copy of a world in which release 1 is installed.
+//! The attacks of the threat model, each on a copy of a circle in which release 1 is installed.
 
 use std::fs;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
-
-use super::world::{Broken, Draft, PEERS, World, copy_tree, overwrite};
-use crate::net::{Listener as _, Mirror, Transport as _, wire};
-use crate::peer::Polled;
-use crate::update::{Failure, Outcome};
+use super::Broken;
+use super::cast::Cast;
+use super::circle::{PEER_NAMES, PEERS};
+use super::stage::{Draft, copy_tree, overwrite};
+use crate::cli::exit::Exit;
 use crate::verify::tile::entries_path;
-use crate::verify::{Evidence, Hash, Refusal};
+use crate::verify::{Evidence, Hash};
 
 /// One attack, and how it ended.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub struct Attacked {
     /// Refused, for the expected reason, with release 1 still installed.
     pub held: bool,
     /// The evidence it left.
-    pub evidence: Option<Box<Evidence>>,
+    pub evidence: Option<Evidence>,
 }
 
 /// Every attack, in the order in which the demo shows them.
@@ -58,7 +57,8 @@ pub enum Attack {
     EchoPeer,
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// Times are whole seconds: this much later is later.
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// What attackers want installed.
 const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
 
@@ -101,188 +101,157 @@ impl Attack {
         }
     }
 
-    /// Runs the attack on a world in which release 1 is installed and everybody agrees, and
+    /// Runs the attack on a circle in which release 1 is installed and everybody agrees, and
     /// lets the client update.
-    pub async fn run(self, mut world: World) -> Result<Attacked, Broken> {
-        world.write_config()?;
-        self.prepare(&mut world).await?;
+    pub async fn run(self, mut cast: impl Cast) -> Result<Attacked, Broken> {
+        self.prepare(&mut cast).await?;
         // Twice, `settle` apart: what is refused only for want of time would install now.
-        let mut ended = world.update().await.1;
-        if matches!(ended, Err(Failure::Refused(Refusal::Settling { .. }))) {
-            world.advance(61 * MINUTE);
-            self.meanwhile(&mut world).await?;
-            ended = world.update().await.1;
+        let mut cycle = cast.client_updates().await?;
+        if cycle.exit == Exit::Settling {
+            cast.time_passes(cast.settle() + SECOND).await;
+            self.meanwhile(&mut cast).await?;
+            cycle = cast.client_updates().await?;
         }
-        let first = world.installed()?.is_some_and(|installed| installed.sequence == 1);
-        let (said, expected, evidence) = match ended {
-            Ok(Outcome::Installed(installed)) => {
-                (format!("INSTALLED {}", installed.release), false, None)
-            }
-            Ok(_) => ("nothing to install".to_owned(), false, None),
-            Err(Failure::Error(error)) => (error.to_string(), false, None),
-            Err(Failure::Refused(refusal)) => {
-                let expected = self.expects(&refusal);
-                let said = refusal.to_string();
-                let evidence = if let Refusal::Fork(found) = refusal { Some(found) } else { None };
-                (said, expected, evidence)
-            }
-        };
-        Ok(Attacked { title: self.title(), said, held: first && expected, evidence })
+        let (exit, peer) = self.expects();
+        let expected =
+            cycle.exit == exit && peer.is_none_or(|peer| cycle.unconfirmed() == [PEER_NAMES[peer]]);
+        let first = cast.stage().installed()?.is_some_and(|installed| installed.sequence == 1);
+        Ok(Attacked {
+            title: self.title(),
+            said: cycle.said,
+            held: first && expected,
+            evidence: cast.stage().evidence()?,
+        })
     }
 
-    fn expects(self, refusal: &Refusal) -> bool {
+    /// How the client has to end, and the one peer who may not confirm.
+    fn expects(self) -> (Exit, Option<usize>) {
         match self {
-            Attack::TamperedArtifact => matches!(refusal, Refusal::Artifact(_)),
-            Attack::OneKeyStolen => {
-                matches!(refusal, Refusal::Threshold { signed: 1, threshold: 2 })
-            }
-            Attack::ThresholdStolenUnlogged => matches!(refusal, Refusal::NotLogged(_)),
-            Attack::ForkedLog | Attack::FlashFork | Attack::Laundering => {
-                matches!(refusal, Refusal::Fork(_))
-            }
-            Attack::OneSilent | Attack::OneBehind | Attack::OneRegressed | Attack::EchoPeer => {
-                matches!(refusal, Refusal::Incomplete(missing) if missing.len() == 1)
-            }
-            Attack::FrozenMirror => matches!(refusal, Refusal::Stale { .. }),
-            Attack::RolledBackMirror => matches!(refusal, Refusal::MirrorRollback { .. }),
-            Attack::Expired => matches!(refusal, Refusal::Expired { .. }),
-            Attack::Conflict => matches!(refusal, Refusal::Conflict { .. }),
+            Attack::TamperedArtifact => (Exit::BadArtifact, None),
+            Attack::OneKeyStolen => (Exit::BadSignature, None),
+            Attack::ThresholdStolenUnlogged => (Exit::NotLogged, None),
+            Attack::ForkedLog | Attack::FlashFork | Attack::Laundering => (Exit::Fork, None),
+            Attack::OneSilent => (Exit::Incomplete, Some(1)),
+            Attack::OneBehind => (Exit::Incomplete, Some(2)),
+            Attack::OneRegressed => (Exit::Incomplete, Some(3)),
+            Attack::EchoPeer => (Exit::Incomplete, Some(4)),
+            Attack::FrozenMirror => (Exit::Stale, None),
+            Attack::RolledBackMirror => (Exit::Rollback, None),
+            Attack::Expired => (Exit::Expired, None),
+            Attack::Conflict => (Exit::Conflict, None),
         }
     }
 
-    async fn prepare(self, world: &mut World) -> Result<(), Broken> {
+    async fn prepare(self, cast: &mut impl Cast) -> Result<(), Broken> {
+        let (stage, now) = (cast.stage().clone(), cast.now());
         let honest = Draft::new(2, "1.1.0", b"#!/bin/sh\necho hello again\n");
         let trojan = Draft::new(2, "1.1.0", TROJAN);
         match self {
             Attack::TamperedArtifact => {
-                world.publish(&honest)?;
-                world.copy_log("tampered")?;
+                stage.release("log", &honest, now)?;
+                stage.copy_log("tampered")?;
                 let digest = Hash::of(&honest.artifact);
-                overwrite(&world.directory.join(format!("tampered/artifact/{digest}")), TROJAN)?;
-                world.show("client", "tampered")?;
+                overwrite(&stage.directory.join(format!("tampered/artifact/{digest}")), TROJAN)?;
+                stage.show("client", "tampered")?;
             }
             Attack::OneKeyStolen => {
-                world.publish(&Draft { signers: vec![2], ..trojan })?;
+                stage.release("log", &Draft { signers: vec![2], ..trojan }, now)?;
             }
             Attack::ThresholdStolenUnlogged => {
-                world.publish(&honest)?;
-                world.copy_log("unlogged")?;
-                let path = world.directory.join("unlogged").join(entries_path(0, 2));
+                stage.release("log", &honest, now)?;
+                stage.copy_log("unlogged")?;
+                let path = stage.directory.join("unlogged").join(entries_path(0, 2));
                 let mut bundle = fs::read(&path)?;
                 bundle.truncate(2 + usize::from(u16::from_be_bytes([bundle[0], bundle[1]])));
-                let note = world.sign(&trojan)?.1.to_string();
+                let note = stage.sign_at(&trojan, now)?.1.to_string();
                 bundle.extend((note.len() as u16).to_be_bytes());
                 bundle.extend(note.as_bytes());
                 overwrite(&path, &bundle)?;
-                world.show("client", "unlogged")?;
+                stage.show("client", "unlogged")?;
             }
-            Attack::ForkedLog => {
-                world.copy_log("fork")?;
-                world.publish(&honest)?;
-                world.publish_to("fork", &trojan)?;
-                world.show("client", "fork")?;
+            Attack::ForkedLog | Attack::FlashFork | Attack::Laundering => {
+                stage.copy_log("fork")?;
+                stage.release("log", &honest, now)?;
+                stage.release("fork", &trojan, now)?;
+                stage.show("client", "fork")?;
             }
-            Attack::FlashFork => {
-                world.copy_log("fork")?;
-                world.publish(&honest)?;
-                world.publish_to("fork", &trojan)?;
-                world.show("client", "fork")?;
-                world.show_peers("fork")?;
-            }
-            Attack::Laundering => return launder(world, &honest, &trojan).await,
             Attack::OneBehind => {
-                world.copy_log("old")?;
-                world.show(World::peer_name(2), "old")?;
-                world.publish(&honest)?;
+                stage.copy_log("old")?;
+                stage.show(PEER_NAMES[2], "old")?;
+                stage.release("log", &honest, now)?;
             }
             Attack::OneRegressed => {
-                world.copy_log("old")?;
-                let backup = world.directory.join("backup");
-                copy_tree(&world.peer_state(3), &backup)?;
-                world.publish(&honest)?;
-                world.poll_all().await?;
-                world.check().await.1.err();
-                world.restart_from(3, &backup)?;
-                world.show(World::peer_name(3), "old")?;
+                stage.copy_log("old")?;
+                let backup = stage.directory.join("backup");
+                copy_tree(&stage.peer_state(3), &backup)?;
+                stage.release("log", &honest, now)?;
+                cast.everybody_polls().await?;
+                cast.client_checks().await?;
+                stage.show(PEER_NAMES[3], "old")?;
+                cast.peer_restarts_from(3, &backup).await?;
             }
             Attack::FrozenMirror => {
-                world.copy_log("old")?;
-                world.show("client", "old")?;
-                world.publish(&honest)?;
+                stage.copy_log("old")?;
+                stage.show("client", "old")?;
+                stage.release("log", &honest, now)?;
             }
             Attack::RolledBackMirror => {
-                world.copy_log("old")?;
-                world.publish(&honest)?;
-                world.poll_all().await?;
-                world.check().await.1.err();
-                world.show("client", "old")?;
+                stage.copy_log("old")?;
+                stage.release("log", &honest, now)?;
+                cast.everybody_polls().await?;
+                cast.client_checks().await?;
+                stage.show("client", "old")?;
             }
             Attack::Expired => {
-                world.publish(&Draft { good_for: 30 * MINUTE, ..honest })?;
-                world.advance(31 * MINUTE);
+                let good_for = cast.settle() / 2;
+                stage.release("log", &Draft { good_for, ..honest }, now)?;
+                cast.time_passes(good_for + SECOND).await;
             }
             Attack::Conflict => {
-                world.publish(&honest)?;
-                world.publish(&trojan)?;
+                stage.release("log", &honest, now)?;
+                stage.release("log", &trojan, now)?;
             }
             Attack::OneSilent | Attack::EchoPeer => {
-                world.publish(&honest)?;
+                stage.release("log", &honest, now)?;
             }
         }
-        world.poll_all().await?;
         match self {
-            Attack::OneSilent => world.stop(1),
-            Attack::EchoPeer => {
-                let (network, other) = (world.network.clone(), world.address(0));
-                world.replace(4, |mut listener| async move {
-                    while let Ok(mut stream) = listener.accept().await {
-                        let Ok(Some(question)) = wire::receive(&mut stream).await else { continue };
-                        let Ok(mut honest) = network.dial(&other).await else { continue };
-                        if wire::send(&mut honest, &question[..]).await.is_ok()
-                            && let Ok(Some(answer)) = wire::receive(&mut honest).await
-                        {
-                            stream.write_all(&answer[..]).await.ok();
-                        }
-                    }
-                });
-            }
+            Attack::FlashFork => stage.show_peers("fork")?,
+            // The victim is a peer itself, and its mirrors are the attacker's in both roles.
+            Attack::Laundering => stage.show(PEER_NAMES[VICTIM], "fork")?,
             _ => {}
         }
-        Ok(())
+        cast.everybody_polls().await?;
+        match self {
+            Attack::Laundering => launder(cast).await,
+            Attack::OneSilent => cast.peer_stops(1).await,
+            Attack::EchoPeer => cast.peer_echoes(4, 0).await,
+            _ => Ok(()),
+        }
     }
 
     /// What happens while the client waits for `settle`.
-    async fn meanwhile(self, world: &mut World) -> Result<(), Broken> {
+    async fn meanwhile(self, cast: &mut impl Cast) -> Result<(), Broken> {
         if self == Attack::FlashFork {
-            world.show_peers("log")?;
+            cast.stage().show_peers("log")?;
         }
-        world.poll_all().await?;
-        Ok(())
+        cast.everybody_polls().await
     }
 }
 
-/// The victim, a peer itself, shows its fork to the circle. Nobody cosigns it; the first one who
-/// compares has the evidence and passes it on.
-async fn launder(world: &mut World, honest: &Draft, trojan: &Draft) -> Result<(), Broken> {
-    world.copy_log("fork")?;
-    world.publish(honest)?;
-    world.publish_to("fork", trojan)?;
-    world.show("client", "fork")?;
-    // The circle's seat 4 is the victim's own peer role: its mirrors are the attacker's as well.
-    let victim = PEERS - 1;
-    world.show(World::peer_name(victim), "fork")?;
-    world.poll_all().await?;
-    let mut config = world.config.clone();
-    config.state = world.peer_state(0);
-    config.install_root = world.directory.join("peers/installed");
-    config.mirrors = vec![Mirror::directory(world.directory.join("log"))];
-    let (_, ended) = world.check_as(&config).await;
-    if !matches!(ended, Err(Failure::Refused(Refusal::Fork(_)))) {
+/// Where the victim sits in the circle, when it is a peer itself.
+const VICTIM: usize = PEERS - 1;
+
+/// The victim shows its fork to the circle. Nobody cosigns it; the first one who compares has the
+/// evidence and passes it on.
+async fn launder(cast: &mut impl Cast) -> Result<(), Broken> {
+    if cast.peer_checks(0).await?.exit != Exit::Fork {
         return Err("a peer compared the victim's head with its own and saw no fork".into());
     }
-    for peer in 0..victim {
-        if !matches!(world.poll(peer).await?, Polled::Fresh(head) if head == world.head_of("log")?)
-        {
+    cast.everybody_polls().await?;
+    let honest = Some(cast.stage().head_of("log")?);
+    for peer in 0..VICTIM {
+        if cast.stage().head_of_peer(peer)? != honest {
             return Err("an honest peer left the honest log".into());
         }
     }

@@ -1,11 +1,24 @@
-//! A whole circle in one process: a publisher, a log, five peers and a client, over streams in
-//! memory and files in a directory, with a clock that the caller moves.
+//! A whole circle: a publisher, a log, five peers and a client.
 //!
-//! Everything inside is the code that ships. `unanimity demo` tells the story with it, and the
-//! tests make their claims with it.
+//! The [`Stage`] is what it is played with, keys and files; a [`Cast`] are those who act there, and
+//! the attacks are played with any of them. [`World`] has everybody in one process, over streams
+//! in memory, with a clock that the caller moves. Everybody inside is the code that ships.
+//!
+//! `unanimity demo` tells the story with it, and the tests make their claims with it.
 
 pub mod attacks;
+pub mod cast;
+pub mod circle;
+pub mod stage;
 pub mod story;
+#[cfg(feature = "tor")]
+pub mod tornet;
 pub mod world;
 
+pub use cast::Cast;
+pub use circle::{PEER_NAMES, PEERS};
+pub use stage::{Draft, Stage, copy_tree};
 pub use world::World;
+
+/// What can go wrong while a circle is built or played: never part of what it shows.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;

@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
-use super::attacks::{Attack, Attacked};
-use super::world::{Broken, Draft, PEERS, World};
-use crate::clock::Clock as _;
-use crate::update::{Failure, Outcome, Report};
-use crate::verify::{Refusal, Timestamp};
+use super::Broken;
+use super::attacks::{Attack, Attacked, SECOND};
+use super::cast::{Cast, Cycle};
+use super::circle::PEERS;
+use super::stage::Draft;
+use crate::cli::exit::Exit;
 
 /// How the demo ended.
 #[derive(Debug)]
@@ -27,32 +27,26 @@ impl Told {
     }
 }
 
-const SETTLE: Duration = Duration::from_secs(61 * 60);
-
-/// Plays the whole demo in an empty directory, with two releases of `artifact`, and tells it to `out`.
-pub async fn tell(
+/// Plays the whole demo with two releases of `artifact`, and tells it to `out`. The cast begins with
+/// an empty log; it goes on in copies of its stage, all of them below `directory`.
+pub async fn tell<C: Cast>(
+    mut cast: C,
     directory: &Path,
     artifact: &[u8],
-    seed: u64,
-    now: Timestamp,
     out: &mut impl Write,
 ) -> Result<Told, Broken> {
-    let mut world = World::create(&directory.join("honest"), seed, now)?;
     writeln!(
         out,
         "A circle: a publisher with three keys (two must sign), a log, {PEERS} peers, a client."
     )?;
-    writeln!(
-        out,
-        "Everything below is the program's own code; only Tor and the clock are played.\n"
-    )?;
-    let first = release(&mut world, &Draft::new(1, "1.0.0", artifact), out).await?;
+    writeln!(out, "{}\n", C::ABOUT)?;
+    let first = release(&mut cast, &Draft::new(1, "1.0.0", artifact), out).await?;
 
-    world.write_config()?;
-    let base = world.copy_to(&directory.join("base"))?;
+    let mut honest = cast.resume_in(&directory.join("honest")).await?;
     let next = [artifact, b"\nthe second release\n"].concat();
-    let second = release(&mut world, &Draft::new(2, "1.1.0", &next), out).await?;
-    let current = fs::read(world.config.install_root.join("current/hello"))?;
+    let second = release(&mut honest, &Draft::new(2, "1.1.0", &next), out).await?;
+    let current = fs::read(honest.stage().install_root().join("current/hello"))?;
+    drop(honest);
     writeln!(out, "`current/hello` is byte for byte the second release: {}\n", current == next)?;
 
     writeln!(
@@ -62,7 +56,7 @@ pub async fn tell(
     let mut attacks = Vec::new();
     for (i, attack) in Attack::ALL.into_iter().enumerate() {
         let place = directory.join(format!("attack-{:02}", i + 1));
-        let attacked = attack.run(base.copy_to(&place)?).await?;
+        let attacked = attack.run(cast.resume_in(&place).await?).await?;
         let mark = if attacked.held { "refused" } else { "NOT HELD" };
         writeln!(out, "{mark}  {}", attacked.title)?;
         for line in attacked.said.lines() {
@@ -114,55 +108,49 @@ fn quoted(word: &str) -> String {
 }
 
 /// Publishes a release and follows it until it is installed.
-async fn release(world: &mut World, draft: &Draft, out: &mut impl Write) -> Result<bool, Broken> {
-    let manifest = world.publish(draft)?;
-    let head = world.head_of("log")?;
-    writeln!(
-        out,
-        "{}  release {} ({} bytes)",
-        world.clock.now(),
-        manifest.label(),
-        draft.artifact.len()
-    )?;
+async fn release(
+    cast: &mut impl Cast,
+    draft: &Draft,
+    out: &mut impl Write,
+) -> Result<bool, Broken> {
+    let manifest = cast.stage().release("log", draft, cast.now())?;
+    let head = cast.stage().head_of("log")?;
+    writeln!(out, "{}  release {} ({} bytes)", cast.now(), manifest.label(), draft.artifact.len())?;
     writeln!(out, "  signed     by publisher-a and publisher-b, offline")?;
     writeln!(out, "  logged     as entry {} ({head})", head.size() - 1)?;
-    world.poll_all().await?;
+    cast.everybody_polls().await?;
     writeln!(
         out,
         "  polled     by {PEERS} peers, each from its own mirror, none because it was asked"
     )?;
-    let (report, ended) = world.update().await;
-    tell_roll(&report, out)?;
-    let Err(Failure::Refused(waits @ Refusal::Settling { .. })) = ended else {
-        writeln!(out, "  expected to wait for `settle`, and got {ended:?}")?;
+    let waits = cast.client_updates().await?;
+    tell_roll(&waits, out)?;
+    if waits.exit != Exit::Settling {
+        writeln!(out, "  expected to wait for `settle`, and got: {}", waits.said)?;
         return Ok(false);
-    };
-    writeln!(out, "  {waits}")?;
-    world.advance(SETTLE);
-    world.poll_all().await?;
-    writeln!(out, "{}  an hour later", world.clock.now())?;
-    let (report, ended) = world.update().await;
-    tell_roll(&report, out)?;
-    match ended {
-        Ok(Outcome::Installed(installed)) => {
+    }
+    writeln!(out, "  {}", waits.said)?;
+    let settle = cast.settle();
+    cast.time_passes(settle + SECOND).await;
+    cast.everybody_polls().await?;
+    writeln!(out, "{}  {} later", cast.now(), humantime::format_duration(settle))?;
+    let ended = cast.client_updates().await?;
+    tell_roll(&ended, out)?;
+    match cast.stage().installed()? {
+        Some(installed) if installed.sequence == draft.sequence => {
             writeln!(out, "  installed  {}\n", installed.directory.display())?;
             Ok(true)
         }
-        other => {
-            writeln!(out, "  expected to install, and got {other:?}\n")?;
+        _ => {
+            writeln!(out, "  expected to install, and got: {}\n", ended.said)?;
             Ok(false)
         }
     }
 }
 
-fn tell_roll(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
-    let confirmed = report.peers.iter().filter(|(_, answer)| answer.is_ok()).count();
-    let names: Vec<&str> = report.peers.iter().map(|(name, _)| name.as_str()).collect();
-    let head = report.head.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-    writeln!(
-        out,
-        "  roll       {confirmed} of {} agree on {head}: {}",
-        names.len(),
-        names.join(", ")
-    )
+fn tell_roll(cycle: &Cycle, out: &mut impl Write) -> std::io::Result<()> {
+    let (all, short) = (cycle.peers.len(), cycle.unconfirmed().len());
+    let names: Vec<&str> = cycle.peers.iter().map(|(name, _)| name.as_str()).collect();
+    let (size, names) = (cycle.size.unwrap_or(0), names.join(", "));
+    writeln!(out, "  roll       {} of {all} confirm size {size}: {names}", all - short)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
+use unanimity::demo::Draft;
 use unanimity::demo::World;
-use unanimity::demo::world::Draft;
 use unanimity::net::wire::{self, Answer, Question};
 use unanimity::net::{Listener as _, Transport as _};
 use unanimity::update::{Failure, Outcome, Report, UpdateError};

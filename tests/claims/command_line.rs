@@ -345,7 +345,7 @@ fn a_restored_backup_of_a_log_refuses_to_sign() {
     let desk = Desk::new();
     desk.publish();
     let copy = |from: &str, to: &str| {
-        unanimity::demo::world::copy_tree(&desk.path().join(from), &desk.path().join(to)).unwrap();
+        unanimity::demo::copy_tree(&desk.path().join(from), &desk.path().join(to)).unwrap();
     };
     copy("log", "backup");
     desk.good("log append log --key log.key --passphrase-file pass m");

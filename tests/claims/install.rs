@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use unanimity::demo::world::{Draft, World};
+use unanimity::demo::{Draft, World};
 use unanimity::durable::{Disk, DiskError, Step};
 use unanimity::install::{InstallError, verify_artifact};
 use unanimity::log::writer::artifact_path;

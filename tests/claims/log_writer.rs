@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use unanimity::demo::world::copy_tree;
+use unanimity::demo::copy_tree;
 use unanimity::durable::{Disk, Step, parent, temporary};
 use unanimity::log::LogWriter;
 use unanimity::log::writer::{EntryError, WriteError, artifact_path};

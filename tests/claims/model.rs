@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use unanimity::demo::World;
-use unanimity::demo::world::{Draft, PEERS};
+use unanimity::demo::{Draft, PEERS};
 use unanimity::durable::Disk;
 use unanimity::net::Mirror;
 use unanimity::store::EvidenceStore;

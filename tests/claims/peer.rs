@@ -227,7 +227,7 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
     let mut died = Vec::new();
     for n in 0.. {
         let state = circle.beside(&format!("killed-{n}"));
-        unanimity::demo::world::copy_tree(&start, &state).unwrap();
+        unanimity::demo::copy_tree(&start, &state).unwrap();
         let (disk, _) = dying(n);
         let node = open(&circle, &["log"], &state, disk);
         let done = node.poll(&mut rng()).await.is_ok();
@@ -398,7 +398,7 @@ async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
     drop(node);
     for n in 0.. {
         let state = circle.beside(&format!("killed-{n}"));
-        unanimity::demo::world::copy_tree(&start, &state).unwrap();
+        unanimity::demo::copy_tree(&start, &state).unwrap();
         let (disk, _) = dying(n);
         let node = open(&circle, &["fork"], &state, disk);
         let polled = node.poll(&mut rng()).await;

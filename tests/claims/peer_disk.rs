@@ -49,11 +49,11 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
     let mut writer = LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap();
     writer.append(&notes("first", 250)).unwrap();
     let first = place();
-    unanimity::demo::world::copy_tree(log.path(), first.path()).unwrap();
+    unanimity::demo::copy_tree(log.path(), first.path()).unwrap();
     writer.append(&notes("second", 10)).unwrap();
     let shown = |mirror: &Path, from: &Path| {
         std::fs::remove_dir_all(mirror).unwrap();
-        unanimity::demo::world::copy_tree(from, mirror).unwrap();
+        unanimity::demo::copy_tree(from, mirror).unwrap();
     };
     let mut failed = 0;
     for fails in 0.. {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use unanimity::clock::Clock as _;
 use unanimity::clock::ManualClock;
+use unanimity::demo::Draft;
 use unanimity::demo::World;
-use unanimity::demo::world::Draft;
 use unanimity::durable::{Disk, Step};
 use unanimity::install::{InstallError, Root};
 use unanimity::net::wire::{self, Answer, Question};

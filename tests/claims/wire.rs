@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, timeout};
-use unanimity::demo::world::World;
+use unanimity::demo::World;
 use unanimity::net::Listener as _;
 use unanimity::net::wire::{
     self, Answer, FRAME_BYTES, MAX_MESSAGE_BYTES, Question, VERSION, WireError,

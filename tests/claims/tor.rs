@@ -1,13 +1,12 @@
 //! Peers over real Tor: a private network on loopback, real onion services, restricted discovery.
 
-mod network;
-
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use network::TorNetwork;
 use tokio::task::JoinHandle;
-use unanimity::demo::world::{Draft, PEERS, World};
+use unanimity::demo::tornet::TorNetwork;
+use unanimity::demo::{Draft, PEERS, World};
 use unanimity::durable::Disk;
 use unanimity::net::tor::{OnionListener, Tor, TorNetwork as Settings, TorSettings};
 use unanimity::net::{DiscoveryKey, OnionAddress, Transport as _};
@@ -93,6 +92,12 @@ impl OnionCircle {
     }
 }
 
+/// Debian's package of tor, should it be needed, is unpacked beside the build.
+fn start() -> TorNetwork {
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
+    TorNetwork::start(&package, |step| eprintln!("{step}")).unwrap()
+}
+
 fn settings(network: &TorNetwork, name: &str) -> TorSettings {
     TorSettings {
         state: network.place(&format!("{name}/state")),
@@ -107,7 +112,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn five_peers_over_onion_services_confirm_and_one_that_is_stopped_holds_the_update_back() {
-    let network = TorNetwork::start();
+    let network = start();
     let runtime = runtime();
     runtime.block_on(async {
         let mut circle = OnionCircle::build(&network).await;

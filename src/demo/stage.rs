@@ -1,0 +1,240 @@
+//! What a circle is played with: its keys and its files. Nobody acts here by themselves.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Broken;
+use super::circle::{Circle, PEER_NAMES, name};
+use crate::config::this_platform;
+use crate::durable::{Disk, Mode};
+use crate::install::{Installed, Root};
+use crate::log::reader::split_bundle;
+use crate::log::{LogWriter, TileStore};
+use crate::net::Mirror;
+use crate::publish::{self, Release};
+use crate::store::EvidenceStore;
+use crate::verify::note::MAX_NOTE_BYTES;
+use crate::verify::tile::{FULL, entries_path, width};
+use crate::verify::{Evidence, Hash, Head, Manifest, Note, Timestamp};
+
+/// A circle's files, below one directory:
+///
+/// ```text
+/// log/                the publisher's log, honest
+/// fork/               another one under the same key, once an attacker makes it
+/// mirrors/WHO         a link: what this peer, or the client, is shown
+/// peers/WHO/state     a peer's state
+/// client/             the client's configuration, its state, and the program it installs
+/// ```
+#[derive(Clone)]
+pub struct Stage {
+    /// Where everything is.
+    pub directory: PathBuf,
+    /// The keys.
+    pub circle: Circle,
+}
+
+/// One release to be made.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its version.
+    pub version: &'static str,
+    /// Its one file.
+    pub artifact: Vec<u8>,
+    /// Which of the publisher's keys sign, by number.
+    pub signers: Vec<usize>,
+    /// How long it may be installed.
+    pub good_for: Duration,
+}
+
+impl Draft {
+    /// A good release: signed by two, installable for 90 days.
+    pub fn new(sequence: u64, version: &'static str, artifact: &[u8]) -> Draft {
+        let good_for = Duration::from_secs(90 * 24 * 3600);
+        Draft { sequence, version, artifact: artifact.to_vec(), signers: vec![0, 1], good_for }
+    }
+}
+
+impl Stage {
+    /// Makes an empty log, and shows it to everybody, in an empty directory.
+    pub fn create(directory: &Path, circle: Circle) -> Result<Stage, Broken> {
+        fs::create_dir_all(directory.join("mirrors"))?;
+        let (log, origin) = (directory.join("log"), circle.log.origin.clone());
+        LogWriter::init(&log, origin, circle.log_secret.clone(), Disk::default())?;
+        for who in PEER_NAMES.iter().chain(&["client"]) {
+            symlink("../log", directory.join("mirrors").join(who))?;
+        }
+        Ok(Stage { directory: directory.to_owned(), circle })
+    }
+
+    /// A copy in another directory. Everybody who acts on this one has to be at rest.
+    pub fn copy_to(&self, directory: &Path) -> Result<Stage, Broken> {
+        copy_tree(&self.directory, directory)?;
+        Ok(Stage { directory: directory.to_owned(), circle: self.circle.clone() })
+    }
+
+    /// Where a peer keeps its state.
+    pub fn peer_state(&self, peer: usize) -> PathBuf {
+        self.directory.join("peers").join(PEER_NAMES[peer]).join("state")
+    }
+
+    /// Where the client keeps its state.
+    pub fn client_state(&self) -> PathBuf {
+        self.directory.join("client/state")
+    }
+
+    /// Where the client installs.
+    pub fn install_root(&self) -> PathBuf {
+        self.directory.join("client/hello")
+    }
+
+    /// The publisher's log.
+    pub fn log_directory(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Signs a release, without logging it.
+    pub fn sign_at(&self, draft: &Draft, now: Timestamp) -> Result<(Manifest, Note), Broken> {
+        let release = Release {
+            log: self.circle.log.origin.clone(),
+            product: name("hello"),
+            channel: name("stable"),
+            sequence: draft.sequence,
+            version: draft.version.parse()?,
+            issued: now,
+            good_for: draft.good_for,
+        };
+        let artifact = (this_platform(), name("hello"), draft.artifact.clone());
+        let manifest = publish::manifest(release, [artifact])?;
+        let mut note = Note::unsigned(&manifest.to_string())?;
+        draft.signers.iter().for_each(|&key| note.sign(&self.circle.publishers[key]));
+        Ok((manifest, note))
+    }
+
+    /// Signs a release and appends it to the log in `log/`, or to the attacker's in `fork/`.
+    pub fn release(&self, log: &str, draft: &Draft, now: Timestamp) -> Result<Manifest, Broken> {
+        let (manifest, note) = self.sign_at(draft, now)?;
+        let directory = self.directory.join(log);
+        let secret = self.circle.log_secret.clone();
+        let mut writer = LogWriter::open(&directory, secret, Disk::default())?;
+        // What was forced into it is not on the writer's record; here its own checkpoint is mirror enough.
+        writer.check_mirror("itself", &fs::read(directory.join("checkpoint"))?)?;
+        writer.add_artifact(&draft.artifact)?;
+        writer.append(&[note.to_string().into_bytes()])?;
+        Ok(manifest)
+    }
+
+    /// Appends any bytes at all to a log of this stage, as somebody who holds the log's key can.
+    pub fn force(&self, log: &str, entries: &[Vec<u8>]) -> Result<Head, Broken> {
+        let directory = self.directory.join(log);
+        let size = self.head_of(log)?.size();
+        let mut tiles = TileStore::open(&directory, size, Mode::Public, Disk::default())?;
+        let growth = tiles.grow(entries.iter().map(|entry| Hash::leaf(entry)));
+        let head = self.circle.head(growth.size(), growth.root());
+        tiles.commit(growth)?;
+        let mut bundle = match width(size, size / FULL) {
+            Some(width) => fs::read(directory.join(entries_path(size / FULL, width)))?,
+            None => Vec::new(),
+        };
+        for (index, entry) in (size..).zip(entries) {
+            bundle.extend((u16::try_from(entry.len())?).to_be_bytes());
+            bundle.extend(entry);
+            let held = split_bundle(&bundle).map_or(0, |entries| entries.len());
+            if held as u64 == FULL || index + 1 == head.size() {
+                let path = directory.join(entries_path(index / FULL, held as u16));
+                fs::create_dir_all(crate::durable::parent(&path))?;
+                fs::write(path, std::mem::take(&mut bundle))?;
+            }
+        }
+        fs::write(directory.join("checkpoint"), head.note())?;
+        Ok(head)
+    }
+
+    /// Copies what is in `log/` now to another directory of this stage: a fork to grow, or a
+    /// frozen mirror.
+    pub fn copy_log(&self, to: &str) -> Result<PathBuf, Broken> {
+        let directory = self.directory.join(to);
+        copy_tree(&self.log_directory(), &directory)?;
+        Ok(directory)
+    }
+
+    /// Shows somebody (a peer's name, or `client`) the log in a directory of this stage.
+    pub fn show(&self, who: &str, log: &str) -> Result<(), Broken> {
+        let link = self.directory.join("mirrors").join(who);
+        fs::remove_file(&link)?;
+        Ok(symlink(Path::new("..").join(log), &link)?)
+    }
+
+    /// What somebody (a peer's name, or `client`) is shown.
+    pub fn mirror(&self, who: &str) -> Mirror {
+        Mirror::directory(self.directory.join("mirrors").join(who))
+    }
+
+    /// Shows every peer the log in a directory of this stage.
+    pub fn show_peers(&self, log: &str) -> Result<(), Broken> {
+        PEER_NAMES.iter().try_for_each(|who| self.show(who, log))
+    }
+
+    /// The head of a log in a directory of this stage.
+    pub fn head_of(&self, log: &str) -> Result<Head, Broken> {
+        let bytes = fs::read(self.directory.join(log).join("checkpoint"))?;
+        Ok(Head::open(&bytes, &self.circle.log)?)
+    }
+
+    /// The head that a peer has on its disk.
+    pub fn head_of_peer(&self, peer: usize) -> Result<Option<Head>, Broken> {
+        let path = self.peer_state(peer).join("peer/head");
+        let bytes = crate::durable::read(&path, MAX_NOTE_BYTES)?;
+        Ok(bytes.map(|bytes| Head::open(&bytes, &self.circle.log)).transpose()?)
+    }
+
+    /// What the client has installed.
+    pub fn installed(&self) -> Result<Option<Installed>, Broken> {
+        Ok(Root::new(&self.install_root(), Disk::default()).installed()?)
+    }
+
+    /// The evidence that holds the client's updates back.
+    pub fn evidence(&self) -> Result<Option<Evidence>, Broken> {
+        let log = &self.circle.log;
+        let store = EvidenceStore::new(&self.client_state(), log, Disk::default());
+        let Some(id) = store.latched()? else { return Ok(None) };
+        Ok(Some(Evidence::open(&store.text(&id)?, log)?))
+    }
+}
+
+/// Writes a file as an attacker would, who has no reason to be careful: in place of the old one.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::remove_file(path)?;
+    fs::write(path, bytes)
+}
+
+/// Files larger than this, in bytes, are shared by copies until somebody replaces one.
+const SHARED: u64 = 64 * 1024;
+
+/// Copies a directory with its links, but for locks. Large files are shared: everything durable is
+/// replaced, never changed in place.
+pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+        let Some(name) = entry.file_name() else { continue };
+        let target = to.join(name);
+        if kind.is_symlink() {
+            symlink(fs::read_link(&entry)?, target)?;
+        } else if kind.is_dir() {
+            copy_tree(&entry, &target)?;
+        } else if name != ".lock" {
+            if entry.metadata()?.len() > SHARED {
+                fs::hard_link(&entry, target)?;
+            } else {
+                fs::copy(&entry, target)?;
+            }
+        }
+    }
+    Ok(())
+}

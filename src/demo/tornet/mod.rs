@@ -1,0 +1,150 @@
+//! A private Tor network on loopback: three directory authorities, which relay as well, and three
+//! relays, each a `tor` process in a temporary directory. Nothing of it knows of the public network.
+
+mod node;
+mod package;
+
+use std::net::TcpListener;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::Broken;
+use node::{Authority, Node, configure};
+use package::Programs;
+
+const AUTHORITIES: usize = 3;
+const NODES: usize = 6;
+/// Within which the network has to stand; it takes 10 seconds where nothing else is going on.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The network, which ends with this value.
+pub struct TorNetwork {
+    directory: TempDir,
+    nodes: Vec<Node>,
+    running: Vec<Child>,
+}
+
+impl std::fmt::Debug for TorNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TorNetwork(..)")
+    }
+}
+
+impl TorNetwork {
+    /// Starts the network and waits until every node has the consensus that names all of them.
+    ///
+    /// Where the machine has no `tor`, Debian's package of it is downloaded and unpacked in
+    /// `package`, and found there the next time. `tell` hears of every step.
+    pub fn start(package: &Path, mut tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
+        let programs = Programs::find(package, &mut tell)?;
+        tell(&format!(
+            "making the keys of {NODES} relays, {AUTHORITIES} of them directory authorities"
+        ));
+        let directory = tempfile::tempdir()?;
+        let ports = free_ports(2 * NODES)?;
+        let nodes: Result<Vec<Node>, Broken> = std::thread::scope(|scope| {
+            let making: Vec<_> = ports
+                .chunks_exact(2)
+                .enumerate()
+                .map(|(i, ports)| {
+                    let (programs, above) = (&programs, directory.path());
+                    scope.spawn(move || Node::make(programs, above, i, ports[0], ports[1]))
+                })
+                .collect();
+            let made = making.into_iter().map(|node| node.join());
+            made.map(|node| node.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        let mut network = TorNetwork { directory, nodes: nodes?, running: Vec::new() };
+        configure(&network.nodes)?;
+        tell("waiting for their first consensus, about ten seconds");
+        for node in &network.nodes {
+            let tor = node.start(&programs)?.spawn();
+            network.running.push(tor.map_err(|error| format!("tor cannot be started: {error}"))?);
+        }
+        network.wait()?;
+        Ok(network)
+    }
+
+    /// The network as a fragment of arti's configuration.
+    pub fn arti(&self) -> String {
+        let caches: Vec<String> = (self.nodes.iter())
+            .map(|node| {
+                format!(
+                    "  {{ rsa_identity = \"{}\", ed_identity = \"{}\", orports = [\"127.0.0.1:{}\"] }}",
+                    node.rsa, node.ed25519, node.or_port
+                )
+            })
+            .collect();
+        let list = |each: &dyn Fn(&Authority) -> String| {
+            let authorities = self.nodes.iter().filter_map(|node| node.authority.as_ref());
+            authorities.map(each).collect::<Vec<_>>().join(", ")
+        };
+        let identities = list(&|authority| format!("\"{}\"", authority.v3_identity));
+        let places = list(&|authority| format!("[\"127.0.0.1:{}\"]", authority.dir_port));
+        format!(
+            "[tor_network]\nfallback_caches = [\n{}\n]\n\
+             [tor_network.authorities]\nv3idents = [{identities}]\n\
+             uploads = [{places}]\ndownloads = [{places}]\nvotes = [{places}]\n\
+             [path_rules]\nipv4_subnet_family_prefix = 33\nipv6_subnet_family_prefix = 129\n\
+             [address_filter]\nallow_local_addrs = true\n\
+             [preemptive_circuits]\ndisable_at_threshold = 0\ninitial_predicted_ports = []\n\
+             [circuit_timing]\nhs_dir_requery_interval = \"1 second\"\n\
+             [override_net_params]\ncbtdisabled = 1\nguard-min-filtered-sample-size = 2\n",
+            caches.join(",\n")
+        )
+    }
+
+    /// A directory that ends with the network.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn wait(&mut self) -> Result<(), Broken> {
+        let began = Instant::now();
+        let mut nudged = false;
+        while !self.nodes.iter().all(Node::is_complete) {
+            if began.elapsed() > PATIENCE {
+                let wait = PATIENCE.as_secs();
+                return Err(format!("the private Tor network did not stand within {wait} s").into());
+            }
+            for (node, child) in self.nodes.iter().zip(&mut self.running) {
+                if let Some(status) = child.try_wait()? {
+                    let (name, log) = (&node.name, node.log());
+                    return Err(
+                        format!("{name} of the private Tor network: {status}\n{log}").into()
+                    );
+                }
+            }
+            // Relays that asked for the consensus too early wait before they ask again.
+            if !nudged && self.nodes[..AUTHORITIES].iter().all(Node::is_complete) {
+                for child in &self.running[AUTHORITIES..] {
+                    kill_process(Pid::from_child(child), Signal::HUP)?;
+                }
+                nudged = true;
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TorNetwork {
+    fn drop(&mut self) {
+        for child in &mut self.running {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// Ports of 127.0.0.1 that nobody listened on a moment ago, all different.
+fn free_ports(count: usize) -> Result<Vec<u16>, Broken> {
+    let held: Result<Vec<TcpListener>, _> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+    held?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}

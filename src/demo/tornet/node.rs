@@ -1,0 +1,194 @@
+//! One `tor` of the network: its keys, and the torrc that keeps it on loopback.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::package::{Programs, run};
+use super::{AUTHORITIES, Broken, NODES};
+use crate::verify::Hash;
+
+/// Seconds between two consensuses, after the first: longer than any run.
+const INTERVAL: u64 = 28_800;
+/// The first consensus lands this many seconds after the start.
+const LEAD: u64 = 8;
+
+/// A directory authority, a relay, or both.
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) directory: PathBuf,
+    pub(super) or_port: u16,
+    pub(super) rsa: String,
+    pub(super) ed25519: String,
+    pub(super) authority: Option<Authority>,
+}
+
+/// What an authority has besides.
+pub(super) struct Authority {
+    pub(super) v3_identity: String,
+    pub(super) dir_port: u16,
+}
+
+impl Node {
+    /// Makes the keys of node number `i` in a directory of its own.
+    pub(super) fn make(
+        programs: &Programs,
+        above: &Path,
+        i: usize,
+        or_port: u16,
+        dir_port: u16,
+    ) -> Result<Node, Broken> {
+        let name = format!("node{i}");
+        let directory = above.join(&name);
+        let keys = directory.join("keys");
+        for directory in [&directory, &keys] {
+            fs::DirBuilder::new().mode(0o700).create(directory)?;
+        }
+        let authority = match i < AUTHORITIES {
+            true => Some(Authority { v3_identity: certify(programs, &keys, dir_port)?, dir_port }),
+            false => None,
+        };
+        // Not even to make its keys does a tor run that knows of the public authorities.
+        let torrc = format!(
+            "TestingTorNetwork 1\nDirAuthority dummy orport=1 no-v2 v3ident={} 127.0.0.1:1 {}\n\
+             DataDirectory {}\nNickname {name}\nORPort 127.0.0.1:{or_port}\nAddress 127.0.0.1\n\
+             AssumeReachable 1\nSocksPort 0\n",
+            "A".repeat(40),
+            "B".repeat(40),
+            directory.display(),
+        );
+        fs::write(directory.join("torrc"), torrc)?;
+        let mut tor = tor(programs, &directory)?;
+        tor.arg("--list-fingerprint");
+        let printed = run(tor, b"")?;
+        let line = printed.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let rsa = line.ok_or("tor printed no fingerprint")?.replace(' ', "");
+        let ed25519 = fs::read_to_string(directory.join("fingerprint-ed25519"))?;
+        let ed25519 = ed25519.split_whitespace().nth(1).ok_or("tor wrote no fingerprint")?;
+        let ed25519 = ed25519.to_owned();
+        Ok(Node { name, directory, or_port, rsa, ed25519, authority })
+    }
+
+    /// The process, to be started. Its torrc has to be written first.
+    pub(super) fn start(&self, programs: &Programs) -> Result<Command, Broken> {
+        let mut tor = tor(programs, &self.directory)?;
+        tor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(tor)
+    }
+
+    /// Whether it has a consensus that names every node, each fit for every role.
+    pub(super) fn is_complete(&self) -> bool {
+        let consensus = fs::read_to_string(self.directory.join("cached-microdesc-consensus"));
+        let consensus = consensus.unwrap_or_default();
+        let flags = |flag: &str| {
+            let lines = consensus.lines().filter_map(|line| line.strip_prefix("s "));
+            lines.filter(|line| line.split(' ').any(|word| word == flag)).count()
+        };
+        flags("HSDir") == NODES && flags("Guard") == NODES
+    }
+
+    /// What it has logged.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+}
+
+/// A tor that reads the torrc of its directory, and no other.
+fn tor(programs: &Programs, directory: &Path) -> Result<Command, Broken> {
+    let mut tor = programs.command("tor")?;
+    tor.args(["--defaults-torrc", "/dev/null", "--hush", "-f"]).arg(directory.join("torrc"));
+    Ok(tor)
+}
+
+/// Makes an authority's keys and returns its v3 identity.
+fn certify(programs: &Programs, keys: &Path, dir_port: u16) -> Result<String, Broken> {
+    let mut gencert = programs.command("tor-gencert")?;
+    gencert.args(["--create-identity-key", "--passphrase-fd", "0", "-m", "24", "-a"]);
+    gencert.arg(format!("127.0.0.1:{dir_port}"));
+    for (flag, file) in [
+        ("-i", "authority_identity_key"),
+        ("-s", "authority_signing_key"),
+        ("-c", "authority_certificate"),
+    ] {
+        gencert.arg(flag).arg(keys.join(file));
+    }
+    run(gencert, b"passphrase\n")?;
+    let certificate = fs::read_to_string(keys.join("authority_certificate"))?;
+    let line = certificate.lines().find_map(|line| line.strip_prefix("fingerprint "));
+    Ok(line.ok_or("tor-gencert wrote no fingerprint")?.to_owned())
+}
+
+/// Writes every node's torrc: the same authorities in all of them, and nothing but loopback.
+pub(super) fn configure(nodes: &[Node]) -> Result<(), Broken> {
+    let authorities: String = nodes
+        .iter()
+        .filter_map(|node| {
+            let Authority { v3_identity, dir_port } = node.authority.as_ref()?;
+            Some(format!(
+                "DirAuthority {} orport={} no-v2 v3ident={v3_identity} 127.0.0.1:{dir_port} {}\n",
+                node.name, node.or_port, node.rsa
+            ))
+        })
+        .collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    for node in nodes {
+        let mut torrc = format!(
+            "TestingTorNetwork 1\nDataDirectory {}\nNickname {}\nLog notice file {}\n\
+             RunAsDaemon 0\nShutdownWaitLength 0\nAddress 127.0.0.1\nAddressDisableIPv6 1\n\
+             OutboundBindAddress 127.0.0.1\nORPort 127.0.0.1:{} IPv4Only\nSocksPort 0\n\
+             ControlPort 0\nAssumeReachable 1\nExitRelay 1\nExitPolicy reject *:*\n\
+             ContactInfo test\nPathsNeededToBuildCircuits 0.67\nNumCPUs 1\n\
+             DoSCircuitCreationEnabled 0\nDoSConnectionEnabled 0\nDoSStreamCreationEnabled 0\n\
+             __OwningControllerProcess {}\n{authorities}",
+            node.directory.display(),
+            node.name,
+            node.directory.join("log").display(),
+            node.or_port,
+            // It ends by itself when we are gone without having ended it.
+            std::process::id(),
+        );
+        if let Some(authority) = &node.authority {
+            torrc += &format!(
+                "AuthoritativeDirectory 1\nV3AuthoritativeDirectory 1\n\
+                 DirPort 127.0.0.1:{} IPv4Only\nTestingDirAuthVoteExit *\n\
+                 TestingDirAuthVoteGuard *\nTestingDirAuthVoteHSDir *\n\
+                 TestingMinExitFlagThreshold 0\nMinUptimeHidServDirectoryV2 0\n\
+                 TestingAuthDirTimeToLearnReachability 0\nAuthDirMaxServersPerAddr 0\n\
+                 AuthDirTestEd25519LinkKeys 0\nAuthDirTestReachability 0\n\
+                 V3AuthVotingInterval {INTERVAL}\nV3AuthVoteDelay 4\nV3AuthDistDelay 4\n\
+                 V3AuthNIntervalsValid 3\nTestingV3AuthInitialVotingInterval 10\n\
+                 TestingV3AuthInitialVoteDelay 2\nTestingV3AuthInitialDistDelay 2\n\
+                 TestingV3AuthVotingStartOffset {}\n\
+                 ConsensusParams hsdir_interval={} cbtdisabled=1 guard-min-filtered-sample-size=2\n",
+                authority.dir_port,
+                (now + LEAD) % 10,
+                24 * INTERVAL / 60
+            );
+            let shared = shared_random(now, &authorities);
+            fs::write(node.directory.join("sr-state"), shared)?;
+        }
+        fs::write(node.directory.join("torrc"), torrc)?;
+    }
+    Ok(())
+}
+
+/// A young network has no shared random values for a day, and without two of them an onion
+/// service has no second time period to be published in.
+fn shared_random(now: u64, seed: &str) -> String {
+    let value = |word: &str| Hash::of(format!("{word}{seed}").as_bytes()).base64();
+    // `2026-11-22 09:45:00`
+    let day = |days: u64| {
+        let moment = UNIX_EPOCH + Duration::from_secs(now + days * 86_400);
+        humantime::format_rfc3339_seconds(moment).to_string().replace('T', " ").replace('Z', "")
+    };
+    format!(
+        "Version 1\nTorVersion Tor 0.4.9\nValidAfter {}\nValidUntil {}\n\
+         SharedRandPreviousValue 3 {}\nSharedRandCurrentValue 3 {}\n",
+        day(30),
+        day(31),
+        value("previous"),
+        value("current")
+    )
+}
