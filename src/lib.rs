@@ -15,6 +15,7 @@
 //! | [`store`] | what a node remembers: head, peers' largest views, evidence | `durable` |
 //! | [`install`] | `Agreed -> Installed` | `durable` |
 //! | [`peer`], [`update`], [`publish`], [`config`] | the three roles, and what a node is told | all above |
+//! | [`alarm`] | what an operator is told when the node's condition changes | all above |
 //! | [`demo`] | a whole circle in one process, for people and for tests | all above |
 //! | [`cli`] | arguments, wiring, the words people read | everything |
 //!
@@ -54,6 +55,7 @@
 //! | rollback | the sequence floor, the stored head, the peers' largest views |
 //! | key compromise | what the publisher's keys sign must be public, what the log's key signs must be the same for every peer |
 
+pub mod alarm;
 pub mod cli;
 pub mod clock;
 pub mod config;
