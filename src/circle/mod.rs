@@ -14,9 +14,12 @@
 //!
 //! A peer that is added by hand counts at once: the operator said so.
 
+pub mod edit;
 pub mod fingerprint;
+mod layout;
 pub mod ticket;
 
+pub use edit::EditError;
 pub use fingerprint::Fingerprint;
 pub use ticket::{Ticket, TicketError};
 
@@ -187,7 +190,7 @@ impl Circle {
         self.members.iter().filter(move |member| joining(member.standing))
     }
 
-    /// Those who have left by `now`: they may be taken out of the file.
+    /// Those who have left by `now`: [`edit::drop`] may take them out of the file.
     pub fn left(&self, now: Timestamp) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(move |member| member.standing.has_left(now))
     }

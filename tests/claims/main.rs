@@ -15,6 +15,7 @@ mod mirrors;
 mod model;
 mod peer;
 mod peer_disk;
+mod peers_file;
 mod roll;
 mod tickets;
 mod tiles;
