@@ -16,6 +16,8 @@
 //! | [`install`] | `Agreed -> Installed` | `durable` |
 //! | [`circle`] | who a node's peers are: `peers.toml`, tickets | `net`, `durable`, `config` for its errors |
 //! | [`peer`], [`update`], [`publish`], [`config`] | the three roles, and what a node is told | all above |
+//! | [`identity`], [`alarm`] | the node's own keys; when to tell its operator | `durable`, `update` |
+//! | `node`, `serve` (with the feature `tor`) | a node at work: its peer role, its circle, its cycles; the daemon | all above |
 //! | [`demo`] | a whole circle and the attacks on it, for people and for tests | all above, [`cli::exit`] |
 //! | [`cli`] | arguments, wiring, the words people read | everything |
 //!
@@ -55,17 +57,23 @@
 //! | rollback | the sequence floor, the stored head, the peers' largest views |
 //! | key compromise | what the publisher's keys sign must be public, what the log's key signs must be the same for every peer |
 
+pub mod alarm;
 pub mod circle;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod durable;
+pub mod identity;
 pub mod install;
 pub mod log;
 pub mod net;
+#[cfg(feature = "tor")]
+pub mod node;
 pub mod peer;
 pub mod publish;
+#[cfg(feature = "tor")]
+pub mod serve;
 pub mod store;
 pub mod update;
 pub mod verify;

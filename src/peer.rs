@@ -96,6 +96,14 @@ struct State {
     fresh: bool,
 }
 
+impl State {
+    fn is_fresh(&self, now: Timestamp, polling: &Polling) -> bool {
+        // A poll that is yet to come was noted by a clock that was wrong.
+        let since = self.seen <= now.after(CLOCK_SKEW);
+        self.fresh && since && now <= self.seen.after(polling.max_age)
+    }
+}
+
 /// The peer cannot go on, or a mirror is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
@@ -122,6 +130,17 @@ pub enum Polled {
     Fresh(Head),
     /// No mirror showed as much as we hold, or none could be read.
     Nothing,
+    /// The log has forked; the evidence is stored.
+    Fork(Box<Evidence>),
+}
+
+/// Where a head that somebody else showed stands beside ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Ours grew out of it.
+    Joined,
+    /// It is larger than what our own mirrors have shown us so far.
+    Larger,
     /// The log has forked; the evidence is stored.
     Fork(Box<Evidence>),
 }
@@ -163,6 +182,11 @@ impl<C: Clock> PeerNode<C> {
     /// Our head.
     pub fn head(&self) -> Option<Head> {
         self.state().head.clone()
+    }
+
+    /// Whether a mirror has shown that head lately, so that we vouch for it.
+    pub fn is_fresh(&self) -> bool {
+        self.state().is_fresh(self.clock.now(), &self.follow.polling)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -208,27 +232,51 @@ impl<C: Clock> PeerNode<C> {
             && let Ok(path) = source.path(ours.size(), &shown).await
             && let Some(evidence) = Evidence::of(ours, &shown, &path)
         {
-            return self.latch(evidence);
+            return self.latch(evidence).map(Polled::Fork);
         }
         Err(useless("its tiles do not hash up to its checkpoint".to_owned()))
     }
 
-    /// A head not larger than ours: the same log, or evidence. Our own tiles decide.
+    /// A head of our own mirror's that is not larger than ours.
     fn compare(&self, ours: &Head, shown: &Head) -> Result<Polled, PeerError> {
-        let mut state = self.state();
-        if state.head.as_ref() != Some(ours) {
-            return Ok(Polled::Nothing);
-        }
         if shown == ours {
+            let mut state = self.state();
+            if state.head.as_ref() != Some(ours) {
+                return Ok(Polled::Nothing);
+            }
             (state.seen, state.fresh) = (self.clock.now(), true);
             return Ok(Polled::Fresh(shown.clone()));
         }
-        let path = state.tiles.range_roots(&tree::consistency_ranges(shown.size(), ours.size()))?;
-        drop(state);
-        match Evidence::of(shown, ours, &path) {
-            Some(evidence) => self.latch(evidence),
-            None => Ok(Polled::Nothing),
+        match self.place(shown)? {
+            Place::Fork(evidence) => Ok(Polled::Fork(evidence)),
+            Place::Joined | Place::Larger => Ok(Polled::Nothing),
         }
+    }
+
+    /// Holds a head that anybody showed against our own tree. It is compared, never adopted.
+    pub fn place(&self, head: &Head) -> Result<Place, PeerError> {
+        let state = self.state();
+        let Some(ours) = state.head.clone().filter(|ours| head.size() <= ours.size()) else {
+            return Ok(Place::Larger);
+        };
+        let path = state.tiles.range_roots(&tree::consistency_ranges(head.size(), ours.size()))?;
+        drop(state);
+        match Evidence::of(head, &ours, &path) {
+            Some(evidence) => self.latch(evidence).map(Place::Fork),
+            None => Ok(Place::Joined),
+        }
+    }
+
+    /// The root that our tree had when it was smaller. `None` if it is not that large yet.
+    pub fn root_at(&self, size: u64) -> Result<Option<Hash>, DiskError> {
+        let state = self.state();
+        if size > state.tiles.size() {
+            return Ok(None);
+        }
+        if size == 0 {
+            return Ok(Some(Hash::empty_root()));
+        }
+        Ok(state.tiles.range_roots(std::slice::from_ref(&(0..size)))?.pop())
     }
 
     /// Compare-and-swap: moves the head if it is still the one that the growth was hashed onto.
@@ -248,10 +296,10 @@ impl<C: Clock> PeerNode<C> {
         Ok(Polled::Fresh(to))
     }
 
-    fn latch(&self, evidence: Evidence) -> Result<Polled, PeerError> {
+    fn latch(&self, evidence: Evidence) -> Result<Box<Evidence>, PeerError> {
         let id = self.evidence.add(&evidence)?;
         tracing::error!(%id, "the log has forked; from now on this peer answers with the evidence");
-        Ok(Polled::Fork(Box::new(evidence)))
+        Ok(Box::new(evidence))
     }
 
     /// Answers from what is already held.
@@ -286,11 +334,8 @@ impl<C: Clock> PeerNode<C> {
             return Ok(Answer::Evidence(text));
         }
         let (now, state) = (self.clock.now(), self.state());
-        // A poll that is yet to come was noted by a clock that was wrong.
-        let since = state.seen <= now.after(CLOCK_SKEW);
-        let fresh = state.fresh && since && now <= state.seen.after(self.follow.polling.max_age);
         match &state.head {
-            Some(head) if fresh => {
+            Some(head) if state.is_fresh(now, &self.follow.polling) => {
                 Ok(Answer::View(View::cosign(head, &self.follow.secret, now).note().to_owned()))
             }
             _ => Ok(Answer::Blind(state.seen.0)),
@@ -338,7 +383,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// Polls at random times, for ever.
-    async fn poll_on(&self, mut rng: impl Rng) {
+    pub async fn poll_on(&self, mut rng: impl Rng) {
         let Polling { min, max, .. } = self.follow.polling;
         loop {
             if let Err(error) = self.poll(&mut rng).await {

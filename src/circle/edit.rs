@@ -59,8 +59,8 @@ pub enum Obstacle {
     /// It has to confirm every update.
     #[error("{0} still has to confirm every update: `peers remove` says until when")]
     Counts(Name),
-    /// TOML that this program reads and cannot change.
-    #[error("it is written in a way that this edit cannot keep: make the change by hand")]
+    /// TOML that this program reads and cannot change, or a value that the file cannot say.
+    #[error("this edit cannot be made in the way the file is written: make the change by hand")]
     Form,
     /// Nobody is to write to it.
     #[error("its owner may not write to it: run chmod u+w on it if it is to be edited")]
@@ -173,7 +173,7 @@ fn edit(
         let path = path.to_owned();
         move |why| EditError { path, why }
     };
-    let path = place(path, empty.is_some()).map_err(|error| at(path)(error.into()))?;
+    let path = place(path).map_err(|error| at(path)(error.into()))?;
     let attempt = || {
         let _lock = lock(&path)?;
         let is_new = path.symlink_metadata().is_err();
@@ -207,16 +207,10 @@ fn edit(
 }
 
 /// The file itself, where a link points at one.
-fn place(path: &Path, may_be_new: bool) -> io::Result<PathBuf> {
+fn place(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
-        // A link to nothing is somebody's mistake, and not the place for a new file.
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound
-                && may_be_new
-                && path.symlink_metadata().is_err() =>
-        {
-            Ok(path.to_owned())
-        }
+        // A link to nothing comes here too, and is refused because it is there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
         found => found,
     }
 }

@@ -1,10 +1,22 @@
 //! Every exit code, in one table.
 
+use serde::{Deserialize, Serialize};
+
+use crate::circle::EditError;
+use crate::circle::edit::Obstacle;
 use crate::config::ConfigError;
 use crate::durable::DiskError;
+#[cfg(feature = "tor")]
+use crate::identity::IdentityError;
 use crate::install::InstallError;
 use crate::log::writer::WriteError;
+#[cfg(feature = "tor")]
+use crate::net::tor::TorError;
+#[cfg(feature = "tor")]
+use crate::node::NodeError;
 use crate::publish::PublishError;
+#[cfg(feature = "tor")]
+use crate::serve::socket::OwnerError;
 use crate::store::StoreError;
 use crate::update::{Failure, UpdateError};
 use crate::verify::Refusal;
@@ -13,7 +25,7 @@ macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $word:literal;)+) => {
         /// How the program ends. 0 is the only good end; every other code says why, and 101
         /// is a bug of ours.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[repr(u8)]
         pub enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
 
@@ -43,7 +55,7 @@ exits! {
     Usage = 2, "usage";
     /// the configuration is refused
     Configuration = 3, "configuration";
-    /// no mirror could be read
+    /// no mirror could be read, or Tor cannot be reached
     Network = 4, "network";
     /// the clock stands before a time that was verified before
     Clock = 5, "clock";
@@ -119,6 +131,7 @@ impl From<&UpdateError> for Exit {
     fn from(error: &UpdateError) -> Exit {
         match error {
             UpdateError::Store(_) | UpdateError::Disk(_) => Exit::Disk,
+            UpdateError::Config(_) => Exit::Configuration,
             UpdateError::Mirrors(_) | UpdateError::Untied { .. } => Exit::Network,
             UpdateError::Clock { .. } => Exit::Clock,
         }
@@ -199,5 +212,38 @@ ended! {
         InstallError::Refused(refusal) => refusal.into(),
         InstallError::Disk(_) => Exit::Disk,
         InstallError::Source(_) => Exit::Disk,
+    };
+    EditError => edit_exit;
+}
+
+fn edit_exit(error: &EditError) -> Exit {
+    match error.why {
+        Obstacle::Io(_) | Obstacle::ReadOnly | Obstacle::Owner { .. } | Obstacle::Busy => {
+            Exit::Disk
+        }
+        Obstacle::Unread(_) | Obstacle::Circle(_) | Obstacle::Form => Exit::Configuration,
+        Obstacle::Unknown { .. }
+        | Obstacle::Changed(_)
+        | Obstacle::NotLeaving(_)
+        | Obstacle::NeverCounted(_)
+        | Obstacle::NotJoining(_)
+        | Obstacle::Counts(_) => Exit::Usage,
+    }
+}
+
+#[cfg(feature = "tor")]
+ended! {
+    NodeError => |error| match error {
+        NodeError::Config(_) | NodeError::NoRole(_) => Exit::Configuration,
+        NodeError::Identity(IdentityError::Disk(_)) | NodeError::Peer(_) | NodeError::Disk(_) => Exit::Disk,
+        NodeError::Identity(_) => Exit::Key,
+        NodeError::Edit(error) => edit_exit(error),
+        NodeError::OwnTicket | NodeError::Ticket(_) => Exit::BadInput,
+    };
+    OwnerError => |_| Exit::Disk;
+    TorError => |error| match error {
+        TorError::Settings(_) | TorError::NotPrivate(_) => Exit::Configuration,
+        TorError::Bootstrap(_) => Exit::Network,
+        TorError::Start(_) | TorError::Service(_) => Exit::Failed,
     };
 }

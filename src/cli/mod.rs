@@ -5,8 +5,12 @@ mod evidence;
 pub mod exit;
 mod log;
 mod node;
+#[cfg(feature = "tor")]
+mod peers;
 mod publisher;
 mod secrets;
+#[cfg(feature = "tor")]
+mod serve;
 mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -14,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
@@ -46,6 +51,13 @@ enum Verb {
     Update,
     /// Show what is installed, which head is trusted, and who has been silent since when
     Status,
+    /// Be a peer to others, and call the roll by itself, until told to end
+    #[cfg(feature = "tor")]
+    Serve,
+    /// Pair with peers, see who they are, ask them
+    #[cfg(feature = "tor")]
+    #[command(subcommand)]
+    Peers(peers::Verb),
     /// Verify a file against its proof bundle, offline
     Verify(verify::Verify),
     /// Look at evidence that a log has forked
@@ -64,6 +76,7 @@ enum Verb {
 }
 
 /// What a verb has to say.
+#[derive(Serialize, Deserialize)]
 struct Said {
     exit: Exit,
     text: String,
@@ -84,14 +97,20 @@ impl Said {
     }
 }
 
+impl From<Ended> for Said {
+    fn from(Ended { exit, message }: Ended) -> Said {
+        let json = json!({ "message": message });
+        Said { exit, text: message, json, failed: true, data: false }
+    }
+}
+
 /// Parses the arguments, runs the verb, prints what it says. The whole program.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    // The demo plays attackers; what its peers have to say of them is part of the story.
-    let level = if matches!(arguments.verb, Verb::Demo(_)) { "off" } else { "warn" };
+    let level = arguments.verb.log_level();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
@@ -100,10 +119,7 @@ pub fn main() -> ExitCode {
         )
         .init();
     let (json, verb) = (arguments.json, arguments.verb.name());
-    let said = run(arguments).unwrap_or_else(|Ended { exit, message }| {
-        let json = json!({ "message": message });
-        Said { exit, text: message, json, failed: true, data: false }
-    });
+    let said = run(arguments).unwrap_or_else(Said::from);
     let printed = if json {
         print(&report(verb, said.exit, said.json))
     } else if said.failed {
@@ -164,12 +180,26 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 impl Verb {
+    fn log_level(&self) -> &'static str {
+        match self {
+            // It plays attackers; what its peers have to say of them is part of the story.
+            Verb::Demo(_) => "off",
+            #[cfg(feature = "tor")]
+            Verb::Serve => "warn,unanimity=info",
+            _ => "warn",
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Verb::Init(_) => "init",
             Verb::Check => "check",
             Verb::Update => "update",
             Verb::Status => "status",
+            #[cfg(feature = "tor")]
+            Verb::Serve => "serve",
+            #[cfg(feature = "tor")]
+            Verb::Peers(verb) => verb.name(),
             Verb::Verify(_) => "verify",
             Verb::Evidence(verb) => verb.name(),
             Verb::Keygen(_) => "keygen",
@@ -181,18 +211,37 @@ impl Verb {
 }
 
 fn run(arguments: Arguments) -> Result<Said, Ended> {
-    let config = arguments.config;
+    let (config, json) = (arguments.config, arguments.json);
     match arguments.verb {
         Verb::Init(init) => init.run(config),
-        Verb::Check => node::cycle(&node::load(config)?, false),
-        Verb::Update => node::cycle(&node::load(config)?, true),
-        Verb::Status => node::status(&node::load(config)?),
+        #[cfg(feature = "tor")]
+        Verb::Check => serve::run(config, serve::Command::Check, json),
+        #[cfg(feature = "tor")]
+        Verb::Update => serve::run(config, serve::Command::Update, json),
+        #[cfg(feature = "tor")]
+        Verb::Status => serve::run(config, serve::Command::Status, json),
+        #[cfg(feature = "tor")]
+        Verb::Serve => serve::serve(config, json),
+        #[cfg(feature = "tor")]
+        Verb::Peers(peers::Verb::Add { ticket, name, operator }) => {
+            let ticket = peers::read_ticket(ticket)?;
+            let verb = peers::Verb::Add { ticket, name, operator };
+            serve::run(config, serve::Command::Peers(verb), json)
+        }
+        #[cfg(feature = "tor")]
+        Verb::Peers(verb) => serve::run(config, serve::Command::Peers(verb), json),
+        #[cfg(not(feature = "tor"))]
+        Verb::Check => node::cycle_without_tor(&node::load(config)?, false),
+        #[cfg(not(feature = "tor"))]
+        Verb::Update => node::cycle_without_tor(&node::load(config)?, true),
+        #[cfg(not(feature = "tor"))]
+        Verb::Status => node::status(&crate::config::load_node(&node::config_path(config)?)?, None),
         Verb::Verify(verify) => verify.run(&node::load(config)?),
         Verb::Evidence(verb) => verb.run(config),
         Verb::Keygen(keygen) => keygen.run(),
         Verb::Release(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
-        Verb::Demo(demo) => demo.run(arguments.json),
+        Verb::Demo(demo) => demo.run(json),
     }
 }
 

@@ -6,15 +6,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
-use super::{Said, path_json, wait_for};
+use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::install::Root;
-use crate::net::Absent;
 use crate::publish::{self, PublishError};
 use crate::store::{ClientStore, EvidenceStore};
-use crate::update::{Client, Outcome, Report, UpdateError};
+use crate::update::{Failure, Outcome, Report};
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
@@ -50,8 +49,8 @@ impl Places {
     }
 }
 
-/// Reads the configuration that was named, or the one in its usual place.
-pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
+/// The configuration that was named, or the one in its usual place.
+pub(super) fn config_path(path: Option<PathBuf>) -> Result<PathBuf, Ended> {
     let path = match path {
         Some(path) => path,
         None => Places::find()?.config.join("unanimity.toml"),
@@ -63,7 +62,12 @@ pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
         );
         return Err(Ended::new(Exit::Configuration, message));
     }
-    Ok(config::load(&path, SystemClock.now())?)
+    Ok(path)
+}
+
+/// Reads it, for who needs a whole circle.
+pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
+    Ok(config::load(&config_path(path)?, SystemClock.now())?)
 }
 
 /// Write a commented configuration to fill in.
@@ -81,6 +85,8 @@ impl Init {
         let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
         let text = NODE_TEMPLATE
             .replace("\"@STATE@\"", &quoted(&places.state))
+            .replace("\"@STATE@/tor\"", &quoted(&places.state.join("tor")))
+            .replace("\"@STATE@/tor-cache\"", &quoted(&places.state.join("tor-cache")))
             .replace("\"@ROOT@\"", &quoted(&places.root))
             .replace("@PLATFORM@", config::this_platform().as_str());
         let disk = Disk::default();
@@ -116,17 +122,25 @@ impl Init {
     }
 }
 
-/// One cycle: `check`, or `update` if it may install.
-pub(super) fn cycle(config: &Config, install: bool) -> Result<Said, Ended> {
-    let (report, ended) = wait_for(async {
-        let mut client = Client::open(config, &Absent, &SystemClock, Disk::default())?;
+/// One cycle of a build that cannot reach anybody: every peer is silent.
+#[cfg(not(feature = "tor"))]
+pub(super) fn cycle_without_tor(config: &Config, install: bool) -> Result<Said, Ended> {
+    let (report, ended) = super::wait_for(async {
+        let disk = Disk::default();
+        let mut client =
+            crate::update::Client::open(config, &crate::net::Absent, &SystemClock, disk)?;
         let mut rng = rand::rng();
-        Ok::<_, UpdateError>(match install {
+        Ok::<_, crate::update::UpdateError>(match install {
             true => client.update(&mut rng).await,
             false => client.check(&mut rng).await,
         })
     })??;
-    let mut json = report_json(&report);
+    Ok(said(&report, ended))
+}
+
+/// What a cycle came to.
+pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
+    let mut json = report_json(report);
     let (exit, message) = match ended {
         Ok(Outcome::UpToDate) => (Exit::Done, "every peer agrees, and nothing is new".to_owned()),
         Ok(Outcome::Available(agreed)) => {
@@ -149,10 +163,10 @@ pub(super) fn cycle(config: &Config, install: bool) -> Result<Said, Ended> {
         }
     };
     json["message"] = message.clone().into();
-    let remarks = remarks(&report).into_iter().filter(|line| !message.contains(line));
+    let remarks = remarks(report).into_iter().filter(|line| !message.contains(line));
     let remarks: String = remarks.map(|line| format!("\n  {line}")).collect();
     let failed = exit != Exit::Done && exit != Exit::Available;
-    Ok(Said { exit, text: format!("{message}{remarks}\n"), json, failed, data: false })
+    Said { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
 }
 
 /// What an operator should read besides the outcome itself.
@@ -207,19 +221,49 @@ fn report_json(report: &Report) -> Value {
     })
 }
 
-/// What is installed and remembered, without asking anybody.
-pub(super) fn status(config: &Config) -> Result<Said, Ended> {
+/// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
+/// on it adds.
+pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> Result<Said, Ended> {
+    let latched = EvidenceStore::new(&told.state, &told.policy.log, Disk::default()).latched()?;
+    let installed = Root::new(&told.install_root, Disk::default()).installed()?;
+    let installed = installed.map(|installed| installed.release);
+    let mut text = format!(
+        "product     {}, channel {}\nsettle      {}\ninstalled   {}\n",
+        told.policy.product,
+        told.policy.channel,
+        humantime::format_duration(told.limits.settle),
+        installed.as_deref().unwrap_or("none yet"),
+    );
+    let (remembered, mut json) = match told.client(SystemClock.now()) {
+        Ok(config) => remembered(&config)?,
+        // A node whose circle is still too small has peers to find, and nothing to remember.
+        Err(error) if serving.is_some() => {
+            (format!("circle      {error}\n"), json!({ "circle": error.to_string() }))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    text += &remembered;
+    if let Some((words, fields)) = serving {
+        text += &words;
+        json["serving"] = fields;
+    }
+    if let Some(id) = &latched {
+        text += &format!(
+            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}`)\n"
+        );
+    }
+    json["installed"] = installed.into();
+    json["latched"] = latched.clone().into();
+    let exit = if latched.is_some() { Exit::Fork } else { Exit::Done };
+    Ok(Said { exit, text, json, failed: false, data: false })
+}
+
+/// The trusted head, and what each peer has shown.
+fn remembered(config: &Config) -> Result<(String, Value), Ended> {
     let state = ClientStore::read(&config.state.join("client"), &config.policy, &config.peers)?;
-    let installed = Root::new(&config.install_root, Disk::default()).installed()?;
-    let latched =
-        EvidenceStore::new(&config.state, &config.policy.log, Disk::default()).latched()?;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none yet".to_owned());
     let mut text = format!(
-        "product     {}, channel {}\nsettle      {}\ninstalled   {}\ntrusted     {}\nunanimous   {}\n",
-        config.policy.product,
-        config.policy.channel,
-        humantime::format_duration(config.limits.settle),
-        or_none(installed.as_ref().map(|installed| installed.release.clone())),
+        "trusted     {}\nunanimous   {}\n",
         or_none(state.head.as_ref().map(ToString::to_string)),
         or_none(state.unanimous_at.map(|at| at.to_string())),
     );
@@ -234,18 +278,10 @@ pub(super) fn status(config: &Config) -> Result<Said, Ended> {
         text += &format!("peer        {} {shown}{silent}\n", peer.name);
         peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
     }
-    if let Some(id) = &latched {
-        text += &format!(
-            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}`)\n"
-        );
-    }
     let json = json!({
-        "installed": installed.map(|installed| installed.release),
         "head": state.head.as_ref().map(super::log::head_json),
         "unanimous_at": state.unanimous_at,
         "peers": peers,
-        "latched": latched,
     });
-    let exit = if latched.is_some() { Exit::Fork } else { Exit::Done };
-    Ok(Said { exit, text, json, failed: false, data: false })
+    Ok((text, json))
 }

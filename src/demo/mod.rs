@@ -9,6 +9,8 @@
 pub mod attacks;
 pub mod cast;
 pub mod circle;
+#[cfg(feature = "tor")]
+pub mod onion;
 pub mod stage;
 pub mod story;
 #[cfg(feature = "tor")]

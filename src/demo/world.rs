@@ -251,7 +251,8 @@ impl World {
             "[product]\nname = \"{}\"\nchannel = \"{}\"\n\n\
              [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
              [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [{}]\n\n\
-             [install]\nroot = \"hello\"\nstate = \"state\"\n",
+             [install]\nroot = \"hello\"\nstate = \"state\"\n\n\
+             # These peers were never but in the demo's memory.\n[tor]\noffline = true\n",
             policy.product,
             policy.channel,
             policy.threshold(),

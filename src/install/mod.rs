@@ -141,6 +141,42 @@ impl Root {
         Ok(Some(Installed { sequence, release, directory }))
     }
 
+    /// What [`Root::stage`] wrote for an agreed release, if it is there and still what was signed.
+    pub fn staged(&self, agreed: &Agreed, platform: &Name) -> Result<Option<Staged>, Refusal> {
+        let manifest = agreed.manifest();
+        let target = target_of(manifest, platform)?;
+        let directory = self.staging(manifest);
+        // It got this name once its bytes were on the disk.
+        let Ok(file) = durable::open_plain(&directory.join(target.file.as_str())) else {
+            return Ok(None);
+        };
+        let verified = verify_artifact(target, file, |_| Ok(()));
+        let (target, release) = (target.clone(), manifest.label());
+        Ok(verified.is_ok().then_some(Staged { target, release, directory }))
+    }
+
+    /// Removes what was staged, for whatever release: what is staged last is what will be installed.
+    fn forget_staged(&self) -> Result<(), DiskError> {
+        let versions = self.directory.join("versions");
+        let entries = match fs::read_dir(&versions) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(DiskError::at(&versions))?,
+        };
+        for entry in entries {
+            let name = entry.map_err(DiskError::at(&versions))?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".new") {
+                let path = versions.join(&*name);
+                self.disk.remove(&path).map_err(DiskError::at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn staging(&self, manifest: &Manifest) -> PathBuf {
+        self.directory.join("versions").join(format!(".{}.new", manifest.label()))
+    }
+
     /// Writes an agreed release's artifact beside the versions, checking it on the way.
     pub fn stage(
         &self,
@@ -151,8 +187,8 @@ impl Root {
         let manifest = agreed.manifest();
         let target = target_of(manifest, platform)?;
         let release = manifest.label();
-        let directory = self.directory.join("versions").join(format!(".{release}.new"));
-        self.disk.remove(&directory).map_err(DiskError::at(&directory))?;
+        let directory = self.staging(manifest);
+        self.forget_staged()?;
         self.disk.make_dir(&directory, Mode::Public).map_err(DiskError::at(&directory))?;
         let path = directory.join(target.file.as_str());
         let mut file = self.disk.create(&path, Mode::Program).map_err(DiskError::at(&path))?;

@@ -9,6 +9,28 @@ use data_encoding::BASE32_NOPAD;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DiscoveryKey(pub [u8; 32]);
 
+/// The secret half of one. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DiscoverySecret([u8; 32]);
+
+impl DiscoverySecret {
+    /// Makes the key from 32 bytes that the caller drew from a secure generator.
+    pub fn from_seed(seed: [u8; 32]) -> DiscoverySecret {
+        DiscoverySecret(seed)
+    }
+
+    /// Its bytes, for a file that only its owner reads, and for Tor.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DiscoverySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DiscoverySecret(..)")
+    }
+}
+
 /// The text is not a discovery key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a discovery key: expected descriptor:x25519: and 52 characters of A-Z and 2-7")]

@@ -7,13 +7,15 @@ pub mod address;
 pub mod discovery;
 pub mod memory;
 pub mod mirror;
+pub mod network;
 #[cfg(feature = "tor")]
 pub mod tor;
 pub mod wire;
 
 pub use address::OnionAddress;
-pub use discovery::DiscoveryKey;
+pub use discovery::{DiscoveryKey, DiscoverySecret};
 pub use mirror::Mirror;
+pub use network::{TorNetwork, TorSettings};
 
 use std::future::Future;
 use std::io;
@@ -29,8 +31,8 @@ pub trait Transport: Send + Sync {
     fn dial(&self, to: &OnionAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// No way to reach anybody: what a node has until it speaks Tor. Every peer is silent then,
-/// and silence is never consent.
+/// No way to reach anybody: what a node has that is offline, or built without Tor. Every peer is
+/// silent then, and silence is never consent.
 #[derive(Clone, Copy, Debug)]
 pub struct Absent;
 
@@ -40,7 +42,7 @@ impl Transport for Absent {
     async fn dial(&self, _: &OnionAddress) -> io::Result<Self::Stream> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this version's commands cannot reach peers over Tor yet",
+            "[tor] offline is set, or this program was built without Tor",
         ))
     }
 }

@@ -17,7 +17,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::wire::{self, Answer, Question, WireError};
 use crate::net::{OnionAddress, Transport};
-use crate::verify::{Evidence, Head, Peer, RawKey, Roll, Silence, Timestamp, View};
+use crate::verify::{
+    CosignerKey, Evidence, Head, Log, Peer, RawKey, Roll, Silence, Timestamp, View,
+};
 
 /// How often one peer is asked for its view in one roll.
 const MAX_TRIES: usize = 4;
@@ -69,7 +71,8 @@ pub(super) async fn call<T: Transport>(
         let key = peer.key.raw();
         let before = largest.get(&key).map_or(0, |view| view.head().size());
         let mut heard = Heard::default();
-        let answer = answer.and_then(|answer| open(config, peer, answer, &mut heard));
+        let answer =
+            answer.and_then(|answer| open(&config.policy.log, &peer.key, answer, &mut heard));
         // When it came, and still when the roll closes: that is the time a proof bundle bears.
         let admitted = answer
             .and_then(|view| config.limits.admit(view, now, before))
@@ -117,6 +120,18 @@ async fn ask<T: Transport>(
     Err(known.unwrap_or(Silence::Late))
 }
 
+/// Asks somebody for their view, once and apart from any roll. Callers put a deadline around it.
+pub async fn ask_once(
+    transport: &impl Transport,
+    address: &OnionAddress,
+    log: &Log,
+    key: &CosignerKey,
+) -> Result<View, Silence> {
+    let asked = exchange(transport, address, &Question::View(log.id())).await;
+    let answer = asked.map_err(|Failed { silence, .. }| silence)?;
+    open(log, key, answer, &mut Heard::default())
+}
+
 /// A try without an answer, or with one that is none.
 struct Failed {
     silence: Silence,
@@ -143,12 +158,11 @@ async fn exchange<T: Transport>(
 }
 
 /// Verifies an answer. What verifies is noted in `heard` even if it is no view that counts.
-fn open(config: &Config, peer: &Peer, answer: Answer, heard: &mut Heard) -> Result<View, Silence> {
-    let log = &config.policy.log;
+fn open(log: &Log, key: &CosignerKey, answer: Answer, heard: &mut Heard) -> Result<View, Silence> {
     match answer {
         Answer::View(note) => {
             heard.head = Head::open(note.as_bytes(), log).ok();
-            let view = View::open(note.as_bytes(), log, &peer.key)?;
+            let view = View::open(note.as_bytes(), log, key)?;
             heard.view = Some(view.clone());
             Ok(view)
         }

@@ -13,13 +13,14 @@ use rand::Rng;
 use rand::seq::SliceRandom as _;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::durable::{Disk, DiskError};
 use crate::install::{InstallError, Installed, Root};
 use crate::log::writer::artifact_path;
 use crate::net::{Mirror, Transport};
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
 use crate::verify::{Agreed, Bundle, Head, Refusal, Roll, Silence, Timestamp, View};
+pub use ask::ask_once;
 use heads::Sources;
 
 /// How often one cycle calls the roll again because a download took too long.
@@ -34,6 +35,9 @@ pub enum UpdateError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// What it was told, such as a circle that is too small.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// No mirror was of any use.
     #[error("no mirror could be read:{}", list(.0))]
     Mirrors(Vec<String>),
@@ -147,6 +151,20 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         (report, outcome.map(|decided| decided.map_or(Outcome::UpToDate, Decided::outcome)))
     }
 
+    /// Calls the roll and fetches what can be installed, for a later [`Client::update`] to find.
+    pub async fn stage(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
+        let mut report = Report::default();
+        let outcome = match self.decide(&mut report, rng).await {
+            Ok(None) => Ok(Outcome::UpToDate),
+            Ok(Some(decided)) => {
+                let staged = self.fetch(&decided.agreed, &mut report, rng).await;
+                staged.map(|_| decided.outcome())
+            }
+            Err(failure) => Err(failure),
+        };
+        (report, outcome)
+    }
+
     /// Calls the roll and installs what every peer has confirmed for long enough.
     pub async fn update(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
         let mut report = Report::default();
@@ -162,7 +180,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let Some(mut decided) = self.decide(report, rng).await? else {
             return Ok(Outcome::UpToDate);
         };
-        let mut staged = self.stage(&decided.agreed, report, rng).await?;
+        let mut staged = self.fetch(&decided.agreed, report, rng).await?;
         // A long download may have outlived its roll: then the question is asked again, and the
         // answer may be a newer release.
         for _ in 0..MAX_ROLLS {
@@ -174,7 +192,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             };
             decided = again;
             if !staged.is_of(decided.agreed.manifest()) {
-                staged = self.stage(&decided.agreed, report, rng).await?;
+                staged = self.fetch(&decided.agreed, report, rng).await?;
             }
         }
         // The peer role may have found out in the meantime.
@@ -190,14 +208,18 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         Ok(Outcome::Installed(installed))
     }
 
-    /// Fetches the artifact from the first mirror that serves exactly what was signed.
-    async fn stage(
+    /// Fetches the artifact from the first mirror that serves exactly what was signed, unless it
+    /// is here already.
+    async fn fetch(
         &self,
         agreed: &Agreed,
         report: &mut Report,
         rng: &mut impl Rng,
     ) -> Result<crate::install::Staged, Failure> {
         let target = crate::install::target_of(agreed.manifest(), &self.config.platform)?;
+        if let Some(staged) = self.root.staged(agreed, &self.config.platform)? {
+            return Ok(staged);
+        }
         let path = artifact_path(&target.sha256);
         let mut wrong = None;
         let mut unread = Vec::new();

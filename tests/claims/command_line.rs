@@ -46,6 +46,7 @@ impl Desk {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
         command.args(line.split_whitespace()).current_dir(self.path());
         command.env("HOME", self.path()).env_remove("XDG_CONFIG_HOME");
+        command.env(unanimity::net::network::NO_PUBLIC_NETWORK, "1");
         command.stdin(std::process::Stdio::null()).output().unwrap()
     }
 
@@ -404,13 +405,21 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
         .replace("    \"FILL IN: NAME+ID+KEY\",", &keys)
         .replace("FILL IN: example.org/releases", "example.org/l")
         .replace("FILL IN: NAME+ID+KEY", &key("log"))
-        .replace("file:/FILL/IN", &format!("file:{}", desk.path().join("log").display()));
+        .replace("file:/FILL/IN", &format!("file:{}", desk.path().join("log").display()))
+        .replace("FILL IN: a name of A-Z a-z 0-9 . _ ~ -", "dora");
     assert!(!node.contains("FILL"), "{node}");
     // Every default is written in the template; said out loud they change nothing.
     let spoken: String = node
         .lines()
         .map(|line| match line.strip_prefix('#') {
-            Some(default) if default.contains(" = \"") && !default.starts_with("pinned") => {
+            // What has no default has an example.
+            Some(default)
+                if default.contains(" = ")
+                    && !default.starts_with(' ')
+                    && !["pinned", "command", "transports", "network"]
+                        .iter()
+                        .any(|example| default.starts_with(example)) =>
+            {
                 format!("{default}\n")
             }
             _ => format!("{line}\n"),
@@ -428,8 +437,18 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     );
     assert_eq!(silent.limits, unanimity::verify::roll::Limits::default());
     assert_eq!(silent.polling, unanimity::peer::Polling::default());
+    let load =
+        |name: &str| unanimity::config::load_node(&desk.path().join("node").join(name)).unwrap();
+    let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
+    assert_eq!(silent.serve, spoken.serve);
+    assert_eq!(silent.removal_delay, spoken.removal_delay);
+    assert_eq!(silent.alarm.incomplete_after, spoken.alarm.incomplete_after);
+    assert_eq!(
+        (&silent.tor.state, &silent.tor.cache, &silent.tor.network),
+        (&spoken.tor.state, &spoken.tor.cache, &spoken.tor.network)
+    );
 
-    // And until there is Tor, every peer is silent and nothing installs.
+    // Offline, every peer is silent and nothing installs.
     desk.good("log append log --key log.key --passphrase-file pass --artifact hello m");
     let line = |word: &str, path: &str| {
         let old = node.lines().find(|line| line.starts_with(word)).unwrap();
@@ -437,7 +456,7 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     };
     let (state, root) = (line("state", "state"), line("root", "root"));
     let node = node
-        .replace("[limits]", "[limits]\nask_timeout = \"1s\"")
+        .replace("#offline = false", "offline = true")
         .replace(&state.0, &state.1)
         .replace(&root.0, &root.1);
     desk.write("node/unanimity.toml", node);

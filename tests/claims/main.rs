@@ -1,6 +1,8 @@
 //! The claims of this project, as tests: each is named for what it says.
 
 mod addresses;
+mod alarm;
+mod alarm_command;
 mod attacks;
 mod circle;
 mod command_line;

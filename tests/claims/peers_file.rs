@@ -258,6 +258,11 @@ fn a_key_has_one_role_also_that_of_a_peer_who_does_not_count() {
             let path = node(place.path(), &peer("eve", seed, &standing));
             let error = config::load_node(&path).unwrap_err().to_string();
             assert!(error.contains("eve") && error.contains("one role"), "{error}");
+            // Nor if it comes later.
+            let started = config::load_node(&node(place.path(), &peer("a", 1, ""))).unwrap();
+            node(place.path(), &peer("eve", seed, &standing));
+            let error = started.read_circle().unwrap_err().to_string();
+            assert!(error.contains("eve") && error.contains("one role"), "{error}");
         }
     }
 }

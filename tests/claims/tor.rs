@@ -1,155 +1,126 @@
-//! Peers over real Tor: a private network on loopback, real onion services, restricted discovery.
+//! Peers over real Tor: a private network on loopback, real onion services, every node a process.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::task::JoinHandle;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use serde_json::Value;
+use tempfile::TempDir;
+use unanimity::demo::circle::Circle;
+use unanimity::demo::onion::{Ended, Nodes, Process};
 use unanimity::demo::tornet::TorNetwork;
-use unanimity::demo::{Draft, PEERS, World};
-use unanimity::durable::Disk;
-use unanimity::net::tor::{OnionListener, Tor, TorNetwork as Settings, TorSettings};
-use unanimity::net::{DiscoveryKey, OnionAddress, Transport as _};
-use unanimity::update::{Client, Failure, Outcome};
-use unanimity::verify::{Refusal, Silence, Timestamp};
+use unanimity::demo::{Draft, PEER_NAMES, Stage};
+use unanimity::net::network::{TorNetwork as Network, TorSettings};
+use unanimity::net::tor::Tor;
+use unanimity::verify::Timestamp;
 
-const HOUR: Duration = Duration::from_secs(3660);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
-/// A circle whose peers are onion services of one node, asked by a client that is another.
-struct OnionCircle {
-    world: World,
-    hosts: Tor,
-    asker: Tor,
-    addresses: Vec<OnionAddress>,
-    readers: Vec<BTreeMap<String, DiscoveryKey>>,
-    serving: Vec<Option<JoinHandle<()>>>,
-}
-
-impl OnionCircle {
-    async fn build(network: &TorNetwork) -> OnionCircle {
-        let settings = settings(network, "hosts");
-        let nickname = |peer: usize| World::peer_name(peer);
-        let addresses: Vec<OnionAddress> =
-            (0..PEERS).map(|peer| settings.address_of(nickname(peer), 4242).unwrap()).collect();
-        let asker = Tor::new(&self::settings(network, "asker")).unwrap();
-        let readers = addresses.iter().map(|address| {
-            BTreeMap::from([("asker".to_owned(), asker.discovery_key(address).unwrap())])
-        });
-        let readers: Vec<_> = readers.collect();
-        let hosts = Tor::new(&settings).unwrap();
-        let mut heard = Vec::new();
-        hosts.bootstrap(|part, words| heard.push((part, words))).await.unwrap();
-        assert!(heard.last().is_some_and(|(part, _)| *part > 0.9), "{heard:?}");
-        asker.bootstrap(|_, _| {}).await.unwrap();
-        let mut world =
-            World::create(&network.place("world"), 7, Timestamp(1_800_000_000)).unwrap();
-        world.config.ask_timeout = Duration::from_secs(20);
-        world.config.roll_timeout = Duration::from_secs(40);
-        world.config.addresses = (world.circle.peer_secrets.iter())
-            .map(|secret| secret.public().raw())
-            .zip(addresses.iter().cloned())
-            .collect();
-        let serving = (0..PEERS).map(|_| None).collect();
-        let mut circle = OnionCircle { world, hosts, asker, addresses, readers, serving };
-        for peer in 0..PEERS {
-            circle.start(peer).await;
-        }
-        circle
+/// One network for all tests that run at the same time; it ends with the last of them.
+fn network() -> Arc<TorNetwork> {
+    static NETWORK: Mutex<Weak<TorNetwork>> = Mutex::new(Weak::new());
+    let mut known = NETWORK.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(network) = known.upgrade() {
+        return network;
     }
-
-    /// Hosts a peer's service, and waits until it can be reached.
-    async fn start(&mut self, peer: usize) {
-        let listener = self.listener(peer).await;
-        assert_eq!(listener.address(), &self.addresses[peer], "the address survives");
-        listener.reachable().await;
-        let node = self.world.peer(peer).clone();
-        self.serving[peer] = Some(tokio::spawn(node.answer_all(listener)));
-    }
-
-    /// A service that was stopped a moment ago may still hold its state.
-    async fn listener(&self, peer: usize) -> OnionListener {
-        let mut wait = tokio::time::interval(Duration::from_millis(50));
-        for _ in 0..400 {
-            wait.tick().await;
-            let name = World::peer_name(peer);
-            if let Ok(listener) = self.hosts.host(name, 4242, &self.readers[peer]) {
-                return listener;
-            }
-        }
-        self.hosts.host(World::peer_name(peer), 4242, &self.readers[peer]).unwrap()
-    }
-
-    async fn stop(&mut self, peer: usize) {
-        let serving = self.serving[peer].take().unwrap();
-        serving.abort();
-        serving.await.unwrap_err();
-    }
-
-    async fn update(&self) -> Result<Outcome, Failure> {
-        let (config, clock) = (&self.world.config, &self.world.clock);
-        let mut client = Client::open(config, &self.asker, clock, Disk::default()).unwrap();
-        client.update(&mut rand::rng()).await.1
-    }
-}
-
-/// Debian's package of tor, should it be needed, is unpacked beside the build.
-fn start() -> TorNetwork {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
-    TorNetwork::start(&package, |step| eprintln!("{step}")).unwrap()
+    let network = Arc::new(TorNetwork::start(&package, |_| {}).unwrap());
+    *known = Arc::downgrade(&network);
+    network
 }
 
-fn settings(network: &TorNetwork, name: &str) -> TorSettings {
-    TorSettings {
-        state: network.place(&format!("{name}/state")),
-        cache: network.place(&format!("{name}/cache")),
-        network: Settings::Private(network.arti()),
+fn now() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+/// A circle at work: some peers and a client, all serving.
+struct Circles {
+    nodes: Nodes,
+    peers: Vec<Process>,
+    client: Process,
+    _directory: TempDir,
+    _network: Arc<TorNetwork>,
+}
+
+impl Circles {
+    fn start(peers: usize) -> Circles {
+        let network = network();
+        let directory = tempfile::tempdir().unwrap();
+        let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
+        let stage = Stage::create(&directory.path().join("stage"), circle).unwrap();
+        let nodes = Nodes::create(stage, &network, Path::new(PROGRAM), peers).unwrap();
+        let serve = |who: &str| {
+            let mut node = nodes.process(who);
+            node.serve().unwrap();
+            node
+        };
+        let peers = PEER_NAMES[..peers].iter().map(|who| serve(who)).collect();
+        let client = serve("client");
+        let mut circles =
+            Circles { nodes, peers, client, _directory: directory, _network: network };
+        for peer in &mut circles.peers {
+            reachable(peer);
+        }
+        circles
+    }
+
+    fn publish(&mut self, draft: &Draft) {
+        self.nodes.stage.release("log", draft, now()).unwrap();
+        let head = self.nodes.stage.head_of("log").unwrap();
+        for peer in &mut self.peers {
+            peer.wait_status("fresh head", |status| {
+                status["serving"]["head"]["size"] == head.size()
+                    && status["serving"]["fresh"] == true
+            })
+            .unwrap();
+        }
+    }
+
+    /// Updates until it no longer waits for `settle`.
+    fn update(&mut self) -> Ended {
+        let mut ended = None;
+        let update = |client: &Process| {
+            let said = client.run(&["update"])?;
+            let waits = said.report["outcome"] == "settling";
+            ended = Some(said);
+            Ok(!waits)
+        };
+        self.client.wait("end of settle", update).unwrap();
+        ended.unwrap()
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+fn reachable(node: &mut Process) {
+    node.wait_status("published service", |status| status["serving"]["reachable"] == true).unwrap();
 }
 
 #[test]
-fn five_peers_over_onion_services_confirm_and_one_that_is_stopped_holds_the_update_back() {
-    let network = start();
-    let runtime = runtime();
-    runtime.block_on(async {
-        let mut circle = OnionCircle::build(&network).await;
-        circle.world.publish(&Draft::new(1, "1.0.0", b"hello over Tor")).unwrap();
-        circle.world.poll_all().await.unwrap();
-        let waits = circle.update().await;
-        assert!(matches!(waits, Err(Failure::Refused(Refusal::Settling { .. }))), "{waits:?}");
+fn peers_that_are_processes_of_their_own_confirm_and_one_that_is_stopped_holds_the_update_back() {
+    let mut circles = Circles::start(3);
+    circles.publish(&Draft::new(1, "1.0.0", b"hello over Tor"));
+    let ended = circles.update();
+    assert_eq!(ended.exit, 0, "{}", ended.report);
+    assert_eq!(circles.nodes.stage.installed().unwrap().unwrap().sequence, 1);
 
-        // A stopped peer is silent, by name, and its word is not replaced by the others'.
-        circle.world.advance(HOUR);
-        circle.world.poll_all().await.unwrap();
-        circle.stop(2).await;
-        match circle.update().await {
-            Err(Failure::Refused(Refusal::Incomplete(missing))) => {
-                assert_eq!(missing.len(), 1, "{missing:?}");
-                assert_eq!(missing[0].peer.as_str(), World::peer_name(2));
-                let silence = missing[0].silence.as_ref().unwrap();
-                let unreached =
-                    matches!(silence, Silence::Unreachable(_) | Silence::Broke(_) | Silence::Late);
-                assert!(unreached, "{silence}");
-            }
-            other => panic!("{other:?}"),
-        }
-        assert!(circle.world.installed().unwrap().is_none());
+    circles.publish(&Draft::new(2, "1.1.0", b"hello again"));
+    circles.peers[1].stop().unwrap();
+    let ended = circles.update();
+    assert_eq!(ended.report["outcome"], "incomplete", "{}", ended.report);
+    assert_eq!(circles.nodes.stage.installed().unwrap().unwrap().sequence, 1);
+    let silent = |report: &Value| {
+        let peers = report["peers"].as_array().unwrap().clone();
+        let silent = peers.into_iter().filter(|peer| !peer["silent"].is_null());
+        silent.map(|peer| peer["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(silent(&ended.report), ["bela"], "{}", ended.report);
 
-        // At the same address again, it is asked on a new circuit.
-        circle.start(2).await;
-        let installed = circle.update().await;
-        assert!(matches!(installed, Ok(Outcome::Installed(_))), "{installed:?}");
-
-        // Who is not listed cannot even find a service.
-        let stranger = Tor::new(&settings(&network, "stranger")).unwrap();
-        stranger.bootstrap(|_, _| {}).await.unwrap();
-        let error = stranger.dial(&circle.addresses[0]).await.unwrap_err().to_string();
-        assert!(error.starts_with("descriptor:"), "{error}");
-    });
-    runtime.shutdown_timeout(Duration::from_secs(5));
+    circles.peers[1].serve().unwrap();
+    reachable(&mut circles.peers[1]);
+    let ended = circles.update();
+    assert_eq!(ended.exit, 0, "{}", ended.report);
+    assert_eq!(circles.nodes.stage.installed().unwrap().unwrap().sequence, 2);
 }
 
 #[test]
@@ -158,7 +129,7 @@ fn a_private_network_that_is_not_on_loopback_is_refused_before_anything_starts()
     let settings = |text: String| TorSettings {
         state: place.path().join("state"),
         cache: place.path().join("cache"),
-        network: Settings::Private(text),
+        network: Network::Private(text),
     };
     let id = "A".repeat(40);
     let ed = "hReuzbHS+PIPnKq6y6WtjWMM5xMVKuMtS0PbOWvKhFM";
@@ -169,14 +140,14 @@ fn a_private_network_that_is_not_on_loopback_is_refused_before_anything_starts()
              uploads = [[\"{authority}\"]]\ndownloads = [[\"{authority}\"]]\nvotes = [[\"{authority}\"]]\n"
         )
     };
-    let runtime = runtime();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let _inside = runtime.enter();
-    assert!(Tor::new(&settings(with("127.0.0.1:9", "127.0.0.1:9"))).is_ok());
+    assert!(Tor::new(&settings(with("127.0.0.1:9", "127.0.0.1:9")), None).is_ok());
     for (relay, authority) in [("192.0.2.1:9", "127.0.0.1:9"), ("127.0.0.1:9", "192.0.2.1:9")] {
-        let error = Tor::new(&settings(with(relay, authority))).unwrap_err().to_string();
+        let error = Tor::new(&settings(with(relay, authority)), None).unwrap_err().to_string();
         assert!(error.contains("192.0.2.1"), "{error}");
     }
     // Without relays or authorities of its own it would be the public network.
-    let error = Tor::new(&settings(String::new())).unwrap_err().to_string();
+    let error = Tor::new(&settings(String::new()), None).unwrap_err().to_string();
     assert!(error.contains("fallback_caches and authorities"), "{error}");
 }

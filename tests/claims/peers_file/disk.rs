@@ -96,6 +96,10 @@ fn a_failure_at_any_step_leaves_the_old_file_whole() {
                 // Once it has its name, only the directory is left to be synced.
                 assert_eq!(found, if dies < 4 { everybody() } else { after.clone() }, "{what}");
                 assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+                if until.is_some() {
+                    // A full disk is not made fuller.
+                    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2, "{what}");
+                }
                 // And the next one finds nothing in its way.
                 edit::add(&path, &newcomer(10), &disk()).unwrap();
                 assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2, "{what}");

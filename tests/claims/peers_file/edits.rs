@@ -235,6 +235,11 @@ fn odd_forms_of_toml_are_edited_or_left_alone() {
     ] {
         assert_eq!(edited(before, edit), after, "{before}");
     }
+    // What the file could not say afterwards is not written.
+    let (_place, path) = file(&everybody());
+    let never = obstacle(edit::leave(&path, &name("a"), Timestamp::MAX, &disk()));
+    assert!(matches!(never, Obstacle::Form), "{never}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), everybody());
     // A value whose last line looks like a comment.
     let hash = unanimity::verify::CosignerSecret::from_seed("#a".parse().unwrap(), &[1; 32]);
     let mut hashed = lines("a", 1, "");

@@ -3,6 +3,9 @@
 //! Unknown fields are errors that name the line. What contradicts itself is refused here,
 //! so the rest of the program cannot meet a node without peers or a key in two roles.
 
+mod daemon;
+mod limits;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,12 +14,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use daemon::{AlarmTable, ServeTable, TorTable};
+pub use daemon::{Serve, ServePolicy};
+use limits::{Checked, LimitsTable};
+
+use crate::alarm::Alarm;
 use crate::circle::{Circle, CircleError, Member};
-use crate::net::{Mirror, OnionAddress};
+use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::roll::{CLOCK_SKEW, Limits};
+use crate::verify::roll::Limits;
 use crate::verify::stage::PolicyError;
 use crate::verify::{Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
 
@@ -52,6 +60,8 @@ pub struct Config {
 /// Everything a node was told, its circle as it stands: perhaps still too small for a client.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// The file that told it.
+    pub path: PathBuf,
     /// Whose releases of what, from which log.
     pub policy: Policy,
     /// Which of a release's artifacts is ours.
@@ -68,6 +78,8 @@ pub struct Node {
     pub ask_timeout: Duration,
     /// How long the whole roll may take, with all tries at all peers.
     pub roll_timeout: Duration,
+    /// How long a peer that was told to leave still has to confirm.
+    pub removal_delay: Duration,
     /// When this node's own peer role polls.
     pub polling: Polling,
     /// A head of the log that the operator got some other way.
@@ -76,6 +88,12 @@ pub struct Node {
     pub install_root: PathBuf,
     /// Where the node remembers.
     pub state: PathBuf,
+    /// How it takes part in Tor.
+    pub tor: TorSettings,
+    /// If it is a peer to others.
+    pub serve: Option<Serve>,
+    /// How its operator wants to hear of what is wrong.
+    pub alarm: Alarm,
 }
 
 impl Node {
@@ -174,6 +192,18 @@ pub enum Why {
     /// Nothing to read from.
     #[error("[log] mirrors is empty: name at least one")]
     NoMirrors,
+    /// How to take part in Tor.
+    #[error("[tor] {0}")]
+    Tor(&'static str),
+    /// The private network's description cannot be read.
+    #[error("[tor] network: {0}")]
+    TorNetwork(#[from] crate::durable::DiskError),
+    /// How to be a peer.
+    #[error("[serve] {0}")]
+    Serve(&'static str),
+    /// How to raise the alarm.
+    #[error("[alarm] {0}")]
+    Alarm(&'static str),
     /// A time that makes a check empty.
     #[error("[limits] {0}")]
     Limits(&'static str),
@@ -204,6 +234,11 @@ struct NodeFile {
     install: InstallTable,
     #[serde(default)]
     limits: LimitsTable,
+    #[serde(default)]
+    tor: TorTable,
+    serve: Option<ServeTable>,
+    #[serde(default)]
+    alarm: AlarmTable,
     /// The peers' file, beside this one.
     #[serde(default = "default_peers")]
     peers: PathBuf,
@@ -244,19 +279,6 @@ struct InstallTable {
     state: PathBuf,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct LimitsTable {
-    settle: Option<Text<humantime::Duration>>,
-    roll_ttl: Option<Text<humantime::Duration>>,
-    view_ttl: Option<Text<humantime::Duration>>,
-    ask_timeout: Option<Text<humantime::Duration>>,
-    roll_timeout: Option<Text<humantime::Duration>>,
-    poll_min: Option<Text<humantime::Duration>>,
-    poll_max: Option<Text<humantime::Duration>>,
-    max_poll_age: Option<Text<humantime::Duration>>,
-}
-
 /// A value with a spelling of its own, parsed where it stands so that an error names its line.
 pub(crate) struct Text<T>(pub(crate) T);
 
@@ -287,7 +309,7 @@ pub fn load_node(path: &Path) -> Result<Node, ConfigError> {
         Ok((file, peers_path))
     })?;
     let circle = Circle::load(&peers_path)?;
-    let node = file.check(crate::durable::parent(path), circle, peers_path);
+    let node = file.check(path, circle, peers_path);
     let node = node.map_err(|why| ConfigError { path: path.to_owned(), why })?;
     node.circle.members().iter().try_for_each(|member| node.check_role(member))?;
     Ok(node)
@@ -326,7 +348,8 @@ pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
 }
 
 impl NodeFile {
-    fn check(self, directory: &Path, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
+    fn check(self, path: &Path, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
+        let directory = crate::durable::parent(path);
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
         let pinned = match &self.log.pinned {
             Some(path) => {
@@ -348,8 +371,11 @@ impl NodeFile {
         if self.log.mirrors.is_empty() {
             return Err(Why::NoMirrors);
         }
-        let Checked { limits, polling, ask_timeout, roll_timeout } = self.limits.check()?;
+        let Checked { limits, polling, ask_timeout, roll_timeout, removal_delay } =
+            self.limits.check()?;
+        let state = directory.join(self.install.state);
         Ok(Node {
+            path: path.to_owned(),
             policy,
             platform: platform.map_or_else(this_platform, |platform| platform.0),
             circle,
@@ -359,69 +385,13 @@ impl NodeFile {
             ask_timeout,
             roll_timeout,
             polling,
+            removal_delay,
             pinned,
             install_root: directory.join(self.install.root),
-            state: directory.join(self.install.state),
+            tor: self.tor.check(directory, &state)?,
+            state,
+            serve: self.serve.map(ServeTable::check).transpose()?,
+            alarm: self.alarm.check()?,
         })
-    }
-}
-
-struct Checked {
-    limits: Limits,
-    polling: Polling,
-    ask_timeout: Duration,
-    roll_timeout: Duration,
-}
-
-impl LimitsTable {
-    fn check(self) -> Result<Checked, Why> {
-        let or = |value: Option<Text<humantime::Duration>>, default: Duration| {
-            value.map_or(default, |value| *value.0)
-        };
-        let defaults = (Limits::default(), Polling::default());
-        let limits = Limits {
-            settle: or(self.settle, defaults.0.settle),
-            roll_ttl: or(self.roll_ttl, defaults.0.roll_ttl),
-            view_ttl: or(self.view_ttl, defaults.0.view_ttl),
-        };
-        let polling = Polling {
-            min: or(self.poll_min, defaults.1.min),
-            max: or(self.poll_max, defaults.1.max),
-            max_age: or(self.max_poll_age, defaults.1.max_age),
-        };
-        let ask_timeout = or(self.ask_timeout, Duration::from_secs(45));
-        let roll_timeout = or(self.roll_timeout, Duration::from_secs(120));
-        let day = Duration::from_secs(24 * 60 * 60);
-        let second = Duration::from_secs(1);
-        if limits.roll_ttl > day || limits.view_ttl > day || polling.max_age > day {
-            return Err(Why::Limits(
-                "roll_ttl, view_ttl and max_poll_age are at most one day: an older answer says nothing of now",
-            ));
-        }
-        if !limits.settle.is_zero() && limits.settle < second {
-            return Err(Why::Limits("settle is at least one second, or 0s for none"));
-        }
-        if limits.roll_ttl < second || limits.view_ttl < second || ask_timeout < second {
-            return Err(Why::Limits("roll_ttl, view_ttl and ask_timeout are at least one second"));
-        }
-        if roll_timeout < ask_timeout {
-            return Err(Why::Limits(
-                "roll_timeout is not shorter than ask_timeout: a roll takes as long as one try at least",
-            ));
-        }
-        // A view is judged when the roll closes, also one that was cosigned as it opened, by a
-        // clock that is behind.
-        let ttl = limits.view_ttl.min(limits.roll_ttl);
-        if roll_timeout > ttl.saturating_sub(CLOCK_SKEW) {
-            return Err(Why::Limits(
-                "roll_timeout is at least one minute shorter than view_ttl and roll_ttl: the first answer has to count still when the last one is in",
-            ));
-        }
-        if polling.min > polling.max || polling.max >= polling.max_age || polling.min < second {
-            return Err(Why::Limits(
-                "poll_min is at least one second, poll_max not smaller, and max_poll_age larger than both",
-            ));
-        }
-        Ok(Checked { limits, polling, ask_timeout, roll_timeout })
     }
 }

@@ -1,0 +1,285 @@
+//! Asking peers over a private Tor network on loopback, each figure beside what it contains.
+//!
+//! - *Ask to verdict*: one cycle of a client that has everything but the answers, for 1, 3, 5 and 9
+//!   peers, against the slowest of the same peers asked alone. Cold: no circuit is open, no
+//!   descriptor known. Warm: the circuits of the roll before are used again.
+//! - *A warm question* on an open onion stream, against an echo of as many bytes on another.
+//! - *Resident memory* of a `serve` that has nothing to do.
+//!
+//! The relays and the peers' services share this machine's cores with the client. Bounded: about
+//! three minutes, and at most 9 circuits at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use unanimity::clock::SystemClock;
+use unanimity::config::Config;
+use unanimity::demo::circle::Circle;
+use unanimity::demo::onion::Nodes;
+use unanimity::demo::tornet::TorNetwork;
+use unanimity::demo::{Draft, Stage, World};
+use unanimity::durable::Disk;
+use unanimity::net::network::{TorNetwork as Network, TorSettings};
+use unanimity::net::tor::{Hosting, Readers, Tor};
+use unanimity::net::wire::{self, Question};
+use unanimity::net::{DiscoverySecret, Listener as _, Mirror, OnionAddress, Transport as _};
+use unanimity::peer::{Follow, PeerNode, Polling};
+use unanimity::update::{Client, ask_once};
+use unanimity::verify::{CosignerSecret, Log, Peer, PeerSet, Timestamp};
+
+type Broken = Box<dyn Error + Send + Sync>;
+
+const MOST_PEERS: usize = 9;
+const COLD: usize = 5;
+const WARM: usize = 20;
+const QUESTIONS: usize = 300;
+
+fn main() -> Result<(), Broken> {
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
+    let network = TorNetwork::start(&package, |words| eprintln!("{words}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(&network))?;
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    memory(&network)
+}
+
+/// A host of nine peers and of an echo, and who may ask them.
+struct Scene {
+    network: String,
+    place: PathBuf,
+    discovery: DiscoverySecret,
+    peers: Vec<(CosignerSecret, OnionAddress)>,
+    echo: OnionAddress,
+    world: World,
+    _host: Tor,
+}
+
+impl Scene {
+    async fn build(network: &TorNetwork) -> Result<Scene, Broken> {
+        let place = network.place("bench");
+        let world = World::create(&place.join("world"), 7, Timestamp(1_700_000_000))?;
+        world.publish(&Draft::new(1, "1.0.0", b"hello"))?;
+        let discovery = DiscoverySecret::from_seed(rand::random());
+        let mut scene = Scene {
+            network: network.arti(),
+            discovery,
+            peers: Vec::new(),
+            echo: OnionAddress { key: [0; 32], port: 4242 },
+            _host: Tor::new(&settings(&network.arti(), &place.join("host")), None)?,
+            place,
+            world,
+        };
+        scene._host.bootstrap(|_, _| {}).await?;
+        let readers = Readers::Listed(BTreeSet::from([scene.discovery.public()]));
+        for i in 0..=MOST_PEERS {
+            let hosting = Hosting { nickname: format!("n{i}"), port: 4242, proof_of_work: false };
+            let mut listener = scene._host.host(&hosting, &readers)?;
+            let address = listener.address().clone();
+            listener.service().reachable().await;
+            if i == MOST_PEERS {
+                scene.echo = address;
+                tokio::spawn(async move {
+                    while let Ok(mut stream) = listener.accept().await {
+                        tokio::spawn(async move { echo(&mut stream).await.ok() });
+                    }
+                });
+                continue;
+            }
+            let secret = CosignerSecret::from_seed(format!("peer-{i}").parse()?, &rand::random());
+            let follow = Follow {
+                log: scene.log().clone(),
+                secret: secret.clone(),
+                mirrors: vec![Mirror::directory(scene.world.log_directory())],
+                polling: Polling::default(),
+            };
+            let state = scene.place.join(format!("peer-{i}"));
+            let peer = Arc::new(PeerNode::open(follow, &state, Disk::default(), SystemClock)?);
+            peer.poll(&mut rand::rng()).await?;
+            tokio::spawn(peer.answer_all(listener));
+            scene.peers.push((secret, address));
+        }
+        Ok(scene)
+    }
+
+    fn log(&self) -> &Log {
+        &self.world.circle.log
+    }
+
+    /// A client of Tor that knows nothing yet but what the network looks like.
+    async fn stranger(&self) -> Result<Tor, Broken> {
+        let place = self.place.join(format!("asker-{:x}", rand::random::<u64>()));
+        let tor = Tor::new(&settings(&self.network, &place), Some(self.discovery.clone()))?;
+        tor.bootstrap(|_, _| {}).await?;
+        Ok(tor)
+    }
+
+    fn config(&self, peers: usize) -> Result<Config, Broken> {
+        let mut set = Vec::new();
+        let mut addresses = BTreeMap::new();
+        for (secret, address) in &self.peers[..peers] {
+            let key = secret.public();
+            let name: unanimity::verify::Name = key.name().as_str().parse()?;
+            addresses.insert(key.raw(), address.clone());
+            set.push(Peer { name: name.clone(), operator: name, key });
+        }
+        let state = self.place.join(format!("client-{:x}", rand::random::<u64>()));
+        Ok(Config {
+            peers: PeerSet::new(set, 1)?,
+            addresses,
+            mirrors: vec![Mirror::directory(self.world.log_directory())],
+            ask_timeout: Duration::from_secs(45),
+            roll_timeout: Duration::from_secs(120),
+            install_root: state.join("root"),
+            state: state.join("state"),
+            ..self.world.config.clone()
+        })
+    }
+
+    /// One cycle of a client; every peer has to have answered.
+    async fn roll(&self, tor: &Tor, config: &Config) -> Result<Duration, Broken> {
+        let began = Instant::now();
+        let mut client = Client::open(config, tor, &SystemClock, Disk::default())?;
+        let (report, _) = client.check(&mut StdRng::from_rng(&mut rand::rng())).await;
+        let took = began.elapsed();
+        match report.peers.iter().find(|(_, answer)| answer.is_err()) {
+            None => Ok(took),
+            Some((name, answer)) => Err(format!("{name}: {answer:?}").into()),
+        }
+    }
+
+    async fn alone(&self, tor: &Tor, peer: usize) -> Result<Duration, Broken> {
+        let (secret, address) = &self.peers[peer];
+        let began = Instant::now();
+        ask_once(tor, address, self.log(), &secret.public()).await?;
+        Ok(began.elapsed())
+    }
+}
+
+fn settings(network: &str, place: &Path) -> TorSettings {
+    TorSettings {
+        state: place.join("state"),
+        cache: place.join("cache"),
+        network: Network::Private(network.to_owned()),
+    }
+}
+
+/// Answers frames of four bytes of length: how long the answer shall be, and then as many bytes as
+/// the length says. No parsing, no signature.
+async fn echo(stream: &mut unanimity::net::tor::TorStream) -> std::io::Result<()> {
+    loop {
+        let (length, answer) = (stream.read_u32().await?, stream.read_u32().await?);
+        let mut bytes = vec![0; length.min(1 << 16) as usize];
+        stream.read_exact(&mut bytes).await?;
+        stream.write_all(&vec![0; answer.min(1 << 16) as usize]).await?;
+        stream.flush().await?;
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+async fn measure(network: &TorNetwork) -> Result<(), Broken> {
+    let scene = Scene::build(network).await?;
+    println!("ask to verdict, medians (cold {COLD} times, warm {WARM} times)");
+    println!(
+        "{:>6} {:>6} {:>12} {:>16} {:>7}",
+        "", "peers", "roll ms", "slowest alone ms", "ratio"
+    );
+    for peers in [1, 3, 5, 9] {
+        let (mut rolls, mut alone) = (Vec::new(), Vec::new());
+        for _ in 0..COLD {
+            let config = scene.config(peers)?;
+            rolls.push(scene.roll(&scene.stranger().await?, &config).await?);
+            let mut slowest = Duration::ZERO;
+            for peer in 0..peers {
+                slowest = slowest.max(scene.alone(&scene.stranger().await?, peer).await?);
+            }
+            alone.push(slowest);
+        }
+        row("cold", peers, rolls, alone);
+        let (tor, config) = (scene.stranger().await?, scene.config(peers)?);
+        scene.roll(&tor, &config).await?;
+        let (mut rolls, mut alone) = (Vec::new(), Vec::new());
+        for _ in 0..WARM {
+            rolls.push(scene.roll(&tor, &config).await?);
+            let mut slowest = Duration::ZERO;
+            for peer in 0..peers {
+                slowest = slowest.max(scene.alone(&tor, peer).await?);
+            }
+            alone.push(slowest);
+        }
+        row("warm", peers, rolls, alone);
+    }
+    question(&scene).await
+}
+
+fn row(what: &str, peers: usize, rolls: Vec<Duration>, alone: Vec<Duration>) {
+    let (roll, alone) = (millis(median(rolls)), millis(median(alone)));
+    println!("{what:>6} {peers:>6} {roll:>12.1} {alone:>16.1} {:>7.2}", roll / alone);
+}
+
+/// Turn by turn, so that whatever else the machine does is shared.
+async fn question(scene: &Scene) -> Result<(), Broken> {
+    let tor = scene.stranger().await?;
+    let mut peer = tor.dial(&scene.peers[0].1).await?;
+    let mut echo = tor.dial(&scene.echo).await?;
+    let question = Question::View(scene.log().id());
+    let length = question.frame().len() as u32;
+    let answer = wire::ask(&mut peer, &question).await?.frame().len() as u32;
+    let (mut asked, mut echoed) = (Vec::new(), Vec::new());
+    for _ in 0..QUESTIONS {
+        let began = Instant::now();
+        wire::ask(&mut peer, &question).await?;
+        asked.push(began.elapsed());
+        let began = Instant::now();
+        echo.write_u32(length).await?;
+        echo.write_u32(answer).await?;
+        echo.write_all(&vec![0; length as usize]).await?;
+        echo.flush().await?;
+        echo.read_exact(&mut vec![0; answer as usize]).await?;
+        echoed.push(began.elapsed());
+    }
+    let (asked, echoed) = (millis(median(asked)), millis(median(echoed)));
+    println!(
+        "\na warm question ({length} bytes, answered by {answer}) {asked:.2} ms, an echo of as many {echoed:.2} ms: {:.2}",
+        asked / echoed
+    );
+    Ok(())
+}
+
+/// The resident memory of a node that serves, with three peers that it keeps warm.
+fn memory(network: &TorNetwork) -> Result<(), Broken> {
+    let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
+    let stage = Stage::create(&network.place("idle"), circle)?;
+    stage.release("log", &Draft::new(1, "1.0.0", b"hello"), Timestamp(1_700_000_000))?;
+    let program = Path::new(env!("CARGO_BIN_EXE_unanimity"));
+    let nodes = Nodes::create(stage, network, program, 3)?;
+    let mut peers = Vec::new();
+    for who in ["alice", "bela", "carol", "client"] {
+        let mut node = nodes.process(who);
+        node.serve()?;
+        node.wait_status("published service", |status| status["serving"]["reachable"] == true)?;
+        peers.push(node);
+    }
+    let client = peers.last().ok_or("no client")?;
+    client.run(&["check"])?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", client.id().ok_or("ended")?))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    println!(
+        "\nresident memory of an idle `serve` after one roll: {}",
+        resident.unwrap_or("?").trim()
+    );
+    Ok(())
+}

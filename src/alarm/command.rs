@@ -1,0 +1,112 @@
+//! Running the operator's command: no shell, next to no environment, and not for long.
+
+use std::io;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy, sink};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long the command may take.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most bytes that are kept of what it says on standard error.
+const MAX_SAID_BYTES: u64 = 64 * 1024;
+/// How long its last words are waited for: a child it left behind may hold the pipe open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What it gets to see of our environment.
+const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
+
+/// Why the operator may not have been told.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It did not start.
+    #[error("cannot start: {program}: {source}")]
+    Start {
+        /// What was to be run.
+        program: String,
+        /// Why it was not.
+        source: io::Error,
+    },
+    /// It ended, and not well.
+    #[error("failed ({status}){}{said}", if said.is_empty() { "" } else { ": " })]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said on standard error.
+        said: String,
+    },
+    /// It was killed.
+    #[error("did not end within {} s and was killed", COMMAND_TIMEOUT.as_secs())]
+    Late,
+    /// The system does not say how it ended.
+    #[error("cannot be waited for: {0}")]
+    Lost(#[from] io::Error),
+}
+
+/// Runs the command with `input` to read. Without a command there is nothing to do.
+pub(super) async fn run(command: &[String], input: &str) -> Result<(), CommandError> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let kept = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let started = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(kept)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // With those that it starts, so that none of them outlives its minute.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let program = program.clone();
+    let mut child = started.map_err(|source| CommandError::Start { program, source })?;
+    match timeout(COMMAND_TIMEOUT, talk(&mut child, input.as_bytes())).await {
+        Ok(ended) => {
+            let (status, said) = ended?;
+            if status.success() { Ok(()) } else { Err(CommandError::Failed { status, said }) }
+        }
+        Err(_) => {
+            let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+            group.map(|group| kill_process_group(group, Signal::KILL));
+            // What cannot be killed is reaped whenever it ends.
+            timeout(LAST_WORDS, child.kill()).await.ok();
+            Err(CommandError::Late)
+        }
+    }
+}
+
+/// Feeds it, hears what it has to say, and waits for its end; all at once, so that neither side
+/// waits for the other.
+async fn talk(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, String)> {
+    let (mut stdin, stderr) =
+        (child.stdin.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+    let mut said = Vec::new();
+    let status = {
+        let feed = async move {
+            // A command that does not read has not failed.
+            stdin.write_all(input).await.ok();
+        };
+        let talk = pin!(async { tokio::join!(feed, listen(stderr, &mut said)) });
+        match select(pin!(child.wait()), talk).await {
+            Either::Left((status, talk)) => {
+                let status = status?;
+                if !status.success() {
+                    timeout(LAST_WORDS, talk).await.ok();
+                }
+                status
+            }
+            Either::Right((_, wait)) => wait.await?,
+        }
+    };
+    Ok((status, String::from_utf8_lossy(&said).trim().to_owned()))
+}
+
+async fn listen(mut stderr: impl AsyncRead + Unpin, said: &mut Vec<u8>) {
+    (&mut stderr).take(MAX_SAID_BYTES).read_to_end(said).await.ok();
+    // The rest is read as well: it must not have to wait for us.
+    copy(&mut stderr, &mut sink()).await.ok();
+}

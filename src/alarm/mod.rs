@@ -1,0 +1,177 @@
+//! What an operator is told when the node's condition changes, and by whom.
+//!
+//! Every cycle leaves the node in one [`Condition`]. Each change is announced once: to the log,
+//! and to the operator's command, which gets one line of JSON on its standard input:
+//!
+//! ```json
+//! {"schema":"unanimity/v1","event":"alarm","condition":"fork","since":1790000000,"message":"fork: evidence …","details":{"outcome":"fork","evidence":"6c1f…","unwell_since":1790000000}}
+//! ```
+//!
+//! `condition` is one word, `since` is when the node came into it (seconds since 1970), `message`
+//! is for people, and of `details` only `outcome` is always there: the word that `--json` has too.
+//!
+//! What was announced is remembered, with what still has to be. A command that cannot start, fails
+//! or takes longer than a minute is run again after the next cycle, and whatever came to pass
+//! meanwhile waits behind it, in order. So nothing is lost, and only a crash between the command's
+//! end and the note of it, or a disk that takes no notes, makes anything be said twice. Where
+//! memory fails, it fails towards saying it again.
+
+mod changes;
+mod command;
+mod seen;
+
+pub use changes::{Announcement, Changes, MAX_WAITING};
+pub use command::{COMMAND_TIMEOUT, CommandError};
+pub use seen::Seen;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable::{self, Disk, DiskError, Mode};
+use crate::verify::Timestamp;
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Every peer agrees, and there is nothing to do but perhaps to wait for `settle`.
+    Healthy,
+    /// Healthy, and a release can be installed.
+    Available,
+    /// Not every peer confirmed, or the node could not find out.
+    Incomplete,
+    /// Every mirror hides what others have verified.
+    Stale,
+    /// A check failed.
+    Refused,
+    /// The log has told two stories.
+    Fork,
+}
+
+impl Condition {
+    /// Whether nobody has to do anything about it.
+    pub fn is_good(self) -> bool {
+        matches!(self, Condition::Healthy | Condition::Available)
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Condition::Healthy => "healthy",
+            Condition::Available => "available",
+            Condition::Incomplete => "incomplete",
+            Condition::Stale => "stale",
+            Condition::Refused => "refused",
+            Condition::Fork => "fork",
+        })
+    }
+}
+
+/// Whom to tell, and when to begin to worry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The program and its arguments, run without a shell. Empty: changes are only logged.
+    pub command: Vec<String>,
+    /// How long a node may be incomplete before that is worth telling.
+    pub incomplete_after: Duration,
+}
+
+impl Default for Alarm {
+    /// Nobody; 24 h.
+    fn default() -> Self {
+        Alarm { command: Vec::new(), incomplete_after: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// Tells the operator of every change. One for each state directory.
+#[derive(Debug)]
+pub struct Alarms {
+    alarm: Alarm,
+    path: PathBuf,
+    disk: Disk,
+    changes: Changes,
+    /// The file does not hold `changes` yet.
+    unsaved: bool,
+}
+
+/// The most bytes of the file: as many announcements as may wait, each with every peer of a circle.
+const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
+
+impl Alarms {
+    /// Opens what was announced before, in `state/alarm.json`. A file that cannot be used is
+    /// logged and forgotten, and then what is wrong is told again: nobody would hear of an error.
+    pub fn open(alarm: Alarm, state: &Path, disk: Disk) -> Alarms {
+        let path = state.join("alarm.json");
+        let changes = match durable::read(&path, MAX_FILE_BYTES) {
+            Ok(None) => Some(Changes::default()),
+            Ok(Some(bytes)) => Changes::parse(&bytes),
+            Err(error) => {
+                tracing::warn!("{error}");
+                None
+            }
+        };
+        let changes = changes.unwrap_or_else(|| {
+            tracing::warn!("{}: what was told before is not known", path.display());
+            Changes::forgotten()
+        });
+        Alarms { alarm, path, disk, changes, unsaved: false }
+    }
+
+    /// A cycle has ended, `now`: tells what is new, and what is still to be told. At most a minute for
+    /// each command, and the first that fails is the last until the next cycle.
+    pub async fn hear(&mut self, seen: &Seen, now: Timestamp) {
+        let before = self.changes.clone();
+        if let Some(new) = self.changes.see(seen, self.alarm.incomplete_after, now) {
+            log(new);
+        }
+        self.unsaved |= self.changes != before;
+        // Before it is told, so that a crash does not forget it; after it, so as not to repeat it.
+        self.save();
+        while let Some(next) = self.changes.next() {
+            if let Err(error) = command::run(&self.alarm.command, &next.json()).await {
+                tracing::error!("the alarm command {error}; it runs again after the next cycle");
+                break;
+            }
+            self.changes.told();
+            self.unsaved = true;
+            self.save();
+        }
+    }
+
+    /// The present condition and since when it stands; `None` before the first cycle.
+    pub fn condition(&self) -> Option<(Condition, Timestamp)> {
+        self.changes.condition()
+    }
+
+    fn save(&mut self) {
+        if !self.unsaved {
+            return;
+        }
+        let directory = durable::parent(&self.path);
+        let text = self.changes.text();
+        let made = self.disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory));
+        let saved = made.and_then(|()| {
+            let written = self.disk.write(&self.path, text.as_bytes(), Mode::Private);
+            written.map_err(DiskError::at(&self.path))
+        });
+        match saved {
+            Ok(()) => self.unsaved = false,
+            Err(error) => tracing::error!("what is told to the operator is not noted: {error}"),
+        }
+    }
+}
+
+fn log(new: &Announcement) {
+    let Announcement { condition, since, message, .. } = new;
+    match condition {
+        Condition::Fork | Condition::Refused => {
+            tracing::error!(%condition, %since, "{message}");
+        }
+        // That all is well again is for whoever saw the warning.
+        _ => tracing::warn!(%condition, %since, "{message}"),
+    }
+}

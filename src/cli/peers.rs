@@ -1,0 +1,264 @@
+//! `peers`: pairing, and who is in the circle.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Said;
+use super::exit::{Ended, Exit};
+use crate::circle::{Circle, Member, Standing, Ticket, edit};
+use crate::clock::Clock;
+use crate::config;
+use crate::durable::Disk;
+use crate::node::{Node, Tested};
+use crate::peer::Place;
+use crate::verify::{Name, Timestamp};
+
+/// Who has to confirm every update, and who may ask us.
+#[derive(Debug, Subcommand, Serialize, Deserialize)]
+pub(super) enum Verb {
+    /// Print this node's ticket, for somebody who shall become a peer
+    Invite {
+        /// Draw it as a QR code as well
+        #[arg(long)]
+        qr: bool,
+    },
+    /// List a peer by its ticket, and print ours for the other side
+    ///
+    /// Compare the fingerprints by voice before you rely on it. The peer counts once its head and ours have been found to be of one
+    /// log, which `serve` and `peers test` see to.
+    Add {
+        /// The ticket, or a file that holds it
+        ticket: String,
+        /// What to call them here [default: as the ticket does]
+        #[arg(long)]
+        name: Option<String>,
+        /// Who runs it; peers of one operator count once toward min_peers [default: the name]
+        #[arg(long)]
+        operator: Option<String>,
+    },
+    /// Show everybody who is listed, with a fingerprint to read aloud
+    List,
+    /// Ask every peer now: who answers, how fast, at which head
+    Test,
+    /// Take a peer out of the circle, after [limits] removal_delay
+    ///
+    /// Whoever can silence a peer may want you to drop it in a hurry: until the delay is over it still has to confirm every update.
+    Remove {
+        /// Who
+        name: String,
+        /// Do not wait; WORDS are "remove NAME without waiting"
+        #[arg(long, value_name = "WORDS")]
+        now: Option<String>,
+    },
+    /// Take back a removal that has not come to pass
+    Keep {
+        /// Who
+        name: String,
+    },
+}
+
+impl Verb {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Verb::Invite { .. } => "peers invite",
+            Verb::Add { .. } => "peers add",
+            Verb::List => "peers list",
+            Verb::Test => "peers test",
+            Verb::Remove { .. } => "peers remove",
+            Verb::Keep { .. } => "peers keep",
+        }
+    }
+}
+
+/// What the command line named, read where it was typed: the daemon has other files and another directory.
+pub(super) fn read_ticket(argument: String) -> Result<String, Ended> {
+    if argument.trim_start().starts_with(TICKET_KIND) {
+        return Ok(argument);
+    }
+    let path = PathBuf::from(&argument);
+    let bytes = crate::durable::read_at_most(&path, 4096).map_err(|error| {
+        Ended::new(Exit::BadInput, format!("neither a ticket nor a file that holds one: {error}"))
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What every ticket begins with.
+const TICKET_KIND: &str = "unanimity-ticket/";
+
+fn name(text: &str) -> Result<Name, Ended> {
+    text.parse().map_err(|error| Ended::usage(format!("{error}")))
+}
+
+/// `peers invite`.
+pub(super) fn invite<C: Clock + Clone + 'static>(node: &Node<C>, qr: bool) -> Result<Said, Ended> {
+    let ticket = node.ticket()?;
+    let mut text = format!("{ticket}\n");
+    if qr {
+        let code = QrCode::new(ticket.to_string());
+        let code = code.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+        text += &code.render::<Dense1x2>().build();
+        text.push('\n');
+    }
+    let json =
+        json!({ "ticket": ticket.to_string(), "fingerprint": ticket.fingerprint().to_string() });
+    Ok(Said::data(text, json))
+}
+
+/// `peers add`.
+pub(super) fn add<C: Clock + Clone + 'static>(
+    node: &Node<C>,
+    ticket: &str,
+    called: Option<&str>,
+    operator: Option<&str>,
+) -> Result<Said, Ended> {
+    let bad = |error| Ended::new(Exit::BadInput, format!("{error}"));
+    let ticket: Ticket = ticket.parse().map_err(bad)?;
+    let called = called.map(name).transpose()?;
+    let operator = operator.map(name).transpose()?;
+    let member = node.add(&ticket, called, operator)?;
+    let ours = node.ticket()?;
+    let text = format!(
+        "{name} is listed. Its fingerprint, to compare by voice:\n  {theirs}\n\
+         Now the other side adds this node (fingerprint {fingerprint}):\n\n{ours}\n\n\
+         {name} counts once its head and ours have been found to be of one log: `serve` sees to that, and `peers test` tries now.\n",
+        name = member.peer.name,
+        theirs = ticket.fingerprint(),
+        fingerprint = ours.fingerprint(),
+    );
+    let json = json!({
+        "name": member.peer.name.as_str(),
+        "fingerprint": ticket.fingerprint().to_string(),
+        "ticket": ours.to_string(),
+        "our_fingerprint": ours.fingerprint().to_string(),
+    });
+    Ok(Said::done(text, json))
+}
+
+/// `peers list`.
+pub(super) fn list(told: &config::Node, now: Timestamp) -> Result<Said, Ended> {
+    let circle = Circle::load(&told.peers_path)?;
+    let mut text = String::new();
+    let mut json = Vec::new();
+    for member in circle.members() {
+        let (word, standing) = standing(member, now);
+        let fingerprint = member.fingerprint(told.policy.log.id()).map(|f| f.to_string());
+        let spoken = fingerprint.as_deref().unwrap_or("no discovery key: it cannot find this node");
+        text += &format!("{}  {standing}\n  {spoken}\n", member.peer.name);
+        json.push(json!({
+            "name": member.peer.name.as_str(),
+            "operator": member.peer.operator.as_str(),
+            "standing": word,
+            "fingerprint": fingerprint,
+        }));
+    }
+    let counted = circle.counted(now);
+    text += &match &counted {
+        Ok(peers) => format!("{} have to confirm every update.\n", peers.iter().count()),
+        Err(error) => format!("Nothing can be confirmed yet: {error}.\n"),
+    };
+    let message = counted.err().map(|error| error.to_string());
+    Ok(Said::done(text, json!({ "peers": json, "incomplete": message })))
+}
+
+fn standing(member: &Member, now: Timestamp) -> (&'static str, String) {
+    match member.standing {
+        Standing::Counted => ("counted", "has to confirm every update".to_owned()),
+        Standing::Joining { .. } => (
+            "joining",
+            "listed, and does not count until its head and ours have been compared".to_owned(),
+        ),
+        Standing::Leaving { at } if at <= now => ("left", format!("left on {at}")),
+        Standing::Leaving { at } => {
+            ("leaving", format!("leaves on {at}, and has to confirm every update until then"))
+        }
+    }
+}
+
+/// `peers test`.
+pub(super) fn tested(tested: &[Tested]) -> Said {
+    let mut text = String::new();
+    let mut json = Vec::new();
+    let mut exit = Exit::Done;
+    for Tested { member, answer, took, place, joined, waits } in tested {
+        let millis = took.as_millis();
+        let said = match (answer, place) {
+            (Err(silence), _) => format!("{silence} ({millis} ms)"),
+            (Ok(view), Some(Place::Fork(_))) => format!(
+                "{}, which contradicts ours: FORK, the evidence is stored ({millis} ms)",
+                view.head()
+            ),
+            (Ok(view), _) => format!("{} ({millis} ms)", view.head()),
+        };
+        let note = match (joined, waits) {
+            (true, _) => "; counts from now on".to_owned(),
+            (false, Some(why)) => format!("; does not count yet: {why}"),
+            (false, None) => String::new(),
+        };
+        text += &format!("{}  {said}{note}\n", member.peer.name);
+        match (answer, place) {
+            (_, Some(Place::Fork(_))) => exit = Exit::Fork,
+            (Err(_), _) if exit == Exit::Done => exit = Exit::Incomplete,
+            _ => {}
+        }
+        json.push(json!({
+            "name": member.peer.name.as_str(),
+            "milliseconds": u64::try_from(millis).unwrap_or(u64::MAX),
+            "head": answer.as_ref().ok().map(|view| super::log::head_json(view.head())),
+            "silent": answer.as_ref().err().map(ToString::to_string),
+            "joined": joined,
+            "waits": waits,
+        }));
+    }
+    if tested.is_empty() {
+        text = "Nobody is listed yet: `unanimity peers invite` makes a ticket for somebody else.\n"
+            .to_owned();
+    }
+    Said { exit, text, json: json!({ "peers": json }), failed: false, data: false }
+}
+
+/// `peers remove`.
+pub(super) fn remove(
+    told: &config::Node,
+    who: &str,
+    words: Option<&str>,
+    now: Timestamp,
+    disk: &Disk,
+) -> Result<Said, Ended> {
+    let name = name(who)?;
+    let circle = Circle::load(&told.peers_path)?;
+    let counts = circle.find(&name).is_some_and(|member| member.standing.counts(now));
+    if words.is_some_and(|words| words != format!("remove {name} without waiting")) {
+        return Err(Ended::usage(format!(
+            "--now takes the words \"remove {name} without waiting\": whoever silences a peer wants you to drop it in a hurry"
+        )));
+    }
+    let at_once = !counts || words.is_some();
+    let path = &told.peers_path;
+    let text = if at_once {
+        if counts {
+            edit::leave(path, &name, now, disk)?;
+        }
+        edit::drop(path, &name, now, disk)?;
+        format!("{name} is no longer listed.\n")
+    } else {
+        let at = now.after(told.removal_delay);
+        edit::leave(path, &name, at, disk)?;
+        format!(
+            "{name} leaves on {at}; until then it still has to confirm every update. `unanimity peers keep {name}` takes that back.\n"
+        )
+    };
+    Ok(Said::done(text, json!({ "name": name.as_str(), "at_once": at_once })))
+}
+
+/// `peers keep`.
+pub(super) fn keep(told: &config::Node, who: &str, disk: &Disk) -> Result<Said, Ended> {
+    let name = name(who)?;
+    edit::stay(&told.peers_path, &name, disk)?;
+    let said: Value = json!({ "name": name.as_str() });
+    Ok(Said::done(format!("{name} stays.\n"), said))
+}

@@ -1,0 +1,264 @@
+//! `serve`, and how the commands of a node reach it: through the daemon's socket while one runs,
+//! else by themselves.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::exit::{Ended, Exit};
+use super::{Said, node, peers};
+use crate::alarm::Alarms;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config;
+use crate::durable::Disk;
+use crate::net::tor::{Tor, TorError};
+use crate::net::{Absent, TorNetwork};
+use crate::node::{Errand, Node, NodeError};
+use crate::serve::{BOOTSTRAP_PATIENCE, Daemon, hosting, socket};
+
+/// How long the tasks of a run may take to notice that it is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What a node is asked to do, by its operator.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Command {
+    /// `check`
+    Check,
+    /// `update`
+    Update,
+    /// `status`
+    Status,
+    /// `peers ...`
+    Peers(peers::Verb),
+}
+
+/// A command on its way to the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    /// The configuration that the command was given.
+    config: PathBuf,
+    command: Command,
+}
+
+/// Says how far Tor has come: to people on standard error, to programs as lines of JSON.
+fn progress(json: bool) -> impl FnMut(f32, String) {
+    let mut last = String::new();
+    move |fraction, words| {
+        let percent = (fraction * 100.0).round();
+        let line = if json {
+            let event = json!({ "schema": "unanimity/v1", "event": "bootstrap", "percent": percent, "message": words });
+            format!("{event}\n")
+        } else {
+            format!("Tor {percent}%: {words}\n")
+        };
+        if line != last {
+            // Nobody is left to tell if this fails.
+            if json {
+                super::print(&line).ok();
+            } else {
+                eprint!("{}", super::visible(&line));
+            }
+            last = line;
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, Ended> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))
+}
+
+/// Runs one command of a node: by its daemon, if one is at work, else by itself.
+pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
+    let path = node::config_path(config)?;
+    let told = config::load_node(&path)?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let asked = Asked { config: absolute(&path), command };
+        let question = serde_json::to_string(&asked).expect("paths and words");
+        match socket::ask(&told.state, &question).await {
+            Ok(Some(answer)) => Said::parse(&answer),
+            Ok(None) => Box::pin(alone(told, asked.command, json)).await,
+            Err(error) => {
+                Err(Ended::new(Exit::Disk, format!("the daemon does not answer: {error}")))
+            }
+        }
+    });
+    // arti's tasks may outlive their client for a moment.
+    runtime.shutdown_timeout(LAST_WORDS);
+    ended
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+async fn alone(told: config::Node, command: Command, json: bool) -> Result<Said, Ended> {
+    // These only look, and need nothing to themselves.
+    match command {
+        Command::Status => return node::status(&told, None),
+        Command::Peers(peers::Verb::List) => return peers::list(&told, SystemClock.now()),
+        _ => {}
+    }
+    let disk = Disk::default();
+    let _owner = socket::Owner::new(&told.state, &disk)?;
+    let node = open(told, &disk)?;
+    let errand = match command {
+        Command::Check => Errand::Check,
+        Command::Update => Errand::Update,
+        Command::Peers(peers::Verb::Test) => {
+            let tor = connect(&node, json).await?;
+            return Ok(peers::tested(&node.test(&tor, |_| true).await?));
+        }
+        Command::Peers(verb) => return at_once(&node, verb),
+        Command::Status => return node::status(&node.told, None),
+    };
+    let mut rng = rand::rng();
+    let (report, ended) = match node.told.tor.network {
+        TorNetwork::Offline => node.cycle(&Absent, errand, &mut rng).await,
+        _ => node.cycle(&connect(&node, json).await?, errand, &mut rng).await,
+    };
+    Ok(node::said(&report, ended))
+}
+
+fn open(told: config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
+    let address_of = |told: &config::Node, serve: &config::Serve| {
+        Ok::<_, Ended>(told.tor.address_of(&hosting(serve))?)
+    };
+    Node::open(told, address_of, SystemClock, disk.clone(), &mut rand::rng())
+}
+
+fn tor(node: &Node<SystemClock>) -> Result<Tor, TorError> {
+    let discovery = node.role.as_ref().map(|role| role.identity.discovery.clone());
+    Tor::new(&node.told.tor, discovery)
+}
+
+/// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.
+async fn connect(node: &Node<SystemClock>, json: bool) -> Result<Tor, Ended> {
+    let tor = tor(node)?;
+    match timeout(BOOTSTRAP_PATIENCE, tor.bootstrap(progress(json))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("{error}"),
+        Err(_) => tracing::warn!("Tor is not connected after {BOOTSTRAP_PATIENCE:?}"),
+    }
+    Ok(tor)
+}
+
+/// What needs no connection.
+fn at_once(node: &Node<SystemClock>, verb: peers::Verb) -> Result<Said, Ended> {
+    let (now, disk) = (SystemClock.now(), Disk::default());
+    match verb {
+        peers::Verb::Invite { qr } => peers::invite(node, qr),
+        peers::Verb::Add { ticket, name, operator } => {
+            peers::add(node, &ticket, name.as_deref(), operator.as_deref())
+        }
+        peers::Verb::Remove { name, now: words } => {
+            peers::remove(&node.told, &name, words.as_deref(), now, &disk)
+        }
+        peers::Verb::Keep { name } => peers::keep(&node.told, &name, &disk),
+        peers::Verb::List | peers::Verb::Test => peers::list(&node.told, now),
+    }
+}
+
+/// `serve`: until it is told to end.
+pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> {
+    let path = node::config_path(config)?;
+    let told = config::load_node(&path)?;
+    if told.serve.is_none() {
+        return Err(NodeError::NoRole(path).into());
+    }
+    let disk = Disk::default();
+    let owner = socket::Owner::new(&told.state, &disk)?;
+    let node = open(told, &disk)?;
+    let alarms = Alarms::open(node.told.alarm.clone(), &node.told.state, disk);
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let tor = tor(&node)?;
+        let socket = owner.listen()?;
+        let (daemon, ends) = Daemon::new(node, tor);
+        let config = absolute(&path);
+        let answering = daemon.clone();
+        let answer = move |question| answer(answering.clone(), config.clone(), question);
+        tracing::info!("serving");
+        daemon
+            .run(alarms, ends, socket, answer, progress(json))
+            .await
+            .map_err(|error| Ended::new(Exit::Failed, error.to_string()))
+    });
+    runtime.shutdown_timeout(LAST_WORDS);
+    ended.map(|()| Said::done("ended as it was told to\n", json!({})))
+}
+
+async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>) -> Vec<u8> {
+    let said = match serde_json::from_slice::<Asked>(&question) {
+        Err(error) => Err(Ended::usage(format!(
+            "the daemon does not understand this command ({error}): is it of another version?"
+        ))),
+        Ok(asked) if asked.config != config => Err(Ended::new(
+            Exit::Configuration,
+            format!(
+                "the daemon at work on this state goes by {}, not by {}",
+                config.display(),
+                asked.config.display()
+            ),
+        )),
+        Ok(asked) => do_it(&daemon, asked.command).await,
+    };
+    let said = said.unwrap_or_else(Said::from);
+    serde_json::to_vec(&said).expect("numbers and text")
+}
+
+async fn do_it(daemon: &Daemon, command: Command) -> Result<Said, Ended> {
+    let errand = match command {
+        Command::Check => Errand::Check,
+        Command::Update => Errand::Update,
+        Command::Status => return node::status(&daemon.node.told_now()?, Some(serving(daemon))),
+        Command::Peers(peers::Verb::Test) => {
+            return Ok(peers::tested(&daemon.test(|_| true).await?));
+        }
+        Command::Peers(verb) => {
+            let said = at_once(&daemon.node, verb)?;
+            daemon.relist();
+            return Ok(said);
+        }
+    };
+    let (report, ended) = daemon.cycle(errand).await;
+    Ok(node::said(&report, ended))
+}
+
+impl Said {
+    fn parse(answer: &[u8]) -> Result<Said, Ended> {
+        serde_json::from_slice(answer).map_err(|_| {
+            Ended::new(Exit::Failed, "the daemon broke off in the middle: see what it logged")
+        })
+    }
+}
+
+/// What the daemon says of itself.
+fn serving(daemon: &Daemon) -> (String, Value) {
+    let peer = daemon.node.role.as_ref().map(|role| &role.peer);
+    let head = peer.and_then(|peer| peer.head());
+    let fresh = peer.is_some_and(|peer| peer.is_fresh());
+    let (connected, reachable) = (daemon.is_connected(), daemon.is_reachable());
+    let tor = match (connected, reachable) {
+        (_, true) => "peers can find this node",
+        (true, false) => "connected; not to be found yet",
+        (false, false) => "not connected yet",
+    };
+    let seen = head.as_ref().map_or_else(|| "nothing yet".to_owned(), ToString::to_string);
+    let lately = if fresh { "" } else { ", and nothing lately" };
+    let text = format!("serving     {tor}; its own mirrors have shown it {seen}{lately}\n");
+    let json = json!({
+        "connected": connected,
+        "reachable": reachable,
+        "fresh": fresh,
+        "head": head.as_ref().map(super::log::head_json),
+    });
+    (text, json)
+}

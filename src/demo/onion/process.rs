@@ -1,0 +1,142 @@
+//! One node of a circle over Tor: a directory with its configuration, and a process while it runs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::super::Broken;
+
+/// Within which a process has to do what is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node. Its process ends with this value.
+#[derive(Debug)]
+pub struct Process {
+    /// Its directory: `unanimity.toml`, `peers.toml`, `state/`, and `log`, what it said.
+    pub directory: PathBuf,
+    program: PathBuf,
+    serving: Option<Child>,
+}
+
+/// What a command of the program came to.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its exit code.
+    pub exit: i32,
+    /// Its report.
+    pub report: Value,
+}
+
+impl Process {
+    /// A node whose configuration is in a directory. Nothing runs yet.
+    pub fn new(program: &Path, directory: &Path) -> Process {
+        Process { directory: directory.to_owned(), program: program.to_owned(), serving: None }
+    }
+
+    /// A command of the program for this node. It never reaches the public Tor network.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--json").arg("--config").arg(self.directory.join("unanimity.toml"));
+        command.args(arguments).env(crate::net::network::NO_PUBLIC_NETWORK, "1");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts its daemon, and waits until it takes commands.
+    pub fn serve(&mut self) -> Result<(), Broken> {
+        let log = fs::File::options().create(true).append(true).open(self.directory.join("log"))?;
+        let mut command = self.command(&["serve"]);
+        command.stdout(log.try_clone()?).stderr(log);
+        self.serving = Some(command.spawn()?);
+        let socket = self.directory.join("state/serve/socket");
+        self.wait("its socket", |_| Ok(std::os::unix::net::UnixStream::connect(&socket).is_ok()))
+    }
+
+    /// The process id of its daemon.
+    pub fn id(&self) -> Option<u32> {
+        self.serving.as_ref().map(Child::id)
+    }
+
+    /// Tells its daemon to end, and waits until it has.
+    pub fn stop(&mut self) -> Result<(), Broken> {
+        if let Some(mut child) = self.serving.take() {
+            kill_process(Pid::from_child(&child), Signal::TERM)?;
+            let began = Instant::now();
+            while child.try_wait()?.is_none() {
+                if began.elapsed() > PATIENCE {
+                    child.kill()?;
+                    child.wait()?;
+                    return Err(format!("{} did not end", self.directory.display()).into());
+                }
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends its daemon in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.serving.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Result<Ended, Broken> {
+        let output = self.command(arguments).stderr(Stdio::null()).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        // Events come before; the report is the last line.
+        let line = text.lines().last().ok_or_else(|| io::Error::other("a command said nothing"))?;
+        let exit = output.status.code().ok_or_else(|| io::Error::other("a command was killed"))?;
+        Ok(Ended { exit, report: serde_json::from_str(line)? })
+    }
+
+    /// Runs a command that has to end well.
+    pub fn done(&self, arguments: &[&str]) -> Result<Value, Broken> {
+        let ended = self.run(arguments)?;
+        if ended.exit == 0 {
+            Ok(ended.report)
+        } else {
+            Err(format!("{arguments:?} ended with {}: {}", ended.exit, ended.report).into())
+        }
+    }
+
+    /// Waits for something to become true of its daemon.
+    pub fn wait(
+        &mut self,
+        what: &str,
+        mut is: impl FnMut(&Process) -> Result<bool, Broken>,
+    ) -> Result<(), Broken> {
+        let began = Instant::now();
+        while !is(self)? {
+            let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            if let Some(child) = &mut self.serving
+                && let Some(status) = child.try_wait()?
+            {
+                return Err(format!("the daemon ended with {status}: {}", log()).into());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!("no {what} within {PATIENCE:?}: {}", log()).into());
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Waits for what its `status` says.
+    pub fn wait_status(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Result<(), Broken> {
+        self.wait(what, |node| Ok(is(&node.run(&["status"])?.report)))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

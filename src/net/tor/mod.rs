@@ -1,0 +1,232 @@
+//! Peers over Tor, with arti on both sides. The one place that names arti.
+//!
+//! A peer is dialled on a circuit of its own that is shared with nobody else's questions. The
+//! circuit stays in use while it answers; after any failure the next dial takes a new one, because
+//! a circuit to a service that restarted is dead without saying so.
+
+mod service;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use arti_client::config::BoolOrAuto;
+use arti_client::{
+    BootstrapBehavior, ErrorKind, HasKind as _, IsolationToken, KeystoreSelector, StreamPrefs,
+    TorClient,
+};
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tor_hscrypto::pk::{HsClientDescEncKey, HsClientDescEncSecretKey, HsId};
+use tor_llcrypto::pk::curve25519::StaticSecret;
+use tor_proto::client::stream::DataStream;
+use tor_rtcompat::PreferredRuntime;
+
+use super::{DiscoveryKey, DiscoverySecret, OnionAddress, TorNetwork, TorSettings, Transport};
+pub use service::{Hosting, MAX_STREAMS_PER_CIRCUIT, OnionListener, Readers, Service};
+
+/// Why Tor cannot be used, in words that never read like a peer's disagreement.
+#[derive(Debug, thiserror::Error)]
+pub enum TorError {
+    /// The settings do not make a configuration.
+    #[error("[tor] {0}")]
+    Settings(String),
+    /// A private network that is not private.
+    #[error("[tor] the private network names {0}, which is not on loopback: nothing was started")]
+    NotPrivate(String),
+    /// arti refused: locks, permissions, keys.
+    #[error("Tor cannot start: {0}")]
+    Start(arti_client::Error),
+    /// No view of the network.
+    #[error("Tor cannot be reached (bootstrap): {0}")]
+    Bootstrap(arti_client::Error),
+    /// Our own service.
+    #[error("our onion service cannot start: {0}")]
+    Service(String),
+}
+
+/// A client of the Tor network, and a host of onion services. Clones share it.
+#[derive(Clone)]
+pub struct Tor {
+    client: Arc<TorClient<PreferredRuntime>>,
+    discovery: Option<DiscoverySecret>,
+    circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
+}
+
+/// The isolation of one peer's circuit, and whether it failed us.
+#[derive(Clone)]
+struct Circuit {
+    token: IsolationToken,
+    failed: Arc<AtomicBool>,
+}
+
+impl Circuit {
+    fn new() -> Circuit {
+        Circuit { token: IsolationToken::new(), failed: Arc::default() }
+    }
+}
+
+impl fmt::Debug for Tor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tor")
+    }
+}
+
+impl Tor {
+    /// Opens arti's state, without any connection. Services that list the public half of
+    /// `discovery` can be found. Call it inside a tokio runtime.
+    pub fn new(
+        settings: &TorSettings,
+        discovery: Option<DiscoverySecret>,
+    ) -> Result<Tor, TorError> {
+        if settings.network == TorNetwork::Offline {
+            let why = "offline is set: nobody can be reached, and nobody can be served";
+            return Err(TorError::Settings(why.to_owned()));
+        }
+        let config = settings.configuration()?;
+        // Fails only if the process has chosen already, which is as good.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let builder = TorClient::builder().config(config);
+        let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
+        let client = client.create_unbootstrapped().map_err(TorError::Start)?;
+        Ok(Tor { client, discovery, circuits: Arc::default() })
+    }
+
+    /// Learns what the network looks like. `progress` hears of every step, as a fraction and in words.
+    pub async fn bootstrap(&self, mut progress: impl FnMut(f32, String)) -> Result<(), TorError> {
+        let mut events = self.client.bootstrap_events();
+        let done = self.client.bootstrap();
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut done => return ended.map_err(TorError::Bootstrap),
+                Some(status) = events.next() => progress(status.as_frac(), status.to_string()),
+            }
+        }
+    }
+}
+
+impl Tor {
+    /// Has arti know our discovery key as the one for a service. At another's first dial, or after
+    /// our own key was made anew.
+    fn introduce(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
+        let Some(secret) = &self.discovery else { return Ok(()) };
+        let (id, store) = (HsId::from(to.key), KeystoreSelector::Primary);
+        let key = StaticSecret::from(*secret.expose());
+        let key = HsClientDescEncSecretKey::from(key);
+        let known = self.client.get_service_discovery_key(id)?;
+        if known.as_ref() == Some(&HsClientDescEncKey::from(&key)) {
+            return Ok(());
+        }
+        if known.is_some() {
+            self.client.remove_service_discovery_key(store, id)?;
+        }
+        self.client.insert_service_discovery_key(store, id, key)?;
+        Ok(())
+    }
+}
+
+impl DiscoverySecret {
+    /// The public half: what others list so that we find their services.
+    pub fn public(&self) -> DiscoveryKey {
+        let secret = HsClientDescEncSecretKey::from(StaticSecret::from(*self.expose()));
+        let public = HsClientDescEncKey::from(&secret).to_string();
+        public.parse().expect("arti writes keys in the form of rend-spec-v3")
+    }
+}
+
+impl Transport for Tor {
+    type Stream = TorStream;
+
+    async fn dial(&self, to: &OnionAddress) -> io::Result<TorStream> {
+        self.introduce(to).map_err(|error| io::Error::other(words(&error)))?;
+        let circuit = {
+            let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
+            let circuit = circuits.entry(to.clone()).or_insert_with(Circuit::new);
+            if circuit.failed.load(Ordering::Relaxed) {
+                *circuit = Circuit::new();
+            }
+            circuit.clone()
+        };
+        // Until it has answered, it counts as failed: a caller's deadline drops it without a word.
+        circuit.failed.store(true, Ordering::Relaxed);
+        let mut prefs = StreamPrefs::new();
+        prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(circuit.token);
+        let host = to.to_string();
+        let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+        let stream = Box::pin(self.client.connect_with_prefs((host, to.port), &prefs)).await;
+        let stream = stream.map_err(|error| io::Error::other(words(&error)))?;
+        Ok(TorStream { stream, failed: Some(circuit.failed) })
+    }
+}
+
+/// What went wrong on the way to a service: where, and what that may mean.
+fn words(error: &arti_client::Error) -> String {
+    let place = match error.kind() {
+        ErrorKind::OnionServiceNotFound => {
+            "descriptor: the service is not published, or does not list us"
+        }
+        ErrorKind::OnionServiceMissingClientAuth | ErrorKind::OnionServiceWrongClientAuth => {
+            "descriptor: the service does not list our discovery key"
+        }
+        ErrorKind::OnionServiceNotRunning => "introduction: the service has stopped",
+        ErrorKind::OnionServiceConnectionFailed | ErrorKind::OnionServiceProtocolViolation => {
+            "rendezvous: the service did not come"
+        }
+        ErrorKind::RemoteNetworkTimeout
+        | ErrorKind::RemoteStreamClosed
+        | ErrorKind::RemoteStreamReset
+        | ErrorKind::RemoteStreamError
+        | ErrorKind::RemoteConnectionRefused => "stream: the service does not answer",
+        ErrorKind::BootstrapRequired => "bootstrap: Tor is not connected yet",
+        ErrorKind::LocalNetworkError => "this machine's own network",
+        _ => "Tor",
+    };
+    format!("{place} ({error})")
+}
+
+/// A stream to or from a peer. Reading from it proves that its circuit is alive.
+#[derive(Debug)]
+pub struct TorStream {
+    stream: DataStream,
+    failed: Option<Arc<AtomicBool>>,
+}
+
+impl AsyncRead for TorStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = AsyncRead::poll_read(Pin::new(&mut self.stream), cx, buf);
+        if let (Poll::Ready(read), Some(failed)) = (&polled, &self.failed) {
+            failed.store(read.is_err() || buf.filled().len() == before, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for TorStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.stream), cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), cx)
+    }
+}

@@ -1,0 +1,266 @@
+//! A node at work: what it was told, its peer role, its circle, and one cycle of its client.
+//!
+//! The circle is read anew for every cycle, so that a change of `peers.toml` counts at once; the
+//! rest of the configuration is read once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rand::{CryptoRng, Rng};
+use tokio::time::timeout;
+
+use crate::circle::{EditError, Member, Standing, Ticket, TicketError, edit};
+use crate::clock::Clock;
+use crate::config::{self, ConfigError};
+use crate::durable::{Disk, DiskError};
+use crate::identity::{Identity, IdentityError};
+use crate::net::{OnionAddress, Transport};
+use crate::peer::{Follow, PeerError, PeerNode, Place};
+use crate::update::{Client, Failure, Outcome, Report, UpdateError, ask_once};
+use crate::verify::key::KeyName;
+use crate::verify::{Hash, Name, Silence, View};
+
+/// A node, its state open. One for each state directory.
+#[derive(Debug)]
+pub struct Node<C> {
+    /// What it was told when it started.
+    pub told: config::Node,
+    /// If it is a peer to others.
+    pub role: Option<Role<C>>,
+    clock: C,
+    disk: Disk,
+}
+
+/// What makes a node a peer.
+#[derive(Debug)]
+pub struct Role<C> {
+    /// What it calls itself.
+    pub name: Name,
+    /// Follows the log, answers.
+    pub peer: Arc<PeerNode<C>>,
+    /// Its keys.
+    pub identity: Identity,
+    /// Where it is reached.
+    pub address: OnionAddress,
+}
+
+/// What a cycle may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Only find out.
+    Check,
+    /// Fetch what can be installed, and keep it.
+    Stage,
+    /// Install it.
+    Update,
+}
+
+/// What a node cannot do, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// What it was told.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its own keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its peer role.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// Its disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// `peers.toml`.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// It has no name, no address and no key that it could give away.
+    #[error("this node is no peer to anybody: give it a name under [serve] in {}", .0.display())]
+    NoRole(PathBuf),
+    /// A ticket of its own.
+    #[error("this is this node's own ticket: give it to the other side, and add theirs here")]
+    OwnTicket,
+    /// A ticket that is none, or of no use here.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+}
+
+/// What asking one member came to.
+#[derive(Debug)]
+pub struct Tested {
+    /// Who.
+    pub member: Member,
+    /// Its view, or why there is none.
+    pub answer: Result<View, Silence>,
+    /// How long that took.
+    pub took: Duration,
+    /// Where its head stands beside ours; `None` if that cannot be told.
+    pub place: Option<Place>,
+    /// It counts from now on.
+    pub joined: bool,
+    /// Why it does not count yet.
+    pub waits: Option<String>,
+}
+
+impl<C: Clock + Clone + 'static> Node<C> {
+    /// Opens what the node remembers; makes its keys at the first time. `address_of` tells where its
+    /// service is reached.
+    pub fn open<E: From<NodeError>>(
+        told: config::Node,
+        address_of: impl FnOnce(&config::Node, &config::Serve) -> Result<OnionAddress, E>,
+        clock: C,
+        disk: Disk,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Node<C>, E> {
+        let role = match &told.serve {
+            None => None,
+            Some(serve) => {
+                let name =
+                    serve.name.as_str().parse::<KeyName>().expect("checked with the configuration");
+                let identity =
+                    Identity::open(&told.state, &name, rng, &disk).map_err(NodeError::from)?;
+                let follow = Follow {
+                    log: told.policy.log.clone(),
+                    secret: identity.view.clone(),
+                    mirrors: told.mirrors.clone(),
+                    polling: told.polling,
+                };
+                let peer = PeerNode::open(follow, &told.state, disk.clone(), clock.clone());
+                let peer = Arc::new(peer.map_err(NodeError::from)?);
+                let address = address_of(&told, serve)?;
+                Some(Role { name: serve.name.clone(), peer, identity, address })
+            }
+        };
+        Ok(Node { told, role, clock, disk })
+    }
+
+    /// What it is told, with the peers as `peers.toml` has them now.
+    pub fn told_now(&self) -> Result<config::Node, ConfigError> {
+        Ok(config::Node { circle: self.told.read_circle()?, ..self.told.clone() })
+    }
+
+    /// One cycle of the client.
+    pub async fn cycle(
+        &self,
+        transport: &impl Transport,
+        errand: Errand,
+        rng: &mut impl Rng,
+    ) -> (Report, Result<Outcome, Failure>) {
+        let nothing = |error: UpdateError| (Report::default(), Err(error.into()));
+        let config = match self.told_now().and_then(|told| told.client(self.clock.now())) {
+            Ok(config) => config,
+            Err(error) => return nothing(error.into()),
+        };
+        let client = Client::open(&config, transport, &self.clock, self.disk.clone());
+        match (client, errand) {
+            (Err(error), _) => nothing(error),
+            // On the heap: a cycle is a large future, within ever larger ones.
+            (Ok(mut client), Errand::Check) => Box::pin(client.check(rng)).await,
+            (Ok(mut client), Errand::Stage) => Box::pin(client.stage(rng)).await,
+            (Ok(mut client), Errand::Update) => Box::pin(client.update(rng)).await,
+        }
+    }
+
+    /// What to give to somebody who shall become a peer.
+    pub fn ticket(&self) -> Result<Ticket, NodeError> {
+        let role = self.role()?;
+        let head = role.peer.head();
+        let log = &self.told.policy.log;
+        Ok(Ticket {
+            name: role.name.clone(),
+            origin: log.origin.clone(),
+            log: log.id(),
+            address: role.address.clone(),
+            key: role.identity.view.public(),
+            discovery: role.identity.discovery.public(),
+            size: head.as_ref().map_or(0, |head| head.size()),
+            root: head.as_ref().map_or_else(Hash::empty_root, |head| *head.root()),
+        })
+    }
+
+    fn role(&self) -> Result<&Role<C>, NodeError> {
+        self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.told.path.clone()))
+    }
+
+    /// Lists somebody, who counts once both heads have been found to be of one log.
+    pub fn add(
+        &self,
+        ticket: &Ticket,
+        name: Option<Name>,
+        operator: Option<Name>,
+    ) -> Result<Member, NodeError> {
+        let role = self.role()?;
+        if ticket.key.raw() == role.identity.view.public().raw()
+            || ticket.address.key == role.address.key
+        {
+            return Err(NodeError::OwnTicket);
+        }
+        let mut member = ticket.member(&self.told.policy.log)?;
+        member.peer.name = name.unwrap_or(member.peer.name);
+        member.peer.operator = operator.unwrap_or_else(|| member.peer.name.clone());
+        self.told.check_role(&member)?;
+        edit::add(&self.told.peers_path, &member, &self.disk)?;
+        Ok(member)
+    }
+
+    /// Asks every member for its view, all at once. Those that wait to be counted are counted if
+    /// their heads and ours are of one log. Only `who`, if it is given.
+    pub async fn test(
+        &self,
+        transport: &impl Transport,
+        who: impl Fn(&Member) -> bool,
+    ) -> Result<Vec<Tested>, NodeError> {
+        let (circle, now) = (self.told_now()?.circle, self.clock.now());
+        let present = circle.members().iter().filter(|member| !member.standing.has_left(now));
+        let members = present.filter(|member| who(member));
+        let asked = members.map(|member| async move {
+            let began = Instant::now();
+            let log = &self.told.policy.log;
+            let asked = ask_once(transport, &member.address, log, &member.peer.key);
+            let answer = timeout(self.told.ask_timeout, asked).await.unwrap_or(Err(Silence::Late));
+            (member, answer, began.elapsed())
+        });
+        let mut tested = Vec::new();
+        for (member, answer, took) in join_all(asked).await {
+            let place = match (&self.role, &answer) {
+                (Some(role), Ok(view)) => Some(role.peer.place(view.head())?),
+                _ => None,
+            };
+            let waits = match member.standing {
+                Standing::Joining { size, root } => self.waits(size, root, place.as_ref())?,
+                Standing::Counted | Standing::Leaving { .. } => None,
+            };
+            let joined = waits.is_none() && matches!(member.standing, Standing::Joining { .. });
+            if joined {
+                edit::count(&self.told.peers_path, member, &self.disk)?;
+            }
+            let member = member.clone();
+            tested.push(Tested { member, answer, took, place, joined, waits });
+        }
+        Ok(tested)
+    }
+
+    /// Why a member whose ticket named this head does not count yet.
+    fn waits(
+        &self,
+        size: u64,
+        root: Hash,
+        place: Option<&Place>,
+    ) -> Result<Option<String>, NodeError> {
+        let ours = self.role()?.peer.root_at(size)?;
+        Ok(match (place, ours) {
+            (None, _) => Some("it has not answered yet".to_owned()),
+            (Some(Place::Fork(_)), _) => {
+                Some("its head contradicts ours: the log has forked".to_owned())
+            }
+            (Some(Place::Larger), _) | (_, None) => {
+                Some("it has seen more of the log than our own mirrors have shown us".to_owned())
+            }
+            (Some(Place::Joined), Some(ours)) if ours != root => Some(format!(
+                "its ticket names a head of size {size} that is none of this log's: ask for a new ticket, and how that one was made"
+            )),
+            (Some(Place::Joined), Some(_)) => None,
+        })
+    }
+}

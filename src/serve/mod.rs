@@ -1,0 +1,296 @@
+//! The daemon: a peer and a client at once, on one connection to Tor.
+//!
+//! It hosts the onion service, polls the mirrors, calls the roll at random times, keeps the way to
+//! every peer warm, raises the alarm, and is the only owner of the state while it runs: commands
+//! reach it through [`socket`].
+
+pub mod socket;
+
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex as Turn, Notify, mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::alarm::{Alarms, Seen};
+use crate::circle::Member;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Serve, ServePolicy};
+use crate::net::tor::{Hosting, Readers, Service, Tor};
+use crate::node::{Errand, Node, NodeError, Tested};
+use crate::peer::Place;
+use crate::update::{Failure, Outcome, Report};
+use crate::verify::Timestamp;
+
+/// How long whoever wants something of Tor waits for it to be connected.
+pub const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(90);
+/// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
+const WARM: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
+
+/// How many cycles may end while the operator's command is at work.
+const MAX_UNHEARD: usize = 64;
+
+/// Ends of cycles, for the alarm.
+pub type Ends = mpsc::Receiver<(Seen, Timestamp)>;
+
+/// The daemon, shared by its tasks and by those who answer commands.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The node that it runs.
+    pub node: Node<SystemClock>,
+    tor: Tor,
+    /// One cycle at a time.
+    rolling: Turn<()>,
+    /// How each ended, for the alarm: whoever called the roll does not wait for its command.
+    ends: mpsc::Sender<(Seen, Timestamp)>,
+    /// One at a time asks the peers apart from a roll.
+    testing: Turn<()>,
+    connected: watch::Sender<bool>,
+    hosted: Mutex<Option<(Service, Readers)>>,
+    listed: Notify,
+    roll_now: Notify,
+}
+
+impl Daemon {
+    /// Takes its parts together. Nothing runs yet.
+    pub fn new(node: Node<SystemClock>, tor: Tor) -> (Arc<Daemon>, Ends) {
+        let (ends, heard) = mpsc::channel(MAX_UNHEARD);
+        let daemon = Daemon {
+            node,
+            tor,
+            rolling: Turn::default(),
+            ends,
+            testing: Turn::default(),
+            connected: watch::Sender::new(false),
+            hosted: Mutex::default(),
+            listed: Notify::new(),
+            roll_now: Notify::new(),
+        };
+        (Arc::new(daemon), heard)
+    }
+
+    /// Whether our service is published and can be found by who is listed, as far as we know.
+    pub fn is_reachable(&self) -> bool {
+        self.hosted().as_ref().is_some_and(|(service, _)| service.is_reachable())
+    }
+
+    /// Whether Tor is connected.
+    pub fn is_connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    fn hosted(&self) -> MutexGuard<'_, Option<(Service, Readers)>> {
+        self.hosted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives Tor some time to connect. Without it, every peer is silent.
+    async fn connection(&self) {
+        let mut connected = self.connected.subscribe();
+        timeout(BOOTSTRAP_PATIENCE, connected.wait_for(|connected| *connected)).await.ok();
+    }
+
+    /// One cycle, of which the alarm hears. Whoever waits behind another's gets their own.
+    pub async fn cycle(&self, errand: Errand) -> (Report, Result<Outcome, Failure>) {
+        self.connection().await;
+        self.relist();
+        let _turn = self.rolling.lock().await;
+        let mut rng = StdRng::from_rng(&mut rand::rng());
+        let (report, ended) = self.node.cycle(&self.tor, errand, &mut rng).await;
+        // Nobody hears it only when the daemon is about to end.
+        self.ends.send((Seen::of(ended.as_ref()), SystemClock.now())).await.ok();
+        (report, ended)
+    }
+
+    /// Asks every member for its view; see [`Node::test`].
+    pub async fn test(&self, who: impl Fn(&Member) -> bool) -> Result<Vec<Tested>, NodeError> {
+        self.connection().await;
+        let _turn = self.testing.lock().await;
+        let tested = self.node.test(&self.tor, who).await?;
+        if tested.iter().any(|tested| matches!(tested.place, Some(Place::Fork(_)))) {
+            self.roll_now.notify_one();
+        }
+        Ok(tested)
+    }
+
+    /// Lets those find our service who are listed now.
+    pub fn relist(&self) {
+        let readers = match self.readers() {
+            Ok(Some(readers)) => readers,
+            // Being found is no permission: whoever was listed last may go on finding us.
+            Ok(None) => return,
+            Err(error) => return tracing::error!("{error}"),
+        };
+        match &mut *self.hosted() {
+            None => self.listed.notify_one(),
+            Some((_, known)) if *known == readers => {}
+            Some((service, known)) => match service.list(&readers) {
+                Ok(()) => *known = readers,
+                Err(error) => tracing::error!("{error}"),
+            },
+        }
+    }
+
+    /// Who may find us; `None` if nobody is listed.
+    fn readers(&self) -> Result<Option<Readers>, NodeError> {
+        if self.node.told.serve.as_ref().is_some_and(|serve| !serve.restricted) {
+            return Ok(Some(Readers::Anyone));
+        }
+        let listed = self.node.told_now()?.circle.readers(SystemClock.now());
+        Ok((!listed.is_empty()).then(|| Readers::Listed(listed.into_values().collect())))
+    }
+
+    /// Runs until it is told to end (SIGTERM, SIGINT). SIGHUP has it look at `peers.toml`.
+    pub async fn run<F>(
+        self: Arc<Self>,
+        mut alarms: Alarms,
+        mut ends: Ends,
+        socket: UnixListener,
+        answer: impl Fn(Vec<u8>) -> F + Send + Sync + 'static,
+        progress: impl FnMut(f32, String),
+    ) -> io::Result<()>
+    where
+        F: Future<Output = Vec<u8>> + Send + 'static,
+    {
+        let (mut term, mut int, mut hup) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        );
+        let hangups = async {
+            while hup.recv().await.is_some() {
+                self.relist();
+            }
+        };
+        let alarm = async {
+            while let Some((seen, at)) = ends.recv().await {
+                alarms.hear(&seen, at).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            () = socket::answer_all(socket, answer) => {}
+            () = hangups => {}
+            () = alarm => {}
+            () = self.connect(progress) => {}
+            () = self.follow() => {}
+            () = self.host() => {}
+            () = self.roll() => {}
+            () = self.keep_warm() => {}
+        }
+        Ok(())
+    }
+
+    /// Connects to Tor, however often that takes, and then rests.
+    async fn connect(&self, mut progress: impl FnMut(f32, String)) {
+        let mut wait = Duration::from_secs(5);
+        while let Err(error) = self.tor.bootstrap(&mut progress).await {
+            tracing::warn!("{error}");
+            sleep(wait + random(Duration::ZERO, wait)).await;
+            wait = (wait * 2).min(Duration::from_secs(300));
+        }
+        self.connected.send_replace(true);
+        tracing::info!("connected to Tor");
+        pending().await
+    }
+
+    /// Polls the mirrors.
+    async fn follow(&self) {
+        match &self.node.role {
+            Some(role) => role.peer.poll_on(StdRng::from_rng(&mut rand::rng())).await,
+            None => pending().await,
+        }
+    }
+
+    /// Hosts the service, once somebody is listed who may find it.
+    async fn host(&self) {
+        let (Some(role), Some(serve)) = (&self.node.role, &self.node.told.serve) else {
+            return pending().await;
+        };
+        let hosting = hosting(serve);
+        loop {
+            self.connection().await;
+            match self.readers() {
+                Ok(None) => {
+                    tracing::info!(
+                        "nobody is listed who may find our service: `unanimity peers invite`"
+                    );
+                    self.listed.notified().await;
+                }
+                Ok(Some(readers)) => match self.tor.host(&hosting, &readers) {
+                    Ok(listener) => {
+                        *self.hosted() = Some((listener.service().clone(), readers));
+                        tracing::info!("hosting our onion service");
+                        role.peer.clone().answer_all(listener).await;
+                        *self.hosted() = None;
+                        tracing::error!("our onion service ended; it is started again");
+                        sleep(Duration::from_secs(5)).await;
+                    }
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        sleep(Duration::from_secs(30)).await;
+                    }
+                },
+                Err(error) => {
+                    tracing::error!("{error}");
+                    sleep(Duration::from_secs(30)).await;
+                }
+            }
+        }
+    }
+
+    /// Calls the roll at random times.
+    async fn roll(self: &Arc<Self>) {
+        let serve = self.node.told.serve.as_ref();
+        let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
+        let errand = match policy {
+            ServePolicy::Notify => Errand::Check,
+            ServePolicy::Stage => Errand::Stage,
+            ServePolicy::Install => Errand::Update,
+        };
+        let Some(serve) = serve else { return pending().await };
+        // When a node starts says nothing of when it asks.
+        let mut wait = random(Duration::ZERO, serve.roll_min);
+        loop {
+            timeout(wait, self.roll_now.notified()).await.ok();
+            let daemon = self.clone();
+            // In a task of its own: hashing a large file must not hold up who asks us.
+            match tokio::spawn(async move { daemon.cycle(errand).await }).await {
+                // Not what it says: peers are named in alarms only.
+                Ok((_, ended)) => {
+                    tracing::info!("the roll: {}", Seen::of(ended.as_ref()).condition)
+                }
+                Err(panicked) => tracing::error!("the roll: {panicked}"),
+            }
+            wait = random(serve.roll_min, serve.roll_max);
+        }
+    }
+
+    /// Uses the way to every peer now and then. It counts who waits to be counted, and compares
+    /// every peer's head with ours between two rolls.
+    async fn keep_warm(&self) {
+        loop {
+            sleep(random(WARM[0], WARM[1])).await;
+            if let Err(error) = self.test(|_| true).await {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+}
+
+/// The service that a configuration asks for.
+pub fn hosting(serve: &Serve) -> Hosting {
+    let nickname = "unanimity".to_owned();
+    Hosting { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
+}
+
+fn random(min: Duration, max: Duration) -> Duration {
+    rand::rng().random_range(min..=max)
+}

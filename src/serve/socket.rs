@@ -1,0 +1,150 @@
+//! The socket by which an operator's commands reach the daemon that owns the state.
+//!
+//! One question for each connection: a line of at most 64 KiB; the answer is all that comes back
+//! until the daemon closes. File mode 0600, in a directory of mode 0700.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::durable::{self, Disk, DiskError, Lock, Mode};
+
+/// Commands at work at once; more wait.
+const MAX_COMMANDS: usize = 8;
+/// The most bytes of a question.
+const MAX_QUESTION_BYTES: u64 = 64 * 1024;
+/// The most bytes of an answer.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+/// Within which a question has to be said, and an answer taken.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The ownership of a node's state: one process at a time, be it a daemon or a single command.
+#[derive(Debug)]
+pub struct Owner {
+    directory: PathBuf,
+    _lock: Lock,
+}
+
+/// The state has another owner, or none can be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnerError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another process.
+    #[error("another unanimity is using {}: wait for it to end", .0.display())]
+    Busy(PathBuf),
+    /// No socket.
+    #[error("{}: {why}", path.display())]
+    Socket {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it is not.
+        why: io::Error,
+    },
+}
+
+fn directory(state: &Path) -> PathBuf {
+    state.join("serve")
+}
+
+impl Owner {
+    /// Takes the ownership of a node's state.
+    pub fn new(state: &Path, disk: &Disk) -> Result<Owner, OwnerError> {
+        let directory = directory(state);
+        disk.make_dir(&directory, Mode::Private).map_err(DiskError::at(&directory))?;
+        let lock = durable::lock(&directory).map_err(DiskError::at(&directory))?;
+        let lock = lock.ok_or_else(|| OwnerError::Busy(state.to_owned()))?;
+        Ok(Owner { directory, _lock: lock })
+    }
+
+    /// Opens the socket. What an owner before us left there is replaced.
+    pub fn listen(&self) -> Result<UnixListener, OwnerError> {
+        let path = self.directory.join("socket");
+        let bind = || {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let listener = UnixListener::bind(&path)?;
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            Ok(listener)
+        };
+        bind().map_err(|why| OwnerError::Socket { path: path.clone(), why })
+    }
+}
+
+/// Puts a question to the daemon that owns a state. `None`: there is none.
+pub async fn ask(state: &Path, question: &str) -> io::Result<Option<Vec<u8>>> {
+    let mut stream = match UnixStream::connect(directory(state).join("socket")).await {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.write_all(question.as_bytes()).await?;
+    stream.write_all(b"\n").await?;
+    stream.shutdown().await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
+    Ok(Some(answer))
+}
+
+/// Answers every question with `answer`, at most eight at once. Whoever is slow to say one, or to
+/// take the answer, is cut off.
+pub async fn answer_all<F>(
+    listener: UnixListener,
+    answer: impl Fn(Vec<u8>) -> F + Send + Sync + 'static,
+) where
+    F: Future<Output = Vec<u8>> + Send,
+{
+    let answer = Arc::new(answer);
+    let mut commands = JoinSet::new();
+    loop {
+        while commands.len() >= MAX_COMMANDS {
+            commands.join_next().await;
+        }
+        let accepted = listener.accept().await;
+        while commands.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => {
+                let answer = answer.clone();
+                commands.spawn(async move { answer_one(stream, &*answer).await });
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: others give theirs back.
+                tracing::warn!("the socket: {error}");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn answer_one<F: Future<Output = Vec<u8>>>(
+    stream: UnixStream,
+    answer: &impl Fn(Vec<u8>) -> F,
+) {
+    let (reader, mut writer) = stream.into_split();
+    let mut question = Vec::new();
+    let mut reader = BufReader::new(reader.take(MAX_QUESTION_BYTES));
+    let read = timeout(FRAME_TIMEOUT, reader.read_until(b'\n', &mut question)).await;
+    if matches!(read, Ok(Ok(_))) && question.pop() == Some(b'\n') {
+        let bytes = answer(question).await;
+        // Whoever asked may be gone by now.
+        timeout(FRAME_TIMEOUT, writer.write_all(&bytes)).await.ok();
+    }
+}
