@@ -5,40 +5,28 @@
 //! asks. Its head moves only along trees that its own mirrors served and that it has hashed
 //! itself; a head heard from anybody else is never adopted and never cosigned.
 
-use std::collections::VecDeque;
-use std::io;
+mod answer;
+
+pub use answer::{FRAME_TIMEOUT, MAX_QUESTIONS, MAX_STREAMS, STREAM_TIMEOUT, SURE_OF_PLACE};
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
 use rand::{Rng, RngExt as _};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::log::TileStore;
 use crate::log::reader::{self, Cached};
 use crate::log::store::Growth;
-use crate::net::wire::{self, Answer, Question};
 use crate::net::{Listener, Mirror};
 use crate::store::EvidenceStore;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::roll::CLOCK_SKEW;
-use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, View, tile, tree};
-
-/// Connections answered at once.
-pub const MAX_STREAMS: usize = 64;
-/// How long a connection is sure of its place, however many others wait for one.
-pub const SURE_OF_PLACE: Duration = Duration::from_secs(5);
-/// Questions answered on one connection.
-pub const MAX_QUESTIONS: usize = 1024;
-/// How long one connection may last.
-pub const STREAM_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long one frame may take to arrive or to leave.
-pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, tree};
 
 /// When a peer polls, and how long a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,86 +290,6 @@ impl<C: Clock> PeerNode<C> {
         Ok(Box::new(evidence))
     }
 
-    /// Answers from what is already held.
-    pub fn answer(&self, question: Question) -> Result<Answer, DiskError> {
-        let log = match question {
-            Question::View(log) | Question::Tile(log, _) => log,
-        };
-        if log != self.follow.log.id() {
-            return Ok(Answer::OtherLog);
-        }
-        match question {
-            Question::View(_) => self.view(),
-            Question::Tile(_, tile) => {
-                let state = self.state();
-                if !tile.is_within(state.tiles.size()) {
-                    return Ok(Answer::NoTile);
-                }
-                let held = tile::Tile::at(tile.level, tile.index, state.tiles.size());
-                let hashes = state.tiles.read(held.unwrap_or(tile))?;
-                let hashes = hashes.iter().take(usize::from(tile.width));
-                Ok(Answer::Tile(hashes.flat_map(|Hash(bytes)| *bytes).collect()))
-            }
-        }
-    }
-
-    fn view(&self) -> Result<Answer, DiskError> {
-        if let Some(id) = self.evidence.latched()? {
-            let text = self.evidence.text(&id).map_err(|_| DiskError::Damaged {
-                path: self.directory.clone(),
-                mend: "the evidence in it cannot be read",
-            })?;
-            return Ok(Answer::Evidence(text));
-        }
-        let (now, state) = (self.clock.now(), self.state());
-        match &state.head {
-            Some(head) if state.is_fresh(now, &self.follow.polling) => {
-                Ok(Answer::View(View::cosign(head, &self.follow.secret, now).note().to_owned()))
-            }
-            _ => Ok(Answer::Blind(state.seen.0)),
-        }
-    }
-
-    /// Answers one connection until it ends, errs, stalls, has asked enough or has lasted long
-    /// enough: whoever has more to ask connects again, and others get their turn.
-    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        timeout(STREAM_TIMEOUT, self.answer_stream(stream)).await?
-    }
-
-    async fn answer_stream(
-        &self,
-        mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    ) -> io::Result<()> {
-        let bad = |error: wire::WireError| io::Error::new(io::ErrorKind::InvalidData, error);
-        for _ in 0..MAX_QUESTIONS {
-            let frame = timeout(FRAME_TIMEOUT, wire::receive(&mut stream)).await?.map_err(bad)?;
-            let Some(frame) = frame else { return Ok(()) };
-            let question = Question::parse(&frame).map_err(bad)?;
-            let answer = self.answer(question).map_err(io::Error::other)?;
-            timeout(FRAME_TIMEOUT, wire::send(&mut stream, &answer.frame())).await??;
-        }
-        Ok(())
-    }
-
-    /// Answers whoever connects, at most 64 at once, until the listener ends. One more takes the
-    /// place of the oldest, once that has had 5 s: whoever holds many crowds nobody out.
-    /// A connection that fails concerns nobody else.
-    pub async fn answer_all(self: Arc<Self>, mut listener: impl Listener)
-    where
-        C: 'static,
-    {
-        let mut streams = Streams::default();
-        while let Ok(stream) = listener.accept().await {
-            streams.make_place().await;
-            let peer = self.clone();
-            streams.start(async move {
-                if let Err(error) = peer.serve(stream).await {
-                    tracing::debug!("a connection ended: {error}");
-                }
-            });
-        }
-    }
-
     /// Polls at random times, for ever.
     pub async fn poll_on(&self, mut rng: impl Rng) {
         let Polling { min, max, .. } = self.follow.polling;
@@ -407,35 +315,6 @@ impl<C: Clock> PeerNode<C> {
             () = shutdown => {}
             () = self.clone().answer_all(listener) => {}
             () = self.poll_on(rng) => {}
-        }
-    }
-}
-
-/// The connections that are being answered.
-#[derive(Default)]
-struct Streams {
-    tasks: JoinSet<()>,
-    /// The same, oldest first, and some that have ended.
-    oldest: VecDeque<(Instant, AbortHandle)>,
-}
-
-impl Streams {
-    fn start(&mut self, answering: impl Future<Output = ()> + Send + 'static) {
-        self.oldest.push_back((Instant::now(), self.tasks.spawn(answering)));
-    }
-
-    /// Waits for a place: until a connection ends, or the oldest has had its time and is ended.
-    async fn make_place(&mut self) {
-        while self.tasks.try_join_next().is_some() {}
-        self.oldest.retain(|(_, task)| !task.is_finished());
-        if self.tasks.len() < MAX_STREAMS {
-            return;
-        }
-        if let Some((began, task)) = self.oldest.front()
-            && timeout_at(*began + SURE_OF_PLACE, self.tasks.join_next()).await.is_err()
-        {
-            task.abort();
-            self.tasks.join_next().await;
         }
     }
 }
