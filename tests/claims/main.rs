@@ -15,6 +15,8 @@ mod logs;
 mod memory;
 mod mirrors;
 mod model;
+#[cfg(feature = "tor")]
+mod pairing;
 mod peer;
 mod peer_disk;
 mod peers_file;

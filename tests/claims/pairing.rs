@@ -1,0 +1,331 @@
+//! Pairing: a peer counts once it has answered and its head and ours are of one log, and not before.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::task::JoinHandle;
+use unanimity::circle::{Standing, Ticket};
+use unanimity::clock::ManualClock;
+use unanimity::config;
+use unanimity::demo::circle::Circle as Keys;
+use unanimity::demo::{Draft, Stage};
+use unanimity::durable::Disk;
+use unanimity::identity::{Identity, IdentityError};
+use unanimity::net::OnionAddress;
+use unanimity::net::memory::Network;
+use unanimity::node::{Errand, Node, NodeError, Tested};
+use unanimity::peer::Place;
+use unanimity::update::{Failure, Outcome, UpdateError};
+use unanimity::verify::key::KeyName;
+use unanimity::verify::{Hash, Refusal};
+
+use crate::circle::{HOUR, MINUTE, NOW};
+use crate::logs::place;
+
+/// Two nodes or more around one log, over streams in memory.
+struct Pairing {
+    stage: Stage,
+    network: Network,
+    clock: ManualClock,
+    _home: tempfile::TempDir,
+}
+
+struct Seat {
+    node: Node<ManualClock>,
+    serving: JoinHandle<()>,
+}
+
+impl Pairing {
+    fn new() -> Pairing {
+        let home = place();
+        let keys = Keys::draw(&mut StdRng::seed_from_u64(3));
+        let stage = Stage::create(&home.path().join("stage"), keys).unwrap();
+        let pairing = Pairing {
+            stage,
+            network: Network::default(),
+            clock: ManualClock::at(NOW),
+            _home: home,
+        };
+        pairing.stage.release("log", &Draft::new(1, "1.0.0", b"one"), NOW).unwrap();
+        pairing
+    }
+
+    fn place(&self, who: &str) -> PathBuf {
+        self.stage.directory.join(who)
+    }
+
+    fn told(&self, who: &str, log: &str) -> config::Node {
+        let (keys, policy) = (&self.stage.circle, self.stage.circle.policy());
+        let publishers: Vec<String> =
+            policy.publishers().iter().map(|key| format!("\"{key}\"")).collect();
+        let text = format!(
+            "[product]\nname = \"hello\"\nchannel = \"stable\"\n\
+             [publisher]\nthreshold = 2\nkeys = [{}]\n\
+             [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [\"file:{}\"]\n\
+             [install]\nroot = \"hello\"\nstate = \"state\"\n[serve]\nname = \"{who}\"\n",
+            publishers.join(", "),
+            keys.log.origin,
+            keys.log.key,
+            self.stage.directory.join(log).display(),
+        );
+        fs::create_dir_all(self.place(who)).unwrap();
+        fs::write(self.place(who).join("unanimity.toml"), text).unwrap();
+        let peers = self.place(who).join("peers.toml");
+        if !peers.exists() {
+            fs::write(peers, "min_peers = 1\n").unwrap();
+        }
+        config::load_node(&self.place(who).join("unanimity.toml")).unwrap()
+    }
+
+    fn open(&self, who: &str, log: &str) -> Node<ManualClock> {
+        let key = Hash::of(who.as_bytes()).0;
+        let address_of = |_: &config::Node, serve: &config::Serve| {
+            Ok::<_, NodeError>(OnionAddress { key, port: serve.port })
+        };
+        let mut rng = StdRng::seed_from_u64(u64::from(key[0]));
+        let told = self.told(who, log);
+        Node::open(told, address_of, self.clock.clone(), Disk::default(), &mut rng).unwrap()
+    }
+
+    /// A node at work, which has looked at its mirror.
+    async fn seat(&self, who: &str, log: &str) -> Seat {
+        let node = self.open(who, log);
+        let role = node.role.as_ref().unwrap();
+        role.peer.poll(&mut rand::rng()).await.unwrap();
+        let listener = self.network.listen(role.address.clone());
+        let serving = tokio::spawn(role.peer.clone().answer_all(listener));
+        Seat { node, serving }
+    }
+}
+
+fn ticket(seat: &Seat) -> Ticket {
+    seat.node.ticket().unwrap()
+}
+
+fn add(to: &Seat, ticket: &Ticket) {
+    to.node.add(ticket, None, None).unwrap();
+}
+
+fn standing(seat: &Seat, who: &str) -> Standing {
+    let circle = seat.node.told_now().unwrap().circle;
+    circle.find(&who.parse().unwrap()).unwrap().standing
+}
+
+async fn test(pairing: &Pairing, seat: &Seat) -> Vec<Tested> {
+    seat.node.test(&pairing.network, |_| true).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
+    let pairing = Pairing::new();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    let before = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
+    assert!(matches!(before, Err(Failure::Error(UpdateError::Config(_)))), "{before:?}");
+
+    add(&emil, &ticket(&dora));
+    add(&dora, &ticket(&emil));
+    assert!(matches!(standing(&dora, "emil"), Standing::Joining { size: 1, .. }));
+    // Listed alone, it does not make a circle.
+    let listed = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
+    assert!(matches!(listed, Err(Failure::Error(UpdateError::Config(_)))), "{listed:?}");
+
+    let tested = test(&pairing, &dora).await;
+    assert!(tested[0].joined && tested[0].waits.is_none(), "{tested:?}");
+    assert_eq!(tested[0].place, Some(Place::Joined));
+    assert_eq!(standing(&dora, "emil"), Standing::Counted);
+    // Each side finds out by itself.
+    assert!(matches!(standing(&emil, "dora"), Standing::Joining { .. }));
+
+    let counted = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
+    assert!(matches!(counted, Err(Failure::Refused(Refusal::Settling { .. }))), "{counted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_answer_is_listed_and_does_not_count() {
+    let pairing = Pairing::new();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    add(&dora, &ticket(&emil));
+    emil.serving.abort();
+    emil.serving.await.unwrap_err();
+    let tested = test(&pairing, &dora).await;
+    assert!(tested[0].answer.is_err() && !tested[0].joined, "{tested:?}");
+    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_ahead_of_our_mirrors_counts_when_they_have_shown_as_much() {
+    let pairing = Pairing::new();
+    pairing.stage.copy_log("old").unwrap();
+    pairing.stage.release("log", &Draft::new(2, "1.1.0", b"two"), NOW).unwrap();
+    let (dora, emil) = (pairing.seat("dora", "old").await, pairing.seat("emil", "log").await);
+    add(&dora, &ticket(&emil));
+    let tested = test(&pairing, &dora).await;
+    assert_eq!(tested[0].place, Some(Place::Larger));
+    assert!(tested[0].waits.as_ref().unwrap().contains("our own mirrors"), "{tested:?}");
+    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+
+    fs::remove_dir_all(pairing.stage.directory.join("old")).unwrap();
+    pairing.stage.copy_log("old").unwrap();
+    dora.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    assert!(test(&pairing, &dora).await[0].joined);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
+    let pairing = Pairing::new();
+    pairing.stage.copy_log("fork").unwrap();
+    pairing.stage.release("fork", &Draft::new(2, "1.1.0", b"trojan"), NOW).unwrap();
+    pairing.stage.release("log", &Draft::new(2, "1.1.0", b"two"), NOW).unwrap();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "fork").await);
+    add(&dora, &ticket(&emil));
+    let tested = test(&pairing, &dora).await;
+    assert!(matches!(tested[0].place, Some(Place::Fork(_))), "{tested:?}");
+    assert!(!tested[0].joined);
+    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+    // It was signed by the log's key, so it is evidence, whoever showed it: the node latches.
+    let peers = dora.node.told.peers_path.clone();
+    let text = fs::read_to_string(&peers).unwrap();
+    fs::write(
+        &peers,
+        text.lines()
+            .filter(|l| !l.starts_with("joining"))
+            .map(|l| format!("{l}\n"))
+            .collect::<String>(),
+    )
+    .unwrap();
+    let latched = dora.node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
+    assert!(matches!(latched, Err(Failure::Refused(Refusal::Latched { .. }))), "{latched:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_whose_head_is_none_of_the_log_s_is_never_counted() {
+    let pairing = Pairing::new();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    let lie = Ticket { root: Hash::of(b"another story"), ..ticket(&emil) };
+    add(&dora, &lie);
+    let tested = test(&pairing, &dora).await;
+    assert_eq!(tested[0].place, Some(Place::Joined), "its live view is honest");
+    assert!(!tested[0].joined);
+    assert!(tested[0].waits.as_ref().unwrap().contains("none of this log's"), "{tested:?}");
+    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_seen_nothing_yet_counts_nobody() {
+    let pairing = Pairing::new();
+    let emil = pairing.seat("emil", "log").await;
+    let dora = pairing.open("dora", "log");
+    dora.add(&ticket(&emil), None, None).unwrap();
+    let tested = dora.test(&pairing.network, |_| true).await.unwrap();
+    assert_eq!(tested[0].place, Some(Place::Larger));
+    assert!(!tested[0].joined);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
+    let pairing = Pairing::new();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    add(&dora, &ticket(&emil));
+    test(&pairing, &dora).await;
+    let name = "emil".parse().unwrap();
+    let path = &dora.node.told.peers_path;
+    unanimity::circle::edit::leave(path, &name, NOW.after(HOUR), &Disk::default()).unwrap();
+    assert_eq!(test(&pairing, &dora).await.len(), 1);
+    pairing.clock.advance(HOUR);
+    assert!(test(&pairing, &dora).await.is_empty());
+    let alone = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
+    assert!(matches!(alone, Err(Failure::Error(UpdateError::Config(_)))), "{alone:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_becomes_their_own_peer() {
+    let pairing = Pairing::new();
+    let dora = pairing.seat("dora", "log").await;
+    let own = ticket(&dora);
+    assert!(matches!(dora.node.add(&own, None, None), Err(NodeError::OwnTicket)));
+    // Nor under another name, by one of its two keys.
+    let other = pairing.seat("emil", "log").await;
+    let mixed = [
+        Ticket { key: own.key.clone(), ..ticket(&other) },
+        Ticket { address: OnionAddress { port: 1, ..own.address.clone() }, ..ticket(&other) },
+    ];
+    for ticket in mixed {
+        let added = dora.node.add(&ticket, Some("frida".parse().unwrap()), None);
+        assert!(matches!(added, Err(NodeError::OwnTicket)), "{added:?}");
+    }
+    assert!(dora.node.told_now().unwrap().circle.members().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_staged_is_installed_without_a_mirror_unless_it_was_touched() {
+    let pairing = Pairing::new();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    add(&dora, &ticket(&emil));
+    test(&pairing, &dora).await;
+    let cycle = async |errand| dora.node.cycle(&pairing.network, errand, &mut rand::rng()).await.1;
+    let poll = async || {
+        for seat in [&dora, &emil] {
+            seat.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+        }
+    };
+    assert!(cycle(Errand::Check).await.is_err(), "it settles");
+    pairing.clock.advance(HOUR + MINUTE);
+    poll().await;
+    let staged = cycle(Errand::Stage).await;
+    assert!(matches!(staged, Ok(Outcome::Available(_))), "{staged:?}");
+    assert!(!pairing.place("dora").join("hello/current").exists(), "nothing is installed");
+
+    let staging = pairing.place("dora").join("hello/versions/.1-1.0.0.new/hello");
+    assert_eq!(fs::read(&staging).unwrap(), b"one");
+    let artifacts = pairing.stage.directory.join("log/artifact");
+    fs::rename(&artifacts, artifacts.with_extension("gone")).unwrap();
+    fs::write(&staging, b"two").unwrap();
+    assert!(
+        cycle(Errand::Update).await.is_err(),
+        "touched, it is fetched again, and there is nothing to fetch"
+    );
+    assert!(!pairing.place("dora").join("hello/current").exists());
+
+    fs::rename(artifacts.with_extension("gone"), &artifacts).unwrap();
+    assert!(matches!(cycle(Errand::Stage).await, Ok(Outcome::Available(_))));
+    fs::rename(&artifacts, artifacts.with_extension("gone")).unwrap();
+    let installed = cycle(Errand::Update).await;
+    assert!(matches!(installed, Ok(Outcome::Installed(_))), "{installed:?}");
+    assert_eq!(fs::read(pairing.place("dora").join("hello/current/hello")).unwrap(), b"one");
+}
+
+#[test]
+fn a_node_keeps_its_keys_in_a_file_that_only_its_owner_reads() {
+    let place = place();
+    let state = place.path().join("state");
+    let name: KeyName = "dora".parse().unwrap();
+    let open = |name: &KeyName| Identity::open(&state, name, &mut rand::rng(), &Disk::default());
+    let first = open(&name).unwrap();
+    let again = open(&name).unwrap();
+    assert_eq!(first.view.public(), again.view.public());
+    assert_eq!(first.discovery, again.discovery);
+    let path = state.join("peer/identity.json");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let shown = format!("{first:?}");
+    assert!(!shown.contains("PRIVATE") && shown.contains("dora"), "{shown}");
+
+    let renamed = open(&"emil".parse().unwrap());
+    assert!(matches!(renamed, Err(IdentityError::Renamed { .. })), "{renamed:?}");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let error = open(&name).unwrap_err().to_string();
+    assert!(error.contains("0640") || error.contains("640"), "{error}");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let whole = fs::read_to_string(&path).unwrap();
+    for damaged in
+        ["", "{}", &whole[..whole.len() / 2], &whole.replace("\"version\":1", "\"version\":2")]
+    {
+        fs::write(&path, damaged).unwrap();
+        let error = open(&name).unwrap_err().to_string();
+        assert!(error.contains("identity.json") && !error.contains("PRIVATE"), "{error}");
+    }
+    // It is never made anew in place of one that is damaged.
+    assert_ne!(fs::read_to_string(&path).unwrap(), whole);
+}
