@@ -15,25 +15,25 @@ use unanimity::verify::key::Secret;
 use crate::circle::NOW;
 
 /// A directory to work in, with a passphrase file.
-struct Desk(TempDir);
+pub(crate) struct Desk(TempDir);
 
 impl Desk {
-    fn new() -> Desk {
+    pub(crate) fn new() -> Desk {
         let desk = Desk(tempfile::tempdir().unwrap());
         desk.write("pass", "correct horse\n");
         desk.mode("pass", 0o600);
         desk
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         fs::write(self.path().join(name), text).unwrap();
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path().join(name)).unwrap()
     }
 
@@ -42,23 +42,28 @@ impl Desk {
     }
 
     /// Runs a command line split at spaces.
-    fn run(&self, line: &str) -> Output {
+    pub(crate) fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
         command.args(line.split_whitespace()).current_dir(self.path());
         command.env("HOME", self.path()).env_remove("XDG_CONFIG_HOME");
         command.env(unanimity::net::network::NO_PUBLIC_NETWORK, "1");
-        command.stdin(std::process::Stdio::null()).output().unwrap()
+        command.stdin(std::process::Stdio::null());
+        command
     }
 
     /// Runs a command line that must end well; returns what it printed.
-    fn good(&self, line: &str) -> String {
+    pub(crate) fn good(&self, line: &str) -> String {
         let output = self.run(line);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs a command line that must end with a code; returns what it said, on one stream only.
-    fn bad(&self, code: i32, line: &str) -> String {
+    pub(crate) fn bad(&self, code: i32, line: &str) -> String {
         let output = self.run(line);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{line}: {said}");
@@ -76,7 +81,7 @@ impl Desk {
         self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
     }
 
-    fn publish(&self) {
+    pub(crate) fn publish(&self) {
         self.key::<1>("a");
         self.key::<1>("b");
         self.key::<1>("log");

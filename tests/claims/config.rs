@@ -5,8 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use unanimity::config::{self, Config, ConfigError};
+use unanimity::alarm::Alarm;
+use unanimity::config::{self, Config, ConfigError, ServePolicy};
 use unanimity::net::OnionAddress;
+use unanimity::net::network::{Bridges, TorNetwork};
 use unanimity::verify::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
 
 use crate::circle::NOW;
@@ -372,4 +374,84 @@ fn a_refusal_does_not_repeat_addresses_needlessly() {
     let twice = good_peers() + &peer("dora", "dora", &address(2), &peer_key("dora", 4));
     let error = refused(&good_node(), &twice, PEERS);
     assert!(!error.contains(".onion"), "{error}");
+}
+
+fn load_node(tables: &str) -> (TempDir, Result<config::Node, ConfigError>) {
+    let place = place();
+    fs::write(place.path().join(NODE), format!("{}{tables}", good_node())).unwrap();
+    fs::write(place.path().join(PEERS), good_peers()).unwrap();
+    fs::write(place.path().join("network.toml"), "nothing").unwrap();
+    let loaded = config::load_node(&place.path().join(NODE));
+    (place, loaded)
+}
+
+#[test]
+fn taking_part_has_the_documented_defaults() {
+    let (_place, node) = load_node("");
+    let node = node.unwrap();
+    assert_eq!(node.serve, None);
+    assert_eq!(node.tor.network, TorNetwork::Public(Bridges::default()));
+    assert_eq!(node.tor.state, Path::new("/var/lib/unanimity/tor"));
+    assert_eq!(node.alarm, Alarm::default());
+    assert_eq!(node.removal_delay, Duration::from_secs(7 * 24 * 3600));
+
+    let (_place, node) = load_node("[serve]\nname = \"dora\"\n");
+    let serve = node.unwrap().serve.unwrap();
+    assert_eq!((serve.port, serve.policy), (4242, ServePolicy::Notify));
+    assert!(serve.restricted && !serve.proof_of_work);
+}
+
+#[test]
+fn what_is_written_of_taking_part_is_taken() {
+    let (place, node) = load_node(
+        "removal_delay = \"2h\"\n[serve]\nname = \"dora\"\nport = 99\npolicy = \"install\"\nroll_min = \"1s\"\n\
+         roll_max = \"2s\"\nrestricted_discovery = false\n\
+         [alarm]\ncommand = [\"/bin/tell\", \"me\"]\nincomplete_after = \"1h\"\n\
+         [tor]\nstate = \"t\"\ncache = \"c\"\nnetwork = \"network.toml\"\n",
+    );
+    let node = node.unwrap();
+    let serve = node.serve.unwrap();
+    assert_eq!((serve.port, serve.policy), (99, ServePolicy::Install));
+    assert_eq!((serve.roll_min.as_secs(), serve.roll_max.as_secs()), (1, 2));
+    assert!(!serve.restricted);
+    assert_eq!(node.alarm.command, ["/bin/tell", "me"]);
+    assert_eq!(node.alarm.incomplete_after, Duration::from_secs(3600));
+    assert_eq!(node.removal_delay, Duration::from_secs(7200));
+    assert_eq!(node.tor.network, TorNetwork::Private("nothing".to_owned()));
+    assert_eq!(node.tor.state, place.path().join("t"));
+    assert_eq!(node.tor.cache, place.path().join("c"));
+
+    let (_place, node) = load_node("[tor]\nbridges = [\"one line\"]\noffline = true\n");
+    assert_eq!(node.unwrap().tor.network, TorNetwork::Offline, "whatever else is written");
+    let (_place, node) = load_node("[tor]\nbridges = [\"one line\"]\n");
+    let bridges = Bridges { lines: vec!["one line".to_owned()], transports: Vec::new() };
+    assert_eq!(node.unwrap().tor.network, TorNetwork::Public(bridges));
+}
+
+#[test]
+fn what_makes_no_sense_of_taking_part_is_refused() {
+    for (tables, part) in [
+        ("[serve]\n", "name"),
+        ("[serve]\nname = \"a b\"\n", "name"),
+        ("[serve]\nname = \"a+b\"\n", "'+'"),
+        ("[serve]\nname = \"a\"\nport = 0\n", "port"),
+        ("[serve]\nname = \"a\"\npolicy = \"trust\"\n", "policy"),
+        ("[serve]\nname = \"a\"\nroll_min = \"0s\"\n", "roll_min"),
+        ("[serve]\nname = \"a\"\nroll_min = \"2h\"\nroll_max = \"1h\"\n", "roll_max"),
+        ("[serve]\nname = \"a\"\nroll_max = \"25h\"\n", "one day"),
+        ("[alarm]\ncommand = \"mail me\"\n", "command"),
+        ("[alarm]\ncommand = [\"mail\", \"me\"]\n", "absolute"),
+        ("[alarm]\nincomplete_after = \"31days\"\n", "30 days"),
+        ("[tor]\nnetwork = \"absent.toml\"\n", "absent.toml"),
+        ("[tor]\nnetwork = \"network.toml\"\nbridges = [\"b\"]\n", "bridges"),
+        ("[tor]\nsocks = 9050\n", "socks"),
+        ("removal_delay = \"59m\"\n", "removal_delay"),
+    ] {
+        let (_place, node) = load_node(tables);
+        says(&node.expect_err(tables).to_string(), &[part]);
+    }
+    if !cfg!(feature = "pow") {
+        let (_place, node) = load_node("[serve]\nname = \"a\"\nproof_of_work = true\n");
+        says(&node.unwrap_err().to_string(), &["pow"]);
+    }
 }

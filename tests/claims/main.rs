@@ -19,12 +19,16 @@ mod model;
 mod pairing;
 mod peer;
 mod peer_disk;
+#[cfg(feature = "tor")]
+mod peers_command;
 mod peers_file;
 mod roll;
 mod tickets;
 mod tiles;
 #[cfg(feature = "tor")]
 mod tor;
+#[cfg(feature = "tor")]
+mod tor_settings;
 mod update;
 mod verify;
 mod wire;

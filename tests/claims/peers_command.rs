@@ -1,0 +1,163 @@
+//! `peers`, as a person uses it: tickets, lists, and removals that take their time. No network.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::command_line::Desk;
+
+/// A desk with the nodes of two people who follow one log.
+fn two_nodes() -> Desk {
+    let desk = Desk::new();
+    desk.publish();
+    for who in ["dora", "emil"] {
+        fs::create_dir(desk.path().join(who)).unwrap();
+        desk.write(&format!("{who}/unanimity.toml"), node(&desk, who));
+        desk.write(&format!("{who}/peers.toml"), "# my friends\nmin_peers = 1\n");
+    }
+    desk
+}
+
+fn node(desk: &Desk, who: &str) -> String {
+    let key = |name: &str| desk.read(&format!("{name}.key.pub")).trim().to_owned();
+    format!(
+        "[product]\nname = \"hello\"\nchannel = \"stable\"\n\
+         [publisher]\nthreshold = 1\nkeys = [\"{}\"]\n\
+         [log]\norigin = \"example.org/l\"\nkey = \"{}\"\nmirrors = [\"file:{}\"]\n\
+         [install]\nroot = \"hello\"\nstate = \"state\"\n\
+         [serve]\nname = \"{who}\"\n[tor]\noffline = true\n",
+        key("a"),
+        key("log"),
+        desk.path().join("log").display(),
+    )
+}
+
+fn ticket(desk: &Desk, who: &str) -> String {
+    desk.good(&format!("--config {who}/unanimity.toml peers invite")).trim().to_owned()
+}
+
+#[test]
+fn two_people_pair_with_a_line_each() {
+    let desk = two_nodes();
+    let (dora, emil) = (ticket(&desk, "dora"), ticket(&desk, "emil"));
+    assert_eq!(dora.lines().count(), 1);
+    assert_eq!(dora, ticket(&desk, "dora"), "it is the same the next time");
+
+    let said = desk.good(&format!("--config emil/unanimity.toml peers add {dora}"));
+    assert!(said.contains(&emil), "it answers with its own: {said}");
+    desk.write("ticket.txt", format!("\n  {emil}\n"));
+    let said = desk
+        .good("--json --config dora/unanimity.toml peers add ticket.txt --name em --operator e");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((said["name"].as_str(), said["ticket"].as_str()), (Some("em"), Some(&*dora)));
+
+    // Both read the same digits aloud.
+    let listed = desk.good("--json --config dora/unanimity.toml peers list");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let invited = desk.good("--json --config emil/unanimity.toml peers invite");
+    let invited: Value = serde_json::from_str(&invited).unwrap();
+    assert_eq!(listed["peers"][0]["fingerprint"], invited["fingerprint"]);
+    assert_eq!(listed["peers"][0]["standing"], "joining");
+    assert!(desk.read("dora/peers.toml").starts_with("# my friends\nmin_peers = 1\n"));
+    let status = desk.bad(3, "--config dora/unanimity.toml status");
+    assert!(status.contains("min_peers"), "a peer that only joins makes no circle: {status}");
+}
+
+#[test]
+fn a_ticket_can_be_drawn() {
+    let desk = two_nodes();
+    let drawn = desk.good("--config dora/unanimity.toml peers invite --qr");
+    let (line, code) = drawn.split_once('\n').unwrap();
+    assert_eq!(line, ticket(&desk, "dora"));
+    assert!(code.lines().count() > 20, "{code}");
+}
+
+#[test]
+fn what_is_no_ticket_or_of_no_use_lists_nobody() {
+    let desk = two_nodes();
+    let (dora, emil) = (ticket(&desk, "dora"), ticket(&desk, "emil"));
+    let before = desk.read("dora/peers.toml");
+    let add =
+        |ticket: &str| desk.bad(8, &format!("--config dora/unanimity.toml peers add {ticket}"));
+    assert!(add(&dora).contains("own ticket"));
+    assert!(add(&emil[..emil.len() - 1]).contains("checksum"));
+    assert!(add("nowhere.txt").contains("neither a ticket nor a file"));
+    desk.write("empty", "");
+    assert!(add("empty").contains("not a ticket"));
+    let other = desk.read("emil/unanimity.toml").replace("example.org/l", "example.org/m");
+    desk.write("emil/unanimity.toml", other);
+    fs::remove_dir_all(desk.path().join("emil/state")).unwrap();
+    assert!(add(&ticket(&desk, "emil")).contains("example.org/m"));
+    assert_eq!(desk.read("dora/peers.toml"), before);
+}
+
+#[test]
+fn a_peer_is_not_dropped_in_a_hurry() {
+    let desk = two_nodes();
+    let emil = ticket(&desk, "emil");
+    let dora = |line: &str| format!("--config dora/unanimity.toml peers {line}");
+    desk.good(&dora(&format!("add {emil}")));
+    // Counted, as if its head had been compared.
+    let peers = desk.read("dora/peers.toml");
+    let peers: String =
+        peers.lines().filter(|l| !l.starts_with("joining")).map(|l| format!("{l}\n")).collect();
+    desk.write("dora/peers.toml", format!("{peers}{}", another(&desk)));
+
+    let said = desk.good(&dora("remove emil"));
+    assert!(said.contains("until then it still has to confirm"), "{said}");
+    let status = desk.good("--config dora/unanimity.toml status");
+    assert!(status.contains("peer        emil"), "{status}");
+    assert!(desk.good(&dora("list")).contains("emil  leaves on"));
+    desk.good(&dora("keep emil"));
+    assert!(desk.good(&dora("list")).contains("emil  has to confirm every update\n"));
+    desk.bad(2, &dora("keep emil"));
+    desk.bad(2, &dora("remove frieda"));
+
+    desk.bad(2, &dora("remove emil --now yes"));
+    assert!(desk.read("dora/peers.toml").contains("\"emil\""));
+    let mut words = desk.command(&dora("remove emil --now"));
+    let removed = words.arg("remove emil without waiting").output().unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    assert!(!desk.read("dora/peers.toml").contains("\"emil\""));
+    assert!(desk.read("dora/peers.toml").starts_with("# my friends\n"));
+    let said = desk.good(&dora("list"));
+    assert!(said.contains("frida  has to confirm"), "{said}");
+}
+
+/// A third node, listed by hand.
+fn another(desk: &Desk) -> String {
+    fs::create_dir(desk.path().join("frida")).unwrap();
+    desk.write("frida/unanimity.toml", node(desk, "frida"));
+    desk.write("frida/peers.toml", "");
+    let ticket = ticket(desk, "frida");
+    let fields: Vec<&str> = ticket.split(',').collect();
+    format!(
+        "\n[[peer]]\nname = \"frida\"\noperator = \"frida\"\naddress = \"{}\"\nkey = \"{}\"\ndiscovery = \"{}\"\n",
+        fields[4], fields[5], fields[6]
+    )
+}
+
+#[test]
+fn a_node_that_is_no_peer_has_nothing_to_give_away() {
+    let desk = two_nodes();
+    let client = desk.read("dora/unanimity.toml").replace("[serve]\nname = \"dora\"\n", "");
+    desk.write("dora/unanimity.toml", client);
+    for verb in ["peers invite", "serve"] {
+        let said = desk.bad(3, &format!("--config dora/unanimity.toml {verb}"));
+        assert!(said.contains("[serve]"), "{said}");
+    }
+    let said = desk.bad(3, "--config emil/unanimity.toml serve");
+    assert!(said.contains("offline"), "{said}");
+    // What it began with is given back.
+    desk.good("--config emil/unanimity.toml peers invite");
+}
+
+#[test]
+fn a_node_keeps_the_name_that_its_key_bears() {
+    let desk = two_nodes();
+    ticket(&desk, "dora");
+    let renamed = desk.read("dora/unanimity.toml").replace("\"dora\"", "\"doro\"");
+    desk.write("dora/unanimity.toml", renamed);
+    let said = desk.bad(7, "--config dora/unanimity.toml peers invite");
+    assert!(said.contains("dora") && said.contains("doro"), "{said}");
+}
