@@ -231,10 +231,13 @@ impl<C: Clock + Clone + 'static> Node<C> {
                 Standing::Joining { size, root } => self.waits(size, root, place.as_ref())?,
                 Standing::Counted | Standing::Leaving { .. } => None,
             };
-            let joined = waits.is_none() && matches!(member.standing, Standing::Joining { .. });
-            if joined {
-                edit::count(&self.told.peers_path, member, &self.disk)?;
-            }
+            let joins = waits.is_none() && matches!(member.standing, Standing::Joining { .. });
+            let counted = joins.then(|| edit::count(&self.told.peers_path, member, &self.disk));
+            // One who cannot be counted must not keep the others from it.
+            let (joined, waits) = match counted {
+                Some(Err(error)) => (false, Some(error.to_string())),
+                counted => (counted.is_some(), waits),
+            };
             let member = member.clone();
             tested.push(Tested { member, answer, took, place, joined, waits });
         }

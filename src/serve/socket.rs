@@ -43,7 +43,7 @@ pub enum OwnerError {
     #[error("another unanimity is using {}: wait for it to end", .0.display())]
     Busy(PathBuf),
     /// No socket.
-    #[error("{}: {why}", path.display())]
+    #[error("{}: {why}; a socket's path has at most 107 bytes: choose [install] state accordingly", path.display())]
     Socket {
         /// Where it should be.
         path: PathBuf,
@@ -86,10 +86,13 @@ impl Owner {
 pub async fn ask(state: &Path, question: &str) -> io::Result<Option<Vec<u8>>> {
     let mut stream = match UnixStream::connect(directory(state).join("socket")).await {
         Ok(stream) => stream,
+        // Where the path is too long for a socket, nobody can be listening.
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::InvalidInput
             ) =>
         {
             return Ok(None);

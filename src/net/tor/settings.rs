@@ -12,6 +12,10 @@ use crate::net::network::{
     Bridges, NO_PUBLIC_NETWORK, PluggableTransport, TorNetwork, TorSettings,
 };
 
+/// The most bytes that wait on all circuits together. Beyond it arti drops the circuits on which
+/// the oldest wait: whoever lets us queue for them does not choose our memory use.
+const MAX_QUEUED_BYTES: usize = 256 * 1024 * 1024;
+
 /// What a private network's description may set. Anything else, such as bridges or a proxy, would
 /// be another way out of the machine.
 const PRIVATE_TABLES: [&str; 6] = [
@@ -41,6 +45,7 @@ impl TorSettings {
         storage.state_dir(CfgPath::new_literal(&self.state));
         storage.cache_dir(CfgPath::new_literal(&self.cache));
         builder.address_filter().allow_onion_addrs(true);
+        builder.system().memory().max(MAX_QUEUED_BYTES);
         let config = builder.build().map_err(|error| settings(&error))?;
         if let TorNetwork::Private(_) = self.network {
             let places = config.dir_mgr_config().map_err(|error| settings(&error))?;
