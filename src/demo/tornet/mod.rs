@@ -2,9 +2,9 @@
 //! relays, each a `tor` process in a temporary directory. Nothing of it knows of the public network.
 
 mod node;
-mod package;
+pub mod package;
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -14,11 +14,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::Broken;
-use node::{Authority, Node, configure};
-use package::Programs;
+use node::{Authority, Consensus, Node, configure};
+use package::{Package, Programs};
 
+const TOR: Package = Package {
+    name: "tor",
+    programs: &["tor", "tor-gencert"],
+    remark: "; its service need not run",
+};
 const AUTHORITIES: usize = 3;
 const NODES: usize = 6;
+/// The first consensus lands this many seconds after the start; if somebody was too late for it,
+/// everybody starts again, with more time.
+const LEADS: [u64; 3] = [8, 24, 48];
 /// Within which the network has to stand; it takes 10 seconds where nothing else is going on.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -41,7 +49,7 @@ impl TorNetwork {
     /// Where the machine has no `tor`, Debian's package of it is downloaded and unpacked in
     /// `package`, and found there the next time. `tell` hears of every step.
     pub fn start(package: &Path, mut tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
-        let programs = Programs::find(package, &mut tell)?;
+        let programs = Programs::find(&TOR, package, &mut tell)?;
         tell(&format!(
             "making the keys of {NODES} relays, {AUTHORITIES} of them directory authorities"
         ));
@@ -60,14 +68,32 @@ impl TorNetwork {
             made.map(|node| node.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
         let mut network = TorNetwork { directory, nodes: nodes?, running: Vec::new() };
-        configure(&network.nodes)?;
         tell("waiting for their first consensus, about ten seconds");
-        for node in &network.nodes {
-            let tor = node.start(&programs)?.spawn();
-            network.running.push(tor.map_err(|error| format!("tor cannot be started: {error}"))?);
+        for lead in LEADS {
+            if network.run(&programs, lead)? {
+                return Ok(network);
+            }
+            network.stop();
+            tell("not all of them came in time for it: once more, with more time");
         }
-        network.wait()?;
-        Ok(network)
+        Err("the private Tor network does not stand: this machine is too busy for it".into())
+    }
+
+    /// Starts every node; the first consensus is due after `lead` seconds. Whether it names all of them.
+    fn run(&mut self, programs: &Programs, lead: u64) -> Result<bool, Broken> {
+        configure(&self.nodes, lead)?;
+        for node in &self.nodes {
+            let tor = node.start(programs)?.spawn();
+            self.running.push(tor.map_err(|error| format!("tor cannot be started: {error}"))?);
+        }
+        self.wait()
+    }
+
+    fn stop(&mut self) {
+        for mut child in self.running.drain(..) {
+            child.kill().ok();
+            child.wait().ok();
+        }
     }
 
     /// The network as a fragment of arti's configuration.
@@ -99,18 +125,27 @@ impl TorNetwork {
         )
     }
 
+    /// Where its relays take connections: whoever takes part in it connects to nothing else.
+    pub fn relays(&self) -> Vec<SocketAddr> {
+        let ports = self.nodes.iter().map(|node| node.or_port);
+        ports.map(|port| (Ipv4Addr::LOCALHOST, port).into()).collect()
+    }
+
     /// A directory that ends with the network.
     pub fn place(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn wait(&mut self) -> Result<(), Broken> {
+    fn wait(&mut self) -> Result<bool, Broken> {
         let began = Instant::now();
         let mut nudged = false;
-        while !self.nodes.iter().all(Node::is_complete) {
-            if began.elapsed() > PATIENCE {
-                let wait = PATIENCE.as_secs();
-                return Err(format!("the private Tor network did not stand within {wait} s").into());
+        while !self.nodes.iter().all(|node| node.consensus() == Consensus::Complete) {
+            let authorities = &self.nodes[..AUTHORITIES];
+            // The next one, with who was too late for this, is hours away.
+            if authorities.iter().any(|node| node.consensus() == Consensus::Partial)
+                || began.elapsed() > PATIENCE
+            {
+                return Ok(false);
             }
             for (node, child) in self.nodes.iter().zip(&mut self.running) {
                 if let Some(status) = child.try_wait()? {
@@ -121,7 +156,8 @@ impl TorNetwork {
                 }
             }
             // Relays that asked for the consensus too early wait before they ask again.
-            if !nudged && self.nodes[..AUTHORITIES].iter().all(Node::is_complete) {
+            let stands = |node: &Node| node.consensus() == Consensus::Complete;
+            if !nudged && authorities.iter().all(stands) {
                 for child in &self.running[AUTHORITIES..] {
                     kill_process(Pid::from_child(child), Signal::HUP)?;
                 }
@@ -129,16 +165,13 @@ impl TorNetwork {
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        Ok(())
+        Ok(true)
     }
 }
 
 impl Drop for TorNetwork {
     fn drop(&mut self) {
-        for child in &mut self.running {
-            child.kill().ok();
-            child.wait().ok();
-        }
+        self.stop();
     }
 }
 

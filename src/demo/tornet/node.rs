@@ -1,6 +1,7 @@
 //! One `tor` of the network: its keys, and the torrc that keeps it on loopback.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,8 +13,6 @@ use crate::verify::Hash;
 
 /// Seconds between two consensuses, after the first: longer than any run.
 const INTERVAL: u64 = 28_800;
-/// The first consensus lands this many seconds after the start.
-const LEAD: u64 = 8;
 
 /// A directory authority, a relay, or both.
 pub(super) struct Node {
@@ -30,6 +29,19 @@ pub(super) struct Authority {
     pub(super) v3_identity: String,
     pub(super) dir_port: u16,
 }
+
+/// What a node knows of all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consensus {
+    /// Nothing yet.
+    None,
+    /// Not everybody is in it, or not fit for every role.
+    Partial,
+    /// Everybody is in it, fit for every role.
+    Complete,
+}
+
+const CONSENSUS: &str = "cached-microdesc-consensus";
 
 impl Node {
     /// Makes the keys of node number `i` in a directory of its own.
@@ -78,15 +90,33 @@ impl Node {
         Ok(tor)
     }
 
-    /// Whether it has a consensus that names every node, each fit for every role.
-    pub(super) fn is_complete(&self) -> bool {
-        let consensus = fs::read_to_string(self.directory.join("cached-microdesc-consensus"));
-        let consensus = consensus.unwrap_or_default();
+    /// What it has of a consensus.
+    pub(super) fn consensus(&self) -> Consensus {
+        let Ok(consensus) = fs::read_to_string(self.directory.join(CONSENSUS)) else {
+            return Consensus::None;
+        };
         let flags = |flag: &str| {
             let lines = consensus.lines().filter_map(|line| line.strip_prefix("s "));
             lines.filter(|line| line.split(' ').any(|word| word == flag)).count()
         };
-        flags("HSDir") == NODES && flags("Guard") == NODES
+        if flags("HSDir") == NODES && flags("Guard") == NODES {
+            Consensus::Complete
+        } else {
+            Consensus::Partial
+        }
+    }
+
+    /// Removes all it has but its keys.
+    fn forget(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            match kind.is_dir() {
+                true if path.ends_with("keys") => {}
+                true => fs::remove_dir_all(path)?,
+                false => fs::remove_file(path)?,
+            }
+        }
+        Ok(())
     }
 
     /// What it has logged.
@@ -120,8 +150,9 @@ fn certify(programs: &Programs, keys: &Path, dir_port: u16) -> Result<String, Br
     Ok(line.ok_or("tor-gencert wrote no fingerprint")?.to_owned())
 }
 
-/// Writes every node's torrc: the same authorities in all of them, and nothing but loopback.
-pub(super) fn configure(nodes: &[Node]) -> Result<(), Broken> {
+/// Writes every node's torrc: the same authorities in all of them, and nothing but loopback. The
+/// first consensus lands `lead` seconds from now; what an earlier start brought about is forgotten.
+pub(super) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
     let authorities: String = nodes
         .iter()
         .filter_map(|node| {
@@ -133,7 +164,10 @@ pub(super) fn configure(nodes: &[Node]) -> Result<(), Broken> {
         })
         .collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    // One that a day has a whole number of.
+    let interval = if lead < 10 { 10 } else { 60 };
     for node in nodes {
+        node.forget()?;
         let mut torrc = format!(
             "TestingTorNetwork 1\nDataDirectory {}\nNickname {}\nLog notice file {}\n\
              RunAsDaemon 0\nShutdownWaitLength 0\nAddress 127.0.0.1\nAddressDisableIPv6 1\n\
@@ -158,12 +192,12 @@ pub(super) fn configure(nodes: &[Node]) -> Result<(), Broken> {
                  TestingAuthDirTimeToLearnReachability 0\nAuthDirMaxServersPerAddr 0\n\
                  AuthDirTestEd25519LinkKeys 0\nAuthDirTestReachability 0\n\
                  V3AuthVotingInterval {INTERVAL}\nV3AuthVoteDelay 4\nV3AuthDistDelay 4\n\
-                 V3AuthNIntervalsValid 3\nTestingV3AuthInitialVotingInterval 10\n\
+                 V3AuthNIntervalsValid 3\nTestingV3AuthInitialVotingInterval {interval}\n\
                  TestingV3AuthInitialVoteDelay 2\nTestingV3AuthInitialDistDelay 2\n\
                  TestingV3AuthVotingStartOffset {}\n\
                  ConsensusParams hsdir_interval={} cbtdisabled=1 guard-min-filtered-sample-size=2\n",
                 authority.dir_port,
-                (now + LEAD) % 10,
+                (now + lead) % interval,
                 24 * INTERVAL / 60
             );
             let shared = shared_random(now, &authorities);

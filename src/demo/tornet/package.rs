@@ -1,4 +1,4 @@
-//! Where the programs `tor` and `tor-gencert` come from.
+//! Where programs come from that are not part of this one, such as `tor`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,8 +8,20 @@ use std::process::{Command, Stdio};
 
 use super::Broken;
 
-/// Where `tor` and `tor-gencert` are, and the libraries they need.
-pub(super) struct Programs {
+/// A package of Debian's, and what of it is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// The programs in it that are wanted. At least one.
+    pub programs: &'static [&'static str],
+    /// What else to know about them, behind their names.
+    pub remark: &'static str,
+}
+
+/// Where a package's programs are, and the libraries they need.
+#[derive(Debug)]
+pub struct Programs {
     directory: PathBuf,
     libraries: Vec<PathBuf>,
 }
@@ -18,26 +30,31 @@ pub(super) struct Programs {
 const SYSTEM: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
 
 impl Programs {
-    /// The machine's own programs, or those of Debian's package, unpacked in `package`. It is never
-    /// installed, so the service that comes with it never starts.
-    pub(super) fn find(package: &Path, tell: &mut dyn FnMut(&str)) -> Result<Programs, Broken> {
+    /// The machine's own programs, or those of Debian's package, unpacked in `place`. It is never
+    /// installed, so no service that comes with it ever starts.
+    pub fn find(
+        package: &Package,
+        place: &Path,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Programs, Broken> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let usual = std::env::split_paths(&path).chain(SYSTEM.map(PathBuf::from));
-        let has_both = |at: &PathBuf| ["tor", "tor-gencert"].iter().all(|p| at.join(p).is_file());
-        if let Some(directory) = usual.into_iter().find(has_both) {
+        let has_all = |at: &PathBuf| package.programs.iter().all(|p| at.join(p).is_file());
+        if let Some(directory) = usual.into_iter().find(has_all) {
             return Ok(Programs { directory, libraries: Vec::new() });
         }
-        let directory = package.join("usr/bin");
-        if !has_both(&directory) {
+        let directory = place.join("usr/bin");
+        if !has_all(&directory) {
             tell(&format!(
-                "tor is not installed here: unpacking Debian's package of it in {}",
-                package.display()
+                "{} is not installed here: unpacking Debian's package of it in {}",
+                package.name,
+                place.display()
             ));
-            unpack(package)?;
+            unpack(package, place)?;
         }
         let mut libraries = Vec::new();
-        for place in ["usr/lib", "lib"].map(|place| package.join(place)) {
-            let Ok(entries) = fs::read_dir(place) else { continue };
+        for below in ["usr/lib", "lib"].map(|below| place.join(below)) {
+            let Ok(entries) = fs::read_dir(below) else { continue };
             libraries.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
         }
         // One for each kind of machine, such as `usr/lib/x86_64-linux-gnu`.
@@ -46,7 +63,7 @@ impl Programs {
     }
 
     /// One of the programs, to be given arguments.
-    pub(super) fn command(&self, name: &str) -> Result<Command, Broken> {
+    pub fn command(&self, name: &str) -> Result<Command, Broken> {
         let mut command = Command::new(self.directory.join(name));
         if !self.libraries.is_empty() {
             command.env("LD_LIBRARY_PATH", std::env::join_paths(&self.libraries)?);
@@ -55,8 +72,8 @@ impl Programs {
     }
 }
 
-/// Downloads and unpacks Debian's package of tor and the libraries it names, without installing.
-fn unpack(to: &Path) -> Result<(), Broken> {
+/// Downloads and unpacks a package of Debian's and the libraries it names, without installing.
+fn unpack(package: &Package, to: &Path) -> Result<(), Broken> {
     let above = crate::durable::parent(to);
     fs::create_dir_all(above)?;
     let work = tempfile::TempDir::new_in(above)?;
@@ -67,48 +84,60 @@ fn unpack(to: &Path) -> Result<(), Broken> {
         apt.args(arguments).current_dir(work.path()).stdin(Stdio::null()).output()
     };
     let download = |package: &str| apt(&["download", package]);
-    let first = match download("tor") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NO_TOR.into()),
+    let Package { name, .. } = package;
+    let first = match download(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why = "there is no apt-get to download Debian's package with";
+            return Err(package.missing(why, "").into());
+        }
         first => first?,
     };
     if !first.status.success() {
         // The lists of packages may be missing or old; only root can renew them.
         apt(&["update"])?;
-        let second = download("tor")?;
+        let second = download(name)?;
         if !second.status.success() {
             let said = String::from_utf8_lossy(&second.stderr).trim().to_owned();
-            return Err(format!("{CANNOT_DOWNLOAD}\n  apt-get says: {said}").into());
+            let why = "apt-get cannot download Debian's package of it";
+            let missing = package.missing(why, ", or try again with a network");
+            return Err(format!("{missing}\n  apt-get says: {said}").into());
         }
     }
-    let tor = packages(work.path())?.pop().ok_or("apt-get left no package behind")?;
+    let wanted = packages(work.path())?.pop().ok_or("apt-get left no package behind")?;
     let mut deb = Command::new("dpkg-deb");
-    deb.arg("-f").arg(tor).arg("Depends");
+    deb.arg("-f").arg(wanted).arg("Depends");
     let depends = run(deb, b"")?;
     let libraries = depends.split(',').filter_map(|depend| depend.split_whitespace().next());
-    for name in libraries.filter(|name| name.starts_with("lib") || name.starts_with("zlib")) {
-        if name != "libc6" {
-            // One that cannot be had may be installed already.
-            download(name)?;
-        }
+    let is_library = |name: &&str| name.starts_with("lib") || name.starts_with("zlib");
+    for library in libraries.filter(is_library).filter(|name| *name != "libc6") {
+        // One that cannot be had may be installed already.
+        download(library)?;
     }
-    for package in packages(work.path())? {
+    for file in packages(work.path())? {
         let mut deb = Command::new("dpkg-deb");
-        deb.arg("-x").arg(package).arg(&tree);
+        deb.arg("-x").arg(file).arg(&tree);
         run(deb, b"")?;
     }
     // Whole or not at all, also when two runs meet here.
     match fs::rename(&tree, to) {
-        Err(error) if !to.join("usr/bin/tor").exists() => {
-            Err(format!("cannot unpack tor in {}: {error}", to.display()).into())
+        Err(error) if !to.join("usr/bin").join(package.programs[0]).exists() => {
+            Err(format!("cannot unpack {name} in {}: {error}", to.display()).into())
         }
         _ => Ok(()),
     }
 }
 
-const NO_TOR: &str = "tor is not installed here, and there is no apt-get to download Debian's package with.\n  \
-    Install tor (the programs `tor` and `tor-gencert`) the way this system does; its service need not run";
-const CANNOT_DOWNLOAD: &str = "tor is not installed here, and apt-get cannot download Debian's package of it.\n  \
-    Install tor (the programs `tor` and `tor-gencert`; its service need not run), or try again with a network";
+impl Package {
+    /// What to do where it is missing.
+    fn missing(&self, why: &str, or: &str) -> String {
+        let Package { name, programs, remark } = self;
+        let programs: Vec<String> = programs.iter().map(|program| format!("`{program}`")).collect();
+        format!(
+            "{name} is not installed here, and {why}.\n  Install {name} ({}{remark}) the way this system does{or}",
+            programs.join(" and ")
+        )
+    }
+}
 
 /// The packages in a directory.
 fn packages(directory: &Path) -> io::Result<Vec<PathBuf>> {
