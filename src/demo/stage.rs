@@ -216,10 +216,11 @@ pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Files larger than this, in bytes, are shared by copies until somebody replaces one.
 const SHARED: u64 = 64 * 1024;
 
-/// Copies a directory with its links, but for locks. Large files are shared: everything durable is
+/// Copies a directory with its links and modes, but for locks and sockets. Large files are shared: everything durable is
 /// replaced, never changed in place.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
     for entry in fs::read_dir(from)? {
         let (entry, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
         let Some(name) = entry.file_name() else { continue };
@@ -228,7 +229,7 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
             symlink(fs::read_link(&entry)?, target)?;
         } else if kind.is_dir() {
             copy_tree(&entry, &target)?;
-        } else if name != ".lock" {
+        } else if kind.is_file() && name != ".lock" {
             if entry.metadata()?.len() > SHARED {
                 fs::hard_link(&entry, target)?;
             } else {
