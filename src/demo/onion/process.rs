@@ -1,9 +1,10 @@
 //! One node of a circle over Tor: a directory with its configuration, and a process while it runs.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Process {
     /// Its directory: `unanimity.toml`, `peers.toml`, `state/`, and `log`, what it said.
     pub directory: PathBuf,
+    /// What its processes are started through, with its arguments, such as a tracer. It has to become
+    /// what it starts, or end with it. Mostly nothing.
+    pub through: Vec<OsString>,
     program: PathBuf,
     serving: Option<Child>,
 }
@@ -32,15 +36,33 @@ pub struct Ended {
     pub report: Value,
 }
 
+impl Ended {
+    /// What a command said: events, and its report in the last line.
+    pub fn read(output: Output) -> Result<Ended, Broken> {
+        let text = String::from_utf8(output.stdout)?;
+        let line = text.lines().last().ok_or_else(|| io::Error::other("a command said nothing"))?;
+        let exit = output.status.code().ok_or_else(|| io::Error::other("a command was killed"))?;
+        Ok(Ended { exit, report: serde_json::from_str(line)? })
+    }
+}
+
 impl Process {
     /// A node whose configuration is in a directory. Nothing runs yet.
     pub fn new(program: &Path, directory: &Path) -> Process {
-        Process { directory: directory.to_owned(), program: program.to_owned(), serving: None }
+        let (directory, program) = (directory.to_owned(), program.to_owned());
+        Process { directory, through: Vec::new(), program, serving: None }
     }
 
     /// A command of the program for this node. It never reaches the public Tor network.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.through.split_first() {
+            None => Command::new(&self.program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+        };
         command.arg("--json").arg("--config").arg(self.directory.join("unanimity.toml"));
         command.args(arguments).env(crate::net::network::NO_PUBLIC_NETWORK, "1");
         command.stdin(Stdio::null());
@@ -49,12 +71,16 @@ impl Process {
 
     /// Starts its daemon, and waits until it takes commands.
     pub fn serve(&mut self) -> Result<(), Broken> {
-        let log = fs::File::options().create(true).append(true).open(self.directory.join("log"))?;
+        let log = self.log()?;
         let mut command = self.command(&["serve"]);
         command.stdout(log.try_clone()?).stderr(log);
         self.serving = Some(command.spawn()?);
         let socket = self.directory.join("state/serve/socket");
         self.wait("its socket", |_| Ok(std::os::unix::net::UnixStream::connect(&socket).is_ok()))
+    }
+
+    fn log(&self) -> io::Result<File> {
+        File::options().create(true).append(true).open(self.directory.join("log"))
     }
 
     /// The process id of its daemon.
@@ -87,14 +113,14 @@ impl Process {
         }
     }
 
+    /// Starts a command, for [`Ended::read`] to read what it said. It runs on by itself.
+    pub fn start(&self, arguments: &[&str]) -> Result<Child, Broken> {
+        Ok(self.command(arguments).stdout(Stdio::piped()).stderr(self.log()?).spawn()?)
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Result<Ended, Broken> {
-        let output = self.command(arguments).stderr(Stdio::null()).output()?;
-        let text = String::from_utf8(output.stdout)?;
-        // Events come before; the report is the last line.
-        let line = text.lines().last().ok_or_else(|| io::Error::other("a command said nothing"))?;
-        let exit = output.status.code().ok_or_else(|| io::Error::other("a command was killed"))?;
-        Ok(Ended { exit, report: serde_json::from_str(line)? })
+        Ended::read(self.start(arguments)?.wait_with_output()?)
     }
 
     /// Runs a command that has to end well.
