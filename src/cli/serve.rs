@@ -19,7 +19,7 @@ use crate::durable::Disk;
 use crate::net::tor::{Tor, TorError};
 use crate::net::{Absent, TorNetwork};
 use crate::node::{Errand, Node, NodeError};
-use crate::serve::{BOOTSTRAP_PATIENCE, Daemon, hosting, socket};
+use crate::serve::{Daemon, hosting, socket};
 
 /// How long the tasks of a run may take to notice that it is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -142,10 +142,11 @@ fn tor(node: &Node<SystemClock>) -> Result<Tor, TorError> {
 /// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.
 async fn connect(node: &Node<SystemClock>, json: bool) -> Result<Tor, Ended> {
     let tor = tor(node)?;
-    match timeout(BOOTSTRAP_PATIENCE, tor.bootstrap(progress(json))).await {
+    let patience = node.told.bootstrap_timeout;
+    match timeout(patience, tor.bootstrap(progress(json))).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("{error}"),
-        Err(_) => tracing::warn!("Tor is not connected after {BOOTSTRAP_PATIENCE:?}"),
+        Err(_) => tracing::warn!("Tor is not connected after {patience:?}"),
     }
     Ok(tor)
 }

@@ -48,6 +48,7 @@ pub(super) struct TorTable {
     state: Option<PathBuf>,
     cache: Option<PathBuf>,
     network: Option<PathBuf>,
+    bootstrap_timeout: Option<Text<humantime::Duration>>,
     #[serde(default)]
     bridges: Vec<String>,
     #[serde(default)]
@@ -94,7 +95,18 @@ fn yes() -> bool {
 /// The most bytes of a private network's description.
 const MAX_NETWORK_BYTES: usize = 1024 * 1024;
 
+/// A slow network takes a minute; with bridges it may be more.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(90);
+
 impl TorTable {
+    pub(super) fn bootstrap_timeout(&self) -> Result<Duration, Why> {
+        let timeout = self.bootstrap_timeout.as_ref().map_or(BOOTSTRAP_TIMEOUT, |time| *time.0);
+        if timeout < Duration::from_secs(1) || timeout > Duration::from_secs(15 * 60) {
+            return Err(Why::Tor("bootstrap_timeout is one second to 15 minutes"));
+        }
+        Ok(timeout)
+    }
+
     pub(super) fn check(self, directory: &Path, state: &Path) -> Result<TorSettings, Why> {
         let place = |path: Option<PathBuf>, default: &str| {
             path.map_or_else(|| state.join(default), |path| directory.join(path))

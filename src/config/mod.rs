@@ -90,6 +90,8 @@ pub struct Node {
     pub state: PathBuf,
     /// How it takes part in Tor.
     pub tor: TorSettings,
+    /// How long whoever wants something of Tor waits for it to be connected.
+    pub bootstrap_timeout: Duration,
     /// If it is a peer to others.
     pub serve: Option<Serve>,
     /// How its operator wants to hear of what is wrong.
@@ -374,6 +376,7 @@ impl NodeFile {
         let Checked { limits, polling, ask_timeout, roll_timeout, removal_delay } =
             self.limits.check()?;
         let state = directory.join(self.install.state);
+        let bootstrap_timeout = self.tor.bootstrap_timeout()?;
         Ok(Node {
             path: path.to_owned(),
             policy,
@@ -389,6 +392,7 @@ impl NodeFile {
             pinned,
             install_root: directory.join(self.install.root),
             tor: self.tor.check(directory, &state)?,
+            bootstrap_timeout,
             state,
             serve: self.serve.map(ServeTable::check).transpose()?,
             alarm: self.alarm.check()?,

@@ -28,8 +28,6 @@ use crate::peer::Place;
 use crate::update::{Failure, Outcome, Report};
 use crate::verify::Timestamp;
 
-/// How long whoever wants something of Tor waits for it to be connected.
-pub const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(90);
 /// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
 const WARM: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
 
@@ -92,7 +90,9 @@ impl Daemon {
     /// Gives Tor some time to connect. Without it, every peer is silent.
     async fn connection(&self) {
         let mut connected = self.connected.subscribe();
-        timeout(BOOTSTRAP_PATIENCE, connected.wait_for(|connected| *connected)).await.ok();
+        timeout(self.node.told.bootstrap_timeout, connected.wait_for(|connected| *connected))
+            .await
+            .ok();
     }
 
     /// One cycle, of which the alarm hears. Whoever waits behind another's gets their own.

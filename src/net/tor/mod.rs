@@ -55,6 +55,7 @@ pub enum TorError {
 pub struct Tor {
     client: Arc<TorClient<PreferredRuntime>>,
     discovery: Option<DiscoverySecret>,
+    connected: Arc<AtomicBool>,
     circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
 }
 
@@ -94,7 +95,7 @@ impl Tor {
         let builder = TorClient::builder().config(config);
         let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
         let client = client.create_unbootstrapped().map_err(TorError::Start)?;
-        Ok(Tor { client, discovery, circuits: Arc::default() })
+        Ok(Tor { client, discovery, connected: Arc::default(), circuits: Arc::default() })
     }
 
     /// Learns what the network looks like. `progress` hears of every step, as a fraction and in words.
@@ -105,7 +106,13 @@ impl Tor {
         loop {
             tokio::select! {
                 biased;
-                ended = &mut done => return ended.map_err(TorError::Bootstrap),
+                ended = &mut done => {
+                    ended.map_err(TorError::Bootstrap)?;
+                    self.connected.store(true, Ordering::Relaxed);
+                    // What the last run remembered may leave nothing else to tell.
+                    progress(1.0, "connected".to_owned());
+                    return Ok(());
+                }
                 Some(status) = events.next() => progress(status.as_frac(), status.to_string()),
             }
         }
@@ -145,6 +152,11 @@ impl Transport for Tor {
     type Stream = TorStream;
 
     async fn dial(&self, to: &OnionAddress) -> io::Result<TorStream> {
+        if !self.connected.load(Ordering::Relaxed) {
+            // arti would wait, and what is known by then is only that the peer did not answer in time.
+            let status = self.client.bootstrap_status();
+            return Err(io::Error::other(format!("{NOT_CONNECTED} ({status})")));
+        }
         self.introduce(to).map_err(|error| io::Error::other(words(&error)))?;
         let circuit = {
             let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +178,8 @@ impl Transport for Tor {
     }
 }
 
+const NOT_CONNECTED: &str = "bootstrap: Tor is not connected yet";
+
 /// What went wrong on the way to a service: where, and what that may mean.
 fn words(error: &arti_client::Error) -> String {
     let place = match error.kind() {
@@ -184,7 +198,7 @@ fn words(error: &arti_client::Error) -> String {
         | ErrorKind::RemoteStreamReset
         | ErrorKind::RemoteStreamError
         | ErrorKind::RemoteConnectionRefused => "stream: the service does not answer",
-        ErrorKind::BootstrapRequired => "bootstrap: Tor is not connected yet",
+        ErrorKind::BootstrapRequired => NOT_CONNECTED,
         ErrorKind::LocalNetworkError => "this machine's own network",
         _ => "Tor",
     };
