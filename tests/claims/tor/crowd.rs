@@ -1,0 +1,139 @@
+//! Many streams at once to one peer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
+use unanimity::circle::{Ticket, edit};
+use unanimity::config;
+use unanimity::demo::Draft;
+use unanimity::durable::Disk;
+use unanimity::identity::Identity;
+use unanimity::net::network::TorSettings;
+use unanimity::net::tor::Tor;
+use unanimity::net::{OnionAddress, Transport as _, wire};
+use unanimity::peer::MAX_STREAMS;
+
+use super::{Circles, answers};
+
+/// How many streams there are at once, and on how many connections to Tor.
+const STREAMS: usize = 200;
+const CONNECTIONS: usize = 4;
+/// Within which all of them have been taken or refused.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What became of the streams.
+#[derive(Default)]
+struct Crowd {
+    tried: AtomicUsize,
+    opened: AtomicUsize,
+    answered: AtomicUsize,
+    open: AtomicUsize,
+}
+
+impl Crowd {
+    /// Opens a stream, asks or does not, and holds it until the peer ends it.
+    async fn member(&self, tor: &Tor, address: &OnionAddress, asks: Option<&wire::Question>) {
+        let dialled = timeout(PATIENCE, tor.dial(address)).await;
+        self.tried.fetch_add(1, Ordering::Relaxed);
+        let Ok(Ok(mut stream)) = dialled else { return };
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        if let Some(question) = asks
+            && wire::ask(&mut stream, question).await.is_ok()
+        {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        while stream.read(&mut [0]).await.is_ok_and(|read| read > 0) {}
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn wait(&self, what: &str, is: impl Fn(&Crowd) -> bool) {
+        let began = Instant::now();
+        while !is(self) {
+            assert!(began.elapsed() < PATIENCE, "not {what}: {self:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Crowd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Crowd { tried, opened, answered, open } = self;
+        write!(f, "{tried:?} tried, {opened:?} opened, {answered:?} answered, {open:?} open")
+    }
+}
+
+#[test]
+fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_meanwhile() {
+    let mut circles = Circles::prepare(3);
+    // Dario is listed by alice, and is not a node here: only keys in the wrong hands.
+    let dario = circles.nodes.place("dario");
+    circles.nodes.configure("dario", 1).unwrap();
+    let ticket = circles.nodes.process("dario").done(&["peers", "invite"]).unwrap();
+    let ticket: Ticket = ticket["ticket"].as_str().unwrap().parse().unwrap();
+    let log = circles.nodes.stage.circle.log.clone();
+    let alice = circles.nodes.place("alice").join("peers.toml");
+    edit::add(&alice, &ticket.member(&log).unwrap(), &Disk::default()).unwrap();
+    // One try, and time for it.
+    circles.retell("client", "ask_timeout = \"8s\"", "ask_timeout = \"45s\"");
+    circles.retell("client", "roll_timeout = \"12s\"", "roll_timeout = \"45s\"");
+    circles.serve();
+    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
+
+    let told = config::load_node(&circles.nodes.place("client").join("unanimity.toml")).unwrap();
+    let address = told.circle.find(&"alice".parse().unwrap()).unwrap().address.clone();
+    let discovery = Identity::read(&dario.join("state")).unwrap().unwrap().discovery;
+    let question = wire::Question::View(log.id());
+    let runtime = Runtime::new().unwrap();
+    let crowd = Arc::new(Crowd::default());
+    let mut connections = Vec::new();
+    for connection in 0..CONNECTIONS {
+        let place = dario.join(format!("connection-{connection}"));
+        let settings = TorSettings {
+            state: place.join("state"),
+            cache: place.join("cache"),
+            network: told.tor.network.clone(),
+        };
+        let tor = runtime.block_on(async {
+            let tor = Tor::new(&settings, Some(discovery.clone())).unwrap();
+            tor.bootstrap(|_, _| {}).await.unwrap();
+            // It knows the way.
+            let began = Instant::now();
+            while let Err(error) = tor.dial(&address).await {
+                assert!(began.elapsed() < PATIENCE, "{error}");
+            }
+            tor
+        });
+        connections.push(tor);
+    }
+    let began = Instant::now();
+    for tor in connections {
+        for member in 0..STREAMS / CONNECTIONS {
+            let (crowd, tor, address) = (crowd.clone(), tor.clone(), address.clone());
+            runtime.spawn(async move {
+                crowd.member(&tor, &address, (member % 2 == 0).then_some(&question)).await;
+            });
+        }
+    }
+    runtime.block_on(crowd.wait("many", |crowd| crowd.open.load(Ordering::Relaxed) >= 32));
+    println!("after {:?}: {crowd:?}", began.elapsed());
+    let asked = Instant::now();
+    let tested = circles.client.run(&["peers", "test"]).unwrap();
+    println!("the other client had its answers after {:?}: {crowd:?}", asked.elapsed());
+    assert_eq!(answers(&tested.report)["alice"], Ok(1), "{}", tested.report);
+    let wait = crowd.wait("tried", |crowd| crowd.tried.load(Ordering::Relaxed) == STREAMS);
+    runtime.block_on(wait);
+    println!("after {:?}: {crowd:?}", began.elapsed());
+    assert!(crowd.opened.load(Ordering::Relaxed) > MAX_STREAMS, "{crowd:?}");
+    let bounded = |crowd: &Crowd| crowd.open.load(Ordering::Relaxed) <= MAX_STREAMS;
+    runtime.block_on(crowd.wait("bounded", bounded));
+    println!("after {:?}: {crowd:?}", began.elapsed());
+    runtime.shutdown_timeout(Duration::from_secs(10));
+
+    let ended = circles.update();
+    assert_eq!((ended.exit, circles.installed()), (0, Some(1)), "{}", ended.report);
+}

@@ -1,0 +1,156 @@
+//! A peer that answers with anything but its view holds the update back, and does no more than that.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use unanimity::config;
+use unanimity::demo::Draft;
+use unanimity::demo::onion::{Ended, Nodes};
+use unanimity::identity::Identity;
+use unanimity::net::Listener as _;
+use unanimity::net::tor::{Readers, Tor};
+use unanimity::net::wire::{self, Answer, FRAME_BYTES, MAX_MESSAGE_BYTES};
+use unanimity::serve::hosting;
+use unanimity::verify::View;
+
+use super::{Circles, incomplete_for, now, reachable};
+
+/// Whoever hosts a peer's address with its keys, and answers every question with the same bytes,
+/// and then ends the stream; without any it takes the question, and says nothing for ever.
+struct Impostor {
+    says: Arc<Mutex<Option<Vec<u8>>>>,
+    hosting: JoinHandle<()>,
+    runtime: Runtime,
+}
+
+impl Impostor {
+    /// In place of a peer whose daemon is not running.
+    fn of(nodes: &Nodes, who: &str) -> Impostor {
+        let runtime = Runtime::new().unwrap();
+        let told = config::load_node(&nodes.place(who).join("unanimity.toml")).unwrap();
+        let readers = Readers::Listed(told.circle.readers(now()).into_values().collect());
+        let says = Arc::new(Mutex::new(None));
+        let saying = says.clone();
+        let mut listener = runtime.block_on(async {
+            let tor = Tor::new(&told.tor, None).unwrap();
+            tor.bootstrap(|_, _| {}).await.unwrap();
+            tor.host(&hosting(told.serve.as_ref().unwrap()), &readers).unwrap()
+        });
+        let service = listener.service().clone();
+        let hosting = runtime.spawn(async move {
+            while let Ok(mut stream) = listener.accept().await {
+                let says: Option<Vec<u8>> = saying.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    wire::receive(&mut stream).await.ok();
+                    match says {
+                        Some(bytes) => wire::send(&mut stream, &bytes).await.unwrap_or_default(),
+                        None => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        let reachable = async { timeout(Duration::from_secs(60), service.reachable()).await };
+        runtime.block_on(reachable).unwrap();
+        Impostor { says, hosting, runtime }
+    }
+
+    /// The keys and the address are free again.
+    fn leave(self) {
+        self.hosting.abort();
+        self.runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+}
+
+/// Bytes that lie unread in a process's TCP sockets.
+fn unread(process: u32) -> u64 {
+    let mut inodes = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten() {
+        let link = fs::read_link(entry.path()).unwrap_or_default();
+        let inode = link.to_string_lossy().strip_prefix("socket:[").map(str::to_owned);
+        inodes.extend(inode.map(|inode| inode.trim_end_matches(']').to_owned()));
+    }
+    // proc(5): sl local remote state tx:rx tr:when retransmits uid timeout inode
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| inodes.iter().any(|inode| inode == row[9]));
+    ours.map(|row| u64::from_str_radix(row[4].split_once(':').unwrap().1, 16).unwrap()).sum()
+}
+
+#[test]
+fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_nobody_else() {
+    let mut circles = Circles::start(3);
+    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
+    let nodes = circles.nodes.clone();
+    let update = |circles: &Circles| circles.client.run(&["update"]).unwrap();
+
+    // A daemon that is killed while it is asked: held still until something has come that it has
+    // not read.
+    let bela = circles.peers[1].id().unwrap();
+    kill_process(Pid::from_raw(bela as i32).unwrap(), Signal::STOP).unwrap();
+    let before = unread(bela);
+    let asked = circles.client.start(&["update"]).unwrap();
+    circles.client.wait("question for bela", |_| Ok(unread(bela) > before)).unwrap();
+    circles.peers[1].kill();
+    let ended = Ended::read(asked.wait_with_output().unwrap()).unwrap();
+    incomplete_for(&ended, "bela", "", 1);
+    assert_eq!(circles.installed(), None);
+
+    let impostor = Impostor::of(&nodes, "bela");
+    let stage = &nodes.stage;
+    let head = stage.head_of("log").unwrap();
+    let key_of = |who: &str| Identity::read(&nodes.place(who).join("state")).unwrap().unwrap().view;
+    let view = |who: &str, at| {
+        let view = View::cosign(&head, &key_of(who), at).note().to_owned();
+        Answer::View(view).frame()
+    };
+    let framed = |length: u32, message: &[u8]| {
+        let mut frame = vec![0; FRAME_BYTES];
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        frame[4..4 + message.len()].copy_from_slice(message);
+        frame
+    };
+    let mut padded = view("bela", now());
+    *padded.last_mut().unwrap() = 1;
+    let hour_ago = unanimity::verify::Timestamp(now().0 - 3600);
+    let long = MAX_MESSAGE_BYTES as u32 + 1;
+    let table: [(Vec<u8>, &str); 14] = [
+        (framed(u32::MAX, b""), "announces 4294967295 bytes"),
+        (framed(long, &[1; 4]), "announces 16381 bytes"),
+        (vec![0xff; 3 * FRAME_BYTES], "announces 4294967295 bytes"),
+        (framed(0, b""), "not a message of version 1"),
+        (framed(100, &[[1, 0].as_slice(), &[0xee; 98]].concat()), "not a message of version 1"),
+        (framed(6, &[9, 0, 0, 0, 0, 0]), "messages of version 9"),
+        (padded, "something behind its message"),
+        (Answer::Tile(vec![7; 32]).frame(), "a tile, and a view was asked for"),
+        (Answer::NoTile.frame(), "a tile, and a view was asked for"),
+        (Answer::View("rubbish".to_owned()).frame(), "its view does not verify"),
+        // Another peer's view, passed on.
+        (view("alice", now()), "its view does not verify"),
+        (view("bela", hour_ago), "its view is old"),
+        (Answer::Evidence("rubbish".to_owned()).frame(), "sent evidence that proves nothing"),
+        (view("bela", now())[..FRAME_BYTES / 2].to_vec(), "broke before a whole answer"),
+    ];
+    for (says, words) in table {
+        *impostor.says.lock().unwrap() = Some(says);
+        incomplete_for(&update(&circles), "bela", words, 1);
+    }
+    *impostor.says.lock().unwrap() = None;
+    let began = Instant::now();
+    incomplete_for(&update(&circles), "bela", "no answer within the deadline", 1);
+    // The roll has 12 seconds here.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(circles.installed(), None);
+    assert_eq!(stage.evidence().unwrap(), None);
+
+    // None of it outlives the impostor.
+    impostor.leave();
+    circles.peers[1].serve().unwrap();
+    reachable(&mut circles.peers[1]);
+    let ended = circles.update();
+    assert_eq!((ended.exit, circles.installed()), (0, Some(1)), "{}", ended.report);
+}

@@ -1,0 +1,101 @@
+//! What everybody confirms is installed; what one holds back, or forks, is not.
+
+use std::fs;
+
+use serde_json::Value;
+use unanimity::demo::{Draft, copy_tree};
+
+use super::{Circles, incomplete_for, reachable, sees};
+
+#[test]
+fn peers_that_are_processes_of_their_own_confirm_and_one_that_is_stopped_holds_the_update_back() {
+    let mut circles = Circles::start(3);
+    circles.publish(&Draft::new(1, "1.0.0", b"hello over Tor"));
+    let ended = circles.update();
+    assert_eq!(ended.exit, 0, "{}", ended.report);
+    assert_eq!(circles.installed(), Some(1));
+
+    circles.publish(&Draft::new(2, "1.1.0", b"hello again"));
+    circles.peers[1].stop().unwrap();
+    let ended = circles.update();
+    incomplete_for(&ended, "bela", "", 2);
+    assert_eq!(circles.installed(), Some(1));
+
+    circles.peers[1].serve().unwrap();
+    reachable(&mut circles.peers[1]);
+    let ended = circles.update();
+    assert_eq!(ended.exit, 0, "{}", ended.report);
+    assert_eq!(circles.installed(), Some(2));
+}
+
+#[test]
+fn one_peer_on_a_fork_is_found_out_and_nothing_installs_until_the_evidence_is_acknowledged() {
+    let mut circles = Circles::start(3);
+    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
+    assert_eq!(circles.update().exit, 0);
+    let stage = circles.nodes.stage.clone();
+    stage.copy_log("fork").unwrap();
+    circles.peers[1].stop().unwrap();
+    let bela = circles.nodes.place("bela").join("state/peer");
+    let backup = circles.directory.path().join("backup");
+    copy_tree(&bela, &backup).unwrap();
+    stage.show("bela", "fork").unwrap();
+    stage.release("fork", &Draft::new(2, "1.1.0", b"hello, bela"), super::now()).unwrap();
+    stage.release("log", &Draft::new(2, "1.1.0", b"hello, everybody"), super::now()).unwrap();
+    circles.peers[1].serve().unwrap();
+    reachable(&mut circles.peers[1]);
+    // The heads have one size and two roots.
+    circles.everybody_sees("log");
+    circles.everybody_sees("fork");
+
+    let forked = |circles: &Circles, verb: &str| {
+        let ended = circles.client.run(&[verb]).unwrap();
+        assert_eq!((ended.exit, ended.report["outcome"].as_str()), (20, Some("fork")));
+        assert_eq!(circles.installed(), Some(1));
+        ended.report["message"].as_str().unwrap().to_owned()
+    };
+    forked(&circles, "update");
+    let stored = circles.client.done(&["evidence", "show"]).unwrap();
+    let [only] = &stored["evidence"].as_array().unwrap()[..] else { panic!("{stored}") };
+    let (id, acknowledged) = (only["id"].as_str().unwrap(), &only["acknowledged"]);
+    assert_eq!(*acknowledged, Value::Bool(false));
+
+    // Anybody who has the log's key and nothing else sees that it is proof.
+    let shown = circles.client.done(&["evidence", "show", id]).unwrap();
+    let file = circles.directory.path().join("evidence.txt");
+    fs::write(&file, shown["evidence"].as_str().unwrap()).unwrap();
+    let file = file.to_str().unwrap();
+    let key = |key: String| circles.client.run(&["evidence", "verify", file, "--log-key", &key]);
+    let verified = key(stage.circle.log.key.to_string()).unwrap();
+    assert_eq!((verified.exit, verified.report["id"].as_str()), (0, Some(id)));
+    for head in ["smaller", "larger"] {
+        assert_eq!(verified.report[head]["size"], 2, "{}", verified.report);
+    }
+    let another = key(stage.circle.publishers[0].public().to_string()).unwrap();
+    assert_eq!(another.exit, 29, "{}", another.report);
+
+    // It holds whoever asks, however often, and whatever restarts.
+    for verb in ["update", "check"] {
+        assert!(forked(&circles, verb).contains(id));
+    }
+    circles.client.kill();
+    assert!(forked(&circles, "check").contains(id));
+    circles.client.serve().unwrap();
+    for verb in ["update", "check"] {
+        assert!(forked(&circles, verb).contains(id));
+    }
+
+    // Bela's operator puts her node right; that alone does not lift it.
+    circles.peers[1].stop().unwrap();
+    fs::remove_dir_all(&bela).unwrap();
+    copy_tree(&backup, &bela).unwrap();
+    stage.show("bela", "log").unwrap();
+    circles.peers[1].serve().unwrap();
+    reachable(&mut circles.peers[1]);
+    sees(&mut circles.peers[1], 2);
+    assert!(forked(&circles, "update").contains(id));
+
+    circles.client.done(&["evidence", "acknowledge", id]).unwrap();
+    let ended = circles.update();
+    assert_eq!((ended.exit, circles.installed()), (0, Some(2)), "{}", ended.report);
+}

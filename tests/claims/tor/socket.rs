@@ -1,0 +1,116 @@
+//! The socket by which commands reach a daemon, and the commands without one.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use unanimity::demo::Draft;
+use unanimity::demo::onion::Ended;
+use unanimity::net::network::NO_PUBLIC_NETWORK;
+
+use super::Circles;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Says something to a daemon, and returns what comes back until it hangs up, and when that was.
+fn say(socket: &Path, bytes: &[u8]) -> (Vec<u8>, Duration) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let began = Instant::now();
+    match stream.write_all(bytes) {
+        // It need not hear all of it.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("{error}"),
+        _ => {}
+    }
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // Hung up on while there was more to hear.
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => {}
+    }
+    (answer, began.elapsed())
+}
+
+fn ended(command: Child) -> Ended {
+    Ended::read(command.wait_with_output().unwrap()).unwrap()
+}
+
+#[test]
+fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_none() {
+    let mut circles = Circles::start(3);
+    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
+    let state = circles.nodes.stage.client_state();
+    let socket = state.join("serve/socket");
+    assert_eq!((mode(&socket), mode(&state.join("serve"))), (0o600, 0o700));
+    let client = &circles.client;
+    let serving = || client.done(&["status"]).unwrap()["serving"].is_object();
+
+    // One more than are at work at once.
+    let commands = (0..9).map(|_| client.start(&["check"]).unwrap());
+    for command in commands.collect::<Vec<_>>() {
+        let Ended { exit, report } = ended(command);
+        assert!([10, 11].contains(&exit), "{report}");
+    }
+
+    // Those who do not ask are cut off, and keep nobody waiting meanwhile.
+    let silent: Vec<_> = (0..7)
+        .map(|_| {
+            let socket = socket.clone();
+            std::thread::spawn(move || say(&socket, b"half a quest"))
+        })
+        .collect();
+    let began = Instant::now();
+    let (answer, _) = say(&socket, &vec![b'x'; 1024 * 1024]);
+    assert_eq!(answer, b"", "an endless line");
+    let (answer, _) = say(&socket, b"\xff\x00 {}[\n");
+    assert!(String::from_utf8(answer).unwrap().contains("does not understand"));
+    let (answer, _) = say(&socket, b"{\"config\":\"/\",\"command\":\"Destroy\"}\n");
+    assert!(String::from_utf8(answer).unwrap().contains("does not understand"));
+    assert!(serving());
+    let meanwhile = began.elapsed();
+    for silent in silent {
+        let (answer, took) = silent.join().unwrap();
+        assert_eq!(answer, b"", "half a question");
+        assert!((10..20).contains(&took.as_secs()) && meanwhile < took, "{took:?} {meanwhile:?}");
+    }
+
+    // Whoever means another configuration is not answered for this one.
+    let place = circles.nodes.place("client");
+    let told = fs::read_to_string(place.join("unanimity.toml")).unwrap();
+    fs::write(place.join("other.toml"), told).unwrap();
+    let mut other = Command::new(super::PROGRAM);
+    other.arg("--json").arg("--config").arg(place.join("other.toml")).arg("check");
+    let other = other.env(NO_PUBLIC_NETWORK, "1").output().unwrap();
+    let Ended { exit, report } = Ended::read(other).unwrap();
+    assert_eq!((exit, report["outcome"].as_str()), (3, Some("configuration")), "{report}");
+    assert!(report["message"].as_str().unwrap().contains("other.toml"), "{report}");
+
+    // The state has one owner.
+    let second = client.run(&["serve"]).unwrap();
+    assert_eq!((second.exit, second.report["outcome"].as_str()), (6, Some("disk")));
+    assert!(second.report["message"].as_str().unwrap().contains("another unanimity is using"));
+    assert!(serving());
+
+    // What a daemon leaves behind that could not clear up is in nobody's way.
+    circles.client.kill();
+    assert!(socket.exists());
+    assert_eq!(circles.client.done(&["status"]).unwrap()["serving"], Value::Null);
+    circles.client.serve().unwrap();
+    assert!(circles.client.done(&["status"]).unwrap()["serving"].is_object());
+    circles.client.stop().unwrap();
+
+    let output = circles.client.start(&["check"]).unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (report, events) = lines.split_last().unwrap();
+    assert_eq!(report["outcome"], "available", "{said}");
+    assert!(events.iter().all(|event| event["event"] == "bootstrap"), "{said}");
+    assert_eq!(events.last().unwrap()["percent"], 100.0, "{said}");
+}
