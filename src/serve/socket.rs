@@ -19,6 +19,8 @@ use crate::durable::{self, Disk, DiskError, Lock, Mode};
 
 /// Commands at work at once; more wait.
 const MAX_COMMANDS: usize = 8;
+/// The most bytes of a socket's path (unix(7)): 108 with the zero behind it.
+const MAX_PATH_BYTES: usize = 107;
 /// The most bytes of a question.
 const MAX_QUESTION_BYTES: u64 = 64 * 1024;
 /// The most bytes of an answer.
@@ -42,8 +44,14 @@ pub enum OwnerError {
     /// Another process.
     #[error("another unanimity is using {}: wait for it to end", .0.display())]
     Busy(PathBuf),
+    /// No socket can have such a path.
+    #[error(
+        "{}: a socket's path has at most {MAX_PATH_BYTES} bytes, and this one has {}: choose a shorter directory",
+        .0.display(), .0.as_os_str().len()
+    )]
+    TooLong(PathBuf),
     /// No socket.
-    #[error("{}: {why}; a socket's path has at most 107 bytes: choose [install] state accordingly", path.display())]
+    #[error("{}: {why}", path.display())]
     Socket {
         /// Where it should be.
         path: PathBuf,
@@ -54,6 +62,12 @@ pub enum OwnerError {
 
 fn directory(state: &Path) -> PathBuf {
     state.join("serve")
+}
+
+/// Whether a daemon could have its socket in a state there.
+pub fn check_place(state: &Path) -> Result<(), OwnerError> {
+    let path = directory(state).join("socket");
+    if path.as_os_str().len() > MAX_PATH_BYTES { Err(OwnerError::TooLong(path)) } else { Ok(()) }
 }
 
 impl Owner {
@@ -68,6 +82,7 @@ impl Owner {
 
     /// Opens the socket. What an owner before us left there is replaced.
     pub fn listen(&self) -> Result<UnixListener, OwnerError> {
+        check_place(durable::parent(&self.directory))?;
         let path = self.directory.join("socket");
         let bind = || {
             match std::fs::remove_file(&path) {
@@ -84,15 +99,15 @@ impl Owner {
 
 /// Puts a question to the daemon that owns a state. `None`: there is none.
 pub async fn ask(state: &Path, question: &str) -> io::Result<Option<Vec<u8>>> {
+    if check_place(state).is_err() {
+        return Ok(None);
+    }
     let mut stream = match UnixStream::connect(directory(state).join("socket")).await {
         Ok(stream) => stream,
-        // Where the path is too long for a socket, nobody can be listening.
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::InvalidInput
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) =>
         {
             return Ok(None);

@@ -23,6 +23,8 @@ mod peer_disk;
 mod peers_command;
 mod peers_file;
 mod roll;
+#[cfg(feature = "tor")]
+mod sockets;
 mod tickets;
 mod tiles;
 #[cfg(feature = "tor")]
