@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::Broken;
-use node::{Authority, Consensus, Node, configure};
+use node::{Authority, FIRST_INTERVAL, Node, configure};
 use package::{Package, Programs};
 
 const TOR: Package = Package {
@@ -24,17 +24,28 @@ const TOR: Package = Package {
 };
 const AUTHORITIES: usize = 3;
 const NODES: usize = 6;
-/// The first consensus lands this many seconds after the start; if somebody was too late for it,
-/// everybody starts again, with more time.
-const LEADS: [u64; 3] = [8, 24, 48];
+/// How long to wait before [`TorNetwork::stands`] is asked again.
+pub const PAUSE: Duration = Duration::from_millis(50);
 /// Within which the network has to stand; it takes 10 seconds where nothing else is going on.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The first consensus comes this many seconds after the start, where all goes well.
+const LEAD: u64 = 8;
+/// How much later it may come before the nodes vote anew.
+const LATE: Duration = Duration::from_secs(8);
+/// How long a relay has to fetch it before it is told again.
+const NUDGE: Duration = Duration::from_secs(5);
+
 /// The network, which ends with this value.
 pub struct TorNetwork {
+    programs: Programs,
     directory: TempDir,
     nodes: Vec<Node>,
     running: Vec<Child>,
+    began: Instant,
+    /// When the nodes were started, and after how many seconds they were to have a consensus.
+    voting: (Instant, u64),
+    nudged: Option<Instant>,
 }
 
 impl std::fmt::Debug for TorNetwork {
@@ -48,7 +59,16 @@ impl TorNetwork {
     ///
     /// Where the machine has no `tor`, Debian's package of it is downloaded and unpacked in
     /// `package`, and found there the next time. `tell` hears of every step.
-    pub fn start(package: &Path, mut tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
+    pub fn start(package: &Path, tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
+        let mut network = TorNetwork::launch(package, tell)?;
+        while !network.stands()? {
+            std::thread::park_timeout(PAUSE);
+        }
+        Ok(network)
+    }
+
+    /// Starts the network, and leaves the waiting to the caller: see [`TorNetwork::stands`].
+    pub fn launch(package: &Path, mut tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
         let programs = Programs::find(&TOR, package, &mut tell)?;
         tell(&format!(
             "making the keys of {NODES} relays, {AUTHORITIES} of them directory authorities"
@@ -67,29 +87,34 @@ impl TorNetwork {
             let made = making.into_iter().map(|node| node.join());
             made.map(|node| node.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
-        let mut network = TorNetwork { directory, nodes: nodes?, running: Vec::new() };
+        let began = Instant::now();
+        let mut network = TorNetwork {
+            programs,
+            directory,
+            nodes: nodes?,
+            running: Vec::new(),
+            began,
+            voting: (began, LEAD),
+            nudged: None,
+        };
         tell("waiting for their first consensus, about ten seconds");
-        for lead in LEADS {
-            if network.run(&programs, lead)? {
-                return Ok(network);
-            }
-            network.stop();
-            tell("not all of them came in time for it: once more, with more time");
-        }
-        Err("the private Tor network does not stand: this machine is too busy for it".into())
+        network.vote(LEAD)?;
+        Ok(network)
     }
 
-    /// Starts every node; the first consensus is due after `lead` seconds. Whether it names all of them.
-    fn run(&mut self, programs: &Programs, lead: u64) -> Result<bool, Broken> {
+    /// Starts every node anew.
+    fn vote(&mut self, lead: u64) -> Result<(), Broken> {
+        self.end();
         configure(&self.nodes, lead)?;
         for node in &self.nodes {
-            let tor = node.start(programs)?.spawn();
+            let tor = node.start(&self.programs)?.spawn();
             self.running.push(tor.map_err(|error| format!("tor cannot be started: {error}"))?);
         }
-        self.wait()
+        (self.voting, self.nudged) = ((Instant::now(), lead), None);
+        Ok(())
     }
 
-    fn stop(&mut self) {
+    fn end(&mut self) {
         for mut child in self.running.drain(..) {
             child.kill().ok();
             child.wait().ok();
@@ -136,42 +161,48 @@ impl TorNetwork {
         self.directory.path().join(name)
     }
 
-    fn wait(&mut self) -> Result<bool, Broken> {
-        let began = Instant::now();
-        let mut nudged = false;
-        while !self.nodes.iter().all(|node| node.consensus() == Consensus::Complete) {
-            let authorities = &self.nodes[..AUTHORITIES];
-            // The next one, with who was too late for this, is hours away.
-            if authorities.iter().any(|node| node.consensus() == Consensus::Partial)
-                || began.elapsed() > PATIENCE
-            {
-                return Ok(false);
+    /// Whether every node has the consensus that names all of them. Once it has, that stays so.
+    pub fn stands(&mut self) -> Result<bool, Broken> {
+        if self.nodes.iter().all(Node::is_complete) {
+            return Ok(true);
+        }
+        if self.began.elapsed() > PATIENCE {
+            let (wait, late) =
+                (PATIENCE.as_secs(), self.nodes.iter().find(|node| !node.is_complete()));
+            let log = late.map_or_else(String::new, Node::log);
+            return Err(
+                format!("the private Tor network did not stand within {wait} s: {log}").into()
+            );
+        }
+        for (node, child) in self.nodes.iter().zip(&mut self.running) {
+            if let Some(status) = child.try_wait()? {
+                let (name, log) = (&node.name, node.log());
+                return Err(format!("{name} of the private Tor network: {status}\n{log}").into());
             }
-            for (node, child) in self.nodes.iter().zip(&mut self.running) {
-                if let Some(status) = child.try_wait()? {
-                    let (name, log) = (&node.name, node.log());
-                    return Err(
-                        format!("{name} of the private Tor network: {status}\n{log}").into()
-                    );
-                }
-            }
+        }
+        let authorities = &self.nodes[..AUTHORITIES];
+        let (voting, lead) = self.voting;
+        if authorities.iter().all(Node::is_complete) {
             // Relays that asked for the consensus too early wait before they ask again.
-            let stands = |node: &Node| node.consensus() == Consensus::Complete;
-            if !nudged && authorities.iter().all(stands) {
+            if self.nudged.is_none_or(|last| last.elapsed() > NUDGE) {
                 for child in &self.running[AUTHORITIES..] {
                     kill_process(Pid::from_child(child), Signal::HUP)?;
                 }
-                nudged = true;
+                self.nudged = Some(Instant::now());
             }
-            std::thread::park_timeout(Duration::from_millis(50));
+        } else if authorities.iter().any(Node::is_short)
+            || voting.elapsed() > Duration::from_secs(lead) + LATE
+        {
+            // Where the machine had much else to do, somebody came too late for the vote.
+            self.vote((2 * lead).min(FIRST_INTERVAL - 1))?;
         }
-        Ok(true)
+        Ok(false)
     }
 }
 
 impl Drop for TorNetwork {
     fn drop(&mut self) {
-        self.stop();
+        self.end();
     }
 }
 

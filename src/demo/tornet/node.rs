@@ -1,7 +1,6 @@
 //! One `tor` of the network: its keys, and the torrc that keeps it on loopback.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +12,8 @@ use crate::verify::Hash;
 
 /// Seconds between two consensuses, after the first: longer than any run.
 const INTERVAL: u64 = 28_800;
+/// Seconds between two tries at the first one. It divides half an hour, as tor wants it.
+pub(super) const FIRST_INTERVAL: u64 = 30;
 
 /// A directory authority, a relay, or both.
 pub(super) struct Node {
@@ -29,19 +30,6 @@ pub(super) struct Authority {
     pub(super) v3_identity: String,
     pub(super) dir_port: u16,
 }
-
-/// What a node knows of all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Consensus {
-    /// Nothing yet.
-    None,
-    /// Not everybody is in it, or not fit for every role.
-    Partial,
-    /// Everybody is in it, fit for every role.
-    Complete,
-}
-
-const CONSENSUS: &str = "cached-microdesc-consensus";
 
 impl Node {
     /// Makes the keys of node number `i` in a directory of its own.
@@ -90,30 +78,38 @@ impl Node {
         Ok(tor)
     }
 
-    /// What it has of a consensus.
-    pub(super) fn consensus(&self) -> Consensus {
-        let Ok(consensus) = fs::read_to_string(self.directory.join(CONSENSUS)) else {
-            return Consensus::None;
-        };
+    /// Whether it has a consensus that names every node, each fit for every role.
+    pub(super) fn is_complete(&self) -> bool {
+        self.consensus() == Some(true)
+    }
+
+    /// Whether it has one that does not. A longer one comes hours later.
+    pub(super) fn is_short(&self) -> bool {
+        self.consensus() == Some(false)
+    }
+
+    fn consensus(&self) -> Option<bool> {
+        let path = self.directory.join("cached-microdesc-consensus");
+        let consensus = fs::read_to_string(path).ok()?;
         let flags = |flag: &str| {
             let lines = consensus.lines().filter_map(|line| line.strip_prefix("s "));
             lines.filter(|line| line.split(' ').any(|word| word == flag)).count()
         };
-        if flags("HSDir") == NODES && flags("Guard") == NODES {
-            Consensus::Complete
-        } else {
-            Consensus::Partial
-        }
+        Some(flags("HSDir") == NODES && flags("Guard") == NODES)
     }
 
-    /// Removes all it has but its keys.
-    fn forget(&self) -> io::Result<()> {
+    /// Leaves nothing of an earlier run but its keys and what it has logged.
+    fn forget(&self) -> Result<(), Broken> {
         for entry in fs::read_dir(&self.directory)? {
-            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
-            match kind.is_dir() {
-                true if path.ends_with("keys") => {}
-                true => fs::remove_dir_all(path)?,
-                false => fs::remove_file(path)?,
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == "keys" || name == "log" {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
             }
         }
         Ok(())
@@ -151,7 +147,7 @@ fn certify(programs: &Programs, keys: &Path, dir_port: u16) -> Result<String, Br
 }
 
 /// Writes every node's torrc: the same authorities in all of them, and nothing but loopback. The
-/// first consensus lands `lead` seconds from now; what an earlier start brought about is forgotten.
+/// first consensus comes `lead` seconds from now, less than [`FIRST_INTERVAL`]; one from before is forgotten.
 pub(super) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
     let authorities: String = nodes
         .iter()
@@ -164,8 +160,6 @@ pub(super) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
         })
         .collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    // One that a day has a whole number of.
-    let interval = if lead < 10 { 10 } else { 60 };
     for node in nodes {
         node.forget()?;
         let mut torrc = format!(
@@ -192,12 +186,12 @@ pub(super) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
                  TestingAuthDirTimeToLearnReachability 0\nAuthDirMaxServersPerAddr 0\n\
                  AuthDirTestEd25519LinkKeys 0\nAuthDirTestReachability 0\n\
                  V3AuthVotingInterval {INTERVAL}\nV3AuthVoteDelay 4\nV3AuthDistDelay 4\n\
-                 V3AuthNIntervalsValid 3\nTestingV3AuthInitialVotingInterval {interval}\n\
+                 V3AuthNIntervalsValid 3\nTestingV3AuthInitialVotingInterval {FIRST_INTERVAL}\n\
                  TestingV3AuthInitialVoteDelay 2\nTestingV3AuthInitialDistDelay 2\n\
                  TestingV3AuthVotingStartOffset {}\n\
                  ConsensusParams hsdir_interval={} cbtdisabled=1 guard-min-filtered-sample-size=2\n",
                 authority.dir_port,
-                (now + lead) % interval,
+                (now + lead) % FIRST_INTERVAL,
                 24 * INTERVAL / 60
             );
             let shared = shared_random(now, &authorities);
