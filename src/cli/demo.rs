@@ -1,7 +1,7 @@
-//! `demo`: the whole circle in one process.
+//! `demo`: a whole circle in one process, or over a private Tor network.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -10,13 +10,19 @@ use tokio::runtime::Builder;
 use super::exit::{Ended, Exit};
 use super::{MAX_FILE_BYTES, Said, path_json, read, run_on};
 use crate::clock::{Clock as _, SystemClock};
-use crate::demo::{World, story};
+use crate::demo::story::{self, Told};
+use crate::demo::{Broken, World};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::Timestamp;
 
-/// Play a whole circle in one process: two honest updates, then every attack.
+/// Play a whole circle: two honest updates, then every attack.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
+    /// Play nothing but the attackers: every peer is a process of its own, and they ask each other
+    /// over a private Tor network on this machine. Takes about three minutes
+    #[cfg(feature = "tor")]
+    #[arg(long)]
+    tor: bool,
     /// The file to release, in two versions [default: this program]
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
@@ -49,14 +55,7 @@ impl Demo {
         };
         let (mut quiet, mut screen) = (std::io::sink(), std::io::stdout());
         let mut out: &mut dyn Write = if json { &mut quiet } else { &mut screen };
-        // It plays two hours; so that they are over, they began three hours ago.
-        let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
-        // Where all wait for somebody who is dead, the time goes on by itself.
-        let told = run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
-            let world = World::create(&directory.join("base"), rand::random(), start)?;
-            story::tell(world, &directory, &artifact, &mut out).await
-        })?;
-        let told = match told {
+        let told = match self.play(&directory, &artifact, &mut out)? {
             Err(error) if is_broken_pipe(&*error) => return Ok(Said::done("", json!({}))),
             Err(error) => {
                 return Err(Ended::new(Exit::Failed, format!("the demo broke off: {error}")));
@@ -70,7 +69,7 @@ impl Demo {
         let text = match &self.keep {
             Some(_) => {
                 let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
-                story::what_is_kept(&program, &directory)
+                story::what_is_kept(&program, &directory) + self.about_processes()
             }
             None => String::new(),
         };
@@ -82,6 +81,121 @@ impl Demo {
         };
         Ok(Said { exit, text, json, failed: exit != Exit::Done, data: false })
     }
+
+    #[cfg(not(feature = "tor"))]
+    fn play(
+        &self,
+        directory: &Path,
+        artifact: &[u8],
+        out: &mut impl Write,
+    ) -> Result<Result<Told, Broken>, Ended> {
+        in_one_process(directory, artifact, out)
+    }
+
+    #[cfg(feature = "tor")]
+    fn play(
+        &self,
+        directory: &Path,
+        artifact: &[u8],
+        out: &mut impl Write,
+    ) -> Result<Result<Told, Broken>, Ended> {
+        if self.tor {
+            over_tor(directory, artifact, out)
+        } else {
+            in_one_process(directory, artifact, out)
+        }
+    }
+
+    #[cfg(not(feature = "tor"))]
+    fn about_processes(&self) -> &'static str {
+        ""
+    }
+
+    /// What there is to say of those who are not there any more.
+    #[cfg(feature = "tor")]
+    fn about_processes(&self) -> &'static str {
+        if self.tor {
+            "What each daemon said is in the file `log` of its directory. None of them runs any more,\n\
+             and their Tor network is gone.\n"
+        } else {
+            ""
+        }
+    }
+}
+
+/// Nobody leaves this process, and the clock jumps.
+fn in_one_process(
+    directory: &Path,
+    artifact: &[u8],
+    out: &mut impl Write,
+) -> Result<Result<Told, Broken>, Ended> {
+    // It plays two hours; so that they are over, they began three hours ago.
+    let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
+    // Where all wait for somebody who is dead, the time goes on by itself.
+    run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
+        let world = World::create(&directory.join("base"), rand::random(), start)?;
+        story::tell(world, directory, artifact, out).await
+    })
+}
+
+/// Whatever ends the story, an operator's Ctrl-C as well, ends all processes with it.
+#[cfg(feature = "tor")]
+fn over_tor(
+    directory: &Path,
+    artifact: &[u8],
+    out: &mut impl Write,
+) -> Result<Result<Told, Broken>, Ended> {
+    let package = super::node::cache()?.join("tor-package");
+    let program =
+        std::env::current_exe().map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+    let runtime = super::serve::runtime()?;
+    let told = runtime.block_on(async {
+        let signal = told_to_end();
+        tokio::pin!(signal);
+        let told = tokio::select! {
+            biased;
+            signal = &mut signal => return Err(broken_by(signal)),
+            told = crate::demo::onion::tell(directory, &package, &program, artifact, out) => told,
+        };
+        match told {
+            // A terminal tells everybody at once, and somebody else's end may be seen first.
+            Err(error) => match tokio::time::timeout(NOTICE, &mut signal).await {
+                Ok(signal) => Err(broken_by(signal)),
+                Err(_) => Err(error),
+            },
+            told => told,
+        }
+    });
+    // arti's tasks may outlive their client for a moment.
+    runtime.shutdown_timeout(super::serve::LAST_WORDS);
+    Ok(told)
+}
+
+/// How long a signal takes to be noticed, at most.
+#[cfg(feature = "tor")]
+const NOTICE: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[cfg(feature = "tor")]
+fn broken_by(signal: std::io::Result<()>) -> Broken {
+    let told = "it was told to end, and so was everything that it had started";
+    signal.map_or_else(Broken::from, |()| told.into())
+}
+
+/// Completes at a signal to end.
+#[cfg(feature = "tor")]
+async fn told_to_end() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut int, mut term, mut hup) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    );
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+        _ = hup.recv() => {}
+    }
+    Ok(())
 }
 
 /// Whoever read the story has read enough.

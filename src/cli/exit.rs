@@ -33,6 +33,11 @@ macro_rules! exits {
             /// All of them, in ascending order.
             pub const ALL: &[Exit] = &[$(Exit::$name,)+];
 
+            /// The one with that code.
+            pub fn of(code: i32) -> Option<Exit> {
+                Exit::ALL.iter().copied().find(|exit| *exit as i32 == code)
+            }
+
             /// One word for reports.
             pub fn word(self) -> &'static str {
                 match self { $(Exit::$name => $word,)+ }

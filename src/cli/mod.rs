@@ -71,7 +71,7 @@ enum Verb {
     /// Write and read an audit log
     #[command(subcommand)]
     Log(log::Verb),
-    /// Play a whole circle in one process: two honest updates, then every attack
+    /// Play a whole circle, in one process or over Tor: two honest updates, then every attack
     Demo(demo::Demo),
 }
 

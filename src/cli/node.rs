@@ -35,10 +35,8 @@ impl Places {
                 root: "/var/lib/unanimity/installed".into(),
             });
         }
-        let home = std::env::var_os("HOME").map(PathBuf::from);
         let base = |variable: &str, below_home: &str| {
-            let set = std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute());
-            set.or_else(|| home.as_ref().map(|home| home.join(below_home)))
+            below(variable, below_home)
                 .ok_or_else(|| Ended::usage("HOME is not set: give --config FILE"))
         };
         Ok(Places {
@@ -47,6 +45,20 @@ impl Places {
             root: base("XDG_DATA_HOME", ".local/share")?.join("unanimity"),
         })
     }
+}
+
+/// A base directory as the XDG specification has it.
+fn below(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    set.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(below_home)))
+}
+
+/// Where what can be had again is kept, of this user's.
+#[cfg(feature = "tor")]
+pub(super) fn cache() -> Result<PathBuf, Ended> {
+    let cache = below("XDG_CACHE_HOME", ".cache");
+    let cache = cache.ok_or_else(|| Ended::usage("HOME is not set, nor is XDG_CACHE_HOME"))?;
+    Ok(cache.join("unanimity"))
 }
 
 /// The configuration that was named, or the one in its usual place.

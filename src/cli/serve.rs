@@ -22,7 +22,7 @@ use crate::node::{Errand, Node, NodeError};
 use crate::serve::{Daemon, hosting, socket};
 
 /// How long the tasks of a run may take to notice that it is over.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a node is asked to do, by its operator.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ fn progress(json: bool) -> impl FnMut(f32, String) {
     }
 }
 
-fn runtime() -> Result<Runtime, Ended> {
+pub(super) fn runtime() -> Result<Runtime, Ended> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))

@@ -183,7 +183,7 @@ impl Attack {
             Attack::OneRegressed => {
                 stage.copy_log("old")?;
                 let backup = stage.directory.join("backup");
-                copy_tree(&stage.peer_state(3), &backup)?;
+                copy_tree(&stage.peer_state(3).join("peer"), &backup.join("peer"))?;
                 stage.release("log", &honest, now)?;
                 cast.everybody_polls().await?;
                 cast.client_checks().await?;

@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::Broken;
 use super::stage::Stage;
 use crate::cli::exit::{Ended, Exit};
+use crate::net::{Listener, OnionAddress, Transport, wire};
 use crate::update::{Failure, Outcome, Report};
 use crate::verify::{Timestamp, View};
 
 /// Everybody who acts on a [`Stage`]: five peers and a client.
 ///
-/// [`super::World`] plays them in one process, with a clock that jumps.
+/// [`super::World`] plays them in one process, with a clock that jumps; over Tor each is a process
+/// of its own, and time is what it is.
 #[expect(async_fn_in_trait, reason = "an attack is awaited where it is started, on one thread")]
 pub trait Cast: Sized {
     /// What is real here and what is played, in a line.
@@ -35,7 +37,7 @@ pub trait Cast: Sized {
     async fn peer_stops(&mut self, peer: usize) -> Result<(), Broken>;
     /// A peer stops, and at its address is somebody who passes on what another peer answers.
     async fn peer_echoes(&mut self, peer: usize, other: usize) -> Result<(), Broken>;
-    /// A peer starts again from a copy of its state.
+    /// A peer starts again from a copy of its state, or of what its peer role keeps there.
     async fn peer_restarts_from(&mut self, peer: usize, backup: &Path) -> Result<(), Broken>;
     /// One cycle of a peer's own client, without installing.
     async fn peer_checks(&mut self, peer: usize) -> Result<Cycle, Broken>;
@@ -87,5 +89,18 @@ impl From<(Report, Result<Outcome, Failure>)> for Cycle {
             (name, view.ok().map(|view| view.head().size()))
         };
         Cycle { exit, said, size, peers: report.peers.into_iter().map(answer).collect() }
+    }
+}
+
+/// Passes every question on to somebody else, and their answer back, until the listener ends.
+pub(super) async fn echo(mut listener: impl Listener, transport: impl Transport, to: OnionAddress) {
+    while let Ok(mut stream) = listener.accept().await {
+        let Ok(Some(question)) = wire::receive(&mut stream).await else { continue };
+        let Ok(mut honest) = transport.dial(&to).await else { continue };
+        if wire::send(&mut honest, &question[..]).await.is_ok()
+            && let Ok(Some(answer)) = wire::receive(&mut honest).await
+        {
+            wire::send(&mut stream, &answer[..]).await.ok();
+        }
     }
 }

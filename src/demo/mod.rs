@@ -2,9 +2,10 @@
 //!
 //! The [`Stage`] is what it is played with, keys and files; a [`Cast`] are those who act there, and
 //! the attacks are played with any of them. [`World`] has everybody in one process, over streams
-//! in memory, with a clock that the caller moves. Everybody inside is the code that ships.
+//! in memory, with a clock that the caller moves. [`onion::Daemons`] are a process each, over a
+//! private Tor network on this machine. Everybody inside is the code that ships.
 //!
-//! `unanimity demo` tells the story with it, and the tests make their claims with it.
+//! `unanimity demo` tells the story with either, and the tests make their claims with them.
 
 pub mod attacks;
 pub mod cast;

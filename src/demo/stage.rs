@@ -216,8 +216,12 @@ pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Files larger than this, in bytes, are shared by copies until somebody replaces one.
 const SHARED: u64 = 64 * 1024;
 
-/// Copies a directory with its links and modes, but for locks and sockets. Large files are shared: everything durable is
-/// replaced, never changed in place.
+/// Files that are written in place, which no two copies may share: what a daemon says, and the
+/// database of what it knows of Tor.
+const IN_PLACE: [&str; 2] = ["log", "dir.sqlite3"];
+
+/// Copies a directory with its links and everybody's rights, but for locks and sockets. Large files
+/// are shared: everything durable is replaced, never changed in place.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     fs::set_permissions(to, fs::metadata(from)?.permissions())?;
@@ -230,7 +234,8 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         } else if kind.is_dir() {
             copy_tree(&entry, &target)?;
         } else if kind.is_file() && name != ".lock" {
-            if entry.metadata()?.len() > SHARED {
+            let in_place = IN_PLACE.iter().any(|other| name == *other);
+            if !in_place && entry.metadata()?.len() > SHARED {
                 fs::hard_link(&entry, target)?;
             } else {
                 fs::copy(&entry, target)?;

@@ -9,18 +9,17 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::io::AsyncWriteExt as _;
 use tokio::task::AbortHandle;
 
 use super::Broken;
-use super::cast::{Cast, Cycle};
+use super::cast::{Cast, Cycle, echo};
 use super::circle::{Circle, PEER_NAMES, PEERS};
 use super::stage::{Draft, Stage, copy_tree};
 use crate::clock::{Clock as _, ManualClock};
 use crate::config::{Config, this_platform};
 use crate::durable::Disk;
+use crate::net::OnionAddress;
 use crate::net::memory::{MemoryListener, Network};
-use crate::net::{Listener as _, OnionAddress, Transport as _, wire};
 use crate::peer::{Follow, PeerNode, Polled, Polling};
 use crate::update::{Client, Failure, Outcome, Report};
 use crate::verify::roll::Limits;
@@ -320,17 +319,7 @@ impl Cast for World {
 
     async fn peer_echoes(&mut self, peer: usize, other: usize) -> Result<(), Broken> {
         let network = self.network.clone();
-        self.replace(peer, move |mut listener| async move {
-            while let Ok(mut stream) = listener.accept().await {
-                let Ok(Some(question)) = wire::receive(&mut stream).await else { continue };
-                let Ok(mut honest) = network.dial(&address(other)).await else { continue };
-                if wire::send(&mut honest, &question[..]).await.is_ok()
-                    && let Ok(Some(answer)) = wire::receive(&mut honest).await
-                {
-                    stream.write_all(&answer[..]).await.ok();
-                }
-            }
-        });
+        self.replace(peer, move |listener| echo(listener, network, address(other)));
         Ok(())
     }
 

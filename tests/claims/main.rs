@@ -16,6 +16,8 @@ mod memory;
 mod mirrors;
 mod model;
 #[cfg(feature = "tor")]
+mod onion_demo;
+#[cfg(feature = "tor")]
 mod pairing;
 mod peer;
 mod peer_disk;

@@ -1,20 +1,65 @@
 //! A circle over a private Tor network, every node a process of its own.
 
+pub mod cast;
 pub mod process;
 
+pub use cast::Daemons;
 pub use process::{Ended, Process};
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::{Broken, PEER_NAMES, Stage};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::circle::Circle;
+use super::story::{self, Told};
+use super::{Broken, PEER_NAMES, PEERS, Stage};
 use crate::circle::{Standing, Ticket, edit};
 use crate::config::this_platform;
-use crate::demo::tornet::TorNetwork;
+use crate::demo::tornet::{self, TorNetwork};
 use crate::durable::Disk;
+use crate::serve::socket;
 
 /// How long every peer has to have seen a release here: real time passes.
-pub const SETTLE_SECONDS: u64 = 2;
+pub const SETTLE: Duration = Duration::from_secs(2);
+
+/// What the client is called: it serves as well, so the others have it among their peers.
+const CLIENT: &str = "client";
+
+/// Plays the whole demo in a directory, with processes of `program` on a network of their own, and
+/// tells it to `out`. Everything that was started has ended when the future has, or is dropped.
+pub async fn tell(
+    directory: &Path,
+    package: &Path,
+    program: &Path,
+    artifact: &[u8],
+    out: &mut impl Write,
+) -> Result<Told, Broken> {
+    // The longest paths that there will be.
+    for who in PEER_NAMES {
+        socket::check_place(&directory.join("attack-00/peers").join(who).join("state"))?;
+    }
+    let began = Instant::now();
+    writeln!(out, "A Tor network of our own, on 127.0.0.1; nothing leaves this machine.")?;
+    let mut step = |step: &str| writeln!(out, "  {:4.1} s  {step}", began.elapsed().as_secs_f32());
+    let mut network = TorNetwork::launch(package, |what| step(what).unwrap_or(()))?;
+    while !network.stands()? {
+        tokio::time::sleep(tornet::PAUSE).await;
+    }
+    step("it stands; making the keys of five peers and a client, and pairing them")?;
+    let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
+    let stage = Stage::create(&directory.join("base"), circle)?;
+    let nodes = Nodes::create(stage, &network, program, PEERS)?;
+    step("starting them, each a process, and waiting until they can be found")?;
+    let daemons = Daemons::start(nodes).await?;
+    step("all of them can be found\n")?;
+    let told = story::tell(daemons, directory, artifact, out).await?;
+    writeln!(out, "All of it took {} s.", began.elapsed().as_secs())?;
+    Ok(told)
+}
 
 /// Everybody's files, on a private network; whoever runs is a [`Process`].
 #[derive(Clone)]
@@ -40,8 +85,9 @@ impl Nodes {
         peers: usize,
     ) -> Result<Nodes, Broken> {
         fs::write(stage.directory.join("network.toml"), network.arti())?;
+        fs::write(stage.directory.join("log.pub"), format!("{}\n", stage.circle.log.key))?;
         let nodes = Nodes { stage, program: program.to_owned() };
-        let everybody: Vec<&str> = PEER_NAMES[..peers].iter().copied().chain(["client"]).collect();
+        let everybody: Vec<&str> = PEER_NAMES[..peers].iter().copied().chain([CLIENT]).collect();
         for who in &everybody {
             nodes.configure(who, peers.min(3))?;
         }
@@ -64,7 +110,7 @@ impl Nodes {
     /// The same in a copy of the stage. Nobody may be running.
     pub fn copy_to(&self, directory: &Path) -> Result<Nodes, Broken> {
         let nodes = Nodes { stage: self.stage.copy_to(directory)?, program: self.program.clone() };
-        for who in PEER_NAMES.iter().chain(&["client"]) {
+        for who in PEER_NAMES.iter().chain(&[CLIENT]) {
             if nodes.place(who).exists() {
                 nodes.write_unanimity_toml(who)?;
             }
@@ -74,7 +120,7 @@ impl Nodes {
 
     /// A node's directory.
     pub fn place(&self, who: &str) -> PathBuf {
-        let below = if who == "client" { "client".into() } else { format!("peers/{who}") };
+        let below = if who == CLIENT { CLIENT.into() } else { format!("peers/{who}") };
         self.stage.directory.join(below)
     }
 
@@ -100,10 +146,10 @@ impl Nodes {
              [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
              [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [\"{}\"]\n\n\
              [install]\nroot = \"hello\"\nstate = \"state\"\n\n\
-             [limits]\nsettle = \"{SETTLE_SECONDS}s\"\npoll_min = \"1s\"\npoll_max = \"1s\"\n\
-             ask_timeout = \"8s\"\nroll_timeout = \"12s\"\n\n\
+             [limits]\nsettle = \"{}s\"\npoll_min = \"1s\"\npoll_max = \"1s\"\n\
+             ask_timeout = \"10s\"\nroll_timeout = \"20s\"\n\n\
              [tor]\nnetwork = \"{}\"\n\n\
-             [serve]\nname = \"{who}\"\nroll_min = \"6h\"\nroll_max = \"12h\"\n",
+             [serve]\nname = \"{who}\"\nroll_min = \"24h\"\nroll_max = \"24h\"\n",
             policy.product,
             policy.channel,
             this_platform(),
@@ -112,6 +158,7 @@ impl Nodes {
             circle.log.origin,
             circle.log.key,
             self.stage.mirror(who),
+            SETTLE.as_secs(),
             self.stage.directory.join("network.toml").display(),
         );
         Ok(fs::write(self.place(who).join("unanimity.toml"), text)?)

@@ -13,7 +13,9 @@ use serde_json::Value;
 use super::super::Broken;
 
 /// Within which a process has to do what is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait before looking again.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A node. Its process ends with this value.
 #[derive(Debug)]
@@ -69,12 +71,18 @@ impl Process {
         command
     }
 
-    /// Starts its daemon, and waits until it takes commands.
-    pub fn serve(&mut self) -> Result<(), Broken> {
+    /// Starts its daemon.
+    pub fn start(&mut self) -> Result<(), Broken> {
         let log = self.log()?;
         let mut command = self.command(&["serve"]);
         command.stdout(log.try_clone()?).stderr(log);
         self.serving = Some(command.spawn()?);
+        Ok(())
+    }
+
+    /// Starts its daemon, and waits until it takes commands.
+    pub fn serve(&mut self) -> Result<(), Broken> {
+        self.start()?;
         let socket = self.directory.join("state/serve/socket");
         self.wait("its socket", |_| Ok(std::os::unix::net::UnixStream::connect(&socket).is_ok()))
     }
@@ -88,10 +96,16 @@ impl Process {
         self.serving.as_ref().map(Child::id)
     }
 
+    /// Tells its daemon to end.
+    pub fn terminate(&self) -> Result<(), Broken> {
+        let daemon = self.serving.as_ref().map(Pid::from_child);
+        Ok(daemon.map_or(Ok(()), |daemon| kill_process(daemon, Signal::TERM))?)
+    }
+
     /// Tells its daemon to end, and waits until it has.
     pub fn stop(&mut self) -> Result<(), Broken> {
+        self.terminate()?;
         if let Some(mut child) = self.serving.take() {
-            kill_process(Pid::from_child(&child), Signal::TERM)?;
             let began = Instant::now();
             while child.try_wait()?.is_none() {
                 if began.elapsed() > PATIENCE {
@@ -99,7 +113,7 @@ impl Process {
                     child.wait()?;
                     return Err(format!("{} did not end", self.directory.display()).into());
                 }
-                std::thread::park_timeout(Duration::from_millis(20));
+                std::thread::park_timeout(PAUSE);
             }
         }
         Ok(())
@@ -114,13 +128,19 @@ impl Process {
     }
 
     /// Starts a command, for [`Ended::read`] to read what it said. It runs on by itself.
-    pub fn start(&self, arguments: &[&str]) -> Result<Child, Broken> {
+    pub fn spawn(&self, arguments: &[&str]) -> Result<Child, Broken> {
         Ok(self.command(arguments).stdout(Stdio::piped()).stderr(self.log()?).spawn()?)
     }
 
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Result<Ended, Broken> {
-        Ended::read(self.start(arguments)?.wait_with_output()?)
+        Ended::read(self.spawn(arguments)?.wait_with_output()?)
+    }
+
+    /// The same, for who does other things meanwhile. The command ends with the future.
+    pub async fn ask(&self, arguments: &[&str]) -> Result<Ended, Broken> {
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        Ended::read(command.stderr(self.log()?).kill_on_drop(true).output().await?)
     }
 
     /// Runs a command that has to end well.
@@ -141,16 +161,8 @@ impl Process {
     ) -> Result<(), Broken> {
         let began = Instant::now();
         while !is(self)? {
-            let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-            if let Some(child) = &mut self.serving
-                && let Some(status) = child.try_wait()?
-            {
-                return Err(format!("the daemon ended with {status}: {}", log()).into());
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(format!("no {what} within {PATIENCE:?}: {}", log()).into());
-            }
-            std::thread::park_timeout(Duration::from_millis(50));
+            self.check(what, began)?;
+            std::thread::park_timeout(PAUSE);
         }
         Ok(())
     }
@@ -158,6 +170,34 @@ impl Process {
     /// Waits for what its `status` says.
     pub fn wait_status(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Result<(), Broken> {
         self.wait(what, |node| Ok(is(&node.run(&["status"])?.report)))
+    }
+
+    /// The same, for who does other things meanwhile.
+    pub async fn comes_to(
+        &mut self,
+        what: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> Result<(), Broken> {
+        let began = Instant::now();
+        while !is(&self.ask(&["status"]).await?.report) {
+            self.check(what, began)?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// That its daemon is there, and that there is time left to wait for it.
+    fn check(&mut self, what: &str, began: Instant) -> Result<(), Broken> {
+        let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        if let Some(child) = &mut self.serving
+            && let Some(status) = child.try_wait()?
+        {
+            return Err(format!("the daemon ended with {status}: {}", log()).into());
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("no {what} within {PATIENCE:?}: {}", log()).into());
+        }
+        Ok(())
     }
 }
 

@@ -93,7 +93,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     let bela = circles.peers[1].id().unwrap();
     kill_process(Pid::from_raw(bela as i32).unwrap(), Signal::STOP).unwrap();
     let before = unread(bela);
-    let asked = circles.client.start(&["update"]).unwrap();
+    let asked = circles.client.spawn(&["update"]).unwrap();
     circles.client.wait("question for bela", |_| Ok(unread(bela) > before)).unwrap();
     circles.peers[1].kill();
     let ended = Ended::read(asked.wait_with_output().unwrap()).unwrap();

@@ -173,7 +173,7 @@ fn a_node_connects_to_relays_and_to_nobody_else() {
     assert!(trace_of_daemon.iter().any(|line| line.contains(" bind(")));
 
     trace(&mut circles.client, &alone);
-    let command = circles.client.start(&["check"]).unwrap();
+    let command = circles.client.spawn(&["check"]).unwrap();
     let id = command.id();
     let output = command.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));

@@ -159,7 +159,7 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
         }
         let mut seen = ahead.steps();
         let client = &mut ahead.circles.client;
-        let mut asked = client.start(&["update"]).unwrap();
+        let mut asked = client.spawn(&["update"]).unwrap();
         match steps {
             Some(count) => seen.wait(count, &mut asked),
             None => std::thread::sleep(took.mul_f64(rng.random_range(0.0..3.0))),

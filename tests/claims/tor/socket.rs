@@ -53,7 +53,7 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
     let serving = || client.done(&["status"]).unwrap()["serving"].is_object();
 
     // One more than are at work at once.
-    let commands = (0..9).map(|_| client.start(&["check"]).unwrap());
+    let commands = (0..9).map(|_| client.spawn(&["check"]).unwrap());
     for command in commands.collect::<Vec<_>>() {
         let Ended { exit, report } = ended(command);
         assert!([10, 11].contains(&exit), "{report}");
@@ -106,7 +106,7 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
     assert!(circles.client.done(&["status"]).unwrap()["serving"].is_object());
     circles.client.stop().unwrap();
 
-    let output = circles.client.start(&["check"]).unwrap().wait_with_output().unwrap();
+    let output = circles.client.spawn(&["check"]).unwrap().wait_with_output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (report, events) = lines.split_last().unwrap();
