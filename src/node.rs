@@ -18,9 +18,10 @@ use crate::durable::{Disk, DiskError};
 use crate::identity::{Identity, IdentityError};
 use crate::net::{OnionAddress, Transport};
 use crate::peer::{Follow, PeerError, PeerNode, Place};
+use crate::store::EvidenceStore;
 use crate::update::{Client, Failure, Outcome, Report, UpdateError, ask_once};
 use crate::verify::key::KeyName;
-use crate::verify::{Hash, Name, Silence, View};
+use crate::verify::{Hash, Name, Refusal, Silence, View};
 
 /// A node, its state open. One for each state directory.
 #[derive(Debug)]
@@ -135,11 +136,6 @@ impl<C: Clock + Clone + 'static> Node<C> {
         Ok(Node { told, role, clock, disk })
     }
 
-    /// What it is told, with the peers as `peers.toml` has them now.
-    pub fn told_now(&self) -> Result<config::Node, ConfigError> {
-        Ok(config::Node { circle: self.told.read_circle()?, ..self.told.clone() })
-    }
-
     /// One cycle of the client.
     pub async fn cycle(
         &self,
@@ -148,7 +144,15 @@ impl<C: Clock + Clone + 'static> Node<C> {
         rng: &mut impl Rng,
     ) -> (Report, Result<Outcome, Failure>) {
         let nothing = |error: UpdateError| (Report::default(), Err(error.into()));
-        let config = match self.told_now().and_then(|told| told.client(self.clock.now())) {
+        // Whoever may not be able to confirm anything yet may well have found a fork.
+        match EvidenceStore::new(&self.told.state, &self.told.policy.log, self.disk.clone())
+            .latched()
+        {
+            Ok(None) => {}
+            Ok(Some(id)) => return (Report::default(), Err(Refusal::Latched { id }.into())),
+            Err(error) => return nothing(error.into()),
+        }
+        let config = match self.told.read_again().and_then(|told| told.client(self.clock.now())) {
             Ok(config) => config,
             Err(error) => return nothing(error.into()),
         };
@@ -180,7 +184,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     fn role(&self) -> Result<&Role<C>, NodeError> {
-        self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.told.path.clone()))
+        self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.told.source.path.clone()))
     }
 
     /// Lists somebody, who counts once both heads have been found to be of one log.
@@ -211,7 +215,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         transport: &impl Transport,
         who: impl Fn(&Member) -> bool,
     ) -> Result<Vec<Tested>, NodeError> {
-        let (circle, now) = (self.told_now()?.circle, self.clock.now());
+        let (circle, now) = (self.told.read_again()?.circle, self.clock.now());
         let present = circle.members().iter().filter(|member| !member.standing.has_left(now));
         let members = present.filter(|member| who(member));
         let asked = members.map(|member| async move {
@@ -227,8 +231,12 @@ impl<C: Clock + Clone + 'static> Node<C> {
                 (Some(role), Ok(view)) => Some(role.peer.place(view.head())?),
                 _ => None,
             };
+            // An old one may be a replay: as good as none, but for what it proves of a fork.
+            let answer = answer.and_then(|view| self.told.limits.admit(view, self.clock.now(), 0));
             let waits = match member.standing {
-                Standing::Joining { size, root } => self.waits(size, root, place.as_ref())?,
+                Standing::Joining { size, root } => {
+                    self.waits(size, root, place.as_ref().filter(|_| answer.is_ok()))?
+                }
                 Standing::Counted | Standing::Leaving { .. } => None,
             };
             let joins = waits.is_none() && matches!(member.standing, Standing::Joining { .. });
@@ -251,9 +259,14 @@ impl<C: Clock + Clone + 'static> Node<C> {
         root: Hash,
         place: Option<&Place>,
     ) -> Result<Option<String>, NodeError> {
-        let ours = self.role()?.peer.root_at(size)?;
+        let Some(role) = &self.role else {
+            return Ok(Some(
+                "this node has no [serve], and no head of its own to compare".to_owned(),
+            ));
+        };
+        let ours = role.peer.root_at(size)?;
         Ok(match (place, ours) {
-            (None, _) => Some("it has not answered yet".to_owned()),
+            (None, _) => Some("it has not answered with a view of now yet".to_owned()),
             (Some(Place::Fork(_)), _) => {
                 Some("its head contradicts ours: the log has forked".to_owned())
             }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::exit::{Ended, Exit};
 use super::{Said, node, note_key, read};
-use crate::config::Config;
+use crate::config;
 use crate::durable::Disk;
 use crate::store::EvidenceStore;
 use crate::verify::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
@@ -52,16 +52,16 @@ impl Verb {
         match self {
             Verb::Verify(check) => check.run(),
             Verb::Show { id: None } => {
-                let config = node::load(config)?;
-                list(&store(&config), &config.policy.log)
+                let told = node::load_node(config)?;
+                list(&store(&told), &told.policy.log)
             }
             Verb::Show { id: Some(id) } => {
-                let text = store(&node::load(config)?).text(&id)?;
+                let text = store(&node::load_node(config)?).text(&id)?;
                 let json = json!({ "id": id, "evidence": text });
                 Ok(Said::data(text, json))
             }
             Verb::Acknowledge { id } => {
-                store(&node::load(config)?).acknowledge(&id)?;
+                store(&node::load_node(config)?).acknowledge(&id)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
                 Ok(Said::done(text, json!({ "id": id })))
@@ -100,8 +100,8 @@ impl Check {
     }
 }
 
-fn store(config: &Config) -> EvidenceStore {
-    EvidenceStore::new(&config.state, &config.policy.log, Disk::default())
+fn store(told: &config::Node) -> EvidenceStore {
+    EvidenceStore::new(&told.state, &told.policy.log, Disk::default())
 }
 
 fn list(store: &EvidenceStore, log: &Log) -> Result<Said, Ended> {

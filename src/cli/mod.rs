@@ -224,7 +224,7 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         Verb::Serve => serve::serve(config, json),
         #[cfg(feature = "tor")]
         Verb::Peers(peers::Verb::Add { ticket, name, operator }) => {
-            let ticket = peers::read_ticket(ticket)?;
+            let ticket = peers::read_ticket(&ticket)?.to_string();
             let verb = peers::Verb::Add { ticket, name, operator };
             serve::run(config, serve::Command::Peers(verb), json)
         }

@@ -77,6 +77,11 @@ pub(super) fn config_path(path: Option<PathBuf>) -> Result<PathBuf, Ended> {
     Ok(path)
 }
 
+/// Reads it, for who can do with a circle of any size.
+pub(super) fn load_node(path: Option<PathBuf>) -> Result<config::Node, Ended> {
+    Ok(config::load_node(&config_path(path)?)?)
+}
+
 /// Reads it, for who needs a whole circle.
 pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
     Ok(config::load(&config_path(path)?, SystemClock.now())?)
@@ -249,7 +254,7 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => remembered(&config)?,
         // A node whose circle is still too small has peers to find, and nothing to remember.
-        Err(error) if serving.is_some() => {
+        Err(error) if serving.is_some() || latched.is_some() => {
             (format!("circle      {error}\n"), json!({ "circle": error.to_string() }))
         }
         Err(error) => return Err(error.into()),

@@ -1,6 +1,6 @@
 //! `peers`: pairing, and who is in the circle.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Subcommand;
 use qrcode::QrCode;
@@ -16,6 +16,7 @@ use crate::config;
 use crate::durable::Disk;
 use crate::node::{Node, Tested};
 use crate::peer::Place;
+use crate::store::ClientStore;
 use crate::verify::{Name, Timestamp};
 
 /// Who has to confirm every update, and who may ask us.
@@ -75,17 +76,21 @@ impl Verb {
     }
 }
 
-/// What the command line named, read where it was typed: the daemon has other files and another directory.
-pub(super) fn read_ticket(argument: String) -> Result<String, Ended> {
+/// The ticket that the command line gave or named, read where it was typed: the daemon has other
+/// files and another directory.
+pub(super) fn read_ticket(argument: &str) -> Result<Ticket, Ended> {
+    let bad = |error: &dyn std::fmt::Display| Ended::new(Exit::BadInput, error.to_string());
     if argument.trim_start().starts_with(TICKET_KIND) {
-        return Ok(argument);
+        return argument.parse().map_err(|error| bad(&error));
     }
-    let path = PathBuf::from(&argument);
-    let bytes = crate::durable::read_at_most(&path, 4096).map_err(|error| {
-        Ended::new(Exit::BadInput, format!("neither a ticket nor a file that holds one: {error}"))
-    })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let bytes = crate::durable::read_at_most(Path::new(argument), MAX_FILE_BYTES)
+        .map_err(|error| bad(&format!("neither a ticket nor a file that holds one: {error}")))?;
+    let ticket = String::from_utf8_lossy(&bytes).parse();
+    ticket.map_err(|error| bad(&format!("{argument}: {error}")))
 }
+
+/// The most bytes of a file that holds a ticket: there may be white space around it.
+const MAX_FILE_BYTES: usize = 4096;
 
 /// What every ticket begins with.
 const TICKET_KIND: &str = "unanimity-ticket/";
@@ -246,13 +251,21 @@ pub(super) fn remove(
         edit::drop(path, &name, now, disk)?;
         format!("{name} is no longer listed.\n")
     } else {
-        let at = now.after(told.removal_delay);
+        // A clock that was put back must not make the wait shorter than it says.
+        let at = now.max(newest(told, now)?).after(told.removal_delay);
         edit::leave(path, &name, at, disk)?;
         format!(
             "{name} leaves on {at}; until then it still has to confirm every update. `unanimity peers keep {name}` takes that back.\n"
         )
     };
     Ok(Said::done(text, json!({ "name": name.as_str(), "at_once": at_once })))
+}
+
+/// When all peers last agreed, as far as the node remembers.
+fn newest(told: &config::Node, now: Timestamp) -> Result<Timestamp, Ended> {
+    let Ok(config) = told.client(now) else { return Ok(Timestamp(0)) };
+    let state = ClientStore::read(&config.state.join("client"), &config.policy, &config.peers)?;
+    Ok(state.newest)
 }
 
 /// `peers keep`.

@@ -1,6 +1,8 @@
 //! `serve`, and how the commands of a node reach it: through the daemon's socket while one runs,
 //! else by themselves.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +42,8 @@ pub(super) enum Command {
 /// A command on its way to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 struct Asked {
-    /// The configuration that the command was given.
-    config: PathBuf,
+    /// The configuration that the command was given: a path's bytes need not be text.
+    config: Vec<u8>,
     command: Command,
 }
 
@@ -80,8 +82,8 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
     let told = config::load_node(&path)?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let asked = Asked { config: absolute(&path), command };
-        let question = serde_json::to_string(&asked).expect("paths and words");
+        let asked = Asked { config: absolute(&path).into_os_string().into_vec(), command };
+        let question = serde_json::to_string(&asked).expect("bytes and words");
         match socket::ask(&told.state, &question).await {
             Ok(Some(answer)) => Said::parse(&answer),
             Ok(None) => Box::pin(alone(told, asked.command, json)).await,
@@ -116,7 +118,7 @@ async fn alone(told: config::Node, command: Command, json: bool) -> Result<Said,
             let tor = connect(&node, json).await?;
             return Ok(peers::tested(&node.test(&tor, |_| true).await?));
         }
-        Command::Peers(verb) => return at_once(&node, verb),
+        Command::Peers(verb) => return at_once(&node, &node.told, verb),
         Command::Status => return node::status(&node.told, None),
     };
     let mut rng = rand::rng();
@@ -152,7 +154,11 @@ async fn connect(node: &Node<SystemClock>, json: bool) -> Result<Tor, Ended> {
 }
 
 /// What needs no connection.
-fn at_once(node: &Node<SystemClock>, verb: peers::Verb) -> Result<Said, Ended> {
+fn at_once(
+    node: &Node<SystemClock>,
+    told: &config::Node,
+    verb: peers::Verb,
+) -> Result<Said, Ended> {
     let (now, disk) = (SystemClock.now(), Disk::default());
     match verb {
         peers::Verb::Invite { qr } => peers::invite(node, qr),
@@ -160,10 +166,10 @@ fn at_once(node: &Node<SystemClock>, verb: peers::Verb) -> Result<Said, Ended> {
             peers::add(node, &ticket, name.as_deref(), operator.as_deref())
         }
         peers::Verb::Remove { name, now: words } => {
-            peers::remove(&node.told, &name, words.as_deref(), now, &disk)
+            peers::remove(told, &name, words.as_deref(), now, &disk)
         }
-        peers::Verb::Keep { name } => peers::keep(&node.told, &name, &disk),
-        peers::Verb::List | peers::Verb::Test => peers::list(&node.told, now),
+        peers::Verb::Keep { name } => peers::keep(told, &name, &disk),
+        peers::Verb::List | peers::Verb::Test => peers::list(told, now),
     }
 }
 
@@ -201,12 +207,12 @@ async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>) -> Vec<
         Err(error) => Err(Ended::usage(format!(
             "the daemon does not understand this command ({error}): is it of another version?"
         ))),
-        Ok(asked) if asked.config != config => Err(Ended::new(
+        Ok(asked) if asked.config != config.as_os_str().as_bytes() => Err(Ended::new(
             Exit::Configuration,
             format!(
                 "the daemon at work on this state goes by {}, not by {}",
                 config.display(),
-                asked.config.display()
+                PathBuf::from(OsString::from_vec(asked.config)).display()
             ),
         )),
         Ok(asked) => do_it(&daemon, asked.command).await,
@@ -219,12 +225,14 @@ async fn do_it(daemon: &Daemon, command: Command) -> Result<Said, Ended> {
     let errand = match command {
         Command::Check => Errand::Check,
         Command::Update => Errand::Update,
-        Command::Status => return node::status(&daemon.node.told_now()?, Some(serving(daemon))),
+        Command::Status => {
+            return node::status(&daemon.node.told.read_again()?, Some(serving(daemon)));
+        }
         Command::Peers(peers::Verb::Test) => {
             return Ok(peers::tested(&daemon.test(|_| true).await?));
         }
         Command::Peers(verb) => {
-            let said = at_once(&daemon.node, verb)?;
+            let said = at_once(&daemon.node, &daemon.node.told.read_again()?, verb)?;
             daemon.relist();
             return Ok(said);
         }

@@ -82,9 +82,9 @@ impl LimitsTable {
         }
         let hour = Duration::from_secs(60 * 60);
         let removal_delay = or(self.removal_delay, 7 * day);
-        if removal_delay < hour {
+        if removal_delay < hour || removal_delay > 366 * day {
             return Err(Why::Limits(
-                "removal_delay is at least one hour: `peers remove --now` is for when there is no time",
+                "removal_delay is one hour to a year: `peers remove --now` is for when there is no time",
             ));
         }
         Ok(Checked { limits, polling, ask_timeout, roll_timeout, removal_delay })

@@ -26,11 +26,21 @@ use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::roll::Limits;
 use crate::verify::stage::PolicyError;
-use crate::verify::{Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
+use crate::verify::{Hash, Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
+
+/// The file that a configuration was read from, and what it said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    digest: Hash,
+}
 
 /// Everything a node was told.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where it was read, if it was.
+    pub source: Option<Source>,
     /// Whose releases of what, from which log.
     pub policy: Policy,
     /// Which of a release's artifacts is ours.
@@ -61,7 +71,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Node {
     /// The file that told it.
-    pub path: PathBuf,
+    pub source: Source,
     /// Whose releases of what, from which log.
     pub policy: Policy,
     /// Which of a release's artifacts is ours.
@@ -107,6 +117,7 @@ impl Node {
         })?;
         let node = self.clone();
         Ok(Config {
+            source: Some(node.source),
             policy: node.policy,
             platform: node.platform,
             peers,
@@ -122,11 +133,15 @@ impl Node {
         })
     }
 
-    /// The circle as its file has it now: somebody may have edited it since.
-    pub fn read_circle(&self) -> Result<Circle, ConfigError> {
-        let circle = Circle::load(&self.peers_path)?;
-        circle.members().iter().try_for_each(|member| self.check_role(member))?;
-        Ok(circle)
+    /// The same, with the circle as its file has it now. Refuses to go on by anything else that
+    /// was changed since it was read: a key struck out, a longer `settle`.
+    pub fn read_again(&self) -> Result<Node, ConfigError> {
+        let now = load_node(&self.source.path)?;
+        if now.source == self.source && now.pinned == self.pinned {
+            Ok(now)
+        } else {
+            Err(self.source.changed())
+        }
     }
 
     /// Refuses a peer whose key is also a publisher's or the log's.
@@ -138,6 +153,23 @@ impl Node {
         }
         let why = Why::TwoRoles(member.peer.name.clone());
         Err(ConfigError { path: self.peers_path.clone(), why })
+    }
+}
+
+impl Source {
+    fn changed(&self) -> ConfigError {
+        ConfigError { path: self.path.clone(), why: Why::Changed }
+    }
+}
+
+impl Config {
+    /// Refuses to go on if what it was read from says something else by now, or other peers have to
+    /// confirm at `now`.
+    pub fn check_unchanged(&self, now: Timestamp) -> Result<(), ConfigError> {
+        let Some(source) = &self.source else { return Ok(()) };
+        let node = load_node(&source.path)?;
+        let same = node.source == *source && node.pinned == self.pinned;
+        if same && node.client(now)?.peers == self.peers { Ok(()) } else { Err(source.changed()) }
     }
 }
 
@@ -165,6 +197,11 @@ pub enum Why {
     /// Longer than the bound.
     #[error("more than the {MAX_FILE_BYTES} bytes that a configuration file may have")]
     TooLong,
+    /// Another one than what is gone by.
+    #[error(
+        "it, or who counts in its circle, was changed in the meantime: run this again; a daemon has to be started again"
+    )]
+    Changed,
     /// As `init` wrote it.
     #[error("still to be filled in: {}", lines(.0))]
     FillIn(Vec<usize>),
@@ -305,13 +342,13 @@ pub fn load(path: &Path, now: Timestamp) -> Result<Config, ConfigError> {
 
 /// Reads a node's configuration like [`load`], with a circle of any size.
 pub fn load_node(path: &Path) -> Result<Node, ConfigError> {
-    let (file, peers_path) = in_file(path, |text| {
+    let (file, digest) = in_file(path, |text| {
         let file: NodeFile = toml::from_str(text)?;
-        let peers_path = crate::durable::parent(path).join(&file.peers);
-        Ok((file, peers_path))
+        Ok((file, Hash::of(text.as_bytes())))
     })?;
+    let peers_path = crate::durable::parent(path).join(&file.peers);
     let circle = Circle::load(&peers_path)?;
-    let node = file.check(path, circle, peers_path);
+    let node = file.check(Source { path: path.to_owned(), digest }, circle, peers_path);
     let node = node.map_err(|why| ConfigError { path: path.to_owned(), why })?;
     node.circle.members().iter().try_for_each(|member| node.check_role(member))?;
     Ok(node)
@@ -350,8 +387,8 @@ pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
 }
 
 impl NodeFile {
-    fn check(self, path: &Path, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
-        let directory = crate::durable::parent(path);
+    fn check(self, source: Source, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
+        let directory = crate::durable::parent(&source.path);
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
         let pinned = match &self.log.pinned {
             Some(path) => {
@@ -378,7 +415,6 @@ impl NodeFile {
         let state = directory.join(self.install.state);
         let bootstrap_timeout = self.tor.bootstrap_timeout()?;
         Ok(Node {
-            path: path.to_owned(),
             policy,
             platform: platform.map_or_else(this_platform, |platform| platform.0),
             circle,
@@ -393,6 +429,7 @@ impl NodeFile {
             install_root: directory.join(self.install.root),
             tor: self.tor.check(directory, &state)?,
             bootstrap_timeout,
+            source,
             state,
             serve: self.serve.map(ServeTable::check).transpose()?,
             alarm: self.alarm.check()?,

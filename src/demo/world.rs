@@ -71,6 +71,7 @@ impl World {
         let keys = stage.circle.peer_secrets.iter().map(|secret| secret.public().raw());
         let addresses: BTreeMap<_, _> = keys.zip((0..PEERS).map(address)).collect();
         let config = Config {
+            source: None,
             policy: stage.circle.policy(),
             platform: this_platform(),
             peers: stage.circle.peers(),
@@ -329,6 +330,7 @@ impl Cast for World {
 
     async fn peer_checks(&mut self, peer: usize) -> Result<Cycle, Broken> {
         let config = Config {
+            source: None,
             state: self.peer_state(peer),
             install_root: self.peer_state(peer).with_file_name("installed"),
             mirrors: vec![self.mirror(PEER_NAMES[peer])],

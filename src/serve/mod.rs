@@ -141,7 +141,7 @@ impl Daemon {
         if self.node.told.serve.as_ref().is_some_and(|serve| !serve.restricted) {
             return Ok(Some(Readers::Anyone));
         }
-        let listed = self.node.told_now()?.circle.readers(SystemClock.now());
+        let listed = self.node.told.read_again()?.circle.readers(SystemClock.now());
         Ok((!listed.is_empty()).then(|| Readers::Listed(listed.into_values().collect())))
     }
 

@@ -199,6 +199,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         if let Some(id) = self.evidence.latched()? {
             return Err(Refusal::Latched { id }.into());
         }
+        // Somebody may have been counted, or been struck out, while the artifact came.
+        self.config.check_unchanged(self.clock.now())?;
         let Decided { agreed, proof } = decided;
         let installed = (self.root.switch(&agreed, staged, &proof.to_string(), self.clock.now()))
             .map_err(install_failure)?;

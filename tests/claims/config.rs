@@ -446,6 +446,7 @@ fn what_makes_no_sense_of_taking_part_is_refused() {
         ("[tor]\nnetwork = \"network.toml\"\nbridges = [\"b\"]\n", "bridges"),
         ("[tor]\nsocks = 9050\n", "socks"),
         ("removal_delay = \"59m\"\n", "removal_delay"),
+        ("removal_delay = \"9000years\"\n", "removal_delay"),
     ] {
         let (_place, node) = load_node(tables);
         says(&node.expect_err(tables).to_string(), &[part]);

@@ -12,15 +12,16 @@ use unanimity::clock::ManualClock;
 use unanimity::config;
 use unanimity::demo::circle::Circle as Keys;
 use unanimity::demo::{Draft, Stage};
-use unanimity::durable::Disk;
+use unanimity::durable::{Disk, Step};
 use unanimity::identity::{Identity, IdentityError};
-use unanimity::net::OnionAddress;
 use unanimity::net::memory::Network;
+use unanimity::net::wire::{self, Answer};
+use unanimity::net::{Listener as _, OnionAddress};
 use unanimity::node::{Errand, Node, NodeError, Tested};
 use unanimity::peer::Place;
-use unanimity::update::{Failure, Outcome, UpdateError};
+use unanimity::update::{Failure, Outcome, UpdateError, ask_once};
 use unanimity::verify::key::KeyName;
-use unanimity::verify::{Hash, Refusal};
+use unanimity::verify::{Hash, Refusal, Silence};
 
 use crate::circle::{HOUR, MINUTE, NOW};
 use crate::logs::place;
@@ -110,7 +111,7 @@ fn add(to: &Seat, ticket: &Ticket) {
 }
 
 fn standing(seat: &Seat, who: &str) -> Standing {
-    let circle = seat.node.told_now().unwrap().circle;
+    let circle = seat.node.told.read_again().unwrap().circle;
     circle.find(&who.parse().unwrap()).unwrap().standing
 }
 
@@ -256,7 +257,7 @@ async fn nobody_becomes_their_own_peer() {
         let added = dora.node.add(&ticket, Some("frida".parse().unwrap()), None);
         assert!(matches!(added, Err(NodeError::OwnTicket)), "{added:?}");
     }
-    assert!(dora.node.told_now().unwrap().circle.members().is_empty());
+    assert!(dora.node.told.read_again().unwrap().circle.members().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,6 +296,113 @@ async fn what_was_staged_is_installed_without_a_mirror_unless_it_was_touched() {
     let installed = cycle(Errand::Update).await;
     assert!(matches!(installed, Ok(Outcome::Installed(_))), "{installed:?}");
     assert_eq!(fs::read(pairing.place("dora").join("hello/current/hello")).unwrap(), b"one");
+}
+
+/// Somebody at an address who says one thing to everybody.
+fn replay(pairing: &Pairing, at: OnionAddress, note: String) -> JoinHandle<()> {
+    let mut listener = pairing.network.listen(at);
+    tokio::spawn(async move {
+        while let Ok(mut stream) = listener.accept().await {
+            if let Ok(Some(_)) = wire::receive(&mut stream).await {
+                wire::send(&mut stream, &Answer::View(note.clone()).frame()).await.ok();
+            }
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_view_that_is_played_again_counts_nobody() {
+    let pairing = Pairing::new();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    add(&dora, &ticket(&emil));
+    let role = emil.node.role.as_ref().unwrap();
+    let (log, key) = (&dora.node.told.policy.log, role.identity.view.public());
+    let view = ask_once(&pairing.network, &role.address, log, &key).await.unwrap();
+    emil.serving.abort();
+    let replaying = replay(&pairing, role.address.clone(), view.note().to_owned());
+    pairing.clock.advance(16 * MINUTE);
+    let tested = test(&pairing, &dora).await;
+    assert!(matches!(tested[0].answer, Err(Silence::Old(_))), "{tested:?}");
+    assert!(!tested[0].joined);
+    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+    replaying.abort();
+}
+
+/// A node whose one peer has confirmed a release for long enough.
+async fn about_to_install(pairing: &Pairing) -> (Seat, Seat) {
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    add(&dora, &ticket(&emil));
+    test(pairing, &dora).await;
+    let settles = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
+    assert!(matches!(settles, Err(Failure::Refused(Refusal::Settling { .. }))), "{settles:?}");
+    pairing.clock.advance(HOUR + MINUTE);
+    for seat in [&dora, &emil] {
+        seat.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    }
+    (dora, emil)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_does_not_go_by_a_configuration_that_was_changed_since() {
+    let pairing = Pairing::new();
+    let (dora, _emil) = about_to_install(&pairing).await;
+    let path = pairing.place("dora").join("unanimity.toml");
+    let before = fs::read_to_string(&path).unwrap();
+    for (old, new) in
+        [("threshold = 2", "threshold = 3"), ("[serve]", "[limits]\nsettle = \"72h\"\n[serve]")]
+    {
+        fs::write(&path, before.replace(old, new)).unwrap();
+        let ended = dora.node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
+        assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+        assert!(dora.node.test(&pairing.network, |_| true).await.is_err());
+    }
+    fs::write(&path, before).unwrap();
+    let ended = dora.node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
+    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_over() {
+    let pairing = Pairing::new();
+    let (mut dora, _emil) = about_to_install(&pairing).await;
+    let frida = pairing.seat("frida", "log").await;
+    add(&dora, &ticket(&frida));
+    frida.serving.abort();
+    dora.serving.abort();
+    (&mut dora.serving).await.unwrap_err();
+    let (told, peers) = (dora.node.told.clone(), dora.node.told.peers_path.clone());
+    drop(dora.node);
+    let disk = Disk::watched(move |step| {
+        if matches!(step, Step::Create(path) if path.ends_with(".1-1.0.0.new/hello")) {
+            let text = fs::read_to_string(&peers).unwrap();
+            let counted = text.lines().filter(|line| !line.starts_with("joining"));
+            fs::write(&peers, counted.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        }
+        Ok(())
+    });
+    let address_of = |_: &config::Node, _: &config::Serve| {
+        Ok::<_, NodeError>(OnionAddress { key: Hash::of(b"dora").0, port: 4242 })
+    };
+    let node = Node::open(told, address_of, pairing.clock.clone(), disk, &mut rand::rng()).unwrap();
+    let ended = node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
+    assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+    assert!(!pairing.place("dora").join("hello/current").exists());
+    // Asked the next time, she is silent.
+    let ended = node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Incomplete(_)))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_is_one_also_while_too_few_peers_count() {
+    let pairing = Pairing::new();
+    pairing.stage.copy_log("fork").unwrap();
+    pairing.stage.release("fork", &Draft::new(2, "1.1.0", b"trojan"), NOW).unwrap();
+    pairing.stage.release("log", &Draft::new(2, "1.1.0", b"two"), NOW).unwrap();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "fork").await);
+    add(&dora, &ticket(&emil));
+    test(&pairing, &dora).await;
+    let ended = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
 }
 
 #[test]

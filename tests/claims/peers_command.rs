@@ -84,6 +84,7 @@ fn what_is_no_ticket_or_of_no_use_lists_nobody() {
     assert!(add("nowhere.txt").contains("neither a ticket nor a file"));
     desk.write("empty", "");
     assert!(add("empty").contains("not a ticket"));
+    assert!(add(&format!("unanimity-ticket/{}", "x".repeat(100_000))).contains("longer than"));
     let other = desk.read("emil/unanimity.toml").replace("example.org/l", "example.org/m");
     desk.write("emil/unanimity.toml", other);
     fs::remove_dir_all(desk.path().join("emil/state")).unwrap();
@@ -160,4 +161,16 @@ fn a_node_keeps_the_name_that_its_key_bears() {
     desk.write("dora/unanimity.toml", renamed);
     let said = desk.bad(7, "--config dora/unanimity.toml peers invite");
     assert!(said.contains("dora") && said.contains("doro"), "{said}");
+}
+
+#[test]
+fn a_configuration_may_be_named_by_any_bytes() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let desk = two_nodes();
+    let name = std::ffi::OsString::from_vec(b"q\xff.toml".to_vec());
+    fs::copy(desk.path().join("dora/unanimity.toml"), desk.path().join("dora").join(&name))
+        .unwrap();
+    let mut command = desk.command("peers list --config");
+    let output = command.arg(desk.path().join("dora").join(&name)).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }

@@ -243,8 +243,7 @@ fn a_node_starts_with_a_circle_that_is_too_small_and_its_client_does_not() {
     }
     // The file may have changed since.
     node(place.path(), &everybody());
-    let mut started = started;
-    started.circle = started.read_circle().unwrap();
+    let started = started.read_again().unwrap();
     let config = started.client(BEFORE).unwrap();
     assert_eq!((config.peers.iter().count(), config.addresses.len()), (4, 4));
     assert_eq!(config::load(&path, NOW).unwrap().peers.iter().count(), 3);
@@ -261,7 +260,7 @@ fn a_key_has_one_role_also_that_of_a_peer_who_does_not_count() {
             // Nor if it comes later.
             let started = config::load_node(&node(place.path(), &peer("a", 1, ""))).unwrap();
             node(place.path(), &peer("eve", seed, &standing));
-            let error = started.read_circle().unwrap_err().to_string();
+            let error = started.read_again().unwrap_err().to_string();
             assert!(error.contains("eve") && error.contains("one role"), "{error}");
         }
     }
