@@ -18,10 +18,10 @@ use crate::durable::{Disk, DiskError};
 use crate::identity::{Identity, IdentityError};
 use crate::net::{OnionAddress, Transport};
 use crate::peer::{Follow, PeerError, PeerNode, Place};
-use crate::store::EvidenceStore;
+use crate::store::{ClientStore, EvidenceStore, StoreError};
 use crate::update::{Client, Failure, Outcome, Report, UpdateError, ask_once};
 use crate::verify::key::KeyName;
-use crate::verify::{Hash, Name, Refusal, Silence, View};
+use crate::verify::{Hash, Name, Refusal, Silence, Timestamp, View};
 
 /// A node, its state open. One for each state directory.
 #[derive(Debug)]
@@ -73,6 +73,9 @@ pub enum NodeError {
     /// Its disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// What it remembers.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// `peers.toml`.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -206,6 +209,32 @@ impl<C: Clock + Clone + 'static> Node<C> {
         self.told.check_role(&member)?;
         edit::add(&self.told.peers_path, &member, &self.disk)?;
         Ok(member)
+    }
+
+    /// Takes somebody out of the circle. Who counts still has to confirm until the time that is
+    /// returned, unless `at_once`; for all others there is nothing to wait for.
+    pub fn remove(&self, name: &Name, at_once: bool) -> Result<Option<Timestamp>, NodeError> {
+        let (told, now) = (self.told.read_again()?, self.clock.now());
+        let member = told.circle.find(name);
+        let counts = member.is_some_and(|member| member.standing.counts(now));
+        if !counts || at_once {
+            if counts {
+                edit::leave(&told.peers_path, name, now, &self.disk)?;
+            }
+            edit::drop(&told.peers_path, name, now, &self.disk)?;
+            return Ok(None);
+        }
+        // A clock that was put back must not make the wait shorter than it says.
+        let agreed = match told.client(now) {
+            Ok(config) => {
+                let place = config.state.join("client");
+                ClientStore::read(&place, &config.policy, &config.peers)?.newest
+            }
+            Err(_) => Timestamp(0),
+        };
+        let at = now.max(agreed).after(told.removal_delay);
+        edit::leave(&told.peers_path, name, at, &self.disk)?;
+        Ok(Some(at))
     }
 
     /// Asks every member for its view, all at once. Those that wait to be counted are counted if

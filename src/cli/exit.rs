@@ -240,7 +240,9 @@ fn edit_exit(error: &EditError) -> Exit {
 ended! {
     NodeError => |error| match error {
         NodeError::Config(_) | NodeError::NoRole(_) => Exit::Configuration,
-        NodeError::Identity(IdentityError::Disk(_)) | NodeError::Peer(_) | NodeError::Disk(_) => Exit::Disk,
+        NodeError::Identity(IdentityError::Disk(_)) | NodeError::Peer(_)
+        | NodeError::Disk(_)
+        | NodeError::Store(_) => Exit::Disk,
         NodeError::Identity(_) => Exit::Key,
         NodeError::Edit(error) => edit_exit(error),
         NodeError::OwnTicket | NodeError::Ticket(_) => Exit::BadInput,

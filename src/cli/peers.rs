@@ -16,7 +16,6 @@ use crate::config;
 use crate::durable::Disk;
 use crate::node::{Node, Tested};
 use crate::peer::Place;
-use crate::store::ClientStore;
 use crate::verify::{Name, Timestamp};
 
 /// Who has to confirm every update, and who may ask us.
@@ -227,45 +226,25 @@ pub(super) fn tested(tested: &[Tested]) -> Said {
 }
 
 /// `peers remove`.
-pub(super) fn remove(
-    told: &config::Node,
+pub(super) fn remove<C: Clock + Clone + 'static>(
+    node: &Node<C>,
     who: &str,
     words: Option<&str>,
-    now: Timestamp,
-    disk: &Disk,
 ) -> Result<Said, Ended> {
     let name = name(who)?;
-    let circle = Circle::load(&told.peers_path)?;
-    let counts = circle.find(&name).is_some_and(|member| member.standing.counts(now));
     if words.is_some_and(|words| words != format!("remove {name} without waiting")) {
         return Err(Ended::usage(format!(
             "--now takes the words \"remove {name} without waiting\": whoever silences a peer wants you to drop it in a hurry"
         )));
     }
-    let at_once = !counts || words.is_some();
-    let path = &told.peers_path;
-    let text = if at_once {
-        if counts {
-            edit::leave(path, &name, now, disk)?;
-        }
-        edit::drop(path, &name, now, disk)?;
-        format!("{name} is no longer listed.\n")
-    } else {
-        // A clock that was put back must not make the wait shorter than it says.
-        let at = now.max(newest(told, now)?).after(told.removal_delay);
-        edit::leave(path, &name, at, disk)?;
-        format!(
+    let leaves = node.remove(&name, words.is_some())?;
+    let text = match leaves {
+        None => format!("{name} is no longer listed.\n"),
+        Some(at) => format!(
             "{name} leaves on {at}; until then it still has to confirm every update. `unanimity peers keep {name}` takes that back.\n"
-        )
+        ),
     };
-    Ok(Said::done(text, json!({ "name": name.as_str(), "at_once": at_once })))
-}
-
-/// When all peers last agreed, as far as the node remembers.
-fn newest(told: &config::Node, now: Timestamp) -> Result<Timestamp, Ended> {
-    let Ok(config) = told.client(now) else { return Ok(Timestamp(0)) };
-    let state = ClientStore::read(&config.state.join("client"), &config.policy, &config.peers)?;
-    Ok(state.newest)
+    Ok(Said::done(text, json!({ "name": name.as_str(), "leaves": leaves })))
 }
 
 /// `peers keep`.

@@ -165,9 +165,7 @@ fn at_once(
         peers::Verb::Add { ticket, name, operator } => {
             peers::add(node, &ticket, name.as_deref(), operator.as_deref())
         }
-        peers::Verb::Remove { name, now: words } => {
-            peers::remove(told, &name, words.as_deref(), now, &disk)
-        }
+        peers::Verb::Remove { name, now: words } => peers::remove(node, &name, words.as_deref()),
         peers::Verb::Keep { name } => peers::keep(told, &name, &disk),
         peers::Verb::List | peers::Verb::Test => peers::list(told, now),
     }

@@ -21,7 +21,7 @@ use unanimity::node::{Errand, Node, NodeError, Tested};
 use unanimity::peer::Place;
 use unanimity::update::{Failure, Outcome, UpdateError, ask_once};
 use unanimity::verify::key::KeyName;
-use unanimity::verify::{Hash, Refusal, Silence};
+use unanimity::verify::{Hash, Refusal, Silence, Timestamp};
 
 use crate::circle::{HOUR, MINUTE, NOW};
 use crate::logs::place;
@@ -390,6 +390,27 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
     // Asked the next time, she is silent.
     let ended = node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
     assert!(matches!(ended, Err(Failure::Refused(Refusal::Incomplete(_)))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_put_back_does_not_shorten_the_wait_before_a_peer_has_left() {
+    let pairing = Pairing::new();
+    let (dora, _emil) = about_to_install(&pairing).await;
+    let agreed = NOW;
+    pairing.clock.set(Timestamp(NOW.0 - 30 * 24 * 3600));
+    let emil = "emil".parse().unwrap();
+    // In a circle of one nobody can leave: with nobody it would agree with everything.
+    let peers = &dora.node.told.peers_path;
+    let frida = pairing.seat("frida", "log").await;
+    add(&dora, &ticket(&frida));
+    let joined = fs::read_to_string(peers).unwrap();
+    let counted = joined.lines().filter(|line| !line.starts_with("joining"));
+    fs::write(peers, counted.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+
+    let leaves = dora.node.remove(&emil, false).unwrap();
+    assert_eq!(leaves, Some(agreed.after(7 * 24 * HOUR)));
+    assert_eq!(standing(&dora, "emil"), Standing::Leaving { at: leaves.unwrap() });
+    assert_eq!(dora.node.remove(&emil, true).unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
