@@ -18,7 +18,7 @@ use daemon::{AlarmTable, ServeTable, TorTable};
 pub use daemon::{Serve, ServePolicy};
 use limits::{Checked, LimitsTable};
 
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, ProgramError};
 use crate::circle::{Circle, CircleError, Member};
 use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
@@ -129,6 +129,12 @@ impl Node {
         Ok(circle)
     }
 
+    /// Refuses an alarm command that cannot be run.
+    pub fn check_alarm(&self) -> Result<(), ConfigError> {
+        let checked = self.alarm.check();
+        checked.map_err(|error| ConfigError { path: self.path.clone(), why: error.into() })
+    }
+
     /// Refuses a peer whose key is also a publisher's or the log's.
     pub fn check_role(&self, member: &Member) -> Result<(), ConfigError> {
         let key = member.peer.key.raw();
@@ -206,6 +212,9 @@ pub enum Why {
     /// How to raise the alarm.
     #[error("[alarm] {0}")]
     Alarm(&'static str),
+    /// The program that is to raise it.
+    #[error("[alarm] command: {0}")]
+    AlarmProgram(#[from] ProgramError),
     /// A time that makes a check empty.
     #[error("[limits] {0}")]
     Limits(&'static str),
