@@ -92,6 +92,10 @@ fn what_has_to_be_read_is_not_hidden() {
     ] {
         assert_eq!(hide(&text), text);
     }
+    // Without its ".onion", and with some of it missing.
+    for length in 40..=56 {
+        assert_eq!(hide(format!("at {}!", &onion()[..length])), "at [hidden]!");
+    }
     assert_eq!(hide("a PRIVATE+KEY+x+1+y, a 'age-secret-key-1x' b"), "a [hidden] a '[hidden]' b");
 }
 
