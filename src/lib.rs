@@ -16,7 +16,7 @@
 //! | [`install`] | `Agreed -> Installed` | `durable` |
 //! | [`circle`] | who a node's peers are: `peers.toml`, tickets | `net`, `durable`, `config` for its errors |
 //! | [`peer`], [`update`], [`publish`], [`config`] | the three roles, and what a node is told | all above |
-//! | [`identity`], [`alarm`] | the node's own keys; when to tell its operator | `durable`, `update` |
+//! | [`identity`], [`alarm`] | the node's own keys; when to tell its operator | `net`, `durable`, `update` |
 //! | `node`, `serve` (with the feature `tor`) | a node at work: its peer role, its circle, its cycles; the daemon | all above |
 //! | [`demo`] | a whole circle and the attacks on it, for people and for tests: in one process, and over a private Tor network | all above, [`cli::exit`] |
 //! | [`cli`] | arguments, wiring, the words people read | everything |

@@ -146,15 +146,18 @@ impl Changes {
         self.waiting.last()
     }
 
-    /// What has to be told next.
-    pub fn next(&self) -> Option<&Announcement> {
-        self.waiting.first()
+    /// What has to be told: forks first, whatever waits before them, and the rest as it came to
+    /// pass.
+    pub fn waiting(&self) -> Vec<Announcement> {
+        let mut waiting = self.waiting.clone();
+        waiting.sort_by_key(|one| one.condition != Condition::Fork);
+        waiting
     }
 
-    /// That was told.
-    pub fn told(&mut self) {
-        if !self.waiting.is_empty() {
-            self.waiting.remove(0);
+    /// One of those was told.
+    pub fn told(&mut self, one: &Announcement) {
+        if let Some(at) = self.waiting.iter().position(|waits| waits == one) {
+            self.waiting.remove(at);
         }
     }
 

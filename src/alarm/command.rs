@@ -1,11 +1,13 @@
 //! Running the operator's command: no shell, next to no environment, and not for long.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use rustix::fs::Access;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy, sink};
 use tokio::process::{Child, Command};
@@ -45,6 +47,27 @@ pub enum CommandError {
     /// The system does not say how it ended.
     #[error("cannot be waited for: {0}")]
     Lost(#[from] io::Error),
+}
+
+/// The program cannot be run, whatever there is to tell.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} cannot be run ({why}), and nobody would hear of a fork: name a program that this user may run, or none", path.display()
+)]
+pub struct ProgramError {
+    /// What is to be run.
+    pub path: PathBuf,
+    /// Why it is not.
+    pub why: io::Error,
+}
+
+/// Refuses what is no file, or none that we may run.
+pub(super) fn check(path: &Path) -> Result<(), ProgramError> {
+    let found = std::fs::metadata(path).and_then(|found| match found.is_file() {
+        true => Ok(rustix::fs::access(path, Access::EXEC_OK)?),
+        false => Err(io::Error::other("it is no file")),
+    });
+    found.map_err(|why| ProgramError { path: path.to_owned(), why })
 }
 
 /// Runs the command with `input` to read. Without a command there is nothing to do.

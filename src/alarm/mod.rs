@@ -11,17 +11,19 @@
 //! is for people, and of `details` only `outcome` is always there: the word that `--json` has too.
 //!
 //! What was announced is remembered, with what still has to be. A command that cannot start, fails
-//! or takes longer than a minute is run again after the next cycle, and whatever came to pass
-//! meanwhile waits behind it, in order. So nothing is lost, and only a crash between the command's
-//! end and the note of it, or a disk that takes no notes, makes anything be said twice. Where
-//! memory fails, it fails towards saying it again.
+//! or takes longer than a minute is run again after the next cycle, and holds up nothing else: all
+//! that waits is tried in each cycle, forks first and the rest in order, until a minute is lost to
+//! tries that failed. What was at work then takes its next turn behind the others. So nothing is
+//! lost, but it may be told late: `since` says what is the latest. Only a crash between the
+//! command's end and the note of it, or a disk that takes no notes, makes anything be said twice.
+//! Where memory fails, it fails towards saying it again.
 
 mod changes;
 mod command;
 mod seen;
 
 pub use changes::{Announcement, Changes, MAX_WAITING};
-pub use command::{COMMAND_TIMEOUT, CommandError};
+pub use command::{COMMAND_TIMEOUT, CommandError, ProgramError};
 pub use seen::Seen;
 
 use std::fmt;
@@ -29,8 +31,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::durable::{self, Disk, DiskError, Mode};
+use crate::net::hide;
 use crate::verify::Timestamp;
 
 /// How a node is.
@@ -80,6 +84,13 @@ pub struct Alarm {
     pub incomplete_after: Duration,
 }
 
+impl Alarm {
+    /// Looks whether the program could be run: better now than when there is something to tell.
+    pub fn check(&self) -> Result<(), ProgramError> {
+        self.command.first().map_or(Ok(()), |program| command::check(program.as_ref()))
+    }
+}
+
 impl Default for Alarm {
     /// Nobody; 24 h.
     fn default() -> Self {
@@ -96,6 +107,8 @@ pub struct Alarms {
     changes: Changes,
     /// The file does not hold `changes` yet.
     unsaved: bool,
+    /// What the minute ran out at: behind all others that wait, the one of the last cycle last.
+    slow: Vec<Announcement>,
 }
 
 /// The most bytes of the file: as many announcements as may wait, each with every peer of a circle.
@@ -110,7 +123,7 @@ impl Alarms {
             Ok(None) => Some(Changes::default()),
             Ok(Some(bytes)) => Changes::parse(&bytes),
             Err(error) => {
-                tracing::warn!("{error}");
+                tracing::warn!("{}", hide(error));
                 None
             }
         };
@@ -118,11 +131,11 @@ impl Alarms {
             tracing::warn!("{}: what was told before is not known", path.display());
             Changes::forgotten()
         });
-        Alarms { alarm, path, disk, changes, unsaved: false }
+        Alarms { alarm, path, disk, changes, unsaved: false, slow: Vec::new() }
     }
 
     /// A cycle has ended, `now`: tells what is new, and what is still to be told. At most a minute for
-    /// each command, and the first that fails is the last until the next cycle.
+    /// each command, and no other one begins once a minute is lost to those that failed.
     pub async fn hear(&mut self, seen: &Seen, now: Timestamp) {
         let before = self.changes.clone();
         if let Some(new) = self.changes.see(seen, self.alarm.incomplete_after, now) {
@@ -131,15 +144,37 @@ impl Alarms {
         self.unsaved |= self.changes != before;
         // Before it is told, so that a crash does not forget it; after it, so as not to repeat it.
         self.save();
-        while let Some(next) = self.changes.next() {
-            if let Err(error) = command::run(&self.alarm.command, &next.json()).await {
-                tracing::error!("the alarm command {error}; it runs again after the next cycle");
-                break;
+        let mut lost = Duration::ZERO;
+        for one in self.turns() {
+            let begun = Instant::now();
+            match command::run(&self.alarm.command, &one.json()).await {
+                Ok(()) => {
+                    self.changes.told(&one);
+                    self.unsaved = true;
+                    self.save();
+                }
+                Err(error) => {
+                    let error = hide(error);
+                    tracing::error!(
+                        "the alarm command {error}; it runs again after the next cycle"
+                    );
+                    lost += begun.elapsed();
+                    if lost >= COMMAND_TIMEOUT {
+                        self.slow.retain(|slow| *slow != one);
+                        self.slow.push(one);
+                        break;
+                    }
+                }
             }
-            self.changes.told();
-            self.unsaved = true;
-            self.save();
         }
+    }
+
+    /// What waits, in the order in which it is tried.
+    fn turns(&mut self) -> Vec<Announcement> {
+        let mut turns = self.changes.waiting();
+        self.slow.retain(|slow| turns.contains(slow));
+        turns.sort_by_key(|one| self.slow.iter().position(|slow| slow == one));
+        turns
     }
 
     /// The present condition and since when it stands; `None` before the first cycle.
@@ -160,7 +195,9 @@ impl Alarms {
         });
         match saved {
             Ok(()) => self.unsaved = false,
-            Err(error) => tracing::error!("what is told to the operator is not noted: {error}"),
+            Err(error) => {
+                tracing::error!("what is told to the operator is not noted: {}", hide(error));
+            }
         }
     }
 }

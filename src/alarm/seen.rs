@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::Condition;
+use crate::net::hide;
 use crate::update::{Failure, Outcome, UpdateError};
 use crate::verify::Refusal;
 use crate::verify::roll::Missing;
 
-/// The end of a cycle, as an operator may be told of it: no onion address is in it.
+/// The end of a cycle, as an operator may be told of it: neither onion addresses nor secret keys
+/// are in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     /// How the node is.
@@ -143,23 +145,11 @@ fn missing_json(missing: &Missing) -> Value {
 
 /// The most bytes of a message: mirrors and peers have a part in its length.
 const MAX_TEXT_BYTES: usize = 4096;
-/// The length of an onion service's name, without ".onion".
-const ONION_NAME: usize = 56;
 
-/// The text without onion addresses, wherever they stand in it, and not too long. The command may
-/// well send it by mail, and who one's peers and mirrors are is nobody else's business.
+/// The text without what is nobody else's business, and not too long: the command may well send it
+/// by mail.
 fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-        let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        let base32 = |c: u8| matches!(c, b'a'..=b'z' | b'A'..=b'Z' | b'2'..=b'7');
-        if word.len() == ONION_NAME && word.bytes().all(base32) {
-            clean += "[hidden]";
-            clean += &part[word.len()..];
-        } else {
-            clean += part;
-        }
-    }
+    let mut clean = hide(text);
     if clean.len() > MAX_TEXT_BYTES {
         clean.truncate(clean.floor_char_boundary(MAX_TEXT_BYTES));
         clean.push('…');

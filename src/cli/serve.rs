@@ -178,6 +178,7 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
     if told.serve.is_none() {
         return Err(NodeError::NoRole(path).into());
     }
+    told.check_alarm()?;
     let disk = Disk::default();
     let owner = socket::Owner::new(&told.state, &disk)?;
     let node = open(told, &disk)?;

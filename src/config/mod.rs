@@ -4,6 +4,7 @@
 //! so the rest of the program cannot meet a node without peers or a key in two roles.
 
 mod daemon;
+mod error;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -16,16 +17,15 @@ use serde::Deserialize;
 
 use daemon::{AlarmTable, ServeTable, TorTable};
 pub use daemon::{Serve, ServePolicy};
+pub use error::{ConfigError, PinnedError, Why};
 use limits::{Checked, LimitsTable};
 
 use crate::alarm::Alarm;
 use crate::circle::{Circle, CircleError, Member};
 use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
-use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::roll::Limits;
-use crate::verify::stage::PolicyError;
 use crate::verify::{Hash, Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
 
 /// The file that a configuration was read from, and what it said.
@@ -144,6 +144,12 @@ impl Node {
         }
     }
 
+    /// Refuses an alarm command that cannot be run.
+    pub fn check_alarm(&self) -> Result<(), ConfigError> {
+        let checked = self.alarm.check();
+        checked.map_err(|error| ConfigError { path: self.source.path.clone(), why: error.into() })
+    }
+
     /// Refuses a peer whose key is also a publisher's or the log's.
     pub fn check_role(&self, member: &Member) -> Result<(), ConfigError> {
         let key = member.peer.key.raw();
@@ -171,97 +177,6 @@ impl Config {
         let same = node.source == *source && node.pinned == self.pinned;
         if same && node.client(now)?.peers == self.peers { Ok(()) } else { Err(source.changed()) }
     }
-}
-
-/// Why a configuration was refused: which file, what, and where.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {why}", path.display())]
-pub struct ConfigError {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub why: Why,
-}
-
-/// What is wrong with a configuration file.
-#[derive(Debug, thiserror::Error)]
-pub enum Why {
-    /// It cannot be read.
-    #[error("{0}; `unanimity init` writes one to fill in")]
-    Io(#[from] std::io::Error),
-    /// Whoever may write it decides what is installed.
-    #[error(
-        "everybody may write to it (mode {0:03o}): run chmod o-w on it, and look at what it says"
-    )]
-    Writable(u32),
-    /// Longer than the bound.
-    #[error("more than the {MAX_FILE_BYTES} bytes that a configuration file may have")]
-    TooLong,
-    /// Another one than what is gone by.
-    #[error(
-        "it, or who counts in its circle, was changed in the meantime: run this again; a daemon has to be started again"
-    )]
-    Changed,
-    /// As `init` wrote it.
-    #[error("still to be filled in: {}", lines(.0))]
-    FillIn(Vec<usize>),
-    /// Not TOML, an unknown field, or a value of the wrong form; the text names the line.
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
-    /// The publisher's keys or the threshold.
-    #[error("[publisher] {0}")]
-    Policy(#[from] PolicyError),
-    /// The peers as a whole.
-    #[error("{0}")]
-    Circle(#[from] CircleError),
-    /// A key that could play two parts.
-    #[error("the key of peer {0} is also a publisher's or the log's: a key has one role")]
-    TwoRoles(Name),
-    /// The pinned checkpoint is not one of the log.
-    #[error("[log] pinned: {}: {why}", path.display())]
-    Pinned {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: PinnedError,
-    },
-    /// What the node remembers would be among what it installs.
-    #[error("[install] root and state are one directory, or one is inside the other")]
-    RootIsState,
-    /// Nothing to read from.
-    #[error("[log] mirrors is empty: name at least one")]
-    NoMirrors,
-    /// How to take part in Tor.
-    #[error("[tor] {0}")]
-    Tor(&'static str),
-    /// The private network's description cannot be read.
-    #[error("[tor] network: {0}")]
-    TorNetwork(#[from] crate::durable::DiskError),
-    /// How to be a peer.
-    #[error("[serve] {0}")]
-    Serve(&'static str),
-    /// How to raise the alarm.
-    #[error("[alarm] {0}")]
-    Alarm(&'static str),
-    /// A time that makes a check empty.
-    #[error("[limits] {0}")]
-    Limits(&'static str),
-}
-
-/// Why the pinned checkpoint cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PinnedError {
-    /// Its file cannot be read.
-    #[error("{0}")]
-    Disk(#[from] crate::durable::DiskError),
-    /// It is no checkpoint of the log.
-    #[error("{0}")]
-    Checkpoint(#[from] CheckpointError),
-}
-
-fn lines(numbers: &[usize]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-    format!("line{} {}", if numbers.len() == 1 { "" } else { "s" }, numbers.join(", "))
 }
 
 #[derive(Deserialize)]

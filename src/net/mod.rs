@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod discovery;
+mod hide;
 pub mod memory;
 pub mod mirror;
 pub mod network;
@@ -14,6 +15,7 @@ pub mod wire;
 
 pub use address::OnionAddress;
 pub use discovery::{DiscoveryKey, DiscoverySecret};
+pub use hide::hide;
 pub use mirror::Mirror;
 pub use network::{TorNetwork, TorSettings};
 

@@ -22,7 +22,7 @@ use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::log::TileStore;
 use crate::log::reader::{self, Cached};
 use crate::log::store::Growth;
-use crate::net::{Listener, Mirror};
+use crate::net::{Listener, Mirror, hide};
 use crate::store::EvidenceStore;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::roll::CLOCK_SKEW;
@@ -188,7 +188,7 @@ impl<C: Clock> PeerNode<C> {
         for mirror in &mirrors {
             match self.poll_mirror(mirror).await {
                 Ok(Polled::Nothing) => {}
-                Err(error @ PeerError::Mirror { .. }) => tracing::warn!("poll: {error}"),
+                Err(error @ PeerError::Mirror { .. }) => tracing::warn!("poll: {}", hide(error)),
                 polled => return polled,
             }
         }
@@ -295,7 +295,7 @@ impl<C: Clock> PeerNode<C> {
         let Polling { min, max, .. } = self.follow.polling;
         loop {
             if let Err(error) = self.poll(&mut rng).await {
-                tracing::error!("poll: {error}");
+                tracing::error!("poll: {}", hide(error));
             }
             sleep(rng.random_range(min..=max)).await;
         }

@@ -22,6 +22,7 @@ use crate::alarm::{Alarms, Seen};
 use crate::circle::Member;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Serve, ServePolicy};
+use crate::net::hide;
 use crate::net::tor::{Hosting, Readers, Service, Tor};
 use crate::node::{Errand, Node, NodeError, Tested};
 use crate::peer::Place;
@@ -124,14 +125,14 @@ impl Daemon {
             Ok(Some(readers)) => readers,
             // Being found is no permission: whoever was listed last may go on finding us.
             Ok(None) => return,
-            Err(error) => return tracing::error!("{error}"),
+            Err(error) => return tracing::error!("{}", hide(error)),
         };
         match &mut *self.hosted() {
             None => self.listed.notify_one(),
             Some((_, known)) if *known == readers => {}
             Some((service, known)) => match service.list(&readers) {
                 Ok(()) => *known = readers,
-                Err(error) => tracing::error!("{error}"),
+                Err(error) => tracing::error!("{}", hide(error)),
             },
         }
     }
@@ -192,7 +193,7 @@ impl Daemon {
     async fn connect(&self, mut progress: impl FnMut(f32, String)) {
         let mut wait = Duration::from_secs(5);
         while let Err(error) = self.tor.bootstrap(&mut progress).await {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", hide(error));
             sleep(wait + random(Duration::ZERO, wait)).await;
             wait = (wait * 2).min(Duration::from_secs(300));
         }
@@ -234,12 +235,12 @@ impl Daemon {
                         sleep(Duration::from_secs(5)).await;
                     }
                     Err(error) => {
-                        tracing::error!("{error}");
+                        tracing::error!("{}", hide(error));
                         sleep(Duration::from_secs(30)).await;
                     }
                 },
                 Err(error) => {
-                    tracing::error!("{error}");
+                    tracing::error!("{}", hide(error));
                     sleep(Duration::from_secs(30)).await;
                 }
             }
@@ -267,7 +268,7 @@ impl Daemon {
                 Ok((_, ended)) => {
                     tracing::info!("the roll: {}", Seen::of(ended.as_ref()).condition)
                 }
-                Err(panicked) => tracing::error!("the roll: {panicked}"),
+                Err(panicked) => tracing::error!("the roll: {}", hide(panicked)),
             }
             wait = random(serve.roll_min, serve.roll_max);
         }
@@ -279,7 +280,7 @@ impl Daemon {
         loop {
             sleep(random(WARM[0], WARM[1])).await;
             if let Err(error) = self.test(|_| true).await {
-                tracing::warn!("{error}");
+                tracing::warn!("{}", hide(error));
             }
         }
     }

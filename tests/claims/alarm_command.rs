@@ -3,15 +3,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::FutureExt as _;
 use rustix::fs::{CWD, FileType, Mode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
+use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
-use unanimity::alarm::{Alarm, Alarms, COMMAND_TIMEOUT, Condition, Seen};
+use unanimity::alarm::{Alarm, Alarms, COMMAND_TIMEOUT, Condition, MAX_WAITING, Seen};
 use unanimity::durable::Disk;
 use unanimity::update::{Failure, Outcome, UpdateError};
 use unanimity::verify::{Refusal, Timestamp};
@@ -189,8 +190,63 @@ async fn a_command_that_fails_is_run_again_after_the_next_cycle_until_it_works()
         desk.broken(false);
         end(&mut alarms, &well()).await;
         end(&mut alarms, &well()).await;
-        assert_eq!(desk.told(), ["stale", "fork", "healthy"]);
+        assert_eq!(desk.told(), ["fork", "stale", "healthy"]);
     }
+}
+
+#[tokio::test]
+async fn what_a_command_does_not_want_to_hear_keeps_nothing_else_from_it() {
+    let desk = Desk::with("grep '\"condition\":\"fork\"' >> told\n");
+    let mut alarms = desk.open();
+    for ended in [stale(), fork(), refused()] {
+        end(&mut alarms, &ended).await;
+    }
+    assert_eq!(desk.told(), ["fork"]);
+    let desk = Desk::with("cat > line; ! grep '\"stale\"' line && cat line >> told\n");
+    let mut alarms = desk.open();
+    for ended in [stale(), refused(), fork(), well()] {
+        end(&mut alarms, &ended).await;
+    }
+    assert_eq!(desk.told(), ["refused", "fork", "healthy"]);
+}
+
+#[tokio::test]
+async fn all_that_waits_is_tried_once_in_a_cycle_and_a_fork_before_the_rest() {
+    let desk = Desk::with("cat >> told; exit 7\n");
+    let mut alarms = desk.open();
+    for _ in 0..MAX_WAITING {
+        end(&mut alarms, &stale()).await;
+        end(&mut alarms, &refused()).await;
+    }
+    end(&mut alarms, &fork()).await;
+    let told = desk.told();
+    let last = &told[told.len() - MAX_WAITING..];
+    assert_eq!(last[0], "fork");
+    assert!(last[1..].iter().all(|condition| condition != "fork"), "{last:?}");
+    end(&mut alarms, &fork()).await;
+    assert_eq!(desk.told().len(), told.len() + MAX_WAITING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_hangs_costs_a_cycle_one_minute_and_everything_has_its_turn() {
+    let desk = Desk::with("cat >> told; sleep 600 & wait\n");
+    let mut alarms = desk.open();
+    for (n, ended) in (1..).zip([stale(), refused(), fork(), well(), well(), well(), well()]) {
+        // The time stands still until the command has heard.
+        let told = desk.path("told");
+        let heard = tokio::task::spawn_blocking(move || {
+            let lines = |text: String| text.lines().count();
+            while fs::read_to_string(&told).map_or(0, lines) < n {
+                std::thread::sleep(SECOND / 100);
+            }
+        });
+        let begun = Instant::now();
+        end(&mut alarms, &ended).await;
+        let took = begun.elapsed();
+        assert!((COMMAND_TIMEOUT..COMMAND_TIMEOUT + 2 * SECOND).contains(&took), "{took:?}");
+        heard.await.unwrap();
+    }
+    assert_eq!(desk.told(), ["stale", "refused", "fork", "healthy", "stale", "refused", "fork"]);
 }
 
 #[tokio::test]
@@ -335,6 +391,11 @@ impl<'a> MakeWriter<'a> for Journal {
 
 impl Journal {
     fn begin() -> (Journal, tracing::subscriber::DefaultGuard) {
+        // While there is only one subscriber, whether it hears of an event is settled by the first
+        // thread that has one to tell, also by a thread that has no subscriber.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        let sink = tracing_subscriber::fmt().with_writer(io::sink);
+        ANOTHER.get_or_init(|| sink.with_max_level(tracing::Level::WARN).finish().into());
         let journal = Journal::default();
         let subscriber = tracing_subscriber::fmt().with_writer(journal.clone()).with_ansi(false);
         let subscriber = subscriber.with_max_level(tracing::Level::WARN).finish();

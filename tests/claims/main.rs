@@ -3,6 +3,7 @@
 mod addresses;
 mod alarm;
 mod alarm_command;
+mod alarm_words;
 mod attacks;
 mod circle;
 mod command_line;

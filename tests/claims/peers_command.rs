@@ -1,13 +1,15 @@
 //! `peers`, as a person uses it: tickets, lists, and removals that take their time. No network.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::command_line::Desk;
 
 /// A desk with the nodes of two people who follow one log.
-fn two_nodes() -> Desk {
+pub(crate) fn two_nodes() -> Desk {
     let desk = Desk::new();
     desk.publish();
     for who in ["dora", "emil"] {
@@ -151,6 +153,27 @@ fn a_node_that_is_no_peer_has_nothing_to_give_away() {
     assert!(said.contains("offline"), "{said}");
     // What it began with is given back.
     desk.good("--config emil/unanimity.toml peers invite");
+}
+
+#[test]
+fn serve_refuses_an_alarm_command_that_cannot_be_run_and_nothing_else_minds() {
+    let desk = two_nodes();
+    let plain = desk.read("emil/unanimity.toml");
+    desk.write("alarm", "#!/bin/sh\n");
+    let alarm = desk.path().join("alarm");
+    let program = |path: &Path| {
+        desk.write("emil/unanimity.toml", format!("{plain}[alarm]\ncommand = [{path:?}]\n"));
+        desk.good("--config emil/unanimity.toml peers invite");
+        desk.bad(3, "--config emil/unanimity.toml serve")
+    };
+    for path in [Path::new("/nowhere/alarm"), &alarm, desk.path()] {
+        let said = program(path);
+        assert!(said.contains("[alarm] command: ") && said.contains("cannot be run"), "{said}");
+        assert!(said.contains(path.to_str().unwrap()), "{said}");
+    }
+    fs::set_permissions(&alarm, fs::Permissions::from_mode(0o700)).unwrap();
+    let said = program(&alarm);
+    assert!(said.contains("offline"), "{said}");
 }
 
 #[test]

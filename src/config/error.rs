@@ -1,0 +1,104 @@
+//! Why a configuration is refused.
+
+use std::path::PathBuf;
+
+use super::MAX_FILE_BYTES;
+use crate::alarm::ProgramError;
+use crate::circle::CircleError;
+use crate::verify::Name;
+use crate::verify::checkpoint::CheckpointError;
+use crate::verify::stage::PolicyError;
+
+/// Why a configuration was refused: which file, what, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+/// What is wrong with a configuration file.
+#[derive(Debug, thiserror::Error)]
+pub enum Why {
+    /// It cannot be read.
+    #[error("{0}; `unanimity init` writes one to fill in")]
+    Io(#[from] std::io::Error),
+    /// Whoever may write it decides what is installed.
+    #[error(
+        "everybody may write to it (mode {0:03o}): run chmod o-w on it, and look at what it says"
+    )]
+    Writable(u32),
+    /// Longer than the bound.
+    #[error("more than the {MAX_FILE_BYTES} bytes that a configuration file may have")]
+    TooLong,
+    /// Another one than what is gone by.
+    #[error(
+        "it, or who counts in its circle, was changed in the meantime: run this again; a daemon has to be started again"
+    )]
+    Changed,
+    /// As `init` wrote it.
+    #[error("still to be filled in: {}", lines(.0))]
+    FillIn(Vec<usize>),
+    /// Not TOML, an unknown field, or a value of the wrong form; the text names the line.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    /// The publisher's keys or the threshold.
+    #[error("[publisher] {0}")]
+    Policy(#[from] PolicyError),
+    /// The peers as a whole.
+    #[error("{0}")]
+    Circle(#[from] CircleError),
+    /// A key that could play two parts.
+    #[error("the key of peer {0} is also a publisher's or the log's: a key has one role")]
+    TwoRoles(Name),
+    /// The pinned checkpoint is not one of the log.
+    #[error("[log] pinned: {}: {why}", path.display())]
+    Pinned {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: PinnedError,
+    },
+    /// What the node remembers would be among what it installs.
+    #[error("[install] root and state are one directory, or one is inside the other")]
+    RootIsState,
+    /// Nothing to read from.
+    #[error("[log] mirrors is empty: name at least one")]
+    NoMirrors,
+    /// How to take part in Tor.
+    #[error("[tor] {0}")]
+    Tor(&'static str),
+    /// The private network's description cannot be read.
+    #[error("[tor] network: {0}")]
+    TorNetwork(#[from] crate::durable::DiskError),
+    /// How to be a peer.
+    #[error("[serve] {0}")]
+    Serve(&'static str),
+    /// How to raise the alarm.
+    #[error("[alarm] {0}")]
+    Alarm(&'static str),
+    /// The program that is to raise it.
+    #[error("[alarm] command: {0}")]
+    AlarmProgram(#[from] ProgramError),
+    /// A time that makes a check empty.
+    #[error("[limits] {0}")]
+    Limits(&'static str),
+}
+
+/// Why the pinned checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PinnedError {
+    /// Its file cannot be read.
+    #[error("{0}")]
+    Disk(#[from] crate::durable::DiskError),
+    /// It is no checkpoint of the log.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+}
+
+fn lines(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    format!("line{} {}", if numbers.len() == 1 { "" } else { "s" }, numbers.join(", "))
+}
