@@ -16,6 +16,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex as Turn, Notify, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::alarm::{Alarms, Seen};
@@ -172,6 +173,21 @@ impl Daemon {
                 alarms.hear(&seen, at).await;
             }
         };
+        // Each in a task of its own, ended with this one: none can keep a signal, a command or
+        // an alarm from its turn.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.clone().follow());
+        tasks.spawn(self.clone().host());
+        tasks.spawn(self.clone().roll());
+        tasks.spawn(self.clone().keep_warm());
+        let broken = async {
+            while let Some(ended) = tasks.join_next().await {
+                if let Err(broken) = ended {
+                    return broken;
+                }
+            }
+            pending().await
+        };
         tokio::select! {
             biased;
             _ = term.recv() => {}
@@ -180,10 +196,7 @@ impl Daemon {
             () = hangups => {}
             () = alarm => {}
             () = self.connect(progress) => {}
-            () = self.follow() => {}
-            () = self.host() => {}
-            () = self.roll() => {}
-            () = self.keep_warm() => {}
+            broken = broken => return Err(io::Error::other(broken)),
         }
         Ok(())
     }
@@ -202,15 +215,16 @@ impl Daemon {
     }
 
     /// Polls the mirrors.
-    async fn follow(&self) {
+    async fn follow(self: Arc<Self>) {
+        let rng = StdRng::from_rng(&mut rand::rng());
         match &self.node.role {
-            Some(role) => role.peer.poll_on(StdRng::from_rng(&mut rand::rng())).await,
+            Some(role) => role.peer.poll_on(rng).await,
             None => pending().await,
         }
     }
 
     /// Hosts the service, once somebody is listed who may find it.
-    async fn host(&self) {
+    async fn host(self: Arc<Self>) {
         let (Some(role), Some(serve)) = (&self.node.role, &self.node.told.serve) else {
             return pending().await;
         };
@@ -247,7 +261,7 @@ impl Daemon {
     }
 
     /// Calls the roll at random times.
-    async fn roll(self: &Arc<Self>) {
+    async fn roll(self: Arc<Self>) {
         let serve = self.node.told.serve.as_ref();
         let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
         let errand = match policy {
@@ -275,7 +289,7 @@ impl Daemon {
 
     /// Uses the way to every peer now and then. It counts who waits to be counted, and compares
     /// every peer's head with ours between two rolls.
-    async fn keep_warm(&self) {
+    async fn keep_warm(self: Arc<Self>) {
         loop {
             sleep(random(WARM[0], WARM[1])).await;
             if let Err(error) = self.test(|_| true).await {
