@@ -25,7 +25,6 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Serve, ServePolicy};
 use crate::net::tor::{Hosting, Readers, Service, Tor};
 use crate::node::{Errand, Node, NodeError, Tested};
-use crate::peer::Place;
 use crate::update::{Failure, Outcome, Report};
 use crate::verify::Timestamp;
 
@@ -112,11 +111,7 @@ impl Daemon {
     pub async fn test(&self, who: impl Fn(&Member) -> bool) -> Result<Vec<Tested>, NodeError> {
         self.connection().await;
         let _turn = self.testing.lock().await;
-        let tested = self.node.test(&self.tor, who).await?;
-        if tested.iter().any(|tested| matches!(tested.place, Some(Place::Fork(_)))) {
-            self.roll_now.notify_one();
-        }
-        Ok(tested)
+        self.node.test(&self.tor, who).await
     }
 
     /// Lets those find our service who are listed now.
@@ -214,13 +209,18 @@ impl Daemon {
         pending().await
     }
 
-    /// Polls the mirrors.
+    /// Polls the mirrors. A fork, whether they or a peer showed it, is for the next roll to
+    /// announce, and that is called at once.
     async fn follow(self: Arc<Self>) {
+        let Some(role) = &self.node.role else { return pending().await };
+        let forks = async {
+            loop {
+                role.peer.forked().await;
+                self.roll_now.notify_one();
+            }
+        };
         let rng = StdRng::from_rng(&mut rand::rng());
-        match &self.node.role {
-            Some(role) => role.peer.poll_on(rng).await,
-            None => pending().await,
-        }
+        tokio::join!(role.peer.poll_on(rng), forks);
     }
 
     /// Hosts the service, once somebody is listed who may find it.
