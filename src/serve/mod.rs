@@ -114,21 +114,27 @@ impl Daemon {
         self.node.test(&self.tor, who).await
     }
 
-    /// Lets those find our service who are listed now.
+    /// Lets those find our service who are listed now. While nobody is, it is not hosted.
     pub fn relist(&self) {
         let readers = match self.readers() {
-            Ok(Some(readers)) => readers,
-            // Being found is no permission: whoever was listed last may go on finding us.
-            Ok(None) => return,
+            Ok(readers) => readers,
             Err(error) => return tracing::error!("{error}"),
         };
-        match &mut *self.hosted() {
-            None => self.listed.notify_one(),
-            Some((_, known)) if *known == readers => {}
-            Some((service, known)) => match service.list(&readers) {
+        match (&mut *self.hosted(), readers) {
+            (None, Some(_)) | (Some(_), None) => self.listed.notify_one(),
+            (None, None) => {}
+            (Some((_, known)), Some(readers)) if *known == readers => {}
+            (Some((service, known)), Some(readers)) => match service.list(&readers) {
                 Ok(()) => *known = readers,
                 Err(error) => tracing::error!("{error}"),
             },
+        }
+    }
+
+    /// Completes once nobody is listed any more.
+    async fn unlisted(&self) {
+        while !matches!(self.readers(), Ok(None)) {
+            self.listed.notified().await;
         }
     }
 
@@ -242,9 +248,14 @@ impl Daemon {
                     Ok(listener) => {
                         *self.hosted() = Some((listener.service().clone(), readers));
                         tracing::info!("hosting our onion service");
-                        role.peer.clone().answer_all(listener).await;
+                        tokio::select! {
+                            () = role.peer.clone().answer_all(listener) => {
+                                tracing::error!("our onion service ended; it is started again");
+                            }
+                            () = self.unlisted() => {}
+                        }
+                        // It runs while anybody has a hold on it.
                         *self.hosted() = None;
-                        tracing::error!("our onion service ended; it is started again");
                         sleep(Duration::from_secs(5)).await;
                     }
                     Err(error) => {
