@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod memory;
 pub mod mirror;
 pub mod network;
+pub(crate) mod places;
 #[cfg(feature = "tor")]
 pub mod tor;
 pub mod wire;

@@ -6,6 +6,8 @@ mod alarm_command;
 mod attacks;
 mod circle;
 mod command_line;
+#[cfg(feature = "tor")]
+mod commands;
 mod config;
 mod durable;
 mod install;
