@@ -156,3 +156,12 @@ fn clean(text: &str) -> String {
     }
     clean
 }
+
+impl Seen {
+    /// No cycle has come to an end of which there is more to say than why.
+    pub fn unended(why: &str) -> Seen {
+        let details = json!({ "outcome": "failed" });
+        let (condition, message) = (Condition::Incomplete, clean(why));
+        Seen { condition, about: String::new(), message, details }
+    }
+}

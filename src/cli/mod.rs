@@ -262,7 +262,10 @@ fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Ended> {
 fn run_on<T>(runtime: &mut Builder, work: impl Future<Output = T>) -> Result<T, Ended> {
     let runtime = runtime.build();
     let runtime = runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
-    Ok(runtime.block_on(work))
+    let done = runtime.block_on(work);
+    // A thread that waits for a stalled mirror is not waited for.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// The most bytes of an artifact that is read as a whole, 2 GiB.

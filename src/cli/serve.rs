@@ -220,7 +220,7 @@ async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>) -> Vec<
     serde_json::to_vec(&said).expect("numbers and text")
 }
 
-async fn do_it(daemon: &Daemon, command: Command) -> Result<Said, Ended> {
+async fn do_it(daemon: &Arc<Daemon>, command: Command) -> Result<Said, Ended> {
     let errand = match command {
         Command::Check => Errand::Check,
         Command::Update => Errand::Update,
@@ -236,7 +236,8 @@ async fn do_it(daemon: &Daemon, command: Command) -> Result<Said, Ended> {
             return Ok(said);
         }
     };
-    let (report, ended) = daemon.cycle(errand).await;
+    let cycle = daemon.cycle(errand).await;
+    let (report, ended) = cycle.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
     Ok(node::said(&report, ended))
 }
 

@@ -1,16 +1,41 @@
 //! Mirrors: hosts of static files, never trusted. For now, directories (`file:`).
+//!
+//! A directory may be somebody else's disk, and a network's file system can hold up whoever reads
+//! it for as long as it likes. So every read is made in a thread of its own, and given up when it
+//! takes too long.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::fmt;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use crate::durable;
 
-/// A place where a log's tiles and artifacts are served.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// How long a small file, or one piece of a large one, may take.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The most bytes that are read at once of a large file.
+pub const PIECE_BYTES: u64 = 256 * 1024;
+
+/// What a mirror's file is read from.
+pub type Bytes = Box<dyn Read + Send>;
+
+type Open = dyn Fn(&str) -> io::Result<Bytes> + Send + Sync;
+
+/// A place where a log's tiles and artifacts are served. Clones are the same place.
+#[derive(Clone)]
 pub struct Mirror {
-    directory: PathBuf,
+    name: String,
+    open: Arc<Open>,
+    /// Whoever reads has this; in it, the read that was begun last. No more than one thread can
+    /// be lost to a mirror that stalls.
+    turn: Arc<Mutex<Option<AbortHandle>>>,
 }
 
 /// The text does not name a mirror.
@@ -21,13 +46,29 @@ pub struct MirrorError(String);
 impl Mirror {
     /// A directory on this machine.
     pub fn directory(directory: impl Into<PathBuf>) -> Mirror {
-        Mirror { directory: directory.into() }
+        let directory = directory.into();
+        Mirror::new(format!("file:{}", directory.display()), move |path| {
+            Ok(Box::new(durable::open_plain(&directory.join(path))?))
+        })
+    }
+
+    /// Whatever opens files by their paths below a prefix. Both that and reading may block.
+    pub fn new(
+        name: impl Into<String>,
+        open: impl Fn(&str) -> io::Result<Bytes> + Send + Sync + 'static,
+    ) -> Mirror {
+        Mirror { name: name.into(), open: Arc::new(open), turn: Arc::default() }
     }
 
     /// Reads a whole file below the mirror's prefix; longer than `limit` bytes is an error.
     pub async fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+        let (open, at) = (self.open.clone(), path.to_owned());
+        let read = move || {
+            let mut bytes = Vec::new();
+            open(&at)?.take(limit + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = self.work(path, read).await?;
         if bytes.len() as u64 > limit {
             let message = format!("{path} has more than {limit} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -36,9 +77,55 @@ impl Mirror {
     }
 
     /// Opens a file below the mirror's prefix.
-    pub fn open(&self, path: &str) -> io::Result<File> {
-        durable::open_plain(&self.directory.join(path))
-            .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+    pub async fn open(&self, path: &str) -> io::Result<Opened> {
+        let (open, at) = (self.open.clone(), path.to_owned());
+        let bytes = self.work(path, move || open(&at)).await?;
+        Ok(Opened { mirror: self.clone(), path: path.to_owned(), bytes: Some(bytes) })
+    }
+
+    /// Works on the mirror in a thread of its own, which is left to itself when it takes too long.
+    async fn work<T: Send + 'static>(
+        &self,
+        path: &str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let late = |why: &str| io::Error::new(io::ErrorKind::TimedOut, why);
+        let done = async {
+            let mut last = self.turn.lock().await;
+            if last.as_ref().is_some_and(|last| !last.is_finished()) {
+                return Err(late("the mirror is still busy with an earlier read"));
+            }
+            let working = spawn_blocking(work);
+            *last = Some(working.abort_handle());
+            match timeout(READ_TIMEOUT, working).await {
+                Ok(done) => done.map_err(io::Error::other)?,
+                Err(_) => Err(late(&format!("nothing came within {READ_TIMEOUT:?}"))),
+            }
+        };
+        done.await.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+    }
+}
+
+/// A file of a mirror's, read piece by piece.
+pub struct Opened {
+    mirror: Mirror,
+    path: String,
+    /// `None` once a read has failed.
+    bytes: Option<Bytes>,
+}
+
+impl Opened {
+    /// The next bytes, at most [`PIECE_BYTES`]; none at the file's end.
+    pub async fn next(&mut self) -> io::Result<Vec<u8>> {
+        let bytes = self.bytes.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let read = move || {
+            let (mut bytes, mut piece) = (bytes, Vec::new());
+            bytes.by_ref().take(PIECE_BYTES).read_to_end(&mut piece)?;
+            Ok((bytes, piece))
+        };
+        let (bytes, piece) = self.mirror.work(&self.path, read).await?;
+        self.bytes = Some(bytes);
+        Ok(piece)
     }
 }
 
@@ -47,14 +134,35 @@ impl FromStr for Mirror {
 
     fn from_str(text: &str) -> Result<Self, MirrorError> {
         match text.strip_prefix("file:") {
-            Some(path) if path.starts_with('/') => Ok(Mirror { directory: path.into() }),
+            Some(path) if path.starts_with('/') => Ok(Mirror::directory(path)),
             _ => Err(MirrorError(text.to_owned())),
         }
     }
 }
 
-impl std::fmt::Display for Mirror {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "file:{}", self.directory.display())
+/// By name.
+impl PartialEq for Mirror {
+    fn eq(&self, other: &Mirror) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Mirror {}
+
+impl fmt::Display for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mirror({})", self.name)
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({}, {})", self.mirror, self.path)
     }
 }

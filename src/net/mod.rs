@@ -9,6 +9,7 @@ mod hide;
 pub mod memory;
 pub mod mirror;
 pub mod network;
+pub(crate) mod places;
 #[cfg(feature = "tor")]
 pub mod tor;
 pub mod wire;

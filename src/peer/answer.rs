@@ -1,18 +1,17 @@
 //! Answering: what a peer says to whoever connects, from what it already holds.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::PeerNode;
 use crate::clock::Clock;
 use crate::durable::DiskError;
 use crate::net::Listener;
+use crate::net::places::Places;
 use crate::net::wire::{self, Answer, Question};
 use crate::verify::{Hash, View, tile};
 
@@ -96,7 +95,7 @@ impl<C: Clock> PeerNode<C> {
     where
         C: 'static,
     {
-        let mut streams = Streams::default();
+        let mut streams = Places::new(MAX_STREAMS, SURE_OF_PLACE);
         while let Ok(stream) = listener.accept().await {
             streams.make_place().await;
             let peer = self.clone();
@@ -105,35 +104,6 @@ impl<C: Clock> PeerNode<C> {
                     tracing::debug!("a connection ended: {error}");
                 }
             });
-        }
-    }
-}
-
-/// The connections that are being answered.
-#[derive(Default)]
-struct Streams {
-    tasks: JoinSet<()>,
-    /// The same, oldest first, and some that have ended.
-    oldest: VecDeque<(Instant, AbortHandle)>,
-}
-
-impl Streams {
-    fn start(&mut self, answering: impl Future<Output = ()> + Send + 'static) {
-        self.oldest.push_back((Instant::now(), self.tasks.spawn(answering)));
-    }
-
-    /// Waits for a place: until a connection ends, or the oldest has had its time and is ended.
-    async fn make_place(&mut self) {
-        while self.tasks.try_join_next().is_some() {}
-        self.oldest.retain(|(_, task)| !task.is_finished());
-        if self.tasks.len() < MAX_STREAMS {
-            return;
-        }
-        if let Some((began, task)) = self.oldest.front()
-            && timeout_at(*began + SURE_OF_PLACE, self.tasks.join_next()).await.is_err()
-        {
-            task.abort();
-            self.tasks.join_next().await;
         }
     }
 }

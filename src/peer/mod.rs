@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
 use rand::{Rng, RngExt as _};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -68,6 +69,7 @@ pub struct PeerNode<C> {
     disk: Disk,
     clock: C,
     evidence: EvidenceStore,
+    forked: Notify,
     state: Mutex<State>,
     _lock: Lock,
 }
@@ -164,7 +166,16 @@ impl<C: Clock> PeerNode<C> {
         let evidence = EvidenceStore::new(state, &follow.log, disk.clone());
         let state = State { head, tiles, seen: clock.now(), fresh: false };
         let state = Mutex::new(state);
-        Ok(PeerNode { follow, directory, disk, clock, evidence, state, _lock: lock })
+        Ok(PeerNode {
+            follow,
+            directory,
+            disk,
+            clock,
+            evidence,
+            forked: Notify::new(),
+            state,
+            _lock: lock,
+        })
     }
 
     /// Our head.
@@ -284,9 +295,20 @@ impl<C: Clock> PeerNode<C> {
         Ok(Polled::Fresh(to))
     }
 
+    /// Completes once evidence of a fork was found here that was not known before; one call hears of
+    /// all that was found since the last.
+    pub async fn forked(&self) {
+        self.forked.notified().await;
+    }
+
     fn latch(&self, evidence: Evidence) -> Result<Box<Evidence>, PeerError> {
+        let is_new = !self.evidence.knows(&evidence.id());
         let id = self.evidence.add(&evidence)?;
-        tracing::error!(%id, "the log has forked; from now on this peer answers with the evidence");
+        // Those who forked the log may go on showing it at every poll.
+        if is_new {
+            tracing::error!(%id, "the log has forked; from now on this peer answers with the evidence");
+            self.forked.notify_one();
+        }
         Ok(Box::new(evidence))
     }
 

@@ -4,7 +4,10 @@
 //! every peer warm, raises the alarm, and is the only owner of the state while it runs: commands
 //! reach it through [`socket`].
 
+mod ends;
 pub mod socket;
+
+pub use ends::{Ends, Told, ends, hear_all};
 
 use std::future::pending;
 use std::io;
@@ -15,7 +18,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex as Turn, Notify, mpsc, watch};
+use tokio::sync::{Mutex as Turn, Notify, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::alarm::{Alarms, Seen};
@@ -25,18 +29,16 @@ use crate::config::{Serve, ServePolicy};
 use crate::net::hide;
 use crate::net::tor::{Hosting, Readers, Service, Tor};
 use crate::node::{Errand, Node, NodeError, Tested};
-use crate::peer::Place;
 use crate::update::{Failure, Outcome, Report};
-use crate::verify::Timestamp;
 
 /// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
 const WARM: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
 
-/// How many cycles may end while the operator's command is at work.
-const MAX_UNHEARD: usize = 64;
+/// What a cycle may take beside the roll, such as a long download, before the alarm hears of it.
+const MARGIN: Duration = Duration::from_secs(60 * 60);
 
-/// Ends of cycles, for the alarm.
-pub type Ends = mpsc::Receiver<(Seen, Timestamp)>;
+/// What a cycle came to. An error: it panicked, which is our bug, and the alarm has heard of it.
+pub type Cycle = Result<(Report, Result<Outcome, Failure>), JoinError>;
 
 /// The daemon, shared by its tasks and by those who answer commands.
 #[derive(Debug)]
@@ -45,9 +47,9 @@ pub struct Daemon {
     pub node: Node<SystemClock>,
     tor: Tor,
     /// One cycle at a time.
-    rolling: Turn<()>,
+    rolling: Arc<Turn<()>>,
     /// How each ended, for the alarm: whoever called the roll does not wait for its command.
-    ends: mpsc::Sender<(Seen, Timestamp)>,
+    ends: Told,
     /// One at a time asks the peers apart from a roll.
     testing: Turn<()>,
     connected: watch::Sender<bool>,
@@ -59,11 +61,11 @@ pub struct Daemon {
 impl Daemon {
     /// Takes its parts together. Nothing runs yet.
     pub fn new(node: Node<SystemClock>, tor: Tor) -> (Arc<Daemon>, Ends) {
-        let (ends, heard) = mpsc::channel(MAX_UNHEARD);
+        let (ends, heard) = ends();
         let daemon = Daemon {
             node,
             tor,
-            rolling: Turn::default(),
+            rolling: Arc::default(),
             ends,
             testing: Turn::default(),
             connected: watch::Sender::new(false),
@@ -96,44 +98,61 @@ impl Daemon {
             .ok();
     }
 
-    /// One cycle, of which the alarm hears. Whoever waits behind another's gets their own.
-    pub async fn cycle(&self, errand: Errand) -> (Report, Result<Outcome, Failure>) {
+    /// One cycle, of which the alarm hears. Whoever waits behind another's gets their own. Once it
+    /// has begun, it goes on to its end whether or not anybody waits for it.
+    pub async fn cycle(self: &Arc<Self>, errand: Errand) -> Cycle {
         self.connection().await;
         self.relist();
-        let _turn = self.rolling.lock().await;
-        let mut rng = StdRng::from_rng(&mut rand::rng());
-        let (report, ended) = self.node.cycle(&self.tor, errand, &mut rng).await;
-        // Nobody hears it only when the daemon is about to end.
-        self.ends.send((Seen::of(ended.as_ref()), SystemClock.now())).await.ok();
-        (report, ended)
+        let turn = self.rolling.clone().lock_owned().await;
+        let daemon = self.clone();
+        // In a task of its own, with its turn and its alarm, so that nobody can drop it halfway.
+        let heard = tokio::spawn(async move {
+            let _turn = turn;
+            let working = daemon.clone();
+            let cycle = tokio::spawn(async move {
+                let mut rng = StdRng::from_rng(&mut rand::rng());
+                working.node.cycle(&working.tor, errand, &mut rng).await
+            });
+            let cycle = cycle.await;
+            let seen = match &cycle {
+                Ok((_, ended)) => Seen::of(ended.as_ref()),
+                Err(panicked) => Seen::unended(&format!("a cycle broke off: {panicked}")),
+            };
+            // Nobody hears it only when the daemon is about to end.
+            daemon.ends.send((seen, SystemClock.now())).await.ok();
+            cycle
+        });
+        heard.await?
     }
 
     /// Asks every member for its view; see [`Node::test`].
     pub async fn test(&self, who: impl Fn(&Member) -> bool) -> Result<Vec<Tested>, NodeError> {
         self.connection().await;
         let _turn = self.testing.lock().await;
-        let tested = self.node.test(&self.tor, who).await?;
-        if tested.iter().any(|tested| matches!(tested.place, Some(Place::Fork(_)))) {
-            self.roll_now.notify_one();
-        }
-        Ok(tested)
+        self.node.test(&self.tor, who).await
     }
 
-    /// Lets those find our service who are listed now.
+    /// Lets those find our service who are listed now. While nobody is, it is not hosted.
     pub fn relist(&self) {
         let readers = match self.readers() {
-            Ok(Some(readers)) => readers,
-            // Being found is no permission: whoever was listed last may go on finding us.
-            Ok(None) => return,
+            Ok(readers) => readers,
             Err(error) => return tracing::error!("{}", hide(error)),
         };
-        match &mut *self.hosted() {
-            None => self.listed.notify_one(),
-            Some((_, known)) if *known == readers => {}
-            Some((service, known)) => match service.list(&readers) {
+        match (&mut *self.hosted(), readers) {
+            (None, Some(_)) | (Some(_), None) => self.listed.notify_one(),
+            (None, None) => {}
+            (Some((_, known)), Some(readers)) if *known == readers => {}
+            (Some((service, known)), Some(readers)) => match service.list(&readers) {
                 Ok(()) => *known = readers,
                 Err(error) => tracing::error!("{}", hide(error)),
             },
+        }
+    }
+
+    /// Completes once nobody is listed any more.
+    async fn unlisted(&self) {
+        while !matches!(self.readers(), Ok(None)) {
+            self.listed.notified().await;
         }
     }
 
@@ -168,10 +187,22 @@ impl Daemon {
                 self.relist();
             }
         };
-        let alarm = async {
-            while let Some((seen, at)) = ends.recv().await {
-                alarms.hear(&seen, at).await;
+        let patience = self.patience();
+        let alarm = hear_all(&mut alarms, &mut ends, patience, &SystemClock);
+        // Each in a task of its own, ended with this one: none can keep a signal, a command or
+        // an alarm from its turn.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.clone().follow());
+        tasks.spawn(self.clone().host());
+        tasks.spawn(self.clone().roll());
+        tasks.spawn(self.clone().keep_warm());
+        let broken = async {
+            while let Some(ended) = tasks.join_next().await {
+                if let Err(broken) = ended {
+                    return broken;
+                }
             }
+            pending().await
         };
         tokio::select! {
             biased;
@@ -181,12 +212,16 @@ impl Daemon {
             () = hangups => {}
             () = alarm => {}
             () = self.connect(progress) => {}
-            () = self.follow() => {}
-            () = self.host() => {}
-            () = self.roll() => {}
-            () = self.keep_warm() => {}
+            broken = broken => return Err(io::Error::other(broken)),
         }
         Ok(())
+    }
+
+    /// Within which a cycle has to end, whatever happens.
+    fn patience(&self) -> Duration {
+        let told = &self.node.told;
+        let roll_max = told.serve.as_ref().map_or(Duration::MAX, |serve| serve.roll_max);
+        roll_max.saturating_add(told.bootstrap_timeout + told.roll_timeout + MARGIN)
     }
 
     /// Connects to Tor, however often that takes, and then rests.
@@ -202,16 +237,22 @@ impl Daemon {
         pending().await
     }
 
-    /// Polls the mirrors.
-    async fn follow(&self) {
-        match &self.node.role {
-            Some(role) => role.peer.poll_on(StdRng::from_rng(&mut rand::rng())).await,
-            None => pending().await,
-        }
+    /// Polls the mirrors. A fork, whether they or a peer showed it, is for the next roll to
+    /// announce, and that is called at once.
+    async fn follow(self: Arc<Self>) {
+        let Some(role) = &self.node.role else { return pending().await };
+        let forks = async {
+            loop {
+                role.peer.forked().await;
+                self.roll_now.notify_one();
+            }
+        };
+        let rng = StdRng::from_rng(&mut rand::rng());
+        tokio::join!(role.peer.poll_on(rng), forks);
     }
 
     /// Hosts the service, once somebody is listed who may find it.
-    async fn host(&self) {
+    async fn host(self: Arc<Self>) {
         let (Some(role), Some(serve)) = (&self.node.role, &self.node.told.serve) else {
             return pending().await;
         };
@@ -229,9 +270,14 @@ impl Daemon {
                     Ok(listener) => {
                         *self.hosted() = Some((listener.service().clone(), readers));
                         tracing::info!("hosting our onion service");
-                        role.peer.clone().answer_all(listener).await;
+                        tokio::select! {
+                            () = role.peer.clone().answer_all(listener) => {
+                                tracing::error!("our onion service ended; it is started again");
+                            }
+                            () = self.unlisted() => {}
+                        }
+                        // It runs while anybody has a hold on it.
                         *self.hosted() = None;
-                        tracing::error!("our onion service ended; it is started again");
                         sleep(Duration::from_secs(5)).await;
                     }
                     Err(error) => {
@@ -248,7 +294,7 @@ impl Daemon {
     }
 
     /// Calls the roll at random times.
-    async fn roll(self: &Arc<Self>) {
+    async fn roll(self: Arc<Self>) {
         let serve = self.node.told.serve.as_ref();
         let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
         let errand = match policy {
@@ -261,9 +307,7 @@ impl Daemon {
         let mut wait = random(Duration::ZERO, serve.roll_min);
         loop {
             timeout(wait, self.roll_now.notified()).await.ok();
-            let daemon = self.clone();
-            // In a task of its own: hashing a large file must not hold up who asks us.
-            match tokio::spawn(async move { daemon.cycle(errand).await }).await {
+            match self.cycle(errand).await {
                 // Not what it says: peers are named in alarms only.
                 Ok((_, ended)) => {
                     tracing::info!("the roll: {}", Seen::of(ended.as_ref()).condition)
@@ -276,7 +320,7 @@ impl Daemon {
 
     /// Uses the way to every peer now and then. It counts who waits to be counted, and compares
     /// every peer's head with ours between two rolls.
-    async fn keep_warm(&self) {
+    async fn keep_warm(self: Arc<Self>) {
         loop {
             sleep(random(WARM[0], WARM[1])).await;
             if let Err(error) = self.test(|_| true).await {

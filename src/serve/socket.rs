@@ -1,7 +1,7 @@
 //! The socket by which an operator's commands reach the daemon that owns the state.
 //!
 //! One question for each connection: a line of at most 64 KiB; the answer is all that comes back
-//! until the daemon closes. File mode 0600, in a directory of mode 0700.
+//! until the daemon closes. Whoever closes first wants no answer any more. File mode 0600, in a directory of mode 0700.
 
 use std::fs::Permissions;
 use std::io;
@@ -10,15 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
+use crate::net::places::Places;
 
-/// Commands at work at once; more wait.
-const MAX_COMMANDS: usize = 8;
+/// Commands at work at once. One more takes the place of the oldest.
+const MAX_COMMANDS: usize = 32;
+/// How long a command is sure of its place: all but those that ask peers are done long before.
+const SURE_OF_PLACE: Duration = Duration::from_secs(5);
 /// The most bytes of a socket's path (unix(7)): 108 with the zero behind it.
 const MAX_PATH_BYTES: usize = 107;
 /// The most bytes of a question.
@@ -116,14 +120,14 @@ pub async fn ask(state: &Path, question: &str) -> io::Result<Option<Vec<u8>>> {
     };
     stream.write_all(question.as_bytes()).await?;
     stream.write_all(b"\n").await?;
-    stream.shutdown().await?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
     Ok(Some(answer))
 }
 
-/// Answers every question with `answer`, at most eight at once. Whoever is slow to say one, or to
-/// take the answer, is cut off.
+/// Answers every question with `answer`, at most 32 at once; one more takes the place of the
+/// oldest, once that has had 5 s. Whoever is slow to say one, or to take the answer, is cut off, and
+/// whoever hangs up is not worked for any longer: `answer` is dropped, wherever it is.
 pub async fn answer_all<F>(
     listener: UnixListener,
     answer: impl Fn(Vec<u8>) -> F + Send + Sync + 'static,
@@ -131,17 +135,13 @@ pub async fn answer_all<F>(
     F: Future<Output = Vec<u8>> + Send,
 {
     let answer = Arc::new(answer);
-    let mut commands = JoinSet::new();
+    let mut commands = Places::new(MAX_COMMANDS, SURE_OF_PLACE);
     loop {
-        while commands.len() >= MAX_COMMANDS {
-            commands.join_next().await;
-        }
-        let accepted = listener.accept().await;
-        while commands.try_join_next().is_some() {}
-        match accepted {
+        match listener.accept().await {
             Ok((stream, _)) => {
+                commands.make_place().await;
                 let answer = answer.clone();
-                commands.spawn(async move { answer_one(stream, &*answer).await });
+                commands.start(async move { answer_one(stream, &*answer).await });
             }
             Err(error) => {
                 // Out of file descriptors, mostly: others give theirs back.
@@ -161,8 +161,17 @@ async fn answer_one<F: Future<Output = Vec<u8>>>(
     let mut reader = BufReader::new(reader.take(MAX_QUESTION_BYTES));
     let read = timeout(FRAME_TIMEOUT, reader.read_until(b'\n', &mut question)).await;
     if matches!(read, Ok(Ok(_))) && question.pop() == Some(b'\n') {
-        let bytes = answer(question).await;
+        let bytes = tokio::select! {
+            bytes = answer(question) => bytes,
+            () = hung_up(&mut reader) => return,
+        };
         // Whoever asked may be gone by now.
         timeout(FRAME_TIMEOUT, writer.write_all(&bytes)).await.ok();
     }
+}
+
+/// Completes once nothing more can be heard. Nobody has anything to say after the question, so
+/// whoever still waits for the answer keeps both directions open.
+async fn hung_up(reader: &mut (impl AsyncRead + Unpin)) {
+    tokio::io::copy(reader, &mut tokio::io::sink()).await.ok();
 }

@@ -41,6 +41,11 @@ impl EvidenceStore {
         Ok(id)
     }
 
+    /// Whether evidence of this id is stored, acknowledged or not.
+    pub fn knows(&self, id: &str) -> bool {
+        self.file(id).exists()
+    }
+
     /// Every id, and whether it is acknowledged.
     pub fn list(&self) -> Result<Vec<(String, bool)>, DiskError> {
         let names = match std::fs::read_dir(&self.directory) {

@@ -5,6 +5,7 @@
 //! fact is stored only after the check it records.
 
 mod ask;
+mod fetch;
 mod heads;
 mod memory;
 mod read;
@@ -16,7 +17,6 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::durable::{Disk, DiskError};
 use crate::install::{InstallError, Installed, Root};
-use crate::log::writer::artifact_path;
 use crate::net::{Mirror, Transport};
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
 use crate::verify::{Agreed, Bundle, Head, Refusal, Roll, Silence, Timestamp, View};
@@ -208,39 +208,6 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         self.state.catalog.forget_below(installed.sequence);
         self.store.save(&self.state)?;
         Ok(Outcome::Installed(installed))
-    }
-
-    /// Fetches the artifact from the first mirror that serves exactly what was signed, unless it
-    /// is here already.
-    async fn fetch(
-        &self,
-        agreed: &Agreed,
-        report: &mut Report,
-        rng: &mut impl Rng,
-    ) -> Result<crate::install::Staged, Failure> {
-        let target = crate::install::target_of(agreed.manifest(), &self.config.platform)?;
-        if let Some(staged) = self.root.staged(agreed, &self.config.platform)? {
-            return Ok(staged);
-        }
-        let path = artifact_path(&target.sha256);
-        let mut wrong = None;
-        let mut unread = Vec::new();
-        for mirror in self.mirrors_in_any_order(rng) {
-            let staged = match mirror.open(&path) {
-                Ok(file) => self.root.stage(agreed, &self.config.platform, file),
-                Err(error) => Err(InstallError::Source(error)),
-            };
-            match staged {
-                Ok(staged) => return Ok(staged),
-                Err(InstallError::Refused(refusal @ Refusal::Artifact(_))) => {
-                    report.remarks.push(format!("{mirror}: {refusal}"));
-                    wrong = Some(refusal);
-                }
-                Err(InstallError::Source(error)) => unread.push(format!("{mirror}: {error}")),
-                Err(error) => return Err(install_failure(error)),
-            }
-        }
-        Err(wrong.map_or_else(|| UpdateError::Mirrors(unread).into(), Failure::Refused))
     }
 
     fn mirrors_in_any_order(&self, rng: &mut impl Rng) -> Vec<&'a Mirror> {

@@ -1,5 +1,7 @@
 //! Reading the mirrors: their checkpoints, and every new entry below the adopted head.
 
+use futures_util::future::join_all;
+
 use super::{Failure, UpdateError};
 use crate::log::reader;
 use crate::net::Mirror;
@@ -15,15 +17,15 @@ pub(super) async fn checkpoints<'a>(
     mirrors: &[&'a Mirror],
     log: &Log,
 ) -> Vec<(&'a Mirror, Result<Head, String>)> {
-    let mut shown = Vec::new();
-    for &mirror in mirrors {
+    // All at once: those that stall do so at the same time.
+    join_all(mirrors.iter().map(|&mirror| async move {
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let head = bytes
             .map_err(|error| error.to_string())
             .and_then(|bytes| Head::open(&bytes, log).map_err(|error| refused(&error)));
-        shown.push((mirror, head));
-    }
-    shown
+        (mirror, head)
+    }))
+    .await
 }
 
 /// Why a checkpoint is none of ours, and where to look if all mirrors say so.

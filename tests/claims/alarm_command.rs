@@ -458,3 +458,54 @@ async fn what_is_remembered_of_it_is_not_for_others_to_read() {
     let after = fs::metadata(desk.path("state/alarm.json")).unwrap().modified().unwrap();
     assert_eq!(before, after);
 }
+
+#[cfg(feature = "tor")]
+#[tokio::test(start_paused = true)]
+async fn that_no_cycle_ends_is_heard_as_well() {
+    use unanimity::clock::ManualClock;
+    use unanimity::serve::{ends, hear_all};
+
+    let desk = Desk::new();
+    let (mut alarms, clock) = (desk.open(), ManualClock::at(NOW));
+    let (told, mut ends) = ends();
+    let since = |alarms: &Alarms| alarms.condition().map(|(condition, _)| condition);
+    told.send((Seen::of(well().as_ref()), NOW)).await.unwrap();
+    // Up to just before it would be late, nothing is wrong.
+    for (wait, heard) in [(HOUR - SECOND, Condition::Healthy), (HOUR, Condition::Incomplete)] {
+        let hearing = hear_all(&mut alarms, &mut ends, HOUR, &clock);
+        assert!(tokio::time::timeout(wait + SECOND / 2, hearing).await.is_err());
+        assert_eq!(since(&alarms), Some(heard));
+    }
+    // A cycle that ends after all is what counts.
+    told.send((Seen::of(well().as_ref()), NOW)).await.unwrap();
+    drop(told);
+    hear_all(&mut alarms, &mut ends, HOUR, &clock).await;
+    assert_eq!(since(&alarms), Some(Condition::Healthy));
+}
+
+#[cfg(feature = "tor")]
+#[tokio::test(start_paused = true)]
+async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough() {
+    use unanimity::clock::{Clock, ManualClock};
+    use unanimity::serve::{ends, hear_all};
+
+    /// Goes with the time that the runtime plays.
+    struct Playing(ManualClock, Instant);
+
+    impl Clock for Playing {
+        fn now(&self) -> Timestamp {
+            self.0.now().after(self.1.elapsed())
+        }
+    }
+
+    let place = place();
+    let (journal, _guard) = Journal::begin();
+    let mut alarms = Alarms::open(Alarm::default(), place.path(), Disk::default());
+    let clock = Playing(ManualClock::at(NOW), Instant::now());
+    let (_told, mut ends) = ends();
+    let hearing = hear_all(&mut alarms, &mut ends, HOUR, &clock);
+    assert!(tokio::time::timeout(100 * HOUR, hearing).await.is_err());
+    let said = journal.take();
+    assert_eq!(said.matches("no cycle has ended since").count(), 1, "{said}");
+    assert!(said.contains("incomplete"), "{said}");
+}

@@ -7,6 +7,8 @@ mod alarm_words;
 mod attacks;
 mod circle;
 mod command_line;
+#[cfg(feature = "tor")]
+mod commands;
 mod config;
 mod durable;
 mod install;

@@ -3,13 +3,18 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use unanimity::log::reader::{self, split_bundle};
 use unanimity::log::{MAX_GROWTH, Tiles as _};
 use unanimity::net::Mirror;
+use unanimity::net::mirror::{Bytes, READ_TIMEOUT};
 use unanimity::verify::{Hash, Tile};
 
 use crate::logs::{leaf_hashes, now, place};
@@ -18,6 +23,61 @@ fn mirror() -> (TempDir, Mirror) {
     let place = place();
     let mirror = Mirror::directory(place.path());
     (place, mirror)
+}
+
+/// A directory on a disk that can be made to stall: whoever reads from it waits.
+pub(crate) struct Stalling {
+    pub(crate) mirror: Mirror,
+    gate: Arc<Mutex<()>>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl Stalling {
+    /// Only files whose paths begin with `prefix` are ever waited for, or counted.
+    pub(crate) fn directory(directory: impl Into<PathBuf>, prefix: &'static str) -> Stalling {
+        let directory = directory.into();
+        let (gate, begun) = (Arc::new(Mutex::default()), Arc::new(AtomicUsize::new(0)));
+        let (at, count) = (gate.clone(), begun.clone());
+        let mirror = Mirror::new("stalling", move |path| {
+            let file = File::open(directory.join(path))?;
+            if !path.starts_with(prefix) {
+                return Ok(Box::new(file) as Bytes);
+            }
+            Ok(Box::new(Gated { file, gate: at.clone(), begun: count.clone() }))
+        });
+        Stalling { mirror, gate, begun }
+    }
+
+    /// Nothing is read while this is held.
+    pub(crate) async fn stall(&self) -> OwnedMutexGuard<()> {
+        self.gate.clone().lock_owned().await
+    }
+
+    /// Reads that were begun, be they stalled or done.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Lets others run until as many reads were begun.
+    pub(crate) async fn wait_for(&self, begun: usize) {
+        while self.begun() < begun {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+struct Gated {
+    file: File,
+    gate: Arc<Mutex<()>>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl io::Read for Gated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let _gate = self.gate.blocking_lock();
+        self.file.read(buffer)
+    }
 }
 
 fn put(place: &TempDir, path: &str, bytes: &[u8]) {
@@ -72,10 +132,51 @@ fn only_plain_files_are_read() {
         let error = now(mirror.read(name, 1000)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}: {error}");
         assert!(error.to_string().contains(name) && error.to_string().contains("plain file"));
-        assert!(mirror.open(name).is_err(), "{name}");
+        assert!(now(mirror.open(name)).is_err(), "{name}");
     }
     let error = now(mirror.read("nothing", 1000)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_stalls_is_given_up_in_time_and_refused_at_once_until_it_answers() {
+    let place = place();
+    put(&place, "file", b"here");
+    let host = Stalling::directory(place.path(), "");
+    assert_eq!(host.mirror.read("file", 100).await.unwrap(), b"here");
+    let mut opened = host.mirror.open("file").await.unwrap();
+
+    let stall = host.stall().await;
+    let before = host.begun();
+    let mirror = host.mirror.clone();
+    let first = tokio::spawn(async move { mirror.read("file", 100).await });
+    host.wait_for(before + 1).await;
+    let mirror = host.mirror.clone();
+    let waits = tokio::spawn(async move { mirror.read("file", 100).await });
+    tokio::task::yield_now().await;
+    assert!(!first.is_finished() && !waits.is_finished());
+    tokio::time::advance(READ_TIMEOUT + Duration::from_secs(1)).await;
+    let error = first.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(error.to_string().contains("file: nothing came within"), "{error}");
+    // Whoever waited for it, and whoever comes later, for this or that file.
+    let began = tokio::time::Instant::now();
+    let errors = [
+        waits.await.unwrap().unwrap_err(),
+        host.mirror.read("file", 100).await.unwrap_err(),
+        host.mirror.open("file").await.unwrap_err(),
+        opened.next().await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("still busy with an earlier read"), "{error}");
+    }
+    assert_eq!((began.elapsed(), host.begun()), (Duration::ZERO, before + 1));
+
+    drop(stall);
+    while host.mirror.read("file", 100).await.is_err() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[test]

@@ -357,6 +357,34 @@ async fn a_mirror_that_shows_less_keeps_nobody_fresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fork_is_news_once_whoever_shows_it_and_however_often() {
+    let circle = Circle::new(17);
+    circle.publish(&release(1)).unwrap();
+    circle.copy_log("fork").unwrap();
+    circle.force("fork", &[TROJAN.to_vec()]).unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.publish(&release(3)).unwrap();
+    let state = circle.beside("state");
+    let before = open(&circle, &["log"], &state, Disk::default());
+    before.poll(&mut rng()).await.unwrap();
+    drop(before);
+    let node = Arc::new(open(&circle, &["fork"], &state, Disk::default()));
+    let polling = {
+        let node = node.clone();
+        tokio::spawn(async move { node.poll_on(rng()).await })
+    };
+    timeout(SECOND, node.forked()).await.expect("told at the first poll");
+    assert!(timeout(24 * HOUR, node.forked()).await.is_err(), "told again");
+    node.place(&circle.head_of("fork").unwrap()).unwrap();
+    assert!(timeout(HOUR, node.forked()).await.is_err(), "told again");
+    // Another fork is another matter.
+    circle.force("fork", &[b"another".to_vec()]).unwrap();
+    node.place(&circle.head_of("fork").unwrap()).unwrap();
+    timeout(SECOND, node.forked()).await.expect("told of another");
+    polling.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fork_smaller_equal_or_larger_is_stored_and_answered_instead_of_a_view() {
     for grown in [1, 2, 3] {
         let mut circle = Circle::new(20);

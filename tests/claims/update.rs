@@ -5,12 +5,15 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
+use tokio::time::Instant;
 use unanimity::clock::Clock as _;
 use unanimity::clock::ManualClock;
 use unanimity::demo::Draft;
 use unanimity::demo::World;
 use unanimity::durable::{Disk, Step};
 use unanimity::install::{InstallError, Root};
+use unanimity::net::mirror::READ_TIMEOUT;
 use unanimity::net::wire::{self, Answer, Question};
 use unanimity::net::{Listener as _, Mirror};
 use unanimity::store::{EvidenceStore, StoreError};
@@ -24,6 +27,7 @@ use crate::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, missing, one_missing,
     refusal, release, up_to_date,
 };
+use crate::mirrors::Stalling;
 
 fn mirror(circle: &Circle, name: &str) -> Mirror {
     Mirror::directory(circle.directory.join(name))
@@ -946,4 +950,47 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
     let begun = tokio::time::Instant::now();
     assert_eq!(missing(circle.update().await).len(), 3);
     assert_eq!(begun.elapsed(), 4 * circle.config.ask_timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_stalls_in_the_middle_of_an_artifact_is_given_up() {
+    let mut circle = Circle::with_second_settling(61).await;
+    circle.pass(HOUR).await;
+    let host = Stalling::directory(circle.log_directory(), "artifact/");
+    circle.config.mirrors = vec![host.mirror.clone()];
+    let stall = host.stall().await;
+    let late = async {
+        host.wait_for(1).await;
+        tokio::time::advance(READ_TIMEOUT + SECOND).await;
+    };
+    let ((_, ended), ()) = tokio::join!(circle.update(), late);
+    let error = ended.unwrap_err().to_string();
+    assert!(error.contains("stalling: reading") || error.contains("nothing came"), "{error}");
+    assert_eq!((host.begun(), circle.current()), (1, Some(ONE.to_vec())));
+    drop(stall);
+    while host.mirror.read("checkpoint", 10_000).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mirrors_that_stall_cost_a_cycle_their_time_once_and_others_serve() {
+    let mut circle = Circle::with_second_settling(62).await;
+    circle.pass(HOUR).await;
+    let hosts = [(); 3].map(|()| Stalling::directory(circle.log_directory(), ""));
+    let mirrors = hosts.iter().map(|host| host.mirror.clone());
+    circle.config.mirrors = mirrors.chain([mirror(&circle, "log")]).collect();
+    let stalls = join_all(hosts.iter().map(Stalling::stall)).await;
+    let late = async {
+        for host in &hosts {
+            host.wait_for(1).await;
+        }
+        tokio::time::advance(READ_TIMEOUT + SECOND).await;
+    };
+    let began = Instant::now();
+    let (ended, ()) = tokio::join!(circle.update(), late);
+    assert_eq!(installed(ended), 2);
+    assert_eq!(began.elapsed(), READ_TIMEOUT + SECOND);
+    drop(stalls);
 }

@@ -11,6 +11,7 @@ mod lifecycle;
 mod listing;
 mod private;
 mod socket;
+mod unasked;
 
 use std::collections::BTreeMap;
 use std::fs;
