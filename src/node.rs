@@ -82,6 +82,14 @@ pub enum NodeError {
     /// It has no name, no address and no key that it could give away.
     #[error("this node is no peer to anybody: give it a name under [serve] in {}", .0.display())]
     NoRole(PathBuf),
+    /// It is there already.
+    #[error("{name} is listed already, {}", if *.same { "with these very keys: there is nothing to do" } else { "with other keys: give this one another --name, or remove that one first" })]
+    Listed {
+        /// Who.
+        name: Name,
+        /// Whether it is the same peer.
+        same: bool,
+    },
     /// A ticket of its own.
     #[error("this is this node's own ticket: give it to the other side, and add theirs here")]
     OwnTicket,
@@ -207,6 +215,11 @@ impl<C: Clock + Clone + 'static> Node<C> {
         member.peer.name = name.unwrap_or(member.peer.name);
         member.peer.operator = operator.unwrap_or_else(|| member.peer.name.clone());
         self.told.check_role(&member)?;
+        let circle = self.told.read_again()?.circle;
+        if let Some(known) = circle.find(&member.peer.name) {
+            let same = known.peer.key == member.peer.key && known.address == member.address;
+            return Err(NodeError::Listed { name: member.peer.name, same });
+        }
         edit::add(&self.told.peers_path, &member, &self.disk)?;
         Ok(member)
     }

@@ -246,6 +246,7 @@ ended! {
         NodeError::Identity(_) => Exit::Key,
         NodeError::Edit(error) => edit_exit(error),
         NodeError::OwnTicket | NodeError::Ticket(_) => Exit::BadInput,
+        NodeError::Listed { .. } => Exit::Usage,
     };
     OwnerError => |_| Exit::Disk;
     TorError => |error| match error {

@@ -113,6 +113,7 @@ pub fn main() -> ExitCode {
     let level = arguments.verb.log_level();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("UNANIMITY_LOG")
                 .unwrap_or_else(|_| level.into()),
@@ -146,7 +147,7 @@ fn visible(text: &str) -> String {
     let mut seen = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            ' '..='~' | '\n' | '—' => seen.push(c),
+            ' '..='~' | '\n' | '—' | '…' => seen.push(c),
             _ => seen.extend(c.escape_unicode()),
         }
     }
@@ -185,8 +186,9 @@ impl Verb {
             // It plays attackers; what its peers have to say of them is part of the story.
             Verb::Demo(_) => "off",
             #[cfg(feature = "tor")]
-            Verb::Serve => "warn,unanimity=info",
-            _ => "warn",
+            Verb::Serve => "error,unanimity=info",
+            // What Tor has to warn of is in the answers of the peers that it did not reach.
+            _ => "error,unanimity=warn",
         }
     }
 

@@ -17,6 +17,8 @@ use crate::update::{Failure, Outcome, Report};
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
+/// What the example says of itself that a node's own file need not.
+const COPY_ME: &str = "# Copy this file to peers.toml beside the node's configuration and put your own circle in it.\n";
 
 /// Where a node's files are unless somebody says otherwise: for root below / as the FHS has it,
 /// for others as the XDG base directory specification has it.
@@ -110,7 +112,8 @@ impl Init {
         let directory = crate::durable::parent(&node);
         disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
         // Nobody holds the example's keys: its peers are there to be replaced, not to be asked.
-        let circle: String = match PEERS_TEMPLATE.split_once("[[peer]]") {
+        let template = PEERS_TEMPLATE.replace(COPY_ME, "");
+        let circle: String = match template.split_once("[[peer]]") {
             Some((head, example)) => {
                 let example = format!("[[peer]]{example}");
                 let commented = example.lines().map(|line| match line {
@@ -119,7 +122,7 @@ impl Init {
                 });
                 format!("{head}{}", commented.collect::<String>())
             }
-            None => PEERS_TEMPLATE.to_owned(),
+            None => template,
         };
         for (path, text) in [(&peers, &circle), (&node, &text)] {
             if let Err(error) = publish::write_new(path, text.as_bytes(), Mode::Private, &disk) {
@@ -131,7 +134,7 @@ impl Init {
             }
         }
         let said = format!(
-            "Written: {}\n         {}\nFill in both; `unanimity status` names the lines that still want filling in, and refuses what makes no sense.\n",
+            "Written: {}\n         {}\nFill in the first; `unanimity status` names the lines that still want filling in, and refuses what makes no sense.\n`unanimity peers add` fills the second.\n",
             node.display(),
             peers.display()
         );
@@ -251,19 +254,24 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         humantime::format_duration(told.limits.settle),
         installed.as_deref().unwrap_or("none yet"),
     );
+    let mut exit = Exit::Done;
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => remembered(&config)?,
         // A node whose circle is still too small has peers to find, and nothing to remember.
-        Err(error) if serving.is_some() || latched.is_some() => {
-            (format!("circle      {error}\n"), json!({ "circle": error.to_string() }))
+        Err(error) => {
+            exit = Exit::Configuration;
+            let joining = told.circle.joining().count();
+            let text = format!(
+                "circle      {error}; {joining} more are listed and not compared yet (`unanimity peers test` does it now)\n"
+            );
+            (text, json!({ "circle": error.to_string(), "joining": joining }))
         }
-        Err(error) => return Err(error.into()),
     };
     text += &remembered;
-    if let Some((words, fields)) = serving {
-        text += &words;
-        json["serving"] = fields;
-    }
+    let nobody = || ("serving     no: `unanimity serve` is not running\n".to_owned(), Value::Null);
+    let (words, fields) = serving.unwrap_or_else(nobody);
+    text += &words;
+    json["serving"] = fields;
     if let Some(id) = &latched {
         text += &format!(
             "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}`)\n"
@@ -271,7 +279,9 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
     }
     json["installed"] = installed.into();
     json["latched"] = latched.clone().into();
-    let exit = if latched.is_some() { Exit::Fork } else { Exit::Done };
+    if latched.is_some() {
+        exit = Exit::Fork;
+    }
     Ok(Said { exit, text, json, failed: false, data: false })
 }
 

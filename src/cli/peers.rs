@@ -162,7 +162,9 @@ pub(super) fn list(told: &config::Node, now: Timestamp) -> Result<Said, Ended> {
     }
     let counted = circle.counted(now);
     text += &match &counted {
-        Ok(peers) => format!("{} have to confirm every update.\n", peers.iter().count()),
+        Ok(peers) => {
+            format!("Peers that have to confirm every update: {}.\n", peers.iter().count())
+        }
         Err(error) => format!("Nothing can be confirmed yet: {error}.\n"),
     };
     let message = counted.err().map(|error| error.to_string());

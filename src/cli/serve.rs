@@ -51,6 +51,10 @@ struct Asked {
 fn progress(json: bool) -> impl FnMut(f32, String) {
     let mut last = String::new();
     move |fraction, words| {
+        // Before it has begun, arti calls it stuck.
+        if fraction == 0.0 {
+            return;
+        }
         let percent = (fraction * 100.0).round();
         let line = if json {
             let event = json!({ "schema": "unanimity/v1", "event": "bootstrap", "percent": percent, "message": words });

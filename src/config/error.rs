@@ -35,7 +35,7 @@ pub enum Why {
     TooLong,
     /// Another one than what is gone by.
     #[error(
-        "it, or who counts in its circle, was changed in the meantime: run this again; a daemon has to be started again"
+        "it, or who counts in its circle, was changed after it was read: start `serve` again (it installs nothing until then), or run this again"
     )]
     Changed,
     /// As `init` wrote it.

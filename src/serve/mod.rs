@@ -23,7 +23,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::alarm::{Alarms, Seen};
-use crate::circle::Member;
+use crate::circle::{Member, Standing};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Serve, ServePolicy};
 use crate::net::hide;
@@ -33,6 +33,8 @@ use crate::update::{Failure, Outcome, Report};
 
 /// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
 const WARM: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
+/// The same while somebody waits to be counted: people pair while they sit there.
+const JOINING: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(30)];
 
 /// What a cycle may take beside the roll, such as a long download, before the alarm hears of it.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
@@ -56,6 +58,8 @@ pub struct Daemon {
     hosted: Mutex<Option<(Service, Readers)>>,
     listed: Notify,
     roll_now: Notify,
+    /// `peers.toml` may say something else.
+    edited: Notify,
 }
 
 impl Daemon {
@@ -72,6 +76,7 @@ impl Daemon {
             hosted: Mutex::default(),
             listed: Notify::new(),
             roll_now: Notify::new(),
+            edited: Notify::new(),
         };
         (Arc::new(daemon), heard)
     }
@@ -134,6 +139,7 @@ impl Daemon {
 
     /// Lets those find our service who are listed now. While nobody is, it is not hosted.
     pub fn relist(&self) {
+        self.edited.notify_one();
         let readers = match self.readers() {
             Ok(readers) => readers,
             Err(error) => return tracing::error!("{}", hide(error)),
@@ -322,9 +328,21 @@ impl Daemon {
     /// every peer's head with ours between two rolls.
     async fn keep_warm(self: Arc<Self>) {
         loop {
-            sleep(random(WARM[0], WARM[1])).await;
-            if let Err(error) = self.test(|_| true).await {
-                tracing::warn!("{}", hide(error));
+            let told = self.node.told.read_again();
+            let joining = told.is_ok_and(|told| told.circle.joining().next().is_some());
+            let [min, max] = if joining { JOINING } else { WARM };
+            // Somebody who is added is not left to wait for the others' turn.
+            if timeout(random(min, max), self.edited.notified()).await.is_ok() {
+                continue;
+            }
+            match self.test(|member| !joining || is_joining(member)).await {
+                Ok(tested) => {
+                    let joined = tested.iter().filter(|tested| tested.joined).count();
+                    if joined > 0 {
+                        tracing::info!("peers that count from now on: {joined}");
+                    }
+                }
+                Err(error) => tracing::warn!("{}", hide(error)),
             }
         }
     }
@@ -334,6 +352,10 @@ impl Daemon {
 pub fn hosting(serve: &Serve) -> Hosting {
     let nickname = "unanimity".to_owned();
     Hosting { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
+}
+
+fn is_joining(member: &Member) -> bool {
+    matches!(member.standing, Standing::Joining { .. })
 }
 
 fn random(min: Duration, max: Duration) -> Duration {

@@ -46,7 +46,7 @@ pub enum OwnerError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// Another process.
-    #[error("another unanimity is using {}: wait for it to end", .0.display())]
+    #[error("another unanimity is using {}: a `serve` that has just started, or a command that will soon end", .0.display())]
     Busy(PathBuf),
     /// No socket can have such a path.
     #[error(

@@ -39,7 +39,7 @@ pub enum UpdateError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// No mirror was of any use.
-    #[error("no mirror could be read:{}", list(.0))]
+    #[error("no mirror serves what is needed:{}", list(.0))]
     Mirrors(Vec<String>),
     /// The clock stands before a time that was already verified.
     #[error("the clock shows {now}, and {newest} was verified before: check the clock")]

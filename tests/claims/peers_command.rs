@@ -61,8 +61,15 @@ fn two_people_pair_with_a_line_each() {
     assert_eq!(listed["peers"][0]["fingerprint"], invited["fingerprint"]);
     assert_eq!(listed["peers"][0]["standing"], "joining");
     assert!(desk.read("dora/peers.toml").starts_with("# my friends\nmin_peers = 1\n"));
-    let status = desk.bad(3, "--config dora/unanimity.toml status");
-    assert!(status.contains("min_peers"), "a peer that only joins makes no circle: {status}");
+    let status = desk.run("--config dora/unanimity.toml status");
+    let (code, status) = (status.status.code(), String::from_utf8(status.stdout).unwrap());
+    assert_eq!(code, Some(3), "a peer that only joins makes no circle: {status}");
+    assert!(
+        status.contains("1 more are listed") && status.contains("installed   none"),
+        "{status}"
+    );
+    let again = desk.bad(2, &format!("--config emil/unanimity.toml peers add {dora}"));
+    assert!(again.contains("listed already") && again.contains("nothing to do"), "{again}");
 }
 
 #[test]
