@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use unanimity::demo::Draft;
 use unanimity::demo::onion::Process;
 
-use super::{Circles, answers, incomplete_for, reachable};
+use super::{Circles, answers, incomplete_for, reachable, sees};
 
 /// Takes somebody out of a circle's file, and makes do with one peer fewer.
 fn forget(peers: &Path, who: &str) {
@@ -46,6 +46,8 @@ fn a_peer_is_found_once_it_lists_us_and_is_itself_however_often_it_is_started() 
     let ticket = |bela: &Process| bela.done(&["peers", "invite"]).unwrap()["ticket"].clone();
     let first = ticket(bela);
     assert!(first.as_str().unwrap().starts_with("unanimity-ticket/v1,bela,"), "{first}");
+    // Whatever it knows of the log now it has kept itself.
+    circles.nodes.stage.show("bela", "nowhere").unwrap();
     for round in 0..20 {
         if round % 2 == 0 {
             bela.stop().unwrap();
@@ -56,6 +58,8 @@ fn a_peer_is_found_once_it_lists_us_and_is_itself_however_often_it_is_started() 
         // The address, all keys and the head.
         assert_eq!(ticket(bela), first, "after start {round}");
     }
+    circles.nodes.stage.show("bela", "log").unwrap();
+    sees(bela, 1);
     reachable(bela);
 
     while answers(&circles.client.run(&["check"]).unwrap().report)["alice"].is_err() {
