@@ -119,21 +119,48 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     let hour_ago = unanimity::verify::Timestamp(now().0 - 3600);
     let long = MAX_MESSAGE_BYTES as u32 + 1;
     let table: [(Vec<u8>, &str); 14] = [
-        (framed(u32::MAX, b""), "announces 4294967295 bytes"),
-        (framed(long, &[1; 4]), "announces 16381 bytes"),
-        (vec![0xff; 3 * FRAME_BYTES], "announces 4294967295 bytes"),
-        (framed(0, b""), "not a message of version 1"),
-        (framed(100, &[[1, 0].as_slice(), &[0xee; 98]].concat()), "not a message of version 1"),
-        (framed(6, &[9, 0, 0, 0, 0, 0]), "messages of version 9"),
-        (padded, "something behind its message"),
-        (Answer::Tile(vec![7; 32]).frame(), "a tile, and a view was asked for"),
-        (Answer::NoTile.frame(), "a tile, and a view was asked for"),
+        (
+            framed(u32::MAX, b""),
+            "answered with something that is no answer: a frame that announces 4294967295 bytes",
+        ),
+        (
+            framed(long, &[1; 4]),
+            "answered with something that is no answer: a frame that announces 16381 bytes",
+        ),
+        (
+            vec![0xff; 3 * FRAME_BYTES],
+            "answered with something that is no answer: a frame that announces 4294967295 bytes",
+        ),
+        (framed(0, b""), "answered with something that is no answer: not a message of version 1"),
+        (
+            framed(100, &[[1, 0].as_slice(), &[0xee; 98]].concat()),
+            "answered with something that is no answer: not a message of version 1",
+        ),
+        (
+            framed(6, &[9, 0, 0, 0, 0, 0]),
+            "answered with something that is no answer: messages of version 9",
+        ),
+        (
+            padded,
+            "answered with something that is no answer: a frame with something behind its message",
+        ),
+        (
+            Answer::Tile(vec![7; 32]).frame(),
+            "answered with something that is no answer: a tile, and a view was asked for",
+        ),
+        (
+            Answer::NoTile.frame(),
+            "answered with something that is no answer: a tile, and a view was asked for",
+        ),
         (Answer::View("rubbish".to_owned()).frame(), "its view does not verify"),
         // Another peer's view, passed on.
         (view("alice", now()), "its view does not verify"),
         (view("bela", hour_ago), "its view is old"),
         (Answer::Evidence("rubbish".to_owned()).frame(), "sent evidence that proves nothing"),
-        (view("bela", now())[..FRAME_BYTES / 2].to_vec(), "broke before a whole answer"),
+        (
+            view("bela", now())[..FRAME_BYTES / 2].to_vec(),
+            "the connection broke before a whole answer",
+        ),
     ];
     for (says, words) in table {
         *impostor.says.lock().unwrap() = Some(says);

@@ -177,6 +177,12 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
         }
         ahead.circles.client.serve().unwrap();
         ahead.look();
+        // It goes on with what it knew: whatever waits to be installed need not settle anew.
+        let Ended { exit, report } = ahead.circles.client.run(&["check"]).unwrap();
+        assert!(
+            ["available", "incomplete"].contains(&report["outcome"].as_str().unwrap()),
+            "{exit} {report}"
+        );
     }
     if ahead.circles.installed() == Some(ahead.sequence) {
         ahead.next();
