@@ -83,7 +83,10 @@ fn unread(process: u32) -> u64 {
 
 #[test]
 fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_nobody_else() {
-    let mut circles = Circles::start(3);
+    let mut circles = Circles::prepare(3);
+    circles.retell("client", "ask_timeout", "ask_timeout = \"8s\"");
+    circles.retell("client", "roll_timeout", "roll_timeout = \"12s\"");
+    circles.serve();
     circles.publish(&Draft::new(1, "1.0.0", b"hello"));
     let nodes = circles.nodes.clone();
     let update = |circles: &Circles| circles.client.run(&["update"]).unwrap();

@@ -120,12 +120,14 @@ impl Circles {
         self.nodes.stage.installed().unwrap().map(|installed| installed.sequence)
     }
 
-    /// Changes a line of a node's configuration. It may not be running.
-    fn retell(&self, who: &str, old: &str, new: &str) {
+    /// Changes the line of a node's configuration that begins so. The node may not be running.
+    fn retell(&self, who: &str, begins: &str, line: &str) {
         let path = self.nodes.place(who).join("unanimity.toml");
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(old), "{text}");
-        fs::write(path, text.replace(old, new)).unwrap();
+        let found = text.lines().filter(|line| line.starts_with(begins));
+        assert_eq!(found.count(), 1, "{begins:?}: {text}");
+        let lines = text.lines().map(|old| if old.starts_with(begins) { line } else { old });
+        fs::write(path, lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     }
 }
 

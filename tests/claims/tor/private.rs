@@ -81,8 +81,9 @@ fn a_network_that_cannot_be_reached_is_called_that_and_no_peer_is_blamed() {
     drop(listener);
     let network = stage.directory.join("network.toml");
     fs::write(network, description(&nobody, &nobody)).unwrap();
-    circles.retell("client", "[tor]\n", "[tor]\nbootstrap_timeout = \"3s\"\n");
-    circles.retell("client", "roll_timeout = \"12s\"", "roll_timeout = \"8s\"");
+    circles.retell("client", "[tor]", "[tor]\nbootstrap_timeout = \"3s\"");
+    circles.retell("client", "ask_timeout", "ask_timeout = \"8s\"");
+    circles.retell("client", "roll_timeout", "roll_timeout = \"8s\"");
     let check = |circles: &Circles| {
         let began = Instant::now();
         let ended = circles.client.run(&["check"]).unwrap();
