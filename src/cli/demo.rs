@@ -82,44 +82,27 @@ impl Demo {
         Ok(Said { exit, text, json, failed: exit != Exit::Done, data: false })
     }
 
-    #[cfg(not(feature = "tor"))]
     fn play(
         &self,
         directory: &Path,
         artifact: &[u8],
         out: &mut impl Write,
     ) -> Result<Result<Told, Broken>, Ended> {
+        #[cfg(feature = "tor")]
+        if self.tor {
+            return over_tor(directory, artifact, out);
+        }
         in_one_process(directory, artifact, out)
     }
 
-    #[cfg(feature = "tor")]
-    fn play(
-        &self,
-        directory: &Path,
-        artifact: &[u8],
-        out: &mut impl Write,
-    ) -> Result<Result<Told, Broken>, Ended> {
-        if self.tor {
-            over_tor(directory, artifact, out)
-        } else {
-            in_one_process(directory, artifact, out)
-        }
-    }
-
-    #[cfg(not(feature = "tor"))]
-    fn about_processes(&self) -> &'static str {
-        ""
-    }
-
     /// What there is to say of those who are not there any more.
-    #[cfg(feature = "tor")]
     fn about_processes(&self) -> &'static str {
+        #[cfg(feature = "tor")]
         if self.tor {
-            "What each daemon said is in the file `log` of its directory. None of them runs any more,\n\
-             and their Tor network is gone.\n"
-        } else {
-            ""
+            return "What each daemon said is in the file `log` of its directory. None of them runs any more,\n\
+                    and their Tor network is gone.\n";
         }
+        ""
     }
 }
 

@@ -148,7 +148,6 @@ fn a_held_lock_is_waited_for() {
     let lock = durable::lock(place.path()).unwrap().expect("free");
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| edit::stay(&path, &name("leaves"), &disk()));
-        std::thread::sleep(std::time::Duration::from_millis(50));
         assert_eq!(fs::read_to_string(&path).unwrap(), everybody());
         drop(lock);
         waits.join().unwrap().unwrap();
