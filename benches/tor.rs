@@ -7,7 +7,7 @@
 //! - *Resident memory* of a `serve` that has nothing to do.
 //!
 //! The relays and the peers' services share this machine's cores with the client. Bounded: about
-//! three minutes, and at most 9 circuits at a time.
+//! five minutes, and at most 9 circuits at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -36,9 +36,9 @@ use unanimity::verify::{CosignerSecret, Log, Peer, PeerSet, Timestamp};
 type Broken = Box<dyn Error + Send + Sync>;
 
 const MOST_PEERS: usize = 9;
-const COLD: usize = 5;
-const WARM: usize = 20;
-const QUESTIONS: usize = 300;
+const COLD: usize = 3;
+const WARM: usize = 10;
+const QUESTIONS: usize = 100;
 
 fn main() -> Result<(), Broken> {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
