@@ -244,9 +244,11 @@ async fn question(scene: &Scene) -> Result<(), Broken> {
         wire::ask(&mut peer, &question).await?;
         asked.push(began.elapsed());
         let began = Instant::now();
-        echo.write_u32(length).await?;
-        echo.write_u32(answer).await?;
-        echo.write_all(&vec![0; length as usize]).await?;
+        // Its first eight bytes say how long both are, so the rest is that much shorter.
+        let mut bytes = vec![0; length as usize];
+        bytes[..4].copy_from_slice(&(length - 8).to_be_bytes());
+        bytes[4..8].copy_from_slice(&answer.to_be_bytes());
+        echo.write_all(&bytes).await?;
         echo.flush().await?;
         echo.read_exact(&mut vec![0; answer as usize]).await?;
         echoed.push(began.elapsed());

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::Broken;
 use super::stage::Stage;
 use crate::cli::exit::{Ended, Exit};
-use crate::net::{Listener, OnionAddress, Transport, wire};
+use crate::net::wire::{self, ANSWER_BYTES, QUESTION_BYTES};
+use crate::net::{Listener, OnionAddress, Transport};
 use crate::update::{Failure, Outcome, Report};
 use crate::verify::{Timestamp, View};
 
@@ -95,10 +96,12 @@ impl From<(Report, Result<Outcome, Failure>)> for Cycle {
 /// Passes every question on to somebody else, and their answer back, until the listener ends.
 pub(super) async fn echo(mut listener: impl Listener, transport: impl Transport, to: OnionAddress) {
     while let Ok(mut stream) = listener.accept().await {
-        let Ok(Some(question)) = wire::receive(&mut stream).await else { continue };
+        let Ok(Some(question)) = wire::receive::<QUESTION_BYTES>(&mut stream).await else {
+            continue;
+        };
         let Ok(mut honest) = transport.dial(&to).await else { continue };
         if wire::send(&mut honest, &question[..]).await.is_ok()
-            && let Ok(Some(answer)) = wire::receive(&mut honest).await
+            && let Ok(Some(answer)) = wire::receive::<ANSWER_BYTES>(&mut honest).await
         {
             wire::send(&mut stream, &answer[..]).await.ok();
         }

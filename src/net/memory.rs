@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use super::wire::FRAME_BYTES;
+use super::wire::ANSWER_BYTES;
 use super::{Listener, OnionAddress, Transport};
 
 /// Addresses and who listens there. Clones are the same network.
@@ -38,7 +38,7 @@ impl Transport for Network {
         let listener =
             self.listeners.lock().unwrap_or_else(PoisonError::into_inner).get(to).cloned();
         let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there");
-        let (ours, theirs) = tokio::io::duplex(2 * FRAME_BYTES);
+        let (ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
         listener.ok_or_else(refused)?.send(theirs).await.map_err(|_| refused())?;
         Ok(ours)
     }

@@ -1,13 +1,13 @@
-//! What peers say to each other: one question, one answer, each in a frame of 16 KiB.
+//! What peers say to each other: one question, one answer, each in a frame.
 //!
 //! ```text
-//! 4 bytes    length N of the message, big-endian, at most 16,380
+//! 4 bytes    length N of the message, big-endian
 //! N bytes    the message
-//! the rest   zero, up to 16,384 bytes in all
+//! the rest   zero, up to 256 bytes in all for a question and 8,448 for an answer
 //! ```
 //!
-//! Every frame has the same size, so neither a question nor an answer says anything by
-//! its length. The message is bincode with fixed-width little-endian integers (its "legacy"
+//! Every question has one size and every answer another, so neither says anything by its length.
+//! A question fits one cell of Tor, an answer 17: what a peer waits for is mostly cells. The message is bincode with fixed-width little-endian integers (its "legacy"
 //! configuration): a `u16` version, a `u32` variant, then the fields in order; a byte string is
 //! a `u64` length and its bytes. The bytes of every variant are pinned in `tests/vectors/wire`.
 //! Nothing here is signed or hashed, so the codec can change without touching a signature.
@@ -22,10 +22,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use crate::verify::Tile;
 use crate::verify::checkpoint::LogId;
 
-/// Bytes of every frame.
-pub const FRAME_BYTES: usize = 16 * 1024;
-/// The most bytes of a message.
-pub const MAX_MESSAGE_BYTES: usize = FRAME_BYTES - 4;
+/// Bytes of every question's frame: one relay cell (of 498 bytes), with room for later fields.
+pub const QUESTION_BYTES: usize = 256;
+/// Bytes of every answer's frame: a whole tile (8,192 bytes) and its envelope, in 17 relay cells.
+pub const ANSWER_BYTES: usize = 8448;
+/// Bytes of the length before the message.
+const LENGTH_BYTES: usize = 4;
 /// The version of the messages below.
 pub const VERSION: u16 = 1;
 
@@ -74,8 +76,13 @@ pub enum WireError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It announces more than a frame can hold.
-    #[error("a frame that announces {0} bytes, and at most {MAX_MESSAGE_BYTES} fit")]
-    TooLong(u32),
+    #[error("a frame that announces {announced} bytes, and at most {most} fit")]
+    TooLong {
+        /// What its first four bytes say.
+        announced: u32,
+        /// What would fit.
+        most: usize,
+    },
     /// The bytes after the message are not zero.
     #[error("a frame with something behind its message")]
     Padding,
@@ -92,8 +99,8 @@ pub enum WireError {
 const CODEC: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Fixint,
-    bincode::config::Limit<MAX_MESSAGE_BYTES>,
-> = bincode::config::legacy().with_limit::<MAX_MESSAGE_BYTES>();
+    bincode::config::Limit<ANSWER_BYTES>,
+> = bincode::config::legacy().with_limit::<ANSWER_BYTES>();
 
 impl Question {
     /// The frame.
@@ -104,11 +111,11 @@ impl Question {
                 WireQuestion::Tile { log: log.0, level, index, width }
             }
         };
-        frame(message)
+        frame::<QUESTION_BYTES>(message)
     }
 
     /// Reads a frame.
-    pub fn parse(frame: &[u8; FRAME_BYTES]) -> Result<Question, WireError> {
+    pub fn parse(frame: &[u8; QUESTION_BYTES]) -> Result<Question, WireError> {
         Ok(match parse(frame)? {
             WireQuestion::View(log) => Question::View(LogId(log)),
             WireQuestion::Tile { log, level, index, width } => {
@@ -121,27 +128,27 @@ impl Question {
 impl Answer {
     /// The frame. Views, evidence and tiles are bounded where they are made, and fit.
     pub fn frame(&self) -> Vec<u8> {
-        frame(self)
+        frame::<ANSWER_BYTES>(self)
     }
 
     /// Reads a frame.
-    pub fn parse(frame: &[u8; FRAME_BYTES]) -> Result<Answer, WireError> {
+    pub fn parse(frame: &[u8; ANSWER_BYTES]) -> Result<Answer, WireError> {
         parse(frame)
     }
 }
 
-fn frame<M: Serialize>(message: M) -> Vec<u8> {
-    let mut frame = vec![0; FRAME_BYTES];
+fn frame<const N: usize>(message: impl Serialize) -> Vec<u8> {
+    let mut frame = vec![0; N];
     let envelope = Envelope { version: VERSION, message };
-    let length = bincode::serde::encode_into_slice(envelope, &mut frame[4..], CODEC)
+    let length = bincode::serde::encode_into_slice(envelope, &mut frame[LENGTH_BYTES..], CODEC)
         .expect("views, evidence and tiles are bounded below a frame");
-    frame[..4].copy_from_slice(&(length as u32).to_be_bytes());
+    frame[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
     frame
 }
 
-fn parse<M: DeserializeOwned>(frame: &[u8; FRAME_BYTES]) -> Result<M, WireError> {
-    let (length, rest) = frame.split_first_chunk::<4>().expect("a frame is longer");
-    let length = announced(*length)?;
+fn parse<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
+    let (length, rest) = frame.split_first_chunk::<LENGTH_BYTES>().expect("a frame is longer");
+    let length = announced(*length, rest.len())?;
     let (message, padding) = rest.split_at(length);
     if padding.iter().any(|&byte| byte != 0) {
         return Err(WireError::Padding);
@@ -161,12 +168,12 @@ fn parse<M: DeserializeOwned>(frame: &[u8; FRAME_BYTES]) -> Result<M, WireError>
 }
 
 /// The announced length, before anything is read or allocated for it.
-fn announced(length: [u8; 4]) -> Result<usize, WireError> {
-    let length = u32::from_be_bytes(length);
-    if length as usize > MAX_MESSAGE_BYTES {
-        Err(WireError::TooLong(length))
+fn announced(length: [u8; LENGTH_BYTES], most: usize) -> Result<usize, WireError> {
+    let announced = u32::from_be_bytes(length);
+    if announced as usize > most {
+        Err(WireError::TooLong { announced, most })
     } else {
-        Ok(length as usize)
+        Ok(announced as usize)
     }
 }
 
@@ -176,18 +183,18 @@ pub async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::R
     stream.flush().await
 }
 
-/// Receives a frame. A length that cannot be is refused before the rest is read.
+/// Receives a frame of `N` bytes. A length that cannot be is refused before the rest is read.
 /// `None` if the stream ended before a frame began.
-pub async fn receive(
+pub async fn receive<const N: usize>(
     stream: &mut (impl AsyncRead + Unpin),
-) -> Result<Option<Box<[u8; FRAME_BYTES]>>, WireError> {
-    let mut frame = Box::new([0; FRAME_BYTES]);
+) -> Result<Option<Box<[u8; N]>>, WireError> {
+    let mut frame = Box::new([0; N]);
     if stream.read(&mut frame[..1]).await? == 0 {
         return Ok(None);
     }
-    stream.read_exact(&mut frame[1..4]).await?;
-    announced([frame[0], frame[1], frame[2], frame[3]])?;
-    stream.read_exact(&mut frame[4..]).await?;
+    stream.read_exact(&mut frame[1..LENGTH_BYTES]).await?;
+    announced([frame[0], frame[1], frame[2], frame[3]], N - LENGTH_BYTES)?;
+    stream.read_exact(&mut frame[LENGTH_BYTES..]).await?;
     Ok(Some(frame))
 }
 

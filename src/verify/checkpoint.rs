@@ -18,7 +18,7 @@ use super::note::{Note, NoteError};
 use super::{Hash, NoteKey, NoteSecret, text};
 
 /// The most bytes of a checkpoint's text.
-pub const MAX_CHECKPOINT_TEXT: usize = 4096;
+pub const MAX_CHECKPOINT_TEXT: usize = 2048;
 
 /// Every text of ours starts with this, and no origin does, so no note passes for another kind.
 pub(super) const OUR_KINDS: &str = "unanimity/";

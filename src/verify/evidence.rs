@@ -25,7 +25,7 @@ use super::{Hash, NoteKey, text};
 const HEADER: &str = "unanimity/evidence/v1";
 
 /// The most bytes of evidence: two checkpoints and a path, and it fits one frame between peers.
-pub const MAX_EVIDENCE_BYTES: usize = 15 * 1024;
+pub const MAX_EVIDENCE_BYTES: usize = 8 * 1024;
 
 /// Proof that a log's key signed two stories. Only checking makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use unanimity::demo::{Draft, Stage};
 use unanimity::durable::{Disk, Step};
 use unanimity::identity::{Identity, IdentityError};
 use unanimity::net::memory::Network;
-use unanimity::net::wire::{self, Answer};
+use unanimity::net::wire::{self, Answer, QUESTION_BYTES};
 use unanimity::net::{Listener as _, OnionAddress};
 use unanimity::node::{Errand, Node, NodeError, Tested};
 use unanimity::peer::Place;
@@ -284,7 +284,7 @@ fn replay(pairing: &Pairing, at: OnionAddress, note: String) -> JoinHandle<()> {
     let mut listener = pairing.network.listen(at);
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
-            if let Ok(Some(_)) = wire::receive(&mut stream).await {
+            if let Ok(Some(_)) = wire::receive::<QUESTION_BYTES>(&mut stream).await {
                 wire::send(&mut stream, &Answer::View(note.clone()).frame()).await.ok();
             }
         }

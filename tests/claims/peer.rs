@@ -17,7 +17,7 @@ use unanimity::demo::World;
 use unanimity::durable::{Disk, Step};
 use unanimity::log::Tiles;
 use unanimity::log::reader::Cached;
-use unanimity::net::wire::{self, Answer, FRAME_BYTES, Question};
+use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity::net::{Mirror, Transport as _};
 use unanimity::peer::{Follow, PeerError, PeerNode, Polled, Polling};
 use unanimity::verify::checkpoint::LogId;
@@ -493,12 +493,13 @@ async fn garbage_ends_its_own_connection_only() {
     newer[4] = 9;
     let mut neighbour = circle.network.dial(&circle.address(0)).await.unwrap();
     let answer_frame = Answer::NoTile.frame();
-    for frame in [vec![0xff; FRAME_BYTES], vec![0; FRAME_BYTES], padded, newer, answer_frame] {
+    for frame in [vec![0xff; QUESTION_BYTES], vec![0; QUESTION_BYTES], padded, newer, answer_frame]
+    {
         let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
         stream.write_all(&frame).await.unwrap();
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
         wire::send(&mut neighbour, &good).await.unwrap();
-        assert!(wire::receive(&mut neighbour).await.unwrap().is_some());
+        assert!(wire::receive::<ANSWER_BYTES>(&mut neighbour).await.unwrap().is_some());
     }
 }
 
@@ -550,10 +551,10 @@ async fn the_65th_connection_waits_until_one_of_64_ends() {
     let (circle, question, mut streams) = full(26).await;
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
     wire::send(&mut late, &question.frame()).await.unwrap();
-    assert!(timeout(4 * SECOND, wire::receive(&mut late)).await.is_err());
+    assert!(timeout(4 * SECOND, wire::receive::<ANSWER_BYTES>(&mut late)).await.is_err());
     streams.pop_back();
     let begun = Instant::now();
-    assert!(wire::receive(&mut late).await.unwrap().is_some());
+    assert!(wire::receive::<ANSWER_BYTES>(&mut late).await.unwrap().is_some());
     assert_eq!(begun.elapsed(), Duration::ZERO);
     // Nobody else's place was taken for it.
     for stream in &mut streams {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
-use unanimity::net::wire::{self, Answer, FRAME_BYTES, Question};
+use unanimity::net::wire::{self, ANSWER_BYTES, Answer, Question};
 use unanimity::net::{Absent, Listener as _};
 use unanimity::update::Client;
 use unanimity::verify::checkpoint::CheckpointError;
@@ -66,9 +66,9 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
         |bytes: Vec<u8>| move |circle: &mut Circle| circle.speaks(2, bytes.clone(), Duration::ZERO);
     let huge = |s: &Silence| matches!(s, Silence::Garbled(why) if why.contains("4294967295"));
     refuses("4 GiB announced", base, says(vec![0xff; 4]), huge).await;
-    refuses("zeros", base, says(vec![0; FRAME_BYTES]), garbled).await;
+    refuses("zeros", base, says(vec![0; ANSWER_BYTES]), garbled).await;
     let mut trailing = Answer::OtherLog.frame();
-    trailing[FRAME_BYTES - 1] = 1;
+    trailing[ANSWER_BYTES - 1] = 1;
     refuses("padding", base, says(trailing), garbled).await;
     let answers = |answer: Answer| {
         move |circle: &mut Circle| {
@@ -255,7 +255,7 @@ async fn a_peer_is_tried_four_times_each_after_twice_the_wait_and_some_more() {
 async fn an_answer_that_is_no_good_is_not_asked_for_again() {
     let mut circle = Circle::with_second_settling(57).await;
     let answers = [
-        vec![0; FRAME_BYTES],
+        vec![0; ANSWER_BYTES],
         Answer::NoTile.frame(),
         Answer::OtherLog.frame(),
         Answer::Blind(5).frame(),

@@ -1,8 +1,9 @@
 //! Peers over Tor, with arti on both sides. The one place that names arti.
 //!
-//! A peer is dialled on a circuit of its own that is shared with nobody else's questions. The
-//! circuit stays in use while it answers; after any failure the next dial takes a new one, because
-//! a circuit to a service that restarted is dead without saying so.
+//! A peer is dialled on a circuit of its own that is shared with nobody else's questions. We hold
+//! the circuit ourselves while it answers, since arti makes a new one, and fetches the descriptor
+//! anew, at every dial with a discovery key. After any failure the next dial takes a new one,
+//! because a circuit to a service that restarted is dead without saying so.
 
 mod service;
 mod settings;
@@ -14,6 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arti_client::config::BoolOrAuto;
 use arti_client::{
@@ -22,9 +24,11 @@ use arti_client::{
 };
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout};
 use tor_hscrypto::pk::{HsClientDescEncKey, HsClientDescEncSecretKey, HsId};
 use tor_llcrypto::pk::curve25519::StaticSecret;
-use tor_proto::client::stream::DataStream;
+use tor_proto::ClientTunnel;
+use tor_proto::client::stream::{ClientStreamCtrl as _, DataStream, StreamParameters};
 use tor_rtcompat::PreferredRuntime;
 
 use super::{DiscoveryKey, DiscoverySecret, OnionAddress, TorNetwork, TorSettings, Transport};
@@ -59,16 +63,27 @@ pub struct Tor {
     circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
 }
 
-/// The isolation of one peer's circuit, and whether it failed us.
+/// How long a circuit that nobody uses is kept: as long as arti keeps its own.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long a warm circuit has for a new stream before it counts as dead. On the public network a
+/// round trip in a thousand takes longer than 8.6 s.
+const WARM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One peer's circuit, and whether it failed us.
 #[derive(Clone)]
 struct Circuit {
-    token: IsolationToken,
+    tunnel: Arc<ClientTunnel>,
     failed: Arc<AtomicBool>,
+    used: Instant,
 }
 
 impl Circuit {
-    fn new() -> Circuit {
-        Circuit { token: IsolationToken::new(), failed: Arc::default() }
+    /// One more stream on it, if it still stands.
+    async fn stream(&self, port: u16) -> Option<DataStream> {
+        // A service is told the port and nothing else (rend-spec-v3), as arti does it.
+        let mut parameters = StreamParameters::default();
+        parameters.suppress_hostname().suppress_begin_flags();
+        timeout(WARM_TIMEOUT, self.tunnel.begin_stream("", port, Some(parameters))).await.ok()?.ok()
     }
 }
 
@@ -137,6 +152,20 @@ impl Tor {
         self.client.insert_service_discovery_key(store, id, key)?;
         Ok(())
     }
+
+    /// The circuit to somebody who answered on it last time.
+    fn warm(&self, to: &OnionAddress) -> Option<Circuit> {
+        let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
+        circuits.retain(|_, circuit| circuit.used.elapsed() < IDLE);
+        let circuit = circuits.get_mut(to)?;
+        // Until it has answered, it counts as failed: a caller's deadline drops it without a word.
+        if circuit.failed.swap(true, Ordering::Relaxed) || circuit.tunnel.is_closed() {
+            circuits.remove(to);
+            return None;
+        }
+        circuit.used = Instant::now();
+        Some(circuit.clone())
+    }
 }
 
 impl DiscoverySecret {
@@ -158,23 +187,25 @@ impl Transport for Tor {
             return Err(io::Error::other(format!("{NOT_CONNECTED} ({status})")));
         }
         self.introduce(to).map_err(|error| io::Error::other(words(&error)))?;
-        let circuit = {
-            let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
-            let circuit = circuits.entry(to.clone()).or_insert_with(Circuit::new);
-            if circuit.failed.load(Ordering::Relaxed) {
-                *circuit = Circuit::new();
-            }
-            circuit.clone()
-        };
-        // Until it has answered, it counts as failed: a caller's deadline drops it without a word.
-        circuit.failed.store(true, Ordering::Relaxed);
+        if let Some(circuit) = self.warm(to)
+            && let Some(stream) = circuit.stream(to.port).await
+        {
+            return Ok(TorStream { stream, failed: Some(circuit.failed) });
+        }
         let mut prefs = StreamPrefs::new();
-        prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(circuit.token);
+        let alone = IsolationToken::new();
+        prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(alone);
         let host = to.to_string();
         let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
         let stream = Box::pin(self.client.connect_with_prefs((host, to.port), &prefs)).await;
         let stream = stream.map_err(|error| io::Error::other(words(&error)))?;
-        Ok(TorStream { stream, failed: Some(circuit.failed) })
+        let failed = Arc::new(AtomicBool::new(true));
+        if let Some(tunnel) = stream.client_stream_ctrl().and_then(|control| control.tunnel()) {
+            let circuit = Circuit { tunnel, failed: failed.clone(), used: Instant::now() };
+            let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
+            circuits.insert(to.clone(), circuit);
+        }
+        Ok(TorStream { stream, failed: Some(failed) })
     }
 }
 

@@ -14,7 +14,7 @@ use unanimity::demo::onion::{Ended, Nodes};
 use unanimity::identity::Identity;
 use unanimity::net::Listener as _;
 use unanimity::net::tor::{Readers, Tor};
-use unanimity::net::wire::{self, Answer, FRAME_BYTES, MAX_MESSAGE_BYTES};
+use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES};
 use unanimity::serve::hosting;
 use unanimity::verify::View;
 
@@ -46,7 +46,7 @@ impl Impostor {
             while let Ok(mut stream) = listener.accept().await {
                 let says: Option<Vec<u8>> = saying.lock().unwrap().clone();
                 tokio::spawn(async move {
-                    wire::receive(&mut stream).await.ok();
+                    wire::receive::<QUESTION_BYTES>(&mut stream).await.ok();
                     match says {
                         Some(bytes) => wire::send(&mut stream, &bytes).await.unwrap_or_default(),
                         None => std::future::pending().await,
@@ -112,7 +112,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
         Answer::View(view).frame()
     };
     let framed = |length: u32, message: &[u8]| {
-        let mut frame = vec![0; FRAME_BYTES];
+        let mut frame = vec![0; ANSWER_BYTES];
         frame[..4].copy_from_slice(&length.to_be_bytes());
         frame[4..4 + message.len()].copy_from_slice(message);
         frame
@@ -120,7 +120,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     let mut padded = view("bela", now());
     *padded.last_mut().unwrap() = 1;
     let hour_ago = unanimity::verify::Timestamp(now().0 - 3600);
-    let long = MAX_MESSAGE_BYTES as u32 + 1;
+    let long = ANSWER_BYTES as u32 - 3;
     let table: [(Vec<u8>, &str); 14] = [
         (
             framed(u32::MAX, b""),
@@ -128,10 +128,10 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
         ),
         (
             framed(long, &[1; 4]),
-            "answered with something that is no answer: a frame that announces 16381 bytes",
+            "answered with something that is no answer: a frame that announces 8445 bytes",
         ),
         (
-            vec![0xff; 3 * FRAME_BYTES],
+            vec![0xff; 3 * ANSWER_BYTES],
             "answered with something that is no answer: a frame that announces 4294967295 bytes",
         ),
         (framed(0, b""), "answered with something that is no answer: not a message of version 1"),
@@ -161,7 +161,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
         (view("bela", hour_ago), "its view is old"),
         (Answer::Evidence("rubbish".to_owned()).frame(), "sent evidence that proves nothing"),
         (
-            view("bela", now())[..FRAME_BYTES / 2].to_vec(),
+            view("bela", now())[..ANSWER_BYTES / 2].to_vec(),
             "the connection broke before a whole answer",
         ),
     ];

@@ -151,12 +151,12 @@ fn an_empty_line_inside_the_text_is_refused_and_named() {
 }
 
 #[test]
-fn a_checkpoints_text_has_at_most_4_kib() {
+fn a_checkpoints_text_has_at_most_2_kib() {
     let fixed = text("7", ROOT);
     let fill = |length: usize| format!("{fixed}{}\n", "x".repeat(length - fixed.len() - 1));
-    assert_eq!(MAX_CHECKPOINT_TEXT, 4096);
-    assert!(open(&fill(4096)).is_ok());
-    assert_eq!(open(&fill(4097)), Err(CheckpointError::TooLong));
+    assert_eq!(MAX_CHECKPOINT_TEXT, 2048);
+    assert!(open(&fill(2048)).is_ok());
+    assert_eq!(open(&fill(2049)), Err(CheckpointError::TooLong));
 }
 
 #[test]

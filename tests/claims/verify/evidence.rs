@@ -319,7 +319,7 @@ fn every_announced_length_is_bounded() {
 
 #[test]
 fn the_largest_evidence_fits_its_bound() {
-    // The longest origin, the longest key name, 4 KiB of text each, the longest path.
+    // The longest origin, the longest key name, 2 KiB of text each, the longest path.
     let origin = "o".repeat(255);
     let secret = secret(&"k".repeat(255), 1);
     let log = Log { origin: origin.parse().unwrap(), key: secret.public() };
@@ -328,7 +328,7 @@ fn the_largest_evidence_fits_its_bound() {
     let (_, root) = unanimity::verify::tree::consistency_roots(old, new, &path).unwrap();
     let head = |size, root| {
         let text = Checkpoint { origin: log.origin.clone(), size, root }.text();
-        let full = format!("{text}{}\n", "x".repeat(4096 - text.len() - 1));
+        let full = format!("{text}{}\n", "x".repeat(2048 - text.len() - 1));
         Head::open(note(&full, &[&secret]).to_string().as_bytes(), &log).unwrap()
     };
     let evidence = Evidence::of(&head(old, Hash([0; 32])), &head(new, root), &path).unwrap();
