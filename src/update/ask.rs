@@ -24,8 +24,8 @@ use crate::verify::{
 /// How often one peer is asked for its view in one roll.
 const MAX_TRIES: usize = 4;
 
-/// How long to wait before each try but the first.
-type Waits = [Duration; MAX_TRIES - 1];
+/// How long to wait before each try but the first, in whole milliseconds.
+pub type Waits = [Duration; MAX_TRIES - 1];
 
 /// A called roll, and all that was learned on the way.
 pub(super) struct Called {
@@ -85,10 +85,11 @@ pub(super) async fn call<T: Transport>(
     Called { roll: Roll::new(&config.peers, at, received), views, heads, evidence }
 }
 
-fn waits(rng: &mut impl Rng) -> Waits {
+/// Draws the waits between the tries at one peer: what a cycle draws first, for each in turn.
+pub fn waits(rng: &mut impl Rng) -> Waits {
     std::array::from_fn(|tries| {
-        let wait = Duration::from_secs(1 << tries);
-        rng.random_range(wait..=wait + wait / 2)
+        let wait = 1000 << tries;
+        Duration::from_millis(rng.random_range(wait..=wait + wait / 2))
     })
 }
 

@@ -20,7 +20,7 @@ use crate::install::{InstallError, Installed, Root};
 use crate::net::{Mirror, Transport};
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
 use crate::verify::{Agreed, Bundle, Head, Refusal, Roll, Silence, Timestamp, View};
-pub use ask::ask_once;
+pub use ask::{Waits, ask_once, waits};
 use heads::Sources;
 
 /// How often one cycle calls the roll again because a download took too long.

@@ -1,0 +1,28 @@
+//! A laboratory for `unanimity`: how likely is a targeted update noticed, by whom and when, and
+//! what does unanimity cost.
+//!
+//! A world is a [`Scenario`] and a [`Seed`], and nothing else. What happens around the nodes (who
+//! is up, how long a circuit takes, what a mirror shows to whom) is a pure function of both, in
+//! [`environment`]. Two tiers live in that environment:
+//!
+//! 1. `real`: the client and the peer that ship, over simulated byte streams in virtual time.
+//! 2. `population`: a million nodes as numbers, with the same pure decisions.
+//!
+//! Both tell what happened as [`Event`]s. `checkers` and [`results`] know those and nothing of
+//! how they came about; so both tiers are checked and measured alike, and compared with each other.
+
+pub mod environment;
+pub mod results;
+pub mod scenario;
+pub mod seed;
+pub mod topology;
+pub mod trace;
+
+pub use environment::Environment;
+pub use results::Results;
+pub use scenario::Scenario;
+pub use seed::Seed;
+pub use trace::Event;
+
+/// Virtual time: milliseconds since the world began.
+pub type Millis = u64;

@@ -1,0 +1,3 @@
+//! Runs, sweeps, merges and reports.
+
+fn main() {}

@@ -1,0 +1,122 @@
+//! What was counted and measured, so that it merges exactly: in any order, to the same bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Counts and distributions by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Results {
+    /// How often something happened.
+    pub counts: BTreeMap<String, u64>,
+    /// How long something took, in milliseconds.
+    pub times: BTreeMap<String, Histogram>,
+}
+
+/// A distribution of whole numbers, in bins of a fixed width in the logarithm: 32 to an octave,
+/// exact below 64. A quantile read from it is at most 1/32 too high.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Histogram {
+    bins: BTreeMap<u32, u64>,
+    count: u64,
+    sum: u128,
+    squares: u128,
+}
+
+impl Results {
+    /// One more, or many.
+    pub fn count(&mut self, name: &str, more: u64) {
+        *self.counts.entry(name.to_owned()).or_default() += more;
+    }
+
+    /// One more value of a distribution.
+    pub fn time(&mut self, name: &str, value: u64) {
+        self.times.entry(name.to_owned()).or_default().add(value);
+    }
+
+    /// Adds what somebody else counted and measured.
+    pub fn merge(&mut self, other: &Results) {
+        for (name, count) in &other.counts {
+            self.count(name, *count);
+        }
+        for (name, times) in &other.times {
+            self.times.entry(name.clone()).or_default().merge(times);
+        }
+    }
+}
+
+impl Histogram {
+    /// One more value.
+    pub fn add(&mut self, value: u64) {
+        *self.bins.entry(bin(value)).or_default() += 1;
+        self.count += 1;
+        self.sum += u128::from(value);
+        self.squares += u128::from(value) * u128::from(value);
+    }
+
+    /// Adds another distribution.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (bin, count) in &other.bins {
+            *self.bins.entry(*bin).or_default() += count;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
+
+    /// How many values.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Their mean; `None` if there are none.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum as f64 / self.count as f64)
+    }
+
+    /// The standard error of the mean; `None` for fewer than two values.
+    pub fn standard_error(&self) -> Option<f64> {
+        let (mean, count) = (self.mean()?, self.count as f64);
+        let variance = (self.squares as f64 - count * mean * mean) / (count - 1.0);
+        (self.count > 1).then(|| (variance.max(0.0) / count).sqrt())
+    }
+
+    /// The value that a fraction of all values does not exceed (the top of its bin).
+    pub fn quantile(&self, fraction: f64) -> Option<u64> {
+        let rank = ((fraction * self.count as f64).ceil() as u64).max(1);
+        let mut seen = 0;
+        self.bins.iter().find_map(|(bin, count)| {
+            seen += count;
+            (seen >= rank).then(|| top(*bin))
+        })
+    }
+
+    /// Each bin's top value, and how many values lie in it or below.
+    pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut seen = 0;
+        self.bins.iter().map(move |(bin, count)| {
+            seen += count;
+            (top(*bin), seen)
+        })
+    }
+}
+
+fn bin(value: u64) -> u32 {
+    if value < 64 {
+        return value as u32;
+    }
+    let octave = value.ilog2();
+    let within = (value >> (octave - 5)) as u32 & 31;
+    64 + (octave - 6) * 32 + within
+}
+
+fn top(bin: u32) -> u64 {
+    if bin < 64 {
+        return bin.into();
+    }
+    let (octave, within) = (6 + (bin - 64) / 32, u64::from((bin - 64) % 32));
+    let width = 1u64 << (octave - 5);
+    (1u64 << octave) + within * width + (width - 1)
+}

@@ -1,0 +1,111 @@
+//! What a world is made of. All times in milliseconds, all probabilities from 0 to 1.
+
+use crate::Millis;
+
+/// A world, but for its seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// What it is called in reports.
+    pub name: String,
+    /// The question it answers, in words.
+    pub question: String,
+    /// When the world ends.
+    pub horizon: Millis,
+    /// How many nodes; each is a client of its circle and a peer to whoever has it in theirs.
+    pub nodes: u32,
+    /// How many peers each node asks.
+    pub circle: u32,
+    /// Who they are.
+    pub topology: Topology,
+    /// The fraction of time that a node's onion service is up.
+    pub availability: f64,
+    /// The mean of an outage, which is exponential.
+    pub mean_outage: Millis,
+    /// The waits between two polls of a peer, uniform.
+    pub poll: (Millis, Millis),
+    /// How long a poll counts.
+    pub max_poll_age: Millis,
+    /// The waits between the end of one cycle of a client and the next, uniform.
+    pub roll: (Millis, Millis),
+    /// How long every peer must have seen a release before it installs.
+    pub settle: Millis,
+    /// One try at one peer.
+    pub ask_timeout: Millis,
+    /// All tries of a roll.
+    pub roll_timeout: Millis,
+    /// How long Tor takes.
+    pub tor: Tor,
+    /// When our product's releases come: the first, and then one in every such time.
+    pub release: (Millis, Millis),
+    /// Other entries of the log: one in every such time; 0 for none.
+    pub background: Millis,
+    /// A release that is not installed after this long is late.
+    pub late: Millis,
+    /// Who attacks, if anybody.
+    pub adversary: Option<Adversary>,
+}
+
+/// Who asks whom.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Topology {
+    /// Peers drawn uniformly from all others.
+    Random,
+    /// The next ones round a ring.
+    Ring,
+    /// A ring, of which this fraction of edges was drawn anew.
+    SmallWorld(f64),
+    /// That many communities; this fraction of a node's peers is drawn from its own.
+    Communities(u32, f64),
+}
+
+/// The model of Tor. SIMNET's table; every number in it is a field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tor {
+    /// Median and sigma of the lognormal onion connection.
+    pub connect: (Millis, f64),
+    /// Probability that a connection is stuck until the deadline.
+    pub stuck: f64,
+    /// Probability that a connection is one of the slow ones, uniform in `slow`.
+    pub slow: (f64, Millis, Millis),
+    /// Median and sigma of the lognormal round trip on an open circuit.
+    pub round_trip: (Millis, f64),
+    /// Probability and range of a round trip that hangs for a while.
+    pub hiccup: (f64, Millis, Millis),
+    /// Added to each round trip, drawn once for each pair of client and peer.
+    pub vantage: Vec<Millis>,
+}
+
+/// Who attacks, from when, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adversary {
+    /// From when.
+    pub start: Millis,
+    /// How many nodes are targeted.
+    pub victims: u32,
+    /// Who of the nodes are the adversary's.
+    pub colluding: Colluding,
+    /// What it does.
+    pub attack: Attack,
+}
+
+/// How many peers lie for the adversary.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Colluding {
+    /// That many of each victim's own circle.
+    OfCircle(u32),
+    /// That many of all nodes, wherever they are.
+    OfAll(u32),
+}
+
+/// What an adversary does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attack {
+    /// Holds every key and the victims' mirrors; shows them a fork with a trojan in it.
+    Fork,
+    /// The same, and shows the fork to this many percent of all honest nodes' mirrors for so long.
+    Flash(u32, Millis),
+    /// The victims' mirrors show what they showed at the start, for ever.
+    Freeze,
+    /// The victims reach none of their peers.
+    Block,
+}
