@@ -11,14 +11,19 @@
 //! Both tell what happened as [`Event`]s. `checkers` and [`results`] know those and nothing of
 //! how they came about; so both tiers are checked and measured alike, and compared with each other.
 
+pub mod engine;
 pub mod environment;
+pub mod measure;
+pub mod population;
 pub mod results;
 pub mod scenario;
 pub mod seed;
 pub mod topology;
 pub mod trace;
+pub mod validate;
 
 pub use environment::Environment;
+pub use measure::play;
 pub use results::Results;
 pub use scenario::Scenario;
 pub use seed::Seed;
