@@ -226,12 +226,12 @@ impl Environment {
         if at < adversary.start {
             return honest;
         }
-        let fork = View { chain: 1, size: self.split() + 1 };
+        let fork = || View { chain: 1, size: self.split() + 1 };
         match adversary.attack {
-            Attack::Fork | Attack::Flash(..) if self.is_victim(node) => fork,
+            Attack::Fork | Attack::Flash(..) if self.is_victim(node) => fork(),
             Attack::Flash(percent, lasts) if at < adversary.start + lasts => {
                 let fooled = self.fooled.unit(node.into(), 0) * 100.0 < f64::from(percent);
-                if fooled { fork } else { honest }
+                if fooled { fork() } else { honest }
             }
             Attack::Freeze if self.is_victim(node) => {
                 View { chain: 0, size: self.log_size(adversary.start) }

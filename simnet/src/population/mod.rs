@@ -68,7 +68,7 @@ pub fn bytes_needed(scenario: &Scenario) -> u64 {
     let queue = (2 + circle / 2) * 24 * 5 / 4;
     let call = size_of::<Call>() as u64 + circle * size_of::<Slot>() as u64;
     let kept = 2 * kept::bytes(circle);
-    (1 << 20) + u64::from(scenario.nodes) * (each + queue + call / 4 + kept)
+    (1 << 16) + u64::from(scenario.nodes) * (each + queue + call / 4 + kept)
 }
 
 /// One thing that is to happen to a node.

@@ -1,0 +1,5 @@
+//! The simulator's claims, one module for each room.
+
+mod engine;
+mod measure;
+mod population;
