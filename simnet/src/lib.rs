@@ -5,16 +5,20 @@
 //! is up, how long a circuit takes, what a mirror shows to whom) is a pure function of both, in
 //! [`environment`]. Two tiers live in that environment:
 //!
-//! 1. `real`: the client and the peer that ship, over simulated byte streams in virtual time.
+//! 1. [`real`]: the client and the peer that ship, over simulated byte streams in virtual time.
 //! 2. `population`: a million nodes as numbers, with the same pure decisions.
 //!
-//! Both tell what happened as [`Event`]s. `checkers` and [`results`] know those and nothing of
+//! Both tell what happened as [`Event`]s. [`checkers`] and [`results`] know those and nothing of
 //! how they came about; so both tiers are checked and measured alike, and compared with each other.
 
+pub mod checkers;
 pub mod environment;
+pub mod faults;
+pub mod real;
 pub mod results;
 pub mod scenario;
 pub mod seed;
+pub mod swarm;
 pub mod topology;
 pub mod trace;
 

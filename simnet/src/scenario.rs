@@ -1,6 +1,7 @@
 //! What a world is made of. All times in milliseconds, all probabilities from 0 to 1.
 
 use crate::Millis;
+use crate::faults::Fault;
 
 /// A world, but for its seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Scenario {
     pub late: Millis,
     /// Who attacks, if anybody.
     pub adversary: Option<Adversary>,
+    /// What goes wrong besides.
+    pub faults: Vec<Fault>,
 }
 
 /// Who asks whom.
