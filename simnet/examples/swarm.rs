@@ -6,7 +6,7 @@ fn main() {
     let mut bad = 0;
     for n in a[0]..a[1] {
         let seed = Seed(n);
-        let v = swarm::check(swarm::scenario(seed), seed).unwrap();
+        let v = swarm::play(&swarm::scenario(seed), seed).unwrap().violations;
         if let Some(first) = v.first() {
             bad += 1;
             println!("seed {n}: {first} (+{})", v.len() - 1);

@@ -3,7 +3,7 @@ use simnet::scenario::*;
 use simnet::*;
 fn main() {
     let nodes: u32 = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(10);
-    let h = 3600_000;
+    let h = 3_600_000;
     let s = Scenario {
         name: "x".into(),
         question: "".into(),

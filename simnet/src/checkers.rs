@@ -26,6 +26,8 @@ pub enum Rule {
     Confirmed,
     /// Nobody is unanimous with a peer that could not have given a good answer at the time.
     Everyone,
+    /// Nobody is told that nothing is new while every peer covers a release that is not installed.
+    Complete,
     /// A node that installed from one chain never installs from the other.
     OneChain,
     /// Sequences only grow.
@@ -150,6 +152,25 @@ impl<'a> Safety<'a> {
         }
     }
 
+    /// Whether no release that every peer of a node's vouched for when its cycle began is missing there.
+    /// Says nothing of circles in which somebody is not honest.
+    fn is_complete(&self, node: u32, began: Millis) -> bool {
+        let environment = self.environment;
+        let circle = environment.circle(node).iter();
+        let sizes = circle.map(|&peer| {
+            let honest = !environment.colludes(peer) && !environment.misbehaves(peer);
+            let polled = self.nodes[peer as usize].polled.iter();
+            let view = polled.filter(|(at, _)| *at < began).next_back()?.1?;
+            (honest && view.chain == 0).then_some(view.size)
+        });
+        let Some(covered) = sizes.min().flatten() else { return true };
+        let installed = self.nodes[node as usize].installed.map_or(0, |(index, _)| index);
+        let released = environment.releases_until(began).checked_sub(1);
+        let newest = (0..=released.unwrap_or(0)).rev().map(|n| environment.release_index(n));
+        let due = newest.filter(|index| *index < covered && released.is_some()).max();
+        due.is_none_or(|index| index <= installed)
+    }
+
     /// Whether no peer of a node's was faulty from one time to another in a way that leaves it without
     /// a good answer.
     fn everyone_could_answer(&self, node: u32, from: Millis, until: Millis) -> bool {
@@ -205,6 +226,11 @@ impl Witness for Safety<'_> {
             && !self.everyone_could_answer(event.node, event.at - took, event.at)
         {
             self.violated(Rule::Everyone, event);
+        }
+        if let What::Cycled(took, Cycle::UpToDate) = event.what
+            && !self.is_complete(event.node, event.at - took)
+        {
+            self.violated(Rule::Complete, event);
         }
     }
 }

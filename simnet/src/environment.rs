@@ -261,20 +261,20 @@ impl Environment {
 
     /// The faults that befall a node at a time.
     pub fn faults(&self, node: u32, at: Millis) -> impl Iterator<Item = Kind> {
-        let befalls = move |(which, fault): &(usize, &Fault)| {
-            (fault.from..fault.until).contains(&at) && self.befalls(*which, fault, node)
-        };
-        self.scenario.faults.iter().enumerate().filter(befalls).map(|(_, fault)| fault.kind)
+        let now = move |fault: &&Fault| (fault.from..fault.until).contains(&at);
+        let faults = self.scenario.faults.iter().filter(now);
+        faults.filter(move |fault| self.befalls(fault, node)).map(|fault| fault.kind)
     }
 
     /// Whether a node, as a peer, is ever faulty.
     pub fn misbehaves(&self, node: u32) -> bool {
-        let mut faults = self.scenario.faults.iter().enumerate();
-        faults.any(|(which, fault)| fault.kind.is_of_peer() && self.befalls(which, fault, node))
+        let mut faults = self.scenario.faults.iter();
+        faults.any(|fault| fault.kind.is_of_peer() && self.befalls(fault, node))
     }
 
-    fn befalls(&self, which: usize, fault: &Fault, node: u32) -> bool {
-        self.faulty.unit(node.into(), which as u64) < fault.share
+    /// Drawn for each kind: without one fault, the others befall whom they did.
+    fn befalls(&self, fault: &Fault, node: u32) -> bool {
+        self.faulty.unit(node.into(), fault.kind as u64) < fault.share
     }
 
     /// A node's service as it is at the beginning.

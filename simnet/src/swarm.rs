@@ -4,12 +4,12 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
-use crate::checkers::{Safety, Violation};
+use crate::checkers::{Rule, Safety, Violation};
 use crate::environment::Environment;
 use crate::faults::{Fault, Kind};
 use crate::real::{self, RealError};
 use crate::scenario::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
-use crate::trace::Witness as _;
+use crate::trace::{Event, Witness as _};
 use crate::{Millis, Seed};
 
 const MINUTE: Millis = 60_000;
@@ -80,11 +80,63 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
     Adversary { start, victims: rng.random_range(1..=2), colluding, attack }
 }
 
+/// What became of a world.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// All that happened.
+    pub events: Vec<Event>,
+    /// The rules that did not hold.
+    pub violations: Vec<Violation>,
+}
+
 /// Plays a world with the code that ships and holds it against every rule.
-pub fn check(scenario: Scenario, seed: Seed) -> Result<Vec<Violation>, RealError> {
-    let environment = Environment::new(scenario, seed);
+pub fn play(scenario: &Scenario, seed: Seed) -> Result<Played, RealError> {
+    let environment = Environment::new(scenario.clone(), seed);
     let events = real::run(environment.clone(), seed)?;
     let mut safety = Safety::new(&environment);
     events.iter().for_each(|event| safety.see(event));
-    Ok(safety.finish())
+    Ok(Played { events, violations: safety.finish() })
+}
+
+/// A smaller world in which the same rule breaks: without faults, nodes, peers or time that it does
+/// not take. Every step is tried once more after each that worked, so nothing in it can go alone.
+pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, RealError> {
+    let mut smallest = scenario.clone();
+    'smaller: loop {
+        for smaller in smaller(&smallest) {
+            let broken = play(&smaller, seed)?.violations;
+            if broken.iter().any(|violation| violation.rule == rule) {
+                smallest = smaller;
+                continue 'smaller;
+            }
+        }
+        return Ok(smallest);
+    }
+}
+
+/// What is left of a world when one thing is taken out of it, the largest things first.
+fn smaller(scenario: &Scenario) -> Vec<Scenario> {
+    let with = |change: &dyn Fn(&mut Scenario)| {
+        let mut smaller = scenario.clone();
+        change(&mut smaller);
+        smaller
+    };
+    let mut all = vec![
+        with(&|s| s.faults.clear()),
+        with(&|s| s.adversary = None),
+        with(&|s| s.horizon /= 2),
+        with(&|s| s.nodes -= 1),
+        with(&|s| s.circle -= 1),
+        with(&|s| s.background = 0),
+        with(&|s| s.availability = 1.0),
+        with(&|s| s.horizon -= s.horizon / 8),
+    ];
+    all.extend((0..scenario.faults.len()).map(|which| {
+        with(&|s| {
+            s.faults.remove(which);
+        })
+    }));
+    let can_be = |s: &Scenario| s.circle > 0 && s.circle < s.nodes && s.horizon > HOUR;
+    all.retain(|smaller| can_be(smaller) && smaller != scenario);
+    all
 }

@@ -1,0 +1,4 @@
+//! What is claimed of the simulator.
+
+mod real;
+mod swarm;
