@@ -159,8 +159,8 @@ impl<'a> Safety<'a> {
         let circle = environment.circle(node).iter();
         let sizes = circle.map(|&peer| {
             let honest = !environment.colludes(peer) && !environment.misbehaves(peer);
-            let polled = self.nodes[peer as usize].polled.iter();
-            let view = polled.filter(|(at, _)| *at < began).next_back()?.1?;
+            let polled = &self.nodes[peer as usize].polled;
+            let view = polled.iter().rfind(|(at, _)| *at < began)?.1?;
             (honest && view.chain == 0).then_some(view.size)
         });
         let Some(covered) = sizes.min().flatten() else { return true };
