@@ -36,6 +36,8 @@ pub(super) struct Node {
     pub(super) peer: Arc<PeerNode<Time>>,
     /// What it answered when it began to replay.
     pub(super) first_answer: OnceLock<Answer>,
+    /// Set once evidence of a fork is stored.
+    evidence: OnceLock<()>,
 }
 
 fn name(number: u32) -> Name {
@@ -79,8 +81,14 @@ impl Node {
             PeerNode::open(follow, &state, disk, world.time).map_err(|error| error.to_string())?;
         let config = config(world, number, seed, place)?;
         let peer = Arc::new(peer);
-        let first_answer = OnceLock::new();
-        let node = Arc::new(Node { world: world.clone(), number, secret, peer, first_answer });
+        let node = Arc::new(Node {
+            world: world.clone(),
+            number,
+            secret,
+            peer,
+            first_answer: OnceLock::new(),
+            evidence: OnceLock::new(),
+        });
         Ok([
             tokio::spawn(node.clone().answer(world.hub.open())),
             tokio::spawn(node.clone().poll()),
@@ -96,7 +104,7 @@ impl Node {
             let mut rng = self.world.environment.cycle_rng(self.number, u64::MAX - polled);
             let found = self.peer.poll(&mut rng).await;
             if let Ok(Polled::Fork(_)) = found {
-                self.world.tell(self.number, What::Evidence);
+                self.has_evidence();
             }
             let held = self.peer.head().filter(|_| self.peer.is_fresh());
             let held = held.map(|head| self.world.logs.view(&head));
@@ -147,10 +155,16 @@ impl Node {
                 let (_, outcome) = client.update(&mut rng).await;
                 let came_to = self.what(outcome);
                 if came_to == Cycle::Fork {
-                    world.tell(number, What::Evidence);
+                    self.has_evidence();
                 }
                 world.tell(number, What::Cycled(world.time.millis() - at, came_to));
             }
+        }
+    }
+
+    fn has_evidence(&self) {
+        if self.evidence.set(()).is_ok() {
+            self.world.tell(self.number, What::Evidence);
         }
     }
 

@@ -1,4 +1,8 @@
-//! What is claimed of the simulator.
+//! The simulator's claims, one module for each room.
 
+mod agreement;
+mod engine;
+mod measure;
+mod population;
 mod real;
 mod swarm;
