@@ -15,6 +15,7 @@ pub mod environment;
 pub mod results;
 pub mod scenario;
 pub mod seed;
+pub mod study;
 pub mod topology;
 pub mod trace;
 
@@ -22,6 +23,7 @@ pub use environment::Environment;
 pub use results::Results;
 pub use scenario::Scenario;
 pub use seed::Seed;
+pub use study::Study;
 pub use trace::Event;
 
 /// Virtual time: milliseconds since the world began.
