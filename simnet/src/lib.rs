@@ -11,11 +11,14 @@
 //! Both tell what happened as [`Event`]s. `checkers` and [`results`] know those and nothing of
 //! how they came about; so both tiers are checked and measured alike, and compared with each other.
 
+pub mod cli;
 pub mod environment;
+pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod seed;
 pub mod study;
+pub mod sweep;
 pub mod topology;
 pub mod trace;
 

@@ -102,6 +102,16 @@ impl Histogram {
         self.count
     }
 
+    /// Their sum, in milliseconds.
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// How many values lie in the bins up to the one of `value`.
+    pub fn count_to(&self, value: u64) -> u64 {
+        self.bins.range(..=bin(value)).map(|(_, count)| count).sum()
+    }
+
     /// Their mean; `None` if there are none.
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)

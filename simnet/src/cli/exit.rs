@@ -1,0 +1,97 @@
+//! Every exit code, and what leads to it.
+
+use std::process::ExitCode;
+
+use unanimity::durable::DiskError;
+
+use crate::scenario::text::Wrong;
+use crate::sweep::SweepError;
+
+/// How the program ends. 101 is a bug of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// What was asked for is done.
+    Done = 0,
+    /// It could not be found out.
+    Failed = 1,
+    /// The command line or the scenario makes no sense.
+    Usage = 2,
+    /// The simulator does not reproduce what is known.
+    Invalid = 3,
+    /// A file or directory could not be read or written, or is in use.
+    Disk = 6,
+    /// Results are cut short, damaged, missing, doubled, or do not belong together.
+    BadInput = 8,
+}
+
+/// Every code and its meaning, for people.
+pub const ALL: &[(Exit, &str)] = &[
+    (Exit::Done, "done"),
+    (Exit::Failed, "could not find out: something failed that has no code of its own"),
+    (Exit::Usage, "the command line or the scenario makes no sense"),
+    (Exit::Invalid, "the simulator does not reproduce what is known (validate)"),
+    (Exit::Disk, "a file or directory could not be read or written, or is in use"),
+    (Exit::BadInput, "results are cut short, damaged, missing, doubled, or do not belong together"),
+];
+
+/// The table for `--help`.
+pub(super) fn table() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for (exit, meaning) in ALL {
+        text += &format!("  {:3}  {meaning}\n", *exit as u8);
+    }
+    text + "  101  a bug of ours\n"
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why the program did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A scenario is refused.
+    #[error(transparent)]
+    Scenario(#[from] Wrong),
+    /// A command makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A scenario cannot be read.
+    #[error(transparent)]
+    Unread(DiskError),
+    /// A file cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Standard output cannot be written to.
+    #[error("cannot print: {0}")]
+    Output(std::io::Error),
+    /// A sweep or merge failed.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// `validate` found something.
+    #[error("the simulator does not reproduce what is known: see above")]
+    Invalid,
+}
+
+impl Failure {
+    /// The code for it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Scenario(_) | Failure::Usage(_) => Exit::Usage,
+            Failure::Unread(_) | Failure::Disk(_) | Failure::Output(_) => Exit::Disk,
+            Failure::Invalid => Exit::Invalid,
+            Failure::Sweep(error) => match error {
+                SweepError::Disk(_) | SweepError::Busy(_) => Exit::Disk,
+                SweepError::Exists(_) => Exit::Usage,
+                SweepError::Panicked { .. } => Exit::Failed,
+                SweepError::Odd { .. }
+                | SweepError::Twice { .. }
+                | SweepError::Missing(_)
+                | SweepError::Nothing(_) => Exit::BadInput,
+            },
+        }
+    }
+}
