@@ -15,7 +15,7 @@ pub const COUNTS: &[(&str, &str)] = &[
     ("rolls.fork", "rolls that found a fork"),
     ("rolls.latched", "rolls refused because of a fork found before"),
     ("installs", "installs"),
-    ("releases.due", "releases due (one for each node and release)"),
+    ("releases.due", "releases due"),
     ("releases.late", "releases late"),
     ("attacks", "attacks"),
     ("attacks.noticed", "attacks noticed"),

@@ -39,7 +39,7 @@ impl Scale {
             return Scale::log_time(min, max);
         }
         let max = if max > 0.0 { max } else { 1.0 };
-        let from = if min < 0.6 * max { 0.0 } else { min };
+        let from = if min < 0.6 * max || min >= max { 0.0 } else { min };
         let room = (max - from).max(max * 0.02);
         let step = step(room / 4.0, unit);
         let low = (from / step).floor() * step;
@@ -114,7 +114,7 @@ fn words(at: f64, step: f64, unit: Unit) -> String {
 /// A length of time in the unit that fits: `2 h`, `1.5 d`, `250 ms`.
 pub fn time(ms: f64) -> String {
     if ms.is_infinite() {
-        return "not before the horizon".to_owned();
+        return "beyond the horizon".to_owned();
     }
     let units = [(86.4e6, "d"), (3.6e6, "h"), (60e3, "min"), (1e3, "s"), (1.0, "ms")];
     let fits = units.into_iter().find(|(unit, _)| ms >= *unit * (1.0 - 1e-9));

@@ -155,6 +155,7 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
     let all = panels.iter().flat_map(|panel| panel.series.iter().cloned());
     let scale = svg::common(all.clone(), unit);
     let ends = ends(all);
+    let times = svg::common_times(panels.iter().flat_map(|panel| &panel.series));
     let across = match (plot.kind, x) {
         (Kind::Ecdf, _) => "time (logarithmic)".to_owned(),
         (_, Some(axis)) => words(&axis.field).to_owned(),
@@ -169,6 +170,9 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
     if plot.kind == Kind::Lines && scale.is_log() {
         up += " (logarithmic)";
     }
+    if plot.kind == Kind::Lines && x.is_some_and(svg::is_not_to_scale) {
+        up += "; values across are evenly spaced, not to scale";
+    }
     add(&mut html, format_args!("<p class=\"up\">{}</p>\n<div class=\"panels\">\n", escape(&up)));
     for panel in panels {
         html += "<figure>";
@@ -178,15 +182,17 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
         html += &match (plot.kind, x, by) {
             (Kind::Heat, Some(x), Some(by)) => svg::heat(panel, (x, by), ends, names),
             (Kind::Lines, Some(x), _) => svg::lines(panel, x, &scale, names),
-            _ => svg::ecdf(panel, names),
+            _ => svg::ecdf(panel, &times, names),
         };
         html += "</figure>\n";
     }
     html += "</div>\n";
-    if plot.kind == Kind::Heat {
-        html += &svg::key(ends, unit);
-    } else if let (Some(by), Some(panel)) = (by, panels.first()) {
-        html += &legend(by, &panel.series, plot.kind);
+    match (plot.kind, by, panels.first()) {
+        (Kind::Heat, ..) if ends.0 < ends.1 => html += &svg::key(ends, unit),
+        (Kind::Lines | Kind::Ecdf, Some(by), Some(panel)) => {
+            html += &legend(by, &panel.series, plot.kind);
+        }
+        _ => {}
     }
     let never =
         |series: &Series| series.points.iter().flatten().any(|point| point.value.is_infinite());

@@ -106,6 +106,13 @@ fn places(axis: &Axis) -> (Vec<f64>, bool) {
     }
 }
 
+/// Whether an axis is one of numbers or times, and yet drawn evenly spaced.
+pub(super) fn is_not_to_scale(axis: &Axis) -> bool {
+    let number =
+        |value: &String| value.parse::<f64>().is_ok() || humantime::parse_duration(value).is_ok();
+    axis.values.len() > 2 && axis.values.iter().all(number) && !places(axis).1
+}
+
 /// Words under the axis; slanting where they would overlap.
 fn x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
     let slant = is_crowded(axis);
@@ -160,13 +167,8 @@ pub(super) fn marker(series: usize, x: f64, y: f64) -> String {
 
 /// Estimates with their intervals along an axis.
 pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>) -> String {
-    let (at, to_scale) = places(axis);
-    let x_name = match to_scale || axis.values.len() < 2 {
-        true => names.x.to_owned(),
-        false => format!("{} (evenly spaced, not to scale)", names.x),
-    };
-    let x_name = if is_crowded(axis) || x_name.chars().count() > 64 { names.x } else { &x_name };
-    let mut frame = Frame::new(Names { x: x_name, ..names }, below(axis));
+    let at = places(axis).0;
+    let mut frame = Frame::new(names, below(axis));
     frame.y_axis(scale);
     x_axis(&mut frame, axis, &at);
     let middle = (panel.series.len() as f64 - 1.0) / 2.0;
@@ -205,12 +207,7 @@ pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>)
 }
 
 /// What fraction took no longer, as steps over a logarithm of time.
-pub(super) fn ecdf(panel: &Panel, names: Names<'_>) -> String {
-    let ends = panel.series.iter().flat_map(|series| [series.steps.first(), series.steps.last()]);
-    let ends = ends.flatten().map(|(ms, _)| *ms as f64);
-    let least = ends.clone().fold(f64::INFINITY, f64::min);
-    let most = ends.fold(1.0, f64::max);
-    let scale = Scale::log_time(least.min(most), most);
+pub(super) fn ecdf(panel: &Panel, scale: &Scale, names: Names<'_>) -> String {
     let up = Scale::over([0.0, 1.0].into_iter(), Unit::Fraction);
     let mut frame = Frame::new(names, 44.0);
     frame.y_axis(&up);
@@ -229,6 +226,7 @@ pub(super) fn ecdf(panel: &Panel, names: Names<'_>) -> String {
             let (x, y) = (frame.x(scale.place(*ms as f64)), frame.y(*fraction));
             write!(path, "H{x:.1}V{y:.1}").expect("a string");
         }
+        write!(path, "H{:.1}", frame.x(1.0)).expect("a string");
         let dash = number / COLOURS + number % COLOURS;
         frame.add(format_args!("<path class=\"line c{colour} d{}\" d=\"{path}\"/>", dash % 4));
         // Markers on the way, at other places for every line.
@@ -331,6 +329,14 @@ pub(super) fn common(series: impl Iterator<Item = Series> + Clone, unit: Unit) -
         [point.value, low, high]
     });
     Scale::over(values, unit)
+}
+
+/// One scale for the distributions of all panels.
+pub(super) fn common_times<'p>(series: impl Iterator<Item = &'p Series>) -> Scale {
+    let ends = series.flat_map(|series| [series.steps.first(), series.steps.last()]);
+    let ends: Vec<f64> = ends.flatten().map(|(ms, _)| *ms as f64).collect();
+    let most = ends.iter().copied().fold(1.0, f64::max);
+    Scale::log_time(ends.into_iter().fold(most, f64::min), most)
 }
 
 /// What the two ends of the colours of a grid mean.

@@ -1,6 +1,6 @@
 //! Every field of a scenario file by name.
 
-/// Every field: its path, what it is in words (for axes), and what must be put around its values.
+/// Every field: its path, what it is in words (for axes).
 /// The last part of the path is enough to name it where no other field ends so.
 pub const FIELDS: &[(&str, &str)] = &[
     ("horizon", "time simulated"),
@@ -12,7 +12,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("program.poll", "wait between polls"),
     ("program.max_poll_age", "how long a poll counts"),
     ("program.roll", "wait between rolls"),
-    ("program.settle", "settle: how long everybody must have seen a release"),
+    ("program.settle", "settle"),
     ("program.ask_timeout", "limit of one try at one peer"),
     ("program.roll_timeout", "limit of a whole roll"),
     ("tor.model", "Tor"),

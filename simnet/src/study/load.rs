@@ -41,9 +41,13 @@ impl Study {
         let mut tree = tree.into_inner();
         let set = section(&text, &mut tree, "set")?;
         let plots = tree.remove("plot");
-        let sweep = section(&text, &mut tree, "sweep")?;
-        let (mut varied, replications) = axes(&text, sweep.unwrap_or_default())?;
-        for (name, value) in leaves(set.unwrap_or_default()) {
+        let mut sweep = section(&text, &mut tree, "sweep")?.unwrap_or_default();
+        let mut set = set.unwrap_or_default();
+        if let Some(replications) = set.remove("replications") {
+            put(&mut sweep, "replications", replications);
+        }
+        let (mut varied, replications) = axes(&text, sweep)?;
+        for (name, value) in leaves(set) {
             let path = field(&name).map_err(|what| text.wrong(Some(value.span()), what))?;
             match varied.iter_mut().find(|varied| varied.axis.field == path) {
                 Some(axis) => *axis = vary(&text, path, many(value))?,

@@ -96,11 +96,11 @@ impl Measure {
             (Quantity::Mean(name), _) => format!("mean {}", known(name)),
             (Quantity::Quantile(name, 0.5), None) => format!("median {}", known(name)),
             (Quantity::Quantile(name, 0.5), Some(of)) => {
-                format!("median {} of all {of}", known(name))
+                format!("median {}, of all {of}", known(name))
             }
             (Quantity::Quantile(name, q), of) => {
-                let of = of.map_or(String::new(), |of| format!(" of all {of}"));
-                format!("{}% of {}{of} are not longer", q * 100.0, known(name))
+                let of = of.map_or(String::new(), |of| format!(", of all {of}"));
+                format!("{}th percentile of the {}{of}", percent(*q), known(name))
             }
         }
     }
@@ -153,6 +153,11 @@ fn time(name: &str) -> Result<String, String> {
     }
 }
 
+/// Rounded: 0.29 * 100 is not 29.
+fn percent(quantile: f64) -> f64 {
+    (quantile * 1e8).round() / 1e6
+}
+
 fn percentile(text: &str) -> Result<f64, String> {
     let number = text.strip_prefix('p').and_then(|digits| digits.parse::<f64>().ok());
     let fits = number.filter(|percent| (0.0..100.0).contains(percent) && *percent > 0.0);
@@ -165,8 +170,7 @@ impl fmt::Display for Measure {
         match &self.quantity {
             Quantity::Count(name) | Quantity::Time(name) => write!(f, "{name}")?,
             Quantity::Mean(name) => write!(f, "mean {name}")?,
-            // Rounded: 0.99 * 100 is not 99.
-            Quantity::Quantile(name, q) => write!(f, "p{} {name}", (q * 1e8).round() / 1e6)?,
+            Quantity::Quantile(name, q) => write!(f, "p{} {name}", percent(*q))?,
         }
         self.of.as_ref().map_or(Ok(()), |of| write!(f, " / {of}"))
     }
