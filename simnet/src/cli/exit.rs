@@ -7,7 +7,7 @@ use unanimity::durable::DiskError;
 use crate::scenario::text::Wrong;
 use crate::sweep::SweepError;
 
-/// How the program ends. 101 is a bug of ours.
+/// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -23,6 +23,8 @@ pub enum Exit {
     Disk = 6,
     /// Results are cut short, damaged, missing, doubled, or do not belong together.
     BadInput = 8,
+    /// The simulator failed where it must not; what Rust's panics end with.
+    Bug = 101,
 }
 
 /// Every code and its meaning, for people.
@@ -33,6 +35,7 @@ pub const ALL: &[(Exit, &str)] = &[
     (Exit::Invalid, "the simulator does not reproduce what is known (validate)"),
     (Exit::Disk, "a file or directory could not be read or written, or is in use"),
     (Exit::BadInput, "results are cut short, damaged, missing, doubled, or do not belong together"),
+    (Exit::Bug, "a bug of ours"),
 ];
 
 /// The table for `--help`.
@@ -41,7 +44,7 @@ pub(super) fn table() -> String {
     for (exit, meaning) in ALL {
         text += &format!("  {:3}  {meaning}\n", *exit as u8);
     }
-    text + "  101  a bug of ours\n"
+    text
 }
 
 impl From<Exit> for ExitCode {
@@ -86,7 +89,7 @@ impl Failure {
             Failure::Sweep(error) => match error {
                 SweepError::Disk(_) | SweepError::Busy(_) => Exit::Disk,
                 SweepError::Exists(_) => Exit::Usage,
-                SweepError::Panicked { .. } => Exit::Failed,
+                SweepError::Panicked { .. } => Exit::Bug,
                 SweepError::Odd { .. }
                 | SweepError::Twice { .. }
                 | SweepError::Missing(_)

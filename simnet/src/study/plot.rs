@@ -135,22 +135,27 @@ impl FromStr for Measure {
 }
 
 fn count(name: &str) -> Result<String, String> {
-    let known: Vec<&str> = COUNTS.iter().map(|(name, _)| *name).collect();
-    match known.contains(&name) {
-        true => Ok(name.to_owned()),
-        false => Err(format!("nothing is counted as `{name}`; counts are {}", known.join(", "))),
-    }
+    one_of(COUNTS, name).ok_or_else(|| unknown(name))
 }
 
 fn time(name: &str) -> Result<String, String> {
-    let known: Vec<&str> = TIMES.iter().map(|(name, _)| *name).collect();
-    match known.contains(&name.trim()) {
-        true => Ok(name.trim().to_owned()),
-        false => Err(format!(
-            "nothing is measured as `{name}`; times are {}, counts like `attacks.noticed / attacks`",
-            known.join(", ")
-        )),
-    }
+    one_of(TIMES, name.trim()).ok_or_else(|| unknown(name))
+}
+
+fn one_of(table: &[(&str, &str)], name: &str) -> Option<String> {
+    table.iter().any(|(known, _)| *known == name).then(|| name.to_owned())
+}
+
+fn unknown(name: &str) -> String {
+    let names = |table: &[(&'static str, &str)]| -> String {
+        table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "`{name}` is neither counted nor timed (for one number write `attacks.noticed / attacks` or \
+         `median patch`); counts are {}; times are {}",
+        names(COUNTS),
+        names(TIMES)
+    )
 }
 
 /// Rounded: 0.29 * 100 is not 29.

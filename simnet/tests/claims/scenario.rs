@@ -26,7 +26,7 @@ fn what_is_not_said_is_as_in_the_program_that_ships() {
         "question = \"?\"\nhorizon = \"2d\"\n[nodes]\ncount = 9\n[release]\nfirst = \"1h\"\n";
     let world = study(small).cells.remove(0);
     let (minute, second) = (60_000, 1_000);
-    let limits = unanimity::update::Limits::default();
+    let limits = unanimity::verify::roll::Limits::default();
     assert_eq!(u128::from(world.settle), limits.settle.as_millis());
     assert_eq!((world.poll, world.max_poll_age), ((5 * minute, 15 * minute), 30 * minute));
     assert_eq!((world.roll, world.ask_timeout), ((20 * minute, 40 * minute), 45 * second));
@@ -96,7 +96,7 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
         ("settle = [\"0s\",", "settle = [\"60min\",", "line 26"),
         ("[sweep]", "[sweep]\ntopolgy = [1]", "there is no field `topolgy`"),
         ("[sweep]", "[sweep]\nnodes.count = 3", "write the values to try in brackets"),
-        ("releases.late /", "releases.lat /", "nothing is counted as `releases.lat`"),
+        ("releases.late /", "releases.lat /", "`releases.lat` is neither counted nor timed"),
         ("line = \"circle\"", "line = \"poll\"", "program.poll is not varied"),
         ("[release]", "[release", "line 16"),
     ];
@@ -122,7 +122,7 @@ fn a_value_from_the_command_line_is_named_when_it_is_bad() {
 
 #[test]
 fn a_value_from_the_command_line_takes_the_place_of_the_file_s() {
-    let set = ["availability=0.5", "settle=3h", "circle=[1,3]", "replications=7"];
+    let set = ["availability=0.5", "settle=3h", "circle=[2,3]", "replications=7"];
     let set = set.map(str::to_owned);
     let study = Study::read("test.toml".as_ref(), GOOD, &set).expect("a good file");
     let worlds: Vec<_> =
@@ -131,7 +131,7 @@ fn a_value_from_the_command_line_takes_the_place_of_the_file_s() {
         study.cells[0].adversary.as_ref().map(|a| a.colluding),
         Some(Colluding::OfCircle(1))
     ));
-    assert_eq!(worlds, [(1, 10_800_000, 0.5), (3, 10_800_000, 0.5)]);
+    assert_eq!(worlds, [(2, 10_800_000, 0.5), (3, 10_800_000, 0.5)]);
     assert_eq!(study.replications, 7);
 }
 
