@@ -12,16 +12,20 @@
 //! how they came about; so both tiers are checked and measured alike, and compared with each other.
 
 pub mod checkers;
+pub mod cli;
 pub mod engine;
 pub mod environment;
 pub mod faults;
 pub mod measure;
 pub mod population;
 pub mod real;
+pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod seed;
+pub mod study;
 pub mod swarm;
+pub mod sweep;
 pub mod topology;
 pub mod trace;
 pub mod validate;
@@ -31,6 +35,7 @@ pub use measure::play;
 pub use results::Results;
 pub use scenario::Scenario;
 pub use seed::Seed;
+pub use study::Study;
 pub use trace::Event;
 
 /// Virtual time: milliseconds since the world began.
