@@ -168,7 +168,7 @@ impl Waits {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let bits = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        5 * MINUTE + (bits * 10 * MINUTE >> 32)
+        5 * MINUTE + ((bits * 10 * MINUTE) >> 32)
     }
 }
 

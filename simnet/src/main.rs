@@ -1,3 +1,17 @@
-//! Runs, sweeps, merges and reports.
+//! Nothing but: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use simnet::cli::Simulator;
+use simnet::{Seed, population, validate};
+
+fn main() -> ExitCode {
+    let validate = |master| {
+        let table = validate::table(Seed(master));
+        let head = format!("{:<58} {:>9} {:>9}  99.9% interval", "", "expected", "simulated");
+        let lines = [head].into_iter().chain(table.iter().map(ToString::to_string)).collect();
+        (lines, table.iter().all(validate::Row::holds))
+    };
+    let bytes_needed = population::bytes_needed;
+    simnet::cli::main(&Simulator { play: simnet::play, bytes_needed, validate })
+}

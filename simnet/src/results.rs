@@ -4,6 +4,37 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// What is counted, and in words.
+pub const COUNTS: &[(&str, &str)] = &[
+    ("worlds", "worlds"),
+    ("polls", "polls"),
+    ("rolls", "rolls"),
+    ("rolls.unanimous", "unanimous rolls"),
+    ("rolls.incomplete", "incomplete rolls"),
+    ("rolls.stale", "rolls that found the mirror stale"),
+    ("rolls.fork", "rolls that found a fork"),
+    ("rolls.latched", "rolls refused because of a fork found before"),
+    ("installs", "installs"),
+    ("releases.due", "releases due"),
+    ("releases.late", "releases late"),
+    ("attacks", "attacks"),
+    ("attacks.noticed", "attacks noticed"),
+    ("attacks.installed", "attacks whose trojan was installed"),
+    ("victims", "victims"),
+    ("victims.noticed", "victims who noticed"),
+    ("victims.installed", "victims who installed the trojan"),
+    ("evidence.nodes", "nodes that hold evidence"),
+];
+
+/// What is measured in time, and in words.
+pub const TIMES: &[(&str, &str)] = &[
+    ("patch", "time from release to install"),
+    ("roll", "length of a roll"),
+    ("notice", "time from the attack's start until it is noticed"),
+    ("evidence.half", "time until half of all nodes hold evidence"),
+    ("evidence.all", "time until all nodes hold evidence"),
+];
+
 /// Counts and distributions by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +100,16 @@ impl Histogram {
     /// How many values.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Their sum, in milliseconds.
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// How many values lie in the bins up to the one of `value`.
+    pub fn count_to(&self, value: u64) -> u64 {
+        self.bins.range(..=bin(value)).map(|(_, count)| count).sum()
     }
 
     /// Their mean; `None` if there are none.

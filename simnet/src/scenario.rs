@@ -1,9 +1,21 @@
 //! What a world is made of. All times in milliseconds, all probabilities from 0 to 1.
+//!
+//! People write it as a file, which [`crate::study`] reads: every field has a default or is asked for,
+//! and what makes no sense is refused with the line it stands in.
+
+mod check;
+pub mod fields;
+pub mod file;
+pub mod text;
+mod units;
+
+use serde::{Deserialize, Serialize};
 
 use crate::Millis;
+use crate::faults::Fault;
 
 /// A world, but for its seed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// What it is called in reports.
     pub name: String,
@@ -43,10 +55,12 @@ pub struct Scenario {
     pub late: Millis,
     /// Who attacks, if anybody.
     pub adversary: Option<Adversary>,
+    /// What goes wrong besides.
+    pub faults: Vec<Fault>,
 }
 
 /// Who asks whom.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Topology {
     /// Peers drawn uniformly from all others.
     Random,
@@ -59,7 +73,7 @@ pub enum Topology {
 }
 
 /// The model of Tor. SIMNET's table; every number in it is a field.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tor {
     /// Median and sigma of the lognormal onion connection.
     pub connect: (Millis, f64),
@@ -76,7 +90,7 @@ pub struct Tor {
 }
 
 /// Who attacks, from when, and how.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adversary {
     /// From when.
     pub start: Millis,
@@ -89,7 +103,7 @@ pub struct Adversary {
 }
 
 /// How many peers lie for the adversary.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Colluding {
     /// That many of each victim's own circle.
     OfCircle(u32),
@@ -98,7 +112,7 @@ pub enum Colluding {
 }
 
 /// What an adversary does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attack {
     /// Holds every key and the victims' mirrors; shows them a fork with a trojan in it.
     Fork,
@@ -108,4 +122,46 @@ pub enum Attack {
     Freeze,
     /// The victims reach none of their peers.
     Block,
+}
+
+impl Scenario {
+    /// One text for one world: what it is made of, without what it is called. Two files that say the
+    /// same in other words (`60min`, `1h`) have one canonical text.
+    pub fn canonical(&self) -> String {
+        let bare = Scenario { name: String::new(), question: String::new(), ..self.clone() };
+        serde_json::to_string(&bare).expect("plain data")
+    }
+}
+
+impl Tor {
+    /// Onion connections on an ordinary day.
+    pub fn calm() -> Tor {
+        Tor {
+            connect: (2_500, 0.55),
+            stuck: 0.02,
+            slow: (0.0, 0, 0),
+            round_trip: (280, 0.8),
+            hiccup: (0.002, 5_000, 10_000),
+            vantage: vec![0, 50, 155, 400],
+        }
+    }
+
+    /// Under a denial of service on the whole network, as in October 2022. The slow twentieth takes
+    /// the place of the stuck.
+    pub fn attack() -> Tor {
+        let slow = (0.05, 50_000, 120_000);
+        Tor { connect: (6_100, 0.5), stuck: 0.0, slow, ..Tor::calm() }
+    }
+
+    /// A network that takes no time and never fails.
+    pub fn none() -> Tor {
+        Tor {
+            connect: (0, 0.0),
+            stuck: 0.0,
+            slow: (0.0, 0, 0),
+            round_trip: (0, 0.0),
+            hiccup: (0.0, 0, 0),
+            vantage: Vec::new(),
+        }
+    }
 }

@@ -90,6 +90,7 @@ pub fn quiet(nodes: u32, circle: u32) -> Scenario {
         background: 0,
         late: 48 * HOUR,
         adversary: None,
+        faults: Vec::new(),
     }
 }
 

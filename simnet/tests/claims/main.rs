@@ -1,5 +1,13 @@
-//! The simulator's claims, one module for each room.
+//! The simulator's claims, one module for each room. One binary, so that they link once.
 
+mod agreement;
+mod commands;
 mod engine;
 mod measure;
 mod population;
+mod real;
+mod report;
+mod scenario;
+mod studies;
+mod swarm;
+mod sweep;

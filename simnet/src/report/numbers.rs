@@ -1,0 +1,107 @@
+//! The numbers as CSV and JSON Lines. Times in milliseconds.
+
+use std::collections::BTreeSet;
+
+use super::series::Panel;
+use super::stats::Estimate;
+use crate::study::{Kind, Plot, Study};
+use crate::sweep::Row;
+
+/// Every number that is drawn: a row for each point, `low` and `high` its 95% interval. Of a distribution,
+/// `x` is milliseconds and `value` the fraction that took no longer.
+pub(super) fn plots(study: &Study, panels: &[(usize, &Plot, Vec<Panel>)]) -> String {
+    let mut csv = String::from("plot,metric,panel,line,x,value,low,high,worlds\n");
+    for (number, plot, panels) in panels {
+        let metric = plot.measure.to_string();
+        for panel in panels {
+            for series in &panel.series {
+                let mut row = |x: &str, value: String, ends: [String; 2], worlds: usize| {
+                    let [low, high] = ends;
+                    let number = number.to_string();
+                    let worlds = worlds.to_string();
+                    let cells = [&number, &metric, &panel.caption, &series.label, x, &value];
+                    let cells = cells.into_iter().chain([low.as_str(), &high, &worlds]);
+                    csv += &line(cells);
+                };
+                if plot.kind == Kind::Ecdf {
+                    for (ms, fraction) in &series.steps {
+                        let none = [String::new(), String::new()];
+                        row(&ms.to_string(), fraction.to_string(), none, series.worlds);
+                    }
+                    continue;
+                }
+                let Some(x) = plot.x else { continue };
+                for (x, point) in study.axes[x].values.iter().zip(&series.points) {
+                    if let Some(point) = point {
+                        row(x, point.value.to_string(), ends(point), point.worlds);
+                    }
+                }
+            }
+        }
+    }
+    csv
+}
+
+fn ends(point: &Estimate) -> [String; 2] {
+    match point.interval {
+        Some((low, high)) => [low.to_string(), high.to_string()],
+        None => [String::new(), String::new()],
+    }
+}
+
+/// A row for each world: its cell's values, its own seed, every count, and of every time how many
+/// values, their mean, median and 99th percentile.
+pub(super) fn worlds(study: &Study, rows: &[Row]) -> String {
+    let counts: BTreeSet<&str> =
+        rows.iter().flat_map(|row| row.results.counts.keys()).map(String::as_str).collect();
+    let times: BTreeSet<&str> =
+        rows.iter().flat_map(|row| row.results.times.keys()).map(String::as_str).collect();
+    let mut head: Vec<String> = study.axes.iter().map(|axis| axis.field.clone()).collect();
+    head.extend(["replication".to_owned(), "seed".to_owned()]);
+    head.extend(counts.iter().map(|name| (*name).to_owned()));
+    for name in &times {
+        head.extend(["count", "mean", "p50", "p99"].map(|what| format!("{name}.{what}_ms")));
+    }
+    let mut csv = line(head.iter().map(|name| match name.strip_suffix(".count_ms") {
+        Some(name) => format!("{name}.count"),
+        None => name.clone(),
+    }));
+    for row in rows {
+        let place = study.place(row.cell);
+        let values = study.axes.iter().zip(place).map(|(axis, value)| axis.values[value].clone());
+        let mut cells: Vec<String> = values.collect();
+        cells.extend([row.replication.to_string(), row.seed.to_string()]);
+        let count = |name: &&str| row.results.counts.get(*name).copied().unwrap_or(0).to_string();
+        cells.extend(counts.iter().map(count));
+        for name in &times {
+            let times = row.results.times.get(*name);
+            let number = |number: Option<String>| number.unwrap_or_default();
+            cells.push(times.map_or(0, |times| times.count()).to_string());
+            cells.push(number(times.and_then(|times| times.mean()).map(|mean| mean.to_string())));
+            for q in [0.5, 0.99] {
+                cells.push(number(
+                    times.and_then(|times| times.quantile(q)).map(|ms| ms.to_string()),
+                ));
+            }
+        }
+        csv += &line(cells);
+    }
+    csv
+}
+
+/// One JSON object for each world, with all bins of all distributions.
+pub(super) fn lines(rows: &[Row]) -> String {
+    rows.iter().map(|row| row.line() + "\n").collect()
+}
+
+/// RFC 4180, but for the line's end.
+fn line<S: AsRef<str>>(cells: impl IntoIterator<Item = S>) -> String {
+    let quoted = cells.into_iter().map(|cell| {
+        let cell = cell.as_ref();
+        match cell.contains([',', '"', '\n']) {
+            true => format!("\"{}\"", cell.replace('"', "\"\"")),
+            false => cell.to_owned(),
+        }
+    });
+    quoted.collect::<Vec<_>>().join(",") + "\n"
+}

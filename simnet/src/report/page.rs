@@ -1,0 +1,296 @@
+//! The page itself.
+
+use std::fmt::Write as _;
+
+use super::axis::{Unit, value};
+use super::escape;
+use super::series::{Panel, Series};
+use super::stats::{Estimate, estimate};
+use super::svg::{self, COLOURS, Names, marker, spoken};
+use super::told::{assumptions, parameters};
+use crate::scenario::fields::words;
+use crate::study::{Axis, Kind, Plot, Study};
+use crate::sweep::{Manifest, Row};
+
+/// What a reader asks first, of every study.
+const FIRST: &[&str] = &[
+    "releases.late / releases.due",
+    "median patch / releases.due",
+    "p99 patch / releases.due",
+    "rolls.incomplete / rolls",
+    "attacks.noticed / attacks",
+    "median notice / attacks",
+    "victims.noticed / victims",
+    "attacks.installed / attacks",
+];
+
+/// With more cells than this the plots say it better than a table.
+const FEW: usize = 8;
+
+/// All of it.
+pub(super) fn page(
+    manifest: &Manifest,
+    study: &Study,
+    rows: &[Row],
+    plots: &[(usize, &Plot, Vec<Panel>)],
+) -> String {
+    let title = escape(&study.question);
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>{}</style>\n<main>\n<h1>{title}</h1>\n",
+        include_str!("page.css")
+    );
+    let varied: Vec<String> = study
+        .axes
+        .iter()
+        .map(|axis| {
+            let values: Vec<String> = axis.values.iter().map(|value| spoken(value)).collect();
+            format!("{} ({})", words(&axis.field), values.join(", "))
+        })
+        .collect();
+    let varied = match &varied[..] {
+        [] => "Nothing is varied".to_owned(),
+        some => format!("Varied: {}", escape(&some.join("; "))),
+    };
+    let (played, all) = (rows.len() as u64, study.worlds());
+    add(
+        &mut html,
+        format_args!("<p>{played} simulated worlds. {varied}. Intervals are 95%.</p>\n"),
+    );
+    if played < all {
+        add(
+            &mut html,
+            format_args!(
+                "<p class=\"warning\">Incomplete: {} of {all} worlds are missing.</p>\n",
+                all - played
+            ),
+        );
+    }
+    if study.cells.len() <= FEW {
+        html += &first(study, rows);
+    }
+    for (_, plot, panels) in plots {
+        html += &figure(study, plot, panels);
+    }
+    html += &model(study);
+    let Manifest { version, scenario, seed, .. } = manifest;
+    add(
+        &mut html,
+        format_args!(
+            "</main>\n<footer>\n<p>simnet {}, scenario {} (SHA-256 {}), seed {seed}. These three reproduce \
+         every number here.</p>\n<p>The numbers: <a href=\"plots.csv\">plots.csv</a> (what is drawn), \
+         <a href=\"worlds.csv\">worlds.csv</a> (a row for each world), <a href=\"worlds.jsonl\">worlds.jsonl</a> \
+         (every bin). Times there are in milliseconds.</p>\n</footer>\n</html>\n",
+            escape(version),
+            escape(&study.name),
+            escape(scenario)
+        ),
+    );
+    html
+}
+
+fn add(html: &mut String, text: std::fmt::Arguments<'_>) {
+    html.write_fmt(text).expect("a string");
+}
+
+/// A row for each cell with the numbers that everybody asks for.
+fn first(study: &Study, rows: &[Row]) -> String {
+    let measures = FIRST.iter().map(|text| text.parse().expect("measures that are ours"));
+    let measures: Vec<crate::study::Measure> = measures.collect();
+    let cells = 0..study.cells.len() as u32;
+    let of_cell = |cell: u32| {
+        let results: Vec<_> =
+            rows.iter().filter(|row| row.cell == cell).map(|row| &row.results).collect();
+        let all = measures.iter().map(|measure| estimate(measure, &results));
+        all.collect::<Vec<Option<Estimate>>>()
+    };
+    let table: Vec<Vec<Option<Estimate>>> = cells.map(of_cell).collect();
+    let mut html = String::from("<h2>In numbers</h2>\n<div class=\"wide\"><table>\n<tr><th></th>");
+    for cell in 0..study.cells.len() as u32 {
+        add(&mut html, format_args!("<th>{}</th>", escape(&spoken(&study.label(cell)))));
+    }
+    html += "</tr>\n";
+    for (number, measure) in measures.iter().enumerate() {
+        if table.iter().all(|cell| cell[number].is_none()) {
+            continue;
+        }
+        add(&mut html, format_args!("<tr><th>{}</th>", escape(&measure.words())));
+        for cell in &table {
+            add(&mut html, format_args!("<td>{}</td>", written(cell[number], unit(measure))));
+        }
+        html += "</tr>\n";
+    }
+    html + "</table></div>\n"
+}
+
+fn unit(measure: &crate::study::Measure) -> Unit {
+    match (measure.is_time(), measure.is_fraction()) {
+        (true, _) => Unit::Time,
+        (_, true) => Unit::Fraction,
+        _ => Unit::Number,
+    }
+}
+
+/// `12% (9% to 15%)`.
+fn written(point: Option<Estimate>, unit: Unit) -> String {
+    let Some(point) = point else { return "–".to_owned() };
+    let mut text = value(point.value, unit);
+    match point.interval {
+        Some((low, high)) if low < high => {
+            let (low, high) = (value(low, unit), value(high, unit));
+            text += &format!(" <small>({low} to {high})</small>");
+        }
+        Some(_) => {}
+        None => text += " <small>(one world)</small>",
+    }
+    text
+}
+
+fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
+    let unit = unit(&plot.measure);
+    let y = plot.measure.words();
+    let x = plot.x.map(|axis| &study.axes[axis]);
+    let by = plot.by.map(|axis| &study.axes[axis]);
+    let all = panels.iter().flat_map(|panel| panel.series.iter().cloned());
+    let scale = svg::common(all.clone(), unit);
+    let ends = ends(all);
+    let times = svg::common_times(panels.iter().flat_map(|panel| &panel.series));
+    let across = match (plot.kind, x) {
+        (Kind::Ecdf, _) => "time (logarithmic)".to_owned(),
+        (_, Some(axis)) => words(&axis.field).to_owned(),
+        _ => String::new(),
+    };
+    let names = Names { x: &across, y: &y, unit };
+    let mut html = format!("<section>\n<h2>{}</h2>\n", escape(&plot.question));
+    let mut up = match (plot.kind, by) {
+        (Kind::Heat, Some(by)) => format!("{y}; up: {}", words(&by.field)),
+        _ => y.clone(),
+    };
+    if plot.kind == Kind::Lines && scale.is_log() {
+        up += " (logarithmic)";
+    }
+    if plot.kind == Kind::Lines && x.is_some_and(svg::is_not_to_scale) {
+        up += "; values across are evenly spaced, not to scale";
+    }
+    add(&mut html, format_args!("<p class=\"up\">{}</p>\n<div class=\"panels\">\n", escape(&up)));
+    for panel in panels {
+        html += "<figure>";
+        if !panel.caption.is_empty() {
+            add(&mut html, format_args!("<figcaption>{}</figcaption>", escape(&panel.caption)));
+        }
+        html += &match (plot.kind, x, by) {
+            (Kind::Heat, Some(x), Some(by)) => svg::heat(panel, (x, by), ends, names),
+            (Kind::Lines, Some(x), _) => svg::lines(panel, x, &scale, names),
+            _ => svg::ecdf(panel, &times, names),
+        };
+        html += "</figure>\n";
+    }
+    html += "</div>\n";
+    match (plot.kind, by, panels.first()) {
+        (Kind::Heat, ..) if ends.0 < ends.1 => html += &svg::key(ends, unit),
+        (Kind::Lines | Kind::Ecdf, Some(by), Some(panel)) => {
+            html += &legend(by, &panel.series, plot.kind);
+        }
+        _ => {}
+    }
+    let never =
+        |series: &Series| series.points.iter().flatten().any(|point| point.value.is_infinite());
+    if plot.kind == Kind::Lines && panels.iter().any(|panel| panel.series.iter().any(never)) {
+        html +=
+            "<p class=\"note\">A hollow triangle at the top: not reached before the horizon.</p>\n";
+    }
+    html += &table(plot, panels, x, unit);
+    html + "</section>\n"
+}
+
+/// The least and the greatest finite value.
+fn ends(all: impl Iterator<Item = Series>) -> (f64, f64) {
+    let values = all.flat_map(|series| series.points).flatten().map(|point| point.value);
+    let ends = values.filter(|value| value.is_finite()).fold(None, |ends, value| match ends {
+        None => Some((value, value)),
+        Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
+    });
+    ends.unwrap_or((0.0, 1.0))
+}
+
+fn legend(axis: &Axis, series: &[Series], kind: Kind) -> String {
+    let mut html = format!("<p class=\"legend\"><b>{}</b>", escape(words(&axis.field)));
+    for (number, series) in series.iter().enumerate() {
+        let colour = number % COLOURS;
+        let dash = match kind {
+            Kind::Ecdf => (number / COLOURS + colour) % 4,
+            _ => number / COLOURS,
+        };
+        add(
+            &mut html,
+            format_args!(
+                " <span><svg viewBox=\"0 0 30 12\" aria-hidden=\"true\"><path class=\"line c{colour} d{dash}\" \
+             d=\"M1 6H29\"/>{}</svg> {}</span>",
+                marker(number, 15.0, 6.0),
+                escape(&spoken(&series.label))
+            ),
+        );
+    }
+    html + "</p>\n"
+}
+
+/// The same numbers for whoever cannot see the drawing.
+fn table(plot: &Plot, panels: &[Panel], x: Option<&Axis>, unit: Unit) -> String {
+    let mut html = String::from(
+        "<details><summary>The numbers</summary><div class=\"wide\"><table>\n<tr><th></th>",
+    );
+    let quantiles = [0.1, 0.25, 0.5, 0.75, 0.9, 0.99];
+    match (plot.kind, x) {
+        (Kind::Ecdf, _) => {
+            for q in quantiles {
+                add(&mut html, format_args!("<th>{}% by</th>", q * 100.0));
+            }
+            html += "<th>ever</th>";
+        }
+        (_, Some(x)) => {
+            for value in &x.values {
+                add(&mut html, format_args!("<th>{} {}</th>", x.short(), escape(&spoken(value))));
+            }
+        }
+        _ => {}
+    }
+    html += "</tr>\n";
+    for panel in panels {
+        for series in &panel.series {
+            let comma = if panel.caption.is_empty() || series.label.is_empty() { "" } else { ", " };
+            let label = spoken(&format!("{}{comma}{}", panel.caption, series.label));
+            add(&mut html, format_args!("<tr><th>{}</th>", escape(&label)));
+            if plot.kind == Kind::Ecdf {
+                for q in quantiles {
+                    let at = series.steps.iter().find(|(_, fraction)| *fraction >= q);
+                    let words =
+                        at.map_or("–".to_owned(), |(ms, _)| value(*ms as f64, Unit::Time));
+                    add(&mut html, format_args!("<td>{words}</td>"));
+                }
+                let ever = series.steps.last().map_or(0.0, |(_, fraction)| *fraction);
+                add(&mut html, format_args!("<td>{}</td>", value(ever, Unit::Fraction)));
+            }
+            for point in &series.points {
+                add(&mut html, format_args!("<td>{}</td>", written(*point, unit)));
+            }
+            html += "</tr>\n";
+        }
+    }
+    html + "</table></div></details>\n"
+}
+
+fn model(study: &Study) -> String {
+    let mut html = String::from("<section>\n<h2>What is assumed</h2>\n<ul>\n");
+    for assumption in assumptions(&study.cells) {
+        add(&mut html, format_args!("<li>{assumption}</li>\n"));
+    }
+    html += "</ul>\n<details><summary>What was simulated</summary><div class=\"wide\"><table>\n";
+    let all: Vec<_> = study.cells.iter().map(parameters).collect();
+    for (field, name, value) in &all[0] {
+        let same = all.iter().all(|cell| cell.iter().any(|(f, _, v)| f == field && v == value));
+        let value = if same { escape(value) } else { "<em>varied</em>".to_owned() };
+        add(&mut html, format_args!("<tr><th>{name}</th><td>{value}</td></tr>\n"));
+    }
+    html + "</table></div></details>\n</section>\n"
+}

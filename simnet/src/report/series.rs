@@ -1,0 +1,98 @@
+//! From worlds to what is drawn: panels of lines, grids and steps.
+
+use super::stats::{Estimate, estimate, pooled};
+use crate::Results;
+use crate::study::{Axis, Kind, Plot, Study};
+use crate::sweep::Row;
+
+/// One drawing. A plot has one for every combination of values of the axes that it does not show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panel {
+    /// What its worlds have in common; empty if the plot has one panel.
+    pub caption: String,
+    /// What is in it.
+    pub series: Vec<Series>,
+}
+
+/// One line, one row of a grid, or one distribution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Its value of the plot's second axis; empty if there is none.
+    pub label: String,
+    /// One for each value of the x axis; empty for a distribution.
+    pub points: Vec<Option<Estimate>>,
+    /// A distribution: milliseconds, and the fraction that took no longer.
+    pub steps: Vec<(u64, f64)>,
+    /// How many worlds.
+    pub worlds: usize,
+}
+
+/// The panels of a plot.
+pub fn panels(plot: &Plot, study: &Study, rows: &[Row]) -> Vec<Panel> {
+    let rest: Vec<usize> = (0..study.axes.len())
+        .filter(|axis| Some(*axis) != plot.x && Some(*axis) != plot.by)
+        .collect();
+    let mut combinations: Vec<Vec<(usize, usize)>> = vec![Vec::new()];
+    for &axis in &rest {
+        let values = 0..study.axes[axis].values.len();
+        combinations = combinations
+            .iter()
+            .flat_map(|fixed| values.clone().map(|value| [&fixed[..], &[(axis, value)]].concat()))
+            .collect();
+    }
+    let panel = |fixed: Vec<(usize, usize)>| {
+        let several = |axis: &usize| study.axes[*axis].values.len() > 1;
+        let shown = fixed.iter().filter(|(axis, _)| several(axis));
+        let words = shown.map(|(axis, value)| {
+            let axis = &study.axes[*axis];
+            format!("{} = {}", axis.short(), axis.values[*value])
+        });
+        let caption = words.collect::<Vec<_>>().join(", ");
+        let values = plot.by.map_or(1, |axis| study.axes[axis].values.len());
+        let series = (0..values).map(|value| {
+            let mut fixed = fixed.clone();
+            fixed.extend(plot.by.map(|axis| (axis, value)));
+            series(plot, study, rows, &fixed, plot.by.map(|axis| (&study.axes[axis], value)))
+        });
+        Panel { caption, series: series.collect() }
+    };
+    combinations.into_iter().map(panel).collect()
+}
+
+fn series(
+    plot: &Plot,
+    study: &Study,
+    rows: &[Row],
+    fixed: &[(usize, usize)],
+    by: Option<(&Axis, usize)>,
+) -> Series {
+    let label = by.map_or(String::new(), |(axis, value)| axis.values[value].clone());
+    let worlds = select(study, rows, fixed);
+    let mut series = Series { label, points: Vec::new(), steps: Vec::new(), worlds: worlds.len() };
+    match (plot.kind, plot.x) {
+        (Kind::Ecdf, _) => {
+            if let Some((times, of)) = pooled(&plot.measure, &worlds) {
+                let steps = times.steps().map(|(ms, count)| (ms, count as f64 / of as f64));
+                series.steps = steps.collect();
+            }
+        }
+        (_, Some(x)) => {
+            let at = |value| {
+                let fixed = [fixed, &[(x, value)]].concat();
+                estimate(&plot.measure, &select(study, rows, &fixed))
+            };
+            series.points = (0..study.axes[x].values.len()).map(at).collect();
+        }
+        (_, None) => {}
+    }
+    series
+}
+
+/// The worlds of all cells that have these values on these axes.
+fn select<'r>(study: &Study, rows: &'r [Row], fixed: &[(usize, usize)]) -> Vec<&'r Results> {
+    let fits = |row: &&Row| {
+        let place = study.place(row.cell);
+        fixed.iter().all(|(axis, value)| place[*axis] == *value)
+    };
+    rows.iter().filter(fits).map(|row| &row.results).collect()
+}

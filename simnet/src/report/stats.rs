@@ -1,0 +1,172 @@
+//! Estimates over worlds, with 95% confidence intervals.
+//!
+//! Worlds are independent; what happens inside one is not. So a fraction of many things in few
+//! worlds is known less well than as many independent things would tell: its variance is the one
+//! between worlds (of a ratio of sums, by linearisation), and Wilson's interval is taken with as many
+//! trials as give that variance (Korn and Graubard 1998). One trial to a world is Wilson's (1927).
+
+use crate::Results;
+use crate::results::Histogram;
+use crate::study::{Measure, Quantity};
+
+/// The 97.5% quantile of the normal distribution.
+const Z: f64 = 1.959_964;
+
+/// One number and how well it is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The estimate; infinite for a time that is not reached before the horizon.
+    pub value: f64,
+    /// The 95% interval; `None` if one world is all there is. Its upper end may be infinite.
+    pub interval: Option<(f64, f64)>,
+    /// From how many worlds.
+    pub worlds: usize,
+}
+
+/// Above and below the line of a ratio, in one world.
+type Pair = (f64, f64);
+
+/// Of some worlds; `None` if they say nothing about it.
+pub fn estimate(measure: &Measure, worlds: &[&Results]) -> Option<Estimate> {
+    match &measure.quantity {
+        Quantity::Count(name) => {
+            let of = measure.of.as_deref()?;
+            let pairs = worlds.iter().map(|world| (count(world, name), count(world, of)));
+            let pairs: Vec<Pair> = pairs.collect();
+            if measure.is_fraction() { fraction(&pairs) } else { ratio(&pairs) }
+        }
+        Quantity::Mean(name) => {
+            let times = worlds.iter().filter_map(|world| world.times.get(name));
+            let pairs = times.map(|times| (times.sum() as f64, times.count() as f64));
+            ratio(&pairs.collect::<Vec<Pair>>())
+        }
+        Quantity::Quantile(name, q) => quantile(worlds, name, measure.of.as_deref(), *q),
+        Quantity::Time(_) => None,
+    }
+}
+
+/// The distributions of all worlds as one, and how many there would be if all had ended.
+pub fn pooled(measure: &Measure, worlds: &[&Results]) -> Option<(Histogram, u64)> {
+    let (Quantity::Time(name) | Quantity::Mean(name) | Quantity::Quantile(name, _)) =
+        &measure.quantity
+    else {
+        return None;
+    };
+    let mut all = Histogram::default();
+    for times in worlds.iter().filter_map(|world| world.times.get(name)) {
+        all.merge(times);
+    }
+    let of = match &measure.of {
+        Some(of) => worlds.iter().map(|world| count(world, of) as u64).sum(),
+        None => all.count(),
+    };
+    (of > 0).then_some((all, of))
+}
+
+fn count(world: &Results, name: &str) -> f64 {
+    world.counts.get(name).copied().unwrap_or(0) as f64
+}
+
+fn fraction(pairs: &[Pair]) -> Option<Estimate> {
+    let (p, n) = totals(pairs)?;
+    let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
+    let interval = effective(pairs, p).map(|(trials, z)| wilson(p, trials.min(n), z));
+    Some(Estimate { value: p, interval, worlds })
+}
+
+fn ratio(pairs: &[Pair]) -> Option<Estimate> {
+    let (value, _) = totals(pairs)?;
+    let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
+    let half = variance(pairs, value).map(|variance| student(worlds - 1) * variance.sqrt());
+    let interval = half.map(|half| ((value - half).max(0.0), value + half));
+    Some(Estimate { value, interval, worlds })
+}
+
+/// A quantile, its interval found by turning that of the fraction round (Woodruff 1952).
+fn quantile(worlds: &[&Results], name: &str, of: Option<&str>, q: f64) -> Option<Estimate> {
+    let of = of.map(str::to_owned);
+    let measure = Measure { quantity: Quantity::Time(name.to_owned()), of: of.clone() };
+    let (all, total) = pooled(&measure, worlds)?;
+    // Of those that ended, and of all.
+    let at = |fraction: f64| {
+        let rank = (fraction * total as f64).ceil().max(1.0);
+        match rank <= all.count() as f64 {
+            true => all.quantile(rank / all.count() as f64).map_or(f64::INFINITY, |ms| ms as f64),
+            false => f64::INFINITY,
+        }
+    };
+    let value = at(q);
+    let pairs = worlds.iter().map(|world| {
+        let times = world.times.get(name);
+        let below = times.map_or(0, |times| match value.is_finite() {
+            true => times.count_to(value as u64),
+            false => times.count(),
+        });
+        let count_of = |of: &str| count(world, of);
+        let ended = times.map_or(0.0, |times| times.count() as f64);
+        (below as f64, of.as_deref().map_or(ended, count_of))
+    });
+    let pairs: Vec<Pair> = pairs.collect();
+    let (reached, n) = totals(&pairs)?;
+    let interval = effective(&pairs, reached).map(|(trials, z)| {
+        let (low, high) = wilson(q, trials.min(n), z);
+        (at(low), at(high))
+    });
+    Some(Estimate { value, interval, worlds: pairs.iter().filter(|(_, of)| *of > 0.0).count() })
+}
+
+fn totals(pairs: &[Pair]) -> Option<(f64, f64)> {
+    let above: f64 = pairs.iter().map(|pair| pair.0).sum();
+    let below: f64 = pairs.iter().map(|pair| pair.1).sum();
+    (below > 0.0).then(|| (above / below, below))
+}
+
+/// Of a ratio of sums over worlds; `None` for one world.
+fn variance(pairs: &[Pair], ratio: f64) -> Option<f64> {
+    let used = pairs.iter().filter(|(_, of)| *of > 0.0);
+    let worlds = used.clone().count() as f64;
+    let below: f64 = used.clone().map(|pair| pair.1).sum();
+    let squares: f64 = used.map(|(above, of)| (above - ratio * of).powi(2)).sum();
+    (worlds > 1.0).then(|| worlds / (worlds - 1.0) * squares / (below * below))
+}
+
+/// How many independent trials would tell as much, and what to multiply their deviation with.
+fn effective(pairs: &[Pair], p: f64) -> Option<(f64, f64)> {
+    let used: Vec<&Pair> = pairs.iter().filter(|(_, of)| *of > 0.0).collect();
+    if used.iter().all(|(_, of)| *of <= 1.0) {
+        return Some((used.len() as f64, Z));
+    }
+    let variance = variance(pairs, p)?;
+    // Where all worlds say all or nothing, each of them counts once.
+    match p <= 0.0 || p >= 1.0 {
+        true => Some((used.len() as f64, Z)),
+        false => Some((p * (1.0 - p) / variance, student(used.len() - 1))),
+    }
+}
+
+/// Wilson's interval of a fraction `p` of `n` trials.
+pub fn wilson(p: f64, n: f64, z: f64) -> (f64, f64) {
+    let squared = z * z;
+    let middle = p + squared / (2.0 * n);
+    let half = z * (p * (1.0 - p) / n + squared / (4.0 * n * n)).sqrt();
+    let whole = 1.0 + squared / n;
+    (((middle - half) / whole).clamp(0.0, p), ((middle + half) / whole).clamp(p, 1.0))
+}
+
+/// The 97.5% quantile of Student's t: a table up to 10 degrees of freedom, then the expansion in
+/// 1/df of Cornish and Fisher, which is right to 0.001 there.
+pub fn student(degrees: usize) -> f64 {
+    const TABLE: [f64; 10] =
+        [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+    match degrees {
+        0 => f64::INFINITY,
+        few if few <= TABLE.len() => TABLE[few - 1],
+        many => {
+            let df = many as f64;
+            let (z3, z5) = (Z.powi(3), Z.powi(5));
+            let second = (5.0 * z5 + 16.0 * z3 + 3.0 * Z) / 96.0;
+            let third = (3.0 * Z.powi(7) + 19.0 * z5 + 17.0 * z3 - 15.0 * Z) / 384.0;
+            Z + (z3 + Z) / 4.0 / df + second / df.powi(2) + third / df.powi(3)
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a reader must know of the model: what was simulated, and what of it is an assumption.
+
+use super::axis::time;
+use crate::scenario::{Attack, Colluding, Scenario, Topology};
+
+/// Name and value of what a world is made of.
+pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str, String)> {
+    let ms = |ms: u64| time(ms as f64);
+    let range = |(low, high): (u64, u64)| format!("{} to {}", ms(low), ms(high));
+    let lognormal =
+        |(median, sigma): (u64, f64)| format!("lognormal, median {}, sigma {sigma}", ms(median));
+    let sometimes = |(p, from, to): (f64, u64, u64)| match p > 0.0 {
+        true => format!("{}% take {} to {}", p * 100.0, ms(from), ms(to)),
+        false => "none".to_owned(),
+    };
+    let every =
+        |every: u64| if every == 0 { "never".to_owned() } else { format!("every {}", ms(every)) };
+    let tor = &scenario.tor;
+    let mut all = vec![
+        ("horizon", "time simulated", ms(scenario.horizon)),
+        ("nodes.count", "nodes", scenario.nodes.to_string()),
+        ("nodes.circle", "peers that each asks", scenario.circle.to_string()),
+        ("nodes.topology", "who asks whom", topology(scenario.topology)),
+        (
+            "nodes.availability",
+            "a peer is up",
+            format!("{}% of the time", scenario.availability * 100.0),
+        ),
+        ("nodes.mean_outage", "outages, exponential, mean", ms(scenario.mean_outage)),
+        ("program.poll", "wait between polls", range(scenario.poll)),
+        ("program.max_poll_age", "a poll counts for", ms(scenario.max_poll_age)),
+        ("program.roll", "wait between rolls", range(scenario.roll)),
+        ("program.settle", "settle", ms(scenario.settle)),
+        ("program.ask_timeout", "one try at a peer", ms(scenario.ask_timeout)),
+        ("program.roll_timeout", "a whole roll", ms(scenario.roll_timeout)),
+        ("tor.connect", "onion connection", lognormal(tor.connect)),
+        ("tor.stuck", "connections that never open", format!("{}%", tor.stuck * 100.0)),
+        ("tor.slow", "slow connections", sometimes(tor.slow)),
+        ("tor.round_trip", "round trip", lognormal(tor.round_trip)),
+        ("tor.hiccup", "round trips that hang", sometimes(tor.hiccup)),
+        ("release.first", "first release after", ms(scenario.release.0)),
+        ("release.every", "another", every(scenario.release.1)),
+        ("release.late", "late after", ms(scenario.late)),
+        ("release.background", "other entries of the log", every(scenario.background)),
+    ];
+    match &scenario.adversary {
+        None => all.push(("adversary", "adversary", "none".to_owned())),
+        Some(adversary) => {
+            all.push(("adversary.attack", "attack", attack(adversary.attack)));
+            all.push(("adversary.start", "it starts after", ms(adversary.start)));
+            all.push(("adversary.victims", "victims", adversary.victims.to_string()));
+            all.push((
+                "adversary.colluding",
+                "colluding",
+                match adversary.colluding {
+                    Colluding::OfCircle(count) => format!("{count} of each victim's circle"),
+                    Colluding::OfAll(count) => format!("{count} of all nodes"),
+                },
+            ));
+        }
+    }
+    all
+}
+
+fn topology(topology: Topology) -> String {
+    match topology {
+        Topology::Random => "drawn from all others".to_owned(),
+        Topology::Ring => "the next ones round a ring".to_owned(),
+        Topology::SmallWorld(rewired) => format!("a ring, {}% of it drawn anew", rewired * 100.0),
+        Topology::Communities(count, inside) => {
+            format!("{count} communities, {}% of peers inside", inside * 100.0)
+        }
+    }
+}
+
+fn attack(attack: Attack) -> String {
+    match attack {
+        Attack::Fork => "every key stolen; victims are shown a forked log with a trojan".to_owned(),
+        Attack::Flash(percent, lasts) => format!(
+            "the same, and for {} the fork is shown to {percent}% of honest nodes",
+            time(lasts as f64)
+        ),
+        Attack::Freeze => {
+            "victims' mirrors show what they showed at the start, for ever".to_owned()
+        }
+        Attack::Block => "victims reach none of their peers".to_owned(),
+    }
+}
+
+/// What is assumed, for the worlds of a study.
+pub(super) fn assumptions(cells: &[Scenario]) -> Vec<&'static str> {
+    let any = |fits: fn(&Scenario) -> bool| cells.iter().any(fits);
+    let mut all = Vec::new();
+    if any(|cell| cell.availability < 1.0) {
+        all.push(
+            "How often a peer is up, and that outages are exponential and independent of each other, \
+             is assumed: nothing is published for onion services of this kind. Outages that hit many at once \
+             (a provider, a country) are not in the model, and would hold back more at the same time.",
+        );
+    }
+    if any(|cell| cell.tor.connect.0 > 0) {
+        all.push(
+            "How long it takes to connect to an onion service (median and sigma) is an assumption, to be \
+             calibrated with measurements. Round trips follow OnionPerf's measurements; the numbers under \
+             a denial of service follow 100 timed requests of October 2022.",
+        );
+        all.push(
+            "A node's connections fail independently of each other. Days on which Tor is bad for everybody, \
+             relays that leave, and a guard that is slow for all of a node's circuits are not in the model.",
+        );
+    }
+    all.push(
+        "Mirrors answer at once and are always up; only peers take time. Clocks are right. No node \
+         crashes, and nobody acknowledges evidence.",
+    );
+    if any(|cell| cell.adversary.is_some()) {
+        all.push(
+            "The adversary does what the table says from its start to the end and does not adapt. \
+             Victims and colluders are drawn at random.",
+        );
+    }
+    all
+}

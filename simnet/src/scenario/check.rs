@@ -1,0 +1,111 @@
+//! What is refused although every field for itself is well.
+
+use super::{Attack, Colluding, Scenario, Topology, Tor};
+use crate::Millis;
+
+/// The path of the field to blame, and what is wrong with it and what to do.
+pub(super) type Complaint = (&'static str, String);
+
+const SECOND: Millis = 1_000;
+
+/// The first thing that makes no sense.
+pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
+    nodes(scenario)?;
+    program(scenario)?;
+    tor(&scenario.tor)?;
+    release(scenario)?;
+    adversary(scenario)
+}
+
+fn refuse(when: bool, path: &'static str, what: impl FnOnce() -> String) -> Result<(), Complaint> {
+    if when { Err((path, what())) } else { Ok(()) }
+}
+
+fn nodes(scenario: &Scenario) -> Result<(), Complaint> {
+    let &Scenario { nodes, circle, availability, mean_outage, .. } = scenario;
+    refuse(scenario.horizon == 0, "horizon", || {
+        "a world of no length shows nothing: write for example horizon = \"30d\"".to_owned()
+    })?;
+    refuse(circle == 0, "nodes.circle", || "a circle is at least one peer".to_owned())?;
+    refuse(circle >= nodes, "nodes.circle", || {
+        format!("{nodes} nodes have at most {} peers each: raise count", nodes.max(1) - 1)
+    })?;
+    refuse(availability < 1.0 && mean_outage < SECOND, "nodes.mean_outage", || {
+        "who is not always up has outages of at least 1s".to_owned()
+    })?;
+    match scenario.topology {
+        Topology::Communities(count, _) => {
+            refuse(count == 0 || count > nodes, "nodes.topology", || {
+                format!("{nodes} nodes make from 1 to {nodes} communities")
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn program(scenario: &Scenario) -> Result<(), Complaint> {
+    for (path, (min, max)) in [("program.poll", scenario.poll), ("program.roll", scenario.roll)] {
+        refuse(min > max, path, || "the least is more than the most: swap them".to_owned())?;
+        refuse(min < SECOND, path, || "waits are at least 1s".to_owned())?;
+    }
+    refuse(scenario.max_poll_age <= scenario.poll.1, "program.max_poll_age", || {
+        "it must be longer than every wait between polls, or a peer is blind between them"
+            .to_owned()
+    })?;
+    refuse(scenario.ask_timeout < SECOND, "program.ask_timeout", || "at least 1s".to_owned())?;
+    refuse(scenario.roll_timeout < scenario.ask_timeout, "program.roll_timeout", || {
+        "a roll takes as long as one try at least: roll_timeout is not below ask_timeout".to_owned()
+    })
+}
+
+fn tor(tor: &Tor) -> Result<(), Complaint> {
+    let swapped = || "from is more than to: swap them".to_owned();
+    refuse(tor.slow.1 > tor.slow.2, "tor.slow", swapped)?;
+    refuse(tor.hiccup.1 > tor.hiccup.2, "tor.hiccup", swapped)
+}
+
+fn release(scenario: &Scenario) -> Result<(), Complaint> {
+    let &Scenario { horizon, release: (first, every), background, .. } = scenario;
+    refuse(first >= horizon, "release.first", || {
+        "no release comes before the horizon: release earlier, or raise horizon".to_owned()
+    })?;
+    let entries = |every| horizon.checked_div(every).unwrap_or(0);
+    let many =
+        |entries: u64| format!("{entries} entries until the horizon are too many: at most 1e9");
+    let (own, others) = (entries(every), entries(background));
+    refuse(own > 1_000_000_000, "release.every", || many(own))?;
+    refuse(others > 1_000_000_000, "release.background", || many(others))
+}
+
+fn adversary(scenario: &Scenario) -> Result<(), Complaint> {
+    let Some(adversary) = &scenario.adversary else { return Ok(()) };
+    let (nodes, circle, victims) = (scenario.nodes, scenario.circle, adversary.victims);
+    refuse(adversary.start >= scenario.horizon, "adversary.start", || {
+        "the attack starts after the horizon: start earlier, or raise horizon".to_owned()
+    })?;
+    refuse(victims == 0 || victims >= nodes, "adversary.victims", || {
+        format!("of {nodes} nodes, 1 to {} are victims", nodes - 1)
+    })?;
+    match adversary.colluding {
+        Colluding::OfCircle(count) => refuse(count >= circle, "adversary.colluding", || {
+            format!(
+                "no peer of a victim is honest: of a circle of {circle}, at most {} collude",
+                circle - 1
+            )
+        })?,
+        Colluding::OfAll(count) => {
+            refuse(count >= nodes - victims, "adversary.colluding_of_all", || {
+                format!(
+                    "nobody is honest: of {nodes} nodes, at most {} collude",
+                    nodes - victims - 1
+                )
+            })?;
+        }
+    }
+    match adversary.attack {
+        Attack::Flash(_, 0) => refuse(true, "adversary.lasts", || {
+            "a flash fork lasts for a while: write for example lasts = \"1h\"".to_owned()
+        }),
+        _ => Ok(()),
+    }
+}

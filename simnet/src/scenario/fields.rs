@@ -1,0 +1,58 @@
+//! Every field of a scenario file by name.
+
+/// Every field: its path, what it is in words (for axes).
+/// The last part of the path is enough to name it where no other field ends so.
+pub const FIELDS: &[(&str, &str)] = &[
+    ("horizon", "time simulated"),
+    ("nodes.count", "nodes"),
+    ("nodes.circle", "peers that each node asks"),
+    ("nodes.topology", "who asks whom"),
+    ("nodes.availability", "fraction of time that a peer is up"),
+    ("nodes.mean_outage", "mean length of an outage"),
+    ("program.poll", "wait between polls"),
+    ("program.max_poll_age", "how long a poll counts"),
+    ("program.roll", "wait between rolls"),
+    ("program.settle", "settle"),
+    ("program.ask_timeout", "limit of one try at one peer"),
+    ("program.roll_timeout", "limit of a whole roll"),
+    ("tor.model", "Tor"),
+    ("tor.connect.median", "median of an onion connection"),
+    ("tor.connect.sigma", "sigma of an onion connection"),
+    ("tor.stuck", "probability that a connection is stuck"),
+    ("tor.slow.probability", "probability that a connection is slow"),
+    ("tor.slow.from", "least time of a slow connection"),
+    ("tor.slow.to", "most time of a slow connection"),
+    ("tor.round_trip.median", "median of a round trip"),
+    ("tor.round_trip.sigma", "sigma of a round trip"),
+    ("tor.hiccup.probability", "probability that a round trip hangs"),
+    ("tor.hiccup.from", "least time of a round trip that hangs"),
+    ("tor.hiccup.to", "most time of a round trip that hangs"),
+    ("tor.vantage", "added to each round trip of one pair"),
+    ("release.first", "time of the first release"),
+    ("release.every", "time between releases"),
+    ("release.late", "a release is late after"),
+    ("release.background", "time between other entries of the log"),
+    ("adversary.attack", "attack"),
+    ("adversary.start", "start of the attack"),
+    ("adversary.victims", "victims"),
+    ("adversary.colluding", "colluding peers in each victim's circle"),
+    ("adversary.colluding_of_all", "colluding nodes of all"),
+    ("adversary.share", "fraction of honest mirrors that show the fork"),
+    ("adversary.lasts", "time that honest mirrors show the fork"),
+];
+
+/// The path of a field that is named in full or by the end of its path.
+pub fn field(name: &str) -> Result<&'static str, String> {
+    let ends = |path: &str| path == name || path.ends_with(&format!(".{name}"));
+    let mut fits = FIELDS.iter().map(|(path, _)| *path).filter(|path| ends(path));
+    match (fits.next(), fits.next()) {
+        (Some(path), None) => Ok(path),
+        (Some(a), Some(b)) => Err(format!("`{name}` could be {a} or {b}: write which")),
+        _ => Err(format!("there is no field `{name}`; simnet/README.md has all of them")),
+    }
+}
+
+/// What a field is in words.
+pub fn words(path: &str) -> &'static str {
+    FIELDS.iter().find(|(field, _)| *field == path).map_or("", |(_, words)| words)
+}

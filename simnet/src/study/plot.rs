@@ -1,0 +1,196 @@
+//! What a plot shows: a measure, over what, one line for every what.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::results::{COUNTS, TIMES};
+
+/// One plot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plot {
+    /// What it answers, in words.
+    pub question: String,
+    /// How it is drawn.
+    pub kind: Kind,
+    /// What is measured.
+    pub measure: Measure,
+    /// The axis across, as an index of the study's axes; `None` for a distribution, whose x is time.
+    pub x: Option<usize>,
+    /// The axis up, of a heat map; or the axis with a line for each value.
+    pub by: Option<usize>,
+}
+
+/// How a plot is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Estimates with their intervals along an axis.
+    Lines,
+    /// Estimates over two axes.
+    Heat,
+    /// What fraction took no longer than x.
+    Ecdf,
+}
+
+/// What is measured, `QUANTITY` or `QUANTITY / COUNT`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Measure {
+    /// Above the line.
+    pub quantity: Quantity,
+    /// Below the line: a count; for times it says of how many, also of those that never ended.
+    pub of: Option<String>,
+}
+
+/// A count, or something of the distribution of times.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Quantity {
+    /// How often.
+    Count(String),
+    /// A distribution as a whole.
+    Time(String),
+    /// Its mean.
+    Mean(String),
+    /// The value that this fraction of it does not exceed.
+    Quantile(String, f64),
+}
+
+impl Measure {
+    /// Whether it is a part of what is below the line, so that it is from 0 to 1: `rolls.fork / rolls`,
+    /// `releases.late / releases.due`.
+    pub fn is_fraction(&self) -> bool {
+        let family = |name: &str| name.split('.').next().map(str::to_owned);
+        match (&self.quantity, &self.of) {
+            (Quantity::Count(name), Some(of)) => family(name) == family(of),
+            (Quantity::Time(_), _) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is a time, in milliseconds.
+    pub fn is_time(&self) -> bool {
+        matches!(self.quantity, Quantity::Mean(_) | Quantity::Quantile(..))
+    }
+
+    /// In words.
+    pub fn words(&self) -> String {
+        let known = |name: &str| {
+            let all = COUNTS.iter().chain(TIMES);
+            all.clone()
+                .find(|(known, _)| *known == name)
+                .map_or(name, |(_, words)| *words)
+                .to_owned()
+        };
+        let of = self.of.as_deref().map(known);
+        match (&self.quantity, of) {
+            (Quantity::Count(name), Some(of)) if self.is_fraction() => {
+                format!("{}, fraction of {of}", known(name))
+            }
+            (Quantity::Count(name), Some(of)) => format!("{} per {}", known(name), singular(&of)),
+            (Quantity::Count(name), None) => known(name),
+            (Quantity::Time(name), Some(of)) => format!("fraction of {of}, by {}", known(name)),
+            (Quantity::Time(name), None) => format!("fraction, by {}", known(name)),
+            (Quantity::Mean(name), _) => format!("mean {}", known(name)),
+            (Quantity::Quantile(name, 0.5), None) => format!("median {}", known(name)),
+            (Quantity::Quantile(name, 0.5), Some(of)) => {
+                format!("median {}, of all {of}", known(name))
+            }
+            (Quantity::Quantile(name, q), of) => {
+                let of = of.map_or(String::new(), |of| format!(", of all {of}"));
+                format!("{}th percentile of the {}{of}", percent(*q), known(name))
+            }
+        }
+    }
+}
+
+fn singular(words: &str) -> &str {
+    words.strip_suffix('s').unwrap_or(words)
+}
+
+impl FromStr for Measure {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Measure, String> {
+        let (above, of) = match text.split_once('/') {
+            None => (text.trim(), None),
+            Some((above, of)) => (above.trim(), Some(count(of.trim())?)),
+        };
+        let quantity = match above.split_once(' ') {
+            None => match count(above) {
+                Ok(name) => Quantity::Count(name),
+                Err(_) => Quantity::Time(time(above)?),
+            },
+            Some(("mean", name)) if of.is_none() => Quantity::Mean(time(name)?),
+            Some(("median", name)) => Quantity::Quantile(time(name)?, 0.5),
+            Some((p, name)) => Quantity::Quantile(time(name)?, percentile(p)?),
+        };
+        if of.is_none() && matches!(quantity, Quantity::Count(_)) {
+            return Err(format!("say of how many: `{above} / worlds`, for example"));
+        }
+        Ok(Measure { quantity, of })
+    }
+}
+
+fn count(name: &str) -> Result<String, String> {
+    one_of(COUNTS, name).ok_or_else(|| unknown(name))
+}
+
+fn time(name: &str) -> Result<String, String> {
+    one_of(TIMES, name.trim()).ok_or_else(|| unknown(name))
+}
+
+fn one_of(table: &[(&str, &str)], name: &str) -> Option<String> {
+    table.iter().any(|(known, _)| *known == name).then(|| name.to_owned())
+}
+
+fn unknown(name: &str) -> String {
+    let names = |table: &[(&'static str, &str)]| -> String {
+        table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "`{name}` is neither counted nor timed (for one number write `attacks.noticed / attacks` or \
+         `median patch`); counts are {}; times are {}",
+        names(COUNTS),
+        names(TIMES)
+    )
+}
+
+/// Rounded: 0.29 * 100 is not 29.
+fn percent(quantile: f64) -> f64 {
+    (quantile * 1e8).round() / 1e6
+}
+
+fn percentile(text: &str) -> Result<f64, String> {
+    let number = text.strip_prefix('p').and_then(|digits| digits.parse::<f64>().ok());
+    let fits = number.filter(|percent| (0.0..100.0).contains(percent) && *percent > 0.0);
+    let percent = fits.ok_or_else(|| format!("`{text}` is none of mean, median, p99"))?;
+    Ok(percent / 100.0)
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.quantity {
+            Quantity::Count(name) | Quantity::Time(name) => write!(f, "{name}")?,
+            Quantity::Mean(name) => write!(f, "mean {name}")?,
+            Quantity::Quantile(name, q) => write!(f, "p{} {name}", percent(*q))?,
+        }
+        self.of.as_ref().map_or(Ok(()), |of| write!(f, " / {of}"))
+    }
+}
+
+impl TryFrom<String> for Measure {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Measure, String> {
+        text.parse()
+    }
+}
+
+impl From<Measure> for String {
+    fn from(measure: Measure) -> String {
+        measure.to_string()
+    }
+}

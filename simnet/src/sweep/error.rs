@@ -1,0 +1,92 @@
+//! What can go wrong with results, and what to do about it.
+
+use std::path::PathBuf;
+
+use unanimity::durable::DiskError;
+
+use super::merge::Missing;
+use crate::Seed;
+
+/// Why a sweep or a merge ended without its file.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The disk said no. What was finished before is still there.
+    #[error("{0}; what was finished before is kept, and --resume goes on from there")]
+    Disk(#[from] DiskError),
+    /// There are results already.
+    #[error("{} holds results already: --resume goes on with them, another --out begins anew", .0.display())]
+    Exists(PathBuf),
+    /// Somebody else is at it.
+    #[error("another sweep works on this shard ({} is locked): wait for it, or give this one another --out", .0.display())]
+    Busy(PathBuf),
+    /// The simulator itself failed.
+    #[error("the simulator failed in a world ({world}), which is a bug of ours: {why}; the world's own seed is {}, for simnet run --seed", seed.0)]
+    Panicked {
+        /// The cell.
+        world: String,
+        /// The world's own seed.
+        seed: Seed,
+        /// What it said.
+        why: String,
+    },
+    /// A file of results is not as it must be.
+    #[error("{}: {odd}", path.display())]
+    Odd {
+        /// Which.
+        path: PathBuf,
+        /// What about it.
+        odd: Odd,
+    },
+    /// One world is in two files.
+    #[error("{} and {} both hold one world ({world}): leave one of them out", first.display(), second.display())]
+    Twice {
+        /// A file.
+        first: PathBuf,
+        /// Another file.
+        second: PathBuf,
+        /// The world that both hold.
+        world: String,
+    },
+    /// Worlds are missing.
+    #[error("{0}; finish the sweep, or merge what there is with --partial")]
+    Missing(Missing),
+    /// Nothing to merge.
+    #[error("{} holds no results: name the directory that simnet sweep wrote to", .0.display())]
+    Nothing(PathBuf),
+}
+
+/// What is odd about a file of results.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Odd {
+    /// Not ours.
+    #[error("no results of simnet, or of a version this one cannot read")]
+    Foreign,
+    /// The end is missing.
+    #[error("cut short: delete it, and simnet sweep --resume plays its worlds again")]
+    Short,
+    /// The bytes are not the ones that were written.
+    #[error(
+        "damaged: its bytes are not the ones that were written; delete it, and simnet sweep --resume plays its worlds again"
+    )]
+    Damaged,
+    /// Another version's.
+    #[error("made by simnet {0}, and the rest by {1}: results of two versions do not mix")]
+    Version(String, String),
+    /// Another scenario's.
+    #[error("of another scenario than the rest (SHA-256 {0}, not {1}): results of two do not mix")]
+    Scenario(String, String),
+    /// Another master seed's.
+    #[error("of the seed {0}, and the rest of {1}: results of two seeds do not mix")]
+    MasterSeed(u64, u64),
+    /// Same numbers, other questions or plots.
+    #[error(
+        "its scenario asks other questions, or draws other plots, than the rest: sweep with one file"
+    )]
+    Words,
+    /// A merged file is needed.
+    #[error("one shard of several: merge all of them first, with simnet merge")]
+    Shard,
+    /// A world that the scenario does not have.
+    #[error("it holds a world that its scenario does not have")]
+    Stranger,
+}

@@ -1,0 +1,218 @@
+//! Files of results: one JSON object to a line. First the manifest, then one line for each world,
+//! last how many and the SHA-256 of everything before. A file without its last line is cut short.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use unanimity::durable::{self, Disk, DiskError, Mode};
+use unanimity::verify::Hash;
+
+use super::error::{Odd, SweepError};
+use super::shard::Shard;
+use crate::study::Unit;
+use crate::{Results, Study};
+
+const FORMAT: &str = "simnet/results/v1";
+
+/// Larger files are not read.
+const LIMIT: usize = 64 << 30;
+
+/// What results are of. Only results that agree in all of it, but for the shard, mix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    format: String,
+    /// The simulator's version.
+    pub version: String,
+    /// SHA-256 of the canonical scenario: [`Study::digest`].
+    pub scenario: String,
+    /// The master seed.
+    pub seed: u64,
+    /// Which shard; `None` once merged.
+    pub shard: Option<String>,
+}
+
+/// One world and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Index of the study's cells.
+    pub cell: u32,
+    /// Which of the cell's worlds, from 0.
+    pub replication: u32,
+    /// Its own seed, with which it can be played alone.
+    pub seed: u64,
+    /// What was counted and measured.
+    pub results: Results,
+}
+
+/// A file of results, its digest checked. Rows stay text: nobody but a report reads them.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// Of what.
+    pub manifest: Manifest,
+    /// The study; parts of a shard do without.
+    pub study: Option<Study>,
+    /// Each world's line.
+    pub rows: BTreeMap<Unit, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct First {
+    manifest: Manifest,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    study: Option<Study>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Last {
+    worlds: u64,
+    sha256: String,
+}
+
+impl Manifest {
+    /// Of this version's results.
+    pub fn new(study: &Study, master: u64, shard: Option<Shard>) -> Manifest {
+        Manifest {
+            format: FORMAT.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scenario: study.digest(),
+            seed: master,
+            shard: shard.map(|shard| shard.to_string()),
+        }
+    }
+
+    /// Of many shards together.
+    pub(super) fn merged(&self) -> Manifest {
+        Manifest { shard: None, ..self.clone() }
+    }
+
+    /// Whether results of both mix; `path` holds this one.
+    pub(super) fn must_equal(&self, rest: &Manifest, path: &Path) -> Result<(), SweepError> {
+        let odd = if self.version != rest.version {
+            Odd::Version(self.version.clone(), rest.version.clone())
+        } else if self.scenario != rest.scenario {
+            let short = |digest: &str| digest.chars().take(12).collect();
+            Odd::Scenario(short(&self.scenario), short(&rest.scenario))
+        } else if self.seed != rest.seed {
+            Odd::MasterSeed(self.seed, rest.seed)
+        } else {
+            return Ok(());
+        };
+        Err(SweepError::Odd { path: path.to_owned(), odd })
+    }
+}
+
+impl Row {
+    /// As a line of a file, without its end.
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).expect("plain data")
+    }
+
+    /// Which world.
+    pub fn unit(&self) -> Unit {
+        Unit { cell: self.cell, replication: self.replication }
+    }
+
+    /// From a line of a file.
+    pub fn parse(line: &str) -> Option<Row> {
+        serde_json::from_str(line).ok()
+    }
+}
+
+/// Writes a file whole, or not at all.
+pub(super) fn write(
+    disk: &Disk,
+    path: &Path,
+    manifest: &Manifest,
+    study: Option<&Study>,
+    rows: &BTreeMap<Unit, String>,
+) -> Result<(), SweepError> {
+    let first = First { manifest: manifest.clone(), study: study.cloned() };
+    let mut text = serde_json::to_string(&first).expect("plain data");
+    text.push('\n');
+    for row in rows.values() {
+        text += row;
+        text.push('\n');
+    }
+    let last = Last { worlds: rows.len() as u64, sha256: Hash::of(text.as_bytes()).to_string() };
+    text += &serde_json::to_string(&last).expect("plain data");
+    text.push('\n');
+    Ok(disk.write(path, text.as_bytes(), Mode::Public).map_err(DiskError::at(path))?)
+}
+
+/// Reads a file and checks that all of it is there.
+pub(super) fn read(path: &Path) -> Result<Rows, SweepError> {
+    let bytes = durable::read_at_most(path, LIMIT)?;
+    parse(bytes).map_err(|odd| SweepError::Odd { path: path.to_owned(), odd })
+}
+
+fn parse(bytes: Vec<u8>) -> Result<Rows, Odd> {
+    if !bytes.starts_with(b"{\"manifest\":{\"format\":\"simnet/results/v1\"") {
+        // What is shorter than that may have been cut.
+        let begun = b"{\"manifest\":{\"format\":\"simnet/results/v1\"".starts_with(&bytes);
+        return Err(if begun { Odd::Short } else { Odd::Foreign });
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Odd::Damaged)?;
+    let body = text.strip_suffix('\n').ok_or(Odd::Short)?;
+    let (_, last) = body.rsplit_once('\n').ok_or(Odd::Short)?;
+    let last: Last = serde_json::from_str(last).map_err(|_| Odd::Short)?;
+    let above = &text[..body.rfind('\n').map_or(0, |end| end + 1)];
+    if Hash::of(above.as_bytes()).to_string() != last.sha256 {
+        return Err(Odd::Damaged);
+    }
+    let mut lines = above.lines();
+    let first: First =
+        serde_json::from_str(lines.next().ok_or(Odd::Foreign)?).map_err(|_| Odd::Foreign)?;
+    let mut rows = BTreeMap::new();
+    for line in lines {
+        let row = Row::parse(line).ok_or(Odd::Foreign)?;
+        rows.insert(row.unit(), line.to_owned());
+    }
+    if rows.len() as u64 != last.worlds {
+        return Err(Odd::Damaged);
+    }
+    Ok(Rows { manifest: first.manifest, study: first.study, rows })
+}
+
+/// The files of results in a directory, by name; those under a temporary name are not there.
+pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, SweepError> {
+    let at = || DiskError::at(directory);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(at())? {
+        let path = entry.map_err(at())?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".jsonl") && !name.starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Writes what a merge came to.
+pub fn write_merged(disk: &Disk, path: &Path, merged: &Rows) -> Result<(), SweepError> {
+    write(disk, path, &merged.manifest, merged.study.as_ref(), &merged.rows)
+}
+
+/// Reads what a merge wrote: the study, and a row for each world.
+pub fn read_merged(path: &Path) -> Result<(Manifest, Study, Vec<Row>), SweepError> {
+    let odd = |odd| SweepError::Odd { path: path.to_owned(), odd };
+    let file = read(path)?;
+    if file.manifest.shard.as_ref().is_some_and(|shard| shard != "0/1") {
+        return Err(odd(Odd::Shard));
+    }
+    let study = file.study.ok_or_else(|| odd(Odd::Shard))?;
+    let rows: Option<Vec<Row>> = file.rows.values().map(|line| Row::parse(line)).collect();
+    let rows = rows.ok_or_else(|| odd(Odd::Foreign))?;
+    let known =
+        |row: &Row| (row.cell as usize) < study.cells.len() && row.replication < study.replications;
+    match rows.iter().all(known) {
+        true => Ok((file.manifest, study, rows)),
+        false => Err(odd(Odd::Stranger)),
+    }
+}

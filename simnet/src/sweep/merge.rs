@@ -1,0 +1,146 @@
+//! Many files of results into one. In whatever order and grouping, the same bytes come out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Odd, SweepError};
+use super::files::{Rows, list, read};
+use crate::Study;
+use crate::study::Unit;
+
+/// What is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    missing: u64,
+    all: u64,
+    first: String,
+    unfinished: Vec<String>,
+}
+
+/// Merges directories and files. Worlds may be missing only if `partial`.
+pub fn merge(from: &[PathBuf], partial: bool) -> Result<Rows, SweepError> {
+    let mut files = Vec::new();
+    let mut unfinished = Vec::new();
+    for path in from {
+        let before = files.len();
+        gather(path, &mut files, &mut unfinished)?;
+        if files.len() == before {
+            return Err(SweepError::Nothing(path.clone()));
+        }
+    }
+    let mut merged: Option<Rows> = None;
+    let mut origin: BTreeMap<Unit, usize> = BTreeMap::new();
+    let mut shards = BTreeSet::new();
+    for (number, path) in files.iter().enumerate() {
+        let file = read(path)?;
+        let into = merged.get_or_insert_with(|| Rows {
+            manifest: file.manifest.merged(),
+            study: None,
+            rows: BTreeMap::new(),
+        });
+        file.manifest.must_equal(&into.manifest, path)?;
+        match (&into.study, &file.study) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                return Err(SweepError::Odd { path: path.clone(), odd: Odd::Words });
+            }
+            (None, Some(theirs)) => into.study = Some(theirs.clone()),
+            _ => {}
+        }
+        for (unit, line) in file.rows {
+            if let Some(&other) = origin.get(&unit) {
+                let (first, second) = (files[other].clone(), path.clone());
+                let world = name(into.study.as_ref(), unit);
+                return Err(SweepError::Twice { first, second, world });
+            }
+            origin.insert(unit, number);
+            into.rows.insert(unit, line);
+        }
+        shards.extend(file.manifest.shard);
+    }
+    let first = from.first().cloned().unwrap_or_default();
+    let merged = merged.ok_or_else(|| SweepError::Nothing(first.clone()))?;
+    let Some(study) = &merged.study else { return Err(SweepError::Nothing(first)) };
+    if let Some((unit, _)) = merged.rows.iter().find(|(unit, _)| !has(study, **unit)) {
+        let path = files[origin[unit]].clone();
+        return Err(SweepError::Odd { path, odd: Odd::Stranger });
+    }
+    match gaps(study, &merged.rows, unfinished, &shards) {
+        Some(missing) if !partial => Err(SweepError::Missing(missing)),
+        _ => Ok(merged),
+    }
+}
+
+fn has(study: &Study, unit: Unit) -> bool {
+    (unit.cell as usize) < study.cells.len() && unit.replication < study.replications
+}
+
+fn name(study: Option<&Study>, unit: Unit) -> String {
+    let known = study.filter(|study| has(study, unit));
+    let label = known.map(|study| study.label(unit.cell)).unwrap_or_default();
+    let comma = if label.is_empty() { "" } else { ", " };
+    format!("{label}{comma}replication {}", unit.replication)
+}
+
+/// Whole shards where they are, the parts of the others.
+fn gather(
+    path: &Path,
+    files: &mut Vec<PathBuf>,
+    unfinished: &mut Vec<String>,
+) -> Result<(), SweepError> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    // A merged file may be in the same directory.
+    let shard = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"))
+    };
+    files.extend(list(path)?.into_iter().filter(shard));
+    let at = || unanimity::durable::DiskError::at(path);
+    let mut inner = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(at())? {
+        inner.push(entry.map_err(at())?.path());
+    }
+    inner.sort();
+    for parts in inner.iter().filter(|inner| inner.extension().is_some_and(|end| end == "parts")) {
+        if !parts.with_extension("jsonl").exists() {
+            unfinished.push(parts.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+            files.extend(list(parts)?);
+        }
+    }
+    Ok(())
+}
+
+fn gaps(
+    study: &Study,
+    rows: &BTreeMap<Unit, String>,
+    mut unfinished: Vec<String>,
+    shards: &BTreeSet<String>,
+) -> Option<Missing> {
+    let all = study.worlds();
+    let first = (0..all).map(|n| study.unit(n)).find(|unit| !rows.contains_key(unit))?;
+    let of: BTreeSet<&str> =
+        shards.iter().filter_map(|shard| shard.split_once('/')).map(|(_, of)| of).collect();
+    if let (1, Some(of)) = (of.len(), of.first()) {
+        let absent = |i: &u32| !shards.contains(&format!("{i}/{of}"));
+        let absent = (0..of.parse::<u32>().unwrap_or(0)).filter(absent);
+        unfinished.extend(absent.map(|i| format!("shard-{i}-of-{of}")));
+    }
+    let missing = all - rows.len() as u64;
+    Some(Missing { missing, all, first: name(Some(study), first), unfinished })
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { missing, all, first, unfinished } = self;
+        write!(f, "{missing} of {all} worlds are missing, the first: {first}")?;
+        match &unfinished[..] {
+            [] => Ok(()),
+            few if few.len() <= 8 => write!(f, "; not finished: {}", few.join(", ")),
+            many => {
+                write!(f, "; not finished: {} and {} more", many[..8].join(", "), many.len() - 8)
+            }
+        }
+    }
+}

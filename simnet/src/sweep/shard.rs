@@ -1,0 +1,104 @@
+//! Which of a study's worlds are one process's to play.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::Study;
+use crate::study::Unit;
+
+/// Every `of`-th world, from `index` (from 0) on. Neighbouring worlds, which cost alike, go to
+/// different shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    of: u32,
+}
+
+impl Shard {
+    /// The one and only.
+    pub const WHOLE: Shard = Shard { index: 0, of: 1 };
+
+    /// `index` is from 0 to `of - 1`.
+    pub fn new(index: u32, of: u32) -> Option<Shard> {
+        (index < of).then_some(Shard { index, of })
+    }
+
+    /// What a Slurm array task or a Kubernetes indexed job is to play; `None` in neither.
+    ///
+    /// Slurm may count from another number than 0, which it says. Part of an array submitted again
+    /// has a smaller count: then only `--shard` is right.
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Shard>, String> {
+        let number = |name: &str| {
+            let text = variable(name);
+            let wrong = |_| format!("{name} is no number: give --shard i/n");
+            text.map(|text| text.trim().parse::<u32>().map_err(wrong)).transpose()
+        };
+        let (index, of, names) = match number("SLURM_ARRAY_TASK_ID")? {
+            Some(task) => {
+                let first = number("SLURM_ARRAY_TASK_MIN")?.unwrap_or(0);
+                let count = number("SLURM_ARRAY_TASK_COUNT")?;
+                (task.checked_sub(first), count, "SLURM_ARRAY_TASK_COUNT")
+            }
+            None => match number("JOB_COMPLETION_INDEX")? {
+                Some(index) => (Some(index), number("JOB_COMPLETIONS")?, "JOB_COMPLETIONS"),
+                None => return Ok(None),
+            },
+        };
+        let of = of.ok_or_else(|| format!("{names} is not set: give --shard i/n"))?;
+        let shard = index.and_then(|index| Shard::new(index, of));
+        let beyond = || format!("this task's number is beyond {names} ({of}): give --shard i/n");
+        shard.map(Some).ok_or_else(beyond)
+    }
+
+    /// Its worlds, in order.
+    pub fn units(self, study: &Study) -> impl Iterator<Item = Unit> {
+        let numbers = (u64::from(self.index)..study.worlds()).step_by(self.of as usize);
+        numbers.map(|n| study.unit(n))
+    }
+
+    /// How many shards there are.
+    pub fn of(self) -> u32 {
+        self.of
+    }
+
+    /// Which of them, from 0.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+
+    pub(super) fn file(self, out: &Path) -> PathBuf {
+        out.join(format!("{}.jsonl", self.stem()))
+    }
+
+    pub(super) fn parts(self, out: &Path) -> PathBuf {
+        out.join(format!("{}.parts", self.stem()))
+    }
+
+    pub(super) fn lock(self, out: &Path) -> PathBuf {
+        out.join(format!("{}.lock", self.stem()))
+    }
+
+    fn stem(self) -> String {
+        format!("shard-{}-of-{}", self.index, self.of)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let parts = text.split_once('/');
+        let numbers = parts.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        let shard = numbers.and_then(|(index, of)| Shard::new(index, of));
+        shard.ok_or_else(|| "write i/n, i from 0 to n-1: 0/64 is the first of 64".to_owned())
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}

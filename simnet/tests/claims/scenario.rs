@@ -1,0 +1,184 @@
+use simnet::Study;
+use simnet::results::{COUNTS, TIMES};
+use simnet::scenario::fields::FIELDS;
+use simnet::scenario::{Colluding, Topology, Tor};
+
+use crate::studies::{GOOD, refused, study};
+
+fn spoilt(good: &str, bad: &str) -> String {
+    assert!(GOOD.contains(good), "{good} is not in the scenario");
+    refused(&GOOD.replacen(good, bad, 1), &[])
+}
+
+#[test]
+fn a_study_has_a_cell_for_every_combination() {
+    let study = study(GOOD);
+    let worlds: Vec<(u32, u64)> =
+        study.cells.iter().map(|cell| (cell.circle, cell.settle / 3_600_000)).collect();
+    assert_eq!(worlds, [(3, 0), (3, 1), (3, 2), (5, 0), (5, 1), (5, 2)]);
+    assert_eq!(study.worlds(), 24);
+    assert_eq!(study.label(4), "circle = 5, settle = 1h");
+}
+
+#[test]
+fn what_is_not_said_is_as_in_the_program_that_ships() {
+    let small =
+        "question = \"?\"\nhorizon = \"2d\"\n[nodes]\ncount = 9\n[release]\nfirst = \"1h\"\n";
+    let world = study(small).cells.remove(0);
+    let (minute, second) = (60_000, 1_000);
+    let limits = unanimity::verify::roll::Limits::default();
+    assert_eq!(u128::from(world.settle), limits.settle.as_millis());
+    assert_eq!((world.poll, world.max_poll_age), ((5 * minute, 15 * minute), 30 * minute));
+    assert_eq!((world.roll, world.ask_timeout), ((20 * minute, 40 * minute), 45 * second));
+    assert_eq!((world.roll_timeout, world.circle), (2 * minute, 5));
+    assert_eq!((world.availability, world.mean_outage), (0.99, 480 * minute));
+    assert_eq!((world.tor, world.adversary), (Tor::calm(), None));
+}
+
+#[test]
+fn every_number_of_the_tor_model_can_be_set_by_itself() {
+    let text = GOOD.replace("model = \"calm\"", "model = \"attack\"\nconnect.median = \"9s\"");
+    let tor = study(&text).cells.remove(0).tor;
+    assert_eq!(tor.connect, (9_000, Tor::attack().connect.1));
+    assert_eq!(tor.slow, (0.1, 1_000, 2_000));
+    assert_eq!(tor.round_trip, Tor::calm().round_trip);
+}
+
+#[test]
+fn a_bad_file_gets_one_error_with_line_and_remedy() {
+    let cases = [
+        ("circle = 3", "circel = 3", "line 6 (`circel = 3`): unknown field `circel`"),
+        (
+            "availability = 0.9",
+            "availability = 1.2",
+            "line 7 (`availability = 1.2`): 1.2 is no fraction",
+        ),
+        ("availability = 0.9", "availability = nan", "line 7 (`availability = nan`)"),
+        ("availability = 0.9", "availability = \"often\"", "line 7"),
+        (
+            "horizon = \"2d\"",
+            "horizon = \"0s\"",
+            "line 2 (`horizon = \"0s\"`): a world of no length",
+        ),
+        ("horizon = \"2d\"", "horizon = 2", "line 2 (`horizon = 2`): write a duration in quotes"),
+        ("horizon = \"2d\"", "horizon = \"2 suns\"", "line 2"),
+        (
+            "colluding = 1",
+            "colluding = 3",
+            "line 22 (`colluding = 3`): no peer of a victim is honest",
+        ),
+        (
+            "colluding = 1",
+            "colluding_of_all = 19",
+            "line 22 (`colluding_of_all = 19`): nobody is honest",
+        ),
+        ("count = 20", "count = 5", "line 25 (`circle = [3, 5]`): 5 nodes have at most 4 peers"),
+        (
+            "circle = [3, 5]",
+            "circle = [3, 20]",
+            "line 25 (`circle = [3, 20]`): 20 nodes have at most 19",
+        ),
+        ("[\"5min\", \"15min\"]", "[\"15min\", \"5min\"]", "line 10"),
+        ("from = \"1s\"", "from = \"3s\"", "line 14 (`slow = {"),
+        ("first = \"1h\"", "first = \"2d\"", "line 17 (`first = \"2d\"`): no release comes before"),
+        ("start = \"3h\"", "start = \"3d\"", "line 21 (`start = \"3d\"`)"),
+        (
+            "start = \"3h\"",
+            "start = \"3h\"\nlasts = \"1h\"",
+            "line 22 (`lasts = \"1h\"`): only a flash fork",
+        ),
+        (
+            "attack = \"fork\"",
+            "attack = \"flash\"",
+            "line 20 (`attack = \"flash\"`): a flash fork needs",
+        ),
+        ("replications = 4", "replications = 0", "line 27 (`replications = 0`)"),
+        ("settle = [\"0s\",", "settle = [\"60min\",", "line 26"),
+        ("[sweep]", "[sweep]\ntopolgy = [1]", "there is no field `topolgy`"),
+        ("[sweep]", "[sweep]\nnodes.count = 3", "write the values to try in brackets"),
+        ("releases.late /", "releases.lat /", "`releases.lat` is neither counted nor timed"),
+        ("line = \"circle\"", "line = \"poll\"", "program.poll is not varied"),
+        ("[release]", "[release", "line 16"),
+    ];
+    for (good, bad, says) in cases {
+        let error = spoilt(good, bad);
+        // What cannot be known on the line alone is told of nodes and circle by its own line.
+        assert!(error.starts_with("test.toml, line "), "{bad}: {error}");
+        assert!(error.contains(says), "{bad}: {error}\n  should say {says}");
+        assert!(!error.contains('\n'), "{bad}: more than one line: {error}");
+    }
+}
+
+#[test]
+fn a_value_from_the_command_line_is_named_when_it_is_bad() {
+    let error = refused(GOOD, &["availability=1.2"]);
+    assert_eq!(
+        error,
+        "--set availability=1.2: 1.2 is no fraction or probability: write a number from 0 to 1"
+    );
+    assert!(refused(GOOD, &["circle"]).contains("--set circle=5"));
+    assert!(refused(GOOD, &["nonsense=5"]).starts_with("--set nonsense=5: there is no field"));
+}
+
+#[test]
+fn a_value_from_the_command_line_takes_the_place_of_the_file_s() {
+    let set = ["availability=0.5", "settle=3h", "circle=[2,3]", "replications=7"];
+    let set = set.map(str::to_owned);
+    let study = Study::read("test.toml".as_ref(), GOOD, &set).expect("a good file");
+    let worlds: Vec<_> =
+        study.cells.iter().map(|cell| (cell.circle, cell.settle, cell.availability)).collect();
+    assert!(matches!(
+        study.cells[0].adversary.as_ref().map(|a| a.colluding),
+        Some(Colluding::OfCircle(1))
+    ));
+    assert_eq!(worlds, [(2, 10_800_000, 0.5), (3, 10_800_000, 0.5)]);
+    assert_eq!(study.replications, 7);
+}
+
+#[test]
+fn topologies_can_be_varied() {
+    let values = "topology = [\"ring\", { small_world = { rewired = 0.1 } }, \
+                  { communities = { count = 4, inside = 0.5 } }]";
+    let study =
+        study(&GOOD.replace("circle = [3, 5]", values).replace("\"circle\"", "\"topology\""));
+    let all: Vec<Topology> = study.cells.iter().step_by(3).map(|cell| cell.topology).collect();
+    let wanted = [Topology::Ring, Topology::SmallWorld(0.1), Topology::Communities(4, 0.5)];
+    assert_eq!(all, wanted);
+}
+
+#[test]
+fn one_world_said_in_two_ways_is_one_world() {
+    let other = GOOD.replace("\"2h\"]", "\"120min\"]").replace("What happens?", "Well?");
+    assert_eq!(study(GOOD).digest(), study(&other).digest());
+    let other = GOOD.replace("\"2h\"]", "\"3h\"]");
+    assert_ne!(study(GOOD).digest(), study(&other).digest());
+}
+
+#[test]
+fn every_scenario_that_ships_is_well_and_draws_something() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(directory).expect("scenarios") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a scenario");
+        let study = Study::read(&path, &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!study.plots.is_empty(), "{}", path.display());
+        assert!(study.question.ends_with('?'), "{}", study.question);
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen} scenarios");
+}
+
+#[test]
+fn the_readme_has_every_field_and_every_metric() {
+    let readme = include_str!("../../README.md");
+    for (path, _) in FIELDS {
+        let (section, name) = path.split_once('.').unwrap_or(("", path));
+        let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
+        let row = rows.iter().find(|line| line.starts_with(&format!("| `{path}`")));
+        assert!(row.is_some(), "README has no row for {section} {name}");
+    }
+    for (name, _) in COUNTS.iter().chain(TIMES) {
+        assert!(readme.contains(&format!("`{name}`")), "README says nothing of {name}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Small studies, and a player that takes no time, for the other modules.
+
+use std::path::Path;
+
+use simnet::{Results, Scenario, Seed, Study};
+
+/// A scenario that is well, for tests to spoil.
+pub(crate) const GOOD: &str = r#"question = "What happens?"
+horizon = "2d"
+
+[nodes]
+count = 20
+circle = 3
+availability = 0.9
+
+[program]
+poll = ["5min", "15min"]
+
+[tor]
+model = "calm"
+slow = { probability = 0.1, from = "1s", to = "2s" }
+
+[release]
+first = "1h"
+
+[adversary]
+attack = "fork"
+start = "3h"
+colluding = 1
+
+[sweep]
+circle = [3, 5]
+settle = ["0s", "1h", "2h"]
+replications = 4
+
+[[plot]]
+question = "How often late?"
+metric = "releases.late / releases.due"
+x = "settle"
+line = "circle"
+"#;
+
+/// Reads a study that must be well.
+pub(crate) fn study(text: &str) -> Study {
+    Study::read(Path::new("test.toml"), text, &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The one line that a study is refused with.
+pub(crate) fn refused(text: &str, set: &[&str]) -> String {
+    let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
+    match Study::read(Path::new("test.toml"), text, &set) {
+        Ok(_) => panic!("it was not refused"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Results that only scenario and seed decide about.
+pub(crate) fn play(scenario: &Scenario, seed: Seed) -> Results {
+    let draws = seed.draws("test");
+    let mut results = Results::default();
+    results.count("worlds", 1);
+    results.count("attacks", 1);
+    results.count("attacks.noticed", draws.bits(0, 0) % 2);
+    for node in 0..u64::from(scenario.nodes) {
+        let wait = scenario.settle + draws.bits(node, 1) % 100_000_000;
+        results.count("releases.due", 1);
+        results.count("releases.late", u64::from(wait > 90_000_000));
+        results.time("patch", wait);
+    }
+    results
+}
