@@ -198,6 +198,7 @@ impl<E: Copy> Queue<E> {
     /// for memory once, and not 32 times.
     #[inline]
     pub fn batch(&self) -> impl Iterator<Item = (u32, E)> {
+        // What was pushed late is not among them, and may have been popped just now instead.
         let begins = self.at % BATCH == 1;
         let batch = if begins { &self.today[self.at - 1..] } else { &[] };
         batch.iter().take(BATCH).map(|entry| (entry.node, entry.event))
