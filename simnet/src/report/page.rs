@@ -177,7 +177,10 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
     for panel in panels {
         html += "<figure>";
         if !panel.caption.is_empty() {
-            add(&mut html, format_args!("<figcaption>{}</figcaption>", escape(&panel.caption)));
+            add(
+                &mut html,
+                format_args!("<figcaption>{}</figcaption>", escape(&spoken(&panel.caption))),
+            );
         }
         html += &match (plot.kind, x, by) {
             (Kind::Heat, Some(x), Some(by)) => svg::heat(panel, (x, by), ends, names),
@@ -194,11 +197,17 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
         }
         _ => {}
     }
-    let never =
-        |series: &Series| series.points.iter().flatten().any(|point| point.value.is_infinite());
-    if plot.kind == Kind::Lines && panels.iter().any(|panel| panel.series.iter().any(never)) {
+    let any = |fits: fn(&Estimate) -> bool| {
+        let series = panels.iter().flat_map(|panel| &panel.series);
+        plot.kind == Kind::Lines && series.flat_map(|series| &series.points).flatten().any(fits)
+    };
+    if any(|point| point.value.is_infinite()) {
         html +=
             "<p class=\"note\">A hollow triangle at the top: not reached before the horizon.</p>\n";
+    }
+    if any(|point| point.extreme) {
+        html += "<p class=\"note\">A dotted interval: it happened in no world, or always. It is as wide as \
+                 if all in a world happened together, and cut off at the edge; more worlds narrow it.</p>\n";
     }
     html += &table(plot, panels, x, unit);
     html + "</section>\n"

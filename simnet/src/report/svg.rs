@@ -19,6 +19,8 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 14.0;
 /// About as wide as a character of the axes.
 const CHARACTER: f64 = 6.6;
+/// From one line of words to the next.
+const LINE: f64 = 14.0;
 
 /// What a plot's axes are called.
 #[derive(Clone, Copy, Debug)]
@@ -113,28 +115,76 @@ pub(super) fn is_not_to_scale(axis: &Axis) -> bool {
     axis.values.len() > 2 && axis.values.iter().all(number) && !places(axis).1
 }
 
-/// Words under the axis; slanting where they would overlap.
+/// How the words under an axis are set.
+enum Setting {
+    /// On so many lines at most.
+    Lines(usize),
+    /// Slanting, the longest of so many characters.
+    Slanting(usize),
+}
+
+fn setting(axis: &Axis) -> Setting {
+    let room = room(axis);
+    let words = axis.values.iter().map(|value| spoken(value));
+    let (mut lines, mut longest, mut fits) = (1, 0, true);
+    for value in words {
+        fits &= value.split(' ').all(|word| word.chars().count() <= room);
+        lines = lines.max(wrapped(&value, room).len());
+        longest = longest.max(value.chars().count());
+    }
+    if fits { Setting::Lines(lines) } else { Setting::Slanting(longest) }
+}
+
+/// How many characters a value has room for.
+fn room(axis: &Axis) -> usize {
+    let pixels = (WIDTH - RIGHT - LEFT) / axis.values.len().max(1) as f64 - 4.0;
+    (pixels / CHARACTER) as usize
+}
+
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                *line += " ";
+                *line += word;
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Words under the axis: on several lines, or slanting, where they would overlap.
 fn x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
-    let slant = is_crowded(axis);
+    let setting = setting(axis);
     for (value, at) in axis.values.iter().zip(at) {
         let (x, bottom) = (frame.x(*at), frame.bottom);
         let (tick, y) = (bottom + 5.0, bottom + 18.0);
         frame.add(format_args!("<path class=\"axis\" d=\"M{x:.1} {bottom:.1}V{tick:.1}\"/>"));
-        let turn = match slant {
-            true => format!(" style=\"text-anchor:end\" transform=\"rotate(-35 {x:.1} {y:.1})\""),
-            false => String::new(),
-        };
-        let value = escape(&spoken(value));
-        frame.add(format_args!(
-            "<text class=\"across\" x=\"{x:.1}\" y=\"{y:.1}\"{turn}>{value}</text>"
-        ));
+        let value = spoken(value);
+        if let Setting::Slanting(_) = setting {
+            let value = escape(&value);
+            frame.add(format_args!(
+                "<text class=\"up\" x=\"{x:.1}\" y=\"{y:.1}\" transform=\"rotate(-35 {x:.1} {y:.1})\">{value}</text>"
+            ));
+            continue;
+        }
+        for (number, line) in wrapped(&value, room(axis)).iter().enumerate() {
+            let (y, line) = (y + LINE * number as f64, escape(line));
+            frame.add(format_args!(
+                "<text class=\"across\" x=\"{x:.1}\" y=\"{y:.1}\">{line}</text>"
+            ));
+        }
     }
 }
 
-fn is_crowded(axis: &Axis) -> bool {
-    let longest = axis.values.iter().map(|value| spoken(value).chars().count()).max().unwrap_or(0);
-    let room = (WIDTH - RIGHT - LEFT) / axis.values.len().max(1) as f64;
-    longest as f64 * CHARACTER > room - 4.0
+/// Room under the frame.
+fn below(axis: &Axis) -> f64 {
+    match setting(axis) {
+        Setting::Lines(lines) => 44.0 + LINE * (lines as f64 - 1.0),
+        Setting::Slanting(longest) => (46.0 + longest as f64 * CHARACTER * 0.58).min(130.0),
+    }
 }
 
 /// A value without what TOML puts round it: `{ small_world = { rewired = 0.1 } }`.
@@ -142,14 +192,6 @@ pub(super) fn spoken(value: &str) -> String {
     let plain: String = value.chars().filter(|c| !"{}[]\"".contains(*c)).collect();
     let words = plain.replace('_', " ").replace(" = ", " ");
     words.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn below(axis: &Axis) -> f64 {
-    if !is_crowded(axis) {
-        return 44.0;
-    }
-    let longest = axis.values.iter().map(|value| spoken(value).chars().count()).max().unwrap_or(0);
-    (46.0 + longest as f64 * CHARACTER * 0.58).min(130.0)
 }
 
 /// A shape of its own for each line, so that colour is not all that tells them apart.
@@ -172,10 +214,12 @@ pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>)
     frame.y_axis(scale);
     x_axis(&mut frame, axis, &at);
     let middle = (panel.series.len() as f64 - 1.0) / 2.0;
+    let apart = at.windows(2).map(|two| (two[1] - two[0]).abs()).fold(1.0, f64::min);
+    let apart = apart * (WIDTH - RIGHT - LEFT) * 0.6 / panel.series.len().max(1) as f64;
     for (number, series) in panel.series.iter().enumerate() {
         let colour = number % COLOURS;
         // Side by side, so that intervals do not hide each other.
-        let aside = (number as f64 - middle) * 4.0;
+        let aside = (number as f64 - middle) * apart.min(4.0);
         let mut path = String::new();
         let mut marks = String::new();
         for (point, at) in series.points.iter().zip(&at) {
@@ -251,7 +295,7 @@ pub(super) fn heat(
     (least, most): (f64, f64),
     names: Names<'_>,
 ) -> String {
-    let mut frame = Frame::new(names, below(across).max(52.0));
+    let mut frame = Frame::new(names, below(across));
     let (columns, rows) = (across.values.len() as f64, panel.series.len() as f64);
     let at: Vec<f64> = (0..across.values.len()).map(|n| (n as f64 + 0.5) / columns).collect();
     for (row, series) in panel.series.iter().enumerate() {
@@ -299,9 +343,13 @@ fn field(
         Some(number) => value(number, unit),
     };
     let (x, y) = ((left + right) / 2.0, (top + bottom) / 2.0 + 4.0);
-    frame.add(format_args!(
-        "<text class=\"field\" x=\"{x:.1}\" y=\"{y:.1}\" style=\"fill:{ink}\">{words}</text>"
-    ));
+    let size = ((width - 4.0) / (words.chars().count() as f64 * CHARACTER) * 12.0).min(12.0);
+    // What nobody could read is in the table below.
+    if size >= 8.0 && height >= size {
+        frame.add(format_args!(
+            "<text class=\"field\" x=\"{x:.1}\" y=\"{y:.1}\" style=\"fill:{ink};font-size:{size:.1}px\">{words}</text>"
+        ));
+    }
 }
 
 /// Cividis (Nuñez, Anderton, Renslow 2018), made to be read alike with and without colour vision:
@@ -325,7 +373,9 @@ pub(super) fn shade(part: f64) -> String {
 pub(super) fn common(series: impl Iterator<Item = Series> + Clone, unit: Unit) -> Scale {
     let points = series.flat_map(|series| series.points).flatten();
     let values = points.flat_map(|point| {
-        let (low, high) = point.interval.unwrap_or((point.value, point.value));
+        // Those would leave no room for the others; they are cut off, and the page says so.
+        let interval = point.interval.filter(|_| !point.extreme);
+        let (low, high) = interval.unwrap_or((point.value, point.value));
         [point.value, low, high]
     });
     Scale::over(values, unit)
