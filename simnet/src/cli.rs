@@ -4,6 +4,7 @@ mod exit;
 mod memory;
 mod progress;
 mod table;
+mod tier1;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -97,6 +98,34 @@ enum Command {
         #[arg(long)]
         seed: u64,
     },
+    /// Play random small worlds with the code that ships, and stop at the first broken rule
+    Swarm {
+        /// The first seed
+        #[arg(long)]
+        seed: u64,
+        /// How many seeds
+        #[arg(long, default_value_t = 1000)]
+        worlds: u64,
+        /// How many worlds at once [default: the processors]
+        #[arg(long)]
+        threads: Option<std::num::NonZeroUsize>,
+    },
+    /// Play one world with the code that ships, and say which rules broke
+    Replay {
+        #[command(flatten)]
+        which: tier1::Which,
+        /// Print everything that happened
+        #[arg(long)]
+        events: bool,
+    },
+    /// Take away whatever a broken rule does not need, and write the world that is left
+    Shrink {
+        #[command(flatten)]
+        which: tier1::Which,
+        /// The file to write (JSON)
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -179,6 +208,12 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 say(&lines.join("\n"))?;
                 if good { Ok(()) } else { Err(Failure::Invalid) }
             }
+            Command::Swarm { seed, worlds, threads } => {
+                let end = seed.saturating_add(worlds);
+                tier1::sweep(seed..end, threads.map_or_else(processors, usize::from))
+            }
+            Command::Replay { which, events } => tier1::replay(&which, events),
+            Command::Shrink { which, out } => tier1::shrink(&which, &out),
         }
     }
 
@@ -200,14 +235,17 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
         shard: Shard,
         how: &How,
     ) -> Result<PathBuf, Failure> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = how.threads.map_or(processors, usize::from);
+        let threads = how.threads.map_or_else(processors, usize::from);
         memory::enough(study, threads, self.bytes_needed)?;
         let disk = &Disk::default();
         let job = Job { study, master, shard, out, threads, resume: how.resume, disk };
         let mut shown = progress::Shown::new();
         Ok(sweep(&job, &self.play, |progress| shown.tell(progress))?)
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl What {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::faults::{Fault, Kind};
 use crate::scenario::{Attack, Colluding, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::trace::View;
@@ -40,6 +41,7 @@ pub struct Environment {
     outages: Draws,
     fooled: Draws,
     cycles: Draws,
+    faulty: Draws,
 }
 
 impl Environment {
@@ -87,6 +89,7 @@ impl Environment {
             outages: seed.draws("outage"),
             fooled: seed.draws("fooled"),
             cycles: seed.draws("cycle"),
+            faulty: seed.draws("faulty"),
         }
     }
 
@@ -226,12 +229,12 @@ impl Environment {
         if at < adversary.start {
             return honest;
         }
-        let fork = View { chain: 1, size: self.split() + 1 };
+        let fork = || View { chain: 1, size: self.split() + 1 };
         match adversary.attack {
-            Attack::Fork | Attack::Flash(..) if self.is_victim(node) => fork,
+            Attack::Fork | Attack::Flash(..) if self.is_victim(node) => fork(),
             Attack::Flash(percent, lasts) if at < adversary.start + lasts => {
                 let fooled = self.fooled.unit(node.into(), 0) * 100.0 < f64::from(percent);
-                if fooled { fork } else { honest }
+                if fooled { fork() } else { honest }
             }
             Attack::Freeze if self.is_victim(node) => {
                 View { chain: 0, size: self.log_size(adversary.start) }
@@ -254,6 +257,24 @@ impl Environment {
         let adversary = self.scenario.adversary.as_ref();
         let blocks = adversary.is_some_and(|adversary| adversary.attack == Attack::Block);
         blocks && self.is_victim(client) && self.has_begun(at)
+    }
+
+    /// The faults that befall a node at a time.
+    pub fn faults(&self, node: u32, at: Millis) -> impl Iterator<Item = Kind> {
+        let now = move |fault: &&Fault| (fault.from..fault.until).contains(&at);
+        let faults = self.scenario.faults.iter().filter(now);
+        faults.filter(move |fault| self.befalls(fault, node)).map(|fault| fault.kind)
+    }
+
+    /// Whether a node, as a peer, is ever faulty.
+    pub fn misbehaves(&self, node: u32) -> bool {
+        let mut faults = self.scenario.faults.iter();
+        faults.any(|fault| fault.kind.is_of_peer() && self.befalls(fault, node))
+    }
+
+    /// Drawn for each kind: without one fault, the others befall whom they did.
+    fn befalls(&self, fault: &Fault, node: u32) -> bool {
+        self.faulty.unit(node.into(), fault.kind as u64) < fault.share
     }
 
     /// A node's service as it is at the beginning.

@@ -5,24 +5,33 @@
 //! is up, how long a circuit takes, what a mirror shows to whom) is a pure function of both, in
 //! [`environment`]. Two tiers live in that environment:
 //!
-//! 1. `real`: the client and the peer that ship, over simulated byte streams in virtual time.
-//! 2. `population`: a million nodes as numbers, with the same pure decisions.
+//! 1. [`real`]: the client and the peer that ship, over simulated byte streams in virtual time.
+//! 2. [`population`]: a million nodes as numbers, with the same pure decisions.
 //!
-//! Both tell what happened as [`Event`]s. `checkers` and [`results`] know those and nothing of
+//! Both tell what happened as [`Event`]s. [`checkers`] and [`results`] know those and nothing of
 //! how they came about; so both tiers are checked and measured alike, and compared with each other.
 
+pub mod checkers;
 pub mod cli;
+pub mod engine;
 pub mod environment;
+pub mod faults;
+pub mod measure;
+pub mod population;
+pub mod real;
 pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod seed;
 pub mod study;
+pub mod swarm;
 pub mod sweep;
 pub mod topology;
 pub mod trace;
+pub mod validate;
 
 pub use environment::Environment;
+pub use measure::play;
 pub use results::Results;
 pub use scenario::Scenario;
 pub use seed::Seed;

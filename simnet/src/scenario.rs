@@ -12,6 +12,7 @@ mod units;
 use serde::{Deserialize, Serialize};
 
 use crate::Millis;
+use crate::faults::Fault;
 
 /// A world, but for its seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,8 @@ pub struct Scenario {
     pub late: Millis,
     /// Who attacks, if anybody.
     pub adversary: Option<Adversary>,
+    /// What goes wrong besides.
+    pub faults: Vec<Fault>,
 }
 
 /// Who asks whom.

@@ -1,5 +1,7 @@
 //! What happened, in words that both tiers share.
 
+use unanimity::verify::Hash;
+
 use crate::Millis;
 
 /// A tree's head without its bytes: which chain it is of, and how large.
@@ -72,4 +74,10 @@ impl Witness for Vec<Event> {
     fn see(&mut self, event: &Event) {
         self.push(*event);
     }
+}
+
+/// A digest of all that happened: equal for two runs exactly if they were the same to the millisecond.
+pub fn digest(events: &[Event]) -> Hash {
+    let lines = events.iter().map(|event| format!("{event:?}\n"));
+    Hash::of(lines.collect::<String>().as_bytes())
 }

@@ -1,16 +1,18 @@
-//! Mirrors: hosts of static files, never trusted. For now, directories (`file:`).
+//! Mirrors: hosts of static files, never trusted. For now, directories (`file:`), and whatever a
+//! simulation plays.
 //!
 //! A directory may be somebody else's disk, and a network's file system can hold up whoever reads
 //! it for as long as it likes. So every read is made in a thread of its own, and given up when it
 //! takes too long.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -27,15 +29,26 @@ pub const PIECE_BYTES: u64 = 256 * 1024;
 pub type Bytes = Box<dyn Read + Send>;
 
 type Open = dyn Fn(&str) -> io::Result<Bytes> + Send + Sync;
+type Fetch = dyn Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync;
 
 /// A place where a log's tiles and artifacts are served. Clones are the same place.
 #[derive(Clone)]
 pub struct Mirror {
     name: String,
-    open: Arc<Open>,
-    /// Whoever reads has this; in it, the read that was begun last. No more than one thread can
-    /// be lost to a mirror that stalls.
-    turn: Arc<Mutex<Option<AbortHandle>>>,
+    host: Host,
+}
+
+#[derive(Clone)]
+enum Host {
+    /// Files whose reading may block a thread.
+    Files {
+        open: Arc<Open>,
+        /// Whoever reads has this; in it, the read that was begun last. No more than one thread can
+        /// be lost to a mirror that stalls.
+        turn: Arc<Mutex<Option<AbortHandle>>>,
+    },
+    /// Somebody who sends whole files.
+    Remote(Arc<Fetch>),
 }
 
 /// The text does not name a mirror.
@@ -57,18 +70,33 @@ impl Mirror {
         name: impl Into<String>,
         open: impl Fn(&str) -> io::Result<Bytes> + Send + Sync + 'static,
     ) -> Mirror {
-        Mirror { name: name.into(), open: Arc::new(open), turn: Arc::default() }
+        let host = Host::Files { open: Arc::new(open), turn: Arc::default() };
+        Mirror { name: name.into(), host }
+    }
+
+    /// Whoever sends whole files, waiting without a thread.
+    pub fn remote(
+        name: impl Into<String>,
+        fetch: impl Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync + 'static,
+    ) -> Mirror {
+        Mirror { name: name.into(), host: Host::Remote(Arc::new(fetch)) }
     }
 
     /// Reads a whole file below the mirror's prefix; longer than `limit` bytes is an error.
     pub async fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let (open, at) = (self.open.clone(), path.to_owned());
-        let read = move || {
-            let mut bytes = Vec::new();
-            open(&at)?.take(limit + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
+        let bytes = match &self.host {
+            Host::Files { open, turn } => {
+                let (open, at) = (open.clone(), path.to_owned());
+                let read = move || {
+                    let mut bytes = Vec::new();
+                    open(&at)?.take(limit + 1).read_to_end(&mut bytes)?;
+                    Ok(bytes)
+                };
+                work(turn, read).await
+            }
+            Host::Remote(fetch) => in_time(fetch(path)).await,
         };
-        let bytes = self.work(path, read).await?;
+        let bytes = bytes.map_err(of(path))?;
         if bytes.len() as u64 > limit {
             let message = format!("{path} has more than {limit} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -78,32 +106,45 @@ impl Mirror {
 
     /// Opens a file below the mirror's prefix.
     pub async fn open(&self, path: &str) -> io::Result<Opened> {
-        let (open, at) = (self.open.clone(), path.to_owned());
-        let bytes = self.work(path, move || open(&at)).await?;
-        Ok(Opened { mirror: self.clone(), path: path.to_owned(), bytes: Some(bytes) })
-    }
-
-    /// Works on the mirror in a thread of its own, which is left to itself when it takes too long.
-    async fn work<T: Send + 'static>(
-        &self,
-        path: &str,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let late = |why: &str| io::Error::new(io::ErrorKind::TimedOut, why);
-        let done = async {
-            let mut last = self.turn.lock().await;
-            if last.as_ref().is_some_and(|last| !last.is_finished()) {
-                return Err(late("the mirror is still busy with an earlier read"));
+        let rest = match &self.host {
+            Host::Files { open, turn } => {
+                let (open, at) = (open.clone(), path.to_owned());
+                work(turn, move || open(&at)).await.map_err(of(path))?
             }
-            let working = spawn_blocking(work);
-            *last = Some(working.abort_handle());
-            match timeout(READ_TIMEOUT, working).await {
-                Ok(done) => done.map_err(io::Error::other)?,
-                Err(_) => Err(late(&format!("nothing came within {READ_TIMEOUT:?}"))),
+            Host::Remote(fetch) => {
+                Box::new(Cursor::new(in_time(fetch(path)).await.map_err(of(path))?))
             }
         };
-        done.await.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+        Ok(Opened { mirror: self.clone(), path: path.to_owned(), rest: Some(rest) })
     }
+}
+
+/// Gives up what takes too long.
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(READ_TIMEOUT, work).await.unwrap_or_else(|_| {
+        let why = format!("nothing came within {READ_TIMEOUT:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    })
+}
+
+/// Works on the mirror in a thread of its own, which is left to itself when it takes too long.
+async fn work<T: Send + 'static>(
+    turn: &Mutex<Option<AbortHandle>>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let mut last = turn.lock().await;
+    if last.as_ref().is_some_and(|last| !last.is_finished()) {
+        let why = "the mirror is still busy with an earlier read";
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    let working = spawn_blocking(work);
+    *last = Some(working.abort_handle());
+    in_time(async { working.await.map_err(io::Error::other)? }).await
+}
+
+/// Says of which file an error is.
+fn of(path: &str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 
 /// A file of a mirror's, read piece by piece.
@@ -111,20 +152,24 @@ pub struct Opened {
     mirror: Mirror,
     path: String,
     /// `None` once a read has failed.
-    bytes: Option<Bytes>,
+    rest: Option<Bytes>,
 }
 
 impl Opened {
     /// The next bytes, at most [`PIECE_BYTES`]; none at the file's end.
     pub async fn next(&mut self) -> io::Result<Vec<u8>> {
-        let bytes = self.bytes.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let rest = self.rest.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let read = move || {
-            let (mut bytes, mut piece) = (bytes, Vec::new());
-            bytes.by_ref().take(PIECE_BYTES).read_to_end(&mut piece)?;
-            Ok((bytes, piece))
+            let (mut rest, mut piece) = (rest, Vec::new());
+            rest.by_ref().take(PIECE_BYTES).read_to_end(&mut piece)?;
+            Ok((rest, piece))
         };
-        let (bytes, piece) = self.mirror.work(&self.path, read).await?;
-        self.bytes = Some(bytes);
+        let (rest, piece) = match &self.mirror.host {
+            Host::Files { turn, .. } => work(turn, read).await.map_err(of(&self.path))?,
+            // It is here already.
+            Host::Remote(_) => read()?,
+        };
+        self.rest = Some(rest);
         Ok(piece)
     }
 }

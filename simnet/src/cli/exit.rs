@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use unanimity::durable::DiskError;
 
+use crate::real::RealError;
 use crate::scenario::text::Wrong;
 use crate::sweep::SweepError;
 
@@ -19,6 +20,8 @@ pub enum Exit {
     Usage = 2,
     /// The simulator does not reproduce what is known.
     Invalid = 3,
+    /// A rule broke in a world of the code that ships.
+    Broken = 4,
     /// A file or directory could not be read or written, or is in use.
     Disk = 6,
     /// Results are cut short, damaged, missing, doubled, or do not belong together.
@@ -33,6 +36,7 @@ pub const ALL: &[(Exit, &str)] = &[
     (Exit::Failed, "could not find out: something failed that has no code of its own"),
     (Exit::Usage, "the command line or the scenario makes no sense"),
     (Exit::Invalid, "the simulator does not reproduce what is known (validate)"),
+    (Exit::Broken, "a rule broke in a world of the code that ships (swarm, replay)"),
     (Exit::Disk, "a file or directory could not be read or written, or is in use"),
     (Exit::BadInput, "results are cut short, damaged, missing, doubled, or do not belong together"),
     (Exit::Bug, "a bug of ours"),
@@ -77,6 +81,12 @@ pub enum Failure {
     /// `validate` found something.
     #[error("the simulator does not reproduce what is known: see above")]
     Invalid,
+    /// `swarm` or `replay` found something.
+    #[error("{0}")]
+    Broken(String),
+    /// A world of the code that ships cannot be played.
+    #[error(transparent)]
+    Real(#[from] RealError),
 }
 
 impl Failure {
@@ -86,6 +96,9 @@ impl Failure {
             Failure::Scenario(_) | Failure::Usage(_) => Exit::Usage,
             Failure::Unread(_) | Failure::Disk(_) | Failure::Output(_) => Exit::Disk,
             Failure::Invalid => Exit::Invalid,
+            Failure::Broken(_) => Exit::Broken,
+            Failure::Real(RealError::Io(_)) => Exit::Disk,
+            Failure::Real(RealError::Node(..)) => Exit::Failed,
             Failure::Sweep(error) => match error {
                 SweepError::Disk(_) | SweepError::Busy(_) => Exit::Disk,
                 SweepError::Exists(_) => Exit::Usage,

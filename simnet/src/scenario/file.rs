@@ -194,6 +194,7 @@ fn assemble(file: &File, name: String) -> Result<Scenario, Complaint> {
         background: or(release.background, 0),
         late: release.late.0,
         adversary: file.adversary.as_ref().map(adversary).transpose()?,
+        faults: Vec::new(),
     })
 }
 

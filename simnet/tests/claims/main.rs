@@ -1,7 +1,13 @@
-//! What is claimed of the simulator, as tests. One binary, so that they link once.
+//! The simulator's claims, one module for each room. One binary, so that they link once.
 
+mod agreement;
 mod commands;
+mod engine;
+mod measure;
+mod population;
+mod real;
 mod report;
 mod scenario;
 mod studies;
+mod swarm;
 mod sweep;

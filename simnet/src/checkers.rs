@@ -1,0 +1,236 @@
+//! What must be true in every world, whoever acts in it. Checkers know events, circles and who is
+//! the adversary's; they know nothing of how anything came about.
+
+use std::fmt;
+
+use crate::environment::Environment;
+use crate::faults::Kind;
+use crate::trace::{Cycle, Event, View, What, Witness};
+use crate::{Millis, scenario};
+
+/// What was violated, by whom, when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule.
+    pub rule: Rule,
+    /// The event that broke it.
+    pub event: Event,
+}
+
+/// The rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// What installs is a release of the chain that it is said to be of.
+    Logged,
+    /// What installs was covered by every honest peer's view `settle` before, and is still.
+    Confirmed,
+    /// Nobody is unanimous with a peer that could not have given a good answer at the time.
+    Everyone,
+    /// Nobody is told that nothing is new while every peer covers a release that is not installed.
+    Complete,
+    /// A node that installed from one chain never installs from the other.
+    OneChain,
+    /// Sequences only grow.
+    Forwards,
+    /// Nothing honest is ever called a fork.
+    NoFalseAlarm,
+    /// Whoever has evidence installs nothing more.
+    Latched,
+    /// Once all faults are over, every node installs.
+    Live,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Event { at, node, what } = self.event;
+        write!(f, "{:?} does not hold: node {node} at {at} ms: {what:?}", self.rule)
+    }
+}
+
+/// Holds every event against the rules.
+pub struct Safety<'a> {
+    environment: &'a Environment,
+    nodes: Vec<Known>,
+    /// What was violated so far.
+    pub violations: Vec<Violation>,
+}
+
+/// What is known of one node.
+#[derive(Clone, Default)]
+struct Known {
+    /// What it vouched for, from when on.
+    polled: Vec<(Millis, Option<View>)>,
+    installed: Option<(u32, u8)>,
+    latched: bool,
+}
+
+impl<'a> Safety<'a> {
+    /// Watches a world from its beginning.
+    pub fn new(environment: &'a Environment) -> Safety<'a> {
+        let nodes = vec![Known::default(); environment.scenario.nodes as usize];
+        Safety { environment, nodes, violations: Vec::new() }
+    }
+
+    /// All rules, the last one too, at the end of the world.
+    pub fn finish(mut self) -> Vec<Violation> {
+        if let Some((release, by)) = self.due() {
+            for node in 0..self.environment.scenario.nodes {
+                let known = &self.nodes[node as usize];
+                if known.installed.is_none_or(|(index, _)| index < release) {
+                    let what = What::Cycled(0, Cycle::Incomplete);
+                    self.violations
+                        .push(Violation { rule: Rule::Live, event: Event { at: by, node, what } });
+                }
+            }
+        }
+        self.violations
+    }
+
+    /// The newest release that every node must have by the end, and by when: in a world without an
+    /// adversary, where everybody is up and Tor lets nobody wait for ever, once faults are over.
+    fn due(&self) -> Option<(u32, Millis)> {
+        let scenario = &self.environment.scenario;
+        let calm = scenario.adversary.is_none()
+            && scenario.availability >= 1.0
+            && scenario.tor.stuck == 0.0
+            && scenario.faults.iter().all(|fault| !fault.kind.is_of_peer() || fault.share < 1.0);
+        let quiet = scenario.faults.iter().map(|fault| fault.until).max().unwrap_or(0);
+        // To see it, to have it confirmed, to settle, and once more for what a fault left behind.
+        let wait = scenario.poll.1 + scenario.settle + 4 * scenario.roll.1 + HOUR;
+        let until = scenario.horizon.checked_sub(wait)?;
+        let count = self.environment.releases_until(until);
+        let release = count.checked_sub(1)?;
+        let since = self.environment.release_at(release).max(quiet);
+        (calm && since + wait <= scenario.horizon)
+            .then(|| (self.environment.release_index(release), since + wait))
+    }
+
+    fn violated(&mut self, rule: Rule, event: &Event) {
+        self.violations.push(Violation { rule, event: *event });
+    }
+
+    fn forks(&self) -> bool {
+        use scenario::Attack::{Flash, Fork};
+        let adversary = self.environment.scenario.adversary.as_ref();
+        adversary.is_some_and(|adversary| matches!(adversary.attack, Fork | Flash(..)))
+    }
+
+    fn installs(&mut self, event: &Event, index: u32, chain: u8) {
+        let environment = self.environment;
+        let logged = match chain {
+            0 => {
+                let count = environment.releases_until(event.at);
+                (0..count).any(|release| environment.release_index(release) == index)
+            }
+            _ => self.forks() && index == environment.split(),
+        };
+        if !logged {
+            self.violated(Rule::Logged, event);
+        }
+        let known = &self.nodes[event.node as usize];
+        if known.latched {
+            self.violated(Rule::Latched, event);
+        }
+        let known = &self.nodes[event.node as usize];
+        if let Some((before, other)) = known.installed {
+            let shared = before < environment.split() || index < environment.split();
+            if other != chain && !shared {
+                self.violated(Rule::OneChain, event);
+            } else if index <= before {
+                self.violated(Rule::Forwards, event);
+            }
+        }
+        self.nodes[event.node as usize].installed = Some((index, chain));
+        for &peer in environment.circle(event.node) {
+            let lies = environment.colludes(peer) && environment.is_victim(event.node);
+            if !lies
+                && !environment.misbehaves(peer)
+                && !self.confirmed(peer, event.at, index, chain)
+            {
+                self.violated(Rule::Confirmed, event);
+            }
+        }
+    }
+
+    /// Whether no release that every peer of a node's vouched for when its cycle began is missing there.
+    /// Says nothing of circles in which somebody is not honest.
+    fn is_complete(&self, node: u32, began: Millis) -> bool {
+        let environment = self.environment;
+        let circle = environment.circle(node).iter();
+        let sizes = circle.map(|&peer| {
+            let honest = !environment.colludes(peer) && !environment.misbehaves(peer);
+            let polled = &self.nodes[peer as usize].polled;
+            let view = polled.iter().rfind(|(at, _)| *at < began)?.1?;
+            (honest && view.chain == 0).then_some(view.size)
+        });
+        let Some(covered) = sizes.min().flatten() else { return true };
+        let installed = self.nodes[node as usize].installed.map_or(0, |(index, _)| index);
+        let released = environment.releases_until(began).checked_sub(1);
+        let newest = (0..=released.unwrap_or(0)).rev().map(|n| environment.release_index(n));
+        let due = newest.filter(|index| *index < covered && released.is_some()).max();
+        due.is_none_or(|index| index <= installed)
+    }
+
+    /// Whether no peer of a node's was faulty from one time to another in a way that leaves it without
+    /// a good answer.
+    fn everyone_could_answer(&self, node: u32, from: Millis, until: Millis) -> bool {
+        let environment = self.environment;
+        environment.circle(node).iter().all(|&peer| {
+            let lies = environment.colludes(peer) && environment.is_victim(node);
+            let mute = |at: Millis| {
+                environment
+                    .faults(peer, at)
+                    .find(|kind| kind.is_of_peer())
+                    .is_some_and(Kind::is_mute)
+            };
+            lies || !(mute(from) && mute(until))
+        })
+    }
+
+    /// Whether an honest peer vouched for an entry `settle` before, and for the last time too.
+    fn confirmed(&self, peer: u32, at: Millis, index: u32, chain: u8) -> bool {
+        let polled = &self.nodes[peer as usize].polled;
+        let shared = index < self.environment.split();
+        let covers = |view: View| view.size > index && (shared || view.chain == chain);
+        // Cosignatures bear whole seconds.
+        let before = (at + 1000).saturating_sub(self.environment.scenario.settle);
+        let since =
+            |(when, view): &(Millis, Option<View>)| *when <= before && view.is_some_and(covers);
+        let last = polled.iter().rfind(|(when, view)| *when <= at && view.is_some());
+        polled.iter().any(since) && last.is_some_and(|(_, view)| view.is_some_and(covers))
+    }
+}
+
+const HOUR: Millis = 3_600_000;
+
+impl Witness for Safety<'_> {
+    fn see(&mut self, event: &Event) {
+        match event.what {
+            What::Polled(view) => self.nodes[event.node as usize].polled.push((event.at, view)),
+            What::Evidence => {
+                self.nodes[event.node as usize].latched = true;
+                if !self.forks() {
+                    self.violated(Rule::NoFalseAlarm, event);
+                }
+            }
+            What::Cycled(_, Cycle::Installed { index, chain }) => {
+                self.installs(event, index, chain);
+            }
+            What::Cycled(_, Cycle::Fork | Cycle::Latched) if !self.forks() => {
+                self.violated(Rule::NoFalseAlarm, event);
+            }
+            What::Cycled(..) => {}
+        }
+        if let What::Cycled(took, came_to) = event.what
+            && matches!(came_to, Cycle::UpToDate | Cycle::Settling | Cycle::Installed { .. })
+            && !self.everyone_could_answer(event.node, event.at - took, event.at)
+        {
+            self.violated(Rule::Everyone, event);
+        }
+        if let What::Cycled(took, Cycle::UpToDate) = event.what
+            && !self.is_complete(event.node, event.at - took)
+        {
+            self.violated(Rule::Complete, event);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Worlds of the code that ships: sweeps of random ones, replays, and what is least of a failure.
+
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::{read_study, say};
+use crate::swarm::{self, Played};
+use crate::{Scenario, Seed, trace};
+
+/// Which world.
+#[derive(Args)]
+pub(super) struct Which {
+    /// A scenario (its first cell), or a world in JSON that `simnet shrink` wrote; with --seed
+    #[arg(required_unless_present = "swarm", requires = "seed")]
+    world: Option<PathBuf>,
+    /// The seed of that world
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The random world of this seed
+    #[arg(long, conflicts_with_all = ["world", "seed"])]
+    swarm: Option<u64>,
+}
+
+impl Which {
+    fn read(&self) -> Result<(Scenario, Seed), Failure> {
+        if let Some(seed) = self.swarm {
+            return Ok((swarm::scenario(Seed(seed)), Seed(seed)));
+        }
+        let (Some(path), Some(seed)) = (&self.world, self.seed) else {
+            return Err(Failure::Usage("write a world and --seed, or --swarm".to_owned()));
+        };
+        let world = if path.extension().is_some_and(|end| end == "json") {
+            let bytes = unanimity::durable::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
+            serde_json::from_slice(&bytes)
+                .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?
+        } else {
+            read_study(path, &[])?.cells[0].clone()
+        };
+        Ok((world, Seed(seed)))
+    }
+}
+
+fn play(world: &Scenario, seed: Seed) -> Result<Played, Failure> {
+    Ok(swarm::play(world, seed)?)
+}
+
+/// Plays one world and prints what happened, and which rules broke.
+pub(super) fn replay(which: &Which, events: bool) -> Result<(), Failure> {
+    let (world, seed) = which.read()?;
+    let played = play(&world, seed)?;
+    if events {
+        let lines = played.events.iter().map(|event| format!("{event:?}"));
+        say(&lines.collect::<Vec<_>>().join("\n"))?;
+    }
+    say(&format!("{} events, digest {}", played.events.len(), trace::digest(&played.events)))?;
+    verdict(&played)
+}
+
+/// Says which rules broke, if any.
+fn verdict(played: &Played) -> Result<(), Failure> {
+    let broken: Vec<String> = played.violations.iter().map(ToString::to_string).collect();
+    if broken.is_empty() { Ok(()) } else { Err(Failure::Broken(broken.join("\n"))) }
+}
+
+/// Makes a world smaller as long as the same rule breaks, and writes what is left.
+pub(super) fn shrink(which: &Which, out: &PathBuf) -> Result<(), Failure> {
+    let (world, seed) = which.read()?;
+    let played = play(&world, seed)?;
+    let Some(first) = played.violations.first() else {
+        return Err(Failure::Usage("no rule breaks in this world: nothing to shrink".to_owned()));
+    };
+    let small = swarm::shrink(&world, seed, first.rule)?;
+    let text = serde_json::to_string_pretty(&small).expect("plain data");
+    fs::write(out, text + "\n").map_err(unanimity::durable::DiskError::at(out))?;
+    say(&format!(
+        "{first}\nstill breaks with {} nodes, {} peers each, {} faults: simnet replay {} --seed {}",
+        small.nodes,
+        small.circle,
+        small.faults.len(),
+        out.display(),
+        seed.0
+    ))
+}
+
+/// Plays many random worlds, and stops at the first in which a rule breaks.
+pub(super) fn sweep(seeds: Range<u64>, threads: usize) -> Result<(), Failure> {
+    let next = AtomicU64::new(seeds.start);
+    let worlds = || -> Result<(), Failure> {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return Ok(());
+            }
+            verdict(&play(&swarm::scenario(Seed(seed)), Seed(seed))?).inspect_err(|_| {
+                next.store(seeds.end, Ordering::Relaxed);
+                let version = env!("CARGO_PKG_VERSION");
+                eprintln!("world {seed} of version {version}: simnet replay --swarm {seed}");
+                eprintln!("                      simnet shrink --swarm {seed} --out small.json");
+            })?;
+        }
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(worlds)).collect();
+        let ended = running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.collect::<Vec<_>>().into_iter().collect::<Result<(), Failure>>()
+    })?;
+    say(&format!("{} worlds, and no rule broke", seeds.end - seeds.start))
+}

@@ -1,0 +1,109 @@
+//! What goes wrong besides the adversary: who misbehaves how, from when until when.
+//!
+//! Only tier 1 has bytes to garble and disks to fail; tier 2 refuses a scenario with faults.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Millis;
+
+/// A fault, and whom it befalls: every node by itself with a probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: Kind,
+    /// The probability for each node.
+    pub share: f64,
+    /// From when.
+    pub from: Millis,
+    /// Until when.
+    pub until: Millis,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// As a peer it accepts connections and says nothing.
+    Silent,
+    /// It stops in the middle of its answer.
+    Stall,
+    /// It answers with rubbish.
+    Garble,
+    /// It answers with much more than an answer.
+    Flood,
+    /// It gives the first answer it ever gave, again and again.
+    Replay,
+    /// Its clock is an hour slow when it cosigns.
+    Slow,
+    /// Its clock is an hour fast when it cosigns.
+    Fast,
+    /// It cosigns a head that its mirrors showed an hour before.
+    Lag,
+    /// Every other answer is that of an hour before: it changes its story.
+    Story,
+    /// It passes questions on to another peer and gives that one's answers.
+    Echo,
+    /// It cosigns a head that the log never signed.
+    Forge,
+    /// It sends evidence that proves nothing.
+    FalseEvidence,
+    /// Its answers about tiles are wrong.
+    BadTiles,
+    /// Its mirror has one bit wrong in every file but the checkpoint.
+    MirrorCorrupt,
+    /// Its mirror sends more than was asked for.
+    MirrorEndless,
+    /// Its mirror has nothing.
+    MirrorDead,
+    /// Its mirror shows the checkpoint of an hour before.
+    MirrorStale,
+    /// As a client it is killed at a random step on its disk, in most cycles, and started again.
+    Crash,
+    /// As a client it reaches nobody; it can be reached.
+    Cut,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 19] = [
+        Kind::Silent,
+        Kind::Stall,
+        Kind::Garble,
+        Kind::Flood,
+        Kind::Replay,
+        Kind::Slow,
+        Kind::Fast,
+        Kind::Lag,
+        Kind::Story,
+        Kind::Echo,
+        Kind::Forge,
+        Kind::FalseEvidence,
+        Kind::BadTiles,
+        Kind::MirrorCorrupt,
+        Kind::MirrorEndless,
+        Kind::MirrorDead,
+        Kind::MirrorStale,
+        Kind::Crash,
+        Kind::Cut,
+    ];
+
+    /// Whether it is about what a node answers as a peer.
+    pub fn is_of_peer(self) -> bool {
+        self <= Kind::BadTiles
+    }
+
+    /// Whether a peer has no good answer about its view as long as this lasts.
+    pub fn is_mute(self) -> bool {
+        use Kind::{Echo, FalseEvidence, Fast, Flood, Forge, Garble, Silent, Slow, Stall};
+        matches!(self, Silent | Stall | Garble | Flood | Slow | Fast | Echo | Forge | FalseEvidence)
+    }
+
+    /// Whether it is about what a node's mirrors send.
+    pub fn is_of_mirror(self) -> bool {
+        matches!(
+            self,
+            Kind::MirrorCorrupt | Kind::MirrorEndless | Kind::MirrorDead | Kind::MirrorStale
+        )
+    }
+}

@@ -1,0 +1,256 @@
+//! What a closed roll amounts to, as `Client::decide` finds it.
+
+use unanimity::verify::roll::{Standing, Verdict, verdict};
+
+use super::call::Id;
+use super::kept::Entry;
+use super::peer::{Answer, seconds};
+use super::{Population, Scratch, Tree};
+use crate::Millis;
+use crate::trace::{Cycle, Witness};
+
+/// The sequence of the adversary's release: none is higher.
+const TROJAN: u32 = u32::MAX;
+
+/// A release that could be installed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Release {
+    index: u32,
+    chain: u8,
+}
+
+/// The evidence that two heads are.
+struct Fork;
+
+impl<W: Witness> Population<'_, W> {
+    pub(super) fn decide(&mut self, now: Millis, node: u32, id: Id) -> Cycle {
+        if self.calls.slots(id).iter().any(|slot| slot.answer == Some(Answer::Evidence)) {
+            return Cycle::Fork;
+        }
+        self.admit(now, node, id);
+        let shown = Tree::new(self.environment.mirror(node, now), self.split);
+        let Ok(head) = self.join(now, node, id, shown) else { return Cycle::Fork };
+        let trusted = self.clients[node as usize].trusted;
+        if shown.size() < trusted.size().max(head.size()) {
+            return Cycle::Stale;
+        }
+        // From here on the mirror's head is the one adopted, and all others heard of are prefixes
+        // of it, but for those that nobody serves.
+        let Some(common) = self.common_size(head) else { return Cycle::Incomplete };
+        if common >= trusted.size() {
+            self.clients[node as usize].trusted = head.prefix(common, self.split);
+        }
+        self.list_candidates(now, node, head);
+        self.keep_rolls(now, node, head);
+        self.choose(now, node, head)
+    }
+
+    /// Which answers count (`Limits::admit`), and the largest that each peer ever showed.
+    fn admit(&mut self, now: Millis, node: u32, id: Id) {
+        let slots = self.calls.slots(id);
+        let began = self.calls.get(id).began;
+        let view_ttl = self.limits.view_ttl.as_secs();
+        let largest = &mut self.largest[node as usize * slots.len()..][..slots.len()];
+        let latest = &mut self.scratch.latest;
+        latest.clear();
+        for (slot, largest) in slots.iter().zip(largest) {
+            let mut entry = Entry { tree: Tree::NONE, signed: slot.signed };
+            if let Some(Answer::View(tree)) = slot.answer {
+                let came = seconds(began + Millis::from(slot.came));
+                let age = came.max(seconds(now)) - slot.signed;
+                if u64::from(age) <= view_ttl && tree.size() >= largest.size() {
+                    entry.tree = tree;
+                }
+                if tree.size() > largest.size() {
+                    *largest = tree;
+                }
+            }
+            latest.push(entry);
+        }
+    }
+
+    /// The head that all heads heard of are joined in (`heads::join`, and the loop around it in
+    /// `Client::decide`), which is at least as large as the mirror's.
+    fn join(&mut self, now: Millis, node: u32, id: Id, shown: Tree) -> Result<Tree, Fork> {
+        let circle = self.environment.circle(node);
+        let client = self.clients[node as usize];
+        let largest = &self.largest[node as usize * circle.len()..][..circle.len()];
+        let answers = self.calls.slots(id).iter().filter_map(|slot| match slot.answer {
+            Some(Answer::View(tree)) => Some(tree),
+            _ => None,
+        });
+        let kept = self.kept.iter(client.kept).flat_map(|(_, views)| views).map(|view| view.tree);
+        let heard = || {
+            let remembered = [client.trusted].into_iter().chain(largest.iter().copied());
+            remembered.chain(kept.clone()).chain(answers.clone()).filter(|tree| !tree.is_none())
+        };
+        if heard().all(|tree| shown.holds(tree, self.split)) {
+            return Ok(shown);
+        }
+
+        let Scratch { heads, views, latest, .. } = &mut self.scratch;
+        heads.clear();
+        heads.extend(heard().chain([shown]));
+        heads.sort_by_key(|tree| std::cmp::Reverse((tree.size(), tree.chain())));
+        heads.dedup();
+        views.clear();
+        views.extend(kept.chain(latest.iter().map(|entry| entry.tree)));
+        let mut heads = std::mem::take(heads);
+        let joined = self.join_some(now, node, shown, &mut heads);
+        self.scratch.heads = heads;
+        joined
+    }
+
+    /// The same for heads in descending order of size, one of which is the mirror's.
+    fn join_some(
+        &mut self,
+        now: Millis,
+        node: u32,
+        shown: Tree,
+        heads: &mut Vec<Tree>,
+    ) -> Result<Tree, Fork> {
+        let (split, trusted) = (self.split, self.clients[node as usize].trusted);
+        // Of one size: that alone is evidence, without anybody's tiles.
+        if heads.windows(2).any(|pair| pair[0].size() == pair[1].size()) {
+            return Err(Fork);
+        }
+        loop {
+            let served =
+                |tree: &Tree| shown.holds(*tree, split) || self.is_served(now, node, *tree);
+            let place = heads.iter().position(served).expect("the mirror serves its own");
+            let head = heads[place];
+            if heads[place..].iter().any(|tree| !head.is_consistent_with(*tree, split)) {
+                return Err(Fork);
+            }
+            // What no peer vouches for, and nobody can read, must not hold back what all confirm.
+            let is_readable = head.size() <= shown.size() || head.size() == trusted.size();
+            if is_readable || head == trusted || self.scratch.views.contains(&head) {
+                return Ok(head);
+            }
+            heads.remove(place);
+        }
+    }
+
+    /// Whether a peer of its circle serves a tree's tiles to a node.
+    fn is_served(&mut self, now: Millis, node: u32, tree: Tree) -> bool {
+        let environment = self.environment;
+        environment.circle(node).iter().any(|peer| self.serves(now, *peer, node, tree))
+    }
+
+    /// The size that every peer confirmed in the latest roll (`Roll::common_size`).
+    fn common_size(&mut self, head: Tree) -> Option<u32> {
+        let Scratch { latest, standings, .. } = &mut self.scratch;
+        stand(latest, standings, head, self.split, None);
+        let size = || latest.iter().map(|entry| entry.tree.size()).min();
+        (verdict(standings, None) == Verdict::Settling).then(size).flatten()
+    }
+
+    /// The releases in a tree that are newer than the installed one, newest first.
+    fn list_candidates(&mut self, now: Millis, node: u32, head: Tree) {
+        let environment = self.environment;
+        let floor = self.clients[node as usize].floor;
+        let candidates = &mut self.scratch.candidates;
+        candidates.clear();
+        if head.chain() == 1 && floor < TROJAN {
+            candidates.push(Release { index: self.split, chain: 1 });
+        }
+        let honest = if head.chain() == 1 { self.split } else { head.size() };
+        let released = (u64::from(floor)..environment.releases_until(now)).rev();
+        let released = released.map(|n| environment.release_index(n));
+        let released = released.filter(|index| *index < honest);
+        candidates.extend(released.map(|index| Release { index, chain: 0 }));
+    }
+
+    /// Keeps the latest roll and earlier ones as far as each is the first to cover a candidate
+    /// (`Client::adopt`).
+    fn keep_rolls(&mut self, now: Millis, node: u32, head: Tree) {
+        let (client, split) = (&mut self.clients[node as usize], self.split);
+        let Scratch { latest, candidates, .. } = &self.scratch;
+        if candidates.is_empty() && !client.kept.is_some() {
+            return;
+        }
+        let rolls = self.kept.iter(client.kept).map(|(_, views)| views).chain([&latest[..]]);
+        let sizes: Vec<u32> = rolls.map(|views| covered(views, head, split)).collect();
+        let needed = |position: usize| {
+            let is_first = |release: &Release| {
+                sizes.iter().position(|size| *size > release.index) == Some(position)
+            };
+            candidates.iter().any(is_first)
+        };
+        client.kept = self.kept.keep(client.kept, seconds(now), latest, needed);
+    }
+
+    /// The newest candidate that every peer confirms, now and `settle` ago (`Logged::agreed`); if
+    /// there is none, how it stands with the newest.
+    fn choose(&mut self, now: Millis, node: u32, head: Tree) -> Cycle {
+        let (at, split) = (seconds(now), self.split);
+        let settle = seconds(self.environment.scenario.settle);
+        let kept = self.clients[node as usize].kept;
+        let Scratch { latest, standings, settled, candidates, .. } = &mut self.scratch;
+        let mut newest = None;
+        for Release { index, chain } in candidates.iter().copied() {
+            stand(latest, standings, head, split, Some(index));
+            let earliest =
+                self.kept.iter(kept).find(|(_, views)| covered(views, head, split) > index);
+            let earlier = earliest.filter(|(then, before)| {
+                let each = |(before, now): (&Entry, &Entry)| before.signed + settle <= now.signed;
+                then + settle <= at && before.iter().zip(latest.iter()).all(each)
+            });
+            let earlier = earlier.map(|(_, views)| {
+                stand(views, settled, head, split, Some(index));
+                &settled[..]
+            });
+            let cycle = match verdict(standings, earlier) {
+                Verdict::Unanimous => return Cycle::Installed { index, chain },
+                Verdict::Settling => Cycle::Settling,
+                Verdict::Incomplete | Verdict::Fork => Cycle::Incomplete,
+            };
+            newest.get_or_insert(cycle);
+        }
+        newest.unwrap_or(Cycle::UpToDate)
+    }
+
+    /// From now on nothing of a lower sequence is a candidate.
+    pub(super) fn install(&mut self, node: u32, index: u32, chain: u8) {
+        let environment = self.environment;
+        let floor = &mut self.clients[node as usize].floor;
+        if chain == 1 {
+            *floor = TROJAN;
+            return;
+        }
+        while environment.release_index(u64::from(*floor)) < index {
+            *floor += 1;
+        }
+        // The n-th release has the sequence n + 1.
+        *floor += 1;
+    }
+}
+
+/// What each view of a roll is worth once heads are joined (`Roll::standings`): in general, or for
+/// the release at an index.
+fn stand(
+    views: &[Entry],
+    standings: &mut Vec<Standing>,
+    head: Tree,
+    split: u32,
+    index: Option<u32>,
+) {
+    standings.clear();
+    standings.extend(views.iter().map(|Entry { tree, .. }| {
+        if tree.is_none() {
+            Standing::Silent
+        } else if !head.holds(*tree, split) {
+            Standing::Unjoined
+        } else if index.is_some_and(|index| tree.size() <= index) {
+            Standing::Behind
+        } else {
+            Standing::Confirmed
+        }
+    }));
+}
+
+/// The size that every view of a roll covers; 0 if one is not joined.
+fn covered(views: &[Entry], head: Tree, split: u32) -> u32 {
+    let size = |entry: &Entry| if head.holds(entry.tree, split) { entry.tree.size() } else { 0 };
+    views.iter().map(size).min().unwrap_or(0)
+}

@@ -1,0 +1,215 @@
+//! Tier 2: up to a million nodes as numbers. No bytes, no keys, and the decisions of the client
+//! and the peer that ship.
+//!
+//! **Modelled**, each as the code that ships does it: when a peer polls, what it makes of its mirror
+//! and for how long it vouches for that (`peer`); the tries, deadlines and waits of a roll (`call`,
+//! after `unanimity::update`'s `ask`; the waits are drawn by the function it uses itself); which
+//! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
+//! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
+//! `Client::decide`; the rule is [`unanimity::verify::roll::verdict`] itself). Moments that the code
+//! signs or compares are whole seconds, as there.
+//!
+//! **Not modelled**: signatures, proofs and files, which are taken to be right; more than one mirror
+//! to a node; the time that mirrors, tiles and artifacts take; a peer's limit of streams; expiry,
+//! withdrawal and conflict of releases; acknowledged evidence; crashes, and clocks that are wrong.
+//! Two refusals are told as one word: a mirror that shows less than the trusted head (a rollback)
+//! is [`Cycle::Stale`](crate::trace::Cycle::Stale) too.
+//!
+//! What happens at one time happens in order of the nodes it happens to: a question to the peer
+//! that is asked, everything else to whoever does it. What was arranged first happens first.
+
+mod call;
+mod decide;
+mod kept;
+mod peer;
+mod tree;
+
+use unanimity::verify::roll::{Limits, Standing};
+
+use crate::engine::Queue;
+use crate::environment::{Environment, Service};
+use crate::trace::{Cycle, Event, What, Witness};
+use crate::{Millis, Scenario};
+use call::{Call, Slot};
+use kept::{Entry, Kept};
+use peer::Peer;
+use tree::Tree;
+
+/// What a run took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ran {
+    /// Steps of the engine: a poll, the beginning of a cycle, a try after the first, a question
+    /// that reaches a peer, the end of a cycle.
+    pub events: u64,
+    /// The memory held at the end, for each node: state, circle, and what is to come.
+    pub bytes: f64,
+}
+
+/// Plays a world from its beginning to its horizon, which itself is no part of it.
+pub fn run(environment: &Environment, witness: &mut impl Witness) -> Ran {
+    let mut population = Population::new(environment, witness);
+    let mut events = 0;
+    while let Some((now, node, step)) = population.queue.pop() {
+        events += 1;
+        population.step(now, node, step);
+    }
+    let nodes = environment.scenario.nodes;
+    Ran { events, bytes: population.bytes() as f64 / f64::from(nodes.max(1)) }
+}
+
+/// About how much memory a run needs, in bytes: a little more than it takes when every release is
+/// installed before the next but two comes.
+pub fn bytes_needed(scenario: &Scenario) -> u64 {
+    let circle = u64::from(scenario.circle);
+    let each = size_of::<Service>() + size_of::<Peer>() + size_of::<Client>();
+    // The circle, and the largest view of each of its peers.
+    let each = each as u64 + circle * 8;
+    // Two events a node that are to come, half a node's questions, and a queue's other arrays.
+    let queue = (2 + circle / 2) * 24 * 5 / 4;
+    let call = size_of::<Call>() as u64 + circle * size_of::<Slot>() as u64;
+    let kept = 2 * kept::bytes(circle);
+    (1 << 16) + u64::from(scenario.nodes) * (each + queue + call / 4 + kept)
+}
+
+/// One thing that is to happen to a node.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// As a peer it looks at its mirror.
+    Poll,
+    /// As a client it begins a cycle.
+    Begin,
+    /// It connects to a peer of its circle once more.
+    Try { place: u8, tries: u8 },
+    /// Somebody's question, to the peer at a place of the circle, reaches it.
+    Question { client: u32, place: u8 },
+    /// Its roll closes.
+    Close,
+}
+
+/// What a node remembers as a client.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    /// Cycles begun, or skipped.
+    cycles: u32,
+    /// The trusted head; at first none.
+    trusted: Tree,
+    /// The installed sequence; at first 0.
+    floor: u32,
+    /// The rolls that pending releases wait with, earliest first.
+    kept: Kept,
+    /// The roll that is being called.
+    call: Option<call::Id>,
+}
+
+/// All nodes, one array for what is used together.
+struct Population<'a, W> {
+    environment: &'a Environment,
+    witness: &'a mut W,
+    queue: Queue<Step>,
+    limits: Limits,
+    /// The size up to which both chains are one.
+    split: u32,
+    peers: Vec<Peer>,
+    services: Vec<Service>,
+    clients: Vec<Client>,
+    /// For each node and each place of its circle, the largest tree that peer ever showed it.
+    largest: Vec<Tree>,
+    calls: call::Calls,
+    kept: kept::Pool,
+    scratch: Scratch,
+}
+
+/// Lists that every decision fills anew.
+#[derive(Default)]
+struct Scratch {
+    /// What each peer's answer amounts to as a view; none for one that does not count.
+    latest: Vec<Entry>,
+    standings: Vec<Standing>,
+    settled: Vec<Standing>,
+    heads: Vec<Tree>,
+    views: Vec<Tree>,
+    candidates: Vec<decide::Release>,
+}
+
+impl<'a, W: Witness> Population<'a, W> {
+    fn new(environment: &'a Environment, witness: &'a mut W) -> Self {
+        let scenario = &environment.scenario;
+        let nodes = scenario.nodes as usize;
+        let client =
+            Client { cycles: 0, trusted: Tree::NONE, floor: 0, kept: Kept::default(), call: None };
+        let mut population = Population {
+            environment,
+            witness,
+            queue: Queue::with_capacity(nodes * 2),
+            limits: Limits::default(),
+            split: environment.split(),
+            peers: vec![Peer::default(); nodes],
+            services: (0..scenario.nodes).map(|node| environment.service(node)).collect(),
+            clients: vec![client; nodes],
+            largest: vec![Tree::NONE; nodes * scenario.circle as usize],
+            calls: call::Calls::new(scenario.circle),
+            kept: kept::Pool::new(scenario.circle),
+            scratch: Scratch::default(),
+        };
+        for node in 0..scenario.nodes {
+            population.arrange(environment.poll_wait(node, 0), node, Step::Poll);
+            population.arrange(environment.roll_wait(node, 0), node, Step::Begin);
+        }
+        population
+    }
+
+    /// What comes after the end of the world need not be remembered.
+    fn arrange(&mut self, at: Millis, node: u32, step: Step) {
+        if at < self.environment.scenario.horizon {
+            self.queue.push(at, node, step);
+        }
+    }
+
+    fn step(&mut self, now: Millis, node: u32, step: Step) {
+        match step {
+            Step::Poll => self.poll(now, node),
+            Step::Begin => self.begin(now, node),
+            Step::Try { place, tries } => self.connect(now, node, place, tries),
+            Step::Question { client, place } => self.question(now, node, client, place),
+            Step::Close => self.close(now, node),
+        }
+    }
+
+    fn tell(&mut self, at: Millis, node: u32, what: What) {
+        self.witness.see(&Event { at, node, what });
+    }
+
+    /// Evidence is stored: for both roles, and for good.
+    fn latch(&mut self, now: Millis, node: u32) {
+        if !std::mem::replace(&mut self.peers[node as usize].latched, true) {
+            self.tell(now, node, What::Evidence);
+        }
+    }
+
+    fn close(&mut self, now: Millis, node: u32) {
+        let Some(id) = self.clients[node as usize].call.take() else { return };
+        let began = self.calls.get(id).began;
+        let mut cycle = self.decide(now, node, id);
+        self.calls.free(id);
+        match cycle {
+            Cycle::Fork => self.latch(now, node),
+            // The peer role may have found out in the meantime.
+            Cycle::Installed { .. } if self.peers[node as usize].latched => cycle = Cycle::Latched,
+            Cycle::Installed { index, chain } => self.install(node, index, chain),
+            _ => {}
+        }
+        self.tell(now, node, What::Cycled(now - began, cycle));
+    }
+
+    fn bytes(&self) -> usize {
+        self.queue.bytes()
+            + self.peers.capacity() * size_of::<Peer>()
+            + self.services.capacity() * size_of::<Service>()
+            + self.clients.capacity() * size_of::<Client>()
+            + self.largest.capacity() * size_of::<Tree>()
+            + self.calls.bytes()
+            + self.kept.bytes()
+            // Whom each of them asks.
+            + self.largest.len() * size_of::<u32>()
+    }
+}

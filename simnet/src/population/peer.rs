@@ -1,0 +1,85 @@
+//! What a node does as a peer: it polls, and it answers from what it holds.
+
+use super::{Population, Step, Tree};
+use crate::Millis;
+use crate::trace::{What, Witness};
+
+/// A node as a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// The largest tree that its mirror served.
+    head: Tree,
+    /// When the mirror last showed one at least that large, in seconds.
+    seen: u32,
+    polls: u32,
+    /// Whether evidence of a fork is stored, by either role.
+    pub(super) latched: bool,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Peer { head: Tree::NONE, seen: 0, polls: 0, latched: false }
+    }
+}
+
+/// What a peer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It vouches for this.
+    View(Tree),
+    /// No mirror has shown it anything fresh.
+    Blind,
+    /// It holds evidence.
+    Evidence,
+}
+
+/// Moments are signed and compared in whole seconds.
+pub(super) fn seconds(at: Millis) -> u32 {
+    (at / 1000) as u32
+}
+
+impl<W: Witness> Population<'_, W> {
+    /// `PeerNode::poll`, with one mirror.
+    pub(super) fn poll(&mut self, now: Millis, node: u32) {
+        let environment = self.environment;
+        let shown = Tree::new(environment.mirror(node, now), self.split);
+        let peer = &mut self.peers[node as usize];
+        peer.polls += 1;
+        let next = now + environment.poll_wait(node, peer.polls.into());
+        if !shown.is_consistent_with(peer.head, self.split) {
+            self.latch(now, node);
+        } else if shown.size() >= peer.head.size() {
+            (peer.head, peer.seen) = (shown, seconds(now));
+        }
+        let held = self.vouched(now, node).and_then(Tree::view);
+        self.tell(now, node, What::Polled(held));
+        self.arrange(next, node, Step::Poll);
+    }
+
+    /// `PeerNode::answer`, to whoever is not lied to.
+    pub(super) fn answer(&self, now: Millis, node: u32) -> Answer {
+        match self.vouched(now, node) {
+            _ if self.peers[node as usize].latched => Answer::Evidence,
+            Some(tree) => Answer::View(tree),
+            None => Answer::Blind,
+        }
+    }
+
+    /// What it holds, if its mirror has shown that lately.
+    fn vouched(&self, now: Millis, node: u32) -> Option<Tree> {
+        let Peer { head, seen, .. } = self.peers[node as usize];
+        let max_age = seconds(self.environment.scenario.max_poll_age);
+        (!head.is_none() && seconds(now) <= seen.saturating_add(max_age)).then_some(head)
+    }
+
+    /// Whether a client could read a tree's tiles from this peer, which serves them also when it
+    /// answers with evidence or not at all.
+    pub(super) fn serves(&mut self, now: Millis, peer: u32, client: u32, tree: Tree) -> bool {
+        let held = match self.environment.lie(peer, client, now) {
+            Some(view) => Tree::new(view, self.split),
+            None => self.peers[peer as usize].head,
+        };
+        held.holds(tree, self.split)
+            && self.services[peer as usize].is_up(self.environment, peer, now)
+    }
+}

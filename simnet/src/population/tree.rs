@@ -1,0 +1,51 @@
+//! A tree's head in 32 bits.
+
+use crate::trace::View;
+
+/// A [`View`], or none: the size, and in the highest bit the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tree(u32);
+
+const FORKED: u32 = 1 << 31;
+
+impl Tree {
+    /// None; smaller than any.
+    pub(super) const NONE: Tree = Tree(0);
+
+    /// Up to the split, a view is of chain 0 whoever shows it.
+    pub(super) fn new(view: View, split: u32) -> Tree {
+        let forked = view.chain == 1 && view.size > split;
+        Tree(view.size | if forked { FORKED } else { 0 })
+    }
+
+    pub(super) fn size(self) -> u32 {
+        self.0 & !FORKED
+    }
+
+    pub(super) fn chain(self) -> u8 {
+        (self.0 >> 31) as u8
+    }
+
+    pub(super) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn view(self) -> Option<View> {
+        (!self.is_none()).then(|| View { chain: self.chain(), size: self.size() })
+    }
+
+    /// Whether one is a prefix of the other.
+    pub(super) fn is_consistent_with(self, other: Tree, split: u32) -> bool {
+        self.chain() == other.chain() || self.size() <= split || other.size() <= split
+    }
+
+    /// Whether the other is a prefix of this one.
+    pub(super) fn holds(self, other: Tree, split: u32) -> bool {
+        other.size() <= self.size() && self.is_consistent_with(other, split)
+    }
+
+    /// This one when it was smaller.
+    pub(super) fn prefix(self, size: u32, split: u32) -> Tree {
+        Tree::new(View { chain: self.chain(), size }, split)
+    }
+}

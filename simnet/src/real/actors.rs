@@ -1,0 +1,144 @@
+//! Whoever does not play by the rules: colluding peers, faulty peers, faulty mirrors.
+
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+
+use unanimity::clock::Clock as _;
+use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
+use unanimity::verify::{Hash, Timestamp, View as SignedView};
+
+use super::World;
+use super::line::Line;
+use super::node::Node;
+use crate::Millis;
+use crate::faults::Kind;
+use crate::trace::View;
+
+const HOUR: Millis = 3_600_000;
+
+/// Shows a victim the adversary's log, once the attack has begun.
+pub(super) async fn collude(node: Arc<Node>, victim: u32, mut line: Line) {
+    while let Ok(Some(frame)) = wire::receive(&mut line).await {
+        let Ok(question) = Question::parse(&frame) else { return };
+        let world = &node.world;
+        let answer = match world.environment.lie(node.number, victim, world.time.millis()) {
+            Some(view) => Some(answer_with(&node, view, question, world.time.now())),
+            None => node.peer.answer(question).ok(),
+        };
+        let Some(answer) = answer else { return };
+        if wire::send(&mut line, &answer.frame()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers from any view at all.
+fn answer_with(node: &Node, view: View, question: Question, at: Timestamp) -> Answer {
+    let logs = &node.world.logs;
+    match question {
+        Question::View(_) => {
+            Answer::View(SignedView::cosign(&logs.head(view), &node.secret, at).note().to_owned())
+        }
+        Question::Tile(_, tile) => logs.tile(view, tile).map_or(Answer::NoTile, Answer::Tile),
+    }
+}
+
+/// Answers one connection as a faulty peer does.
+pub(super) async fn misbehave(node: Arc<Node>, kind: Kind, mut line: Line) {
+    while let Ok(Some(frame)) = wire::receive::<QUESTION_BYTES>(&mut line).await {
+        let Ok(question) = Question::parse(&frame) else { return };
+        let Some(bytes) = bytes(&node, kind, question).await else { return };
+        if wire::send(&mut line, &bytes).await.is_err() {
+            return;
+        }
+        if kind == Kind::Stall {
+            pending::<()>().await;
+        }
+    }
+}
+
+/// What it sends; `None`: it hangs up.
+async fn bytes(node: &Node, kind: Kind, question: Question) -> Option<Vec<u8>> {
+    let world = &node.world;
+    let (now, at) = (world.time.now(), world.time.millis());
+    let before = View { chain: 0, size: world.environment.log_size(at.saturating_sub(HOUR)) };
+    let honest = || node.peer.answer(question).ok();
+    let held = node.peer.head().map(|head| world.logs.view(&head));
+    let answer = match kind {
+        Kind::Silent => pending().await,
+        Kind::Stall => {
+            let mut bytes = honest()?.frame();
+            bytes.truncate(ANSWER_BYTES / 2);
+            return Some(bytes);
+        }
+        Kind::Garble => return Some(vec![0x5a; ANSWER_BYTES]),
+        Kind::Flood => return Some(vec![0xff; 64 * ANSWER_BYTES]),
+        Kind::Replay => {
+            let first = || answer_with(node, held.unwrap_or(before), question, now);
+            node.first_answer.get_or_init(first).clone()
+        }
+        Kind::Slow => answer_with(node, held?, question, Timestamp(now.0 - 3600)),
+        Kind::Fast => answer_with(node, held?, question, Timestamp(now.0 + 3600)),
+        Kind::Lag => answer_with(node, before, question, now),
+        Kind::Story if (at / 60_000) % 2 == 1 => answer_with(node, before, question, now),
+        Kind::Echo => {
+            let other = *world.environment.circle(node.number).first()?;
+            let mut line = world.hub.connect(node.number, other, (0, 0)).ok()?;
+            wire::ask(&mut line, &question).await.ok()?
+        }
+        Kind::Forge => {
+            let size = world.environment.log_size(at) + 1;
+            let forged = unanimity::verify::NoteSecret::from_seed(
+                world.logs.keys.log_secret.public().name().clone(),
+                &[7; 32],
+            );
+            let origin = world.logs.keys.log.origin.clone();
+            let checkpoint =
+                unanimity::verify::Checkpoint { origin, size: size.into(), root: Hash([9; 32]) };
+            Answer::View(checkpoint.sign(&forged).to_string())
+        }
+        Kind::FalseEvidence => {
+            let head = world.logs.head(held?);
+            let one = format!("checkpoint {}\n{}", head.note().len(), head.note());
+            Answer::Evidence(format!("unanimity/evidence/v1\npath 0\n{one}{one}"))
+        }
+        Kind::BadTiles => match honest()? {
+            Answer::Tile(bytes) => Answer::Tile(vec![0; bytes.len()]),
+            other => other,
+        },
+        _ => honest()?,
+    };
+    Some(answer.frame())
+}
+
+/// What a faulty mirror sends for a path, in place of what the surroundings say.
+pub(super) fn mirror(
+    world: &World,
+    kind: Option<Kind>,
+    shown: View,
+    path: &str,
+) -> io::Result<Vec<u8>> {
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let before = world.environment.log_size(world.time.millis().saturating_sub(HOUR));
+    match kind {
+        Some(Kind::MirrorDead) => Err(missing()),
+        Some(Kind::MirrorStale) if shown.chain == 0 => {
+            let stale = View { chain: 0, size: before.min(shown.size) };
+            world.logs.read(stale, path).ok_or_else(missing)
+        }
+        // One byte more than a whole bundle of the largest entries.
+        Some(Kind::MirrorEndless) if path.starts_with("tile/entries/") => {
+            Ok(vec![0x20; 256 * (2 + 65_535) + 1])
+        }
+        Some(Kind::MirrorEndless) => Ok(vec![0x20; 256 * 1024]),
+        Some(Kind::MirrorCorrupt) if path != "checkpoint" => {
+            let mut bytes = world.logs.read(shown, path).ok_or_else(missing)?;
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            Ok(bytes)
+        }
+        _ => world.logs.read(shown, path).ok_or_else(missing),
+    }
+}

@@ -1,0 +1,201 @@
+//! The publisher's log, and the adversary's: all their bytes, in memory, from beginning to end.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use unanimity::demo::circle::Circle;
+use unanimity::log::writer::artifact_path;
+use unanimity::publish::{self, Release};
+use unanimity::verify::tile::{FULL, Tile, entries_path, subtree_root};
+use unanimity::verify::tree::Frontier;
+use unanimity::verify::{Hash, Head, Name, Note, Timestamp};
+
+use crate::Seed;
+use crate::environment::{EPOCH, Environment};
+use crate::scenario::Attack;
+use crate::trace::View;
+
+/// Both logs and the keys that sign them.
+pub(super) struct Logs {
+    pub(super) keys: Circle,
+    chains: [Chain; 2],
+    /// Which release a sequence is: its index, and of which chain.
+    releases: BTreeMap<u64, (u32, u8)>,
+    heads: Mutex<BTreeMap<View, Head>>,
+}
+
+/// A log's entries and its tree.
+#[derive(Clone, Default)]
+struct Chain {
+    entries: Vec<Vec<u8>>,
+    /// Leaf hashes, then the roots of 256 of the level below.
+    levels: Vec<Vec<Hash>>,
+    /// The root at each size.
+    roots: Vec<Hash>,
+    frontier: Frontier,
+    artifacts: BTreeMap<String, Vec<u8>>,
+}
+
+/// The platform that every node is of.
+pub(super) fn platform() -> Name {
+    name("simulated")
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a safe name")
+}
+
+impl Logs {
+    /// Writes all that will be in them by the end of the world.
+    pub(super) fn write(environment: &Environment, seed: Seed) -> Logs {
+        let keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
+        let (horizon, split) = (environment.scenario.horizon, environment.split());
+        let mut logs = Logs {
+            keys,
+            chains: [Chain::empty(), Chain::empty()],
+            releases: BTreeMap::new(),
+            heads: Mutex::default(),
+        };
+        let mut released = 0;
+        for index in 0..environment.log_size(horizon) {
+            if index == split {
+                logs.fork(environment);
+            }
+            if released < environment.releases_until(horizon)
+                && environment.release_index(released) == index
+            {
+                let at = environment.release_at(released);
+                released += 1;
+                logs.release(0, released, Timestamp(EPOCH + at / 1000));
+            } else {
+                let mut note = Note::unsigned(&format!("unanimity/heartbeat/v1\nentry {index}\n"))
+                    .expect("a note's text");
+                note.sign(&logs.keys.publishers[0]);
+                logs.chains[0].push(note.to_string().into_bytes());
+            }
+        }
+        if split == environment.log_size(horizon) {
+            logs.fork(environment);
+        }
+        logs
+    }
+
+    /// The adversary's chain: the log so far, and a trojan with a sequence above all others.
+    fn fork(&mut self, environment: &Environment) {
+        let adversary = environment.scenario.adversary.as_ref();
+        debug_assert!(
+            adversary.is_some_and(|a| matches!(a.attack, Attack::Fork | Attack::Flash(..)))
+        );
+        self.chains[1] = self.chains[0].clone();
+        let start = adversary.map_or(0, |adversary| adversary.start);
+        let sequence = 1_000_000;
+        self.release(1, sequence, Timestamp(EPOCH + start / 1000));
+    }
+
+    fn release(&mut self, chain: u8, sequence: u64, issued: Timestamp) {
+        let log = self.keys.log.origin.clone();
+        let (product, channel) = (name("hello"), name("stable"));
+        let version = name(&format!("{sequence}"));
+        let good_for = Duration::from_secs(365 * 24 * 3600);
+        let release = Release { log, product, channel, sequence, version, issued, good_for };
+        let artifact = format!("program {sequence} of chain {chain}\n").into_bytes();
+        let manifest = publish::manifest(release, [(platform(), name("hello"), artifact.clone())])
+            .expect("a manifest within every bound");
+        let mut note = Note::unsigned(&manifest.to_string()).expect("a note's text");
+        self.keys.publishers[..2].iter().for_each(|key| note.sign(key));
+        let to = &mut self.chains[usize::from(chain)];
+        self.releases.insert(sequence, (to.entries.len() as u32, chain));
+        to.artifacts.insert(artifact_path(&Hash::of(&artifact)), artifact);
+        to.push(note.to_string().into_bytes());
+    }
+
+    /// What a mirror that shows this view sends for a path.
+    pub(super) fn read(&self, view: View, path: &str) -> Option<Vec<u8>> {
+        match path {
+            "checkpoint" => Some(self.head(view).note().as_bytes().to_vec()),
+            path => self.chains[usize::from(view.chain)].read(path),
+        }
+    }
+
+    /// A tile of a chain, as a peer that holds it all would send it.
+    pub(super) fn tile(&self, view: View, tile: Tile) -> Option<Vec<u8>> {
+        if !tile.is_within(view.size.into()) {
+            return None;
+        }
+        self.chains[usize::from(view.chain)].read(&tile.path())
+    }
+
+    /// The signed head of a view.
+    pub(super) fn head(&self, view: View) -> Head {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = heads.entry(view).or_insert_with(|| {
+            let root = self.chains[usize::from(view.chain)].roots[view.size as usize];
+            self.keys.head(view.size.into(), root)
+        });
+        head.clone()
+    }
+
+    /// Which view a head is.
+    pub(super) fn view(&self, head: &Head) -> View {
+        let size = head.size() as u32;
+        let honest = self.chains[0].roots.get(size as usize) == Some(head.root());
+        View { chain: u8::from(!honest), size }
+    }
+
+    /// Which release a sequence is: its index in the log, and of which chain.
+    pub(super) fn release_of(&self, sequence: u64) -> Option<(u32, u8)> {
+        self.releases.get(&sequence).copied()
+    }
+}
+
+impl Chain {
+    fn empty() -> Chain {
+        Chain { roots: vec![Hash::empty_root()], ..Chain::default() }
+    }
+
+    fn push(&mut self, entry: Vec<u8>) {
+        let mut hash = Hash::leaf(&entry);
+        self.entries.push(entry);
+        self.frontier.push(hash);
+        self.roots.push(self.frontier.root());
+        for level in 0.. {
+            if self.levels.len() == level {
+                self.levels.push(Vec::new());
+            }
+            let hashes = &mut self.levels[level];
+            hashes.push(hash);
+            if !(hashes.len() as u64).is_multiple_of(FULL) {
+                return;
+            }
+            hash = subtree_root(&hashes[hashes.len() - FULL as usize..]);
+        }
+    }
+
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        if let Some(artifact) = self.artifacts.get(path) {
+            return Some(artifact.clone());
+        }
+        let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
+        let (index, width) = numbered(rest)?;
+        let first = usize::try_from(index.checked_mul(FULL)?).ok()?;
+        let range = first..first.checked_add(usize::from(width))?;
+        if level == "entries" {
+            debug_assert_eq!(path, entries_path(index, width));
+            let bytes = |entry: &Vec<u8>| [&(entry.len() as u16).to_be_bytes()[..], entry].concat();
+            return Some(self.entries.get(range)?.iter().flat_map(bytes).collect());
+        }
+        let hashes = self.levels.get(level.parse::<usize>().ok()?)?.get(range)?;
+        Some(hashes.iter().flat_map(|hash| hash.0).collect())
+    }
+}
+
+/// `x001/x234/067.p/5` is group 1234067, and 5 things of it.
+fn numbered(path: &str) -> Option<(u64, u16)> {
+    let (number, width) = match path.split_once(".p/") {
+        Some((number, width)) => (number, width.parse().ok()?),
+        None => (path, FULL as u16),
+    };
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    Some((digits.parse().ok()?, width))
+}

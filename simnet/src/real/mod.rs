@@ -1,0 +1,130 @@
+//! Tier 1: the client and the peer that ship, in virtual time.
+//!
+//! Every node has a directory of its own, with nothing in it that a real one would not have. Only
+//! the clock, the byte streams, the mirrors and the syncing of files are played.
+
+mod actors;
+mod hub;
+mod line;
+mod logs;
+mod node;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use unanimity::clock::Clock;
+use unanimity::verify::Timestamp;
+
+use crate::environment::{EPOCH, Environment};
+use crate::{Event, Millis, Seed};
+use hub::Hub;
+use logs::Logs;
+use node::Node;
+
+/// Why a world could not be played: our own machine, or a bug.
+#[derive(Debug, thiserror::Error)]
+pub enum RealError {
+    /// Directories, or the runtime.
+    #[error("the simulated nodes' files: {0}")]
+    Io(#[from] io::Error),
+    /// A node could not be set up.
+    #[error("node {0}: {1}")]
+    Node(u32, String),
+}
+
+/// Plays a world to its end and tells what happened, in order of time and node.
+pub fn run(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError> {
+    let directory = place()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let events = runtime.block_on(play(environment, seed, directory.path()))?;
+    // Whatever is still asleep never wakes.
+    drop(runtime);
+    Ok(events)
+}
+
+/// Where the nodes' disks are: in memory, where the system has such a place.
+fn place() -> io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
+}
+
+async fn play(
+    environment: Environment,
+    seed: Seed,
+    directory: &Path,
+) -> Result<Vec<Event>, RealError> {
+    let (nodes, horizon) = (environment.scenario.nodes, environment.scenario.horizon);
+    let logs = Logs::write(&environment, seed);
+    let world = Arc::new(World {
+        hub: Hub::new(&environment),
+        environment,
+        logs,
+        time: Time { began: Instant::now() },
+        events: Mutex::default(),
+    });
+    let mut tasks = Vec::new();
+    for number in 0..nodes {
+        let place = directory.join(format!("{number}"));
+        let started = Node::start(&world, number, seed, &place);
+        tasks.extend(started.map_err(|why| RealError::Node(number, why))?);
+    }
+    sleep_until(world.time.began + Duration::from_millis(horizon)).await;
+    for task in tasks.into_iter().filter(JoinHandle::is_finished) {
+        // A node that panicked is a bug, and never only a silent node.
+        if let Err(error) = task.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+    let mut events = std::mem::take(&mut *world.events());
+    events.sort_by_key(|event| (event.at, event.node));
+    events.retain(|event| event.at < horizon);
+    Ok(events)
+}
+
+/// What all nodes live in.
+struct World {
+    environment: Environment,
+    logs: Logs,
+    hub: Hub,
+    time: Time,
+    events: Mutex<Vec<Event>>,
+}
+
+impl World {
+    fn events(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, node: u32, what: crate::trace::What) {
+        let at = self.time.millis();
+        self.events().push(Event { at, node, what });
+    }
+}
+
+/// Virtual time, as the nodes' clock and in milliseconds.
+#[derive(Clone, Copy)]
+struct Time {
+    began: Instant,
+}
+
+impl Time {
+    fn millis(self) -> Millis {
+        (Instant::now() - self.began).as_millis() as Millis
+    }
+
+    async fn until(self, at: Millis) {
+        sleep_until(self.began + Duration::from_millis(at)).await;
+    }
+}
+
+impl Clock for Time {
+    fn now(&self) -> Timestamp {
+        Timestamp(EPOCH + self.millis() / 1000)
+    }
+}

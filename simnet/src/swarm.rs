@@ -1,0 +1,142 @@
+//! Swarm testing: every seed is a small world with a random half of all that can go wrong in it.
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+
+use crate::checkers::{Rule, Safety, Violation};
+use crate::environment::Environment;
+use crate::faults::{Fault, Kind};
+use crate::real::{self, RealError};
+use crate::scenario::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
+use crate::trace::{Event, Witness as _};
+use crate::{Millis, Seed};
+
+const MINUTE: Millis = 60_000;
+const HOUR: Millis = 60 * MINUTE;
+
+/// The world of a seed.
+pub fn scenario(seed: Seed) -> Scenario {
+    let mut rng = seed.draws("swarm").rng(0, 0);
+    let nodes = rng.random_range(4..=8);
+    let horizon = 12 * HOUR;
+    let mut faults = Vec::new();
+    for kind in Kind::ALL {
+        if rng.random() {
+            let from = rng.random_range(0..5 * HOUR);
+            let until = from + rng.random_range(HOUR / 2..2 * HOUR);
+            faults.push(Fault { kind, share: 0.12, from, until });
+        }
+    }
+    Scenario {
+        name: format!("swarm {}", seed.0),
+        question: "does any rule break?".to_owned(),
+        horizon,
+        nodes,
+        circle: rng.random_range(2..nodes.min(5)),
+        topology: *[Topology::Random, Topology::Ring, Topology::SmallWorld(0.3)]
+            .choose(&mut rng)
+            .expect("three"),
+        availability: if rng.random() { 1.0 } else { 0.95 },
+        mean_outage: HOUR,
+        poll: (5 * MINUTE, 15 * MINUTE),
+        max_poll_age: 30 * MINUTE,
+        roll: (20 * MINUTE, 40 * MINUTE),
+        settle: HOUR,
+        ask_timeout: 45_000,
+        roll_timeout: 2 * MINUTE,
+        tor: tor(&mut rng),
+        release: (rng.random_range(0..2 * HOUR), rng.random_range(2 * HOUR..4 * HOUR)),
+        background: if rng.random() { 0 } else { rng.random_range(5 * MINUTE..HOUR) },
+        late: 4 * HOUR,
+        adversary: rng.random_bool(0.6).then(|| adversary(&mut rng, nodes)),
+        faults,
+    }
+}
+
+fn tor(rng: &mut StdRng) -> Tor {
+    let slow = rng.random();
+    Tor {
+        connect: if slow { (6100, 0.5) } else { (2500, 0.55) },
+        stuck: if rng.random() { 0.0 } else { 0.02 },
+        slow: if slow { (0.05, 50_000, 120_000) } else { (0.0, 0, 0) },
+        round_trip: (280, 0.8),
+        hiccup: (0.002, 5000, 10_000),
+        vantage: vec![0, 50, 155, 400],
+    }
+}
+
+fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
+    let start = rng.random_range(HOUR..6 * HOUR);
+    let lasts = rng.random_range(10 * MINUTE..3 * HOUR);
+    let percent = rng.random_range(20..=100);
+    let attacks = [Attack::Fork, Attack::Flash(percent, lasts), Attack::Freeze, Attack::Block];
+    let colluding = if rng.random() {
+        Colluding::OfCircle(rng.random_range(0..4))
+    } else {
+        Colluding::OfAll(rng.random_range(0..nodes / 2))
+    };
+    let attack = *attacks.choose(rng).expect("four");
+    Adversary { start, victims: rng.random_range(1..=2), colluding, attack }
+}
+
+/// What became of a world.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// All that happened.
+    pub events: Vec<Event>,
+    /// The rules that did not hold.
+    pub violations: Vec<Violation>,
+}
+
+/// Plays a world with the code that ships and holds it against every rule.
+pub fn play(scenario: &Scenario, seed: Seed) -> Result<Played, RealError> {
+    let environment = Environment::new(scenario.clone(), seed);
+    let events = real::run(environment.clone(), seed)?;
+    let mut safety = Safety::new(&environment);
+    events.iter().for_each(|event| safety.see(event));
+    Ok(Played { events, violations: safety.finish() })
+}
+
+/// A smaller world in which the same rule breaks: without faults, nodes, peers or time that it does
+/// not take. Every step is tried once more after each that worked, so nothing in it can go alone.
+pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, RealError> {
+    let mut smallest = scenario.clone();
+    'smaller: loop {
+        for smaller in smaller(&smallest) {
+            let broken = play(&smaller, seed)?.violations;
+            if broken.iter().any(|violation| violation.rule == rule) {
+                smallest = smaller;
+                continue 'smaller;
+            }
+        }
+        return Ok(smallest);
+    }
+}
+
+/// What is left of a world when one thing is taken out of it, the largest things first.
+fn smaller(scenario: &Scenario) -> Vec<Scenario> {
+    let with = |change: &dyn Fn(&mut Scenario)| {
+        let mut smaller = scenario.clone();
+        change(&mut smaller);
+        smaller
+    };
+    let mut all = vec![
+        with(&|s| s.faults.clear()),
+        with(&|s| s.adversary = None),
+        with(&|s| s.horizon /= 2),
+        with(&|s| s.nodes -= 1),
+        with(&|s| s.circle -= 1),
+        with(&|s| s.background = 0),
+        with(&|s| s.availability = 1.0),
+        with(&|s| s.horizon -= s.horizon / 8),
+    ];
+    all.extend((0..scenario.faults.len()).map(|which| {
+        with(&|s| {
+            s.faults.remove(which);
+        })
+    }));
+    let can_be = |s: &Scenario| s.circle > 0 && s.circle < s.nodes && s.horizon > HOUR;
+    all.retain(|smaller| can_be(smaller) && smaller != scenario);
+    all
+}

@@ -1,0 +1,350 @@
+//! What the simulator must reproduce: results that are known without it.
+//!
+//! Nothing in the simulator is fitted to them. Each row sets a closed form beside what the
+//! simulator's own parts came to, with an interval of 99.9%: of a table of twenty rows from
+//! a right simulator, one in fifty has a row outside; with a fixed seed it is always the same one.
+
+use std::fmt;
+
+use crate::engine::Queue;
+use crate::environment::{Environment, Service};
+use crate::measure::play;
+use crate::scenario::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
+use crate::seed::Seed;
+use crate::{Millis, Results};
+
+/// The two-sided 99.9% point of the normal distribution.
+const WIDE: f64 = 3.2905;
+const MINUTE: Millis = 60_000;
+const HOUR: Millis = 60 * MINUTE;
+
+/// One known result beside the simulated one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What is measured, and in which unit.
+    pub name: String,
+    /// By the closed form.
+    pub expected: f64,
+    /// By the simulator.
+    pub simulated: f64,
+    /// Half the width of the simulated value's 99.9% interval.
+    pub within: f64,
+}
+
+impl Row {
+    /// Whether the expected value is in the interval.
+    pub fn holds(&self) -> bool {
+        (self.simulated - self.expected).abs() <= self.within
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row { name, expected, simulated, within } = self;
+        let (low, high) = (simulated - within, simulated + within);
+        let verdict = if self.holds() { "" } else { "  OUTSIDE" };
+        write!(f, "{name:<58} {expected:>9.4} {simulated:>9.4}  {low:.4} to {high:.4}{verdict}")
+    }
+}
+
+/// All rows. Takes about a second in a release build.
+pub fn table(master: Seed) -> Vec<Row> {
+    let mut rows = Vec::new();
+    rows.extend([(5, 0.99), (5, 0.95), (3, 0.9)].map(|(n, p)| all_up(master, n, p)));
+    rows.extend([(5, 0.99), (3, 0.9)].map(|(n, p)| wait_until_all_up(master, n, p)));
+    rows.extend([1, 3, 5, 9].map(|n| slowest(master, n)));
+    rows.extend([(1, 0.3), (3, 0.3), (5, 0.2)].map(|(n, q)| independent(master, n, q)));
+    rows.extend([(12, 8, 3), (10, 8, 4)].map(|(nodes, f, n)| colluding(master, nodes, f, n)));
+    rows.extend([64, 256].map(|n| rumour(master, n, true)));
+    rows.push(rumour(master, 64, false));
+    rows
+}
+
+/// A world in which nothing takes time, nobody is down, nothing is released and nobody attacks:
+/// what differs from it is what a measurement is about.
+pub fn quiet(nodes: u32, circle: u32) -> Scenario {
+    Scenario {
+        name: "quiet".to_owned(),
+        question: "Does the simulator reproduce what is known?".to_owned(),
+        horizon: 2 * HOUR,
+        nodes,
+        circle,
+        topology: Topology::Random,
+        availability: 1.0,
+        mean_outage: 8 * HOUR,
+        poll: (5 * MINUTE, 15 * MINUTE),
+        max_poll_age: 30 * MINUTE,
+        roll: (50 * MINUTE, 70 * MINUTE),
+        settle: HOUR,
+        ask_timeout: 30_000,
+        roll_timeout: 120_000,
+        tor: Tor {
+            connect: (0, 0.0),
+            stuck: 0.0,
+            slow: (0.0, 0, 0),
+            round_trip: (0, 0.0),
+            hiccup: (0.0, 0, 0),
+            vantage: Vec::new(),
+        },
+        release: (Millis::MAX / 4, 0),
+        background: 0,
+        late: 48 * HOUR,
+        adversary: None,
+        faults: Vec::new(),
+    }
+}
+
+/// Tor as it usually is: SIMNET's table.
+pub fn usual_tor() -> Tor {
+    Tor {
+        connect: (2500, 0.55),
+        stuck: 0.02,
+        slow: (0.0, 0, 0),
+        round_trip: (280, 0.8),
+        hiccup: (0.002, 5_000, 10_000),
+        vantage: vec![0, 50, 155, 400],
+    }
+}
+
+/// A seed of its own for one world of one row.
+fn seed(master: Seed, row: &str, world: u64) -> Seed {
+    Seed(master.draws(row).bits(world, 0))
+}
+
+/// The mean of values from independent worlds.
+fn mean_row(name: String, expected: f64, values: &[f64]) -> Row {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    Row { name, expected, simulated: mean, within: WIDE * (variance / count).sqrt() }
+}
+
+/// The probability of something that happened in so many of so many worlds, by Wilson's interval,
+/// widened to be symmetric.
+fn share_row(name: String, expected: f64, happened: u64, worlds: u64) -> Row {
+    let (share, count) = (happened as f64 / worlds as f64, worlds as f64);
+    let z2 = WIDE * WIDE;
+    let centre = (share + z2 / (2.0 * count)) / (1.0 + z2 / count);
+    let spread = WIDE * (share * (1.0 - share) / count + z2 / (4.0 * count * count)).sqrt();
+    let within = spread / (1.0 + z2 / count) + (centre - share).abs();
+    Row { name, expected, simulated: share, within }
+}
+
+/// How likely are all n peers up when they are asked? p^n.
+fn all_up(master: Seed, n: u32, p: f64) -> Row {
+    let scenario = Scenario { availability: p, ..quiet(500, n) };
+    let share = |world| {
+        let results = play(&scenario, seed(master, "all up", world));
+        let count = |name| results.counts[name] as f64;
+        count("rolls.unanimous") / count("rolls")
+    };
+    let values: Vec<f64> = (0..60).map(share).collect();
+    mean_row(format!("all {n} peers up, each {p}: probability"), p.powi(n as i32), &values)
+}
+
+/// If not, how long until they are? A birth and death process of those that are down.
+fn wait_until_all_up(master: Seed, n: u32, p: f64) -> Row {
+    let scenario = Scenario { availability: p, ..quiet(40_000, n) };
+    let environment = Environment::new(scenario, seed(master, "wait", 0));
+    let step = MINUTE;
+    let mut values = Vec::new();
+    for circle in 0..environment.scenario.nodes / n {
+        let peers = circle * n..(circle + 1) * n;
+        let mut services: Vec<(u32, Service)> =
+            peers.map(|peer| (peer, environment.service(peer))).collect();
+        let mut all_up = |at: Millis| {
+            // All are asked, so that all go on.
+            let up = |(peer, service): &mut (u32, Service)| service.is_up(&environment, *peer, at);
+            services.iter_mut().filter_map(|service| up(service).then_some(())).count()
+                == n as usize
+        };
+        let steps = (0..).position(|steps| all_up(steps * step)).unwrap_or(0);
+        if steps > 0 {
+            // On average it happened half a step ago.
+            values.push((steps as f64 - 0.5) * step as f64 / HOUR as f64);
+        }
+    }
+    let name = format!("wait until all {n} are up, each {p}: mean hours");
+    mean_row(name, mean_wait(n, p, 8.0), &values)
+}
+
+/// The mean time until all n are up, from a random time when they are not; in units of the mean
+/// outage's.
+fn mean_wait(n: u32, p: f64, outage: f64) -> f64 {
+    let (fails, mends) = ((1.0 - p) / (p * outage), 1.0 / outage);
+    // One fewer down from k down, on average: g(k) = (1 + (n-k) fails g(k+1)) / (k mends).
+    let mut fewer = vec![0.0; n as usize + 2];
+    for k in (1..=n).rev() {
+        let more = f64::from(n - k) * fails * fewer[k as usize + 1];
+        fewer[k as usize] = (1.0 + more) / (f64::from(k) * mends);
+    }
+    let down = |k: u32| choose(n, k) * (1.0 - p).powi(k as i32) * p.powi((n - k) as i32);
+    let wait = |k: u32| fewer[1..=k as usize].iter().sum::<f64>();
+    (1..=n).map(|k| down(k) * wait(k)).sum::<f64>() / (1.0 - p.powi(n as i32))
+}
+
+/// How long does the slowest of n lognormal connections take?
+fn slowest(master: Seed, n: u32) -> Row {
+    let (median, sigma) = (2500, 0.55);
+    let patient = Scenario { ask_timeout: HOUR, roll_timeout: HOUR, ..quiet(600, n) };
+    let roll = (10 * MINUTE, 10 * MINUTE);
+    let tor = Tor { connect: (median, sigma), ..patient.tor.clone() };
+    let results = play(&Scenario { roll, tor, ..patient }, seed(master, "slowest", n.into()));
+    let roll = &results.times["roll"];
+    let (mean, error) = (roll.mean().unwrap_or(0.0), roll.standard_error().unwrap_or(0.0));
+    Row {
+        name: format!("slowest of {n} lognormal(2.5 s, 0.55): mean seconds"),
+        expected: mean_of_slowest(n, median as f64 / 1000.0, sigma),
+        // Rounded up to whole milliseconds.
+        simulated: (mean - 0.5) / 1000.0,
+        within: WIDE * error / 1000.0,
+    }
+}
+
+/// The integral of exp(mu + sigma z) n phi(z) Phi(z)^(n-1).
+fn mean_of_slowest(n: u32, median: f64, sigma: f64) -> f64 {
+    let (step, mut below, mut sum) = (1e-4, 0.0, 0.0);
+    for i in -90_000..90_000 {
+        let z = (f64::from(i) + 0.5) * step;
+        let weight = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt() * step;
+        let slowest = f64::from(n) * (below + weight / 2.0_f64).powi(n as i32 - 1) * weight;
+        sum += median * (sigma * z).exp() * slowest;
+        below += weight;
+    }
+    sum
+}
+
+/// A world with one victim, and with a log that grows fast enough for every honest peer to see
+/// more of it than the fork has.
+fn attacked(nodes: u32, circle: u32, attack: Attack, colluding: Colluding) -> Scenario {
+    let start = 30 * MINUTE;
+    Scenario {
+        horizon: 2 * HOUR,
+        poll: (5 * MINUTE, 10 * MINUTE),
+        roll: (10 * MINUTE, 20 * MINUTE),
+        background: 10_000,
+        adversary: Some(Adversary { start, victims: 1, colluding, attack }),
+        ..quiet(nodes, circle)
+    }
+}
+
+fn noticed(master: Seed, row: &str, scenario: &Scenario) -> (u64, u64) {
+    let mut sum = Results::default();
+    for world in 0..600 {
+        sum.merge(&play(scenario, seed(master, row, world)));
+    }
+    (sum.counts["attacks.noticed"], sum.counts["attacks"])
+}
+
+/// Every peer sees the log with probability q, and else the victim's fork: 1-(1-q)^n. The circle
+/// is everybody, so that no news comes from elsewhere.
+fn independent(master: Seed, n: u32, q: f64) -> Row {
+    let fooled = ((1.0 - q) * 100.0).round() as u32;
+    let attack = Attack::Flash(fooled, 24 * HOUR);
+    let scenario = attacked(n + 1, n, attack, Colluding::OfAll(0));
+    let row = format!("detection by {n} peers, each with q = {q}: probability");
+    let (happened, worlds) = noticed(master, &row, &scenario);
+    share_row(row, 1.0 - (1.0 - q).powi(n as i32), happened, worlds)
+}
+
+/// Of N nodes beside the victim f collude, and n are its peers: 1 - C(f,n)/C(N,n).
+fn colluding(master: Seed, others: u32, f: u32, n: u32) -> Row {
+    let scenario = attacked(others + 1, n, Attack::Fork, Colluding::OfAll(f));
+    let row = format!("detection by {n} of {others} nodes, {f} colluding: probability");
+    let (happened, worlds) = noticed(master, &row, &scenario);
+    share_row(row, 1.0 - choose(f, n) / choose(others, n), happened, worlds)
+}
+
+/// How long until everybody has heard, on a complete graph in which everyone starts one contact per
+/// unit of time? (n-1) H(n-1) / n if news crosses in both directions, twice that if in one.
+fn rumour(master: Seed, n: u32, both: bool) -> Row {
+    let values: Vec<f64> = (0..300)
+        .map(|world| {
+            let row = format!("rumour {n} {both}");
+            spread(seed(master, &row, world), n, both) as f64 / UNIT as f64
+        })
+        .collect();
+    let harmonic: f64 = (1..n).map(|i| 1.0 / f64::from(i)).sum();
+    let pull = f64::from(n - 1) * harmonic / f64::from(n) * if both { 1.0 } else { 2.0 };
+    let how = if both { "both directions" } else { "one direction" };
+    mean_row(format!("rumour among {n}, {how}: mean time"), pull, &values)
+}
+
+/// A unit of time, fine enough that contacts at one time do not matter.
+const UNIT: Millis = 1 << 32;
+
+fn spread(seed: Seed, n: u32, both: bool) -> Millis {
+    let (waits, others) = (seed.draws("contact"), seed.draws("other"));
+    let wait = |node: u32, contact: u64| {
+        (-(1.0 - waits.unit(node.into(), contact)).ln() * UNIT as f64) as Millis
+    };
+    let mut queue = Queue::with_capacity(n as usize);
+    for node in 0..n {
+        queue.push(wait(node, 0), node, 1u64);
+    }
+    let mut knows = vec![false; n as usize];
+    knows[0] = true;
+    let mut missing = n - 1;
+    while let Some((now, node, contacts)) = queue.pop() {
+        queue.push(now + wait(node, contacts), node, contacts + 1);
+        let other = (others.bits(node.into(), contacts) % u64::from(n - 1)) as u32;
+        let other = (node + 1 + other) % n;
+        let (mine, theirs) = (knows[node as usize], knows[other as usize]);
+        let told = if theirs && !mine {
+            node
+        } else if both && mine && !theirs {
+            other
+        } else {
+            continue;
+        };
+        knows[told as usize] = true;
+        missing -= 1;
+        if missing == 0 {
+            return now;
+        }
+    }
+    unreachable!("contacts never end")
+}
+
+/// n over k.
+fn choose(n: u32, k: u32) -> f64 {
+    (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product::<f64>()
+        * f64::from(u8::from(k <= n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_without_a_simulator_comes_out_of_it_and_what_is_wrong_does_not() {
+        let rows = table(Seed(7));
+        let outside: Vec<String> =
+            rows.iter().filter(|row| !row.holds()).map(Row::to_string).collect();
+        assert!(outside.is_empty(), "{outside:#?}");
+
+        let wrong = |name: &str, formula: f64| {
+            let row = rows.iter().find(|row| row.name.starts_with(name)).expect(name);
+            let wrong = Row { expected: formula, ..row.clone() };
+            assert!(!wrong.holds(), "{wrong}");
+        };
+        wrong("all 5 peers up, each 0.95", 0.95f64.powi(4));
+        // As if only one could be down at a time.
+        wrong("wait until all 3 are up, each 0.9", 8.0);
+        wrong("slowest of 5", mean_of_slowest(4, 2.5, 0.55));
+        wrong("detection by 3 peers, each with q = 0.3", 1.0 - 0.7f64.powi(2));
+        wrong("detection by 4 of 10 nodes", 1.0 - choose(8, 3) / choose(10, 3));
+        wrong("rumour among 64, both", rows.last().expect("rows").expected);
+    }
+
+    #[test]
+    fn the_closed_forms_are_those_of_the_design() {
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 0.006 * b, "{a} is not {b}");
+        near(mean_wait(5, 0.99, 8.0), 8.24);
+        for (n, mean) in [(1, 2.91), (3, 4.35), (5, 5.09), (9, 5.99)] {
+            near(mean_of_slowest(n, 2.5, 0.55), mean);
+        }
+        near(1.0 - choose(8, 4) / choose(10, 4), 2.0 / 3.0);
+        assert_eq!(choose(3, 4), 0.0);
+    }
+}

@@ -1,0 +1,141 @@
+//! What is counted is what happened.
+
+use simnet::measure::Measure;
+use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
+use simnet::trace::{Cycle, Event, What, Witness as _};
+use simnet::validate::quiet;
+use simnet::{Environment, Results, Seed};
+
+const HOUR: u64 = 3_600_000;
+
+fn measured(scenario: Scenario, events: &[(u64, u32, What)]) -> (Environment, Results) {
+    let environment = Environment::new(scenario, Seed(1));
+    let mut measure = Measure::new(&environment);
+    for &(at, node, what) in events {
+        measure.see(&Event { at, node, what });
+    }
+    let results = measure.results();
+    (environment, results)
+}
+
+#[test]
+fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
+    // Entries 1, 2 and 3 at 1 h, 2 h and 3 h, each to be installed within 90 minutes; the third
+    // would be due only after the end.
+    let scenario =
+        Scenario { release: (HOUR, HOUR), late: HOUR * 3 / 2, horizon: 4 * HOUR, ..quiet(4, 1) };
+    let installed = |index| What::Cycled(10, Cycle::Installed { index, chain: 0 });
+    let (_, results) = measured(
+        scenario,
+        &[
+            // Both in time.
+            (2 * HOUR, 0, installed(1)),
+            (3 * HOUR, 0, installed(2)),
+            // The second counts for the first, and both are late by then.
+            (4 * HOUR - 1, 1, installed(2)),
+            // The first passed over, but in time.
+            (HOUR * 5 / 2, 2, installed(2)),
+        ],
+    );
+    // Four releases until the end: at 1, 2, 3 and 4 h; two of them due for each of four nodes.
+    assert_eq!(results.counts["releases.due"], 8);
+    // Node 1 two, node 3 two.
+    assert_eq!(results.counts["releases.late"], 4);
+    assert_eq!(results.counts["installs"], 4);
+    assert_eq!(results.times["patch"].count(), 4);
+    let mean = (HOUR + HOUR + (2 * HOUR - 1) + HOUR / 2) as f64 / 4.0;
+    assert_eq!(results.times["patch"].mean(), Some(mean));
+}
+
+#[test]
+fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
+    let cycles = [
+        Cycle::UpToDate,
+        Cycle::Settling,
+        Cycle::Incomplete,
+        Cycle::Incomplete,
+        Cycle::Stale,
+        Cycle::Fork,
+        Cycle::Undecided,
+    ];
+    let mut events: Vec<_> =
+        cycles.iter().map(|cycle| (HOUR, 0, What::Cycled(5000, *cycle))).collect();
+    events.push((HOUR, 0, What::Cycled(0, Cycle::Latched)));
+    events.push((HOUR, 1, What::Polled(None)));
+    let (_, results) = measured(quiet(4, 1), &events);
+    let count = |name: &str| results.counts[name];
+    assert_eq!((count("worlds"), count("polls"), count("rolls")), (1, 1, 8));
+    assert_eq!((count("rolls.unanimous"), count("rolls.incomplete")), (2, 2));
+    assert_eq!((count("rolls.stale"), count("rolls.fork"), count("rolls.latched")), (1, 1, 1));
+    assert_eq!(results.times["roll"].count(), 7);
+    assert_eq!(results.times["roll"].mean(), Some(5000.0));
+    assert!(!results.counts.contains_key("attacks"));
+}
+
+fn attacked(attack: Attack) -> Scenario {
+    let colluding = Colluding::OfCircle(1);
+    let adversary = Adversary { start: HOUR, victims: 2, colluding, attack };
+    Scenario { adversary: Some(adversary), ..quiet(12, 2) }
+}
+
+#[test]
+fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
+    for (attack, notice) in [
+        (Attack::Fork, What::Evidence),
+        (Attack::Fork, What::Cycled(1, Cycle::Fork)),
+        (Attack::Flash(10, HOUR), What::Evidence),
+        (Attack::Freeze, What::Cycled(1, Cycle::Stale)),
+        (Attack::Block, What::Cycled(1, Cycle::Incomplete)),
+    ] {
+        let environment = Environment::new(attacked(attack), Seed(1));
+        let [first, second] = [0, 1].map(|n| *environment.victims().iter().nth(n).expect("two"));
+        let bystander = (0..12).find(|node| !environment.is_victim(*node)).expect("ten");
+        let others = [What::Cycled(1, Cycle::UpToDate), What::Polled(None)];
+        let mut events = vec![(HOUR - 1, first, notice), (HOUR, bystander, notice)];
+        events.extend(others.map(|what| (HOUR, second, what)));
+        let (_, results) = measured(attacked(attack), &events);
+        assert_eq!(results.counts["victims"], 2, "{attack:?}");
+        assert_eq!(results.counts["victims.noticed"], 0, "{attack:?}");
+        assert_eq!(results.counts["attacks.noticed"], 0, "{attack:?}");
+
+        events.extend([(HOUR + 7, first, notice), (HOUR + 9, first, notice)]);
+        let (_, results) = measured(attacked(attack), &events);
+        assert_eq!(results.counts["victims.noticed"], 1, "{attack:?}");
+        assert_eq!(results.counts["attacks.noticed"], 1, "{attack:?}");
+        assert_eq!(results.times["notice"].mean(), Some(7.0), "{attack:?}");
+        assert_eq!(results.counts["victims.installed"], 0, "{attack:?}");
+    }
+}
+
+#[test]
+fn a_trojan_counts_once_for_its_victim_and_never_as_a_patch() {
+    let environment = Environment::new(attacked(Attack::Fork), Seed(1));
+    let victim = *environment.victims().iter().next().expect("two");
+    let trojan = What::Cycled(1, Cycle::Installed { index: 1, chain: 1 });
+    let (_, results) = measured(attacked(Attack::Fork), &[(HOUR, victim, trojan)]);
+    assert_eq!(results.counts["victims.installed"], 1);
+    assert_eq!(results.counts["attacks.installed"], 1);
+    assert_eq!(results.counts["installs"], 0);
+    assert!(!results.times.contains_key("patch"));
+}
+
+#[test]
+fn evidence_has_spread_when_half_and_all_that_are_not_the_adversarys_hold_it() {
+    let environment = Environment::new(attacked(Attack::Fork), Seed(1));
+    let (own, others): (Vec<u32>, Vec<u32>) = (0..12).partition(|n| environment.colludes(*n));
+    assert!(!own.is_empty());
+    let mut events = vec![(HOUR, own[0], What::Evidence)];
+    for (i, node) in others.iter().enumerate() {
+        // Told twice, it counts once.
+        events.extend([(HOUR + 1 + i as u64, *node, What::Evidence); 2]);
+    }
+    let (_, results) = measured(attacked(Attack::Fork), &events);
+    assert_eq!(results.counts["evidence.nodes"], others.len() as u64);
+    let half = others.len().div_ceil(2) as f64;
+    assert_eq!(results.times["evidence.half"].mean(), Some(half));
+    assert_eq!(results.times["evidence.all"].mean(), Some(others.len() as f64));
+
+    events.truncate(others.len() * 2 - 1);
+    let (_, results) = measured(attacked(Attack::Fork), &events);
+    assert!(!results.times.contains_key("evidence.all"));
+}

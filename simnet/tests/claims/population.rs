@@ -1,0 +1,271 @@
+//! The population: the client's and the peer's rules, seen from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use simnet::population::{bytes_needed, run};
+use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
+use simnet::trace::{Cycle, Event, View, What};
+use simnet::validate::{quiet, usual_tor};
+use simnet::{Environment, Seed};
+use unanimity::update::waits;
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+
+fn play(scenario: &Scenario, seed: u64) -> (Environment, Vec<Event>) {
+    let environment = Environment::new(scenario.clone(), Seed(seed));
+    let mut events = Vec::new();
+    run(&environment, &mut events);
+    (environment, events)
+}
+
+fn cycles(events: &[Event]) -> impl Iterator<Item = (u64, u32, u64, Cycle)> {
+    events.iter().filter_map(|event| match event.what {
+        What::Cycled(took, cycle) => Some((event.at, event.node, took, cycle)),
+        _ => None,
+    })
+}
+
+/// Ordinary life: Tor as it is, outages, three releases a day.
+fn ordinary() -> Scenario {
+    Scenario {
+        horizon: 24 * HOUR,
+        availability: 0.95,
+        roll: (15 * MINUTE, 25 * MINUTE),
+        release: (2 * HOUR, 8 * HOUR),
+        background: 20 * MINUTE,
+        tor: usual_tor(),
+        ..quiet(40, 5)
+    }
+}
+
+fn attacked(attack: Attack, colluding: Colluding) -> Scenario {
+    let adversary = Adversary { start: 3 * HOUR, victims: 2, colluding, attack };
+    Scenario {
+        horizon: 9 * HOUR,
+        roll: (15 * MINUTE, 25 * MINUTE),
+        background: 5 * MINUTE,
+        adversary: Some(adversary),
+        ..quiet(16, 3)
+    }
+}
+
+#[test]
+fn a_world_is_its_scenario_and_its_seed() {
+    let (_, first) = play(&ordinary(), 1);
+    let (_, again) = play(&ordinary(), 1);
+    let (_, other) = play(&ordinary(), 2);
+    assert!(first == again);
+    assert!(first != other);
+    assert!(first.is_sorted_by_key(|event| event.at));
+    assert!(first.iter().all(|event| event.at < ordinary().horizon));
+}
+
+#[test]
+fn nobody_installs_before_everybody_has_seen_a_release_for_as_long_as_it_settles() {
+    let (environment, events) = play(&ordinary(), 3);
+    let mut installs = 0;
+    for (at, node, _, cycle) in cycles(&events) {
+        let Cycle::Installed { index, chain } = cycle else { continue };
+        assert_eq!(chain, 0);
+        let release = (0..).find(|n| environment.release_index(*n) == index).expect("a release");
+        // When every peer's mirror had shown it to it.
+        let seen = environment.circle(node).iter().map(|peer| {
+            let covers = |event: &&Event| {
+                let What::Polled(Some(view)) = event.what else { return false };
+                event.node == *peer && view.size > index
+            };
+            events.iter().find(covers).expect("it was seen").at
+        });
+        let seen = seen.max().expect("a circle");
+        assert!(seen >= environment.release_at(release));
+        assert!(at >= seen + HOUR - 1000, "node {node} at {at}");
+        installs += 1;
+    }
+    assert!(installs > 60, "{installs}");
+}
+
+#[test]
+fn without_trouble_everybody_installs_every_release_in_the_first_roll_after_it_has_settled() {
+    let scenario = Scenario { availability: 1.0, ..ordinary() };
+    let scenario = Scenario { tor: quiet(1, 1).tor, ..scenario };
+    let (environment, events) = play(&scenario, 4);
+    let mut installed: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (at, node, took, cycle) in cycles(&events) {
+        assert_eq!(took, 0);
+        match cycle {
+            Cycle::Installed { index, .. } => installed.entry(node).or_default().push(index),
+            Cycle::UpToDate | Cycle::Settling => {}
+            // Somebody has not polled since the release.
+            Cycle::Incomplete => {
+                let last = environment.releases_until(at) - 1;
+                assert!(at <= environment.release_at(last) + 15 * MINUTE);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let all: Vec<u32> = (0..3).map(|n| environment.release_index(n)).collect();
+    assert_eq!(installed.len(), 40);
+    assert!(installed.values().all(|indices| *indices == all));
+}
+
+#[test]
+fn a_peer_that_never_answers_is_tried_four_times_with_the_waits_that_ship() {
+    let colluding = Colluding::OfAll(0);
+    let scenario = Scenario { ask_timeout: 10_000, ..attacked(Attack::Block, colluding) };
+    let (environment, events) = play(&scenario, 5);
+    let mut counted: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut blocked = 0;
+    for (at, node, took, cycle) in cycles(&events) {
+        let number = counted.entry(node).or_default();
+        let mut rng = environment.cycle_rng(node, *number);
+        *number += 1;
+        if at - took < 3 * HOUR || !environment.is_victim(node) {
+            assert_eq!(took, 0);
+            continue;
+        }
+        let longest = (0..3)
+            .map(|_| waits(&mut rng).iter().map(|wait| wait.as_millis() as u64).sum::<u64>())
+            .max();
+        assert_eq!((Some(took - 40_000), cycle), (longest, Cycle::Incomplete));
+        blocked += 1;
+    }
+    assert!(blocked > 20, "{blocked}");
+}
+
+#[test]
+fn a_roll_closes_at_its_deadline_and_no_try_begins_after_it() {
+    // Three tries of 40 s and their waits are more than 2 min; two tries of 59 s are less, and
+    // the third would begin after the end.
+    for (ask_timeout, took_at_least, took_at_most) in
+        [(40_000, 120_000, 120_000), (59_000, 119_000, 119_500)]
+    {
+        let colluding = Colluding::OfAll(0);
+        let scenario = Scenario { ask_timeout, ..attacked(Attack::Block, colluding) };
+        let (environment, events) = play(&scenario, 6);
+        let blocked = cycles(&events)
+            .filter(|(at, node, took, _)| environment.is_victim(*node) && at - took >= 3 * HOUR);
+        for (.., took, cycle) in blocked {
+            assert_eq!(cycle, Cycle::Incomplete);
+            assert!((took_at_least..=took_at_most).contains(&took), "{took}");
+        }
+    }
+}
+
+#[test]
+fn a_fork_latches_whoever_can_compare_and_those_who_are_told() {
+    let (environment, events) = play(&attacked(Attack::Fork, Colluding::OfCircle(1)), 7);
+    let mut latched = BTreeSet::new();
+    for Event { node, what, at } in &events {
+        match what {
+            What::Evidence => assert!(latched.insert(*node), "told twice"),
+            What::Cycled(took, Cycle::Latched) => {
+                assert!(latched.contains(node));
+                assert_eq!(*took, 0);
+            }
+            What::Cycled(_, Cycle::Fork) => assert!(latched.contains(node) && *at > 3 * HOUR),
+            What::Cycled(..) => assert!(!latched.contains(node), "node {node} goes on at {at}"),
+            What::Polled(_) => {}
+        }
+    }
+    assert!(environment.victims().iter().all(|victim| latched.contains(victim)));
+    // The news goes round.
+    assert!(latched.len() > 8, "{latched:?}");
+    assert!(cycles(&events).all(|(.., cycle)| !matches!(cycle, Cycle::Installed { chain: 1, .. })));
+}
+
+#[test]
+fn unanimous_liars_install_their_trojan_once_it_has_settled() {
+    let scenario = attacked(Attack::Fork, Colluding::OfCircle(3));
+    let (environment, events) = play(&scenario, 8);
+    let installed: Vec<_> = cycles(&events)
+        .filter(|(.., cycle)| matches!(cycle, Cycle::Installed { chain: 1, .. }))
+        .collect();
+    let all_lie =
+        |victim: &&u32| environment.circle(**victim).iter().all(|p| environment.colludes(*p));
+    let fooled: Vec<u32> = environment.victims().iter().filter(all_lie).copied().collect();
+    assert!(!fooled.is_empty());
+    assert_eq!(installed.iter().map(|(_, node, ..)| *node).collect::<Vec<_>>().len(), fooled.len());
+    for (at, node, _, cycle) in installed {
+        assert!(fooled.contains(&node));
+        assert_eq!(cycle, Cycle::Installed { index: environment.split(), chain: 1 });
+        assert!((4 * HOUR..5 * HOUR).contains(&at), "{at}");
+    }
+}
+
+#[test]
+fn a_fork_that_honest_heads_do_not_reach_is_no_fork_and_installs_nowhere() {
+    let scenario = Scenario { background: 0, ..attacked(Attack::Fork, Colluding::OfAll(0)) };
+    let (environment, events) = play(&scenario, 9);
+    for (at, node, _, cycle) in cycles(&events) {
+        let sees_it = |node: &u32| environment.is_victim(*node) && at > 3 * HOUR + 15 * MINUTE;
+        if sees_it(&node) {
+            assert_eq!(cycle, Cycle::Incomplete);
+        } else if environment.circle(node).iter().any(sees_it) {
+            // Its victims' heads are larger than its own mirror's.
+            assert_eq!(cycle, Cycle::Stale);
+        } else if at < 3 * HOUR {
+            assert_eq!(cycle, Cycle::UpToDate);
+        }
+    }
+}
+
+#[test]
+fn frozen_mirrors_show_against_the_peers() {
+    let (environment, events) = play(&attacked(Attack::Freeze, Colluding::OfAll(0)), 10);
+    let victim = *environment.victims().iter().next().expect("two");
+    let late = cycles(&events).filter(|(at, node, ..)| *node == victim && *at > 4 * HOUR);
+    let late: Vec<Cycle> = late.map(|(.., cycle)| cycle).collect();
+    assert!(late.len() > 10 && late.iter().all(|cycle| *cycle == Cycle::Stale), "{late:?}");
+    // What its own mirrors stopped to show it, it does not vouch for either.
+    let blind = |event: &&Event| event.node == victim && event.what == What::Polled(None);
+    assert_eq!(events.iter().filter(blind).count(), 0);
+}
+
+#[test]
+fn a_peer_whose_mirror_went_back_is_blind_after_its_last_poll_is_too_old() {
+    // Everybody is shown the fork for 20 min, and then a log that is smaller than it.
+    let attack = Attack::Flash(100, 20 * MINUTE);
+    let scenario = Scenario { background: 0, ..attacked(attack, Colluding::OfAll(0)) };
+    let (environment, events) = play(&scenario, 11);
+    let node = (0..16).find(|node| !environment.is_victim(*node)).expect("one");
+    let polls = events.iter().filter(|event| event.node == node);
+    let polls = polls.filter_map(|event| match event.what {
+        What::Polled(view) => Some((event.at, view)),
+        _ => None,
+    });
+    let (split, flash) = (environment.split(), 3 * HOUR..3 * HOUR + 20 * MINUTE);
+    let fork = View { chain: 1, size: split + 1 };
+    let mut last = 0;
+    for (at, view) in polls {
+        if flash.contains(&at) {
+            last = at;
+        }
+        let age = (at / 1000).saturating_sub(last / 1000);
+        match view {
+            _ if at < flash.start => assert_eq!(view, Some(View { chain: 0, size: split })),
+            _ if age <= 30 * 60 => assert_eq!(view, Some(fork)),
+            _ => assert_eq!(view, None, "at {at}"),
+        }
+    }
+    assert!(last > 0);
+}
+
+#[test]
+fn memory_is_as_foretold_and_small() {
+    let scenario = Scenario { horizon: 6 * HOUR, ..ordinary() };
+    let scenario = Scenario { nodes: 4_000, ..scenario };
+    let environment = Environment::new(scenario.clone(), Seed(12));
+    let mut nothing = Nothing;
+    let ran = run(&environment, &mut nothing);
+    let foretold = bytes_needed(&scenario) as f64 / 4_000.0;
+    assert!(ran.bytes <= 300.0, "{ran:?}");
+    assert!((ran.bytes..2.0 * ran.bytes).contains(&foretold), "{ran:?}, {foretold} foretold");
+    assert!(ran.events > 4_000 * 6 * 20, "{ran:?}");
+}
+
+struct Nothing;
+
+impl simnet::trace::Witness for Nothing {
+    fn see(&mut self, _: &Event) {}
+}

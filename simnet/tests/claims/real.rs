@@ -1,0 +1,125 @@
+//! Tier 1: what happens to the real client and peers in worlds that a person can follow.
+
+use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
+use simnet::trace::{Cycle, Event, What, digest};
+use simnet::{Environment, Millis, Seed, real};
+
+const MINUTE: Millis = 60_000;
+const HOUR: Millis = 60 * MINUTE;
+
+/// Six nodes that are always up, over a Tor that never keeps anybody waiting.
+pub(crate) fn calm() -> Scenario {
+    Scenario {
+        name: "calm".to_owned(),
+        question: "?".to_owned(),
+        horizon: 8 * HOUR,
+        nodes: 6,
+        circle: 3,
+        topology: Topology::Random,
+        availability: 1.0,
+        mean_outage: HOUR,
+        poll: (5 * MINUTE, 15 * MINUTE),
+        max_poll_age: 30 * MINUTE,
+        roll: (20 * MINUTE, 40 * MINUTE),
+        settle: HOUR,
+        ask_timeout: 45_000,
+        roll_timeout: 2 * MINUTE,
+        tor: Tor {
+            connect: (2500, 0.5),
+            stuck: 0.0,
+            slow: (0.0, 0, 0),
+            round_trip: (280, 0.8),
+            hiccup: (0.0, 0, 0),
+            vantage: vec![0, 50, 155, 400],
+        },
+        release: (HOUR, 4 * HOUR),
+        background: 0,
+        late: 4 * HOUR,
+        adversary: None,
+        faults: Vec::new(),
+    }
+}
+
+fn play(scenario: &Scenario, seed: u64) -> (Environment, Vec<Event>) {
+    let seed = Seed(seed);
+    let environment = Environment::new(scenario.clone(), seed);
+    (environment.clone(), real::run(environment, seed).unwrap())
+}
+
+fn cycles(events: &[Event], node: u32) -> Vec<(Millis, Cycle)> {
+    let cycle = |event: &Event| match event.what {
+        What::Cycled(_, came_to) if event.node == node => Some((event.at, came_to)),
+        _ => None,
+    };
+    events.iter().filter_map(cycle).collect()
+}
+
+#[test]
+fn everybody_installs_every_release_once_it_has_settled() {
+    let (world, events) = play(&calm(), 1);
+    for node in 0..6 {
+        let installed: Vec<_> = cycles(&events, node)
+            .into_iter()
+            .filter_map(|(at, came_to)| match came_to {
+                Cycle::Installed { index, chain: 0 } => Some((at, index)),
+                Cycle::UpToDate | Cycle::Settling | Cycle::Incomplete => None,
+                other => panic!("node {node}: {other:?}"),
+            })
+            .collect();
+        let [(first, one), (second, two)] = installed[..] else { panic!("{installed:?}") };
+        assert_eq!((one, two), (world.release_index(0), world.release_index(1)));
+        for (release, at) in [first, second].into_iter().enumerate() {
+            let waited = at - world.release_at(release as u64);
+            assert!((HOUR..HOUR + 3 * 40 * MINUTE).contains(&waited), "{waited} ms");
+        }
+    }
+}
+
+#[test]
+fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere() {
+    let colluding = Colluding::OfCircle(2);
+    let adversary = Adversary { start: 2 * HOUR, victims: 1, colluding, attack: Attack::Fork };
+    let scenario = Scenario { adversary: Some(adversary), release: (HOUR, 90 * MINUTE), ..calm() };
+    let (_, events) = play(&scenario, 2);
+    let forked = |event: &&Event| event.what == What::Evidence;
+    let nodes: std::collections::BTreeSet<u32> =
+        events.iter().filter(forked).map(|event| event.node).collect();
+    assert_eq!(nodes.len(), 6, "{nodes:?}");
+    for event in &events {
+        assert!(
+            !matches!(event.what, What::Cycled(_, Cycle::Installed { chain: 1, .. })),
+            "{event:?}"
+        );
+    }
+}
+
+/// The attack that nothing stops, as the design says: all of a victim's peers are the adversary's.
+#[test]
+fn a_victim_whose_peers_all_collude_installs_the_trojan() {
+    let colluding = Colluding::OfCircle(3);
+    let adversary = Adversary { start: 2 * HOUR, victims: 1, colluding, attack: Attack::Fork };
+    let (world, events) = play(&Scenario { adversary: Some(adversary), ..calm() }, 3);
+    let victim = *world.victims().first().unwrap();
+    let trojan = Cycle::Installed { index: world.split(), chain: 1 };
+    assert!(cycles(&events, victim).iter().any(|(_, came_to)| *came_to == trojan));
+}
+
+#[test]
+fn a_frozen_mirror_is_stale_and_a_blocked_node_incomplete() {
+    for (attack, expected) in [(Attack::Freeze, Cycle::Stale), (Attack::Block, Cycle::Incomplete)] {
+        let colluding = Colluding::OfAll(0);
+        let adversary = Adversary { start: 3 * HOUR, victims: 1, colluding, attack };
+        let scenario = Scenario { adversary: Some(adversary), ..calm() };
+        let (world, events) = play(&scenario, 4);
+        let victim = *world.victims().first().unwrap();
+        let last = cycles(&events, victim).pop().unwrap();
+        assert_eq!(last.1, expected, "{attack:?}");
+    }
+}
+
+#[test]
+fn one_seed_is_one_world_and_another_is_another() {
+    let [once, again, other] = [5, 5, 6].map(|seed| digest(&play(&calm(), seed).1));
+    assert_eq!(once, again);
+    assert_ne!(once, other);
+}

@@ -1,0 +1,80 @@
+//! The code that ships, in worlds where a random half of all that can go wrong does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use simnet::Seed;
+use simnet::checkers::Rule;
+use simnet::faults::{Fault, Kind};
+use simnet::swarm::{play, scenario, shrink};
+
+/// How many worlds every run of the tests plays.
+const WORLDS: u64 = 240;
+
+#[test]
+fn no_rule_breaks_in_any_world() {
+    let next = AtomicU64::new(0);
+    let one_after_another = || {
+        loop {
+            let seed = Seed(next.fetch_add(1, Ordering::Relaxed));
+            if seed.0 >= WORLDS {
+                return;
+            }
+            let played = play(&scenario(seed), seed).unwrap();
+            let first = played.violations.first();
+            assert!(first.is_none(), "{}\nsimnet replay --swarm {}", first.unwrap(), seed.0);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(one_after_another)).collect();
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+}
+
+#[test]
+fn every_fault_and_every_attack_comes_up() {
+    let worlds: Vec<_> = (0..WORLDS).map(|seed| scenario(Seed(seed))).collect();
+    for kind in Kind::ALL {
+        let with = |fault: &Fault| fault.kind == kind;
+        let count = worlds.iter().filter(|world| world.faults.iter().any(with)).count() as u64;
+        assert!((WORLDS / 4..WORLDS * 3 / 4).contains(&count), "{kind:?} in {count} worlds");
+    }
+    use simnet::scenario::Attack;
+    let attacks = worlds.iter().filter_map(|world| Some(world.adversary.as_ref()?.attack));
+    let attacks: Vec<Attack> = attacks.collect();
+    for (what, found) in [
+        ("fork", attacks.contains(&Attack::Fork)),
+        ("flash", attacks.iter().any(|attack| matches!(attack, Attack::Flash(..)))),
+        ("freeze", attacks.contains(&Attack::Freeze)),
+        ("block", attacks.contains(&Attack::Block)),
+    ] {
+        assert!(found, "{what}");
+    }
+}
+
+/// A world whose rule breaks because its checker was told wrong: everybody is silent for ever, and
+/// nobody installs.
+#[test]
+fn shrinking_keeps_the_failure_and_drops_what_it_does_not_take() {
+    let seed = (0..).map(Seed).find(|seed| {
+        let world = scenario(*seed);
+        world.adversary.is_none() && world.availability == 1.0 && world.tor.stuck == 0.0
+    });
+    let seed = seed.unwrap();
+    let mut world = scenario(seed);
+    // A mirror that never comes back, and a fault whose end says otherwise.
+    world.faults.push(Fault { kind: Kind::MirrorDead, share: 1.0, from: 0, until: 1 });
+    world.settle = 30 * 60_000;
+    world.release = (world.release.0, 13 * 3_600_000);
+    let whole = play(&world, seed).unwrap();
+    assert_eq!(whole.violations, [], "nothing is wrong yet");
+    world.max_poll_age = 1;
+    let broken = play(&world, seed).unwrap().violations;
+    assert!(broken.iter().any(|violation| violation.rule == Rule::Live), "{broken:?}");
+    let small = shrink(&world, seed, Rule::Live).unwrap();
+    let violations = play(&small, seed).unwrap().violations;
+    assert!(violations.iter().any(|violation| violation.rule == Rule::Live));
+    assert_eq!(small.faults, []);
+    assert_eq!((small.nodes, small.circle, small.background), (2, 1, 0));
+}
