@@ -36,6 +36,8 @@ pub struct Queue<E> {
     /// The day that has come, sorted; from `at` on it has not been popped.
     today: Vec<Entry<E>>,
     at: usize,
+    /// Whether the event popped last was the first of a batch.
+    begins: bool,
     /// What was pushed into that day when it was sorted already.
     late: BinaryHeap<Reverse<Late<E>>>,
     pushed_late: u64,
@@ -118,6 +120,7 @@ impl<E: Copy> Queue<E> {
         Queue {
             today: Vec::new(),
             at: 0,
+            begins: false,
             late: BinaryHeap::new(),
             pushed_late: 0,
             began: 0,
@@ -176,13 +179,18 @@ impl<E: Copy> Queue<E> {
                 (Some(entry), Some(Reverse(late)))
                     if (late.entry.at, late.entry.node) < (entry.at, entry.node) =>
                 {
+                    self.begins = false;
                     self.late.pop()?.0.entry
                 }
                 (Some(entry), _) => {
+                    self.begins = self.at % BATCH == 0;
                     self.at += 1;
                     *entry
                 }
-                (None, Some(_)) => self.late.pop()?.0.entry,
+                (None, Some(_)) => {
+                    self.begins = false;
+                    self.late.pop()?.0.entry
+                }
                 (None, None) if self.chained == 0 => return None,
                 (None, None) => {
                     self.turn();
@@ -198,8 +206,7 @@ impl<E: Copy> Queue<E> {
     /// for memory once, and not 32 times.
     #[inline]
     pub fn batch(&self) -> impl Iterator<Item = (u32, E)> {
-        let begins = self.at % BATCH == 1;
-        let batch = if begins { &self.today[self.at - 1..] } else { &[] };
+        let batch = if self.begins { &self.today[self.at - 1..] } else { &[] };
         batch.iter().take(BATCH).map(|entry| (entry.node, entry.event))
     }
 

@@ -13,7 +13,7 @@
 //! to a node; the time that mirrors, tiles and artifacts take; a peer's limit of streams; expiry,
 //! withdrawal and conflict of releases; acknowledged evidence; crashes, and clocks that are wrong.
 //! Two refusals are told as one word: a mirror that shows less than the trusted head (a rollback)
-//! is [`Cycle::Stale`](crate::trace::Cycle::Stale) too.
+//! is [`Cycle::Stale`] too.
 //!
 //! What happens at one time happens in order of the nodes it happens to: a question to the peer
 //! that is asked, everything else to whoever does it. What was arranged first happens first.

@@ -76,3 +76,26 @@ fn a_queue_that_is_held_at_one_size_keeps_its_memory() {
     let each = queue.bytes() as f64 / f64::from(nodes);
     assert!(each < 40.0, "{each} bytes an event");
 }
+
+#[test]
+fn a_batch_tells_of_every_event_once_before_it_happens() {
+    let mut queue = Queue::default();
+    for event in 0..5_000u32 {
+        queue.push(u64::from(event).wrapping_mul(7919) % 90_000, event, event);
+    }
+    let (mut told, mut happened, mut late) = (Vec::new(), Vec::new(), 0);
+    while let Some((at, node, event)) = queue.pop() {
+        told.extend(queue.batch());
+        if event == u32::MAX {
+            late += 1;
+            continue;
+        }
+        happened.push((node, event));
+        assert_eq!(told[..happened.len()], happened);
+        if late < 1_000 {
+            queue.push(at, node, u32::MAX);
+        }
+    }
+    // What is pushed into a day that has come is not known before.
+    assert_eq!((told.len(), late), (5_000, 1_000));
+}
