@@ -292,7 +292,7 @@ impl Environment {
 pub struct Service {
     up: bool,
     until: Millis,
-    drawn: u64,
+    drawn: u32,
 }
 
 impl Service {
@@ -305,6 +305,11 @@ impl Service {
         self.up
     }
 
+    /// What it was when that was last asked.
+    pub fn was_up(&self) -> bool {
+        self.up
+    }
+
     fn wait(&mut self, environment: &Environment, node: u32) -> Millis {
         let scenario = &environment.scenario;
         if scenario.availability >= 1.0 {
@@ -313,7 +318,7 @@ impl Service {
         let (outage, up) = (scenario.mean_outage as f64, scenario.availability);
         let mean = if self.up { outage * up / (1.0 - up) } else { outage };
         self.drawn += 1;
-        let unit = environment.outages.unit(node.into(), self.drawn);
+        let unit = environment.outages.unit(node.into(), self.drawn.into());
         1 + (-(1.0 - unit).ln() * mean) as Millis
     }
 }

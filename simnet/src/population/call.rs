@@ -18,12 +18,13 @@ pub(super) type Id = std::num::NonZeroU32;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
     pub(super) began: Millis,
+    client: u32,
     /// The client's cycle, from 0.
     cycle: u32,
     /// How many peers have neither answered nor been given up.
     waiting: u32,
     /// When it closes, once that is known; before, what is known of it. In ms after it began.
-    closes: u32,
+    pub(super) closes: u32,
 }
 
 /// One peer's part of it.
@@ -52,8 +53,8 @@ impl Calls {
         Calls { circle: circle as usize, calls: Vec::new(), slots: Vec::new(), free: Vec::new() }
     }
 
-    fn start(&mut self, began: Millis, cycle: u32) -> Id {
-        let call = Call { began, cycle, waiting: self.circle as u32, closes: 0 };
+    fn start(&mut self, began: Millis, client: u32, cycle: u32) -> Id {
+        let call = Call { began, client, cycle, waiting: self.circle as u32, closes: 0 };
         if let Some(id) = self.free.pop() {
             *self.get_mut(id) = call;
             self.slots_mut(id).fill(UNANSWERED);
@@ -114,7 +115,7 @@ impl<W: Witness> Population<'_, W> {
             self.tell(now, node, What::Cycled(0, Cycle::Latched));
             return;
         }
-        self.clients[node as usize].call = Some(self.calls.start(now, cycle));
+        self.clients[node as usize].call = Some(self.calls.start(now, node, cycle));
         for place in 0..self.environment.scenario.circle {
             self.connect(now, node, place as u8, 0);
         }
@@ -138,7 +139,7 @@ impl<W: Witness> Population<'_, W> {
                 let arrives = now + wait + there;
                 if arrives + back <= deadline {
                     self.calls.slots_mut(id)[place as usize].came = (arrives + back - began) as u32;
-                    self.arrange(arrives, peer, Step::Question { client: node, place });
+                    self.arrange(arrives, peer, Step::Question { call: id, place });
                     return;
                 }
                 deadline
@@ -153,7 +154,7 @@ impl<W: Witness> Population<'_, W> {
             Some(again) => self.arrange(again, node, Step::Try { place, tries: tries + 1 }),
             None => {
                 self.calls.slots_mut(id)[place as usize].came = (failed - began) as u32;
-                self.settled(node, id, place);
+                self.settled(id, place);
             }
         }
     }
@@ -168,25 +169,26 @@ impl<W: Witness> Population<'_, W> {
     }
 
     /// A question reaches a peer, whose answer will be in time.
-    pub(super) fn question(&mut self, now: Millis, peer: u32, client: u32, place: u8) {
-        let Some(id) = self.clients[client as usize].call else { return };
+    pub(super) fn question(&mut self, now: Millis, peer: u32, id: Id, place: u8) {
+        let client = self.calls.get(id).client;
         let answer = match self.environment.lie(peer, client, now) {
             Some(view) => Answer::View(Tree::new(view, self.split)),
             None => self.answer(now, peer),
         };
         let slot = &mut self.calls.slots_mut(id)[place as usize];
         (slot.answer, slot.signed) = (Some(answer), seconds(now));
-        self.settled(client, id, place);
+        self.settled(id, place);
     }
 
     /// Nothing more is to be learned of a peer than its slot says.
-    fn settled(&mut self, client: u32, id: Id, place: u8) {
+    fn settled(&mut self, id: Id, place: u8) {
         let came = self.calls.slots(id)[place as usize].came;
         let call = self.calls.get_mut(id);
         call.closes = call.closes.max(came);
         call.waiting -= 1;
         if call.waiting == 0 {
             let at = call.began + Millis::from(call.closes);
+            let client = call.client;
             self.arrange(at, client, Step::Close);
         }
     }

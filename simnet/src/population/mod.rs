@@ -51,6 +51,7 @@ pub fn run(environment: &Environment, witness: &mut impl Witness) -> Ran {
     let mut events = 0;
     while let Some((now, node, step)) = population.queue.pop() {
         events += 1;
+        population.look_ahead();
         population.step(now, node, step);
     }
     let nodes = environment.scenario.nodes;
@@ -80,8 +81,8 @@ enum Step {
     Begin,
     /// It connects to a peer of its circle once more.
     Try { place: u8, tries: u8 },
-    /// Somebody's question, to the peer at a place of the circle, reaches it.
-    Question { client: u32, place: u8 },
+    /// The question of a call, to the peer at a place of the circle, reaches it.
+    Question { call: call::Id, place: u8 },
     /// Its roll closes.
     Close,
 }
@@ -170,9 +171,43 @@ impl<'a, W: Witness> Population<'a, W> {
             Step::Poll => self.poll(now, node),
             Step::Begin => self.begin(now, node),
             Step::Try { place, tries } => self.connect(now, node, place, tries),
-            Step::Question { client, place } => self.question(now, node, client, place),
+            Step::Question { call, place } => self.question(now, node, call, place),
             Step::Close => self.close(now, node),
         }
+    }
+
+    /// Fetches from memory what the next events need. It changes nothing but how long that takes.
+    fn look_ahead(&self) {
+        let circle = self.environment.scenario.circle as usize;
+        let mut seen = 0;
+        for (node, step) in self.queue.batch() {
+            seen ^= u32::from(self.peers[node as usize].latched);
+            match step {
+                Step::Begin | Step::Close => {
+                    seen ^= self.clients[node as usize].cycles;
+                    seen ^= self.environment.circle(node).first().copied().unwrap_or(0);
+                    let largest = &self.largest[node as usize * circle..][..circle];
+                    seen ^= largest.first().map_or(0, |tree| tree.size());
+                }
+                Step::Question { call, .. } => seen ^= self.calls.get(call).closes,
+                Step::Poll | Step::Try { .. } => {}
+            }
+        }
+        for (node, step) in self.queue.batch() {
+            match step {
+                Step::Begin => {
+                    for peer in self.environment.circle(node) {
+                        seen ^= u32::from(self.services[*peer as usize].was_up());
+                    }
+                }
+                Step::Close => {
+                    let call = self.clients[node as usize].call;
+                    seen ^= call.map_or(0, |call| self.calls.slots(call)[0].came);
+                }
+                _ => {}
+            }
+        }
+        std::hint::black_box(seen);
     }
 
     fn tell(&mut self, at: Millis, node: u32, what: What) {
