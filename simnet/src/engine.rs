@@ -183,7 +183,7 @@ impl<E: Copy> Queue<E> {
                     self.late.pop()?.0.entry
                 }
                 (Some(entry), _) => {
-                    self.begins = self.at % BATCH == 0;
+                    self.begins = self.at.is_multiple_of(BATCH);
                     self.at += 1;
                     *entry
                 }
