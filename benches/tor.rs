@@ -1,8 +1,10 @@
 //! Asking peers over a private Tor network on loopback, each figure beside what it contains.
 //!
 //! - *Ask to verdict*: one cycle of a client that has everything but the answers, for 1, 3, 5 and 9
-//!   peers, against the slowest of the same peers asked alone. Cold: no circuit is open, no
-//!   descriptor known. Warm: the circuits of the roll before are used again.
+//!   peers, against the slowest of the same peers asked alone, and against all of them asked at once
+//!   and nothing else. Cold: no circuit is open, no descriptor known. Warm: the circuits of the roll
+//!   before are used again. What asking at once costs above asking alone is this machine's: two
+//!   cores that also carry six relays and the peers.
 //! - *A warm question* on an open onion stream, against an echo of as many bytes on another.
 //! - *Resident memory* of a `serve` that has nothing to do.
 //!
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -153,6 +156,13 @@ impl Scene {
         }
     }
 
+    /// All of the first `peers` at once: their answers, verified, and nothing else.
+    async fn at_once(&self, tor: &Tor, peers: usize) -> Result<Duration, Broken> {
+        let began = Instant::now();
+        try_join_all((0..peers).map(|peer| self.alone(tor, peer))).await?;
+        Ok(began.elapsed())
+    }
+
     async fn alone(&self, tor: &Tor, peer: usize) -> Result<Duration, Broken> {
         let (secret, address) = &self.peers[peer];
         let began = Instant::now();
@@ -192,42 +202,59 @@ fn millis(time: Duration) -> f64 {
 
 async fn measure(network: &TorNetwork) -> Result<(), Broken> {
     let scene = Scene::build(network).await?;
-    println!("ask to verdict, medians (cold {COLD} times, warm {WARM} times)");
+    println!("ask to verdict, medians in ms (cold {COLD} times, warm {WARM} times)");
     println!(
-        "{:>6} {:>6} {:>12} {:>16} {:>7}",
-        "", "peers", "roll ms", "slowest alone ms", "ratio"
+        "{:>6} {:>6} {:>8} {:>9} {:>6} {:>14} {:>6}",
+        "", "peers", "verdict", "at once", "ratio", "slowest alone", "ratio"
     );
     for peers in [1, 3, 5, 9] {
-        let (mut rolls, mut alone) = (Vec::new(), Vec::new());
+        let mut times = Times::default();
         for _ in 0..COLD {
             let config = scene.config(peers)?;
-            rolls.push(scene.roll(&scene.stranger().await?, &config).await?);
+            times.verdict.push(scene.roll(&scene.stranger().await?, &config).await?);
+            times.at_once.push(scene.at_once(&scene.stranger().await?, peers).await?);
             let mut slowest = Duration::ZERO;
             for peer in 0..peers {
                 slowest = slowest.max(scene.alone(&scene.stranger().await?, peer).await?);
             }
-            alone.push(slowest);
+            times.alone.push(slowest);
         }
-        row("cold", peers, rolls, alone);
+        times.row("cold", peers);
         let (tor, config) = (scene.stranger().await?, scene.config(peers)?);
         scene.roll(&tor, &config).await?;
-        let (mut rolls, mut alone) = (Vec::new(), Vec::new());
+        let mut times = Times::default();
         for _ in 0..WARM {
-            rolls.push(scene.roll(&tor, &config).await?);
+            times.verdict.push(scene.roll(&tor, &config).await?);
+            times.at_once.push(scene.at_once(&tor, peers).await?);
             let mut slowest = Duration::ZERO;
             for peer in 0..peers {
                 slowest = slowest.max(scene.alone(&tor, peer).await?);
             }
-            alone.push(slowest);
+            times.alone.push(slowest);
         }
-        row("warm", peers, rolls, alone);
+        times.row("warm", peers);
     }
     question(&scene).await
 }
 
-fn row(what: &str, peers: usize, rolls: Vec<Duration>, alone: Vec<Duration>) {
-    let (roll, alone) = (millis(median(rolls)), millis(median(alone)));
-    println!("{what:>6} {peers:>6} {roll:>12.1} {alone:>16.1} {:>7.2}", roll / alone);
+/// How long the same question took, asked in three ways.
+#[derive(Default)]
+struct Times {
+    verdict: Vec<Duration>,
+    at_once: Vec<Duration>,
+    alone: Vec<Duration>,
+}
+
+impl Times {
+    fn row(self, what: &str, peers: usize) {
+        let [verdict, at_once, alone] =
+            [self.verdict, self.at_once, self.alone].map(|times| millis(median(times)));
+        println!(
+            "{what:>6} {peers:>6} {verdict:>8.1} {at_once:>9.1} {:>6.2} {alone:>14.1} {:>6.2}",
+            verdict / at_once,
+            verdict / alone
+        );
+    }
 }
 
 /// Turn by turn, so that whatever else the machine does is shared.

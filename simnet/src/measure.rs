@@ -95,9 +95,9 @@ impl<'a> Measure<'a> {
 
     /// What came of it, once the world is over.
     pub fn results(mut self) -> Results {
-        let Scenario { nodes, horizon, .. } = self.environment.scenario;
-        let releases = (0..self.environment.releases_until(horizon)).map(|n| n as u32);
-        let due = releases.filter(|n| self.deadline(*n) <= horizon).count() as u32;
+        let (nodes, ends) = (self.environment.scenario.nodes, self.ends());
+        let releases = (0..self.environment.releases_until(ends)).map(|n| n as u32);
+        let due = releases.filter(|n| self.deadline(*n) <= ends).count() as u32;
         let honest: Vec<u32> = (0..nodes).filter(|n| !self.environment.colludes(*n)).collect();
         for node in &honest {
             // Deadlines come in the order of releases.
@@ -141,6 +141,13 @@ impl<'a> Measure<'a> {
         noticed.for_each(|at| results.time("notice", at - adversary.start));
     }
 
+    /// Until when releases are counted: the world's end, or the beginning of an attack. What an attack
+    /// holds back is the attack's doing.
+    fn ends(&self) -> Millis {
+        let Scenario { horizon, adversary, .. } = &self.environment.scenario;
+        adversary.as_ref().map_or(*horizon, |adversary| adversary.start.min(*horizon))
+    }
+
     fn deadline(&self, release: u32) -> Millis {
         self.environment.release_at(release.into()) + self.environment.scenario.late
     }
@@ -156,9 +163,9 @@ impl<'a> Measure<'a> {
         let release = *done;
         *done += 1;
         self.patch.add(at - environment.release_at(release.into()));
-        let horizon = environment.scenario.horizon;
+        let ends = self.ends();
         let missed = (before..=release).map(|n| self.deadline(n)).filter(|deadline| *deadline < at);
-        self.counts.late += missed.filter(|deadline| *deadline <= horizon).count() as u64;
+        self.counts.late += missed.filter(|deadline| *deadline <= ends).count() as u64;
     }
 
     fn cycled(&mut self, at: Millis, node: u32, took: Millis, cycle: Cycle) {

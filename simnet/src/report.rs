@@ -1,6 +1,8 @@
 //! The report: one page that needs nothing else, no network and no script, and the numbers beside it.
 
 pub mod axis;
+mod frame;
+mod heat;
 mod numbers;
 mod page;
 pub mod series;

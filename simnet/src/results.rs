@@ -31,8 +31,8 @@ pub const TIMES: &[(&str, &str)] = &[
     ("patch", "time from release to install"),
     ("roll", "length of a roll"),
     ("notice", "time from the attack's start until it is noticed"),
-    ("evidence.half", "time until half of all nodes hold evidence"),
-    ("evidence.all", "time until all nodes hold evidence"),
+    ("evidence.half", "time from the first evidence until half of all nodes hold it"),
+    ("evidence.all", "time from the first evidence until all nodes hold it"),
 ];
 
 /// Counts and distributions by name.

@@ -16,7 +16,7 @@ use crate::{Scenario, Seed, trace};
 #[derive(Args)]
 pub(super) struct Which {
     /// A scenario (its first cell), or a world in JSON that `simnet shrink` wrote; with --seed
-    #[arg(required_unless_present = "swarm", requires = "seed")]
+    #[arg(requires = "seed")]
     world: Option<PathBuf>,
     /// The seed of that world
     #[arg(long)]

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use super::axis::{Unit, value};
 use super::escape;
+use super::frame::{Names, is_not_to_scale, spoken};
+use super::heat::{heat, key};
 use super::series::{Panel, Series};
 use super::stats::{Estimate, estimate};
-use super::svg::{self, COLOURS, Names, marker, spoken};
+use super::svg::{self, COLOURS, marker};
 use super::told::{assumptions, parameters};
 use crate::scenario::fields::words;
 use crate::study::{Axis, Kind, Plot, Study};
@@ -170,17 +172,20 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
     if plot.kind == Kind::Lines && scale.is_log() {
         up += " (logarithmic)";
     }
-    if plot.kind == Kind::Lines && x.is_some_and(svg::is_not_to_scale) {
+    if plot.kind == Kind::Lines && x.is_some_and(is_not_to_scale) {
         up += "; values across are evenly spaced, not to scale";
     }
     add(&mut html, format_args!("<p class=\"up\">{}</p>\n<div class=\"panels\">\n", escape(&up)));
     for panel in panels {
         html += "<figure>";
         if !panel.caption.is_empty() {
-            add(&mut html, format_args!("<figcaption>{}</figcaption>", escape(&panel.caption)));
+            add(
+                &mut html,
+                format_args!("<figcaption>{}</figcaption>", escape(&spoken(&panel.caption))),
+            );
         }
         html += &match (plot.kind, x, by) {
-            (Kind::Heat, Some(x), Some(by)) => svg::heat(panel, (x, by), ends, names),
+            (Kind::Heat, Some(x), Some(by)) => heat(panel, (x, by), ends, names),
             (Kind::Lines, Some(x), _) => svg::lines(panel, x, &scale, names),
             _ => svg::ecdf(panel, &times, names),
         };
@@ -188,17 +193,23 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
     }
     html += "</div>\n";
     match (plot.kind, by, panels.first()) {
-        (Kind::Heat, ..) if ends.0 < ends.1 => html += &svg::key(ends, unit),
+        (Kind::Heat, ..) if ends.0 < ends.1 => html += &key(ends, unit),
         (Kind::Lines | Kind::Ecdf, Some(by), Some(panel)) => {
             html += &legend(by, &panel.series, plot.kind);
         }
         _ => {}
     }
-    let never =
-        |series: &Series| series.points.iter().flatten().any(|point| point.value.is_infinite());
-    if plot.kind == Kind::Lines && panels.iter().any(|panel| panel.series.iter().any(never)) {
+    let any = |fits: fn(&Estimate) -> bool| {
+        let series = panels.iter().flat_map(|panel| &panel.series);
+        plot.kind == Kind::Lines && series.flat_map(|series| &series.points).flatten().any(fits)
+    };
+    if any(|point| point.value.is_infinite()) {
         html +=
             "<p class=\"note\">A hollow triangle at the top: not reached before the horizon.</p>\n";
+    }
+    if any(|point| point.extreme) {
+        html += "<p class=\"note\">A dotted interval: it happened in no world, or always. It is as wide as \
+                 if all in a world happened together, and cut off at the edge; more worlds narrow it.</p>\n";
     }
     html += &table(plot, panels, x, unit);
     html + "</section>\n"

@@ -21,6 +21,9 @@ pub struct Estimate {
     pub interval: Option<(f64, f64)>,
     /// From how many worlds.
     pub worlds: usize,
+    /// Whether it is a fraction of many things to a world that happened in none, or always: then each
+    /// world counts once, and the interval is as wide as if all in a world happened together.
+    pub extreme: bool,
 }
 
 /// Above and below the line of a ratio, in one world.
@@ -71,7 +74,8 @@ fn fraction(pairs: &[Pair]) -> Option<Estimate> {
     let (p, n) = totals(pairs)?;
     let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
     let interval = effective(pairs, p).map(|(trials, z)| wilson(p, trials.min(n), z));
-    Some(Estimate { value: p, interval, worlds })
+    let many = pairs.iter().any(|(_, of)| *of > 1.0);
+    Some(Estimate { value: p, interval, worlds, extreme: many && (p <= 0.0 || p >= 1.0) })
 }
 
 fn ratio(pairs: &[Pair]) -> Option<Estimate> {
@@ -79,7 +83,7 @@ fn ratio(pairs: &[Pair]) -> Option<Estimate> {
     let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
     let half = variance(pairs, value).map(|variance| student(worlds - 1) * variance.sqrt());
     let interval = half.map(|half| ((value - half).max(0.0), value + half));
-    Some(Estimate { value, interval, worlds })
+    Some(Estimate { value, interval, worlds, extreme: false })
 }
 
 /// A quantile, its interval found by turning that of the fraction round (Woodruff 1952).
@@ -112,7 +116,8 @@ fn quantile(worlds: &[&Results], name: &str, of: Option<&str>, q: f64) -> Option
         let (low, high) = wilson(q, trials.min(n), z);
         (at(low), at(high))
     });
-    Some(Estimate { value, interval, worlds: pairs.iter().filter(|(_, of)| *of > 0.0).count() })
+    let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
+    Some(Estimate { value, interval, worlds, extreme: false })
 }
 
 fn totals(pairs: &[Pair]) -> Option<(f64, f64)> {

@@ -3,154 +3,14 @@
 
 use std::fmt::Write as _;
 
-use super::axis::{Scale, Unit, time, value};
-use super::escape;
+use super::axis::{Scale, Unit};
+use super::frame::{Frame, LEFT, Names, RIGHT, TOP, WIDTH, below, places, x_axis};
 use super::series::{Panel, Series};
 use crate::study::Axis;
 
 /// The colours of Okabe and Ito, which people who are colour-blind can tell apart, without the
 /// yellow; markers and dashes differ too.
 pub(super) const COLOURS: usize = 7;
-
-const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 66.0;
-const RIGHT: f64 = 16.0;
-const TOP: f64 = 14.0;
-/// About as wide as a character of the axes.
-const CHARACTER: f64 = 6.6;
-
-/// What a plot's axes are called.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Names<'a> {
-    pub(super) x: &'a str,
-    pub(super) y: &'a str,
-    pub(super) unit: Unit,
-}
-
-struct Frame {
-    svg: String,
-    bottom: f64,
-}
-
-impl Frame {
-    fn new(names: Names<'_>, below: f64) -> Frame {
-        let bottom = HEIGHT - below;
-        let mut svg = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}, over {}\">",
-            escape(names.y),
-            escape(names.x)
-        );
-        let middle = (LEFT + WIDTH - RIGHT) / 2.0;
-        let low = HEIGHT - 6.0;
-        write!(svg, "<text class=\"name\" x=\"{middle}\" y=\"{low}\">{}</text>", escape(names.x))
-            .expect("a string");
-        Frame { svg, bottom }
-    }
-
-    fn x(&self, part: f64) -> f64 {
-        LEFT + part * (WIDTH - RIGHT - LEFT)
-    }
-
-    fn y(&self, part: f64) -> f64 {
-        self.bottom - part * (self.bottom - TOP)
-    }
-
-    fn add(&mut self, text: std::fmt::Arguments<'_>) {
-        self.svg.write_fmt(text).expect("a string");
-    }
-
-    fn y_axis(&mut self, scale: &Scale) {
-        for (at, words) in &scale.ticks {
-            let (y, right) = (self.y(scale.place(*at)), WIDTH - RIGHT);
-            self.add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
-            let (x, y) = (LEFT - 7.0, y + 4.0);
-            self.add(format_args!("<text class=\"up\" x=\"{x}\" y=\"{y:.1}\">{words}</text>"));
-        }
-    }
-
-    fn end(mut self) -> String {
-        let (right, bottom) = (WIDTH - RIGHT, self.bottom);
-        self.add(format_args!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom:.1}H{right}\"/>"));
-        self.svg + "</svg>"
-    }
-}
-
-/// Where the values of an axis are, from 0 to 1, and whether that is to scale: only if all are
-/// numbers or all are times, and their words do not overlap so.
-fn places(axis: &Axis) -> (Vec<f64>, bool) {
-    let count = axis.values.len();
-    let even = |n: usize| (n as f64 + 0.5) / count as f64;
-    let numbers: Option<Vec<f64>> = axis.values.iter().map(|value| value.parse().ok()).collect();
-    let times = || -> Option<Vec<f64>> {
-        let time =
-            |value: &String| humantime::parse_duration(value).ok().map(|time| time.as_secs_f64());
-        axis.values.iter().map(time).collect()
-    };
-    let to_scale = numbers.or_else(times).filter(|_| count > 1).and_then(|numbers| {
-        let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let at: Vec<f64> = numbers.iter().map(|n| 0.06 + 0.88 * (n - low) / (high - low)).collect();
-        let mut sorted: Vec<(f64, usize)> =
-            at.iter().zip(&axis.values).map(|(at, value)| (*at, value.chars().count())).collect();
-        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let apart = sorted.windows(2).all(|two| {
-            let needed = (two[0].1 + two[1].1) as f64 / 2.0 * CHARACTER + 6.0;
-            (two[1].0 - two[0].0) * (WIDTH - RIGHT - LEFT) >= needed
-        });
-        apart.then_some(at)
-    });
-    match to_scale {
-        Some(at) => (at, true),
-        None => ((0..count).map(even).collect(), false),
-    }
-}
-
-/// Whether an axis is one of numbers or times, and yet drawn evenly spaced.
-pub(super) fn is_not_to_scale(axis: &Axis) -> bool {
-    let number =
-        |value: &String| value.parse::<f64>().is_ok() || humantime::parse_duration(value).is_ok();
-    axis.values.len() > 2 && axis.values.iter().all(number) && !places(axis).1
-}
-
-/// Words under the axis; slanting where they would overlap.
-fn x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
-    let slant = is_crowded(axis);
-    for (value, at) in axis.values.iter().zip(at) {
-        let (x, bottom) = (frame.x(*at), frame.bottom);
-        let (tick, y) = (bottom + 5.0, bottom + 18.0);
-        frame.add(format_args!("<path class=\"axis\" d=\"M{x:.1} {bottom:.1}V{tick:.1}\"/>"));
-        let turn = match slant {
-            true => format!(" style=\"text-anchor:end\" transform=\"rotate(-35 {x:.1} {y:.1})\""),
-            false => String::new(),
-        };
-        let value = escape(&spoken(value));
-        frame.add(format_args!(
-            "<text class=\"across\" x=\"{x:.1}\" y=\"{y:.1}\"{turn}>{value}</text>"
-        ));
-    }
-}
-
-fn is_crowded(axis: &Axis) -> bool {
-    let longest = axis.values.iter().map(|value| spoken(value).chars().count()).max().unwrap_or(0);
-    let room = (WIDTH - RIGHT - LEFT) / axis.values.len().max(1) as f64;
-    longest as f64 * CHARACTER > room - 4.0
-}
-
-/// A value without what TOML puts round it: `{ small_world = { rewired = 0.1 } }`.
-pub(super) fn spoken(value: &str) -> String {
-    let plain: String = value.chars().filter(|c| !"{}[]\"".contains(*c)).collect();
-    let words = plain.replace('_', " ").replace(" = ", " ");
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn below(axis: &Axis) -> f64 {
-    if !is_crowded(axis) {
-        return 44.0;
-    }
-    let longest = axis.values.iter().map(|value| spoken(value).chars().count()).max().unwrap_or(0);
-    (46.0 + longest as f64 * CHARACTER * 0.58).min(130.0)
-}
 
 /// A shape of its own for each line, so that colour is not all that tells them apart.
 pub(super) fn marker(series: usize, x: f64, y: f64) -> String {
@@ -172,10 +32,12 @@ pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>)
     frame.y_axis(scale);
     x_axis(&mut frame, axis, &at);
     let middle = (panel.series.len() as f64 - 1.0) / 2.0;
+    let apart = at.windows(2).map(|two| (two[1] - two[0]).abs()).fold(1.0, f64::min);
+    let apart = apart * (WIDTH - RIGHT - LEFT) * 0.6 / panel.series.len().max(1) as f64;
     for (number, series) in panel.series.iter().enumerate() {
         let colour = number % COLOURS;
         // Side by side, so that intervals do not hide each other.
-        let aside = (number as f64 - middle) * 4.0;
+        let aside = (number as f64 - middle) * apart.min(4.0);
         let mut path = String::new();
         let mut marks = String::new();
         for (point, at) in series.points.iter().zip(&at) {
@@ -193,11 +55,10 @@ pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>)
             }
             if let Some((low, high)) = point.interval {
                 let (low, high) = (frame.y(scale.place(low)), frame.y(scale.place(high)));
-                write!(
-                    marks,
-                    "<path class=\"whisker c{colour}\" d=\"M{x:.1} {low:.1}V{high:.1}\"/>"
-                )
-                .expect("a string");
+                let doubt = if point.extreme { " doubt" } else { "" };
+                let d = format!("M{x:.1} {low:.1}V{high:.1}");
+                write!(marks, "<path class=\"whisker c{colour}{doubt}\" d=\"{d}\"/>")
+                    .expect("a string");
             }
         }
         let dash = number / COLOURS;
@@ -244,88 +105,13 @@ pub(super) fn ecdf(panel: &Panel, scale: &Scale, names: Names<'_>) -> String {
     frame.end()
 }
 
-/// Estimates over two axes. One hue from light to dark, and the number in every field.
-pub(super) fn heat(
-    panel: &Panel,
-    (across, up): (&Axis, &Axis),
-    (least, most): (f64, f64),
-    names: Names<'_>,
-) -> String {
-    let mut frame = Frame::new(names, below(across).max(52.0));
-    let (columns, rows) = (across.values.len() as f64, panel.series.len() as f64);
-    let at: Vec<f64> = (0..across.values.len()).map(|n| (n as f64 + 0.5) / columns).collect();
-    for (row, series) in panel.series.iter().enumerate() {
-        let (low, high) = (frame.y(row as f64 / rows), frame.y((row as f64 + 1.0) / rows));
-        let label = escape(&spoken(&up.values[row]));
-        let (x, y) = (LEFT - 7.0, (low + high) / 2.0 + 4.0);
-        frame.add(format_args!("<text class=\"up\" x=\"{x}\" y=\"{y:.1}\">{label}</text>"));
-        for (column, point) in series.points.iter().enumerate() {
-            let (left, right) =
-                (frame.x(column as f64 / columns), frame.x((column as f64 + 1.0) / columns));
-            field(
-                &mut frame,
-                (left, high, right, low),
-                point.map(|p| p.value),
-                (least, most),
-                names.unit,
-            );
-        }
-    }
-    x_axis(&mut frame, across, &at);
-    frame.end()
-}
-
-fn field(
-    frame: &mut Frame,
-    (left, top, right, bottom): (f64, f64, f64, f64),
-    number: Option<f64>,
-    (least, most): (f64, f64),
-    unit: Unit,
-) {
-    let (width, height) = (right - left - 1.0, bottom - top - 1.0);
-    let part = number.map(|number| match most > least {
-        true => ((number.min(most) - least) / (most - least)).clamp(0.0, 1.0),
-        false => 0.5,
-    });
-    let (fill, ink) = part.map_or(("none".to_owned(), "inherit"), |part| {
-        (shade(part), if part < 0.5 { "#fff" } else { "#111" })
-    });
-    frame.add(format_args!(
-        "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{fill}\"/>"
-    ));
-    let words = match number {
-        None => "–".to_owned(),
-        Some(never) if never.is_infinite() => "never".to_owned(),
-        Some(number) => value(number, unit),
-    };
-    let (x, y) = ((left + right) / 2.0, (top + bottom) / 2.0 + 4.0);
-    frame.add(format_args!(
-        "<text class=\"field\" x=\"{x:.1}\" y=\"{y:.1}\" style=\"fill:{ink}\">{words}</text>"
-    ));
-}
-
-/// Cividis (Nuñez, Anderton, Renslow 2018), made to be read alike with and without colour vision:
-/// dark blue to yellow, of which these are stops.
-pub(super) fn shade(part: f64) -> String {
-    const STOPS: [[f64; 3]; 6] = [
-        [0.0, 32.0, 77.0],
-        [49.0, 68.0, 107.0],
-        [102.0, 105.0, 112.0],
-        [149.0, 143.0, 120.0],
-        [203.0, 186.0, 105.0],
-        [255.0, 234.0, 70.0],
-    ];
-    let at = part.clamp(0.0, 1.0) * 5.0;
-    let (low, high) = (at.floor() as usize, at.ceil() as usize);
-    let mix = |c: usize| STOPS[low][c] + (STOPS[high][c] - STOPS[low][c]) * at.fract();
-    format!("rgb({:.0},{:.0},{:.0})", mix(0), mix(1), mix(2))
-}
-
 /// One scale for all panels of a plot, so that they compare.
 pub(super) fn common(series: impl Iterator<Item = Series> + Clone, unit: Unit) -> Scale {
     let points = series.flat_map(|series| series.points).flatten();
     let values = points.flat_map(|point| {
-        let (low, high) = point.interval.unwrap_or((point.value, point.value));
+        // Those would leave no room for the others; they are cut off, and the page says so.
+        let interval = point.interval.filter(|_| !point.extreme);
+        let (low, high) = interval.unwrap_or((point.value, point.value));
         [point.value, low, high]
     });
     Scale::over(values, unit)
@@ -337,18 +123,4 @@ pub(super) fn common_times<'p>(series: impl Iterator<Item = &'p Series>) -> Scal
     let ends: Vec<f64> = ends.flatten().map(|(ms, _)| *ms as f64).collect();
     let most = ends.iter().copied().fold(1.0, f64::max);
     Scale::log_time(ends.into_iter().fold(most, f64::min), most)
-}
-
-/// What the two ends of the colours of a grid mean.
-pub(super) fn key((least, most): (f64, f64), unit: Unit) -> String {
-    let stops: String = (0..=5).map(|n| format!("{} ", shade(f64::from(n) / 5.0))).collect();
-    let stops = stops.trim().replace(") r", "),r");
-    let ends = [least, most].map(|end| match unit {
-        Unit::Time => time(end),
-        _ => value(end, unit),
-    });
-    format!(
-        "<p class=\"key\"><span>{}</span><i style=\"background:linear-gradient(to right,{stops})\"></i><span>{}</span></p>",
-        ends[0], ends[1]
-    )
 }

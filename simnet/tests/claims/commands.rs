@@ -221,3 +221,37 @@ fn the_cluster_s_job_files_call_the_program_as_it_is() {
     assert!(slurm.contains("simnet sweep") && slurm.contains("--resume"));
     assert!(kubernetes.contains("UNTRIED") && kubernetes.contains("completionMode: Indexed"));
 }
+
+#[test]
+fn one_seed_is_one_world_in_every_process() {
+    let desk = Desk::new();
+    let [once, again, other] = [3, 3, 4].map(|seed| desk.done(&format!("replay --swarm {seed}")));
+    assert!(once.contains(" events, digest "), "{once}");
+    assert_eq!(once, again);
+    assert_ne!(once, other);
+}
+
+#[test]
+fn a_world_that_was_written_down_is_played_again() {
+    let desk = Desk::new();
+    let world = simnet::swarm::scenario(simnet::Seed(3));
+    let text = serde_json::to_string(&world).expect("plain data");
+    fs::write(desk.path().join("world.json"), &text).expect("a world");
+    assert_eq!(desk.done("replay world.json --seed 3"), desk.done("replay --swarm 3"));
+    for (arguments, words) in [
+        ("replay world.json", "--seed"),
+        ("replay", "--swarm"),
+        ("shrink --swarm 3 --out small.json", "nothing to shrink"),
+    ] {
+        let output = desk.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments}");
+        assert!(said(&output).contains(words), "{arguments}: {}", said(&output));
+    }
+    assert!(!desk.path().join("small.json").exists());
+}
+
+#[test]
+fn a_swarm_says_how_many_worlds_it_played() {
+    let told = Desk::new().done("swarm --seed 5 --worlds 2");
+    assert_eq!(told, "2 worlds, and no rule broke\n");
+}

@@ -19,6 +19,19 @@ fn measured(scenario: Scenario, events: &[(u64, u32, What)]) -> (Environment, Re
 }
 
 #[test]
+fn what_an_attack_holds_back_is_not_late() {
+    let calm = Scenario { release: (HOUR, HOUR), late: HOUR, horizon: 5 * HOUR, ..quiet(4, 1) };
+    let colluding = Colluding::OfAll(0);
+    let adversary = Adversary { start: 3 * HOUR, victims: 1, colluding, attack: Attack::Freeze };
+    let attacked = Scenario { adversary: Some(adversary), ..calm.clone() };
+    // Nobody ever installs. Releases are due at 2, 3, 4 and 5 h, to four nodes.
+    for (scenario, due) in [(calm, 16), (attacked, 8)] {
+        let (_, results) = measured(scenario, &[]);
+        assert_eq!((results.counts["releases.due"], results.counts["releases.late"]), (due, due));
+    }
+}
+
+#[test]
 fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
     // Entries 1, 2 and 3 at 1 h, 2 h and 3 h, each to be installed within 90 minutes; the third
     // would be due only after the end.

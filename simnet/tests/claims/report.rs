@@ -85,6 +85,18 @@ fn many_things_in_one_world_are_not_many_worlds() {
 }
 
 #[test]
+fn a_mean_over_worlds_has_student_s_interval() {
+    let worlds = [1, 2, 3].map(|installs| world(&[("worlds", 1), ("installs", installs)], &[]));
+    let worlds: Vec<&Results> = worlds.iter().collect();
+    let found = estimate(&measure("installs / worlds"), &worlds).expect("an estimate");
+    let (low, high) = found.interval.expect("an interval");
+    close(found.value, 2.0, 1e-12);
+    // A deviation of 1 over 3 worlds, 2 degrees of freedom; nothing is below none.
+    close(high, 2.0 + 4.303 / 3f64.sqrt(), 1e-3);
+    assert_eq!(low, 0.0);
+}
+
+#[test]
 fn never_in_any_world_is_not_never() {
     let worlds: Vec<Results> =
         (0..10).map(|_| world(&[("releases.due", 1000), ("releases.late", 0)], &[])).collect();
@@ -244,8 +256,10 @@ fn the_numbers_beside_are_those_of_the_worlds() {
         column("program.settle"),
     );
     let mut sums = (0.0, 0.0);
-    for line in worlds.lines().skip(1) {
+    for (n, line) in worlds.lines().skip(1).enumerate() {
         let cells: Vec<&str> = line.split(',').collect();
+        let seed = study.seed(1, study.unit(n as u64)).0;
+        assert_eq!(cells[column("seed")], seed.to_string());
         if (cells[circle], cells[settle]) == ("5", "2h") {
             sums.0 += cells[late].parse::<f64>().expect("a number");
             sums.1 += cells[due].parse::<f64>().expect("a number");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use simnet::study::Unit;
 use simnet::sweep::{Job, Rows, Shard, SweepError, merge, sweep, write_merged};
 use simnet::{Results, Scenario, Seed, Study};
 use tempfile::{TempDir, tempdir};
@@ -82,14 +83,20 @@ fn merging_is_associative() {
 
 #[test]
 fn a_value_more_on_an_axis_changes_no_other_world() {
-    let seeds = |study: &Study| -> BTreeSet<u64> {
+    let seeds = |study: &Study| -> BTreeSet<(u32, u64, u32, u64)> {
         let units = (0..study.worlds()).map(|n| study.unit(n));
-        units.map(|unit| study.seed(MASTER, unit).0).collect()
+        let world = |unit: Unit| {
+            let cell = &study.cells[unit.cell as usize];
+            (cell.circle, cell.settle, unit.replication, study.seed(MASTER, unit).0)
+        };
+        units.map(world).collect()
     };
     let few = seeds(&study(GOOD));
     let more = seeds(&study(&GOOD.replace("[3, 5]", "[2, 3, 5]")));
     assert_eq!((few.len(), more.len()), (24, 36));
     assert!(few.is_subset(&more));
+    let all: BTreeSet<u64> = more.iter().map(|world| world.3).collect();
+    assert_eq!(all.len(), 36, "no two worlds have one seed");
 }
 
 #[test]
@@ -202,6 +209,19 @@ fn two_sweeps_do_not_work_on_one_shard() {
     lock.lock().expect("a lock");
     let error = complaint(run(&job(&study, out.path(), &disk, "0/1")));
     assert!(error.contains("another sweep works on this shard"), "{error}");
+}
+
+#[test]
+fn parts_beside_a_whole_shard_are_not_there_twice() {
+    let study = study(GOOD);
+    let (out, wanted) = whole(&study);
+    // As if it had ended between the whole file and the removal of its parts.
+    let parts = out.path().join("shard-0-of-1.parts");
+    fs::create_dir(&parts).expect("a directory");
+    fs::copy(out.path().join("shard-0-of-1.jsonl"), parts.join("part.jsonl")).expect("a part");
+    assert_eq!(merged(out.path()), wanted);
+    assert_eq!(played_again(&study, out.path()), 0);
+    assert!(!parts.exists());
 }
 
 #[test]

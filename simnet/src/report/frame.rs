@@ -1,0 +1,190 @@
+//! What every drawing has: its axes, and the words along them.
+
+use std::fmt::Write as _;
+
+use super::axis::{Scale, Unit};
+use super::escape;
+use crate::study::Axis;
+
+pub(super) const WIDTH: f64 = 460.0;
+const HEIGHT: f64 = 300.0;
+pub(super) const LEFT: f64 = 66.0;
+pub(super) const RIGHT: f64 = 16.0;
+pub(super) const TOP: f64 = 14.0;
+/// About as wide as a character of the axes.
+pub(super) const CHARACTER: f64 = 6.6;
+/// From one line of words to the next.
+const LINE: f64 = 14.0;
+
+/// What a plot's axes are called.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names<'a> {
+    pub(super) x: &'a str,
+    pub(super) y: &'a str,
+    pub(super) unit: Unit,
+}
+
+/// A drawing, and the lower edge of what its axes enclose.
+pub(super) struct Frame {
+    svg: String,
+    pub(super) bottom: f64,
+}
+
+impl Frame {
+    pub(super) fn new(names: Names<'_>, below: f64) -> Frame {
+        let bottom = HEIGHT - below;
+        let mut svg = format!(
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}, over {}\">",
+            escape(names.y),
+            escape(names.x)
+        );
+        let middle = (LEFT + WIDTH - RIGHT) / 2.0;
+        let low = HEIGHT - 6.0;
+        write!(svg, "<text class=\"name\" x=\"{middle}\" y=\"{low}\">{}</text>", escape(names.x))
+            .expect("a string");
+        Frame { svg, bottom }
+    }
+
+    pub(super) fn x(&self, part: f64) -> f64 {
+        LEFT + part * (WIDTH - RIGHT - LEFT)
+    }
+
+    pub(super) fn y(&self, part: f64) -> f64 {
+        self.bottom - part * (self.bottom - TOP)
+    }
+
+    pub(super) fn add(&mut self, text: std::fmt::Arguments<'_>) {
+        self.svg.write_fmt(text).expect("a string");
+    }
+
+    pub(super) fn y_axis(&mut self, scale: &Scale) {
+        for (at, words) in &scale.ticks {
+            let (y, right) = (self.y(scale.place(*at)), WIDTH - RIGHT);
+            self.add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
+            let (x, y) = (LEFT - 7.0, y + 4.0);
+            self.add(format_args!("<text class=\"up\" x=\"{x}\" y=\"{y:.1}\">{words}</text>"));
+        }
+    }
+
+    pub(super) fn end(mut self) -> String {
+        let (right, bottom) = (WIDTH - RIGHT, self.bottom);
+        self.add(format_args!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom:.1}H{right}\"/>"));
+        self.svg + "</svg>"
+    }
+}
+
+/// Where the values of an axis are, from 0 to 1, and whether that is to scale: only if all are
+/// numbers or all are times, and their words do not overlap so.
+pub(super) fn places(axis: &Axis) -> (Vec<f64>, bool) {
+    let count = axis.values.len();
+    let even = |n: usize| (n as f64 + 0.5) / count as f64;
+    let numbers: Option<Vec<f64>> = axis.values.iter().map(|value| value.parse().ok()).collect();
+    let times = || -> Option<Vec<f64>> {
+        let time =
+            |value: &String| humantime::parse_duration(value).ok().map(|time| time.as_secs_f64());
+        axis.values.iter().map(time).collect()
+    };
+    let to_scale = numbers.or_else(times).filter(|_| count > 1).and_then(|numbers| {
+        let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let at: Vec<f64> = numbers.iter().map(|n| 0.06 + 0.88 * (n - low) / (high - low)).collect();
+        let mut sorted: Vec<(f64, usize)> =
+            at.iter().zip(&axis.values).map(|(at, value)| (*at, value.chars().count())).collect();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let apart = sorted.windows(2).all(|two| {
+            let needed = (two[0].1 + two[1].1) as f64 / 2.0 * CHARACTER + 6.0;
+            (two[1].0 - two[0].0) * (WIDTH - RIGHT - LEFT) >= needed
+        });
+        apart.then_some(at)
+    });
+    match to_scale {
+        Some(at) => (at, true),
+        None => ((0..count).map(even).collect(), false),
+    }
+}
+
+/// Whether an axis is one of numbers or times, and yet drawn evenly spaced.
+pub(super) fn is_not_to_scale(axis: &Axis) -> bool {
+    let number =
+        |value: &String| value.parse::<f64>().is_ok() || humantime::parse_duration(value).is_ok();
+    axis.values.len() > 2 && axis.values.iter().all(number) && !places(axis).1
+}
+
+/// How the words under an axis are set.
+enum Setting {
+    /// On so many lines at most.
+    Lines(usize),
+    /// Slanting, the longest of so many characters.
+    Slanting(usize),
+}
+
+fn setting(axis: &Axis) -> Setting {
+    let room = room(axis);
+    let words = axis.values.iter().map(|value| spoken(value));
+    let (mut lines, mut longest, mut fits) = (1, 0, true);
+    for value in words {
+        fits &= value.split(' ').all(|word| word.chars().count() <= room);
+        lines = lines.max(wrapped(&value, room).len());
+        longest = longest.max(value.chars().count());
+    }
+    if fits { Setting::Lines(lines) } else { Setting::Slanting(longest) }
+}
+
+/// How many characters a value has room for.
+fn room(axis: &Axis) -> usize {
+    let pixels = (WIDTH - RIGHT - LEFT) / axis.values.len().max(1) as f64 - 4.0;
+    (pixels / CHARACTER) as usize
+}
+
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                *line += " ";
+                *line += word;
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Words under the axis: on several lines, or slanting, where they would overlap.
+pub(super) fn x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
+    let setting = setting(axis);
+    for (value, at) in axis.values.iter().zip(at) {
+        let (x, bottom) = (frame.x(*at), frame.bottom);
+        let (tick, y) = (bottom + 5.0, bottom + 18.0);
+        frame.add(format_args!("<path class=\"axis\" d=\"M{x:.1} {bottom:.1}V{tick:.1}\"/>"));
+        let value = spoken(value);
+        if let Setting::Slanting(_) = setting {
+            let value = escape(&value);
+            frame.add(format_args!(
+                "<text class=\"up\" x=\"{x:.1}\" y=\"{y:.1}\" transform=\"rotate(-35 {x:.1} {y:.1})\">{value}</text>"
+            ));
+            continue;
+        }
+        for (number, line) in wrapped(&value, room(axis)).iter().enumerate() {
+            let (y, line) = (y + LINE * number as f64, escape(line));
+            frame.add(format_args!(
+                "<text class=\"across\" x=\"{x:.1}\" y=\"{y:.1}\">{line}</text>"
+            ));
+        }
+    }
+}
+
+/// Room under the frame.
+pub(super) fn below(axis: &Axis) -> f64 {
+    match setting(axis) {
+        Setting::Lines(lines) => 44.0 + LINE * (lines as f64 - 1.0),
+        Setting::Slanting(longest) => (46.0 + longest as f64 * CHARACTER * 0.58).min(130.0),
+    }
+}
+
+/// A value without what TOML puts round it: `{ small_world = { rewired = 0.1 } }`.
+pub(super) fn spoken(value: &str) -> String {
+    let plain: String = value.chars().filter(|c| !"{}[]\"".contains(*c)).collect();
+    let words = plain.replace('_', " ").replace(" = ", " ");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
