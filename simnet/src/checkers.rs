@@ -20,6 +20,8 @@ pub struct Violation {
 /// The rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
+    /// A peer vouches for nothing but what its own mirrors have shown.
+    OwnMirror,
     /// What installs is a release of the chain that it is said to be of.
     Logged,
     /// What installs was covered by every honest peer's view `settle` before, and is still.
@@ -152,6 +154,13 @@ impl<'a> Safety<'a> {
         }
     }
 
+    /// Whether a node's mirrors have shown a head of this chain and at least this size until now.
+    fn was_shown(&self, node: u32, at: Millis, view: View) -> bool {
+        let polled = self.nodes[node as usize].polled.iter().map(|(at, _)| *at).chain([at]);
+        let mut shown = polled.map(|at| self.environment.mirror(node, at));
+        shown.any(|shown| shown.chain == view.chain && view.size <= shown.size)
+    }
+
     /// Whether no release that every peer of a node's vouched for when its cycle began is missing there.
     /// Says nothing of circles in which somebody is not honest.
     fn is_complete(&self, node: u32, began: Millis) -> bool {
@@ -206,7 +215,12 @@ const HOUR: Millis = 3_600_000;
 impl Witness for Safety<'_> {
     fn see(&mut self, event: &Event) {
         match event.what {
-            What::Polled(view) => self.nodes[event.node as usize].polled.push((event.at, view)),
+            What::Polled(view) => {
+                if view.is_some_and(|view| !self.was_shown(event.node, event.at, view)) {
+                    self.violated(Rule::OwnMirror, event);
+                }
+                self.nodes[event.node as usize].polled.push((event.at, view));
+            }
             What::Evidence => {
                 self.nodes[event.node as usize].latched = true;
                 if !self.forks() {

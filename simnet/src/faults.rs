@@ -58,6 +58,10 @@ pub enum Kind {
     MirrorDead,
     /// Its mirror shows the checkpoint of an hour before.
     MirrorStale,
+    /// Its mirror takes longer than anybody waits.
+    MirrorSlow,
+    /// Its mirror has a release in place of the last entry, signed with stolen keys and never logged.
+    MirrorTrojan,
     /// As a client it is killed at a random step on its disk, in most cycles, and started again.
     Crash,
     /// As a client it reaches nobody; it can be reached.
@@ -66,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Silent,
         Kind::Stall,
         Kind::Garble,
@@ -84,6 +88,8 @@ impl Kind {
         Kind::MirrorEndless,
         Kind::MirrorDead,
         Kind::MirrorStale,
+        Kind::MirrorSlow,
+        Kind::MirrorTrojan,
         Kind::Crash,
         Kind::Cut,
     ];
@@ -101,9 +107,6 @@ impl Kind {
 
     /// Whether it is about what a node's mirrors send.
     pub fn is_of_mirror(self) -> bool {
-        matches!(
-            self,
-            Kind::MirrorCorrupt | Kind::MirrorEndless | Kind::MirrorDead | Kind::MirrorStale
-        )
+        (Kind::MirrorCorrupt..=Kind::MirrorTrojan).contains(&self)
     }
 }

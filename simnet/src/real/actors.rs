@@ -83,7 +83,10 @@ async fn bytes(node: &Node, kind: Kind, question: Question) -> Option<Vec<u8>> {
         Kind::Lag => answer_with(node, before, question, now),
         Kind::Story if (at / 60_000) % 2 == 1 => answer_with(node, before, question, now),
         Kind::Echo => {
-            let other = *world.environment.circle(node.number).first()?;
+            // Not to another of its kind, which might pass it back.
+            let echoes = |peer| world.environment.faults(peer, at).any(|kind| kind == Kind::Echo);
+            let mut circle = world.environment.circle(node.number).iter();
+            let other = *circle.find(|&&peer| !echoes(peer))?;
             let mut line = world.hub.connect(node.number, other, (0, 0)).ok()?;
             wire::ask(&mut line, &question).await.ok()?
         }
@@ -138,6 +141,9 @@ pub(super) fn mirror(
                 *last ^= 1;
             }
             Ok(bytes)
+        }
+        Some(Kind::MirrorTrojan) if path.starts_with("tile/entries/") => {
+            world.logs.trojan(shown, path).ok_or_else(missing)
         }
         _ => world.logs.read(shown, path).ok_or_else(missing),
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use unanimity::demo::circle::Circle;
+use unanimity::log::reader::split_bundle;
 use unanimity::log::writer::artifact_path;
 use unanimity::publish::{self, Release};
 use unanimity::verify::tile::{FULL, Tile, entries_path, subtree_root};
@@ -23,6 +24,8 @@ pub(super) struct Logs {
     /// Which release a sequence is: its index, and of which chain.
     releases: BTreeMap<u64, (u32, u8)>,
     heads: Mutex<BTreeMap<View, Head>>,
+    /// A release that is signed and in no log.
+    unlogged: Vec<u8>,
 }
 
 /// A log's entries and its tree.
@@ -36,6 +39,11 @@ struct Chain {
     frontier: Frontier,
     artifacts: BTreeMap<String, Vec<u8>>,
 }
+
+/// The sequence of the release that the adversary logs in its fork, above all others.
+const TROJAN: u64 = 1_000_000;
+/// The sequence of the release that is in no log.
+const UNLOGGED: u64 = 2_000_000;
 
 /// The platform that every node is of.
 pub(super) fn platform() -> Name {
@@ -51,11 +59,16 @@ impl Logs {
     pub(super) fn write(environment: &Environment, seed: Seed) -> Logs {
         let keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
         let (horizon, split) = (environment.scenario.horizon, environment.split());
+        let (unlogged, artifact) = sign(&keys, UNLOGGED, Timestamp(EPOCH));
+        let mut log = Chain::empty();
+        log.artifacts.insert(artifact_path(&Hash::of(&artifact)), artifact);
         let mut logs = Logs {
             keys,
-            chains: [Chain::empty(), Chain::empty()],
-            releases: BTreeMap::new(),
+            chains: [log, Chain::empty()],
+            // Whoever installs it installs what is at no index.
+            releases: BTreeMap::from([(UNLOGGED, (u32::MAX, 0))]),
             heads: Mutex::default(),
+            unlogged,
         };
         let mut released = 0;
         for index in 0..environment.log_size(horizon) {
@@ -89,33 +102,31 @@ impl Logs {
         );
         self.chains[1] = self.chains[0].clone();
         let start = adversary.map_or(0, |adversary| adversary.start);
-        let sequence = 1_000_000;
-        self.release(1, sequence, Timestamp(EPOCH + start / 1000));
+        self.release(1, TROJAN, Timestamp(EPOCH + start / 1000));
     }
 
     fn release(&mut self, chain: u8, sequence: u64, issued: Timestamp) {
-        let log = self.keys.log.origin.clone();
-        let (product, channel) = (name("hello"), name("stable"));
-        let version = name(&format!("{sequence}"));
-        let good_for = Duration::from_secs(365 * 24 * 3600);
-        let release = Release { log, product, channel, sequence, version, issued, good_for };
-        let artifact = format!("program {sequence} of chain {chain}\n").into_bytes();
-        let manifest = publish::manifest(release, [(platform(), name("hello"), artifact.clone())])
-            .expect("a manifest within every bound");
-        let mut note = Note::unsigned(&manifest.to_string()).expect("a note's text");
-        self.keys.publishers[..2].iter().for_each(|key| note.sign(key));
+        let (entry, artifact) = sign(&self.keys, sequence, issued);
         let to = &mut self.chains[usize::from(chain)];
         self.releases.insert(sequence, (to.entries.len() as u32, chain));
         to.artifacts.insert(artifact_path(&Hash::of(&artifact)), artifact);
-        to.push(note.to_string().into_bytes());
+        to.push(entry);
     }
 
     /// What a mirror that shows this view sends for a path.
     pub(super) fn read(&self, view: View, path: &str) -> Option<Vec<u8>> {
         match path {
             "checkpoint" => Some(self.head(view).note().as_bytes().to_vec()),
-            path => self.chains[usize::from(view.chain)].read(path),
+            path => self.chains[usize::from(view.chain)].read(path, view.size),
         }
+    }
+
+    /// The same for a bundle of entries, with a release in place of the last that is in no log.
+    pub(super) fn trojan(&self, view: View, path: &str) -> Option<Vec<u8>> {
+        let bundle = self.read(view, path)?;
+        let mut entries = split_bundle(&bundle)?;
+        *entries.last_mut()? = &self.unlogged;
+        Some(join_bundle(entries))
     }
 
     /// A tile of a chain, as a peer that holds it all would send it.
@@ -123,7 +134,7 @@ impl Logs {
         if !tile.is_within(view.size.into()) {
             return None;
         }
-        self.chains[usize::from(view.chain)].read(&tile.path())
+        self.chains[usize::from(view.chain)].read(&tile.path(), view.size)
     }
 
     /// The signed head of a view.
@@ -172,7 +183,8 @@ impl Chain {
         }
     }
 
-    fn read(&self, path: &str) -> Option<Vec<u8>> {
+    /// A file of its first `size` entries.
+    fn read(&self, path: &str, size: u32) -> Option<Vec<u8>> {
         if let Some(artifact) = self.artifacts.get(path) {
             return Some(artifact.clone());
         }
@@ -180,14 +192,41 @@ impl Chain {
         let (index, width) = numbered(rest)?;
         let first = usize::try_from(index.checked_mul(FULL)?).ok()?;
         let range = first..first.checked_add(usize::from(width))?;
+        // How many entries one thing in the file stands for.
+        let entries = match level {
+            "entries" => 1,
+            level => 1u64.checked_shl(8 * level.parse::<u32>().ok()?)?,
+        };
+        if (range.end as u64).checked_mul(entries)? > u64::from(size) {
+            return None;
+        }
         if level == "entries" {
             debug_assert_eq!(path, entries_path(index, width));
-            let bytes = |entry: &Vec<u8>| [&(entry.len() as u16).to_be_bytes()[..], entry].concat();
-            return Some(self.entries.get(range)?.iter().flat_map(bytes).collect());
+            return Some(join_bundle(self.entries.get(range)?.iter().map(Vec::as_slice)));
         }
         let hashes = self.levels.get(level.parse::<usize>().ok()?)?.get(range)?;
         Some(hashes.iter().flat_map(|hash| hash.0).collect())
     }
+}
+
+fn join_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let framed = |entry: &'a [u8]| [&(entry.len() as u16).to_be_bytes()[..], entry].concat();
+    entries.into_iter().flat_map(framed).collect()
+}
+
+/// A release as a log's entry, signed by enough publishers, and its artifact.
+fn sign(keys: &Circle, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    let log = keys.log.origin.clone();
+    let (product, channel) = (name("hello"), name("stable"));
+    let version = name(&format!("{sequence}"));
+    let good_for = Duration::from_secs(365 * 24 * 3600);
+    let release = Release { log, product, channel, sequence, version, issued, good_for };
+    let artifact = format!("program {sequence}\n").into_bytes();
+    let manifest = publish::manifest(release, [(platform(), name("hello"), artifact.clone())])
+        .expect("a manifest within every bound");
+    let mut note = Note::unsigned(&manifest.to_string()).expect("a note's text");
+    keys.publishers[..2].iter().for_each(|key| note.sign(key));
+    (note.to_string().into_bytes(), artifact)
 }
 
 /// `x001/x234/067.p/5` is group 1234067, and 5 things of it.

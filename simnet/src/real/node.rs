@@ -10,8 +10,10 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use unanimity::config::Config;
 use unanimity::durable::Disk;
+use unanimity::net::mirror::READ_TIMEOUT;
 use unanimity::net::wire::Answer;
 use unanimity::net::{Mirror, OnionAddress};
 use unanimity::peer::{Follow, PeerNode, Polled, Polling};
@@ -234,15 +236,19 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
         if let Some(tor) = &client {
             tor.close();
         }
-        let sent = match world.upgrade() {
-            None => Err(io::ErrorKind::NotConnected.into()),
-            Some(world) => {
-                let now = world.time.millis();
-                let fault = world.environment.faults(number, now).find(|kind| kind.is_of_mirror());
-                actors::mirror(&world, fault, world.environment.mirror(number, now), path)
-            }
+        let Some(world) = world.upgrade() else {
+            return Box::pin(async { Err(io::ErrorKind::NotConnected.into()) });
         };
-        Box::pin(async { sent })
+        let now = world.time.millis();
+        let fault = world.environment.faults(number, now).find(|kind| kind.is_of_mirror());
+        let sent = actors::mirror(&world, fault, world.environment.mirror(number, now), path);
+        let slow = fault == Some(Kind::MirrorSlow);
+        Box::pin(async move {
+            if slow {
+                sleep(2 * READ_TIMEOUT).await;
+            }
+            sent
+        })
     })
 }
 
