@@ -30,8 +30,8 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
 ///   `victims.noticed`, `victims.installed`: each of them;
 /// - `evidence.nodes`: who held evidence in the end.
 ///
-/// Times: `patch` (from release to installation, for each node and each release that it
-/// installed), `roll` (how long each roll took), `notice` (from the attack's start to each victim's
+/// Times: `patch` (from release to installation, for each node and each release that is due and
+/// that it installed), `roll` (how long each roll took), `notice` (from the attack's start to each victim's
 /// first notice), `evidence.half` and `evidence.all` (from the first evidence that anybody held
 /// until half or all of the nodes held some; missing if they never did).
 ///
@@ -162,8 +162,10 @@ impl<'a> Measure<'a> {
         }
         let release = *done;
         *done += 1;
-        self.patch.add(at - environment.release_at(release.into()));
         let ends = self.ends();
+        if self.deadline(release) <= ends {
+            self.patch.add(at - environment.release_at(release.into()));
+        }
         let missed = (before..=release).map(|n| self.deadline(n)).filter(|deadline| *deadline < at);
         self.counts.late += missed.filter(|deadline| *deadline <= ends).count() as u64;
     }

@@ -48,13 +48,15 @@ fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
             (4 * HOUR - 1, 1, installed(2)),
             // The first passed over, but in time.
             (HOUR * 5 / 2, 2, installed(2)),
+            // Not due before the end, so not among the times.
+            (HOUR * 7 / 2, 2, installed(3)),
         ],
     );
     // Four releases until the end: at 1, 2, 3 and 4 h; two of them due for each of four nodes.
     assert_eq!(results.counts["releases.due"], 8);
     // Node 1 two, node 3 two.
     assert_eq!(results.counts["releases.late"], 4);
-    assert_eq!(results.counts["installs"], 4);
+    assert_eq!(results.counts["installs"], 5);
     assert_eq!(results.times["patch"].count(), 4);
     let mean = (HOUR + HOUR + (2 * HOUR - 1) + HOUR / 2) as f64 / 4.0;
     assert_eq!(results.times["patch"].mean(), Some(mean));
