@@ -14,6 +14,8 @@ use crate::{Millis, topology};
 /// The time that every world begins at, in seconds since 1970.
 pub const EPOCH: u64 = 1_790_000_000;
 
+const MINUTE: Millis = 60_000;
+
 /// How a try to connect ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connect {
@@ -104,7 +106,7 @@ impl Environment {
         self.victims.contains(&node)
     }
 
-    /// Whether this node is the adversary's: it shows the victims the fork, and everybody else the log.
+    /// Whether this node is the adversary's: it lies to the victims, and to nobody else.
     pub fn colludes(&self, node: u32) -> bool {
         self.colluders.contains(&node)
     }
@@ -245,8 +247,15 @@ impl Environment {
 
     /// What a peer that colludes answers a client with; an honest one answers what it holds.
     pub fn lie(&self, peer: u32, client: u32, at: Millis) -> Option<View> {
-        let lies = self.colludes(peer) && self.is_victim(client);
-        (lies && self.has_begun(at)).then(|| self.mirror(client, at))
+        let adversary = self.scenario.adversary.as_ref()?;
+        if at < adversary.start || !self.colludes(peer) || !self.is_victim(client) {
+            return None;
+        }
+        let is_odd = (at / MINUTE) % 2 == 1;
+        Some(match adversary.attack {
+            Attack::Story if is_odd => View { chain: 0, size: self.log_size(adversary.start) },
+            _ => self.mirror(client, at),
+        })
     }
 
     fn has_begun(&self, at: Millis) -> bool {

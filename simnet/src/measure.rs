@@ -37,7 +37,7 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
 ///
 /// The adversary's own nodes poll and roll, and count in nothing else. To notice is to find a fork or
 /// be told of it, to call the mirrors stale in a freeze, and to call a roll incomplete when the
-/// peers are blocked.
+/// peers are blocked or change their story.
 #[derive(Debug)]
 pub struct Measure<'a> {
     environment: &'a Environment,
@@ -202,7 +202,7 @@ impl<'a> Measure<'a> {
                 matches!(what, What::Evidence | What::Cycled(_, Cycle::Fork))
             }
             Attack::Freeze => matches!(what, What::Cycled(_, Cycle::Stale)),
-            Attack::Block => matches!(what, What::Cycled(_, Cycle::Incomplete)),
+            Attack::Block | Attack::Story => matches!(what, What::Cycled(_, Cycle::Incomplete)),
         };
         if at < adversary.start || !is_notice {
             return;

@@ -122,6 +122,9 @@ pub enum Attack {
     Freeze,
     /// The victims reach none of their peers.
     Block,
+    /// Peers that collude change their story: in every other minute they show a victim the log as it
+    /// was at the start, else the log as it is.
+    Story,
 }
 
 impl Scenario {

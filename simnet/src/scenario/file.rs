@@ -130,6 +130,7 @@ enum Kind {
     Flash,
     Freeze,
     Block,
+    Story,
 }
 
 #[derive(Deserialize)]
@@ -258,6 +259,7 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         (Kind::Fork, ..) => Attack::Fork,
         (Kind::Freeze, ..) => Attack::Freeze,
         (Kind::Block, ..) => Attack::Block,
+        (Kind::Story, ..) => Attack::Story,
     };
     Ok(Adversary { start: file.start.0, victims: file.victims, colluding, attack })
 }

@@ -1,7 +1,7 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
-use simnet::scenario::{Attack, Scenario};
+use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
 use simnet::trace::Event;
 use simnet::{Environment, Seed, population, real, swarm};
 
@@ -44,6 +44,21 @@ fn rough(seed: Seed) -> Scenario {
         background: rng.random_range(0..10 * minute),
         ..world
     }
+}
+
+/// A rough world in which peers change their story.
+fn told_twice(seed: Seed) -> Scenario {
+    let world = rough(seed);
+    let mut rng = seed.draws("story").rng(0, 0);
+    let start = rng.random_range(0..90 * 60_000);
+    let colluding = Colluding::OfCircle(rng.random_range(1..3));
+    let adversary = Adversary { start, victims: 2, colluding, attack: Attack::Story };
+    Scenario { adversary: Some(adversary), ..world }
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
+    agree(told_twice, 0..12);
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
         (Attack::Flash(10, HOUR), What::Evidence),
         (Attack::Freeze, What::Cycled(1, Cycle::Stale)),
         (Attack::Block, What::Cycled(1, Cycle::Incomplete)),
+        (Attack::Story, What::Cycled(1, Cycle::Incomplete)),
     ] {
         let environment = Environment::new(attacked(attack), Seed(1));
         let [first, second] = [0, 1].map(|n| *environment.victims().iter().nth(n).expect("two"));
