@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::faults::{Fault, Kind};
-use crate::scenario::{Attack, Colluding, Scenario};
+use crate::scenario::{Attack, Colluding, Mirrors, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::trace::View;
 use crate::{Millis, topology};
@@ -40,7 +40,9 @@ pub struct Environment {
     shifts: Draws,
     polls: Draws,
     rolls: Draws,
+    mirrors: Mirrors,
     outages: Draws,
+    mirror_outages: Draws,
     fooled: Draws,
     cycles: Draws,
     faulty: Draws,
@@ -88,11 +90,18 @@ impl Environment {
             shifts: seed.draws("vantage"),
             polls: seed.draws("poll"),
             rolls: seed.draws("roll"),
+            mirrors: Mirrors::default(),
             outages: seed.draws("outage"),
+            mirror_outages: seed.draws("mirror outage"),
             fooled: seed.draws("fooled"),
             cycles: seed.draws("cycle"),
             faulty: seed.draws("faulty"),
         }
+    }
+
+    /// With mirrors that are not always up.
+    pub fn with_mirrors(self, mirrors: Mirrors) -> Environment {
+        Environment { mirrors, ..self }
     }
 
     /// Whom a node asks, in order of their numbers.
@@ -224,7 +233,7 @@ impl Environment {
         }
     }
 
-    /// What a node's own mirrors show to it.
+    /// What a node's own mirror shows to it while it is up ([`Environment::mirror_service`]).
     pub fn mirror(&self, node: u32, at: Millis) -> View {
         let honest = View { chain: 0, size: self.log_size(at) };
         let Some(adversary) = &self.scenario.adversary else { return honest };
@@ -286,19 +295,50 @@ impl Environment {
         self.faulty.unit(node.into(), fault.kind as u64) < fault.share
     }
 
-    /// A node's service as it is at the beginning.
+    /// A node's onion service as it is at the beginning.
     pub fn service(&self, node: u32) -> Service {
-        let up = self.outages.unit(node.into(), 0) < self.scenario.availability;
-        let mut service = Service { up, until: 0, drawn: 0 };
+        self.first(Host::Onion, node)
+    }
+
+    /// A node's own mirror as it is at the beginning. Both roles of the node see this one mirror.
+    pub fn mirror_service(&self, node: u32) -> Service {
+        self.first(Host::Mirror, node)
+    }
+
+    /// Whether a mirror is ever down.
+    pub fn mirrors_fail(&self) -> bool {
+        self.mirrors.availability < 1.0
+    }
+
+    fn first(&self, host: Host, node: u32) -> Service {
+        let (draws, availability, _) = self.outages(host);
+        let up = draws.unit(node.into(), 0) < availability;
+        let mut service = Service { host, up, until: 0, drawn: 0 };
         // Exponential waits have no memory: the first is like every other.
         service.until = service.wait(self, node);
         service
     }
+
+    /// What outages of a host are drawn from, how often it is up, and an outage's mean.
+    fn outages(&self, host: Host) -> (&Draws, f64, Millis) {
+        let Environment { scenario, mirrors, .. } = self;
+        match host {
+            Host::Onion => (&self.outages, scenario.availability, scenario.mean_outage),
+            Host::Mirror => (&self.mirror_outages, mirrors.availability, mirrors.mean_outage),
+        }
+    }
 }
 
-/// Whether a node's onion service is up: now, and until when.
+#[derive(Clone, Copy, Debug)]
+enum Host {
+    Onion,
+    Mirror,
+}
+
+/// Whether a node's onion service, or its mirror, is up: now, and until when.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
+    host: Host,
     up: bool,
     until: Millis,
     drawn: u32,
@@ -311,7 +351,8 @@ impl Service {
             self.up = !self.up;
             self.until += self.wait(environment, node);
         }
-        self.up
+        let (from, until) = environment.mirrors.within;
+        self.up || matches!(self.host, Host::Mirror) && !(from..until).contains(&at)
     }
 
     /// What it was when that was last asked.
@@ -320,14 +361,14 @@ impl Service {
     }
 
     fn wait(&mut self, environment: &Environment, node: u32) -> Millis {
-        let scenario = &environment.scenario;
-        if scenario.availability >= 1.0 {
+        let (draws, availability, outage) = environment.outages(self.host);
+        if availability >= 1.0 {
             return Millis::MAX / 2;
         }
-        let (outage, up) = (scenario.mean_outage as f64, scenario.availability);
-        let mean = if self.up { outage * up / (1.0 - up) } else { outage };
+        let outage = outage as f64;
+        let mean = if self.up { outage * availability / (1.0 - availability) } else { outage };
         self.drawn += 1;
-        let unit = environment.outages.unit(node.into(), self.drawn.into());
+        let unit = draws.unit(node.into(), self.drawn.into());
         1 + (-(1.0 - unit).ln() * mean) as Millis
     }
 }

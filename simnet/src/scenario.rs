@@ -59,6 +59,24 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
+/// How often every node's own mirror is up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mirrors {
+    /// The fraction of time that it is.
+    pub availability: f64,
+    /// The mean of an outage, which is exponential.
+    pub mean_outage: Millis,
+    /// From when until when there are outages at all.
+    pub within: (Millis, Millis),
+}
+
+impl Default for Mirrors {
+    /// Always up.
+    fn default() -> Mirrors {
+        Mirrors { availability: 1.0, mean_outage: 4 * 3_600_000, within: (0, Millis::MAX) }
+    }
+}
+
 /// Who asks whom.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Topology {

@@ -112,6 +112,8 @@ struct Population<'a, W> {
     split: u32,
     peers: Vec<Peer>,
     services: Vec<Service>,
+    /// Empty if no mirror ever fails.
+    mirrors: Vec<Service>,
     clients: Vec<Client>,
     /// For each node and each place of its circle, the largest tree that peer ever showed it.
     largest: Vec<Tree>,
@@ -138,6 +140,7 @@ impl<'a, W: Witness> Population<'a, W> {
         let nodes = scenario.nodes as usize;
         let client =
             Client { cycles: 0, trusted: Tree::NONE, floor: 0, kept: Kept::default(), call: None };
+        let mirrors = if environment.mirrors_fail() { scenario.nodes } else { 0 };
         let mut population = Population {
             environment,
             witness,
@@ -146,6 +149,7 @@ impl<'a, W: Witness> Population<'a, W> {
             split: environment.split(),
             peers: vec![Peer::default(); nodes],
             services: (0..scenario.nodes).map(|node| environment.service(node)).collect(),
+            mirrors: (0..mirrors).map(|node| environment.mirror_service(node)).collect(),
             clients: vec![client; nodes],
             largest: vec![Tree::NONE; nodes * scenario.circle as usize],
             calls: call::Calls::new(scenario.circle),
@@ -214,6 +218,14 @@ impl<'a, W: Witness> Population<'a, W> {
         self.witness.see(&Event { at, node, what });
     }
 
+    /// What a node's mirror shows it; nothing while it is down.
+    fn shown(&mut self, now: Millis, node: u32) -> Option<Tree> {
+        let environment = self.environment;
+        let mut mirror = self.mirrors.get_mut(node as usize);
+        let is_up = mirror.as_mut().is_none_or(|mirror| mirror.is_up(environment, node, now));
+        is_up.then(|| Tree::new(environment.mirror(node, now), self.split))
+    }
+
     /// Evidence is stored: for both roles, and for good.
     fn latch(&mut self, now: Millis, node: u32) {
         if !std::mem::replace(&mut self.peers[node as usize].latched, true) {
@@ -239,7 +251,7 @@ impl<'a, W: Witness> Population<'a, W> {
     fn bytes(&self) -> usize {
         self.queue.bytes()
             + self.peers.capacity() * size_of::<Peer>()
-            + self.services.capacity() * size_of::<Service>()
+            + (self.services.capacity() + self.mirrors.capacity()) * size_of::<Service>()
             + self.clients.capacity() * size_of::<Client>()
             + self.largest.capacity() * size_of::<Tree>()
             + self.calls.bytes()

@@ -226,7 +226,7 @@ impl Fuse {
     }
 }
 
-/// A node's mirror: it shows what the surroundings say. The client's first look at it is when its
+/// A node's mirror: while it is up, it shows what the surroundings say. The client's first look at it is when its
 /// roll has closed.
 fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     let world = Arc::downgrade(world);
@@ -236,6 +236,7 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
         }
         let sent = match world.upgrade() {
             None => Err(io::ErrorKind::NotConnected.into()),
+            Some(world) if !world.mirror_is_up(number) => Err(io::ErrorKind::NotFound.into()),
             Some(world) => {
                 let now = world.time.millis();
                 let fault = world.environment.faults(number, now).find(|kind| kind.is_of_mirror());

@@ -84,9 +84,11 @@ fn attack(attack: Attack) -> String {
             "victims' mirrors show what they showed at the start, for ever".to_owned()
         }
         Attack::Block => "victims reach none of their peers".to_owned(),
-        Attack::Story => "colluding peers show victims the log of the start in every other minute, \
+        Attack::Story => {
+            "colluding peers show victims the log of the start in every other minute, \
              else the log as it is"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

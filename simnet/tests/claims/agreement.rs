@@ -1,17 +1,16 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
-use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
+use simnet::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario};
 use simnet::trace::Event;
-use simnet::{Environment, Seed, population, real, swarm};
+use simnet::{Environment, Millis, Seed, population, real, swarm};
 
 /// A random world in which nothing happens that only the real code knows.
 fn world(seed: Seed) -> Scenario {
     Scenario { faults: Vec::new(), ..swarm::scenario(seed) }
 }
 
-fn both(scenario: Scenario, seed: Seed) -> [Vec<Event>; 2] {
-    let environment = Environment::new(scenario, seed);
+fn both(environment: Environment, seed: Seed) -> [Vec<Event>; 2] {
     let mut numbers = Vec::new();
     population::run(&environment, &mut numbers);
     numbers.sort_by_key(|event: &Event| (event.at, event.node));
@@ -56,22 +55,48 @@ fn told_twice(seed: Seed) -> Scenario {
     Scenario { adversary: Some(adversary), ..world }
 }
 
+/// The same with mirrors that come and go.
+fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Environment {
+    move |seed| {
+        let world = world(seed);
+        let mut rng = seed.draws("mirrors").rng(0, 0);
+        let from = rng.random_range(0..world.horizon);
+        let mirrors = Mirrors {
+            availability: rng.random_range(0.2..1.0),
+            mean_outage: rng.random_range(1000..120 * 60_000),
+            within: if rng.random() { (0, Millis::MAX) } else { (from, from + 3 * 3_600_000) },
+        };
+        Environment::new(world, seed).with_mirrors(mirrors)
+    }
+}
+
+fn always_up(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Environment {
+    move |seed| Environment::new(world(seed), seed)
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_where_mirrors_are_down() {
+    agree(mirrors_down(world), 0..24);
+    agree(mirrors_down(rough), 0..16);
+    agree(mirrors_down(told_twice), 0..8);
+}
+
 #[test]
 fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
-    agree(told_twice, 0..12);
+    agree(always_up(told_twice), 0..12);
 }
 
 #[test]
 fn the_same_happens_in_both_tiers_in_random_worlds() {
-    agree(world, 0..40);
+    agree(always_up(world), 0..40);
 }
 
 #[test]
 fn the_same_happens_in_both_tiers_in_rough_worlds() {
-    agree(rough, 0..12);
+    agree(always_up(rough), 0..12);
 }
 
-fn agree(world: fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
+fn agree(world: impl Fn(Seed) -> Environment, seeds: std::ops::Range<u64>) {
     for seed in seeds.map(Seed) {
         let [real, numbers] = both(world(seed), seed);
         let apart = real.iter().zip(&numbers).position(|(one, other)| one != other);
