@@ -21,9 +21,9 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
 /// Counts and times the events of one world.
 ///
 /// Counts:
-/// - `worlds`, `polls`, `rolls` (cycles, whatever they came to) and, of these, `rolls.unanimous` (nothing
-///   new, settling or installed), `rolls.incomplete`, `rolls.stale`, `rolls.fork`, `rolls.latched`;
-///   `installs`;
+/// - `worlds`, `polls`, `polls.blind` (after which a peer vouches for nothing), `rolls` (cycles, whatever they came to) and, of these, `rolls.unanimous` (nothing
+///   new, settling or installed), `rolls.incomplete`, `rolls.stale`, `rolls.fork`, `rolls.latched`,
+///   `rolls.undecided`; `installs`;
 /// - `releases.due`: pairs of a node and a release whose time to be installed is over before the
 ///   world is; `releases.late`: those of them that were not installed by then, nor a newer one;
 /// - `attacks`, `attacks.noticed`, `attacks.installed`: 1 or 0 for the world; `victims`,
@@ -53,12 +53,14 @@ pub struct Measure<'a> {
 #[derive(Debug, Default)]
 struct Counts {
     polls: u64,
+    blind: u64,
     rolls: u64,
     unanimous: u64,
     incomplete: u64,
     stale: u64,
     fork: u64,
     latched: u64,
+    undecided: u64,
     installs: u64,
     late: u64,
 }
@@ -177,7 +179,7 @@ impl<'a> Measure<'a> {
             Cycle::Stale => counts.stale += 1,
             Cycle::Fork => counts.fork += 1,
             Cycle::Latched => counts.latched += 1,
-            Cycle::Undecided => {}
+            Cycle::Undecided => counts.undecided += 1,
         }
         // Who has latched asks nobody.
         if cycle != Cycle::Latched || took > 0 {
@@ -226,12 +228,14 @@ impl Counts {
     fn tell(&self, results: &mut Results) {
         for (name, count) in [
             ("polls", self.polls),
+            ("polls.blind", self.blind),
             ("rolls", self.rolls),
             ("rolls.unanimous", self.unanimous),
             ("rolls.incomplete", self.incomplete),
             ("rolls.stale", self.stale),
             ("rolls.fork", self.fork),
             ("rolls.latched", self.latched),
+            ("rolls.undecided", self.undecided),
             ("installs", self.installs),
             ("releases.late", self.late),
         ] {
@@ -244,7 +248,10 @@ impl Witness for Measure<'_> {
     fn see(&mut self, event: &Event) {
         let Event { at, node, what } = *event;
         match what {
-            What::Polled(_) => self.counts.polls += 1,
+            What::Polled(held) => {
+                self.counts.polls += 1;
+                self.counts.blind += u64::from(held.is_none());
+            }
             What::Cycled(took, cycle) => self.cycled(at, node, took, cycle),
             What::Evidence => self.found(at, node),
         }

@@ -80,6 +80,7 @@ fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
     assert_eq!((count("worlds"), count("polls"), count("rolls")), (1, 1, 8));
     assert_eq!((count("rolls.unanimous"), count("rolls.incomplete")), (2, 2));
     assert_eq!((count("rolls.stale"), count("rolls.fork"), count("rolls.latched")), (1, 1, 1));
+    assert_eq!((count("rolls.undecided"), count("polls.blind")), (1, 1));
     assert_eq!(results.times["roll"].count(), 7);
     assert_eq!(results.times["roll"].mean(), Some(5000.0));
     assert!(!results.counts.contains_key("attacks"));
