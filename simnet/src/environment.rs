@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::faults::{Fault, Kind};
-use crate::scenario::{Attack, Colluding, Mirrors, Scenario};
+use crate::scenario::{Attack, Colluding, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::trace::View;
 use crate::{Millis, topology};
@@ -40,7 +40,6 @@ pub struct Environment {
     shifts: Draws,
     polls: Draws,
     rolls: Draws,
-    mirrors: Mirrors,
     outages: Draws,
     mirror_outages: Draws,
     fooled: Draws,
@@ -90,18 +89,12 @@ impl Environment {
             shifts: seed.draws("vantage"),
             polls: seed.draws("poll"),
             rolls: seed.draws("roll"),
-            mirrors: Mirrors::default(),
             outages: seed.draws("outage"),
             mirror_outages: seed.draws("mirror outage"),
             fooled: seed.draws("fooled"),
             cycles: seed.draws("cycle"),
             faulty: seed.draws("faulty"),
         }
-    }
-
-    /// With mirrors that are not always up.
-    pub fn with_mirrors(self, mirrors: Mirrors) -> Environment {
-        Environment { mirrors, ..self }
     }
 
     /// Whom a node asks, in order of their numbers.
@@ -305,11 +298,6 @@ impl Environment {
         self.first(Host::Mirror, node)
     }
 
-    /// Whether a mirror is ever down.
-    pub fn mirrors_fail(&self) -> bool {
-        self.mirrors.availability < 1.0
-    }
-
     fn first(&self, host: Host, node: u32) -> Service {
         let (draws, availability, _) = self.outages(host);
         let up = draws.unit(node.into(), 0) < availability;
@@ -321,7 +309,8 @@ impl Environment {
 
     /// What outages of a host are drawn from, how often it is up, and an outage's mean.
     fn outages(&self, host: Host) -> (&Draws, f64, Millis) {
-        let Environment { scenario, mirrors, .. } = self;
+        let scenario = &self.scenario;
+        let mirrors = &scenario.mirrors;
         match host {
             Host::Onion => (&self.outages, scenario.availability, scenario.mean_outage),
             Host::Mirror => (&self.mirror_outages, mirrors.availability, mirrors.mean_outage),
@@ -351,7 +340,7 @@ impl Service {
             self.up = !self.up;
             self.until += self.wait(environment, node);
         }
-        let (from, until) = environment.mirrors.within;
+        let (from, until) = environment.scenario.mirrors.within;
         self.up || matches!(self.host, Host::Mirror) && !(from..until).contains(&at)
     }
 

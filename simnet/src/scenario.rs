@@ -33,6 +33,9 @@ pub struct Scenario {
     pub availability: f64,
     /// The mean of an outage, which is exponential.
     pub mean_outage: Millis,
+    /// Whether mirrors are up.
+    #[serde(default, skip_serializing_if = "Mirrors::are_usual")]
+    pub mirrors: Mirrors,
     /// The waits between two polls of a peer, uniform.
     pub poll: (Millis, Millis),
     /// How long a poll counts.
@@ -143,6 +146,18 @@ pub enum Attack {
     /// Peers that collude change their story: in every other minute they show a victim the log as it
     /// was at the start, else the log as it is.
     Story,
+}
+
+impl Mirrors {
+    /// Whether one is ever down.
+    pub fn fail(&self) -> bool {
+        self.availability < 1.0
+    }
+
+    /// What is as ever goes without saying: so worlds from before there was a choice are the same.
+    fn are_usual(&self) -> bool {
+        *self == Mirrors::default()
+    }
 }
 
 impl Scenario {

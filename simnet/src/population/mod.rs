@@ -1,8 +1,8 @@
 //! Tier 2: up to a million nodes as numbers. No bytes, no keys, and the decisions of the client
 //! and the peer that ship.
 //!
-//! **Modelled**, each as the code that ships does it: when a peer polls, what it makes of its mirror
-//! and for how long it vouches for that (`peer`); the tries, deadlines and waits of a roll (`call`,
+//! **Modelled**, each as the code that ships does it: when a peer polls, what it makes of its mirror,
+//! up or down, and for how long it vouches for that (`peer`); the tries, deadlines and waits of a roll (`call`,
 //! after `unanimity::update`'s `ask`; the waits are drawn by the function it uses itself); which
 //! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
 //! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
@@ -63,8 +63,9 @@ pub fn run(environment: &Environment, witness: &mut impl Witness) -> Ran {
 pub fn bytes_needed(scenario: &Scenario) -> u64 {
     let circle = u64::from(scenario.circle);
     let each = size_of::<Service>() + size_of::<Peer>() + size_of::<Client>();
+    let mirror = if scenario.mirrors.fail() { size_of::<Service>() } else { 0 };
     // The circle, and the largest view of each of its peers.
-    let each = each as u64 + circle * 8;
+    let each = (each + mirror) as u64 + circle * 8;
     // Two events a node that are to come, half a node's questions, and a queue's other arrays.
     let queue = (2 + circle / 2) * 24 * 5 / 4;
     let call = size_of::<Call>() as u64 + circle * size_of::<Slot>() as u64;
@@ -140,7 +141,7 @@ impl<'a, W: Witness> Population<'a, W> {
         let nodes = scenario.nodes as usize;
         let client =
             Client { cycles: 0, trusted: Tree::NONE, floor: 0, kept: Kept::default(), call: None };
-        let mirrors = if environment.mirrors_fail() { scenario.nodes } else { 0 };
+        let mirrors = if scenario.mirrors.fail() { scenario.nodes } else { 0 };
         let mut population = Population {
             environment,
             witness,

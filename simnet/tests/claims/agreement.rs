@@ -10,7 +10,8 @@ fn world(seed: Seed) -> Scenario {
     Scenario { faults: Vec::new(), ..swarm::scenario(seed) }
 }
 
-fn both(environment: Environment, seed: Seed) -> [Vec<Event>; 2] {
+fn both(scenario: Scenario, seed: Seed) -> [Vec<Event>; 2] {
+    let environment = Environment::new(scenario, seed);
     let mut numbers = Vec::new();
     population::run(&environment, &mut numbers);
     numbers.sort_by_key(|event: &Event| (event.at, event.node));
@@ -56,7 +57,7 @@ fn told_twice(seed: Seed) -> Scenario {
 }
 
 /// The same with mirrors that come and go.
-fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Environment {
+fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
     move |seed| {
         let world = world(seed);
         let mut rng = seed.draws("mirrors").rng(0, 0);
@@ -66,12 +67,8 @@ fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Environment {
             mean_outage: rng.random_range(1000..120 * 60_000),
             within: if rng.random() { (0, Millis::MAX) } else { (from, from + 3 * 3_600_000) },
         };
-        Environment::new(world, seed).with_mirrors(mirrors)
+        Scenario { mirrors, ..world }
     }
-}
-
-fn always_up(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Environment {
-    move |seed| Environment::new(world(seed), seed)
 }
 
 #[test]
@@ -83,20 +80,20 @@ fn the_same_happens_in_both_tiers_where_mirrors_are_down() {
 
 #[test]
 fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
-    agree(always_up(told_twice), 0..12);
+    agree(told_twice, 0..12);
 }
 
 #[test]
 fn the_same_happens_in_both_tiers_in_random_worlds() {
-    agree(always_up(world), 0..40);
+    agree(world, 0..40);
 }
 
 #[test]
 fn the_same_happens_in_both_tiers_in_rough_worlds() {
-    agree(always_up(rough), 0..12);
+    agree(rough, 0..12);
 }
 
-fn agree(world: impl Fn(Seed) -> Environment, seeds: std::ops::Range<u64>) {
+fn agree(world: impl Fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
     for seed in seeds.map(Seed) {
         let [real, numbers] = both(world(seed), seed);
         let apart = real.iter().zip(&numbers).position(|(one, other)| one != other);
