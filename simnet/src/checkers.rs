@@ -96,14 +96,15 @@ impl<'a> Safety<'a> {
             && scenario.availability >= 1.0
             && scenario.tor.stuck == 0.0
             && scenario.faults.iter().all(|fault| !fault.kind.is_of_peer() || fault.share < 1.0);
-        let quiet = scenario.faults.iter().map(|fault| fault.until).max().unwrap_or(0);
+        let mirrors = if scenario.mirrors.fail() { scenario.mirrors.within.1 } else { 0 };
+        let quiet = scenario.faults.iter().map(|fault| fault.until).fold(mirrors, Millis::max);
         // To see it, to have it confirmed, to settle, and once more for what a fault left behind.
         let wait = scenario.poll.1 + scenario.settle + 4 * scenario.roll.1 + HOUR;
         let until = scenario.horizon.checked_sub(wait)?;
         let count = self.environment.releases_until(until);
         let release = count.checked_sub(1)?;
         let since = self.environment.release_at(release).max(quiet);
-        (calm && since + wait <= scenario.horizon)
+        (calm && since.saturating_add(wait) <= scenario.horizon)
             .then(|| (self.environment.release_index(release), since + wait))
     }
 

@@ -14,6 +14,8 @@ use crate::{Millis, topology};
 /// The time that every world begins at, in seconds since 1970.
 pub const EPOCH: u64 = 1_790_000_000;
 
+const MINUTE: Millis = 60_000;
+
 /// How a try to connect ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connect {
@@ -39,6 +41,7 @@ pub struct Environment {
     polls: Draws,
     rolls: Draws,
     outages: Draws,
+    mirror_outages: Draws,
     fooled: Draws,
     cycles: Draws,
     faulty: Draws,
@@ -87,6 +90,7 @@ impl Environment {
             polls: seed.draws("poll"),
             rolls: seed.draws("roll"),
             outages: seed.draws("outage"),
+            mirror_outages: seed.draws("mirror outage"),
             fooled: seed.draws("fooled"),
             cycles: seed.draws("cycle"),
             faulty: seed.draws("faulty"),
@@ -104,7 +108,7 @@ impl Environment {
         self.victims.contains(&node)
     }
 
-    /// Whether this node is the adversary's: it shows the victims the fork, and everybody else the log.
+    /// Whether this node is the adversary's: it lies to the victims, and to nobody else.
     pub fn colludes(&self, node: u32) -> bool {
         self.colluders.contains(&node)
     }
@@ -222,7 +226,7 @@ impl Environment {
         }
     }
 
-    /// What a node's own mirrors show to it.
+    /// What a node's own mirror shows to it while it is up ([`Environment::mirror_service`]).
     pub fn mirror(&self, node: u32, at: Millis) -> View {
         let honest = View { chain: 0, size: self.log_size(at) };
         let Some(adversary) = &self.scenario.adversary else { return honest };
@@ -245,8 +249,15 @@ impl Environment {
 
     /// What a peer that colludes answers a client with; an honest one answers what it holds.
     pub fn lie(&self, peer: u32, client: u32, at: Millis) -> Option<View> {
-        let lies = self.colludes(peer) && self.is_victim(client);
-        (lies && self.has_begun(at)).then(|| self.mirror(client, at))
+        let adversary = self.scenario.adversary.as_ref()?;
+        if at < adversary.start || !self.colludes(peer) || !self.is_victim(client) {
+            return None;
+        }
+        let is_odd = (at / MINUTE) % 2 == 1;
+        Some(match adversary.attack {
+            Attack::Story if is_odd => View { chain: 0, size: self.log_size(adversary.start) },
+            _ => self.mirror(client, at),
+        })
     }
 
     fn has_begun(&self, at: Millis) -> bool {
@@ -277,19 +288,46 @@ impl Environment {
         self.faulty.unit(node.into(), fault.kind as u64) < fault.share
     }
 
-    /// A node's service as it is at the beginning.
+    /// A node's onion service as it is at the beginning.
     pub fn service(&self, node: u32) -> Service {
-        let up = self.outages.unit(node.into(), 0) < self.scenario.availability;
-        let mut service = Service { up, until: 0, drawn: 0 };
+        self.first(Host::Onion, node)
+    }
+
+    /// A node's own mirror as it is at the beginning. Both roles of the node see this one mirror.
+    pub fn mirror_service(&self, node: u32) -> Service {
+        self.first(Host::Mirror, node)
+    }
+
+    fn first(&self, host: Host, node: u32) -> Service {
+        let (draws, availability, _) = self.outages(host);
+        let up = draws.unit(node.into(), 0) < availability;
+        let mut service = Service { host, up, until: 0, drawn: 0 };
         // Exponential waits have no memory: the first is like every other.
         service.until = service.wait(self, node);
         service
     }
+
+    /// What outages of a host are drawn from, how often it is up, and an outage's mean.
+    fn outages(&self, host: Host) -> (&Draws, f64, Millis) {
+        let scenario = &self.scenario;
+        let mirrors = &scenario.mirrors;
+        match host {
+            Host::Onion => (&self.outages, scenario.availability, scenario.mean_outage),
+            Host::Mirror => (&self.mirror_outages, mirrors.availability, mirrors.mean_outage),
+        }
+    }
 }
 
-/// Whether a node's onion service is up: now, and until when.
+#[derive(Clone, Copy, Debug)]
+enum Host {
+    Onion,
+    Mirror,
+}
+
+/// Whether a node's onion service, or its mirror, is up: now, and until when.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
+    host: Host,
     up: bool,
     until: Millis,
     drawn: u32,
@@ -302,7 +340,8 @@ impl Service {
             self.up = !self.up;
             self.until += self.wait(environment, node);
         }
-        self.up
+        let (from, until) = environment.scenario.mirrors.within;
+        self.up || matches!(self.host, Host::Mirror) && !(from..until).contains(&at)
     }
 
     /// What it was when that was last asked.
@@ -311,14 +350,14 @@ impl Service {
     }
 
     fn wait(&mut self, environment: &Environment, node: u32) -> Millis {
-        let scenario = &environment.scenario;
-        if scenario.availability >= 1.0 {
+        let (draws, availability, outage) = environment.outages(self.host);
+        if availability >= 1.0 {
             return Millis::MAX / 2;
         }
-        let (outage, up) = (scenario.mean_outage as f64, scenario.availability);
-        let mean = if self.up { outage * up / (1.0 - up) } else { outage };
+        let outage = outage as f64;
+        let mean = if self.up { outage * availability / (1.0 - availability) } else { outage };
         self.drawn += 1;
-        let unit = environment.outages.unit(node.into(), self.drawn.into());
+        let unit = draws.unit(node.into(), self.drawn.into());
         1 + (-(1.0 - unit).ln() * mean) as Millis
     }
 }

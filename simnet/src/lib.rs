@@ -10,6 +10,10 @@
 //!
 //! Both tell what happened as [`Event`]s. [`checkers`] and [`results`] know those and nothing of
 //! how they came about; so both tiers are checked and measured alike, and compared with each other.
+//!
+//! Around them: [`swarm`] makes random worlds for the first tier, [`study`] reads scenario files,
+//! [`sweep`] plays all their worlds on one machine or many, [`report`] draws what came of it, and
+//! [`validate`] holds the second tier against what is known in closed form.
 
 pub mod checkers;
 pub mod cli;

@@ -21,9 +21,9 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
 /// Counts and times the events of one world.
 ///
 /// Counts:
-/// - `worlds`, `polls`, `rolls` (cycles, whatever they came to) and, of these, `rolls.unanimous` (nothing
-///   new, settling or installed), `rolls.incomplete`, `rolls.stale`, `rolls.fork`, `rolls.latched`;
-///   `installs`;
+/// - `worlds`, `polls`, `polls.blind` (after which a peer vouches for nothing), `rolls` (cycles, whatever they came to) and, of these, `rolls.unanimous` (nothing
+///   new, settling or installed), `rolls.incomplete`, `rolls.stale`, `rolls.fork`, `rolls.latched`,
+///   `rolls.undecided`; `installs`;
 /// - `releases.due`: pairs of a node and a release whose time to be installed is over before the
 ///   world is; `releases.late`: those of them that were not installed by then, nor a newer one;
 /// - `attacks`, `attacks.noticed`, `attacks.installed`: 1 or 0 for the world; `victims`,
@@ -37,7 +37,7 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
 ///
 /// The adversary's own nodes poll and roll, and count in nothing else. To notice is to find a fork or
 /// be told of it, to call the mirrors stale in a freeze, and to call a roll incomplete when the
-/// peers are blocked.
+/// peers are blocked or change their story.
 #[derive(Debug)]
 pub struct Measure<'a> {
     environment: &'a Environment,
@@ -53,12 +53,14 @@ pub struct Measure<'a> {
 #[derive(Debug, Default)]
 struct Counts {
     polls: u64,
+    blind: u64,
     rolls: u64,
     unanimous: u64,
     incomplete: u64,
     stale: u64,
     fork: u64,
     latched: u64,
+    undecided: u64,
     installs: u64,
     late: u64,
 }
@@ -179,7 +181,7 @@ impl<'a> Measure<'a> {
             Cycle::Stale => counts.stale += 1,
             Cycle::Fork => counts.fork += 1,
             Cycle::Latched => counts.latched += 1,
-            Cycle::Undecided => {}
+            Cycle::Undecided => counts.undecided += 1,
         }
         // Who has latched asks nobody.
         if cycle != Cycle::Latched || took > 0 {
@@ -204,7 +206,7 @@ impl<'a> Measure<'a> {
                 matches!(what, What::Evidence | What::Cycled(_, Cycle::Fork))
             }
             Attack::Freeze => matches!(what, What::Cycled(_, Cycle::Stale)),
-            Attack::Block => matches!(what, What::Cycled(_, Cycle::Incomplete)),
+            Attack::Block | Attack::Story => matches!(what, What::Cycled(_, Cycle::Incomplete)),
         };
         if at < adversary.start || !is_notice {
             return;
@@ -228,12 +230,14 @@ impl Counts {
     fn tell(&self, results: &mut Results) {
         for (name, count) in [
             ("polls", self.polls),
+            ("polls.blind", self.blind),
             ("rolls", self.rolls),
             ("rolls.unanimous", self.unanimous),
             ("rolls.incomplete", self.incomplete),
             ("rolls.stale", self.stale),
             ("rolls.fork", self.fork),
             ("rolls.latched", self.latched),
+            ("rolls.undecided", self.undecided),
             ("installs", self.installs),
             ("releases.late", self.late),
         ] {
@@ -246,7 +250,10 @@ impl Witness for Measure<'_> {
     fn see(&mut self, event: &Event) {
         let Event { at, node, what } = *event;
         match what {
-            What::Polled(_) => self.counts.polls += 1,
+            What::Polled(held) => {
+                self.counts.polls += 1;
+                self.counts.blind += u64::from(held.is_none());
+            }
             What::Cycled(took, cycle) => self.cycled(at, node, took, cycle),
             What::Evidence => self.found(at, node),
         }

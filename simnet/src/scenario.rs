@@ -33,6 +33,9 @@ pub struct Scenario {
     pub availability: f64,
     /// The mean of an outage, which is exponential.
     pub mean_outage: Millis,
+    /// Whether mirrors are up.
+    #[serde(default, skip_serializing_if = "Mirrors::are_usual")]
+    pub mirrors: Mirrors,
     /// The waits between two polls of a peer, uniform.
     pub poll: (Millis, Millis),
     /// How long a poll counts.
@@ -57,6 +60,24 @@ pub struct Scenario {
     pub adversary: Option<Adversary>,
     /// What goes wrong besides.
     pub faults: Vec<Fault>,
+}
+
+/// How often every node's own mirror is up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mirrors {
+    /// The fraction of time that it is.
+    pub availability: f64,
+    /// The mean of an outage, which is exponential.
+    pub mean_outage: Millis,
+    /// From when until when there are outages at all.
+    pub within: (Millis, Millis),
+}
+
+impl Default for Mirrors {
+    /// Always up.
+    fn default() -> Mirrors {
+        Mirrors { availability: 1.0, mean_outage: 4 * 3_600_000, within: (0, Millis::MAX) }
+    }
 }
 
 /// Who asks whom.
@@ -122,6 +143,21 @@ pub enum Attack {
     Freeze,
     /// The victims reach none of their peers.
     Block,
+    /// Peers that collude change their story: in every other minute they show a victim the log as it
+    /// was at the start, else the log as it is.
+    Story,
+}
+
+impl Mirrors {
+    /// Whether one is ever down.
+    pub fn fail(&self) -> bool {
+        self.availability < 1.0
+    }
+
+    /// What is as ever goes without saying: so worlds from before there was a choice are the same.
+    fn are_usual(&self) -> bool {
+        *self == Mirrors::default()
+    }
 }
 
 impl Scenario {

@@ -8,7 +8,7 @@ use crate::checkers::{Rule, Safety, Violation};
 use crate::environment::Environment;
 use crate::faults::{Fault, Kind};
 use crate::real::{self, RealError};
-use crate::scenario::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
+use crate::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
 use crate::trace::{Event, Witness as _};
 use crate::{Millis, Seed};
 
@@ -39,6 +39,7 @@ pub fn scenario(seed: Seed) -> Scenario {
             .expect("three"),
         availability: if rng.random() { 1.0 } else { 0.95 },
         mean_outage: HOUR,
+        mirrors: mirrors(&mut rng),
         poll: (5 * MINUTE, 15 * MINUTE),
         max_poll_age: 30 * MINUTE,
         roll: (20 * MINUTE, 40 * MINUTE),
@@ -66,17 +67,25 @@ fn tor(rng: &mut StdRng) -> Tor {
     }
 }
 
+fn mirrors(rng: &mut StdRng) -> Mirrors {
+    if rng.random() {
+        return Mirrors::default();
+    }
+    Mirrors { availability: 0.9, mean_outage: HOUR, within: (0, 6 * HOUR) }
+}
+
 fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
     let start = rng.random_range(HOUR..6 * HOUR);
     let lasts = rng.random_range(10 * MINUTE..3 * HOUR);
     let percent = rng.random_range(20..=100);
-    let attacks = [Attack::Fork, Attack::Flash(percent, lasts), Attack::Freeze, Attack::Block];
+    let flash = Attack::Flash(percent, lasts);
+    let attacks = [Attack::Fork, flash, Attack::Freeze, Attack::Block, Attack::Story];
     let colluding = if rng.random() {
         Colluding::OfCircle(rng.random_range(0..4))
     } else {
         Colluding::OfAll(rng.random_range(0..nodes / 2))
     };
-    let attack = *attacks.choose(rng).expect("four");
+    let attack = *attacks.choose(rng).expect("five");
     Adversary { start, victims: rng.random_range(1..=2), colluding, attack }
 }
 

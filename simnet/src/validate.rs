@@ -9,7 +9,7 @@ use std::fmt;
 use crate::engine::Queue;
 use crate::environment::{Environment, Service};
 use crate::measure::play;
-use crate::scenario::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
+use crate::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
 use crate::seed::Seed;
 use crate::{Millis, Results};
 
@@ -72,6 +72,7 @@ pub fn quiet(nodes: u32, circle: u32) -> Scenario {
         topology: Topology::Random,
         availability: 1.0,
         mean_outage: 8 * HOUR,
+        mirrors: Mirrors::default(),
         poll: (5 * MINUTE, 15 * MINUTE),
         max_poll_age: 30 * MINUTE,
         roll: (50 * MINUTE, 70 * MINUTE),

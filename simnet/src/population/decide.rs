@@ -28,21 +28,31 @@ impl<W: Witness> Population<'_, W> {
             return Cycle::Fork;
         }
         self.admit(now, node, id);
-        let shown = Tree::new(self.environment.mirror(node, now), self.split);
-        let Ok(head) = self.join(now, node, id, shown) else { return Cycle::Fork };
+        let up = self.shown(now, node);
+        let Ok(head) = self.join(now, node, id, up.unwrap_or(Tree::NONE)) else {
+            return Cycle::Fork;
+        };
         let trusted = self.clients[node as usize].trusted;
-        if shown.size() < trusted.size().max(head.size()) {
+        if up.is_some_and(|shown| shown.size() < trusted.size().max(head.size())) {
             return Cycle::Stale;
         }
-        // From here on the mirror's head is the one adopted, and all others heard of are prefixes
-        // of it, but for those that nobody serves.
+        // Without a mirror, only what was read before can be read: nothing but the trusted head.
+        if head.is_none() || up.is_none() && head != trusted {
+            return Cycle::Undecided;
+        }
+        // From here on the mirror's head is the one adopted, or the trusted one if it is down, and
+        // all others heard of are prefixes of it, but for those that nobody serves.
         let Some(common) = self.common_size(head) else { return Cycle::Incomplete };
         if common >= trusted.size() {
             self.clients[node as usize].trusted = head.prefix(common, self.split);
         }
         self.list_candidates(now, node, head);
         self.keep_rolls(now, node, head);
-        self.choose(now, node, head)
+        match self.choose(now, node, head) {
+            // The artifact cannot be fetched, and is asked for again in the next cycle.
+            Cycle::Installed { .. } if up.is_none() => Cycle::Undecided,
+            cycle => cycle,
+        }
     }
 
     /// Which answers count (`Limits::admit`), and the largest that each peer ever showed.
@@ -70,7 +80,8 @@ impl<W: Witness> Population<'_, W> {
     }
 
     /// The head that all heads heard of are joined in (`heads::join`, and the loop around it in
-    /// `Client::decide`), which is at least as large as the mirror's.
+    /// `Client::decide`), which is at least as large as the mirror's. A mirror that is down shows none,
+    /// and if nobody serves any head, the result is none.
     fn join(&mut self, now: Millis, node: u32, id: Id, shown: Tree) -> Result<Tree, Fork> {
         let circle = self.environment.circle(node);
         let client = self.clients[node as usize];
@@ -90,7 +101,7 @@ impl<W: Witness> Population<'_, W> {
 
         let Scratch { heads, views, latest, .. } = &mut self.scratch;
         heads.clear();
-        heads.extend(heard().chain([shown]));
+        heads.extend(heard().chain([shown].into_iter().filter(|tree| !tree.is_none())));
         heads.sort_by_key(|tree| std::cmp::Reverse((tree.size(), tree.chain())));
         heads.dedup();
         views.clear();
@@ -101,7 +112,7 @@ impl<W: Witness> Population<'_, W> {
         joined
     }
 
-    /// The same for heads in descending order of size, one of which is the mirror's.
+    /// The same for heads in descending order of size, one of which is the mirror's if it is up.
     fn join_some(
         &mut self,
         now: Millis,
@@ -117,7 +128,7 @@ impl<W: Witness> Population<'_, W> {
         loop {
             let served =
                 |tree: &Tree| shown.holds(*tree, split) || self.is_served(now, node, *tree);
-            let place = heads.iter().position(served).expect("the mirror serves its own");
+            let Some(place) = heads.iter().position(served) else { return Ok(Tree::NONE) };
             let head = heads[place];
             if heads[place..].iter().any(|tree| !head.is_consistent_with(*tree, split)) {
                 return Err(Fork);

@@ -1,8 +1,8 @@
 //! Tier 2: up to a million nodes as numbers. No bytes, no keys, and the decisions of the client
 //! and the peer that ship.
 //!
-//! **Modelled**, each as the code that ships does it: when a peer polls, what it makes of its mirror
-//! and for how long it vouches for that (`peer`); the tries, deadlines and waits of a roll (`call`,
+//! **Modelled**, each as the code that ships does it: when a peer polls, what it makes of its mirror,
+//! up or down, and for how long it vouches for that (`peer`); the tries, deadlines and waits of a roll (`call`,
 //! after `unanimity::update`'s `ask`; the waits are drawn by the function it uses itself); which
 //! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
 //! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
@@ -63,8 +63,9 @@ pub fn run(environment: &Environment, witness: &mut impl Witness) -> Ran {
 pub fn bytes_needed(scenario: &Scenario) -> u64 {
     let circle = u64::from(scenario.circle);
     let each = size_of::<Service>() + size_of::<Peer>() + size_of::<Client>();
+    let mirror = if scenario.mirrors.fail() { size_of::<Service>() } else { 0 };
     // The circle, and the largest view of each of its peers.
-    let each = each as u64 + circle * 8;
+    let each = (each + mirror) as u64 + circle * 8;
     // Two events a node that are to come, half a node's questions, and a queue's other arrays.
     let queue = (2 + circle / 2) * 24 * 5 / 4;
     let call = size_of::<Call>() as u64 + circle * size_of::<Slot>() as u64;
@@ -112,6 +113,8 @@ struct Population<'a, W> {
     split: u32,
     peers: Vec<Peer>,
     services: Vec<Service>,
+    /// Empty if no mirror ever fails.
+    mirrors: Vec<Service>,
     clients: Vec<Client>,
     /// For each node and each place of its circle, the largest tree that peer ever showed it.
     largest: Vec<Tree>,
@@ -138,6 +141,7 @@ impl<'a, W: Witness> Population<'a, W> {
         let nodes = scenario.nodes as usize;
         let client =
             Client { cycles: 0, trusted: Tree::NONE, floor: 0, kept: Kept::default(), call: None };
+        let mirrors = if scenario.mirrors.fail() { scenario.nodes } else { 0 };
         let mut population = Population {
             environment,
             witness,
@@ -146,6 +150,7 @@ impl<'a, W: Witness> Population<'a, W> {
             split: environment.split(),
             peers: vec![Peer::default(); nodes],
             services: (0..scenario.nodes).map(|node| environment.service(node)).collect(),
+            mirrors: (0..mirrors).map(|node| environment.mirror_service(node)).collect(),
             clients: vec![client; nodes],
             largest: vec![Tree::NONE; nodes * scenario.circle as usize],
             calls: call::Calls::new(scenario.circle),
@@ -214,6 +219,14 @@ impl<'a, W: Witness> Population<'a, W> {
         self.witness.see(&Event { at, node, what });
     }
 
+    /// What a node's mirror shows it; nothing while it is down.
+    fn shown(&mut self, now: Millis, node: u32) -> Option<Tree> {
+        let environment = self.environment;
+        let mut mirror = self.mirrors.get_mut(node as usize);
+        let is_up = mirror.as_mut().is_none_or(|mirror| mirror.is_up(environment, node, now));
+        is_up.then(|| Tree::new(environment.mirror(node, now), self.split))
+    }
+
     /// Evidence is stored: for both roles, and for good.
     fn latch(&mut self, now: Millis, node: u32) {
         if !std::mem::replace(&mut self.peers[node as usize].latched, true) {
@@ -239,7 +252,7 @@ impl<'a, W: Witness> Population<'a, W> {
     fn bytes(&self) -> usize {
         self.queue.bytes()
             + self.peers.capacity() * size_of::<Peer>()
-            + self.services.capacity() * size_of::<Service>()
+            + (self.services.capacity() + self.mirrors.capacity()) * size_of::<Service>()
             + self.clients.capacity() * size_of::<Client>()
             + self.largest.capacity() * size_of::<Tree>()
             + self.calls.bytes()

@@ -42,14 +42,18 @@ impl<W: Witness> Population<'_, W> {
     /// `PeerNode::poll`, with one mirror.
     pub(super) fn poll(&mut self, now: Millis, node: u32) {
         let environment = self.environment;
-        let shown = Tree::new(environment.mirror(node, now), self.split);
+        let shown = self.shown(now, node);
         let peer = &mut self.peers[node as usize];
         peer.polls += 1;
         let next = now + environment.poll_wait(node, peer.polls.into());
-        if !shown.is_consistent_with(peer.head, self.split) {
-            self.latch(now, node);
-        } else if shown.size() >= peer.head.size() {
-            (peer.head, peer.seen) = (shown, seconds(now));
+        match shown {
+            Some(shown) if !shown.is_consistent_with(peer.head, self.split) => {
+                self.latch(now, node);
+            }
+            Some(shown) if shown.size() >= peer.head.size() => {
+                (peer.head, peer.seen) = (shown, seconds(now));
+            }
+            _ => {}
         }
         let held = self.vouched(now, node).and_then(Tree::view);
         self.tell(now, node, What::Polled(held));

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use unanimity::clock::Clock;
 use unanimity::verify::Timestamp;
 
-use crate::environment::{EPOCH, Environment};
+use crate::environment::{EPOCH, Environment, Service};
 use crate::{Event, Millis, Seed};
 use hub::Hub;
 use logs::Logs;
@@ -63,6 +63,7 @@ async fn play(
     let logs = Logs::write(&environment, seed);
     let world = Arc::new(World {
         hub: Hub::new(&environment),
+        mirrors: Mutex::new((0..nodes).map(|node| environment.mirror_service(node)).collect()),
         environment,
         logs,
         time: Time { began: Instant::now() },
@@ -92,6 +93,7 @@ struct World {
     environment: Environment,
     logs: Logs,
     hub: Hub,
+    mirrors: Mutex<Vec<Service>>,
     time: Time,
     events: Mutex<Vec<Event>>,
 }
@@ -99,6 +101,11 @@ struct World {
 impl World {
     fn events(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mirror_is_up(&self, node: u32) -> bool {
+        let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        mirrors[node as usize].is_up(&self.environment, node, self.time.millis())
     }
 
     fn tell(&self, node: u32, what: crate::trace::What) {

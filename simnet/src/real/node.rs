@@ -228,7 +228,7 @@ impl Fuse {
     }
 }
 
-/// A node's mirror: it shows what the surroundings say. The client's first look at it is when its
+/// A node's mirror: while it is up, it shows what the surroundings say. The client's first look at it is when its
 /// roll has closed.
 fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     let world = Arc::downgrade(world);
@@ -239,6 +239,9 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
         let Some(world) = world.upgrade() else {
             return Box::pin(async { Err(io::ErrorKind::NotConnected.into()) });
         };
+        if !world.mirror_is_up(number) {
+            return Box::pin(async { Err(io::ErrorKind::NotFound.into()) });
+        }
         let now = world.time.millis();
         let fault = world.environment.faults(number, now).find(|kind| kind.is_of_mirror());
         let sent = actors::mirror(&world, fault, world.environment.mirror(number, now), path);

@@ -1,7 +1,8 @@
 //! What a reader must know of the model: what was simulated, and what of it is an assumption.
 
 use super::axis::time;
-use crate::scenario::{Attack, Colluding, Scenario, Topology};
+use crate::Millis;
+use crate::scenario::{Attack, Colluding, Mirrors, Scenario, Topology};
 
 /// Name and value of what a world is made of.
 pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str, String)> {
@@ -27,6 +28,7 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
             format!("{}% of the time", scenario.availability * 100.0),
         ),
         ("nodes.mean_outage", "outages, exponential, mean", ms(scenario.mean_outage)),
+        ("mirrors.availability", "a mirror is up", mirrors(scenario.mirrors)),
         ("program.poll", "wait between polls", range(scenario.poll)),
         ("program.max_poll_age", "a poll counts for", ms(scenario.max_poll_age)),
         ("program.roll", "wait between rolls", range(scenario.roll)),
@@ -62,6 +64,20 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
     all
 }
 
+fn mirrors(mirrors: Mirrors) -> String {
+    let up = format!("{}% of the time", mirrors.availability * 100.0);
+    if !mirrors.fail() {
+        return up;
+    }
+    let ms = |ms: u64| time(ms as f64);
+    let within = match mirrors.within {
+        (0, Millis::MAX) => String::new(),
+        (from, Millis::MAX) => format!(", from {} on", ms(from)),
+        (from, until) => format!(", from {} until {}", ms(from), ms(until)),
+    };
+    format!("{up}, outages exponential, mean {}{within}", ms(mirrors.mean_outage))
+}
+
 fn topology(topology: Topology) -> String {
     match topology {
         Topology::Random => "drawn from all others".to_owned(),
@@ -84,6 +100,11 @@ fn attack(attack: Attack) -> String {
             "victims' mirrors show what they showed at the start, for ever".to_owned()
         }
         Attack::Block => "victims reach none of their peers".to_owned(),
+        Attack::Story => {
+            "colluding peers show victims the log of the start in every other minute, \
+             else the log as it is"
+                .to_owned()
+        }
     }
 }
 
@@ -109,8 +130,15 @@ pub(super) fn assumptions(cells: &[Scenario]) -> Vec<&'static str> {
              relays that leave, and a guard that is slow for all of a node's circuits are not in the model.",
         );
     }
+    if any(|cell| cell.mirrors.fail()) {
+        all.push(
+            "How often a mirror is up is assumed. Every node has one mirror, and mirrors fail \
+             independently of each other; a node with several, or with one that others use too, fares \
+             better or worse.",
+        );
+    }
     all.push(
-        "Mirrors answer at once and are always up; only peers take time. Clocks are right. No node \
+        "Mirrors that are up answer at once; only peers take time. Clocks are right. No node \
          crashes, and nobody acknowledges evidence.",
     );
     if any(|cell| cell.adversary.is_some()) {

@@ -1,6 +1,6 @@
 //! What is refused although every field for itself is well.
 
-use super::{Attack, Colluding, Scenario, Topology, Tor};
+use super::{Attack, Colluding, Mirrors, Scenario, Topology, Tor};
 use crate::Millis;
 
 /// The path of the field to blame, and what is wrong with it and what to do.
@@ -11,6 +11,7 @@ const SECOND: Millis = 1_000;
 /// The first thing that makes no sense.
 pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
     nodes(scenario)?;
+    mirrors(&scenario.mirrors)?;
     program(scenario)?;
     tor(&scenario.tor)?;
     release(scenario)?;
@@ -41,6 +42,16 @@ fn nodes(scenario: &Scenario) -> Result<(), Complaint> {
         }
         _ => Ok(()),
     }
+}
+
+fn mirrors(mirrors: &Mirrors) -> Result<(), Complaint> {
+    refuse(mirrors.fail() && mirrors.mean_outage < SECOND, "mirrors.mean_outage", || {
+        "what is not always up has outages of at least 1s".to_owned()
+    })?;
+    let (from, until) = mirrors.within;
+    refuse(from >= until, "mirrors.until", || {
+        "mirrors fail from `from` until `until`, which is no time at all: raise until".to_owned()
+    })
 }
 
 fn program(scenario: &Scenario) -> Result<(), Complaint> {

@@ -1,7 +1,8 @@
 //! Every field of a scenario file by name.
 
 /// Every field: its path, what it is in words (for axes).
-/// The last part of the path is enough to name it where no other field ends so.
+/// The last part of the path is enough to name it where no other field ends so; fields of mirrors are
+/// always named in full, so that `availability` is the nodes'.
 pub const FIELDS: &[(&str, &str)] = &[
     ("horizon", "time simulated"),
     ("nodes.count", "nodes"),
@@ -9,6 +10,10 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("nodes.topology", "who asks whom"),
     ("nodes.availability", "fraction of time that a peer is up"),
     ("nodes.mean_outage", "mean length of an outage"),
+    ("mirrors.availability", "fraction of time that a mirror is up"),
+    ("mirrors.mean_outage", "mean length of a mirror's outage"),
+    ("mirrors.from", "begin of mirrors' outages"),
+    ("mirrors.until", "end of mirrors' outages"),
     ("program.poll", "wait between polls"),
     ("program.max_poll_age", "how long a poll counts"),
     ("program.roll", "wait between rolls"),
@@ -43,7 +48,9 @@ pub const FIELDS: &[(&str, &str)] = &[
 
 /// The path of a field that is named in full or by the end of its path.
 pub fn field(name: &str) -> Result<&'static str, String> {
-    let ends = |path: &str| path == name || path.ends_with(&format!(".{name}"));
+    let ending = format!(".{name}");
+    let ends =
+        |path: &str| path == name || path.ends_with(&ending) && !path.starts_with("mirrors.");
     let mut fits = FIELDS.iter().map(|(path, _)| *path).filter(|path| ends(path));
     match (fits.next(), fits.next()) {
         (Some(path), None) => Ok(path),

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::check::{Complaint, check};
 use super::text::{Text, Tree, Wrong, find};
 use super::units::{Fraction, Sigma, Time};
-use super::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
+use super::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
 use crate::Millis;
 
 #[derive(Deserialize)]
@@ -15,6 +15,8 @@ struct File {
     question: String,
     horizon: Time,
     nodes: Nodes,
+    #[serde(default)]
+    mirrors: MirrorsFile,
     #[serde(default)]
     program: Program,
     #[serde(default)]
@@ -60,6 +62,15 @@ enum Topo {
     Ring,
     SmallWorld { rewired: Fraction },
     Communities { count: u32, inside: Fraction },
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MirrorsFile {
+    availability: Option<Fraction>,
+    mean_outage: Option<Time>,
+    from: Option<Time>,
+    until: Option<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -130,6 +141,7 @@ enum Kind {
     Flash,
     Freeze,
     Block,
+    Story,
 }
 
 #[derive(Deserialize)]
@@ -183,6 +195,7 @@ fn assemble(file: &File, name: String) -> Result<Scenario, Complaint> {
         },
         availability: nodes.availability.0,
         mean_outage: nodes.mean_outage.0,
+        mirrors: mirrors(&file.mirrors),
         poll: pair(program.poll, (5 * minute, 15 * minute)),
         max_poll_age: or(program.max_poll_age, 30 * minute),
         roll: pair(program.roll, (20 * minute, 40 * minute)),
@@ -196,6 +209,16 @@ fn assemble(file: &File, name: String) -> Result<Scenario, Complaint> {
         adversary: file.adversary.as_ref().map(adversary).transpose()?,
         faults: Vec::new(),
     })
+}
+
+fn mirrors(file: &MirrorsFile) -> Mirrors {
+    let usual = Mirrors::default();
+    let or = |time: &Option<Time>, default| time.map_or(default, |time| time.0);
+    Mirrors {
+        availability: file.availability.map_or(usual.availability, |fraction| fraction.0),
+        mean_outage: or(&file.mean_outage, usual.mean_outage),
+        within: (or(&file.from, usual.within.0), or(&file.until, usual.within.1)),
+    }
 }
 
 fn tor(file: &TorFile) -> Tor {
@@ -258,6 +281,7 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         (Kind::Fork, ..) => Attack::Fork,
         (Kind::Freeze, ..) => Attack::Freeze,
         (Kind::Block, ..) => Attack::Block,
+        (Kind::Story, ..) => Attack::Story,
     };
     Ok(Adversary { start: file.start.0, victims: file.victims, colluding, attack })
 }

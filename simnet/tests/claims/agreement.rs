@@ -1,9 +1,9 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
-use simnet::scenario::Scenario;
+use simnet::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario};
 use simnet::trace::Event;
-use simnet::{Environment, Seed, population, real, swarm};
+use simnet::{Environment, Millis, Seed, population, real, swarm};
 
 /// A random world in which nothing happens that only the real code knows.
 fn world(seed: Seed) -> Scenario {
@@ -42,6 +42,43 @@ fn rough(seed: Seed) -> Scenario {
     }
 }
 
+/// A rough world in which peers change their story.
+fn told_twice(seed: Seed) -> Scenario {
+    let world = rough(seed);
+    let mut rng = seed.draws("story").rng(0, 0);
+    let start = rng.random_range(0..90 * 60_000);
+    let colluding = Colluding::OfCircle(rng.random_range(1..3));
+    let adversary = Adversary { start, victims: 2, colluding, attack: Attack::Story };
+    Scenario { adversary: Some(adversary), ..world }
+}
+
+/// The same with mirrors that come and go.
+fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
+    move |seed| {
+        let world = world(seed);
+        let mut rng = seed.draws("mirrors").rng(0, 0);
+        let from = rng.random_range(0..world.horizon);
+        let mirrors = Mirrors {
+            availability: rng.random_range(0.2..1.0),
+            mean_outage: rng.random_range(1000..120 * 60_000),
+            within: if rng.random() { (0, Millis::MAX) } else { (from, from + 3 * 3_600_000) },
+        };
+        Scenario { mirrors, ..world }
+    }
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_where_mirrors_are_down() {
+    agree(mirrors_down(world), 0..24);
+    agree(mirrors_down(rough), 0..16);
+    agree(mirrors_down(told_twice), 0..8);
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
+    agree(told_twice, 0..12);
+}
+
 #[test]
 fn the_same_happens_in_both_tiers_in_random_worlds() {
     agree(world, 0..40);
@@ -49,10 +86,10 @@ fn the_same_happens_in_both_tiers_in_random_worlds() {
 
 #[test]
 fn the_same_happens_in_both_tiers_in_rough_worlds() {
-    agree(rough, 0..24);
+    agree(rough, 0..16);
 }
 
-fn agree(world: fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
+fn agree(world: impl Fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
     for seed in seeds.map(Seed) {
         let [real, numbers] = both(world(seed), seed);
         let apart = real.iter().zip(&numbers).position(|(one, other)| one != other);

@@ -82,6 +82,7 @@ fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
     assert_eq!((count("worlds"), count("polls"), count("rolls")), (1, 1, 8));
     assert_eq!((count("rolls.unanimous"), count("rolls.incomplete")), (2, 2));
     assert_eq!((count("rolls.stale"), count("rolls.fork"), count("rolls.latched")), (1, 1, 1));
+    assert_eq!((count("rolls.undecided"), count("polls.blind")), (1, 1));
     assert_eq!(results.times["roll"].count(), 7);
     assert_eq!(results.times["roll"].mean(), Some(5000.0));
     assert!(!results.counts.contains_key("attacks"));
@@ -101,6 +102,7 @@ fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
         (Attack::Flash(10, HOUR), What::Evidence),
         (Attack::Freeze, What::Cycled(1, Cycle::Stale)),
         (Attack::Block, What::Cycled(1, Cycle::Incomplete)),
+        (Attack::Story, What::Cycled(1, Cycle::Incomplete)),
     ] {
         let environment = Environment::new(attacked(attack), Seed(1));
         let [first, second] = [0, 1].map(|n| *environment.victims().iter().nth(n).expect("two"));

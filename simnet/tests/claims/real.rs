@@ -1,6 +1,6 @@
 //! Tier 1: what happens to the real client and peers in worlds that a person can follow.
 
-use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Topology, Tor};
+use simnet::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
 use simnet::trace::{Cycle, Event, What, digest};
 use simnet::{Environment, Millis, Seed, real};
 
@@ -18,6 +18,7 @@ pub(crate) fn calm() -> Scenario {
         topology: Topology::Random,
         availability: 1.0,
         mean_outage: HOUR,
+        mirrors: Mirrors::default(),
         poll: (5 * MINUTE, 15 * MINUTE),
         max_poll_age: 30 * MINUTE,
         roll: (20 * MINUTE, 40 * MINUTE),

@@ -1,7 +1,7 @@
-use simnet::Study;
 use simnet::results::{COUNTS, TIMES};
 use simnet::scenario::fields::FIELDS;
 use simnet::scenario::{Colluding, Topology, Tor};
+use simnet::{Scenario, Study};
 
 use crate::studies::{GOOD, refused, study};
 
@@ -92,6 +92,11 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
             "attack = \"flash\"",
             "line 20 (`attack = \"flash\"`): a flash fork needs",
         ),
+        (
+            "[release]",
+            "[mirrors]\nfrom = \"2h\"\nuntil = \"1h\"\n[release]",
+            "line 18 (`until = \"1h\"`): mirrors fail from",
+        ),
         ("replications = 4", "replications = 0", "line 27 (`replications = 0`)"),
         ("settle = [\"0s\",", "settle = [\"60min\",", "line 26"),
         ("[sweep]", "[sweep]\ntopolgy = [1]", "there is no field `topolgy`"),
@@ -118,6 +123,14 @@ fn a_value_from_the_command_line_is_named_when_it_is_bad() {
     );
     assert!(refused(GOOD, &["circle"]).contains("--set circle=5"));
     assert!(refused(GOOD, &["nonsense=5"]).starts_with("--set nonsense=5: there is no field"));
+}
+
+#[test]
+fn mirrors_are_named_in_full_and_nodes_need_not_be() {
+    let set = ["availability=0.5", "mirrors.availability=0.6"].map(str::to_owned);
+    let study = Study::read("test.toml".as_ref(), GOOD, &set).expect("a good file");
+    let both = |cell: &Scenario| (cell.availability, cell.mirrors.availability);
+    assert!(study.cells.iter().map(both).all(|both| both == (0.5, 0.6)));
 }
 
 #[test]
