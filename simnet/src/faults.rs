@@ -1,6 +1,7 @@
 //! What goes wrong besides the adversary: who misbehaves how, from when until when.
 //!
-//! Only tier 1 has bytes to garble and disks to fail; tier 2 refuses a scenario with faults.
+//! Only tier 1 has bytes to garble and disks to fail. Tier 2 knows none of this, and scenario files,
+//! which it plays, cannot say it.
 
 use serde::{Deserialize, Serialize};
 
