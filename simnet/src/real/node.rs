@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use unanimity::config::Config;
 use unanimity::durable::Disk;
+use unanimity::install::Root;
 use unanimity::net::mirror::READ_TIMEOUT;
 use unanimity::net::wire::Answer;
 use unanimity::net::{Mirror, OnionAddress};
@@ -135,7 +136,8 @@ impl Node {
         let (world, number) = (&self.world, self.number);
         let tor = Arc::new(Tor::new(world, number));
         let config = Config { mirrors: vec![mirror(world, number, Some(tor.clone()))], ..config };
-        let (mut at, mut cycle) = (0, 0);
+        let root = Root::new(&config.install_root, Disk::default());
+        let (mut at, mut cycle, mut has) = (0, 0, 0);
         loop {
             let fuse = Fuse::default();
             let mut client = match Client::open(&config, &*tor, &world.time, fuse.disk()) {
@@ -155,7 +157,12 @@ impl Node {
                     fuse.light(rng.random_range(0..MOST_STEPS));
                 }
                 let (_, outcome) = client.update(&mut rng).await;
-                let came_to = self.what(outcome);
+                // Killed after the switch, it has installed, whatever it came to say.
+                let installed = root.installed().ok().flatten().filter(|new| new.sequence != has);
+                has = installed.as_ref().map_or(has, |installed| installed.sequence);
+                let came_to =
+                    self.what(installed.map_or(outcome, |new| Ok(Outcome::Installed(new))));
+                fuse.put_out();
                 if came_to == Cycle::Fork {
                     self.has_evidence();
                 }
@@ -210,6 +217,13 @@ impl Fuse {
         self.0.store(steps, Ordering::Relaxed);
     }
 
+    /// The machine survived the cycle, if it did.
+    fn put_out(&self) {
+        if !self.is_blown() {
+            self.light(u64::MAX);
+        }
+    }
+
     fn is_blown(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
     }
@@ -228,8 +242,8 @@ impl Fuse {
     }
 }
 
-/// A node's mirror: while it is up, it shows what the surroundings say. The client's first look at it is when its
-/// roll has closed.
+/// A node's mirror: while it is up, it shows what the surroundings say. The client's first look at it
+/// is when its roll has closed.
 fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     let world = Arc::downgrade(world);
     Mirror::remote(format!("mirror of {number}"), move |path| {

@@ -76,7 +76,7 @@ fn the_same_happens_in_both_tiers_where_mirrors_are_down() {
 
 #[test]
 fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
-    agree(told_twice, 0..12);
+    agree(told_twice, 0..6);
 }
 
 #[test]
