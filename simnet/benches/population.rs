@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use simnet::engine::Queue;
 use simnet::measure::Measure;
 use simnet::population::run;
-use simnet::scenario::Scenario;
-use simnet::validate::{quiet, usual_tor};
+use simnet::scenario::{Scenario, Tor};
+use simnet::validate::quiet;
 use simnet::{Environment, Seed};
 
 type Broken = Box<dyn Error>;
@@ -147,7 +147,7 @@ fn population(nodes: u32) -> (f64, f64) {
         roll: (20 * MINUTE, 40 * MINUTE),
         release: (HOUR / 2, 0),
         background: 10 * MINUTE,
-        tor: usual_tor(),
+        tor: Tor::calm(),
         ..quiet(nodes, 5)
     };
     let environment = Environment::new(scenario, Seed(7));

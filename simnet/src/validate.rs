@@ -79,31 +79,12 @@ pub fn quiet(nodes: u32, circle: u32) -> Scenario {
         settle: HOUR,
         ask_timeout: 30_000,
         roll_timeout: 120_000,
-        tor: Tor {
-            connect: (0, 0.0),
-            stuck: 0.0,
-            slow: (0.0, 0, 0),
-            round_trip: (0, 0.0),
-            hiccup: (0.0, 0, 0),
-            vantage: Vec::new(),
-        },
+        tor: Tor::none(),
         release: (Millis::MAX / 4, 0),
         background: 0,
         late: 48 * HOUR,
         adversary: None,
         faults: Vec::new(),
-    }
-}
-
-/// Tor as it usually is: SIMNET's table.
-pub fn usual_tor() -> Tor {
-    Tor {
-        connect: (2500, 0.55),
-        stuck: 0.02,
-        slow: (0.0, 0, 0),
-        round_trip: (280, 0.8),
-        hiccup: (0.002, 5_000, 10_000),
-        vantage: vec![0, 50, 155, 400],
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use simnet::population::{bytes_needed, run};
-use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
+use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Tor};
 use simnet::trace::{Cycle, Event, View, What};
-use simnet::validate::{quiet, usual_tor};
+use simnet::validate::quiet;
 use simnet::{Environment, Seed};
 use unanimity::update::waits;
 
@@ -34,7 +34,7 @@ fn ordinary() -> Scenario {
         roll: (15 * MINUTE, 25 * MINUTE),
         release: (2 * HOUR, 8 * HOUR),
         background: 20 * MINUTE,
-        tor: usual_tor(),
+        tor: Tor::calm(),
         ..quiet(40, 5)
     }
 }
