@@ -3,10 +3,10 @@
 
 use std::fmt;
 
+use crate::Millis;
 use crate::environment::Environment;
 use crate::faults::Kind;
 use crate::trace::{Cycle, Event, View, What, Witness};
-use crate::{Millis, scenario};
 
 /// What was violated, by whom, when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,9 +113,8 @@ impl<'a> Safety<'a> {
     }
 
     fn forks(&self) -> bool {
-        use scenario::Attack::{Flash, Fork};
         let adversary = self.environment.scenario.adversary.as_ref();
-        adversary.is_some_and(|adversary| matches!(adversary.attack, Fork | Flash(..)))
+        adversary.is_some_and(|adversary| adversary.attack.forks())
     }
 
     fn installs(&mut self, event: &Event, index: u32, chain: u8) {

@@ -3,18 +3,17 @@
 //!
 //! What is modelled is asking. Mirrors and tiles cost no time: a cycle is over when its roll closes.
 
+mod adversary;
+
 use std::collections::BTreeSet;
 
 use crate::faults::{Fault, Kind};
-use crate::scenario::{Attack, Colluding, Scenario};
+use crate::scenario::{Colluding, Scenario};
 use crate::seed::{Draws, Seed};
-use crate::trace::View;
 use crate::{Millis, topology};
 
 /// The time that every world begins at, in seconds since 1970.
 pub const EPOCH: u64 = 1_790_000_000;
-
-const MINUTE: Millis = 60_000;
 
 /// How a try to connect ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,60 +213,6 @@ impl Environment {
         let at = self.release_at(n);
         let others = (at.saturating_sub(1)).checked_div(self.scenario.background).unwrap_or(0);
         1 + (n + others) as u32
-    }
-
-    /// The size up to which the adversary's chain is the log. Its trojan is the entry after.
-    pub fn split(&self) -> u32 {
-        match &self.scenario.adversary {
-            Some(adversary) if matches!(adversary.attack, Attack::Fork | Attack::Flash(..)) => {
-                self.log_size(adversary.start)
-            }
-            _ => u32::MAX,
-        }
-    }
-
-    /// What a node's own mirror shows to it while it is up ([`Environment::mirror_service`]).
-    pub fn mirror(&self, node: u32, at: Millis) -> View {
-        let honest = View { chain: 0, size: self.log_size(at) };
-        let Some(adversary) = &self.scenario.adversary else { return honest };
-        if at < adversary.start {
-            return honest;
-        }
-        let fork = || View { chain: 1, size: self.split() + 1 };
-        match adversary.attack {
-            Attack::Fork | Attack::Flash(..) if self.is_victim(node) => fork(),
-            Attack::Flash(percent, lasts) if at < adversary.start + lasts => {
-                let fooled = self.fooled.unit(node.into(), 0) * 100.0 < f64::from(percent);
-                if fooled { fork() } else { honest }
-            }
-            Attack::Freeze if self.is_victim(node) => {
-                View { chain: 0, size: self.log_size(adversary.start) }
-            }
-            _ => honest,
-        }
-    }
-
-    /// What a peer that colludes answers a client with; an honest one answers what it holds.
-    pub fn lie(&self, peer: u32, client: u32, at: Millis) -> Option<View> {
-        let adversary = self.scenario.adversary.as_ref()?;
-        if at < adversary.start || !self.colludes(peer) || !self.is_victim(client) {
-            return None;
-        }
-        let is_odd = (at / MINUTE) % 2 == 1;
-        Some(match adversary.attack {
-            Attack::Story if is_odd => View { chain: 0, size: self.log_size(adversary.start) },
-            _ => self.mirror(client, at),
-        })
-    }
-
-    fn has_begun(&self, at: Millis) -> bool {
-        self.scenario.adversary.as_ref().is_some_and(|adversary| adversary.start <= at)
-    }
-
-    fn is_blocked(&self, client: u32, at: Millis) -> bool {
-        let adversary = self.scenario.adversary.as_ref();
-        let blocks = adversary.is_some_and(|adversary| adversary.attack == Attack::Block);
-        blocks && self.is_victim(client) && self.has_begun(at)
     }
 
     /// The faults that befall a node at a time.

@@ -121,6 +121,24 @@ pub struct Adversary {
     pub colluding: Colluding,
     /// What it does.
     pub attack: Attack,
+    /// If that is a fork: where it parts from the log, and how large it is.
+    #[serde(default, skip_serializing_if = "Shape::is_usual")]
+    pub shape: Shape,
+}
+
+/// What a fork looks like beside the log. In all shapes the trojan is the first entry that is not the log's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shape {
+    /// The log at the start, and the trojan after it: one entry larger, until the log has grown.
+    #[default]
+    Next,
+    /// The log at the start, with the trojan in place of its newest entry: one size, two roots.
+    Same,
+    /// That many entries larger than the log, for as long as it grows: no honest head ever reaches it.
+    Longer(u32),
+    /// As `Next`, and for so long honest mirrors show no more than what the log was at the start:
+    /// honest heads are prefixes of the fork, and prove nothing against it.
+    Starved(Millis),
 }
 
 /// How many peers lie for the adversary.
@@ -157,6 +175,27 @@ impl Mirrors {
     /// What is as ever goes without saying: so worlds from before there was a choice are the same.
     fn are_usual(&self) -> bool {
         *self == Mirrors::default()
+    }
+}
+
+impl Adversary {
+    /// One victim, nobody colludes, and a fork is of the usual shape.
+    pub fn new(attack: Attack, start: Millis) -> Adversary {
+        let colluding = Colluding::OfCircle(0);
+        Adversary { start, victims: 1, colluding, attack, shape: Shape::Next }
+    }
+}
+
+impl Attack {
+    /// Whether victims are shown another log than everybody else.
+    pub fn forks(self) -> bool {
+        matches!(self, Attack::Fork | Attack::Flash(..))
+    }
+}
+
+impl Shape {
+    fn is_usual(&self) -> bool {
+        *self == Shape::Next
     }
 }
 

@@ -8,7 +8,7 @@ use crate::checkers::{Rule, Safety, Violation};
 use crate::environment::Environment;
 use crate::faults::{Fault, Kind};
 use crate::real::{self, RealError};
-use crate::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
+use crate::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Shape, Topology, Tor};
 use crate::trace::{Event, Witness as _};
 use crate::{Millis, Seed};
 
@@ -28,7 +28,7 @@ pub fn scenario(seed: Seed) -> Scenario {
             faults.push(Fault { kind, share: 0.12, from, until });
         }
     }
-    Scenario {
+    let mut world = Scenario {
         name: format!("swarm {}", seed.0),
         question: "does any rule break?".to_owned(),
         horizon,
@@ -52,7 +52,9 @@ pub fn scenario(seed: Seed) -> Scenario {
         late: 4 * HOUR,
         adversary: rng.random_bool(0.6).then(|| adversary(&mut rng, nodes)),
         faults,
-    }
+    };
+    more(&mut world, &mut seed.draws("swarm, more").rng(0, 0));
+    world
 }
 
 fn tor(rng: &mut StdRng) -> Tor {
@@ -86,7 +88,24 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
         Colluding::OfAll(rng.random_range(0..nodes / 2))
     };
     let attack = *attacks.choose(rng).expect("five");
-    Adversary { start, victims: rng.random_range(1..=2), colluding, attack }
+    let victims = rng.random_range(1..=2);
+    Adversary { victims, colluding, ..Adversary::new(attack, start) }
+}
+
+/// What else may be in a world, drawn apart so that the rest of it is what it was without.
+fn more(world: &mut Scenario, rng: &mut StdRng) {
+    let shape = shape(rng);
+    if let Some(adversary) = &mut world.adversary
+        && adversary.attack.forks()
+    {
+        adversary.shape = shape;
+    }
+}
+
+fn shape(rng: &mut StdRng) -> Shape {
+    let longer = Shape::Longer(rng.random_range(1..=20));
+    let starved = Shape::Starved(rng.random_range(HOUR / 2..5 * HOUR));
+    *[Shape::Next, Shape::Same, longer, starved].choose(rng).expect("four")
 }
 
 /// What became of a world.
@@ -133,6 +152,11 @@ fn smaller(scenario: &Scenario) -> Vec<Scenario> {
     let mut all = vec![
         with(&|s| s.faults.clear()),
         with(&|s| s.adversary = None),
+        with(&|s| {
+            if let Some(adversary) = &mut s.adversary {
+                adversary.shape = Shape::Next;
+            }
+        }),
         with(&|s| s.horizon /= 2),
         with(&|s| s.nodes -= 1),
         with(&|s| s.circle -= 1),

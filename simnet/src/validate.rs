@@ -205,7 +205,7 @@ fn attacked(nodes: u32, circle: u32, attack: Attack, colluding: Colluding) -> Sc
         poll: (5 * MINUTE, 10 * MINUTE),
         roll: (10 * MINUTE, 20 * MINUTE),
         background: 10_000,
-        adversary: Some(Adversary { start, victims: 1, colluding, attack }),
+        adversary: Some(Adversary { colluding, ..Adversary::new(attack, start) }),
         ..quiet(nodes, circle)
     }
 }

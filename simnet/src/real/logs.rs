@@ -14,7 +14,6 @@ use unanimity::verify::{Hash, Head, Name, Note, Timestamp};
 
 use crate::Seed;
 use crate::environment::{EPOCH, Environment};
-use crate::scenario::Attack;
 use crate::trace::View;
 
 /// Both logs and the keys that sign them.
@@ -82,10 +81,7 @@ impl Logs {
                 released += 1;
                 logs.release(0, released, Timestamp(EPOCH + at / 1000));
             } else {
-                let mut note = Note::unsigned(&format!("unanimity/heartbeat/v1\nentry {index}\n"))
-                    .expect("a note's text");
-                note.sign(&logs.keys.publishers[0]);
-                logs.chains[0].push(note.to_string().into_bytes());
+                logs.heartbeat(0, index);
             }
         }
         if split == environment.log_size(horizon) {
@@ -94,15 +90,26 @@ impl Logs {
         logs
     }
 
-    /// The adversary's chain: the log so far, and a trojan with a sequence above all others.
+    /// The adversary's chain: the log so far, a trojan with a sequence above all others, and others'
+    /// entries up to the size that it will have.
     fn fork(&mut self, environment: &Environment) {
         let adversary = environment.scenario.adversary.as_ref();
-        debug_assert!(
-            adversary.is_some_and(|a| matches!(a.attack, Attack::Fork | Attack::Flash(..)))
-        );
+        debug_assert!(adversary.is_some_and(|adversary| adversary.attack.forks()));
         self.chains[1] = self.chains[0].clone();
         let start = adversary.map_or(0, |adversary| adversary.start);
         self.release(1, TROJAN, Timestamp(EPOCH + start / 1000));
+        let size = environment.fork_size(environment.scenario.horizon);
+        for index in environment.split() + 1..size {
+            self.heartbeat(1, index);
+        }
+    }
+
+    /// An entry that is no release.
+    fn heartbeat(&mut self, chain: u8, index: u32) {
+        let text = format!("unanimity/heartbeat/v1\nentry {index}\n");
+        let mut note = Note::unsigned(&text).expect("a note's text");
+        note.sign(&self.keys.publishers[0]);
+        self.chains[usize::from(chain)].push(note.to_string().into_bytes());
     }
 
     fn release(&mut self, chain: u8, sequence: u64, issued: Timestamp) {

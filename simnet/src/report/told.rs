@@ -2,7 +2,7 @@
 
 use super::axis::time;
 use crate::Millis;
-use crate::scenario::{Attack, Colluding, Mirrors, Scenario, Topology};
+use crate::scenario::{Attack, Colluding, Mirrors, Scenario, Shape, Topology};
 
 /// Name and value of what a world is made of.
 pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str, String)> {
@@ -49,6 +49,9 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         None => all.push(("adversary", "adversary", "none".to_owned())),
         Some(adversary) => {
             all.push(("adversary.attack", "attack", attack(adversary.attack)));
+            if adversary.attack.forks() {
+                all.push(("adversary.shape", "the fork", shape(adversary.shape)));
+            }
             all.push(("adversary.start", "it starts after", ms(adversary.start)));
             all.push(("adversary.victims", "victims", adversary.victims.to_string()));
             all.push((
@@ -105,6 +108,21 @@ fn attack(attack: Attack) -> String {
              else the log as it is"
                 .to_owned()
         }
+    }
+}
+
+fn shape(shape: Shape) -> String {
+    match shape {
+        Shape::Next => "the log at the start, and the trojan after it".to_owned(),
+        Shape::Same => {
+            "the log at the start, with the trojan in place of its newest entry".to_owned()
+        }
+        Shape::Longer(by) => format!("ahead of the log all the time, by {by} entries"),
+        Shape::Starved(lasts) => format!(
+            "the log at the start, and the trojan after it; for {} honest mirrors show no more than \
+             the log at the start",
+            time(lasts as f64)
+        ),
     }
 }
 

@@ -1,12 +1,13 @@
 //! What is refused although every field for itself is well.
 
-use super::{Attack, Colluding, Mirrors, Scenario, Topology, Tor};
+use super::{Attack, Colluding, Mirrors, Scenario, Shape, Topology, Tor};
 use crate::Millis;
 
 /// The path of the field to blame, and what is wrong with it and what to do.
 pub(super) type Complaint = (&'static str, String);
 
 const SECOND: Millis = 1_000;
+const MOST_ENTRIES_AHEAD: u32 = 1_000_000;
 
 /// The first thing that makes no sense.
 pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
@@ -113,10 +114,15 @@ fn adversary(scenario: &Scenario) -> Result<(), Complaint> {
             })?;
         }
     }
-    match adversary.attack {
-        Attack::Flash(_, 0) => refuse(true, "adversary.lasts", || {
-            "a flash fork lasts for a while: write for example lasts = \"1h\"".to_owned()
-        }),
-        _ => Ok(()),
-    }
+    refuse(matches!(adversary.attack, Attack::Flash(_, 0)), "adversary.lasts", || {
+        "a flash fork lasts for a while: write for example lasts = \"1h\"".to_owned()
+    })?;
+    let shape = adversary.shape;
+    let longer = matches!(shape, Shape::Longer(by) if !(1..=MOST_ENTRIES_AHEAD).contains(&by));
+    refuse(longer, "adversary.shape", || {
+        format!("a longer fork is from 1 to {MOST_ENTRIES_AHEAD} entries ahead of the log")
+    })?;
+    refuse(shape == Shape::Starved(0), "adversary.shape", || {
+        "honest mirrors are starved for a while: write for example { starved = \"4h\" }".to_owned()
+    })
 }

@@ -44,6 +44,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("adversary.colluding_of_all", "colluding nodes of all"),
     ("adversary.share", "fraction of honest mirrors that show the fork"),
     ("adversary.lasts", "time that honest mirrors show the fork"),
+    ("adversary.shape", "shape of the fork"),
 ];
 
 /// The path of a field that is named in full or by the end of its path.

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::check::{Complaint, check};
 use super::text::{Text, Tree, Wrong, find};
 use super::units::{Fraction, Sigma, Time};
-use super::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
+use super::{Adversary, Attack, Colluding, Mirrors, Scenario, Shape, Topology, Tor};
 use crate::Millis;
 
 #[derive(Deserialize)]
@@ -155,6 +155,16 @@ struct AdversaryFile {
     colluding_of_all: Option<u32>,
     share: Option<Fraction>,
     lasts: Option<Time>,
+    shape: Option<ShapeFile>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ShapeFile {
+    Next,
+    Same,
+    Longer(u32),
+    Starved(Time),
 }
 
 fn one() -> u32 {
@@ -283,7 +293,17 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         (Kind::Block, ..) => Attack::Block,
         (Kind::Story, ..) => Attack::Story,
     };
-    Ok(Adversary { start: file.start.0, victims: file.victims, colluding, attack })
+    if file.shape.is_some() && !attack.forks() {
+        let what = "only a fork has a shape: strike it out, or write attack = \"fork\"";
+        return Err(("adversary.shape", what.to_owned()));
+    }
+    let shape = match file.shape {
+        None | Some(ShapeFile::Next) => Shape::Next,
+        Some(ShapeFile::Same) => Shape::Same,
+        Some(ShapeFile::Longer(by)) => Shape::Longer(by),
+        Some(ShapeFile::Starved(lasts)) => Shape::Starved(lasts.0),
+    };
+    Ok(Adversary { start: file.start.0, victims: file.victims, colluding, attack, shape })
 }
 
 fn only_flash(field: &str) -> String {

@@ -1,7 +1,7 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
-use simnet::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario};
+use simnet::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Shape};
 use simnet::trace::Event;
 use simnet::{Environment, Millis, Seed, population, real, swarm};
 
@@ -48,7 +48,22 @@ fn told_twice(seed: Seed) -> Scenario {
     let mut rng = seed.draws("story").rng(0, 0);
     let start = rng.random_range(0..90 * 60_000);
     let colluding = Colluding::OfCircle(rng.random_range(1..3));
-    let adversary = Adversary { start, victims: 2, colluding, attack: Attack::Story };
+    let adversary = Adversary { victims: 2, colluding, ..Adversary::new(Attack::Story, start) };
+    Scenario { adversary: Some(adversary), ..world }
+}
+
+/// A rough world in which the log is forked, in one shape after another.
+fn forked(seed: Seed) -> Scenario {
+    let world = rough(seed);
+    let mut rng = seed.draws("forked").rng(0, 0);
+    let start = rng.random_range(0..90 * 60_000);
+    let flash = Attack::Flash(rng.random_range(20..=100), rng.random_range(60_000..90 * 60_000));
+    let attack = if rng.random() { Attack::Fork } else { flash };
+    let starved = Shape::Starved(rng.random_range(60_000..120 * 60_000));
+    let longer = Shape::Longer(rng.random_range(1..30));
+    let shape = [Shape::Same, longer, starved][seed.0 as usize % 3];
+    let colluding = Colluding::OfCircle(rng.random_range(0..4));
+    let adversary = Adversary { victims: 2, colluding, shape, ..Adversary::new(attack, start) };
     Scenario { adversary: Some(adversary), ..world }
 }
 
@@ -77,6 +92,12 @@ fn the_same_happens_in_both_tiers_where_mirrors_are_down() {
 #[test]
 fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
     agree(told_twice, 0..6);
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_whatever_a_fork_looks_like() {
+    agree(forked, 0..12);
+    agree(mirrors_down(forked), 0..6);
 }
 
 #[test]

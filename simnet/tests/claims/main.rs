@@ -1,6 +1,7 @@
 //! The simulator's claims, one module for each room. One binary, so that they link once.
 
 mod agreement;
+mod attacks;
 mod commands;
 mod engine;
 mod measure;

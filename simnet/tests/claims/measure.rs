@@ -22,7 +22,7 @@ fn measured(scenario: Scenario, events: &[(u64, u32, What)]) -> (Environment, Re
 fn what_an_attack_holds_back_is_not_late() {
     let calm = Scenario { release: (HOUR, HOUR), late: HOUR, horizon: 5 * HOUR, ..quiet(4, 1) };
     let colluding = Colluding::OfAll(0);
-    let adversary = Adversary { start: 3 * HOUR, victims: 1, colluding, attack: Attack::Freeze };
+    let adversary = Adversary { colluding, ..Adversary::new(Attack::Freeze, 3 * HOUR) };
     let attacked = Scenario { adversary: Some(adversary), ..calm.clone() };
     // Nobody ever installs. Releases are due at 2, 3, 4 and 5 h, to four nodes.
     for (scenario, due) in [(calm, 16), (attacked, 8)] {
@@ -90,7 +90,7 @@ fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
 
 fn attacked(attack: Attack) -> Scenario {
     let colluding = Colluding::OfCircle(1);
-    let adversary = Adversary { start: HOUR, victims: 2, colluding, attack };
+    let adversary = Adversary { victims: 2, colluding, ..Adversary::new(attack, HOUR) };
     Scenario { adversary: Some(adversary), ..quiet(12, 2) }
 }
 

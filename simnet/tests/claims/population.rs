@@ -40,7 +40,7 @@ fn ordinary() -> Scenario {
 }
 
 fn attacked(attack: Attack, colluding: Colluding) -> Scenario {
-    let adversary = Adversary { start: 3 * HOUR, victims: 2, colluding, attack };
+    let adversary = Adversary { victims: 2, colluding, ..Adversary::new(attack, 3 * HOUR) };
     Scenario {
         horizon: 9 * HOUR,
         roll: (15 * MINUTE, 25 * MINUTE),

@@ -79,7 +79,7 @@ fn everybody_installs_every_release_once_it_has_settled() {
 #[test]
 fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere() {
     let colluding = Colluding::OfCircle(2);
-    let adversary = Adversary { start: 2 * HOUR, victims: 1, colluding, attack: Attack::Fork };
+    let adversary = Adversary { colluding, ..Adversary::new(Attack::Fork, 2 * HOUR) };
     let scenario = Scenario { adversary: Some(adversary), release: (HOUR, 90 * MINUTE), ..calm() };
     let (_, events) = play(&scenario, 2);
     let forked = |event: &&Event| event.what == What::Evidence;
@@ -98,7 +98,7 @@ fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere(
 #[test]
 fn a_victim_whose_peers_all_collude_installs_the_trojan() {
     let colluding = Colluding::OfCircle(3);
-    let adversary = Adversary { start: 2 * HOUR, victims: 1, colluding, attack: Attack::Fork };
+    let adversary = Adversary { colluding, ..Adversary::new(Attack::Fork, 2 * HOUR) };
     let (world, events) = play(&Scenario { adversary: Some(adversary), ..calm() }, 3);
     let victim = *world.victims().first().unwrap();
     let trojan = Cycle::Installed { index: world.split(), chain: 1 };
@@ -109,7 +109,7 @@ fn a_victim_whose_peers_all_collude_installs_the_trojan() {
 fn a_frozen_mirror_is_stale_and_a_blocked_node_incomplete() {
     for (attack, expected) in [(Attack::Freeze, Cycle::Stale), (Attack::Block, Cycle::Incomplete)] {
         let colluding = Colluding::OfAll(0);
-        let adversary = Adversary { start: 3 * HOUR, victims: 1, colluding, attack };
+        let adversary = Adversary { colluding, ..Adversary::new(attack, 3 * HOUR) };
         let scenario = Scenario { adversary: Some(adversary), ..calm() };
         let (world, events) = play(&scenario, 4);
         let victim = *world.victims().first().unwrap();

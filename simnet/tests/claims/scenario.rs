@@ -1,6 +1,6 @@
 use simnet::results::{COUNTS, TIMES};
 use simnet::scenario::fields::FIELDS;
-use simnet::scenario::{Colluding, Topology, Tor};
+use simnet::scenario::{Adversary, Colluding, Shape, Topology, Tor};
 use simnet::{Scenario, Study};
 
 use crate::studies::{GOOD, refused, study};
@@ -93,6 +93,22 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
             "line 20 (`attack = \"flash\"`): a flash fork needs",
         ),
         (
+            "attack = \"fork\"",
+            "attack = \"freeze\"\nshape = \"same\"",
+            "line 21 (`shape = \"same\"`): only a fork has a shape",
+        ),
+        (
+            "colluding = 1",
+            "colluding = 1\nshape = { longer = 0 }",
+            "line 23 (`shape = { longer = 0 }`): a longer fork is from 1 to 1000000 entries",
+        ),
+        (
+            "colluding = 1",
+            "colluding = 1\nshape = { starved = \"0s\" }",
+            "line 23 (`shape = { starved = \"0s\" }`): honest mirrors are starved for a while",
+        ),
+        ("colluding = 1", "colluding = 1\nshape = \"odd\"", "line 23 (`shape = \"odd\"`): unknown"),
+        (
             "[release]",
             "[mirrors]\nfrom = \"2h\"\nuntil = \"1h\"\n[release]",
             "line 18 (`until = \"1h\"`): mirrors fail from",
@@ -157,6 +173,24 @@ fn topologies_can_be_varied() {
     let all: Vec<Topology> = study.cells.iter().step_by(3).map(|cell| cell.topology).collect();
     let wanted = [Topology::Ring, Topology::SmallWorld(0.1), Topology::Communities(4, 0.5)];
     assert_eq!(all, wanted);
+}
+
+#[test]
+fn the_shapes_of_a_fork_can_be_varied() {
+    let values = "shape = [\"next\", \"same\", { longer = 5 }, { starved = \"6h\" }]";
+    let study = study(&GOOD.replace("circle = [3, 5]", values).replace("\"circle\"", "\"shape\""));
+    let shape = |cell: &Scenario| cell.adversary.as_ref().expect("an adversary").shape;
+    let all: Vec<Shape> = study.cells.iter().step_by(3).map(shape).collect();
+    let hours = 3_600_000;
+    assert_eq!(all, [Shape::Next, Shape::Same, Shape::Longer(5), Shape::Starved(6 * hours)]);
+}
+
+#[test]
+fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
+    let old = r#"{"start":5,"victims":1,"colluding":{"OfCircle":2},"attack":"Fork"}"#;
+    let adversary: Adversary = serde_json::from_str(old).expect("an adversary");
+    assert_eq!(adversary.shape, Shape::Next);
+    assert_eq!(serde_json::to_string(&adversary).expect("plain data"), old);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn every_fault_and_every_attack_comes_up() {
         let count = worlds.iter().filter(|world| world.faults.iter().any(with)).count() as u64;
         assert!((WORLDS / 4..WORLDS * 3 / 4).contains(&count), "{kind:?} in {count} worlds");
     }
-    use simnet::scenario::Attack;
+    use simnet::scenario::{Attack, Shape};
     let attacks = worlds.iter().filter_map(|world| Some(world.adversary.as_ref()?.attack));
     let attacks: Vec<Attack> = attacks.collect();
     for (what, found) in [
@@ -51,6 +51,12 @@ fn every_fault_and_every_attack_comes_up() {
     ] {
         assert!(found, "{what}");
     }
+    let shapes = worlds.iter().filter_map(|world| Some(world.adversary.as_ref()?.shape));
+    let shapes: Vec<Shape> = shapes.collect();
+    let is_longer = |shape: &Shape| matches!(shape, Shape::Longer(_));
+    let is_starved = |shape: &Shape| matches!(shape, Shape::Starved(_));
+    assert!(shapes.contains(&Shape::Same));
+    assert!(shapes.iter().any(is_longer) && shapes.iter().any(is_starved));
 }
 
 /// A world whose rule breaks because its checker was told wrong: everybody is silent for ever, and

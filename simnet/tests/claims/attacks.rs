@@ -1,0 +1,155 @@
+//! What an adversary does shows, and shows alike in the code that ships and in the numbers.
+
+use std::collections::BTreeSet;
+
+use simnet::checkers::Safety;
+use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Shape};
+use simnet::trace::{Cycle, Event, View, What, Witness as _};
+use simnet::validate::quiet;
+use simnet::{Environment, Seed, population, real};
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const START: u64 = 2 * HOUR;
+
+/// What happens in both tiers, where no rule breaks.
+fn play(scenario: Scenario, seed: u64) -> (Environment, Vec<Event>) {
+    let environment = Environment::new(scenario, Seed(seed));
+    let events = real::run(environment.clone(), Seed(seed)).unwrap();
+    let mut numbers = Vec::new();
+    population::run(&environment, &mut numbers);
+    numbers.sort_by_key(|event: &Event| (event.at, event.node));
+    assert!(events == numbers, "the tiers do not agree");
+    let mut safety = Safety::new(&environment);
+    events.iter().for_each(|event| safety.see(event));
+    assert_eq!(safety.finish(), []);
+    (environment, events)
+}
+
+/// Eight nodes, of which the first two are attacked, in a log with an entry every so often.
+fn attacked(attack: Attack, shape: Shape, background: u64) -> Scenario {
+    let adversary = Adversary { victims: 2, shape, ..Adversary::new(attack, START) };
+    Scenario {
+        horizon: 7 * HOUR,
+        roll: (15 * MINUTE, 25 * MINUTE),
+        release: (HOUR / 2, 90 * MINUTE),
+        background,
+        adversary: Some(adversary),
+        ..quiet(8, 3)
+    }
+}
+
+/// The same, in a log with one entry for ever.
+fn still(shape: Shape) -> Scenario {
+    Scenario { release: (u64::MAX / 4, 0), ..attacked(Attack::Fork, shape, 0) }
+}
+
+fn polled(events: &[Event]) -> impl Iterator<Item = (u64, u32, View)> {
+    events.iter().filter_map(|event| match event.what {
+        What::Polled(Some(view)) => Some((event.at, event.node, view)),
+        _ => None,
+    })
+}
+
+fn cycles(events: &[Event], node: u32) -> impl Iterator<Item = (u64, Cycle)> {
+    events.iter().filter_map(move |event| match event.what {
+        What::Cycled(_, cycle) if event.node == node => Some((event.at, cycle)),
+        _ => None,
+    })
+}
+
+fn evidence(events: &[Event]) -> Vec<(u64, u32)> {
+    let found = events.iter().filter(|event| event.what == What::Evidence);
+    found.map(|event| (event.at, event.node)).collect()
+}
+
+fn installs_trojan(events: &[Event]) -> BTreeSet<u32> {
+    let trojans = events
+        .iter()
+        .filter(|event| matches!(event.what, What::Cycled(_, Cycle::Installed { chain: 1, .. })));
+    trojans.map(|event| event.node).collect()
+}
+
+#[test]
+fn a_fork_of_the_log_s_own_size_is_evidence_at_the_victim_s_first_look() {
+    let (world, events) = play(still(Shape::Same), 1);
+    let found = evidence(&events);
+    for victim in world.victims() {
+        let mut looks = events
+            .iter()
+            .filter(|event| event.node == *victim && matches!(event.what, What::Polled(_)));
+        let first = looks.find(|event| event.at >= START).expect("it polls").at;
+        let (since, _) = *found.iter().find(|(_, node)| node == victim).expect("evidence");
+        assert!((START..=first).contains(&since), "{since}, and it polled at {first}");
+    }
+    assert_eq!(installs_trojan(&events), BTreeSet::new());
+    // The same log for ever, and a fork that is larger: nobody can prove anything.
+    let (_, events) = play(still(Shape::Next), 1);
+    assert_eq!(evidence(&events), []);
+}
+
+#[test]
+fn honest_heads_never_reach_a_longer_fork_and_prove_it_all_the_same() {
+    let (world, events) = play(attacked(Attack::Fork, Shape::Longer(12), 20 * MINUTE), 2);
+    let sizes = |chain, from, until| {
+        let seen = polled(&events).filter(move |(at, ..)| (from..until).contains(at));
+        seen.filter(move |(.., view)| view.chain == chain).map(|(.., view)| view.size)
+    };
+    for hour in 2..7 {
+        let (from, until) = (hour * HOUR, (hour + 1) * HOUR);
+        let smallest = sizes(1, from + 30 * MINUTE, until).min();
+        let Some(smallest) = smallest else { continue };
+        assert!(sizes(0, 0, from + 30 * MINUTE).max() < Some(smallest), "in hour {hour}");
+    }
+    assert!(sizes(1, START, 7 * HOUR).max() > Some(world.split() + 12), "it grows");
+    let found: BTreeSet<u32> = evidence(&events).into_iter().map(|(_, node)| node).collect();
+    assert!(world.victims().is_subset(&found));
+    assert_eq!(installs_trojan(&events), BTreeSet::new());
+}
+
+#[test]
+fn while_honest_mirrors_are_starved_nobody_installs_and_then_there_is_evidence() {
+    let ends = START + 3 * HOUR;
+    let (world, events) = play(attacked(Attack::Fork, Shape::Starved(3 * HOUR), 20 * MINUTE), 3);
+    // By then everybody has polled.
+    let since = START + 15 * MINUTE;
+    let split = world.split();
+    for (at, node, view) in polled(&events).filter(|(at, ..)| (since..ends).contains(at)) {
+        let shown = View { chain: 1, size: split + 1 };
+        let honest = View { chain: 0, size: split };
+        assert_eq!(view, if world.is_victim(node) { shown } else { honest }, "at {at}");
+    }
+    // And by then what was released before has settled.
+    let settled = START + HOUR + 45 * MINUTE;
+    let mut behind = 0;
+    for node in 0..8 {
+        for (at, cycle) in cycles(&events, node).filter(|(at, _)| *at < ends) {
+            if world.is_victim(node) && at > settled {
+                assert_eq!(cycle, Cycle::Incomplete, "victim {node} at {at}");
+                behind += 1;
+            }
+            let newer = matches!(cycle, Cycle::Installed { index, .. } if index >= split);
+            assert!(!newer, "node {node} at {at}: {cycle:?}");
+        }
+    }
+    assert!(behind > 4, "{behind}");
+    let found = evidence(&events);
+    assert!(found.iter().all(|(at, _)| *at >= ends), "{found:?}");
+    let found: BTreeSet<u32> = found.into_iter().map(|(_, node)| node).collect();
+    assert!(world.victims().is_subset(&found), "{found:?}");
+    assert_eq!(installs_trojan(&events), BTreeSet::new());
+}
+
+#[test]
+fn a_fork_of_any_shape_installs_where_every_peer_lies_and_is_the_trojan() {
+    for shape in [Shape::Longer(5), Shape::Starved(4 * HOUR)] {
+        let mut scenario = attacked(Attack::Fork, shape, 20 * MINUTE);
+        let adversary = scenario.adversary.as_mut().expect("an adversary");
+        (adversary.victims, adversary.colluding) = (1, Colluding::OfCircle(3));
+        let (world, events) = play(scenario, 4);
+        let trojan = Cycle::Installed { index: world.split(), chain: 1 };
+        let victim = *world.victims().first().expect("one");
+        assert!(cycles(&events, victim).any(|(_, cycle)| cycle == trojan), "{shape:?}");
+        assert_eq!(installs_trojan(&events), BTreeSet::from([victim]));
+    }
+}
