@@ -119,13 +119,12 @@ impl<'a> Safety<'a> {
 
     fn installs(&mut self, event: &Event, index: u32, chain: u8) {
         let environment = self.environment;
-        let logged = match chain {
-            0 => {
-                let count = environment.releases_until(event.at);
-                (0..count).any(|release| environment.release_index(release) == index)
-            }
-            _ => self.forks() && index == environment.split(),
-        };
+        // A trojan that the publisher's stolen keys logged for everybody is a release like any other.
+        let attacked = environment.scenario.adversary.as_ref().map(|adversary| adversary.start);
+        let trojan = attacked <= Some(event.at) && environment.is_trojan(index, chain);
+        let count = environment.releases_until(event.at);
+        let mut released = (0..count).map(|release| environment.release_index(release));
+        let logged = trojan || chain == 0 && released.any(|release| release == index);
         if !logged {
             self.violated(Rule::Logged, event);
         }
@@ -176,7 +175,10 @@ impl<'a> Safety<'a> {
         let installed = self.nodes[node as usize].installed.map_or(0, |(index, _)| index);
         let released = environment.releases_until(began).checked_sub(1);
         let newest = (0..=released.unwrap_or(0)).rev().map(|n| environment.release_index(n));
-        let due = newest.filter(|index| *index < covered && released.is_some()).max();
+        let newest = newest.filter(|_| released.is_some());
+        let trojan = environment.trojan().filter(|(_, chain)| *chain == 0);
+        let all = newest.chain(trojan.map(|(index, _)| index));
+        let due = all.filter(|index| *index < covered).max();
         due.is_none_or(|index| index <= installed)
     }
 

@@ -34,6 +34,8 @@ pub struct Environment {
     circles: Vec<u32>,
     victims: BTreeSet<u32>,
     colluders: BTreeSet<u32>,
+    /// When the adversary appends to the log itself.
+    logged: Millis,
     connects: Draws,
     trips: Draws,
     shifts: Draws,
@@ -79,6 +81,7 @@ impl Environment {
             }
         }
         Environment {
+            logged: adversary::logged(&scenario),
             scenario,
             circles,
             victims,
@@ -189,10 +192,15 @@ impl Environment {
     /// How many entries the log has at a time: one at the beginning, then releases and others.
     pub fn log_size(&self, at: Millis) -> u32 {
         let others = at.checked_div(self.scenario.background).unwrap_or(0);
-        1 + (self.releases_until(at) + others) as u32
+        1 + (self.releases_until(at) + others) as u32 + u32::from(self.logged <= at)
     }
 
-    /// How many of our product's releases there are at a time. The n-th has the sequence n + 1.
+    /// The sequence of the n-th release (from 0). They leave room for a trojan before each.
+    pub fn release_sequence(&self, n: u64) -> u32 {
+        2 * (n as u32 + 1)
+    }
+
+    /// How many of our product's releases there are at a time.
     pub fn releases_until(&self, at: Millis) -> u64 {
         let (first, every) = self.scenario.release;
         match at.checked_sub(first) {
@@ -209,10 +217,10 @@ impl Environment {
 
     /// Where the n-th release is in the log.
     pub fn release_index(&self, n: u64) -> u32 {
-        // Of what comes at one time, releases come first.
+        // Of what comes at one time, releases come first and a trojan last.
         let at = self.release_at(n);
         let others = (at.saturating_sub(1)).checked_div(self.scenario.background).unwrap_or(0);
-        1 + (n + others) as u32
+        1 + (n + others) as u32 + u32::from(self.logged < at)
     }
 
     /// The faults that befall a node at a time.

@@ -32,7 +32,8 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
 ///
 /// Times: `patch` (from release to installation, for each node and each release that is due and
 /// that it installed), `roll` (how long each roll took), `notice` (from the attack's start to each victim's
-/// first notice), `evidence.half` and `evidence.all` (from the first evidence that anybody held
+/// first notice), `trojan` (to its installation by each victim), `public` (to the first poll of an honest peer that covers a
+/// trojan in the log), `evidence.half` and `evidence.all` (from the first evidence that anybody held
 /// until half or all of the nodes held some; missing if they never did).
 ///
 /// The adversary's own nodes poll and roll, and count in nothing else. To notice is to find a fork or
@@ -47,6 +48,8 @@ pub struct Measure<'a> {
     patch: Histogram,
     roll: Histogram,
     victims: BTreeMap<u32, Victim>,
+    /// When an honest peer first covered a trojan that was logged for everybody.
+    public: Option<Millis>,
     evidence: Evidence,
 }
 
@@ -68,7 +71,7 @@ struct Counts {
 #[derive(Clone, Copy, Debug, Default)]
 struct Victim {
     noticed: Option<Millis>,
-    installed: bool,
+    installed: Option<Millis>,
 }
 
 /// Who holds evidence, and since when: the first of all, and each that is not the adversary's.
@@ -91,6 +94,7 @@ impl<'a> Measure<'a> {
             patch: Histogram::default(),
             roll: Histogram::default(),
             victims: victims.map(|victim| (*victim, Victim::default())).collect(),
+            public: None,
             evidence: Evidence { held: vec![false; nodes], ..Evidence::default() },
         }
     }
@@ -133,7 +137,8 @@ impl<'a> Measure<'a> {
     fn tell_attack(&self, results: &mut Results) {
         let Some(adversary) = &self.environment.scenario.adversary else { return };
         let noticed = self.victims.values().filter_map(|victim| victim.noticed);
-        let installed = self.victims.values().filter(|victim| victim.installed).count() as u64;
+        let times = self.victims.values().filter_map(|victim| victim.installed);
+        let installed = times.clone().count() as u64;
         results.count("attacks", 1);
         results.count("attacks.noticed", noticed.clone().count().min(1) as u64);
         results.count("attacks.installed", installed.min(1));
@@ -141,6 +146,8 @@ impl<'a> Measure<'a> {
         results.count("victims.noticed", noticed.clone().count() as u64);
         results.count("victims.installed", installed);
         noticed.for_each(|at| results.time("notice", at - adversary.start));
+        times.for_each(|at| results.time("trojan", at - adversary.start));
+        self.public.iter().for_each(|at| results.time("public", at - adversary.start));
     }
 
     /// Until when releases are counted: the world's end, or the beginning of an attack. What an attack
@@ -188,9 +195,10 @@ impl<'a> Measure<'a> {
             self.roll.add(took);
         }
         if let Cycle::Installed { index, chain } = cycle {
+            let is_trojan = self.environment.is_trojan(index, chain);
             match self.victims.get_mut(&node) {
-                Some(victim) if chain == 1 => victim.installed = true,
-                _ if chain == 0 && !self.environment.colludes(node) => {
+                Some(victim) if is_trojan => victim.installed = victim.installed.or(Some(at)),
+                _ if !is_trojan && !self.environment.colludes(node) => {
                     self.installed(at, node, index);
                 }
                 _ => {}
@@ -205,6 +213,8 @@ impl<'a> Measure<'a> {
             Attack::Fork | Attack::Flash(..) => {
                 matches!(what, What::Evidence | What::Cycled(_, Cycle::Fork))
             }
+            // Nothing in the program does: it is for whoever reads the log.
+            Attack::Logged => false,
             Attack::Freeze => matches!(what, What::Cycled(_, Cycle::Stale)),
             Attack::Block | Attack::Story => matches!(what, What::Cycled(_, Cycle::Incomplete)),
         };
@@ -253,6 +263,14 @@ impl Witness for Measure<'_> {
             What::Polled(held) => {
                 self.counts.polls += 1;
                 self.counts.blind += u64::from(held.is_none());
+                let trojan = self.environment.trojan().filter(|(_, chain)| *chain == 0);
+                let covers = |(index, _)| held.is_some_and(|view| view.size > index);
+                if self.public.is_none()
+                    && trojan.is_some_and(covers)
+                    && !self.environment.colludes(node)
+                {
+                    self.public = Some(at);
+                }
             }
             What::Cycled(took, cycle) => self.cycled(at, node, took, cycle),
             What::Evidence => self.found(at, node),

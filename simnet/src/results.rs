@@ -33,6 +33,8 @@ pub const TIMES: &[(&str, &str)] = &[
     ("patch", "time from release to install"),
     ("roll", "length of a roll"),
     ("notice", "time from the attack's start until it is noticed"),
+    ("trojan", "time from the attack's start until a victim installs the trojan"),
+    ("public", "time from the attack's start until an honest peer holds the trojan's entry"),
     ("evidence.half", "time from the first evidence until half of all nodes hold it"),
     ("evidence.all", "time from the first evidence until all nodes hold it"),
 ];

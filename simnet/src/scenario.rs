@@ -157,6 +157,9 @@ pub enum Attack {
     Fork,
     /// The same, and shows the fork to this many percent of all honest nodes' mirrors for so long.
     Flash(u32, Millis),
+    /// Holds enough of the publisher's keys and appends a trojan to the log, for everybody to see and to
+    /// install. Victims are those of whom that is counted.
+    Logged,
     /// The victims' mirrors show what they showed at the start, for ever.
     Freeze,
     /// The victims reach none of their peers.

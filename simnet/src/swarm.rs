@@ -94,7 +94,12 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
 
 /// What else may be in a world, drawn apart so that the rest of it is what it was without.
 fn more(world: &mut Scenario, rng: &mut StdRng) {
-    let shape = shape(rng);
+    let (shape, is_logged) = (shape(rng), rng.random_bool(0.15));
+    if let Some(adversary) = &mut world.adversary
+        && is_logged
+    {
+        adversary.attack = Attack::Logged;
+    }
     if let Some(adversary) = &mut world.adversary
         && adversary.attack.forks()
     {

@@ -2,12 +2,42 @@
 
 use super::Environment;
 use crate::Millis;
-use crate::scenario::{Adversary, Attack, Shape};
+use crate::scenario::{Adversary, Attack, Scenario, Shape};
 use crate::trace::View;
 
 const MINUTE: Millis = 60_000;
 
+/// When the adversary appends its trojan to the log; never, if it does not.
+pub(super) fn logged(scenario: &Scenario) -> Millis {
+    let logs = |adversary: &&Adversary| adversary.attack == Attack::Logged;
+    scenario.adversary.as_ref().filter(logs).map_or(Millis::MAX, |adversary| adversary.start)
+}
+
 impl Environment {
+    /// The adversary's release: its index, and of which chain.
+    pub fn trojan(&self) -> Option<(u32, u8)> {
+        let adversary = self.scenario.adversary.as_ref()?;
+        match adversary.attack {
+            Attack::Fork | Attack::Flash(..) => Some((self.split(), 1)),
+            Attack::Logged => Some((self.log_size(adversary.start) - 1, 0)),
+            _ => None,
+        }
+    }
+
+    /// The sequence of the adversary's release: in the log, the next one, so that later releases are
+    /// newer; in a fork, above all others.
+    pub fn trojan_sequence(&self) -> u32 {
+        match self.logged {
+            Millis::MAX => u32::MAX,
+            start => self.release_sequence(self.releases_until(start)) - 1,
+        }
+    }
+
+    /// Whether an entry is the adversary's release.
+    pub fn is_trojan(&self, index: u32, chain: u8) -> bool {
+        self.trojan() == Some((index, chain))
+    }
+
     /// The size up to which the adversary's chain is the log. Its trojan is the entry after.
     pub fn split(&self) -> u32 {
         match &self.scenario.adversary {

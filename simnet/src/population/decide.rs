@@ -9,9 +9,6 @@ use super::{Population, Scratch, Tree};
 use crate::Millis;
 use crate::trace::{Cycle, Witness};
 
-/// The sequence of the adversary's release: none is higher.
-const TROJAN: u32 = u32::MAX;
-
 /// A release that could be installed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Release {
@@ -162,14 +159,22 @@ impl<W: Witness> Population<'_, W> {
         let floor = self.clients[node as usize].floor;
         let candidates = &mut self.scratch.candidates;
         candidates.clear();
-        if head.chain() == 1 && floor < TROJAN {
-            candidates.push(Release { index: self.split, chain: 1 });
-        }
         let honest = if head.chain() == 1 { self.split } else { head.size() };
-        let released = (u64::from(floor)..environment.releases_until(now)).rev();
+        // The n-th release is newer than the installed one from half its sequence on.
+        let released = (u64::from(floor / 2)..environment.releases_until(now)).rev();
         let released = released.map(|n| environment.release_index(n));
         let released = released.filter(|index| *index < honest);
         candidates.extend(released.map(|index| Release { index, chain: 0 }));
+        let trojan = environment.trojan().map(|(index, chain)| Release { index, chain });
+        let held = |trojan: &Release| trojan.chain == head.chain() && trojan.index < head.size();
+        if let Some(trojan) = trojan.filter(held)
+            && environment.trojan_sequence() > floor
+        {
+            // Where a release is in a chain, its sequence is among the others'.
+            let newer = |release: &Release| release.index > trojan.index;
+            let place = candidates.iter().take_while(|release| newer(release)).count();
+            candidates.insert(place, trojan);
+        }
     }
 
     /// Keeps the latest roll and earlier ones as far as each is the first to cover a candidate
@@ -225,15 +230,15 @@ impl<W: Witness> Population<'_, W> {
     pub(super) fn install(&mut self, node: u32, index: u32, chain: u8) {
         let environment = self.environment;
         let floor = &mut self.clients[node as usize].floor;
-        if chain == 1 {
-            *floor = TROJAN;
+        if environment.is_trojan(index, chain) {
+            *floor = environment.trojan_sequence();
             return;
         }
-        while environment.release_index(u64::from(*floor)) < index {
-            *floor += 1;
+        let mut release = u64::from(*floor / 2);
+        while environment.release_index(release) < index {
+            release += 1;
         }
-        // The n-th release has the sequence n + 1.
-        *floor += 1;
+        *floor = environment.release_sequence(release);
     }
 }
 

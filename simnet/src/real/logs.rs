@@ -39,8 +39,6 @@ struct Chain {
     artifacts: BTreeMap<String, Vec<u8>>,
 }
 
-/// The sequence of the release that the adversary logs in its fork, above all others.
-const TROJAN: u64 = 1_000_000;
 /// The sequence of the release that is in no log.
 const UNLOGGED: u64 = 2_000_000;
 
@@ -56,6 +54,7 @@ fn name(text: &str) -> Name {
 impl Logs {
     /// Writes all that will be in them by the end of the world.
     pub(super) fn write(environment: &Environment, seed: Seed) -> Logs {
+        let trojan = environment.trojan().filter(|(_, chain)| *chain == 0).map(|(index, _)| index);
         let keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
         let (horizon, split) = (environment.scenario.horizon, environment.split());
         let (unlogged, artifact) = sign(&keys, UNLOGGED, Timestamp(EPOCH));
@@ -78,8 +77,11 @@ impl Logs {
                 && environment.release_index(released) == index
             {
                 let at = environment.release_at(released);
+                let sequence = environment.release_sequence(released).into();
                 released += 1;
-                logs.release(0, released, Timestamp(EPOCH + at / 1000));
+                logs.release(0, sequence, Timestamp(EPOCH + at / 1000));
+            } else if trojan == Some(index) {
+                logs.trojan_release(0, environment);
             } else {
                 logs.heartbeat(0, index);
             }
@@ -90,18 +92,23 @@ impl Logs {
         logs
     }
 
-    /// The adversary's chain: the log so far, a trojan with a sequence above all others, and others'
-    /// entries up to the size that it will have.
+    /// The adversary's chain: the log so far, a trojan, and others' entries up to the size that it
+    /// will have.
     fn fork(&mut self, environment: &Environment) {
-        let adversary = environment.scenario.adversary.as_ref();
-        debug_assert!(adversary.is_some_and(|adversary| adversary.attack.forks()));
         self.chains[1] = self.chains[0].clone();
-        let start = adversary.map_or(0, |adversary| adversary.start);
-        self.release(1, TROJAN, Timestamp(EPOCH + start / 1000));
+        self.trojan_release(1, environment);
         let size = environment.fork_size(environment.scenario.horizon);
         for index in environment.split() + 1..size {
             self.heartbeat(1, index);
         }
+    }
+
+    fn trojan_release(&mut self, chain: u8, environment: &Environment) {
+        debug_assert_eq!(environment.trojan().map(|(_, chain)| chain), Some(chain));
+        let adversary = environment.scenario.adversary.as_ref();
+        let start = adversary.map_or(0, |adversary| adversary.start);
+        let sequence = environment.trojan_sequence().into();
+        self.release(chain, sequence, Timestamp(EPOCH + start / 1000));
     }
 
     /// An entry that is no release.

@@ -99,6 +99,9 @@ fn attack(attack: Attack) -> String {
             "the same, and for {} the fork is shown to {percent}% of honest nodes",
             time(lasts as f64)
         ),
+        Attack::Logged => {
+            "the publisher's keys stolen; a trojan is appended to the log, for everybody".to_owned()
+        }
         Attack::Freeze => {
             "victims' mirrors show what they showed at the start, for ever".to_owned()
         }

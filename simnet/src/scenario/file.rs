@@ -139,6 +139,7 @@ fn a_day() -> Time {
 enum Kind {
     Fork,
     Flash,
+    Logged,
     Freeze,
     Block,
     Story,
@@ -289,6 +290,7 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         (_, Some(_), _) => return Err(("adversary.share", only_flash("share"))),
         (_, _, Some(_)) => return Err(("adversary.lasts", only_flash("lasts"))),
         (Kind::Fork, ..) => Attack::Fork,
+        (Kind::Logged, ..) => Attack::Logged,
         (Kind::Freeze, ..) => Attack::Freeze,
         (Kind::Block, ..) => Attack::Block,
         (Kind::Story, ..) => Attack::Story,

@@ -52,7 +52,7 @@ fn told_twice(seed: Seed) -> Scenario {
     Scenario { adversary: Some(adversary), ..world }
 }
 
-/// A rough world in which the log is forked, in one shape after another.
+/// A rough world in which the log is forked, in one shape after another, or has a trojan in it.
 fn forked(seed: Seed) -> Scenario {
     let world = rough(seed);
     let mut rng = seed.draws("forked").rng(0, 0);
@@ -61,7 +61,8 @@ fn forked(seed: Seed) -> Scenario {
     let attack = if rng.random() { Attack::Fork } else { flash };
     let starved = Shape::Starved(rng.random_range(60_000..120 * 60_000));
     let longer = Shape::Longer(rng.random_range(1..30));
-    let shape = [Shape::Same, longer, starved][seed.0 as usize % 3];
+    let shape = [Shape::Same, longer, starved, Shape::Next][seed.0 as usize % 4];
+    let attack = if shape == Shape::Next { Attack::Logged } else { attack };
     let colluding = Colluding::OfCircle(rng.random_range(0..4));
     let adversary = Adversary { victims: 2, colluding, shape, ..Adversary::new(attack, start) };
     Scenario { adversary: Some(adversary), ..world }
@@ -95,7 +96,7 @@ fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_whatever_a_fork_looks_like() {
+fn the_same_happens_in_both_tiers_whatever_a_trojan_is_logged_in() {
     agree(forked, 0..12);
     agree(mirrors_down(forked), 0..6);
 }

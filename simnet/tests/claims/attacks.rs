@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use simnet::checkers::Safety;
+use simnet::checkers::{Rule, Safety};
 use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Shape};
 use simnet::trace::{Cycle, Event, View, What, Witness as _};
 use simnet::validate::quiet;
@@ -152,4 +152,61 @@ fn a_fork_of_any_shape_installs_where_every_peer_lies_and_is_the_trojan() {
         assert!(cycles(&events, victim).any(|(_, cycle)| cycle == trojan), "{shape:?}");
         assert_eq!(installs_trojan(&events), BTreeSet::from([victim]));
     }
+}
+
+#[test]
+fn a_trojan_in_the_public_log_installs_everywhere_once_it_was_in_sight_for_settle() {
+    let (world, events) = play(attacked(Attack::Logged, Shape::Next, 20 * MINUTE), 5);
+    let (index, chain) = world.trojan().expect("a trojan");
+    assert_eq!((world.log_size(START), chain), (index + 1, 0));
+    assert_eq!(evidence(&events), []);
+    let public = polled(&events).find(|(.., view)| view.size > index).expect("it is seen").0;
+    for node in 0..8 {
+        let installed = cycles(&events, node).filter_map(|(at, cycle)| match cycle {
+            Cycle::Installed { index, .. } => Some((at, index)),
+            _ => None,
+        });
+        let installed: Vec<_> = installed.collect();
+        let (at, _) = *installed.iter().find(|(_, which)| *which == index).expect("the trojan");
+        assert!((public + HOUR - 1000..START + 3 * HOUR).contains(&at), "{installed:?}");
+        // What the publisher releases then is newer.
+        let next = world.release_index(world.releases_until(START));
+        assert!(installed.iter().any(|(later, which)| *later > at && *which == next));
+    }
+}
+
+/// What the rules say to a few events of a world in which everybody vouched for the whole log.
+fn judged(scenario: &Scenario, events: &[(u64, u32, What)]) -> Vec<Rule> {
+    let environment = Environment::new(scenario.clone(), Seed(1));
+    let mut safety = Safety::new(&environment);
+    for quarter in 1..28 {
+        for node in 0..8 {
+            let at = quarter * 15 * MINUTE;
+            let what = What::Polled(Some(View { chain: 0, size: environment.log_size(at) }));
+            safety.see(&Event { at, node, what });
+        }
+        let now = events.iter().filter(|(at, ..)| at / (15 * MINUTE) == quarter);
+        now.for_each(|&(at, node, what)| safety.see(&Event { at, node, what }));
+    }
+    safety.finish().into_iter().map(|violation| violation.rule).collect()
+}
+
+#[test]
+fn the_rules_know_a_logged_trojan_and_when_it_is_due() {
+    let world = attacked(Attack::Logged, Shape::Next, 20 * MINUTE);
+    let environment = Environment::new(world.clone(), Seed(1));
+    let installed = |index| What::Cycled(0, Cycle::Installed { index, chain: 0 });
+    let up_to_date = What::Cycled(0, Cycle::UpToDate);
+    let (trojan, _) = environment.trojan().expect("a trojan");
+    let count = environment.releases_until(START);
+    let (before, after) = (environment.release_index(count - 1), environment.release_index(count));
+    assert!(before < trojan && trojan < after);
+    let late = START + 80 * MINUTE;
+    assert!(late < environment.release_at(count));
+    assert_eq!(judged(&world, &[(late, 1, installed(trojan)), (late + 1, 1, up_to_date)]), []);
+    assert_eq!(judged(&world, &[(late, 1, installed(trojan - 1))]), [Rule::Logged]);
+    let passed_over = [(late, 1, installed(before)), (late + 1, 1, up_to_date)];
+    assert_eq!(judged(&world, &passed_over), [Rule::Complete]);
+    let early = judged(&world, &[(START - 1, 1, installed(trojan))]);
+    assert_eq!(early, [Rule::Logged, Rule::Confirmed, Rule::Confirmed, Rule::Confirmed]);
 }

@@ -2,7 +2,7 @@
 
 use simnet::measure::Measure;
 use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
-use simnet::trace::{Cycle, Event, What, Witness as _};
+use simnet::trace::{Cycle, Event, View, What, Witness as _};
 use simnet::validate::quiet;
 use simnet::{Environment, Results, Seed};
 
@@ -134,6 +134,34 @@ fn a_trojan_counts_once_for_its_victim_and_never_as_a_patch() {
     assert_eq!(results.counts["attacks.installed"], 1);
     assert_eq!(results.counts["installs"], 0);
     assert!(!results.times.contains_key("patch"));
+}
+
+#[test]
+fn a_logged_trojan_is_public_at_the_first_honest_poll_that_covers_it() {
+    let environment = Environment::new(attacked(Attack::Logged), Seed(1));
+    let victim = *environment.victims().iter().next().expect("two");
+    let liar = (0..12).find(|node| environment.colludes(*node)).expect("some");
+    let honest = (0..12).find(|node| !environment.colludes(*node)).expect("most");
+    let (index, chain) = environment.trojan().expect("a trojan");
+    let polled = |size| What::Polled(Some(View { chain: 0, size }));
+    let trojan = What::Cycled(1, Cycle::Installed { index, chain });
+    let (_, results) = measured(
+        attacked(Attack::Logged),
+        &[
+            (HOUR + 1, liar, polled(index + 1)),
+            (HOUR + 2, honest, polled(index)),
+            (HOUR + 30, honest, polled(index + 1)),
+            (HOUR + 40, honest, polled(index + 1)),
+            (HOUR + 90, victim, trojan),
+        ],
+    );
+    assert_eq!((results.times["public"].count(), results.times["public"].mean()), (1, Some(30.0)));
+    assert_eq!(results.times["trojan"].mean(), Some(90.0));
+    let count = |name: &str| results.counts[name];
+    assert_eq!(
+        (count("victims.installed"), count("attacks.noticed"), count("installs")),
+        (1, 0, 0)
+    );
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn every_fault_and_every_attack_comes_up() {
     for (what, found) in [
         ("fork", attacks.contains(&Attack::Fork)),
         ("flash", attacks.iter().any(|attack| matches!(attack, Attack::Flash(..)))),
+        ("logged", attacks.contains(&Attack::Logged)),
         ("freeze", attacks.contains(&Attack::Freeze)),
         ("block", attacks.contains(&Attack::Block)),
     ] {
