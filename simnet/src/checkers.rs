@@ -143,8 +143,7 @@ impl<'a> Safety<'a> {
         }
         self.nodes[event.node as usize].installed = Some((index, chain));
         for &peer in environment.circle(event.node) {
-            let lies = environment.colludes(peer) && environment.is_victim(event.node);
-            if !lies
+            if !environment.lies_to(peer, event.node)
                 && !environment.misbehaves(peer)
                 && !self.confirmed(peer, event.at, index, chain)
             {
@@ -187,7 +186,7 @@ impl<'a> Safety<'a> {
     fn everyone_could_answer(&self, node: u32, from: Millis, until: Millis) -> bool {
         let environment = self.environment;
         environment.circle(node).iter().all(|&peer| {
-            let lies = environment.colludes(peer) && environment.is_victim(node);
+            let lies = environment.lies_to(peer, node);
             let mute = |at: Millis| {
                 environment
                     .faults(peer, at)

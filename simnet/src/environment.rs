@@ -110,7 +110,7 @@ impl Environment {
         self.victims.contains(&node)
     }
 
-    /// Whether this node is the adversary's: it lies to the victims, and to nobody else.
+    /// Whether this node is the adversary's ([`Environment::lies_to`]).
     pub fn colludes(&self, node: u32) -> bool {
         self.colluders.contains(&node)
     }

@@ -124,6 +124,10 @@ pub struct Adversary {
     /// If that is a fork: where it parts from the log, and how large it is.
     #[serde(default, skip_serializing_if = "Shape::is_usual")]
     pub shape: Shape,
+    /// If that is a fork: whether peers that collude show it to everybody who asks, so that honest
+    /// peers might vouch for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub launders: bool,
 }
 
 /// What a fork looks like beside the log. In all shapes the trojan is the first entry that is not the log's.
@@ -182,10 +186,10 @@ impl Mirrors {
 }
 
 impl Adversary {
-    /// One victim, nobody colludes, and a fork is of the usual shape.
+    /// One victim, nobody colludes, and a fork is of the usual shape and not laundered.
     pub fn new(attack: Attack, start: Millis) -> Adversary {
         let colluding = Colluding::OfCircle(0);
-        Adversary { start, victims: 1, colluding, attack, shape: Shape::Next }
+        Adversary { start, victims: 1, colluding, attack, shape: Shape::Next, launders: false }
     }
 }
 

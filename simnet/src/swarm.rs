@@ -104,6 +104,7 @@ fn more(world: &mut Scenario, rng: &mut StdRng) {
         && adversary.attack.forks()
     {
         adversary.shape = shape;
+        adversary.launders = rng.random();
     }
 }
 
@@ -159,7 +160,7 @@ fn smaller(scenario: &Scenario) -> Vec<Scenario> {
         with(&|s| s.adversary = None),
         with(&|s| {
             if let Some(adversary) = &mut s.adversary {
-                adversary.shape = Shape::Next;
+                (adversary.shape, adversary.launders) = (Shape::Next, false);
             }
         }),
         with(&|s| s.horizon /= 2),

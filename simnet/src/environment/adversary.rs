@@ -84,14 +84,22 @@ impl Environment {
         self.fooled.unit(node.into(), 0) * 100.0 < f64::from(percent)
     }
 
+    /// Whether a peer is the adversary's and, once the attack has begun, does not answer this client
+    /// with what it holds.
+    pub fn lies_to(&self, peer: u32, client: u32) -> bool {
+        let launders = || self.scenario.adversary.as_ref().is_some_and(|a| a.launders);
+        self.colludes(peer) && (self.is_victim(client) || launders())
+    }
+
     /// What a peer that colludes answers a client with; an honest one answers what it holds.
     pub fn lie(&self, peer: u32, client: u32, at: Millis) -> Option<View> {
-        if !self.colludes(peer) || !self.is_victim(client) {
+        if !self.lies_to(peer, client) {
             return None;
         }
         let adversary = self.begun(at)?;
         let is_odd = (at / MINUTE) % 2 == 1;
         Some(match adversary.attack {
+            Attack::Fork | Attack::Flash(..) => View { chain: 1, size: self.fork_size(at) },
             Attack::Story if is_odd => View { chain: 0, size: self.log_size(adversary.start) },
             _ => self.mirror(client, at),
         })

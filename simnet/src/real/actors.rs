@@ -17,12 +17,12 @@ use crate::trace::View;
 
 const HOUR: Millis = 3_600_000;
 
-/// Shows a victim the adversary's log, once the attack has begun.
-pub(super) async fn collude(node: Arc<Node>, victim: u32, mut line: Line) {
+/// Shows a client the adversary's log, once the attack has begun.
+pub(super) async fn collude(node: Arc<Node>, client: u32, mut line: Line) {
     while let Ok(Some(frame)) = wire::receive(&mut line).await {
         let Ok(question) = Question::parse(&frame) else { return };
         let world = &node.world;
-        let answer = match world.environment.lie(node.number, victim, world.time.millis()) {
+        let answer = match world.environment.lie(node.number, client, world.time.millis()) {
             Some(view) => Some(answer_with(&node, view, question, world.time.now())),
             None => node.peer.answer(question).ok(),
         };

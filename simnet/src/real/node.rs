@@ -122,7 +122,7 @@ impl Node {
             let environment = &self.world.environment;
             let now = self.world.time.millis();
             let fault = environment.faults(self.number, now).find(|kind| kind.is_of_peer());
-            if environment.colludes(self.number) && environment.is_victim(from) {
+            if environment.lies_to(self.number, from) {
                 tokio::spawn(actors::collude(self.clone(), from, line));
             } else if let Some(kind) = fault {
                 tokio::spawn(actors::misbehave(self.clone(), kind, line));

@@ -52,6 +52,10 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
             if adversary.attack.forks() {
                 all.push(("adversary.shape", "the fork", shape(adversary.shape)));
             }
+            if adversary.launders {
+                let told = "everybody who asks them".to_owned();
+                all.push(("adversary.launders", "colluding peers show the fork to", told));
+            }
             all.push(("adversary.start", "it starts after", ms(adversary.start)));
             all.push(("adversary.victims", "victims", adversary.victims.to_string()));
             all.push((

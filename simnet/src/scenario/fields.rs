@@ -45,6 +45,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("adversary.share", "fraction of honest mirrors that show the fork"),
     ("adversary.lasts", "time that honest mirrors show the fork"),
     ("adversary.shape", "shape of the fork"),
+    ("adversary.launders", "whether colluding peers show the fork to everybody"),
 ];
 
 /// The path of a field that is named in full or by the end of its path.

@@ -157,6 +157,8 @@ struct AdversaryFile {
     share: Option<Fraction>,
     lasts: Option<Time>,
     shape: Option<ShapeFile>,
+    #[serde(default)]
+    launders: bool,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -299,13 +301,24 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         let what = "only a fork has a shape: strike it out, or write attack = \"fork\"";
         return Err(("adversary.shape", what.to_owned()));
     }
+    if file.launders && !attack.forks() {
+        let what = "only a fork is laundered: strike it out, or write attack = \"fork\"";
+        return Err(("adversary.launders", what.to_owned()));
+    }
     let shape = match file.shape {
         None | Some(ShapeFile::Next) => Shape::Next,
         Some(ShapeFile::Same) => Shape::Same,
         Some(ShapeFile::Longer(by)) => Shape::Longer(by),
         Some(ShapeFile::Starved(lasts)) => Shape::Starved(lasts.0),
     };
-    Ok(Adversary { start: file.start.0, victims: file.victims, colluding, attack, shape })
+    Ok(Adversary {
+        start: file.start.0,
+        victims: file.victims,
+        colluding,
+        attack,
+        shape,
+        launders: file.launders,
+    })
 }
 
 fn only_flash(field: &str) -> String {

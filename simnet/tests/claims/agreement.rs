@@ -64,7 +64,9 @@ fn forked(seed: Seed) -> Scenario {
     let shape = [Shape::Same, longer, starved, Shape::Next][seed.0 as usize % 4];
     let attack = if shape == Shape::Next { Attack::Logged } else { attack };
     let colluding = Colluding::OfCircle(rng.random_range(0..4));
-    let adversary = Adversary { victims: 2, colluding, shape, ..Adversary::new(attack, start) };
+    let launders = attack.forks() && rng.random();
+    let usual = Adversary::new(attack, start);
+    let adversary = Adversary { victims: 2, colluding, shape, launders, ..usual };
     Scenario { adversary: Some(adversary), ..world }
 }
 

@@ -210,3 +210,35 @@ fn the_rules_know_a_logged_trojan_and_when_it_is_due() {
     let early = judged(&world, &[(START - 1, 1, installed(trojan))]);
     assert_eq!(early, [Rule::Logged, Rule::Confirmed, Rule::Confirmed, Rule::Confirmed]);
 }
+
+#[test]
+fn a_laundered_fork_is_shown_to_everybody_and_vouched_for_by_no_honest_peer() {
+    let mut scenario = attacked(Attack::Fork, Shape::Longer(5), 0);
+    scenario.circle = 4;
+    let adversary = scenario.adversary.as_mut().expect("an adversary");
+    (adversary.colluding, adversary.victims, adversary.launders) = (Colluding::OfAll(3), 1, true);
+    let (world, events) = play(scenario.clone(), 6);
+    let told = |at, client: u32| {
+        let asked = world.circle(client).iter();
+        asked
+            .filter(|peer| world.lie(**peer, client, at).is_some_and(|view| view.chain == 1))
+            .count()
+    };
+    let bystanders = (0..8).filter(|node| !world.is_victim(*node));
+    assert!(bystanders.clone().filter(|node| told(START, *node) > 0).count() > 3);
+    assert!(bystanders.clone().all(|node| told(START - 1, node) == 0));
+    for (at, node, view) in polled(&events) {
+        assert!(view.chain == 0 || world.is_victim(node), "node {node} at {at}: {view:?}");
+    }
+    // Who would is found out.
+    let honest = bystanders.clone().find(|node| !world.colludes(*node)).expect("four");
+    let mut safety = Safety::new(&world);
+    let fork = View { chain: 1, size: world.fork_size(START) };
+    safety.see(&Event { at: START + 1, node: honest, what: What::Polled(Some(fork)) });
+    assert_eq!(safety.finish()[0].rule, Rule::OwnMirror);
+    // Without the laundering nobody but the victim is told by anybody.
+    scenario.adversary.as_mut().expect("an adversary").launders = false;
+    let world = Environment::new(scenario, Seed(6));
+    assert!((0..8).all(|node| world.is_victim(node)
+        || world.circle(node).iter().all(|peer| world.lie(*peer, node, START).is_none())));
+}

@@ -98,6 +98,11 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
             "line 21 (`shape = \"same\"`): only a fork has a shape",
         ),
         (
+            "attack = \"fork\"",
+            "attack = \"block\"\nlaunders = true",
+            "line 21 (`launders = true`): only a fork is laundered",
+        ),
+        (
             "colluding = 1",
             "colluding = 1\nshape = { longer = 0 }",
             "line 23 (`shape = { longer = 0 }`): a longer fork is from 1 to 1000000 entries",
@@ -189,7 +194,7 @@ fn the_shapes_of_a_fork_can_be_varied() {
 fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
     let old = r#"{"start":5,"victims":1,"colluding":{"OfCircle":2},"attack":"Fork"}"#;
     let adversary: Adversary = serde_json::from_str(old).expect("an adversary");
-    assert_eq!(adversary.shape, Shape::Next);
+    assert_eq!((adversary.shape, adversary.launders), (Shape::Next, false));
     assert_eq!(serde_json::to_string(&adversary).expect("plain data"), old);
 }
 
