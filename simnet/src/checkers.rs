@@ -95,6 +95,7 @@ impl<'a> Safety<'a> {
         let calm = scenario.adversary.is_none()
             && scenario.availability >= 1.0
             && scenario.tor.stuck == 0.0
+            && !scenario.tor.days.fail()
             && scenario.faults.iter().all(|fault| !fault.kind.is_of_peer() || fault.share < 1.0);
         let mirrors = if scenario.mirrors.fail() { scenario.mirrors.within.1 } else { 0 };
         let quiet = scenario.faults.iter().map(|fault| fault.until).fold(mirrors, Millis::max);

@@ -4,6 +4,7 @@
 //! What is modelled is asking. Mirrors and tiles cost no time: a cycle is over when its roll closes.
 
 mod adversary;
+mod days;
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ pub const EPOCH: u64 = 1_790_000_000;
 pub enum Connect {
     /// Connected after so long.
     After(Millis),
-    /// Refused after so long: the service is down.
+    /// Refused after so long: the service is down. Or broken after so long, be it made by then or not.
     Refused(Millis),
     /// Not before any deadline.
     Never,
@@ -36,6 +37,7 @@ pub struct Environment {
     colluders: BTreeSet<u32>,
     /// When the adversary appends to the log itself.
     logged: Millis,
+    days: days::Days,
     connects: Draws,
     trips: Draws,
     shifts: Draws,
@@ -82,6 +84,7 @@ impl Environment {
         }
         Environment {
             logged: adversary::logged(&scenario),
+            days: days::Days::new(&scenario, seed),
             scenario,
             circles,
             victims,
@@ -154,7 +157,8 @@ impl Environment {
         up: bool,
     ) -> Connect {
         let tor = &self.scenario.tor;
-        let blocked = self.is_blocked(client, at);
+        let named = ((client, peer), (cycle, tries));
+        let blocked = self.is_blocked(client, at) || self.fails(named.0, named.1, at);
         let at = |draw: u64| self.connects.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
         if blocked || at(0) < tor.stuck {
             return Connect::Never;
@@ -165,7 +169,16 @@ impl Environment {
         } else {
             lognormal(tor.connect, at(2), at(3))
         };
-        if up { Connect::After(after) } else { Connect::Refused(after) }
+        let used = || if up { self.round_trip(named.0, named.1) } else { (0, 0) };
+        let breaks = self.breaks_after(named.0, named.1).filter(|broken| {
+            let (there, back) = used();
+            *broken < after + there + back
+        });
+        match breaks {
+            Some(broken) => Connect::Refused(broken),
+            None if up => Connect::After(after),
+            None => Connect::Refused(after),
+        }
     }
 
     /// The two ways of one question and its answer.

@@ -108,6 +108,47 @@ pub struct Tor {
     pub hiccup: (f64, Millis, Millis),
     /// Added to each round trip, drawn once for each pair of client and peer.
     pub vantage: Vec<Millis>,
+    /// Good days and bad days of the whole network.
+    #[serde(default, skip_serializing_if = "Days::are_alike")]
+    pub days: Days,
+    /// The fraction of relays that leave in an hour. A connection is over six of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub churn: f64,
+}
+
+/// A Markov chain of good days and bad days, the same for everybody: the probability that a connection
+/// is stuck, and how long such days last in the mean, which is exponential.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Days {
+    /// On good days.
+    pub good: (f64, Millis),
+    /// On bad ones.
+    pub bad: (f64, Millis),
+}
+
+impl Default for Days {
+    /// Nothing fails on any of them.
+    fn default() -> Days {
+        let day = 24 * 3_600_000;
+        Days { good: (0.0, 14 * day), bad: (0.0, 2 * day) }
+    }
+}
+
+impl Days {
+    /// Whether a connection ever fails because of them.
+    pub fn fail(&self) -> bool {
+        self.good.0 > 0.0 || self.bad.0 > 0.0
+    }
+
+    /// How long they last then makes no difference.
+    fn are_alike(&self) -> bool {
+        !self.fail()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Who attacks, from when, and how.
@@ -225,7 +266,16 @@ impl Tor {
             round_trip: (280, 0.8),
             hiccup: (0.002, 5_000, 10_000),
             vantage: vec![0, 50, 155, 400],
+            days: Days::default(),
+            churn: 0.0,
         }
+    }
+
+    /// The same over months: bad days, which take the place of the stuck, and relays that leave.
+    pub fn days() -> Tor {
+        let Days { good, bad } = Days::default();
+        let days = Days { good: (0.007, good.1), bad: (0.33, bad.1) };
+        Tor { stuck: 0.0, days, churn: 0.009, ..Tor::calm() }
     }
 
     /// Under a denial of service on the whole network, as in October 2022. The slow twentieth takes
@@ -244,6 +294,8 @@ impl Tor {
             round_trip: (0, 0.0),
             hiccup: (0.0, 0, 0),
             vantage: Vec::new(),
+            days: Days::default(),
+            churn: 0.0,
         }
     }
 }

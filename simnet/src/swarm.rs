@@ -8,7 +8,9 @@ use crate::checkers::{Rule, Safety, Violation};
 use crate::environment::Environment;
 use crate::faults::{Fault, Kind};
 use crate::real::{self, RealError};
-use crate::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Shape, Topology, Tor};
+use crate::scenario::{
+    Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor,
+};
 use crate::trace::{Event, Witness as _};
 use crate::{Millis, Seed};
 
@@ -63,9 +65,7 @@ fn tor(rng: &mut StdRng) -> Tor {
         connect: if slow { (6100, 0.5) } else { (2500, 0.55) },
         stuck: if rng.random() { 0.0 } else { 0.02 },
         slow: if slow { (0.05, 50_000, 120_000) } else { (0.0, 0, 0) },
-        round_trip: (280, 0.8),
-        hiccup: (0.002, 5000, 10_000),
-        vantage: vec![0, 50, 155, 400],
+        ..Tor::calm()
     }
 }
 
@@ -105,6 +105,18 @@ fn more(world: &mut Scenario, rng: &mut StdRng) {
     {
         adversary.shape = shape;
         adversary.launders = rng.random();
+    }
+    weather(&mut world.tor, rng);
+}
+
+/// Bad days that last for hours, and relays that leave sooner, so that something comes of it.
+fn weather(tor: &mut Tor, rng: &mut StdRng) {
+    let days = Days { good: (0.007, 2 * HOUR), bad: (0.33, HOUR) };
+    if rng.random_bool(0.25) {
+        tor.days = days;
+    }
+    if rng.random_bool(0.25) {
+        tor.churn = rng.random();
     }
 }
 
@@ -163,6 +175,7 @@ fn smaller(scenario: &Scenario) -> Vec<Scenario> {
                 (adversary.shape, adversary.launders) = (Shape::Next, false);
             }
         }),
+        with(&|s| (s.tor.days, s.tor.churn) = (Days::default(), 0.0)),
         with(&|s| s.horizon /= 2),
         with(&|s| s.nodes -= 1),
         with(&|s| s.circle -= 1),

@@ -7,9 +7,9 @@
 use std::fmt;
 
 use crate::engine::Queue;
-use crate::environment::{Environment, Service};
+use crate::environment::{Connect, Environment, Service};
 use crate::measure::play;
-use crate::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
+use crate::scenario::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Topology, Tor};
 use crate::seed::Seed;
 use crate::{Millis, Results};
 
@@ -55,6 +55,8 @@ pub fn table(master: Seed) -> Vec<Row> {
     rows.extend([1, 3, 5, 9].map(|n| slowest(master, n)));
     rows.extend([(1, 0.3), (3, 0.3), (5, 0.2)].map(|(n, q)| independent(master, n, q)));
     rows.extend([(12, 8, 3), (10, 8, 4)].map(|(nodes, f, n)| colluding(master, nodes, f, n)));
+    rows.push(bad_days(master));
+    rows.push(broken(master));
     rows.extend([64, 256].map(|n| rumour(master, n, true)));
     rows.push(rumour(master, 64, false));
     rows
@@ -237,6 +239,45 @@ fn colluding(master: Seed, others: u32, f: u32, n: u32) -> Row {
     share_row(row, 1.0 - choose(f, n) / choose(others, n), happened, worlds)
 }
 
+/// How often is a connection stuck, over good days and bad days? Their mean, by how long they last.
+fn bad_days(master: Seed) -> Row {
+    let (tor, day) = (Tor { churn: 0.0, ..Tor::days() }, 24 * HOUR);
+    let Days { good, bad } = tor.days;
+    let scenario = Scenario { horizon: 64 * day, tor, ..quiet(9, 1) };
+    let share = |world| {
+        let environment = Environment::new(scenario.clone(), seed(master, "bad days", world));
+        let tries = (0..8).flat_map(|peer| (0..128).map(move |cycle| (peer, cycle)));
+        let stuck = |(peer, cycle): &(u32, u64)| {
+            let at = cycle * day / 2;
+            environment.connect((8, *peer), (*cycle, 0), at, true) == Connect::Never
+        };
+        tries.filter(stuck).count() as f64 / 1024.0
+    };
+    let values: Vec<f64> = (0..300).map(share).collect();
+    let lasts = (good.1 as f64, bad.1 as f64);
+    let expected = (good.0 * lasts.0 + bad.0 * lasts.1) / (lasts.0 + lasts.1);
+    mean_row(
+        "a connection fails, over good and bad days: probability".to_owned(),
+        expected,
+        &values,
+    )
+}
+
+/// How often does one of six relays leave that a connection of 2 min goes over?
+fn broken(master: Seed) -> Row {
+    let (churn, lasts) = (0.5, 2 * MINUTE);
+    let tor = Tor { connect: (lasts, 0.0), churn, ..Tor::none() };
+    let environment = Environment::new(Scenario { tor, ..quiet(2, 1) }, seed(master, "broken", 0));
+    let tries = 40_000;
+    let is_broken = |cycle: &u64| {
+        matches!(environment.connect((0, 1), (*cycle, 0), 0, true), Connect::Refused(_))
+    };
+    let happened = (0..tries).filter(is_broken).count() as u64;
+    let hazard = 6.0 * churn * lasts as f64 / HOUR as f64;
+    let name = "one of six relays leaves within 2 min: probability".to_owned();
+    share_row(name, 1.0 - (-hazard).exp(), happened, tries)
+}
+
 /// How long until everybody has heard, on a complete graph in which everyone starts one contact per
 /// unit of time? (n-1) H(n-1) / n if news crosses in both directions, twice that if in one.
 fn rumour(master: Seed, n: u32, both: bool) -> Row {
@@ -316,6 +357,8 @@ mod tests {
         wrong("slowest of 5", mean_of_slowest(4, 2.5, 0.55));
         wrong("detection by 3 peers, each with q = 0.3", 1.0 - 0.7f64.powi(2));
         wrong("detection by 4 of 10 nodes", 1.0 - choose(8, 3) / choose(10, 3));
+        wrong("a connection fails, over", (0.007 + 0.33) / 2.0);
+        wrong("one of six relays", 1.0 - (-0.05f64).exp());
         wrong("rumour among 64, both", rows.last().expect("rows").expected);
     }
 

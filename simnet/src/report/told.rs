@@ -2,7 +2,7 @@
 
 use super::axis::time;
 use crate::Millis;
-use crate::scenario::{Attack, Colluding, Mirrors, Scenario, Shape, Topology};
+use crate::scenario::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology};
 
 /// Name and value of what a world is made of.
 pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str, String)> {
@@ -40,6 +40,8 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         ("tor.slow", "slow connections", sometimes(tor.slow)),
         ("tor.round_trip", "round trip", lognormal(tor.round_trip)),
         ("tor.hiccup", "round trips that hang", sometimes(tor.hiccup)),
+        ("tor.days", "bad days", days(tor.days)),
+        ("tor.churn", "relays that leave in an hour", format!("{}%", tor.churn * 100.0)),
         ("release.first", "first release after", ms(scenario.release.0)),
         ("release.every", "another", every(scenario.release.1)),
         ("release.late", "late after", ms(scenario.late)),
@@ -69,6 +71,16 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         }
     }
     all
+}
+
+fn days(days: Days) -> String {
+    if !days.fail() {
+        return "none".to_owned();
+    }
+    let day = |(failure, mean): (f64, Millis)| {
+        format!("{}% of connections fail for {} in the mean", failure * 100.0, time(mean as f64))
+    };
+    format!("{}, then {}", day(days.good), day(days.bad))
 }
 
 fn mirrors(mirrors: Mirrors) -> String {
@@ -151,8 +163,14 @@ pub(super) fn assumptions(cells: &[Scenario]) -> Vec<&'static str> {
              a denial of service follow 100 timed requests of October 2022.",
         );
         all.push(
-            "A node's connections fail independently of each other. Days on which Tor is bad for everybody, \
-             relays that leave, and a guard that is slow for all of a node's circuits are not in the model.",
+            "But for bad days and relays that leave, where the table has them, connections fail independently of \
+             each other. A guard that is slow for all of a node's circuits is not in the model.",
+        );
+    }
+    if any(|cell| cell.tor.days.fail()) {
+        all.push(
+            "How often connections fail on good days and on bad ones follows Torperf's daily timeout rates; \
+             how long such days last is assumed.",
         );
     }
     if any(|cell| cell.mirrors.fail()) {

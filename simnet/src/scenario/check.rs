@@ -1,12 +1,13 @@
 //! What is refused although every field for itself is well.
 
-use super::{Attack, Colluding, Mirrors, Scenario, Shape, Topology, Tor};
+use super::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
 use crate::Millis;
 
 /// The path of the field to blame, and what is wrong with it and what to do.
 pub(super) type Complaint = (&'static str, String);
 
 const SECOND: Millis = 1_000;
+const HOUR: Millis = 3_600_000;
 const MOST_ENTRIES_AHEAD: u32 = 1_000_000;
 
 /// The first thing that makes no sense.
@@ -73,7 +74,12 @@ fn program(scenario: &Scenario) -> Result<(), Complaint> {
 fn tor(tor: &Tor) -> Result<(), Complaint> {
     let swapped = || "from is more than to: swap them".to_owned();
     refuse(tor.slow.1 > tor.slow.2, "tor.slow", swapped)?;
-    refuse(tor.hiccup.1 > tor.hiccup.2, "tor.hiccup", swapped)
+    refuse(tor.hiccup.1 > tor.hiccup.2, "tor.hiccup", swapped)?;
+    let Days { good, bad } = tor.days;
+    for (path, (_, mean)) in [("tor.good.mean", good), ("tor.bad.mean", bad)] {
+        refuse(mean < HOUR, path, || "good days and bad days last at least 1h".to_owned())?;
+    }
+    Ok(())
 }
 
 fn release(scenario: &Scenario) -> Result<(), Complaint> {

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::check::{Complaint, check};
 use super::text::{Text, Tree, Wrong, find};
 use super::units::{Fraction, Sigma, Time};
-use super::{Adversary, Attack, Colluding, Mirrors, Scenario, Shape, Topology, Tor};
+use super::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
 use crate::Millis;
 
 #[derive(Deserialize)]
@@ -89,6 +89,7 @@ struct Program {
 enum Model {
     #[default]
     Calm,
+    Days,
     Attack,
     None,
 }
@@ -103,6 +104,16 @@ struct TorFile {
     round_trip: Lognormal,
     hiccup: Sometimes,
     vantage: Option<Vec<Time>>,
+    good: Day,
+    bad: Day,
+    churn: Option<Fraction>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Day {
+    failure: Option<Fraction>,
+    mean: Option<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -237,6 +248,7 @@ fn mirrors(file: &MirrorsFile) -> Mirrors {
 fn tor(file: &TorFile) -> Tor {
     let base = match file.model {
         Model::Calm => Tor::calm(),
+        Model::Days => Tor::days(),
         Model::Attack => Tor::attack(),
         Model::None => Tor::none(),
     };
@@ -250,6 +262,9 @@ fn tor(file: &TorFile) -> Tor {
             over.to.map_or(to, |time| time.0),
         )
     };
+    let day = |over: &Day, (failure, mean)| {
+        (over.failure.map_or(failure, |fraction| fraction.0), over.mean.map_or(mean, |time| time.0))
+    };
     Tor {
         connect: lognormal(&file.connect, base.connect),
         stuck: file.stuck.map_or(base.stuck, |fraction| fraction.0),
@@ -260,6 +275,8 @@ fn tor(file: &TorFile) -> Tor {
             Some(shifts) => shifts.iter().map(|time| time.0).collect(),
             None => base.vantage,
         },
+        days: Days { good: day(&file.good, base.days.good), bad: day(&file.bad, base.days.bad) },
+        churn: file.churn.map_or(base.churn, |fraction| fraction.0),
     }
 }
 

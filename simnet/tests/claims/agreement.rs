@@ -1,7 +1,7 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
-use simnet::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Shape};
+use simnet::scenario::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape};
 use simnet::trace::Event;
 use simnet::{Environment, Millis, Seed, population, real, swarm};
 
@@ -70,6 +70,17 @@ fn forked(seed: Seed) -> Scenario {
     Scenario { adversary: Some(adversary), ..world }
 }
 
+/// A rough world in which good minutes and bad ones alternate and relays leave while they are asked.
+fn stormy(seed: Seed) -> Scenario {
+    let mut world = rough(seed);
+    let mut rng = seed.draws("stormy").rng(0, 0);
+    let minute = 60_000;
+    let mut day = || (rng.random_range(0.0..0.9), rng.random_range(minute..60 * minute));
+    world.tor.days = Days { good: day(), bad: day() };
+    world.tor.churn = rng.random_range(0.0..200.0);
+    world
+}
+
 /// The same with mirrors that come and go.
 fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
     move |seed| {
@@ -101,6 +112,11 @@ fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
 fn the_same_happens_in_both_tiers_whatever_a_trojan_is_logged_in() {
     agree(forked, 0..12);
     agree(mirrors_down(forked), 0..6);
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_whatever_the_day_is_like() {
+    agree(stormy, 0..12);
 }
 
 #[test]

@@ -12,3 +12,4 @@ mod scenario;
 mod studies;
 mod swarm;
 mod sweep;
+mod tor;

@@ -31,7 +31,7 @@ pub(crate) fn calm() -> Scenario {
             slow: (0.0, 0, 0),
             round_trip: (280, 0.8),
             hiccup: (0.0, 0, 0),
-            vantage: vec![0, 50, 155, 400],
+            ..Tor::calm()
         },
         release: (HOUR, 4 * HOUR),
         background: 0,

@@ -1,6 +1,6 @@
 use simnet::results::{COUNTS, TIMES};
 use simnet::scenario::fields::FIELDS;
-use simnet::scenario::{Adversary, Colluding, Shape, Topology, Tor};
+use simnet::scenario::{Adversary, Colluding, Days, Shape, Topology, Tor};
 use simnet::{Scenario, Study};
 
 use crate::studies::{GOOD, refused, study};
@@ -42,6 +42,11 @@ fn every_number_of_the_tor_model_can_be_set_by_itself() {
     assert_eq!(tor.connect, (9_000, Tor::attack().connect.1));
     assert_eq!(tor.slow, (0.1, 1_000, 2_000));
     assert_eq!(tor.round_trip, Tor::calm().round_trip);
+    let text = GOOD.replace("model = \"calm\"", "model = \"days\"\nbad.mean = \"5d\"");
+    let tor = study(&text).cells.remove(0).tor;
+    let (usual, day) = (Tor::days(), 24 * 3_600_000);
+    assert_eq!(tor.days, Days { bad: (0.33, 5 * day), good: (0.007, 14 * day) });
+    assert_eq!((tor.churn, tor.stuck), (0.009, usual.stuck));
 }
 
 #[test]
@@ -96,6 +101,21 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
             "attack = \"fork\"",
             "attack = \"freeze\"\nshape = \"same\"",
             "line 21 (`shape = \"same\"`): only a fork has a shape",
+        ),
+        (
+            "model = \"calm\"",
+            "model = \"days\"\nchurn = 1.2",
+            "line 14 (`churn = 1.2`): 1.2 is no fraction or probability",
+        ),
+        (
+            "model = \"calm\"",
+            "bad = { failure = 1.2 }",
+            "line 13 (`bad = { failure = 1.2 }`): 1.2 is no fraction or probability",
+        ),
+        (
+            "model = \"calm\"",
+            "good.mean = \"1min\"",
+            "line 13 (`good.mean = \"1min\"`): good days and bad days last at least 1h",
         ),
         (
             "attack = \"fork\"",
@@ -196,6 +216,13 @@ fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
     let adversary: Adversary = serde_json::from_str(old).expect("an adversary");
     assert_eq!((adversary.shape, adversary.launders), (Shape::Next, false));
     assert_eq!(serde_json::to_string(&adversary).expect("plain data"), old);
+    let old = concat!(
+        r#"{"connect":[2500,0.55],"stuck":0.02,"slow":[0.0,0,0],"round_trip":[280,0.8],"#,
+        r#""hiccup":[0.002,5000,10000],"vantage":[0,50,155,400]}"#
+    );
+    let calm: Tor = serde_json::from_str(old).expect("a model of Tor");
+    assert_eq!(calm, Tor::calm());
+    assert_eq!(serde_json::to_string(&calm).expect("plain data"), old);
 }
 
 #[test]
