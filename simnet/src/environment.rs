@@ -149,16 +149,10 @@ impl Environment {
 
     /// How one try (from 0) of a client to connect to a peer in one of its cycles (from 0) ends, if
     /// it begins `at` that time and the peer is `up` then.
-    pub fn connect(
-        &self,
-        (client, peer): (u32, u32),
-        (cycle, tries): (u64, u64),
-        at: Millis,
-        up: bool,
-    ) -> Connect {
+    pub fn connect(&self, both: (u32, u32), named: (u64, u64), at: Millis, up: bool) -> Connect {
         let tor = &self.scenario.tor;
-        let named = ((client, peer), (cycle, tries));
-        let blocked = self.is_blocked(client, at) || self.fails(named.0, named.1, at);
+        let ((client, peer), (cycle, tries)) = (both, named);
+        let blocked = self.is_blocked(client, at) || self.fails(both, named, at);
         let at = |draw: u64| self.connects.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
         if blocked || at(0) < tor.stuck {
             return Connect::Never;
@@ -169,12 +163,11 @@ impl Environment {
         } else {
             lognormal(tor.connect, at(2), at(3))
         };
-        let used = || if up { self.round_trip(named.0, named.1) } else { (0, 0) };
-        let breaks = self.breaks_after(named.0, named.1).filter(|broken| {
-            let (there, back) = used();
-            *broken < after + there + back
-        });
-        match breaks {
+        let used = || {
+            let (there, back) = if up { self.round_trip(both, named) } else { (0, 0) };
+            after + there + back
+        };
+        match self.breaks_after(both, named).filter(|broken| *broken < used()) {
             Some(broken) => Connect::Refused(broken),
             None if up => Connect::After(after),
             None => Connect::Refused(after),
