@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::faults::{Fault, Kind};
 use crate::scenario::{Attack, Colluding, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::trace::View;
@@ -44,7 +43,7 @@ pub struct Environment {
     mirror_outages: Draws,
     fooled: Draws,
     cycles: Draws,
-    faulty: Draws,
+    pub(crate) faulty: Draws,
 }
 
 impl Environment {
@@ -152,7 +151,7 @@ impl Environment {
         up: bool,
     ) -> Connect {
         let tor = &self.scenario.tor;
-        let blocked = self.is_blocked(client, at);
+        let blocked = self.is_blocked(client, at) || self.are_apart(client, peer, at, at);
         let at = |draw: u64| self.connects.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
         if blocked || at(0) < tor.stuck {
             return Connect::Never;
@@ -268,24 +267,6 @@ impl Environment {
         let adversary = self.scenario.adversary.as_ref();
         let blocks = adversary.is_some_and(|adversary| adversary.attack == Attack::Block);
         blocks && self.is_victim(client) && self.has_begun(at)
-    }
-
-    /// The faults that befall a node at a time.
-    pub fn faults(&self, node: u32, at: Millis) -> impl Iterator<Item = Kind> {
-        let now = move |fault: &&Fault| (fault.from..fault.until).contains(&at);
-        let faults = self.scenario.faults.iter().filter(now);
-        faults.filter(move |fault| self.befalls(fault, node)).map(|fault| fault.kind)
-    }
-
-    /// Whether a node, as a peer, is ever faulty.
-    pub fn misbehaves(&self, node: u32) -> bool {
-        let mut faults = self.scenario.faults.iter();
-        faults.any(|fault| fault.kind.is_of_peer() && self.befalls(fault, node))
-    }
-
-    /// Drawn for each kind: without one fault, the others befall whom they did.
-    fn befalls(&self, fault: &Fault, node: u32) -> bool {
-        self.faulty.unit(node.into(), fault.kind as u64) < fault.share
     }
 
     /// A node's onion service as it is at the beginning.

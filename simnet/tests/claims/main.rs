@@ -3,6 +3,7 @@
 mod agreement;
 mod commands;
 mod engine;
+mod faults;
 mod measure;
 mod population;
 mod real;
