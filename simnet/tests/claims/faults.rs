@@ -130,10 +130,9 @@ fn a_node_that_is_off_does_nothing_and_answers_nobody_and_comes_back() {
     }
 }
 
-/// Everybody asks a node that is gone before it has answered: a try breaks at that moment, is made
-/// again, and is refused.
+/// That connections to it break at that moment too is held by both tiers' agreement.
 #[test]
-fn a_node_that_goes_off_takes_its_connections_and_its_own_roll_with_it() {
+fn a_node_that_goes_off_never_ends_the_roll_that_it_was_calling() {
     let scenario = calm();
     let world = Environment::new(scenario.clone(), Seed(5));
     // The third cycle of node 0, a second after it has begun.
