@@ -32,6 +32,8 @@ pub enum Rule {
     Complete,
     /// A node that installed from one chain never installs from the other.
     OneChain,
+    /// A node that is off does nothing, and ends nothing that it began before.
+    Away,
     /// Sequences only grow.
     Forwards,
     /// Nothing honest is ever called a fork.
@@ -182,8 +184,8 @@ impl<'a> Safety<'a> {
         due.is_none_or(|index| index <= installed)
     }
 
-    /// Whether no peer of a node's was faulty from one time to another in a way that leaves it without
-    /// a good answer.
+    /// Whether no peer of a node's was faulty, blind or out of reach from one time to another in a way
+    /// that leaves it without a good answer.
     fn everyone_could_answer(&self, node: u32, from: Millis, until: Millis) -> bool {
         let environment = self.environment;
         environment.circle(node).iter().all(|&peer| {
@@ -194,7 +196,20 @@ impl<'a> Safety<'a> {
                     .find(|kind| kind.is_of_peer())
                     .is_some_and(Kind::is_mute)
             };
-            lies || !(mute(from) && mute(until))
+            let is_mute = !lies && mute(from) && mute(until);
+            let is_blind =
+                !lies && !environment.misbehaves(peer) && self.is_blind(peer, from, until);
+            !(is_mute || is_blind || environment.are_apart(node, peer, from, until))
+        })
+    }
+
+    /// Whether an honest peer vouched for nothing from one time to another: it has not polled in
+    /// between, nor since it was found wanting or went off.
+    fn is_blind(&self, peer: u32, from: Millis, until: Millis) -> bool {
+        let polled = &self.nodes[peer as usize].polled;
+        let last = polled.iter().rfind(|(at, _)| *at <= until);
+        last.is_none_or(|&(at, view)| {
+            at <= from && (view.is_none() || self.environment.goes_off(peer, at, from).is_some())
         })
     }
 
@@ -216,6 +231,10 @@ const HOUR: Millis = 3_600_000;
 
 impl Witness for Safety<'_> {
     fn see(&mut self, event: &Event) {
+        let took = if let What::Cycled(took, _) = event.what { took } else { 0 };
+        if self.environment.goes_off(event.node, event.at - took, event.at).is_some() {
+            self.violated(Rule::Away, event);
+        }
         match event.what {
             What::Polled(view) => {
                 if view.is_some_and(|view| !self.was_shown(event.node, event.at, view)) {

@@ -22,6 +22,8 @@ use crate::{Results, Scenario, Seed, Study, report};
 pub struct Simulator<P> {
     /// Plays one world.
     pub play: P,
+    /// Why it does not play a world, if it does not.
+    pub refuse: fn(&Scenario) -> Option<String>,
     /// Bytes of memory that one world takes.
     pub bytes_needed: fn(&Scenario) -> u64,
     /// What the simulator must reproduce, a line for each, from a master seed; whether all of it holds.
@@ -55,6 +57,9 @@ enum Command {
         /// Print one line of JSON
         #[arg(long)]
         json: bool,
+        /// Play it with the code that ships, and hold it against every rule; small worlds only
+        #[arg(long)]
+        real: bool,
     },
     /// Play all worlds of a scenario, or one shard of them
     Sweep {
@@ -173,6 +178,7 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
         match command {
             Command::Answer { what, out, how } => {
                 let study = what.read()?;
+                self.plays(&what, &study.cells)?;
                 self.sweep(&study, what.seed, &out, Shard::WHOLE, &how)?;
                 let merged = out.join("results.jsonl");
                 write_merged(
@@ -182,14 +188,16 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 )?;
                 write_report(&merged, &out.join("report"), None)
             }
-            Command::Run { what, json } => self.run(&what, json),
+            Command::Run { what, json, real } => self.run(&what, json, real),
             Command::Sweep { what, out, shard, how } => {
                 let from_environment = || Shard::from_environment(|name| std::env::var(name).ok());
                 let shard = match shard {
                     Some(shard) => shard,
                     None => from_environment().map_err(Failure::Usage)?.unwrap_or(Shard::WHOLE),
                 };
-                let file = self.sweep(&what.read()?, what.seed, &out, shard, &how)?;
+                let study = what.read()?;
+                self.plays(&what, &study.cells)?;
+                let file = self.sweep(&study, what.seed, &out, shard, &how)?;
                 say(&file.display().to_string())
             }
             Command::Merge { from, out, partial } => {
@@ -217,14 +225,28 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
         }
     }
 
-    fn run(&self, what: &What, json: bool) -> Result<(), Failure> {
+    fn run(&self, what: &What, json: bool, real: bool) -> Result<(), Failure> {
         let study = what.read()?;
-        memory::enough(&study, 1, self.bytes_needed)?;
-        let results = (self.play)(&study.cells[0], Seed(what.seed));
+        let (world, seed) = (&study.cells[0], Seed(what.seed));
+        let (results, verdict) = if real {
+            tier1::run(world, seed)?
+        } else {
+            self.plays(what, std::slice::from_ref(world))?;
+            memory::enough(&study, 1, self.bytes_needed)?;
+            ((self.play)(world, seed), Ok(()))
+        };
         match json {
             true => say(&serde_json::to_string(&results).expect("plain data")),
             false => say(&table::results(&study, what.seed, &results)),
-        }
+        }?;
+        verdict
+    }
+
+    /// Refuses worlds of a file that a population would not play as they are.
+    fn plays(&self, what: &What, worlds: &[Scenario]) -> Result<(), Failure> {
+        let refused = worlds.iter().find_map(self.refuse);
+        let path = what.scenario.display();
+        refused.map_or(Ok(()), |why| Err(Failure::Usage(format!("{path}: {why}"))))
     }
 
     fn sweep(

@@ -8,7 +8,6 @@ mod days;
 
 use std::collections::BTreeSet;
 
-use crate::faults::{Fault, Kind};
 use crate::scenario::{Colluding, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::{Millis, topology};
@@ -47,7 +46,7 @@ pub struct Environment {
     mirror_outages: Draws,
     fooled: Draws,
     cycles: Draws,
-    faulty: Draws,
+    pub(crate) faulty: Draws,
 }
 
 impl Environment {
@@ -152,7 +151,9 @@ impl Environment {
     pub fn connect(&self, both: (u32, u32), named: (u64, u64), at: Millis, up: bool) -> Connect {
         let tor = &self.scenario.tor;
         let ((client, peer), (cycle, tries)) = (both, named);
-        let blocked = self.is_blocked(client, at) || self.fails(both, named, at);
+        let blocked = self.is_blocked(client, at)
+            || self.are_apart(client, peer, at, at)
+            || self.fails(both, named, at);
         let at = |draw: u64| self.connects.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
         if blocked || at(0) < tor.stuck {
             return Connect::Never;
@@ -227,24 +228,6 @@ impl Environment {
         let at = self.release_at(n);
         let others = (at.saturating_sub(1)).checked_div(self.scenario.background).unwrap_or(0);
         1 + (n + others) as u32 + u32::from(self.logged < at)
-    }
-
-    /// The faults that befall a node at a time.
-    pub fn faults(&self, node: u32, at: Millis) -> impl Iterator<Item = Kind> {
-        let now = move |fault: &&Fault| (fault.from..fault.until).contains(&at);
-        let faults = self.scenario.faults.iter().filter(now);
-        faults.filter(move |fault| self.befalls(fault, node)).map(|fault| fault.kind)
-    }
-
-    /// Whether a node, as a peer, is ever faulty.
-    pub fn misbehaves(&self, node: u32) -> bool {
-        let mut faults = self.scenario.faults.iter();
-        faults.any(|fault| fault.kind.is_of_peer() && self.befalls(fault, node))
-    }
-
-    /// Drawn for each kind: without one fault, the others befall whom they did.
-    fn befalls(&self, fault: &Fault, node: u32) -> bool {
-        self.faulty.unit(node.into(), fault.kind as u64) < fault.share
     }
 
     /// A node's onion service as it is at the beginning.

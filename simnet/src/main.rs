@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use simnet::cli::Simulator;
-use simnet::{Seed, population, validate};
+use simnet::{Scenario, Seed, population, validate};
 
 fn main() -> ExitCode {
     let validate = |master| {
@@ -13,5 +13,6 @@ fn main() -> ExitCode {
         (lines, table.iter().all(validate::Row::holds))
     };
     let bytes_needed = population::bytes_needed;
-    simnet::cli::main(&Simulator { play: simnet::play, bytes_needed, validate })
+    let refuse = |world: &Scenario| population::plays(world).err().map(|why| why.to_string());
+    simnet::cli::main(&Simulator { play: simnet::play, refuse, bytes_needed, validate })
 }

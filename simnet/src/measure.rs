@@ -18,6 +18,14 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
     measure.results()
 }
 
+/// What is measured in a world that was played already, in order of time.
+pub fn results(scenario: &Scenario, seed: Seed, events: &[Event]) -> Results {
+    let environment = Environment::new(scenario.clone(), seed);
+    let mut measure = Measure::new(&environment);
+    events.iter().for_each(|event| measure.see(event));
+    measure.results()
+}
+
 /// Counts and times the events of one world.
 ///
 /// Counts:

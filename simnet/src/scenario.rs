@@ -4,6 +4,7 @@
 //! and what makes no sense is refused with the line it stands in.
 
 mod check;
+mod fault;
 pub mod fields;
 pub mod file;
 pub mod text;

@@ -27,7 +27,9 @@ pub fn scenario(seed: Seed) -> Scenario {
         if rng.random() {
             let from = rng.random_range(0..5 * HOUR);
             let until = from + rng.random_range(HOUR / 2..2 * HOUR);
-            faults.push(Fault { kind, share: 0.12, from, until });
+            // Where one node alone is apart from all, there is nobody left to be on its side.
+            let share = if kind == Kind::Partition { 0.4 } else { 0.12 };
+            faults.push(Fault { kind, share, from, until });
         }
     }
     let mut world = Scenario {

@@ -36,7 +36,7 @@ pub const ALL: &[(Exit, &str)] = &[
     (Exit::Failed, "could not find out: something failed that has no code of its own"),
     (Exit::Usage, "the command line or the scenario makes no sense"),
     (Exit::Invalid, "the simulator does not reproduce what is known (validate)"),
-    (Exit::Broken, "a rule broke in a world of the code that ships (swarm, replay)"),
+    (Exit::Broken, "a rule broke in a world of the code that ships (swarm, replay, run --real)"),
     (Exit::Disk, "a file or directory could not be read or written, or is in use"),
     (Exit::BadInput, "results are cut short, damaged, missing, doubled, or do not belong together"),
     (Exit::Bug, "a bug of ours"),

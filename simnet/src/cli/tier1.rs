@@ -10,7 +10,7 @@ use clap::Args;
 use super::exit::Failure;
 use super::{read_study, say};
 use crate::swarm::{self, Played};
-use crate::{Scenario, Seed, trace};
+use crate::{Results, Scenario, Seed, measure, trace};
 
 /// Which world.
 #[derive(Args)]
@@ -47,6 +47,13 @@ impl Which {
 
 fn play(world: &Scenario, seed: Seed) -> Result<Played, Failure> {
     Ok(swarm::play(world, seed)?)
+}
+
+/// Plays one world: what was measured, and whether every rule was kept.
+pub(super) fn run(world: &Scenario, seed: Seed) -> Result<(Results, Result<(), Failure>), Failure> {
+    let played = play(world, seed)?;
+    let results = measure::results(world, seed, &played.events);
+    Ok((results, verdict(&played)))
 }
 
 /// Plays one world and prints what happened, and which rules broke.

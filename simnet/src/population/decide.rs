@@ -62,10 +62,11 @@ impl<W: Witness> Population<'_, W> {
         latest.clear();
         for (slot, largest) in slots.iter().zip(largest) {
             let mut entry = Entry { tree: Tree::NONE, signed: slot.signed };
-            if let Some(Answer::View(tree)) = slot.answer {
+            if let Some(Answer::View(tree) | Answer::Untimely(tree)) = slot.answer {
                 let came = seconds(began + Millis::from(slot.came));
                 let age = came.max(seconds(now)) - slot.signed;
-                if u64::from(age) <= view_ttl && tree.size() >= largest.size() {
+                let is_timely = slot.answer == Some(Answer::View(tree));
+                if is_timely && u64::from(age) <= view_ttl && tree.size() >= largest.size() {
                     entry.tree = tree;
                 }
                 if tree.size() > largest.size() {
@@ -84,7 +85,7 @@ impl<W: Witness> Population<'_, W> {
         let client = self.clients[node as usize];
         let largest = &self.largest[node as usize * circle.len()..][..circle.len()];
         let answers = self.calls.slots(id).iter().filter_map(|slot| match slot.answer {
-            Some(Answer::View(tree)) => Some(tree),
+            Some(Answer::View(tree) | Answer::Untimely(tree)) => Some(tree),
             _ => None,
         });
         let kept = self.kept.iter(client.kept).flat_map(|(_, views)| views).map(|view| view.tree);

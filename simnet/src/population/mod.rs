@@ -11,7 +11,8 @@
 //!
 //! **Not modelled**: signatures, proofs and files, which are taken to be right; more than one mirror
 //! to a node; the time that mirrors, tiles and artifacts take; a peer's limit of streams; expiry,
-//! withdrawal and conflict of releases; acknowledged evidence; crashes, and clocks that are wrong.
+//! withdrawal and conflict of releases; acknowledged evidence; faults that are made of bytes or of
+//! steps on a disk ([`plays`]).
 //! Two refusals are told as one word: a mirror that shows less than the trusted head (a rollback)
 //! is [`Cycle::Stale`] too.
 //!
@@ -24,10 +25,13 @@ mod kept;
 mod peer;
 mod tree;
 
+use std::collections::BTreeMap;
+
 use unanimity::verify::roll::{Limits, Standing};
 
 use crate::engine::Queue;
 use crate::environment::{Environment, Service};
+use crate::faults::Kind;
 use crate::trace::{Cycle, Event, What, Witness};
 use crate::{Millis, Scenario};
 use call::{Call, Slot};
@@ -45,8 +49,25 @@ pub struct Ran {
     pub bytes: f64,
 }
 
+/// A fault that a population does not play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a population of numbers has no bytes and no disks, so it cannot play the fault `{0}`; tier 1, the code that ships, plays it: simnet run --real"
+)]
+pub struct Unplayable(pub Kind);
+
+/// Refuses a world in which something happens that a population would have to leave out.
+pub fn plays(scenario: &Scenario) -> Result<(), Unplayable> {
+    let mut kinds = scenario.faults.iter().map(|fault| fault.kind);
+    kinds.find(|kind| !kind.is_of_numbers()).map_or(Ok(()), |kind| Err(Unplayable(kind)))
+}
+
 /// Plays a world from its beginning to its horizon, which itself is no part of it.
+///
+/// # Panics
+/// If it is a world that [`plays`] refuses: what came of it would be told as if it were true.
 pub fn run(environment: &Environment, witness: &mut impl Witness) -> Ran {
+    plays(&environment.scenario).unwrap_or_else(|why| panic!("{why}"));
     let mut population = Population::new(environment, witness);
     let mut events = 0;
     while let Some((now, node, step)) = population.queue.pop() {
@@ -81,11 +102,14 @@ enum Step {
     /// As a client it begins a cycle.
     Begin,
     /// It connects to a peer of its circle once more.
-    Try { place: u8, tries: u8 },
-    /// The question of a call, to the peer at a place of the circle, reaches it.
-    Question { call: call::Id, place: u8 },
+    Try { call: call::Id, place: u8, tries: u8 },
+    /// The question of a call, to the peer at a place of the circle, reaches it; and what was wrong
+    /// with the peer when it accepted the connection.
+    Question { call: call::Id, place: u8, fault: Option<Kind> },
     /// Its roll closes.
-    Close,
+    Close { call: call::Id },
+    /// It goes off.
+    Leave,
 }
 
 /// What a node remembers as a client.
@@ -120,6 +144,8 @@ struct Population<'a, W> {
     largest: Vec<Tree>,
     calls: call::Calls,
     kept: kept::Pool,
+    /// The first view, and its time, of each peer that ever replayed.
+    replayed: BTreeMap<u32, (Tree, u32)>,
     scratch: Scratch,
 }
 
@@ -155,9 +181,13 @@ impl<'a, W: Witness> Population<'a, W> {
             largest: vec![Tree::NONE; nodes * scenario.circle as usize],
             calls: call::Calls::new(scenario.circle),
             kept: kept::Pool::new(scenario.circle),
+            replayed: BTreeMap::new(),
             scratch: Scratch::default(),
         };
         for node in 0..scenario.nodes {
+            for off in environment.absences(node) {
+                population.arrange(off.start, node, Step::Leave);
+            }
             population.arrange(environment.poll_wait(node, 0), node, Step::Poll);
             population.arrange(environment.roll_wait(node, 0), node, Step::Begin);
         }
@@ -175,10 +205,18 @@ impl<'a, W: Witness> Population<'a, W> {
         match step {
             Step::Poll => self.poll(now, node),
             Step::Begin => self.begin(now, node),
-            Step::Try { place, tries } => self.connect(now, node, place, tries),
-            Step::Question { call, place } => self.question(now, node, call, place),
-            Step::Close => self.close(now, node),
+            Step::Try { call, place, tries } => self.connect(now, node, call, place, tries),
+            Step::Question { call, place, fault } => self.question(now, node, (call, place), fault),
+            Step::Close { call } => self.close(now, node, call),
+            Step::Leave => self.leave(node),
         }
+    }
+
+    /// What a node knows only while it runs is lost: that its head is fresh, and the roll that it is
+    /// calling. What is still to come of that finds that it is nobody's.
+    fn leave(&mut self, node: u32) {
+        self.peers[node as usize].fresh = false;
+        self.clients[node as usize].call = None;
     }
 
     /// Fetches from memory what the next events need. It changes nothing but how long that takes.
@@ -188,14 +226,14 @@ impl<'a, W: Witness> Population<'a, W> {
         for (node, step) in self.queue.batch() {
             seen ^= u32::from(self.peers[node as usize].latched);
             match step {
-                Step::Begin | Step::Close => {
+                Step::Begin | Step::Close { .. } => {
                     seen ^= self.clients[node as usize].cycles;
                     seen ^= self.environment.circle(node).first().copied().unwrap_or(0);
                     let largest = &self.largest[node as usize * circle..][..circle];
                     seen ^= largest.first().map_or(0, |tree| tree.size());
                 }
                 Step::Question { call, .. } => seen ^= self.calls.get(call).closes,
-                Step::Poll | Step::Try { .. } => {}
+                Step::Poll | Step::Try { .. } | Step::Leave => {}
             }
         }
         for (node, step) in self.queue.batch() {
@@ -205,10 +243,7 @@ impl<'a, W: Witness> Population<'a, W> {
                         seen ^= u32::from(self.services[*peer as usize].was_up());
                     }
                 }
-                Step::Close => {
-                    let call = self.clients[node as usize].call;
-                    seen ^= call.map_or(0, |call| self.calls.slots(call)[0].came);
-                }
+                Step::Close { call } => seen ^= self.calls.slots(call)[0].came,
                 _ => {}
             }
         }
@@ -224,7 +259,15 @@ impl<'a, W: Witness> Population<'a, W> {
         let environment = self.environment;
         let mut mirror = self.mirrors.get_mut(node as usize);
         let is_up = mirror.as_mut().is_none_or(|mirror| mirror.is_up(environment, node, now));
-        is_up.then(|| Tree::new(environment.mirror(node, now), self.split))
+        let mut shown = environment.mirror(node, now);
+        match environment.mirror_fault(node, now) {
+            Some(Kind::MirrorDead) => return None,
+            Some(Kind::MirrorStale) if shown.chain == 0 => {
+                shown.size = shown.size.min(environment.an_hour_before(now).size);
+            }
+            _ => {}
+        }
+        is_up.then(|| Tree::new(shown, self.split))
     }
 
     /// Evidence is stored: for both roles, and for good.
@@ -234,8 +277,11 @@ impl<'a, W: Witness> Population<'a, W> {
         }
     }
 
-    fn close(&mut self, now: Millis, node: u32) {
-        let Some(id) = self.clients[node as usize].call.take() else { return };
+    fn close(&mut self, now: Millis, node: u32, id: call::Id) {
+        if self.clients[node as usize].call.take_if(|call| *call == id).is_none() {
+            self.calls.free(id);
+            return;
+        }
         let began = self.calls.get(id).began;
         let mut cycle = self.decide(now, node, id);
         self.calls.free(id);

@@ -2,6 +2,7 @@
 
 use super::{Population, Step, Tree};
 use crate::Millis;
+use crate::faults::Kind;
 use crate::trace::{What, Witness};
 
 /// A node as a peer.
@@ -12,13 +13,15 @@ pub(super) struct Peer {
     /// When the mirror last showed one at least that large, in seconds.
     seen: u32,
     polls: u32,
+    /// Whether the mirror has shown anything since the node came.
+    pub(super) fresh: bool,
     /// Whether evidence of a fork is stored, by either role.
     pub(super) latched: bool,
 }
 
 impl Default for Peer {
     fn default() -> Self {
-        Peer { head: Tree::NONE, seen: 0, polls: 0, latched: false }
+        Peer { head: Tree::NONE, seen: 0, polls: 0, fresh: false, latched: false }
     }
 }
 
@@ -27,6 +30,8 @@ impl Default for Peer {
 pub(super) enum Answer {
     /// It vouches for this.
     View(Tree),
+    /// The same, signed at a time that makes it count for nothing.
+    Untimely(Tree),
     /// No mirror has shown it anything fresh.
     Blind,
     /// It holds evidence.
@@ -42,16 +47,21 @@ impl<W: Witness> Population<'_, W> {
     /// `PeerNode::poll`, with one mirror.
     pub(super) fn poll(&mut self, now: Millis, node: u32) {
         let environment = self.environment;
-        let shown = self.shown(now, node);
         let peer = &mut self.peers[node as usize];
         peer.polls += 1;
         let next = now + environment.poll_wait(node, peer.polls.into());
+        if environment.is_off(node, now) {
+            self.arrange(next, node, Step::Poll);
+            return;
+        }
+        let shown = self.shown(now, node);
+        let peer = &mut self.peers[node as usize];
         match shown {
             Some(shown) if !shown.is_consistent_with(peer.head, self.split) => {
                 self.latch(now, node);
             }
             Some(shown) if shown.size() >= peer.head.size() => {
-                (peer.head, peer.seen) = (shown, seconds(now));
+                (peer.head, peer.seen, peer.fresh) = (shown, seconds(now), true);
             }
             _ => {}
         }
@@ -69,21 +79,47 @@ impl<W: Witness> Population<'_, W> {
         }
     }
 
+    /// A faulty peer's answer, and when it says that it signed it.
+    pub(super) fn answer_badly(&mut self, now: Millis, node: u32, kind: Kind) -> (Answer, u32) {
+        let before = |at| Tree::new(self.environment.an_hour_before(at), self.split);
+        let held = Some(self.peers[node as usize].head).filter(|head| !head.is_none());
+        let answer = match (kind, held) {
+            (Kind::Replay, _) => {
+                let first = (held.unwrap_or_else(|| before(now)), seconds(now));
+                let (tree, signed) = *self.replayed.entry(node).or_insert(first);
+                return (Answer::View(tree), signed);
+            }
+            (Kind::Slow | Kind::Fast, Some(held)) => Answer::Untimely(held),
+            _ => match self.environment.outdated(kind, now) {
+                Some(view) => Answer::View(Tree::new(view, self.split)),
+                None => self.answer(now, node),
+            },
+        };
+        (answer, seconds(now))
+    }
+
     /// What it holds, if its mirror has shown that lately.
     fn vouched(&self, now: Millis, node: u32) -> Option<Tree> {
-        let Peer { head, seen, .. } = self.peers[node as usize];
+        let Peer { head, seen, fresh, .. } = self.peers[node as usize];
         let max_age = seconds(self.environment.scenario.max_poll_age);
-        (!head.is_none() && seconds(now) <= seen.saturating_add(max_age)).then_some(head)
+        (fresh && seconds(now) <= seen.saturating_add(max_age)).then_some(head)
     }
 
     /// Whether a client could read a tree's tiles from this peer, which serves them also when it
     /// answers with evidence or not at all.
     pub(super) fn serves(&mut self, now: Millis, peer: u32, client: u32, tree: Tree) -> bool {
-        let held = match self.environment.lie(peer, client, now) {
+        let environment = self.environment;
+        let fault = environment.peer_fault(peer, client, now);
+        let told = environment.lie(peer, client, now);
+        let told = told.or_else(|| environment.outdated(fault?, now));
+        let held = match told {
             Some(view) => Tree::new(view, self.split),
             None => self.peers[peer as usize].head,
         };
         held.holds(tree, self.split)
-            && self.services[peer as usize].is_up(self.environment, peer, now)
+            && fault != Some(Kind::Silent)
+            && self.services[peer as usize].is_up(environment, peer, now)
+            && !environment.is_off(peer, now)
+            && !environment.are_apart(client, peer, now, now)
     }
 }

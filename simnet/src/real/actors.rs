@@ -11,11 +11,8 @@ use unanimity::verify::{Hash, Timestamp, View as SignedView};
 use super::World;
 use super::line::Line;
 use super::node::Node;
-use crate::Millis;
 use crate::faults::Kind;
 use crate::trace::View;
-
-const HOUR: Millis = 3_600_000;
 
 /// Shows a client the adversary's log, once the attack has begun.
 pub(super) async fn collude(node: Arc<Node>, client: u32, mut line: Line) {
@@ -24,7 +21,7 @@ pub(super) async fn collude(node: Arc<Node>, client: u32, mut line: Line) {
         let world = &node.world;
         let answer = match world.environment.lie(node.number, client, world.time.millis()) {
             Some(view) => Some(answer_with(&node, view, question, world.time.now())),
-            None => node.peer.answer(question).ok(),
+            None => node.honest(question),
         };
         let Some(answer) = answer else { return };
         if wire::send(&mut line, &answer.frame()).await.is_err() {
@@ -62,9 +59,8 @@ pub(super) async fn misbehave(node: Arc<Node>, kind: Kind, mut line: Line) {
 async fn bytes(node: &Node, kind: Kind, question: Question) -> Option<Vec<u8>> {
     let world = &node.world;
     let (now, at) = (world.time.now(), world.time.millis());
-    let before = View { chain: 0, size: world.environment.log_size(at.saturating_sub(HOUR)) };
-    let honest = || node.peer.answer(question).ok();
-    let held = node.peer.head().map(|head| world.logs.view(&head));
+    let honest = || node.honest(question);
+    let held = node.held();
     let answer = match kind {
         Kind::Silent => pending().await,
         Kind::Stall => {
@@ -74,14 +70,19 @@ async fn bytes(node: &Node, kind: Kind, question: Question) -> Option<Vec<u8>> {
         }
         Kind::Garble => return Some(vec![0x5a; ANSWER_BYTES]),
         Kind::Flood => return Some(vec![0xff; 64 * ANSWER_BYTES]),
-        Kind::Replay => {
-            let first = || answer_with(node, held.unwrap_or(before), question, now);
-            node.first_answer.get_or_init(first).clone()
+        Kind::Replay if matches!(question, Question::View(_)) => {
+            let view = held.unwrap_or(world.environment.an_hour_before(at));
+            node.first_answer.get_or_init(|| answer_with(node, view, question, now)).clone()
         }
-        Kind::Slow => answer_with(node, held?, question, Timestamp(now.0 - 3600)),
-        Kind::Fast => answer_with(node, held?, question, Timestamp(now.0 + 3600)),
-        Kind::Lag => answer_with(node, before, question, now),
-        Kind::Story if (at / 60_000) % 2 == 1 => answer_with(node, before, question, now),
+        Kind::Slow | Kind::Fast => {
+            let wrong = if kind == Kind::Slow { now.0 - 3600 } else { now.0 + 3600 };
+            let answer = held.map(|held| answer_with(node, held, question, Timestamp(wrong)));
+            answer.or_else(honest)?
+        }
+        Kind::Lag | Kind::Story => match world.environment.outdated(kind, at) {
+            Some(view) => answer_with(node, view, question, now),
+            None => honest()?,
+        },
         Kind::Echo => {
             // Not to another of its kind, which might pass it back.
             let echoes = |peer| world.environment.faults(peer, at).any(|kind| kind == Kind::Echo);
@@ -123,11 +124,11 @@ pub(super) fn mirror(
     path: &str,
 ) -> io::Result<Vec<u8>> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
-    let before = world.environment.log_size(world.time.millis().saturating_sub(HOUR));
+    let before = world.environment.an_hour_before(world.time.millis());
     match kind {
         Some(Kind::MirrorDead) => Err(missing()),
         Some(Kind::MirrorStale) if shown.chain == 0 => {
-            let stale = View { chain: 0, size: before.min(shown.size) };
+            let stale = View { size: before.size.min(shown.size), ..before };
             world.logs.read(stale, path).ok_or_else(missing)
         }
         // One byte more than a whole bundle of the largest entries.

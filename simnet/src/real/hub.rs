@@ -109,15 +109,15 @@ impl Transport for Tor {
 
     async fn dial(&self, to: &OnionAddress) -> io::Result<Line> {
         let (world, peer) = (&self.world, node_at(to));
-        let mut faults = world.environment.faults(self.node, world.time.millis());
-        if faults.any(|kind| kind == Kind::Cut) {
-            return pending().await;
-        }
-        let up = world.hub.is_up(world, peer);
+        let (environment, now) = (&world.environment, world.time.millis());
+        let up = world.hub.is_up(world, peer) && !environment.is_off(peer, now);
         let named = {
             let mut progress = self.progress();
             if progress.closed {
-                return if up {
+                // Where tiles cost no time, to wait for some in vain costs none either.
+                let speaks = environment.peer_fault(peer, self.node, now) != Some(Kind::Silent);
+                let serves = up && speaks && !environment.are_apart(self.node, peer, now, now);
+                return if serves {
                     world.hub.connect(self.node, peer, (0, 0))
                 } else {
                     Err(io::ErrorKind::ConnectionRefused.into())
@@ -129,7 +129,7 @@ impl Transport for Tor {
             (cycle, *tries - 1)
         };
         let both = (self.node, peer);
-        match world.environment.connect(both, named, world.time.millis(), up) {
+        match environment.connect(both, named, now, up) {
             Connect::Never => pending().await,
             Connect::Refused(after) => {
                 sleep(Duration::from_millis(after)).await;
@@ -137,7 +137,7 @@ impl Transport for Tor {
             }
             Connect::After(after) => {
                 sleep(Duration::from_millis(after)).await;
-                world.hub.connect(self.node, peer, world.environment.round_trip(both, named))
+                world.hub.connect(self.node, peer, environment.round_trip(both, named))
             }
         }
     }

@@ -4,11 +4,14 @@
 //! the clock, the byte streams, the mirrors and the syncing of files are played.
 
 mod actors;
+mod fuse;
 mod hub;
 mod line;
 mod logs;
 mod node;
+mod process;
 
+use std::future::pending;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,6 +130,14 @@ impl Time {
 
     async fn until(self, at: Millis) {
         sleep_until(self.began + Duration::from_millis(at)).await;
+    }
+
+    /// Never, if there is no such time.
+    async fn until_then(self, at: Option<Millis>) {
+        match at {
+            Some(at) => self.until(at).await,
+            None => pending().await,
+        }
     }
 }
 

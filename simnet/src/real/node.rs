@@ -2,43 +2,46 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rand::RngExt as _;
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use unanimity::config::Config;
 use unanimity::durable::Disk;
 use unanimity::install::Root;
 use unanimity::net::mirror::READ_TIMEOUT;
-use unanimity::net::wire::Answer;
+use unanimity::net::wire::{Answer, Question};
 use unanimity::net::{Mirror, OnionAddress};
 use unanimity::peer::{Follow, PeerNode, Polled, Polling};
+use unanimity::store::EvidenceStore;
 use unanimity::update::{Client, Failure, Outcome};
 use unanimity::verify::roll::Limits;
 use unanimity::verify::{CosignerSecret, Name, Peer, PeerSet, RawKey, Refusal};
 
+use super::World;
 use super::actors;
-use super::hub::{Accepted, Tor, address};
+use super::fuse::Fuse;
+use super::hub::{Tor, address};
 use super::line::Line;
 use super::logs::platform;
-use super::{Time, World};
+use super::process::Process;
 use crate::Seed;
 use crate::faults::Kind;
-use crate::trace::{Cycle, What};
+use crate::trace::{Cycle, View, What};
 
 /// What one node is made of, shared by its tasks.
 pub(super) struct Node {
     pub(super) world: Arc<World>,
     pub(super) number: u32,
     pub(super) secret: CosignerSecret,
-    pub(super) peer: Arc<PeerNode<Time>>,
+    process: Process,
     /// What it answered when it began to replay.
     pub(super) first_answer: OnceLock<Answer>,
+    stored: EvidenceStore,
     /// Set once evidence of a fork is stored.
     evidence: OnceLock<()>,
 }
@@ -59,115 +62,170 @@ fn secret(seed: Seed, number: u32) -> CosignerSecret {
 }
 
 impl Node {
-    /// Starts a node's three tasks: polling, answering, calling the roll. None of them ever ends.
+    /// Starts a node's tasks: polling, answering, calling the roll, and going away and coming back.
     pub(super) fn start(
         world: &Arc<World>,
         number: u32,
         seed: Seed,
         place: &Path,
-    ) -> Result<[JoinHandle<()>; 3], String> {
+    ) -> Result<Vec<JoinHandle<()>>, String> {
         let state = place.join("state");
         let secret = secret(seed, number);
-        let scenario = &world.environment.scenario;
-        let follow = Follow {
-            log: world.logs.keys.log.clone(),
-            secret: secret.clone(),
-            mirrors: vec![mirror(world, number, None)],
-            polling: Polling {
-                min: Duration::from_millis(scenario.poll.0),
-                max: Duration::from_millis(scenario.poll.1),
-                max_age: Duration::from_millis(scenario.max_poll_age),
-            },
-        };
-        let disk = Disk::default().volatile();
-        let peer =
-            PeerNode::open(follow, &state, disk, world.time).map_err(|error| error.to_string())?;
         let config = config(world, number, seed, place)?;
-        let peer = Arc::new(peer);
         let node = Arc::new(Node {
+            process: process(world, number, secret.clone(), state.clone()),
             world: world.clone(),
             number,
             secret,
-            peer,
             first_answer: OnceLock::new(),
+            stored: EvidenceStore::new(&state, &world.logs.keys.log, Disk::default()),
             evidence: OnceLock::new(),
         });
-        Ok([
+        node.process.start().map_err(|error| error.to_string())?;
+        Ok(vec![
+            tokio::spawn(node.clone().come_and_go()),
             tokio::spawn(node.clone().answer(world.hub.open())),
             tokio::spawn(node.clone().poll()),
             tokio::spawn(node.roll(config)),
         ])
     }
 
+    /// An honest answer; none while the peer does not run, or if it cannot give one.
+    pub(super) fn honest(&self, question: Question) -> Option<Answer> {
+        self.process.peer()?.0.answer(question).ok()
+    }
+
+    /// What the peer holds, whether it vouches for that or not.
+    pub(super) fn held(&self) -> Option<View> {
+        let (peer, _) = self.process.peer()?;
+        peer.head().map(|head| self.world.logs.view(&head))
+    }
+
+    async fn come_and_go(self: Arc<Self>) {
+        for off in self.world.environment.absences(self.number) {
+            self.world.time.until(off.start).await;
+            self.process.stop().await;
+            self.world.time.until(off.end).await;
+            self.start_again();
+        }
+    }
+
+    fn start_again(&self) {
+        if let Err(error) = self.process.start() {
+            panic!("node {} does not start as a peer: {error}", self.number);
+        }
+    }
+
     async fn poll(self: Arc<Self>) {
+        let (environment, number) = (&self.world.environment, self.number);
         let mut at = 0;
         for polled in 0.. {
-            at += self.world.environment.poll_wait(self.number, polled);
+            at += environment.poll_wait(number, polled);
             self.world.time.until(at).await;
-            let mut rng = self.world.environment.cycle_rng(self.number, u64::MAX - polled);
-            let found = self.peer.poll(&mut rng).await;
+            let Some((peer, fuse)) =
+                self.process.peer().filter(|_| !environment.is_off(number, at))
+            else {
+                continue;
+            };
+            let mut rng = environment.cycle_rng(number, u64::MAX - polled);
+            if environment.faults(number, at).any(|kind| kind == Kind::PeerCrash) {
+                fuse.light(rng.random_range(0..MOST_STEPS_OF_A_POLL));
+            }
+            let goes = environment.goes_off(number, at, environment.scenario.horizon);
+            let found = tokio::select! {
+                biased;
+                () = self.world.time.until_then(goes) => continue,
+                found = peer.poll(&mut rng) => found,
+            };
             if let Ok(Polled::Fork(_)) = found {
                 self.has_evidence();
             }
-            let held = self.peer.head().filter(|_| self.peer.is_fresh());
-            let held = held.map(|head| self.world.logs.view(&head));
-            self.world.tell(self.number, What::Polled(held));
+            drop(peer);
+            fuse.put_out();
+            if fuse.is_blown() {
+                self.process.stop().await;
+                self.start_again();
+                self.look_for_evidence();
+            }
+            let fresh = self.process.peer().is_some_and(|(peer, _)| peer.is_fresh());
+            let held = self.held().filter(|_| fresh);
+            self.world.tell(number, What::Polled(held));
         }
     }
 
     async fn answer(self: Arc<Self>, mut arriving: UnboundedReceiver<(u32, Line)>) {
-        let (honest, accepted) = mpsc::unbounded_channel();
-        tokio::spawn(self.peer.clone().answer_all(Accepted(accepted)));
         while let Some((from, line)) = arriving.recv().await {
             let environment = &self.world.environment;
             let now = self.world.time.millis();
-            let fault = environment.faults(self.number, now).find(|kind| kind.is_of_peer());
             if environment.lies_to(self.number, from) {
-                tokio::spawn(actors::collude(self.clone(), from, line));
-            } else if let Some(kind) = fault {
-                tokio::spawn(actors::misbehave(self.clone(), kind, line));
-            } else if honest.send(line).is_err() {
-                return;
+                self.process.answer_with(actors::collude(self.clone(), from, line));
+            } else if let Some(kind) = environment.peer_fault(self.number, from, now) {
+                self.process.answer_with(actors::misbehave(self.clone(), kind, line));
+            } else {
+                self.process.answer(line);
             }
         }
     }
 
     async fn roll(self: Arc<Self>, config: Config) {
         let (world, number) = (&self.world, self.number);
+        let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
         let config = Config { mirrors: vec![mirror(world, number, Some(tor.clone()))], ..config };
         let root = Root::new(&config.install_root, Disk::default());
-        let (mut at, mut cycle, mut has) = (0, 0, 0);
+        let (mut at, mut cycle, mut has, mut last) = (0, 0, 0, 0);
+        let (mut client, mut fuse) = (None, Fuse::default());
         loop {
-            let fuse = Fuse::default();
-            let mut client = match Client::open(&config, &*tor, &world.time, fuse.disk()) {
-                Ok(client) => client,
-                Err(error) => panic!("node {number} does not start: {error}"),
-            };
-            while !fuse.is_blown() {
-                at += world.environment.roll_wait(number, cycle);
-                cycle += 1;
-                if at < world.time.millis() {
-                    continue;
-                }
-                world.time.until(at).await;
-                tor.begin(cycle - 1);
-                let mut rng = world.environment.cycle_rng(number, cycle - 1);
-                if world.environment.faults(number, at).any(|kind| kind == Kind::Crash) {
-                    fuse.light(rng.random_range(0..MOST_STEPS));
-                }
-                let (_, outcome) = client.update(&mut rng).await;
-                // Killed after the switch, it has installed, whatever it came to say.
-                let installed = root.installed().ok().flatten().filter(|new| new.sequence != has);
-                has = installed.as_ref().map_or(has, |installed| installed.sequence);
-                let came_to =
-                    self.what(installed.map_or(outcome, |new| Ok(Outcome::Installed(new))));
-                fuse.put_out();
-                if came_to == Cycle::Fork {
-                    self.has_evidence();
-                }
-                world.tell(number, What::Cycled(world.time.millis() - at, came_to));
+            at += environment.roll_wait(number, cycle);
+            cycle += 1;
+            if at < world.time.millis() {
+                continue;
             }
+            world.time.until(at).await;
+            if fuse.is_blown() || environment.goes_off(number, last, at).is_some() {
+                (client, fuse) = (None, Fuse::default());
+            }
+            last = at;
+            if environment.is_off(number, at) {
+                continue;
+            }
+            let client = match &mut client {
+                Some(client) => client,
+                none => match Client::open(&config, &*tor, &world.time, fuse.disk()) {
+                    Ok(client) => none.insert(client),
+                    Err(error) => panic!("node {number} does not start: {error}"),
+                },
+            };
+            tor.begin(cycle - 1);
+            let mut rng = environment.cycle_rng(number, cycle - 1);
+            if environment.faults(number, at).any(|kind| kind == Kind::Crash) {
+                fuse.light(rng.random_range(0..MOST_STEPS));
+            }
+            let goes = environment.goes_off(number, at, environment.scenario.horizon);
+            let (_, outcome) = tokio::select! {
+                biased;
+                () = world.time.until_then(goes) => continue,
+                updated = client.update(&mut rng) => updated,
+            };
+            // Killed after the switch, it has installed, whatever it came to say.
+            let installed = root.installed().ok().flatten().filter(|new| new.sequence != has);
+            has = installed.as_ref().map_or(has, |installed| installed.sequence);
+            let came_to = self.what(installed.map_or(outcome, |new| Ok(Outcome::Installed(new))));
+            fuse.put_out();
+            if came_to == Cycle::Fork {
+                self.has_evidence();
+            }
+            if fuse.is_blown() {
+                self.look_for_evidence();
+            }
+            world.tell(number, What::Cycled(world.time.millis() - at, came_to));
+        }
+    }
+
+    /// Killed after it had stored evidence, it has some, whatever it came to say.
+    fn look_for_evidence(&self) {
+        if let Ok(Some(_)) = self.stored.latched() {
+            self.has_evidence();
         }
     }
 
@@ -199,47 +257,24 @@ impl Node {
     }
 }
 
-/// A machine that dies at a step on its disk. Then every later step fails, until it is started again.
-#[derive(Clone)]
-struct Fuse(Arc<AtomicU64>);
-
-/// More steps than most cycles have: a node may also get through.
+/// More steps on the disk than most cycles and polls have: a node may also get through.
 const MOST_STEPS: u64 = 40;
+const MOST_STEPS_OF_A_POLL: u64 = 12;
 
-impl Default for Fuse {
-    fn default() -> Fuse {
-        Fuse(Arc::new(AtomicU64::new(u64::MAX)))
-    }
-}
-
-impl Fuse {
-    fn light(&self, steps: u64) {
-        self.0.store(steps, Ordering::Relaxed);
-    }
-
-    /// The machine survived the cycle, if it did.
-    fn put_out(&self) {
-        if !self.is_blown() {
-            self.light(u64::MAX);
-        }
-    }
-
-    fn is_blown(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
-
-    fn disk(&self) -> Disk {
-        let left = self.0.clone();
-        let burn = move |_: &_| match left.load(Ordering::Relaxed) {
-            u64::MAX => Ok(()),
-            0 => Err(io::Error::other("the machine is dead")),
-            steps => {
-                left.store(steps - 1, Ordering::Relaxed);
-                Ok(())
-            }
-        };
-        Disk::watched(burn).volatile()
-    }
+/// A node's peer role.
+fn process(world: &Arc<World>, number: u32, secret: CosignerSecret, state: PathBuf) -> Process {
+    let scenario = &world.environment.scenario;
+    let polling = Polling {
+        min: Duration::from_millis(scenario.poll.0),
+        max: Duration::from_millis(scenario.poll.1),
+        max_age: Duration::from_millis(scenario.max_poll_age),
+    };
+    let (log, time) = (world.logs.keys.log.clone(), world.time);
+    let mirrors = vec![mirror(world, number, None)];
+    Process::new(move |disk| {
+        let (log, secret, mirrors) = (log.clone(), secret.clone(), mirrors.clone());
+        PeerNode::open(Follow { log, secret, mirrors, polling }, &state, disk, time)
+    })
 }
 
 /// A node's mirror: while it is up, it shows what the surroundings say. The client's first look at it
@@ -257,7 +292,7 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
             return Box::pin(async { Err(io::ErrorKind::NotFound.into()) });
         }
         let now = world.time.millis();
-        let fault = world.environment.faults(number, now).find(|kind| kind.is_of_mirror());
+        let fault = world.environment.mirror_fault(number, now);
         let sent = actors::mirror(&world, fault, world.environment.mirror(number, now), path);
         let slow = fault == Some(Kind::MirrorSlow);
         Box::pin(async move {

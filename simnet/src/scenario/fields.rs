@@ -1,8 +1,8 @@
 //! Every field of a scenario file by name.
 
 /// Every field: its path, what it is in words (for axes).
-/// The last part of the path is enough to name it where no other field ends so; fields of mirrors are
-/// always named in full, so that `availability` is the nodes'.
+/// The last part of the path is enough to name it where no other field ends so; fields of mirrors and
+/// faults are always named in full, so that `availability` is the nodes' and `share` the adversary's.
 pub const FIELDS: &[(&str, &str)] = &[
     ("horizon", "time simulated"),
     ("nodes.count", "nodes"),
@@ -51,13 +51,17 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("adversary.lasts", "time that honest mirrors show the fork"),
     ("adversary.shape", "shape of the fork"),
     ("adversary.launders", "whether colluding peers show the fork to everybody"),
+    ("fault.kind", "fault"),
+    ("fault.share", "fraction of nodes that the fault befalls"),
+    ("fault.from", "begin of the fault"),
+    ("fault.until", "end of the fault"),
 ];
 
 /// The path of a field that is named in full or by the end of its path.
 pub fn field(name: &str) -> Result<&'static str, String> {
     let ending = format!(".{name}");
-    let ends =
-        |path: &str| path == name || path.ends_with(&ending) && !path.starts_with("mirrors.");
+    let in_full = |path: &str| path.starts_with("mirrors.") || path.starts_with("fault.");
+    let ends = |path: &str| path == name || path.ends_with(&ending) && !in_full(path);
     let mut fits = FIELDS.iter().map(|(path, _)| *path).filter(|path| ends(path));
     match (fits.next(), fits.next()) {
         (Some(path), None) => Ok(path),

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::{Complaint, check};
+use super::fault::{FaultFile, faults};
 use super::text::{Text, Tree, Wrong, find};
 use super::units::{Fraction, Sigma, Time};
 use super::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
@@ -23,6 +24,8 @@ struct File {
     tor: TorFile,
     release: Release,
     adversary: Option<AdversaryFile>,
+    #[serde(default)]
+    fault: Vec<FaultFile>,
 }
 
 #[derive(Deserialize)]
@@ -197,7 +200,8 @@ pub fn scenario(text: &Text, tree: Spanned<Tree<'_>>) -> Result<Scenario, Wrong>
     };
     let scenario = assemble(&file, text.name()).map_err(|(path, what)| wrong(path, what))?;
     check(&scenario).map_err(|(path, what)| wrong(path, what))?;
-    Ok(scenario)
+    let faults = faults(text, &file.fault, scenario.horizon)?;
+    Ok(Scenario { faults, ..scenario })
 }
 
 fn assemble(file: &File, name: String) -> Result<Scenario, Complaint> {

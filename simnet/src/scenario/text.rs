@@ -100,7 +100,15 @@ pub fn find<'a, 't>(tree: &'a Tree<'t>, path: &str) -> Option<&'a Spanned<DeValu
     }
 }
 
-/// Puts a value at a path of names, and tables on the way where there are none.
+/// Whether a path names one place in a tree: not if it leads into a list (`[[fault]]`) of any length
+/// but one.
+pub fn is_one(tree: &Tree<'_>, path: &str) -> bool {
+    let first = path.split_once('.').map_or(path, |(first, _)| first);
+    let list = tree.get(first).and_then(|value| value.get_ref().as_array());
+    list.is_none_or(|list| list.len() == 1) && (list.is_some() || first != "fault")
+}
+
+/// Puts a value at a path of names, and tables on the way where there are none. Of a list, in its first.
 pub fn put<'t>(tree: &mut Tree<'t>, path: &str, value: Spanned<DeValue<'t>>) {
     let span = value.span();
     let (first, rest) = match path.split_once('.') {
@@ -113,6 +121,12 @@ pub fn put<'t>(tree: &mut Tree<'t>, path: &str, value: Spanned<DeValue<'t>>) {
         tree.insert(key, value);
         return;
     };
+    if let Some(DeValue::Array(all)) = tree.get_mut(first).map(Spanned::get_mut)
+        && let Some(DeValue::Table(only)) = all.get_mut(0).map(Spanned::get_mut)
+    {
+        put(only, rest, value);
+        return;
+    }
     if !tree.get(first).is_some_and(|inner| inner.get_ref().is_table()) {
         tree.remove(first);
         tree.insert(key, Spanned::new(span, DeValue::Table(Tree::new())));

@@ -1,5 +1,6 @@
 //! From a file to a [`Study`].
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -10,7 +11,7 @@ use super::plot::{Kind, Measure, Plot};
 use super::{Axis, Study};
 use crate::scenario::fields::field;
 use crate::scenario::file::scenario;
-use crate::scenario::text::{Text, Tree, Wrong, put};
+use crate::scenario::text::{Text, Tree, Wrong, is_one, put};
 
 /// More cells than this are a mistake.
 const MOST_CELLS: usize = 100_000;
@@ -51,7 +52,14 @@ impl Study {
             let path = field(&name).map_err(|what| text.wrong(Some(value.span()), what))?;
             match varied.iter_mut().find(|varied| varied.axis.field == path) {
                 Some(axis) => *axis = vary(&text, path, many(value))?,
+                None if !is_one(&tree, path) => return Err(ambiguous(&text, path, value.span())),
                 None => put(&mut tree, path, value),
+            }
+        }
+        for Varied { axis, values } in &varied {
+            if !is_one(&tree, &axis.field) {
+                let span = values.first().map_or(0..0, Spanned::span);
+                return Err(ambiguous(&text, &axis.field, span));
             }
         }
         let cells = cells(&text, Spanned::new(whole, tree), &varied)?;
@@ -60,6 +68,12 @@ impl Study {
         let question = cells[0].question.clone();
         Ok(Study { name: text.name(), question, axes, replications, cells, plots })
     }
+}
+
+fn ambiguous(text: &Text, path: &str, span: Range<usize>) -> Wrong {
+    let what =
+        format!("{path} is a field of the one [[fault]] of a file: here there is none, or more");
+    text.wrong(Some(span), what)
 }
 
 /// Takes a section out of the tree.

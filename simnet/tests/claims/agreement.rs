@@ -1,6 +1,7 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
+use simnet::faults::{Fault, Kind};
 use simnet::scenario::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape};
 use simnet::trace::Event;
 use simnet::{Environment, Millis, Seed, population, real, swarm};
@@ -94,6 +95,53 @@ fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
         };
         Scenario { mirrors, ..world }
     }
+}
+
+/// The same with a random half of all faults that numbers play.
+fn faulty(world: impl Fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
+    move |seed| {
+        let world = world(seed);
+        let mut rng = seed.draws("faults").rng(0, 0);
+        let mut faults = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_of_numbers()) {
+            for _ in 0..rng.random_range(0..3) {
+                let from = rng.random_range(0..world.horizon);
+                let until = from + rng.random_range(1000..world.horizon / 2);
+                let share = rng.random_range(0.0..0.4);
+                faults.push(Fault { kind, share, from, until });
+            }
+        }
+        Scenario { faults, ..world }
+    }
+}
+
+/// A rough world whose nodes go off and come back all the time, within rolls and polls.
+fn restless(seed: Seed) -> Scenario {
+    let world = rough(seed);
+    let mut rng = seed.draws("restless").rng(0, 0);
+    let off = |_| {
+        let from = rng.random_range(0..world.horizon);
+        let until = from + rng.random_range(1000..5 * 60_000);
+        Fault { kind: Kind::Off, share: 0.7, from, until }
+    };
+    let mut faults: Vec<Fault> = (0..60).map(off).collect();
+    faults.push(Fault { kind: Kind::Silent, share: 0.2, from: 0, until: world.horizon });
+    faults.push(Fault { kind: Kind::Replay, share: 0.2, from: 0, until: world.horizon });
+    Scenario { faults, ..world }
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_where_faults_befall_nodes() {
+    agree(faulty(world), 0..8);
+    agree(faulty(rough), 0..8);
+    agree(faulty(mirrors_down(told_twice)), 0..4);
+    agree(faulty(forked), 0..4);
+    agree(faulty(stormy), 0..4);
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_where_nodes_come_and_go() {
+    agree(restless, 0..6);
 }
 
 #[test]

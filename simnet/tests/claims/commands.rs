@@ -255,3 +255,36 @@ fn a_swarm_says_how_many_worlds_it_played() {
     let told = Desk::new().done("swarm --seed 5 --worlds 2");
     assert_eq!(told, "2 worlds, and no rule broke\n");
 }
+
+/// A small world with a fault.
+fn fault(kind: &str) -> String {
+    format!(
+        "question = \"?\"\nhorizon = \"4h\"\n[nodes]\ncount = 5\ncircle = 3\n[release]\n\
+         first = \"1h\"\n[[fault]]\nkind = \"{kind}\"\nshare = 0.5\n"
+    )
+}
+
+#[test]
+fn a_fault_made_of_bytes_is_refused_by_numbers_and_played_by_the_code_that_ships() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("garble.toml"), fault("garble")).expect("a scenario");
+    for command in ["run garble.toml --seed 1", "sweep garble.toml --seed 1 --out out"] {
+        let (code, error) = desk.fails(command);
+        let says = "garble.toml: a population of numbers has no bytes and no disks, so it cannot play \
+                    the fault `garble`; tier 1, the code that ships, plays it: simnet run --real";
+        assert!(code == 2 && error.contains(says), "{code} {error}");
+    }
+    assert_eq!(desk.fails("answer garble.toml --seed 1 --out out").0, 2);
+    assert!(!desk.path().join("out").exists());
+    let table = desk.done("run garble.toml --seed 1 --real");
+    assert!(table.contains("rolls.incomplete"), "{table}");
+}
+
+#[test]
+fn both_tiers_measure_the_same() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("off.toml"), fault("off")).expect("a scenario");
+    let numbers = desk.done("run off.toml --seed 1 --json");
+    assert_eq!(desk.done("run off.toml --seed 1 --json --real"), numbers);
+    assert_ne!(desk.done("run off.toml --seed 1 --json --set fault.share=0"), numbers);
+}

@@ -4,6 +4,7 @@ mod agreement;
 mod attacks;
 mod commands;
 mod engine;
+mod faults;
 mod measure;
 mod population;
 mod real;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use simnet::population::{bytes_needed, run};
+use simnet::faults::{Fault, Kind};
+use simnet::population::{bytes_needed, plays, run};
 use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Tor};
 use simnet::trace::{Cycle, Event, View, What};
 use simnet::validate::quiet;
@@ -249,6 +250,32 @@ fn a_peer_whose_mirror_went_back_is_blind_after_its_last_poll_is_too_old() {
         }
     }
     assert!(last > 0);
+}
+
+#[test]
+fn a_fault_that_numbers_do_not_play_is_never_left_out_in_silence() {
+    for kind in Kind::ALL {
+        let fault = Fault { kind, share: 0.0, from: 0, until: 1 };
+        let scenario = Scenario { faults: vec![fault], horizon: HOUR, ..quiet(4, 2) };
+        let refused = plays(&scenario).is_err();
+        assert_eq!(refused, !kind.is_of_numbers());
+        let played = std::panic::catch_unwind(|| play(&scenario, 1));
+        assert_eq!(played.is_err(), refused, "{kind}");
+    }
+}
+
+/// Numbers and code agree on what nobody plays, too; so each kind must change something.
+#[test]
+fn every_fault_that_numbers_play_changes_what_happens() {
+    let scenario = Scenario { availability: 1.0, ..ordinary() };
+    let (_, without) = play(&scenario, 13);
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_of_numbers()) {
+        let fault = Fault { kind, share: 0.3, from: HOUR, until: 20 * HOUR };
+        let (_, with) = play(&Scenario { faults: vec![fault], ..scenario.clone() }, 13);
+        let until = |events: &[Event]| events.iter().take_while(|event| event.at < HOUR).count();
+        assert_eq!(with[..until(&with)], without[..until(&without)], "{kind} before it begins");
+        assert!(with != without, "{kind}");
+    }
 }
 
 #[test]

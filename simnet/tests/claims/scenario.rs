@@ -1,3 +1,4 @@
+use simnet::faults::Kind;
 use simnet::results::{COUNTS, TIMES};
 use simnet::scenario::fields::FIELDS;
 use simnet::scenario::{Adversary, Colluding, Days, Shape, Topology, Tor};
@@ -152,6 +153,79 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
         assert!(error.starts_with("test.toml, line "), "{bad}: {error}");
         assert!(error.contains(says), "{bad}: {error}\n  should say {says}");
         assert!(!error.contains('\n'), "{bad}: more than one line: {error}");
+    }
+}
+
+/// A scenario with a fault, at the lines 29 to 33.
+fn with_fault(fault: &str) -> String {
+    GOOD.replace("[[plot]]", &format!("[[fault]]\n{fault}\n\n[[plot]]"))
+}
+
+const OFF: &str = "kind = \"off\"\nshare = 0.25\nfrom = \"2h\"\nuntil = \"4h\"";
+
+#[test]
+fn faults_are_said_one_after_another() {
+    let text = with_fault(&format!("{OFF}\n[[fault]]\nkind = \"mirror-dead\"\nshare = 1"));
+    let hour = 3_600_000;
+    let always = (0, u64::MAX);
+    let wanted = [(Kind::Off, 0.25, (2 * hour, 4 * hour)), (Kind::MirrorDead, 1.0, always)];
+    for cell in study(&text).cells {
+        let faults =
+            cell.faults.iter().map(|fault| (fault.kind, fault.share, (fault.from, fault.until)));
+        assert_eq!(faults.collect::<Vec<_>>(), wanted);
+    }
+    assert_ne!(study(&text).digest(), study(GOOD).digest());
+}
+
+#[test]
+fn a_bad_fault_gets_one_error_with_line_and_remedy() {
+    let known = "there is no fault `of`; there are silent, stall,";
+    for (good, bad, says) in [
+        ("\"off\"", "\"of\"", format!("line 30 (`kind = \"of\"`): {known}")),
+        ("0.25", "1.2", "line 31 (`share = 1.2`): 1.2 is no fraction".to_owned()),
+        (
+            "share = 0.25\n",
+            "",
+            "line 30 (`kind = \"off\"`): how many nodes `off` befalls".to_owned(),
+        ),
+        ("share", "shar", "line 31 (`shar = 0.25`): unknown field `shar`".to_owned()),
+        ("\"2h\"", "\"2d\"", "line 32 (`from = \"2d\"`): the fault begins after".to_owned()),
+        ("\"2h\"", "2", "line 32 (`from = 2`): write a duration in quotes".to_owned()),
+        ("\"4h\"", "\"2h\"", "line 33 (`until = \"2h\"`): a fault lasts from".to_owned()),
+    ] {
+        assert!(OFF.contains(good), "{good}");
+        let error = refused(&with_fault(&OFF.replacen(good, bad, 1)), &[]);
+        assert!(error.contains(&says), "{bad}: {error}\n  should say {says}");
+        assert!(!error.contains('\n'), "{bad}: more than one line: {error}");
+    }
+}
+
+#[test]
+fn the_one_fault_of_a_file_can_be_varied() {
+    let vary = |text: String| text.replace("circle = [3, 5]", "fault.share = [0, 0.5]");
+    let text = vary(with_fault(OFF)).replace("line = \"circle\"", "line = \"fault.share\"");
+    let shares: Vec<f64> = study(&text).cells.iter().map(|cell| cell.faults[0].share).collect();
+    assert_eq!(shares, [0.0, 0.0, 0.0, 0.5, 0.5, 0.5]);
+    let set = ["fault.kind=cut".to_owned()];
+    let study = Study::read("test.toml".as_ref(), &with_fault(OFF), &set).expect("a good file");
+    assert!(study.cells.iter().all(|cell| cell.faults[0].kind == Kind::Cut));
+    let says = "fault.share is a field of the one [[fault]] of a file";
+    for faults in ["", "[[fault]]\nkind = \"cut\"\nshare = 1\n"] {
+        let text = if faults.is_empty() { GOOD.to_owned() } else { with_fault(OFF) + faults };
+        assert!(refused(&vary(text.clone()), &[]).contains(says));
+        assert!(refused(&text, &["fault.share=0.1"]).starts_with("--set fault.share=0.1: "));
+    }
+}
+
+#[test]
+fn the_readme_has_every_fault_and_who_plays_it() {
+    let readme = include_str!("../../README.md");
+    for kind in Kind::ALL {
+        let rows = readme.lines().filter(|line| line.starts_with(&format!("| `{kind}` |")));
+        let rows: Vec<&str> = rows.collect();
+        let [row] = rows[..] else { panic!("{kind}: {} rows", rows.len()) };
+        let played = if kind.is_of_numbers() { "| both |" } else { "| `--real` |" };
+        assert!(row.ends_with(played), "{row}");
     }
 }
 

@@ -1,0 +1,47 @@
+//! A machine that dies at a step on its disk. Then every later step fails, until it is started again.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use unanimity::durable::Disk;
+
+/// How many steps are left.
+#[derive(Clone)]
+pub(super) struct Fuse(Arc<AtomicU64>);
+
+impl Default for Fuse {
+    fn default() -> Fuse {
+        Fuse(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+}
+
+impl Fuse {
+    pub(super) fn light(&self, steps: u64) {
+        self.0.store(steps, Ordering::Relaxed);
+    }
+
+    /// The machine survived, if it did.
+    pub(super) fn put_out(&self) {
+        if !self.is_blown() {
+            self.light(u64::MAX);
+        }
+    }
+
+    pub(super) fn is_blown(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn disk(&self) -> Disk {
+        let left = self.0.clone();
+        let burn = move |_: &_| match left.load(Ordering::Relaxed) {
+            u64::MAX => Ok(()),
+            0 => Err(io::Error::other("the machine is dead")),
+            steps => {
+                left.store(steps - 1, Ordering::Relaxed);
+                Ok(())
+            }
+        };
+        Disk::watched(burn).volatile()
+    }
+}
