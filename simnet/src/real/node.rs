@@ -48,7 +48,7 @@ fn name(number: u32) -> Name {
     format!("n{number:07}").parse().expect("a safe name")
 }
 
-fn secret(seed: Seed, number: u32) -> CosignerSecret {
+pub(super) fn secret(seed: Seed, number: u32) -> CosignerSecret {
     let draws = seed.draws("node key");
     let words: [u64; 4] = std::array::from_fn(|word| draws.bits(number.into(), word as u64));
     let mut bytes = [0; 32];
@@ -63,11 +63,10 @@ impl Node {
     pub(super) fn start(
         world: &Arc<World>,
         number: u32,
-        seed: Seed,
         place: &Path,
     ) -> Result<[JoinHandle<()>; 3], String> {
         let state = place.join("state");
-        let secret = secret(seed, number);
+        let secret = world.secrets[number as usize].clone();
         let scenario = &world.environment.scenario;
         let follow = Follow {
             log: world.logs.keys.log.clone(),
@@ -82,7 +81,7 @@ impl Node {
         let disk = Disk::default().volatile();
         let peer =
             PeerNode::open(follow, &state, disk, world.time).map_err(|error| error.to_string())?;
-        let config = config(world, number, seed, place)?;
+        let config = config(world, number, place)?;
         let peer = Arc::new(peer);
         let node = Arc::new(Node {
             world: world.clone(),
@@ -269,12 +268,12 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     })
 }
 
-fn config(world: &World, number: u32, seed: Seed, place: &Path) -> Result<Config, String> {
+fn config(world: &World, number: u32, place: &Path) -> Result<Config, String> {
     let scenario = &world.environment.scenario;
     let mut peers = Vec::new();
     let mut addresses: BTreeMap<RawKey, OnionAddress> = BTreeMap::new();
     for &peer in world.environment.circle(number) {
-        let key = secret(seed, peer).public();
+        let key = world.secrets[peer as usize].public();
         addresses.insert(key.raw(), address(peer));
         peers.push(Peer { name: name(peer), operator: name(peer), key });
     }
