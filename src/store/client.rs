@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::durable::{self, Disk, DiskError, Lock, Mode};
+use crate::durable::{Disk, DiskError, Lock, Mode};
 use crate::verify::tree::Frontier;
 use crate::verify::{Catalog, Hash, Head, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View};
 
@@ -94,10 +94,10 @@ impl ClientStore {
         disk: Disk,
     ) -> Result<(ClientStore, ClientState), StoreError> {
         disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory))?;
-        let lock = durable::lock(directory).map_err(DiskError::at(directory))?;
+        let lock = disk.lock(directory).map_err(DiskError::at(directory))?;
         let lock = lock.ok_or_else(|| StoreError::Busy(directory.to_owned()))?;
         let path = directory.join("client.json");
-        let state = ClientStore::read(directory, policy, peers)?;
+        let state = ClientStore::read(directory, policy, peers, &disk)?;
         let stored_head = state.head.clone();
         let (log, policy) = (log_of(policy), fingerprint(policy));
         Ok((ClientStore { path, disk, log, policy, stored_head, _lock: lock }, state))
@@ -108,9 +108,10 @@ impl ClientStore {
         directory: &Path,
         policy: &Policy,
         peers: &PeerSet,
+        disk: &Disk,
     ) -> Result<ClientState, StoreError> {
         let path = directory.join("client.json");
-        let Some(bytes) = durable::read(&path, MAX_STATE_BYTES)? else {
+        let Some(bytes) = disk.read(&path, MAX_STATE_BYTES)? else {
             return Ok(ClientState::default());
         };
         let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };

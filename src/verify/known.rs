@@ -11,28 +11,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::RawKey;
 
-/// The most signatures of one generation. There are two, so that what is still asked for
-/// outlives what is not.
-const MOST: usize = 8192;
-
 /// Signatures that verify, each with the very key and the very message. Clones share them.
 ///
 /// Whoever holds one cannot add to it. A signature gets in only by having passed the strict check,
 /// or by having been made with the secret key that belongs to the public one, so asking here first
 /// answers as the check would.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Known(Arc<Mutex<Generations>>);
 
 /// By signature; the whole message is kept, so that no hash stands for it.
 type Generation = HashMap<[u8; 64], (RawKey, Box<[u8]>), BuildHasherDefault<DefaultHasher>>;
 
-#[derive(Default)]
+/// Two, so that what is still asked for outlives what is not.
 struct Generations {
+    /// The most signatures of one.
+    most: usize,
     young: Generation,
     old: Generation,
 }
 
 impl Known {
+    /// Nothing yet, and room for at least so many.
+    pub fn new(room: usize) -> Known {
+        let (young, old) = (Generation::default(), Generation::default());
+        Known(Arc::new(Mutex::new(Generations { most: room, young, old })))
+    }
+
     pub(super) fn holds(&self, key: RawKey, message: &[u8], signature: &[u8; 64]) -> bool {
         let mut all = self.lock();
         let is_it = |(of, over): &(RawKey, Box<[u8]>)| *of == key && **over == *message;
@@ -42,8 +46,9 @@ impl Known {
         if !all.old.get(signature).is_some_and(is_it) {
             return false;
         }
-        let moved = all.old.remove(signature);
-        moved.map(|(of, over)| all.add(*signature, of, over));
+        if let Some((of, over)) = all.old.remove(signature) {
+            all.add(*signature, of, over);
+        }
         true
     }
 
@@ -58,7 +63,7 @@ impl Known {
 
 impl Generations {
     fn add(&mut self, signature: [u8; 64], key: RawKey, message: Box<[u8]>) {
-        if self.young.len() >= MOST {
+        if self.young.len() >= self.most {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(signature, (key, message));
@@ -81,6 +86,8 @@ mod tests {
         NoteSecret::from_seed("log".parse().expect("a key name"), &[7; 32])
     }
 
+    const MOST: usize = 100;
+
     fn size(known: &Known) -> usize {
         let all = known.lock();
         all.young.len() + all.old.len()
@@ -88,7 +95,7 @@ mod tests {
 
     #[test]
     fn only_what_was_verified_or_signed_here_is_known() {
-        let known = Known::default();
+        let known = Known::new(8);
         let key: NoteKey = secret().public().remembering(&known);
         let signature = secret().sign(b"text");
         let mut forged = signature;
@@ -104,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_known_signature_passes_for_no_other_key_message_or_signature() {
-        let known = Known::default();
+        let known = Known::new(8);
         let signature = secret().remembering(&known).sign(b"text");
         let key = secret().public().remembering(&known);
         let other = NoteSecret::from_seed("log".parse().expect("a key name"), &[8; 32]);
@@ -122,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_outlives_what_is_not_and_all_is_bounded() {
-        let known = Known::default();
+        let known = Known::new(MOST);
         let raw = secret().public().raw();
         for count in 0..5 * MOST as u64 {
             let mut signature = [0; 64];

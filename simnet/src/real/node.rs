@@ -23,6 +23,7 @@ use unanimity::verify::roll::Limits;
 use unanimity::verify::{CosignerSecret, Name, Peer, PeerSet, RawKey, Refusal};
 
 use super::actors;
+use super::disk::Memory;
 use super::hub::{Accepted, Tor, address};
 use super::line::Line;
 use super::logs::platform;
@@ -43,6 +44,10 @@ pub(super) struct Node {
     evidence: OnceLock<()>,
 }
 
+/// Where a node remembers, and where it installs, on its own machine.
+const STATE: &str = "/state";
+const ROOT: &str = "/root";
+
 fn name(number: u32) -> Name {
     // Names are ordered as the numbers are.
     format!("n{number:07}").parse().expect("a safe name")
@@ -60,12 +65,7 @@ pub(super) fn secret(seed: Seed, number: u32) -> CosignerSecret {
 
 impl Node {
     /// Starts a node's three tasks: polling, answering, calling the roll. None of them ever ends.
-    pub(super) fn start(
-        world: &Arc<World>,
-        number: u32,
-        place: &Path,
-    ) -> Result<[JoinHandle<()>; 3], String> {
-        let state = place.join("state");
+    pub(super) fn start(world: &Arc<World>, number: u32) -> Result<[JoinHandle<()>; 3], String> {
         let secret = world.secrets[number as usize].clone();
         let scenario = &world.environment.scenario;
         let follow = Follow {
@@ -78,10 +78,11 @@ impl Node {
                 max_age: Duration::from_millis(scenario.max_poll_age),
             },
         };
-        let disk = Disk::default().volatile();
-        let peer =
-            PeerNode::open(follow, &state, disk, world.time).map_err(|error| error.to_string())?;
-        let config = config(world, number, place)?;
+        let machine = Memory::default();
+        let disk = Disk::default().on(machine.clone());
+        let peer = PeerNode::open(follow, Path::new(STATE), disk, world.time)
+            .map_err(|error| error.to_string())?;
+        let config = config(world, number)?;
         let peer = Arc::new(peer);
         let node = Arc::new(Node {
             world: world.clone(),
@@ -94,7 +95,7 @@ impl Node {
         Ok([
             tokio::spawn(node.clone().answer(world.hub.open())),
             tokio::spawn(node.clone().poll()),
-            tokio::spawn(node.roll(config)),
+            tokio::spawn(node.roll(config, machine)),
         ])
     }
 
@@ -131,15 +132,15 @@ impl Node {
         }
     }
 
-    async fn roll(self: Arc<Self>, config: Config) {
+    async fn roll(self: Arc<Self>, config: Config, machine: Memory) {
         let (world, number) = (&self.world, self.number);
         let tor = Arc::new(Tor::new(world, number));
         let config = Config { mirrors: vec![mirror(world, number, Some(tor.clone()))], ..config };
-        let root = Root::new(&config.install_root, Disk::default());
+        let root = Root::new(&config.install_root, Disk::default().on(machine.clone()));
         let (mut at, mut cycle, mut has) = (0, 0, 0);
         loop {
             let fuse = Fuse::default();
-            let mut client = match Client::open(&config, &*tor, &world.time, fuse.disk()) {
+            let mut client = match Client::open(&config, &*tor, &world.time, fuse.disk(&machine)) {
                 Ok(client) => client,
                 Err(error) => panic!("node {number} does not start: {error}"),
             };
@@ -227,7 +228,7 @@ impl Fuse {
         self.0.load(Ordering::Relaxed) == 0
     }
 
-    fn disk(&self) -> Disk {
+    fn disk(&self, machine: &Memory) -> Disk {
         let left = self.0.clone();
         let burn = move |_: &_| match left.load(Ordering::Relaxed) {
             u64::MAX => Ok(()),
@@ -237,7 +238,7 @@ impl Fuse {
                 Ok(())
             }
         };
-        Disk::watched(burn).volatile()
+        Disk::watched(burn).on(machine.clone())
     }
 }
 
@@ -268,7 +269,7 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     })
 }
 
-fn config(world: &World, number: u32, place: &Path) -> Result<Config, String> {
+fn config(world: &World, number: u32) -> Result<Config, String> {
     let scenario = &world.environment.scenario;
     let mut peers = Vec::new();
     let mut addresses: BTreeMap<RawKey, OnionAddress> = BTreeMap::new();
@@ -289,7 +290,7 @@ fn config(world: &World, number: u32, place: &Path) -> Result<Config, String> {
         roll_timeout: Duration::from_millis(scenario.roll_timeout),
         polling: Polling::default(),
         pinned: None,
-        install_root: place.join("root"),
-        state: place.join("state"),
+        install_root: ROOT.into(),
+        state: STATE.into(),
     })
 }
