@@ -4,16 +4,20 @@
 //! directory synced. A [`Disk`] may carry a hook that sees every step before it is taken
 //! and may fail it: so tests record the order, and kill the program at each step.
 
+pub mod files;
+
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
-};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+
+pub use files::Lock;
+use files::{Files, OperatingSystem, Written};
 
 /// Something on the disk could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +50,11 @@ impl DiskError {
 
 /// Reads a file like [`read_at_most`]; `None` if there is none.
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
-    match read_at_most(path, limit) {
+    if_there(read_at_most(path, limit))
+}
+
+fn if_there(read: Result<Vec<u8>, DiskError>) -> Result<Option<Vec<u8>>, DiskError> {
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -55,16 +63,17 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
 
 /// Reads a file that somebody else may have written: not more than `limit` bytes, and plain.
 pub fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, DiskError> {
-    let read = || {
-        let mut bytes = Vec::new();
-        open_plain(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > limit {
-            let message = format!("more than the {limit} bytes that are read");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-        }
-        Ok(bytes)
-    };
-    read().map_err(DiskError::at(path))
+    open_plain(path).and_then(|file| read_opened(file, limit)).map_err(DiskError::at(path))
+}
+
+fn read_opened(file: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        let message = format!("more than the {limit} bytes that are read");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
 }
 
 /// Opens a plain file and nothing else: a pipe could hold us up for ever.
@@ -123,11 +132,18 @@ pub enum Step {
 
 type Hook = dyn Fn(&Step) -> io::Result<()> + Send + Sync;
 
-/// Where durable writes go through. Cheap to clone.
-#[derive(Clone, Default)]
+/// Where durable writes go through, and the reading of what they wrote. Cheap to clone.
+#[derive(Clone)]
 pub struct Disk {
     hook: Option<Arc<Hook>>,
-    volatile: bool,
+    files: Arc<dyn Files>,
+}
+
+impl Default for Disk {
+    /// This machine's.
+    fn default() -> Disk {
+        Disk { hook: None, files: Arc::new(OperatingSystem) }
+    }
 }
 
 impl std::fmt::Debug for Disk {
@@ -139,12 +155,43 @@ impl std::fmt::Debug for Disk {
 impl Disk {
     /// A disk whose every step is shown to `hook` first; an error from it fails the step.
     pub fn watched(hook: impl Fn(&Step) -> io::Result<()> + Send + Sync + 'static) -> Disk {
-        Disk { hook: Some(Arc::new(hook)), volatile: false }
+        Disk { hook: Some(Arc::new(hook)), ..Disk::default() }
     }
 
-    /// The same, but nothing is synced: for a simulated machine, whose power does not fail with ours.
-    pub fn volatile(self) -> Disk {
-        Disk { volatile: true, ..self }
+    /// The same in front of other files than this machine's: those of a simulated one.
+    pub fn on(self, files: impl Files + 'static) -> Disk {
+        Disk { files: Arc::new(files), ..self }
+    }
+
+    /// Reads a file like [`read`].
+    pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
+        let bytes = self.files.open(path).and_then(|file| read_opened(file, limit));
+        if_there(bytes.map_err(DiskError::at(path)))
+    }
+
+    /// Opens a plain file and nothing else, like [`open_plain`].
+    pub fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        self.files.open(path)
+    }
+
+    /// The names in a directory, in any order.
+    pub fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        self.files.names(directory)
+    }
+
+    /// Where a symbolic link points.
+    pub fn read_link(&self, link: &Path) -> io::Result<PathBuf> {
+        self.files.read_link(link)
+    }
+
+    /// Whether there is something, at the end of links.
+    pub fn exists(&self, path: &Path) -> bool {
+        self.files.exists(path)
+    }
+
+    /// Takes the lock in `directory`. `None` if somebody else holds it.
+    pub fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
+        self.files.lock(directory)
     }
 
     fn step(&self, step: Step) -> io::Result<()> {
@@ -165,10 +212,9 @@ impl Disk {
         let written = self.create(&own, mode).and_then(|mut file| {
             self.writing(&own)?;
             file.write_all(bytes)?;
-            self.sync_file(&file, &own)?;
+            self.sync_file(&*file, &own)?;
             self.step(Step::Rename(path.to_owned()))?;
-            let (here, only_new) = (rustix::fs::CWD, rustix::fs::RenameFlags::NOREPLACE);
-            rustix::fs::renameat_with(here, temporary(&own), here, path, only_new)?;
+            self.files.rename(&temporary(&own), path, true)?;
             self.sync_dir(parent(path))
         });
         if written.is_err() {
@@ -197,15 +243,14 @@ impl Disk {
     /// open to more people in between. Its owner becomes whoever writes; finer rights than the
     /// mode's (access control lists) are not carried over.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let old = fs::metadata(path)?;
+        if !self.exists(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let written = self.create(path, Mode::Private).and_then(|mut file| {
             self.writing(path)?;
             file.write_all(bytes)?;
-            if file.metadata()?.gid() != old.gid() {
-                fchown(&file, None, Some(old.gid()))?;
-            }
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
-            self.sync_file(&file, path)?;
+            file.take_rights_of(path)?;
+            self.sync_file(&*file, path)?;
             self.rename(&temporary(path), path)?;
             self.sync_dir(parent(path))
         });
@@ -225,9 +270,7 @@ impl Disk {
                 open.push(file);
             }
             group.iter().try_for_each(|(path, _)| self.step(Step::SyncFile(path.clone())))?;
-            if !self.volatile {
-                sync_together(&open)?;
-            }
+            sync_together(&open)?;
         }
         let mut directories = BTreeSet::new();
         for (path, _) in files {
@@ -239,21 +282,14 @@ impl Disk {
 
     /// Creates the file that will become `path`, under its temporary name. Nobody else's:
     /// what an interrupted write left there is removed, and no link is followed.
-    pub fn create(&self, path: &Path, mode: Mode) -> io::Result<File> {
+    pub fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
         let temporary = temporary(path);
         self.step(Step::Create(path.to_owned()))?;
-        match fs::remove_file(&temporary) {
+        match self.files.remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(mode.bits(false));
-        let file = options.open(temporary)?;
-        if mode != Mode::Private {
-            // Whatever the umask: who is to read it can.
-            file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
-        }
-        Ok(file)
+        self.files.create(&temporary, mode)
     }
 
     /// Announces that bytes are about to be written to a file that [`Disk::create`] made.
@@ -262,21 +298,21 @@ impl Disk {
     }
 
     /// Makes a file's bytes durable.
-    pub fn sync_file(&self, file: &File, path: &Path) -> io::Result<()> {
+    pub fn sync_file(&self, file: &dyn Written, path: &Path) -> io::Result<()> {
         self.step(Step::SyncFile(path.to_owned()))?;
-        if self.volatile { Ok(()) } else { file.sync_all() }
+        file.sync()
     }
 
     /// Renames, replacing what was there; durable once the directory is synced.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step(Step::Rename(to.to_owned()))?;
-        fs::rename(from, to)
+        self.files.rename(from, to, false)
     }
 
     /// Makes the names in a directory durable.
     pub fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         self.step(Step::SyncDir(directory.to_owned()))?;
-        if self.volatile { Ok(()) } else { File::open(directory)?.sync_all() }
+        self.files.sync_dir(directory)
     }
 
     /// Makes a directory and those above it, each durable in the one above.
@@ -285,7 +321,7 @@ impl Disk {
             return Ok(());
         }
         let above = parent(path);
-        if path.is_dir() {
+        if self.files.is_dir(path) {
             // An interrupted run may have made it and not come to sync its name; those above it
             // were durable before it was made. Where we may not look, we have made nothing.
             return match self.sync_dir(above) {
@@ -295,12 +331,10 @@ impl Disk {
         }
         self.make_dir(above, mode)?;
         self.step(Step::MakeDir(path.to_owned()))?;
-        match DirBuilder::new().mode(mode.bits(true)).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-            made => {
-                made?;
-                fs::set_permissions(path, Permissions::from_mode(mode.bits(true)))?;
-            }
+        match self.files.make_dir(path, mode) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && self.files.is_dir(path) => {}
+            made => made?,
         }
         self.sync_dir(above)
     }
@@ -310,16 +344,18 @@ impl Disk {
         let temporary = temporary(link);
         self.remove(&temporary)?;
         self.step(Step::Link(link.to_owned()))?;
-        symlink(target, &temporary)?;
+        self.files.link(target, &temporary)?;
         self.rename(&temporary, link)?;
         self.sync_dir(parent(link))
     }
 
     /// Removes a file, or a directory with all that is in it; nothing there is fine.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
-        let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+        if !self.files.is_there(path) {
+            return Ok(());
+        }
         self.step(Step::Remove(path.to_owned()))?;
-        if found.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+        self.files.remove(path)
     }
 }
 
@@ -328,8 +364,9 @@ const MAX_OPEN: usize = 256;
 
 /// Makes the bytes of all files durable. A disk takes many syncs at once in little more than
 /// the time of one.
-fn sync_together(files: &[File]) -> io::Result<()> {
-    let one_after_another = |files: &[File]| files.iter().try_for_each(File::sync_all);
+fn sync_together(files: &[Box<dyn Written>]) -> io::Result<()> {
+    let one_after_another =
+        |files: &[Box<dyn Written>]| files.iter().try_for_each(|file| file.sync());
     if files.len() < 3 {
         return one_after_another(files);
     }
@@ -357,29 +394,7 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// The right to be a directory's only user, until it is dropped.
-#[derive(Debug)]
-pub struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Not left to closing the file: a process that is being started at this moment holds a
-        // copy of it until it runs.
-        self.0.unlock().ok();
-    }
-}
-
-/// Takes the lock in `directory`. `None` if somebody else holds it.
+/// Takes the lock in a directory of this machine. `None` if somebody else holds it.
 pub fn lock(directory: &Path) -> io::Result<Option<Lock>> {
-    let path = directory.join(".lock");
-    // Not through a link that somebody left there, and not waiting at a pipe.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits() as i32);
-    let file = options.open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(Lock(file))),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(error),
-    }
+    OperatingSystem.lock(directory)
 }

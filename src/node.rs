@@ -241,7 +241,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let agreed = match told.client(now) {
             Ok(config) => {
                 let place = config.state.join("client");
-                ClientStore::read(&place, &config.policy, &config.peers)?.newest
+                ClientStore::read(&place, &config.policy, &config.peers, &self.disk)?.newest
             }
             Err(_) => Timestamp(0),
         };

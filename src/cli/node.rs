@@ -287,7 +287,12 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
 
 /// The trusted head, and what each peer has shown.
 fn remembered(config: &Config) -> Result<(String, Value), Ended> {
-    let state = ClientStore::read(&config.state.join("client"), &config.policy, &config.peers)?;
+    let state = ClientStore::read(
+        &config.state.join("client"),
+        &config.policy,
+        &config.peers,
+        &Disk::default(),
+    )?;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none yet".to_owned());
     let mut text = format!(
         "trusted     {}\nunanimous   {}\n",

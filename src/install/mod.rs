@@ -9,8 +9,7 @@
 //! The artifact is written into a directory of its own, synced, and named; then `current` is
 //! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
 
-use std::fs;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -125,7 +124,7 @@ impl Root {
     /// What is installed: where `current` points.
     pub fn installed(&self) -> Result<Option<Installed>, DiskError> {
         let link = self.directory.join("current");
-        let target = match fs::read_link(&link) {
+        let target = match self.disk.read_link(&link) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             target => target.map_err(DiskError::at(&link))?,
         };
@@ -147,7 +146,7 @@ impl Root {
         let target = target_of(manifest, platform)?;
         let directory = self.staging(manifest);
         // It got this name once its bytes were on the disk.
-        let Ok(file) = durable::open_plain(&directory.join(target.file.as_str())) else {
+        let Ok(file) = self.disk.open(&directory.join(target.file.as_str())) else {
             return Ok(None);
         };
         let verified = verify_artifact(target, file, |_| Ok(()));
@@ -158,12 +157,11 @@ impl Root {
     /// Removes what was staged, for whatever release: what is staged last is what will be installed.
     fn forget_staged(&self) -> Result<(), DiskError> {
         let versions = self.directory.join("versions");
-        let entries = match fs::read_dir(&versions) {
+        let names = match self.disk.names(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(DiskError::at(&versions))?,
+            names => names.map_err(DiskError::at(&versions))?,
         };
-        for entry in entries {
-            let name = entry.map_err(DiskError::at(&versions))?.file_name();
+        for name in names {
             let name = name.to_string_lossy();
             if name.starts_with('.') && name.ends_with(".new") {
                 let path = versions.join(&*name);
@@ -203,7 +201,7 @@ impl Root {
             self.disk.remove(&directory).map_err(DiskError::at(&directory))?;
             return Err(error);
         }
-        (self.disk.sync_file(&file, &path))
+        (self.disk.sync_file(&*file, &path))
             .and_then(|()| self.disk.rename(&durable::temporary(&path), &path))
             .and_then(|()| self.disk.sync_dir(&directory))
             .map_err(DiskError::at(&path))?;

@@ -92,11 +92,11 @@ impl TileStore {
     pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, DiskError> {
         let path = self.directory.join(tile.path());
         let limit = 32 * FULL as usize;
-        let bytes = match durable::read(&path, limit)? {
+        let bytes = match self.disk.read(&path, limit)? {
             Some(bytes) => bytes,
             None => {
                 let full = self.directory.join(tile.full().path());
-                let full = durable::read(&full, limit)?;
+                let full = self.disk.read(&full, limit)?;
                 let missing = || DiskError::at(&path)(io::ErrorKind::NotFound.into());
                 let mut bytes = full.ok_or_else(missing)?;
                 bytes.truncate(32 * usize::from(tile.width));

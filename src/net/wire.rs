@@ -150,7 +150,8 @@ fn parse<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     let (length, rest) = frame.split_first_chunk::<LENGTH_BYTES>().expect("a frame is longer");
     let length = announced(*length, rest.len())?;
     let (message, padding) = rest.split_at(length);
-    if padding.iter().any(|&byte| byte != 0) {
+    // Without an early end this is one pass of wide instructions.
+    if padding.iter().fold(0, |all, byte| all | byte) != 0 {
         return Err(WireError::Padding);
     }
     if let Some((version, _)) = message.split_first_chunk::<2>()
@@ -188,7 +189,9 @@ pub async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::R
 pub async fn receive<const N: usize>(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<Box<[u8; N]>>, WireError> {
-    let mut frame = Box::new([0; N]);
+    // On the heap from the beginning, and not by way of the stack.
+    let frame = vec![0; N].into_boxed_slice();
+    let mut frame: Box<[u8; N]> = frame.try_into().expect("N bytes");
     if stream.read(&mut frame[..1]).await? == 0 {
         return Ok(None);
     }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::durable::{self, Disk, DiskError, Lock, Mode};
+use crate::durable::{Disk, DiskError, Lock, Mode};
 use crate::log::TileStore;
 use crate::log::reader::{self, Cached};
 use crate::log::store::Growth;
@@ -145,7 +145,7 @@ impl<C: Clock> PeerNode<C> {
     ) -> Result<PeerNode<C>, PeerError> {
         let directory = state.join("peer");
         disk.make_dir(&directory, Mode::Private).map_err(DiskError::at(&directory))?;
-        let lock = durable::lock(&directory).map_err(DiskError::at(&directory))?;
+        let lock = disk.lock(&directory).map_err(DiskError::at(&directory))?;
         let lock = lock.ok_or_else(|| PeerError::Busy(directory.clone()))?;
         let path = directory.join("head");
         let damaged = || DiskError::Damaged {
@@ -154,7 +154,7 @@ impl<C: Clock> PeerNode<C> {
         };
         // A run that was killed may have named a head and not come to sync the name.
         disk.sync_dir(&directory).map_err(DiskError::at(&directory))?;
-        let head = match durable::read(&path, MAX_NOTE_BYTES)? {
+        let head = match disk.read(&path, MAX_NOTE_BYTES)? {
             Some(bytes) => Some(Head::open(&bytes, &follow.log).map_err(|_| damaged())?),
             None => None,
         };

@@ -1,12 +1,13 @@
 //! What the client remembers between two runs, in one file that is replaced whole.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::durable::{self, Disk, DiskError, Lock, Mode};
+use crate::durable::{Disk, DiskError, Lock, Mode};
 use crate::verify::tree::Frontier;
 use crate::verify::{Catalog, Hash, Head, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View};
 
@@ -40,7 +41,8 @@ pub struct ClientState {
 pub struct ClientStore {
     path: PathBuf,
     disk: Disk,
-    policy: Policy,
+    log: String,
+    policy: String,
     stored_head: Option<Head>,
     _lock: Lock,
 }
@@ -48,34 +50,34 @@ pub struct ClientStore {
 const MEND: &str = "restore it from a backup, or remove it to begin again without memory \
     (the log's head, the peers' largest views and the waiting time are then learned anew)";
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StateFile {
+struct StateFile<'a> {
     version: u32,
-    log: String,
+    log: Cow<'a, str>,
     /// What the catalog was read under; read again from the start if it changed.
-    policy: String,
-    head: Option<String>,
+    policy: Cow<'a, str>,
+    head: Option<Cow<'a, str>>,
     frontier_size: u64,
     frontier: Vec<String>,
     catalog: Vec<(u64, String)>,
     reported: u64,
-    rolls: Vec<RollFile>,
-    largest: Vec<String>,
+    rolls: Vec<RollFile<'a>>,
+    largest: Vec<Cow<'a, str>>,
     silent_since: Vec<(String, Timestamp)>,
     newest: Timestamp,
     unanimous_at: Option<Timestamp>,
     floor: u64,
     /// SHA-256 over this file with this field empty: most of what is above bears no signature,
-    /// and one wrong digit in it would be a weaker check.
+    /// and one wrong digit in it would be a weaker check. The last field.
     sha256: String,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RollFile {
+struct RollFile<'a> {
     at: Timestamp,
-    views: Vec<String>,
+    views: Vec<Cow<'a, str>>,
 }
 
 /// The most bytes of the state file: thousands of releases.
@@ -92,13 +94,13 @@ impl ClientStore {
         disk: Disk,
     ) -> Result<(ClientStore, ClientState), StoreError> {
         disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory))?;
-        let lock = durable::lock(directory).map_err(DiskError::at(directory))?;
+        let lock = disk.lock(directory).map_err(DiskError::at(directory))?;
         let lock = lock.ok_or_else(|| StoreError::Busy(directory.to_owned()))?;
         let path = directory.join("client.json");
-        let state = ClientStore::read(directory, policy, peers)?;
+        let state = ClientStore::read(directory, policy, peers, &disk)?;
         let stored_head = state.head.clone();
-        let policy = policy.clone();
-        Ok((ClientStore { path, disk, policy, stored_head, _lock: lock }, state))
+        let (log, policy) = (log_of(policy), fingerprint(policy));
+        Ok((ClientStore { path, disk, log, policy, stored_head, _lock: lock }, state))
     }
 
     /// Reads the state without changing it, as it was last saved.
@@ -106,14 +108,16 @@ impl ClientStore {
         directory: &Path,
         policy: &Policy,
         peers: &PeerSet,
+        disk: &Disk,
     ) -> Result<ClientState, StoreError> {
         let path = directory.join("client.json");
-        let Some(bytes) = durable::read(&path, MAX_STATE_BYTES)? else {
+        let Some(bytes) = disk.read(&path, MAX_STATE_BYTES)? else {
             return Ok(ClientState::default());
         };
         let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
-        let file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        if file.version != VERSION || file.sha256 != file.digest() {
+        let mut file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+        let digest = std::mem::take(&mut file.sha256);
+        if file.version != VERSION || digest != Hash::of(file.text().as_bytes()).hex() {
             return Err(damaged().into());
         }
         if file.log != log_of(policy) {
@@ -135,8 +139,8 @@ impl ClientStore {
         if size(&state.head) < size(&self.stored_head) {
             return Err(StoreError::HeadMoved);
         }
-        let file = StateFile::of(state, &self.policy);
-        (self.disk.write(&self.path, file.text().as_bytes(), Mode::Private))
+        let text = StateFile::of(state, &self.log, &self.policy).sealed();
+        (self.disk.write(&self.path, text.as_bytes(), Mode::Private))
             .map_err(DiskError::at(&self.path))?;
         self.stored_head.clone_from(&state.head);
         Ok(())
@@ -156,14 +160,15 @@ fn fingerprint(policy: &Policy) -> String {
     Hash::of(text.as_bytes()).hex()
 }
 
-impl StateFile {
-    fn of(state: &ClientState, policy: &Policy) -> StateFile {
-        let views = |roll: &Roll| roll.views().map(|view| view.note().to_owned()).collect();
-        let mut file = StateFile {
+impl<'a> StateFile<'a> {
+    /// The file without its digest.
+    fn of(state: &'a ClientState, log: &'a str, policy: &'a str) -> StateFile<'a> {
+        let views = |roll: &'a Roll| roll.views().map(|view| view.note().into()).collect();
+        StateFile {
             version: VERSION,
-            log: log_of(policy),
-            policy: fingerprint(policy),
-            head: state.head.as_ref().map(|head| head.note().to_owned()),
+            log: log.into(),
+            policy: policy.into(),
+            head: state.head.as_ref().map(|head| head.note().into()),
             frontier_size: state.frontier.size(),
             frontier: state.frontier.peaks().iter().map(Hash::base64).collect(),
             catalog: (state.catalog.entries().iter())
@@ -173,7 +178,7 @@ impl StateFile {
             rolls: (state.rolls.iter())
                 .map(|roll| RollFile { at: roll.at(), views: views(roll) })
                 .collect(),
-            largest: state.largest.values().map(|view| view.note().to_owned()).collect(),
+            largest: state.largest.values().map(|view| view.note().into()).collect(),
             silent_since: (state.silent_since.iter())
                 .map(|(key, since)| (key.to_string(), *since))
                 .collect(),
@@ -181,17 +186,19 @@ impl StateFile {
             unanimous_at: state.unanimous_at,
             floor: state.floor,
             sha256: String::new(),
-        };
-        file.sha256 = file.digest();
-        file
+        }
     }
 
     fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("plain data")
     }
 
-    fn digest(&self) -> String {
-        Hash::of(StateFile { sha256: String::new(), ..self.clone() }.text().as_bytes()).hex()
+    /// The text with its digest filled in.
+    fn sealed(&self) -> String {
+        let mut text = self.text();
+        let digest = Hash::of(text.as_bytes()).hex();
+        text.insert_str(text.len() - "\"\n}".len(), &digest);
+        text
     }
 
     /// Opens every note again. `None` if anything is not what was stored.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use crate::durable::{self, Disk, DiskError, Mode};
+use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::evidence::MAX_EVIDENCE_BYTES;
 use crate::verify::{Evidence, Hash, Head, Log};
 
@@ -43,20 +43,19 @@ impl EvidenceStore {
 
     /// Whether evidence of this id is stored, acknowledged or not.
     pub fn knows(&self, id: &str) -> bool {
-        self.file(id).exists()
+        self.disk.exists(&self.file(id))
     }
 
     /// Every id, and whether it is acknowledged.
     pub fn list(&self) -> Result<Vec<(String, bool)>, DiskError> {
-        let names = match std::fs::read_dir(&self.directory) {
+        let names = match self.disk.names(&self.directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             names => names.map_err(DiskError::at(&self.directory))?,
         };
         let mut ids = Vec::new();
         for name in names {
-            let name = name.map_err(DiskError::at(&self.directory))?.file_name();
             if let Some(id) = name.to_string_lossy().strip_suffix(".txt") {
-                ids.push((id.to_owned(), self.mark(id).exists()));
+                ids.push((id.to_owned(), self.disk.exists(&self.mark(id))));
             }
         }
         ids.sort();
@@ -82,7 +81,7 @@ impl EvidenceStore {
     /// The text of stored evidence.
     pub fn text(&self, id: &str) -> Result<String, StoreError> {
         let known = self.list()?.iter().any(|(stored, _)| stored == id);
-        let bytes = if known { durable::read(&self.file(id), MAX_EVIDENCE_BYTES)? } else { None };
+        let bytes = if known { self.disk.read(&self.file(id), MAX_EVIDENCE_BYTES)? } else { None };
         let bytes = bytes.ok_or_else(|| StoreError::NoEvidence(id.to_owned()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

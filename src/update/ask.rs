@@ -162,10 +162,14 @@ async fn exchange<T: Transport>(
 fn open(log: &Log, key: &CosignerKey, answer: Answer, heard: &mut Heard) -> Result<View, Silence> {
     match answer {
         Answer::View(note) => {
-            heard.head = Head::open(note.as_bytes(), log).ok();
-            let view = View::open(note.as_bytes(), log, key)?;
-            heard.view = Some(view.clone());
-            Ok(view)
+            let opened = View::open(note.as_bytes(), log, key);
+            // A view that is no good may still show a head that the log signed.
+            heard.head = match &opened {
+                Ok(view) => Some(view.head().clone()),
+                Err(_) => Head::open(note.as_bytes(), log).ok(),
+            };
+            heard.view = opened.as_ref().ok().cloned();
+            Ok(opened?)
         }
         Answer::Evidence(text) => {
             let evidence = Evidence::open(&text, log)?;

@@ -22,22 +22,31 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let now = called.roll.at();
         for (peer, answer) in called.roll.answers() {
             let key = peer.key.raw();
-            match answer {
-                Ok(_) => {
-                    self.state.silent_since.remove(&key);
-                }
-                Err(_) => {
-                    self.state.silent_since.entry(key).or_insert(now);
-                }
-            }
+            let silent = &mut self.state.silent_since;
+            let changed = match answer {
+                Ok(_) => silent.remove(&key).is_some(),
+                Err(_) if silent.contains_key(&key) => false,
+                Err(_) => silent.insert(key, now).is_none(),
+            };
+            self.unsaved |= changed;
         }
         for view in &called.views {
-            let largest = self.state.largest.entry(view.cosigner()).or_insert_with(|| view.clone());
-            if largest.head().size() < view.head().size() {
-                *largest = view.clone();
+            let key = view.cosigner();
+            let before = self.state.largest.get(&key).map(|view| view.head().size());
+            if before.is_none_or(|before| before < view.head().size()) {
+                self.state.largest.insert(key, view.clone());
+                self.unsaved = true;
             }
         }
-        self.store.save(&self.state)
+        if self.unsaved { self.save() } else { Ok(()) }
+    }
+
+    /// Stores all that is remembered.
+    pub(super) fn save(&mut self) -> Result<(), StoreError> {
+        self.unsaved = true;
+        self.store.save(&self.state)?;
+        self.unsaved = false;
+        Ok(())
     }
 
     /// Adds to each peer that did not confirm since when it has been silent.
@@ -112,7 +121,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let rolls = std::mem::take(&mut self.state.rolls);
         let kept = rolls.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
         self.state.rolls = kept.map(|(_, roll)| roll).collect();
-        self.store.save(&self.state)
+        self.save()
     }
 
     fn covers(&self, roll: &Roll, chain: &Chain, index: u64) -> bool {

@@ -121,6 +121,8 @@ pub struct Client<'a, T, C> {
     clock: &'a C,
     store: ClientStore,
     state: ClientState,
+    /// Whether there may be more in `state` than is stored.
+    unsaved: bool,
     evidence: EvidenceStore,
     root: Root,
 }
@@ -141,7 +143,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         // A switch that was not followed by its bookkeeping still counts.
         let installed = root.installed()?.map_or(0, |installed| installed.sequence);
         state.floor = state.floor.max(installed);
-        Ok(Client { config, transport, clock, store, state, evidence, root })
+        Ok(Client { config, transport, clock, store, state, unsaved: true, evidence, root })
     }
 
     /// Calls the roll and says whether a release can be installed. Installs nothing.
@@ -206,7 +208,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             .map_err(install_failure)?;
         self.state.floor = installed.sequence;
         self.state.catalog.forget_below(installed.sequence);
-        self.store.save(&self.state)?;
+        self.save()?;
         Ok(Outcome::Installed(installed))
     }
 

@@ -170,7 +170,13 @@ impl Circle {
     /// What the client remembers.
     pub(crate) fn memory(&self) -> unanimity::store::ClientState {
         let Config { state, policy, peers, .. } = &self.config;
-        unanimity::store::ClientStore::read(&state.join("client"), policy, peers).unwrap()
+        unanimity::store::ClientStore::read(
+            &state.join("client"),
+            policy,
+            peers,
+            &Default::default(),
+        )
+        .unwrap()
     }
 
     /// A directory beside the world.

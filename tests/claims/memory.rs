@@ -145,7 +145,7 @@ async fn a_damaged_state_file_is_an_error_or_says_the_same() {
     let directory = config.state.join("client");
     let path = directory.join("client.json");
     let whole = fs::read(&path).unwrap();
-    let read = || ClientStore::read(&directory, &config.policy, &config.peers);
+    let read = || ClientStore::read(&directory, &config.policy, &config.peers, &Disk::default());
     let facts = format!("{:?}", read().unwrap());
     let mut refused = 0;
     for at in 0..whole.len() {

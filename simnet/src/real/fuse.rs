@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use unanimity::durable::Disk;
 
+use super::disk::Memory;
+
 /// How many steps are left.
 #[derive(Clone)]
 pub(super) struct Fuse(Arc<AtomicU64>);
@@ -32,7 +34,8 @@ impl Fuse {
         self.0.load(Ordering::Relaxed) == 0
     }
 
-    pub(super) fn disk(&self) -> Disk {
+    /// The disk of that machine.
+    pub(super) fn disk(&self, machine: &Memory) -> Disk {
         let left = self.0.clone();
         let burn = move |_: &_| match left.load(Ordering::Relaxed) {
             u64::MAX => Ok(()),
@@ -42,6 +45,6 @@ impl Fuse {
                 Ok(())
             }
         };
-        Disk::watched(burn).volatile()
+        Disk::watched(burn).on(machine.clone())
     }
 }

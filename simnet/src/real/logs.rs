@@ -10,7 +10,7 @@ use unanimity::log::writer::artifact_path;
 use unanimity::publish::{self, Release};
 use unanimity::verify::tile::{FULL, Tile, entries_path, subtree_root};
 use unanimity::verify::tree::Frontier;
-use unanimity::verify::{Hash, Head, Name, Note, Timestamp};
+use unanimity::verify::{Hash, Head, Known, Name, Note, Timestamp};
 
 use crate::Seed;
 use crate::environment::{EPOCH, Environment};
@@ -53,9 +53,12 @@ fn name(text: &str) -> Name {
 
 impl Logs {
     /// Writes all that will be in them by the end of the world.
-    pub(super) fn write(environment: &Environment, seed: Seed) -> Logs {
+    pub(super) fn write(environment: &Environment, seed: Seed, known: &Known) -> Logs {
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0).map(|(index, _)| index);
-        let keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
+        let mut keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
+        keys.log_secret = keys.log_secret.remembering(known);
+        keys.log.key = keys.log_secret.public();
+        keys.publishers = keys.publishers.into_iter().map(|key| key.remembering(known)).collect();
         let (horizon, split) = (environment.scenario.horizon, environment.split());
         let (unlogged, artifact) = sign(&keys, UNLOGGED, Timestamp(EPOCH));
         let mut log = Chain::empty();

@@ -1,9 +1,10 @@
 //! Tier 1: the client and the peer that ship, in virtual time.
 //!
-//! Every node has a directory of its own, with nothing in it that a real one would not have. Only
-//! the clock, the byte streams, the mirrors and the syncing of files are played.
+//! Every node has files of its own, with nothing in them that a real one would not have. Only the
+//! clock, the byte streams, the mirrors and the disk are played.
 
 mod actors;
+mod disk;
 mod fuse;
 mod hub;
 mod line;
@@ -13,15 +14,13 @@ mod process;
 
 use std::future::pending;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use unanimity::clock::Clock;
-use unanimity::verify::Timestamp;
+use unanimity::verify::{CosignerSecret, Known, Timestamp};
 
 use crate::environment::{EPOCH, Environment, Service};
 use crate::{Event, Millis, Seed};
@@ -32,8 +31,8 @@ use node::Node;
 /// Why a world could not be played: our own machine, or a bug.
 #[derive(Debug, thiserror::Error)]
 pub enum RealError {
-    /// Directories, or the runtime.
-    #[error("the simulated nodes' files: {0}")]
+    /// The runtime.
+    #[error("virtual time: {0}")]
     Io(#[from] io::Error),
     /// A node could not be set up.
     #[error("node {0}: {1}")]
@@ -42,40 +41,34 @@ pub enum RealError {
 
 /// Plays a world to its end and tells what happened, in order of time and node.
 pub fn run(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError> {
-    let directory = place()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    let events = runtime.block_on(play(environment, seed, directory.path()))?;
+    let events = runtime.block_on(play(environment, seed))?;
     // Whatever is still asleep never wakes.
     drop(runtime);
     Ok(events)
 }
 
-/// Where the nodes' disks are: in memory, where the system has such a place.
-fn place() -> io::Result<TempDir> {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
-}
-
-async fn play(
-    environment: Environment,
-    seed: Seed,
-    directory: &Path,
-) -> Result<Vec<Event>, RealError> {
+async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError> {
     let (nodes, horizon) = (environment.scenario.nodes, environment.scenario.horizon);
-    let logs = Logs::write(&environment, seed);
+    // What one node signs another verifies, in this one process: half of the time, and nothing learned.
+    // Of some rolls of all nodes: a proof has views of an earlier one.
+    let views = environment.scenario.circle as usize * nodes as usize;
+    let known = Known::new(1024 + 3 * views);
+    let logs = Logs::write(&environment, seed, &known);
+    let secrets = (0..nodes).map(|node| node::secret(seed, node).remembering(&known)).collect();
     let world = Arc::new(World {
         hub: Hub::new(&environment),
         mirrors: Mutex::new((0..nodes).map(|node| environment.mirror_service(node)).collect()),
         environment,
         logs,
+        secrets,
         time: Time { began: Instant::now() },
         events: Mutex::default(),
     });
     let mut tasks = Vec::new();
     for number in 0..nodes {
-        let place = directory.join(format!("{number}"));
-        let started = Node::start(&world, number, seed, &place);
+        let started = Node::start(&world, number);
         tasks.extend(started.map_err(|why| RealError::Node(number, why))?);
     }
     sleep_until(world.time.began + Duration::from_millis(horizon)).await;
@@ -95,6 +88,8 @@ async fn play(
 struct World {
     environment: Environment,
     logs: Logs,
+    /// Each node's, by its number.
+    secrets: Vec<CosignerSecret>,
     hub: Hub,
     mirrors: Mutex<Vec<Service>>,
     time: Time,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use unanimity::verify::{CosignerSecret, Name, Peer, PeerSet, RawKey, Refusal};
 
 use super::World;
 use super::actors;
+use super::disk::Memory;
 use super::fuse::Fuse;
 use super::hub::{Tor, address};
 use super::line::Line;
@@ -46,12 +47,16 @@ pub(super) struct Node {
     evidence: OnceLock<()>,
 }
 
+/// Where a node remembers, and where it installs, on its own machine.
+const STATE: &str = "/state";
+const ROOT: &str = "/root";
+
 fn name(number: u32) -> Name {
     // Names are ordered as the numbers are.
     format!("n{number:07}").parse().expect("a safe name")
 }
 
-fn secret(seed: Seed, number: u32) -> CosignerSecret {
+pub(super) fn secret(seed: Seed, number: u32) -> CosignerSecret {
     let draws = seed.draws("node key");
     let words: [u64; 4] = std::array::from_fn(|word| draws.bits(number.into(), word as u64));
     let mut bytes = [0; 32];
@@ -63,22 +68,18 @@ fn secret(seed: Seed, number: u32) -> CosignerSecret {
 
 impl Node {
     /// Starts a node's tasks: polling, answering, calling the roll, and going away and coming back.
-    pub(super) fn start(
-        world: &Arc<World>,
-        number: u32,
-        seed: Seed,
-        place: &Path,
-    ) -> Result<Vec<JoinHandle<()>>, String> {
-        let state = place.join("state");
-        let secret = secret(seed, number);
-        let config = config(world, number, seed, place)?;
+    pub(super) fn start(world: &Arc<World>, number: u32) -> Result<Vec<JoinHandle<()>>, String> {
+        let secret = world.secrets[number as usize].clone();
+        let machine = Memory::default();
+        let disk = Disk::default().on(machine.clone());
+        let config = config(world, number)?;
         let node = Arc::new(Node {
-            process: process(world, number, secret.clone(), state.clone()),
+            process: process(world, number, secret.clone(), machine.clone()),
             world: world.clone(),
             number,
             secret,
             first_answer: OnceLock::new(),
-            stored: EvidenceStore::new(&state, &world.logs.keys.log, Disk::default()),
+            stored: EvidenceStore::new(Path::new(STATE), &world.logs.keys.log, disk),
             evidence: OnceLock::new(),
         });
         node.process.start().map_err(|error| error.to_string())?;
@@ -86,7 +87,7 @@ impl Node {
             tokio::spawn(node.clone().come_and_go()),
             tokio::spawn(node.clone().answer(world.hub.open())),
             tokio::spawn(node.clone().poll()),
-            tokio::spawn(node.roll(config)),
+            tokio::spawn(node.roll(config, machine)),
         ])
     }
 
@@ -167,12 +168,12 @@ impl Node {
         }
     }
 
-    async fn roll(self: Arc<Self>, config: Config) {
+    async fn roll(self: Arc<Self>, config: Config, machine: Memory) {
         let (world, number) = (&self.world, self.number);
         let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
         let config = Config { mirrors: vec![mirror(world, number, Some(tor.clone()))], ..config };
-        let root = Root::new(&config.install_root, Disk::default());
+        let root = Root::new(&config.install_root, Disk::default().on(machine.clone()));
         let (mut at, mut cycle, mut has, mut last) = (0, 0, 0, 0);
         let (mut client, mut fuse) = (None, Fuse::default());
         loop {
@@ -191,7 +192,7 @@ impl Node {
             }
             let client = match &mut client {
                 Some(client) => client,
-                none => match Client::open(&config, &*tor, &world.time, fuse.disk()) {
+                none => match Client::open(&config, &*tor, &world.time, fuse.disk(&machine)) {
                     Ok(client) => none.insert(client),
                     Err(error) => panic!("node {number} does not start: {error}"),
                 },
@@ -262,7 +263,7 @@ const MOST_STEPS: u64 = 40;
 const MOST_STEPS_OF_A_POLL: u64 = 12;
 
 /// A node's peer role.
-fn process(world: &Arc<World>, number: u32, secret: CosignerSecret, state: PathBuf) -> Process {
+fn process(world: &Arc<World>, number: u32, secret: CosignerSecret, machine: Memory) -> Process {
     let scenario = &world.environment.scenario;
     let polling = Polling {
         min: Duration::from_millis(scenario.poll.0),
@@ -271,9 +272,9 @@ fn process(world: &Arc<World>, number: u32, secret: CosignerSecret, state: PathB
     };
     let (log, time) = (world.logs.keys.log.clone(), world.time);
     let mirrors = vec![mirror(world, number, None)];
-    Process::new(move |disk| {
+    Process::new(machine, move |disk| {
         let (log, secret, mirrors) = (log.clone(), secret.clone(), mirrors.clone());
-        PeerNode::open(Follow { log, secret, mirrors, polling }, &state, disk, time)
+        PeerNode::open(Follow { log, secret, mirrors, polling }, Path::new(STATE), disk, time)
     })
 }
 
@@ -304,12 +305,12 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     })
 }
 
-fn config(world: &World, number: u32, seed: Seed, place: &Path) -> Result<Config, String> {
+fn config(world: &World, number: u32) -> Result<Config, String> {
     let scenario = &world.environment.scenario;
     let mut peers = Vec::new();
     let mut addresses: BTreeMap<RawKey, OnionAddress> = BTreeMap::new();
     for &peer in world.environment.circle(number) {
-        let key = secret(seed, peer).public();
+        let key = world.secrets[peer as usize].public();
         addresses.insert(key.raw(), address(peer));
         peers.push(Peer { name: name(peer), operator: name(peer), key });
     }
@@ -325,7 +326,7 @@ fn config(world: &World, number: u32, seed: Seed, place: &Path) -> Result<Config
         roll_timeout: Duration::from_millis(scenario.roll_timeout),
         polling: Polling::default(),
         pinned: None,
-        install_root: place.join("root"),
-        state: place.join("state"),
+        install_root: ROOT.into(),
+        state: STATE.into(),
     })
 }

@@ -9,6 +9,7 @@ use unanimity::durable::Disk;
 use unanimity::peer::{PeerError, PeerNode};
 
 use super::Time;
+use super::disk::Memory;
 use super::fuse::Fuse;
 use super::hub::Accepted;
 use super::line::Line;
@@ -18,6 +19,7 @@ type Peer = Arc<PeerNode<Time>>;
 type Open = dyn Fn(Disk) -> Result<PeerNode<Time>, PeerError> + Send + Sync;
 
 pub(super) struct Process {
+    machine: Memory,
     open: Box<Open>,
     running: Mutex<Option<Running>>,
 }
@@ -33,9 +35,10 @@ struct Running {
 impl Process {
     /// One that is not running yet.
     pub(super) fn new(
+        machine: Memory,
         open: impl Fn(Disk) -> Result<PeerNode<Time>, PeerError> + Send + Sync + 'static,
     ) -> Process {
-        Process { open: Box::new(open), running: Mutex::new(None) }
+        Process { machine, open: Box::new(open), running: Mutex::new(None) }
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
@@ -44,7 +47,7 @@ impl Process {
 
     pub(super) fn start(&self) -> Result<(), PeerError> {
         let fuse = Fuse::default();
-        let peer = Arc::new((self.open)(fuse.disk())?);
+        let peer = Arc::new((self.open)(fuse.disk(&self.machine))?);
         let (honest, accepted) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(peer.clone().answer_all(Accepted(accepted)));

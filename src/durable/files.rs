@@ -1,0 +1,188 @@
+//! What a [`Disk`](super::Disk) is made of: one operation each, as an operating system has them.
+//!
+//! There is one for the files of this machine. A simulation of many machines brings its own, one
+//! for each: the order of writing, syncing and naming is the same on both.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
+};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+
+use super::{Mode, open_plain};
+
+/// The files of a machine.
+pub trait Files: Send + Sync {
+    /// Creates a file that is not there, to be written.
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>>;
+    /// Opens a plain file and nothing else.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// Gives another name to a file, a link or a directory. What had that name is gone, or, if it
+    /// has to be new, an error of [`io::ErrorKind::AlreadyExists`].
+    fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    /// Makes a directory in one that is there.
+    fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()>;
+    /// The names in a directory, in any order.
+    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+    /// Makes a symbolic link.
+    fn link(&self, target: &Path, link: &Path) -> io::Result<()>;
+    /// Where a symbolic link points.
+    fn read_link(&self, link: &Path) -> io::Result<PathBuf>;
+    /// Removes a file or link, and no directory.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a file or link, or a directory with all that is in it.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Whether anything has this name, be it a link to nothing.
+    fn is_there(&self, path: &Path) -> bool;
+    /// Whether there is something, at the end of links.
+    fn exists(&self, path: &Path) -> bool;
+    /// Whether that is a directory.
+    fn is_dir(&self, path: &Path) -> bool;
+    /// Takes the lock in a directory. `None` if somebody else holds it.
+    fn lock(&self, directory: &Path) -> io::Result<Option<Lock>>;
+}
+
+/// A file that is being written.
+pub trait Written: Write + Send + Sync {
+    /// Makes its bytes durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Gives it the group and the rights of another file, in this order: it is never open to more
+    /// people in between.
+    fn take_rights_of(&self, other: &Path) -> io::Result<()>;
+}
+
+/// The right to be a directory's only user, until it is dropped.
+pub struct Lock {
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl Lock {
+    /// A lock that is given back when `held` is dropped.
+    pub fn of(held: impl Send + Sync + 'static) -> Lock {
+        Lock { _held: Box::new(held) }
+    }
+}
+
+impl std::fmt::Debug for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lock")
+    }
+}
+
+/// The files of this machine.
+pub(super) struct OperatingSystem;
+
+impl Files for OperatingSystem {
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(mode.bits(false));
+        let file = options.open(path)?;
+        if mode != Mode::Private {
+            // Whatever the umask: who is to read it can.
+            file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
+        }
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(open_plain(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()> {
+        if has_to_be_new {
+            Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+        } else {
+            fs::rename(from, to)
+        }
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()> {
+        DirBuilder::new().mode(mode.bits(true)).create(path)?;
+        fs::set_permissions(path, Permissions::from_mode(mode.bits(true)))
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn link(&self, target: &Path, link: &Path) -> io::Result<()> {
+        symlink(target, link)
+    }
+
+    fn read_link(&self, link: &Path) -> io::Result<PathBuf> {
+        fs::read_link(link)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if path.symlink_metadata()?.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        }
+    }
+
+    fn is_there(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
+        let path = directory.join(".lock");
+        // Not through a link that somebody left there, and not waiting at a pipe.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.custom_flags(flags.bits() as i32).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock::of(Locked(file)))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Written for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn take_rights_of(&self, other: &Path) -> io::Result<()> {
+        let other = fs::metadata(other)?;
+        if self.metadata()?.gid() != other.gid() {
+            fchown(self, None, Some(other.gid()))?;
+        }
+        self.set_permissions(Permissions::from_mode(other.mode() & 0o777))
+    }
+}
+
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Not left to closing the file: a process that is being started at this moment holds a
+        // copy of it until it runs.
+        self.0.unlock().ok();
+    }
+}
