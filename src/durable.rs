@@ -256,6 +256,23 @@ impl Disk {
         Ok(file)
     }
 
+    /// What an interrupted run has written of the file that will become `path`, to be read and
+    /// written on; `None` if there is nothing that [`Disk::create`] could have left.
+    pub fn resume(&self, path: &Path, mode: Mode) -> io::Result<Option<File>> {
+        let opened = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32)
+            .open(temporary(path));
+        let Ok(file) = opened else { return Ok(None) };
+        let found = file.metadata()?;
+        let ours = found.is_file() && found.nlink() == 1;
+        if !ours || found.mode() & 0o7777 != mode.bits(false) {
+            return Ok(None);
+        }
+        Ok(Some(file))
+    }
+
     /// Announces that bytes are about to be written to a file that [`Disk::create`] made.
     pub fn writing(&self, path: &Path) -> io::Result<()> {
         self.step(Step::Write(path.to_owned()))

@@ -11,6 +11,8 @@ mod command_line;
 mod commands;
 mod config;
 mod durable;
+mod hostile;
+mod http;
 mod install;
 mod keys;
 mod log_writer;
