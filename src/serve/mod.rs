@@ -253,12 +253,13 @@ impl Daemon {
                 self.roll_now.notify_one();
             }
         };
+        let rng = StdRng::from_rng(&mut rand::rng());
         let polls = async {
             // Nothing could be polled before, and the next poll is minutes away.
             if self.node.told.mirrors.iter().all(Mirror::is_remote) {
                 self.connection().await;
             }
-            role.peer.poll_on(StdRng::from_rng(&mut rand::rng())).await;
+            role.peer.poll_on(rng).await;
         };
         tokio::join!(polls, forks);
     }

@@ -35,6 +35,8 @@ mod sockets;
 mod tickets;
 mod tiles;
 #[cfg(feature = "tor")]
+mod tls;
+#[cfg(feature = "tor")]
 mod tor;
 #[cfg(feature = "tor")]
 mod tor_settings;
