@@ -130,6 +130,9 @@ pub enum Step {
     Remove(PathBuf),
 }
 
+/// A file's beginning, to be read, and its end, to be written.
+pub type Resumed = (Box<dyn Read + Send>, Box<dyn Written>);
+
 type Hook = dyn Fn(&Step) -> io::Result<()> + Send + Sync;
 
 /// Where durable writes go through, and the reading of what they wrote. Cheap to clone.
@@ -290,6 +293,14 @@ impl Disk {
             _ => {}
         }
         self.files.create(&temporary, mode)
+    }
+
+    /// What an interrupted run has written of the file that will become `path`: to be read, and to be
+    /// written on at its end. `None` if there is nothing that [`Disk::create`] could have left.
+    pub fn resume(&self, path: &Path, mode: Mode) -> io::Result<Option<Resumed>> {
+        let path = temporary(path);
+        let Ok(file) = self.files.append(&path, mode) else { return Ok(None) };
+        Ok(Some((self.files.open(&path)?, file)))
     }
 
     /// Announces that bytes are about to be written to a file that [`Disk::create`] made.

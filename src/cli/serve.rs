@@ -18,6 +18,7 @@ use crate::alarm::Alarms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::durable::Disk;
+use crate::net::mirror::Web;
 use crate::net::tor::{Tor, TorError};
 use crate::net::{Absent, TorNetwork};
 use crate::node::{Errand, Node, NodeError};
@@ -142,7 +143,10 @@ fn open(told: config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
 
 fn tor(node: &Node<SystemClock>) -> Result<Tor, TorError> {
     let discovery = node.role.as_ref().map(|role| role.identity.discovery.clone());
-    Tor::new(&node.told.tor, discovery)
+    let tor = Tor::new(&node.told.tor, discovery)?;
+    let web: Arc<dyn Web> = Arc::new(tor.clone());
+    node.told.connect(&web);
+    Ok(tor)
 }
 
 /// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.

@@ -67,6 +67,14 @@ pub enum Why {
     /// Nothing to read from.
     #[error("[log] mirrors is empty: name at least one")]
     NoMirrors,
+    /// A mirror's certificate cannot be checked.
+    #[error("[log] mirrors: root {}: {why}", path.display())]
+    MirrorRoot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// How to take part in Tor.
     #[error("[tor] {0}")]
     Tor(&'static str),

@@ -6,11 +6,13 @@
 mod daemon;
 mod error;
 mod limits;
+mod mirror;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,9 +21,11 @@ use daemon::{AlarmTable, ServeTable, TorTable};
 pub use daemon::{Serve, ServePolicy};
 pub use error::{ConfigError, PinnedError, Why};
 use limits::{Checked, LimitsTable};
+use mirror::MirrorEntry;
 
 use crate::alarm::Alarm;
 use crate::circle::{Circle, CircleError, Member};
+use crate::net::mirror::Web;
 use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
 use crate::verify::note::MAX_NOTE_BYTES;
@@ -138,10 +142,16 @@ impl Node {
     pub fn read_again(&self) -> Result<Node, ConfigError> {
         let now = load_node(&self.source.path)?;
         if now.source == self.source && now.pinned == self.pinned {
-            Ok(now)
+            // The same mirrors, connected as these are.
+            Ok(Node { mirrors: self.mirrors.clone(), ..now })
         } else {
             Err(self.source.changed())
         }
+    }
+
+    /// Says over which network the mirrors are asked, here and wherever this node is read again.
+    pub fn connect(&self, web: &Arc<dyn Web>) {
+        self.mirrors.iter().for_each(|mirror| mirror.connect(web));
     }
 
     /// Refuses an alarm command that cannot be run.
@@ -222,7 +232,7 @@ struct PublisherTable {
 struct LogTable {
     origin: Text<crate::verify::Origin>,
     key: Text<NoteKey>,
-    mirrors: Vec<Text<Mirror>>,
+    mirrors: Vec<MirrorEntry>,
     pinned: Option<PathBuf>,
 }
 
@@ -327,6 +337,8 @@ impl NodeFile {
         }
         let Checked { limits, polling, ask_timeout, roll_timeout, removal_delay } =
             self.limits.check()?;
+        let mirrors = self.log.mirrors.into_iter().map(|mirror| mirror.check(directory));
+        let mirrors = mirrors.collect::<Result<_, _>>()?;
         let state = directory.join(self.install.state);
         let bootstrap_timeout = self.tor.bootstrap_timeout()?;
         Ok(Node {
@@ -334,7 +346,7 @@ impl NodeFile {
             platform: platform.map_or_else(this_platform, |platform| platform.0),
             circle,
             peers_path,
-            mirrors: self.log.mirrors.into_iter().map(|mirror| mirror.0).collect(),
+            mirrors,
             limits,
             ask_timeout,
             roll_timeout,

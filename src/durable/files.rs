@@ -20,6 +20,9 @@ use super::{Mode, open_plain};
 pub trait Files: Send + Sync {
     /// Creates a file that is not there, to be written.
     fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>>;
+    /// Opens a file to be written on at its end: one that [`Files::create`] could have left in this
+    /// mode, and nothing else.
+    fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>>;
     /// Opens a plain file and nothing else.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
     /// Gives another name to a file, a link or a directory. What had that name is gone, or, if it
@@ -87,6 +90,18 @@ impl Files for OperatingSystem {
         if mode != Mode::Private {
             // Whatever the umask: who is to read it can.
             file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
+        }
+        Ok(Box::new(file))
+    }
+
+    fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
+        // Not through a link, and not waiting at a pipe.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
+        let file = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
+        let found = file.metadata()?;
+        let ours = found.is_file() && found.nlink() == 1;
+        if !ours || found.mode() & 0o7777 != mode.bits(false) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file of ours"));
         }
         Ok(Box::new(file))
     }

@@ -9,12 +9,15 @@
 //! The artifact is written into a directory of its own, synced, and named; then `current` is
 //! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
 
+mod staging;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+pub use staging::Staging;
 
-use crate::durable::{self, Disk, DiskError, Mode};
+use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::manifest::{Kind, Target};
 use crate::verify::{Agreed, Hash, Manifest, Name, Refusal, Timestamp};
 
@@ -26,7 +29,7 @@ pub struct Root {
 }
 
 /// An artifact on this machine whose length and digest are those that were signed. Only
-/// [`Root::stage`] makes one; the file is in a directory that nobody else writes to.
+/// [`Staging::finish`] makes one; the file is in a directory that nobody else writes to.
 #[derive(Debug)]
 pub struct Staged {
     target: Target,
@@ -70,15 +73,10 @@ pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Targ
 }
 
 /// Reads a stream to its end as an artifact: exactly the signed length and digest, or a refusal.
-/// At most one byte more than the signed length is read. `write` gets the bytes as they come.
-pub fn verify_artifact(
-    target: &Target,
-    source: impl Read,
-    mut write: impl FnMut(&[u8]) -> Result<(), DiskError>,
-) -> Result<(), InstallError> {
+/// At most one byte more than the signed length is read.
+pub fn verify_artifact(target: &Target, source: impl Read) -> Result<(), InstallError> {
     let mut source = source.take(target.length.saturating_add(1));
-    let mut hasher = Sha256::new();
-    let mut length = 0;
+    let mut measured = Measured::default();
     let mut buffer = vec![0; 128 * 1024];
     loop {
         let count = match source.read(&mut buffer) {
@@ -87,25 +85,46 @@ pub fn verify_artifact(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(InstallError::Source(error)),
         };
-        length += count as u64;
+        measured.take(target, &buffer[..count])?;
+    }
+    Ok(measured.check(target)?)
+}
+
+/// Bytes that were seen in order from an artifact's first: how many, and their digest.
+#[derive(Clone, Default)]
+struct Measured {
+    length: u64,
+    hasher: Sha256,
+}
+
+impl Measured {
+    /// The next bytes; refused if there are more than were signed.
+    fn take(&mut self, target: &Target, bytes: &[u8]) -> Result<(), Refusal> {
+        let length = self.length.saturating_add(bytes.len() as u64);
         if length > target.length {
             let signed = target.length;
             let why = format!("{}: longer than the {signed} bytes that were signed", target.file);
-            return Err(Refusal::Artifact(why).into());
+            return Err(Refusal::Artifact(why));
         }
-        hasher.update(&buffer[..count]);
-        write(&buffer[..count])?;
+        self.hasher.update(bytes);
+        self.length = length;
+        Ok(())
     }
-    let digest = Hash(hasher.finalize().into());
-    if length < target.length {
-        let why = format!("{}: {length} bytes, and {} were signed", target.file, target.length);
-        return Err(Refusal::Artifact(why).into());
+
+    /// Whether they are the whole artifact, exactly.
+    fn check(&self, target: &Target) -> Result<(), Refusal> {
+        let (length, digest) = (self.length, Hash(self.hasher.clone().finalize().into()));
+        if length < target.length {
+            let why = format!("{}: {length} bytes, and {} were signed", target.file, target.length);
+            return Err(Refusal::Artifact(why));
+        }
+        if digest != target.sha256 {
+            let why =
+                format!("{}: SHA-256 {digest}, and {} was signed", target.file, target.sha256);
+            return Err(Refusal::Artifact(why));
+        }
+        Ok(())
     }
-    if digest != target.sha256 {
-        let why = format!("{}: SHA-256 {digest}, and {} was signed", target.file, target.sha256);
-        return Err(Refusal::Artifact(why).into());
-    }
-    Ok(())
 }
 
 impl Staged {
@@ -140,22 +159,22 @@ impl Root {
         Ok(Some(Installed { sequence, release, directory }))
     }
 
-    /// What [`Root::stage`] wrote for an agreed release, if it is there and still what was signed.
+    /// What [`Root::stage`] has led to for an agreed release, if it is there and still what was signed.
     pub fn staged(&self, agreed: &Agreed, platform: &Name) -> Result<Option<Staged>, Refusal> {
         let manifest = agreed.manifest();
         let target = target_of(manifest, platform)?;
-        let directory = self.staging(manifest);
+        let directory = self.staging_place(manifest);
         // It got this name once its bytes were on the disk.
         let Ok(file) = self.disk.open(&directory.join(target.file.as_str())) else {
             return Ok(None);
         };
-        let verified = verify_artifact(target, file, |_| Ok(()));
+        let verified = verify_artifact(target, file);
         let (target, release) = (target.clone(), manifest.label());
         Ok(verified.is_ok().then_some(Staged { target, release, directory }))
     }
 
-    /// Removes what was staged, for whatever release: what is staged last is what will be installed.
-    fn forget_staged(&self) -> Result<(), DiskError> {
+    /// Removes what was staged for any release but this: what is staged last is what will be installed.
+    fn forget_others(&self, ours: &Path) -> Result<(), DiskError> {
         let versions = self.directory.join("versions");
         let names = match self.disk.names(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -165,47 +184,28 @@ impl Root {
             let name = name.to_string_lossy();
             if name.starts_with('.') && name.ends_with(".new") {
                 let path = versions.join(&*name);
+                if path == ours {
+                    continue;
+                }
                 self.disk.remove(&path).map_err(DiskError::at(&path))?;
             }
         }
         Ok(())
     }
 
-    fn staging(&self, manifest: &Manifest) -> PathBuf {
+    fn staging_place(&self, manifest: &Manifest) -> PathBuf {
         self.directory.join("versions").join(format!(".{}.new", manifest.label()))
     }
 
-    /// Writes an agreed release's artifact beside the versions, checking it on the way.
-    pub fn stage(
-        &self,
-        agreed: &Agreed,
-        platform: &Name,
-        source: impl Read,
-    ) -> Result<Staged, InstallError> {
+    /// Where an agreed release's artifact is written as it comes, beside the versions. What an
+    /// earlier run was sent of it is there already.
+    pub fn stage(&self, agreed: &Agreed, platform: &Name) -> Result<Staging, InstallError> {
         let manifest = agreed.manifest();
-        let target = target_of(manifest, platform)?;
-        let release = manifest.label();
-        let directory = self.staging(manifest);
-        self.forget_staged()?;
+        let target = target_of(manifest, platform)?.clone();
+        let directory = self.staging_place(manifest);
+        self.forget_others(&directory)?;
         self.disk.make_dir(&directory, Mode::Public).map_err(DiskError::at(&directory))?;
-        let path = directory.join(target.file.as_str());
-        let mut file = self.disk.create(&path, Mode::Program).map_err(DiskError::at(&path))?;
-        let written = verify_artifact(target, source, |bytes| {
-            self.disk
-                .writing(&path)
-                .and_then(|()| file.write_all(bytes))
-                .map_err(DiskError::at(&path))
-        });
-        if let Err(error) = written {
-            drop(file);
-            self.disk.remove(&directory).map_err(DiskError::at(&directory))?;
-            return Err(error);
-        }
-        (self.disk.sync_file(&*file, &path))
-            .and_then(|()| self.disk.rename(&durable::temporary(&path), &path))
-            .and_then(|()| self.disk.sync_dir(&directory))
-            .map_err(DiskError::at(&path))?;
-        Ok(Staged { target: target.clone(), release, directory })
+        Ok(Staging::open(target, manifest.label(), directory, self.disk.clone())?)
     }
 
     /// Switches to a staged artifact: keeps the proof, names the version, swaps `current`.

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{MAX_GROWTH, Tiles};
 use crate::net::Mirror;
+use crate::net::mirror::race;
 use crate::verify::note::MAX_ENTRY_BYTES;
 use crate::verify::tile::{self, FULL, entries_path, width};
 use crate::verify::tree::{self, Node};
@@ -31,12 +35,7 @@ impl<T: Tiles> Cached<T> {
         let needed: BTreeSet<Tile> =
             nodes.filter_map(|node| Tile::holding(node, size)).map(|(tile, _)| tile).collect();
         for tile in needed {
-            if self.tiles().contains_key(&tile) {
-                continue;
-            }
-            let bytes = self.source.tile(tile).await?;
-            let hashes = tile::parse(&bytes, tile.width).ok_or_else(|| garbled(&tile.path()))?;
-            self.tiles().insert(tile, hashes);
+            self.tile(tile).await?;
         }
         let tiles = self.tiles();
         let hash_of = |node: Node| {
@@ -64,6 +63,39 @@ impl<T: Tiles> Cached<T> {
         roots.is_ok_and(|roots| roots == [*head.root()])
     }
 
+    /// A tile below a head whose right edge this source serves, as the tiles above it have it.
+    async fn proven(&self, tile: Tile, size: u64) -> io::Result<Vec<Hash>> {
+        // A root is made of the partial tiles. Each full one is a hash of the tile above it.
+        let mut above = vec![tile];
+        while let Some(last) = above.last()
+            && *last == last.full()
+        {
+            let next = Tile::at(last.level + 1, last.index / FULL, size);
+            above.push(next.ok_or_else(|| garbled("tile"))?);
+        }
+        let mut hashes = Vec::new();
+        for tile in above.into_iter().rev() {
+            let below = self.tile(tile).await?;
+            if tile == tile.full()
+                && hashes.get((tile.index % FULL) as usize) != Some(&tile::subtree_root(&below))
+            {
+                return Err(garbled(&tile.path()));
+            }
+            hashes = below;
+        }
+        Ok(hashes)
+    }
+
+    async fn tile(&self, tile: Tile) -> io::Result<Vec<Hash>> {
+        if let Some(known) = self.tiles().get(&tile) {
+            return Ok(known.clone());
+        }
+        let bytes = self.source.tile(tile).await?;
+        let hashes = tile::parse(&bytes, tile.width).ok_or_else(|| garbled(&tile.path()))?;
+        self.tiles().insert(tile, hashes.clone());
+        Ok(hashes)
+    }
+
     fn tiles(&self) -> std::sync::MutexGuard<'_, BTreeMap<Tile, Vec<Hash>>> {
         self.tiles.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -72,46 +104,163 @@ impl<T: Tiles> Cached<T> {
 /// The leaf hashes of `range` in a tree of `range.end` leaves. At most [`MAX_GROWTH`].
 pub async fn leaves(source: &impl Tiles, range: Range<u64>) -> io::Result<Vec<Hash>> {
     check_growth(&range)?;
-    let mut leaves = Vec::new();
+    let mut tiles = Vec::new();
     for index in range.start / FULL..range.end.div_ceil(FULL) {
         let tile = Tile::at(0, index, range.end).ok_or_else(|| garbled("tile"))?;
-        let bytes = source.tile(tile).await?;
-        let hashes = tile::parse(&bytes, tile.width).ok_or_else(|| garbled(&tile.path()))?;
-        let known = range.start.saturating_sub(index * FULL).min(FULL) as usize;
-        leaves.extend_from_slice(&hashes[known.min(hashes.len())..]);
+        tiles.push(leaf_tile(source, tile).boxed());
     }
+    let tiles: Vec<Vec<Hash>> = stream::iter(tiles).buffered(IN_FLIGHT).try_collect().await?;
+    let mut leaves = tiles.concat();
+    leaves.drain(..leaves.len() - range.end.saturating_sub(range.start) as usize);
     Ok(leaves)
 }
 
-/// Reads the entries of `range` in a log of `range.end` entries, in order, each given to `take`
-/// with its index. At most [`MAX_GROWTH`].
-pub async fn entries(
-    mirror: &Mirror,
-    range: Range<u64>,
-    mut take: impl FnMut(u64, &[u8]),
-) -> io::Result<()> {
-    check_growth(&range)?;
-    for index in range.start / FULL..range.end.div_ceil(FULL) {
-        let width = width(range.end, index).ok_or_else(|| garbled("entries"))?;
-        let path = entries_path(index, width);
-        let limit = |width: u16| u64::from(width) * (2 + MAX_ENTRY_BYTES as u64);
-        let (bytes, holds) = match mirror.read(&path, limit(width)).await {
-            // A partial bundle may be gone once the full one exists.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && u64::from(width) < FULL => {
-                let full = FULL as u16;
-                (mirror.read(&entries_path(index, full), limit(full)).await?, full)
+async fn leaf_tile(source: &impl Tiles, tile: Tile) -> io::Result<Vec<Hash>> {
+    let bytes = source.tile(tile).await?;
+    tile::parse(&bytes, tile.width).ok_or_else(|| garbled(&tile.path()))
+}
+
+/// Files that are asked for at once: a round trip through Tor takes as long as hashing thousands of
+/// entries.
+const IN_FLIGHT: usize = 8;
+
+/// What the entries of a bundle have to hash to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Expected {
+    /// A full bundle's: the root over its 256 leaves.
+    Root(Hash),
+    /// The last bundle's: each leaf.
+    Leaves(Vec<Hash>),
+}
+
+impl Expected {
+    fn is_of(&self, bundle: &[u8]) -> bool {
+        let entries = split_bundle(bundle).unwrap_or_default();
+        let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::leaf(entry)).collect();
+        match self {
+            Expected::Root(root) => {
+                leaves.len() as u64 == FULL && tile::subtree_root(&leaves) == *root
             }
-            read => (read?, width),
-        };
-        let bundle = split_bundle(&bytes).filter(|all| all.len() == usize::from(holds));
-        let bundle = bundle.ok_or_else(|| garbled(&path))?;
-        for (position, entry) in (index * FULL..range.end).zip(bundle) {
-            if position >= range.start {
-                take(position, entry);
-            }
+            Expected::Leaves(expected) => leaves == *expected,
         }
     }
-    Ok(())
+}
+
+/// What the entries below a head hash to, by bundle, proven by its tiles. From it every bundle is
+/// judged by itself, whoever served it.
+#[derive(Clone, Debug)]
+pub struct Bundles {
+    range: Range<u64>,
+    expected: Vec<(u64, Expected)>,
+}
+
+impl Bundles {
+    /// The bundles that hold the entries from `from` on, from a source that serves the tiles of
+    /// `head`. At most [`MAX_GROWTH`] entries.
+    pub async fn below<T: Tiles>(tiles: &Cached<T>, head: &Head, from: u64) -> io::Result<Bundles> {
+        let (range, size) = (from..head.size(), head.size());
+        check_growth(&range)?;
+        let mut expected = Vec::new();
+        if !range.is_empty() && !tiles.serves(head).await {
+            return Err(garbled("the tiles of the head"));
+        }
+        let mut above: Option<(Tile, Vec<Hash>)> = None;
+        for index in from / FULL..size.div_ceil(FULL) {
+            let leaves = Tile::at(0, index, size).ok_or_else(|| garbled("tile"))?;
+            if leaves != leaves.full() {
+                expected.push((index, Expected::Leaves(tiles.proven(leaves, size).await?)));
+                continue;
+            }
+            let roots = Tile::at(1, index / FULL, size).ok_or_else(|| garbled("tile"))?;
+            let hashes = match above.take().filter(|(tile, _)| *tile == roots) {
+                Some((_, hashes)) => hashes,
+                None => tiles.proven(roots, size).await?,
+            };
+            expected.push((index, Expected::Root(hashes[(index % FULL) as usize])));
+            above = Some((roots, hashes));
+        }
+        Ok(Bundles { range, expected })
+    }
+
+    /// Reads the entries, in order, each given to `take` with its index. Every bundle comes from
+    /// the first host that has it and whose entries hash to what they must.
+    pub async fn read(
+        &self,
+        mirrors: &[&Mirror],
+        mut take: impl FnMut(u64, &[u8]),
+    ) -> Result<(), Vec<Unread>> {
+        // Who has failed is asked last.
+        let failed: Vec<AtomicBool> = mirrors.iter().map(|_| AtomicBool::new(false)).collect();
+        let mut reading = Vec::with_capacity(self.expected.len());
+        for (index, expected) in &self.expected {
+            reading.push(self.bundle(mirrors, &failed, *index, expected).boxed());
+        }
+        let mut reading = stream::iter(reading).buffered(IN_FLIGHT);
+        while let Some((index, bytes)) = reading.try_next().await? {
+            let entries = split_bundle(&bytes).unwrap_or_default();
+            for (position, entry) in (index * FULL..self.range.end).zip(entries) {
+                if position >= self.range.start {
+                    take(position, entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn bundle(
+        &self,
+        mirrors: &[&Mirror],
+        failed: &[AtomicBool],
+        index: u64,
+        expected: &Expected,
+    ) -> Result<(u64, Vec<u8>), Vec<Unread>> {
+        let mut hosts: Vec<usize> = (0..mirrors.len()).collect();
+        hosts.sort_by_key(|&host| failed[host].load(Ordering::Relaxed));
+        let bytes = race(hosts, |host| {
+            let read = bundle(mirrors[host], index, self.range.end);
+            read.map(move |read| {
+                let read = read.map(|bytes| expected.is_of(&bytes).then_some(bytes));
+                let error = match read {
+                    Ok(Some(bytes)) => return Ok(bytes),
+                    Ok(None) => None,
+                    Err(error) => Some(error),
+                };
+                failed[host].store(true, Ordering::Relaxed);
+                Err(Unread { host, error })
+            })
+            .boxed()
+        });
+        Ok((index, bytes.await?))
+    }
+}
+
+/// A bundle that one host did not serve.
+#[derive(Debug)]
+pub struct Unread {
+    /// Which, of those that were asked.
+    pub host: usize,
+    /// What was wrong; `None` if the entries are others than those below the head.
+    pub error: Option<io::Error>,
+}
+
+/// The bundle at `index` of a log with `size` entries, whatever is in it.
+async fn bundle(mirror: &Mirror, index: u64, size: u64) -> io::Result<Vec<u8>> {
+    let width = width(size, index).ok_or_else(|| garbled("entries"))?;
+    let path = entries_path(index, width);
+    let limit = |width: u16| u64::from(width) * (2 + MAX_ENTRY_BYTES as u64);
+    let (mut bytes, holds) = match mirror.read(&path, limit(width)).await {
+        // A partial bundle may be gone once the full one exists.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && u64::from(width) < FULL => {
+            let full = FULL as u16;
+            (mirror.read(&entries_path(index, full), limit(full)).await?, full)
+        }
+        read => (read?, width),
+    };
+    let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(holds));
+    let entries = entries.ok_or_else(|| garbled(&path))?;
+    let length = entries[..usize::from(width)].iter().map(|entry| 2 + entry.len()).sum();
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// The entries in a bundle, each after its big-endian `u16` length; `None` if it does not end with one.

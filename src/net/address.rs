@@ -78,10 +78,17 @@ impl FromStr for OnionAddress {
     }
 }
 
+impl OnionAddress {
+    /// It without its port.
+    pub fn host(&self) -> String {
+        let bytes = [&self.key[..], &checksum(&self.key), &[VERSION]].concat();
+        format!("{}.onion", base32().encode(&bytes))
+    }
+}
+
 impl fmt::Display for OnionAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = [&self.key[..], &checksum(&self.key), &[VERSION]].concat();
-        write!(f, "{}.onion:{}", base32().encode(&bytes), self.port)
+        write!(f, "{}:{}", self.host(), self.port)
     }
 }
 

@@ -194,7 +194,7 @@ impl<C: Clock> PeerNode<C> {
 
     /// Looks at the mirrors, in an order drawn anew, until one shows a head at least as large as ours.
     pub async fn poll(&self, rng: &mut impl Rng) -> Result<Polled, PeerError> {
-        let mut mirrors = self.follow.mirrors.clone();
+        let mut mirrors: Vec<Mirror> = self.follow.mirrors.iter().map(Mirror::anew).collect();
         mirrors.shuffle(rng);
         for mirror in &mirrors {
             match self.poll_mirror(mirror).await {

@@ -26,8 +26,8 @@ use crate::alarm::{Alarms, Seen};
 use crate::circle::{Member, Standing};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Serve, ServePolicy};
-use crate::net::hide;
 use crate::net::tor::{Hosting, Readers, Service, Tor};
+use crate::net::{Mirror, hide};
 use crate::node::{Errand, Node, NodeError, Tested};
 use crate::update::{Failure, Outcome, Report};
 
@@ -254,7 +254,14 @@ impl Daemon {
             }
         };
         let rng = StdRng::from_rng(&mut rand::rng());
-        tokio::join!(role.peer.poll_on(rng), forks);
+        let polls = async {
+            // Nothing could be polled before, and the next poll is minutes away.
+            if self.node.told.mirrors.iter().all(Mirror::is_remote) {
+                self.connection().await;
+            }
+            role.peer.poll_on(rng).await;
+        };
+        tokio::join!(polls, forks);
     }
 
     /// Hosts the service, once somebody is listed who may find it.

@@ -1,23 +1,30 @@
-//! Fetching an artifact, in threads of their own: it may be large, and a mirror may stall.
+//! Fetching an artifact: from one mirror after the other, each going on where the last one stopped.
+//!
+//! Bytes are written in threads of their own: there may be many.
 
+use std::collections::BTreeSet;
 use std::future::pending;
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::panic::resume_unwind;
 
 use rand::Rng;
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Client, Failure, Report, UpdateError, install_failure};
 use crate::clock::Clock;
-use crate::install::{InstallError, Staged, target_of};
+use crate::install::{InstallError, Staged, Staging, target_of};
 use crate::log::writer::artifact_path;
+use crate::net::mirror::{FLOOR, Opened, Piece};
 use crate::net::{Mirror, Transport};
 use crate::verify::{Agreed, Refusal};
 
+/// The least bytes a second, in each pass over the mirrors: a slow one is left while another may
+/// be faster, and taken when none is.
+const FLOORS: [u64; 3] = [16 * FLOOR, 4 * FLOOR, FLOOR];
+
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Fetches the artifact from the first mirror that serves exactly what was signed, unless it
-    /// is here already.
+    /// Fetches the artifact, unless it is here already. A mirror that sends what was not signed is
+    /// named, and dropped; one that breaks off is taken over from by the next.
     pub(super) async fn fetch(
         &self,
         agreed: &Agreed,
@@ -25,77 +32,140 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         rng: &mut impl Rng,
     ) -> Result<Staged, Failure> {
         let target = target_of(agreed.manifest(), &self.config.platform)?;
-        let (root, platform) = (self.root.clone(), self.config.platform.clone());
-        let agreed_too = agreed.clone();
-        if let Some(staged) = aside(move || root.staged(&agreed_too, &platform)).await? {
-            return Ok(staged);
-        }
         let path = artifact_path(&target.sha256);
-        let mut wrong = None;
+        let (root, platform) = (self.root.clone(), self.config.platform.clone());
+        let agreed = agreed.clone();
+        let begun = end(spawn_blocking(move || match root.staged(&agreed, &platform)? {
+            Some(staged) => Ok(Ok(staged)),
+            None => root.stage(&agreed, &platform).map(Err),
+        }));
+        let mut staging = match begun.await.map_err(install_failure)? {
+            Ok(staged) => return Ok(staged),
+            Err(staging) => staging,
+        };
+        // An earlier run may have got as far as that.
+        if staging.is_whole() {
+            if staging.check().is_ok() {
+                return end(spawn_blocking(move || staging.finish()))
+                    .await
+                    .map_err(install_failure);
+            }
+            staging.restart().map_err(UpdateError::from)?;
+        }
+        let mirrors = self.mirrors_in_any_order(rng);
+        let mut dropped = BTreeSet::new();
         let mut unread = Vec::new();
-        for mirror in self.mirrors_in_any_order(rng) {
-            match self.stage_from(mirror, &path, agreed).await {
-                Ok(staged) => return Ok(staged),
-                Err(InstallError::Refused(refusal @ Refusal::Artifact(_))) => {
+        let mut wrong: Option<Refusal> = None;
+        // First together. If what they sent together is wrong, nobody can tell whose part of it is:
+        // then each alone, from the beginning.
+        'together: for alone in [false, true] {
+            for floor in FLOORS {
+                for (number, mirror) in mirrors.iter().enumerate() {
+                    if dropped.contains(&number) {
+                        continue;
+                    }
+                    if alone {
+                        staging.restart().map_err(UpdateError::from)?;
+                    }
+                    let before = staging.length();
+                    let (back, poured) = pour(mirror, &path, floor, staging).await;
+                    staging = back;
+                    let checked = match poured {
+                        Ok(()) => staging.check(),
+                        Err(InstallError::Source(error)) => {
+                            unread.push(format!("{mirror}: {error}"));
+                            continue;
+                        }
+                        Err(InstallError::Refused(refusal)) => Err(refusal),
+                        Err(error) => return Err(install_failure(error)),
+                    };
+                    let Err(refusal) = checked else {
+                        let finished = end(spawn_blocking(move || staging.finish())).await;
+                        return finished.map_err(install_failure);
+                    };
                     report.remarks.push(format!("{mirror}: {refusal}"));
+                    if staging.length() > before && !staging.is_whole() {
+                        // Another may have the rest.
+                        wrong = Some(refusal);
+                        continue;
+                    }
+                    staging.restart().map_err(UpdateError::from)?;
+                    if before > 0 {
+                        continue 'together;
+                    }
+                    dropped.insert(number);
                     wrong = Some(refusal);
                 }
-                Err(InstallError::Source(error)) => unread.push(format!("{mirror}: {error}")),
-                Err(error) => return Err(install_failure(error)),
             }
+            // Nothing was wrong but that too little came: alone, they would send no more.
+            break;
+        }
+        if staging.length() == 0 {
+            staging.discard().map_err(UpdateError::from)?;
         }
         Err(wrong.map_or_else(|| UpdateError::Mirrors(unread).into(), Failure::Refused))
     }
+}
 
-    /// Only one thread waits for the mirror, and another has our own directory: what a mirror
-    /// says after it was given up is written nowhere.
-    async fn stage_from(
-        &self,
-        mirror: &Mirror,
-        path: &str,
-        agreed: &Agreed,
-    ) -> Result<Staged, InstallError> {
-        let mut file = mirror.open(path).await.map_err(InstallError::Source)?;
-        let (sender, pieces) = mpsc::channel(1);
-        let source = Pieces { pieces, piece: Cursor::default() };
-        let (root, platform) = (self.root.clone(), self.config.platform.clone());
-        let agreed = agreed.clone();
-        let staging = aside(move || root.stage(&agreed, &platform, source));
-        let reading = async move {
-            loop {
-                let piece = file.next().await;
-                let is_last = piece.as_ref().map_or(true, Vec::is_empty);
-                if sender.send(piece).await.is_err() || is_last {
-                    return;
-                }
-            }
-        };
-        tokio::join!(staging, reading).0
+/// The most bytes that wait to be written.
+const BATCH: usize = 1 << 20;
+
+/// Adds what one mirror sends. Only this task waits for the mirror: what it says after it was given
+/// up is written nowhere. A thread writes while the next bytes come.
+async fn pour(
+    mirror: &Mirror,
+    path: &str,
+    floor: u64,
+    staging: Staging,
+) -> (Staging, Result<(), InstallError>) {
+    let from = staging.length();
+    let mut file = match mirror.open(path, from, floor).await {
+        Ok(file) => file,
+        Err(error) => return (staging, Err(InstallError::Source(error))),
+    };
+    let mut writing = spawn_blocking(|| (staging, Ok(())));
+    loop {
+        let (batch, ended) = batch(&mut file, from).await;
+        let (mut staging, written) = end(writing).await;
+        if written.is_err() {
+            return (staging, written);
+        }
+        writing = spawn_blocking(move || {
+            let written = batch.iter().try_for_each(|piece| staging.write(piece));
+            (staging, written)
+        });
+        if let Some(ended) = ended {
+            let (staging, written) = end(writing).await;
+            return (staging, written.and(ended.map_err(InstallError::Source)));
+        }
     }
 }
 
-/// Does what holds up a thread for long.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await.map_err(|error| error.try_into_panic()) {
+/// The next pieces of a file, without those before a place in it; and how it ended, if it has.
+async fn batch(file: &mut Opened, from: u64) -> (Vec<Piece>, Option<io::Result<()>>) {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while bytes < BATCH {
+        let at = file.at();
+        match file.next().await {
+            Err(error) => return (batch, Some(Err(error))),
+            Ok(piece) if piece.is_empty() => return (batch, Some(Ok(()))),
+            Ok(mut piece) => {
+                let known = from.saturating_sub(at).min(piece.len() as u64);
+                let piece = piece.split_off(known as usize);
+                bytes += piece.len();
+                batch.push(piece);
+            }
+        }
+    }
+    (batch, None)
+}
+
+/// Waits for what holds up a thread for long.
+async fn end<T>(work: JoinHandle<T>) -> T {
+    match work.await.map_err(|error| error.try_into_panic()) {
         Ok(done) => done,
         Err(Ok(panic)) => resume_unwind(panic),
         // It never began, because the runtime ends.
         Err(Err(_)) => pending().await,
-    }
-}
-
-/// What was read piece by piece. An empty piece is the end; nothing more to come is a break.
-struct Pieces {
-    pieces: mpsc::Receiver<io::Result<Vec<u8>>>,
-    piece: Cursor<Vec<u8>>,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.piece.position() == self.piece.get_ref().len() as u64 {
-            let next = self.pieces.blocking_recv().ok_or(io::ErrorKind::BrokenPipe)?;
-            self.piece = Cursor::new(next?);
-        }
-        self.piece.read(buffer)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt as _;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -11,6 +12,7 @@ use super::UpdateError;
 use crate::config::Config;
 use crate::log::Tiles;
 use crate::log::reader::Cached;
+use crate::net::mirror::race;
 use crate::net::wire::{self, Answer, Question};
 use crate::net::{Mirror, OnionAddress, Transport};
 use crate::verify::bundle::Proofs;
@@ -81,12 +83,11 @@ impl<'a, T: Transport> Sources<'a, T> {
 
     /// The first whose tiles hash up to a head's root.
     async fn serving(&self, head: &Head) -> Option<&Cached<Source<'a, T>>> {
-        for source in &self.0 {
-            if source.serves(head).await {
-                return Some(source);
-            }
-        }
-        None
+        let found = race(0..self.0.len(), |which| {
+            let serves = self.0[which].serves(head);
+            serves.map(move |serves| if serves { Ok(which) } else { Err(()) }).boxed()
+        });
+        found.await.ok().map(|which| &self.0[which])
     }
 
     /// All of them, and first the one that has proved to be of use. It may still lack a tile.

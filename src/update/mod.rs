@@ -117,6 +117,8 @@ pub struct Report {
 /// A client with its state open.
 pub struct Client<'a, T, C> {
     config: &'a Config,
+    /// On circuits that nothing else of this node shares.
+    mirrors: Vec<Mirror>,
     transport: &'a T,
     clock: &'a C,
     store: ClientStore,
@@ -143,7 +145,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         // A switch that was not followed by its bookkeeping still counts.
         let installed = root.installed()?.map_or(0, |installed| installed.sequence);
         state.floor = state.floor.max(installed);
-        Ok(Client { config, transport, clock, store, state, unsaved: true, evidence, root })
+        let mirrors = config.mirrors.iter().map(Mirror::anew).collect();
+        let unsaved = true;
+        Ok(Client { config, mirrors, transport, clock, store, state, unsaved, evidence, root })
     }
 
     /// Calls the roll and says whether a release can be installed. Installs nothing.
@@ -212,8 +216,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         Ok(Outcome::Installed(installed))
     }
 
-    fn mirrors_in_any_order(&self, rng: &mut impl Rng) -> Vec<&'a Mirror> {
-        let mut mirrors: Vec<&Mirror> = self.config.mirrors.iter().collect();
+    fn mirrors_in_any_order(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+        let mut mirrors = self.mirrors.clone();
         mirrors.shuffle(rng);
         mirrors
     }
@@ -243,6 +247,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let roll = called.roll;
 
         let mirrors = self.mirrors_in_any_order(rng);
+        let mirrors: Vec<&Mirror> = mirrors.iter().collect();
         let shown = read::checkpoints(&mirrors, &config.policy.log).await;
         report.mirrors =
             (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
@@ -263,7 +268,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             };
             let head = joined.chain.head().clone();
             let common = roll.common_size(&config.peers, &joined.chain);
-            let reading = read::entries(&shown, &self.state, &config.policy, &head, common).await;
+            let tiles = sources.starting_with(joined.source);
+            let reading =
+                read::entries(&shown, tiles, &self.state, &config.policy, &head, common).await;
             match reading {
                 // What no peer vouches for, and nobody can read, must not hold back what all confirm.
                 Err(why) if !trusted.contains(&head) && !views.contains(&head) => {

@@ -2,9 +2,10 @@
 
 use futures_util::future::join_all;
 
+use super::heads::Source;
 use super::{Failure, UpdateError};
-use crate::log::reader;
-use crate::net::Mirror;
+use crate::log::reader::{Bundles, Cached, Unread};
+use crate::net::{Mirror, Transport};
 use crate::store::ClientState;
 use crate::verify::catalog::Reading as Entry;
 use crate::verify::checkpoint::CheckpointError;
@@ -57,64 +58,87 @@ pub(super) struct Reading {
     pub(super) unknown_kinds: u64,
 }
 
-/// Reads every entry between what is stored and `head`, from the first mirror whose entries
-/// hash up to it. None is skipped: a fact holds only if nothing was left out.
-pub(super) async fn entries(
+/// Reads every entry between what is stored and `head`, each bundle from whichever mirror serves
+/// what hashes up to it. None is skipped: a fact holds only if nothing was left out.
+pub(super) async fn entries<'s, 'a: 's, T: Transport + 'a>(
     shown: &[(&Mirror, Result<Head, String>)],
+    tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
     state: &ClientState,
     policy: &Policy,
     head: &Head,
     common: Option<u64>,
 ) -> Result<Reading, Failure> {
-    let start = Edge { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
-    let from = start.frontier.size();
-    let fresh = |edge: &Edge| Reading {
+    let mut edge = Edge { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
+    let from = edge.frontier.size();
+    let mut reading = Reading {
         catalog: edge.catalog.clone(),
         at_common: (common == Some(from)).then(|| edge.clone()),
         refused: Vec::new(),
         unknown_kinds: 0,
     };
     if from == head.size() {
-        return Ok(fresh(&start));
+        return Ok(reading);
     }
     let mut problems = Vec::new();
-    let mut altered = None;
+    let mut mirrors = Vec::new();
     for (mirror, shown) in shown {
         match shown {
-            Ok(shown) if shown.size() >= head.size() => {}
-            Ok(shown) => {
-                problems.push(format!("{mirror}: shows {} entries only", shown.size()));
-                continue;
-            }
-            Err(why) => {
-                problems.push(format!("{mirror}: {why}"));
-                continue;
-            }
-        }
-        let (mut edge, mut reading) = (start.clone(), fresh(&start));
-        let taken = reader::entries(mirror, from..head.size(), |index, entry| {
-            edge.frontier.push(Hash::leaf(entry));
-            match edge.catalog.read(index, entry, policy) {
-                Entry::Refused(refusal) => reading.refused.push((index, refusal)),
-                Entry::UnknownKind => reading.unknown_kinds += 1,
-                Entry::Ours | Entry::Foreign => {}
-            }
-            if common == Some(edge.frontier.size()) {
-                reading.at_common = Some(edge.clone());
-            }
-        });
-        match taken.await {
-            Ok(()) if edge.frontier.root() == *head.root() => {
-                reading.catalog = edge.catalog;
-                return Ok(reading);
-            }
-            Ok(()) => altered = Some(mirror.to_string()),
-            Err(error) => problems.push(format!("{mirror}: {error}")),
+            Ok(shown) if shown.size() >= head.size() => mirrors.push(*mirror),
+            Ok(shown) => problems.push(format!("{mirror}: shows {} entries only", shown.size())),
+            Err(why) => problems.push(format!("{mirror}: {why}")),
         }
     }
-    if let Some(mirror) = altered {
-        let why = format!("{mirror} serves entries that are not those of the log's head ({head})");
-        return Err(Refusal::NotLogged(why).into());
+    let bundles = bundles(tiles, head, from).await?;
+    let taken = bundles.read(&mirrors, |index, entry| {
+        edge.frontier.push(Hash::leaf(entry));
+        match edge.catalog.read(index, entry, policy) {
+            Entry::Refused(refusal) => reading.refused.push((index, refusal)),
+            Entry::UnknownKind => reading.unknown_kinds += 1,
+            Entry::Ours | Entry::Foreign => {}
+        }
+        if common == Some(edge.frontier.size()) {
+            reading.at_common = Some(edge.clone());
+        }
+    });
+    match taken.await {
+        Ok(()) if edge.frontier.root() == *head.root() => {
+            reading.catalog = edge.catalog;
+            Ok(reading)
+        }
+        // The entries are those of the head, so what they were put on is not.
+        Ok(()) => {
+            let why =
+                format!("the {from} entries read before are not those of the log's head ({head})");
+            Err(Refusal::NotLogged(why).into())
+        }
+        Err(unread) => {
+            let mut altered = None;
+            for Unread { host, error } in unread {
+                match error {
+                    Some(error) => problems.push(format!("{}: {error}", mirrors[host])),
+                    None => altered = Some(mirrors[host]),
+                }
+            }
+            let Some(mirror) = altered else { return Err(UpdateError::Mirrors(problems).into()) };
+            let why =
+                format!("{mirror} serves entries that are not those of the log's head ({head})");
+            Err(Refusal::NotLogged(why).into())
+        }
     }
-    Err(UpdateError::Mirrors(problems).into())
+}
+
+/// What the entries must hash to, from the first host of tiles that can prove it.
+async fn bundles<'s, 'a: 's, T: Transport + 'a>(
+    tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+    head: &Head,
+    from: u64,
+) -> Result<Bundles, UpdateError> {
+    let mut problems = Vec::new();
+    for host in tiles {
+        match Bundles::below(host, head, from).await {
+            Ok(bundles) => return Ok(bundles),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
 }

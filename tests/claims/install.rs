@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use unanimity::demo::{Draft, World};
-use unanimity::durable::{Disk, DiskError, Step};
+use unanimity::durable::{Disk, Step};
 use unanimity::install::{InstallError, verify_artifact};
 use unanimity::log::writer::artifact_path;
 use unanimity::update::{Failure, Outcome};
@@ -41,15 +41,6 @@ impl Read for Source {
     }
 }
 
-fn verify(target: &Target, source: impl Read) -> (Result<(), InstallError>, Vec<u8>) {
-    let mut written = Vec::new();
-    let verified = verify_artifact(target, source, |bytes| {
-        written.extend_from_slice(bytes);
-        Ok(())
-    });
-    (verified, written)
-}
-
 fn refused(verified: Result<(), InstallError>) -> String {
     match verified {
         Err(InstallError::Refused(Refusal::Artifact(why))) => why,
@@ -63,9 +54,7 @@ fn exactly_the_signed_bytes_are_an_artifact() {
         let bytes = vec![b'x'; length];
         for at_once in [1000, usize::MAX] {
             let source = Source { end: length as u64, taken: 0, at_once };
-            let (verified, written) = verify(&target(&bytes), source);
-            verified.unwrap();
-            assert_eq!(written, bytes);
+            verify_artifact(&target(&bytes), source).unwrap();
         }
     }
 }
@@ -76,49 +65,41 @@ fn of_an_artifact_that_does_not_end_one_byte_too_many_is_read() {
         let bytes = vec![b'x'; length];
         for at_once in [1, 1000, usize::MAX] {
             let mut source = Source { end: u64::MAX, taken: 0, at_once };
-            let (verified, written) = verify(&target(&bytes), &mut source);
+            let verified = verify_artifact(&target(&bytes), &mut source);
             assert!(refused(verified).contains("longer than"));
             assert_eq!(source.taken, length as u64 + 1);
-            assert!(written.len() <= length);
         }
     }
     // No length is too long to be one more than.
     let longest = Target { length: u64::MAX, ..target(b"") };
-    let (verified, _) = verify(&longest, &b"short"[..]);
-    assert!(refused(verified).contains("5 bytes"));
+    assert!(refused(verify_artifact(&longest, &b"short"[..])).contains("5 bytes"));
 }
 
 #[test]
 fn an_artifact_too_short_or_changed_is_refused() {
     let bytes = b"#!/bin/sh\necho hello\n";
     for length in 0..bytes.len() {
-        let (verified, _) = verify(&target(bytes), &bytes[..length]);
+        let verified = verify_artifact(&target(bytes), &bytes[..length]);
         assert!(refused(verified).contains(&format!("{length} bytes, and {}", bytes.len())));
     }
     for at in 0..bytes.len() {
         let mut changed = *bytes;
         changed[at] ^= 0x20;
-        let (verified, _) = verify(&target(bytes), &changed[..]);
+        let verified = verify_artifact(&target(bytes), &changed[..]);
         assert!(refused(verified).contains("SHA-256"));
     }
 }
 
 #[test]
-fn a_source_that_fails_is_no_refusal_and_a_disk_that_fails_stops_the_reading() {
+fn a_source_that_fails_is_no_refusal() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
     }
-    let (verified, _) = verify(&target(b"x"), b"".chain(Broken));
+    let verified = verify_artifact(&target(b"x"), b"".chain(Broken));
     assert!(matches!(verified, Err(InstallError::Source(_))));
-    let mut source = Source { end: 1 << 20, taken: 0, at_once: usize::MAX };
-    let verified = verify_artifact(&target(&vec![b'x'; 1 << 20]), &mut source, |_| {
-        Err(DiskError::at(Path::new("full"))(io::Error::from(io::ErrorKind::StorageFull)))
-    });
-    assert!(matches!(verified, Err(InstallError::Disk(_))));
-    assert!(source.taken < 1 << 20);
 }
 
 const OLD: &[u8] = b"#!/bin/sh\necho old\n";
@@ -247,7 +228,9 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
         assert!(matches!(refused, Err(Failure::Refused(Refusal::Artifact(_)))), "{refused:?}");
         assert_eq!(current(&world), 1);
         let versions = fs::read_dir(world.config.install_root.join("versions")).unwrap();
-        assert_eq!(versions.count(), 1, "the old version and nothing else");
+        // The beginning of what may be the artifact is kept.
+        let kept = usize::from(served.len() < NEW.len());
+        assert_eq!(versions.count(), 1 + kept, "the old version and nothing else");
     }
     fs::write(&path, NEW).unwrap();
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));

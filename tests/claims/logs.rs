@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use unanimity::durable::{Disk, Step, temporary};
-use unanimity::log::reader::{self, Cached};
+use unanimity::log::reader::{Bundles, Cached};
 use unanimity::net::Mirror;
 use unanimity::verify::{Checkpoint, Hash, Head, Log, Note, NoteSecret, Origin};
 
@@ -111,11 +111,12 @@ pub(crate) fn read_whole(directory: &Path) -> (Head, Vec<Vec<u8>>) {
     let mirror = Mirror::directory(directory);
     assert!(now(Cached::new(&mirror).serves(&head)), "tiles hash up to {head}");
     let mut entries = Vec::new();
-    let read = reader::entries(&mirror, 0..head.size(), |index, entry| {
+    let bundles = now(Bundles::below(&Cached::new(&mirror), &head, 0)).expect("tiles");
+    now(bundles.read(&[&mirror], |index, entry| {
         assert_eq!(index, entries.len() as u64);
         entries.push(entry.to_vec());
-    });
-    now(read).expect("all entries");
+    }))
+    .expect("all entries");
     let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::leaf(entry)).collect();
     assert_eq!(naive_root(&leaves), *head.root(), "entries hash up to {head}");
     (head, entries)

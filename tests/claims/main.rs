@@ -11,6 +11,8 @@ mod command_line;
 mod commands;
 mod config;
 mod durable;
+mod hostile;
+mod http;
 mod install;
 mod keys;
 mod log_writer;
@@ -32,6 +34,8 @@ mod roll;
 mod sockets;
 mod tickets;
 mod tiles;
+#[cfg(feature = "tor")]
+mod tls;
 #[cfg(feature = "tor")]
 mod tor;
 #[cfg(feature = "tor")]

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use unanimity::log::reader::{self, split_bundle};
-use unanimity::log::{MAX_GROWTH, Tiles as _};
+use unanimity::durable::Disk;
+use unanimity::log::reader::{self, Bundles, Cached, Unread, split_bundle};
+use unanimity::log::{LogWriter, MAX_GROWTH, Tiles as _};
 use unanimity::net::Mirror;
-use unanimity::net::mirror::{Bytes, READ_TIMEOUT};
-use unanimity::verify::{Hash, Tile};
+use unanimity::net::mirror::{Bytes, FLOOR, READ_TIMEOUT};
+use unanimity::verify::tile::{self, entries_path};
+use unanimity::verify::{Checkpoint, Hash, Head, Tile};
 
-use crate::logs::{leaf_hashes, now, place};
+use crate::logs::{now, place};
 
 fn mirror() -> (TempDir, Mirror) {
     let place = place();
@@ -93,10 +95,25 @@ fn bundle(entries: &[&[u8]]) -> Vec<u8> {
         .collect()
 }
 
-fn entries(mirror: &Mirror, range: std::ops::Range<u64>) -> io::Result<Vec<(u64, Vec<u8>)>> {
+type Entries = Vec<(u64, Vec<u8>)>;
+
+/// The entries below a head from `from` on, or why each mirror was of no use.
+fn entries(mirrors: &[&Mirror], head: &Head, from: u64) -> Result<Entries, Vec<Unread>> {
     let mut read = Vec::new();
-    now(reader::entries(mirror, range, |index, entry| read.push((index, entry.to_vec()))))?;
+    let tiles = Cached::new(mirrors[mirrors.len() - 1]);
+    let bundles = now(Bundles::below(&tiles, head, from)).expect("tiles of the head");
+    now(bundles.read(mirrors, |index, entry| read.push((index, entry.to_vec()))))?;
     Ok(read)
+}
+
+/// A log of `size` entries with its files, and its head.
+fn log(size: u64) -> (TempDir, Mirror, Head) {
+    let (place, disk) = (place(), Disk::default());
+    let mut writer =
+        LogWriter::init(place.path(), crate::logs::origin(), crate::logs::secret(1), disk).unwrap();
+    writer.append(&crate::logs::notes("note", size)).unwrap();
+    let (mirror, head) = (Mirror::directory(place.path()), writer.head().clone());
+    (place, mirror, head)
 }
 
 #[test]
@@ -132,7 +149,7 @@ fn only_plain_files_are_read() {
         let error = now(mirror.read(name, 1000)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}: {error}");
         assert!(error.to_string().contains(name) && error.to_string().contains("plain file"));
-        assert!(now(mirror.open(name)).is_err(), "{name}");
+        assert!(now(mirror.open(name, 0, FLOOR)).is_err(), "{name}");
     }
     let error = now(mirror.read("nothing", 1000)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
@@ -144,7 +161,7 @@ async fn a_mirror_that_stalls_is_given_up_in_time_and_refused_at_once_until_it_a
     put(&place, "file", b"here");
     let host = Stalling::directory(place.path(), "");
     assert_eq!(host.mirror.read("file", 100).await.unwrap(), b"here");
-    let mut opened = host.mirror.open("file").await.unwrap();
+    let mut opened = host.mirror.open("file", 0, FLOOR).await.unwrap();
 
     let stall = host.stall().await;
     let before = host.begun();
@@ -164,7 +181,7 @@ async fn a_mirror_that_stalls_is_given_up_in_time_and_refused_at_once_until_it_a
     let errors = [
         waits.await.unwrap().unwrap_err(),
         host.mirror.read("file", 100).await.unwrap_err(),
-        host.mirror.open("file").await.unwrap_err(),
+        host.mirror.open("file", 0, FLOOR).await.unwrap_err(),
         opened.next().await.unwrap_err(),
     ];
     for error in errors {
@@ -180,33 +197,22 @@ async fn a_mirror_that_stalls_is_given_up_in_time_and_refused_at_once_until_it_a
 }
 
 #[test]
-fn a_mirror_is_named_by_an_absolute_directory() {
-    let mirror: Mirror = "file:/srv/log".parse().unwrap();
-    assert_eq!(mirror, Mirror::directory("/srv/log"));
-    assert_eq!(mirror.to_string(), "file:/srv/log");
-    for text in
-        ["", "/srv/log", "file:srv/log", "file:", "file:./log", "FILE:/srv", "https://example.org"]
-    {
-        let error = text.parse::<Mirror>().unwrap_err();
-        assert!(error.to_string().contains("file:/absolute/directory"), "{error}");
-    }
-}
-
-#[test]
 fn a_partial_tile_or_bundle_that_is_gone_is_the_beginning_of_the_full_one() {
-    let (place, mirror) = mirror();
-    let leaves = leaf_hashes(256);
-    put(&place, "tile/0/000", &leaves.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>());
+    let (_small, _, head) = log(5);
+    let (place, mirror, _) = log(256);
+    let notes = crate::logs::notes("note", 5);
     let tile = Tile { level: 0, index: 0, width: 5 };
-    let bytes = now((&mirror).tile(tile)).unwrap();
-    assert_eq!(bytes, leaves[..5].iter().flat_map(|hash| hash.0).collect::<Vec<u8>>());
-    put(&place, "tile/entries/000", &bundle(&[&b"entry"[..]; 256]));
-    assert_eq!(entries(&mirror, 3..5).unwrap(), [(3, b"entry".to_vec()), (4, b"entry".to_vec())]);
+    let leaves = notes.iter().flat_map(|note| Hash::leaf(note).0).collect::<Vec<u8>>();
+    assert_eq!(now((&mirror).tile(tile)).unwrap(), leaves);
+    let expected = [(3, notes[3].clone()), (4, notes[4].clone())];
+    assert_eq!(entries(&[&mirror], &head, 3).unwrap(), expected);
     // Nothing there at all is missing, and a full tile has nothing to fall back to.
     for tile in [Tile { index: 1, ..tile }, Tile { index: 1, ..tile }.full()] {
         assert_eq!(now((&mirror).tile(tile)).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
-    assert_eq!(entries(&mirror, 256..260).unwrap_err().kind(), io::ErrorKind::NotFound);
+    fs::remove_file(place.path().join("tile/entries/000")).unwrap();
+    let unread = entries(&[&mirror], &head, 0).unwrap_err();
+    assert_eq!(unread[0].error.as_ref().unwrap().kind(), io::ErrorKind::NotFound);
     // A tile longer than a tile is refused, and so is one too short.
     put(&place, "tile/0/000", &[0; 256 * 32 + 1]);
     assert!(now((&mirror).tile(tile)).is_err());
@@ -229,35 +235,81 @@ fn a_bundle_is_split_only_if_it_ends_with_an_entry() {
 }
 
 #[test]
-fn a_bundle_that_is_not_what_the_size_implies_is_refused_and_gives_no_entry() {
-    let (place, mirror) = mirror();
+fn a_bundle_that_is_not_what_the_head_implies_is_refused_and_gives_no_entry() {
+    let (place, mirror, head) = log(3);
     let path = "tile/entries/000.p/3";
-    let good = bundle(&[b"one", b"two", b"three"]);
+    let good = fs::read(place.path().join(path)).unwrap();
+    let notes = crate::logs::notes("note", 4);
+    let notes: Vec<&[u8]> = notes.iter().map(Vec::as_slice).collect();
     let mut long = good.clone();
     long[0] = 0xff;
-    for garbled in [
-        &good[..good.len() - 1],
-        &bundle(&[b"one", b"two"]),
-        &[],
-        &[0],
-        &long,
-        &[&good[..], &[0]].concat(),
-        &vec![0; 3 * 65_537 + 1],
+    for (garbled, is_well_formed) in [
+        (&good[..good.len() - 1], false),
+        (&bundle(&notes[..2]), false),
+        (&[], false),
+        (&[0], false),
+        (&long, false),
+        (&[&good[..], &[0]].concat(), false),
+        (&vec![0; 3 * 65_537 + 1], false),
+        // A bundle of another width than its name says is nobody's.
+        (&bundle(&notes), false),
+        (&bundle(&[notes[0], notes[2], notes[1]]), true),
+        (&bundle(&[notes[0], notes[1], b"trojan"]), true),
+        (&bundle(&[notes[0], b"", notes[2]]), true),
     ] {
         put(&place, path, garbled);
         let mut taken = 0;
-        let read = now(reader::entries(&mirror, 0..3, |_, _| taken += 1));
-        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let bundles = now(Bundles::below(&Cached::new(&mirror), &head, 0)).unwrap();
+        let unread = now(bundles.read(&[&mirror], |_, _| taken += 1)).unwrap_err();
+        assert_eq!((unread.len(), unread[0].host), (1, 0));
+        let kind = unread[0].error.as_ref().map(io::Error::kind);
+        assert_eq!(kind, (!is_well_formed).then_some(io::ErrorKind::InvalidData));
         assert_eq!(taken, 0);
     }
     put(&place, path, &good);
-    assert_eq!(entries(&mirror, 0..3).unwrap().len(), 3);
-    // A bundle of another width than its name says is nobody's.
-    put(&place, path, &bundle(&[b"one", b"two", b"three", b"four"]));
-    entries(&mirror, 0..3).unwrap_err();
-    put(&place, path, &good);
-    assert_eq!(entries(&mirror, 3..3).unwrap(), []);
-    assert_eq!(entries(&mirror, 0..0).unwrap(), []);
+    assert_eq!(entries(&[&mirror], &head, 0).unwrap().len(), 3);
+    assert_eq!(entries(&[&mirror], &head, 3).unwrap(), []);
+}
+
+#[test]
+fn entries_are_read_while_any_mirror_has_each_of_them_and_only_those_of_the_head() {
+    // Two levels of tiles, full ones below partial ones.
+    let (_whole, good, head) = log(66_000);
+    let (bad_place, bad, _) = log(66_000);
+    let (half_place, half, _) = log(66_000);
+    let paths: Vec<String> = (0..66_000u64.div_ceil(256))
+        .map(|index| entries_path(index, tile::width(66_000, index).unwrap()))
+        .collect();
+    // One has a bit wrong late in every bundle, another has every other bundle.
+    for path in &paths {
+        let mut bytes = fs::read(bad_place.path().join(path)).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(bad_place.path().join(path), bytes).unwrap();
+    }
+    for path in paths.iter().step_by(2) {
+        fs::remove_file(half_place.path().join(path)).unwrap();
+    }
+    let all = crate::logs::notes("note", 66_000);
+    for from in [0, 255, 256, 65_535, 65_536, 65_999] {
+        let read = entries(&[&bad, &half, &good], &head, from).unwrap();
+        assert_eq!(read.len() as u64, 66_000 - from);
+        assert!(read.iter().all(|(index, entry)| all[*index as usize] == *entry));
+    }
+    let unread = entries(&[&bad, &half], &head, 0).unwrap_err();
+    let wrong: Vec<bool> = unread.iter().map(|unread| unread.error.is_none()).collect();
+    assert_eq!(wrong, [true, false]);
+    // A full tile that is not what the one above it says proves nothing.
+    let path = half_place.path().join("tile/1/000");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[700] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = now(Bundles::below(&Cached::new(&half), &head, 0)).unwrap_err();
+    assert!(error.to_string().contains("tile/1/000"), "{error}");
+    // Where it is not needed, it does no harm.
+    now(Bundles::below(&Cached::new(&half), &head, 65_536)).unwrap();
+    let path = half_place.path().join("tile/2/000.p/1");
+    fs::write(path, [7; 32]).unwrap();
+    assert!(now(Bundles::below(&Cached::new(&half), &head, 65_999)).is_err());
 }
 
 #[test]
@@ -266,33 +318,28 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
     let ranges = [0..MAX_GROWTH + 1, 5..MAX_GROWTH + 6, 0..u64::MAX, 1..(1 << 63) - 1];
     for range in ranges {
         let (start, end) = (range.start, range.end);
-        let error = entries(&mirror, start..end).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(error.to_string().contains(&(end - start).to_string()), "{error}");
         let error = now(reader::leaves(&&mirror, start..end)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains(&(end - start).to_string()), "{error}");
+    }
+    for (from, size) in [(0, MAX_GROWTH + 1), (5, MAX_GROWTH + 6), (1, (1 << 63) - 1)] {
+        let root = Hash([7; 32]);
+        let claimed = Checkpoint { origin: crate::logs::origin(), size, root };
+        let note = claimed.sign(&crate::logs::secret(1)).to_string();
+        let head = Head::open(note.as_bytes(), &crate::logs::the_log()).unwrap();
+        let error = now(Bundles::below(&Cached::new(&mirror), &head, from)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains(&(size - from).to_string()), "{error}");
     }
     // The most that is allowed is only missing, also at the end of the numbers.
     for range in [0..MAX_GROWTH, u64::MAX - MAX_GROWTH..u64::MAX] {
-        let error = entries(&mirror, range.clone()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(now(reader::leaves(&&mirror, range)).is_err());
     }
 }
 
 #[test]
 fn tiles_that_do_not_hash_up_are_not_what_a_head_says() {
-    let place = place();
-    let secret = crate::logs::secret(1);
-    let mut writer = unanimity::log::LogWriter::init(
-        place.path(),
-        crate::logs::origin(),
-        secret,
-        unanimity::durable::Disk::default(),
-    )
-    .unwrap();
-    writer.append(&crate::logs::notes("note", 5)).unwrap();
-    let (mirror, head) = (Mirror::directory(place.path()), writer.head().clone());
+    let (place, mirror, head) = log(5);
     let serves = || now(reader::Cached::new(&mirror).serves(&head));
     assert!(serves());
     let path: &Path = &place.path().join("tile/0/000.p/5");

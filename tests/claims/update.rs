@@ -761,7 +761,12 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let (_, ended) = circle.check().await;
     let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
     let root = Root::new(&circle.config.install_root, Disk::default());
-    let stage = |bytes: &[u8]| root.stage(&agreed, &circle.config.platform, bytes);
+    let stage = |bytes: &[u8]| {
+        let mut staging = root.stage(&agreed, &circle.config.platform)?;
+        staging.restart()?;
+        staging.write(bytes)?;
+        staging.finish()
+    };
     let mut altered = TWO.to_vec();
     altered[20] ^= 1;
     for wrong in [TROJAN, &TWO[1..], &[TWO, b"x"].concat(), b"", &altered] {

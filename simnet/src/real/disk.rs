@@ -108,6 +108,14 @@ impl Files for Memory {
         Ok(Box::new(bytes))
     }
 
+    fn append(&self, path: &Path, _: Mode) -> io::Result<Box<dyn Written>> {
+        match self.held().entries.get(key(path)) {
+            Some(Entry::File(bytes)) => Ok(Box::new(bytes.clone())),
+            Some(_) => Err(ErrorKind::InvalidInput.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         match self.held().entries.get(key(path)) {
             Some(Entry::File(Bytes(bytes))) => Ok(Box::new(Cursor::new(free(bytes).clone()))),
@@ -277,6 +285,19 @@ mod tests {
         drop(lock);
         tell(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_some())));
         tell(disk.lock(&at("nowhere")).map(|_| String::new()));
+        let begun = |bytes: &[u8]| disk.create(&at("a/new"), Mode::Private)?.write_all(bytes);
+        tell(done(begun(b"half")));
+        let resume = |name: &str| {
+            let resumed = disk.resume(&at(name), Mode::Private)?;
+            let Some((mut bytes, mut file)) = resumed else { return Ok("nothing".to_owned()) };
+            let mut read = String::new();
+            bytes.read_to_string(&mut read)?;
+            file.write_all(b" and half")?;
+            Ok(read)
+        };
+        tell(resume("a/new"));
+        tell(resume("a/new"));
+        tell(resume("a/other"));
         tell(done(disk.remove(&at("a"))));
         tell(done(disk.remove(&at("a"))));
         tell(names(""));

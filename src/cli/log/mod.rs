@@ -13,13 +13,12 @@ use super::secrets::Passphrase;
 use super::{Said, note_key, read, wait_for};
 use crate::durable::{Disk, Mode};
 use crate::log::LogWriter;
-use crate::log::reader::{self, Cached};
+use crate::log::reader::{Bundles, Cached, Unread};
 use crate::net::Mirror;
 use crate::net::mirror::MirrorError;
 use crate::publish;
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::tree::Frontier;
 use crate::verify::{
     Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, NoteSecret, Origin, TlogProof,
 };
@@ -100,7 +99,7 @@ struct Source {
 impl Source {
     /// Reads the head and gives every entry to `take`. An error if they do not hash up to the
     /// head: then nothing that was taken may be believed.
-    fn read(&self, mut take: impl FnMut(u64, &[u8])) -> Result<(Mirror, Head), Ended> {
+    fn read(&self, take: impl FnMut(u64, &[u8])) -> Result<(Mirror, Head), Ended> {
         let mirror = if self.log.starts_with("file:") {
             self.log.parse().map_err(|error: MirrorError| Ended::usage(error.to_string()))?
         } else {
@@ -112,17 +111,16 @@ impl Source {
             let head = open(&bytes, &self.log_key).map_err(|error| {
                 Ended::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
             })?;
-            let mut frontier = Frontier::default();
-            let read = reader::entries(&mirror, 0..head.size(), |index, entry| {
-                frontier.push(Hash::leaf(entry));
-                take(index, entry);
-            });
-            read.await.map_err(|error| network(&mirror, &error))?;
-            if frontier.root() != *head.root() {
-                let message = format!("{mirror}: its entries are not those of its checkpoint");
-                return Err(Ended::new(Exit::NotLogged, message));
-            }
-            Ok(head)
+            let bundles = Bundles::below(&Cached::new(&mirror), &head, 0).await;
+            let bundles = bundles.map_err(|error| network(&mirror, &error))?;
+            bundles.read(&[&mirror], take).await.map_err(|unread| match &unread[..] {
+                [Unread { error: Some(error), .. }, ..] => network(&mirror, error),
+                _ => {
+                    let message = format!("{mirror}: its entries are not those of its checkpoint");
+                    Ended::new(Exit::NotLogged, message)
+                }
+            })?;
+            Ok::<_, Ended>(head)
         })??;
         Ok((mirror, head))
     }

@@ -43,8 +43,9 @@ impl Programs {
         if let Some(directory) = usual.into_iter().find(has_all) {
             return Ok(Programs { directory, libraries: Vec::new() });
         }
-        let directory = place.join("usr/bin");
-        if !has_all(&directory) {
+        let unpacked =
+            || ["usr/bin", "usr/sbin"].map(|at| place.join(at)).into_iter().find(has_all);
+        if unpacked().is_none() {
             tell(&format!(
                 "{} is not installed here: unpacking Debian's package of it in {}",
                 package.name,
@@ -52,6 +53,8 @@ impl Programs {
             ));
             unpack(package, place)?;
         }
+        let directory = unpacked()
+            .ok_or_else(|| format!("{} has no {:?}", place.display(), package.programs))?;
         let mut libraries = Vec::new();
         for below in ["usr/lib", "lib"].map(|below| place.join(below)) {
             let Ok(entries) = fs::read_dir(below) else { continue };
@@ -120,7 +123,7 @@ fn unpack(package: &Package, to: &Path) -> Result<(), Broken> {
     }
     // Whole or not at all, also when two runs meet here.
     match fs::rename(&tree, to) {
-        Err(error) if !to.join("usr/bin").join(package.programs[0]).exists() => {
+        Err(error) if !to.join("usr").exists() => {
             Err(format!("cannot unpack {name} in {}: {error}", to.display()).into())
         }
         _ => Ok(()),

@@ -7,6 +7,7 @@
 
 mod service;
 mod settings;
+mod web;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -135,6 +136,15 @@ impl Tor {
 }
 
 impl Tor {
+    /// arti would wait, and what is known by then is only that nobody answered in time.
+    fn check_connected(&self) -> io::Result<()> {
+        if self.connected.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let status = self.client.bootstrap_status();
+        Err(io::Error::other(format!("{NOT_CONNECTED} ({status})")))
+    }
+
     /// Has arti know our discovery key as the one for a service. At another's first dial, or after
     /// our own key was made anew.
     fn introduce(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
@@ -181,11 +191,7 @@ impl Transport for Tor {
     type Stream = TorStream;
 
     async fn dial(&self, to: &OnionAddress) -> io::Result<TorStream> {
-        if !self.connected.load(Ordering::Relaxed) {
-            // arti would wait, and what is known by then is only that the peer did not answer in time.
-            let status = self.client.bootstrap_status();
-            return Err(io::Error::other(format!("{NOT_CONNECTED} ({status})")));
-        }
+        self.check_connected()?;
         self.introduce(to).map_err(|error| io::Error::other(words(&error)))?;
         if let Some(circuit) = self.warm(to)
             && let Some(stream) = circuit.stream(to.port).await
@@ -195,9 +201,8 @@ impl Transport for Tor {
         let mut prefs = StreamPrefs::new();
         let alone = IsolationToken::new();
         prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(alone);
-        let host = to.to_string();
-        let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
-        let stream = Box::pin(self.client.connect_with_prefs((host, to.port), &prefs)).await;
+        let stream = self.client.connect_with_prefs((to.host(), to.port), &prefs);
+        let stream = Box::pin(stream).await;
         let stream = stream.map_err(|error| io::Error::other(words(&error)))?;
         let failed = Arc::new(AtomicBool::new(true));
         if let Some(tunnel) = stream.client_stream_ctrl().and_then(|control| control.tunnel()) {

@@ -61,7 +61,7 @@ fn an_address_or_a_key_in_a_log_would_be_found() {
 const STRACE: Package = Package { name: "strace", programs: &["strace"], remark: "" };
 
 /// Has a node's processes traced: what they do with sockets is in a file.
-fn trace(process: &mut Process, file: &Path) {
+pub(super) fn trace(process: &mut Process, file: &Path) {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("strace-package");
     let strace = Programs::find(&STRACE, &package, &mut |_| {}).unwrap();
     let strace = strace.command("strace").unwrap();
@@ -84,7 +84,7 @@ fn trace(process: &mut Process, file: &Path) {
 }
 
 /// What a process did with sockets, once it has ended.
-fn traced(file: &Path, process: u32) -> Vec<String> {
+pub(super) fn traced(file: &Path, process: u32) -> Vec<String> {
     let (process, began) = (process.to_string(), Instant::now());
     let ends = |line: &str| line.split_whitespace().take(2).eq([process.as_str(), "+++"]);
     loop {
@@ -136,7 +136,7 @@ fn stray(line: &str, relays: &[SocketAddr], socket: &Path) -> Option<&'static st
     }
 }
 
-fn assert_no_strays(trace: &[String], relays: &[SocketAddr], socket: &Path) {
+pub(super) fn assert_no_strays(trace: &[String], relays: &[SocketAddr], socket: &Path) {
     for line in trace {
         assert_eq!(stray(line, relays, socket), None, "{line}");
     }

@@ -12,6 +12,7 @@ mod listing;
 mod private;
 mod socket;
 mod unasked;
+mod web;
 
 use std::collections::BTreeMap;
 use std::fs;

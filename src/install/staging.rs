@@ -1,0 +1,119 @@
+//! An artifact while it comes: bytes in order, from whoever sends them, on the disk as they come.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use super::{InstallError, Measured, Staged};
+use crate::durable::files::Written;
+use crate::durable::{self, Disk, DiskError, Mode};
+use crate::verify::Refusal;
+use crate::verify::manifest::Target;
+
+/// The beginning of an artifact, perhaps all of it. Nothing is known of its bytes but their digest.
+pub struct Staging {
+    target: Target,
+    release: String,
+    directory: PathBuf,
+    path: PathBuf,
+    disk: Disk,
+    file: Box<dyn Written>,
+    measured: Measured,
+}
+
+impl Staging {
+    pub(super) fn open(
+        target: Target,
+        release: String,
+        directory: PathBuf,
+        disk: Disk,
+    ) -> Result<Staging, DiskError> {
+        let path = directory.join(target.file.as_str());
+        let mut measured = Measured::default();
+        let resumed = disk.resume(&path, Mode::Program).map_err(DiskError::at(&path))?;
+        let file = match resumed.map(|(bytes, file)| (measure(bytes, &target, &mut measured), file))
+        {
+            Some((Ok(()), file)) => file,
+            // Of no use: longer than the artifact, or unreadable.
+            _ => {
+                measured = Measured::default();
+                disk.create(&path, Mode::Program).map_err(DiskError::at(&path))?
+            }
+        };
+        Ok(Staging { target, release, directory, path, disk, file, measured })
+    }
+
+    /// How many bytes are here.
+    pub fn length(&self) -> u64 {
+        self.measured.length
+    }
+
+    /// Whether these are as many as were signed.
+    pub fn is_whole(&self) -> bool {
+        self.measured.length == self.target.length
+    }
+
+    /// The next bytes. Refused if they are more than were signed; then none of them is taken.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), InstallError> {
+        let mut measured = self.measured.clone();
+        measured.take(&self.target, bytes)?;
+        self.disk
+            .writing(&self.path)
+            .and_then(|()| self.file.write_all(bytes))
+            .map_err(DiskError::at(&self.path))?;
+        self.measured = measured;
+        Ok(())
+    }
+
+    /// Throws away what is here.
+    pub fn restart(&mut self) -> Result<(), DiskError> {
+        let created = self.disk.create(&self.path, Mode::Program);
+        self.file = created.map_err(DiskError::at(&self.path))?;
+        self.measured = Measured::default();
+        Ok(())
+    }
+
+    /// Leaves nothing behind.
+    pub fn discard(self) -> Result<(), DiskError> {
+        self.disk.remove(&self.directory).map_err(DiskError::at(&self.directory))
+    }
+
+    /// Whether what is here is exactly what was signed.
+    pub fn check(&self) -> Result<(), Refusal> {
+        self.measured.check(&self.target)
+    }
+
+    /// Makes it durable and gives it its name, if it is exactly what was signed.
+    pub fn finish(self) -> Result<Staged, InstallError> {
+        self.check()?;
+        let Staging { target, release, directory, path, disk, file, .. } = self;
+        (disk.sync_file(&*file, &path))
+            .and_then(|()| disk.rename(&durable::temporary(&path), &path))
+            .and_then(|()| disk.sync_dir(&directory))
+            .map_err(DiskError::at(&path))?;
+        Ok(Staged { target, release, directory })
+    }
+}
+
+/// Reads what an earlier run left, to its end.
+fn measure(
+    mut file: impl Read,
+    target: &Target,
+    measured: &mut Measured,
+) -> Result<(), InstallError> {
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => measured.take(target, &buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(InstallError::Source(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Staging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Staging({}, {} bytes)", self.release, self.length())
+    }
+}

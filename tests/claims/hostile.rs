@@ -1,0 +1,386 @@
+//! Hostile mirrors among good ones, over HTTP: an update gets through while any one of them is honest.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::sleep;
+use unanimity::demo::{Draft, World};
+use unanimity::net::Mirror;
+use unanimity::net::mirror::{Site, Stream, Web};
+use unanimity::update::{Failure, Outcome};
+use unanimity::verify::{Refusal, Timestamp};
+
+use crate::http::ONION;
+use crate::logs::place;
+
+/// What a mirror does wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Honest,
+    /// Refuses connections.
+    Dead,
+    /// Accepts, and never answers.
+    Silent,
+    /// 100 bytes a second.
+    Slow,
+    /// Breaks off an artifact after so many bytes, and announces more.
+    Cut(usize),
+    /// The same, and announces no more.
+    Short(usize),
+    /// Goes on with the file, over and over.
+    Endless,
+    /// One bit wrong in the last byte of everything but the checkpoint.
+    LateBit,
+    /// Breaks off an artifact after so many bytes, the first of which is wrong.
+    WrongStart(usize),
+    /// Points elsewhere.
+    Redirects,
+    /// A page that says sorry, as if it were the file.
+    ErrorPage,
+    /// Says that it is compressed.
+    Compressed,
+    /// 10,000 header lines.
+    Headers,
+    /// An honest log as it was a while ago.
+    Frozen,
+    /// Everything but the artifacts.
+    NoArtifact,
+}
+
+const ALL: [Fault; 14] = [
+    Fault::Dead,
+    Fault::Silent,
+    Fault::Slow,
+    Fault::Cut(200_000),
+    Fault::Short(200_000),
+    Fault::Endless,
+    Fault::LateBit,
+    Fault::WrongStart(200_000),
+    Fault::Redirects,
+    Fault::ErrorPage,
+    Fault::Compressed,
+    Fault::Headers,
+    Fault::Frozen,
+    Fault::NoArtifact,
+];
+
+/// Hosts, by the port of their URL.
+#[derive(Clone, Default)]
+struct Hosts {
+    hosts: Vec<(PathBuf, Fault)>,
+    /// Ranges of artifacts that were asked for: of which host, from which byte on.
+    asked: Arc<Mutex<Vec<(usize, u64)>>>,
+}
+
+impl Web for Hosts {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        let number = usize::from(site.port) - 1;
+        let (directory, fault) = self.hosts[number].clone();
+        let asked = self.asked.clone();
+        Box::pin(async move {
+            if fault == Fault::Dead {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let (ours, theirs) = duplex(64 * 1024);
+            tokio::spawn(serve(directory, fault, theirs, asked, number));
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+
+    fn apart(&self) -> Arc<dyn Web> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Hosts {
+    fn new(hosts: Vec<(PathBuf, Fault)>) -> Hosts {
+        Hosts { hosts, ..Hosts::default() }
+    }
+
+    fn mirrors(&self) -> Vec<Mirror> {
+        let web: Arc<dyn Web> = Arc::new(self.clone());
+        (1..=self.hosts.len())
+            .map(|port| {
+                let mirror: Mirror = format!("http://{ONION}:{port}").parse().unwrap();
+                mirror.connect(&web);
+                mirror
+            })
+            .collect()
+    }
+}
+
+/// Answers requests on one connection until it is closed.
+async fn serve(
+    directory: PathBuf,
+    fault: Fault,
+    mut stream: DuplexStream,
+    asked: Arc<Mutex<Vec<(usize, u64)>>>,
+    number: usize,
+) {
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return };
+            head.push(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let path = head.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned();
+        let range = head.lines().find_map(|line| {
+            let line = line.to_ascii_lowercase();
+            line.strip_prefix("range: bytes=")?.trim_end_matches('-').parse::<usize>().ok()
+        });
+        let is_artifact = path.starts_with("artifact/");
+        if is_artifact {
+            asked.lock().unwrap().push((number, range.unwrap_or(0) as u64));
+        }
+        if send(&directory, fault, &path, range, is_artifact, &mut stream).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Answers one request; `None`: it hangs up.
+async fn send(
+    directory: &Path,
+    fault: Fault,
+    path: &str,
+    range: Option<usize>,
+    is_artifact: bool,
+    stream: &mut DuplexStream,
+) -> Option<()> {
+    let status = |line: &str| format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n");
+    let Ok(mut bytes) = fs::read(directory.join(path)) else {
+        return stream.write_all(status("404 Not Found").as_bytes()).await.ok();
+    };
+    let mut announced = None;
+    let mut header = String::new();
+    match fault {
+        Fault::Silent => std::future::pending().await,
+        Fault::Redirects => {
+            let elsewhere = "302 Found\r\nLocation: https://elsewhere.example/";
+            return stream.write_all(status(elsewhere).as_bytes()).await.ok();
+        }
+        Fault::NoArtifact if is_artifact => {
+            return stream.write_all(status("404 Not Found").as_bytes()).await.ok();
+        }
+        Fault::ErrorPage => bytes = b"<html>sorry, come back later</html>".to_vec(),
+        Fault::Compressed => header = "Content-Encoding: gzip\r\n".to_owned(),
+        Fault::Headers => header = "X-Y: z\r\n".repeat(10_000),
+        Fault::LateBit if path != "checkpoint" => *bytes.last_mut()? ^= 1,
+        Fault::WrongStart(_) if is_artifact => bytes[0] ^= 1,
+        _ => {}
+    }
+    let begin = range.unwrap_or(0).min(bytes.len());
+    let total = bytes.len();
+    if let Fault::Cut(at) | Fault::WrongStart(at) = fault
+        && is_artifact
+    {
+        announced = Some(total - begin);
+        bytes.truncate(at.max(begin));
+    }
+    if let Fault::Short(at) = fault
+        && is_artifact
+    {
+        bytes.truncate(at.max(begin));
+    }
+    let body = &bytes[begin..];
+    let announced = announced.unwrap_or(body.len());
+    let first = match range {
+        Some(_) => format!("206 Partial\r\nContent-Range: bytes {begin}-{}/{total}", total - 1),
+        None => "200 OK".to_owned(),
+    };
+    if fault == Fault::Endless {
+        stream.write_all(format!("HTTP/1.1 {first}\r\n\r\n").as_bytes()).await.ok()?;
+        loop {
+            stream.write_all(&bytes).await.ok()?;
+        }
+    }
+    let head = format!("HTTP/1.1 {first}\r\n{header}Content-Length: {announced}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    if fault == Fault::Slow {
+        for piece in body.chunks(100) {
+            stream.write_all(piece).await.ok()?;
+            sleep(Duration::from_secs(1)).await;
+        }
+    } else {
+        stream.write_all(body).await.ok()?;
+    }
+    (body.len() == announced).then_some(())
+}
+
+const OLD: &[u8] = b"#!/bin/sh\necho old\n";
+
+/// 300,000 bytes, no two pieces of them alike.
+fn new() -> Vec<u8> {
+    (0..75_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect()
+}
+
+/// A circle in which release 1 is installed and release 2 would be at the next update; and a copy
+/// of the log as it was before release 2.
+async fn about_to_update(directory: &Path) -> (World, PathBuf) {
+    let mut world = World::create(&directory.join("world"), 3, Timestamp(1_790_000_000)).unwrap();
+    let before = directory.join("before");
+    for (sequence, version, artifact) in [(1, "1.0.0", OLD.to_vec()), (2, "1.1.0", new())] {
+        if sequence == 2 {
+            let mut copy = std::process::Command::new("cp");
+            copy.arg("-r").arg(world.log_directory()).arg(&before);
+            assert!(copy.status().unwrap().success());
+        }
+        world.publish(&Draft::new(sequence, version, &artifact)).unwrap();
+        world.poll_all().await.unwrap();
+        let settling = world.update().await.1;
+        assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
+        world.advance(Duration::from_secs(61 * 60));
+        world.poll_all().await.unwrap();
+        if sequence == 1 {
+            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+        }
+    }
+    (world, before)
+}
+
+fn installed(world: &World) -> Vec<u8> {
+    fs::read(world.config.install_root.join("current/hello")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_honest_mirror_of_five_is_enough_whatever_the_others_do() {
+    let base = place();
+    let (world, before) = about_to_update(base.path()).await;
+    for fault in ALL {
+        let mut world = world.copy_to(&base.path().join(format!("{fault:?}"))).unwrap();
+        world.poll_all().await.unwrap();
+        let log = if fault == Fault::Frozen { before.clone() } else { world.log_directory() };
+        let mut hosts = vec![(log, fault); 4];
+        hosts.push((world.log_directory(), Fault::Honest));
+        let hosts = Hosts::new(hosts);
+        world.config.mirrors = hosts.mirrors();
+        let (report, ended) = world.update().await;
+        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{fault:?}: {ended:?} {report:?}");
+        assert_eq!(installed(&world), new(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_different_fault_in_each_mirror_is_no_worse() {
+    let base = place();
+    let (world, before) = about_to_update(base.path()).await;
+    let mut world = world.copy_to(&base.path().join("all")).unwrap();
+    world.poll_all().await.unwrap();
+    let mut hosts: Vec<(PathBuf, Fault)> =
+        ALL.iter().map(|&f| (world.log_directory(), f)).collect();
+    hosts
+        .iter_mut()
+        .filter(|(_, f)| *f == Fault::Frozen)
+        .for_each(|(log, _)| log.clone_from(&before));
+    hosts.push((world.log_directory(), Fault::Honest));
+    world.config.mirrors = Hosts::new(hosts).mirrors();
+    let (_, ended) = world.update().await;
+    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    assert_eq!(installed(&world), new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_honest_mirror_nothing_installs_and_each_is_named() {
+    let base = place();
+    let (world, before) = about_to_update(base.path()).await;
+    for fault in ALL {
+        let mut world = world.copy_to(&base.path().join(format!("{fault:?}"))).unwrap();
+        world.poll_all().await.unwrap();
+        let log = if fault == Fault::Frozen { before.clone() } else { world.log_directory() };
+        let hosts = Hosts::new(vec![(log.clone(), fault), (log, fault)]);
+        world.config.mirrors = hosts.mirrors();
+        let (report, ended) = world.update().await;
+        let failure = ended.expect_err("no mirror is honest").to_string();
+        assert_eq!(installed(&world), OLD, "{fault:?}");
+        let told = format!("{failure}\n{}", report.remarks.join("\n"));
+        for port in [1, 2] {
+            let shown = report
+                .mirrors
+                .iter()
+                .any(|(name, shown)| name.ends_with(&format!(":{port}")) && shown.is_err());
+            assert!(
+                shown || told.contains(&format!(".onion:{port}")) || fault == Fault::Frozen,
+                "{fault:?}: {told}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_run() {
+    let base = place();
+    let (world, _) = about_to_update(base.path()).await;
+    // In one run: whoever is asked first, the other goes on.
+    let mut begun = BTreeSet::new();
+    for seed in 0..8 {
+        let mut world = world.copy_to(&base.path().join(format!("one-{seed}"))).unwrap();
+        world.poll_all().await.unwrap();
+        for _ in 0..seed {
+            // Each check draws from the same randomness.
+            world.check().await.1.unwrap();
+        }
+        let log = world.log_directory();
+        let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
+        world.config.mirrors = hosts.mirrors();
+        assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+        assert_eq!(installed(&world), new());
+        let asked = hosts.asked.lock().unwrap().clone();
+        match &asked[..] {
+            [(0, 0), (1, 180_000)] | [(1, 0)] => begun.insert(asked[0].0),
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(begun.len(), 2, "both were asked first at times");
+    // In two runs.
+    let mut world = world.copy_to(&base.path().join("two")).unwrap();
+    world.poll_all().await.unwrap();
+    let log = world.log_directory();
+    let cut = Hosts::new(vec![(log.clone(), Fault::Cut(180_000))]);
+    world.config.mirrors = cut.mirrors();
+    let ended = world.update().await.1;
+    assert!(matches!(ended, Err(Failure::Error(_))), "{ended:?}");
+    assert_eq!(*cut.asked.lock().unwrap(), [(0, 0), (0, 180_000), (0, 180_000)]);
+    assert_eq!(installed(&world), OLD);
+    let whole = Hosts::new(vec![(log, Fault::Honest)]);
+    world.config.mirrors = whole.mirrors();
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert_eq!(*whole.asked.lock().unwrap(), [(0, 180_000)]);
+    assert_eq!(installed(&world), new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
+    let base = place();
+    let (world, _) = about_to_update(base.path()).await;
+    let whole = new();
+    let mut wrong = whole[..180_000].to_vec();
+    wrong[77] ^= 1;
+    for (name, left) in [
+        ("wrong", wrong),
+        ("longer", [&whole[..], b"x"].concat()),
+        ("whole", whole.clone()),
+        ("whole and wrong", whole.iter().map(|byte| byte ^ 1).collect()),
+        ("empty", Vec::new()),
+    ] {
+        let mut world = world.copy_to(&base.path().join(name)).unwrap();
+        world.poll_all().await.unwrap();
+        let staging = world.config.install_root.join("versions/.2-1.1.0.new");
+        fs::create_dir_all(&staging).unwrap();
+        let path = unanimity::durable::temporary(&staging.join("hello"));
+        fs::write(&path, &left).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode).unwrap();
+        let hosts = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
+        world.config.mirrors = hosts.mirrors();
+        let (report, ended) = world.update().await;
+        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{name}: {ended:?} {report:?}");
+        assert_eq!(installed(&world), whole, "{name}");
+    }
+}

@@ -1,0 +1,391 @@
+//! Mirrors over HTTP: what a host may send, and what becomes of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, pending};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::{Instant, sleep};
+use unanimity::net::Mirror;
+use unanimity::net::mirror::{FLOOR, FLOOR_WINDOW, READ_TIMEOUT, Site, Stream, Web};
+
+pub(crate) const ONION: &str = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
+
+/// What a host does with one connection.
+type Script = Box<dyn FnOnce(DuplexStream) -> BoxFuture<'static, ()> + Send>;
+
+/// A network with one host on it, which follows a script for each connection.
+#[derive(Clone, Default)]
+struct Host {
+    scripts: Arc<Mutex<VecDeque<Script>>>,
+    connections: Arc<AtomicUsize>,
+    circuits: Arc<AtomicUsize>,
+}
+
+impl Web for Host {
+    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        let script = self.scripts.lock().unwrap().pop_front();
+        Box::pin(async move {
+            let script = script.ok_or(io::ErrorKind::ConnectionRefused)?;
+            let (ours, theirs) = duplex(64 * 1024);
+            tokio::spawn(script(theirs));
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+
+    fn apart(&self) -> Arc<dyn Web> {
+        self.circuits.fetch_add(1, Ordering::SeqCst);
+        Arc::new(self.clone())
+    }
+}
+
+/// The head of the next request, up to its empty line.
+async fn request(stream: &mut DuplexStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+impl Host {
+    fn with(scripts: Vec<Script>) -> (Host, Mirror) {
+        let host = Host { scripts: Arc::new(Mutex::new(scripts.into())), ..Host::default() };
+        let mirror: Mirror = format!("http://{ONION}/mirror").parse().unwrap();
+        mirror.connect(&(Arc::new(host.clone()) as Arc<dyn Web>));
+        (host, mirror)
+    }
+
+    /// Answers the first request with these bytes and hangs up.
+    fn sending(bytes: impl AsRef<[u8]>) -> (Host, Mirror) {
+        Host::with(vec![send(bytes)])
+    }
+}
+
+fn send(bytes: impl AsRef<[u8]>) -> Script {
+    let bytes = bytes.as_ref().to_vec();
+    Box::new(move |mut stream| {
+        Box::pin(async move {
+            request(&mut stream).await;
+            stream.write_all(&bytes).await.ok();
+        })
+    })
+}
+
+/// Answers with these bytes, and then for ever with those.
+fn flood(head: &str, with: &str) -> Script {
+    let (head, with) = (head.to_owned(), with.repeat(1000));
+    Box::new(move |mut stream| {
+        Box::pin(async move {
+            request(&mut stream).await;
+            stream.write_all(head.as_bytes()).await.ok();
+            while stream.write_all(with.as_bytes()).await.is_ok() {}
+        })
+    })
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_tells_what_is_wanted_and_nothing_else() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noting = seen.clone();
+    let script: Script = Box::new(move |mut stream| {
+        Box::pin(async move {
+            for _ in 0..2 {
+                let head = request(&mut stream).await;
+                let mut lines: Vec<String> = head.lines().map(str::to_ascii_lowercase).collect();
+                lines.retain(|line| !line.is_empty());
+                noting.lock().unwrap().push(lines);
+                stream.write_all(ok("here").as_bytes()).await.unwrap();
+            }
+        })
+    });
+    let (host, mirror) = Host::with(vec![script]);
+    assert_eq!(mirror.read("tile/0/000", 100).await.unwrap(), b"here");
+    let mut rest = mirror.open("artifact/ab", 7, FLOOR).await.unwrap();
+    // This host does not know ranges, and begins at the beginning.
+    assert_eq!(rest.at(), 0);
+    assert_eq!(&rest.next().await.unwrap()[..], b"here");
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [
+            vec![
+                "get /mirror/tile/0/000 http/1.1".to_owned(),
+                format!("host: {ONION}"),
+                "accept-encoding: identity".to_owned(),
+            ],
+            vec![
+                "get /mirror/artifact/ab http/1.1".to_owned(),
+                format!("host: {ONION}"),
+                "accept-encoding: identity".to_owned(),
+                "range: bytes=7-".to_owned(),
+            ],
+        ]
+    );
+    assert_eq!(host.connections.load(Ordering::SeqCst), 1, "a connection is used again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_not_the_file_is_an_error_that_says_what_came() {
+    let many = |count: usize| "X-A: b\r\n".repeat(count);
+    let page = "<html>sorry</html>";
+    let status = |line: &str| format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n");
+    let table: Vec<(&str, String, &str)> = vec![
+        ("cut off in the body", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".into(), "before"),
+        ("cut off in a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf".into(), "before"),
+        ("cut off in the head", "HTTP/1.1 200 OK\r\nContent-Le".into(), "before message completed"),
+        ("hung up", String::new(), "before message completed"),
+        ("another protocol", "220 mail.example ESMTP\r\n".into(), "invalid HTTP version"),
+        ("10,000 header lines", format!("HTTP/1.1 200 OK\r\n{}\r\n", many(10_000)), "head"),
+        ("65 header lines", format!("HTTP/1.1 200 OK\r\n{}\r\n", many(65)), "head"),
+        ("an endless header line", format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(1 << 20)), "too large"),
+        ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nhere".into(), "content-length"),
+        ("a negative length", "HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\nhere".into(), "content-length"),
+        ("a length beyond the limit", format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1u64 << 40), "of at most 100"),
+        ("more than the limit", ok(&"x".repeat(101)), "101 bytes"),
+        ("compressed", format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n{page}", page.len()), "compressed"),
+        ("compressed twice", "HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx".into(), "compressed"),
+        ("301", "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n".into(), "points elsewhere (301"),
+        ("302", "HTTP/1.1 302 Found\r\nLocation: https://other.example/\r\nContent-Length: 0\r\n\r\n".into(), "nothing is followed"),
+        ("307", "HTTP/1.1 307 Temporary\r\nLocation: /mirror/file2\r\nContent-Length: 0\r\n\r\n".into(), "nothing is followed"),
+        ("308", status("308 Permanent Redirect"), "nothing is followed"),
+        ("404", status("404 Not Found"), "does not have it"),
+        ("410", status("410 Gone"), "does not have it"),
+        ("403", status("403 Forbidden"), "answers 403"),
+        ("429", status("429 Too Many Requests"), "answers 429"),
+        ("500", status("500 Internal Server Error"), "answers 500"),
+        ("204", "HTTP/1.1 204 No Content\r\n\r\n".into(), "answers 204"),
+        ("a part that nobody asked for", "HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-3/9\r\nContent-Length: 4\r\n\r\nhalf".into(), "answers 206"),
+        ("another protocol, please", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".into(), ""),
+    ];
+    for (what, answer, words) in table {
+        let (host, mirror) = Host::sending(&answer);
+        let error = mirror.read("file", 100).await.expect_err(what);
+        let said = error.to_string();
+        assert!(said.starts_with("file") && said.contains(words), "{what}: {said}");
+        assert_eq!(error.kind() == io::ErrorKind::NotFound, said.contains("does not have it"));
+        assert_eq!(host.connections.load(Ordering::SeqCst), 1, "{what}: nothing is followed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_file_comes_in_any_form_that_http_has() {
+    for answer in [
+        ok("here"),
+        "HTTP/1.1 200 OK\r\n\r\nhere".into(),
+        "HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nhere".into(),
+        "HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 4\r\n\r\nhere".into(),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n2\r\nre\r\n0\r\n\r\n".into(),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n4;a=b\r\nhere\r\n0\r\nx: y\r\n\r\n".into(),
+        format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{}", ok("here")),
+    ] {
+        let (_host, mirror) = Host::sending(&answer);
+        assert_eq!(mirror.read("file", 4).await.expect(&answer), b"here");
+    }
+    // Of a file with more than that, no more is read; an error page is a file like any other.
+    let (_host, mirror) = Host::with(vec![flood("HTTP/1.1 200 OK\r\n\r\n", "sorry ")]);
+    let error = mirror.read("file", 1000).await.unwrap_err();
+    assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_range_that_was_asked_for_is_taken_for_it() {
+    let part = |range: &str| {
+        format!("HTTP/1.1 206 Partial\r\nContent-Range: {range}\r\nContent-Length: 2\r\n\r\nre")
+    };
+    let (_host, mirror) = Host::sending(part("bytes 2-3/4"));
+    let mut opened = mirror.open("file", 2, FLOOR).await.unwrap();
+    assert_eq!((opened.at(), &opened.next().await.unwrap()[..], opened.at()), (2, &b"re"[..], 4));
+    assert!(opened.next().await.unwrap().is_empty());
+    for range in [
+        "bytes 1-2/4",
+        "bytes 0-3/4",
+        "bytes 3-4/4",
+        "bytes */4",
+        "lines 2-3/4",
+        "2-3/4",
+        "bytes -2-3/4",
+        "",
+    ] {
+        let (_host, mirror) = Host::sending(part(range));
+        let error = mirror.open("file", 2, FLOOR).await.unwrap_err().to_string();
+        assert!(error.contains("not the range that was asked for"), "{range}: {error}");
+    }
+    let (_host, mirror) = Host::sending("HTTP/1.1 206 Partial\r\nContent-Length: 2\r\n\r\nre");
+    mirror.open("file", 2, FLOOR).await.unwrap_err();
+    let (_host, mirror) =
+        Host::sending("HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n");
+    let error = mirror.open("file", 2, FLOOR).await.unwrap_err().to_string();
+    assert!(error.contains("416"), "{error}");
+}
+
+/// Sends one byte at a time, that often.
+fn trickle(head: &'static str, every: Duration, bytes: usize) -> Script {
+    Box::new(move |mut stream| {
+        Box::pin(async move {
+            request(&mut stream).await;
+            stream.write_all(head.as_bytes()).await.ok();
+            loop {
+                sleep(every).await;
+                if stream.write_all(&vec![b'x'; bytes]).await.is_err() {
+                    return;
+                }
+            }
+        })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_too_slow_is_given_up() {
+    let silent: fn() -> Script = || {
+        Box::new(|mut stream| {
+            Box::pin(async move {
+                request(&mut stream).await;
+                pending::<()>().await;
+            })
+        })
+    };
+    let second = Duration::from_secs(1);
+    let head = "HTTP/1.1 200 OK\r\n\r\n";
+    for (what, script, within, words) in [
+        ("nothing", silent(), READ_TIMEOUT, "no answer within"),
+        (
+            "a head for ever",
+            trickle("HTTP/1.1 200 OK\r\nX: ", second, 1),
+            READ_TIMEOUT,
+            "no answer",
+        ),
+        ("a body that stops", trickle(head, 1000 * second, 1), FLOOR_WINDOW, "too slow"),
+        ("a byte a second", trickle(head, second, 1), FLOOR_WINDOW, "too slow: 2"),
+        ("nearly enough", trickle(head, second, FLOOR as usize - 1), FLOOR_WINDOW, "too slow"),
+    ] {
+        let began = Instant::now();
+        let (_host, mirror) = Host::with(vec![script]);
+        let error = mirror.read("file", 1 << 40).await.expect_err(what);
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{what}: {error}");
+        assert!(error.to_string().contains(words), "{what}: {error}");
+        let took = began.elapsed();
+        assert!((within..within + second).contains(&took), "{what}: after {took:?}");
+    }
+    // Twice as fast as the floor is fast enough for as long as it takes.
+    let (_host, mirror) = Host::with(vec![trickle(head, second, 2 * FLOOR as usize)]);
+    let mut opened = mirror.open("file", 0, FLOOR).await.unwrap();
+    let began = Instant::now();
+    while began.elapsed() < 10 * FLOOR_WINDOW {
+        assert!(!opened.next().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_the_host_ended_in_the_meantime_is_made_again_and_a_broken_one_is_not() {
+    let (host, mirror) = Host::with(vec![send(ok("one")), send(ok("two")), send("")]);
+    assert_eq!(mirror.read("file", 100).await.unwrap(), b"one");
+    tokio::task::yield_now().await;
+    assert_eq!(mirror.read("file", 100).await.unwrap(), b"two");
+    assert_eq!(host.connections.load(Ordering::SeqCst), 2);
+    // The third hangs up on a connection that was made for this request.
+    mirror.read("file", 100).await.unwrap_err();
+    assert_eq!(host.connections.load(Ordering::SeqCst), 3);
+    let error = mirror.read("file", 100).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_asked_anew_is_asked_on_circuits_of_its_own() {
+    let (host, mirror) = Host::with((0..4).map(|_| send(ok("here"))).collect());
+    let seen = || {
+        let count = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+        (count(&host.circuits), count(&host.connections))
+    };
+    mirror.read("file", 100).await.unwrap();
+    mirror.clone().read("file", 100).await.unwrap();
+    assert_eq!(seen(), (1, 2));
+    let anew = mirror.anew();
+    assert_eq!(anew, mirror);
+    anew.read("file", 100).await.unwrap();
+    assert_eq!(seen(), (2, 3));
+    mirror.read("file", 100).await.unwrap();
+    assert_eq!(seen(), (2, 4));
+}
+
+#[tokio::test]
+async fn without_a_network_a_mirror_says_so() {
+    let mirror: Mirror = format!("http://{ONION}/").parse().unwrap();
+    let error = mirror.read("checkpoint", 100).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    assert!(error.to_string().contains("no Tor"), "{error}");
+}
+
+#[test]
+fn a_mirror_is_a_directory_an_onion_service_or_a_host_with_tls() {
+    for (text, said) in [
+        ("file:/srv/log", "file:/srv/log"),
+        ("https://example.org", "https://example.org"),
+        ("https://example.org/", "https://example.org"),
+        ("https://Example.ORG:443/a/b/", "https://example.org/a/b"),
+        ("HTTPS://example.org:8443/a", "https://example.org:8443/a"),
+        ("https://192.0.2.1/a", "https://192.0.2.1/a"),
+        ("https://[2001:db8::1]:8443/a", "https://[2001:db8::1]:8443/a"),
+        ("https://xn--bcher-kva.example/a%20b", "https://xn--bcher-kva.example/a%20b"),
+    ] {
+        let mirror: Mirror = text.parse().expect(text);
+        assert_eq!(mirror.to_string(), said);
+    }
+    for (text, said) in [
+        (format!("http://{ONION}"), format!("http://{ONION}")),
+        (format!("http://{}:80/", ONION.to_uppercase()), format!("http://{ONION}")),
+        (format!("http://{ONION}:8080/a"), format!("http://{ONION}:8080/a")),
+        (format!("https://{ONION}/a"), format!("https://{ONION}/a")),
+    ] {
+        let mirror: Mirror = text.parse().expect(&text);
+        assert_eq!(mirror.to_string(), said);
+    }
+}
+
+#[test]
+fn what_is_no_mirror_is_refused_with_the_reason() {
+    let mistyped = ONION.replacen('l', "m", 1);
+    for (text, words) in [
+        ("", "write https://"),
+        ("/srv/log", "write https://"),
+        ("example.org/log", "write https://"),
+        ("ftp://example.org/", "write https://"),
+        ("FILE:/srv", "write https://"),
+        ("file:srv/log", "absolute"),
+        ("file:", "absolute"),
+        ("file:./log", "absolute"),
+        ("http://example.org/", "onion services only"),
+        ("http://127.0.0.1/", "onion services only"),
+        ("http://localhost:8080/", "onion services only"),
+        ("https://", ""),
+        ("https:///a", ""),
+        ("https://user@example.org/", "password"),
+        ("https://user:pass@example.org/", "password"),
+        ("https://example.org/?a=b", "no place"),
+        ("https://example.org/a#b", "no place"),
+        ("https://example.org:0/", "port"),
+        ("https://example.org:65536/", ""),
+        ("https://example.org:/", "port"),
+        ("https://exa_mple.org/", "no name"),
+        ("https://example..org/", "no name"),
+        ("https://[::g]/", ""),
+        ("https://example.org/a/../b", ".."),
+        ("https://example.org/./b", ".."),
+        ("https://exam ple.org/", ""),
+        (&format!("http://{mistyped}/"), "mistyped"),
+        ("http://short.onion/", "56 characters"),
+    ] {
+        let error = text.parse::<Mirror>().expect_err(text).to_string();
+        assert!(error.contains(words) && error.contains("is no mirror"), "{text}: {error}");
+    }
+}

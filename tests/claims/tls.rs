@@ -1,0 +1,128 @@
+//! TLS to a mirror: who it takes for the mirror.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio_rustls::TlsAcceptor;
+use unanimity::net::Mirror;
+use unanimity::net::mirror::{Site, Stream, Web};
+
+/// A host that speaks TLS with one certificate, and has one file.
+#[derive(Clone)]
+struct Host(Arc<rustls::ServerConfig>);
+
+impl Web for Host {
+    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        let acceptor = TlsAcceptor::from(self.0.clone());
+        Box::pin(async move {
+            let (ours, theirs) = duplex(64 * 1024);
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(theirs).await else { return };
+                let mut head = [0; 4096];
+                if stream.read(&mut head).await.is_ok_and(|count| count > 0) {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere";
+                    stream.write_all(answer).await.ok();
+                }
+            });
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+
+    fn apart(&self) -> Arc<dyn Web> {
+        Arc::new(self.clone())
+    }
+}
+
+fn host(certificate: &rcgen::Certificate, key: &KeyPair) -> Host {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        );
+    Host(Arc::new(config.unwrap()))
+}
+
+async fn read(host: &Host, url: &str, root: Option<&str>) -> Result<Vec<u8>, String> {
+    let site: Site = url.parse().unwrap();
+    let mirror = match root {
+        Some(pem) => Mirror::pinned(site, pem.as_bytes())?,
+        None => Mirror::site(site),
+    };
+    mirror.connect(&(Arc::new(host.clone()) as Arc<dyn Web>));
+    mirror.read("file", 100).await.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn a_pinned_root_vouches_for_what_it_signed_under_the_right_name_and_for_nothing_else() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = CertifiedIssuer::self_signed(params.clone(), KeyPair::generate().unwrap()).unwrap();
+    let other = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names = ["mirror.example".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &root).unwrap();
+    let host = host(&certificate, &key);
+    for url in ["https://mirror.example/a", "https://127.0.0.1:8443", "https://Mirror.Example."] {
+        assert_eq!(read(&host, url, Some(&root.pem())).await.unwrap(), b"here", "{url}");
+    }
+    let both = format!("{}{}", other.pem(), root.pem());
+    assert_eq!(read(&host, "https://mirror.example", Some(&both)).await.unwrap(), b"here");
+    for (url, root, words) in [
+        ("https://other.example", Some(root.pem()), "not valid for name"),
+        ("https://127.0.0.2", Some(root.pem()), "not valid for name"),
+        ("https://mirror.example", Some(other.pem()), "certificate"),
+        ("https://mirror.example", None, "UnknownIssuer"),
+    ] {
+        let error = read(&host, url, root.as_deref()).await.unwrap_err();
+        assert!(error.contains("TLS") && error.contains(words), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_s_own_certificate_can_be_its_root() {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["mirror.example".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let host = host(&certificate, &key);
+    let root = certificate.pem();
+    assert_eq!(read(&host, "https://mirror.example", Some(&root)).await.unwrap(), b"here");
+    read(&host, "https://other.example", Some(&root)).await.unwrap_err();
+    read(&host, "https://mirror.example", None).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_refused() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["mirror.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    let host = host(&certificate, &key);
+    let error = read(&host, "https://mirror.example", Some(&certificate.pem())).await.unwrap_err();
+    assert!(error.contains("xpired"), "{error}");
+}
+
+#[test]
+fn a_root_that_is_none_is_refused() {
+    let site = || -> Site { "https://mirror.example".parse().unwrap() };
+    for (pem, words) in [
+        ("", "no certificate in it"),
+        ("not PEM", "no certificate in it"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be a root"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA", "PEM"),
+        ("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", "PEM"),
+    ] {
+        let error = Mirror::pinned(site(), pem.as_bytes()).expect_err(pem);
+        assert!(error.contains(words), "{pem}: {error}");
+    }
+    let onion = format!("http://{}/", crate::http::ONION);
+    let error = Mirror::pinned(onion.parse().unwrap(), b"").unwrap_err();
+    assert!(error.contains("https://"), "{error}");
+}

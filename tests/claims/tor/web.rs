@@ -1,0 +1,178 @@
+//! Mirrors on the network: nginx, over TLS through an exit relay, and behind an onion service.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use unanimity::demo::tornet::TorNetwork;
+use unanimity::demo::tornet::package::{Package, Programs};
+use unanimity::demo::{Draft, PEER_NAMES};
+use unanimity::net::tor::{Hosting, Readers, Tor};
+use unanimity::net::{Listener as _, OnionAddress, TorNetwork as Network, TorSettings};
+
+use super::{Circles, leaks};
+
+const NGINX: Package = Package { name: "nginx", programs: &["nginx"], remark: "" };
+
+/// nginx at work on 127.0.0.1: a directory, as it is, and over TLS.
+struct Nginx {
+    child: Child,
+    plain: u16,
+    tls: u16,
+    directory: TempDir,
+}
+
+impl Nginx {
+    fn start(files: &Path) -> Nginx {
+        let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nginx-package");
+        let programs = Programs::find(&NGINX, &package, &mut |_| {}).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (plain, tls) = (free(), free());
+        let (plain, tls) = (plain.local_addr().unwrap().port(), tls.local_addr().unwrap().port());
+        let key = KeyPair::generate().unwrap();
+        let names = ["127.0.0.1".to_owned(), "mirror.test".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("mirror.pem"), certificate.pem()).unwrap();
+        fs::write(at("mirror.key"), key.serialize_pem()).unwrap();
+        let place = directory.path().display();
+        let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {place}/{name};\n"))
+            .concat();
+        // What the README says, but for places and privileges.
+        let text = format!(
+            "daemon off;\nmaster_process off;\nerror_log {place}/error.log;\npid {place}/pid;\n\
+             events {{}}\nhttp {{\naccess_log off;\n{paths}\
+             server {{\nlisten 127.0.0.1:{plain};\nroot {files};\n}}\n\
+             server {{\nlisten 127.0.0.1:{tls} ssl;\nroot {files};\n\
+             ssl_certificate {place}/mirror.pem;\nssl_certificate_key {place}/mirror.key;\n}}\n}}\n",
+            files = files.display(),
+        );
+        fs::write(at("nginx.conf"), text).unwrap();
+        let mut nginx = programs.command("nginx").unwrap();
+        nginx.arg("-p").arg(directory.path()).arg("-c").arg(at("nginx.conf"));
+        nginx.arg("-e").arg(at("error.log"));
+        let child = nginx.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut nginx = Nginx { child, plain, tls, directory };
+        let began = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", plain)).is_err() {
+            let ended = nginx.child.try_wait().unwrap();
+            let log = fs::read_to_string(nginx.directory.path().join("error.log"));
+            assert!(ended.is_none() && began.elapsed() < Duration::from_secs(20), "{log:?}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        nginx
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// An onion service that anybody finds, in front of a port of 127.0.0.1.
+struct Front {
+    address: OnionAddress,
+    // Dropped in this order: arti's tasks end with their runtime.
+    _tor: Tor,
+    runtime: Option<Runtime>,
+    _state: TempDir,
+}
+
+impl Front {
+    fn start(network: &TorNetwork, port: u16) -> Front {
+        let state = tempfile::tempdir().unwrap();
+        let settings = TorSettings {
+            state: state.path().join("state"),
+            cache: state.path().join("cache"),
+            network: Network::Private(network.arti()),
+        };
+        for place in [&settings.state, &settings.cache] {
+            std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700)
+                .create(place)
+                .unwrap();
+        }
+        let hosting = Hosting { nickname: "mirror".into(), port: 80, proof_of_work: false };
+        let address = settings.address_of(&hosting).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let tor = runtime.block_on(async {
+            let tor = Tor::new(&settings, None).unwrap();
+            tor.bootstrap(|_, _| {}).await.unwrap();
+            let mut listener = tor.host(&hosting, &Readers::Anyone).unwrap();
+            tokio::spawn(async move {
+                while let Ok(mut stream) = listener.accept().await {
+                    tokio::spawn(async move {
+                        let Ok(mut nginx) = TcpStream::connect(("127.0.0.1", port)).await else {
+                            return;
+                        };
+                        copy_bidirectional(&mut stream, &mut nginx).await.ok();
+                    });
+                }
+            });
+            tor
+        });
+        Front { address, _tor: tor, runtime: Some(runtime), _state: state }
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        }
+    }
+}
+
+#[test]
+fn a_node_reads_its_mirrors_through_tor_and_connects_to_relays_only() {
+    let mut circles = Circles::prepare(1);
+    let log = circles.nodes.stage.directory.join("log");
+    let nginx = Nginx::start(&log);
+    let front = Front::start(&circles.network, nginx.plain);
+    // The peer reads from the onion service, the client over TLS.
+    let onion = format!("mirrors = [\"http://{}\"]", front.address);
+    circles.retell(PEER_NAMES[0], "mirrors = ", &onion);
+    let root = nginx.directory.path().join("mirror.pem");
+    let pinned = format!(
+        "mirrors = [{{ url = \"https://127.0.0.1:{}\", root = \"{}\" }}]",
+        nginx.tls,
+        root.display()
+    );
+    circles.retell("client", "mirrors = ", &pinned);
+    let trace = circles.directory.path().join("client.strace");
+    let plain = circles.client.through.clone();
+    leaks::trace(&mut circles.client, &trace);
+    circles.serve();
+    circles.client.through = plain;
+    let artifact: Vec<u8> = (0..3_000_000_u32).map(|n| (n ^ (n >> 7)) as u8).collect();
+    circles.publish(&Draft::new(1, "1.0.0", &artifact));
+    let ended = circles.update();
+    assert_eq!(ended.exit, 0, "{}", ended.report);
+    assert_eq!(circles.installed(), Some(1));
+    let current = circles.nodes.stage.install_root().join("current/hello");
+    assert_eq!(fs::read(current).unwrap(), artifact);
+    let id = circles.client.id().unwrap();
+    circles.client.stop().unwrap();
+    let socket = circles.nodes.stage.client_state().join("serve/socket");
+    leaks::assert_no_strays(&leaks::traced(&trace, id), &circles.network.relays(), &socket);
+    // Without its root, the certificate is nobody's.
+    let unpinned = format!("mirrors = [\"https://127.0.0.1:{}\"]", nginx.tls);
+    circles.retell("client", "mirrors = ", &unpinned);
+    let ended = circles.client.run(&["update"]).unwrap();
+    let said = ended.report.to_string();
+    assert!(said.contains("TLS") && said.contains("UnknownIssuer"), "{said}");
+}
