@@ -282,7 +282,7 @@ pub fn load_node(path: &Path) -> Result<Node, ConfigError> {
 /// The most bytes of a configuration file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// What `init` leaves where only the operator knows what belongs there.
-const FILL_IN: [&str; 2] = ["FILL IN", "/FILL/IN"];
+const FILL_IN: &str = "FILL IN";
 
 pub(crate) fn in_file<T>(
     path: &Path,
@@ -303,9 +303,7 @@ pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(Why::TooLong);
     }
-    let open = |line: &str| {
-        !line.trim_start().starts_with('#') && FILL_IN.iter().any(|f| line.contains(f))
-    };
+    let open = |line: &str| !line.trim_start().starts_with('#') && line.contains(FILL_IN);
     let missing: Vec<usize> =
         (1..).zip(text.lines()).filter(|(_, line)| open(line)).map(|(number, _)| number).collect();
     if missing.is_empty() { Ok(text) } else { Err(Why::FillIn(missing)) }

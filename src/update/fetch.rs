@@ -80,6 +80,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                         Err(error) => return Err(install_failure(error)),
                     };
                     let Err(refusal) = checked else {
+                        report.remarks.append(&mut unread);
                         let finished = end(spawn_blocking(move || staging.finish())).await;
                         return finished.map_err(install_failure);
                     };

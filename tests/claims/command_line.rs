@@ -399,6 +399,14 @@ fn the_example_peers_are_a_circle() {
 }
 
 #[test]
+fn the_machine_that_signs_a_log_looks_at_directories_only() {
+    let desk = Desk::new();
+    desk.publish();
+    let said = desk.bad(2, "log append log --key log.key --mirror https://example.org/log x");
+    assert!(said.contains("file:/DIRECTORY"), "{said}");
+}
+
+#[test]
 fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     let desk = Desk::new();
     desk.publish();
@@ -410,7 +418,10 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
         .replace("    \"FILL IN: NAME+ID+KEY\",", &keys)
         .replace("FILL IN: example.org/releases", "example.org/l")
         .replace("FILL IN: NAME+ID+KEY", &key("log"))
-        .replace("file:/FILL/IN", &format!("file:{}", desk.path().join("log").display()))
+        .replace(
+            "mirrors = [\"FILL IN\"]",
+            &format!("mirrors = [\"file:{}\"]", desk.path().join("log").display()),
+        )
         .replace("FILL IN: a name of A-Z a-z 0-9 . _ ~ -", "dora");
     assert!(!node.contains("FILL"), "{node}");
     // Every default is written in the template; said out loud they change nothing.

@@ -15,6 +15,7 @@ use crate::durable::Disk;
 use crate::log::LogWriter;
 use crate::log::writer::{WriteError, artifact_path};
 use crate::net::Mirror;
+use crate::net::mirror::MirrorError;
 use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
 use crate::verify::{Hash, Manifest, Name, Note, NoteKey, NoteSecret};
 
@@ -35,10 +36,19 @@ pub(in crate::cli) struct Append {
     #[arg(long, value_name = "KEY", value_parser = note_key)]
     signed_by: Vec<NoteKey>,
     /// A mirror of this log to look at first: refuse to sign if it holds more than we do
-    #[arg(long, value_name = "file:/DIRECTORY")]
+    #[arg(long, value_name = "file:/DIRECTORY", value_parser = directory)]
     mirror: Vec<Mirror>,
     #[command(flatten)]
     passphrase: Passphrase,
+}
+
+/// Where a log is signed there need not be a network.
+fn directory(text: &str) -> Result<Mirror, String> {
+    let mirror: Mirror = text.parse().map_err(|error: MirrorError| error.to_string())?;
+    if mirror.is_remote() {
+        return Err("only a directory is looked at from here: file:/DIRECTORY".to_owned());
+    }
+    Ok(mirror)
 }
 
 impl Append {
