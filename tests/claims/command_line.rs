@@ -379,7 +379,10 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
     let desk = Desk::new();
     desk.good("init --config node/unanimity.toml");
     let said = desk.bad(3, "status --config node/unanimity.toml");
-    assert!(said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 61"), "{said}");
+    assert!(
+        said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 61"),
+        "{said}"
+    );
     desk.bad(6, "init --config node/unanimity.toml");
     // The example's peers are nobody: they are shown, and not asked.
     assert!(desk.read("node/peers.toml").contains("\n#[[peer]]\n"));
