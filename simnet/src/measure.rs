@@ -34,8 +34,9 @@ pub fn results(scenario: &Scenario, seed: Seed, events: &[Event]) -> Results {
 ///   `rolls.undecided`; `installs`;
 /// - `releases.due`: pairs of a node and a release whose time to be installed is over before the
 ///   world is; `releases.late`: those of them that were not installed by then, nor a newer one;
-/// - `attacks`, `attacks.noticed`, `attacks.installed`: 1 or 0 for the world; `victims`,
-///   `victims.noticed`, `victims.installed`: each of them;
+/// - `attacks`, `attacks.noticed` (by a victim), `attacks.evident` (an honest node, victim or not, holds
+///   evidence), `attacks.installed`: 1 or 0 for the world; `victims`, `victims.noticed`,
+///   `victims.installed`: each of them;
 /// - `evidence.nodes`: who held evidence in the end.
 ///
 /// Times: `patch` (from release to installation, for each node and each release that is due and
@@ -149,6 +150,7 @@ impl<'a> Measure<'a> {
         let installed = times.clone().count() as u64;
         results.count("attacks", 1);
         results.count("attacks.noticed", noticed.clone().count().min(1) as u64);
+        results.count("attacks.evident", self.evidence.since.len().min(1) as u64);
         results.count("attacks.installed", installed.min(1));
         results.count("victims", self.victims.len() as u64);
         results.count("victims.noticed", noticed.clone().count() as u64);

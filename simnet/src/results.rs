@@ -20,7 +20,8 @@ pub const COUNTS: &[(&str, &str)] = &[
     ("releases.due", "releases due"),
     ("releases.late", "releases late"),
     ("attacks", "attacks"),
-    ("attacks.noticed", "attacks noticed"),
+    ("attacks.noticed", "attacks that a victim noticed"),
+    ("attacks.evident", "attacks of which an honest node holds evidence"),
     ("attacks.installed", "attacks whose trojan was installed"),
     ("victims", "victims"),
     ("victims.noticed", "victims who noticed"),
@@ -32,7 +33,7 @@ pub const COUNTS: &[(&str, &str)] = &[
 pub const TIMES: &[(&str, &str)] = &[
     ("patch", "time from release to install"),
     ("roll", "length of a roll"),
-    ("notice", "time from the attack's start until it is noticed"),
+    ("notice", "time from the attack's start until a victim notices"),
     ("trojan", "time from the attack's start until a victim installs the trojan"),
     ("public", "time from the attack's start until an honest peer holds the trojan's entry"),
     ("evidence.half", "time from the first evidence until half of all nodes hold it"),

@@ -114,7 +114,7 @@ fn words(at: f64, step: f64, unit: Unit) -> String {
 /// A length of time in the unit that fits: `2 h`, `1.5 d`, `250 ms`.
 pub fn time(ms: f64) -> String {
     if ms.is_infinite() {
-        return "beyond the horizon".to_owned();
+        return "not reached while watched".to_owned();
     }
     let units = [(86.4e6, "d"), (3.6e6, "h"), (60e3, "min"), (1e3, "s"), (1.0, "ms")];
     let fits = units.into_iter().find(|(unit, _)| ms >= *unit * (1.0 - 1e-9));

@@ -1,5 +1,6 @@
 //! The page itself.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::axis::{Unit, value};
@@ -21,6 +22,7 @@ const FIRST: &[&str] = &[
     "p99 patch / releases.due",
     "rolls.incomplete / rolls",
     "attacks.noticed / attacks",
+    "attacks.evident / attacks",
     "median notice / attacks",
     "victims.noticed / victims",
     "attacks.installed / attacks",
@@ -204,8 +206,7 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
         plot.kind == Kind::Lines && series.flat_map(|series| &series.points).flatten().any(fits)
     };
     if any(|point| point.value.is_infinite()) {
-        html +=
-            "<p class=\"note\">A hollow triangle at the top: not reached before the horizon.</p>\n";
+        html += "<p class=\"note\">A hollow triangle at the top: not reached while it was watched.</p>\n";
     }
     if any(|point| point.extreme) {
         html += "<p class=\"note\">A dotted interval: it happened in no world, or always. It is as wide as \
@@ -299,8 +300,16 @@ fn model(study: &Study) -> String {
     html += "</ul>\n<details><summary>What was simulated</summary><div class=\"wide\"><table>\n";
     let all: Vec<_> = study.cells.iter().map(parameters).collect();
     for (field, name, value) in &all[0] {
-        let same = all.iter().all(|cell| cell.iter().any(|(f, _, v)| f == field && v == value));
-        let value = if same { escape(value) } else { "<em>varied</em>".to_owned() };
+        let told = all.iter().flatten().filter(|(f, ..)| f == field).map(|(.., value)| value);
+        let values: BTreeSet<&String> = told.collect();
+        let value = match values.len() {
+            1 => escape(value),
+            // What the plots say as numbers has a kind and a time as well.
+            2..=FEW if *field == "fault" => {
+                values.iter().map(|value| escape(value)).collect::<Vec<_>>().join("<br>")
+            }
+            _ => "<em>varied</em>".to_owned(),
+        };
         add(&mut html, format_args!("<tr><th>{name}</th><td>{value}</td></tr>\n"));
     }
     html + "</table></div></details>\n</section>\n"

@@ -15,7 +15,7 @@ const Z: f64 = 1.959_964;
 /// One number and how well it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// The estimate; infinite for a time that is not reached before the horizon.
+    /// The estimate; infinite for a time that is not reached while it was watched.
     pub value: f64,
     /// The 95% interval; `None` if one world is all there is. Its upper end may be infinite.
     pub interval: Option<(f64, f64)>,

@@ -2,6 +2,7 @@
 
 use super::axis::time;
 use crate::Millis;
+use crate::faults::Fault;
 use crate::scenario::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology};
 
 /// Name and value of what a world is made of.
@@ -46,6 +47,7 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         ("release.every", "another", every(scenario.release.1)),
         ("release.late", "late after", ms(scenario.late)),
         ("release.background", "other entries of the log", every(scenario.background)),
+        ("fault", "what goes wrong besides", faults(&scenario.faults)),
     ];
     match &scenario.adversary {
         None => all.push(("adversary", "adversary", "none".to_owned())),
@@ -71,6 +73,19 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         }
     }
     all
+}
+
+fn faults(faults: &[Fault]) -> String {
+    let told = faults.iter().map(|fault| {
+        let until = match fault.until {
+            Millis::MAX => "to the end".to_owned(),
+            until => format!("until {}", time(until as f64)),
+        };
+        let share = fault.share * 100.0;
+        format!("{}, {share}% of nodes, from {} {until}", fault.kind, time(fault.from as f64))
+    });
+    let all = told.collect::<Vec<_>>().join("; ");
+    if all.is_empty() { "nothing".to_owned() } else { all }
 }
 
 fn days(days: Days) -> String {
@@ -181,13 +196,23 @@ pub(super) fn assumptions(cells: &[Scenario]) -> Vec<&'static str> {
         );
     }
     all.push(
-        "Mirrors that are up answer at once; only peers take time. Clocks are right. No node \
-         crashes, and nobody acknowledges evidence.",
+        "Mirrors that are up answer at once; only peers take time. But for what the table says of it, clocks are \
+         right and no node crashes. Nobody acknowledges evidence.",
+    );
+    all.push(
+        "A release counts if the time after which a patch is late is over before the world ends or an attack begins. How \
+         long its patch took was watched to the world's end, for the last release no longer than that time: the share \
+         of late ones is exact, and what is said of times longer than it is too long rather than too short.",
     );
     if any(|cell| cell.adversary.is_some()) {
         all.push(
             "The adversary does what the table says from its start to the end and does not adapt. \
              Victims and colluders are drawn at random.",
+        );
+        all.push(
+            "Until the attack begins, the adversary's nodes behave like all others, and patches are counted until then. \
+             Silence would serve to hold updates back: one peer that does not answer holds back everybody who asks it \
+             (the fault `silent`, and the scenario silent-peers.toml).",
         );
     }
     all

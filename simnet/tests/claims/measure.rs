@@ -125,6 +125,22 @@ fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
 }
 
 #[test]
+fn an_attack_is_evident_if_an_honest_node_holds_evidence_victim_or_not() {
+    let environment = Environment::new(attacked(Attack::Fork), Seed(1));
+    let liar = (0..12).find(|node| environment.colludes(*node)).expect("some");
+    let honest = |node: &u32| !environment.colludes(*node) && !environment.is_victim(*node);
+    let bystander = (0..12).find(honest).expect("most");
+    let counted = |events: &[(u64, u32, What)]| {
+        let (_, results) = measured(attacked(Attack::Fork), events);
+        ["attacks.noticed", "attacks.evident"].map(|name| results.counts[name])
+    };
+    assert_eq!(counted(&[(HOUR + 1, liar, What::Evidence)]), [0, 0]);
+    assert_eq!(counted(&[(HOUR + 1, bystander, What::Evidence)]), [0, 1]);
+    let victim = *environment.victims().iter().next().expect("two");
+    assert_eq!(counted(&[(HOUR + 1, victim, What::Evidence)]), [1, 1]);
+}
+
+#[test]
 fn a_trojan_counts_once_for_its_victim_and_never_as_a_patch() {
     let environment = Environment::new(attacked(Attack::Fork), Seed(1));
     let victim = *environment.victims().iter().next().expect("two");

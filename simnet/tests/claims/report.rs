@@ -217,6 +217,21 @@ fn the_page_needs_nothing_else_and_says_where_it_comes_from() {
 }
 
 #[test]
+fn the_page_tells_what_goes_wrong_also_where_it_is_varied() {
+    let fault = "[[fault]]\nkind = \"fast\"\nshare = 0.25\nfrom = \"2h\"\nuntil = \"5h\"\n";
+    let (_out, page) = written(&study(&(GOOD.to_owned() + fault)));
+    assert!(page.contains("fast, 25% of nodes, from 2 h until 5 h"));
+    assert!(!page.contains("Clocks are right."));
+    let varied = GOOD.replace("[sweep]\n", "[sweep]\n\"fault.share\" = [0.25, 0.5]\n") + fault;
+    let (_out, page) = written(&study(&varied));
+    for share in [25, 50] {
+        assert!(page.contains(&format!("fast, {share}% of nodes, from 2 h until 5 h")), "{share}");
+    }
+    let (_out, page) = written(&study(GOOD));
+    assert!(page.contains("<th>what goes wrong besides</th><td>nothing</td>"));
+}
+
+#[test]
 fn elements_of_the_page_nest() {
     let more = "[[plot]]\nquestion = \"Heat?\"\nmetric = \"attacks.noticed / attacks\"\nx = \"circle\"\ny = \"settle\"\n\
                 [[plot]]\nquestion = \"Steps?\"\nmetric = \"patch / releases.due\"\nline = \"circle\"\n";
