@@ -6,6 +6,7 @@ use std::fmt;
 use crate::Millis;
 use crate::environment::Environment;
 use crate::faults::Kind;
+use crate::scenario::{Attack, Scenario, Shape};
 use crate::trace::{Cycle, Event, View, What, Witness};
 
 /// What was violated, by whom, when.
@@ -42,6 +43,9 @@ pub enum Rule {
     Latched,
     /// Once all faults are over, every node installs.
     Live,
+    /// Once all faults are over, whoever is shown a fork and asks an honest peer that has seen more than
+    /// both chains share has evidence.
+    Noticed,
 }
 
 impl fmt::Display for Violation {
@@ -87,26 +91,78 @@ impl<'a> Safety<'a> {
                 }
             }
         }
+        if let Some(by) = self.noticed_by() {
+            for &victim in self.environment.victims() {
+                let honest = |&peer: &u32| {
+                    !self.environment.colludes(peer) && !self.environment.is_victim(peer)
+                };
+                let is_told = self.environment.circle(victim).iter().any(honest);
+                if is_told && !self.nodes[victim as usize].latched {
+                    let event =
+                        Event { at: by, node: victim, what: What::Cycled(0, Cycle::UpToDate) };
+                    self.violated(Rule::Noticed, &event);
+                }
+            }
+        }
         self.violations
+    }
+
+    /// By when every victim of a fork that goes on must have noticed it, if honest peers have seen
+    /// enough of the log by then.
+    fn noticed_by(&self) -> Option<Millis> {
+        let scenario = &self.environment.scenario;
+        let adversary = scenario.adversary.as_ref()?;
+        let starved = match adversary.shape {
+            Shape::Starved(lasts) => lasts,
+            _ => 0,
+        };
+        let wait = scenario.poll.1 + 4 * scenario.roll.1 + HOUR;
+        let latest = scenario.horizon.checked_sub(wait)?;
+        let grown = |at: Millis| self.environment.log_size(at) > self.environment.split();
+        if adversary.attack != Attack::Fork || !self.is_calm() || !grown(latest) {
+            return None;
+        }
+        let (mut before, mut after) = (0, latest);
+        while before < after {
+            let middle = before.midpoint(after);
+            if grown(middle) { after = middle } else { before = middle + 1 }
+        }
+        let since = after.max(self.quiet()).max(adversary.start.saturating_add(starved));
+        (since <= latest).then_some(since + wait)
+    }
+
+    /// Whether everybody is up, and Tor lets nobody wait for ever.
+    fn is_calm(&self) -> bool {
+        let Scenario { tor, faults, ask_timeout, .. } = &self.environment.scenario;
+        let shift = tor.vantage.iter().max().copied().unwrap_or(0);
+        self.environment.scenario.availability >= 1.0
+            && tor.stuck == 0.0
+            && tor.slow.0 < 0.2
+            && tor.hiccup.0 < 0.2
+            && !tor.days.fail()
+            && tor.churn < 1.0
+            && *ask_timeout >= 4 * (tor.connect.0 + tor.round_trip.0 + shift)
+            && faults.iter().all(|fault| !fault.kind.is_of_peer() || fault.share < 1.0)
+    }
+
+    /// When the last fault is over.
+    fn quiet(&self) -> Millis {
+        let scenario = &self.environment.scenario;
+        let mirrors = if scenario.mirrors.fail() { scenario.mirrors.within.1 } else { 0 };
+        scenario.faults.iter().map(|fault| fault.until).fold(mirrors, Millis::max)
     }
 
     /// The newest release that every node must have by the end, and by when: in a world without an
     /// adversary, where everybody is up and Tor lets nobody wait for ever, once faults are over.
     fn due(&self) -> Option<(u32, Millis)> {
         let scenario = &self.environment.scenario;
-        let calm = scenario.adversary.is_none()
-            && scenario.availability >= 1.0
-            && scenario.tor.stuck == 0.0
-            && !scenario.tor.days.fail()
-            && scenario.faults.iter().all(|fault| !fault.kind.is_of_peer() || fault.share < 1.0);
-        let mirrors = if scenario.mirrors.fail() { scenario.mirrors.within.1 } else { 0 };
-        let quiet = scenario.faults.iter().map(|fault| fault.until).fold(mirrors, Millis::max);
+        let calm = scenario.adversary.is_none() && self.is_calm();
         // To see it, to have it confirmed, to settle, and once more for what a fault left behind.
         let wait = scenario.poll.1 + scenario.settle + 4 * scenario.roll.1 + HOUR;
         let until = scenario.horizon.checked_sub(wait)?;
         let count = self.environment.releases_until(until);
         let release = count.checked_sub(1)?;
-        let since = self.environment.release_at(release).max(quiet);
+        let since = self.environment.release_at(release).max(self.quiet());
         (calm && since.saturating_add(wait) <= scenario.horizon)
             .then(|| (self.environment.release_index(release), since + wait))
     }

@@ -217,7 +217,10 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 if good { Ok(()) } else { Err(Failure::Invalid) }
             }
             Command::Swarm { seed, worlds, threads } => {
-                let end = seed.saturating_add(worlds);
+                let end = seed.checked_add(worlds);
+                let end = end.ok_or_else(|| {
+                    Failure::Usage(format!("after seed {seed} there are no {worlds} more"))
+                })?;
                 tier1::sweep(seed..end, threads.map_or_else(processors, usize::from))
             }
             Command::Replay { which, events } => tier1::replay(&which, events),
@@ -229,6 +232,7 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
         let study = what.read()?;
         let (world, seed) = (&study.cells[0], Seed(what.seed));
         let (results, verdict) = if real {
+            memory::enough(&study, 1, tier1::bytes_needed)?;
             tier1::run(world, seed)?
         } else {
             self.plays(what, std::slice::from_ref(world))?;

@@ -280,7 +280,7 @@ impl Service {
     pub fn is_up(&mut self, environment: &Environment, node: u32, at: Millis) -> bool {
         while self.until <= at {
             self.up = !self.up;
-            self.until += self.wait(environment, node);
+            self.until = self.until.saturating_add(self.wait(environment, node));
         }
         let (from, until) = environment.scenario.mirrors.within;
         self.up || matches!(self.host, Host::Mirror) && !(from..until).contains(&at)
@@ -300,9 +300,13 @@ impl Service {
         let mean = if self.up { outage * availability / (1.0 - availability) } else { outage };
         self.drawn += 1;
         let unit = draws.unit(node.into(), self.drawn.into());
-        1 + (-(1.0 - unit).ln() * mean) as Millis
+        // A length that is no longer than anything is not the end of numbers.
+        1 + ((-(1.0 - unit).ln() * mean) as Millis).min(Millis::MAX / 4)
     }
 }
+
+/// Longer than any deadline, and short enough to be added to any time.
+const LONGEST: Millis = 1 << 40;
 
 fn pair(client: u32, peer: u32) -> u64 {
     u64::from(client) << 32 | u64::from(peer)
@@ -316,5 +320,5 @@ fn whole(unit: f64, least: Millis, most: Millis) -> Millis {
 /// By Box and Muller (1958), rounded up to a whole millisecond.
 fn lognormal((median, sigma): (Millis, f64), a: f64, b: f64) -> Millis {
     let normal = (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos();
-    (median as f64 * (sigma * normal).exp()).ceil() as Millis
+    ((median as f64 * (sigma * normal).exp()).ceil() as Millis).min(LONGEST)
 }

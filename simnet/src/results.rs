@@ -131,7 +131,11 @@ impl Histogram {
 
     /// The value that a fraction of all values does not exceed (the top of its bin).
     pub fn quantile(&self, fraction: f64) -> Option<u64> {
-        let rank = ((fraction * self.count as f64).ceil() as u64).max(1);
+        self.at(rank(fraction, self.count))
+    }
+
+    /// The value of this rank (from 1), by size: the top of its bin.
+    pub fn at(&self, rank: u64) -> Option<u64> {
         let mut seen = 0;
         self.bins.iter().find_map(|(bin, count)| {
             seen += count;
@@ -147,6 +151,15 @@ impl Histogram {
             (top(*bin), seen)
         })
     }
+}
+
+/// The least rank (from 1) at which a fraction of so many values is reached. What is whole but for
+/// the rounding of fractions is whole.
+pub fn rank(fraction: f64, count: u64) -> u64 {
+    let exact = fraction * count as f64;
+    let whole = exact.round();
+    let rank = if (exact - whole).abs() < 1e-9 * whole.max(1.0) { whole } else { exact.ceil() };
+    (rank as u64).max(1)
 }
 
 fn bin(value: u64) -> u32 {

@@ -49,6 +49,11 @@ fn play(world: &Scenario, seed: Seed) -> Result<Played, Failure> {
     Ok(swarm::play(world, seed)?)
 }
 
+/// About how much memory a world takes: what ten thousand nodes were seen to, and a little more.
+pub(super) fn bytes_needed(scenario: &Scenario) -> u64 {
+    u64::from(scenario.nodes).saturating_mul(90_000 + 4_000 * u64::from(scenario.circle))
+}
+
 /// Plays one world: what was measured, and whether every rule was kept.
 pub(super) fn run(world: &Scenario, seed: Seed) -> Result<(Results, Result<(), Failure>), Failure> {
     let played = play(world, seed)?;
@@ -99,10 +104,9 @@ pub(super) fn sweep(seeds: Range<u64>, threads: usize) -> Result<(), Failure> {
     let next = AtomicU64::new(seeds.start);
     let worlds = || -> Result<(), Failure> {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return Ok(());
-            }
+            let (one, other) = (Ordering::Relaxed, Ordering::Relaxed);
+            let step = |seed| (seed < seeds.end).then(|| seed + 1);
+            let Ok(seed) = next.fetch_update(one, other, step) else { return Ok(()) };
             verdict(&play(&swarm::scenario(Seed(seed)), Seed(seed))?).inspect_err(|_| {
                 next.store(seeds.end, Ordering::Relaxed);
                 let version = env!("CARGO_PKG_VERSION");

@@ -23,7 +23,7 @@ const FIRST: &[&str] = &[
     "rolls.incomplete / rolls",
     "attacks.noticed / attacks",
     "attacks.evident / attacks",
-    "median notice / attacks",
+    "median notice / victims",
     "victims.noticed / victims",
     "attacks.installed / attacks",
 ];
@@ -262,7 +262,10 @@ fn table(plot: &Plot, panels: &[Panel], x: Option<&Axis>, unit: Unit) -> String 
         }
         (_, Some(x)) => {
             for value in &x.values {
-                add(&mut html, format_args!("<th>{} {}</th>", x.short(), escape(&spoken(value))));
+                add(
+                    &mut html,
+                    format_args!("<th>{} {}</th>", escape(x.short()), escape(&spoken(value))),
+                );
             }
         }
         _ => {}

@@ -6,7 +6,7 @@
 //! trials as give that variance (Korn and Graubard 1998). One trial to a world is Wilson's (1927).
 
 use crate::Results;
-use crate::results::Histogram;
+use crate::results::{Histogram, rank};
 use crate::study::{Measure, Quantity};
 
 /// The 97.5% quantile of the normal distribution.
@@ -92,13 +92,7 @@ fn quantile(worlds: &[&Results], name: &str, of: Option<&str>, q: f64) -> Option
     let measure = Measure { quantity: Quantity::Time(name.to_owned()), of: of.clone() };
     let (all, total) = pooled(&measure, worlds)?;
     // Of those that ended, and of all.
-    let at = |fraction: f64| {
-        let rank = (fraction * total as f64).ceil().max(1.0);
-        match rank <= all.count() as f64 {
-            true => all.quantile(rank / all.count() as f64).map_or(f64::INFINITY, |ms| ms as f64),
-            false => f64::INFINITY,
-        }
-    };
+    let at = |fraction: f64| all.at(rank(fraction, total)).map_or(f64::INFINITY, |ms| ms as f64);
     let value = at(q);
     let pairs = worlds.iter().map(|world| {
         let times = world.times.get(name);

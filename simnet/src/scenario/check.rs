@@ -1,6 +1,8 @@
 //! What is refused although every field for itself is well.
 
 use super::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
+use unanimity::verify::roll::MAX_PEERS;
+
 use crate::Millis;
 
 /// The path of the field to blame, and what is wrong with it and what to do.
@@ -8,6 +10,8 @@ pub(super) type Complaint = (&'static str, String);
 
 const SECOND: Millis = 1_000;
 const HOUR: Millis = 3_600_000;
+const DAY: Millis = 24 * HOUR;
+const YEAR: Millis = 365 * DAY;
 const MOST_ENTRIES_AHEAD: u32 = 1_000_000;
 
 /// The first thing that makes no sense.
@@ -28,6 +32,13 @@ fn nodes(scenario: &Scenario) -> Result<(), Complaint> {
     let &Scenario { nodes, circle, availability, mean_outage, .. } = scenario;
     refuse(scenario.horizon == 0, "horizon", || {
         "a world of no length shows nothing: write for example horizon = \"30d\"".to_owned()
+    })?;
+    // Times are counted in whole seconds of 32 bits in places.
+    refuse(scenario.horizon > 50 * YEAR || scenario.settle > 50 * YEAR, "horizon", || {
+        "neither a horizon nor settle is longer than 50y".to_owned()
+    })?;
+    refuse(circle > MAX_PEERS as u32, "nodes.circle", || {
+        format!("the program asks at most {MAX_PEERS} peers")
     })?;
     refuse(circle == 0, "nodes.circle", || "a circle is at least one peer".to_owned())?;
     refuse(circle >= nodes, "nodes.circle", || {
@@ -66,6 +77,7 @@ fn program(scenario: &Scenario) -> Result<(), Complaint> {
             .to_owned()
     })?;
     refuse(scenario.ask_timeout < SECOND, "program.ask_timeout", || "at least 1s".to_owned())?;
+    refuse(scenario.roll_timeout > DAY, "program.roll_timeout", || "at most 1d".to_owned())?;
     refuse(scenario.roll_timeout < scenario.ask_timeout, "program.roll_timeout", || {
         "a roll takes as long as one try at least: roll_timeout is not below ask_timeout".to_owned()
     })
@@ -75,6 +87,16 @@ fn tor(tor: &Tor) -> Result<(), Complaint> {
     let swapped = || "from is more than to: swap them".to_owned();
     refuse(tor.slow.1 > tor.slow.2, "tor.slow", swapped)?;
     refuse(tor.hiccup.1 > tor.hiccup.2, "tor.hiccup", swapped)?;
+    let shifts = tor.vantage.iter().copied().max().unwrap_or(0);
+    for (path, longest) in [
+        ("tor.connect", tor.connect.0),
+        ("tor.round_trip", tor.round_trip.0),
+        ("tor.slow", tor.slow.2),
+        ("tor.hiccup", tor.hiccup.2),
+        ("tor.vantage", shifts),
+    ] {
+        refuse(longest > DAY, path, || "at most 1d".to_owned())?;
+    }
     let Days { good, bad } = tor.days;
     for (path, (_, mean)) in [("tor.good.mean", good), ("tor.bad.mean", bad)] {
         refuse(mean < HOUR, path, || "good days and bad days last at least 1h".to_owned())?;

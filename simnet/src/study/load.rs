@@ -251,7 +251,7 @@ fn read_plot(text: &Text, plot: Spanned<DeValue<'_>>, axes: &[Axis]) -> Result<P
     let (fits, what) = match kind {
         Kind::Ecdf => (
             distribution && x.is_none() && y.is_none(),
-            "a distribution takes a time as metric (`patch`, `notice / attacks`) and line, no x or y",
+            "a distribution takes a time as metric (`patch`, `notice / victims`) and line, no x or y",
         ),
         Kind::Heat => (
             !distribution && x.is_some() && y.is_some() && x != y && line.is_none(),

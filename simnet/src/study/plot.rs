@@ -60,11 +60,14 @@ pub enum Quantity {
 
 impl Measure {
     /// Whether it is a part of what is below the line, so that it is from 0 to 1: `rolls.fork / rolls`,
-    /// `releases.late / releases.due`.
+    /// `releases.late / releases.due`, and not the other way round.
     pub fn is_fraction(&self) -> bool {
         let family = |name: &str| name.split('.').next().map(str::to_owned);
         match (&self.quantity, &self.of) {
-            (Quantity::Count(name), Some(of)) => family(name) == family(of),
+            (Quantity::Count(name), Some(of)) => {
+                let is_whole = !of.contains('.') || of == "releases.due";
+                family(name) == family(of) && is_whole
+            }
             (Quantity::Time(_), _) => true,
             _ => false,
         }
@@ -166,8 +169,13 @@ fn percent(quantile: f64) -> f64 {
 fn percentile(text: &str) -> Result<f64, String> {
     let number = text.strip_prefix('p').and_then(|digits| digits.parse::<f64>().ok());
     let fits = number.filter(|percent| (0.0..100.0).contains(percent) && *percent > 0.0);
-    let percent = fits.ok_or_else(|| format!("`{text}` is none of mean, median, p99"))?;
-    Ok(percent / 100.0)
+    let number = fits.ok_or_else(|| format!("`{text}` is none of mean, median, p99"))?;
+    let quantile = number / 100.0;
+    // It is written into results, and has to be the same when it is read there.
+    if percent(quantile) != number {
+        return Err(format!("`{text}` has too many digits: at most six after the point"));
+    }
+    Ok(quantile)
 }
 
 impl fmt::Display for Measure {

@@ -26,6 +26,20 @@ fn play(scenario: Scenario, seed: u64) -> (Environment, Vec<Event>) {
     (environment, events)
 }
 
+#[test]
+fn a_victim_that_never_finds_the_fork_breaks_a_rule() {
+    for shape in [Shape::Next, Shape::Same, Shape::Longer(5), Shape::Starved(HOUR)] {
+        let (environment, events) = play(attacked(Attack::Fork, shape, 10 * MINUTE), 3);
+        let victim = *environment.victims().iter().next().expect("two");
+        let mut safety = Safety::new(&environment);
+        let blind = |event: &&Event| event.node != victim || event.what != What::Evidence;
+        events.iter().filter(blind).for_each(|event| safety.see(event));
+        let broken = safety.finish();
+        let found = broken.iter().any(|v| (v.rule, v.event.node) == (Rule::Noticed, victim));
+        assert!(found, "{shape:?}: {broken:?}");
+    }
+}
+
 /// Eight nodes, of which the first two are attacked, in a log with an entry every so often.
 fn attacked(attack: Attack, shape: Shape, background: u64) -> Scenario {
     let adversary = Adversary { victims: 2, shape, ..Adversary::new(attack, START) };

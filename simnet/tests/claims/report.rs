@@ -156,6 +156,46 @@ fn measures_read_back_as_they_are_written() {
 }
 
 #[test]
+fn a_quantile_has_the_rank_that_its_fraction_is_of_the_count() {
+    use simnet::results::rank;
+    for (percent, count, expected) in [
+        (50, 29, 15),
+        (50, 30, 15),
+        (7, 100, 7),
+        (55, 100, 55),
+        (99, 100, 99),
+        (99, 1, 1),
+        (1, 10, 1),
+    ] {
+        assert_eq!(rank(f64::from(percent) / 100.0, count), expected, "p{percent} of {count}");
+    }
+    for count in 1..2000_u64 {
+        for percent in [10, 25, 50, 90, 95, 99] {
+            let exact = (percent * count).div_ceil(100).max(1);
+            assert_eq!(rank(percent as f64 / 100.0, count), exact, "p{percent} of {count}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_part_of_the_other_is_no_fraction() {
+    for (text, is_fraction) in [
+        ("rolls.incomplete / rolls", true),
+        ("releases.late / releases.due", true),
+        ("attacks.evident / attacks", true),
+        ("rolls / rolls.incomplete", false),
+        ("releases.due / releases.late", false),
+        ("rolls.fork / rolls.stale", false),
+    ] {
+        assert_eq!(measure(text).is_fraction(), is_fraction, "{text}");
+    }
+    let worlds = [world(&[("rolls", 10), ("rolls.incomplete", 2)], &[])];
+    let worlds: Vec<&Results> = worlds.iter().collect();
+    let found = estimate(&measure("rolls / rolls.incomplete"), &worlds).expect("an estimate");
+    close(found.value, 5.0, 1e-12);
+}
+
+#[test]
 fn histograms_of_long_times_come_back_from_json() {
     let mut times = Histogram::default();
     (0..1000).for_each(|n| times.add((1 << 50) + n));

@@ -13,6 +13,20 @@ fn world(tor: Tor, horizon: u64) -> Environment {
 }
 
 #[test]
+fn whoever_is_up_nearly_always_is_up() {
+    for availability in [0.999_999_999, 0.999_999_999_999, 0.999_999_999_999_999_9] {
+        let scenario = Scenario { availability, ..quiet(50, 3) };
+        let environment = Environment::new(scenario, Seed(1));
+        for node in 0..50 {
+            let mut service = environment.service(node);
+            for day in 0..100 {
+                assert!(service.is_up(&environment, node, day * 86_400_000), "{availability}");
+            }
+        }
+    }
+}
+
+#[test]
 fn bad_days_are_bad_for_everybody_and_last_as_long_as_they_are_said_to() {
     let horizon = 20_000 * DAY;
     let world = world(Tor { churn: 0.0, ..Tor::days() }, horizon);
