@@ -249,6 +249,28 @@ impl Shape {
 }
 
 impl Scenario {
+    /// Whether it can be played at all, however little sense it makes. A file that people write is
+    /// held to more.
+    pub fn can_be(&self) -> bool {
+        let waits = |(least, most): (Millis, Millis)| (1_000..=most).contains(&least);
+        let chance = |p: f64| (0.0..=1.0).contains(&p);
+        let communities = match self.topology {
+            Topology::Communities(count, inside) => {
+                (1..=self.nodes).contains(&count) && chance(inside)
+            }
+            Topology::SmallWorld(rewired) => chance(rewired),
+            Topology::Random | Topology::Ring => true,
+        };
+        (1..self.nodes).contains(&self.circle)
+            && (1..=50 * 365 * 86_400_000).contains(&self.horizon)
+            && waits(self.poll)
+            && waits(self.roll)
+            && communities
+            && chance(self.availability)
+            && chance(self.mirrors.availability)
+            && self.faults.iter().all(|fault| chance(fault.share))
+    }
+
     /// One text for one world: what it is made of, without what it is called. Two files that say the
     /// same in other words (`60min`, `1h`) have one canonical text.
     pub fn canonical(&self) -> String {

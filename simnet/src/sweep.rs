@@ -80,6 +80,9 @@ pub fn sweep(
     if final_file.exists() {
         let rows = files::read(&final_file)?;
         rows.manifest.must_equal(&manifest, &final_file)?;
+        if rows.manifest.shard != manifest.shard {
+            return Err(SweepError::Odd { path: final_file, odd: Odd::Misnamed });
+        }
         let count = all.len() as u64;
         progress(Progress { all: count, before: count, now: 0 });
         remove(job.disk, &parts)?;

@@ -36,8 +36,13 @@ impl Which {
         };
         let world = if path.extension().is_some_and(|end| end == "json") {
             let bytes = unanimity::durable::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
-            serde_json::from_slice(&bytes)
-                .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?
+            let wrong = |why: &str| Failure::Usage(format!("{}: {why}", path.display()));
+            let world: Scenario =
+                serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
+            if !world.can_be() {
+                return Err(wrong("its nodes, times or probabilities make no world"));
+            }
+            world
         } else {
             read_study(path, &[])?.cells[0].clone()
         };

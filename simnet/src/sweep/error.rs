@@ -83,6 +83,11 @@ pub enum Odd {
         "its scenario asks other questions, or draws other plots, than the rest: sweep with one file"
     )]
     Words,
+    /// A file under the name of another shard.
+    #[error(
+        "not the shard that its name says: put back the one that was written there, or delete it"
+    )]
+    Misnamed,
     /// A merged file is needed.
     #[error("one shard of several: merge all of them first, with simnet merge")]
     Shard,

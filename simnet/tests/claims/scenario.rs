@@ -344,3 +344,26 @@ fn the_readme_has_every_field_and_every_metric() {
         assert!(readme.contains(&format!("`{name}`")), "README says nothing of {name}");
     }
 }
+
+#[test]
+fn a_world_that_cannot_be_is_no_world() {
+    let good = simnet::swarm::scenario(simnet::Seed(1));
+    for seed in 0..300 {
+        assert!(simnet::swarm::scenario(simnet::Seed(seed)).can_be(), "{seed}");
+    }
+    let changes: [fn(&mut Scenario); 8] = [
+        |world| world.circle = world.nodes,
+        |world| world.circle = 0,
+        |world| world.horizon = 0,
+        |world| world.horizon = 1 << 63,
+        |world| world.poll = (0, 0),
+        |world| world.roll = (5_000, 4_000),
+        |world| world.availability = 1.2,
+        |world| world.topology = simnet::scenario::Topology::Communities(0, 0.5),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut world = good.clone();
+        change(&mut world);
+        assert!(!world.can_be(), "change {number}");
+    }
+}

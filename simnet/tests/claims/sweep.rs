@@ -202,6 +202,23 @@ fn going_on_with_another_scenario_or_seed_is_refused() {
 }
 
 #[test]
+fn another_shard_s_file_is_not_taken_for_this_one_s() {
+    let (out, study, disk) = (tempdir().unwrap(), study(GOOD), Disk::default());
+    let [first, second] = ["0/2", "1/2"].map(|shard| run(&job(&study, out.path(), &disk, shard)));
+    std::fs::copy(second.unwrap(), first.unwrap()).unwrap();
+    let again = Job { resume: true, ..job(&study, out.path(), &disk, "0/2") };
+    assert!(complaint(run(&again)).contains("not the shard that its name says"));
+}
+
+#[test]
+fn a_number_that_was_read_back_is_the_one_that_was_written() {
+    // Of which a reader that rounds twice makes ...504.
+    let text = "0.9424502837770503";
+    let number: f64 = serde_json::from_str(text).unwrap();
+    assert_eq!((number, number.to_string().as_str()), (0.9424502837770503, text));
+}
+
+#[test]
 fn two_sweeps_do_not_work_on_one_shard() {
     let (study, disk) = (study(GOOD), Disk::default());
     let out = tempdir().expect("a directory");
