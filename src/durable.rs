@@ -5,6 +5,7 @@
 //! and may fail it: so tests record the order, and kill the program at each step.
 
 pub mod files;
+pub mod tree;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 pub use files::Lock;
-use files::{Files, OperatingSystem, Written};
+use files::{Files, OperatingSystem, Source, Written, sync_together};
 
 /// Something on the disk could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +125,8 @@ pub enum Step {
     Rename(PathBuf),
     /// Sync the names in a directory.
     SyncDir(PathBuf),
+    /// Sync a directory with all that is in it.
+    SyncTree(PathBuf),
     /// Make a symbolic link.
     Link(PathBuf),
     /// Remove a file, or a directory with all that is in it.
@@ -131,7 +134,7 @@ pub enum Step {
 }
 
 /// A file's beginning, to be read, and its end, to be written.
-pub type Resumed = (Box<dyn Read + Send>, Box<dyn Written>);
+pub type Resumed = (Box<dyn Source>, Box<dyn Written>);
 
 type Hook = dyn Fn(&Step) -> io::Result<()> + Send + Sync;
 
@@ -173,7 +176,7 @@ impl Disk {
     }
 
     /// Opens a plain file and nothing else, like [`open_plain`].
-    pub fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    pub fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
         self.files.open(path)
     }
 
@@ -372,24 +375,6 @@ impl Disk {
 
 /// Files held open at once while many are written.
 const MAX_OPEN: usize = 256;
-
-/// Makes the bytes of all files durable. A disk takes many syncs at once in little more than
-/// the time of one.
-fn sync_together(files: &[Box<dyn Written>]) -> io::Result<()> {
-    let one_after_another =
-        |files: &[Box<dyn Written>]| files.iter().try_for_each(|file| file.sync());
-    if files.len() < 3 {
-        return one_after_another(files);
-    }
-    std::thread::scope(|scope| {
-        let shares = files.chunks(files.len().div_ceil(16));
-        let running: Vec<_> =
-            shares.map(|share| scope.spawn(move || one_after_another(share))).collect();
-        running.into_iter().try_for_each(|sync| {
-            sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    })
-}
 
 /// The name under which `path` is written before it is whole.
 pub fn temporary(path: &Path) -> PathBuf {

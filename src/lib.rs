@@ -11,11 +11,11 @@
 //! | [`verify`] | what is true: bytes and a time in, a checked type or a refusal out. No clock, file, socket or randomness | nothing here |
 //! | [`clock`], [`durable`] | the time as an argument; every durable write | `verify` |
 //! | [`net`] | byte streams to peers (in memory, over Tor), the one codec, mirrors | `verify` |
-//! | [`log`] | the audit log as tiles: writing one, reading one | `net`, `durable` |
-//! | [`store`] | what a node remembers: head, peers' largest views, evidence | `durable` |
-//! | [`install`] | `Agreed -> Installed` | `durable` |
+//! | [`log`] | the audit log as tiles: writing one, publishing it, reading one | `net`, `durable` |
+//! | [`store`] | what a node remembers: head, peers' largest views, evidence, mirrors that failed | `durable` |
+//! | [`install`] | `Agreed -> Installed` | `log`, `durable` |
 //! | [`circle`] | who a node's peers are: `peers.toml`, tickets | `net`, `durable`, `config` for its errors |
-//! | [`peer`], [`update`], [`publish`], [`config`] | the three roles, and what a node is told | all above |
+//! | [`peer`], [`update`], [`installer`], [`publish`], [`config`] | the four roles, and what a node is told | all above |
 //! | [`identity`], [`alarm`] | the node's own keys; when to tell its operator | `net`, `durable`, `update` |
 //! | `node`, `serve` (with the feature `tor`) | a node at work: its peer role, its circle, its cycles; the daemon | all above |
 //! | [`demo`] | a whole circle and the attacks on it, for people and for tests: in one process, and over a private Tor network | all above, [`cli::exit`] |
@@ -25,7 +25,7 @@
 //!
 //! 1. A type named for a fact is made only by the function that checks the fact: `Signed`,
 //!    `Logged`, `Agreed` ([`verify::stage`] shows that skipping one does not compile), `Head`,
-//!    `View`, `Evidence`, `Chain`, `PeerSet`, `Staged`.
+//!    `View`, `Evidence`, `Chain`, `PeerSet`, `Staged`, `Ready`.
 //! 2. Silence is never consent: a [`verify::Roll`] has one answer for every configured peer, and
 //!    a [`verify::PeerSet`] is never empty.
 //! 3. State is written only after the check that it records, through [`durable`] alone.
@@ -46,7 +46,7 @@
 //! | 5.4 timestamp: signature, rollback, freeze | [`verify::Head`]: the log's signature; [`update`]: a size below the trusted one is a rollback, below the peers' is stale |
 //! | 5.5 snapshot: consistency across files | the tree: [`verify::join`] proves all heads prefixes of one, every entry below it is read |
 //! | 5.6 targets: threshold, version, expiry | [`verify::Signed`]: distinct raw keys, sequence above the floor, expiry |
-//! | 5.7 fetch the target: length, digest | [`install::verify_artifact`], on the file that is then used |
+//! | 5.7 fetch the target: length, digest | [`install::verify_artifact`], on the file that is then used; [`install::unpack`] is as strict with what is in it |
 //! | arbitrary installation | threshold, log, and every peer ([`verify::Agreed`]) |
 //! | endless data, slow retrieval | every read is bounded ([`net::Mirror::read`], [`net::wire`]); every ask has a deadline |
 //! | extraneous dependencies, wrong software | product, channel and platform are in the signed manifest and in the configuration |
@@ -66,6 +66,7 @@ pub mod demo;
 pub mod durable;
 pub mod identity;
 pub mod install;
+pub mod installer;
 pub mod log;
 pub mod net;
 #[cfg(feature = "tor")]

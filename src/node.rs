@@ -16,12 +16,14 @@ use crate::clock::Clock;
 use crate::config::{self, ConfigError};
 use crate::durable::{Disk, DiskError};
 use crate::identity::{Identity, IdentityError};
+use crate::net::mirror::Site;
 use crate::net::{OnionAddress, Transport};
 use crate::peer::{Follow, PeerError, PeerNode, Place};
 use crate::store::{ClientStore, EvidenceStore, StoreError};
-use crate::update::{Client, Failure, Outcome, Report, UpdateError, ask_once};
+pub use crate::update::Errand;
+use crate::update::{Client, Failure, Fetcher, Outcome, Report, UpdateError, Watcher, ask_once};
 use crate::verify::key::KeyName;
-use crate::verify::{Hash, Name, Refusal, Silence, Timestamp, View};
+use crate::verify::{Agreed, Hash, Name, Refusal, Silence, Timestamp, View};
 
 /// A node, its state open. One for each state directory.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Node<C> {
     pub told: config::Node,
     /// If it is a peer to others.
     pub role: Option<Role<C>>,
+    /// Who is told of the steps of its cycles.
+    pub watcher: Watcher,
     clock: C,
     disk: Disk,
 }
@@ -45,17 +49,17 @@ pub struct Role<C> {
     pub identity: Identity,
     /// Where it is reached.
     pub address: OnionAddress,
+    /// Where it serves artifacts, if it does.
+    pub artifacts: Option<OnionAddress>,
 }
 
-/// What a cycle may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errand {
-    /// Only find out.
-    Check,
-    /// Fetch what can be installed, and keep it.
-    Stage,
-    /// Install it.
-    Update,
+/// Where a node's services are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// What peers ask.
+    pub peer: OnionAddress,
+    /// What serves artifacts to anyone, if that was asked for.
+    pub artifacts: Option<OnionAddress>,
 }
 
 /// What a node cannot do, and why.
@@ -116,11 +120,11 @@ pub struct Tested {
 }
 
 impl<C: Clock + Clone + 'static> Node<C> {
-    /// Opens what the node remembers; makes its keys at the first time. `address_of` tells where its
-    /// service is reached.
+    /// Opens what the node remembers; makes its keys at the first time. `addresses_of` tells where its
+    /// services are reached.
     pub fn open<E: From<NodeError>>(
         told: config::Node,
-        address_of: impl FnOnce(&config::Node, &config::Serve) -> Result<OnionAddress, E>,
+        addresses_of: impl FnOnce(&config::Node, &config::Serve) -> Result<Addresses, E>,
         clock: C,
         disk: Disk,
         rng: &mut impl CryptoRng,
@@ -140,11 +144,11 @@ impl<C: Clock + Clone + 'static> Node<C> {
                 };
                 let peer = PeerNode::open(follow, &told.state, disk.clone(), clock.clone());
                 let peer = Arc::new(peer.map_err(NodeError::from)?);
-                let address = address_of(&told, serve)?;
-                Some(Role { name: serve.name.clone(), peer, identity, address })
+                let Addresses { peer: address, artifacts } = addresses_of(&told, serve)?;
+                Some(Role { name: serve.name.clone(), peer, identity, address, artifacts })
             }
         };
-        Ok(Node { told, role, clock, disk })
+        Ok(Node { told, role, watcher: Watcher::default(), clock, disk })
     }
 
     /// One cycle of the client.
@@ -167,14 +171,32 @@ impl<C: Clock + Clone + 'static> Node<C> {
             Ok(config) => config,
             Err(error) => return nothing(error.into()),
         };
-        let client = Client::open(&config, transport, &self.clock, self.disk.clone());
+        let client = Client::open(&config, transport, &self.clock, self.disk.clone())
+            .map(|client| client.watched(self.watcher.clone()));
         match (client, errand) {
             (Err(error), _) => nothing(error),
             // On the heap: a cycle is a large future, within ever larger ones.
-            (Ok(mut client), Errand::Check) => Box::pin(client.check(rng)).await,
-            (Ok(mut client), Errand::Stage) => Box::pin(client.stage(rng)).await,
-            (Ok(mut client), Errand::Update) => Box::pin(client.update(rng)).await,
+            (Ok(mut client), errand) => Box::pin(client.run(errand, rng)).await,
         }
+    }
+
+    /// Fetches what every peer confirmed, apart from any cycle, for [`Errand::Switch`] to find.
+    pub async fn fetch(
+        &self,
+        transport: &impl Transport,
+        agreed: &Agreed,
+        rng: &mut impl Rng,
+    ) -> Result<(), Failure> {
+        let evidence =
+            EvidenceStore::new(&self.told.state, &self.told.policy.log, self.disk.clone());
+        if let Some(id) = evidence.latched()? {
+            return Err(Refusal::Latched { id }.into());
+        }
+        let config = self.told.read_again().and_then(|told| told.client(self.clock.now()))?;
+        let fetcher = Fetcher::new(&config, transport, self.disk.clone());
+        let mut report = Report::default();
+        let fetched = Box::pin(fetcher.fetch(agreed, &mut report, rng)).await;
+        fetched.map(|_| ())
     }
 
     /// What to give to somebody who shall become a peer.
@@ -189,6 +211,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
             address: role.address.clone(),
             key: role.identity.view.public(),
             discovery: role.identity.discovery.public(),
+            artifacts: role.artifacts.as_ref().map(|address| Site::onion(address.key)),
             size: head.as_ref().map_or(0, |head| head.size()),
             root: head.as_ref().map_or_else(Hash::empty_root, |head| *head.root()),
         })

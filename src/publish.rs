@@ -14,8 +14,9 @@ use age::secrecy::{ExposeSecret as _, SecretString};
 use age::{Decryptor, Encryptor};
 
 use crate::durable::{self, Disk, DiskError, Mode};
+use crate::install::unpack::{self, Totals};
 use crate::verify::key::{KeyError, KeyName, Secret};
-use crate::verify::manifest::{Kind, ManifestError, Target};
+use crate::verify::manifest::{ArchiveFormat, Kind, ManifestError, Target};
 use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
 use crate::verify::{Hash, Manifest, Name, Note, NoteSecret, Origin, Timestamp};
 
@@ -80,6 +81,14 @@ pub enum PublishError {
     /// The manifest as asked for breaks a rule of its format.
     #[error("such a release cannot be written down: {0}")]
     NewManifest(ManifestError),
+    /// An archive that no node would unpack.
+    #[error("{file} is an archive that cannot be installed: {why}")]
+    Archive {
+        /// What it is called.
+        file: Name,
+        /// The rule it breaks, and the entry that does.
+        why: String,
+    },
     /// Encryption failed, which it does only for want of memory or randomness.
     #[error("cannot encrypt the key: {0}")]
     Encrypt(String),
@@ -199,20 +208,55 @@ pub struct Release {
     pub good_for: Duration,
 }
 
-/// Describes a release with one single-file artifact for each platform.
+/// What is released for one platform.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// Such as `x86_64-linux`.
+    pub platform: Name,
+    /// What the file is called.
+    pub file: Name,
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// What to do with it.
+    pub kind: Kind,
+}
+
+/// Platform, name and content of a file that is installed as it is.
+impl From<(Name, Name, Vec<u8>)> for Artifact {
+    fn from((platform, file, bytes): (Name, Name, Vec<u8>)) -> Artifact {
+        Artifact { platform, file, bytes, kind: Kind::File }
+    }
+}
+
+impl Artifact {
+    /// A file that is unpacked where it is installed if its name says that it is an archive
+    /// ([`ArchiveFormat::of`]). The archive is read as a node reads it, and refused as one refuses it.
+    pub fn by_name(platform: Name, file: Name, bytes: Vec<u8>) -> Result<Artifact, PublishError> {
+        let kind = match ArchiveFormat::of(&file) {
+            None => Kind::File,
+            Some(format) => match unpack::check(format, &bytes[..]) {
+                Ok(Totals { unpacked, entries }) => Kind::Archive { format, unpacked, entries },
+                Err(error) => {
+                    let why = error.to_string();
+                    return Err(PublishError::Archive { file, why });
+                }
+            },
+        };
+        Ok(Artifact { platform, file, bytes, kind })
+    }
+}
+
+/// Describes a release with one artifact for each platform.
 pub fn manifest(
     release: Release,
-    artifacts: impl IntoIterator<Item = (Name, Name, Vec<u8>)>,
+    artifacts: impl IntoIterator<Item = impl Into<Artifact>>,
 ) -> Result<Manifest, PublishError> {
-    let target = |(platform, file, bytes): (Name, Name, Vec<u8>)| Target {
-        platform,
-        file,
-        length: bytes.len() as u64,
-        sha256: Hash::of(&bytes),
-        kind: Kind::File,
+    let target = |artifact| {
+        let Artifact { platform, file, bytes, kind } = artifact;
+        Target { platform, file, length: bytes.len() as u64, sha256: Hash::of(&bytes), kind }
     };
     let Release { log, product, channel, sequence, version, issued, good_for } = release;
-    let mut targets: Vec<Target> = artifacts.into_iter().map(target).collect();
+    let mut targets: Vec<Target> = artifacts.into_iter().map(Into::into).map(target).collect();
     targets.sort_by(|a, b| a.platform.cmp(&b.platform));
     let expires = issued.after(good_for);
     let manifest = Manifest { log, product, channel, sequence, version, issued, expires, targets };

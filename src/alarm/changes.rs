@@ -114,7 +114,8 @@ impl Changes {
             Condition::Healthy => !was_well,
             Condition::Available => !was_well || self.offered.as_ref() != Some(about),
             Condition::Incomplete => {
-                let long = now.since(since) >= incomplete_after;
+                // Whatever else was amiss in between: nothing was confirmed all that time.
+                let long = now.since(unwell_since) >= incomplete_after;
                 self.said.as_ref() != Some(&state) && (long || self.said.is_none())
             }
             Condition::Stale | Condition::Refused | Condition::Fork => {

@@ -243,7 +243,7 @@ fn find(members: &[Member], name: &Name) -> Result<usize, Obstacle> {
 }
 
 fn entries(member: &Member) -> Vec<(&'static str, String)> {
-    let Member { peer, address, discovery, standing } = member;
+    let Member { peer, address, discovery, artifacts, standing } = member;
     let mut entries = vec![
         ("name", peer.name.to_string()),
         ("operator", peer.operator.to_string()),
@@ -251,6 +251,7 @@ fn entries(member: &Member) -> Vec<(&'static str, String)> {
         ("key", peer.key.to_string()),
     ];
     entries.extend(discovery.as_ref().map(|key| ("discovery", key.to_string())));
+    entries.extend(artifacts.as_ref().map(|site| ("artifacts", site.to_string())));
     match *standing {
         Standing::Counted => {}
         Standing::Joining { size, root } => {

@@ -31,6 +31,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use crate::config::{self, ConfigError, Text, Why};
+use crate::net::mirror::{Host, Site};
 use crate::net::{DiscoveryKey, OnionAddress};
 use crate::verify::checkpoint::LogId;
 use crate::verify::roll::PeerSetError;
@@ -45,6 +46,8 @@ pub struct Member {
     pub address: OnionAddress,
     /// By which it finds our service. Without one it cannot ask us.
     pub discovery: Option<DiscoveryKey>,
+    /// Where it serves artifacts to anyone, if it does: an onion service of its own for that.
+    pub artifacts: Option<Site>,
     /// Whether it has to confirm.
     pub standing: Standing,
 }
@@ -92,7 +95,8 @@ impl Member {
     /// key: a ticket has one.
     pub fn fingerprint(&self, log: LogId) -> Option<Fingerprint> {
         let discovery = self.discovery.as_ref()?;
-        Some(Fingerprint::of(log, &self.address, &self.peer.key, discovery))
+        let (key, artifacts) = (&self.peer.key, self.artifacts.as_ref());
+        Some(Fingerprint::of(log, &self.address, key, discovery, artifacts))
     }
 }
 
@@ -105,6 +109,9 @@ pub enum CircleError {
     /// Two peers are one service.
     #[error("peers {0} and {1} have the same onion address")]
     SameAddress(Name, Name),
+    /// Whoever serves artifacts under the address at which it is asked could tell who wants which.
+    #[error("peer {0}: artifacts has to be http:// and an onion service that is no peer's address")]
+    Artifacts(Name),
     /// Taking the right to find us from one would take it from the other.
     #[error("peers {0} and {1} have the same discovery key")]
     SameDiscovery(Name, Name),
@@ -128,6 +135,17 @@ impl Circle {
         }
         let mut services: BTreeMap<[u8; 32], &Name> = BTreeMap::new();
         let mut readers: BTreeMap<&DiscoveryKey, &Name> = BTreeMap::new();
+        for Member { peer, artifacts, .. } in &members {
+            let apart = |site: &Site| match site.host {
+                Host::Onion(key) => {
+                    !site.tls && members.iter().all(|member| member.address.key != key)
+                }
+                Host::Named(_) => false,
+            };
+            if !artifacts.as_ref().is_none_or(apart) {
+                return Err(CircleError::Artifacts(peer.name.clone()));
+            }
+        }
         for Member { peer, address, discovery, .. } in &members {
             let name = &peer.name;
             // On any of its ports, it is one service.
@@ -184,6 +202,13 @@ impl Circle {
         counted.map(|member| (member.peer.key.raw(), member.address.clone())).collect()
     }
 
+    /// Where those serve artifacts who have to confirm at `now`.
+    pub fn artifacts(&self, now: Timestamp) -> Vec<(Name, Site)> {
+        let counted = self.members.iter().filter(|member| member.standing.counts(now));
+        let site = |member: &Member| Some((member.peer.name.clone(), member.artifacts.clone()?));
+        counted.filter_map(site).collect()
+    }
+
     /// Those who are asked and not counted yet.
     pub fn joining(&self) -> impl Iterator<Item = &Member> {
         let joining = |standing| matches!(standing, Standing::Joining { .. });
@@ -225,6 +250,7 @@ struct PeerTable {
     address: Text<OnionAddress>,
     key: Text<CosignerKey>,
     discovery: Option<Text<DiscoveryKey>>,
+    artifacts: Option<Text<Site>>,
     joining: Option<Text<Claim>>,
     leaves: Option<Text<Timestamp>>,
 }
@@ -241,6 +267,7 @@ impl PeerTable {
             peer: Peer { name: self.name.0, operator: self.operator.0, key: self.key.0 },
             address: self.address.0,
             discovery: self.discovery.map(|key| key.0),
+            artifacts: self.artifacts.map(|site| site.0),
             standing,
         }
     }

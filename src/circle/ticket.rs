@@ -1,11 +1,11 @@
 //! Tickets: what one person passes to another so that they become each other's peers.
 //!
 //! ```text
-//! unanimity-ticket/v1,NAME,ORIGIN,LOG,ADDRESS,KEY,DISCOVERY,SIZE,ROOT,CHECK
+//! unanimity-ticket/v1,NAME,ORIGIN,LOG,ADDRESS,KEY,DISCOVERY,ARTIFACTS,SIZE,ROOT,CHECK
 //! ```
 //!
-//! One line of ten fields without white space or anything that a shell takes for its own. LOG is
-//! the log's id in hex, DISCOVERY is `descriptor:x25519:...`, ROOT is base64, CHECK is the first 4
+//! One line of eleven fields without white space or anything that a shell takes for its own. LOG is
+//! the log's id in hex, DISCOVERY is `descriptor:x25519:...`, ARTIFACTS is `http://...onion` or `-`, ROOT is base64, CHECK is the first 4
 //! bytes, in hex, of SHA-256 over everything before the last comma. An origin and a key's name may have
 //! other characters; in them every byte but `A-Z a-z 0-9 . _ + ~ / : @ = -` is written `%XX`.
 //!
@@ -18,6 +18,7 @@ use std::str::FromStr;
 use data_encoding::HEXUPPER;
 
 use super::{Claim, Fingerprint, Member, Standing};
+use crate::net::mirror::Site;
 use crate::net::{DiscoveryKey, OnionAddress};
 use crate::verify::checkpoint::LogId;
 use crate::verify::key::KeyError;
@@ -38,6 +39,8 @@ pub struct Ticket {
     pub key: CosignerKey,
     /// By which they find their peers' services.
     pub discovery: DiscoveryKey,
+    /// Where they serve artifacts to anyone, if they do.
+    pub artifacts: Option<Site>,
     /// How many leaves of the log they had verified, below 2^63.
     pub size: u64,
     /// The root that goes with them.
@@ -100,18 +103,20 @@ impl Ticket {
                 our_id: short(log.id()),
             });
         }
-        let Ticket { name, key, address, discovery, size, root, .. } = self.clone();
+        let Ticket { name, key, address, discovery, artifacts, size, root, .. } = self.clone();
         Ok(Member {
             peer: Peer { operator: name.clone(), name, key },
             address,
             discovery: Some(discovery),
+            artifacts,
             standing: Standing::Joining { size, root },
         })
     }
 
     /// What two people compare by voice: the same for every ticket of one peer.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.log, &self.address, &self.key, &self.discovery)
+        let artifacts = self.artifacts.as_ref();
+        Fingerprint::of(self.log, &self.address, &self.key, &self.discovery, artifacts)
     }
 }
 
@@ -131,7 +136,8 @@ impl FromStr for Ticket {
             return Err(TicketError::Checksum);
         }
         let fields: Vec<&str> = fields.split(',').collect();
-        let &[name, origin, log, address, key, discovery, size, root, _] = &fields[..] else {
+        let &[name, origin, log, address, key, discovery, artifacts, size, root, _] = &fields[..]
+        else {
             return Err(TicketError::Field("number of fields"));
         };
         let bad = TicketError::Field;
@@ -144,6 +150,10 @@ impl FromStr for Ticket {
             address: address.parse().map_err(|_| bad("address"))?,
             key: unescape(key).ok_or(KeyError::Shape)?.parse()?,
             discovery: discovery.parse().map_err(|_| bad("discovery key"))?,
+            artifacts: match artifacts {
+                "-" => None,
+                site => Some(site.parse().map_err(|_| bad("address of artifacts"))?),
+            },
             size: claim.size,
             root: claim.root,
         };
@@ -154,11 +164,13 @@ impl FromStr for Ticket {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ticket { name, origin, log, address, key, discovery, size, root } = self;
+        let Ticket { name, origin, log, address, key, discovery, artifacts, size, root } = self;
         let (origin, key) = (escape(origin.as_str()), escape(&key.to_string()));
         let (log, root) = (Hash(log.0), root.base64());
-        let said =
-            format!("{KIND}v1,{name},{origin},{log},{address},{key},{discovery},{size},{root}");
+        let artifacts = artifacts.as_ref().map_or_else(|| "-".to_owned(), Site::to_string);
+        let said = format!(
+            "{KIND}v1,{name},{origin},{log},{address},{key},{discovery},{artifacts},{size},{root}"
+        );
         write!(f, "{said},{}", checksum(&said))
     }
 }
@@ -194,6 +206,6 @@ fn unescape(text: &str) -> Option<String> {
 /// No note begins like this: those of ours begin `unanimity/`.
 const KIND: &str = "unanimity-ticket/";
 
-/// Enough for the longest origin and the longest name of a key with every byte escaped, 1,949
+/// Enough for the longest origin and the longest name of a key with every byte escaped, 2,019
 /// bytes; a usual ticket has 400.
 pub const MAX_TICKET_BYTES: usize = 2048;

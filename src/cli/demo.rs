@@ -11,7 +11,7 @@ use super::exit::{Ended, Exit};
 use super::{MAX_FILE_BYTES, Said, path_json, read, run_on};
 use crate::clock::{Clock as _, SystemClock};
 use crate::demo::story::{self, Told};
-use crate::demo::{Broken, World};
+use crate::demo::{Broken, Reads, World};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::Timestamp;
 
@@ -23,7 +23,7 @@ pub(super) struct Demo {
     #[cfg(feature = "tor")]
     #[arg(long)]
     tor: bool,
-    /// The file to release, in two versions [default: this program]
+    /// The file to release, in two versions [default: this program; with --tor its first MiB]
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
     /// Play in this directory (new or empty) and leave everything there to look at
@@ -37,7 +37,12 @@ impl Demo {
             Some(path) => path.clone(),
             None => std::env::current_exe().map_err(|e| Ended::new(Exit::Failed, e.to_string()))?,
         };
-        let artifact = read(&artifact, MAX_FILE_BYTES)?;
+        #[cfg_attr(not(feature = "tor"), expect(unused_mut))]
+        let mut artifact = read(&artifact, MAX_FILE_BYTES)?;
+        #[cfg(feature = "tor")]
+        if self.tor && self.artifact.is_none() {
+            artifact.truncate(ENOUGH);
+        }
         let temporary = tempfile::tempdir().map_err(DiskError::at(&std::env::temp_dir()))?;
         let directory = match &self.keep {
             None => temporary.path().to_owned(),
@@ -106,6 +111,10 @@ impl Demo {
     }
 }
 
+/// Bytes of an artifact that shows a download, where it takes its time.
+#[cfg(feature = "tor")]
+const ENOUGH: usize = 1 << 20;
+
 /// Nobody leaves this process, and the clock jumps.
 fn in_one_process(
     directory: &Path,
@@ -116,7 +125,8 @@ fn in_one_process(
     let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
     // Where all wait for somebody who is dead, the time goes on by itself.
     run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
-        let world = World::create(&directory.join("base"), rand::random(), start)?;
+        let world =
+            World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
         story::tell(world, directory, artifact, out).await
     })
 }

@@ -9,6 +9,7 @@ use super::exit::{Ended, Exit};
 use super::{Said, node, note_key, read};
 use crate::config;
 use crate::durable::Disk;
+use crate::installer::installer_state;
 use crate::store::EvidenceStore;
 use crate::verify::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use crate::verify::{Evidence, Log, NoteKey};
@@ -20,6 +21,9 @@ pub(super) enum Verb {
     Show {
         /// Which; all are listed without it
         id: Option<String>,
+        /// What the installer has found (`install-staged`), not whoever fetches
+        #[arg(long)]
+        installer: bool,
     },
     /// Check an evidence file with the log's key alone
     Verify(Check),
@@ -27,6 +31,9 @@ pub(super) enum Verb {
     Acknowledge {
         /// Which
         id: String,
+        /// What the installer has found (`install-staged`), not whoever fetches
+        #[arg(long)]
+        installer: bool,
     },
 }
 
@@ -51,17 +58,17 @@ impl Verb {
     pub(super) fn run(self, config: Option<PathBuf>) -> Result<Said, Ended> {
         match self {
             Verb::Verify(check) => check.run(),
-            Verb::Show { id: None } => {
+            Verb::Show { id: None, installer } => {
                 let told = node::load_node(config)?;
-                list(&store(&told), &told.policy.log)
+                list(&store(&told, installer), &told.policy.log)
             }
-            Verb::Show { id: Some(id) } => {
-                let text = store(&node::load_node(config)?).text(&id)?;
+            Verb::Show { id: Some(id), installer } => {
+                let text = store(&node::load_node(config)?, installer).text(&id)?;
                 let json = json!({ "id": id, "evidence": text });
                 Ok(Said::data(text, json))
             }
-            Verb::Acknowledge { id } => {
-                store(&node::load_node(config)?).acknowledge(&id)?;
+            Verb::Acknowledge { id, installer } => {
+                store(&node::load_node(config)?, installer).acknowledge(&id)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
                 Ok(Said::done(text, json!({ "id": id })))
@@ -100,8 +107,10 @@ impl Check {
     }
 }
 
-fn store(told: &config::Node) -> EvidenceStore {
-    EvidenceStore::new(&told.state, &told.policy.log, Disk::default())
+fn store(told: &config::Node, installer: bool) -> EvidenceStore {
+    let own = installer_state(&told.install_root);
+    let state = if installer { &own } else { &told.state };
+    EvidenceStore::new(state, &told.policy.log, Disk::default())
 }
 
 fn list(store: &EvidenceStore, log: &Log) -> Result<Said, Ended> {

@@ -9,6 +9,9 @@ use crate::durable::DiskError;
 #[cfg(feature = "tor")]
 use crate::identity::IdentityError;
 use crate::install::InstallError;
+use crate::install::spool::SpoolError;
+use crate::installer::StagedError;
+use crate::log::site::Unpublished;
 use crate::log::writer::WriteError;
 #[cfg(feature = "tor")]
 use crate::net::tor::TorError;
@@ -78,6 +81,8 @@ exits! {
     Incomplete = 12, "incomplete";
     /// every mirror hides log entries that peers have verified
     Stale = 13, "stale";
+    /// no roll was unanimous for longer than incomplete_after in the configuration (status)
+    NoProgress = 14, "no-progress";
     /// the log signed two stories; nothing installs until evidence is acknowledged
     Fork = 20, "fork";
     /// two different releases bear one sequence
@@ -94,10 +99,12 @@ exits! {
     Outdated = 26, "outdated";
     /// the release is not for this node: no artifact for it, or one it cannot install
     Unsuitable = 27, "unsuitable";
-    /// a file's bytes are not the ones that were signed
+    /// a file's bytes are not the ones that were signed, or an archive must not be unpacked
     BadArtifact = 28, "bad-artifact";
     /// a proof or evidence does not prove what it should
     BadProof = 29, "bad-proof";
+    /// told to end (Ctrl-C, SIGTERM) before it was done; the next update goes on from there
+    Interrupted = 130, "interrupted";
 }
 
 /// The table for `--help`.
@@ -196,6 +203,14 @@ ended! {
         Failure::Refused(refusal) => refusal.into(),
         Failure::Error(error) => error.into(),
     };
+    SpoolError => |_| Exit::Disk;
+    StagedError => |error| match error {
+        StagedError::Refused(refusal) => refusal.into(),
+        StagedError::Proof(_) => Exit::BadProof,
+        StagedError::Gap { .. } => Exit::Rollback,
+        StagedError::Clock { .. } => Exit::Clock,
+        StagedError::Spool(_) | StagedError::Store(_) | StagedError::Disk(_) | StagedError::Busy(_) => Exit::Disk,
+    };
     StoreError => |error| match error {
         StoreError::NoEvidence(_) => Exit::Usage,
         _ => Exit::Disk,
@@ -205,18 +220,27 @@ ended! {
         PublishError::Exposed { .. } | PublishError::NotSecret(_) | PublishError::Decrypt(_) | PublishError::Key { .. } => Exit::Key,
         PublishError::Manifest { .. } | PublishError::Note { .. } => Exit::BadInput,
         PublishError::AlreadySigned { .. } | PublishError::Changed(_) | PublishError::NewManifest(_) => Exit::Usage,
+        PublishError::Archive { .. } => Exit::BadArtifact,
         PublishError::Encrypt(_) => Exit::Failed,
     };
     WriteError => |error| match error {
         WriteError::Disk(_) | WriteError::Busy(_) | WriteError::Exists(_) => Exit::Disk,
         WriteError::Checkpoint { .. } => Exit::Key,
         WriteError::Entry { .. } => Exit::BadInput,
+        WriteError::Forked { .. } => Exit::Fork,
         WriteError::MirrorAhead { .. } | WriteError::Unrecorded(_) => Exit::Rollback,
+    };
+    Unpublished => |error| match error {
+        Unpublished::Disk(_) | Unpublished::Busy(_) | Unpublished::NoLog(_) | Unpublished::Occupied(_) => Exit::Disk,
+        Unpublished::Checkpoint { .. } | Unpublished::OtherLog { .. } => Exit::BadSignature,
+        Unpublished::Artifact(_) => Exit::BadArtifact,
+        Unpublished::NotApart { .. } | Unpublished::IsLog(_) => Exit::Usage,
+        Unpublished::Rollback { .. } => Exit::Rollback,
+        Unpublished::Fork { .. } => Exit::Fork,
     };
     InstallError => |error| match error {
         InstallError::Refused(refusal) => refusal.into(),
-        InstallError::Disk(_) => Exit::Disk,
-        InstallError::Source(_) => Exit::Disk,
+        InstallError::Disk(_) | InstallError::Busy(_) | InstallError::Source(_) => Exit::Disk,
     };
     EditError => edit_exit;
 }

@@ -3,14 +3,19 @@
 mod demo;
 mod evidence;
 pub mod exit;
+#[cfg(feature = "tor")]
+mod interrupt;
 mod log;
 mod node;
 #[cfg(feature = "tor")]
 mod peers;
+pub mod progress;
 mod publisher;
 mod secrets;
 #[cfg(feature = "tor")]
 mod serve;
+mod site;
+mod staged;
 mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -22,6 +27,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
+#[cfg(not(feature = "tor"))]
+use crate::update::Errand;
 use crate::verify::NoteKey;
 use exit::{Ended, Exit};
 
@@ -48,7 +55,13 @@ enum Verb {
     /// Call the roll and say whether there is an update; install nothing
     Check,
     /// Call the roll and install what every peer has confirmed for long enough
-    Update,
+    Update {
+        /// Fetch it and install nothing; with [install] spool, leave it there with its proof
+        #[arg(long)]
+        stage: bool,
+    },
+    /// Install what `update --stage` has left in [install] spool, verified anew and without any network
+    InstallStaged,
     /// Show what is installed, which head is trusted, and who has been silent since when
     Status,
     /// Be a peer to others, and call the roll by itself, until told to end
@@ -71,6 +84,8 @@ enum Verb {
     /// Write and read an audit log
     #[command(subcommand)]
     Log(log::Verb),
+    /// Write a log's files to a directory that any static host can serve, or bring it up to date
+    Publish(site::Publish),
     /// Play a whole circle, in one process or over Tor: two honest updates, then every attack
     Demo(demo::Demo),
 }
@@ -113,7 +128,7 @@ pub fn main() -> ExitCode {
     let level = arguments.verb.log_level();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("UNANIMITY_LOG")
                 .unwrap_or_else(|_| level.into()),
@@ -142,12 +157,14 @@ pub fn main() -> ExitCode {
 }
 
 /// Text that may hold other people's words, as it may go to a terminal: everything but printable
-/// ASCII, line ends and our own dash is escaped, so that nothing moves the cursor or hides.
+/// ASCII, Latin letters with marks, line ends and our own dash is escaped, so that nothing moves the
+/// cursor, turns the line around, hides or looks like something else.
 fn visible(text: &str) -> String {
     let mut seen = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             ' '..='~' | '\n' | '—' | '…' => seen.push(c),
+            '\u{c0}'..='\u{24f}' if c.is_alphabetic() => seen.push(c),
             _ => seen.extend(c.escape_unicode()),
         }
     }
@@ -196,7 +213,8 @@ impl Verb {
         match self {
             Verb::Init(_) => "init",
             Verb::Check => "check",
-            Verb::Update => "update",
+            Verb::Update { .. } => "update",
+            Verb::InstallStaged => "install-staged",
             Verb::Status => "status",
             #[cfg(feature = "tor")]
             Verb::Serve => "serve",
@@ -207,6 +225,7 @@ impl Verb {
             Verb::Keygen(_) => "keygen",
             Verb::Release(verb) => verb.name(),
             Verb::Log(verb) => verb.name(),
+            Verb::Publish(_) => "publish",
             Verb::Demo(_) => "demo",
         }
     }
@@ -219,7 +238,9 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         #[cfg(feature = "tor")]
         Verb::Check => serve::run(config, serve::Command::Check, json),
         #[cfg(feature = "tor")]
-        Verb::Update => serve::run(config, serve::Command::Update, json),
+        Verb::Update { stage: false } => serve::run(config, serve::Command::Update, json),
+        #[cfg(feature = "tor")]
+        Verb::Update { stage: true } => serve::run(config, serve::Command::Stage, json),
         #[cfg(feature = "tor")]
         Verb::Status => serve::run(config, serve::Command::Status, json),
         #[cfg(feature = "tor")]
@@ -233,16 +254,21 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         #[cfg(feature = "tor")]
         Verb::Peers(verb) => serve::run(config, serve::Command::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
-        Verb::Check => node::cycle_without_tor(&node::load(config)?, false),
+        Verb::Check => node::cycle_without_tor(&node::load(config)?, Errand::Check, json),
         #[cfg(not(feature = "tor"))]
-        Verb::Update => node::cycle_without_tor(&node::load(config)?, true),
+        Verb::Update { stage } => {
+            let errand = if stage { Errand::Stage } else { Errand::Update };
+            node::cycle_without_tor(&node::load(config)?, errand, json)
+        }
         #[cfg(not(feature = "tor"))]
         Verb::Status => node::status(&crate::config::load_node(&node::config_path(config)?)?, None),
+        Verb::InstallStaged => staged::run(&node::load(config)?),
         Verb::Verify(verify) => verify.run(&node::load(config)?),
         Verb::Evidence(verb) => verb.run(config),
         Verb::Keygen(keygen) => keygen.run(),
         Verb::Release(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
+        Verb::Publish(publish) => publish.run(),
         Verb::Demo(demo) => demo.run(json),
     }
 }

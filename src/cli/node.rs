@@ -12,8 +12,11 @@ use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::install::Root;
 use crate::publish::{self, PublishError};
-use crate::store::{ClientStore, EvidenceStore};
+use crate::store::{ClientState, ClientStore, EvidenceStore};
+#[cfg(not(feature = "tor"))]
+use crate::update::Errand;
 use crate::update::{Failure, Outcome, Report};
+use crate::verify::Head;
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
@@ -144,16 +147,18 @@ impl Init {
 
 /// One cycle of a build that cannot reach anybody: every peer is silent.
 #[cfg(not(feature = "tor"))]
-pub(super) fn cycle_without_tor(config: &Config, install: bool) -> Result<Said, Ended> {
+pub(super) fn cycle_without_tor(
+    config: &Config,
+    errand: Errand,
+    json: bool,
+) -> Result<Said, Ended> {
+    let shown = super::progress::Shown::new(json);
     let (report, ended) = super::wait_for(async {
         let disk = Disk::default();
-        let mut client =
-            crate::update::Client::open(config, &crate::net::Absent, &SystemClock, disk)?;
+        let client = crate::update::Client::open(config, &crate::net::Absent, &SystemClock, disk)?;
+        let mut client = client.watched(shown.watcher());
         let mut rng = rand::rng();
-        Ok::<_, crate::update::UpdateError>(match install {
-            true => client.update(&mut rng).await,
-            false => client.check(&mut rng).await,
-        })
+        Ok::<_, crate::update::UpdateError>(client.run(errand, &mut rng).await)
     })??;
     Ok(said(&report, ended))
 }
@@ -197,7 +202,7 @@ fn remarks(report: &Report) -> Vec<String> {
             (Err(why), _) => lines.push(format!("{mirror}: {why}")),
             (Ok(shown), Some(newest)) if shown.size() < newest.size() => {
                 let (shown, newest) = (shown.size(), newest.size());
-                lines.push(format!("{mirror} lags: it shows {shown} entries of {newest}"));
+                lines.push(format!("{mirror} is stale: it shows {shown} entries of {newest}"));
             }
             _ => {}
         }
@@ -224,7 +229,10 @@ fn report_json(report: &Report) -> Value {
         .collect();
     let mirrors: Vec<Value> = (report.mirrors.iter())
         .map(|(mirror, head)| match head {
-            Ok(head) => json!({ "mirror": mirror, "size": head.size() }),
+            Ok(head) => {
+                let newest = report.head.as_ref().map_or(0, Head::size);
+                json!({ "mirror": mirror, "size": head.size(), "stale": head.size() < newest })
+            }
             Err(why) => json!({ "mirror": mirror, "error": why }),
         })
         .collect();
@@ -256,14 +264,37 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
     );
     let mut exit = Exit::Done;
     let (remembered, mut json) = match told.client(SystemClock.now()) {
-        Ok(config) => remembered(&config)?,
+        Ok(config) => {
+            let state = ClientStore::read(
+                &config.state.join("client"),
+                &config.policy,
+                &config.peers,
+                &Disk::default(),
+            )?;
+            let (mut text, mut json) = remembered(&config, &state);
+            let limit = told.alarm.incomplete_after;
+            json["no_progress_since"] = Value::Null;
+            if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
+                exit = Exit::NoProgress;
+                json["no_progress_since"] = json!(since);
+                text += &format!(
+                    "NO PROGRESS since {since}: no roll was unanimous for longer than [alarm] incomplete_after ({}); `unanimity check` says why\n",
+                    humantime::format_duration(limit)
+                );
+            }
+            (text, json)
+        }
         // A node whose circle is still too small has peers to find, and nothing to remember.
         Err(error) => {
             exit = Exit::Configuration;
             let joining = told.circle.joining().count();
-            let text = format!(
-                "circle      {error}; {joining} more are listed and not compared yet (`unanimity peers test` does it now)\n"
-            );
+            let waits = match joining {
+                0 => String::new(),
+                n => format!(
+                    "; {n} more are listed and not compared yet (`unanimity peers test` does it now)"
+                ),
+            };
+            let text = format!("circle      {error}{waits}\n");
             (text, json!({ "circle": error.to_string(), "joining": joining }))
         }
     };
@@ -286,13 +317,7 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
 }
 
 /// The trusted head, and what each peer has shown.
-fn remembered(config: &Config) -> Result<(String, Value), Ended> {
-    let state = ClientStore::read(
-        &config.state.join("client"),
-        &config.policy,
-        &config.peers,
-        &Disk::default(),
-    )?;
+fn remembered(config: &Config, state: &ClientState) -> (String, Value) {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none yet".to_owned());
     let mut text = format!(
         "trusted     {}\nunanimous   {}\n",
@@ -310,10 +335,22 @@ fn remembered(config: &Config) -> Result<(String, Value), Ended> {
         text += &format!("peer        {} {shown}{silent}\n", peer.name);
         peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
     }
+    let mut penance = Vec::new();
+    for mirror in &config.mirrors {
+        let name = mirror.to_string();
+        let Some(failures) = state.health.penance(&name, SystemClock.now()) else { continue };
+        let (in_a_row, since, until) = (failures.in_a_row, failures.last, failures.until());
+        text += &format!(
+            "penance     {name} since {since}, after {in_a_row} in a row failed: asked last until {until}\n"
+        );
+        penance
+            .push(json!({ "mirror": name, "failures": in_a_row, "since": since, "until": until }));
+    }
     let json = json!({
         "head": state.head.as_ref().map(super::log::head_json),
         "unanimous_at": state.unanimous_at,
         "peers": peers,
+        "penance": penance,
     });
-    Ok((text, json))
+    (text, json)
 }

@@ -11,7 +11,7 @@ use super::secrets::Passphrase;
 use super::{MAX_FILE_BYTES, Said, note_key, path_json, read};
 use crate::clock::{Clock as _, SystemClock};
 use crate::durable::{Disk, Mode};
-use crate::publish::{self, PublishError, Release, Work};
+use crate::publish::{self, Artifact, PublishError, Release, Work};
 use crate::verify::key::{KeyName, Secret, VerifierKey};
 use crate::verify::manifest::Kind;
 use crate::verify::note::NoteError;
@@ -126,9 +126,13 @@ pub(super) struct New {
     /// How long the release may be installed, such as '90d'
     #[arg(long, value_name = "DURATION", default_value = "90d")]
     good_for: humantime::Duration,
-    /// The file for a platform, such as x86_64-linux=build/hello; it is installed under its own name
+    /// The file for a platform, such as x86_64-linux=build/hello; it is installed under its own name.
+    /// An archive (.tar, .tar.gz, .tgz, .tar.zst) is unpacked where it is installed
     #[arg(long, value_name = "PLATFORM=FILE", required = true)]
     artifact: Vec<String>,
+    /// Release archives as files: installed as they are, not unpacked
+    #[arg(long)]
+    as_file: bool,
     /// Where the manifest goes
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -137,9 +141,9 @@ pub(super) struct New {
 impl New {
     fn run(self) -> Result<Said, Ended> {
         let artifacts: Vec<_> =
-            self.artifact.iter().map(|text| artifact(text)).collect::<Result<_, _>>()?;
-        for (i, (platform, ..)) in artifacts.iter().enumerate() {
-            if artifacts[..i].iter().any(|(other, ..)| other == platform) {
+            self.artifact.iter().map(|text| self.artifact(text)).collect::<Result<_, _>>()?;
+        for (i, Artifact { platform, .. }) in artifacts.iter().enumerate() {
+            if artifacts[..i].iter().any(|other| other.platform == *platform) {
                 return Err(Ended::usage(format!("--artifact: two files for {platform}")));
             }
         }
@@ -168,18 +172,23 @@ impl New {
             json!({ "manifest": to_json(&manifest), "file": path_json(&self.out) }),
         ))
     }
-}
 
-fn artifact(argument: &str) -> Result<(Name, Name, Vec<u8>), Ended> {
-    let shape = || Ended::usage(format!("--artifact {argument:?}: expected PLATFORM=FILE"));
-    let (platform, path) = argument.split_once('=').ok_or_else(shape)?;
-    let named =
-        |error: &dyn std::fmt::Display| Ended::usage(format!("--artifact {argument:?}: {error}"));
-    let platform = platform.parse().map_err(|error| named(&error))?;
-    let path = Path::new(path);
-    let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(shape)?;
-    let file = file.parse().map_err(|error| named(&error))?;
-    Ok((platform, file, read(path, MAX_FILE_BYTES)?))
+    fn artifact(&self, argument: &str) -> Result<Artifact, Ended> {
+        let shape = || Ended::usage(format!("--artifact {argument:?}: expected PLATFORM=FILE"));
+        let (platform, path) = argument.split_once('=').ok_or_else(shape)?;
+        let named = |error: &dyn std::fmt::Display| {
+            Ended::usage(format!("--artifact {argument:?}: {error}"))
+        };
+        let platform = platform.parse().map_err(|error| named(&error))?;
+        let path = Path::new(path);
+        let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(shape)?;
+        let file = file.parse().map_err(|error| named(&error))?;
+        let bytes = read(path, MAX_FILE_BYTES)?;
+        if self.as_file {
+            return Ok((platform, file, bytes).into());
+        }
+        Ok(Artifact::by_name(platform, file, bytes)?)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,9 +1,11 @@
 //! `serve`, and how the commands of a node reach it: through the daemon's socket while one runs,
 //! else by themselves.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,8 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::exit::{Ended, Exit};
-use super::{Said, node, peers};
+use super::progress::Shown;
+use super::{Said, interrupt, node, peers};
 use crate::alarm::Alarms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
@@ -21,8 +24,10 @@ use crate::durable::Disk;
 use crate::net::mirror::Web;
 use crate::net::tor::{Tor, TorError};
 use crate::net::{Absent, TorNetwork};
-use crate::node::{Errand, Node, NodeError};
-use crate::serve::{Daemon, hosting, socket};
+use crate::node::{Addresses, Errand, Node, NodeError};
+use crate::serve::socket::{self, Lines};
+use crate::serve::{Daemon, hosting, hosting_artifacts};
+use crate::update::Step;
 
 /// How long the tasks of a run may take to notice that it is over.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -34,6 +39,8 @@ pub(super) enum Command {
     Check,
     /// `update`
     Update,
+    /// `update --stage`
+    Stage,
     /// `status`
     Status,
     /// `peers ...`
@@ -46,6 +53,9 @@ struct Asked {
     /// The configuration that the command was given: a path's bytes need not be text.
     config: Vec<u8>,
     command: Command,
+    /// Whether lines that say how far it is may come before the answer.
+    #[serde(default)]
+    steps: bool,
 }
 
 /// Says how far Tor has come: to people on standard error, to programs as lines of JSON.
@@ -86,19 +96,41 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
     let path = node::config_path(config)?;
     let told = config::load_node(&path)?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(async {
-        let asked = Asked { config: absolute(&path).into_os_string().into_vec(), command };
+    let shown = Shown::new(json);
+    let is_cycle = matches!(command, Command::Check | Command::Update | Command::Stage);
+    let by_itself = Cell::new(false);
+    let work = async {
+        let config = absolute(&path).into_os_string().into_vec();
+        let asked = Asked { config, command, steps: true };
         let question = serde_json::to_string(&asked).expect("bytes and words");
-        match socket::ask(&told.state, &question).await {
+        // What is no step is of a later version, and can be done without.
+        let heard = |line: &[u8]| {
+            if let Ok(step) = serde_json::from_slice(line) {
+                shown.tell(step);
+            }
+        };
+        match socket::ask(&told.state, &question, heard).await {
             Ok(Some(answer)) => Said::parse(&answer),
-            Ok(None) => Box::pin(alone(told, asked.command, json)).await,
+            Ok(None) => {
+                by_itself.set(true);
+                Box::pin(alone(told, asked.command, &shown, json)).await
+            }
             Err(error) => {
                 Err(Ended::new(Exit::Disk, format!("the daemon does not answer: {error}")))
             }
         }
+    };
+    let said = || if by_itself.get() { interrupt::ALONE } else { interrupt::DAEMON };
+    let ended = runtime.block_on(async {
+        if is_cycle { interrupt::until_told_to_end(work, said).await } else { work.await }
     });
-    // arti's tasks may outlive their client for a moment.
-    runtime.shutdown_timeout(LAST_WORDS);
+    drop(shown);
+    if matches!(&ended, Err(ended) if ended.exit == Exit::Interrupted) {
+        runtime.shutdown_background();
+    } else {
+        // arti's tasks may outlive their client for a moment.
+        runtime.shutdown_timeout(LAST_WORDS);
+    }
     ended
 }
 
@@ -106,7 +138,12 @@ fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-async fn alone(told: config::Node, command: Command, json: bool) -> Result<Said, Ended> {
+async fn alone(
+    told: config::Node,
+    command: Command,
+    shown: &Shown,
+    json: bool,
+) -> Result<Said, Ended> {
     // These only look, and need nothing to themselves.
     match command {
         Command::Status => return node::status(&told, None),
@@ -115,10 +152,12 @@ async fn alone(told: config::Node, command: Command, json: bool) -> Result<Said,
     }
     let disk = Disk::default();
     let _owner = socket::Owner::new(&told.state, &disk)?;
-    let node = open(told, &disk)?;
+    let mut node = open(told, &disk)?;
+    node.watcher = shown.watcher();
     let errand = match command {
         Command::Check => Errand::Check,
         Command::Update => Errand::Update,
+        Command::Stage => Errand::Stage,
         Command::Peers(peers::Verb::Test) => {
             let tor = connect(&node, json).await?;
             return Ok(peers::tested(&node.test(&tor, |_| true).await?));
@@ -135,10 +174,12 @@ async fn alone(told: config::Node, command: Command, json: bool) -> Result<Said,
 }
 
 fn open(told: config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
-    let address_of = |told: &config::Node, serve: &config::Serve| {
-        Ok::<_, Ended>(told.tor.address_of(&hosting(serve))?)
+    let addresses_of = |told: &config::Node, serve: &config::Serve| {
+        let artifacts = serve.artifacts.map(|_| told.tor.address_of(&hosting_artifacts()));
+        let peer = told.tor.address_of(&hosting(serve))?;
+        Ok::<_, Ended>(Addresses { peer, artifacts: artifacts.transpose()? })
     };
-    Node::open(told, address_of, SystemClock, disk.clone(), &mut rand::rng())
+    Node::open(told, addresses_of, SystemClock, disk.clone(), &mut rand::rng())
 }
 
 fn tor(node: &Node<SystemClock>) -> Result<Tor, TorError> {
@@ -198,7 +239,8 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
         let (daemon, ends) = Daemon::new(node, tor);
         let config = absolute(&path);
         let answering = daemon.clone();
-        let answer = move |question| answer(answering.clone(), config.clone(), question);
+        let answer =
+            move |question, lines| answer(answering.clone(), config.clone(), question, lines);
         tracing::info!("serving");
         daemon
             .run(alarms, ends, socket, answer, progress(json))
@@ -209,7 +251,7 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
     ended.map(|()| Said::done("ended as it was told to\n", json!({})))
 }
 
-async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>) -> Vec<u8> {
+async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>, lines: Lines) -> Vec<u8> {
     let said = match serde_json::from_slice::<Asked>(&question) {
         Err(error) => Err(Ended::usage(format!(
             "the daemon does not understand this command ({error}): is it of another version?"
@@ -222,16 +264,21 @@ async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>) -> Vec<
                 PathBuf::from(OsString::from_vec(asked.config)).display()
             ),
         )),
-        Ok(asked) => do_it(&daemon, asked.command).await,
+        Ok(asked) => do_it(&daemon, asked.command, asked.steps.then_some(lines)).await,
     };
     let said = said.unwrap_or_else(Said::from);
     serde_json::to_vec(&said).expect("numbers and text")
 }
 
-async fn do_it(daemon: &Arc<Daemon>, command: Command) -> Result<Said, Ended> {
+async fn do_it(
+    daemon: &Arc<Daemon>,
+    command: Command,
+    lines: Option<Lines>,
+) -> Result<Said, Ended> {
     let errand = match command {
         Command::Check => Errand::Check,
         Command::Update => Errand::Update,
+        Command::Stage => Errand::Stage,
         Command::Status => {
             return node::status(&daemon.node.told.read_again()?, Some(serving(daemon)));
         }
@@ -244,9 +291,28 @@ async fn do_it(daemon: &Arc<Daemon>, command: Command) -> Result<Said, Ended> {
             return Ok(said);
         }
     };
-    let cycle = daemon.cycle(errand).await;
+    let cycle = telling(daemon, lines, daemon.cycle(errand)).await;
     let (report, ended) = cycle.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
     Ok(node::said(&report, ended))
+}
+
+/// Says how far the daemon's cycles are while it waits for one: another's may come first.
+async fn telling<T>(daemon: &Daemon, lines: Option<Lines>, cycle: impl Future<Output = T>) -> T {
+    let Some(lines) = lines else { return cycle.await };
+    let say = |step: Step| lines.say(serde_json::to_vec(&step).expect("numbers and text"));
+    let mut steps = daemon.steps();
+    let mut cycle = pin!(cycle);
+    let done = loop {
+        tokio::select! {
+            done = &mut cycle => break done,
+            // Some may have been missed.
+            step = steps.recv() => drop(step.map(say)),
+        }
+    };
+    while let Ok(step) = steps.try_recv() {
+        say(step);
+    }
+    done
 }
 
 impl Said {

@@ -13,6 +13,9 @@ use crate::install::verify_artifact;
 use crate::verify::bundle::MAX_BUNDLE_BYTES;
 use crate::verify::{Bundle, Refusal};
 
+/// What the log's own proofs begin with.
+const TLOG_PROOF: &str = "c2sp.org/tlog-proof@";
+
 /// Verify a file against its proof bundle, offline.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -30,6 +33,10 @@ impl Verify {
             Ended::new(exit, format!("{}: {why}", self.proof.display()))
         };
         let text = std::str::from_utf8(&bytes).map_err(|error| bad(Exit::BadInput, &error))?;
+        if text.starts_with(TLOG_PROOF) {
+            let why = "this proves that the log has an entry, and no more: `unanimity log verify`";
+            return Err(bad(Exit::BadInput, &why));
+        }
         let bundle = Bundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
         let agreed = bundle.verify(&config.policy, &config.peers, &config.limits);
         // It is the bundle that does not prove, whichever stage says so; no update is under way.

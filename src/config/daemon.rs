@@ -1,6 +1,7 @@
 //! `[tor]`, `[serve]`, `[alarm]`: what a node was told about taking part.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use super::{Text, Why};
 use crate::alarm::Alarm;
 use crate::net::address::DEFAULT_PORT;
+use crate::net::mirror::WEB_PORT;
 use crate::net::network::{Bridges, PluggableTransport, TorNetwork, TorSettings};
 use crate::verify::Name;
 
@@ -28,6 +30,17 @@ pub struct Serve {
     pub restricted: bool,
     /// Whether clients work for it while it is flooded; in a build with the feature `pow`.
     pub proof_of_work: bool,
+    /// If it serves artifacts to anyone.
+    pub artifacts: Option<ServeArtifacts>,
+}
+
+/// A node that serves the artifacts that it fetched for itself, at an address of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServeArtifacts {
+    /// The most bytes that it keeps for that.
+    pub keep: u64,
+    /// The most bytes a second, to all who fetch together.
+    pub rate: u64,
 }
 
 /// What a serving node does with an update that can be installed.
@@ -78,6 +91,43 @@ pub(super) struct ServeTable {
     restricted_discovery: bool,
     #[serde(default)]
     proof_of_work: bool,
+    artifacts: Option<ArtifactsTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArtifactsTable {
+    keep: Option<Text<Bytes>>,
+    rate: Option<Text<Bytes>>,
+}
+
+impl ArtifactsTable {
+    fn check(self) -> Result<ServeArtifacts, Why> {
+        let or = |value: Option<Text<Bytes>>, default| value.map_or(default, |value| value.0.0);
+        let (keep, rate) = (or(self.keep, 1 << 30), or(self.rate, 1 << 20));
+        if keep == 0 || rate < 256 << 10 {
+            return Err(Why::Serve(
+                "artifacts: keep is more than nothing, and rate at least 256KiB (a second): without [serve.artifacts] there are none",
+            ));
+        }
+        Ok(ServeArtifacts { keep, rate })
+    }
+}
+
+/// A number of bytes as people write it: `64KiB`, `512MiB`, `2GiB`.
+struct Bytes(u64);
+
+impl FromStr for Bytes {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Bytes, Self::Err> {
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let found = units.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, bits)));
+        let digits = found.filter(|(number, _)| number.bytes().all(|c| c.is_ascii_digit()));
+        let bytes =
+            digits.and_then(|(number, bits)| number.parse::<u64>().ok()?.checked_mul(1 << bits));
+        bytes.map(Bytes).ok_or("expected a number and KiB, MiB or GiB, such as 512MiB")
+    }
 }
 
 fn default_port() -> u16 {
@@ -159,8 +209,8 @@ impl ServeTable {
                 "roll_max is at most one day: a node that does not ask does not notice",
             ));
         }
-        if self.port == 0 {
-            return Err(Why::Serve("port is 1 to 65535"));
+        if self.port == 0 || self.port == WEB_PORT {
+            return Err(Why::Serve("port is 1 to 65535, and not 80, where the log is served"));
         }
         if self.proof_of_work && !cfg!(feature = "pow") {
             return Err(Why::Serve(
@@ -175,6 +225,7 @@ impl ServeTable {
             roll_max,
             restricted: self.restricted_discovery,
             proof_of_work: self.proof_of_work,
+            artifacts: self.artifacts.map(ArtifactsTable::check).transpose()?,
         })
     }
 }

@@ -53,6 +53,11 @@ pub enum Why {
     /// A key that could play two parts.
     #[error("the key of peer {0} is also a publisher's or the log's: a key has one role")]
     TwoRoles(Name),
+    /// What it serves would be cosigned because it is served.
+    #[error(
+        "peer {0} is also one of [log] mirrors: take it out there; whoever is a peer is asked for what the mirrors lack in any case"
+    )]
+    PeerIsMirror(Name),
     /// The pinned checkpoint is not one of the log.
     #[error("[log] pinned: {}: {why}", path.display())]
     Pinned {
@@ -64,6 +69,9 @@ pub enum Why {
     /// What the node remembers would be among what it installs.
     #[error("[install] root and state are one directory, or one is inside the other")]
     RootIsState,
+    /// How to install.
+    #[error("[install] {0}")]
+    Install(&'static str),
     /// Nothing to read from.
     #[error("[log] mirrors is empty: name at least one")]
     NoMirrors,

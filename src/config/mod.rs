@@ -5,6 +5,7 @@
 
 mod daemon;
 mod error;
+mod install;
 mod limits;
 mod mirror;
 
@@ -18,14 +19,16 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use daemon::{AlarmTable, ServeTable, TorTable};
-pub use daemon::{Serve, ServePolicy};
+pub use daemon::{Serve, ServeArtifacts, ServePolicy};
 pub use error::{ConfigError, PinnedError, Why};
+use install::InstallTable;
+pub use install::Spool;
 use limits::{Checked, LimitsTable};
 use mirror::MirrorEntry;
 
 use crate::alarm::Alarm;
 use crate::circle::{Circle, CircleError, Member};
-use crate::net::mirror::Web;
+use crate::net::mirror::{Site, Web};
 use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
 use crate::verify::note::MAX_NOTE_BYTES;
@@ -53,8 +56,12 @@ pub struct Config {
     pub peers: PeerSet,
     /// Where they are reached, by their key.
     pub addresses: BTreeMap<RawKey, OnionAddress>,
+    /// Which of them serve artifacts to anyone, and where.
+    pub artifacts: Vec<(Name, Site)>,
     /// Where the log and the artifacts are read, at least one.
     pub mirrors: Vec<Mirror>,
+    /// How many bytes of artifacts this node keeps for others. `None`: it serves none.
+    pub keeps: Option<u64>,
     /// How long is long enough, and how old is too old.
     pub limits: Limits,
     /// How long one try at one peer may take.
@@ -67,6 +74,8 @@ pub struct Config {
     pub pinned: Option<Head>,
     /// Where versions are installed.
     pub install_root: PathBuf,
+    /// Where what is fetched is left for somebody else to install, if this process may not.
+    pub spool: Option<Spool>,
     /// Where the node remembers.
     pub state: PathBuf,
 }
@@ -100,6 +109,8 @@ pub struct Node {
     pub pinned: Option<Head>,
     /// Where versions are installed.
     pub install_root: PathBuf,
+    /// Where what is fetched is left for somebody else to install, if this process may not.
+    pub spool: Option<Spool>,
     /// Where the node remembers.
     pub state: PathBuf,
     /// How it takes part in Tor.
@@ -126,13 +137,16 @@ impl Node {
             platform: node.platform,
             peers,
             addresses: node.circle.addresses(now),
+            artifacts: node.circle.artifacts(now),
             mirrors: node.mirrors,
+            keeps: node.serve.as_ref().and_then(|serve| serve.artifacts).map(|some| some.keep),
             limits: node.limits,
             ask_timeout: node.ask_timeout,
             roll_timeout: node.roll_timeout,
             polling: node.polling,
             pinned: node.pinned,
             install_root: node.install_root,
+            spool: node.spool,
             state: node.state,
         })
     }
@@ -160,15 +174,20 @@ impl Node {
         checked.map_err(|error| ConfigError { path: self.source.path.clone(), why: error.into() })
     }
 
-    /// Refuses a peer whose key is also a publisher's or the log's.
+    /// Refuses a peer whose key is also a publisher's or the log's, or who is also a mirror of ours:
+    /// we cosign what mirrors serve, and nobody is to be able to have their own fork cosigned.
     pub fn check_role(&self, member: &Member) -> Result<(), ConfigError> {
+        let name = member.peer.name.clone();
+        let wrong = |why| Err(ConfigError { path: self.peers_path.clone(), why });
         let key = member.peer.key.raw();
         let publishers = self.policy.publishers().iter().map(NoteKey::raw);
-        if publishers.chain([self.policy.log.key.raw()]).all(|other| other != key) {
-            return Ok(());
+        if publishers.chain([self.policy.log.key.raw()]).any(|other| other == key) {
+            return wrong(Why::TwoRoles(name));
         }
-        let why = Why::TwoRoles(member.peer.name.clone());
-        Err(ConfigError { path: self.peers_path.clone(), why })
+        match self.mirrors.iter().find(|mirror| mirror.service() == Some(member.address.key)) {
+            Some(_) => wrong(Why::PeerIsMirror(name)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -234,13 +253,6 @@ struct LogTable {
     key: Text<NoteKey>,
     mirrors: Vec<MirrorEntry>,
     pinned: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InstallTable {
-    root: PathBuf,
-    state: PathBuf,
 }
 
 /// A value with a spelling of its own, parsed where it stands so that an error names its line.
@@ -327,6 +339,7 @@ impl NodeFile {
         if root.starts_with(state) || state.starts_with(root) {
             return Err(Why::RootIsState);
         }
+        let spool = self.install.spool(directory)?;
         let keys = self.publisher.keys.into_iter().map(|key| key.0).collect();
         let ProductTable { name, channel, platform } = self.product;
         let policy = Policy::new(name.0, channel.0, log, keys, self.publisher.threshold)?;
@@ -352,6 +365,7 @@ impl NodeFile {
             removal_delay,
             pinned,
             install_root: directory.join(self.install.root),
+            spool,
             tor: self.tor.check(directory, &state)?,
             bootstrap_timeout,
             source,

@@ -18,8 +18,10 @@ pub struct Attacked {
     pub title: &'static str,
     /// What the client said.
     pub said: String,
-    /// Refused, for the expected reason, with release 1 still installed.
+    /// Refused, for the expected reason, with release 1 still installed; or it made no difference.
     pub held: bool,
+    /// The honest release was installed in spite of it.
+    pub updated: bool,
     /// The evidence it left.
     pub evidence: Option<Evidence>,
 }
@@ -59,6 +61,8 @@ pub enum Attack {
 
 /// Times are whole seconds: this much later is later.
 pub(super) const SECOND: Duration = Duration::from_secs(1);
+/// What the publisher wants installed.
+const HONEST: &[u8] = b"#!/bin/sh\necho hello again\n";
 /// What attackers want installed.
 const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
 
@@ -115,11 +119,17 @@ impl Attack {
         let (exit, peer) = self.expects();
         let expected =
             cycle.exit == exit && peer.is_none_or(|peer| cycle.unconfirmed() == [PEER_NAMES[peer]]);
-        let first = cast.stage().installed()?.is_some_and(|installed| installed.sequence == 1);
+        let stage = cast.stage();
+        let first = stage.installed()?.is_some_and(|installed| installed.sequence == 1);
+        // Where peers serve the log, what one mirror serves instead is nobody's only source.
+        let updated = self == Attack::ThresholdStolenUnlogged
+            && cycle.exit == Exit::Done
+            && fs::read(stage.install_root().join("current/hello"))? == HONEST;
         Ok(Attacked {
             title: self.title(),
             said: cycle.said,
-            held: first && expected,
+            held: first && expected || updated,
+            updated,
             evidence: cast.stage().evidence()?,
         })
     }
@@ -144,7 +154,7 @@ impl Attack {
 
     async fn prepare(self, cast: &mut impl Cast) -> Result<(), Broken> {
         let (stage, now) = (cast.stage().clone(), cast.now());
-        let honest = Draft::new(2, "1.1.0", b"#!/bin/sh\necho hello again\n");
+        let honest = Draft::new(2, "1.1.0", HONEST);
         let trojan = Draft::new(2, "1.1.0", TROJAN);
         match self {
             Attack::TamperedArtifact => {

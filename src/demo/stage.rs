@@ -14,7 +14,7 @@ use crate::install::{Installed, Root};
 use crate::log::reader::split_bundle;
 use crate::log::{LogWriter, TileStore};
 use crate::net::Mirror;
-use crate::publish::{self, Release};
+use crate::publish::{self, Artifact, Release};
 use crate::store::EvidenceStore;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::tile::{FULL, entries_path, width};
@@ -46,6 +46,8 @@ pub struct Draft {
     pub version: &'static str,
     /// Its one file.
     pub artifact: Vec<u8>,
+    /// What that is called. If this is an archive's name, the archive's tree is installed.
+    pub file: &'static str,
     /// Which of the publisher's keys sign, by number.
     pub signers: Vec<usize>,
     /// How long it may be installed.
@@ -56,7 +58,8 @@ impl Draft {
     /// A good release: signed by two, installable for 90 days.
     pub fn new(sequence: u64, version: &'static str, artifact: &[u8]) -> Draft {
         let good_for = Duration::from_secs(90 * 24 * 3600);
-        Draft { sequence, version, artifact: artifact.to_vec(), signers: vec![0, 1], good_for }
+        let (artifact, signers) = (artifact.to_vec(), vec![0, 1]);
+        Draft { sequence, version, artifact, file: "hello", signers, good_for }
     }
 }
 
@@ -109,7 +112,8 @@ impl Stage {
             issued: now,
             good_for: draft.good_for,
         };
-        let artifact = (this_platform(), name("hello"), draft.artifact.clone());
+        let file = draft.file.parse()?;
+        let artifact = Artifact::by_name(this_platform(), file, draft.artifact.clone())?;
         let manifest = publish::manifest(release, [artifact])?;
         let mut note = Note::unsigned(&manifest.to_string())?;
         draft.signers.iter().for_each(|&key| note.sign(&self.circle.publishers[key]));
@@ -172,7 +176,12 @@ impl Stage {
 
     /// What somebody (a peer's name, or `client`) is shown.
     pub fn mirror(&self, who: &str) -> Mirror {
-        Mirror::directory(self.directory.join("mirrors").join(who))
+        Mirror::directory(self.shown(who))
+    }
+
+    /// Where that is.
+    pub fn shown(&self, who: &str) -> PathBuf {
+        self.directory.join("mirrors").join(who)
     }
 
     /// Shows every peer the log in a directory of this stage.

@@ -57,7 +57,11 @@ pub async fn tell<C: Cast>(
     for (i, attack) in Attack::ALL.into_iter().enumerate() {
         let place = directory.join(format!("attack-{:02}", i + 1));
         let attacked = attack.run(cast.resume_in(&place).await?).await?;
-        let mark = if attacked.held { "refused" } else { "NOT HELD" };
+        let mark = match &attacked {
+            Attacked { updated: true, .. } => "in vain",
+            Attacked { held: true, .. } => "refused",
+            _ => "NOT HELD",
+        };
         writeln!(out, "{mark}  {}", attacked.title)?;
         for line in attacked.said.lines() {
             writeln!(out, "           {}", line.trim_start())?;
@@ -71,7 +75,7 @@ pub async fn tell<C: Cast>(
     let held = attacks.iter().filter(|attack| attack.held).count();
     writeln!(
         out,
-        "\n{held} of {} attacks were refused, and nothing of theirs was installed.",
+        "\n{held} of {} attacks were refused or in vain, and nothing of theirs was installed.",
         attacks.len()
     )?;
     Ok(Told { installed: first && second && current == next, attacks })

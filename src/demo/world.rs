@@ -14,14 +14,17 @@ use tokio::task::AbortHandle;
 use super::Broken;
 use super::cast::{Cast, Cycle, echo};
 use super::circle::{Circle, PEER_NAMES, PEERS};
+use super::folder::Folder;
 use super::stage::{Draft, Stage, copy_tree};
 use crate::clock::{Clock as _, ManualClock};
 use crate::config::{Config, this_platform};
 use crate::durable::Disk;
-use crate::net::OnionAddress;
 use crate::net::memory::{MemoryListener, Network};
-use crate::peer::{Follow, PeerNode, Polled, Polling};
-use crate::update::{Client, Failure, Outcome, Report};
+use crate::net::mirror::host::serve_all;
+use crate::net::mirror::{Site, WEB_PORT};
+use crate::net::{Mirror, OnionAddress, Transport as _};
+use crate::peer::{Follow, PeerNode, Polled, Polling, files};
+use crate::update::{Client, Failure, Outcome, Report, Watcher};
 use crate::verify::roll::Limits;
 use crate::verify::{Hash, Manifest, Note, Timestamp};
 
@@ -35,10 +38,22 @@ pub struct World {
     pub config: Config,
     /// The client's disk.
     pub disk: Disk,
+    /// Who is told of the steps of the client's cycles.
+    pub watcher: Watcher,
     stage: Stage,
+    reads: Reads,
     peers: Vec<Seat>,
     seed: u64,
     rng: StdRng,
+}
+
+/// How everybody reads their mirrors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// From the directories themselves.
+    Files,
+    /// Over HTTP, each from a host of its own.
+    Http,
 }
 
 struct Seat {
@@ -58,16 +73,26 @@ impl Deref for World {
 impl World {
     /// Makes a log and a circle around it in an empty directory. Peers have polled nothing yet.
     pub fn create(directory: &Path, seed: u64, now: Timestamp) -> Result<World, Broken> {
+        World::create_with(directory, seed, now, Reads::Files)
+    }
+
+    /// The same, and how mirrors are read.
+    pub fn create_with(
+        directory: &Path,
+        seed: u64,
+        now: Timestamp,
+        reads: Reads,
+    ) -> Result<World, Broken> {
         let circle = Circle::draw(&mut StdRng::seed_from_u64(seed));
-        World::open(Stage::create(directory, circle)?, seed, now)
+        World::open(Stage::create(directory, circle)?, seed, now, reads)
     }
 
     /// Copies this world, with everybody's state and none of its connections, to another directory.
     pub fn copy_to(&self, directory: &Path) -> Result<World, Broken> {
-        World::open(self.stage.copy_to(directory)?, self.seed, self.clock.now())
+        World::open(self.stage.copy_to(directory)?, self.seed, self.clock.now(), self.reads)
     }
 
-    fn open(stage: Stage, seed: u64, now: Timestamp) -> Result<World, Broken> {
+    fn open(stage: Stage, seed: u64, now: Timestamp, reads: Reads) -> Result<World, Broken> {
         let keys = stage.circle.peer_secrets.iter().map(|secret| secret.public().raw());
         let addresses: BTreeMap<_, _> = keys.zip((0..PEERS).map(address)).collect();
         let config = Config {
@@ -76,13 +101,16 @@ impl World {
             platform: this_platform(),
             peers: stage.circle.peers(),
             addresses,
-            mirrors: vec![stage.mirror("client")],
+            artifacts: Vec::new(),
+            keeps: None,
+            mirrors: Vec::new(),
             limits: Limits::default(),
             ask_timeout: Duration::from_secs(1),
             roll_timeout: Duration::from_secs(12),
             polling: Polling::default(),
             pinned: None,
             install_root: stage.install_root(),
+            spool: None,
             state: stage.client_state(),
         };
         let mut world = World {
@@ -90,11 +118,14 @@ impl World {
             network: Network::default(),
             config,
             disk: Disk::default(),
+            watcher: Watcher::default(),
             stage,
+            reads,
             peers: Vec::new(),
             seed,
             rng: StdRng::seed_from_u64(seed),
         };
+        world.config.mirrors = vec![world.read_by("client")];
         for i in 0..PEERS {
             let seat = world.seat(i, Disk::default())?;
             world.peers.push(seat);
@@ -106,13 +137,29 @@ impl World {
         let follow = Follow {
             log: self.circle.log.clone(),
             secret: self.circle.peer_secrets[peer].clone(),
-            mirrors: vec![self.mirror(PEER_NAMES[peer])],
+            mirrors: vec![self.read_by(PEER_NAMES[peer])],
             polling: Polling::default(),
         };
         let state = self.peer_state(peer);
         let node = Arc::new(PeerNode::open(follow, &state, disk, self.clock.clone())?);
         let server = self.serve(peer, node.clone());
         Ok(Seat { node, server })
+    }
+
+    /// What somebody reads: the directory that they are shown, or a host that serves it.
+    fn read_by(&self, who: &str) -> Mirror {
+        if self.reads == Reads::Files {
+            return self.mirror(who);
+        }
+        let key = Hash::of(format!("mirror of {who}").as_bytes()).0;
+        let listener = self.network.listen(OnionAddress { key, port: WEB_PORT });
+        let folder = Folder::new(self.shown(who));
+        // It ends with the network.
+        tokio::spawn(serve_all(Arc::new(folder), listener, files::BOUNDS));
+        let site = Site::onion(key);
+        let mirror = Mirror::site(site);
+        self.network.web().into_iter().for_each(|web| mirror.connect(&web));
+        mirror
     }
 
     fn serve(&self, peer: usize, node: Arc<PeerNode<ManualClock>>) -> AbortHandle {
@@ -168,6 +215,16 @@ impl World {
             polled.push(self.poll(peer).await?);
         }
         Ok(polled)
+    }
+
+    /// A peer fetches what it keeps for others, and serves it.
+    pub async fn serve_files(&mut self, peer: usize) -> Result<(), Broken> {
+        let node = self.peers[peer].node.clone();
+        node.fill(&mut self.rng).await?;
+        let at = OnionAddress { port: WEB_PORT, ..self.address(peer) };
+        let listener = self.network.listen(at);
+        tokio::spawn(node.serve_files(listener));
+        Ok(())
     }
 
     /// Stops a peer: its address answers nobody.
@@ -226,7 +283,7 @@ impl World {
     /// Runs one cycle of some client, such as a peer's own, without installing.
     pub async fn check_as(&mut self, config: &Config) -> (Report, Result<Outcome, Failure>) {
         match Client::open(config, &self.network, &self.clock, self.disk.clone()) {
-            Ok(mut client) => client.check(&mut self.rng).await,
+            Ok(client) => client.watched(self.watcher.clone()).check(&mut self.rng).await,
             Err(error) => (Report::default(), Err(error.into())),
         }
     }
@@ -234,7 +291,7 @@ impl World {
     /// Runs one cycle of the client and installs what it may.
     pub async fn update(&mut self) -> (Report, Result<Outcome, Failure>) {
         match Client::open(&self.config, &self.network, &self.clock, self.disk.clone()) {
-            Ok(mut client) => client.update(&mut self.rng).await,
+            Ok(client) => client.watched(self.watcher.clone()).update(&mut self.rng).await,
             Err(error) => (Report::default(), Err(error.into())),
         }
     }
@@ -245,8 +302,13 @@ impl World {
         let (policy, log) = (&self.config.policy, &self.circle.log);
         let keys: Vec<String> =
             policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
-        let mirrors: Vec<String> =
-            self.config.mirrors.iter().map(|mirror| format!("\"{mirror}\"")).collect();
+        // The hosts were never but in the demo's memory, like the peers.
+        let there = self.mirror("client");
+        let mirrors = self.config.mirrors.iter();
+        let mirrors: Vec<String> = mirrors
+            .map(|mirror| if mirror.is_remote() { &there } else { mirror })
+            .map(|mirror| format!("\"{mirror}\""))
+            .collect();
         let node = format!(
             "[product]\nname = \"{}\"\nchannel = \"{}\"\n\n\
              [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
@@ -283,8 +345,7 @@ impl World {
 }
 
 impl Cast for World {
-    const ABOUT: &str =
-        "Everything below is the program's own code; only Tor and the clock are played.";
+    const ABOUT: &str = "Everything below is the program's own code, mirrors are read over HTTP; only Tor and the clock are played.";
 
     fn stage(&self) -> &Stage {
         &self.stage
@@ -333,7 +394,7 @@ impl Cast for World {
             source: None,
             state: self.peer_state(peer),
             install_root: self.peer_state(peer).with_file_name("installed"),
-            mirrors: vec![self.mirror(PEER_NAMES[peer])],
+            mirrors: vec![self.read_by(PEER_NAMES[peer])],
             ..self.config.clone()
         };
         Ok(self.check_as(&config).await.into())

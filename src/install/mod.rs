@@ -1,22 +1,37 @@
 //! `Agreed -> Installed`: whole, durable, and only what every peer confirmed.
 //!
 //! ```text
-//! ROOT/versions/2-1.1.0/hello     the artifact
+//! ROOT/versions/2-1.1.0/hello     the artifact; or, of an archive, its tree
 //! ROOT/proofs/2-1.1.0             its proof bundle
 //! ROOT/current -> versions/2-1.1.0
 //! ```
 //!
 //! The artifact is written into a directory of its own, synced, and named; then `current` is
 //! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
+//!
+//! An archive goes through the same, and before the swap through these steps:
+//!
+//! 1. `versions/.2-1.1.0.new/.tree` is made anew, and everything in the archive is made in it, read
+//!    from the open file whose length and digest were verified ([`unpack`]);
+//! 2. what was read then is once more held against the signed length and digest;
+//! 3. the tree is synced, all of it at once;
+//! 4. the tree is renamed to `versions/2-1.1.0`, `versions/.2-1.1.0.new` with the archive is removed,
+//!    and `versions` is synced.
 
+mod artifacts;
+pub mod spool;
 mod staging;
+pub mod unpack;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
 
+pub use artifacts::Artifacts;
 use sha2::{Digest, Sha256};
 pub use staging::Staging;
+use unpack::{MAX_ENTRIES, Totals, UnpackError};
 
+use crate::durable::files::Source;
 use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::manifest::{Kind, Target};
 use crate::verify::{Agreed, Hash, Manifest, Name, Refusal, Timestamp};
@@ -30,11 +45,25 @@ pub struct Root {
 
 /// An artifact on this machine whose length and digest are those that were signed. Only
 /// [`Staging::finish`] makes one; the file is in a directory that nobody else writes to.
-#[derive(Debug)]
 pub struct Staged {
     target: Target,
     release: String,
     directory: PathBuf,
+    disk: Disk,
+    /// The very file that was verified, to be read from its first byte.
+    file: Box<dyn Source>,
+}
+
+/// What is installed by giving it its name: a directory with the artifact, or, of an archive, the
+/// tree that was in it. All of it is durable. Only [`Staged::unpack`] makes one.
+#[derive(Debug)]
+pub struct Ready {
+    target: Target,
+    release: String,
+    /// Where it was staged.
+    staging: PathBuf,
+    /// An archive's tree, in there.
+    tree: Option<PathBuf>,
 }
 
 /// What `current` points at.
@@ -57,6 +86,9 @@ pub enum InstallError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Another download, or another process's, is at work.
+    #[error("another unanimity is downloading to {}: wait for it to end", .0.display())]
+    Busy(PathBuf),
     /// The mirror's bytes stopped coming.
     #[error("reading the artifact: {0}")]
     Source(io::Error),
@@ -67,7 +99,9 @@ pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Targ
     let release = manifest.label();
     match manifest.target(platform) {
         None => Err(Refusal::NoTarget { release, platform: platform.clone() }),
-        Some(target) if target.kind != Kind::File => Err(Refusal::UnsupportedKind { release }),
+        Some(Target { kind: Kind::Archive { entries, .. }, .. }) if *entries > MAX_ENTRIES => {
+            Err(Refusal::UnsupportedKind { release })
+        }
         Some(target) => Ok(target),
     }
 }
@@ -127,7 +161,69 @@ impl Measured {
     }
 }
 
+/// A file that is read once more: what comes out of it is measured on its way.
+struct Measuring<R> {
+    source: R,
+    measured: Measured,
+}
+
+impl<R: Read> Read for Measuring<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.measured.length += count as u64;
+        self.measured.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
 impl Staged {
+    /// Unpacks an archive, as strictly as [`unpack`] is, and makes its tree durable. A file is
+    /// ready as it is. What is refused is refused again the next time, without being fetched.
+    pub fn unpack(self) -> Result<Ready, InstallError> {
+        let Staged { target, release, directory: staging, disk, file } = self;
+        let Kind::Archive { format, unpacked, entries } = target.kind else {
+            return Ok(Ready { target, release, staging, tree: None });
+        };
+        let path = staging.join(".tree");
+        let unpack = || -> Result<(), InstallError> {
+            let mut tree = disk.new_tree(&path)?;
+            let mut source = Measuring { source: file, measured: Measured::default() };
+            let signed = Totals { unpacked, entries };
+            unpack::unpack(format, signed, &mut source, &mut tree).map_err(
+                |error| match error {
+                    UnpackError::Refused(broken) => refused(&target, &broken),
+                    UnpackError::Source(error) => {
+                        DiskError::at(&staging.join(target.file.as_str()))(error).into()
+                    }
+                    UnpackError::Disk(error) => error.into(),
+                },
+            )?;
+            // Nobody else writes there; if somebody did, it is not installed.
+            source.measured.check(&target)?;
+            Ok(tree.sync()?)
+        };
+        match unpack() {
+            Ok(()) => Ok(Ready { target, release, staging, tree: Some(path) }),
+            Err(error) => {
+                // A full disk is not made fuller by what did not become a tree.
+                disk.remove(&path).ok();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn refused(target: &Target, broken: &unpack::Broken) -> InstallError {
+    Refusal::Artifact(format!("{}: {broken}", target.file)).into()
+}
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Staged({}, {})", self.release, self.target.file)
+    }
+}
+
+impl Ready {
     /// Whether this is the artifact of that release.
     pub fn is_of(&self, manifest: &Manifest) -> bool {
         manifest.label() == self.release && manifest.targets.contains(&self.target)
@@ -165,12 +261,18 @@ impl Root {
         let target = target_of(manifest, platform)?;
         let directory = self.staging_place(manifest);
         // It got this name once its bytes were on the disk.
-        let Ok(file) = self.disk.open(&directory.join(target.file.as_str())) else {
+        let Ok(mut file) = self.disk.open(&directory.join(target.file.as_str())) else {
             return Ok(None);
         };
-        let verified = verify_artifact(target, file);
-        let (target, release) = (target.clone(), manifest.label());
-        Ok(verified.is_ok().then_some(Staged { target, release, directory }))
+        // Whoever gave it the name may not have come to sync that.
+        if self.disk.sync_dir(&directory).is_err() {
+            return Ok(None);
+        }
+        if verify_artifact(target, &mut file).is_err() || file.rewind().is_err() {
+            return Ok(None);
+        }
+        let (target, release, disk) = (target.clone(), manifest.label(), self.disk.clone());
+        Ok(Some(Staged { target, release, directory, disk, file }))
     }
 
     /// Removes what was staged for any release but this: what is staged last is what will be installed.
@@ -193,6 +295,11 @@ impl Root {
         Ok(())
     }
 
+    /// Where [`Root::stage`] leads to below a root: the artifact as it was fetched.
+    pub fn packed(manifest: &Manifest, target: &Target) -> String {
+        format!("versions/.{}.new/{}", manifest.label(), target.file)
+    }
+
     fn staging_place(&self, manifest: &Manifest) -> PathBuf {
         self.directory.join("versions").join(format!(".{}.new", manifest.label()))
     }
@@ -203,26 +310,28 @@ impl Root {
         let manifest = agreed.manifest();
         let target = target_of(manifest, platform)?.clone();
         let directory = self.staging_place(manifest);
-        self.forget_others(&directory)?;
         self.disk.make_dir(&directory, Mode::Public).map_err(DiskError::at(&directory))?;
-        Ok(Staging::open(target, manifest.label(), directory, self.disk.clone())?)
+        let lock = self.disk.lock(&self.directory).map_err(DiskError::at(&self.directory))?;
+        let lock = lock.ok_or_else(|| InstallError::Busy(self.directory.clone()))?;
+        self.forget_others(&directory)?;
+        Ok(Staging::open(target, manifest.label(), directory, self.disk.clone(), lock)?)
     }
 
-    /// Switches to a staged artifact: keeps the proof, names the version, swaps `current`.
+    /// Switches to what is ready: keeps the proof, names the version, swaps `current`.
     pub fn switch(
         &self,
         agreed: &Agreed,
-        staged: Staged,
+        ready: Ready,
         proof: &str,
         now: Timestamp,
     ) -> Result<Installed, InstallError> {
         agreed.still_good(now)?;
         let manifest = agreed.manifest();
-        if !staged.is_of(manifest) {
-            let why = format!("what was staged is release {}", staged.release);
+        if !ready.is_of(manifest) {
+            let why = format!("what was staged is release {}", ready.release);
             return Err(Refusal::Artifact(why).into());
         }
-        let Staged { release, directory: staging, .. } = staged;
+        let Ready { release, staging, tree, .. } = ready;
         let proofs = self.directory.join("proofs");
         let versions = self.directory.join("versions");
         let directory = versions.join(&release);
@@ -232,9 +341,11 @@ impl Root {
         (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
         // A version of this name was left by a switch that did not get as far as `current`.
         self.disk.remove(&directory).map_err(at(&directory))?;
-        (self.disk.rename(&staging, &directory))
-            .and_then(|()| self.disk.sync_dir(&versions))
-            .map_err(at(&directory))?;
+        self.disk.rename(tree.as_ref().unwrap_or(&staging), &directory).map_err(at(&directory))?;
+        if tree.is_some() {
+            self.disk.remove(&staging).map_err(at(&staging))?;
+        }
+        self.disk.sync_dir(&versions).map_err(at(&versions))?;
         let current = self.directory.join("current");
         let link = Path::new("versions").join(&release);
         self.disk.point(&current, &link).map_err(at(&current))?;

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::{InstallError, Measured, Staged};
+use super::{Artifacts, InstallError, Measured, Staged};
 use crate::durable::files::Written;
-use crate::durable::{self, Disk, DiskError, Mode};
+use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::verify::Refusal;
 use crate::verify::manifest::Target;
 
@@ -19,6 +19,8 @@ pub struct Staging {
     disk: Disk,
     file: Box<dyn Written>,
     measured: Measured,
+    /// Nobody else stages anything meanwhile.
+    _lock: Lock,
 }
 
 impl Staging {
@@ -27,6 +29,7 @@ impl Staging {
         release: String,
         directory: PathBuf,
         disk: Disk,
+        lock: Lock,
     ) -> Result<Staging, DiskError> {
         let path = directory.join(target.file.as_str());
         let mut measured = Measured::default();
@@ -40,7 +43,7 @@ impl Staging {
                 disk.create(&path, Mode::Program).map_err(DiskError::at(&path))?
             }
         };
-        Ok(Staging { target, release, directory, path, disk, file, measured })
+        Ok(Staging { target, release, directory, path, disk, file, measured, _lock: lock })
     }
 
     /// How many bytes are here.
@@ -83,6 +86,13 @@ impl Staging {
         self.measured.check(&self.target)
     }
 
+    /// Keeps it for others as well.
+    pub fn copy_to(&self, artifacts: &Artifacts) -> Result<(), InstallError> {
+        let path = durable::temporary(&self.path);
+        let bytes = self.disk.open(&path).map_err(DiskError::at(&path))?;
+        artifacts.keep(&self.target, bytes)
+    }
+
     /// Makes it durable and gives it its name, if it is exactly what was signed.
     pub fn finish(self) -> Result<Staged, InstallError> {
         self.check()?;
@@ -91,7 +101,8 @@ impl Staging {
             .and_then(|()| disk.rename(&durable::temporary(&path), &path))
             .and_then(|()| disk.sync_dir(&directory))
             .map_err(DiskError::at(&path))?;
-        Ok(Staged { target, release, directory })
+        let file = file.read_back().map_err(DiskError::at(&path))?;
+        Ok(Staged { target, release, directory, disk, file })
     }
 }
 

@@ -9,9 +9,11 @@
 //! ```
 //!
 //! An entry is a signed note, so the log is also the feed of releases. No file here needs
-//! to be trusted: [`writer`] makes them, [`reader`] gives back only what hashes up to a head.
+//! to be trusted: [`writer`] makes them, [`site`] publishes them, [`reader`] gives back only what hashes
+//! up to a head.
 
 pub mod reader;
+pub mod site;
 pub mod store;
 pub mod writer;
 

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Semaphore;
 
 use super::{MAX_GROWTH, Tiles};
 use crate::net::Mirror;
@@ -183,17 +184,19 @@ impl Bundles {
     }
 
     /// Reads the entries, in order, each given to `take` with its index. Every bundle comes from
-    /// the first host that has it and whose entries hash to what they must.
+    /// the first host that has it and whose entries hash to what they must. Returns which hosts did not
+    /// have one that they were asked for.
     pub async fn read(
         &self,
         mirrors: &[&Mirror],
         mut take: impl FnMut(u64, &[u8]),
-    ) -> Result<(), Vec<Unread>> {
+    ) -> Result<Vec<usize>, Vec<Unread>> {
         // Who has failed is asked last.
         let failed: Vec<AtomicBool> = mirrors.iter().map(|_| AtomicBool::new(false)).collect();
+        let large = Semaphore::new(1);
         let mut reading = Vec::with_capacity(self.expected.len());
         for (index, expected) in &self.expected {
-            reading.push(self.bundle(mirrors, &failed, *index, expected).boxed());
+            reading.push(self.bundle(mirrors, &failed, &large, *index, expected).boxed());
         }
         let mut reading = stream::iter(reading).buffered(IN_FLIGHT);
         while let Some((index, bytes)) = reading.try_next().await? {
@@ -204,20 +207,32 @@ impl Bundles {
                 }
             }
         }
-        Ok(())
+        drop(reading);
+        let failed =
+            failed.into_iter().enumerate().filter(|(_, failed)| failed.load(Ordering::Relaxed));
+        Ok(failed.map(|(host, _)| host).collect())
     }
 
     async fn bundle(
         &self,
         mirrors: &[&Mirror],
         failed: &[AtomicBool],
+        large: &Semaphore,
         index: u64,
         expected: &Expected,
     ) -> Result<(u64, Vec<u8>), Vec<Unread>> {
         let mut hosts: Vec<usize> = (0..mirrors.len()).collect();
         hosts.sort_by_key(|&host| failed[host].load(Ordering::Relaxed));
         let bytes = race(hosts, |host| {
-            let read = bundle(mirrors[host], index, self.range.end);
+            let read = async move {
+                match bundle(mirrors[host], index, self.range.end, USUAL_BUNDLE_BYTES).await {
+                    Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                        let _one_at_a_time = large.acquire().await.map_err(io::Error::other)?;
+                        bundle(mirrors[host], index, self.range.end, u64::MAX).await
+                    }
+                    read => read,
+                }
+            };
             read.map(move |read| {
                 let read = read.map(|bytes| expected.is_of(&bytes).then_some(bytes));
                 let error = match read {
@@ -243,11 +258,26 @@ pub struct Unread {
     pub error: Option<io::Error>,
 }
 
-/// The bundle at `index` of a log with `size` entries, whatever is in it.
-async fn bundle(mirror: &Mirror, index: u64, size: u64) -> io::Result<Vec<u8>> {
+impl Unread {
+    /// Who of `asked` it was, and what was wrong.
+    pub fn of(&self, asked: &[&Mirror]) -> String {
+        let host = asked[self.host];
+        match &self.error {
+            Some(error) => format!("{host}: {error}"),
+            None => format!("{host} serves entries that are not those of the log's head"),
+        }
+    }
+}
+
+/// What a bundle has at most, where entries are as long as manifests are. A longer one may have 16 MiB, and
+/// hosts that send as much and never end could make us hold that many times: those come one at a time.
+const USUAL_BUNDLE_BYTES: u64 = 1 << 20;
+
+/// The bundle at `index` of a log with `size` entries, whatever is in it, of at most `most` bytes.
+async fn bundle(mirror: &Mirror, index: u64, size: u64, most: u64) -> io::Result<Vec<u8>> {
     let width = width(size, index).ok_or_else(|| garbled("entries"))?;
     let path = entries_path(index, width);
-    let limit = |width: u16| u64::from(width) * (2 + MAX_ENTRY_BYTES as u64);
+    let limit = |width: u16| most.min(u64::from(width) * (2 + MAX_ENTRY_BYTES as u64));
     let (mut bytes, holds) = match mirror.read(&path, limit(width)).await {
         // A partial bundle may be gone once the full one exists.
         Err(error) if error.kind() == io::ErrorKind::NotFound && u64::from(width) < FULL => {
@@ -290,7 +320,7 @@ impl Tiles for &Mirror {
     }
 }
 
-fn check_growth(range: &Range<u64>) -> io::Result<()> {
+pub(super) fn check_growth(range: &Range<u64>) -> io::Result<()> {
     if range.end.saturating_sub(range.start) <= MAX_GROWTH {
         return Ok(());
     }

@@ -65,6 +65,12 @@ impl TileStore {
         edge_root(self.size, &self.edge)
     }
 
+    /// At each level, from the leaves up, the hashes of its partial tile; fewer than 256. The root is
+    /// made of them.
+    pub(super) fn edge(&self) -> &[Vec<Hash>] {
+        &self.edge
+    }
+
     /// The hashes of the last, partial tile of leaves.
     pub(super) fn last_leaves(&self) -> &[Hash] {
         &self.edge[0]
@@ -178,7 +184,7 @@ fn edge_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
 }
 
 /// Writes files below `root`, making the directories they need.
-pub(super) fn write_files(
+pub(crate) fn write_files(
     disk: &Disk,
     root: &Path,
     files: &[(PathBuf, &[u8])],

@@ -48,6 +48,18 @@ pub enum WriteError {
         /// What is wrong with it.
         why: EntryError,
     },
+    /// A mirror holds another story than ours, and no longer one.
+    #[error("{mirror} shows a checkpoint of this log with size {size} that is not in {}, which has size {held}: its key has signed two stories.\n  Nothing was signed. Keep both, append to neither, and tell whoever follows the log", path.display())]
+    Forked {
+        /// Which mirror.
+        mirror: String,
+        /// The size it shows.
+        size: u64,
+        /// Ours.
+        held: u64,
+        /// The log's directory.
+        path: PathBuf,
+    },
     /// A mirror holds a head of ours that we do not: we are a restored backup.
     #[error("{mirror} shows a checkpoint of this log with size {size} that is not in {}, which has size {held}.\n  Nothing was signed: signing now would fork the log. Restore the log from that mirror first", path.display())]
     MirrorAhead {
@@ -102,8 +114,8 @@ pub struct LogWriter {
     _lock: Lock,
 }
 
-const CHECKPOINT: &str = "checkpoint";
-const PENDING: &str = ".pending";
+pub(super) const CHECKPOINT: &str = "checkpoint";
+pub(super) const PENDING: &str = ".pending";
 /// Before the checkpoint's text in `.pending`. Signed, it is no checkpoint: no origin begins so.
 const PENDING_HEADER: &str = "unanimity/pending/v1\n";
 
@@ -179,6 +191,9 @@ impl LogWriter {
             return Ok(());
         }
         let (mirror, path) = (mirror.to_owned(), self.directory.clone());
+        if size <= self.head.size() {
+            return Err(WriteError::Forked { mirror, size, held: self.head.size(), path });
+        }
         Err(WriteError::MirrorAhead { mirror, size, held: self.head.size(), path })
     }
 

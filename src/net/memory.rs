@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
+use super::mirror::{Host, Site, Stream, Web};
 use super::wire::ANSWER_BYTES;
 use super::{Listener, OnionAddress, Transport};
 
@@ -41,6 +43,27 @@ impl Transport for Network {
         let (ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
         listener.ok_or_else(refused)?.send(theirs).await.map_err(|_| refused())?;
         Ok(ours)
+    }
+
+    fn web(&self) -> Option<Arc<dyn Web>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+/// Onion services only: nobody else is here.
+impl Web for Network {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let Host::Onion(key) = site.host else {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            };
+            let stream = self.dial(&OnionAddress { key, port: site.port }).await?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+
+    fn apart(&self) -> Arc<dyn Web> {
+        Arc::new(self.clone())
     }
 }
 

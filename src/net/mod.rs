@@ -22,8 +22,11 @@ pub use network::{TorNetwork, TorSettings};
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use mirror::Web;
 
 /// A way to reach peers by address.
 pub trait Transport: Send + Sync {
@@ -32,6 +35,11 @@ pub trait Transport: Send + Sync {
 
     /// Connects to a peer's onion service. Callers put a deadline around it.
     fn dial(&self, to: &OnionAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The way to the files that peers serve, if there is one: each peer is dialled first.
+    fn web(&self) -> Option<Arc<dyn Web>> {
+        None
+    }
 }
 
 /// No way to reach anybody: what a node has that is offline, or built without Tor. Every peer is

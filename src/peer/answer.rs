@@ -13,7 +13,7 @@ use crate::durable::DiskError;
 use crate::net::Listener;
 use crate::net::places::Places;
 use crate::net::wire::{self, Answer, Question};
-use crate::verify::{Hash, View, tile};
+use crate::verify::{Hash, Tile, View};
 
 /// Connections answered at once.
 pub const MAX_STREAMS: usize = 64;
@@ -37,17 +37,20 @@ impl<C: Clock> PeerNode<C> {
         }
         match question {
             Question::View(_) => self.view(),
-            Question::Tile(_, tile) => {
-                let state = self.state();
-                if !tile.is_within(state.tiles.size()) {
-                    return Ok(Answer::NoTile);
-                }
-                let held = tile::Tile::at(tile.level, tile.index, state.tiles.size());
-                let hashes = state.tiles.read(held.unwrap_or(tile))?;
-                let hashes = hashes.iter().take(usize::from(tile.width));
-                Ok(Answer::Tile(hashes.flat_map(|Hash(bytes)| *bytes).collect()))
-            }
+            Question::Tile(_, tile) => Ok(self.tile(tile)?.map_or(Answer::NoTile, Answer::Tile)),
         }
+    }
+
+    /// A tile of our tree, as its bytes.
+    pub(super) fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, DiskError> {
+        let state = self.state();
+        if !tile.is_within(state.tiles.size()) {
+            return Ok(None);
+        }
+        let held = Tile::at(tile.level, tile.index, state.tiles.size());
+        let hashes = state.tiles.read(held.unwrap_or(tile))?;
+        let hashes = hashes.iter().take(usize::from(tile.width));
+        Ok(Some(hashes.flat_map(|Hash(bytes)| *bytes).collect()))
     }
 
     fn view(&self) -> Result<Answer, DiskError> {

@@ -4,8 +4,13 @@
 //! whoever owns the mirrors could show the fork to everybody in the moment after the victim
 //! asks. Its head moves only along trees that its own mirrors served and that it has hashed
 //! itself; a head heard from anybody else is never adopted and never cosigned.
+//!
+//! It also keeps the entries below its head, and serves all of it as a mirror does ([`files`]):
+//! for whoever is listed and finds no other mirror.
 
 mod answer;
+mod entries;
+pub mod files;
 
 pub use answer::{FRAME_TIMEOUT, MAX_QUESTIONS, MAX_STREAMS, STREAM_TIMEOUT, SURE_OF_PLACE};
 
@@ -13,8 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
-use rand::{Rng, RngExt as _};
+use rand::{Rng, RngExt as _, SeedableRng as _};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -23,11 +30,15 @@ use crate::durable::{Disk, DiskError, Lock, Mode};
 use crate::log::TileStore;
 use crate::log::reader::{self, Cached};
 use crate::log::store::Growth;
+use crate::net::mirror::race_after;
 use crate::net::{Listener, Mirror, hide};
 use crate::store::EvidenceStore;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::roll::CLOCK_SKEW;
 use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, tree};
+
+/// How long one mirror has to itself in a poll: what is new of a log comes in a fraction of that.
+const POLL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// When a peer polls, and how long a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +81,8 @@ pub struct PeerNode<C> {
     clock: C,
     evidence: EvidenceStore,
     forked: Notify,
+    /// A mirror has shown our head: what we do not hold of its entries can be had.
+    polled: Notify,
     state: Mutex<State>,
     _lock: Lock,
 }
@@ -84,6 +97,8 @@ struct State {
     seen: Timestamp,
     /// Whether a mirror has shown us anything since we started.
     fresh: bool,
+    /// How many entries we hold for others, from the first on. Never more than the tree's leaves.
+    entries: u64,
 }
 
 impl State {
@@ -111,6 +126,13 @@ pub enum PeerError {
         /// What is wrong with it.
         why: String,
     },
+    /// The entries below our head cannot be kept for others.
+    #[error("no mirror serves the entries below our head:{}", lines(.0))]
+    Entries(Vec<String>),
+}
+
+fn lines(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 /// What a poll came to.
@@ -164,7 +186,8 @@ impl<C: Clock> PeerNode<C> {
             return Err(damaged().into());
         }
         let evidence = EvidenceStore::new(state, &follow.log, disk.clone());
-        let state = State { head, tiles, seen: clock.now(), fresh: false };
+        let entries = entries::held(&directory, size, &disk)?;
+        let state = State { head, tiles, seen: clock.now(), fresh: false, entries };
         let state = Mutex::new(state);
         Ok(PeerNode {
             follow,
@@ -173,6 +196,7 @@ impl<C: Clock> PeerNode<C> {
             clock,
             evidence,
             forked: Notify::new(),
+            polled: Notify::new(),
             state,
             _lock: lock,
         })
@@ -193,17 +217,28 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// Looks at the mirrors, in an order drawn anew, until one shows a head at least as large as ours.
+    /// One that takes its time has the next looked at beside it.
     pub async fn poll(&self, rng: &mut impl Rng) -> Result<Polled, PeerError> {
+        let mirrors = self.mirrors(rng);
+        let polled = race_after(POLL_PATIENCE, &mirrors, |mirror| {
+            let polled = self.poll_mirror(mirror).map(|polled| match polled {
+                Ok(Polled::Nothing) => Err(()),
+                Err(error @ PeerError::Mirror { .. }) => {
+                    tracing::warn!("poll: {}", hide(error));
+                    Err(())
+                }
+                polled => Ok(polled),
+            });
+            polled.boxed()
+        });
+        polled.await.unwrap_or(Ok(Polled::Nothing))
+    }
+
+    /// Our own mirrors, in an order drawn anew, each on circuits of its own.
+    fn mirrors(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let mut mirrors: Vec<Mirror> = self.follow.mirrors.iter().map(Mirror::anew).collect();
         mirrors.shuffle(rng);
-        for mirror in &mirrors {
-            match self.poll_mirror(mirror).await {
-                Ok(Polled::Nothing) => {}
-                Err(error @ PeerError::Mirror { .. }) => tracing::warn!("poll: {}", hide(error)),
-                polled => return polled,
-            }
-        }
-        Ok(Polled::Nothing)
+        mirrors
     }
 
     async fn poll_mirror(&self, mirror: &Mirror) -> Result<Polled, PeerError> {
@@ -312,15 +347,30 @@ impl<C: Clock> PeerNode<C> {
         Ok(Box::new(evidence))
     }
 
-    /// Polls at random times, for ever.
+    /// Polls at random times, for ever, and fetches what it keeps for others between them: a mirror
+    /// that is slow with entries does not hold up the next poll.
     pub async fn poll_on(&self, mut rng: impl Rng) {
         let Polling { min, max, .. } = self.follow.polling;
-        loop {
-            if let Err(error) = self.poll(&mut rng).await {
-                tracing::error!("poll: {}", hide(error));
+        let mut filling = StdRng::from_rng(&mut rng);
+        let polls = async {
+            loop {
+                match self.poll(&mut rng).await {
+                    Ok(Polled::Fresh(_)) => self.polled.notify_one(),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!("poll: {}", hide(error)),
+                }
+                sleep(rng.random_range(min..=max)).await;
             }
-            sleep(rng.random_range(min..=max)).await;
-        }
+        };
+        let fills = async {
+            loop {
+                self.polled.notified().await;
+                if let Err(error) = self.fill(&mut filling).await {
+                    tracing::warn!("{}", hide(error));
+                }
+            }
+        };
+        tokio::join!(polls, fills);
     }
 
     /// Polls and answers until `shutdown` completes or the listener ends.

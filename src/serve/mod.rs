@@ -5,9 +5,11 @@
 //! reach it through [`socket`].
 
 mod ends;
+mod hosting;
 pub mod socket;
 
 pub use ends::{Ends, Told, ends, hear_all};
+pub use hosting::{hosting, hosting_artifacts};
 
 use std::future::pending;
 use std::io;
@@ -18,18 +20,19 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex as Turn, Notify, watch};
+use tokio::sync::{Mutex as Turn, Notify, broadcast, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::alarm::{Alarms, Seen};
 use crate::circle::{Member, Standing};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Serve, ServePolicy};
-use crate::net::tor::{Hosting, Readers, Service, Tor};
+use crate::config::ServePolicy;
+use crate::net::tor::{Readers, Service, Tor};
 use crate::net::{Mirror, hide};
 use crate::node::{Errand, Node, NodeError, Tested};
-use crate::update::{Failure, Outcome, Report};
+use crate::update::{Failure, Outcome, Report, Step, Watcher};
+use crate::verify::Agreed;
 
 /// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
 const WARM: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
@@ -38,6 +41,9 @@ const JOINING: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(30)
 
 /// What a cycle may take beside the roll, such as a long download, before the alarm hears of it.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
+
+/// Steps that are kept for those who are slow to hear of them.
+const MAX_STEPS: usize = 64;
 
 /// What a cycle came to. An error: it panicked, which is our bug, and the alarm has heard of it.
 pub type Cycle = Result<(Report, Result<Outcome, Failure>), JoinError>;
@@ -52,30 +58,42 @@ pub struct Daemon {
     rolling: Arc<Turn<()>>,
     /// How each ended, for the alarm: whoever called the roll does not wait for its command.
     ends: Told,
+    steps: broadcast::Sender<Step>,
     /// One at a time asks the peers apart from a roll.
     testing: Turn<()>,
     connected: watch::Sender<bool>,
     hosted: Mutex<Option<(Service, Readers)>>,
     listed: Notify,
     roll_now: Notify,
+    /// What every peer confirmed last and is to be fetched.
+    wanted: watch::Sender<Option<Box<Agreed>>>,
+    /// Which release could not be when that was last tried, and why.
+    unfetched: Mutex<Option<(String, String)>>,
     /// `peers.toml` may say something else.
     edited: Notify,
 }
 
 impl Daemon {
     /// Takes its parts together. Nothing runs yet.
-    pub fn new(node: Node<SystemClock>, tor: Tor) -> (Arc<Daemon>, Ends) {
+    pub fn new(mut node: Node<SystemClock>, tor: Tor) -> (Arc<Daemon>, Ends) {
         let (ends, heard) = ends();
+        let steps = broadcast::Sender::new(MAX_STEPS);
+        let telling = steps.clone();
+        // Mostly nobody hears it.
+        node.watcher = Watcher::new(move |step| drop(telling.send(step)));
         let daemon = Daemon {
             node,
             tor,
             rolling: Arc::default(),
             ends,
+            steps,
             testing: Turn::default(),
             connected: watch::Sender::new(false),
             hosted: Mutex::default(),
             listed: Notify::new(),
             roll_now: Notify::new(),
+            wanted: watch::Sender::new(None),
+            unfetched: Mutex::default(),
             edited: Notify::new(),
         };
         (Arc::new(daemon), heard)
@@ -89,6 +107,11 @@ impl Daemon {
     /// Whether Tor is connected.
     pub fn is_connected(&self) -> bool {
         *self.connected.borrow()
+    }
+
+    /// The steps of its cycles from now on, whoever had them begun. Who is slow misses some.
+    pub fn steps(&self) -> broadcast::Receiver<Step> {
+        self.steps.subscribe()
     }
 
     fn hosted(&self) -> MutexGuard<'_, Option<(Service, Readers)>> {
@@ -120,7 +143,7 @@ impl Daemon {
             });
             let cycle = cycle.await;
             let seen = match &cycle {
-                Ok((_, ended)) => Seen::of(ended.as_ref()),
+                Ok((_, ended)) => daemon.seen(errand, ended.as_ref()),
                 Err(panicked) => Seen::unended(&format!("a cycle broke off: {panicked}")),
             };
             // Nobody hears it only when the daemon is about to end.
@@ -128,6 +151,21 @@ impl Daemon {
             cycle
         });
         heard.await?
+    }
+
+    /// How a cycle ended. That there is an update is no good news while it cannot be fetched.
+    fn seen(&self, errand: Errand, ended: Result<&Outcome, &Failure>) -> Seen {
+        let unfetched = self.unfetched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (errand, ended, unfetched) {
+            (
+                Errand::Switch | Errand::Check,
+                Ok(Outcome::Available(agreed)),
+                Some((release, why)),
+            ) if release == agreed.manifest().label() => {
+                Seen::unended(&format!("release {release} cannot be fetched: {why}"))
+            }
+            (_, ended, _) => Seen::of(ended),
+        }
     }
 
     /// Asks every member for its view; see [`Node::test`].
@@ -155,29 +193,13 @@ impl Daemon {
         }
     }
 
-    /// Completes once nobody is listed any more.
-    async fn unlisted(&self) {
-        while !matches!(self.readers(), Ok(None)) {
-            self.listed.notified().await;
-        }
-    }
-
-    /// Who may find us; `None` if nobody is listed.
-    fn readers(&self) -> Result<Option<Readers>, NodeError> {
-        if self.node.told.serve.as_ref().is_some_and(|serve| !serve.restricted) {
-            return Ok(Some(Readers::Anyone));
-        }
-        let listed = self.node.told.read_again()?.circle.readers(SystemClock.now());
-        Ok((!listed.is_empty()).then(|| Readers::Listed(listed.into_values().collect())))
-    }
-
     /// Runs until it is told to end (SIGTERM, SIGINT). SIGHUP has it look at `peers.toml`.
     pub async fn run<F>(
         self: Arc<Self>,
         mut alarms: Alarms,
         mut ends: Ends,
         socket: UnixListener,
-        answer: impl Fn(Vec<u8>) -> F + Send + Sync + 'static,
+        answer: impl Fn(Vec<u8>, socket::Lines) -> F + Send + Sync + 'static,
         progress: impl FnMut(f32, String),
     ) -> io::Result<()>
     where
@@ -200,7 +222,9 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.clone().follow());
         tasks.spawn(self.clone().host());
+        tasks.spawn(self.clone().host_artifacts());
         tasks.spawn(self.clone().roll());
+        tasks.spawn(self.clone().fetch());
         tasks.spawn(self.clone().keep_warm());
         let broken = async {
             while let Some(ended) = tasks.join_next().await {
@@ -264,56 +288,13 @@ impl Daemon {
         tokio::join!(polls, forks);
     }
 
-    /// Hosts the service, once somebody is listed who may find it.
-    async fn host(self: Arc<Self>) {
-        let (Some(role), Some(serve)) = (&self.node.role, &self.node.told.serve) else {
-            return pending().await;
-        };
-        let hosting = hosting(serve);
-        loop {
-            self.connection().await;
-            match self.readers() {
-                Ok(None) => {
-                    tracing::info!(
-                        "nobody is listed who may find our service: `unanimity peers invite`"
-                    );
-                    self.listed.notified().await;
-                }
-                Ok(Some(readers)) => match self.tor.host(&hosting, &readers) {
-                    Ok(listener) => {
-                        *self.hosted() = Some((listener.service().clone(), readers));
-                        tracing::info!("hosting our onion service");
-                        tokio::select! {
-                            () = role.peer.clone().answer_all(listener) => {
-                                tracing::error!("our onion service ended; it is started again");
-                            }
-                            () = self.unlisted() => {}
-                        }
-                        // It runs while anybody has a hold on it.
-                        *self.hosted() = None;
-                        sleep(Duration::from_secs(5)).await;
-                    }
-                    Err(error) => {
-                        tracing::error!("{}", hide(error));
-                        sleep(Duration::from_secs(30)).await;
-                    }
-                },
-                Err(error) => {
-                    tracing::error!("{}", hide(error));
-                    sleep(Duration::from_secs(30)).await;
-                }
-            }
-        }
-    }
-
     /// Calls the roll at random times.
     async fn roll(self: Arc<Self>) {
         let serve = self.node.told.serve.as_ref();
         let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
         let errand = match policy {
-            ServePolicy::Notify => Errand::Check,
-            ServePolicy::Stage => Errand::Stage,
-            ServePolicy::Install => Errand::Update,
+            ServePolicy::Notify | ServePolicy::Stage => Errand::Check,
+            ServePolicy::Install => Errand::Switch,
         };
         let Some(serve) = serve else { return pending().await };
         // When a node starts says nothing of when it asks.
@@ -323,11 +304,37 @@ impl Daemon {
             match self.cycle(errand).await {
                 // Not what it says: peers are named in alarms only.
                 Ok((_, ended)) => {
-                    tracing::info!("the roll: {}", Seen::of(ended.as_ref()).condition)
+                    tracing::info!("the roll: {}", Seen::of(ended.as_ref()).condition);
+                    if let (Ok(Outcome::Available(agreed)), true) =
+                        (ended, policy != ServePolicy::Notify)
+                    {
+                        self.wanted.send_replace(Some(agreed));
+                    }
                 }
                 Err(panicked) => tracing::error!("the roll: {}", hide(panicked)),
             }
             wait = random(serve.roll_min, serve.roll_max);
+        }
+    }
+
+    /// Fetches what is wanted, some time after the roll that confirmed it: whoever sees when this node
+    /// calls the roll is not to see what a download that follows it may be.
+    async fn fetch(self: Arc<Self>) {
+        let Some(serve) = &self.node.told.serve else { return pending().await };
+        let mut wanted = self.wanted.subscribe();
+        let mut rng = StdRng::from_rng(&mut rand::rng());
+        while wanted.changed().await.is_ok() {
+            sleep(random(Duration::ZERO, serve.roll_min)).await;
+            let Some(agreed) = wanted.borrow_and_update().clone() else { continue };
+            let fetched = self.node.fetch(&self.tor, &agreed, &mut rng).await;
+            let release = agreed.manifest().label();
+            let why = fetched.err().map(|failure| (release.clone(), failure.to_string()));
+            match &why {
+                None => tracing::info!("fetched: {release}"),
+                // Why is for the alarm: peers are named there only.
+                Some(_) => tracing::warn!("not fetched yet: {release}"),
+            }
+            *self.unfetched.lock().unwrap_or_else(PoisonError::into_inner) = why;
         }
     }
 
@@ -353,12 +360,6 @@ impl Daemon {
             }
         }
     }
-}
-
-/// The service that a configuration asks for.
-pub fn hosting(serve: &Serve) -> Hosting {
-    let nickname = "unanimity".to_owned();
-    Hosting { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
 }
 
 fn is_joining(member: &Member) -> bool {

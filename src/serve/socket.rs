@@ -1,19 +1,24 @@
 //! The socket by which an operator's commands reach the daemon that owns the state.
 //!
-//! One question for each connection: a line of at most 64 KiB; the answer is all that comes back
-//! until the daemon closes. Whoever closes first wants no answer any more. File mode 0600, in a directory of mode 0700.
+//! One question for each connection: a line of at most 64 KiB. What comes back until the daemon closes
+//! are lines that say how far it is, each with its end, and then the answer, which has none. Whoever
+//! closes first wants no answer any more. File mode 0600, in a directory of mode 0700.
 
 use std::fs::Permissions;
+use std::future::pending;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::maybe_done;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
@@ -29,6 +34,8 @@ const MAX_PATH_BYTES: usize = 107;
 const MAX_QUESTION_BYTES: u64 = 64 * 1024;
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+/// Lines that wait for somebody who is slow to take them.
+const MAX_LINES: usize = 16;
 /// Within which a question has to be said, and an answer taken.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -101,8 +108,13 @@ impl Owner {
     }
 }
 
-/// Puts a question to the daemon that owns a state. `None`: there is none.
-pub async fn ask(state: &Path, question: &str) -> io::Result<Option<Vec<u8>>> {
+/// Puts a question to the daemon that owns a state, and hears the lines before its answer.
+/// `None`: there is none.
+pub async fn ask(
+    state: &Path,
+    question: &str,
+    mut heard: impl FnMut(&[u8]),
+) -> io::Result<Option<Vec<u8>>> {
     if check_place(state).is_err() {
         return Ok(None);
     }
@@ -120,9 +132,29 @@ pub async fn ask(state: &Path, question: &str) -> io::Result<Option<Vec<u8>>> {
     };
     stream.write_all(question.as_bytes()).await?;
     stream.write_all(b"\n").await?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
-    Ok(Some(answer))
+    let mut reader = BufReader::new(stream.take(MAX_ANSWER_BYTES));
+    loop {
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line).await?;
+        if line.pop_if(|last| *last == b'\n').is_none() {
+            return Ok(Some(line));
+        }
+        heard(&line);
+        reader.get_mut().set_limit(MAX_ANSWER_BYTES);
+    }
+}
+
+/// What an answer says of itself before it is there.
+#[derive(Debug)]
+pub struct Lines(mpsc::Sender<Vec<u8>>);
+
+impl Lines {
+    /// Says a line, given without its end. Nobody waits for whoever is slow to take it: then it is
+    /// never said.
+    pub fn say(&self, mut line: Vec<u8>) {
+        line.push(b'\n');
+        self.0.try_send(line).ok();
+    }
 }
 
 /// Answers every question with `answer`, at most 32 at once; one more takes the place of the
@@ -130,7 +162,7 @@ pub async fn ask(state: &Path, question: &str) -> io::Result<Option<Vec<u8>>> {
 /// whoever hangs up is not worked for any longer: `answer` is dropped, wherever it is.
 pub async fn answer_all<F>(
     listener: UnixListener,
-    answer: impl Fn(Vec<u8>) -> F + Send + Sync + 'static,
+    answer: impl Fn(Vec<u8>, Lines) -> F + Send + Sync + 'static,
 ) where
     F: Future<Output = Vec<u8>> + Send,
 {
@@ -154,19 +186,38 @@ pub async fn answer_all<F>(
 
 async fn answer_one<F: Future<Output = Vec<u8>>>(
     stream: UnixStream,
-    answer: &impl Fn(Vec<u8>) -> F,
+    answer: &impl Fn(Vec<u8>, Lines) -> F,
 ) {
     let (reader, mut writer) = stream.into_split();
     let mut question = Vec::new();
     let mut reader = BufReader::new(reader.take(MAX_QUESTION_BYTES));
     let read = timeout(FRAME_TIMEOUT, reader.read_until(b'\n', &mut question)).await;
     if matches!(read, Ok(Ok(_))) && question.pop() == Some(b'\n') {
-        let bytes = tokio::select! {
-            bytes = answer(question) => bytes,
-            () = hung_up(&mut reader) => return,
+        let (lines, mut said) = mpsc::channel::<Vec<u8>>(MAX_LINES);
+        // Held up by whoever is slow to take them, and by itself holding up nothing.
+        let mut saying = pin!(maybe_done(async move {
+            while let Some(line) = said.recv().await {
+                writer.write_all(&line).await?;
+            }
+            Ok::<_, io::Error>(writer)
+        }));
+        let said = async {
+            saying.as_mut().await;
+            pending().await
         };
-        // Whoever asked may be gone by now.
-        timeout(FRAME_TIMEOUT, writer.write_all(&bytes)).await.ok();
+        let bytes = tokio::select! {
+            bytes = answer(question, Lines(lines)) => bytes,
+            () = hung_up(&mut reader) => return,
+            () = said => return,
+        };
+        let rest = async {
+            saying.as_mut().await;
+            if let Some(Ok(mut writer)) = saying.take_output() {
+                // Whoever asked may be gone by now.
+                writer.write_all(&bytes).await.ok();
+            }
+        };
+        timeout(FRAME_TIMEOUT, rest).await.ok();
     }
 }
 

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Failures, Health, StoreError};
 use crate::durable::{Disk, DiskError, Lock, Mode};
 use crate::verify::tree::Frontier;
 use crate::verify::{Catalog, Hash, Head, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View};
@@ -34,6 +35,17 @@ pub struct ClientState {
     pub unanimous_at: Option<Timestamp>,
     /// The highest sequence ever installed.
     pub floor: u64,
+    /// How the mirrors have been.
+    pub health: Health,
+}
+
+impl ClientState {
+    /// Since when no roll was unanimous, if that is longer than `limit`: since the last one, or since
+    /// the first that was not.
+    pub fn no_progress_since(&self, now: Timestamp, limit: Duration) -> Option<Timestamp> {
+        let first = self.silent_since.values().min().copied();
+        self.unanimous_at.or(first).filter(|since| now.since(*since) >= limit)
+    }
 }
 
 /// The file, and the lock that makes this process its only user.
@@ -68,6 +80,9 @@ struct StateFile<'a> {
     newest: Timestamp,
     unanimous_at: Option<Timestamp>,
     floor: u64,
+    /// Each mirror that failed: how often in a row, and when last. Not in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mirrors: Option<Vec<(String, u32, Timestamp)>>,
     /// SHA-256 over this file with this field empty: most of what is above bears no signature,
     /// and one wrong digit in it would be a weaker check. The last field.
     sha256: String,
@@ -83,7 +98,9 @@ struct RollFile<'a> {
 /// The most bytes of the state file: thousands of releases.
 const MAX_STATE_BYTES: usize = 256 * 1024 * 1024;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What has no health of mirrors in it, and is read as well.
+const FIRST_VERSION: u32 = 1;
 
 impl ClientStore {
     /// Opens the state for changing it: takes the lock in `directory`, which is made if needed.
@@ -117,7 +134,8 @@ impl ClientStore {
         let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
         let mut file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
         let digest = std::mem::take(&mut file.sha256);
-        if file.version != VERSION || digest != Hash::of(file.text().as_bytes()).hex() {
+        let version = if file.mirrors.is_some() { VERSION } else { FIRST_VERSION };
+        if file.version != version || digest != Hash::of(file.text().as_bytes()).hex() {
             return Err(damaged().into());
         }
         if file.log != log_of(policy) {
@@ -185,6 +203,11 @@ impl<'a> StateFile<'a> {
             newest: state.newest,
             unanimous_at: state.unanimous_at,
             floor: state.floor,
+            mirrors: Some(
+                (state.health.iter())
+                    .map(|(name, failures)| (name.to_owned(), failures.in_a_row, failures.last))
+                    .collect(),
+            ),
             sha256: String::new(),
         }
     }
@@ -207,7 +230,11 @@ impl<'a> StateFile<'a> {
             Some(note) => Some(Head::open(note.as_bytes(), &policy.log).ok()?),
             None => None,
         };
+        let mirrors = self.mirrors.into_iter().flatten();
         let mut state = ClientState {
+            health: mirrors
+                .map(|(name, in_a_row, last)| (name, Failures { in_a_row, last }))
+                .collect(),
             reported: self.reported,
             newest: self.newest,
             unanimous_at: self.unanimous_at,

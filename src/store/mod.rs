@@ -1,4 +1,4 @@
-//! What a node remembers: the head it trusts, evidence, and what its peers showed.
+//! What a node remembers: the head it trusts, evidence, what its peers showed, and which mirrors failed.
 //!
 //! Everything signed is stored as the note it came as and opened again when it is read,
 //! so a damaged or edited file is an error and never a fact. The client's head and the peer
@@ -6,9 +6,11 @@
 
 mod client;
 mod evidence;
+mod health;
 
 pub use client::{ClientState, ClientStore};
 pub use evidence::EvidenceStore;
+pub use health::{Failures, Health};
 
 use std::path::PathBuf;
 

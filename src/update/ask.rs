@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use rand::{Rng, RngExt as _};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::step::{Counted, Watcher};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::wire::{self, Answer, Question, WireError};
@@ -51,15 +52,18 @@ pub(super) async fn call<T: Transport>(
     config: &Config,
     transport: &T,
     clock: &impl Clock,
+    watcher: &Watcher,
     largest: &BTreeMap<RawKey, View>,
     rng: &mut impl Rng,
 ) -> Called {
     let closes = Instant::now() + config.roll_timeout;
+    let counted = &Counted::begin(watcher, config.peers.iter().len());
     let asked = config.peers.iter().map(|peer| {
         // Drawn before anybody is asked: who answers when changes nobody's chances.
         let waits = waits(rng);
         async move {
             let answer = ask(config, transport, peer, waits, closes).await;
+            counted.one(&answer);
             (peer, answer, clock.now())
         }
     });

@@ -82,7 +82,7 @@ impl<'a, T: Transport> Sources<'a, T> {
     }
 
     /// The first whose tiles hash up to a head's root.
-    async fn serving(&self, head: &Head) -> Option<&Cached<Source<'a, T>>> {
+    pub(super) async fn serving(&self, head: &Head) -> Option<&Cached<Source<'a, T>>> {
         let found = race(0..self.0.len(), |which| {
             let serves = self.0[which].serves(head);
             serves.map(move |serves| if serves { Ok(which) } else { Err(()) }).boxed()

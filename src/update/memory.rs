@@ -46,6 +46,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.unsaved = true;
         self.store.save(&self.state)?;
         self.unsaved = false;
+        self.judged.unsaved = false;
         Ok(())
     }
 

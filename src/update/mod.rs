@@ -5,23 +5,31 @@
 //! fact is stored only after the check it records.
 
 mod ask;
+mod decide;
 mod fetch;
 mod heads;
+mod health;
+mod hosts;
 mod memory;
+mod pour;
 mod read;
+mod spool;
+mod step;
 
 use rand::Rng;
-use rand::seq::SliceRandom as _;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::durable::{Disk, DiskError};
-use crate::install::{InstallError, Installed, Root};
-use crate::net::{Mirror, Transport};
+use crate::install::{InstallError, Installed, Ready, Root, Staged};
+use crate::net::Transport;
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
-use crate::verify::{Agreed, Bundle, Head, Refusal, Roll, Silence, Timestamp, View};
+use crate::verify::{Agreed, Head, Refusal, Silence, Timestamp, View};
+use decide::Decided;
+
 pub use ask::{Waits, ask_once, waits};
-use heads::Sources;
+pub use fetch::Fetcher;
+pub use step::{Step, Watcher};
 
 /// How often one cycle calls the roll again because a download took too long.
 const MAX_ROLLS: usize = 3;
@@ -114,19 +122,32 @@ pub struct Report {
     pub remarks: Vec<String>,
 }
 
+/// What a cycle may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Only find out.
+    Check,
+    /// Fetch what can be installed, and keep it.
+    Stage,
+    /// Install it.
+    Update,
+    /// Install what was fetched before, and fetch nothing.
+    Switch,
+}
+
 /// A client with its state open.
 pub struct Client<'a, T, C> {
     config: &'a Config,
-    /// On circuits that nothing else of this node shares.
-    mirrors: Vec<Mirror>,
+    fetcher: Fetcher<'a>,
     transport: &'a T,
     clock: &'a C,
+    disk: Disk,
     store: ClientStore,
     state: ClientState,
     /// Whether there may be more in `state` than is stored.
     unsaved: bool,
+    judged: health::Judged,
     evidence: EvidenceStore,
-    root: Root,
 }
 
 impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
@@ -141,52 +162,150 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let (store, mut state) =
             ClientStore::open(&directory, &config.policy, &config.peers, disk.clone())?;
         let evidence = EvidenceStore::new(&config.state, &config.policy.log, disk.clone());
-        let root = Root::new(&config.install_root, disk);
+        let fetcher = Fetcher::new(config, transport, disk.clone());
         // A switch that was not followed by its bookkeeping still counts.
-        let installed = root.installed()?.map_or(0, |installed| installed.sequence);
+        let installed = Root::new(&config.install_root, disk.clone()).installed()?;
+        let installed = installed.map_or(0, |installed| installed.sequence);
         state.floor = state.floor.max(installed);
-        let mirrors = config.mirrors.iter().map(Mirror::anew).collect();
-        let unsaved = true;
-        Ok(Client { config, mirrors, transport, clock, store, state, unsaved, evidence, root })
+        let (unsaved, judged) = (true, health::Judged::default());
+        Ok(Client {
+            config,
+            fetcher,
+            transport,
+            clock,
+            disk,
+            store,
+            state,
+            unsaved,
+            judged,
+            evidence,
+        })
+    }
+
+    /// The same, with somebody who is told of every step.
+    pub fn watched(mut self, watcher: Watcher) -> Self {
+        self.fetcher.watcher = watcher;
+        self
+    }
+
+    /// Runs one cycle.
+    pub async fn run(
+        &mut self,
+        errand: Errand,
+        rng: &mut impl Rng,
+    ) -> (Report, Result<Outcome, Failure>) {
+        let mut report = Report::default();
+        self.begin_cycle();
+        let ended = self.cycle(errand, &mut report, rng).await;
+        let ended = self.end_cycle(ended);
+        (report, ended)
     }
 
     /// Calls the roll and says whether a release can be installed. Installs nothing.
     pub async fn check(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
-        let mut report = Report::default();
-        let outcome = self.decide(&mut report, rng).await;
-        (report, outcome.map(|decided| decided.map_or(Outcome::UpToDate, Decided::outcome)))
+        self.run(Errand::Check, rng).await
     }
 
-    /// Calls the roll and fetches what can be installed, for a later [`Client::update`] to find.
+    /// Calls the roll and fetches what can be installed, for a later [`Client::update`] to find, or,
+    /// where there is a spool, for the installer: then with all that proves it.
     pub async fn stage(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
-        let mut report = Report::default();
-        let outcome = match self.decide(&mut report, rng).await {
-            Ok(None) => Ok(Outcome::UpToDate),
-            Ok(Some(decided)) => {
-                let staged = self.fetch(&decided.agreed, &mut report, rng).await;
-                staged.map(|_| decided.outcome())
-            }
-            Err(failure) => Err(failure),
-        };
-        (report, outcome)
+        self.run(Errand::Stage, rng).await
+    }
+
+    /// Calls the roll and installs what was fetched before, if it is still what every peer confirms.
+    /// What was not fetched is available.
+    pub async fn switch(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
+        self.run(Errand::Switch, rng).await
     }
 
     /// Calls the roll and installs what every peer has confirmed for long enough.
     pub async fn update(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
-        let mut report = Report::default();
-        let outcome = self.install(&mut report, rng).await;
-        (report, outcome)
+        self.run(Errand::Update, rng).await
+    }
+
+    async fn cycle(
+        &mut self,
+        errand: Errand,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<Outcome, Failure> {
+        let Some(decided) = self.decide(report, rng).await? else {
+            return Ok(Outcome::UpToDate);
+        };
+        // Where there is a spool, somebody else installs.
+        let is_split = self.config.spool.is_some();
+        match errand {
+            Errand::Check => Ok(decided.outcome()),
+            Errand::Switch => match self.fetcher.fetched(&decided.agreed).await? {
+                None => Ok(decided.outcome()),
+                Some(_) if is_split => self.stage_decided(decided, report, rng).await,
+                Some(staged) => {
+                    let ready = fetch::unpack(staged).await?;
+                    self.switch_to(decided, ready)
+                }
+            },
+            Errand::Update if !is_split => self.install(decided, report, rng).await,
+            Errand::Stage | Errand::Update => self.stage_decided(decided, report, rng).await,
+        }
+    }
+
+    async fn stage_decided(
+        &mut self,
+        mut decided: Decided,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<Outcome, Failure> {
+        self.fetch_decided(&decided, report, rng).await?;
+        if let Some(spool) = &self.config.spool {
+            // A long download may have outlived its roll, and the installer wants young views.
+            if decided.agreed.still_good(self.clock.now()).is_err() {
+                match self.decide(report, rng).await? {
+                    Some(again) if again.agreed.entry().index == decided.agreed.entry().index => {
+                        decided = again;
+                    }
+                    Some(again) => return Ok(again.outcome()),
+                    None => return Ok(Outcome::UpToDate),
+                }
+            }
+            self.fill_spool(&spool.directory, &decided, rng).await?;
+        }
+        Ok(decided.outcome())
+    }
+
+    /// Fetches what was decided on. Where that fails and every mirror shows an old world, that is why.
+    async fn fetch_decided(
+        &mut self,
+        decided: &Decided,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<Staged, Failure> {
+        let fetched = self.fetcher.fetch(&decided.agreed, report, rng).await;
+        for (mirror, did_well) in self.fetcher.judged() {
+            self.judge(mirror, did_well);
+        }
+        fetched.map_err(|failure| match (failure, &decided.stale) {
+            (Failure::Error(UpdateError::Mirrors(_)), Some(stale)) => stale.clone().into(),
+            (failure, _) => failure,
+        })
+    }
+
+    /// The same, and unpacked if it is an archive.
+    async fn ready(
+        &mut self,
+        decided: &Decided,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<Ready, Failure> {
+        fetch::unpack(self.fetch_decided(decided, report, rng).await?).await
     }
 
     async fn install(
         &mut self,
+        mut decided: Decided,
         report: &mut Report,
         rng: &mut impl Rng,
     ) -> Result<Outcome, Failure> {
-        let Some(mut decided) = self.decide(report, rng).await? else {
-            return Ok(Outcome::UpToDate);
-        };
-        let mut staged = self.fetch(&decided.agreed, report, rng).await?;
+        let mut ready = self.ready(&decided, report, rng).await?;
         // A long download may have outlived its roll: then the question is asked again, and the
         // answer may be a newer release.
         for _ in 0..MAX_ROLLS {
@@ -197,195 +316,28 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
                 return Ok(Outcome::UpToDate);
             };
             decided = again;
-            if !staged.is_of(decided.agreed.manifest()) {
-                staged = self.fetch(&decided.agreed, report, rng).await?;
+            if !ready.is_of(decided.agreed.manifest()) {
+                ready = self.ready(&decided, report, rng).await?;
             }
         }
+        self.switch_to(decided, ready)
+    }
+
+    fn switch_to(&mut self, decided: Decided, ready: Ready) -> Result<Outcome, Failure> {
         // The peer role may have found out in the meantime.
         if let Some(id) = self.evidence.latched()? {
             return Err(Refusal::Latched { id }.into());
         }
         // Somebody may have been counted, or been struck out, while the artifact came.
         self.config.check_unchanged(self.clock.now())?;
-        let Decided { agreed, proof } = decided;
-        let installed = (self.root.switch(&agreed, staged, &proof.to_string(), self.clock.now()))
-            .map_err(install_failure)?;
+        let Decided { agreed, proof, .. } = decided;
+        let installed =
+            (self.fetcher.root.switch(&agreed, ready, &proof.to_string(), self.clock.now()))
+                .map_err(install_failure)?;
         self.state.floor = installed.sequence;
         self.state.catalog.forget_below(installed.sequence);
         self.save()?;
         Ok(Outcome::Installed(installed))
-    }
-
-    fn mirrors_in_any_order(&self, rng: &mut impl Rng) -> Vec<Mirror> {
-        let mut mirrors = self.mirrors.clone();
-        mirrors.shuffle(rng);
-        mirrors
-    }
-
-    /// The whole cycle up to the decision. `None`: everybody agrees that nothing is new.
-    async fn decide(
-        &mut self,
-        report: &mut Report,
-        rng: &mut impl Rng,
-    ) -> Result<Option<Decided>, Failure> {
-        // Called a second time in one cycle, it adds to what the first found worth telling.
-        let Report { remarks, refused: told, .. } = std::mem::take(report);
-        *report = Report { remarks, refused: told.clone(), ..Report::default() };
-        if let Some(id) = self.evidence.latched()? {
-            return Err(Refusal::Latched { id }.into());
-        }
-        self.check_clock()?;
-        let config = self.config;
-        let called = ask::call(config, self.transport, self.clock, &self.state.largest, rng).await;
-        report.peers = (called.roll.answers().iter())
-            .map(|(peer, answer)| (peer.name.to_string(), answer.clone()))
-            .collect();
-        if let Some(evidence) = called.evidence {
-            return Err(self.latch(*evidence)?.into());
-        }
-        self.remember(&called)?;
-        let roll = called.roll;
-
-        let mirrors = self.mirrors_in_any_order(rng);
-        let mirrors: Vec<&Mirror> = mirrors.iter().collect();
-        let shown = read::checkpoints(&mirrors, &config.policy.log).await;
-        report.mirrors =
-            (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
-        let sources = Sources::new(config, self.transport, &mirrors);
-        let mut heard = self.known_heads()?;
-        heard.extend(called.heads);
-        heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
-        let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
-        // The rolls that a release waits with are worth tying as well: else it would settle anew.
-        let rolls = self.state.rolls.iter().chain([&roll]);
-        let views: Vec<Head> =
-            rolls.flat_map(Roll::views).map(|view| view.head().clone()).collect();
-        let read = loop {
-            let joined = match heads::join(heard.clone(), &trusted, &views, &sources).await {
-                Ok(Some(joined)) => joined,
-                Ok(None) => break None,
-                Err(evidence) => return Err(self.latch(*evidence)?.into()),
-            };
-            let head = joined.chain.head().clone();
-            let common = roll.common_size(&config.peers, &joined.chain);
-            let tiles = sources.starting_with(joined.source);
-            let reading =
-                read::entries(&shown, tiles, &self.state, &config.policy, &head, common).await;
-            match reading {
-                // What no peer vouches for, and nobody can read, must not hold back what all confirm.
-                Err(why) if !trusted.contains(&head) && !views.contains(&head) => {
-                    let why = format!("left out, as no peer vouches for it: {head} ({why})");
-                    report.remarks.push(why);
-                    heard.retain(|other| *other != head);
-                }
-                reading => break Some((joined, common, reading)),
-            }
-        };
-        self.check_mirrors(&shown, read.as_ref().map(|(joined, ..)| joined.chain.head()))?;
-        let Some((heads::Joined { chain, source, untied }, common, reading)) = read else {
-            let why = |(mirror, head): &(&Mirror, Result<Head, String>)| match head {
-                Ok(head) => format!("{mirror}: serves no tiles that hash up to its {head}"),
-                Err(why) => format!("{mirror}: {why}"),
-            };
-            return Err(UpdateError::Mirrors(shown.iter().map(why).collect()).into());
-        };
-        report.remarks.extend(untied.iter().map(|head| {
-            format!("a head signed by the log could not be tied to the others: {head}")
-        }));
-        report.head = Some(chain.head().clone());
-        for trusted in self.trusted_heads() {
-            if !chain.holds(trusted) {
-                return Err(UpdateError::Untied { trusted: trusted.clone() }.into());
-            }
-        }
-
-        let reading = reading?;
-        report.unknown_kinds = reading.unknown_kinds;
-        let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
-        let mut refused = reading.refused;
-        for (index, refusal) in choice.refused {
-            if !refused.iter().any(|(known, _)| *known == index) {
-                refused.push((index, refusal));
-            }
-        }
-        refused.retain(|(index, refusal)| self.is_news(*index, refusal));
-        refused.retain(|(index, _)| !told.iter().any(|(known, _)| known == index));
-        refused.extend(told);
-        refused.sort_by_key(|(index, _)| *index);
-        report.refused = refused;
-
-        let Some(common) = common else {
-            let missing = roll.missing(&config.peers, &chain, None);
-            return Err(Refusal::Incomplete(self.since(missing)).into());
-        };
-        // Everybody agrees on the log up to `common`: now, and only now, that is remembered.
-        let candidates = choice.candidates;
-        // Entries beyond it are told again: a mirror alone must not be able to hush anything up.
-        self.state.reported = self.state.reported.max(common);
-        self.adopt(&chain, &roll, common, reading.at_common, &candidates)?;
-
-        let mut best: Option<Failure> = None;
-        for signed in candidates {
-            let index = signed.index();
-            let hosts = || sources.starting_with(source);
-            let logged = heads::logged(&signed, &chain, self.state.head.as_ref(), hosts()).await?;
-            let earlier = self.earliest_roll(&chain, index);
-            match logged.agreed(&chain, &config.peers, &config.limits, earlier, &roll) {
-                Ok(agreed) => {
-                    let proof = heads::bundle(&agreed, config, hosts()).await?;
-                    let agreed = Box::new(agreed);
-                    return Ok(Some(Decided { agreed, proof }));
-                }
-                // The newest release's state is the one worth telling.
-                Err(refusal) => {
-                    let refusal = match refusal {
-                        Refusal::Incomplete(missing) => Refusal::Incomplete(self.since(missing)),
-                        other => other,
-                    };
-                    best.get_or_insert(refusal.into());
-                }
-            }
-        }
-        if let Some(failure) = best {
-            return Err(failure);
-        }
-        let first = report.refused.first().map(|(_, refusal)| refusal.clone());
-        first.map_or(Ok(None), |refusal| Err(refusal.into()))
-    }
-
-    /// Names the mirrors when all of them show less than others have: a rollback below what we
-    /// trust, or a frozen world.
-    fn check_mirrors(
-        &self,
-        shown: &[(&Mirror, Result<Head, String>)],
-        newest: Option<&Head>,
-    ) -> Result<(), Refusal> {
-        let best = shown
-            .iter()
-            .filter_map(|(mirror, head)| Some((mirror, head.as_ref().ok()?.size())))
-            .max_by_key(|(_, size)| *size);
-        let Some((mirror, shown)) = best else { return Ok(()) };
-        let mirror = mirror.to_string();
-        let trusted = self.trusted_heads().map(Head::size).max().unwrap_or(0);
-        let newest = newest.map_or(0, Head::size);
-        if shown < trusted {
-            Err(Refusal::MirrorRollback { mirror, shown, known: trusted })
-        } else if shown < newest {
-            Err(Refusal::Stale { mirror, shown, known: newest })
-        } else {
-            Ok(())
-        }
-    }
-}
-
-struct Decided {
-    agreed: Box<Agreed>,
-    proof: Bundle,
-}
-
-impl Decided {
-    fn outcome(self) -> Outcome {
-        Outcome::Available(self.agreed)
     }
 }
 
@@ -393,6 +345,7 @@ fn install_failure(error: InstallError) -> Failure {
     match error {
         InstallError::Refused(refusal) => refusal.into(),
         InstallError::Disk(error) => error.into(),
+        InstallError::Busy(path) => StoreError::Busy(path).into(),
         InstallError::Source(error) => UpdateError::Mirrors(vec![error.to_string()]).into(),
     }
 }

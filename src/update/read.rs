@@ -3,13 +3,14 @@
 use futures_util::future::join_all;
 
 use super::heads::Source;
-use super::{Failure, UpdateError};
-use crate::log::reader::{Bundles, Cached, Unread};
+use super::{Failure, Step, UpdateError, Watcher};
+use crate::log::reader::{Bundles, Cached};
 use crate::net::{Mirror, Transport};
 use crate::store::ClientState;
 use crate::verify::catalog::Reading as Entry;
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
+use crate::verify::tile::FULL;
 use crate::verify::tree::Frontier;
 use crate::verify::{Catalog, Hash, Head, Log, Policy, Refusal};
 
@@ -39,6 +40,14 @@ fn refused(error: &CheckpointError) -> String {
     }
 }
 
+/// Who may have entries.
+pub(super) struct Hosts<'a> {
+    /// The mirrors, and what each shows.
+    pub(super) shown: &'a [(&'a Mirror, Result<Head, String>)],
+    /// What peers serve whose view is large enough.
+    pub(super) peers: &'a [&'a Mirror],
+}
+
 /// The tree's right edge and the releases below it.
 #[derive(Clone)]
 pub(super) struct Edge {
@@ -56,17 +65,21 @@ pub(super) struct Reading {
     pub(super) refused: Vec<(u64, Refusal)>,
     /// Entries of kinds we do not know.
     pub(super) unknown_kinds: u64,
+    /// Mirrors that did not have what others had.
+    pub(super) failed: Vec<String>,
 }
 
 /// Reads every entry between what is stored and `head`, each bundle from whichever mirror serves
-/// what hashes up to it. None is skipped: a fact holds only if nothing was left out.
+/// what hashes up to it, and from peers where no mirror does. None is skipped: a fact holds only
+/// if nothing was left out.
 pub(super) async fn entries<'s, 'a: 's, T: Transport + 'a>(
-    shown: &[(&Mirror, Result<Head, String>)],
+    hosts: Hosts<'_>,
     tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
     state: &ClientState,
     policy: &Policy,
     head: &Head,
     common: Option<u64>,
+    watcher: &Watcher,
 ) -> Result<Reading, Failure> {
     let mut edge = Edge { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
     let from = edge.frontier.size();
@@ -75,18 +88,25 @@ pub(super) async fn entries<'s, 'a: 's, T: Transport + 'a>(
         at_common: (common == Some(from)).then(|| edge.clone()),
         refused: Vec::new(),
         unknown_kinds: 0,
+        failed: Vec::new(),
     };
     if from == head.size() {
         return Ok(reading);
     }
     let mut problems = Vec::new();
     let mut mirrors = Vec::new();
-    for (mirror, shown) in shown {
+    for (mirror, shown) in hosts.shown {
         match shown {
             Ok(shown) if shown.size() >= head.size() => mirrors.push(*mirror),
             Ok(shown) => problems.push(format!("{mirror}: shows {} entries only", shown.size())),
             Err(why) => problems.push(format!("{mirror}: {why}")),
         }
+    }
+    mirrors.extend(hosts.peers);
+    // What the mirrors show may be less than what was read before.
+    let of = head.size().saturating_sub(from);
+    if of > 0 {
+        watcher.tell(|| Step::Log { entries: 0, of });
     }
     let bundles = bundles(tiles, head, from).await?;
     let taken = bundles.read(&mirrors, |index, entry| {
@@ -99,29 +119,29 @@ pub(super) async fn entries<'s, 'a: 's, T: Transport + 'a>(
         if common == Some(edge.frontier.size()) {
             reading.at_common = Some(edge.clone());
         }
+        let read = index + 1;
+        if read % FULL == 0 || read == head.size() {
+            watcher.tell(|| Step::Log { entries: read - from, of });
+        }
     });
     match taken.await {
-        Ok(()) if edge.frontier.root() == *head.root() => {
+        Ok(failed) if edge.frontier.root() == *head.root() => {
+            reading.failed = failed.iter().map(|host| mirrors[*host].to_string()).collect();
             reading.catalog = edge.catalog;
             Ok(reading)
         }
         // The entries are those of the head, so what they were put on is not.
-        Ok(()) => {
+        Ok(_) => {
             let why =
                 format!("the {from} entries read before are not those of the log's head ({head})");
             Err(Refusal::NotLogged(why).into())
         }
         Err(unread) => {
-            let mut altered = None;
-            for Unread { host, error } in unread {
-                match error {
-                    Some(error) => problems.push(format!("{}: {error}", mirrors[host])),
-                    None => altered = Some(mirrors[host]),
-                }
-            }
-            let Some(mirror) = altered else { return Err(UpdateError::Mirrors(problems).into()) };
-            let why =
-                format!("{mirror} serves entries that are not those of the log's head ({head})");
+            let Some(altered) = unread.iter().find(|unread| unread.error.is_none()) else {
+                problems.extend(unread.iter().map(|unread| unread.of(&mirrors)));
+                return Err(UpdateError::Mirrors(problems).into());
+            };
+            let why = format!("{} ({head})", altered.of(&mirrors));
             Err(Refusal::NotLogged(why).into())
         }
     }

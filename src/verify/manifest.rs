@@ -16,6 +16,8 @@
 //! Every line is there, once, in this order, with single spaces; times are seconds since
 //! 1970; a target is platform, file name, length in bytes, SHA-256, kind, and for archives
 //! (`tar`, `tar.gz`, `tar.zst`) the unpacked size in bytes and the number of entries.
+//! A `file` is installed under its name; of an archive, whose rules are in
+//! [`install::unpack`](crate::install::unpack), the tree is, and the archive itself is not.
 //! Targets are in ascending order of platform. The sequence alone decides what is newer.
 
 use std::fmt;
@@ -53,7 +55,7 @@ pub struct Manifest {
 pub struct Target {
     /// Such as `x86_64-linux`.
     pub platform: Name,
-    /// What the file is called once installed.
+    /// What the file is called; if it is no archive, also once installed.
     pub file: Name,
     /// Exact length in bytes, below 2^63.
     pub length: u64,
@@ -72,9 +74,9 @@ pub enum Kind {
     Archive {
         /// How it is packed.
         format: ArchiveFormat,
-        /// Bytes of all files together once unpacked.
+        /// Bytes of all files together once unpacked, exactly.
         unpacked: u64,
-        /// Number of entries, directories included.
+        /// Number of entries, exactly: files, links, and directories, which all have one.
         entries: u64,
     },
 }
@@ -96,6 +98,14 @@ impl ArchiveFormat {
         ("tar.gz", ArchiveFormat::TarGz),
         ("tar.zst", ArchiveFormat::TarZst),
     ];
+
+    /// What a file of this name is taken for when it is released: `.tar`, `.tar.gz` or `.tgz`,
+    /// `.tar.zst`. Nodes go by the manifest alone.
+    pub fn of(file: &Name) -> Option<ArchiveFormat> {
+        let is = |ending: &str| file.as_str().ends_with(ending);
+        let by_word = Self::ALL.iter().find(|(word, _)| is(&format!(".{word}")));
+        by_word.map(|(_, format)| *format).or(is(".tgz").then_some(ArchiveFormat::TarGz))
+    }
 
     fn word(self) -> &'static str {
         Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(word, _)| word)

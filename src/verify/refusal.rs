@@ -140,13 +140,15 @@ pub enum Refusal {
         /// The platform looked for.
         platform: Name,
     },
-    /// A kind of artifact that this version does not install.
-    #[error("release {release}: this version installs artifacts of kind 'file' only")]
+    /// An artifact that this version does not install: an archive of more than
+    /// [`MAX_ENTRIES`](crate::install::unpack::MAX_ENTRIES) entries.
+    #[error("release {release}: its archive has more entries than this version installs")]
     UnsupportedKind {
         /// `SEQUENCE-VERSION`.
         release: String,
     },
-    /// The artifact's bytes are not the ones that were signed.
+    /// The artifact's bytes are not the ones that were signed, or they are an archive that must not
+    /// be unpacked.
     #[error("bad artifact: {0}")]
     Artifact(String),
     /// A proof bundle that does not prove.

@@ -74,12 +74,18 @@
 //! }
 //! ```
 
+use std::time::Duration;
+
 use super::checkpoint::Log;
 use super::note::{Note, NoteError};
-use super::roll::{Limits, Verdict, verdict};
+use super::roll::{CLOCK_SKEW, Limits, Verdict, verdict};
 use super::{
-    Chain, Hash, Head, Manifest, Name, NoteKey, PeerSet, RawKey, Refusal, Roll, Timestamp, tree,
+    Chain, Hash, Head, Manifest, Name, NoteKey, PeerSet, RawKey, Refusal, Roll, Timestamp, View,
+    tree,
 };
+
+/// How far apart the cosignatures of one roll may be that nobody saw being called.
+const MAX_SPAN: Duration = Duration::from_secs(10 * 60);
 
 /// An entry as the log's feed delivered it. Nothing is checked.
 #[derive(Clone, Debug)]
@@ -337,6 +343,30 @@ impl Agreed {
     /// The roll at least `settle` before the latest, and the latest.
     pub fn rolls(&self) -> [&Roll; 2] {
         [&self.earlier, &self.latest]
+    }
+
+    /// For whoever cannot call the roll again: good for as long as `freshness` after every peer cosigned
+    /// in the latest roll, by the times that they signed. Refused if that is over, if one of them is
+    /// yet to come, or if those of one roll are more than 10 minutes apart.
+    pub fn fresh(self, freshness: Duration, now: Timestamp) -> Result<Agreed, Refusal> {
+        for roll in [&self.earlier, &self.latest] {
+            let times = || roll.views().map(View::at);
+            let (first, last) = (times().min().unwrap_or(roll.at()), times().max());
+            if last.unwrap_or(roll.at()) > first.after(MAX_SPAN) {
+                let why = "the views of one roll are more than 10 minutes apart";
+                return Err(Refusal::Bundle(why.to_owned()));
+            }
+        }
+        let signed = || self.latest.views().map(View::at);
+        let oldest = signed().min().unwrap_or(self.latest.at());
+        let newest = signed().chain([self.latest.at()]).max().unwrap_or(oldest);
+        if newest > now.after(CLOCK_SKEW) {
+            let why = format!("it is from the future: cosigned at {newest} (check the clock)");
+            return Err(Refusal::Bundle(why));
+        }
+        let agreed = Agreed { good_until: oldest.after(freshness), ..self };
+        agreed.still_good(now)?;
+        Ok(agreed)
     }
 
     /// Refuses once the latest roll is older than `roll_ttl`: call it again before the switch.

@@ -56,6 +56,42 @@ pub fn entries_path(index: u64, width: u16) -> String {
     format!("tile/entries/{}", numbered(index, width))
 }
 
+/// What a path below a log's prefix names, beside its `checkpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A tile of hashes.
+    Hashes(Tile),
+    /// A bundle of entries.
+    Entries {
+        /// It begins with entry `256 * index`.
+        index: u64,
+        /// 1 to 256 entries.
+        width: u16,
+    },
+}
+
+impl Place {
+    /// Reads a path, in the one spelling that it has. `None` if no log has such a file.
+    pub fn parse(path: &str) -> Option<Place> {
+        let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
+        let (number, width) = match rest.split_once(".p/") {
+            Some((number, width)) => (number, width.parse().ok()?),
+            None => (rest, FULL as u16),
+        };
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        let index = digits.parse().ok()?;
+        let place = match level {
+            "entries" => Place::Entries { index, width },
+            level => Place::Hashes(Tile { level: level.parse().ok()?, index, width }),
+        };
+        let is_one = match place {
+            Place::Hashes(tile) => tile.level < 64 && tile.path() == path,
+            Place::Entries { index, width } => entries_path(index, width) == path,
+        };
+        (is_one && (1..=FULL).contains(&width.into())).then_some(place)
+    }
+}
+
 /// How many hashes (or, at level 0, entries) a tree of `size` leaves has at a level.
 fn hashes(level: u8, size: u64) -> u64 {
     size.checked_shr(8 * u32::from(level)).unwrap_or(0)

@@ -240,6 +240,8 @@ fn model(course: &[(Timestamp, Condition, String)]) -> Vec<(Condition, String, T
         let same = |(_, c, a): &&(Timestamp, Condition, String)| c == condition && a == about;
         let run: Vec<_> = course[..=i].iter().rev().take_while(same).collect();
         let since = run.iter().map(|(at, ..)| *at).min().unwrap();
+        let unwell = course[..=i].iter().rev().take_while(|(_, c, _)| !c.is_good());
+        let unwell = unwell.map(|(at, ..)| *at).min().unwrap_or(*now);
         let last = told.last().map_or((Healthy, ""), |(c, a, _)| (*c, a.as_str()));
         let mut offers = told.iter().filter(|(c, ..)| *c == Available).map(|(_, a, _)| a);
         let news = match condition {
@@ -247,7 +249,7 @@ fn model(course: &[(Timestamp, Condition, String)]) -> Vec<(Condition, String, T
             Available if offers.next_back() != Some(about) => Some(Available),
             Available if last.0.is_good() => None,
             Healthy | Available => Some(Healthy),
-            Incomplete if now.since(since) < LIMIT => None,
+            Incomplete if now.since(unwell) < LIMIT => None,
             bad => (last != (*bad, about)).then_some(*bad),
         };
         told.extend(news.map(|condition| (condition, about.clone(), since)));

@@ -185,13 +185,15 @@ fn hostile_text_does_not_reach_the_terminal_as_it_is() {
     desk.publish();
     // A name may hold any letters; what moves a cursor, hides or turns text round is shown for what it is.
     let line = desk.read("m").lines().last().unwrap().to_owned();
-    for hostile in ["\u{202e}", "\u{200b}", "\u{2800}", "\u{feff}", "é"] {
+    // Nor does what only looks like ours (a Cyrillic а), or is read from right to left.
+    for hostile in ["\u{202e}", "\u{200b}", "\u{2800}", "\u{feff}", "\u{430}", "\u{5d0}", "×"] {
         let blob = line.rsplit(' ').next().unwrap();
         desk.write("m2", format!("{}— x{hostile}y {blob}\n", desk.read("m")));
         let shown = desk.good("release show m2");
         assert!(!shown.contains(hostile), "{shown}");
         assert!(shown.contains(&format!("x{}y", hostile.escape_unicode())), "{shown}");
     }
+    assert!(desk.bad(6, "release show Knäuel").contains("Knäuel"));
     desk.write("a\u{1b}[2J", "no note");
     let name = "a\u{1b}[2J".to_owned();
     let said = desk.bad(8, &format!("release show {name}"));
@@ -369,9 +371,10 @@ fn a_restored_backup_of_a_log_refuses_to_sign() {
     new(2, "n");
     new(3, "o");
     desk.good(&format!("log append log {append}").replace("mirror m", "mirror n"));
-    // Grown apart under one key: the same refusal, though the backup is the longer one now.
+    // Grown apart under one key: the backup is the longer one now, and restoring it would hide that.
     desk.good("log append backup --key log.key --passphrase-file pass n o");
-    desk.bad(24, &format!("log append backup {append}"));
+    let said = desk.bad(20, &format!("log append backup {append}"));
+    assert!(said.contains("append to neither"), "{said}");
 }
 
 #[test]
@@ -380,7 +383,7 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
     desk.good("init --config node/unanimity.toml");
     let said = desk.bad(3, "status --config node/unanimity.toml");
     assert!(
-        said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 61"),
+        said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 67"),
         "{said}"
     );
     desk.bad(6, "init --config node/unanimity.toml");
@@ -435,9 +438,18 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
             Some(default)
                 if default.contains(" = ")
                     && !default.starts_with(' ')
-                    && !["pinned", "command", "transports", "network"]
-                        .iter()
-                        .any(|example| default.starts_with(example)) =>
+                    && ![
+                        "pinned",
+                        "command",
+                        "transports",
+                        "network",
+                        "keep",
+                        "rate",
+                        "spool",
+                        "freshness",
+                    ]
+                    .iter()
+                    .any(|example| default.starts_with(example)) =>
             {
                 format!("{default}\n")
             }
@@ -495,7 +507,7 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
     let desk = Desk::new();
     desk.write("artifact", "any file at all");
     let said = desk.good("demo --artifact artifact --keep kept");
-    assert!(said.contains("14 of 14 attacks were refused"), "{said}");
+    assert!(said.contains("14 of 14 attacks were refused or in vain"), "{said}");
     assert_eq!(said.matches("\nrefused").count(), 14, "{said}");
     // The commands that it prints are commands that work.
     let commands: Vec<&str> = said
@@ -529,10 +541,35 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
     assert_eq!((&report["schema"], &report["outcome"]), (&"unanimity/v1".into(), &"done".into()));
     assert_eq!(report["entries"][1]["manifest"]["version"], "1.1.0");
     let output = desk.run("--json --config kept/honest/client/unanimity.toml check");
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (report, events) = lines.split_last().unwrap();
+    let asking = |answered: u32, silent: u32| {
+        let (schema, event) = ("unanimity/v1", "roll");
+        let counts = (answered, silent);
+        serde_json::json!({ "schema": schema, "event": event, "peers": 5, "answered": counts.0, "silent": counts.1 })
+    };
+    assert_eq!((&events[0], &events[events.len() - 1]), (&asking(0, 0), &asking(0, 5)), "{said}");
     assert_eq!(output.status.code(), Some(12));
     assert_eq!((&report["outcome"], &report["exit"]), (&"incomplete".into(), &12.into()));
     assert_eq!(report["peers"].as_array().unwrap().len(), 5);
+
+    // A mirror that cannot be read is remembered, and named.
+    let status = |desk: &Desk| desk.good("--config kept/honest/client/unanimity.toml status");
+    assert!(!status(&desk).contains("penance"));
+    fs::remove_file(desk.path().join("kept/honest/mirrors/client")).unwrap();
+    for _ in 0..2 {
+        desk.bad(4, "--config kept/honest/client/unanimity.toml check");
+    }
+    let said = status(&desk);
+    let line = said.lines().find(|line| line.starts_with("penance")).unwrap();
+    assert!(line.contains("mirrors/client since 20") && line.contains("after 2 in a row failed"));
+    let json = desk.good("--json --config kept/honest/client/unanimity.toml status");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let penance = &report["penance"][0];
+    let until = penance["since"].as_u64().unwrap() + 1200;
+    assert_eq!((&penance["failures"], &penance["until"]), (&2.into(), &until.into()), "{json}");
+    assert!(penance["mirror"].as_str().unwrap().ends_with("mirrors/client"), "{json}");
 }
 
 #[test]

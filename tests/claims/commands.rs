@@ -9,20 +9,31 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use unanimity::durable::Disk;
-use unanimity::serve::socket::{Owner, answer_all, ask};
+use unanimity::serve::socket::{Lines, Owner, answer_all, ask};
 
 use crate::circle::SECOND;
 use crate::logs::place;
 
-/// Answers with the question; the question "slow" never. Whoever holds a clone of `at_work` is at work.
+/// Answers with the question; the question "slow" never, "much" after 20,000 lines, "two" after two.
+/// Whoever holds a clone of `at_work` is at work.
 fn daemon(state: &Path, at_work: &Arc<()>) -> JoinHandle<()> {
     let socket = Owner::new(state, &Disk::default()).unwrap().listen().unwrap();
     let at_work = at_work.clone();
-    tokio::spawn(answer_all(socket, move |question| {
+    tokio::spawn(answer_all(socket, move |question, lines: Lines| {
         let at_work = at_work.clone();
         async move {
             if question == b"slow" {
                 std::future::pending::<()>().await;
+            }
+            let said = [(&b"much"[..], MANY), (b"two", 2)];
+            for (_, count) in said.iter().filter(|(said, _)| *said == question) {
+                for n in 0..*count {
+                    lines.say(format!("{n:0100}").into_bytes());
+                    // Others have their turn.
+                    if n % 8 == 7 {
+                        tokio::task::yield_now().await;
+                    }
+                }
             }
             drop(at_work);
             question
@@ -30,9 +41,17 @@ fn daemon(state: &Path, at_work: &Arc<()>) -> JoinHandle<()> {
     }))
 }
 
+/// More lines than a socket and the daemon hold.
+const MANY: usize = 20_000;
+
 async fn slow(state: &Path) -> UnixStream {
+    put(state, b"slow\n").await
+}
+
+/// Puts a question, and takes nothing.
+async fn put(state: &Path, question: &[u8]) -> UnixStream {
     let mut stream = UnixStream::connect(state.join("serve/socket")).await.unwrap();
-    stream.write_all(b"slow\n").await.unwrap();
+    stream.write_all(question).await.unwrap();
     stream
 }
 
@@ -66,7 +85,7 @@ async fn quick_commands_are_answered_however_many_slow_ones_wait() {
     until(&at_work, 32).await;
     for _ in 0..3 {
         let began = Instant::now();
-        assert_eq!(ask(place.path(), "quick").await.unwrap().unwrap(), b"quick");
+        assert_eq!(ask(place.path(), "quick", |_| {}).await.unwrap().unwrap(), b"quick");
         assert!(began.elapsed() <= 5 * SECOND);
     }
     // The oldest made room, and knows.
@@ -75,5 +94,49 @@ async fn quick_commands_are_answered_however_many_slow_ones_wait() {
     assert_eq!(answer, b"");
     let last = clients[31].read_to_end(&mut answer);
     assert!(timeout(Duration::from_secs(60), last).await.is_err());
+    daemon.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_command_says_on_its_way_comes_as_lines_before_its_answer() {
+    let (place, at_work) = (place(), Arc::new(()));
+    let daemon = daemon(place.path(), &at_work);
+    let mut heard = Vec::new();
+    let answer = ask(place.path(), "two", |line| heard.push(line.to_vec())).await;
+    assert_eq!(answer.unwrap().unwrap(), b"two");
+    assert_eq!(heard, [0, 1].map(|n| format!("{n:0100}").into_bytes()));
+    // Some of many may be missing, none is cut, and none is out of its order.
+    heard.clear();
+    let answer = ask(place.path(), "much", |line| heard.push(line.to_vec())).await;
+    assert_eq!(answer.unwrap().unwrap(), b"much");
+    assert!(heard.len() > 8 && heard.is_sorted() && heard.iter().all(|line| line.len() == 100));
+    daemon.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_no_lines_holds_up_neither_the_work_nor_others() {
+    let (place, at_work) = (place(), Arc::new(()));
+    let daemon = daemon(place.path(), &at_work);
+    let mut deaf = put(place.path(), b"much\n").await;
+    until(&at_work, 1).await;
+    assert_eq!(ask(place.path(), "quick", |_| {}).await.unwrap().unwrap(), b"quick");
+    // In no time that anybody plays: nothing was given up to get that far.
+    let began = Instant::now();
+    until(&at_work, 0).await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    // The answer has to be taken in time, as ever.
+    tokio::time::sleep(10 * SECOND).await;
+    let mut taken = Vec::new();
+    deaf.read_to_end(&mut taken).await.unwrap();
+    assert!(!taken.ends_with(b"much"), "{} bytes", taken.len());
+    assert!(taken.len() < MANY * 101, "{} bytes", taken.len());
+    // Whoever is only slow has it, and what there was room for.
+    let mut slow = put(place.path(), b"much\n").await;
+    until(&at_work, 1).await;
+    until(&at_work, 0).await;
+    taken.clear();
+    slow.read_to_end(&mut taken).await.unwrap();
+    assert!(taken.ends_with(b"\nmuch"), "{} bytes", taken.len());
+    assert!(taken.len() < MANY * 101, "{} bytes", taken.len());
     daemon.abort();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use unanimity::alarm::Alarm;
-use unanimity::config::{self, Config, ConfigError, ServePolicy};
+use unanimity::config::{self, Config, ConfigError, ServeArtifacts, ServePolicy};
 use unanimity::net::OnionAddress;
 use unanimity::net::network::{Bridges, TorNetwork};
 use unanimity::verify::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
@@ -226,6 +226,35 @@ fn a_key_has_one_role() {
 }
 
 #[test]
+fn a_peer_that_is_a_mirror_or_serves_artifacts_where_it_is_asked_is_refused() {
+    let onion = |seed| address(seed).replace(":4242", "");
+    for mirror in [format!("http://{}", onion(2)), format!("http://{}:8080/log", onion(2))] {
+        let node = with(&good_node(), "\"file:/srv/log\"", &format!("\"file:/a\", \"{mirror}\""));
+        let error = refused(&node, &good_peers(), PEERS);
+        says(&error, &["peer peer-2 is also one of [log] mirrors"]);
+    }
+    let elsewhere = format!("\"http://{}\"", onion(9));
+    load(&with(&good_node(), "\"file:/srv/log\"", &elsewhere), &good_peers()).1.unwrap();
+    let serving = |site: &str| good_peers() + &format!("artifacts = \"{site}\"\n");
+    for site in [
+        format!("http://{}", onion(3)),
+        format!("http://{}", onion(1)),
+        "https://a.example".into(),
+        format!("https://{}", onion(9)),
+    ] {
+        let error = refused(&good_node(), &serving(&site), PEERS);
+        says(&error, &["peer peer-3: artifacts has to be http://"]);
+    }
+    for site in ["", "a.example", "http://a.example", "file:/srv"] {
+        refused(&good_node(), &serving(site), PEERS);
+    }
+    let site = format!("http://{}", onion(9));
+    let config = load(&good_node(), &serving(&site)).1.unwrap();
+    let [(name, found)] = &config.artifacts[..] else { panic!("{:?}", config.artifacts) };
+    assert_eq!((name.as_str(), found.to_string()), ("peer-3", site));
+}
+
+#[test]
 fn a_threshold_that_nobody_or_not_everybody_can_meet_is_refused() {
     for threshold in ["0", "4", "1000000"] {
         let node = with(&good_node(), "threshold = 2", &format!("threshold = {threshold}"));
@@ -399,6 +428,15 @@ fn taking_part_has_the_documented_defaults() {
     let serve = node.unwrap().serve.unwrap();
     assert_eq!((serve.port, serve.policy), (4242, ServePolicy::Notify));
     assert!(serve.restricted && !serve.proof_of_work);
+    assert_eq!(serve.artifacts, None);
+    for (tables, keep, rate) in [
+        ("[serve.artifacts]\n", 1 << 30, 1 << 20),
+        ("[serve.artifacts]\nkeep = \"20KiB\"\nrate = \"3MiB\"\n", 20 << 10, 3 << 20),
+    ] {
+        let (_place, node) = load_node(&format!("[serve]\nname = \"dora\"\n{tables}"));
+        let artifacts = node.unwrap().serve.unwrap().artifacts;
+        assert_eq!(artifacts, Some(ServeArtifacts { keep, rate }));
+    }
 }
 
 #[test]
@@ -435,6 +473,16 @@ fn what_makes_no_sense_of_taking_part_is_refused() {
         ("[serve]\nname = \"a b\"\n", "name"),
         ("[serve]\nname = \"a+b\"\n", "'+'"),
         ("[serve]\nname = \"a\"\nport = 0\n", "port"),
+        ("[serve]\nname = \"a\"\nport = 80\n", "not 80"),
+        ("[serve]\nname = \"a\"\n[serve.artifacts]\nkeep = \"0GiB\"\n", "more than nothing"),
+        ("[serve]\nname = \"a\"\n[serve.artifacts]\nrate = \"255KiB\"\n", "256KiB"),
+        ("[serve]\nname = \"a\"\n[serve.artifacts]\nrate = \"1MB\"\n", "KiB, MiB or GiB"),
+        (
+            "[serve]\nname = \"a\"\n[serve.artifacts]\nkeep = \"99999999999GiB\"\n",
+            "KiB, MiB or GiB",
+        ),
+        ("[serve]\nname = \"a\"\n[serve.artifacts]\nkeep = \"-1GiB\"\n", "KiB, MiB or GiB"),
+        ("[serve]\nname = \"a\"\n[serve.artifacts]\nall = true\n", "all"),
         ("[serve]\nname = \"a\"\npolicy = \"trust\"\n", "policy"),
         ("[serve]\nname = \"a\"\nroll_min = \"0s\"\n", "roll_min"),
         ("[serve]\nname = \"a\"\nroll_min = \"2h\"\nroll_max = \"1h\"\n", "roll_max"),

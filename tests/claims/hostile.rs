@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use unanimity::demo::{Draft, World};
 use unanimity::net::Mirror;
 use unanimity::net::mirror::{Site, Stream, Web};
@@ -21,16 +22,20 @@ use crate::logs::place;
 
 /// What a mirror does wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+pub(crate) enum Fault {
     Honest,
     /// Refuses connections.
     Dead,
     /// Accepts, and never answers.
     Silent,
-    /// 100 bytes a second.
-    Slow,
+    /// So many bytes a second.
+    Slow(usize),
     /// Breaks off an artifact after so many bytes, and announces more.
     Cut(usize),
+    /// At most so many bytes of an artifact on one connection; and announces the rest.
+    Capped(usize),
+    /// One byte of an artifact, a wrong one, and no more.
+    Poison,
     /// The same, and announces no more.
     Short(usize),
     /// Goes on with the file, over and over.
@@ -53,10 +58,11 @@ enum Fault {
     NoArtifact,
 }
 
-const ALL: [Fault; 14] = [
+pub(crate) const ALL: [Fault; 15] = [
+    Fault::Poison,
     Fault::Dead,
     Fault::Silent,
-    Fault::Slow,
+    Fault::Slow(100),
     Fault::Cut(200_000),
     Fault::Short(200_000),
     Fault::Endless,
@@ -72,10 +78,12 @@ const ALL: [Fault; 14] = [
 
 /// Hosts, by the port of their URL.
 #[derive(Clone, Default)]
-struct Hosts {
+pub(crate) struct Hosts {
     hosts: Vec<(PathBuf, Fault)>,
     /// Ranges of artifacts that were asked for: of which host, from which byte on.
-    asked: Arc<Mutex<Vec<(usize, u64)>>>,
+    pub(crate) asked: Arc<Mutex<Vec<(usize, u64)>>>,
+    /// How often circuits of somebody's own were asked for.
+    circuits: Arc<AtomicUsize>,
 }
 
 impl Web for Hosts {
@@ -94,16 +102,17 @@ impl Web for Hosts {
     }
 
     fn apart(&self) -> Arc<dyn Web> {
+        self.circuits.fetch_add(1, Ordering::SeqCst);
         Arc::new(self.clone())
     }
 }
 
 impl Hosts {
-    fn new(hosts: Vec<(PathBuf, Fault)>) -> Hosts {
+    pub(crate) fn new(hosts: Vec<(PathBuf, Fault)>) -> Hosts {
         Hosts { hosts, ..Hosts::default() }
     }
 
-    fn mirrors(&self) -> Vec<Mirror> {
+    pub(crate) fn mirrors(&self) -> Vec<Mirror> {
         let web: Arc<dyn Web> = Arc::new(self.clone());
         (1..=self.hosts.len())
             .map(|port| {
@@ -174,6 +183,7 @@ async fn send(
         Fault::Headers => header = "X-Y: z\r\n".repeat(10_000),
         Fault::LateBit if path != "checkpoint" => *bytes.last_mut()? ^= 1,
         Fault::WrongStart(_) if is_artifact => bytes[0] ^= 1,
+        Fault::Poison if is_artifact => bytes.iter_mut().for_each(|byte| *byte ^= 1),
         _ => {}
     }
     let begin = range.unwrap_or(0).min(bytes.len());
@@ -183,6 +193,15 @@ async fn send(
     {
         announced = Some(total - begin);
         bytes.truncate(at.max(begin));
+    }
+    let on_one_connection = match fault {
+        Fault::Capped(most) => most,
+        Fault::Poison => 1,
+        _ => usize::MAX,
+    };
+    if is_artifact && on_one_connection < total - begin {
+        announced = Some(total - begin);
+        bytes.truncate(begin + on_one_connection);
     }
     if let Fault::Short(at) = fault
         && is_artifact
@@ -203,8 +222,8 @@ async fn send(
     }
     let head = format!("HTTP/1.1 {first}\r\n{header}Content-Length: {announced}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.ok()?;
-    if fault == Fault::Slow {
-        for piece in body.chunks(100) {
+    if let Fault::Slow(bytes) = fault {
+        for piece in body.chunks(bytes) {
             stream.write_all(piece).await.ok()?;
             sleep(Duration::from_secs(1)).await;
         }
@@ -223,16 +242,20 @@ fn new() -> Vec<u8> {
 
 /// A circle in which release 1 is installed and release 2 would be at the next update; and a copy
 /// of the log as it was before release 2.
-async fn about_to_update(directory: &Path) -> (World, PathBuf) {
+pub(crate) async fn about_to_update(directory: &Path) -> (World, PathBuf) {
+    about_to_update_to(directory, &new()).await
+}
+
+async fn about_to_update_to(directory: &Path, new: &[u8]) -> (World, PathBuf) {
     let mut world = World::create(&directory.join("world"), 3, Timestamp(1_790_000_000)).unwrap();
     let before = directory.join("before");
-    for (sequence, version, artifact) in [(1, "1.0.0", OLD.to_vec()), (2, "1.1.0", new())] {
+    for (sequence, version, artifact) in [(1, "1.0.0", OLD), (2, "1.1.0", new)] {
         if sequence == 2 {
             let mut copy = std::process::Command::new("cp");
             copy.arg("-r").arg(world.log_directory()).arg(&before);
             assert!(copy.status().unwrap().success());
         }
-        world.publish(&Draft::new(sequence, version, &artifact)).unwrap();
+        world.publish(&Draft::new(sequence, version, artifact)).unwrap();
         world.poll_all().await.unwrap();
         let settling = world.update().await.1;
         assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
@@ -245,6 +268,24 @@ async fn about_to_update(directory: &Path) -> (World, PathBuf) {
     (world, before)
 }
 
+/// A copy of the world whose client has these mirrors, a frozen one as the log was before.
+pub(crate) async fn with_mirrors(
+    world: &World,
+    place: &Path,
+    before: &Path,
+    faults: &[Fault],
+) -> (World, Hosts) {
+    let mut world = world.copy_to(place).unwrap();
+    world.poll_all().await.unwrap();
+    let host = |&fault: &Fault| match fault {
+        Fault::Frozen => (before.to_owned(), fault),
+        _ => (world.log_directory(), fault),
+    };
+    let hosts = Hosts::new(faults.iter().map(host).collect());
+    world.config.mirrors = hosts.mirrors();
+    (world, hosts)
+}
+
 fn installed(world: &World) -> Vec<u8> {
     fs::read(world.config.install_root.join("current/hello")).unwrap()
 }
@@ -254,13 +295,9 @@ async fn one_honest_mirror_of_five_is_enough_whatever_the_others_do() {
     let base = place();
     let (world, before) = about_to_update(base.path()).await;
     for fault in ALL {
-        let mut world = world.copy_to(&base.path().join(format!("{fault:?}"))).unwrap();
-        world.poll_all().await.unwrap();
-        let log = if fault == Fault::Frozen { before.clone() } else { world.log_directory() };
-        let mut hosts = vec![(log, fault); 4];
-        hosts.push((world.log_directory(), Fault::Honest));
-        let hosts = Hosts::new(hosts);
-        world.config.mirrors = hosts.mirrors();
+        let place = base.path().join(format!("{fault:?}"));
+        let faults = [fault, fault, fault, fault, Fault::Honest];
+        let (mut world, _) = with_mirrors(&world, &place, &before, &faults).await;
         let (report, ended) = world.update().await;
         assert!(matches!(ended, Ok(Outcome::Installed(_))), "{fault:?}: {ended:?} {report:?}");
         assert_eq!(installed(&world), new(), "{fault:?}");
@@ -271,16 +308,8 @@ async fn one_honest_mirror_of_five_is_enough_whatever_the_others_do() {
 async fn a_different_fault_in_each_mirror_is_no_worse() {
     let base = place();
     let (world, before) = about_to_update(base.path()).await;
-    let mut world = world.copy_to(&base.path().join("all")).unwrap();
-    world.poll_all().await.unwrap();
-    let mut hosts: Vec<(PathBuf, Fault)> =
-        ALL.iter().map(|&f| (world.log_directory(), f)).collect();
-    hosts
-        .iter_mut()
-        .filter(|(_, f)| *f == Fault::Frozen)
-        .for_each(|(log, _)| log.clone_from(&before));
-    hosts.push((world.log_directory(), Fault::Honest));
-    world.config.mirrors = Hosts::new(hosts).mirrors();
+    let faults = [&ALL[..], &[Fault::Honest]].concat();
+    let (mut world, _) = with_mirrors(&world, &base.path().join("all"), &before, &faults).await;
     let (_, ended) = world.update().await;
     assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
     assert_eq!(installed(&world), new());
@@ -291,11 +320,8 @@ async fn without_an_honest_mirror_nothing_installs_and_each_is_named() {
     let base = place();
     let (world, before) = about_to_update(base.path()).await;
     for fault in ALL {
-        let mut world = world.copy_to(&base.path().join(format!("{fault:?}"))).unwrap();
-        world.poll_all().await.unwrap();
-        let log = if fault == Fault::Frozen { before.clone() } else { world.log_directory() };
-        let hosts = Hosts::new(vec![(log.clone(), fault), (log, fault)]);
-        world.config.mirrors = hosts.mirrors();
+        let place = base.path().join(format!("{fault:?}"));
+        let (mut world, _) = with_mirrors(&world, &place, &before, &[fault, fault]).await;
         let (report, ended) = world.update().await;
         let failure = ended.expect_err("no mirror is honest").to_string();
         assert_eq!(installed(&world), OLD, "{fault:?}");
@@ -333,7 +359,8 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
         assert_eq!(installed(&world), new());
         let asked = hosts.asked.lock().unwrap().clone();
         match &asked[..] {
-            [(0, 0), (1, 180_000)] | [(1, 0)] => begun.insert(asked[0].0),
+            // What it has not, it does not have the second time either.
+            [(0, 0), (0, 180_000), (1, 180_000)] | [(1, 0)] => begun.insert(asked[0].0),
             other => panic!("{other:?}"),
         };
     }
@@ -346,13 +373,49 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
     world.config.mirrors = cut.mirrors();
     let ended = world.update().await.1;
     assert!(matches!(ended, Err(Failure::Error(_))), "{ended:?}");
-    assert_eq!(*cut.asked.lock().unwrap(), [(0, 0), (0, 180_000), (0, 180_000)]);
+    assert_eq!(
+        *cut.asked.lock().unwrap(),
+        [[(0, 0)], [(0, 180_000)], [(0, 180_000)], [(0, 180_000)]].concat()
+    );
     assert_eq!(installed(&world), OLD);
+    // Whoever has no more than that, and says so, costs nothing of it.
+    let short = Hosts::new(vec![(log.clone(), Fault::Short(180_000))]);
+    world.config.mirrors = short.mirrors();
+    assert!(world.update().await.1.is_err());
+    assert_eq!(short.asked.lock().unwrap()[0], (0, 180_000));
     let whole = Hosts::new(vec![(log, Fault::Honest)]);
     world.config.mirrors = whole.mirrors();
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     assert_eq!(*whole.asked.lock().unwrap(), [(0, 180_000)]);
     assert_eq!(installed(&world), new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_honest_mirror_that_breaks_off_is_enough_whatever_is_sent_in_between() {
+    let base = place();
+    let (world, before) = about_to_update(base.path()).await;
+    let capped = Fault::Capped(30_000);
+    for (name, faults) in [
+        ("alone", &[capped][..]),
+        ("with one", &[capped, Fault::Poison]),
+        ("with four", &[Fault::Poison, Fault::Poison, capped, Fault::Poison, Fault::Poison]),
+    ] {
+        for turn in 0..4 {
+            let place = base.path().join(format!("{name}-{turn}"));
+            let (mut world, hosts) = with_mirrors(&world, &place, &before, faults).await;
+            for _ in 0..turn {
+                world.check().await.1.unwrap();
+            }
+            let (report, ended) = world.update().await;
+            assert!(matches!(ended, Ok(Outcome::Installed(_))), "{name}: {ended:?}");
+            assert_eq!(installed(&world), new());
+            // It is not named for what others put into its bytes.
+            let port = 1 + faults.iter().position(|fault| *fault == capped).unwrap();
+            let honest = format!(":{port}: bad artifact");
+            assert!(!report.remarks.iter().any(|line| line.contains(&honest)), "{report:?}");
+            assert!(hosts.asked.lock().unwrap().len() < 40);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,5 +445,48 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
         let (report, ended) = world.update().await;
         assert!(matches!(ended, Ok(Outcome::Installed(_))), "{name}: {ended:?} {report:?}");
         assert_eq!(installed(&world), whole, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() {
+    let base = place();
+    let whole = new().repeat(5);
+    let (world, before) = about_to_update_to(base.path(), &whole).await;
+    // 20 KiB a second: more than the least that is ever taken, less than what is taken first.
+    let slow = Fault::Slow(20 * 1024);
+    for (name, faults, asked) in [
+        ("left", &[slow, Fault::Honest][..], BTreeSet::from([0, 1])),
+        ("alone", &[slow][..], BTreeSet::from([0])),
+    ] {
+        let mut seen = BTreeSet::new();
+        for turn in 0..4 {
+            let place = base.path().join(format!("{name}-{turn}"));
+            let (mut world, hosts) = with_mirrors(&world, &place, &before, faults).await;
+            for _ in 0..turn {
+                world.check().await.1.unwrap();
+            }
+            let began = Instant::now();
+            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+            assert_eq!(installed(&world), whole);
+            // Alone it takes 73 s and more; beside another it has half a minute, and then that one
+            // has the rest at once.
+            let took = began.elapsed();
+            assert_eq!(took > Duration::from_secs(70), name == "alone", "{name}: {took:?}");
+            seen.extend(hosts.asked.lock().unwrap().iter().map(|(host, _)| *host));
+        }
+        assert_eq!(seen, asked, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_cycle_reads_on_circuits_of_its_own_one_for_each_mirror() {
+    let base = place();
+    let (world, before) = about_to_update(base.path()).await;
+    let honest = [Fault::Honest; 3];
+    let (mut world, hosts) = with_mirrors(&world, &base.path().join("a"), &before, &honest).await;
+    for cycle in 1..4 {
+        world.check().await.1.unwrap();
+        assert_eq!(hosts.circuits.load(Ordering::SeqCst), 3 * cycle);
     }
 }

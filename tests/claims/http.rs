@@ -10,7 +10,9 @@ use futures_util::future::{BoxFuture, pending};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use unanimity::net::Mirror;
-use unanimity::net::mirror::{FLOOR, FLOOR_WINDOW, READ_TIMEOUT, Site, Stream, Web};
+use unanimity::net::mirror::{
+    FLOOR, FLOOR_WINDOW, PATIENCE, READ_TIMEOUT, Site, Stream, Web, race,
+};
 
 pub(crate) const ONION: &str = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
 
@@ -316,6 +318,29 @@ async fn a_mirror_asked_anew_is_asked_on_circuits_of_its_own() {
     assert_eq!(seen(), (2, 3));
     mirror.read("file", 100).await.unwrap();
     assert_eq!(seen(), (2, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_host_is_asked_beside_one_that_takes_long_and_the_first_good_answer_counts() {
+    let second = Duration::from_secs(1);
+    // When each host would answer, and whether well; which one counts, and when.
+    for (hosts, counts, after) in [
+        (&[(1, true), (0, true)][..], Ok(0), second),
+        (&[(10, true), (1, true)], Ok(1), PATIENCE + second),
+        (&[(4, true), (9, true)], Ok(0), 4 * second),
+        (&[(1, false), (1, true)], Ok(1), 2 * second),
+        (&[(10, false), (20, false), (2, true)], Ok(2), 2 * PATIENCE + 2 * second),
+        (&[(5, false), (1, false)], Err(vec![1, 0]), 5 * second),
+        (&[], Err(vec![]), Duration::ZERO),
+    ] {
+        let began = Instant::now();
+        let found = race(0..hosts.len(), |host| async move {
+            let (takes, good) = hosts[host];
+            sleep(takes * second).await;
+            if good { Ok(host) } else { Err(host) }
+        });
+        assert_eq!((found.await, began.elapsed()), (counts, after), "{hosts:?}");
+    }
 }
 
 #[tokio::test]

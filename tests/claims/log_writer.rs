@@ -163,7 +163,7 @@ fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
     // On another branch, of our size and smaller.
     writer.append(&notes("ours", 2)).unwrap();
     let error = writer.check_mirror("mirror-1", &newer).unwrap_err();
-    assert!(matches!(error, WriteError::MirrorAhead { size: 5, held: 5, .. }));
+    assert!(matches!(error, WriteError::Forked { size: 5, held: 5, .. }));
     writer.append(&notes("ours again", 300)).unwrap();
     assert!(writer.check_mirror("mirror-1", &newer).is_err());
     // Behind, or level with us, is what mirrors are.

@@ -212,6 +212,7 @@ pub(crate) fn path_of(step: &Step) -> &Path {
         | Step::SyncFile(path)
         | Step::Rename(path)
         | Step::SyncDir(path)
+        | Step::SyncTree(path)
         | Step::Link(path)
         | Step::Remove(path) => path,
     }

@@ -4,13 +4,17 @@ mod addresses;
 mod alarm;
 mod alarm_command;
 mod alarm_words;
+mod archives;
 mod attacks;
 mod circle;
 mod command_line;
 #[cfg(feature = "tor")]
 mod commands;
 mod config;
+mod dist;
 mod durable;
+mod health;
+mod host;
 mod hostile;
 mod http;
 mod install;
@@ -26,12 +30,16 @@ mod onion_demo;
 mod pairing;
 mod peer;
 mod peer_disk;
+mod peer_files;
 #[cfg(feature = "tor")]
 mod peers_command;
 mod peers_file;
+mod progress;
 mod roll;
+mod site;
 #[cfg(feature = "tor")]
 mod sockets;
+mod staged;
 mod tickets;
 mod tiles;
 #[cfg(feature = "tor")]
@@ -40,6 +48,9 @@ mod tls;
 mod tor;
 #[cfg(feature = "tor")]
 mod tor_settings;
+mod unpack;
+mod unpack_bounds;
+mod unpack_install;
 mod update;
 mod verify;
 mod wire;

@@ -251,3 +251,30 @@ async fn what_is_remembered_is_not_for_others_to_read() {
     assert_eq!(circle.memory().newest, Timestamp(circle.now().0));
     assert!(circle.memory().unanimous_at.unwrap() > Timestamp(circle.now().0 - SECOND.as_secs()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_makes_no_progress_knows_since_when() {
+    let mut circle = Circle::with_first(111).await;
+    let unanimous = circle.memory().unanimous_at.unwrap();
+    let after = |circle: &Circle, limit| circle.memory().no_progress_since(circle.now(), limit);
+    circle.advance(HOUR - SECOND);
+    assert_eq!(after(&circle, HOUR), None);
+    circle.advance(SECOND);
+    assert_eq!(after(&circle, HOUR), Some(unanimous));
+    // One that is silent, or a mirror that hides what others have seen: no difference.
+    circle.poll_all().await.unwrap();
+    circle.stop(1);
+    circle.update().await.1.unwrap_err();
+    assert_eq!(after(&circle, HOUR), Some(unanimous));
+    circle.start(1);
+    circle.update().await.1.unwrap();
+    assert_eq!(after(&circle, HOUR), None);
+    // A node that never got an answer counts from the first roll that it called.
+    circle.config.state = circle.beside("new");
+    assert_eq!(after(&circle, HOUR), None);
+    circle.stop(1);
+    circle.update().await.1.unwrap_err();
+    let first = circle.now();
+    circle.advance(HOUR);
+    assert_eq!(after(&circle, HOUR), Some(first));
+}

@@ -22,8 +22,13 @@ const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// `demo --tor` plays all attacks, which takes longer than a test should: these are those that need
 /// something of every one of its processes.
-const SOME: [Attack; 4] =
-    [Attack::FlashFork, Attack::Laundering, Attack::OneRegressed, Attack::EchoPeer];
+const SOME: [Attack; 5] = [
+    Attack::ThresholdStolenUnlogged,
+    Attack::FlashFork,
+    Attack::Laundering,
+    Attack::OneRegressed,
+    Attack::EchoPeer,
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_circle_of_processes_installs_what_is_honest_and_refuses_the_attacks() {
@@ -52,6 +57,8 @@ async fn a_circle_of_processes_installs_what_is_honest_and_refuses_the_attacks()
         let place = directory.path().join(format!("{attack:?}"));
         let attacked = attack.run(base.resume_in(&place).await.unwrap()).await.unwrap();
         assert!(attacked.held, "{attack:?}: {}", attacked.said);
+        // What the mirror serves in place of a log entry, its peers serve as it is.
+        assert_eq!(attacked.updated, attack == Attack::ThresholdStolenUnlogged);
         let forks = matches!(attack, Attack::FlashFork | Attack::Laundering);
         assert_eq!(attacked.evidence.is_some(), forks, "{attack:?}");
     }

@@ -17,7 +17,7 @@ use unanimity::identity::{Identity, IdentityError};
 use unanimity::net::memory::Network;
 use unanimity::net::wire::{self, Answer, QUESTION_BYTES};
 use unanimity::net::{Listener as _, OnionAddress};
-use unanimity::node::{Errand, Node, NodeError, Tested};
+use unanimity::node::{Addresses, Errand, Node, NodeError, Tested};
 use unanimity::peer::Place;
 use unanimity::update::{Failure, Outcome, UpdateError, ask_once};
 use unanimity::verify::key::KeyName;
@@ -84,7 +84,8 @@ impl Pairing {
     fn open(&self, who: &str, log: &str) -> Node<ManualClock> {
         let key = Hash::of(who.as_bytes()).0;
         let address_of = |_: &config::Node, serve: &config::Serve| {
-            Ok::<_, NodeError>(OnionAddress { key, port: serve.port })
+            let peer = OnionAddress { key, port: serve.port };
+            Ok::<_, NodeError>(Addresses { peer, artifacts: None })
         };
         let mut rng = StdRng::seed_from_u64(u64::from(key[0]));
         let told = self.told(who, log);
@@ -362,7 +363,8 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
         Ok(())
     });
     let address_of = |_: &config::Node, _: &config::Serve| {
-        Ok::<_, NodeError>(OnionAddress { key: Hash::of(b"dora").0, port: 4242 })
+        let peer = OnionAddress { key: Hash::of(b"dora").0, port: 4242 };
+        Ok::<_, NodeError>(Addresses { peer, artifacts: None })
     };
     let node = Node::open(told, address_of, pairing.clock.clone(), disk, &mut rand::rng()).unwrap();
     let ended = node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;

@@ -124,6 +124,38 @@ async fn a_mirror_with_bad_tiles_is_skipped_and_another_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mirror_that_takes_its_time_has_the_next_looked_at_beside_it() {
+    let circle = Circle::new(13);
+    let entries: Vec<Vec<u8>> = (0..20_000_u32).map(|i| i.to_be_bytes().to_vec()).collect();
+    let head = circle.force("log", &entries).unwrap();
+    let log = circle.log_directory();
+    // Each tile just before it would be given up; and the last one is wrong.
+    let slow = Mirror::remote("slow", move |path| {
+        let (bytes, path) = (fs::read(log.join(path)), path.to_owned());
+        Box::pin(async move {
+            let mut bytes = bytes?;
+            if path != "checkpoint" {
+                tokio::time::sleep(59 * SECOND).await;
+            }
+            if path.contains(".p/") {
+                bytes[0] ^= 1;
+            }
+            Ok(bytes)
+        })
+    });
+    for seed in 0..4 {
+        let mirrors = vec![slow.clone(), Mirror::directory(circle.log_directory())];
+        let follow = Follow { mirrors, ..follow(&circle, &[]) };
+        let state = circle.beside(&format!("node-{seed}"));
+        let node = PeerNode::open(follow, &state, Disk::default(), circle.clock.clone()).unwrap();
+        let began = Instant::now();
+        let polled = node.poll(&mut StdRng::seed_from_u64(seed)).await.unwrap();
+        assert_eq!(polled, Polled::Fresh(head.clone()));
+        assert!(began.elapsed() <= MINUTE, "seed {seed}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_checkpoint_without_the_logs_signature_is_no_head() {
     let circle = Circle::new(13);
     circle.publish(&release(1)).unwrap();

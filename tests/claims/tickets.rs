@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use unanimity::circle::ticket::MAX_TICKET_BYTES;
 use unanimity::circle::{Standing, Ticket, TicketError};
+use unanimity::net::mirror::Site;
 use unanimity::net::{DiscoveryKey, OnionAddress};
 use unanimity::verify::key::KeyError;
 use unanimity::verify::{CosignerKey, CosignerSecret, Hash, Log, NoteSecret};
@@ -30,6 +31,7 @@ fn ticket(log: &Log, name: &str, seed: u8) -> Ticket {
         address: OnionAddress { key: [seed; 32], port: 4242 },
         key: key(name, seed),
         discovery: DiscoveryKey([seed; 32]),
+        artifacts: None,
         size: 42,
         root: Hash([7; 32]),
     }
@@ -65,8 +67,8 @@ fn a_ticket_looks_like_this_for_ever() {
          37b31f4033fb1927ff114de681632976069a883df353359c83238b6ee3e1da2e,\
          aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion:4242,\
          alice+39bfa20e+BIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c,\
-         descriptor:x25519:AEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQ,\
-         42,BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=,c727258f"
+         descriptor:x25519:AEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQ,-,\
+         42,BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=,210574fb"
     );
     assert_eq!(
         alice().fingerprint().to_string(),
@@ -98,7 +100,7 @@ proptest! {
         origin in "[!-~]([ ]?[!-~]){0,127}",
         key_name in "[^\\s\\p{Cc}+]{1,60}",
         seed: [u8; 32], address: [u8; 32], port in 1u16.., discovery: [u8; 32],
-        size in 1u64..1 << 63, root: [u8; 32],
+        artifacts: Option<[u8; 32]>, size in 1u64..1 << 63, root: [u8; 32],
         before in "[ \t\r\n]{0,3}", after in "[ \t\r\n]{0,3}",
     ) {
         prop_assume!(!origin.starts_with("unanimity/"));
@@ -110,6 +112,7 @@ proptest! {
             address: OnionAddress { key: address, port },
             key: CosignerSecret::from_seed(key_name.parse().unwrap(), &seed).public(),
             discovery: DiscoveryKey(discovery),
+            artifacts: artifacts.map(Site::onion),
             size,
             root: Hash(root),
         };
@@ -170,9 +173,10 @@ fn the_longest_ticket_is_within_the_bound_and_nothing_beyond_it_is_looked_at() {
     longest.name = "n".repeat(64).parse().unwrap();
     longest.key = key(&"%".repeat(255), 1);
     longest.address.port = 65_535;
+    longest.artifacts = Some(Site::onion([1; 32]));
     longest.size = (1 << 63) - 1;
     let text = longest.to_string();
-    assert_eq!(text.len(), 1949);
+    assert_eq!(text.len(), 2019);
     assert_eq!(read(&text), Ok(longest));
     let padded =
         |length: usize| sealed(&format!("{text},{}", "x".repeat(length - text.len() - 10)));
@@ -280,6 +284,8 @@ fn a_fingerprint_is_of_all_that_stays_and_of_nothing_that_changes() {
     with(|ticket| ticket.key = key("alice", 2));
     with(|ticket| ticket.key = key("alicia", 1));
     with(|ticket| ticket.discovery = DiscoveryKey([2; 32]));
+    with(|ticket| ticket.artifacts = Some(Site::onion([1; 32])));
+    with(|ticket| ticket.artifacts = Some(Site::onion([2; 32])));
     for print in &prints {
         let groups: Vec<&str> = print.split(' ').collect();
         assert_eq!(groups.len(), 8, "{print}");

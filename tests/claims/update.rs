@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::time::Instant;
 use unanimity::clock::Clock as _;
 use unanimity::clock::ManualClock;
@@ -17,7 +19,7 @@ use unanimity::net::mirror::READ_TIMEOUT;
 use unanimity::net::wire::{self, Answer, Question};
 use unanimity::net::{Listener as _, Mirror};
 use unanimity::store::{EvidenceStore, StoreError};
-use unanimity::update::{Outcome, UpdateError};
+use unanimity::update::{Client, Fetcher, Outcome, Report, UpdateError};
 use unanimity::verify::bundle::BundleError;
 use unanimity::verify::checkpoint::LogId;
 use unanimity::verify::roll::Standing;
@@ -755,6 +757,84 @@ async fn check_says_what_could_install_and_installs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_download_apart_from_any_roll_is_what_a_later_roll_installs() {
+    let mut circle = Circle::with_second_settling(75).await;
+    circle.pass(HOUR).await;
+    let mut rng = StdRng::seed_from_u64(3);
+    let (config, network, clock) =
+        (circle.config.clone(), circle.network.clone(), circle.clock.clone());
+    let client = || Client::open(&config, &network, &clock, Disk::default()).unwrap();
+    // Nothing is fetched by the roll itself.
+    let artifacts = circle.log_directory().join("artifact");
+    fs::rename(&artifacts, circle.beside("away")).unwrap();
+    let ended = client().switch(&mut rng).await.1;
+    let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
+    fs::rename(circle.beside("away"), &artifacts).unwrap();
+    let fetcher = Fetcher::new(&config, &network, Disk::default());
+    fetcher.fetch(&agreed, &mut Report::default(), &mut rng).await.unwrap();
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    fs::remove_dir_all(&artifacts).unwrap();
+    // Not for what was confirmed back then, but for what is confirmed now.
+    circle.stop(2);
+    assert_eq!(one_missing(client().switch(&mut rng).await).0, "carol");
+    circle.start(2);
+    circle.advance(MINUTE);
+    assert_eq!(installed(client().switch(&mut rng).await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is() {
+    let mut circle = Circle::with_second_settling(77).await;
+    circle.pass(HOUR).await;
+    let Ok(Outcome::Available(agreed)) = circle.check().await.1 else { panic!("not available") };
+    let (config, network) = (circle.config.clone(), circle.network.clone());
+    let mut rng = StdRng::seed_from_u64(3);
+    // A run that is killed when it has named the artifact, and not synced the name.
+    let named = AtomicBool::new(false);
+    let dying = Disk::watched(move |step| match named.load(Ordering::SeqCst) {
+        true => Err(io::ErrorKind::StorageFull.into()),
+        false => {
+            let names = matches!(step, Step::Rename(path) if path.ends_with("hello"));
+            named.fetch_or(names, Ordering::SeqCst);
+            Ok(())
+        }
+    });
+    let mut report = Report::default();
+    Fetcher::new(&config, &network, dying).fetch(&agreed, &mut report, &mut rng).await.unwrap_err();
+    // The next one finds it.
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let noting = steps.clone();
+    let disk = Disk::watched(move |step| {
+        noting.lock().unwrap().push(step.clone());
+        Ok(())
+    });
+    Fetcher::new(&config, &network, disk).fetch(&agreed, &mut report, &mut rng).await.unwrap();
+    let place = config.install_root.join("versions/.2-1.1.0.new");
+    let steps = steps.lock().unwrap();
+    assert!(steps.contains(&Step::SyncDir(place)), "{steps:?}");
+    assert!(!steps.iter().any(|step| matches!(step, Step::Create(_))), "{steps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_downloads_at_once_take_turns_and_one_that_lasts_is_not_waited_for_for_ever() {
+    let mut circle = Circle::with_second_settling(76).await;
+    circle.pass(HOUR).await;
+    let lock = Disk::default().lock(&circle.config.install_root).unwrap().unwrap();
+    let began = tokio::time::Instant::now();
+    let busy = error(circle.update().await);
+    assert!(matches!(busy, UpdateError::Store(StoreError::Busy(_))), "{busy}");
+    assert!((600..620).contains(&began.elapsed().as_secs()));
+    circle.poll_all().await.unwrap();
+    let release = async {
+        tokio::time::sleep(MINUTE).await;
+        drop(lock);
+    };
+    let (ended, ()) = tokio::join!(circle.update(), release);
+    assert_eq!(installed(ended), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let mut circle = Circle::with_second_settling(92).await;
     circle.pass(HOUR).await;
@@ -765,7 +845,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
         let mut staging = root.stage(&agreed, &circle.config.platform)?;
         staging.restart()?;
         staging.write(bytes)?;
-        staging.finish()
+        staging.finish()?.unpack()
     };
     let mut altered = TWO.to_vec();
     altered[20] ^= 1;

@@ -6,12 +6,12 @@
 use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::io::{self, Cursor, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unanimity::durable::files::{Files, Lock, Written};
+use unanimity::durable::files::{Directory, Files, Lock, Source, Written};
 use unanimity::durable::{Mode, parent};
 
 /// One machine's files. Clones are the same machine.
@@ -116,12 +116,17 @@ impl Files for Memory {
         }
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
         match self.held().entries.get(key(path)) {
-            Some(Entry::File(Bytes(bytes))) => Ok(Box::new(Cursor::new(free(bytes).clone()))),
+            Some(Entry::File(bytes)) => Ok(bytes.source()),
             Some(_) => Err(ErrorKind::InvalidInput.into()),
             None => Err(ErrorKind::NotFound.into()),
         }
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>> {
+        self.sync_dir(path)?;
+        Ok(Box::new(Opened { machine: self.clone(), path: path.to_owned() }))
     }
 
     fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()> {
@@ -198,6 +203,35 @@ impl Files for Memory {
     }
 }
 
+/// A directory, for as long as nobody gives it another name.
+struct Opened {
+    machine: Memory,
+    path: PathBuf,
+}
+
+impl Directory for Opened {
+    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Directory>> {
+        self.machine.make_dir(&self.path.join(name), mode)?;
+        self.open_dir(name)
+    }
+
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn Directory>> {
+        self.machine.open_dir(&self.path.join(name))
+    }
+
+    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Written>> {
+        self.machine.create(&self.path.join(name), mode)
+    }
+
+    fn link(&self, target: &str, name: &str) -> io::Result<()> {
+        self.machine.link(Path::new(target), &self.path.join(name))
+    }
+
+    fn sync_tree(&self) -> io::Result<()> {
+        self.machine.sync_dir(&self.path)
+    }
+}
+
 struct Locked {
     machine: Memory,
     directory: PathBuf,
@@ -228,10 +262,23 @@ impl Written for Bytes {
     fn take_rights_of(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
+
+    fn read_back(self: Box<Self>) -> io::Result<Box<dyn Source>> {
+        Ok(self.source())
+    }
+}
+
+impl Bytes {
+    /// What is there now, to be read.
+    fn source(&self) -> Box<dyn Source> {
+        Box::new(Cursor::new(free(&self.0).clone()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use unanimity::durable::Disk;
 
     use super::*;
@@ -298,6 +345,21 @@ mod tests {
         tell(resume("a/new"));
         tell(resume("a/new"));
         tell(resume("a/other"));
+        let filled = disk.new_tree(&at("a/tree")).and_then(|mut tree| {
+            tree.make_dir("d")?;
+            tree.create("d/file", Mode::Program)?;
+            tree.write(b"in a tree")?;
+            tree.link("file", "d/link")?;
+            tree.sync()
+        });
+        tell(filled.map(|()| "filled".to_owned()).map_err(io::Error::other));
+        tell(names("a/tree/d"));
+        tell(read("a/tree/d/file"));
+        tell(disk.read_link(&at("a/tree/d/link")).map(|to| format!("{to:?}")));
+        let again =
+            disk.new_tree(&at("a/tree")).and_then(|mut tree| tree.create("x/y", Mode::Public));
+        tell(Ok(format!("{}", again.is_err())));
+        tell(names("a/tree"));
         tell(done(disk.remove(&at("a"))));
         tell(done(disk.remove(&at("a"))));
         tell(names(""));

@@ -320,6 +320,8 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
         platform: platform(),
         peers: PeerSet::new(peers, 1).map_err(|error| error.to_string())?,
         addresses,
+        artifacts: Vec::new(),
+        keeps: None,
         mirrors: Vec::new(),
         limits: Limits { settle: Duration::from_millis(scenario.settle), ..Limits::default() },
         ask_timeout: Duration::from_millis(scenario.ask_timeout),
@@ -327,6 +329,7 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
         polling: Polling::default(),
         pinned: None,
         install_root: ROOT.into(),
+        spool: None,
         state: STATE.into(),
     })
 }

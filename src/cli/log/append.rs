@@ -60,7 +60,7 @@ impl Append {
         for mirror in &self.mirror {
             let checkpoint = wait_for(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
             let checkpoint = checkpoint.map_err(|error| {
-                let hint = "if it is to become a mirror of this log, copy the log there first";
+                let hint = "if it is to become a mirror of this log, `unanimity publish` the log there first";
                 Ended::new(Exit::Network, format!("{mirror}: {error} ({hint})"))
             })?;
             log.check_mirror(&mirror.to_string(), &checkpoint)?;

@@ -77,7 +77,7 @@ async fn findable(node: &mut Process) -> Result<(), Broken> {
 
 impl Cast for Daemons {
     const ABOUT: &str = "Everything below is real: each of them is a process of its own, and they ask each other\n\
-        over onion services of a private Tor network on this machine.";
+        over onion services of a private Tor network on this machine. The client's mirror is one, too.";
 
     fn stage(&self) -> &Stage {
         &self.nodes.stage

@@ -1,14 +1,17 @@
 //! A circle over a private Tor network, every node a process of its own.
 
 pub mod cast;
+mod mirror;
 pub mod process;
 
 pub use cast::Daemons;
+pub use mirror::OnionMirror;
 pub use process::{Ended, Process};
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
@@ -52,7 +55,9 @@ pub async fn tell(
     step("it stands; making the keys of five peers and a client, and pairing them")?;
     let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
     let stage = Stage::create(&directory.join("base"), circle)?;
-    let nodes = Nodes::create(stage, &network, program, PEERS)?;
+    let mirror =
+        OnionMirror::start(&network, &directory.join("mirror"), stage.shown(CLIENT)).await?;
+    let nodes = Nodes::create(stage, &network, program, PEERS)?.with_mirror(mirror)?;
     step("starting them, each a process, and waiting until they can be found")?;
     let daemons = Daemons::start(nodes).await?;
     step("all of them can be found\n")?;
@@ -67,6 +72,8 @@ pub struct Nodes {
     /// The keys and files.
     pub stage: Stage,
     program: PathBuf,
+    /// What the client reads, if it is not the directory itself.
+    mirror: Option<Arc<OnionMirror>>,
 }
 
 impl std::fmt::Debug for Nodes {
@@ -86,7 +93,7 @@ impl Nodes {
     ) -> Result<Nodes, Broken> {
         fs::write(stage.directory.join("network.toml"), network.arti())?;
         fs::write(stage.directory.join("log.pub"), format!("{}\n", stage.circle.log.key))?;
-        let nodes = Nodes { stage, program: program.to_owned() };
+        let nodes = Nodes { stage, program: program.to_owned(), mirror: None };
         let everybody: Vec<&str> = PEER_NAMES[..peers].iter().copied().chain([CLIENT]).collect();
         for who in &everybody {
             nodes.configure(who, peers.min(3))?;
@@ -107,9 +114,19 @@ impl Nodes {
         Ok(nodes)
     }
 
+    /// The same, with a client that reads what it is shown from an onion service.
+    pub fn with_mirror(mut self, mirror: OnionMirror) -> Result<Nodes, Broken> {
+        self.mirror = Some(Arc::new(mirror));
+        self.write_unanimity_toml(CLIENT)?;
+        Ok(self)
+    }
+
     /// The same in a copy of the stage. Nobody may be running.
     pub fn copy_to(&self, directory: &Path) -> Result<Nodes, Broken> {
-        let nodes = Nodes { stage: self.stage.copy_to(directory)?, program: self.program.clone() };
+        let nodes = Nodes { stage: self.stage.copy_to(directory)?, ..self.clone() };
+        if let Some(mirror) = &nodes.mirror {
+            mirror.show(nodes.stage.shown(CLIENT));
+        }
         for who in PEER_NAMES.iter().chain(&[CLIENT]) {
             if nodes.place(who).exists() {
                 nodes.write_unanimity_toml(who)?;
@@ -139,6 +156,11 @@ impl Nodes {
     fn write_unanimity_toml(&self, who: &str) -> Result<(), Broken> {
         let circle = &self.stage.circle;
         let policy = circle.policy();
+        // Whom nobody waits for need not look so often over the network.
+        let (mirror, poll) = match &self.mirror {
+            Some(mirror) if who == CLIENT => (mirror.site().to_string(), "10s"),
+            _ => (self.stage.mirror(who).to_string(), "1s"),
+        };
         let keys: Vec<String> =
             policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
         let text = format!(
@@ -146,7 +168,7 @@ impl Nodes {
              [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
              [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [\"{}\"]\n\n\
              [install]\nroot = \"hello\"\nstate = \"state\"\n\n\
-             [limits]\nsettle = \"{}s\"\npoll_min = \"1s\"\npoll_max = \"1s\"\n\
+             [limits]\nsettle = \"{}s\"\npoll_min = \"{poll}\"\npoll_max = \"{poll}\"\n\
              ask_timeout = \"10s\"\nroll_timeout = \"20s\"\n\n\
              [tor]\nnetwork = \"{}\"\n\n\
              [serve]\nname = \"{who}\"\nroll_min = \"24h\"\nroll_max = \"24h\"\n",
@@ -157,7 +179,7 @@ impl Nodes {
             keys.concat(),
             circle.log.origin,
             circle.log.key,
-            self.stage.mirror(who),
+            mirror,
             SETTLE.as_secs(),
             self.stage.directory.join("network.toml").display(),
         );

@@ -7,7 +7,7 @@ pub mod package;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -148,6 +148,12 @@ impl TorNetwork {
              [override_net_params]\ncbtdisabled = 1\nguard-min-filtered-sample-size = 2\n",
             caches.join(",\n")
         )
+    }
+
+    /// A further `tor` that takes part in it, to be started, with these lines in its torrc. It works
+    /// in a directory that is made for it.
+    pub fn participant(&self, directory: &Path, lines: &str) -> Result<Command, Broken> {
+        node::participant(&self.nodes, &self.programs, directory, lines)
     }
 
     /// Where its relays take connections: whoever takes part in it connects to nothing else.

@@ -146,19 +146,45 @@ fn certify(programs: &Programs, keys: &Path, dir_port: u16) -> Result<String, Br
     Ok(line.ok_or("tor-gencert wrote no fingerprint")?.to_owned())
 }
 
+/// The lines of a torrc that name the authorities, and no others are known.
+fn authorities(nodes: &[Node]) -> String {
+    let line = |node: &Node| {
+        let Authority { v3_identity, dir_port } = node.authority.as_ref()?;
+        Some(format!(
+            "DirAuthority {} orport={} no-v2 v3ident={v3_identity} 127.0.0.1:{dir_port} {}\n",
+            node.name, node.or_port, node.rsa
+        ))
+    };
+    nodes.iter().filter_map(line).collect()
+}
+
+/// A tor that takes part without relaying, and does what is in these further lines of its torrc.
+pub(super) fn participant(
+    nodes: &[Node],
+    programs: &Programs,
+    directory: &Path,
+    lines: &str,
+) -> Result<Command, Broken> {
+    let torrc = format!(
+        "TestingTorNetwork 1\nDataDirectory {}\nLog notice file {}\nRunAsDaemon 0\nSocksPort 0\n\
+         ShutdownWaitLength 0\nAddressDisableIPv6 1\nOutboundBindAddress 127.0.0.1\n\
+         PathsNeededToBuildCircuits 0.67\n__OwningControllerProcess {}\n{}{lines}",
+        directory.display(),
+        directory.join("log").display(),
+        std::process::id(),
+        authorities(nodes),
+    );
+    fs::DirBuilder::new().mode(0o700).create(directory)?;
+    fs::write(directory.join("torrc"), torrc)?;
+    let mut tor = tor(programs, directory)?;
+    tor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(tor)
+}
+
 /// Writes every node's torrc: the same authorities in all of them, and nothing but loopback. The
 /// first consensus comes `lead` seconds from now, less than [`FIRST_INTERVAL`]; one from before is forgotten.
 pub(super) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
-    let authorities: String = nodes
-        .iter()
-        .filter_map(|node| {
-            let Authority { v3_identity, dir_port } = node.authority.as_ref()?;
-            Some(format!(
-                "DirAuthority {} orport={} no-v2 v3ident={v3_identity} 127.0.0.1:{dir_port} {}\n",
-                node.name, node.or_port, node.rsa
-            ))
-        })
-        .collect();
+    let authorities = authorities(nodes);
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     for node in nodes {
         node.forget()?;

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::site::Site;
+use super::site::{Host, Site};
 #[cfg(feature = "tor")]
 use super::tls::Tls;
 use super::{READ_TIMEOUT, in_time};
@@ -39,10 +39,10 @@ pub trait Web: Send + Sync {
     fn apart(&self) -> Arc<dyn Web>;
 }
 
-/// How many header lines an answer may have.
-const MAX_HEADERS: usize = 64;
+/// How many header lines a request or an answer may have.
+pub(super) const MAX_HEADERS: usize = 64;
 /// The most bytes of a header, and of what is read at once.
-const MAX_BUFFER: usize = 64 * 1024;
+pub(super) const MAX_BUFFER: usize = 64 * 1024;
 /// Connections that are kept for the next request.
 const MAX_IDLE: usize = 8;
 /// Over which time a host's speed is measured.
@@ -94,6 +94,13 @@ impl Remote {
         self.tls = Some(Arc::new(tls));
     }
 
+    pub(super) fn service(&self) -> Option<[u8; 32]> {
+        match self.site.host {
+            Host::Onion(key) => Some(key),
+            Host::Named(_) => None,
+        }
+    }
+
     /// The same mirror with circuits and connections of its own.
     pub(super) fn anew(&self) -> Remote {
         Remote { session: Arc::default(), ..self.clone() }
@@ -104,7 +111,10 @@ impl Remote {
         loop {
             let idle = self.session.idle().pop_back();
             let (mut sender, is_used) = match idle {
-                Some(sender) => (sender, true),
+                Some(mut sender) => match timeout(READ_TIMEOUT, sender.ready()).await {
+                    Ok(Ok(())) => (sender, true),
+                    _ => continue,
+                },
                 None => (in_time(self.connect()).await?, false),
             };
             let answer = sender.send_request(self.request(path, from)?);

@@ -5,6 +5,7 @@
 //! it for as long as it likes. So every read is made in a thread of its own, and given up when it
 //! takes too long.
 
+pub mod host;
 mod http;
 mod race;
 mod site;
@@ -20,14 +21,18 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 pub use http::{FLOOR, FLOOR_WINDOW, Stream, Web};
+use http::{MAX_BUFFER, MAX_HEADERS};
 pub use hyper::body::Bytes as Piece;
-pub use race::{PATIENCE, race};
+pub use race::{PATIENCE, race, race_after};
 pub use site::{Host, Site, SiteError};
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::durable;
+
+/// Where onion services serve files: the port of `http://` without one.
+pub const WEB_PORT: u16 = 80;
 
 /// How long a small file, or one piece of a large one, may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -97,6 +102,21 @@ impl Mirror {
         Mirror { name: site.to_string(), place: Place::Web(http::Remote::new(site)) }
     }
 
+    /// A host that is called by this name, and asked over a network that is there already.
+    pub fn named(name: impl Into<String>, site: Site, web: &Arc<dyn Web>) -> Mirror {
+        let mirror = Mirror::site(site);
+        mirror.connect(web);
+        Mirror { name: name.into(), ..mirror }
+    }
+
+    /// The identity of the onion service that it is, if it is one.
+    pub fn service(&self) -> Option<[u8; 32]> {
+        match &self.place {
+            Place::Web(remote) => remote.service(),
+            _ => None,
+        }
+    }
+
     /// The same, if its certificate is one that these, in PEM, have signed.
     #[cfg_attr(
         not(feature = "tor"),
@@ -163,7 +183,7 @@ impl Mirror {
         let bytes = bytes.map_err(of(path))?;
         if bytes.len() as u64 > limit {
             let message = format!("{path} has more than {limit} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         Ok(bytes)
     }
@@ -206,7 +226,7 @@ async fn read_all(remote: &http::Remote, path: &str, limit: u64) -> io::Result<V
     let announced = body.announced().unwrap_or(0);
     if announced > limit {
         let why = format!("{announced} bytes, of at most {limit}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     let mut bytes = Vec::with_capacity(announced as usize);
     // Beyond the limit it is not read on; the caller says so.

@@ -17,6 +17,15 @@ pub async fn race<I, T, E, F: Future<Output = Result<T, E>>>(
     hosts: impl IntoIterator<Item = I>,
     ask: impl Fn(I) -> F,
 ) -> Result<T, Vec<E>> {
+    race_after(PATIENCE, hosts, ask).await
+}
+
+/// The same with another patience, for what takes longer.
+pub async fn race_after<I, T, E, F: Future<Output = Result<T, E>>>(
+    patience: Duration,
+    hosts: impl IntoIterator<Item = I>,
+    ask: impl Fn(I) -> F,
+) -> Result<T, Vec<E>> {
     let mut hosts = hosts.into_iter();
     let mut asked = FuturesUnordered::new();
     let mut failed = Vec::new();
@@ -24,7 +33,7 @@ pub async fn race<I, T, E, F: Future<Output = Result<T, E>>>(
     while !asked.is_empty() {
         let next = hosts.next();
         let answer = match &next {
-            Some(_) => timeout(PATIENCE, asked.next()).await.ok().flatten(),
+            Some(_) => timeout(patience, asked.next()).await.ok().flatten(),
             None => asked.next().await,
         };
         match answer {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use hyper::Uri;
 
+use super::WEB_PORT;
 use crate::net::OnionAddress;
 
 /// A host of static files, and where they begin on it.
@@ -69,7 +70,7 @@ impl FromStr for Site {
             // Written, and no number, or none that a port can have.
             None if authority.as_str().len() > authority.host().len() => None,
             Some(0) => None,
-            None => Some(if tls { 443 } else { 80 }),
+            None => Some(if tls { 443 } else { WEB_PORT }),
             port => port,
         };
         let port = port.ok_or_else(|| wrong("a port is a number from 1 to 65535".into()))?;
@@ -107,9 +108,14 @@ fn is_name(host: &str) -> bool {
 }
 
 impl Site {
+    /// All that an onion service serves at its usual port.
+    pub fn onion(key: [u8; 32]) -> Site {
+        Site { host: Host::Onion(key), port: WEB_PORT, tls: false, prefix: String::new() }
+    }
+
     /// The host as URLs and requests have it, with its port unless it goes without saying.
     pub fn authority(&self) -> String {
-        let usual = if self.tls { 443 } else { 80 };
+        let usual = if self.tls { 443 } else { WEB_PORT };
         if self.port == usual {
             return self.host.to_string();
         }
@@ -120,7 +126,7 @@ impl Site {
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Host::Onion(key) => f.write_str(&OnionAddress { key: *key, port: 80 }.host()),
+            Host::Onion(key) => f.write_str(&OnionAddress { key: *key, port: WEB_PORT }.host()),
             Host::Named(name) => f.write_str(name),
         }
     }

@@ -32,8 +32,9 @@ use tor_proto::ClientTunnel;
 use tor_proto::client::stream::{ClientStreamCtrl as _, DataStream, StreamParameters};
 use tor_rtcompat::PreferredRuntime;
 
+use super::mirror::Web;
 use super::{DiscoveryKey, DiscoverySecret, OnionAddress, TorNetwork, TorSettings, Transport};
-pub use service::{Hosting, MAX_STREAMS_PER_CIRCUIT, OnionListener, Readers, Service};
+pub use service::{Door, Hosting, MAX_STREAMS_PER_CIRCUIT, OnionListener, Readers, Service};
 
 /// Why Tor cannot be used, in words that never read like a peer's disagreement.
 #[derive(Debug, thiserror::Error)]
@@ -211,6 +212,11 @@ impl Transport for Tor {
             circuits.insert(to.clone(), circuit);
         }
         Ok(TorStream { stream, failed: Some(failed) })
+    }
+
+    /// arti knows our discovery key for everybody who was dialled.
+    fn web(&self) -> Option<Arc<dyn Web>> {
+        Some(Arc::new(self.clone()))
     }
 }
 

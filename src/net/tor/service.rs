@@ -12,6 +12,7 @@ use arti_client::{KeystoreSelector, TorClient};
 use data_encoding::HEXLOWER;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tor_cell::relaycell::msg::{Connected, End, EndReason};
 use tor_hscrypto::pk::HsClientDescEncKey;
@@ -28,6 +29,11 @@ pub const MAX_STREAMS_PER_CIRCUIT: u32 = 16;
 
 /// How long it may take to tell somebody that their stream is open: others wait behind them.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Requests that wait at a door of ours until there is a place for them. None of them is a stream yet,
+/// and all others wait in arti, which takes them from every circuit in turn: whoever has many of them on
+/// a few circuits is not served before those who have one.
+const MAX_WAITING: usize = 1;
 
 /// Who can find a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,22 +176,85 @@ impl OnionListener {
     }
 }
 
+impl OnionListener {
+    /// The next request for one of these ports, and which.
+    async fn request_at(&mut self, ports: &[u16]) -> io::Result<(usize, StreamRequest)> {
+        loop {
+            let request = self.requests.next().await.ok_or_else(ended)?;
+            let port = match request.request() {
+                IncomingStreamRequest::Begin(begin) => Some(begin.port()),
+                _ => None,
+            };
+            match ports.iter().position(|door| Some(*door) == port) {
+                Some(door) => return Ok((door, request)),
+                None => turn_away(request).await,
+            }
+        }
+    }
+
+    /// Two doors of one service: at its own port, and at another. Both are open while the future is
+    /// at work; it completes when the service ends.
+    pub fn with_second(mut self, port: u16) -> (impl Future<Output = ()>, Door, Door) {
+        let [(first, one), (second, other)] = [0; 2].map(|_| mpsc::channel(MAX_WAITING));
+        let ports = [self.address.port, port];
+        let open = async move {
+            while let Ok((door, request)) = self.request_at(&ports).await {
+                // Whoever is in front of a door that is full holds up the other door too: until the
+                // oldest behind it has had its time.
+                [&first, &second][door].send(request).await.ok();
+            }
+        };
+        (open, Door(one), Door(other))
+    }
+}
+
 impl Listener for OnionListener {
     type Stream = TorStream;
 
     async fn accept(&mut self) -> io::Result<TorStream> {
+        let port = self.address.port;
         loop {
-            let request = self.requests.next().await;
-            let request = request.ok_or_else(|| io::Error::other("the onion service ended"))?;
-            let ours = matches!(request.request(), IncomingStreamRequest::Begin(begin) if begin.port() == self.address.port);
-            // A stream that is refused or that does not open concerns nobody but who asked for it.
-            if !ours {
-                let refused = request.reject(End::new_with_reason(EndReason::DONE));
-                timeout(ACCEPT_TIMEOUT, refused).await.ok();
-            } else if let Ok(Ok(stream)) =
-                timeout(ACCEPT_TIMEOUT, request.accept(Connected::new_empty())).await
-            {
-                return Ok(TorStream { stream, failed: None });
+            let (_, request) = self.request_at(&[port]).await?;
+            if let Some(stream) = open(request).await {
+                return Ok(stream);
+            }
+        }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the onion service ended")
+}
+
+/// A stream that does not open, or that is refused, concerns nobody but who asked for it.
+async fn open(request: StreamRequest) -> Option<TorStream> {
+    let opened = timeout(ACCEPT_TIMEOUT, request.accept(Connected::new_empty())).await;
+    let stream = opened.ok()?.ok()?;
+    Some(TorStream { stream, failed: None })
+}
+
+async fn turn_away(request: StreamRequest) {
+    let refused = request.reject(End::new_with_reason(EndReason::DONE));
+    timeout(ACCEPT_TIMEOUT, refused).await.ok();
+}
+
+/// Where those arrive who connect to one port of a service.
+pub struct Door(mpsc::Receiver<StreamRequest>);
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Door(..)")
+    }
+}
+
+impl Listener for Door {
+    type Stream = TorStream;
+
+    async fn accept(&mut self) -> io::Result<TorStream> {
+        loop {
+            let request = self.0.recv().await.ok_or_else(ended)?;
+            if let Some(stream) = open(request).await {
+                return Ok(stream);
             }
         }
     }

@@ -4,8 +4,10 @@
 //! nodes logged is searched for addresses and keys when the circle ends.
 
 mod crowd;
+mod files;
 mod hostile;
 mod install;
+mod interrupt;
 mod leaks;
 mod lifecycle;
 mod listing;

@@ -5,10 +5,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use unanimity::demo::Draft;
 use unanimity::demo::onion::Ended;
 use unanimity::net::network::NO_PUBLIC_NETWORK;
@@ -38,8 +38,18 @@ fn say(socket: &Path, bytes: &[u8]) -> (Vec<u8>, Duration) {
     (answer, began.elapsed())
 }
 
-fn ended(command: Child) -> Ended {
-    Ended::read(command.wait_with_output().unwrap()).unwrap()
+/// What a command said before its report.
+pub(super) fn events(output: &Output) -> Vec<Value> {
+    let said = std::str::from_utf8(&output.stdout).unwrap();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (_, events) = lines.split_last().unwrap();
+    assert!(events.iter().all(|event| event["schema"] == "unanimity/v1"), "{said}");
+    events.to_vec()
+}
+
+/// So many of three peers have answered.
+fn roll(answered: u32) -> Value {
+    json!({ "schema": "unanimity/v1", "event": "roll", "peers": 3, "answered": answered, "silent": 0 })
 }
 
 #[test]
@@ -55,7 +65,11 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
     // One more than are at work at once.
     let commands = (0..9).map(|_| client.spawn(&["check"]).unwrap());
     for command in commands.collect::<Vec<_>>() {
-        let Ended { exit, report } = ended(command);
+        // Each hears of its own cycle, and of those that come before it.
+        let output = command.wait_with_output().unwrap();
+        let events = events(&output);
+        assert!(events.contains(&roll(0)) && events.contains(&roll(3)), "{events:?}");
+        let Ended { exit, report } = Ended::read(output).unwrap();
         assert!([10, 11].contains(&exit), "{report}");
     }
 
@@ -107,10 +121,9 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
     circles.client.stop().unwrap();
 
     let output = circles.client.spawn(&["check"]).unwrap().wait_with_output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let (report, events) = lines.split_last().unwrap();
-    assert_eq!(report["outcome"], "available", "{said}");
-    assert!(events.iter().all(|event| event["event"] == "bootstrap"), "{said}");
-    assert_eq!(events.last().unwrap()["percent"], 100.0, "{said}");
+    let events = events(&output);
+    let bootstrap = events.iter().take_while(|event| event["event"] == "bootstrap").count();
+    assert_eq!(events[bootstrap - 1]["percent"], 100.0, "{events:?}");
+    assert_eq!((&events[bootstrap], events.last()), (&roll(0), Some(&roll(3))), "{events:?}");
+    assert_eq!(Ended::read(output).unwrap().report["outcome"], "available");
 }

@@ -8,14 +8,9 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
 use unanimity::demo::tornet::TorNetwork;
 use unanimity::demo::tornet::package::{Package, Programs};
 use unanimity::demo::{Draft, PEER_NAMES};
-use unanimity::net::tor::{Hosting, Readers, Tor};
-use unanimity::net::{Listener as _, OnionAddress, TorNetwork as Network, TorSettings};
 
 use super::{Circles, leaks};
 
@@ -51,9 +46,11 @@ impl Nginx {
         let text = format!(
             "daemon off;\nmaster_process off;\nerror_log {place}/error.log;\npid {place}/pid;\n\
              events {{}}\nhttp {{\naccess_log off;\n{paths}\
-             server {{\nlisten 127.0.0.1:{plain};\nroot {files};\n}}\n\
+             server {{\nlisten 127.0.0.1:{plain};\nroot {files};\n\
+             location = /checkpoint {{ add_header Cache-Control no-store; }}\n}}\n\
              server {{\nlisten 127.0.0.1:{tls} ssl;\nroot {files};\n\
-             ssl_certificate {place}/mirror.pem;\nssl_certificate_key {place}/mirror.key;\n}}\n}}\n",
+             ssl_certificate {place}/mirror.pem;\nssl_certificate_key {place}/mirror.key;\n\
+             location = /checkpoint {{ add_header Cache-Control no-store; }}\n}}\n}}\n",
             files = files.display(),
         );
         fs::write(at("nginx.conf"), text).unwrap();
@@ -80,60 +77,40 @@ impl Drop for Nginx {
     }
 }
 
-/// An onion service that anybody finds, in front of a port of 127.0.0.1.
-struct Front {
-    address: OnionAddress,
-    // Dropped in this order: arti's tasks end with their runtime.
-    _tor: Tor,
-    runtime: Option<Runtime>,
-    _state: TempDir,
+/// An onion service in front of a port of 127.0.0.1, as the README has it: two lines for a tor.
+pub(super) struct Front {
+    child: Child,
+    pub(super) address: String,
 }
 
 impl Front {
-    fn start(network: &TorNetwork, port: u16) -> Front {
-        let state = tempfile::tempdir().unwrap();
-        let settings = TorSettings {
-            state: state.path().join("state"),
-            cache: state.path().join("cache"),
-            network: Network::Private(network.arti()),
-        };
-        for place in [&settings.state, &settings.cache] {
-            std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700)
-                .create(place)
-                .unwrap();
-        }
-        let hosting = Hosting { nickname: "mirror".into(), port: 80, proof_of_work: false };
-        let address = settings.address_of(&hosting).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let tor = runtime.block_on(async {
-            let tor = Tor::new(&settings, None).unwrap();
-            tor.bootstrap(|_, _| {}).await.unwrap();
-            let mut listener = tor.host(&hosting, &Readers::Anyone).unwrap();
-            tokio::spawn(async move {
-                while let Ok(mut stream) = listener.accept().await {
-                    tokio::spawn(async move {
-                        let Ok(mut nginx) = TcpStream::connect(("127.0.0.1", port)).await else {
-                            return;
-                        };
-                        copy_bidirectional(&mut stream, &mut nginx).await.ok();
-                    });
+    pub(super) fn start(network: &TorNetwork, directory: &Path, port: u16) -> Front {
+        let service = directory.join("mirror");
+        let lines = format!(
+            "HiddenServiceDir {}\nHiddenServicePort 80 127.0.0.1:{port}\n",
+            service.display()
+        );
+        let child = network.participant(directory, &lines).unwrap().spawn().unwrap();
+        let (began, hostname) = (Instant::now(), service.join("hostname"));
+        loop {
+            match fs::read_to_string(&hostname) {
+                Ok(address) if address.ends_with('\n') => {
+                    return Front { child, address: address.trim().to_owned() };
                 }
-            });
-            tor
-        });
-        Front { address, _tor: tor, runtime: Some(runtime), _state: state }
+                _ => {
+                    let log = fs::read_to_string(directory.join("log"));
+                    assert!(began.elapsed() < Duration::from_secs(20), "{log:?}");
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+            }
+        }
     }
 }
 
 impl Drop for Front {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(Duration::from_secs(5));
-        }
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
@@ -142,7 +119,7 @@ fn a_node_reads_its_mirrors_through_tor_and_connects_to_relays_only() {
     let mut circles = Circles::prepare(1);
     let log = circles.nodes.stage.directory.join("log");
     let nginx = Nginx::start(&log);
-    let front = Front::start(&circles.network, nginx.plain);
+    let front = Front::start(&circles.network, &circles.directory.path().join("tor"), nginx.plain);
     // The peer reads from the onion service, the client over TLS.
     let onion = format!("mirrors = [\"http://{}\"]", front.address);
     circles.retell(PEER_NAMES[0], "mirrors = ", &onion);

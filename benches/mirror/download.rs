@@ -1,0 +1,70 @@
+//! A verified download against an unverified one, and against verifying what is there.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sha2::{Digest as _, Sha256};
+use unanimity::log::writer::artifact_path;
+use unanimity::verify::Hash;
+
+use super::nginx::Nginx;
+use super::{Broken, confirmed, median, places, stage, unstage};
+
+const BYTES: usize = 256 << 20;
+const ROUNDS: u64 = 7;
+
+pub(crate) async fn measure() -> Result<(), Broken> {
+    let mut artifact = vec![0; BYTES];
+    StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
+    let path = artifact_path(&Hash::of(&artifact));
+    println!("A download of 256 MiB over TLS, median of {ROUNDS} (curl does not verify)");
+    for (name, place) in places()? {
+        let mut world = confirmed(&place.path().join("world"), &artifact).await?;
+        let nginx = Nginx::start(&world.log_directory())?;
+        world.config.mirrors = vec![nginx.mirror()?];
+        let file = place.path().join("file");
+        let get = format!("curl -sS --http1.1 -o '{0}' \"$1/{path}\"", file.display());
+        let verify =
+            format!("echo '{}  {}' | sha256sum -c --quiet", Hash::of(&artifact), file.display());
+        let sync = format!("sync '{}'", file.display());
+        let mut times: [Vec<Duration>; 4] = Default::default();
+        // Turn by turn, so that whatever else the machine does is shared.
+        for seed in 0..ROUNDS {
+            let began = Instant::now();
+            stage(&world, seed).await?;
+            times[0].push(began.elapsed());
+            unstage(&world)?;
+            times[1].push(nginx.shell(&format!("{get}; {sync}"))?);
+            std::fs::remove_file(&file)?;
+            times[2].push(nginx.shell(&format!("{get}; {verify}; {sync}"))?);
+            std::fs::remove_file(&file)?;
+            times[3].push(bare(&file, &artifact)?);
+            std::fs::remove_file(&file)?;
+        }
+        let [ours, curl, verified, bare] = times.map(|times| median(&times));
+        println!("{name}: ours {ours:.2} s ({:.0} MiB/s)", 256.0 / ours);
+        for (what, time) in
+            [("curl", curl), ("curl, sha256sum", verified), ("hashing, writing", bare)]
+        {
+            println!("{:>4}{what:<17} {time:.2} s: {:.2}", "", ours / time);
+        }
+    }
+    Ok(())
+}
+
+/// The same bytes hashed, written and synced, without anybody who sends them.
+fn bare(path: &Path, bytes: &[u8]) -> Result<Duration, Broken> {
+    let began = Instant::now();
+    let (mut file, mut hasher) = (File::create(path)?, Sha256::new());
+    for piece in bytes.chunks(64 * 1024) {
+        hasher.update(piece);
+        file.write_all(piece)?;
+    }
+    file.sync_all()?;
+    std::hint::black_box(hasher.finalize());
+    Ok(began.elapsed())
+}

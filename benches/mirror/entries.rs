@@ -1,0 +1,77 @@
+//! Reading a long log against hashing it, and against fetching the same files.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use unanimity::demo::{Draft, World};
+use unanimity::durable::Disk;
+use unanimity::log::LogWriter;
+use unanimity::verify::tree::Frontier;
+use unanimity::verify::{Hash, Timestamp};
+
+use super::nginx::Nginx;
+use super::{Broken, median, read_log};
+
+const ENTRIES: u64 = 100_000;
+const ROUNDS: u64 = 5;
+
+/// Notes of about 600 bytes, as many as there are to be, and one release.
+pub(crate) fn fill(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, Broken> {
+    let (origin, filling) = (&world.circle.log.origin, "x".repeat(420));
+    let notes: Vec<Vec<u8>> = (0..entries)
+        .map(|i| {
+            let text = format!("unanimity/example/v1\nlog {origin}\nentry {i:08}\n{filling}\n");
+            format!("{text}\n— somebody {}\n", "A".repeat(92)).into_bytes()
+        })
+        .collect();
+    let secret = world.circle.log_secret.clone();
+    let mut log = LogWriter::open(&world.log_directory(), secret, Disk::default())?;
+    log.append(&notes)?;
+    drop(log);
+    world.publish(&Draft::new(1, "1.0.0", b"hello"))?;
+    Ok(notes)
+}
+
+pub(crate) async fn measure() -> Result<(), Broken> {
+    let place = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let mut world = World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000))?;
+    let notes = fill(&world, ENTRIES)?;
+    world.poll_all().await?;
+    let nginx = Nginx::start(&world.log_directory())?;
+    world.config.mirrors = vec![nginx.mirror()?];
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    let mut requests = 0;
+    for seed in 0..ROUNDS {
+        nginx.asked()?;
+        let began = Instant::now();
+        read_log(&world, seed).await?;
+        times[0].push(began.elapsed());
+        let asked = nginx.asked()?;
+        requests = asked.len();
+        let began = Instant::now();
+        let mut tree = Frontier::default();
+        notes.iter().for_each(|note| tree.push(Hash::leaf(note)));
+        std::hint::black_box(tree.root());
+        times[1].push(began.elapsed());
+        let one = |path: &String| format!("url = {}\noutput = /dev/null\n", nginx.url_of(path));
+        nginx.note("list", &asked.iter().map(one).collect::<String>())?;
+        times[2].push(
+            nginx.shell("curl -sS --no-progress-meter --http1.1 -Z --parallel-max 8 -K list")?,
+        );
+    }
+    let bytes: usize = notes.iter().map(Vec::len).sum();
+    let [ours, hashing, curl] = times.map(|times| median(&times));
+    println!(
+        "\nA log of {ENTRIES} new entries ({} MB) over TLS, median of {ROUNDS}\n\
+         ours {ours:.2} s, {requests} requests",
+        bytes / 1_000_000
+    );
+    println!(
+        "{:>4}hashing all of it {hashing:.2} s: {:.2} ({:.0} % of ours)",
+        "",
+        ours / hashing,
+        100.0 * hashing / ours
+    );
+    println!("{:>4}curl, 8 at once   {curl:.2} s: {:.2}", "", ours / curl);
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! nginx on 127.0.0.1, over TLS and without, and the way there.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use unanimity::demo::tornet::package::{Package, Programs};
+use unanimity::net::Mirror;
+use unanimity::net::mirror::{Site, Stream, Web};
+
+use super::Broken;
+
+const NGINX: Package = Package { name: "nginx", programs: &["nginx"], remark: "" };
+
+/// nginx at work.
+pub(crate) struct Nginx {
+    child: Child,
+    port: u16,
+    /// Where it serves the same without TLS.
+    pub(crate) plain: u16,
+    directory: TempDir,
+}
+
+impl Nginx {
+    /// Serves a directory, as the README says.
+    pub(crate) fn start(files: &Path) -> Result<Nginx, Broken> {
+        let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nginx-package");
+        let programs = Programs::find(&NGINX, &package, &mut |words| eprintln!("{words}"))?;
+        let directory = TempDir::new()?;
+        let free = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let [port, plain] = [free[0].local_addr()?.port(), free[1].local_addr()?.port()];
+        drop(free);
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(["127.0.0.1".to_owned()])?.self_signed(&key)?;
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("mirror.pem"), certificate.pem())?;
+        fs::write(at("mirror.key"), key.serialize_pem())?;
+        let (place, files) = (directory.path().display(), files.display());
+        let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {place}/{name};\n"))
+            .concat();
+        let text = format!(
+            "daemon off;\nmaster_process off;\nerror_log {place}/error.log;\npid {place}/pid;\n\
+             events {{}}\nhttp {{\nlog_format paths $uri;\naccess_log {place}/access.log paths;\n{paths}\
+             root {files};\nserver {{\nlisten 127.0.0.1:{plain};\n}}\n\
+             server {{\nlisten 127.0.0.1:{port} ssl;\n\
+             ssl_certificate {place}/mirror.pem;\nssl_certificate_key {place}/mirror.key;\n\
+             location = /checkpoint {{ add_header Cache-Control no-store; }}\n}}\n}}\n"
+        );
+        fs::write(at("nginx.conf"), text)?;
+        let mut nginx = programs.command("nginx")?;
+        nginx.arg("-p").arg(directory.path()).arg("-c").arg(at("nginx.conf"));
+        nginx.arg("-e").arg(at("error.log"));
+        let child = nginx.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut nginx = Nginx { child, port, plain, directory };
+        let began = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if nginx.child.try_wait()?.is_some() || began.elapsed() > Duration::from_secs(20) {
+                return Err(fs::read_to_string(nginx.directory.path().join("error.log"))?.into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(nginx)
+    }
+
+    fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("mirror.pem")
+    }
+
+    /// It, as a mirror with a certificate of its own.
+    pub(crate) fn mirror(&self) -> Result<Mirror, Broken> {
+        let site: Site = self.url().parse()?;
+        let mirror = Mirror::pinned(site, &fs::read(self.root())?)?;
+        let web: Arc<dyn Web> = Arc::new(Loopback);
+        mirror.connect(&web);
+        Ok(mirror)
+    }
+
+    /// The paths that were asked for since this was called last.
+    pub(crate) fn asked(&self) -> Result<Vec<String>, Broken> {
+        let path = self.directory.path().join("access.log");
+        let log = fs::read_to_string(&path)?;
+        // It goes on writing at the end.
+        fs::File::options().write(true).open(&path)?.set_len(0)?;
+        Ok(log.lines().map(str::to_owned).collect())
+    }
+
+    /// curl, told what to trust; `arguments` are the shell's, `$1` is where nginx is.
+    pub(crate) fn shell(&self, command: &str) -> Result<Duration, Broken> {
+        let began = Instant::now();
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", command, "sh", &self.url()]).env("CURL_CA_BUNDLE", self.root());
+        shell.current_dir(self.directory.path());
+        if !shell.status()?.success() {
+            return Err(format!("it failed: {command}").into());
+        }
+        Ok(began.elapsed())
+    }
+
+    /// A file for [`Nginx::shell`] to read.
+    pub(crate) fn note(&self, name: &str, text: &str) -> Result<(), Broken> {
+        Ok(fs::write(self.directory.path().join(name), text)?)
+    }
+
+    pub(crate) fn url_of(&self, path: &str) -> String {
+        format!("{}{path}", self.url())
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The program itself has no way to a host but Tor.
+struct Loopback;
+
+impl Web for Loopback {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(("127.0.0.1", site.port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+
+    fn apart(&self) -> Arc<dyn Web> {
+        Arc::new(Loopback)
+    }
+}

@@ -1,0 +1,134 @@
+//! The same download from behind an onion service, against a bare copy over the same circuit.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::TcpStream;
+use unanimity::demo::tornet::TorNetwork;
+use unanimity::log::writer::artifact_path;
+use unanimity::net::mirror::{Site, Stream, Web};
+use unanimity::net::network::{TorNetwork as Network, TorSettings};
+use unanimity::net::tor::{Hosting, Readers, Tor};
+use unanimity::net::{Listener as _, Mirror, OnionAddress};
+use unanimity::verify::Hash;
+
+use super::nginx::Nginx;
+use super::{Broken, confirmed, median, stage, unstage};
+
+const BYTES: usize = 8 << 20;
+const ROUNDS: u64 = 7;
+
+pub(crate) async fn measure(network: &TorNetwork) -> Result<(), Broken> {
+    let mut artifact = vec![0; BYTES];
+    StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
+    let path = artifact_path(&Hash::of(&artifact));
+    let place = network.place("mirror");
+    let mut world = confirmed(&place.join("world"), &artifact).await?;
+    let nginx = Nginx::start(&world.log_directory())?;
+    let (address, _host) = front(network, &place.join("host"), nginx.plain).await?;
+    let tor = connected(network, &place.join("client")).await?;
+    let site: Site = format!("http://{}", address.host()).parse()?;
+    let web: Arc<dyn Web> = Arc::new(OneCircuit(tor.apart()));
+    let mirror = Mirror::site(site.clone());
+    mirror.connect(&web);
+    world.config.mirrors = vec![mirror];
+    // The circuit is open from here on.
+    copy(&*web, &site, &path).await?;
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for seed in 0..ROUNDS {
+        let began = Instant::now();
+        stage(&world, seed).await?;
+        ours.push(began.elapsed());
+        unstage(&world)?;
+        let began = Instant::now();
+        copy(&*web, &site, &path).await?;
+        bare.push(began.elapsed());
+    }
+    let (ours, bare) = (median(&ours), median(&bare));
+    println!(
+        "\nA download of {} MiB from an onion service of a private Tor network, median of {ROUNDS}\n\
+         ours {ours:.2} s ({:.1} MiB/s)\n{:>4}a bare copy over the same circuit {bare:.2} s: {:.2}",
+        BYTES >> 20,
+        (BYTES >> 20) as f64 / ours,
+        "",
+        ours / bare
+    );
+    Ok(())
+}
+
+/// An onion service that anybody finds, in front of a port of 127.0.0.1.
+async fn front(
+    network: &TorNetwork,
+    place: &Path,
+    port: u16,
+) -> Result<(OnionAddress, Tor), Broken> {
+    let tor = connected(network, place).await?;
+    let hosting = Hosting { nickname: "mirror".into(), port: 80, proof_of_work: false };
+    let mut listener = tor.host(&hosting, &Readers::Anyone)?;
+    let address = listener.address().clone();
+    listener.service().reachable().await;
+    tokio::spawn(async move {
+        while let Ok(mut stream) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut nginx = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+                copy_bidirectional(&mut stream, &mut nginx).await.ok()
+            });
+        }
+    });
+    Ok((address, tor))
+}
+
+async fn connected(network: &TorNetwork, place: &Path) -> Result<Tor, Broken> {
+    let settings = TorSettings {
+        state: place.join("state"),
+        cache: place.join("cache"),
+        network: Network::Private(network.arti()),
+    };
+    for directory in [&settings.state, &settings.cache] {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let tor = Tor::new(&settings, None)?;
+    tor.bootstrap(|_, _| {}).await?;
+    Ok(tor)
+}
+
+/// The bytes and nothing else: not looked at, not kept.
+async fn copy(web: &dyn Web, site: &Site, path: &str) -> Result<(), Broken> {
+    let mut stream = web.connect(site).await?;
+    let request =
+        format!("GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", site.host);
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let (mut buffer, mut total) = (vec![0; 64 * 1024], 0);
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(count @ 1..) => total += count,
+            // With the header, that is all; how a stream ends is of no interest.
+            _ if total > BYTES => return Ok(()),
+            Ok(_) => return Err(format!("{total} bytes only").into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A client takes circuits of its own for every cycle; how long these take to build is another matter.
+#[derive(Clone)]
+struct OneCircuit(Arc<dyn Web>);
+
+impl Web for OneCircuit {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        self.0.connect(site)
+    }
+
+    fn apart(&self) -> Arc<dyn Web> {
+        Arc::new(self.clone())
+    }
+}

@@ -1,0 +1,115 @@
+//! Unpacking a tree of 10 000 files against the programs that do: `tar --zstd -x`, then `sync` of
+//! the file system that the tree is on. Both end with every byte on the disk. They run in turns, so
+//! that whatever else the machine and its disk do is on both sides, and the ratio of the medians is
+//! printed.
+//!
+//! What ours does more: it judges every header and name, and hashes the archive as it reads it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use unanimity::durable::Disk;
+use unanimity::install::unpack::{self, Totals};
+use unanimity::verify::manifest::ArchiveFormat;
+
+const FILES: usize = 10_000;
+const DIRECTORIES: usize = 100;
+const TURNS: usize = 11;
+
+/// Files of 100 bytes to 16 KiB that compress to a half or so, like programs and their data.
+fn archive() -> (Vec<u8>, Totals) {
+    let packed = zstd::Encoder::new(Vec::new(), 3).expect("an encoder");
+    let mut archive = tar::Builder::new(packed);
+    let header = |kind, mode, size| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(size);
+        header
+    };
+    let mut state = 1u64;
+    let mut draw = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    for directory in 0..DIRECTORIES {
+        let mut top = header(tar::EntryType::Directory, 0o755, 0);
+        archive.append_data(&mut top, format!("d{directory}/"), &[][..]).expect("in memory");
+        for file in 0..FILES / DIRECTORIES {
+            let size = 100 + draw() as usize % (16 * 1024);
+            let bytes: Vec<u8> =
+                (0..size).map(|_| b"etaoin shrdlu"[draw() as usize % 13]).collect();
+            let mut header = header(tar::EntryType::Regular, 0o644, size as u64);
+            let name = format!("d{directory}/file-{file}");
+            archive.append_data(&mut header, name, &bytes[..]).expect("in memory");
+        }
+    }
+    let bytes = archive.into_inner().and_then(zstd::Encoder::finish).expect("in memory");
+    let totals = unpack::check(ArchiveFormat::TarZst, &bytes[..]).expect("a good archive");
+    (bytes, totals)
+}
+
+fn ours(archive: &Path, totals: Totals, tree: &Path) {
+    struct Hashed(fs::File, Sha256);
+    impl std::io::Read for Hashed {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1.update(&buffer[..count]);
+            Ok(count)
+        }
+    }
+    let mut source = Hashed(fs::File::open(archive).expect("an archive"), Sha256::new());
+    let mut tree = Disk::default().new_tree(tree).expect("a directory");
+    unpack::unpack(ArchiveFormat::TarZst, totals, &mut source, &mut tree).expect("unpacked");
+    tree.sync().expect("synced");
+    std::hint::black_box(source.1.finalize());
+}
+
+fn theirs(archive: &Path, tree: &Path) {
+    fs::create_dir(tree).expect("a directory");
+    let run = |command: &mut Command| assert!(command.status().expect("a program").success());
+    run(Command::new("tar").args(["--zstd", "-xf"]).arg(archive).arg("-C").arg(tree));
+    run(Command::new("sync").arg("-f").arg(tree));
+}
+
+/// The time of one run; what it made is removed, and that is on the disk, before the next.
+fn once(place: &Path, run: impl FnOnce(&Path)) -> Duration {
+    let tree = place.join("tree");
+    let began = Instant::now();
+    run(&tree);
+    let took = began.elapsed();
+    fs::remove_dir_all(&tree).expect("removed");
+    assert!(Command::new("sync").arg("-f").arg(place).status().expect("a program").success());
+    took
+}
+
+/// The middle one of several times, in seconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64()
+}
+
+fn main() {
+    let (bytes, totals) = archive();
+    println!("{} bytes, {} unpacked, {} entries", bytes.len(), totals.unpacked, totals.entries);
+    let places =
+        [("on disk", PathBuf::from(env!("CARGO_TARGET_TMPDIR"))), ("in memory", "/dev/shm".into())];
+    for (name, place) in places.into_iter().filter(|(_, place)| place.is_dir()) {
+        let directory = TempDir::new_in(&place).expect("a directory");
+        let archive = directory.path().join("archive.tar.zst");
+        fs::write(&archive, &bytes).expect("written");
+        let [mut bare, mut own] = [Vec::new(), Vec::new()];
+        for _ in 0..TURNS {
+            bare.push(once(directory.path(), |tree| theirs(&archive, tree)));
+            own.push(once(directory.path(), |tree| ours(&archive, totals, tree)));
+        }
+        let (bare, own) = (median(bare), median(own));
+        let ratio = own / bare;
+        println!("{name}: ours {own:.3} s, tar and sync {bare:.3} s, ratio {ratio:.2}");
+    }
+}

@@ -1,0 +1,238 @@
+//! How far a cycle is: bars on a terminal, else a line now and then, both on standard error; lines of
+//! JSON on standard output for programs.
+//!
+//! A thread of its own writes them, so that whoever stops reading stops no download.
+
+use std::fmt;
+use std::io::{IsTerminal as _, Write as _};
+use std::mem::discriminant;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use indicatif::{
+    BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
+use serde_json::json;
+
+use crate::update::{Step, Watcher};
+
+/// Between two lines for people while one step goes on.
+pub const LINES: Duration = Duration::from_secs(5);
+/// The same for programs.
+pub const EVENTS: Duration = Duration::from_secs(1);
+/// Between two looks of a bar at the time.
+const TICK: Duration = Duration::from_millis(250);
+/// Steps that wait to be shown. Those that find no room are not.
+const MAX_WAITING: usize = 64;
+
+/// What shows the steps of a cycle. Once it is dropped nothing is left on the terminal.
+pub(super) struct Shown {
+    /// `None`: that was all.
+    steps: SyncSender<Option<Step>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Shown {
+    pub(super) fn new(json: bool) -> Shown {
+        let (steps, waiting) = sync_channel(MAX_WAITING);
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let face = if json {
+            Face::Lines(Pace::new(EVENTS), event)
+        } else if std::io::stderr().is_terminal() && !is_dumb {
+            Face::Bar(None)
+        } else {
+            Face::Lines(Pace::new(LINES), line)
+        };
+        Shown { steps, thread: Some(thread::spawn(move || show(face, &waiting))) }
+    }
+
+    #[cfg(feature = "tor")]
+    pub(super) fn tell(&self, step: Step) {
+        self.steps.try_send(Some(step)).ok();
+    }
+
+    pub(super) fn watcher(&self) -> Watcher {
+        let steps = self.steps.clone();
+        Watcher::new(move |step| drop(steps.try_send(Some(step))))
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.steps.send(None).ok();
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+enum Face {
+    Bar(Option<Bar>),
+    Lines(Pace, fn(&Step)),
+}
+
+fn show(mut face: Face, steps: &Receiver<Option<Step>>) {
+    while let Ok(Some(step)) = steps.recv() {
+        match &mut face {
+            Face::Lines(pace, write) => {
+                if pace.passes(&step, Instant::now()) {
+                    write(&step);
+                }
+            }
+            Face::Bar(bar) => match bar {
+                Some(bar) if bar.is_of(&step) => bar.moves(&step),
+                other => {
+                    // The old one is off the terminal before the new one is on it.
+                    *other = None;
+                    *other = Some(Bar::new(step));
+                }
+            },
+        }
+    }
+}
+
+/// Lets through each step as it begins and ends, and others now and then.
+#[derive(Debug)]
+pub struct Pace {
+    every: Duration,
+    last: Option<(Step, Instant)>,
+}
+
+impl Pace {
+    /// One that lets through one in so much time.
+    pub fn new(every: Duration) -> Pace {
+        Pace { every, last: None }
+    }
+
+    /// Whether a step is to be shown.
+    pub fn passes(&mut self, step: &Step, now: Instant) -> bool {
+        let passes = self.last.as_ref().is_none_or(|(last, at)| {
+            let news = step.begins() || step.ends() || discriminant(step) != discriminant(last);
+            last != step && (news || now.duration_since(*at) >= self.every)
+        });
+        if passes {
+            self.last = Some((step.clone(), now));
+        }
+        passes
+    }
+}
+
+fn event(step: &Step) {
+    let mut event = json!(step);
+    event["schema"] = "unanimity/v1".into();
+    // Nobody is left to tell if this fails.
+    super::print(&format!("{event}\n")).ok();
+}
+
+fn line(step: &Step) {
+    writeln!(std::io::stderr(), "{}", words(step)).ok();
+}
+
+/// A step in one line for people. Whatever is in a name, it is one line and moves nothing.
+pub fn words(step: &Step) -> String {
+    let words = match step {
+        Step::Roll { peers, .. } if step.begins() => format!("asking {peers} peers"),
+        Step::Roll { peers, answered, .. } => {
+            format!("{answered} of {peers} peers have answered{}", given_up(step))
+        }
+        Step::Log { of, .. } if step.begins() => format!("reading {of} entries of the log"),
+        Step::Log { entries, of } => format!("read {entries} of {of} entries"),
+        Step::Download { file, bytes, of, mirror, .. } => {
+            let goes_on = if step.begins() && *bytes > 0 { "going on at " } else { "" };
+            let percent = (100.0 * *bytes as f64 / (*of).max(1) as f64).floor();
+            let (bytes, of) = (BinaryBytes(*bytes), BinaryBytes(*of));
+            format!("{file}: {goes_on}{bytes} of {of} ({percent}%), from {mirror}")
+        }
+    };
+    plain(&words)
+}
+
+fn given_up(step: &Step) -> String {
+    match step {
+        Step::Roll { silent, .. } if *silent > 0 => format!(", {silent} given up"),
+        _ => String::new(),
+    }
+}
+
+fn plain(text: &str) -> String {
+    super::visible(text).replace('\n', "\\n")
+}
+
+/// How long a step still takes, if that can be told.
+fn left(state: &ProgressState, out: &mut dyn fmt::Write) {
+    if state.per_sec() >= 1.0 {
+        write!(out, ", {:#} left", HumanDuration(state.eta())).ok();
+    }
+}
+
+/// A step on a terminal.
+struct Bar {
+    bar: ProgressBar,
+    /// As it began, or was first heard of.
+    step: Step,
+}
+
+impl Bar {
+    fn new(step: Step) -> Bar {
+        let (template, at, of) = match step {
+            Step::Roll { peers, .. } => {
+                ("asking peers [{bar:24}] {pos} of {len}{wide_msg}", 0, peers as u64)
+            }
+            Step::Log { entries, of } => {
+                ("reading the log [{bar:24}] {human_pos} of {human_len}{left}", entries, of)
+            }
+            Step::Download { resumed, of, .. } => (
+                "{prefix} [{bar:24}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}{left}{wide_msg}",
+                resumed,
+                of,
+            ),
+        };
+        let style = ProgressStyle::with_template(template).expect("a template that is ours");
+        let style = style.progress_chars("=> ").with_key("left", left);
+        let hidden = ProgressDrawTarget::hidden();
+        let bar = ProgressBar::with_draw_target(Some(of), hidden).with_style(style);
+        bar.set_position(at);
+        if let Step::Download { file, mirror, .. } = &step {
+            bar.set_prefix(plain(file));
+            bar.set_message(plain(&format!(", from {mirror}")));
+        }
+        // What was here before came at no rate.
+        bar.tick();
+        bar.reset_eta();
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        // It may stall.
+        bar.enable_steady_tick(TICK);
+        let begun = Bar { bar, step };
+        begun.moves(&begun.step);
+        begun
+    }
+
+    /// Whether a step is this one, further on.
+    fn is_of(&self, step: &Step) -> bool {
+        !step.begins()
+            && match (&self.step, step) {
+                (
+                    Step::Download { file, mirror, resumed, .. },
+                    Step::Download { file: other, mirror: host, resumed: from, .. },
+                ) => (file, mirror, resumed) == (other, host, from),
+                (ours, other) => discriminant(ours) == discriminant(other),
+            }
+    }
+
+    fn moves(&self, step: &Step) {
+        let at = match *step {
+            Step::Roll { answered, silent, .. } => {
+                self.bar.set_message(given_up(step));
+                (answered + silent) as u64
+            }
+            Step::Log { entries, .. } => entries,
+            Step::Download { bytes, .. } => bytes,
+        };
+        self.bar.set_position(at);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

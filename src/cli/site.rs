@@ -1,0 +1,109 @@
+//! `publish`: a log's directory becomes a site that any static host can serve.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::exit::{Ended, Exit};
+use super::log::head_json;
+use super::{Said, note_key, path_json};
+use crate::clock::{Clock as _, SystemClock};
+use crate::durable::Disk;
+use crate::log::site::{self, Missing, Published, Source, Unpublished};
+use crate::log::writer::artifact_path;
+use crate::verify::NoteKey;
+
+/// Write a log's files to a directory that any static host can serve, or bring it up to date.
+#[derive(Debug, Args)]
+pub(super) struct Publish {
+    /// The site's directory: empty or new, or one that was published to before
+    site: PathBuf,
+    /// The log's directory, or a copy of it
+    #[arg(long, value_name = "DIRECTORY")]
+    log: PathBuf,
+    /// The log's public key (the line, or a file that holds it)
+    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    log_key: NoteKey,
+}
+
+impl Publish {
+    pub(super) fn run(self) -> Result<Said, Ended> {
+        let source = Source::read(&self.log, &self.log_key)?;
+        match site::publish(&source, &self.site, &Disk::default()) {
+            Ok(published) => Ok(self.said(&source, &published)),
+            Err(error @ Unpublished::Fork { .. }) => Ok(forked(&error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn said(&self, source: &Source, published: &Published) -> Said {
+        let (site, head) = (self.site.display(), source.head());
+        let (files, bytes, releases) = (published.files, published.bytes, source.releases().len());
+        let mut text = if files == 0 {
+            format!("{site} was up to date.\n")
+        } else {
+            format!("{site} is up to date; files written: {files} ({bytes} bytes).\n")
+        };
+        text += &format!("head      {head}\nreleases  {releases}\n");
+        if published.is_page_foreign {
+            text += &format!(
+                "{} is somebody else's page and was left as it is.\n",
+                self.site.join("index.html").display()
+            );
+        }
+        let now = SystemClock.now();
+        for Missing { manifest, target } in &published.missing {
+            // Nobody may install it any more.
+            if manifest.expires <= now {
+                continue;
+            }
+            text += &format!(
+                "Clients will not find {} for {} of {} {}: copy the file to {} and publish again\n",
+                target.file,
+                target.platform,
+                manifest.product,
+                manifest.version,
+                self.log.join(artifact_path(&target.sha256)).display()
+            );
+        }
+        let missing: Vec<Value> = published.missing.iter().map(missing_json).collect();
+        let json = json!({
+            "site": path_json(&self.site),
+            "origin": source.log().origin.as_str(),
+            "head": head_json(head),
+            "releases": releases,
+            "files_written": files,
+            "bytes_written": bytes,
+            "missing": missing,
+            "foreign_index": published.is_page_foreign,
+        });
+        Said::done(text, json)
+    }
+}
+
+fn missing_json(Missing { manifest, target }: &Missing) -> Value {
+    json!({
+        "product": manifest.product.as_str(),
+        "channel": manifest.channel.as_str(),
+        "sequence": manifest.sequence,
+        "version": manifest.version.as_str(),
+        "expires": manifest.expires,
+        "platform": target.platform.as_str(),
+        "file": target.file.as_str(),
+        "sha256": target.sha256.hex(),
+    })
+}
+
+/// What proves a fork is said with it: there may be no other time at which both heads are together.
+fn forked(error: &Unpublished) -> Said {
+    let evidence = match error {
+        Unpublished::Fork { evidence, .. } => evidence.to_string(),
+        _ => String::new(),
+    };
+    let json = json!({ "message": error.to_string(), "evidence": evidence });
+    let hint =
+        "The evidence, for a file of its own (`unanimity evidence verify FILE --log-key KEY`):";
+    let text = format!("{error}.\n{hint}\n\n{evidence}");
+    Said { exit: Exit::Fork, text, json, failed: true, data: false }
+}

@@ -1,0 +1,391 @@
+//! Publishing a log: a directory of files that any static host can serve, brought up to date.
+//!
+//! ```text
+//! checkpoint, tile/..., artifact/SHA256     as in a log's directory
+//! index.html                                the same for people
+//! ```
+//!
+//! The order is the safety, as it is in writing a log. Artifacts, entries and tiles are durable before
+//! the checkpoint that implies them, so a crash at any step leaves a site that serves a whole log,
+//! the older or the newer. The page comes last: all that it says is in the log that the site serves.
+//!
+//! Nothing is removed. Partial tiles of older heads stay, for clients that are reading below one; what
+//! somebody else put there stays as well, an `index.html` of theirs included.
+
+mod page;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use source::{MAX_BUNDLE_BYTES, is_bundle_of, measure};
+pub use source::{Release, Source};
+
+use super::store::{TileStore, write_files};
+use super::writer::{CHECKPOINT, PENDING, artifact_path};
+use crate::durable::{self, Disk, DiskError, Lock, Mode};
+use crate::verify::checkpoint::CheckpointError;
+use crate::verify::join::Link;
+use crate::verify::manifest::Target;
+use crate::verify::note::MAX_NOTE_BYTES;
+use crate::verify::tile::{FULL, entries_path};
+use crate::verify::tree::consistency_ranges;
+use crate::verify::{Chain, Evidence, Hash, Head, Manifest};
+
+/// Why a log was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum Unpublished {
+    /// A file could not be read or written, or is not what the log commits to.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another process is publishing there.
+    #[error("another process is publishing to {}: wait for it to end", .0.display())]
+    Busy(PathBuf),
+    /// There is no log to publish.
+    #[error("there is no checkpoint in {}: name a log's directory, as `unanimity log init` makes it", .0.display())]
+    NoLog(PathBuf),
+    /// The log's checkpoint is not signed by its key.
+    #[error("{} does not open with this key", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CheckpointError,
+    },
+    /// An artifact has other bytes than its name says.
+    #[error("{} does not have the bytes that it is named by: replace it by the right file, or remove it", .0.display())]
+    Artifact(PathBuf),
+    /// The two directories must be apart: a log's has files that nobody should serve.
+    #[error("{} and the log in {} are not apart: choose a directory of its own for the site", site.display(), log.display())]
+    NotApart {
+        /// The site's directory.
+        site: PathBuf,
+        /// The log's directory.
+        log: PathBuf,
+    },
+    /// There a log is written.
+    #[error("{} is the directory of a log that is appended to (it has {PENDING}): choose another one for the site", .0.display())]
+    IsLog(PathBuf),
+    /// Files that are no site.
+    #[error("{} has files in it and no checkpoint: choose an empty directory for the site", .0.display())]
+    Occupied(PathBuf),
+    /// A site of some other log, or of the same under another key.
+    #[error("{} is not of this log: choose another directory for the site", path.display())]
+    OtherLog {
+        /// The site's checkpoint.
+        path: PathBuf,
+        /// Why.
+        source: CheckpointError,
+    },
+    /// The site has more than the log: a backup was restored, or this is an old copy.
+    #[error("{} is at size {size}, and the log in {} only at {held}: a site never goes back. Publish from the log that is ahead, or restore this one from the site", site.display(), log.display())]
+    Rollback {
+        /// The site's directory.
+        site: PathBuf,
+        /// Its size.
+        size: u64,
+        /// The log's directory.
+        log: PathBuf,
+        /// Its size.
+        held: u64,
+    },
+    /// Two heads of one key that cannot both be true.
+    #[error("{} and {} are two stories of one log, both signed by its key: evidence {}. Keep both directories, append to neither, and tell whoever follows the log", site.display(), log.display(), evidence.id())]
+    Fork {
+        /// The site's checkpoint.
+        site: PathBuf,
+        /// The log's checkpoint.
+        log: PathBuf,
+        /// What proves it.
+        evidence: Box<Evidence>,
+    },
+}
+
+/// What came of publishing.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// How many files were written.
+    pub files: u64,
+    /// How many bytes these have.
+    pub bytes: u64,
+    /// What releases name and the site does not have.
+    pub missing: Vec<Missing>,
+    /// There is an `index.html` that somebody else wrote; it was left.
+    pub is_page_foreign: bool,
+}
+
+/// An artifact that clients will not find.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// Of which release.
+    pub manifest: Manifest,
+    /// Which file of it.
+    pub target: Target,
+}
+
+/// Writes a log's files to the directory `site`, or brings it up to date: only what is not there yet.
+pub fn publish(source: &Source, site: &Path, disk: &Disk) -> Result<Published, Unpublished> {
+    check(source, site)?;
+    disk.make_dir(site, Mode::Public).map_err(DiskError::at(site))?;
+    let lock = durable::lock(site).map_err(DiskError::at(site))?;
+    let lock = lock.ok_or_else(|| Unpublished::Busy(site.to_owned()))?;
+    // Once more, now that nobody else can publish there.
+    check(source, site)?;
+    let (directories, done) = Default::default();
+    let mut update = Update { source, site, disk, directories, done, _lock: lock };
+    let served = update.artifacts()?;
+    update.entries()?;
+    update.tiles()?;
+    update.sync()?;
+    update.small(CHECKPOINT, &source.checkpoint)?;
+    let path = site.join(INDEX);
+    let old = durable::read_at_most(&path, page::MAX_BYTES);
+    if old.is_ok_and(|old| old.starts_with(page::BEGINNING)) || !path.exists() {
+        update.small(INDEX, page::write(source, &served).as_bytes())?;
+    } else {
+        update.done.is_page_foreign = true;
+    }
+    for Release { manifest, .. } in &source.releases {
+        let missing = manifest.targets.iter().filter(|target| !is_served(&served, target));
+        let missing = missing.map(|target| (manifest.clone(), target.clone()));
+        let missing = missing.map(|(manifest, target)| Missing { manifest, target });
+        update.done.missing.extend(missing);
+    }
+    Ok(update.done)
+}
+
+const INDEX: &str = "index.html";
+
+/// The artifacts that a site has, with their lengths.
+type Served = BTreeMap<Hash, u64>;
+
+/// A release may give a length that no file of the digest has.
+fn is_served(served: &Served, target: &Target) -> bool {
+    served.get(&target.sha256) == Some(&target.length)
+}
+
+/// Refuses to publish where it would do harm, without touching anything.
+fn check(source: &Source, site: &Path) -> Result<(), Unpublished> {
+    let (here, log) = (canonical(site)?, canonical(&source.directory)?);
+    if here.starts_with(&log) || log.starts_with(&here) {
+        let (site, log) = (site.to_owned(), source.directory.clone());
+        return Err(Unpublished::NotApart { site, log });
+    }
+    if site.join(PENDING).exists() {
+        return Err(Unpublished::IsLog(site.to_owned()));
+    }
+    if let Some(checkpoint) = durable::read(&site.join(CHECKPOINT), MAX_NOTE_BYTES)? {
+        return compare(source, site, &checkpoint);
+    }
+    if !site.exists() {
+        return Ok(());
+    }
+    // What an interrupted first run leaves.
+    let ours = ["tile", "artifact", ".lock", ".checkpoint.new"];
+    for entry in fs::read_dir(site).map_err(DiskError::at(site))? {
+        let name = entry.map_err(DiskError::at(site))?.file_name();
+        if ours.iter().all(|ours| name != *ours) {
+            return Err(Unpublished::Occupied(site.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Where a path leads, as far as it exists.
+fn canonical(path: &Path) -> Result<PathBuf, DiskError> {
+    let path = &std::path::absolute(path).map_err(DiskError::at(path))?;
+    let there = path.ancestors().find(|above| above.exists()).unwrap_or(path);
+    let place = there.canonicalize().map_err(DiskError::at(there))?;
+    let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+    if rest.components().any(|part| part == Component::ParentDir) {
+        let why = "it goes up (..) from a directory that is not there";
+        return Err(DiskError::at(path)(io::Error::new(io::ErrorKind::NotFound, why)));
+    }
+    Ok(place.join(rest))
+}
+
+/// Refuses if the site's head is not one that the log has grown from.
+fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpublished> {
+    let path = site.join(CHECKPOINT);
+    let theirs = Head::open(checkpoint, &source.log)
+        .map_err(|source| Unpublished::OtherLog { path: path.clone(), source })?;
+    let ours = &source.head;
+    let fork = |evidence| {
+        let log = source.directory.join(CHECKPOINT);
+        Err(Unpublished::Fork { site: path.clone(), log, evidence })
+    };
+    if theirs.size() <= ours.size() {
+        let path = source.store.range_roots(&consistency_ranges(theirs.size(), ours.size()))?;
+        return match Chain::new(ours.clone()).link(&theirs, &path) {
+            Link::Joined => Ok(()),
+            Link::Fork(evidence) => fork(evidence),
+            // The tiles were whole a moment ago.
+            Link::Unproven => {
+                let path = source.directory.join("tile");
+                Err(DiskError::Damaged { path, mend: super::store::MEND }.into())
+            }
+        };
+    }
+    // The site's tree says whether ours is its beginning; if it cannot say, the site is ahead still.
+    let store = TileStore::open(site, theirs.size(), Mode::Public, Disk::default());
+    let proof =
+        store.and_then(|store| store.range_roots(&consistency_ranges(ours.size(), theirs.size())));
+    if let Link::Fork(evidence) = Chain::new(theirs.clone()).link(ours, &proof.unwrap_or_default())
+    {
+        return fork(evidence);
+    }
+    let (site, log) = (site.to_owned(), source.directory.clone());
+    Err(Unpublished::Rollback { site, size: theirs.size(), log, held: ours.size() })
+}
+
+/// A site that is being brought up to date.
+struct Update<'a> {
+    source: &'a Source,
+    site: &'a Path,
+    disk: &'a Disk,
+    /// Those of all files that the checkpoint implies.
+    directories: BTreeSet<PathBuf>,
+    done: Published,
+    _lock: Lock,
+}
+
+impl Update<'_> {
+    fn artifacts(&mut self) -> Result<Served, Unpublished> {
+        let mut served = Served::new();
+        for (digest, most) in &self.source.named {
+            let path = self.site.join(artifact_path(digest));
+            let length = match whole(&path, digest, *most) {
+                Some(length) => length,
+                None if self.source.artifacts.contains(digest) => {
+                    self.copy(digest, &path, *most)?
+                }
+                None => continue,
+            };
+            self.implied(&path);
+            served.insert(*digest, length);
+        }
+        Ok(served)
+    }
+
+    /// Copies an artifact, of any size, and hashes what is copied.
+    fn copy(&mut self, digest: &Hash, to: &Path, most: u64) -> Result<u64, Unpublished> {
+        let (disk, from) = (self.disk, self.source.artifact(digest));
+        let directory = durable::parent(to);
+        disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
+        let copied = (|| {
+            let bytes = durable::open_plain(&from).map_err(DiskError::at(&from))?;
+            let mut file = disk.create(to, Mode::Public).map_err(DiskError::at(to))?;
+            disk.writing(to).map_err(DiskError::at(to))?;
+            let (length, found) = measure(bytes, &from, most, |piece| {
+                file.write_all(piece).map_err(DiskError::at(to))
+            })?;
+            if found != *digest {
+                return Err(Unpublished::Artifact(from));
+            }
+            disk.sync_file(&*file, to)
+                .and_then(|()| disk.rename(&durable::temporary(to), to))
+                .and_then(|()| disk.sync_dir(directory))
+                .map_err(DiskError::at(to))?;
+            Ok(length)
+        })();
+        match copied {
+            Ok(length) => self.count(length),
+            // A full disk is not made fuller by what did not become a file.
+            Err(_) => drop(disk.remove(&durable::temporary(to))),
+        }
+        copied
+    }
+
+    fn entries(&mut self) -> Result<(), DiskError> {
+        let (mut files, mut bytes) = (Vec::new(), 0);
+        for (tile, leaves) in self.source.leaf_tiles() {
+            let path = self.site.join(entries_path(tile.index, tile.width));
+            self.implied(&path);
+            if !holds(&path, MAX_BUNDLE_BYTES, |bytes| is_bundle_of(bytes, leaves)) {
+                let bundle = self.source.bundle(tile, leaves)?;
+                bytes += bundle.len();
+                files.push((path, bundle));
+            }
+            if bytes > MAX_HELD_BYTES {
+                self.write(std::mem::take(&mut files))?;
+                bytes = 0;
+            }
+        }
+        self.write(files)
+    }
+
+    fn tiles(&mut self) -> Result<(), DiskError> {
+        let mut files = Vec::new();
+        for (tile, hashes) in &self.source.tiles {
+            let path = self.site.join(tile.path());
+            self.implied(&path);
+            let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
+            if !holds(&path, 32 * FULL as usize, |there| there == bytes) {
+                files.push((path, bytes));
+            }
+        }
+        self.write(files)
+    }
+
+    fn write(&mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DiskError> {
+        let files: Vec<(PathBuf, &[u8])> =
+            files.iter().map(|(path, bytes)| (path.clone(), &bytes[..])).collect();
+        write_files(self.disk, self.site, &files, Mode::Public)?;
+        files.iter().for_each(|(_, bytes)| self.count(bytes.len() as u64));
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.done.files += 1;
+        self.done.bytes += bytes;
+    }
+
+    /// Notes the directories that a file is in.
+    fn implied(&mut self, path: &Path) {
+        let above = path.ancestors().skip(1);
+        for directory in above.take_while(|above| above.starts_with(self.site)) {
+            if !self.directories.insert(directory.to_owned()) {
+                break;
+            }
+        }
+    }
+
+    /// Makes the names of all that the checkpoint implies durable: an interrupted run may have given
+    /// them and not come to it.
+    fn sync(&self) -> Result<(), DiskError> {
+        let sync = |at: &PathBuf| self.disk.sync_dir(at).map_err(DiskError::at(at));
+        self.directories.iter().try_for_each(sync)
+    }
+
+    /// Writes a small file, if it has to change.
+    fn small(&mut self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        let path = self.site.join(name);
+        if !holds(&path, page::MAX_BYTES, |there| there == bytes) {
+            self.disk.write(&path, bytes, Mode::Public).map_err(DiskError::at(&path))?;
+            self.count(bytes.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// The most bytes of entries that are held at once while they are written, and one bundle.
+const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
+
+/// Whether a site's file is what it has to be, and everybody may read it.
+fn holds(path: &Path, limit: usize, is_good: impl FnOnce(&[u8]) -> bool) -> bool {
+    is_public(path) && durable::read_at_most(path, limit).is_ok_and(|bytes| is_good(&bytes))
+}
+
+fn is_public(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o444 == 0o444)
+}
+
+/// The length of a site's artifact, if it is whole.
+fn whole(path: &Path, digest: &Hash, most: u64) -> Option<u64> {
+    let file = durable::open_plain(path).ok().filter(|_| is_public(path))?;
+    let (length, found) = measure(file, path, most, |_| Ok(())).ok()?;
+    (found == *digest).then_some(length)
+}

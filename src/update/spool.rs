@@ -1,0 +1,68 @@
+//! What the installer needs to find out everything again: the proof, and every entry since its own
+//! head.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use rand::Rng;
+
+use super::heads::Sources;
+use super::{Client, Decided, Failure, UpdateError};
+use crate::clock::Clock;
+use crate::durable::{DiskError, Mode, temporary};
+use crate::install::spool::{ENTRIES, PROOF};
+use crate::installer::published_head;
+use crate::log::reader::{Bundles, Unread};
+use crate::net::{Mirror, Transport};
+use crate::verify::Head;
+use crate::verify::note::MAX_NOTE_BYTES;
+
+impl<T: Transport, C: Clock> Client<'_, T, C> {
+    /// Leaves the entries and the proof in the spool; the proof last.
+    pub(super) async fn fill_spool(
+        &self,
+        spool: &Path,
+        decided: &Decided,
+        rng: &mut impl Rng,
+    ) -> Result<(), Failure> {
+        let (config, disk) = (self.config, &self.disk);
+        // What the installer says of itself is not believed either: it only says where to begin.
+        let path = published_head(&config.install_root);
+        let known = disk.read(&path, MAX_NOTE_BYTES).map_err(UpdateError::from)?;
+        let known = known.and_then(|bytes| Head::open(&bytes, &config.policy.log).ok());
+        let head = decided.agreed.head();
+        let from = known.map_or(0, |known| known.size()).min(head.size());
+        let mirrors = self.fetcher.hosts.of_the_log(rng);
+        let mirrors: Vec<&Mirror> = mirrors.iter().collect();
+        let path = spool.join(ENTRIES);
+        let at = |error| UpdateError::from(DiskError::at(&path)(error));
+        let mut file = disk.create(&path, Mode::Public).map_err(at)?;
+        disk.writing(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
+        if from < head.size() {
+            let sources = Sources::new(config, self.transport, &mirrors);
+            let bundles = match sources.serving(head).await {
+                Some(source) => Bundles::below(source, head, from).await,
+                None => Err(io::ErrorKind::NotFound.into()),
+            };
+            let unread = |why: String| UpdateError::Mirrors(vec![why]);
+            let bundles = bundles.map_err(|error| unread(format!("tiles: {error}")))?;
+            let mut written = Ok(());
+            let read = bundles.read(&mirrors, |_, entry| {
+                let entry = [&(entry.len() as u16).to_be_bytes(), entry].concat();
+                if written.is_ok() {
+                    written = file.write_all(&entry);
+                }
+            });
+            let why = |unread: &Unread| unread.of(&mirrors);
+            read.await.map_err(|all| UpdateError::Mirrors(all.iter().map(why).collect()))?;
+            written.map_err(at)?;
+        }
+        (disk.sync_file(&*file, &path))
+            .and_then(|()| disk.rename(&temporary(&path), &path))
+            .and_then(|()| disk.sync_dir(spool))
+            .map_err(at)?;
+        let path = spool.join(PROOF);
+        let written = disk.write(&path, decided.proof.to_string().as_bytes(), Mode::Public);
+        Ok(written.map_err(DiskError::at(&path)).map_err(UpdateError::from)?)
+    }
+}

@@ -1,0 +1,217 @@
+//! Archives built byte by byte, good and hostile, and what comes out of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use unanimity::durable::Disk;
+use unanimity::install::unpack::{self, MAX_ENTRIES, Totals, UnpackError};
+use unanimity::verify::manifest::ArchiveFormat;
+
+pub(crate) type Block = [u8; 512];
+
+// POSIX.1-2017, `pax`, "ustar Interchange Format".
+pub(crate) const MODE: Range<usize> = 100..108;
+pub(crate) const UID: Range<usize> = 108..116;
+pub(crate) const SIZE: Range<usize> = 124..136;
+pub(crate) const TIME: Range<usize> = 136..148;
+pub(crate) const CHECKSUM: Range<usize> = 148..156;
+pub(crate) const LINK: Range<usize> = 157..257;
+pub(crate) const MAGIC: Range<usize> = 257..265;
+pub(crate) const PREFIX: Range<usize> = 345..500;
+
+/// The two blocks that end an archive.
+pub(crate) const END: [u8; 1024] = [0; 1024];
+
+/// A header as GNU tar writes it with `--format=ustar`.
+pub(crate) fn header(kind: u8, name: &[u8], mode: u32, link: &[u8], size: usize) -> Block {
+    let mut block = [0; 512];
+    block[..name.len()].copy_from_slice(name);
+    block[MODE].copy_from_slice(format!("{mode:07o}\0").as_bytes());
+    block[UID].copy_from_slice(b"0001750\0");
+    block[116..124].copy_from_slice(b"0001750\0");
+    block[SIZE].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    block[TIME].copy_from_slice(b"15252453637\0");
+    block[156] = kind;
+    block[LINK][..link.len()].copy_from_slice(link);
+    block[MAGIC].copy_from_slice(b"ustar\x0000");
+    block[265..269].copy_from_slice(b"user");
+    block[297..302].copy_from_slice(b"group");
+    block[329..337].copy_from_slice(b"0000000\0");
+    block[337..345].copy_from_slice(b"0000000\0");
+    sealed(block)
+}
+
+/// The same with the right checksum.
+pub(crate) fn sealed(mut block: Block) -> Block {
+    block[CHECKSUM].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+/// A file's header with some other bytes in it, and the right checksum.
+pub(crate) fn tampered(at: Range<usize>, bytes: &[u8]) -> Vec<u8> {
+    let mut block = header(b'0', b"file", 0o644, b"", 0);
+    block[at][..bytes.len()].copy_from_slice(bytes);
+    sealed(block).to_vec()
+}
+
+/// Bytes, and zeros up to a whole block.
+pub(crate) fn filled(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+pub(crate) fn file_of(name: &[u8], mode: u32, bytes: &[u8]) -> Vec<u8> {
+    [&header(b'0', name, mode, b"", bytes.len())[..], &filled(bytes)].concat()
+}
+
+pub(crate) fn file(name: impl AsRef<[u8]>) -> Vec<u8> {
+    file_of(name.as_ref(), 0o644, b"content")
+}
+
+pub(crate) fn dir(name: impl AsRef<[u8]>) -> Vec<u8> {
+    header(b'5', name.as_ref(), 0o755, b"", 0).to_vec()
+}
+
+pub(crate) fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Vec<u8> {
+    header(b'2', name.as_ref(), 0o777, target.as_ref(), 0).to_vec()
+}
+
+/// An entry of a kind that has no content.
+pub(crate) fn kind(kind: u8) -> Vec<u8> {
+    header(kind, b"file", 0o644, b"", 0).to_vec()
+}
+
+/// An extended header of these bytes.
+pub(crate) fn extended(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    [&header(kind, b"PaxHeaders/x", 0o644, b"", bytes.len())[..], &filled(bytes)].concat()
+}
+
+/// A record of an extended header.
+pub(crate) fn record(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
+    let rest = [format!(" {key}=").as_bytes(), value.as_ref(), b"\n"].concat();
+    let length =
+        (1..=4).map(|digits| rest.len() + digits).find(|n| n.to_string().len() + rest.len() == *n);
+    [length.unwrap().to_string().as_bytes(), &rest].concat()
+}
+
+/// An extended header that names what follows, and the field that goes with it.
+pub(crate) fn long(path: &str) -> (Vec<u8>, &[u8]) {
+    (extended(b'x', &record("path", path)), &path.as_bytes()[..path.len().min(100)])
+}
+
+pub(crate) fn long_file(path: &str) -> Vec<u8> {
+    let (extended, name) = long(path);
+    [extended, file(name)].concat()
+}
+
+pub(crate) fn long_dir(path: &str) -> Vec<u8> {
+    let (extended, name) = long(path);
+    [extended, dir(name)].concat()
+}
+
+/// Entries, and the end.
+pub(crate) fn tar<'a>(entries: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
+    let mut bytes: Vec<u8> = entries.into_iter().flatten().copied().collect();
+    bytes.extend(END);
+    bytes
+}
+
+pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+/// A zstd frame with a checksum, as the program `zstd` makes it.
+pub(crate) fn zst(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    packed.include_checksum(true).unwrap();
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+/// A zstd frame as it comes, with a window of 2^`window` bytes (RFC 8878 section 3.1.1).
+pub(crate) fn zst_with_window(window: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 128 * 1024);
+    let last_raw_block = (bytes.len() as u32) << 3 | 1;
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (window - 10) << 3];
+    frame.extend(&last_raw_block.to_le_bytes()[..3]);
+    frame.extend(bytes);
+    frame
+}
+
+/// A small tree with one of everything.
+pub(crate) fn small() -> Vec<u8> {
+    let deep = format!("lib/{}", "long".repeat(30));
+    tar(&[
+        dir("bin/"),
+        file_of(b"bin/hello", 0o700, b"#!/bin/sh\necho hello\n"),
+        link("run", "bin/hello"),
+        dir("lib"),
+        link("lib/up", "../bin"),
+        long_dir(&deep),
+        long_file(&format!("{deep}/file")),
+        [extended(b'x', &record("mtime", "1790000000.5")), file("data")].concat(),
+        file_of(b"lib/big", 0o600, &[b'x'; 700]),
+        file_of(b"lib/empty", 0o611, b""),
+    ])
+}
+
+/// Everything that may be in an archive.
+pub(crate) const ANY: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
+
+pub(crate) fn totals(bytes: &[u8]) -> Totals {
+    unpack::check(ArchiveFormat::Tar, bytes).unwrap()
+}
+
+/// What [`unpack::unpack`] makes in an empty directory.
+pub(crate) fn unpacked(
+    format: ArchiveFormat,
+    signed: Totals,
+    source: impl Read,
+    directory: &Path,
+) -> Result<(), UnpackError> {
+    let mut tree = Disk::default().new_tree(directory)?;
+    unpack::unpack(format, signed, source, &mut tree)?;
+    Ok(tree.sync()?)
+}
+
+/// One thing in a tree, with its rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Thing {
+    Directory(u32),
+    File(u32, Vec<u8>),
+    Link(String),
+}
+
+/// All that is below a directory. No link is followed.
+pub(crate) fn below(directory: &Path) -> BTreeMap<String, Thing> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let mode = metadata.permissions().mode() & 0o7777;
+            let name = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+            let thing = if metadata.is_dir() {
+                left.push(path);
+                Thing::Directory(mode)
+            } else if metadata.is_symlink() {
+                Thing::Link(fs::read_link(&path).unwrap().to_str().unwrap().to_owned())
+            } else {
+                assert!(metadata.is_file(), "{name} is something else");
+                Thing::File(mode, fs::read(&path).unwrap())
+            };
+            found.insert(name, thing);
+        }
+    }
+    found
+}

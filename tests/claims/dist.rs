@@ -1,0 +1,131 @@
+//! What is shipped for a system: the split between who fetches and who installs, with the program
+//! itself, two users and no network; and the units.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use unanimity::config::Spool;
+use unanimity::demo::{Draft, World};
+use unanimity::update::{Failure, Outcome};
+use unanimity::verify::{Refusal, Timestamp};
+
+use crate::circle::{HOUR, ONE, SECOND};
+use crate::logs::place;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
+/// Who fetches, where we are root.
+const FETCHER: u32 = 54_321;
+
+/// Everything below a directory becomes somebody's.
+fn give(path: &Path, user: u32) {
+    chown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
+    }
+}
+
+fn said(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8(text).unwrap()
+}
+
+/// Runs `install-staged` where there is no network, as root or as who passes for it.
+fn install_staged(config: &Path) -> Output {
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["--net", PROGRAM, "--config"]);
+    unshare.arg(config).arg("install-staged").output().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_user_fetched_another_installs_who_has_no_network() {
+    let home = place();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // Two hours ago by the clock that the program will see.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let start = Timestamp(now - 2 * 3600);
+    let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
+    let spool = world.directory.join("client/spool");
+    fs::create_dir_all(&spool).unwrap();
+    world.write_config().unwrap();
+    let config = world.directory.join("client/unanimity.toml");
+    let told = fs::read_to_string(&config).unwrap();
+    let told = told.replace("state = \"state\"\n", "state = \"state\"\nspool = \"spool\"\n");
+    fs::write(&config, told).unwrap();
+    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    let nothing = install_staged(&config);
+    assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
+    assert!(said(&nothing).contains("nothing is staged"));
+
+    world.publish(&Draft::new(1, "1.0.0", ONE)).unwrap();
+    world.poll_all().await.unwrap();
+    let settling = world.update().await.1;
+    assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
+    world.advance(HOUR + SECOND);
+    world.poll_all().await.unwrap();
+    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    let root = world.config.install_root.clone();
+    assert!(!root.join("current").exists());
+
+    if rustix::process::geteuid().is_root() {
+        give(&spool, FETCHER);
+        // Whoever fetches can write to the spool, and not to where versions are.
+        let touch = |path: PathBuf| {
+            let mut touch = Command::new("setpriv");
+            let user = FETCHER.to_string();
+            touch.args(["--reuid", &user, "--regid", &user, "--clear-groups", "touch"]);
+            touch.arg(path).output().unwrap().status.success()
+        };
+        assert!(touch(spool.join("mine")));
+        assert!(!touch(root.join("mine")) && !touch(spool.join("../mine")));
+    }
+    let installed = install_staged(&config);
+    assert_eq!(installed.status.code(), Some(0), "{}", said(&installed));
+    assert_eq!(fs::read(root.join("current/hello")).unwrap(), ONE);
+    let again = install_staged(&config);
+    assert_eq!(again.status.code(), Some(24), "{}", said(&again));
+    // Somebody else's file in the spool is not the spool's.
+    if rustix::process::geteuid().is_root() {
+        chown(spool.join("proof"), Some(FETCHER + 1), None).unwrap();
+        let refused = install_staged(&config);
+        assert_eq!(refused.status.code(), Some(6), "{}", said(&refused));
+        assert!(said(&refused).contains("spool/proof"), "{}", said(&refused));
+    }
+}
+
+#[cfg(feature = "tor")]
+#[test]
+fn the_units_are_good_and_hardly_exposed() {
+    use unanimity::demo::tornet::package::{Package, Programs};
+    const SYSTEMD: Package =
+        Package { name: "systemd", programs: &["systemd-analyze"], remark: "; nothing is started" };
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("systemd-package");
+    let programs = Programs::find(&SYSTEMD, &package, &mut |_| {}).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/systemd");
+    let home = place();
+    let mut units = Vec::new();
+    for unit in fs::read_dir(shipped).unwrap() {
+        let unit = unit.unwrap().path();
+        // As if it were installed where this build is.
+        let text = fs::read_to_string(&unit).unwrap().replace("/usr/bin/unanimity", PROGRAM);
+        let copy = home.path().join(unit.file_name().unwrap());
+        fs::write(&copy, text).unwrap();
+        units.push(copy);
+    }
+    assert_eq!(units.len(), 5);
+    let mut verify = programs.command("systemd-analyze").unwrap();
+    let verified = verify.args(["verify", "--man=no"]).args(&units).output().unwrap();
+    assert!(verified.status.success() && said(&verified).trim().is_empty(), "{}", said(&verified));
+    for unit in units.iter().filter(|unit| unit.extension().unwrap() == "service") {
+        let mut security = programs.command("systemd-analyze").unwrap();
+        // Of 10: at most 1.5.
+        security.args(["security", "--offline=true", "--threshold=15", "--no-pager"]).arg(unit);
+        let judged = security.output().unwrap();
+        assert!(judged.status.success(), "{}", said(&judged));
+    }
+}

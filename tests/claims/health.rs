@@ -1,0 +1,344 @@
+//! A mirror's health: who failed lately is asked last, until it does well again or has waited long enough.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use unanimity::durable::{Disk, open_plain};
+use unanimity::net::Mirror;
+use unanimity::store::{ClientStore, Failures, Health};
+use unanimity::update::{Client, Errand};
+use unanimity::verify::{Hash, Timestamp};
+
+use crate::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
+use crate::hostile::{ALL, Fault, about_to_update, with_mirrors};
+use crate::logs::place;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Mirrors of a circle's log. Those that are dead have nothing but artifacts.
+struct Hosts {
+    mirrors: Vec<Mirror>,
+    dead: Vec<Arc<AtomicBool>>,
+    /// Which files were asked for, and of whom.
+    asked: Arc<Mutex<Vec<(usize, String)>>>,
+}
+
+impl Hosts {
+    /// So many, in place of the circle's own.
+    fn of(circle: &mut Circle, count: usize) -> Hosts {
+        let asked: Arc<Mutex<Vec<_>>> = Arc::default();
+        let dead: Vec<_> = (0..count).map(|_| Arc::new(AtomicBool::new(false))).collect();
+        let mirror = |number: usize| {
+            let (log, asked) = (circle.log_directory(), asked.clone());
+            let dead = dead[number].clone();
+            Mirror::new(name(number), move |path| {
+                asked.lock().unwrap().push((number, path.to_owned()));
+                if dead.load(Ordering::SeqCst) && !path.starts_with("artifact/") {
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                Ok(Box::new(open_plain(&log.join(path))?))
+            })
+        };
+        let mirrors: Vec<_> = (0..count).map(mirror).collect();
+        circle.config.mirrors = mirrors.clone();
+        Hosts { mirrors, dead, asked }
+    }
+
+    /// Who was asked first for such a file.
+    fn first(&self, begins: &str) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().find(|(_, path)| path.starts_with(begins)).expect("somebody was asked").0
+    }
+
+    fn die(&self, number: usize) {
+        self.dead[number].store(true, Ordering::SeqCst);
+    }
+
+    fn rise(&self, number: usize) {
+        self.dead[number].store(false, Ordering::SeqCst);
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("mirror-{number}")
+}
+
+/// One cycle that draws from its own randomness.
+async fn check(circle: &Circle, seed: u64) -> Ended {
+    let disk = Disk::default();
+    let client = Client::open(&circle.config, &circle.network, &circle.clock, disk);
+    client.unwrap().check(&mut StdRng::seed_from_u64(seed)).await
+}
+
+fn failures(circle: &Circle) -> Vec<(String, Failures)> {
+    let memory = circle.memory();
+    memory.health.iter().map(|(name, failures)| (name.to_owned(), failures)).collect()
+}
+
+fn failed(number: usize, in_a_row: u32, last: Timestamp) -> (String, Failures) {
+    (name(number), Failures { in_a_row, last })
+}
+
+/// Who of four mirrors is asked first, over many cycles like the next one; they all are well now.
+async fn asked_first(circle: &Circle) -> BTreeSet<usize> {
+    let mut all = BTreeSet::new();
+    for seed in 0..24 {
+        let mut circle = circle.again();
+        circle.poll_all().await.unwrap();
+        let hosts = Hosts::of(&mut circle, 4);
+        check(&circle, seed).await.1.unwrap();
+        all.insert(hosts.first("tile/"));
+    }
+    all
+}
+
+/// A circle of whose four mirrors two have failed at the last cycle, and a log that has grown since.
+async fn two_failed(seed: u64) -> Circle {
+    let mut circle = Circle::with_first(seed).await;
+    let hosts = Hosts::of(&mut circle, 4);
+    hosts.die(1);
+    hosts.die(2);
+    check(&circle, 0).await.1.unwrap();
+    let now = circle.now();
+    assert_eq!(failures(&circle), [failed(1, 1, now), failed(2, 1, now)]);
+    circle.force("log", &[b"news".to_vec()]).unwrap();
+    circle
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_failed_is_asked_after_all_others_for_ten_minutes() {
+    let mut circle = two_failed(130).await;
+    circle.pass(10 * MINUTE - SECOND).await;
+    assert_eq!(asked_first(&circle).await, BTreeSet::from([0, 3]));
+    circle.pass(SECOND).await;
+    assert_eq!(asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
+    let mut circle = Circle::with_first(131).await;
+    let hosts = Hosts::of(&mut circle, 2);
+    hosts.die(0);
+    for times in 1..=4 {
+        circle.pass(MINUTE).await;
+        check(&circle, 0).await.1.unwrap();
+        assert_eq!(failures(&circle), [failed(0, times, circle.now())]);
+    }
+    hosts.rise(0);
+    check(&circle, 0).await.1.unwrap();
+    assert_eq!(failures(&circle), []);
+    // A cycle that comes to nothing learns as much.
+    hosts.die(1);
+    circle.stop(2);
+    assert_eq!(missing(check(&circle, 0).await).len(), 1);
+    assert_eq!(failures(&circle), [failed(1, 1, circle.now())]);
+    hosts.rise(1);
+    assert_eq!(missing(check(&circle, 0).await).len(), 1);
+    assert_eq!(failures(&circle), []);
+    // And whatever the cycle is for.
+    hosts.die(0);
+    circle.start(2);
+    let (config, network, clock) = (&circle.config, &circle.network, &circle.clock);
+    for (times, errand) in (1..).zip([Errand::Check, Errand::Stage, Errand::Update, Errand::Switch])
+    {
+        let mut client = Client::open(config, network, clock, Disk::default()).unwrap();
+        client.run(errand, &mut StdRng::seed_from_u64(0)).await.1.unwrap();
+        assert_eq!(failures(&circle), [failed(0, times, circle.now())]);
+    }
+}
+
+#[test]
+fn penance_doubles_and_is_never_longer_than_a_day() {
+    let mut health = Health::default();
+    let mut lengths = Vec::new();
+    for _ in 0..9 {
+        health.failed("it", NOW);
+        let failures = health.penance("it", NOW).unwrap();
+        lengths.push(failures.until().since(NOW) / 60);
+        assert!(failures.is_in_penance(Timestamp(failures.until().0 - 1)));
+        assert!(!failures.is_in_penance(failures.until()));
+    }
+    let minutes = [10, 20, 40, 80, 160, 320, 640, 1280, 1440];
+    assert_eq!(lengths, minutes.map(Duration::from_secs));
+    for in_a_row in [10, 31, 32, 33, 34, 1000, u32::MAX] {
+        assert_eq!(Failures { in_a_row, last: NOW }.until(), NOW.after(DAY));
+    }
+    let most = Failures { in_a_row: u32::MAX, last: NOW };
+    let mut health = Health::from_iter([("it".to_owned(), most)]);
+    health.failed("it", NOW);
+    assert_eq!(health.penance("it", NOW), Some(most));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_all_mirrors_in_penance_an_update_installs_as_ever() {
+    let mut circle = Circle::with_second_settling(132).await;
+    circle.pass(HOUR).await;
+    let hosts = Hosts::of(&mut circle, 3);
+    (0..3).for_each(|number| hosts.die(number));
+    // The peers have the tiles.
+    for times in 1..=2 {
+        check(&circle, 0).await.1.unwrap();
+        let now = circle.now();
+        assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed(number, times, now)));
+    }
+    assert_eq!(installed(circle.update().await), 2);
+    let now = circle.now();
+    assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed(number, 3, now)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_failed_in_a_cycle_is_asked_last_for_its_download() {
+    let base = Circle::with_second_settling(137).await;
+    for seed in 0..8 {
+        let mut circle = base.again();
+        circle.pass(HOUR).await;
+        let hosts = Hosts::of(&mut circle, 4);
+        [0, 1, 3].iter().for_each(|number| hosts.die(*number));
+        let disk = Disk::default();
+        let client = Client::open(&circle.config, &circle.network, &circle.clock, disk);
+        let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await;
+        assert_eq!(installed(ended), 2);
+        assert_eq!(hosts.first("artifact/"), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_in_penance_serves_where_nobody_else_does() {
+    let mut circle = two_failed(133).await;
+    circle.pass(MINUTE).await;
+    let hosts = Hosts::of(&mut circle, 4);
+    hosts.die(0);
+    hosts.die(3);
+    check(&circle, 0).await.1.unwrap();
+    let now = circle.now();
+    assert_eq!(failures(&circle), [failed(0, 1, now), failed(3, 1, now)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_is_not_configured_any_more_is_forgotten() {
+    let mut circle = two_failed(134).await;
+    let hosts = Hosts::of(&mut circle, 4);
+    hosts.die(2);
+    circle.config.mirrors = [0, 2, 3].map(|number| hosts.mirrors[number].clone()).to_vec();
+    circle.pass(MINUTE).await;
+    check(&circle, 0).await.1.unwrap();
+    assert_eq!(failures(&circle), [failed(2, 2, circle.now())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_for_a_while_keeps_nobody_in_penance() {
+    let mut circle = Circle::with_first(135).await;
+    let right = circle.now();
+    circle.clock.set(right.after(365 * DAY));
+    // Not everybody agrees with that clock.
+    circle.stop(2);
+    let hosts = Hosts::of(&mut circle, 4);
+    hosts.die(1);
+    check(&circle, 0).await.1.unwrap_err();
+    let wrong = failed(1, 1, right.after(365 * DAY));
+    assert_eq!(failures(&circle), [wrong]);
+    circle.clock.set(right);
+    circle.start(2);
+    circle.force("log", &[b"news".to_vec()]).unwrap();
+    circle.pass(MINUTE).await;
+    assert_eq!(asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_against_no_other() {
+    let base = place();
+    let (world, before) = about_to_update(base.path()).await;
+    for fault in ALL {
+        let mut noticed = 0;
+        for seed in 0..4 {
+            let place = base.path().join(format!("{fault:?}-{seed}"));
+            let faults = [fault, Fault::Honest];
+            let (world, _) = with_mirrors(&world, &place, &before, &faults).await;
+            let disk = Disk::default();
+            let client = Client::open(&world.config, &world.network, &world.clock, disk);
+            let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await.1;
+            assert!(ended.is_ok(), "{fault:?}: {ended:?}");
+            let (policy, peers) = (&world.config.policy, &world.config.peers);
+            let state = world.config.state.join("client");
+            let memory = ClientStore::read(&state, policy, peers, &Disk::default()).unwrap();
+            for (name, failures) in memory.health.iter() {
+                assert!(name.ends_with(":1"), "{fault:?}: {name}");
+                assert_eq!(failures.in_a_row, 1, "{fault:?}");
+                noticed += 1;
+            }
+        }
+        // Some can only be noticed by whoever asks them first.
+        assert!(noticed > 0, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is() {
+    let circle = two_failed(136).await;
+    let (policy, peers) = (&circle.config.policy, &circle.config.peers);
+    let directory = circle.config.state.join("client");
+    let path = directory.join("client.json");
+    let new = fs::read_to_string(&path).unwrap();
+    let read = |text: &str| {
+        // With the digest that it would have had.
+        let (body, _) = text.rsplit_once("\"sha256\": \"").unwrap();
+        let digest = Hash::of(format!("{body}\"sha256\": \"\"\n}}").as_bytes()).hex();
+        fs::write(&path, format!("{body}\"sha256\": \"{digest}\"\n}}")).unwrap();
+        ClientStore::read(&directory, policy, peers, &Disk::default())
+    };
+    let with = read(&new).unwrap();
+    let (begin, rest) = new.split_once("  \"mirrors\": [").unwrap();
+    let (_, end) = rest.split_once("\n  ],\n").unwrap();
+    let bare = format!("{begin}{end}");
+    let old = |text: &str| text.replace("\"version\": 2", "\"version\": 1");
+    let mut without = read(&old(&bare)).unwrap();
+    assert_eq!(without.health, Health::default());
+    without.health = with.health.clone();
+    assert_eq!(format!("{without:?}"), format!("{with:?}"));
+    assert!(read(&old(&new)).is_err() && read(&bare).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first() {
+    let base = Circle::with_first(138).await;
+    base.force("log", &[b"news".to_vec()]).unwrap();
+    let mut noticed = 0;
+    for seed in 0..6 {
+        let mut circle = base.again();
+        circle.poll_all().await.unwrap();
+        let bad = circle.copy_log("bad").unwrap();
+        fs::write(bad.join("tile/entries/000.p/2"), b"others").unwrap();
+        circle.config.mirrors =
+            vec![Mirror::directory(&bad), Mirror::directory(circle.log_directory())];
+        check(&circle, seed).await.1.unwrap();
+        for (name, failures) in failures(&circle) {
+            assert_eq!((name, failures.in_a_row), (format!("file:{}", bad.display()), 1));
+            noticed += 1;
+        }
+    }
+    assert!((1..6).contains(&noticed), "{noticed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_is_behind_the_newest_head_has_failed_whoever_showed_that() {
+    let mut circle = Circle::with_first(139).await;
+    let old = circle.copy_log("old").unwrap();
+    circle.force("log", &[b"news".to_vec()]).unwrap();
+    circle.poll_all().await.unwrap();
+    let directories = [old.clone(), circle.log_directory()];
+    let failed = (format!("file:{}", old.display()), Failures { in_a_row: 1, last: circle.now() });
+    for shown_by_peers_only in [false, true] {
+        let count = if shown_by_peers_only { 1 } else { 2 };
+        let mut circle = circle.again();
+        circle.poll_all().await.unwrap();
+        circle.config.mirrors = directories[..count].iter().map(Mirror::directory).collect();
+        assert_eq!(check(&circle, 0).await.1.is_ok(), !shown_by_peers_only);
+        assert_eq!(failures(&circle), std::slice::from_ref(&failed));
+    }
+}

@@ -1,0 +1,339 @@
+//! The other end of a mirror: what a host of ours answers, and what it puts up with. And what it keeps.
+
+use std::fs;
+use std::io::{self, Cursor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::time::{Instant, sleep, timeout};
+use unanimity::durable::{Disk, Step};
+use unanimity::install::{Artifacts, InstallError};
+use unanimity::net::memory::Network;
+use unanimity::net::mirror::host::{Bounds, Served, Shelf, serve_all};
+use unanimity::net::{OnionAddress, Transport as _};
+use unanimity::verify::manifest::{Kind, Target};
+use unanimity::verify::{Hash, Refusal};
+
+use crate::circle::{HOUR, MINUTE, SECOND, files};
+use crate::logs::place;
+
+const BOUNDS: Bounds = Bounds { connections: 3, sure: SECOND, lasts: MINUTE, rate: None };
+
+/// Two files.
+struct Two;
+
+impl Shelf for Two {
+    fn open(&self, path: &str) -> io::Result<Served> {
+        match path {
+            "ten" => Served::lasting(Cursor::new(b"0123456789".to_vec())),
+            "large" => Served::lasting(Cursor::new(vec![7; 1 << 20])),
+            "now" => Ok(Served::fleeting(b"now".to_vec())),
+            "broken" => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+struct At(Network);
+
+impl At {
+    fn serve(bounds: Bounds) -> At {
+        let network = Network::default();
+        tokio::spawn(serve_all(Arc::new(Two), network.listen(address()), bounds));
+        At(network)
+    }
+
+    async fn connect(&self) -> DuplexStream {
+        self.0.dial(&address()).await.unwrap()
+    }
+
+    /// Everything that comes back for these bytes, on a connection that ends with them.
+    async fn say(&self, request: &str) -> String {
+        let mut stream = self.connect().await;
+        // It may have heard enough before the end.
+        stream.write_all(request.as_bytes()).await.ok();
+        let mut answer = Vec::new();
+        timeout(HOUR, stream.read_to_end(&mut answer)).await.unwrap().ok();
+        String::from_utf8_lossy(&answer).to_lowercase()
+    }
+}
+
+fn address() -> OnionAddress {
+    OnionAddress { key: [1; 32], port: 80 }
+}
+
+fn get(path: &str, more: &str) -> String {
+    format!("GET /{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_served_whole_or_from_a_byte_on_and_says_how_long_it_lasts() {
+    let host = At::serve(BOUNDS);
+    for (request, status, lines, body) in [
+        (
+            get("ten", ""),
+            "200 ok",
+            &["content-length: 10", "immutable", "accept-ranges: bytes"][..],
+            "0123456789",
+        ),
+        (get("now", ""), "200 ok", &["content-length: 3", "cache-control: no-store"], "now"),
+        (
+            get("ten", "Range: bytes=4-\r\n"),
+            "206 partial content",
+            &["content-length: 6", "content-range: bytes 4-9/10"],
+            "456789",
+        ),
+        (
+            get("ten", "Range: bytes=0-\r\n"),
+            "206 partial content",
+            &["content-range: bytes 0-9/10"],
+            "0123456789",
+        ),
+        (
+            get("ten", "Range: bytes=10-\r\n"),
+            "416 range not satisfiable",
+            &["content-range: bytes */10"],
+            "",
+        ),
+        (get("ten", "Range: bytes=99999999999999999999-\r\n"), "200 ok", &[], "0123456789"),
+        (get("ten", "Range: bytes=18446744073709551615-\r\n"), "416 ", &[], ""),
+        (get("ten", "Range: bytes=1-2\r\n"), "200 ok", &[], "0123456789"),
+        (get("ten", "Range: bytes=-2\r\n"), "200 ok", &[], "0123456789"),
+        (get("ten", "").replace("GET", "HEAD"), "200 ok", &["content-length: 10"], ""),
+        (
+            get("ten", "").replace("GET", "POST"),
+            "405 method not allowed",
+            &["allow: get, head"],
+            "",
+        ),
+        (get("ten", "").replace("GET", "DELETE"), "405 ", &[], ""),
+        (get("nine", ""), "404 not found", &["content-length: 0"], ""),
+        (get("broken", ""), "500 ", &[], ""),
+        ("rubbish\r\n\r\n".to_owned(), "400 ", &[], ""),
+    ] {
+        let answer = host.say(&request).await;
+        let (head, found) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{request}{head}");
+        for line in lines {
+            assert!(head.contains(line), "{request}{head}");
+        }
+        assert_eq!(found, body, "{request}");
+        assert!(!head.contains("date:") && !head.contains("server:"), "{head}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
+    let host = At::serve(BOUNDS);
+    // Says nothing, or half of it.
+    for begun in ["", "GET /ten HT"] {
+        let began = Instant::now();
+        host.say(begun).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(30), "{begun:?}");
+    }
+    // Many header lines, or one that is long.
+    let lines = get("ten", &"X: y\r\n".repeat(65));
+    assert!(host.say(&lines).await.starts_with("http/1.1 431"));
+    let long = get("ten", &format!("X: {}\r\n", "y".repeat(70_000)));
+    assert!(host.say(&long).await.starts_with("http/1.1 431"));
+    // Holds every place, and does not read.
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let mut stream = host.connect().await;
+        stream.write_all(get("large", "").as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let began = Instant::now();
+    assert!(host.say(&get("ten", "")).await.ends_with("0123456789"));
+    assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
+    // And is cut off in the end, though nobody waits for its place.
+    let began = Instant::now();
+    let mut stream = host.connect().await;
+    stream.write_all(get("large", "").as_bytes()).await.unwrap();
+    sleep(2 * MINUTE + SECOND).await;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok();
+    assert!(answer.len() < 1 << 20, "{} in {:?}", answer.len(), began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_goes_on_when_the_connection_has_had_its_time_and_no_other_follows() {
+    let rate = Some((1 << 20) / 90);
+    let host = At::serve(Bounds { rate, ..BOUNDS });
+    let mut stream = host.connect().await;
+    let keep = get("large", "").replace("Connection: close\r\n", "");
+    stream.write_all(keep.repeat(2).as_bytes()).await.unwrap();
+    let began = Instant::now();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    // 90 s, where a connection takes no further request after 60.
+    assert!((1 << 20..(1 << 20) + 1000).contains(&answer.len()), "{}", answer.len());
+    assert!((80..100).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_readers_together_take_no_more_than_the_rate() {
+    let host = At::serve(Bounds { rate: Some(64 * 1024), lasts: HOUR, sure: HOUR, ..BOUNDS });
+    let began = Instant::now();
+    let request = get("large", "");
+    let (one, other, third) =
+        tokio::join!(host.say(&request), host.say(&request), host.say(&request));
+    assert!([one, other, third].iter().all(|answer| answer.len() > 1 << 20));
+    assert!((46..50).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
+    let bounds = Bounds { connections: 32, sure: 5 * SECOND, lasts: HOUR, rate: Some(1 << 20) };
+    let host = At::serve(bounds);
+    for _ in 0..1000 {
+        let mut stream = host.connect().await;
+        stream.write_all(get("large", "").as_bytes()).await.unwrap();
+        // Until it is at work.
+        sleep(Duration::from_millis(1)).await;
+    }
+    let began = Instant::now();
+    assert!(host.say(&get("large", "")).await.len() > 1 << 20);
+    assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
+    // Nor do those who stay, and do not read.
+    let mut held = Vec::new();
+    for _ in 0..96 {
+        let mut stream = host.connect().await;
+        stream.write_all(get("large", "").as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let began = Instant::now();
+    assert!(host.say(&get("ten", "")).await.ends_with("0123456789"));
+    assert!(began.elapsed() < 30 * SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_beyond_the_end_says_nothing_of_the_file_system() {
+    let state = place();
+    let artifacts = Artifacts::new(state.path(), 1 << 20, Disk::default());
+    artifacts.keep(&target(b"abc"), &b"abc"[..]).unwrap();
+    let network = Network::default();
+    tokio::spawn(serve_all(Arc::new(artifacts), network.listen(address()), BOUNDS));
+    let host = At(network);
+    let path = format!("artifact/{}", Hash::of(b"abc"));
+    for from in [3, 1 << 40, 1 << 44, 1 << 62, 1 << 63, u64::MAX] {
+        let answer = host.say(&get(&path, &format!("Range: bytes={from}-\r\n"))).await;
+        assert!(answer.starts_with("http/1.1 416"), "{from}: {answer}");
+    }
+    assert!(host.say(&get(&path, "Range: bytes=2-\r\n")).await.ends_with("\r\n\r\nc"));
+}
+
+#[test]
+fn what_was_being_kept_when_a_node_was_killed_does_not_pile_up() {
+    let state = place();
+    let bytes = |n: u8| vec![n; 1000];
+    for n in 0..20 {
+        let dead = std::sync::atomic::AtomicBool::new(false);
+        // From the sync on nothing goes on, not even cleaning up.
+        let dying = Disk::watched(move |step: &Step| {
+            dead.fetch_or(matches!(step, Step::SyncFile(_)), Ordering::SeqCst);
+            match dead.load(Ordering::SeqCst) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        });
+        let kept =
+            Artifacts::new(state.path(), 1500, dying).keep(&target(&bytes(n)), &bytes(n)[..]);
+        kept.unwrap_err();
+    }
+    let artifacts = Artifacts::new(state.path(), 1500, Disk::default());
+    artifacts.keep(&target(&bytes(99)), &bytes(99)[..]).unwrap();
+    assert_eq!(files(state.path()).into_values().collect::<Vec<_>>(), [bytes(99)]);
+}
+
+fn target(bytes: &[u8]) -> Target {
+    Target {
+        platform: "x86_64-linux".parse().unwrap(),
+        file: "hello".parse().unwrap(),
+        length: bytes.len() as u64,
+        sha256: Hash::of(bytes),
+        kind: Kind::File,
+    }
+}
+
+fn digests(artifacts: &Artifacts, all: &[&[u8]]) -> Vec<bool> {
+    let path = |bytes: &&[u8]| format!("artifact/{}", Hash::of(bytes));
+    all.iter().map(|bytes| artifacts.open(&path(bytes)).is_ok()).collect()
+}
+
+#[test]
+fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
+    let state = place();
+    let artifacts = Artifacts::new(state.path(), 100, Disk::default());
+    let all: [&[u8]; 5] = [&[1; 40], &[2; 40], &[3; 40], &[4; 101], &[5; 100]];
+    let keep = |bytes: &[u8]| artifacts.keep(&target(bytes), bytes).unwrap();
+    keep(all[0]);
+    keep(all[1]);
+    keep(all[0]);
+    assert_eq!(digests(&artifacts, &all), [true, true, false, false, false]);
+    keep(all[2]);
+    assert_eq!(digests(&artifacts, &all), [false, true, true, false, false]);
+    // More than all that may be kept: nobody makes room for it.
+    keep(all[3]);
+    assert_eq!(digests(&artifacts, &all), [false, true, true, false, false]);
+    keep(all[4]);
+    assert_eq!(digests(&artifacts, &all), [false, false, false, false, true]);
+    let found = files(&state.path().join("artifacts"));
+    assert_eq!(found.values().map(Vec::len).sum::<usize>(), 100);
+    // In another run it is still there, and by its digest only.
+    let again = Artifacts::new(state.path(), 100, Disk::default());
+    assert_eq!(digests(&again, &all), [false, false, false, false, true]);
+    let name = found.keys().next().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let digest = Hash::of(all[4]).to_string();
+    for path in [
+        name.as_str(),
+        &digest,
+        "artifact/",
+        "artifact",
+        "",
+        "artifact/../artifacts",
+        &format!("artifact/{}", digest.to_uppercase()),
+        &format!("artifact/{digest}/"),
+        &format!("/artifact/{digest}"),
+        &format!("artifact//{digest}"),
+    ] {
+        assert!(again.open(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn only_what_was_signed_is_kept_and_a_disk_that_fails_costs_nothing_but_that() {
+    let state = place();
+    let bytes = &[7_u8; 5000][..];
+    let artifacts = Artifacts::new(state.path(), 10_000, Disk::default());
+    for wrong in [&bytes[1..], &[8; 5000], &[7; 5001]] {
+        let kept = artifacts.keep(&target(bytes), wrong);
+        assert!(matches!(kept, Err(InstallError::Refused(Refusal::Artifact(_)))));
+        assert_eq!(digests(&artifacts, &[bytes]), [false]);
+        assert!(files(&state.path().join("artifacts")).is_empty());
+    }
+    for n in 0.. {
+        let state = place();
+        let steps = AtomicUsize::new(0);
+        let full = Disk::watched(move |_: &Step| match steps.fetch_add(1, Ordering::SeqCst) == n {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        });
+        let kept = Artifacts::new(state.path(), 10_000, full).keep(&target(bytes), bytes);
+        let artifacts = Artifacts::new(state.path(), 10_000, Disk::default());
+        if let [true] = digests(&artifacts, &[bytes])[..] {
+            assert_eq!(files(state.path()).into_values().next().unwrap(), bytes);
+        }
+        artifacts.keep(&target(bytes), bytes).unwrap();
+        assert_eq!(digests(&artifacts, &[bytes]), [true], "step {n}");
+        let found = files(state.path());
+        assert_eq!(found.len(), 1, "step {n}: {:?}", found.keys());
+        if kept.is_ok() {
+            assert!(n > 5);
+            break;
+        }
+    }
+    fs::remove_dir_all(state.path()).unwrap();
+}

@@ -1,0 +1,402 @@
+//! A peer as a mirror: what it keeps of the log, how it serves it, and that nobody cosigns it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use unanimity::clock::ManualClock;
+use unanimity::config::Config;
+use unanimity::demo::{Draft, PEERS, World, copy_tree};
+use unanimity::durable::{Disk, Step};
+use unanimity::install::Artifacts;
+use unanimity::net::memory::Network;
+use unanimity::net::mirror::host::{Bounds, Served, Shelf, serve_all};
+use unanimity::net::mirror::{Site, WEB_PORT};
+use unanimity::net::{Mirror, OnionAddress, Transport as _};
+use unanimity::peer::{Follow, PeerNode, Polled, Polling};
+use unanimity::update::{Outcome, UpdateError};
+use unanimity::verify::tile::{FULL, entries_path};
+use unanimity::verify::{Hash, Head, Refusal, Tile};
+
+use crate::circle::{
+    Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, refusal, release,
+    up_to_date,
+};
+
+fn rng() -> StdRng {
+    StdRng::seed_from_u64(5)
+}
+
+/// A peer apart from the circle's, with these mirrors.
+fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Disk) -> PeerNode<ManualClock> {
+    let directory = |name: &&str| Mirror::directory(circle.directory.join(name));
+    let follow = Follow {
+        log: circle.circle.log.clone(),
+        secret: circle.circle.peer_secrets[0].clone(),
+        mirrors: mirrors.iter().map(directory).collect(),
+        polling: Polling::default(),
+    };
+    PeerNode::open(follow, state, disk, circle.clock.clone()).unwrap()
+}
+
+fn numbered(count: u64) -> Vec<Vec<u8>> {
+    (0..count).map(|i| format!("entry {i}").into_bytes()).collect()
+}
+
+fn bundle(entries: &[Vec<u8>]) -> Vec<u8> {
+    let one = |entry: &Vec<u8>| [&(entry.len() as u16).to_be_bytes()[..], entry].concat();
+    entries.iter().flat_map(one).collect()
+}
+
+/// What somebody serves on a network of its own, as a mirror.
+fn served(node: &Arc<PeerNode<ManualClock>>) -> Mirror {
+    let (network, key) = (Network::default(), [9; 32]);
+    let listener = network.listen(OnionAddress { key, port: WEB_PORT });
+    tokio::spawn(node.clone().serve_files(listener));
+    Mirror::named("it", Site::onion(key), &network.web().unwrap())
+}
+
+async fn kind_of(mirror: &Mirror, path: &str) -> io::ErrorKind {
+    mirror.read(path, 1 << 20).await.unwrap_err().kind()
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() {
+    let circle = Circle::new(61);
+    let entries = numbered(600);
+    let head = circle.force("log", &entries).unwrap();
+    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Disk::default()));
+    let mirror = served(&node);
+    node.poll(&mut rng()).await.unwrap();
+    assert_eq!(kind_of(&mirror, "tile/entries/000").await, io::ErrorKind::NotFound);
+    node.fill(&mut rng()).await.unwrap();
+    assert_eq!(mirror.read("checkpoint", 4096).await.unwrap(), head.note().as_bytes());
+    for (index, all) in (0..).zip(entries.chunks(256)) {
+        for width in [1, 2, 87, 88, 89, 255, 256] {
+            let path = entries_path(index, width);
+            match all.get(..usize::from(width)) {
+                Some(some) => {
+                    assert_eq!(mirror.read(&path, 1 << 20).await.unwrap(), bundle(some));
+                }
+                None => {
+                    assert_eq!(kind_of(&mirror, &path).await, io::ErrorKind::NotFound, "{path}")
+                }
+            }
+        }
+    }
+    for tile in [(0, 0, 256), (0, 2, 88), (0, 2, 3), (1, 0, 2)] {
+        let tile = Tile { level: tile.0, index: tile.1, width: tile.2 };
+        let log = Mirror::directory(circle.log_directory());
+        let path = if tile.width == 3 { tile.full().path() } else { tile.path() };
+        let known = log.read(&path, 1 << 20).await;
+        let served = mirror.read(&tile.path(), 1 << 20).await.unwrap();
+        assert_eq!(served.len(), 32 * usize::from(tile.width));
+        assert!(known.is_err() || known.unwrap().starts_with(&served));
+    }
+    for path in [
+        "",
+        "head",
+        ".lock",
+        "tile/0/003",
+        "tile/0/0",
+        "tile/0/000.p/256",
+        "tile/0/000.p/0",
+        "tile/0/000.p/+1",
+        "tile/0/x000/000",
+        "tile/00/000",
+        "tile/64/000",
+        "tile/-1/000",
+        "tile/entries/003",
+        "tile/entries/002.p/89",
+        "tile/entries/2",
+        "tile/entries/002.p/088",
+        "tile/entries/../../head",
+        "tile/0/../0/000",
+        "checkpoint/",
+        "tile/0/%30%30%30",
+        "tile/0/000.p/99999",
+        "tile/entries/x999/x999/x999/x999/x999/x999/x999/999",
+        "artifact/0000000000000000000000000000000000000000000000000000000000000000",
+    ] {
+        assert_eq!(kind_of(&mirror, path).await, io::ErrorKind::NotFound, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
+    let mut circle = Circle::with_first(62).await;
+    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Disk::default()));
+    let mirror = served(&node);
+    assert_eq!(kind_of(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
+    node.poll(&mut rng()).await.unwrap();
+    let head = circle.head_of("log").unwrap();
+    assert_eq!(mirror.read("checkpoint", 4096).await.unwrap(), head.note().as_bytes());
+    circle.advance(30 * MINUTE + SECOND);
+    assert_eq!(kind_of(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
+    node.poll(&mut rng()).await.unwrap();
+    assert!(mirror.read("checkpoint", 4096).await.is_ok());
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    node.poll(&mut rng()).await.unwrap();
+    node.place(&circle.head_of("fork").unwrap()).unwrap();
+    assert_eq!(kind_of(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
+    let circle = Circle::new(63);
+    let state = circle.beside("node");
+    let node = open(&circle, &["log"], &state, Disk::default());
+    let place = state.join("peer/tile/entries");
+    for (more, kept) in [
+        (3, &["000.p/3"][..]),
+        (5, &["000.p/8"]),
+        (248, &["000"]),
+        (1, &["000", "001.p/1"]),
+        (300, &["000", "001", "002.p/45"]),
+    ] {
+        circle.force("log", &numbered(more)).unwrap();
+        node.poll(&mut rng()).await.unwrap();
+        node.fill(&mut rng()).await.unwrap();
+        let found: Vec<_> = files(&place).into_keys().collect();
+        let expected: Vec<_> = kept.iter().map(|name| place.join(name)).collect();
+        assert_eq!(found, expected);
+    }
+    // Somebody serves tiles that hash up, and entries that are none of theirs.
+    let forged = circle.copy_log("forged").unwrap();
+    let path = forged.join(entries_path(1, 256));
+    let honest = fs::read(&path).unwrap();
+    let mut bytes = honest.clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let state = circle.beside("misled");
+    let node = open(&circle, &["forged"], &state, Disk::default());
+    let head = circle.head_of("log").unwrap();
+    assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Fresh(head));
+    let error = node.fill(&mut rng()).await.unwrap_err().to_string();
+    assert!(error.contains("forged serves entries that are not those"), "{error}");
+    let place = state.join("peer/tile/entries");
+    assert_eq!(files(&place).into_keys().collect::<Vec<_>>(), [place.join("000")]);
+    // The next mirror has what is missing.
+    drop(node);
+    let node = open(&circle, &["forged", "log"], &state, Disk::default());
+    node.poll(&mut rng()).await.unwrap();
+    node.fill(&mut rng()).await.unwrap();
+    assert_eq!(fs::read(place.join("001")).unwrap(), honest);
+    assert_eq!(files(&place).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_once_it_is_gone() {
+    let circle = Circle::new(69);
+    circle.force("log", &numbered(3)).unwrap();
+    let state = circle.beside("node");
+    let node = Arc::new(open(&circle, &["log"], &state, Disk::default()));
+    let mirror = served(&node);
+    node.poll(&mut rng()).await.unwrap();
+    node.fill(&mut rng()).await.unwrap();
+    let path = state.join("peer/tile/entries/000.p/3");
+    let whole = fs::read(&path).unwrap();
+    assert_eq!(whole, bundle(&numbered(3)));
+    let longer = [&whole[..], b"\0\x01x"].concat();
+    for damaged in [&whole[..0], &whole[..1], &whole[..whole.len() - 1], &whole[..9], &longer] {
+        fs::write(&path, damaged).unwrap();
+        for width in 1..=3 {
+            let read = mirror.read(&entries_path(0, width), 1 << 20).await;
+            assert!(read.is_err(), "{width} of {} bytes: {read:?}", damaged.len());
+        }
+    }
+    // Its operator does as the error says.
+    let state = circle.beside("mended");
+    copy_tree(&circle.beside("node"), &state).unwrap();
+    let path = state.join("peer/tile/entries/000.p/3");
+    fs::remove_file(&path).unwrap();
+    let node = open(&circle, &["log"], &state, Disk::default());
+    node.fill(&mut rng()).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
+    let circle = Circle::new(64);
+    circle.force("log", &numbered(200)).unwrap();
+    circle.copy_log("early").unwrap();
+    circle.force("log", &numbered(400)).unwrap();
+    let start = circle.beside("start");
+    let node = open(&circle, &["early"], &start, Disk::default());
+    node.poll(&mut rng()).await.unwrap();
+    node.fill(&mut rng()).await.unwrap();
+    drop(node);
+    let whole: Vec<Vec<u8>> = [numbered(200), numbered(400)].concat();
+    for n in 0.. {
+        let state = circle.beside(&format!("killed-{n}"));
+        copy_tree(&start, &state).unwrap();
+        let node = open(&circle, &["log"], &state, Disk::default());
+        node.poll(&mut rng()).await.unwrap();
+        drop(node);
+        let steps = AtomicUsize::new(0);
+        // Opening it takes two steps.
+        let dying = Disk::watched(move |_: &Step| match steps.fetch_add(1, Ordering::SeqCst) {
+            step if step < n + 2 => Ok(()),
+            _ => Err(io::ErrorKind::StorageFull.into()),
+        });
+        let node = open(&circle, &["log"], &state, dying);
+        let done = node.fill(&mut rng()).await.is_ok();
+        drop(node);
+        let node = Arc::new(open(&circle, &["log"], &state, Disk::default()));
+        let mirror = served(&node);
+        let first = mirror.read(&entries_path(0, 200), 1 << 20).await.unwrap();
+        assert_eq!(first, bundle(&whole[..200]), "killed at step {n}");
+        node.fill(&mut rng()).await.unwrap();
+        for (index, entries) in (0..).zip(whole.chunks(FULL as usize)) {
+            let path = entries_path(index, entries.len() as u16);
+            assert_eq!(mirror.read(&path, 1 << 20).await.unwrap(), bundle(entries), "{n}");
+        }
+        if done {
+            assert!(n > 8, "{n}");
+            break;
+        }
+    }
+}
+
+/// A circle in which release 2 has settled, every mirror of the client's is dead, and each peer
+/// keeps the log.
+async fn without_mirrors(seed: u64) -> Circle {
+    let mut circle = Circle::with_second_settling(seed).await;
+    circle.pass(HOUR).await;
+    circle.config.mirrors = vec![Mirror::directory("/nonexistent")];
+    circle
+}
+
+/// Artifacts of a log's, served at an address of their own.
+fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> Artifacts {
+    let artifacts = Artifacts::new(&circle.beside(who), 1 << 20, Disk::default());
+    let (manifest, _) = circle.sign(&Draft::new(9, "9", wanted)).unwrap();
+    artifacts.keep(&manifest.targets[0], wanted).unwrap();
+    let key = Hash::of(who.as_bytes()).0;
+    let listener = circle.network.listen(OnionAddress { key, port: WEB_PORT });
+    let bounds = Bounds { connections: 4, sure: SECOND, lasts: HOUR, rate: Some(1 << 20) };
+    tokio::spawn(serve_all(Arc::new(artifacts.clone()), listener, bounds));
+    circle.config.artifacts.push((who.parse().unwrap(), Site::onion(key)));
+    artifacts
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_every_mirror_dead_any_one_peer_is_enough() {
+    let base = without_mirrors(65).await;
+    for peer in 0..PEERS {
+        let mut circle = base.again();
+        circle.config = Config { mirrors: base.config.mirrors.clone(), ..circle.config.clone() };
+        circle.poll_all().await.unwrap();
+        // Nobody serves anything: what the client has read before is not enough.
+        assert!(matches!(error(circle.update().await), UpdateError::Mirrors(_)));
+        circle.serve_files(peer).await.unwrap();
+        let failed = error(circle.update().await).to_string();
+        assert!(failed.contains("artifact/"), "{failed}");
+        serve_artifacts(&mut circle, "shelf", TWO);
+        assert_eq!(installed(circle.update().await), 2);
+        assert_eq!(circle.current().unwrap(), TWO);
+        up_to_date(circle.check().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_release_reaches_a_node_whose_mirrors_are_all_frozen_and_they_are_named() {
+    let mut circle = Circle::with_first(66).await;
+    circle.copy_log("old").unwrap();
+    circle.show("client", "old").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::Stale { .. }));
+    for peer in [1, 3] {
+        circle.serve_files(peer).await.unwrap();
+    }
+    // The entries come from them, and the release settles; the mirror is what is to be told.
+    let (report, ended) = circle.update().await;
+    assert_eq!(report.head.as_ref().unwrap().size(), 2);
+    assert!(matches!(refusal((report, ended)), Refusal::Stale { shown: 1, known: 2, .. }));
+    circle.pass(HOUR).await;
+    // It can be installed, but for its bytes; and then it is the mirror that is to blame, which is
+    // behind what is trusted by now.
+    assert!(matches!(circle.check().await.1, Ok(Outcome::Available(_))));
+    assert!(matches!(refusal(circle.update().await), Refusal::MirrorRollback { .. }));
+    serve_artifacts(&mut circle, "shelf", TWO);
+    let (report, ended) = circle.update().await;
+    let shown = report.mirrors[0].1.as_ref().unwrap().size();
+    assert!(shown < report.head.as_ref().unwrap().size());
+    assert_eq!(installed((report, ended)), 2);
+    // Nothing is new, and a mirror that hides what peers have seen is worth an alarm.
+    assert!(matches!(refusal(circle.update().await), Refusal::MirrorRollback { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
+    let mut circle = without_mirrors(67).await;
+    serve_artifacts(&mut circle, "shelf", TWO);
+    // Four of five serve a log in which every entry is another.
+    let liar = circle.copy_log("liar").unwrap();
+    for (path, bytes) in files(&liar.join("tile/entries")) {
+        fs::remove_file(&path).unwrap();
+        let (last, rest) = bytes.split_last().unwrap();
+        fs::write(&path, [rest, &[last ^ 1]].concat()).unwrap();
+    }
+    for peer in 0..4 {
+        let at = OnionAddress { port: WEB_PORT, ..circle.address(peer) };
+        let listener = circle.network.listen(at);
+        let bounds = Bounds { connections: 4, sure: SECOND, lasts: HOUR, rate: None };
+        tokio::spawn(serve_all(Arc::new(Directory(liar.clone())), listener, bounds));
+    }
+    circle.poll_all().await.unwrap();
+    circle.config.state = circle.beside("new");
+    assert!(matches!(refusal(circle.update().await), Refusal::NotLogged(_)));
+    circle.config.state = circle.client_state();
+    circle.serve_files(4).await.unwrap();
+    assert_eq!(installed(circle.update().await), 2);
+}
+
+/// Files of a directory, as a host that does not know better.
+struct Directory(std::path::PathBuf);
+
+impl Shelf for Directory {
+    fn open(&self, path: &str) -> io::Result<Served> {
+        Served::lasting(fs::File::open(self.0.join(path))?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_that_serves_its_fork_to_its_circle_gains_no_cosignature() {
+    let mut circle = Circle::with_first(68).await;
+    circle.copy_log("fork").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    let victim = 4;
+    circle.show(World::peer_name(victim), "fork").unwrap();
+    circle.poll_all().await.unwrap();
+    // The victim vouches for the fork, and serves all of it.
+    circle.serve_files(victim).await.unwrap();
+    let forked = circle.head_of("fork").unwrap();
+    assert_eq!(circle.peer(victim).head(), Some(forked.clone()));
+    // All mirrors of everybody else die; what is left is the victim.
+    let honest: Vec<Head> = (0..victim).map(|peer| circle.peer(peer).head().unwrap()).collect();
+    for peer in 0..victim {
+        fs::remove_file(circle.directory.join("mirrors").join(World::peer_name(peer))).unwrap();
+    }
+    circle.config.mirrors = vec![Mirror::directory("/nonexistent")];
+    for _ in 0..3 {
+        circle.advance(5 * MINUTE);
+        circle.poll_all().await.unwrap();
+        for (peer, head) in honest.iter().enumerate() {
+            assert_eq!(circle.peer(peer).head().as_ref(), Some(head));
+        }
+    }
+    // A client that finds no mirror compares, and has the evidence.
+    assert!(matches!(refusal(circle.update().await), Refusal::Fork(_)));
+    assert_ne!(circle.current().unwrap(), TROJAN);
+}

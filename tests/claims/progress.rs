@@ -1,0 +1,195 @@
+//! Progress: what a cycle says of itself while it runs, and how that is shown.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::time::timeout;
+use unanimity::cli::progress::{LINES, Pace, words};
+use unanimity::update::{Outcome, Step, Watcher};
+use unanimity::verify::Refusal;
+
+use crate::circle::{Circle, MINUTE, SECOND, missing, refusal, release};
+use crate::hostile::{Fault, Hosts, about_to_update};
+use crate::logs::place;
+
+/// Keeps every step that it is told.
+fn all_steps() -> (Watcher, Arc<Mutex<Vec<Step>>>) {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = steps.clone();
+    (Watcher::new(move |step| seen.lock().unwrap().push(step)), steps)
+}
+
+fn roll(answered: usize, silent: usize) -> Step {
+    Step::Roll { peers: 5, answered, silent }
+}
+
+fn download(bytes: u64, mirror: &str, resumed: u64) -> Step {
+    let (file, mirror) = ("hello".to_owned(), mirror.to_owned());
+    Step::Download { file, bytes, of: 300_000, mirror, resumed }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() {
+    let base = place();
+    let (world, _) = about_to_update(base.path()).await;
+    let mut resumed = 0;
+    for seed in 0..8 {
+        let mut world = world.copy_to(&base.path().join(format!("{seed}"))).unwrap();
+        world.poll_all().await.unwrap();
+        for _ in 0..seed {
+            // Each check draws from the same randomness.
+            world.check().await.1.unwrap();
+        }
+        let log = world.log_directory();
+        let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
+        world.config.mirrors = hosts.mirrors();
+        let (watcher, steps) = all_steps();
+        world.watcher = watcher;
+        assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+        let steps = steps.lock().unwrap();
+        let all: Vec<_> =
+            steps.iter().filter(|step| matches!(step, Step::Download { .. })).collect();
+        let [cut, honest] = [0, 1].map(|host| world.config.mirrors[host].to_string());
+        let mut expected = vec![download(0, &honest, 0), download(300_000, &honest, 0)];
+        if all[0] == &download(0, &cut, 0) {
+            resumed += 1;
+            expected = vec![
+                download(0, &cut, 0),
+                download(180_000, &cut, 0),
+                // It breaks off, and is asked for the rest first.
+                download(180_000, &cut, 180_000),
+                download(180_000, &honest, 180_000),
+                download(300_000, &honest, 180_000),
+            ];
+        }
+        // Each of these in turn, and between them only more and more bytes of the same.
+        let mut wanted = expected.iter().peekable();
+        for pair in all.windows(2) {
+            wanted.next_if_eq(&pair[0]);
+            let is_new = Some(&pair[1]) == wanted.peek() && pair[1].begins();
+            assert!(is_new || more(pair[0], pair[1]), "{pair:?}");
+        }
+        wanted.next_if_eq(all.last().unwrap());
+        assert_eq!(wanted.next(), None, "{all:?}");
+        assert!(all.len() > expected.len(), "{all:?}");
+    }
+    assert!((1..8).contains(&resumed), "both were asked first at times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
+    let base = place();
+    let (mut world, _) = about_to_update(base.path()).await;
+    let slow = Hosts::new(vec![(world.log_directory(), Fault::Slow(50_000))]);
+    world.config.mirrors = slow.mirrors();
+    let (watcher, steps) = all_steps();
+    world.watcher = watcher;
+    assert!(timeout(5 * SECOND, world.update()).await.is_err());
+    let Some(Step::Download { bytes: sent, .. }) = steps.lock().unwrap().last().cloned() else {
+        panic!("no download")
+    };
+    let staging = world.config.install_root.join("versions/.2-1.1.0.new/hello");
+    let on_disk = fs::metadata(unanimity::durable::temporary(&staging)).unwrap().len();
+    assert!(sent >= 150_000 && sent - on_disk <= 50_000, "{sent} {on_disk}");
+    let honest = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
+    world.config.mirrors = honest.mirrors();
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert_eq!(*honest.asked.lock().unwrap(), [(0, on_disk)]);
+}
+
+/// Whether one step is the other, and more of it.
+fn more(one: &Step, other: &Step) -> bool {
+    match (one, other) {
+        (
+            Step::Download { bytes: less, mirror, resumed, .. },
+            Step::Download { bytes, mirror: host, resumed: from, .. },
+        ) => less < bytes && (mirror, resumed) == (host, from),
+        _ => false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_counts_who_answered_and_who_was_given_up_and_the_log_what_was_read() {
+    let mut circle = Circle::with_first(120).await;
+    circle.publish(&release(2)).unwrap();
+    circle.force("log", &vec![b"x".to_vec(); 600]).unwrap();
+    circle.pass(MINUTE).await;
+    circle.stop(2);
+    let (watcher, steps) = all_steps();
+    circle.watcher = watcher;
+    assert_eq!(missing(circle.update().await).len(), 1);
+    let mut expected: Vec<Step> = (0..=4).map(|answered| roll(answered, 0)).collect();
+    expected.push(roll(4, 1));
+    // The first entry was read before; they are read a bundle of 256 at a time.
+    expected.extend([0, 255, 511, 601].map(|entries| Step::Log { entries, of: 601 }));
+    assert_eq!(*steps.lock().unwrap(), expected);
+    // What is known is not read again.
+    circle.start(2);
+    circle.update().await.1.unwrap_err();
+    steps.lock().unwrap().clear();
+    circle.pass(MINUTE).await;
+    circle.update().await.1.unwrap_err();
+    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, Step::Roll { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_log_that_is_shorter_than_the_trusted_one_there_is_nothing_to_read() {
+    let mut circle = Circle::with_first(121).await;
+    circle.copy_log("old").unwrap();
+    circle.publish(&release(2)).unwrap();
+    circle.pass(MINUTE).await;
+    circle.update().await.1.unwrap_err();
+    assert_eq!(circle.trusted().unwrap().size(), 2);
+    // Nobody has the tiles of the trusted head.
+    circle.show("client", "old").unwrap();
+    (0..5).for_each(|peer| circle.stop(peer));
+    let (watcher, steps) = all_steps();
+    circle.watcher = watcher;
+    let refused = refusal(circle.update().await);
+    assert!(matches!(refused, Refusal::MirrorRollback { shown: 1, known: 2, .. }), "{refused}");
+    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, Step::Roll { .. })));
+}
+
+#[test]
+fn people_see_each_step_begin_and_end_and_few_lines_between() {
+    let mut pace = Pace::new(LINES);
+    let began = Instant::now();
+    let mut passes = |step: Step, seconds: f64| pace.passes(&step, began + SECOND.mul_f64(seconds));
+    assert!(passes(roll(0, 0), 0.0));
+    assert!(!passes(roll(1, 0), 0.1));
+    assert!(passes(roll(4, 1), 0.2));
+    // Whatever sends an end over and over gets one line.
+    assert!(!passes(roll(4, 1), 0.3));
+    assert!(passes(download(0, "one", 0), 0.4));
+    let shown = (1..1000).filter(|n| passes(download(n * 100, "one", 0), 0.4 + *n as f64 / 100.0));
+    assert_eq!(shown.count(), 1, "one in five seconds");
+    assert!(passes(download(99_999, "two", 99_999), 10.5));
+    assert!(passes(download(300_000, "two", 99_999), 10.6));
+    // Its beginning may have found no room.
+    assert!(passes(Step::Log { entries: 5, of: 10 }, 10.7));
+}
+
+#[test]
+fn a_step_is_one_line_and_what_is_in_a_name_moves_nothing_on_a_terminal() {
+    assert_eq!(words(&roll(0, 0)), "asking 5 peers");
+    assert_eq!(words(&roll(3, 0)), "3 of 5 peers have answered");
+    assert_eq!(words(&roll(3, 2)), "3 of 5 peers have answered, 2 given up");
+    assert_eq!(words(&Step::Log { entries: 0, of: 7 }), "reading 7 entries of the log");
+    assert_eq!(words(&Step::Log { entries: 3, of: 7 }), "read 3 of 7 entries");
+    let begins = words(&download(0, "file:/mirror", 0));
+    assert_eq!(begins, "hello: 0 B of 292.97 KiB (0%), from file:/mirror");
+    let goes_on = words(&download(180_000, "file:/mirror", 180_000));
+    assert_eq!(goes_on, "hello: going on at 175.78 KiB of 292.97 KiB (60%), from file:/mirror");
+    for hostile in ["\u{1b}[2J", "\n", "\r", "\u{202e}", "\u{430}"] {
+        let step = Step::Download {
+            file: format!("a{hostile}b"),
+            bytes: 1,
+            of: 0,
+            mirror: format!("file:/c{hostile}d"),
+            resumed: 0,
+        };
+        let said = words(&step);
+        assert!(said.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{said:?}");
+    }
+}

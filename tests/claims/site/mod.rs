@@ -1,0 +1,395 @@
+//! Publishing a log as a site: only what was verified, never backwards, whole at every step.
+
+mod crash;
+mod refusals;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use unanimity::demo::{Draft, World, copy_tree};
+use unanimity::durable::{Disk, Step};
+use unanimity::log::LogWriter;
+use unanimity::log::site::{Published, Source, Unpublished, publish};
+use unanimity::log::writer::artifact_path;
+use unanimity::net::Mirror;
+use unanimity::update::Outcome;
+use unanimity::verify::{Hash, Timestamp};
+
+use crate::command_line::Desk;
+use crate::logs::{
+    ORIGIN, note, notes, origin, place, read_whole, recording_disk, secret, the_log,
+};
+
+/// A log's directory, and a directory for its site beside it.
+struct Pair {
+    log: PathBuf,
+    site: PathBuf,
+}
+
+impl Pair {
+    /// With an empty log.
+    fn new(directory: &Path) -> Pair {
+        let pair = Pair { log: directory.join("log"), site: directory.join("site") };
+        LogWriter::init(&pair.log, origin(), secret(1), Disk::default()).unwrap();
+        pair
+    }
+
+    fn append(&self, notes: &[Vec<u8>]) {
+        let mut log = LogWriter::open(&self.log, secret(1), Disk::default()).unwrap();
+        log.append(notes).unwrap();
+    }
+
+    /// Appends a release of a file, whose bytes go beside the log.
+    fn release(&self, sequence: u64, artifact: &[u8]) {
+        let log = LogWriter::open(&self.log, secret(1), Disk::default()).unwrap();
+        log.add_artifact(artifact).unwrap();
+        drop(log);
+        self.append(&[release(sequence, artifact.len(), artifact)]);
+    }
+
+    fn publish(&self, disk: &Disk) -> Result<Published, Unpublished> {
+        publish(&Source::read(&self.log, &the_log().key)?, &self.site, disk)
+    }
+
+    fn page(&self) -> String {
+        fs::read_to_string(self.site.join("index.html")).unwrap()
+    }
+
+    fn artifact(&self, bytes: &[u8]) -> PathBuf {
+        self.site.join(artifact_path(&Hash::of(bytes)))
+    }
+}
+
+/// A release of one file as an entry; who signs it is for clients to judge.
+fn release(sequence: u64, length: usize, artifact: &[u8]) -> Vec<u8> {
+    format!(
+        "unanimity/manifest/v1\nlog {ORIGIN}\nproduct hello\nchannel stable\nsequence {sequence}\n\
+         version {sequence}.0\nissued 1790000000\nexpires 1797776000\n\
+         target x86_64-linux hello {length} {} file\n\n— writer AAAAAAAA\n",
+        Hash::of(artifact)
+    )
+    .into_bytes()
+}
+
+/// Every file below a directory but its lock.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut rest) = (BTreeMap::new(), vec![directory.to_owned()]);
+    while let Some(next) = rest.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                rest.push(path);
+            } else if !path.ends_with(".lock") {
+                let name = path.strip_prefix(directory).unwrap().to_owned();
+                files.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    for (sequence, artifact) in [(1, &b"one"[..]), (2, b"two")] {
+        pair.release(sequence, artifact);
+    }
+    pair.append(&notes("other", 300));
+    fs::write(pair.log.join(".secret"), "private").unwrap();
+    fs::write(pair.log.join("artifact").join(Hash::of(b"draft").hex()), "draft").unwrap();
+    let done = pair.publish(&Disk::default()).unwrap();
+    assert!(done.missing.is_empty() && !done.is_page_foreign);
+    let (head, entries) = read_whole(&pair.site);
+    assert_eq!((head.size(), entries.len()), (302, 302));
+    let files = files(&pair.site);
+    assert_eq!(files.len() as u64, done.files);
+    assert_eq!(files.values().map(|bytes| bytes.len() as u64).sum::<u64>(), done.bytes);
+    let names: Vec<&str> = files.keys().map(|path| path.to_str().unwrap()).collect();
+    let (one, two) = (artifact_path(&Hash::of(b"one")), artifact_path(&Hash::of(b"two")));
+    let mut expected = vec![
+        &*one,
+        &*two,
+        "checkpoint",
+        "index.html",
+        "tile/0/000",
+        "tile/0/001.p/46",
+        "tile/1/000.p/1",
+        "tile/entries/000",
+        "tile/entries/001.p/46",
+    ];
+    expected.sort_unstable();
+    let mut found = names.clone();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    for name in names {
+        let mode = fs::metadata(pair.site.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o644, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_installs_from_a_site_that_was_published() {
+    let place = place();
+    let mut world =
+        World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000)).unwrap();
+    let site = place.path().join("site");
+    world.config.mirrors = vec![Mirror::directory(&site)];
+    for (sequence, artifact) in [(1, &b"#!/bin/sh\necho one\n"[..]), (2, b"#!/bin/sh\necho two\n")]
+    {
+        world.publish(&Draft::new(sequence, "1.0.0", artifact)).unwrap();
+        let source = Source::read(&world.log_directory(), &world.circle.log.key).unwrap();
+        publish(&source, &site, &Disk::default()).unwrap();
+        world.poll_all().await.unwrap();
+        world.update().await.1.unwrap_err();
+        world.advance(Duration::from_secs(61 * 60));
+        world.poll_all().await.unwrap();
+        let (report, outcome) = world.update().await;
+        assert!(matches!(outcome, Ok(Outcome::Installed(_))), "{report:?} {outcome:?}");
+        assert_eq!(world.installed().unwrap().unwrap().sequence, sequence);
+        assert_eq!(fs::read(world.install_root().join("current/hello")).unwrap(), artifact);
+    }
+}
+
+#[test]
+fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("first", 256));
+    pair.release(1, b"one");
+    pair.publish(&Disk::default()).unwrap();
+    let (disk, steps) = recording_disk();
+    let done = pair.publish(&disk).unwrap();
+    assert_eq!((done.files, done.bytes), (0, 0));
+    let syncs = |steps: &[Step]| steps.iter().all(|step| matches!(step, Step::SyncDir(_)));
+    assert!(syncs(&steps.lock().unwrap()), "{steps:?}");
+
+    pair.release(2, b"two");
+    let before = files(&pair.site);
+    let done = pair.publish(&Disk::default()).unwrap();
+    let after = files(&pair.site);
+    let changed: Vec<_> = after.iter().filter(|(p, bytes)| before.get(*p) != Some(bytes)).collect();
+    assert_eq!(changed.len() as u64, done.files);
+    // An artifact, a bundle, the tile of its leaves, the checkpoint and the page.
+    assert_eq!(done.files, 5, "{changed:?}");
+    assert!(before.keys().all(|path| after.contains_key(path)), "nothing is removed");
+    read_whole(&pair.site);
+}
+
+#[test]
+fn an_empty_log_is_a_site() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.publish(&Disk::default()).unwrap();
+    assert_eq!(read_whole(&pair.site).0.size(), 0);
+    assert!(pair.page().contains("There are none yet."));
+    let names: Vec<_> = files(&pair.site).into_keys().collect();
+    assert_eq!(names, [Path::new("checkpoint"), Path::new("index.html")]);
+    pair.release(1, b"one");
+    pair.publish(&Disk::default()).unwrap();
+    assert_eq!(read_whole(&pair.site).0.size(), 1);
+}
+
+#[test]
+fn what_is_appended_meanwhile_is_published_by_the_next_run() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("first", 3));
+    let source = Source::read(&pair.log, &the_log().key).unwrap();
+    let mut writer = LogWriter::open(&pair.log, secret(1), Disk::default()).unwrap();
+    writer.append(&notes("second", 300)).unwrap();
+    publish(&source, &pair.site, &Disk::default()).unwrap();
+    assert_eq!(read_whole(&pair.site).1, notes("first", 3));
+    pair.publish(&Disk::default()).unwrap();
+    assert_eq!(read_whole(&pair.site).0, *writer.head());
+}
+
+#[test]
+fn a_copy_that_dropped_partial_tiles_is_a_log_to_publish_from() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("first", 200));
+    let old = fs::read(pair.log.join("checkpoint")).unwrap();
+    pair.append(&notes("second", 100));
+    fs::write(pair.log.join("checkpoint"), old).unwrap();
+    for partial in ["tile/0/000.p", "tile/entries/000.p"] {
+        fs::remove_dir_all(pair.log.join(partial)).unwrap();
+    }
+    pair.publish(&Disk::default()).unwrap();
+    assert_eq!(read_whole(&pair.site).1, notes("first", 200));
+}
+
+#[test]
+fn damage_to_a_site_is_repaired() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("first", 255));
+    pair.release(1, b"one");
+    pair.publish(&Disk::default()).unwrap();
+    let whole = files(&pair.site);
+    for (name, bytes) in &whole {
+        let path = pair.site.join(name);
+        let mut flipped = bytes.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        let longer = [&bytes[..], b"x"].concat();
+        for damaged in [&flipped, &longer, &bytes[..bytes.len() - 1]] {
+            // A checkpoint that does not open may be another log's.
+            if name.ends_with("checkpoint") {
+                continue;
+            }
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(pair.publish(&Disk::default()).unwrap().files, 1, "{}", name.display());
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(pair.publish(&Disk::default()).unwrap().files, 1, "{}", name.display());
+        if !name.ends_with("checkpoint") {
+            fs::remove_file(&path).unwrap();
+            assert_eq!(pair.publish(&Disk::default()).unwrap().files, 1, "{}", name.display());
+        }
+        assert_eq!(files(&pair.site), whole);
+    }
+}
+
+#[test]
+fn what_somebody_else_put_on_the_site_stays() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.release(1, b"one");
+    pair.publish(&Disk::default()).unwrap();
+    let theirs = [("index.html", "<p>mine</p>"), ("robots.txt", ""), ("artifact/notes", "x")];
+    for (name, text) in theirs {
+        fs::write(pair.site.join(name), text).unwrap();
+    }
+    pair.release(2, b"two");
+    assert!(pair.publish(&Disk::default()).unwrap().is_page_foreign);
+    for (name, text) in theirs {
+        assert_eq!(fs::read_to_string(pair.site.join(name)).unwrap(), text);
+    }
+}
+
+#[test]
+fn an_artifact_that_is_missing_is_said_and_shown_and_one_that_the_site_has_is_not_needed() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&[release(1, 3, b"one"), release(2, 3, b"two")]);
+    let done = pair.publish(&Disk::default()).unwrap();
+    assert_eq!(done.missing.len(), 2);
+    assert_eq!(done.missing[0].manifest.sequence, 1);
+    assert_eq!(pair.page().matches("(not available here)").count(), 2);
+    let log = LogWriter::open(&pair.log, secret(1), Disk::default()).unwrap();
+    log.add_artifact(b"one").unwrap();
+    log.add_artifact(b"two").unwrap();
+    drop(log);
+    assert!(pair.publish(&Disk::default()).unwrap().missing.is_empty());
+    assert!(!pair.page().contains("not available"));
+    // The log may let go of old files; the site keeps them.
+    fs::remove_dir_all(pair.log.join("artifact")).unwrap();
+    let done = pair.publish(&Disk::default()).unwrap();
+    assert_eq!((done.files, done.missing.len()), (0, 0));
+    // One of another length cannot be, whoever logs it: it blocks nobody.
+    pair.append(&[release(3, 5, b"two")]);
+    let done = pair.publish(&Disk::default()).unwrap();
+    assert_eq!(done.missing.len(), 1);
+    assert_eq!(fs::read(pair.artifact(b"two")).unwrap(), b"two");
+    assert_eq!(pair.page().matches("(not available here)").count(), 1);
+    // What is damaged on the site, and nowhere else whole, is not there.
+    fs::write(pair.artifact(b"one"), "eno").unwrap();
+    assert_eq!(pair.publish(&Disk::default()).unwrap().missing.len(), 2);
+    assert_eq!(fs::read(pair.artifact(b"one")).unwrap(), b"eno");
+}
+
+#[test]
+fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.release(1, b"one");
+    pair.release(2, b"two");
+    pair.append(&[note("other", 1), b"unanimity/manifest/v1 no more\n".to_vec()][..1]);
+    pair.publish(&Disk::default()).unwrap();
+    let page = pair.page();
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
+    let link = |artifact: &[u8]| {
+        let digest = Hash::of(artifact);
+        format!(r#"<a href="artifact/{digest}" download="hello"><code>{digest}</code></a>"#)
+    };
+    assert!(at(&link(b"two")) < at(&link(b"one")));
+    for text in [
+        ORIGIN,
+        "<dt>Size</dt><dd>3</dd>",
+        &read_whole(&pair.site).0.root().hex(),
+        &the_log().key.to_string(),
+        "<td>hello</td><td>stable</td><td>2</td><td>2.0</td><td>x86_64-linux</td>",
+        "<td>2026-09-21T14:13:20Z</td><td>2026-12-20T14:13:20Z</td>",
+    ] {
+        at(text);
+    }
+    let again = Pair { site: place.path().join("again"), log: pair.log.clone() };
+    again.publish(&Disk::default()).unwrap();
+    assert_eq!(files(&again.site), files(&pair.site));
+}
+
+#[test]
+fn nothing_that_others_named_is_markup_in_the_page() {
+    let place = place();
+    let pair = Pair { log: place.path().join("log"), site: place.path().join("site") };
+    let origin = "log.example/<script src='x'>alert(1)</script>&amp;\"--><style>";
+    let name = "<img\u{a0}x\u{202e}".replace('\u{a0}', "") + "\u{200b}onerror=\"y\">";
+    let secret = unanimity::verify::NoteSecret::from_seed(name.parse().unwrap(), &[5; 32]);
+    let key = secret.public();
+    LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Disk::default()).unwrap();
+    publish(&Source::read(&pair.log, &key).unwrap(), &pair.site, &Disk::default()).unwrap();
+    let page = pair.page();
+    assert!(page.is_ascii());
+    for markup in ["<script", "<img", "alert(1)</", "\"--><style>", "onerror=\"y\""] {
+        assert!(!page.contains(markup), "{markup} is in {page}");
+    }
+    let shown = "log.example/&lt;script src=&#39;x&#39;&gt;alert(1)&lt;/script&gt;&amp;amp;&quot;--&gt;&lt;style&gt;";
+    assert_eq!(page.matches(shown).count(), 3, "{page}");
+    assert!(page.contains(r"&lt;imgx\u{202e}\u{200b}onerror=&quot;y&quot;&gt;"), "{page}");
+    assert_eq!(page.matches("<style>").count(), 1);
+}
+
+#[test]
+fn a_thousand_releases_are_listed_and_the_rest_is_counted() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    let all: Vec<Vec<u8>> = (1..=1003).map(|sequence| release(sequence, 3, b"one")).collect();
+    pair.append(&all);
+    pair.publish(&Disk::default()).unwrap();
+    let page = pair.page();
+    assert_eq!(page.matches("<tbody>").count(), 1000);
+    assert!(page.contains("all older: 3;") && page.contains("<td>1003.0</td>"));
+    assert!(!page.contains("<td>3.0</td>"));
+}
+
+#[test]
+fn the_command_says_what_it_did_and_what_is_missing() {
+    let desk = Desk::new();
+    desk.publish();
+    let append = "log append log --key log.key --passphrase-file pass m";
+    desk.good(append);
+    let publish = "publish www/site --log log --log-key log.key.pub";
+    let said = desk.good(publish);
+    assert!(said.contains("www/site is up to date; files written: 4"), "{said}");
+    assert!(said.contains("Clients will not find hello for x86_64-linux of hello 1.0"), "{said}");
+    desk.good(&format!("{append} --artifact hello"));
+    let report: Value = serde_json::from_str(&desk.good(&format!("--json {publish}"))).unwrap();
+    assert_eq!((&report["verb"], &report["outcome"]), (&"publish".into(), &"done".into()));
+    assert_eq!(report["head"]["size"], 1);
+    assert_eq!(report["files_written"], 2);
+    assert_eq!(report["missing"], Value::Array(Vec::new()));
+    assert_eq!(desk.good(publish).lines().next(), Some("www/site was up to date."));
+    // It is a mirror like any other, to the reader and to the log's own writer.
+    let shown = desk.good("log show www/site --log-key log.key.pub");
+    assert!(shown.contains("0 hello stable, release 1.0 (sequence 1)"), "{shown}");
+    let mirror = desk.path().join("www/site");
+    desk.good(&format!("{append} --mirror file:{}", mirror.display()));
+    // A copy of a site is as good a log to publish from.
+    copy_tree(&mirror, &desk.path().join("copy")).unwrap();
+    desk.good("publish second --log copy --log-key log.key.pub");
+    assert_eq!(files(&desk.path().join("second")), files(&mirror));
+}

@@ -1,0 +1,321 @@
+//! What is not published, and that nothing is written then.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::Value;
+use unanimity::demo::{Draft, World, copy_tree};
+use unanimity::durable::{self, Disk, Step};
+use unanimity::log::LogWriter;
+use unanimity::log::site::{Source, Unpublished, publish};
+use unanimity::verify::{Evidence, Hash, Timestamp};
+
+use super::{Pair, files};
+use crate::command_line::Desk;
+use crate::logs::{notes, origin, place, recording_disk, secret, the_log};
+
+/// Publishes, which must fail before anything is written.
+fn refused(pair: &Pair) -> Unpublished {
+    let before = pair.site.exists().then(|| files(&pair.site));
+    let (disk, steps) = recording_disk();
+    let error = pair.publish(&disk).unwrap_err();
+    assert!(steps.lock().unwrap().is_empty(), "{error}: {steps:?}");
+    assert_eq!(pair.site.exists().then(|| files(&pair.site)), before, "{error}");
+    error
+}
+
+#[test]
+fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("first", 511));
+    pair.release(1, b"one");
+    pair.append(&notes("last", 3));
+    let served = files(&pair.log);
+    // What of the log its checkpoint implies: not the partial tiles of older heads.
+    let fresh = Pair { log: pair.log.clone(), site: place.path().join("fresh") };
+    fresh.publish(&Disk::default()).unwrap();
+    let implied = files(&fresh.site);
+    assert_eq!(implied.len(), 9 + 1);
+    for name in implied.keys().filter(|name| !name.ends_with("index.html")) {
+        let (path, bytes) = (pair.log.join(name), &served[name]);
+        let (mut first, mut last) = (bytes.clone(), bytes.clone());
+        first[0] ^= 1;
+        *last.last_mut().unwrap() ^= 1;
+        let longer = [&bytes[..], &[0; 34]].concat();
+        let shorter = bytes[..bytes.len() - 1].to_vec();
+        for damaged in [first, last, longer, shorter] {
+            fs::write(&path, damaged).unwrap();
+            let error = refused(&pair);
+            let said = error.to_string();
+            match &error {
+                Unpublished::Artifact(at) => assert_eq!(*at, path),
+                Unpublished::Checkpoint { path: at, .. } => assert_eq!(*at, path),
+                // All partial tiles make the root; which of them is wrong, it does not say.
+                Unpublished::Disk(_) => assert!(
+                    said.contains(path.to_str().unwrap())
+                        || (said.contains("tile is damaged") && said.contains("restore it")),
+                    "{said}"
+                ),
+                _ => panic!("{error}"),
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        if name.starts_with("artifact") {
+            let done = publish(
+                &Source::read(&pair.log, &the_log().key).unwrap(),
+                &place.path().join("without"),
+                &Disk::default(),
+            );
+            assert_eq!(done.unwrap().missing.len(), 1);
+        } else {
+            let said = refused(&pair).to_string();
+            assert!(
+                said.contains(name.to_str().unwrap()) || name.ends_with("checkpoint"),
+                "{said}"
+            );
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    pair.publish(&Disk::default()).unwrap();
+}
+
+#[test]
+fn a_site_never_goes_back() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("old", 300));
+    let backup = Pair { log: place.path().join("backup"), site: pair.site.clone() };
+    copy_tree(&pair.log, &backup.log).unwrap();
+    pair.append(&notes("new", 2));
+    pair.publish(&Disk::default()).unwrap();
+    let error = refused(&backup);
+    assert!(matches!(error, Unpublished::Rollback { size: 302, held: 300, .. }), "{error}");
+    // Also a site that cannot prove that it is ahead.
+    fs::remove_dir_all(pair.site.join("tile")).unwrap();
+    assert!(matches!(refused(&backup), Unpublished::Rollback { .. }));
+    // From the log itself it is made whole again.
+    pair.publish(&Disk::default()).unwrap();
+    let empty = Pair { log: place.path().join("empty"), site: pair.site.clone() };
+    LogWriter::init(&empty.log, origin(), secret(1), Disk::default()).unwrap();
+    assert!(matches!(refused(&empty), Unpublished::Rollback { held: 0, .. }));
+}
+
+#[test]
+fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("both", 300));
+    let other = Pair { log: place.path().join("other"), site: pair.site.clone() };
+    copy_tree(&pair.log, &other.log).unwrap();
+    pair.append(&notes("ours", 5));
+    pair.publish(&Disk::default()).unwrap();
+    // Shorter than the site, as long as it, and longer.
+    for count in [3, 2, 7] {
+        other.append(&notes(&format!("theirs {count}"), count));
+        let error = refused(&other);
+        let Unpublished::Fork { evidence, .. } = &error else { panic!("{error}") };
+        let text = evidence.to_string();
+        assert_eq!(Evidence::open(&text, &the_log()).unwrap(), **evidence);
+        assert!(error.to_string().contains(&evidence.id()));
+    }
+    assert_eq!(pair.publish(&Disk::default()).unwrap().files, 0);
+}
+
+#[test]
+fn a_site_of_another_log_is_left_alone() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.publish(&Disk::default()).unwrap();
+    for (name, (origin, key)) in
+        [("origin", ("log.example/other".parse().unwrap(), 1)), ("key", (origin(), 2))]
+    {
+        let other = Pair { log: place.path().join(name), site: pair.site.clone() };
+        LogWriter::init(&other.log, origin, secret(key), Disk::default()).unwrap();
+        let before = files(&other.site);
+        let source = Source::read(&other.log, &secret(key).public()).unwrap();
+        let (disk, steps) = recording_disk();
+        let error = publish(&source, &other.site, &disk).unwrap_err();
+        assert!(matches!(error, Unpublished::OtherLog { .. }), "{error}");
+        assert!(steps.lock().unwrap().is_empty());
+        assert_eq!(files(&other.site), before);
+    }
+    fs::write(pair.site.join("checkpoint"), "damaged").unwrap();
+    assert!(matches!(refused(&pair), Unpublished::OtherLog { .. }));
+}
+
+#[test]
+fn a_directory_with_other_things_in_it_is_no_site() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    fs::create_dir(&pair.site).unwrap();
+    for name in ["notes.txt", ".hidden", "index.html", "checkpoint.old", "tiles"] {
+        fs::write(pair.site.join(name), "precious").unwrap();
+        assert!(matches!(refused(&pair), Unpublished::Occupied(_)), "{name}");
+        fs::remove_file(pair.site.join(name)).unwrap();
+    }
+    // A log's directory that somebody appends to, be it of the same log.
+    copy_tree(&pair.log, &place.path().join("backup")).unwrap();
+    pair.append(&notes("new", 2));
+    let backup = Pair { log: pair.log.clone(), site: place.path().join("backup") };
+    fs::write(backup.site.join(".pending"), "").unwrap();
+    assert!(matches!(refused(&backup), Unpublished::IsLog(_)));
+    // A file, and a directory that may not be written.
+    fs::remove_dir_all(&pair.site).unwrap();
+    fs::write(&pair.site, "file").unwrap();
+    assert!(matches!(pair.publish(&Disk::default()).unwrap_err(), Unpublished::Disk(_)));
+    assert_eq!(fs::read_to_string(&pair.site).unwrap(), "file");
+}
+
+#[test]
+fn a_site_and_its_log_are_apart() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("new", 2));
+    symlink(&pair.log, place.path().join("link")).unwrap();
+    for site in ["log", "log/site", "log/tile", "log/a/b", "link", "link/site", "."] {
+        let inside = Pair { log: pair.log.clone(), site: place.path().join(site) };
+        let before = files(&pair.log);
+        let error = inside.publish(&Disk::default()).unwrap_err();
+        assert!(matches!(error, Unpublished::NotApart { .. }), "{site}: {error}");
+        assert_eq!(files(&pair.log), before, "{site}");
+    }
+    let through = Pair { log: place.path().join("link"), site: pair.log.join("site") };
+    assert!(matches!(refused(&through), Unpublished::NotApart { .. }));
+    let around = Pair { log: pair.log.clone(), site: place.path().join("other/../log/site") };
+    assert!(refused(&around).to_string().contains("(..)"));
+    // A neighbour whose name begins alike is no part of it.
+    let beside = Pair { log: pair.log.clone(), site: place.path().join("log-site") };
+    beside.publish(&Disk::default()).unwrap();
+}
+
+#[test]
+fn one_process_publishes_to_a_site_at_a_time() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.publish(&Disk::default()).unwrap();
+    let lock = durable::lock(&pair.site).unwrap();
+    pair.append(&notes("new", 2));
+    let before = files(&pair.site);
+    assert!(matches!(pair.publish(&Disk::default()).unwrap_err(), Unpublished::Busy(_)));
+    assert_eq!(files(&pair.site), before);
+    drop(lock);
+    pair.publish(&Disk::default()).unwrap();
+}
+
+#[test]
+fn what_another_run_published_in_the_meantime_is_not_taken_back() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.append(&notes("old", 2));
+    let old = Source::read(&pair.log, &the_log().key).unwrap();
+    pair.append(&notes("new", 2));
+    let (log, site) = (pair.log.clone(), pair.site.clone());
+    let disk = Disk::watched(move |step| {
+        if matches!(step, Step::MakeDir(_)) {
+            let other = Pair { log: log.clone(), site: site.clone() };
+            other.publish(&Disk::default()).unwrap();
+        }
+        Ok(())
+    });
+    let error = publish(&old, &pair.site, &disk).unwrap_err();
+    assert!(matches!(error, Unpublished::Rollback { size: 4, held: 2, .. }), "{error}");
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.release(1, &[7; 300_000]);
+    let disk = Disk::watched(|step| match step {
+        Step::SyncFile(_) => Err(crate::logs::no_space()),
+        _ => Ok(()),
+    });
+    let error = pair.publish(&disk).unwrap_err();
+    assert!(matches!(&error, Unpublished::Disk(_)), "{error}");
+    assert!(files(&pair.site).is_empty());
+}
+
+#[test]
+fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
+    let place = place();
+    let pair = Pair::new(place.path());
+    pair.release(1, b"one");
+    let source = Source::read(&pair.log, &the_log().key).unwrap();
+    let (from, digest) = (pair.log.clone(), Hash::of(b"one").hex());
+    for changed in [&b"eno"[..], b"one more"] {
+        fs::write(from.join("artifact").join(&digest), changed).unwrap();
+        let error = publish(&source, &pair.site, &Disk::default()).unwrap_err();
+        assert!(matches!(error, Unpublished::Artifact(_)), "{error}");
+        assert!(files(&pair.site).is_empty());
+    }
+}
+
+#[test]
+fn every_refusal_has_its_exit_code_and_says_what_to_do() {
+    let desk = Desk::new();
+    desk.publish();
+    let at = |name: &str| desk.path().join(name);
+    let copy = |from: &str, to: &str| copy_tree(&at(from), &at(to)).unwrap();
+    let append = |log: &str, note: &str| {
+        desk.good(&format!("log append {log} --key log.key --passphrase-file pass {note}"));
+    };
+    let publish =
+        |site: &str, log: &str| format!("publish {site} --log {log} --log-key log.key.pub");
+    append("log", "m");
+    copy("log", "backup");
+    let line = "release new --log-origin example.org/l --product hello --channel stable \
+        --version 1 --artifact x86_64-linux=hello";
+    for (sequence, name) in [(2, "n"), (3, "o")] {
+        desk.good(&format!("{line} --sequence {sequence} --out {name}"));
+        desk.good(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
+    }
+    append("log", "n");
+    desk.good(&publish("site", "log"));
+
+    assert!(desk.bad(24, &publish("site", "backup")).contains("never goes back"));
+    assert!(desk.bad(2, &publish("log/site", "log")).contains("not apart"));
+    assert!(desk.bad(2, &publish("backup", "log")).contains("appended to"));
+    assert!(desk.bad(6, &publish("new", "nowhere")).contains("unanimity log init"));
+    fs::create_dir(at("other")).unwrap();
+    desk.write("other/file", "");
+    assert!(desk.bad(6, &publish("other", "log")).contains("empty directory"));
+    let said = desk.bad(22, "publish new --log log --log-key a.key.pub");
+    assert!(said.contains("log/checkpoint does not open"), "{said}");
+    desk.good("log init second --origin example.org/second --key log.key --passphrase-file pass");
+    let said = desk.bad(22, &publish("site", "second"));
+    assert!(said.contains("site/checkpoint is not of this log"), "{said}");
+    fs::create_dir_all(at("log/artifact")).unwrap();
+    let digest = Hash::of(desk.read("hello").as_bytes()).hex();
+    desk.write(&format!("log/artifact/{digest}"), "something else");
+    assert!(desk.bad(28, &publish("new", "log")).contains(&digest));
+    fs::remove_file(at("log/artifact").join(&digest)).unwrap();
+
+    append("backup", "o");
+    let said = desk.bad(20, &publish("site", "backup"));
+    let (words, evidence) = said.split_once("\n\n").unwrap();
+    assert!(words.contains("two stories of one log"), "{said}");
+    let report = desk.run(&format!("--json {}", publish("site", "backup")));
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!((&report["exit"], &report["outcome"]), (&20.into(), &"fork".into()));
+    assert_eq!(report["evidence"].as_str().unwrap().trim_end(), evidence.trim_end());
+    desk.write("evidence", report["evidence"].as_str().unwrap());
+    desk.good("evidence verify evidence --log-key log.key.pub");
+    assert!(!Path::new(&at("new")).exists());
+}
+
+#[tokio::test]
+async fn a_release_for_another_log_is_none_of_its_releases() {
+    let place = place();
+    let world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
+    let ours = world.publish(&Draft::new(1, "1.0.0", b"one")).unwrap();
+    // Whoever holds the log's key can log anything.
+    let foreign = ours.to_string().replace(ours.log.as_str(), "log.example/else");
+    let foreign = format!("{foreign}\n— writer AAAAAAAA\n").into_bytes();
+    world.force("log", &[foreign, b"\xffrubbish".to_vec()]).unwrap();
+    let source = Source::read(&world.log_directory(), &world.circle.log.key).unwrap();
+    assert_eq!(source.head().size(), 3);
+    let listed: Vec<_> = source.releases().iter().map(|release| &release.manifest).collect();
+    assert_eq!(listed, [&ours]);
+}

@@ -1,0 +1,585 @@
+//! Two processes: one fetches and is not believed, the other installs and has no network.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use unanimity::config::{Config, Spool as Told};
+use unanimity::demo::Draft;
+use unanimity::durable::{Disk, Step};
+use unanimity::install::Installed;
+use unanimity::install::spool::{ENTRIES, PROOF, Spool, SpoolError};
+use unanimity::installer::{Installer, StagedError, installer_state, published_head};
+use unanimity::store::EvidenceStore;
+use unanimity::update::Outcome;
+use unanimity::verify::{Evidence, NoteSecret, Policy, Refusal};
+
+use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A node whose fetching and installing are two: what its installer goes by is not the client's.
+struct Split {
+    circle: Circle,
+    spool: PathBuf,
+}
+
+impl Split {
+    /// Release 1 is in the log and has settled; nothing is installed.
+    async fn new(seed: u64) -> Split {
+        Split::of(Circle::new(seed)).await
+    }
+
+    async fn of(mut circle: Circle) -> Split {
+        let spool = circle.beside("spool");
+        fs::create_dir(&spool).unwrap();
+        circle.config.spool = Some(Told { directory: spool.clone(), freshness: DAY });
+        let mut split = Split { circle, spool };
+        split.settles(&release(1)).await;
+        split
+    }
+
+    /// Release 1 is installed; release 2 is staged.
+    async fn with_second(seed: u64) -> Split {
+        let mut split = Split::new(seed).await;
+        split.stage().await;
+        assert_eq!(split.install().unwrap().sequence, 1);
+        split.settles(&release(2)).await;
+        split.stage().await;
+        split
+    }
+
+    async fn settles(&mut self, draft: &Draft) {
+        self.circle.publish(draft).unwrap();
+        self.circle.poll_all().await.unwrap();
+        assert!(matches!(refusal(self.circle.update().await), Refusal::Settling { .. }));
+        self.circle.pass(HOUR).await;
+    }
+
+    /// The one with the network.
+    async fn stage(&mut self) {
+        let before = self.circle.current();
+        let (report, ended) = self.circle.update().await;
+        assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?} {report:?}");
+        assert_eq!(self.circle.current(), before, "it installs nothing");
+    }
+
+    /// The one without.
+    fn install(&self) -> Result<Installed, StagedError> {
+        self.install_as(&self.circle.config, Disk::default())
+    }
+
+    fn install_as(&self, config: &Config, disk: Disk) -> Result<Installed, StagedError> {
+        let spool = Spool::open(&self.spool)?;
+        Installer::open(config, disk)?.install(&spool, DAY, self.circle.now())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.spool.join(name)
+    }
+
+    fn artifact(&self) -> PathBuf {
+        self.file("versions/.2-1.1.0.new/hello")
+    }
+
+    /// Puts something in place of a file.
+    fn put(&self, name: &str, bytes: &[u8]) {
+        fs::remove_file(self.file(name)).unwrap();
+        fs::write(self.file(name), bytes).unwrap();
+    }
+
+    #[track_caller]
+    fn refuses(&self) -> Refusal {
+        let ended = self.install();
+        assert_eq!(self.circle.current().as_deref(), Some(ONE));
+        match ended {
+            Err(StagedError::Refused(refusal)) => refusal,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_by_one_is_installed_by_the_other_from_its_own_head_on() {
+    let mut split = Split::new(141).await;
+    assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Empty(_)))));
+    split.stage().await;
+    assert_eq!(split.install().unwrap().sequence, 1);
+    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    // It says how far it has come, to anybody.
+    let head = published_head(&split.circle.config.install_root);
+    assert_eq!(fs::metadata(&head).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(fs::read(&head).unwrap(), split.circle.head_of("log").unwrap().note().as_bytes());
+    let private = split.circle.config.install_root.join("installer");
+    assert_eq!(fs::metadata(private).unwrap().permissions().mode() & 0o777, 0o700);
+    split.settles(&release(2)).await;
+    split.stage().await;
+    // Only the second entry.
+    assert_eq!(fs::read(split.file(ENTRIES)).unwrap()[..8], 1_u64.to_be_bytes());
+    assert_eq!(split.install().unwrap().sequence, 2);
+    assert_eq!(split.circle.current().as_deref(), Some(TWO));
+    // Once is enough.
+    assert!(matches!(split.install(), Err(StagedError::Refused(Refusal::Rollback { .. }))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_is_changed_in_the_spool_is_installed() {
+    let split = Split::with_second(142).await;
+    let proof = fs::read_to_string(split.file(PROOF)).unwrap();
+    let entries = fs::read(split.file(ENTRIES)).unwrap();
+    for (artifact, why) in [
+        (TROJAN.to_vec(), "signed"),
+        (TWO[..TWO.len() - 1].to_vec(), "signed"),
+        ([TWO, b"x"].concat(), "longer"),
+        (Vec::new(), "0 bytes"),
+    ] {
+        fs::remove_file(split.artifact()).unwrap();
+        fs::write(split.artifact(), artifact).unwrap();
+        let refused = split.refuses();
+        assert!(matches!(&refused, Refusal::Artifact(said) if said.contains(why)), "{refused}");
+    }
+    fs::write(split.artifact(), TWO).unwrap();
+    let mut cut = entries.clone();
+    cut.truncate(8);
+    let mut altered = entries.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    let last = &entries[8..];
+    let twice = [&entries[..], last].concat();
+    for (name, changed) in [("none", cut), ("altered", altered)] {
+        split.put(ENTRIES, &changed);
+        assert!(matches!(split.refuses(), Refusal::NotLogged(_)), "{name}");
+    }
+    // What comes after the head is not read.
+    split.put(ENTRIES, &twice);
+    let begins_later = [&2_u64.to_be_bytes()[..], last].concat();
+    split.put(ENTRIES, &begins_later);
+    assert!(matches!(split.install(), Err(StagedError::Gap { first: 2, held: 1 })));
+    for garbled in [&entries[..5], &entries[..9], &entries[..entries.len() - 1], b""] {
+        split.put(ENTRIES, garbled);
+        let ended = split.install();
+        let torn = matches!(ended, Err(StagedError::Spool(SpoolError::Io { .. })));
+        assert!(torn, "{} bytes: {ended:?}", garbled.len());
+    }
+    split.put(ENTRIES, &entries);
+    // One view missing, or one twice under two names: every peer of ours, each once, in both rolls.
+    let views: Vec<usize> = proof.match_indices("\nview ").map(|(at, _)| at + 1).collect();
+    assert_eq!(views.len(), 10);
+    let rolls: Vec<usize> = proof.match_indices("\nroll ").map(|(at, _)| at + 1).collect();
+    let end = |i: usize| views.get(i + 1).copied().filter(|next| i != 4 && *next > views[i]);
+    for i in 0..10 {
+        let to = if i == 4 { rolls[1] } else { end(i).unwrap_or(proof.len()) };
+        let without = format!("{}{}", &proof[..views[i]], &proof[to..]);
+        let fewer = without.replacen(" 5\n", " 4\n", if i < 5 { 1 } else { 2 });
+        let fewer = if i < 5 { fewer } else { fewer.replacen(" 4\n", " 5\n", 1) };
+        split.put(PROOF, fewer.as_bytes());
+        let refused = split.install().unwrap_err();
+        let refused = match refused {
+            StagedError::Refused(refusal) => refusal,
+            other => panic!("{i}: {other}"),
+        };
+        // Without its first view, a release has not settled; without its second, somebody is silent.
+        let is = match i < 5 {
+            true => matches!(refused, Refusal::Settling { .. }),
+            false => matches!(refused, Refusal::Incomplete(_)),
+        };
+        assert!(is, "{i}: {refused}");
+        let one = &proof[views[i]..to];
+        let other = if i < 5 { views[(i + 1) % 5] } else { views[5 + (i - 4) % 5] };
+        if other > views[i] {
+            let after = if i + 1 == 4 { rolls[1] } else { end(i + 1).unwrap_or(proof.len()) };
+            let twice = format!("{}{one}{}", &proof[..other], &proof[after..]);
+            split.put(PROOF, twice.as_bytes());
+            assert!(matches!(split.refuses(), Refusal::Bundle(_)), "{i}");
+        }
+    }
+    split.put(PROOF, proof.as_bytes());
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_entry_on_the_way_can_be_another_than_the_logs() {
+    let mut split = Split::new(156).await;
+    split.stage().await;
+    assert_eq!(split.install().unwrap().sequence, 1);
+    // Somebody else's entry, and then ours.
+    split.circle.force("log", &[b"what anybody may log".to_vec()]).unwrap();
+    split.settles(&release(2)).await;
+    split.stage().await;
+    let entries = fs::read(split.file(ENTRIES)).unwrap();
+    let mut altered = entries.clone();
+    altered[12] ^= 1;
+    split.put(ENTRIES, &altered);
+    assert!(matches!(split.refuses(), Refusal::NotLogged(_)));
+    split.put(ENTRIES, &entries);
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_byte_of_the_proof_counts() {
+    let base = Split::with_second(143).await;
+    let proof = fs::read(base.file(PROOF)).unwrap();
+    for at in (0..proof.len()).step_by(61) {
+        let mut changed = proof.clone();
+        changed[at] ^= 1;
+        base.put(PROOF, &changed);
+        let circle = base.circle.again();
+        let split = Split { circle, spool: base.spool.clone() };
+        // But for what nobody signs: a roll's own time, within what the views allow.
+        if let Ok(installed) = split.install() {
+            assert_eq!(installed.sequence, 2);
+            let line = proof[..at].rsplit(|byte| *byte == b'\n').next().unwrap();
+            assert!(line.starts_with(b"roll "), "{at}: {}", String::from_utf8_lossy(line));
+        } else {
+            assert_eq!(split.circle.current().as_deref(), Some(ONE));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_old_or_of_the_future_is_refused_by_the_installers_clock() {
+    let split = Split::with_second(144).await;
+    let now = split.circle.now();
+    let at = |time, freshness| {
+        let spool = Spool::open(&split.spool).unwrap();
+        let mut installer = Installer::open(&split.circle.config, Disk::default()).unwrap();
+        installer.install(&spool, freshness, time)
+    };
+    let old = at(now.after(DAY + SECOND), DAY);
+    assert!(matches!(old, Err(StagedError::Refused(Refusal::RollTooOld { .. }))), "{old:?}");
+    let old = at(now.after(MINUTE + SECOND), MINUTE);
+    assert!(matches!(old, Err(StagedError::Refused(Refusal::RollTooOld { .. }))), "{old:?}");
+    // A clock that has been put back to before what was installed, or that is behind the views.
+    let back = at(unanimity::verify::Timestamp(now.0 - 2 * 3600), DAY);
+    assert!(matches!(back, Err(StagedError::Clock { .. })), "{back:?}");
+    let behind = at(unanimity::verify::Timestamp(now.0 - 61), DAY);
+    assert!(matches!(behind, Err(StagedError::Refused(Refusal::Bundle(_)))), "{behind:?}");
+    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    split.circle.advance(DAY);
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_product_another_circle_and_an_older_release_are_refused() {
+    let mut split = Split::with_second(145).await;
+    let kept = [PROOF, ENTRIES].map(|name| (name, fs::read(split.file(name)).unwrap()));
+    // The installer's own configuration decides.
+    let mut other = split.circle.config.clone();
+    let policy = &split.circle.config.policy;
+    let keys = policy.publishers().to_vec();
+    for (product, channel) in [("other", "stable"), ("hello", "beta")] {
+        let (product, channel) = (product.parse().unwrap(), channel.parse().unwrap());
+        let log = policy.log.clone();
+        other.policy = Policy::new(product, channel, log, keys.clone(), 2).unwrap();
+        let refused = split.install_as(&other, Disk::default()).unwrap_err();
+        let is = matches!(refused, StagedError::Refused(Refusal::OtherProduct { .. }));
+        assert!(is, "{refused}");
+    }
+    let mut strict = split.circle.config.clone();
+    strict.policy =
+        Policy::new(policy.product.clone(), policy.channel.clone(), policy.log.clone(), keys, 3)
+            .unwrap();
+    let refused = split.install_as(&strict, Disk::default()).unwrap_err();
+    assert!(matches!(
+        refused,
+        StagedError::Refused(Refusal::Threshold { signed: 2, threshold: 3 })
+    ));
+    // A third release is installed; who asks for the second again is refused.
+    assert_eq!(split.install().unwrap().sequence, 2);
+    split.settles(&release(3)).await;
+    split.stage().await;
+    assert_eq!(split.install().unwrap().sequence, 3);
+    for (name, bytes) in &kept {
+        split.put(name, bytes);
+    }
+    let refused = split.install().unwrap_err();
+    let is = matches!(refused, StagedError::Refused(Refusal::Rollback { offered: 2, floor: 3 }));
+    assert!(is, "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_says_against_a_release_cannot_be_hidden() {
+    let mut split = Split::with_second(146).await;
+    // Another release of the same sequence is logged, and everybody has seen it by the next roll.
+    let twin = Draft::new(2, "1.1.0-b", TROJAN);
+    let proof = fs::read(split.file(PROOF)).unwrap();
+    split.circle.publish(&twin).unwrap();
+    split.circle.pass(MINUTE).await;
+    assert!(matches!(refusal(split.circle.update().await), Refusal::Conflict { .. }));
+    // What was staged before is of a smaller log, in which there is none: it is young enough.
+    split.put(PROOF, &proof);
+    assert_eq!(split.install().unwrap().sequence, 2);
+    // In the same log, with the entry before the head, nothing hides it.
+    let mut split = Split::new(147).await;
+    split.circle.publish(&Draft::new(1, "1.0.0-b", TROJAN)).unwrap();
+    split.circle.pass(MINUTE).await;
+    assert!(matches!(refusal(split.circle.update().await), Refusal::Conflict { .. }));
+    assert!(!split.file(PROOF).exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_nothing_ties_to_the_views_makes_no_proof() {
+    let split = Split::with_second(148).await;
+    split.circle.copy_log("fork").unwrap();
+    split.circle.publish_to("fork", &Draft::new(3, "1.2.0", TROJAN)).unwrap();
+    let forked = split.circle.head_of("fork").unwrap();
+    let proof = fs::read_to_string(split.file(PROOF)).unwrap();
+    let (before, rest) = proof.split_once("\nhead ").unwrap();
+    let (length, rest) = rest.split_once('\n').unwrap();
+    let rest = &rest[length.parse::<usize>().unwrap()..];
+    let note = forked.note();
+    let changed = format!("{before}\nhead {}\n{note}{rest}", note.len());
+    split.put(PROOF, changed.as_bytes());
+    assert!(matches!(split.refuses(), Refusal::Bundle(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_did_not_grow_out_of_the_pinned_head_installs_nothing() {
+    let split = Split::with_second(157).await;
+    let head = |log| split.circle.head_of(log).unwrap();
+    split.circle.copy_log("fork").unwrap();
+    let honest = head("log");
+    split.circle.force("log", &[b"more".to_vec()]).unwrap();
+    split.circle.force("fork", &[b"less".to_vec()]).unwrap();
+    // Of the size that was read before, of the proof's, on another way there, and of a larger log.
+    let other = Circle::new(157);
+    let strange = |count| other.force("log", &vec![b"strange".to_vec(); count]).unwrap();
+    let mut config = split.circle.config.clone();
+    for pinned in [strange(1), strange(1), head("log"), head("fork")] {
+        config.pinned = Some(pinned.clone());
+        let refused = split.install_as(&config, Disk::default()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("trusted here ({pinned})")), "{refused}");
+        assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    }
+    config.pinned = Some(honest);
+    assert_eq!(split.install_as(&config, Disk::default()).unwrap().sequence, 2);
+}
+
+/// The same, and one who also publishes for a threshold of two.
+fn with_another_publisher(config: &Config) -> Config {
+    let policy = &config.policy;
+    let (product, channel) = (policy.product.clone(), policy.channel.clone());
+    let mut keys = policy.publishers().to_vec();
+    keys.push(NoteSecret::from_seed("another".parse().unwrap(), &[7; 32]).public());
+    let policy = Policy::new(product, channel, policy.log.clone(), keys, policy.threshold());
+    Config { policy: policy.unwrap(), ..config.clone() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_publishers_are_read_for_from_the_first_entry_on_and_in_the_log_that_is_trusted() {
+    let mut split = Split::with_second(158).await;
+    // Another log under the same key, and everybody confirms it.
+    let circle = Circle::new(158);
+    circle.force("log", &[b"another log".to_vec()]).unwrap();
+    let mut other = Split::of(circle).await;
+    other.circle.publish(&release(2)).unwrap();
+    other.circle.poll_all().await.unwrap();
+    other.stage().await;
+    other.circle.pass(HOUR).await;
+    other.stage().await;
+    let config = with_another_publisher(&split.circle.config);
+    let ended = split.install_as(&config, Disk::default());
+    assert!(matches!(ended, Err(StagedError::Gap { first: 1, held: 0 })), "{ended:?}");
+    let mine = std::mem::replace(&mut split.spool, other.spool.clone());
+    let refused = split.install_as(&config, Disk::default()).unwrap_err().to_string();
+    assert!(refused.contains("did not grow out of one that is trusted here"), "{refused}");
+    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    split.spool = mine;
+    // As it is told to.
+    split.stage().await;
+    assert_eq!(fs::read(split.file(ENTRIES)).unwrap()[..8], 0_u64.to_be_bytes());
+    assert_eq!(split.install_as(&config, Disk::default()).unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn evidence_that_the_installer_holds_latches_it_until_it_is_acknowledged() {
+    let split = Split::with_second(155).await;
+    split.circle.copy_log("fork").unwrap();
+    split.circle.publish(&Draft::new(3, "1.2.0", b"honest")).unwrap();
+    split.circle.publish_to("fork", &Draft::new(3, "1.2.0", TROJAN)).unwrap();
+    let heads = ["log", "fork"].map(|log| split.circle.head_of(log).unwrap());
+    let evidence = Evidence::of(&heads[0], &heads[1], &[]).unwrap();
+    let state = installer_state(&split.circle.config.install_root);
+    let store = EvidenceStore::new(&state, &split.circle.config.policy.log, Disk::default());
+    let id = store.add(&evidence).unwrap();
+    assert!(matches!(split.refuses(), Refusal::Latched { id: found } if found == id));
+    store.acknowledge(&id).unwrap();
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_pipes_and_files_of_others_in_the_spool_are_not_followed() {
+    let split = Split::with_second(149).await;
+    let secret = split.circle.beside("secret");
+    for name in [PROOF, ENTRIES, "versions/.2-1.1.0.new/hello"] {
+        let path = split.file(name);
+        let kept = fs::read(&path).unwrap();
+        fs::write(&secret, &kept).unwrap();
+        let plant: [&dyn Fn(); 4] = [
+            &|| symlink(&secret, &path).unwrap(),
+            &|| fs::hard_link(&secret, &path).unwrap(),
+            &|| fs::create_dir(&path).unwrap(),
+            &|| {
+                let fifo = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+                assert!(fifo.success());
+            },
+        ];
+        for (i, plant) in plant.iter().enumerate() {
+            fs::remove_file(&path).unwrap();
+            plant();
+            let ended = split.install();
+            assert!(matches!(ended, Err(StagedError::Spool(_))), "{name} {i}: {ended:?}");
+            if path.is_dir() {
+                fs::remove_dir(&path).unwrap();
+                fs::write(&path, b"").unwrap();
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &kept).unwrap();
+    }
+    // A directory on the way may be a link as well.
+    let versions = split.file("versions");
+    fs::rename(&versions, split.circle.beside("elsewhere")).unwrap();
+    symlink(split.circle.beside("elsewhere"), &versions).unwrap();
+    assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Io { .. }))));
+    fs::remove_file(&versions).unwrap();
+    fs::rename(split.circle.beside("elsewhere"), &versions).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(split.file(PROOF), Some(12345), None).unwrap();
+        assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Io { .. }))));
+        std::os::unix::fs::chown(split.file(PROOF), Some(0), None).unwrap();
+    }
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spool_that_others_could_have_put_there_is_none() {
+    let mut split = Split::with_second(150).await;
+    let mode = |path: &PathBuf, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(&split.spool, 0o777);
+    assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Place { .. }))));
+    mode(&split.spool, 0o755);
+    let above = split.spool.parent().unwrap().to_owned();
+    for wide in [0o777, 0o1777, 0o775] {
+        mode(&above, wide);
+        assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Place { .. }))));
+    }
+    mode(&above, 0o700);
+    // Nor is a link to one.
+    let link = split.circle.beside("link");
+    symlink(&split.spool, &link).unwrap();
+    let real = std::mem::replace(&mut split.spool, link);
+    assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Io { .. }))));
+    split.spool = real;
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn huge_files_in_the_spool_are_refused_at_once() {
+    let split = Split::with_second(151).await;
+    let proof = fs::read(split.file(PROOF)).unwrap();
+    // No byte of it is on the disk.
+    let huge = |name: &str| {
+        let file = fs::File::options().write(true).open(split.file(name)).unwrap();
+        file.set_len(1 << 40).unwrap();
+    };
+    huge(PROOF);
+    assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Io { .. }))));
+    split.put(PROOF, &proof);
+    huge("versions/.2-1.1.0.new/hello");
+    assert!(matches!(split.refuses(), Refusal::Artifact(_)));
+    let place = split.circle.config.install_root.join("versions");
+    assert_eq!(fs::read_dir(place).unwrap().count(), 1, "nothing of it is left");
+    fs::remove_file(split.artifact()).unwrap();
+    fs::write(split.artifact(), TWO).unwrap();
+    // Entries are read as far as the head, and no further.
+    huge(ENTRIES);
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_artifact_that_is_swapped_all_the_time_is_installed_as_signed_or_not_at_all() {
+    let split = Split::with_second(152).await;
+    let (artifact, trojan) = (split.artifact(), split.circle.beside("trojan"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let swapping = {
+        let (artifact, stop) = (artifact.clone(), stop.clone());
+        std::thread::spawn(move || {
+            let good = fs::read(&artifact).unwrap();
+            for turn in 0_u64.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                fs::write(&trojan, if turn % 2 == 0 { TROJAN } else { &good }).unwrap();
+                fs::rename(&trojan, &artifact).unwrap();
+            }
+        })
+    };
+    let mut refused = 0;
+    for _ in 0..200 {
+        match split.install() {
+            Ok(_) => break,
+            Err(_) => refused += 1,
+        }
+        assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapping.join().unwrap();
+    let current = split.circle.current().unwrap();
+    assert!(current == TWO || (current == ONE && refused == 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_installers_at_once_take_turns_or_one_is_told() {
+    let split = Split::with_second(153).await;
+    let spool = Spool::open(&split.spool).unwrap();
+    let (config, now) = (&split.circle.config, split.circle.now());
+    let mut one = Installer::open(config, Disk::default()).unwrap();
+    let other = Installer::open(config, Disk::default());
+    assert!(matches!(other, Err(StagedError::Store(_))));
+    assert_eq!(one.install(&spool, DAY, now).unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_ends_it_the_next_time()
+ {
+    let base = Split::with_second(154).await;
+    let mut seen = Vec::new();
+    for n in 0.. {
+        let mut circle = base.circle.again();
+        circle.config.spool.clone_from(&base.circle.config.spool);
+        circle.clock.set(base.circle.now());
+        let steps = AtomicUsize::new(0);
+        let dying = Disk::watched(move |_: &Step| match steps.fetch_add(1, Ordering::SeqCst) {
+            step if step < n => Ok(()),
+            _ => Err(io::ErrorKind::StorageFull.into()),
+        });
+        let spool = Spool::open(&base.spool).unwrap();
+        let install = |disk| {
+            let mut installer = Installer::open(&circle.config, disk)?;
+            installer.install(&spool, DAY, circle.now())
+        };
+        let done = install(dying).is_ok();
+        let current = circle.current().unwrap();
+        assert!(current == ONE || current == TWO, "step {n}");
+        seen.push(current == TWO);
+        match install(Disk::default()) {
+            Ok(installed) => assert_eq!(installed.sequence, 2),
+            // It had been switched to, and not been written down.
+            Err(StagedError::Refused(Refusal::Rollback { offered: 2, floor: 2 })) => {
+                assert_eq!(current, TWO);
+            }
+            Err(other) => panic!("step {n}: {other}"),
+        }
+        assert_eq!(circle.current().as_deref(), Some(TWO), "step {n}");
+        if done {
+            break;
+        }
+    }
+    assert!(seen.is_sorted() && seen.len() > 20, "{seen:?}");
+}

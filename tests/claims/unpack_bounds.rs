@@ -1,0 +1,289 @@
+//! Archives without an end, archives that come slowly or not at all, and any archive at all.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use proptest::prelude::*;
+use unanimity::install::unpack::{self, MAX_ENTRIES, MAX_NAMES_BYTES, Totals, UnpackError};
+use unanimity::verify::manifest::ArchiveFormat;
+
+use crate::archives::*;
+use crate::command_line::Desk;
+use crate::logs::place;
+use crate::unpack::refused;
+
+use ArchiveFormat::{Tar, TarGz, TarZst};
+
+/// Gives bytes for ever, made when they are needed, and counts what was taken.
+struct Endless<F> {
+    next: F,
+    made: Vec<u8>,
+    taken: u64,
+}
+
+impl<F: FnMut() -> Vec<u8>> Read for Endless<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.made.len() < buffer.len() {
+            self.made.extend((self.next)());
+        }
+        buffer.copy_from_slice(&self.made[..buffer.len()]);
+        self.made.drain(..buffer.len());
+        self.taken += buffer.len() as u64;
+        Ok(buffer.len())
+    }
+}
+
+fn endless<F: FnMut() -> Vec<u8>>(next: F) -> Endless<F> {
+    Endless { next, made: Vec::new(), taken: 0 }
+}
+
+#[test]
+fn an_archive_without_an_end_stops_at_every_bound() {
+    // Zeros.
+    let mut zeros = endless(|| vec![0; 1 << 16]);
+    assert!(refused(unpack::check(Tar, &mut zeros)).why.contains("more zeros"));
+    assert!(zeros.taken <= 1 << 18, "{}", zeros.taken);
+    // One file, as large as a file can be.
+    let mut huge = Vec::from(header(b'0', b"file", 0o644, b"", 0o77777777777));
+    let mut huge = endless(move || std::mem::replace(&mut huge, vec![b'x'; 512]));
+    let place = place();
+    let tree = place.path().join("tree");
+    let signed = Totals { unpacked: 1 << 30, entries: 5 };
+    let broken = refused(unpacked(Tar, signed, &mut huge, &tree));
+    assert!(broken.why.contains("more than the 1073741824 bytes"), "{broken}");
+    assert!(huge.taken <= 1 << 18 && below(&tree).is_empty());
+    // Entries.
+    let mut number = 0;
+    let mut many = endless(move || {
+        number += 1;
+        dir(format!("{number}"))
+    });
+    let broken = refused(unpack::check(Tar, &mut many));
+    assert!(broken.why.contains("more than the 262144 entries that are taken"), "{broken}");
+    assert_eq!(broken.entry.unwrap().0, MAX_ENTRIES + 1);
+    let signed = Totals { unpacked: 0, entries: u64::MAX };
+    let broken = refused(unpacked(Tar, signed, &tar(&[dir("d"), file("d/f")])[..], &tree));
+    assert!(broken.why.contains("more than the 0 bytes"), "{broken}");
+}
+
+#[test]
+fn names_take_a_bounded_amount_of_memory() {
+    let parts: Vec<String> = "abc".chars().map(|c| c.to_string().repeat(255)).collect();
+    let above = parts.join("/");
+    let mut entries: Vec<Vec<u8>> = (1..4).rev().map(|n| long_dir(&parts[..n].join("/"))).collect();
+    let mut number = 0;
+    let mut long = endless(|| {
+        entries.pop().unwrap_or_else(|| {
+            number += 1;
+            long_dir(&format!("{above}/{number:0200}"))
+        })
+    });
+    let broken = refused(unpack::check(Tar, &mut long));
+    assert!(
+        broken.why.contains(&format!("names of more than {MAX_NAMES_BYTES} bytes")),
+        "{broken}"
+    );
+}
+
+#[test]
+fn a_gigabyte_in_a_hundred_kilobytes_is_read_in_little_memory() {
+    let desk = Desk::new();
+    let mut bomb = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    let size = 1 << 30;
+    let mut write = |bytes: &[u8]| io::Write::write_all(&mut bomb, bytes).unwrap();
+    write(&header(b'0', b"zeros", 0o644, b"", size));
+    (0..size >> 20).for_each(|_| write(&[0; 1 << 20]));
+    write(&END);
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 200_000, "{}", bomb.len());
+    desk.write("bomb.tar.zst", &bomb);
+    let line = "release new --log-origin example.org/l --product hello --channel stable --sequence 1 \
+                --version 1.0.0 --artifact x86_64-linux=bomb.tar.zst --out new";
+    let program = desk.command("").get_program().to_owned();
+    let script = format!("ulimit -v 300000; exec \"$0\" {line}");
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(script).arg(program).current_dir(desk.path());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(desk.read("new").contains(" tar.zst 1073741824 1\n"));
+}
+
+#[test]
+fn a_source_that_fails_is_no_refusal() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::from(io::ErrorKind::ConnectionReset))
+        }
+    }
+    let archive = small();
+    for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
+    {
+        for length in [0, 5, 30, packed.len() - 1, packed.len()] {
+            let ended = unpack::check(format, packed[..length].chain(Broken));
+            let Err(UnpackError::Source(error)) = ended else { panic!("{length}: {ended:?}") };
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+    }
+}
+
+/// How much of every read comes at once makes no difference.
+#[test]
+fn an_archive_that_comes_byte_by_byte_is_the_same() {
+    struct Slowly<'a>(&'a [u8], bool);
+    impl Read for Slowly<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let count = buffer.len().min(1);
+            self.0.read(&mut buffer[..count])
+        }
+    }
+    let archive = small();
+    for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
+    {
+        assert_eq!(unpack::check(format, Slowly(&packed, false)).unwrap(), totals(&archive));
+    }
+}
+
+/// Where in the small tree's archive bytes are that no checksum covers: contents, and extended headers.
+fn uncovered(archive: &[u8]) -> Vec<bool> {
+    let mut uncovered = vec![false; archive.len()];
+    let mut at = 0;
+    while archive[at] != 0 {
+        let size = std::str::from_utf8(&archive[at + 124..at + 135]).unwrap();
+        let size = usize::from_str_radix(size, 8).unwrap();
+        uncovered[at + 512..at + 512 + size].fill(true);
+        at += 512 + size.next_multiple_of(512);
+    }
+    uncovered
+}
+
+#[test]
+fn an_archive_with_any_byte_changed_is_refused_or_is_the_same_tree() {
+    let archive = small();
+    let base = place();
+    let tree = base.path().join("tree");
+    unpacked(Tar, totals(&archive), &archive[..], &tree).unwrap();
+    let expected = below(&tree);
+    let no_checksum = uncovered(&archive);
+    for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
+    {
+        for at in 0..packed.len() {
+            // A tar archive has no checksum of contents; what was signed is the digest of all of it.
+            if format == Tar && no_checksum[at] {
+                continue;
+            }
+            for change in [0x01, 0x20, 0x80, 0xff] {
+                let mut changed = packed.clone();
+                changed[at] ^= change;
+                match unpack::check(format, &changed[..]) {
+                    Err(UnpackError::Refused(_)) => continue,
+                    checked => checked.unwrap(),
+                };
+                unpacked(format, totals(&archive), &changed[..], &tree).unwrap();
+                assert_eq!(below(&tree), expected, "{format:?}, byte {at}");
+            }
+        }
+    }
+}
+
+/// What another reader finds in an archive that ours takes.
+fn second_opinion(archive: &[u8]) -> BTreeMap<String, Thing> {
+    let mut archive = tar::Archive::new(archive);
+    let mut found = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+        let name = name.strip_suffix('/').unwrap_or(&name).to_owned();
+        let executable = entry.header().mode().unwrap() & 0o100 != 0;
+        let thing = match entry.header().entry_type() {
+            tar::EntryType::Directory => Thing::Directory(0o755),
+            tar::EntryType::Symlink => {
+                let target = entry.link_name_bytes().unwrap().into_owned();
+                Thing::Link(String::from_utf8(target).unwrap())
+            }
+            tar::EntryType::Regular => {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).unwrap();
+                Thing::File(if executable { 0o755 } else { 0o644 }, bytes)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found.insert(name, thing), None);
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Headers whose checksums are right again after a few bytes of them were changed.
+    #[test]
+    fn whatever_is_taken_another_reader_takes_for_the_same(
+        changes in prop::collection::vec(
+            (0usize..24, 0usize..512, prop_oneof![
+                Just(0), Just(b' '), Just(b'/'), b'.'..=b'8', b'A'..=b'b', any::<u8>()
+            ]),
+            1..4,
+        ),
+        copied in prop::option::of((0usize..24, 0usize..24, 0usize..500, 1usize..100)),
+    ) {
+        let mut archive = small();
+        let blocks = archive.len() / 512;
+        for (block, at, byte) in changes {
+            archive[block % blocks * 512 + at] = byte;
+        }
+        if let Some((from, to, at, length)) = copied {
+            let from = from % blocks * 512 + at;
+            let length = length.min(512 - at);
+            archive.copy_within(from..from + length, to % blocks * 512 + at);
+        }
+        for block in archive.as_chunks_mut::<512>().0 {
+            if block[257..262] == *b"ustar" {
+                *block = sealed(*block);
+            }
+        }
+        if let Ok(totals) = unpack::check(Tar, &archive[..]) {
+            let place = place();
+            let tree = place.path().join("tree");
+            unpacked(Tar, totals, &archive[..], &tree).unwrap();
+            prop_assert_eq!(below(&tree), second_opinion(&archive));
+        }
+    }
+
+    #[test]
+    fn no_bytes_at_all_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        for format in [Tar, TarGz, TarZst] {
+            prop_assert!(matches!(unpack::check(format, &bytes[..]), Err(UnpackError::Refused(_))));
+        }
+        let magic = [&[0x28, 0xb5, 0x2f, 0xfd][..], &bytes].concat();
+        prop_assert!(unpack::check(TarZst, &magic[..]).is_err());
+        let magic = [&[0x1f, 0x8b, 8][..], &bytes].concat();
+        prop_assert!(unpack::check(TarGz, &magic[..]).is_err());
+    }
+}
+
+#[test]
+fn ten_thousand_files_are_a_tree_like_any_other() {
+    let mut entries = Vec::new();
+    for directory in 0..100 {
+        entries.push(dir(format!("{directory}")));
+    }
+    // Not one directory after the other.
+    for number in 0..10_000 {
+        let name = format!("{}/{number}", number % 100);
+        entries.push(file_of(name.as_bytes(), 0o644, name.as_bytes()));
+    }
+    let archive = zst(&tar(&entries));
+    let totals = unpack::check(TarZst, &archive[..]).unwrap();
+    assert_eq!(totals.entries, 10_100);
+    let place = place();
+    let tree = place.path().join("tree");
+    unpacked(TarZst, totals, &archive[..], &tree).unwrap();
+    let found = below(&tree);
+    assert_eq!(found.len(), 10_100);
+    assert_eq!(found["42/142"], Thing::File(0o644, b"42/142".to_vec()));
+}

@@ -1,0 +1,380 @@
+//! Installing a tree: out of the very bytes that were signed, and whole or not at all.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use unanimity::demo::{Draft, World};
+use unanimity::durable::{Disk, Step};
+use unanimity::install::Root;
+use unanimity::update::{Failure, Outcome};
+use unanimity::verify::{Agreed, Refusal, Timestamp};
+
+use crate::archives::*;
+use crate::logs::{failing_disk, place, recording_disk};
+
+const ARCHIVE: &str = "hello.tar.zst";
+
+fn old() -> Vec<u8> {
+    tar(&[dir("bin"), file_of(b"bin/hello", 0o755, b"old"), dir("old"), file("old/gone")])
+}
+
+fn new() -> Vec<u8> {
+    tar(&[
+        dir("bin"),
+        file_of(b"bin/hello", 0o755, b"the new release"),
+        link("run", "bin/hello"),
+        dir("share"),
+        file("share/data"),
+    ])
+}
+
+/// A circle in which release 1 is installed and release 2, both of them trees, would be at the
+/// next update.
+async fn about_to_switch(directory: &Path) -> World {
+    let mut world = World::create(directory, 3, Timestamp(1_790_000_000)).unwrap();
+    for (sequence, version, archive) in [(1, "1.0.0", old()), (2, "1.1.0", new())] {
+        world.publish(&draft(sequence, version, &archive)).unwrap();
+        world.poll_all().await.unwrap();
+        let settling = world.update().await.1;
+        assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
+        world.advance(Duration::from_secs(61 * 60));
+        world.poll_all().await.unwrap();
+        if sequence == 1 {
+            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+        }
+    }
+    world
+}
+
+fn draft(sequence: u64, version: &'static str, archive: &[u8]) -> Draft {
+    Draft { file: ARCHIVE, ..Draft::new(sequence, version, &zst(archive)) }
+}
+
+/// What `current` is: one of the two trees, whole, and nothing beside it.
+fn current(world: &World) -> u64 {
+    let installed = world.installed().unwrap().expect("something is installed at every moment");
+    let expected = place();
+    let archive = if installed.sequence == 1 { old() } else { new() };
+    let tree = expected.path().join("tree");
+    unpacked(
+        unanimity::verify::manifest::ArchiveFormat::Tar,
+        totals(&archive),
+        &archive[..],
+        &tree,
+    )
+    .unwrap();
+    assert_eq!(below(&installed.directory), below(&tree));
+    let current = world.config.install_root.join("current");
+    assert_eq!(below(&fs::canonicalize(current).unwrap()), below(&tree));
+    installed.sequence
+}
+
+async fn agreed(world: &mut World) -> Box<Agreed> {
+    match world.check().await.1 {
+        Ok(Outcome::Available(agreed)) => agreed,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_tree_is_published_confirmed_and_installed() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    assert_eq!(current(&world), 1);
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert_eq!(current(&world), 2);
+    let run = world.config.install_root.join("current/run");
+    assert_eq!(fs::read(run).unwrap(), b"the new release");
+    let mut left: Vec<_> = fs::read_dir(world.config.install_root.join("versions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["1-1.0.0", "2-1.1.0"]);
+    assert!(matches!(world.update().await.1, Ok(Outcome::UpToDate)));
+}
+
+#[tokio::test]
+async fn an_install_of_a_tree_stopped_at_any_step_leaves_the_old_one_or_the_new_and_the_next_ends_it()
+ {
+    let base = place();
+    let world = about_to_switch(&base.path().join("base")).await;
+    let steps = {
+        let mut copy = world.copy_to(&base.path().join("recorded")).unwrap();
+        copy.poll_all().await.unwrap();
+        let (disk, steps) = recording_disk();
+        copy.disk = disk;
+        assert!(matches!(copy.update().await.1, Ok(Outcome::Installed(_))));
+        assert_eq!(current(&copy), 2);
+        steps.lock().unwrap().len()
+    };
+    assert!(steps > 40, "{steps} steps");
+    // Killed there, or short of space for one step only.
+    for only_once in [false, true] {
+        let mut met = [0, 0];
+        for stops in 0..steps {
+            let directory = base.path().join(format!("{only_once}-{stops}"));
+            let mut world = world.copy_to(&directory).unwrap();
+            world.poll_all().await.unwrap();
+            world.disk = failing_disk(stops, only_once.then_some(stops + 1));
+            let stopped = world.update().await.1;
+            assert!(matches!(stopped, Err(Failure::Error(_))), "step {stops}: {stopped:?}");
+            let sequence = current(&world);
+            met[sequence as usize - 1] += 1;
+            world.disk = Disk::default();
+            let next = world.update().await.1;
+            match sequence {
+                1 => assert!(matches!(next, Ok(Outcome::Installed(_))), "step {stops}: {next:?}"),
+                _ => assert!(matches!(next, Ok(Outcome::UpToDate)), "step {stops}: {next:?}"),
+            }
+            assert_eq!(current(&world), 2);
+            let left: Vec<_> = fs::read_dir(world.config.install_root.join("versions"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| name.starts_with('.'))
+                .collect();
+            assert!(left.is_empty(), "step {stops} leaves {left:?}");
+            fs::remove_dir_all(&directory).unwrap();
+        }
+        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_at_it() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let (disk, steps) = recording_disk();
+    world.disk = disk;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    let steps = steps.lock().unwrap();
+    let root = world.config.install_root.clone();
+    let (versions, staging) = (root.join("versions"), root.join("versions/.2-1.1.0.new"));
+    let tree = staging.join(".tree");
+    let mut rest = &steps[..];
+    for step in [
+        // The archive is here, and what is unpacked again after a kill needs no mirror.
+        Step::SyncFile(staging.join(ARCHIVE)),
+        Step::Rename(staging.join(ARCHIVE)),
+        Step::SyncDir(staging.clone()),
+        Step::MakeDir(tree.clone()),
+        Step::MakeDir(tree.join("bin")),
+        Step::Create(tree.join("bin/hello")),
+        Step::Write(tree.join("bin/hello")),
+        Step::Link(tree.join("run")),
+        Step::MakeDir(tree.join("share")),
+        Step::Create(tree.join("share/data")),
+        Step::Write(tree.join("share/data")),
+        Step::SyncTree(tree.clone()),
+        Step::Rename(root.join("proofs/2-1.1.0")),
+        Step::SyncDir(root.join("proofs")),
+        Step::Rename(versions.join("2-1.1.0")),
+        Step::Remove(staging),
+        Step::SyncDir(versions),
+        Step::Rename(root.join("current")),
+        Step::SyncDir(root),
+    ] {
+        let at = rest.iter().position(|taken| *taken == step);
+        rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
+    }
+    let synced = steps.iter().position(|step| *step == Step::SyncTree(tree.clone())).unwrap();
+    let in_tree = |step: &Step| crate::logs::path_of(step).starts_with(&tree);
+    assert!(!steps[synced + 1..].iter().any(in_tree), "something was written after the sync");
+}
+
+#[tokio::test]
+async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothing_behind() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    // No honest tool releases it: it says of itself what the signed totals say.
+    let hostile = tar(&[dir("bin"), file("bin/hello"), file("../../../escaped")]);
+    let draft = Draft { file: "hello", ..Draft::new(3, "1.2.0", &hostile) };
+    publish_as(&world, &draft, "hello.tar tar 14 3");
+    world.poll_all().await.unwrap();
+    world.update().await.1.unwrap();
+    world.advance(Duration::from_secs(61 * 60));
+    world.poll_all().await.unwrap();
+    for _ in 0..2 {
+        let refused = world.update().await.1;
+        let Err(Failure::Refused(Refusal::Artifact(why))) = refused else { panic!("{refused:?}") };
+        assert_eq!(why, "hello.tar: entry 3, \"../../../escaped\": '..' in a name");
+        assert_eq!(current(&world), 2);
+        let versions = world.config.install_root.join("versions");
+        let left: Vec<String> = below(&versions.join(".3-1.2.0.new")).into_keys().collect();
+        // The archive is kept: what is refused is not fetched again to be refused.
+        assert_eq!(left, ["hello.tar"]);
+        assert!(below(place.path()).keys().all(|name| !name.contains("escaped")));
+    }
+}
+
+/// Signs and logs a release whose target line ends in other words than `draft` gives.
+fn publish_as(world: &World, draft: &Draft, words: &str) {
+    let (manifest, _) = world.sign(draft).unwrap();
+    let [file, kind] = words.split_once(' ').map(|(file, kind)| [file, kind]).unwrap();
+    let text = manifest.to_string();
+    let text = text.replace(" hello ", &format!(" {file} "));
+    let text = format!("{}{kind}\n", text.strip_suffix("file\n").unwrap());
+    let mut note = unanimity::verify::Note::unsigned(&text).unwrap();
+    draft.signers.iter().for_each(|&key| note.sign(&world.circle.publishers[key]));
+    let artifact = unanimity::log::writer::artifact_path(&manifest.targets[0].sha256);
+    let path = world.log_directory().join(artifact);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, &draft.artifact).unwrap();
+    world.force("log", &[note.to_string().into_bytes()]).unwrap();
+}
+
+#[tokio::test]
+async fn a_tree_with_other_totals_than_were_signed_is_refused() {
+    for (totals, why) in [
+        ("15 3", "14 bytes unpacked in all, and 15 were signed"),
+        ("13 3", "entry 3, \"share\": more than the 13 bytes unpacked that were signed"),
+        ("14 4", "3 entries in all, and 4 were signed"),
+        ("14 2", "entry 3, \"share\": more than the 2 entries that were signed"),
+    ] {
+        let place = place();
+        let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
+        let archive = tar(&[dir("bin"), file("bin/hello"), file("share")]);
+        let draft = Draft::new(1, "1.0.0", &archive);
+        publish_as(&world, &draft, &format!("hello.tar tar {totals}"));
+        world.poll_all().await.unwrap();
+        world.update().await.1.unwrap_err();
+        world.advance(Duration::from_secs(61 * 60));
+        world.poll_all().await.unwrap();
+        let refused = world.update().await.1;
+        let Err(Failure::Refused(Refusal::Artifact(told))) = refused else { panic!("{refused:?}") };
+        assert_eq!(told, format!("hello.tar: {why}"));
+        assert!(world.installed().unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetched() {
+    let place = place();
+    let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
+    publish_as(&world, &Draft::new(1, "1.0.0", b"x"), "hello.tar tar 1 262145");
+    world.poll_all().await.unwrap();
+    world.update().await.1.unwrap_err();
+    world.advance(Duration::from_secs(61 * 60));
+    world.poll_all().await.unwrap();
+    let refused = world.update().await.1;
+    assert!(
+        matches!(refused, Err(Failure::Refused(Refusal::UnsupportedKind { .. }))),
+        "{refused:?}"
+    );
+    assert!(!world.config.install_root.join("versions").exists());
+}
+
+#[tokio::test]
+async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_to_by_then() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let staging = world.config.install_root.join("versions/.2-1.1.0.new");
+    let trojan = zst(&tar(&[dir("bin"), file_of(b"bin/hello", 0o755, b"a trojan")]));
+    let (archive, other) = (staging.join(ARCHIVE), place.path().join("trojan"));
+    fs::write(&other, &trojan).unwrap();
+    world.disk = Disk::watched(move |step| match step {
+        Step::MakeDir(path) if path.ends_with(".tree") => fs::rename(&other, &archive),
+        _ => Ok(()),
+    });
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert_eq!(current(&world), 2);
+}
+
+#[tokio::test]
+async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let staging = world.config.install_root.join("versions/.2-1.1.0.new");
+    // The same tree, packed otherwise: nothing but its digest tells.
+    let archive = staging.join(ARCHIVE);
+    world.disk = Disk::watched(move |step| match step {
+        Step::MakeDir(path) if path.ends_with(".tree") => {
+            fs::write(&archive, zst_with_window(20, &new()))
+        }
+        _ => Ok(()),
+    });
+    let refused = world.update().await.1;
+    let Err(Failure::Refused(Refusal::Artifact(why))) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("was signed") || why.contains("were signed"), "{why}");
+    assert_eq!(current(&world), 1);
+    // What is there now is not what was signed: it is fetched anew.
+    world.disk = Disk::default();
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert_eq!(current(&world), 2);
+}
+
+#[tokio::test]
+async fn what_was_staged_is_unpacked_later_without_a_mirror() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let agreed = agreed(&mut world).await;
+    let root = Root::new(&world.config.install_root, Disk::default());
+    let mut staging = root.stage(&agreed, &world.config.platform).unwrap();
+    staging.write(&zst(&new())).unwrap();
+    drop(staging.finish().unwrap());
+    // An earlier run got as far as this in unpacking it.
+    let tree = world.config.install_root.join("versions/.2-1.1.0.new/.tree");
+    fs::create_dir_all(tree.join("bin/hello")).unwrap();
+    fs::write(tree.join("planted"), "").unwrap();
+    fs::remove_dir_all(world.log_directory().join("artifact")).unwrap();
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert_eq!(current(&world), 2);
+}
+
+#[test]
+fn a_tree_is_filled_below_its_directory_and_through_no_link() {
+    let place = place();
+    let (path, victim) = (place.path().join("tree"), place.path().join("victim"));
+    fs::create_dir(&victim).unwrap();
+    let mut tree = Disk::default().new_tree(&path).unwrap();
+    for name in ["", ".", "..", "../victim/x", "/x", "a//b", "a/", "a/../x", "x\0y"] {
+        tree.make_dir(name).unwrap_err();
+        tree.create(name, unanimity::durable::Mode::Public).unwrap_err();
+        tree.link("target", name).unwrap_err();
+    }
+    tree.write(b"into no file").unwrap_err();
+    // Somebody else puts links where it goes on.
+    std::os::unix::fs::symlink(&victim, path.join("link")).unwrap();
+    std::os::unix::fs::symlink(victim.join("x"), path.join("file")).unwrap();
+    tree.make_dir("link/x").unwrap_err();
+    tree.make_dir("link").unwrap_err();
+    tree.create("link/x", unanimity::durable::Mode::Public).unwrap_err();
+    tree.create("file", unanimity::durable::Mode::Public).unwrap_err();
+    // A directory is the one that was made, whatever has its name by now.
+    tree.make_dir("a").unwrap();
+    tree.create("a/one", unanimity::durable::Mode::Public).unwrap();
+    fs::rename(path.join("a"), path.join("moved")).unwrap();
+    std::os::unix::fs::symlink(&victim, path.join("a")).unwrap();
+    tree.create("a/two", unanimity::durable::Mode::Public).unwrap();
+    assert_eq!(below(&path.join("moved")).len(), 2);
+    assert!(below(&victim).is_empty());
+    assert_eq!(below(place.path()).keys().filter(|name| !name.starts_with("tree")).count(), 1);
+}
+
+#[test]
+fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
+    let place = place();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let disk = Disk::watched(move |step| {
+        told.lock().unwrap().push(step.clone());
+        match step {
+            Step::Write(path) if path.ends_with("data") => {
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }
+            _ => Ok(()),
+        }
+    });
+    let mut tree = disk.new_tree(&place.path().join("tree")).unwrap();
+    let archive = new();
+    let format = unanimity::verify::manifest::ArchiveFormat::Tar;
+    let error =
+        unanimity::install::unpack::unpack(format, totals(&archive), &archive[..], &mut tree);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("share/data: "), "{error}");
+    let last = seen.lock().unwrap().last().cloned();
+    assert_eq!(last, Some(Step::Write(place.path().join("tree/share/data"))));
+}
