@@ -18,6 +18,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable::{Disk, DiskError, Mode};
 use crate::install::spool::{ENTRIES, PROOF, Spool, SpoolError, read_entries};
@@ -81,7 +82,7 @@ impl From<InstallError> for StagedError {
         match error {
             InstallError::Refused(refusal) => refusal.into(),
             InstallError::Disk(error) => error.into(),
-            InstallError::Busy(path) => StagedError::Busy(path),
+            InstallError::Busy(path) | InstallError::Switching(path) => StagedError::Busy(path),
             InstallError::Source(source) => {
                 SpoolError::Io { path: PathBuf::from("the artifact"), source }.into()
             }
@@ -112,27 +113,32 @@ pub struct Installer<'a> {
 impl<'a> Installer<'a> {
     /// Opens its memory, below the install root, as its only user. The root has to be its own.
     pub fn open(config: &'a Config, disk: Disk) -> Result<Installer<'a>, StagedError> {
-        let root = Root::new(&config.install_root, disk.clone());
+        let root = Root::new(&config.install_root, disk.clone()).with(config.procedure.clone());
         let directory = installer_state(&config.install_root);
         let above = &config.install_root;
         disk.make_dir(above, Mode::Public).map_err(DiskError::at(above))?;
         let (store, mut state) =
             ClientStore::open(&directory, &config.policy, &config.peers, disk.clone())?;
-        let installed = root.installed()?.map_or(0, |installed| installed.sequence);
-        state.floor = state.floor.max(installed);
+        state.floor = state.floor.max(root.floor()?);
         let evidence = EvidenceStore::new(&directory, &config.policy.log, disk.clone());
         let installer = Installer { config, disk, root, store, state, evidence };
         installer.publish()?;
         Ok(installer)
     }
 
-    /// Installs what is in the spool, if all of it holds at `now`.
-    pub fn install(
+    /// Ends a trial that was interrupted, as [`Root::recover`] does.
+    pub async fn recover(&self, now: Timestamp) -> Result<Option<Refusal>, StagedError> {
+        Ok(self.root.recover(now).await?)
+    }
+
+    /// Installs what is in the spool, if all of it holds by the clock.
+    pub async fn install(
         &mut self,
         spool: &Spool,
         freshness: Duration,
-        now: Timestamp,
+        clock: &impl Clock,
     ) -> Result<Installed, StagedError> {
+        let now = clock.now();
         if let Some(id) = self.evidence.latched()? {
             return Err(Refusal::Latched { id }.into());
         }
@@ -155,6 +161,7 @@ impl<'a> Installer<'a> {
         if manifest.sequence <= floor {
             return Err(Refusal::Rollback { offered: manifest.sequence, floor }.into());
         }
+        self.root.may_try(&manifest, now)?;
         let (frontier, catalog) = self.replay(&agreed, spool, now)?;
 
         let target = target_of(&manifest, &config.platform)?;
@@ -169,7 +176,8 @@ impl<'a> Installer<'a> {
                 return Err(error.into());
             }
         };
-        let installed = self.root.switch(&agreed, ready, &bundle.to_string(), now)?;
+        let begun = self.root.begin(&agreed, now).await?;
+        let installed = begun.finish(&agreed, ready, &bundle.to_string(), clock.now()).await?;
         self.remember(&agreed, frontier, catalog)?;
         Ok(installed)
     }

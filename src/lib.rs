@@ -9,11 +9,11 @@
 //! | room | what is in it | may use |
 //! |---|---|---|
 //! | [`verify`] | what is true: bytes and a time in, a checked type or a refusal out. No clock, file, socket or randomness | nothing here |
-//! | [`clock`], [`durable`] | the time as an argument; every durable write | `verify` |
+//! | [`clock`], [`durable`], [`command`] | the time as an argument; every durable write; running what the operator named | `verify` |
 //! | [`net`] | byte streams to peers (in memory, over Tor), the one codec, mirrors | `verify` |
 //! | [`log`] | the audit log as tiles: writing one, publishing it, reading one | `net`, `durable` |
 //! | [`store`] | what a node remembers: head, peers' largest views, evidence, mirrors that failed | `durable` |
-//! | [`install`] | `Agreed -> Installed` | `log`, `durable` |
+//! | [`install`] | `Agreed -> Installed`, its trial, and back | `log`, `durable`, `command` |
 //! | [`circle`] | who a node's peers are: `peers.toml`, tickets | `net`, `durable`, `config` for its errors |
 //! | [`peer`], [`update`], [`installer`], [`publish`], [`config`] | the four roles, and what a node is told | all above |
 //! | [`identity`], [`alarm`] | the node's own keys; when to tell its operator | `net`, `durable`, `update` |
@@ -61,6 +61,7 @@ pub mod alarm;
 pub mod circle;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod demo;
 pub mod durable;

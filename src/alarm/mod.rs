@@ -19,20 +19,20 @@
 //! Where memory fails, it fails towards saying it again.
 
 mod changes;
-mod command;
 mod seen;
 
 pub use changes::{Announcement, Changes, MAX_WAITING};
-pub use command::{COMMAND_TIMEOUT, CommandError, ProgramError};
 pub use seen::Seen;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::command;
 use crate::durable::{self, Disk, DiskError, Mode};
 use crate::net::hide;
 use crate::verify::Timestamp;
@@ -75,6 +75,21 @@ impl fmt::Display for Condition {
     }
 }
 
+/// How long the command may take.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The program cannot be run, whatever there is to tell.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} cannot be run ({why}), and nobody would hear of a fork: name a program that this user may run, or none", path.display()
+)]
+pub struct ProgramError {
+    /// What is to be run.
+    pub path: PathBuf,
+    /// Why it is not.
+    pub why: io::Error,
+}
+
 /// Whom to tell, and when to begin to worry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alarm {
@@ -87,7 +102,8 @@ pub struct Alarm {
 impl Alarm {
     /// Looks whether the program could be run: better now than when there is something to tell.
     pub fn check(&self) -> Result<(), ProgramError> {
-        self.command.first().map_or(Ok(()), |program| command::check(program.as_ref()))
+        let Some(program) = self.command.first() else { return Ok(()) };
+        command::check(program.as_ref()).map_err(|why| ProgramError { path: program.into(), why })
     }
 }
 
@@ -147,7 +163,7 @@ impl Alarms {
         let mut lost = Duration::ZERO;
         for one in self.turns() {
             let begun = Instant::now();
-            match command::run(&self.alarm.command, &one.json()).await {
+            match command::run(&self.alarm.command, &[], &one.json(), COMMAND_TIMEOUT).await {
                 Ok(()) => {
                     self.changes.told(&one);
                     self.unsaved = true;

@@ -118,6 +118,7 @@ fn sort_of_refusal(refusal: &Refusal) -> Sort {
         Refusal::NotLogged(_) | Refusal::OtherLog(_) => (Refused, "not-logged", None),
         Refusal::Artifact(_) => (Refused, "bad-artifact", None),
         Refusal::Bundle(_) => (Refused, "bad-proof", None),
+        Refusal::Unhealthy { release: sick, .. } => (Refused, "unhealthy", release(sick)),
     }
 }
 

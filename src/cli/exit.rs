@@ -8,8 +8,8 @@ use crate::config::ConfigError;
 use crate::durable::DiskError;
 #[cfg(feature = "tor")]
 use crate::identity::IdentityError;
-use crate::install::InstallError;
 use crate::install::spool::SpoolError;
+use crate::install::{ByHandError, InstallError};
 use crate::installer::StagedError;
 use crate::log::site::Unpublished;
 use crate::log::writer::WriteError;
@@ -103,6 +103,8 @@ exits! {
     BadArtifact = 28, "bad-artifact";
     /// a proof or evidence does not prove what it should
     BadProof = 29, "bad-proof";
+    /// a release was tried and did not work: the version before it is installed again
+    Unhealthy = 30, "unhealthy";
     /// told to end (Ctrl-C, SIGTERM) before it was done; the next update goes on from there
     Interrupted = 130, "interrupted";
 }
@@ -135,6 +137,7 @@ impl From<&Refusal> for Exit {
             Refusal::Settling { .. } => Exit::Settling,
             Refusal::Artifact(_) => Exit::BadArtifact,
             Refusal::Bundle(_) => Exit::BadProof,
+            Refusal::Unhealthy { .. } => Exit::Unhealthy,
         }
     }
 }
@@ -240,7 +243,14 @@ ended! {
     };
     InstallError => |error| match error {
         InstallError::Refused(refusal) => refusal.into(),
-        InstallError::Disk(_) | InstallError::Busy(_) | InstallError::Source(_) => Exit::Disk,
+        InstallError::Disk(_) | InstallError::Busy(_) | InstallError::Switching(_) | InstallError::Source(_) => Exit::Disk,
+
+    };
+    ByHandError => |error| match error {
+        ByHandError::Install(InstallError::Refused(refusal)) => refusal.into(),
+        ByHandError::Install(_) | ByHandError::Disk(_) => Exit::Disk,
+        ByHandError::NoVersion { .. } | ByHandError::NoTrial(_) => Exit::Usage,
+        ByHandError::Handover(_) => Exit::Unhealthy,
     };
     EditError => edit_exit;
 }

@@ -17,6 +17,7 @@ mod serve;
 mod site;
 mod staged;
 mod verify;
+mod versions;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,10 @@ enum Verb {
     },
     /// Install what `update --stage` has left in [install] spool, verified anew and without any network
     InstallStaged,
+    /// Go back to a version that proved good before; nothing newer is held back by it
+    Rollback(versions::Rollback),
+    /// Say that a release is good whose trial was interrupted, or that failed its check
+    MarkGood(versions::MarkGood),
     /// Show what is installed, which head is trusted, and who has been silent since when
     Status,
     /// Be a peer to others, and call the roll by itself, until told to end
@@ -215,6 +220,8 @@ impl Verb {
             Verb::Check => "check",
             Verb::Update { .. } => "update",
             Verb::InstallStaged => "install-staged",
+            Verb::Rollback(_) => "rollback",
+            Verb::MarkGood(_) => "mark-good",
             Verb::Status => "status",
             #[cfg(feature = "tor")]
             Verb::Serve => "serve",
@@ -263,6 +270,8 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         #[cfg(not(feature = "tor"))]
         Verb::Status => node::status(&crate::config::load_node(&node::config_path(config)?)?, None),
         Verb::InstallStaged => staged::run(&node::load(config)?),
+        Verb::Rollback(rollback) => rollback.run(&node::load_node(config)?),
+        Verb::MarkGood(mark_good) => mark_good.run(&node::load_node(config)?),
         Verb::Verify(verify) => verify.run(&node::load(config)?),
         Verb::Evidence(verb) => verb.run(config),
         Verb::Keygen(keygen) => keygen.run(),

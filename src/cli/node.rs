@@ -10,7 +10,7 @@ use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode};
-use crate::install::Root;
+use crate::install::journal::Journal;
 use crate::publish::{self, PublishError};
 use crate::store::{ClientState, ClientStore, EvidenceStore};
 #[cfg(not(feature = "tor"))]
@@ -253,8 +253,9 @@ fn report_json(report: &Report) -> Value {
 /// on it adds.
 pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> Result<Said, Ended> {
     let latched = EvidenceStore::new(&told.state, &told.policy.log, Disk::default()).latched()?;
-    let installed = Root::new(&told.install_root, Disk::default()).installed()?;
-    let installed = installed.map(|installed| installed.release);
+    let root = super::versions::root_of(told);
+    let installed = root.installed()?.map(|installed| installed.release);
+    let journal = root.journal()?;
     let mut text = format!(
         "product     {}, channel {}\nsettle      {}\ninstalled   {}\n",
         told.policy.product,
@@ -262,6 +263,7 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         humantime::format_duration(told.limits.settle),
         installed.as_deref().unwrap_or("none yet"),
     );
+    text += &tried(&journal, installed.as_deref());
     let mut exit = Exit::Done;
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => {
@@ -309,11 +311,38 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         );
     }
     json["installed"] = installed.into();
+    json["journal"] = json!(journal);
     json["latched"] = latched.clone().into();
     if latched.is_some() {
         exit = Exit::Fork;
     }
     Ok(Said { exit, text, json, failed: false, data: false })
+}
+
+/// What else is there, and what did not work.
+fn tried(journal: &Journal, installed: Option<&str>) -> String {
+    let mut text = String::new();
+    let others = journal.good.iter().filter(|good| Some(good.as_str()) != installed);
+    for (i, release) in others.rev().enumerate() {
+        let word = if i == 0 { "before" } else { "" };
+        text += &format!("{word:12}{release}\n");
+    }
+    if let Some(trial) = &journal.trial {
+        let release = &trial.release;
+        text += &format!(
+            "trial       {release} is on trial; if nothing is at work, `unanimity update` ends it\n"
+        );
+    }
+    for (release, failed) in &journal.failed {
+        let times =
+            if failed.times == 1 { "once".to_owned() } else { format!("{} times", failed.times) };
+        text += &format!(
+            "failed      {release}, {times}: {}. It is tried again after {}; `unanimity mark-good` lets it pass\n",
+            failed.why,
+            failed.until()
+        );
+    }
+    text
 }
 
 /// The trusted head, and what each peer has shown.

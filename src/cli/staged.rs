@@ -15,9 +15,15 @@ pub(super) fn run(config: &Config) -> Result<Said, Ended> {
         let why = "there is no [install] spool in the configuration: `update` installs by itself";
         return Err(Ended::new(Exit::Configuration, why));
     };
-    let spool = Spool::open(&told.directory)?;
-    let mut installer = Installer::open(config, Disk::default())?;
-    let installed = match installer.install(&spool, told.freshness, SystemClock.now()) {
+    let installed = super::wait_for(async {
+        let mut installer = Installer::open(config, Disk::default())?;
+        if let Some(undone) = installer.recover(SystemClock.now()).await? {
+            tracing::warn!("{undone}");
+        }
+        let spool = Spool::open(&told.directory)?;
+        installer.install(&spool, told.freshness, &SystemClock).await
+    })?;
+    let installed = match installed {
         // That is how it is most of the time.
         Err(StagedError::Spool(error @ SpoolError::Empty(_))) => {
             return Ok(Said::done(format!("{error}\n"), json!({ "installed": null })));

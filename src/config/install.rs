@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Text, Why};
+use crate::install::Procedure;
 
 /// A node whose fetching and whose installing are two processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,25 @@ pub(super) struct InstallTable {
     pub(super) state: PathBuf,
     spool: Option<PathBuf>,
     freshness: Option<Text<humantime::Duration>>,
+    keep: Option<usize>,
+    #[serde(default)]
+    pre_install: Vec<String>,
+    #[serde(default)]
+    handover: Vec<String>,
+    #[serde(default)]
+    post_install: Vec<String>,
+    restart: Option<String>,
+    timeout: Option<Text<humantime::Duration>>,
+    #[serde(default)]
+    health: HealthTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct HealthTable {
+    #[serde(default)]
+    check: Vec<String>,
+    timeout: Option<Text<humantime::Duration>>,
 }
 
 impl InstallTable {
@@ -40,6 +60,47 @@ impl InstallTable {
             ));
         }
         Ok(Some(Spool { directory: directory.join(spool), freshness }))
+    }
+
+    /// What belongs to a switch.
+    pub(super) fn procedure(&self) -> Result<Procedure, Why> {
+        let or = |value: &Option<Text<humantime::Duration>>, default| {
+            value.as_ref().map_or(default, |value| *value.0)
+        };
+        let plain = Procedure::default();
+        let procedure = Procedure {
+            keep: self.keep.unwrap_or(plain.keep),
+            pre_install: self.pre_install.clone(),
+            handover: self.handover.clone(),
+            post_install: self.post_install.clone(),
+            restart: self.restart.clone(),
+            timeout: or(&self.timeout, plain.timeout),
+            check: self.health.check.clone(),
+            check_timeout: or(&self.health.timeout, plain.check_timeout),
+        };
+        if !(2..=1000).contains(&procedure.keep) {
+            return Err(Why::Install("keep is 2 to 1000: the version before is what comes back"));
+        }
+        let Procedure { pre_install, handover, post_install, check, .. } = &procedure;
+        let programs = [pre_install, handover, post_install, check].map(|command| command.first());
+        if programs.iter().flatten().any(|program| !Path::new(program).is_absolute()) {
+            return Err(Why::Install(
+                "pre_install, handover, post_install and check name their program by an absolute path",
+            ));
+        }
+        if !handover.is_empty() && !handover.iter().any(|argument| argument.contains("{}")) {
+            return Err(Why::Install("handover has an argument {}: the artifact takes its place"));
+        }
+        let is_unit =
+            |unit: &String| !unit.is_empty() && unit.bytes().all(|c| c.is_ascii_graphic());
+        if !procedure.restart.as_ref().is_none_or(is_unit) {
+            return Err(Why::Install("restart is the name of one systemd unit"));
+        }
+        let limits = Duration::from_secs(1)..=Duration::from_secs(3600);
+        if ![procedure.timeout, procedure.check_timeout].iter().all(|time| limits.contains(time)) {
+            return Err(Why::Install("a timeout is one second to one hour"));
+        }
+        Ok(procedure)
     }
 }
 

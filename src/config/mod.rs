@@ -28,6 +28,7 @@ use mirror::MirrorEntry;
 
 use crate::alarm::Alarm;
 use crate::circle::{Circle, CircleError, Member};
+use crate::install::Procedure;
 use crate::net::mirror::{Site, Web};
 use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
@@ -74,6 +75,8 @@ pub struct Config {
     pub pinned: Option<Head>,
     /// Where versions are installed.
     pub install_root: PathBuf,
+    /// What else belongs to installing one.
+    pub procedure: Procedure,
     /// Where what is fetched is left for somebody else to install, if this process may not.
     pub spool: Option<Spool>,
     /// Where the node remembers.
@@ -109,6 +112,8 @@ pub struct Node {
     pub pinned: Option<Head>,
     /// Where versions are installed.
     pub install_root: PathBuf,
+    /// What else belongs to installing one.
+    pub procedure: Procedure,
     /// Where what is fetched is left for somebody else to install, if this process may not.
     pub spool: Option<Spool>,
     /// Where the node remembers.
@@ -146,6 +151,7 @@ impl Node {
             polling: node.polling,
             pinned: node.pinned,
             install_root: node.install_root,
+            procedure: node.procedure,
             spool: node.spool,
             state: node.state,
         })
@@ -340,6 +346,7 @@ impl NodeFile {
             return Err(Why::RootIsState);
         }
         let spool = self.install.spool(directory)?;
+        let procedure = self.install.procedure()?;
         let keys = self.publisher.keys.into_iter().map(|key| key.0).collect();
         let ProductTable { name, channel, platform } = self.product;
         let policy = Policy::new(name.0, channel.0, log, keys, self.publisher.threshold)?;
@@ -365,6 +372,7 @@ impl NodeFile {
             removal_delay,
             pinned,
             install_root: directory.join(self.install.root),
+            procedure,
             spool,
             tor: self.tor.check(directory, &state)?,
             bootstrap_timeout,

@@ -19,6 +19,7 @@ use super::stage::{Draft, Stage, copy_tree};
 use crate::clock::{Clock as _, ManualClock};
 use crate::config::{Config, this_platform};
 use crate::durable::Disk;
+use crate::install::Procedure;
 use crate::net::memory::{MemoryListener, Network};
 use crate::net::mirror::host::serve_all;
 use crate::net::mirror::{Site, WEB_PORT};
@@ -110,6 +111,7 @@ impl World {
             polling: Polling::default(),
             pinned: None,
             install_root: stage.install_root(),
+            procedure: Procedure::default(),
             spool: None,
             state: stage.client_state(),
         };

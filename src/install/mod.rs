@@ -4,10 +4,13 @@
 //! ROOT/versions/2-1.1.0/hello     the artifact; or, of an archive, its tree
 //! ROOT/proofs/2-1.1.0             its proof bundle
 //! ROOT/current -> versions/2-1.1.0
+//! ROOT/journal.json               which proved good, which is on trial, which failed
 //! ```
 //!
 //! The artifact is written into a directory of its own, synced, and named; then `current` is
 //! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
+//! What the operator wants done around a switch, and how one that does not work is undone, is
+//! described at [`Procedure`] and [`Switch`].
 //!
 //! An archive goes through the same, and before the swap through these steps:
 //!
@@ -19,29 +22,27 @@
 //!    and `versions` is synced.
 
 mod artifacts;
+pub mod journal;
+mod root;
 pub mod spool;
 mod staging;
+mod trial;
 pub mod unpack;
 
-use std::io::{self, Read, Seek as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::PathBuf;
 
 pub use artifacts::Artifacts;
+pub use root::{Installed, Root};
 use sha2::{Digest, Sha256};
 pub use staging::Staging;
+pub use trial::{ByHandError, Procedure, RolledBack, Switch};
 use unpack::{MAX_ENTRIES, Totals, UnpackError};
 
 use crate::durable::files::Source;
-use crate::durable::{Disk, DiskError, Mode};
+use crate::durable::{Disk, DiskError};
 use crate::verify::manifest::{Kind, Target};
-use crate::verify::{Agreed, Hash, Manifest, Name, Refusal, Timestamp};
-
-/// Where versions of a product live.
-#[derive(Clone, Debug)]
-pub struct Root {
-    directory: PathBuf,
-    disk: Disk,
-}
+use crate::verify::{Hash, Manifest, Name, Refusal};
 
 /// An artifact on this machine whose length and digest are those that were signed. Only
 /// [`Staging::finish`] makes one; the file is in a directory that nobody else writes to.
@@ -66,17 +67,6 @@ pub struct Ready {
     tree: Option<PathBuf>,
 }
 
-/// What `current` points at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installed {
-    /// The release's sequence.
-    pub sequence: u64,
-    /// `SEQUENCE-VERSION`.
-    pub release: String,
-    /// Its directory.
-    pub directory: PathBuf,
-}
-
 /// Why nothing was installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
@@ -92,6 +82,9 @@ pub enum InstallError {
     /// The mirror's bytes stopped coming.
     #[error("reading the artifact: {0}")]
     Source(io::Error),
+    /// Another process is switching, or waits for a trial to end.
+    #[error("another unanimity is installing to {}: wait for it to end", .0.display())]
+    Switching(PathBuf),
 }
 
 /// The artifact of a release for a platform, if this version can install it.
@@ -227,128 +220,5 @@ impl Ready {
     /// Whether this is the artifact of that release.
     pub fn is_of(&self, manifest: &Manifest) -> bool {
         manifest.label() == self.release && manifest.targets.contains(&self.target)
-    }
-}
-
-impl Root {
-    /// The root in a directory, which is made when something is installed.
-    pub fn new(directory: &Path, disk: Disk) -> Root {
-        Root { directory: directory.to_owned(), disk }
-    }
-
-    /// What is installed: where `current` points.
-    pub fn installed(&self) -> Result<Option<Installed>, DiskError> {
-        let link = self.directory.join("current");
-        let target = match self.disk.read_link(&link) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            target => target.map_err(DiskError::at(&link))?,
-        };
-        let damaged = || DiskError::Damaged {
-            path: link.clone(),
-            mend: "it must point at versions/SEQUENCE-VERSION; point it there again by hand",
-        };
-        let release = target.to_str().and_then(|target| target.strip_prefix("versions/"));
-        let (release, sequence) = release
-            .and_then(|release| Some((release.to_owned(), Manifest::sequence_of(release)?)))
-            .ok_or_else(damaged)?;
-        let directory = self.directory.join(target);
-        Ok(Some(Installed { sequence, release, directory }))
-    }
-
-    /// What [`Root::stage`] has led to for an agreed release, if it is there and still what was signed.
-    pub fn staged(&self, agreed: &Agreed, platform: &Name) -> Result<Option<Staged>, Refusal> {
-        let manifest = agreed.manifest();
-        let target = target_of(manifest, platform)?;
-        let directory = self.staging_place(manifest);
-        // It got this name once its bytes were on the disk.
-        let Ok(mut file) = self.disk.open(&directory.join(target.file.as_str())) else {
-            return Ok(None);
-        };
-        // Whoever gave it the name may not have come to sync that.
-        if self.disk.sync_dir(&directory).is_err() {
-            return Ok(None);
-        }
-        if verify_artifact(target, &mut file).is_err() || file.rewind().is_err() {
-            return Ok(None);
-        }
-        let (target, release, disk) = (target.clone(), manifest.label(), self.disk.clone());
-        Ok(Some(Staged { target, release, directory, disk, file }))
-    }
-
-    /// Removes what was staged for any release but this: what is staged last is what will be installed.
-    fn forget_others(&self, ours: &Path) -> Result<(), DiskError> {
-        let versions = self.directory.join("versions");
-        let names = match self.disk.names(&versions) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            names => names.map_err(DiskError::at(&versions))?,
-        };
-        for name in names {
-            let name = name.to_string_lossy();
-            if name.starts_with('.') && name.ends_with(".new") {
-                let path = versions.join(&*name);
-                if path == ours {
-                    continue;
-                }
-                self.disk.remove(&path).map_err(DiskError::at(&path))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Where [`Root::stage`] leads to below a root: the artifact as it was fetched.
-    pub fn packed(manifest: &Manifest, target: &Target) -> String {
-        format!("versions/.{}.new/{}", manifest.label(), target.file)
-    }
-
-    fn staging_place(&self, manifest: &Manifest) -> PathBuf {
-        self.directory.join("versions").join(format!(".{}.new", manifest.label()))
-    }
-
-    /// Where an agreed release's artifact is written as it comes, beside the versions. What an
-    /// earlier run was sent of it is there already.
-    pub fn stage(&self, agreed: &Agreed, platform: &Name) -> Result<Staging, InstallError> {
-        let manifest = agreed.manifest();
-        let target = target_of(manifest, platform)?.clone();
-        let directory = self.staging_place(manifest);
-        self.disk.make_dir(&directory, Mode::Public).map_err(DiskError::at(&directory))?;
-        let lock = self.disk.lock(&self.directory).map_err(DiskError::at(&self.directory))?;
-        let lock = lock.ok_or_else(|| InstallError::Busy(self.directory.clone()))?;
-        self.forget_others(&directory)?;
-        Ok(Staging::open(target, manifest.label(), directory, self.disk.clone(), lock)?)
-    }
-
-    /// Switches to what is ready: keeps the proof, names the version, swaps `current`.
-    pub fn switch(
-        &self,
-        agreed: &Agreed,
-        ready: Ready,
-        proof: &str,
-        now: Timestamp,
-    ) -> Result<Installed, InstallError> {
-        agreed.still_good(now)?;
-        let manifest = agreed.manifest();
-        if !ready.is_of(manifest) {
-            let why = format!("what was staged is release {}", ready.release);
-            return Err(Refusal::Artifact(why).into());
-        }
-        let Ready { release, staging, tree, .. } = ready;
-        let proofs = self.directory.join("proofs");
-        let versions = self.directory.join("versions");
-        let directory = versions.join(&release);
-        let at = |path: &Path| DiskError::at(path);
-        self.disk.make_dir(&proofs, Mode::Public).map_err(at(&proofs))?;
-        let proof_path = proofs.join(&release);
-        (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
-        // A version of this name was left by a switch that did not get as far as `current`.
-        self.disk.remove(&directory).map_err(at(&directory))?;
-        self.disk.rename(tree.as_ref().unwrap_or(&staging), &directory).map_err(at(&directory))?;
-        if tree.is_some() {
-            self.disk.remove(&staging).map_err(at(&staging))?;
-        }
-        self.disk.sync_dir(&versions).map_err(at(&versions))?;
-        let current = self.directory.join("current");
-        let link = Path::new("versions").join(&release);
-        self.disk.point(&current, &link).map_err(at(&current))?;
-        Ok(Installed { sequence: manifest.sequence, release, directory })
     }
 }

@@ -142,6 +142,8 @@ pub struct Client<'a, T, C> {
     transport: &'a T,
     clock: &'a C,
     disk: Disk,
+    /// Where versions are installed.
+    root: Root,
     store: ClientStore,
     state: ClientState,
     /// Whether there may be more in `state` than is stored.
@@ -164,9 +166,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let evidence = EvidenceStore::new(&config.state, &config.policy.log, disk.clone());
         let fetcher = Fetcher::new(config, transport, disk.clone());
         // A switch that was not followed by its bookkeeping still counts.
-        let installed = Root::new(&config.install_root, disk.clone()).installed()?;
-        let installed = installed.map_or(0, |installed| installed.sequence);
-        state.floor = state.floor.max(installed);
+        let root = Root::new(&config.install_root, disk.clone()).with(config.procedure.clone());
+        state.floor = state.floor.max(root.floor()?);
         let (unsaved, judged) = (true, health::Judged::default());
         Ok(Client {
             config,
@@ -174,6 +175,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             transport,
             clock,
             disk,
+            root,
             store,
             state,
             unsaved,
@@ -229,11 +231,17 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         report: &mut Report,
         rng: &mut impl Rng,
     ) -> Result<Outcome, Failure> {
+        // Where there is a spool, somebody else installs.
+        let is_split = self.config.spool.is_some();
+        if !is_split && matches!(errand, Errand::Update | Errand::Switch) {
+            let undone = self.root.recover(self.clock.now()).await.map_err(install_failure)?;
+            report.remarks.extend(undone.map(|refusal| refusal.to_string()));
+        }
         let Some(decided) = self.decide(report, rng).await? else {
             return Ok(Outcome::UpToDate);
         };
-        // Where there is a spool, somebody else installs.
-        let is_split = self.config.spool.is_some();
+        (self.root.may_try(decided.agreed.manifest(), self.clock.now()))
+            .map_err(install_failure)?;
         match errand {
             Errand::Check => Ok(decided.outcome()),
             Errand::Switch => match self.fetcher.fetched(&decided.agreed).await? {
@@ -241,7 +249,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
                 Some(_) if is_split => self.stage_decided(decided, report, rng).await,
                 Some(staged) => {
                     let ready = fetch::unpack(staged).await?;
-                    self.switch_to(decided, ready)
+                    self.switch_to(decided, ready).await
                 }
             },
             Errand::Update if !is_split => self.install(decided, report, rng).await,
@@ -320,20 +328,20 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
                 ready = self.ready(&decided, report, rng).await?;
             }
         }
-        self.switch_to(decided, ready)
+        self.switch_to(decided, ready).await
     }
 
-    fn switch_to(&mut self, decided: Decided, ready: Ready) -> Result<Outcome, Failure> {
+    async fn switch_to(&mut self, decided: Decided, ready: Ready) -> Result<Outcome, Failure> {
+        let Decided { agreed, proof, .. } = decided;
+        let begun = self.root.begin(&agreed, self.clock.now()).await.map_err(install_failure)?;
         // The peer role may have found out in the meantime.
         if let Some(id) = self.evidence.latched()? {
             return Err(Refusal::Latched { id }.into());
         }
         // Somebody may have been counted, or been struck out, while the artifact came.
         self.config.check_unchanged(self.clock.now())?;
-        let Decided { agreed, proof, .. } = decided;
-        let installed =
-            (self.fetcher.root.switch(&agreed, ready, &proof.to_string(), self.clock.now()))
-                .map_err(install_failure)?;
+        let finished = begun.finish(&agreed, ready, &proof.to_string(), self.clock.now()).await;
+        let installed = finished.map_err(install_failure)?;
         self.state.floor = installed.sequence;
         self.state.catalog.forget_below(installed.sequence);
         self.save()?;
@@ -345,7 +353,7 @@ fn install_failure(error: InstallError) -> Failure {
     match error {
         InstallError::Refused(refusal) => refusal.into(),
         InstallError::Disk(error) => error.into(),
-        InstallError::Busy(path) => StoreError::Busy(path).into(),
+        InstallError::Busy(path) | InstallError::Switching(path) => StoreError::Busy(path).into(),
         InstallError::Source(error) => UpdateError::Mirrors(vec![error.to_string()]).into(),
     }
 }

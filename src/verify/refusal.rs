@@ -151,6 +151,16 @@ pub enum Refusal {
     /// be unpacked.
     #[error("bad artifact: {0}")]
     Artifact(String),
+    /// It was tried here and did not work, or is being tried.
+    #[error("unhealthy: release {release}: {why}{}", .until.map_or(String::new(), |until| format!(". It is tried again after {until}")))]
+    Unhealthy {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+        /// What it failed by, and what is installed.
+        why: String,
+        /// Until when it is left alone.
+        until: Option<Timestamp>,
+    },
     /// A proof bundle that does not prove.
     #[error("bad proof bundle: {0}")]
     Bundle(String),

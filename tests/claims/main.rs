@@ -48,6 +48,7 @@ mod tls;
 mod tor;
 #[cfg(feature = "tor")]
 mod tor_settings;
+mod trial;
 mod unpack;
 mod unpack_bounds;
 mod unpack_install;

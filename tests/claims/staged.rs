@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use unanimity::clock::ManualClock;
 use unanimity::config::{Config, Spool as Told};
 use unanimity::demo::Draft;
 use unanimity::durable::{Disk, Step};
@@ -16,7 +18,7 @@ use unanimity::install::spool::{ENTRIES, PROOF, Spool, SpoolError};
 use unanimity::installer::{Installer, StagedError, installer_state, published_head};
 use unanimity::store::EvidenceStore;
 use unanimity::update::Outcome;
-use unanimity::verify::{Evidence, NoteSecret, Policy, Refusal};
+use unanimity::verify::{Evidence, NoteSecret, Policy, Refusal, Timestamp};
 
 use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release};
 
@@ -26,6 +28,17 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 struct Split {
     circle: Circle,
     spool: PathBuf,
+}
+
+/// Where no command is configured, there is nothing to wait for.
+fn install(
+    installer: &mut Installer<'_>,
+    spool: &Spool,
+    freshness: Duration,
+    now: Timestamp,
+) -> Result<Installed, StagedError> {
+    let clock = ManualClock::at(now);
+    installer.install(spool, freshness, &clock).now_or_never().unwrap()
 }
 
 impl Split {
@@ -75,7 +88,7 @@ impl Split {
 
     fn install_as(&self, config: &Config, disk: Disk) -> Result<Installed, StagedError> {
         let spool = Spool::open(&self.spool)?;
-        Installer::open(config, disk)?.install(&spool, DAY, self.circle.now())
+        install(&mut Installer::open(config, disk)?, &spool, DAY, self.circle.now())
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -246,16 +259,16 @@ async fn what_is_old_or_of_the_future_is_refused_by_the_installers_clock() {
     let at = |time, freshness| {
         let spool = Spool::open(&split.spool).unwrap();
         let mut installer = Installer::open(&split.circle.config, Disk::default()).unwrap();
-        installer.install(&spool, freshness, time)
+        install(&mut installer, &spool, freshness, time)
     };
     let old = at(now.after(DAY + SECOND), DAY);
     assert!(matches!(old, Err(StagedError::Refused(Refusal::RollTooOld { .. }))), "{old:?}");
     let old = at(now.after(MINUTE + SECOND), MINUTE);
     assert!(matches!(old, Err(StagedError::Refused(Refusal::RollTooOld { .. }))), "{old:?}");
     // A clock that has been put back to before what was installed, or that is behind the views.
-    let back = at(unanimity::verify::Timestamp(now.0 - 2 * 3600), DAY);
+    let back = at(Timestamp(now.0 - 2 * 3600), DAY);
     assert!(matches!(back, Err(StagedError::Clock { .. })), "{back:?}");
-    let behind = at(unanimity::verify::Timestamp(now.0 - 61), DAY);
+    let behind = at(Timestamp(now.0 - 61), DAY);
     assert!(matches!(behind, Err(StagedError::Refused(Refusal::Bundle(_)))), "{behind:?}");
     assert_eq!(split.circle.current().as_deref(), Some(ONE));
     split.circle.advance(DAY);
@@ -542,7 +555,7 @@ async fn two_installers_at_once_take_turns_or_one_is_told() {
     let mut one = Installer::open(config, Disk::default()).unwrap();
     let other = Installer::open(config, Disk::default());
     assert!(matches!(other, Err(StagedError::Store(_))));
-    assert_eq!(one.install(&spool, DAY, now).unwrap().sequence, 2);
+    assert_eq!(install(&mut one, &spool, DAY, now).unwrap().sequence, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -560,15 +573,13 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
             _ => Err(io::ErrorKind::StorageFull.into()),
         });
         let spool = Spool::open(&base.spool).unwrap();
-        let install = |disk| {
-            let mut installer = Installer::open(&circle.config, disk)?;
-            installer.install(&spool, DAY, circle.now())
-        };
-        let done = install(dying).is_ok();
+        let run =
+            |disk| install(&mut Installer::open(&circle.config, disk)?, &spool, DAY, circle.now());
+        let done = run(dying).is_ok();
         let current = circle.current().unwrap();
         assert!(current == ONE || current == TWO, "step {n}");
         seen.push(current == TWO);
-        match install(Disk::default()) {
+        match run(Disk::default()) {
             Ok(installed) => assert_eq!(installed.sequence, 2),
             // It had been switched to, and not been written down.
             Err(StagedError::Refused(Refusal::Rollback { offered: 2, floor: 2 })) => {

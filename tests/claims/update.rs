@@ -854,11 +854,14 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
         assert!(matches!(refused, InstallError::Refused(Refusal::Artifact(_))), "{refused}");
     }
     let at = agreed.rolls()[1].at();
-    let late = root.switch(&agreed, stage(TWO).unwrap(), "", at.after(15 * MINUTE + SECOND));
-    let late = late.unwrap_err();
+    let switch = async |now| {
+        let ready = stage(TWO).unwrap();
+        root.begin(&agreed, now).await?.finish(&agreed, ready, "", now).await
+    };
+    let late = switch(at.after(15 * MINUTE + SECOND)).await.unwrap_err();
     assert!(matches!(late, InstallError::Refused(Refusal::RollTooOld { .. })), "{late}");
     assert_eq!(circle.current().as_deref(), Some(ONE));
-    root.switch(&agreed, stage(TWO).unwrap(), "", at.after(15 * MINUTE)).unwrap();
+    switch(at.after(15 * MINUTE)).await.unwrap();
     assert_eq!(circle.current().as_deref(), Some(TWO));
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use unanimity::config::Config;
 use unanimity::durable::Disk;
-use unanimity::install::Root;
+use unanimity::install::{Procedure, Root};
 use unanimity::net::mirror::READ_TIMEOUT;
 use unanimity::net::wire::{Answer, Question};
 use unanimity::net::{Mirror, OnionAddress};
@@ -329,6 +329,7 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
         polling: Polling::default(),
         pinned: None,
         install_root: ROOT.into(),
+        procedure: Procedure::default(),
         spool: None,
         state: STATE.into(),
     })

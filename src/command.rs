@@ -1,7 +1,7 @@
-//! Running the operator's command: no shell, next to no environment, and not for long.
+//! Running an operator's command: no shell, next to no environment, and not for long.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,8 +13,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy, sink};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// How long the command may take.
-pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes that are kept of what it says on standard error.
 const MAX_SAID_BYTES: u64 = 64 * 1024;
 /// How long its last words are waited for: a child it left behind may hold the pipe open.
@@ -22,7 +20,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What it gets to see of our environment.
 const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
 
-/// Why the operator may not have been told.
+/// Why a command may not have done its work.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It did not start.
@@ -42,52 +40,46 @@ pub enum CommandError {
         said: String,
     },
     /// It was killed.
-    #[error("did not end within {} s and was killed", COMMAND_TIMEOUT.as_secs())]
-    Late,
+    #[error("did not end within {} s and was killed", .0.as_secs())]
+    Late(Duration),
     /// The system does not say how it ended.
     #[error("cannot be waited for: {0}")]
     Lost(#[from] io::Error),
 }
 
-/// The program cannot be run, whatever there is to tell.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{} cannot be run ({why}), and nobody would hear of a fork: name a program that this user may run, or none", path.display()
-)]
-pub struct ProgramError {
-    /// What is to be run.
-    pub path: PathBuf,
-    /// Why it is not.
-    pub why: io::Error,
-}
-
 /// Refuses what is no file, or none that we may run.
-pub(super) fn check(path: &Path) -> Result<(), ProgramError> {
-    let found = std::fs::metadata(path).and_then(|found| match found.is_file() {
+pub fn check(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path)?.is_file() {
         true => Ok(rustix::fs::access(path, Access::EXEC_OK)?),
         false => Err(io::Error::other("it is no file")),
-    });
-    found.map_err(|why| ProgramError { path: path.to_owned(), why })
+    }
 }
 
-/// Runs the command with `input` to read. Without a command there is nothing to do.
-pub(super) async fn run(command: &[String], input: &str) -> Result<(), CommandError> {
+/// Runs a program and its arguments for at most `limit`, with `input` to read and these variables
+/// besides. Without a program there is nothing to do.
+pub async fn run(
+    command: &[String],
+    variables: &[(&str, &str)],
+    input: &str,
+    limit: Duration,
+) -> Result<(), CommandError> {
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
     let kept = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     let started = Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(kept)
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // With those that it starts, so that none of them outlives its minute.
+        // With those that it starts, so that none of them outlives it when it is late.
         .process_group(0)
         .kill_on_drop(true)
         .spawn();
     let program = program.clone();
     let mut child = started.map_err(|source| CommandError::Start { program, source })?;
-    match timeout(COMMAND_TIMEOUT, talk(&mut child, input.as_bytes())).await {
+    match timeout(limit, talk(&mut child, input.as_bytes())).await {
         Ok(ended) => {
             let (status, said) = ended?;
             if status.success() { Ok(()) } else { Err(CommandError::Failed { status, said }) }
@@ -97,7 +89,7 @@ pub(super) async fn run(command: &[String], input: &str) -> Result<(), CommandEr
             group.map(|group| kill_process_group(group, Signal::KILL));
             // What cannot be killed is reaped whenever it ends.
             timeout(LAST_WORDS, child.kill()).await.ok();
-            Err(CommandError::Late)
+            Err(CommandError::Late(limit))
         }
     }
 }

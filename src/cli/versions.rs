@@ -1,0 +1,60 @@
+//! `rollback` and `mark-good`: where the operator knows better than the check.
+
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{Ended, Exit};
+use super::{Said, path_json};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config;
+use crate::durable::Disk;
+use crate::install::Root;
+
+/// Go back to a version that proved good.
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// Which, as SEQUENCE-VERSION [default: the one that was installed before]
+    release: Option<String>,
+}
+
+/// Say that a release is good.
+#[derive(Debug, Args)]
+pub(super) struct MarkGood {
+    /// Which, as SEQUENCE-VERSION [default: the one that is on trial, or that failed]
+    release: Option<String>,
+}
+
+pub(super) fn root_of(told: &config::Node) -> Root {
+    Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
+}
+
+impl Rollback {
+    pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
+        let (root, now) = (root_of(told), SystemClock.now());
+        let done = super::wait_for(root.roll_back(self.release.as_deref(), now))??;
+        let directory = done.installed.directory.display();
+        let text = format!(
+            "{} is installed again, in {directory}. What was installed before is not installed again by itself; something newer is.\n",
+            done.installed.release
+        );
+        let json = json!({
+            "installed": done.installed.release,
+            "directory": path_json(&done.installed.directory),
+            "trouble": done.trouble,
+        });
+        let Some(trouble) = done.trouble else { return Ok(Said::done(text, json)) };
+        let text = format!("{text}It does not work as it should: {trouble}\n");
+        Ok(Said { exit: Exit::Unhealthy, text, json, failed: true, data: false })
+    }
+}
+
+impl MarkGood {
+    pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
+        let (release, passed) = root_of(told).mark_good(self.release.as_deref())?;
+        let text = match passed {
+            true => format!("{release} is good, and stays\n"),
+            false => format!("{release} is tried again at the next update, without the check\n"),
+        };
+        Ok(Said::done(text, json!({ "release": release, "passed": passed })))
+    }
+}

@@ -1,0 +1,130 @@
+//! What came of every switch: which versions proved good, which one is on trial, which failed.
+//!
+//! `ROOT/journal.json` is written before `current` moves and again when a trial has ended, so that
+//! whoever comes after a crash knows what there is to undo. Anybody may read it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::verify::{Manifest, Refusal, Timestamp};
+
+/// How long a release that failed is left alone, after its first failure; then twice as long each time.
+pub const FIRST_WAIT: Duration = Duration::from_secs(10 * 60);
+/// And never longer than that: a day.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The journal. Every release in it is named `SEQUENCE-VERSION`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// Those that proved good, each once; the one that did last is at the end.
+    pub good: Vec<String>,
+    /// What was switched to and has not proved itself yet.
+    pub trial: Option<Trial>,
+    /// Those that failed, until a newer one proves good.
+    pub failed: BTreeMap<String, Failed>,
+    /// What the operator says is good: its next trial goes without the check.
+    pub vouched: Option<String>,
+}
+
+/// A switch whose end is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// What was switched to.
+    pub release: String,
+    /// What was installed before, if anything was.
+    pub before: Option<String>,
+}
+
+/// How a release failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    /// How often.
+    pub times: u32,
+    /// When last.
+    pub last: Timestamp,
+    /// How, for people.
+    pub why: String,
+}
+
+impl Failed {
+    /// Until when it is left alone.
+    pub fn until(&self) -> Timestamp {
+        let doublings = self.times.saturating_sub(1).min(16);
+        self.last.after((FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT))
+    }
+}
+
+/// The most bytes of what is kept of why a release failed.
+const MAX_WHY_BYTES: usize = 1024;
+
+impl Journal {
+    /// Reads it. `None` if it is not what [`Journal::text`] could have written.
+    pub fn parse(text: &[u8]) -> Option<Journal> {
+        let journal: Journal = serde_json::from_slice(text).ok()?;
+        let on_trial = journal.trial.iter().map(|trial| &trial.release);
+        let before = journal.trial.iter().filter_map(|trial| trial.before.as_ref());
+        let named = (journal.good.iter().chain(journal.failed.keys()))
+            .chain(&journal.vouched)
+            .chain(on_trial.chain(before))
+            .all(|release| Manifest::sequence_of(release).is_some());
+        named.then_some(journal)
+    }
+
+    /// The file.
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data") + "\n"
+    }
+
+    /// The highest sequence that ever proved good, as far as it is known here.
+    pub fn floor(&self) -> u64 {
+        self.good.iter().filter_map(|release| Manifest::sequence_of(release)).max().unwrap_or(0)
+    }
+
+    /// Refuses a release that is on trial, or that failed and is to be left alone at `now`.
+    pub fn may_try(&self, release: &str, now: Timestamp) -> Result<(), Refusal> {
+        let refuse = |why: String, until| {
+            Err(Refusal::Unhealthy { release: release.to_owned(), why, until })
+        };
+        if self.trial.as_ref().is_some_and(|trial| trial.release == release) {
+            let why = "it is on trial; `unanimity update` ends a trial that was interrupted";
+            return refuse(why.to_owned(), None);
+        }
+        match self.failed.get(release) {
+            // A clock that was put back does not make the wait longer than it is.
+            Some(failed) if failed.last <= now && now < failed.until() => {
+                refuse(failed.why.clone(), Some(failed.until()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A release has proved good.
+    pub(super) fn prove(&mut self, release: &str) {
+        self.trial = None;
+        self.vouched.take_if(|vouched| vouched == release);
+        self.good.retain(|good| good != release);
+        self.good.push(release.to_owned());
+        // Nobody goes back to try those.
+        let sequence = Manifest::sequence_of(release);
+        self.failed.retain(|failed, _| Manifest::sequence_of(failed) > sequence);
+    }
+
+    /// The trial has failed.
+    pub(super) fn fail(&mut self, release: &str, mut why: String, now: Timestamp) -> Refusal {
+        if why.len() > MAX_WHY_BYTES {
+            why.truncate(why.floor_char_boundary(MAX_WHY_BYTES));
+            why.push('…');
+        }
+        self.trial = None;
+        let times = self.failed.get(release).map_or(0, |failed| failed.times).saturating_add(1);
+        let failed = Failed { times, last: now, why: why.clone() };
+        let until = Some(failed.until());
+        self.failed.insert(release.to_owned(), failed);
+        Refusal::Unhealthy { release: release.to_owned(), why, until }
+    }
+}

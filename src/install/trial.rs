@@ -1,0 +1,390 @@
+//! A switch and its trial: what the operator configured around it, and the way back.
+//!
+//! 1. `pre_install` runs. If it fails, nothing is switched.
+//! 2. The version gets its name; versions too many are gone.
+//! 3. The journal says what is on trial and what was installed before.
+//! 4. `handover` is given the artifact; `current` is swapped.
+//! 5. `post_install`, `restart` and the check run. If all end well, the journal says so.
+//!
+//! If one of 4 and 5 does not, or is interrupted, the version before comes back: it is handed over,
+//! `current` points at it, `post_install` and `restart` run, and the journal says when the release is
+//! tried again. Where nothing is configured, 1, 3 and the commands fall away.
+
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use super::journal::{Journal, Trial};
+use super::{InstallError, Installed, Ready, Root};
+use crate::command::{self, CommandError};
+use crate::durable::{DiskError, Lock, open_plain};
+use crate::verify::{Agreed, Manifest, Refusal, Timestamp};
+
+/// What belongs to a switch besides the switch, from the configuration alone. A command is a program
+/// and its arguments, run without a shell; an empty one is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Procedure {
+    /// How many versions there are after a switch, the present one included; at least two.
+    pub keep: usize,
+    /// Runs before the switch.
+    pub pre_install: Vec<String>,
+    /// Is given the artifact, in place of each argument `{}`.
+    pub handover: Vec<String>,
+    /// Runs after the switch, also after the one back.
+    pub post_install: Vec<String>,
+    /// The systemd unit that is restarted then.
+    pub restart: Option<String>,
+    /// How long each of these may take.
+    pub timeout: Duration,
+    /// Says whether the version works.
+    pub check: Vec<String>,
+    /// How long that may take.
+    pub check_timeout: Duration,
+}
+
+impl Default for Procedure {
+    /// Three versions, and nothing around a switch.
+    fn default() -> Procedure {
+        Procedure {
+            keep: 3,
+            pre_install: Vec::new(),
+            handover: Vec::new(),
+            post_install: Vec::new(),
+            restart: None,
+            timeout: Duration::from_secs(5 * 60),
+            check: Vec::new(),
+            check_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Procedure {
+    /// Whether there is nothing that a switch could fail by.
+    fn is_plain(&self) -> bool {
+        let commands = [&self.handover, &self.post_install, &self.check];
+        commands.iter().all(|command| command.is_empty()) && self.restart.is_none()
+    }
+}
+
+/// What restarts a unit.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+
+/// Why nothing came of what was to be done by hand.
+#[derive(Debug, thiserror::Error)]
+pub enum ByHandError {
+    /// As in any installing.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// There is no such version to go back to.
+    #[error("{}{}", no_version(.wanted.as_deref()), there_is(.good))]
+    NoVersion {
+        /// What was asked for, if anything was named.
+        wanted: Option<String>,
+        /// What there is.
+        good: Vec<String>,
+    },
+    /// What was to be gone back to could not be handed over.
+    #[error("nothing was switched: {0}")]
+    Handover(String),
+    /// Nobody's word is asked for.
+    #[error("{}: there is nothing to mark", no_trial(.0.as_deref()))]
+    NoTrial(Option<String>),
+}
+
+fn no_version(wanted: Option<&str>) -> String {
+    wanted.map_or("there is no other version here that proved good".to_owned(), |wanted| {
+        format!("there is no version {wanted} here that proved good")
+    })
+}
+
+fn there_is(good: &[String]) -> String {
+    if good.is_empty() { String::new() } else { format!("; there is {}", good.join(", ")) }
+}
+
+fn no_trial(release: Option<&str>) -> String {
+    release.map_or("no release is on trial, and none has failed".to_owned(), |release| {
+        format!("release {release} is not on trial, and has not failed")
+    })
+}
+
+/// What a version failed by.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// A command.
+    #[error("{0} {1}")]
+    Command(&'static str, CommandError),
+    /// There is not one file to hand over.
+    #[error("handover: {0}")]
+    Handover(io::Error),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// The right to switch to one release, from before `pre_install` until its trial has ended.
+#[derive(Debug)]
+pub struct Switch<'a> {
+    root: &'a Root,
+    journal: Journal,
+    before: Option<String>,
+    _lock: Lock,
+}
+
+/// What going back by hand came to.
+#[derive(Debug)]
+pub struct RolledBack {
+    /// What is installed now.
+    pub installed: Installed,
+    /// What of the commands after the switch failed, if one did.
+    pub trouble: Option<String>,
+}
+
+impl Root {
+    /// Refuses a release that failed here and is not to be tried again yet.
+    pub fn may_try(&self, manifest: &Manifest, now: Timestamp) -> Result<(), InstallError> {
+        Ok(self.journal()?.may_try(&manifest.label(), now)?)
+    }
+
+    /// Takes the right to switch, and runs `pre_install`.
+    pub async fn begin(&self, agreed: &Agreed, now: Timestamp) -> Result<Switch<'_>, InstallError> {
+        let release = agreed.manifest().label();
+        let lock = self.lock()?;
+        let mut journal = self.journal()?;
+        journal.may_try(&release, now)?;
+        let before = self.installed()?.map(|installed| installed.release);
+        let ran = self.run("pre_install", &self.procedure.pre_install, &release, before.as_deref());
+        if let Err(trouble) = ran.await {
+            let refusal = journal.fail(&release, format!("{trouble}; nothing was switched"), now);
+            self.keep_journal(&journal)?;
+            return Err(refusal.into());
+        }
+        Ok(Switch { root: self, journal, before, _lock: lock })
+    }
+
+    /// Ends a trial that was interrupted, by going back: what stops a machine must not do so for
+    /// ever. Returns what there is to say of it.
+    pub async fn recover(&self, now: Timestamp) -> Result<Option<Refusal>, InstallError> {
+        if self.journal()?.trial.is_none() {
+            return Ok(None);
+        }
+        let _lock = self.lock()?;
+        let mut journal = self.journal()?;
+        let Some(trial) = journal.trial.clone() else { return Ok(None) };
+        let why = "its trial was interrupted".to_owned();
+        Ok(Some(self.go_back(&mut journal, &trial, why, now).await?))
+    }
+
+    /// Makes a good version the present one: `to`, or the one that was before this.
+    pub async fn roll_back(
+        &self,
+        to: Option<&str>,
+        now: Timestamp,
+    ) -> Result<RolledBack, ByHandError> {
+        let _lock = self.lock()?;
+        let mut journal = self.journal()?;
+        if let Some(trial) = journal.trial.clone() {
+            self.go_back(&mut journal, &trial, "its trial was interrupted".to_owned(), now).await?;
+        }
+        let before = self.installed()?.map(|installed| installed.release);
+        let there = self.versions()?;
+        let good = |release: &&String| there.contains(release);
+        let earlier = || journal.good.iter().rev().filter(|good| Some(*good) != before.as_ref());
+        let target = match to {
+            Some(to) => journal.good.iter().filter(good).find(|good| *good == to).cloned(),
+            None => earlier().find(good).cloned(),
+        };
+        let Some(target) = target else {
+            let good = journal.good.iter().filter(good).cloned().collect();
+            return Err(ByHandError::NoVersion { wanted: to.map(str::to_owned), good });
+        };
+        let installed = match self.go_to(&target, before.as_deref()).await {
+            Ok(installed) => installed,
+            Err(Trouble::Disk(error)) => return Err(error.into()),
+            Err(trouble) => return Err(ByHandError::Handover(trouble.to_string())),
+        };
+        // What is installed is what was switched to last; none that failed is forgotten for it.
+        journal.good.retain(|good| *good != target);
+        journal.good.push(target.clone());
+        self.keep_journal(&journal)?;
+        let trouble = self.try_out(&target, before.as_deref(), false).await.err();
+        Ok(RolledBack { installed, trouble: trouble.map(|trouble| trouble.to_string()) })
+    }
+
+    /// The operator's word for a release: if its trial was interrupted, it has passed; if it failed,
+    /// it is tried again at once, and without the check. Returns which, and whether it has passed.
+    pub fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), ByHandError> {
+        let _lock = self.lock()?;
+        let mut journal = self.journal()?;
+        let current = self.installed()?.map(|installed| installed.release);
+        let trial = journal.trial.as_ref().map(|trial| trial.release.clone());
+        let on_trial = trial.filter(|release| Some(release) == current.as_ref());
+        let is_meant = |candidate: &String| release.is_none_or(|release| release == candidate);
+        let (release, passed) = match on_trial.filter(is_meant) {
+            Some(release) => {
+                journal.prove(&release);
+                (release, true)
+            }
+            None => match journal.failed.keys().rev().find(|failed| is_meant(failed)).cloned() {
+                Some(release) => {
+                    journal.failed.remove(&release);
+                    journal.vouched = Some(release.clone());
+                    (release, false)
+                }
+                None => return Err(ByHandError::NoTrial(release.map(str::to_owned))),
+            },
+        };
+        self.keep_journal(&journal)?;
+        Ok((release, passed))
+    }
+
+    /// Hands a version over and points `current` at it.
+    async fn go_to(&self, release: &str, before: Option<&str>) -> Result<Installed, Trouble> {
+        self.hand_over(release, before).await?;
+        Ok(self.point(release)?)
+    }
+
+    async fn hand_over(&self, release: &str, before: Option<&str>) -> Result<(), Trouble> {
+        if self.procedure.handover.is_empty() {
+            return Ok(());
+        }
+        let directory = self.version(release);
+        let names = self.disk.names(&directory).map_err(DiskError::at(&directory))?;
+        let [name] = &names[..] else {
+            let why = "what the release brings is not one file: no archive can be handed over";
+            return Err(Trouble::Handover(io::Error::other(why)));
+        };
+        // The open file itself, whatever its name leads to by the time it is looked at.
+        let file = open_plain(&directory.join(name)).map_err(Trouble::Handover)?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        let argument = |argument: &String| argument.replace("{}", &path);
+        let command: Vec<String> = self.procedure.handover.iter().map(argument).collect();
+        self.run("handover", &command, release, before).await
+    }
+
+    /// What has to end well after a switch.
+    async fn try_out(
+        &self,
+        release: &str,
+        before: Option<&str>,
+        vouched: bool,
+    ) -> Result<(), Trouble> {
+        self.settle_in(release, before).await?;
+        let check = &self.procedure.check;
+        if vouched { Ok(()) } else { self.run("check", check, release, before).await }
+    }
+
+    async fn settle_in(&self, release: &str, before: Option<&str>) -> Result<(), Trouble> {
+        let Procedure { post_install, restart, .. } = &self.procedure;
+        self.run("post_install", post_install, release, before).await?;
+        let Some(unit) = restart else { return Ok(()) };
+        let restart = [SYSTEMCTL, "restart", "--", unit].map(str::to_owned);
+        self.run("restart", &restart, release, before).await
+    }
+
+    async fn run(
+        &self,
+        what: &'static str,
+        command: &[String],
+        release: &str,
+        before: Option<&str>,
+    ) -> Result<(), Trouble> {
+        let directory = self.version(release);
+        let directory = directory.to_string_lossy();
+        let variables = [
+            ("UNANIMITY_STEP", what),
+            ("UNANIMITY_RELEASE", release),
+            ("UNANIMITY_DIRECTORY", &*directory),
+            ("UNANIMITY_BEFORE", before.unwrap_or_default()),
+        ];
+        let Procedure { timeout, check_timeout, .. } = self.procedure;
+        let limit = if what == "check" { check_timeout } else { timeout };
+        let ran = command::run(command, &variables, "", limit).await;
+        ran.map_err(|error| Trouble::Command(what, error))
+    }
+
+    /// Brings back what was installed before a trial. What does not work of it is said, and the
+    /// rest is done nevertheless.
+    async fn go_back(
+        &self,
+        journal: &mut Journal,
+        trial: &Trial,
+        mut why: String,
+        now: Timestamp,
+    ) -> Result<Refusal, InstallError> {
+        let Trial { release, before } = trial;
+        match before {
+            Some(before) => {
+                if let Err(trouble) = self.hand_over(before, Some(release)).await {
+                    why += &format!("; on the way back, {trouble}");
+                }
+                self.point(before)?;
+                if let Err(trouble) = self.settle_in(before, Some(release)).await {
+                    why += &format!("; on the way back, {trouble}");
+                }
+                why += &format!("; {before} is installed again");
+            }
+            None => {
+                self.point_nowhere()?;
+                why += "; nothing is installed, as before";
+            }
+        }
+        let refusal = journal.fail(release, why, now);
+        self.keep_journal(journal)?;
+        // What was fetched once need not be fetched again. It is verified again.
+        let (from, to) = (self.version(release), self.staging_of(release));
+        if self.disk.exists(&from) {
+            (self.disk.remove(&to).and_then(|()| self.disk.rename(&from, &to)))
+                .map_err(DiskError::at(&to))?;
+        }
+        Ok(refusal)
+    }
+}
+
+impl Switch<'_> {
+    /// Switches to what is ready, and tries it out; goes back if it does not work.
+    pub async fn finish(
+        self,
+        agreed: &Agreed,
+        ready: Ready,
+        proof: &str,
+        now: Timestamp,
+    ) -> Result<Installed, InstallError> {
+        let Switch { root, mut journal, before, _lock } = self;
+        agreed.still_good(now)?;
+        if !ready.is_of(agreed.manifest()) {
+            let why = format!("what was staged is release {}", ready.release);
+            return Err(Refusal::Artifact(why).into());
+        }
+        root.make_room(&mut journal)?;
+        let release = root.place(ready, proof)?;
+        let vouched = journal.vouched.as_ref() == Some(&release);
+        if root.procedure.is_plain() {
+            let installed = root.point(&release)?;
+            journal.prove(&release);
+            root.keep_journal(&journal)?;
+            return Ok(installed);
+        }
+        let trial = Trial { release: release.clone(), before };
+        journal.trial = Some(trial.clone());
+        root.keep_journal(&journal)?;
+        let before = trial.before.as_deref();
+        let tried = match root.go_to(&release, before).await {
+            Ok(installed) => root.try_out(&release, before, vouched).await.map(|()| installed),
+            Err(trouble) => Err(trouble),
+        };
+        match tried {
+            Ok(installed) => {
+                journal.prove(&release);
+                root.keep_journal(&journal)?;
+                Ok(installed)
+            }
+            Err(trouble) => {
+                let why = trouble.to_string();
+                Err(root.go_back(&mut journal, &trial, why, now).await?.into())
+            }
+        }
+    }
+}

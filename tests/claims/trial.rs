@@ -1,0 +1,608 @@
+//! A release that was switched to has to work, or the one before comes back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use unanimity::clock::Clock as _;
+use unanimity::demo::{Draft, World};
+use unanimity::durable::{Disk, Step};
+use unanimity::install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
+use unanimity::install::{ByHandError, Installed, Root};
+use unanimity::update::{Failure, Outcome, Report};
+use unanimity::verify::{Refusal, Timestamp};
+
+use crate::logs::{failing_disk, place, recording_disk};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+const VERSIONS: [&str; 6] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"];
+
+fn artifact(sequence: u64) -> Vec<u8> {
+    format!("#!/bin/sh\necho release {sequence}\n").into_bytes()
+}
+
+fn draft(sequence: u64) -> Draft {
+    Draft::new(sequence, VERSIONS[sequence as usize - 1], &artifact(sequence))
+}
+
+fn label(sequence: u64) -> String {
+    format!("{sequence}-{}", VERSIONS[sequence as usize - 1])
+}
+
+fn words(command: &[&str]) -> Vec<String> {
+    command.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn shell(script: &str) -> Vec<String> {
+    words(&["/bin/sh", "-c", script])
+}
+
+/// A world in which `sequence` would be installed at the next update.
+async fn publish(world: &mut World, sequence: u64) {
+    world.publish(&draft(sequence)).unwrap();
+    world.poll_all().await.unwrap();
+    let (_, ended) = world.check().await;
+    assert!(
+        matches!(
+            ended,
+            Err(Failure::Refused(Refusal::Settling { .. } | Refusal::Unhealthy { .. }))
+        ),
+        "{ended:?}"
+    );
+    pass(world, HOUR + Duration::from_secs(60)).await;
+}
+
+async fn pass(world: &mut World, time: Duration) {
+    world.advance(time);
+    world.poll_all().await.unwrap();
+}
+
+/// Release 1 is installed, and release 2 would be at the next update.
+async fn about_to_switch(directory: &Path) -> World {
+    let mut world = World::create(directory, 7, Timestamp(1_790_000_000)).unwrap();
+    publish(&mut world, 1).await;
+    installs(&mut world, 1).await;
+    publish(&mut world, 2).await;
+    world
+}
+
+async fn installs(world: &mut World, sequence: u64) {
+    let (report, ended) = world.update().await;
+    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
+    assert_eq!(current(world), Some(sequence));
+}
+
+async fn up_to_date(world: &mut World) {
+    let (report, ended) = world.update().await;
+    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?} {report:?}");
+}
+
+/// The version that `current` is, whole.
+fn current(world: &World) -> Option<u64> {
+    let Installed { sequence, directory, .. } = world.installed().unwrap()?;
+    assert_eq!(fs::read(directory.join("hello")).unwrap(), artifact(sequence));
+    let through = world.config.install_root.join("current/hello");
+    assert_eq!(fs::read(through).unwrap(), artifact(sequence));
+    Some(sequence)
+}
+
+fn root(world: &World) -> Root {
+    Root::new(&world.config.install_root, Disk::default()).with(world.config.procedure.clone())
+}
+
+/// The refusal of a release that does not work.
+async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
+    match world.update().await {
+        (report, Err(Failure::Refused(Refusal::Unhealthy { why, until, .. }))) => {
+            (report, why, until)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Where commands leave what they saw.
+fn diary(world: &mut World) -> PathBuf {
+    world.config.install_root.with_file_name("diary")
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+fn note(diary: &Path, end: &str) -> Vec<String> {
+    shell(&format!(
+        "echo $UNANIMITY_STEP $UNANIMITY_RELEASE after ${{UNANIMITY_BEFORE:-nothing}} >> {}; {end}",
+        diary.display()
+    ))
+}
+
+#[tokio::test]
+async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switched() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let diary = diary(&mut world);
+    let root = world.config.install_root.clone();
+    let current = format!("readlink {}/current >> {}", root.display(), diary.display());
+    let procedure = &mut world.config.procedure;
+    procedure.pre_install = note(&diary, &current);
+    procedure.post_install = note(&diary, &current);
+    // It runs the very version that it is asked about.
+    let output = format!("sh $UNANIMITY_DIRECTORY/hello >> {}", diary.display());
+    procedure.check = note(&diary, &output);
+    installs(&mut world, 2).await;
+    let expected = [
+        "pre_install 2-1.1.0 after 1-1.0.0",
+        "versions/1-1.0.0",
+        "post_install 2-1.1.0 after 1-1.0.0",
+        "versions/2-1.1.0",
+        "check 2-1.1.0 after 1-1.0.0",
+        "release 2",
+    ];
+    assert_eq!(lines(&diary), expected);
+    // Nothing is new, and nothing runs.
+    up_to_date(&mut world).await;
+    assert_eq!(lines(&diary), expected);
+}
+
+#[tokio::test]
+async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried_again_ever_later()
+{
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let diary = diary(&mut world);
+    world.config.procedure.post_install = note(&diary, "");
+    world.config.procedure.check = note(&diary, "echo no answer >&2; exit 3");
+    let mut wait = FIRST_WAIT;
+    for times in 1..=10 {
+        fs::remove_file(&diary).ok();
+        let tried = world.clock.now();
+        let (_, why, until) = unhealthy(&mut world).await;
+        assert_eq!(why, "check failed (exit status: 3): no answer; 1-1.0.0 is installed again");
+        assert_eq!(until, Some(tried.after(wait)), "failure {times}");
+        let ran = [
+            "post_install 2-1.1.0 after 1-1.0.0",
+            "check 2-1.1.0 after 1-1.0.0",
+            "post_install 1-1.0.0 after 2-1.1.0",
+        ];
+        assert_eq!(lines(&diary), ran);
+        assert_eq!(current(&world), Some(1));
+        // Until then it is left alone, whoever asks.
+        pass(&mut world, wait - Duration::from_secs(1)).await;
+        assert_eq!(unhealthy(&mut world).await.2, until);
+        assert!(matches!(world.check().await.1, Err(Failure::Refused(Refusal::Unhealthy { .. }))));
+        assert_eq!(lines(&diary), ran);
+        pass(&mut world, Duration::from_secs(1)).await;
+        wait = (2 * wait).min(LONGEST_WAIT);
+    }
+    assert_eq!(wait, LONGEST_WAIT);
+    // Whatever kept it from working is over: it was never given up.
+    world.config.procedure.check = note(&diary, "");
+    installs(&mut world, 2).await;
+    assert_eq!(root(&world).journal().unwrap().failed.len(), 0);
+}
+
+#[tokio::test]
+async fn a_newer_release_does_not_wait_for_one_that_failed() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    world.config.procedure.check = shell("test $UNANIMITY_RELEASE != 2-1.1.0");
+    unhealthy(&mut world).await;
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    assert_eq!(root(&world).journal().unwrap().failed.len(), 0);
+    assert_eq!(root(&world).floor().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn what_was_fetched_is_not_fetched_again_for_the_next_try_and_is_verified_again() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    world.config.procedure.check = shell("false");
+    unhealthy(&mut world).await;
+    let staged = world.config.install_root.join("versions/.2-1.1.0.new/hello");
+    assert_eq!(fs::read(&staged).unwrap(), artifact(2));
+    // Without a mirror that has it.
+    let served = unanimity::log::writer::artifact_path(&unanimity::verify::Hash::of(&artifact(2)));
+    let served = world.log_directory().join(served);
+    fs::rename(&served, place.path().join("kept")).unwrap();
+    world.config.procedure.check = Vec::new();
+    pass(&mut world, FIRST_WAIT).await;
+    fs::write(&staged, b"#!/bin/sh\necho something else\n").unwrap();
+    assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
+    assert_eq!(current(&world), Some(1));
+    fs::create_dir_all(staged.parent().unwrap()).unwrap();
+    fs::write(&staged, artifact(2)).unwrap();
+    installs(&mut world, 2).await;
+}
+
+#[tokio::test]
+async fn the_first_release_that_fails_leaves_nothing_installed() {
+    let place = place();
+    let mut world =
+        World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
+    world.config.procedure.check = shell("false");
+    publish(&mut world, 1).await;
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert_eq!(why, "check failed (exit status: 1); nothing is installed, as before");
+    assert_eq!(current(&world), None);
+    assert!(!world.config.install_root.join("current").is_symlink());
+}
+
+#[tokio::test]
+async fn where_pre_install_fails_nothing_is_switched() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let diary = diary(&mut world);
+    world.config.procedure.pre_install = note(&diary, "exit 1");
+    world.config.procedure.check = note(&diary, "");
+    let (_, why, until) = unhealthy(&mut world).await;
+    assert_eq!(why, "pre_install failed (exit status: 1); nothing was switched");
+    assert!(until.is_some());
+    assert_eq!(lines(&diary), ["pre_install 2-1.1.0 after 1-1.0.0"]);
+    assert_eq!(current(&world), Some(1));
+    assert!(!world.config.install_root.join("versions/2-1.1.0").exists());
+    pass(&mut world, FIRST_WAIT).await;
+    world.config.procedure.pre_install = Vec::new();
+    installs(&mut world, 2).await;
+}
+
+#[tokio::test]
+async fn post_install_and_a_unit_that_does_not_restart_count_as_the_check_does() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    world.config.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert!(why.starts_with("post_install failed (exit status: 1); 1-1.0.0 is"), "{why}");
+    pass(&mut world, FIRST_WAIT).await;
+    world.config.procedure.post_install = Vec::new();
+    world.config.procedure.restart = Some("there-is-no-such-unit.service".to_owned());
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert!(why.starts_with("restart "), "{why}");
+    assert!(why.contains("on the way back, restart"), "{why}");
+    assert_eq!(current(&world), Some(1));
+}
+
+#[tokio::test]
+async fn a_check_that_hangs_forks_and_ignores_sigterm_is_killed_with_what_it_started() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let pids = place.path().join("pids");
+    let hang =
+        format!("trap '' TERM INT HUP; echo $$ >> {}; while :; do sleep 60; done", pids.display());
+    world.config.procedure.check = shell(&format!("({hang}) & ({hang}) & {hang}"));
+    world.config.procedure.check_timeout = Duration::from_secs(1);
+    let began = Instant::now();
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(why.starts_with("check did not end within 1 s and was killed"), "{why}");
+    assert_eq!(current(&world), Some(1));
+    for pid in lines(&pids) {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let gone = state.is_empty() || state.contains(") Z ");
+        assert!(gone, "{pid} is still there: {state}");
+    }
+}
+
+#[tokio::test]
+async fn commands_get_words_and_no_shell_and_next_to_nothing_of_our_environment() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let seen = place.path().join("seen");
+    let script = place.path().join("script");
+    fs::write(
+        &script,
+        format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > {0}\nenv >> {0}\n", seen.display()),
+    )
+    .unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&script, mode).unwrap();
+    world.config.procedure.check = words(&[script.to_str().unwrap(), "$(id) `id` ; rm *", ""]);
+    installs(&mut world, 2).await;
+    let seen = lines(&seen);
+    assert_eq!(seen[..2], ["$(id) `id` ; rm *", ""]);
+    let known = ["PATH", "HOME", "LANG", "PWD", "OLDPWD", "SHLVL", "_"];
+    for line in &seen[2..] {
+        let name = line.split('=').next().unwrap();
+        assert!(known.contains(&name) || name.starts_with("UNANIMITY_"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn as_many_versions_are_kept_as_configured_and_their_proofs() {
+    for keep in [2, 3, 4] {
+        let place = place();
+        let mut world = about_to_switch(&place.path().join("world")).await;
+        world.config.procedure.keep = keep;
+        for sequence in 2..=6 {
+            if sequence > 2 {
+                publish(&mut world, sequence).await;
+            }
+            installs(&mut world, sequence).await;
+            for directory in ["versions", "proofs"] {
+                let names = fs::read_dir(world.config.install_root.join(directory)).unwrap();
+                let mut names: Vec<String> = names
+                    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                    .filter(|name| !name.starts_with('.'))
+                    .collect();
+                names.sort();
+                let first = (sequence + 1).saturating_sub(keep as u64).max(1);
+                let kept: Vec<String> = (first..=sequence).map(label).collect();
+                assert_eq!(names, kept, "{directory}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn going_back_by_hand_never_lowers_the_floor() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let diary = diary(&mut world);
+    world.config.procedure.post_install = note(&diary, "");
+    let now = world.clock.now();
+    let back = root(&world).roll_back(None, now).await.unwrap();
+    assert_eq!((back.installed.sequence, back.trouble), (1, None));
+    assert_eq!(current(&world), Some(1));
+    assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
+    // What was left is not installed again by itself, nor is it said to be available.
+    pass(&mut world, HOUR).await;
+    up_to_date(&mut world).await;
+    // Also by whoever has no other memory than the install root: a fetcher whose installer is another.
+    fs::remove_dir_all(world.config.state.join("client")).unwrap();
+    let old = world.update().await.1;
+    assert!(matches!(old, Err(Failure::Refused(Refusal::Rollback { floor: 2, .. }))), "{old:?}");
+    up_to_date(&mut world).await;
+    assert_eq!(current(&world), Some(1));
+    // By hand it may be, and something newer is.
+    root(&world).roll_back(Some(&label(2)), now).await.unwrap();
+    assert_eq!(current(&world), Some(2));
+    root(&world).roll_back(None, now).await.unwrap();
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    // The one before is the one that was there before, not the one with the next smaller number.
+    root(&world).roll_back(None, now).await.unwrap();
+    assert_eq!(current(&world), Some(1));
+}
+
+#[tokio::test]
+async fn there_is_no_way_back_to_what_did_not_prove_good_or_is_not_there() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    world.config.procedure.check = shell("test $UNANIMITY_RELEASE != 2-1.1.0");
+    unhealthy(&mut world).await;
+    let now = world.clock.now();
+    let ended = root(&world).roll_back(None, now).await;
+    assert!(matches!(ended, Err(ByHandError::NoVersion { wanted: None, .. })), "{ended:?}");
+    for wanted in ["2-1.1.0", "9-9", "", "../..", "1", "\u{1b}[2J"] {
+        let ended = root(&world).roll_back(Some(wanted), now).await.unwrap_err().to_string();
+        assert!(
+            ended.contains(&format!("no version {wanted} here that proved good; there is 1-1.0.0")),
+            "{ended}"
+        );
+    }
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    fs::remove_dir_all(world.config.install_root.join("versions/1-1.0.0")).unwrap();
+    let ended = root(&world).roll_back(None, now).await;
+    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    assert_eq!(current(&world), Some(3));
+}
+
+#[tokio::test]
+async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    world.config.procedure.check = shell("echo worse >&2; false");
+    let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!(back.trouble.as_deref(), Some("check failed (exit status: 1): worse"));
+    assert_eq!(current(&world), Some(1));
+}
+
+#[tokio::test]
+async fn the_operators_word_lets_a_release_pass_that_the_check_would_not() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let no_trial = root(&world).mark_good(None);
+    assert!(matches!(no_trial, Err(ByHandError::NoTrial(None))), "{no_trial:?}");
+    world.config.procedure.check = shell("false");
+    unhealthy(&mut world).await;
+    let other = root(&world).mark_good(Some("3-1.2.0"));
+    assert!(matches!(other, Err(ByHandError::NoTrial(Some(_)))), "{other:?}");
+    assert_eq!(root(&world).mark_good(None).unwrap(), (label(2), false));
+    // For the check only.
+    world.config.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
+    unhealthy(&mut world).await;
+    assert_eq!(root(&world).mark_good(Some(&label(2))).unwrap(), (label(2), false));
+    world.config.procedure.post_install = Vec::new();
+    installs(&mut world, 2).await;
+    // And for that release only, once.
+    assert_eq!(root(&world).journal().unwrap().vouched, None);
+    publish(&mut world, 3).await;
+    unhealthy(&mut world).await;
+    assert_eq!(current(&world), Some(2));
+}
+
+#[tokio::test]
+async fn while_a_trial_lasts_nobody_else_switches() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let lock = Disk::default().lock(&world.config.install_root.join("proofs")).unwrap().unwrap();
+    let back = root(&world).roll_back(None, world.clock.now()).await.unwrap_err().to_string();
+    assert!(back.contains("another unanimity is installing"), "{back}");
+    let marked = root(&world).mark_good(None).unwrap_err().to_string();
+    assert!(marked.contains("another unanimity is installing"), "{marked}");
+    publish(&mut world, 3).await;
+    assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
+    drop(lock);
+    installs(&mut world, 3).await;
+}
+
+#[tokio::test]
+async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobody_who_only_looks()
+{
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let diary = diary(&mut world);
+    world.config.procedure.post_install = note(&diary, "");
+    let path = world.config.install_root.join("journal.json");
+    let mut journal = root(&world).journal().unwrap();
+    journal.good.pop();
+    journal.trial = Some(Trial { release: label(2), before: Some(label(1)) });
+    fs::write(&path, journal.text()).unwrap();
+    // The client's own memory says that it was installed: of an earlier life.
+    fs::remove_dir_all(world.config.state.join("client")).unwrap();
+    assert_eq!(root(&world).floor().unwrap(), 1);
+    let interrupted = place.path().join("interrupted");
+    let mut by_hand = world.copy_to(&interrupted).unwrap();
+    let first = world.check().await.1;
+    assert!(matches!(first, Err(Failure::Refused(_))), "{first:?}");
+    pass(&mut world, HOUR + Duration::from_secs(60)).await;
+    let on_trial = world.check().await.1.unwrap_err().to_string();
+    assert!(on_trial.contains("it is on trial"), "{on_trial}");
+    assert_eq!(current(&world), Some(2));
+    assert_eq!(lines(&diary), Vec::<String>::new());
+    let (report, why, until) = unhealthy(&mut world).await;
+    assert!(report.remarks.iter().any(|remark| remark.contains("interrupted")), "{report:?}");
+    assert_eq!(why, "its trial was interrupted; 1-1.0.0 is installed again");
+    assert_eq!(until, Some(world.clock.now().after(FIRST_WAIT)));
+    assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
+    assert_eq!(current(&world), Some(1));
+    pass(&mut world, FIRST_WAIT).await;
+    installs(&mut world, 2).await;
+    // Or its operator says that it works.
+    assert_eq!(root(&by_hand).mark_good(None).unwrap(), (label(2), true));
+    assert_eq!(current(&by_hand), Some(2));
+    by_hand.poll_all().await.unwrap();
+    let old = by_hand.update().await.1;
+    assert!(matches!(old, Err(Failure::Refused(Refusal::Rollback { floor: 2, .. }))), "{old:?}");
+    up_to_date(&mut by_hand).await;
+}
+
+/// Killed before each step, also while it goes back: the old version or the new, whole, and the
+/// next run ends it.
+#[tokio::test]
+async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
+    let base = place();
+    for works in [true, false] {
+        let world = about_to_switch(&base.path().join(format!("base-{works}"))).await;
+        let steps = {
+            let mut copy = world.copy_to(&base.path().join(format!("recorded-{works}"))).unwrap();
+            copy.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
+            let (disk, steps) = recording_disk();
+            copy.poll_all().await.unwrap();
+            copy.disk = disk;
+            copy.update().await.1.ok();
+            assert_eq!(current(&copy), Some(if works { 2 } else { 1 }));
+            let steps = steps.lock().unwrap();
+            let journal =
+                |step: &&Step| matches!(step, Step::Rename(path) if path.ends_with("journal.json"));
+            assert_eq!(steps.iter().filter(journal).count(), 2);
+            steps.len()
+        };
+        assert!(steps > 30, "{steps} steps");
+        let mut met = [0, 0];
+        for stops in 0..steps {
+            let directory = base.path().join(format!("{works}-{stops}"));
+            let mut world = world.copy_to(&directory).unwrap();
+            world.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
+            world.poll_all().await.unwrap();
+            world.disk = failing_disk(stops, None);
+            let stopped = world.update().await.1;
+            assert!(stopped.is_err(), "step {stops}: {stopped:?}");
+            met[current(&world).expect("one of the two") as usize - 1] += 1;
+            world.disk = Disk::default();
+            for _ in 0..2 {
+                world.update().await.1.ok();
+                assert_eq!(root(&world).journal().unwrap().trial, None, "step {stops}");
+                pass(&mut world, FIRST_WAIT).await;
+            }
+            assert_eq!(current(&world), Some(if works { 2 } else { 1 }), "step {stops}");
+            assert_eq!(root(&world).floor().unwrap(), if works { 2 } else { 1 });
+            fs::remove_dir_all(&directory).unwrap();
+        }
+        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
+    let base = place();
+    let mut world = about_to_switch(&base.path().join("base")).await;
+    installs(&mut world, 2).await;
+    let (disk, steps) = recording_disk();
+    let copy = world.copy_to(&base.path().join("recorded")).unwrap();
+    let on = |world: &World, disk| Root::new(&world.config.install_root, disk);
+    on(&copy, disk).roll_back(None, copy.clock.now()).await.unwrap();
+    let steps = steps.lock().unwrap().len();
+    assert!(steps > 5, "{steps} steps");
+    let mut met = [0, 0];
+    for stops in 0..steps {
+        let directory = base.path().join(format!("{stops}"));
+        let copy = world.copy_to(&directory).unwrap();
+        let now = copy.clock.now();
+        on(&copy, failing_disk(stops, None)).roll_back(None, now).await.unwrap_err();
+        met[current(&copy).unwrap() as usize - 1] += 1;
+        // Named, it is the same however often it is asked for.
+        on(&copy, Disk::default()).roll_back(Some(&label(1)), now).await.unwrap();
+        assert_eq!(current(&copy), Some(1));
+        assert_eq!(root(&copy).floor().unwrap(), 2);
+    }
+    assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+}
+
+#[tokio::test]
+async fn a_journal_that_is_damaged_is_an_error_and_one_that_is_gone_is_made_anew() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let path = world.config.install_root.join("journal.json");
+    let whole = fs::read_to_string(&path).unwrap();
+    let odd = Journal { good: vec!["../../etc".to_owned()], ..Journal::default() };
+    let failed = Failed { times: 1, last: Timestamp(0), why: String::new() };
+    let failed = [("x".to_owned(), failed)].into();
+    let other = Journal { failed, ..Journal::default() };
+    let half = &whole[..whole.len() / 2];
+    for text in ["", "{}", half, &odd.text(), &other.text(), &whole.replace("good", "bad")] {
+        fs::write(&path, text).unwrap();
+        let error = root(&world).journal().unwrap_err().to_string();
+        assert!(error.contains("journal.json is damaged: remove it"), "{error}");
+        assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(root(&world).journal().unwrap().good, [label(1), label(2)]);
+    root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!(current(&world), Some(1));
+}
+
+#[tokio::test]
+async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_the_way_back() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let system = place.path().join("system");
+    let procedure = &mut world.config.procedure;
+    // A system's installer with a place of its own; what it gets is an open file of ours.
+    let script = format!(
+        "case $2 in /proc/*/fd/*) cat $2 > {}; test $1 = -i;; *) false;; esac",
+        system.display()
+    );
+    procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "-i", "{}"]);
+    procedure.check = shell(&format!("sh {} | grep -q 'release 2'", system.display()));
+    installs(&mut world, 2).await;
+    assert_eq!(fs::read(&system).unwrap(), artifact(2));
+    publish(&mut world, 3).await;
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert_eq!(why, "check failed (exit status: 1); 2-1.1.0 is installed again");
+    assert_eq!(fs::read(&system).unwrap(), artifact(2));
+    root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!(fs::read(&system).unwrap(), artifact(1));
+    // What cannot be handed over is not gone back to.
+    world.config.procedure.handover = words(&["/bin/false", "{}"]);
+    let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
+    assert!(matches!(ended, Err(ByHandError::Handover(_))), "{ended:?}");
+    assert_eq!(current(&world), Some(1));
+}
