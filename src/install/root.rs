@@ -185,14 +185,18 @@ impl Root {
         let current = self.installed()?.map(|current| current.release);
         let earlier = journal.good.iter().rev().filter(|good| Some(*good) != current.as_ref());
         let spare = self.procedure.keep.saturating_sub(2);
-        let kept: Vec<&String> = earlier.take(spare).chain(&current).collect();
-        for release in self.versions()?.iter().filter(|release| !kept.contains(release)) {
-            for path in [self.version(release), self.proof(release)] {
-                self.disk.remove(&path).map_err(DiskError::at(&path))?;
-            }
+        let kept: Vec<String> = earlier.take(spare).chain(&current).cloned().collect();
+        let mut gone = self.versions()?;
+        gone.retain(|release| !kept.contains(release));
+        if gone.is_empty() {
+            return Ok(());
         }
-        let kept: Vec<String> = kept.into_iter().cloned().collect();
+        // Nobody goes back to what is half gone.
         journal.good.retain(|good| kept.contains(good));
+        self.keep_journal(journal)?;
+        for path in gone.iter().flat_map(|release| [self.version(release), self.proof(release)]) {
+            self.disk.remove(&path).map_err(DiskError::at(&path))?;
+        }
         Ok(())
     }
 

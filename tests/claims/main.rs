@@ -21,6 +21,7 @@ mod install;
 mod keys;
 mod log_writer;
 mod logs;
+mod lossy;
 mod memory;
 mod mirrors;
 mod model;
@@ -34,6 +35,7 @@ mod peer_files;
 #[cfg(feature = "tor")]
 mod peers_command;
 mod peers_file;
+mod power;
 mod progress;
 mod roll;
 mod site;

@@ -1,0 +1,251 @@
+//! The power goes, or the disk fails, at any step of installing and of going back: what is left is one
+//! of the two versions, whole, and the next run ends what was begun.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use unanimity::clock::Clock as _;
+use unanimity::demo::{Draft, World};
+use unanimity::durable::Disk;
+use unanimity::install::Root;
+use unanimity::install::journal::FIRST_WAIT;
+use unanimity::update::Outcome;
+use unanimity::verify::Timestamp;
+
+use crate::archives::{dir, file_of, link, tar, zst};
+use crate::logs::place;
+use crate::lossy::Lossy;
+
+const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
+
+/// What a version brings: its files, as they lie in its directory.
+fn files(sequence: u64, is_tree: bool) -> Vec<(&'static str, Vec<u8>)> {
+    let content =
+        |name: &str| format!("#!/bin/sh\necho {name} of release {sequence}\n").into_bytes();
+    let names: &[&str] =
+        if is_tree { &["bin/hello", "bin/other", "share/x/data"] } else { &["hello"] };
+    names.iter().map(|name| (*name, content(name))).collect()
+}
+
+fn draft(sequence: u64, is_tree: bool) -> Draft {
+    let files = files(sequence, is_tree);
+    let version = VERSIONS[sequence as usize - 1];
+    if !is_tree {
+        return Draft::new(sequence, version, &files[0].1);
+    }
+    let mut entries = vec![dir("bin"), dir("share"), dir("share/x"), link("run", "bin/hello")];
+    entries.extend(files.iter().map(|(name, content)| file_of(name.as_bytes(), 0o755, content)));
+    Draft { file: "hello.tar.zst", ..Draft::new(sequence, version, &zst(&tar(&entries))) }
+}
+
+/// A world, and the files of a client in it that has installed release 1 and would install release 2
+/// at the next update.
+struct Scene {
+    world: World,
+    base: Lossy,
+    is_tree: bool,
+    /// How many states were looked at.
+    looked_at: usize,
+}
+
+impl Scene {
+    async fn new(directory: &Path, is_tree: bool) -> Scene {
+        let world = World::create(directory, 5, Timestamp(1_790_000_000)).unwrap();
+        let base = Lossy::default();
+        let mut scene = Scene { world, base: base.clone(), is_tree, looked_at: 0 };
+        scene.world.disk = Disk::default().on(base);
+        for sequence in [1, 2] {
+            scene.world.publish(&draft(sequence, is_tree)).unwrap();
+            scene.pass(Duration::ZERO).await;
+            scene.world.check().await.1.unwrap_err();
+            scene.pass(Duration::from_secs(61 * 60)).await;
+            if sequence == 1 {
+                scene.installs().await;
+            }
+        }
+        scene
+    }
+
+    async fn pass(&mut self, time: Duration) {
+        self.world.advance(time);
+        self.world.poll_all().await.unwrap();
+    }
+
+    async fn installs(&mut self) {
+        let (report, ended) = self.world.update().await;
+        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
+    }
+
+    fn root(&self, disk: Disk) -> Root {
+        let config = &self.world.config;
+        Root::new(&config.install_root, disk).with(config.procedure.clone())
+    }
+
+    /// Which version is installed there, whole.
+    fn current(&mut self, machine: &Lossy) -> u64 {
+        self.looked_at += 1;
+        let disk = Disk::default().on(machine.clone());
+        let current = self.root(disk.clone()).installed().unwrap().expect("one of the two");
+        for (name, content) in files(current.sequence, self.is_tree) {
+            let read = disk.read(&current.directory.join(name), 1 << 20).unwrap();
+            assert_eq!(read, Some(content), "{name} of {}", current.release);
+        }
+        current.sequence
+    }
+
+    /// The next runs, on what is left there, come to what they should.
+    async fn ends_with(&mut self, machine: &Lossy, expected: u64) {
+        let disk = Disk::default().on(machine.clone());
+        self.world.disk = disk.clone();
+        for _ in 0..3 {
+            self.world.update().await.1.ok();
+            if self.current(machine) == expected {
+                break;
+            }
+            // A trial that was interrupted is undone, and begun again some time later.
+            self.pass(FIRST_WAIT).await;
+        }
+        assert_eq!(self.current(machine), expected);
+        let root = self.root(disk);
+        assert_eq!(root.journal().unwrap().trial, None);
+        assert_eq!(root.floor().unwrap(), expected);
+    }
+}
+
+/// A disk on which every step fails from one on, or that one alone; and whether it came to that.
+fn failing(from: usize, only: bool, with: Errno) -> (Disk, Arc<AtomicBool>) {
+    let (count, failed) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+    let met = failed.clone();
+    let disk = Disk::watched(move |_| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        if number == from || (number > from && !only) {
+            met.store(true, Ordering::SeqCst);
+            return Err(io::Error::from(with));
+        }
+        Ok(())
+    });
+    (disk, failed)
+}
+
+/// With nothing configured, with a check that passes, and with one that does not.
+const CHECKS: [(Option<&str>, u64); 3] =
+    [(None, 2), (Some("/bin/true"), 2), (Some("/bin/false"), 1)];
+
+#[tokio::test]
+async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next_one_ends_it() {
+    for is_tree in [false, true] {
+        let place = place();
+        let mut scene = Scene::new(place.path(), is_tree).await;
+        for (check, expected) in CHECKS {
+            scene.world.config.procedure.check = check.into_iter().map(str::to_owned).collect();
+            let mut met = [0, 0];
+            for dies in 0.. {
+                let machine = scene.base.copy();
+                let (disk, died) = failing(dies, false, Errno::IO);
+                scene.world.disk = disk.on(machine.clone());
+                scene.world.update().await.1.ok();
+                for left in machine.power_cuts() {
+                    met[scene.current(&left) as usize - 1] += 1;
+                    scene.ends_with(&left, expected).await;
+                }
+                if !died.load(Ordering::SeqCst) {
+                    assert!(dies > 30, "{dies} steps");
+                    break;
+                }
+            }
+            assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+        }
+        assert!(scene.looked_at > 500, "{} states", scene.looked_at);
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_that_run() {
+    let place = place();
+    let mut scene = Scene::new(place.path(), false).await;
+    for (check, expected) in CHECKS {
+        scene.world.config.procedure.check = check.into_iter().map(str::to_owned).collect();
+        for with in [Errno::NOSPC, Errno::IO, Errno::ROFS] {
+            for fails in 0.. {
+                let machine = scene.base.copy();
+                let (disk, failed) = failing(fails, true, with);
+                scene.world.disk = disk.on(machine.clone());
+                let ended = scene.world.update().await.1;
+                scene.current(&machine);
+                if !failed.load(Ordering::SeqCst) {
+                    break;
+                }
+                ended.unwrap_err();
+                scene.ends_with(&machine, expected).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floor() {
+    for is_tree in [false, true] {
+        let place = place();
+        let mut scene = Scene::new(place.path(), is_tree).await;
+        scene.installs().await;
+        let mut met = [0, 0];
+        for dies in 0.. {
+            let machine = scene.base.copy();
+            let (disk, died) = failing(dies, false, Errno::IO);
+            let now = scene.world.clock.now();
+            scene.root(disk.on(machine.clone())).roll_back(None, now).await.ok();
+            for left in machine.power_cuts() {
+                met[scene.current(&left) as usize - 1] += 1;
+                let root = scene.root(Disk::default().on(left.clone()));
+                assert_eq!(root.floor().unwrap(), 2);
+                root.roll_back(Some("1-1.0.0"), now).await.unwrap();
+                assert_eq!(scene.current(&left), 1);
+                assert_eq!(root.floor().unwrap(), 2);
+            }
+            if !died.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_versions_that_are_too_many_none_is_gone_back_to_that_is_half_gone() {
+    let place = place();
+    let mut scene = Scene::new(place.path(), true).await;
+    scene.installs().await;
+    scene.world.config.procedure.keep = 2;
+    // A third, of which the first has to make room.
+    let third = Draft { sequence: 3, version: "1.2.0", ..draft(2, true) };
+    scene.world.publish(&third).unwrap();
+    scene.pass(Duration::ZERO).await;
+    scene.world.check().await.1.unwrap_err();
+    scene.pass(Duration::from_secs(61 * 60)).await;
+    let mut went_back = 0;
+    for dies in 0.. {
+        let machine = scene.base.copy();
+        let (disk, died) = failing(dies, false, Errno::IO);
+        scene.world.disk = disk.on(machine.clone());
+        scene.world.update().await.1.ok();
+        for left in machine.power_cuts() {
+            let disk = Disk::default().on(left.clone());
+            if scene.root(disk.clone()).installed().unwrap().unwrap().sequence != 2 {
+                continue;
+            }
+            let now = scene.world.clock.now();
+            if scene.root(disk).roll_back(Some("1-1.0.0"), now).await.is_ok() {
+                went_back += 1;
+                assert_eq!(scene.current(&left), 1);
+            }
+        }
+        if !died.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    assert!(went_back > 10, "{went_back}");
+}
