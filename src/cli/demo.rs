@@ -11,7 +11,7 @@ use super::exit::{Ended, Exit};
 use super::{MAX_FILE_BYTES, Said, path_json, read, run_on};
 use crate::clock::{Clock as _, SystemClock};
 use crate::demo::story::{self, Told};
-use crate::demo::{Broken, Reads, World};
+use crate::demo::{Broken, Reads, World, apart};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::verify::Timestamp;
 
@@ -70,7 +70,7 @@ impl Demo {
         let attacks: Vec<_> = (told.attacks.iter())
             .map(|attack| json!({ "title": attack.title, "refused": attack.held, "said": attack.said }))
             .collect();
-        let json = json!({ "installed": told.installed, "attacks": attacks, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
+        let json = json!({ "installed": told.installed, "attacks": attacks, "apart": told.apart, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
         let text = match &self.keep {
             Some(_) => {
                 let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
@@ -121,13 +121,18 @@ fn in_one_process(
     artifact: &[u8],
     out: &mut impl Write,
 ) -> Result<Result<Told, Broken>, Ended> {
-    // It plays two hours; so that they are over, they began three hours ago.
+    // It plays two hours, twice; so that they are over, they began three hours ago.
     let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
+    let program =
+        std::env::current_exe().map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
     // Where all wait for somebody who is dead, the time goes on by itself.
     run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
         let world =
             World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
-        story::tell(world, directory, artifact, out).await
+        let told = story::tell(world, directory, artifact, out).await?;
+        let place = directory.join("apart");
+        let apart = apart::tell(&place, start, artifact, &program, out).await?;
+        Ok(Told { apart: Some(apart), ..told })
     })
 }
 

@@ -63,6 +63,8 @@ enum Verb {
     },
     /// Install what `update --stage` has left in [install] spool, verified anew and without any network
     InstallStaged,
+    /// Install what was fetched on another machine and carried here, under the same rules
+    Install(staged::Install),
     /// Go back to a version that proved good before; nothing newer is held back by it
     Rollback(versions::Rollback),
     /// Say that a release is good whose trial was interrupted, or that failed its check
@@ -220,6 +222,7 @@ impl Verb {
             Verb::Check => "check",
             Verb::Update { .. } => "update",
             Verb::InstallStaged => "install-staged",
+            Verb::Install(_) => "install",
             Verb::Rollback(_) => "rollback",
             Verb::MarkGood(_) => "mark-good",
             Verb::Status => "status",
@@ -270,6 +273,7 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         #[cfg(not(feature = "tor"))]
         Verb::Status => node::status(&crate::config::load_node(&node::config_path(config)?)?, None),
         Verb::InstallStaged => staged::run(&node::load(config)?),
+        Verb::Install(install) => install.run(&node::load(config)?),
         Verb::Rollback(rollback) => rollback.run(&node::load_node(config)?),
         Verb::MarkGood(mark_good) => mark_good.run(&node::load_node(config)?),
         Verb::Verify(verify) => verify.run(&node::load(config)?),

@@ -48,18 +48,25 @@ struct HealthTable {
 impl InstallTable {
     /// The spool, if there is one.
     pub(super) fn spool(&self, directory: &Path) -> Result<Option<Spool>, Why> {
-        let freshness = self.freshness.as_ref().map_or(Spool::FRESHNESS, |freshness| *freshness.0);
+        let freshness = self.freshness()?.unwrap_or(Spool::FRESHNESS);
         let Some(spool) = &self.spool else { return Ok(None) };
         let inside = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
         if inside(spool, &self.root) || inside(spool, &self.state) {
             return Err(Why::Install("spool is apart from root and state"));
         }
-        if freshness < Duration::from_secs(60) || freshness > Duration::from_secs(30 * 24 * 3600) {
+        Ok(Some(Spool { directory: directory.join(spool), freshness }))
+    }
+
+    /// How old every peer's word may be for whoever installs without a network, if that is written.
+    pub(super) fn freshness(&self) -> Result<Option<Duration>, Why> {
+        let freshness = self.freshness.as_ref().map(|freshness| *freshness.0);
+        let bounds = Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
+        if !freshness.is_none_or(|freshness| bounds.contains(&freshness)) {
             return Err(Why::Install(
                 "freshness is one minute to 30 days: for as long can whoever fetches hold a release back",
             ));
         }
-        Ok(Some(Spool { directory: directory.join(spool), freshness }))
+        Ok(freshness)
     }
 
     /// What belongs to a switch.

@@ -79,6 +79,8 @@ pub struct Config {
     pub procedure: Procedure,
     /// Where what is fetched is left for somebody else to install, if this process may not.
     pub spool: Option<Spool>,
+    /// How old every peer's word may be for whoever installs without a network, if the operator says so.
+    pub freshness: Option<Duration>,
     /// Where the node remembers.
     pub state: PathBuf,
 }
@@ -116,6 +118,8 @@ pub struct Node {
     pub procedure: Procedure,
     /// Where what is fetched is left for somebody else to install, if this process may not.
     pub spool: Option<Spool>,
+    /// How old every peer's word may be for whoever installs without a network, if the operator says so.
+    pub freshness: Option<Duration>,
     /// Where the node remembers.
     pub state: PathBuf,
     /// How it takes part in Tor.
@@ -153,6 +157,7 @@ impl Node {
             install_root: node.install_root,
             procedure: node.procedure,
             spool: node.spool,
+            freshness: node.freshness,
             state: node.state,
         })
     }
@@ -346,6 +351,7 @@ impl NodeFile {
             return Err(Why::RootIsState);
         }
         let spool = self.install.spool(directory)?;
+        let freshness = self.install.freshness()?;
         let procedure = self.install.procedure()?;
         let keys = self.publisher.keys.into_iter().map(|key| key.0).collect();
         let ProductTable { name, channel, platform } = self.product;
@@ -374,6 +380,7 @@ impl NodeFile {
             install_root: directory.join(self.install.root),
             procedure,
             spool,
+            freshness,
             tor: self.tor.check(directory, &state)?,
             bootstrap_timeout,
             source,

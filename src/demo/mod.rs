@@ -7,6 +7,7 @@
 //!
 //! `unanimity demo` tells the story with either, and the tests make their claims with them.
 
+pub mod apart;
 pub mod attacks;
 pub mod cast;
 pub mod circle;
@@ -15,6 +16,7 @@ pub mod folder;
 pub mod onion;
 pub mod stage;
 pub mod story;
+mod told;
 #[cfg(feature = "tor")]
 pub mod tornet;
 pub mod world;

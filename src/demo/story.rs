@@ -18,12 +18,15 @@ pub struct Told {
     pub installed: bool,
     /// Every attack.
     pub attacks: Vec<Attacked>,
+    /// Fetching and installing apart went as it should, where it was played.
+    pub apart: Option<bool>,
 }
 
 impl Told {
     /// Installed what it should and nothing else.
     pub fn is_good(&self) -> bool {
-        self.installed && self.attacks.iter().all(|attack| attack.held)
+        let held = self.attacks.iter().all(|attack| attack.held);
+        self.installed && held && self.apart != Some(false)
     }
 }
 
@@ -78,7 +81,7 @@ pub async fn tell<C: Cast>(
         "\n{held} of {} attacks were refused or in vain, and nothing of theirs was installed.",
         attacks.len()
     )?;
-    Ok(Told { installed: first && second && current == next, attacks })
+    Ok(Told { installed: first && second && current == next, attacks, apart: None })
 }
 
 /// What to look at in a directory in which the demo was played, as commands of `program`.
@@ -97,7 +100,12 @@ pub fn what_is_kept(program: &str, directory: &Path) -> String {
         format!("evidence verify {evidence} --log-key {key}"),
         format!("--config {forked} evidence show"),
     ];
-    let commands = commands.map(|command| format!("{} {command}\n", quoted(program)));
+    // Only some casts play that.
+    let apart = directory.join("apart").exists();
+    let apart = apart.then(|| format!("--config {} status", at("apart/client/unanimity.toml")));
+    let commands = commands.into_iter().chain(apart);
+    let commands: Vec<String> =
+        commands.map(|command| format!("{} {command}\n", quoted(program))).collect();
     format!("\nEverything is in {}. To look at:\n{}", directory.display(), commands.concat())
 }
 

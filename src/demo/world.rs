@@ -113,6 +113,7 @@ impl World {
             install_root: stage.install_root(),
             procedure: Procedure::default(),
             spool: None,
+            freshness: None,
             state: stage.client_state(),
         };
         let mut world = World {
@@ -296,53 +297,6 @@ impl World {
             Ok(client) => client.watched(self.watcher.clone()).update(&mut self.rng).await,
             Err(error) => (Report::default(), Err(error.into())),
         }
-    }
-
-    /// Writes what the client was told as the files that an operator would have written:
-    /// `client/unanimity.toml`, `client/peers.toml`, and the log's public key in `log.pub`.
-    pub fn write_config(&self) -> Result<(), Broken> {
-        let (policy, log) = (&self.config.policy, &self.circle.log);
-        let keys: Vec<String> =
-            policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
-        // The hosts were never but in the demo's memory, like the peers.
-        let there = self.mirror("client");
-        let mirrors = self.config.mirrors.iter();
-        let mirrors: Vec<String> = mirrors
-            .map(|mirror| if mirror.is_remote() { &there } else { mirror })
-            .map(|mirror| format!("\"{mirror}\""))
-            .collect();
-        let node = format!(
-            "[product]\nname = \"{}\"\nchannel = \"{}\"\n\n\
-             [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
-             [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [{}]\n\n\
-             [install]\nroot = \"hello\"\nstate = \"state\"\n\n\
-             # These peers were never but in the demo's memory.\n[tor]\noffline = true\n",
-            policy.product,
-            policy.channel,
-            policy.threshold(),
-            keys.concat(),
-            log.origin,
-            log.key,
-            mirrors.join(", "),
-        );
-        let mut peers = String::from("min_peers = 3\n");
-        for peer in &self.config.peers {
-            let address = &self.config.addresses[&peer.key.raw()];
-            let (name, operator, key) = (&peer.name, &peer.operator, &peer.key);
-            peers += &format!(
-                "\n[[peer]]\nname = \"{name}\"\noperator = \"{operator}\"\n\
-                 address = \"{address}\"\nkey = \"{key}\"\n"
-            );
-        }
-        let key = format!("{}\n", log.key);
-        for (file, text) in
-            [("client/unanimity.toml", &node), ("client/peers.toml", &peers), ("log.pub", &key)]
-        {
-            // Not in place: a copy of this world may share the old file.
-            fs::remove_file(self.directory.join(file)).ok();
-            fs::write(self.directory.join(file), text)?;
-        }
-        Ok(())
     }
 }
 

@@ -509,12 +509,15 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
     let said = desk.good("demo --artifact artifact --keep kept");
     assert!(said.contains("14 of 14 attacks were refused or in vain"), "{said}");
     assert_eq!(said.matches("\nrefused").count(), 14, "{said}");
+    assert!(said.contains("installer  installed 1-1.0.0\n"), "{said}");
+    assert!(said.contains("installer  unhealthy: release 2-1.1.0: check failed"), "{said}");
+    assert!(said.contains("byte for byte the first release: true"), "{said}");
     // The commands that it prints are commands that work.
     let commands: Vec<&str> = said
         .lines()
         .filter_map(|line| line.strip_prefix(env!("CARGO_BIN_EXE_unanimity")))
         .collect();
-    assert_eq!(commands.len(), 5, "{said}");
+    assert_eq!(commands.len(), 6, "{said}");
     for command in commands {
         desk.good(command);
     }

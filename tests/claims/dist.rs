@@ -52,12 +52,9 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
+    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
     world.write_config().unwrap();
     let config = world.directory.join("client/unanimity.toml");
-    let told = fs::read_to_string(&config).unwrap();
-    let told = told.replace("state = \"state\"\n", "state = \"state\"\nspool = \"spool\"\n");
-    fs::write(&config, told).unwrap();
-    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
     let nothing = install_staged(&config);
     assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
     assert!(said(&nothing).contains("nothing is staged"));

@@ -555,6 +555,26 @@ async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
     assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
 }
 
+#[test]
+fn a_release_that_failed_waits_from_then_on_by_a_clock_that_was_not_put_back() {
+    let now = Timestamp(1_790_000_000);
+    let hour = |times: u64| Timestamp(1_790_000_000 + times * 3600);
+    let failed = Failed { times: 4, last: now, why: "no".to_owned() };
+    assert_eq!(failed.until(), now.after(8 * FIRST_WAIT));
+    let longest = Failed { times: u32::MAX, ..failed.clone() };
+    assert_eq!(longest.until(), now.after(LONGEST_WAIT));
+    let journal = Journal { failed: [(label(2), failed)].into(), ..Journal::default() };
+    for (release, at, waits) in [
+        (label(2), now, true),
+        (label(2), hour(1), true),
+        (label(2), hour(2), false),
+        (label(2), Timestamp(0), false),
+        (label(3), now, false),
+    ] {
+        assert_eq!(journal.may_try(&release, at).is_err(), waits, "{release} at {at}");
+    }
+}
+
 #[tokio::test]
 async fn a_journal_that_is_damaged_is_an_error_and_one_that_is_gone_is_made_anew() {
     let place = place();

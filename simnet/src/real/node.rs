@@ -331,6 +331,7 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
         install_root: ROOT.into(),
         procedure: Procedure::default(),
         spool: None,
+        freshness: None,
         state: STATE.into(),
     })
 }

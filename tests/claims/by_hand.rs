@@ -1,0 +1,142 @@
+//! What an operator does by hand with the program itself: going back, vouching, carrying releases to a
+//! machine without a network.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use unanimity::config::Spool;
+use unanimity::demo::{Draft, World, copy_tree};
+use unanimity::update::Outcome;
+use unanimity::verify::Timestamp;
+
+use crate::circle::{HOUR, ONE, SECOND, TWO};
+use crate::logs::place;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
+
+/// A world whose two releases have settled by now, as the program will see it.
+async fn settled(directory: PathBuf) -> World {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut world = World::create(&directory, 6, Timestamp(now - 3 * 3600)).unwrap();
+    fs::create_dir_all(directory.join("client")).unwrap();
+    for (sequence, version, artifact) in [(1, "1.0.0", ONE), (2, "1.1.0", TWO)] {
+        world.publish(&Draft::new(sequence, version, artifact)).unwrap();
+        world.poll_all().await.unwrap();
+        world.update().await.1.unwrap_err();
+        world.advance(HOUR + SECOND);
+        world.poll_all().await.unwrap();
+        if sequence == 1 {
+            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+        }
+    }
+    world
+}
+
+fn run(world: &World, arguments: &[&str]) -> (i32, String) {
+    let config = world.directory.join("client/unanimity.toml");
+    let Output { status, stdout, stderr } =
+        Command::new(PROGRAM).arg("--config").arg(config).args(arguments).output().unwrap();
+    (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
+}
+
+fn current(world: &World) -> Vec<u8> {
+    fs::read(world.config.install_root.join("current/hello")).unwrap()
+}
+
+#[tokio::test]
+async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
+    let home = place();
+    let mut world = settled(home.path().join("world")).await;
+    world.write_config().unwrap();
+    let (code, said) = run(&world, &["rollback"]);
+    assert_eq!((code, current(&world)), (2, ONE.to_vec()), "{said}");
+    assert!(
+        said.contains("there is no other version here that proved good; there is 1-1.0.0"),
+        "{said}"
+    );
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    let (code, said) = run(&world, &["status"]);
+    assert!(said.contains("installed   2-1.1.0\nbefore      1-1.0.0\n"), "{code} {said}");
+    let (code, said) = run(&world, &["rollback", "7-7"]);
+    assert_eq!((code, current(&world)), (2, TWO.to_vec()), "{said}");
+    let (code, said) = run(&world, &["rollback"]);
+    assert_eq!((code, current(&world)), (0, ONE.to_vec()), "{said}");
+    assert!(said.contains("1-1.0.0 is installed again"), "{said}");
+    // The check is asked there as well, and stops nobody.
+    world.config.procedure.check =
+        ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
+    world.write_config().unwrap();
+    let (code, said) = run(&world, &["--json", "rollback", "2-1.1.0"]);
+    assert_eq!((code, current(&world)), (30, TWO.to_vec()), "{said}");
+    assert!(said.contains(r#""outcome":"unhealthy""#) && said.contains(": no\""), "{said}");
+    let (code, said) = run(&world, &["mark-good"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("no release is on trial, and none has failed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_release_that_failed_is_in_status_and_passes_on_the_operators_word() {
+    let home = place();
+    let mut world = settled(home.path().join("world")).await;
+    world.config.procedure.check =
+        ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
+    world.write_config().unwrap();
+    world.update().await.1.unwrap_err();
+    let (_, said) = run(&world, &["status"]);
+    assert!(
+        said.contains("failed      2-1.1.0, once: check failed (exit status: 1): no; 1-1.0.0 is installed again. It is tried again after "),
+        "{said}"
+    );
+    let (code, said) = run(&world, &["mark-good"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("2-1.1.0 is tried again at the next update, without the check"),
+        "{said}"
+    );
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert_eq!(current(&world), TWO);
+}
+
+#[tokio::test]
+async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_operator_set() {
+    let home = place();
+    let mut world = settled(home.path().join("world")).await;
+    let spool = world.directory.join("client/spool");
+    fs::create_dir_all(&spool).unwrap();
+    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    let stick = world.directory.join("stick");
+    copy_tree(&spool, &stick).unwrap();
+    // Over there, nobody has a spool.
+    world.config.spool = None;
+    world.write_config().unwrap();
+    let offline = ["install", "--offline", stick.to_str().unwrap()];
+    let (code, said) = run(&world, &offline);
+    assert_eq!((code, current(&world)), (3, ONE.to_vec()), "{said}");
+    assert!(said.contains("say in [install] freshness how old"), "{said}");
+    let config = world.directory.join("client/unanimity.toml");
+    let told = fs::read_to_string(&config).unwrap();
+    let bound = |bound: &str| {
+        let install = format!("[install]\nfreshness = \"{bound}\"\n");
+        fs::write(&config, told.replace("[install]\n", &install)).unwrap();
+    };
+    // It was cosigned about an hour ago.
+    bound("30m");
+    let (code, said) = run(&world, &offline);
+    assert_eq!((code, current(&world)), (12, ONE.to_vec()), "{said}");
+    bound("7d");
+    let proof = stick.join("proof");
+    let whole = fs::read_to_string(&proof).unwrap();
+    fs::write(&proof, whole.replacen("bundle/v1", "bundle/v2", 1)).unwrap();
+    let (code, said) = run(&world, &offline);
+    assert_eq!((code, current(&world)), (29, ONE.to_vec()), "{said}");
+    fs::write(&proof, whole).unwrap();
+    let (code, said) = run(&world, &offline);
+    assert_eq!((code, current(&world)), (0, TWO.to_vec()), "{said}");
+    let (code, said) = run(&world, &offline);
+    assert_eq!(code, 24, "{said}");
+    let (code, said) = run(&world, &["install"]);
+    assert_eq!(code, 2, "{said}");
+}
