@@ -161,7 +161,7 @@ impl<'a> Installer<'a> {
         if manifest.sequence <= floor {
             return Err(Refusal::Rollback { offered: manifest.sequence, floor }.into());
         }
-        self.root.may_try(&manifest, now)?;
+        self.root.journal()?.may_try(&manifest.label(), now)?;
         let (frontier, catalog) = self.replay(&agreed, spool, now)?;
 
         let target = target_of(&manifest, &config.platform)?;

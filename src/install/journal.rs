@@ -87,18 +87,23 @@ impl Journal {
 
     /// Refuses a release that is on trial, or that failed and is to be left alone at `now`.
     pub fn may_try(&self, release: &str, now: Timestamp) -> Result<(), Refusal> {
-        let refuse = |why: String, until| {
-            Err(Refusal::Unhealthy { release: release.to_owned(), why, until })
-        };
         if self.trial.as_ref().is_some_and(|trial| trial.release == release) {
             let why = "it is on trial; `unanimity update` ends a trial that was interrupted";
-            return refuse(why.to_owned(), None);
+            let (release, why) = (release.to_owned(), why.to_owned());
+            return Err(Refusal::Unhealthy { release, why, until: None });
         }
+        self.is_due(release, now)
+    }
+
+    /// Refuses a release that failed and is to be left alone at `now`.
+    pub fn is_due(&self, release: &str, now: Timestamp) -> Result<(), Refusal> {
         match self.failed.get(release) {
             // A clock that was put back does not make the wait longer than it is.
-            Some(failed) if failed.last <= now && now < failed.until() => {
-                refuse(failed.why.clone(), Some(failed.until()))
-            }
+            Some(failed) if failed.last <= now && now < failed.until() => Err(Refusal::Unhealthy {
+                release: release.to_owned(),
+                why: failed.why.clone(),
+                until: Some(failed.until()),
+            }),
             _ => Ok(()),
         }
     }

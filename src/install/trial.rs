@@ -18,7 +18,7 @@ use super::journal::{Journal, Trial};
 use super::{InstallError, Installed, Ready, Root};
 use crate::command::{self, CommandError};
 use crate::durable::{DiskError, Lock, open_plain};
-use crate::verify::{Agreed, Manifest, Refusal, Timestamp};
+use crate::verify::{Agreed, Refusal, Timestamp};
 
 /// What belongs to a switch besides the switch, from the configuration alone. A command is a program
 /// and its arguments, run without a shell; an empty one is none.
@@ -143,11 +143,6 @@ pub struct RolledBack {
 }
 
 impl Root {
-    /// Refuses a release that failed here and is not to be tried again yet.
-    pub fn may_try(&self, manifest: &Manifest, now: Timestamp) -> Result<(), InstallError> {
-        Ok(self.journal()?.may_try(&manifest.label(), now)?)
-    }
-
     /// Takes the right to switch, and runs `pre_install`.
     pub async fn begin(&self, agreed: &Agreed, now: Timestamp) -> Result<Switch<'_>, InstallError> {
         let release = agreed.manifest().label();

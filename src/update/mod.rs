@@ -240,8 +240,13 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let Some(decided) = self.decide(report, rng).await? else {
             return Ok(Outcome::UpToDate);
         };
-        (self.root.may_try(decided.agreed.manifest(), self.clock.now()))
-            .map_err(install_failure)?;
+        let (journal, release) = (self.root.journal()?, decided.agreed.manifest().label());
+        // A trial that was interrupted is for whoever installs to end: it is woken by what is staged.
+        if is_split {
+            journal.is_due(&release, self.clock.now())?;
+        } else {
+            journal.may_try(&release, self.clock.now())?;
+        }
         match errand {
             Errand::Check => Ok(decided.outcome()),
             Errand::Switch => match self.fetcher.fetched(&decided.agreed).await? {

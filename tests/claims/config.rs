@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use unanimity::alarm::Alarm;
 use unanimity::config::{self, Config, ConfigError, ServeArtifacts, ServePolicy};
+use unanimity::install::Procedure;
 use unanimity::net::OnionAddress;
 use unanimity::net::network::{Bridges, TorNetwork};
 use unanimity::verify::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
@@ -162,6 +163,60 @@ fn what_is_written_is_taken() {
     assert_eq!(config.polling.max_age, Duration::from_secs(61));
     assert_eq!(config.platform.as_str(), "riscv64-linux");
     assert_eq!(config.peers.iter().count(), 1);
+}
+
+#[test]
+fn what_belongs_to_a_switch_is_taken_as_written_and_is_nothing_by_default() {
+    let config = load(&good_node(), &good_peers()).1.unwrap();
+    assert_eq!((config.procedure, config.freshness), (Procedure::default(), None));
+    let written = r#"root = "hello"
+freshness = "7d"
+keep = 2
+pre_install = ["/bin/a", "1"]
+handover = ["/bin/b", "-i", "{}"]
+post_install = ["/bin/c"]
+restart = "hello.service"
+timeout = "2m"
+health = { check = ["/bin/d", ""], timeout = "3s" }"#;
+    let node = with(&good_node(), "root = \"hello\"", written);
+    let config = load(&node, &good_peers()).1.unwrap();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let expected = Procedure {
+        keep: 2,
+        pre_install: words(&["/bin/a", "1"]),
+        handover: words(&["/bin/b", "-i", "{}"]),
+        post_install: words(&["/bin/c"]),
+        restart: Some("hello.service".to_owned()),
+        timeout: Duration::from_secs(120),
+        check: words(&["/bin/d", ""]),
+        check_timeout: Duration::from_secs(3),
+    };
+    assert_eq!(config.procedure, expected);
+    assert_eq!(config.freshness, Some(Duration::from_secs(7 * 24 * 3600)));
+}
+
+#[test]
+fn what_makes_no_sense_of_a_switch_is_refused() {
+    for (line, why) in [
+        ("keep = 1", "keep is 2 to 1000"),
+        ("keep = 1001", "keep is 2 to 1000"),
+        ("pre_install = [\"true\"]", "by an absolute path"),
+        ("post_install = [\"./true\"]", "by an absolute path"),
+        ("post_install = [\"\"]", "by an absolute path"),
+        ("health = { check = [\"true\"] }", "by an absolute path"),
+        ("handover = [\"dpkg\", \"-i\", \"{}\"]", "by an absolute path"),
+        ("handover = [\"/usr/bin/dpkg\", \"-i\"]", "handover has an argument {}"),
+        ("restart = \"\"", "restart is the name of one"),
+        ("restart = \"a b\"", "restart is the name of one"),
+        ("timeout = \"0s\"", "a timeout is one second to one hour"),
+        ("health = { timeout = \"2h\" }", "a timeout is one second to one hour"),
+        ("freshness = \"59s\"", "freshness is one minute to 30 days"),
+        ("freshness = \"31d\"", "freshness is one minute to 30 days"),
+    ] {
+        let node = with(&good_node(), "root = \"hello\"", &format!("root = \"hello\"\n{line}"));
+        let error = refused(&node, &good_peers(), NODE);
+        says(&error, &["[install] ", why]);
+    }
 }
 
 #[test]

@@ -13,14 +13,15 @@ use unanimity::clock::ManualClock;
 use unanimity::config::{Config, Spool as Told};
 use unanimity::demo::Draft;
 use unanimity::durable::{Disk, Step};
-use unanimity::install::Installed;
+use unanimity::install::journal::FIRST_WAIT;
 use unanimity::install::spool::{ENTRIES, PROOF, Spool, SpoolError};
+use unanimity::install::{Installed, Root};
 use unanimity::installer::{Installer, StagedError, installer_state, published_head};
 use unanimity::store::EvidenceStore;
 use unanimity::update::Outcome;
 use unanimity::verify::{Evidence, NoteSecret, Policy, Refusal, Timestamp};
 
-use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release};
+use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -89,6 +90,13 @@ impl Split {
     fn install_as(&self, config: &Config, disk: Disk) -> Result<Installed, StagedError> {
         let spool = Spool::open(&self.spool)?;
         install(&mut Installer::open(config, disk)?, &spool, DAY, self.circle.now())
+    }
+
+    /// The same, with commands to wait for.
+    async fn install_with_commands(&self) -> Result<Installed, StagedError> {
+        let spool = Spool::open(&self.spool)?;
+        let mut installer = Installer::open(&self.circle.config, Disk::default())?;
+        installer.install(&spool, DAY, &self.circle.clock).await
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -593,4 +601,60 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
         }
     }
     assert!(seen.is_sorted() && seen.len() > 20, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_in_time() {
+    let mut split = Split::with_second(159).await;
+    split.circle.config.procedure.check = ["/bin/false".to_owned()].into();
+    let refused = split.install_with_commands().await;
+    let Err(StagedError::Refused(Refusal::Unhealthy { until, .. })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(until, Some(split.circle.now().after(FIRST_WAIT)));
+    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    // The fetcher hears of it, and its operator by it.
+    let unhealthy = refusal(split.circle.update().await);
+    assert!(matches!(unhealthy, Refusal::Unhealthy { .. }), "{unhealthy}");
+    split.circle.pass(FIRST_WAIT).await;
+    split.stage().await;
+    split.circle.config.procedure.check = ["/bin/true".to_owned()].into();
+    assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
+    // What was gone back from by hand is not brought again.
+    let config = &split.circle.config;
+    let root = Root::new(&config.install_root, Disk::default());
+    root.roll_back(None, split.circle.now()).await.unwrap();
+    split.circle.pass(HOUR).await;
+    up_to_date(split.circle.update().await);
+    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test]
+async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it() {
+    let mut split = Split::with_second(160).await;
+    split.circle.config.procedure.check = ["/bin/true".to_owned()].into();
+    let steps = AtomicUsize::new(0);
+    // Killed while `current` is the new one, and the journal does not say yet that it is good.
+    let dying = Disk::watched(move |step: &Step| {
+        let is_journal = matches!(step, Step::Create(path) if path.ends_with("journal.json"));
+        let written = steps.fetch_add(usize::from(is_journal), Ordering::SeqCst);
+        if is_journal && written == 1 { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    });
+    let spool = Spool::open(&split.spool).unwrap();
+    let config = split.circle.config.clone();
+    let mut installer = Installer::open(&config, dying).unwrap();
+    installer.install(&spool, DAY, &split.circle.clock).await.unwrap_err();
+    drop(installer);
+    assert_eq!(split.circle.current().as_deref(), Some(TWO));
+    let (_, ended) = split.circle.update().await;
+    assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?}");
+    let installer = Installer::open(&config, Disk::default()).unwrap();
+    let undone = installer.recover(split.circle.now()).await.unwrap();
+    assert!(matches!(undone, Some(Refusal::Unhealthy { .. })), "{undone:?}");
+    assert_eq!(installer.recover(split.circle.now()).await.unwrap(), None);
+    drop(installer);
+    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    split.circle.pass(FIRST_WAIT).await;
+    split.stage().await;
+    assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
 }

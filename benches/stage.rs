@@ -1,0 +1,113 @@
+//! Staging an artifact of 1 GiB from a mirror on this machine's disk: read, hashed, written and synced in
+//! one pass. Against the slower of two things that no way around it can beat: copying the file and
+//! syncing the copy (`cp`, `sync`), and hashing it. They run in turns in one run; the medians, their
+//! ratio, and the memory that staging took beyond the idle process are printed.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use sha2::{Digest as _, Sha256};
+use unanimity::demo::{Draft, World};
+use unanimity::log::writer::artifact_path;
+use unanimity::update::{Client, Outcome};
+use unanimity::verify::{Hash, Timestamp};
+
+const LENGTH: usize = 1 << 30;
+const TURNS: usize = 7;
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
+fn run(program: &str, arguments: &[&Path]) {
+    let status = Command::new(program).args(arguments).status();
+    assert!(status.expect("it is installed").success(), "{program} failed");
+}
+
+fn hash(path: &Path) {
+    let (mut file, mut hasher) = (fs::File::open(path).expect("it is there"), Sha256::new());
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece).expect("it can be read") {
+            0 => break,
+            count => hasher.update(&piece[..count]),
+        }
+    }
+    std::hint::black_box(hasher.finalize());
+}
+
+/// KiB of a line of `/proc/self/status`.
+fn memory(line: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|all| all.strip_prefix(line)).expect("a line");
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// A circle in which a release of that many bytes could be staged now, and what it is of.
+async fn circle(directory: &Path) -> (World, Hash) {
+    let mut world = World::create(directory, 1, Timestamp(1_790_000_000)).expect("a circle");
+    let pattern: Vec<u8> =
+        (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let artifact = pattern.repeat(LENGTH >> 20);
+    let digest = Hash::of(&artifact);
+    world.publish(&Draft::new(1, "1.0.0", &artifact)).expect("published");
+    drop(artifact);
+    world.poll_all().await.expect("polled");
+    world.check().await.1.expect_err("it has to settle");
+    world.advance(Duration::from_secs(3601));
+    world.poll_all().await.expect("polled");
+    (world, digest)
+}
+
+fn main() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let (world, digest) = runtime.block_on(circle(&place.path().join("world")));
+    let artifact = world.log_directory().join(artifact_path(&digest));
+    let copy = place.path().join("copy");
+    let (mut staging, mut copying, mut hashing) = (Vec::new(), Vec::new(), Vec::new());
+    let mut beyond = 0;
+    for _ in 0..TURNS {
+        copying.push(timed(|| {
+            run("cp", &[&artifact, &copy]);
+            run("sync", &[&copy]);
+        }));
+        fs::remove_file(&copy).expect("removed");
+        hashing.push(timed(|| hash(&artifact)));
+        let idle = memory("VmRSS");
+        // 5: the peak begins anew (proc(5)).
+        fs::write("/proc/self/clear_refs", "5").expect("our own");
+        staging.push(timed(|| {
+            let mut rng = StdRng::seed_from_u64(1);
+            let disk = world.disk.clone();
+            let client = Client::open(&world.config, &world.network, &world.clock, disk);
+            let mut client = client.expect("opened");
+            let (report, ended) = runtime.block_on(client.stage(&mut rng));
+            assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?} {report:?}");
+        }));
+        beyond = beyond.max(memory("VmHWM").saturating_sub(idle));
+        let staged = world.config.install_root.join("versions/.1-1.0.0.new");
+        assert_eq!(fs::metadata(staged.join("hello")).expect("staged").len(), LENGTH as u64);
+        fs::remove_dir_all(staged).expect("removed");
+    }
+    let [staging, copying, hashing] = [staging, copying, hashing].map(median);
+    let ratio = staging.as_secs_f64() / copying.max(hashing).as_secs_f64();
+    println!("staging 1 GiB {staging:.2?}; cp and sync {copying:.2?}, hashing {hashing:.2?}");
+    println!(
+        "ratio to the slower of the two {ratio:.2}; {} MiB beyond the idle process",
+        beyond >> 10
+    );
+}
