@@ -295,7 +295,7 @@ fn copy(from: &mut impl io::Read, to: &mut Staging) -> Result<(), InstallError> 
     loop {
         match from.read(&mut piece) {
             Ok(0) => return Ok(to.check()?),
-            Ok(count) => to.write(&piece[..count])?,
+            Ok(count) => to.write(&[&piece[..count]])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(InstallError::Source(error)),
         }

@@ -127,15 +127,24 @@ struct Measured {
 impl Measured {
     /// The next bytes; refused if there are more than were signed.
     fn take(&mut self, target: &Target, bytes: &[u8]) -> Result<(), Refusal> {
-        let length = self.length.saturating_add(bytes.len() as u64);
-        if length > target.length {
+        self.fit(target, bytes.len() as u64)?;
+        self.add(bytes);
+        Ok(())
+    }
+
+    /// Refuses more bytes than were signed.
+    fn fit(&self, target: &Target, more: u64) -> Result<(), Refusal> {
+        if self.length.saturating_add(more) > target.length {
             let signed = target.length;
             let why = format!("{}: longer than the {signed} bytes that were signed", target.file);
             return Err(Refusal::Artifact(why));
         }
-        self.hasher.update(bytes);
-        self.length = length;
         Ok(())
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.hasher.update(bytes);
     }
 
     /// Whether they are the whole artifact, exactly.
@@ -163,8 +172,7 @@ struct Measuring<R> {
 impl<R: Read> Read for Measuring<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        self.measured.length += count as u64;
-        self.measured.hasher.update(&buffer[..count]);
+        self.measured.add(&buffer[..count]);
         Ok(count)
     }
 }

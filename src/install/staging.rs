@@ -3,12 +3,16 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::thread;
 
 use super::{Artifacts, InstallError, Measured, Staged};
 use crate::durable::files::Written;
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::verify::Refusal;
 use crate::verify::manifest::Target;
+
+/// So many bytes take longer to be hashed than a thread to begin.
+const WORTH_A_THREAD: u64 = 128 * 1024;
 
 /// The beginning of an artifact, perhaps all of it. Nothing is known of its bytes but their digest.
 pub struct Staging {
@@ -56,14 +60,26 @@ impl Staging {
         self.measured.length == self.target.length
     }
 
-    /// The next bytes. Refused if they are more than were signed; then none of them is taken.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), InstallError> {
+    /// The next bytes, in pieces. Refused if they are more than were signed; then none of them is taken.
+    /// Many are hashed while they are written.
+    pub fn write(&mut self, pieces: &[impl AsRef<[u8]> + Sync]) -> Result<(), InstallError> {
         let mut measured = self.measured.clone();
-        measured.take(&self.target, bytes)?;
-        self.disk
-            .writing(&self.path)
-            .and_then(|()| self.file.write_all(bytes))
-            .map_err(DiskError::at(&self.path))?;
+        let more = pieces.iter().map(|piece| piece.as_ref().len() as u64).sum();
+        measured.fit(&self.target, more)?;
+        let file = &mut self.file;
+        let mut write = || pieces.iter().try_for_each(|piece| file.write_all(piece.as_ref()));
+        let mut measure = || pieces.iter().for_each(|piece| measured.add(piece.as_ref()));
+        let written = self.disk.writing(&self.path).and_then(|()| {
+            if more < WORTH_A_THREAD {
+                measure();
+                return write();
+            }
+            thread::scope(|scope| {
+                scope.spawn(measure);
+                write()
+            })
+        });
+        written.map_err(DiskError::at(&self.path))?;
         self.measured = measured;
         Ok(())
     }

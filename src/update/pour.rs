@@ -39,7 +39,7 @@ pub(super) async fn pour(
             return (staging, written);
         }
         writing = spawn_blocking(move || {
-            let written = batch.iter().try_for_each(|piece| staging.write(piece));
+            let written = staging.write(&batch);
             (staging, written)
         });
         if let Some(ended) = ended {

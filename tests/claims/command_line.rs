@@ -383,7 +383,7 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
     desk.good("init --config node/unanimity.toml");
     let said = desk.bad(3, "status --config node/unanimity.toml");
     assert!(
-        said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 67"),
+        said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 84"),
         "{said}"
     );
     desk.bad(6, "init --config node/unanimity.toml");
@@ -447,6 +447,11 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
                         "rate",
                         "spool",
                         "freshness",
+                        "pre_install",
+                        "handover",
+                        "post_install",
+                        "restart",
+                        "check",
                     ]
                     .iter()
                     .any(|example| default.starts_with(example)) =>
@@ -467,6 +472,8 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
         (spoken.limits, spoken.polling, spoken.ask_timeout, spoken.roll_timeout)
     );
     assert_eq!(silent.limits, unanimity::verify::roll::Limits::default());
+    assert_eq!(silent.procedure, spoken.procedure);
+    assert_eq!(silent.procedure, unanimity::install::Procedure::default());
     assert_eq!(silent.polling, unanimity::peer::Polling::default());
     let load =
         |name: &str| unanimity::config::load_node(&desk.path().join("node").join(name)).unwrap();

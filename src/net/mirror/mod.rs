@@ -38,7 +38,7 @@ pub const WEB_PORT: u16 = 80;
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The most bytes that are read at once of a large file.
-pub const PIECE_BYTES: u64 = 256 * 1024;
+pub const PIECE_BYTES: u64 = 1024 * 1024;
 
 /// What a mirror's file is read from.
 pub type Bytes = Box<dyn Read + Send>;
@@ -307,7 +307,7 @@ impl Rest {
         };
         let rest = bytes.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let read = move || {
-            let (mut rest, mut piece) = (rest, Vec::new());
+            let (mut rest, mut piece) = (rest, Vec::with_capacity(PIECE_BYTES as usize));
             rest.by_ref().take(PIECE_BYTES).read_to_end(&mut piece)?;
             Ok((rest, piece))
         };
