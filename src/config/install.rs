@@ -32,6 +32,8 @@ pub(super) struct InstallTable {
     #[serde(default)]
     post_install: Vec<String>,
     restart: Option<String>,
+    #[serde(default)]
+    when_good: Vec<String>,
     timeout: Option<Text<humantime::Duration>>,
     #[serde(default)]
     health: HealthTable,
@@ -81,6 +83,7 @@ impl InstallTable {
             handover: self.handover.clone(),
             post_install: self.post_install.clone(),
             restart: self.restart.clone(),
+            when_good: self.when_good.clone(),
             timeout: or(&self.timeout, plain.timeout),
             check: self.health.check.clone(),
             check_timeout: or(&self.health.timeout, plain.check_timeout),
@@ -88,11 +91,12 @@ impl InstallTable {
         if !(2..=1000).contains(&procedure.keep) {
             return Err(Why::Install("keep is 2 to 1000: the version before is what comes back"));
         }
-        let Procedure { pre_install, handover, post_install, check, .. } = &procedure;
-        let programs = [pre_install, handover, post_install, check].map(|command| command.first());
+        let Procedure { pre_install, handover, post_install, check, when_good, .. } = &procedure;
+        let programs =
+            [pre_install, handover, post_install, check, when_good].map(|command| command.first());
         if programs.iter().flatten().any(|program| !Path::new(program).is_absolute()) {
             return Err(Why::Install(
-                "pre_install, handover, post_install and check name their program by an absolute path",
+                "pre_install, handover, post_install, check and when_good name their program by an absolute path",
             ));
         }
         if !handover.is_empty() && !handover.iter().any(|argument| argument.contains("{}")) {

@@ -4,7 +4,8 @@
 //! 2. The version gets its name; versions too many are gone.
 //! 3. The journal says what is on trial and what was installed before.
 //! 4. `handover` is given the artifact; `current` is swapped.
-//! 5. `post_install`, `restart` and the check run. If all end well, the journal says so.
+//! 5. `post_install`, `restart` and the check run. If all end well, the journal says so, and then
+//!    `when_good` runs: what it comes to changes nothing any more.
 //!
 //! If one of 4 and 5 does not, or is interrupted, the version before comes back: it is handed over,
 //! `current` points at it, `post_install` and `restart` run, and the journal says when the release is
@@ -40,6 +41,8 @@ pub struct Procedure {
     pub check: Vec<String>,
     /// How long that may take.
     pub check_timeout: Duration,
+    /// Runs once the version has proved good.
+    pub when_good: Vec<String>,
 }
 
 impl Default for Procedure {
@@ -54,6 +57,7 @@ impl Default for Procedure {
             timeout: Duration::from_secs(5 * 60),
             check: Vec::new(),
             check_timeout: Duration::from_secs(60),
+            when_good: Vec::new(),
         }
     }
 }
@@ -279,6 +283,13 @@ impl Root {
         self.run("restart", &restart, release, before).await
     }
 
+    async fn when_good(&self, release: &str, before: Option<&str>) {
+        let ran = self.run("when_good", &self.procedure.when_good, release, before);
+        if let Err(trouble) = ran.await {
+            tracing::warn!("{release} is installed, and {trouble}");
+        }
+    }
+
     async fn run(
         &self,
         what: &'static str,
@@ -360,6 +371,7 @@ impl Switch<'_> {
             let installed = root.point(&release)?;
             journal.prove(&release);
             root.keep_journal(&journal)?;
+            root.when_good(&release, before.as_deref()).await;
             return Ok(installed);
         }
         let trial = Trial { release: release.clone(), before };
@@ -374,6 +386,7 @@ impl Switch<'_> {
             Ok(installed) => {
                 journal.prove(&release);
                 root.keep_journal(&journal)?;
+                root.when_good(&release, before).await;
                 Ok(installed)
             }
             Err(trouble) => {

@@ -140,3 +140,34 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     let (code, said) = run(&world, &["install"]);
     assert_eq!(code, 2, "{said}");
 }
+
+/// The program updates itself as one more product: its check is that the new one starts and reads what
+/// the old one left.
+#[tokio::test]
+async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
+    let home = place();
+    let mut world = settled(home.path().join("world")).await;
+    let config = world.directory.join("client/unanimity.toml");
+    let program = world.config.install_root.join("current/hello");
+    let paths = [&program, &config].map(|path| path.to_str().unwrap().to_owned());
+    let [program, config] = paths;
+    world.config.procedure.check =
+        vec![program, "--config".to_owned(), config, "status".to_owned()];
+    world.write_config().unwrap();
+    let runs = format!("#!/bin/sh\nexec {PROGRAM} \"$@\"\n");
+    for (sequence, version, artifact, works) in [
+        (3, "2.0.0", &b"\x7fELF, and not for this machine"[..], false),
+        (4, "2.1.0", b"#!/bin/sh\nexit 101\n", false),
+        (5, "2.2.0", runs.as_bytes(), true),
+    ] {
+        world.publish(&Draft::new(sequence, version, artifact)).unwrap();
+        world.poll_all().await.unwrap();
+        world.check().await.1.err();
+        world.advance(HOUR + SECOND);
+        world.poll_all().await.unwrap();
+        let ended = world.update().await.1;
+        assert_eq!(ended.is_ok(), works, "{ended:?}");
+        let current = current(&world);
+        assert_eq!(current, if works { artifact } else { ONE }, "{version}");
+    }
+}

@@ -383,7 +383,7 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
     desk.good("init --config node/unanimity.toml");
     let said = desk.bad(3, "status --config node/unanimity.toml");
     assert!(
-        said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 84"),
+        said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 86"),
         "{said}"
     );
     desk.bad(6, "init --config node/unanimity.toml");
@@ -452,6 +452,7 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
                         "post_install",
                         "restart",
                         "check",
+                        "when_good",
                     ]
                     .iter()
                     .any(|example| default.starts_with(example)) =>

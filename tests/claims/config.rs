@@ -176,6 +176,7 @@ pre_install = ["/bin/a", "1"]
 handover = ["/bin/b", "-i", "{}"]
 post_install = ["/bin/c"]
 restart = "hello.service"
+when_good = ["/bin/e"]
 timeout = "2m"
 health = { check = ["/bin/d", ""], timeout = "3s" }"#;
     let node = with(&good_node(), "root = \"hello\"", written);
@@ -190,6 +191,7 @@ health = { check = ["/bin/d", ""], timeout = "3s" }"#;
         timeout: Duration::from_secs(120),
         check: words(&["/bin/d", ""]),
         check_timeout: Duration::from_secs(3),
+        when_good: words(&["/bin/e"]),
     };
     assert_eq!(config.procedure, expected);
     assert_eq!(config.freshness, Some(Duration::from_secs(7 * 24 * 3600)));
@@ -203,6 +205,7 @@ fn what_makes_no_sense_of_a_switch_is_refused() {
         ("pre_install = [\"true\"]", "by an absolute path"),
         ("post_install = [\"./true\"]", "by an absolute path"),
         ("post_install = [\"\"]", "by an absolute path"),
+        ("when_good = [\"e\"]", "by an absolute path"),
         ("health = { check = [\"true\"] }", "by an absolute path"),
         ("handover = [\"dpkg\", \"-i\", \"{}\"]", "by an absolute path"),
         ("handover = [\"/usr/bin/dpkg\", \"-i\"]", "handover has an argument {}"),

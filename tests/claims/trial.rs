@@ -130,6 +130,13 @@ async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switc
     // It runs the very version that it is asked about.
     let output = format!("sh $UNANIMITY_DIRECTORY/hello >> {}", diary.display());
     procedure.check = note(&diary, &output);
+    // It changes nothing any more, whatever it comes to; by then the journal says that it is good.
+    let good = format!(
+        "grep -c trial...null {}/journal.json >> {}; false",
+        root.display(),
+        diary.display()
+    );
+    procedure.when_good = note(&diary, &good);
     installs(&mut world, 2).await;
     let expected = [
         "pre_install 2-1.1.0 after 1-1.0.0",
@@ -138,6 +145,8 @@ async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switc
         "versions/2-1.1.0",
         "check 2-1.1.0 after 1-1.0.0",
         "release 2",
+        "when_good 2-1.1.0 after 1-1.0.0",
+        "1",
     ];
     assert_eq!(lines(&diary), expected);
     // Nothing is new, and nothing runs.
