@@ -22,6 +22,7 @@
 //!    and `versions` is synced.
 
 mod artifacts;
+mod by_hand;
 pub mod journal;
 mod root;
 pub mod spool;
@@ -33,10 +34,11 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 pub use artifacts::Artifacts;
+pub use by_hand::{ByHandError, RolledBack};
 pub use root::{Installed, Root};
 use sha2::{Digest, Sha256};
 pub use staging::Staging;
-pub use trial::{ByHandError, Procedure, RolledBack, Switch};
+pub use trial::{Procedure, Switch};
 use unpack::{MAX_ENTRIES, Totals, UnpackError};
 
 use crate::durable::files::Source;

@@ -12,6 +12,7 @@
 //! to be trusted: [`writer`] makes them, [`site`] publishes them, [`reader`] gives back only what hashes
 //! up to a head.
 
+mod error;
 pub mod reader;
 pub mod site;
 pub mod store;

@@ -110,9 +110,15 @@ impl Scene {
             self.pass(FIRST_WAIT).await;
         }
         assert_eq!(self.current(machine), expected);
-        let root = self.root(disk);
+        let root = self.root(disk.clone());
         assert_eq!(root.journal().unwrap().trial, None);
         assert_eq!(root.floor().unwrap(), expected);
+        if expected == 2 {
+            let versions = self.world.config.install_root.join("versions");
+            let mut left = disk.names(&versions).unwrap();
+            left.sort();
+            assert_eq!(left, ["1-1.0.0", "2-1.1.0"]);
+        }
     }
 }
 
@@ -165,11 +171,18 @@ async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next
 
 #[tokio::test]
 async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_that_run() {
-    let place = place();
-    let mut scene = Scene::new(place.path(), false).await;
-    for (check, expected) in CHECKS {
+    for (is_tree, (check, expected), with) in [
+        (false, CHECKS[0], Errno::NOSPC),
+        (false, CHECKS[1], Errno::IO),
+        (false, CHECKS[2], Errno::ROFS),
+        (true, CHECKS[0], Errno::IO),
+        (true, CHECKS[1], Errno::ROFS),
+        (true, CHECKS[2], Errno::NOSPC),
+    ] {
+        let place = place();
+        let mut scene = Scene::new(place.path(), is_tree).await;
         scene.world.config.procedure.check = check.into_iter().map(str::to_owned).collect();
-        for with in [Errno::NOSPC, Errno::IO, Errno::ROFS] {
+        {
             for fails in 0.. {
                 let machine = scene.base.copy();
                 let (disk, failed) = failing(fails, true, with);

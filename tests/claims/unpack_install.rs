@@ -13,7 +13,7 @@ use unanimity::update::{Failure, Outcome};
 use unanimity::verify::{Agreed, Refusal, Timestamp};
 
 use crate::archives::*;
-use crate::logs::{failing_disk, place, recording_disk};
+use crate::logs::{place, recording_disk};
 
 const ARCHIVE: &str = "hello.tar.zst";
 
@@ -95,52 +95,6 @@ async fn a_tree_is_published_confirmed_and_installed() {
     left.sort();
     assert_eq!(left, ["1-1.0.0", "2-1.1.0"]);
     assert!(matches!(world.update().await.1, Ok(Outcome::UpToDate)));
-}
-
-#[tokio::test]
-async fn an_install_of_a_tree_stopped_at_any_step_leaves_the_old_one_or_the_new_and_the_next_ends_it()
- {
-    let base = place();
-    let world = about_to_switch(&base.path().join("base")).await;
-    let steps = {
-        let mut copy = world.copy_to(&base.path().join("recorded")).unwrap();
-        copy.poll_all().await.unwrap();
-        let (disk, steps) = recording_disk();
-        copy.disk = disk;
-        assert!(matches!(copy.update().await.1, Ok(Outcome::Installed(_))));
-        assert_eq!(current(&copy), 2);
-        steps.lock().unwrap().len()
-    };
-    assert!(steps > 40, "{steps} steps");
-    // Killed there, or short of space for one step only.
-    for only_once in [false, true] {
-        let mut met = [0, 0];
-        for stops in 0..steps {
-            let directory = base.path().join(format!("{only_once}-{stops}"));
-            let mut world = world.copy_to(&directory).unwrap();
-            world.poll_all().await.unwrap();
-            world.disk = failing_disk(stops, only_once.then_some(stops + 1));
-            let stopped = world.update().await.1;
-            assert!(matches!(stopped, Err(Failure::Error(_))), "step {stops}: {stopped:?}");
-            let sequence = current(&world);
-            met[sequence as usize - 1] += 1;
-            world.disk = Disk::default();
-            let next = world.update().await.1;
-            match sequence {
-                1 => assert!(matches!(next, Ok(Outcome::Installed(_))), "step {stops}: {next:?}"),
-                _ => assert!(matches!(next, Ok(Outcome::UpToDate)), "step {stops}: {next:?}"),
-            }
-            assert_eq!(current(&world), 2);
-            let left: Vec<_> = fs::read_dir(world.config.install_root.join("versions"))
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .filter(|name| name.starts_with('.'))
-                .collect();
-            assert!(left.is_empty(), "step {stops} leaves {left:?}");
-            fs::remove_dir_all(&directory).unwrap();
-        }
-        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
-    }
 }
 
 #[tokio::test]
