@@ -21,7 +21,9 @@ use crate::net::{OnionAddress, Transport};
 use crate::peer::{Follow, PeerError, PeerNode, Place};
 use crate::store::{ClientStore, EvidenceStore, StoreError};
 pub use crate::update::Errand;
-use crate::update::{Client, Failure, Fetcher, Outcome, Report, UpdateError, Watcher, ask_once};
+use crate::update::{
+    Client, Failure, Fetcher, Outcome, Report, Sharing, UpdateError, Watcher, ask_once,
+};
 use crate::verify::key::KeyName;
 use crate::verify::{Agreed, Hash, Name, Refusal, Silence, Timestamp, View};
 
@@ -36,6 +38,9 @@ pub struct Node<C> {
     pub watcher: Watcher,
     clock: C,
     disk: Disk,
+    sharing: Sharing,
+    /// Of whose node this is one more product: its state.
+    beside: Option<PathBuf>,
 }
 
 /// What makes a node a peer.
@@ -86,6 +91,14 @@ pub enum NodeError {
     /// It has no name, no address and no key that it could give away.
     #[error("this node is no peer to anybody: give it a name under [serve] in {}", .0.display())]
     NoRole(PathBuf),
+    /// What cannot be one more product of this node.
+    #[error("{}: {why}", path.display())]
+    Another {
+        /// Its configuration.
+        path: PathBuf,
+        /// Why it cannot.
+        why: &'static str,
+    },
     /// It is there already.
     #[error("{name} is listed already, {}", if *.same { "with these very keys: there is nothing to do" } else { "with other keys: give this one another --name, or remove that one first" })]
     Listed {
@@ -148,7 +161,38 @@ impl<C: Clock + Clone + 'static> Node<C> {
                 Some(Role { name: serve.name.clone(), peer, identity, address, artifacts })
             }
         };
-        Ok(Node { told, role, watcher: Watcher::default(), clock, disk })
+        let (watcher, sharing) = (Watcher::default(), Sharing::Begins(Arc::default()));
+        Ok(Node { told, role, watcher, clock, disk, sharing, beside: None })
+    }
+
+    /// One more product on this node, which goes by the answers that this one's peers gave lately. No
+    /// peer role comes with it, and evidence that this node holds latches it as well.
+    pub fn another(&self, told: config::Node) -> Result<Node<C>, NodeError> {
+        let (own, other) = (&self.told, &told);
+        let wrong = |why| NodeError::Another { path: other.source.path.clone(), why };
+        if other.serve.is_some() {
+            return Err(wrong("[serve] belongs to the node, not to one more product"));
+        }
+        let places = |node: &config::Node| [node.install_root.clone(), node.state.clone()];
+        let apart = |a: &PathBuf, b: &PathBuf| !a.starts_with(b) && !b.starts_with(a);
+        if !places(own).iter().all(|a| places(other).iter().all(|b| apart(a, b))) {
+            return Err(wrong("its root and its state are apart from those of other products"));
+        }
+        let sharing = match &self.sharing {
+            Sharing::Begins(answers) | Sharing::Follows(answers) => {
+                Sharing::Follows(answers.clone())
+            }
+            Sharing::Nothing => Sharing::Nothing,
+        };
+        Ok(Node {
+            told,
+            role: None,
+            watcher: self.watcher.clone(),
+            clock: self.clock.clone(),
+            disk: self.disk.clone(),
+            sharing,
+            beside: Some(self.told.state.clone()),
+        })
     }
 
     /// One cycle of the client.
@@ -160,19 +204,19 @@ impl<C: Clock + Clone + 'static> Node<C> {
     ) -> (Report, Result<Outcome, Failure>) {
         let nothing = |error: UpdateError| (Report::default(), Err(error.into()));
         // Whoever may not be able to confirm anything yet may well have found a fork.
-        match EvidenceStore::new(&self.told.state, &self.told.policy.log, self.disk.clone())
-            .latched()
-        {
-            Ok(None) => {}
-            Ok(Some(id)) => return (Report::default(), Err(Refusal::Latched { id }.into())),
-            Err(error) => return nothing(error.into()),
+        for state in [Some(&self.told.state), self.beside.as_ref()].into_iter().flatten() {
+            match EvidenceStore::new(state, &self.told.policy.log, self.disk.clone()).latched() {
+                Ok(None) => {}
+                Ok(Some(id)) => return (Report::default(), Err(Refusal::Latched { id }.into())),
+                Err(error) => return nothing(error.into()),
+            }
         }
         let config = match self.told.read_again().and_then(|told| told.client(self.clock.now())) {
             Ok(config) => config,
             Err(error) => return nothing(error.into()),
         };
         let client = Client::open(&config, transport, &self.clock, self.disk.clone())
-            .map(|client| client.watched(self.watcher.clone()));
+            .map(|client| client.watched(self.watcher.clone()).sharing(self.sharing.clone()));
         match (client, errand) {
             (Err(error), _) => nothing(error),
             // On the heap: a cycle is a large future, within ever larger ones.

@@ -273,7 +273,7 @@ fn edit_exit(error: &EditError) -> Exit {
 #[cfg(feature = "tor")]
 ended! {
     NodeError => |error| match error {
-        NodeError::Config(_) | NodeError::NoRole(_) => Exit::Configuration,
+        NodeError::Config(_) | NodeError::NoRole(_) | NodeError::Another { .. } => Exit::Configuration,
         NodeError::Identity(IdentityError::Disk(_)) | NodeError::Peer(_)
         | NodeError::Disk(_)
         | NodeError::Store(_) => Exit::Disk,

@@ -28,7 +28,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-#[cfg(not(feature = "tor"))]
 use crate::update::Errand;
 use crate::verify::NoteKey;
 use exit::{Ended, Exit};
@@ -54,12 +53,17 @@ enum Verb {
     /// Write a commented configuration to fill in
     Init(node::Init),
     /// Call the roll and say whether there is an update; install nothing
-    Check,
+    Check {
+        #[command(flatten)]
+        others: node::Others,
+    },
     /// Call the roll and install what every peer has confirmed for long enough
     Update {
         /// Fetch it and install nothing; with [install] spool, leave it there with its proof
         #[arg(long)]
         stage: bool,
+        #[command(flatten)]
+        others: node::Others,
     },
     /// Install what `update --stage` has left in [install] spool, verified anew and without any network
     InstallStaged,
@@ -219,7 +223,7 @@ impl Verb {
     fn name(&self) -> &'static str {
         match self {
             Verb::Init(_) => "init",
-            Verb::Check => "check",
+            Verb::Check { .. } => "check",
             Verb::Update { .. } => "update",
             Verb::InstallStaged => "install-staged",
             Verb::Install(_) => "install",
@@ -245,12 +249,9 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
     let (config, json) = (arguments.config, arguments.json);
     match arguments.verb {
         Verb::Init(init) => init.run(config),
-        #[cfg(feature = "tor")]
-        Verb::Check => serve::run(config, serve::Command::Check, json),
-        #[cfg(feature = "tor")]
-        Verb::Update { stage: false } => serve::run(config, serve::Command::Update, json),
-        #[cfg(feature = "tor")]
-        Verb::Update { stage: true } => serve::run(config, serve::Command::Stage, json),
+        Verb::Check { others } => cycle(config, Errand::Check, others, json),
+        Verb::Update { stage: false, others } => cycle(config, Errand::Update, others, json),
+        Verb::Update { stage: true, others } => cycle(config, Errand::Stage, others, json),
         #[cfg(feature = "tor")]
         Verb::Status => serve::run(config, serve::Command::Status, json),
         #[cfg(feature = "tor")]
@@ -263,13 +264,6 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         }
         #[cfg(feature = "tor")]
         Verb::Peers(verb) => serve::run(config, serve::Command::Peers(verb), json),
-        #[cfg(not(feature = "tor"))]
-        Verb::Check => node::cycle_without_tor(&node::load(config)?, Errand::Check, json),
-        #[cfg(not(feature = "tor"))]
-        Verb::Update { stage } => {
-            let errand = if stage { Errand::Stage } else { Errand::Update };
-            node::cycle_without_tor(&node::load(config)?, errand, json)
-        }
         #[cfg(not(feature = "tor"))]
         Verb::Status => node::status(&crate::config::load_node(&node::config_path(config)?)?, None),
         Verb::InstallStaged => staged::run(&node::load(config)?),
@@ -284,6 +278,32 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         Verb::Publish(publish) => publish.run(),
         Verb::Demo(demo) => demo.run(json),
     }
+}
+
+#[cfg(feature = "tor")]
+fn cycle(
+    config: Option<PathBuf>,
+    errand: Errand,
+    others: node::Others,
+    json: bool,
+) -> Result<Said, Ended> {
+    serve::run(config, serve::Command::Cycle { errand, others: others.paths() }, json)
+}
+
+#[cfg(not(feature = "tor"))]
+fn cycle(
+    config: Option<PathBuf>,
+    errand: Errand,
+    others: node::Others,
+    json: bool,
+) -> Result<Said, Ended> {
+    let mut said = vec![node::cycle_without_tor(&node::load(config)?, errand, json)?];
+    for other in others.also {
+        let ended = node::load(Some(other.clone()))
+            .and_then(|config| node::cycle_without_tor(&config, errand, json));
+        said.push(node::of_another(&other, ended));
+    }
+    Ok(node::together(said))
 }
 
 /// Prints to standard output; whoever closed the other end wants no more.

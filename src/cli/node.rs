@@ -1,5 +1,7 @@
 //! `init`, `check`, `update`, `status`: what a node's operator runs.
 
+#[cfg(feature = "tor")]
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -143,6 +145,53 @@ impl Init {
         );
         Ok(Said::done(said, json!({ "config": path_json(&node), "peers": path_json(&peers) })))
     }
+}
+
+/// More products of the node.
+#[derive(Debug, Args)]
+pub(super) struct Others {
+    /// The same for one more product of this node, by its own configuration, with the same roll and
+    /// the same connection to Tor; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub(super) also: Vec<PathBuf>,
+}
+
+impl Others {
+    /// The files, wherever they are asked for: a path's bytes need not be text.
+    #[cfg(feature = "tor")]
+    pub(super) fn paths(self) -> Vec<Vec<u8>> {
+        let absolute = |path: PathBuf| path.canonicalize().unwrap_or(path);
+        self.also.into_iter().map(|path| absolute(path).into_os_string().into_vec()).collect()
+    }
+}
+
+/// What a cycle of one more product came to, as part of what is said of all.
+pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
+    let mut said = ended.unwrap_or_else(Said::from);
+    said.text = format!("{}: {}", path.display(), said.text);
+    if let Value::Object(fields) = &mut said.json {
+        fields.insert("config".to_owned(), path_json(path));
+        fields.insert("exit".to_owned(), (said.exit as u8).into());
+        fields.insert("outcome".to_owned(), said.exit.word().into());
+    }
+    said
+}
+
+/// What all products came to, the node's own first: the exit code is the first that is a failure, or
+/// else the first that is not 0.
+pub(super) fn together(mut all: Vec<Said>) -> Said {
+    let failed = all.iter().position(|said| said.failed);
+    let odd = all.iter().position(|said| said.exit != Exit::Done);
+    let exit = failed.or(odd).map_or(Exit::Done, |at| all[at].exit);
+    let others = all.split_off(1);
+    let mut said = all.remove(0);
+    for other in &others {
+        said.text = format!("{}\n{}", said.text.trim_end(), other.text);
+    }
+    if !others.is_empty() {
+        said.json["also"] = others.into_iter().map(|other| other.json).collect();
+    }
+    Said { exit, failed: failed.is_some(), ..said }
 }
 
 /// One cycle of a build that cannot reach anybody: every peer is silent.

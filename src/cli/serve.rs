@@ -26,7 +26,7 @@ use crate::net::tor::{Tor, TorError};
 use crate::net::{Absent, TorNetwork};
 use crate::node::{Addresses, Errand, Node, NodeError};
 use crate::serve::socket::{self, Lines};
-use crate::serve::{Daemon, hosting, hosting_artifacts};
+use crate::serve::{Cycle, Daemon, hosting, hosting_artifacts};
 use crate::update::Step;
 
 /// How long the tasks of a run may take to notice that it is over.
@@ -35,12 +35,13 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 /// What a node is asked to do, by its operator.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Command {
-    /// `check`
-    Check,
-    /// `update`
-    Update,
-    /// `update --stage`
-    Stage,
+    /// `check`, `update`, `update --stage`
+    Cycle {
+        /// Which of them.
+        errand: Errand,
+        /// The configurations of more products.
+        others: Vec<Vec<u8>>,
+    },
     /// `status`
     Status,
     /// `peers ...`
@@ -97,7 +98,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
     let told = config::load_node(&path)?;
     let runtime = runtime()?;
     let shown = Shown::new(json);
-    let is_cycle = matches!(command, Command::Check | Command::Update | Command::Stage);
+    let is_cycle = matches!(command, Command::Cycle { .. });
     let by_itself = Cell::new(false);
     let work = async {
         let config = absolute(&path).into_os_string().into_vec();
@@ -154,10 +155,8 @@ async fn alone(
     let _owner = socket::Owner::new(&told.state, &disk)?;
     let mut node = open(told, &disk)?;
     node.watcher = shown.watcher();
-    let errand = match command {
-        Command::Check => Errand::Check,
-        Command::Update => Errand::Update,
-        Command::Stage => Errand::Stage,
+    let (errand, others) = match command {
+        Command::Cycle { errand, others } => (errand, others),
         Command::Peers(peers::Verb::Test) => {
             let tor = connect(&node, json).await?;
             return Ok(peers::tested(&node.test(&tor, |_| true).await?));
@@ -166,11 +165,51 @@ async fn alone(
         Command::Status => return node::status(&node.told, None),
     };
     let mut rng = rand::rng();
-    let (report, ended) = match node.told.tor.network {
-        TorNetwork::Offline => node.cycle(&Absent, errand, &mut rng).await,
-        _ => node.cycle(&connect(&node, json).await?, errand, &mut rng).await,
+    let tor = match node.told.tor.network {
+        TorNetwork::Offline => None,
+        _ => Some(connect(&node, json).await?),
     };
-    Ok(node::said(&report, ended))
+    let (report, ended) = match &tor {
+        None => node.cycle(&Absent, errand, &mut rng).await,
+        Some(tor) => node.cycle(tor, errand, &mut rng).await,
+    };
+    let mut said = vec![node::said(&report, ended)];
+    for (path, another) in products(&node, others) {
+        let ended = match (another, &tor) {
+            (Err(ended), _) => Err(ended),
+            (Ok(another), None) => Ok(another.cycle(&Absent, errand, &mut rng).await),
+            (Ok(another), Some(tor)) => {
+                let web: Arc<dyn Web> = Arc::new(tor.clone());
+                another.told.connect(&web);
+                Ok(another.cycle(tor, errand, &mut rng).await)
+            }
+        };
+        let ended = ended.map(|(report, ended)| node::said(&report, ended));
+        said.push(node::of_another(&path, ended));
+    }
+    Ok(node::together(said))
+}
+
+type Product = (PathBuf, Result<Node<SystemClock>, Ended>);
+
+/// More products of a node. One that cannot be does not keep the others from their turn.
+fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let product = |path: Vec<u8>| {
+        let path = PathBuf::from(OsString::from_vec(path));
+        let another = config::load_node(&path).map_err(Ended::from);
+        let another = another.and_then(|told| Ok(node.another(told)?)).and_then(|another| {
+            let state = another.told.state.clone();
+            if seen.contains(&state) {
+                let why = format!("{}: another product has its state", path.display());
+                return Err(Ended::new(Exit::Configuration, why));
+            }
+            seen.push(state);
+            Ok(another)
+        });
+        (path, another)
+    };
+    others.into_iter().map(product).collect()
 }
 
 fn open(told: config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
@@ -275,10 +314,8 @@ async fn do_it(
     command: Command,
     lines: Option<Lines>,
 ) -> Result<Said, Ended> {
-    let errand = match command {
-        Command::Check => Errand::Check,
-        Command::Update => Errand::Update,
-        Command::Stage => Errand::Stage,
+    let (errand, others) = match command {
+        Command::Cycle { errand, others } => (errand, others),
         Command::Status => {
             return node::status(&daemon.node.told.read_again()?, Some(serving(daemon)));
         }
@@ -291,7 +328,21 @@ async fn do_it(
             return Ok(said);
         }
     };
-    let cycle = telling(daemon, lines, daemon.cycle(errand)).await;
+    let said = async {
+        let mut said = vec![cycled(daemon.cycle(errand).await)?];
+        for (path, another) in products(&daemon.node, others) {
+            let ended = match another {
+                Ok(another) => cycled(daemon.cycle_of(another, errand).await),
+                Err(ended) => Err(ended),
+            };
+            said.push(node::of_another(&path, ended));
+        }
+        Ok(node::together(said))
+    };
+    telling(daemon, lines, said).await
+}
+
+fn cycled(cycle: Cycle) -> Result<Said, Ended> {
     let (report, ended) = cycle.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
     Ok(node::said(&report, ended))
 }

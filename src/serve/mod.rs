@@ -28,6 +28,7 @@ use crate::alarm::{Alarms, Seen};
 use crate::circle::{Member, Standing};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::ServePolicy;
+use crate::net::mirror::Web;
 use crate::net::tor::{Readers, Service, Tor};
 use crate::net::{Mirror, hide};
 use crate::node::{Errand, Node, NodeError, Tested};
@@ -151,6 +152,21 @@ impl Daemon {
             cycle
         });
         heard.await?
+    }
+
+    /// One cycle of one more product of this node; see [`Node::another`]. The alarm does not hear of it.
+    pub async fn cycle_of(self: &Arc<Self>, another: Node<SystemClock>, errand: Errand) -> Cycle {
+        self.connection().await;
+        let turn = self.rolling.clone().lock_owned().await;
+        let tor = self.tor.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            let web: Arc<dyn Web> = Arc::new(tor.clone());
+            another.told.connect(&web);
+            let mut rng = StdRng::from_rng(&mut rand::rng());
+            another.cycle(&tor, errand, &mut rng).await
+        })
+        .await
     }
 
     /// How a cycle ended. That there is an update is no good news while it cannot be fetched.

@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use rand::{Rng, RngExt as _};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::answers::Sharing;
 use super::step::{Counted, Watcher};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -54,15 +55,23 @@ pub(super) async fn call<T: Transport>(
     clock: &impl Clock,
     watcher: &Watcher,
     largest: &BTreeMap<RawKey, View>,
+    sharing: &Sharing,
     rng: &mut impl Rng,
 ) -> Called {
-    let closes = Instant::now() + config.roll_timeout;
+    let (closes, log) = (Instant::now() + config.roll_timeout, config.policy.log.id());
     let counted = &Counted::begin(watcher, config.peers.iter().len());
     let asked = config.peers.iter().map(|peer| {
         // Drawn before anybody is asked: who answers when changes nobody's chances.
         let waits = waits(rng);
         async move {
-            let answer = ask(config, transport, peer, waits, closes).await;
+            let answer = match sharing.lately(log, peer.key.raw()) {
+                Some(answer) => answer,
+                None => {
+                    let answer = ask(config, transport, peer, waits, closes).await;
+                    sharing.keep(log, peer.key.raw(), &answer);
+                    answer
+                }
+            };
             counted.one(&answer);
             (peer, answer, clock.now())
         }

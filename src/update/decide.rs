@@ -43,6 +43,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             self.clock,
             &self.fetcher.watcher,
             &self.state.largest,
+            &self.sharing,
             rng,
         )
         .await;

@@ -4,6 +4,7 @@
 //! show that a mirror is frozen. Everything is read before anything is decided, and every
 //! fact is stored only after the check it records.
 
+mod answers;
 mod ask;
 mod decide;
 mod fetch;
@@ -17,6 +18,7 @@ mod spool;
 mod step;
 
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
@@ -27,6 +29,7 @@ use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
 use crate::verify::{Agreed, Head, Refusal, Silence, Timestamp, View};
 use decide::Decided;
 
+pub use answers::{Answers, Sharing};
 pub use ask::{Waits, ask_once, waits};
 pub use fetch::Fetcher;
 pub use step::{Step, Watcher};
@@ -123,7 +126,7 @@ pub struct Report {
 }
 
 /// What a cycle may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Errand {
     /// Only find out.
     Check,
@@ -150,6 +153,7 @@ pub struct Client<'a, T, C> {
     unsaved: bool,
     judged: health::Judged,
     evidence: EvidenceStore,
+    sharing: Sharing,
 }
 
 impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
@@ -181,6 +185,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             unsaved,
             judged,
             evidence,
+            sharing: Sharing::default(),
         })
     }
 
@@ -188,6 +193,11 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
     pub fn watched(mut self, watcher: Watcher) -> Self {
         self.fetcher.watcher = watcher;
         self
+    }
+
+    /// The same, beside the clients of other products.
+    pub fn sharing(self, sharing: Sharing) -> Self {
+        Client { sharing, ..self }
     }
 
     /// Runs one cycle.

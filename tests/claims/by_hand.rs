@@ -171,3 +171,31 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
         assert_eq!(current, if works { artifact } else { ONE }, "{version}");
     }
 }
+
+#[tokio::test]
+async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_has_its_own_end() {
+    let home = place();
+    let world = settled(home.path().join("world")).await;
+    world.write_config().unwrap();
+    let client = world.directory.join("client");
+    let own = fs::read_to_string(client.join("unanimity.toml")).unwrap();
+    let other = own
+        .replace("root = \"hello\"", "root = \"b\"")
+        .replace("state = \"state\"", "state = \"c\"");
+    fs::write(client.join("other.toml"), other).unwrap();
+    let paths =
+        ["other.toml", "none.toml"].map(|name| client.join(name).to_str().unwrap().to_owned());
+    let also = ["check", "--also", &paths[0], "--also", &paths[1]];
+    // Offline, everybody is silent.
+    let (code, said) = run(&world, &also);
+    assert_eq!(code, 12, "{said}");
+    assert!(said.contains(&format!("\n{}: incomplete", paths[0])), "{said}");
+    assert!(said.contains(&format!("\n{}: ", paths[1])), "{said}");
+    let (code, said) = run(&world, &[&["--json"], &also[..]].concat());
+    assert_eq!(code, 12, "{said}");
+    let report: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let ends: Vec<_> = report["also"].as_array().unwrap().iter().map(|one| &one["exit"]).collect();
+    assert_eq!((&report["exit"], ends), (&12.into(), vec![&12.into(), &3.into()]), "{said}");
+    assert_eq!(report["also"][0]["config"], paths[0]);
+    assert_eq!(report["also"][0]["outcome"], "incomplete");
+}

@@ -37,6 +37,8 @@ mod peer_files;
 mod peers_command;
 mod peers_file;
 mod power;
+#[cfg(feature = "tor")]
+mod products;
 mod progress;
 mod roll;
 mod site;

@@ -27,20 +27,20 @@ use crate::circle::{HOUR, MINUTE, NOW};
 use crate::logs::place;
 
 /// Two nodes or more around one log, over streams in memory.
-struct Pairing {
-    stage: Stage,
-    network: Network,
-    clock: ManualClock,
+pub(crate) struct Pairing {
+    pub(crate) stage: Stage,
+    pub(crate) network: Network,
+    pub(crate) clock: ManualClock,
     _home: tempfile::TempDir,
 }
 
-struct Seat {
-    node: Node<ManualClock>,
+pub(crate) struct Seat {
+    pub(crate) node: Node<ManualClock>,
     serving: JoinHandle<()>,
 }
 
 impl Pairing {
-    fn new() -> Pairing {
+    pub(crate) fn new() -> Pairing {
         let home = place();
         let keys = Keys::draw(&mut StdRng::seed_from_u64(3));
         let stage = Stage::create(&home.path().join("stage"), keys).unwrap();
@@ -54,7 +54,7 @@ impl Pairing {
         pairing
     }
 
-    fn place(&self, who: &str) -> PathBuf {
+    pub(crate) fn place(&self, who: &str) -> PathBuf {
         self.stage.directory.join(who)
     }
 
@@ -93,7 +93,7 @@ impl Pairing {
     }
 
     /// A node at work, which has looked at its mirror.
-    async fn seat(&self, who: &str, log: &str) -> Seat {
+    pub(crate) async fn seat(&self, who: &str, log: &str) -> Seat {
         let node = self.open(who, log);
         let role = node.role.as_ref().unwrap();
         role.peer.poll(&mut rand::rng()).await.unwrap();
@@ -103,11 +103,11 @@ impl Pairing {
     }
 }
 
-fn ticket(seat: &Seat) -> Ticket {
+pub(crate) fn ticket(seat: &Seat) -> Ticket {
     seat.node.ticket().unwrap()
 }
 
-fn add(to: &Seat, ticket: &Ticket) {
+pub(crate) fn add(to: &Seat, ticket: &Ticket) {
     to.node.add(ticket, None, None).unwrap();
 }
 
@@ -116,7 +116,7 @@ fn standing(seat: &Seat, who: &str) -> Standing {
     circle.find(&who.parse().unwrap()).unwrap().standing
 }
 
-async fn test(pairing: &Pairing, seat: &Seat) -> Vec<Tested> {
+pub(crate) async fn test(pairing: &Pairing, seat: &Seat) -> Vec<Tested> {
     seat.node.test(&pairing.network, |_| true).await.unwrap()
 }
 

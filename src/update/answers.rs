@@ -1,0 +1,64 @@
+//! What peers answered lately, for all products of one node: each is asked once for its view of a log.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::net::wire::Answer;
+use crate::verify::checkpoint::LogId;
+use crate::verify::{RawKey, Silence};
+
+/// For how long an answer is not asked for again. It is admitted by its own time as ever, so this
+/// decides nothing but who is asked.
+const LATELY: Duration = Duration::from_secs(5 * 60);
+
+/// The answers, by log and peer. A view of a log says nothing of any product.
+#[derive(Debug, Default)]
+pub struct Answers(Mutex<BTreeMap<(LogId, RawKey), Answered>>);
+
+type Answered = (Instant, Result<Answer, Silence>);
+
+impl Answers {
+    /// What a peer answered, if that was lately.
+    pub(super) fn lately(&self, log: LogId, key: RawKey) -> Option<Result<Answer, Silence>> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, answer) = answers.get(&(log, key))?;
+        (at.elapsed() < LATELY).then(|| answer.clone())
+    }
+
+    pub(super) fn keep(&self, log: LogId, key: RawKey, answer: &Result<Answer, Silence>) {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|_, (at, _)| at.elapsed() < LATELY);
+        answers.insert((log, key), (Instant::now(), answer.clone()));
+    }
+}
+
+/// How a client's roll goes with those of other products.
+#[derive(Clone, Debug, Default)]
+pub enum Sharing {
+    /// There are none.
+    #[default]
+    Nothing,
+    /// Everybody is asked, and the answers are kept for the others.
+    Begins(Arc<Answers>),
+    /// Who answered lately is not asked again.
+    Follows(Arc<Answers>),
+}
+
+impl Sharing {
+    pub(super) fn lately(&self, log: LogId, key: RawKey) -> Option<Result<Answer, Silence>> {
+        match self {
+            Sharing::Follows(answers) => answers.lately(log, key),
+            Sharing::Nothing | Sharing::Begins(_) => None,
+        }
+    }
+
+    pub(super) fn keep(&self, log: LogId, key: RawKey, answer: &Result<Answer, Silence>) {
+        match self {
+            Sharing::Nothing => {}
+            Sharing::Begins(answers) | Sharing::Follows(answers) => answers.keep(log, key, answer),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Many products on one node: a configuration each, and one roll for all of a log.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use unanimity::clock::ManualClock;
+use unanimity::config;
+use unanimity::demo::Draft;
+use unanimity::net::memory::Network;
+use unanimity::net::mirror::Web;
+use unanimity::net::{OnionAddress, Transport};
+use unanimity::node::{Errand, Node, NodeError};
+use unanimity::store::EvidenceStore;
+use unanimity::update::{Failure, Outcome, Report};
+use unanimity::verify::{Evidence, Refusal};
+
+use crate::circle::{HOUR, MINUTE, NOW, SECOND};
+use crate::pairing::{Pairing, Seat, add, test, ticket};
+
+/// The network, and how often somebody was dialled on it.
+struct Counted<'a>(&'a Network, AtomicUsize);
+
+impl Counted<'_> {
+    fn dialled(&self) -> usize {
+        self.1.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Transport for Counted<'_> {
+    type Stream = <Network as Transport>::Stream;
+
+    async fn dial(&self, to: &OnionAddress) -> io::Result<Self::Stream> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.dial(to).await
+    }
+
+    fn web(&self) -> Option<Arc<dyn Web>> {
+        None
+    }
+}
+
+/// Two who are each other's only peer.
+async fn pair() -> (Pairing, Seat, Seat) {
+    let pairing = Pairing::new();
+    let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
+    add(&emil, &ticket(&dora));
+    add(&dora, &ticket(&emil));
+    test(&pairing, &emil).await;
+    assert!(test(&pairing, &dora).await[0].joined);
+    (pairing, dora, emil)
+}
+
+/// Another product of dora's, told in a file beside her own.
+fn told(pairing: &Pairing, from: &str, to: &str) -> config::Node {
+    let own = fs::read_to_string(pairing.place("dora").join("unanimity.toml")).unwrap();
+    let own = own.replace("[serve]\nname = \"dora\"\n", "");
+    let other = own.replace("root = \"hello\"", "root = \"other\"");
+    let other = other.replace("state = \"state\"", "state = \"other-state\"");
+    let path = pairing.place("dora").join("other.toml");
+    assert!(other.contains(from));
+    fs::write(&path, other.replace(from, to)).unwrap();
+    config::load_node(&path).unwrap()
+}
+
+async fn cycle(
+    node: &Node<ManualClock>,
+    on: &Counted<'_>,
+    errand: Errand,
+) -> (Report, Result<Outcome, Failure>) {
+    node.cycle(on, errand, &mut rand::rng()).await
+}
+
+fn settles(ended: &Result<Outcome, Failure>) -> bool {
+    matches!(ended, Err(Failure::Refused(Refusal::Settling { .. })))
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_minutes() {
+    let (pairing, dora, emil) = pair().await;
+    let on = Counted(&pairing.network, AtomicUsize::new(0));
+    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let another = Draft::new(1, "1.0.0", b"one");
+    pairing.stage.release("log", &Draft { sequence: 2, version: "1.1.0", ..another }, NOW).unwrap();
+    emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    assert!(settles(&cycle(&dora.node, &on, Errand::Check).await.1));
+    assert_eq!(on.dialled(), 1);
+    let (report, ended) = cycle(&other, &on, Errand::Check).await;
+    assert!(settles(&ended), "{ended:?}");
+    assert_eq!((on.dialled(), report.peers.len()), (0, 1));
+    assert!(report.peers[0].1.is_ok(), "{report:?}");
+    // Whose roll begins asks everybody, however lately that was.
+    cycle(&dora.node, &on, Errand::Check).await.1.unwrap_err();
+    assert_eq!(on.dialled(), 1);
+    tokio::time::advance(5 * MINUTE - SECOND).await;
+    cycle(&other, &on, Errand::Check).await.1.unwrap_err();
+    assert_eq!(on.dialled(), 0);
+    tokio::time::advance(SECOND).await;
+    cycle(&other, &on, Errand::Check).await.1.unwrap_err();
+    assert_eq!(on.dialled(), 1);
+
+    // Both are installed, each in its place, by one roll.
+    pairing.clock.advance(HOUR + SECOND);
+    emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    for node in [&dora.node, &other] {
+        let ended = cycle(node, &on, Errand::Update).await.1;
+        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    }
+    assert_eq!(on.dialled(), 1);
+    for root in ["hello", "other"] {
+        let current = pairing.place("dora").join(root).join("current");
+        assert_eq!(fs::read_link(current).unwrap().to_str(), Some("versions/2-1.1.0"));
+    }
+}
+
+/// Who answered lately and has since become too old by their own signature does not count.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_shared_is_admitted_by_its_own_time() {
+    let (pairing, dora, _emil) = pair().await;
+    let on = Counted(&pairing.network, AtomicUsize::new(0));
+    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    cycle(&dora.node, &on, Errand::Check).await.1.unwrap_err();
+    pairing.clock.advance(16 * MINUTE);
+    let ended = cycle(&other, &on, Errand::Check).await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Incomplete(_)))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn evidence_that_a_node_holds_latches_all_of_its_products() {
+    let (pairing, dora, _emil) = pair().await;
+    let on = Counted(&pairing.network, AtomicUsize::new(0));
+    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    pairing.stage.copy_log("fork").unwrap();
+    pairing.stage.release("log", &Draft::new(2, "1.1.0", b"two"), NOW).unwrap();
+    pairing.stage.release("fork", &Draft::new(2, "1.1.0", b"trojan"), NOW).unwrap();
+    let heads = ["log", "fork"].map(|log| pairing.stage.head_of(log).unwrap());
+    let evidence = Evidence::of(&heads[0], &heads[1], &[]).unwrap();
+    let (state, log) = (&dora.node.told.state, &dora.node.told.policy.log);
+    EvidenceStore::new(state, log, Default::default()).add(&evidence).unwrap();
+    let ended = cycle(&other, &on, Errand::Update).await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
+    assert_eq!(on.dialled(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn products_share_no_place_and_only_the_node_serves() {
+    let (pairing, dora, _emil) = pair().await;
+    for (from, to, why) in [
+        ("\"other\"", "\"hello\"", "apart"),
+        ("\"other\"", "\"hello/below\"", "apart"),
+        ("\"other-state\"", "\"state\"", "apart"),
+        ("\"other-state\"", "\"state/client\"", "apart"),
+        ("\"other-state\"", "\"hello\"", "apart"),
+        ("[install]", "[serve]\nname = \"dora\"\n[install]", "[serve] belongs to the node"),
+    ] {
+        let refused = dora.node.another(told(&pairing, from, to)).unwrap_err();
+        assert!(matches!(refused, NodeError::Another { .. }), "{refused}");
+        assert!(refused.to_string().contains(why), "{to}: {refused}");
+    }
+}
