@@ -189,6 +189,7 @@ pub(super) fn together(mut all: Vec<Said>) -> Said {
         said.text = format!("{}\n{}", said.text.trim_end(), other.text);
     }
     if !others.is_empty() {
+        said.json["own"] = json!({ "exit": said.exit as u8, "outcome": said.exit.word() });
         said.json["also"] = others.into_iter().map(|other| other.json).collect();
     }
     Said { exit, failed: failed.is_some(), ..said }

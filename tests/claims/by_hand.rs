@@ -196,6 +196,7 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
     let report: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let ends: Vec<_> = report["also"].as_array().unwrap().iter().map(|one| &one["exit"]).collect();
     assert_eq!((&report["exit"], ends), (&12.into(), vec![&12.into(), &3.into()]), "{said}");
+    assert_eq!(report["own"]["outcome"], "incomplete");
     assert_eq!(report["also"][0]["config"], paths[0]);
     assert_eq!(report["also"][0]["outcome"], "incomplete");
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
+use unanimity::demo::onion::Process;
 use unanimity::demo::{Draft, copy_tree};
 
 use super::{Circles, answers, incomplete_for, reachable, sees};
@@ -26,6 +27,30 @@ fn peers_that_are_processes_of_their_own_confirm_and_one_that_is_stopped_holds_t
     let ended = circles.update();
     assert_eq!(ended.exit, 0, "{}", ended.report);
     assert_eq!(circles.installed(), Some(2));
+
+    // One more product of the client's node, over the Tor of its daemon; it has its own `settle` to wait for.
+    let client = &circles.client;
+    let own = fs::read_to_string(client.directory.join("unanimity.toml")).unwrap();
+    let (before, serve) = own.split_once("[serve]").unwrap();
+    let after = serve.split_once("\n[").map_or(String::new(), |(_, after)| format!("[{after}"));
+    let other = format!("{before}{after}");
+    let place = |key: &str| other.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    let other = other.replacen(&place("root = "), "root = \"other\"", 1);
+    let other = other.replacen(&place("state = "), "state = \"other-state\"", 1);
+    let path = client.directory.join("other.toml");
+    fs::write(&path, other).unwrap();
+    let also = ["update", "--also", path.to_str().unwrap()];
+    let installs = |client: &Process| {
+        let ended = client.run(&also)?;
+        assert_eq!(ended.report["own"]["outcome"], "done", "{}", ended.report);
+        let other = &ended.report["also"][0]["outcome"];
+        assert!(["settling", "done"].map(Value::from).contains(other), "{}", ended.report);
+        assert_eq!(ended.report["outcome"], *other);
+        Ok(*other == "done")
+    };
+    circles.client.wait("an update of both", installs).unwrap();
+    let current = fs::read(circles.client.directory.join("other/current/hello")).unwrap();
+    assert_eq!(current, b"hello again");
 }
 
 #[test]
