@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use unanimity::clock::Clock as _;
@@ -634,4 +635,58 @@ async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_th
     let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
     assert!(matches!(ended, Err(ByHandError::Handover(_))), "{ended:?}");
     assert_eq!(current(&world), Some(1));
+}
+
+/// A package of Debian's with one file, `hello`.
+fn package(directory: &Path, version: &str) -> Vec<u8> {
+    let tree = directory.join(version);
+    fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+    let control = format!(
+        "Package: hello\nVersion: {version}\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: says hello\n"
+    );
+    fs::write(tree.join("DEBIAN/control"), control).unwrap();
+    fs::write(tree.join("hello"), format!("hello {version}")).unwrap();
+    let file = directory.join(format!("{version}.deb"));
+    let mut build = Command::new("dpkg-deb");
+    build.args(["--root-owner-group", "--build"]).arg(&tree).arg(&file);
+    assert!(build.output().unwrap().status.success());
+    fs::read(file).unwrap()
+}
+
+#[tokio::test]
+async fn a_package_is_handed_over_to_dpkg_and_the_one_before_is_when_it_does_not_work() {
+    let place = place();
+    let mut world =
+        World::create(&place.path().join("world"), 9, Timestamp(1_790_000_000)).unwrap();
+    let system = place.path().join("system");
+    fs::create_dir_all(system.join("var/lib/dpkg/updates")).unwrap();
+    fs::create_dir_all(system.join("var/lib/dpkg/info")).unwrap();
+    fs::write(system.join("var/lib/dpkg/status"), "").unwrap();
+    let own_root = ["/usr/bin/unshare", "--user", "--map-root-user"];
+    let root_option = format!("--root={}", system.display());
+    let log = place.path().join("dpkg.log");
+    let log_option = format!("--log={}", log.display());
+    let dpkg = ["/usr/bin/dpkg", &root_option, &log_option, "-i", "{}"];
+    let is_root = rustix::process::geteuid().is_root();
+    let handover = if is_root { dpkg.to_vec() } else { [&own_root[..], &dpkg].concat() };
+    world.config.procedure.handover = words(&handover);
+    world.config.procedure.check =
+        shell(&format!("grep -q 'hello 1.0' {}/hello", system.display()));
+    for (sequence, version, works) in [(1, "1.0", true), (2, "1.1", false)] {
+        let package = package(place.path(), version);
+        let release = Draft::new(sequence, VERSIONS[sequence as usize - 1], &package);
+        world.publish(&Draft { file: "hello.deb", ..release }).unwrap();
+        world.poll_all().await.unwrap();
+        world.check().await.1.unwrap_err();
+        pass(&mut world, HOUR + Duration::from_secs(60)).await;
+        let ended = world.update().await.1;
+        assert_eq!(ended.is_ok(), works, "{ended:?}");
+        assert_eq!(fs::read(system.join("hello")).unwrap(), b"hello 1.0");
+        let status = fs::read_to_string(system.join("var/lib/dpkg/status")).unwrap();
+        assert!(status.contains("Version: 1.0\n"), "{status}");
+        assert_eq!(world.installed().unwrap().unwrap().sequence, 1);
+    }
+    let log = fs::read_to_string(log).unwrap();
+    let upgrades = ["upgrade hello:all 1.0 1.1", "upgrade hello:all 1.1 1.0"];
+    assert!(upgrades.iter().all(|upgrade| log.contains(upgrade)), "{log}");
 }
