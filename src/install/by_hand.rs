@@ -1,6 +1,6 @@
 //! Going back, and vouching: where the operator knows better than the check.
 
-use super::trial::Trouble;
+use super::trial::{INTERRUPTED, Trouble};
 use super::{InstallError, Installed, Root};
 use crate::durable::DiskError;
 use crate::verify::Timestamp;
@@ -65,7 +65,7 @@ impl Root {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         if let Some(trial) = journal.trial.clone() {
-            self.go_back(&mut journal, &trial, "its trial was interrupted".to_owned(), now).await?;
+            self.go_back(&mut journal, &trial, INTERRUPTED.to_owned(), now).await?;
         }
         let before = self.installed()?.map(|installed| installed.release);
         let there = self.versions()?;

@@ -11,15 +11,18 @@
 //! `current` points at it, `post_install` and `restart` run, and the journal says when the release is
 //! tried again. Where nothing is configured, 1, 3 and the commands fall away.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use super::journal::{Journal, Trial};
-use super::{InstallError, Installed, Ready, Root};
+use super::{InstallError, Installed, Ready, Root, verify_artifact};
 use crate::command::{self, CommandError};
 use crate::durable::{DiskError, Lock, open_plain};
-use crate::verify::{Agreed, Refusal, Timestamp};
+use crate::verify::bundle::MAX_BUNDLE_BYTES;
+use crate::verify::manifest::{Kind, Target};
+use crate::verify::{Agreed, Bundle, Refusal, Timestamp};
 
 /// What belongs to a switch besides the switch, from the configuration alone. A command is a program
 /// and its arguments, run without a shell; an empty one is none.
@@ -70,6 +73,9 @@ impl Procedure {
     }
 }
 
+/// Why a trial failed whose end nobody saw.
+pub(super) const INTERRUPTED: &str = "its trial was interrupted";
+
 /// What restarts a unit.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
@@ -102,6 +108,9 @@ impl Root {
         let release = agreed.manifest().label();
         let lock = self.lock()?;
         let mut journal = self.journal()?;
+        if let Some(trial) = journal.trial.clone() {
+            self.go_back(&mut journal, &trial, INTERRUPTED.to_owned(), now).await?;
+        }
         journal.may_try(&release, now)?;
         let before = self.installed()?.map(|installed| installed.release);
         let ran = self.run("pre_install", &self.procedure.pre_install, &release, before.as_deref());
@@ -122,8 +131,7 @@ impl Root {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let Some(trial) = journal.trial.clone() else { return Ok(None) };
-        let why = "its trial was interrupted".to_owned();
-        Ok(Some(self.go_back(&mut journal, &trial, why, now).await?))
+        Ok(Some(self.go_back(&mut journal, &trial, INTERRUPTED.to_owned(), now).await?))
     }
 
     /// Hands a version over and points `current` at it.
@@ -140,18 +148,39 @@ impl Root {
         if self.procedure.handover.is_empty() {
             return Ok(());
         }
-        let directory = self.version(release);
-        let names = self.disk.names(&directory).map_err(DiskError::at(&directory))?;
-        let [name] = &names[..] else {
-            let why = "what the release brings is not one file: no archive can be handed over";
-            return Err(Trouble::Handover(io::Error::other(why)));
-        };
-        // The open file itself, whatever its name leads to by the time it is looked at.
-        let file = open_plain(&directory.join(name)).map_err(Trouble::Handover)?;
+        let file = self.artifact_of(release)?;
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         let argument = |argument: &String| argument.replace("{}", &path);
         let command: Vec<String> = self.procedure.handover.iter().map(argument).collect();
         self.run("handover", &command, release, before).await
+    }
+
+    /// A version's one file, open, and once more what its proof says was signed. Whoever is given the
+    /// open file is given that, whatever its name leads to by then.
+    fn artifact_of(&self, release: &str) -> Result<File, Trouble> {
+        let no = |why: &str| Trouble::Handover(io::Error::other(why));
+        let directory = self.version(release);
+        let names = self.disk.names(&directory).map_err(DiskError::at(&directory))?;
+        let [name] = &names[..] else {
+            return Err(no(
+                "what the release brings is not one file: no archive can be handed over",
+            ));
+        };
+        let proof = self.disk.read(&self.proof(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
+        let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
+        let manifest = bundle.and_then(|bundle| bundle.claimed());
+        let manifest = manifest.filter(|manifest| manifest.label() == release);
+        let targets = manifest.map(|manifest| manifest.targets).unwrap_or_default();
+        let file = open_plain(&directory.join(name)).map_err(Trouble::Handover)?;
+        let named = targets.iter().filter(|target| Some(target.file.as_str()) == name.to_str());
+        let is_signed = |target: &&Target| {
+            let mut file = &file;
+            file.rewind().is_ok() && verify_artifact(target, file).is_ok()
+        };
+        match named.filter(|target| target.kind == Kind::File).find(is_signed) {
+            Some(_) => Ok(file),
+            None => Err(no("its file is not what its proof says was signed")),
+        }
     }
 
     /// What has to end well after a switch.
@@ -161,15 +190,18 @@ impl Root {
         before: Option<&str>,
         vouched: bool,
     ) -> Result<(), Trouble> {
-        self.settle_in(release, before).await?;
+        self.post_install(release, before).await?;
+        self.restart(release, before).await?;
         let check = &self.procedure.check;
         if vouched { Ok(()) } else { self.run("check", check, release, before).await }
     }
 
-    async fn settle_in(&self, release: &str, before: Option<&str>) -> Result<(), Trouble> {
-        let Procedure { post_install, restart, .. } = &self.procedure;
-        self.run("post_install", post_install, release, before).await?;
-        let Some(unit) = restart else { return Ok(()) };
+    async fn post_install(&self, release: &str, before: Option<&str>) -> Result<(), Trouble> {
+        self.run("post_install", &self.procedure.post_install, release, before).await
+    }
+
+    async fn restart(&self, release: &str, before: Option<&str>) -> Result<(), Trouble> {
+        let Some(unit) = &self.procedure.restart else { return Ok(()) };
         let restart = [SYSTEMCTL, "restart", "--", unit].map(str::to_owned);
         self.run("restart", &restart, release, before).await
     }
@@ -213,12 +245,19 @@ impl Root {
     ) -> Result<Refusal, InstallError> {
         let Trial { release, before } = trial;
         match before {
+            Some(before) if !self.disk.exists(&self.version(before)) => {
+                why += &format!("; {before} is not there any more, so {release} stays");
+                let refusal = journal.fail(release, why, now);
+                self.keep_journal(journal)?;
+                return Ok(refusal);
+            }
             Some(before) => {
-                if let Err(trouble) = self.hand_over(before, Some(release)).await {
-                    why += &format!("; on the way back, {trouble}");
-                }
+                let after = Some(release.as_str());
+                let mut troubles = vec![self.hand_over(before, after).await.err()];
                 self.point(before)?;
-                if let Err(trouble) = self.settle_in(before, Some(release)).await {
+                troubles.push(self.post_install(before, after).await.err());
+                troubles.push(self.restart(before, after).await.err());
+                for trouble in troubles.into_iter().flatten() {
                     why += &format!("; on the way back, {trouble}");
                 }
                 why += &format!("; {before} is installed again");

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 use super::checkpoint::Head;
 use super::join::Link;
+use super::manifest::Manifest;
 use super::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note};
 use super::roll::Limits;
 use super::text::{self, Reader};
@@ -91,6 +92,11 @@ impl Bundle {
             paths: proofs.paths.clone(),
             rolls,
         }
+    }
+
+    /// The release's statement as it is in here. Nothing of it is verified.
+    pub fn claimed(&self) -> Option<Manifest> {
+        Manifest::parse(Note::parse(self.manifest.as_bytes()).ok()?.text()).ok()
     }
 
     /// Reads a bundle.

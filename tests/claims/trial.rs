@@ -240,6 +240,18 @@ async fn the_first_release_that_fails_leaves_nothing_installed() {
 }
 
 #[tokio::test]
+async fn where_the_version_before_is_gone_the_new_one_stays_and_says_so() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let before = world.config.install_root.join("versions/1-1.0.0");
+    world.config.procedure.check = shell(&format!("rm -r {}; false", before.display()));
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert!(why.ends_with("; 1-1.0.0 is not there any more, so 2-1.1.0 stays"), "{why}");
+    assert_eq!(current(&world), Some(2));
+    assert_eq!(root(&world).journal().unwrap().trial, None);
+}
+
+#[tokio::test]
 async fn where_pre_install_fails_nothing_is_switched() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
@@ -630,6 +642,15 @@ async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_th
     assert_eq!(fs::read(&system).unwrap(), artifact(2));
     root(&world).roll_back(None, world.clock.now()).await.unwrap();
     assert_eq!(fs::read(&system).unwrap(), artifact(1));
+    // Only what was signed is handed over, whatever lies there.
+    let file = world.config.install_root.join("versions/2-1.1.0/hello");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, b"another program").unwrap();
+    let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
+    assert!(matches!(ended, Err(ByHandError::Handover(_))), "{ended:?}");
+    assert_eq!(fs::read(&system).unwrap(), artifact(1));
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, artifact(2)).unwrap();
     // What cannot be handed over is not gone back to.
     world.config.procedure.handover = words(&["/bin/false", "{}"]);
     let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
