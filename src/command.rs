@@ -79,18 +79,34 @@ pub async fn run(
         .spawn();
     let program = program.clone();
     let mut child = started.map_err(|source| CommandError::Start { program, source })?;
+    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    // Also where nobody waits for its end any more.
+    let mut group = Group(group);
     match timeout(limit, talk(&mut child, input.as_bytes())).await {
         Ok(ended) => {
             let (status, said) = ended?;
-            if status.success() { Ok(()) } else { Err(CommandError::Failed { status, said }) }
+            if !status.success() {
+                return Err(CommandError::Failed { status, said });
+            }
+            // What it has left at work is meant to be.
+            group.0 = None;
+            Ok(())
         }
         Err(_) => {
-            let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-            group.map(|group| kill_process_group(group, Signal::KILL));
+            drop(group);
             // What cannot be killed is reaped whenever it ends.
             timeout(LAST_WORDS, child.kill()).await.ok();
             Err(CommandError::Late(limit))
         }
+    }
+}
+
+/// A command with those that it started, killed together when this is dropped.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.0.map(|group| kill_process_group(group, Signal::KILL));
     }
 }
 

@@ -127,7 +127,7 @@ impl<'a> Installer<'a> {
     }
 
     /// Ends a trial that was interrupted, as [`Root::recover`] does.
-    pub async fn recover(&self, now: Timestamp) -> Result<Option<Refusal>, StagedError> {
+    pub async fn recover(&self, now: Timestamp) -> Result<Option<String>, StagedError> {
         Ok(self.root.recover(now).await?)
     }
 
@@ -176,8 +176,8 @@ impl<'a> Installer<'a> {
                 return Err(error.into());
             }
         };
-        let begun = self.root.begin(&agreed, now).await?;
-        let installed = begun.finish(&agreed, ready, &bundle.to_string(), clock.now()).await?;
+        let begun = self.root.begin(&agreed, clock).await?;
+        let installed = begun.finish(&agreed, ready, &bundle.to_string(), clock).await?;
         self.remember(&agreed, frontier, catalog)?;
         Ok(installed)
     }

@@ -103,7 +103,7 @@ exits! {
     BadArtifact = 28, "bad-artifact";
     /// a proof or evidence does not prove what it should
     BadProof = 29, "bad-proof";
-    /// a release was tried and did not work: the version before it is installed again
+    /// a release does not work here: it was tried and undone, or waits to be tried again (status); of a rollback: the version is there and does not work
     Unhealthy = 30, "unhealthy";
     /// told to end (Ctrl-C, SIGTERM) before it was done; the next update goes on from there
     Interrupted = 130, "interrupted";
@@ -210,7 +210,7 @@ ended! {
     StagedError => |error| match error {
         StagedError::Refused(refusal) => refusal.into(),
         StagedError::Proof(_) => Exit::BadProof,
-        StagedError::Gap { .. } => Exit::Rollback,
+        StagedError::Gap { .. } => Exit::BadInput,
         StagedError::Clock { .. } => Exit::Clock,
         StagedError::Spool(_) | StagedError::Store(_) | StagedError::Disk(_) | StagedError::Busy(_) => Exit::Disk,
     };

@@ -3,7 +3,6 @@
 mod demo;
 mod evidence;
 pub mod exit;
-#[cfg(feature = "tor")]
 mod interrupt;
 mod log;
 mod node;

@@ -313,7 +313,7 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         humantime::format_duration(told.limits.settle),
         installed.as_deref().unwrap_or("none yet"),
     );
-    text += &tried(&journal, installed.as_deref());
+    text += &tried(&journal, installed.as_deref(), super::versions::who(told));
     let mut exit = Exit::Done;
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => {
@@ -370,7 +370,7 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
 }
 
 /// What else is there, and what did not work.
-fn tried(journal: &Journal, installed: Option<&str>) -> String {
+fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
     let mut text = String::new();
     let others = journal.good.iter().filter(|good| Some(good.as_str()) != installed);
     for (i, release) in others.rev().enumerate() {
@@ -380,8 +380,11 @@ fn tried(journal: &Journal, installed: Option<&str>) -> String {
     if let Some(trial) = &journal.trial {
         let release = &trial.release;
         text += &format!(
-            "trial       {release} is on trial; if nothing is at work, `unanimity update` ends it\n"
+            "trial       {release} is on trial; if nothing is at work, the next {who} ends that\n"
         );
+    }
+    if let Some(release) = &journal.vouched {
+        text += &format!("vouched     {release}: the next {who} tries it without the check\n");
     }
     for (release, failed) in &journal.failed {
         let times =

@@ -7,12 +7,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{Ended, Exit};
+use super::interrupt::{INSTALLING, until_told_to_end};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::durable::Disk;
+use crate::durable::{Disk, DiskError};
 use crate::install::spool::{Spool, SpoolError};
 use crate::installer::{Installer, StagedError};
+use crate::verify::Refusal;
 
 /// Install from a directory, such as one that was carried here.
 #[derive(Debug, Args)]
@@ -41,18 +43,31 @@ pub(super) fn run(config: &Config) -> Result<Said, Ended> {
 }
 
 fn install(config: &Config, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
+    let spool = spool.canonicalize().map_err(DiskError::at(spool))?;
     let installed = super::wait_for(async {
         let mut installer = Installer::open(config, Disk::default())?;
         if let Some(undone) = installer.recover(SystemClock.now()).await? {
             tracing::warn!("{undone}");
         }
-        let spool = Spool::open(spool)?;
-        installer.install(&spool, freshness, &SystemClock).await
-    })?;
+        let spool = match Spool::open(&spool) {
+            Err(error) => return Ok(Err(error.into())),
+            Ok(spool) => spool,
+        };
+        let installing = async { Ok(installer.install(&spool, freshness, &SystemClock).await) };
+        let installed = until_told_to_end(installing, || INSTALLING).await;
+        if matches!(&installed, Err(ended) if ended.exit == Exit::Interrupted) {
+            installer.recover(SystemClock.now()).await?;
+        }
+        installed
+    })??;
+    let nothing = |why: String| Ok(Said::done(format!("{why}\n"), json!({ "installed": null })));
     let installed = match installed {
         // That is how it is most of the time.
-        Err(StagedError::Spool(error @ SpoolError::Empty(_))) => {
-            return Ok(Said::done(format!("{error}\n"), json!({ "installed": null })));
+        Err(StagedError::Spool(error @ SpoolError::Empty(_))) => return nothing(error.to_string()),
+        Err(StagedError::Refused(Refusal::Rollback { offered, floor })) if offered == floor => {
+            return nothing(format!(
+                "nothing new is staged: sequence {offered} was installed before"
+            ));
         }
         installed => installed?,
     };

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{Ended, Exit};
+use super::interrupt::{GOING_BACK, until_told_to_end};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
@@ -24,6 +25,11 @@ pub(super) struct MarkGood {
     release: Option<String>,
 }
 
+/// Who installs on this node.
+pub(super) fn who(told: &config::Node) -> &'static str {
+    if told.spool.is_some() { "`install-staged`" } else { "`update`" }
+}
+
 pub(super) fn root_of(told: &config::Node) -> Root {
     Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
 }
@@ -31,7 +37,8 @@ pub(super) fn root_of(told: &config::Node) -> Root {
 impl Rollback {
     pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
         let (root, now) = (root_of(told), SystemClock.now());
-        let done = super::wait_for(root.roll_back(self.release.as_deref(), now))??;
+        let going_back = async { Ok(root.roll_back(self.release.as_deref(), now).await?) };
+        let done = super::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
         let directory = done.installed.directory.display();
         let text = format!(
             "{} is installed again, in {directory}. What was installed before is not installed again by itself; something newer is.\n",
@@ -53,7 +60,9 @@ impl MarkGood {
         let (release, passed) = root_of(told).mark_good(self.release.as_deref())?;
         let text = match passed {
             true => format!("{release} is good, and stays\n"),
-            false => format!("{release} is tried again at the next update, without the check\n"),
+            false => {
+                format!("{release} is tried again at the next {}, without the check\n", who(told))
+            }
         };
         Ok(Said::done(text, json!({ "release": release, "passed": passed })))
     }

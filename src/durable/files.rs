@@ -220,6 +220,11 @@ impl Files for OperatingSystem {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(flags.bits() as i32).open(path)?;
+        // Whoever made it, whose directory it is can lock it.
+        let (place, found) = (fs::metadata(directory)?, file.metadata()?);
+        if found.uid() != place.uid() {
+            fchown(&file, Some(place.uid()), Some(place.gid())).ok();
+        }
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock::of(Locked(file)))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),

@@ -1,9 +1,10 @@
 //! Going back, and vouching: where the operator knows better than the check.
 
-use super::trial::{INTERRUPTED, Trouble};
+use super::journal::{Journal, Trial};
+use super::trial::Trouble;
 use super::{InstallError, Installed, Root};
 use crate::durable::DiskError;
-use crate::verify::Timestamp;
+use crate::verify::{Manifest, Timestamp};
 
 /// What going back by hand came to.
 #[derive(Debug)]
@@ -56,7 +57,8 @@ fn no_trial(release: Option<&str>) -> String {
 }
 
 impl Root {
-    /// Makes a good version the present one: `to`, or the one that was before this.
+    /// Makes a good version the present one: `to`, or the one that was before this. A trial that was
+    /// interrupted is undone first, and that is all where no version is named.
     pub async fn roll_back(
         &self,
         to: Option<&str>,
@@ -64,31 +66,57 @@ impl Root {
     ) -> Result<RolledBack, ByHandError> {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
-        if let Some(trial) = journal.trial.clone() {
-            self.go_back(&mut journal, &trial, INTERRUPTED.to_owned(), now).await?;
+        let undone = self.end_trial(&mut journal, now).await?;
+        let current = self.installed()?;
+        if let (None, Some(_), Some(installed)) = (to, undone, &current) {
+            return Ok(RolledBack { installed: installed.clone(), trouble: None });
         }
-        let before = self.installed()?.map(|installed| installed.release);
-        let there = self.versions()?;
-        let good = |release: &&String| there.contains(release);
-        let earlier = || journal.good.iter().rev().filter(|good| Some(*good) != before.as_ref());
+        let before = current.map(|installed| installed.release);
+        let mut good = Vec::new();
+        for release in &journal.good {
+            if self.is_whole(release)? {
+                good.push(release.clone());
+            }
+        }
         let target = match to {
-            Some(to) => journal.good.iter().filter(good).find(|good| *good == to).cloned(),
-            None => earlier().find(good).cloned(),
+            Some(to) => good.iter().find(|good| *good == to),
+            None => good.iter().rev().find(|good| Some(*good) != before.as_ref()),
         };
-        let Some(target) = target else {
-            let good = journal.good.iter().filter(good).cloned().collect();
+        let Some(release) = target.cloned() else {
             return Err(ByHandError::NoVersion { wanted: to.map(str::to_owned), good });
         };
-        let installed = match self.go_to(&target, before.as_deref()).await {
+        let trial = Trial { release, before, by_hand: true };
+        journal.trial = Some(trial.clone());
+        self.keep_journal(&journal)?;
+        self.go_back_by_hand(&mut journal, &trial).await
+    }
+
+    /// Goes back to what the operator wants back, or stays where it cannot be handed over.
+    pub(super) async fn go_back_by_hand(
+        &self,
+        journal: &mut Journal,
+        trial: &Trial,
+    ) -> Result<RolledBack, ByHandError> {
+        let (release, before) = (&trial.release, trial.before.as_deref());
+        let installed = match self.go_to(release, before).await {
             Ok(installed) => installed,
             Err(Trouble::Disk(error)) => return Err(error.into()),
-            Err(trouble) => return Err(ByHandError::Handover(trouble.to_string())),
+            Err(trouble) => {
+                let mut why = trouble.to_string();
+                if let Some(before) = before
+                    && let Err(trouble) = self.hand_over(before, Some(release)).await
+                {
+                    why += &format!("; nor is {before} handed over again: {trouble}");
+                }
+                journal.trial = None;
+                self.keep_journal(journal)?;
+                return Err(ByHandError::Handover(why));
+            }
         };
+        let trouble = self.try_out(release, before, false).await.err();
         // What is installed is what was switched to last; none that failed is forgotten for it.
-        journal.good.retain(|good| *good != target);
-        journal.good.push(target.clone());
-        self.keep_journal(&journal)?;
-        let trouble = self.try_out(&target, before.as_deref(), false).await.err();
+        journal.present(release);
+        self.keep_journal(journal)?;
         Ok(RolledBack { installed, trouble: trouble.map(|trouble| trouble.to_string()) })
     }
 
@@ -98,7 +126,8 @@ impl Root {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let current = self.installed()?.map(|installed| installed.release);
-        let trial = journal.trial.as_ref().map(|trial| trial.release.clone());
+        let trial = journal.trial.as_ref().filter(|trial| !trial.by_hand);
+        let trial = trial.map(|trial| trial.release.clone());
         let on_trial = trial.filter(|release| Some(release) == current.as_ref());
         let is_meant = |candidate: &String| release.is_none_or(|release| release == candidate);
         let (release, passed) = match on_trial.filter(is_meant) {
@@ -106,7 +135,10 @@ impl Root {
                 journal.prove(&release);
                 (release, true)
             }
-            None => match journal.failed.keys().rev().find(|failed| is_meant(failed)).cloned() {
+            None => match (journal.failed.keys().filter(|failed| is_meant(failed)))
+                .max_by_key(|failed| Manifest::sequence_of(failed))
+                .cloned()
+            {
                 Some(release) => {
                     journal.failed.remove(&release);
                     journal.vouched = Some(release.clone());

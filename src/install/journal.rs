@@ -19,6 +19,9 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
+    /// The highest sequence that ever proved good. Nothing lowers it.
+    #[serde(default)]
+    pub floor: u64,
     /// Those that proved good, each once; the one that did last is at the end.
     pub good: Vec<String>,
     /// What was switched to and has not proved itself yet.
@@ -37,6 +40,9 @@ pub struct Trial {
     pub release: String,
     /// What was installed before, if anything was.
     pub before: Option<String>,
+    /// The operator wants it back: what was interrupted is done, not undone.
+    #[serde(default)]
+    pub by_hand: bool,
 }
 
 /// How a release failed.
@@ -61,6 +67,8 @@ impl Failed {
 
 /// The most bytes of what is kept of why a release failed.
 const MAX_WHY_BYTES: usize = 1024;
+/// The most releases that are remembered to have failed: the newest.
+const MAX_FAILED: usize = 64;
 
 impl Journal {
     /// Reads it. `None` if it is not what [`Journal::text`] could have written.
@@ -82,13 +90,14 @@ impl Journal {
 
     /// The highest sequence that ever proved good, as far as it is known here.
     pub fn floor(&self) -> u64 {
-        self.good.iter().filter_map(|release| Manifest::sequence_of(release)).max().unwrap_or(0)
+        let good = self.good.iter().filter_map(|release| Manifest::sequence_of(release));
+        good.max().unwrap_or(0).max(self.floor)
     }
 
     /// Refuses a release that is on trial, or that failed and is to be left alone at `now`.
     pub fn may_try(&self, release: &str, now: Timestamp) -> Result<(), Refusal> {
         if self.trial.as_ref().is_some_and(|trial| trial.release == release) {
-            let why = "it is on trial; `unanimity update` ends a trial that was interrupted";
+            let why = "it is on trial; the next `update` or `install-staged` ends a trial that was interrupted";
             let (release, why) = (release.to_owned(), why.to_owned());
             return Err(Refusal::Unhealthy { release, why, until: None });
         }
@@ -110,26 +119,41 @@ impl Journal {
 
     /// A release has proved good.
     pub(super) fn prove(&mut self, release: &str) {
-        self.trial = None;
         self.vouched.take_if(|vouched| vouched == release);
-        self.good.retain(|good| good != release);
-        self.good.push(release.to_owned());
+        self.present(release);
         // Nobody goes back to try those.
         let sequence = Manifest::sequence_of(release);
         self.failed.retain(|failed, _| Manifest::sequence_of(failed) > sequence);
     }
 
-    /// The trial has failed.
-    pub(super) fn fail(&mut self, release: &str, mut why: String, now: Timestamp) -> Refusal {
+    /// A good release is the present one.
+    pub(super) fn present(&mut self, release: &str) {
+        self.trial = None;
+        self.good.retain(|good| good != release);
+        self.good.push(release.to_owned());
+        self.floor = self.floor();
+    }
+
+    /// Its trial has failed.
+    pub(super) fn fail(&mut self, release: &str, why: &str, now: Timestamp) -> Refusal {
+        // One line, also in the file: a control character takes six bytes there.
+        let words = why.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let mut why: String = words.collect();
         if why.len() > MAX_WHY_BYTES {
             why.truncate(why.floor_char_boundary(MAX_WHY_BYTES));
             why.push('…');
         }
-        self.trial = None;
+        self.trial.take_if(|trial| trial.release == release);
+        self.vouched.take_if(|vouched| vouched == release);
         let times = self.failed.get(release).map_or(0, |failed| failed.times).saturating_add(1);
         let failed = Failed { times, last: now, why: why.clone() };
         let until = Some(failed.until());
         self.failed.insert(release.to_owned(), failed);
+        while self.failed.len() > MAX_FAILED {
+            let oldest = self.failed.keys().min_by_key(|failed| Manifest::sequence_of(failed));
+            let oldest = oldest.cloned();
+            self.failed.retain(|failed, _| Some(failed) != oldest.as_ref());
+        }
         Refusal::Unhealthy { release: release.to_owned(), why, until }
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::journal::Journal;
 use super::{InstallError, Procedure, Ready, Staged, Staging, target_of, verify_artifact};
 use crate::durable::{Disk, DiskError, Lock, Mode};
-use crate::verify::manifest::Target;
-use crate::verify::{Agreed, Manifest, Name, Refusal};
+use crate::verify::bundle::MAX_BUNDLE_BYTES;
+use crate::verify::manifest::{Kind, Target};
+use crate::verify::{Agreed, Bundle, Manifest, Name, Refusal};
 
 /// Where versions of a product live.
 #[derive(Clone, Debug)]
@@ -129,7 +130,7 @@ impl Root {
         match self.disk.read(&path, MAX_JOURNAL_BYTES)? {
             Some(bytes) => Journal::parse(&bytes).ok_or(DiskError::Damaged {
                 path,
-                mend: "remove it: the versions that are there then count as good",
+                mend: "remove it: the present version and the older ones that are there then count as good",
             }),
             None => {
                 let mut good = self.versions()?;
@@ -198,6 +199,28 @@ impl Root {
             self.disk.remove(&path).map_err(DiskError::at(&path))?;
         }
         Ok(())
+    }
+
+    /// What a version's own proof says was signed: nothing if the proof is gone.
+    pub(super) fn targets_of(&self, release: &str) -> Result<Vec<Target>, DiskError> {
+        let proof = self.disk.read(&self.proof(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
+        let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
+        let manifest = bundle.and_then(|bundle| bundle.claimed());
+        let manifest = manifest.filter(|manifest| manifest.label() == release);
+        Ok(manifest.map(|manifest| manifest.targets).unwrap_or_default())
+    }
+
+    /// Whether a version is there, and, where it is one file, that is still what was signed.
+    pub(super) fn is_whole(&self, release: &str) -> Result<bool, DiskError> {
+        let directory = self.version(release);
+        let is_empty = self.disk.names(&directory).map_or(true, |names| names.is_empty());
+        let targets = self.targets_of(release)?;
+        let is_file = !targets.is_empty() && targets.iter().all(|it| it.kind == Kind::File);
+        let is_there = |target: &Target| {
+            let file = self.disk.open(&directory.join(target.file.as_str()));
+            file.is_ok_and(|file| verify_artifact(target, file).is_ok())
+        };
+        Ok(!is_empty && (!is_file || targets.iter().any(is_there)))
     }
 
     pub(super) fn version(&self, release: &str) -> PathBuf {

@@ -1,28 +1,28 @@
 //! A switch and its trial: what the operator configured around it, and the way back.
 //!
-//! 1. `pre_install` runs. If it fails, nothing is switched.
-//! 2. The version gets its name; versions too many are gone.
-//! 3. The journal says what is on trial and what was installed before.
+//! 1. The journal says what is on trial and what is installed before.
+//! 2. `pre_install` runs.
+//! 3. Versions too many are removed; this one gets its name.
 //! 4. `handover` is given the artifact; `current` is swapped.
 //! 5. `post_install`, `restart` and the check run. If all end well, the journal says so, and then
 //!    `when_good` runs: what it comes to changes nothing any more.
 //!
-//! If one of 4 and 5 does not, or is interrupted, the version before comes back: it is handed over,
+//! If one of 2 to 5 does not, or is interrupted, the version before comes back: it is handed over,
 //! `current` points at it, `post_install` and `restart` run, and the journal says when the release is
-//! tried again. Where nothing is configured, 1, 3 and the commands fall away.
+//! tried again. Where nothing is configured, 1 and the commands fall away.
 
 use std::fs::File;
-use std::io::{self, Seek as _};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use super::journal::{Journal, Trial};
-use super::{InstallError, Installed, Ready, Root, verify_artifact};
+use super::{ByHandError, InstallError, Installed, Ready, RolledBack, Root, verify_artifact};
+use crate::clock::Clock;
 use crate::command::{self, CommandError};
 use crate::durable::{DiskError, Lock, open_plain};
-use crate::verify::bundle::MAX_BUNDLE_BYTES;
-use crate::verify::manifest::{Kind, Target};
-use crate::verify::{Agreed, Bundle, Refusal, Timestamp};
+use crate::verify::manifest::Kind;
+use crate::verify::{Agreed, Refusal, Timestamp};
 
 /// What belongs to a switch besides the switch, from the configuration alone. A command is a program
 /// and its arguments, run without a shell; an empty one is none.
@@ -68,13 +68,10 @@ impl Default for Procedure {
 impl Procedure {
     /// Whether there is nothing that a switch could fail by.
     fn is_plain(&self) -> bool {
-        let commands = [&self.handover, &self.post_install, &self.check];
+        let commands = [&self.pre_install, &self.handover, &self.post_install, &self.check];
         commands.iter().all(|command| command.is_empty()) && self.restart.is_none()
     }
 }
-
-/// Why a trial failed whose end nobody saw.
-pub(super) const INTERRUPTED: &str = "its trial was interrupted";
 
 /// What restarts a unit.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
@@ -85,9 +82,12 @@ pub(super) enum Trouble {
     /// A command.
     #[error("{0} {1}")]
     Command(&'static str, CommandError),
-    /// There is not one file to hand over.
+    /// There is nothing to hand over.
     #[error("handover: {0}")]
     Handover(io::Error),
+    /// A check of ours.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -98,40 +98,74 @@ pub(super) enum Trouble {
 pub struct Switch<'a> {
     root: &'a Root,
     journal: Journal,
-    before: Option<String>,
+    trial: Trial,
     _lock: Lock,
 }
 
 impl Root {
-    /// Takes the right to switch, and runs `pre_install`.
-    pub async fn begin(&self, agreed: &Agreed, now: Timestamp) -> Result<Switch<'_>, InstallError> {
-        let release = agreed.manifest().label();
+    /// Takes the right to switch, and runs `pre_install`. Whatever another process has done to this
+    /// root since the release was chosen counts.
+    pub async fn begin(
+        &self,
+        agreed: &Agreed,
+        clock: &impl Clock,
+    ) -> Result<Switch<'_>, InstallError> {
+        let (release, sequence) = (agreed.manifest().label(), agreed.manifest().sequence);
         let lock = self.lock()?;
         let mut journal = self.journal()?;
-        if let Some(trial) = journal.trial.clone() {
-            self.go_back(&mut journal, &trial, INTERRUPTED.to_owned(), now).await?;
+        self.end_trial(&mut journal, clock.now()).await?;
+        let floor = self.floor()?;
+        if sequence <= floor {
+            return Err(Refusal::Rollback { offered: sequence, floor }.into());
         }
-        journal.may_try(&release, now)?;
+        journal.may_try(&release, clock.now())?;
         let before = self.installed()?.map(|installed| installed.release);
-        let ran = self.run("pre_install", &self.procedure.pre_install, &release, before.as_deref());
-        if let Err(trouble) = ran.await {
-            let refusal = journal.fail(&release, format!("{trouble}; nothing was switched"), now);
+        let trial = Trial { release: release.clone(), before, by_hand: false };
+        if !self.procedure.is_plain() {
+            journal.trial = Some(trial.clone());
             self.keep_journal(&journal)?;
-            return Err(refusal.into());
         }
-        Ok(Switch { root: self, journal, before, _lock: lock })
+        let (command, before) = (&self.procedure.pre_install, trial.before.as_deref());
+        if let Err(trouble) = self.run("pre_install", command, &release, before).await {
+            let why = trouble.to_string();
+            return Err(self.go_back(&mut journal, &trial, why, clock.now()).await?.into());
+        }
+        Ok(Switch { root: self, journal, trial, _lock: lock })
     }
 
-    /// Ends a trial that was interrupted, by going back: what stops a machine must not do so for
-    /// ever. Returns what there is to say of it.
-    pub async fn recover(&self, now: Timestamp) -> Result<Option<Refusal>, InstallError> {
+    /// Ends a trial that was interrupted: a release's by going back, for what stops a machine must not
+    /// do so for ever; a roll-back by doing it. Returns what there is to say of it.
+    pub async fn recover(&self, now: Timestamp) -> Result<Option<String>, InstallError> {
         if self.journal()?.trial.is_none() {
             return Ok(None);
         }
         let _lock = self.lock()?;
-        let mut journal = self.journal()?;
+        self.end_trial(&mut self.journal()?, now).await
+    }
+
+    pub(super) async fn end_trial(
+        &self,
+        journal: &mut Journal,
+        now: Timestamp,
+    ) -> Result<Option<String>, InstallError> {
         let Some(trial) = journal.trial.clone() else { return Ok(None) };
-        Ok(Some(self.go_back(&mut journal, &trial, INTERRUPTED.to_owned(), now).await?))
+        if !trial.by_hand {
+            let why = "its trial was interrupted".to_owned();
+            return Ok(Some(self.go_back(journal, &trial, why, now).await?.to_string()));
+        }
+        let ended = self.go_back_by_hand(journal, &trial).await;
+        let release = &trial.release;
+        Ok(Some(match ended {
+            Ok(RolledBack { trouble: None, .. }) => {
+                format!("the roll-back to {release} was interrupted, and is done now")
+            }
+            Ok(RolledBack { trouble: Some(trouble), .. }) => {
+                format!("the roll-back to {release} was interrupted, and is done now: {trouble}")
+            }
+            Err(ByHandError::Install(error)) => return Err(error),
+            Err(ByHandError::Disk(error)) => return Err(error.into()),
+            Err(error) => format!("the roll-back to {release} was interrupted: {error}"),
+        }))
     }
 
     /// Hands a version over and points `current` at it.
@@ -144,7 +178,11 @@ impl Root {
         Ok(self.point(release)?)
     }
 
-    async fn hand_over(&self, release: &str, before: Option<&str>) -> Result<(), Trouble> {
+    pub(super) async fn hand_over(
+        &self,
+        release: &str,
+        before: Option<&str>,
+    ) -> Result<(), Trouble> {
         if self.procedure.handover.is_empty() {
             return Ok(());
         }
@@ -158,29 +196,17 @@ impl Root {
     /// A version's one file, open, and once more what its proof says was signed. Whoever is given the
     /// open file is given that, whatever its name leads to by then.
     fn artifact_of(&self, release: &str) -> Result<File, Trouble> {
-        let no = |why: &str| Trouble::Handover(io::Error::other(why));
-        let directory = self.version(release);
-        let names = self.disk.names(&directory).map_err(DiskError::at(&directory))?;
-        let [name] = &names[..] else {
-            return Err(no(
-                "what the release brings is not one file: no archive can be handed over",
-            ));
-        };
-        let proof = self.disk.read(&self.proof(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
-        let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
-        let manifest = bundle.and_then(|bundle| bundle.claimed());
-        let manifest = manifest.filter(|manifest| manifest.label() == release);
-        let targets = manifest.map(|manifest| manifest.targets).unwrap_or_default();
-        let file = open_plain(&directory.join(name)).map_err(Trouble::Handover)?;
-        let named = targets.iter().filter(|target| Some(target.file.as_str()) == name.to_str());
-        let is_signed = |target: &&Target| {
-            let mut file = &file;
-            file.rewind().is_ok() && verify_artifact(target, file).is_ok()
-        };
-        match named.filter(|target| target.kind == Kind::File).find(is_signed) {
-            Some(_) => Ok(file),
-            None => Err(no("its file is not what its proof says was signed")),
+        let targets = self.targets_of(release)?;
+        let mut why = io::Error::other("a release that is no single file cannot be handed over");
+        for target in targets.iter().filter(|target| target.kind == Kind::File) {
+            let file = open_plain(&self.version(release).join(target.file.as_str()));
+            match file {
+                Ok(file) if verify_artifact(target, &file).is_ok() => return Ok(file),
+                Ok(_) => why = io::Error::other("its file is not what its proof says was signed"),
+                Err(error) => why = error,
+            }
         }
+        Err(Trouble::Handover(why))
     }
 
     /// What has to end well after a switch.
@@ -236,46 +262,69 @@ impl Root {
 
     /// Brings back what was installed before a trial. What does not work of it is said, and the
     /// rest is done nevertheless.
-    pub(super) async fn go_back(
+    async fn go_back(
         &self,
         journal: &mut Journal,
         trial: &Trial,
         mut why: String,
         now: Timestamp,
     ) -> Result<Refusal, InstallError> {
-        let Trial { release, before } = trial;
+        let Trial { release, before, .. } = trial;
+        let current = self.installed()?.map(|installed| installed.release);
+        let stays = current == *before;
         match before {
-            Some(before) if !self.disk.exists(&self.version(before)) => {
-                why += &format!("; {before} is not there any more, so {release} stays");
-                let refusal = journal.fail(release, why, now);
-                self.keep_journal(journal)?;
-                return Ok(refusal);
+            Some(before) if !stays && !self.is_whole(before)? => {
+                why += &format!("; {before} is not there any more as it was, so {release} stays");
             }
             Some(before) => {
                 let after = Some(release.as_str());
-                let mut troubles = vec![self.hand_over(before, after).await.err()];
+                let handed = self.hand_over(before, after).await.err();
                 self.point(before)?;
-                troubles.push(self.post_install(before, after).await.err());
-                troubles.push(self.restart(before, after).await.err());
-                for trouble in troubles.into_iter().flatten() {
+                let rest = [
+                    self.post_install(before, after).await.err(),
+                    self.restart(before, after).await.err(),
+                ];
+                for trouble in [handed].into_iter().chain(rest).flatten() {
                     why += &format!("; on the way back, {trouble}");
                 }
-                why += &format!("; {before} is installed again");
+                let again = if stays { "stays installed" } else { "is installed again" };
+                why += &format!("; {before} {again}");
             }
             None => {
                 self.point_nowhere()?;
                 why += "; nothing is installed, as before";
             }
         }
-        let refusal = journal.fail(release, why, now);
+        let refusal = journal.fail(release, &why, now);
         self.keep_journal(journal)?;
-        // What was fetched once need not be fetched again. It is verified again.
-        let (from, to) = (self.version(release), self.staging_of(release));
-        if self.disk.exists(&from) {
-            (self.disk.remove(&to).and_then(|()| self.disk.rename(&from, &to)))
-                .map_err(DiskError::at(&to))?;
+        // Who knows what it has left there: the next try begins with what was signed.
+        let current = self.installed()?.map(|installed| installed.release);
+        if current.as_ref() != Some(release) {
+            let path = self.version(release);
+            self.disk.remove(&path).map_err(DiskError::at(&path))?;
         }
         Ok(refusal)
+    }
+
+    /// Names the version, and makes it the present one.
+    async fn switch(
+        &self,
+        journal: &mut Journal,
+        trial: &Trial,
+        (agreed, ready, proof): (&Agreed, Ready, &str),
+        now: Timestamp,
+    ) -> Result<Installed, Trouble> {
+        agreed.still_good(now)?;
+        if !ready.is_of(agreed.manifest()) {
+            let why = format!("what was staged is release {}", ready.release);
+            return Err(Refusal::Artifact(why).into());
+        }
+        self.make_room(journal)?;
+        let release = self.place(ready, proof)?;
+        let before = trial.before.as_deref();
+        let installed = self.go_to(&release, before).await?;
+        self.try_out(&release, before, journal.vouched.as_ref() == Some(&release)).await?;
+        Ok(installed)
     }
 }
 
@@ -286,41 +335,22 @@ impl Switch<'_> {
         agreed: &Agreed,
         ready: Ready,
         proof: &str,
-        now: Timestamp,
+        clock: &impl Clock,
     ) -> Result<Installed, InstallError> {
-        let Switch { root, mut journal, before, _lock } = self;
-        agreed.still_good(now)?;
-        if !ready.is_of(agreed.manifest()) {
-            let why = format!("what was staged is release {}", ready.release);
-            return Err(Refusal::Artifact(why).into());
-        }
-        root.make_room(&mut journal)?;
-        let release = root.place(ready, proof)?;
-        let vouched = journal.vouched.as_ref() == Some(&release);
-        if root.procedure.is_plain() {
-            let installed = root.point(&release)?;
-            journal.prove(&release);
-            root.keep_journal(&journal)?;
-            root.when_good(&release, before.as_deref()).await;
-            return Ok(installed);
-        }
-        let trial = Trial { release: release.clone(), before };
-        journal.trial = Some(trial.clone());
-        root.keep_journal(&journal)?;
-        let before = trial.before.as_deref();
-        let tried = match root.go_to(&release, before).await {
-            Ok(installed) => root.try_out(&release, before, vouched).await.map(|()| installed),
-            Err(trouble) => Err(trouble),
-        };
-        match tried {
+        let Switch { root, mut journal, trial, _lock } = self;
+        let what = (agreed, ready, proof);
+        match root.switch(&mut journal, &trial, what, clock.now()).await {
             Ok(installed) => {
-                journal.prove(&release);
+                journal.prove(&trial.release);
                 root.keep_journal(&journal)?;
-                root.when_good(&release, before).await;
+                root.when_good(&trial.release, trial.before.as_deref()).await;
                 Ok(installed)
             }
+            // Nothing was tried that could be undone.
+            Err(Trouble::Refused(refusal)) if journal.trial.is_none() => Err(refusal.into()),
+            Err(Trouble::Disk(error)) if journal.trial.is_none() => Err(error.into()),
             Err(trouble) => {
-                let why = trouble.to_string();
+                let (why, now) = (trouble.to_string(), clock.now());
                 Err(root.go_back(&mut journal, &trial, why, now).await?.into())
             }
         }

@@ -245,7 +245,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let is_split = self.config.spool.is_some();
         if !is_split && matches!(errand, Errand::Update | Errand::Switch) {
             let undone = self.root.recover(self.clock.now()).await.map_err(install_failure)?;
-            report.remarks.extend(undone.map(|refusal| refusal.to_string()));
+            report.remarks.extend(undone);
         }
         let Some(decided) = self.decide(report, rng).await? else {
             return Ok(Outcome::UpToDate);
@@ -348,14 +348,14 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
 
     async fn switch_to(&mut self, decided: Decided, ready: Ready) -> Result<Outcome, Failure> {
         let Decided { agreed, proof, .. } = decided;
-        let begun = self.root.begin(&agreed, self.clock.now()).await.map_err(install_failure)?;
+        let begun = self.root.begin(&agreed, self.clock).await.map_err(install_failure)?;
         // The peer role may have found out in the meantime.
         if let Some(id) = self.evidence.latched()? {
             return Err(Refusal::Latched { id }.into());
         }
         // Somebody may have been counted, or been struck out, while the artifact came.
         self.config.check_unchanged(self.clock.now())?;
-        let finished = begun.finish(&agreed, ready, &proof.to_string(), self.clock.now()).await;
+        let finished = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await;
         let installed = finished.map_err(install_failure)?;
         self.state.floor = installed.sequence;
         self.state.catalog.forget_below(installed.sequence);

@@ -92,7 +92,7 @@ async fn a_release_that_failed_is_in_status_and_passes_on_the_operators_word() {
     let (code, said) = run(&world, &["mark-good"]);
     assert_eq!(code, 0, "{said}");
     assert!(
-        said.contains("2-1.1.0 is tried again at the next update, without the check"),
+        said.contains("2-1.1.0 is tried again at the next `update`, without the check"),
         "{said}"
     );
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
@@ -136,7 +136,8 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     let (code, said) = run(&world, &offline);
     assert_eq!((code, current(&world)), (0, TWO.to_vec()), "{said}");
     let (code, said) = run(&world, &offline);
-    assert_eq!(code, 24, "{said}");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("nothing new is staged"), "{said}");
     let (code, said) = run(&world, &["install"]);
     assert_eq!(code, 2, "{said}");
 }

@@ -650,7 +650,7 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?}");
     let installer = Installer::open(&config, Disk::default()).unwrap();
     let undone = installer.recover(split.circle.now()).await.unwrap();
-    assert!(matches!(undone, Some(Refusal::Unhealthy { .. })), "{undone:?}");
+    assert!(undone.is_some_and(|undone| undone.contains("its trial was interrupted")));
     assert_eq!(installer.recover(split.circle.now()).await.unwrap(), None);
     drop(installer);
     assert_eq!(split.circle.current().as_deref(), Some(ONE));

@@ -1,8 +1,10 @@
 //! A release that was switched to has to work, or the one before comes back.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use unanimity::clock::Clock as _;
@@ -205,25 +207,20 @@ async fn a_newer_release_does_not_wait_for_one_that_failed() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_is_not_fetched_again_for_the_next_try_and_is_verified_again() {
+async fn what_a_trial_left_beside_the_artifact_is_not_in_the_next_try() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    world.config.procedure.check = shell("false");
+    let litter = "cd $UNANIMITY_DIRECTORY && chmod 600 hello && echo unsigned > log; false";
+    world.config.procedure.check = shell(litter);
     unhealthy(&mut world).await;
-    let staged = world.config.install_root.join("versions/.2-1.1.0.new/hello");
-    assert_eq!(fs::read(&staged).unwrap(), artifact(2));
-    // Without a mirror that has it.
-    let served = unanimity::log::writer::artifact_path(&unanimity::verify::Hash::of(&artifact(2)));
-    let served = world.log_directory().join(served);
-    fs::rename(&served, place.path().join("kept")).unwrap();
-    world.config.procedure.check = Vec::new();
+    let versions = world.config.install_root.join("versions");
+    let names: Vec<_> =
+        fs::read_dir(&versions).unwrap().map(|name| name.unwrap().file_name()).collect();
+    assert_eq!(names, ["1-1.0.0"]);
+    world.config.procedure.check = shell("test -x $UNANIMITY_DIRECTORY/hello");
     pass(&mut world, FIRST_WAIT).await;
-    fs::write(&staged, b"#!/bin/sh\necho something else\n").unwrap();
-    assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
-    assert_eq!(current(&world), Some(1));
-    fs::create_dir_all(staged.parent().unwrap()).unwrap();
-    fs::write(&staged, artifact(2)).unwrap();
     installs(&mut world, 2).await;
+    assert_eq!(fs::read_dir(versions.join("2-1.1.0")).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -246,7 +243,7 @@ async fn where_the_version_before_is_gone_the_new_one_stays_and_says_so() {
     let before = world.config.install_root.join("versions/1-1.0.0");
     world.config.procedure.check = shell(&format!("rm -r {}; false", before.display()));
     let (_, why, _) = unhealthy(&mut world).await;
-    assert!(why.ends_with("; 1-1.0.0 is not there any more, so 2-1.1.0 stays"), "{why}");
+    assert!(why.ends_with("; 1-1.0.0 is not there any more as it was, so 2-1.1.0 stays"), "{why}");
     assert_eq!(current(&world), Some(2));
     assert_eq!(root(&world).journal().unwrap().trial, None);
 }
@@ -259,7 +256,7 @@ async fn where_pre_install_fails_nothing_is_switched() {
     world.config.procedure.pre_install = note(&diary, "exit 1");
     world.config.procedure.check = note(&diary, "");
     let (_, why, until) = unhealthy(&mut world).await;
-    assert_eq!(why, "pre_install failed (exit status: 1); nothing was switched");
+    assert_eq!(why, "pre_install failed (exit status: 1); 1-1.0.0 stays installed");
     assert!(until.is_some());
     assert_eq!(lines(&diary), ["pre_install 2-1.1.0 after 1-1.0.0"]);
     assert_eq!(current(&world), Some(1));
@@ -299,11 +296,20 @@ async fn a_check_that_hangs_forks_and_ignores_sigterm_is_killed_with_what_it_sta
     assert!(began.elapsed() < Duration::from_secs(20));
     assert!(why.starts_with("check did not end within 1 s and was killed"), "{why}");
     assert_eq!(current(&world), Some(1));
-    for pid in lines(&pids) {
+    lines(&pids).iter().for_each(|pid| ends(pid));
+}
+
+/// A process that was killed is gone, or waits to be buried, as soon as it gets to it.
+fn ends(pid: &str) {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let gone = state.is_empty() || state.contains(") Z ");
-        assert!(gone, "{pid} is still there: {state}");
+        if state.is_empty() || state.contains(") Z ") {
+            return;
+        }
+        std::thread::yield_now();
     }
+    panic!("{pid} is still there");
 }
 
 #[tokio::test]
@@ -474,7 +480,8 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     let path = world.config.install_root.join("journal.json");
     let mut journal = root(&world).journal().unwrap();
     journal.good.pop();
-    journal.trial = Some(Trial { release: label(2), before: Some(label(1)) });
+    journal.trial = Some(Trial { release: label(2), before: Some(label(1)), by_hand: false });
+    journal.floor = 1;
     fs::write(&path, journal.text()).unwrap();
     // The client's own memory says that it was installed: of an earlier life.
     fs::remove_dir_all(world.config.state.join("client")).unwrap();
@@ -597,6 +604,218 @@ fn a_release_that_failed_waits_from_then_on_by_a_clock_that_was_not_put_back() {
     }
 }
 
+/// What somebody else does to the root between the choice of a release and the switch to it.
+async fn meanwhile(
+    world: &mut World,
+    done: impl Fn(&Path) + Send + Sync + 'static,
+) -> Result<Outcome, Failure> {
+    let root = world.config.install_root.clone();
+    let (asked, staged) = (AtomicBool::new(false), root.join("versions/.2-1.1.0.new"));
+    world.disk = Disk::watched(move |step| {
+        // The artifact has got its name.
+        if *step == Step::SyncDir(staged.clone()) && !asked.swap(true, Ordering::SeqCst) {
+            done(&root);
+        }
+        Ok(())
+    });
+    let ended = world.update().await.1;
+    world.disk = Disk::default();
+    ended
+}
+
+fn version(root: &Path, sequence: u64) {
+    let directory = root.join("versions").join(label(sequence));
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("hello"), artifact(sequence)).unwrap();
+}
+
+fn point(root: &Path, sequence: u64) {
+    fs::remove_file(root.join("current")).unwrap();
+    symlink(Path::new("versions").join(label(sequence)), root.join("current")).unwrap();
+}
+
+#[tokio::test]
+async fn what_another_process_installed_meanwhile_is_neither_replaced_nor_taken_away() {
+    for installed in [2, 3] {
+        let place = place();
+        let mut world = about_to_switch(&place.path().join("world")).await;
+        let ended = meanwhile(&mut world, move |root| {
+            version(root, installed);
+            point(root, installed);
+        });
+        let ended = ended.await;
+        assert!(matches!(ended, Err(Failure::Refused(Refusal::Rollback { .. }))), "{ended:?}");
+        assert_eq!(current(&world), Some(installed));
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_left_on_trial_meanwhile_is_undone_first() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    world.config.procedure.pre_install = shell("test $UNANIMITY_BEFORE = 1-1.0.0");
+    let ended = meanwhile(&mut world, |root| {
+        version(root, 3);
+        point(root, 3);
+        let trial = Trial { release: label(3), before: Some(label(1)), by_hand: false };
+        let journal = Journal { trial: Some(trial), good: vec![label(1)], ..Journal::default() };
+        fs::write(root.join("journal.json"), journal.text()).unwrap();
+    });
+    assert!(matches!(ended.await, Ok(Outcome::Installed(_))));
+    assert_eq!(current(&world), Some(2));
+    assert!(root(&world).journal().unwrap().failed.contains_key(&label(3)));
+}
+
+#[tokio::test]
+async fn no_number_of_kept_versions_lowers_the_floor() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    root(&world).roll_back(Some(&label(2)), world.clock.now()).await.unwrap();
+    world.config.procedure.keep = 2;
+    world.config.procedure.check = shell("false");
+    publish(&mut world, 4).await;
+    unhealthy(&mut world).await;
+    assert!(!world.config.install_root.join("versions").join(label(3)).exists());
+    assert_eq!((current(&world), root(&world).floor().unwrap()), (Some(2), 3));
+}
+
+#[tokio::test]
+async fn a_long_check_is_waited_for_from_its_end_on() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    // It takes no time here, and the clock goes on meanwhile as if it did.
+    let (clock, began) = (world.clock.clone(), world.clock.now());
+    let version = world.config.install_root.join("current");
+    let disk = Disk::watched(move |step| {
+        if *step == Step::Rename(version.clone()) {
+            clock.set(began.after(HOUR));
+        }
+        Ok(())
+    });
+    world.config.procedure.check = shell("false");
+    world.disk = disk;
+    let (_, _, until) = unhealthy(&mut world).await;
+    assert_eq!(until, Some(began.after(HOUR).after(FIRST_WAIT)));
+}
+
+#[tokio::test]
+async fn a_roll_that_grew_too_old_in_pre_install_is_a_failure_with_its_wait() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let (clock, began) = (world.clock.clone(), world.clock.now());
+    let journal = world.config.install_root.join("journal.json");
+    world.disk = Disk::watched(move |step| {
+        if *step == Step::Rename(journal.clone()) {
+            clock.set(began.after(HOUR));
+        }
+        Ok(())
+    });
+    let diary = diary(&mut world);
+    world.config.procedure.pre_install = note(&diary, "");
+    world.config.procedure.post_install = note(&diary, "");
+    let (_, why, until) = unhealthy(&mut world).await;
+    assert!(why.contains("is too old by now") && why.ends_with("1-1.0.0 stays installed"), "{why}");
+    assert!(until.is_some());
+    // What pre_install did is undone.
+    let ran = ["pre_install 2-1.1.0 after 1-1.0.0", "post_install 1-1.0.0 after 2-1.1.0"];
+    assert_eq!(lines(&diary), ran);
+}
+
+#[tokio::test]
+async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
+    let base = place();
+    let mut world = about_to_switch(&base.path().join("base")).await;
+    installs(&mut world, 2).await;
+    let system = base.path().join("system");
+    let script = format!("cat $1 > {}", system.display());
+    world.config.procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "{}"]);
+    let now = world.clock.now();
+    for stops in 0.. {
+        fs::write(&system, artifact(2)).unwrap();
+        let mut copy = world.copy_to(&base.path().join(format!("{stops}"))).unwrap();
+        copy.config.procedure = world.config.procedure.clone();
+        let disk = failing_disk(stops, None);
+        let root = Root::new(&copy.config.install_root, disk).with(copy.config.procedure.clone());
+        if root.roll_back(None, now).await.is_ok() {
+            assert!(stops > 10);
+            break;
+        }
+        copy.poll_all().await.unwrap();
+        copy.update().await.1.ok();
+        let current = current(&copy).unwrap();
+        assert_eq!(fs::read(&system).unwrap(), artifact(current), "step {stops}");
+        assert_eq!(self::root(&copy).journal().unwrap().trial, None);
+    }
+}
+
+#[tokio::test]
+async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    let path = world.config.install_root.join("journal.json");
+    let mut journal = root(&world).journal().unwrap();
+    journal.trial = Some(Trial { release: label(3), before: Some(label(2)), by_hand: false });
+    fs::write(&path, journal.text()).unwrap();
+    let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!((back.installed.sequence, current(&world)), (2, Some(2)));
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_whole_is_not_gone_back_to() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let file = world.config.install_root.join("versions/1-1.0.0/hello");
+    for damage in [&b"another program"[..], b""] {
+        fs::remove_file(&file).ok();
+        if !damage.is_empty() {
+            fs::write(&file, damage).unwrap();
+        }
+        let ended = root(&world).roll_back(None, world.clock.now()).await;
+        assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+        assert_eq!(current(&world), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn of_several_that_failed_the_newest_is_vouched_for_and_only_for_one_try() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let failed = Failed { times: 1, last: Timestamp(0), why: String::new() };
+    let failed = ["9-1.9", "10-1.10"].map(|release| (release.to_owned(), failed.clone()));
+    let journal = Journal { good: vec![label(1)], failed: failed.into(), ..Journal::default() };
+    fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
+    assert_eq!(root(&world).mark_good(None).unwrap(), ("10-1.10".to_owned(), false));
+    world.config.procedure.check = shell("false");
+    unhealthy(&mut world).await;
+    root(&world).mark_good(Some(&label(2))).unwrap();
+    world.config.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
+    unhealthy(&mut world).await;
+    world.config.procedure.post_install = Vec::new();
+    pass(&mut world, HOUR).await;
+    assert!(unhealthy(&mut world).await.1.starts_with("check failed"));
+}
+
+#[tokio::test]
+async fn a_check_that_fails_leaves_nobody_at_work_and_talks_in_one_line() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let pid = place.path().join("pid");
+    let words = "yes 'a word' | tr -d r | head -c 100000 >&2";
+    world.config.procedure.check =
+        shell(&format!("sleep 60 2>/dev/null & echo $! > {}; {words}; false", pid.display()));
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert!(why.len() < 2000 && !why.contains('\n'), "{why}");
+    ends(&lines(&pid)[0]);
+    assert!(root(&world).journal().is_ok());
+}
+
 #[tokio::test]
 async fn a_journal_that_is_damaged_is_an_error_and_one_that_is_gone_is_made_anew() {
     let place = place();
@@ -647,7 +866,7 @@ async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_th
     fs::remove_file(&file).unwrap();
     fs::write(&file, b"another program").unwrap();
     let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
-    assert!(matches!(ended, Err(ByHandError::Handover(_))), "{ended:?}");
+    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
     assert_eq!(fs::read(&system).unwrap(), artifact(1));
     fs::remove_file(&file).unwrap();
     fs::write(&file, artifact(2)).unwrap();

@@ -856,7 +856,8 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let at = agreed.rolls()[1].at();
     let switch = async |now| {
         let ready = stage(TWO).unwrap();
-        root.begin(&agreed, now).await?.finish(&agreed, ready, "", now).await
+        let clock = ManualClock::at(now);
+        root.begin(&agreed, &clock).await?.finish(&agreed, ready, "", &clock).await
     };
     let late = switch(at.after(15 * MINUTE + SECOND)).await.unwrap_err();
     assert!(matches!(late, InstallError::Refused(Refusal::RollTooOld { .. })), "{late}");
