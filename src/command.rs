@@ -9,12 +9,12 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use rustix::fs::Access;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy, sink};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// The most bytes that are kept of what it says on standard error.
-const MAX_SAID_BYTES: u64 = 64 * 1024;
+const MAX_SAID_BYTES: usize = 64 * 1024;
 /// How long its last words are waited for: a child it left behind may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What it gets to see of our environment.
@@ -133,11 +133,17 @@ async fn talk(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, String
             Either::Right((_, wait)) => wait.await?,
         }
     };
-    Ok((status, String::from_utf8_lossy(&said).trim().to_owned()))
+    let said = &said[said.len().saturating_sub(MAX_SAID_BYTES)..];
+    Ok((status, String::from_utf8_lossy(said).trim().to_owned()))
 }
 
+/// Hears all of it, so that it does not have to wait for us, and keeps the end.
 async fn listen(mut stderr: impl AsyncRead + Unpin, said: &mut Vec<u8>) {
-    (&mut stderr).take(MAX_SAID_BYTES).read_to_end(said).await.ok();
-    // The rest is read as well: it must not have to wait for us.
-    copy(&mut stderr, &mut sink()).await.ok();
+    let mut piece = [0; 4096];
+    while let Ok(count @ 1..) = stderr.read(&mut piece).await {
+        said.extend_from_slice(&piece[..count]);
+        if said.len() > 2 * MAX_SAID_BYTES {
+            said.drain(..said.len() - MAX_SAID_BYTES);
+        }
+    }
 }

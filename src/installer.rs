@@ -54,6 +54,9 @@ pub enum StagedError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A command that belongs to installing cannot be run.
+    #[error(transparent)]
+    Command(InstallError),
     /// Another process is installing.
     #[error("another unanimity is installing to {}: wait for it to end", .0.display())]
     Busy(PathBuf),
@@ -83,6 +86,7 @@ impl From<InstallError> for StagedError {
             InstallError::Refused(refusal) => refusal.into(),
             InstallError::Disk(error) => error.into(),
             InstallError::Busy(path) | InstallError::Switching(path) => StagedError::Busy(path),
+            error @ InstallError::Command { .. } => StagedError::Command(error),
             InstallError::Source(source) => {
                 SpoolError::Io { path: PathBuf::from("the artifact"), source }.into()
             }

@@ -79,7 +79,7 @@ fn sort_of_outcome(outcome: &Outcome) -> Sort {
 fn sort_of_error(error: &UpdateError) -> Sort {
     let word = match error {
         UpdateError::Store(_) | UpdateError::Disk(_) => "disk",
-        UpdateError::Config(_) => "configuration",
+        UpdateError::Config(_) | UpdateError::Command(_) => "configuration",
         UpdateError::Mirrors(_) | UpdateError::Untied { .. } => "network",
         UpdateError::Clock { .. } => "clock",
     };

@@ -68,7 +68,10 @@ impl Verb {
                 Ok(Said::data(text, json))
             }
             Verb::Acknowledge { id, installer } => {
-                store(&node::load_node(config)?, installer).acknowledge(&id)?;
+                let told = node::load_node(config)?;
+                let own = installer_state(&told.install_root);
+                node::is_ours(if installer { &own } else { &told.state })?;
+                store(&told, installer).acknowledge(&id)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
                 Ok(Said::done(text, json!({ "id": id })))

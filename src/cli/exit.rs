@@ -103,7 +103,7 @@ exits! {
     BadArtifact = 28, "bad-artifact";
     /// a proof or evidence does not prove what it should
     BadProof = 29, "bad-proof";
-    /// a release does not work here: it was tried and undone, or waits to be tried again (status); of a rollback: the version is there and does not work
+    /// a release does not work here: it was tried and undone, and is tried again later; of a rollback: it is there, and does not work
     Unhealthy = 30, "unhealthy";
     /// told to end (Ctrl-C, SIGTERM) before it was done; the next update goes on from there
     Interrupted = 130, "interrupted";
@@ -146,7 +146,7 @@ impl From<&UpdateError> for Exit {
     fn from(error: &UpdateError) -> Exit {
         match error {
             UpdateError::Store(_) | UpdateError::Disk(_) => Exit::Disk,
-            UpdateError::Config(_) => Exit::Configuration,
+            UpdateError::Config(_) | UpdateError::Command(_) => Exit::Configuration,
             UpdateError::Mirrors(_) | UpdateError::Untied { .. } => Exit::Network,
             UpdateError::Clock { .. } => Exit::Clock,
         }
@@ -212,6 +212,7 @@ ended! {
         StagedError::Proof(_) => Exit::BadProof,
         StagedError::Gap { .. } => Exit::BadInput,
         StagedError::Clock { .. } => Exit::Clock,
+        StagedError::Command(_) => Exit::Configuration,
         StagedError::Spool(_) | StagedError::Store(_) | StagedError::Disk(_) | StagedError::Busy(_) => Exit::Disk,
     };
     StoreError => |error| match error {
@@ -243,11 +244,13 @@ ended! {
     };
     InstallError => |error| match error {
         InstallError::Refused(refusal) => refusal.into(),
+        InstallError::Command { .. } => Exit::Configuration,
         InstallError::Disk(_) | InstallError::Busy(_) | InstallError::Switching(_) | InstallError::Source(_) => Exit::Disk,
 
     };
     ByHandError => |error| match error {
         ByHandError::Install(InstallError::Refused(refusal)) => refusal.into(),
+        ByHandError::Install(InstallError::Command { .. }) => Exit::Configuration,
         ByHandError::Install(_) | ByHandError::Disk(_) => Exit::Disk,
         ByHandError::NoVersion { .. } | ByHandError::NoTrial(_) => Exit::Usage,
         ByHandError::Handover(_) => Exit::Unhealthy,

@@ -265,8 +265,8 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         Verb::Peers(verb) => serve::run(config, serve::Command::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
         Verb::Status => node::status(&crate::config::load_node(&node::config_path(config)?)?, None),
-        Verb::InstallStaged => staged::run(&node::load(config)?),
-        Verb::Install(install) => install.run(&node::load(config)?),
+        Verb::InstallStaged => staged::run(&node::load_node(config)?),
+        Verb::Install(install) => install.run(&node::load_node(config)?),
         Verb::Rollback(rollback) => rollback.run(&node::load_node(config)?),
         Verb::MarkGood(mark_good) => mark_good.run(&node::load_node(config)?),
         Verb::Verify(verify) => verify.run(&node::load(config)?),

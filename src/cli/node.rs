@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tor")]
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -165,6 +166,36 @@ impl Others {
     }
 }
 
+/// Refuses to write to what is another user's: they could not use it any more.
+pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
+    let (Ok(found), us) = (std::fs::metadata(place), rustix::process::geteuid()) else {
+        return Ok(());
+    };
+    if found.uid() == us.as_raw() {
+        return Ok(());
+    }
+    let (place, uid) = (place.display(), found.uid());
+    let why = format!(
+        "{place} belongs to the user with id {uid}: run this as them, such as with `sudo -u '#{uid}'`"
+    );
+    Err(Ended::new(Exit::Disk, why))
+}
+
+/// Refuses to install by what others than the installing user may write.
+pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
+    let files = [&told.source.path, &told.peers_path];
+    let places = files.map(|file| crate::durable::parent(file));
+    for path in places.into_iter().chain(files.map(PathBuf::as_path)) {
+        let found = std::fs::metadata(path).map_err(DiskError::at(path))?;
+        let us = rustix::process::geteuid().as_raw();
+        if ![0, us].contains(&found.uid()) || found.mode() & 0o022 != 0 {
+            let why = "whoever installs goes by it, and nobody else may write to it: chown it to them, and chmod go-w";
+            return Err(Ended::new(Exit::Configuration, format!("{}: {why}", path.display())));
+        }
+    }
+    Ok(())
+}
+
 /// What a cycle of one more product came to, as part of what is said of all.
 pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
     let mut said = ended.unwrap_or_else(Said::from);
@@ -202,6 +233,7 @@ pub(super) fn cycle_without_tor(
     errand: Errand,
     json: bool,
 ) -> Result<Said, Ended> {
+    is_ours(&config.state)?;
     let shown = super::progress::Shown::new(json);
     let (report, ended) = super::wait_for(async {
         let disk = Disk::default();

@@ -151,6 +151,7 @@ async fn alone(
         Command::Peers(peers::Verb::List) => return peers::list(&told, SystemClock.now()),
         _ => {}
     }
+    node::is_ours(&told.state)?;
     let disk = Disk::default();
     let _owner = socket::Owner::new(&told.state, &disk)?;
     let mut node = open(told, &disk)?;
@@ -267,6 +268,7 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
         return Err(NodeError::NoRole(path).into());
     }
     told.check_alarm()?;
+    node::is_ours(&told.state)?;
     let disk = Disk::default();
     let owner = socket::Owner::new(&told.state, &disk)?;
     let node = open(told, &disk)?;

@@ -10,7 +10,7 @@ use super::exit::{Ended, Exit};
 use super::interrupt::{INSTALLING, until_told_to_end};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError};
 use crate::install::spool::{Spool, SpoolError};
 use crate::installer::{Installer, StagedError};
@@ -25,7 +25,9 @@ pub(super) struct Install {
 }
 
 impl Install {
-    pub(super) fn run(&self, config: &Config) -> Result<Said, Ended> {
+    pub(super) fn run(&self, told: &config::Node) -> Result<Said, Ended> {
+        super::node::is_our_word(told)?;
+        let config = &told.client(SystemClock.now())?;
         let Some(freshness) = config.freshness else {
             let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
             return Err(Ended::new(Exit::Configuration, why));
@@ -34,7 +36,9 @@ impl Install {
     }
 }
 
-pub(super) fn run(config: &Config) -> Result<Said, Ended> {
+pub(super) fn run(told: &config::Node) -> Result<Said, Ended> {
+    super::node::is_our_word(told)?;
+    let config = &told.client(SystemClock.now())?;
     let Some(told) = &config.spool else {
         let why = "there is no [install] spool in the configuration: `update` installs by itself";
         return Err(Ended::new(Exit::Configuration, why));

@@ -64,6 +64,7 @@ impl Root {
         to: Option<&str>,
         now: Timestamp,
     ) -> Result<RolledBack, ByHandError> {
+        self.procedure.check_commands()?;
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let undone = self.end_trial(&mut journal, now).await?;

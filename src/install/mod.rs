@@ -84,6 +84,14 @@ pub enum InstallError {
     /// The mirror's bytes stopped coming.
     #[error("reading the artifact: {0}")]
     Source(io::Error),
+    /// A command of the configuration cannot be run.
+    #[error("[install] {program} cannot be run ({why}): nothing is installed without it")]
+    Command {
+        /// Which.
+        program: String,
+        /// Why not.
+        why: io::Error,
+    },
     /// Another process is switching, or waits for a trial to end.
     #[error("another unanimity is installing to {}: wait for it to end", .0.display())]
     Switching(PathBuf),

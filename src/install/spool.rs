@@ -74,7 +74,10 @@ impl Spool {
             return wrong(above, "it belongs to another user than the one who installs");
         }
         if found.mode() & 0o022 != 0 {
-            return wrong(above, "others may write to it (chmod go-w)");
+            return wrong(
+                above,
+                "others may write to it: keep the spool in a directory that only who installs may write to",
+            );
         }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Rights::empty());

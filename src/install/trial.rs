@@ -66,12 +66,26 @@ impl Default for Procedure {
 }
 
 impl Procedure {
+    /// Refuses a command that cannot be run: that is no release's fault.
+    pub fn check_commands(&self) -> Result<(), InstallError> {
+        let Procedure { pre_install, handover, post_install, check, when_good, .. } = self;
+        for command in [pre_install, handover, post_install, check, when_good] {
+            let Some(program) = command.first() else { continue };
+            command::check(program.as_ref())
+                .map_err(|why| InstallError::Command { program: program.clone(), why })?;
+        }
+        Ok(())
+    }
+
     /// Whether there is nothing that a switch could fail by.
     fn is_plain(&self) -> bool {
         let commands = [&self.pre_install, &self.handover, &self.post_install, &self.check];
         commands.iter().all(|command| command.is_empty()) && self.restart.is_none()
     }
 }
+
+/// The most bytes that are told of what a command said.
+const MAX_SAID_BYTES: usize = 512;
 
 /// What restarts a unit.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
@@ -111,6 +125,7 @@ impl Root {
         clock: &impl Clock,
     ) -> Result<Switch<'_>, InstallError> {
         let (release, sequence) = (agreed.manifest().label(), agreed.manifest().sequence);
+        self.procedure.check_commands()?;
         let lock = self.lock()?;
         let mut journal = self.journal()?;
         self.end_trial(&mut journal, clock.now()).await?;
@@ -257,7 +272,16 @@ impl Root {
         let Procedure { timeout, check_timeout, .. } = self.procedure;
         let limit = if what == "check" { check_timeout } else { timeout };
         let ran = command::run(command, &variables, "", limit).await;
-        ran.map_err(|error| Trouble::Command(what, error))
+        ran.map_err(|mut error| {
+            // What it said last says most.
+            if let CommandError::Failed { said, .. } = &mut error
+                && said.len() > MAX_SAID_BYTES
+            {
+                let from = said.ceil_char_boundary(said.len() - MAX_SAID_BYTES);
+                *said = format!("…{}", &said[from..]);
+            }
+            Trouble::Command(what, error)
+        })
     }
 
     /// Brings back what was installed before a trial. What does not work of it is said, and the

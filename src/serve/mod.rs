@@ -308,10 +308,7 @@ impl Daemon {
     async fn roll(self: Arc<Self>) {
         let serve = self.node.told.serve.as_ref();
         let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
-        let errand = match policy {
-            ServePolicy::Notify | ServePolicy::Stage => Errand::Check,
-            ServePolicy::Install => Errand::Switch,
-        };
+        let errand = errand_of(policy, self.node.told.spool.is_some());
         let Some(serve) = serve else { return pending().await };
         // When a node starts says nothing of when it asks.
         let mut wait = random(Duration::ZERO, serve.roll_min);
@@ -375,6 +372,16 @@ impl Daemon {
                 Err(error) => tracing::warn!("{}", hide(error)),
             }
         }
+    }
+}
+
+/// What a roll may do besides looking. Where somebody else installs, what was fetched is brought there
+/// with its proof at a later roll: that is what staging is then.
+pub fn errand_of(policy: ServePolicy, is_split: bool) -> Errand {
+    match policy {
+        ServePolicy::Notify => Errand::Check,
+        ServePolicy::Stage if !is_split => Errand::Check,
+        ServePolicy::Stage | ServePolicy::Install => Errand::Switch,
     }
 }
 

@@ -49,6 +49,9 @@ pub enum UpdateError {
     /// What it was told, such as a circle that is too small.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A command that belongs to installing cannot be run.
+    #[error(transparent)]
+    Command(InstallError),
     /// No mirror was of any use.
     #[error("no mirror serves what is needed:{}", list(.0))]
     Mirrors(Vec<String>),
@@ -369,6 +372,7 @@ fn install_failure(error: InstallError) -> Failure {
         InstallError::Refused(refusal) => refusal.into(),
         InstallError::Disk(error) => error.into(),
         InstallError::Busy(path) | InstallError::Switching(path) => StoreError::Busy(path).into(),
+        error @ InstallError::Command { .. } => UpdateError::Command(error).into(),
         InstallError::Source(error) => UpdateError::Mirrors(vec![error.to_string()]).into(),
     }
 }

@@ -2,6 +2,7 @@
 //! machine without a network.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -200,4 +201,36 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
     assert_eq!(report["own"]["outcome"], "incomplete");
     assert_eq!(report["also"][0]["config"], paths[0]);
     assert_eq!(report["also"][0]["outcome"], "incomplete");
+}
+
+#[tokio::test]
+async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to_anothers_state() {
+    let home = place();
+    let world = settled(home.path().join("world")).await;
+    world.write_config().unwrap();
+    let client = world.directory.join("client");
+    let rights = |name: &str, mode| {
+        fs::set_permissions(client.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (name, good) in [("unanimity.toml", 0o644), ("peers.toml", 0o644), ("", 0o755)] {
+        for mode in [good | 0o020, good] {
+            rights(name, mode);
+            for verb in [&["install-staged"][..], &["install", "--offline", "/"]] {
+                let (code, said) = run(&world, verb);
+                assert_eq!(code, 3, "{said}");
+                let is_refused = said.contains("nobody else may write to it");
+                assert_eq!(is_refused, mode != good, "{name} {verb:?}: {said}");
+            }
+        }
+    }
+    if rustix::process::geteuid().is_root() {
+        let state = world.config.state.clone();
+        std::os::unix::fs::chown(&state, Some(54_321), None).unwrap();
+        for verb in ["check", "update"] {
+            let (code, said) = run(&world, &[verb]);
+            assert_eq!(code, 6, "{said}");
+            assert!(said.contains("belongs to the user with id 54321: run this as them"), "{said}");
+        }
+        assert_eq!(run(&world, &["status"]).0, 0);
+    }
 }

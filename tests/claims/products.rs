@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use unanimity::clock::ManualClock;
-use unanimity::config;
+use unanimity::config::{self, ServePolicy};
 use unanimity::demo::Draft;
 use unanimity::net::memory::Network;
 use unanimity::net::mirror::Web;
 use unanimity::net::{OnionAddress, Transport};
 use unanimity::node::{Errand, Node, NodeError};
+use unanimity::serve::errand_of;
 use unanimity::store::EvidenceStore;
 use unanimity::update::{Failure, Outcome, Report};
 use unanimity::verify::{Evidence, Refusal};
@@ -157,5 +158,16 @@ async fn products_share_no_place_and_only_the_node_serves() {
         let refused = dora.node.another(told(&pairing, from, to)).unwrap_err();
         assert!(matches!(refused, NodeError::Another { .. }), "{refused}");
         assert!(refused.to_string().contains(why), "{to}: {refused}");
+    }
+}
+
+#[test]
+fn where_somebody_else_installs_a_daemon_that_stages_brings_it_there() {
+    for (policy, alone, split) in [
+        (ServePolicy::Notify, Errand::Check, Errand::Check),
+        (ServePolicy::Stage, Errand::Check, Errand::Switch),
+        (ServePolicy::Install, Errand::Switch, Errand::Switch),
+    ] {
+        assert_eq!((errand_of(policy, false), errand_of(policy, true)), (alone, split));
     }
 }

@@ -12,7 +12,7 @@ use unanimity::demo::{Draft, World};
 use unanimity::durable::{Disk, Step};
 use unanimity::install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
 use unanimity::install::{ByHandError, Installed, Root};
-use unanimity::update::{Failure, Outcome, Report};
+use unanimity::update::{Failure, Outcome, Report, UpdateError};
 use unanimity::verify::{Refusal, Timestamp};
 
 use crate::logs::{failing_disk, place, recording_disk};
@@ -310,6 +310,35 @@ fn ends(pid: &str) {
         std::thread::yield_now();
     }
     panic!("{pid} is still there");
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_run_is_no_fault_of_a_release() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let text = place.path().join("text");
+    fs::write(&text, "no program").unwrap();
+    for program in ["/no/such/program", "/tmp", text.to_str().unwrap()] {
+        world.config.procedure.check = words(&[program]);
+        let ended = world.update().await.1;
+        let Err(Failure::Error(error @ UpdateError::Command(_))) = ended else {
+            panic!("{ended:?}")
+        };
+        assert!(error.to_string().contains(&format!("[install] {program} cannot be run")));
+        assert_eq!(current(&world), Some(1));
+        assert_eq!(root(&world).journal().unwrap().failed.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn of_what_a_command_says_the_end_is_told() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let script = "i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done >&2; echo the end >&2; false";
+    world.config.procedure.check = shell(script);
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert!(why.starts_with("check failed (exit status: 1): …"), "{why}");
+    assert!(why.contains("line 39999 the end; 1-1.0.0 is installed again"), "{why}");
 }
 
 #[tokio::test]
