@@ -111,6 +111,10 @@ fn the_units_are_good_and_hardly_exposed() {
         let unit = unit.unwrap().path();
         // As if it were installed where this build is.
         let text = fs::read_to_string(&unit).unwrap().replace("/usr/bin/unanimity", PROGRAM);
+        // Who is not root has another place for it.
+        let starts: Vec<_> = text.lines().filter(|line| line.starts_with("ExecStart=")).collect();
+        let named = "--config /etc/unanimity/unanimity.toml ";
+        assert!(starts.iter().all(|line| line.contains(named)), "{starts:?}");
         let copy = home.path().join(unit.file_name().unwrap());
         fs::write(&copy, text).unwrap();
         units.push(copy);
