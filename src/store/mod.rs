@@ -30,7 +30,7 @@ pub enum StoreError {
     OtherLog(PathBuf),
     /// There is no such evidence.
     #[error(
-        "no evidence {0:?} against this log is stored here: `unanimity evidence show` lists what there is"
+        "no evidence {0:?} against this log is stored here: `unanimity evidence show` lists what there is, with --installer the installer's"
     )]
     NoEvidence(String),
     /// Somebody else moved the head in the meantime.
