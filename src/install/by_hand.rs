@@ -99,6 +99,12 @@ impl Root {
         trial: &Trial,
     ) -> Result<RolledBack, ByHandError> {
         let (release, before) = (&trial.release, trial.before.as_deref());
+        if !self.is_whole(release)? {
+            journal.trial = None;
+            self.keep_journal(journal)?;
+            let good = journal.good.iter().filter(|good| *good != release).cloned().collect();
+            return Err(ByHandError::NoVersion { wanted: Some(release.clone()), good });
+        }
         let installed = match self.go_to(release, before).await {
             Ok(installed) => installed,
             Err(Trouble::Disk(error)) => return Err(error.into()),

@@ -813,6 +813,22 @@ async fn a_version_that_is_not_whole_is_not_gone_back_to() {
 }
 
 #[tokio::test]
+async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_then() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let mut journal = root(&world).journal().unwrap();
+    journal.trial = Some(Trial { release: label(1), before: Some(label(2)), by_hand: true });
+    fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
+    fs::remove_dir_all(world.config.install_root.join("versions/1-1.0.0")).unwrap();
+    let (report, ended) = world.update().await;
+    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}");
+    let said = "the roll-back to 1-1.0.0 was interrupted: there is no version 1-1.0.0 here";
+    assert!(report.remarks.iter().any(|remark| remark.starts_with(said)), "{report:?}");
+    assert_eq!((current(&world), root(&world).journal().unwrap().trial), (Some(2), None));
+}
+
+#[tokio::test]
 async fn of_several_that_failed_the_newest_is_vouched_for_and_only_for_one_try() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
