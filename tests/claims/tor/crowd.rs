@@ -87,8 +87,8 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
     let alice = circles.nodes.place("alice").join("peers.toml");
     edit::add(&alice, &ticket.member(&log).unwrap(), &Disk::default()).unwrap();
     // One try, and time for it.
-    circles.retell("client", "ask_timeout", "ask_timeout = \"45s\"");
-    circles.retell("client", "roll_timeout", "roll_timeout = \"45s\"");
+    circles.retell("client", "ask_timeout", "ask_timeout = \"100s\"");
+    circles.retell("client", "roll_timeout", "roll_timeout = \"100s\"");
     circles.serve();
     circles.publish(&Draft::new(1, "1.0.0", b"hello"));
 
