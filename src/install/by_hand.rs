@@ -68,6 +68,8 @@ impl Root {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let undone = self.end_trial(&mut journal, now).await?;
+        // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
+        journal.floor = self.floor()?;
         let current = self.installed()?;
         if let (None, Some(_), Some(installed)) = (to, undone, &current) {
             return Ok(RolledBack { installed: installed.clone(), trouble: None });

@@ -130,6 +130,8 @@ impl Root {
         let mut journal = self.journal()?;
         self.end_trial(&mut journal, clock.now()).await?;
         let floor = self.floor()?;
+        // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
+        journal.floor = floor;
         if sequence <= floor {
             return Err(Refusal::Rollback { offered: sequence, floor }.into());
         }

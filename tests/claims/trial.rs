@@ -712,6 +712,28 @@ async fn no_number_of_kept_versions_lowers_the_floor() {
 }
 
 #[tokio::test]
+async fn neither_a_lost_journal_entry_nor_an_old_journal_lowers_the_floor() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let path = world.config.install_root.join("journal.json");
+    let before = fs::read(&path).unwrap();
+    installs(&mut world, 2).await;
+    // As if it had been stopped between `current` and the journal.
+    fs::write(&path, before).unwrap();
+    root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!((current(&world), root(&world).floor().unwrap()), (Some(1), 2));
+    // A journal that says nothing of a floor, of which the highest version makes room.
+    let mut journal = Journal { floor: 0, ..root(&world).journal().unwrap() };
+    journal.good = vec![label(2), label(1)];
+    fs::write(&path, journal.text()).unwrap();
+    world.config.procedure.keep = 2;
+    world.config.procedure.check = shell("false");
+    publish(&mut world, 3).await;
+    unhealthy(&mut world).await;
+    assert_eq!((current(&world), root(&world).floor().unwrap()), (Some(1), 2));
+}
+
+#[tokio::test]
 async fn a_long_check_is_waited_for_from_its_end_on() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
