@@ -1,5 +1,6 @@
 //! The command line: arguments in, one exit code out, and the words people read between.
 
+mod cycle;
 mod demo;
 mod evidence;
 pub mod exit;
@@ -54,7 +55,7 @@ enum Verb {
     /// Call the roll and say whether there is an update; install nothing
     Check {
         #[command(flatten)]
-        others: node::Others,
+        others: cycle::Others,
     },
     /// Call the roll and install what every peer has confirmed for long enough
     Update {
@@ -62,7 +63,7 @@ enum Verb {
         #[arg(long)]
         stage: bool,
         #[command(flatten)]
-        others: node::Others,
+        others: cycle::Others,
     },
     /// Install what `update --stage` has left in [install] spool, verified anew and without any network
     InstallStaged,
@@ -248,9 +249,9 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
     let (config, json) = (arguments.config, arguments.json);
     match arguments.verb {
         Verb::Init(init) => init.run(config),
-        Verb::Check { others } => cycle(config, Errand::Check, others, json),
-        Verb::Update { stage: false, others } => cycle(config, Errand::Update, others, json),
-        Verb::Update { stage: true, others } => cycle(config, Errand::Stage, others, json),
+        Verb::Check { others } => cycle::run(config, Errand::Check, others, json),
+        Verb::Update { stage: false, others } => cycle::run(config, Errand::Update, others, json),
+        Verb::Update { stage: true, others } => cycle::run(config, Errand::Stage, others, json),
         #[cfg(feature = "tor")]
         Verb::Status => serve::run(config, serve::Command::Status, json),
         #[cfg(feature = "tor")]
@@ -277,32 +278,6 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         Verb::Publish(publish) => publish.run(),
         Verb::Demo(demo) => demo.run(json),
     }
-}
-
-#[cfg(feature = "tor")]
-fn cycle(
-    config: Option<PathBuf>,
-    errand: Errand,
-    others: node::Others,
-    json: bool,
-) -> Result<Said, Ended> {
-    serve::run(config, serve::Command::Cycle { errand, others: others.paths() }, json)
-}
-
-#[cfg(not(feature = "tor"))]
-fn cycle(
-    config: Option<PathBuf>,
-    errand: Errand,
-    others: node::Others,
-    json: bool,
-) -> Result<Said, Ended> {
-    let mut said = vec![node::cycle_without_tor(&node::load(config)?, errand, json)?];
-    for other in others.also {
-        let ended = node::load(Some(other.clone()))
-            .and_then(|config| node::cycle_without_tor(&config, errand, json));
-        said.push(node::of_another(&other, ended));
-    }
-    Ok(node::together(said))
 }
 
 /// Prints to standard output; whoever closed the other end wants no more.

@@ -1,7 +1,5 @@
 //! `init`, `check`, `update`, `status`: what a node's operator runs.
 
-#[cfg(feature = "tor")]
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,10 +14,6 @@ use crate::durable::{Disk, DiskError, Mode};
 use crate::install::journal::Journal;
 use crate::publish::{self, PublishError};
 use crate::store::{ClientState, ClientStore, EvidenceStore};
-#[cfg(not(feature = "tor"))]
-use crate::update::Errand;
-use crate::update::{Failure, Outcome, Report};
-use crate::verify::Head;
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
@@ -148,24 +142,6 @@ impl Init {
     }
 }
 
-/// More products of the node.
-#[derive(Debug, Args)]
-pub(super) struct Others {
-    /// The same for one more product of this node, by its own configuration, with the same roll and
-    /// the same connection to Tor; may be given more than once
-    #[arg(long, value_name = "FILE")]
-    pub(super) also: Vec<PathBuf>,
-}
-
-impl Others {
-    /// The files, wherever they are asked for: a path's bytes need not be text.
-    #[cfg(feature = "tor")]
-    pub(super) fn paths(self) -> Vec<Vec<u8>> {
-        let absolute = |path: PathBuf| path.canonicalize().unwrap_or(path);
-        self.also.into_iter().map(|path| absolute(path).into_os_string().into_vec()).collect()
-    }
-}
-
 /// Refuses to write to what is another user's: they could not use it any more.
 pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
     let (Ok(found), us) = (std::fs::metadata(place), rustix::process::geteuid()) else {
@@ -194,141 +170,6 @@ pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
         }
     }
     Ok(())
-}
-
-/// What a cycle of one more product came to, as part of what is said of all.
-pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
-    let mut said = ended.unwrap_or_else(Said::from);
-    said.text = format!("{}: {}", path.display(), said.text);
-    if let Value::Object(fields) = &mut said.json {
-        fields.insert("config".to_owned(), path_json(path));
-        fields.insert("exit".to_owned(), (said.exit as u8).into());
-        fields.insert("outcome".to_owned(), said.exit.word().into());
-    }
-    said
-}
-
-/// What all products came to, the node's own first: the exit code is the first that is a failure, or
-/// else the first that is not 0.
-pub(super) fn together(mut all: Vec<Said>) -> Said {
-    let failed = all.iter().position(|said| said.failed);
-    let odd = all.iter().position(|said| said.exit != Exit::Done);
-    let exit = failed.or(odd).map_or(Exit::Done, |at| all[at].exit);
-    let others = all.split_off(1);
-    let mut said = all.remove(0);
-    for other in &others {
-        said.text = format!("{}\n{}", said.text.trim_end(), other.text);
-    }
-    if !others.is_empty() {
-        said.json["own"] = json!({ "exit": said.exit as u8, "outcome": said.exit.word() });
-        said.json["also"] = others.into_iter().map(|other| other.json).collect();
-    }
-    Said { exit, failed: failed.is_some(), ..said }
-}
-
-/// One cycle of a build that cannot reach anybody: every peer is silent.
-#[cfg(not(feature = "tor"))]
-pub(super) fn cycle_without_tor(
-    config: &Config,
-    errand: Errand,
-    json: bool,
-) -> Result<Said, Ended> {
-    is_ours(&config.state)?;
-    let shown = super::progress::Shown::new(json);
-    let (report, ended) = super::wait_for(async {
-        let disk = Disk::default();
-        let client = crate::update::Client::open(config, &crate::net::Absent, &SystemClock, disk)?;
-        let mut client = client.watched(shown.watcher());
-        let mut rng = rand::rng();
-        Ok::<_, crate::update::UpdateError>(client.run(errand, &mut rng).await)
-    })??;
-    Ok(said(&report, ended))
-}
-
-/// What a cycle came to.
-pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
-    let mut json = report_json(report);
-    let (exit, message) = match ended {
-        Ok(Outcome::UpToDate) => (Exit::Done, "every peer agrees, and nothing is new".to_owned()),
-        Ok(Outcome::Available(agreed)) => {
-            json["release"] = super::publisher::to_json(agreed.manifest());
-            let release = agreed.manifest().label();
-            (
-                Exit::Available,
-                format!(
-                    "release {release} can be installed: every peer has confirmed it for long enough"
-                ),
-            )
-        }
-        Ok(Outcome::Installed(installed)) => {
-            json["installed"] = installed.release.clone().into();
-            (Exit::Done, format!("installed {}", installed.directory.display()))
-        }
-        Err(failure) => {
-            let Ended { exit, message } = failure.into();
-            (exit, message)
-        }
-    };
-    json["message"] = message.clone().into();
-    let remarks = remarks(report).into_iter().filter(|line| !message.contains(line));
-    let remarks: String = remarks.map(|line| format!("\n  {line}")).collect();
-    let failed = exit != Exit::Done && exit != Exit::Available;
-    Said { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
-}
-
-/// What an operator should read besides the outcome itself.
-fn remarks(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (mirror, head) in &report.mirrors {
-        match (head, &report.head) {
-            (Err(why), _) => lines.push(format!("{mirror}: {why}")),
-            (Ok(shown), Some(newest)) if shown.size() < newest.size() => {
-                let (shown, newest) = (shown.size(), newest.size());
-                lines.push(format!("{mirror} is stale: it shows {shown} entries of {newest}"));
-            }
-            _ => {}
-        }
-    }
-    lines.extend(
-        report.refused.iter().map(|(index, why)| format!("skipped log entry {index}: {why}")),
-    );
-    if report.unknown_kinds > 0 {
-        lines.push(format!(
-            "{} log entries are of kinds that this version does not know",
-            report.unknown_kinds
-        ));
-    }
-    lines.extend(report.remarks.iter().cloned());
-    lines
-}
-
-fn report_json(report: &Report) -> Value {
-    let peers: Vec<Value> = (report.peers.iter())
-        .map(|(name, answer)| match answer {
-            Ok(view) => json!({ "name": name, "size": view.head().size(), "cosigned": view.at() }),
-            Err(silence) => json!({ "name": name, "silent": silence.to_string() }),
-        })
-        .collect();
-    let mirrors: Vec<Value> = (report.mirrors.iter())
-        .map(|(mirror, head)| match head {
-            Ok(head) => {
-                let newest = report.head.as_ref().map_or(0, Head::size);
-                json!({ "mirror": mirror, "size": head.size(), "stale": head.size() < newest })
-            }
-            Err(why) => json!({ "mirror": mirror, "error": why }),
-        })
-        .collect();
-    let refused: Vec<Value> = (report.refused.iter())
-        .map(|(index, why)| json!({ "index": index, "outcome": Exit::from(why).word(), "message": why.to_string() }))
-        .collect();
-    json!({
-        "head": report.head.as_ref().map(super::log::head_json),
-        "peers": peers,
-        "mirrors": mirrors,
-        "refused_entries": refused,
-        "unknown_kinds": report.unknown_kinds,
-        "remarks": report.remarks,
-    })
 }
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work

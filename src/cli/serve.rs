@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::exit::{Ended, Exit};
 use super::progress::Shown;
-use super::{Said, interrupt, node, peers};
+use super::{Said, cycle, interrupt, node, peers};
 use crate::alarm::Alarms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
@@ -174,7 +174,7 @@ async fn alone(
         None => node.cycle(&Absent, errand, &mut rng).await,
         Some(tor) => node.cycle(tor, errand, &mut rng).await,
     };
-    let mut said = vec![node::said(&report, ended)];
+    let mut said = vec![cycle::said(&report, ended)];
     for (path, another) in products(&node, others) {
         let ended = match (another, &tor) {
             (Err(ended), _) => Err(ended),
@@ -185,10 +185,10 @@ async fn alone(
                 Ok(another.cycle(tor, errand, &mut rng).await)
             }
         };
-        let ended = ended.map(|(report, ended)| node::said(&report, ended));
-        said.push(node::of_another(&path, ended));
+        let ended = ended.map(|(report, ended)| cycle::said(&report, ended));
+        said.push(cycle::of_another(&path, ended));
     }
-    Ok(node::together(said))
+    Ok(cycle::together(said))
 }
 
 type Product = (PathBuf, Result<Node<SystemClock>, Ended>);
@@ -337,16 +337,16 @@ async fn do_it(
                 Ok(another) => cycled(daemon.cycle_of(another, errand).await),
                 Err(ended) => Err(ended),
             };
-            said.push(node::of_another(&path, ended));
+            said.push(cycle::of_another(&path, ended));
         }
-        Ok(node::together(said))
+        Ok(cycle::together(said))
     };
     telling(daemon, lines, said).await
 }
 
 fn cycled(cycle: Cycle) -> Result<Said, Ended> {
     let (report, ended) = cycle.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
-    Ok(node::said(&report, ended))
+    Ok(cycle::said(&report, ended))
 }
 
 /// Says how far the daemon's cycles are while it waits for one: another's may come first.

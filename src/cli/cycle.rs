@@ -1,0 +1,193 @@
+//! `check` and `update`: one cycle, of the node's own product and of others, and what is said of it.
+
+#[cfg(feature = "tor")]
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::exit::{Ended, Exit};
+use super::{Said, path_json};
+#[cfg(not(feature = "tor"))]
+use crate::clock::SystemClock;
+#[cfg(not(feature = "tor"))]
+use crate::config::Config;
+#[cfg(not(feature = "tor"))]
+use crate::durable::Disk;
+use crate::update::{Errand, Failure, Outcome, Report};
+use crate::verify::Head;
+
+/// More products of the node.
+#[derive(Debug, Args)]
+pub(super) struct Others {
+    /// The same for one more product of this node, by its own configuration, with the same roll and
+    /// the same connection to Tor; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    also: Vec<PathBuf>,
+}
+
+impl Others {
+    /// The files, wherever they are asked for: a path's bytes need not be text.
+    #[cfg(feature = "tor")]
+    fn paths(self) -> Vec<Vec<u8>> {
+        let absolute = |path: PathBuf| path.canonicalize().unwrap_or(path);
+        self.also.into_iter().map(|path| absolute(path).into_os_string().into_vec()).collect()
+    }
+}
+
+/// Runs a cycle of each product.
+pub(super) fn run(
+    config: Option<PathBuf>,
+    errand: Errand,
+    others: Others,
+    json: bool,
+) -> Result<Said, Ended> {
+    #[cfg(feature = "tor")]
+    return super::serve::run(
+        config,
+        super::serve::Command::Cycle { errand, others: others.paths() },
+        json,
+    );
+    #[cfg(not(feature = "tor"))]
+    {
+        let mut said = vec![without_tor(&super::node::load(config)?, errand, json)?];
+        for other in others.also {
+            let config = super::node::load(Some(other.clone()));
+            let ended = config.and_then(|config| without_tor(&config, errand, json));
+            said.push(of_another(&other, ended));
+        }
+        Ok(together(said))
+    }
+}
+
+/// What a cycle of one more product came to, as part of what is said of all.
+pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
+    let mut said = ended.unwrap_or_else(Said::from);
+    said.text = format!("{}: {}", path.display(), said.text);
+    if let Value::Object(fields) = &mut said.json {
+        fields.insert("config".to_owned(), path_json(path));
+        fields.insert("exit".to_owned(), (said.exit as u8).into());
+        fields.insert("outcome".to_owned(), said.exit.word().into());
+    }
+    said
+}
+
+/// What all products came to, the node's own first: the exit code is the first that is a failure, or
+/// else the first that is not 0.
+pub(super) fn together(mut all: Vec<Said>) -> Said {
+    let failed = all.iter().position(|said| said.failed);
+    let odd = all.iter().position(|said| said.exit != Exit::Done);
+    let exit = failed.or(odd).map_or(Exit::Done, |at| all[at].exit);
+    let others = all.split_off(1);
+    let mut said = all.remove(0);
+    for other in &others {
+        said.text = format!("{}\n{}", said.text.trim_end(), other.text);
+    }
+    if !others.is_empty() {
+        said.json["own"] = json!({ "exit": said.exit as u8, "outcome": said.exit.word() });
+        said.json["also"] = others.into_iter().map(|other| other.json).collect();
+    }
+    Said { exit, failed: failed.is_some(), ..said }
+}
+
+/// One cycle of a build that cannot reach anybody: every peer is silent.
+#[cfg(not(feature = "tor"))]
+fn without_tor(config: &Config, errand: Errand, json: bool) -> Result<Said, Ended> {
+    super::node::is_ours(&config.state)?;
+    let shown = super::progress::Shown::new(json);
+    let (report, ended) = super::wait_for(async {
+        let disk = Disk::default();
+        let client = crate::update::Client::open(config, &crate::net::Absent, &SystemClock, disk)?;
+        let mut client = client.watched(shown.watcher());
+        let mut rng = rand::rng();
+        Ok::<_, crate::update::UpdateError>(client.run(errand, &mut rng).await)
+    })??;
+    Ok(said(&report, ended))
+}
+
+/// What a cycle came to.
+pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
+    let mut json = report_json(report);
+    let (exit, message) = match ended {
+        Ok(Outcome::UpToDate) => (Exit::Done, "every peer agrees, and nothing is new".to_owned()),
+        Ok(Outcome::Available(agreed)) => {
+            json["release"] = super::publisher::to_json(agreed.manifest());
+            let release = agreed.manifest().label();
+            (
+                Exit::Available,
+                format!(
+                    "release {release} can be installed: every peer has confirmed it for long enough"
+                ),
+            )
+        }
+        Ok(Outcome::Installed(installed)) => {
+            json["installed"] = installed.release.clone().into();
+            (Exit::Done, format!("installed {}", installed.directory.display()))
+        }
+        Err(failure) => {
+            let Ended { exit, message } = failure.into();
+            (exit, message)
+        }
+    };
+    json["message"] = message.clone().into();
+    let remarks = remarks(report).into_iter().filter(|line| !message.contains(line));
+    let remarks: String = remarks.map(|line| format!("\n  {line}")).collect();
+    let failed = exit != Exit::Done && exit != Exit::Available;
+    Said { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
+}
+
+/// What an operator should read besides the outcome itself.
+fn remarks(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (mirror, head) in &report.mirrors {
+        match (head, &report.head) {
+            (Err(why), _) => lines.push(format!("{mirror}: {why}")),
+            (Ok(shown), Some(newest)) if shown.size() < newest.size() => {
+                let (shown, newest) = (shown.size(), newest.size());
+                lines.push(format!("{mirror} is stale: it shows {shown} entries of {newest}"));
+            }
+            _ => {}
+        }
+    }
+    lines.extend(
+        report.refused.iter().map(|(index, why)| format!("skipped log entry {index}: {why}")),
+    );
+    if report.unknown_kinds > 0 {
+        lines.push(format!(
+            "{} log entries are of kinds that this version does not know",
+            report.unknown_kinds
+        ));
+    }
+    lines.extend(report.remarks.iter().cloned());
+    lines
+}
+
+fn report_json(report: &Report) -> Value {
+    let peers: Vec<Value> = (report.peers.iter())
+        .map(|(name, answer)| match answer {
+            Ok(view) => json!({ "name": name, "size": view.head().size(), "cosigned": view.at() }),
+            Err(silence) => json!({ "name": name, "silent": silence.to_string() }),
+        })
+        .collect();
+    let mirrors: Vec<Value> = (report.mirrors.iter())
+        .map(|(mirror, head)| match head {
+            Ok(head) => {
+                let newest = report.head.as_ref().map_or(0, Head::size);
+                json!({ "mirror": mirror, "size": head.size(), "stale": head.size() < newest })
+            }
+            Err(why) => json!({ "mirror": mirror, "error": why }),
+        })
+        .collect();
+    let refused: Vec<Value> = (report.refused.iter())
+        .map(|(index, why)| json!({ "index": index, "outcome": Exit::from(why).word(), "message": why.to_string() }))
+        .collect();
+    json!({
+        "head": report.head.as_ref().map(super::log::head_json),
+        "peers": peers,
+        "mirrors": mirrors,
+        "refused_entries": refused,
+        "unknown_kinds": report.unknown_kinds,
+        "remarks": report.remarks,
+    })
+}
