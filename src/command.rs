@@ -1,5 +1,6 @@
 //! Running an operator's command: no shell, next to no environment, and not for long.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
@@ -8,15 +9,22 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use rustix::fs::Access;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitid,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::process::{ChildStderr, ChildStdin, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
 /// The most bytes that are kept of what it says on standard error.
 const MAX_SAID_BYTES: usize = 64 * 1024;
 /// How long its last words are waited for: a child it left behind may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often what is to be killed is looked for, and with what pauses.
+const MAX_ROUNDS: usize = 200;
+const PAUSE: Duration = Duration::from_millis(10);
 /// What it gets to see of our environment.
 const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
 
@@ -79,18 +87,21 @@ pub async fn run(
         .spawn();
     let program = program.clone();
     let mut child = started.map_err(|source| CommandError::Start { program, source })?;
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it was not reaped");
     // Also where nobody waits for its end any more.
-    let mut group = Group(group);
-    match timeout(limit, talk(&mut child, input.as_bytes())).await {
-        Ok(ended) => {
-            let (status, said) = ended?;
-            if !status.success() {
-                return Err(CommandError::Failed { status, said });
+    let mut group = Group(Some(id));
+    let pipes = child.stdin.take().zip(child.stderr.take()).expect("they are piped");
+    match timeout(limit, talk(id, pipes, input.as_bytes())).await {
+        Ok(talked) => {
+            let (is_good, said) = talked?;
+            if is_good {
+                // What it has left at work is meant to be.
+                group.0 = None;
             }
-            // What it has left at work is meant to be.
-            group.0 = None;
-            Ok(())
+            // Before it is reaped: as long as it is not, its number is nobody else's.
+            drop(group);
+            let status = child.wait().await?;
+            if status.success() { Ok(()) } else { Err(CommandError::Failed { status, said }) }
         }
         Err(_) => {
             drop(group);
@@ -99,6 +110,40 @@ pub async fn run(
             Err(CommandError::Late(limit))
         }
     }
+}
+
+/// Kills all processes that were started with a variable, and those that they started with it: but for
+/// this one, and for those that this user may not look into.
+pub async fn kill_all(name: &str, value: &str) -> io::Result<()> {
+    let variable = format!("{name}={value}");
+    // One that is killed may have started another just before, or take its time to end.
+    for _ in 0..MAX_ROUNDS {
+        if !kill_once(variable.as_bytes())? {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+    }
+    let why = format!("what was started with {variable} does not end, though it was killed");
+    Err(io::Error::other(why))
+}
+
+/// Whether there was any.
+fn kill_once(variable: &[u8]) -> io::Result<bool> {
+    let mut found = false;
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let id = id.filter(|id| *id != std::process::id());
+        let Some(id) = id.and_then(|id| Pid::from_raw(id.cast_signed())) else { continue };
+        // Held before it is looked at: what is killed is what was seen. What has ended has none.
+        let Ok(held) = pidfd_open(id, PidfdFlags::empty()) else { continue };
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|one| one == variable) {
+            found = true;
+            pidfd_send_signal(&held, Signal::KILL).ok();
+        }
+    }
+    Ok(found)
 }
 
 /// A command with those that it started, killed together when this is dropped.
@@ -110,31 +155,45 @@ impl Drop for Group {
     }
 }
 
-/// Feeds it, hears what it has to say, and waits for its end; all at once, so that neither side
-/// waits for the other.
-async fn talk(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, String)> {
-    let (mut stdin, stderr) =
-        (child.stdin.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+/// Feeds it, hears what it has to say, and waits for its end, all at once, so that neither side waits
+/// for the other. Says whether it ended well; it is not reaped yet.
+async fn talk(
+    id: Pid,
+    (mut stdin, stderr): (ChildStdin, ChildStderr),
+    input: &[u8],
+) -> io::Result<(bool, String)> {
     let mut said = Vec::new();
-    let status = {
+    let is_good = {
         let feed = async move {
             // A command that does not read has not failed.
             stdin.write_all(input).await.ok();
         };
         let talk = pin!(async { tokio::join!(feed, listen(stderr, &mut said)) });
-        match select(pin!(child.wait()), talk).await {
-            Either::Left((status, talk)) => {
-                let status = status?;
-                if !status.success() {
+        match select(pin!(ended_well(id)), talk).await {
+            Either::Left((is_good, talk)) => {
+                let is_good = is_good?;
+                if !is_good {
                     timeout(LAST_WORDS, talk).await.ok();
                 }
-                status
+                is_good
             }
-            Either::Right((_, wait)) => wait.await?,
+            Either::Right((_, ended_well)) => ended_well.await?,
         }
     };
     let said = &said[said.len().saturating_sub(MAX_SAID_BYTES)..];
-    Ok((status, String::from_utf8_lossy(said).trim().to_owned()))
+    Ok((is_good, String::from_utf8_lossy(said).trim().to_owned()))
+}
+
+/// Waits for our child's end without reaping it, and says whether it was a good one.
+async fn ended_well(id: Pid) -> io::Result<bool> {
+    let mut children = signal(SignalKind::child())?;
+    let only_looking = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    loop {
+        if let Some(status) = waitid(WaitId::Pid(id), only_looking)? {
+            return Ok(status.exit_status() == Some(0));
+        }
+        children.recv().await;
+    }
 }
 
 /// Hears all of it, so that it does not have to wait for us, and keeps the end.

@@ -5,6 +5,7 @@
 //! and may fail it: so tests record the order, and kill the program at each step.
 
 pub mod files;
+mod ours;
 pub mod tree;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use rustix::fs::OFlags;
 
 pub use files::Lock;
 use files::{Files, OperatingSystem, Source, Written, sync_together};
+pub use ours::{NotOurs, only_ours};
 
 /// Something on the disk could not be used.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::durable::{Disk, DiskError, Mode};
 use crate::install::spool::{ENTRIES, PROOF, Spool, SpoolError, read_entries};
 use crate::install::{InstallError, Installed, Root, Staging, target_of};
@@ -54,6 +54,9 @@ pub enum StagedError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// What the installer was told is something else by now.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A command that belongs to installing cannot be run.
     #[error(transparent)]
     Command(InstallError),
@@ -130,11 +133,6 @@ impl<'a> Installer<'a> {
         Ok(installer)
     }
 
-    /// Ends a trial that was interrupted, as [`Root::recover`] does.
-    pub async fn recover(&self, now: Timestamp) -> Result<Option<String>, StagedError> {
-        Ok(self.root.recover(now).await?)
-    }
-
     /// Installs what is in the spool, if all of it holds by the clock.
     pub async fn install(
         &mut self,
@@ -180,9 +178,13 @@ impl<'a> Installer<'a> {
                 return Err(error.into());
             }
         };
-        let begun = self.root.begin(&agreed, clock).await?;
-        let installed = begun.finish(&agreed, ready, &bundle.to_string(), clock).await?;
-        self.remember(&agreed, frontier, catalog)?;
+        // Somebody may be struck out while `pre_install` runs.
+        let may_still = || Ok::<_, StagedError>(self.config.check_unchanged(clock.now())?);
+        let begun = self.root.begin(&agreed, clock, may_still).await?;
+        let proven = begun.finish(&agreed, ready, &bundle.to_string(), clock).await?;
+        let remembered = self.remember(&agreed, frontier, catalog);
+        let installed = proven.when_good().await;
+        remembered?;
         Ok(installed)
     }
 

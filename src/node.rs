@@ -13,17 +13,16 @@ use tokio::time::timeout;
 
 use crate::circle::{EditError, Member, Standing, Ticket, TicketError, edit};
 use crate::clock::Clock;
-use crate::config::{self, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::durable::{Disk, DiskError};
 use crate::identity::{Identity, IdentityError};
+use crate::install::{InstallError, Root};
 use crate::net::mirror::Site;
 use crate::net::{OnionAddress, Transport};
 use crate::peer::{Follow, PeerError, PeerNode, Place};
 use crate::store::{ClientStore, EvidenceStore, StoreError};
 pub use crate::update::Errand;
-use crate::update::{
-    Client, Failure, Fetcher, Outcome, Report, Sharing, UpdateError, Watcher, ask_once,
-};
+use crate::update::{Client, Failure, Fetcher, Outcome, Report, Sharing, Watcher, ask_once};
 use crate::verify::key::KeyName;
 use crate::verify::{Agreed, Hash, Name, Refusal, Silence, Timestamp, View};
 
@@ -39,8 +38,6 @@ pub struct Node<C> {
     clock: C,
     disk: Disk,
     sharing: Sharing,
-    /// Of whose node this is one more product: its state.
-    beside: Option<PathBuf>,
 }
 
 /// What makes a node a peer.
@@ -162,25 +159,22 @@ impl<C: Clock + Clone + 'static> Node<C> {
             }
         };
         let (watcher, sharing) = (Watcher::default(), Sharing::Begins(Arc::default()));
-        Ok(Node { told, role, watcher, clock, disk, sharing, beside: None })
+        Ok(Node { told, role, watcher, clock, disk, sharing })
     }
 
     /// One more product on this node, which goes by the answers that this one's peers gave lately. No
-    /// peer role comes with it, and evidence that this node holds latches it as well.
+    /// peer role comes with it, and evidence that one of the two holds latches both.
     pub fn another(&self, told: config::Node) -> Result<Node<C>, NodeError> {
-        let (own, other) = (&self.told, &told);
-        let wrong = |why| NodeError::Another { path: other.source.path.clone(), why };
-        if other.serve.is_some() {
+        let wrong = |why| NodeError::Another { path: told.source.path.clone(), why };
+        if told.serve.is_some() {
             return Err(wrong("[serve] belongs to the node, not to one more product"));
         }
-        let places = |node: &config::Node| [node.install_root.clone(), node.state.clone()];
-        let apart = |a: &PathBuf, b: &PathBuf| !a.starts_with(b) && !b.starts_with(a);
-        if !places(own).iter().all(|a| places(other).iter().all(|b| apart(a, b))) {
-            return Err(wrong("its root and its state are apart from those of other products"));
+        if !self.told.is_apart_from(&told) {
+            return Err(wrong("its root, its state and its spool are apart from the node's own"));
         }
         let sharing = match &self.sharing {
-            Sharing::Begins(answers) | Sharing::Follows(answers) => {
-                Sharing::Follows(answers.clone())
+            Sharing::Begins(answers) | Sharing::Follows { answers, .. } => {
+                Sharing::Follows { answers: answers.clone(), beside: self.told.state.clone() }
             }
             Sharing::Nothing => Sharing::Nothing,
         };
@@ -191,7 +185,6 @@ impl<C: Clock + Clone + 'static> Node<C> {
             clock: self.clock.clone(),
             disk: self.disk.clone(),
             sharing,
-            beside: Some(self.told.state.clone()),
         })
     }
 
@@ -202,26 +195,54 @@ impl<C: Clock + Clone + 'static> Node<C> {
         errand: Errand,
         rng: &mut impl Rng,
     ) -> (Report, Result<Outcome, Failure>) {
-        let nothing = |error: UpdateError| (Report::default(), Err(error.into()));
-        // Whoever may not be able to confirm anything yet may well have found a fork.
-        for state in [Some(&self.told.state), self.beside.as_ref()].into_iter().flatten() {
-            match EvidenceStore::new(state, &self.told.policy.log, self.disk.clone()).latched() {
-                Ok(None) => {}
-                Ok(Some(id)) => return (Report::default(), Err(Refusal::Latched { id }.into())),
-                Err(error) => return nothing(error.into()),
-            }
-        }
-        let config = match self.told.read_again().and_then(|told| told.client(self.clock.now())) {
+        let config = match self.may_begin() {
             Ok(config) => config,
-            Err(error) => return nothing(error.into()),
+            // Whatever stands in the way of installing: what was interrupted is undone.
+            Err(failure) => {
+                let mut report = Report::default();
+                if matches!(errand, Errand::Update | Errand::Switch) {
+                    match self.recover().await {
+                        Ok(undone) => report.remarks.extend(undone),
+                        Err(error) => report.remarks.push(error.to_string()),
+                    }
+                }
+                return (report, Err(failure));
+            }
         };
         let client = Client::open(&config, transport, &self.clock, self.disk.clone())
             .map(|client| client.watched(self.watcher.clone()).sharing(self.sharing.clone()));
         match (client, errand) {
-            (Err(error), _) => nothing(error),
+            (Err(error), _) => (Report::default(), Err(error.into())),
             // On the heap: a cycle is a large future, within ever larger ones.
             (Ok(mut client), errand) => Box::pin(client.run(errand, rng)).await,
         }
+    }
+
+    /// What a cycle goes by, if nothing speaks against one from the start.
+    fn may_begin(&self) -> Result<Config, Failure> {
+        // Whoever may not be able to confirm anything yet may well have found a fork.
+        if let Some(id) = self.evidence().latched()? {
+            return Err(Refusal::Latched { id }.into());
+        }
+        Ok(self.told.read_again()?.client(self.clock.now())?)
+    }
+
+    fn evidence(&self) -> EvidenceStore {
+        let log = &self.told.policy.log;
+        let evidence = EvidenceStore::new(&self.told.state, log, self.disk.clone());
+        match self.sharing.beside() {
+            Some(beside) => evidence.beside(beside),
+            None => evidence,
+        }
+    }
+
+    /// Ends a trial that was interrupted, if it is this process that installs; see [`Root::recover`].
+    pub async fn recover(&self) -> Result<Option<String>, InstallError> {
+        if self.told.spool.is_some() {
+            return Ok(None);
+        }
+        let root = Root::new(&self.told.install_root, self.disk.clone());
+        root.with(self.told.procedure.clone()).recover(self.clock.now()).await
     }
 
     /// Fetches what every peer confirmed, apart from any cycle, for [`Errand::Switch`] to find.
@@ -231,9 +252,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         agreed: &Agreed,
         rng: &mut impl Rng,
     ) -> Result<(), Failure> {
-        let evidence =
-            EvidenceStore::new(&self.told.state, &self.told.policy.log, self.disk.clone());
-        if let Some(id) = evidence.latched()? {
+        if let Some(id) = self.evidence().latched()? {
             return Err(Refusal::Latched { id }.into());
         }
         let config = self.told.read_again().and_then(|told| told.client(self.clock.now()))?;

@@ -212,7 +212,7 @@ ended! {
         StagedError::Proof(_) => Exit::BadProof,
         StagedError::Gap { .. } => Exit::BadInput,
         StagedError::Clock { .. } => Exit::Clock,
-        StagedError::Command(_) => Exit::Configuration,
+        StagedError::Config(_) | StagedError::Command(_) => Exit::Configuration,
         StagedError::Spool(_) | StagedError::Store(_) | StagedError::Disk(_) | StagedError::Busy(_) => Exit::Disk,
     };
     StoreError => |error| match error {

@@ -1,5 +1,6 @@
 //! `init`, `check`, `update`, `status`: what a node's operator runs.
 
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use super::exit::{Ended, Exit};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
-use crate::durable::{Disk, DiskError, Mode};
+use crate::durable::{Disk, DiskError, Mode, NotOurs, only_ours};
 use crate::install::journal::Journal;
 use crate::publish::{self, PublishError};
 use crate::store::{ClientState, ClientStore, EvidenceStore};
@@ -157,16 +158,22 @@ pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
     Err(Ended::new(Exit::Disk, why))
 }
 
-/// Refuses to install by what others than the installing user may write.
+/// Refuses to install by what others than the installing user may write, or to where they may.
 pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
-    let files = [&told.source.path, &told.peers_path];
-    let places = files.map(|file| crate::durable::parent(file));
-    for path in places.into_iter().chain(files.map(PathBuf::as_path)) {
-        let found = std::fs::metadata(path).map_err(DiskError::at(path))?;
-        let us = rustix::process::geteuid().as_raw();
-        if ![0, us].contains(&found.uid()) || found.mode() & 0o022 != 0 {
-            let why = "whoever installs goes by it, and nobody else may write to it: chown it to them, and chmod go-w";
-            return Err(Ended::new(Exit::Configuration, format!("{}: {why}", path.display())));
+    for path in told.files.iter().chain([&told.install_root]) {
+        match only_ours(path) {
+            // Nothing was installed yet.
+            Err(NotOurs::Disk(DiskError::Io { source, .. }))
+                if *path == told.install_root && source.kind() == io::ErrorKind::NotFound => {}
+            Err(NotOurs::Disk(error)) => return Err(error.into()),
+            Err(error @ NotOurs::Others { .. }) => {
+                let path = path.display();
+                let why = format!(
+                    "{error}: whoever installs goes by {path}, and nobody else may write to it or lead it elsewhere"
+                );
+                return Err(Ended::new(Exit::Configuration, why));
+            }
+            Ok(()) => {}
         }
     }
     Ok(())

@@ -16,11 +16,12 @@ use tokio::time::timeout;
 
 use super::exit::{Ended, Exit};
 use super::progress::Shown;
-use super::{Said, cycle, interrupt, node, peers};
+use super::{Said, cycle, interrupt, node, peers, versions};
 use crate::alarm::Alarms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::durable::Disk;
+use crate::install::Root;
 use crate::net::mirror::Web;
 use crate::net::tor::{Tor, TorError};
 use crate::net::{Absent, TorNetwork};
@@ -100,6 +101,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
     let shown = Shown::new(json);
     let is_cycle = matches!(command, Command::Cycle { .. });
     let by_itself = Cell::new(false);
+    let roots = installs_to(&told, &command);
     let work = async {
         let config = absolute(&path).into_os_string().into_vec();
         let asked = Asked { config, command, steps: true };
@@ -123,7 +125,15 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
     };
     let said = || if by_itself.get() { interrupt::ALONE } else { interrupt::DAEMON };
     let ended = runtime.block_on(async {
-        if is_cycle { interrupt::until_told_to_end(work, said).await } else { work.await }
+        if !is_cycle {
+            return work.await;
+        }
+        match interrupt::until_told_to_end(work, said).await {
+            Err(ended) if ended.exit == Exit::Interrupted && by_itself.get() => {
+                Err(interrupt::undo(&roots, ended).await)
+            }
+            ended => ended,
+        }
     });
     drop(shown);
     if matches!(&ended, Err(ended) if ended.exit == Exit::Interrupted) {
@@ -133,6 +143,16 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
         runtime.shutdown_timeout(LAST_WORDS);
     }
     ended
+}
+
+/// Where a command may switch to a release, if no daemon does it.
+fn installs_to(told: &config::Node, command: &Command) -> Vec<Root> {
+    let Command::Cycle { errand: Errand::Update, others } = command else { return Vec::new() };
+    let other =
+        |path: &Vec<u8>| config::load_node(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
+    let others: Vec<_> = others.iter().filter_map(other).collect();
+    let all = std::iter::once(told).chain(&others);
+    all.filter(|told| told.spool.is_none()).map(versions::root_of).collect()
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -195,17 +215,19 @@ type Product = (PathBuf, Result<Node<SystemClock>, Ended>);
 
 /// More products of a node. One that cannot be does not keep the others from their turn.
 fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
-    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut seen: Vec<config::Node> = Vec::new();
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
         let another = config::load_node(&path).map_err(Ended::from);
         let another = another.and_then(|told| Ok(node.another(told)?)).and_then(|another| {
-            let state = another.told.state.clone();
-            if seen.contains(&state) {
-                let why = format!("{}: another product has its state", path.display());
+            if let Some(other) = seen.iter().find(|other| !other.is_apart_from(&another.told)) {
+                let (path, other) = (path.display(), other.source.path.display());
+                let why = format!(
+                    "{path}: its root, its state and its spool are apart from those of {other}"
+                );
                 return Err(Ended::new(Exit::Configuration, why));
             }
-            seen.push(state);
+            seen.push(another.told.clone());
             Ok(another)
         });
         (path, another)

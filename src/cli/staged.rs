@@ -7,10 +7,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{Ended, Exit};
-use super::interrupt::{INSTALLING, until_told_to_end};
+use super::interrupt::{INSTALLING, undo, until_told_to_end};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{self, Config};
+use crate::config;
 use crate::durable::{Disk, DiskError};
 use crate::install::spool::{Spool, SpoolError};
 use crate::installer::{Installer, StagedError};
@@ -27,42 +27,45 @@ pub(super) struct Install {
 impl Install {
     pub(super) fn run(&self, told: &config::Node) -> Result<Said, Ended> {
         super::node::is_our_word(told)?;
-        let config = &told.client(SystemClock.now())?;
-        let Some(freshness) = config.freshness else {
+        let Some(freshness) = told.freshness else {
             let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
             return Err(Ended::new(Exit::Configuration, why));
         };
-        install(config, &self.offline, freshness)
+        install(told, &self.offline, freshness)
     }
 }
 
 pub(super) fn run(told: &config::Node) -> Result<Said, Ended> {
     super::node::is_our_word(told)?;
-    let config = &told.client(SystemClock.now())?;
-    let Some(told) = &config.spool else {
+    let Some(spool) = &told.spool else {
         let why = "there is no [install] spool in the configuration: `update` installs by itself";
         return Err(Ended::new(Exit::Configuration, why));
     };
-    install(config, &told.directory, told.freshness)
+    install(told, &spool.directory, spool.freshness)
 }
 
-fn install(config: &Config, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
-    let spool = spool.canonicalize().map_err(DiskError::at(spool))?;
-    let installed = super::wait_for(async {
-        let mut installer = Installer::open(config, Disk::default())?;
-        if let Some(undone) = installer.recover(SystemClock.now()).await? {
+fn install(told: &config::Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
+    let root = super::versions::root_of(told);
+    let installing = async {
+        // Whatever else stands in the way of installing.
+        if let Some(undone) = root.recover(SystemClock.now()).await? {
             tracing::warn!("{undone}");
         }
-        let spool = match Spool::open(&spool) {
-            Err(error) => return Ok(Err(error.into())),
-            Ok(spool) => spool,
-        };
-        let installing = async { Ok(installer.install(&spool, freshness, &SystemClock).await) };
-        let installed = until_told_to_end(installing, || INSTALLING).await;
-        if matches!(&installed, Err(ended) if ended.exit == Exit::Interrupted) {
-            installer.recover(SystemClock.now()).await?;
+        let config = told.client(SystemClock.now())?;
+        let spool = spool.canonicalize().map_err(DiskError::at(spool))?;
+        let mut installer = Installer::open(&config, Disk::default())?;
+        Ok(match Spool::open(&spool) {
+            Ok(spool) => installer.install(&spool, freshness, &SystemClock).await,
+            Err(error) => Err(error.into()),
+        })
+    };
+    let installed = super::wait_for(async {
+        match until_told_to_end(installing, || INSTALLING).await {
+            Err(ended) if ended.exit == Exit::Interrupted => {
+                Err(undo(std::slice::from_ref(&root), ended).await)
+            }
+            installed => installed,
         }
-        installed
     })??;
     let nothing = |why: String| Ok(Said::done(format!("{why}\n"), json!({ "installed": null })));
     let installed = match installed {

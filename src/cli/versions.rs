@@ -9,7 +9,7 @@ use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::durable::Disk;
-use crate::install::Root;
+use crate::install::{Installed, Root};
 
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]
@@ -40,14 +40,20 @@ impl Rollback {
         let (root, now) = (root_of(told), SystemClock.now());
         let going_back = async { Ok(root.roll_back(self.release.as_deref(), now).await?) };
         let done = super::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
-        let directory = done.installed.directory.display();
+        let installed = match &done.installed {
+            Some(Installed { release, directory, .. }) => {
+                format!("{release} is installed again, in {}", directory.display())
+            }
+            None => "nothing is installed, as before".to_owned(),
+        };
+        let ended: String = done.ended.iter().map(|ended| format!("{ended}\n")).collect();
         let text = format!(
-            "{} is installed again, in {directory}. What was installed before is not installed again by itself; something newer is.\n",
-            done.installed.release
+            "{ended}{installed}. What was installed before is not installed again by itself; something newer is.\n"
         );
         let json = json!({
-            "installed": done.installed.release,
-            "directory": path_json(&done.installed.directory),
+            "installed": done.installed.as_ref().map(|installed| &installed.release),
+            "directory": done.installed.as_ref().map(|installed| path_json(&installed.directory)),
+            "ended": done.ended,
             "trouble": done.trouble,
         });
         let Some(trouble) = done.trouble else { return Ok(Said::done(text, json)) };

@@ -98,6 +98,8 @@ pub struct Node {
     pub circle: Circle,
     /// Where that is written; read it again, and it may say something else.
     pub peers_path: PathBuf,
+    /// Every file that says what whoever installs goes by.
+    pub files: Vec<PathBuf>,
     /// Where the log and the artifacts are read, at least one.
     pub mirrors: Vec<Mirror>,
     /// How long is long enough, and how old is too old.
@@ -177,6 +179,17 @@ impl Node {
     /// Says over which network the mirrors are asked, here and wherever this node is read again.
     pub fn connect(&self, web: &Arc<dyn Web>) {
         self.mirrors.iter().for_each(|mirror| mirror.connect(web));
+    }
+
+    /// Whether what two products keep is in places of its own.
+    pub fn is_apart_from(&self, other: &Node) -> bool {
+        let places = |node: &Node| {
+            let spool = node.spool.as_ref().map(|spool| spool.directory.clone());
+            [Some(node.install_root.clone()), Some(node.state.clone()), spool]
+        };
+        let apart = |a: &PathBuf, b: &PathBuf| !a.starts_with(b) && !b.starts_with(a);
+        let theirs = places(other);
+        places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| apart(a, b)))
     }
 
     /// Refuses an alarm command that cannot be run.
@@ -336,9 +349,11 @@ impl NodeFile {
     fn check(self, source: Source, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
         let directory = crate::durable::parent(&source.path);
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
+        let mut files = vec![source.path.clone(), peers_path.clone()];
         let pinned = match &self.log.pinned {
             Some(path) => {
                 let path = directory.join(path);
+                files.push(path.clone());
                 let bytes = crate::durable::read_at_most(&path, MAX_NOTE_BYTES);
                 let head = bytes.map_err(PinnedError::from);
                 let head = head.and_then(|bytes| Ok(Head::open(&bytes, &log)?));
@@ -370,6 +385,7 @@ impl NodeFile {
             platform: platform.map_or_else(this_platform, |platform| platform.0),
             circle,
             peers_path,
+            files,
             mirrors,
             limits,
             ask_timeout,

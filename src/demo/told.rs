@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{Broken, World};
+use crate::install::Procedure;
 
 impl World {
     /// Writes `client/unanimity.toml`, `client/peers.toml`, and the log's public key in `log.pub`.
@@ -34,17 +35,28 @@ impl World {
             .collect();
         let spool = config.spool.as_ref();
         let spool = spool.map_or(String::new(), |spool| format!("spool = {:?}\n", spool.directory));
-        let check = &config.procedure.check;
-        let health = if check.is_empty() {
-            String::new()
-        } else {
-            format!("\n[install.health]\ncheck = {check:?}\n")
+        let Procedure { pre_install, handover, post_install, when_good, check, .. } =
+            &config.procedure;
+        let line = |(name, command): (&str, &Vec<String>)| match command.is_empty() {
+            true => String::new(),
+            false => format!("{name} = {command:?}\n"),
+        };
+        let commands = [
+            ("pre_install", pre_install),
+            ("handover", handover),
+            ("post_install", post_install),
+            ("when_good", when_good),
+        ];
+        let commands: String = commands.map(line).concat();
+        let health = match check.is_empty() {
+            true => String::new(),
+            false => format!("\n[install.health]\n{}", line(("check", check))),
         };
         format!(
             "[product]\nname = \"{}\"\nchannel = \"{}\"\n\n\
              [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
              [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [{}]\n\n\
-             [install]\nroot = \"hello\"\nstate = \"state\"\n{spool}{health}\n\
+             [install]\nroot = \"hello\"\nstate = \"state\"\n{spool}{commands}{health}\n\
              # These peers were never but in the demo's memory.\n[tor]\noffline = true\n",
             policy.product,
             policy.channel,

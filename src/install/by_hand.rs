@@ -1,7 +1,7 @@
 //! Going back, and vouching: where the operator knows better than the check.
 
 use super::journal::{Journal, Trial};
-use super::trial::Trouble;
+use super::procedure::Trouble;
 use super::{InstallError, Installed, Root};
 use crate::durable::DiskError;
 use crate::verify::{Manifest, Timestamp};
@@ -9,9 +9,11 @@ use crate::verify::{Manifest, Timestamp};
 /// What going back by hand came to.
 #[derive(Debug)]
 pub struct RolledBack {
-    /// What is installed now.
-    pub installed: Installed,
-    /// What of the commands after the switch failed, if one did.
+    /// What is installed now, if anything is.
+    pub installed: Option<Installed>,
+    /// What came of a trial that had been interrupted and was ended first.
+    pub ended: Option<String>,
+    /// What of it did not work, if something did not.
     pub trouble: Option<String>,
 }
 
@@ -58,7 +60,7 @@ fn no_trial(release: Option<&str>) -> String {
 
 impl Root {
     /// Makes a good version the present one: `to`, or the one that was before this. A trial that was
-    /// interrupted is undone first, and that is all where no version is named.
+    /// interrupted is ended first, and where that worked and no version is named, that is all.
     pub async fn roll_back(
         &self,
         to: Option<&str>,
@@ -67,12 +69,15 @@ impl Root {
         self.procedure.check_commands()?;
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
-        let undone = self.end_trial(&mut journal, now).await?;
+        let ended = self.end_trial(&mut journal, now).await?;
         // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
         journal.floor = self.floor()?;
         let current = self.installed()?;
-        if let (None, Some(_), Some(installed)) = (to, undone, &current) {
-            return Ok(RolledBack { installed: installed.clone(), trouble: None });
+        if let (None, Some(ended)) = (to, &ended)
+            && ended.is_there
+        {
+            let (ended, trouble) = (Some(ended.words.clone()), ended.trouble.clone());
+            return Ok(RolledBack { installed: current, ended, trouble });
         }
         let before = current.map(|installed| installed.release);
         let mut good = Vec::new();
@@ -88,10 +93,11 @@ impl Root {
         let Some(release) = target.cloned() else {
             return Err(ByHandError::NoVersion { wanted: to.map(str::to_owned), good });
         };
-        let trial = Trial { release, before, by_hand: true };
+        let trial = Trial::of(release, before, true);
         journal.trial = Some(trial.clone());
         self.keep_journal(&journal)?;
-        self.go_back_by_hand(&mut journal, &trial).await
+        let done = self.go_back_by_hand(&mut journal, &trial).await?;
+        Ok(RolledBack { ended: ended.map(|ended| ended.words), ..done })
     }
 
     /// Goes back to what the operator wants back, or stays where it cannot be handed over.
@@ -100,33 +106,34 @@ impl Root {
         journal: &mut Journal,
         trial: &Trial,
     ) -> Result<RolledBack, ByHandError> {
-        let (release, before) = (&trial.release, trial.before.as_deref());
+        let release = &trial.release;
         if !self.is_whole(release)? {
             journal.trial = None;
             self.keep_journal(journal)?;
             let good = journal.good.iter().filter(|good| *good != release).cloned().collect();
             return Err(ByHandError::NoVersion { wanted: Some(release.clone()), good });
         }
-        let installed = match self.go_to(release, before).await {
+        let installed = match self.go_to(trial.forth()).await {
             Ok(installed) => installed,
             Err(Trouble::Disk(error)) => return Err(error.into()),
             Err(trouble) => {
                 let mut why = trouble.to_string();
-                if let Some(before) = before
-                    && let Err(trouble) = self.hand_over(before, Some(release)).await
+                if let Some(back) = trial.back()
+                    && let Err(trouble) = self.hand_over(back).await
                 {
-                    why += &format!("; nor is {before} handed over again: {trouble}");
+                    why += &format!("; nor is {} handed over again: {trouble}", back.release);
                 }
                 journal.trial = None;
                 self.keep_journal(journal)?;
                 return Err(ByHandError::Handover(why));
             }
         };
-        let trouble = self.try_out(release, before, false).await.err();
+        let trouble = self.try_out(trial.forth(), false).await.err();
         // What is installed is what was switched to last; none that failed is forgotten for it.
         journal.present(release);
         self.keep_journal(journal)?;
-        Ok(RolledBack { installed, trouble: trouble.map(|trouble| trouble.to_string()) })
+        let (installed, trouble) = (Some(installed), trouble.map(|trouble| trouble.to_string()));
+        Ok(RolledBack { installed, ended: None, trouble })
     }
 
     /// The operator's word for a release: if its trial was interrupted, it has passed; if it failed,

@@ -43,6 +43,20 @@ pub struct Trial {
     /// The operator wants it back: what was interrupted is done, not undone.
     #[serde(default)]
     pub by_hand: bool,
+    /// What its commands have in their environment, to be found by after an interruption.
+    #[serde(default)]
+    pub mark: String,
+    /// How often somebody has begun to end it after an interruption.
+    #[serde(default)]
+    pub tries: u32,
+}
+
+impl Trial {
+    /// One that begins.
+    pub fn of(release: String, before: Option<String>, by_hand: bool) -> Trial {
+        let mark = format!("{:016x}", rand::random::<u64>());
+        Trial { release, before, by_hand, mark, tries: 0 }
+    }
 }
 
 /// How a release failed.

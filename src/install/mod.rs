@@ -24,10 +24,12 @@
 mod artifacts;
 mod by_hand;
 pub mod journal;
+mod procedure;
 mod root;
 pub mod spool;
 mod staging;
 mod trial;
+mod undo;
 pub mod unpack;
 
 use std::io::{self, Read};
@@ -35,10 +37,11 @@ use std::path::PathBuf;
 
 pub use artifacts::Artifacts;
 pub use by_hand::{ByHandError, RolledBack};
+pub use procedure::Procedure;
 pub use root::{Installed, Root};
 use sha2::{Digest, Sha256};
 pub use staging::Staging;
-pub use trial::{Procedure, Switch};
+pub use trial::{Proven, Switch};
 use unpack::{MAX_ENTRIES, Totals, UnpackError};
 
 use crate::durable::files::Source;

@@ -210,17 +210,20 @@ impl Root {
         Ok(manifest.map(|manifest| manifest.targets).unwrap_or_default())
     }
 
-    /// Whether a version is there, and, where it is one file, that is still what was signed.
+    /// Whether a version is there, with a proof that says what was signed, and, where that is one
+    /// file, is it.
     pub(super) fn is_whole(&self, release: &str) -> Result<bool, DiskError> {
         let directory = self.version(release);
-        let is_empty = self.disk.names(&directory).map_or(true, |names| names.is_empty());
-        let targets = self.targets_of(release)?;
-        let is_file = !targets.is_empty() && targets.iter().all(|it| it.kind == Kind::File);
-        let is_there = |target: &Target| {
-            let file = self.disk.open(&directory.join(target.file.as_str()));
-            file.is_ok_and(|file| verify_artifact(target, file).is_ok())
+        let is_there = |target: &Target| match target.kind {
+            Kind::File => {
+                let file = self.disk.open(&directory.join(target.file.as_str()));
+                file.is_ok_and(|file| verify_artifact(target, file).is_ok())
+            }
+            Kind::Archive { .. } => {
+                self.disk.names(&directory).is_ok_and(|names| !names.is_empty())
+            }
         };
-        Ok(!is_empty && (!is_file || targets.iter().any(is_there)))
+        Ok(self.targets_of(release)?.iter().any(is_there))
     }
 
     pub(super) fn version(&self, release: &str) -> PathBuf {

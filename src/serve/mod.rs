@@ -310,6 +310,13 @@ impl Daemon {
         let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
         let errand = errand_of(policy, self.node.told.spool.is_some());
         let Some(serve) = serve else { return pending().await };
+        // The power may have gone in the middle of a trial.
+        if errand == Errand::Switch {
+            match self.node.recover().await {
+                Ok(undone) => undone.iter().for_each(|undone| tracing::warn!("{}", hide(undone))),
+                Err(error) => tracing::warn!("{}", hide(error)),
+            }
+        }
         // When a node starts says nothing of when it asks.
         let mut wait = random(Duration::ZERO, serve.roll_min);
         loop {

@@ -1,6 +1,7 @@
 //! What peers answered lately, for all products of one node: each is asked once for its view of a log.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::net::wire::Answer;
 use crate::verify::checkpoint::LogId;
-use crate::verify::{RawKey, Silence};
+use crate::verify::{RawKey, Silence, Timestamp};
 
 /// For how long an answer is not asked for again. It is admitted by its own time as ever, so this
 /// decides nothing but who is asked.
@@ -18,24 +19,24 @@ const LATELY: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Default)]
 pub struct Answers(Mutex<BTreeMap<(LogId, RawKey), Answered>>);
 
-type Answered = (Instant, Result<Answer, Silence>);
+/// What a peer answered, and when that came: by a clock that nobody sets, and by ours.
+type Answered = (Instant, Timestamp, Result<Answer, Silence>);
 
 impl Answers {
-    /// What a peer answered, if that was lately.
-    pub(super) fn lately(&self, log: LogId, key: RawKey) -> Option<Result<Answer, Silence>> {
+    fn lately(&self, log: LogId, key: RawKey) -> Option<(Timestamp, Result<Answer, Silence>)> {
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, answer) = answers.get(&(log, key))?;
-        (at.elapsed() < LATELY).then(|| answer.clone())
+        let (at, came, answer) = answers.get(&(log, key))?;
+        (at.elapsed() < LATELY).then(|| (*came, answer.clone()))
     }
 
-    pub(super) fn keep(&self, log: LogId, key: RawKey, answer: &Result<Answer, Silence>) {
+    fn keep(&self, log: LogId, key: RawKey, came: Timestamp, answer: &Result<Answer, Silence>) {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|_, (at, _)| at.elapsed() < LATELY);
-        answers.insert((log, key), (Instant::now(), answer.clone()));
+        answers.retain(|_, (at, ..)| at.elapsed() < LATELY);
+        answers.insert((log, key), (Instant::now(), came, answer.clone()));
     }
 }
 
-/// How a client's roll goes with those of other products.
+/// How a client goes with those of other products.
 #[derive(Clone, Debug, Default)]
 pub enum Sharing {
     /// There are none.
@@ -44,21 +45,47 @@ pub enum Sharing {
     /// Everybody is asked, and the answers are kept for the others.
     Begins(Arc<Answers>),
     /// Who answered lately is not asked again.
-    Follows(Arc<Answers>),
+    Follows {
+        /// What they answered.
+        answers: Arc<Answers>,
+        /// The state of the node whose product this is as well: both are latched by what one finds.
+        beside: PathBuf,
+    },
 }
 
 impl Sharing {
-    pub(super) fn lately(&self, log: LogId, key: RawKey) -> Option<Result<Answer, Silence>> {
+    /// What a peer answered, and when that came, if it was lately.
+    pub(super) fn lately(
+        &self,
+        log: LogId,
+        key: RawKey,
+    ) -> Option<(Timestamp, Result<Answer, Silence>)> {
         match self {
-            Sharing::Follows(answers) => answers.lately(log, key),
+            Sharing::Follows { answers, .. } => answers.lately(log, key),
             Sharing::Nothing | Sharing::Begins(_) => None,
         }
     }
 
-    pub(super) fn keep(&self, log: LogId, key: RawKey, answer: &Result<Answer, Silence>) {
+    pub(super) fn keep(
+        &self,
+        log: LogId,
+        key: RawKey,
+        came: Timestamp,
+        answer: &Result<Answer, Silence>,
+    ) {
         match self {
             Sharing::Nothing => {}
-            Sharing::Begins(answers) | Sharing::Follows(answers) => answers.keep(log, key, answer),
+            Sharing::Begins(answers) | Sharing::Follows { answers, .. } => {
+                answers.keep(log, key, came, answer);
+            }
+        }
+    }
+
+    /// Where evidence is kept besides the product's own state.
+    pub fn beside(&self) -> Option<&Path> {
+        match self {
+            Sharing::Follows { beside, .. } => Some(beside),
+            Sharing::Nothing | Sharing::Begins(_) => None,
         }
     }
 }

@@ -64,23 +64,25 @@ pub(super) async fn call<T: Transport>(
         // Drawn before anybody is asked: who answers when changes nobody's chances.
         let waits = waits(rng);
         async move {
-            let answer = match sharing.lately(log, peer.key.raw()) {
-                Some(answer) => answer,
+            let key = peer.key.raw();
+            let (came, answer) = match sharing.lately(log, key) {
+                Some(lately) => lately,
                 None => {
                     let answer = ask(config, transport, peer, waits, closes).await;
-                    sharing.keep(log, peer.key.raw(), &answer);
-                    answer
+                    let came = clock.now();
+                    sharing.keep(log, key, came, &answer);
+                    (came, answer)
                 }
             };
             counted.one(&answer);
-            (peer, answer, clock.now())
+            (peer, answer, came)
         }
     });
     let mut received = BTreeMap::new();
     let (mut views, mut heads, mut evidence) = (Vec::new(), Vec::new(), None);
     let answered = join_all(asked).await;
     let at: Timestamp = clock.now();
-    for (peer, answer, now) in answered {
+    for (peer, answer, came) in answered {
         let key = peer.key.raw();
         let before = largest.get(&key).map_or(0, |view| view.head().size());
         let mut heard = Heard::default();
@@ -88,7 +90,7 @@ pub(super) async fn call<T: Transport>(
             answer.and_then(|answer| open(&config.policy.log, &peer.key, answer, &mut heard));
         // When it came, and still when the roll closes: that is the time a proof bundle bears.
         let admitted = answer
-            .and_then(|view| config.limits.admit(view, now, before))
+            .and_then(|view| config.limits.admit(view, came, before))
             .and_then(|view| config.limits.admit(view, at, before));
         views.extend(heard.view);
         heads.extend(heard.head);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::hosts::Hosts;
 use super::pour::pour;
-use super::{Failure, Report, Step, UpdateError, Watcher, install_failure};
+use super::{Failure, Report, Step, UpdateError, Watcher};
 use crate::config::Config;
 use crate::durable::Disk;
 use crate::install::{Artifacts, InstallError, Ready, Root, Staged, Staging, target_of};
@@ -117,7 +117,7 @@ impl<'a> Fetcher<'a> {
                         continue;
                     }
                     Err(InstallError::Refused(refusal)) => Err(refusal),
-                    Err(error) => return Err(install_failure(error)),
+                    Err(error) => return Err(error.into()),
                 };
                 let Err(refusal) = checked else {
                     self.judge(mirror, true);
@@ -218,7 +218,7 @@ impl<'a> Fetcher<'a> {
             match end(begun).await {
                 // The same download, most likely.
                 Err(InstallError::Busy(_)) if Instant::now() < until => sleep(PAUSE).await,
-                begun => return begun.map_err(install_failure),
+                begun => return begun.map_err(Failure::from),
             }
         }
     }
@@ -234,13 +234,13 @@ impl<'a> Fetcher<'a> {
             }
             staging.finish()
         });
-        end(finished).await.map_err(install_failure)
+        Ok(end(finished).await?)
     }
 }
 
 /// Unpacks an archive; anything else is ready as it is.
 pub(super) async fn unpack(staged: Staged) -> Result<Ready, Failure> {
-    end(spawn_blocking(move || staged.unpack())).await.map_err(install_failure)
+    Ok(end(spawn_blocking(move || staged.unpack())).await?)
 }
 
 /// Who had a part in the bytes that are here.

@@ -94,6 +94,20 @@ impl From<Refusal> for Failure {
     }
 }
 
+impl From<InstallError> for Failure {
+    fn from(error: InstallError) -> Self {
+        match error {
+            InstallError::Refused(refusal) => refusal.into(),
+            InstallError::Disk(error) => error.into(),
+            InstallError::Busy(path) | InstallError::Switching(path) => {
+                StoreError::Busy(path).into()
+            }
+            error @ InstallError::Command { .. } => UpdateError::Command(error).into(),
+            InstallError::Source(error) => UpdateError::Mirrors(vec![error.to_string()]).into(),
+        }
+    }
+}
+
 impl<E: Into<UpdateError>> From<E> for Failure {
     fn from(error: E) -> Self {
         Failure::Error(error.into())
@@ -200,7 +214,11 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
 
     /// The same, beside the clients of other products.
     pub fn sharing(self, sharing: Sharing) -> Self {
-        Client { sharing, ..self }
+        let evidence = match sharing.beside() {
+            Some(beside) => self.evidence.beside(beside),
+            None => self.evidence,
+        };
+        Client { sharing, evidence, ..self }
     }
 
     /// Runs one cycle.
@@ -247,7 +265,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         // Where there is a spool, somebody else installs.
         let is_split = self.config.spool.is_some();
         if !is_split && matches!(errand, Errand::Update | Errand::Switch) {
-            let undone = self.root.recover(self.clock.now()).await.map_err(install_failure)?;
+            let undone = self.root.recover(self.clock.now()).await?;
             report.remarks.extend(undone);
         }
         let Some(decided) = self.decide(report, rng).await? else {
@@ -351,28 +369,24 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
 
     async fn switch_to(&mut self, decided: Decided, ready: Ready) -> Result<Outcome, Failure> {
         let Decided { agreed, proof, .. } = decided;
-        let begun = self.root.begin(&agreed, self.clock).await.map_err(install_failure)?;
+        let begun = self.root.begin(&agreed, self.clock, || self.may_still_switch()).await?;
+        let proven = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await?;
+        let sequence = proven.installed.sequence;
+        self.state.floor = sequence;
+        self.state.catalog.forget_below(sequence);
+        let saved = self.save();
+        let installed = proven.when_good().await;
+        saved?;
+        Ok(Outcome::Installed(installed))
+    }
+
+    /// What may have changed while the artifact came.
+    fn may_still_switch(&self) -> Result<(), Failure> {
         // The peer role may have found out in the meantime.
         if let Some(id) = self.evidence.latched()? {
             return Err(Refusal::Latched { id }.into());
         }
-        // Somebody may have been counted, or been struck out, while the artifact came.
-        self.config.check_unchanged(self.clock.now())?;
-        let finished = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await;
-        let installed = finished.map_err(install_failure)?;
-        self.state.floor = installed.sequence;
-        self.state.catalog.forget_below(installed.sequence);
-        self.save()?;
-        Ok(Outcome::Installed(installed))
-    }
-}
-
-fn install_failure(error: InstallError) -> Failure {
-    match error {
-        InstallError::Refused(refusal) => refusal.into(),
-        InstallError::Disk(error) => error.into(),
-        InstallError::Busy(path) | InstallError::Switching(path) => StoreError::Busy(path).into(),
-        error @ InstallError::Command { .. } => UpdateError::Command(error).into(),
-        InstallError::Source(error) => UpdateError::Mirrors(vec![error.to_string()]).into(),
+        // Somebody may have been counted, or been struck out.
+        Ok(self.config.check_unchanged(self.clock.now())?)
     }
 }

@@ -184,20 +184,28 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
     let other = own
         .replace("root = \"hello\"", "root = \"b\"")
         .replace("state = \"state\"", "state = \"c\"");
+    // One that would install to where the other one does.
+    fs::write(client.join("twin.toml"), other.replace("state = \"c\"", "state = \"d\"")).unwrap();
     fs::write(client.join("other.toml"), other).unwrap();
-    let paths =
-        ["other.toml", "none.toml"].map(|name| client.join(name).to_str().unwrap().to_owned());
-    let also = ["check", "--also", &paths[0], "--also", &paths[1]];
+    let paths = ["other.toml", "none.toml", "twin.toml"]
+        .map(|name| client.join(name).to_str().unwrap().to_owned());
+    let also = ["check", "--also", &paths[0], "--also", &paths[1], "--also", &paths[2]];
     // Offline, everybody is silent.
     let (code, said) = run(&world, &also);
     assert_eq!(code, 12, "{said}");
     assert!(said.contains(&format!("\n{}: incomplete", paths[0])), "{said}");
     assert!(said.contains(&format!("\n{}: ", paths[1])), "{said}");
+    let apart = "its root, its state and its spool are apart from those of";
+    assert!(said.contains(&format!("{}: {apart} {}", paths[2], paths[0])), "{said}");
     let (code, said) = run(&world, &[&["--json"], &also[..]].concat());
     assert_eq!(code, 12, "{said}");
     let report: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let ends: Vec<_> = report["also"].as_array().unwrap().iter().map(|one| &one["exit"]).collect();
-    assert_eq!((&report["exit"], ends), (&12.into(), vec![&12.into(), &3.into()]), "{said}");
+    assert_eq!(
+        (&report["exit"], ends),
+        (&12.into(), vec![&12.into(), &3.into(), &3.into()]),
+        "{said}"
+    );
     assert_eq!(report["own"]["outcome"], "incomplete");
     assert_eq!(report["also"][0]["config"], paths[0]);
     assert_eq!(report["also"][0]["outcome"], "incomplete");

@@ -19,6 +19,7 @@ mod host;
 mod hostile;
 mod http;
 mod install;
+mod interrupted;
 mod keys;
 mod log_writer;
 mod logs;
@@ -28,6 +29,7 @@ mod mirrors;
 mod model;
 #[cfg(feature = "tor")]
 mod onion_demo;
+mod ours;
 #[cfg(feature = "tor")]
 mod pairing;
 mod peer;
@@ -41,6 +43,7 @@ mod power;
 mod products;
 mod progress;
 mod roll;
+mod signals;
 mod site;
 #[cfg(feature = "tor")]
 mod sockets;

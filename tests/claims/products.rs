@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use unanimity::clock::ManualClock;
 use unanimity::config::{self, ServePolicy};
 use unanimity::demo::Draft;
+use unanimity::install::journal::{Journal, Trial};
 use unanimity::net::memory::Network;
 use unanimity::net::mirror::Web;
-use unanimity::net::{OnionAddress, Transport};
+use unanimity::net::wire::{self, Answer, QUESTION_BYTES};
+use unanimity::net::{Listener as _, OnionAddress, Transport};
 use unanimity::node::{Errand, Node, NodeError};
 use unanimity::serve::errand_of;
 use unanimity::store::EvidenceStore;
-use unanimity::update::{Failure, Outcome, Report};
-use unanimity::verify::{Evidence, Refusal};
+use unanimity::update::{Failure, Outcome, Report, Step, UpdateError, Watcher};
+use unanimity::verify::{Evidence, Refusal, Silence, View};
 
 use crate::circle::{HOUR, MINUTE, NOW, SECOND};
 use crate::pairing::{Pairing, Seat, add, test, ticket};
@@ -127,21 +130,132 @@ async fn an_answer_that_is_shared_is_admitted_by_its_own_time() {
     assert!(matches!(ended, Err(Failure::Refused(Refusal::Incomplete(_)))), "{ended:?}");
 }
 
+/// An answer that is from the future when it comes stays so, however long it is shared.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
+    let (pairing, dora, emil) = pair().await;
+    let on = Counted(&pairing.network, AtomicUsize::new(0));
+    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    // Emil's clock is 90 seconds ahead, and half of that is too much.
+    let role = emil.node.role.as_ref().unwrap();
+    let head = pairing.stage.head_of("log").unwrap();
+    let view = View::cosign(&head, &role.identity.view, NOW.after(90 * SECOND));
+    let mut listener = pairing.network.listen(role.address.clone());
+    tokio::spawn(async move {
+        while let Ok(mut stream) = listener.accept().await {
+            while let Ok(Some(_)) = wire::receive::<QUESTION_BYTES>(&mut stream).await {
+                let answer = Answer::View(view.note().to_owned()).frame();
+                wire::send(&mut stream, &answer).await.unwrap();
+            }
+        }
+    });
+    cycle(&dora.node, &on, Errand::Check).await.1.unwrap_err();
+    pairing.clock.advance(MINUTE);
+    for node in [&other, &dora.node] {
+        let (report, ended) = cycle(node, &on, Errand::Check).await;
+        let is_ahead = matches!(report.peers[0].1, Err(Silence::Ahead(_)));
+        // Asked again, it is not.
+        assert_eq!(is_ahead, std::ptr::eq(node, &other), "{report:?} {ended:?}");
+    }
+}
+
+fn evidence(pairing: &Pairing) -> Evidence {
+    pairing.stage.copy_log("fork").unwrap();
+    pairing.stage.release("log", &Draft::new(2, "1.1.0", b"two"), NOW).unwrap();
+    pairing.stage.release("fork", &Draft::new(2, "1.1.0", b"trojan"), NOW).unwrap();
+    let heads = ["log", "fork"].map(|log| pairing.stage.head_of(log).unwrap());
+    Evidence::of(&heads[0], &heads[1], &[]).unwrap()
+}
+
+fn store(node: &Node<ManualClock>) -> EvidenceStore {
+    EvidenceStore::new(&node.told.state, &node.told.policy.log, Default::default())
+}
+
 #[tokio::test(start_paused = true)]
 async fn evidence_that_a_node_holds_latches_all_of_its_products() {
     let (pairing, dora, _emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.another(told(&pairing, "", "")).unwrap();
-    pairing.stage.copy_log("fork").unwrap();
-    pairing.stage.release("log", &Draft::new(2, "1.1.0", b"two"), NOW).unwrap();
-    pairing.stage.release("fork", &Draft::new(2, "1.1.0", b"trojan"), NOW).unwrap();
-    let heads = ["log", "fork"].map(|log| pairing.stage.head_of(log).unwrap());
-    let evidence = Evidence::of(&heads[0], &heads[1], &[]).unwrap();
-    let (state, log) = (&dora.node.told.state, &dora.node.told.policy.log);
-    EvidenceStore::new(state, log, Default::default()).add(&evidence).unwrap();
+    store(&dora.node).add(&evidence(&pairing)).unwrap();
     let ended = cycle(&other, &on, Errand::Update).await.1;
     assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
     assert_eq!(on.dialled(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn evidence_that_a_product_finds_latches_the_node_and_stays_with_the_product() {
+    let (pairing, dora, emil) = pair().await;
+    let on = Counted(&pairing.network, AtomicUsize::new(0));
+    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let evidence = evidence(&pairing);
+    // Emil has heard of it, and answers with it.
+    store(&emil.node).add(&evidence).unwrap();
+    let ended = cycle(&other, &on, Errand::Check).await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Fork(_)))), "{ended:?}");
+    for node in [&dora.node, &other] {
+        assert_eq!(store(node).latched().unwrap(), Some(evidence.id()));
+        let ended = cycle(node, &on, Errand::Update).await.1;
+        assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
+    }
+    // Both have to be told that somebody has looked.
+    store(&dora.node).acknowledge(&evidence.id()).unwrap();
+    let ended = cycle(&other, &on, Errand::Update).await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
+}
+
+/// Its own peer role may have found out while a product is being decided on.
+#[tokio::test(start_paused = true)]
+async fn evidence_that_the_node_finds_while_a_product_is_fetched_stops_the_switch() {
+    let (pairing, dora, emil) = pair().await;
+    let on = Counted(&pairing.network, AtomicUsize::new(0));
+    let mut other = dora.node.another(told(&pairing, "", "")).unwrap();
+    assert!(settles(&cycle(&other, &on, Errand::Check).await.1));
+    pairing.clock.advance(HOUR + SECOND);
+    tokio::time::advance(5 * MINUTE).await;
+    emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    let evidence = evidence(&pairing);
+    let state = store(&dora.node);
+    let finding = Watcher::new(move |step| {
+        if matches!(step, Step::Download { .. }) {
+            state.add(&evidence).unwrap();
+        }
+    });
+    other.watcher = finding;
+    let ended = cycle(&other, &on, Errand::Update).await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
+    assert!(!pairing.place("dora").join("other/current").exists());
+}
+
+/// What keeps a node from a cycle does not keep it from undoing what was interrupted.
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_was_interrupted_is_undone_also_where_nothing_may_be_installed() {
+    let (pairing, dora, _emil) = pair().await;
+    let on = Counted(&pairing.network, AtomicUsize::new(0));
+    let root = pairing.place("dora").join("hello");
+    let leave_open = || {
+        fs::create_dir_all(root.join("versions/1-1.0.0")).unwrap();
+        symlink("versions/1-1.0.0", root.join("current")).unwrap();
+        let trial = Some(Trial::of("1-1.0.0".to_owned(), None, false));
+        let journal = Journal { trial, ..Journal::default() };
+        fs::write(root.join("journal.json"), journal.text()).unwrap();
+    };
+    let evidence = evidence(&pairing);
+    store(&dora.node).add(&evidence).unwrap();
+    leave_open();
+    let looked = cycle(&dora.node, &on, Errand::Check).await;
+    assert!(looked.0.remarks.is_empty() && root.join("current").is_symlink(), "{looked:?}");
+    let (report, ended) = cycle(&dora.node, &on, Errand::Update).await;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
+    assert!(report.remarks[0].contains("its trial was interrupted"), "{report:?}");
+    assert!(!root.join("current").is_symlink());
+    // A circle that is too small.
+    store(&dora.node).acknowledge(&evidence.id()).unwrap();
+    fs::write(pairing.place("dora").join("peers.toml"), "min_peers = 1\n").unwrap();
+    leave_open();
+    let (report, ended) = cycle(&dora.node, &on, Errand::Switch).await;
+    assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+    assert!(report.remarks[0].contains("its trial was interrupted"), "{report:?}");
+    assert!(!root.join("current").is_symlink());
 }
 
 #[tokio::test(start_paused = true)]

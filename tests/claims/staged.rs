@@ -648,11 +648,10 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
     let (_, ended) = split.circle.update().await;
     assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?}");
-    let installer = Installer::open(&config, Disk::default()).unwrap();
-    let undone = installer.recover(split.circle.now()).await.unwrap();
+    let root = Root::new(&config.install_root, Disk::default()).with(config.procedure.clone());
+    let undone = root.recover(split.circle.now()).await.unwrap();
     assert!(undone.is_some_and(|undone| undone.contains("its trial was interrupted")));
-    assert_eq!(installer.recover(split.circle.now()).await.unwrap(), None);
-    drop(installer);
+    assert_eq!(root.recover(split.circle.now()).await.unwrap(), None);
     assert_eq!(split.circle.current().as_deref(), Some(ONE));
     split.circle.pass(FIRST_WAIT).await;
     split.stage().await;

@@ -15,34 +15,34 @@ use unanimity::install::{ByHandError, Installed, Root};
 use unanimity::update::{Failure, Outcome, Report, UpdateError};
 use unanimity::verify::{Refusal, Timestamp};
 
-use crate::logs::{failing_disk, place, recording_disk};
+use crate::logs::place;
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 const VERSIONS: [&str; 6] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"];
 
-fn artifact(sequence: u64) -> Vec<u8> {
+pub(crate) fn artifact(sequence: u64) -> Vec<u8> {
     format!("#!/bin/sh\necho release {sequence}\n").into_bytes()
 }
 
-fn draft(sequence: u64) -> Draft {
+pub(crate) fn draft(sequence: u64) -> Draft {
     Draft::new(sequence, VERSIONS[sequence as usize - 1], &artifact(sequence))
 }
 
-fn label(sequence: u64) -> String {
+pub(crate) fn label(sequence: u64) -> String {
     format!("{sequence}-{}", VERSIONS[sequence as usize - 1])
 }
 
-fn words(command: &[&str]) -> Vec<String> {
+pub(crate) fn words(command: &[&str]) -> Vec<String> {
     command.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn shell(script: &str) -> Vec<String> {
+pub(crate) fn shell(script: &str) -> Vec<String> {
     words(&["/bin/sh", "-c", script])
 }
 
 /// A world in which `sequence` would be installed at the next update.
-async fn publish(world: &mut World, sequence: u64) {
+pub(crate) async fn publish(world: &mut World, sequence: u64) {
     world.publish(&draft(sequence)).unwrap();
     world.poll_all().await.unwrap();
     let (_, ended) = world.check().await;
@@ -56,13 +56,13 @@ async fn publish(world: &mut World, sequence: u64) {
     pass(world, HOUR + Duration::from_secs(60)).await;
 }
 
-async fn pass(world: &mut World, time: Duration) {
+pub(crate) async fn pass(world: &mut World, time: Duration) {
     world.advance(time);
     world.poll_all().await.unwrap();
 }
 
 /// Release 1 is installed, and release 2 would be at the next update.
-async fn about_to_switch(directory: &Path) -> World {
+pub(crate) async fn about_to_switch(directory: &Path) -> World {
     let mut world = World::create(directory, 7, Timestamp(1_790_000_000)).unwrap();
     publish(&mut world, 1).await;
     installs(&mut world, 1).await;
@@ -70,19 +70,19 @@ async fn about_to_switch(directory: &Path) -> World {
     world
 }
 
-async fn installs(world: &mut World, sequence: u64) {
+pub(crate) async fn installs(world: &mut World, sequence: u64) {
     let (report, ended) = world.update().await;
     assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
     assert_eq!(current(world), Some(sequence));
 }
 
-async fn up_to_date(world: &mut World) {
+pub(crate) async fn up_to_date(world: &mut World) {
     let (report, ended) = world.update().await;
     assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?} {report:?}");
 }
 
 /// The version that `current` is, whole.
-fn current(world: &World) -> Option<u64> {
+pub(crate) fn current(world: &World) -> Option<u64> {
     let Installed { sequence, directory, .. } = world.installed().unwrap()?;
     assert_eq!(fs::read(directory.join("hello")).unwrap(), artifact(sequence));
     let through = world.config.install_root.join("current/hello");
@@ -90,12 +90,12 @@ fn current(world: &World) -> Option<u64> {
     Some(sequence)
 }
 
-fn root(world: &World) -> Root {
+pub(crate) fn root(world: &World) -> Root {
     Root::new(&world.config.install_root, Disk::default()).with(world.config.procedure.clone())
 }
 
 /// The refusal of a release that does not work.
-async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
+pub(crate) async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
     match world.update().await {
         (report, Err(Failure::Refused(Refusal::Unhealthy { why, until, .. }))) => {
             (report, why, until)
@@ -105,15 +105,15 @@ async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
 }
 
 /// Where commands leave what they saw.
-fn diary(world: &mut World) -> PathBuf {
+pub(crate) fn diary(world: &mut World) -> PathBuf {
     world.config.install_root.with_file_name("diary")
 }
 
-fn lines(path: &Path) -> Vec<String> {
+pub(crate) fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-fn note(diary: &Path, end: &str) -> Vec<String> {
+pub(crate) fn note(diary: &Path, end: &str) -> Vec<String> {
     shell(&format!(
         "echo $UNANIMITY_STEP $UNANIMITY_RELEASE after ${{UNANIMITY_BEFORE:-nothing}} >> {}; {end}",
         diary.display()
@@ -300,7 +300,7 @@ async fn a_check_that_hangs_forks_and_ignores_sigterm_is_killed_with_what_it_sta
 }
 
 /// A process that was killed is gone, or waits to be buried, as soon as it gets to it.
-fn ends(pid: &str) {
+pub(crate) fn ends(pid: &str) {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -400,7 +400,7 @@ async fn going_back_by_hand_never_lowers_the_floor() {
     world.config.procedure.post_install = note(&diary, "");
     let now = world.clock.now();
     let back = root(&world).roll_back(None, now).await.unwrap();
-    assert_eq!((back.installed.sequence, back.trouble), (1, None));
+    assert_eq!((back.installed.unwrap().sequence, back.trouble), (1, None));
     assert_eq!(current(&world), Some(1));
     assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
     // What was left is not installed again by itself, nor is it said to be available.
@@ -498,121 +498,6 @@ async fn while_a_trial_lasts_nobody_else_switches() {
     installs(&mut world, 3).await;
 }
 
-#[tokio::test]
-async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobody_who_only_looks()
-{
-    let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
-    installs(&mut world, 2).await;
-    let diary = diary(&mut world);
-    world.config.procedure.post_install = note(&diary, "");
-    let path = world.config.install_root.join("journal.json");
-    let mut journal = root(&world).journal().unwrap();
-    journal.good.pop();
-    journal.trial = Some(Trial { release: label(2), before: Some(label(1)), by_hand: false });
-    journal.floor = 1;
-    fs::write(&path, journal.text()).unwrap();
-    // The client's own memory says that it was installed: of an earlier life.
-    fs::remove_dir_all(world.config.state.join("client")).unwrap();
-    assert_eq!(root(&world).floor().unwrap(), 1);
-    let interrupted = place.path().join("interrupted");
-    let mut by_hand = world.copy_to(&interrupted).unwrap();
-    let first = world.check().await.1;
-    assert!(matches!(first, Err(Failure::Refused(_))), "{first:?}");
-    pass(&mut world, HOUR + Duration::from_secs(60)).await;
-    let on_trial = world.check().await.1.unwrap_err().to_string();
-    assert!(on_trial.contains("it is on trial"), "{on_trial}");
-    assert_eq!(current(&world), Some(2));
-    assert_eq!(lines(&diary), Vec::<String>::new());
-    let (report, why, until) = unhealthy(&mut world).await;
-    assert!(report.remarks.iter().any(|remark| remark.contains("interrupted")), "{report:?}");
-    assert_eq!(why, "its trial was interrupted; 1-1.0.0 is installed again");
-    assert_eq!(until, Some(world.clock.now().after(FIRST_WAIT)));
-    assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
-    assert_eq!(current(&world), Some(1));
-    pass(&mut world, FIRST_WAIT).await;
-    installs(&mut world, 2).await;
-    // Or its operator says that it works.
-    assert_eq!(root(&by_hand).mark_good(None).unwrap(), (label(2), true));
-    assert_eq!(current(&by_hand), Some(2));
-    by_hand.poll_all().await.unwrap();
-    let old = by_hand.update().await.1;
-    assert!(matches!(old, Err(Failure::Refused(Refusal::Rollback { floor: 2, .. }))), "{old:?}");
-    up_to_date(&mut by_hand).await;
-}
-
-/// Killed before each step, also while it goes back: the old version or the new, whole, and the
-/// next run ends it.
-#[tokio::test]
-async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
-    let base = place();
-    for works in [true, false] {
-        let world = about_to_switch(&base.path().join(format!("base-{works}"))).await;
-        let steps = {
-            let mut copy = world.copy_to(&base.path().join(format!("recorded-{works}"))).unwrap();
-            copy.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
-            let (disk, steps) = recording_disk();
-            copy.poll_all().await.unwrap();
-            copy.disk = disk;
-            copy.update().await.1.ok();
-            assert_eq!(current(&copy), Some(if works { 2 } else { 1 }));
-            let steps = steps.lock().unwrap();
-            let journal =
-                |step: &&Step| matches!(step, Step::Rename(path) if path.ends_with("journal.json"));
-            assert_eq!(steps.iter().filter(journal).count(), 2);
-            steps.len()
-        };
-        assert!(steps > 30, "{steps} steps");
-        let mut met = [0, 0];
-        for stops in 0..steps {
-            let directory = base.path().join(format!("{works}-{stops}"));
-            let mut world = world.copy_to(&directory).unwrap();
-            world.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
-            world.poll_all().await.unwrap();
-            world.disk = failing_disk(stops, None);
-            let stopped = world.update().await.1;
-            assert!(stopped.is_err(), "step {stops}: {stopped:?}");
-            met[current(&world).expect("one of the two") as usize - 1] += 1;
-            world.disk = Disk::default();
-            for _ in 0..2 {
-                world.update().await.1.ok();
-                assert_eq!(root(&world).journal().unwrap().trial, None, "step {stops}");
-                pass(&mut world, FIRST_WAIT).await;
-            }
-            assert_eq!(current(&world), Some(if works { 2 } else { 1 }), "step {stops}");
-            assert_eq!(root(&world).floor().unwrap(), if works { 2 } else { 1 });
-            fs::remove_dir_all(&directory).unwrap();
-        }
-        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
-    let base = place();
-    let mut world = about_to_switch(&base.path().join("base")).await;
-    installs(&mut world, 2).await;
-    let (disk, steps) = recording_disk();
-    let copy = world.copy_to(&base.path().join("recorded")).unwrap();
-    let on = |world: &World, disk| Root::new(&world.config.install_root, disk);
-    on(&copy, disk).roll_back(None, copy.clock.now()).await.unwrap();
-    let steps = steps.lock().unwrap().len();
-    assert!(steps > 5, "{steps} steps");
-    let mut met = [0, 0];
-    for stops in 0..steps {
-        let directory = base.path().join(format!("{stops}"));
-        let copy = world.copy_to(&directory).unwrap();
-        let now = copy.clock.now();
-        on(&copy, failing_disk(stops, None)).roll_back(None, now).await.unwrap_err();
-        met[current(&copy).unwrap() as usize - 1] += 1;
-        // Named, it is the same however often it is asked for.
-        on(&copy, Disk::default()).roll_back(Some(&label(1)), now).await.unwrap();
-        assert_eq!(current(&copy), Some(1));
-        assert_eq!(root(&copy).floor().unwrap(), 2);
-    }
-    assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
-}
-
 #[test]
 fn a_release_that_failed_waits_from_then_on_by_a_clock_that_was_not_put_back() {
     let now = Timestamp(1_790_000_000);
@@ -686,7 +571,7 @@ async fn what_another_process_left_on_trial_meanwhile_is_undone_first() {
     let ended = meanwhile(&mut world, |root| {
         version(root, 3);
         point(root, 3);
-        let trial = Trial { release: label(3), before: Some(label(1)), by_hand: false };
+        let trial = Trial::of(label(3), Some(label(1)), false);
         let journal = Journal { trial: Some(trial), good: vec![label(1)], ..Journal::default() };
         fs::write(root.join("journal.json"), journal.text()).unwrap();
     });
@@ -776,48 +661,6 @@ async fn a_roll_that_grew_too_old_in_pre_install_is_a_failure_with_its_wait() {
 }
 
 #[tokio::test]
-async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
-    let base = place();
-    let mut world = about_to_switch(&base.path().join("base")).await;
-    installs(&mut world, 2).await;
-    let system = base.path().join("system");
-    let script = format!("cat $1 > {}", system.display());
-    world.config.procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "{}"]);
-    let now = world.clock.now();
-    for stops in 0.. {
-        fs::write(&system, artifact(2)).unwrap();
-        let mut copy = world.copy_to(&base.path().join(format!("{stops}"))).unwrap();
-        copy.config.procedure = world.config.procedure.clone();
-        let disk = failing_disk(stops, None);
-        let root = Root::new(&copy.config.install_root, disk).with(copy.config.procedure.clone());
-        if root.roll_back(None, now).await.is_ok() {
-            assert!(stops > 10);
-            break;
-        }
-        copy.poll_all().await.unwrap();
-        copy.update().await.1.ok();
-        let current = current(&copy).unwrap();
-        assert_eq!(fs::read(&system).unwrap(), artifact(current), "step {stops}");
-        assert_eq!(self::root(&copy).journal().unwrap().trial, None);
-    }
-}
-
-#[tokio::test]
-async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
-    let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
-    installs(&mut world, 2).await;
-    publish(&mut world, 3).await;
-    installs(&mut world, 3).await;
-    let path = world.config.install_root.join("journal.json");
-    let mut journal = root(&world).journal().unwrap();
-    journal.trial = Some(Trial { release: label(3), before: Some(label(2)), by_hand: false });
-    fs::write(&path, journal.text()).unwrap();
-    let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
-    assert_eq!((back.installed.sequence, current(&world)), (2, Some(2)));
-}
-
-#[tokio::test]
 async fn a_version_that_is_not_whole_is_not_gone_back_to() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
@@ -832,22 +675,16 @@ async fn a_version_that_is_not_whole_is_not_gone_back_to() {
         assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
         assert_eq!(current(&world), Some(2));
     }
-}
-
-#[tokio::test]
-async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_then() {
-    let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
-    installs(&mut world, 2).await;
-    let mut journal = root(&world).journal().unwrap();
-    journal.trial = Some(Trial { release: label(1), before: Some(label(2)), by_hand: true });
-    fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
-    fs::remove_dir_all(world.config.install_root.join("versions/1-1.0.0")).unwrap();
-    let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}");
-    let said = "the roll-back to 1-1.0.0 was interrupted: there is no version 1-1.0.0 here";
-    assert!(report.remarks.iter().any(|remark| remark.starts_with(said)), "{report:?}");
-    assert_eq!((current(&world), root(&world).journal().unwrap().trial), (Some(2), None));
+    // Nor what nobody can say of what was signed.
+    fs::write(&file, artifact(1)).unwrap();
+    let proof = world.config.install_root.join("proofs/1-1.0.0");
+    let whole = fs::read(&proof).unwrap();
+    fs::remove_file(&proof).unwrap();
+    let ended = root(&world).roll_back(None, world.clock.now()).await;
+    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    fs::write(&proof, whole).unwrap();
+    root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!(current(&world), Some(1));
 }
 
 #[tokio::test]

@@ -857,7 +857,8 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let switch = async |now| {
         let ready = stage(TWO).unwrap();
         let clock = ManualClock::at(now);
-        root.begin(&agreed, &clock).await?.finish(&agreed, ready, "", &clock).await
+        let begun = root.begin(&agreed, &clock, || Ok::<_, InstallError>(())).await?;
+        begun.finish(&agreed, ready, "", &clock).await
     };
     let late = switch(at.after(15 * MINUTE + SECOND)).await.unwrap_err();
     assert!(matches!(late, InstallError::Refused(Refusal::RollTooOld { .. })), "{late}");

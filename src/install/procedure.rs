@@ -1,0 +1,215 @@
+//! What belongs to a switch besides the switch: the operator's commands, and how they are run.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use super::journal::Trial;
+use super::{InstallError, Root, verify_artifact};
+use crate::command::{self, CommandError};
+use crate::durable::{DiskError, open_plain};
+use crate::verify::Refusal;
+use crate::verify::manifest::Kind;
+
+/// What belongs to a switch besides the switch, from the configuration alone. A command is a program
+/// and its arguments, run without a shell; an empty one is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Procedure {
+    /// How many versions there are after a switch, the present one included; at least two.
+    pub keep: usize,
+    /// Runs before the switch.
+    pub pre_install: Vec<String>,
+    /// Is given the artifact, in place of each argument `{}`.
+    pub handover: Vec<String>,
+    /// Runs after the switch, also after the one back.
+    pub post_install: Vec<String>,
+    /// The systemd unit that is restarted then.
+    pub restart: Option<String>,
+    /// How long each of these may take.
+    pub timeout: Duration,
+    /// Says whether the version works.
+    pub check: Vec<String>,
+    /// How long that may take.
+    pub check_timeout: Duration,
+    /// Runs once the version has proved good.
+    pub when_good: Vec<String>,
+}
+
+impl Default for Procedure {
+    /// Three versions, and nothing around a switch.
+    fn default() -> Procedure {
+        Procedure {
+            keep: 3,
+            pre_install: Vec::new(),
+            handover: Vec::new(),
+            post_install: Vec::new(),
+            restart: None,
+            timeout: Duration::from_secs(5 * 60),
+            check: Vec::new(),
+            check_timeout: Duration::from_secs(60),
+            when_good: Vec::new(),
+        }
+    }
+}
+
+impl Procedure {
+    /// Refuses a command that cannot be run: that is no release's fault.
+    pub fn check_commands(&self) -> Result<(), InstallError> {
+        let Procedure { pre_install, handover, post_install, check, when_good, .. } = self;
+        for command in [pre_install, handover, post_install, check, when_good] {
+            let Some(program) = command.first() else { continue };
+            command::check(program.as_ref())
+                .map_err(|why| InstallError::Command { program: program.clone(), why })?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing that a switch could fail by.
+    pub(super) fn is_plain(&self) -> bool {
+        let commands = [&self.pre_install, &self.handover, &self.post_install, &self.check];
+        commands.iter().all(|command| command.is_empty()) && self.restart.is_none()
+    }
+}
+
+/// The most bytes that are told of what a command said.
+const MAX_SAID_BYTES: usize = 512;
+
+/// What restarts a unit.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+
+/// The variable that commands of a trial have in their environment, with [`Trial::mark`].
+pub(super) const MARK: &str = "UNANIMITY_TRIAL";
+
+/// What a version failed by.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// A command.
+    #[error("{0} {1}")]
+    Command(&'static str, CommandError),
+    /// There is nothing to hand over.
+    #[error("handover: {0}")]
+    Handover(io::Error),
+    /// A check of ours.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// What a command is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    /// The version that is to be installed then.
+    pub(super) release: &'a str,
+    /// What was before.
+    pub(super) before: Option<&'a str>,
+    /// By what it is found after an interruption.
+    mark: &'a str,
+}
+
+impl Trial {
+    /// The way to what is on trial.
+    pub(super) fn forth(&self) -> About<'_> {
+        About { release: &self.release, before: self.before.as_deref(), mark: &self.mark }
+    }
+
+    /// The way back from there, if there was anything.
+    pub(super) fn back(&self) -> Option<About<'_>> {
+        let release = self.before.as_deref()?;
+        Some(About { release, before: Some(&self.release), mark: &self.mark })
+    }
+}
+
+impl Root {
+    /// The same, where nothing but the switch belongs to a switch.
+    pub(super) fn without_commands(&self) -> Root {
+        let keep = self.procedure.keep;
+        self.clone().with(Procedure { keep, ..Procedure::default() })
+    }
+
+    pub(super) async fn pre_install(&self, about: About<'_>) -> Result<(), Trouble> {
+        self.run("pre_install", &self.procedure.pre_install, about).await
+    }
+
+    pub(super) async fn hand_over(&self, about: About<'_>) -> Result<(), Trouble> {
+        if self.procedure.handover.is_empty() {
+            return Ok(());
+        }
+        let file = self.artifact_of(about.release)?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        let argument = |argument: &String| argument.replace("{}", &path);
+        let command: Vec<String> = self.procedure.handover.iter().map(argument).collect();
+        self.run("handover", &command, about).await
+    }
+
+    /// A version's one file, open, and once more what its proof says was signed. Whoever is given the
+    /// open file is given that, whatever its name leads to by then.
+    fn artifact_of(&self, release: &str) -> Result<File, Trouble> {
+        let targets = self.targets_of(release)?;
+        let mut why = io::Error::other("a release that is no single file cannot be handed over");
+        for target in targets.iter().filter(|target| target.kind == Kind::File) {
+            let file = open_plain(&self.version(release).join(target.file.as_str()));
+            match file {
+                Ok(file) if verify_artifact(target, &file).is_ok() => return Ok(file),
+                Ok(_) => why = io::Error::other("its file is not what its proof says was signed"),
+                Err(error) => why = error,
+            }
+        }
+        Err(Trouble::Handover(why))
+    }
+
+    /// What has to end well after a switch. The check can be left out on the operator's word.
+    pub(super) async fn try_out(&self, about: About<'_>, vouched: bool) -> Result<(), Trouble> {
+        self.post_install(about).await?;
+        self.restart(about).await?;
+        if vouched { Ok(()) } else { self.run("check", &self.procedure.check, about).await }
+    }
+
+    pub(super) async fn post_install(&self, about: About<'_>) -> Result<(), Trouble> {
+        self.run("post_install", &self.procedure.post_install, about).await
+    }
+
+    pub(super) async fn restart(&self, about: About<'_>) -> Result<(), Trouble> {
+        let Some(unit) = &self.procedure.restart else { return Ok(()) };
+        let restart = [SYSTEMCTL, "restart", "--", unit].map(str::to_owned);
+        self.run("restart", &restart, about).await
+    }
+
+    pub(super) async fn when_good(&self, about: About<'_>) {
+        if let Err(trouble) = self.run("when_good", &self.procedure.when_good, about).await {
+            tracing::warn!("{} is installed, and {trouble}", about.release);
+        }
+    }
+
+    async fn run(
+        &self,
+        what: &'static str,
+        command: &[String],
+        about: About<'_>,
+    ) -> Result<(), Trouble> {
+        let directory = self.version(about.release);
+        let directory = directory.to_string_lossy();
+        let variables = [
+            ("UNANIMITY_STEP", what),
+            ("UNANIMITY_RELEASE", about.release),
+            ("UNANIMITY_DIRECTORY", &*directory),
+            ("UNANIMITY_BEFORE", about.before.unwrap_or_default()),
+            (MARK, about.mark),
+        ];
+        let Procedure { timeout, check_timeout, .. } = self.procedure;
+        let limit = if what == "check" { check_timeout } else { timeout };
+        let ran = command::run(command, &variables, "", limit).await;
+        ran.map_err(|mut error| {
+            // What it said last says most.
+            if let CommandError::Failed { said, .. } = &mut error
+                && said.len() > MAX_SAID_BYTES
+            {
+                let from = said.ceil_char_boundary(said.len() - MAX_SAID_BYTES);
+                *said = format!("…{}", &said[from..]);
+            }
+            Trouble::Command(what, error)
+        })
+    }
+}

@@ -1,0 +1,396 @@
+//! Trials and roll-backs that were interrupted: whoever comes next ends them.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use unanimity::clock::Clock as _;
+use unanimity::config;
+use unanimity::demo::World;
+use unanimity::durable::{Disk, Step};
+use unanimity::install::journal::{FIRST_WAIT, Trial};
+use unanimity::install::{ByHandError, Root};
+use unanimity::store::EvidenceStore;
+use unanimity::update::{Failure, Outcome, UpdateError};
+use unanimity::verify::{Evidence, Refusal, Timestamp};
+
+use crate::logs::{failing_disk, place, recording_disk};
+use crate::trial::*;
+
+#[tokio::test]
+async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobody_who_only_looks()
+{
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let diary = diary(&mut world);
+    world.config.procedure.post_install = note(&diary, "");
+    let path = world.config.install_root.join("journal.json");
+    let mut journal = root(&world).journal().unwrap();
+    journal.good.pop();
+    journal.trial = Some(Trial::of(label(2), Some(label(1)), false));
+    journal.floor = 1;
+    fs::write(&path, journal.text()).unwrap();
+    // The client's own memory says that it was installed: of an earlier life.
+    fs::remove_dir_all(world.config.state.join("client")).unwrap();
+    assert_eq!(root(&world).floor().unwrap(), 1);
+    let interrupted = place.path().join("interrupted");
+    let mut by_hand = world.copy_to(&interrupted).unwrap();
+    let first = world.check().await.1;
+    assert!(matches!(first, Err(Failure::Refused(_))), "{first:?}");
+    pass(&mut world, HOUR + Duration::from_secs(60)).await;
+    let on_trial = world.check().await.1.unwrap_err().to_string();
+    assert!(on_trial.contains("it is on trial"), "{on_trial}");
+    assert_eq!(current(&world), Some(2));
+    assert_eq!(lines(&diary), Vec::<String>::new());
+    let (report, why, until) = unhealthy(&mut world).await;
+    assert!(report.remarks.iter().any(|remark| remark.contains("interrupted")), "{report:?}");
+    assert_eq!(why, "its trial was interrupted; 1-1.0.0 is installed again");
+    assert_eq!(until, Some(world.clock.now().after(FIRST_WAIT)));
+    assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
+    assert_eq!(current(&world), Some(1));
+    pass(&mut world, FIRST_WAIT).await;
+    installs(&mut world, 2).await;
+    // Or its operator says that it works.
+    assert_eq!(root(&by_hand).mark_good(None).unwrap(), (label(2), true));
+    assert_eq!(current(&by_hand), Some(2));
+    by_hand.poll_all().await.unwrap();
+    let old = by_hand.update().await.1;
+    assert!(matches!(old, Err(Failure::Refused(Refusal::Rollback { floor: 2, .. }))), "{old:?}");
+    up_to_date(&mut by_hand).await;
+}
+
+/// Killed before each step, also while it goes back: the old version or the new, whole, and the
+/// next run ends it.
+#[tokio::test]
+async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
+    let base = place();
+    for works in [true, false] {
+        let world = about_to_switch(&base.path().join(format!("base-{works}"))).await;
+        let steps = {
+            let mut copy = world.copy_to(&base.path().join(format!("recorded-{works}"))).unwrap();
+            copy.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
+            let (disk, steps) = recording_disk();
+            copy.poll_all().await.unwrap();
+            copy.disk = disk;
+            copy.update().await.1.ok();
+            assert_eq!(current(&copy), Some(if works { 2 } else { 1 }));
+            let steps = steps.lock().unwrap();
+            let journal =
+                |step: &&Step| matches!(step, Step::Rename(path) if path.ends_with("journal.json"));
+            assert_eq!(steps.iter().filter(journal).count(), 2);
+            steps.len()
+        };
+        assert!(steps > 30, "{steps} steps");
+        let mut met = [0, 0];
+        for stops in 0..steps {
+            let directory = base.path().join(format!("{works}-{stops}"));
+            let mut world = world.copy_to(&directory).unwrap();
+            world.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
+            world.poll_all().await.unwrap();
+            world.disk = failing_disk(stops, None);
+            let stopped = world.update().await.1;
+            assert!(stopped.is_err(), "step {stops}: {stopped:?}");
+            met[current(&world).expect("one of the two") as usize - 1] += 1;
+            world.disk = Disk::default();
+            for _ in 0..2 {
+                world.update().await.1.ok();
+                assert_eq!(root(&world).journal().unwrap().trial, None, "step {stops}");
+                pass(&mut world, FIRST_WAIT).await;
+            }
+            assert_eq!(current(&world), Some(if works { 2 } else { 1 }), "step {stops}");
+            assert_eq!(root(&world).floor().unwrap(), if works { 2 } else { 1 });
+            fs::remove_dir_all(&directory).unwrap();
+        }
+        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
+    let base = place();
+    let mut world = about_to_switch(&base.path().join("base")).await;
+    installs(&mut world, 2).await;
+    let (disk, steps) = recording_disk();
+    let copy = world.copy_to(&base.path().join("recorded")).unwrap();
+    let on = |world: &World, disk| Root::new(&world.config.install_root, disk);
+    on(&copy, disk).roll_back(None, copy.clock.now()).await.unwrap();
+    let steps = steps.lock().unwrap().len();
+    assert!(steps > 5, "{steps} steps");
+    let mut met = [0, 0];
+    for stops in 0..steps {
+        let directory = base.path().join(format!("{stops}"));
+        let copy = world.copy_to(&directory).unwrap();
+        let now = copy.clock.now();
+        on(&copy, failing_disk(stops, None)).roll_back(None, now).await.unwrap_err();
+        met[current(&copy).unwrap() as usize - 1] += 1;
+        // Named, it is the same however often it is asked for.
+        on(&copy, Disk::default()).roll_back(Some(&label(1)), now).await.unwrap();
+        assert_eq!(current(&copy), Some(1));
+        assert_eq!(root(&copy).floor().unwrap(), 2);
+    }
+    assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+}
+
+#[tokio::test]
+async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
+    let base = place();
+    let mut world = about_to_switch(&base.path().join("base")).await;
+    installs(&mut world, 2).await;
+    let system = base.path().join("system");
+    let script = format!("cat $1 > {}", system.display());
+    world.config.procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "{}"]);
+    let now = world.clock.now();
+    for stops in 0.. {
+        fs::write(&system, artifact(2)).unwrap();
+        let mut copy = world.copy_to(&base.path().join(format!("{stops}"))).unwrap();
+        copy.config.procedure = world.config.procedure.clone();
+        let disk = failing_disk(stops, None);
+        let root = Root::new(&copy.config.install_root, disk).with(copy.config.procedure.clone());
+        if root.roll_back(None, now).await.is_ok() {
+            assert!(stops > 10);
+            break;
+        }
+        copy.poll_all().await.unwrap();
+        copy.update().await.1.ok();
+        let current = current(&copy).unwrap();
+        assert_eq!(fs::read(&system).unwrap(), artifact(current), "step {stops}");
+        assert_eq!(self::root(&copy).journal().unwrap().trial, None);
+    }
+}
+
+#[tokio::test]
+async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    let path = world.config.install_root.join("journal.json");
+    let mut journal = root(&world).journal().unwrap();
+    journal.trial = Some(Trial::of(label(3), Some(label(2)), false));
+    fs::write(&path, journal.text()).unwrap();
+    let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!((back.installed.unwrap().sequence, current(&world)), (2, Some(2)));
+}
+
+#[tokio::test]
+async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_then() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    let mut journal = root(&world).journal().unwrap();
+    journal.trial = Some(Trial::of(label(1), Some(label(2)), true));
+    fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
+    fs::remove_dir_all(world.config.install_root.join("versions/1-1.0.0")).unwrap();
+    let (report, ended) = world.update().await;
+    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}");
+    let said = "the roll-back to 1-1.0.0 was interrupted: there is no version 1-1.0.0 here";
+    assert!(report.remarks.iter().any(|remark| remark.starts_with(said)), "{report:?}");
+    assert_eq!((current(&world), root(&world).journal().unwrap().trial), (Some(2), None));
+}
+
+/// Leaves a trial open, as whoever was killed in it does; `current` is what was switched to.
+fn leave_open(world: &World, trial: Trial) {
+    let mut journal = root(world).journal().unwrap();
+    journal.good.retain(|good| trial.by_hand || *good != trial.release);
+    journal.trial = Some(trial);
+    fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
+}
+
+/// Releases 1, 2 and 3, of which 3 is installed.
+async fn with_three(directory: &Path) -> World {
+    let mut world = about_to_switch(directory).await;
+    installs(&mut world, 2).await;
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    world
+}
+
+#[tokio::test]
+async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
+    let place = place();
+    let world = with_three(&place.path().join("world")).await;
+    leave_open(&world, Trial::of(label(3), Some(label(2)), false));
+    fs::remove_dir_all(world.config.install_root.join("versions/2-1.1.0")).unwrap();
+    let now = world.clock.now();
+    let back = root(&world).roll_back(None, now).await.unwrap();
+    assert_eq!((back.installed.unwrap().sequence, current(&world)), (1, Some(1)));
+    assert!(back.ended.unwrap().contains("2-1.1.0 is not there any more as it was"));
+    // Where there is nothing else, that is an error, and no success.
+    leave_open(&world, Trial::of(label(1), Some(label(2)), false));
+    let ended = root(&world).roll_back(None, now).await;
+    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    assert_eq!(root(&world).journal().unwrap().trial, None);
+}
+
+#[tokio::test]
+async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() {
+    let place = place();
+    let mut world = with_three(&place.path().join("world")).await;
+    for (trial, what) in [
+        (Trial::of(label(3), Some(label(2)), false), "on the way back, post_install failed"),
+        (Trial::of(label(2), Some(label(3)), true), "post_install failed"),
+    ] {
+        world.config.procedure.post_install = Vec::new();
+        leave_open(&world, trial);
+        world.config.procedure.post_install = shell("false");
+        let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
+        assert_eq!((back.installed.unwrap().sequence, current(&world)), (2, Some(2)));
+        let trouble = back.trouble.unwrap();
+        assert!(trouble.starts_with(what), "{trouble}");
+    }
+}
+
+#[tokio::test]
+async fn going_back_from_the_first_release_there_was_says_that_nothing_is_installed() {
+    let place = place();
+    let mut world =
+        World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
+    publish(&mut world, 1).await;
+    installs(&mut world, 1).await;
+    leave_open(&world, Trial::of(label(1), None, false));
+    let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
+    assert_eq!((back.installed, back.trouble), (None, None));
+    assert!(back.ended.unwrap().contains("nothing is installed, as before"));
+    assert_eq!(current(&world), None);
+}
+
+/// What ends a trial may itself be what stops the machine.
+#[tokio::test]
+async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without() {
+    let place = place();
+    for (trial, ends_with) in [
+        (Trial::of(label(3), Some(label(2)), false), 2),
+        (Trial::of(label(2), Some(label(3)), true), 2),
+    ] {
+        let directory = place.path().join(format!("by-hand-{}", trial.by_hand));
+        let mut world = with_three(&directory).await;
+        leave_open(&world, trial.clone());
+        let diary = diary(&mut world);
+        // Before a command runs, it is written down that it does.
+        let tries = format!(
+            "grep -o 'tries.*[0-9]' {}/journal.json >> {}",
+            world.config.install_root.display(),
+            diary.display()
+        );
+        world.config.procedure.handover = [shell(&tries), vec!["{}".to_owned()]].concat();
+        world.config.procedure.post_install = note(&diary, "");
+        let now = world.clock.now();
+        for try_ in 1..=5 {
+            fs::remove_file(&diary).ok();
+            let mut journal = root(&world).journal().unwrap();
+            journal.trial = Some(Trial { tries: try_ - 1, ..trial.clone() });
+            fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
+            let said = root(&world).recover(now).await.unwrap().unwrap();
+            assert_eq!(root(&world).journal().unwrap().trial, None);
+            assert_eq!(current(&world), Some(ends_with));
+            let ran = lines(&diary);
+            if try_ <= 3 {
+                assert_eq!(ran[0], format!("tries\": {try_}"));
+                assert_eq!(ran.len(), 2, "{ran:?}");
+                assert!(!said.contains("no command was run"), "{said}");
+            } else {
+                assert_eq!(ran, Vec::<String>::new());
+                assert!(said.contains("interrupted 3 times: no command was run"), "{said}");
+            }
+        }
+    }
+}
+
+/// Evidence against a world's log, in which nobody forks it.
+fn evidence(world: &World, elsewhere: &Path) -> Evidence {
+    let copy = world.copy_to(elsewhere).unwrap();
+    copy.copy_log("fork").unwrap();
+    copy.publish(&draft(3)).unwrap();
+    copy.publish_to("fork", &draft(4)).unwrap();
+    let heads = ["log", "fork"].map(|log| copy.head_of(log).unwrap());
+    Evidence::of(&heads[0], &heads[1], &[]).unwrap()
+}
+
+/// A disk on which something happens once a trial is written down, before its first command runs.
+fn meanwhile(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Disk {
+    let journal = world.config.install_root.join("journal.json");
+    let before = AtomicBool::new(true);
+    Disk::watched(move |step| {
+        if *step == Step::Rename(journal.clone()) && before.swap(false, Ordering::SeqCst) {
+            happens();
+        }
+        Ok(())
+    })
+}
+
+/// Nothing of that is the release's fault: it is not left alone for a while afterwards.
+#[tokio::test]
+async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_trial_open() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    let store = EvidenceStore::new(&world.config.state, &world.config.policy.log, Disk::default());
+    let evidence = evidence(&world, &place.path().join("elsewhere"));
+    world.write_config().unwrap();
+    let path = world.directory.join("client/unanimity.toml");
+    world.config = config::load(&path, world.clock.now()).unwrap();
+    let (diary, id) = (diary(&mut world), evidence.id());
+    world.config.procedure.pre_install = note(&diary, "");
+    world.config.procedure.post_install = note(&diary, "");
+    let both = ["pre_install 2-1.1.0 after 1-1.0.0", "post_install 1-1.0.0 after 2-1.1.0"];
+    let journal = root(&world).journal().unwrap();
+    let is_as_before = |world: &World| {
+        assert_eq!(lines(&diary), both);
+        fs::remove_file(&diary).unwrap();
+        assert_eq!(root(world).journal().unwrap(), journal);
+        assert_eq!(current(world), Some(1));
+    };
+    let told = fs::read_to_string(&path).unwrap();
+    let changed = format!("{told}# Written anew.\n");
+    let config = path.clone();
+    world.disk = meanwhile(&world, move || fs::write(&config, &changed).unwrap());
+    let ended = world.update().await.1;
+    assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+    is_as_before(&world);
+    fs::write(&path, told).unwrap();
+    let adding = store.clone();
+    world.disk = meanwhile(&world, move || drop(adding.add(&evidence).unwrap()));
+    let ended = world.update().await.1;
+    assert!(matches!(ended, Err(Failure::Refused(Refusal::Latched { .. }))), "{ended:?}");
+    is_as_before(&world);
+    store.acknowledge(&id).unwrap();
+    world.disk = Disk::default();
+    installs(&mut world, 2).await;
+}
+
+/// A command that was at work when we were killed would go on beside those of the way back.
+#[tokio::test]
+async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() {
+    let place = place();
+    let mut world = with_three(&place.path().join("world")).await;
+    let trial = Trial::of(label(3), Some(label(2)), false);
+    let start = |mark: &str| {
+        let mut command = Command::new("/bin/sh");
+        // In a group and a session of its own, and with a child.
+        let script = "trap '' TERM INT HUP; (sleep 600) & echo $!; echo $$; wait";
+        command.args(["-c", script]).env("UNANIMITY_TRIAL", mark).process_group(0);
+        let mut started = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut pids = BufReader::new(started.stdout.take().unwrap()).lines();
+        let pids = [pids.next().unwrap().unwrap(), pids.next().unwrap().unwrap()];
+        (started, pids)
+    };
+    let (mut ours, pids) = start(&trial.mark);
+    let (mut others, _) = start(&format!("{}0", trial.mark));
+    // Nothing runs before they are gone.
+    world.config.procedure.post_install =
+        shell(&format!("grep -sq sleep /proc/{}/cmdline && exit 7; exit 0", pids[0]));
+    leave_open(&world, trial);
+    let said = root(&world).recover(world.clock.now()).await.unwrap().unwrap();
+    assert!(said.contains("its trial was interrupted; 2-1.1.0 is installed again"), "{said}");
+    pids.iter().for_each(|pid| ends(pid));
+    assert_eq!(ours.wait().unwrap().signal(), Some(9));
+    assert!(others.try_wait().unwrap().is_none());
+    kill_process_group(Pid::from_child(&others), Signal::KILL).unwrap();
+    others.wait().unwrap();
+}

@@ -1,0 +1,108 @@
+//! What whoever installs goes by is in nobody else's hands, at no place on the way there.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use unanimity::durable::{NotOurs, only_ours};
+
+use crate::logs::place;
+
+const OTHER: u32 = 54_321;
+
+/// `a/b/file`, a way there by a link to a link, and a way by `..`.
+fn tree() -> (tempfile::TempDir, [PathBuf; 3]) {
+    let home = place();
+    let at = home.path();
+    fs::create_dir_all(at.join("a/b")).unwrap();
+    fs::create_dir_all(at.join("links")).unwrap();
+    fs::write(at.join("a/b/file"), "told").unwrap();
+    symlink("../a/b", at.join("links/relative")).unwrap();
+    symlink(at.join("links/relative/file"), at.join("links/absolute")).unwrap();
+    let ways = ["a/b/file", "links/absolute", "links/../links/relative/../b/file"];
+    let ways = ways.map(|way| at.join(way));
+    (home, ways)
+}
+
+/// Which part of the way is in others' hands.
+fn others(way: &Path) -> Option<PathBuf> {
+    match only_ours(way) {
+        Ok(()) => None,
+        Err(NotOurs::Others { path, .. }) => Some(path),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn whoever_can_write_to_any_directory_on_the_way_could_lead_it_elsewhere() {
+    let (home, ways) = tree();
+    let at = home.path();
+    for way in &ways {
+        assert_eq!(others(way), None);
+    }
+    for (part, whole, of) in [
+        ("a", 0o755, &ways[..]),
+        ("a/b", 0o755, &ways[..]),
+        ("a/b/file", 0o644, &ways[..]),
+        ("links", 0o755, &ways[1..]),
+        ("", 0o755, &ways[..]),
+    ] {
+        for extra in [0o020, 0o002] {
+            mode(&at.join(part), whole | extra);
+            for way in of {
+                let found = others(way).unwrap();
+                assert_eq!(found, at.join(part).components().collect::<PathBuf>());
+            }
+            mode(&at.join(part), whole);
+        }
+    }
+    // What is ours in such a directory stays where it is; a file that all may write does not.
+    mode(&at.join("a"), 0o1777);
+    assert_eq!(others(&ways[0]), None);
+    mode(&ways[0], 0o1666);
+    assert_eq!(others(&ways[0]), Some(ways[0].clone()));
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_in_their_hands() {
+    if !rustix::process::geteuid().is_root() {
+        // /proc/1 is root's, and so is all on the way there: fine for everybody.
+        assert_eq!(others(Path::new("/etc/passwd")), None);
+        return;
+    }
+    for (part, of) in [
+        ("a", 0..3),
+        ("a/b", 0..3),
+        ("a/b/file", 0..3),
+        ("links", 1..3),
+        ("links/absolute", 1..2),
+        ("links/relative", 1..3),
+    ] {
+        let (home, ways) = tree();
+        let part = home.path().join(part);
+        lchown(&part, Some(OTHER), None).unwrap();
+        for way in &ways[of] {
+            assert_eq!(others(way), Some(part.clone()), "{way:?}");
+        }
+    }
+    let (home, ways) = tree();
+    chown(home.path(), Some(OTHER), None).unwrap();
+    assert_eq!(others(&ways[0]), Some(home.path().to_owned()));
+}
+
+#[test]
+fn what_is_not_there_or_leads_nowhere_is_an_error() {
+    let (home, ways) = tree();
+    let at = home.path();
+    symlink("loop", at.join("loop")).unwrap();
+    symlink("none", at.join("dangling")).unwrap();
+    for path in ["none", "a/none/file", "loop", "loop/file", "dangling", "a/b/file/more"] {
+        let found = only_ours(&at.join(path));
+        assert!(matches!(found, Err(NotOurs::Disk(_))), "{path}: {found:?}");
+    }
+    assert_eq!(others(&ways[0]), None);
+}
