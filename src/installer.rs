@@ -14,6 +14,7 @@
 //! Whoever fetches can therefore hold a release back for as long as `freshness`, and no longer without
 //! being refused; whether there is a newer one, nobody can know who has no network.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -164,7 +165,7 @@ impl<'a> Installer<'a> {
             return Err(Refusal::Rollback { offered: manifest.sequence, floor }.into());
         }
         self.root.journal()?.may_try(&manifest.label(), now)?;
-        let (frontier, catalog) = self.replay(&agreed, spool, now)?;
+        let Replayed { frontier, catalog, withdrawn } = self.replay(&agreed, spool, now)?;
 
         let target = target_of(&manifest, &config.platform)?;
         let mut source = spool.file(&Root::packed(&manifest, target))?;
@@ -180,7 +181,8 @@ impl<'a> Installer<'a> {
         };
         // Somebody may be struck out while `pre_install` runs.
         let may_still = || Ok::<_, StagedError>(self.config.check_unchanged(clock.now())?);
-        let begun = self.root.begin(&agreed, clock, may_still).await?;
+        let root = self.root.clone().knowing(withdrawn);
+        let begun = root.begin(&agreed, clock, may_still).await?;
         let proven = begun.finish(&agreed, ready, &bundle.to_string(), clock).await?;
         let remembered = self.remember(&agreed, frontier, catalog);
         let installed = proven.when_good().await;
@@ -190,14 +192,13 @@ impl<'a> Installer<'a> {
 
     /// Reads every entry from our own head to the bundle's, or from the first if other publishers are
     /// configured than were when it was read: nothing in between may speak against the release, and
-    /// every head that is trusted here has to be on the way. Returns the tree's edge, and the
-    /// releases, where every peer confirmed them.
+    /// every head that is trusted here has to be on the way.
     fn replay(
         &self,
         agreed: &Agreed,
         spool: &Spool,
         now: Timestamp,
-    ) -> Result<(Frontier, Catalog), StagedError> {
+    ) -> Result<Replayed, StagedError> {
         let (policy, head) = (&self.config.policy, agreed.head());
         let (mut frontier, mut catalog) = (self.state.frontier.clone(), self.state.catalog.clone());
         let held = frontier.size();
@@ -255,6 +256,7 @@ impl<'a> Installer<'a> {
             let label = agreed.manifest().label();
             let speaks = |(at, refusal): &(u64, Refusal)| match refusal {
                 Refusal::Conflict { first, second, .. } => [*first, *second].contains(&index),
+                Refusal::Withdrawn { release, .. } => *release == label,
                 _ => *at == index,
             };
             let refused = choice.refused.into_iter().find(speaks).map(|(_, refusal)| refusal);
@@ -262,7 +264,9 @@ impl<'a> Installer<'a> {
             return Err(refused.unwrap_or_else(why).into());
         }
         // The views are prefixes of the head, so the smallest is passed on the way to it.
-        edge.ok_or_else(|| Refusal::NotLogged("no peer's head was passed".to_owned()).into())
+        let passed = || Refusal::NotLogged("no peer's head was passed".to_owned());
+        let (frontier, edge) = edge.ok_or_else(passed)?;
+        Ok(Replayed { frontier, catalog: edge, withdrawn: catalog.withdrawn() })
     }
 
     fn remember(
@@ -293,6 +297,16 @@ impl<'a> Installer<'a> {
         };
         Ok(published.map_err(DiskError::at(&path))?)
     }
+}
+
+/// What the entries up to a bundle's head came to.
+struct Replayed {
+    /// The tree's edge where every peer confirmed it.
+    frontier: Frontier,
+    /// The releases below that.
+    catalog: Catalog,
+    /// All that was taken back, by sequence.
+    withdrawn: BTreeSet<u64>,
 }
 
 /// Copies an artifact, and measures what was copied.

@@ -45,7 +45,7 @@
 //! | 5.2, 5.3 root metadata, key rotation | the configuration's keys and threshold; rotation in the log is not there yet |
 //! | 5.4 timestamp: signature, rollback, freeze | [`verify::Head`]: the log's signature; [`update`]: a size below the trusted one is a rollback, below the peers' is stale |
 //! | 5.5 snapshot: consistency across files | the tree: [`verify::join`] proves all heads prefixes of one, every entry below it is read |
-//! | 5.6 targets: threshold, version, expiry | [`verify::Signed`]: distinct raw keys, sequence above the floor, expiry |
+//! | 5.6 targets: threshold, version, expiry | [`verify::Signed`]: distinct raw keys, sequence above the floor, expiry; [`verify::Catalog`]: not taken back |
 //! | 5.7 fetch the target: length, digest | [`install::verify_artifact`], on the file that is then used; [`install::unpack`] is as strict with what is in it |
 //! | arbitrary installation | threshold, log, and every peer ([`verify::Agreed`]) |
 //! | endless data, slow retrieval | every read is bounded ([`net::Mirror::read`], [`net::wire`]); every ask has a deadline |
@@ -55,7 +55,7 @@
 //! | malicious mirrors | many mirrors, none trusted, each one's failure named |
 //! | mix and match | one manifest names all of a release's artifacts, one tree all manifests |
 //! | rollback | the sequence floor, the stored head, the peers' largest views |
-//! | key compromise | what the publisher's keys sign must be public, what the log's key signs must be the same for every peer |
+//! | key compromise | what the publisher's keys sign must be public, and can be taken back ([`verify::withdrawal`]); what the log's key signs must be the same for every peer |
 
 pub mod alarm;
 pub mod circle;

@@ -1,4 +1,4 @@
-//! What a publisher does: make keys, write manifests, sign them.
+//! What a publisher does: make keys, write manifests and withdrawals, sign them.
 //!
 //! A key file is an age file (scrypt passphrase, ASCII armor) that holds one line,
 //! [`Secret::expose`]. It has mode 0600 and is refused otherwise.
@@ -16,9 +16,12 @@ use age::{Decryptor, Encryptor};
 use crate::durable::{self, Disk, DiskError, Mode};
 use crate::install::unpack::{self, Totals};
 use crate::verify::key::{KeyError, KeyName, Secret};
-use crate::verify::manifest::{ArchiveFormat, Kind, ManifestError, Target};
+use crate::verify::manifest::{ArchiveFormat, Kind, Target};
 use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
-use crate::verify::{Hash, Manifest, Name, Note, NoteSecret, Origin, Timestamp};
+use crate::verify::statement::StatementError;
+use crate::verify::{
+    Hash, Manifest, Name, Note, NoteSecret, Origin, Statement, Timestamp, Withdrawal,
+};
 
 /// What is wrong with a key file, a manifest file, or what was asked for. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +54,13 @@ pub enum PublishError {
         /// What is wrong.
         source: KeyError,
     },
-    /// Not a manifest.
+    /// Neither a manifest nor a withdrawal.
     #[error("{}: {source}", path.display())]
-    Manifest {
+    Statement {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: ManifestError,
+        source: StatementError,
     },
     /// Not a note.
     #[error("{}: {source}", path.display())]
@@ -78,9 +81,9 @@ pub enum PublishError {
         /// The key's name.
         name: KeyName,
     },
-    /// The manifest as asked for breaks a rule of its format.
-    #[error("such a release cannot be written down: {0}")]
-    NewManifest(ManifestError),
+    /// What was asked for breaks a rule of its format.
+    #[error("such a thing cannot be written down: {0}")]
+    NewStatement(StatementError),
     /// An archive that no node would unpack.
     #[error("{file} is an archive that cannot be installed: {why}")]
     Archive {
@@ -261,23 +264,29 @@ pub fn manifest(
     let expires = issued.after(good_for);
     let manifest = Manifest { log, product, channel, sequence, version, issued, expires, targets };
     // The format's own reader has the last word on its rules.
-    Manifest::parse(&manifest.to_string()).map_err(PublishError::NewManifest)
+    Manifest::parse(&manifest.to_string()).map_err(PublishError::NewStatement)
 }
 
-/// Reads a manifest file, signed or not yet.
-pub fn read_manifest(path: &Path) -> Result<(Note, Manifest), PublishError> {
+/// Takes a release back.
+pub fn withdrawal(withdrawal: Withdrawal) -> Result<Withdrawal, PublishError> {
+    // The format's own reader has the last word on its rules.
+    Withdrawal::parse(&withdrawal.to_string()).map_err(PublishError::NewStatement)
+}
+
+/// Reads the file of a manifest or a withdrawal, signed or not yet.
+pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
     let bytes = durable::read_at_most(path, MAX_NOTE_BYTES)?;
     let note = match Note::parse(&bytes) {
         Err(NoteError::NoSignatures) => Note::unsigned(&String::from_utf8_lossy(&bytes)),
         note => note,
     };
     let note = note.map_err(|source| PublishError::Note { path: path.to_owned(), source })?;
-    let manifest = Manifest::parse(note.text())
-        .map_err(|source| PublishError::Manifest { path: path.to_owned(), source })?;
-    Ok((note, manifest))
+    let statement = Statement::parse(note.text())
+        .map_err(|source| PublishError::Statement { path: path.to_owned(), source })?;
+    Ok((note, statement))
 }
 
-/// Adds one signature to a manifest file, if its text is still the one that was `shown`.
+/// Adds one signature to the file of a statement, if its text is still the one that was `shown`.
 pub fn sign(
     path: &Path,
     shown: &Note,
@@ -287,7 +296,7 @@ pub fn sign(
     // Through a link, the file it points at is signed, and the link stays.
     let path = &fs::canonicalize(path).map_err(DiskError::at(path))?;
     // Read again, so that a signature that somebody added in the meantime is kept.
-    let (mut note, _) = read_manifest(path)?;
+    let (mut note, _) = read_statement(path)?;
     if note.text() != shown.text() {
         return Err(PublishError::Changed(path.clone()));
     }

@@ -106,6 +106,7 @@ fn sort_of_refusal(refusal: &Refusal) -> Sort {
         Refusal::Outdated { index, .. } => {
             (Refused, "outdated", Some(("entry", index.to_string())))
         }
+        Refusal::Withdrawn { release: back, .. } => (Refused, "withdrawn", release(back)),
         Refusal::Expired { release: late, .. } => (Refused, "expired", release(late)),
         Refusal::NoTarget { release: none, .. } | Refusal::UnsupportedKind { release: none } => {
             (Refused, "unsuitable", release(none))

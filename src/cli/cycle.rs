@@ -16,7 +16,7 @@ use crate::config::Config;
 #[cfg(not(feature = "tor"))]
 use crate::durable::Disk;
 use crate::update::{Errand, Failure, Outcome, Report};
-use crate::verify::Head;
+use crate::verify::{Head, Refusal};
 
 /// More products of the node.
 #[derive(Debug, Args)]
@@ -112,7 +112,7 @@ pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
     let (exit, message) = match ended {
         Ok(Outcome::UpToDate) => (Exit::Done, "every peer agrees, and nothing is new".to_owned()),
         Ok(Outcome::Available(agreed)) => {
-            json["release"] = super::publisher::to_json(agreed.manifest());
+            json["release"] = super::statement::manifest_json(agreed.manifest());
             let release = agreed.manifest().label();
             (
                 Exit::Available,
@@ -150,9 +150,10 @@ fn remarks(report: &Report) -> Vec<String> {
             _ => {}
         }
     }
-    lines.extend(
-        report.refused.iter().map(|(index, why)| format!("skipped log entry {index}: {why}")),
-    );
+    lines.extend(report.refused.iter().map(|(index, why)| match why {
+        Refusal::Withdrawn { .. } => why.to_string(),
+        why => format!("skipped log entry {index}: {why}"),
+    }));
     if report.unknown_kinds > 0 {
         lines.push(format!(
             "{} log entries are of kinds that this version does not know",

@@ -105,6 +105,8 @@ exits! {
     BadProof = 29, "bad-proof";
     /// a release does not work here: it was tried and undone, and is tried again later; of a rollback: it is there, and does not work
     Unhealthy = 30, "unhealthy";
+    /// a release's publisher has taken it back; of check and update: the one that is installed, and nothing newer can be
+    Withdrawn = 31, "withdrawn";
     /// told to end (Ctrl-C, SIGTERM) before it was done; the next update goes on from there
     Interrupted = 130, "interrupted";
 }
@@ -138,6 +140,7 @@ impl From<&Refusal> for Exit {
             Refusal::Artifact(_) => Exit::BadArtifact,
             Refusal::Bundle(_) => Exit::BadProof,
             Refusal::Unhealthy { .. } => Exit::Unhealthy,
+            Refusal::Withdrawn { .. } => Exit::Withdrawn,
         }
     }
 }
@@ -222,8 +225,8 @@ ended! {
     PublishError => |error| match error {
         PublishError::Disk(_) | PublishError::Exists(_) => Exit::Disk,
         PublishError::Exposed { .. } | PublishError::NotSecret(_) | PublishError::Decrypt(_) | PublishError::Key { .. } => Exit::Key,
-        PublishError::Manifest { .. } | PublishError::Note { .. } => Exit::BadInput,
-        PublishError::AlreadySigned { .. } | PublishError::Changed(_) | PublishError::NewManifest(_) => Exit::Usage,
+        PublishError::Statement { .. } | PublishError::Note { .. } => Exit::BadInput,
+        PublishError::AlreadySigned { .. } | PublishError::Changed(_) | PublishError::NewStatement(_) => Exit::Usage,
         PublishError::Archive { .. } => Exit::BadArtifact,
         PublishError::Encrypt(_) => Exit::Failed,
     };
@@ -253,6 +256,7 @@ ended! {
         ByHandError::Install(InstallError::Command { .. }) => Exit::Configuration,
         ByHandError::Install(_) | ByHandError::Disk(_) => Exit::Disk,
         ByHandError::NoVersion { .. } | ByHandError::NoTrial(_) => Exit::Usage,
+        ByHandError::Withdrawn(_) => Exit::Withdrawn,
         ByHandError::Handover(_) => Exit::Unhealthy,
     };
     EditError => edit_exit;

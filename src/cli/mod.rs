@@ -16,6 +16,7 @@ mod secrets;
 mod serve;
 mod site;
 mod staged;
+mod statement;
 mod verify;
 mod versions;
 

@@ -204,10 +204,19 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
                 &Disk::default(),
             )?;
             let (mut text, mut json) = remembered(&config, &state);
+            let standing = installed.as_ref().map(|it| state.catalog.check_standing(it, true));
+            let withdrawn = standing.and_then(Result::err).map(|refusal| refusal.to_string());
+            json["withdrawn"] = withdrawn.clone().into();
+            if let Some(why) = withdrawn {
+                exit = Exit::Withdrawn;
+                text += &format!("WITHDRAWN   {why}\n");
+            }
             let limit = told.alarm.incomplete_after;
             json["no_progress_since"] = Value::Null;
             if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
-                exit = Exit::NoProgress;
+                if exit == Exit::Done {
+                    exit = Exit::NoProgress;
+                }
                 json["no_progress_since"] = json!(since);
                 text += &format!(
                     "NO PROGRESS since {since}: no roll was unanimous for longer than [alarm] incomplete_after ({}); `unanimity check` says why\n",

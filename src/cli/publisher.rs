@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
+use super::statement::{describe, to_json};
 use super::{MAX_FILE_BYTES, Said, note_key, path_json, read};
 use crate::clock::{Clock as _, SystemClock};
 use crate::durable::{Disk, Mode};
 use crate::publish::{self, Artifact, PublishError, Release, Work};
 use crate::verify::key::{KeyName, Secret, VerifierKey};
-use crate::verify::manifest::Kind;
 use crate::verify::note::NoteError;
-use crate::verify::{Manifest, Name, Note, NoteKey, NoteSecret, Origin};
+use crate::verify::{Name, Note, NoteKey, NoteSecret, Origin, Statement, Withdrawal};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
 #[derive(Debug, Args)]
@@ -77,14 +77,16 @@ impl Keygen {
     }
 }
 
-/// Describe, sign and show releases.
+/// Describe, sign and show releases, and take them back.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Write a manifest, not yet signed
     New(New),
-    /// Add one signature to a manifest, after showing it
+    /// Write that a release is taken back, not yet signed
+    Withdraw(Withdraw),
+    /// Add one signature to a manifest or a withdrawal, after showing it
     Sign(Sign),
-    /// Show a manifest and who signed it
+    /// Show a manifest or a withdrawal, and who signed it
     Show(Show),
 }
 
@@ -92,6 +94,7 @@ impl Verb {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Verb::New(_) => "release new",
+            Verb::Withdraw(_) => "release withdraw",
             Verb::Sign(_) => "release sign",
             Verb::Show(_) => "release show",
         }
@@ -100,6 +103,7 @@ impl Verb {
     pub(super) fn run(self) -> Result<Said, Ended> {
         match self {
             Verb::New(new) => new.run(),
+            Verb::Withdraw(withdraw) => withdraw.run(),
             Verb::Sign(sign) => sign.run(),
             Verb::Show(show) => show.run(),
         }
@@ -160,17 +164,7 @@ impl New {
             good_for: *self.good_for,
         };
         let manifest = publish::manifest(release, artifacts)?;
-        let text = manifest.to_string();
-        publish::write_new(&self.out, text.as_bytes(), Mode::Public, &Disk::default())?;
-        let said = format!(
-            "{}\nWritten to {}; now `unanimity release sign` it.\n",
-            describe(&manifest),
-            self.out.display()
-        );
-        Ok(Said::done(
-            said,
-            json!({ "manifest": to_json(&manifest), "file": path_json(&self.out) }),
-        ))
+        written(Statement::Release(manifest), &self.out)
     }
 
     fn artifact(&self, argument: &str) -> Result<Artifact, Ended> {
@@ -191,9 +185,55 @@ impl New {
     }
 }
 
+/// Writes down what is to be signed, in a new file.
+fn written(statement: Statement, out: &Path) -> Result<Said, Ended> {
+    let text = statement.to_string();
+    publish::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
+    let (place, described) = (out.display(), describe(&statement));
+    let said = format!("{described}\nWritten to {place}; now `unanimity release sign` it.\n");
+    let (field, statement) = to_json(&statement);
+    Ok(Said::done(said, json!({ field: statement, "file": path_json(out) })))
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Withdraw {
+    /// The origin of the log that the release is in
+    #[arg(long, value_name = "ORIGIN")]
+    log_origin: Origin,
+    /// The product's name
+    #[arg(long)]
+    product: Name,
+    /// The channel, such as 'stable'
+    #[arg(long)]
+    channel: Name,
+    /// The release's sequence
+    #[arg(long)]
+    sequence: u64,
+    /// Why, in a few words: every node's operator reads them
+    #[arg(long)]
+    reason: String,
+    /// Where the withdrawal goes
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Withdraw {
+    fn run(self) -> Result<Said, Ended> {
+        let withdrawal = publish::withdrawal(Withdrawal {
+            log: self.log_origin,
+            product: self.product,
+            channel: self.channel,
+            sequence: self.sequence,
+            issued: SystemClock.now(),
+            reason: self.reason,
+        })?;
+        written(Statement::Withdrawal(withdrawal), &self.out)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Sign {
-    /// The manifest; the signature is added to this file
+    /// The manifest or withdrawal; the signature is added to this file
     manifest: PathBuf,
     /// The publisher's secret key
     #[arg(long, value_name = "FILE")]
@@ -207,25 +247,26 @@ pub(super) struct Sign {
 
 impl Sign {
     fn run(self) -> Result<Said, Ended> {
-        let (shown, manifest) = publish::read_manifest(&self.manifest)?;
+        let (shown, statement) = publish::read_statement(&self.manifest)?;
         if !self.yes {
-            confirm(&manifest)?;
+            confirm(&statement)?;
         }
         let secret: NoteSecret = self.passphrase.open(&self.key)?;
         let note = publish::sign(&self.manifest, &shown, &secret, &Disk::default())?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
         let said = format!(
             "{}\n{} is signed by {name}; signature lines in all: {count}.\n",
-            describe(&manifest),
+            describe(&statement),
             self.manifest.display()
         );
-        let json = json!({ "manifest": to_json(&manifest), "signed_by": name.as_str(), "signatures": count });
+        let (field, statement) = to_json(&statement);
+        let json = json!({ field: statement, "signed_by": name.as_str(), "signatures": count });
         Ok(Said::done(said, json))
     }
 }
 
 /// Shows what would be signed and waits for a whole `yes`.
-fn confirm(manifest: &Manifest) -> Result<(), Ended> {
+fn confirm(statement: &Statement) -> Result<(), Ended> {
     if !std::io::stdin().is_terminal() {
         return Err(Ended::usage(
             "nobody is there to confirm what is signed: look at it with `unanimity release show`, then give --yes",
@@ -233,7 +274,7 @@ fn confirm(manifest: &Manifest) -> Result<(), Ended> {
     }
     let ended = |error: std::io::Error| Ended::new(Exit::Failed, error.to_string());
     let mut screen = std::io::stderr();
-    let shown = super::visible(&describe(manifest));
+    let shown = super::visible(&describe(statement));
     write!(screen, "{shown}\nSign this? Type yes: ").map_err(ended)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(ended)?;
@@ -242,7 +283,7 @@ fn confirm(manifest: &Manifest) -> Result<(), Ended> {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// The manifest
+    /// The manifest or withdrawal
     manifest: PathBuf,
     /// A publisher's public key (the line, or a file that holds it) to check signatures with
     #[arg(long = "key", value_name = "KEY", value_parser = note_key)]
@@ -251,8 +292,8 @@ pub(super) struct Show {
 
 impl Show {
     fn run(self) -> Result<Said, Ended> {
-        let (note, manifest) = publish::read_manifest(&self.manifest)?;
-        let mut text = describe(&manifest);
+        let (note, statement) = publish::read_statement(&self.manifest)?;
+        let mut text = describe(&statement);
         let signatures = signatures(&note, &self.keys).map_err(|error| {
             Ended::new(Exit::BadSignature, format!("{}: {error}", self.manifest.display()))
         })?;
@@ -272,7 +313,8 @@ impl Show {
         let signed: Vec<Value> = (signatures.iter())
             .map(|(name, verified)| json!({ "name": name, "verified": verified }))
             .collect();
-        Ok(Said::done(text, json!({ "manifest": to_json(&manifest), "signatures": signed })))
+        let (field, statement) = to_json(&statement);
+        Ok(Said::done(text, json!({ field: statement, "signatures": signed })))
     }
 }
 
@@ -290,61 +332,4 @@ fn signatures(note: &Note, keys: &[NoteKey]) -> Result<Vec<(String, bool)>, Note
     Ok(lines
         .map(|line| (line.name.to_string(), verified.contains(&(line.name.clone(), line.id))))
         .collect())
-}
-
-/// A manifest for people.
-pub(super) fn describe(manifest: &Manifest) -> String {
-    let mut text = format!(
-        "product    {}, channel {}\nrelease    {} (sequence {})\nlog        {}\nissued     {}\nexpires    {}\n",
-        manifest.product,
-        manifest.channel,
-        manifest.version,
-        manifest.sequence,
-        manifest.log,
-        manifest.issued,
-        manifest.expires,
-    );
-    for target in &manifest.targets {
-        let kind = match target.kind {
-            Kind::File => "a file".to_owned(),
-            Kind::Archive { unpacked, entries, .. } => {
-                format!("an archive of {entries} entries, {unpacked} bytes unpacked")
-            }
-        };
-        text += &format!(
-            "{}: {}, {} bytes, {kind}\n           SHA-256 {}\n",
-            target.platform, target.file, target.length, target.sha256
-        );
-    }
-    text
-}
-
-/// A manifest for programs.
-pub(super) fn to_json(manifest: &Manifest) -> Value {
-    let targets: Vec<Value> = (manifest.targets.iter())
-        .map(|target| {
-            json!({
-                "platform": target.platform.as_str(),
-                "file": target.file.as_str(),
-                "length": target.length,
-                "sha256": target.sha256.hex(),
-                "kind": match target.kind {
-                    Kind::File => json!({ "file": {} }),
-                    Kind::Archive { unpacked, entries, .. } => {
-                        json!({ "archive": { "unpacked": unpacked, "entries": entries } })
-                    }
-                },
-            })
-        })
-        .collect();
-    json!({
-        "log": manifest.log.as_str(),
-        "product": manifest.product.as_str(),
-        "channel": manifest.channel.as_str(),
-        "sequence": manifest.sequence,
-        "version": manifest.version.as_str(),
-        "issued": manifest.issued,
-        "expires": manifest.expires,
-        "targets": targets,
-    })
 }

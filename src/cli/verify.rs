@@ -72,7 +72,7 @@ impl Verify {
                         peers.join(", "),
                     );
                     let json = json!({
-                        "manifest": super::publisher::to_json(manifest),
+                        "manifest": super::statement::manifest_json(manifest),
                         "platform": target.platform.as_str(),
                         "index": agreed.entry().index,
                         "head": super::log::head_json(agreed.head()),

@@ -1,5 +1,7 @@
 //! `rollback` and `mark-good`: where the operator knows better than the check.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
@@ -10,6 +12,8 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::durable::Disk;
 use crate::install::{Installed, Root};
+use crate::installer::installer_state;
+use crate::store::ClientStore;
 
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]
@@ -34,10 +38,19 @@ pub(super) fn root_of(told: &config::Node) -> Root {
     Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
 }
 
+/// What is known here to have been taken back: by whoever installs.
+fn withdrawn(told: &config::Node) -> Result<BTreeSet<u64>, Ended> {
+    let place = match told.spool {
+        Some(_) => installer_state(&told.install_root),
+        None => told.state.join("client"),
+    };
+    Ok(ClientStore::catalog(&place, &told.policy, &Disk::default())?.withdrawn())
+}
+
 impl Rollback {
     pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
         super::node::is_our_word(told)?;
-        let (root, now) = (root_of(told), SystemClock.now());
+        let (root, now) = (root_of(told).knowing(withdrawn(told)?), SystemClock.now());
         let going_back = async { Ok(root.roll_back(self.release.as_deref(), now).await?) };
         let done = super::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
         let installed = match &done.installed {

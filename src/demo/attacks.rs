@@ -35,6 +35,8 @@ pub enum Attack {
     OneKeyStolen,
     /// Enough keys are stolen, and the mirror; the log is not.
     ThresholdStolenUnlogged,
+    /// Enough keys are stolen, and the log logs what they sign; the publisher sees it there.
+    ThresholdStolenLogged,
     /// Keys and log key: the log is forked for this victim.
     ForkedLog,
     /// The fork is shown to every peer too, for a moment.
@@ -68,10 +70,11 @@ const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Attack; 14] = [
+    pub const ALL: [Attack; 15] = [
         Attack::TamperedArtifact,
         Attack::OneKeyStolen,
         Attack::ThresholdStolenUnlogged,
+        Attack::ThresholdStolenLogged,
         Attack::ForkedLog,
         Attack::FlashFork,
         Attack::Laundering,
@@ -91,6 +94,9 @@ impl Attack {
             Attack::TamperedArtifact => "a mirror serves a tampered artifact",
             Attack::OneKeyStolen => "one publisher key is stolen (two are needed)",
             Attack::ThresholdStolenUnlogged => "two publisher keys are stolen, the log is not",
+            Attack::ThresholdStolenLogged => {
+                "two publisher keys are stolen, and their publisher takes back what they signed"
+            }
             Attack::ForkedLog => "publisher keys and log key stolen: a forked log for this victim",
             Attack::FlashFork => "the same, and every peer is shown the fork too, within settle",
             Attack::Laundering => "the same, and the victim hands the fork on to its circle",
@@ -140,6 +146,7 @@ impl Attack {
             Attack::TamperedArtifact => (Exit::BadArtifact, None),
             Attack::OneKeyStolen => (Exit::BadSignature, None),
             Attack::ThresholdStolenUnlogged => (Exit::NotLogged, None),
+            Attack::ThresholdStolenLogged => (Exit::Withdrawn, None),
             Attack::ForkedLog | Attack::FlashFork | Attack::Laundering => (Exit::Fork, None),
             Attack::OneSilent => (Exit::Incomplete, Some(1)),
             Attack::OneBehind => (Exit::Incomplete, Some(2)),
@@ -178,6 +185,9 @@ impl Attack {
                 bundle.extend(note.as_bytes());
                 overwrite(&path, &bundle)?;
                 stage.show("client", "unlogged")?;
+            }
+            Attack::ThresholdStolenLogged => {
+                stage.release("log", &trojan, now)?;
             }
             Attack::ForkedLog | Attack::FlashFork | Attack::Laundering => {
                 stage.copy_log("fork")?;
@@ -242,8 +252,12 @@ impl Attack {
 
     /// What happens while the client waits for `settle`.
     async fn meanwhile(self, cast: &mut impl Cast) -> Result<(), Broken> {
-        if self == Attack::FlashFork {
-            cast.stage().show_peers("log")?;
+        match self {
+            Attack::FlashFork => cast.stage().show_peers("log")?,
+            Attack::ThresholdStolenLogged => {
+                cast.stage().withdraw("log", 2, "Not ours: two keys were stolen.", cast.now())?;
+            }
+            _ => {}
         }
         cast.everybody_polls().await
     }

@@ -18,7 +18,7 @@ use crate::publish::{self, Artifact, Release};
 use crate::store::EvidenceStore;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::tile::{FULL, entries_path, width};
-use crate::verify::{Evidence, Hash, Head, Manifest, Note, Timestamp};
+use crate::verify::{Evidence, Hash, Head, Manifest, Note, Timestamp, Withdrawal};
 
 /// A circle's files, below one directory:
 ///
@@ -123,14 +123,42 @@ impl Stage {
     /// Signs a release and appends it to the log in `log/`, or to the attacker's in `fork/`.
     pub fn release(&self, log: &str, draft: &Draft, now: Timestamp) -> Result<Manifest, Broken> {
         let (manifest, note) = self.sign_at(draft, now)?;
+        self.append(log, &note, Some(&draft.artifact))?;
+        Ok(manifest)
+    }
+
+    /// Takes a release back, in the same logs.
+    pub fn withdraw(
+        &self,
+        log: &str,
+        sequence: u64,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), Broken> {
+        let withdrawal = publish::withdrawal(Withdrawal {
+            log: self.circle.log.origin.clone(),
+            product: name("hello"),
+            channel: name("stable"),
+            sequence,
+            issued: now,
+            reason: reason.to_owned(),
+        })?;
+        let mut note = Note::unsigned(&withdrawal.to_string())?;
+        self.circle.publishers[..2].iter().for_each(|key| note.sign(key));
+        self.append(log, &note, None)
+    }
+
+    fn append(&self, log: &str, note: &Note, artifact: Option<&[u8]>) -> Result<(), Broken> {
         let directory = self.directory.join(log);
         let secret = self.circle.log_secret.clone();
         let mut writer = LogWriter::open(&directory, secret, Disk::default())?;
         // What was forced into it is not on the writer's record; here its own checkpoint is mirror enough.
         writer.check_mirror("itself", &fs::read(directory.join("checkpoint"))?)?;
-        writer.add_artifact(&draft.artifact)?;
+        if let Some(artifact) = artifact {
+            writer.add_artifact(artifact)?;
+        }
         writer.append(&[note.to_string().into_bytes()])?;
-        Ok(manifest)
+        Ok(())
     }
 
     /// Appends any bytes at all to a log of this stage, as somebody who holds the log's key can.

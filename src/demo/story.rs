@@ -88,11 +88,11 @@ pub async fn tell<C: Cast>(
 pub fn what_is_kept(program: &str, directory: &Path) -> String {
     let at = |path: &str| quoted(&directory.join(path).display().to_string());
     let (honest, forked) =
-        (at("honest/client/unanimity.toml"), at("attack-04/client/unanimity.toml"));
+        (at("honest/client/unanimity.toml"), at("attack-05/client/unanimity.toml"));
     let (installed, proof) =
         (at("honest/client/hello/current/hello"), at("honest/client/hello/proofs/2-1.1.0"));
     let (log, key, evidence) =
-        (at("honest/log"), at("honest/log.pub"), at("attack-04/evidence.txt"));
+        (at("honest/log"), at("honest/log.pub"), at("attack-05/evidence.txt"));
     let commands = [
         format!("--config {honest} status"),
         format!("--config {honest} verify {installed} --proof {proof}"),

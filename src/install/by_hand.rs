@@ -26,6 +26,9 @@ pub enum ByHandError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Its publisher has taken it back.
+    #[error("{0} was taken back by its publisher: there is no way back to it")]
+    Withdrawn(String),
     /// There is no such version to go back to.
     #[error("{}{}", no_version(.wanted.as_deref()), there_is(.good))]
     NoVersion {
@@ -79,10 +82,13 @@ impl Root {
             let (ended, trouble) = (Some(ended.words.clone()), ended.trouble.clone());
             return Ok(RolledBack { installed: current, ended, trouble });
         }
+        if let Some(to) = to.filter(|to| self.is_withdrawn(to)) {
+            return Err(ByHandError::Withdrawn(to.to_owned()));
+        }
         let before = current.map(|installed| installed.release);
         let mut good = Vec::new();
         for release in &journal.good {
-            if self.is_whole(release)? {
+            if !self.is_withdrawn(release) && self.is_whole(release)? {
                 good.push(release.clone());
             }
         }

@@ -46,6 +46,9 @@ pub struct Trial {
     /// What its commands have in their environment, to be found by after an interruption.
     #[serde(default)]
     pub mark: String,
+    /// What was before was taken back by its publisher: there is no way back to it.
+    #[serde(default)]
+    pub is_one_way: bool,
     /// How often somebody has begun to end it after an interruption.
     #[serde(default)]
     pub tries: u32,
@@ -55,7 +58,7 @@ impl Trial {
     /// One that begins.
     pub fn of(release: String, before: Option<String>, by_hand: bool) -> Trial {
         let mark = format!("{:016x}", rand::random::<u64>());
-        Trial { release, before, by_hand, mark, tries: 0 }
+        Trial { release, before, by_hand, is_one_way: false, mark, tries: 0 }
     }
 }
 

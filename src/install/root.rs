@@ -1,5 +1,6 @@
 //! Where versions of a product live, and which one is installed.
 
+use std::collections::BTreeSet;
 use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ pub struct Root {
     pub(super) directory: PathBuf,
     pub(super) disk: Disk,
     pub(super) procedure: Procedure,
+    /// What was taken back, by sequence.
+    pub(super) withdrawn: BTreeSet<u64>,
 }
 
 /// What `current` points at.
@@ -35,12 +38,22 @@ const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 impl Root {
     /// The root in a directory, which is made when something is installed.
     pub fn new(directory: &Path, disk: Disk) -> Root {
-        Root { directory: directory.to_owned(), disk, procedure: Procedure::default() }
+        let (directory, procedure) = (directory.to_owned(), Procedure::default());
+        Root { directory, disk, procedure, withdrawn: BTreeSet::new() }
     }
 
     /// The same, where more belongs to a switch than the switch.
     pub fn with(self, procedure: Procedure) -> Root {
         Root { procedure, ..self }
+    }
+
+    /// The same, where these sequences were taken back by their publisher: there is no way back to them.
+    pub fn knowing(self, withdrawn: BTreeSet<u64>) -> Root {
+        Root { withdrawn, ..self }
+    }
+
+    pub(super) fn is_withdrawn(&self, release: &str) -> bool {
+        Manifest::sequence_of(release).is_some_and(|sequence| self.withdrawn.contains(&sequence))
     }
 
     /// What is installed: where `current` points.

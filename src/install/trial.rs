@@ -75,7 +75,8 @@ impl Root {
         }
         journal.may_try(&release, clock.now())?;
         let before = self.installed()?.map(|installed| installed.release);
-        let trial = Trial::of(release, before, false);
+        let is_one_way = before.as_ref().is_some_and(|before| self.is_withdrawn(before));
+        let trial = Trial { is_one_way, ..Trial::of(release, before, false) };
         if !self.procedure.is_plain() {
             journal.trial = Some(trial.clone());
             self.keep_journal(&journal)?;

@@ -118,6 +118,10 @@ impl Root {
             return Ok(Undone { words, trouble: None, is_back: true });
         };
         let before = back.release;
+        if !stays && trial.is_one_way {
+            let words = format!("{before} was taken back by its publisher, so {release} stays");
+            return Ok(Undone { trouble: Some(words.clone()), words, is_back: false });
+        }
         if !stays && !self.is_whole(before)? {
             let words = format!("{before} is not there any more as it was, so {release} stays");
             return Ok(Undone { trouble: Some(words.clone()), words, is_back: false });

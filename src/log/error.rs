@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::durable::DiskError;
 use crate::verify::checkpoint::CheckpointError;
-use crate::verify::manifest::ManifestError;
 use crate::verify::note::{MAX_ENTRY_BYTES, NoteError};
+use crate::verify::statement::StatementError;
 
 /// Why a log was not written.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +73,9 @@ pub enum EntryError {
     /// Too long for an entry's length field.
     #[error("{0} bytes, and a log entry has at most {MAX_ENTRY_BYTES}")]
     TooLong(usize),
-    /// Says it is a manifest and is none.
+    /// Says it is a manifest or a withdrawal, and is none.
     #[error("{0}")]
-    Manifest(#[from] ManifestError),
+    Statement(#[from] StatementError),
     /// Made for some other log.
     #[error("it names the log {0:?}: make it again with --log-origin of this log")]
     OtherLog(String),

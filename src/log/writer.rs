@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 pub use super::error::{EntryError, WriteError};
 use super::store::{MEND, TileStore, write_files};
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
-use crate::verify::manifest::Manifest;
 use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
 use crate::verify::tile::{FULL, entries_path, width};
-use crate::verify::{Checkpoint, Hash, Head, Log, Note, NoteSecret, Origin};
+use crate::verify::{
+    Checkpoint, Hash, Head, Log, Manifest, Note, NoteSecret, Origin, Statement, Withdrawal,
+};
 
 /// The one process that may append to a log.
 #[derive(Debug)]
@@ -209,8 +210,8 @@ fn check_entry(bytes: &[u8], origin: &Origin) -> Result<(), EntryError> {
     let note = Note::parse(bytes)?;
     let mut lines = note.text().lines();
     let kind = lines.next().unwrap_or_default();
-    if kind == Manifest::HEADER {
-        Manifest::parse(note.text())?;
+    if [Manifest::HEADER, Withdrawal::HEADER].contains(&kind) {
+        Statement::parse(note.text())?;
     } else if !kind.starts_with("unanimity/") {
         return Err(EntryError::Kind);
     }

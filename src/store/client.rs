@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{Failures, Health, StoreError};
 use crate::durable::{Disk, DiskError, Lock, Mode};
 use crate::verify::tree::Frontier;
-use crate::verify::{Catalog, Hash, Head, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View};
+use crate::verify::{
+    Catalog, Hash, Head, Manifest, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View, Withdrawal,
+};
 
 /// Facts, each stored only after the check it records.
 #[derive(Clone, Debug, Default)]
@@ -127,27 +129,14 @@ impl ClientStore {
         peers: &PeerSet,
         disk: &Disk,
     ) -> Result<ClientState, StoreError> {
-        let path = directory.join("client.json");
-        let Some(bytes) = disk.read(&path, MAX_STATE_BYTES)? else {
-            return Ok(ClientState::default());
-        };
-        let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
-        let mut file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let digest = std::mem::take(&mut file.sha256);
-        let version = if file.mirrors.is_some() { VERSION } else { FIRST_VERSION };
-        if file.version != version || digest != Hash::of(file.text().as_bytes()).hex() {
-            return Err(damaged().into());
-        }
-        if file.log != log_of(policy) {
-            // A mistyped log leaves nothing worth keeping: no head was ever trusted under it.
-            let nothing = file.head.is_none() && file.largest.is_empty();
-            return if nothing {
-                Ok(ClientState::default())
-            } else {
-                Err(StoreError::OtherLog(path))
-            };
-        }
-        Ok(file.open(policy, peers).ok_or_else(damaged)?)
+        let open = |file: StateFile<'_>| file.open(policy, peers);
+        Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
+    }
+
+    /// Reads what is stored of our product's releases, whoever the peers are.
+    pub fn catalog(directory: &Path, policy: &Policy, disk: &Disk) -> Result<Catalog, StoreError> {
+        let open = |file: StateFile<'_>| file.catalog(policy);
+        Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
     }
 
     /// Replaces the state. The head moves only if the stored one is still the one that was read,
@@ -165,13 +154,40 @@ impl ClientStore {
     }
 }
 
+/// Reads the file, if there is one of this log.
+fn read_file<T>(
+    directory: &Path,
+    policy: &Policy,
+    disk: &Disk,
+    open: impl FnOnce(StateFile<'_>) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    let path = directory.join("client.json");
+    let Some(bytes) = disk.read(&path, MAX_STATE_BYTES)? else { return Ok(None) };
+    let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
+    let mut file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+    let digest = std::mem::take(&mut file.sha256);
+    let version = if file.mirrors.is_some() { VERSION } else { FIRST_VERSION };
+    if file.version != version || digest != Hash::of(file.text().as_bytes()).hex() {
+        return Err(damaged().into());
+    }
+    if file.log != log_of(policy) {
+        // A mistyped log leaves nothing worth keeping: no head was ever trusted under it.
+        let nothing = file.head.is_none() && file.largest.is_empty();
+        return if nothing { Ok(None) } else { Err(StoreError::OtherLog(path)) };
+    }
+    Ok(Some(open(file).ok_or_else(damaged)?))
+}
+
 fn log_of(policy: &Policy) -> String {
     Hash(policy.log.id().0).hex()
 }
 
-/// What decides which entries the catalog holds.
+/// What decides which entries the catalog holds: what we go by, and the kinds of statement that this
+/// version knows.
 fn fingerprint(policy: &Policy) -> String {
-    let mut text = format!("{} {} {}\n", policy.product, policy.channel, policy.threshold());
+    let kinds = [Manifest::HEADER, Withdrawal::HEADER].join(" ");
+    let mut text =
+        format!("{kinds}\n{} {} {}\n", policy.product, policy.channel, policy.threshold());
     for key in policy.publishers() {
         text += &format!("{key}\n");
     }
@@ -224,16 +240,30 @@ impl<'a> StateFile<'a> {
         text
     }
 
+    /// The releases, if they were read under this policy.
+    fn catalog(&self, policy: &Policy) -> Option<Catalog> {
+        let mut catalog = Catalog::default();
+        if self.policy == fingerprint(policy) {
+            for (index, note) in &self.catalog {
+                Note::parse(note.as_bytes()).ok()?;
+                catalog.read(*index, note.as_bytes(), policy);
+            }
+        }
+        Some(catalog)
+    }
+
     /// Opens every note again. `None` if anything is not what was stored.
     fn open(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
         let head = match &self.head {
             Some(note) => Some(Head::open(note.as_bytes(), &policy.log).ok()?),
             None => None,
         };
-        let mirrors = self.mirrors.into_iter().flatten();
+        let mirrors = self.mirrors.iter().flatten();
         let mut state = ClientState {
             health: mirrors
-                .map(|(name, in_a_row, last)| (name, Failures { in_a_row, last }))
+                .map(|(name, in_a_row, last)| {
+                    (name.clone(), Failures { in_a_row: *in_a_row, last: *last })
+                })
                 .collect(),
             reported: self.reported,
             newest: self.newest,
@@ -244,10 +274,7 @@ impl<'a> StateFile<'a> {
         if self.policy == fingerprint(policy) {
             let peaks = self.frontier.iter().map(|hash| Hash::from_base64(hash));
             state.frontier = Frontier::new(self.frontier_size, peaks.collect::<Option<_>>()?)?;
-            for (index, note) in &self.catalog {
-                Note::parse(note.as_bytes()).ok()?;
-                state.catalog.read(*index, note.as_bytes(), policy);
-            }
+            state.catalog = self.catalog(policy)?;
         }
         // Reading goes on where the trusted head ends, or starts again.
         let trusted = head.as_ref().map(|head| (head.size(), *head.root()));

@@ -1,5 +1,7 @@
 //! One cycle up to the decision: everything is read before anything is decided.
 
+use std::collections::BTreeSet;
+
 use rand::Rng;
 
 use super::heads::Sources;
@@ -14,6 +16,8 @@ pub(super) struct Decided {
     pub(super) proof: Bundle,
     /// What every mirror hides, if they all do.
     pub(super) stale: Option<Refusal>,
+    /// What was taken back, by sequence.
+    pub(super) withdrawn: BTreeSet<u64>,
 }
 
 impl Decided {
@@ -124,6 +128,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         };
         report.unknown_kinds = reading.unknown_kinds;
         let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
+        let installed = self.root.installed()?;
+        let standing = installed
+            .map_or(Ok(()), |installed| reading.catalog.check_standing(&installed.release, true));
         let mut refused = reading.refused;
         for (index, refusal) in choice.refused {
             if !refused.iter().any(|(known, _)| *known == index) {
@@ -135,6 +142,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         refused.extend(told);
         refused.sort_by_key(|(index, _)| *index);
         report.refused = refused;
+        report.remarks.extend(standing.as_ref().err().map(Refusal::to_string));
 
         let Some(common) = common else {
             let missing = roll.missing(&config.peers, &chain, None);
@@ -155,8 +163,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             match logged.agreed(&chain, &config.peers, &config.limits, earlier, &roll) {
                 Ok(agreed) => {
                     let proof = heads::bundle(&agreed, config, hosts()).await?;
-                    let agreed = Box::new(agreed);
-                    return Ok(Some(Decided { agreed, proof, stale }));
+                    let (agreed, withdrawn) = (Box::new(agreed), reading.catalog.withdrawn());
+                    return Ok(Some(Decided { agreed, proof, stale, withdrawn }));
                 }
                 // The newest release's state is the one worth telling.
                 Err(refusal) => {
@@ -168,6 +176,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 }
             }
         }
+        standing?;
         // The peers have what the mirrors hide, so an update goes on; its operator hears of it.
         if let Some(failure) = stale.map(Failure::Refused).or(best) {
             return Err(failure);

@@ -368,8 +368,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
     }
 
     async fn switch_to(&mut self, decided: Decided, ready: Ready) -> Result<Outcome, Failure> {
-        let Decided { agreed, proof, .. } = decided;
-        let begun = self.root.begin(&agreed, self.clock, || self.may_still_switch()).await?;
+        let Decided { agreed, proof, withdrawn, .. } = decided;
+        let root = self.root.clone().knowing(withdrawn);
+        let begun = root.begin(&agreed, self.clock, || self.may_still_switch()).await?;
         let proven = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await?;
         let sequence = proven.installed.sequence;
         self.state.floor = sequence;

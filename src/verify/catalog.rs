@@ -1,19 +1,22 @@
-//! The releases of our product among a log's entries, and the choice between them.
+//! The releases of our product among a log's entries, what was taken back of them, and the choice
+//! between the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::note::Note;
 use super::stage::{Fetched, Policy, Signed};
-use super::{Refusal, Timestamp};
+use super::{Manifest, Refusal, Timestamp};
 
 /// Our product's releases by sequence, as read from the log in index order.
 ///
-/// Holds only manifests that a threshold of publishers signed; what time and the installed
-/// version say of them is decided at each [`Catalog::choose`].
+/// Holds only what a threshold of publishers signed; what time and the installed version say of it
+/// is decided at each [`Catalog::choose`].
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Distinct texts only, each at its first index. Two of one sequence are a conflict.
     releases: BTreeMap<u64, Vec<Fetched>>,
+    /// What its publishers took back, by sequence: where they first did, and why.
+    withdrawn: BTreeMap<u64, (Fetched, String)>,
     /// The newest entry of ours in a format that this version cannot read, and its first line.
     outdated: Option<(String, Fetched)>,
 }
@@ -21,7 +24,7 @@ pub struct Catalog {
 /// What one entry turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// A release of ours, kept.
+    /// A release of ours, or that one is taken back: kept.
     Ours,
     /// Somebody else's release, or not a note of ours at all.
     Foreign,
@@ -47,7 +50,8 @@ impl Catalog {
         let header = note.text().lines().next().unwrap_or_default();
         match kind_and_version(header) {
             Some(("manifest", 1)) => self.read_manifest(index, note, policy),
-            Some(("manifest", _))
+            Some(("withdrawal", 1)) => self.read_withdrawal(index, note, policy),
+            Some(("manifest" | "withdrawal", _))
                 if claims(&note, policy) && policy.check_threshold(&note).is_ok() =>
             {
                 let header: String = header.chars().take(80).collect();
@@ -75,6 +79,39 @@ impl Catalog {
         }
     }
 
+    fn read_withdrawal(&mut self, index: u64, note: Note, policy: &Policy) -> Reading {
+        if !claims(&note, policy) {
+            return Reading::Foreign;
+        }
+        match policy.open_withdrawal(&note) {
+            Err(refusal) => Reading::Refused(refusal),
+            Ok(withdrawal) => {
+                let first = (Fetched { index, note }, withdrawal.reason);
+                self.withdrawn.entry(withdrawal.sequence).or_insert(first);
+                Reading::Ours
+            }
+        }
+    }
+
+    /// Every release that was taken back, by sequence.
+    pub fn withdrawn(&self) -> BTreeSet<u64> {
+        self.withdrawn.keys().copied().collect()
+    }
+
+    /// Refuses what was taken back; `installed` says whether that is what is installed.
+    pub fn check_standing(&self, release: &str, installed: bool) -> Result<(), Refusal> {
+        let sequence = Manifest::sequence_of(release).unwrap_or_default();
+        match self.withdrawn.get(&sequence) {
+            None => Ok(()),
+            Some((Fetched { index, .. }, reason)) => Err(Refusal::Withdrawn {
+                release: release.to_owned(),
+                index: *index,
+                reason: reason.clone(),
+                installed,
+            }),
+        }
+    }
+
     /// Every release newer than `floor` (the installed sequence) that is valid at `now`.
     pub fn choose(&self, policy: &Policy, floor: u64, now: Timestamp) -> Choice {
         let mut choice = Choice::default();
@@ -84,6 +121,12 @@ impl Catalog {
                     Ok(signed) => choice.candidates.push(signed),
                     // The installed release itself is in the log too.
                     Err(Refusal::Rollback { .. }) if sequence == floor => {}
+                    // Taken back after it was read, that is news.
+                    Err(Refusal::Withdrawn { index, release, reason, installed }) => {
+                        let at = only.index.max(index);
+                        let why = Refusal::Withdrawn { index, release, reason, installed };
+                        choice.refused.push((at, why));
+                    }
                     Err(refusal) => choice.refused.push((only.index, refusal)),
                 },
                 [first, .., second] => {
@@ -114,7 +157,9 @@ impl Catalog {
         if let Some(refusal) = self.outdated().filter(|_| fetched.index < self.outdated_index()) {
             return Err(refusal);
         }
-        Signed::open(fetched.clone(), policy, floor, now)
+        let signed = Signed::open(fetched.clone(), policy, floor, now)?;
+        self.check_standing(&signed.manifest().label(), false)?;
+        Ok(signed)
     }
 
     fn outdated(&self) -> Option<Refusal> {
@@ -126,7 +171,8 @@ impl Catalog {
         self.outdated.as_ref().map_or(0, |(_, fetched)| fetched.index)
     }
 
-    /// Forgets releases older than `floor`: they can neither install nor conflict any more.
+    /// Forgets releases older than `floor`: they can neither install nor conflict any more. What was
+    /// taken back is not forgotten: a node may go back to older ones.
     pub fn forget_below(&mut self, floor: u64) {
         self.releases.retain(|&sequence, _| sequence >= floor);
     }
@@ -134,6 +180,7 @@ impl Catalog {
     /// The entries worth keeping, for [`Catalog::read`] to read again, by index.
     pub fn entries(&self) -> Vec<Fetched> {
         let mut entries: Vec<Fetched> = self.releases.values().flatten().cloned().collect();
+        entries.extend(self.withdrawn.values().map(|(fetched, _)| fetched.clone()));
         entries.extend(self.outdated.iter().map(|(_, fetched)| fetched.clone()));
         entries.sort_by_key(|fetched| fetched.index);
         entries

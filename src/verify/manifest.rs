@@ -23,7 +23,8 @@
 use std::fmt;
 
 use super::checkpoint::Origin;
-use super::text::{self, Reader};
+use super::statement::{self, StatementError, Subject, number};
+use super::text::Reader;
 use super::{Hash, Name, Timestamp};
 
 /// The most targets of one manifest.
@@ -112,40 +113,20 @@ impl ArchiveFormat {
     }
 }
 
-/// The text is not a manifest: which line, and what was expected there.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("manifest line {line}: expected {expected}")]
-pub struct ManifestError {
-    /// Counting from 1.
-    pub line: usize,
-    /// What the line should have been.
-    pub expected: &'static str,
-}
-
 impl Manifest {
     /// The first line of every manifest.
     pub const HEADER: &'static str = "unanimity/manifest/v1";
 
     /// Reads a manifest's text.
-    pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
-        let mut lines = Reader::new(text);
-        Manifest::read(&mut lines)
-            .map_err(|expected| ManifestError { line: lines.line_number().max(1), expected })
+    pub fn parse(text: &str) -> Result<Manifest, StatementError> {
+        statement::parse("manifest", text, Manifest::read)
     }
 
     fn read(lines: &mut Reader<'_>) -> Result<Manifest, &'static str> {
         if lines.line() != Some(Manifest::HEADER) {
             return Err("unanimity/manifest/v1");
         }
-        let origin = lines.field("log").and_then(|text| text.parse().ok());
-        let log = origin.ok_or("'log ORIGIN'")?;
-        let mut name = |word, expected| {
-            lines.field(word).and_then(|text| text.parse::<Name>().ok()).ok_or(expected)
-        };
-        let product = name("product", "'product NAME', a safe name")?;
-        let channel = name("channel", "'channel NAME', a safe name")?;
-        let sequence =
-            number(lines.field("sequence")).filter(|&n| n > 0).ok_or("'sequence N', from 1")?;
+        let Subject { log, product, channel, sequence } = Subject::read(lines)?;
         let version = lines.field("version").and_then(|text| text.parse().ok());
         let version = version.ok_or("'version NAME', a safe name")?;
         let issued = number(lines.field("issued")).ok_or("'issued SECONDS'")?;
@@ -202,10 +183,6 @@ impl Target {
         };
         words.next().is_none().then_some(Target { platform, file, length, sha256, kind })
     }
-}
-
-fn number(text: Option<&str>) -> Option<u64> {
-    text.and_then(text::decimal).filter(|&n| n < 1 << 63)
 }
 
 impl fmt::Display for Manifest {

@@ -8,7 +8,7 @@
 //! checked it.
 //!
 //! Reading order: [`key`], [`note`], [`tree`], [`checkpoint`], [`view`],
-//! [`join`], [`roll`], [`manifest`], [`catalog`], [`stage`], [`bundle`].
+//! [`join`], [`roll`], [`manifest`], [`withdrawal`], [`catalog`], [`stage`], [`bundle`].
 
 pub mod bundle;
 pub mod catalog;
@@ -25,11 +25,13 @@ pub mod proof;
 pub mod refusal;
 pub mod roll;
 pub mod stage;
+pub mod statement;
 mod text;
 pub mod tile;
 pub mod time;
 pub mod tree;
 pub mod view;
+pub mod withdrawal;
 
 pub use bundle::Bundle;
 pub use catalog::Catalog;
@@ -46,6 +48,8 @@ pub use proof::TlogProof;
 pub use refusal::Refusal;
 pub use roll::{Peer, PeerSet, Roll, Silence};
 pub use stage::{Agreed, Fetched, Logged, Policy, Signed};
+pub use statement::Statement;
 pub use tile::Tile;
 pub use time::Timestamp;
 pub use view::View;
+pub use withdrawal::Withdrawal;

@@ -3,9 +3,9 @@
 //! A refusal is never retried into a weaker check. Being unable to find out (no network,
 //! a full disk, a wrong clock) is not a refusal but an error of the room it happened in.
 
-use super::manifest::ManifestError;
 use super::note::NoteError;
 use super::roll::Missing;
+use super::statement::StatementError;
 use super::{Evidence, Name, Timestamp};
 
 /// A failed check, with what proves or explains it.
@@ -46,9 +46,9 @@ pub enum Refusal {
     /// The note does not open.
     #[error("bad signature: {0}")]
     BadSignature(NoteError),
-    /// Signed as ours, and not a manifest.
+    /// Signed as ours, and not what its first line says.
     #[error("malformed: {0}")]
-    Malformed(#[from] ManifestError),
+    Malformed(#[from] StatementError),
     /// A manifest that says it belongs in another log.
     #[error("not for this log: the release names the log {0:?}")]
     OtherLog(String),
@@ -69,6 +69,21 @@ pub enum Refusal {
         index: u64,
         /// The first line it bears.
         header: String,
+    },
+    /// Its publisher has taken it back.
+    #[error(
+        "withdrawn: entry {index} of the log takes back release {release}{}: {reason}",
+        if *.installed { ", which is installed, and nothing newer can be" } else { "" }
+    )]
+    Withdrawn {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+        /// Where the withdrawal is in the log.
+        index: u64,
+        /// Why, in its publisher's words.
+        reason: String,
+        /// Whether it is what is installed here.
+        installed: bool,
     },
     /// What was served is not what the log's head commits to.
     #[error("not logged: {0}")]

@@ -76,12 +76,12 @@
 
 use std::time::Duration;
 
-use super::checkpoint::Log;
+use super::checkpoint::{Log, Origin};
 use super::note::{Note, NoteError};
 use super::roll::{CLOCK_SKEW, Limits, Verdict, verdict};
 use super::{
     Chain, Hash, Head, Manifest, Name, NoteKey, PeerSet, RawKey, Refusal, Roll, Timestamp, View,
-    tree,
+    Withdrawal, tree,
 };
 
 /// How far apart the cosignatures of one roll may be that nobody saw being called.
@@ -190,14 +190,27 @@ impl Policy {
     pub(super) fn open(&self, note: &Note) -> Result<Manifest, Refusal> {
         self.check_threshold(note)?;
         let manifest = Manifest::parse(note.text())?;
-        if manifest.log != self.log.origin {
-            return Err(Refusal::OtherLog(manifest.log.to_string()));
+        self.check_subject(&manifest.log, &manifest.product, &manifest.channel)?;
+        Ok(manifest)
+    }
+
+    /// The same of a withdrawal.
+    pub(super) fn open_withdrawal(&self, note: &Note) -> Result<Withdrawal, Refusal> {
+        self.check_threshold(note)?;
+        let withdrawal = Withdrawal::parse(note.text())?;
+        self.check_subject(&withdrawal.log, &withdrawal.product, &withdrawal.channel)?;
+        Ok(withdrawal)
+    }
+
+    fn check_subject(&self, log: &Origin, product: &Name, channel: &Name) -> Result<(), Refusal> {
+        if *log != self.log.origin {
+            return Err(Refusal::OtherLog(log.to_string()));
         }
-        if (&manifest.product, &manifest.channel) != (&self.product, &self.channel) {
-            let Manifest { product, channel, .. } = manifest;
+        if (product, channel) != (&self.product, &self.channel) {
+            let (product, channel) = (product.clone(), channel.clone());
             return Err(Refusal::OtherProduct { product, channel });
         }
-        Ok(manifest)
+        Ok(())
     }
 }
 

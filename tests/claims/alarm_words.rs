@@ -139,7 +139,7 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
     all.extend(Manifest::parse(secret).err().map(Into::into));
     all.extend(Manifest::parse(&format!("unanimity/release/v1\n{secret}\n")).err().map(Into::into));
     all.extend(Head::open(secret.as_bytes(), &the_log()).err().map(Into::into));
-    all.extend(publish::read_manifest(&keep(place.path(), "note", secret)).err().map(Into::into));
+    all.extend(publish::read_statement(&keep(place.path(), "note", secret)).err().map(Into::into));
     keep(place.path(), "peer/identity.json", secret);
     all.push(Identity::read(place.path()).unwrap_err().into());
     all

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use unanimity::clock::Clock as _;
 use unanimity::config::Spool;
 use unanimity::demo::{Draft, World, copy_tree};
 use unanimity::update::Outcome;
@@ -243,4 +244,29 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         }
         assert_eq!(run(&world, &["status"]).0, 0);
     }
+}
+
+#[tokio::test]
+async fn that_a_release_was_taken_back_is_in_status_and_there_is_no_way_back_to_it() {
+    let home = place();
+    let mut world = settled(home.path().join("world")).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    world.write_config().unwrap();
+    world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
+    world.poll_all().await.unwrap();
+    world.check().await.1.unwrap();
+    let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
+    assert_eq!((code, current(&world)), (31, TWO.to_vec()), "{said}");
+    assert!(said.contains("1-1.0.0 was taken back by its publisher: there is no way"), "{said}");
+    let (code, said) = run(&world, &["rollback"]);
+    assert_eq!((code, current(&world)), (2, TWO.to_vec()), "{said}");
+    let (_, said) = run(&world, &["status"]);
+    assert!(!said.contains("WITHDRAWN"), "{said}");
+    world.withdraw("log", 2, "Bad as well.", world.clock.now()).unwrap();
+    world.poll_all().await.unwrap();
+    world.check().await.1.unwrap_err();
+    let (code, said) = run(&world, &["status"]);
+    assert_eq!(code, 31, "{said}");
+    let line = "WITHDRAWN   withdrawn: entry 3 of the log takes back release 2-1.1.0, which is installed, and nothing newer can be: Bad as well.\n";
+    assert!(said.contains(line), "{said}");
 }

@@ -515,8 +515,8 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
     let desk = Desk::new();
     desk.write("artifact", "any file at all");
     let said = desk.good("demo --artifact artifact --keep kept");
-    assert!(said.contains("14 of 14 attacks were refused or in vain"), "{said}");
-    assert_eq!(said.matches("\nrefused").count(), 14, "{said}");
+    assert!(said.contains("15 of 15 attacks were refused or in vain"), "{said}");
+    assert_eq!(said.matches("\nrefused").count(), 15, "{said}");
     assert!(said.contains("installer  installed 1-1.0.0\n"), "{said}");
     assert!(said.contains("installer  unhealthy: release 2-1.1.0: check failed"), "{said}");
     assert!(said.contains("byte for byte the first release: true"), "{said}");
@@ -589,7 +589,7 @@ fn a_fork_latches_until_it_is_acknowledged() {
     desk.write("artifact", "any file at all");
     desk.good("demo --artifact artifact --keep kept");
     // The client of the forked-log attack, as its operator finds it.
-    let node = "--config kept/attack-04/client/unanimity.toml";
+    let node = "--config kept/attack-05/client/unanimity.toml";
     let said = desk.bad(20, &format!("{node} update"));
     let id = said.split("evidence ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let status = desk.run(&format!("{node} status"));

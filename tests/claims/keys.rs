@@ -8,11 +8,13 @@ use std::time::Duration;
 use age::secrecy::SecretString;
 use unanimity::durable::Disk;
 use unanimity::publish::{
-    self, PublishError, Release, Work, check_private, read_key, read_manifest, write_key,
+    self, PublishError, Release, Work, check_private, read_key, read_statement, write_key,
 };
 use unanimity::verify::key::Secret;
 use unanimity::verify::manifest::{Kind, MAX_TARGETS};
-use unanimity::verify::{CosignerSecret, Hash, Manifest, Name, Note, NoteSecret, Timestamp};
+use unanimity::verify::{
+    CosignerSecret, Hash, Manifest, Name, Note, NoteSecret, Statement, Timestamp,
+};
 
 use crate::logs::{failing_disk, place};
 
@@ -235,7 +237,7 @@ fn a_release_that_its_format_cannot_say_is_refused() {
     ];
     for (release, artifacts, why) in cases {
         let error = publish::manifest(release, artifacts).unwrap_err();
-        assert!(matches!(error, PublishError::NewManifest(_)), "{error}");
+        assert!(matches!(error, PublishError::NewStatement(_)), "{error}");
         let said = error.to_string();
         assert!(said.contains(why) && said.contains("line"), "{said}");
     }
@@ -243,7 +245,7 @@ fn a_release_that_its_format_cannot_say_is_refused() {
 
 /// Looks at a manifest and signs it.
 fn sign(path: &Path, secret: &NoteSecret, disk: &Disk) -> Result<Note, PublishError> {
-    let (shown, _) = read_manifest(path)?;
+    let (shown, _) = read_statement(path)?;
     publish::sign(path, &shown, secret, disk)
 }
 
@@ -255,7 +257,7 @@ fn only_what_was_shown_is_signed() {
         publish::manifest(release(), [artifact("x86_64-linux", content)]).unwrap().to_string()
     };
     fs::write(&path, manifest(b"x")).unwrap();
-    let (shown, _) = read_manifest(&path).unwrap();
+    let (shown, _) = read_statement(&path).unwrap();
     fs::write(&path, manifest(b"another")).unwrap();
     let error = publish::sign(&path, &shown, &secret(), &Disk::default()).unwrap_err();
     assert!(matches!(error, PublishError::Changed(_)), "{error}");
@@ -298,8 +300,8 @@ fn a_manifest_is_signed_once_by_each_key() {
     assert!(error.to_string().contains("already signed by publisher-a"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), once);
     sign(&path, &b, &Disk::default()).unwrap();
-    let (note, read) = read_manifest(&path).unwrap();
-    assert_eq!(read, manifest);
+    let (note, read) = read_statement(&path).unwrap();
+    assert_eq!(read, Statement::Release(manifest));
     assert_eq!(note.open(&[a.public(), b.public()]).unwrap(), [a.public().raw(), b.public().raw()]);
     // A disk without space costs the new signature and none of the old.
     let two = fs::read(&path).unwrap();

@@ -119,7 +119,7 @@ fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
         (b"unanimity/example/v1\n\xff\n".to_vec(), |why| matches!(why, EntryError::Note(_))),
         (Vec::new(), |why| matches!(why, EntryError::Note(_))),
         (long(65_536), |why| matches!(why, EntryError::TooLong(65_536))),
-        (manifest("0"), |why| matches!(why, EntryError::Manifest(_))),
+        (manifest("0"), |why| matches!(why, EntryError::Statement(_))),
         (
             text("unanimity/example/v1\nlog log.example/other\nx\n"),
             |why| matches!(why, EntryError::OtherLog(log) if log == "log.example/other"),

@@ -63,3 +63,4 @@ mod unpack_install;
 mod update;
 mod verify;
 mod wire;
+mod withdrawn;

@@ -19,7 +19,7 @@ use unanimity::install::{Installed, Root};
 use unanimity::installer::{Installer, StagedError, installer_state, published_head};
 use unanimity::store::EvidenceStore;
 use unanimity::update::Outcome;
-use unanimity::verify::{Evidence, NoteSecret, Policy, Refusal, Timestamp};
+use unanimity::verify::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
 
 use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date};
 
@@ -656,4 +656,54 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     split.circle.pass(FIRST_WAIT).await;
     split.stage().await;
     assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
+}
+
+/// Whoever fetches may go by other keys, or lie: what the log says, it says to the installer.
+#[tokio::test(start_paused = true)]
+async fn that_a_release_was_taken_back_cannot_be_hidden_from_the_installer() {
+    let mut split = Split::new(161).await;
+    split.stage().await;
+    assert_eq!(split.install().unwrap().sequence, 1);
+    split.settles(&release(2)).await;
+    let own = split.circle.config.policy.clone();
+    let withdrawal = Withdrawal {
+        log: own.log.origin.clone(),
+        product: own.product.clone(),
+        channel: own.channel.clone(),
+        sequence: 2,
+        issued: split.circle.now(),
+        reason: "It deletes what it should keep.".to_owned(),
+    };
+    let mut note = Note::unsigned(&withdrawal.to_string()).unwrap();
+    // By two of three keys, one of which the fetcher does not go by.
+    for key in [0, 2] {
+        note.sign(&split.circle.circle.publishers[key]);
+    }
+    split.circle.force("log", &[note.to_string().into_bytes()]).unwrap();
+    split.circle.pass(MINUTE).await;
+    let keys = own.publishers()[..2].to_vec();
+    let (product, channel, log) = (own.product.clone(), own.channel.clone(), own.log.clone());
+    split.circle.config.policy = Policy::new(product, channel, log, keys, 2).unwrap();
+    split.stage().await;
+    split.circle.config.policy = own;
+    let refused = split.refuses();
+    assert!(matches!(refused, Refusal::Withdrawn { index: 2, installed: false, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn the_installer_does_not_go_back_to_what_was_taken_back() {
+    let mut split = Split::new(162).await;
+    split.stage().await;
+    assert_eq!(split.install().unwrap().sequence, 1);
+    split.circle.publish(&release(2)).unwrap();
+    let now = split.circle.now();
+    split.circle.withdraw("log", 1, "It deletes what it should keep.", now).unwrap();
+    split.circle.poll_all().await.unwrap();
+    split.circle.update().await.1.unwrap_err();
+    split.circle.pass(HOUR).await;
+    split.stage().await;
+    split.circle.config.procedure.check = ["/bin/false".to_owned()].into();
+    let refused = split.install_with_commands().await.unwrap_err().to_string();
+    assert!(refused.contains("1-1.0.0 was taken back by its publisher, so 2-1.1.0"), "{refused}");
+    assert_eq!(split.circle.current().as_deref(), Some(TWO));
 }

@@ -1,6 +1,6 @@
 //! `log append`: what could never install is refused before anything is signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,8 +16,9 @@ use crate::log::LogWriter;
 use crate::log::writer::{WriteError, artifact_path};
 use crate::net::Mirror;
 use crate::net::mirror::MirrorError;
+use crate::verify::manifest::Target;
 use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
-use crate::verify::{Hash, Manifest, Name, Note, NoteKey, NoteSecret};
+use crate::verify::{Hash, Manifest, Name, Note, NoteKey, NoteSecret, Statement, Withdrawal};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Append {
@@ -26,7 +27,7 @@ pub(in crate::cli) struct Append {
     /// The log's secret key
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Signed manifests to append
+    /// Signed releases and withdrawals to append
     #[arg(required = true)]
     notes: Vec<PathBuf>,
     /// Files that the manifests name, to put beside the log where clients find them by digest
@@ -82,7 +83,7 @@ impl Append {
             }
         }
         text += &format!("head     {}\n", log.head());
-        for target in notes.iter().flat_map(|note| &note.manifest.targets) {
+        for target in targets(&notes) {
             let place = self.directory.join(artifact_path(&target.sha256));
             if !place.exists() {
                 text += &format!(
@@ -98,8 +99,8 @@ impl Append {
         Ok(Said::done(text, json))
     }
 
-    /// The releases to append. Every one must bear the signatures that were asked for.
-    fn read_notes(&self) -> Result<Vec<Release>, Ended> {
+    /// What is to be appended. Every one must bear the signatures that were asked for.
+    fn read_notes(&self) -> Result<Vec<New>, Ended> {
         let mut notes = Vec::new();
         for path in &self.notes {
             let bytes = read(path, MAX_NOTE_BYTES)?;
@@ -118,21 +119,20 @@ impl Append {
                     bad(Exit::BadSignature, &format!("{error} (key {})", key.name()))
                 })?;
             }
-            let manifest =
-                Manifest::parse(note.text()).map_err(|error| bad(Exit::BadInput, &error))?;
-            notes.push(Release { path: path.clone(), bytes, manifest });
+            let statement =
+                Statement::parse(note.text()).map_err(|error| bad(Exit::BadInput, &error))?;
+            notes.push(New { path: path.clone(), bytes, statement });
         }
         Ok(notes)
     }
 
     /// The artifacts' bytes. Each has to be one that a release names.
-    fn read_artifacts(&self, notes: &[Release]) -> Result<Vec<Vec<u8>>, Ended> {
+    fn read_artifacts(&self, notes: &[New]) -> Result<Vec<Vec<u8>>, Ended> {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
             let bytes = read(path, MAX_FILE_BYTES)?;
             let digest = Hash::of(&bytes);
-            let targets = notes.iter().flat_map(|note| &note.manifest.targets);
-            if !targets.map(|target| target.sha256).any(|named| named == digest) {
+            if !targets(notes).map(|target| target.sha256).any(|named| named == digest) {
                 let path = path.display();
                 let message = format!("{path}: none of these releases names a file with its bytes");
                 return Err(Ended::new(Exit::BadArtifact, message));
@@ -143,80 +143,112 @@ impl Append {
     }
 
     /// Refuses what could never install: a sequence that is used for something else, or that is
-    /// older than what the log has, or a release past its time. What is in the log already, byte
-    /// for byte, is said and left alone. Returns the leaves that the log has.
+    /// older than what the log has, or a release past its time; and what takes back nothing. What is in
+    /// the log already, byte for byte, is said and left alone. Returns the leaves that the log has.
     fn compare(
         &self,
-        notes: &[Release],
+        notes: &[New],
         log: &LogWriter,
     ) -> Result<(BTreeMap<Hash, u64>, String), Ended> {
         let bytes: Vec<Vec<u8>> = notes.iter().map(|note| note.bytes.clone()).collect();
         log.check(&bytes).map_err(|error| named(error, notes))?;
         let directory = self.directory.display().to_string();
         let source = Source { log: directory, log_key: log.log().key.clone() };
-        let (mut leaves, mut newest) = (BTreeMap::new(), BTreeMap::new());
+        let (mut leaves, mut released) = (BTreeMap::new(), Released::default());
         source.read(|index, entry| {
             leaves.insert(Hash::leaf(entry), index);
             let manifest =
                 Note::parse(entry).ok().and_then(|note| Manifest::parse(note.text()).ok());
             if let Some(manifest) = manifest {
-                let newest = newest.entry(of(&manifest)).or_insert(0);
-                *newest = manifest.sequence.max(*newest);
+                released.add(&manifest);
             }
         })?;
         let mut text = String::new();
         let now = SystemClock.now();
-        for Release { path, bytes, manifest } in notes {
-            let bad = |exit, why: String| {
-                Ended::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
-            };
+        for New { path, bytes, statement } in notes {
             if let Some(index) = leaves.get(&Hash::leaf(bytes)) {
                 text += &format!("entry {index}  {} (since before)\n", path.display());
                 continue;
             }
-            let newest = newest.entry(of(manifest)).or_insert(0);
-            let (sequence, product) = (manifest.sequence, &manifest.product);
-            if sequence == *newest {
-                return Err(bad(
-                    Exit::Conflict,
-                    format!(
-                        "the log has another release of {product} with sequence {sequence}; two would be a conflict, and neither would install"
-                    ),
-                ));
-            }
-            if sequence < *newest {
-                return Err(bad(
-                    Exit::Rollback,
-                    format!(
-                        "sequence {sequence}, and the log has {newest} of {product} already: who has that would never install this"
-                    ),
-                ));
-            }
-            if manifest.expires <= now {
-                return Err(bad(Exit::Expired, format!("expired at {}", manifest.expires)));
-            }
-            *newest = sequence;
+            let allowed = match statement {
+                Statement::Release(manifest) if manifest.expires <= now => {
+                    Err((Exit::Expired, format!("expired at {}", manifest.expires)))
+                }
+                Statement::Release(manifest) => released.check(manifest),
+                Statement::Withdrawal(withdrawal) => released.check_withdrawal(withdrawal),
+            };
+            allowed.map_err(|(exit, why)| {
+                Ended::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
+            })?;
+            statement.release().into_iter().for_each(|manifest| released.add(manifest));
         }
         Ok((leaves, text))
     }
 }
 
-/// A release to append.
-struct Release {
+/// A statement to append.
+struct New {
     path: PathBuf,
     bytes: Vec<u8>,
-    manifest: Manifest,
+    statement: Statement,
+}
+
+/// What all releases of these bring.
+fn targets(notes: &[New]) -> impl Iterator<Item = &Target> {
+    notes.iter().filter_map(|note| note.statement.release()).flat_map(|manifest| &manifest.targets)
+}
+
+/// The sequences that a log has, of each product and channel.
+#[derive(Default)]
+struct Released(BTreeMap<(Name, Name), BTreeSet<u64>>);
+
+impl Released {
+    fn add(&mut self, manifest: &Manifest) {
+        let of = (manifest.product.clone(), manifest.channel.clone());
+        self.0.entry(of).or_default().insert(manifest.sequence);
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), (Exit, String)> {
+        let Manifest { product, channel, sequence, .. } = manifest;
+        let released = self.0.get(&(product.clone(), channel.clone()));
+        let newest = released.and_then(|released| released.last()).copied().unwrap_or(0);
+        if *sequence > newest {
+            return Ok(());
+        }
+        Err(if *sequence == newest {
+            (
+                Exit::Conflict,
+                format!(
+                    "the log has another release of {product} with sequence {sequence}; two would be a conflict, and neither would install"
+                ),
+            )
+        } else {
+            (
+                Exit::Rollback,
+                format!(
+                    "sequence {sequence}, and the log has {newest} of {product} already: who has that would never install this"
+                ),
+            )
+        })
+    }
+
+    fn check_withdrawal(&self, withdrawal: &Withdrawal) -> Result<(), (Exit, String)> {
+        let Withdrawal { product, channel, sequence, .. } = withdrawal;
+        let released = self.0.get(&(product.clone(), channel.clone()));
+        if released.is_some_and(|released| released.contains(sequence)) {
+            return Ok(());
+        }
+        let why = format!(
+            "the log has no release of {product}, channel {channel}, with sequence {sequence} to take back"
+        );
+        Err((Exit::NotLogged, why))
+    }
 }
 
 /// An entry's error with the file that it came from.
-fn named(error: WriteError, notes: &[Release]) -> Ended {
+fn named(error: WriteError, notes: &[New]) -> Ended {
     let WriteError::Entry { number, why } = &error else { return error.into() };
     let path = notes.get(number - 1).map(|note| note.path.display().to_string());
     let message = format!("{}: {why}. Nothing was appended", path.unwrap_or_default());
     Ended::new(Exit::BadInput, message)
-}
-
-/// Whose sequences are counted together.
-fn of(manifest: &Manifest) -> (Name, Name) {
-    (manifest.product.clone(), manifest.channel.clone())
 }

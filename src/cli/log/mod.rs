@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
 use super::{Said, note_key, read, wait_for};
+use crate::cli::statement::to_json;
 use crate::durable::{Disk, Mode};
 use crate::log::LogWriter;
 use crate::log::reader::{Bundles, Cached, Unread};
@@ -20,7 +21,7 @@ use crate::publish;
 use crate::verify::checkpoint::CheckpointError;
 use crate::verify::note::MAX_NOTE_BYTES;
 use crate::verify::{
-    Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, NoteSecret, Origin, TlogProof,
+    Checkpoint, Hash, Head, Log, Note, NoteKey, NoteSecret, Origin, Statement, TlogProof,
 };
 
 /// Write and read an audit log.
@@ -137,11 +138,15 @@ impl Show {
         let (mut lines, mut list) = (String::new(), Vec::new());
         let (_, head) = self.source.read(|index, entry| {
             let note = Note::parse(entry).ok();
-            let manifest = note.as_ref().and_then(|note| Manifest::parse(note.text()).ok());
-            let what = match (&manifest, &note) {
-                (Some(m), _) => format!(
+            let statement = note.as_ref().and_then(|note| Statement::parse(note.text()).ok());
+            let what = match (&statement, &note) {
+                (Some(Statement::Release(m)), _) => format!(
                     "{} {}, release {} (sequence {})",
                     m.product, m.channel, m.version, m.sequence
+                ),
+                (Some(Statement::Withdrawal(w)), _) => format!(
+                    "{} {}, takes back sequence {}: {}",
+                    w.product, w.channel, w.sequence, w.reason
                 ),
                 (None, Some(note)) => {
                     let line = note.text().lines().next().unwrap_or_default();
@@ -151,8 +156,11 @@ impl Show {
                 (None, None) => "not a note".to_owned(),
             };
             lines += &format!("{index:5} {what}\n");
-            let manifest = manifest.map(|m| super::publisher::to_json(&m));
-            list.push(json!({ "index": index, "manifest": manifest }));
+            let mut entry = json!({ "index": index, "manifest": null });
+            if let Some((field, statement)) = statement.as_ref().map(to_json) {
+                entry[field] = statement;
+            }
+            list.push(entry);
         })?;
         let text = format!("head  {head}\n{lines}");
         Ok(Said::done(text, json!({ "head": head_json(&head), "entries": list })))

@@ -33,7 +33,7 @@ dd { margin: 0 0 0.5rem; }
 table { border-collapse: collapse; }
 th, td { border-bottom: 1px solid #8886; padding: 0.3rem 0.8rem 0.3rem 0; text-align: left; vertical-align: top; }
 td { white-space: nowrap; }
-td code { display: inline-block; width: 21rem; white-space: normal; }
+td code, td small { display: inline-block; width: 21rem; white-space: normal; }
 </style>
 </head>
 ";
@@ -81,6 +81,12 @@ pub(super) fn write(source: &Source, served: &Served) -> String {
 fn rows(page: &mut String, release: &Release, served: &Served) {
     let manifest = &release.manifest;
     page.push_str("<tbody>\n");
+    let withdrawn = match &release.withdrawn {
+        Some(reason) => {
+            format!("<br><small><strong>taken back</strong>: {}</small>", Escaped(reason))
+        }
+        None => String::new(),
+    };
     for target in &manifest.targets {
         let (file, sha256) = (Escaped(target.file.as_str()), target.sha256);
         let digest = if is_served(served, target) {
@@ -91,7 +97,7 @@ fn rows(page: &mut String, release: &Release, served: &Served) {
         // Writing to a string does not fail.
         writeln!(
             page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{file}</td>\
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}{withdrawn}</td><td>{}</td><td>{file}</td>\
              <td>{}</td><td>{digest}</td><td>{}</td><td>{}</td></tr>",
             Escaped(manifest.product.as_str()),
             Escaped(manifest.channel.as_str()),

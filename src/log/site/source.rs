@@ -13,7 +13,7 @@ use crate::log::store::{MEND, TileStore};
 use crate::log::writer::{CHECKPOINT, artifact_path};
 use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
 use crate::verify::tile::{self, FULL, entries_path};
-use crate::verify::{Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, Tile};
+use crate::verify::{Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, Statement, Tile};
 
 /// A log that was read whole: its checkpoint opens, every tile and entry hashes up to it, and every
 /// artifact that is there has the digest it is named by. Only [`Source::read`] makes one.
@@ -38,6 +38,8 @@ pub struct Release {
     pub index: u64,
     /// What it says.
     pub manifest: Manifest,
+    /// Why it was taken back, if it was.
+    pub withdrawn: Option<String>,
 }
 
 impl Source {
@@ -86,21 +88,32 @@ impl Source {
 
     fn read_entries(&mut self) -> Result<(), Unpublished> {
         let (mut releases, mut named) = (Vec::new(), BTreeMap::new());
+        let mut withdrawals = Vec::new();
         for (tile, leaves) in self.leaf_tiles() {
             let bundle = self.bundle(tile, leaves)?;
             let entries = split_bundle(&bundle).unwrap_or_default();
             for (index, entry) in (tile.index * FULL..).zip(entries) {
                 let note = Note::parse(entry).ok();
-                let manifest = note.and_then(|note| Manifest::parse(note.text()).ok());
-                let Some(manifest) = manifest.filter(|m| m.log == self.log.origin) else {
-                    continue;
-                };
-                for target in &manifest.targets {
-                    let longest = named.entry(target.sha256).or_insert(0);
-                    *longest = target.length.max(*longest);
+                match note.and_then(|note| Statement::parse(note.text()).ok()) {
+                    Some(Statement::Release(manifest)) if manifest.log == self.log.origin => {
+                        for target in &manifest.targets {
+                            let longest = named.entry(target.sha256).or_insert(0);
+                            *longest = target.length.max(*longest);
+                        }
+                        releases.push(Release { index, manifest, withdrawn: None });
+                    }
+                    Some(Statement::Withdrawal(other)) if other.log == self.log.origin => {
+                        withdrawals.push(other);
+                    }
+                    _ => {}
                 }
-                releases.push(Release { index, manifest });
             }
+        }
+        for Release { manifest, withdrawn, .. } in &mut releases {
+            let of = (&manifest.product, &manifest.channel, manifest.sequence);
+            let mut those = withdrawals.iter();
+            let first = those.find(|other| (&other.product, &other.channel, other.sequence) == of);
+            *withdrawn = first.map(|other| other.reason.clone());
         }
         (self.releases, self.named) = (releases, named);
         Ok(())

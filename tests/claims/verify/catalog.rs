@@ -136,7 +136,7 @@ fn false_claims_to_be_ours_are_reported_and_block_nobody() {
 
 #[test]
 fn kinds_that_are_unknown_are_skipped_and_counted() {
-    let kinds = ["keyring/v1", "withdrawal/v1", "heartbeat/v3", "x/v0", "manifestx/v1"];
+    let kinds = ["keyring/v1", "attestation/v1", "heartbeat/v3", "x/v0", "manifestx/v1"];
     let unknown: Vec<Vec<u8>> =
         kinds.iter().map(|kind| entry(&format!("unanimity/{kind}\nx\n"))).collect();
     let (catalog, readings) = read(&[unknown, vec![release(2)]].concat());

@@ -12,3 +12,4 @@ mod notes;
 mod rolls;
 mod stages;
 mod tree;
+mod withdrawals;

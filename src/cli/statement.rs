@@ -1,0 +1,97 @@
+//! What publishers sign, as people and programs read it.
+
+use serde_json::{Value, json};
+
+use crate::verify::manifest::Kind;
+use crate::verify::{Manifest, Statement, Withdrawal};
+
+/// For people.
+pub(super) fn describe(statement: &Statement) -> String {
+    match statement {
+        Statement::Release(manifest) => describe_release(manifest),
+        Statement::Withdrawal(withdrawal) => format!(
+            "TAKES BACK sequence {} of {}, channel {}: it is installed nowhere any more\nreason     {}\nlog        {}\nissued     {}\n",
+            withdrawal.sequence,
+            withdrawal.product,
+            withdrawal.channel,
+            withdrawal.reason,
+            withdrawal.log,
+            withdrawal.issued,
+        ),
+    }
+}
+
+fn describe_release(manifest: &Manifest) -> String {
+    let mut text = format!(
+        "product    {}, channel {}\nrelease    {} (sequence {})\nlog        {}\nissued     {}\nexpires    {}\n",
+        manifest.product,
+        manifest.channel,
+        manifest.version,
+        manifest.sequence,
+        manifest.log,
+        manifest.issued,
+        manifest.expires,
+    );
+    for target in &manifest.targets {
+        let kind = match target.kind {
+            Kind::File => "a file".to_owned(),
+            Kind::Archive { unpacked, entries, .. } => {
+                format!("an archive of {entries} entries, {unpacked} bytes unpacked")
+            }
+        };
+        text += &format!(
+            "{}: {}, {} bytes, {kind}\n           SHA-256 {}\n",
+            target.platform, target.file, target.length, target.sha256
+        );
+    }
+    text
+}
+
+/// The field of a report that one is in, and it.
+pub(super) fn to_json(statement: &Statement) -> (&'static str, Value) {
+    match statement {
+        Statement::Release(manifest) => ("manifest", manifest_json(manifest)),
+        Statement::Withdrawal(withdrawal) => ("withdrawal", withdrawal_json(withdrawal)),
+    }
+}
+
+fn withdrawal_json(withdrawal: &Withdrawal) -> Value {
+    json!({
+        "log": withdrawal.log.as_str(),
+        "product": withdrawal.product.as_str(),
+        "channel": withdrawal.channel.as_str(),
+        "sequence": withdrawal.sequence,
+        "issued": withdrawal.issued,
+        "reason": withdrawal.reason,
+    })
+}
+
+/// A manifest for programs.
+pub(super) fn manifest_json(manifest: &Manifest) -> Value {
+    let targets: Vec<Value> = (manifest.targets.iter())
+        .map(|target| {
+            json!({
+                "platform": target.platform.as_str(),
+                "file": target.file.as_str(),
+                "length": target.length,
+                "sha256": target.sha256.hex(),
+                "kind": match target.kind {
+                    Kind::File => json!({ "file": {} }),
+                    Kind::Archive { unpacked, entries, .. } => {
+                        json!({ "archive": { "unpacked": unpacked, "entries": entries } })
+                    }
+                },
+            })
+        })
+        .collect();
+    json!({
+        "log": manifest.log.as_str(),
+        "product": manifest.product.as_str(),
+        "channel": manifest.channel.as_str(),
+        "sequence": manifest.sequence,
+        "version": manifest.version.as_str(),
+        "issued": manifest.issued,
+        "expires": manifest.expires,
+        "targets": targets,
+    })
+}

@@ -1,0 +1,217 @@
+//! Withdrawals: one spelling for each, and what a catalog makes of them.
+
+use proptest::prelude::*;
+use unanimity::verify::catalog::Reading;
+use unanimity::verify::note::Note;
+use unanimity::verify::withdrawal::MAX_REASON_BYTES;
+use unanimity::verify::{Catalog, Manifest, Refusal, Statement, Timestamp, Withdrawal};
+
+use super::fixtures::{NOW, cases, flips, manifest, name, note, policy, publishers, released};
+
+const GOLDEN: &str = "unanimity/withdrawal/v1
+log example.org/log
+product hello
+channel stable
+sequence 2
+issued 1790000000
+reason It deletes what it should keep.
+";
+
+fn golden() -> Withdrawal {
+    Withdrawal {
+        log: "example.org/log".parse().unwrap(),
+        product: name("hello"),
+        channel: name("stable"),
+        sequence: 2,
+        issued: Timestamp(1_790_000_000),
+        reason: "It deletes what it should keep.".to_owned(),
+    }
+}
+
+/// Which line a text fails at; 0 if it is a withdrawal.
+fn fails_at(text: &str) -> usize {
+    Withdrawal::parse(text).map_or_else(|error| error.line, |_| 0)
+}
+
+fn with(line: usize, replacement: &str) -> String {
+    let mut lines: Vec<&str> = GOLDEN.split_inclusive('\n').collect();
+    lines[line - 1] = replacement;
+    lines.concat()
+}
+
+#[test]
+fn the_golden_text_is_the_golden_withdrawal() {
+    assert_eq!(Withdrawal::parse(GOLDEN), Ok(golden()));
+    assert_eq!(golden().to_string(), GOLDEN);
+    assert_eq!(Statement::parse(GOLDEN), Ok(Statement::Withdrawal(golden())));
+    assert_eq!(Statement::Withdrawal(golden()).to_string(), GOLDEN);
+    assert_eq!(Statement::Withdrawal(golden()).release(), None);
+    let error = Withdrawal::parse(&with(5, "sequence 0\n")).unwrap_err();
+    assert_eq!(error.to_string(), "withdrawal line 5: expected 'sequence N', from 1");
+    // Neither kind passes for the other.
+    assert_eq!(Manifest::parse(GOLDEN).unwrap_err().line, 1);
+    assert_eq!(Withdrawal::parse(&manifest(2).to_string()).unwrap_err().line, 1);
+    let other = Statement::parse("unanimity/withdrawal/v2\n").unwrap_err();
+    assert_eq!((other.kind, other.line), ("manifest", 1));
+}
+
+#[test]
+fn every_line_is_needed_once_and_in_its_place() {
+    let lines: Vec<&str> = GOLDEN.split_inclusive('\n').collect();
+    for line in 1..=7 {
+        assert_ne!(fails_at(&with(line, "")), 0, "without line {line}");
+        assert_ne!(fails_at(&with(line, &lines[line - 1].repeat(2))), 0, "line {line} twice");
+        assert_ne!(fails_at(&with(line, &format!("unknown field\n{}", lines[line - 1]))), 0);
+        assert_eq!(fails_at(&with(line, &format!(" {}", lines[line - 1]))), line);
+        assert_eq!(fails_at(&with(line, &format!("{} \n", lines[line - 1].trim_end()))), line);
+    }
+    for line in 1..7 {
+        let mut swapped = lines.clone();
+        swapped.swap(line - 1, line);
+        assert_eq!(fails_at(&swapped.concat()), line);
+    }
+    for length in 0..GOLDEN.len() {
+        assert_ne!(fails_at(&GOLDEN[..length]), 0, "{length}");
+    }
+    for more in ["\n", "x", "reason more\n"] {
+        assert_ne!(fails_at(&format!("{GOLDEN}{more}")), 0);
+    }
+}
+
+#[test]
+fn a_reason_is_one_line_of_words() {
+    let reason = |reason: &str| fails_at(&with(7, &format!("reason {reason}\n")));
+    let longest = "x".repeat(MAX_REASON_BYTES);
+    for good in ["x", "Über Nacht zurückgezogen: siehe 2.0", &longest] {
+        assert_eq!(reason(good), 0, "{good}");
+    }
+    for bad in ["", " ", " x", "x ", "a\tb", "a\u{7f}b", "a\u{9b}31mb", &format!("{longest}x")] {
+        assert_eq!(reason(bad), 7, "{bad:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+    #[test]
+    fn what_is_read_is_written_as_it_was(text in any::<String>(), at in 0..GOLDEN.len()) {
+        let mixed = [&GOLDEN[..at], &text, &GOLDEN[at..]].concat();
+        for text in [text, mixed] {
+            if let Ok(withdrawal) = Withdrawal::parse(&text) {
+                prop_assert_eq!(withdrawal.to_string(), text);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_byte_of_it_can_be_changed_once_it_is_signed() {
+    let signed = released(GOLDEN).to_string();
+    let mut catalog = Catalog::default();
+    assert_eq!(catalog.read(0, signed.as_bytes(), &policy()), Reading::Ours);
+    assert_eq!(catalog.withdrawn(), [2].into());
+    for (at, changed) in flips(signed.as_bytes()) {
+        let mut catalog = Catalog::default();
+        let reading = catalog.read(0, &changed, &policy());
+        // But for who else claims to have signed: two are enough.
+        if reading == Reading::Ours {
+            assert_eq!(Note::parse(&changed).unwrap().text(), GOLDEN, "{at}");
+        }
+    }
+}
+
+fn withdrawn(change: impl Fn(&mut Withdrawal)) -> Vec<u8> {
+    let mut withdrawal = golden();
+    change(&mut withdrawal);
+    released(&withdrawal.to_string()).to_string().into_bytes()
+}
+
+fn release(sequence: u64) -> Vec<u8> {
+    released(&manifest(sequence).to_string()).to_string().into_bytes()
+}
+
+fn catalog(entries: &[Vec<u8>]) -> Catalog {
+    let mut catalog = Catalog::default();
+    for (index, entry) in (0..).zip(entries) {
+        catalog.read(index, entry, &policy());
+    }
+    catalog
+}
+
+/// The sequences that could be installed, and where what was refused is.
+fn choice(catalog: &Catalog, floor: u64) -> (Vec<u64>, Vec<u64>) {
+    let choice = catalog.choose(&policy(), floor, NOW);
+    for (_, refusal) in &choice.refused {
+        assert!(matches!(refusal, Refusal::Withdrawn { installed: false, .. }), "{refusal}");
+    }
+    let candidates = choice.candidates.iter().map(|signed| signed.manifest().sequence).collect();
+    (candidates, choice.refused.iter().map(|(index, _)| *index).collect())
+}
+
+#[test]
+fn what_was_taken_back_is_no_candidate_whichever_of_the_two_was_logged_first() {
+    let back = withdrawn(|_| {});
+    let after = catalog(&[release(1), release(2), back.clone(), release(3)]);
+    assert_eq!(choice(&after, 0), (vec![3, 1], vec![2]));
+    let before = catalog(&[back.clone(), release(1), release(2)]);
+    assert_eq!(choice(&before, 0), (vec![1], vec![2]));
+    // The first of two reasons stands.
+    let other = withdrawn(|it| it.reason = "Another.".to_owned());
+    let twice = catalog(&[release(2), back, other]);
+    let refusal = twice.check_standing("2-1.1.0", true).unwrap_err();
+    let said = "withdrawn: entry 1 of the log takes back release 2-1.1.0, which is installed, and nothing newer can be: It deletes what it should keep.";
+    assert_eq!(refusal.to_string(), said);
+    assert_eq!(twice.check_standing("3-1.1.0", true), Ok(()));
+}
+
+#[test]
+fn only_a_threshold_of_the_publishers_takes_back_and_only_what_is_theirs() {
+    let [a, b, _] = publishers();
+    let by = |secrets: &[&_]| note(GOLDEN, secrets).to_string().into_bytes();
+    assert!(catalog(&[by(&[&a, &b])]).withdrawn().contains(&2));
+    for (entry, is) in [
+        (by(&[&a]), "threshold"),
+        (by(&[&a, &a]), "threshold"),
+        (withdrawn(|it| it.product = name("other")), "foreign"),
+        (withdrawn(|it| it.channel = name("beta")), "foreign"),
+        (withdrawn(|it| it.log = "example.org/other".parse().unwrap()), "other log"),
+    ] {
+        let mut catalog = Catalog::default();
+        let reading = catalog.read(0, &entry, &policy());
+        let expected = match is {
+            "threshold" => {
+                matches!(reading, Reading::Refused(Refusal::Threshold { signed: 1, .. }))
+            }
+            "foreign" => reading == Reading::Foreign,
+            _ => matches!(reading, Reading::Refused(Refusal::OtherLog(_))),
+        };
+        assert!(expected, "{is}: {reading:?}");
+        assert!(catalog.withdrawn().is_empty());
+    }
+}
+
+#[test]
+fn one_of_a_later_format_stops_what_was_logged_before_it_as_a_release_of_one_does() {
+    let later = GOLDEN.replace("withdrawal/v1", "withdrawal/v2");
+    let later = released(&later).to_string().into_bytes();
+    let catalog = catalog(&[release(1), later, release(2)]);
+    let choice = catalog.choose(&policy(), 0, NOW);
+    let candidates: Vec<_> =
+        choice.candidates.iter().map(|signed| signed.manifest().sequence).collect();
+    assert_eq!(candidates, [2]);
+    assert!(matches!(choice.refused[0], (0, Refusal::Outdated { index: 1, .. })));
+}
+
+#[test]
+fn what_was_taken_back_stays_so_when_older_releases_are_forgotten_and_when_it_is_stored() {
+    let mut kept = catalog(&[release(1), release(2), withdrawn(|_| {}), release(3)]);
+    kept.forget_below(3);
+    let entries = kept.entries();
+    let indexes: Vec<_> = entries.iter().map(|entry| entry.index).collect();
+    assert_eq!(indexes, [2, 3]);
+    let mut again = Catalog::default();
+    for entry in entries {
+        again.read(entry.index, entry.note.to_string().as_bytes(), &policy());
+    }
+    assert_eq!(again.withdrawn(), [2].into());
+    assert_eq!(choice(&again, 2), (vec![3], vec![]));
+}

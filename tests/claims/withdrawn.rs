@@ -1,0 +1,206 @@
+//! A release that its publisher took back is installed nowhere, and nobody goes back to it.
+
+use std::fs;
+use std::time::Duration;
+
+use unanimity::clock::Clock as _;
+use unanimity::durable::Disk;
+use unanimity::install::ByHandError;
+use unanimity::store::ClientStore;
+use unanimity::update::Outcome;
+use unanimity::verify::{Hash, Refusal};
+
+use crate::circle::{Circle, HOUR, MINUTE, ONE, TWO, installed, refusal, release, up_to_date};
+use crate::command_line::Desk;
+use crate::logs::place;
+use crate::trial::{
+    about_to_switch, current, installs, label, pass, publish, root, shell, unhealthy,
+};
+
+const WHY: &str = "It deletes what it should keep.";
+
+fn withdraw(circle: &Circle, sequence: u64) {
+    circle.withdraw("log", sequence, WHY, circle.now()).unwrap();
+}
+
+#[track_caller]
+fn is_withdrawn(refusal: &Refusal, is_installed: bool) {
+    let Refusal::Withdrawn { release, index: 2, reason, installed } = refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!((&**release, &**reason, *installed), ("2-1.1.0", WHY, is_installed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_back_while_it_settles_never_installs_and_the_next_release_does() {
+    let mut circle = Circle::with_second_settling(170).await;
+    withdraw(&circle, 2);
+    circle.pass(HOUR).await;
+    is_withdrawn(&refusal(circle.update().await), false);
+    // Said once; then there is simply nothing new.
+    up_to_date(circle.update().await);
+    circle.publish(&release(3)).unwrap();
+    circle.poll_all().await.unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 3);
+}
+
+/// It needs nobody's confirmation: it takes an update away, and never brings one.
+#[tokio::test(start_paused = true)]
+async fn no_peer_has_to_have_seen_that_a_release_is_taken_back() {
+    let mut circle = Circle::with_second_settling(171).await;
+    circle.pass(HOUR).await;
+    withdraw(&circle, 2);
+    is_withdrawn(&refusal(circle.update().await), false);
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    // Nor does it help to hide it again.
+    circle.poll_all().await.unwrap();
+    circle.copy_log("frozen").unwrap();
+    circle.publish(&release(3)).unwrap();
+    circle.show("client", "frozen").unwrap();
+    circle.pass(MINUTE).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::Stale { .. }));
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_the_installed_release_is_taken_back_is_said_until_a_newer_one_is_there() {
+    let mut circle = Circle::with_second_settling(172).await;
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+    withdraw(&circle, 2);
+    circle.pass(MINUTE).await;
+    for _ in 0..3 {
+        is_withdrawn(&refusal(circle.update().await), true);
+        circle.pass(MINUTE).await;
+    }
+    assert_eq!(circle.current().as_deref(), Some(TWO), "nothing older is put in its place");
+    circle.publish(&release(3)).unwrap();
+    circle.poll_all().await.unwrap();
+    is_withdrawn(&refusal(circle.update().await), true);
+    circle.pass(HOUR).await;
+    let (report, ended) = circle.update().await;
+    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    assert!(report.remarks.iter().any(|remark| remark.starts_with("withdrawn: entry 2")));
+    circle.pass(MINUTE).await;
+    up_to_date(circle.update().await);
+    // It is remembered for whoever goes back.
+    let (state, policy) = (circle.config.state.join("client"), &circle.config.policy);
+    let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
+    assert_eq!(catalog.withdrawn(), [2].into());
+}
+
+#[tokio::test]
+async fn a_release_that_does_not_work_stays_where_the_one_before_was_taken_back() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    world.withdraw("log", 1, WHY, world.clock.now()).unwrap();
+    pass(&mut world, Duration::from_secs(60)).await;
+    world.config.procedure.check = shell("false");
+    let (_, why, _) = unhealthy(&mut world).await;
+    assert_eq!(
+        why,
+        "check failed (exit status: 1); 1-1.0.0 was taken back by its publisher, so 2-1.1.0 stays"
+    );
+    assert_eq!(current(&world), Some(2));
+    assert_eq!(root(&world).journal().unwrap().trial, None);
+}
+
+#[tokio::test]
+async fn nobody_goes_back_by_hand_to_what_was_taken_back() {
+    let place = place();
+    let mut world = about_to_switch(&place.path().join("world")).await;
+    installs(&mut world, 2).await;
+    publish(&mut world, 3).await;
+    installs(&mut world, 3).await;
+    let known = root(&world).knowing([2].into());
+    let now = world.clock.now();
+    let ended = known.roll_back(Some(&label(2)), now).await;
+    assert!(matches!(ended, Err(ByHandError::Withdrawn(_))), "{ended:?}");
+    let back = known.roll_back(None, now).await.unwrap();
+    assert_eq!((back.installed.unwrap().sequence, current(&world)), (1, Some(1)));
+    let all = root(&world).knowing([2, 3].into());
+    let ended = all.roll_back(None, now).await;
+    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+}
+
+/// What was going on before this version knew withdrawals is read again, from the first entry.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_read_without_knowing_of_withdrawals_is_read_again() {
+    let mut circle = Circle::with_second_settling(173).await;
+    withdraw(&circle, 2);
+    circle.pass(MINUTE).await;
+    is_withdrawn(&refusal(circle.update().await), false);
+    let file = circle.config.state.join("client/client.json");
+    let text = fs::read_to_string(&file).unwrap();
+    // An older version has skipped the entry, and says by what it read.
+    let at = text.find("\"unanimity/withdrawal/v1").unwrap();
+    let (from, to) = (text[..at].rfind("],").unwrap() + 1, at + text[at..].find(']').unwrap() + 1);
+    let text = [&text[..from], &text[to..]].concat();
+    let policy = &circle.config.policy.clone();
+    let keys: String = policy.publishers().iter().map(|key| format!("{key}\n")).collect();
+    let old = format!("{} {} {}\n{keys}", policy.product, policy.channel, policy.threshold());
+    let text = with_field(&text, "policy", &Hash::of(old.as_bytes()).hex());
+    let unsealed = with_field(&text, "sha256", "");
+    let sealed = with_field(&unsealed, "sha256", &Hash::of(unsealed.as_bytes()).hex());
+    fs::write(&file, sealed).unwrap();
+    let catalog = ClientStore::catalog(file.parent().unwrap(), policy, &Disk::default()).unwrap();
+    assert!(catalog.withdrawn().is_empty());
+    circle.pass(HOUR).await;
+    let ended = circle.update().await.1;
+    assert!(!matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+    let catalog = ClientStore::catalog(file.parent().unwrap(), policy, &Disk::default()).unwrap();
+    assert_eq!(catalog.withdrawn(), [2].into());
+}
+
+/// The same file with another value in a field of one line.
+fn with_field(text: &str, name: &str, value: &str) -> String {
+    let name = format!("\"{name}\": \"");
+    let from = text.rfind(&name).unwrap() + name.len();
+    let to = from + text[from..].find('"').unwrap();
+    [&text[..from], value, &text[to..]].concat()
+}
+
+const BACK: &str =
+    "release withdraw --log-origin example.org/l --product hello --channel stable --sequence";
+
+#[test]
+fn a_publisher_takes_a_release_back_as_they_made_it() {
+    let desk = Desk::new();
+    desk.publish();
+    let append = "log append log --key log.key --passphrase-file pass --signed-by a.key.pub";
+    // What is not there is not taken back: a mistyped number would do nothing, for ever.
+    desk.good(&format!("{BACK} 1 --reason Bad. --out w"));
+    for key in ["a", "b"] {
+        desk.good(&format!("release sign w --key {key}.key --passphrase-file pass --yes"));
+    }
+    let said = desk.bad(23, &format!("{append} w"));
+    let expected = "w: the log has no release of hello, channel stable, with sequence 1 to take back. Nothing was appended";
+    assert!(said.contains(expected), "{said}");
+    // With its release, or after it.
+    desk.good(&format!("{append} --artifact hello m w"));
+    assert!(desk.good(&format!("{append} w")).contains("entry 1  w (since before)"));
+    let shown = desk.good("release show w --key a.key.pub --key b.key.pub");
+    assert!(shown.starts_with("TAKES BACK sequence 1 of hello, channel stable"), "{shown}");
+    assert!(shown.contains("reason     Bad.\n"), "{shown}");
+    assert_eq!(shown.matches("(verified)").count(), 2, "{shown}");
+    let listed = desk.good("log show log --log-key log.key.pub");
+    assert!(listed.contains("    1 hello stable, takes back sequence 1: Bad.\n"), "{listed}");
+    let json: serde_json::Value =
+        serde_json::from_str(&desk.good("--json log show log --log-key log.key.pub")).unwrap();
+    assert_eq!(json["entries"][0]["manifest"]["sequence"], 1);
+    assert_eq!(json["entries"][1]["withdrawal"]["reason"], "Bad.");
+    desk.good("publish site --log log --log-key log.key.pub");
+    let page = desk.read("site/index.html");
+    assert!(page.contains("1.0<br><small><strong>taken back</strong>: Bad.</small>"), "{page}");
+    // One with a line break in it, or without a word, is none.
+    let mut command = desk.command(&format!("{BACK} 1 --out x --reason"));
+    let said = String::from_utf8(command.arg("a\nb").output().unwrap().stderr).unwrap();
+    assert!(said.contains("expected the end: a reason is one line"), "{said}");
+    let mut command = desk.command(&format!("{BACK} 1 --out x --reason"));
+    assert_eq!(command.arg("").output().unwrap().status.code(), Some(2));
+    desk.bad(2, &format!("{BACK} 0 --reason Bad. --out x"));
+    assert!(!desk.path().join("x").exists());
+}
