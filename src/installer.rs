@@ -311,11 +311,14 @@ struct Replayed {
 
 /// Copies an artifact, and measures what was copied.
 fn copy(from: &mut impl io::Read, to: &mut Staging) -> Result<(), InstallError> {
-    let mut piece = vec![0; PIECE];
     loop {
+        let mut piece = vec![0; PIECE];
         match from.read(&mut piece) {
             Ok(0) => return Ok(to.check()?),
-            Ok(count) => to.write(&[&piece[..count]])?,
+            Ok(count) => {
+                piece.truncate(count);
+                to.write(vec![piece])?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(InstallError::Source(error)),
         }

@@ -7,13 +7,16 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
 };
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, mkdirat, openat, renameat_with, symlinkat};
+use rustix::fs::{
+    Advice, CWD, OFlags, RenameFlags, fadvise, mkdirat, openat, renameat_with, symlinkat,
+};
 
 use super::{Mode, open_plain};
 
@@ -82,6 +85,11 @@ pub trait Directory: Send {
 pub trait Written: Write + Send + Sync {
     /// Makes its bytes durable.
     fn sync(&self) -> io::Result<()>;
+    /// So many bytes from a place on are complete: the disk may begin with them while more come. Whether
+    /// it does decides nothing but how long [`Written::sync`] takes.
+    fn begin_sync(&self, from: u64, length: u64) {
+        let _ = (from, length);
+    }
     /// Gives it the group and the rights of another file, in this order: it is never open to more
     /// people in between.
     fn take_rights_of(&self, other: &Path) -> io::Result<()>;
@@ -236,6 +244,14 @@ impl Files for OperatingSystem {
 impl Written for File {
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    /// Linux begins to write back what it is told will not be needed soon, without waiting for it, and
+    /// forgets only what is on the disk by then.
+    fn begin_sync(&self, from: u64, length: u64) {
+        if let Some(length) = NonZeroU64::new(length) {
+            fadvise(self, from, Some(length), Advice::DontNeed).ok();
+        }
     }
 
     fn take_rights_of(&self, other: &Path) -> io::Result<()> {

@@ -130,8 +130,18 @@ pub fn verify_artifact(target: &Target, source: impl Read) -> Result<(), Install
     Ok(measured.check(target)?)
 }
 
+/// Refuses more bytes after those that are here than were signed.
+fn fit(target: &Target, here: u64, more: u64) -> Result<(), Refusal> {
+    if here.saturating_add(more) > target.length {
+        let signed = target.length;
+        let why = format!("{}: longer than the {signed} bytes that were signed", target.file);
+        return Err(Refusal::Artifact(why));
+    }
+    Ok(())
+}
+
 /// Bytes that were seen in order from an artifact's first: how many, and their digest.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Measured {
     length: u64,
     hasher: Sha256,
@@ -140,18 +150,8 @@ struct Measured {
 impl Measured {
     /// The next bytes; refused if there are more than were signed.
     fn take(&mut self, target: &Target, bytes: &[u8]) -> Result<(), Refusal> {
-        self.fit(target, bytes.len() as u64)?;
+        fit(target, self.length, bytes.len() as u64)?;
         self.add(bytes);
-        Ok(())
-    }
-
-    /// Refuses more bytes than were signed.
-    fn fit(&self, target: &Target, more: u64) -> Result<(), Refusal> {
-        if self.length.saturating_add(more) > target.length {
-            let signed = target.length;
-            let why = format!("{}: longer than the {signed} bytes that were signed", target.file);
-            return Err(Refusal::Artifact(why));
-        }
         Ok(())
     }
 

@@ -2,17 +2,26 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::thread;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
-use super::{Artifacts, InstallError, Measured, Staged};
+use super::{Artifacts, InstallError, Measured, Staged, fit};
 use crate::durable::files::Written;
 use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::verify::Refusal;
 use crate::verify::manifest::Target;
 
-/// So many bytes take longer to be hashed than a thread to begin.
+/// So many bytes take longer to be hashed than a thread to be told of them.
 const WORTH_A_THREAD: u64 = 128 * 1024;
+
+/// So many bytes keep a disk busy while the next ones are hashed.
+const WORTH_A_SYNC: u64 = 8 << 20;
+
+/// How often bytes may be handed to the thread that hashes before it has begun with them.
+const WAITING: usize = 4;
 
 /// The beginning of an artifact, perhaps all of it. Nothing is known of its bytes but their digest.
 pub struct Staging {
@@ -22,9 +31,52 @@ pub struct Staging {
     path: PathBuf,
     disk: Disk,
     file: Box<dyn Written>,
-    measured: Measured,
+    /// Bytes that are here.
+    length: u64,
+    digest: Digesting,
+    /// Bytes that the disk was told to begin with.
+    begun: u64,
     /// Nobody else stages anything meanwhile.
     _lock: Lock,
+}
+
+/// Bytes to be hashed.
+type Hashing = Box<dyn FnOnce(&mut Measured) + Send>;
+
+/// What was measured so far, and the thread that measures on, if there is one.
+#[derive(Default)]
+struct Digesting {
+    measured: Measured,
+    thread: Option<(SyncSender<Hashing>, JoinHandle<Measured>)>,
+}
+
+impl Digesting {
+    /// Adds bytes, so many of them. Many are hashed by a thread of its own, which may be behind.
+    fn add(&mut self, more: u64, hashing: impl FnOnce(&mut Measured) + Send + 'static) {
+        if self.thread.is_none() && more < WORTH_A_THREAD {
+            return hashing(&mut self.measured);
+        }
+        let (bytes, _) = self.thread.get_or_insert_with(|| {
+            let mut measured = std::mem::take(&mut self.measured);
+            let (bytes, handed) = sync_channel::<Hashing>(WAITING);
+            let thread = thread::spawn(move || {
+                handed.into_iter().for_each(|hashing| hashing(&mut measured));
+                measured
+            });
+            (bytes, thread)
+        });
+        // It is there until we have it end.
+        bytes.send(Box::new(hashing)).ok();
+    }
+
+    /// Waits until all of them are hashed.
+    fn end(&mut self) -> &Measured {
+        if let Some((bytes, thread)) = self.thread.take() {
+            drop(bytes);
+            self.measured = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        &self.measured
+    }
 }
 
 impl Staging {
@@ -47,40 +99,54 @@ impl Staging {
                 disk.create(&path, Mode::Program).map_err(DiskError::at(&path))?
             }
         };
-        Ok(Staging { target, release, directory, path, disk, file, measured, _lock: lock })
+        let (length, begun) = (measured.length, measured.length);
+        let digest = Digesting { measured, thread: None };
+        Ok(Staging {
+            target,
+            release,
+            directory,
+            path,
+            disk,
+            file,
+            length,
+            digest,
+            begun,
+            _lock: lock,
+        })
     }
 
     /// How many bytes are here.
     pub fn length(&self) -> u64 {
-        self.measured.length
+        self.length
     }
 
     /// Whether these are as many as were signed.
     pub fn is_whole(&self) -> bool {
-        self.measured.length == self.target.length
+        self.length == self.target.length
     }
 
     /// The next bytes, in pieces. Refused if they are more than were signed; then none of them is taken.
-    /// Many are hashed while they are written.
-    pub fn write(&mut self, pieces: &[impl AsRef<[u8]> + Sync]) -> Result<(), InstallError> {
-        let mut measured = self.measured.clone();
+    /// They are hashed while they are written, and the disk begins with them while the next ones come.
+    pub fn write<P>(&mut self, pieces: Vec<P>) -> Result<(), InstallError>
+    where
+        P: AsRef<[u8]> + Send + Sync + 'static,
+    {
         let more = pieces.iter().map(|piece| piece.as_ref().len() as u64).sum();
-        measured.fit(&self.target, more)?;
-        let file = &mut self.file;
-        let mut write = || pieces.iter().try_for_each(|piece| file.write_all(piece.as_ref()));
-        let mut measure = || pieces.iter().for_each(|piece| measured.add(piece.as_ref()));
-        let written = self.disk.writing(&self.path).and_then(|()| {
-            if more < WORTH_A_THREAD {
-                measure();
-                return write();
-            }
-            thread::scope(|scope| {
-                scope.spawn(measure);
-                write()
-            })
+        fit(&self.target, self.length, more)?;
+        let pieces = Arc::new(pieces);
+        let hashed = pieces.clone();
+        self.disk.writing(&self.path).map_err(DiskError::at(&self.path))?;
+        self.digest.add(more, move |measured| {
+            hashed.iter().for_each(|piece| measured.add(piece.as_ref()));
         });
-        written.map_err(DiskError::at(&self.path))?;
-        self.measured = measured;
+        let mut written = pieces.iter().map(|piece| self.file.write_all(piece.as_ref()));
+        written.try_for_each(|written| written).map_err(DiskError::at(&self.path))?;
+        self.length += more;
+        let new = self.length - self.begun;
+        if new >= WORTH_A_SYNC {
+            self.file.begin_sync(self.begun, new);
+            self.begun += new;
+        }
         Ok(())
     }
 
@@ -88,7 +154,8 @@ impl Staging {
     pub fn restart(&mut self) -> Result<(), DiskError> {
         let created = self.disk.create(&self.path, Mode::Program);
         self.file = created.map_err(DiskError::at(&self.path))?;
-        self.measured = Measured::default();
+        self.digest = Digesting::default();
+        (self.length, self.begun) = (0, 0);
         Ok(())
     }
 
@@ -98,8 +165,8 @@ impl Staging {
     }
 
     /// Whether what is here is exactly what was signed.
-    pub fn check(&self) -> Result<(), Refusal> {
-        self.measured.check(&self.target)
+    pub fn check(&mut self) -> Result<(), Refusal> {
+        self.digest.end().check(&self.target)
     }
 
     /// Keeps it for others as well.
@@ -110,7 +177,7 @@ impl Staging {
     }
 
     /// Makes it durable and gives it its name, if it is exactly what was signed.
-    pub fn finish(self) -> Result<Staged, InstallError> {
+    pub fn finish(mut self) -> Result<Staged, InstallError> {
         self.check()?;
         let Staging { target, release, directory, path, disk, file, .. } = self;
         (disk.sync_file(&*file, &path))

@@ -39,7 +39,7 @@ pub(super) async fn pour(
             return (staging, written);
         }
         writing = spawn_blocking(move || {
-            let written = staging.write(&batch);
+            let written = staging.write(batch);
             (staging, written)
         });
         if let Some(ended) = ended {

@@ -267,7 +267,7 @@ async fn what_was_staged_is_unpacked_later_without_a_mirror() {
     let agreed = agreed(&mut world).await;
     let root = Root::new(&world.config.install_root, Disk::default());
     let mut staging = root.stage(&agreed, &world.config.platform).unwrap();
-    staging.write(&[zst(&new())]).unwrap();
+    staging.write(vec![zst(&new())]).unwrap();
     drop(staging.finish().unwrap());
     // An earlier run got as far as this in unpacking it.
     let tree = world.config.install_root.join("versions/.2-1.1.0.new/.tree");

@@ -844,7 +844,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let stage = |bytes: &[u8]| {
         let mut staging = root.stage(&agreed, &circle.config.platform)?;
         staging.restart()?;
-        staging.write(&[bytes])?;
+        staging.write(vec![bytes.to_vec()])?;
         staging.finish()?.unpack()
     };
     let mut altered = TWO.to_vec();
