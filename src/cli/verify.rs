@@ -8,8 +8,9 @@ use serde_json::json;
 use super::exit::{Ended, Exit};
 use super::{Said, read};
 use crate::config::Config;
-use crate::durable::{self, DiskError};
+use crate::durable::{self, Disk, DiskError};
 use crate::install::verify_artifact;
+use crate::store::ClientStore;
 use crate::verify::bundle::MAX_BUNDLE_BYTES;
 use crate::verify::{Bundle, Refusal};
 
@@ -56,6 +57,19 @@ impl Verify {
             let file = durable::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
             match verify_artifact(target, file) {
                 Ok(()) => {
+                    let release = manifest.label();
+                    // Later than the proof, as far as this node has read the log.
+                    let place = config.state.join("client");
+                    let known = ClientStore::catalog(&place, &config.policy, &Disk::default());
+                    let unknown = match known.map(|known| known.check_standing(&release, false)) {
+                        Ok(standing) => {
+                            standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
+                            String::new()
+                        }
+                        Err(error) => {
+                            format!("Whether it was taken back since is not known: {error}\n")
+                        }
+                    };
                     // A roll's own time is nobody's word: these are the oldest that the peers signed.
                     let [earlier, latest] = agreed
                         .rolls()
@@ -63,10 +77,10 @@ impl Verify {
                     let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
                     let text = format!(
                         "{} is {} {} for {}.\nSigned by the publisher, entry {} of the log, confirmed by {} \
-                         at {earlier} and again at {latest}.\n",
+                         at {earlier} and again at {latest}.\n{unknown}",
                         self.file.display(),
                         manifest.product,
-                        manifest.label(),
+                        release,
                         target.platform,
                         agreed.entry().index,
                         peers.join(", "),

@@ -255,6 +255,20 @@ async fn that_a_release_was_taken_back_is_in_status_and_there_is_no_way_back_to_
     world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
     world.poll_all().await.unwrap();
     world.check().await.1.unwrap();
+    let root = &world.config.install_root;
+    let of = |release: &str, file: &str| {
+        let path = |at: String| root.join(at).to_str().unwrap().to_owned();
+        let (file, proof) =
+            (path(format!("versions/{release}/{file}")), path(format!("proofs/{release}")));
+        run(&world, &["verify", &file, "--proof", &proof])
+    };
+    assert_eq!(of("2-1.1.0", "hello").0, 0);
+    let (code, said) = of("1-1.0.0", "hello");
+    assert_eq!(code, 31, "{said}");
+    assert!(
+        said.contains("withdrawn: entry 2 of the log takes back release 1-1.0.0: Bad."),
+        "{said}"
+    );
     let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
     assert_eq!((code, current(&world)), (31, TWO.to_vec()), "{said}");
     assert!(said.contains("1-1.0.0 was taken back by its publisher: there is no way"), "{said}");

@@ -192,5 +192,20 @@ fn a_run_that_is_ended_in_the_middle_of_a_download_is_gone_on_with_byte_for_byte
         .unwrap();
     assert_eq!(host.asked(), [0, killed_at, interrupted_at]);
     let current = circles.nodes.stage.install_root().join("current/hello");
-    assert_eq!(fs::read(current).unwrap(), artifact);
+    assert_eq!(fs::read(&current).unwrap(), artifact);
+
+    // By itself, in a trial, which it undoes.
+    circles.client.stop().unwrap();
+    circles.publish(&Draft::new(2, "1.1.0", b"the second release"));
+    circles.client.wait("end of settle", settled).unwrap();
+    let there = circles.directory.path().join("there");
+    let check = format!("check = [\"/bin/sh\", \"-c\", \"echo > {}; sleep 600\"]", there.display());
+    circles.retell("client", "[install]", &format!("[install.health]\n{check}\n[install]"));
+    let updating = circles.client.spawn(&["update"]).unwrap();
+    circles.client.wait("a check", |_| Ok(there.exists())).unwrap();
+    assert_ne!(fs::read(&current).unwrap(), artifact);
+    tell(&updating, Signal::INT);
+    let ended = Ended::read(updating.wait_with_output().unwrap()).unwrap();
+    interrupted(&ended, "its trial was interrupted; 1-1.0.0 is installed again");
+    assert_eq!(fs::read(&current).unwrap(), artifact);
 }
