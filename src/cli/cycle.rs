@@ -64,7 +64,11 @@ pub(super) fn run(
 /// What a cycle of one more product came to, as part of what is said of all.
 pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
     let mut said = ended.unwrap_or_else(Said::from);
-    said.text = format!("{}: {}", path.display(), said.text);
+    // What is wrong with a file begins with its name.
+    let named = format!("{}: ", path.display());
+    if !said.text.starts_with(&named) {
+        said.text = named + &said.text;
+    }
     if let Value::Object(fields) = &mut said.json {
         fields.insert("config".to_owned(), path_json(path));
         fields.insert("exit".to_owned(), (said.exit as u8).into());

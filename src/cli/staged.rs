@@ -1,5 +1,6 @@
 //! `install-staged` and `install --offline`: what whoever fetched has left, verified anew.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ impl Install {
             let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
             return Err(Ended::new(Exit::Configuration, why));
         };
+        std::fs::metadata(&self.offline).map_err(DiskError::at(&self.offline))?;
         install(told, &self.offline, freshness)
     }
 }
@@ -52,7 +54,13 @@ fn install(told: &config::Node, spool: &Path, freshness: Duration) -> Result<Sai
             tracing::warn!("{undone}");
         }
         let config = told.client(SystemClock.now())?;
-        let spool = spool.canonicalize().map_err(DiskError::at(spool))?;
+        let spool = match spool.canonicalize() {
+            // Nobody has ever staged anything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Err(SpoolError::Empty(spool.to_owned()).into()));
+            }
+            found => found.map_err(DiskError::at(spool))?,
+        };
         let mut installer = Installer::open(&config, Disk::default())?;
         Ok(match Spool::open(&spool) {
             Ok(spool) => installer.install(&spool, freshness, &SystemClock).await,

@@ -55,6 +55,11 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
     world.write_config().unwrap();
     let config = world.directory.join("client/unanimity.toml");
+    // Whoever fetches has not begun: there need not even be a spool.
+    fs::remove_dir(&spool).unwrap();
+    let nothing = install_staged(&config);
+    assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
+    fs::create_dir(&spool).unwrap();
     let nothing = install_staged(&config);
     assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
     assert!(said(&nothing).contains("nothing is staged"));
@@ -113,13 +118,13 @@ fn the_units_are_good_and_hardly_exposed() {
         let text = fs::read_to_string(&unit).unwrap().replace("/usr/bin/unanimity", PROGRAM);
         // Who is not root has another place for it.
         let starts: Vec<_> = text.lines().filter(|line| line.starts_with("ExecStart=")).collect();
-        let named = "--config /etc/unanimity/unanimity.toml ";
+        let named = "--config /etc/unanimity/";
         assert!(starts.iter().all(|line| line.contains(named)), "{starts:?}");
         let copy = home.path().join(unit.file_name().unwrap());
         fs::write(&copy, text).unwrap();
         units.push(copy);
     }
-    assert_eq!(units.len(), 5);
+    assert_eq!(units.len(), 9);
     let mut verify = programs.command("systemd-analyze").unwrap();
     let verified = verify.args(["verify", "--man=no"]).args(&units).output().unwrap();
     assert!(verified.status.success() && said(&verified).trim().is_empty(), "{}", said(&verified));
