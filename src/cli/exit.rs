@@ -115,10 +115,21 @@ exits! {
 pub fn table() -> String {
     let mut text = String::from("Exit codes, and the word for each in --json:\n");
     for exit in Exit::ALL {
-        text += &format!("  {:3}  {:14} {}\n", *exit as u8, exit.word(), exit.meaning());
+        let mut line = format!("  {:3}  {:14}", *exit as u8, exit.word());
+        for word in exit.meaning().split(' ') {
+            if line.len() + 1 + word.len() > TABLE_WIDTH {
+                text += &format!("{line}\n");
+                line = format!("{:21}", "");
+            }
+            line += &format!(" {word}");
+        }
+        text += &format!("{line}\n");
     }
     text
 }
+
+/// No terminal is narrower, so nothing in the table is wrapped anew.
+const TABLE_WIDTH: usize = 80;
 
 impl From<&Refusal> for Exit {
     fn from(refusal: &Refusal) -> Exit {
@@ -220,6 +231,7 @@ ended! {
     };
     StoreError => |error| match error {
         StoreError::NoEvidence(_) => Exit::Usage,
+        StoreError::OtherLog(_) => Exit::Configuration,
         _ => Exit::Disk,
     };
     PublishError => |error| match error {

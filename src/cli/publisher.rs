@@ -33,6 +33,8 @@ pub(super) struct Keygen {
     passphrase: Passphrase,
 }
 
+/// The keys of publishers and logs are of one kind: what they are for is for their owners to keep apart,
+/// and for whoever configures a node, where one key in two roles is refused.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
     /// Signs releases
@@ -122,7 +124,7 @@ pub(super) struct New {
     #[arg(long)]
     channel: Name,
     /// A number larger than that of every release before: it alone decides what is newer
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
     /// The version, for people
     #[arg(long)]
@@ -207,7 +209,7 @@ pub(super) struct Withdraw {
     #[arg(long)]
     channel: Name,
     /// The release's sequence
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
     /// Why, in a few words: every node's operator reads them
     #[arg(long)]
@@ -309,6 +311,10 @@ impl Show {
         }
         if signatures.is_empty() {
             text += "signed by  nobody yet\n";
+        } else if !self.keys.is_empty() && signatures.iter().all(|(_, verified)| !verified) {
+            let path = self.manifest.display();
+            let why = format!("{path}: signed by none of the keys given\n{}", text.trim_end());
+            return Err(Ended::new(Exit::BadSignature, why));
         }
         let signed: Vec<Value> = (signatures.iter())
             .map(|(name, verified)| json!({ "name": name, "verified": verified }))

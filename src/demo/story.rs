@@ -66,6 +66,12 @@ pub async fn tell<C: Cast>(
             _ => "NOT HELD",
         };
         writeln!(out, "{mark}  {}", attacked.title)?;
+        if attacked.updated {
+            writeln!(
+                out,
+                "           the honest release was read from the peers, and nothing else:"
+            )?;
+        }
         for line in attacked.said.lines() {
             writeln!(out, "           {}", line.trim_start())?;
         }
@@ -150,7 +156,7 @@ async fn release(
     tell_roll(&ended, out)?;
     match cast.stage().installed()? {
         Some(installed) if installed.sequence == draft.sequence => {
-            writeln!(out, "  installed  {}\n", installed.directory.display())?;
+            writeln!(out, "  installed  current -> versions/{}\n", installed.release)?;
             Ok(true)
         }
         _ => {

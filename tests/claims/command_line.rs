@@ -105,6 +105,7 @@ fn a_release_is_made_signed_logged_and_proven_by_the_readme() {
     let appended =
         desk.good("log append log --key log.key --passphrase-file pass --artifact hello m");
     assert!(appended.contains("entry 0"), "{appended}");
+    assert!(appended.contains("No signature was checked"), "{appended}");
     desk.good("log prove log --log-key log.key.pub --note m --out proof");
     let proof = desk.read("proof");
     assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nindex 0\n\nexample.org/l\n1\n"), "{proof}");
@@ -177,6 +178,36 @@ fn a_release_is_shown_with_all_that_decides_what_is_installed() {
         report["manifest"]["targets"][0]["kind"].clone()
     };
     assert_eq!(kind("--json release show m")["archive"]["unpacked"], 5);
+}
+
+#[test]
+fn a_release_that_lacks_a_signature_is_found_before_it_is_logged_or_is_used_up() {
+    let desk = Desk::new();
+    desk.publish();
+    let whole = desk.read("m");
+    let one: Vec<&str> = whole.lines().filter(|line| !line.starts_with("— b ")).collect();
+    desk.write("m", one.join("\n") + "\n");
+    let append = "log append log --key log.key --passphrase-file pass";
+    desk.bad(22, &format!("{append} --signed-by a.key.pub --signed-by b.key.pub m"));
+    desk.bad(22, "release show m --key b.key.pub");
+    desk.good(&format!("{append} m"));
+    desk.write("m", whole);
+    let said = desk.bad(21, &format!("{append} m"));
+    let expected = "m: entry 0 is this very release with other signatures, and cannot be completed any more; sequence 1 is used up";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn init_writes_what_is_missing_of_the_two_and_leaves_the_other_alone() {
+    let desk = Desk::new();
+    desk.good("init --config node/unanimity.toml");
+    for (gone, kept) in [("peers.toml", "unanimity.toml"), ("unanimity.toml", "peers.toml")] {
+        desk.write(&format!("node/{kept}"), "mine");
+        fs::remove_file(desk.path().join("node").join(gone)).unwrap();
+        let said = desk.good("init --config node/unanimity.toml");
+        assert!(said.starts_with(&format!("Written: node/{gone}\nFill in")), "{said}");
+        assert_eq!(desk.read(&format!("node/{kept}")), "mine");
+    }
 }
 
 #[test]

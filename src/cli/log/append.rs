@@ -67,6 +67,9 @@ impl Append {
             log.check_mirror(&mirror.to_string(), &checkpoint)?;
         }
         let (logged, mut text) = self.compare(&notes, &log)?;
+        if self.signed_by.is_empty() {
+            text += "No signature was checked: with --signed-by for each key of the threshold, none is logged that could never install\n";
+        }
         let new: Vec<Vec<u8>> = (notes.iter().map(|note| &note.bytes))
             .filter(|bytes| !logged.contains_key(&Hash::leaf(bytes)))
             .cloned()
@@ -154,13 +157,14 @@ impl Append {
         log.check(&bytes).map_err(|error| named(error, notes))?;
         let directory = self.directory.display().to_string();
         let source = Source { log: directory, log_key: log.log().key.clone() };
-        let (mut leaves, mut released) = (BTreeMap::new(), Released::default());
+        let (mut leaves, mut texts) = (BTreeMap::new(), BTreeMap::new());
+        let mut released = Released::default();
         source.read(|index, entry| {
             leaves.insert(Hash::leaf(entry), index);
-            let manifest =
-                Note::parse(entry).ok().and_then(|note| Manifest::parse(note.text()).ok());
-            if let Some(manifest) = manifest {
+            let Ok(note) = Note::parse(entry) else { return };
+            if let Ok(manifest) = Manifest::parse(note.text()) {
                 released.add(&manifest);
+                texts.insert(note.text().to_owned(), index);
             }
         })?;
         let mut text = String::new();
@@ -170,7 +174,14 @@ impl Append {
                 text += &format!("entry {index}  {} (since before)\n", path.display());
                 continue;
             }
+            let logged = texts.get(&statement.to_string());
             let allowed = match statement {
+                Statement::Release(Manifest { sequence, .. }) if let Some(index) = logged => Err((
+                    Exit::Conflict,
+                    format!(
+                        "entry {index} is this very release with other signatures, and cannot be completed any more; sequence {sequence} is used up: raise it, and sign anew"
+                    ),
+                )),
                 Statement::Release(manifest) if manifest.expires <= now => {
                     Err((Exit::Expired, format!("expired at {}", manifest.expires)))
                 }
@@ -226,7 +237,7 @@ impl Released {
             (
                 Exit::Rollback,
                 format!(
-                    "sequence {sequence}, and the log has {newest} of {product} already: who has that would never install this"
+                    "it has sequence {sequence}, and the log has {product} with sequence {newest} already: who has that would never install this"
                 ),
             )
         })

@@ -81,7 +81,7 @@ impl Init {
         let log = LogWriter::init(&self.directory, self.origin, secret, Disk::default())?;
         let (origin, key) = (&log.log().origin, &log.log().key);
         let place = self.directory.display();
-        let text = format!("An empty log is in {place}.\norigin  {origin}\nkey     {key}\n");
+        let text = format!("An empty log is in {place:?}.\norigin  {origin}\nkey     {key}\n");
         let json = json!({ "origin": origin.as_str(), "key": key.to_string(), "size": 0 });
         Ok(Said::done(text, json))
     }
@@ -108,14 +108,14 @@ impl Source {
         };
         let head = wait_for(async {
             let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
-            let bytes = bytes.map_err(|error| network(&mirror, &error))?;
+            let bytes = bytes.map_err(|error| unread(&mirror, &error))?;
             let head = open(&bytes, &self.log_key).map_err(|error| {
                 Ended::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
             })?;
             let bundles = Bundles::below(&Cached::new(&mirror), &head, 0).await;
-            let bundles = bundles.map_err(|error| network(&mirror, &error))?;
-            bundles.read(&[&mirror], take).await.map_err(|unread| match &unread[..] {
-                [Unread { error: Some(error), .. }, ..] => network(&mirror, error),
+            let bundles = bundles.map_err(|error| unread(&mirror, &error))?;
+            bundles.read(&[&mirror], take).await.map_err(|all| match &all[..] {
+                [Unread { error: Some(error), .. }, ..] => unread(&mirror, error),
                 _ => {
                     let message = format!("{mirror}: its entries are not those of its checkpoint");
                     Ended::new(Exit::NotLogged, message)
@@ -206,7 +206,7 @@ impl Prove {
         };
         let source = Cached::new(&mirror);
         let hashes = wait_for(source.inclusion(index, head.size(), head.size()))?;
-        let hashes = hashes.map_err(|error| network(&mirror, &error))?;
+        let hashes = hashes.map_err(|error| unread(&mirror, &error))?;
         let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
         if !proof.holds(&leaf, &head) {
             let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
@@ -263,6 +263,7 @@ pub(super) fn head_json(head: &Head) -> Value {
     json!({ "size": head.size(), "root": head.root().hex() })
 }
 
-fn network(mirror: &Mirror, error: &std::io::Error) -> Ended {
-    Ended::new(Exit::Network, format!("{mirror}: {error}"))
+/// A log is read from a directory here.
+fn unread(mirror: &Mirror, error: &std::io::Error) -> Ended {
+    Ended::new(Exit::Disk, format!("{mirror}: {error}"))
 }

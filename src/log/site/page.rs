@@ -89,7 +89,9 @@ fn rows(page: &mut String, release: &Release, served: &Served) {
     };
     for target in &manifest.targets {
         let (file, sha256) = (Escaped(target.file.as_str()), target.sha256);
-        let digest = if is_served(served, target) {
+        let digest = if release.withdrawn.is_some() {
+            format!("<code>{sha256}</code>")
+        } else if is_served(served, target) {
             format!(r#"<a href="artifact/{sha256}" download="{file}"><code>{sha256}</code></a>"#)
         } else {
             format!("<code>{sha256}</code> (not available here)")
