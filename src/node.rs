@@ -170,7 +170,9 @@ impl<C: Clock + Clone + 'static> Node<C> {
             return Err(wrong("[serve] belongs to the node, not to one more product"));
         }
         if !self.told.is_apart_from(&told) {
-            return Err(wrong("its root, its state and its spool are apart from the node's own"));
+            return Err(wrong(
+                "its root, its state and its spool have to be apart from the node's own",
+            ));
         }
         let sharing = match &self.sharing {
             Sharing::Begins(answers) | Sharing::Follows { answers, .. } => {

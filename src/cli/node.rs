@@ -13,8 +13,10 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode, NotOurs, only_ours};
 use crate::install::journal::Journal;
+use crate::installer::installer_state;
 use crate::publish::{self, PublishError};
-use crate::store::{ClientState, ClientStore, EvidenceStore};
+use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
+use crate::verify::Manifest;
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
@@ -99,8 +101,8 @@ impl Init {
         let places = Places::find()?;
         let node = config.unwrap_or_else(|| places.config.join("unanimity.toml"));
         let peers = node.with_file_name("peers.toml");
-        if let Some(path) = [&node, &peers].into_iter().find(|path| path.exists()) {
-            return Err(PublishError::Exists(path.clone()).into());
+        if node.exists() && peers.exists() {
+            return Err(PublishError::Exists(node).into());
         }
         let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
         let text = NODE_TEMPLATE
@@ -125,17 +127,23 @@ impl Init {
             }
             None => template,
         };
+        let mut written: Vec<&PathBuf> = Vec::new();
+        // Of the two, what is missing.
         for (path, text) in [(&peers, &circle), (&node, &text)] {
+            if path.exists() {
+                continue;
+            }
             if let Err(error) = publish::write_new(path, text.as_bytes(), Mode::Private, &disk) {
                 // Half of the two would be in the way of the next try.
-                if *path == node {
-                    disk.remove(&peers).ok();
-                }
+                written.iter().for_each(|path| drop(disk.remove(path)));
                 return Err(error.into());
             }
+            written.push(path);
         }
+        let paths: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
         let said = format!(
-            "Written: {}\n         {}\nFill in the first; `unanimity status` names the lines that still want filling in, and refuses what makes no sense.\n`unanimity peers add` fills the second.\n",
+            "Written: {}\nFill in {}; `unanimity status` names the lines that still want filling in, and refuses what makes no sense.\n`unanimity peers add` fills {}.\n",
+            paths.join("\n         "),
             node.display(),
             peers.display()
         );
@@ -179,10 +187,36 @@ pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
     Ok(())
 }
 
+/// Where evidence against a node's log may be kept, and how `evidence show` is told of it.
+fn places(told: &config::Node) -> Vec<(PathBuf, &'static str)> {
+    let installer =
+        told.spool.as_ref().map(|_| (installer_state(&told.install_root), " --installer"));
+    std::iter::once((told.state.clone(), "")).chain(installer).collect()
+}
+
+/// Whether it is about what belongs to somebody else.
+fn is_private(error: &StoreError) -> bool {
+    let denied = io::ErrorKind::PermissionDenied;
+    matches!(error, StoreError::Disk(DiskError::Io { source, .. }) if source.kind() == denied)
+}
+
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
 /// on it adds.
 pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> Result<Said, Ended> {
-    let latched = EvidenceStore::new(&told.state, &told.policy.log, Disk::default()).latched()?;
+    // Whoever installs need not be able to see what the other one remembers, and is told so.
+    let seen = |error: &StoreError| told.spool.is_none() || !is_private(error);
+    let mut hidden = false;
+    let mut latched = None;
+    let mut look = "";
+    for (state, whose) in places(told) {
+        let store = EvidenceStore::new(&state, &told.policy.log, Disk::default());
+        match store.latched().map_err(StoreError::from) {
+            Ok(found) if latched.is_none() => (latched, look) = (found, whose),
+            Ok(_) => {}
+            Err(error) if seen(&error) => return Err(error.into()),
+            Err(_) => hidden = true,
+        }
+    }
     let root = super::versions::root_of(told);
     let installed = root.installed()?.map(|installed| installed.release);
     let journal = root.journal()?;
@@ -193,16 +227,23 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         humantime::format_duration(told.limits.settle),
         installed.as_deref().unwrap_or("none yet"),
     );
+    if told.limits.settle.is_zero() {
+        text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
+    }
     text += &tried(&journal, installed.as_deref(), super::versions::who(told));
     let mut exit = Exit::Done;
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => {
-            let state = ClientStore::read(
-                &config.state.join("client"),
-                &config.policy,
-                &config.peers,
-                &Disk::default(),
-            )?;
+            let place = config.state.join("client");
+            let state = ClientStore::read(&place, &config.policy, &config.peers, &Disk::default());
+            let state = match state {
+                Err(error) if seen(&error) => return Err(error.into()),
+                Err(_) => {
+                    hidden = true;
+                    ClientState::default()
+                }
+                Ok(state) => state,
+            };
             let (mut text, mut json) = remembered(&config, &state);
             let standing = installed.as_ref().map(|it| state.catalog.check_standing(it, true));
             let withdrawn = standing.and_then(Result::err).map(|refusal| refusal.to_string());
@@ -229,24 +270,30 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         Err(error) => {
             exit = Exit::Configuration;
             let joining = told.circle.joining().count();
-            let waits = match joining {
-                0 => String::new(),
-                n => format!(
-                    "; {n} more are listed and not compared yet (`unanimity peers test` does it now)"
-                ),
-            };
-            let text = format!("circle      {error}{waits}\n");
+            let text = format!("circle      {error}\n");
             (text, json!({ "circle": error.to_string(), "joining": joining }))
         }
     };
-    text += &remembered;
-    let nobody = || ("serving     no: `unanimity serve` is not running\n".to_owned(), Value::Null);
+    if hidden {
+        let state = told.state.display();
+        text += &format!(
+            "memory      {state} is for the user who fetches alone: run this as them to see what is remembered\n"
+        );
+    } else {
+        text += &remembered;
+    }
+    json["hidden"] = hidden.into();
+    let why = match cfg!(feature = "tor") {
+        true => "`unanimity serve` is not running",
+        false => "this program was built without Tor",
+    };
+    let nobody = || (format!("serving     no: {why}\n"), Value::Null);
     let (words, fields) = serving.unwrap_or_else(nobody);
     text += &words;
     json["serving"] = fields;
     if let Some(id) = &latched {
         text += &format!(
-            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}`)\n"
+            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}{look}`)\n"
         );
     }
     json["installed"] = installed.into();
@@ -261,10 +308,17 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
 /// What else is there, and what did not work.
 fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
     let mut text = String::new();
-    let others = journal.good.iter().filter(|good| Some(good.as_str()) != installed);
-    for (i, release) in others.rev().enumerate() {
-        let word = if i == 0 { "before" } else { "" };
-        text += &format!("{word:12}{release}\n");
+    let sequence = installed.and_then(Manifest::sequence_of);
+    let mut word = "before";
+    for release in journal.good.iter().rev().filter(|good| Some(good.as_str()) != installed) {
+        if Manifest::sequence_of(release) > sequence {
+            text += &format!(
+                "left        {release}: not installed again by itself, something newer is\n"
+            );
+        } else {
+            text += &format!("{word:12}{release}\n");
+            word = "";
+        }
     }
     if let Some(trial) = &journal.trial {
         let release = &trial.release;
@@ -279,7 +333,7 @@ fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
         let times =
             if failed.times == 1 { "once".to_owned() } else { format!("{} times", failed.times) };
         text += &format!(
-            "failed      {release}, {times}: {}. It is tried again after {}; `unanimity mark-good` lets it pass\n",
+            "failed      {release}, {times}: {}. It is tried again after {}; `unanimity mark-good` has that done at once, without the check\n",
             failed.why,
             failed.until()
         );

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -118,6 +119,14 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
                 by_itself.set(true);
                 Box::pin(alone(told, asked.command, &shown, json)).await
             }
+            // Whether there is one, only they can tell whose state it is.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                if matches!(asked.command, Command::Status) && told.spool.is_some() {
+                    return node::status(&told, None);
+                }
+                node::is_ours(&told.state)?;
+                Err(Ended::new(Exit::Disk, format!("the daemon does not answer: {error}")))
+            }
             Err(error) => {
                 Err(Ended::new(Exit::Disk, format!("the daemon does not answer: {error}")))
             }
@@ -221,9 +230,9 @@ fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
         let another = config::load_node(&path).map_err(Ended::from);
         let another = another.and_then(|told| Ok(node.another(told)?)).and_then(|another| {
             if let Some(other) = seen.iter().find(|other| !other.is_apart_from(&another.told)) {
-                let (path, other) = (path.display(), other.source.path.display());
+                let other = other.source.path.display();
                 let why = format!(
-                    "{path}: its root, its state and its spool are apart from those of {other}"
+                    "its root, its state and its spool have to be apart from those of {other}"
                 );
                 return Err(Ended::new(Exit::Configuration, why));
             }

@@ -55,14 +55,19 @@ impl Rollback {
         let done = super::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
         let installed = match &done.installed {
             Some(Installed { release, directory, .. }) => {
-                format!("{release} is installed again, in {}", directory.display())
+                let again = if done.before.as_ref() == Some(release) { "" } else { " again" };
+                format!("{release} is installed{again}, in {}", directory.display())
             }
             None => "nothing is installed, as before".to_owned(),
         };
+        let left = done.before.iter().find(|before| {
+            done.installed.as_ref().is_none_or(|installed| installed.release != **before)
+        });
+        let left = left.map_or(String::new(), |left| {
+            format!(" {left} is not installed again by itself; something newer is.")
+        });
         let ended: String = done.ended.iter().map(|ended| format!("{ended}\n")).collect();
-        let text = format!(
-            "{ended}{installed}. What was installed before is not installed again by itself; something newer is.\n"
-        );
+        let text = format!("{ended}{installed}.{left}\n");
         let json = json!({
             "installed": done.installed.as_ref().map(|installed| &installed.release),
             "directory": done.installed.as_ref().map(|installed| path_json(&installed.directory)),

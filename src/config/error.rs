@@ -23,7 +23,7 @@ pub struct ConfigError {
 #[derive(Debug, thiserror::Error)]
 pub enum Why {
     /// It cannot be read.
-    #[error("{0}; `unanimity init` writes one to fill in")]
+    #[error("{0}{hint}", hint = hint(.0))]
     Io(#[from] std::io::Error),
     /// Whoever may write it decides what is installed.
     #[error(
@@ -50,6 +50,18 @@ pub enum Why {
     /// The peers as a whole.
     #[error("{0}")]
     Circle(#[from] CircleError),
+    /// Those who are listed are enough, or not, once they count.
+    #[error(
+        "{operators} distinct operators count as peers, and min_peers is {min_peers}: {joining} more are listed, and count once their heads and ours have been compared (`unanimity peers test` does it now, `serve` by itself)"
+    )]
+    Joining {
+        /// How many there are.
+        operators: usize,
+        /// How many there must be.
+        min_peers: usize,
+        /// How many peers are not counted yet.
+        joining: usize,
+    },
     /// A key that could play two parts.
     #[error("the key of peer {0} is also a publisher's or the log's: a key has one role")]
     TwoRoles(Name),
@@ -112,6 +124,13 @@ pub enum PinnedError {
     /// It is no checkpoint of the log.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "; `unanimity init` writes one to fill in",
+        _ => "",
+    }
 }
 
 fn lines(numbers: &[usize]) -> String {

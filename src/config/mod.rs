@@ -33,7 +33,7 @@ use crate::net::mirror::{Site, Web};
 use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
 use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::roll::Limits;
+use crate::verify::roll::{Limits, PeerSetError};
 use crate::verify::{Hash, Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
 
 /// The file that a configuration was read from, and what it said.
@@ -137,9 +137,14 @@ pub struct Node {
 impl Node {
     /// What a client goes by, if enough peers count at `now`.
     pub fn client(&self, now: Timestamp) -> Result<Config, ConfigError> {
-        let peers = self.circle.counted(now).map_err(|error| ConfigError {
-            path: self.peers_path.clone(),
-            why: CircleError::from(error).into(),
+        let peers = self.circle.counted(now).map_err(|error| {
+            let why = match (error, self.circle.joining().count()) {
+                (PeerSetError::TooFew { operators, min_peers }, joining @ 1..) => {
+                    Why::Joining { operators, min_peers, joining }
+                }
+                (error, _) => CircleError::from(error).into(),
+            };
+            ConfigError { path: self.peers_path.clone(), why }
         })?;
         let node = self.clone();
         Ok(Config {

@@ -11,6 +11,8 @@ use crate::verify::{Manifest, Timestamp};
 pub struct RolledBack {
     /// What is installed now, if anything is.
     pub installed: Option<Installed>,
+    /// What was installed before.
+    pub before: Option<String>,
     /// What came of a trial that had been interrupted and was ended first.
     pub ended: Option<String>,
     /// What of it did not work, if something did not.
@@ -45,8 +47,13 @@ pub enum ByHandError {
     NoTrial(Option<String>),
 }
 
+/// Asked twice, nobody goes forward again to what they have just left.
+pub(super) fn is_older(release: &str, current: Option<&str>) -> bool {
+    current.is_none_or(|current| Manifest::sequence_of(release) < Manifest::sequence_of(current))
+}
+
 fn no_version(wanted: Option<&str>) -> String {
-    wanted.map_or("there is no other version here that proved good".to_owned(), |wanted| {
+    wanted.map_or("there is no older version here that proved good".to_owned(), |wanted| {
         format!("there is no version {wanted} here that proved good")
     })
 }
@@ -62,7 +69,8 @@ fn no_trial(release: Option<&str>) -> String {
 }
 
 impl Root {
-    /// Makes a good version the present one: `to`, or the one that was before this. A trial that was
+    /// Makes a good version the present one: `to`, or, of those that are older than this, the one that
+    /// was installed last. A trial that was
     /// interrupted is ended first, and where that worked and no version is named, that is all.
     pub async fn roll_back(
         &self,
@@ -72,6 +80,7 @@ impl Root {
         self.procedure.check_commands()?;
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
+        let left = self.installed()?.map(|installed| installed.release);
         let ended = self.end_trial(&mut journal, now).await?;
         // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
         journal.floor = self.floor()?;
@@ -80,7 +89,8 @@ impl Root {
             && ended.is_there
         {
             let (ended, trouble) = (Some(ended.words.clone()), ended.trouble.clone());
-            return Ok(RolledBack { installed: current, ended, trouble });
+            let before = left;
+            return Ok(RolledBack { installed: current, before, ended, trouble });
         }
         if let Some(to) = to.filter(|to| self.is_withdrawn(to)) {
             return Err(ByHandError::Withdrawn(to.to_owned()));
@@ -94,7 +104,7 @@ impl Root {
         }
         let target = match to {
             Some(to) => good.iter().find(|good| *good == to),
-            None => good.iter().rev().find(|good| Some(*good) != before.as_ref()),
+            None => good.iter().rev().find(|good| is_older(good, before.as_deref())),
         };
         let Some(release) = target.cloned() else {
             return Err(ByHandError::NoVersion { wanted: to.map(str::to_owned), good });
@@ -139,7 +149,8 @@ impl Root {
         journal.present(release);
         self.keep_journal(journal)?;
         let (installed, trouble) = (Some(installed), trouble.map(|trouble| trouble.to_string()));
-        Ok(RolledBack { installed, ended: None, trouble })
+        let before = trial.before.clone();
+        Ok(RolledBack { installed, before, ended: None, trouble })
     }
 
     /// The operator's word for a release: if its trial was interrupted, it has passed; if it failed,

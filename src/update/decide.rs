@@ -8,7 +8,7 @@ use super::heads::Sources;
 use super::{Client, Failure, Outcome, Report, UpdateError, ask, heads, read};
 use crate::clock::Clock;
 use crate::net::{Mirror, Transport};
-use crate::verify::{Agreed, Bundle, Head, Refusal, Roll};
+use crate::verify::{Agreed, Bundle, Head, Refusal, Roll, Signed};
 
 /// What can be installed, and what convinces others of it.
 pub(super) struct Decided {
@@ -144,7 +144,12 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report.refused = refused;
         report.remarks.extend(standing.as_ref().err().map(Refusal::to_string));
 
+        if reading.catalog.is_empty() && self.state.floor == 0 {
+            let (product, channel) = (&config.policy.product, &config.policy.channel);
+            report.remarks.push(format!("the log has no release of {product}, channel {channel}"));
+        }
         let Some(common) = common else {
+            report.remarks.extend(choice.candidates.first().map(waits));
             let missing = roll.missing(&config.peers, &chain, None);
             return Err(stale.unwrap_or_else(|| Refusal::Incomplete(self.since(missing))).into());
         };
@@ -169,7 +174,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 // The newest release's state is the one worth telling.
                 Err(refusal) => {
                     let refusal = match refusal {
-                        Refusal::Incomplete(missing) => Refusal::Incomplete(self.since(missing)),
+                        Refusal::Incomplete(missing) => {
+                            report.remarks.push(waits(&signed));
+                            Refusal::Incomplete(self.since(missing))
+                        }
                         other => other,
                     };
                     best.get_or_insert(refusal.into());
@@ -184,4 +192,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let first = report.refused.first().map(|(_, refusal)| refusal.clone());
         first.map_or(Ok(None), |refusal| Err(refusal.into()))
     }
+}
+
+fn waits(signed: &Signed) -> String {
+    format!("release {} waits for that", signed.manifest().label())
 }

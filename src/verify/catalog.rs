@@ -93,6 +93,11 @@ impl Catalog {
         }
     }
 
+    /// Whether nothing of our product was ever read.
+    pub fn is_empty(&self) -> bool {
+        self.releases.is_empty() && self.withdrawn.is_empty() && self.outdated.is_none()
+    }
+
     /// Every release that was taken back, by sequence.
     pub fn withdrawn(&self) -> BTreeSet<u64> {
         self.withdrawn.keys().copied().collect()

@@ -73,7 +73,7 @@ pub enum Refusal {
     /// Its publisher has taken it back.
     #[error(
         "withdrawn: entry {index} of the log takes back release {release}{}: {reason}",
-        if *.installed { ", which is installed, and nothing newer can be" } else { "" }
+        if *.installed { ", which is installed, and nothing newer can be" } else { " (not installed here)" }
     )]
     Withdrawn {
         /// `SEQUENCE-VERSION`.

@@ -55,7 +55,7 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
     let (code, said) = run(&world, &["rollback"]);
     assert_eq!((code, current(&world)), (2, ONE.to_vec()), "{said}");
     assert!(
-        said.contains("there is no other version here that proved good; there is 1-1.0.0"),
+        said.contains("there is no older version here that proved good; there is 1-1.0.0"),
         "{said}"
     );
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
@@ -66,6 +66,16 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
     let (code, said) = run(&world, &["rollback"]);
     assert_eq!((code, current(&world)), (0, ONE.to_vec()), "{said}");
     assert!(said.contains("1-1.0.0 is installed again"), "{said}");
+    assert!(said.contains(". 2-1.1.0 is not installed again by itself; something"), "{said}");
+    // Asked again, nobody goes forward to what they have just left.
+    let (code, said) = run(&world, &["rollback"]);
+    assert_eq!((code, current(&world)), (2, ONE.to_vec()), "{said}");
+    let (_, said) = run(&world, &["status"]);
+    let left = "left        2-1.1.0: not installed again by itself, something newer is\n";
+    assert!(said.contains(&format!("installed   1-1.0.0\n{left}")), "{said}");
+    let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
+    assert_eq!((code, current(&world)), (0, ONE.to_vec()), "{said}");
+    assert!(said.starts_with("1-1.0.0 is installed, in "), "{said}");
     // The check is asked there as well, and stops nobody.
     world.config.procedure.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
@@ -196,7 +206,7 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
     assert_eq!(code, 12, "{said}");
     assert!(said.contains(&format!("\n{}: incomplete", paths[0])), "{said}");
     assert!(said.contains(&format!("\n{}: ", paths[1])), "{said}");
-    let apart = "its root, its state and its spool are apart from those of";
+    let apart = "its root, its state and its spool have to be apart from those of";
     assert!(said.contains(&format!("{}: {apart} {}", paths[2], paths[0])), "{said}");
     let (code, said) = run(&world, &[&["--json"], &also[..]].concat());
     assert_eq!(code, 12, "{said}");
@@ -215,7 +225,7 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
 #[tokio::test]
 async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to_anothers_state() {
     let home = place();
-    let world = settled(home.path().join("world")).await;
+    let mut world = settled(home.path().join("world")).await;
     world.write_config().unwrap();
     let client = world.directory.join("client");
     let rights = |name: &str, mode| {
@@ -243,7 +253,49 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
             assert!(said.contains("belongs to the user with id 54321: run this as them"), "{said}");
         }
         assert_eq!(run(&world, &["status"]).0, 0);
+        // As who is nobody special here: whose state that is, they can see, and no more.
+        give(&client, 54_322);
+        std::os::unix::fs::chown(&state, Some(54_321), None).unwrap();
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for verb in ["status", "check", "update"] {
+            let (code, said) = run_as(&world, 54_322, &[verb]);
+            assert_eq!(code, 6, "{said}");
+            assert!(said.contains("belongs to the user with id 54321: run this as them"), "{said}");
+        }
+        // Where one fetches and another installs, that is how it is meant to be.
+        let spool = world.directory.join("client/spool");
+        world.config.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+        world.write_config().unwrap();
+        give(&client.join("unanimity.toml"), 54_322);
+        give(&client.join("peers.toml"), 54_322);
+        let (code, said) = run_as(&world, 54_322, &["status"]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("installed   1-1.0.0\n"), "{said}");
+        assert!(said.contains("is for the user who fetches alone: run this as them"), "{said}");
+        assert_eq!(run_as(&world, 54_322, &["check"]).0, 6);
     }
+}
+
+/// Everything below a directory becomes somebody's.
+fn give(path: &std::path::Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
+    }
+}
+
+/// The program is run by a user without any rights of their own.
+fn run_as(world: &World, user: u32, arguments: &[&str]) -> (i32, String) {
+    let user = user.to_string();
+    let copy = world.directory.join("unanimity");
+    fs::copy(PROGRAM, &copy).unwrap();
+    let config = world.directory.join("client/unanimity.toml");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(copy);
+    let Output { status, stdout, stderr } =
+        command.arg("--config").arg(config).args(arguments).output().unwrap();
+    (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
 }
 
 #[tokio::test]
@@ -266,7 +318,9 @@ async fn that_a_release_was_taken_back_is_in_status_and_there_is_no_way_back_to_
     let (code, said) = of("1-1.0.0", "hello");
     assert_eq!(code, 31, "{said}");
     assert!(
-        said.contains("withdrawn: entry 2 of the log takes back release 1-1.0.0: Bad."),
+        said.contains(
+            "withdrawn: entry 2 of the log takes back release 1-1.0.0 (not installed here): Bad."
+        ),
         "{said}"
     );
     let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
