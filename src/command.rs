@@ -1,7 +1,7 @@
 //! Running an operator's command: no shell, next to no environment, and not for long.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
@@ -25,6 +25,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often what is to be killed is looked for, and with what pauses.
 const MAX_ROUNDS: usize = 200;
 const PAUSE: Duration = Duration::from_millis(10);
+/// The most bytes of an environment that are looked at; Linux starts nothing with more than 6 MiB.
+const MAX_ENVIRONMENT: u64 = 6 << 20;
 /// What it gets to see of our environment.
 const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
 
@@ -137,13 +139,30 @@ fn kill_once(variable: &[u8]) -> io::Result<bool> {
         let Some(id) = id.and_then(|id| Pid::from_raw(id.cast_signed())) else { continue };
         // Held before it is looked at: what is killed is what was seen. What has ended has none.
         let Ok(held) = pidfd_open(id, PidfdFlags::empty()) else { continue };
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|one| one == variable) {
+        if has(&entry.path(), variable) {
             found = true;
             pidfd_send_signal(&held, Signal::KILL).ok();
         }
     }
     Ok(found)
+}
+
+/// Whether a process was started with a variable. Its first thread, which has its number, may have ended
+/// before the others: it has no environment then, and they have.
+fn has(process: &Path, variable: &[u8]) -> bool {
+    let tasks = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    let environment = std::iter::once(process.to_owned())
+        .chain(tasks.map(|task| task.path()))
+        .map(|task| environment(&task).unwrap_or_default())
+        .find(|environment| !environment.is_empty());
+    environment.is_some_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
+}
+
+/// What a task was started with. Anybody can say that theirs is larger than our memory.
+fn environment(task: &Path) -> io::Result<Vec<u8>> {
+    let mut environment = Vec::new();
+    File::open(task.join("environ"))?.take(MAX_ENVIRONMENT).read_to_end(&mut environment)?;
+    Ok(environment)
 }
 
 /// A command with those that it started, killed together when this is dropped.
@@ -204,5 +223,29 @@ async fn listen(mut stderr: impl AsyncRead + Unpin, said: &mut Vec<u8>) {
         if said.len() > 2 * MAX_SAID_BYTES {
             said.drain(..said.len() - MAX_SAID_BYTES);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_looked_at_where_it_is_and_not_without_an_end() {
+        let process = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(process.path().join(name), text).unwrap();
+        let has = |variable: &str| has(process.path(), variable.as_bytes());
+        write("environ", "A=1\0TRIAL=7\0B=2\0");
+        assert!(has("TRIAL=7") && has("B=2"));
+        assert!(!has("TRIAL=") && !has("RIAL=7") && !has("TRIAL=77"));
+        fs::create_dir_all(process.path().join("task/8")).unwrap();
+        fs::create_dir_all(process.path().join("task/9")).unwrap();
+        write("task/8/environ", "");
+        write("task/9/environ", "TRIAL=9\0");
+        assert!(!has("TRIAL=9"));
+        write("environ", "");
+        assert!(has("TRIAL=9"));
+        File::create(process.path().join("environ")).unwrap().set_len(1 << 40).unwrap();
+        assert!(!has("TRIAL=9"));
     }
 }

@@ -99,8 +99,11 @@ impl InstallTable {
                 "pre_install, handover, post_install, check and when_good name their program by an absolute path",
             ));
         }
-        if !handover.is_empty() && !handover.iter().any(|argument| argument.contains("{}")) {
-            return Err(Why::Install("handover has an argument {}: the artifact takes its place"));
+        let is_given = |argument: &String| argument.contains("{}") || argument.contains("{path}");
+        if !handover.is_empty() && !handover.iter().any(is_given) {
+            return Err(Why::Install(
+                "handover has an argument {}, or {path}: the artifact takes its place",
+            ));
         }
         let is_unit =
             |unit: &String| !unit.is_empty() && unit.bytes().all(|c| c.is_ascii_graphic());

@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::journal::Trial;
 use super::{InstallError, Root, verify_artifact};
@@ -20,7 +23,7 @@ pub struct Procedure {
     pub keep: usize,
     /// Runs before the switch.
     pub pre_install: Vec<String>,
-    /// Is given the artifact, in place of each argument `{}`.
+    /// Is given the artifact: its open file in place of `{}`, its path in place of `{path}`.
     pub handover: Vec<String>,
     /// Runs after the switch, also after the one back.
     pub post_install: Vec<String>,
@@ -137,22 +140,26 @@ impl Root {
         if self.procedure.handover.is_empty() {
             return Ok(());
         }
-        let file = self.artifact_of(about.release)?;
-        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        let argument = |argument: &String| argument.replace("{}", &path);
+        let (path, file) = self.artifact_of(about.release)?;
+        // It goes to the command and to all that it starts. By our number among the processes others
+        // could be meant: of one that is given it once we have ended, and the command has not.
+        fcntl_setfd(&file, FdFlags::empty()).map_err(|why| Trouble::Handover(why.into()))?;
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let path = path.to_string_lossy();
+        let argument = |argument: &String| argument.replace("{}", &open).replace("{path}", &path);
         let command: Vec<String> = self.procedure.handover.iter().map(argument).collect();
         self.run("handover", &command, about).await
     }
 
     /// A version's one file, open, and once more what its proof says was signed. Whoever is given the
     /// open file is given that, whatever its name leads to by then.
-    fn artifact_of(&self, release: &str) -> Result<File, Trouble> {
+    fn artifact_of(&self, release: &str) -> Result<(PathBuf, File), Trouble> {
         let targets = self.targets_of(release)?;
         let mut why = io::Error::other("a release that is no single file cannot be handed over");
         for target in targets.iter().filter(|target| target.kind == Kind::File) {
-            let file = open_plain(&self.version(release).join(target.file.as_str()));
-            match file {
-                Ok(file) if verify_artifact(target, &file).is_ok() => return Ok(file),
+            let path = self.version(release).join(target.file.as_str());
+            match open_plain(&path) {
+                Ok(file) if verify_artifact(target, &file).is_ok() => return Ok((path, file)),
                 Ok(_) => why = io::Error::other("its file is not what its proof says was signed"),
                 Err(error) => why = error,
             }

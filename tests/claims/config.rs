@@ -208,7 +208,7 @@ fn what_makes_no_sense_of_a_switch_is_refused() {
         ("when_good = [\"e\"]", "by an absolute path"),
         ("health = { check = [\"true\"] }", "by an absolute path"),
         ("handover = [\"dpkg\", \"-i\", \"{}\"]", "by an absolute path"),
-        ("handover = [\"/usr/bin/dpkg\", \"-i\"]", "handover has an argument {}"),
+        ("handover = [\"/usr/bin/dpkg\", \"-i\"]", "handover has an argument {}, or {path}"),
         ("restart = \"\"", "restart is the name of one"),
         ("restart = \"a b\"", "restart is the name of one"),
         ("timeout = \"0s\"", "a timeout is one second to one hour"),

@@ -190,6 +190,23 @@ async fn after_a_kill_the_next_run_ends_the_command_before_it_undoes_the_trial()
     assert_eq!((machine.current(), machine.journal().trial), (ONE.to_vec(), None));
 }
 
+/// By its number, whose process comes to have it next could show it another file.
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_over_is_what_was_verified_also_when_who_did_so_is_gone() {
+    let mut machine = Machine::new().await;
+    let (go, handed) = (machine.pipe("go"), machine.pipe("handed"));
+    assert!(Command::new("mkfifo").arg(&handed).status().unwrap().success());
+    let then = format!("read go < {}; sh -c 'cat {{}} > {}'", go.display(), handed.display());
+    machine.world.config.procedure.handover = machine.tells(&then);
+    machine.world.write_config().unwrap();
+    let mut installer = machine.start();
+    machine.told(&mut installer);
+    send(&installer, Signal::KILL);
+    ended_by_kill(installer);
+    fs::write(go, "go\n").unwrap();
+    assert_eq!(fs::read(handed).unwrap(), TWO);
+}
+
 fn ended_by_kill(mut installer: Child) {
     // Its command holds the other end of what it says.
     drop(installer.stderr.take());

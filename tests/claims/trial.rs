@@ -752,10 +752,10 @@ async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_th
     let procedure = &mut world.config.procedure;
     // A system's installer with a place of its own; what it gets is an open file of ours.
     let script = format!(
-        "case $2 in /proc/*/fd/*) cat $2 > {}; test $1 = -i;; *) false;; esac",
+        "case $2 in /proc/self/fd/*) cat $2 > {}; test $1 = -i && cmp $2 $3;; *) false;; esac",
         system.display()
     );
-    procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "-i", "{}"]);
+    procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "-i", "{}", "{path}"]);
     procedure.check = shell(&format!("sh {} | grep -q 'release 2'", system.display()));
     installs(&mut world, 2).await;
     assert_eq!(fs::read(&system).unwrap(), artifact(2));
