@@ -78,9 +78,6 @@ pub enum Why {
         /// What is wrong with it.
         why: PinnedError,
     },
-    /// What the node remembers would be among what it installs.
-    #[error("[install] root and state are one directory, or one is inside the other")]
-    RootIsState,
     /// How to install.
     #[error("[install] {0}")]
     Install(&'static str),

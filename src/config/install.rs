@@ -1,6 +1,6 @@
 //! `[install]`: where versions go, and who puts them there.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -48,15 +48,22 @@ struct HealthTable {
 }
 
 impl InstallTable {
-    /// The spool, if there is one.
-    pub(super) fn spool(&self, directory: &Path) -> Result<Option<Spool>, Why> {
-        let freshness = self.freshness()?.unwrap_or(Spool::FRESHNESS);
-        let Some(spool) = &self.spool else { return Ok(None) };
-        let inside = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
-        if inside(spool, &self.root) || inside(spool, &self.state) {
-            return Err(Why::Install("spool is apart from root and state"));
+    /// The spool, if there is one; all that the node keeps is apart from each other.
+    pub(super) fn spool(
+        &self,
+        directory: &Path,
+        freshness: Option<Duration>,
+    ) -> Result<Option<Spool>, Why> {
+        let [root, state] = [&self.root, &self.state].map(|path| directory.join(path));
+        let spool = self.spool.as_ref().map(|spool| directory.join(spool));
+        let is_apart = |spool: &PathBuf| are_apart(spool, &root) && are_apart(spool, &state);
+        if !are_apart(&root, &state) || !spool.as_ref().is_none_or(is_apart) {
+            return Err(Why::Install(
+                "root, state and spool are apart: two of them are one directory, or one is inside the other",
+            ));
         }
-        Ok(Some(Spool { directory: directory.join(spool), freshness }))
+        let freshness = freshness.unwrap_or(Spool::FRESHNESS);
+        Ok(spool.map(|directory| Spool { directory, freshness }))
     }
 
     /// How old every peer's word may be for whoever installs without a network, if that is written.
@@ -121,4 +128,25 @@ impl InstallTable {
 impl Spool {
     /// A day.
     pub const FRESHNESS: Duration = Duration::from_secs(24 * 3600);
+}
+
+/// Whether neither of two directories is in the other, whatever they are called.
+pub(super) fn are_apart(a: &Path, b: &Path) -> bool {
+    let [a, b] = [a, b].map(resolved);
+    !a.starts_with(&b) && !b.starts_with(&a)
+}
+
+/// A path without links, as far as there is anything on it.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut resolved = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            // What was passed is no link.
+            Component::ParentDir => drop(resolved.pop()),
+            _ => resolved.push(part),
+        }
+        resolved = resolved.canonicalize().unwrap_or(resolved);
+    }
+    resolved
 }

@@ -21,8 +21,8 @@ use serde::Deserialize;
 use daemon::{AlarmTable, ServeTable, TorTable};
 pub use daemon::{Serve, ServeArtifacts, ServePolicy};
 pub use error::{ConfigError, PinnedError, Why};
-use install::InstallTable;
 pub use install::Spool;
+use install::{InstallTable, are_apart};
 use limits::{Checked, LimitsTable};
 use mirror::MirrorEntry;
 
@@ -192,9 +192,8 @@ impl Node {
             let spool = node.spool.as_ref().map(|spool| spool.directory.clone());
             [Some(node.install_root.clone()), Some(node.state.clone()), spool]
         };
-        let apart = |a: &PathBuf, b: &PathBuf| !a.starts_with(b) && !b.starts_with(a);
         let theirs = places(other);
-        places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| apart(a, b)))
+        places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| are_apart(a, b)))
     }
 
     /// Refuses an alarm command that cannot be run.
@@ -366,12 +365,8 @@ impl NodeFile {
             }
             None => None,
         };
-        let (root, state) = (&self.install.root, &self.install.state);
-        if root.starts_with(state) || state.starts_with(root) {
-            return Err(Why::RootIsState);
-        }
-        let spool = self.install.spool(directory)?;
         let freshness = self.install.freshness()?;
+        let spool = self.install.spool(directory, freshness)?;
         let procedure = self.install.procedure()?;
         let keys = self.publisher.keys.into_iter().map(|key| key.0).collect();
         let ProductTable { name, channel, platform } = self.product;

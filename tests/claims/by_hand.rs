@@ -195,8 +195,11 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
     let other = own
         .replace("root = \"hello\"", "root = \"b\"")
         .replace("state = \"state\"", "state = \"c\"");
-    // One that would install to where the other one does.
-    fs::write(client.join("twin.toml"), other.replace("state = \"c\"", "state = \"d\"")).unwrap();
+    // One that would install to where the other one does, by another name.
+    let twin = other.replace("state = \"c\"", "state = \"d\"");
+    std::os::unix::fs::symlink("b", client.join("link")).unwrap();
+    fs::create_dir(client.join("b")).unwrap();
+    fs::write(client.join("twin.toml"), twin.replace("root = \"b\"", "root = \"link\"")).unwrap();
     fs::write(client.join("other.toml"), other).unwrap();
     let paths = ["other.toml", "none.toml", "twin.toml"]
         .map(|name| client.join(name).to_str().unwrap().to_owned());

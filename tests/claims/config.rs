@@ -1,6 +1,7 @@
 //! Configuration: what contradicts itself is refused, and the error says where and why.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
@@ -219,6 +220,47 @@ fn what_makes_no_sense_of_a_switch_is_refused() {
         let node = with(&good_node(), "root = \"hello\"", &format!("root = \"hello\"\n{line}"));
         let error = refused(&node, &good_peers(), NODE);
         says(&error, &["[install] ", why]);
+    }
+}
+
+#[test]
+fn what_a_node_keeps_is_in_places_apart_whatever_they_are_called() {
+    let place = place();
+    let here = place.path();
+    fs::create_dir_all(here.join("there/deep")).unwrap();
+    symlink("there", here.join("link")).unwrap();
+    fs::write(here.join(PEERS), good_peers()).unwrap();
+    let load = |root: &str, state: &str, spool: &str| {
+        let places = [root, state, spool].map(|at| at.replace("HERE", here.to_str().unwrap()));
+        let [root, state, spool] = &places;
+        let places = format!("root = \"{root}\"\nstate = \"{state}\"\nspool = \"{spool}\"\n");
+        let old = "root = \"hello\"\nstate = \"/var/lib/unanimity\"\n";
+        fs::write(here.join(NODE), with(&good_node(), old, &places)).unwrap();
+        config::load(&here.join(NODE), NOW)
+    };
+    for (root, state, spool) in [
+        ("hello", "state", "spool"),
+        ("there/deep", "HERE/there/deeper", "link/spool"),
+        ("none/a", "none/b", "none/../a"),
+    ] {
+        load(root, state, spool).unwrap();
+    }
+    for (root, state, spool) in [
+        ("hello", "hello", "spool"),
+        ("hello", "hello/state", "spool"),
+        ("state/hello", "state", "spool"),
+        ("hello", "HERE/hello/state", "spool"),
+        ("hello", "./none/../hello/state", "spool"),
+        ("there/deep", "link/deep", "spool"),
+        ("link", "there/deep", "spool"),
+        ("link/none", "there/none/deep", "spool"),
+        ("hello", "state", "HERE/hello"),
+        ("hello", "state", "HERE"),
+        ("link/deep", "state", "link/../link/deep/spool"),
+        ("hello", "there", "link/spool"),
+    ] {
+        let error = load(root, state, spool).unwrap_err().to_string();
+        says(&error, &["[install] root, state and spool are apart"]);
     }
 }
 
