@@ -31,6 +31,9 @@ pub enum Rule {
     Everyone,
     /// Nobody is told that nothing is new while every peer covers a release that is not installed.
     Complete,
+    /// Nothing installs that was taken back in the sight of an honest peer when the cycle began, and nobody is
+    /// told that what they run was taken back when it was not.
+    Withdrawn,
     /// A node that installed from one chain never installs from the other.
     OneChain,
     /// A node that is off does nothing, and ends nothing that it began before.
@@ -176,7 +179,7 @@ impl<'a> Safety<'a> {
         adversary.is_some_and(|adversary| adversary.attack.forks())
     }
 
-    fn installs(&mut self, event: &Event, index: u32, chain: u8) {
+    fn installs(&mut self, event: &Event, took: Millis, (index, chain): (u32, u8)) {
         let environment = self.environment;
         // A trojan that the publisher's stolen keys logged for everybody is a release like any other.
         let attacked = environment.scenario.adversary.as_ref().map(|adversary| adversary.start);
@@ -202,13 +205,33 @@ impl<'a> Safety<'a> {
         }
         self.nodes[event.node as usize].installed = Some((index, chain));
         for &peer in environment.circle(event.node) {
-            if !environment.lies_to(peer, event.node)
-                && !environment.misbehaves(peer)
-                && !self.confirmed(peer, event.at, index, chain)
-            {
+            if environment.lies_to(peer, event.node) || environment.misbehaves(peer) {
+                continue;
+            }
+            if !self.confirmed(peer, event.at, index, chain) {
                 self.violated(Rule::Confirmed, event);
             }
+            let held = self.held(peer, event.at - took);
+            if environment.is_trojan(index, chain)
+                && held.is_some_and(|view| environment.is_withdrawn(view.size))
+            {
+                self.violated(Rule::Withdrawn, event);
+            }
         }
+    }
+
+    /// What a node vouched for at last before a time.
+    fn held(&self, node: u32, before: Millis) -> Option<View> {
+        let polled = &self.nodes[node as usize].polled;
+        polled.iter().rfind(|(at, _)| *at < before)?.1
+    }
+
+    /// Whether a node runs what is taken back in the log by then.
+    fn runs_what_was_withdrawn(&self, node: u32, at: Millis) -> bool {
+        let environment = self.environment;
+        let installed = self.nodes[node as usize].installed;
+        installed.is_some_and(|(index, chain)| environment.is_trojan(index, chain))
+            && environment.is_withdrawn(environment.log_size(at))
     }
 
     /// Whether a node's mirrors have shown a head of this chain and at least this size until now.
@@ -220,13 +243,12 @@ impl<'a> Safety<'a> {
 
     /// Whether no release that every peer of a node's vouched for when its cycle began is missing there.
     /// Says nothing of circles in which somebody is not honest.
-    fn is_complete(&self, node: u32, began: Millis) -> bool {
+    fn is_complete(&self, node: u32, began: Millis, at: Millis) -> bool {
         let environment = self.environment;
         let circle = environment.circle(node).iter();
         let sizes = circle.map(|&peer| {
             let honest = !environment.colludes(peer) && !environment.misbehaves(peer);
-            let polled = &self.nodes[peer as usize].polled;
-            let view = polled.iter().rfind(|(at, _)| *at < began)?.1?;
+            let view = self.held(peer, began)?;
             (honest && view.chain == 0).then_some(view.size)
         });
         let Some(covered) = sizes.min().flatten() else { return true };
@@ -235,6 +257,8 @@ impl<'a> Safety<'a> {
         let newest = (0..=released.unwrap_or(0)).rev().map(|n| environment.release_index(n));
         let newest = newest.filter(|_| released.is_some());
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0);
+        // From the moment that it is taken back, a mirror may say so before any peer does.
+        let trojan = trojan.filter(|_| !environment.is_withdrawn(environment.log_size(at)));
         let all = newest.chain(trojan.map(|(index, _)| index));
         let due = all.filter(|index| *index < covered).max();
         due.is_none_or(|index| index <= installed)
@@ -304,8 +328,13 @@ impl Witness for Safety<'_> {
                     self.violated(Rule::NoFalseAlarm, event);
                 }
             }
-            What::Cycled(_, Cycle::Installed { index, chain }) => {
-                self.installs(event, index, chain);
+            What::Cycled(took, Cycle::Installed { index, chain }) => {
+                self.installs(event, took, (index, chain));
+            }
+            What::Cycled(_, Cycle::Withdrawn)
+                if !self.runs_what_was_withdrawn(event.node, event.at) =>
+            {
+                self.violated(Rule::Withdrawn, event);
             }
             What::Cycled(_, Cycle::Fork | Cycle::Latched) if !self.forks() => {
                 self.violated(Rule::NoFalseAlarm, event);
@@ -313,13 +342,13 @@ impl Witness for Safety<'_> {
             What::Cycled(..) => {}
         }
         if let What::Cycled(took, came_to) = event.what
-            && matches!(came_to, Cycle::UpToDate | Cycle::Settling | Cycle::Installed { .. })
+            && came_to.is_unanimous()
             && !self.everyone_could_answer(event.node, event.at - took, event.at)
         {
             self.violated(Rule::Everyone, event);
         }
         if let What::Cycled(took, Cycle::UpToDate) = event.what
-            && !self.is_complete(event.node, event.at - took)
+            && !self.is_complete(event.node, event.at - took, event.at)
         {
             self.violated(Rule::Complete, event);
         }

@@ -36,6 +36,8 @@ pub struct Environment {
     colluders: BTreeSet<u32>,
     /// When the adversary appends to the log itself.
     logged: Millis,
+    /// When the publisher takes that back.
+    withdrawn: Millis,
     days: days::Days,
     connects: Draws,
     trips: Draws,
@@ -81,8 +83,10 @@ impl Environment {
                 }
             }
         }
+        let (logged, withdrawn) = adversary::logged(&scenario);
         Environment {
-            logged: adversary::logged(&scenario),
+            logged,
+            withdrawn,
             days: days::Days::new(&scenario, seed),
             scenario,
             circles,
@@ -199,7 +203,8 @@ impl Environment {
     /// How many entries the log has at a time: one at the beginning, then releases and others.
     pub fn log_size(&self, at: Millis) -> u32 {
         let others = at.checked_div(self.scenario.background).unwrap_or(0);
-        1 + (self.releases_until(at) + others) as u32 + u32::from(self.logged <= at)
+        let appended = [self.logged, self.withdrawn].iter().filter(|when| **when <= at).count();
+        1 + (self.releases_until(at) + others) as u32 + appended as u32
     }
 
     /// The sequence of the n-th release (from 0). They leave room for a trojan before each.
@@ -224,10 +229,11 @@ impl Environment {
 
     /// Where the n-th release is in the log.
     pub fn release_index(&self, n: u64) -> u32 {
-        // Of what comes at one time, releases come first and a trojan last.
+        // Of what comes at one time, releases come first and what the adversary is about last.
         let at = self.release_at(n);
         let others = (at.saturating_sub(1)).checked_div(self.scenario.background).unwrap_or(0);
-        1 + (n + others) as u32 + u32::from(self.logged < at)
+        let appended = [self.logged, self.withdrawn].iter().filter(|when| **when < at).count();
+        1 + (n + others) as u32 + appended as u32
     }
 
     /// A node's onion service as it is at the beginning.

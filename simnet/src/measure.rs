@@ -30,7 +30,7 @@ pub fn results(scenario: &Scenario, seed: Seed, events: &[Event]) -> Results {
 ///
 /// Counts:
 /// - `worlds`, `polls`, `polls.blind` (after which a peer vouches for nothing), `rolls` (cycles, whatever they came to) and, of these, `rolls.unanimous` (nothing
-///   new, settling or installed), `rolls.incomplete`, `rolls.stale`, `rolls.fork`, `rolls.latched`,
+///   new, settling, installed, or what is installed was taken back), `rolls.incomplete`, `rolls.stale`, `rolls.fork`, `rolls.latched`,
 ///   `rolls.undecided`; `installs`;
 /// - `releases.due`: pairs of a node and a release whose time to be installed is over before the
 ///   world is; `releases.late`: those of them that were not installed by then, nor a newer one;
@@ -46,8 +46,8 @@ pub fn results(scenario: &Scenario, seed: Seed, events: &[Event]) -> Results {
 /// until half or all of the nodes held some; missing if they never did).
 ///
 /// The adversary's own nodes poll and roll, and count in nothing else. To notice is to find a fork or
-/// be told of it, to call the mirrors stale in a freeze, and to call a roll incomplete when the
-/// peers are blocked or change their story.
+/// be told of it, to be told that what is installed was taken back, to call the mirrors stale in a freeze,
+/// and to call a roll incomplete when the peers are blocked or change their story.
 #[derive(Debug)]
 pub struct Measure<'a> {
     environment: &'a Environment,
@@ -193,7 +193,9 @@ impl<'a> Measure<'a> {
         let counts = &mut self.counts;
         counts.rolls += 1;
         match cycle {
-            Cycle::UpToDate | Cycle::Settling | Cycle::Installed { .. } => counts.unanimous += 1,
+            Cycle::UpToDate | Cycle::Settling | Cycle::Withdrawn | Cycle::Installed { .. } => {
+                counts.unanimous += 1;
+            }
             Cycle::Incomplete => counts.incomplete += 1,
             Cycle::Stale => counts.stale += 1,
             Cycle::Fork => counts.fork += 1,
@@ -223,8 +225,8 @@ impl<'a> Measure<'a> {
             Attack::Fork | Attack::Flash(..) => {
                 matches!(what, What::Evidence | What::Cycled(_, Cycle::Fork))
             }
-            // Nothing in the program does: it is for whoever reads the log.
-            Attack::Logged => false,
+            // Until it is taken back, it is for whoever reads the log to notice.
+            Attack::Logged => matches!(what, What::Cycled(_, Cycle::Withdrawn)),
             Attack::Freeze => matches!(what, What::Cycled(_, Cycle::Stale)),
             Attack::Block | Attack::Story => matches!(what, What::Cycled(_, Cycle::Incomplete)),
         };

@@ -170,6 +170,9 @@ pub struct Adversary {
     /// peers might vouch for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub launders: bool,
+    /// If it logs a trojan: how long after that the publisher, who has its keys as well, takes it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_after: Option<Millis>,
 }
 
 /// What a fork looks like beside the log. In all shapes the trojan is the first entry that is not the log's.
@@ -228,10 +231,18 @@ impl Mirrors {
 }
 
 impl Adversary {
-    /// One victim, nobody colludes, and a fork is of the usual shape and not laundered.
+    /// One victim, nobody colludes, a fork is of the usual shape and not laundered, and what is logged
+    /// stays.
     pub fn new(attack: Attack, start: Millis) -> Adversary {
-        let colluding = Colluding::OfCircle(0);
-        Adversary { start, victims: 1, colluding, attack, shape: Shape::Next, launders: false }
+        Adversary {
+            start,
+            victims: 1,
+            colluding: Colluding::OfCircle(0),
+            attack,
+            shape: Shape::Next,
+            launders: false,
+            withdrawn_after: None,
+        }
     }
 }
 

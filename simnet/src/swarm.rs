@@ -58,6 +58,13 @@ pub fn scenario(seed: Seed) -> Scenario {
         faults,
     };
     more(&mut world, &mut seed.draws("swarm, more").rng(0, 0));
+    if let Some(adversary) = &mut world.adversary
+        && adversary.attack == Attack::Logged
+    {
+        let mut rng = seed.draws("swarm, withdrawn").rng(0, 0);
+        let after = rng.random_range(MINUTE..3 * HOUR);
+        adversary.withdrawn_after = rng.random_bool(0.7).then_some(after);
+    }
     world
 }
 
@@ -175,6 +182,7 @@ fn smaller(scenario: &Scenario) -> Vec<Scenario> {
         with(&|s| {
             if let Some(adversary) = &mut s.adversary {
                 (adversary.shape, adversary.launders) = (Shape::Next, false);
+                adversary.withdrawn_after = None;
             }
         }),
         with(&|s| (s.tor.days, s.tor.churn) = (Days::default(), 0.0)),

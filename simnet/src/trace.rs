@@ -38,8 +38,18 @@ pub enum Cycle {
         /// 0 honest, 1 the adversary's.
         chain: u8,
     },
+    /// Every peer agrees; what is installed was taken back, and nothing newer can be.
+    Withdrawn,
     /// Anything else that ended without a decision.
     Undecided,
+}
+
+impl Cycle {
+    /// Whether every peer answered well, and agrees on the log.
+    pub fn is_unanimous(self) -> bool {
+        use Cycle::{Installed, Settling, UpToDate, Withdrawn};
+        matches!(self, UpToDate | Settling | Withdrawn | Installed { .. })
+    }
 }
 
 /// One thing that happened to one node.

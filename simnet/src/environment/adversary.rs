@@ -7,10 +7,16 @@ use crate::trace::View;
 
 const MINUTE: Millis = 60_000;
 
-/// When the adversary appends its trojan to the log; never, if it does not.
-pub(super) fn logged(scenario: &Scenario) -> Millis {
-    let logs = |adversary: &&Adversary| adversary.attack == Attack::Logged;
-    scenario.adversary.as_ref().filter(logs).map_or(Millis::MAX, |adversary| adversary.start)
+/// When the adversary appends its trojan to the log, and when the publisher takes that back; never, if
+/// they do not.
+pub(super) fn logged(scenario: &Scenario) -> (Millis, Millis) {
+    let never = Millis::MAX;
+    match &scenario.adversary {
+        Some(Adversary { attack: Attack::Logged, start, withdrawn_after, .. }) => {
+            (*start, withdrawn_after.map_or(never, |after| start.saturating_add(after)))
+        }
+        _ => (never, never),
+    }
 }
 
 impl Environment {
@@ -31,6 +37,16 @@ impl Environment {
             Millis::MAX => u32::MAX,
             start => self.release_sequence(self.releases_until(start)) - 1,
         }
+    }
+
+    /// Where in the log that is taken back, which is later than it was logged.
+    pub fn withdrawal(&self) -> Option<u32> {
+        (self.withdrawn < Millis::MAX).then(|| self.log_size(self.withdrawn) - 1)
+    }
+
+    /// Whether so many entries of the log say that it is taken back.
+    pub fn is_withdrawn(&self, size: u32) -> bool {
+        self.withdrawal().is_some_and(|index| index < size)
     }
 
     /// Whether an entry is the adversary's release.

@@ -48,6 +48,8 @@ impl<W: Witness> Population<'_, W> {
         match self.choose(now, node, head) {
             // The artifact cannot be fetched, and is asked for again in the next cycle.
             Cycle::Installed { .. } if up.is_none() => Cycle::Undecided,
+            Cycle::Installed { index, chain } => Cycle::Installed { index, chain },
+            _ if self.runs_what_was_withdrawn(node, head) => Cycle::Withdrawn,
             cycle => cycle,
         }
     }
@@ -170,6 +172,7 @@ impl<W: Witness> Population<'_, W> {
         let held = |trojan: &Release| trojan.chain == head.chain() && trojan.index < head.size();
         if let Some(trojan) = trojan.filter(held)
             && environment.trojan_sequence() > floor
+            && !environment.is_withdrawn(head.size())
         {
             // Where a release is in a chain, its sequence is among the others'.
             let newer = |release: &Release| release.index > trojan.index;
@@ -225,6 +228,12 @@ impl<W: Witness> Population<'_, W> {
             newest.get_or_insert(cycle);
         }
         newest.unwrap_or(Cycle::UpToDate)
+    }
+
+    /// Whether what is installed is taken back in a tree (`Catalog::check_standing`).
+    fn runs_what_was_withdrawn(&self, node: u32, head: Tree) -> bool {
+        let floor = self.clients[node as usize].floor;
+        self.environment.is_withdrawn(head.size()) && self.environment.trojan_sequence() == floor
     }
 
     /// From now on nothing of a lower sequence is a candidate.

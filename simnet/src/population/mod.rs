@@ -10,8 +10,8 @@
 //! signs or compares are whole seconds, as there.
 //!
 //! **Not modelled**: signatures, proofs and files, which are taken to be right; more than one mirror
-//! to a node; the time that mirrors, tiles and artifacts take; a peer's limit of streams; expiry,
-//! withdrawal and conflict of releases; acknowledged evidence; faults that are made of bytes or of
+//! to a node; the time that mirrors, tiles and artifacts take; a peer's limit of streams; expiry
+//! and conflict of releases, and withdrawals but of a logged trojan; acknowledged evidence; faults that are made of bytes or of
 //! steps on a disk ([`plays`]).
 //! Two refusals are told as one word: a mirror that shows less than the trusted head (a rollback)
 //! is [`Cycle::Stale`] too.

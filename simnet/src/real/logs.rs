@@ -10,7 +10,7 @@ use unanimity::log::writer::artifact_path;
 use unanimity::publish::{self, Release};
 use unanimity::verify::tile::{FULL, Tile, entries_path, subtree_root};
 use unanimity::verify::tree::Frontier;
-use unanimity::verify::{Hash, Head, Known, Name, Note, Timestamp};
+use unanimity::verify::{Hash, Head, Known, Name, Note, Origin, Timestamp, Withdrawal};
 
 use crate::Seed;
 use crate::environment::{EPOCH, Environment};
@@ -85,6 +85,8 @@ impl Logs {
                 logs.release(0, sequence, Timestamp(EPOCH + at / 1000));
             } else if trojan == Some(index) {
                 logs.trojan_release(0, environment);
+            } else if environment.withdrawal() == Some(index) {
+                logs.withdrawal(environment.trojan_sequence().into());
             } else {
                 logs.heartbeat(0, index);
             }
@@ -120,6 +122,14 @@ impl Logs {
         let mut note = Note::unsigned(&text).expect("a note's text");
         note.sign(&self.keys.publishers[0]);
         self.chains[usize::from(chain)].push(note.to_string().into_bytes());
+    }
+
+    /// The publisher takes a release back.
+    fn withdrawal(&mut self, sequence: u64) {
+        let (log, product, channel) = ours(&self.keys);
+        let (issued, reason) = (Timestamp(EPOCH), "Not ours: keys were stolen.".to_owned());
+        let text = Withdrawal { log, product, channel, sequence, issued, reason };
+        self.chains[0].push(signed(&self.keys, &text.to_string()));
     }
 
     fn release(&mut self, chain: u8, sequence: u64, issued: Timestamp) {
@@ -233,17 +243,26 @@ fn join_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 
 /// A release as a log's entry, signed by enough publishers, and its artifact.
 fn sign(keys: &Circle, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
-    let log = keys.log.origin.clone();
-    let (product, channel) = (name("hello"), name("stable"));
+    let (log, product, channel) = ours(keys);
     let version = name(&format!("{sequence}"));
     let good_for = Duration::from_secs(365 * 24 * 3600);
     let release = Release { log, product, channel, sequence, version, issued, good_for };
     let artifact = format!("program {sequence}\n").into_bytes();
     let manifest = publish::manifest(release, [(platform(), name("hello"), artifact.clone())])
         .expect("a manifest within every bound");
-    let mut note = Note::unsigned(&manifest.to_string()).expect("a note's text");
+    (signed(keys, &manifest.to_string()), artifact)
+}
+
+/// The log, product and channel of all releases.
+fn ours(keys: &Circle) -> (Origin, Name, Name) {
+    (keys.log.origin.clone(), name("hello"), name("stable"))
+}
+
+/// A text as a log's entry, signed by enough publishers.
+fn signed(keys: &Circle, text: &str) -> Vec<u8> {
+    let mut note = Note::unsigned(text).expect("a note's text");
     keys.publishers[..2].iter().for_each(|key| note.sign(key));
-    (note.to_string().into_bytes(), artifact)
+    note.to_string().into_bytes()
 }
 
 /// `x001/x234/067.p/5` is group 1234067, and 5 things of it.

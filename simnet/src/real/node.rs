@@ -251,6 +251,9 @@ impl Node {
                 Refusal::Stale { .. } | Refusal::MirrorRollback { .. } => Cycle::Stale,
                 Refusal::Fork(_) => Cycle::Fork,
                 Refusal::Latched { .. } => Cycle::Latched,
+                Refusal::Withdrawn { installed: true, .. } => Cycle::Withdrawn,
+                // It is said once of what is not installed, and then nothing is new.
+                Refusal::Withdrawn { installed: false, .. } => Cycle::UpToDate,
                 _ => Cycle::Undecided,
             },
             Ok(Outcome::Available(_)) | Err(Failure::Error(_)) => Cycle::Undecided,

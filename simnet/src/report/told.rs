@@ -60,6 +60,13 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
                 let told = "everybody who asks them".to_owned();
                 all.push(("adversary.launders", "colluding peers show the fork to", told));
             }
+            if let Some(after) = adversary.withdrawn_after {
+                all.push((
+                    "adversary.withdrawn_after",
+                    "the trojan is taken back after",
+                    ms(after),
+                ));
+            }
             all.push(("adversary.start", "it starts after", ms(adversary.start)));
             all.push(("adversary.victims", "victims", adversary.victims.to_string()));
             all.push((

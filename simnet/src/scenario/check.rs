@@ -145,6 +145,9 @@ fn adversary(scenario: &Scenario) -> Result<(), Complaint> {
     refuse(matches!(adversary.attack, Attack::Flash(_, 0)), "adversary.lasts", || {
         "a flash fork lasts for a while: write for example lasts = \"1h\"".to_owned()
     })?;
+    refuse(adversary.withdrawn_after == Some(0), "adversary.withdrawn_after", || {
+        "what is logged is taken back after a while: write for example \"2h\"".to_owned()
+    })?;
     let shape = adversary.shape;
     let longer = matches!(shape, Shape::Longer(by) if !(1..=MOST_ENTRIES_AHEAD).contains(&by));
     refuse(longer, "adversary.shape", || {

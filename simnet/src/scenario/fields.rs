@@ -51,6 +51,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("adversary.lasts", "time that honest mirrors show the fork"),
     ("adversary.shape", "shape of the fork"),
     ("adversary.launders", "whether colluding peers show the fork to everybody"),
+    ("adversary.withdrawn_after", "time until the trojan is taken back"),
     ("fault.kind", "fault"),
     ("fault.share", "fraction of nodes that the fault befalls"),
     ("fault.from", "begin of the fault"),

@@ -173,6 +173,7 @@ struct AdversaryFile {
     shape: Option<ShapeFile>,
     #[serde(default)]
     launders: bool,
+    withdrawn_after: Option<Time>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -326,6 +327,10 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         let what = "only a fork is laundered: strike it out, or write attack = \"fork\"";
         return Err(("adversary.launders", what.to_owned()));
     }
+    if file.withdrawn_after.is_some() && attack != Attack::Logged {
+        let what = "only what is logged is taken back: strike it out, or write attack = \"logged\"";
+        return Err(("adversary.withdrawn_after", what.to_owned()));
+    }
     let shape = match file.shape {
         None | Some(ShapeFile::Next) => Shape::Next,
         Some(ShapeFile::Same) => Shape::Same,
@@ -339,6 +344,7 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         attack,
         shape,
         launders: file.launders,
+        withdrawn_after: file.withdrawn_after.map(|time| time.0),
     })
 }
 

@@ -66,7 +66,9 @@ fn forked(seed: Seed) -> Scenario {
     let attack = if shape == Shape::Next { Attack::Logged } else { attack };
     let colluding = Colluding::OfCircle(rng.random_range(0..4));
     let launders = attack.forks() && rng.random();
-    let usual = Adversary::new(attack, start);
+    let withdrawn_after =
+        (attack == Attack::Logged && rng.random()).then(|| rng.random_range(1..90 * 60_000));
+    let usual = Adversary { withdrawn_after, ..Adversary::new(attack, start) };
     let adversary = Adversary { victims: 2, colluding, shape, launders, ..usual };
     Scenario { adversary: Some(adversary), ..world }
 }
@@ -160,6 +162,25 @@ fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
 fn the_same_happens_in_both_tiers_whatever_a_trojan_is_logged_in() {
     agree(forked, 0..12);
     agree(mirrors_down(forked), 0..6);
+}
+
+/// A rough world in which a logged trojan is taken back, just then or later.
+fn withdrawn(seed: Seed) -> Scenario {
+    let world = rough(seed);
+    let mut rng = seed.draws("withdrawn").rng(0, 0);
+    let start = rng.random_range(0..90 * 60_000);
+    let most = if rng.random() { 5000 } else { 120 * 60_000 };
+    let after = rng.random_range(1..most);
+    let usual = Adversary::new(Attack::Logged, start);
+    let adversary = Adversary { victims: 2, withdrawn_after: Some(after), ..usual };
+    Scenario { adversary: Some(adversary), ..world }
+}
+
+#[test]
+fn the_same_happens_in_both_tiers_whenever_a_trojan_is_taken_back() {
+    agree(withdrawn, 0..12);
+    agree(mirrors_down(withdrawn), 0..6);
+    agree(faulty(withdrawn), 0..6);
 }
 
 #[test]

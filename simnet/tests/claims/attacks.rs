@@ -189,6 +189,63 @@ fn a_trojan_in_the_public_log_installs_everywhere_once_it_was_in_sight_for_settl
     }
 }
 
+#[test]
+fn what_is_taken_back_in_time_installs_nowhere_and_later_everybody_who_runs_it_is_told() {
+    let withdrawn = |after| {
+        let mut scenario = attacked(Attack::Logged, Shape::Next, 20 * MINUTE);
+        scenario.adversary.as_mut().expect("one").withdrawn_after = Some(after);
+        // No newer release takes its place.
+        scenario.release.1 = 0;
+        let (world, events) = play(scenario, 5);
+        let (index, chain) = world.trojan().expect("a trojan");
+        let of = |cycle| events.iter().filter(move |event| is_cycle(event, cycle));
+        let installed: Vec<_> = of(Cycle::Installed { index, chain }).copied().collect();
+        let told: Vec<_> = of(Cycle::Withdrawn).copied().collect();
+        (installed, told)
+    };
+    // Nothing but the publisher's own haste limits what a node may still install.
+    assert_eq!(withdrawn(HOUR / 2), (vec![], vec![]));
+    let (installed, told) = withdrawn(2 * HOUR);
+    assert_eq!(installed.len(), 8);
+    for node in 0..8 {
+        let first = told.iter().find(|event| event.node == node).expect("it is told");
+        assert!(first.at < START + 2 * HOUR + 30 * MINUTE, "{first:?}");
+    }
+    let (installed, told) = withdrawn(95 * MINUTE);
+    assert!((1..8).contains(&installed.len()), "{} installed", installed.len());
+    let nodes = |events: &[Event]| events.iter().map(|e| e.node).collect::<BTreeSet<u32>>();
+    assert_eq!(nodes(&told), nodes(&installed));
+}
+
+fn is_cycle(event: &Event, cycle: Cycle) -> bool {
+    matches!(event.what, What::Cycled(_, came_to) if came_to == cycle)
+}
+
+#[test]
+fn the_rules_know_when_a_trojan_is_taken_back_and_who_has_to_know() {
+    let mut world = attacked(Attack::Logged, Shape::Next, 20 * MINUTE);
+    world.adversary.as_mut().expect("one").withdrawn_after = Some(65 * MINUTE);
+    let environment = Environment::new(world.clone(), Seed(1));
+    let (trojan, _) = environment.trojan().expect("a trojan");
+    let (installed, withdrawn) = (Cycle::Installed { index: trojan, chain: 0 }, Cycle::Withdrawn);
+    let back = START + 65 * MINUTE;
+    let [installed, withdrawn, new] =
+        [installed, withdrawn, Cycle::UpToDate].map(|cycle| What::Cycled(1000, cycle));
+    assert_eq!(environment.withdrawal(), Some(environment.log_size(back) - 1));
+    // Peers have seen it 10 minutes later.
+    let seen = START + 76 * MINUTE;
+    let before = environment.release_index(environment.releases_until(START) - 1);
+    let older = What::Cycled(1000, Cycle::Installed { index: before, chain: 0 });
+    let passed_over = [(back - 2, 2, older), (seen, 2, new)];
+    let good = [&passed_over[..], &[(back - 1, 1, installed), (seen, 1, withdrawn)]].concat();
+    assert_eq!(judged(&world, &good), []);
+    assert_eq!(judged(&world, &[(back + 1, 1, installed)]), []);
+    assert_eq!(judged(&world, &[(seen, 1, installed)]), [Rule::Withdrawn; 3]);
+    assert_eq!(judged(&world, &[(seen, 1, withdrawn)]), [Rule::Withdrawn]);
+    let early = [(back - 2, 1, installed), (back - 1, 1, withdrawn)];
+    assert_eq!(judged(&world, &early), [Rule::Withdrawn]);
+}
+
 /// What the rules say to a few events of a world in which everybody vouched for the whole log.
 fn judged(scenario: &Scenario, events: &[(u64, u32, What)]) -> Vec<Rule> {
     let environment = Environment::new(scenario.clone(), Seed(1));

@@ -181,6 +181,22 @@ fn a_logged_trojan_is_public_at_the_first_honest_poll_that_covers_it() {
 }
 
 #[test]
+fn who_runs_a_trojan_notices_when_it_is_taken_back() {
+    let mut scenario = attacked(Attack::Logged);
+    scenario.adversary.as_mut().expect("one").withdrawn_after = Some(100);
+    let environment = Environment::new(scenario.clone(), Seed(1));
+    let victim = *environment.victims().iter().next().expect("two");
+    let (index, chain) = environment.trojan().expect("a trojan");
+    let trojan = What::Cycled(1, Cycle::Installed { index, chain });
+    let told = What::Cycled(1, Cycle::Withdrawn);
+    let events = [(HOUR + 90, victim, trojan), (HOUR + 200, victim, told)];
+    let (_, results) = measured(scenario, &events);
+    assert_eq!(results.times["notice"].mean(), Some(200.0));
+    let count = |name: &str| results.counts[name];
+    assert_eq!((count("victims.noticed"), count("rolls.unanimous")), (1, 2));
+}
+
+#[test]
 fn evidence_has_spread_when_half_and_all_that_are_not_the_adversarys_hold_it() {
     let environment = Environment::new(attacked(Attack::Fork), Seed(1));
     let (own, others): (Vec<u32>, Vec<u32>) = (0..12).partition(|n| environment.colludes(*n));

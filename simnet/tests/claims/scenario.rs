@@ -133,6 +133,16 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
         ),
         (
             "colluding = 1",
+            "colluding = 1\nwithdrawn_after = \"1h\"",
+            "line 23 (`withdrawn_after = \"1h\"`): only what is logged is taken back",
+        ),
+        (
+            "attack = \"fork\"",
+            "attack = \"logged\"\nwithdrawn_after = \"0s\"",
+            "line 21 (`withdrawn_after = \"0s\"`): what is logged is taken back after a while",
+        ),
+        (
+            "colluding = 1",
             "colluding = 1\nshape = { longer = 0 }",
             "line 23 (`shape = { longer = 0 }`): a longer fork is from 1 to 1000000 entries",
         ),
@@ -298,6 +308,7 @@ fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
     let old = r#"{"start":5,"victims":1,"colluding":{"OfCircle":2},"attack":"Fork"}"#;
     let adversary: Adversary = serde_json::from_str(old).expect("an adversary");
     assert_eq!((adversary.shape, adversary.launders), (Shape::Next, false));
+    assert_eq!(adversary.withdrawn_after, None);
     assert_eq!(serde_json::to_string(&adversary).expect("plain data"), old);
     let old = concat!(
         r#"{"connect":[2500,0.55],"stuck":0.02,"slow":[0.0,0,0],"round_trip":[280,0.8],"#,

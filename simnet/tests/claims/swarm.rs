@@ -55,6 +55,8 @@ fn every_fault_and_every_attack_comes_up() {
     assert!(worlds.iter().any(|world| world.tor.days.fail()));
     assert!(worlds.iter().any(|world| world.tor.churn > 0.0));
     assert!(worlds.iter().any(|world| world.adversary.as_ref().is_some_and(|a| a.launders)));
+    let withdrawn = |a: &simnet::scenario::Adversary| a.withdrawn_after.is_some();
+    assert!(worlds.iter().any(|world| world.adversary.as_ref().is_some_and(withdrawn)));
     let shapes = worlds.iter().filter_map(|world| Some(world.adversary.as_ref()?.shape));
     let shapes: Vec<Shape> = shapes.collect();
     let is_longer = |shape: &Shape| matches!(shape, Shape::Longer(_));
