@@ -112,9 +112,10 @@ impl Verb {
     }
 }
 
+/// What a release is one of.
 #[derive(Debug, Args)]
-pub(super) struct New {
-    /// The origin of the log that the release will be in
+struct Of {
+    /// The origin of the log that the release is in, or will be
     #[arg(long, value_name = "ORIGIN")]
     log_origin: Origin,
     /// The product's name
@@ -123,6 +124,12 @@ pub(super) struct New {
     /// The channel, such as 'stable'
     #[arg(long)]
     channel: Name,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    #[command(flatten)]
+    of: Of,
     /// A number larger than that of every release before: it alone decides what is newer
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
@@ -157,9 +164,9 @@ impl New {
             return Err(Ended::usage("--good-for: less than a second is no time to install in"));
         }
         let release = Release {
-            log: self.log_origin,
-            product: self.product,
-            channel: self.channel,
+            log: self.of.log_origin,
+            product: self.of.product,
+            channel: self.of.channel,
             sequence: self.sequence,
             version: self.version,
             issued: SystemClock.now(),
@@ -199,15 +206,8 @@ fn written(statement: Statement, out: &Path) -> Result<Said, Ended> {
 
 #[derive(Debug, Args)]
 pub(super) struct Withdraw {
-    /// The origin of the log that the release is in
-    #[arg(long, value_name = "ORIGIN")]
-    log_origin: Origin,
-    /// The product's name
-    #[arg(long)]
-    product: Name,
-    /// The channel, such as 'stable'
-    #[arg(long)]
-    channel: Name,
+    #[command(flatten)]
+    of: Of,
     /// The release's sequence
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
@@ -222,9 +222,9 @@ pub(super) struct Withdraw {
 impl Withdraw {
     fn run(self) -> Result<Said, Ended> {
         let withdrawal = publish::withdrawal(Withdrawal {
-            log: self.log_origin,
-            product: self.product,
-            channel: self.channel,
+            log: self.of.log_origin,
+            product: self.of.product,
+            channel: self.of.channel,
             sequence: self.sequence,
             issued: SystemClock.now(),
             reason: self.reason,
