@@ -14,7 +14,6 @@
 //! Whoever fetches can therefore hold a release back for as long as `freshness`, and no longer without
 //! being refused; whether there is a newer one, nobody can know who has no network.
 
-use std::collections::BTreeSet;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -165,7 +164,13 @@ impl<'a> Installer<'a> {
             return Err(Refusal::Rollback { offered: manifest.sequence, floor }.into());
         }
         self.root.journal()?.may_try(&manifest.label(), now)?;
-        let Replayed { frontier, catalog, withdrawn } = self.replay(&agreed, spool, now)?;
+        let Replayed { frontier, mut catalog, all } = self.replay(&agreed, spool)?;
+        // Whatever becomes of this release.
+        if self.state.catalog.learn_withdrawals(&all) {
+            self.store.save(&self.state)?;
+        }
+        catalog.learn_withdrawals(&all);
+        self.check_standing(&agreed, &all, now)?;
 
         let target = target_of(&manifest, &config.platform)?;
         let mut source = spool.file(&Root::packed(&manifest, target))?;
@@ -181,7 +186,7 @@ impl<'a> Installer<'a> {
         };
         // Somebody may be struck out while `pre_install` runs.
         let may_still = || Ok::<_, StagedError>(self.config.check_unchanged(clock.now())?);
-        let root = self.root.clone().knowing(withdrawn);
+        let root = self.root.clone().knowing(all.withdrawn());
         let begun = root.begin(&agreed, clock, may_still).await?;
         let proven = begun.finish(&agreed, ready, &bundle.to_string(), clock).await?;
         let remembered = self.remember(&agreed, frontier, catalog);
@@ -191,14 +196,8 @@ impl<'a> Installer<'a> {
     }
 
     /// Reads every entry from our own head to the bundle's, or from the first if other publishers are
-    /// configured than were when it was read: nothing in between may speak against the release, and
-    /// every head that is trusted here has to be on the way.
-    fn replay(
-        &self,
-        agreed: &Agreed,
-        spool: &Spool,
-        now: Timestamp,
-    ) -> Result<Replayed, StagedError> {
+    /// configured than were when it was read. Every head that is trusted here has to be on the way.
+    fn replay(&self, agreed: &Agreed, spool: &Spool) -> Result<Replayed, StagedError> {
         let (policy, head) = (&self.config.policy, agreed.head());
         let (mut frontier, mut catalog) = (self.state.frontier.clone(), self.state.catalog.clone());
         let held = frontier.size();
@@ -250,7 +249,20 @@ impl<'a> Installer<'a> {
             );
             return Err(Refusal::NotLogged(why).into());
         }
-        let choice = catalog.choose(policy, self.state.floor, now);
+        // The views are prefixes of the head, so the smallest is passed on the way to it.
+        let passed = || Refusal::NotLogged("no peer's head was passed".to_owned());
+        let (frontier, edge) = edge.ok_or_else(passed)?;
+        Ok(Replayed { frontier, catalog: edge, all: catalog })
+    }
+
+    /// Refuses a release that something speaks against in the log that it is in.
+    fn check_standing(
+        &self,
+        agreed: &Agreed,
+        catalog: &Catalog,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let choice = catalog.choose(&self.config.policy, self.state.floor, now);
         let index = agreed.entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
             let label = agreed.manifest().label();
@@ -261,12 +273,9 @@ impl<'a> Installer<'a> {
             };
             let refused = choice.refused.into_iter().find(speaks).map(|(_, refusal)| refusal);
             let why = || Refusal::NotLogged(format!("the log does not let {label} be installed"));
-            return Err(refused.unwrap_or_else(why).into());
+            return Err(refused.unwrap_or_else(why));
         }
-        // The views are prefixes of the head, so the smallest is passed on the way to it.
-        let passed = || Refusal::NotLogged("no peer's head was passed".to_owned());
-        let (frontier, edge) = edge.ok_or_else(passed)?;
-        Ok(Replayed { frontier, catalog: edge, withdrawn: catalog.withdrawn() })
+        Ok(())
     }
 
     fn remember(
@@ -305,8 +314,8 @@ struct Replayed {
     frontier: Frontier,
     /// The releases below that.
     catalog: Catalog,
-    /// All that was taken back, by sequence.
-    withdrawn: BTreeSet<u64>,
+    /// The same up to the head itself.
+    all: Catalog,
 }
 
 /// Copies an artifact, and measures what was copied.

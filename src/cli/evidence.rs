@@ -60,10 +60,12 @@ impl Verb {
             Verb::Verify(check) => check.run(),
             Verb::Show { id: None, installer } => {
                 let told = node::load_node(config)?;
-                list(&store(&told, installer), &told.policy.log)
+                let own = store(&told, installer)?;
+                let other = (!installer).then(|| store(&told, true)).transpose()?;
+                list(&own, other.as_ref(), &told.policy.log)
             }
             Verb::Show { id: Some(id), installer } => {
-                let text = store(&node::load_node(config)?, installer).text(&id)?;
+                let text = store(&node::load_node(config)?, installer)?.text(&id)?;
                 let json = json!({ "id": id, "evidence": text });
                 Ok(Said::data(text, json))
             }
@@ -71,7 +73,7 @@ impl Verb {
                 let told = node::load_node(config)?;
                 let own = installer_state(&told.install_root);
                 node::is_ours(if installer { &own } else { &told.state })?;
-                store(&told, installer).acknowledge(&id)?;
+                store(&told, installer)?.acknowledge(&id)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
                 Ok(Said::done(text, json!({ "id": id })))
@@ -110,14 +112,21 @@ impl Check {
     }
 }
 
-fn store(told: &config::Node, installer: bool) -> EvidenceStore {
+/// What the client has found, or the installer. What another user left there is not shown as theirs.
+fn store(told: &config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
     let own = installer_state(&told.install_root);
+    if told.spool.is_some() && !installer {
+        node::is_ours(&told.state)?;
+    }
     let state = if installer { &own } else { &told.state };
-    EvidenceStore::new(state, &told.policy.log, Disk::default())
+    Ok(EvidenceStore::new(state, &told.policy.log, Disk::default()))
 }
 
-fn list(store: &EvidenceStore, log: &Log) -> Result<Said, Ended> {
+/// Lists what is stored here, and says where there is more.
+fn list(store: &EvidenceStore, other: Option<&EvidenceStore>, log: &Log) -> Result<Said, Ended> {
     let all = store.list()?;
+    // Nobody else need be able to see it.
+    let latched = other.and_then(|other| other.latched().ok().flatten());
     let mut text = String::new();
     for (id, acknowledged) in &all {
         text += &format!(
@@ -136,8 +145,13 @@ fn list(store: &EvidenceStore, log: &Log) -> Result<Said, Ended> {
          operator, the publisher and your peers, over another channel. `evidence acknowledge ID` lets this\n\
          node go on, as far as its mirrors and peers agree on one of the two.\n"
     };
+    if let Some(id) = &latched {
+        text += &format!(
+            "The installer holds updates back by evidence {id}: see `evidence show --installer`.\n"
+        );
+    }
     let list: Vec<_> = (all.iter())
         .map(|(id, acknowledged)| json!({ "id": id, "acknowledged": acknowledged }))
         .collect();
-    Ok(Said::done(text, json!({ "evidence": list })))
+    Ok(Said::done(text, json!({ "evidence": list, "installer": latched })))
 }

@@ -6,6 +6,7 @@ mod evidence;
 pub mod exit;
 mod interrupt;
 mod log;
+mod memories;
 mod node;
 #[cfg(feature = "tor")]
 mod peers;

@@ -8,14 +8,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
+use super::memories::{Memory, known, memories};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::durable::{Disk, DiskError, Mode, NotOurs, only_ours};
 use crate::install::journal::Journal;
-use crate::installer::installer_state;
 use crate::publish::{self, PublishError};
-use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
+use crate::store::{ClientState, ClientStore, EvidenceStore};
 use crate::verify::Manifest;
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
@@ -187,36 +187,18 @@ pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
     Ok(())
 }
 
-/// Where evidence against a node's log may be kept, and how `evidence show` is told of it.
-fn places(told: &config::Node) -> Vec<(PathBuf, &'static str)> {
-    let installer =
-        told.spool.as_ref().map(|_| (installer_state(&told.install_root), " --installer"));
-    std::iter::once((told.state.clone(), "")).chain(installer).collect()
-}
-
-/// Whether it is about what belongs to somebody else.
-fn is_private(error: &StoreError) -> bool {
-    let denied = io::ErrorKind::PermissionDenied;
-    matches!(error, StoreError::Disk(DiskError::Io { source, .. }) if source.kind() == denied)
-}
-
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
 /// on it adds.
 pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> Result<Said, Ended> {
-    // Whoever installs need not be able to see what the other one remembers, and is told so.
-    let seen = |error: &StoreError| told.spool.is_none() || !is_private(error);
-    let mut hidden = false;
+    let memories = memories(&told.install_root, &told.state, told.spool.as_ref());
     let mut latched = None;
-    let mut look = "";
-    for (state, whose) in places(told) {
-        let store = EvidenceStore::new(&state, &told.policy.log, Disk::default());
-        match store.latched().map_err(StoreError::from) {
-            Ok(found) if latched.is_none() => (latched, look) = (found, whose),
-            Ok(_) => {}
-            Err(error) if seen(&error) => return Err(error.into()),
-            Err(_) => hidden = true,
-        }
+    for Memory { state, option, .. } in &memories {
+        let store = EvidenceStore::new(state, &told.policy.log, Disk::default());
+        latched = latched.or(store.latched()?.map(|id| (id, *option)));
     }
+    let known = known(&memories, &told.policy)?;
+    // Whoever installs does not see what the other one remembers, and is told so.
+    let hidden = memories.iter().all(|memory| !memory.option.is_empty());
     let root = super::versions::root_of(told);
     let installed = root.installed()?.map(|installed| installed.release);
     let journal = root.journal()?;
@@ -235,29 +217,17 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => {
             let place = config.state.join("client");
-            let state = ClientStore::read(&place, &config.policy, &config.peers, &Disk::default());
-            let state = match state {
-                Err(error) if seen(&error) => return Err(error.into()),
-                Err(_) => {
-                    hidden = true;
-                    ClientState::default()
+            let state = match hidden {
+                true => ClientState::default(),
+                false => {
+                    ClientStore::read(&place, &config.policy, &config.peers, &Disk::default())?
                 }
-                Ok(state) => state,
             };
             let (mut text, mut json) = remembered(&config, &state);
-            let standing = installed.as_ref().map(|it| state.catalog.check_standing(it, true));
-            let withdrawn = standing.and_then(Result::err).map(|refusal| refusal.to_string());
-            json["withdrawn"] = withdrawn.clone().into();
-            if let Some(why) = withdrawn {
-                exit = Exit::Withdrawn;
-                text += &format!("WITHDRAWN   {why}\n");
-            }
             let limit = told.alarm.incomplete_after;
             json["no_progress_since"] = Value::Null;
             if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
-                if exit == Exit::Done {
-                    exit = Exit::NoProgress;
-                }
+                exit = Exit::NoProgress;
                 json["no_progress_since"] = json!(since);
                 text += &format!(
                     "NO PROGRESS since {since}: no roll was unanimous for longer than [alarm] incomplete_after ({}); `unanimity check` says why\n",
@@ -283,6 +253,13 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         text += &remembered;
     }
     json["hidden"] = hidden.into();
+    let standing = installed.as_ref().map(|it| known.check_standing(it, true));
+    let withdrawn = standing.and_then(Result::err).map(|refusal| refusal.to_string());
+    json["withdrawn"] = withdrawn.clone().into();
+    if let Some(why) = withdrawn {
+        exit = Exit::Withdrawn;
+        text += &format!("WITHDRAWN   {why}\n");
+    }
     let why = match cfg!(feature = "tor") {
         true => "`unanimity serve` is not running",
         false => "this program was built without Tor",
@@ -291,14 +268,14 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
     let (words, fields) = serving.unwrap_or_else(nobody);
     text += &words;
     json["serving"] = fields;
-    if let Some(id) = &latched {
+    if let Some((id, option)) = &latched {
         text += &format!(
-            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}{look}`)\n"
+            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}{option}`)\n"
         );
     }
     json["installed"] = installed.into();
     json["journal"] = json!(journal);
-    json["latched"] = latched.clone().into();
+    json["latched"] = latched.as_ref().map(|(id, _)| id.as_str()).into();
     if latched.is_some() {
         exit = Exit::Fork;
     }

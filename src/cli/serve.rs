@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -98,6 +97,17 @@ pub(super) fn runtime() -> Result<Runtime, Ended> {
 pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
     let path = node::config_path(config)?;
     let told = config::load_node(&path)?;
+    if let Err(ended) = node::is_ours(&told.state) {
+        // Whoever has their state may have put a daemon of their own there.
+        let state = told.state.display();
+        let not_asked = format!("serving     not asked: {state} is another user's\n");
+        let said = match command {
+            Command::Status => node::status(&told, Some((not_asked, Value::Null))),
+            Command::Peers(peers::Verb::List) => peers::list(&told, SystemClock.now()),
+            _ => return Err(ended),
+        };
+        return said.map_err(|why| if why.exit == Exit::Disk { ended } else { why });
+    }
     let runtime = runtime()?;
     let shown = Shown::new(json);
     let is_cycle = matches!(command, Command::Cycle { .. });
@@ -118,14 +128,6 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
             Ok(None) => {
                 by_itself.set(true);
                 Box::pin(alone(told, asked.command, &shown, json)).await
-            }
-            // Whether there is one, only they can tell whose state it is.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                if matches!(asked.command, Command::Status) && told.spool.is_some() {
-                    return node::status(&told, None);
-                }
-                node::is_ours(&told.state)?;
-                Err(Ended::new(Exit::Disk, format!("the daemon does not answer: {error}")))
             }
             Err(error) => {
                 Err(Ended::new(Exit::Disk, format!("the daemon does not answer: {error}")))
@@ -180,7 +182,6 @@ async fn alone(
         Command::Peers(peers::Verb::List) => return peers::list(&told, SystemClock.now()),
         _ => {}
     }
-    node::is_ours(&told.state)?;
     let disk = Disk::default();
     let _owner = socket::Owner::new(&told.state, &disk)?;
     let mut node = open(told, &disk)?;

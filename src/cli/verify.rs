@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{Ended, Exit};
+use super::memories::{known, memories};
 use super::{Said, read};
 use crate::config::Config;
-use crate::durable::{self, Disk, DiskError};
+use crate::durable::{self, DiskError};
 use crate::install::verify_artifact;
-use crate::store::ClientStore;
 use crate::verify::bundle::MAX_BUNDLE_BYTES;
 use crate::verify::{Bundle, Refusal};
 
@@ -59,8 +59,9 @@ impl Verify {
                 Ok(()) => {
                     let release = manifest.label();
                     // Later than the proof, as far as this node has read the log.
-                    let place = config.state.join("client");
-                    let known = ClientStore::catalog(&place, &config.policy, &Disk::default());
+                    let spool = config.spool.as_ref();
+                    let memories = memories(&config.install_root, &config.state, spool);
+                    let known = known(&memories, &config.policy);
                     let unknown = match known.map(|known| known.check_standing(&release, false)) {
                         Ok(standing) => {
                             standing.map_err(|why| bad(Exit::Withdrawn, &why))?;

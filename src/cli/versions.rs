@@ -7,13 +7,12 @@ use serde_json::json;
 
 use super::exit::{Ended, Exit};
 use super::interrupt::{GOING_BACK, until_told_to_end};
+use super::memories::{known, memories};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::durable::Disk;
 use crate::install::{Installed, Root};
-use crate::installer::installer_state;
-use crate::store::ClientStore;
 
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]
@@ -38,13 +37,10 @@ pub(super) fn root_of(told: &config::Node) -> Root {
     Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
 }
 
-/// What is known here to have been taken back: by whoever installs.
+/// What is known here to have been taken back.
 fn withdrawn(told: &config::Node) -> Result<BTreeSet<u64>, Ended> {
-    let place = match told.spool {
-        Some(_) => installer_state(&told.install_root),
-        None => told.state.join("client"),
-    };
-    Ok(ClientStore::catalog(&place, &told.policy, &Disk::default())?.withdrawn())
+    let all = memories(&told.install_root, &told.state, told.spool.as_ref());
+    Ok(known(&all, &told.policy)?.withdrawn())
 }
 
 impl Rollback {

@@ -126,6 +126,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             (Err(_), Some(stale)) => return Err(stale.clone().into()),
             (reading, _) => reading?,
         };
+        self.learn_withdrawals(&reading.catalog)?;
         report.unknown_kinds = reading.unknown_kinds;
         let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
         let installed = self.root.installed()?;

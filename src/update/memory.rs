@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::net::Transport;
 use crate::store::StoreError;
 use crate::verify::roll::{CLOCK_SKEW, Missing};
-use crate::verify::{Chain, Evidence, Head, Refusal, Roll, Signed, View};
+use crate::verify::{Catalog, Chain, Evidence, Head, Refusal, Roll, Signed, View};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     pub(super) fn check_clock(&self) -> Result<(), UpdateError> {
@@ -92,6 +92,12 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
     }
 
+    /// What was taken back is remembered before anything is decided, however large a part of the log
+    /// every peer confirms.
+    pub(super) fn learn_withdrawals(&mut self, read: &Catalog) -> Result<(), StoreError> {
+        if self.state.catalog.learn_withdrawals(read) { self.save() } else { Ok(()) }
+    }
+
     /// After a unanimous roll: the head moves to the smallest that was confirmed, and the roll is
     /// kept as long as a pending release may need it.
     pub(super) fn adopt(
@@ -103,10 +109,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         candidates: &[Signed],
     ) -> Result<(), StoreError> {
         let smallest = roll.views().map(View::head).find(|head| head.size() == common);
-        if let (Some(smallest), Some(edge)) = (smallest, at_common) {
+        if let (Some(smallest), Some(mut edge)) = (smallest, at_common) {
             let held = self.state.head.as_ref().map_or(0, Head::size);
             if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
                 self.state.head = Some(smallest.clone());
+                edge.catalog.learn_withdrawals(&self.state.catalog);
                 (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
             }
         }

@@ -103,6 +103,16 @@ impl Catalog {
         self.withdrawn.keys().copied().collect()
     }
 
+    /// Takes over from another what was taken back, and says whether any of it was new. That is the
+    /// publishers' own word: wherever in the log it was read, and whoever has seen it besides.
+    pub fn learn_withdrawals(&mut self, other: &Catalog) -> bool {
+        let known = self.withdrawn.len();
+        for (sequence, first) in &other.withdrawn {
+            self.withdrawn.entry(*sequence).or_insert_with(|| first.clone());
+        }
+        self.withdrawn.len() > known
+    }
+
     /// Refuses what was taken back; `installed` says whether that is what is installed.
     pub fn check_standing(&self, release: &str, installed: bool) -> Result<(), Refusal> {
         let sequence = Manifest::sequence_of(release).unwrap_or_default();

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use unanimity::clock::Clock as _;
 use unanimity::config::Spool;
 use unanimity::demo::{Draft, World, copy_tree};
+use unanimity::installer::installer_state;
 use unanimity::update::Outcome;
 use unanimity::verify::Timestamp;
 
@@ -118,6 +120,7 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
     world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
     assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
     let stick = world.directory.join("stick");
     copy_tree(&spool, &stick).unwrap();
@@ -152,6 +155,24 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     assert!(said.contains("nothing new is staged"), "{said}");
     let (code, said) = run(&world, &["install"]);
     assert_eq!(code, 2, "{said}");
+    // What was read there is known to whatever is asked of this node.
+    fs::remove_dir_all(world.config.state.join("client")).unwrap();
+    let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
+    assert_eq!((code, current(&world)), (31, TWO.to_vec()), "{said}");
+    let root = &world.config.install_root;
+    let path = |path: &str| root.join(path).to_str().unwrap().to_owned();
+    let (file, proof) = (path("versions/1-1.0.0/hello"), path("proofs/1-1.0.0"));
+    assert_eq!(run(&world, &["verify", &file, "--proof", &proof]).0, 31);
+    assert_eq!(run(&world, &["status"]).0, 0);
+    let log = unanimity::verify::Hash(world.config.policy.log.id().0).hex();
+    let evidence = installer_state(root).join("evidence").join(&log[..16]);
+    fs::create_dir_all(&evidence).unwrap();
+    fs::write(evidence.join("aa.txt"), "").unwrap();
+    let (code, said) = run(&world, &["status"]);
+    assert_eq!(code, 20, "{said}");
+    assert!(said.contains("(`unanimity evidence show aa --installer`)"), "{said}");
+    let (_, said) = run(&world, &["evidence", "show"]);
+    assert!(said.contains("The installer holds updates back by evidence aa"), "{said}");
 }
 
 /// The program updates itself as one more product: its check is that the new one starts and reads what
@@ -276,6 +297,16 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("installed   1-1.0.0\n"), "{said}");
         assert!(said.contains("is for the user who fetches alone: run this as them"), "{said}");
+        // Nor does root ask whoever poses as a daemon there, or look at what they have left.
+        fs::create_dir(state.join("serve")).unwrap();
+        let _posing = UnixListener::bind(state.join("serve/socket")).unwrap();
+        fs::write(state.join("client/client.json"), "no state").unwrap();
+        let (code, said) = run(&world, &["status"]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("serving     not asked: "), "{said}");
+        let (code, said) = run(&world, &["evidence", "show"]);
+        assert_eq!(code, 6, "{said}");
+        assert!(said.contains("belongs to the user with id 54321: run this as them"), "{said}");
         assert_eq!(run_as(&world, 54_322, &["check"]).0, 6);
     }
 }

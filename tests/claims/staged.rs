@@ -11,13 +11,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use unanimity::clock::ManualClock;
 use unanimity::config::{Config, Spool as Told};
-use unanimity::demo::Draft;
+use unanimity::demo::{Draft, copy_tree};
 use unanimity::durable::{Disk, Step};
 use unanimity::install::journal::FIRST_WAIT;
 use unanimity::install::spool::{ENTRIES, PROOF, Spool, SpoolError};
 use unanimity::install::{Installed, Root};
 use unanimity::installer::{Installer, StagedError, installer_state, published_head};
-use unanimity::store::EvidenceStore;
+use unanimity::store::{ClientStore, EvidenceStore};
 use unanimity::update::Outcome;
 use unanimity::verify::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
 
@@ -665,6 +665,9 @@ async fn that_a_release_was_taken_back_cannot_be_hidden_from_the_installer() {
     split.stage().await;
     assert_eq!(split.install().unwrap().sequence, 1);
     split.settles(&release(2)).await;
+    split.stage().await;
+    let before = split.circle.beside("before");
+    copy_tree(&split.spool, &before).unwrap();
     let own = split.circle.config.policy.clone();
     let withdrawal = Withdrawal {
         log: own.log.origin.clone(),
@@ -688,6 +691,11 @@ async fn that_a_release_was_taken_back_cannot_be_hidden_from_the_installer() {
     split.circle.config.policy = own;
     let refused = split.refuses();
     assert!(matches!(refused, Refusal::Withdrawn { index: 2, installed: false, .. }), "{refused}");
+    // Nor does it help to bring what was staged before that.
+    fs::remove_dir_all(&split.spool).unwrap();
+    copy_tree(&before, &split.spool).unwrap();
+    let refused = split.refuses();
+    assert!(matches!(refused, Refusal::Withdrawn { index: 2, installed: false, .. }), "{refused}");
 }
 
 #[tokio::test]
@@ -706,4 +714,25 @@ async fn the_installer_does_not_go_back_to_what_was_taken_back() {
     let refused = split.install_with_commands().await.unwrap_err().to_string();
     assert!(refused.contains("1-1.0.0 was taken back by its publisher, so 2-1.1.0"), "{refused}");
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
+    // It knows that also of a release that came to nothing.
+    let config = &split.circle.config;
+    let memory = installer_state(&config.install_root);
+    let known = ClientStore::catalog(&memory, &config.policy, &Disk::default()).unwrap();
+    assert_eq!(known.withdrawn(), [1].into());
+}
+
+/// One peer is a step behind, and so is what all confirm.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_that_not_every_peer_has_seen_is_remembered_with_the_release() {
+    let mut split = Split::with_second(163).await;
+    let now = split.circle.now();
+    split.circle.withdraw("log", 1, "It deletes what it should keep.", now).unwrap();
+    split.circle.pass(MINUTE).await;
+    split.circle.poll(0).await.unwrap();
+    split.stage().await;
+    assert_eq!(split.install().unwrap().sequence, 2);
+    let config = &split.circle.config;
+    let memory = installer_state(&config.install_root);
+    let known = ClientStore::catalog(&memory, &config.policy, &Disk::default()).unwrap();
+    assert_eq!(known.withdrawn(), [1].into());
 }

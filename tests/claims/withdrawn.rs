@@ -64,6 +64,26 @@ async fn no_peer_has_to_have_seen_that_a_release_is_taken_back() {
     assert_eq!(circle.current().as_deref(), Some(ONE));
 }
 
+/// Whoever keeps one peer from answering hides it from nobody.
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
+    let mut circle = Circle::with_second_settling(174).await;
+    withdraw(&circle, 1);
+    circle.stop(0);
+    circle.pass(MINUTE).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::Incomplete(_)));
+    let (state, policy) = (circle.config.state.join("client"), &circle.config.policy);
+    let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
+    assert_eq!(catalog.withdrawn(), [1].into());
+    // What every peer confirms goes on from what they did before.
+    circle.start(0);
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+    let (state, policy) = (circle.config.state.join("client"), &circle.config.policy);
+    let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
+    assert_eq!(catalog.withdrawn(), [1].into());
+}
+
 #[tokio::test(start_paused = true)]
 async fn that_the_installed_release_is_taken_back_is_said_until_a_newer_one_is_there() {
     let mut circle = Circle::with_second_settling(172).await;

@@ -37,6 +37,7 @@ impl<W: Witness> Population<'_, W> {
         if head.is_none() || up.is_none() && head != trusted {
             return Cycle::Undecided;
         }
+        self.clients[node as usize].withdrawn |= self.environment.is_withdrawn(head.size());
         // From here on the mirror's head is the one adopted, or the trusted one if it is down, and
         // all others heard of are prefixes of it, but for those that nobody serves.
         let Some(common) = self.common_size(head) else { return Cycle::Incomplete };
@@ -49,7 +50,7 @@ impl<W: Witness> Population<'_, W> {
             // The artifact cannot be fetched, and is asked for again in the next cycle.
             Cycle::Installed { .. } if up.is_none() => Cycle::Undecided,
             Cycle::Installed { index, chain } => Cycle::Installed { index, chain },
-            _ if self.runs_what_was_withdrawn(node, head) => Cycle::Withdrawn,
+            _ if self.runs_what_was_withdrawn(node) => Cycle::Withdrawn,
             cycle => cycle,
         }
     }
@@ -159,7 +160,8 @@ impl<W: Witness> Population<'_, W> {
     /// The releases in a tree that are newer than the installed one, newest first.
     fn list_candidates(&mut self, now: Millis, node: u32, head: Tree) {
         let environment = self.environment;
-        let floor = self.clients[node as usize].floor;
+        let client = &self.clients[node as usize];
+        let floor = client.floor;
         let candidates = &mut self.scratch.candidates;
         candidates.clear();
         let honest = if head.chain() == 1 { self.split } else { head.size() };
@@ -172,7 +174,7 @@ impl<W: Witness> Population<'_, W> {
         let held = |trojan: &Release| trojan.chain == head.chain() && trojan.index < head.size();
         if let Some(trojan) = trojan.filter(held)
             && environment.trojan_sequence() > floor
-            && !environment.is_withdrawn(head.size())
+            && !client.withdrawn
         {
             // Where a release is in a chain, its sequence is among the others'.
             let newer = |release: &Release| release.index > trojan.index;
@@ -230,10 +232,10 @@ impl<W: Witness> Population<'_, W> {
         newest.unwrap_or(Cycle::UpToDate)
     }
 
-    /// Whether what is installed is taken back in a tree (`Catalog::check_standing`).
-    fn runs_what_was_withdrawn(&self, node: u32, head: Tree) -> bool {
-        let floor = self.clients[node as usize].floor;
-        self.environment.is_withdrawn(head.size()) && self.environment.trojan_sequence() == floor
+    /// Whether what is installed is known to be taken back (`Catalog::check_standing`).
+    fn runs_what_was_withdrawn(&self, node: u32) -> bool {
+        let client = &self.clients[node as usize];
+        client.withdrawn && client.floor == self.environment.trojan_sequence()
     }
 
     /// From now on nothing of a lower sequence is a candidate.

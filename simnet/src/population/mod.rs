@@ -121,6 +121,8 @@ struct Client {
     trusted: Tree,
     /// The installed sequence; at first 0.
     floor: u32,
+    /// Whether it has read that the adversary's release was taken back.
+    withdrawn: bool,
     /// The rolls that pending releases wait with, earliest first.
     kept: Kept,
     /// The roll that is being called.
@@ -165,8 +167,14 @@ impl<'a, W: Witness> Population<'a, W> {
     fn new(environment: &'a Environment, witness: &'a mut W) -> Self {
         let scenario = &environment.scenario;
         let nodes = scenario.nodes as usize;
-        let client =
-            Client { cycles: 0, trusted: Tree::NONE, floor: 0, kept: Kept::default(), call: None };
+        let client = Client {
+            cycles: 0,
+            trusted: Tree::NONE,
+            floor: 0,
+            withdrawn: false,
+            kept: Kept::default(),
+            call: None,
+        };
         let mirrors = if scenario.mirrors.fail() { scenario.nodes } else { 0 };
         let mut population = Population {
             environment,
