@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 
 pub use files::Lock;
 use files::{Files, OperatingSystem, Source, Written, sync_together};
-pub use ours::{NotOurs, only_ours};
+pub use ours::{NotOurs, only_ours, only_ours_below};
 
 /// Something on the disk could not be used.
 #[derive(Debug, thiserror::Error)]

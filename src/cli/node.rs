@@ -12,7 +12,7 @@ use super::memories::{Memory, known, memories};
 use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
-use crate::durable::{Disk, DiskError, Mode, NotOurs, only_ours};
+use crate::durable::{Disk, DiskError, Mode, NotOurs, only_ours, only_ours_below};
 use crate::install::journal::Journal;
 use crate::publish::{self, PublishError};
 use crate::store::{ClientState, ClientStore, EvidenceStore};
@@ -166,13 +166,21 @@ pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
     Err(Ended::new(Exit::Disk, why))
 }
 
-/// Refuses to install by what others than the installing user may write, or to where they may.
+/// Refuses to install by what others than the installing user may write, or to where they may: the
+/// configuration, the programs that it names, the install root and what is in it.
 pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
-    for path in told.files.iter().chain([&told.install_root]) {
-        match only_ours(path) {
-            // Nothing was installed yet.
+    let root = &told.install_root;
+    let programs = told.procedure.programs().map(Path::new);
+    for path in told.files.iter().map(PathBuf::as_path).chain(programs).chain([&**root]) {
+        let found = only_ours(path).and_then(|()| match path == root {
+            true => only_ours_below(path),
+            false => Ok(()),
+        });
+        match found {
+            // Nothing was installed yet; a program that is not there is said to be missing later.
             Err(NotOurs::Disk(DiskError::Io { source, .. }))
-                if *path == told.install_root && source.kind() == io::ErrorKind::NotFound => {}
+                if !told.files.iter().any(|file| file == path)
+                    && source.kind() == io::ErrorKind::NotFound => {}
             Err(NotOurs::Disk(error)) => return Err(error.into()),
             Err(error @ NotOurs::Others { .. }) => {
                 let path = path.display();
@@ -185,6 +193,12 @@ pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
         }
     }
     Ok(())
+}
+
+/// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
+pub(super) fn is_roots_word(told: &config::Node) -> Result<(), Ended> {
+    let installs = told.spool.is_none() && rustix::process::geteuid().is_root();
+    if installs { is_our_word(told) } else { Ok(()) }
 }
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work

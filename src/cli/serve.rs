@@ -108,6 +108,9 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
         };
         return said.map_err(|why| if why.exit == Exit::Disk { ended } else { why });
     }
+    if matches!(command, Command::Cycle { errand: Errand::Update, .. }) {
+        node::is_roots_word(&told)?;
+    }
     let runtime = runtime()?;
     let shown = Shown::new(json);
     let is_cycle = matches!(command, Command::Cycle { .. });
@@ -229,7 +232,11 @@ fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
         let another = config::load_node(&path).map_err(Ended::from);
-        let another = another.and_then(|told| Ok(node.another(told)?)).and_then(|another| {
+        let another = another.and_then(|told| {
+            node::is_roots_word(&told)?;
+            Ok(node.another(told)?)
+        });
+        let another = another.and_then(|another| {
             if let Some(other) = seen.iter().find(|other| !other.is_apart_from(&another.told)) {
                 let other = other.source.path.display();
                 let why = format!(
@@ -301,6 +308,7 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
     }
     told.check_alarm()?;
     node::is_ours(&told.state)?;
+    node::is_roots_word(&told)?;
     let disk = Disk::default();
     let owner = socket::Owner::new(&told.state, &disk)?;
     let node = open(told, &disk)?;

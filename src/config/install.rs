@@ -98,14 +98,12 @@ impl InstallTable {
         if !(2..=1000).contains(&procedure.keep) {
             return Err(Why::Install("keep is 2 to 1000: the version before is what comes back"));
         }
-        let Procedure { pre_install, handover, post_install, check, when_good, .. } = &procedure;
-        let programs =
-            [pre_install, handover, post_install, check, when_good].map(|command| command.first());
-        if programs.iter().flatten().any(|program| !Path::new(program).is_absolute()) {
+        if procedure.programs().any(|program| !Path::new(program).is_absolute()) {
             return Err(Why::Install(
                 "pre_install, handover, post_install, check and when_good name their program by an absolute path",
             ));
         }
+        let handover = &procedure.handover;
         let is_given = |argument: &String| argument.contains("{}") || argument.contains("{path}");
         if !handover.is_empty() && !handover.iter().any(is_given) {
             return Err(Why::Install(

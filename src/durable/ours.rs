@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -28,21 +28,20 @@ pub enum NotOurs {
 /// The most links on a way, as Linux has it.
 const MAX_LINKS: usize = 40;
 
-const OWNED: &str = "it belongs to somebody else: chown it to root, or to whoever installs";
+const OWNED: &str = "it belongs to somebody else: chown it (-R) to root, or to whoever installs";
 const WRITABLE: &str = "others may write to it: chmod go-w";
 
 /// Refuses a path that others than root and this user could lead elsewhere, or write to what it leads
 /// to: every directory on the way, every link and where that leads, and what is at its end. In a
-/// directory with the sticky bit, such as /tmp, what is ours stays so.
+/// directory on the way with the sticky bit, such as /tmp, what is ours stays so.
 pub fn only_ours(path: &Path) -> Result<(), NotOurs> {
-    let us = rustix::process::geteuid().as_raw();
     let absolute = std::path::absolute(path).map_err(DiskError::at(path))?;
     let mut left: VecDeque<OsString> = parts(&absolute).collect();
     let (mut at, mut links) = (PathBuf::from("/"), 0);
     loop {
         let found = fs::symlink_metadata(&at).map_err(DiskError::at(&at))?;
         let others = |why| Err(NotOurs::Others { path: at.clone(), why });
-        if ![0, us].contains(&found.uid()) {
+        if !is_ours(&found) {
             return others(OWNED);
         }
         if found.is_symlink() {
@@ -54,8 +53,11 @@ pub fn only_ours(path: &Path) -> Result<(), NotOurs> {
             let target = fs::read_link(&at).map_err(DiskError::at(&at))?;
             at = if target.is_absolute() { "/".into() } else { super::parent(&at).to_owned() };
             left = parts(&target).chain(left).collect();
-        } else if found.mode() & 0o022 != 0 && !(found.is_dir() && found.mode() & 0o1000 != 0) {
-            return others(WRITABLE);
+        } else if found.mode() & 0o022 != 0 {
+            let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
+            if !is_sticky || left.is_empty() {
+                return others(WRITABLE);
+            }
         }
         match left.pop_front() {
             None => return Ok(()),
@@ -64,6 +66,43 @@ pub fn only_ours(path: &Path) -> Result<(), NotOurs> {
             Some(name) => at.push(name),
         }
     }
+}
+
+/// The same for what is in a directory, and for what is in those directories.
+pub fn only_ours_below(directory: &Path) -> Result<(), NotOurs> {
+    for path in entries(directory)? {
+        ours_itself(&path)?;
+        if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            entries(&path)?.iter().try_for_each(|path| ours_itself(path))?;
+        }
+    }
+    Ok(())
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    let entries = fs::read_dir(directory).map_err(DiskError::at(directory))?;
+    let paths = entries.map(|entry| Ok(entry.map_err(DiskError::at(directory))?.path()));
+    paths.collect()
+}
+
+/// Refuses what others own or may write to, wherever it is. What is gone meanwhile is nobody's.
+fn ours_itself(path: &Path) -> Result<(), NotOurs> {
+    let found = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(DiskError::at(path))?,
+    };
+    let why = if !is_ours(&found) {
+        OWNED
+    } else if !found.is_symlink() && found.mode() & 0o022 != 0 {
+        WRITABLE
+    } else {
+        return Ok(());
+    };
+    Err(NotOurs::Others { path: path.to_owned(), why })
+}
+
+fn is_ours(found: &Metadata) -> bool {
+    [0, rustix::process::geteuid().as_raw()].contains(&found.uid())
 }
 
 /// The names on a path.

@@ -57,13 +57,18 @@ impl Default for Procedure {
 }
 
 impl Procedure {
+    /// The programs that are run.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        let Procedure { pre_install, handover, post_install, check, when_good, .. } = self;
+        let commands = [pre_install, handover, post_install, check, when_good];
+        commands.into_iter().filter_map(|command| command.first()).map(String::as_str)
+    }
+
     /// Refuses a command that cannot be run: that is no release's fault.
     pub fn check_commands(&self) -> Result<(), InstallError> {
-        let Procedure { pre_install, handover, post_install, check, when_good, .. } = self;
-        for command in [pre_install, handover, post_install, check, when_good] {
-            let Some(program) = command.first() else { continue };
+        for program in self.programs() {
             command::check(program.as_ref())
-                .map_err(|why| InstallError::Command { program: program.clone(), why })?;
+                .map_err(|why| InstallError::Command { program: program.to_owned(), why })?;
         }
         Ok(())
     }

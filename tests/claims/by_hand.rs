@@ -250,20 +250,41 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
 async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to_anothers_state() {
     let home = place();
     let mut world = settled(home.path().join("world")).await;
-    world.write_config().unwrap();
     let client = world.directory.join("client");
+    fs::write(client.join("hook"), "#!/bin/sh\n").unwrap();
+    world.config.procedure.post_install = vec![client.join("hook").to_str().unwrap().to_owned()];
+    world.write_config().unwrap();
     let rights = |name: &str, mode| {
         fs::set_permissions(client.join(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    for (name, good) in [("unanimity.toml", 0o644), ("peers.toml", 0o644), ("", 0o755)] {
-        for mode in [good | 0o020, good] {
+    rights("hook", 0o755);
+    for (name, good) in [
+        ("unanimity.toml", 0o644),
+        ("peers.toml", 0o644),
+        ("", 0o755),
+        ("hook", 0o755),
+        ("hello", 0o755),
+        ("hello/versions", 0o755),
+        ("hello/versions/1-1.0.0", 0o755),
+        ("hello/journal.json", 0o644),
+    ] {
+        for mode in [good | 0o020, good | 0o1002, good] {
+            if mode & 0o1000 != 0 && name.is_empty() {
+                continue;
+            }
             rights(name, mode);
+            if rustix::process::geteuid().is_root() {
+                let (code, said) = run(&world, &["update"]);
+                assert_eq!(code, if mode == good { 12 } else { 3 }, "{name}: {said}");
+            }
             let installs = [&["install-staged"][..], &["install", "--offline", "/"]];
             for verb in [installs[0], installs[1], &["rollback"], &["mark-good"]] {
                 let (code, said) = run(&world, verb);
                 let is_by_hand = mode == good && !installs.contains(&verb);
                 assert_eq!(code, if is_by_hand { 2 } else { 3 }, "{said}");
-                let is_refused = said.contains("nobody else may write to it");
+                let is_refused = ["nobody else may write to it", "everybody may write to it"]
+                    .iter()
+                    .any(|why| said.contains(why));
                 assert_eq!(is_refused, mode != good, "{name} {verb:?}: {said}");
             }
         }
@@ -298,7 +319,7 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         assert!(said.contains("installed   1-1.0.0\n"), "{said}");
         assert!(said.contains("is for the user who fetches alone: run this as them"), "{said}");
         // Nor does root ask whoever poses as a daemon there, or look at what they have left.
-        fs::create_dir(state.join("serve")).unwrap();
+        fs::create_dir_all(state.join("serve")).unwrap();
         let _posing = UnixListener::bind(state.join("serve/socket")).unwrap();
         fs::write(state.join("client/client.json"), "no state").unwrap();
         let (code, said) = run(&world, &["status"]);

@@ -124,7 +124,7 @@ fn the_units_are_good_and_hardly_exposed() {
         fs::write(&copy, text).unwrap();
         units.push(copy);
     }
-    assert_eq!(units.len(), 9);
+    assert_eq!(units.len(), 11);
     let mut verify = programs.command("systemd-analyze").unwrap();
     let verified = verify.args(["verify", "--man=no"]).args(&units).output().unwrap();
     assert!(verified.status.success() && said(&verified).trim().is_empty(), "{}", said(&verified));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use unanimity::durable::{NotOurs, only_ours};
+use unanimity::durable::{NotOurs, only_ours, only_ours_below};
 
 use crate::logs::place;
 
@@ -63,8 +63,39 @@ fn whoever_can_write_to_any_directory_on_the_way_could_lead_it_elsewhere() {
     // What is ours in such a directory stays where it is; a file that all may write does not.
     mode(&at.join("a"), 0o1777);
     assert_eq!(others(&ways[0]), None);
+    // But anybody may put something in there.
+    assert_eq!(others(&at.join("a")), Some(at.join("a")));
     mode(&ways[0], 0o1666);
     assert_eq!(others(&ways[0]), Some(ways[0].clone()));
+}
+
+#[test]
+fn what_is_in_a_directory_and_in_those_in_it_is_looked_at_as_well() {
+    let (home, _) = tree();
+    let at = home.path();
+    let below = || match only_ours_below(at) {
+        Ok(()) => None,
+        Err(NotOurs::Others { path, .. }) => Some(path),
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(below(), None);
+    for part in ["a", "a/b", "links"] {
+        mode(&at.join(part), 0o1777);
+        assert_eq!(below(), Some(at.join(part)));
+        mode(&at.join(part), 0o755);
+    }
+    fs::write(at.join("a/file"), "").unwrap();
+    mode(&at.join("a/file"), 0o664);
+    assert_eq!(below(), Some(at.join("a/file")));
+    mode(&at.join("a/file"), 0o644);
+    if rustix::process::geteuid().is_root() {
+        for part in ["links/relative", "a/file", "links"] {
+            lchown(at.join(part), Some(OTHER), None).unwrap();
+            assert_eq!(below(), Some(at.join(part)));
+            lchown(at.join(part), Some(0), None).unwrap();
+        }
+    }
+    assert_eq!(below(), None);
 }
 
 #[test]
