@@ -114,23 +114,21 @@ pub async fn run(
     }
 }
 
-/// Kills all processes that were started with a variable, and those that they started with it: but for
-/// this one, and for those that this user may not look into.
-pub async fn kill_all(name: &str, value: &str) -> io::Result<()> {
-    let variable = format!("{name}={value}");
+/// Kills all processes that were started with a certain value of a variable, and those that they started
+/// with it: but for this one, and for those that this user may not look into.
+pub async fn kill_all(name: &str, is_meant: impl Fn(&[u8]) -> bool) -> io::Result<()> {
     // One that is killed may have started another just before, or take its time to end.
     for _ in 0..MAX_ROUNDS {
-        if !kill_once(variable.as_bytes())? {
+        if !kill_once(name, &is_meant)? {
             return Ok(());
         }
         sleep(PAUSE).await;
     }
-    let why = format!("what was started with {variable} does not end, though it was killed");
-    Err(io::Error::other(why))
+    Err(io::Error::other("what was left at work there does not end, though it was killed"))
 }
 
 /// Whether there was any.
-fn kill_once(variable: &[u8]) -> io::Result<bool> {
+fn kill_once(name: &str, is_meant: &impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let mut found = false;
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
@@ -139,7 +137,7 @@ fn kill_once(variable: &[u8]) -> io::Result<bool> {
         let Some(id) = id.and_then(|id| Pid::from_raw(id.cast_signed())) else { continue };
         // Held before it is looked at: what is killed is what was seen. What has ended has none.
         let Ok(held) = pidfd_open(id, PidfdFlags::empty()) else { continue };
-        if has(&entry.path(), variable) {
+        if has(&entry.path(), name, is_meant) {
             found = true;
             pidfd_send_signal(&held, Signal::KILL).ok();
         }
@@ -147,15 +145,20 @@ fn kill_once(variable: &[u8]) -> io::Result<bool> {
     Ok(found)
 }
 
-/// Whether a process was started with a variable. Its first thread, which has its number, may have ended
-/// before the others: it has no environment then, and they have.
-fn has(process: &Path, variable: &[u8]) -> bool {
+/// Whether a process was started with such a variable. Its first thread, which has its number, may have
+/// ended before the others: it has no environment then, and they have.
+fn has(process: &Path, name: &str, is_meant: impl Fn(&[u8]) -> bool) -> bool {
     let tasks = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let environment = std::iter::once(process.to_owned())
         .chain(tasks.map(|task| task.path()))
         .map(|task| environment(&task).unwrap_or_default())
-        .find(|environment| !environment.is_empty());
-    environment.is_some_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
+        .find(|environment| !environment.is_empty())
+        .unwrap_or_default();
+    let value = |variable: &[u8]| {
+        let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(is_meant(value))
+    };
+    environment.split(|byte| *byte == 0).any(|variable| value(variable) == Some(true))
 }
 
 /// What a task was started with. Anybody can say that theirs is larger than our memory.
@@ -234,7 +237,10 @@ mod tests {
     fn an_environment_is_looked_at_where_it_is_and_not_without_an_end() {
         let process = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(process.path().join(name), text).unwrap();
-        let has = |variable: &str| has(process.path(), variable.as_bytes());
+        let has = |variable: &str| {
+            let (name, value) = variable.split_once('=').unwrap();
+            has(process.path(), name, |other| other == value.as_bytes())
+        };
         write("environ", "A=1\0TRIAL=7\0B=2\0");
         assert!(has("TRIAL=7") && has("B=2"));
         assert!(!has("TRIAL=") && !has("RIAL=7") && !has("TRIAL=77"));

@@ -227,7 +227,8 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
     }
     text += &tried(&journal, installed.as_deref(), super::versions::who(told));
-    let mut exit = Exit::Done;
+    let is_unhealthy = installed.as_ref().is_some_and(|it| journal.failed.contains_key(it));
+    let mut exit = if is_unhealthy { Exit::Unhealthy } else { Exit::Done };
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => {
             let place = config.state.join("client");
@@ -241,7 +242,9 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
             let limit = told.alarm.incomplete_after;
             json["no_progress_since"] = Value::Null;
             if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
-                exit = Exit::NoProgress;
+                if exit == Exit::Done {
+                    exit = Exit::NoProgress;
+                }
                 json["no_progress_since"] = json!(since);
                 text += &format!(
                     "NO PROGRESS since {since}: no roll was unanimous for longer than [alarm] incomplete_after ({}); `unanimity check` says why\n",
@@ -323,11 +326,16 @@ fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
     for (release, failed) in &journal.failed {
         let times =
             if failed.times == 1 { "once".to_owned() } else { format!("{} times", failed.times) };
-        text += &format!(
-            "failed      {release}, {times}: {}. It is tried again after {}; `unanimity mark-good` has that done at once, without the check\n",
-            failed.why,
-            failed.until()
-        );
+        let what_now = match Some(release.as_str()) == installed {
+            true => {
+                "It is what is installed; `unanimity mark-good` says that it is good".to_owned()
+            }
+            false => format!(
+                "It is tried again after {}; `unanimity mark-good` has that done at once, without the check",
+                failed.until()
+            ),
+        };
+        text += &format!("failed      {release}, {times}: {}. {what_now}\n", failed.why);
     }
     text
 }

@@ -84,6 +84,12 @@ fn install(told: &config::Node, spool: &Path, freshness: Duration) -> Result<Sai
                 "nothing new is staged: sequence {offered} was installed before"
             ));
         }
+        // By now it is in the installer's own memory.
+        Err(error @ StagedError::Refused(Refusal::Fork(_) | Refusal::Latched { .. })) => {
+            let mut ended = Ended::from(error);
+            ended.message += " (with --installer)";
+            return Err(ended);
+        }
         installed => installed?,
     };
     let text = format!("installed {}\n", installed.directory.display());

@@ -226,13 +226,20 @@ impl Files for OperatingSystem {
         // Not through a link that somebody left there, and not waiting at a pipe.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.custom_flags(flags.bits() as i32).open(path)?;
-        // Whoever made it, whose directory it is can lock it.
-        let (place, found) = (fs::metadata(directory)?, file.metadata()?);
-        if found.uid() != place.uid() {
-            fchown(&file, Some(place.uid()), Some(place.gid())).ok();
-        }
+        options.write(true).mode(0o600).custom_flags(flags.bits() as i32);
+        let file = match options.clone().create_new(true).open(&path) {
+            // Whoever made it, whose directory it is can lock it. What was there, and may be anything,
+            // is nobody's to give away.
+            Ok(made) => {
+                let place = fs::metadata(directory)?;
+                if made.metadata()?.uid() != place.uid() {
+                    fchown(&made, Some(place.uid()), Some(place.gid())).ok();
+                }
+                made
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&path)?,
+            Err(error) => return Err(error),
+        };
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock::of(Locked(file)))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),

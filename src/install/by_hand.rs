@@ -153,15 +153,18 @@ impl Root {
         Ok(RolledBack { installed, before, ended: None, trouble })
     }
 
-    /// The operator's word for a release: if its trial was interrupted, it has passed; if it failed,
-    /// it is tried again at once, and without the check. Returns which, and whether it has passed.
+    /// The operator's word for a release: if its trial was interrupted, or it stayed though it failed, it
+    /// has passed; if it gave way, it is tried again at once, and without the check. Returns which, and
+    /// whether it has passed.
     pub fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), ByHandError> {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let current = self.installed()?.map(|installed| installed.release);
         let trial = journal.trial.as_ref().filter(|trial| !trial.by_hand);
-        let trial = trial.map(|trial| trial.release.clone());
-        let on_trial = trial.filter(|release| Some(release) == current.as_ref());
+        let trial = trial.map(|trial| &trial.release);
+        let is_open =
+            |release: &String| trial == Some(release) || journal.failed.contains_key(release);
+        let on_trial = current.filter(is_open);
         let is_meant = |candidate: &String| release.is_none_or(|release| release == candidate);
         let (release, passed) = match on_trial.filter(is_meant) {
             Some(release) => {

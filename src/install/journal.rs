@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::verify::{Manifest, Refusal, Timestamp};
+use crate::verify::{Hash, Manifest, Refusal, Timestamp};
 
 /// How long a release that failed is left alone, after its first failure; then twice as long each time.
 pub const FIRST_WAIT: Duration = Duration::from_secs(10 * 60);
@@ -43,9 +43,13 @@ pub struct Trial {
     /// The operator wants it back: what was interrupted is done, not undone.
     #[serde(default)]
     pub by_hand: bool,
-    /// What its commands have in their environment, to be found by after an interruption.
-    #[serde(default)]
+    /// What its commands have in their environment, to be found by after an interruption. It is known to
+    /// them alone, and so they are the only ones who have it.
+    #[serde(skip)]
     pub mark: String,
+    /// SHA-256 of that.
+    #[serde(default)]
+    pub sha256: String,
     /// What was before was taken back by its publisher: there is no way back to it.
     #[serde(default)]
     pub is_one_way: bool,
@@ -57,8 +61,22 @@ pub struct Trial {
 impl Trial {
     /// One that begins.
     pub fn of(release: String, before: Option<String>, by_hand: bool) -> Trial {
-        let mark = format!("{:016x}", rand::random::<u64>());
-        Trial { release, before, by_hand, is_one_way: false, mark, tries: 0 }
+        let (mark, sha256) = (String::new(), String::new());
+        let mut trial =
+            Trial { release, before, by_hand, is_one_way: false, mark, sha256, tries: 0 };
+        trial.mark_anew();
+        trial
+    }
+
+    /// What is run from now on can be told from what was before.
+    pub(super) fn mark_anew(&mut self) {
+        self.mark = format!("{:032x}", rand::random::<u128>());
+        self.sha256 = Hash::of(self.mark.as_bytes()).hex();
+    }
+
+    /// Whether this is what commands of it have in their environment.
+    pub(super) fn is_marked(&self, mark: &[u8]) -> bool {
+        Hash::of(mark).hex() == self.sha256
     }
 }
 

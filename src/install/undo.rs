@@ -52,22 +52,28 @@ impl Root {
         now: Timestamp,
     ) -> Result<Option<Ended>, InstallError> {
         let Some(trial) = &mut journal.trial else { return Ok(None) };
-        if !trial.mark.is_empty() {
-            let killed = command::kill_all(MARK, &trial.mark).await;
-            killed.map_err(DiskError::at("/proc".as_ref()))?;
-        }
+        let killed = command::kill_all(MARK, |mark| trial.is_marked(mark)).await;
+        killed.map_err(DiskError::at("/proc".as_ref()))?;
         // Written down before anything runs that may keep us from ever writing again.
         trial.tries = trial.tries.saturating_add(1);
+        trial.mark_anew();
         let trial = trial.clone();
-        self.keep_journal(journal)?;
-        let is_last = trial.tries > MAX_TRIES;
-        let quiet = is_last.then(|| self.without_commands());
-        let mut ended = quiet.as_ref().unwrap_or(self).end(journal, &trial, now).await?;
-        if is_last {
-            let unrun = format!("ending it was interrupted {MAX_TRIES} times: no command was run");
-            ended.words += &format!("; {unrun}");
-            ended.trouble.get_or_insert(unrun);
-        }
+        let kept = self.keep_journal(journal);
+        let unrun = match &kept {
+            _ if trial.tries > MAX_TRIES => {
+                format!("ending it was interrupted {MAX_TRIES} times: no command was run")
+            }
+            Ok(()) => {
+                let ended = self.end(journal, &trial, now).await?;
+                return Ok(Some(ended));
+            }
+            // A link may still fit on the disk. It is not over before the journal can say so.
+            Err(error) => format!("no command was run: {error}"),
+        };
+        let mut ended = self.without_commands().end(journal, &trial, now).await?;
+        kept?;
+        ended.words += &format!("; {unrun}");
+        ended.trouble.get_or_insert(unrun);
         Ok(Some(ended))
     }
 
@@ -147,10 +153,16 @@ impl Root {
         now: Timestamp,
     ) -> Result<(Refusal, Undone), InstallError> {
         let undone = self.undo(trial).await?;
-        let refusal = journal.fail(&trial.release, &format!("{why}; {}", undone.words), now);
+        let mut refusal = journal.fail(&trial.release, &format!("{why}; {}", undone.words), now);
         self.keep_journal(journal)?;
         // Who knows what it has left there: the next try begins with what was signed.
         let current = self.installed()?.map(|installed| installed.release);
+        if let Refusal::Unhealthy { until, .. } = &mut refusal
+            && current.as_ref() == Some(&trial.release)
+        {
+            // It stays, and there is no next try.
+            *until = None;
+        }
         if current.as_ref() != Some(&trial.release) {
             let path = self.version(&trial.release);
             self.disk.remove(&path).map_err(DiskError::at(&path))?;

@@ -89,7 +89,7 @@ pub enum Refusal {
     #[error("not logged: {0}")]
     NotLogged(String),
     /// An older release than the one installed.
-    #[error("rollback: sequence {offered} was offered, and {floor} is installed")]
+    #[error("rollback: sequence {offered} was offered, and {floor} was installed before")]
     Rollback {
         /// What was offered.
         offered: u64,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -191,7 +191,18 @@ fn a_lock_keeps_others_out_until_it_is_dropped() {
     let lock = durable::lock(place.path()).unwrap().expect("free");
     assert!(durable::lock(place.path()).unwrap().is_none());
     drop(lock);
-    let _lock = durable::lock(place.path()).unwrap().expect("free again");
+    drop(durable::lock(place.path()).unwrap().expect("free again"));
+    if rustix::process::geteuid().is_root() {
+        // Whose directory it is can lock it, and is given no file that was there.
+        let of = |path: &Path| fs::metadata(path).unwrap().uid();
+        let lock = place.path().join(".lock");
+        chown(place.path(), Some(54_321), None).unwrap();
+        durable::lock(place.path()).unwrap().expect("free");
+        assert_eq!(of(&lock), 0);
+        fs::remove_file(&lock).unwrap();
+        durable::lock(place.path()).unwrap().expect("free");
+        assert_eq!(of(&lock), 54_321);
+    }
     durable::lock(&place.path().join("nowhere")).unwrap_err();
 }
 

@@ -303,6 +303,32 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
     }
 }
 
+#[tokio::test]
+async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
+    let place = place();
+    let mut world = with_three(&place.path().join("world")).await;
+    leave_open(&world, Trial::of(label(3), Some(label(2)), false));
+    let diary = diary(&mut world);
+    world.config.procedure.post_install = note(&diary, "");
+    let full = Disk::watched(|step| match step {
+        Step::Create(path) if path.to_string_lossy().contains("journal") => {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        _ => Ok(()),
+    });
+    let on_it = |disk| {
+        let root = Root::new(&world.config.install_root, disk);
+        root.with(world.config.procedure.clone())
+    };
+    let now = world.clock.now();
+    on_it(full).recover(now).await.unwrap_err();
+    assert_eq!((current(&world), lines(&diary)), (Some(2), vec![]));
+    assert!(root(&world).journal().unwrap().trial.is_some(), "it is not over");
+    on_it(Disk::default()).recover(now).await.unwrap().unwrap();
+    assert_eq!(lines(&diary), ["post_install 2-1.1.0 after 3-1.2.0"]);
+    assert_eq!(root(&world).journal().unwrap().trial, None);
+}
+
 /// Evidence against a world's log, in which nobody forks it.
 fn evidence(world: &World, elsewhere: &Path) -> Evidence {
     let copy = world.copy_to(elsewhere).unwrap();
@@ -385,7 +411,10 @@ async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() 
     // Nothing runs before they are gone.
     world.config.procedure.post_install =
         shell(&format!("grep -sq sleep /proc/{}/cmdline && exit 7; exit 0", pids[0]));
-    leave_open(&world, trial);
+    leave_open(&world, trial.clone());
+    // Anybody may read it, and nobody is to pass for what it left.
+    let journal = root(&world).journal().unwrap().text();
+    assert!(!journal.contains(&trial.mark) && journal.contains(&trial.sha256));
     let said = root(&world).recover(world.clock.now()).await.unwrap().unwrap();
     assert!(said.contains("its trial was interrupted; 2-1.1.0 is installed again"), "{said}");
     pids.iter().for_each(|pid| ends(pid));

@@ -124,7 +124,13 @@ async fn a_release_that_does_not_work_stays_where_the_one_before_was_taken_back(
         "check failed (exit status: 1); 1-1.0.0 was taken back by its publisher, so 2-1.1.0 stays"
     );
     assert_eq!(current(&world), Some(2));
-    assert_eq!(root(&world).journal().unwrap().trial, None);
+    let journal = root(&world).journal().unwrap();
+    assert_eq!((journal.trial, journal.failed.len()), (None, 1));
+    // There is no next try of it, and it is good when its operator says so.
+    assert_eq!(root(&world).mark_good(None).unwrap(), (label(2), true));
+    let journal = root(&world).journal().unwrap();
+    assert_eq!((journal.good.last(), journal.failed.len()), (Some(&label(2)), 0));
+    assert_eq!(current(&world), Some(2));
 }
 
 #[tokio::test]
