@@ -10,9 +10,7 @@ use serde_json::{Value, json};
 use super::exit::{Ended, Exit};
 use super::{Said, path_json};
 #[cfg(not(feature = "tor"))]
-use crate::clock::SystemClock;
-#[cfg(not(feature = "tor"))]
-use crate::config::Config;
+use crate::clock::{Clock as _, SystemClock};
 #[cfg(not(feature = "tor"))]
 use crate::durable::Disk;
 use crate::update::{Errand, Failure, Outcome, Report};
@@ -51,10 +49,9 @@ pub(super) fn run(
     );
     #[cfg(not(feature = "tor"))]
     {
-        let mut said = vec![without_tor(&super::node::load(config)?, errand, json)?];
+        let mut said = vec![without_tor(config, errand, json)?];
         for other in others.also {
-            let config = super::node::load(Some(other.clone()));
-            let ended = config.and_then(|config| without_tor(&config, errand, json));
+            let ended = without_tor(Some(other.clone()), errand, json);
             said.push(of_another(&other, ended));
         }
         Ok(together(said))
@@ -97,8 +94,13 @@ pub(super) fn together(mut all: Vec<Said>) -> Said {
 
 /// One cycle of a build that cannot reach anybody: every peer is silent.
 #[cfg(not(feature = "tor"))]
-fn without_tor(config: &Config, errand: Errand, json: bool) -> Result<Said, Ended> {
-    super::node::is_ours(&config.state)?;
+fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Said, Ended> {
+    let told = super::node::load_node(config)?;
+    super::ours::is_ours(&told.state)?;
+    if errand == Errand::Update {
+        super::ours::is_roots_word(&told)?;
+    }
+    let config = &told.client(SystemClock.now())?;
     let shown = super::progress::Shown::new(json);
     let (report, ended) = super::wait_for(async {
         let disk = Disk::default();

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::exit::{Ended, Exit};
-use super::{Said, node, note_key, read};
+use super::{Said, node, note_key, ours, read};
 use crate::config;
 use crate::durable::Disk;
 use crate::installer::installer_state;
@@ -72,7 +72,7 @@ impl Verb {
             Verb::Acknowledge { id, installer } => {
                 let told = node::load_node(config)?;
                 let own = installer_state(&told.install_root);
-                node::is_ours(if installer { &own } else { &told.state })?;
+                ours::is_ours(if installer { &own } else { &told.state })?;
                 store(&told, installer)?.acknowledge(&id)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
@@ -116,7 +116,7 @@ impl Check {
 fn store(told: &config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
     let own = installer_state(&told.install_root);
     if told.spool.is_some() && !installer {
-        node::is_ours(&told.state)?;
+        ours::is_ours(&told.state)?;
     }
     let state = if installer { &own } else { &told.state };
     Ok(EvidenceStore::new(state, &told.policy.log, Disk::default()))

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::node::is_ours;
+use super::ours::is_ours;
 use crate::config::Spool;
 use crate::durable::Disk;
 use crate::installer::installer_state;

@@ -8,6 +8,7 @@ mod interrupt;
 mod log;
 mod memories;
 mod node;
+mod ours;
 #[cfg(feature = "tor")]
 mod peers;
 pub mod progress;
@@ -18,6 +19,7 @@ mod serve;
 mod site;
 mod staged;
 mod statement;
+mod status;
 mod verify;
 mod versions;
 
@@ -267,7 +269,9 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         #[cfg(feature = "tor")]
         Verb::Peers(verb) => serve::run(config, serve::Command::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
-        Verb::Status => node::status(&crate::config::load_node(&node::config_path(config)?)?, None),
+        Verb::Status => {
+            status::status(&crate::config::load_node(&node::config_path(config)?)?, None)
+        }
         Verb::InstallStaged => staged::run(&node::load_node(config)?),
         Verb::Install(install) => install.run(&node::load_node(config)?),
         Verb::Rollback(rollback) => rollback.run(&node::load_node(config)?),

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::exit::{Ended, Exit};
 use super::progress::Shown;
-use super::{Said, cycle, interrupt, node, peers, versions};
+use super::{Said, cycle, interrupt, node, ours, peers, status, versions};
 use crate::alarm::Alarms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
@@ -97,19 +97,19 @@ pub(super) fn runtime() -> Result<Runtime, Ended> {
 pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
     let path = node::config_path(config)?;
     let told = config::load_node(&path)?;
-    if let Err(ended) = node::is_ours(&told.state) {
+    if let Err(ended) = ours::is_ours(&told.state) {
         // Whoever has their state may have put a daemon of their own there.
         let state = told.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
         let said = match command {
-            Command::Status => node::status(&told, Some((not_asked, Value::Null))),
+            Command::Status => status::status(&told, Some((not_asked, Value::Null))),
             Command::Peers(peers::Verb::List) => peers::list(&told, SystemClock.now()),
             _ => return Err(ended),
         };
         return said.map_err(|why| if why.exit == Exit::Disk { ended } else { why });
     }
     if matches!(command, Command::Cycle { errand: Errand::Update, .. }) {
-        node::is_roots_word(&told)?;
+        ours::is_roots_word(&told)?;
     }
     let runtime = runtime()?;
     let shown = Shown::new(json);
@@ -181,7 +181,7 @@ async fn alone(
 ) -> Result<Said, Ended> {
     // These only look, and need nothing to themselves.
     match command {
-        Command::Status => return node::status(&told, None),
+        Command::Status => return status::status(&told, None),
         Command::Peers(peers::Verb::List) => return peers::list(&told, SystemClock.now()),
         _ => {}
     }
@@ -196,7 +196,7 @@ async fn alone(
             return Ok(peers::tested(&node.test(&tor, |_| true).await?));
         }
         Command::Peers(verb) => return at_once(&node, &node.told, verb),
-        Command::Status => return node::status(&node.told, None),
+        Command::Status => return status::status(&node.told, None),
     };
     let mut rng = rand::rng();
     let tor = match node.told.tor.network {
@@ -233,7 +233,7 @@ fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
         let path = PathBuf::from(OsString::from_vec(path));
         let another = config::load_node(&path).map_err(Ended::from);
         let another = another.and_then(|told| {
-            node::is_roots_word(&told)?;
+            ours::is_roots_word(&told)?;
             Ok(node.another(told)?)
         });
         let another = another.and_then(|another| {
@@ -307,8 +307,8 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
         return Err(NodeError::NoRole(path).into());
     }
     told.check_alarm()?;
-    node::is_ours(&told.state)?;
-    node::is_roots_word(&told)?;
+    ours::is_ours(&told.state)?;
+    ours::is_roots_word(&told)?;
     let disk = Disk::default();
     let owner = socket::Owner::new(&told.state, &disk)?;
     let node = open(told, &disk)?;
@@ -359,7 +359,7 @@ async fn do_it(
     let (errand, others) = match command {
         Command::Cycle { errand, others } => (errand, others),
         Command::Status => {
-            return node::status(&daemon.node.told.read_again()?, Some(serving(daemon)));
+            return status::status(&daemon.node.told.read_again()?, Some(serving(daemon)));
         }
         Command::Peers(peers::Verb::Test) => {
             return Ok(peers::tested(&daemon.test(|_| true).await?));

@@ -27,7 +27,7 @@ pub(super) struct Install {
 
 impl Install {
     pub(super) fn run(&self, told: &config::Node) -> Result<Said, Ended> {
-        super::node::is_our_word(told)?;
+        super::ours::is_our_word(told)?;
         let Some(freshness) = told.freshness else {
             let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
             return Err(Ended::new(Exit::Configuration, why));
@@ -38,7 +38,7 @@ impl Install {
 }
 
 pub(super) fn run(told: &config::Node) -> Result<Said, Ended> {
-    super::node::is_our_word(told)?;
+    super::ours::is_our_word(told)?;
     let Some(spool) = &told.spool else {
         let why = "there is no [install] spool in the configuration: `update` installs by itself";
         return Err(Ended::new(Exit::Configuration, why));

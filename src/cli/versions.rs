@@ -45,7 +45,7 @@ fn withdrawn(told: &config::Node) -> Result<BTreeSet<u64>, Ended> {
 
 impl Rollback {
     pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
-        super::node::is_our_word(told)?;
+        super::ours::is_our_word(told)?;
         let (root, now) = (root_of(told).knowing(withdrawn(told)?), SystemClock.now());
         let going_back = async { Ok(root.roll_back(self.release.as_deref(), now).await?) };
         let done = super::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
@@ -78,7 +78,7 @@ impl Rollback {
 
 impl MarkGood {
     pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
-        super::node::is_our_word(told)?;
+        super::ours::is_our_word(told)?;
         let (release, passed) = root_of(told).mark_good(self.release.as_deref())?;
         let text = match passed {
             true => format!("{release} is good, and stays\n"),

@@ -70,8 +70,8 @@ fn no_trial(release: Option<&str>) -> String {
 
 impl Root {
     /// Makes a good version the present one: `to`, or, of those that are older than this, the one that
-    /// was installed last. A trial that was
-    /// interrupted is ended first, and where that worked and no version is named, that is all.
+    /// was installed last. A trial that was interrupted is ended first, and where that worked and no
+    /// version is named, that is all.
     pub async fn roll_back(
         &self,
         to: Option<&str>,

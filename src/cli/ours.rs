@@ -1,0 +1,59 @@
+//! Whose is what a command goes by, or writes to.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::exit::{Ended, Exit};
+use crate::config;
+use crate::durable::{DiskError, NotOurs, only_ours, only_ours_below};
+
+/// Refuses to write to what is another user's: they could not use it any more.
+pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
+    let (Ok(found), us) = (std::fs::metadata(place), rustix::process::geteuid()) else {
+        return Ok(());
+    };
+    if found.uid() == us.as_raw() {
+        return Ok(());
+    }
+    let (place, uid) = (place.display(), found.uid());
+    let why = format!(
+        "{place} belongs to the user with id {uid}: run this as them, such as with `sudo -u '#{uid}'`"
+    );
+    Err(Ended::new(Exit::Disk, why))
+}
+
+/// Refuses to install by what others than the installing user may write, or to where they may: the
+/// configuration, the programs that it names, the install root and what is in it.
+pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
+    let root = &told.install_root;
+    let programs = told.procedure.programs().map(Path::new);
+    for path in told.files.iter().map(PathBuf::as_path).chain(programs).chain([&**root]) {
+        let found = only_ours(path).and_then(|()| match path == root {
+            true => only_ours_below(path),
+            false => Ok(()),
+        });
+        match found {
+            // Nothing was installed yet; a program that is not there is said to be missing later.
+            Err(NotOurs::Disk(DiskError::Io { source, .. }))
+                if !told.files.iter().any(|file| file == path)
+                    && source.kind() == io::ErrorKind::NotFound => {}
+            Err(NotOurs::Disk(error)) => return Err(error.into()),
+            Err(error @ NotOurs::Others { .. }) => {
+                let path = path.display();
+                let why = format!(
+                    "{error}: whoever installs goes by {path}, and nobody else may write to it or lead it elsewhere"
+                );
+                return Err(Ended::new(Exit::Configuration, why));
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
+pub(super) fn is_roots_word(told: &config::Node) -> Result<(), Ended> {
+    let installs = told.spool.is_none() && rustix::process::geteuid().is_root();
+    if installs { is_our_word(told) } else { Ok(()) }
+}

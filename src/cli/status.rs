@@ -1,0 +1,191 @@
+//! `status`: what is installed and remembered.
+
+use serde_json::{Value, json};
+
+use super::Said;
+use super::exit::{Ended, Exit};
+use super::memories::{Memory, known, memories};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{self, Config};
+use crate::durable::Disk;
+use crate::install::journal::Journal;
+use crate::store::{ClientState, ClientStore, EvidenceStore};
+use crate::verify::Manifest;
+
+/// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
+/// on it adds.
+pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> Result<Said, Ended> {
+    let memories = memories(&told.install_root, &told.state, told.spool.as_ref());
+    let mut latched = None;
+    for Memory { state, option, .. } in &memories {
+        let store = EvidenceStore::new(state, &told.policy.log, Disk::default());
+        latched = latched.or(store.latched()?.map(|id| (id, *option)));
+    }
+    let known = known(&memories, &told.policy)?;
+    // Whoever installs does not see what the other one remembers, and is told so.
+    let hidden = memories.iter().all(|memory| !memory.option.is_empty());
+    let root = super::versions::root_of(told);
+    let installed = root.installed()?.map(|installed| installed.release);
+    let journal = root.journal()?;
+    let mut text = format!(
+        "product     {}, channel {}\nsettle      {}\ninstalled   {}\n",
+        told.policy.product,
+        told.policy.channel,
+        humantime::format_duration(told.limits.settle),
+        installed.as_deref().unwrap_or("none yet"),
+    );
+    if told.limits.settle.is_zero() {
+        text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
+    }
+    text += &tried(&journal, installed.as_deref(), super::versions::who(told));
+    let is_unhealthy = installed.as_ref().is_some_and(|it| journal.failed.contains_key(it));
+    let mut exit = if is_unhealthy { Exit::Unhealthy } else { Exit::Done };
+    let (remembered, mut json) = match told.client(SystemClock.now()) {
+        Ok(config) => {
+            let place = config.state.join("client");
+            let state = match hidden {
+                true => ClientState::default(),
+                false => {
+                    ClientStore::read(&place, &config.policy, &config.peers, &Disk::default())?
+                }
+            };
+            let (mut text, mut json) = remembered(&config, &state);
+            let limit = told.alarm.incomplete_after;
+            json["no_progress_since"] = Value::Null;
+            if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
+                if exit == Exit::Done {
+                    exit = Exit::NoProgress;
+                }
+                json["no_progress_since"] = json!(since);
+                text += &format!(
+                    "NO PROGRESS since {since}: no roll was unanimous for longer than [alarm] incomplete_after ({}); `unanimity check` says why\n",
+                    humantime::format_duration(limit)
+                );
+            }
+            (text, json)
+        }
+        // A node whose circle is still too small has peers to find, and nothing to remember.
+        Err(error) => {
+            exit = Exit::Configuration;
+            let joining = told.circle.joining().count();
+            let text = format!("circle      {error}\n");
+            (text, json!({ "circle": error.to_string(), "joining": joining }))
+        }
+    };
+    if hidden {
+        let state = told.state.display();
+        text += &format!(
+            "memory      {state} is for the user who fetches alone: run this as them to see what is remembered\n"
+        );
+    } else {
+        text += &remembered;
+    }
+    json["hidden"] = hidden.into();
+    let standing = installed.as_ref().map(|it| known.check_standing(it, true));
+    let withdrawn = standing.and_then(Result::err).map(|refusal| refusal.to_string());
+    json["withdrawn"] = withdrawn.clone().into();
+    if let Some(why) = withdrawn {
+        exit = Exit::Withdrawn;
+        text += &format!("WITHDRAWN   {why}\n");
+    }
+    let why = match cfg!(feature = "tor") {
+        true => "`unanimity serve` is not running",
+        false => "this program was built without Tor",
+    };
+    let nobody = || (format!("serving     no: {why}\n"), Value::Null);
+    let (words, fields) = serving.unwrap_or_else(nobody);
+    text += &words;
+    json["serving"] = fields;
+    if let Some((id, option)) = &latched {
+        text += &format!(
+            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}{option}`)\n"
+        );
+    }
+    json["installed"] = installed.into();
+    json["journal"] = json!(journal);
+    json["latched"] = latched.as_ref().map(|(id, _)| id.as_str()).into();
+    if latched.is_some() {
+        exit = Exit::Fork;
+    }
+    Ok(Said { exit, text, json, failed: false, data: false })
+}
+
+/// What else is there, and what did not work.
+fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
+    let mut text = String::new();
+    let sequence = installed.and_then(Manifest::sequence_of);
+    let mut word = "before";
+    for release in journal.good.iter().rev().filter(|good| Some(good.as_str()) != installed) {
+        if Manifest::sequence_of(release) > sequence {
+            text += &format!(
+                "left        {release}: not installed again by itself, something newer is\n"
+            );
+        } else {
+            text += &format!("{word:12}{release}\n");
+            word = "";
+        }
+    }
+    if let Some(trial) = &journal.trial {
+        let release = &trial.release;
+        text += &format!(
+            "trial       {release} is on trial; if nothing is at work, the next {who} ends that\n"
+        );
+    }
+    if let Some(release) = &journal.vouched {
+        text += &format!("vouched     {release}: the next {who} tries it without the check\n");
+    }
+    for (release, failed) in &journal.failed {
+        let times =
+            if failed.times == 1 { "once".to_owned() } else { format!("{} times", failed.times) };
+        let what_now = match Some(release.as_str()) == installed {
+            true => {
+                "It is what is installed; `unanimity mark-good` says that it is good".to_owned()
+            }
+            false => format!(
+                "It is tried again after {}; `unanimity mark-good` has that done at once, without the check",
+                failed.until()
+            ),
+        };
+        text += &format!("failed      {release}, {times}: {}. {what_now}\n", failed.why);
+    }
+    text
+}
+
+/// The trusted head, and what each peer has shown.
+fn remembered(config: &Config, state: &ClientState) -> (String, Value) {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "none yet".to_owned());
+    let mut text = format!(
+        "trusted     {}\nunanimous   {}\n",
+        or_none(state.head.as_ref().map(ToString::to_string)),
+        or_none(state.unanimous_at.map(|at| at.to_string())),
+    );
+    let mut peers = Vec::new();
+    for peer in &config.peers {
+        let key = peer.key.raw();
+        let size = state.largest.get(&key).map(|view| view.head().size());
+        let since = state.silent_since.get(&key);
+        let shown = size
+            .map_or("has shown nothing yet".to_owned(), |size| format!("has shown size {size}"));
+        let silent = since.map_or(String::new(), |since| format!(", silent since {since}"));
+        text += &format!("peer        {} {shown}{silent}\n", peer.name);
+        peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
+    }
+    let mut penance = Vec::new();
+    for mirror in &config.mirrors {
+        let name = mirror.to_string();
+        let Some(failures) = state.health.penance(&name, SystemClock.now()) else { continue };
+        let (in_a_row, since, until) = (failures.in_a_row, failures.last, failures.until());
+        text += &format!(
+            "penance     {name} since {since}, after {in_a_row} in a row failed: asked last until {until}\n"
+        );
+        penance
+            .push(json!({ "mirror": name, "failures": in_a_row, "since": since, "until": until }));
+    }
+    let json = json!({
+        "head": state.head.as_ref().map(super::log::head_json),
+        "unanimous_at": state.unanimous_at,
+        "peers": peers,
+        "penance": penance,
+    });
+    (text, json)
+}
