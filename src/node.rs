@@ -85,6 +85,14 @@ pub enum NodeError {
     /// `peers.toml`.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// `peers.toml` is for another user to edit.
+    #[error("{error}. What belongs at its end:\n\n{block}")]
+    NotOurs {
+        /// Why it cannot be.
+        error: EditError,
+        /// What they put there.
+        block: String,
+    },
     /// It has no name, no address and no key that it could give away.
     #[error("this node is no peer to anybody: give it a name under [serve] in {}", .0.display())]
     NoRole(PathBuf),
@@ -308,8 +316,13 @@ impl<C: Clock + Clone + 'static> Node<C> {
             let same = known.peer.key == member.peer.key && known.address == member.address;
             return Err(NodeError::Listed { name: member.peer.name, same });
         }
-        edit::add(&self.told.peers_path, &member, &self.disk)?;
-        Ok(member)
+        match edit::add(&self.told.peers_path, &member, &self.disk) {
+            Ok(_) => Ok(member),
+            Err(error) if error.why.is_denied() => {
+                Err(NodeError::NotOurs { error, block: edit::block(&member) })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes somebody out of the circle. Who counts still has to confirm until the time that is

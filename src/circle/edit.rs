@@ -81,6 +81,17 @@ pub enum Obstacle {
     Io(#[from] io::Error),
 }
 
+impl Obstacle {
+    /// Whether another user could do it.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Obstacle::Owner { .. } => true,
+            Obstacle::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+}
+
 fn names(names: &[Name]) -> String {
     let names: Vec<&str> = names.iter().map(Name::as_str).collect();
     if names.is_empty() { "nobody yet".to_owned() } else { names.join(", ") }
@@ -92,6 +103,12 @@ pub fn add(path: &Path, member: &Member, disk: &Disk) -> Result<Circle, EditErro
         members.push(member.clone());
         Ok(Change::Append(entries(member)))
     })
+}
+
+/// What belongs into the file for a peer, where this user may not write to it.
+pub fn block(member: &Member) -> String {
+    let lines = entries(member).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+    format!("[[peer]]\n{}", lines.collect::<String>())
 }
 
 /// Lets a peer that was joining count: its log and ours have been found to be one. Only if its

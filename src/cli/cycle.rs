@@ -77,7 +77,10 @@ pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
 /// What all products came to, the node's own first: the exit code is the first that is a failure, or
 /// else the first that is not 0.
 pub(super) fn together(mut all: Vec<Said>) -> Said {
-    let failed = all.iter().position(|said| said.failed);
+    // What nobody mends by waiting comes first.
+    let waits = |said: &Said| matches!(said.exit, Exit::Settling | Exit::Incomplete);
+    let failed = all.iter().position(|said| said.failed && !waits(said));
+    let failed = failed.or(all.iter().position(|said| said.failed));
     let odd = all.iter().position(|said| said.exit != Exit::Done);
     let exit = failed.or(odd).map_or(Exit::Done, |at| all[at].exit);
     let others = all.split_off(1);

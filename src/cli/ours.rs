@@ -18,7 +18,7 @@ pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
     }
     let (place, uid) = (place.display(), found.uid());
     let why = format!(
-        "{place} belongs to the user with id {uid}: run this as them, such as with `sudo -u '#{uid}'`"
+        "{place} belongs to the user with id {uid}: run this as them, with the same --config, such as `sudo -u '#{uid}' unanimity --config ...`"
     );
     Err(Ended::new(Exit::Disk, why))
 }

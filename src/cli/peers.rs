@@ -165,7 +165,13 @@ pub(super) fn list(told: &config::Node, now: Timestamp) -> Result<Said, Ended> {
         Ok(peers) => {
             format!("Peers that have to confirm every update: {}.\n", peers.iter().count())
         }
-        Err(error) => format!("Nothing can be confirmed yet: {error}.\n"),
+        Err(error) => match circle.joining().count() {
+            0 => format!("Nothing can be confirmed yet: {error}.\n"),
+            joining => format!(
+                "Nothing can be confirmed yet: {joining} of these do not count yet, and min_peers is {}.\n",
+                circle.min_peers()
+            ),
+        },
     };
     let message = counted.err().map(|error| error.to_string());
     Ok(Said::done(text, json!({ "peers": json, "incomplete": message })))

@@ -13,7 +13,7 @@ use super::{Said, path_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::durable::{Disk, DiskError};
-use crate::install::spool::{Spool, SpoolError};
+use crate::install::spool::{PROOF, Spool, SpoolError};
 use crate::installer::{Installer, StagedError};
 use crate::verify::Refusal;
 
@@ -32,7 +32,11 @@ impl Install {
             let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
             return Err(Ended::new(Exit::Configuration, why));
         };
-        std::fs::metadata(&self.offline).map_err(DiskError::at(&self.offline))?;
+        let proof = self.offline.join(PROOF);
+        if let Err(error) = std::fs::metadata(&proof) {
+            let why = "is this what a spool was? It is named in [install] spool of the machine that fetched";
+            return Err(Ended::new(Exit::Disk, format!("{}: {error}; {why}", proof.display())));
+        }
         install(told, &self.offline, freshness)
     }
 }

@@ -81,11 +81,26 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         text += &remembered;
     }
     json["hidden"] = hidden.into();
+    let installer = memories.iter().find(|memory| !memory.option.is_empty());
+    if let (Some(memory), Ok(config)) = (installer, told.client(SystemClock.now())) {
+        let disk = Disk::default();
+        let state = ClientStore::read(&memory.client, &config.policy, &config.peers, &disk)?;
+        text += &format!(
+            "installer   trusted {}, unanimous {}\n",
+            or_none(state.head.as_ref().map(ToString::to_string)),
+            or_none(state.unanimous_at.map(|at| at.to_string())),
+        );
+        json["installer"] = json!({
+            "head": state.head.as_ref().map(super::log::head_json),
+            "unanimous_at": state.unanimous_at,
+        });
+    }
     let standing = installed.as_ref().map(|it| known.check_standing(it, true));
     let withdrawn = standing.and_then(Result::err).map(|refusal| refusal.to_string());
     json["withdrawn"] = withdrawn.clone().into();
     if let Some(why) = withdrawn {
         exit = Exit::Withdrawn;
+        let why = why.strip_prefix("withdrawn: ").unwrap_or(&why);
         text += &format!("WITHDRAWN   {why}\n");
     }
     let why = match cfg!(feature = "tor") {
@@ -151,9 +166,12 @@ fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
     text
 }
 
+fn or_none(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "none yet".to_owned())
+}
+
 /// The trusted head, and what each peer has shown.
 fn remembered(config: &Config, state: &ClientState) -> (String, Value) {
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "none yet".to_owned());
     let mut text = format!(
         "trusted     {}\nunanimous   {}\n",
         or_none(state.head.as_ref().map(ToString::to_string)),

@@ -13,6 +13,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::durable::Disk;
 use crate::install::{Installed, Root};
+use crate::verify::Manifest;
 
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]
@@ -56,8 +57,10 @@ impl Rollback {
             }
             None => "nothing is installed, as before".to_owned(),
         };
+        let sequence = |release: &str| Manifest::sequence_of(release);
         let left = done.before.iter().find(|before| {
-            done.installed.as_ref().is_none_or(|installed| installed.release != **before)
+            let now = done.installed.as_ref();
+            now.is_none_or(|now| sequence(&now.release) < sequence(before))
         });
         let left = left.map_or(String::new(), |left| {
             format!(" {left} is not installed again by itself; something newer is.")
@@ -79,7 +82,9 @@ impl Rollback {
 impl MarkGood {
     pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
         super::ours::is_our_word(told)?;
-        let (release, passed) = root_of(told).mark_good(self.release.as_deref())?;
+        let root = root_of(told);
+        let marking = async { Ok::<_, Ended>(root.mark_good(self.release.as_deref()).await?) };
+        let (release, passed) = super::wait_for(marking)??;
         let text = match passed {
             true => format!("{release} is good, and stays\n"),
             false => {

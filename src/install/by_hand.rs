@@ -11,7 +11,7 @@ use crate::verify::{Manifest, Timestamp};
 pub struct RolledBack {
     /// What is installed now, if anything is.
     pub installed: Option<Installed>,
-    /// What was installed before.
+    /// What was installed before, and was left by this.
     pub before: Option<String>,
     /// What came of a trial that had been interrupted and was ended first.
     pub ended: Option<String>,
@@ -80,7 +80,6 @@ impl Root {
         self.procedure.check_commands()?;
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
-        let left = self.installed()?.map(|installed| installed.release);
         let ended = self.end_trial(&mut journal, now).await?;
         // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
         journal.floor = self.floor()?;
@@ -89,8 +88,8 @@ impl Root {
             && ended.is_there
         {
             let (ended, trouble) = (Some(ended.words.clone()), ended.trouble.clone());
-            let before = left;
-            return Ok(RolledBack { installed: current, before, ended, trouble });
+            // What was on trial is not left for good: it is tried again.
+            return Ok(RolledBack { installed: current, before: None, ended, trouble });
         }
         if let Some(to) = to.filter(|to| self.is_withdrawn(to)) {
             return Err(ByHandError::Withdrawn(to.to_owned()));
@@ -107,7 +106,9 @@ impl Root {
             None => good.iter().rev().find(|good| is_older(good, before.as_deref())),
         };
         let Some(release) = target.cloned() else {
-            return Err(ByHandError::NoVersion { wanted: to.map(str::to_owned), good });
+            let wanted = to.map(str::to_owned);
+            good.retain(|good| Some(good) != before.as_ref());
+            return Err(ByHandError::NoVersion { wanted, good });
         };
         let trial = Trial::of(release, before, true);
         journal.trial = Some(trial.clone());
@@ -156,7 +157,7 @@ impl Root {
     /// The operator's word for a release: if its trial was interrupted, or it stayed though it failed, it
     /// has passed; if it gave way, it is tried again at once, and without the check. Returns which, and
     /// whether it has passed.
-    pub fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), ByHandError> {
+    pub async fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), ByHandError> {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let current = self.installed()?.map(|installed| installed.release);
@@ -168,6 +169,9 @@ impl Root {
         let is_meant = |candidate: &String| release.is_none_or(|release| release == candidate);
         let (release, passed) = match on_trial.filter(is_meant) {
             Some(release) => {
+                if let Some(trial) = &journal.trial {
+                    trial.kill_leftovers().await?;
+                }
                 journal.prove(&release);
                 (release, true)
             }

@@ -145,7 +145,7 @@ impl Journal {
             // A clock that was put back does not make the wait longer than it is.
             Some(failed) if failed.last <= now && now < failed.until() => Err(Refusal::Unhealthy {
                 release: release.to_owned(),
-                why: failed.why.clone(),
+                why: format!("it is left alone for a while: {}", failed.why),
                 until: Some(failed.until()),
             }),
             _ => Ok(()),

@@ -150,6 +150,7 @@ impl Root {
         // could be meant: of one that is given it once we have ended, and the command has not.
         fcntl_setfd(&file, FdFlags::empty()).map_err(|why| Trouble::Handover(why.into()))?;
         let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let path = std::path::absolute(&path).unwrap_or(path);
         let path = path.to_string_lossy();
         let argument = |argument: &String| argument.replace("{}", &open).replace("{path}", &path);
         let command: Vec<String> = self.procedure.handover.iter().map(argument).collect();
@@ -202,6 +203,7 @@ impl Root {
         about: About<'_>,
     ) -> Result<(), Trouble> {
         let directory = self.version(about.release);
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
         let directory = directory.to_string_lossy();
         let variables = [
             ("UNANIMITY_STEP", what),

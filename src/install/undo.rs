@@ -31,6 +31,14 @@ pub(super) struct Ended {
     pub(super) is_there: bool,
 }
 
+impl Trial {
+    /// Kills what a run that was interrupted left at work of its commands.
+    pub(super) async fn kill_leftovers(&self) -> Result<(), DiskError> {
+        let killed = command::kill_all(MARK, |mark| self.is_marked(mark)).await;
+        killed.map_err(DiskError::at("/proc".as_ref()))
+    }
+}
+
 impl Root {
     /// Ends a trial that was interrupted: a release's by going back, for what stops a machine must not
     /// do so for ever; a roll-back by doing it. Returns what there is to say of it.
@@ -52,8 +60,7 @@ impl Root {
         now: Timestamp,
     ) -> Result<Option<Ended>, InstallError> {
         let Some(trial) = &mut journal.trial else { return Ok(None) };
-        let killed = command::kill_all(MARK, |mark| trial.is_marked(mark)).await;
-        killed.map_err(DiskError::at("/proc".as_ref()))?;
+        trial.kill_leftovers().await?;
         // Written down before anything runs that may keep us from ever writing again.
         trial.tries = trial.tries.saturating_add(1);
         trial.mark_anew();

@@ -50,14 +50,17 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     assert_eq!(lines(&diary), Vec::<String>::new());
     let (report, why, until) = unhealthy(&mut world).await;
     assert!(report.remarks.iter().any(|remark| remark.contains("interrupted")), "{report:?}");
-    assert_eq!(why, "its trial was interrupted; 1-1.0.0 is installed again");
+    assert_eq!(
+        why,
+        "it is left alone for a while: its trial was interrupted; 1-1.0.0 is installed again"
+    );
     assert_eq!(until, Some(world.clock.now().after(FIRST_WAIT)));
     assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
     assert_eq!(current(&world), Some(1));
     pass(&mut world, FIRST_WAIT).await;
     installs(&mut world, 2).await;
     // Or its operator says that it works.
-    assert_eq!(root(&by_hand).mark_good(None).unwrap(), (label(2), true));
+    assert_eq!(root(&by_hand).mark_good(None).await.unwrap(), (label(2), true));
     assert_eq!(current(&by_hand), Some(2));
     by_hand.poll_all().await.unwrap();
     let old = by_hand.update().await.1;

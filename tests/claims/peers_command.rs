@@ -73,6 +73,24 @@ fn two_people_pair_with_a_line_each() {
 }
 
 #[test]
+fn who_may_not_write_to_the_list_is_told_what_belongs_there() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let desk = two_nodes();
+    let emil = ticket(&desk, "emil");
+    let list = desk.path().join("dora/peers.toml");
+    std::os::unix::fs::chown(&list, Some(54_321), None).unwrap();
+    let said = desk.bad(6, &format!("--config dora/unanimity.toml peers add {emil}"));
+    let (_, block) = said.split_once("What belongs at its end:\n\n").unwrap();
+    desk.write("dora/peers.toml", format!("min_peers = 1\n\n{block}"));
+    let listed = desk.good("--config dora/unanimity.toml peers list");
+    assert!(listed.starts_with("emil  listed, and does not count until"), "{listed}");
+    let end = "Nothing can be confirmed yet: 1 of these do not count yet, and min_peers is 1.\n";
+    assert!(listed.ends_with(end), "{listed}");
+}
+
+#[test]
 fn a_ticket_can_be_drawn() {
     let desk = two_nodes();
     let drawn = desk.good("--config dora/unanimity.toml peers invite --qr");

@@ -207,6 +207,38 @@ async fn what_was_handed_over_is_what_was_verified_also_when_who_did_so_is_gone(
     assert_eq!(fs::read(handed).unwrap(), TWO);
 }
 
+/// Whatever the operator says of it then.
+#[tokio::test(start_paused = true)]
+async fn after_a_kill_vouching_and_going_back_end_the_command_and_say_what_becomes_of_the_release()
+{
+    let mut machine = Machine::new().await;
+    machine.world.config.procedure.check = machine.tells("sleep 600");
+    machine.world.write_config().unwrap();
+    let by_hand = |verb: &str| {
+        let config = machine.world.directory.join("client/unanimity.toml");
+        let run = Command::new(PROGRAM).arg("--config").arg(config).arg(verb).output().unwrap();
+        assert!(run.status.success(), "{run:?}");
+        String::from_utf8(run.stdout).unwrap()
+    };
+    for (verb, what, is) in [
+        ("rollback", "1-1.0.0 is installed again, in ", ONE),
+        ("mark-good", "2-1.1.0 is good, and stays\n", TWO),
+    ] {
+        // As if its time had come.
+        let journal = Journal { failed: Default::default(), ..machine.journal() };
+        let root = &machine.world.config.install_root;
+        fs::write(root.join("journal.json"), journal.text()).unwrap();
+        let mut installer = machine.start();
+        let command = machine.told(&mut installer);
+        send(&installer, Signal::KILL);
+        ended_by_kill(installer);
+        let said = by_hand(verb);
+        ends(&command);
+        assert!(said.contains(what) && !said.contains("is not installed again"), "{said}");
+        assert_eq!((machine.current(), machine.journal().trial), (is.to_vec(), None));
+    }
+}
+
 fn ended_by_kill(mut installer: Child) {
     // Its command holds the other end of what it says.
     drop(installer.stderr.take());

@@ -434,10 +434,7 @@ async fn there_is_no_way_back_to_what_did_not_prove_good_or_is_not_there() {
     assert!(matches!(ended, Err(ByHandError::NoVersion { wanted: None, .. })), "{ended:?}");
     for wanted in ["2-1.1.0", "9-9", "", "../..", "1", "\u{1b}[2J"] {
         let ended = root(&world).roll_back(Some(wanted), now).await.unwrap_err().to_string();
-        assert!(
-            ended.contains(&format!("no version {wanted} here that proved good; there is 1-1.0.0")),
-            "{ended}"
-        );
+        assert!(ended.ends_with(&format!("no version {wanted} here that proved good")), "{ended}");
     }
     publish(&mut world, 3).await;
     installs(&mut world, 3).await;
@@ -462,17 +459,17 @@ async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
 async fn the_operators_word_lets_a_release_pass_that_the_check_would_not() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    let no_trial = root(&world).mark_good(None);
+    let no_trial = root(&world).mark_good(None).await;
     assert!(matches!(no_trial, Err(ByHandError::NoTrial(None))), "{no_trial:?}");
     world.config.procedure.check = shell("false");
     unhealthy(&mut world).await;
-    let other = root(&world).mark_good(Some("3-1.2.0"));
+    let other = root(&world).mark_good(Some("3-1.2.0")).await;
     assert!(matches!(other, Err(ByHandError::NoTrial(Some(_)))), "{other:?}");
-    assert_eq!(root(&world).mark_good(None).unwrap(), (label(2), false));
+    assert_eq!(root(&world).mark_good(None).await.unwrap(), (label(2), false));
     // For the check only.
     world.config.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
     unhealthy(&mut world).await;
-    assert_eq!(root(&world).mark_good(Some(&label(2))).unwrap(), (label(2), false));
+    assert_eq!(root(&world).mark_good(Some(&label(2))).await.unwrap(), (label(2), false));
     world.config.procedure.post_install = Vec::new();
     installs(&mut world, 2).await;
     // And for that release only, once.
@@ -490,7 +487,7 @@ async fn while_a_trial_lasts_nobody_else_switches() {
     let lock = Disk::default().lock(&world.config.install_root.join("proofs")).unwrap().unwrap();
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap_err().to_string();
     assert!(back.contains("another unanimity is installing"), "{back}");
-    let marked = root(&world).mark_good(None).unwrap_err().to_string();
+    let marked = root(&world).mark_good(None).await.unwrap_err().to_string();
     assert!(marked.contains("another unanimity is installing"), "{marked}");
     publish(&mut world, 3).await;
     assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
@@ -695,10 +692,10 @@ async fn of_several_that_failed_the_newest_is_vouched_for_and_only_for_one_try()
     let failed = ["9-1.9", "10-1.10"].map(|release| (release.to_owned(), failed.clone()));
     let journal = Journal { good: vec![label(1)], failed: failed.into(), ..Journal::default() };
     fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
-    assert_eq!(root(&world).mark_good(None).unwrap(), ("10-1.10".to_owned(), false));
+    assert_eq!(root(&world).mark_good(None).await.unwrap(), ("10-1.10".to_owned(), false));
     world.config.procedure.check = shell("false");
     unhealthy(&mut world).await;
-    root(&world).mark_good(Some(&label(2))).unwrap();
+    root(&world).mark_good(Some(&label(2))).await.unwrap();
     world.config.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
     unhealthy(&mut world).await;
     world.config.procedure.post_install = Vec::new();

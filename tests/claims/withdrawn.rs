@@ -127,7 +127,7 @@ async fn a_release_that_does_not_work_stays_where_the_one_before_was_taken_back(
     let journal = root(&world).journal().unwrap();
     assert_eq!((journal.trial, journal.failed.len()), (None, 1));
     // There is no next try of it, and it is good when its operator says so.
-    assert_eq!(root(&world).mark_good(None).unwrap(), (label(2), true));
+    assert_eq!(root(&world).mark_good(None).await.unwrap(), (label(2), true));
     let journal = root(&world).journal().unwrap();
     assert_eq!((journal.good.last(), journal.failed.len()), (Some(&label(2)), 0));
     assert_eq!(current(&world), Some(2));
