@@ -89,7 +89,7 @@ pub enum NodeError {
     #[error("{error}. What belongs at its end:\n\n{block}")]
     NotOurs {
         /// Why it cannot be.
-        error: EditError,
+        error: Box<EditError>,
         /// What they put there.
         block: String,
     },
@@ -319,7 +319,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         match edit::add(&self.told.peers_path, &member, &self.disk) {
             Ok(_) => Ok(member),
             Err(error) if error.why.is_denied() => {
-                Err(NodeError::NotOurs { error, block: edit::block(&member) })
+                Err(NodeError::NotOurs { error: error.into(), block: edit::block(&member) })
             }
             Err(error) => Err(error.into()),
         }

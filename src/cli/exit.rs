@@ -297,7 +297,8 @@ ended! {
         | NodeError::Disk(_)
         | NodeError::Store(_) => Exit::Disk,
         NodeError::Identity(_) => Exit::Key,
-        NodeError::Edit(error) | NodeError::NotOurs { error, .. } => edit_exit(error),
+        NodeError::Edit(error) => edit_exit(error),
+        NodeError::NotOurs { error, .. } => edit_exit(error),
         NodeError::OwnTicket | NodeError::Ticket(_) => Exit::BadInput,
         NodeError::Listed { .. } => Exit::Usage,
     };
