@@ -160,15 +160,18 @@ impl<'a> Installer<'a> {
             verified => verified?,
         };
         let (manifest, floor) = (agreed.manifest().clone(), self.state.floor);
+        let replayed = self.replay(&agreed, spool);
+        // Whatever becomes of this release.
+        if let Ok(Replayed { all, .. }) = &replayed
+            && self.state.catalog.learn_withdrawals(all)
+        {
+            self.store.save(&self.state)?;
+        }
         if manifest.sequence <= floor {
             return Err(Refusal::Rollback { offered: manifest.sequence, floor }.into());
         }
         self.root.journal()?.may_try(&manifest.label(), now)?;
-        let Replayed { frontier, mut catalog, all } = self.replay(&agreed, spool)?;
-        // Whatever becomes of this release.
-        if self.state.catalog.learn_withdrawals(&all) {
-            self.store.save(&self.state)?;
-        }
+        let Replayed { frontier, mut catalog, all } = replayed?;
         catalog.learn_withdrawals(&all);
         self.check_standing(&agreed, &all, now)?;
 

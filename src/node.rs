@@ -251,8 +251,12 @@ impl<C: Clock + Clone + 'static> Node<C> {
         if self.told.spool.is_some() {
             return Ok(None);
         }
+        let (place, policy) = (self.told.state.join("client"), &self.told.policy);
+        // Where that cannot be read, what was interrupted is undone all the same.
+        let known = ClientStore::catalog(&place, policy, &self.disk).unwrap_or_default();
         let root = Root::new(&self.told.install_root, self.disk.clone());
-        root.with(self.told.procedure.clone()).recover(self.clock.now()).await
+        let root = root.with(self.told.procedure.clone()).knowing(known.withdrawn());
+        root.recover(self.clock.now()).await
     }
 
     /// Fetches what every peer confirmed, apart from any cycle, for [`Errand::Switch`] to find.

@@ -1,6 +1,8 @@
 //! Where a node remembers what it has seen of a log: as a client, and as one that installs without a
 //! network.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ours::is_ours;
@@ -29,7 +31,14 @@ pub(super) fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<
         all.push(Memory { state: state.to_owned(), client, option: "" });
     }
     let installer = installer_state(root);
-    if installer.read_dir().is_ok() {
+    let is_hidden = |path: PathBuf| {
+        let seen = path.read_dir().map(|_| ()).or_else(|_| File::open(path).map(|_| ()));
+        seen.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    if installer.is_dir()
+        && !is_hidden(installer.clone())
+        && !is_hidden(installer.join("client.json"))
+    {
         let client = installer.clone();
         all.push(Memory { state: installer, client, option: " --installer" });
     }
@@ -40,8 +49,11 @@ pub(super) fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<
 pub(super) fn known(memories: &[Memory], policy: &Policy) -> Result<Catalog, StoreError> {
     let mut known = Catalog::default();
     for memory in memories {
-        let catalog = ClientStore::catalog(&memory.client, policy, &Disk::default())?;
-        known.learn_withdrawals(&catalog);
+        match ClientStore::catalog(&memory.client, policy, &Disk::default()) {
+            // What an installer knew of another log is nothing to a client of this one.
+            Err(StoreError::OtherLog(_)) if !memory.option.is_empty() => {}
+            catalog => drop(known.learn_withdrawals(&catalog?)),
+        }
     }
     Ok(known)
 }

@@ -10,8 +10,10 @@ use crate::durable::{DiskError, NotOurs, only_ours, only_ours_below};
 
 /// Refuses to write to what is another user's: they could not use it any more.
 pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
-    let (Ok(found), us) = (std::fs::metadata(place), rustix::process::geteuid()) else {
-        return Ok(());
+    let us = rustix::process::geteuid();
+    let found = match std::fs::metadata(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(DiskError::at(place))?,
     };
     if found.uid() == us.as_raw() {
         return Ok(());
@@ -26,10 +28,14 @@ pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
 /// Refuses to install by what others than the installing user may write, or to where they may: the
 /// configuration, the programs that it names, the install root and what is in it.
 pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
-    let root = &told.install_root;
     let programs = told.procedure.programs().map(Path::new);
-    for path in told.files.iter().map(PathBuf::as_path).chain(programs).chain([&**root]) {
-        let found = only_ours(path).and_then(|()| match path == root {
+    let root = told.install_root.as_path();
+    only_us(told.files.iter().map(PathBuf::as_path).chain(programs).chain([root]), told)
+}
+
+fn only_us<'a>(paths: impl Iterator<Item = &'a Path>, told: &config::Node) -> Result<(), Ended> {
+    for path in paths {
+        let found = only_ours(path).and_then(|()| match path == told.install_root {
             true => only_ours_below(path),
             false => Ok(()),
         });
@@ -54,6 +60,10 @@ pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
 
 /// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
 pub(super) fn is_roots_word(told: &config::Node) -> Result<(), Ended> {
-    let installs = told.spool.is_none() && rustix::process::geteuid().is_root();
-    if installs { is_our_word(told) } else { Ok(()) }
+    if told.spool.is_some() || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let alarm = told.alarm.command.first().map(Path::new);
+    only_us(alarm.into_iter().chain([&*told.state]), told)?;
+    is_our_word(told)
 }

@@ -101,12 +101,12 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
         // Whoever has their state may have put a daemon of their own there.
         let state = told.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
-        let said = match command {
-            Command::Status => status::status(&told, Some((not_asked, Value::Null))),
+        let is_seen = told.spool.is_some() || told.state.read_dir().is_ok();
+        return match command {
+            Command::Status if is_seen => status::status(&told, Some((not_asked, Value::Null))),
             Command::Peers(peers::Verb::List) => peers::list(&told, SystemClock.now()),
-            _ => return Err(ended),
+            _ => Err(ended),
         };
-        return said.map_err(|why| if why.exit == Exit::Disk { ended } else { why });
     }
     if matches!(command, Command::Cycle { errand: Errand::Update, .. }) {
         ours::is_roots_word(&told)?;
@@ -166,7 +166,9 @@ fn installs_to(told: &config::Node, command: &Command) -> Vec<Root> {
         |path: &Vec<u8>| config::load_node(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
     let others: Vec<_> = others.iter().filter_map(other).collect();
     let all = std::iter::once(told).chain(&others);
-    all.filter(|told| told.spool.is_none()).map(versions::root_of).collect()
+    all.filter(|told| told.spool.is_none() && ours::is_roots_word(told).is_ok())
+        .filter_map(|told| versions::root_knowing(told).ok())
+        .collect()
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -233,6 +235,7 @@ fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
         let path = PathBuf::from(OsString::from_vec(path));
         let another = config::load_node(&path).map_err(Ended::from);
         let another = another.and_then(|told| {
+            ours::is_ours(&told.state)?;
             ours::is_roots_word(&told)?;
             Ok(node.another(told)?)
         });

@@ -51,7 +51,7 @@ pub(super) fn run(told: &config::Node) -> Result<Said, Ended> {
 }
 
 fn install(told: &config::Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
-    let root = super::versions::root_of(told);
+    let root = super::versions::root_knowing(told)?;
     let installing = async {
         // Whatever else stands in the way of installing.
         if let Some(undone) = root.recover(SystemClock.now()).await? {

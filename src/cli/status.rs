@@ -9,7 +9,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::durable::Disk;
 use crate::install::journal::Journal;
-use crate::store::{ClientState, ClientStore, EvidenceStore};
+use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
 use crate::verify::Manifest;
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
@@ -38,7 +38,9 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
     }
     text += &tried(&journal, installed.as_deref(), super::versions::who(told));
-    let is_unhealthy = installed.as_ref().is_some_and(|it| journal.failed.contains_key(it));
+    let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
+    let failed = |it: &String| on_trial != Some(it) && journal.failed.contains_key(it);
+    let is_unhealthy = installed.as_ref().is_some_and(failed);
     let mut exit = if is_unhealthy { Exit::Unhealthy } else { Exit::Done };
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => {
@@ -66,10 +68,12 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
         }
         // A node whose circle is still too small has peers to find, and nothing to remember.
         Err(error) => {
-            exit = Exit::Configuration;
+            if exit == Exit::Done {
+                exit = Exit::Configuration;
+            }
             let joining = told.circle.joining().count();
-            let text = format!("circle      {error}\n");
-            (text, json!({ "circle": error.to_string(), "joining": joining }))
+            text += &format!("circle      {error}\n");
+            (String::new(), json!({ "circle": error.to_string(), "joining": joining }))
         }
     };
     if hidden {
@@ -84,7 +88,10 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
     let installer = memories.iter().find(|memory| !memory.option.is_empty());
     if let (Some(memory), Ok(config)) = (installer, told.client(SystemClock.now())) {
         let disk = Disk::default();
-        let state = ClientStore::read(&memory.client, &config.policy, &config.peers, &disk)?;
+        let state = match ClientStore::read(&memory.client, &config.policy, &config.peers, &disk) {
+            Err(StoreError::OtherLog(_)) => ClientState::default(),
+            state => state?,
+        };
         text += &format!(
             "installer   trusted {}, unanimous {}\n",
             or_none(state.head.as_ref().map(ToString::to_string)),

@@ -44,10 +44,15 @@ fn withdrawn(told: &config::Node) -> Result<BTreeSet<u64>, Ended> {
     Ok(known(&all, &told.policy)?.withdrawn())
 }
 
+/// The install root, where there is no way back to what is known to be taken back.
+pub(super) fn root_knowing(told: &config::Node) -> Result<Root, Ended> {
+    Ok(root_of(told).knowing(withdrawn(told)?))
+}
+
 impl Rollback {
     pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
         super::ours::is_our_word(told)?;
-        let (root, now) = (root_of(told).knowing(withdrawn(told)?), SystemClock.now());
+        let (root, now) = (root_knowing(told)?, SystemClock.now());
         let going_back = async { Ok(root.roll_back(self.release.as_deref(), now).await?) };
         let done = super::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
         let installed = match &done.installed {

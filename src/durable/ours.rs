@@ -68,12 +68,15 @@ pub fn only_ours(path: &Path) -> Result<(), NotOurs> {
     }
 }
 
-/// The same for what is in a directory, and for what is in those directories.
+/// The same for all that is below a directory.
 pub fn only_ours_below(directory: &Path) -> Result<(), NotOurs> {
-    for path in entries(directory)? {
-        ours_itself(&path)?;
-        if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-            entries(&path)?.iter().try_for_each(|path| ours_itself(path))?;
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        for path in entries(&directory)? {
+            ours_itself(&path)?;
+            if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                left.push(path);
+            }
         }
     }
     Ok(())

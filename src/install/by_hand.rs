@@ -113,7 +113,7 @@ impl Root {
         let trial = Trial::of(release, before, true);
         journal.trial = Some(trial.clone());
         self.keep_journal(&journal)?;
-        let done = self.go_back_by_hand(&mut journal, &trial).await?;
+        let done = self.go_back_by_hand(&mut journal, &trial, now).await?;
         Ok(RolledBack { ended: ended.map(|ended| ended.words), ..done })
     }
 
@@ -122,8 +122,15 @@ impl Root {
         &self,
         journal: &mut Journal,
         trial: &Trial,
+        now: Timestamp,
     ) -> Result<RolledBack, ByHandError> {
         let release = &trial.release;
+        // Since it was asked for.
+        if self.is_withdrawn(release) {
+            journal.trial = None;
+            self.keep_journal(journal)?;
+            return Err(ByHandError::Withdrawn(release.clone()));
+        }
         if !self.is_whole(release)? {
             journal.trial = None;
             self.keep_journal(journal)?;
@@ -146,10 +153,15 @@ impl Root {
             }
         };
         let trouble = self.try_out(trial.forth(), false).await.err();
-        // What is installed is what was switched to last; none that failed is forgotten for it.
+        let trouble = trouble.map(|trouble| trouble.to_string());
+        // What is installed is what was switched to last; no other that failed is forgotten for it.
         journal.present(release);
+        match &trouble {
+            None => drop(journal.failed.remove(release)),
+            Some(why) => drop(journal.fail(release, why, now)),
+        }
         self.keep_journal(journal)?;
-        let (installed, trouble) = (Some(installed), trouble.map(|trouble| trouble.to_string()));
+        let installed = Some(installed);
         let before = trial.before.clone();
         Ok(RolledBack { installed, before, ended: None, trouble })
     }

@@ -45,7 +45,7 @@ pub struct Trial {
     pub by_hand: bool,
     /// What its commands have in their environment, to be found by after an interruption. It is known to
     /// them alone, and so they are the only ones who have it.
-    #[serde(skip)]
+    #[serde(default, skip_serializing)]
     pub mark: String,
     /// SHA-256 of that.
     #[serde(default)]

@@ -96,7 +96,7 @@ impl Root {
             let Undone { trouble, is_back, .. } = undone;
             return Ok(Ended { words: refusal.to_string(), trouble, is_there: is_back });
         }
-        let done = self.go_back_by_hand(journal, trial).await;
+        let done = self.go_back_by_hand(journal, trial, now).await;
         let begun = format!("the roll-back to {} was interrupted", trial.release);
         Ok(match done {
             Ok(RolledBack { trouble, .. }) => {
@@ -131,7 +131,7 @@ impl Root {
             return Ok(Undone { words, trouble: None, is_back: true });
         };
         let before = back.release;
-        if !stays && trial.is_one_way {
+        if !stays && (trial.is_one_way || self.is_withdrawn(before)) {
             let words = format!("{before} was taken back by its publisher, so {release} stays");
             return Ok(Undone { trouble: Some(words.clone()), words, is_back: false });
         }

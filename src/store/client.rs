@@ -240,14 +240,17 @@ impl<'a> StateFile<'a> {
         text
     }
 
-    /// The releases, if they were read under this policy.
+    /// The releases, if they were read under this policy; and what is taken back by those who have to
+    /// sign for it by this one, whatever it was read under.
     fn catalog(&self, policy: &Policy) -> Option<Catalog> {
         let mut catalog = Catalog::default();
-        if self.policy == fingerprint(policy) {
-            for (index, note) in &self.catalog {
-                Note::parse(note.as_bytes()).ok()?;
-                catalog.read(*index, note.as_bytes(), policy);
-            }
+        for (index, note) in &self.catalog {
+            Note::parse(note.as_bytes()).ok()?;
+            catalog.read(*index, note.as_bytes(), policy);
+        }
+        if self.policy != fingerprint(policy) {
+            let all = std::mem::take(&mut catalog);
+            catalog.learn_withdrawals(&all);
         }
         Some(catalog)
     }
@@ -274,8 +277,8 @@ impl<'a> StateFile<'a> {
         if self.policy == fingerprint(policy) {
             let peaks = self.frontier.iter().map(|hash| Hash::from_base64(hash));
             state.frontier = Frontier::new(self.frontier_size, peaks.collect::<Option<_>>()?)?;
-            state.catalog = self.catalog(policy)?;
         }
+        state.catalog = self.catalog(policy)?;
         // Reading goes on where the trusted head ends, or starts again.
         let trusted = head.as_ref().map(|head| (head.size(), *head.root()));
         let edge = (state.frontier.size(), state.frontier.root());

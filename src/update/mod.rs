@@ -265,7 +265,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         // Where there is a spool, somebody else installs.
         let is_split = self.config.spool.is_some();
         if !is_split && matches!(errand, Errand::Update | Errand::Switch) {
-            let undone = self.root.recover(self.clock.now()).await?;
+            let root = self.root.clone().knowing(self.state.catalog.withdrawn());
+            let undone = root.recover(self.clock.now()).await?;
             report.remarks.extend(undone);
         }
         let Some(decided) = self.decide(report, rng).await? else {

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use unanimity::clock::Clock as _;
 use unanimity::config::Spool;
 use unanimity::demo::{Draft, World, copy_tree};
+use unanimity::install::journal::FIRST_WAIT;
 use unanimity::installer::installer_state;
 use unanimity::update::Outcome;
 use unanimity::verify::Timestamp;
@@ -82,6 +83,11 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
     let (code, said) = run(&world, &["--json", "rollback", "2-1.1.0"]);
     assert_eq!((code, current(&world)), (30, TWO.to_vec()), "{said}");
     assert!(said.contains(r#""outcome":"unhealthy""#) && said.contains(": no\""), "{said}");
+    let (code, said) = run(&world, &["status"]);
+    assert_eq!(code, 30, "{said}");
+    assert!(said.contains(": no. It is what is installed; `unanimity mark-good` says"), "{said}");
+    let (code, said) = run(&world, &["mark-good"]);
+    assert_eq!(code, 0, "{said}");
     let (code, said) = run(&world, &["mark-good"]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("no release is on trial, and none has failed"), "{said}");
@@ -201,6 +207,14 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
         world.check().await.1.err();
         world.advance(HOUR + SECOND);
         world.poll_all().await.unwrap();
+        if works {
+            // That it failed before, for a reason that is gone, does not speak against it.
+            world.config.procedure.post_install = vec!["/bin/false".to_owned()];
+            world.update().await.1.unwrap_err();
+            world.config.procedure.post_install = Vec::new();
+            world.advance(FIRST_WAIT + SECOND);
+            world.poll_all().await.unwrap();
+        }
         let ended = world.update().await.1;
         assert_eq!(ended.is_ok(), works, "{ended:?}");
         let current = current(&world);

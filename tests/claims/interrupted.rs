@@ -306,6 +306,22 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
     }
 }
 
+/// Nobody may have known that when it began.
+#[tokio::test]
+async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since() {
+    let place = place();
+    let world = with_three(&place.path().join("world")).await;
+    let now = world.clock.now();
+    leave_open(&world, Trial::of(label(3), Some(label(2)), false));
+    let said = root(&world).knowing([2].into()).recover(now).await.unwrap().unwrap();
+    assert!(said.contains("2-1.1.0 was taken back by its publisher, so 3-1.2.0 stays"), "{said}");
+    assert_eq!(current(&world), Some(3));
+    leave_open(&world, Trial::of(label(2), Some(label(3)), true));
+    let said = root(&world).knowing([2].into()).recover(now).await.unwrap().unwrap();
+    assert!(said.contains("2-1.1.0 was taken back by its publisher: there is no way"), "{said}");
+    assert_eq!((current(&world), root(&world).journal().unwrap().trial), (Some(3), None));
+}
+
 #[tokio::test]
 async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     let place = place();

@@ -11,7 +11,7 @@ use unanimity::clock::Clock as _;
 use unanimity::demo::{Draft, World};
 use unanimity::durable::{Disk, Step};
 use unanimity::install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
-use unanimity::install::{ByHandError, Installed, Root};
+use unanimity::install::{ByHandError, Installed, Procedure, Root};
 use unanimity::update::{Failure, Outcome, Report, UpdateError};
 use unanimity::verify::{Refusal, Timestamp};
 
@@ -451,8 +451,18 @@ async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
     installs(&mut world, 2).await;
     world.config.procedure.check = shell("echo worse >&2; false");
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
-    assert_eq!(back.trouble.as_deref(), Some("check failed (exit status: 1): worse"));
+    let why = "check failed (exit status: 1): worse";
+    assert_eq!(back.trouble.as_deref(), Some(why));
     assert_eq!(current(&world), Some(1));
+    // That is kept until it works, or its operator says so.
+    let failed = || root(&world).journal().unwrap().failed;
+    assert_eq!(failed()[&label(1)].why, why);
+    let working = root(&world).with(Procedure::default());
+    working.roll_back(Some(&label(1)), world.clock.now()).await.unwrap();
+    assert!(failed().is_empty());
+    root(&world).roll_back(Some(&label(1)), world.clock.now()).await.unwrap();
+    assert_eq!(root(&world).mark_good(None).await.unwrap(), (label(1), true));
+    assert!(failed().is_empty());
 }
 
 #[tokio::test]

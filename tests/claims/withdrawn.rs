@@ -8,7 +8,7 @@ use unanimity::durable::Disk;
 use unanimity::install::ByHandError;
 use unanimity::store::ClientStore;
 use unanimity::update::Outcome;
-use unanimity::verify::{Hash, Refusal};
+use unanimity::verify::{Hash, Policy, Refusal};
 
 use crate::circle::{Circle, HOUR, MINUTE, ONE, TWO, installed, refusal, release, up_to_date};
 use crate::command_line::Desk;
@@ -75,6 +75,14 @@ async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
     let (state, policy) = (circle.config.state.join("client"), &circle.config.policy);
     let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [1].into());
+    // Nor is it forgotten for other keys, if enough of those have signed it as well.
+    let of = |keys: &[usize], threshold| {
+        let keys = keys.iter().map(|key| circle.circle.publishers[*key].public()).collect();
+        let (product, channel) = (policy.product.clone(), policy.channel.clone());
+        let policy = Policy::new(product, channel, policy.log.clone(), keys, threshold).unwrap();
+        ClientStore::catalog(&state, &policy, &Disk::default()).unwrap().withdrawn()
+    };
+    assert_eq!((of(&[0, 1], 2), of(&[0, 1, 2], 3)), ([1].into(), [].into()));
     // What every peer confirms goes on from what they did before.
     circle.start(0);
     circle.pass(HOUR).await;
