@@ -6,6 +6,7 @@ mod alarm_command;
 mod alarm_words;
 mod archives;
 mod attacks;
+mod audit;
 mod by_hand;
 mod circle;
 mod command_line;

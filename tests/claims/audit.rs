@@ -1,0 +1,491 @@
+//! Findings of an audit, played against the code that ships.
+//!
+//! A test whose name begins with `known_fault_` passes by showing a fault; the change that mends the
+//! fault turns the test round. The other two tests show that a suspicion was unfounded.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use rand::rngs::StdRng;
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use unanimity::clock::ManualClock;
+use unanimity::config::{Config, Spool as Told};
+use unanimity::demo::{Draft, PEER_NAMES, PEERS};
+use unanimity::durable::Disk;
+use unanimity::install::spool::{PROOF, Spool};
+use unanimity::installer::{Installer, StagedError};
+use unanimity::net::Mirror;
+use unanimity::net::wire::{Answer, Question};
+use unanimity::peer::{Follow, PeerNode, Polled, Polling};
+use unanimity::store::EvidenceStore;
+use unanimity::update::Outcome;
+use unanimity::verify::tree::{consistency_ranges, consistency_roots};
+use unanimity::verify::{
+    Bundle, CosignerSecret, Evidence, Hash, Manifest, Note, Policy, Refusal, TlogProof, View,
+    Withdrawal,
+};
+
+use crate::circle::{
+    Circle, HOUR, MINUTE, ONE, TROJAN, TWO, installed, refusal, release, up_to_date,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn trojan(sequence: u64) -> Draft {
+    Draft::new(sequence, "6.6.6", TROJAN)
+}
+
+/// An attacker who holds the log's key and enough publisher keys logs release `sequence` in a fork.
+fn fork_with_trojan(circle: &Circle, sequence: u64) {
+    circle.copy_log("fork").unwrap();
+    circle.publish_to("fork", &trojan(sequence)).unwrap();
+    circle.show("client", "fork").unwrap();
+}
+
+/// No peer reaches a mirror.
+fn block_peers(circle: &Circle) {
+    circle.show_peers("nowhere").unwrap();
+}
+
+async fn settling(circle: &mut Circle) {
+    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+}
+
+async fn settles(circle: &mut Circle, draft: &Draft) {
+    circle.publish(draft).unwrap();
+    circle.poll_all().await.unwrap();
+    settling(circle).await;
+    circle.pass(HOUR).await;
+}
+
+async fn stages(circle: &mut Circle, sequence: u64) {
+    let (_, ended) = circle.update().await;
+    assert!(
+        matches!(&ended, Ok(Outcome::Available(agreed)) if agreed.manifest().sequence == sequence),
+        "{ended:?}"
+    );
+}
+
+/// A node whose downloader and installer are apart, with release 1 installed.
+async fn split(seed: u64) -> (Circle, PathBuf) {
+    let mut circle = Circle::new(seed);
+    let spool = circle.beside("spool");
+    fs::create_dir(&spool).unwrap();
+    circle.config.spool = Some(Told { directory: spool.clone(), freshness: DAY });
+    settles(&mut circle, &release(1)).await;
+    stages(&mut circle, 1).await;
+    assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 1);
+    (circle, spool)
+}
+
+fn install(circle: &Circle, config: &Config, spool: &Path) -> Result<u64, StagedError> {
+    let spool = Spool::open(spool)?;
+    let clock = ManualClock::at(circle.now());
+    let mut installer = Installer::open(config, Disk::default())?;
+    installer.install(&spool, DAY, &clock).now_or_never().unwrap().map(|done| done.sequence)
+}
+
+/// With `settle` of 20 minutes, one poll of every peer is enough for both rolls.
+#[tokio::test(start_paused = true)]
+async fn known_fault_a1_one_poll_makes_two_rolls() {
+    let mut circle = Circle::with_first(9001).await;
+    circle.config.limits.settle = 20 * MINUTE;
+    // The fork is shown for one moment.
+    fork_with_trojan(&circle, 2);
+    circle.show_peers("fork").unwrap();
+    circle.poll_all().await.unwrap();
+    block_peers(&circle);
+    settling(&mut circle).await;
+    for _ in 0..2 {
+        circle.advance(10 * MINUTE);
+        for polled in circle.poll_all().await.unwrap() {
+            assert!(matches!(polled, Polled::Nothing));
+        }
+    }
+    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TROJAN));
+}
+
+/// With the default `settle` of an hour, two polls 60 minutes apart are enough, and the log has
+/// to be shown to the peers for those two moments alone.
+#[tokio::test(start_paused = true)]
+async fn known_fault_a2_two_moments_are_enough_for_the_default_settle() {
+    let mut circle = Circle::with_first(9002).await;
+    fork_with_trojan(&circle, 2);
+    circle.show_peers("fork").unwrap();
+    circle.poll_all().await.unwrap();
+    block_peers(&circle);
+    circle.advance(29 * MINUTE);
+    settling(&mut circle).await;
+    // Minute 60: the second moment.
+    circle.advance(31 * MINUTE);
+    circle.show_peers("fork").unwrap();
+    circle.poll_all().await.unwrap();
+    block_peers(&circle);
+    circle.advance(29 * MINUTE);
+    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TROJAN));
+}
+
+/// A downloader that was taken over stages nothing for 30 days. The installer says the same every day: that
+/// a roll is too old, and not that it has seen no release since.
+#[tokio::test(start_paused = true)]
+async fn known_fault_b_withholding_is_not_noticed_by_the_installer() {
+    let (mut circle, spool) = split(9010).await;
+    settles(&mut circle, &release(2)).await;
+    let mut said = Vec::new();
+    for _ in 0..30 {
+        circle.pass(DAY).await;
+        said.push(install(&circle, &circle.config, &spool).unwrap_err().to_string());
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+/// The installer takes an older release than one that every peer had confirmed in both rolls of
+/// the same proof.
+#[tokio::test(start_paused = true)]
+async fn known_fault_c_the_installer_takes_an_older_release_than_the_log_has() {
+    let (mut circle, spool) = split(9011).await;
+    let own = circle.config.policy.clone();
+    circle.publish(&release(2)).unwrap();
+    // Release 3, the security fix: signed by publishers 0 and 2, and good for the installer.
+    circle.publish(&Draft { signers: vec![0, 2], ..release(3) }).unwrap();
+    // A downloader that was taken over goes by a policy of its own.
+    let keys = own.publishers()[..2].to_vec();
+    circle.config.policy =
+        Policy::new(own.product.clone(), own.channel.clone(), own.log.clone(), keys, 2).unwrap();
+    circle.poll_all().await.unwrap();
+    settling(&mut circle).await;
+    circle.pass(HOUR).await;
+    stages(&mut circle, 2).await;
+    circle.config.policy = own;
+    assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 2);
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+/// The client has found a fork and is latched, and the installer still installs from that log.
+#[tokio::test(start_paused = true)]
+async fn known_fault_d_a_latched_node_installs_what_was_staged() {
+    let (mut circle, spool) = split(9012).await;
+    settles(&mut circle, &release(2)).await;
+    stages(&mut circle, 2).await;
+    circle.copy_log("fork").unwrap();
+    circle.publish(&Draft::new(3, "1.2.0", b"honest")).unwrap();
+    circle.pass(MINUTE).await;
+    circle.publish_to("fork", &Draft::new(3, "1.2.0", TROJAN)).unwrap();
+    circle.show("client", "fork").unwrap();
+    assert!(matches!(refusal(circle.update().await), Refusal::Fork(_)));
+    assert!(matches!(refusal(circle.update().await), Refusal::Latched { .. }));
+    assert!(spool.join(PROOF).exists());
+    circle.advance(23 * HOUR);
+    assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 2);
+    assert_eq!(circle.current().as_deref(), Some(TWO));
+}
+
+/// A pinned head that is smaller than what the installer has read, and contradicts it, is not looked at
+/// by the installer. The client takes the two for the fork that they are.
+#[tokio::test(start_paused = true)]
+async fn known_fault_e_the_installer_ignores_a_pinned_head_that_is_small() {
+    let (mut circle, spool) = split(9014).await;
+    settles(&mut circle, &release(2)).await;
+    stages(&mut circle, 2).await;
+    assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 2);
+    settles(&mut circle, &release(3)).await;
+    stages(&mut circle, 3).await;
+    // A head of size 1 of another tree, under the same key.
+    let strange = Circle::new(9014).force("log", &[b"strange".to_vec()]).unwrap();
+    circle.config.pinned = Some(strange);
+    assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 3);
+    assert!(matches!(refusal(circle.check().await), Refusal::Fork(_)));
+}
+
+/// The mirrors of the client and of every peer show an old log for a year. The attacker needs no key.
+#[tokio::test(start_paused = true)]
+async fn known_fault_f_a_freeze_of_all_mirrors_is_up_to_date_for_a_year() {
+    let mut circle = Circle::with_first(9015).await;
+    circle.copy_log("frozen").unwrap();
+    circle.show_peers("frozen").unwrap();
+    circle.show("client", "frozen").unwrap();
+    circle.publish(&release(2)).unwrap();
+    for _ in 0..365 {
+        circle.pass(DAY).await;
+        up_to_date(circle.update().await);
+    }
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
+
+/// A peer keeps as many pieces of evidence as the holder of the log's key cares to sign.
+#[tokio::test(start_paused = true)]
+async fn known_fault_g_evidence_is_kept_without_a_bound() {
+    const FORKS: usize = 100;
+    let mut circle = Circle::with_first(9016).await;
+    circle.publish(&release(2)).unwrap();
+    circle.poll_all().await.unwrap();
+    for i in 0..FORKS {
+        // One more head, signed for one mirror of peer 0.
+        let name = format!("fork{i}");
+        circle.copy_log(&name).unwrap();
+        circle.force(&name, &[i.to_be_bytes().to_vec()]).unwrap();
+        circle.show(PEER_NAMES[0], &name).unwrap();
+        circle.poll(0).await.unwrap();
+        fs::remove_dir_all(circle.directory.join(&name)).unwrap();
+    }
+    let log = &circle.config.policy.log;
+    let store = EvidenceStore::new(&circle.peer_state(0), log, Disk::default());
+    // The first is honest growth as far as the peer can tell; each other one contradicts it.
+    assert_eq!(store.list().unwrap().len(), FORKS - 1);
+}
+
+/// A peer whose operator has acknowledged the evidence hands it to no client any more.
+#[tokio::test(start_paused = true)]
+async fn known_fault_h_acknowledged_evidence_is_not_passed_on() {
+    let mut circle = Circle::with_first(9017).await;
+    circle.copy_log("fork").unwrap();
+    circle.force("log", &[b"honest".to_vec()]).unwrap();
+    circle.force("fork", &[b"forked".to_vec()]).unwrap();
+    circle.poll(0).await.unwrap();
+    circle.show(PEER_NAMES[0], "fork").unwrap();
+    circle.poll(0).await.unwrap();
+    assert!(matches!(circle.view_of(0).await, Answer::Evidence(_)));
+    let log = &circle.config.policy.log;
+    let store = EvidenceStore::new(&circle.peer_state(0), log, Disk::default());
+    let id = store.latched().unwrap().unwrap();
+    store.acknowledge(&id).unwrap();
+    assert!(matches!(circle.view_of(0).await, Answer::View(_)));
+}
+
+/// What a peer cosigns bears the time of the question, not the time at which the peer polled the log.
+#[tokio::test(start_paused = true)]
+async fn known_fault_i_a_view_bears_the_time_of_the_question() {
+    let mut circle = Circle::with_first(9018).await;
+    circle.pass(MINUTE).await;
+    circle.advance(29 * MINUTE);
+    let Answer::View(note) = circle.view_of(0).await else { panic!() };
+    let key = circle.circle.peer_secrets[0].public();
+    let view = View::open(note.as_bytes(), &circle.circle.log, &key).unwrap();
+    assert_eq!(view.at(), circle.now());
+}
+
+/// A signed head that is larger than ours and comes without tiles is forgotten, though it proves a
+/// fork once the log has grown.
+#[tokio::test(start_paused = true)]
+async fn known_fault_j_larger_heads_without_tiles_are_forgotten() {
+    let mut circle = Circle::with_first(9020).await;
+    circle.copy_log("fork").unwrap();
+    circle.force("fork", &[b"a", b"b", b"c", b"d"].map(|entry| entry.to_vec())).unwrap();
+    fs::remove_dir_all(circle.directory.join("fork/tile")).unwrap();
+    circle.show("client", "fork").unwrap();
+    circle.show(PEER_NAMES[0], "fork").unwrap();
+    circle.poll_all().await.unwrap();
+    // The client remarks on that head, keeps it nowhere, and finds that all is well.
+    up_to_date(circle.check().await);
+    circle.show("client", "log").unwrap();
+    circle.show(PEER_NAMES[0], "log").unwrap();
+    circle.force("log", &(0..10_u8).map(|i| vec![i]).collect::<Vec<_>>()).unwrap();
+    circle.pass(MINUTE).await;
+    up_to_date(circle.check().await);
+    assert!(circle.evidence().unwrap().is_none());
+    assert!(matches!(circle.view_of(0).await, Answer::View(_)));
+}
+
+/// No peer can read the entry of a release, every peer confirms it, and the client installs it. There
+/// is one log, one tree and no fork; the log's key and enough publisher keys are the attacker's.
+#[tokio::test(start_paused = true)]
+async fn known_fault_k_an_entry_withheld_from_every_peer_is_installed() {
+    let mut circle = Circle::with_first(9021).await;
+    for peer in 0..PEERS {
+        circle.serve_files(peer).await.unwrap();
+    }
+    circle.publish(&trojan(2)).unwrap();
+    circle.copy_log("hollow").unwrap();
+    // What the peers can read: checkpoint and hash tiles, and neither the entry nor the artifact.
+    fs::remove_dir_all(circle.directory.join("hollow/tile/entries")).unwrap();
+    fs::remove_dir_all(circle.directory.join("hollow/artifact")).unwrap();
+    circle.show_peers("hollow").unwrap();
+    for polled in circle.poll_all().await.unwrap() {
+        assert!(matches!(polled, Polled::Fresh(_)), "{polled:?}");
+    }
+    // A peer that serves files fails to fetch the entry, and confirms it all the same.
+    circle.serve_files(0).await.unwrap_err();
+    settling(&mut circle).await;
+    circle.pass(HOUR).await;
+    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TROJAN));
+    for peer in 0..PEERS {
+        // Bundles are named for how many entries they have.
+        let bundles = circle.peer_state(peer).join("peer/tile/entries/000.p");
+        let held: Vec<_> = fs::read_dir(bundles).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(held, ["1"]);
+    }
+    assert!(circle.evidence().unwrap().is_none());
+}
+
+/// The root of a tree with these leaves.
+fn root(leaves: &[Hash]) -> Hash {
+    match leaves {
+        [] => Hash::empty_root(),
+        [leaf] => *leaf,
+        _ => {
+            let (left, right) = leaves.split_at(1 << (leaves.len() - 1).ilog2());
+            Hash::node(&root(left), &root(right))
+        }
+    }
+}
+
+/// The hashes of every node of a tree.
+fn nodes(leaves: &[Hash], out: &mut Vec<Hash>) {
+    out.push(root(leaves));
+    if leaves.len() > 1 {
+        let (left, right) = leaves.split_at(1 << (leaves.len() - 1).ilog2());
+        nodes(left, out);
+        nodes(right, out);
+    }
+}
+
+/// No path made of an honest tree's own hashes turns two of its heads into evidence.
+#[test]
+fn l_an_honest_tree_yields_no_evidence() {
+    const LARGEST: usize = 24;
+    let leaves: Vec<Hash> = (0..LARGEST as u32).map(|i| Hash::leaf(&i.to_be_bytes())).collect();
+    let roots: Vec<Hash> = (0..=LARGEST).map(|size| root(&leaves[..size])).collect();
+    for new in 2..=LARGEST {
+        let mut hashes = roots[1..new].to_vec();
+        nodes(&leaves[..new], &mut hashes);
+        let is_larger = |found: Option<(Hash, Hash)>| found.is_some_and(|(_, n)| n == roots[new]);
+        for old in 1..new {
+            let (from, to) = (old as u64, new as u64);
+            let honest: Vec<Hash> = (consistency_ranges(from, to).into_iter())
+                .map(|range| root(&leaves[range.start as usize..range.end as usize]))
+                .collect();
+            let both = consistency_roots(from, to, &honest);
+            assert_eq!(both, Some((roots[old], roots[new])), "{old} {new}");
+            for hash in &hashes {
+                for at in 0..honest.len() {
+                    let mut path = honest.clone();
+                    path[at] = *hash;
+                    let found = consistency_roots(from, to, &path);
+                    assert!(found.is_none_or(|(o, n)| n != roots[new] || o == roots[old]));
+                }
+                let longer = [&honest[..], &[*hash]].concat();
+                assert!(consistency_roots(from, to, &longer).is_none());
+                let longer = [&[*hash], &honest[..]].concat();
+                assert!(!is_larger(consistency_roots(from, to, &longer)));
+            }
+            for cut in 0..honest.len() {
+                assert!(!is_larger(consistency_roots(from, to, &honest[..cut])));
+            }
+        }
+    }
+}
+
+/// Parsers of what other people wrote do not panic on damaged input.
+#[tokio::test(start_paused = true)]
+async fn m_parsers_do_not_panic_on_damaged_input() {
+    let mut circle = Circle::with_first(9023).await;
+    circle.copy_log("fork").unwrap();
+    circle.force("log", &[b"honest".to_vec()]).unwrap();
+    circle.force("fork", &[b"forked".to_vec(), b"x".to_vec()]).unwrap();
+    for log in ["fork", "log"] {
+        circle.show(PEER_NAMES[0], log).unwrap();
+        circle.poll(0).await.unwrap();
+    }
+    let Answer::Evidence(evidence) = circle.view_of(0).await else { panic!() };
+    let bundle = circle.config.install_root.join("proofs/1-1.0.0");
+    let bundle = fs::read_to_string(bundle).unwrap();
+    let head = circle.head_of("log").unwrap().note().to_owned();
+    let samples = [bundle, evidence, head];
+    let Config { policy, peers, limits, .. } = &circle.config;
+    let mut rng = StdRng::seed_from_u64(1);
+    for turn in 0..20_000 {
+        let bytes = damaged(samples[turn % 3].clone().into_bytes(), &mut rng);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Ok(bundle) = Bundle::parse(&text)
+            && turn % 30 == 0
+        {
+            bundle.verify(policy, peers, limits).ok();
+        }
+        Evidence::open(&text, &policy.log).ok();
+        Note::parse(&bytes).ok();
+        TlogProof::parse(&text).ok();
+        Manifest::parse(&text).ok();
+        Withdrawal::parse(&text).ok();
+        let mut frame = [0; 256];
+        let many = rng.random_range(0..frame.len());
+        rng.fill_bytes(&mut frame[..many]);
+        frame[..3].fill(0);
+        Question::parse(&frame).ok();
+        let mut answer = [0; 8448];
+        rng.fill_bytes(&mut answer[..300]);
+        answer[..2].fill(0);
+        answer[4..6].copy_from_slice(&[1, 0]);
+        answer[6..10].copy_from_slice(&u32::to_le_bytes(rng.random_range(0..7)));
+        Answer::parse(&answer).ok();
+    }
+}
+
+/// Up to three bytes changed, taken out or put in, or an end cut off.
+fn damaged(mut bytes: Vec<u8>, rng: &mut StdRng) -> Vec<u8> {
+    for _ in 0..rng.random_range(1..4) {
+        let at = rng.random_range(0..bytes.len());
+        match rng.random_range(0..4) {
+            0 => bytes[at] = rng.random(),
+            1 if bytes.len() > 1 => drop(bytes.remove(at)),
+            2 => bytes.insert(at, b"0123456789\n -"[rng.random_range(0..13)]),
+            _ => bytes.truncate(at.max(1)),
+        }
+    }
+    if rng.random() {
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// Every peer shows the fork. The node's own peer role follows the honest log, and its client does not
+/// ask it.
+#[tokio::test(start_paused = true)]
+async fn known_fault_n_the_nodes_own_peer_role_is_no_witness() {
+    let mut circle = Circle::with_first(9030).await;
+    let follow = Follow {
+        log: circle.circle.log.clone(),
+        secret: CosignerSecret::from_seed("own".parse().unwrap(), &[9; 32]),
+        mirrors: vec![Mirror::directory(circle.directory.join("log"))],
+        polling: Polling::default(),
+    };
+    let (state, clock) = (&circle.config.state, circle.clock.clone());
+    let own = PeerNode::open(follow, state, Disk::default(), clock).unwrap();
+    let mut rng = StdRng::seed_from_u64(3);
+    assert!(matches!(own.poll(&mut rng).await.unwrap(), Polled::Fresh(_)));
+    fork_with_trojan(&circle, 2);
+    circle.show_peers("fork").unwrap();
+    circle.poll_all().await.unwrap();
+    settling(&mut circle).await;
+    for _ in 0..6 {
+        circle.pass(10 * MINUTE).await;
+        assert!(matches!(own.poll(&mut rng).await.unwrap(), Polled::Fresh(_)));
+    }
+    assert_eq!(own.head().map(|head| head.size()), Some(1));
+    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(circle.current().as_deref(), Some(TROJAN));
+}
+
+/// A newer release without an artifact for this platform keeps an older one, which every peer has
+/// confirmed, from being installed.
+#[tokio::test(start_paused = true)]
+async fn known_fault_o_a_release_for_other_platforms_holds_back_an_older_one() {
+    let mut circle = Circle::with_first(9031).await;
+    circle.publish(&release(2)).unwrap();
+    let (mut manifest, _) = circle.sign(&release(3)).unwrap();
+    manifest.targets[0].platform = "riscv64-linux".parse().unwrap();
+    let mut note = Note::unsigned(&manifest.to_string()).unwrap();
+    circle.circle.publishers[..2].iter().for_each(|key| note.sign(key));
+    circle.force("log", &[note.to_string().into_bytes()]).unwrap();
+    circle.poll_all().await.unwrap();
+    settling(&mut circle).await;
+    circle.pass(HOUR).await;
+    assert!(matches!(refusal(circle.update().await), Refusal::NoTarget { .. }));
+    assert_eq!(circle.current().as_deref(), Some(ONE));
+}
