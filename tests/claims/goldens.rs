@@ -1,0 +1,490 @@
+//! What the program prints, and its exit codes, as recorded in `tests/goldens/`.
+//!
+//! Each file there is played from top to bottom in a directory of its own, which the function of the
+//! same name prepares. `TRYCMD=overwrite cargo test --test claims goldens` records anew. `[..]` stands
+//! for a part of a line and `...` for lines that differ from run to run. `trycmd` shows both output
+//! streams as one, and every backslash as a slash.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use trycmd::TestCases;
+use trycmd::schema::Bin;
+use unanimity::clock::{Clock as _, SystemClock};
+use unanimity::config::Spool;
+use unanimity::demo::attacks::Attack;
+use unanimity::demo::{Draft, World, copy_tree};
+use unanimity::durable::Disk;
+use unanimity::publish::{self, Release, Work};
+use unanimity::update::Outcome;
+use unanimity::verify::key::{KeyName, Secret};
+use unanimity::verify::{Manifest, Note, NoteSecret, Timestamp, Withdrawal};
+
+use crate::circle::{HOUR, ONE, SECOND, TWO};
+use crate::logs::place;
+use crate::peers_command;
+
+/// When the recorded releases were made. Nothing that a program of today reads is from later.
+const THEN: Timestamp = Timestamp(1_750_000_000);
+/// How long the recorded releases may be installed: outlives every reader.
+const LONG: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// The programs that a recorded session may use besides our own.
+const TOOLS: [&str; 4] = ["chmod", "cp", "rm", "sh"];
+
+/// A recorded session, and the directory in which its commands run.
+struct Session {
+    place: TempDir,
+    name: &'static str,
+    cases: TestCases,
+}
+
+impl Session {
+    fn new(name: &'static str) -> Session {
+        let place = place();
+        fs::create_dir(place.path().join(format!("{name}.in"))).unwrap();
+        let cases = TestCases::new();
+        cases.register_bin("unanimity", Bin::Path(env!("CARGO_BIN_EXE_unanimity").into()));
+        cases.insert_var("[PROGRAM]", env!("CARGO_BIN_EXE_unanimity")).unwrap();
+        // For a shell, where a path has to be absolute.
+        cases.env("UNANIMITY", env!("CARGO_BIN_EXE_unanimity"));
+        for tool in TOOLS {
+            cases.register_bin(tool, Bin::Path(Path::new("/bin").join(tool)));
+        }
+        let home = place.path().join("home").display().to_string();
+        cases.env("HOME", home).env("XDG_CONFIG_HOME", "").env("COLUMNS", "100");
+        cases.env(unanimity::net::network::NO_PUBLIC_NETWORK, "1");
+        Session { place, name, cases }
+    }
+
+    /// A path in the directory of the commands.
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(format!("{}.in", self.name)).join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Runs every command and compares what it prints with what is recorded.
+    fn play(self) {
+        let file = format!("{}.trycmd", self.name);
+        let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(&file);
+        let played = self.place.path().join(&file);
+        fs::copy(&recorded, &played).unwrap();
+        self.cases.case(&played).run();
+        if std::env::var_os("TRYCMD").is_some_and(|mode| mode == "overwrite") {
+            fs::copy(&played, &recorded).unwrap();
+        }
+    }
+
+    /// A passphrase file, keys, and something to release.
+    fn with_keys(self) -> Session {
+        self.write("pass", "correct horse\n");
+        fs::set_permissions(self.path("pass"), fs::Permissions::from_mode(0o600)).unwrap();
+        for name in ["a", "b", "c", "log"] {
+            self.key(&secret::<1>(name));
+        }
+        self.key(&secret::<4>("peer"));
+        self.write("hello", "#!/bin/sh\necho hello\n");
+        self.write("other", "#!/bin/sh\necho other\n");
+        self
+    }
+
+    fn key<const TYPE: u8>(&self, secret: &Secret<TYPE>) {
+        let name = secret.public().name().clone();
+        let (passphrase, work) = ("correct horse".to_owned().into(), Work::Factor(2));
+        let path = self.path(&format!("{name}.key"));
+        publish::write_key(&path, secret, &passphrase, work, &Disk::default()).unwrap();
+        self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
+    }
+
+    /// A manifest that `a` and `b` have signed, in a file named for it.
+    fn release(&self, name: &str, sequence: u64, file: &str, good_for: Duration) {
+        let manifest = manifest(sequence, &self.read(file), good_for);
+        self.write(name, signed(&manifest.to_string()));
+    }
+}
+
+/// A key that is the same in every run.
+fn secret<const TYPE: u8>(name: &str) -> Secret<TYPE> {
+    let mut seed = [TYPE; 32];
+    seed[..name.len()].copy_from_slice(name.as_bytes());
+    Secret::from_seed(name.parse::<KeyName>().unwrap(), &seed)
+}
+
+fn manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
+    let release = Release {
+        log: "example.org/l".parse().unwrap(),
+        product: "hello".parse().unwrap(),
+        channel: "stable".parse().unwrap(),
+        sequence,
+        version: format!("1.{sequence}").parse().unwrap(),
+        issued: THEN,
+        good_for,
+    };
+    let platform = "x86_64-linux".parse().unwrap();
+    let artifact = (platform, "hello".parse().unwrap(), file.as_bytes().to_vec());
+    publish::manifest(release, [artifact]).unwrap()
+}
+
+fn signed(text: &str) -> String {
+    let mut note = Note::unsigned(text).unwrap();
+    for name in ["a", "b"] {
+        let secret: NoteSecret = secret(name);
+        note.sign(&secret);
+    }
+    note.to_string()
+}
+
+/// Release 1 or 2 of a world, which outlives its reader.
+fn draft(sequence: u64) -> Draft {
+    let draft = match sequence {
+        1 => Draft::new(1, "1.0.0", ONE),
+        _ => Draft::new(2, "1.1.0", TWO),
+    };
+    Draft { good_for: LONG, ..draft }
+}
+
+/// A world that is the same in every run, with release 1 installed.
+async fn world(session: &Session, start: Timestamp) -> World {
+    let mut world = World::create(&session.path("circle"), 15, start).unwrap();
+    fs::create_dir_all(world.directory.join("client")).unwrap();
+    settles(&mut world, &draft(1)).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    world.write_config().unwrap();
+    world
+}
+
+/// Publishes a release, and lets it settle.
+async fn settles(world: &mut World, draft: &Draft) {
+    world.publish(draft).unwrap();
+    world.poll_all().await.unwrap();
+    world.update().await.1.unwrap_err();
+    world.advance(HOUR + SECOND);
+    world.poll_all().await.unwrap();
+}
+
+/// A start from which all is over by now, and not long ago.
+fn lately() -> Timestamp {
+    Timestamp(SystemClock.now().0 - 3 * 3600)
+}
+
+#[test]
+fn help() {
+    Session::new("help").play();
+}
+
+#[test]
+fn usage() {
+    Session::new("usage").play();
+}
+
+#[test]
+fn keygen() {
+    let session = Session::new("keygen").with_keys();
+    session.write("empty", "");
+    session.play();
+}
+
+#[test]
+fn release() {
+    let session = Session::new("release").with_keys();
+    session.write("text", "just text\n");
+    session.write("damaged.tar", "just text\n");
+    session.write("wrong", "wrong\n");
+    fs::set_permissions(session.path("wrong"), fs::Permissions::from_mode(0o600)).unwrap();
+    session.write("unsigned", manifest(1, "hello", LONG).to_string());
+    session.write("unsigned2", manifest(1, "hello", LONG).to_string());
+    session.release("signed", 1, "hello", LONG);
+    session.write("damaged", session.read("signed").replace("sequence 1", "sequence 2"));
+    session.play();
+}
+
+#[test]
+fn log() {
+    let session = Session::new("log").with_keys();
+    session.write("text", "just text\n");
+    session.release("m1", 1, "hello", LONG);
+    session.release("m2", 2, "other", LONG);
+    session.release("m2-twin", 2, "hello", LONG);
+    session.release("m3", 3, "hello", LONG);
+    session.release("m9", 9, "hello", SECOND);
+    let whole = session.read("m1");
+    let one: Vec<&str> = whole.lines().filter(|line| !line.starts_with("— b ")).collect();
+    session.write("m1-one", one.join("\n") + "\n");
+    session.write("unsigned", manifest(1, "hello", LONG).to_string());
+    session.write("foreign", signed(&session.read("unsigned").replace("org/l", "org/other")));
+    session.write("edited", session.read("m2").replace("sequence 2", "sequence 4"));
+    for (name, sequence) in [("w1", 1), ("w7", 7)] {
+        let withdrawal = Withdrawal {
+            log: "example.org/l".parse().unwrap(),
+            product: "hello".parse().unwrap(),
+            channel: "stable".parse().unwrap(),
+            sequence,
+            issued: THEN,
+            reason: "It eats files.".to_owned(),
+        };
+        session.write(name, signed(&withdrawal.to_string()));
+    }
+    session.play();
+}
+
+#[test]
+fn publish() {
+    let session = Session::new("publish").with_keys();
+    session.release("m1", 1, "hello", LONG);
+    session.release("m2", 2, "other", LONG);
+    session.release("m2-twin", 2, "hello", LONG);
+    fs::create_dir(session.path("occupied")).unwrap();
+    session.write("occupied/diary", "Dear diary\n");
+    session.play();
+}
+
+#[test]
+fn init() {
+    Session::new("init").play();
+}
+
+#[test]
+fn config() {
+    let session = Session::new("config").with_keys();
+    let [a, log] = ["a", "log"].map(|name| session.read(&format!("{name}.key.pub")));
+    let (a, log) = (a.trim(), log.trim());
+    let good = format!(
+        "[product]\nname = \"hello\"\nchannel = \"stable\"\n\
+         [publisher]\nthreshold = 1\nkeys = [\"{a}\"]\n\
+         [log]\norigin = \"example.org/l\"\nkey = \"{log}\"\nmirrors = [\"file:/nowhere\"]\n\
+         [install]\nroot = \"root\"\nstate = \"state\"\n[tor]\noffline = true\n"
+    );
+    for (name, from, to) in [
+        ("good", "", ""),
+        ("syntax", "[product]", "[product"),
+        ("unknown", "[product]\n", "[product]\ncolour = \"red\"\n"),
+        ("missing", "channel = \"stable\"\n", ""),
+        ("threshold", "threshold = 1", "threshold = 2"),
+        ("one-key-two-roles", a, log),
+        ("no-key", a, "nonsense"),
+        ("mirror", "file:/nowhere", "ftp://example.org"),
+        ("inside", "\"state\"", "\"root/state\""),
+        ("freshness", "[tor]", "freshness = \"1s\"\n[tor]"),
+        ("settle", "[tor]", "[limits]\nsettle = \"soon\"\n[tor]"),
+        ("open", "", ""),
+    ] {
+        fs::create_dir(session.path(name)).unwrap();
+        session.write(&format!("{name}/unanimity.toml"), good.replacen(from, to, 1));
+        session.write(&format!("{name}/peers.toml"), "");
+    }
+    for (name, peers) in [
+        ("peers-syntax", "[[peer]\n"),
+        ("peers-unknown", "min_peers = 1\nmax_peers = 2\n"),
+        ("peers-none", "min_peers = 0\n"),
+    ] {
+        fs::create_dir(session.path(name)).unwrap();
+        session.write(&format!("{name}/unanimity.toml"), &good);
+        session.write(&format!("{name}/peers.toml"), peers);
+    }
+    session.play();
+}
+
+#[test]
+fn peers() {
+    let session = Session::new("peers");
+    let desk = peers_command::two_nodes();
+    for who in ["dora", "emil"] {
+        let ticket = desk.good(&format!("--config {who}/unanimity.toml peers invite"));
+        let report = desk.good(&format!("--json --config {who}/unanimity.toml peers invite"));
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let fingerprint = report["fingerprint"].as_str().unwrap().to_owned();
+        let vars = match who {
+            "dora" => ["[DORA_TICKET]", "[DORA_FINGERPRINT]"],
+            _ => ["[EMIL_TICKET]", "[EMIL_FINGERPRINT]"],
+        };
+        session.cases.insert_var(vars[0], ticket.trim().to_owned()).unwrap();
+        session.cases.insert_var(vars[1], fingerprint).unwrap();
+        desk.write(&format!("{who}.ticket"), ticket);
+    }
+    desk.write("text", "just text\n");
+    copy_tree(desk.path(), &session.path("")).unwrap();
+    // Counted, as if its head had been compared: for `remove` and `keep`.
+    copy_tree(&session.path("dora"), &session.path("paired")).unwrap();
+    let ticket = session.read("emil.ticket");
+    let fields: Vec<&str> = ticket.trim().split(',').collect();
+    let peers = format!(
+        "min_peers = 1\n\n[[peer]]\nname = \"emil\"\noperator = \"emil\"\naddress = \"{}\"\nkey = \"{}\"\ndiscovery = \"{}\"\n",
+        fields[4], fields[5], fields[6]
+    );
+    session.write("paired/peers.toml", peers);
+    session.play();
+}
+
+#[tokio::test]
+async fn status() {
+    let session = Session::new("status");
+    let mut world = world(&session, THEN).await;
+    settles(&mut world, &draft(2)).await;
+    let day = Duration::from_secs(24 * 3600);
+    world.advance(day);
+    world.stop(1);
+    world.poll_all().await.unwrap();
+    world.update().await.1.unwrap_err();
+    session.play();
+}
+
+#[tokio::test]
+async fn status_of_a_node_that_is_up_to_date() {
+    let session = Session::new("status-recent");
+    let mut world = world(&session, lately()).await;
+    settles(&mut world, &draft(2)).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    session.play();
+}
+
+#[tokio::test]
+async fn check_and_update() {
+    let session = Session::new("update");
+    let mut circle = world(&session, THEN).await;
+    settles(&mut circle, &draft(2)).await;
+    copy_tree(&circle.directory, &session.path("also")).unwrap();
+    drop(circle);
+    // A node that was once at a later time than this machine's.
+    fs::rename(session.path("circle"), session.path("then")).unwrap();
+    drop(world(&session, Timestamp(4_000_000_000)).await);
+    fs::rename(session.path("circle"), session.path("later")).unwrap();
+    fs::rename(session.path("then"), session.path("circle")).unwrap();
+    session.play();
+}
+
+#[tokio::test]
+async fn verify() {
+    let session = Session::new("verify");
+    let mut world = world(&session, THEN).await;
+    settles(&mut world, &draft(2)).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    let bundle = session.read("circle/client/hello/proofs/2-1.1.0");
+    session.write("damaged", bundle.replacen("version 1.1.0", "version 1.1.1", 1));
+    session.write("text", "just text\n");
+    let length = TWO.len();
+    session.write("same-length", "x".repeat(length));
+    world.withdraw("log", 1, "It eats files.", world.clock.now()).unwrap();
+    world.poll_all().await.unwrap();
+    world.check().await.1.ok();
+    session.play();
+}
+
+#[tokio::test]
+async fn evidence() {
+    let session = Session::new("evidence");
+    let base = world(&session, THEN).await;
+    let forked = base.copy_to(&session.path("forked")).unwrap();
+    forked.write_config().unwrap();
+    let attacked = Attack::ForkedLog.run(forked).await.unwrap();
+    let evidence = attacked.evidence.unwrap();
+    session.write("evidence.txt", evidence.to_string());
+    session.write("damaged.txt", evidence.to_string().replacen("\n2\n", "\n3\n", 1));
+    session.write("text", "just text\n");
+    session.play();
+}
+
+#[tokio::test]
+async fn withdrawn() {
+    let session = Session::new("withdrawn");
+    let mut world = world(&session, THEN).await;
+    settles(&mut world, &draft(2)).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    for sequence in [1, 2] {
+        world.withdraw("log", sequence, "It eats files.", world.clock.now()).unwrap();
+    }
+    world.poll_all().await.unwrap();
+    world.advance(HOUR + SECOND);
+    world.poll_all().await.unwrap();
+    world.update().await.1.unwrap_err();
+    session.play();
+}
+
+#[tokio::test]
+async fn rollback_and_mark_good() {
+    let session = Session::new("rollback");
+    let mut world = world(&session, THEN).await;
+    let first = session.path("first");
+    copy_tree(&world.directory, &first).unwrap();
+    settles(&mut world, &draft(2)).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    // The check finds that neither release works.
+    world.config.procedure.check =
+        ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
+    copy_tree(&world.directory, &session.path("fails")).unwrap();
+    let there = session.path("fails/client/unanimity.toml");
+    world.write_config().unwrap();
+    fs::rename(session.path("circle/client/unanimity.toml"), there).unwrap();
+    world.config.procedure.check.clear();
+    world.write_config().unwrap();
+    session.play();
+}
+
+#[tokio::test]
+async fn install_staged() {
+    let session = Session::new("install-staged");
+    let mut world = world(&session, lately()).await;
+    copy_tree(&world.directory, &session.path("no-spool")).unwrap();
+    let directory = world.directory.join("client/spool");
+    world.config.spool = Some(Spool { directory: directory.clone(), freshness: Spool::FRESHNESS });
+    world.write_config().unwrap();
+    copy_tree(&world.directory, &session.path("nothing")).unwrap();
+    move_spool(&session, "nothing");
+    fs::create_dir_all(&directory).unwrap();
+    settles(&mut world, &draft(2)).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    for (copy, from, to) in
+        [("json", "", ""), ("damaged", "bundle/v1", "bundle/v2"), ("forged", "— bela ", "— belA ")]
+    {
+        copy_tree(&world.directory, &session.path(copy)).unwrap();
+        move_spool(&session, copy);
+        let proof = session.read("circle/client/spool/proof").replacen(from, to, 1);
+        session.write(&format!("{copy}/client/spool/proof"), proof);
+    }
+    session.play();
+}
+
+/// A copy of the circle has a spool of its own.
+fn move_spool(session: &Session, copy: &str) {
+    let config = session.read("circle/client/unanimity.toml");
+    let config = config.replace("/circle/client/spool", &format!("/{copy}/client/spool"));
+    session.write(&format!("{copy}/client/unanimity.toml"), config);
+}
+
+#[tokio::test]
+async fn install_offline() {
+    let session = Session::new("install-offline");
+    let mut world = world(&session, lately()).await;
+    let spool = session.path("stick");
+    fs::create_dir(&spool).unwrap();
+    world.config.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+    settles(&mut world, &draft(2)).await;
+    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    world.config.spool = None;
+    world.write_config().unwrap();
+    let told = session.read("circle/client/unanimity.toml");
+    for (name, bound) in [("strict", "1m"), ("patient", "7d")] {
+        let install = format!("[install]\nfreshness = \"{bound}\"\n");
+        let told = told.replace("[install]\n", &install);
+        session.write(&format!("circle/client/{name}.toml"), told);
+    }
+    fs::create_dir(session.path("no-stick")).unwrap();
+    session.play();
+}
+
+#[test]
+fn demo() {
+    let session = Session::new("demo");
+    session.write("artifact", "any file at all");
+    fs::create_dir(session.path("occupied")).unwrap();
+    session.write("occupied/diary", "Dear diary\n");
+    session.play();
+}
