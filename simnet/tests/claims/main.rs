@@ -5,6 +5,7 @@ mod attacks;
 mod commands;
 mod engine;
 mod faults;
+mod golden;
 mod measure;
 mod population;
 mod real;
