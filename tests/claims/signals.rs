@@ -94,8 +94,10 @@ impl Machine {
         String::from_utf8(said).unwrap().trim().to_owned()
     }
 
+    /// Starts the installer with the default action for SIGHUP. Under `nohup` the tests themselves ignore
+    /// SIGHUP, a child inherits that, and an installer that starts so ignores SIGHUP on purpose.
     fn start(&self) -> Child {
-        self.start_by(&[PROGRAM])
+        self.start_by(&["env", "--default-signal=HUP", PROGRAM])
     }
 
     fn start_by(&self, program: &[&str]) -> Child {
