@@ -439,9 +439,9 @@ async fn what_a_failing_command_says_is_in_the_log_as_far_as_there_is_room() {
     fs::write(desk.path("alarm.sh"), "echo gone >&2; sleep 20 & exit 7\n").unwrap();
     end(&mut desk.open(), &fork()).await;
     assert!(journal.take().contains("gone") && begun.elapsed() < 15 * SECOND);
-    fs::write(desk.path("alarm.sh"), "kill $$\n").unwrap();
+    fs::write(desk.path("alarm.sh"), "kill -KILL $$\n").unwrap();
     end(&mut desk.open(), &fork()).await;
-    assert!(journal.take().contains("the alarm command failed (signal: 15 (SIGTERM))"));
+    assert!(journal.take().contains("the alarm command failed (signal: 9 (SIGKILL))"));
 }
 
 #[tokio::test]
