@@ -1,0 +1,50 @@
+//! What a client downloads, and its configuration, without a network: input for tests of an installer.
+//!
+//! ```text
+//! stage_releases DIRECTORY
+//! DIRECTORY/1 to DIRECTORY/5    the spool after each of five releases
+//! DIRECTORY/world/client        the client's configuration
+//! ```
+//!
+//! A publisher, a log, five peers and a client run in this process. The clock inside starts some hours
+//! ago, so that every release has settled by now.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use unanimity::clock::{Clock as _, SystemClock};
+use unanimity::config::Spool;
+use unanimity::demo::{Broken, Draft, World, copy_tree};
+use unanimity::update::Outcome;
+use unanimity::verify::Timestamp;
+
+const VERSIONS: [&str; 5] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"];
+/// A bit longer than a release has to wait.
+const SETTLE: Duration = Duration::from_secs(3601);
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
+async fn main() -> Result<(), Broken> {
+    let directory = PathBuf::from(std::env::args_os().nth(1).ok_or("stage_releases DIRECTORY")?);
+    let played = SETTLE * (VERSIONS.len() as u32 + 1);
+    let start = Timestamp(SystemClock.now().0 - played.as_secs());
+    let mut world = World::create(&directory.join("world"), rand::random(), start)?;
+    let spool = directory.join("world/client/spool");
+    std::fs::create_dir_all(&spool)?;
+    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.write_config()?;
+    for (sequence, version) in (1..).zip(VERSIONS) {
+        world.publish(&Draft::new(sequence, version, version.as_bytes()))?;
+        world.poll_all().await?;
+        // The wait begins once the client has seen the release. Until then the one before is staged.
+        let _not_yet = world.update().await;
+        world.advance(SETTLE);
+        world.poll_all().await?;
+        match world.update().await.1? {
+            Outcome::Available(release) if release.manifest().sequence == sequence => {
+                copy_tree(&spool, &directory.join(sequence.to_string()))?;
+            }
+            other => return Err(format!("release {version} was not staged: {other:?}").into()),
+        }
+    }
+    Ok(())
+}
