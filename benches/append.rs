@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
-use unanimity::durable::Disk;
 use unanimity::log::LogWriter;
-use unanimity::verify::{Hash, Note, NoteSecret};
+use unanimity_protocol::{Hash, Note, NoteSecret};
+use unanimity_storage::Disk;
 
 const ENTRIES: usize = 100_000;
 const ORIGIN: &str = "log.example/bench";

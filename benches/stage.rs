@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use unanimity::demo::{Draft, World};
 use unanimity::log::writer::artifact_path;
 use unanimity::update::{Client, Outcome};
-use unanimity::verify::{Hash, Timestamp};
+use unanimity_protocol::{Hash, Timestamp};
 
 const LENGTH: usize = 1 << 30;
 const TURNS: usize = 7;

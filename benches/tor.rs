@@ -21,20 +21,20 @@ use futures_util::future::try_join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use unanimity::clock::SystemClock;
 use unanimity::config::Config;
 use unanimity::demo::circle::Circle;
 use unanimity::demo::onion::Nodes;
 use unanimity::demo::tornet::TorNetwork;
 use unanimity::demo::{Draft, Stage, World};
-use unanimity::durable::Disk;
 use unanimity::net::network::{TorNetwork as Network, TorSettings};
 use unanimity::net::tor::{Hosting, Readers, Tor, TorStream};
 use unanimity::net::wire::{self, Question};
 use unanimity::net::{DiscoverySecret, Listener as _, Mirror, OnionAddress, Transport as _};
 use unanimity::peer::{Follow, PeerNode, Polling};
 use unanimity::update::{Client, ask_once};
-use unanimity::verify::{CosignerSecret, Log, Peer, PeerSet, Timestamp};
+use unanimity_protocol::{CosignerSecret, Log, Peer, PeerSet, Timestamp};
+use unanimity_storage::Disk;
+use unanimity_storage::SystemClock;
 
 type Broken = Box<dyn Error + Send + Sync>;
 
@@ -127,7 +127,7 @@ impl Scene {
         let mut addresses = BTreeMap::new();
         for (secret, address) in &self.peers[..peers] {
             let key = secret.public();
-            let name: unanimity::verify::Name = key.name().as_str().parse()?;
+            let name: unanimity_protocol::Name = key.name().as_str().parse()?;
             addresses.insert(key.raw(), address.clone());
             set.push(Peer { name: name.clone(), operator: name, key });
         }

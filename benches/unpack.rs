@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use unanimity::durable::Disk;
 use unanimity::install::unpack::{self, Totals};
-use unanimity::verify::manifest::ArchiveFormat;
+use unanimity_protocol::manifest::ArchiveFormat;
+use unanimity_storage::Disk;
 
 const FILES: usize = 10_000;
 const DIRECTORIES: usize = 100;

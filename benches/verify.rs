@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
-use unanimity::verify::{Hash, Note, NoteKey, NoteSecret, tree};
+use unanimity_protocol::{Hash, Note, NoteKey, NoteSecret, tree};
 
 const SIZES: [u64; 3] = [10_000, 1_000_000, 1_000_000_000];
 

@@ -12,11 +12,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unanimity::clock::{Clock as _, SystemClock};
+use unanimity_storage::{Clock as _, SystemClock};
 use unanimity::config::Spool;
 use unanimity::demo::{Broken, Draft, World, copy_tree};
 use unanimity::update::Outcome;
-use unanimity::verify::Timestamp;
+use unanimity_protocol::Timestamp;
 
 const VERSIONS: [&str; 5] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"];
 /// A bit longer than a release has to wait.

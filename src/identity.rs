@@ -9,11 +9,11 @@ use data_encoding::BASE64;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{self, Disk, DiskError, Mode};
 use crate::net::DiscoverySecret;
 use crate::publish::{self, PublishError};
-use crate::verify::CosignerSecret;
-use crate::verify::key::KeyName;
+use unanimity_protocol::CosignerSecret;
+use unanimity_protocol::key::KeyName;
+use unanimity_storage::{self, Disk, DiskError, Mode};
 
 /// A node's two keys. `Debug` shows the name only.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Identity {
     /// The identity in a node's state, if it has one.
     pub fn read(state: &Path) -> Result<Option<Identity>, IdentityError> {
         let path = Identity::path(state);
-        let Some(bytes) = durable::read(&path, MAX_FILE_BYTES)? else { return Ok(None) };
+        let Some(bytes) = unanimity_storage::read(&path, MAX_FILE_BYTES)? else { return Ok(None) };
         publish::check_private(&path)?;
         let mend = "restore it from a backup together with the directory it is in; without one, remove that directory and pair anew";
         let damaged = || DiskError::Damaged { path: path.clone(), mend };
@@ -116,7 +116,7 @@ impl Identity {
     /// Writes it into a node's state, where there must be none yet.
     pub fn write(&self, state: &Path, disk: &Disk) -> Result<(), IdentityError> {
         let path = Identity::path(state);
-        let directory = durable::parent(&path);
+        let directory = unanimity_storage::parent(&path);
         disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory))?;
         let file = File {
             version: 1,

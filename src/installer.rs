@@ -18,16 +18,16 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::durable::{Disk, DiskError, Mode};
 use crate::install::spool::{ENTRIES, PROOF, Spool, SpoolError, read_entries};
 use crate::install::{InstallError, Installed, Root, Staging, target_of};
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
-use crate::verify::bundle::{BundleError, MAX_BUNDLE_BYTES};
-use crate::verify::roll::CLOCK_SKEW;
-use crate::verify::tree::Frontier;
-use crate::verify::{Agreed, Bundle, Catalog, Hash, Head, Refusal, Roll, Timestamp};
+use unanimity_protocol::decision::admission::CLOCK_SKEW;
+use unanimity_protocol::proof_bundle::{BundleError, MAX_BUNDLE_BYTES};
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{Agreed, Bundle, Catalog, Hash, Head, Refusal, Roll, Timestamp};
+use unanimity_storage::Clock;
+use unanimity_storage::{Disk, DiskError, Mode};
 
 /// The installer's own directory, below the install root.
 const STATE: &str = "installer";

@@ -8,7 +8,7 @@
 //!
 //! | room | what is in it | may use |
 //! |---|---|---|
-//! | [`verify`] | what is true: bytes and a time in, a checked type or a refusal out. No clock, file, socket or randomness | nothing here |
+//! | `unanimity_protocol` | what is true: bytes and a time in, a checked type or a refusal out. No clock, file, socket or randomness | nothing here |
 //! | [`clock`], [`durable`], [`command`] | the time as an argument; every durable write; running what the operator named | `verify` |
 //! | [`net`] | byte streams to peers (in memory, over Tor), the one codec, mirrors | `verify` |
 //! | [`log`] | the audit log as tiles: writing one, publishing it, reading one | `net`, `durable` |
@@ -60,11 +60,9 @@
 pub mod alarm;
 pub mod circle;
 pub mod cli;
-pub mod clock;
 pub mod command;
 pub mod config;
 pub mod demo;
-pub mod durable;
 pub mod identity;
 pub mod install;
 pub mod installer;
@@ -78,4 +76,3 @@ pub mod publish;
 pub mod serve;
 pub mod store;
 pub mod update;
-pub mod verify;

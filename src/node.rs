@@ -12,9 +12,7 @@ use rand::{CryptoRng, Rng};
 use tokio::time::timeout;
 
 use crate::circle::{EditError, Member, Standing, Ticket, TicketError, edit};
-use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
-use crate::durable::{Disk, DiskError};
 use crate::identity::{Identity, IdentityError};
 use crate::install::{InstallError, Root};
 use crate::net::mirror::Site;
@@ -23,8 +21,10 @@ use crate::peer::{Follow, PeerError, PeerNode, Place};
 use crate::store::{ClientStore, EvidenceStore, StoreError};
 pub use crate::update::Errand;
 use crate::update::{Client, Failure, Fetcher, Outcome, Report, Sharing, Watcher, ask_once};
-use crate::verify::key::KeyName;
-use crate::verify::{Agreed, Hash, Name, Refusal, Silence, Timestamp, View};
+use unanimity_protocol::key::KeyName;
+use unanimity_protocol::{Agreed, Hash, Name, Refusal, Silence, Timestamp, View};
+use unanimity_storage::Clock;
+use unanimity_storage::{Disk, DiskError};
 
 /// A node, its state open. One for each state directory.
 #[derive(Debug)]

@@ -13,15 +13,15 @@ use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::{Decryptor, Encryptor};
 
-use crate::durable::{self, Disk, DiskError, Mode};
 use crate::install::unpack::{self, Totals};
-use crate::verify::key::{KeyError, KeyName, Secret};
-use crate::verify::manifest::{ArchiveFormat, Kind, Target};
-use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
-use crate::verify::statement::StatementError;
-use crate::verify::{
+use unanimity_protocol::key::{KeyError, KeyName, Secret};
+use unanimity_protocol::manifest::{ArchiveFormat, Kind, Target};
+use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
+use unanimity_protocol::subject::StatementError;
+use unanimity_protocol::{
     Hash, Manifest, Name, Note, NoteSecret, Origin, Statement, Timestamp, Withdrawal,
 };
+use unanimity_storage::{self, Disk, DiskError, Mode};
 
 /// What is wrong with a key file, a manifest file, or what was asked for. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +151,7 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: Mode, disk: &Disk) -> Result<(
 
 /// Whether a file looks like one that [`write_key`] wrote.
 pub fn is_secret(path: &Path) -> bool {
-    let bytes = durable::read_at_most(path, MAX_KEY_BYTES);
+    let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES);
     bytes.is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
 }
 
@@ -180,7 +180,7 @@ pub fn read_key<const TYPE: u8>(
     passphrase: &SecretString,
 ) -> Result<Secret<TYPE>, PublishError> {
     check_secret(path)?;
-    let bytes = durable::read_at_most(path, MAX_KEY_BYTES)?;
+    let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES)?;
     let decrypt = || -> Option<SecretString> {
         let identity = age::scrypt::Identity::new(passphrase.clone());
         let decryptor = Decryptor::new_buffered(ArmoredReader::new(&bytes[..])).ok()?;
@@ -275,7 +275,7 @@ pub fn withdrawal(withdrawal: Withdrawal) -> Result<Withdrawal, PublishError> {
 
 /// Reads the file of a manifest or a withdrawal, signed or not yet.
 pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
-    let bytes = durable::read_at_most(path, MAX_NOTE_BYTES)?;
+    let bytes = unanimity_storage::read_at_most(path, MAX_NOTE_BYTES)?;
     let note = match Note::parse(&bytes) {
         Err(NoteError::NoSignatures) => Note::unsigned(&String::from_utf8_lossy(&bytes)),
         note => note,

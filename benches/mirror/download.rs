@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 use unanimity::log::writer::artifact_path;
-use unanimity::verify::Hash;
+use unanimity_protocol::Hash;
 
 use super::nginx::Nginx;
 use super::{Broken, confirmed, median, places, stage, unstage};

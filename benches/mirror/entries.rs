@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use unanimity::demo::{Draft, World};
-use unanimity::durable::Disk;
 use unanimity::log::LogWriter;
-use unanimity::verify::tree::Frontier;
-use unanimity::verify::{Hash, Timestamp};
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{Hash, Timestamp};
+use unanimity_storage::Disk;
 
 use super::nginx::Nginx;
 use super::{Broken, median, read_log};

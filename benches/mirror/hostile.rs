@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use unanimity::demo::World;
 use unanimity::net::Mirror;
 use unanimity::net::mirror::{Site, Stream, Web};
-use unanimity::verify::Timestamp;
+use unanimity_protocol::Timestamp;
 
 use super::entries::fill;
 use super::{Broken, confirmed, median, read_log, stage, unstage};

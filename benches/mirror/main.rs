@@ -29,9 +29,9 @@ use tempfile::TempDir;
 use tokio::runtime::Builder;
 use unanimity::demo::tornet::TorNetwork;
 use unanimity::demo::{Draft, World};
-use unanimity::durable::Disk;
 use unanimity::update::{Client, Failure, Outcome, Report};
-use unanimity::verify::{Refusal, Timestamp};
+use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_storage::Disk;
 
 pub(crate) type Broken = Box<dyn Error + Send + Sync>;
 

@@ -18,7 +18,7 @@ use unanimity::net::mirror::{Site, Stream, Web};
 use unanimity::net::network::{TorNetwork as Network, TorSettings};
 use unanimity::net::tor::{Hosting, Readers, Tor};
 use unanimity::net::{Listener as _, Mirror, OnionAddress};
-use unanimity::verify::Hash;
+use unanimity_protocol::Hash;
 
 use super::nginx::Nginx;
 use super::{Broken, confirmed, median, stage, unstage};

@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use unanimity::net::wire::{ANSWER_BYTES, QUESTION_BYTES};
-use unanimity::verify::{Note, NoteSecret};
+use unanimity_protocol::{Note, NoteSecret};
 
 type Broken = Box<dyn Error>;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use unanimity::durable::Disk;
+use unanimity_storage::Disk;
 
 pub use exit::{ALL, Exit, Failure};
 
@@ -281,7 +281,7 @@ impl What {
 }
 
 fn read_study(path: &Path, set: &[String]) -> Result<Study, Failure> {
-    let bytes = unanimity::durable::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
+    let bytes = unanimity_storage::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::Usage(format!("{} is no text (UTF-8)", path.display())))?;
     Ok(Study::read(path, &text, set)?)
@@ -305,7 +305,7 @@ fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), 
 }
 
 fn make_dir(path: &Path) -> Result<(), Failure> {
-    use unanimity::durable::{DiskError, Mode};
+    use unanimity_storage::{DiskError, Mode};
     Ok(Disk::default().make_dir(path, Mode::Public).map_err(DiskError::at(path))?)
 }
 

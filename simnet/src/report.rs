@@ -12,7 +12,7 @@ mod told;
 
 use std::path::{Path, PathBuf};
 
-use unanimity::durable::{Disk, DiskError, Mode};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 use crate::Study;
 use crate::sweep::{Manifest, Row};

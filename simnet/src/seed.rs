@@ -2,7 +2,7 @@
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity::verify::Hash;
+use unanimity_protocol::Hash;
 
 /// The seed of a world. With the scenario and the version it is the whole reproduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ mod load;
 mod plot;
 
 use serde::{Deserialize, Serialize};
-use unanimity::verify::Hash;
+use unanimity_protocol::Hash;
 
 pub use plot::{Kind, Measure, Plot, Quantity};
 

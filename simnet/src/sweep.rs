@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use unanimity::durable::{Disk, DiskError, Mode};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 pub use error::{Odd, SweepError};
 pub use files::{Manifest, Row, Rows, read_merged, write_merged};

@@ -1,6 +1,6 @@
 //! What happened, in words that both tiers share.
 
-use unanimity::verify::Hash;
+use unanimity_protocol::Hash;
 
 use crate::Millis;
 

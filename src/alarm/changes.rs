@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Condition, Seen};
-use crate::verify::{Hash, Timestamp};
+use unanimity_protocol::{Hash, Timestamp};
 
 /// The most announcements that wait for a command that keeps failing.
 pub const MAX_WAITING: usize = 16;

@@ -33,9 +33,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::command;
-use crate::durable::{self, Disk, DiskError, Mode};
 use crate::net::hide;
-use crate::verify::Timestamp;
+use unanimity_protocol::Timestamp;
+use unanimity_storage::{self, Disk, DiskError, Mode};
 
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl Alarms {
     /// logged and forgotten, and then what is wrong is told again: nobody would hear of an error.
     pub fn open(alarm: Alarm, state: &Path, disk: Disk) -> Alarms {
         let path = state.join("alarm.json");
-        let changes = match durable::read(&path, MAX_FILE_BYTES) {
+        let changes = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
             Ok(None) => Some(Changes::default()),
             Ok(Some(bytes)) => Changes::parse(&bytes),
             Err(error) => {
@@ -202,7 +202,7 @@ impl Alarms {
         if !self.unsaved {
             return;
         }
-        let directory = durable::parent(&self.path);
+        let directory = unanimity_storage::parent(&self.path);
         let text = self.changes.text();
         let made = self.disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory));
         let saved = made.and_then(|()| {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::Condition;
 use crate::net::hide;
 use crate::update::{Failure, Outcome, UpdateError};
-use crate::verify::Refusal;
-use crate::verify::roll::Missing;
+use unanimity_protocol::Refusal;
+use unanimity_protocol::round::Missing;
 
 /// The end of a cycle, as an operator may be told of it: neither onion addresses nor secret keys
 /// are in it.

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::layout::Layout;
 use super::{Circle, CircleError, Claim, LONG_OVER, Member, Standing};
 use crate::config::{self, Why};
-use crate::durable::{self, Disk, Lock, Mode};
-use crate::verify::{Name, Timestamp};
+use unanimity_protocol::{Name, Timestamp};
+use unanimity_storage::{self, Disk, Lock, Mode};
 
 /// A peers file was not edited: which, and why.
 #[derive(Debug, thiserror::Error)]
@@ -244,7 +244,7 @@ fn may_replace(path: &Path) -> Result<(), Obstacle> {
 fn lock(path: &Path) -> Result<Lock, Obstacle> {
     let started = Instant::now();
     loop {
-        match durable::lock(durable::parent(path))? {
+        match unanimity_storage::lock(unanimity_storage::parent(path))? {
             Some(lock) => return Ok(lock),
             None if started.elapsed() > PATIENCE => return Err(Obstacle::Busy),
             None => std::thread::sleep(Duration::from_millis(5)),

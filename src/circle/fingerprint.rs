@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::net::mirror::Site;
 use crate::net::{DiscoveryKey, OnionAddress};
-use crate::verify::checkpoint::LogId;
-use crate::verify::{CosignerKey, Hash};
+use unanimity_protocol::checkpoint::LogId;
+use unanimity_protocol::{CosignerKey, Hash};
 
 /// A peer of one log for as long as its keys and its address are what they are: 8 groups of 5
 /// digits, `05371 88120 ...`. Where it serves artifacts, that address is one of them. Neither its

@@ -33,9 +33,9 @@ use serde::Deserialize;
 use crate::config::{self, ConfigError, Text, Why};
 use crate::net::mirror::{Host, Site};
 use crate::net::{DiscoveryKey, OnionAddress};
-use crate::verify::checkpoint::LogId;
-use crate::verify::roll::PeerSetError;
-use crate::verify::{CosignerKey, Hash, Name, Peer, PeerSet, RawKey, Timestamp};
+use unanimity_protocol::checkpoint::LogId;
+use unanimity_protocol::peers::PeerSetError;
+use unanimity_protocol::{CosignerKey, Hash, Name, Peer, PeerSet, RawKey, Timestamp};
 
 /// One peer as `peers.toml` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

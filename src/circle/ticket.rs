@@ -20,9 +20,9 @@ use data_encoding::HEXUPPER;
 use super::{Claim, Fingerprint, Member, Standing};
 use crate::net::mirror::Site;
 use crate::net::{DiscoveryKey, OnionAddress};
-use crate::verify::checkpoint::LogId;
-use crate::verify::key::KeyError;
-use crate::verify::{CosignerKey, Hash, Log, Name, Origin, Peer};
+use unanimity_protocol::checkpoint::LogId;
+use unanimity_protocol::key::KeyError;
+use unanimity_protocol::{CosignerKey, Hash, Log, Name, Origin, Peer};
 
 /// Who somebody is, for peers that follow the same log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
 use super::{Said, path_json};
-#[cfg(not(feature = "tor"))]
-use crate::clock::{Clock as _, SystemClock};
-#[cfg(not(feature = "tor"))]
-use crate::durable::Disk;
 use crate::update::{Errand, Failure, Outcome, Report};
-use crate::verify::{Head, Refusal};
+use unanimity_protocol::{Head, Refusal};
+#[cfg(not(feature = "tor"))]
+use unanimity_storage::Disk;
+#[cfg(not(feature = "tor"))]
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// More products of the node.
 #[derive(Debug, Args)]

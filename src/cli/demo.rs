@@ -9,11 +9,11 @@ use tokio::runtime::Builder;
 
 use super::exit::{Ended, Exit};
 use super::{MAX_FILE_BYTES, Said, path_json, read, run_on};
-use crate::clock::{Clock as _, SystemClock};
 use crate::demo::story::{self, Told};
 use crate::demo::{Broken, Reads, World, apart};
-use crate::durable::{Disk, DiskError, Mode};
-use crate::verify::Timestamp;
+use unanimity_protocol::Timestamp;
+use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 /// Play a whole circle: two honest updates, then every attack.
 #[derive(Debug, Args)]

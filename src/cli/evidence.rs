@@ -8,11 +8,11 @@ use serde_json::json;
 use super::exit::{Ended, Exit};
 use super::{Said, node, note_key, ours, read};
 use crate::config;
-use crate::durable::Disk;
 use crate::installer::installer_state;
 use crate::store::EvidenceStore;
-use crate::verify::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
-use crate::verify::{Evidence, Log, NoteKey};
+use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
+use unanimity_protocol::{Evidence, Log, NoteKey};
+use unanimity_storage::Disk;
 
 /// Look at evidence that a log has forked.
 #[derive(Debug, Subcommand)]

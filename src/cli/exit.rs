@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::circle::EditError;
 use crate::circle::edit::Obstacle;
 use crate::config::ConfigError;
-use crate::durable::DiskError;
 #[cfg(feature = "tor")]
 use crate::identity::IdentityError;
 use crate::install::spool::SpoolError;
@@ -22,7 +21,8 @@ use crate::publish::PublishError;
 use crate::serve::socket::OwnerError;
 use crate::store::StoreError;
 use crate::update::{Failure, UpdateError};
-use crate::verify::Refusal;
+use unanimity_protocol::Refusal;
+use unanimity_storage::DiskError;
 
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $word:literal;)+) => {

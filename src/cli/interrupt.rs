@@ -6,8 +6,8 @@ use std::fs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Ended, Exit};
-use crate::clock::{Clock as _, SystemClock};
 use crate::install::Root;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// What a person reads when nobody else goes on with the cycle.
 #[cfg(feature = "tor")]

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::ours::is_ours;
 use crate::config::Spool;
-use crate::durable::Disk;
 use crate::installer::installer_state;
 use crate::store::{ClientStore, StoreError};
-use crate::verify::{Catalog, Policy};
+use unanimity_protocol::{Catalog, Policy};
+use unanimity_storage::Disk;
 
 /// One of the two.
 pub(super) struct Memory {

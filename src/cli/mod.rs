@@ -33,8 +33,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use crate::update::Errand;
-use crate::verify::NoteKey;
 use exit::{Ended, Exit};
+use unanimity_protocol::NoteKey;
 
 /// Installs an update only when its signatures verify, it is in a public log, and every trusted
 /// peer has seen the same log for a while.
@@ -314,7 +314,7 @@ const MAX_FILE_BYTES: usize = 2 << 30;
 
 /// Reads a file that the user named and that somebody else may have written.
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Ended> {
-    Ok(crate::durable::read_at_most(path, limit)?)
+    Ok(unanimity_storage::read_at_most(path, limit)?)
 }
 
 /// A path for programs; what is not UTF-8 in it is replaced.
@@ -331,7 +331,7 @@ fn note_key(argument: &str) -> Result<NoteKey, String> {
             Err(format!("{argument} is a secret key; the public one is in {argument}.pub"))
         }
         Err(_) => {
-            let bytes = crate::durable::read_at_most(Path::new(argument), 4096);
+            let bytes = unanimity_storage::read_at_most(Path::new(argument), 4096);
             let bytes = bytes.map_err(|error| format!("neither a key nor a file: {error}"))?;
             String::from_utf8_lossy(&bytes)
                 .trim()

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::exit::{Ended, Exit};
 use super::{Said, path_json};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
-use crate::durable::{Disk, DiskError, Mode};
 use crate::publish::{self, PublishError};
+use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
@@ -106,7 +106,7 @@ impl Init {
             .replace("\"@ROOT@\"", &quoted(&places.root))
             .replace("@PLATFORM@", config::this_platform().as_str());
         let disk = Disk::default();
-        let directory = crate::durable::parent(&node);
+        let directory = unanimity_storage::parent(&node);
         disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
         // Nobody holds the example's keys: its peers are there to be replaced, not to be asked.
         let template = PEERS_TEMPLATE.replace(COPY_ME, "");

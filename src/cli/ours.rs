@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Ended, Exit};
 use crate::config;
-use crate::durable::{DiskError, NotOurs, only_ours, only_ours_below};
+use unanimity_storage::{DiskError, NotOurs, only_ours, only_ours_below};
 
 /// Refuses to write to what is another user's: they could not use it any more.
 pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::Said;
 use super::exit::{Ended, Exit};
 use crate::circle::{Circle, Member, Standing, Ticket, edit};
-use crate::clock::Clock;
 use crate::config;
-use crate::durable::Disk;
 use crate::node::{Node, Tested};
 use crate::peer::Place;
-use crate::verify::{Name, Timestamp};
+use unanimity_protocol::{Name, Timestamp};
+use unanimity_storage::Clock;
+use unanimity_storage::Disk;
 
 /// Who has to confirm every update, and who may ask us.
 #[derive(Debug, Subcommand, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ pub(super) fn read_ticket(argument: &str) -> Result<Ticket, Ended> {
     if argument.trim_start().starts_with(TICKET_KIND) {
         return argument.parse().map_err(|error| bad(&error));
     }
-    let bytes = crate::durable::read_at_most(Path::new(argument), MAX_FILE_BYTES)
+    let bytes = unanimity_storage::read_at_most(Path::new(argument), MAX_FILE_BYTES)
         .map_err(|error| bad(&format!("neither a ticket nor a file that holds one: {error}")))?;
     let ticket = String::from_utf8_lossy(&bytes).parse();
     ticket.map_err(|error| bad(&format!("{argument}: {error}")))

@@ -10,12 +10,12 @@ use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
 use super::statement::{describe, to_json};
 use super::{MAX_FILE_BYTES, Said, note_key, path_json, read};
-use crate::clock::{Clock as _, SystemClock};
-use crate::durable::{Disk, Mode};
 use crate::publish::{self, Artifact, PublishError, Release, Work};
-use crate::verify::key::{KeyName, Secret, VerifierKey};
-use crate::verify::note::NoteError;
-use crate::verify::{Name, Note, NoteKey, NoteSecret, Origin, Statement, Withdrawal};
+use unanimity_protocol::key::{KeyName, Secret, VerifierKey};
+use unanimity_protocol::note::NoteError;
+use unanimity_protocol::{Name, Note, NoteKey, NoteSecret, Origin, Statement, Withdrawal};
+use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_storage::{Disk, Mode};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
 #[derive(Debug, Args)]

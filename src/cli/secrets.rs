@@ -6,7 +6,7 @@ use age::secrecy::SecretString;
 
 use super::exit::{Ended, Exit};
 use crate::publish;
-use crate::verify::key::Secret;
+use unanimity_protocol::key::Secret;
 
 /// Where a passphrase comes from.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ impl Passphrase {
             return check(ask(&format!("Passphrase for {}: ", key.display()))?);
         };
         publish::check_private(path)?;
-        let text = crate::durable::read_at_most(path, 4096)?;
+        let text = unanimity_storage::read_at_most(path, 4096)?;
         let text = String::from_utf8_lossy(&text);
         check(text.lines().next().unwrap_or_default().to_owned())
     }

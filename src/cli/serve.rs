@@ -18,9 +18,7 @@ use super::exit::{Ended, Exit};
 use super::progress::Shown;
 use super::{Said, cycle, interrupt, node, ours, peers, status, versions};
 use crate::alarm::Alarms;
-use crate::clock::{Clock as _, SystemClock};
 use crate::config;
-use crate::durable::Disk;
 use crate::install::Root;
 use crate::net::mirror::Web;
 use crate::net::tor::{Tor, TorError};
@@ -29,6 +27,8 @@ use crate::node::{Addresses, Errand, Node, NodeError};
 use crate::serve::socket::{self, Lines};
 use crate::serve::{Cycle, Daemon, hosting, hosting_artifacts};
 use crate::update::Step;
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// How long the tasks of a run may take to notice that it is over.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);

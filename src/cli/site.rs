@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::exit::{Ended, Exit};
 use super::log::head_json;
 use super::{Said, note_key, path_json};
-use crate::clock::{Clock as _, SystemClock};
-use crate::durable::Disk;
 use crate::log::site::{self, Missing, Published, Source, Unpublished};
 use crate::log::writer::artifact_path;
-use crate::verify::NoteKey;
+use unanimity_protocol::NoteKey;
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// Write a log's files to a directory that any static host can serve, or bring it up to date.
 #[derive(Debug, Args)]

@@ -10,12 +10,12 @@ use serde_json::json;
 use super::exit::{Ended, Exit};
 use super::interrupt::{INSTALLING, undo, until_told_to_end};
 use super::{Said, path_json};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config;
-use crate::durable::{Disk, DiskError};
 use crate::install::spool::{PROOF, Spool, SpoolError};
 use crate::installer::{Installer, StagedError};
-use crate::verify::Refusal;
+use unanimity_protocol::Refusal;
+use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_storage::{Disk, DiskError};
 
 /// Install from a directory, such as one that was carried here.
 #[derive(Debug, Args)]

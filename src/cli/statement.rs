@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::verify::manifest::Kind;
-use crate::verify::{Manifest, Statement, Withdrawal};
+use unanimity_protocol::manifest::Kind;
+use unanimity_protocol::{Manifest, Statement, Withdrawal};
 
 /// For people.
 pub(super) fn describe(statement: &Statement) -> String {

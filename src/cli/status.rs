@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::Said;
 use super::exit::{Ended, Exit};
 use super::memories::{Memory, known, memories};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
-use crate::durable::Disk;
 use crate::install::journal::Journal;
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
-use crate::verify::Manifest;
+use unanimity_protocol::Manifest;
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
 /// on it adds.

@@ -9,10 +9,10 @@ use super::exit::{Ended, Exit};
 use super::memories::{known, memories};
 use super::{Said, read};
 use crate::config::Config;
-use crate::durable::{self, DiskError};
 use crate::install::verify_artifact;
-use crate::verify::bundle::MAX_BUNDLE_BYTES;
-use crate::verify::{Bundle, Refusal};
+use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
+use unanimity_protocol::{Bundle, Refusal};
+use unanimity_storage::{self, DiskError};
 
 /// What the log's own proofs begin with.
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@";
@@ -44,7 +44,7 @@ impl Verify {
         let agreed = agreed
             .map_err(|why| bad(Exit::BadProof, &format!("does not prove agreement: {why}")))?;
         let manifest = agreed.manifest();
-        let file = durable::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
+        let file = unanimity_storage::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
         let length = file.metadata().map_err(DiskError::at(&self.file))?.len();
         // Whichever platform it is for: a third party may check another's file.
         let targets = manifest.targets.iter().filter(|target| target.length == length);
@@ -54,7 +54,8 @@ impl Verify {
             manifest.label()
         ));
         for target in targets {
-            let file = durable::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
+            let file =
+                unanimity_storage::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
             match verify_artifact(target, file) {
                 Ok(()) => {
                     let release = manifest.label();

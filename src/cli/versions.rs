@@ -9,11 +9,11 @@ use super::exit::{Ended, Exit};
 use super::interrupt::{GOING_BACK, until_told_to_end};
 use super::memories::{known, memories};
 use super::{Said, path_json};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config;
-use crate::durable::Disk;
 use crate::install::{Installed, Root};
-use crate::verify::Manifest;
+use unanimity_protocol::Manifest;
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use crate::alarm::Alarm;
 use crate::net::address::DEFAULT_PORT;
 use crate::net::mirror::WEB_PORT;
 use crate::net::network::{Bridges, PluggableTransport, TorNetwork, TorSettings};
-use crate::verify::Name;
+use unanimity_protocol::Name;
 
 /// A node that is a peer to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl TorTable {
             }
             Some(path) => {
                 let path = directory.join(path);
-                let text = crate::durable::read_at_most(&path, MAX_NETWORK_BYTES)?;
+                let text = unanimity_storage::read_at_most(&path, MAX_NETWORK_BYTES)?;
                 let text = String::from_utf8(text);
                 TorNetwork::Private(text.map_err(|_| Why::Tor("network: the file is not text"))?)
             }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::MAX_FILE_BYTES;
 use crate::alarm::ProgramError;
 use crate::circle::CircleError;
-use crate::verify::Name;
-use crate::verify::checkpoint::CheckpointError;
-use crate::verify::stage::PolicyError;
+use unanimity_protocol::Name;
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::policy::PolicyError;
 
 /// Why a configuration was refused: which file, what, and where.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ pub enum Why {
     Tor(&'static str),
     /// The private network's description cannot be read.
     #[error("[tor] network: {0}")]
-    TorNetwork(#[from] crate::durable::DiskError),
+    TorNetwork(#[from] unanimity_storage::DiskError),
     /// How to be a peer.
     #[error("[serve] {0}")]
     Serve(&'static str),
@@ -117,7 +117,7 @@ pub enum Why {
 pub enum PinnedError {
     /// Its file cannot be read.
     #[error("{0}")]
-    Disk(#[from] crate::durable::DiskError),
+    Disk(#[from] unanimity_storage::DiskError),
     /// It is no checkpoint of the log.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Text, Why};
 use crate::peer::Polling;
-use crate::verify::roll::{CLOCK_SKEW, Limits};
+use unanimity_protocol::decision::admission::{CLOCK_SKEW, Limits};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]

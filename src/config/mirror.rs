@@ -8,7 +8,6 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Text, Why};
-use crate::durable;
 use crate::net::Mirror;
 use crate::net::mirror::Site;
 
@@ -34,7 +33,7 @@ impl MirrorEntry {
             MirrorEntry::Pinned(table) => table,
         };
         let root = directory.join(root);
-        let pinned = durable::read_at_most(&root, MAX_ROOT_BYTES)
+        let pinned = unanimity_storage::read_at_most(&root, MAX_ROOT_BYTES)
             .map_err(|error| error.to_string())
             .and_then(|pem| Mirror::pinned(url.0, &pem));
         pinned.map_err(|why| Why::MirrorRoot { path: root, why })

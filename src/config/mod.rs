@@ -32,9 +32,9 @@ use crate::install::Procedure;
 use crate::net::mirror::{Site, Web};
 use crate::net::{Mirror, OnionAddress, TorSettings};
 use crate::peer::Polling;
-use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::roll::{Limits, PeerSetError};
-use crate::verify::{Hash, Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_protocol::{Hash, Head, Log, Name, NoteKey, PeerSet, Policy, RawKey, Timestamp};
+use unanimity_protocol::{decision::admission::Limits, peers::PeerSetError};
 
 /// The file that a configuration was read from, and what it said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,7 +277,7 @@ struct PublisherTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LogTable {
-    origin: Text<crate::verify::Origin>,
+    origin: Text<unanimity_protocol::Origin>,
     key: Text<NoteKey>,
     mirrors: Vec<MirrorEntry>,
     pinned: Option<PathBuf>,
@@ -311,7 +311,7 @@ pub fn load_node(path: &Path) -> Result<Node, ConfigError> {
         let file: NodeFile = toml::from_str(text)?;
         Ok((file, Hash::of(text.as_bytes())))
     })?;
-    let peers_path = crate::durable::parent(path).join(&file.peers);
+    let peers_path = unanimity_storage::parent(path).join(&file.peers);
     let circle = Circle::load(&peers_path)?;
     let node = file.check(Source { path: path.to_owned(), digest }, circle, peers_path);
     let node = node.map_err(|why| ConfigError { path: path.to_owned(), why })?;
@@ -333,7 +333,7 @@ pub(crate) fn in_file<T>(
 }
 
 pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
-    let file = crate::durable::open_plain(path)?;
+    let file = unanimity_storage::open_plain(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o002 != 0 {
         return Err(Why::Writable(mode));
@@ -351,14 +351,14 @@ pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
 
 impl NodeFile {
     fn check(self, source: Source, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
-        let directory = crate::durable::parent(&source.path);
+        let directory = unanimity_storage::parent(&source.path);
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
         let mut files = vec![source.path.clone(), peers_path.clone()];
         let pinned = match &self.log.pinned {
             Some(path) => {
                 let path = directory.join(path);
                 files.push(path.clone());
-                let bytes = crate::durable::read_at_most(&path, MAX_NOTE_BYTES);
+                let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES);
                 let head = bytes.map_err(PinnedError::from);
                 let head = head.and_then(|bytes| Ok(Head::open(&bytes, &log)?));
                 Some(head.map_err(|why| Why::Pinned { path, why })?)

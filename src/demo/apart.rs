@@ -10,7 +10,7 @@ use super::{Broken, Draft, Reads, World};
 use crate::cli::exit::Exit;
 use crate::config::Spool;
 use crate::update::Outcome;
-use crate::verify::Timestamp;
+use unanimity_protocol::Timestamp;
 
 /// What the operator's check says of the second release.
 const CHECK: &str =

@@ -8,8 +8,8 @@ use super::cast::Cast;
 use super::circle::{PEER_NAMES, PEERS};
 use super::stage::{Draft, copy_tree, overwrite};
 use crate::cli::exit::Exit;
-use crate::verify::tile::entries_path;
-use crate::verify::{Evidence, Hash};
+use unanimity_protocol::log_path::entries_path;
+use unanimity_protocol::{Evidence, Hash};
 
 /// One attack, and how it ended.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::cli::exit::{Ended, Exit};
 use crate::net::wire::{self, ANSWER_BYTES, QUESTION_BYTES};
 use crate::net::{Listener, OnionAddress, Transport};
 use crate::update::{Failure, Outcome, Report};
-use crate::verify::{Timestamp, View};
+use unanimity_protocol::{Timestamp, View};
 
 /// Everybody who acts on a [`Stage`]: five peers and a client.
 ///

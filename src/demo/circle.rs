@@ -3,7 +3,7 @@
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
-use crate::verify::{
+use unanimity_protocol::{
     Checkpoint, CosignerSecret, Hash, Head, Log, Name, NoteSecret, Peer, PeerSet, Policy,
 };
 

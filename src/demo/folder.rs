@@ -4,7 +4,6 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::durable;
 use crate::net::mirror::host::{Served, Shelf};
 
 /// The files in a directory, which may be another one at the next moment. Clones are the same.
@@ -30,7 +29,7 @@ impl Shelf for Folder {
             return Err(io::ErrorKind::NotFound.into());
         }
         let directory = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut file = durable::open_plain(&directory.join(path))?;
+        let mut file = unanimity_storage::open_plain(&directory.join(path))?;
         if path != "checkpoint" {
             return Served::lasting(file);
         }

@@ -9,16 +9,19 @@ use std::time::Duration;
 use super::Broken;
 use super::circle::{Circle, PEER_NAMES, name};
 use crate::config::this_platform;
-use crate::durable::{Disk, Mode};
 use crate::install::{Installed, Root};
 use crate::log::reader::split_bundle;
 use crate::log::{LogWriter, TileStore};
 use crate::net::Mirror;
 use crate::publish::{self, Artifact, Release};
 use crate::store::EvidenceStore;
-use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::tile::{FULL, entries_path, width};
-use crate::verify::{Evidence, Hash, Head, Manifest, Note, Timestamp, Withdrawal};
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_protocol::{Evidence, Hash, Head, Manifest, Note, Timestamp, Withdrawal};
+use unanimity_protocol::{
+    log_path::entries_path,
+    tile::{FULL, width},
+};
+use unanimity_storage::{Disk, Mode};
 
 /// A circle's files, below one directory:
 ///
@@ -179,7 +182,7 @@ impl Stage {
             let held = split_bundle(&bundle).map_or(0, |entries| entries.len());
             if held as u64 == FULL || index + 1 == head.size() {
                 let path = directory.join(entries_path(index / FULL, held as u16));
-                fs::create_dir_all(crate::durable::parent(&path))?;
+                fs::create_dir_all(unanimity_storage::parent(&path))?;
                 fs::write(path, std::mem::take(&mut bundle))?;
             }
         }
@@ -226,7 +229,7 @@ impl Stage {
     /// The head that a peer has on its disk.
     pub fn head_of_peer(&self, peer: usize) -> Result<Option<Head>, Broken> {
         let path = self.peer_state(peer).join("peer/head");
-        let bytes = crate::durable::read(&path, MAX_NOTE_BYTES)?;
+        let bytes = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
         Ok(bytes.map(|bytes| Head::open(&bytes, &self.circle.log)).transpose()?)
     }
 

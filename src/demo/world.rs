@@ -16,9 +16,7 @@ use super::cast::{Cast, Cycle, echo};
 use super::circle::{Circle, PEER_NAMES, PEERS};
 use super::folder::Folder;
 use super::stage::{Draft, Stage, copy_tree};
-use crate::clock::{Clock as _, ManualClock};
 use crate::config::{Config, this_platform};
-use crate::durable::Disk;
 use crate::install::Procedure;
 use crate::net::memory::{MemoryListener, Network};
 use crate::net::mirror::host::serve_all;
@@ -26,8 +24,10 @@ use crate::net::mirror::{Site, WEB_PORT};
 use crate::net::{Mirror, OnionAddress, Transport as _};
 use crate::peer::{Follow, PeerNode, Polled, Polling, files};
 use crate::update::{Client, Failure, Outcome, Report, Watcher};
-use crate::verify::roll::Limits;
-use crate::verify::{Hash, Manifest, Note, Timestamp};
+use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::{Hash, Manifest, Note, Timestamp};
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, ManualClock};
 
 /// A stage and everybody who acts on it. Everything but Tor and the clock is the code that ships.
 pub struct World {

@@ -11,12 +11,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{InstallError, verify_artifact};
-use crate::durable::files::Written;
-use crate::durable::{self, Disk, DiskError, Mode};
 use crate::log::writer::artifact_path;
 use crate::net::mirror::host::{Served, Shelf};
-use crate::verify::Hash;
-use crate::verify::manifest::Target;
+use unanimity_protocol::Hash;
+use unanimity_protocol::manifest::Target;
+use unanimity_storage::Written;
+use unanimity_storage::{self, Disk, DiskError, Mode};
 
 /// The artifacts below one state directory.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Artifacts {
         let written = self.write(target, bytes, &path);
         if written.is_err() {
             // A full disk is not made fuller by what is not kept.
-            self.disk.remove(&durable::temporary(&path)).ok();
+            self.disk.remove(&unanimity_storage::temporary(&path)).ok();
         }
         written
     }
@@ -76,7 +76,7 @@ impl Artifacts {
         disk.writing(path).map_err(DiskError::at(path))?;
         verify_artifact(target, Copying { from: bytes, to: &mut *file })?;
         (disk.sync_file(&*file, path))
-            .and_then(|()| disk.rename(&durable::temporary(path), path))
+            .and_then(|()| disk.rename(&unanimity_storage::temporary(path), path))
             .and_then(|()| disk.sync_dir(&self.directory))
             .map_err(|error| DiskError::at(path)(error).into())
     }

@@ -3,8 +3,8 @@
 use super::journal::{Journal, Trial};
 use super::procedure::Trouble;
 use super::{InstallError, Installed, Root};
-use crate::durable::DiskError;
-use crate::verify::{Manifest, Timestamp};
+use unanimity_protocol::{Manifest, Timestamp};
+use unanimity_storage::DiskError;
 
 /// What going back by hand came to.
 #[derive(Debug)]

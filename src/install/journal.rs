@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::verify::{Hash, Manifest, Refusal, Timestamp};
+use unanimity_protocol::{Hash, Manifest, Refusal, Timestamp};
 
 /// How long a release that failed is left alone, after its first failure; then twice as long each time.
 pub const FIRST_WAIT: Duration = Duration::from_secs(10 * 60);

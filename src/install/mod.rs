@@ -44,10 +44,10 @@ pub use staging::Staging;
 pub use trial::{Proven, Switch};
 use unpack::{MAX_ENTRIES, Totals, UnpackError};
 
-use crate::durable::files::Source;
-use crate::durable::{Disk, DiskError};
-use crate::verify::manifest::{Kind, Target};
-use crate::verify::{Hash, Manifest, Name, Refusal};
+use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::{Hash, Manifest, Name, Refusal};
+use unanimity_storage::Source;
+use unanimity_storage::{Disk, DiskError};
 
 /// An artifact on this machine whose length and digest are those that were signed. Only
 /// [`Staging::finish`] makes one; the file is in a directory that nobody else writes to.

@@ -11,9 +11,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use super::journal::Trial;
 use super::{InstallError, Root, verify_artifact};
 use crate::command::{self, CommandError};
-use crate::durable::{DiskError, open_plain};
-use crate::verify::Refusal;
-use crate::verify::manifest::Kind;
+use unanimity_protocol::Refusal;
+use unanimity_protocol::manifest::Kind;
+use unanimity_storage::{DiskError, open_plain};
 
 /// What belongs to a switch besides the switch, from the configuration alone. A command is a program
 /// and its arguments, run without a shell; an empty one is none.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::journal::Journal;
 use super::{InstallError, Procedure, Ready, Staged, Staging, target_of, verify_artifact};
-use crate::durable::{Disk, DiskError, Lock, Mode};
-use crate::verify::bundle::MAX_BUNDLE_BYTES;
-use crate::verify::manifest::{Kind, Target};
-use crate::verify::{Agreed, Bundle, Manifest, Name, Refusal};
+use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
+use unanimity_protocol::{Agreed, Bundle, Manifest, Name, Refusal};
+use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
 /// Where versions of a product live.
 #[derive(Clone, Debug)]

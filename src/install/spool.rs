@@ -19,8 +19,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode as Rights, OFlags, ResolveFlags, fstat, openat2};
 
-use crate::durable;
-use crate::verify::note::MAX_ENTRY_BYTES;
+use unanimity_protocol::note::MAX_ENTRY_BYTES;
 
 /// The proof bundle's name.
 pub const PROOF: &str = "proof";
@@ -68,7 +67,7 @@ impl Spool {
             move |source| SpoolError::Io { path, source }
         };
         let wrong = |path: &Path, why| Err(SpoolError::Place { path: path.to_owned(), why });
-        let above = durable::parent(path);
+        let above = unanimity_storage::parent(path);
         let found = std::fs::metadata(above).map_err(io(above))?;
         if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
             return wrong(above, "it belongs to another user than the one who installs");

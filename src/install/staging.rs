@@ -9,10 +9,10 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::{Artifacts, InstallError, Measured, Staged, fit};
-use crate::durable::files::Written;
-use crate::durable::{self, Disk, DiskError, Lock, Mode};
-use crate::verify::Refusal;
-use crate::verify::manifest::Target;
+use unanimity_protocol::Refusal;
+use unanimity_protocol::manifest::Target;
+use unanimity_storage::Written;
+use unanimity_storage::{self, Disk, DiskError, Lock, Mode};
 
 /// So many bytes take longer to be hashed than a thread to be told of them.
 const WORTH_A_THREAD: u64 = 128 * 1024;
@@ -171,7 +171,7 @@ impl Staging {
 
     /// Keeps it for others as well.
     pub fn copy_to(&self, artifacts: &Artifacts) -> Result<(), InstallError> {
-        let path = durable::temporary(&self.path);
+        let path = unanimity_storage::temporary(&self.path);
         let bytes = self.disk.open(&path).map_err(DiskError::at(&path))?;
         artifacts.keep(&self.target, bytes)
     }
@@ -181,7 +181,7 @@ impl Staging {
         self.check()?;
         let Staging { target, release, directory, path, disk, file, .. } = self;
         (disk.sync_file(&*file, &path))
-            .and_then(|()| disk.rename(&durable::temporary(&path), &path))
+            .and_then(|()| disk.rename(&unanimity_storage::temporary(&path), &path))
             .and_then(|()| disk.sync_dir(&directory))
             .map_err(DiskError::at(&path))?;
         let file = file.read_back().map_err(DiskError::at(&path))?;

@@ -13,9 +13,9 @@
 use super::journal::{Journal, Trial};
 use super::procedure::Trouble;
 use super::{InstallError, Installed, Ready, Root};
-use crate::clock::Clock;
-use crate::durable::Lock;
-use crate::verify::{Agreed, Refusal, Timestamp};
+use unanimity_protocol::{Agreed, Refusal, Timestamp};
+use unanimity_storage::Clock;
+use unanimity_storage::Lock;
 
 /// The right to switch to one release, from before `pre_install` until its trial has ended.
 #[derive(Debug)]

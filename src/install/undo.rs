@@ -4,8 +4,8 @@ use super::journal::{Journal, Trial};
 use super::procedure::{About, MARK, Trouble};
 use super::{ByHandError, InstallError, Installed, RolledBack, Root};
 use crate::command;
-use crate::durable::DiskError;
-use crate::verify::{Refusal, Timestamp};
+use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_storage::DiskError;
 
 /// How often a trial that was interrupted is ended with the operator's commands: they may be what
 /// interrupts it.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::durable::DiskError;
-use crate::verify::checkpoint::CheckpointError;
-use crate::verify::note::{MAX_ENTRY_BYTES, NoteError};
-use crate::verify::statement::StatementError;
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::note::{MAX_ENTRY_BYTES, NoteError};
+use unanimity_protocol::subject::StatementError;
+use unanimity_storage::DiskError;
 
 /// Why a log was not written.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,7 @@ pub use writer::LogWriter;
 use std::future::Future;
 use std::io;
 
-use crate::verify::Tile;
+use unanimity_protocol::Tile;
 
 /// Somebody who serves hash tiles: a mirror's files, or a peer that is asked. Never believed.
 pub trait Tiles: Sync {

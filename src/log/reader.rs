@@ -13,10 +13,13 @@ use tokio::sync::Semaphore;
 use super::{MAX_GROWTH, Tiles};
 use crate::net::Mirror;
 use crate::net::mirror::race;
-use crate::verify::note::MAX_ENTRY_BYTES;
-use crate::verify::tile::{self, FULL, entries_path, width};
-use crate::verify::tree::{self, Node};
-use crate::verify::{Hash, Head, Tile};
+use unanimity_protocol::note::MAX_ENTRY_BYTES;
+use unanimity_protocol::tree::{self, Node};
+use unanimity_protocol::{Hash, Head, Tile};
+use unanimity_protocol::{
+    log_path::entries_path,
+    tile::{self, FULL, width},
+};
 
 /// Asks each tile once, however many proofs need it.
 pub struct Cached<T> {

@@ -7,10 +7,10 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{self, Disk, DiskError, Mode};
-use crate::verify::tile::{self, FULL};
-use crate::verify::tree::{self, Node};
-use crate::verify::{Hash, Tile};
+use unanimity_protocol::tile::{self, FULL};
+use unanimity_protocol::tree::{self, Node};
+use unanimity_protocol::{Hash, Tile};
+use unanimity_storage::{self, Disk, DiskError, Mode};
 
 /// What to do when a tree's files are not what its head commits to.
 pub(super) const MEND: &str = "restore it from a mirror of this log";
@@ -191,7 +191,7 @@ pub(crate) fn write_files(
     mode: Mode,
 ) -> Result<(), DiskError> {
     let directories: BTreeSet<&Path> =
-        files.iter().map(|(path, _)| durable::parent(path)).collect();
+        files.iter().map(|(path, _)| unanimity_storage::parent(path)).collect();
     for directory in directories {
         disk.make_dir(directory, mode).map_err(DiskError::at(directory))?;
     }

@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 
 pub use super::error::{EntryError, WriteError};
 use super::store::{MEND, TileStore, write_files};
-use crate::durable::{self, Disk, DiskError, Lock, Mode};
-use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
-use crate::verify::tile::{FULL, entries_path, width};
-use crate::verify::{
+use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
+use unanimity_protocol::{
     Checkpoint, Hash, Head, Log, Manifest, Note, NoteSecret, Origin, Statement, Withdrawal,
 };
+use unanimity_protocol::{
+    log_path::entries_path,
+    tile::{FULL, width},
+};
+use unanimity_storage::{self, Disk, DiskError, Lock, Mode};
 
 /// The one process that may append to a log.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl LogWriter {
     pub fn open(directory: &Path, secret: NoteSecret, disk: Disk) -> Result<LogWriter, WriteError> {
         let lock = lock(directory)?;
         let path = directory.join(CHECKPOINT);
-        let bytes = durable::read_at_most(&path, MAX_NOTE_BYTES)?;
+        let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
         let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
         let note = Note::parse(&bytes).map_err(|e| wrong(e.into()))?;
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
@@ -222,7 +225,7 @@ fn check_entry(bytes: &[u8], origin: &Origin) -> Result<(), EntryError> {
 }
 
 fn lock(directory: &Path) -> Result<Lock, WriteError> {
-    let lock = durable::lock(directory).map_err(DiskError::at(directory))?;
+    let lock = unanimity_storage::lock(directory).map_err(DiskError::at(directory))?;
     lock.ok_or_else(|| WriteError::Busy(directory.to_owned()))
 }
 
@@ -248,7 +251,7 @@ fn settle(
 ) -> Result<(Head, TileStore, Vec<u8>), WriteError> {
     let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
     let path = directory.join(CHECKPOINT);
-    let bytes = durable::read_at_most(&path, MAX_NOTE_BYTES)?;
+    let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
     let mut head = Head::open(&bytes, log).map_err(wrong)?;
     // A crash may have left what is here without its name being durable: nothing may follow
     // before it is.
@@ -265,7 +268,7 @@ fn settle(
 
 /// The size of the newest head that was written down to be signed.
 fn recorded_size(directory: &Path) -> Result<Option<u64>, DiskError> {
-    let bytes = durable::read(&directory.join(PENDING), MAX_NOTE_BYTES)?;
+    let bytes = unanimity_storage::read(&directory.join(PENDING), MAX_NOTE_BYTES)?;
     let note = bytes.and_then(|bytes| Note::parse(&bytes).ok());
     let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));
     Ok(text.and_then(|text| Checkpoint::parse(text).ok()).map(|pending| pending.size))
@@ -274,7 +277,7 @@ fn recorded_size(directory: &Path) -> Result<Option<u64>, DiskError> {
 /// The head that was written down to be signed, if it is newer than the published one.
 fn read_pending(directory: &Path, log: &Log, head: &Head) -> Result<Option<Checkpoint>, DiskError> {
     let path = directory.join(PENDING);
-    let Some(bytes) = durable::read(&path, MAX_NOTE_BYTES)? else { return Ok(None) };
+    let Some(bytes) = unanimity_storage::read(&path, MAX_NOTE_BYTES)? else { return Ok(None) };
     // Our own signature: whoever else may write here must not choose what the log's key signs.
     let note =
         Note::parse(&bytes).ok().filter(|note| note.open(std::slice::from_ref(&log.key)).is_ok());
@@ -314,7 +317,7 @@ fn read_last_bundle(directory: &Path, tiles: &TileStore) -> Result<Vec<u8>, Disk
         return Ok(Vec::new());
     }
     let path = directory.join(entries_path(tiles.size() / FULL, leaves.len() as u16));
-    let bytes = durable::read_at_most(&path, FULL as usize * (2 + MAX_ENTRY_BYTES))?;
+    let bytes = unanimity_storage::read_at_most(&path, FULL as usize * (2 + MAX_ENTRY_BYTES))?;
     let entries = super::reader::split_bundle(&bytes);
     let good = entries.is_some_and(|entries| {
         entries.iter().map(|entry| Hash::leaf(entry)).eq(leaves.iter().copied())

@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::verify::Tile;
-use crate::verify::checkpoint::LogId;
+use unanimity_protocol::Tile;
+use unanimity_protocol::checkpoint::LogId;
 
 /// Bytes of every question's frame: one relay cell (of 498 bytes), with room for later fields.
 pub const QUESTION_BYTES: usize = 256;

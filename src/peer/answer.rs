@@ -8,12 +8,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::PeerNode;
-use crate::clock::Clock;
-use crate::durable::DiskError;
 use crate::net::Listener;
 use crate::net::places::Places;
 use crate::net::wire::{self, Answer, Question};
-use crate::verify::{Hash, Tile, View};
+use unanimity_protocol::{Hash, Tile, View};
+use unanimity_storage::Clock;
+use unanimity_storage::DiskError;
 
 /// Connections answered at once.
 pub const MAX_STREAMS: usize = 64;

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use rand::Rng;
 
 use super::{PeerError, PeerNode};
-use crate::clock::Clock;
-use crate::durable::{Disk, DiskError, Mode};
 use crate::log::Tiles;
 use crate::log::reader::{Bundles, Cached, split_bundle};
 use crate::log::store::write_files;
-use crate::verify::Tile;
-use crate::verify::note::MAX_ENTRY_BYTES;
-use crate::verify::tile::{FULL, entries_path};
+use unanimity_protocol::Tile;
+use unanimity_protocol::note::MAX_ENTRY_BYTES;
+use unanimity_protocol::{log_path::entries_path, tile::FULL};
+use unanimity_storage::Clock;
+use unanimity_storage::{Disk, DiskError, Mode};
 
 /// Bytes of entries that are written, and synced, together.
 const BATCH: usize = 4 << 20;
@@ -137,7 +137,7 @@ impl<C: Clock> PeerNode<C> {
         // A larger one may take the place of the one that is held in just this moment.
         for _ in 0..2 {
             let held = self.state().entries;
-            let Some(there) = crate::verify::tile::width(held, index).filter(|w| *w >= width)
+            let Some(there) = unanimity_protocol::tile::width(held, index).filter(|w| *w >= width)
             else {
                 return Ok(None);
             };

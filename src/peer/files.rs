@@ -14,10 +14,10 @@ use std::io::{self, Cursor};
 use std::sync::Arc;
 
 use super::{PeerNode, STREAM_TIMEOUT, SURE_OF_PLACE};
-use crate::clock::Clock;
 use crate::net::Listener;
 use crate::net::mirror::host::{Bounds, Served, Shelf, serve_all};
-use crate::verify::tile::Place;
+use unanimity_protocol::log_path::Place;
+use unanimity_storage::Clock;
 
 /// What readers may take. Who needs longer connects again.
 pub const BOUNDS: Bounds =

@@ -25,17 +25,17 @@ use rand::{Rng, RngExt as _, SeedableRng as _};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::clock::Clock;
-use crate::durable::{Disk, DiskError, Lock, Mode};
 use crate::log::TileStore;
 use crate::log::reader::{self, Cached};
 use crate::log::store::Growth;
 use crate::net::mirror::race_after;
 use crate::net::{Listener, Mirror, hide};
 use crate::store::EvidenceStore;
-use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::roll::CLOCK_SKEW;
-use crate::verify::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, tree};
+use unanimity_protocol::decision::admission::CLOCK_SKEW;
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_protocol::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, tree};
+use unanimity_storage::Clock;
+use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
 /// How long one mirror has to itself in a poll: what is new of a log comes in a fraction of that.
 const POLL_PATIENCE: Duration = Duration::from_secs(60);

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::alarm::{Alarms, Seen};
-use crate::clock::Clock;
-use crate::verify::Timestamp;
+use unanimity_protocol::Timestamp;
+use unanimity_storage::Clock;
 
 /// How many cycles may end while the operator's command is at work.
 const MAX_UNHEARD: usize = 64;

@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Daemon;
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::Serve;
-use crate::durable::Disk;
 use crate::install::Artifacts;
 use crate::net::hide;
 use crate::net::mirror::WEB_PORT;
 use crate::net::mirror::host::{Bounds, serve_all};
 use crate::net::tor::{Hosting, Readers};
 use crate::node::NodeError;
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// What those may take who fetch artifacts, but for the rate. Whoever is cut off goes on where they were.
 const ARTIFACT_BOUNDS: Bounds = Bounds {

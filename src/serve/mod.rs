@@ -26,14 +26,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::alarm::{Alarms, Seen};
 use crate::circle::{Member, Standing};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::ServePolicy;
 use crate::net::mirror::Web;
 use crate::net::tor::{Readers, Service, Tor};
 use crate::net::{Mirror, hide};
 use crate::node::{Errand, Node, NodeError, Tested};
 use crate::update::{Failure, Outcome, Report, Step, Watcher};
-use crate::verify::Agreed;
+use unanimity_protocol::Agreed;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
 const WARM: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];

@@ -21,8 +21,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::durable::{self, Disk, DiskError, Lock, Mode};
 use crate::net::places::Places;
+use unanimity_storage::{self, Disk, DiskError, Lock, Mode};
 
 /// Commands at work at once. One more takes the place of the oldest.
 const MAX_COMMANDS: usize = 32;
@@ -86,14 +86,14 @@ impl Owner {
     pub fn new(state: &Path, disk: &Disk) -> Result<Owner, OwnerError> {
         let directory = directory(state);
         disk.make_dir(&directory, Mode::Private).map_err(DiskError::at(&directory))?;
-        let lock = durable::lock(&directory).map_err(DiskError::at(&directory))?;
+        let lock = unanimity_storage::lock(&directory).map_err(DiskError::at(&directory))?;
         let lock = lock.ok_or_else(|| OwnerError::Busy(state.to_owned()))?;
         Ok(Owner { directory, _lock: lock })
     }
 
     /// Opens the socket. What an owner before us left there is replaced.
     pub fn listen(&self) -> Result<UnixListener, OwnerError> {
-        check_place(durable::parent(&self.directory))?;
+        check_place(unanimity_storage::parent(&self.directory))?;
         let path = self.directory.join("socket");
         let bind = || {
             match std::fs::remove_file(&path) {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Failures, Health, StoreError};
-use crate::durable::{Disk, DiskError, Lock, Mode};
-use crate::verify::tree::Frontier;
-use crate::verify::{
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{
     Catalog, Hash, Head, Manifest, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View, Withdrawal,
 };
+use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
 /// Facts, each stored only after the check it records.
 #[derive(Clone, Debug, Default)]
@@ -309,6 +309,7 @@ impl<'a> StateFile<'a> {
 /// `None` if it is no note of the log; `Some(None)` if its cosigner is no peer of ours any more.
 fn open_view(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<View>> {
     Head::open(note.as_bytes(), &policy.log).ok()?;
-    let open = |peer: &crate::verify::Peer| View::open(note.as_bytes(), &policy.log, &peer.key);
+    let open =
+        |peer: &unanimity_protocol::Peer| View::open(note.as_bytes(), &policy.log, &peer.key);
     Some(peers.iter().find_map(|peer| open(peer).ok()))
 }

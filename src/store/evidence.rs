@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use crate::durable::{Disk, DiskError, Mode};
-use crate::verify::evidence::MAX_EVIDENCE_BYTES;
-use crate::verify::{Evidence, Hash, Head, Log};
+use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
+use unanimity_protocol::{Evidence, Hash, Head, Log};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 /// The evidence against one log, one file each: `ID.txt`, and `ID.acknowledged` beside it
 /// once the operator has looked. Both roles of a node share it.

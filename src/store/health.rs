@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::verify::Timestamp;
+use unanimity_protocol::Timestamp;
 
 /// How long a mirror comes last after one failure; twice as long after each further one.
 const PENANCE: Duration = Duration::from_secs(10 * 60);

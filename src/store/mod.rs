@@ -14,7 +14,7 @@ pub use health::{Failures, Health};
 
 use std::path::PathBuf;
 
-use crate::durable::DiskError;
+use unanimity_storage::DiskError;
 
 /// Why what is remembered cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::net::wire::Answer;
-use crate::verify::checkpoint::LogId;
-use crate::verify::{RawKey, Silence, Timestamp};
+use unanimity_protocol::checkpoint::LogId;
+use unanimity_protocol::{RawKey, Silence, Timestamp};
 
 /// For how long an answer is not asked for again. It is admitted by its own time as ever, so this
 /// decides nothing but who is asked.

@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::Sharing;
 use super::step::{Counted, Watcher};
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::wire::{self, Answer, Question, WireError};
 use crate::net::{OnionAddress, Transport};
-use crate::verify::{
+use unanimity_protocol::{
     CosignerKey, Evidence, Head, Log, Peer, RawKey, Roll, Silence, Timestamp, View,
 };
+use unanimity_storage::Clock;
 
 /// How often one peer is asked for its view in one roll.
 const MAX_TRIES: usize = 4;

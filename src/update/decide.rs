@@ -6,9 +6,9 @@ use rand::Rng;
 
 use super::heads::Sources;
 use super::{Client, Failure, Outcome, Report, UpdateError, ask, heads, read};
-use crate::clock::Clock;
 use crate::net::{Mirror, Transport};
-use crate::verify::{Agreed, Bundle, Head, Refusal, Roll, Signed};
+use unanimity_protocol::{Agreed, Bundle, Head, Refusal, Roll, Signed};
+use unanimity_storage::Clock;
 
 /// What can be installed, and what convinces others of it.
 pub(super) struct Decided {

@@ -16,13 +16,13 @@ use super::hosts::Hosts;
 use super::pour::pour;
 use super::{Failure, Report, Step, UpdateError, Watcher};
 use crate::config::Config;
-use crate::durable::Disk;
 use crate::install::{Artifacts, InstallError, Ready, Root, Staged, Staging, target_of};
 use crate::log::writer::artifact_path;
 use crate::net::mirror::{FLOOR, FLOOR_WINDOW};
 use crate::net::{Mirror, Transport};
-use crate::verify::manifest::Target;
-use crate::verify::{Agreed, Refusal};
+use unanimity_protocol::manifest::Target;
+use unanimity_protocol::{Agreed, Refusal};
+use unanimity_storage::Disk;
 
 /// The least bytes a second, in each pass over the mirrors: a slow one is left while another may
 /// be faster, and taken when none is.

@@ -15,9 +15,9 @@ use crate::log::reader::Cached;
 use crate::net::mirror::race;
 use crate::net::wire::{self, Answer, Question};
 use crate::net::{Mirror, OnionAddress, Transport};
-use crate::verify::bundle::Proofs;
-use crate::verify::join::Link;
-use crate::verify::{Agreed, Bundle, Chain, Evidence, Head, Logged, Signed, Tile, View};
+use unanimity_protocol::consistency::Link;
+use unanimity_protocol::proof_bundle::Proofs;
+use unanimity_protocol::{Agreed, Bundle, Chain, Evidence, Head, Logged, Signed, Tile, View};
 
 /// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
 pub(super) enum Source<'a, T: Transport> {

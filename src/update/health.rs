@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{Client, Failure, read};
-use crate::clock::Clock;
 use crate::net::{Mirror, Transport};
-use crate::verify::{Head, Refusal};
+use unanimity_protocol::{Head, Refusal};
+use unanimity_storage::Clock;
 
 /// What this cycle has to say of the mirrors.
 #[derive(Default)]

@@ -7,11 +7,11 @@ use rand::Rng;
 use rand::seq::SliceRandom as _;
 
 use super::Client;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::mirror::{Site, Web};
 use crate::net::{Mirror, Transport};
-use crate::verify::{Head, Name, Peer, RawKey, Refusal, Roll};
+use unanimity_protocol::{Head, Name, Peer, RawKey, Refusal, Roll};
+use unanimity_storage::Clock;
 
 /// Each on circuits that nothing else of this node shares.
 #[derive(Default)]

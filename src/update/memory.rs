@@ -1,11 +1,11 @@
 //! What a cycle remembers, and what it makes of what earlier ones did.
 
 use super::{Client, UpdateError, ask, read};
-use crate::clock::Clock;
 use crate::net::Transport;
 use crate::store::StoreError;
-use crate::verify::roll::{CLOCK_SKEW, Missing};
-use crate::verify::{Catalog, Chain, Evidence, Head, Refusal, Roll, Signed, View};
+use unanimity_protocol::{Catalog, Chain, Evidence, Head, Refusal, Roll, Signed, View};
+use unanimity_protocol::{decision::admission::CLOCK_SKEW, round::Missing};
+use unanimity_storage::Clock;
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     pub(super) fn check_clock(&self) -> Result<(), UpdateError> {

@@ -20,14 +20,14 @@ mod step;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::durable::{Disk, DiskError};
 use crate::install::{InstallError, Installed, Ready, Root, Staged};
 use crate::net::Transport;
 use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
-use crate::verify::{Agreed, Head, Refusal, Silence, Timestamp, View};
 use decide::Decided;
+use unanimity_protocol::{Agreed, Head, Refusal, Silence, Timestamp, View};
+use unanimity_storage::Clock;
+use unanimity_storage::{Disk, DiskError};
 
 pub use answers::{Answers, Sharing};
 pub use ask::{Waits, ask_once, waits};

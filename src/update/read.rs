@@ -7,12 +7,12 @@ use super::{Failure, Step, UpdateError, Watcher};
 use crate::log::reader::{Bundles, Cached};
 use crate::net::{Mirror, Transport};
 use crate::store::ClientState;
-use crate::verify::catalog::Reading as Entry;
-use crate::verify::checkpoint::CheckpointError;
-use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
-use crate::verify::tile::FULL;
-use crate::verify::tree::Frontier;
-use crate::verify::{Catalog, Hash, Head, Log, Policy, Refusal};
+use unanimity_protocol::catalog::Reading as Entry;
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
+use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{Catalog, Hash, Head, Log, Policy, Refusal};
 
 /// What every mirror shows, opened.
 pub(super) async fn checkpoints<'a>(

@@ -8,14 +8,14 @@ use rand::Rng;
 
 use super::heads::Sources;
 use super::{Client, Decided, Failure, UpdateError};
-use crate::clock::Clock;
-use crate::durable::{DiskError, Mode, temporary};
 use crate::install::spool::{ENTRIES, PROOF};
 use crate::installer::published_head;
 use crate::log::reader::{Bundles, Unread};
 use crate::net::{Mirror, Transport};
-use crate::verify::Head;
-use crate::verify::note::MAX_NOTE_BYTES;
+use unanimity_protocol::Head;
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_storage::Clock;
+use unanimity_storage::{DiskError, Mode, temporary};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Leaves the entries and the proof in the spool; the proof last.

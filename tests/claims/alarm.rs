@@ -9,9 +9,9 @@ use unanimity::cli::exit::{Ended, Exit};
 use unanimity::demo::Draft;
 use unanimity::store::StoreError;
 use unanimity::update::{Failure, Outcome, UpdateError};
-use unanimity::verify::note::NoteError;
-use unanimity::verify::roll::{Missing, Standing};
-use unanimity::verify::{Checkpoint, Hash, Head, Manifest, Refusal, Silence, Timestamp};
+use unanimity_protocol::note::NoteError;
+use unanimity_protocol::{Checkpoint, Hash, Head, Manifest, Refusal, Silence, Timestamp};
+use unanimity_protocol::{decision::confirmation::Standing, round::Missing};
 
 use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
 

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 use unanimity::alarm::{Alarm, Alarms, COMMAND_TIMEOUT, Condition, MAX_WAITING, Seen};
-use unanimity::durable::Disk;
 use unanimity::update::{Failure, Outcome, UpdateError};
-use unanimity::verify::{Refusal, Timestamp};
+use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_storage::Disk;
 
 use crate::circle::{HOUR, MINUTE, NOW, SECOND};
 use crate::logs::{failing_disk, place};
@@ -463,8 +463,8 @@ async fn what_is_remembered_of_it_is_not_for_others_to_read() {
 #[cfg(feature = "tor")]
 #[tokio::test(start_paused = true)]
 async fn that_no_cycle_ends_is_heard_as_well() {
-    use unanimity::clock::ManualClock;
     use unanimity::serve::{ends, hear_all};
+    use unanimity_storage::ManualClock;
 
     let desk = Desk::new();
     let (mut alarms, clock) = (desk.open(), ManualClock::at(NOW));
@@ -487,8 +487,8 @@ async fn that_no_cycle_ends_is_heard_as_well() {
 #[cfg(feature = "tor")]
 #[tokio::test(start_paused = true)]
 async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough() {
-    use unanimity::clock::{Clock, ManualClock};
     use unanimity::serve::{ends, hear_all};
+    use unanimity_storage::{Clock, ManualClock};
 
     /// Goes with the time that the runtime plays.
     struct Playing(ManualClock, Instant);

@@ -8,15 +8,15 @@ use std::path::Path;
 use unanimity::alarm::Seen;
 use unanimity::circle::{Circle, Ticket};
 use unanimity::config::{self, ConfigError};
-use unanimity::durable::{Disk, Mode};
 use unanimity::identity::Identity;
 use unanimity::net::{Mirror, OnionAddress, hide};
 use unanimity::publish;
 use unanimity::update::{Failure, UpdateError};
-use unanimity::verify::key::KeyName;
-use unanimity::verify::{
+use unanimity_protocol::key::KeyName;
+use unanimity_protocol::{
     CosignerKey, CosignerSecret, Hash, Head, Manifest, Name, NoteKey, NoteSecret, Origin,
 };
+use unanimity_storage::{Disk, Mode};
 
 use crate::logs::{place, the_log};
 

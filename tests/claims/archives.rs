@@ -7,9 +7,9 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use unanimity::durable::Disk;
 use unanimity::install::unpack::{self, MAX_ENTRIES, Totals, UnpackError};
-use unanimity::verify::manifest::ArchiveFormat;
+use unanimity_protocol::manifest::ArchiveFormat;
+use unanimity_storage::Disk;
 
 pub(crate) type Block = [u8; 512];
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use unanimity::clock::ManualClock;
+use unanimity_storage::ManualClock;
 use unanimity::config::{Config, Spool as Told};
 use unanimity::demo::{Draft, PEER_NAMES, PEERS};
-use unanimity::durable::Disk;
+use unanimity_storage::Disk;
 use unanimity::install::spool::{PROOF, Spool};
 use unanimity::installer::{Installer, StagedError};
 use unanimity::net::Mirror;
@@ -21,8 +21,8 @@ use unanimity::net::wire::{Answer, Question};
 use unanimity::peer::{Follow, PeerNode, Polled, Polling};
 use unanimity::store::EvidenceStore;
 use unanimity::update::Outcome;
-use unanimity::verify::tree::{consistency_ranges, consistency_roots};
-use unanimity::verify::{
+use unanimity_protocol::tree::{consistency_ranges, consistency_roots};
+use unanimity_protocol::{
     Bundle, CosignerSecret, Evidence, Hash, Manifest, Note, Policy, Refusal, TlogProof, View,
     Withdrawal,
 };

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use unanimity::clock::Clock as _;
 use unanimity::config::Spool;
 use unanimity::demo::{Draft, World, copy_tree};
 use unanimity::install::journal::FIRST_WAIT;
 use unanimity::installer::installer_state;
 use unanimity::update::Outcome;
-use unanimity::verify::Timestamp;
+use unanimity_protocol::Timestamp;
+use unanimity_storage::Clock as _;
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::logs::place;
@@ -172,7 +172,7 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     let (file, proof) = (path("versions/1-1.0.0/hello"), path("proofs/1-1.0.0"));
     assert_eq!(run(&world, &["verify", &file, "--proof", &proof]).0, 31);
     assert_eq!(run(&world, &["status"]).0, 0);
-    let log = unanimity::verify::Hash(world.config.policy.log.id().0).hex();
+    let log = unanimity_protocol::Hash(world.config.policy.log.id().0).hex();
     let evidence = installer_state(root).join("evidence").join(&log[..16]);
     fs::create_dir_all(&evidence).unwrap();
     fs::write(evidence.join("aa.txt"), "").unwrap();

@@ -13,8 +13,8 @@ use unanimity::demo::World;
 use unanimity::net::wire::{self, Answer, Question};
 use unanimity::net::{Listener as _, Transport as _};
 use unanimity::update::{Failure, Outcome, Report, UpdateError};
-use unanimity::verify::roll::{Missing, Standing};
-use unanimity::verify::{Head, Refusal, Silence, Timestamp, View};
+use unanimity_protocol::{Head, Refusal, Silence, Timestamp, View};
+use unanimity_protocol::{decision::confirmation::Standing, round::Missing};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -143,7 +143,7 @@ impl Circle {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        unanimity::clock::Clock::now(&self.clock)
+        unanimity_storage::Clock::now(&self.clock)
     }
 
     /// Asks a peer over the network.

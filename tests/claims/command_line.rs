@@ -8,9 +8,9 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 use unanimity::circle::Circle;
-use unanimity::durable::Disk;
 use unanimity::publish::{self, Work};
-use unanimity::verify::key::Secret;
+use unanimity_protocol::key::Secret;
+use unanimity_storage::Disk;
 
 use crate::circle::NOW;
 
@@ -503,7 +503,7 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
         (silent.limits, silent.polling, silent.ask_timeout, silent.roll_timeout),
         (spoken.limits, spoken.polling, spoken.ask_timeout, spoken.roll_timeout)
     );
-    assert_eq!(silent.limits, unanimity::verify::roll::Limits::default());
+    assert_eq!(silent.limits, unanimity_protocol::decision::admission::Limits::default());
     assert_eq!(silent.procedure, spoken.procedure);
     assert_eq!(silent.procedure, unanimity::install::Procedure::default());
     assert_eq!(silent.polling, unanimity::peer::Polling::default());

@@ -11,7 +11,7 @@ use unanimity::config::{self, Config, ConfigError, ServeArtifacts, ServePolicy};
 use unanimity::install::Procedure;
 use unanimity::net::OnionAddress;
 use unanimity::net::network::{Bridges, TorNetwork};
-use unanimity::verify::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
+use unanimity_protocol::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
 
 use crate::circle::NOW;
 use crate::logs::place;

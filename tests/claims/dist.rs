@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use unanimity::config::Spool;
 use unanimity::demo::{Draft, World};
 use unanimity::update::{Failure, Outcome};
-use unanimity::verify::{Refusal, Timestamp};
+use unanimity_protocol::{Refusal, Timestamp};
 
 use crate::circle::{HOUR, ONE, SECOND};
 use crate::logs::place;

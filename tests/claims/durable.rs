@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use unanimity::durable::{self, Disk, DiskError, Mode, Step, temporary};
+use unanimity_storage::{self, Disk, DiskError, Mode, Step, temporary};
 
 use crate::logs::{Power, Seen, failing_disk, place, recording_disk};
 
@@ -84,7 +84,7 @@ fn a_power_cut_leaves_no_name_without_its_bytes() {
             .and_then(|()| disk.write(&paths[0], b"new", Mode::Public));
         for left in power.outcomes() {
             for name in ["1", "2"] {
-                let found = durable::read(&left.path().join(name), 1 << 20).unwrap();
+                let found = unanimity_storage::read(&left.path().join(name), 1 << 20).unwrap();
                 assert!([None, Some(&b"old"[..]), Some(b"new")].contains(&found.as_deref()));
             }
         }
@@ -188,22 +188,22 @@ fn a_directory_is_durable_in_every_directory_above_it() {
 #[test]
 fn a_lock_keeps_others_out_until_it_is_dropped() {
     let place = place();
-    let lock = durable::lock(place.path()).unwrap().expect("free");
-    assert!(durable::lock(place.path()).unwrap().is_none());
+    let lock = unanimity_storage::lock(place.path()).unwrap().expect("free");
+    assert!(unanimity_storage::lock(place.path()).unwrap().is_none());
     drop(lock);
-    drop(durable::lock(place.path()).unwrap().expect("free again"));
+    drop(unanimity_storage::lock(place.path()).unwrap().expect("free again"));
     if rustix::process::geteuid().is_root() {
         // Whose directory it is can lock it, and is given no file that was there.
         let of = |path: &Path| fs::metadata(path).unwrap().uid();
         let lock = place.path().join(".lock");
         chown(place.path(), Some(54_321), None).unwrap();
-        durable::lock(place.path()).unwrap().expect("free");
+        unanimity_storage::lock(place.path()).unwrap().expect("free");
         assert_eq!(of(&lock), 0);
         fs::remove_file(&lock).unwrap();
-        durable::lock(place.path()).unwrap().expect("free");
+        unanimity_storage::lock(place.path()).unwrap().expect("free");
         assert_eq!(of(&lock), 54_321);
     }
-    durable::lock(&place.path().join("nowhere")).unwrap_err();
+    unanimity_storage::lock(&place.path().join("nowhere")).unwrap_err();
 }
 
 #[test]
@@ -273,15 +273,15 @@ fn a_lock_is_not_taken_through_a_link_or_at_a_pipe() {
     let place = place();
     let elsewhere = place.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, place.path().join(".lock")).unwrap();
-    unanimity::durable::lock(place.path()).unwrap_err();
+    unanimity_storage::lock(place.path()).unwrap_err();
     assert!(!elsewhere.exists());
 }
 
 #[test]
 fn an_error_names_the_path_it_happened_at() {
     let place = place();
-    assert_eq!(durable::read(&place.path().join("nothing"), 10).unwrap(), None);
-    let error = durable::read(place.path(), 10).unwrap_err();
+    assert_eq!(unanimity_storage::read(&place.path().join("nothing"), 10).unwrap(), None);
+    let error = unanimity_storage::read(place.path(), 10).unwrap_err();
     assert!(matches!(&error, DiskError::Io { path, .. } if path == place.path()));
     assert!(error.to_string().contains(place.path().to_str().unwrap()), "{error}");
 }
@@ -302,7 +302,7 @@ fn a_lock_ends_with_its_holder_also_while_other_processes_are_started() {
         }
         let mut outlived = 0;
         while running.load(Ordering::SeqCst) > 0 {
-            outlived += usize::from(durable::lock(place.path()).unwrap().is_none());
+            outlived += usize::from(unanimity_storage::lock(place.path()).unwrap().is_none());
         }
         assert_eq!(outlived, 0, "locks outlived their holder");
     });

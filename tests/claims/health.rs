@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity::durable::{Disk, open_plain};
 use unanimity::net::Mirror;
 use unanimity::store::{ClientStore, Failures, Health};
 use unanimity::update::{Client, Errand};
-use unanimity::verify::{Hash, Timestamp};
+use unanimity_protocol::{Hash, Timestamp};
+use unanimity_storage::{Disk, open_plain};
 
 use crate::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
 use crate::hostile::{ALL, Fault, about_to_update, with_mirrors};

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
-use unanimity::durable::{Disk, Step};
 use unanimity::install::{Artifacts, InstallError};
 use unanimity::net::memory::Network;
 use unanimity::net::mirror::host::{Bounds, Served, Shelf, serve_all};
 use unanimity::net::{OnionAddress, Transport as _};
-use unanimity::verify::manifest::{Kind, Target};
-use unanimity::verify::{Hash, Refusal};
+use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::{Hash, Refusal};
+use unanimity_storage::{Disk, Step};
 
 use crate::circle::{HOUR, MINUTE, SECOND, files};
 use crate::logs::place;

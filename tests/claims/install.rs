@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use unanimity::demo::{Draft, World};
-use unanimity::durable::{Disk, Step};
 use unanimity::install::{InstallError, verify_artifact};
 use unanimity::log::writer::artifact_path;
 use unanimity::update::{Failure, Outcome};
-use unanimity::verify::manifest::{Kind, Target};
-use unanimity::verify::{Hash, Refusal, Timestamp};
+use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::{Hash, Refusal, Timestamp};
+use unanimity_storage::{Disk, Step};
 
 use crate::logs::{failing_disk, place, recording_disk};
 

@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use unanimity::clock::Clock as _;
 use unanimity::config;
 use unanimity::demo::World;
-use unanimity::durable::{Disk, Step};
 use unanimity::install::journal::{FIRST_WAIT, Trial};
 use unanimity::install::{ByHandError, Root};
 use unanimity::store::EvidenceStore;
 use unanimity::update::{Failure, Outcome, UpdateError};
-use unanimity::verify::{Evidence, Refusal, Timestamp};
+use unanimity_protocol::{Evidence, Refusal, Timestamp};
+use unanimity_storage::Clock as _;
+use unanimity_storage::{Disk, Step};
 
 use crate::logs::{failing_disk, place, recording_disk};
 use crate::trial::*;

@@ -6,15 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use age::secrecy::SecretString;
-use unanimity::durable::Disk;
 use unanimity::publish::{
     self, PublishError, Release, Work, check_private, read_key, read_statement, write_key,
 };
-use unanimity::verify::key::Secret;
-use unanimity::verify::manifest::{Kind, MAX_TARGETS};
-use unanimity::verify::{
+use unanimity_protocol::key::Secret;
+use unanimity_protocol::manifest::{Kind, MAX_TARGETS};
+use unanimity_protocol::{
     CosignerSecret, Hash, Manifest, Name, Note, NoteSecret, Statement, Timestamp,
 };
+use unanimity_storage::Disk;
 
 use crate::logs::{failing_disk, place};
 

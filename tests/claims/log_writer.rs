@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use unanimity::demo::copy_tree;
-use unanimity::durable::{Disk, Step, parent, temporary};
 use unanimity::log::LogWriter;
 use unanimity::log::writer::{EntryError, WriteError, artifact_path};
-use unanimity::verify::{Checkpoint, Hash, Note};
+use unanimity_protocol::{Checkpoint, Hash, Note};
+use unanimity_storage::{Disk, Step, parent, temporary};
 
 use crate::logs::{
     ORIGIN, Power, Seen, failing_disk, naive_root, note, notes, origin, path_of, place, read_whole,
@@ -90,7 +90,7 @@ fn a_log_opens_with_its_own_key_only() {
     let before = fs::read(place.path().join("checkpoint")).unwrap();
     let error = LogWriter::open(place.path(), secret(2), Disk::default()).unwrap_err();
     assert!(matches!(&error, WriteError::Checkpoint { .. }), "{error}");
-    let named = unanimity::verify::NoteSecret::from_seed("key-1".parse().unwrap(), &[9; 32]);
+    let named = unanimity_protocol::NoteSecret::from_seed("key-1".parse().unwrap(), &[9; 32]);
     assert!(LogWriter::open(place.path(), named, Disk::default()).is_err());
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), before);
 }

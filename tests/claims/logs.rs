@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use unanimity::durable::{Disk, Step, temporary};
 use unanimity::log::reader::{Bundles, Cached};
 use unanimity::net::Mirror;
-use unanimity::verify::{Checkpoint, Hash, Head, Log, Note, NoteSecret, Origin};
+use unanimity_protocol::{Checkpoint, Hash, Head, Log, Note, NoteSecret, Origin};
+use unanimity_storage::{Disk, Step, temporary};
 
 pub(crate) const ORIGIN: &str = "log.example/claims";
 

@@ -10,8 +10,8 @@ use std::io::{self, Cursor, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use unanimity::durable::files::{Directory, Files, Lock, Source, Written};
-use unanimity::durable::{Mode, parent};
+use unanimity_storage::{Directory, Files, Lock, Source, Written};
+use unanimity_storage::{Mode, parent};
 
 /// A machine. Clones are the same one.
 #[derive(Clone)]

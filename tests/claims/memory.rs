@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use unanimity::durable::Disk;
 use unanimity::net::Mirror;
 use unanimity::store::{ClientStore, StoreError};
 use unanimity::update::{Client, Failure, Outcome, UpdateError};
-use unanimity::verify::{NoteSecret, Policy, Refusal, Timestamp};
+use unanimity_protocol::{NoteSecret, Policy, Refusal, Timestamp};
+use unanimity_storage::Disk;
 
 use crate::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TWO, error, installed, missing, refusal, release, up_to_date,

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use unanimity::durable::Disk;
 use unanimity::log::reader::{self, Bundles, Cached, Unread, split_bundle};
 use unanimity::log::{LogWriter, MAX_GROWTH, Tiles as _};
 use unanimity::net::Mirror;
 use unanimity::net::mirror::{Bytes, FLOOR, READ_TIMEOUT};
-use unanimity::verify::tile::{self, entries_path};
-use unanimity::verify::{Checkpoint, Hash, Head, Tile};
+use unanimity_protocol::{Checkpoint, Hash, Head, Tile};
+use unanimity_protocol::{
+    log_path::entries_path,
+    tile::{self},
+};
+use unanimity_storage::Disk;
 
 use crate::logs::{now, place};
 

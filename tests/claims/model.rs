@@ -8,11 +8,11 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use unanimity::demo::World;
 use unanimity::demo::{Draft, PEERS};
-use unanimity::durable::Disk;
 use unanimity::net::Mirror;
 use unanimity::store::EvidenceStore;
 use unanimity::update::{Failure, Outcome};
-use unanimity::verify::{Hash, Head, Refusal, Timestamp};
+use unanimity_protocol::{Hash, Head, Refusal, Timestamp};
+use unanimity_storage::Disk;
 
 use crate::circle::{Circle, HOUR, MINUTE, TROJAN};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use unanimity::durable::{NotOurs, only_ours, only_ours_below};
+use unanimity_storage::{NotOurs, only_ours, only_ours_below};
 
 use crate::logs::place;
 

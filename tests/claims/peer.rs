@@ -12,17 +12,17 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, timeout};
-use unanimity::clock::{Clock, ManualClock};
 use unanimity::demo::World;
-use unanimity::durable::{Disk, Step};
 use unanimity::log::Tiles;
 use unanimity::log::reader::Cached;
 use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity::net::{Mirror, Transport as _};
 use unanimity::peer::{Follow, PeerError, PeerNode, Polled, Polling};
-use unanimity::verify::checkpoint::LogId;
-use unanimity::verify::tile::FULL;
-use unanimity::verify::{Evidence, Hash, Head, Tile, Timestamp, View};
+use unanimity_protocol::checkpoint::LogId;
+use unanimity_protocol::tile::FULL;
+use unanimity_protocol::{Evidence, Hash, Head, Tile, Timestamp, View};
+use unanimity_storage::{Clock, ManualClock};
+use unanimity_storage::{Disk, Step};
 
 use crate::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
 

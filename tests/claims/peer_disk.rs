@@ -5,13 +5,13 @@ use std::path::Path;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity::clock::ManualClock;
-use unanimity::durable::{Disk, Step};
 use unanimity::log::LogWriter;
 use unanimity::net::Mirror;
 use unanimity::net::wire::{Answer, Question};
 use unanimity::peer::{Follow, PeerError, PeerNode, Polled, Polling};
-use unanimity::verify::{CosignerSecret, Timestamp, View};
+use unanimity_protocol::{CosignerSecret, Timestamp, View};
+use unanimity_storage::ManualClock;
+use unanimity_storage::{Disk, Step};
 
 use crate::logs::{failing_disk, notes, now, origin, place, recording_disk, secret, the_log};
 

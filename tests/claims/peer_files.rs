@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity::clock::ManualClock;
 use unanimity::config::Config;
 use unanimity::demo::{Draft, PEERS, World, copy_tree};
-use unanimity::durable::{Disk, Step};
 use unanimity::install::Artifacts;
 use unanimity::net::memory::Network;
 use unanimity::net::mirror::host::{Bounds, Served, Shelf, serve_all};
@@ -19,8 +17,10 @@ use unanimity::net::mirror::{Site, WEB_PORT};
 use unanimity::net::{Mirror, OnionAddress, Transport as _};
 use unanimity::peer::{Follow, PeerNode, Polled, Polling};
 use unanimity::update::{Outcome, UpdateError};
-use unanimity::verify::tile::{FULL, entries_path};
-use unanimity::verify::{Hash, Head, Refusal, Tile};
+use unanimity_protocol::{Hash, Head, Refusal, Tile};
+use unanimity_protocol::{log_path::entries_path, tile::FULL};
+use unanimity_storage::ManualClock;
+use unanimity_storage::{Disk, Step};
 
 use crate::circle::{
     Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, refusal, release,

@@ -10,9 +10,9 @@ use tempfile::TempDir;
 use unanimity::circle::edit::{self, EditError, Obstacle};
 use unanimity::circle::{Circle, Member, Standing};
 use unanimity::config::{self, Why};
-use unanimity::durable::Disk;
 use unanimity::net::{DiscoveryKey, OnionAddress};
-use unanimity::verify::{CosignerSecret, Hash, Name, NoteSecret, Timestamp};
+use unanimity_protocol::{CosignerSecret, Hash, Name, NoteSecret, Timestamp};
+use unanimity_storage::Disk;
 
 use crate::circle::NOW;
 use crate::logs::place;

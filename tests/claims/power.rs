@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use unanimity::clock::Clock as _;
 use unanimity::demo::{Draft, World};
-use unanimity::durable::Disk;
 use unanimity::install::Root;
 use unanimity::install::journal::FIRST_WAIT;
 use unanimity::update::Outcome;
-use unanimity::verify::Timestamp;
+use unanimity_protocol::Timestamp;
+use unanimity_storage::Clock as _;
+use unanimity_storage::Disk;
 
 use crate::archives::{dir, file_of, link, tar, zst};
 use crate::logs::place;

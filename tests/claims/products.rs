@@ -6,7 +6,6 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use unanimity::clock::ManualClock;
 use unanimity::config::{self, ServePolicy};
 use unanimity::demo::Draft;
 use unanimity::install::journal::{Journal, Trial};
@@ -18,7 +17,8 @@ use unanimity::node::{Errand, Node, NodeError};
 use unanimity::serve::errand_of;
 use unanimity::store::EvidenceStore;
 use unanimity::update::{Failure, Outcome, Report, Step, UpdateError, Watcher};
-use unanimity::verify::{Evidence, Refusal, Silence, View};
+use unanimity_protocol::{Evidence, Refusal, Silence, View};
+use unanimity_storage::ManualClock;
 
 use crate::circle::{HOUR, MINUTE, NOW, SECOND};
 use crate::pairing::{Pairing, Seat, add, test, ticket};

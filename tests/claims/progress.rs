@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::time::timeout;
 use unanimity::cli::progress::{LINES, Pace, words};
 use unanimity::update::{Outcome, Step, Watcher};
-use unanimity::verify::Refusal;
+use unanimity_protocol::Refusal;
 
 use crate::circle::{Circle, MINUTE, SECOND, missing, refusal, release};
 use crate::hostile::{Fault, Hosts, about_to_update};
@@ -90,7 +90,7 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
         panic!("no download")
     };
     let staging = world.config.install_root.join("versions/.2-1.1.0.new/hello");
-    let on_disk = fs::metadata(unanimity::durable::temporary(&staging)).unwrap().len();
+    let on_disk = fs::metadata(unanimity_storage::temporary(&staging)).unwrap().len();
     assert!(sent >= 150_000 && sent - on_disk <= 50_000, "{sent} {on_disk}");
     let honest = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
     world.config.mirrors = honest.mirrors();

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use unanimity::net::wire::{self, ANSWER_BYTES, Answer, Question};
 use unanimity::net::{Absent, Listener as _};
 use unanimity::update::Client;
-use unanimity::verify::checkpoint::CheckpointError;
-use unanimity::verify::roll::Standing;
-use unanimity::verify::{Hash, Log, NoteSecret, PeerSet, Refusal, Silence, Timestamp};
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::{Hash, Log, NoteSecret, PeerSet, Refusal, Silence, Timestamp};
 
 use crate::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TWO, installed, missing, one_missing, refusal, release,
@@ -98,14 +98,14 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
 /// Answers with a view of `head`, cosigned by `by` at the time that `at` makes of now.
 fn shows(
     circle: &mut Circle,
-    head: unanimity::verify::Head,
+    head: unanimity_protocol::Head,
     by: usize,
     at: impl Fn(Timestamp) -> Timestamp + Send + 'static,
 ) {
     let (clock, secret) = (circle.clock.clone(), circle.circle.peer_secrets[by].clone());
     circle.impostor(2, move |_| {
-        let now = unanimity::clock::Clock::now(&clock);
-        let view = unanimity::verify::View::cosign(&head, &secret, at(now));
+        let now = unanimity_storage::Clock::now(&clock);
+        let view = unanimity_protocol::View::cosign(&head, &secret, at(now));
         Answer::View(view.note().to_owned())
     });
 }
@@ -143,15 +143,15 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
     let other = Log { origin: "log.example/other".parse().unwrap(), ..base.circle.log.clone() };
     let text = head.note().replace("log.example/releases", "log.example/other");
     let text = text.rsplit_once("\n\n").unwrap().0.to_owned() + "\n";
-    let mut note = unanimity::verify::Note::unsigned(&text).unwrap();
+    let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
     note.sign(&base.circle.log_secret);
-    let renamed = unanimity::verify::Head::open(note.to_string().as_bytes(), &other).unwrap();
+    let renamed = unanimity_protocol::Head::open(note.to_string().as_bytes(), &other).unwrap();
     refuses("another log", &base, |c| shows(c, renamed.clone(), 2, |now| now), invalid).await;
     let secret = NoteSecret::from_seed("log.example".parse().unwrap(), &[9; 32]);
     let log = Log { key: secret.public(), ..base.circle.log.clone() };
-    let mut note = unanimity::verify::Note::unsigned(&text.replace("other", "releases")).unwrap();
+    let mut note = unanimity_protocol::Note::unsigned(&text.replace("other", "releases")).unwrap();
     note.sign(&secret);
-    let forged = unanimity::verify::Head::open(note.to_string().as_bytes(), &log).unwrap();
+    let forged = unanimity_protocol::Head::open(note.to_string().as_bytes(), &log).unwrap();
     refuses("another key", &base, |c| shows(c, forged.clone(), 2, |now| now), invalid).await;
 }
 

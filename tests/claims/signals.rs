@@ -16,7 +16,7 @@ use unanimity::demo::{Draft, World};
 use unanimity::install::journal::Journal;
 use unanimity::installer::published_head;
 use unanimity::update::Outcome;
-use unanimity::verify::Timestamp;
+use unanimity_protocol::Timestamp;
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::logs::place;

@@ -1,7 +1,7 @@
 //! The daemon's socket: where it can be, and what a node without one does.
 
-use unanimity::durable::Disk;
 use unanimity::serve::socket::{self, Owner, OwnerError};
+use unanimity_storage::Disk;
 
 #[tokio::test]
 async fn a_state_too_deep_for_a_socket_has_no_daemon_and_its_commands_run_by_themselves() {

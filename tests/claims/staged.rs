@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use unanimity::clock::ManualClock;
 use unanimity::config::{Config, Spool as Told};
 use unanimity::demo::{Draft, copy_tree};
-use unanimity::durable::{Disk, Step};
 use unanimity::install::journal::FIRST_WAIT;
 use unanimity::install::spool::{ENTRIES, PROOF, Spool, SpoolError};
 use unanimity::install::{Installed, Root};
 use unanimity::installer::{Installer, StagedError, installer_state, published_head};
 use unanimity::store::{ClientStore, EvidenceStore};
 use unanimity::update::Outcome;
-use unanimity::verify::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
+use unanimity_protocol::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
+use unanimity_storage::ManualClock;
+use unanimity_storage::{Disk, Step};
 
 use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date};
 

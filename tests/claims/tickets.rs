@@ -5,8 +5,8 @@ use unanimity::circle::ticket::MAX_TICKET_BYTES;
 use unanimity::circle::{Standing, Ticket, TicketError};
 use unanimity::net::mirror::Site;
 use unanimity::net::{DiscoveryKey, OnionAddress};
-use unanimity::verify::key::KeyError;
-use unanimity::verify::{CosignerKey, CosignerSecret, Hash, Log, NoteSecret};
+use unanimity_protocol::key::KeyError;
+use unanimity_protocol::{CosignerKey, CosignerSecret, Hash, Log, NoteSecret};
 
 use crate::verify::fixtures::cases;
 

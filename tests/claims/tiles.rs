@@ -5,13 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use unanimity::durable::{Disk, DiskError, Mode};
 use unanimity::log::TileStore;
 use unanimity::log::reader::Cached;
 use unanimity::net::Mirror;
-use unanimity::verify::tile::{self, entries_path, width};
-use unanimity::verify::tree::{self, Node};
-use unanimity::verify::{Hash, Tile};
+use unanimity_protocol::tree::{self, Node};
+use unanimity_protocol::{Hash, Tile};
+use unanimity_protocol::{
+    log_path::entries_path,
+    tile::{self, width},
+};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 use crate::logs::{leaf_hashes, naive_consistency, naive_inclusion, naive_root, now, place};
 

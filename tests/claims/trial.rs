@@ -7,13 +7,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use unanimity::clock::Clock as _;
 use unanimity::demo::{Draft, World};
-use unanimity::durable::{Disk, Step};
 use unanimity::install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
 use unanimity::install::{ByHandError, Installed, Procedure, Root};
 use unanimity::update::{Failure, Outcome, Report, UpdateError};
-use unanimity::verify::{Refusal, Timestamp};
+use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_storage::Clock as _;
+use unanimity_storage::{Disk, Step};
 
 use crate::logs::place;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use unanimity::install::unpack::{self, Broken, MAX_DEPTH, Totals, UnpackError};
-use unanimity::verify::manifest::ArchiveFormat;
+use unanimity_protocol::manifest::ArchiveFormat;
 
 use crate::archives::*;
 use crate::command_line::Desk;

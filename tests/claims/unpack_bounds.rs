@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 use unanimity::install::unpack::{self, MAX_ENTRIES, MAX_NAMES_BYTES, Totals, UnpackError};
-use unanimity::verify::manifest::ArchiveFormat;
+use unanimity_protocol::manifest::ArchiveFormat;
 
 use crate::archives::*;
 use crate::command_line::Desk;

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use unanimity::demo::{Draft, World};
-use unanimity::durable::{Disk, Step};
 use unanimity::install::Root;
 use unanimity::update::{Failure, Outcome};
-use unanimity::verify::{Agreed, Refusal, Timestamp};
+use unanimity_protocol::{Agreed, Refusal, Timestamp};
+use unanimity_storage::{Disk, Step};
 
 use crate::archives::*;
 use crate::logs::{place, recording_disk};
@@ -60,7 +60,7 @@ fn current(world: &World) -> u64 {
     let archive = if installed.sequence == 1 { old() } else { new() };
     let tree = expected.path().join("tree");
     unpacked(
-        unanimity::verify::manifest::ArchiveFormat::Tar,
+        unanimity_protocol::manifest::ArchiveFormat::Tar,
         totals(&archive),
         &archive[..],
         &tree,
@@ -171,7 +171,7 @@ fn publish_as(world: &World, draft: &Draft, words: &str) {
     let text = manifest.to_string();
     let text = text.replace(" hello ", &format!(" {file} "));
     let text = format!("{}{kind}\n", text.strip_suffix("file\n").unwrap());
-    let mut note = unanimity::verify::Note::unsigned(&text).unwrap();
+    let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
     draft.signers.iter().for_each(|&key| note.sign(&world.circle.publishers[key]));
     let artifact = unanimity::log::writer::artifact_path(&manifest.targets[0].sha256);
     let path = world.log_directory().join(artifact);
@@ -286,7 +286,7 @@ fn a_tree_is_filled_below_its_directory_and_through_no_link() {
     let mut tree = Disk::default().new_tree(&path).unwrap();
     for name in ["", ".", "..", "../victim/x", "/x", "a//b", "a/", "a/../x", "x\0y"] {
         tree.make_dir(name).unwrap_err();
-        tree.create(name, unanimity::durable::Mode::Public).unwrap_err();
+        tree.create(name, unanimity_storage::Mode::Public).unwrap_err();
         tree.link("target", name).unwrap_err();
     }
     tree.write(b"into no file").unwrap_err();
@@ -295,14 +295,14 @@ fn a_tree_is_filled_below_its_directory_and_through_no_link() {
     std::os::unix::fs::symlink(victim.join("x"), path.join("file")).unwrap();
     tree.make_dir("link/x").unwrap_err();
     tree.make_dir("link").unwrap_err();
-    tree.create("link/x", unanimity::durable::Mode::Public).unwrap_err();
-    tree.create("file", unanimity::durable::Mode::Public).unwrap_err();
+    tree.create("link/x", unanimity_storage::Mode::Public).unwrap_err();
+    tree.create("file", unanimity_storage::Mode::Public).unwrap_err();
     // A directory is the one that was made, whatever has its name by now.
     tree.make_dir("a").unwrap();
-    tree.create("a/one", unanimity::durable::Mode::Public).unwrap();
+    tree.create("a/one", unanimity_storage::Mode::Public).unwrap();
     fs::rename(path.join("a"), path.join("moved")).unwrap();
     std::os::unix::fs::symlink(&victim, path.join("a")).unwrap();
-    tree.create("a/two", unanimity::durable::Mode::Public).unwrap();
+    tree.create("a/two", unanimity_storage::Mode::Public).unwrap();
     assert_eq!(below(&path.join("moved")).len(), 2);
     assert!(below(&victim).is_empty());
     assert_eq!(below(place.path()).keys().filter(|name| !name.starts_with("tree")).count(), 1);
@@ -324,7 +324,7 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
     });
     let mut tree = disk.new_tree(&place.path().join("tree")).unwrap();
     let archive = new();
-    let format = unanimity::verify::manifest::ArchiveFormat::Tar;
+    let format = unanimity_protocol::manifest::ArchiveFormat::Tar;
     let error =
         unanimity::install::unpack::unpack(format, totals(&archive), &archive[..], &mut tree);
     let error = error.unwrap_err().to_string();

@@ -9,21 +9,21 @@ use futures_util::future::join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use unanimity::clock::Clock as _;
-use unanimity::clock::ManualClock;
 use unanimity::demo::Draft;
 use unanimity::demo::World;
-use unanimity::durable::{Disk, Step};
 use unanimity::install::{InstallError, Root};
 use unanimity::net::mirror::READ_TIMEOUT;
 use unanimity::net::wire::{self, Answer, Question};
 use unanimity::net::{Listener as _, Mirror};
 use unanimity::store::{EvidenceStore, StoreError};
 use unanimity::update::{Client, Fetcher, Outcome, Report, UpdateError};
-use unanimity::verify::bundle::BundleError;
-use unanimity::verify::checkpoint::LogId;
-use unanimity::verify::roll::Standing;
-use unanimity::verify::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
+use unanimity_protocol::checkpoint::LogId;
+use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::proof_bundle::BundleError;
+use unanimity_protocol::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
+use unanimity_storage::Clock as _;
+use unanimity_storage::ManualClock;
+use unanimity_storage::{Disk, Step};
 
 use crate::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, missing, one_missing,
@@ -85,7 +85,7 @@ async fn a_new_peer_that_is_behind_does_not_move_the_head_back() {
     circle.publish(&release(2)).unwrap();
     let all = circle.config.peers.clone();
     circle.config.peers =
-        unanimity::verify::PeerSet::new(all.iter().take(4).cloned().collect(), 3).unwrap();
+        unanimity_protocol::PeerSet::new(all.iter().take(4).cloned().collect(), 3).unwrap();
     circle.show(World::peer_name(4), "old").unwrap();
     circle.pass(SECOND).await;
     circle.update().await.1.unwrap_err();
@@ -964,7 +964,7 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
 
 /// A head that looks served, since one hash is all that its root needs, and that nothing ties to
 /// any other: made with the log's key and 32 bytes.
-fn hollow(circle: &Circle) -> (unanimity::verify::Head, Tile) {
+fn hollow(circle: &Circle) -> (unanimity_protocol::Head, Tile) {
     (circle.circle.head(1 << 40, Hash([7; 32])), Tile { level: 5, index: 0, width: 1 })
 }
 

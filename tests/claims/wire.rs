@@ -12,10 +12,10 @@ use unanimity::net::Listener as _;
 use unanimity::net::wire::{
     self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question, VERSION, WireError,
 };
-use unanimity::verify::checkpoint::{LogId, MAX_CHECKPOINT_TEXT};
-use unanimity::verify::evidence::MAX_EVIDENCE_BYTES;
-use unanimity::verify::tree::{MAX_PROOF, consistency_ranges, consistency_roots};
-use unanimity::verify::{
+use unanimity_protocol::checkpoint::{LogId, MAX_CHECKPOINT_TEXT};
+use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
+use unanimity_protocol::tree::{MAX_PROOF, consistency_ranges, consistency_roots};
+use unanimity_protocol::{
     CosignerSecret, Evidence, Hash, Head, Log, Note, NoteSecret, Silence, Tile, Timestamp, View,
 };
 

@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use unanimity::clock::Clock as _;
-use unanimity::durable::Disk;
 use unanimity::install::ByHandError;
 use unanimity::store::ClientStore;
 use unanimity::update::Outcome;
-use unanimity::verify::{Hash, Policy, Refusal};
+use unanimity_protocol::{Hash, Policy, Refusal};
+use unanimity_storage::Clock as _;
+use unanimity_storage::Disk;
 
 use crate::circle::{Circle, HOUR, MINUTE, ONE, TWO, installed, refusal, release, up_to_date};
 use crate::command_line::Desk;

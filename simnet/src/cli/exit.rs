@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use unanimity::durable::DiskError;
+use unanimity_storage::DiskError;
 
 use crate::real::RealError;
 use crate::scenario::text::Wrong;

@@ -35,7 +35,7 @@ impl Which {
             return Err(Failure::Usage("write a world and --seed, or --swarm".to_owned()));
         };
         let world = if path.extension().is_some_and(|end| end == "json") {
-            let bytes = unanimity::durable::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
+            let bytes = unanimity_storage::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
             let wrong = |why: &str| Failure::Usage(format!("{}: {why}", path.display()));
             let world: Scenario =
                 serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
@@ -93,7 +93,7 @@ pub(super) fn shrink(which: &Which, out: &PathBuf) -> Result<(), Failure> {
     };
     let small = swarm::shrink(&world, seed, first.rule)?;
     let text = serde_json::to_string_pretty(&small).expect("plain data");
-    fs::write(out, text + "\n").map_err(unanimity::durable::DiskError::at(out))?;
+    fs::write(out, text + "\n").map_err(unanimity_storage::DiskError::at(out))?;
     say(&format!(
         "{first}\nstill breaks with {} nodes, {} peers each, {} faults: simnet replay {} --seed {}",
         small.nodes,

@@ -1,6 +1,6 @@
 //! What a closed roll amounts to, as `Client::decide` finds it.
 
-use unanimity::verify::roll::{Standing, Verdict, verdict};
+use unanimity_protocol::decision::confirmation::{Standing, Verdict, verdict};
 
 use super::call::Id;
 use super::kept::Entry;

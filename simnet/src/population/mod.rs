@@ -6,7 +6,7 @@
 //! after `unanimity::update`'s `ask`; the waits are drawn by the function it uses itself); which
 //! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
 //! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
-//! `Client::decide`; the rule is [`unanimity::verify::roll::verdict`] itself). Moments that the code
+//! `Client::decide`; the rule is [`unanimity_protocol::decision::confirmation::verdict`] itself). Moments that the code
 //! signs or compares are whole seconds, as there.
 //!
 //! **Not modelled**: signatures, proofs and files, which are taken to be right; more than one mirror
@@ -27,7 +27,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 
-use unanimity::verify::roll::{Limits, Standing};
+use unanimity_protocol::decision::{admission::Limits, confirmation::Standing};
 
 use crate::engine::Queue;
 use crate::environment::{Environment, Service};

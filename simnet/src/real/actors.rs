@@ -4,9 +4,9 @@ use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
-use unanimity::clock::Clock as _;
 use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
-use unanimity::verify::{Hash, Timestamp, View as SignedView};
+use unanimity_protocol::{Hash, Timestamp, View as SignedView};
+use unanimity_storage::Clock as _;
 
 use super::World;
 use super::line::Line;
@@ -93,13 +93,13 @@ async fn bytes(node: &Node, kind: Kind, question: Question) -> Option<Vec<u8>> {
         }
         Kind::Forge => {
             let size = world.environment.log_size(at) + 1;
-            let forged = unanimity::verify::NoteSecret::from_seed(
+            let forged = unanimity_protocol::NoteSecret::from_seed(
                 world.logs.keys.log_secret.public().name().clone(),
                 &[7; 32],
             );
             let origin = world.logs.keys.log.origin.clone();
             let checkpoint =
-                unanimity::verify::Checkpoint { origin, size: size.into(), root: Hash([9; 32]) };
+                unanimity_protocol::Checkpoint { origin, size: size.into(), root: Hash([9; 32]) };
             Answer::View(checkpoint.sign(&forged).to_string())
         }
         Kind::FalseEvidence => {

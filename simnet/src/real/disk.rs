@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unanimity::durable::files::{Directory, Files, Lock, Source, Written};
-use unanimity::durable::{Mode, parent};
+use unanimity_storage::{Directory, Files, Lock, Source, Written};
+use unanimity_storage::{Mode, parent};
 
 /// One machine's files. Clones are the same machine.
 #[derive(Clone)]
@@ -279,7 +279,7 @@ impl Bytes {
 mod tests {
     use std::io::Read as _;
 
-    use unanimity::durable::Disk;
+    use unanimity_storage::Disk;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use unanimity::durable::Disk;
+use unanimity_storage::Disk;
 
 use super::disk::Memory;
 

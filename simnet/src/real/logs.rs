@@ -8,9 +8,12 @@ use unanimity::demo::circle::Circle;
 use unanimity::log::reader::split_bundle;
 use unanimity::log::writer::artifact_path;
 use unanimity::publish::{self, Release};
-use unanimity::verify::tile::{FULL, Tile, entries_path, subtree_root};
-use unanimity::verify::tree::Frontier;
-use unanimity::verify::{Hash, Head, Known, Name, Note, Origin, Timestamp, Withdrawal};
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{Hash, Head, Known, Name, Note, Origin, Timestamp, Withdrawal};
+use unanimity_protocol::{
+    log_path::entries_path,
+    tile::{FULL, Tile, subtree_root},
+};
 
 use crate::Seed;
 use crate::environment::{EPOCH, Environment};

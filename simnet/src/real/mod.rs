@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use unanimity::clock::Clock;
-use unanimity::verify::{CosignerSecret, Known, Timestamp};
+use unanimity_protocol::{CosignerSecret, Known, Timestamp};
+use unanimity_storage::Clock;
 
 use crate::environment::{EPOCH, Environment, Service};
 use crate::{Event, Millis, Seed};

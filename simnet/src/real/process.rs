@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{JoinSet, yield_now};
-use unanimity::durable::Disk;
 use unanimity::peer::{PeerError, PeerNode};
+use unanimity_storage::Disk;
 
 use super::Time;
 use super::disk::Memory;

@@ -1,7 +1,7 @@
 //! What is refused although every field for itself is well.
 
 use super::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
-use unanimity::verify::roll::MAX_PEERS;
+use unanimity_protocol::peers::MAX_PEERS;
 
 use crate::Millis;
 

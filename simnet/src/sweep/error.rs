@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use unanimity::durable::DiskError;
+use unanimity_storage::DiskError;
 
 use super::merge::Missing;
 use crate::Seed;

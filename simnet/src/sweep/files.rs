@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use unanimity::durable::{self, Disk, DiskError, Mode};
-use unanimity::verify::Hash;
+use unanimity_protocol::Hash;
+use unanimity_storage::{self, Disk, DiskError, Mode};
 
 use super::error::{Odd, SweepError};
 use super::shard::Shard;
@@ -147,7 +147,7 @@ pub(super) fn write(
 
 /// Reads a file and checks that all of it is there.
 pub(super) fn read(path: &Path) -> Result<Rows, SweepError> {
-    let bytes = durable::read_at_most(path, LIMIT)?;
+    let bytes = unanimity_storage::read_at_most(path, LIMIT)?;
     parse(bytes).map_err(|odd| SweepError::Odd { path: path.to_owned(), odd })
 }
 

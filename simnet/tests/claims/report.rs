@@ -5,7 +5,7 @@ use simnet::study::Measure;
 use simnet::sweep::{Manifest, Row};
 use simnet::{Results, Study, report};
 use tempfile::tempdir;
-use unanimity::durable::Disk;
+use unanimity_storage::Disk;
 
 use crate::studies::{GOOD, play, study};
 

@@ -10,15 +10,15 @@ use super::{Source, head_json};
 use crate::cli::exit::{Ended, Exit};
 use crate::cli::secrets::Passphrase;
 use crate::cli::{MAX_FILE_BYTES, Said, note_key, read, wait_for};
-use crate::clock::{Clock as _, SystemClock};
-use crate::durable::Disk;
 use crate::log::LogWriter;
 use crate::log::writer::{WriteError, artifact_path};
 use crate::net::Mirror;
 use crate::net::mirror::MirrorError;
-use crate::verify::manifest::Target;
-use crate::verify::note::{MAX_NOTE_BYTES, NoteError};
-use crate::verify::{Hash, Manifest, Name, Note, NoteKey, NoteSecret, Statement, Withdrawal};
+use unanimity_protocol::manifest::Target;
+use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
+use unanimity_protocol::{Hash, Manifest, Name, Note, NoteKey, NoteSecret, Statement, Withdrawal};
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Append {

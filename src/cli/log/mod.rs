@@ -12,17 +12,17 @@ use super::exit::{Ended, Exit};
 use super::secrets::Passphrase;
 use super::{Said, note_key, read, wait_for};
 use crate::cli::statement::to_json;
-use crate::durable::{Disk, Mode};
 use crate::log::LogWriter;
 use crate::log::reader::{Bundles, Cached, Unread};
 use crate::net::Mirror;
 use crate::net::mirror::MirrorError;
 use crate::publish;
-use crate::verify::checkpoint::CheckpointError;
-use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::{
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_protocol::{
     Checkpoint, Hash, Head, Log, Note, NoteKey, NoteSecret, Origin, Statement, TlogProof,
 };
+use unanimity_storage::{Disk, Mode};
 
 /// Write and read an audit log.
 #[derive(Debug, Subcommand)]

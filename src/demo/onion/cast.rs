@@ -13,12 +13,12 @@ use super::super::{Broken, PEER_NAMES, PEERS, Stage, copy_tree};
 use super::process::{PATIENCE, PAUSE};
 use super::{CLIENT, Ended, Nodes, Process, SETTLE};
 use crate::cli::exit::Exit;
-use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::identity::Identity;
 use crate::net::tor::{Readers, Tor};
 use crate::serve::hosting;
-use crate::verify::Timestamp;
+use unanimity_protocol::Timestamp;
+use unanimity_storage::{Clock as _, SystemClock};
 
 /// Five peers and a client, each a daemon, which ends with this value.
 #[derive(Debug)]

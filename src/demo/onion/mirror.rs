@@ -11,11 +11,11 @@ use super::super::Broken;
 use super::super::folder::Folder;
 use super::process::PATIENCE;
 use crate::demo::tornet;
-use crate::durable::{Disk, DiskError, Mode};
 use crate::net::mirror::host::{Bounds, serve_all};
 use crate::net::mirror::{Site, WEB_PORT};
 use crate::net::tor::{Hosting, Readers, Tor};
 use crate::net::{TorNetwork, TorSettings};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 /// Files of a directory, served while this value lives.
 pub struct OnionMirror {

@@ -23,8 +23,8 @@ use super::{Broken, PEER_NAMES, PEERS, Stage};
 use crate::circle::{Standing, Ticket, edit};
 use crate::config::this_platform;
 use crate::demo::tornet::{self, TorNetwork};
-use crate::durable::Disk;
 use crate::serve::socket;
+use unanimity_storage::Disk;
 
 /// How long every peer has to have seen a release here: real time passes.
 pub const SETTLE: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::package::{Programs, run};
 use super::{AUTHORITIES, Broken, NODES};
-use crate::verify::Hash;
+use unanimity_protocol::Hash;
 
 /// Seconds between two consensuses, after the first: longer than any run.
 const INTERVAL: u64 = 28_800;

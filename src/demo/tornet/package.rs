@@ -77,7 +77,7 @@ impl Programs {
 
 /// Downloads and unpacks a package of Debian's and the libraries it names, without installing.
 fn unpack(package: &Package, to: &Path) -> Result<(), Broken> {
-    let above = crate::durable::parent(to);
+    let above = unanimity_storage::parent(to);
     fs::create_dir_all(above)?;
     let work = tempfile::TempDir::new_in(above)?;
     let tree = work.path().join("tree");

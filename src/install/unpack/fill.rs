@@ -1,8 +1,8 @@
 //! Where the entries of an archive go to.
 
 use super::path::{Path, Target};
-use crate::durable::tree::Tree;
-use crate::durable::{DiskError, Mode};
+use unanimity_storage::Tree;
+use unanimity_storage::{DiskError, Mode};
 
 /// Takes entries that were judged, in their order.
 pub(super) trait Sink {

@@ -33,11 +33,11 @@ use std::io::{self, Read};
 
 pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES};
 
-use crate::durable::DiskError;
-use crate::durable::tree::Tree;
-use crate::verify::manifest::ArchiveFormat;
 use fill::{Fill, Nowhere};
 use packed::Packed;
+use unanimity_protocol::manifest::ArchiveFormat;
+use unanimity_storage::DiskError;
+use unanimity_storage::Tree;
 
 /// The most entries of one archive: what has to be remembered of each is in memory.
 pub const MAX_ENTRIES: u64 = 1 << 18;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::GzDecoder;
 
 use super::{Broken, MAX_WINDOW_LOG, UnpackError};
-use crate::verify::manifest::ArchiveFormat;
+use unanimity_protocol::manifest::ArchiveFormat;
 
 /// Bytes read at once of either side.
 const BUFFER: usize = 128 * 1024;

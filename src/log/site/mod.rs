@@ -26,14 +26,14 @@ pub use source::{Release, Source};
 
 use super::store::{TileStore, write_files};
 use super::writer::{CHECKPOINT, PENDING, artifact_path};
-use crate::durable::{self, Disk, DiskError, Lock, Mode};
-use crate::verify::checkpoint::CheckpointError;
-use crate::verify::join::Link;
-use crate::verify::manifest::Target;
-use crate::verify::note::MAX_NOTE_BYTES;
-use crate::verify::tile::{FULL, entries_path};
-use crate::verify::tree::consistency_ranges;
-use crate::verify::{Chain, Evidence, Hash, Head, Manifest};
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::consistency::Link;
+use unanimity_protocol::manifest::Target;
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_protocol::tree::consistency_ranges;
+use unanimity_protocol::{Chain, Evidence, Hash, Head, Manifest};
+use unanimity_protocol::{log_path::entries_path, tile::FULL};
+use unanimity_storage::{self, Disk, DiskError, Lock, Mode};
 
 /// Why a log was not published.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +130,7 @@ pub struct Missing {
 pub fn publish(source: &Source, site: &Path, disk: &Disk) -> Result<Published, Unpublished> {
     check(source, site)?;
     disk.make_dir(site, Mode::Public).map_err(DiskError::at(site))?;
-    let lock = durable::lock(site).map_err(DiskError::at(site))?;
+    let lock = unanimity_storage::lock(site).map_err(DiskError::at(site))?;
     let lock = lock.ok_or_else(|| Unpublished::Busy(site.to_owned()))?;
     // Once more, now that nobody else can publish there.
     check(source, site)?;
@@ -142,7 +142,7 @@ pub fn publish(source: &Source, site: &Path, disk: &Disk) -> Result<Published, U
     update.sync()?;
     update.small(CHECKPOINT, &source.checkpoint)?;
     let path = site.join(INDEX);
-    let old = durable::read_at_most(&path, page::MAX_BYTES);
+    let old = unanimity_storage::read_at_most(&path, page::MAX_BYTES);
     if old.is_ok_and(|old| old.starts_with(page::BEGINNING)) || !path.exists() {
         update.small(INDEX, page::write(source, &served).as_bytes())?;
     } else {
@@ -177,7 +177,7 @@ fn check(source: &Source, site: &Path) -> Result<(), Unpublished> {
     if site.join(PENDING).exists() {
         return Err(Unpublished::IsLog(site.to_owned()));
     }
-    if let Some(checkpoint) = durable::read(&site.join(CHECKPOINT), MAX_NOTE_BYTES)? {
+    if let Some(checkpoint) = unanimity_storage::read(&site.join(CHECKPOINT), MAX_NOTE_BYTES)? {
         return compare(source, site, &checkpoint);
     }
     if !site.exists() {
@@ -273,10 +273,10 @@ impl Update<'_> {
     /// Copies an artifact, of any size, and hashes what is copied.
     fn copy(&mut self, digest: &Hash, to: &Path, most: u64) -> Result<u64, Unpublished> {
         let (disk, from) = (self.disk, self.source.artifact(digest));
-        let directory = durable::parent(to);
+        let directory = unanimity_storage::parent(to);
         disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
         let copied = (|| {
-            let bytes = durable::open_plain(&from).map_err(DiskError::at(&from))?;
+            let bytes = unanimity_storage::open_plain(&from).map_err(DiskError::at(&from))?;
             let mut file = disk.create(to, Mode::Public).map_err(DiskError::at(to))?;
             disk.writing(to).map_err(DiskError::at(to))?;
             let (length, found) = measure(bytes, &from, most, |piece| {
@@ -286,7 +286,7 @@ impl Update<'_> {
                 return Err(Unpublished::Artifact(from));
             }
             disk.sync_file(&*file, to)
-                .and_then(|()| disk.rename(&durable::temporary(to), to))
+                .and_then(|()| disk.rename(&unanimity_storage::temporary(to), to))
                 .and_then(|()| disk.sync_dir(directory))
                 .map_err(DiskError::at(to))?;
             Ok(length)
@@ -294,7 +294,7 @@ impl Update<'_> {
         match copied {
             Ok(length) => self.count(length),
             // A full disk is not made fuller by what did not become a file.
-            Err(_) => drop(disk.remove(&durable::temporary(to))),
+            Err(_) => drop(disk.remove(&unanimity_storage::temporary(to))),
         }
         copied
     }
@@ -376,7 +376,8 @@ const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// Whether a site's file is what it has to be, and everybody may read it.
 fn holds(path: &Path, limit: usize, is_good: impl FnOnce(&[u8]) -> bool) -> bool {
-    is_public(path) && durable::read_at_most(path, limit).is_ok_and(|bytes| is_good(&bytes))
+    is_public(path)
+        && unanimity_storage::read_at_most(path, limit).is_ok_and(|bytes| is_good(&bytes))
 }
 
 fn is_public(path: &Path) -> bool {
@@ -385,7 +386,7 @@ fn is_public(path: &Path) -> bool {
 
 /// The length of a site's artifact, if it is whole.
 fn whole(path: &Path, digest: &Hash, most: u64) -> Option<u64> {
-    let file = durable::open_plain(path).ok().filter(|_| is_public(path))?;
+    let file = unanimity_storage::open_plain(path).ok().filter(|_| is_public(path))?;
     let (length, found) = measure(file, path, most, |_| Ok(())).ok()?;
     (found == *digest).then_some(length)
 }

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::Unpublished;
-use crate::durable::{self, Disk, DiskError, Mode};
 use crate::log::reader::{check_growth, split_bundle};
 use crate::log::store::{MEND, TileStore};
 use crate::log::writer::{CHECKPOINT, artifact_path};
-use crate::verify::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
-use crate::verify::tile::{self, FULL, entries_path};
-use crate::verify::{Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, Statement, Tile};
+use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
+use unanimity_protocol::{Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, Statement, Tile};
+use unanimity_protocol::{
+    log_path::entries_path,
+    tile::{self, FULL},
+};
+use unanimity_storage::{self, Disk, DiskError, Mode};
 
 /// A log that was read whole: its checkpoint opens, every tile and entry hashes up to it, and every
 /// artifact that is there has the digest it is named by. Only [`Source::read`] makes one.
@@ -47,7 +50,7 @@ impl Source {
     /// and nobody is kept from appending: what is added meanwhile is not seen.
     pub fn read(directory: &Path, key: &NoteKey) -> Result<Source, Unpublished> {
         let path = directory.join(CHECKPOINT);
-        let checkpoint = durable::read(&path, MAX_NOTE_BYTES)?;
+        let checkpoint = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
         let checkpoint = checkpoint.ok_or_else(|| Unpublished::NoLog(directory.to_owned()))?;
         let wrong = |source| Unpublished::Checkpoint { path: path.clone(), source };
         let note = Note::parse(&checkpoint).map_err(|error| wrong(error.into()))?;
@@ -122,11 +125,12 @@ impl Source {
     /// The entries below a tile of leaves, hashed again.
     pub(super) fn bundle(&self, tile: Tile, leaves: &[Hash]) -> Result<Vec<u8>, DiskError> {
         let path = self.directory.join(entries_path(tile.index, tile.width));
-        let mut bytes = durable::read(&path, MAX_BUNDLE_BYTES)?;
+        let mut bytes = unanimity_storage::read(&path, MAX_BUNDLE_BYTES)?;
         if bytes.is_none() && tile != tile.full() {
             // A partial bundle may be gone once the full one exists.
             let full = self.directory.join(entries_path(tile.index, FULL as u16));
-            bytes = durable::read(&full, MAX_BUNDLE_BYTES)?.map(|bytes| beginning(bytes, tile));
+            bytes = unanimity_storage::read(&full, MAX_BUNDLE_BYTES)?
+                .map(|bytes| beginning(bytes, tile));
         }
         let mend = if bytes.is_some() { MEND } else { MISSING };
         let bytes = bytes.filter(|bytes| is_bundle_of(bytes, leaves));
@@ -136,7 +140,7 @@ impl Source {
     fn read_artifacts(&mut self) -> Result<(), Unpublished> {
         for (digest, length) in &self.named {
             let path = self.artifact(digest);
-            let file = match durable::open_plain(&path) {
+            let file = match unanimity_storage::open_plain(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file.map_err(DiskError::at(&path))?,
             };

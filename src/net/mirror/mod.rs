@@ -29,8 +29,6 @@ use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::durable;
-
 /// Where onion services serve files: the port of `http://` without one.
 pub const WEB_PORT: u16 = 80;
 
@@ -84,7 +82,7 @@ impl Mirror {
     pub fn directory(directory: impl Into<PathBuf>) -> Mirror {
         let directory = directory.into();
         Mirror::new(format!("file:{}", directory.display()), move |path| {
-            Ok(Box::new(durable::open_plain(&directory.join(path))?))
+            Ok(Box::new(unanimity_storage::open_plain(&directory.join(path))?))
         })
     }
 

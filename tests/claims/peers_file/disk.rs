@@ -6,8 +6,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 
 use unanimity::circle::edit::{self, Obstacle};
 use unanimity::circle::{Circle, Member, Standing};
-use unanimity::durable::{self, Disk};
-use unanimity::verify::Hash;
+use unanimity_protocol::Hash;
+use unanimity_storage::{self, Disk};
 
 use super::{
     EDITS, LATER, disk, everybody, file, joining, name, names, newcomer, obstacle, parse, peer,
@@ -145,7 +145,7 @@ fn what_somebody_else_changed_while_a_peer_was_looked_at_is_not_counted() {
 #[test]
 fn a_held_lock_is_waited_for() {
     let (place, path) = file(&everybody());
-    let lock = durable::lock(place.path()).unwrap().expect("free");
+    let lock = unanimity_storage::lock(place.path()).unwrap().expect("free");
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| edit::stay(&path, &name("leaves"), &disk()));
         assert_eq!(fs::read_to_string(&path).unwrap(), everybody());
@@ -161,7 +161,7 @@ fn a_file_keeps_its_rights_and_nobody_gains_any() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let looking = path.clone();
         let disk = Disk::watched(move |_| {
-            if let Ok(found) = fs::metadata(durable::temporary(&looking)) {
+            if let Ok(found) = fs::metadata(unanimity_storage::temporary(&looking)) {
                 assert_eq!(found.mode() & 0o777 & !mode, 0, "{mode:o}");
             }
             Ok(())

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use unanimity::demo::copy_tree;
-use unanimity::durable::{Disk, Step, parent};
-use unanimity::verify::{Hash, Manifest, Note};
+use unanimity_protocol::{Hash, Manifest, Note};
+use unanimity_storage::{Disk, Step, parent};
 
 use super::{Pair, files};
 use crate::logs::{Power, Seen, failing_disk, notes, path_of, place, read_whole, recording_disk};

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use unanimity::demo::{Draft, World, copy_tree};
-use unanimity::durable::{Disk, Step};
 use unanimity::log::LogWriter;
 use unanimity::log::site::{Published, Source, Unpublished, publish};
 use unanimity::log::writer::artifact_path;
 use unanimity::net::Mirror;
 use unanimity::update::Outcome;
-use unanimity::verify::{Hash, Timestamp};
+use unanimity_protocol::{Hash, Timestamp};
+use unanimity_storage::{Disk, Step};
 
 use crate::command_line::Desk;
 use crate::logs::{
@@ -338,7 +338,7 @@ fn nothing_that_others_named_is_markup_in_the_page() {
     let pair = Pair { log: place.path().join("log"), site: place.path().join("site") };
     let origin = "log.example/<script src='x'>alert(1)</script>&amp;\"--><style>";
     let name = "<img\u{a0}x\u{202e}".replace('\u{a0}', "") + "\u{200b}onerror=\"y\">";
-    let secret = unanimity::verify::NoteSecret::from_seed(name.parse().unwrap(), &[5; 32]);
+    let secret = unanimity_protocol::NoteSecret::from_seed(name.parse().unwrap(), &[5; 32]);
     let key = secret.public();
     LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Disk::default()).unwrap();
     publish(&Source::read(&pair.log, &key).unwrap(), &pair.site, &Disk::default()).unwrap();

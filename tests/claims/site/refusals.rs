@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use unanimity::demo::{Draft, World, copy_tree};
-use unanimity::durable::{self, Disk, Step};
 use unanimity::log::LogWriter;
 use unanimity::log::site::{Source, Unpublished, publish};
-use unanimity::verify::{Evidence, Hash, Timestamp};
+use unanimity_protocol::{Evidence, Hash, Timestamp};
+use unanimity_storage::{self, Disk, Step};
 
 use super::{Pair, files};
 use crate::command_line::Desk;
@@ -195,7 +195,7 @@ fn one_process_publishes_to_a_site_at_a_time() {
     let place = place();
     let pair = Pair::new(place.path());
     pair.publish(&Disk::default()).unwrap();
-    let lock = durable::lock(&pair.site).unwrap();
+    let lock = unanimity_storage::lock(&pair.site).unwrap();
     pair.append(&notes("new", 2));
     let before = files(&pair.site);
     assert!(matches!(pair.publish(&Disk::default()).unwrap_err(), Unpublished::Busy(_)));

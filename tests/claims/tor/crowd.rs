@@ -10,12 +10,12 @@ use tokio::time::{sleep, timeout};
 use unanimity::circle::{Ticket, edit};
 use unanimity::config;
 use unanimity::demo::Draft;
-use unanimity::durable::Disk;
 use unanimity::identity::Identity;
 use unanimity::net::network::TorSettings;
 use unanimity::net::tor::Tor;
 use unanimity::net::{OnionAddress, Transport as _, wire};
 use unanimity::peer::MAX_STREAMS;
+use unanimity_storage::Disk;
 
 use super::{Circles, answers};
 

@@ -16,7 +16,7 @@ use unanimity::net::Listener as _;
 use unanimity::net::tor::{Readers, Tor};
 use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES};
 use unanimity::serve::hosting;
-use unanimity::verify::View;
+use unanimity_protocol::View;
 
 use super::{Circles, incomplete_for, now, reachable};
 
@@ -119,7 +119,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     };
     let mut padded = view("bela", now());
     *padded.last_mut().unwrap() = 1;
-    let hour_ago = unanimity::verify::Timestamp(now().0 - 3600);
+    let hour_ago = unanimity_protocol::Timestamp(now().0 - 3600);
     let long = ANSWER_BYTES as u32 - 3;
     let table: [(Vec<u8>, &str); 14] = [
         (

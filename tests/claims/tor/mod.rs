@@ -30,7 +30,7 @@ use unanimity::demo::circle::Circle;
 use unanimity::demo::onion::{Ended, Nodes, Process};
 use unanimity::demo::tornet::TorNetwork;
 use unanimity::demo::{Draft, PEER_NAMES, Stage};
-use unanimity::verify::Timestamp;
+use unanimity_protocol::Timestamp;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 

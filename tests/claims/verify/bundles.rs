@@ -1,9 +1,9 @@
 //! Proof bundles, and the proof files inside them: they convince without a network, or not at all.
 
 use proptest::prelude::*;
-use unanimity::verify::bundle::{BundleError, MAX_BUNDLE_BYTES, Proofs};
-use unanimity::verify::roll::{Limits, Standing};
-use unanimity::verify::{
+use unanimity_protocol::decision::{admission::Limits, confirmation::Standing};
+use unanimity_protocol::proof_bundle::{BundleError, MAX_BUNDLE_BYTES, Proofs};
+use unanimity_protocol::{
     Agreed, Bundle, CosignerSecret, Hash, PeerSet, Refusal, Roll, Silence, Timestamp, TlogProof,
     View,
 };
@@ -30,7 +30,7 @@ fn proofs(release: &Release) -> Proofs {
 fn agreed(release: &Release, rolls: [&Roll; 2], peers: &PeerSet, limits: &Limits) -> Agreed {
     let chain = release.log.chain(HEAD);
     let inclusion = release.log.inclusion(release.index, HEAD);
-    unanimity::verify::Signed::open(release.fetched(), &policy(), 0, NOW)
+    unanimity_protocol::Signed::open(release.fetched(), &policy(), 0, NOW)
         .and_then(|signed| signed.logged(&chain, None, &inclusion))
         .and_then(|logged| logged.agreed(&chain, peers, limits, Some(rolls[0]), rolls[1]))
         .unwrap()
@@ -130,7 +130,7 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
     let (release, one) = (Release::new(1, 4), peers(1));
     let rolls = [(EARLIER, 2), (NOW, 3)].map(|(at, size)| roll(&release.log, &one, at, &[size]));
     let chain = release.log.chain(4);
-    let agreed = unanimity::verify::Signed::open(release.fetched(), &policy(), 0, NOW)
+    let agreed = unanimity_protocol::Signed::open(release.fetched(), &policy(), 0, NOW)
         .and_then(|signed| signed.logged(&chain, None, &release.log.inclusion(1, 4)))
         .and_then(|logged| logged.agreed(&chain, &one, &limits(), Some(&rolls[0]), &rolls[1]))
         .unwrap();

@@ -1,7 +1,7 @@
 //! The releases among a log's entries, and the choice between them.
 
-use unanimity::verify::catalog::Reading;
-use unanimity::verify::{Catalog, Manifest, Refusal, Timestamp};
+use unanimity_protocol::catalog::Reading;
+use unanimity_protocol::{Catalog, Manifest, Refusal, Timestamp};
 
 use super::fixtures::{LogWorld, NOW, line, manifest, name, note, policy, publishers, released};
 

@@ -1,9 +1,9 @@
 //! Checkpoints and the heads they become.
 
 use proptest::prelude::*;
-use unanimity::verify::checkpoint::{CheckpointError, MAX_CHECKPOINT_TEXT, Origin};
-use unanimity::verify::note::NoteError;
-use unanimity::verify::{Checkpoint, Hash, Head, Log};
+use unanimity_protocol::checkpoint::{CheckpointError, MAX_CHECKPOINT_TEXT, Origin};
+use unanimity_protocol::note::NoteError;
+use unanimity_protocol::{Checkpoint, Hash, Head, Log};
 
 use super::fixtures::{
     LogWorld, ORIGIN, cases, cosigner, flips, manifest, note, policy, publishers, released, secret,
@@ -216,9 +216,9 @@ fn a_manifest_is_no_checkpoint_and_a_checkpoint_is_no_manifest() {
 
     let [a, b, _] = publishers();
     let checkpoint = note(&world.checkpoint(3).text(), &[&a, &b]);
-    let fetched = unanimity::verify::Fetched { index: 0, note: checkpoint };
-    let refused = unanimity::verify::Signed::open(fetched, &policy(), 0, super::fixtures::NOW);
-    assert!(matches!(refused, Err(unanimity::verify::Refusal::Malformed(_))));
+    let fetched = unanimity_protocol::Fetched { index: 0, note: checkpoint };
+    let refused = unanimity_protocol::Signed::open(fetched, &policy(), 0, super::fixtures::NOW);
+    assert!(matches!(refused, Err(unanimity_protocol::Refusal::Malformed(_))));
     let note = released(&text).to_string();
     assert!(Head::open(note.as_bytes(), &world.log()).is_err());
     // A peer's cosignature is none of the log's, even with the same 32 bytes.

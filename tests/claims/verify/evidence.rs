@@ -1,8 +1,8 @@
 //! Evidence: a log that forked cannot deny it, and one that did not cannot be accused.
 
 use proptest::prelude::*;
-use unanimity::verify::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
-use unanimity::verify::{Checkpoint, Evidence, Hash, Head, Log};
+use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
+use unanimity_protocol::{Checkpoint, Evidence, Hash, Head, Log};
 
 use super::fixtures::{
     LogWorld, ORIGIN, base64, cases, flips, leaves, naive, note, publishers, secret,
@@ -278,7 +278,7 @@ fn signatures_of_others_on_the_checkpoints_change_nothing() {
     let (world, other) = fork();
     let evidence = Evidence::of(&world.head(13), &other.head(13), &[]).unwrap();
     let crowded = |head: &Head| {
-        let mut note = unanimity::verify::Note::parse(head.note().as_bytes()).unwrap();
+        let mut note = unanimity_protocol::Note::parse(head.note().as_bytes()).unwrap();
         note.sign(&publishers()[0]);
         note.to_string()
     };
@@ -324,8 +324,8 @@ fn the_largest_evidence_fits_its_bound() {
     let secret = secret(&"k".repeat(255), 1);
     let log = Log { origin: origin.parse().unwrap(), key: secret.public() };
     let (old, new) = ((1 << 62) + 1, (1 << 63) - 1);
-    let path = leaves(unanimity::verify::tree::consistency_ranges(old, new).len());
-    let (_, root) = unanimity::verify::tree::consistency_roots(old, new, &path).unwrap();
+    let path = leaves(unanimity_protocol::tree::consistency_ranges(old, new).len());
+    let (_, root) = unanimity_protocol::tree::consistency_roots(old, new, &path).unwrap();
     let head = |size, root| {
         let text = Checkpoint { origin: log.origin.clone(), size, root }.text();
         let full = format!("{text}{}\n", "x".repeat(2048 - text.len() - 1));

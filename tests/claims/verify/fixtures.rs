@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use proptest::test_runner::{Config, RngSeed};
-use unanimity::verify::bundle::Proofs;
-use unanimity::verify::manifest::{Kind, Manifest, Target};
-use unanimity::verify::roll::Limits;
-use unanimity::verify::{
+use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::manifest::{Kind, Manifest, Target};
+use unanimity_protocol::proof_bundle::Proofs;
+use unanimity_protocol::{
     Chain, Checkpoint, CosignerSecret, Fetched, Hash, Head, Log, Name, Note, NoteKey, NoteSecret,
     Peer, PeerSet, Policy, Roll, Timestamp, View, tree,
 };
@@ -69,7 +69,7 @@ pub(crate) fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
 
 /// RFC 6962 section 2.1, word for word: recursive, and slow.
 pub(crate) mod naive {
-    use unanimity::verify::Hash;
+    use unanimity_protocol::Hash;
 
     fn split(n: usize) -> usize {
         let mut k = 1;

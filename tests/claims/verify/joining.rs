@@ -1,10 +1,10 @@
 //! Views, and joining the heads in them to one chain.
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use unanimity::verify::checkpoint::CheckpointError;
-use unanimity::verify::join::Link;
-use unanimity::verify::note::NoteError;
-use unanimity::verify::{Chain, Hash, Log, NoteKey, Timestamp, View};
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::consistency::Link;
+use unanimity_protocol::note::NoteError;
+use unanimity_protocol::{Chain, Hash, Log, NoteKey, Timestamp, View};
 
 use super::fixtures::{
     LogWorld, NOW, ORIGIN, cosigner, cosigners, flips, line, note, peer, secret,
@@ -250,7 +250,7 @@ fn larger_heads_and_other_logs_are_not_joined() {
     let same_key = Log { origin: "example.org/other".parse().unwrap(), key: world.log().key };
     let text = world.checkpoint(5).text().replacen(ORIGIN, "example.org/other", 1);
     let bytes = note(&text, &[&world.secret]).to_string();
-    let head = unanimity::verify::Head::open(bytes.as_bytes(), &same_key).unwrap();
+    let head = unanimity_protocol::Head::open(bytes.as_bytes(), &same_key).unwrap();
     assert_eq!(chain.link(&head, &world.path(5, 8)), Link::Unproven);
 }
 

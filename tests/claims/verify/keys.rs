@@ -4,9 +4,9 @@ use std::ops::{Add, Mul};
 
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use sha2::{Digest as _, Sha512};
-use unanimity::verify::key::KeyError;
-use unanimity::verify::note::NoteError;
-use unanimity::verify::{CosignerKey, CosignerSecret, Note, NoteKey, NoteSecret, RawKey};
+use unanimity_protocol::key::KeyError;
+use unanimity_protocol::note::NoteError;
+use unanimity_protocol::{CosignerKey, CosignerSecret, Note, NoteKey, NoteSecret, RawKey};
 
 use super::fixtures::{base64, flips, line, note, secret};
 
@@ -92,14 +92,14 @@ fn key_names_have_no_space_no_plus_no_control_character_and_an_end() {
     let long = "n".repeat(256);
     for name in ["", " ", "a b", "a\u{a0}b", "a\u{2003}", "a+b", "+", "a\nb", "a\u{7f}", &long] {
         assert_eq!(
-            name.parse::<unanimity::verify::key::KeyName>(),
+            name.parse::<unanimity_protocol::key::KeyName>(),
             Err(KeyError::Name),
             "{name:?}"
         );
         assert!(GO.replacen("sum.golang.org", name, 1).parse::<NoteKey>().is_err());
     }
     for name in ["a", "peer.example/with-path", "Zoë", "—", &long[1..]] {
-        assert!(name.parse::<unanimity::verify::key::KeyName>().is_ok(), "{name:?}");
+        assert!(name.parse::<unanimity_protocol::key::KeyName>().is_ok(), "{name:?}");
     }
 }
 

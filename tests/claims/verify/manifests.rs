@@ -1,8 +1,8 @@
 //! Manifests: one spelling for each, and no name that could do harm.
 
 use proptest::prelude::*;
-use unanimity::verify::manifest::{ArchiveFormat, Kind, MAX_TARGETS, Manifest, Target};
-use unanimity::verify::{Fetched, Hash, Name, Refusal, Signed, Timestamp};
+use unanimity_protocol::manifest::{ArchiveFormat, Kind, MAX_TARGETS, Manifest, Target};
+use unanimity_protocol::{Fetched, Hash, Name, Refusal, Signed, Timestamp};
 
 use super::fixtures::{
     LogWorld, NOW, cases, flips, manifest, name, note, policy, publishers, secret,
@@ -260,7 +260,7 @@ fn a_changed_byte_is_refused_or_is_somebody_elses_signature() {
     let text = manifest(2).to_string();
     let note = note(&text, &[&a, &b, &secret("stranger", 9)]).to_string();
     let open = |bytes: &[u8]| {
-        let note = unanimity::verify::Note::parse(bytes).ok()?;
+        let note = unanimity_protocol::Note::parse(bytes).ok()?;
         Signed::open(Fetched { index: 0, note }, &policy(), 0, NOW).ok()
     };
     assert_eq!(*open(note.as_bytes()).unwrap().manifest(), manifest(2));

@@ -1,8 +1,8 @@
 //! Signed notes: which bytes are one, and who signed it.
 
 use proptest::prelude::*;
-use unanimity::verify::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};
-use unanimity::verify::{Note, NoteKey, RawKey};
+use unanimity_protocol::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};
+use unanimity_protocol::{Note, NoteKey, RawKey};
 
 use super::fixtures::{base64, cases, flips, line, note, publishers, secret};
 

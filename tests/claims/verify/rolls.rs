@@ -3,9 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use unanimity::verify::roll::Standing::{self, Behind, Confirmed, Fork, Silent, Unjoined};
-use unanimity::verify::roll::{Limits, PeerSetError, Verdict, verdict};
-use unanimity::verify::{Peer, PeerSet, Roll, Silence, Timestamp, View};
+use unanimity_protocol::decision::confirmation::Standing::{
+    self, Behind, Confirmed, Fork, Silent, Unjoined,
+};
+use unanimity_protocol::{Peer, PeerSet, Roll, Silence, Timestamp, View};
+use unanimity_protocol::{
+    decision::{
+        admission::Limits,
+        confirmation::{Verdict, verdict},
+    },
+    peers::PeerSetError,
+};
 
 use super::fixtures::{
     LogWorld, NOW, cosigner, cosigners, limits, name, peer, peers, roll, seconds, silent_roll,
@@ -134,7 +142,7 @@ fn a_view_counts_for_its_cosigner_only() {
 #[test]
 fn standings_say_what_each_answer_is_worth() {
     let (log, four) = (LogWorld::new(9), peers(4));
-    let mut chain = unanimity::verify::Chain::new(log.head(9));
+    let mut chain = unanimity_protocol::Chain::new(log.head(9));
     for size in [5, 6] {
         chain.link(&log.head(size), &log.path(size, 9));
     }

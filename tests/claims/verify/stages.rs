@@ -1,9 +1,9 @@
 //! The pipeline: what lets a release pass from one stage to the next.
 
-use unanimity::verify::note::NoteError;
-use unanimity::verify::roll::{Limits, Standing};
-use unanimity::verify::stage::PolicyError;
-use unanimity::verify::{
+use unanimity_protocol::decision::{admission::Limits, confirmation::Standing};
+use unanimity_protocol::note::NoteError;
+use unanimity_protocol::policy::PolicyError;
+use unanimity_protocol::{
     Agreed, Chain, Fetched, Hash, Logged, Manifest, Note, NoteKey, PeerSet, Policy, Refusal, Roll,
     Signed, Timestamp,
 };
@@ -13,7 +13,7 @@ use super::fixtures::{
     released, roll, seconds, secret, silent_roll,
 };
 
-fn keys(secrets: &[unanimity::verify::NoteSecret]) -> Vec<NoteKey> {
+fn keys(secrets: &[unanimity_protocol::NoteSecret]) -> Vec<NoteKey> {
     secrets.iter().map(|secret| secret.public()).collect()
 }
 

@@ -1,8 +1,8 @@
 //! The Merkle tree against RFC 6962 written out naively, and at sizes where numbers end.
 
 use proptest::prelude::*;
-use unanimity::verify::Hash;
-use unanimity::verify::tree::{
+use unanimity_protocol::Hash;
+use unanimity_protocol::tree::{
     Frontier, Node, complete_subtrees, consistency_ranges, consistency_roots, inclusion_ranges,
     verify_consistency, verify_inclusion,
 };

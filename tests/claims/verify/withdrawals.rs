@@ -1,10 +1,10 @@
 //! Withdrawals: one spelling for each, and what a catalog makes of them.
 
 use proptest::prelude::*;
-use unanimity::verify::catalog::Reading;
-use unanimity::verify::note::Note;
-use unanimity::verify::withdrawal::MAX_REASON_BYTES;
-use unanimity::verify::{Catalog, Manifest, Refusal, Statement, Timestamp, Withdrawal};
+use unanimity_protocol::catalog::Reading;
+use unanimity_protocol::note::Note;
+use unanimity_protocol::withdrawal::MAX_REASON_BYTES;
+use unanimity_protocol::{Catalog, Manifest, Refusal, Statement, Timestamp, Withdrawal};
 
 use super::fixtures::{NOW, cases, flips, manifest, name, note, policy, publishers, released};
 

@@ -1,0 +1,44 @@
+//! Whether an answer counts: its times, and the size it showed before.
+
+use std::time::Duration;
+
+use crate::cosigned_head::View;
+use crate::peer_failure::Silence;
+use crate::time::Timestamp;
+
+/// How far ahead of our clock a peer's may be.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// The numbers that the rule needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long every peer must have seen a release before it installs.
+    pub settle: Duration,
+    /// How old a roll may be at the moment of the switch.
+    pub roll_ttl: Duration,
+    /// How old a cosignature may be when it is received.
+    pub view_ttl: Duration,
+}
+
+impl Default for Limits {
+    /// `settle` 1 h, `roll_ttl` and `view_ttl` 15 min.
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        Limits { settle: minutes(60), roll_ttl: minutes(15), view_ttl: minutes(15) }
+    }
+}
+
+impl Limits {
+    /// Whether a view received at `now` counts, given the largest size that peer showed before.
+    pub fn admit(&self, view: View, now: Timestamp, before: u64) -> Result<View, Silence> {
+        if view.at() > now.after(CLOCK_SKEW) {
+            Err(Silence::Ahead(view.at()))
+        } else if view.at().after(self.view_ttl) < now {
+            Err(Silence::Old(view.at()))
+        } else if view.head().size() < before {
+            Err(Silence::Regressed { size: view.head().size(), before })
+        } else {
+            Ok(view)
+        }
+    }
+}

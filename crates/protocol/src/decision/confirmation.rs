@@ -1,0 +1,48 @@
+//! What the answers of a round amount to.
+//!
+//! [`verdict`] is the whole rule, as a plain function of standings: no keys, no proofs,
+//! so a simulator of a million nodes calls the very same one.
+
+/// What one peer's answer turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Joined with ours, and covers what would be installed.
+    Confirmed,
+    /// Joined, and does not cover it yet.
+    Behind,
+    /// No answer that counts.
+    Silent,
+    /// A view that could not be joined: nobody serves tiles for it, or they do not hash up.
+    Unjoined,
+    /// A view that contradicts ours.
+    Fork,
+}
+
+/// What two rolls amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every peer confirmed, now and at least `settle` ago.
+    Unanimous,
+    /// Every peer confirms now; `settle` ago they had not yet, or were not asked.
+    Settling,
+    /// Somebody did not confirm.
+    Incomplete,
+    /// Somebody's view contradicts ours.
+    Fork,
+}
+
+/// The rule. `latest` has one standing for every configured peer, and so has `earlier`, a
+/// roll at least `settle` before it, if there is one. No standing at all is never consent.
+pub fn verdict(latest: &[Standing], earlier: Option<&[Standing]>) -> Verdict {
+    let all_confirmed =
+        |roll: &[Standing]| !roll.is_empty() && roll.iter().all(|s| *s == Standing::Confirmed);
+    if latest.iter().chain(earlier.unwrap_or_default()).any(|s| *s == Standing::Fork) {
+        Verdict::Fork
+    } else if !all_confirmed(latest) {
+        Verdict::Incomplete
+    } else if earlier.is_some_and(|roll| roll.len() == latest.len() && all_confirmed(roll)) {
+        Verdict::Unanimous
+    } else {
+        Verdict::Settling
+    }
+}

@@ -1,0 +1,4 @@
+//! The rules of a cycle, without keys or proofs: the client and the simulator call the same ones.
+
+pub mod admission;
+pub mod confirmation;

@@ -1,0 +1,152 @@
+//! Evidence: two checkpoints of one log that cannot both be true.
+//!
+//! ```text
+//! unanimity/evidence/v1
+//! path 2
+//! BASE64(hash), two lines
+//! checkpoint 214
+//! (214 bytes: the smaller tree's checkpoint with the log's signature)
+//! checkpoint 215
+//! (215 bytes: the larger one's)
+//! ```
+//!
+//! Two forms. Same size, two roots: the path is empty. Or different sizes: the path,
+//! one of [`consistency_ranges`](crate::tree::consistency_ranges), hashes to the larger
+//! signed root and yields another root for the smaller size than the one signed. A path
+//! that hashes to the larger root is made of that tree's true hashes, so no path turns two
+//! heads of an honest log into evidence. The log's key alone verifies it.
+
+use crate::checkpoint::{Checkpoint, CheckpointError, Head, Log};
+use crate::line_reader::Reader;
+use crate::note::{Note, NoteError};
+use crate::tree::{MAX_PROOF, consistency_roots};
+use crate::{Hash, NoteKey, encoding};
+
+const HEADER: &str = "unanimity/evidence/v1";
+
+/// The most bytes of evidence: two checkpoints and a path, and it fits one frame between peers.
+pub const MAX_EVIDENCE_BYTES: usize = 8 * 1024;
+
+/// Proof that a log's key signed two stories. Only checking makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    smaller: Head,
+    larger: Head,
+    path: Vec<Hash>,
+}
+
+/// Why a text is not evidence against the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// Longer than the bound.
+    #[error("evidence has at most {MAX_EVIDENCE_BYTES} bytes")]
+    TooLong,
+    /// Not in the form above; the line says where.
+    #[error("line {0}: not a unanimity/evidence/v1")]
+    Form(usize),
+    /// A checkpoint in it is not the log's.
+    #[error("its checkpoint does not open")]
+    Checkpoint(#[from] CheckpointError),
+    /// Both checkpoints can be true.
+    #[error("it proves nothing: both checkpoints can be true")]
+    NoContradiction,
+}
+
+impl Evidence {
+    /// Checks that two heads contradict each other: by two roots at one size (`path`
+    /// empty), or by a path that hashes to the larger root and not to the smaller.
+    pub fn of(a: &Head, b: &Head, path: &[Hash]) -> Option<Evidence> {
+        let (smaller, larger) = if a.size() <= b.size() { (a, b) } else { (b, a) };
+        let contradiction = smaller.log() == larger.log()
+            && if smaller.size() == larger.size() {
+                path.is_empty() && smaller.root() != larger.root()
+            } else {
+                consistency_roots(smaller.size(), larger.size(), path)
+                    .is_some_and(|(old, new)| new == *larger.root() && old != *smaller.root())
+            };
+        contradiction.then(|| {
+            // One order for one pair, so that the same evidence has the same text everywhere.
+            let mut pair = [smaller.clone(), larger.clone()];
+            pair.sort_by_key(|head| (head.size(), *head.root()));
+            let [smaller, larger] = pair;
+            Evidence { smaller, larger, path: path.to_vec() }
+        })
+    }
+
+    /// Reads and checks evidence against `log`.
+    pub fn open(text: &str, log: &Log) -> Result<Evidence, EvidenceError> {
+        let (path, [smaller, larger]) = parse(text)?;
+        let (smaller, larger) =
+            (Head::open(smaller.as_bytes(), log)?, Head::open(larger.as_bytes(), log)?);
+        if smaller.size() > larger.size() {
+            return Err(EvidenceError::NoContradiction);
+        }
+        Evidence::of(&smaller, &larger, &path).ok_or(EvidenceError::NoContradiction)
+    }
+
+    /// Reads and checks evidence with the log's key alone; the origin is the one that both checkpoints bear.
+    pub fn open_with_key(text: &str, key: &NoteKey) -> Result<Evidence, EvidenceError> {
+        let (_, [smaller, _]) = parse(text)?;
+        let note = Note::parse(smaller.as_bytes()).map_err(CheckpointError::from)?;
+        let origin = Checkpoint::parse(note.text())?.origin;
+        Evidence::open(text, &Log { origin, key: key.clone() })
+    }
+
+    /// The head of the smaller tree; of two of one size, the one with the smaller root.
+    pub fn smaller(&self) -> &Head {
+        &self.smaller
+    }
+
+    /// The head of the larger tree.
+    pub fn larger(&self) -> &Head {
+        &self.larger
+    }
+
+    /// 32 hex digits that name this contradiction: the start of SHA-256 over both sizes and roots.
+    /// Other extension lines or another path do not make it a new one.
+    pub fn id(&self) -> String {
+        let pair =
+            [&self.smaller, &self.larger].map(|head| format!("{} {}\n", head.size(), head.root()));
+        Hash::of(pair.concat().as_bytes()).hex()[..32].to_owned()
+    }
+}
+
+impl std::fmt::Display for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{HEADER}\npath {}", self.path.len())?;
+        self.path.iter().try_for_each(|hash| writeln!(f, "{}", hash.base64()))?;
+        for head in [&self.smaller, &self.larger] {
+            write!(f, "checkpoint {}\n{}", head.note().len(), head.note())?;
+        }
+        Ok(())
+    }
+}
+
+fn parse(text: &str) -> Result<(Vec<Hash>, [&str; 2]), EvidenceError> {
+    if text.len() > MAX_EVIDENCE_BYTES {
+        return Err(EvidenceError::TooLong);
+    }
+    let mut lines = Reader::new(text);
+    let parts = (|| {
+        if lines.line()? != HEADER {
+            return None;
+        }
+        let count = encoding::decimal(lines.field("path")?)?;
+        let path = lines.hashes(count, MAX_PROOF)?;
+        let mut checkpoint = || {
+            let length = encoding::decimal(lines.field("checkpoint")?)?;
+            lines.block(length)
+        };
+        Some((path, [checkpoint()?, checkpoint()?]))
+    })();
+    match parts {
+        Some(parts) if lines.is_at_end() => Ok(parts),
+        _ => Err(EvidenceError::Form(lines.line_number().max(1))),
+    }
+}
+
+impl From<NoteError> for EvidenceError {
+    fn from(error: NoteError) -> Self {
+        EvidenceError::Checkpoint(error.into())
+    }
+}

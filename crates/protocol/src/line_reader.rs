@@ -1,0 +1,57 @@
+//! Lines of a text format, and blocks whose length a line announces.
+
+use crate::hash::Hash;
+
+/// Walks a text line by line, and by byte counts where a line announces one.
+pub(crate) struct Reader<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Reader { rest: text, line: 0 }
+    }
+
+    /// The number of the line read last, counting from 1.
+    pub(crate) fn line_number(&self) -> usize {
+        self.line
+    }
+
+    /// The next line without its newline; `None` at the end or when the newline is missing.
+    pub(crate) fn line(&mut self) -> Option<&'a str> {
+        let (line, rest) = self.rest.split_once('\n')?;
+        self.rest = rest;
+        self.line += 1;
+        Some(line)
+    }
+
+    /// The rest of the next line, if the line starts with `word` and one space.
+    pub(crate) fn field(&mut self, word: &str) -> Option<&'a str> {
+        self.line()?.strip_prefix(word)?.strip_prefix(' ')
+    }
+
+    /// Exactly `count` bytes.
+    pub(crate) fn block(&mut self, count: u64) -> Option<&'a str> {
+        let (block, rest) = self.rest.split_at_checked(usize::try_from(count).ok()?)?;
+        self.rest = rest;
+        self.line += block.bytes().filter(|&c| c == b'\n').count();
+        Some(block)
+    }
+
+    /// `count` lines of one base64 hash each; `limit` is the most the format allows.
+    pub(crate) fn hashes(&mut self, count: u64, limit: usize) -> Option<Vec<Hash>> {
+        if count > limit as u64 {
+            return None;
+        }
+        (0..count).map(|_| Hash::from_base64(self.line()?)).collect()
+    }
+
+    pub(crate) fn peek(&self) -> &'a str {
+        self.rest.split_once('\n').map_or(self.rest, |(line, _)| line)
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+}

@@ -1,0 +1,55 @@
+//! Paths of tiles and entry bundles below a log's prefix (C2SP tlog-tiles).
+
+use crate::tile::{FULL, Tile};
+
+/// Where the bundle of entries `256 * index` onwards is, `width` of them.
+pub fn entries_path(index: u64, width: u16) -> String {
+    format!("tile/entries/{}", numbered(index, width))
+}
+
+/// What a path below a log's prefix names, beside its `checkpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A tile of hashes.
+    Hashes(Tile),
+    /// A bundle of entries.
+    Entries {
+        /// It begins with entry `256 * index`.
+        index: u64,
+        /// 1 to 256 entries.
+        width: u16,
+    },
+}
+
+impl Place {
+    /// Reads a path, in the one spelling that it has. `None` if no log has such a file.
+    pub fn parse(path: &str) -> Option<Place> {
+        let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
+        let (number, width) = match rest.split_once(".p/") {
+            Some((number, width)) => (number, width.parse().ok()?),
+            None => (rest, FULL as u16),
+        };
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        let index = digits.parse().ok()?;
+        let place = match level {
+            "entries" => Place::Entries { index, width },
+            level => Place::Hashes(Tile { level: level.parse().ok()?, index, width }),
+        };
+        let is_one = match place {
+            Place::Hashes(tile) => tile.level < 64 && tile.path() == path,
+            Place::Entries { index, width } => entries_path(index, width) == path,
+        };
+        (is_one && (1..=FULL).contains(&width.into())).then_some(place)
+    }
+}
+
+/// 1234067 is `x001/x234/067`, and a width below 256 follows as `.p/WIDTH`.
+pub(crate) fn numbered(index: u64, width: u16) -> String {
+    let mut path = format!("{:03}", index % 1000);
+    let mut rest = index / 1000;
+    while rest > 0 {
+        path = format!("x{:03}/{path}", rest % 1000);
+        rest /= 1000;
+    }
+    if u64::from(width) < FULL { format!("{path}.p/{width}") } else { path }
+}

@@ -1,0 +1,257 @@
+//! The proof bundle: all that convinces a third party, offline, that a release was agreed on.
+//!
+//! ```text
+//! unanimity/bundle/v1
+//! manifest INDEX BYTES
+//! (the release's note, as it is in the log)
+//! head BYTES
+//! (the checkpoint that all views are prefixes of)
+//! inclusion N
+//! (N hashes: the release is entry INDEX of that head)
+//! path SIZE N
+//! (N hashes: the head of SIZE is a prefix of it; one for each size among the views)
+//! roll SECONDS COUNT
+//! view BYTES
+//! (a c2sp.org/tlog-proof@v1 of the release, its checkpoint cosigned by one peer; COUNT of them)
+//! roll SECONDS COUNT
+//! ...
+//! ```
+//!
+//! The earlier roll comes first. Verification runs the same stages as an update does and
+//! ends in the same type, [`Agreed`], so it cannot be weaker than an update's.
+
+use std::collections::BTreeMap;
+
+use crate::checkpoint::Head;
+use crate::consistency::Link;
+use crate::decision::admission::Limits;
+use crate::line_reader::Reader;
+use crate::manifest::Manifest;
+use crate::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note};
+use crate::tree::MAX_PROOF;
+use crate::{
+    Agreed, Chain, Fetched, Hash, PeerSet, Policy, RawKey, Refusal, Roll, Signed, Silence,
+    Timestamp, TlogProof, View,
+    encoding::{self},
+};
+
+const HEADER: &str = "unanimity/bundle/v1";
+/// The most bytes of a bundle.
+pub const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
+/// The most views in one roll of a bundle.
+const MAX_VIEWS: u64 = 256;
+
+/// A bundle as read, not verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    index: u64,
+    manifest: String,
+    head: String,
+    inclusion: Vec<Hash>,
+    paths: BTreeMap<u64, Vec<Hash>>,
+    rolls: [(Timestamp, Vec<TlogProof>); 2],
+}
+
+/// The text is not a bundle; the line says where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BundleError {
+    /// Longer than the bound.
+    #[error("a proof bundle has at most {MAX_BUNDLE_BYTES} bytes")]
+    TooLong,
+    /// Not in the form above.
+    #[error("line {0}: not a unanimity/bundle/v1")]
+    Form(usize),
+}
+
+/// The hashes that a bundle needs and that only the tree's tiles have.
+#[derive(Clone, Debug, Default)]
+pub struct Proofs {
+    /// For each size among head and views: the release's inclusion in that prefix.
+    pub inclusion: BTreeMap<u64, Vec<Hash>>,
+    /// For each size among the views below the head's: the path to the head.
+    pub paths: BTreeMap<u64, Vec<Hash>>,
+}
+
+impl Bundle {
+    /// Writes down what was agreed on. `proofs` covers every size among head and views.
+    pub fn of(agreed: &Agreed, proofs: &Proofs) -> Bundle {
+        let inclusion = |size| proofs.inclusion.get(&size).cloned().unwrap_or_default();
+        let index = agreed.entry().index;
+        let rolls = agreed.rolls().map(|roll| {
+            let views = roll.views().map(|view| TlogProof {
+                index,
+                hashes: inclusion(view.head().size()),
+                checkpoint: view.note().to_owned(),
+            });
+            (roll.at(), views.collect())
+        });
+        Bundle {
+            index,
+            manifest: agreed.entry().note.to_string(),
+            head: agreed.head().note().to_owned(),
+            inclusion: inclusion(agreed.head().size()),
+            paths: proofs.paths.clone(),
+            rolls,
+        }
+    }
+
+    /// The release's statement as it is in here. Nothing of it is verified.
+    pub fn claimed(&self) -> Option<Manifest> {
+        Manifest::parse(Note::parse(self.manifest.as_bytes()).ok()?.text()).ok()
+    }
+
+    /// Reads a bundle.
+    pub fn parse(text: &str) -> Result<Bundle, BundleError> {
+        if text.len() > MAX_BUNDLE_BYTES {
+            return Err(BundleError::TooLong);
+        }
+        let mut lines = Reader::new(text);
+        match Bundle::read(&mut lines) {
+            Some(bundle) if lines.is_at_end() => Ok(bundle),
+            _ => Err(BundleError::Form(lines.line_number().max(1))),
+        }
+    }
+
+    fn read(lines: &mut Reader<'_>) -> Option<Bundle> {
+        if lines.line()? != HEADER {
+            return None;
+        }
+        let [index, length] = numbers(lines.field("manifest")?)?;
+        let manifest = block(lines, length, MAX_ENTRY_BYTES)?;
+        let [length] = numbers(lines.field("head")?)?;
+        let head = block(lines, length, MAX_NOTE_BYTES)?;
+        let [count] = numbers(lines.field("inclusion")?)?;
+        let inclusion = lines.hashes(count, MAX_PROOF)?;
+        let mut paths = BTreeMap::new();
+        while lines.peek().starts_with("path ") {
+            let [size, count] = numbers(lines.field("path")?)?;
+            if paths.last_key_value().is_some_and(|(last, _)| *last >= size) {
+                return None;
+            }
+            paths.insert(size, lines.hashes(count, MAX_PROOF)?);
+        }
+        let rolls = [read_roll(lines)?, read_roll(lines)?];
+        Some(Bundle { index, manifest, head, inclusion, paths, rolls })
+    }
+
+    /// Runs the whole pipeline on what the bundle holds, as of its latest roll: signatures,
+    /// inclusion, every view joined, every configured peer in both rolls.
+    pub fn verify(
+        &self,
+        policy: &Policy,
+        peers: &PeerSet,
+        limits: &Limits,
+    ) -> Result<Agreed, Refusal> {
+        let bad = |why: String| Refusal::Bundle(why);
+        let note = Note::parse(self.manifest.as_bytes()).map_err(Refusal::BadSignature)?;
+        let [_, (closed, _)] = &self.rolls;
+        let signed = Signed::open(Fetched { index: self.index, note }, policy, 0, *closed)?;
+        let leaf = Hash::leaf(self.manifest.as_bytes());
+        let head = Head::open(self.head.as_bytes(), &policy.log).map_err(|e| bad(e.to_string()))?;
+        let mut chain = Chain::new(head);
+        let mut rolls = Vec::new();
+        // What each peer showed in the earlier roll: less than that in the latest is no answer.
+        let mut shown: BTreeMap<RawKey, u64> = BTreeMap::new();
+        for (at, proofs) in &self.rolls {
+            let mut received: BTreeMap<RawKey, Result<View, Silence>> = BTreeMap::new();
+            for proof in proofs {
+                let view = self.view(proof, &leaf, policy, peers)?;
+                let Some(view) = view else { continue };
+                let path = self.paths.get(&view.head().size()).map_or(&[][..], Vec::as_slice);
+                match chain.link(view.head(), path) {
+                    Link::Joined => {}
+                    Link::Fork(evidence) => return Err(Refusal::Fork(evidence)),
+                    Link::Unproven => return Err(bad("a view is not tied to the head".into())),
+                }
+                let (key, size) = (view.cosigner(), view.head().size());
+                let before = shown.insert(key, size).unwrap_or(0);
+                if received.insert(key, limits.admit(view, *at, before)).is_some() {
+                    return Err(bad("two views of one peer in one roll".into()));
+                }
+            }
+            rolls.push(Roll::new(peers, *at, received));
+        }
+        let [earlier, latest] =
+            <[Roll; 2]>::try_from(rolls).map_err(|_| bad("two rolls".into()))?;
+        signed.logged(&chain, None, &self.inclusion)?.agreed(
+            &chain,
+            peers,
+            limits,
+            Some(&earlier),
+            &latest,
+        )
+    }
+
+    /// The view in a proof, if it is by one of our peers; others are somebody else's and do not count.
+    fn view(
+        &self,
+        proof: &TlogProof,
+        leaf: &Hash,
+        policy: &Policy,
+        peers: &PeerSet,
+    ) -> Result<Option<View>, Refusal> {
+        let bytes = proof.checkpoint.as_bytes();
+        let note = Note::parse(bytes).map_err(|e| Refusal::Bundle(e.to_string()))?;
+        let signed_by =
+            |key: &crate::CosignerKey| note.lines_naming(key.name(), key.id()).next().is_some();
+        let Some(peer) = peers.iter().find(|peer| signed_by(&peer.key)) else { return Ok(None) };
+        let view = View::open(bytes, &policy.log, &peer.key)
+            .map_err(|e| Refusal::Bundle(format!("the view of {}: {e}", peer.name)))?;
+        if proof.index != self.index || !proof.holds(leaf, view.head()) {
+            let name = &peer.name;
+            return Err(Refusal::Bundle(format!(
+                "the view of {name} does not include the release"
+            )));
+        }
+        Ok(Some(view))
+    }
+}
+
+impl std::fmt::Display for Bundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hashes = |f: &mut std::fmt::Formatter<'_>, hashes: &[Hash]| {
+            hashes.iter().try_for_each(|hash| writeln!(f, "{}", hash.base64()))
+        };
+        write!(f, "{HEADER}\nmanifest {} {}\n{}", self.index, self.manifest.len(), self.manifest)?;
+        write!(f, "head {}\n{}", self.head.len(), self.head)?;
+        writeln!(f, "inclusion {}", self.inclusion.len())?;
+        hashes(f, &self.inclusion)?;
+        for (size, path) in &self.paths {
+            writeln!(f, "path {size} {}", path.len())?;
+            hashes(f, path)?;
+        }
+        for (at, views) in &self.rolls {
+            writeln!(f, "roll {} {}", at.0, views.len())?;
+            for view in views {
+                let view = view.to_string();
+                write!(f, "view {}\n{view}", view.len())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_roll(lines: &mut Reader<'_>) -> Option<(Timestamp, Vec<TlogProof>)> {
+    let [at, count] = numbers(lines.field("roll")?)?;
+    if count > MAX_VIEWS {
+        return None;
+    }
+    let mut views = Vec::new();
+    for _ in 0..count {
+        let [length] = numbers(lines.field("view")?)?;
+        views.push(TlogProof::parse(&block(lines, length, 2 * MAX_NOTE_BYTES)?).ok()?);
+    }
+    Some((Timestamp(at), views))
+}
+
+fn block(lines: &mut Reader<'_>, length: u64, limit: usize) -> Option<String> {
+    if length > limit as u64 {
+        return None;
+    }
+    Some(lines.block(length)?.to_owned())
+}
+
+fn numbers<const N: usize>(text: &str) -> Option<[u64; N]> {
+    let numbers: Option<Vec<u64>> = text.split(' ').map(encoding::decimal).collect();
+    numbers?.try_into().ok()
+}

@@ -1,0 +1,21 @@
+//! The bytes of a public key: what identifies a signer.
+
+use std::fmt;
+
+use crate::encoding;
+
+/// The 32 bytes of a public key. Two keys are one if these are equal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RawKey(pub [u8; 32]);
+
+impl fmt::Debug for RawKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&encoding::hex(&self.0))
+    }
+}
+
+impl fmt::Display for RawKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&encoding::hex(&self.0))
+    }
+}

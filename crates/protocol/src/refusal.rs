@@ -1,0 +1,193 @@
+//! Why nothing was installed: the world failed a check.
+//!
+//! A refusal is never retried into a weaker check. Being unable to find out (no network,
+//! a full disk, a wrong clock) is not a refusal but an error of the room it happened in.
+
+use crate::note::NoteError;
+use crate::round::Missing;
+use crate::subject::StatementError;
+use crate::{Evidence, Name, Timestamp};
+
+/// A failed check, with what proves or explains it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The log signed two stories, and here they are.
+    #[error("fork: the log signed two heads that cannot both be true (evidence {}: {} against {}).\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {}`",
+        .0.id(), .0.smaller(), .0.larger(), .0.id())]
+    Fork(Box<Evidence>),
+    /// Evidence found earlier, and the operator has not acknowledged it.
+    #[error(
+        "fork: evidence {id} against this log was found earlier and is not acknowledged.\n  Look at it with `unanimity evidence show {id}`"
+    )]
+    Latched {
+        /// The evidence's id.
+        id: String,
+    },
+    /// Two different texts are signed for one product, channel and sequence.
+    #[error(
+        "conflict: entries {first} and {second} of the log are different releases with sequence {sequence}; neither installs.\n  Ask the publisher which of the two they meant, over another channel"
+    )]
+    Conflict {
+        /// The sequence they share.
+        sequence: u64,
+        /// Index of the first.
+        first: u64,
+        /// Index of the second.
+        second: u64,
+    },
+    /// Too few of the publisher's keys signed.
+    #[error("bad signature: {signed} of the publisher's keys signed, {threshold} are needed")]
+    Threshold {
+        /// Distinct raw keys that signed.
+        signed: usize,
+        /// How many must.
+        threshold: usize,
+    },
+    /// The note does not open.
+    #[error("bad signature: {0}")]
+    BadSignature(NoteError),
+    /// Signed as ours, and not what its first line says.
+    #[error("malformed: {0}")]
+    Malformed(#[from] StatementError),
+    /// A manifest that says it belongs in another log.
+    #[error("not for this log: the release names the log {0:?}")]
+    OtherLog(String),
+    /// Another product or channel than the one configured.
+    #[error("not ours: a release of {product}, channel {channel}")]
+    OtherProduct {
+        /// The product it is of.
+        product: Name,
+        /// Its channel.
+        channel: Name,
+    },
+    /// Our publisher signed a format newer than this program knows.
+    #[error(
+        "update unanimity: entry {index} is a {header:?}, which this version cannot read; nothing logged before it installs"
+    )]
+    Outdated {
+        /// Where in the log.
+        index: u64,
+        /// The first line it bears.
+        header: String,
+    },
+    /// Its publisher has taken it back.
+    #[error(
+        "withdrawn: entry {index} of the log takes back release {release}{}: {reason}",
+        if *.installed { ", which is installed, and nothing newer can be" } else { " (not installed here)" }
+    )]
+    Withdrawn {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+        /// Where the withdrawal is in the log.
+        index: u64,
+        /// Why, in its publisher's words.
+        reason: String,
+        /// Whether it is what is installed here.
+        installed: bool,
+    },
+    /// What was served is not what the log's head commits to.
+    #[error("not logged: {0}")]
+    NotLogged(String),
+    /// An older release than the one installed.
+    #[error("rollback: sequence {offered} was offered, and {floor} was installed before")]
+    Rollback {
+        /// What was offered.
+        offered: u64,
+        /// What is installed.
+        floor: u64,
+    },
+    /// A mirror shows less of the log than we have verified before.
+    #[error(
+        "rollback: {mirror} shows a log of size {shown}, and size {known} was verified before.\n  Use another mirror, or ask this one's operator"
+    )]
+    MirrorRollback {
+        /// Which mirror.
+        mirror: String,
+        /// How many entries it shows.
+        shown: u64,
+        /// How many we know of.
+        known: u64,
+    },
+    /// Every mirror hides entries that others have.
+    #[error(
+        "stale: {mirror} shows a log of size {shown}, and others have verified size {known}.\n  Add a mirror, or ask this one's operator"
+    )]
+    Stale {
+        /// Which mirror: the newest of ours.
+        mirror: String,
+        /// How many entries it shows.
+        shown: u64,
+        /// How many there are.
+        known: u64,
+    },
+    /// The release is past its time.
+    #[error("expired: release {release} was to be installed before {at}")]
+    Expired {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody did not confirm.
+    #[error("incomplete: {}", list(.0))]
+    Incomplete(Vec<Missing>),
+    /// Everybody confirms, and not for long enough yet.
+    #[error(
+        "settling: every peer confirms {release}, and it installs once they have for the whole of `settle`, at {until} the earliest"
+    )]
+    Settling {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+        /// The earliest time.
+        until: Timestamp,
+    },
+    /// Everybody had confirmed, and then too much time passed.
+    #[error("the roll of {at} is too old by now; it has to be called again")]
+    RollTooOld {
+        /// When it was closed.
+        at: Timestamp,
+    },
+    /// The release has nothing for this machine.
+    #[error("release {release} has no artifact for {platform}")]
+    NoTarget {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+        /// The platform looked for.
+        platform: Name,
+    },
+    /// An artifact that this version does not install: an archive of more than
+    /// [`MAX_ENTRIES`](unanimity::install::unpack::MAX_ENTRIES) entries.
+    #[error("release {release}: its archive has more entries than this version installs")]
+    UnsupportedKind {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+    },
+    /// The artifact's bytes are not the ones that were signed, or they are an archive that must not
+    /// be unpacked.
+    #[error("bad artifact: {0}")]
+    Artifact(String),
+    /// It was tried here and did not work, or is being tried.
+    #[error("unhealthy: release {release}: {why}{}", .until.map_or(String::new(), |until| format!(". It is tried again after {until}")))]
+    Unhealthy {
+        /// `SEQUENCE-VERSION`.
+        release: String,
+        /// What it failed by, and what is installed.
+        why: String,
+        /// Until when it is left alone.
+        until: Option<Timestamp>,
+    },
+    /// A proof bundle that does not prove.
+    #[error("bad proof bundle: {0}")]
+    Bundle(String),
+}
+
+fn list(missing: &[Missing]) -> String {
+    let lines: Vec<String> = missing.iter().map(|m| format!("\n  {m}")).collect();
+    format!(
+        "{} not confirmed by every peer{}",
+        if lines.is_empty() { "nobody asked," } else { "" },
+        lines.concat()
+    )
+    .trim_start()
+    .to_owned()
+}

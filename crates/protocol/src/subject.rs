@@ -1,0 +1,58 @@
+//! What every statement of a publisher begins with, and how one is read.
+
+use crate::checkpoint::Origin;
+use crate::encoding;
+use crate::line_reader::Reader;
+use crate::name::Name;
+
+/// The text is not what it should be: which line, and what was expected there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} line {line}: expected {expected}")]
+pub struct StatementError {
+    /// `manifest` or `withdrawal`.
+    pub kind: &'static str,
+    /// Counting from 1.
+    pub line: usize,
+    /// What the line should have been.
+    pub expected: &'static str,
+}
+
+pub(crate) fn parse<T>(
+    kind: &'static str,
+    text: &str,
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, &'static str>,
+) -> Result<T, StatementError> {
+    let mut lines = Reader::new(text);
+    read(&mut lines).map_err(|expected| {
+        let line = lines.line_number().max(1);
+        StatementError { kind, line, expected }
+    })
+}
+
+/// Which release of what a statement is about, and the one log that it is for.
+pub(crate) struct Subject {
+    pub(crate) log: Origin,
+    pub(crate) product: Name,
+    pub(crate) channel: Name,
+    pub(crate) sequence: u64,
+}
+
+impl Subject {
+    pub(crate) fn read(lines: &mut Reader<'_>) -> Result<Subject, &'static str> {
+        let origin = lines.field("log").and_then(|text| text.parse().ok());
+        let log = origin.ok_or("'log ORIGIN'")?;
+        let mut name = |word, expected| {
+            lines.field(word).and_then(|text| text.parse::<Name>().ok()).ok_or(expected)
+        };
+        let product = name("product", "'product NAME', a safe name")?;
+        let channel = name("channel", "'channel NAME', a safe name")?;
+        let sequence = number(lines.field("sequence")).filter(|&n| n > 0);
+        let sequence = sequence.ok_or("'sequence N', from 1")?;
+        Ok(Subject { log, product, channel, sequence })
+    }
+}
+
+/// Below 2^63.
+pub(crate) fn number(text: Option<&str>) -> Option<u64> {
+    text.and_then(encoding::decimal).filter(|&n| n < 1 << 63)
+}

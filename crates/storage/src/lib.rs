@@ -1,0 +1,29 @@
+//! Durable writes, whole or not at all; bounded reads; the clock.
+//!
+//! A file is written under a temporary name beside its place, synced, renamed, and its
+//! directory synced. A [`Disk`] may carry a hook that sees every step before it is taken
+//! and may fail it: so tests record the order, and kill the program at each step. Below it is a
+//! [`Files`], which is this machine's unless a simulation brings its own.
+
+mod clock;
+mod error;
+mod filesystem;
+mod hook;
+mod mode;
+mod os;
+mod paths;
+mod read;
+mod storage;
+mod tree;
+mod trusted_path;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::DiskError;
+pub use filesystem::{Directory, Files, Lock, Source, Written};
+pub use hook::Step;
+pub use mode::Mode;
+pub use paths::{parent, temporary};
+pub use read::{open_plain, read, read_at_most};
+pub use storage::{Disk, Resumed, lock};
+pub use tree::Tree;
+pub use trusted_path::{NotOurs, only_ours, only_ours_below};

@@ -1,0 +1,235 @@
+//! The files of this machine.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::Seek as _;
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
+};
+use std::path::{Path, PathBuf};
+use std::{
+    fs::{self},
+    io::{self},
+};
+
+use rustix::fs::{
+    Advice, CWD, OFlags, RenameFlags, fadvise, mkdirat, openat, renameat_with, symlinkat,
+};
+
+use crate::filesystem::{Directory, Files, Lock, Source, Written};
+use crate::mode::Mode;
+use crate::read::open_plain;
+
+/// The files of this machine.
+pub(crate) struct OperatingSystem;
+
+impl Files for OperatingSystem {
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(mode.bits(false));
+        let file = options.open(path)?;
+        if mode != Mode::Private {
+            // Whatever the umask: who is to read it can.
+            file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
+        }
+        Ok(Box::new(file))
+    }
+
+    fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
+        // Not through a link, and not waiting at a pipe.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
+        let file = OpenOptions::new().read(true).append(true).custom_flags(flags).open(path)?;
+        let found = file.metadata()?;
+        let ours = found.is_file() && found.nlink() == 1;
+        if !ours || found.mode() & 0o7777 != mode.bits(false) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file of ours"));
+        }
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
+        Ok(Box::new(open_plain(path)?))
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>> {
+        Ok(Box::new(Opened(rustix::fs::open(path, DIRECTORY, NO_RIGHTS)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()> {
+        if has_to_be_new {
+            Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+        } else {
+            fs::rename(from, to)
+        }
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()> {
+        DirBuilder::new().mode(mode.bits(true)).create(path)?;
+        fs::set_permissions(path, Permissions::from_mode(mode.bits(true)))
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn link(&self, target: &Path, link: &Path) -> io::Result<()> {
+        symlink(target, link)
+    }
+
+    fn read_link(&self, link: &Path) -> io::Result<PathBuf> {
+        fs::read_link(link)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if path.symlink_metadata()?.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        }
+    }
+
+    fn is_there(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
+        let path = directory.join(".lock");
+        // Not through a link that somebody left there, and not waiting at a pipe.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut options = OpenOptions::new();
+        options.write(true).mode(0o600).custom_flags(flags.bits() as i32);
+        let file = match options.clone().create_new(true).open(&path) {
+            // Whoever made it, whose directory it is can lock it. What was there, and may be anything,
+            // is nobody's to give away.
+            Ok(made) => {
+                let place = fs::metadata(directory)?;
+                if made.metadata()?.uid() != place.uid() {
+                    fchown(&made, Some(place.uid()), Some(place.gid())).ok();
+                }
+                made
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&path)?,
+            Err(error) => return Err(error),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock::of(Locked(file)))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Written for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    /// Linux begins to write back what it is told will not be needed soon, without waiting for it, and
+    /// forgets only what is on the disk by then.
+    fn begin_sync(&self, from: u64, length: u64) {
+        if let Some(length) = NonZeroU64::new(length) {
+            fadvise(self, from, Some(length), Advice::DontNeed).ok();
+        }
+    }
+
+    fn take_rights_of(&self, other: &Path) -> io::Result<()> {
+        let other = fs::metadata(other)?;
+        if self.metadata()?.gid() != other.gid() {
+            fchown(self, None, Some(other.gid()))?;
+        }
+        self.set_permissions(Permissions::from_mode(other.mode() & 0o777))
+    }
+
+    fn read_back(mut self: Box<Self>) -> io::Result<Box<dyn Source>> {
+        self.rewind()?;
+        Ok(self)
+    }
+}
+
+/// An open directory of this machine. Things are made in it by single names and never through a
+/// link, so nothing that is made below it is anywhere else. (`openat2` with `RESOLVE_BENEATH` says
+/// the same of a whole path; it needs Linux 5.6, and sandboxes that do not know it refuse it.)
+struct Opened(OwnedFd);
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// For what is opened and not made.
+const NO_RIGHTS: rustix::fs::Mode = rustix::fs::Mode::empty();
+
+impl Directory for Opened {
+    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Directory>> {
+        let name = single(name)?;
+        let rights = rustix::fs::Mode::from_raw_mode(mode.bits(true));
+        mkdirat(&self.0, name, rights)?;
+        let made = openat(&self.0, name, DIRECTORY, NO_RIGHTS)?;
+        // Whatever the umask.
+        rustix::fs::fchmod(&made, rights)?;
+        Ok(Box::new(Opened(made)))
+    }
+
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn Directory>> {
+        Ok(Box::new(Opened(openat(&self.0, single(name)?, DIRECTORY, NO_RIGHTS)?)))
+    }
+
+    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Written>> {
+        let rights = rustix::fs::Mode::from_raw_mode(mode.bits(false));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = File::from(openat(&self.0, single(name)?, flags | OFlags::CLOEXEC, rights)?);
+        // Whatever the umask.
+        file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
+        Ok(Box::new(file))
+    }
+
+    fn link(&self, target: &str, name: &str) -> io::Result<()> {
+        Ok(symlinkat(target, &self.0, single(name)?)?)
+    }
+
+    /// One call for the whole file system: syncing ten thousand files one by one takes a disk
+    /// minutes. Linux tells it of errors in writing back since 5.8.
+    #[cfg(target_os = "linux")]
+    fn sync_tree(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_tree(&self) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "trees can be installed on Linux only"))
+    }
+}
+
+/// A name in a directory, and not a way out of it.
+fn single(name: &str) -> io::Result<&str> {
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a single name"));
+    }
+    Ok(name)
+}
+
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Not left to closing the file: a process that is being started at this moment holds a
+        // copy of it until it runs.
+        self.0.unlock().ok();
+    }
+}
