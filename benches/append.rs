@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
-use unanimity::log::LogWriter;
+use unanimity_log::LogWriter;
 use unanimity_protocol::{Hash, Note, NoteSecret};
 use unanimity_storage::Disk;
 

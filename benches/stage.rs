@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sha2::{Digest as _, Sha256};
-use unanimity::demo::{Draft, World};
-use unanimity::log::writer::artifact_path;
-use unanimity::update::{Client, Outcome};
+use unanimity_client::{Client, Outcome};
+use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
+use unanimity_testkit::{Draft, World};
 
 const LENGTH: usize = 1 << 30;
 const TURNS: usize = 7;
@@ -95,7 +95,8 @@ fn main() {
         staging.push(timed(|| {
             let mut rng = StdRng::seed_from_u64(1);
             let disk = world.disk.clone();
-            let client = Client::open(&world.config, &world.network, &world.clock, disk);
+            let client =
+                Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
             let mut client = client.expect("opened");
             let (report, ended) = runtime.block_on(client.stage(&mut rng));
             assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?} {report:?}");

@@ -21,20 +21,17 @@ use futures_util::future::try_join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use unanimity::config::Config;
-use unanimity::demo::circle::Circle;
-use unanimity::demo::onion::Nodes;
-use unanimity::demo::tornet::TorNetwork;
-use unanimity::demo::{Draft, Stage, World};
-use unanimity::net::network::{TorNetwork as Network, TorSettings};
-use unanimity::net::tor::{Hosting, Readers, Tor, TorStream};
-use unanimity::net::wire::{self, Question};
-use unanimity::net::{DiscoverySecret, Listener as _, Mirror, OnionAddress, Transport as _};
-use unanimity::peer::{Follow, PeerNode, Polling};
-use unanimity::update::{Client, ask_once};
+use unanimity_client::{Client, ask_once};
+use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
+use unanimity_config::{Config, DiscoverySecret, OnionAddress, Polling};
+use unanimity_net::message::Question;
+use unanimity_net::{Listener as _, Mirror, Transport as _};
 use unanimity_protocol::{CosignerSecret, Log, Peer, PeerSet, Timestamp};
-use unanimity_storage::Disk;
-use unanimity_storage::SystemClock;
+use unanimity_storage::{Disk, SystemClock};
+use unanimity_testkit::{Circle, Draft, Stage, World};
+use unanimity_testkit_tor::{Nodes, TorNetwork};
+use unanimity_tor::{Hosting, Readers, Tor, TorStream};
+use unanimity_witness::{Follow, PeerNode};
 
 type Broken = Box<dyn Error + Send + Sync>;
 
@@ -135,7 +132,6 @@ impl Scene {
         Ok(Config {
             peers: PeerSet::new(set, 1)?,
             addresses,
-            mirrors: vec![Mirror::directory(self.world.log_directory())],
             ask_timeout: Duration::from_secs(45),
             roll_timeout: Duration::from_secs(120),
             install_root: state.join("root"),
@@ -147,7 +143,8 @@ impl Scene {
     /// One cycle of a client; every peer has to have answered.
     async fn roll(&self, tor: &Tor, config: &Config) -> Result<Duration, Broken> {
         let began = Instant::now();
-        let mut client = Client::open(config, tor, &SystemClock, Disk::default())?;
+        let mirrors = [Mirror::directory(self.world.log_directory())];
+        let mut client = Client::open(config, &mirrors, tor, &SystemClock, Disk::default())?;
         let (report, _) = client.check(&mut StdRng::from_rng(&mut rand::rng())).await;
         let took = began.elapsed();
         match report.peers.iter().find(|(_, answer)| answer.is_err()) {
@@ -261,7 +258,10 @@ impl Times {
 /// since one circuit may be twice as slow as another.
 async fn question(scene: &Scene) -> Result<(), Broken> {
     let question = Question::View(scene.log().id());
-    let (length, answer) = (wire::QUESTION_BYTES as u32, wire::ANSWER_BYTES as u32);
+    let (length, answer) = (
+        unanimity_net::message::QUESTION_BYTES as u32,
+        unanimity_net::message::ANSWER_BYTES as u32,
+    );
     let (mut asked, mut echoed) = (Vec::new(), Vec::new());
     for (_, address) in &scene.peers {
         let tor = scene.stranger().await?;
@@ -283,10 +283,13 @@ async fn compare(
     asked: &mut Vec<Duration>,
     echoed: &mut Vec<Duration>,
 ) -> Result<(), Broken> {
-    let (length, answer) = (wire::QUESTION_BYTES as u32, wire::ANSWER_BYTES as u32);
+    let (length, answer) = (
+        unanimity_net::message::QUESTION_BYTES as u32,
+        unanimity_net::message::ANSWER_BYTES as u32,
+    );
     for _ in 0..QUESTIONS {
         let began = Instant::now();
-        wire::ask(peer, question).await?;
+        unanimity_net::message::ask(peer, question).await?;
         asked.push(began.elapsed());
         let began = Instant::now();
         // Its first eight bytes say how long both are, so the rest is that much shorter.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use unanimity::install::unpack::{self, Totals};
+use unanimity_archive::Totals;
+use unanimity_install::Fill;
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_storage::Disk;
 
@@ -50,7 +51,8 @@ fn archive() -> (Vec<u8>, Totals) {
         }
     }
     let bytes = archive.into_inner().and_then(zstd::Encoder::finish).expect("in memory");
-    let totals = unpack::check(ArchiveFormat::TarZst, &bytes[..]).expect("a good archive");
+    let totals =
+        unanimity_archive::check(ArchiveFormat::TarZst, &bytes[..]).expect("a good archive");
     (bytes, totals)
 }
 
@@ -65,7 +67,8 @@ fn ours(archive: &Path, totals: Totals, tree: &Path) {
     }
     let mut source = Hashed(fs::File::open(archive).expect("an archive"), Sha256::new());
     let mut tree = Disk::default().new_tree(tree).expect("a directory");
-    unpack::unpack(ArchiveFormat::TarZst, totals, &mut source, &mut tree).expect("unpacked");
+    unanimity_archive::unpack(ArchiveFormat::TarZst, totals, &mut source, &mut Fill(&mut tree))
+        .expect("unpacked");
     tree.sync().expect("synced");
     std::hint::black_box(source.1.finalize());
 }

@@ -12,11 +12,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unanimity_storage::{Clock as _, SystemClock};
-use unanimity::config::Spool;
-use unanimity::demo::{Broken, Draft, World, copy_tree};
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_config::Spool;
 use unanimity_protocol::Timestamp;
+use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_testkit::{Broken, Draft, World, copy_tree};
 
 const VERSIONS: [&str; 5] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"];
 /// A bit longer than a release has to wait.

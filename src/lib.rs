@@ -57,22 +57,7 @@
 //! | rollback | the sequence floor, the stored head, the peers' largest views |
 //! | key compromise | what the publisher's keys sign must be public, and can be taken back ([`verify::withdrawal`]); what the log's key signs must be the same for every peer |
 
-pub mod alarm;
-pub mod circle;
 pub mod cli;
-pub mod command;
-pub mod config;
-pub mod demo;
-pub mod identity;
-pub mod install;
-pub mod installer;
-pub mod log;
-pub mod net;
 #[cfg(feature = "tor")]
+pub mod daemon;
 pub mod node;
-pub mod peer;
-pub mod publish;
-#[cfg(feature = "tor")]
-pub mod serve;
-pub mod store;
-pub mod update;

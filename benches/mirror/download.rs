@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
-use unanimity::log::writer::artifact_path;
 use unanimity_protocol::Hash;
+use unanimity_protocol::log_path::artifact_path;
 
 use super::nginx::Nginx;
 use super::{Broken, confirmed, median, places, stage, unstage};
@@ -25,7 +25,7 @@ pub(crate) async fn measure() -> Result<(), Broken> {
     for (name, place) in places()? {
         let mut world = confirmed(&place.path().join("world"), &artifact).await?;
         let nginx = Nginx::start(&world.log_directory())?;
-        world.config.mirrors = vec![nginx.mirror()?];
+        world.mirrors = vec![nginx.mirror()?];
         let file = place.path().join("file");
         let get = format!("curl -sS --http1.1 -o '{0}' \"$1/{path}\"", file.display());
         let verify =

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use unanimity::demo::{Draft, World};
-use unanimity::log::LogWriter;
+use unanimity_log::LogWriter;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_storage::Disk;
+use unanimity_testkit::{Draft, World};
 
 use super::nginx::Nginx;
 use super::{Broken, median, read_log};
@@ -38,7 +38,7 @@ pub(crate) async fn measure() -> Result<(), Broken> {
     let notes = fill(&world, ENTRIES)?;
     world.poll_all().await?;
     let nginx = Nginx::start(&world.log_directory())?;
-    world.config.mirrors = vec![nginx.mirror()?];
+    world.mirrors = vec![nginx.mirror()?];
     let mut times: [Vec<Duration>; 3] = Default::default();
     let mut requests = 0;
     for seed in 0..ROUNDS {

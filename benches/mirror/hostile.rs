@@ -11,10 +11,10 @@ use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
-use unanimity::demo::World;
-use unanimity::net::Mirror;
-use unanimity::net::mirror::{Site, Stream, Web};
+use unanimity_config::{MirrorSpec, Site};
+use unanimity_net::{Mirror, Stream, Web};
 use unanimity_protocol::Timestamp;
+use unanimity_testkit::World;
 
 use super::entries::fill;
 use super::{Broken, confirmed, median, read_log, stage, unstage};
@@ -69,7 +69,7 @@ pub(crate) async fn measure() -> Result<(), Broken> {
         // Where the frozen are: an empty log.
         let frozen = world.directory.join("frozen");
         let (origin, secret) = (world.circle.log.origin.clone(), world.circle.log_secret.clone());
-        unanimity::log::LogWriter::init(&frozen, origin, secret, Default::default())?;
+        unanimity_log::LogWriter::init(&frozen, origin, secret, Default::default())?;
     }
     fill(&log, ENTRIES)?;
     log.poll_all().await?;
@@ -113,7 +113,7 @@ async fn row(world: &mut World, faults: &[Fault], fetch: bool) -> Result<Vec<Dur
         _ => (world.log_directory(), *fault),
     };
     let hosts = Hosts(Arc::new(faults.iter().map(host).collect()));
-    world.config.mirrors = hosts.mirrors()?;
+    world.mirrors = hosts.mirrors()?;
     let mut times = Vec::new();
     for seed in 0..RUNS {
         let began = Instant::now();
@@ -140,8 +140,8 @@ impl Hosts {
         let web: Arc<dyn Web> = Arc::new(self.clone());
         let mut mirrors = Vec::new();
         for port in 1..=self.0.len() {
-            let mirror: Mirror = format!("http://{onion}:{port}").parse()?;
-            mirror.connect(&web);
+            let spec: MirrorSpec = format!("http://{onion}:{port}").parse()?;
+            let mirror = Mirror::from_spec(&spec, Some(&web))?;
             mirrors.push(mirror);
         }
         Ok(mirrors)

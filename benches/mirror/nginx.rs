@@ -1,20 +1,19 @@
 //! nginx on 127.0.0.1, over TLS and without, and the way there.
 
-use std::fs;
-use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use futures_util::future::BoxFuture;
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use unanimity::demo::tornet::package::{Package, Programs};
-use unanimity::net::Mirror;
-use unanimity::net::mirror::{Site, Stream, Web};
+use unanimity_config::{MirrorSpec, Site};
+use unanimity_net::{Mirror, Stream, Web};
+use unanimity_testkit_tor::{Package, Programs};
 
 use super::Broken;
 
@@ -82,10 +81,9 @@ impl Nginx {
     /// It, as a mirror with a certificate of its own.
     pub(crate) fn mirror(&self) -> Result<Mirror, Broken> {
         let site: Site = self.url().parse()?;
-        let mirror = Mirror::pinned(site, &fs::read(self.root())?)?;
+        let (root, pem) = (self.root(), fs::read(self.root())?);
         let web: Arc<dyn Web> = Arc::new(Loopback);
-        mirror.connect(&web);
-        Ok(mirror)
+        Ok(Mirror::from_spec(&MirrorSpec::Pinned { site, root, pem }, Some(&web))?)
     }
 
     /// The paths that were asked for since this was called last.

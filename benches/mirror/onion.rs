@@ -1,24 +1,23 @@
 //! The same download from behind an onion service, against a bare copy over the same circuit.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use std::{fs, io};
 
 use futures_util::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
-use unanimity::demo::tornet::TorNetwork;
-use unanimity::log::writer::artifact_path;
-use unanimity::net::mirror::{Site, Stream, Web};
-use unanimity::net::network::{TorNetwork as Network, TorSettings};
-use unanimity::net::tor::{Hosting, Readers, Tor};
-use unanimity::net::{Listener as _, Mirror, OnionAddress};
+use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
+use unanimity_config::{OnionAddress, Site};
+use unanimity_net::{Listener as _, Mirror, Stream, Web};
 use unanimity_protocol::Hash;
+use unanimity_protocol::log_path::artifact_path;
+use unanimity_testkit_tor::TorNetwork;
+use unanimity_tor::{Hosting, Readers, Tor};
 
 use super::nginx::Nginx;
 use super::{Broken, confirmed, median, stage, unstage};
@@ -37,9 +36,7 @@ pub(crate) async fn measure(network: &TorNetwork) -> Result<(), Broken> {
     let tor = connected(network, &place.join("client")).await?;
     let site: Site = format!("http://{}", address.host()).parse()?;
     let web: Arc<dyn Web> = Arc::new(OneCircuit(tor.apart()));
-    let mirror = Mirror::site(site.clone());
-    mirror.connect(&web);
-    world.config.mirrors = vec![mirror];
+    world.mirrors = vec![Mirror::named(site.to_string(), site.clone(), &web)];
     // The circuit is open from here on.
     copy(&*web, &site, &path).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());

@@ -25,7 +25,7 @@ use simnet::{Environment, Seed, real};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use unanimity::net::wire::{ANSWER_BYTES, QUESTION_BYTES};
+use unanimity_net::message::{ANSWER_BYTES, QUESTION_BYTES};
 use unanimity_protocol::{Note, NoteSecret};
 
 type Broken = Box<dyn Error>;

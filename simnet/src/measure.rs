@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::Millis;
 use crate::environment::Environment;
-use crate::population;
 use crate::results::{Histogram, Results};
 use crate::scenario::{Attack, Scenario};
 use crate::seed::Seed;
 use crate::trace::{Cycle, Event, What, Witness};
+use crate::{Millis, population};
 
 /// Plays a world with a population, and tells what was measured.
 pub fn play(scenario: &Scenario, seed: Seed) -> Results {

@@ -7,12 +7,15 @@ use rand::seq::IndexedRandom as _;
 use crate::checkers::{Rule, Safety, Violation};
 use crate::environment::Environment;
 use crate::faults::{Fault, Kind};
-use crate::real::{self, RealError};
+use crate::real::RealError;
 use crate::scenario::{
     Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor,
 };
 use crate::trace::{Event, Witness as _};
-use crate::{Millis, Seed};
+use crate::{
+    Millis, Seed,
+    real::{self},
+};
 
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;

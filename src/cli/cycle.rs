@@ -1,16 +1,17 @@
 //! `check` and `update`: one cycle, of the node's own product and of others, and what is said of it.
 
-#[cfg(feature = "tor")]
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "tor")]
+use unanimity_report::Said;
+use unanimity_report::{Classify as _, path_json};
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::exit::{Ended, Exit};
-use super::{Said, path_json};
-use crate::update::{Errand, Failure, Outcome, Report};
+use unanimity_client::{Errand, Failure, Outcome, Report};
 use unanimity_protocol::{Head, Refusal};
+use unanimity_report::{Ended, Exit};
 #[cfg(not(feature = "tor"))]
 use unanimity_storage::Disk;
 #[cfg(not(feature = "tor"))]
@@ -98,19 +99,23 @@ pub(super) fn together(mut all: Vec<Said>) -> Said {
 /// One cycle of a build that cannot reach anybody: every peer is silent.
 #[cfg(not(feature = "tor"))]
 fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Said, Ended> {
+    use unanimity_client::Client;
+    use unanimity_net::Absent;
+
     let told = super::node::load_node(config)?;
     super::ours::is_ours(&told.state)?;
     if errand == Errand::Update {
         super::ours::is_roots_word(&told)?;
     }
     let config = &told.client(SystemClock.now())?;
+    let mirrors = crate::node::open_mirrors(&told, None)?;
     let shown = super::progress::Shown::new(json);
     let (report, ended) = super::wait_for(async {
         let disk = Disk::default();
-        let client = crate::update::Client::open(config, &crate::net::Absent, &SystemClock, disk)?;
+        let client = Client::open(config, &mirrors, &Absent, &SystemClock, disk)?;
         let mut client = client.watched(shown.watcher());
         let mut rng = rand::rng();
-        Ok::<_, crate::update::UpdateError>(client.run(errand, &mut rng).await)
+        Ok::<_, unanimity_client::UpdateError>(client.run(errand, &mut rng).await)
     })??;
     Ok(said(&report, ended))
 }
@@ -190,7 +195,7 @@ fn report_json(report: &Report) -> Value {
         })
         .collect();
     let refused: Vec<Value> = (report.refused.iter())
-        .map(|(index, why)| json!({ "index": index, "outcome": Exit::from(why).word(), "message": why.to_string() }))
+        .map(|(index, why)| json!({ "index": index, "outcome": why.exit().word(), "message": why.to_string() }))
         .collect();
     json!({
         "head": report.head.as_ref().map(super::log::head_json),

@@ -6,21 +6,24 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use tokio::runtime::Builder;
-
-use super::exit::{Ended, Exit};
-use super::{MAX_FILE_BYTES, Said, path_json, read, run_on};
-use crate::demo::story::{self, Told};
-use crate::demo::{Broken, Reads, World, apart};
 use unanimity_protocol::Timestamp;
-use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_storage::{Clock as _, Disk, DiskError, Mode, SystemClock};
+use unanimity_testkit::script::Told;
+use unanimity_testkit::{
+    Broken, Reads, World,
+    script::{self},
+    split_install,
+};
+
+use super::{MAX_FILE_BYTES, read, run_on};
 
 /// Play a whole circle: two honest updates, then every attack.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Play nothing but the attackers: every peer is a process of its own, and they ask each other
     /// over a private Tor network on this machine. Takes about three minutes
-    #[cfg(feature = "tor")]
+    #[cfg(feature = "demo-tor")]
     #[arg(long)]
     tor: bool,
     /// The file to release, in two versions [default: this program; with --tor its first MiB]
@@ -37,9 +40,9 @@ impl Demo {
             Some(path) => path.clone(),
             None => std::env::current_exe().map_err(|e| Ended::new(Exit::Failed, e.to_string()))?,
         };
-        #[cfg_attr(not(feature = "tor"), expect(unused_mut))]
+        #[cfg_attr(not(feature = "demo-tor"), expect(unused_mut))]
         let mut artifact = read(&artifact, MAX_FILE_BYTES)?;
-        #[cfg(feature = "tor")]
+        #[cfg(feature = "demo-tor")]
         if self.tor && self.artifact.is_none() {
             artifact.truncate(ENOUGH);
         }
@@ -74,7 +77,7 @@ impl Demo {
         let text = match &self.keep {
             Some(_) => {
                 let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
-                story::what_is_kept(&program, &directory) + self.about_processes()
+                script::what_is_kept(&program, &directory) + self.about_processes()
             }
             None => String::new(),
         };
@@ -93,7 +96,7 @@ impl Demo {
         artifact: &[u8],
         out: &mut impl Write,
     ) -> Result<Result<Told, Broken>, Ended> {
-        #[cfg(feature = "tor")]
+        #[cfg(feature = "demo-tor")]
         if self.tor {
             return over_tor(directory, artifact, out);
         }
@@ -102,7 +105,7 @@ impl Demo {
 
     /// What there is to say of those who are not there any more.
     fn about_processes(&self) -> &'static str {
-        #[cfg(feature = "tor")]
+        #[cfg(feature = "demo-tor")]
         if self.tor {
             return "What each daemon said is in the file `log` of its directory. None of them runs any more,\n\
                     and their Tor network is gone.\n";
@@ -112,7 +115,7 @@ impl Demo {
 }
 
 /// Bytes of an artifact that shows a download, where it takes its time.
-#[cfg(feature = "tor")]
+#[cfg(feature = "demo-tor")]
 const ENOUGH: usize = 1 << 20;
 
 /// Nobody leaves this process, and the clock jumps.
@@ -129,15 +132,15 @@ fn in_one_process(
     run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
         let world =
             World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
-        let told = story::tell(world, directory, artifact, out).await?;
+        let told = script::tell(world, directory, artifact, out).await?;
         let place = directory.join("apart");
-        let apart = apart::tell(&place, start, artifact, &program, out).await?;
+        let apart = split_install::tell(&place, start, artifact, &program, out).await?;
         Ok(Told { apart: Some(apart), ..told })
     })
 }
 
 /// Whatever ends the story, an operator's Ctrl-C as well, ends all processes with it.
-#[cfg(feature = "tor")]
+#[cfg(feature = "demo-tor")]
 fn over_tor(
     directory: &Path,
     artifact: &[u8],
@@ -153,7 +156,7 @@ fn over_tor(
         let told = tokio::select! {
             biased;
             signal = &mut signal => return Err(broken_by(signal)),
-            told = crate::demo::onion::tell(directory, &package, &program, artifact, out) => told,
+            told = unanimity_testkit_tor::tell(directory, &package, &program, artifact, out) => told,
         };
         match told {
             // A terminal tells everybody at once, and somebody else's end may be seen first.
@@ -170,17 +173,17 @@ fn over_tor(
 }
 
 /// How long a signal takes to be noticed, at most.
-#[cfg(feature = "tor")]
+#[cfg(feature = "demo-tor")]
 const NOTICE: std::time::Duration = std::time::Duration::from_millis(100);
 
-#[cfg(feature = "tor")]
+#[cfg(feature = "demo-tor")]
 fn broken_by(signal: std::io::Result<()>) -> Broken {
     let told = "it was told to end, and so was everything that it had started";
     signal.map_or_else(Broken::from, |()| told.into())
 }
 
 /// Completes at a signal to end.
-#[cfg(feature = "tor")]
+#[cfg(feature = "demo-tor")]
 async fn told_to_end() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut int, mut term, mut hup) = (

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-
-use super::exit::{Ended, Exit};
-use super::{Said, node, note_key, ours, read};
-use crate::config;
-use crate::installer::installer_state;
-use crate::store::EvidenceStore;
+use unanimity_install::installer_state;
 use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use unanimity_protocol::{Evidence, Log, NoteKey};
+use unanimity_report::{Ended, Exit, Said};
+use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
+
+use super::{node, note_key, ours, read};
 
 /// Look at evidence that a log has forked.
 #[derive(Debug, Subcommand)]
@@ -94,7 +93,7 @@ impl Check {
                 EvidenceError::Form(_) | EvidenceError::TooLong => Exit::BadInput,
                 _ => Exit::BadProof,
             };
-            bad(exit, &super::exit::with_causes(&error))
+            bad(exit, &unanimity_report::with_causes(&error))
         })?;
         let text = format!(
             "Evidence {} holds: the key {} signed both of these, and they cannot both be true.\n  {}\n  {}\n",
@@ -113,7 +112,7 @@ impl Check {
 }
 
 /// What the client has found, or the installer. What another user left there is not shown as theirs.
-fn store(told: &config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
+fn store(told: &unanimity_config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
     let own = installer_state(&told.install_root);
     if told.spool.is_some() && !installer {
         ours::is_ours(&told.state)?;

@@ -4,9 +4,8 @@
 use std::fs;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::exit::{Ended, Exit};
-use crate::install::Root;
+use unanimity_install::Root;
+use unanimity_report::{Ended, Exit};
 use unanimity_storage::{Clock as _, SystemClock};
 
 /// What a person reads when nobody else goes on with the cycle.

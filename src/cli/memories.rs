@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ours::is_ours;
-use crate::config::Spool;
-use crate::installer::installer_state;
-use crate::store::{ClientStore, StoreError};
+use unanimity_config::Spool;
+use unanimity_install::installer_state;
 use unanimity_protocol::{Catalog, Policy};
+use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Disk;
+
+use super::ours::is_ours;
 
 /// One of the two.
 pub(super) struct Memory {

@@ -1,9 +1,9 @@
 //! The command line: arguments in, one exit code out, and the words people read between.
 
 mod cycle;
+#[cfg(feature = "demo")]
 mod demo;
 mod evidence;
-pub mod exit;
 mod interrupt;
 mod log;
 mod memories;
@@ -28,18 +28,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Builder;
-
-use crate::update::Errand;
-use exit::{Ended, Exit};
+use unanimity_client::Errand;
 use unanimity_protocol::NoteKey;
+use unanimity_report::{Ended, Exit, Said, print, report, table, visible};
 
 /// Installs an update only when its signatures verify, it is in a public log, and every trusted
 /// peer has seen the same log for a while.
 #[derive(Debug, Parser)]
-#[command(version, after_help = exit::table(), max_term_width = 100)]
+#[command(version, after_help = table(), max_term_width = 100)]
 struct Arguments {
     /// Report as one line of JSON (schema "unanimity/v1") instead of text
     #[arg(long, global = true, help_heading = "Global options")]
@@ -102,36 +100,8 @@ enum Verb {
     /// Write a log's files to a directory that any static host can serve, or bring it up to date
     Publish(site::Publish),
     /// Play a whole circle, in one process or over Tor: two honest updates, then every attack
+    #[cfg(feature = "demo")]
     Demo(demo::Demo),
-}
-
-/// What a verb has to say.
-#[derive(Serialize, Deserialize)]
-struct Said {
-    exit: Exit,
-    text: String,
-    json: Value,
-    /// Whether the text says why it did not end well, and belongs on standard error.
-    failed: bool,
-    /// Whether the text is a file's content, to be written as it is unless a person looks.
-    data: bool,
-}
-
-impl Said {
-    fn done(text: impl Into<String>, json: Value) -> Said {
-        Said { exit: Exit::Done, text: text.into(), json, failed: false, data: false }
-    }
-
-    fn data(text: impl Into<String>, json: Value) -> Said {
-        Said { data: true, ..Said::done(text, json) }
-    }
-}
-
-impl From<Ended> for Said {
-    fn from(Ended { exit, message }: Ended) -> Said {
-        let json = json!({ "message": message });
-        Said { exit, text: message, json, failed: true, data: false }
-    }
 }
 
 /// Parses the arguments, runs the verb, prints what it says. The whole program.
@@ -171,35 +141,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Text that may hold other people's words, as it may go to a terminal: everything but printable
-/// ASCII, Latin letters with marks, line ends and our own dash is escaped, so that nothing moves the
-/// cursor, turns the line around, hides or looks like something else.
-fn visible(text: &str) -> String {
-    let mut seen = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            ' '..='~' | '\n' | '—' | '…' => seen.push(c),
-            '\u{c0}'..='\u{24f}' if c.is_alphabetic() => seen.push(c),
-            _ => seen.extend(c.escape_unicode()),
-        }
-    }
-    seen
-}
-
-/// One line of JSON in the schema "unanimity/v1".
-fn report(verb: &str, exit: Exit, fields: Value) -> String {
-    let mut report = json!({
-        "schema": "unanimity/v1",
-        "verb": verb,
-        "exit": exit as u8,
-        "outcome": exit.word(),
-    });
-    if let (Some(report), Value::Object(fields)) = (report.as_object_mut(), fields) {
-        report.extend(fields);
-    }
-    format!("{report}\n")
-}
-
 /// A command line that makes no sense, or that asks for help.
 fn usage(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args().any(|argument| argument == "--json");
@@ -216,6 +157,7 @@ impl Verb {
     fn log_level(&self) -> &'static str {
         match self {
             // It plays attackers; what its peers have to say of them is part of the story.
+            #[cfg(feature = "demo")]
             Verb::Demo(_) => "off",
             #[cfg(feature = "tor")]
             Verb::Serve => "error,unanimity=info",
@@ -244,6 +186,7 @@ impl Verb {
             Verb::Release(verb) => verb.name(),
             Verb::Log(verb) => verb.name(),
             Verb::Publish(_) => "publish",
+            #[cfg(feature = "demo")]
             Verb::Demo(_) => "demo",
         }
     }
@@ -269,9 +212,7 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         #[cfg(feature = "tor")]
         Verb::Peers(verb) => serve::run(config, serve::Command::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
-        Verb::Status => {
-            status::status(&crate::config::load_node(&node::config_path(config)?)?, None)
-        }
+        Verb::Status => status::status(&node::load_node(config)?, None),
         Verb::InstallStaged => staged::run(&node::load_node(config)?),
         Verb::Install(install) => install.run(&node::load_node(config)?),
         Verb::Rollback(rollback) => rollback.run(&node::load_node(config)?),
@@ -282,16 +223,8 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         Verb::Release(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
         Verb::Publish(publish) => publish.run(),
+        #[cfg(feature = "demo")]
         Verb::Demo(demo) => demo.run(json),
-    }
-}
-
-/// Prints to standard output; whoever closed the other end wants no more.
-fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
     }
 }
 
@@ -317,17 +250,12 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Ended> {
     Ok(unanimity_storage::read_at_most(path, limit)?)
 }
 
-/// A path for programs; what is not UTF-8 in it is replaced.
-fn path_json(path: &Path) -> Value {
-    path.to_string_lossy().into()
-}
-
 /// A verifier key as an argument: the line itself, or a file that holds it.
 fn note_key(argument: &str) -> Result<NoteKey, String> {
     match argument.parse::<NoteKey>() {
         Ok(key) => Ok(key),
         Err(error) if argument.contains('+') => Err(error.to_string()),
-        Err(_) if crate::publish::is_secret(Path::new(argument)) => {
+        Err(_) if unanimity_publish::is_secret(Path::new(argument)) => {
             Err(format!("{argument} is a secret key; the public one is in {argument}.pub"))
         }
         Err(_) => {

@@ -1,16 +1,13 @@
 //! `init`, and where a node's files are.
 
 use std::path::{Path, PathBuf};
+use unanimity_config::ConfigError;
 
 use clap::Args;
 use serde_json::{Value, json};
-
-use super::exit::{Ended, Exit};
-use super::{Said, path_json};
-use crate::config::{self, Config};
-use crate::publish::{self, PublishError};
-use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_config::Config;
+use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_storage::{Clock as _, Disk, DiskError, Mode, PrivateFileError, SystemClock};
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
@@ -77,13 +74,20 @@ pub(super) fn config_path(path: Option<PathBuf>) -> Result<PathBuf, Ended> {
 }
 
 /// Reads it, for who can do with a circle of any size.
-pub(super) fn load_node(path: Option<PathBuf>) -> Result<config::Node, Ended> {
-    Ok(config::load_node(&config_path(path)?)?)
+pub(super) fn load_node(path: Option<PathBuf>) -> Result<unanimity_config::Node, Ended> {
+    Ok(load_file(&config_path(path)?)?)
+}
+
+/// Reads a node's configuration, and refuses what this build cannot do.
+pub(super) fn load_file(path: &Path) -> Result<unanimity_config::Node, ConfigError> {
+    let told = unanimity_config::load_node(path)?;
+    told.check_proof_of_work(cfg!(feature = "pow"))?;
+    Ok(told)
 }
 
 /// Reads it, for who needs a whole circle.
 pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
-    Ok(config::load(&config_path(path)?, SystemClock.now())?)
+    Ok(load_node(path)?.client(SystemClock.now())?)
 }
 
 /// Write a commented configuration to fill in.
@@ -96,7 +100,7 @@ impl Init {
         let node = config.unwrap_or_else(|| places.config.join("unanimity.toml"));
         let peers = node.with_file_name("peers.toml");
         if node.exists() && peers.exists() {
-            return Err(PublishError::Exists(node).into());
+            return Err(PrivateFileError::Exists(node).into());
         }
         let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
         let text = NODE_TEMPLATE
@@ -104,7 +108,7 @@ impl Init {
             .replace("\"@STATE@/tor\"", &quoted(&places.state.join("tor")))
             .replace("\"@STATE@/tor-cache\"", &quoted(&places.state.join("tor-cache")))
             .replace("\"@ROOT@\"", &quoted(&places.root))
-            .replace("@PLATFORM@", config::this_platform().as_str());
+            .replace("@PLATFORM@", unanimity_config::this_platform().as_str());
         let disk = Disk::default();
         let directory = unanimity_storage::parent(&node);
         disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
@@ -127,7 +131,9 @@ impl Init {
             if path.exists() {
                 continue;
             }
-            if let Err(error) = publish::write_new(path, text.as_bytes(), Mode::Private, &disk) {
+            if let Err(error) =
+                unanimity_storage::write_new(path, text.as_bytes(), Mode::Private, &disk)
+            {
                 // Half of the two would be in the way of the next try.
                 written.iter().for_each(|path| drop(disk.remove(path)));
                 return Err(error.into());

@@ -4,8 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::exit::{Ended, Exit};
-use crate::config;
+use unanimity_report::{Ended, Exit};
 use unanimity_storage::{DiskError, NotOurs, only_ours, only_ours_below};
 
 /// Refuses to write to what is another user's: they could not use it any more.
@@ -27,13 +26,16 @@ pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
 
 /// Refuses to install by what others than the installing user may write, or to where they may: the
 /// configuration, the programs that it names, the install root and what is in it.
-pub(super) fn is_our_word(told: &config::Node) -> Result<(), Ended> {
+pub(super) fn is_our_word(told: &unanimity_config::Node) -> Result<(), Ended> {
     let programs = told.procedure.programs().map(Path::new);
     let root = told.install_root.as_path();
     only_us(told.files.iter().map(PathBuf::as_path).chain(programs).chain([root]), told)
 }
 
-fn only_us<'a>(paths: impl Iterator<Item = &'a Path>, told: &config::Node) -> Result<(), Ended> {
+fn only_us<'a>(
+    paths: impl Iterator<Item = &'a Path>,
+    told: &unanimity_config::Node,
+) -> Result<(), Ended> {
     for path in paths {
         let found = only_ours(path).and_then(|()| match path == told.install_root {
             true => only_ours_below(path),
@@ -59,7 +61,7 @@ fn only_us<'a>(paths: impl Iterator<Item = &'a Path>, told: &config::Node) -> Re
 }
 
 /// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
-pub(super) fn is_roots_word(told: &config::Node) -> Result<(), Ended> {
+pub(super) fn is_roots_word(told: &unanimity_config::Node) -> Result<(), Ended> {
     if told.spool.is_some() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }

@@ -7,16 +7,14 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use super::Said;
-use super::exit::{Ended, Exit};
-use crate::circle::{Circle, Member, Standing, Ticket, edit};
-use crate::config;
-use crate::node::{Node, Tested};
-use crate::peer::Place;
+use unanimity_config::peers::edit;
+use unanimity_config::{Circle, Member, Standing, Ticket};
 use unanimity_protocol::{Name, Timestamp};
-use unanimity_storage::Clock;
-use unanimity_storage::Disk;
+use unanimity_report::{Ended, Exit, Said};
+use unanimity_storage::{Clock, Disk};
+use unanimity_witness::Place;
+
+use crate::node::{Node, Tested};
 
 /// Who has to confirm every update, and who may ask us.
 #[derive(Debug, Subcommand, Serialize, Deserialize)]
@@ -144,7 +142,7 @@ pub(super) fn add<C: Clock + Clone + 'static>(
 }
 
 /// `peers list`.
-pub(super) fn list(told: &config::Node, now: Timestamp) -> Result<Said, Ended> {
+pub(super) fn list(told: &unanimity_config::Node, now: Timestamp) -> Result<Said, Ended> {
     let circle = Circle::load(&told.peers_path)?;
     let mut text = String::new();
     let mut json = Vec::new();
@@ -256,7 +254,7 @@ pub(super) fn remove<C: Clock + Clone + 'static>(
 }
 
 /// `peers keep`.
-pub(super) fn keep(told: &config::Node, who: &str, disk: &Disk) -> Result<Said, Ended> {
+pub(super) fn keep(told: &unanimity_config::Node, who: &str, disk: &Disk) -> Result<Said, Ended> {
     let name = name(who)?;
     edit::stay(&told.peers_path, &name, disk)?;
     let said: Value = json!({ "name": name.as_str() });

@@ -3,19 +3,21 @@
 //!
 //! A thread of its own writes them, so that whoever stops reading stops no download.
 
-use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::mem::discriminant;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    thread::{self},
+};
 
 use indicatif::{
     BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 use serde_json::json;
-
-use crate::update::{Step, Watcher};
+use unanimity_client::{Step, Watcher};
 
 /// Between two lines for people while one step goes on.
 pub const LINES: Duration = Duration::from_secs(5);

@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-
-use super::exit::{Ended, Exit};
-use super::secrets::Passphrase;
-use super::statement::{describe, to_json};
-use super::{MAX_FILE_BYTES, Said, note_key, path_json, read};
-use crate::publish::{self, Artifact, PublishError, Release, Work};
 use unanimity_protocol::key::{KeyName, Secret, VerifierKey};
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::{Name, Note, NoteKey, NoteSecret, Origin, Statement, Withdrawal};
-use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_storage::{Disk, Mode};
+use unanimity_publish::{Artifact, Release, Work};
+use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_storage::{Clock as _, Disk, Mode, PrivateFileError, SystemClock};
+
+use super::secrets::Passphrase;
+use super::statement::{describe, to_json};
+use super::{MAX_FILE_BYTES, note_key, read};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
 #[derive(Debug, Args)]
@@ -59,16 +58,17 @@ impl Keygen {
         let public_path = PathBuf::from(public_path);
         for path in [&self.out, &public_path] {
             if path.exists() {
-                return Err(PublishError::Exists(path.clone()).into());
+                return Err(PrivateFileError::Exists(path.clone()).into());
             }
         }
         let passphrase = self.passphrase.new_one(&self.out)?;
         let disk = Disk::default();
-        let secret: Secret<TYPE> = publish::generate(self.name.clone());
-        publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
+        let secret: Secret<TYPE> = unanimity_publish::generate(self.name.clone());
+        unanimity_publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
         let public: VerifierKey<TYPE> = secret.public();
         let line = format!("{public}\n");
-        let written = publish::write_new(&public_path, line.as_bytes(), Mode::Public, &disk);
+        let written =
+            unanimity_storage::write_new(&public_path, line.as_bytes(), Mode::Public, &disk);
         if let Err(error) = written {
             // Half a pair would be in the way of the next try.
             disk.remove(&self.out).and(disk.remove(&public_path)).ok();
@@ -172,7 +172,7 @@ impl New {
             issued: SystemClock.now(),
             good_for: *self.good_for,
         };
-        let manifest = publish::manifest(release, artifacts)?;
+        let manifest = unanimity_publish::manifest(release, artifacts)?;
         written(Statement::Release(manifest), &self.out)
     }
 
@@ -197,7 +197,7 @@ impl New {
 /// Writes down what is to be signed, in a new file.
 fn written(statement: Statement, out: &Path) -> Result<Said, Ended> {
     let text = statement.to_string();
-    publish::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
+    unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
     let (place, described) = (out.display(), describe(&statement));
     let said = format!("{described}\nWritten to {place}; now `unanimity release sign` it.\n");
     let (field, statement) = to_json(&statement);
@@ -221,7 +221,7 @@ pub(super) struct Withdraw {
 
 impl Withdraw {
     fn run(self) -> Result<Said, Ended> {
-        let withdrawal = publish::withdrawal(Withdrawal {
+        let withdrawal = unanimity_publish::withdrawal(Withdrawal {
             log: self.of.log_origin,
             product: self.of.product,
             channel: self.of.channel,
@@ -249,12 +249,12 @@ pub(super) struct Sign {
 
 impl Sign {
     fn run(self) -> Result<Said, Ended> {
-        let (shown, statement) = publish::read_statement(&self.manifest)?;
+        let (shown, statement) = unanimity_publish::read_statement(&self.manifest)?;
         if !self.yes {
             confirm(&statement)?;
         }
         let secret: NoteSecret = self.passphrase.open(&self.key)?;
-        let note = publish::sign(&self.manifest, &shown, &secret, &Disk::default())?;
+        let note = unanimity_publish::sign(&self.manifest, &shown, &secret, &Disk::default())?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
         let said = format!(
             "{}\n{} is signed by {name}; signature lines in all: {count}.\n",
@@ -294,7 +294,7 @@ pub(super) struct Show {
 
 impl Show {
     fn run(self) -> Result<Said, Ended> {
-        let (note, statement) = publish::read_statement(&self.manifest)?;
+        let (note, statement) = unanimity_publish::read_statement(&self.manifest)?;
         let mut text = describe(&statement);
         let signatures = signatures(&note, &self.keys).map_err(|error| {
             Ended::new(Exit::BadSignature, format!("{}: {error}", self.manifest.display()))

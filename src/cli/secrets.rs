@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
-
-use super::exit::{Ended, Exit};
-use crate::publish;
 use unanimity_protocol::key::Secret;
+use unanimity_report::{Ended, Exit};
 
 /// Where a passphrase comes from.
 #[derive(Debug, clap::Args)]
@@ -34,7 +32,7 @@ impl Passphrase {
         let Some(path) = &self.passphrase_file else {
             return check(ask(&format!("Passphrase for {}: ", key.display()))?);
         };
-        publish::check_private(path)?;
+        unanimity_storage::check_private(path)?;
         let text = unanimity_storage::read_at_most(path, 4096)?;
         let text = String::from_utf8_lossy(&text);
         check(text.lines().next().unwrap_or_default().to_owned())
@@ -43,8 +41,8 @@ impl Passphrase {
     /// Opens a key file.
     pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<Secret<TYPE>, Ended> {
         // Before anybody types a passphrase: is it worth it?
-        publish::check_secret(key)?;
-        Ok(publish::read_key(key, &self.known(key)?)?)
+        unanimity_publish::check_secret(key)?;
+        Ok(unanimity_publish::read_key(key, &self.known(key)?)?)
     }
 }
 

@@ -13,22 +13,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
+use unanimity_client::{Errand, Step};
+use unanimity_config::TorNetwork;
+use unanimity_install::Root;
+use unanimity_net::{Absent, Web};
+use unanimity_report::{Ended, Exit, Said};
+use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_tor::{Tor, TorError, address_of, hosting, hosting_artifacts};
 
-use super::exit::{Ended, Exit};
 use super::progress::Shown;
-use super::{Said, cycle, interrupt, node, ours, peers, status, versions};
-use crate::alarm::Alarms;
-use crate::config;
-use crate::install::Root;
-use crate::net::mirror::Web;
-use crate::net::tor::{Tor, TorError};
-use crate::net::{Absent, TorNetwork};
-use crate::node::{Addresses, Errand, Node, NodeError};
-use crate::serve::socket::{self, Lines};
-use crate::serve::{Cycle, Daemon, hosting, hosting_artifacts};
-use crate::update::Step;
-use unanimity_storage::Disk;
-use unanimity_storage::{Clock as _, SystemClock};
+use super::{cycle, interrupt, node, ours, peers, status, versions};
+use crate::daemon::control_socket::Lines;
+use crate::daemon::{
+    Alarms, Cycle, Daemon,
+    control_socket::{self},
+};
+use crate::node::{Addresses, Node, NodeError};
 
 /// How long the tasks of a run may take to notice that it is over.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -96,7 +96,7 @@ pub(super) fn runtime() -> Result<Runtime, Ended> {
 /// Runs one command of a node: by its daemon, if one is at work, else by itself.
 pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
     let path = node::config_path(config)?;
-    let told = config::load_node(&path)?;
+    let told = node::load_file(&path)?;
     if let Err(ended) = ours::is_ours(&told.state) {
         // Whoever has their state may have put a daemon of their own there.
         let state = told.state.display();
@@ -126,8 +126,8 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
                 shown.tell(step);
             }
         };
-        match socket::ask(&told.state, &question, heard).await {
-            Ok(Some(answer)) => Said::parse(&answer),
+        match control_socket::ask(&told.state, &question, heard).await {
+            Ok(Some(answer)) => parse_said(&answer),
             Ok(None) => {
                 by_itself.set(true);
                 Box::pin(alone(told, asked.command, &shown, json)).await
@@ -160,10 +160,10 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
 }
 
 /// Where a command may switch to a release, if no daemon does it.
-fn installs_to(told: &config::Node, command: &Command) -> Vec<Root> {
+fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<Root> {
     let Command::Cycle { errand: Errand::Update, others } = command else { return Vec::new() };
     let other =
-        |path: &Vec<u8>| config::load_node(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
+        |path: &Vec<u8>| node::load_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
     let others: Vec<_> = others.iter().filter_map(other).collect();
     let all = std::iter::once(told).chain(&others);
     all.filter(|told| told.spool.is_none() && ours::is_roots_word(told).is_ok())
@@ -176,7 +176,7 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 async fn alone(
-    told: config::Node,
+    told: unanimity_config::Node,
     command: Command,
     shown: &Shown,
     json: bool,
@@ -188,7 +188,7 @@ async fn alone(
         _ => {}
     }
     let disk = Disk::default();
-    let _owner = socket::Owner::new(&told.state, &disk)?;
+    let _owner = control_socket::Owner::new(&told.state, &disk)?;
     let mut node = open(told, &disk)?;
     node.watcher = shown.watcher();
     let (errand, others) = match command {
@@ -216,7 +216,7 @@ async fn alone(
             (Ok(another), None) => Ok(another.cycle(&Absent, errand, &mut rng).await),
             (Ok(another), Some(tor)) => {
                 let web: Arc<dyn Web> = Arc::new(tor.clone());
-                another.told.connect(&web);
+                another.connect(web);
                 Ok(another.cycle(tor, errand, &mut rng).await)
             }
         };
@@ -230,10 +230,10 @@ type Product = (PathBuf, Result<Node<SystemClock>, Ended>);
 
 /// More products of a node. One that cannot be does not keep the others from their turn.
 fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
-    let mut seen: Vec<config::Node> = Vec::new();
+    let mut seen: Vec<unanimity_config::Node> = Vec::new();
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
-        let another = config::load_node(&path).map_err(Ended::from);
+        let another = node::load_file(&path).map_err(Ended::from);
         let another = another.and_then(|told| {
             ours::is_ours(&told.state)?;
             ours::is_roots_word(&told)?;
@@ -255,10 +255,10 @@ fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
     others.into_iter().map(product).collect()
 }
 
-fn open(told: config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
-    let addresses_of = |told: &config::Node, serve: &config::Serve| {
-        let artifacts = serve.artifacts.map(|_| told.tor.address_of(&hosting_artifacts()));
-        let peer = told.tor.address_of(&hosting(serve))?;
+fn open(told: unanimity_config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
+    let addresses_of = |told: &unanimity_config::Node, serve: &unanimity_config::Serve| {
+        let artifacts = serve.artifacts.map(|_| address_of(&told.tor, &hosting_artifacts()));
+        let peer = address_of(&told.tor, &hosting(serve))?;
         Ok::<_, Ended>(Addresses { peer, artifacts: artifacts.transpose()? })
     };
     Node::open(told, addresses_of, SystemClock, disk.clone(), &mut rand::rng())
@@ -268,7 +268,7 @@ fn tor(node: &Node<SystemClock>) -> Result<Tor, TorError> {
     let discovery = node.role.as_ref().map(|role| role.identity.discovery.clone());
     let tor = Tor::new(&node.told.tor, discovery)?;
     let web: Arc<dyn Web> = Arc::new(tor.clone());
-    node.told.connect(&web);
+    node.connect(web);
     Ok(tor)
 }
 
@@ -287,7 +287,7 @@ async fn connect(node: &Node<SystemClock>, json: bool) -> Result<Tor, Ended> {
 /// What needs no connection.
 fn at_once(
     node: &Node<SystemClock>,
-    told: &config::Node,
+    told: &unanimity_config::Node,
     verb: peers::Verb,
 ) -> Result<Said, Ended> {
     let (now, disk) = (SystemClock.now(), Disk::default());
@@ -305,7 +305,7 @@ fn at_once(
 /// `serve`: until it is told to end.
 pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> {
     let path = node::config_path(config)?;
-    let told = config::load_node(&path)?;
+    let told = node::load_file(&path)?;
     if told.serve.is_none() {
         return Err(NodeError::NoRole(path).into());
     }
@@ -313,7 +313,7 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
     ours::is_ours(&told.state)?;
     ours::is_roots_word(&told)?;
     let disk = Disk::default();
-    let owner = socket::Owner::new(&told.state, &disk)?;
+    let owner = control_socket::Owner::new(&told.state, &disk)?;
     let node = open(told, &disk)?;
     let alarms = Alarms::open(node.told.alarm.clone(), &node.told.state, disk);
     let runtime = runtime()?;
@@ -411,12 +411,11 @@ async fn telling<T>(daemon: &Daemon, lines: Option<Lines>, cycle: impl Future<Ou
     done
 }
 
-impl Said {
-    fn parse(answer: &[u8]) -> Result<Said, Ended> {
-        serde_json::from_slice(answer).map_err(|_| {
-            Ended::new(Exit::Failed, "the daemon broke off in the middle: see what it logged")
-        })
-    }
+/// What the daemon answered.
+fn parse_said(answer: &[u8]) -> Result<Said, Ended> {
+    serde_json::from_slice(answer).map_err(|_| {
+        Ended::new(Exit::Failed, "the daemon broke off in the middle: see what it logged")
+    })
 }
 
 /// What the daemon says of itself.

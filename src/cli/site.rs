@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-
-use super::exit::{Ended, Exit};
-use super::log::head_json;
-use super::{Said, note_key, path_json};
-use crate::log::site::{self, Missing, Published, Source, Unpublished};
-use crate::log::writer::artifact_path;
+use unanimity_log::export::{Missing, Published, Source, Unpublished};
 use unanimity_protocol::NoteKey;
-use unanimity_storage::Disk;
-use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_protocol::log_path::artifact_path;
+use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_storage::{Clock as _, Disk, SystemClock};
+
+use super::log::head_json;
+use super::note_key;
 
 /// Write a log's files to a directory that any static host can serve, or bring it up to date.
 #[derive(Debug, Args)]
@@ -30,7 +29,7 @@ pub(super) struct Publish {
 impl Publish {
     pub(super) fn run(self) -> Result<Said, Ended> {
         let source = Source::read(&self.log, &self.log_key)?;
-        match site::publish(&source, &self.site, &Disk::default()) {
+        match unanimity_log::export::publish(&source, &self.site, &Disk::default()) {
             Ok(published) => Ok(self.said(&source, &published)),
             Err(error @ Unpublished::Fork { .. }) => Ok(forked(&error)),
             Err(error) => Err(error.into()),

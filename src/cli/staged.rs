@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-
-use super::exit::{Ended, Exit};
-use super::interrupt::{INSTALLING, undo, until_told_to_end};
-use super::{Said, path_json};
-use crate::config;
-use crate::install::spool::{PROOF, Spool, SpoolError};
-use crate::installer::{Installer, StagedError};
+use unanimity_install::spool::{PROOF, Spool, SpoolError};
+use unanimity_install::{Installer, StagedError};
 use unanimity_protocol::Refusal;
-use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_storage::{Disk, DiskError};
+use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_storage::{Clock as _, Disk, DiskError, SystemClock};
+
+use super::interrupt::{INSTALLING, undo, until_told_to_end};
 
 /// Install from a directory, such as one that was carried here.
 #[derive(Debug, Args)]
@@ -26,7 +23,7 @@ pub(super) struct Install {
 }
 
 impl Install {
-    pub(super) fn run(&self, told: &config::Node) -> Result<Said, Ended> {
+    pub(super) fn run(&self, told: &unanimity_config::Node) -> Result<Said, Ended> {
         super::ours::is_our_word(told)?;
         let Some(freshness) = told.freshness else {
             let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
@@ -41,7 +38,7 @@ impl Install {
     }
 }
 
-pub(super) fn run(told: &config::Node) -> Result<Said, Ended> {
+pub(super) fn run(told: &unanimity_config::Node) -> Result<Said, Ended> {
     super::ours::is_our_word(told)?;
     let Some(spool) = &told.spool else {
         let why = "there is no [install] spool in the configuration: `update` installs by itself";
@@ -50,7 +47,11 @@ pub(super) fn run(told: &config::Node) -> Result<Said, Ended> {
     install(told, &spool.directory, spool.freshness)
 }
 
-fn install(told: &config::Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
+fn install(
+    told: &unanimity_config::Node,
+    spool: &Path,
+    freshness: Duration,
+) -> Result<Said, Ended> {
     let root = super::versions::root_knowing(told)?;
     let installing = async {
         // Whatever else stands in the way of installing.

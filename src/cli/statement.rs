@@ -1,7 +1,6 @@
 //! What publishers sign, as people and programs read it.
 
 use serde_json::{Value, json};
-
 use unanimity_protocol::manifest::Kind;
 use unanimity_protocol::{Manifest, Statement, Withdrawal};
 

@@ -1,20 +1,21 @@
 //! `status`: what is installed and remembered.
 
 use serde_json::{Value, json};
-
-use super::Said;
-use super::exit::{Ended, Exit};
-use super::memories::{Memory, known, memories};
-use crate::config::{self, Config};
-use crate::install::journal::Journal;
-use crate::store::{ClientState, ClientStore, EvidenceStore, StoreError};
+use unanimity_config::Config;
+use unanimity_install::journal::Journal;
 use unanimity_protocol::Manifest;
-use unanimity_storage::Disk;
-use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_report::{Ended, Exit, Said};
+use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
+use unanimity_storage::{Clock as _, Disk, SystemClock};
+
+use super::memories::{Memory, known, memories};
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
 /// on it adds.
-pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> Result<Said, Ended> {
+pub(super) fn status(
+    told: &unanimity_config::Node,
+    serving: Option<(String, Value)>,
+) -> Result<Said, Ended> {
     let memories = memories(&told.install_root, &told.state, told.spool.as_ref());
     let mut latched = None;
     for Memory { state, option, .. } in &memories {
@@ -51,7 +52,7 @@ pub(super) fn status(told: &config::Node, serving: Option<(String, Value)>) -> R
                     ClientStore::read(&place, &config.policy, &config.peers, &Disk::default())?
                 }
             };
-            let (mut text, mut json) = remembered(&config, &state);
+            let (mut text, mut json) = remembered(told, &config, &state);
             let limit = told.alarm.incomplete_after;
             json["no_progress_since"] = Value::Null;
             if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
@@ -178,7 +179,11 @@ fn or_none(text: Option<String>) -> String {
 }
 
 /// The trusted head, and what each peer has shown.
-fn remembered(config: &Config, state: &ClientState) -> (String, Value) {
+fn remembered(
+    told: &unanimity_config::Node,
+    config: &Config,
+    state: &ClientState,
+) -> (String, Value) {
     let mut text = format!(
         "trusted     {}\nunanimous   {}\n",
         or_none(state.head.as_ref().map(ToString::to_string)),
@@ -196,7 +201,7 @@ fn remembered(config: &Config, state: &ClientState) -> (String, Value) {
         peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
     }
     let mut penance = Vec::new();
-    for mirror in &config.mirrors {
+    for mirror in &told.mirrors {
         let name = mirror.to_string();
         let Some(failures) = state.health.penance(&name, SystemClock.now()) else { continue };
         let (in_a_row, since, until) = (failures.in_a_row, failures.last, failures.until());

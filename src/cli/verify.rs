@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-
-use super::exit::{Ended, Exit};
-use super::memories::{known, memories};
-use super::{Said, read};
-use crate::config::Config;
-use crate::install::verify_artifact;
+use unanimity_config::Config;
+use unanimity_install::verify_artifact;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::{Bundle, Refusal};
-use unanimity_storage::{self, DiskError};
+use unanimity_report::{Ended, Exit, Said};
+use unanimity_storage::DiskError;
+
+use super::memories::{known, memories};
+use super::read;
 
 /// What the log's own proofs begin with.
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@";
@@ -97,7 +97,7 @@ impl Verify {
                     });
                     return Ok(Said::done(text, json));
                 }
-                Err(crate::install::InstallError::Refused(refusal)) => refused = refusal,
+                Err(unanimity_install::InstallError::Refused(refusal)) => refused = refusal,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -4,16 +4,13 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use serde_json::json;
+use unanimity_install::{Installed, Root};
+use unanimity_protocol::Manifest;
+use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_storage::{Clock as _, Disk, SystemClock};
 
-use super::exit::{Ended, Exit};
 use super::interrupt::{GOING_BACK, until_told_to_end};
 use super::memories::{known, memories};
-use super::{Said, path_json};
-use crate::config;
-use crate::install::{Installed, Root};
-use unanimity_protocol::Manifest;
-use unanimity_storage::Disk;
-use unanimity_storage::{Clock as _, SystemClock};
 
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]
@@ -30,27 +27,27 @@ pub(super) struct MarkGood {
 }
 
 /// Who installs on this node.
-pub(super) fn who(told: &config::Node) -> &'static str {
+pub(super) fn who(told: &unanimity_config::Node) -> &'static str {
     if told.spool.is_some() { "`install-staged`" } else { "`update`" }
 }
 
-pub(super) fn root_of(told: &config::Node) -> Root {
+pub(super) fn root_of(told: &unanimity_config::Node) -> Root {
     Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
 }
 
 /// What is known here to have been taken back.
-fn withdrawn(told: &config::Node) -> Result<BTreeSet<u64>, Ended> {
+fn withdrawn(told: &unanimity_config::Node) -> Result<BTreeSet<u64>, Ended> {
     let all = memories(&told.install_root, &told.state, told.spool.as_ref());
     Ok(known(&all, &told.policy)?.withdrawn())
 }
 
 /// The install root, where there is no way back to what is known to be taken back.
-pub(super) fn root_knowing(told: &config::Node) -> Result<Root, Ended> {
+pub(super) fn root_knowing(told: &unanimity_config::Node) -> Result<Root, Ended> {
     Ok(root_of(told).knowing(withdrawn(told)?))
 }
 
 impl Rollback {
-    pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
+    pub(super) fn run(self, told: &unanimity_config::Node) -> Result<Said, Ended> {
         super::ours::is_our_word(told)?;
         let (root, now) = (root_knowing(told)?, SystemClock.now());
         let going_back = async { Ok(root.roll_back(self.release.as_deref(), now).await?) };
@@ -85,7 +82,7 @@ impl Rollback {
 }
 
 impl MarkGood {
-    pub(super) fn run(self, told: &config::Node) -> Result<Said, Ended> {
+    pub(super) fn run(self, told: &unanimity_config::Node) -> Result<Said, Ended> {
         super::ours::is_our_word(told)?;
         let root = root_of(told);
         let marking = async { Ok::<_, Ended>(root.mark_good(self.release.as_deref()).await?) };

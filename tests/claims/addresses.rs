@@ -1,8 +1,8 @@
 //! Onion addresses: one service, one spelling, and no typing mistake gets through.
 
 use proptest::prelude::*;
-use unanimity::net::OnionAddress;
-use unanimity::net::address::{AddressError, DEFAULT_PORT};
+use unanimity_config::OnionAddress;
+use unanimity_config::address::onion::{AddressError, DEFAULT_PORT};
 
 /// A well-known service, as an example of the form.
 const KNOWN: &str = "duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad";

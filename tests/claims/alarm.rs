@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
+use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
 use proptest::prelude::*;
 use serde_json::json;
-use unanimity::alarm::{Announcement, Changes, Condition, MAX_WAITING, Seen};
-use unanimity::cli::exit::{Ended, Exit};
-use unanimity::demo::Draft;
-use unanimity::store::StoreError;
-use unanimity::update::{Failure, Outcome, UpdateError};
+use unanimity_client::{Failure, Outcome, UpdateError, status_of};
+use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::note::NoteError;
+use unanimity_protocol::round::Missing;
 use unanimity_protocol::{Checkpoint, Hash, Head, Manifest, Refusal, Silence, Timestamp};
-use unanimity_protocol::{decision::confirmation::Standing, round::Missing};
-
-use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
+use unanimity_report::{Announcement, Changes, Condition, Ended, Exit, MAX_WAITING, Seen};
+use unanimity_state::StoreError;
+use unanimity_testkit::Draft;
 
 use crate::circle::{Circle, HOUR, NOW, SECOND, release};
 use crate::logs::{origin, secret, the_log};
@@ -366,7 +365,7 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
 #[test]
 fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code() {
     for (failure, condition, about) in failures() {
-        let seen = Seen::of(Err(&failure));
+        let seen = status_of(Err(&failure));
         assert_eq!((seen.condition, &*seen.about), (condition, about), "{failure}");
         assert_eq!(seen.message, failure.to_string());
         let Ended { exit, .. } = failure.into();
@@ -377,18 +376,18 @@ fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code()
 #[tokio::test(start_paused = true)]
 async fn a_cycle_that_ends_well_is_healthy_or_offers_a_release() {
     let mut circle = Circle::with_second_settling(300).await;
-    let settling = Seen::of(circle.check().await.1.as_ref());
+    let settling = status_of(circle.check().await.1.as_ref());
     assert_eq!((settling.condition, &*settling.about), (Healthy, ""));
     circle.pass(HOUR).await;
     let ended = circle.check().await.1;
-    let offered = Seen::of(ended.as_ref());
+    let offered = status_of(ended.as_ref());
     assert_eq!((offered.condition, &*offered.about), (Available, "2-1.1.0"));
     assert_eq!(offered.details, json!({ "outcome": "available", "release": "2-1.1.0" }));
     let installed = circle.update().await.1;
     assert!(matches!(installed, Ok(Outcome::Installed(_))));
-    let installed = Seen::of(installed.as_ref());
+    let installed = status_of(installed.as_ref());
     assert_eq!((installed.condition, &*installed.about), (Healthy, ""));
-    let nothing = Seen::of(circle.update().await.1.as_ref());
+    let nothing = status_of(circle.update().await.1.as_ref());
     assert_eq!(
         (nothing.condition, &nothing.details["outcome"]),
         (Healthy, &json!(Exit::Done.word()))
@@ -403,8 +402,8 @@ async fn a_fork_is_one_condition_when_it_is_found_and_while_it_latches() {
     circle.publish_to("fork", &Draft::new(2, "6.6.6", b"trojan")).unwrap();
     circle.show("client", "fork").unwrap();
     circle.pass(SECOND).await;
-    let found = Seen::of(circle.update().await.1.as_ref());
-    let latched = Seen::of(circle.update().await.1.as_ref());
+    let found = status_of(circle.update().await.1.as_ref());
+    let latched = status_of(circle.update().await.1.as_ref());
     assert_eq!((found.condition, latched.condition), (Fork, Fork));
     assert_ne!(found.message, latched.message);
     assert_eq!(found.about, latched.about);
@@ -413,7 +412,7 @@ async fn a_fork_is_one_condition_when_it_is_found_and_while_it_latches() {
 
 #[test]
 fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
-    let address = unanimity::net::OnionAddress { key: [7; 32], port: 4242 }.to_string();
+    let address = unanimity_config::OnionAddress { key: [7; 32], port: 4242 }.to_string();
     let name = address.split('.').next().unwrap();
     let said = format!("{address} ({}), www.{address}/x", name.to_uppercase());
     let silent = Failure::Refused(Refusal::Incomplete(vec![missing(&said)]));
@@ -421,23 +420,23 @@ fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
         Refusal::Stale { mirror: format!("http://{address}/log"), shown: 1, known: 2 }.into();
     let unread = Failure::Error(UpdateError::Mirrors(vec![format!("http://{address}: gone")]));
     for failure in [&silent, &stale, &unread] {
-        let Seen { condition, message, details, .. } = Seen::of(Err(failure));
+        let Seen { condition, message, details, .. } = status_of(Err(failure));
         let line = Announcement { condition, since: NOW, message, details }.json();
         assert!(!line.to_lowercase().contains(name), "{line}");
     }
-    let seen = Seen::of(Err(&silent));
+    let seen = status_of(Err(&silent));
     assert!(seen.message.contains("carol: silent (unreachable: [hidden].onion:4242 ([hidden])"));
     let peers = json!([{ "name": "carol", "standing": "silent", "since": NOW }]);
     assert_eq!(seen.details["peers"], peers);
     let details = json!({ "outcome": "stale", "mirror": "http://[hidden].onion:4242/log", "shown": 1, "known": 2 });
-    assert_eq!(Seen::of(Err(&stale)).details, details);
+    assert_eq!(status_of(Err(&stale)).details, details);
 }
 
 #[test]
 fn what_others_say_does_not_make_a_message_long() {
     for text in ["a ".repeat(1 << 20), "é".repeat(1 << 20), "…".repeat(1 << 20)] {
         let failure = Refusal::Incomplete(vec![missing(&text)]).into();
-        let message = Seen::of(Err(&failure)).message;
+        let message = status_of(Err(&failure)).message;
         assert!((4000..4200).contains(&message.len()) && message.ends_with('…'));
     }
 }

@@ -1,9 +1,8 @@
 //! Telling the operator: the command is run once for each change, for certain, and never for long.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::{fs, io};
 
 use futures_util::FutureExt as _;
 use rustix::fs::{CWD, FileType, Mode};
@@ -12,9 +11,11 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
-use unanimity::alarm::{Alarm, Alarms, COMMAND_TIMEOUT, Condition, MAX_WAITING, Seen};
-use unanimity::update::{Failure, Outcome, UpdateError};
+use unanimity::daemon::{Alarms, COMMAND_TIMEOUT};
+use unanimity_client::{Failure, Outcome, UpdateError, status_of};
+use unanimity_config::Alarm;
 use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_report::{Condition, MAX_WAITING};
 use unanimity_storage::Disk;
 
 use crate::circle::{HOUR, MINUTE, NOW, SECOND};
@@ -99,7 +100,7 @@ impl Desk {
 }
 
 async fn end(alarms: &mut Alarms, ended: &Ended) {
-    alarms.hear(&Seen::of(ended.as_ref()), NOW).await;
+    alarms.hear(&status_of(ended.as_ref()), NOW).await;
 }
 
 #[tokio::test]
@@ -166,10 +167,10 @@ async fn a_restart_does_not_shorten_or_lengthen_the_wait_of_an_incomplete_node()
     let desk = Desk::new();
     for minutes in [0, 20 * 60, 24 * 60 - 1] {
         let now = NOW.after(minutes * MINUTE);
-        desk.open().hear(&Seen::of(lost().as_ref()), now).await;
+        desk.open().hear(&status_of(lost().as_ref()), now).await;
     }
     assert!(desk.told().is_empty());
-    desk.open().hear(&Seen::of(lost().as_ref()), NOW.after(24 * HOUR)).await;
+    desk.open().hear(&status_of(lost().as_ref()), NOW.after(24 * HOUR)).await;
     assert_eq!(desk.told(), ["incomplete"]);
     assert_eq!(desk.lines()[0]["since"], NOW.0);
 }
@@ -307,7 +308,7 @@ async fn a_command_that_hangs_is_killed_after_a_minute_with_all_it_has_started()
 async fn a_cycle_that_is_broken_off_while_it_tells_is_told_again() {
     let desk = Desk::with("cat > /dev/null; while [ ! -e go ]; do :; done; echo x >> ran\n");
     let mut alarms = desk.open();
-    assert!(alarms.hear(&Seen::of(fork().as_ref()), NOW).now_or_never().is_none());
+    assert!(alarms.hear(&status_of(fork().as_ref()), NOW).now_or_never().is_none());
     drop(alarms);
     fs::write(desk.path("go"), "").unwrap();
     end(&mut desk.open(), &well()).await;
@@ -455,7 +456,7 @@ async fn what_is_remembered_of_it_is_not_for_others_to_read() {
     // Nothing new, nothing written.
     let before = fs::metadata(desk.path("state/alarm.json")).unwrap().modified().unwrap();
     let mut alarms = desk.open();
-    alarms.hear(&Seen::of(stale().as_ref()), Timestamp(NOW.0 + 1)).await;
+    alarms.hear(&status_of(stale().as_ref()), Timestamp(NOW.0 + 1)).await;
     let after = fs::metadata(desk.path("state/alarm.json")).unwrap().modified().unwrap();
     assert_eq!(before, after);
 }
@@ -463,14 +464,14 @@ async fn what_is_remembered_of_it_is_not_for_others_to_read() {
 #[cfg(feature = "tor")]
 #[tokio::test(start_paused = true)]
 async fn that_no_cycle_ends_is_heard_as_well() {
-    use unanimity::serve::{ends, hear_all};
+    use unanimity::daemon::{ends, hear_all};
     use unanimity_storage::ManualClock;
 
     let desk = Desk::new();
     let (mut alarms, clock) = (desk.open(), ManualClock::at(NOW));
     let (told, mut ends) = ends();
     let since = |alarms: &Alarms| alarms.condition().map(|(condition, _)| condition);
-    told.send((Seen::of(well().as_ref()), NOW)).await.unwrap();
+    told.send((status_of(well().as_ref()), NOW)).await.unwrap();
     // Up to just before it would be late, nothing is wrong.
     for (wait, heard) in [(HOUR - SECOND, Condition::Healthy), (HOUR, Condition::Incomplete)] {
         let hearing = hear_all(&mut alarms, &mut ends, HOUR, &clock);
@@ -478,7 +479,7 @@ async fn that_no_cycle_ends_is_heard_as_well() {
         assert_eq!(since(&alarms), Some(heard));
     }
     // A cycle that ends after all is what counts.
-    told.send((Seen::of(well().as_ref()), NOW)).await.unwrap();
+    told.send((status_of(well().as_ref()), NOW)).await.unwrap();
     drop(told);
     hear_all(&mut alarms, &mut ends, HOUR, &clock).await;
     assert_eq!(since(&alarms), Some(Condition::Healthy));
@@ -487,7 +488,7 @@ async fn that_no_cycle_ends_is_heard_as_well() {
 #[cfg(feature = "tor")]
 #[tokio::test(start_paused = true)]
 async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough() {
-    use unanimity::serve::{ends, hear_all};
+    use unanimity::daemon::{ends, hear_all};
     use unanimity_storage::{Clock, ManualClock};
 
     /// Goes with the time that the runtime plays.

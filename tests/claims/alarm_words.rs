@@ -5,17 +5,14 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
-use unanimity::alarm::Seen;
-use unanimity::circle::{Circle, Ticket};
-use unanimity::config::{self, ConfigError};
-use unanimity::identity::Identity;
-use unanimity::net::{Mirror, OnionAddress, hide};
-use unanimity::publish;
-use unanimity::update::{Failure, UpdateError};
+use unanimity_client::{Failure, UpdateError, status_of};
+use unanimity_config::{Circle, ConfigError, MirrorSpec, OnionAddress, Ticket};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{
     CosignerKey, CosignerSecret, Hash, Head, Manifest, Name, NoteKey, NoteSecret, Origin,
 };
+use unanimity_report::hide;
+use unanimity_state::Identity;
 use unanimity_storage::{Disk, Mode};
 
 use crate::logs::{place, the_log};
@@ -75,7 +72,7 @@ fn a_broken_circle_is_told_without_its_addresses_and_shown_with_them() {
     let error = circle(&format!("[[peer]]\naddress = \"{address}\"\n"));
     assert!(error.to_string().contains(&address), "whoever is at the terminal has to see it");
     let failure = Failure::Error(UpdateError::Config(error));
-    let message = Seen::of(Err(&failure)).message;
+    let message = status_of(Err(&failure)).message;
     assert!(!tells(&message, &address), "{message}");
     assert!(message.contains("peers.toml") && message.contains("line 2"), "{message}");
 }
@@ -122,14 +119,14 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
         (secret, "key", &quoted),
     ] {
         fs::write(&path, format!("[{table}]\n{field} = {value}\n")).unwrap();
-        all.push(config::load_node(&path).unwrap_err().into());
+        all.push(unanimity_config::load_node(&path).unwrap_err().into());
     }
     for field in ["name", "operator = 1", "address", "key", "discovery", "joining", secret] {
         all.push(circle(&format!("[[peer]]\n{field} = {quoted}\n")).into());
     }
     all.push(circle(secret).into());
     all.extend(secret.parse::<OnionAddress>().err().map(Into::into));
-    all.extend(secret.parse::<Mirror>().err().map(Into::into));
+    all.extend(secret.parse::<MirrorSpec>().err().map(Into::into));
     all.extend(secret.parse::<NoteKey>().err().map(Into::into));
     all.extend(secret.parse::<CosignerKey>().err().map(Into::into));
     all.extend(secret.parse::<Ticket>().err().map(Into::into));
@@ -139,7 +136,11 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
     all.extend(Manifest::parse(secret).err().map(Into::into));
     all.extend(Manifest::parse(&format!("unanimity/release/v1\n{secret}\n")).err().map(Into::into));
     all.extend(Head::open(secret.as_bytes(), &the_log()).err().map(Into::into));
-    all.extend(publish::read_statement(&keep(place.path(), "note", secret)).err().map(Into::into));
+    all.extend(
+        unanimity_publish::read_statement(&keep(place.path(), "note", secret))
+            .err()
+            .map(Into::into),
+    );
     keep(place.path(), "peer/identity.json", secret);
     all.push(Identity::read(place.path()).unwrap_err().into());
     all

@@ -7,9 +7,10 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use unanimity::install::unpack::{self, MAX_ENTRIES, Totals, UnpackError};
+use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
+use unanimity_install::Fill;
 use unanimity_protocol::manifest::ArchiveFormat;
-use unanimity_storage::Disk;
+use unanimity_storage::{Disk, DiskError};
 
 pub(crate) type Block = [u8; 512];
 
@@ -168,19 +169,19 @@ pub(crate) fn small() -> Vec<u8> {
 pub(crate) const ANY: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
 
 pub(crate) fn totals(bytes: &[u8]) -> Totals {
-    unpack::check(ArchiveFormat::Tar, bytes).unwrap()
+    unanimity_archive::check(ArchiveFormat::Tar, bytes).unwrap()
 }
 
-/// What [`unpack::unpack`] makes in an empty directory.
+/// What [`unanimity_archive::unpack`] makes in an empty directory.
 pub(crate) fn unpacked(
     format: ArchiveFormat,
     signed: Totals,
     source: impl Read,
     directory: &Path,
-) -> Result<(), UnpackError> {
-    let mut tree = Disk::default().new_tree(directory)?;
-    unpack::unpack(format, signed, source, &mut tree)?;
-    Ok(tree.sync()?)
+) -> Result<(), UnpackError<DiskError>> {
+    let mut tree = Disk::default().new_tree(directory).map_err(UnpackError::Sink)?;
+    unanimity_archive::unpack(format, signed, source, &mut Fill(&mut tree))?;
+    tree.sync().map_err(UnpackError::Sink)
 }
 
 /// One thing in a tree, with its rights.

@@ -1,6 +1,6 @@
 //! The threat model's table: every attack that the demo shows is refused, for its own reason.
 
-use unanimity::demo::attacks::Attack;
+use unanimity_testkit::Attack;
 
 use crate::circle::{Circle, HOUR, ONE, TWO, installed, release, up_to_date};
 

@@ -10,22 +10,23 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use unanimity_storage::ManualClock;
-use unanimity::config::{Config, Spool as Told};
-use unanimity::demo::{Draft, PEER_NAMES, PEERS};
-use unanimity_storage::Disk;
-use unanimity::install::spool::{PROOF, Spool};
-use unanimity::installer::{Installer, StagedError};
-use unanimity::net::Mirror;
-use unanimity::net::wire::{Answer, Question};
-use unanimity::peer::{Follow, PeerNode, Polled, Polling};
-use unanimity::store::EvidenceStore;
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_config::Polling;
+use unanimity_config::{Config, Spool as Told};
+use unanimity_install::spool::{PROOF, Spool};
+use unanimity_install::{Installer, StagedError};
+use unanimity_net::Mirror;
+use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::tree::{consistency_ranges, consistency_roots};
 use unanimity_protocol::{
     Bundle, CosignerSecret, Evidence, Hash, Manifest, Note, Policy, Refusal, TlogProof, View,
     Withdrawal,
 };
+use unanimity_state::EvidenceStore;
+use unanimity_storage::Disk;
+use unanimity_storage::ManualClock;
+use unanimity_testkit::{Draft, PEER_NAMES, PEERS};
+use unanimity_witness::{Follow, PeerNode, Polled};
 
 use crate::circle::{
     Circle, HOUR, MINUTE, ONE, TROJAN, TWO, installed, refusal, release, up_to_date,

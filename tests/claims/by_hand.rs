@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use unanimity::config::Spool;
-use unanimity::demo::{Draft, World, copy_tree};
-use unanimity::install::journal::FIRST_WAIT;
-use unanimity::installer::installer_state;
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_config::Spool;
+use unanimity_install::installer_state;
+use unanimity_install::journal::FIRST_WAIT;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::Clock as _;
+use unanimity_testkit::{Draft, World, copy_tree};
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::logs::place;

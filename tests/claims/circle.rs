@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
-use unanimity::demo::Draft;
-use unanimity::demo::World;
-use unanimity::net::wire::{self, Answer, Question};
-use unanimity::net::{Listener as _, Transport as _};
-use unanimity::update::{Failure, Outcome, Report, UpdateError};
+use unanimity_client::{Failure, Outcome, Report, UpdateError};
+use unanimity_net::message::{Answer, Question};
+use unanimity_net::{Listener as _, Transport as _};
+use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::round::Missing;
 use unanimity_protocol::{Head, Refusal, Silence, Timestamp, View};
-use unanimity_protocol::{decision::confirmation::Standing, round::Missing};
+use unanimity_testkit::{Draft, World};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -107,9 +107,12 @@ impl Circle {
     ) {
         self.replace(peer, move |mut listener| async move {
             while let Ok(mut stream) = listener.accept().await {
-                while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
                     let Ok(question) = Question::parse(&frame) else { break };
-                    if wire::send(&mut stream, &answer(question).frame()).await.is_err() {
+                    if unanimity_net::message::send(&mut stream, &answer(question).frame())
+                        .await
+                        .is_err()
+                    {
                         break;
                     }
                 }
@@ -149,7 +152,7 @@ impl Circle {
     /// Asks a peer over the network.
     pub(crate) async fn ask(&self, peer: usize, question: Question) -> Answer {
         let mut stream = self.network.dial(&self.address(peer)).await.unwrap();
-        wire::ask(&mut stream, &question).await.unwrap()
+        unanimity_net::message::ask(&mut stream, &question).await.unwrap()
     }
 
     /// Its view, or whatever it says instead.
@@ -168,9 +171,9 @@ impl Circle {
     }
 
     /// What the client remembers.
-    pub(crate) fn memory(&self) -> unanimity::store::ClientState {
+    pub(crate) fn memory(&self) -> unanimity_state::ClientState {
         let Config { state, policy, peers, .. } = &self.config;
-        unanimity::store::ClientStore::read(
+        unanimity_state::ClientStore::read(
             &state.join("client"),
             policy,
             peers,
@@ -185,7 +188,7 @@ impl Circle {
     }
 }
 
-use unanimity::config::Config;
+use unanimity_config::Config;
 
 /// Every file below a directory.
 pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

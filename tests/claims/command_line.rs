@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use unanimity::circle::Circle;
-use unanimity::publish::{self, Work};
+use unanimity_config::Circle;
 use unanimity_protocol::key::Secret;
+use unanimity_publish::Work;
 use unanimity_storage::Disk;
 
 use crate::circle::NOW;
@@ -50,7 +50,7 @@ impl Desk {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
         command.args(line.split_whitespace()).current_dir(self.path());
         command.env("HOME", self.path()).env_remove("XDG_CONFIG_HOME");
-        command.env(unanimity::net::network::NO_PUBLIC_NETWORK, "1");
+        command.env(unanimity_config::tor_settings::NO_PUBLIC_NETWORK, "1");
         command.stdin(std::process::Stdio::null());
         command
     }
@@ -73,11 +73,17 @@ impl Desk {
 
     /// A key as `keygen` leaves it, but for the second that guessing its passphrase costs.
     fn key<const TYPE: u8>(&self, name: &str) {
-        let secret: Secret<TYPE> = publish::generate(name.parse().unwrap());
+        let secret: Secret<TYPE> = unanimity_publish::generate(name.parse().unwrap());
         let path = self.path().join(format!("{name}.key"));
         let (work, disk) = (Work::Factor(2), Disk::default());
-        publish::write_key(&path, &secret, &"correct horse".to_owned().into(), work, &disk)
-            .unwrap();
+        unanimity_publish::write_key(
+            &path,
+            &secret,
+            &"correct horse".to_owned().into(),
+            work,
+            &disk,
+        )
+        .unwrap();
         self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
     }
 
@@ -384,7 +390,7 @@ fn a_restored_backup_of_a_log_refuses_to_sign() {
     let desk = Desk::new();
     desk.publish();
     let copy = |from: &str, to: &str| {
-        unanimity::demo::copy_tree(&desk.path().join(from), &desk.path().join(to)).unwrap();
+        unanimity_testkit::copy_tree(&desk.path().join(from), &desk.path().join(to)).unwrap();
     };
     copy("log", "backup");
     desk.good("log append log --key log.key --passphrase-file pass m");
@@ -497,7 +503,7 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     desk.write("node/unanimity.toml", &node);
     desk.write("node/spoken.toml", &spoken);
     let load =
-        |name: &str| unanimity::config::load(&desk.path().join("node").join(name), NOW).unwrap();
+        |name: &str| unanimity_config::load(&desk.path().join("node").join(name), NOW).unwrap();
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
     assert_eq!(
         (silent.limits, silent.polling, silent.ask_timeout, silent.roll_timeout),
@@ -505,10 +511,10 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     );
     assert_eq!(silent.limits, unanimity_protocol::decision::admission::Limits::default());
     assert_eq!(silent.procedure, spoken.procedure);
-    assert_eq!(silent.procedure, unanimity::install::Procedure::default());
-    assert_eq!(silent.polling, unanimity::peer::Polling::default());
+    assert_eq!(silent.procedure, unanimity_config::Procedure::default());
+    assert_eq!(silent.polling, unanimity_config::Polling::default());
     let load =
-        |name: &str| unanimity::config::load_node(&desk.path().join("node").join(name)).unwrap();
+        |name: &str| unanimity_config::load_node(&desk.path().join("node").join(name)).unwrap();
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
     assert_eq!(silent.serve, spoken.serve);
     assert_eq!(silent.removal_delay, spoken.removal_delay);
@@ -639,7 +645,7 @@ fn a_fork_latches_until_it_is_acknowledged() {
 
 #[test]
 fn every_exit_code_is_its_own_and_in_the_help() {
-    use unanimity::cli::exit::Exit;
+    use unanimity_report::Exit;
     let desk = Desk::new();
     let help = desk.good("--help");
     // Long lines are wrapped.

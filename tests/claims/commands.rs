@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use unanimity::serve::socket::{Lines, Owner, answer_all, ask};
+use unanimity::daemon::control_socket::{Lines, Owner, answer_all, ask};
 use unanimity_storage::Disk;
 
 use crate::circle::SECOND;

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use unanimity::alarm::Alarm;
-use unanimity::config::{self, Config, ConfigError, ServeArtifacts, ServePolicy};
-use unanimity::install::Procedure;
-use unanimity::net::OnionAddress;
-use unanimity::net::network::{Bridges, TorNetwork};
+use unanimity_config::tor_settings::{Bridges, TorNetwork};
+use unanimity_config::{
+    Alarm, Config, ConfigError, OnionAddress, Procedure, ServeArtifacts, ServePolicy,
+};
 use unanimity_protocol::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
 
 use crate::circle::NOW;
@@ -84,7 +83,7 @@ fn load(node: &str, peers: &str) -> (TempDir, Result<Config, ConfigError>) {
     let place = place();
     fs::write(place.path().join(NODE), node).unwrap();
     fs::write(place.path().join(PEERS), peers).unwrap();
-    let loaded = config::load(&place.path().join(NODE), NOW);
+    let loaded = unanimity_config::load(&place.path().join(NODE), NOW);
     (place, loaded)
 }
 
@@ -118,11 +117,10 @@ fn a_good_configuration_is_read_as_it_stands() {
     let config = loaded.unwrap();
     assert_eq!(config.policy.publishers().len(), 3);
     assert_eq!(config.policy.threshold(), 2);
-    assert_eq!(config.platform, config::this_platform());
+    assert_eq!(config.platform, unanimity_config::this_platform());
     let names: Vec<_> = config.peers.iter().map(|peer| peer.name.to_string()).collect();
     assert_eq!(names, ["peer-1", "peer-2", "peer-3"]);
     assert_eq!(config.addresses[&peer_key("peer-2", 2).raw()].to_string(), address(2));
-    assert_eq!(config.mirrors.len(), 1);
     assert!(config.pinned.is_none());
     // Relative paths begin at the file's directory.
     assert_eq!(config.install_root, place.path().join("hello"));
@@ -236,7 +234,7 @@ fn what_a_node_keeps_is_in_places_apart_whatever_they_are_called() {
         let places = format!("root = \"{root}\"\nstate = \"{state}\"\nspool = \"{spool}\"\n");
         let old = "root = \"hello\"\nstate = \"/var/lib/unanimity\"\n";
         fs::write(here.join(NODE), with(&good_node(), old, &places)).unwrap();
-        config::load(&here.join(NODE), NOW)
+        unanimity_config::load(&here.join(NODE), NOW)
     };
     for (root, state, spool) in [
         ("hello", "state", "spool"),
@@ -430,10 +428,11 @@ fn a_table_or_field_that_is_missing_is_named() {
         says(&error, &["missing field", missing]);
     }
     let place = place();
-    let error = config::load(&place.path().join("nothing.toml"), NOW).unwrap_err().to_string();
+    let error =
+        unanimity_config::load(&place.path().join("nothing.toml"), NOW).unwrap_err().to_string();
     says(&error, &["nothing.toml"]);
     fs::write(place.path().join(NODE), good_node()).unwrap();
-    let error = config::load(&place.path().join(NODE), NOW).unwrap_err().to_string();
+    let error = unanimity_config::load(&place.path().join(NODE), NOW).unwrap_err().to_string();
     says(&error, &[PEERS]);
 }
 
@@ -483,7 +482,7 @@ fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
         let origin = origin.parse().unwrap();
         let checkpoint = Checkpoint { origin, size: 5, root: Hash([5; 32]) };
         fs::write(place.path().join("pinned"), checkpoint.sign(&secret(seed)).to_string()).unwrap();
-        config::load(&place.path().join(NODE), NOW)
+        unanimity_config::load(&place.path().join(NODE), NOW)
     };
     let pinned = pin("log.example/releases", 10).unwrap().pinned.unwrap();
     assert_eq!((pinned.size(), *pinned.root()), (5, Hash([5; 32])));
@@ -492,9 +491,12 @@ fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
     let other_key = pin("log.example/releases", 9).unwrap_err().to_string();
     says(&other_key, &[NODE, "pinned", "not signed"]);
     fs::write(place.path().join("pinned"), "rubbish").unwrap();
-    says(&config::load(&place.path().join(NODE), NOW).unwrap_err().to_string(), &[NODE, "pinned"]);
+    says(
+        &unanimity_config::load(&place.path().join(NODE), NOW).unwrap_err().to_string(),
+        &[NODE, "pinned"],
+    );
     fs::remove_file(place.path().join("pinned")).unwrap();
-    config::load(&place.path().join(NODE), NOW).expect_err("nothing is pinned then");
+    unanimity_config::load(&place.path().join(NODE), NOW).expect_err("nothing is pinned then");
 }
 
 #[test]
@@ -505,12 +507,12 @@ fn a_refusal_does_not_repeat_addresses_needlessly() {
     assert!(!error.contains(".onion"), "{error}");
 }
 
-fn load_node(tables: &str) -> (TempDir, Result<config::Node, ConfigError>) {
+fn load_node(tables: &str) -> (TempDir, Result<unanimity_config::Node, ConfigError>) {
     let place = place();
     fs::write(place.path().join(NODE), format!("{}{tables}", good_node())).unwrap();
     fs::write(place.path().join(PEERS), good_peers()).unwrap();
     fs::write(place.path().join("network.toml"), "nothing").unwrap();
-    let loaded = config::load_node(&place.path().join(NODE));
+    let loaded = unanimity_config::load_node(&place.path().join(NODE));
     (place, loaded)
 }
 
@@ -599,8 +601,8 @@ fn what_makes_no_sense_of_taking_part_is_refused() {
         let (_place, node) = load_node(tables);
         says(&node.expect_err(tables).to_string(), &[part]);
     }
-    if !cfg!(feature = "pow") {
-        let (_place, node) = load_node("[serve]\nname = \"a\"\nproof_of_work = true\n");
-        says(&node.unwrap_err().to_string(), &["pow"]);
-    }
+    let (_place, node) = load_node("[serve]\nname = \"a\"\nproof_of_work = true\n");
+    let node = node.unwrap();
+    node.check_proof_of_work(true).unwrap();
+    says(&node.check_proof_of_work(false).unwrap_err().to_string(), &["pow"]);
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use unanimity::config::Spool;
-use unanimity::demo::{Draft, World};
-use unanimity::update::{Failure, Outcome};
+use unanimity_client::{Failure, Outcome};
+use unanimity_config::Spool;
 use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_testkit::{Draft, World};
 
 use crate::circle::{HOUR, ONE, SECOND};
 use crate::logs::place;
@@ -104,7 +104,7 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
 #[cfg(feature = "tor")]
 #[test]
 fn the_units_are_good_and_hardly_exposed() {
-    use unanimity::demo::tornet::package::{Package, Programs};
+    use unanimity_testkit_tor::{Package, Programs};
     const SYSTEMD: Package =
         Package { name: "systemd", programs: &["systemd-analyze"], remark: "; nothing is started" };
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("systemd-package");

@@ -1,12 +1,11 @@
 //! Durable writes: whole or not at all, for the right readers, and through nobody's trap.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fs, io};
 
-use unanimity_storage::{self, Disk, DiskError, Mode, Step, temporary};
+use unanimity_storage::{Disk, DiskError, Mode, Step, temporary};
 
 use crate::logs::{Power, Seen, failing_disk, place, recording_disk};
 

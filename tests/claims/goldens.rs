@@ -13,15 +13,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trycmd::TestCases;
 use trycmd::schema::Bin;
-use unanimity_storage::{Clock as _, SystemClock};
-use unanimity::config::Spool;
-use unanimity::demo::attacks::Attack;
-use unanimity::demo::{Draft, World, copy_tree};
-use unanimity_storage::Disk;
-use unanimity::publish::{self, Release, Work};
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_config::Spool;
 use unanimity_protocol::key::{KeyName, Secret};
 use unanimity_protocol::{Manifest, Note, NoteSecret, Timestamp, Withdrawal};
+use unanimity_publish::{Release, Work};
+use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_testkit::Attack;
+use unanimity_testkit::{Draft, World, copy_tree};
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::logs::place;
@@ -55,7 +55,7 @@ impl Session {
         }
         let home = place.path().join("home").display().to_string();
         cases.env("HOME", home).env("XDG_CONFIG_HOME", "").env("COLUMNS", "100");
-        cases.env(unanimity::net::network::NO_PUBLIC_NETWORK, "1");
+        cases.env(unanimity_config::tor_settings::NO_PUBLIC_NETWORK, "1");
         Session { place, name, cases }
     }
 
@@ -101,7 +101,7 @@ impl Session {
         let name = secret.public().name().clone();
         let (passphrase, work) = ("correct horse".to_owned().into(), Work::Factor(2));
         let path = self.path(&format!("{name}.key"));
-        publish::write_key(&path, secret, &passphrase, work, &Disk::default()).unwrap();
+        unanimity_publish::write_key(&path, secret, &passphrase, work, &Disk::default()).unwrap();
         self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
     }
 
@@ -131,7 +131,7 @@ fn manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
     };
     let platform = "x86_64-linux".parse().unwrap();
     let artifact = (platform, "hello".parse().unwrap(), file.as_bytes().to_vec());
-    publish::manifest(release, [artifact]).unwrap()
+    unanimity_publish::manifest(release, [artifact]).unwrap()
 }
 
 fn signed(text: &str) -> String {

@@ -1,18 +1,17 @@
 //! A mirror's health: who failed lately is asked last, until it does well again or has waited long enough.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fs, io};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity::net::Mirror;
-use unanimity::store::{ClientStore, Failures, Health};
-use unanimity::update::{Client, Errand};
+use unanimity_client::{Client, Errand};
+use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
+use unanimity_state::{ClientStore, Failures, Health};
 use unanimity_storage::{Disk, open_plain};
 
 use crate::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
@@ -46,7 +45,7 @@ impl Hosts {
             })
         };
         let mirrors: Vec<_> = (0..count).map(mirror).collect();
-        circle.config.mirrors = mirrors.clone();
+        circle.mirrors = mirrors.clone();
         Hosts { mirrors, dead, asked }
     }
 
@@ -72,7 +71,8 @@ fn name(number: usize) -> String {
 /// One cycle that draws from its own randomness.
 async fn check(circle: &Circle, seed: u64) -> Ended {
     let disk = Disk::default();
-    let client = Client::open(&circle.config, &circle.network, &circle.clock, disk);
+    let client =
+        Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
     client.unwrap().check(&mut StdRng::seed_from_u64(seed)).await
 }
 
@@ -147,7 +147,8 @@ async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
     let (config, network, clock) = (&circle.config, &circle.network, &circle.clock);
     for (times, errand) in (1..).zip([Errand::Check, Errand::Stage, Errand::Update, Errand::Switch])
     {
-        let mut client = Client::open(config, network, clock, Disk::default()).unwrap();
+        let mut client =
+            Client::open(config, &circle.mirrors, network, clock, Disk::default()).unwrap();
         client.run(errand, &mut StdRng::seed_from_u64(0)).await.1.unwrap();
         assert_eq!(failures(&circle), [failed(0, times, circle.now())]);
     }
@@ -201,7 +202,8 @@ async fn who_failed_in_a_cycle_is_asked_last_for_its_download() {
         let hosts = Hosts::of(&mut circle, 4);
         [0, 1, 3].iter().for_each(|number| hosts.die(*number));
         let disk = Disk::default();
-        let client = Client::open(&circle.config, &circle.network, &circle.clock, disk);
+        let client =
+            Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
         let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await;
         assert_eq!(installed(ended), 2);
         assert_eq!(hosts.first("artifact/"), 2);
@@ -225,7 +227,7 @@ async fn a_mirror_that_is_not_configured_any_more_is_forgotten() {
     let mut circle = two_failed(134).await;
     let hosts = Hosts::of(&mut circle, 4);
     hosts.die(2);
-    circle.config.mirrors = [0, 2, 3].map(|number| hosts.mirrors[number].clone()).to_vec();
+    circle.mirrors = [0, 2, 3].map(|number| hosts.mirrors[number].clone()).to_vec();
     circle.pass(MINUTE).await;
     check(&circle, 0).await.1.unwrap();
     assert_eq!(failures(&circle), [failed(2, 2, circle.now())]);
@@ -261,7 +263,8 @@ async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_agains
             let faults = [fault, Fault::Honest];
             let (world, _) = with_mirrors(&world, &place, &before, &faults).await;
             let disk = Disk::default();
-            let client = Client::open(&world.config, &world.network, &world.clock, disk);
+            let client =
+                Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
             let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await.1;
             assert!(ended.is_ok(), "{fault:?}: {ended:?}");
             let (policy, peers) = (&world.config.policy, &world.config.peers);
@@ -314,8 +317,7 @@ async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first()
         circle.poll_all().await.unwrap();
         let bad = circle.copy_log("bad").unwrap();
         fs::write(bad.join("tile/entries/000.p/2"), b"others").unwrap();
-        circle.config.mirrors =
-            vec![Mirror::directory(&bad), Mirror::directory(circle.log_directory())];
+        circle.mirrors = vec![Mirror::directory(&bad), Mirror::directory(circle.log_directory())];
         check(&circle, seed).await.1.unwrap();
         for (name, failures) in failures(&circle) {
             assert_eq!((name, failures.in_a_row), (format!("file:{}", bad.display()), 1));
@@ -337,7 +339,7 @@ async fn a_mirror_that_is_behind_the_newest_head_has_failed_whoever_showed_that(
         let count = if shown_by_peers_only { 1 } else { 2 };
         let mut circle = circle.again();
         circle.poll_all().await.unwrap();
-        circle.config.mirrors = directories[..count].iter().map(Mirror::directory).collect();
+        circle.mirrors = directories[..count].iter().map(Mirror::directory).collect();
         assert_eq!(check(&circle, 0).await.1.is_ok(), !shown_by_peers_only);
         assert_eq!(failures(&circle), std::slice::from_ref(&failed));
     }

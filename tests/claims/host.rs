@@ -1,20 +1,25 @@
 //! The other end of a mirror: what a host of ours answers, and what it puts up with. And what it keeps.
 
-use std::fs;
-use std::io::{self, Cursor};
+use std::io::Cursor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use std::{
+    fs,
+    io::{self},
+};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
-use unanimity::install::{Artifacts, InstallError};
-use unanimity::net::memory::Network;
-use unanimity::net::mirror::host::{Bounds, Served, Shelf, serve_all};
-use unanimity::net::{OnionAddress, Transport as _};
+use unanimity_client::Artifacts;
+use unanimity_config::OnionAddress;
+use unanimity_install::InstallError;
+use unanimity_net::Transport as _;
+use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
 use unanimity_protocol::manifest::{Kind, Target};
 use unanimity_protocol::{Hash, Refusal};
 use unanimity_storage::{Disk, Step};
+use unanimity_testkit::Network;
 
 use crate::circle::{HOUR, MINUTE, SECOND, files};
 use crate::logs::place;

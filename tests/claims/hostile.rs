@@ -1,21 +1,20 @@
 //! Hostile mirrors among good ones, over HTTP: an update gets through while any one of them is honest.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fs, io};
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
-use unanimity::demo::{Draft, World};
-use unanimity::net::Mirror;
-use unanimity::net::mirror::{Site, Stream, Web};
-use unanimity::update::{Failure, Outcome};
+use unanimity_client::{Failure, Outcome};
+use unanimity_config::{MirrorSpec, Site};
+use unanimity_net::{Mirror, Stream, Web};
 use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_testkit::{Draft, World};
 
 use crate::http::ONION;
 use crate::logs::place;
@@ -116,9 +115,8 @@ impl Hosts {
         let web: Arc<dyn Web> = Arc::new(self.clone());
         (1..=self.hosts.len())
             .map(|port| {
-                let mirror: Mirror = format!("http://{ONION}:{port}").parse().unwrap();
-                mirror.connect(&web);
-                mirror
+                let spec: MirrorSpec = format!("http://{ONION}:{port}").parse().unwrap();
+                Mirror::from_spec(&spec, Some(&web)).unwrap()
             })
             .collect()
     }
@@ -282,7 +280,7 @@ pub(crate) async fn with_mirrors(
         _ => (world.log_directory(), fault),
     };
     let hosts = Hosts::new(faults.iter().map(host).collect());
-    world.config.mirrors = hosts.mirrors();
+    world.mirrors = hosts.mirrors();
     (world, hosts)
 }
 
@@ -354,7 +352,7 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
         }
         let log = world.log_directory();
         let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
-        world.config.mirrors = hosts.mirrors();
+        world.mirrors = hosts.mirrors();
         assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
         assert_eq!(installed(&world), new());
         let asked = hosts.asked.lock().unwrap().clone();
@@ -370,7 +368,7 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
     world.poll_all().await.unwrap();
     let log = world.log_directory();
     let cut = Hosts::new(vec![(log.clone(), Fault::Cut(180_000))]);
-    world.config.mirrors = cut.mirrors();
+    world.mirrors = cut.mirrors();
     let ended = world.update().await.1;
     assert!(matches!(ended, Err(Failure::Error(_))), "{ended:?}");
     assert_eq!(
@@ -380,11 +378,11 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
     assert_eq!(installed(&world), OLD);
     // Whoever has no more than that, and says so, costs nothing of it.
     let short = Hosts::new(vec![(log.clone(), Fault::Short(180_000))]);
-    world.config.mirrors = short.mirrors();
+    world.mirrors = short.mirrors();
     assert!(world.update().await.1.is_err());
     assert_eq!(short.asked.lock().unwrap()[0], (0, 180_000));
     let whole = Hosts::new(vec![(log, Fault::Honest)]);
-    world.config.mirrors = whole.mirrors();
+    world.mirrors = whole.mirrors();
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     assert_eq!(*whole.asked.lock().unwrap(), [(0, 180_000)]);
     assert_eq!(installed(&world), new());
@@ -441,7 +439,7 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&path, mode).unwrap();
         let hosts = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
-        world.config.mirrors = hosts.mirrors();
+        world.mirrors = hosts.mirrors();
         let (report, ended) = world.update().await;
         assert!(matches!(ended, Ok(Outcome::Installed(_))), "{name}: {ended:?} {report:?}");
         assert_eq!(installed(&world), whole, "{name}");

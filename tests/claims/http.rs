@@ -9,10 +9,9 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, pending};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
-use unanimity::net::Mirror;
-use unanimity::net::mirror::{
-    FLOOR, FLOOR_WINDOW, PATIENCE, READ_TIMEOUT, Site, Stream, Web, race,
-};
+use unanimity_config::{MirrorSpec, Site};
+use unanimity_log::{PATIENCE, race};
+use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, READ_TIMEOUT, Stream, Web};
 
 pub(crate) const ONION: &str = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
 
@@ -60,8 +59,9 @@ async fn request(stream: &mut DuplexStream) -> String {
 impl Host {
     fn with(scripts: Vec<Script>) -> (Host, Mirror) {
         let host = Host { scripts: Arc::new(Mutex::new(scripts.into())), ..Host::default() };
-        let mirror: Mirror = format!("http://{ONION}/mirror").parse().unwrap();
-        mirror.connect(&(Arc::new(host.clone()) as Arc<dyn Web>));
+        let web: Arc<dyn Web> = Arc::new(host.clone());
+        let spec: MirrorSpec = format!("http://{ONION}/mirror").parse().unwrap();
+        let mirror = Mirror::from_spec(&spec, Some(&web)).unwrap();
         (host, mirror)
     }
 
@@ -345,7 +345,8 @@ async fn the_next_host_is_asked_beside_one_that_takes_long_and_the_first_good_an
 
 #[tokio::test]
 async fn without_a_network_a_mirror_says_so() {
-    let mirror: Mirror = format!("http://{ONION}/").parse().unwrap();
+    let spec: MirrorSpec = format!("http://{ONION}/").parse().unwrap();
+    let mirror = Mirror::from_spec(&spec, None).unwrap();
     let error = mirror.read("checkpoint", 100).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     assert!(error.to_string().contains("no Tor"), "{error}");
@@ -363,7 +364,7 @@ fn a_mirror_is_a_directory_an_onion_service_or_a_host_with_tls() {
         ("https://[2001:db8::1]:8443/a", "https://[2001:db8::1]:8443/a"),
         ("https://xn--bcher-kva.example/a%20b", "https://xn--bcher-kva.example/a%20b"),
     ] {
-        let mirror: Mirror = text.parse().expect(text);
+        let mirror: MirrorSpec = text.parse().expect(text);
         assert_eq!(mirror.to_string(), said);
     }
     for (text, said) in [
@@ -372,7 +373,7 @@ fn a_mirror_is_a_directory_an_onion_service_or_a_host_with_tls() {
         (format!("http://{ONION}:8080/a"), format!("http://{ONION}:8080/a")),
         (format!("https://{ONION}/a"), format!("https://{ONION}/a")),
     ] {
-        let mirror: Mirror = text.parse().expect(&text);
+        let mirror: MirrorSpec = text.parse().expect(&text);
         assert_eq!(mirror.to_string(), said);
     }
 }
@@ -410,7 +411,7 @@ fn what_is_no_mirror_is_refused_with_the_reason() {
         (&format!("http://{mistyped}/"), "mistyped"),
         ("http://short.onion/", "56 characters"),
     ] {
-        let error = text.parse::<Mirror>().expect_err(text).to_string();
+        let error = text.parse::<MirrorSpec>().expect_err(text).to_string();
         assert!(error.contains(words) && error.contains("is no mirror"), "{text}: {error}");
     }
 }

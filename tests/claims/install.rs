@@ -1,17 +1,20 @@
 //! Installing: exactly the signed bytes, and `current` is the old version or the new one, whole.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
+use std::{
+    fs,
+    io::{self},
+};
 
-use unanimity::demo::{Draft, World};
-use unanimity::install::{InstallError, verify_artifact};
-use unanimity::log::writer::artifact_path;
-use unanimity::update::{Failure, Outcome};
+use unanimity_client::{Failure, Outcome};
+use unanimity_install::{InstallError, verify_artifact};
+use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::{Kind, Target};
 use unanimity_protocol::{Hash, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
+use unanimity_testkit::{Draft, World};
 
 use crate::logs::{failing_disk, place, recording_disk};
 

@@ -9,15 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use unanimity::config;
-use unanimity::demo::World;
-use unanimity::install::journal::{FIRST_WAIT, Trial};
-use unanimity::install::{ByHandError, Root};
-use unanimity::store::EvidenceStore;
-use unanimity::update::{Failure, Outcome, UpdateError};
+use unanimity_client::{Failure, Outcome, UpdateError};
+use unanimity_install::journal::{FIRST_WAIT, Trial};
+use unanimity_install::{ByHandError, Root};
 use unanimity_protocol::{Evidence, Refusal, Timestamp};
-use unanimity_storage::Clock as _;
-use unanimity_storage::{Disk, Step};
+use unanimity_state::EvidenceStore;
+use unanimity_storage::{Clock as _, Disk, Step};
+use unanimity_testkit::World;
 
 use crate::logs::{failing_disk, place, recording_disk};
 use crate::trial::*;
@@ -379,7 +377,7 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
     let evidence = evidence(&world, &place.path().join("elsewhere"));
     world.write_config().unwrap();
     let path = world.directory.join("client/unanimity.toml");
-    world.config = config::load(&path, world.clock.now()).unwrap();
+    world.config = unanimity_config::load(&path, world.clock.now()).unwrap();
     let (diary, id) = (diary(&mut world), evidence.id());
     world.config.procedure.pre_install = note(&diary, "");
     world.config.procedure.post_install = note(&diary, "");

@@ -6,15 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use age::secrecy::SecretString;
-use unanimity::publish::{
-    self, PublishError, Release, Work, check_private, read_key, read_statement, write_key,
-};
 use unanimity_protocol::key::Secret;
 use unanimity_protocol::manifest::{Kind, MAX_TARGETS};
 use unanimity_protocol::{
     CosignerSecret, Hash, Manifest, Name, Note, NoteSecret, Statement, Timestamp,
 };
-use unanimity_storage::Disk;
+use unanimity_publish::{PublishError, Release, Work, read_key, read_statement, write_key};
+use unanimity_storage::{Disk, PrivateFileError, check_private};
 
 use crate::logs::{failing_disk, place};
 
@@ -29,7 +27,7 @@ fn write<const TYPE: u8>(path: &Path, secret: &Secret<TYPE>) -> Result<(), Publi
 }
 
 fn secret() -> NoteSecret {
-    publish::generate("publisher-a".parse().unwrap())
+    unanimity_publish::generate("publisher-a".parse().unwrap())
 }
 
 #[test]
@@ -40,7 +38,7 @@ fn a_key_comes_back_from_its_file() {
     write(&note, &secret).unwrap();
     let read: NoteSecret = read_key(&note, &words(WORDS)).unwrap();
     assert_eq!(read.expose(), secret.expose());
-    let peer: CosignerSecret = publish::generate("alice".parse().unwrap());
+    let peer: CosignerSecret = unanimity_publish::generate("alice".parse().unwrap());
     write(&cosigner, &peer).unwrap();
     let read: CosignerSecret = read_key(&cosigner, &words(WORDS)).unwrap();
     assert_eq!(read.public(), peer.public());
@@ -57,7 +55,9 @@ fn a_key_file_is_for_its_owner_only() {
     for exposed in [0o644, 0o640, 0o604, 0o660, 0o602, 0o601, 0o610, 0o777] {
         fs::set_permissions(&path, fs::Permissions::from_mode(exposed)).unwrap();
         let error = read_key::<1>(&path, &words(WORDS)).unwrap_err();
-        assert!(matches!(&error, PublishError::Exposed { mode, .. } if *mode == exposed));
+        assert!(
+            matches!(&error, PublishError::File(PrivateFileError::Exposed { mode, .. }) if *mode == exposed)
+        );
         let said = error.to_string();
         assert!(said.contains("chmod 600") && said.contains(&format!("{exposed:03o}")), "{said}");
         assert!(said.contains(path.to_str().unwrap()), "{said}");
@@ -77,7 +77,7 @@ fn a_key_file_is_never_overwritten() {
     write(&path, &first).unwrap();
     let before = fs::read(&path).unwrap();
     let error = write(&path, &secret()).unwrap_err();
-    assert!(matches!(error, PublishError::Exists(_)), "{error}");
+    assert!(matches!(error, PublishError::File(PrivateFileError::Exists(_))), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -126,7 +126,7 @@ fn a_key_for_something_else_is_refused() {
     let place = place();
     let (note, cosigner) = (place.path().join("note"), place.path().join("cosigner"));
     write(&note, &secret()).unwrap();
-    write(&cosigner, &publish::generate::<4>("alice".parse().unwrap())).unwrap();
+    write(&cosigner, &unanimity_publish::generate::<4>("alice".parse().unwrap())).unwrap();
     let error = read_key::<4>(&note, &words(WORDS)).unwrap_err().to_string();
     assert!(
         error.contains("is a publisher's or a log's key, and a peer's key is needed"),
@@ -213,7 +213,7 @@ fn artifact(platform: &str, bytes: &[u8]) -> (Name, Name, Vec<u8>) {
 #[test]
 fn a_manifest_says_what_was_released() {
     let artifacts = [artifact("x86_64-linux", b"second"), artifact("aarch64-linux", b"first")];
-    let manifest = publish::manifest(release(), artifacts).unwrap();
+    let manifest = unanimity_publish::manifest(release(), artifacts).unwrap();
     assert_eq!(Manifest::parse(&manifest.to_string()).unwrap(), manifest);
     assert_eq!(manifest.expires, Timestamp(1_790_003_600));
     let targets: Vec<_> = manifest.targets.iter().map(|t| t.platform.to_string()).collect();
@@ -236,7 +236,7 @@ fn a_release_that_its_format_cannot_say_is_refused() {
         (release(), many, "at most 64"),
     ];
     for (release, artifacts, why) in cases {
-        let error = publish::manifest(release, artifacts).unwrap_err();
+        let error = unanimity_publish::manifest(release, artifacts).unwrap_err();
         assert!(matches!(error, PublishError::NewStatement(_)), "{error}");
         let said = error.to_string();
         assert!(said.contains(why) && said.contains("line"), "{said}");
@@ -246,7 +246,7 @@ fn a_release_that_its_format_cannot_say_is_refused() {
 /// Looks at a manifest and signs it.
 fn sign(path: &Path, secret: &NoteSecret, disk: &Disk) -> Result<Note, PublishError> {
     let (shown, _) = read_statement(path)?;
-    publish::sign(path, &shown, secret, disk)
+    unanimity_publish::sign(path, &shown, secret, disk)
 }
 
 #[test]
@@ -254,12 +254,14 @@ fn only_what_was_shown_is_signed() {
     let place = place();
     let path = place.path().join("manifest");
     let manifest = |content: &[u8]| {
-        publish::manifest(release(), [artifact("x86_64-linux", content)]).unwrap().to_string()
+        unanimity_publish::manifest(release(), [artifact("x86_64-linux", content)])
+            .unwrap()
+            .to_string()
     };
     fs::write(&path, manifest(b"x")).unwrap();
     let (shown, _) = read_statement(&path).unwrap();
     fs::write(&path, manifest(b"another")).unwrap();
-    let error = publish::sign(&path, &shown, &secret(), &Disk::default()).unwrap_err();
+    let error = unanimity_publish::sign(&path, &shown, &secret(), &Disk::default()).unwrap_err();
     assert!(matches!(error, PublishError::Changed(_)), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), manifest(b"another"));
 }
@@ -268,7 +270,8 @@ fn only_what_was_shown_is_signed() {
 fn other_peoples_lines_neither_pass_for_ours_nor_make_a_file_that_cannot_be_read() {
     let place = place();
     let path = place.path().join("manifest");
-    let manifest = publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
+    let manifest =
+        unanimity_publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
     let good = secret();
     // A line with our name and id that we did not make.
     let mut forged = Note::unsigned(&manifest.to_string()).unwrap();
@@ -290,9 +293,11 @@ fn other_peoples_lines_neither_pass_for_ours_nor_make_a_file_that_cannot_be_read
 fn a_manifest_is_signed_once_by_each_key() {
     let place = place();
     let path = place.path().join("manifest");
-    let manifest = publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
+    let manifest =
+        unanimity_publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
     fs::write(&path, manifest.to_string()).unwrap();
-    let (a, b): (NoteSecret, NoteSecret) = (secret(), publish::generate("b".parse().unwrap()));
+    let (a, b): (NoteSecret, NoteSecret) =
+        (secret(), unanimity_publish::generate("b".parse().unwrap()));
     sign(&path, &a, &Disk::default()).unwrap();
     let once = fs::read(&path).unwrap();
     let error = sign(&path, &a, &Disk::default()).unwrap_err();
@@ -305,7 +310,8 @@ fn a_manifest_is_signed_once_by_each_key() {
     assert_eq!(note.open(&[a.public(), b.public()]).unwrap(), [a.public().raw(), b.public().raw()]);
     // A disk without space costs the new signature and none of the old.
     let two = fs::read(&path).unwrap();
-    sign(&path, &publish::generate("c".parse().unwrap()), &failing_disk(2, None)).unwrap_err();
+    sign(&path, &unanimity_publish::generate("c".parse().unwrap()), &failing_disk(2, None))
+        .unwrap_err();
     assert_eq!(fs::read(&path).unwrap(), two);
 }
 
@@ -313,8 +319,9 @@ fn a_manifest_is_signed_once_by_each_key() {
 fn what_is_not_a_manifest_is_not_signed() {
     let place = place();
     let path = place.path().join("manifest");
-    let manifest =
-        publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap().to_string();
+    let manifest = unanimity_publish::manifest(release(), [artifact("x86_64-linux", b"x")])
+        .unwrap()
+        .to_string();
     for (text, line) in [
         (manifest.replace("sequence 1", "sequence 01"), "line 5"),
         (manifest.replace("product hello", "product ../hello"), "line 3"),

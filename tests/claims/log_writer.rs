@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use unanimity::demo::copy_tree;
-use unanimity::log::LogWriter;
-use unanimity::log::writer::{EntryError, WriteError, artifact_path};
+use unanimity_log::{EntryError, LogWriter, WriteError};
+use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Checkpoint, Hash, Note};
 use unanimity_storage::{Disk, Step, parent, temporary};
+use unanimity_testkit::copy_tree;
 
 use crate::logs::{
     ORIGIN, Power, Seen, failing_disk, naive_root, note, notes, origin, path_of, place, read_whole,

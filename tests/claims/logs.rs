@@ -1,15 +1,14 @@
 //! What the claims about logs share: notes, a naive tree, and a disk that dies when told to.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::future::Future;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::{fs, io};
 
 use tempfile::TempDir;
-use unanimity::log::reader::{Bundles, Cached};
-use unanimity::net::Mirror;
+use unanimity_log::{Bundles, Cached};
+use unanimity_net::Mirror;
 use unanimity_protocol::{Checkpoint, Hash, Head, Log, Note, NoteSecret, Origin};
 use unanimity_storage::{Disk, Step, temporary};
 

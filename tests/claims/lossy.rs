@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{self, Cursor, ErrorKind, Write};
+use std::io::{self};
+use std::io::{Cursor, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use unanimity_storage::{Directory, Files, Lock, Source, Written};
-use unanimity_storage::{Mode, parent};
+use unanimity_storage::{Directory, Files, Lock, Mode, Source, Written, parent};
 
 /// A machine. Clones are the same one.
 #[derive(Clone)]

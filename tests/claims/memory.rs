@@ -1,14 +1,13 @@
 //! What a client remembers: whole or not at all, never weaker, one process at a time.
 
-use std::fs;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
-use unanimity::net::Mirror;
-use unanimity::store::{ClientStore, StoreError};
-use unanimity::update::{Client, Failure, Outcome, UpdateError};
+use unanimity_client::{Client, Failure, Outcome, UpdateError};
+use unanimity_net::Mirror;
 use unanimity_protocol::{NoteSecret, Policy, Refusal, Timestamp};
+use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Disk;
 
 use crate::circle::{
@@ -19,7 +18,15 @@ use crate::circle::{
 async fn one_state_directory_has_one_client() {
     let mut circle = Circle::with_first(100).await;
     {
-        let open = || Client::open(&circle.config, &circle.network, &circle.clock, Disk::default());
+        let open = || {
+            Client::open(
+                &circle.config,
+                &circle.mirrors,
+                &circle.network,
+                &circle.clock,
+                Disk::default(),
+            )
+        };
         let first = open().unwrap_or_else(|error| panic!("{error}"));
         assert!(matches!(open(), Err(UpdateError::Store(StoreError::Busy(_)))));
         drop(first);
@@ -79,7 +86,7 @@ async fn disk_fails(from_there_on: bool) {
         let memory = circle.memory();
         if now.sequence == 1 {
             assert!(memory.floor == 1 && memory.head.as_ref().unwrap().size() == 2, "step {n}");
-            let first = |memory: &unanimity::store::ClientState| memory.rolls[0].at();
+            let first = |memory: &unanimity_state::ClientState| memory.rolls[0].at();
             assert_eq!(first(&memory), first(&base.memory()), "step {n}");
         }
         if n == 0 {
@@ -236,7 +243,7 @@ async fn a_restored_log_that_lost_entries_is_a_rollback_and_not_a_fork() {
     circle.update().await.1.unwrap_err();
     assert_eq!(circle.trusted().unwrap().size(), 2);
     let log = Mirror::directory(circle.log_directory());
-    circle.config.mirrors.push(log);
+    circle.mirrors.push(log);
     assert_eq!(missing(circle.update().await).len(), 5);
 }
 

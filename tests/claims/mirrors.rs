@@ -1,23 +1,25 @@
 //! Mirrors: hosts that may serve anything, and what reading from one can cost.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use std::{
+    fs::{self},
+    io,
+};
 
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use unanimity::log::reader::{self, Bundles, Cached, Unread, split_bundle};
-use unanimity::log::{LogWriter, MAX_GROWTH, Tiles as _};
-use unanimity::net::Mirror;
-use unanimity::net::mirror::{Bytes, FLOOR, READ_TIMEOUT};
-use unanimity_protocol::{Checkpoint, Hash, Head, Tile};
+use unanimity_log::{Bundles, Cached, LogWriter, MAX_GROWTH, Tiles as _, Unread};
+use unanimity_net::{Bytes, FLOOR, Mirror, READ_TIMEOUT};
+use unanimity_protocol::entry_bundle::split_bundle;
+use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::{
-    log_path::entries_path,
+    Checkpoint, Hash, Head, Tile,
     tile::{self},
 };
 use unanimity_storage::Disk;
@@ -220,7 +222,7 @@ fn a_partial_tile_or_bundle_that_is_gone_is_the_beginning_of_the_full_one() {
     put(&place, "tile/0/000", &[0; 256 * 32 + 1]);
     assert!(now((&mirror).tile(tile)).is_err());
     put(&place, "tile/0/000", &[0; 4 * 32]);
-    assert!(now(reader::leaves(&&mirror, 0..5)).is_err());
+    assert!(now(unanimity_log::leaves(&&mirror, 0..5)).is_err());
 }
 
 #[test]
@@ -324,7 +326,7 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
     let ranges = [0..MAX_GROWTH + 1, 5..MAX_GROWTH + 6, 0..u64::MAX, 1..(1 << 63) - 1];
     for range in ranges {
         let (start, end) = (range.start, range.end);
-        let error = now(reader::leaves(&&mirror, start..end)).unwrap_err();
+        let error = now(unanimity_log::leaves(&&mirror, start..end)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains(&(end - start).to_string()), "{error}");
     }
@@ -339,14 +341,14 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
     }
     // The most that is allowed is only missing, also at the end of the numbers.
     for range in [0..MAX_GROWTH, u64::MAX - MAX_GROWTH..u64::MAX] {
-        assert!(now(reader::leaves(&&mirror, range)).is_err());
+        assert!(now(unanimity_log::leaves(&&mirror, range)).is_err());
     }
 }
 
 #[test]
 fn tiles_that_do_not_hash_up_are_not_what_a_head_says() {
     let (place, mirror, head) = log(5);
-    let serves = || now(reader::Cached::new(&mirror).serves(&head));
+    let serves = || now(unanimity_log::Cached::new(&mirror).serves(&head));
     assert!(serves());
     let path: &Path = &place.path().join("tile/0/000.p/5");
     let whole = fs::read(path).unwrap();

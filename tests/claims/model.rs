@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use unanimity::demo::World;
-use unanimity::demo::{Draft, PEERS};
-use unanimity::net::Mirror;
-use unanimity::store::EvidenceStore;
-use unanimity::update::{Failure, Outcome};
+use unanimity_client::{Failure, Outcome};
+use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Head, Refusal, Timestamp};
+use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
+use unanimity_testkit::{Draft, PEERS, World};
 
 use crate::circle::{Circle, HOUR, MINUTE, TROJAN};
 
@@ -46,7 +45,7 @@ impl Observed {
         let mut rng = StdRng::seed_from_u64(seed);
         if rng.random_bool(0.5) {
             let log = Mirror::directory(circle.log_directory());
-            circle.config.mirrors.push(log);
+            circle.mirrors.push(log);
         }
         Observed {
             circle,

@@ -10,12 +10,9 @@ use std::process::{Command, Stdio};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
-use unanimity::cli::exit::Exit;
-use unanimity::demo::attacks::Attack;
-use unanimity::demo::circle::Circle;
-use unanimity::demo::onion::{Daemons, Nodes};
-use unanimity::demo::tornet::TorNetwork;
-use unanimity::demo::{Cast, Draft, PEERS, Stage, copy_tree};
+use unanimity_report::Exit;
+use unanimity_testkit::{Attack, Cast, Circle, Draft, PEERS, Stage, copy_tree};
+use unanimity_testkit_tor::{Daemons, Nodes, TorNetwork};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 const TARGET: &str = env!("CARGO_TARGET_TMPDIR");

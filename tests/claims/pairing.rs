@@ -7,21 +7,17 @@ use std::path::PathBuf;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
-use unanimity::circle::{Standing, Ticket};
-use unanimity::config;
-use unanimity::demo::circle::Circle as Keys;
-use unanimity::demo::{Draft, Stage};
-use unanimity::identity::{Identity, IdentityError};
-use unanimity::net::memory::Network;
-use unanimity::net::wire::{self, Answer, QUESTION_BYTES};
-use unanimity::net::{Listener as _, OnionAddress};
-use unanimity::node::{Addresses, Errand, Node, NodeError, Tested};
-use unanimity::peer::Place;
-use unanimity::update::{Failure, Outcome, UpdateError, ask_once};
+use unanimity::node::{Addresses, Node, NodeError, Tested};
+use unanimity_client::{Errand, Failure, Outcome, UpdateError, ask_once};
+use unanimity_config::{OnionAddress, Standing, Ticket};
+use unanimity_net::Listener as _;
+use unanimity_net::message::{Answer, QUESTION_BYTES};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{Hash, Refusal, Silence, Timestamp};
-use unanimity_storage::ManualClock;
-use unanimity_storage::{Disk, Step};
+use unanimity_state::{Identity, IdentityError};
+use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_testkit::{Circle as Keys, Draft, Network, Stage};
+use unanimity_witness::Place;
 
 use crate::circle::{HOUR, MINUTE, NOW};
 use crate::logs::place;
@@ -58,7 +54,7 @@ impl Pairing {
         self.stage.directory.join(who)
     }
 
-    fn told(&self, who: &str, log: &str) -> config::Node {
+    fn told(&self, who: &str, log: &str) -> unanimity_config::Node {
         let (keys, policy) = (&self.stage.circle, self.stage.circle.policy());
         let publishers: Vec<String> =
             policy.publishers().iter().map(|key| format!("\"{key}\"")).collect();
@@ -78,12 +74,12 @@ impl Pairing {
         if !peers.exists() {
             fs::write(peers, "min_peers = 1\n").unwrap();
         }
-        config::load_node(&self.place(who).join("unanimity.toml")).unwrap()
+        unanimity_config::load_node(&self.place(who).join("unanimity.toml")).unwrap()
     }
 
     fn open(&self, who: &str, log: &str) -> Node<ManualClock> {
         let key = Hash::of(who.as_bytes()).0;
-        let address_of = |_: &config::Node, serve: &config::Serve| {
+        let address_of = |_: &unanimity_config::Node, serve: &unanimity_config::Serve| {
             let peer = OnionAddress { key, port: serve.port };
             Ok::<_, NodeError>(Addresses { peer, artifacts: None })
         };
@@ -229,7 +225,7 @@ async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
     test(&pairing, &dora).await;
     let name = "emil".parse().unwrap();
     let path = &dora.node.told.peers_path;
-    unanimity::circle::edit::leave(path, &name, NOW.after(HOUR), &Disk::default()).unwrap();
+    unanimity_config::peers::edit::leave(path, &name, NOW.after(HOUR), &Disk::default()).unwrap();
     assert_eq!(test(&pairing, &dora).await.len(), 1);
     pairing.clock.advance(HOUR);
     assert!(test(&pairing, &dora).await.is_empty());
@@ -289,8 +285,12 @@ fn replay(pairing: &Pairing, at: OnionAddress, note: String) -> JoinHandle<()> {
     let mut listener = pairing.network.listen(at);
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
-            if let Ok(Some(_)) = wire::receive::<QUESTION_BYTES>(&mut stream).await {
-                wire::send(&mut stream, &Answer::View(note.clone()).frame()).await.ok();
+            if let Ok(Some(_)) =
+                unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await
+            {
+                unanimity_net::message::send(&mut stream, &Answer::View(note.clone()).frame())
+                    .await
+                    .ok();
             }
         }
     })
@@ -366,7 +366,7 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
         }
         Ok(())
     });
-    let address_of = |_: &config::Node, _: &config::Serve| {
+    let address_of = |_: &unanimity_config::Node, _: &unanimity_config::Serve| {
         let peer = OnionAddress { key: Hash::of(b"dora").0, port: 4242 };
         Ok::<_, NodeError>(Addresses { peer, artifacts: None })
     };

@@ -1,28 +1,26 @@
 //! A peer answers from what it has verified itself, and from nothing else.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fs, io};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, timeout};
-use unanimity::demo::World;
-use unanimity::log::Tiles;
-use unanimity::log::reader::Cached;
-use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
-use unanimity::net::{Mirror, Transport as _};
-use unanimity::peer::{Follow, PeerError, PeerNode, Polled, Polling};
+use unanimity_config::Polling;
+use unanimity_log::{Cached, Tiles};
+use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
+use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::{Evidence, Hash, Head, Tile, Timestamp, View};
-use unanimity_storage::{Clock, ManualClock};
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Clock, Disk, ManualClock, Step};
+use unanimity_testkit::World;
+use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
 
 use crate::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
 
@@ -89,7 +87,10 @@ async fn a_head_that_others_show_is_neither_adopted_nor_cosigned() {
     let mut config = circle.config.clone();
     config.state = circle.peer_state(0);
     config.install_root = circle.directory.join("elsewhere");
-    let (report, _) = circle.check_as(&config).await;
+    let (report, _) = {
+        let mirrors = circle.mirrors.clone();
+        circle.check_as(&config, &mirrors).await
+    };
     assert_eq!(report.head.unwrap().size(), 2);
     assert_eq!(circle.peer(0).head().unwrap().size(), 1);
     assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
@@ -259,7 +260,7 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
     let mut died = Vec::new();
     for n in 0.. {
         let state = circle.beside(&format!("killed-{n}"));
-        unanimity::demo::copy_tree(&start, &state).unwrap();
+        unanimity_testkit::copy_tree(&start, &state).unwrap();
         let (disk, _) = dying(n);
         let node = open(&circle, &["log"], &state, disk);
         let done = node.poll(&mut rng()).await.is_ok();
@@ -458,7 +459,7 @@ async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
     drop(node);
     for n in 0.. {
         let state = circle.beside(&format!("killed-{n}"));
-        unanimity::demo::copy_tree(&start, &state).unwrap();
+        unanimity_testkit::copy_tree(&start, &state).unwrap();
         let (disk, _) = dying(n);
         let node = open(&circle, &["fork"], &state, disk);
         let polled = node.poll(&mut rng()).await;
@@ -530,8 +531,13 @@ async fn garbage_ends_its_own_connection_only() {
         let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
         stream.write_all(&frame).await.unwrap();
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
-        wire::send(&mut neighbour, &good).await.unwrap();
-        assert!(wire::receive::<ANSWER_BYTES>(&mut neighbour).await.unwrap().is_some());
+        unanimity_net::message::send(&mut neighbour, &good).await.unwrap();
+        assert!(
+            unanimity_net::message::receive::<ANSWER_BYTES>(&mut neighbour)
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
 }
 
@@ -541,7 +547,7 @@ async fn a_connection_lasts_two_minutes_however_politely_it_asks() {
     let question = Question::View(circle.circle.log.id());
     let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
     let began = tokio::time::Instant::now();
-    while wire::ask(&mut stream, &question).await.is_ok() {
+    while unanimity_net::message::ask(&mut stream, &question).await.is_ok() {
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
     // It is noticed when it asks again.
@@ -557,9 +563,12 @@ async fn a_connection_has_1024_questions() {
     let tile = Tile { level: 0, index: 0, width: 1 };
     let question = Question::Tile(circle.circle.log.id(), tile);
     for _ in 0..1024 {
-        assert!(matches!(wire::ask(&mut stream, &question).await.unwrap(), Answer::Tile(_)));
+        assert!(matches!(
+            unanimity_net::message::ask(&mut stream, &question).await.unwrap(),
+            Answer::Tile(_)
+        ));
     }
-    assert!(wire::ask(&mut stream, &question).await.is_err());
+    assert!(unanimity_net::message::ask(&mut stream, &question).await.is_err());
     assert!(matches!(circle.ask(0, question).await, Answer::Tile(_)));
 }
 
@@ -572,7 +581,7 @@ async fn full(seed: u64) -> (Circle, Question, VecDeque<DuplexStream>) {
     let mut streams = VecDeque::new();
     for _ in 0..64 {
         let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
-        wire::ask(&mut stream, &question).await.unwrap();
+        unanimity_net::message::ask(&mut stream, &question).await.unwrap();
         streams.push_back(stream);
     }
     (circle, question, streams)
@@ -582,15 +591,19 @@ async fn full(seed: u64) -> (Circle, Question, VecDeque<DuplexStream>) {
 async fn the_65th_connection_waits_until_one_of_64_ends() {
     let (circle, question, mut streams) = full(26).await;
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
-    wire::send(&mut late, &question.frame()).await.unwrap();
-    assert!(timeout(4 * SECOND, wire::receive::<ANSWER_BYTES>(&mut late)).await.is_err());
+    unanimity_net::message::send(&mut late, &question.frame()).await.unwrap();
+    assert!(
+        timeout(4 * SECOND, unanimity_net::message::receive::<ANSWER_BYTES>(&mut late))
+            .await
+            .is_err()
+    );
     streams.pop_back();
     let begun = Instant::now();
-    assert!(wire::receive::<ANSWER_BYTES>(&mut late).await.unwrap().is_some());
+    assert!(unanimity_net::message::receive::<ANSWER_BYTES>(&mut late).await.unwrap().is_some());
     assert_eq!(begun.elapsed(), Duration::ZERO);
     // Nobody else's place was taken for it.
     for stream in &mut streams {
-        wire::ask(stream, &question).await.unwrap();
+        unanimity_net::message::ask(stream, &question).await.unwrap();
     }
 }
 
@@ -599,22 +612,25 @@ async fn the_65th_connection_takes_the_place_of_the_oldest_that_has_had_its_five
     let (circle, question, mut streams) = full(31).await;
     let begun = Instant::now();
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
-    wire::ask(&mut late, &question).await.unwrap();
+    unanimity_net::message::ask(&mut late, &question).await.unwrap();
     // A timer has milliseconds.
     assert!((5 * SECOND..=5 * SECOND + SECOND / 100).contains(&begun.elapsed()));
     // One place was wanted, and one was taken: the oldest's, though it had been heard from.
-    wire::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
+    unanimity_net::message::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
     for stream in &mut streams {
-        wire::ask(stream, &question).await.unwrap();
+        unanimity_net::message::ask(stream, &question).await.unwrap();
     }
     // The next takes the next oldest's, and waits for nothing: that has had its time.
     let begun = Instant::now();
-    wire::ask(&mut circle.network.dial(&circle.address(0)).await.unwrap(), &question)
-        .await
-        .unwrap();
+    unanimity_net::message::ask(
+        &mut circle.network.dial(&circle.address(0)).await.unwrap(),
+        &question,
+    )
+    .await
+    .unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    wire::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
-    wire::ask(&mut late, &question).await.unwrap();
+    unanimity_net::message::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
+    unanimity_net::message::ask(&mut late, &question).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -635,9 +651,12 @@ async fn one_client_with_200_silent_connections_crowds_nobody_out() {
     let begun = Instant::now();
     let question = Question::View(circle.circle.log.id());
     for _ in 0..3 {
-        wire::ask(&mut circle.network.dial(&circle.address(0)).await.unwrap(), &question)
-            .await
-            .unwrap();
+        unanimity_net::message::ask(
+            &mut circle.network.dial(&circle.address(0)).await.unwrap(),
+            &question,
+        )
+        .await
+        .unwrap();
     }
     assert!(begun.elapsed() <= 20 * SECOND, "{:?}", begun.elapsed());
     assert_eq!(crowd.await.unwrap().len(), 200);
@@ -653,7 +672,7 @@ async fn while_places_are_free_a_connection_is_not_ended_for_another() {
         tokio::time::sleep(SECOND / 50).await;
     }
     for stream in &mut streams {
-        wire::ask(stream, &question).await.unwrap();
+        unanimity_net::message::ask(stream, &question).await.unwrap();
     }
 }
 

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity::log::LogWriter;
-use unanimity::net::Mirror;
-use unanimity::net::wire::{Answer, Question};
-use unanimity::peer::{Follow, PeerError, PeerNode, Polled, Polling};
+use unanimity_config::Polling;
+use unanimity_log::LogWriter;
+use unanimity_net::Mirror;
+use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::{CosignerSecret, Timestamp, View};
-use unanimity_storage::ManualClock;
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
 
 use crate::logs::{failing_disk, notes, now, origin, place, recording_disk, secret, the_log};
 
@@ -49,11 +49,11 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
     let mut writer = LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap();
     writer.append(&notes("first", 250)).unwrap();
     let first = place();
-    unanimity::demo::copy_tree(log.path(), first.path()).unwrap();
+    unanimity_testkit::copy_tree(log.path(), first.path()).unwrap();
     writer.append(&notes("second", 10)).unwrap();
     let shown = |mirror: &Path, from: &Path| {
         std::fs::remove_dir_all(mirror).unwrap();
-        unanimity::demo::copy_tree(from, mirror).unwrap();
+        unanimity_testkit::copy_tree(from, mirror).unwrap();
     };
     let mut failed = 0;
     for fails in 0.. {

@@ -1,26 +1,22 @@
 //! A peer as a mirror: what it keeps of the log, how it serves it, and that nobody cosigns it.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity::config::Config;
-use unanimity::demo::{Draft, PEERS, World, copy_tree};
-use unanimity::install::Artifacts;
-use unanimity::net::memory::Network;
-use unanimity::net::mirror::host::{Bounds, Served, Shelf, serve_all};
-use unanimity::net::mirror::{Site, WEB_PORT};
-use unanimity::net::{Mirror, OnionAddress, Transport as _};
-use unanimity::peer::{Follow, PeerNode, Polled, Polling};
-use unanimity::update::{Outcome, UpdateError};
+use unanimity_client::{Artifacts, Outcome, UpdateError};
+use unanimity_config::{OnionAddress, Polling, Site, WEB_PORT};
+use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
+use unanimity_net::{Mirror, Transport as _};
+use unanimity_protocol::log_path::entries_path;
+use unanimity_protocol::tile::FULL;
 use unanimity_protocol::{Hash, Head, Refusal, Tile};
-use unanimity_protocol::{log_path::entries_path, tile::FULL};
-use unanimity_storage::ManualClock;
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_testkit::{Draft, Network, PEERS, World, copy_tree};
+use unanimity_witness::{Follow, PeerNode, Polled};
 
 use crate::circle::{
     Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, refusal, release,
@@ -271,7 +267,7 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
 async fn without_mirrors(seed: u64) -> Circle {
     let mut circle = Circle::with_second_settling(seed).await;
     circle.pass(HOUR).await;
-    circle.config.mirrors = vec![Mirror::directory("/nonexistent")];
+    circle.mirrors = vec![Mirror::directory("/nonexistent")];
     circle
 }
 
@@ -293,7 +289,7 @@ async fn with_every_mirror_dead_any_one_peer_is_enough() {
     let base = without_mirrors(65).await;
     for peer in 0..PEERS {
         let mut circle = base.again();
-        circle.config = Config { mirrors: base.config.mirrors.clone(), ..circle.config.clone() };
+        circle.mirrors = base.mirrors.clone();
         circle.poll_all().await.unwrap();
         // Nobody serves anything: what the client has read before is not enough.
         assert!(matches!(error(circle.update().await), UpdateError::Mirrors(_)));
@@ -388,7 +384,7 @@ async fn a_victim_that_serves_its_fork_to_its_circle_gains_no_cosignature() {
     for peer in 0..victim {
         fs::remove_file(circle.directory.join("mirrors").join(World::peer_name(peer))).unwrap();
     }
-    circle.config.mirrors = vec![Mirror::directory("/nonexistent")];
+    circle.mirrors = vec![Mirror::directory("/nonexistent")];
     for _ in 0..3 {
         circle.advance(5 * MINUTE);
         circle.poll_all().await.unwrap();

@@ -7,10 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use unanimity::circle::edit::{self, EditError, Obstacle};
-use unanimity::circle::{Circle, Member, Standing};
-use unanimity::config::{self, Why};
-use unanimity::net::{DiscoveryKey, OnionAddress};
+use unanimity_config::peers::edit::{self};
+use unanimity_config::peers::edit::{EditError, Obstacle};
+use unanimity_config::{Circle, DiscoveryKey, Member, OnionAddress, Standing, Why};
 use unanimity_protocol::{CosignerSecret, Hash, Name, NoteSecret, Timestamp};
 use unanimity_storage::Disk;
 
@@ -233,11 +232,12 @@ fn node(directory: &Path, peers: &str) -> PathBuf {
 fn a_node_starts_with_a_circle_that_is_too_small_and_its_client_does_not() {
     let place = place();
     let path = node(place.path(), &peer("a", 1, &joining()));
-    let started = config::load_node(&path).unwrap();
+    let started = unanimity_config::load_node(&path).unwrap();
     assert_eq!(started.circle.members().len(), 1);
     assert_eq!(started.peers_path, place.path().join("peers.toml"));
     assert_eq!(started.state, place.path().join("state"));
-    for error in [started.client(NOW).unwrap_err(), config::load(&path, NOW).unwrap_err()] {
+    for error in [started.client(NOW).unwrap_err(), unanimity_config::load(&path, NOW).unwrap_err()]
+    {
         let error = error.to_string();
         assert!(error.starts_with(&format!("{}: 0 distinct", started.peers_path.display())));
     }
@@ -246,7 +246,7 @@ fn a_node_starts_with_a_circle_that_is_too_small_and_its_client_does_not() {
     let started = started.read_again().unwrap();
     let config = started.client(BEFORE).unwrap();
     assert_eq!((config.peers.iter().count(), config.addresses.len()), (4, 4));
-    assert_eq!(config::load(&path, NOW).unwrap().peers.iter().count(), 3);
+    assert_eq!(unanimity_config::load(&path, NOW).unwrap().peers.iter().count(), 3);
 }
 
 #[test]
@@ -255,10 +255,11 @@ fn a_key_has_one_role_also_that_of_a_peer_who_does_not_count() {
         for seed in [11, 10] {
             let place = place();
             let path = node(place.path(), &peer("eve", seed, &standing));
-            let error = config::load_node(&path).unwrap_err().to_string();
+            let error = unanimity_config::load_node(&path).unwrap_err().to_string();
             assert!(error.contains("eve") && error.contains("one role"), "{error}");
             // Nor if it comes later.
-            let started = config::load_node(&node(place.path(), &peer("a", 1, ""))).unwrap();
+            let started =
+                unanimity_config::load_node(&node(place.path(), &peer("a", 1, ""))).unwrap();
             node(place.path(), &peer("eve", seed, &standing));
             let error = started.read_again().unwrap_err().to_string();
             assert!(error.contains("eve") && error.contains("one role"), "{error}");

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use unanimity::demo::{Draft, World};
-use unanimity::install::Root;
-use unanimity::install::journal::FIRST_WAIT;
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_install::Root;
+use unanimity_install::journal::FIRST_WAIT;
 use unanimity_protocol::Timestamp;
-use unanimity_storage::Clock as _;
-use unanimity_storage::Disk;
+use unanimity_storage::{Clock as _, Disk};
+use unanimity_testkit::{Draft, World};
 
 use crate::archives::{dir, file_of, link, tar, zst};
 use crate::logs::place;

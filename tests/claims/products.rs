@@ -1,24 +1,21 @@
 //! Many products on one node: a configuration each, and one roll for all of a log.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
-use unanimity::config::{self, ServePolicy};
-use unanimity::demo::Draft;
-use unanimity::install::journal::{Journal, Trial};
-use unanimity::net::memory::Network;
-use unanimity::net::mirror::Web;
-use unanimity::net::wire::{self, Answer, QUESTION_BYTES};
-use unanimity::net::{Listener as _, OnionAddress, Transport};
-use unanimity::node::{Errand, Node, NodeError};
-use unanimity::serve::errand_of;
-use unanimity::store::EvidenceStore;
-use unanimity::update::{Failure, Outcome, Report, Step, UpdateError, Watcher};
+use unanimity::daemon::errand_of;
+use unanimity::node::{Node, NodeError};
+use unanimity_client::{Errand, Failure, Outcome, Report, Step, UpdateError, Watcher};
+use unanimity_config::{OnionAddress, ServePolicy};
+use unanimity_install::journal::{Journal, Trial};
+use unanimity_net::message::{Answer, QUESTION_BYTES};
+use unanimity_net::{Listener as _, Transport, Web};
 use unanimity_protocol::{Evidence, Refusal, Silence, View};
+use unanimity_state::EvidenceStore;
 use unanimity_storage::ManualClock;
+use unanimity_testkit::{Draft, Network};
 
 use crate::circle::{HOUR, MINUTE, NOW, SECOND};
 use crate::pairing::{Pairing, Seat, add, test, ticket};
@@ -57,7 +54,7 @@ async fn pair() -> (Pairing, Seat, Seat) {
 }
 
 /// Another product of dora's, told in a file beside her own.
-fn told(pairing: &Pairing, from: &str, to: &str) -> config::Node {
+fn told(pairing: &Pairing, from: &str, to: &str) -> unanimity_config::Node {
     let own = fs::read_to_string(pairing.place("dora").join("unanimity.toml")).unwrap();
     let own = own.replace("[serve]\nname = \"dora\"\n", "");
     let other = own.replace("root = \"hello\"", "root = \"other\"");
@@ -65,7 +62,7 @@ fn told(pairing: &Pairing, from: &str, to: &str) -> config::Node {
     let path = pairing.place("dora").join("other.toml");
     assert!(other.contains(from));
     fs::write(&path, other.replace(from, to)).unwrap();
-    config::load_node(&path).unwrap()
+    unanimity_config::load_node(&path).unwrap()
 }
 
 async fn cycle(
@@ -143,9 +140,11 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
     let mut listener = pairing.network.listen(role.address.clone());
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
-            while let Ok(Some(_)) = wire::receive::<QUESTION_BYTES>(&mut stream).await {
+            while let Ok(Some(_)) =
+                unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await
+            {
                 let answer = Answer::View(view.note().to_owned()).frame();
-                wire::send(&mut stream, &answer).await.unwrap();
+                unanimity_net::message::send(&mut stream, &answer).await.unwrap();
             }
         }
     });

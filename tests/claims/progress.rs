@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 use unanimity::cli::progress::{LINES, Pace, words};
-use unanimity::update::{Outcome, Step, Watcher};
+use unanimity_client::{Outcome, Step, Watcher};
 use unanimity_protocol::Refusal;
 
 use crate::circle::{Circle, MINUTE, SECOND, missing, refusal, release};
@@ -43,14 +43,14 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
         }
         let log = world.log_directory();
         let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
-        world.config.mirrors = hosts.mirrors();
+        world.mirrors = hosts.mirrors();
         let (watcher, steps) = all_steps();
         world.watcher = watcher;
         assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
         let steps = steps.lock().unwrap();
         let all: Vec<_> =
             steps.iter().filter(|step| matches!(step, Step::Download { .. })).collect();
-        let [cut, honest] = [0, 1].map(|host| world.config.mirrors[host].to_string());
+        let [cut, honest] = [0, 1].map(|host| world.mirrors[host].to_string());
         let mut expected = vec![download(0, &honest, 0), download(300_000, &honest, 0)];
         if all[0] == &download(0, &cut, 0) {
             resumed += 1;
@@ -82,7 +82,7 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
     let base = place();
     let (mut world, _) = about_to_update(base.path()).await;
     let slow = Hosts::new(vec![(world.log_directory(), Fault::Slow(50_000))]);
-    world.config.mirrors = slow.mirrors();
+    world.mirrors = slow.mirrors();
     let (watcher, steps) = all_steps();
     world.watcher = watcher;
     assert!(timeout(5 * SECOND, world.update()).await.is_err());
@@ -93,7 +93,7 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
     let on_disk = fs::metadata(unanimity_storage::temporary(&staging)).unwrap().len();
     assert!(sent >= 150_000 && sent - on_disk <= 50_000, "{sent} {on_disk}");
     let honest = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
-    world.config.mirrors = honest.mirrors();
+    world.mirrors = honest.mirrors();
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     assert_eq!(*honest.asked.lock().unwrap(), [(0, on_disk)]);
 }

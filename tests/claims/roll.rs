@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
-use unanimity::net::wire::{self, ANSWER_BYTES, Answer, Question};
-use unanimity::net::{Absent, Listener as _};
-use unanimity::update::Client;
+use unanimity_client::Client;
+use unanimity_net::message::{ANSWER_BYTES, Answer, Question};
+use unanimity_net::{Absent, Listener as _};
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::{Hash, Log, NoteSecret, PeerSet, Refusal, Silence, Timestamp};
@@ -286,7 +286,7 @@ async fn a_transport_that_reaches_nobody_is_not_waited_for() {
     let mut circle = Circle::with_second_settling(59).await;
     let begun = Instant::now();
     let (config, clock, disk) = (&circle.config, &circle.clock, circle.disk.clone());
-    let mut client = Client::open(config, &Absent, clock, disk).unwrap();
+    let mut client = Client::open(config, &circle.mirrors, &Absent, clock, disk).unwrap();
     assert_eq!(missing(client.check(&mut rand::rng()).await).len(), 5);
     drop(client);
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -415,11 +415,11 @@ async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_cl
     let (clock, node) = (circle.clock.clone(), circle.peer(3).clone());
     circle.replace(3, move |mut listener| async move {
         while let Ok(mut stream) = listener.accept().await {
-            let frame = wire::receive(&mut stream).await.unwrap().unwrap();
+            let frame = unanimity_net::message::receive(&mut stream).await.unwrap().unwrap();
             tokio::time::sleep(SECOND / 2).await;
             clock.advance(SECOND);
             let answer = node.answer(Question::parse(&frame).unwrap()).unwrap();
-            wire::send(&mut stream, &answer.frame()).await.unwrap();
+            unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();
         }
     });
     let (who, _, silence) = one_missing(circle.update().await);

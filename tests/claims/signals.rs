@@ -1,22 +1,26 @@
 //! An installer that is told to end, or killed, in the middle of a trial: what it ran ends with it, or
 //! before the next run does anything.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fs::{self},
+    io::{self},
+};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use unanimity::config::Spool;
-use unanimity::demo::{Draft, World};
-use unanimity::install::journal::Journal;
-use unanimity::installer::published_head;
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_config::Spool;
+use unanimity_install::journal::Journal;
+use unanimity_install::published_head;
 use unanimity_protocol::Timestamp;
+use unanimity_testkit::{Draft, World};
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::logs::place;

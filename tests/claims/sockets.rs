@@ -1,13 +1,14 @@
 //! The daemon's socket: where it can be, and what a node without one does.
 
-use unanimity::serve::socket::{self, Owner, OwnerError};
+use unanimity::daemon::control_socket::{self};
+use unanimity::daemon::control_socket::{Owner, OwnerError};
 use unanimity_storage::Disk;
 
 #[tokio::test]
 async fn a_state_too_deep_for_a_socket_has_no_daemon_and_its_commands_run_by_themselves() {
     let place = tempfile::tempdir().unwrap();
     let state = place.path().join("d".repeat(100));
-    assert!(socket::ask(&state, "{}", |_| {}).await.unwrap().is_none());
+    assert!(control_socket::ask(&state, "{}", |_| {}).await.unwrap().is_none());
     // Who works on it alone still is its only owner.
     let owner = Owner::new(&state, &Disk::default()).unwrap();
     assert!(matches!(Owner::new(&state, &Disk::default()), Err(OwnerError::Busy(_))));
@@ -18,7 +19,7 @@ async fn a_state_too_deep_for_a_socket_has_no_daemon_and_its_commands_run_by_the
 #[tokio::test]
 async fn nobody_at_the_socket_is_no_daemon() {
     let place = tempfile::tempdir().unwrap();
-    assert!(socket::ask(place.path(), "{}", |_| {}).await.unwrap().is_none());
+    assert!(control_socket::ask(place.path(), "{}", |_| {}).await.unwrap().is_none());
     drop(Owner::new(place.path(), &Disk::default()).unwrap().listen().unwrap());
-    assert!(socket::ask(place.path(), "{}", |_| {}).await.unwrap().is_none());
+    assert!(control_socket::ask(place.path(), "{}", |_| {}).await.unwrap().is_none());
 }

@@ -1,25 +1,22 @@
 //! Two processes: one fetches and is not believed, the other installs and has no network.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use std::{fs, io};
 
 use futures_util::FutureExt as _;
-use unanimity::config::{Config, Spool as Told};
-use unanimity::demo::{Draft, copy_tree};
-use unanimity::install::journal::FIRST_WAIT;
-use unanimity::install::spool::{ENTRIES, PROOF, Spool, SpoolError};
-use unanimity::install::{Installed, Root};
-use unanimity::installer::{Installer, StagedError, installer_state, published_head};
-use unanimity::store::{ClientStore, EvidenceStore};
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_config::{Config, Spool as Told};
+use unanimity_install::journal::FIRST_WAIT;
+use unanimity_install::spool::{ENTRIES, PROOF, Spool, SpoolError};
+use unanimity_install::{Installed, Installer, Root, StagedError, installer_state, published_head};
 use unanimity_protocol::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
-use unanimity_storage::ManualClock;
-use unanimity_storage::{Disk, Step};
+use unanimity_state::{ClientStore, EvidenceStore};
+use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_testkit::{Draft, copy_tree};
 
 use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date};
 

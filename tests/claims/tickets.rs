@@ -1,10 +1,8 @@
 //! Tickets: what two people pass each other is one line, and no mistake in it gets through.
 
 use proptest::prelude::*;
-use unanimity::circle::ticket::MAX_TICKET_BYTES;
-use unanimity::circle::{Standing, Ticket, TicketError};
-use unanimity::net::mirror::Site;
-use unanimity::net::{DiscoveryKey, OnionAddress};
+use unanimity_config::peers::invite::MAX_TICKET_BYTES;
+use unanimity_config::{DiscoveryKey, OnionAddress, Site, Standing, Ticket, TicketError};
 use unanimity_protocol::key::KeyError;
 use unanimity_protocol::{CosignerKey, CosignerSecret, Hash, Log, NoteSecret};
 

@@ -5,14 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use unanimity::log::TileStore;
-use unanimity::log::reader::Cached;
-use unanimity::net::Mirror;
-use unanimity_protocol::tree::{self, Node};
-use unanimity_protocol::{Hash, Tile};
+use unanimity_log::{Cached, TileStore};
+use unanimity_net::Mirror;
+use unanimity_protocol::log_path::entries_path;
+use unanimity_protocol::tile::width;
+use unanimity_protocol::tree::Node;
 use unanimity_protocol::{
-    log_path::entries_path,
-    tile::{self, width},
+    Hash, Tile,
+    tile::{self},
+    tree::{self},
 };
 use unanimity_storage::{Disk, DiskError, Mode};
 
@@ -240,7 +241,7 @@ fn a_partial_tile_that_is_gone_is_read_from_the_full_one() {
     // So does a tree of the smaller size, and a reader of a mirror.
     assert_eq!(store(place.path(), 100).root(), naive_root(&leaves[..100]));
     let mirror = Mirror::directory(place.path());
-    let read = now(unanimity::log::reader::leaves(&&mirror, 50..100)).unwrap();
+    let read = now(unanimity_log::leaves(&&mirror, 50..100)).unwrap();
     assert_eq!(read, leaves[50..100]);
 }
 

@@ -8,8 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio_rustls::TlsAcceptor;
-use unanimity::net::Mirror;
-use unanimity::net::mirror::{Site, Stream, Web};
+use unanimity_config::{MirrorSpec, Site};
+use unanimity_net::{Mirror, Stream, Web};
 
 /// A host that speaks TLS with one certificate, and has one file.
 #[derive(Clone)]
@@ -50,13 +50,18 @@ fn host(certificate: &rcgen::Certificate, key: &KeyPair) -> Host {
     Host(Arc::new(config.unwrap()))
 }
 
+fn pinned(site: Site, pem: &str) -> MirrorSpec {
+    MirrorSpec::Pinned { site, root: "/srv/root.pem".into(), pem: pem.into() }
+}
+
 async fn read(host: &Host, url: &str, root: Option<&str>) -> Result<Vec<u8>, String> {
     let site: Site = url.parse().unwrap();
-    let mirror = match root {
-        Some(pem) => Mirror::pinned(site, pem.as_bytes())?,
-        None => Mirror::site(site),
+    let spec = match root {
+        Some(pem) => pinned(site, pem),
+        None => MirrorSpec::Site(site),
     };
-    mirror.connect(&(Arc::new(host.clone()) as Arc<dyn Web>));
+    let web: Arc<dyn Web> = Arc::new(host.clone());
+    let mirror = Mirror::from_spec(&spec, Some(&web)).map_err(|error| error.to_string())?;
     mirror.read("file", 100).await.map_err(|error| error.to_string())
 }
 
@@ -119,10 +124,7 @@ fn a_root_that_is_none_is_refused() {
         ("-----BEGIN CERTIFICATE-----\nAAAA", "PEM"),
         ("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", "PEM"),
     ] {
-        let error = Mirror::pinned(site(), pem.as_bytes()).expect_err(pem);
+        let error = Mirror::from_spec(&pinned(site(), pem), None).expect_err(pem).to_string();
         assert!(error.contains(words), "{pem}: {error}");
     }
-    let onion = format!("http://{}/", crate::http::ONION);
-    let error = Mirror::pinned(onion.parse().unwrap(), b"").unwrap_err();
-    assert!(error.contains("https://"), "{error}");
 }

@@ -1,11 +1,11 @@
 //! `[tor]`: bridges are understood, and a private network's description leads nowhere else. Nothing
 //! here connects: a service's address is all that is asked for.
 
-use unanimity::net::OnionAddress;
-use unanimity::net::network::{
+use unanimity_config::OnionAddress;
+use unanimity_config::tor_settings::{
     Bridges, NO_PUBLIC_NETWORK, PluggableTransport, TorNetwork, TorSettings,
 };
-use unanimity::net::tor::{Hosting, Tor, TorError};
+use unanimity_tor::{Hosting, Tor, TorError, address_of};
 
 use crate::logs::place;
 
@@ -16,7 +16,7 @@ fn address(network: TorNetwork) -> Result<OnionAddress, TorError> {
     let place = place();
     let (state, cache) = (place.path().join("state"), place.path().join("cache"));
     let hosting = Hosting { nickname: "n".to_owned(), port: 4242, proof_of_work: false };
-    TorSettings { state, cache, network }.address_of(&hosting)
+    address_of(&TorSettings { state, cache, network }, &hosting)
 }
 
 fn bridges(lines: &[&str], protocols: &[&str]) -> TorNetwork {

@@ -7,13 +7,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use unanimity::demo::{Draft, World};
-use unanimity::install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
-use unanimity::install::{ByHandError, Installed, Procedure, Root};
-use unanimity::update::{Failure, Outcome, Report, UpdateError};
+use unanimity_client::{Failure, Outcome, Report, UpdateError};
+use unanimity_config::Procedure;
+use unanimity_install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
+use unanimity_install::{ByHandError, Installed, Root};
 use unanimity_protocol::{Refusal, Timestamp};
-use unanimity_storage::Clock as _;
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Clock as _, Disk, Step};
+use unanimity_testkit::{Draft, World};
 
 use crate::logs::place;
 

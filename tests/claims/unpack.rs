@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use unanimity::install::unpack::{self, Broken, MAX_DEPTH, Totals, UnpackError};
+use ArchiveFormat::{Tar, TarGz, TarZst};
+use unanimity_archive::{Broken, MAX_DEPTH, Totals, UnpackError};
 use unanimity_protocol::manifest::ArchiveFormat;
 
 use crate::archives::*;
 use crate::command_line::Desk;
 use crate::logs::place;
 
-use ArchiveFormat::{Tar, TarGz, TarZst};
-
-pub(crate) fn refused<T: std::fmt::Debug>(read: Result<T, UnpackError>) -> Broken {
+pub(crate) fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
+    read: Result<T, UnpackError<E>>,
+) -> Broken {
     match read {
         Err(UnpackError::Refused(broken)) => broken,
         other => panic!("{other:?}"),
@@ -21,7 +22,7 @@ pub(crate) fn refused<T: std::fmt::Debug>(read: Result<T, UnpackError>) -> Broke
 
 /// A publisher is told why, a node refuses it for the same reason, and writes nothing elsewhere.
 fn assert_refuses(format: ArchiveFormat, archive: &[u8], why: &str) {
-    let told = refused(unpack::check(format, archive));
+    let told = refused(unanimity_archive::check(format, archive));
     assert!(told.to_string().contains(why), "{told}, and not {why:?}");
     let place = place();
     let tree = place.path().join("tree");
@@ -61,7 +62,7 @@ fn a_tree_comes_out_as_it_went_in_with_the_rights_of_an_installed_one() {
     .into();
     let packed = [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))];
     for (format, packed) in packed {
-        assert_eq!(unpack::check(format, &packed[..]).unwrap(), totals);
+        assert_eq!(unanimity_archive::check(format, &packed[..]).unwrap(), totals);
         let place = place();
         let tree = place.path().join("tree");
         // Whatever was there before is not there afterwards.
@@ -315,7 +316,7 @@ fn after_the_end_there_is_nothing() {
     let file = file("file");
     let blocks = |blocks: usize| [&file[..], &vec![0; 512 * blocks]].concat();
     for good in [2, 3, 20, 21] {
-        unpack::check(Tar, &blocks(good)[..]).unwrap();
+        unanimity_archive::check(Tar, &blocks(good)[..]).unwrap();
     }
     let rows: [(&str, Vec<u8>); 9] = [
         ("breaks off", vec![]),
@@ -370,7 +371,7 @@ fn after_the_end_there_is_nothing() {
 #[test]
 fn a_window_of_8_mib_is_taken_and_no_larger_one() {
     let archive = small();
-    unpack::check(TarZst, &zst_with_window(23, &archive)[..]).unwrap();
+    unanimity_archive::check(TarZst, &zst_with_window(23, &archive)[..]).unwrap();
     for window in [24, 27, 31, 41] {
         assert_refuses(TarZst, &zst_with_window(window, &archive), "not zstd as it is taken");
     }

@@ -1,18 +1,18 @@
 //! Archives without an end, archives that come slowly or not at all, and any archive at all.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
+use std::io::{self};
 
+use ArchiveFormat::{Tar, TarGz, TarZst};
 use proptest::prelude::*;
-use unanimity::install::unpack::{self, MAX_ENTRIES, MAX_NAMES_BYTES, Totals, UnpackError};
+use unanimity_archive::{MAX_ENTRIES, MAX_NAMES_BYTES, Totals, UnpackError};
 use unanimity_protocol::manifest::ArchiveFormat;
 
 use crate::archives::*;
 use crate::command_line::Desk;
 use crate::logs::place;
 use crate::unpack::refused;
-
-use ArchiveFormat::{Tar, TarGz, TarZst};
 
 /// Gives bytes for ever, made when they are needed, and counts what was taken.
 struct Endless<F> {
@@ -41,7 +41,7 @@ fn endless<F: FnMut() -> Vec<u8>>(next: F) -> Endless<F> {
 fn an_archive_without_an_end_stops_at_every_bound() {
     // Zeros.
     let mut zeros = endless(|| vec![0; 1 << 16]);
-    assert!(refused(unpack::check(Tar, &mut zeros)).why.contains("more zeros"));
+    assert!(refused(unanimity_archive::check(Tar, &mut zeros)).why.contains("more zeros"));
     assert!(zeros.taken <= 1 << 18, "{}", zeros.taken);
     // One file, as large as a file can be.
     let mut huge = Vec::from(header(b'0', b"file", 0o644, b"", 0o77777777777));
@@ -58,7 +58,7 @@ fn an_archive_without_an_end_stops_at_every_bound() {
         number += 1;
         dir(format!("{number}"))
     });
-    let broken = refused(unpack::check(Tar, &mut many));
+    let broken = refused(unanimity_archive::check(Tar, &mut many));
     assert!(broken.why.contains("more than the 262144 entries that are taken"), "{broken}");
     assert_eq!(broken.entry.unwrap().0, MAX_ENTRIES + 1);
     let signed = Totals { unpacked: 0, entries: u64::MAX };
@@ -78,7 +78,7 @@ fn names_take_a_bounded_amount_of_memory() {
             long_dir(&format!("{above}/{number:0200}"))
         })
     });
-    let broken = refused(unpack::check(Tar, &mut long));
+    let broken = refused(unanimity_archive::check(Tar, &mut long));
     assert!(
         broken.why.contains(&format!("names of more than {MAX_NAMES_BYTES} bytes")),
         "{broken}"
@@ -120,7 +120,7 @@ fn a_source_that_fails_is_no_refusal() {
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
         for length in [0, 5, 30, packed.len() - 1, packed.len()] {
-            let ended = unpack::check(format, packed[..length].chain(Broken));
+            let ended = unanimity_archive::check(format, packed[..length].chain(Broken));
             let Err(UnpackError::Source(error)) = ended else { panic!("{length}: {ended:?}") };
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
@@ -144,7 +144,10 @@ fn an_archive_that_comes_byte_by_byte_is_the_same() {
     let archive = small();
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
-        assert_eq!(unpack::check(format, Slowly(&packed, false)).unwrap(), totals(&archive));
+        assert_eq!(
+            unanimity_archive::check(format, Slowly(&packed, false)).unwrap(),
+            totals(&archive)
+        );
     }
 }
 
@@ -179,7 +182,7 @@ fn an_archive_with_any_byte_changed_is_refused_or_is_the_same_tree() {
             for change in [0x01, 0x20, 0x80, 0xff] {
                 let mut changed = packed.clone();
                 changed[at] ^= change;
-                match unpack::check(format, &changed[..]) {
+                match unanimity_archive::check(format, &changed[..]) {
                     Err(UnpackError::Refused(_)) => continue,
                     checked => checked.unwrap(),
                 };
@@ -246,7 +249,7 @@ proptest! {
                 *block = sealed(*block);
             }
         }
-        if let Ok(totals) = unpack::check(Tar, &archive[..]) {
+        if let Ok(totals) = unanimity_archive::check(Tar, &archive[..]) {
             let place = place();
             let tree = place.path().join("tree");
             unpacked(Tar, totals, &archive[..], &tree).unwrap();
@@ -257,12 +260,12 @@ proptest! {
     #[test]
     fn no_bytes_at_all_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         for format in [Tar, TarGz, TarZst] {
-            prop_assert!(matches!(unpack::check(format, &bytes[..]), Err(UnpackError::Refused(_))));
+            prop_assert!(matches!(unanimity_archive::check(format, &bytes[..]), Err(UnpackError::Refused(_))));
         }
         let magic = [&[0x28, 0xb5, 0x2f, 0xfd][..], &bytes].concat();
-        prop_assert!(unpack::check(TarZst, &magic[..]).is_err());
+        prop_assert!(unanimity_archive::check(TarZst, &magic[..]).is_err());
         let magic = [&[0x1f, 0x8b, 8][..], &bytes].concat();
-        prop_assert!(unpack::check(TarGz, &magic[..]).is_err());
+        prop_assert!(unanimity_archive::check(TarGz, &magic[..]).is_err());
     }
 }
 
@@ -278,7 +281,7 @@ fn ten_thousand_files_are_a_tree_like_any_other() {
         entries.push(file_of(name.as_bytes(), 0o644, name.as_bytes()));
     }
     let archive = zst(&tar(&entries));
-    let totals = unpack::check(TarZst, &archive[..]).unwrap();
+    let totals = unanimity_archive::check(TarZst, &archive[..]).unwrap();
     assert_eq!(totals.entries, 10_100);
     let place = place();
     let tree = place.path().join("tree");

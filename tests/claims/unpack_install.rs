@@ -1,16 +1,15 @@
 //! Installing a tree: out of the very bytes that were signed, and whole or not at all.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fs, io};
 
-use unanimity::demo::{Draft, World};
-use unanimity::install::Root;
-use unanimity::update::{Failure, Outcome};
+use unanimity_client::{Failure, Outcome};
+use unanimity_install::{Fill, Root};
 use unanimity_protocol::{Agreed, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
+use unanimity_testkit::{Draft, World};
 
 use crate::archives::*;
 use crate::logs::{place, recording_disk};
@@ -173,7 +172,7 @@ fn publish_as(world: &World, draft: &Draft, words: &str) {
     let text = format!("{}{kind}\n", text.strip_suffix("file\n").unwrap());
     let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
     draft.signers.iter().for_each(|&key| note.sign(&world.circle.publishers[key]));
-    let artifact = unanimity::log::writer::artifact_path(&manifest.targets[0].sha256);
+    let artifact = unanimity_protocol::log_path::artifact_path(&manifest.targets[0].sha256);
     let path = world.log_directory().join(artifact);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, &draft.artifact).unwrap();
@@ -326,7 +325,7 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
     let archive = new();
     let format = unanimity_protocol::manifest::ArchiveFormat::Tar;
     let error =
-        unanimity::install::unpack::unpack(format, totals(&archive), &archive[..], &mut tree);
+        unanimity_archive::unpack(format, totals(&archive), &archive[..], &mut Fill(&mut tree));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("share/data: "), "{error}");
     let last = seen.lock().unwrap().last().cloned();

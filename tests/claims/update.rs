@@ -1,29 +1,24 @@
 //! A cycle of the client: mirrors that lie or stand still, releases that must not install, forks that latch.
 
-use std::fs;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::{fs, io};
 
 use futures_util::future::join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use unanimity::demo::Draft;
-use unanimity::demo::World;
-use unanimity::install::{InstallError, Root};
-use unanimity::net::mirror::READ_TIMEOUT;
-use unanimity::net::wire::{self, Answer, Question};
-use unanimity::net::{Listener as _, Mirror};
-use unanimity::store::{EvidenceStore, StoreError};
-use unanimity::update::{Client, Fetcher, Outcome, Report, UpdateError};
+use unanimity_client::{Client, Fetcher, Outcome, Report, UpdateError};
+use unanimity_install::{InstallError, Root};
+use unanimity_net::message::{Answer, Question};
+use unanimity_net::{Listener as _, Mirror, READ_TIMEOUT};
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::proof_bundle::BundleError;
 use unanimity_protocol::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
-use unanimity_storage::Clock as _;
-use unanimity_storage::ManualClock;
-use unanimity_storage::{Disk, Step};
+use unanimity_state::{EvidenceStore, StoreError};
+use unanimity_storage::{Clock as _, Disk, ManualClock, Step};
+use unanimity_testkit::{Draft, World};
 
 use crate::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, missing, one_missing,
@@ -183,7 +178,7 @@ async fn a_lagging_or_dead_or_garbled_mirror_among_two_is_fine() {
             .unwrap();
         circle.force("log", &[b"news".to_vec()]).unwrap();
         let bad = ["old", "missing", "garbled", "short"][seed % 4];
-        circle.config.mirrors = vec![mirror(&circle, bad), mirror(&circle, "log")];
+        circle.mirrors = vec![mirror(&circle, bad), mirror(&circle, "log")];
         circle.pass(HOUR).await;
         for _ in 0..seed {
             circle.check().await.1.unwrap();
@@ -223,10 +218,10 @@ async fn entries_that_are_not_the_heads_are_refused_and_names_the_mirror() {
         bytes[at] ^= 1;
         fs::write(&path, bytes).unwrap();
         match circle.update().await.1.unwrap_err() {
-            unanimity::update::Failure::Refused(Refusal::NotLogged(why)) => {
+            unanimity_client::Failure::Refused(Refusal::NotLogged(why)) => {
                 assert!(why.contains("mirrors/client"));
             }
-            unanimity::update::Failure::Error(UpdateError::Mirrors(_)) => {}
+            unanimity_client::Failure::Error(UpdateError::Mirrors(_)) => {}
             other => panic!("{other}"),
         }
         fs::write(&path, &whole[..at]).unwrap();
@@ -258,7 +253,7 @@ async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline(
             while let Ok(mut stream) = listener.accept().await {
                 let node = node.clone();
                 tokio::spawn(async move {
-                    while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                    while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
                         let question = Question::parse(&frame).unwrap();
                         let answer = match (question, peer) {
                             (Question::View(_), _) => node.answer(question).unwrap(),
@@ -269,7 +264,7 @@ async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline(
                             }
                             (Question::Tile(..), _) => std::future::pending().await,
                         };
-                        wire::send(&mut stream, &answer.frame()).await.unwrap();
+                        unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();
                     }
                 });
             }
@@ -660,7 +655,7 @@ async fn a_mirror_alone_ahead_of_everybody_holds_nothing_back_with_entries_it_do
     let ahead = circle.copy_log("ahead").unwrap();
     fs::remove_file(ahead.join("tile/entries/000.p/3")).unwrap();
     circle.show_peers("honest").unwrap();
-    circle.config.mirrors =
+    circle.mirrors =
         ["ahead", "honest"].map(|m| Mirror::directory(circle.directory.join(m))).to_vec();
     circle.pass(HOUR).await;
     let (report, ended) = circle.update().await;
@@ -682,13 +677,13 @@ async fn a_mirror_alone_cannot_make_a_release_settle_anew() {
     circle.force("log", &news("new")).unwrap();
     let ahead = circle.copy_log("ahead").unwrap();
     fs::remove_file(ahead.join("tile/0/000")).unwrap();
-    circle.config.mirrors =
+    circle.mirrors =
         ["ahead", "honest"].map(|m| Mirror::directory(circle.directory.join(m))).to_vec();
     circle.pass(25 * MINUTE).await;
     circle.update().await.1.unwrap_err();
     // Everybody level again, and the hour since the first roll is over.
     circle.show_peers("log").unwrap();
-    circle.config.mirrors = vec![Mirror::directory(circle.directory.join("log"))];
+    circle.mirrors = vec![Mirror::directory(circle.directory.join("log"))];
     circle.pass(6 * MINUTE).await;
     assert_eq!(installed(circle.update().await), 2);
 }
@@ -763,14 +758,15 @@ async fn a_download_apart_from_any_roll_is_what_a_later_roll_installs() {
     let mut rng = StdRng::seed_from_u64(3);
     let (config, network, clock) =
         (circle.config.clone(), circle.network.clone(), circle.clock.clone());
-    let client = || Client::open(&config, &network, &clock, Disk::default()).unwrap();
+    let mirrors = circle.mirrors.clone();
+    let client = || Client::open(&config, &mirrors, &network, &clock, Disk::default()).unwrap();
     // Nothing is fetched by the roll itself.
     let artifacts = circle.log_directory().join("artifact");
     fs::rename(&artifacts, circle.beside("away")).unwrap();
     let ended = client().switch(&mut rng).await.1;
     let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
     fs::rename(circle.beside("away"), &artifacts).unwrap();
-    let fetcher = Fetcher::new(&config, &network, Disk::default());
+    let fetcher = Fetcher::new(&config, &mirrors, &network, Disk::default());
     fetcher.fetch(&agreed, &mut Report::default(), &mut rng).await.unwrap();
     assert_eq!(circle.current().as_deref(), Some(ONE));
     fs::remove_dir_all(&artifacts).unwrap();
@@ -789,6 +785,7 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
     circle.pass(HOUR).await;
     let Ok(Outcome::Available(agreed)) = circle.check().await.1 else { panic!("not available") };
     let (config, network) = (circle.config.clone(), circle.network.clone());
+    let mirrors = circle.mirrors.clone();
     let mut rng = StdRng::seed_from_u64(3);
     // A run that is killed when it has named the artifact, and not synced the name.
     let named = AtomicBool::new(false);
@@ -801,7 +798,10 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
         }
     });
     let mut report = Report::default();
-    Fetcher::new(&config, &network, dying).fetch(&agreed, &mut report, &mut rng).await.unwrap_err();
+    Fetcher::new(&config, &mirrors, &network, dying)
+        .fetch(&agreed, &mut report, &mut rng)
+        .await
+        .unwrap_err();
     // The next one finds it.
     let steps = Arc::new(Mutex::new(Vec::new()));
     let noting = steps.clone();
@@ -809,7 +809,10 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
         noting.lock().unwrap().push(step.clone());
         Ok(())
     });
-    Fetcher::new(&config, &network, disk).fetch(&agreed, &mut report, &mut rng).await.unwrap();
+    Fetcher::new(&config, &mirrors, &network, disk)
+        .fetch(&agreed, &mut report, &mut rng)
+        .await
+        .unwrap();
     let place = config.install_root.join("versions/.2-1.1.0.new");
     let steps = steps.lock().unwrap();
     assert!(steps.contains(&Step::SyncDir(place)), "{steps:?}");
@@ -885,7 +888,7 @@ async fn a_clock_that_stands_before_what_was_verified_is_an_error() {
     assert_eq!(installed(circle.update().await), 2);
 }
 
-fn up_to_date_or_available(ended: Result<Outcome, unanimity::update::Failure>) {
+fn up_to_date_or_available(ended: Result<Outcome, unanimity_client::Failure>) {
     assert!(matches!(ended, Ok(Outcome::UpToDate | Outcome::Available(_))), "{ended:?}");
 }
 
@@ -978,13 +981,13 @@ async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
     let tile = path.join(tile.path());
     fs::create_dir_all(tile.parent().unwrap()).unwrap();
     fs::write(tile, head.root().0).unwrap();
-    circle.config.mirrors = vec![mirror(&circle, "hollow"), mirror(&circle, "log")];
+    circle.mirrors = vec![mirror(&circle, "hollow"), mirror(&circle, "log")];
     let (report, ended) = circle.update().await;
     assert!(report.remarks.iter().any(|remark| remark.contains(&head.to_string())), "{report:?}");
     assert_eq!(installed((report, ended)), 2);
     // Also for a node that begins.
     let mut new = Circle::with_second_settling(93).await;
-    new.config.mirrors = circle.config.mirrors.clone();
+    new.mirrors = circle.mirrors.clone();
     new.config.state = new.beside("new-state");
     new.config.install_root = new.beside("new-root");
     assert!(matches!(refusal(new.update().await), Refusal::Settling { .. }));
@@ -1021,7 +1024,7 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
                 let (node, head, secret, now) =
                     (node.clone(), head.clone(), secret.clone(), clock.now());
                 tokio::spawn(async move {
-                    while let Ok(Some(frame)) = wire::receive(&mut stream).await {
+                    while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
                         let answer = match Question::parse(&frame).unwrap() {
                             question @ Question::View(_) if peer > 2 => {
                                 node.answer(question).unwrap()
@@ -1031,7 +1034,7 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
                             }
                             Question::Tile(..) => std::future::pending().await,
                         };
-                        wire::send(&mut stream, &answer.frame()).await.unwrap();
+                        unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();
                     }
                 });
             }
@@ -1047,7 +1050,7 @@ async fn a_mirror_that_stalls_in_the_middle_of_an_artifact_is_given_up() {
     let mut circle = Circle::with_second_settling(61).await;
     circle.pass(HOUR).await;
     let host = Stalling::directory(circle.log_directory(), "artifact/");
-    circle.config.mirrors = vec![host.mirror.clone()];
+    circle.mirrors = vec![host.mirror.clone()];
     let stall = host.stall().await;
     let late = async {
         host.wait_for(1).await;
@@ -1070,7 +1073,7 @@ async fn mirrors_that_stall_cost_a_cycle_their_time_once_and_others_serve() {
     circle.pass(HOUR).await;
     let hosts = [(); 3].map(|()| Stalling::directory(circle.log_directory(), ""));
     let mirrors = hosts.iter().map(|host| host.mirror.clone());
-    circle.config.mirrors = mirrors.chain([mirror(&circle, "log")]).collect();
+    circle.mirrors = mirrors.chain([mirror(&circle, "log")]).collect();
     let stalls = join_all(hosts.iter().map(Stalling::stall)).await;
     let late = async {
         for host in &hosts {

@@ -7,17 +7,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, timeout};
-use unanimity::demo::World;
-use unanimity::net::Listener as _;
-use unanimity::net::wire::{
-    self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question, VERSION, WireError,
-};
+use unanimity_net::Listener as _;
+use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question, VERSION, WireError};
 use unanimity_protocol::checkpoint::{LogId, MAX_CHECKPOINT_TEXT};
 use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
 use unanimity_protocol::tree::{MAX_PROOF, consistency_ranges, consistency_roots};
 use unanimity_protocol::{
     CosignerSecret, Evidence, Hash, Head, Log, Note, NoteSecret, Silence, Tile, Timestamp, View,
 };
+use unanimity_testkit::World;
 
 use crate::logs::{now, place};
 
@@ -223,12 +221,15 @@ fn refuses_length<const N: usize, M: std::fmt::Debug>(
         frame[..4].copy_from_slice(&length.to_be_bytes());
         assert!(refused(parse(&frame).unwrap_err()));
         let mut stream = &frame[..];
-        assert!(refused(now(wire::receive::<N>(&mut stream)).unwrap_err()));
+        assert!(refused(now(unanimity_net::message::receive::<N>(&mut stream)).unwrap_err()));
         assert_eq!(stream.len(), N - 4, "only the length was read");
     }
     let mut frame = [0; N];
     frame[..4].copy_from_slice(&(N as u32 - 4).to_be_bytes());
-    assert!(now(wire::receive::<N>(&mut &frame[..])).unwrap().is_some(), "one less is read");
+    assert!(
+        now(unanimity_net::message::receive::<N>(&mut &frame[..])).unwrap().is_some(),
+        "one less is read"
+    );
 }
 
 #[test]
@@ -300,7 +301,7 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
     let (frame, _) = vector::<ANSWER_BYTES>("answer-tile");
     let received = |bytes: &[u8]| {
         let mut stream = bytes;
-        now(wire::receive::<ANSWER_BYTES>(&mut stream))
+        now(unanimity_net::message::receive::<ANSWER_BYTES>(&mut stream))
     };
     assert!(matches!(received(&[]), Ok(None)));
     for length in 1..ANSWER_BYTES {
@@ -313,16 +314,16 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
     let two = [&frame[..], &frame[..]].concat();
     let mut stream = &two[..];
     for _ in 0..2 {
-        assert_eq!(*now(wire::receive(&mut stream)).unwrap().unwrap(), frame);
+        assert_eq!(*now(unanimity_net::message::receive(&mut stream)).unwrap().unwrap(), frame);
     }
-    assert!(now(wire::receive::<ANSWER_BYTES>(&mut stream)).unwrap().is_none());
+    assert!(now(unanimity_net::message::receive::<ANSWER_BYTES>(&mut stream)).unwrap().is_none());
 }
 
 #[test]
 fn who_hangs_up_on_a_question_has_not_answered() {
     let (mut ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
     drop(theirs);
-    let asked = now(wire::ask(&mut ours, &Question::View(LOG)));
+    let asked = now(unanimity_net::message::ask(&mut ours, &Question::View(LOG)));
     assert!(matches!(asked, Err(WireError::Io(_))));
 }
 
@@ -336,7 +337,8 @@ async fn one_byte_a_second_does_not_outlast_the_deadline() {
         }
     });
     let (begun, deadline) = (Instant::now(), Duration::from_secs(90));
-    let asked = timeout(deadline, wire::ask(&mut ours, &Question::View(LOG))).await;
+    let asked =
+        timeout(deadline, unanimity_net::message::ask(&mut ours, &Question::View(LOG))).await;
     asked.expect_err("a byte a second takes hours");
     assert_eq!(begun.elapsed(), deadline);
     drip.abort();

@@ -3,12 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use unanimity::install::ByHandError;
-use unanimity::store::ClientStore;
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_install::ByHandError;
 use unanimity_protocol::{Hash, Policy, Refusal};
-use unanimity_storage::Clock as _;
-use unanimity_storage::Disk;
+use unanimity_state::ClientStore;
+use unanimity_storage::{Clock as _, Disk};
 
 use crate::circle::{Circle, HOUR, MINUTE, ONE, TWO, installed, refusal, release, up_to_date};
 use crate::command_line::Desk;

@@ -13,6 +13,7 @@ pub mod consistency;
 pub mod cosigned_head;
 pub mod decision;
 mod encoding;
+pub mod entry_bundle;
 pub mod evidence;
 pub mod hash;
 pub mod key;

@@ -1,6 +1,10 @@
 //! Paths of tiles and entry bundles below a log's prefix (C2SP tlog-tiles).
 
+use crate::hash::Hash;
 use crate::tile::{FULL, Tile};
+
+/// Where the newest head is, below the log's prefix.
+pub const CHECKPOINT: &str = "checkpoint";
 
 /// Where the bundle of entries `256 * index` onwards is, `width` of them.
 pub fn entries_path(index: u64, width: u16) -> String {
@@ -52,4 +56,9 @@ pub(crate) fn numbered(index: u64, width: u16) -> String {
         rest /= 1000;
     }
     if u64::from(width) < FULL { format!("{path}.p/{width}") } else { path }
+}
+
+/// Where the artifact of a digest is, below the log's prefix.
+pub fn artifact_path(digest: &Hash) -> String {
+    format!("artifact/{digest}")
 }

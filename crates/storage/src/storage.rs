@@ -52,13 +52,13 @@ impl Disk {
         Disk { files: Arc::new(files), ..self }
     }
 
-    /// Reads a file like [`read`].
+    /// Reads a file like [`crate::read()`].
     pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
         let bytes = self.files.open(path).and_then(|file| read_opened(file, limit));
         if_there(bytes.map_err(DiskError::at(path)))
     }
 
-    /// Opens a plain file and nothing else, like [`open_plain`].
+    /// Opens a plain file and nothing else, like [`crate::open_plain`].
     pub fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
         self.files.open(path)
     }

@@ -9,8 +9,12 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::{read_study, say};
-use crate::swarm::{self, Played};
-use crate::{Results, Scenario, Seed, measure, trace};
+use crate::swarm::Played;
+use crate::{
+    Results, Scenario, Seed, measure,
+    swarm::{self},
+    trace,
+};
 
 /// Which world.
 #[derive(Args)]

@@ -1,6 +1,6 @@
-//! Calling the roll: the tries at each peer, as `unanimity::update`'s `ask` makes them.
+//! Calling the roll: the tries at each peer, as `unanimity_client`'s `ask` makes them.
 
-use unanimity::update::waits;
+use unanimity_client::waits;
 
 use super::peer::{Answer, seconds};
 use super::{Population, Step, Tree};

@@ -3,7 +3,7 @@
 //!
 //! **Modelled**, each as the code that ships does it: when a peer polls, what it makes of its mirror,
 //! up or down, and for how long it vouches for that (`peer`); the tries, deadlines and waits of a roll (`call`,
-//! after `unanimity::update`'s `ask`; the waits are drawn by the function it uses itself); which
+//! after `unanimity_client`'s `ask`; the waits are drawn by the function it uses itself); which
 //! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
 //! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
 //! `Client::decide`; the rule is [`unanimity_protocol::decision::confirmation::verdict`] itself). Moments that the code
@@ -27,17 +27,18 @@ mod tree;
 
 use std::collections::BTreeMap;
 
-use unanimity_protocol::decision::{admission::Limits, confirmation::Standing};
+use call::{Call, Slot};
+use kept::{Entry, Kept};
+use peer::Peer;
+use tree::Tree;
+use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::decision::confirmation::Standing;
 
 use crate::engine::Queue;
 use crate::environment::{Environment, Service};
 use crate::faults::Kind;
 use crate::trace::{Cycle, Event, What, Witness};
 use crate::{Millis, Scenario};
-use call::{Call, Slot};
-use kept::{Entry, Kept};
-use peer::Peer;
-use tree::Tree;
 
 /// What a run took.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
-use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
+use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity_protocol::{Hash, Timestamp, View as SignedView};
 use unanimity_storage::Clock as _;
 
@@ -16,7 +16,7 @@ use crate::trace::View;
 
 /// Shows a client the adversary's log, once the attack has begun.
 pub(super) async fn collude(node: Arc<Node>, client: u32, mut line: Line) {
-    while let Ok(Some(frame)) = wire::receive(&mut line).await {
+    while let Ok(Some(frame)) = unanimity_net::message::receive(&mut line).await {
         let Ok(question) = Question::parse(&frame) else { return };
         let world = &node.world;
         let answer = match world.environment.lie(node.number, client, world.time.millis()) {
@@ -24,7 +24,7 @@ pub(super) async fn collude(node: Arc<Node>, client: u32, mut line: Line) {
             None => node.honest(question),
         };
         let Some(answer) = answer else { return };
-        if wire::send(&mut line, &answer.frame()).await.is_err() {
+        if unanimity_net::message::send(&mut line, &answer.frame()).await.is_err() {
             return;
         }
     }
@@ -43,10 +43,10 @@ fn answer_with(node: &Node, view: View, question: Question, at: Timestamp) -> An
 
 /// Answers one connection as a faulty peer does.
 pub(super) async fn misbehave(node: Arc<Node>, kind: Kind, mut line: Line) {
-    while let Ok(Some(frame)) = wire::receive::<QUESTION_BYTES>(&mut line).await {
+    while let Ok(Some(frame)) = unanimity_net::message::receive::<QUESTION_BYTES>(&mut line).await {
         let Ok(question) = Question::parse(&frame) else { return };
         let Some(bytes) = bytes(&node, kind, question).await else { return };
-        if wire::send(&mut line, &bytes).await.is_err() {
+        if unanimity_net::message::send(&mut line, &bytes).await.is_err() {
             return;
         }
         if kind == Kind::Stall {
@@ -89,7 +89,7 @@ async fn bytes(node: &Node, kind: Kind, question: Question) -> Option<Vec<u8>> {
             let mut circle = world.environment.circle(node.number).iter();
             let other = *circle.find(|&&peer| !echoes(peer))?;
             let mut line = world.hub.connect(node.number, other, (0, 0)).ok()?;
-            wire::ask(&mut line, &question).await.ok()?
+            unanimity_net::message::ask(&mut line, &question).await.ok()?
         }
         Kind::Forge => {
             let size = world.environment.log_size(at) + 1;

@@ -6,13 +6,13 @@
 use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Cursor, ErrorKind, Write};
+use std::io::{self};
+use std::io::{Cursor, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unanimity_storage::{Directory, Files, Lock, Source, Written};
-use unanimity_storage::{Mode, parent};
+use unanimity_storage::{Directory, Files, Lock, Mode, Source, Written, parent};
 
 /// One machine's files. Clones are the same machine.
 #[derive(Clone)]

@@ -5,9 +5,11 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::sleep;
-use unanimity::net::{Listener, OnionAddress, Transport};
+use unanimity_config::OnionAddress;
+use unanimity_net::{Listener, Transport};
 
 use super::World;
 use super::line::{Line, line};

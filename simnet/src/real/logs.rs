@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use unanimity::demo::circle::Circle;
-use unanimity::log::reader::split_bundle;
-use unanimity::log::writer::artifact_path;
-use unanimity::publish::{self, Release};
+use unanimity_protocol::entry_bundle::split_bundle;
+use unanimity_protocol::log_path::{artifact_path, entries_path};
+use unanimity_protocol::tile::{FULL, Tile, subtree_root};
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Hash, Head, Known, Name, Note, Origin, Timestamp, Withdrawal};
-use unanimity_protocol::{
-    log_path::entries_path,
-    tile::{FULL, Tile, subtree_root},
-};
+use unanimity_publish::Release;
+use unanimity_testkit::Circle;
 
 use crate::Seed;
 use crate::environment::{EPOCH, Environment};
@@ -251,8 +248,9 @@ fn sign(keys: &Circle, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
     let good_for = Duration::from_secs(365 * 24 * 3600);
     let release = Release { log, product, channel, sequence, version, issued, good_for };
     let artifact = format!("program {sequence}\n").into_bytes();
-    let manifest = publish::manifest(release, [(platform(), name("hello"), artifact.clone())])
-        .expect("a manifest within every bound");
+    let manifest =
+        unanimity_publish::manifest(release, [(platform(), name("hello"), artifact.clone())])
+            .expect("a manifest within every bound");
     (signed(keys, &manifest.to_string()), artifact)
 }
 

@@ -17,6 +17,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hub::Hub;
+use logs::Logs;
+use node::Node;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use unanimity_protocol::{CosignerSecret, Known, Timestamp};
@@ -24,9 +27,6 @@ use unanimity_storage::Clock;
 
 use crate::environment::{EPOCH, Environment, Service};
 use crate::{Event, Millis, Seed};
-use hub::Hub;
-use logs::Logs;
-use node::Node;
 
 /// Why a world could not be played: our own machine, or a bug.
 #[derive(Debug, thiserror::Error)]

@@ -10,26 +10,24 @@ use rand::RngExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use unanimity::config::Config;
-use unanimity::install::{Procedure, Root};
-use unanimity::net::mirror::READ_TIMEOUT;
-use unanimity::net::wire::{Answer, Question};
-use unanimity::net::{Mirror, OnionAddress};
-use unanimity::peer::{Follow, PeerNode, Polled, Polling};
-use unanimity::store::EvidenceStore;
-use unanimity::update::{Client, Failure, Outcome};
+use unanimity_client::{Client, Failure, Outcome};
+use unanimity_config::{Config, OnionAddress, Polling, Procedure};
+use unanimity_install::Root;
+use unanimity_net::message::{Answer, Question};
+use unanimity_net::{Mirror, READ_TIMEOUT};
 use unanimity_protocol::decision::admission::Limits;
 use unanimity_protocol::{CosignerSecret, Name, Peer, PeerSet, RawKey, Refusal};
+use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
+use unanimity_witness::{Follow, PeerNode, Polled};
 
-use super::World;
-use super::actors;
 use super::disk::Memory;
 use super::fuse::Fuse;
 use super::hub::{Tor, address};
 use super::line::Line;
 use super::logs::platform;
 use super::process::Process;
+use super::{World, actors};
 use crate::Seed;
 use crate::faults::Kind;
 use crate::trace::{Cycle, View, What};
@@ -172,7 +170,7 @@ impl Node {
         let (world, number) = (&self.world, self.number);
         let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
-        let config = Config { mirrors: vec![mirror(world, number, Some(tor.clone()))], ..config };
+        let mirrors = [mirror(world, number, Some(tor.clone()))];
         let root = Root::new(&config.install_root, Disk::default().on(machine.clone()));
         let (mut at, mut cycle, mut has, mut last) = (0, 0, 0, 0);
         let (mut client, mut fuse) = (None, Fuse::default());
@@ -192,10 +190,12 @@ impl Node {
             }
             let client = match &mut client {
                 Some(client) => client,
-                none => match Client::open(&config, &*tor, &world.time, fuse.disk(&machine)) {
-                    Ok(client) => none.insert(client),
-                    Err(error) => panic!("node {number} does not start: {error}"),
-                },
+                none => {
+                    match Client::open(&config, &mirrors, &*tor, &world.time, fuse.disk(&machine)) {
+                        Ok(client) => none.insert(client),
+                        Err(error) => panic!("node {number} does not start: {error}"),
+                    }
+                }
             };
             tor.begin(cycle - 1);
             let mut rng = environment.cycle_rng(number, cycle - 1);
@@ -325,7 +325,6 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
         addresses,
         artifacts: Vec::new(),
         keeps: None,
-        mirrors: Vec::new(),
         limits: Limits { settle: Duration::from_millis(scenario.settle), ..Limits::default() },
         ask_timeout: Duration::from_millis(scenario.ask_timeout),
         roll_timeout: Duration::from_millis(scenario.roll_timeout),

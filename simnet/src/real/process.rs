@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self};
 use tokio::task::{JoinSet, yield_now};
-use unanimity::peer::{PeerError, PeerNode};
 use unanimity_storage::Disk;
+use unanimity_witness::{PeerError, PeerNode};
 
 use super::Time;
 use super::disk::Memory;

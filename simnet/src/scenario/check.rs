@@ -1,8 +1,8 @@
 //! What is refused although every field for itself is well.
 
-use super::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
 use unanimity_protocol::peers::MAX_PEERS;
 
+use super::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
 use crate::Millis;
 
 /// The path of the field to blame, and what is wrong with it and what to do.

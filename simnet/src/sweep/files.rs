@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use unanimity_protocol::Hash;
-use unanimity_storage::{self, Disk, DiskError, Mode};
+use unanimity_storage::{Disk, DiskError, Mode};
 
 use super::error::{Odd, SweepError};
 use super::shard::Shard;

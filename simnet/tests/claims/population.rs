@@ -8,7 +8,7 @@ use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Tor};
 use simnet::trace::{Cycle, Event, View, What};
 use simnet::validate::quiet;
 use simnet::{Environment, Seed};
-use unanimity::update::waits;
+use unanimity_client::waits;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;

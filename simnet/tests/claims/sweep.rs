@@ -1,9 +1,8 @@
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 use simnet::study::Unit;
 use simnet::sweep::{Job, Rows, Shard, SweepError, merge, sweep, write_merged};

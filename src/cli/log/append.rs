@@ -5,20 +5,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-
-use super::{Source, head_json};
-use crate::cli::exit::{Ended, Exit};
-use crate::cli::secrets::Passphrase;
-use crate::cli::{MAX_FILE_BYTES, Said, note_key, read, wait_for};
-use crate::log::LogWriter;
-use crate::log::writer::{WriteError, artifact_path};
-use crate::net::Mirror;
-use crate::net::mirror::MirrorError;
+use unanimity_config::{MirrorError, MirrorSpec};
+use unanimity_log::{LogWriter, WriteError};
+use unanimity_net::Mirror;
+use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Target;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
 use unanimity_protocol::{Hash, Manifest, Name, Note, NoteKey, NoteSecret, Statement, Withdrawal};
-use unanimity_storage::Disk;
-use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_report::{Ended, Exit};
+use unanimity_storage::{Clock as _, Disk, SystemClock};
+
+use super::{Source, head_json};
+use crate::cli::secrets::Passphrase;
+use crate::cli::{MAX_FILE_BYTES, Said, note_key, read, wait_for};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Append {
@@ -45,11 +44,10 @@ pub(in crate::cli) struct Append {
 
 /// Where a log is signed there need not be a network.
 fn directory(text: &str) -> Result<Mirror, String> {
-    let mirror: Mirror = text.parse().map_err(|error: MirrorError| error.to_string())?;
-    if mirror.is_remote() {
-        return Err("only a directory is looked at from here: file:/DIRECTORY".to_owned());
+    match text.parse().map_err(|error: MirrorError| error.to_string())? {
+        MirrorSpec::Directory(directory) => Ok(Mirror::directory(directory)),
+        _ => Err("only a directory is looked at from here: file:/DIRECTORY".to_owned()),
     }
-    Ok(mirror)
 }
 
 impl Append {

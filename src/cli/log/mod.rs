@@ -7,22 +7,20 @@ use std::path::PathBuf;
 use append::Append;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-
-use super::exit::{Ended, Exit};
-use super::secrets::Passphrase;
-use super::{Said, note_key, read, wait_for};
-use crate::cli::statement::to_json;
-use crate::log::LogWriter;
-use crate::log::reader::{Bundles, Cached, Unread};
-use crate::net::Mirror;
-use crate::net::mirror::MirrorError;
-use crate::publish;
+use unanimity_config::MirrorSpec;
+use unanimity_log::{Bundles, Cached, LogWriter, Unread};
+use unanimity_net::Mirror;
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{
     Checkpoint, Hash, Head, Log, Note, NoteKey, NoteSecret, Origin, Statement, TlogProof,
 };
+use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::{Disk, Mode};
+
+use super::secrets::Passphrase;
+use super::{note_key, read, wait_for};
+use crate::cli::statement::to_json;
 
 /// Write and read an audit log.
 #[derive(Debug, Subcommand)]
@@ -101,10 +99,13 @@ impl Source {
     /// Reads the head and gives every entry to `take`. An error if they do not hash up to the
     /// head: then nothing that was taken may be believed.
     fn read(&self, take: impl FnMut(u64, &[u8])) -> Result<(Mirror, Head), Ended> {
-        let mirror = if self.log.starts_with("file:") {
-            self.log.parse().map_err(|error: MirrorError| Ended::usage(error.to_string()))?
-        } else {
-            Mirror::directory(&self.log)
+        let mirror = match self.log.strip_prefix("file:") {
+            Some(_) => {
+                let spec = self.log.parse::<MirrorSpec>();
+                let spec = spec.map_err(|error| Ended::usage(error.to_string()))?;
+                Mirror::from_spec(&spec, None).map_err(|error| Ended::usage(error.to_string()))?
+            }
+            None => Mirror::directory(&self.log),
         };
         let head = wait_for(async {
             let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
@@ -215,7 +216,7 @@ impl Prove {
         let text = proof.to_string();
         let json = json!({ "index": index, "head": head_json(&head), "proof": text });
         let Some(out) = &self.out else { return Ok(Said::data(text, json)) };
-        publish::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
+        unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
         let text =
             format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
         Ok(Said::done(text, json))

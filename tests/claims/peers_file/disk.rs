@@ -1,13 +1,13 @@
 //! Edits on a disk that fails, beside other edits, and of files that are not ours to edit.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::{fs, io};
 
-use unanimity::circle::edit::{self, Obstacle};
-use unanimity::circle::{Circle, Member, Standing};
+use unanimity_config::peers::edit::Obstacle;
+use unanimity_config::peers::edit::{self};
+use unanimity_config::{Circle, Member, Standing};
 use unanimity_protocol::Hash;
-use unanimity_storage::{self, Disk};
+use unanimity_storage::Disk;
 
 use super::{
     EDITS, LATER, disk, everybody, file, joining, name, names, newcomer, obstacle, parse, peer,

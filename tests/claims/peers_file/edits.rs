@@ -3,8 +3,9 @@
 use std::fs;
 
 use proptest::prelude::*;
-use unanimity::circle::Standing;
-use unanimity::circle::edit::{self, Obstacle};
+use unanimity_config::Standing;
+use unanimity_config::peers::edit::Obstacle;
+use unanimity_config::peers::edit::{self};
 use unanimity_protocol::Timestamp;
 
 use super::{

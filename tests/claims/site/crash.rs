@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use unanimity::demo::copy_tree;
 use unanimity_protocol::{Hash, Manifest, Note};
 use unanimity_storage::{Disk, Step, parent};
+use unanimity_testkit::copy_tree;
 
 use super::{Pair, files};
 use crate::logs::{Power, Seen, failing_disk, notes, path_of, place, read_whole, recording_disk};

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use unanimity::demo::{Draft, World, copy_tree};
-use unanimity::log::LogWriter;
-use unanimity::log::site::{Published, Source, Unpublished, publish};
-use unanimity::log::writer::artifact_path;
-use unanimity::net::Mirror;
-use unanimity::update::Outcome;
+use unanimity_client::Outcome;
+use unanimity_log::LogWriter;
+use unanimity_log::export::{Published, Source, Unpublished, publish};
+use unanimity_net::Mirror;
+use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_storage::{Disk, Step};
+use unanimity_testkit::{Draft, World, copy_tree};
 
 use crate::command_line::Desk;
 use crate::logs::{
@@ -138,7 +138,7 @@ async fn a_client_installs_from_a_site_that_was_published() {
     let mut world =
         World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000)).unwrap();
     let site = place.path().join("site");
-    world.config.mirrors = vec![Mirror::directory(&site)];
+    world.mirrors = vec![Mirror::directory(&site)];
     for (sequence, artifact) in [(1, &b"#!/bin/sh\necho one\n"[..]), (2, b"#!/bin/sh\necho two\n")]
     {
         world.publish(&Draft::new(sequence, "1.0.0", artifact)).unwrap();

@@ -5,11 +5,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::Value;
-use unanimity::demo::{Draft, World, copy_tree};
-use unanimity::log::LogWriter;
-use unanimity::log::site::{Source, Unpublished, publish};
+use unanimity_log::LogWriter;
+use unanimity_log::export::{Source, Unpublished, publish};
 use unanimity_protocol::{Evidence, Hash, Timestamp};
-use unanimity_storage::{self, Disk, Step};
+use unanimity_storage::{Disk, Step};
+use unanimity_testkit::{Draft, World, copy_tree};
 
 use super::{Pair, files};
 use crate::command_line::Desk;

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
-use unanimity::circle::{Ticket, edit};
-use unanimity::config;
-use unanimity::demo::Draft;
-use unanimity::identity::Identity;
-use unanimity::net::network::TorSettings;
-use unanimity::net::tor::Tor;
-use unanimity::net::{OnionAddress, Transport as _, wire};
-use unanimity::peer::MAX_STREAMS;
+use unanimity_config::peers::edit;
+use unanimity_config::tor_settings::TorSettings;
+use unanimity_config::{OnionAddress, Ticket};
+use unanimity_net::Transport as _;
+use unanimity_state::Identity;
 use unanimity_storage::Disk;
+use unanimity_testkit::Draft;
+use unanimity_tor::Tor;
+use unanimity_witness::MAX_STREAMS;
 
 use super::{Circles, answers};
 
@@ -40,7 +40,12 @@ struct Crowd {
 
 impl Crowd {
     /// Opens a stream, asks or does not, and holds it until the peer ends it.
-    async fn member(&self, tor: &Tor, address: &OnionAddress, asks: Option<&wire::Question>) {
+    async fn member(
+        &self,
+        tor: &Tor,
+        address: &OnionAddress,
+        asks: Option<&unanimity_net::message::Question>,
+    ) {
         let dialled = timeout(PATIENCE, tor.dial(address)).await;
         self.tried.fetch_add(1, Ordering::Relaxed);
         let Ok(Ok(mut stream)) = dialled else { return };
@@ -48,7 +53,7 @@ impl Crowd {
         let open = 1 + self.open.fetch_add(1, Ordering::Relaxed);
         self.peak.fetch_max(open, Ordering::Relaxed);
         if let Some(question) = asks
-            && wire::ask(&mut stream, question).await.is_ok()
+            && unanimity_net::message::ask(&mut stream, question).await.is_ok()
         {
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -92,10 +97,11 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
     circles.serve();
     circles.publish(&Draft::new(1, "1.0.0", b"hello"));
 
-    let told = config::load_node(&circles.nodes.place("client").join("unanimity.toml")).unwrap();
+    let told =
+        unanimity_config::load_node(&circles.nodes.place("client").join("unanimity.toml")).unwrap();
     let address = told.circle.find(&"alice".parse().unwrap()).unwrap().address.clone();
     let discovery = Identity::read(&dario.join("state")).unwrap().unwrap().discovery;
-    let question = wire::Question::View(log.id());
+    let question = unanimity_net::message::Question::View(log.id());
     let runtime = Runtime::new().unwrap();
     let crowd = Arc::new(Crowd::default());
     let mut connections = Vec::new();

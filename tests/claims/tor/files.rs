@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use unanimity::circle::Ticket;
-use unanimity::demo::Draft;
-use unanimity::demo::onion::Process;
+use unanimity_config::Ticket;
+use unanimity_testkit::Draft;
+use unanimity_testkit_tor::Process;
 
 use super::Circles;
 

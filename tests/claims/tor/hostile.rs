@@ -8,15 +8,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use unanimity::config;
-use unanimity::demo::Draft;
-use unanimity::demo::onion::{Ended, Nodes};
-use unanimity::identity::Identity;
-use unanimity::net::Listener as _;
-use unanimity::net::tor::{Readers, Tor};
-use unanimity::net::wire::{self, ANSWER_BYTES, Answer, QUESTION_BYTES};
-use unanimity::serve::hosting;
+use unanimity_net::Listener as _;
+use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES};
 use unanimity_protocol::View;
+use unanimity_state::Identity;
+use unanimity_testkit::Draft;
+use unanimity_testkit_tor::{Ended, Nodes};
+use unanimity_tor::{Readers, Tor, hosting};
 
 use super::{Circles, incomplete_for, now, reachable};
 
@@ -32,7 +30,7 @@ impl Impostor {
     /// In place of a peer whose daemon is not running.
     fn of(nodes: &Nodes, who: &str) -> Impostor {
         let runtime = Runtime::new().unwrap();
-        let told = config::load_node(&nodes.place(who).join("unanimity.toml")).unwrap();
+        let told = unanimity_config::load_node(&nodes.place(who).join("unanimity.toml")).unwrap();
         let readers = Readers::Listed(told.circle.readers(now()).into_values().collect());
         let says = Arc::new(Mutex::new(None));
         let saying = says.clone();
@@ -46,9 +44,11 @@ impl Impostor {
             while let Ok(mut stream) = listener.accept().await {
                 let says: Option<Vec<u8>> = saying.lock().unwrap().clone();
                 tokio::spawn(async move {
-                    wire::receive::<QUESTION_BYTES>(&mut stream).await.ok();
+                    unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await.ok();
                     match says {
-                        Some(bytes) => wire::send(&mut stream, &bytes).await.unwrap_or_default(),
+                        Some(bytes) => unanimity_net::message::send(&mut stream, &bytes)
+                            .await
+                            .unwrap_or_default(),
                         None => std::future::pending().await,
                     }
                 });

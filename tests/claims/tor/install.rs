@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::Value;
-use unanimity::demo::onion::Process;
-use unanimity::demo::{Draft, copy_tree};
+use unanimity_testkit::{Draft, copy_tree};
+use unanimity_testkit_tor::Process;
 
 use super::{Circles, answers, incomplete_for, reachable, sees};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use unanimity::demo::Draft;
-use unanimity::demo::onion::{Ended, Process};
+use unanimity_testkit::Draft;
+use unanimity_testkit_tor::{Ended, Process};
 
 use super::web::Front;
 use super::{Circles, socket};

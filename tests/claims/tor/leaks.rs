@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use data_encoding::{BASE64, HEXLOWER};
-use unanimity::config;
-use unanimity::demo::onion::{Nodes, Process};
-use unanimity::demo::tornet::package::{Package, Programs};
-use unanimity::demo::{Draft, PEER_NAMES};
-use unanimity::identity::Identity;
+use unanimity_state::Identity;
+use unanimity_testkit::{Draft, PEER_NAMES};
+use unanimity_testkit_tor::{Nodes, Package, Process, Programs};
 
 use super::{Circles, answers, reachable};
 
@@ -21,7 +19,7 @@ pub(super) fn nothing_private_was_logged(nodes: &Nodes) {
         PEER_NAMES.iter().chain(&["client"]).map(|who| nodes.place(who)).collect();
     let mut private = vec!["PRIVATE+KEY".to_owned(), "descriptor:x25519:".to_owned()];
     for place in &places {
-        let Ok(told) = config::load_node(&place.join("unanimity.toml")) else { continue };
+        let Ok(told) = unanimity_config::load_node(&place.join("unanimity.toml")) else { continue };
         for member in told.circle.members() {
             private.push(HEXLOWER.encode(&member.address.key));
             private.push(member.address.to_string().split('.').next().unwrap().to_owned());

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self};
+use rustix::fs::inotify::{CreateFlags, WatchFlags};
 use serde_json::Value;
-use unanimity::demo::Draft;
-use unanimity::demo::onion::{Ended, Process};
+use unanimity_testkit::Draft;
+use unanimity_testkit_tor::{Ended, Process};
 
 use super::Circles;
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use unanimity::demo::Draft;
-use unanimity::demo::onion::Process;
+use unanimity_testkit::Draft;
+use unanimity_testkit_tor::Process;
 
 use super::{Circles, answers, incomplete_for, reachable, sees};
 

@@ -26,11 +26,9 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::Value;
 use tempfile::TempDir;
-use unanimity::demo::circle::Circle;
-use unanimity::demo::onion::{Ended, Nodes, Process};
-use unanimity::demo::tornet::TorNetwork;
-use unanimity::demo::{Draft, PEER_NAMES, Stage};
 use unanimity_protocol::Timestamp;
+use unanimity_testkit::{Circle, Draft, PEER_NAMES, Stage};
+use unanimity_testkit_tor::{Ended, Nodes, Process, TorNetwork};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use unanimity::demo::Draft;
-use unanimity::net::network::{TorNetwork as Network, TorSettings};
-use unanimity::net::tor::Tor;
+use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
+use unanimity_testkit::Draft;
+use unanimity_tor::Tor;
 
 use super::{Circles, answers};
 

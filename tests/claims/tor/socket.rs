@@ -9,9 +9,9 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use unanimity::demo::Draft;
-use unanimity::demo::onion::Ended;
-use unanimity::net::network::NO_PUBLIC_NETWORK;
+use unanimity_config::tor_settings::NO_PUBLIC_NETWORK;
+use unanimity_testkit::Draft;
+use unanimity_testkit_tor::Ended;
 
 use super::Circles;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use unanimity::demo::Draft;
+use unanimity_testkit::Draft;
 
 use super::{Circles, reachable};
 

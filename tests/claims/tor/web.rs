@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
-use unanimity::demo::tornet::TorNetwork;
-use unanimity::demo::tornet::package::{Package, Programs};
-use unanimity::demo::{Draft, PEER_NAMES};
+use unanimity_testkit::{Draft, PEER_NAMES};
+use unanimity_testkit_tor::{Package, Programs, TorNetwork};
 
 use super::{Circles, leaks};
 

@@ -1,7 +1,8 @@
 //! Proof bundles, and the proof files inside them: they convince without a network, or not at all.
 
 use proptest::prelude::*;
-use unanimity_protocol::decision::{admission::Limits, confirmation::Standing};
+use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::proof_bundle::{BundleError, MAX_BUNDLE_BYTES, Proofs};
 use unanimity_protocol::{
     Agreed, Bundle, CosignerSecret, Hash, PeerSet, Refusal, Roll, Silence, Timestamp, TlogProof,

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use unanimity_protocol::decision::admission::Limits;
 use unanimity_protocol::decision::confirmation::Standing::{
-    self, Behind, Confirmed, Fork, Silent, Unjoined,
+    Behind, Confirmed, Fork, Silent, Unjoined,
 };
+use unanimity_protocol::decision::confirmation::{
+    Standing::{self},
+    Verdict, verdict,
+};
+use unanimity_protocol::peers::PeerSetError;
 use unanimity_protocol::{Peer, PeerSet, Roll, Silence, Timestamp, View};
-use unanimity_protocol::{
-    decision::{
-        admission::Limits,
-        confirmation::{Verdict, verdict},
-    },
-    peers::PeerSetError,
-};
 
 use super::fixtures::{
     LogWorld, NOW, cosigner, cosigners, limits, name, peer, peers, roll, seconds, silent_roll,

@@ -1,6 +1,7 @@
 //! The pipeline: what lets a release pass from one stage to the next.
 
-use unanimity_protocol::decision::{admission::Limits, confirmation::Standing};
+use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::policy::PolicyError;
 use unanimity_protocol::{

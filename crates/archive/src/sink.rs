@@ -1,0 +1,43 @@
+//! Where the entries of an archive go to.
+
+use std::convert::Infallible;
+
+use crate::path::{Path, Target};
+
+/// Takes entries that were judged, in their order.
+pub trait Sink {
+    /// Why an entry could not be written.
+    type Error;
+
+    /// A directory; everything above it came before.
+    fn directory(&mut self, path: &Path) -> Result<(), Self::Error>;
+    /// A file. The bytes that follow are its own.
+    fn file(&mut self, path: &Path, executable: bool) -> Result<(), Self::Error>;
+    /// More bytes of the last file.
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
+    /// A symbolic link.
+    fn link(&mut self, path: &Path, target: &Target) -> Result<(), Self::Error>;
+}
+
+/// Nowhere: whoever publishes wants to know only whether they could.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    type Error = Infallible;
+
+    fn directory(&mut self, _: &Path) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn file(&mut self, _: &Path, _: bool) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn bytes(&mut self, _: &[u8]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn link(&mut self, _: &Path, _: &Target) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}

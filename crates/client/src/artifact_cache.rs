@@ -1,0 +1,141 @@
+//! Artifacts that this node fetched for itself, kept for others to fetch by digest, in so many bytes.
+//!
+//! ```text
+//! STATE/artifacts/00000012-48213-SHA256     the twelfth that was kept, of 48213 bytes
+//! ```
+//!
+//! Where there is no room, those that were kept first make it. Nobody has to trust what is here.
+
+use std::fs::File;
+use std::io::Read;
+use std::io::{self};
+use std::path::{Path, PathBuf};
+
+use unanimity_install::{InstallError, verify_artifact};
+use unanimity_net::file_server::{Served, Shelf};
+use unanimity_protocol::Hash;
+use unanimity_protocol::log_path::artifact_path;
+use unanimity_protocol::manifest::Target;
+use unanimity_storage::{Disk, DiskError, Mode, Written};
+
+/// The artifacts below one state directory.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    directory: PathBuf,
+    /// The most bytes of all of them together.
+    most: u64,
+    disk: Disk,
+}
+
+/// One of them, by its name.
+struct Kept {
+    number: u64,
+    length: u64,
+    digest: Hash,
+    path: PathBuf,
+}
+
+impl Artifacts {
+    /// At most so many bytes of them.
+    pub fn new(state: &Path, most: u64, disk: Disk) -> Artifacts {
+        Artifacts { directory: state.join("artifacts"), most, disk }
+    }
+
+    /// Keeps an artifact, read from its beginning, if it is exactly what was signed. One that is
+    /// larger than all that may be kept is not.
+    pub fn keep(&self, target: &Target, bytes: impl Read) -> Result<(), InstallError> {
+        let at = |path: &Path| DiskError::at(path);
+        self.forget_unfinished().map_err(at(&self.directory))?;
+        let mut kept = self.list().map_err(at(&self.directory))?;
+        if target.length > self.most || kept.iter().any(|kept| kept.digest == target.sha256) {
+            return Ok(());
+        }
+        let number = kept.last().map_or(1, |last| last.number + 1);
+        let mut held: u64 = kept.iter().map(|kept| kept.length).sum();
+        let mut oldest = kept.drain(..);
+        while held + target.length > self.most
+            && let Some(oldest) = oldest.next()
+        {
+            self.disk.remove(&oldest.path).map_err(at(&oldest.path))?;
+            held -= oldest.length;
+        }
+        let (length, digest) = (target.length, target.sha256.hex());
+        let path = self.directory.join(format!("{number:08}-{length}-{digest}"));
+        self.disk.make_dir(&self.directory, Mode::Private).map_err(at(&self.directory))?;
+        let written = self.write(target, bytes, &path);
+        if written.is_err() {
+            // A full disk is not made fuller by what is not kept.
+            self.disk.remove(&unanimity_storage::temporary(&path)).ok();
+        }
+        written
+    }
+
+    fn write(&self, target: &Target, bytes: impl Read, path: &Path) -> Result<(), InstallError> {
+        let disk = &self.disk;
+        let mut file = disk.create(path, Mode::Private).map_err(DiskError::at(path))?;
+        disk.writing(path).map_err(DiskError::at(path))?;
+        verify_artifact(target, Copying { from: bytes, to: &mut *file })?;
+        (disk.sync_file(&*file, path))
+            .and_then(|()| disk.rename(&unanimity_storage::temporary(path), path))
+            .and_then(|()| disk.sync_dir(&self.directory))
+            .map_err(|error| DiskError::at(path)(error).into())
+    }
+
+    /// Removes what did not become an artifact because somebody was killed. Whoever keeps one is the
+    /// only one who fetches.
+    fn forget_unfinished(&self) -> io::Result<()> {
+        let names = match self.disk.names(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            names => names?,
+        };
+        let unfinished = |name: &&std::ffi::OsString| {
+            name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".new"))
+        };
+        names
+            .iter()
+            .filter(unfinished)
+            .try_for_each(|name| self.disk.remove(&self.directory.join(name)))
+    }
+
+    /// What is kept, the oldest first.
+    fn list(&self) -> io::Result<Vec<Kept>> {
+        let names = match self.disk.names(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            names => names?,
+        };
+        let mut all: Vec<Kept> = names
+            .iter()
+            .filter_map(|name| {
+                let mut fields = name.to_str()?.splitn(3, '-');
+                let (number, length) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+                let digest = Hash::from_hex(fields.next()?)?;
+                Some(Kept { number, length, digest, path: self.directory.join(name) })
+            })
+            .collect();
+        all.sort_by_key(|kept| kept.number);
+        Ok(all)
+    }
+}
+
+/// By digest, where clients look for them at a mirror, and nothing else.
+impl Shelf for Artifacts {
+    fn open(&self, path: &str) -> io::Result<Served> {
+        let kept = self.list()?.into_iter().find(|kept| artifact_path(&kept.digest) == path);
+        let kept = kept.ok_or(io::ErrorKind::NotFound)?;
+        Served::lasting(File::open(kept.path)?)
+    }
+}
+
+/// Writes what is read.
+struct Copying<'a, R> {
+    from: R,
+    to: &'a mut dyn Written,
+}
+
+impl<R: Read> Read for Copying<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.to.write_all(&buffer[..count])?;
+        Ok(count)
+    }
+}

@@ -1,0 +1,109 @@
+//! What the end of a cycle says of the node's condition.
+
+use serde_json::{Value, json};
+use unanimity_protocol::Refusal;
+use unanimity_protocol::round::Missing;
+use unanimity_report::{Classify as _, Condition, Seen, clean};
+
+use crate::cycle_report::Outcome;
+use crate::error::Failure;
+
+/// What there is to say of the end of a cycle: the table of outcomes has its word and its
+/// condition, and the rest is said here.
+pub fn status_of(ended: Result<&Outcome, &Failure>) -> Seen {
+    let (word, condition) = match ended {
+        Ok(outcome) => (outcome.exit().word(), outcome.condition()),
+        Err(failure) => (failure.exit().word(), failure.condition()),
+    };
+    let about = match ended {
+        Ok(outcome) => release_of(outcome).map(|release| ("release", release)),
+        Err(Failure::Refused(refusal)) => about(refusal),
+        Err(Failure::Error(_)) => None,
+    };
+    let message = match ended {
+        Ok(Outcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
+        Ok(Outcome::Available(agreed)) => format!(
+            "release {} can be installed: every peer has confirmed it for long enough",
+            agreed.manifest().label()
+        ),
+        Ok(Outcome::Installed(installed)) => {
+            format!("release {} is installed", installed.release)
+        }
+        Err(failure) => failure.to_string(),
+    };
+    let mut details = json!({ "outcome": word });
+    if let Some((name, about)) = &about {
+        details[name] = clean(about).into();
+    }
+    if let Err(Failure::Refused(refusal)) = ended {
+        add_details(refusal, &mut details);
+    }
+    let about = about.map_or(String::new(), |(_, about)| about);
+    let about = match condition {
+        Condition::Healthy | Condition::Incomplete | Condition::Stale => String::new(),
+        Condition::Available | Condition::Fork => about,
+        Condition::Refused => format!("{word} {about}"),
+    };
+    Seen { condition, about, message: clean(&message), details }
+}
+
+fn release_of(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::UpToDate => None,
+        Outcome::Available(agreed) => Some(agreed.manifest().label()),
+        Outcome::Installed(installed) => Some(installed.release.clone()),
+    }
+}
+
+/// What tells a refusal from others of its word.
+fn about(refusal: &Refusal) -> Option<(&'static str, String)> {
+    match refusal {
+        Refusal::Fork(evidence) => Some(("evidence", evidence.id())),
+        Refusal::Latched { id } => Some(("evidence", id.clone())),
+        Refusal::Settling { release, .. }
+        | Refusal::Withdrawn { release, .. }
+        | Refusal::Expired { release, .. }
+        | Refusal::NoTarget { release, .. }
+        | Refusal::UnsupportedKind { release }
+        | Refusal::Unhealthy { release, .. } => Some(("release", release.clone())),
+        Refusal::Conflict { sequence, .. } => Some(("sequence", sequence.to_string())),
+        Refusal::Rollback { offered, .. } => Some(("sequence", offered.to_string())),
+        Refusal::Outdated { index, .. } => Some(("entry", index.to_string())),
+        Refusal::OtherProduct { product, channel } => {
+            Some(("product", format!("{product}/{channel}")))
+        }
+        Refusal::Incomplete(_)
+        | Refusal::RollTooOld { .. }
+        | Refusal::Stale { .. }
+        | Refusal::MirrorRollback { .. }
+        | Refusal::Threshold { .. }
+        | Refusal::BadSignature(_)
+        | Refusal::Malformed(_)
+        | Refusal::NotLogged(_)
+        | Refusal::OtherLog(_)
+        | Refusal::Artifact(_)
+        | Refusal::Bundle(_) => None,
+    }
+}
+
+/// Whom to ask about it.
+fn add_details(refusal: &Refusal, details: &mut Value) {
+    match refusal {
+        Refusal::Incomplete(missing) => {
+            details["peers"] = missing.iter().map(missing_json).collect();
+        }
+        Refusal::Stale { mirror, shown, known }
+        | Refusal::MirrorRollback { mirror, shown, known } => {
+            details["mirror"] = clean(mirror).into();
+            details["shown"] = (*shown).into();
+            details["known"] = (*known).into();
+        }
+        Refusal::Settling { until, .. } => details["until"] = json!(until),
+        _ => {}
+    }
+}
+
+fn missing_json(missing: &Missing) -> Value {
+    let standing = format!("{:?}", missing.standing).to_ascii_lowercase();
+    json!({ "name": missing.peer.as_str(), "standing": standing, "since": missing.since })
+}

@@ -1,0 +1,69 @@
+//! What the installer needs to find out everything again: the proof, and every entry since its own
+//! head.
+
+use std::io::Write as _;
+use std::io::{self};
+use std::path::Path;
+
+use rand::Rng;
+use unanimity_install::published_head;
+use unanimity_install::spool::{ENTRIES, PROOF};
+use unanimity_log::{Bundles, Unread};
+use unanimity_net::{Mirror, Transport};
+use unanimity_protocol::Head;
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_storage::{Clock, DiskError, Mode, temporary};
+
+use crate::gather::Decided;
+use crate::tile_sources::Sources;
+use crate::{Client, Failure, UpdateError};
+
+impl<T: Transport, C: Clock> Client<'_, T, C> {
+    /// Leaves the entries and the proof in the spool; the proof last.
+    pub(crate) async fn fill_spool(
+        &self,
+        spool: &Path,
+        decided: &Decided,
+        rng: &mut impl Rng,
+    ) -> Result<(), Failure> {
+        let (config, disk) = (self.config, &self.disk);
+        // What the installer says of itself is not believed either: it only says where to begin.
+        let path = published_head(&config.install_root);
+        let known = disk.read(&path, MAX_NOTE_BYTES).map_err(UpdateError::from)?;
+        let known = known.and_then(|bytes| Head::open(&bytes, &config.policy.log).ok());
+        let head = decided.agreed.head();
+        let from = known.map_or(0, |known| known.size()).min(head.size());
+        let mirrors = self.fetcher.hosts.of_the_log(rng);
+        let mirrors: Vec<&Mirror> = mirrors.iter().collect();
+        let path = spool.join(ENTRIES);
+        let at = |error| UpdateError::from(DiskError::at(&path)(error));
+        let mut file = disk.create(&path, Mode::Public).map_err(at)?;
+        disk.writing(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
+        if from < head.size() {
+            let sources = Sources::new(config, self.transport, &mirrors);
+            let bundles = match sources.serving(head).await {
+                Some(source) => Bundles::below(source, head, from).await,
+                None => Err(io::ErrorKind::NotFound.into()),
+            };
+            let unread = |why: String| UpdateError::Mirrors(vec![why]);
+            let bundles = bundles.map_err(|error| unread(format!("tiles: {error}")))?;
+            let mut written = Ok(());
+            let read = bundles.read(&mirrors, |_, entry| {
+                let entry = [&(entry.len() as u16).to_be_bytes(), entry].concat();
+                if written.is_ok() {
+                    written = file.write_all(&entry);
+                }
+            });
+            let why = |unread: &Unread| unread.of(&mirrors);
+            read.await.map_err(|all| UpdateError::Mirrors(all.iter().map(why).collect()))?;
+            written.map_err(at)?;
+        }
+        (disk.sync_file(&*file, &path))
+            .and_then(|()| disk.rename(&temporary(&path), &path))
+            .and_then(|()| disk.sync_dir(spool))
+            .map_err(at)?;
+        let path = spool.join(PROOF);
+        let written = disk.write(&path, decided.proof.to_string().as_bytes(), Mode::Public);
+        Ok(written.map_err(DiskError::at(&path)).map_err(UpdateError::from)?)
+    }
+}

@@ -1,0 +1,200 @@
+//! One cycle up to the decision: everything is read before anything is decided.
+
+use std::collections::BTreeSet;
+
+use rand::Rng;
+use unanimity_net::{Mirror, Transport};
+use unanimity_protocol::{Agreed, Bundle, Head, Refusal, Roll, Signed};
+use unanimity_storage::Clock;
+
+use crate::tile_sources::Sources;
+use crate::{Client, Failure, Outcome, Report, UpdateError, ask, join, prove, read};
+
+/// What can be installed, and what convinces others of it.
+pub(crate) struct Decided {
+    pub(crate) agreed: Box<Agreed>,
+    pub(crate) proof: Bundle,
+    /// What every mirror hides, if they all do.
+    pub(crate) stale: Option<Refusal>,
+    /// What was taken back, by sequence.
+    pub(crate) withdrawn: BTreeSet<u64>,
+}
+
+impl Decided {
+    pub(crate) fn outcome(self) -> Outcome {
+        Outcome::Available(self.agreed)
+    }
+}
+
+impl<T: Transport, C: Clock> Client<'_, T, C> {
+    /// The whole cycle up to the decision. `None`: everybody agrees that nothing is new.
+    pub(crate) async fn decide(
+        &mut self,
+        report: &mut Report,
+        rng: &mut impl Rng,
+    ) -> Result<Option<Decided>, Failure> {
+        // Called a second time in one cycle, it adds to what the first found worth telling.
+        let Report { remarks, refused: told, .. } = std::mem::take(report);
+        *report = Report { remarks, refused: told.clone(), ..Report::default() };
+        if let Some(id) = self.evidence.latched()? {
+            return Err(Refusal::Latched { id }.into());
+        }
+        self.check_clock()?;
+        let config = self.config;
+        let called = ask::call(
+            config,
+            self.transport,
+            self.clock,
+            &self.fetcher.watcher,
+            &self.state.largest,
+            &self.sharing,
+            rng,
+        )
+        .await;
+        report.peers = (called.roll.answers().iter())
+            .map(|(peer, answer)| (peer.name.to_string(), answer.clone()))
+            .collect();
+        if let Some(evidence) = called.evidence {
+            return Err(self.latch(*evidence)?.into());
+        }
+        self.remember(&called)?;
+        let roll = called.roll;
+
+        let mirrors = self.fetcher.hosts.mirrors_in_any_order(rng);
+        let mirrors: Vec<&Mirror> = mirrors.iter().collect();
+        let shown = read::checkpoints(&mirrors, &config.policy.log).await;
+        report.mirrors =
+            (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
+        let sources = Sources::new(config, self.transport, &mirrors);
+        let mut heard = self.known_heads()?;
+        heard.extend(called.heads);
+        heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
+        let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
+        // The rolls that a release waits with are worth tying as well: else it would settle anew.
+        let rolls = self.state.rolls.iter().chain([&roll]);
+        let views: Vec<Head> =
+            rolls.flat_map(Roll::views).map(|view| view.head().clone()).collect();
+        let read = loop {
+            let joined = match join::join(heard.clone(), &trusted, &views, &sources).await {
+                Ok(Some(joined)) => joined,
+                Ok(None) => break None,
+                Err(evidence) => return Err(self.latch(*evidence)?.into()),
+            };
+            let head = joined.chain.head().clone();
+            let common = roll.common_size(&config.peers, &joined.chain);
+            let tiles = sources.starting_with(joined.source);
+            let hosts =
+                read::Hosts { shown: &shown, peers: &self.fetcher.hosts.peers_with(&roll, &head) };
+            let (state, policy, watcher) = (&self.state, &config.policy, &self.fetcher.watcher);
+            let reading = read::entries(hosts, tiles, state, policy, &head, common, watcher).await;
+            match reading {
+                // What no peer vouches for, and nobody can read, must not hold back what all confirm.
+                Err(why) if !trusted.contains(&head) && !views.contains(&head) => {
+                    let why = format!("left out, as no peer vouches for it: {head} ({why})");
+                    report.remarks.push(why);
+                    heard.retain(|other| *other != head);
+                }
+                reading => break Some((joined, common, reading)),
+            }
+        };
+        let newest = read.as_ref().map(|(joined, ..)| joined.chain.head());
+        let well_read = read.as_ref().and_then(|(_, _, reading)| reading.as_ref().ok());
+        self.judge_log(&shown, newest, well_read);
+        let stale = self.check_mirrors(&shown, newest).err();
+        let Some((join::Joined { chain, source, untied }, common, reading)) = read else {
+            if let Some(stale) = stale {
+                return Err(stale.into());
+            }
+            let why = |(mirror, head): &(&Mirror, Result<Head, String>)| match head {
+                Ok(head) => format!("{mirror}: serves no tiles that hash up to its {head}"),
+                Err(why) => format!("{mirror}: {why}"),
+            };
+            return Err(UpdateError::Mirrors(shown.iter().map(why).collect()).into());
+        };
+        report.remarks.extend(untied.iter().map(|head| {
+            format!("a head signed by the log could not be tied to the others: {head}")
+        }));
+        report.head = Some(chain.head().clone());
+        for trusted in self.trusted_heads() {
+            if !chain.holds(trusted) {
+                let untied = || UpdateError::Untied { trusted: trusted.clone() }.into();
+                return Err(stale.map_or_else(untied, Failure::Refused));
+            }
+        }
+
+        let reading = match (reading, &stale) {
+            (Err(_), Some(stale)) => return Err(stale.clone().into()),
+            (reading, _) => reading?,
+        };
+        self.learn_withdrawals(&reading.catalog)?;
+        report.unknown_kinds = reading.unknown_kinds;
+        let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
+        let installed = self.root.installed()?;
+        let standing = installed
+            .map_or(Ok(()), |installed| reading.catalog.check_standing(&installed.release, true));
+        let mut refused = reading.refused;
+        for (index, refusal) in choice.refused {
+            if !refused.iter().any(|(known, _)| *known == index) {
+                refused.push((index, refusal));
+            }
+        }
+        refused.retain(|(index, refusal)| self.is_news(*index, refusal));
+        refused.retain(|(index, _)| !told.iter().any(|(known, _)| known == index));
+        refused.extend(told);
+        refused.sort_by_key(|(index, _)| *index);
+        report.refused = refused;
+        report.remarks.extend(standing.as_ref().err().map(Refusal::to_string));
+
+        if reading.catalog.is_empty() && self.state.floor == 0 {
+            let (product, channel) = (&config.policy.product, &config.policy.channel);
+            report.remarks.push(format!("the log has no release of {product}, channel {channel}"));
+        }
+        let Some(common) = common else {
+            report.remarks.extend(choice.candidates.first().map(waits));
+            let missing = roll.missing(&config.peers, &chain, None);
+            return Err(stale.unwrap_or_else(|| Refusal::Incomplete(self.since(missing))).into());
+        };
+        // Everybody agrees on the log up to `common`: now, and only now, that is remembered.
+        let candidates = choice.candidates;
+        // Entries beyond it are told again: a mirror alone must not be able to hush anything up.
+        self.state.reported = self.state.reported.max(common);
+        self.adopt(&chain, &roll, common, reading.at_common, &candidates)?;
+
+        let mut best: Option<Failure> = None;
+        for signed in candidates {
+            let index = signed.index();
+            let hosts = || sources.starting_with(source);
+            let logged = prove::logged(&signed, &chain, self.state.head.as_ref(), hosts()).await?;
+            let earlier = self.earliest_roll(&chain, index);
+            match logged.agreed(&chain, &config.peers, &config.limits, earlier, &roll) {
+                Ok(agreed) => {
+                    let proof = prove::bundle(&agreed, config, hosts()).await?;
+                    let (agreed, withdrawn) = (Box::new(agreed), reading.catalog.withdrawn());
+                    return Ok(Some(Decided { agreed, proof, stale, withdrawn }));
+                }
+                // The newest release's state is the one worth telling.
+                Err(refusal) => {
+                    let refusal = match refusal {
+                        Refusal::Incomplete(missing) => {
+                            report.remarks.push(waits(&signed));
+                            Refusal::Incomplete(self.since(missing))
+                        }
+                        other => other,
+                    };
+                    best.get_or_insert(refusal.into());
+                }
+            }
+        }
+        standing?;
+        // The peers have what the mirrors hide, so an update goes on; its operator hears of it.
+        if let Some(failure) = stale.map(Failure::Refused).or(best) {
+            return Err(failure);
+        }
+        let first = report.refused.first().map(|(_, refusal)| refusal.clone());
+        first.map_or(Ok(None), |refusal| Err(refusal.into()))
+    }
+}
+
+fn waits(signed: &Signed) -> String {
+    format!("release {} waits for that", signed.manifest().label())
+}

@@ -1,0 +1,82 @@
+//! Which mirror is asked before which, and what a cycle remembers of each. One cycle is one failure
+//! at most, and a success only if it was none.
+
+use std::collections::BTreeSet;
+
+use unanimity_net::{Mirror, Transport};
+use unanimity_protocol::{Head, Refusal};
+use unanimity_storage::Clock;
+
+use crate::{Client, Failure, read};
+
+/// What this cycle has to say of the mirrors.
+#[derive(Default)]
+pub(crate) struct Judged {
+    failed: BTreeSet<String>,
+    pub(crate) unsaved: bool,
+}
+
+impl<T: Transport, C: Clock> Client<'_, T, C> {
+    /// Judges the mirrors anew.
+    pub(crate) fn begin_cycle(&mut self) {
+        self.judged.failed.clear();
+        let known: BTreeSet<String> =
+            self.fetcher.hosts.mirrors.iter().map(|mirror| mirror.to_string()).collect();
+        self.judged.unsaved |= self.state.health.keep(|name| known.contains(name));
+        let now = self.clock.now();
+        let in_penance = |name: &String| self.state.health.penance(name, now).is_some();
+        self.fetcher.hosts.last = known.into_iter().filter(in_penance).collect();
+    }
+
+    /// Stores what was learned of them, if nothing else has. Of a fork, nothing is stored but the
+    /// evidence.
+    pub(crate) fn end_cycle<O>(&mut self, ended: Result<O, Failure>) -> Result<O, Failure> {
+        let fork =
+            matches!(&ended, Err(Failure::Refused(Refusal::Fork(_) | Refusal::Latched { .. })));
+        if fork || !self.judged.unsaved {
+            return ended;
+        }
+        match (self.save(), ended) {
+            (Err(error), Ok(_)) => Err(error.into()),
+            (_, ended) => ended,
+        }
+    }
+
+    /// Takes down how a mirror did. Peers are judged by other means.
+    pub(crate) fn judge(&mut self, name: String, did_well: bool) {
+        if self.fetcher.hosts.mirrors.iter().all(|mirror| mirror.to_string() != name) {
+            return;
+        }
+        if did_well {
+            let is_forgiven =
+                !self.judged.failed.contains(&name) && self.state.health.succeeded(&name);
+            self.judged.unsaved |= is_forgiven;
+        } else if self.judged.failed.insert(name.clone()) {
+            self.state.health.failed(&name, self.clock.now());
+            self.fetcher.hosts.last.insert(name);
+            self.judged.unsaved = true;
+        }
+    }
+
+    /// The same of what they showed of the log: it may not have been read, or be stale beside the
+    /// newest head; and the entries may be others.
+    pub(crate) fn judge_log(
+        &mut self,
+        shown: &[(&Mirror, Result<Head, String>)],
+        newest: Option<&Head>,
+        reading: Option<&read::Reading>,
+    ) {
+        for (mirror, head) in shown {
+            let is_bad = |reading: &read::Reading| reading.failed.contains(&mirror.to_string());
+            match (head, newest) {
+                (Err(_), _) => self.judge(mirror.to_string(), false),
+                // Nobody's tiles hash up to anything: that may be anybody's fault.
+                (Ok(_), None) => {}
+                (Ok(head), Some(newest)) => {
+                    let is_stale = head.size() < newest.size();
+                    self.judge(mirror.to_string(), !is_stale && !reading.is_some_and(is_bad));
+                }
+            }
+        }
+    }
+}

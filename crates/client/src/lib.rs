@@ -1,0 +1,37 @@
+//! One cycle of the client: call the roll, join the heads, read the log, decide, and maybe install.
+//!
+//! The roll is called at every cycle, also when nothing is new: only the peers' larger heads
+//! show that a mirror is frozen. Everything is read before anything is decided, and every
+//! fact is stored only after the check it records.
+
+mod answer_cache;
+mod artifact_cache;
+mod ask;
+mod client;
+mod cycle_report;
+mod cycle_status;
+mod error;
+mod fetch;
+mod fill_spool;
+mod gather;
+mod join;
+mod judge;
+mod mode;
+mod progress;
+mod prove;
+mod read;
+mod sources;
+mod state;
+mod stream;
+mod tile_sources;
+
+pub use answer_cache::{Answers, Sharing};
+pub use artifact_cache::Artifacts;
+pub use ask::{Waits, ask_once, waits};
+pub use client::Client;
+pub use cycle_report::{Outcome, Report};
+pub use cycle_status::status_of;
+pub use error::{Failure, UpdateError};
+pub use fetch::Fetcher;
+pub use mode::Errand;
+pub use progress::{Step, Watcher};

@@ -1,0 +1,16 @@
+//! What a cycle may do.
+
+use serde::{Deserialize, Serialize};
+
+/// What a cycle may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Errand {
+    /// Only find out.
+    Check,
+    /// Fetch what can be installed, and keep it.
+    Stage,
+    /// Install it.
+    Update,
+    /// Install what was fetched before, and fetch nothing.
+    Switch,
+}

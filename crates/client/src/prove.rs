@@ -1,0 +1,74 @@
+//! Proving with tiles: a release in a head, and what convinces others of it.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use unanimity_config::Config;
+use unanimity_log::Cached;
+use unanimity_net::Transport;
+use unanimity_protocol::proof_bundle::Proofs;
+use unanimity_protocol::{Agreed, Bundle, Chain, Head, Logged, Signed, View};
+
+use crate::error::UpdateError;
+use crate::tile_sources::Source;
+
+/// Proves that a release is in the chain's head, with the tiles of the first host whose tiles do.
+pub(crate) async fn logged<'s, 'a: 's, T: Transport + 'a>(
+    signed: &Signed,
+    chain: &Chain,
+    trusted: Option<&Head>,
+    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+) -> Result<Logged, UpdateError> {
+    let (index, size) = (signed.index(), chain.head().size());
+    let mut problems = Vec::new();
+    for host in hosts {
+        match host.inclusion(index, size, size).await {
+            Ok(proof) => match signed.clone().logged(chain, trusted, &proof) {
+                Ok(logged) => return Ok(logged),
+                Err(refusal) => problems.push(refusal.to_string()),
+            },
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
+}
+
+/// The proof bundle of what was agreed on: one that verifies, from the first host whose tiles
+/// make one.
+pub(crate) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
+    agreed: &Agreed,
+    config: &Config,
+    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+) -> Result<Bundle, UpdateError> {
+    let mut problems = Vec::new();
+    for host in hosts {
+        match bundle_of(agreed, host).await {
+            Ok(bundle) => match bundle.verify(&config.policy, &config.peers, &config.limits) {
+                Ok(_) => return Ok(bundle),
+                Err(refusal) => problems.push(refusal.to_string()),
+            },
+            Err(error) => problems.push(format!("tiles for the proof: {error}")),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
+}
+
+async fn bundle_of<T: Transport>(
+    agreed: &Agreed,
+    source: &Cached<Source<'_, T>>,
+) -> io::Result<Bundle> {
+    let (head, index) = (agreed.head(), agreed.entry().index);
+    let views = agreed.rolls().into_iter().flat_map(|roll| roll.views());
+    let mut sizes: BTreeSet<u64> = views.map(|view: &View| view.head().size()).collect();
+    let mut proofs = Proofs::default();
+    for &size in &sizes {
+        if size < head.size() {
+            proofs.paths.insert(size, source.path(size, head).await?);
+        }
+    }
+    sizes.insert(head.size());
+    for size in sizes {
+        proofs.inclusion.insert(size, source.inclusion(index, size, head.size()).await?);
+    }
+    Ok(Bundle::of(agreed, &proofs))
+}

@@ -1,0 +1,164 @@
+//! Reading the mirrors: their checkpoints, and every new entry below the adopted head.
+
+use futures_util::future::join_all;
+use unanimity_log::{Bundles, Cached};
+use unanimity_net::{Mirror, Transport};
+use unanimity_protocol::catalog::Reading as Entry;
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
+use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{Catalog, Hash, Head, Log, Policy, Refusal};
+use unanimity_state::ClientState;
+
+use crate::tile_sources::Source;
+use crate::{Failure, Step, UpdateError, Watcher};
+
+/// What every mirror shows, opened.
+pub(crate) async fn checkpoints<'a>(
+    mirrors: &[&'a Mirror],
+    log: &Log,
+) -> Vec<(&'a Mirror, Result<Head, String>)> {
+    // All at once: those that stall do so at the same time.
+    join_all(mirrors.iter().map(|&mirror| async move {
+        let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
+        let head = bytes
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| Head::open(&bytes, log).map_err(|error| refused(&error)));
+        (mirror, head)
+    }))
+    .await
+}
+
+/// Why a checkpoint is none of ours, and where to look if all mirrors say so.
+fn refused(error: &CheckpointError) -> String {
+    match error {
+        CheckpointError::OtherLog { .. } | CheckpointError::Note(NoteError::Unsigned) => {
+            format!("checkpoint: {error} (compare [log] origin and key in the configuration)")
+        }
+        error => format!("checkpoint: {error}"),
+    }
+}
+
+/// Who may have entries.
+pub(crate) struct Hosts<'a> {
+    /// The mirrors, and what each shows.
+    pub(crate) shown: &'a [(&'a Mirror, Result<Head, String>)],
+    /// What peers serve whose view is large enough.
+    pub(crate) peers: &'a [&'a Mirror],
+}
+
+/// The tree's right edge and the releases below it.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    pub(crate) frontier: Frontier,
+    pub(crate) catalog: Catalog,
+}
+
+/// All entries up to a head, read and hashed to its root.
+pub(crate) struct Reading {
+    /// The releases below the head.
+    pub(crate) catalog: Catalog,
+    /// The same at the size that every peer confirmed, if reading passed it.
+    pub(crate) at_common: Option<Edge>,
+    /// Entries of ours that fail a check of their own.
+    pub(crate) refused: Vec<(u64, Refusal)>,
+    /// Entries of kinds we do not know.
+    pub(crate) unknown_kinds: u64,
+    /// Mirrors that did not have what others had.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Reads every entry between what is stored and `head`, each bundle from whichever mirror serves
+/// what hashes up to it, and from peers where no mirror does. None is skipped: a fact holds only
+/// if nothing was left out.
+pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
+    hosts: Hosts<'_>,
+    tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+    state: &ClientState,
+    policy: &Policy,
+    head: &Head,
+    common: Option<u64>,
+    watcher: &Watcher,
+) -> Result<Reading, Failure> {
+    let mut edge = Edge { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
+    let from = edge.frontier.size();
+    let mut reading = Reading {
+        catalog: edge.catalog.clone(),
+        at_common: (common == Some(from)).then(|| edge.clone()),
+        refused: Vec::new(),
+        unknown_kinds: 0,
+        failed: Vec::new(),
+    };
+    if from == head.size() {
+        return Ok(reading);
+    }
+    let mut problems = Vec::new();
+    let mut mirrors = Vec::new();
+    for (mirror, shown) in hosts.shown {
+        match shown {
+            Ok(shown) if shown.size() >= head.size() => mirrors.push(*mirror),
+            Ok(shown) => problems.push(format!("{mirror}: shows {} entries only", shown.size())),
+            Err(why) => problems.push(format!("{mirror}: {why}")),
+        }
+    }
+    mirrors.extend(hosts.peers);
+    // What the mirrors show may be less than what was read before.
+    let of = head.size().saturating_sub(from);
+    if of > 0 {
+        watcher.tell(|| Step::Log { entries: 0, of });
+    }
+    let bundles = bundles(tiles, head, from).await?;
+    let taken = bundles.read(&mirrors, |index, entry| {
+        edge.frontier.push(Hash::leaf(entry));
+        match edge.catalog.read(index, entry, policy) {
+            Entry::Refused(refusal) => reading.refused.push((index, refusal)),
+            Entry::UnknownKind => reading.unknown_kinds += 1,
+            Entry::Ours | Entry::Foreign => {}
+        }
+        if common == Some(edge.frontier.size()) {
+            reading.at_common = Some(edge.clone());
+        }
+        let read = index + 1;
+        if read % FULL == 0 || read == head.size() {
+            watcher.tell(|| Step::Log { entries: read - from, of });
+        }
+    });
+    match taken.await {
+        Ok(failed) if edge.frontier.root() == *head.root() => {
+            reading.failed = failed.iter().map(|host| mirrors[*host].to_string()).collect();
+            reading.catalog = edge.catalog;
+            Ok(reading)
+        }
+        // The entries are those of the head, so what they were put on is not.
+        Ok(_) => {
+            let why =
+                format!("the {from} entries read before are not those of the log's head ({head})");
+            Err(Refusal::NotLogged(why).into())
+        }
+        Err(unread) => {
+            let Some(altered) = unread.iter().find(|unread| unread.error.is_none()) else {
+                problems.extend(unread.iter().map(|unread| unread.of(&mirrors)));
+                return Err(UpdateError::Mirrors(problems).into());
+            };
+            let why = format!("{} ({head})", altered.of(&mirrors));
+            Err(Refusal::NotLogged(why).into())
+        }
+    }
+}
+
+/// What the entries must hash to, from the first host of tiles that can prove it.
+async fn bundles<'s, 'a: 's, T: Transport + 'a>(
+    tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+    head: &Head,
+    from: u64,
+) -> Result<Bundles, UpdateError> {
+    let mut problems = Vec::new();
+    for host in tiles {
+        match Bundles::below(host, head, from).await {
+            Ok(bundles) => return Ok(bundles),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    Err(UpdateError::Mirrors(problems))
+}

@@ -1,0 +1,98 @@
+//! Whom a cycle reads from: the mirrors, and the peers where those are of no use.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rand::Rng;
+use rand::seq::SliceRandom as _;
+use unanimity_config::{Config, Site};
+use unanimity_net::{Mirror, Transport, Web};
+use unanimity_protocol::{Head, Name, Peer, RawKey, Refusal, Roll};
+use unanimity_storage::Clock;
+
+use crate::Client;
+
+/// Each on circuits that nothing else of this node shares.
+#[derive(Default)]
+pub(crate) struct Hosts {
+    pub(crate) mirrors: Vec<Mirror>,
+    /// Those mirrors that are asked after the others, by name.
+    pub(crate) last: BTreeSet<String>,
+    /// What each peer keeps of the log for others.
+    peers: Vec<(RawKey, Mirror)>,
+    /// Where peers serve artifacts to anyone.
+    shelves: Vec<Mirror>,
+}
+
+impl Hosts {
+    /// Without a `web` to reach them by, the peers serve nothing.
+    pub(crate) fn new(config: &Config, mirrors: &[Mirror], web: Option<Arc<dyn Web>>) -> Hosts {
+        let mirrors = mirrors.iter().map(Mirror::anew).collect();
+        let Some(web) = web else {
+            return Hosts { mirrors, ..Hosts::default() };
+        };
+        let named = |name: &Name, site| Mirror::named(format!("peer {name}"), site, &web);
+        let log = |peer: &Peer| {
+            let key = peer.key.raw();
+            Some((key, named(&peer.name, Site::onion(config.addresses.get(&key)?.key))))
+        };
+        let peers = config.peers.iter().filter_map(log).collect();
+        let shelves = config.artifacts.iter().map(|(name, site)| named(name, site.clone()));
+        Hosts { mirrors, peers, shelves: shelves.collect(), last: BTreeSet::new() }
+    }
+
+    /// In an order drawn anew, but for those who come last.
+    pub(crate) fn mirrors_in_any_order(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+        let mut mirrors = self.mirrors.clone();
+        mirrors.shuffle(rng);
+        mirrors.sort_by_cached_key(|mirror| self.last.contains(&mirror.to_string()));
+        mirrors
+    }
+
+    /// Everybody who may have entries: the mirrors, and then the peers.
+    pub(crate) fn of_the_log(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+        let peers = self.peers.iter().map(|(_, mirror)| mirror.clone());
+        self.mirrors_in_any_order(rng).into_iter().chain(peers).collect()
+    }
+
+    /// The mirrors, and then those who have other things to do.
+    pub(crate) fn of_artifacts(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+        let mut shelves = self.shelves.clone();
+        shelves.shuffle(rng);
+        [self.mirrors_in_any_order(rng), shelves].concat()
+    }
+
+    /// Those whose view in a roll covers a head: what they keep of the log does too, or soon will.
+    pub(crate) fn peers_with(&self, roll: &Roll, head: &Head) -> Vec<&Mirror> {
+        let covers = |key: RawKey| {
+            roll.views().any(|view| view.cosigner() == key && view.head().size() >= head.size())
+        };
+        self.peers.iter().filter(|(key, _)| covers(*key)).map(|(_, mirror)| mirror).collect()
+    }
+}
+
+impl<T: Transport, C: Clock> Client<'_, T, C> {
+    /// Names the mirrors when all of them show less than others have: a rollback below what we
+    /// trust, or a frozen world.
+    pub(crate) fn check_mirrors(
+        &self,
+        shown: &[(&Mirror, Result<Head, String>)],
+        newest: Option<&Head>,
+    ) -> Result<(), Refusal> {
+        let best = shown
+            .iter()
+            .filter_map(|(mirror, head)| Some((mirror, head.as_ref().ok()?.size())))
+            .max_by_key(|(_, size)| *size);
+        let Some((mirror, shown)) = best else { return Ok(()) };
+        let mirror = mirror.to_string();
+        let trusted = self.trusted_heads().map(Head::size).max().unwrap_or(0);
+        let newest = newest.map_or(0, Head::size);
+        if shown < trusted {
+            Err(Refusal::MirrorRollback { mirror, shown, known: trusted })
+        } else if shown < newest {
+            Err(Refusal::Stale { mirror, shown, known: newest })
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One mirror's bytes, on their way to the disk.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use unanimity_install::{InstallError, Staging};
+use unanimity_net::{Mirror, Opened, Piece};
+
+use crate::fetch::end;
+
+/// The most bytes that wait to be written.
+const BATCH: usize = 1 << 20;
+/// How long they do while more come: whoever is killed has lost no more than that.
+const BATCH_TIME: Duration = Duration::from_secs(1);
+
+/// Adds what one mirror sends. Only this task waits for the mirror: what it says after it was given
+/// up is written nowhere. A thread writes while the next bytes come; `told` hears how many are here.
+pub(crate) async fn pour(
+    mirror: &Mirror,
+    path: &str,
+    floor: u64,
+    staging: Staging,
+    told: impl Fn(u64),
+) -> (Staging, Result<(), InstallError>) {
+    let from = staging.length();
+    told(from);
+    let mut file = match mirror.open(path, from, floor).await {
+        Ok(file) => file,
+        Err(error) => return (staging, Err(InstallError::Source(error))),
+    };
+    let mut writing = spawn_blocking(|| (staging, Ok(())));
+    loop {
+        let (batch, ended) = batch(&mut file, from, &told).await;
+        let (mut staging, written) = end(writing).await;
+        if written.is_err() {
+            return (staging, written);
+        }
+        writing = spawn_blocking(move || {
+            let written = staging.write(batch);
+            (staging, written)
+        });
+        if let Some(ended) = ended {
+            let (staging, written) = end(writing).await;
+            return (staging, written.and(ended.map_err(InstallError::Source)));
+        }
+    }
+}
+
+/// The next pieces of a file, without those before a place in it; and how it ended, if it has.
+async fn batch(
+    file: &mut Opened,
+    from: u64,
+    told: &impl Fn(u64),
+) -> (Vec<Piece>, Option<io::Result<()>>) {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let began = Instant::now();
+    while bytes < BATCH && began.elapsed() < BATCH_TIME {
+        let at = file.at();
+        match file.next().await {
+            Err(error) => return (batch, Some(Err(error))),
+            Ok(piece) if piece.is_empty() => return (batch, Some(Ok(()))),
+            Ok(mut piece) => {
+                let known = from.saturating_sub(at).min(piece.len() as u64);
+                let piece = piece.split_off(known as usize);
+                if !piece.is_empty() {
+                    told(file.at());
+                }
+                bytes += piece.len();
+                batch.push(piece);
+            }
+        }
+    }
+    (batch, None)
+}

@@ -1,0 +1,97 @@
+//! The hosts of tiles: mirrors, and peers.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::FutureExt as _;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use unanimity_config::{Config, OnionAddress};
+use unanimity_log::{Cached, Tiles, race};
+use unanimity_net::message::{Answer, Question};
+use unanimity_net::{
+    Mirror, Transport,
+    message::{self},
+};
+use unanimity_protocol::{Head, Tile};
+
+/// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
+pub(crate) enum Source<'a, T: Transport> {
+    Mirror(&'a Mirror),
+    Peer {
+        config: &'a Config,
+        transport: &'a T,
+        address: &'a OnionAddress,
+        stream: Mutex<Option<T::Stream>>,
+        /// Missed a deadline, and is not waited for again.
+        stalled: AtomicBool,
+    },
+}
+
+impl<T: Transport> Tiles for Source<'_, T> {
+    async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
+        match self {
+            Source::Mirror(mirror) => mirror.tile(tile).await,
+            Source::Peer { config, transport, address, stream, stalled } => {
+                let mut stream = stream.lock().await;
+                if stalled.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                let exchange = async {
+                    let mut open = match stream.take() {
+                        Some(open) => open,
+                        None => transport.dial(address).await?,
+                    };
+                    let question = Question::Tile(config.policy.log.id(), tile);
+                    let answer =
+                        message::ask(&mut open, &question).await.map_err(io::Error::other)?;
+                    Ok::<_, io::Error>((open, answer))
+                };
+                // A stream that failed or stalled is dropped with the exchange.
+                let exchanged = timeout(config.ask_timeout, exchange).await;
+                stalled.store(exchanged.is_err(), Ordering::Relaxed);
+                let (open, answer) = exchanged??;
+                *stream = Some(open);
+                match answer {
+                    Answer::Tile(bytes) => Ok(bytes),
+                    _ => Err(io::Error::new(io::ErrorKind::NotFound, "the peer has no such tile")),
+                }
+            }
+        }
+    }
+}
+
+/// Everybody who may serve tiles: the mirrors, then the peers. Nobody is connected to before
+/// the first question.
+pub(crate) struct Sources<'a, T: Transport>(Vec<Cached<Source<'a, T>>>);
+
+impl<'a, T: Transport> Sources<'a, T> {
+    pub(crate) fn new(config: &'a Config, transport: &'a T, mirrors: &[&'a Mirror]) -> Self {
+        let mirrors = mirrors.iter().map(|mirror| Source::Mirror(mirror));
+        let peers = config.addresses.values().map(|address| Source::Peer {
+            config,
+            transport,
+            address,
+            stream: Mutex::new(None),
+            stalled: AtomicBool::new(false),
+        });
+        Sources(mirrors.chain(peers).map(Cached::new).collect())
+    }
+
+    /// The first whose tiles hash up to a head's root.
+    pub(crate) async fn serving(&self, head: &Head) -> Option<&Cached<Source<'a, T>>> {
+        let found = race(0..self.0.len(), |which| {
+            let serves = self.0[which].serves(head);
+            serves.map(move |serves| if serves { Ok(which) } else { Err(()) }).boxed()
+        });
+        found.await.ok().map(|which| &self.0[which])
+    }
+
+    /// All of them, and first the one that has proved to be of use. It may still lack a tile.
+    pub(crate) fn starting_with<'s>(
+        &'s self,
+        first: &'s Cached<Source<'a, T>>,
+    ) -> impl Iterator<Item = &'s Cached<Source<'a, T>>> {
+        std::iter::once(first).chain(&self.0)
+    }
+}

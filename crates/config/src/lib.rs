@@ -1,0 +1,42 @@
+//! What operators write: the configuration of a node and `peers.toml`, as plain checked data.
+//!
+//! Unknown fields are errors that name the line. What contradicts itself is refused here, so the
+//! rest of the program cannot meet a node without peers or a key in two roles. Nothing here opens
+//! a connection or starts a thread.
+
+pub mod address;
+mod client;
+mod error;
+mod load;
+mod node;
+pub mod operator_file;
+pub mod peers;
+mod program_error;
+mod reload;
+mod sections;
+pub mod socket_path;
+mod source;
+pub mod tor_settings;
+
+pub use address::client_auth::{DiscoveryKey, DiscoverySecret};
+pub use address::onion::OnionAddress;
+pub use address::url::{Host, Site, SiteError, WEB_PORT};
+pub use client::Config;
+pub use error::{ConfigError, PinnedError, Why};
+pub use load::{load, load_node, this_platform};
+pub use node::Node;
+pub use peers::edit::{self, EditError};
+pub use peers::entry::{Member, Standing};
+pub use peers::error::CircleError;
+pub use peers::fingerprint::Fingerprint;
+pub use peers::invite::{Ticket, TicketError};
+pub use peers::list::Circle;
+pub use program_error::{ProgramError, check_executable};
+pub use sections::alert::Alarm;
+pub use sections::hooks::Procedure;
+pub use sections::install::Spool;
+pub use sections::mirror::{MirrorError, MirrorSpec};
+pub use sections::polling::Polling;
+pub use sections::serve::{Serve, ServeArtifacts, ServePolicy};
+pub use source::Source;
+pub use tor_settings::{TorNetwork, TorSettings};

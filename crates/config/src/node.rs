@@ -1,0 +1,107 @@
+//! The settings of a node, and what they must not contradict.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::{Head, Name, NoteKey, Policy};
+
+use crate::sections::install::are_apart;
+use crate::{
+    Alarm, Circle, ConfigError, Member, MirrorSpec, Polling, Procedure, Serve, Source, Spool,
+    TorSettings, Why,
+};
+
+/// Everything a node was told, its circle as it stands: perhaps still too small for a client.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The file that told it.
+    pub source: Source,
+    /// Whose releases of what, from which log.
+    pub policy: Policy,
+    /// Which of a release's artifacts is ours.
+    pub platform: Name,
+    /// Who the peers are, also those who do not count yet.
+    pub circle: Circle,
+    /// Where that is written; read it again, and it may say something else.
+    pub peers_path: PathBuf,
+    /// Every file that says what whoever installs goes by.
+    pub files: Vec<PathBuf>,
+    /// Where the log and the artifacts are read, at least one.
+    pub mirrors: Vec<MirrorSpec>,
+    /// How long is long enough, and how old is too old.
+    pub limits: Limits,
+    /// How long one try at one peer may take.
+    pub ask_timeout: Duration,
+    /// How long the whole roll may take, with all tries at all peers.
+    pub roll_timeout: Duration,
+    /// How long a peer that was told to leave still has to confirm.
+    pub removal_delay: Duration,
+    /// When this node's own peer role polls.
+    pub polling: Polling,
+    /// A head of the log that the operator got some other way.
+    pub pinned: Option<Head>,
+    /// Where versions are installed.
+    pub install_root: PathBuf,
+    /// What else belongs to installing one.
+    pub procedure: Procedure,
+    /// Where what is fetched is left for somebody else to install, if this process may not.
+    pub spool: Option<Spool>,
+    /// How old every peer's word may be for whoever installs without a network, if the operator says so.
+    pub freshness: Option<Duration>,
+    /// Where the node remembers.
+    pub state: PathBuf,
+    /// How it takes part in Tor.
+    pub tor: TorSettings,
+    /// How long whoever wants something of Tor waits for it to be connected.
+    pub bootstrap_timeout: Duration,
+    /// If it is a peer to others.
+    pub serve: Option<Serve>,
+    /// How its operator wants to hear of what is wrong.
+    pub alarm: Alarm,
+}
+
+impl Node {
+    /// Whether what two products keep is in places of its own.
+    pub fn is_apart_from(&self, other: &Node) -> bool {
+        let places = |node: &Node| {
+            let spool = node.spool.as_ref().map(|spool| spool.directory.clone());
+            [Some(node.install_root.clone()), Some(node.state.clone()), spool]
+        };
+        let theirs = places(other);
+        places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| are_apart(a, b)))
+    }
+
+    /// Refuses an alarm command that cannot be run.
+    pub fn check_alarm(&self) -> Result<(), ConfigError> {
+        let checked = self.alarm.check();
+        checked.map_err(|error| ConfigError { path: self.source.path.clone(), why: error.into() })
+    }
+
+    /// Refuses proof-of-work in a program that was built without it.
+    pub fn check_proof_of_work(&self, is_built: bool) -> Result<(), ConfigError> {
+        match &self.serve {
+            Some(serve) if serve.proof_of_work && !is_built => {
+                let why = "proof_of_work: this program was built without the feature `pow`";
+                Err(ConfigError { path: self.source.path.clone(), why: Why::Serve(why) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a peer whose key is also a publisher's or the log's, or who is also a mirror of ours:
+    /// we cosign what mirrors serve, and nobody is to be able to have their own fork cosigned.
+    pub fn check_role(&self, member: &Member) -> Result<(), ConfigError> {
+        let name = member.peer.name.clone();
+        let wrong = |why| Err(ConfigError { path: self.peers_path.clone(), why });
+        let key = member.peer.key.raw();
+        let publishers = self.policy.publishers().iter().map(NoteKey::raw);
+        if publishers.chain([self.policy.log.key.raw()]).any(|other| other == key) {
+            return wrong(Why::TwoRoles(name));
+        }
+        match self.mirrors.iter().find(|mirror| mirror.service() == Some(member.address.key)) {
+            Some(_) => wrong(Why::PeerIsMirror(name)),
+            None => Ok(()),
+        }
+    }
+}

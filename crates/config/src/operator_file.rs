@@ -1,0 +1,49 @@
+//! Files that an operator writes, and values in them that have a spelling of their own.
+
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::{ConfigError, Why};
+
+/// A value with a spelling of its own, parsed where it stands so that an error names its line.
+pub(crate) struct Text<T>(pub(crate) T);
+
+impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The most bytes of a configuration file.
+pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// What `init` leaves where only the operator knows what belongs there.
+const FILL_IN: &str = "FILL IN";
+
+pub(crate) fn in_file<T>(
+    path: &Path,
+    read: impl FnOnce(&str) -> Result<T, Why>,
+) -> Result<T, ConfigError> {
+    let text = read_file(path);
+    text.and_then(|text| read(&text)).map_err(|why| ConfigError { path: path.to_owned(), why })
+}
+
+pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
+    let file = unanimity_storage::open_plain(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o002 != 0 {
+        return Err(Why::Writable(mode));
+    }
+    let text = std::io::read_to_string(file.take(MAX_FILE_BYTES + 1))?;
+    // What stands behind the bound may be a peer.
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(Why::TooLong);
+    }
+    let open = |line: &str| !line.trim_start().starts_with('#') && line.contains(FILL_IN);
+    let missing: Vec<usize> =
+        (1..).zip(text.lines()).filter(|(_, line)| open(line)).map(|(number, _)| number).collect();
+    if missing.is_empty() { Ok(text) } else { Err(Why::FillIn(missing)) }
+}

@@ -1,0 +1,43 @@
+//! A claim about the log that is not checked yet.
+
+use std::fmt;
+use std::str::FromStr;
+
+use unanimity_protocol::Hash;
+
+/// What somebody says of the log, and nobody has checked: `SIZE ROOT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "expected \"SIZE ROOT\" as `peers add` writes it: a size below 2^63 and the base64 of its root, with one space between"
+)]
+pub(crate) struct ClaimError;
+
+impl Claim {
+    /// As a checkpoint says it: one spelling, and an empty tree has one root.
+    pub(crate) fn read(size: &str, root: &str) -> Option<Claim> {
+        let number = size.parse().ok().filter(|n: &u64| *n < 1 << 63 && n.to_string() == size);
+        let claim = Claim { size: number?, root: Hash::from_base64(root)? };
+        (claim.size > 0 || claim.root == Hash::empty_root()).then_some(claim)
+    }
+}
+
+impl FromStr for Claim {
+    type Err = ClaimError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimError> {
+        let (size, root) = text.split_once(' ').ok_or(ClaimError)?;
+        Claim::read(size, root).ok_or(ClaimError)
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.size, self.root.base64())
+    }
+}

@@ -1,0 +1,261 @@
+//! Where things stand in the text of a peers file, so that an edit cuts out or puts in what it
+//! is about, and every other byte stays: comments, order, line endings.
+//!
+//! A person may have written `[[peer]]` tables or `peer = [{ ... }]`. Nothing here has to be
+//! right for every text that TOML allows: [`crate::peers::edit`] reads the result again and throws
+//! away what does not mean exactly what it should.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+/// One peer's table, and what is in it.
+struct Place {
+    /// Its header, or all of `{ ... }`.
+    span: Range<usize>,
+    inline: bool,
+    /// In the order of the text.
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    key: String,
+    /// From the key to the value's end.
+    span: Range<usize>,
+    value: Range<usize>,
+}
+
+/// A peers file, the peers in the order of the text.
+pub(crate) struct Layout<'a> {
+    text: &'a str,
+    peers: Vec<Place>,
+    /// All of `[{ ... }, ...]`, if that is how the peers are written.
+    array: Option<Range<usize>>,
+    /// Where the other values of the file end.
+    others: Vec<usize>,
+}
+
+impl<'a> Layout<'a> {
+    /// Finds the peers. `None` if the text is not TOML, or has them in no form known here.
+    pub(crate) fn of(text: &'a str) -> Option<Layout<'a>> {
+        let root = DeTable::parse(text).ok()?.into_inner();
+        let mut layout = Layout { text, peers: Vec::new(), array: None, others: Vec::new() };
+        for (key, value) in &root {
+            let span = value.span();
+            if key.get_ref() != "peer" {
+                layout.others.push(span.end);
+                continue;
+            }
+            for peer in value.get_ref().as_array()? {
+                layout.peers.push(Place::of(text, peer.span(), peer.get_ref())?);
+            }
+            if !text.get(span.clone())?.starts_with("[[") {
+                layout.array = Some(span);
+            }
+        }
+        Some(layout)
+    }
+
+    /// The text with one more peer, which is the last.
+    pub(crate) fn append(&self, entries: &[(&str, String)]) -> String {
+        let newline = self.newline();
+        let mut text = self.text.to_owned();
+        let Some(array) = &self.array else {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text += newline;
+            }
+            if !text.is_empty() && !text.ends_with(&newline.repeat(2)) {
+                text += newline;
+            }
+            text += "[[peer]]";
+            text += newline;
+            for (key, value) in entries {
+                text += &format!("{key} = {value}{newline}");
+            }
+            return text;
+        };
+        let entries: Vec<String> =
+            entries.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let table = format!("{{ {} }}", entries.join(", "));
+        let close = array.end - 1;
+        let last = self.peers.last().map(|peer| peer.span.end);
+        let separated = last.is_none_or(|last| self.comma(last, close).is_some());
+        if text[..close].ends_with('\n') {
+            text.insert_str(close, &format!("  {table},{newline}"));
+        } else {
+            let space = if last.is_some() { " " } else { "" };
+            text.insert_str(close, &format!("{space}{table}"));
+        }
+        if let (Some(last), false) = (last, separated) {
+            text.insert(last, ',');
+        }
+        text
+    }
+
+    /// The text with a peer's `key` set to `value`.
+    pub(crate) fn set(&self, peer: usize, key: &str, value: &str) -> Option<String> {
+        let place = self.peers.get(peer)?;
+        let mut text = self.text.to_owned();
+        if let Some(entry) = place.entries.iter().find(|entry| entry.key == key) {
+            text.replace_range(entry.value.clone(), value);
+            return Some(text);
+        }
+        let last = &place.entries.last()?.span;
+        if place.inline {
+            text.insert_str(last.end, &format!(", {key} = {value}"));
+            return Some(text);
+        }
+        let newline = self.newline();
+        let indent = &self.text[self.line_start(last.start)..last.start];
+        let end = self.line_end(last.end);
+        let line = if self.text[..end].ends_with('\n') {
+            format!("{indent}{key} = {value}{newline}")
+        } else {
+            format!("{newline}{indent}{key} = {value}")
+        };
+        text.insert_str(end, &line);
+        Some(text)
+    }
+
+    /// The text without a peer's `key`. A comment behind it goes with it, one above it stays.
+    pub(crate) fn unset(&self, peer: usize, key: &str) -> Option<String> {
+        let place = self.peers.get(peer)?;
+        let at = place.entries.iter().position(|entry| entry.key == key)?;
+        if place.inline {
+            let spans: Vec<_> = place.entries.iter().map(|entry| entry.span.clone()).collect();
+            return Some(self.without(self.cut(&spans, at, place.span.end - 1)));
+        }
+        let span = &place.entries[at].span;
+        Some(self.without(self.line_start(span.start)..self.line_end(span.end)))
+    }
+
+    /// The text without a peer. Comments that touch its table go with it, or they would be read
+    /// as being about the next one.
+    pub(crate) fn remove(&self, peer: usize) -> Option<String> {
+        let place = self.peers.get(peer)?;
+        if place.inline {
+            let spans: Vec<_> = self.peers.iter().map(|peer| peer.span.clone()).collect();
+            let array = self.array.as_ref()?;
+            let gone = self.cut(&spans, peer, array.end - 1);
+            let before = peer.checked_sub(1).map_or(array.start, |before| spans[before].end);
+            return Some(self.without(self.comments_above(gone.start, before)..gone.end));
+        }
+        let start = self.line_start(place.span.start);
+        let values = self.peers.iter().flat_map(|peer| &peer.entries).map(|entry| entry.value.end);
+        let values = values.chain(self.others.iter().copied());
+        let before = values.filter(|&end| end <= start).max().unwrap_or(0);
+        let start = self.comments_above(start, before);
+        let last = place.entries.last().map_or(place.span.end, |entry| entry.span.end);
+        let mut end = self.line_end(last);
+        let below = self.text[end..].split_inclusive('\n');
+        let comments: usize =
+            below.take_while(|line| is_comment(line)).map(|line| line.len()).sum();
+        // A comment that touches the next table is that one's.
+        let after = &self.text[end + comments..];
+        if after.is_empty() || is_blank(after.split('\n').next().unwrap_or_default()) {
+            end += comments;
+        }
+        let blank = self.text[end..].split_inclusive('\n').take_while(|line| is_blank(line));
+        end += blank.map(str::len).sum::<usize>();
+        Some(self.without(start..end))
+    }
+
+    /// What to cut so that the item `at` of a `{ ... }` or `[ ... ]` that ends at `close` is
+    /// gone, with a comma beside it.
+    fn cut(&self, items: &[Range<usize>], at: usize, close: usize) -> Range<usize> {
+        let item = &items[at];
+        let (mut start, mut end) = (item.start, item.end);
+        let next = items.get(at + 1).map_or(close, |next| next.start);
+        if let Some(comma) = self.comma(item.end, next) {
+            end = comma + 1;
+        } else if let Some(before) = at.checked_sub(1).map(|before| items[before].end)
+            && let Some(comma) = self.comma(before, item.start)
+            // On a line above, it may stay: it can be the last thing of several lines.
+            && !self.text[comma..start].contains('\n')
+        {
+            start = comma;
+        }
+        let rest = &self.text[end..close];
+        let line = rest.split('\n').next().unwrap_or_default();
+        let indent = self.line_start(start);
+        let alone = is_blank(&self.text[indent..start]) && line.len() < rest.len();
+        if alone && (is_blank(line) || is_comment(line)) {
+            (start, end) = (indent, end + line.len() + 1);
+        } else if start == item.start {
+            end += line.len() - line.trim_start().len();
+        }
+        start..end
+    }
+
+    /// Where the lines of comment begin that end at `start`, none of them before the end of the
+    /// line where `before` is: a value of several lines may end with what looks like a comment.
+    fn comments_above(&self, mut start: usize, before: usize) -> usize {
+        let floor = if before == 0 { 0 } else { self.line_end(before) };
+        while start > floor && self.line_start(start) == start {
+            let above = self.line_start(start - 1);
+            if !is_comment(&self.text[above..start]) {
+                break;
+            }
+            start = above;
+        }
+        start
+    }
+
+    fn without(&self, cut: Range<usize>) -> String {
+        [&self.text[..cut.start], &self.text[cut.end..]].concat()
+    }
+
+    /// Where there is a comma, with nothing but white space, comments and one comma in between.
+    fn comma(&self, from: usize, to: usize) -> Option<usize> {
+        let mut in_comment = false;
+        for (at, c) in self.text[from..to].char_indices() {
+            match c {
+                '\n' => in_comment = false,
+                '#' => in_comment = true,
+                ',' if !in_comment => return Some(from + at),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn line_start(&self, at: usize) -> usize {
+        self.text[..at].rfind('\n').map_or(0, |newline| newline + 1)
+    }
+
+    /// Behind the newline.
+    fn line_end(&self, at: usize) -> usize {
+        self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline + 1)
+    }
+
+    /// As the first line ends.
+    fn newline(&self) -> &'static str {
+        match self.text.split_once('\n') {
+            Some((first, _)) if first.ends_with('\r') => "\r\n",
+            _ => "\n",
+        }
+    }
+}
+
+impl Place {
+    fn of(text: &str, span: Range<usize>, value: &DeValue<'_>) -> Option<Place> {
+        let table = value.as_table()?.iter();
+        let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+            let (key, start): (&toml::de::DeString<'_>, usize) = (key.get_ref(), key.span().start);
+            let value = value.span();
+            Entry { key: key.to_string(), span: start..value.end, value }
+        };
+        let mut entries: Vec<Entry> = table.map(entry).collect();
+        entries.sort_by_key(|entry| entry.span.start);
+        let inline = text.get(span.clone())?.starts_with('{');
+        Some(Place { span, inline, entries })
+    }
+}
+
+fn is_blank(line: &str) -> bool {
+    line.trim().is_empty()
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with('#')
+}

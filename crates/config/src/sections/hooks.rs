@@ -1,0 +1,58 @@
+//! What belongs to a switch besides the switch: the commands of `[install]`.
+
+use std::time::Duration;
+/// What belongs to a switch besides the switch, from the configuration alone. A command is a program
+/// and its arguments, run without a shell; an empty one is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Procedure {
+    /// How many versions there are after a switch, the present one included; at least two.
+    pub keep: usize,
+    /// Runs before the switch.
+    pub pre_install: Vec<String>,
+    /// Is given the artifact: its open file in place of `{}`, its path in place of `{path}`.
+    pub handover: Vec<String>,
+    /// Runs after the switch, also after the one back.
+    pub post_install: Vec<String>,
+    /// The systemd unit that is restarted then.
+    pub restart: Option<String>,
+    /// How long each of these may take.
+    pub timeout: Duration,
+    /// Says whether the version works.
+    pub check: Vec<String>,
+    /// How long that may take.
+    pub check_timeout: Duration,
+    /// Runs once the version has proved good.
+    pub when_good: Vec<String>,
+}
+
+impl Default for Procedure {
+    /// Three versions, and nothing around a switch.
+    fn default() -> Procedure {
+        Procedure {
+            keep: 3,
+            pre_install: Vec::new(),
+            handover: Vec::new(),
+            post_install: Vec::new(),
+            restart: None,
+            timeout: Duration::from_secs(5 * 60),
+            check: Vec::new(),
+            check_timeout: Duration::from_secs(60),
+            when_good: Vec::new(),
+        }
+    }
+}
+
+impl Procedure {
+    /// The programs that are run.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        let Procedure { pre_install, handover, post_install, check, when_good, .. } = self;
+        let commands = [pre_install, handover, post_install, check, when_good];
+        commands.into_iter().filter_map(|command| command.first()).map(String::as_str)
+    }
+
+    /// Whether there is nothing that a switch could fail by.
+    pub fn is_plain(&self) -> bool {
+        let commands = [&self.pre_install, &self.handover, &self.post_install, &self.check];
+        commands.iter().all(|command| command.is_empty()) && self.restart.is_none()
+    }
+}

@@ -1,0 +1,81 @@
+//! `[tor]`: how a node takes part in Tor.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::operator_file::Text;
+use crate::tor_settings::{Bridges, PluggableTransport};
+use crate::{TorNetwork, TorSettings, Why};
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TorTable {
+    state: Option<PathBuf>,
+    cache: Option<PathBuf>,
+    network: Option<PathBuf>,
+    bootstrap_timeout: Option<Text<humantime::Duration>>,
+    #[serde(default)]
+    bridges: Vec<String>,
+    #[serde(default)]
+    transports: Vec<TransportTable>,
+    #[serde(default)]
+    offline: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransportTable {
+    protocols: Vec<String>,
+    path: PathBuf,
+}
+
+/// The most bytes of a private network's description.
+const MAX_NETWORK_BYTES: usize = 1024 * 1024;
+
+/// A slow network takes a minute; with bridges it may be more.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(90);
+
+impl TorTable {
+    pub(crate) fn bootstrap_timeout(&self) -> Result<Duration, Why> {
+        let timeout = self.bootstrap_timeout.as_ref().map_or(BOOTSTRAP_TIMEOUT, |time| *time.0);
+        if timeout < Duration::from_secs(1) || timeout > Duration::from_secs(15 * 60) {
+            return Err(Why::Tor("bootstrap_timeout is one second to 15 minutes"));
+        }
+        Ok(timeout)
+    }
+
+    pub(crate) fn check(self, directory: &Path, state: &Path) -> Result<TorSettings, Why> {
+        let place = |path: Option<PathBuf>, default: &str| {
+            path.map_or_else(|| state.join(default), |path| directory.join(path))
+        };
+        let network = match self.network {
+            _ if self.offline => TorNetwork::Offline,
+            Some(_) if !self.bridges.is_empty() || !self.transports.is_empty() => {
+                return Err(Why::Tor(
+                    "bridges and transports lead to the public network: they do not go with `network`",
+                ));
+            }
+            Some(path) => {
+                let path = directory.join(path);
+                let text = unanimity_storage::read_at_most(&path, MAX_NETWORK_BYTES)?;
+                let text = String::from_utf8(text);
+                TorNetwork::Private(text.map_err(|_| Why::Tor("network: the file is not text"))?)
+            }
+            None => {
+                let transports = self.transports.into_iter().map(|transport| PluggableTransport {
+                    protocols: transport.protocols,
+                    path: directory.join(transport.path),
+                });
+                let transports = transports.collect();
+                TorNetwork::Public(Bridges { lines: self.bridges, transports })
+            }
+        };
+        Ok(TorSettings {
+            state: place(self.state, "tor"),
+            cache: place(self.cache, "tor-cache"),
+            network,
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! The operator's commands around a switch, and how they are run.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use unanimity_config::{Procedure, check_executable};
+use unanimity_protocol::Refusal;
+use unanimity_protocol::manifest::Kind;
+use unanimity_storage::{DiskError, open_plain};
+
+use crate::journal::Trial;
+use crate::process::CommandError;
+use crate::{
+    InstallError, Root,
+    process::{self},
+    verify_artifact,
+};
+
+/// Refuses a command that cannot be run: that is no release's fault.
+pub(crate) fn check_commands(procedure: &Procedure) -> Result<(), InstallError> {
+    for program in procedure.programs() {
+        check_executable(program.as_ref())
+            .map_err(|why| InstallError::Command { program: program.to_owned(), why })?;
+    }
+    Ok(())
+}
+
+/// The most bytes that are told of what a command said.
+const MAX_SAID_BYTES: usize = 512;
+
+/// What restarts a unit.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+
+/// The variable that commands of a trial have in their environment, with [`Trial::mark`].
+pub(crate) const MARK: &str = "UNANIMITY_TRIAL";
+
+/// What a version failed by.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// A command.
+    #[error("{0} {1}")]
+    Command(&'static str, CommandError),
+    /// There is nothing to hand over.
+    #[error("handover: {0}")]
+    Handover(io::Error),
+    /// A check of ours.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// What a command is about.
+#[derive(Clone, Copy)]
+pub(crate) struct About<'a> {
+    /// The version that is to be installed then.
+    pub(crate) release: &'a str,
+    /// What was before.
+    pub(crate) before: Option<&'a str>,
+    /// By what it is found after an interruption.
+    mark: &'a str,
+}
+
+impl Trial {
+    /// The way to what is on trial.
+    pub(crate) fn forth(&self) -> About<'_> {
+        About { release: &self.release, before: self.before.as_deref(), mark: &self.mark }
+    }
+
+    /// The way back from there, if there was anything.
+    pub(crate) fn back(&self) -> Option<About<'_>> {
+        let release = self.before.as_deref()?;
+        Some(About { release, before: Some(&self.release), mark: &self.mark })
+    }
+}
+
+impl Root {
+    /// The same, where nothing but the switch belongs to a switch.
+    pub(crate) fn without_commands(&self) -> Root {
+        let keep = self.procedure.keep;
+        self.clone().with(Procedure { keep, ..Procedure::default() })
+    }
+
+    pub(crate) async fn pre_install(&self, about: About<'_>) -> Result<(), Trouble> {
+        self.run("pre_install", &self.procedure.pre_install, about).await
+    }
+
+    pub(crate) async fn hand_over(&self, about: About<'_>) -> Result<(), Trouble> {
+        if self.procedure.handover.is_empty() {
+            return Ok(());
+        }
+        let (path, file) = self.artifact_of(about.release)?;
+        // It goes to the command and to all that it starts. By our number among the processes others
+        // could be meant: of one that is given it once we have ended, and the command has not.
+        fcntl_setfd(&file, FdFlags::empty()).map_err(|why| Trouble::Handover(why.into()))?;
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let path = path.to_string_lossy();
+        let argument = |argument: &String| argument.replace("{}", &open).replace("{path}", &path);
+        let command: Vec<String> = self.procedure.handover.iter().map(argument).collect();
+        self.run("handover", &command, about).await
+    }
+
+    /// A version's one file, open, and once more what its proof says was signed. Whoever is given the
+    /// open file is given that, whatever its name leads to by then.
+    fn artifact_of(&self, release: &str) -> Result<(PathBuf, File), Trouble> {
+        let targets = self.targets_of(release)?;
+        let mut why = io::Error::other("a release that is no single file cannot be handed over");
+        for target in targets.iter().filter(|target| target.kind == Kind::File) {
+            let path = self.version(release).join(target.file.as_str());
+            match open_plain(&path) {
+                Ok(file) if verify_artifact(target, &file).is_ok() => return Ok((path, file)),
+                Ok(_) => why = io::Error::other("its file is not what its proof says was signed"),
+                Err(error) => why = error,
+            }
+        }
+        Err(Trouble::Handover(why))
+    }
+
+    /// What has to end well after a switch. The check can be left out on the operator's word.
+    pub(crate) async fn try_out(&self, about: About<'_>, vouched: bool) -> Result<(), Trouble> {
+        self.post_install(about).await?;
+        self.restart(about).await?;
+        if vouched { Ok(()) } else { self.run("check", &self.procedure.check, about).await }
+    }
+
+    pub(crate) async fn post_install(&self, about: About<'_>) -> Result<(), Trouble> {
+        self.run("post_install", &self.procedure.post_install, about).await
+    }
+
+    pub(crate) async fn restart(&self, about: About<'_>) -> Result<(), Trouble> {
+        let Some(unit) = &self.procedure.restart else { return Ok(()) };
+        let restart = [SYSTEMCTL, "restart", "--", unit].map(str::to_owned);
+        self.run("restart", &restart, about).await
+    }
+
+    pub(crate) async fn when_good(&self, about: About<'_>) {
+        if let Err(trouble) = self.run("when_good", &self.procedure.when_good, about).await {
+            tracing::warn!("{} is installed, and {trouble}", about.release);
+        }
+    }
+
+    async fn run(
+        &self,
+        what: &'static str,
+        command: &[String],
+        about: About<'_>,
+    ) -> Result<(), Trouble> {
+        let directory = self.version(about.release);
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
+        let directory = directory.to_string_lossy();
+        let variables = [
+            ("UNANIMITY_STEP", what),
+            ("UNANIMITY_RELEASE", about.release),
+            ("UNANIMITY_DIRECTORY", &*directory),
+            ("UNANIMITY_BEFORE", about.before.unwrap_or_default()),
+            (MARK, about.mark),
+        ];
+        let Procedure { timeout, check_timeout, .. } = self.procedure;
+        let limit = if what == "check" { check_timeout } else { timeout };
+        let ran = process::run(command, &variables, "", limit).await;
+        ran.map_err(|mut error| {
+            // What it said last says most.
+            if let CommandError::Failed { said, .. } = &mut error
+                && said.len() > MAX_SAID_BYTES
+            {
+                let from = said.ceil_char_boundary(said.len() - MAX_SAID_BYTES);
+                *said = format!("…{}", &said[from..]);
+            }
+            Trouble::Command(what, error)
+        })
+    }
+}

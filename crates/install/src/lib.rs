@@ -1,0 +1,45 @@
+//! `Agreed -> Installed`: whole, durable, and only what every peer confirmed.
+//!
+//! ```text
+//! ROOT/versions/2-1.1.0/hello     the artifact; or, of an archive, its tree
+//! ROOT/proofs/2-1.1.0             its proof bundle
+//! ROOT/current -> versions/2-1.1.0
+//! ROOT/journal.json               which proved good, which is on trial, which failed
+//! ```
+//!
+//! The artifact is written into a directory of its own, synced, and named; then `current` is
+//! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
+//! What the operator wants done around a switch, and how one that does not work is undone, is
+//! described at [`Procedure`](unanimity_config::Procedure) and [`Switch`].
+//!
+//! An archive goes through the same, and before the swap through these steps:
+//!
+//! 1. `versions/.2-1.1.0.new/.tree` is made anew, and everything in the archive is made in it, read
+//!    from the open file whose length and digest were verified ([`unanimity_archive`]);
+//! 2. what was read then is once more held against the signed length and digest;
+//! 3. the tree is synced, all of it at once;
+//! 4. the tree is renamed to `versions/2-1.1.0`, `versions/.2-1.1.0.new` with the archive is removed,
+//!    and `versions` is synced.
+
+mod artifact;
+mod error;
+mod hooks;
+pub mod journal;
+mod offline;
+mod partial_download;
+pub mod process;
+mod recover;
+mod rollback;
+mod root;
+pub mod spool;
+mod switch;
+mod tree_sink;
+
+pub use artifact::{Ready, Staged, target_of, verify_artifact};
+pub use error::InstallError;
+pub use offline::{Installer, StagedError, installer_state, published_head};
+pub use partial_download::Staging;
+pub use rollback::{ByHandError, RolledBack};
+pub use root::{Installed, Root};
+pub use switch::{Proven, Switch};
+pub use tree_sink::Fill;

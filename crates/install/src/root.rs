@@ -1,0 +1,289 @@
+//! Where versions of a product live, and which one is installed.
+
+use std::collections::BTreeSet;
+use std::io::Seek as _;
+use std::io::{self};
+use std::path::{Path, PathBuf};
+
+use unanimity_config::Procedure;
+use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
+use unanimity_protocol::{Agreed, Bundle, Manifest, Name, Refusal};
+use unanimity_storage::{Disk, DiskError, Lock, Mode};
+
+use crate::journal::Journal;
+use crate::{InstallError, Ready, Staged, Staging, target_of, verify_artifact};
+
+/// Where versions of a product live.
+#[derive(Clone, Debug)]
+pub struct Root {
+    pub(crate) directory: PathBuf,
+    pub(crate) disk: Disk,
+    pub(crate) procedure: Procedure,
+    /// What was taken back, by sequence.
+    pub(crate) withdrawn: BTreeSet<u64>,
+}
+
+/// What `current` points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The release's sequence.
+    pub sequence: u64,
+    /// `SEQUENCE-VERSION`.
+    pub release: String,
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+/// The most bytes of the journal.
+const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
+
+impl Root {
+    /// The root in a directory, which is made when something is installed.
+    pub fn new(directory: &Path, disk: Disk) -> Root {
+        let (directory, procedure) = (directory.to_owned(), Procedure::default());
+        Root { directory, disk, procedure, withdrawn: BTreeSet::new() }
+    }
+
+    /// The same, where more belongs to a switch than the switch.
+    pub fn with(self, procedure: Procedure) -> Root {
+        Root { procedure, ..self }
+    }
+
+    /// The same, where these sequences were taken back by their publisher: there is no way back to them.
+    pub fn knowing(self, withdrawn: BTreeSet<u64>) -> Root {
+        Root { withdrawn, ..self }
+    }
+
+    pub(crate) fn is_withdrawn(&self, release: &str) -> bool {
+        Manifest::sequence_of(release).is_some_and(|sequence| self.withdrawn.contains(&sequence))
+    }
+
+    /// What is installed: where `current` points.
+    pub fn installed(&self) -> Result<Option<Installed>, DiskError> {
+        let link = self.directory.join("current");
+        let target = match self.disk.read_link(&link) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            target => target.map_err(DiskError::at(&link))?,
+        };
+        let damaged = || DiskError::Damaged {
+            path: link.clone(),
+            mend: "it must point at versions/SEQUENCE-VERSION; point it there again by hand",
+        };
+        let release = target.to_str().and_then(|target| target.strip_prefix("versions/"));
+        let (release, sequence) = release
+            .and_then(|release| Some((release.to_owned(), Manifest::sequence_of(release)?)))
+            .ok_or_else(damaged)?;
+        let directory = self.directory.join(target);
+        Ok(Some(Installed { sequence, release, directory }))
+    }
+
+    /// What [`Root::stage`] has led to for an agreed release, if it is there and still what was signed.
+    pub fn staged(&self, agreed: &Agreed, platform: &Name) -> Result<Option<Staged>, Refusal> {
+        let manifest = agreed.manifest();
+        let target = target_of(manifest, platform)?;
+        let directory = self.staging_place(manifest);
+        // It got this name once its bytes were on the disk.
+        let Ok(mut file) = self.disk.open(&directory.join(target.file.as_str())) else {
+            return Ok(None);
+        };
+        // Whoever gave it the name may not have come to sync that.
+        if self.disk.sync_dir(&directory).is_err() {
+            return Ok(None);
+        }
+        if verify_artifact(target, &mut file).is_err() || file.rewind().is_err() {
+            return Ok(None);
+        }
+        let (target, release, disk) = (target.clone(), manifest.label(), self.disk.clone());
+        Ok(Some(Staged { target, release, directory, disk, file }))
+    }
+
+    /// Removes what was staged for any release but this: what is staged last is what will be installed.
+    fn forget_others(&self, ours: &Path) -> Result<(), DiskError> {
+        let versions = self.directory.join("versions");
+        let names = match self.disk.names(&versions) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            names => names.map_err(DiskError::at(&versions))?,
+        };
+        for name in names {
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".new") {
+                let path = versions.join(&*name);
+                if path == ours {
+                    continue;
+                }
+                self.disk.remove(&path).map_err(DiskError::at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where [`Root::stage`] leads to below a root: the artifact as it was fetched.
+    pub fn packed(manifest: &Manifest, target: &Target) -> String {
+        format!("versions/.{}.new/{}", manifest.label(), target.file)
+    }
+
+    fn staging_place(&self, manifest: &Manifest) -> PathBuf {
+        self.staging_of(&manifest.label())
+    }
+
+    /// Where an agreed release's artifact is written as it comes, beside the versions. What an
+    /// earlier run was sent of it is there already.
+    pub fn stage(&self, agreed: &Agreed, platform: &Name) -> Result<Staging, InstallError> {
+        let manifest = agreed.manifest();
+        let target = target_of(manifest, platform)?.clone();
+        let directory = self.staging_place(manifest);
+        self.disk.make_dir(&directory, Mode::Public).map_err(DiskError::at(&directory))?;
+        let lock = self.disk.lock(&self.directory).map_err(DiskError::at(&self.directory))?;
+        let lock = lock.ok_or_else(|| InstallError::Busy(self.directory.clone()))?;
+        self.forget_others(&directory)?;
+        Ok(Staging::open(target, manifest.label(), directory, self.disk.clone(), lock)?)
+    }
+
+    /// What came of every switch so far.
+    pub fn journal(&self) -> Result<Journal, DiskError> {
+        let path = self.journal_place();
+        match self.disk.read(&path, MAX_JOURNAL_BYTES)? {
+            Some(bytes) => Journal::parse(&bytes).ok_or(DiskError::Damaged {
+                path,
+                mend: "remove it: the present version and the older ones that are there then count as good",
+            }),
+            None => {
+                let mut good = self.versions()?;
+                let current = self.installed()?.map(|installed| installed.sequence);
+                good.retain(|release| Manifest::sequence_of(release) <= current);
+                good.sort_by_key(|release| Manifest::sequence_of(release));
+                Ok(Journal { good, ..Journal::default() })
+            }
+        }
+    }
+
+    pub(crate) fn keep_journal(&self, journal: &Journal) -> Result<(), DiskError> {
+        let path = self.journal_place();
+        let written = self.disk.write(&path, journal.text().as_bytes(), Mode::Public);
+        written.map_err(DiskError::at(&path))
+    }
+
+    fn journal_place(&self) -> PathBuf {
+        self.directory.join("journal.json")
+    }
+
+    /// The highest sequence that proved good here: what is on trial does not count yet.
+    pub fn floor(&self) -> Result<u64, DiskError> {
+        let journal = self.journal()?;
+        let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
+        let current = self.installed()?.filter(|current| Some(&current.release) != on_trial);
+        Ok(journal.floor().max(current.map_or(0, |current| current.sequence)))
+    }
+
+    /// The versions that are there.
+    pub(crate) fn versions(&self) -> Result<Vec<String>, DiskError> {
+        let versions = self.directory.join("versions");
+        let names = match self.disk.names(&versions) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            names => names.map_err(DiskError::at(&versions))?,
+        };
+        let names = names.into_iter().filter_map(|name| name.into_string().ok());
+        Ok(names.filter(|name| Manifest::sequence_of(name).is_some()).collect())
+    }
+
+    /// The right to switch, for one process at a time.
+    pub(crate) fn lock(&self) -> Result<Lock, InstallError> {
+        let proofs = self.directory.join("proofs");
+        let at = DiskError::at(&proofs);
+        let lock =
+            (self.disk.make_dir(&proofs, Mode::Public)).and_then(|()| self.disk.lock(&proofs));
+        lock.map_err(at)?.ok_or_else(|| InstallError::Switching(self.directory.clone()))
+    }
+
+    /// Removes all versions but the present one and as many good ones, the latest first, as make
+    /// [`Procedure::keep`] with the one that is to come.
+    pub(crate) fn make_room(&self, journal: &mut Journal) -> Result<(), DiskError> {
+        let current = self.installed()?.map(|current| current.release);
+        let earlier = journal.good.iter().rev().filter(|good| Some(*good) != current.as_ref());
+        let spare = self.procedure.keep.saturating_sub(2);
+        let kept: Vec<String> = earlier.take(spare).chain(&current).cloned().collect();
+        let mut gone = self.versions()?;
+        gone.retain(|release| !kept.contains(release));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        // Nobody goes back to what is half gone.
+        journal.good.retain(|good| kept.contains(good));
+        self.keep_journal(journal)?;
+        for path in gone.iter().flat_map(|release| [self.version(release), self.proof(release)]) {
+            self.disk.remove(&path).map_err(DiskError::at(&path))?;
+        }
+        Ok(())
+    }
+
+    /// What a version's own proof says was signed: nothing if the proof is gone.
+    pub(crate) fn targets_of(&self, release: &str) -> Result<Vec<Target>, DiskError> {
+        let proof = self.disk.read(&self.proof(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
+        let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
+        let manifest = bundle.and_then(|bundle| bundle.claimed());
+        let manifest = manifest.filter(|manifest| manifest.label() == release);
+        Ok(manifest.map(|manifest| manifest.targets).unwrap_or_default())
+    }
+
+    /// Whether a version is there, with a proof that says what was signed, and, where that is one
+    /// file, is it.
+    pub(crate) fn is_whole(&self, release: &str) -> Result<bool, DiskError> {
+        let directory = self.version(release);
+        let is_there = |target: &Target| match target.kind {
+            Kind::File => {
+                let file = self.disk.open(&directory.join(target.file.as_str()));
+                file.is_ok_and(|file| verify_artifact(target, file).is_ok())
+            }
+            Kind::Archive { .. } => {
+                self.disk.names(&directory).is_ok_and(|names| !names.is_empty())
+            }
+        };
+        Ok(self.targets_of(release)?.iter().any(is_there))
+    }
+
+    pub(crate) fn version(&self, release: &str) -> PathBuf {
+        self.directory.join("versions").join(release)
+    }
+
+    pub(crate) fn proof(&self, release: &str) -> PathBuf {
+        self.directory.join("proofs").join(release)
+    }
+
+    pub(crate) fn staging_of(&self, release: &str) -> PathBuf {
+        self.directory.join("versions").join(format!(".{release}.new"))
+    }
+
+    /// Points `current` at a version, in one step.
+    pub(crate) fn point(&self, release: &str) -> Result<Installed, DiskError> {
+        let current = self.directory.join("current");
+        let link = Path::new("versions").join(release);
+        self.disk.point(&current, &link).map_err(DiskError::at(&current))?;
+        let sequence = Manifest::sequence_of(release).unwrap_or_default();
+        Ok(Installed { sequence, release: release.to_owned(), directory: self.version(release) })
+    }
+
+    /// Leaves nothing installed.
+    pub(crate) fn point_nowhere(&self) -> Result<(), DiskError> {
+        let current = self.directory.join("current");
+        (self.disk.remove(&current).and_then(|()| self.disk.sync_dir(&self.directory)))
+            .map_err(DiskError::at(&current))
+    }
+
+    /// Keeps the proof and names the version, durably; `current` stays as it is.
+    pub(crate) fn place(&self, ready: Ready, proof: &str) -> Result<String, DiskError> {
+        let at = |path: &Path| DiskError::at(path);
+        let Ready { release, staging, tree, .. } = ready;
+        let (directory, proof_path) = (self.version(&release), self.proof(&release));
+        (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
+        // A version of this name was left by a switch that did not get as far as `current`.
+        self.disk.remove(&directory).map_err(at(&directory))?;
+        self.disk.rename(tree.as_ref().unwrap_or(&staging), &directory).map_err(at(&directory))?;
+        if tree.is_some() {
+            self.disk.remove(&staging).map_err(at(&staging))?;
+        }
+        let versions = self.directory.join("versions");
+        self.disk.sync_dir(&versions).map_err(at(&versions))?;
+        Ok(release)
+    }
+}

@@ -1,0 +1,219 @@
+//! A tree kept on this machine, as tiles: the log's own, or a peer's copy.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tree::Node;
+use unanimity_protocol::{
+    Hash, Tile,
+    tile::{self},
+    tree::{self},
+};
+use unanimity_storage::{Disk, DiskError, Mode};
+
+/// What to do when a tree's files are not what its head commits to.
+pub(crate) const MEND: &str = "restore it from a mirror of this log";
+
+/// Tiles in a directory, and the right edge of the tree in memory.
+#[derive(Clone, Debug)]
+pub struct TileStore {
+    directory: PathBuf,
+    disk: Disk,
+    mode: Mode,
+    size: u64,
+    /// At each level the hashes of its partial tile; fewer than 256.
+    edge: Vec<Vec<Hash>>,
+}
+
+/// Leaves hashed into a tree, their tiles not yet written.
+pub struct Growth {
+    size: u64,
+    edge: Vec<Vec<Hash>>,
+    tiles: BTreeMap<Tile, Vec<u8>>,
+}
+
+impl TileStore {
+    /// Opens the tree of `size` leaves in a directory. Tiles beyond it, from a write that was
+    /// interrupted before its head was stored, are ignored. The caller compares [`TileStore::root`].
+    pub fn open(
+        directory: &Path,
+        size: u64,
+        mode: Mode,
+        disk: Disk,
+    ) -> Result<TileStore, DiskError> {
+        let mut store =
+            TileStore { directory: directory.to_owned(), disk, mode, size, edge: Vec::new() };
+        for level in 0..8 {
+            let hashes = size >> (8 * level);
+            let partial = match Tile::at(level, hashes / FULL, size) {
+                Some(tile) => store.read(tile)?,
+                None => Vec::new(),
+            };
+            store.edge.push(partial);
+        }
+        Ok(store)
+    }
+
+    /// Number of leaves.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The root of the tree.
+    pub fn root(&self) -> Hash {
+        edge_root(self.size, &self.edge)
+    }
+
+    /// At each level, from the leaves up, the hashes of its partial tile; fewer than 256. The root is
+    /// made of them.
+    pub(crate) fn edge(&self) -> &[Vec<Hash>] {
+        &self.edge
+    }
+
+    /// The hashes of the last, partial tile of leaves.
+    pub(crate) fn last_leaves(&self) -> &[Hash] {
+        &self.edge[0]
+    }
+
+    /// Hashes leaves into the tree without writing anything, so that its root can be compared first.
+    pub fn grow(&self, leaves: impl IntoIterator<Item = Hash>) -> Growth {
+        let mut growth =
+            Growth { size: self.size, edge: self.edge.clone(), tiles: BTreeMap::new() };
+        leaves.into_iter().for_each(|leaf| growth.push(leaf));
+        growth
+    }
+
+    /// Writes the grown tree's tiles, durably; then it is the tree.
+    pub fn commit(&mut self, growth: Growth) -> Result<(), DiskError> {
+        let tiles = growth.full_and_partial_tiles();
+        let files: Vec<(PathBuf, &[u8])> =
+            tiles.iter().map(|(t, bytes)| (self.directory.join(t.path()), &bytes[..])).collect();
+        write_files(&self.disk, &self.directory, &files, self.mode)?;
+        (self.size, self.edge) = (growth.size, growth.edge);
+        Ok(())
+    }
+
+    /// A tile of this tree, from its file; a partial one may be the beginning of the full one.
+    pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, DiskError> {
+        let path = self.directory.join(tile.path());
+        let limit = 32 * FULL as usize;
+        let bytes = match self.disk.read(&path, limit)? {
+            Some(bytes) => bytes,
+            None => {
+                let full = self.directory.join(tile.full().path());
+                let full = self.disk.read(&full, limit)?;
+                let missing = || DiskError::at(&path)(io::ErrorKind::NotFound.into());
+                let mut bytes = full.ok_or_else(missing)?;
+                bytes.truncate(32 * usize::from(tile.width));
+                bytes
+            }
+        };
+        tile::parse(&bytes, tile.width).ok_or(DiskError::Damaged { path, mend: MEND })
+    }
+
+    /// The roots of ranges of leaves: a proof, when [`tree::inclusion_ranges`] or
+    /// [`tree::consistency_ranges`] planned them.
+    pub fn range_roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, DiskError> {
+        let mut read: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
+        let mut hash_of = |node: Node| {
+            let (tile, range) = Tile::holding(node, self.size)
+                .ok_or_else(|| DiskError::Damaged { path: self.directory.clone(), mend: MEND })?;
+            let hashes = match read.entry(tile) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(self.read(tile)?),
+            };
+            Ok(tile::subtree_root(&hashes[range]))
+        };
+        ranges.iter().map(|range| tree::range_root(range.clone(), &mut hash_of)).collect()
+    }
+}
+
+impl Growth {
+    fn push(&mut self, leaf: Hash) {
+        let (mut hash, mut position) = (leaf, self.size);
+        self.size += 1;
+        for level in 0..8 {
+            let edge = &mut self.edge[usize::from(level)];
+            edge.push(hash);
+            if edge.len() < FULL as usize {
+                return;
+            }
+            hash = tile::subtree_root(edge);
+            let bytes = edge.iter().flat_map(|hash| hash.0).collect();
+            edge.clear();
+            let index = position / FULL;
+            self.tiles.insert(Tile { level, index, width: FULL as u16 }, bytes);
+            position = index;
+        }
+    }
+
+    fn full_and_partial_tiles(&self) -> BTreeMap<Tile, Vec<u8>> {
+        let mut tiles = self.tiles.clone();
+        for (level, edge) in (0u8..).zip(&self.edge) {
+            let index = (self.size >> (8 * level)) / FULL;
+            if let Some(tile) = Tile::at(level, index, self.size) {
+                tiles.insert(tile, edge.iter().flat_map(|hash| hash.0).collect());
+            }
+        }
+        tiles
+    }
+
+    /// Number of leaves.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The root of the grown tree.
+    pub fn root(&self) -> Hash {
+        edge_root(self.size, &self.edge)
+    }
+}
+
+fn edge_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
+    let hash_of = |node: Node| -> Result<Hash, Infallible> {
+        // A complete subtree of the whole tree lies in the partial tile of its level.
+        let (level, height) = (usize::from(node.level / 8), node.level % 8);
+        let start = ((node.index << height) % FULL) as usize;
+        Ok(tile::subtree_root(&edge[level][start..start + (1 << height)]))
+    };
+    match tree::range_root(0..size, hash_of) {
+        Ok(root) => root,
+        Err(never) => match never {},
+    }
+}
+
+/// Writes files below `root`, making the directories they need.
+pub fn write_files(
+    disk: &Disk,
+    root: &Path,
+    files: &[(PathBuf, &[u8])],
+    mode: Mode,
+) -> Result<(), DiskError> {
+    let directories: BTreeSet<&Path> =
+        files.iter().map(|(path, _)| unanimity_storage::parent(path)).collect();
+    for directory in directories {
+        disk.make_dir(directory, mode).map_err(DiskError::at(directory))?;
+    }
+    let files = files.iter().map(|(path, bytes)| (path.clone(), *bytes));
+    disk.write_all(files, mode).map_err(DiskError::at(root))
+}
+
+/// Opens the tiles of a log, if they hash up to `root`.
+pub(crate) fn open_tiles(
+    directory: &Path,
+    size: u64,
+    root: &Hash,
+    disk: Disk,
+) -> Result<TileStore, DiskError> {
+    let tiles = TileStore::open(directory, size, Mode::Public, disk)?;
+    if tiles.root() == *root {
+        Ok(tiles)
+    } else {
+        Err(DiskError::Damaged { path: directory.join("tile"), mend: MEND })
+    }
+}

@@ -1,0 +1,248 @@
+//! The other end: HTTP/1.1 (RFC 9112) to whoever reads, on streams that somebody accepted.
+//!
+//! `GET` and `HEAD` of files, whole or from a byte on, and nothing else. No answer says who it comes
+//! from: there is no `Date`, by which a clock could be told from others.
+
+use std::convert::Infallible;
+use std::io::{self};
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
+    HeaderValue, RANGE,
+};
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::Listener;
+use crate::connection_limit::Places;
+use crate::http_client::{MAX_BUFFER, MAX_HEADERS};
+
+/// How long the head of a request may take to arrive, and a connection rest between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes that are read at once of a file, and that a slow reader makes us hold.
+const PIECE: usize = 16 * 1024;
+
+/// Files to be read by others.
+pub trait Shelf: Send + Sync + 'static {
+    /// Opens the file at a path without its first slash. May block. An error of
+    /// [`io::ErrorKind::NotFound`] if there is none.
+    fn open(&self, path: &str) -> io::Result<Served>;
+}
+
+/// A file that is about to be sent.
+pub struct Served {
+    length: u64,
+    bytes: Box<dyn Source>,
+    /// Whether its path will always mean these bytes.
+    lasts: bool,
+}
+
+trait Source: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Source for T {}
+
+impl Served {
+    /// A file that will always be the same at its path, from its first byte.
+    pub fn lasting(mut bytes: impl Read + Seek + Send + 'static) -> io::Result<Served> {
+        let length = bytes.seek(SeekFrom::End(0))?;
+        Ok(Served { length, bytes: Box::new(bytes), lasts: true })
+    }
+
+    /// One that may be another at the next moment: a log's `checkpoint`.
+    pub fn fleeting(bytes: Vec<u8>) -> Served {
+        let length = bytes.len() as u64;
+        Served { length, bytes: Box::new(Cursor::new(bytes)), lasts: false }
+    }
+}
+
+/// What readers may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections at once.
+    pub connections: usize,
+    /// How long a connection is sure of its place, however many others wait for one.
+    pub sure: Duration,
+    /// After how long a connection takes no further request; what it is sending then may last as
+    /// long again.
+    pub lasts: Duration,
+    /// Bytes a second, of all of them together. `None`: as fast as they can.
+    pub rate: Option<u64>,
+}
+
+/// Serves files to whoever connects, until the listener ends. A connection that fails concerns
+/// nobody else.
+pub async fn serve_all(shelf: Arc<impl Shelf>, mut listener: impl Listener, bounds: Bounds) {
+    let mut places = Places::new(bounds.connections, bounds.sure);
+    let rate = bounds.rate.map(|rate| Arc::new(Rate::new(rate)));
+    while let Ok(stream) = listener.accept().await {
+        places.make_place().await;
+        let serving = serve(shelf.clone(), stream, rate.clone(), bounds.lasts);
+        places.start(async move {
+            if let Err(error) = serving.await {
+                tracing::debug!("a reader's connection ended: {error}");
+            }
+        });
+    }
+}
+
+async fn serve(
+    shelf: Arc<impl Shelf>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    rate: Option<Arc<Rate>>,
+    lasts: Duration,
+) -> Result<(), hyper::Error> {
+    let service = service_fn(move |request| {
+        let (shelf, rate) = (shelf.clone(), rate.clone());
+        async move { Ok::<_, Infallible>(answer(shelf, rate, &request).await) }
+    });
+    let connection = Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_BUFFER)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    match timeout(lasts, &mut connection).await {
+        Ok(ended) => ended,
+        // What is being sent may go on for as long again; then whoever wants more connects again.
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(lasts, connection).await.unwrap_or(Ok(()))
+        }
+    }
+}
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+async fn answer(
+    shelf: Arc<impl Shelf>,
+    rate: Option<Arc<Rate>>,
+    request: &Request<Incoming>,
+) -> Response<Body> {
+    let method = request.method();
+    if method != Method::GET && method != Method::HEAD {
+        let mut refused = empty(StatusCode::METHOD_NOT_ALLOWED);
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    let path = request.uri().path().strip_prefix('/').unwrap_or_default().to_owned();
+    let from = first_byte(request.headers());
+    let opened = spawn_blocking(move || {
+        let mut served = shelf.open(&path)?;
+        // Beyond its end, how far can be sought is the file system's own secret.
+        if let Some(from) = from.filter(|from| *from < served.length) {
+            served.bytes.seek(SeekFrom::Start(from))?;
+        } else {
+            served.bytes.rewind()?;
+        }
+        Ok::<_, io::Error>(served)
+    });
+    let served = match opened.await.map_err(io::Error::other).flatten() {
+        Ok(served) => served,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return empty(StatusCode::NOT_FOUND);
+        }
+        Err(error) => {
+            tracing::warn!("a file cannot be served: {error}");
+            return empty(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+    };
+    let (length, lasts) = (served.length, served.lasts);
+    let range = from.map(|from| match from < length {
+        true => Ok(format!("bytes {from}-{}/{length}", length - 1)),
+        false => Err(format!("bytes */{length}")),
+    });
+    let left = length.saturating_sub(from.unwrap_or(0));
+    let mut response = match &range {
+        Some(Err(_)) => empty(StatusCode::RANGE_NOT_SATISFIABLE),
+        _ if method == Method::HEAD => empty(StatusCode::OK),
+        _ => Response::new(body(served.bytes, left, rate)),
+    };
+    let headers = response.headers_mut();
+    if let Some(Ok(range) | Err(range)) = &range {
+        headers.insert(CONTENT_RANGE, range.parse().expect("digits"));
+    }
+    if !matches!(range, Some(Err(_))) {
+        headers.insert(CONTENT_LENGTH, left.into());
+    }
+    let kind = if lasts { "application/octet-stream" } else { "text/plain; charset=utf-8" };
+    let cache = if lasts { "max-age=31536000, immutable" } else { "no-store" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if matches!(range, Some(Ok(_))) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
+}
+
+/// `bytes=N-`, which is all that a download that goes on needs. Every other range may be ignored
+/// (RFC 9110 section 14.2), and then the file is sent whole.
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+}
+
+/// The next `left` bytes, piece by piece, read in threads of their own.
+fn body(bytes: Box<dyn Source>, left: u64, rate: Option<Arc<Rate>>) -> Body {
+    let pieces = stream::try_unfold((bytes, left, rate), |(mut bytes, left, rate)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let count = left.min(PIECE as u64);
+        if let Some(rate) = &rate {
+            rate.take(count).await;
+        }
+        let read = spawn_blocking(move || {
+            let mut piece = vec![0; count as usize];
+            bytes.read_exact(&mut piece)?;
+            Ok::<_, io::Error>((piece, bytes))
+        });
+        let (piece, bytes) = read.await.map_err(io::Error::other).flatten()?;
+        Ok(Some((Frame::data(Bytes::from(piece)), (bytes, left - count, rate))))
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
+
+/// So many bytes a second, whoever takes them.
+struct Rate {
+    per_second: u64,
+    /// When the next byte is due. Whoever waits for that holds it: one who hangs up meanwhile has
+    /// taken nothing.
+    next: Mutex<Instant>,
+}
+
+impl Rate {
+    fn new(per_second: u64) -> Rate {
+        Rate { per_second: per_second.max(1), next: Mutex::new(Instant::now()) }
+    }
+
+    /// Waits until so many bytes may go.
+    async fn take(&self, bytes: u64) {
+        let mut next = self.next.lock().await;
+        sleep_until(*next).await;
+        let takes = Duration::from_secs_f64(bytes as f64 / self.per_second as f64);
+        *next = Instant::now() + takes;
+    }
+}

@@ -1,0 +1,26 @@
+//! Reaching others: peers over byte streams, mirrors over files.
+//!
+//! The seam for tests and simulators is the byte stream, so framing, limits and codec run
+//! there too. A deployment gets no stream but Tor's; there is deliberately no plain TCP.
+mod connection_limit;
+mod connector;
+mod deadline;
+pub mod file_server;
+mod http_client;
+pub mod message;
+mod mirror;
+mod mirror_file;
+mod pace;
+mod stream;
+mod tls;
+mod transport;
+
+pub use connection_limit::Places;
+pub use connector::{Uplink, Web, over};
+pub use deadline::READ_TIMEOUT;
+pub use mirror::Mirror;
+pub use mirror_file::{Bytes, Opened, PIECE_BYTES, Piece};
+pub use pace::{FLOOR, FLOOR_WINDOW};
+pub use stream::Stream;
+pub use tls::PinError;
+pub use transport::{Absent, Listener, Transport};

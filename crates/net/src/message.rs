@@ -1,0 +1,211 @@
+//! What peers say to each other: one question, one answer, each in a frame.
+//!
+//! ```text
+//! 4 bytes    length N of the message, big-endian
+//! N bytes    the message
+//! the rest   zero, up to 256 bytes in all for a question and 8,448 for an answer
+//! ```
+//!
+//! Every question has one size and every answer another, so neither says anything by its length.
+//! A question fits one cell of Tor, an answer 17: what a peer waits for is mostly cells. The message is bincode with fixed-width little-endian integers (its "legacy"
+//! configuration): a `u16` version, a `u32` variant, then the fields in order; a byte string is
+//! a `u64` length and its bytes. The bytes of every variant are pinned in `tests/vectors/wire`.
+//! Nothing here is signed or hashed, so the codec can change without touching a signature.
+//! This is the one module that names bincode.
+
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use unanimity_protocol::Tile;
+use unanimity_protocol::checkpoint::LogId;
+
+/// Bytes of every question's frame: one relay cell (of 498 bytes), with room for later fields.
+pub const QUESTION_BYTES: usize = 256;
+/// Bytes of every answer's frame: a whole tile (8,192 bytes) and its envelope, in 17 relay cells.
+pub const ANSWER_BYTES: usize = 8448;
+/// Bytes of the length before the message.
+const LENGTH_BYTES: usize = 4;
+/// The version of the messages below.
+pub const VERSION: u16 = 1;
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// For this log: your view. No size, no root: nothing to echo, nothing that marks who asks.
+    View(LogId),
+    /// A tile of the tree below your view.
+    Tile(LogId, Tile),
+}
+
+/// What a peer answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The checkpoint, with the log's signature and the peer's cosignature and no other.
+    View(String),
+    /// No view, since the log has forked, and this proves it.
+    Evidence(String),
+    /// No view: none of the peer's mirrors has shown anything fresh since then (seconds since 1970).
+    Blind(u64),
+    /// The tile's hashes.
+    Tile(Vec<u8>),
+    /// The peer does not follow this log.
+    OtherLog,
+    /// The peer's tree has no such tile.
+    NoTile,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireQuestion {
+    View([u8; 32]),
+    Tile { log: [u8; 32], level: u8, index: u64, width: u16 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<M> {
+    version: u16,
+    message: M,
+}
+
+/// Why a frame was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The stream ended or broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It announces more than a frame can hold.
+    #[error("a frame that announces {announced} bytes, and at most {most} fit")]
+    TooLong {
+        /// What its first four bytes say.
+        announced: u32,
+        /// What would fit.
+        most: usize,
+    },
+    /// The bytes after the message are not zero.
+    #[error("a frame with something behind its message")]
+    Padding,
+    /// Not a message.
+    #[error("not a message of version {VERSION}: {0}")]
+    Message(String),
+    /// A version we do not speak.
+    #[error(
+        "messages of version {0}, and this program speaks version {VERSION}: one of the two needs an update"
+    )]
+    Version(u16),
+}
+
+const CODEC: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Fixint,
+    bincode::config::Limit<ANSWER_BYTES>,
+> = bincode::config::legacy().with_limit::<ANSWER_BYTES>();
+
+impl Question {
+    /// The frame.
+    pub fn frame(&self) -> Vec<u8> {
+        let message = match *self {
+            Question::View(log) => WireQuestion::View(log.0),
+            Question::Tile(log, Tile { level, index, width }) => {
+                WireQuestion::Tile { log: log.0, level, index, width }
+            }
+        };
+        frame::<QUESTION_BYTES>(message)
+    }
+
+    /// Reads a frame.
+    pub fn parse(frame: &[u8; QUESTION_BYTES]) -> Result<Question, WireError> {
+        Ok(match parse(frame)? {
+            WireQuestion::View(log) => Question::View(LogId(log)),
+            WireQuestion::Tile { log, level, index, width } => {
+                Question::Tile(LogId(log), Tile { level, index, width })
+            }
+        })
+    }
+}
+
+impl Answer {
+    /// The frame. Views, evidence and tiles are bounded where they are made, and fit.
+    pub fn frame(&self) -> Vec<u8> {
+        frame::<ANSWER_BYTES>(self)
+    }
+
+    /// Reads a frame.
+    pub fn parse(frame: &[u8; ANSWER_BYTES]) -> Result<Answer, WireError> {
+        parse(frame)
+    }
+}
+
+fn frame<const N: usize>(message: impl Serialize) -> Vec<u8> {
+    let mut frame = vec![0; N];
+    let envelope = Envelope { version: VERSION, message };
+    let length = bincode::serde::encode_into_slice(envelope, &mut frame[LENGTH_BYTES..], CODEC)
+        .expect("views, evidence and tiles are bounded below a frame");
+    frame[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
+    frame
+}
+
+fn parse<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
+    let (length, rest) = frame.split_first_chunk::<LENGTH_BYTES>().expect("a frame is longer");
+    let length = announced(*length, rest.len())?;
+    let (message, padding) = rest.split_at(length);
+    // Without an early end this is one pass of wide instructions.
+    if padding.iter().fold(0, |all, byte| all | byte) != 0 {
+        return Err(WireError::Padding);
+    }
+    if let Some((version, _)) = message.split_first_chunk::<2>()
+        && u16::from_le_bytes(*version) != VERSION
+    {
+        return Err(WireError::Version(u16::from_le_bytes(*version)));
+    }
+    let garbled = |why: &dyn std::fmt::Display| WireError::Message(why.to_string());
+    let (envelope, used): (Envelope<M>, usize) =
+        bincode::serde::decode_from_slice(message, CODEC).map_err(|error| garbled(&error))?;
+    if used != length {
+        return Err(garbled(&"bytes left over"));
+    }
+    Ok(envelope.message)
+}
+
+/// The announced length, before anything is read or allocated for it.
+fn announced(length: [u8; LENGTH_BYTES], most: usize) -> Result<usize, WireError> {
+    let announced = u32::from_be_bytes(length);
+    if announced as usize > most {
+        Err(WireError::TooLong { announced, most })
+    } else {
+        Ok(announced as usize)
+    }
+}
+
+/// Sends a frame and flushes: a stream may hold bytes back until a cell is full.
+pub async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+    stream.write_all(frame).await?;
+    stream.flush().await
+}
+
+/// Receives a frame of `N` bytes. A length that cannot be is refused before the rest is read.
+/// `None` if the stream ended before a frame began.
+pub async fn receive<const N: usize>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<Box<[u8; N]>>, WireError> {
+    // On the heap from the beginning, and not by way of the stack.
+    let frame = vec![0; N].into_boxed_slice();
+    let mut frame: Box<[u8; N]> = frame.try_into().expect("N bytes");
+    if stream.read(&mut frame[..1]).await? == 0 {
+        return Ok(None);
+    }
+    stream.read_exact(&mut frame[1..LENGTH_BYTES]).await?;
+    announced([frame[0], frame[1], frame[2], frame[3]], N - LENGTH_BYTES)?;
+    stream.read_exact(&mut frame[LENGTH_BYTES..]).await?;
+    Ok(Some(frame))
+}
+
+/// Asks one question and receives one answer.
+pub async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    question: &Question,
+) -> Result<Answer, WireError> {
+    send(stream, &question.frame()).await?;
+    let frame = receive(stream).await?;
+    Answer::parse(&*frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?)
+}

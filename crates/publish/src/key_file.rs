@@ -1,0 +1,90 @@
+//! Secret keys in files.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use age::armor::{ArmoredReader, ArmoredWriter, Format};
+use age::secrecy::{ExposeSecret as _, SecretString};
+use age::{Decryptor, Encryptor};
+use unanimity_protocol::key::{KeyName, Secret};
+use unanimity_storage::{Disk, DiskError, Mode, check_private, write_new};
+
+use crate::error::PublishError;
+
+/// The most bytes of a key file.
+const MAX_KEY_BYTES: usize = 16 * 1024;
+
+/// How much work each guess at a passphrase costs, as a power of two (scrypt's N).
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// About a second on this machine.
+    Calibrated,
+    /// 2^n, for tests.
+    Factor(u8),
+}
+
+/// Draws a key from the system's generator.
+pub fn generate<const TYPE: u8>(name: KeyName) -> Secret<TYPE> {
+    let mut seed = [0; 32];
+    rand::fill(&mut seed);
+    Secret::from_seed(name, &seed)
+}
+
+/// Writes a secret key, encrypted, to a new file of mode 0600.
+pub fn write_key<const TYPE: u8>(
+    path: &Path,
+    secret: &Secret<TYPE>,
+    passphrase: &SecretString,
+    work: Work,
+    disk: &Disk,
+) -> Result<(), PublishError> {
+    let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
+    if let Work::Factor(n) = work {
+        recipient.set_work_factor(n);
+    }
+    let encrypt = |bytes: &[u8]| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let encryptor = Encryptor::with_recipients(std::iter::once(&recipient as _))?;
+        let armor = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?;
+        let mut writer = encryptor.wrap_output(armor)?;
+        writer.write_all(bytes)?;
+        Ok(writer.finish()?.finish()?)
+    };
+    let line = SecretString::from(secret.expose());
+    let bytes = encrypt(line.expose_secret().as_bytes())
+        .map_err(|error| PublishError::Encrypt(error.to_string()))?;
+    Ok(write_new(path, &bytes, Mode::Private, disk)?)
+}
+
+/// Whether a file looks like one that [`write_key`] wrote.
+pub fn is_secret(path: &Path) -> bool {
+    let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES);
+    bytes.is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
+}
+
+/// Refuses a file that is no secret key, or that others may read.
+pub fn check_secret(path: &Path) -> Result<(), PublishError> {
+    fs::metadata(path).map_err(DiskError::at(path))?;
+    if !is_secret(path) {
+        return Err(PublishError::NotSecret(path.to_owned()));
+    }
+    Ok(check_private(path)?)
+}
+
+/// Reads a secret key. The file must have mode 0600 or stricter.
+pub fn read_key<const TYPE: u8>(
+    path: &Path,
+    passphrase: &SecretString,
+) -> Result<Secret<TYPE>, PublishError> {
+    check_secret(path)?;
+    let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES)?;
+    let decrypt = || -> Option<SecretString> {
+        let identity = age::scrypt::Identity::new(passphrase.clone());
+        let decryptor = Decryptor::new_buffered(ArmoredReader::new(&bytes[..])).ok()?;
+        let reader = decryptor.decrypt(std::iter::once(&identity as _)).ok()?;
+        std::io::read_to_string(reader).ok().map(SecretString::from)
+    };
+    let line = decrypt().ok_or_else(|| PublishError::Decrypt(path.to_owned()))?;
+    Secret::parse(line.expose_secret())
+        .map_err(|source| PublishError::Key { path: path.to_owned(), source })
+}

@@ -1,0 +1,14 @@
+//! What a publisher does: make keys, write manifests and withdrawals, sign them.
+//!
+//! A key file is an age file (scrypt passphrase, ASCII armor) that holds one line,
+//! [`Secret::expose`](unanimity_protocol::key::Secret::expose). It has mode 0600 and is refused otherwise.
+
+mod error;
+mod key_file;
+mod release;
+mod sign;
+
+pub use error::PublishError;
+pub use key_file::{Work, check_secret, generate, is_secret, read_key, write_key};
+pub use release::{Artifact, Release, manifest, withdrawal};
+pub use sign::{read_statement, sign};

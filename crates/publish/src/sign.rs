@@ -1,0 +1,56 @@
+//! Signing the file of a statement.
+
+use std::fs;
+use std::path::Path;
+
+use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
+use unanimity_protocol::{Note, NoteSecret, Statement};
+use unanimity_storage::{Disk, DiskError, Mode};
+
+use crate::error::PublishError;
+
+/// Reads the file of a manifest or a withdrawal, signed or not yet.
+pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
+    let bytes = unanimity_storage::read_at_most(path, MAX_NOTE_BYTES)?;
+    let note = match Note::parse(&bytes) {
+        Err(NoteError::NoSignatures) => Note::unsigned(&String::from_utf8_lossy(&bytes)),
+        note => note,
+    };
+    let note = note.map_err(|source| PublishError::Note { path: path.to_owned(), source })?;
+    let statement = Statement::parse(note.text())
+        .map_err(|source| PublishError::Statement { path: path.to_owned(), source })?;
+    Ok((note, statement))
+}
+
+/// Adds one signature to the file of a statement, if its text is still the one that was `shown`.
+pub fn sign(
+    path: &Path,
+    shown: &Note,
+    secret: &NoteSecret,
+    disk: &Disk,
+) -> Result<Note, PublishError> {
+    // Through a link, the file it points at is signed, and the link stays.
+    let path = &fs::canonicalize(path).map_err(DiskError::at(path))?;
+    // Read again, so that a signature that somebody added in the meantime is kept.
+    let (mut note, _) = read_statement(path)?;
+    if note.text() != shown.text() {
+        return Err(PublishError::Changed(path.clone()));
+    }
+    let key = secret.public();
+    match note.open(std::slice::from_ref(&key)) {
+        Err(NoteError::Unsigned) => {}
+        Ok(_) => {
+            let name = key.name().clone();
+            return Err(PublishError::AlreadySigned { path: path.clone(), name });
+        }
+        Err(source) => return Err(PublishError::Note { path: path.clone(), source }),
+    }
+    note.sign(secret);
+    let bytes = note.to_string();
+    let fits = bytes.len() <= MAX_ENTRY_BYTES;
+    let checked =
+        if fits { Note::parse(bytes.as_bytes()) } else { Err(NoteError::TooLong(bytes.len())) };
+    checked.map_err(|source| PublishError::Note { path: path.clone(), source })?;
+    disk.write(path, bytes.as_bytes(), Mode::Public).map_err(DiskError::at(path))?;
+    Ok(note)
+}

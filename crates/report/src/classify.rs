@@ -1,0 +1,66 @@
+//! Which outcome an error is: each crate says it beside its errors.
+
+use unanimity_protocol::Refusal;
+use unanimity_storage::{DiskError, PrivateFileError};
+
+use crate::condition::Condition;
+use crate::outcome::Exit;
+
+/// An error, or another end, that has its row in the table of outcomes.
+pub trait Classify {
+    /// Its row.
+    fn exit(&self) -> Exit;
+
+    /// The condition of a node of which a cycle ended like this: the row's, unless it says more.
+    fn condition(&self) -> Condition {
+        self.exit().condition()
+    }
+}
+
+impl Classify for DiskError {
+    fn exit(&self) -> Exit {
+        Exit::Disk
+    }
+}
+
+impl Classify for PrivateFileError {
+    fn exit(&self) -> Exit {
+        match self {
+            PrivateFileError::Disk(_) | PrivateFileError::Exists(_) => Exit::Disk,
+            PrivateFileError::Exposed { .. } => Exit::Key,
+        }
+    }
+}
+
+impl Classify for Refusal {
+    fn exit(&self) -> Exit {
+        match self {
+            Refusal::Fork(_) | Refusal::Latched { .. } => Exit::Fork,
+            Refusal::Conflict { .. } => Exit::Conflict,
+            Refusal::Threshold { .. } | Refusal::BadSignature(_) => Exit::BadSignature,
+            Refusal::Malformed(_) => Exit::BadInput,
+            Refusal::NotLogged(_) | Refusal::OtherLog(_) => Exit::NotLogged,
+            Refusal::Rollback { .. } | Refusal::MirrorRollback { .. } => Exit::Rollback,
+            Refusal::Expired { .. } => Exit::Expired,
+            Refusal::Outdated { .. } => Exit::Outdated,
+            Refusal::OtherProduct { .. }
+            | Refusal::NoTarget { .. }
+            | Refusal::UnsupportedKind { .. } => Exit::Unsuitable,
+            Refusal::Incomplete(_) | Refusal::RollTooOld { .. } => Exit::Incomplete,
+            Refusal::Stale { .. } => Exit::Stale,
+            Refusal::Settling { .. } => Exit::Settling,
+            Refusal::Artifact(_) => Exit::BadArtifact,
+            Refusal::Bundle(_) => Exit::BadProof,
+            Refusal::Unhealthy { .. } => Exit::Unhealthy,
+            Refusal::Withdrawn { .. } => Exit::Withdrawn,
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        match self {
+            // Other mirrors may show more: it is this one that is behind.
+            Refusal::MirrorRollback { .. } => Condition::Stale,
+            _ => self.exit().condition(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the end of a cycle says of the node's condition.
+
+use serde_json::{Value, json};
+
+use crate::condition::Condition;
+use crate::redact::hide;
+
+/// The end of a cycle, as an operator may be told of it: neither onion addresses nor secret keys
+/// are in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// How the node is.
+    pub condition: Condition,
+    /// What tells this from others of its condition: the evidence of a fork, the reason and
+    /// release of a refusal, the release that is available. Another one is a change.
+    pub about: String,
+    /// For people.
+    pub message: String,
+    /// For programs: an object.
+    pub details: Value,
+}
+
+/// The most bytes of a message: mirrors and peers have a part in its length.
+const MAX_TEXT_BYTES: usize = 4096;
+
+/// The text without what is nobody else's business, and not too long: the command may well send it
+/// by mail.
+pub fn clean(text: &str) -> String {
+    let mut clean = hide(text);
+    if clean.len() > MAX_TEXT_BYTES {
+        clean.truncate(clean.floor_char_boundary(MAX_TEXT_BYTES));
+        clean.push('…');
+    }
+    clean
+}
+
+impl Seen {
+    /// No cycle has come to an end of which there is more to say than why.
+    pub fn unended(why: &str) -> Seen {
+        let details = json!({ "outcome": "failed" });
+        let (condition, message) = (Condition::Incomplete, clean(why));
+        Seen { condition, about: String::new(), message, details }
+    }
+}

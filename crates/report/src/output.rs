@@ -1,0 +1,87 @@
+//! What a command has to say, for people and for programs.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::command_error::Ended;
+use crate::outcome::Exit;
+
+/// What a verb has to say.
+#[derive(Serialize, Deserialize)]
+pub struct Said {
+    /// How it ended.
+    pub exit: Exit,
+    /// For people.
+    pub text: String,
+    /// For programs: an object.
+    pub json: Value,
+    /// Whether the text says why it did not end well, and belongs on standard error.
+    pub failed: bool,
+    /// Whether the text is a file's content, to be written as it is unless a person looks.
+    pub data: bool,
+}
+
+impl Said {
+    /// It ended well.
+    pub fn done(text: impl Into<String>, json: Value) -> Said {
+        Said { exit: Exit::Done, text: text.into(), json, failed: false, data: false }
+    }
+
+    /// It ended well, and the text is a file's content.
+    pub fn data(text: impl Into<String>, json: Value) -> Said {
+        Said { data: true, ..Said::done(text, json) }
+    }
+}
+
+impl From<Ended> for Said {
+    fn from(Ended { exit, message }: Ended) -> Said {
+        let json = json!({ "message": message });
+        Said { exit, text: message, json, failed: true, data: false }
+    }
+}
+
+/// Text that may hold other people's words, as it may go to a terminal: everything but printable
+/// ASCII, Latin letters with marks, line ends and our own dash is escaped, so that nothing moves the
+/// cursor, turns the line around, hides or looks like something else.
+pub fn visible(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            ' '..='~' | '\n' | '—' | '…' => seen.push(c),
+            '\u{c0}'..='\u{24f}' if c.is_alphabetic() => seen.push(c),
+            _ => seen.extend(c.escape_unicode()),
+        }
+    }
+    seen
+}
+
+/// One line of JSON in the schema "unanimity/v1".
+pub fn report(verb: &str, exit: Exit, fields: Value) -> String {
+    let mut report = json!({
+        "schema": "unanimity/v1",
+        "verb": verb,
+        "exit": exit as u8,
+        "outcome": exit.word(),
+    });
+    if let (Some(report), Value::Object(fields)) = (report.as_object_mut(), fields) {
+        report.extend(fields);
+    }
+    format!("{report}\n")
+}
+
+/// Prints to standard output; whoever closed the other end wants no more.
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// A path for programs; what is not UTF-8 in it is replaced.
+pub fn path_json(path: &Path) -> Value {
+    path.to_string_lossy().into()
+}

@@ -1,0 +1,129 @@
+//! Evidence, kept before anything else happens; it latches until somebody acknowledges it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
+use unanimity_protocol::{Evidence, Hash, Head, Log};
+use unanimity_storage::{Disk, DiskError, Mode};
+
+use crate::StoreError;
+
+/// The evidence against one log, one file each: `ID.txt`, and `ID.acknowledged` beside it
+/// once the operator has looked. Both roles of a node share it.
+#[derive(Clone, Debug)]
+pub struct EvidenceStore {
+    /// Where it is kept, in each of them: at least one.
+    directories: Vec<PathBuf>,
+    disk: Disk,
+    log: Log,
+}
+
+impl EvidenceStore {
+    /// The evidence against `log` below a node's state directory.
+    pub fn new(state: &Path, log: &Log, disk: Disk) -> EvidenceStore {
+        EvidenceStore { directories: Vec::new(), disk, log: log.clone() }.beside(state)
+    }
+
+    /// The same, where what is found is kept below another state directory as well, and what is there
+    /// latches as well.
+    pub fn beside(mut self, state: &Path) -> EvidenceStore {
+        let id = Hash(self.log.id().0).hex();
+        self.directories.push(state.join("evidence").join(&id[..16]));
+        self
+    }
+
+    /// Stores evidence durably and returns its id. From now on the log is latched.
+    pub fn add(&self, evidence: &Evidence) -> Result<String, DiskError> {
+        let id = evidence.id();
+        for directory in &self.directories {
+            self.add_to(directory, &id, evidence)?;
+        }
+        Ok(id)
+    }
+
+    fn add_to(&self, directory: &Path, id: &str, evidence: &Evidence) -> Result<(), DiskError> {
+        let path = file(directory, id);
+        self.disk.make_dir(directory, Mode::Private).map_err(DiskError::at(&path))?;
+        let text = evidence.to_string();
+        let written = match self.disk.write_new(&path, text.as_bytes(), Mode::Private) {
+            // Whoever wrote it may not have come to make its name durable.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.disk.sync_dir(directory)
+            }
+            written => written,
+        };
+        written.map_err(DiskError::at(&path))
+    }
+
+    /// Whether evidence of this id is stored, acknowledged or not.
+    pub fn knows(&self, id: &str) -> bool {
+        self.directories.iter().any(|directory| self.disk.exists(&file(directory, id)))
+    }
+
+    /// Every id, and whether it is acknowledged wherever it is.
+    pub fn list(&self) -> Result<Vec<(String, bool)>, DiskError> {
+        let mut ids: BTreeMap<String, bool> = BTreeMap::new();
+        for directory in &self.directories {
+            let names = match self.disk.names(directory) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                names => names.map_err(DiskError::at(directory))?,
+            };
+            for name in names {
+                if let Some(id) = name.to_string_lossy().strip_suffix(".txt") {
+                    let acknowledged = self.disk.exists(&mark(directory, id));
+                    *ids.entry(id.to_owned()).or_insert(true) &= acknowledged;
+                }
+            }
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    /// Evidence that nobody has acknowledged: while there is some, nothing installs.
+    pub fn latched(&self) -> Result<Option<String>, DiskError> {
+        Ok(self.list()?.into_iter().find(|(_, acknowledged)| !acknowledged).map(|(id, _)| id))
+    }
+
+    /// Every head in evidence that the operator has looked at and decided to go on from.
+    pub fn acknowledged_heads(&self) -> Result<Vec<Head>, StoreError> {
+        let mut heads = Vec::new();
+        for (id, _) in self.list()?.into_iter().filter(|(_, acknowledged)| *acknowledged) {
+            if let Ok(evidence) = Evidence::open(&self.text(&id)?, &self.log) {
+                heads.extend([evidence.smaller().clone(), evidence.larger().clone()]);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// The text of stored evidence.
+    pub fn text(&self, id: &str) -> Result<String, StoreError> {
+        if self.list()?.iter().any(|(stored, _)| stored == id) {
+            for directory in &self.directories {
+                if let Some(bytes) = self.disk.read(&file(directory, id), MAX_EVIDENCE_BYTES)? {
+                    return Ok(String::from_utf8_lossy(&bytes).into_owned());
+                }
+            }
+        }
+        Err(StoreError::NoEvidence(id.to_owned()))
+    }
+
+    /// The operator has looked: lifts this latch.
+    pub fn acknowledge(&self, id: &str) -> Result<(), StoreError> {
+        self.text(id)?;
+        for directory in &self.directories {
+            if self.disk.exists(&file(directory, id)) {
+                let mark = mark(directory, id);
+                self.disk.write(&mark, b"", Mode::Private).map_err(DiskError::at(&mark))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn file(directory: &Path, id: &str) -> PathBuf {
+    directory.join(format!("{id}.txt"))
+}
+
+fn mark(directory: &Path, id: &str) -> PathBuf {
+    directory.join(format!("{id}.acknowledged"))
+}

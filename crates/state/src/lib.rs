@@ -1,0 +1,17 @@
+//! What a node remembers: the head it trusts, evidence, what its peers showed, and which mirrors failed.
+//!
+//! Everything signed is stored as the note it came as and opened again when it is read,
+//! so a damaged or edited file is an error and never a fact. The client's head and the peer
+//! role's are two things, in two places.
+
+mod client_store;
+mod error;
+mod evidence_store;
+mod identity;
+mod mirror_backoff;
+
+pub use client_store::{ClientState, ClientStore};
+pub use error::StoreError;
+pub use evidence_store::EvidenceStore;
+pub use identity::{Identity, IdentityError};
+pub use mirror_backoff::{Failures, Health};

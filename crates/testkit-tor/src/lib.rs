@@ -1,0 +1,11 @@
+//! A private Tor network on loopback, and a whole group of peers on it: for the demo and for tests.
+
+mod onion;
+mod tornet;
+
+pub use onion::backend::Daemons;
+pub use onion::mirror::OnionMirror;
+pub use onion::process::{Ended, Process};
+pub use onion::world::{Nodes, SETTLE, tell};
+pub use tornet::network::{PAUSE, TorNetwork};
+pub use tornet::package::{Package, Programs};

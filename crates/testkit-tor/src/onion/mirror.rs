@@ -1,0 +1,77 @@
+//! A mirror behind an onion service that anybody finds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use unanimity_config::{Site, TorNetwork, TorSettings, WEB_PORT};
+use unanimity_net::file_server::{Bounds, serve_all};
+use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_testkit::{Broken, Folder};
+use unanimity_tor::{Hosting, Readers, Tor};
+
+use crate::onion::process::PATIENCE;
+use crate::tornet::network::TorNetwork as Tornet;
+
+/// Files of a directory, served while this value lives.
+pub struct OnionMirror {
+    site: Site,
+    folder: Folder,
+    serving: AbortHandle,
+}
+
+const BOUNDS: Bounds = Bounds {
+    connections: 64,
+    sure: Duration::from_secs(5),
+    lasts: Duration::from_secs(600),
+    rate: None,
+};
+
+impl OnionMirror {
+    /// Publishes the service, whose keys are kept in `state`, and waits until it can be found. Call it
+    /// inside a tokio runtime, which has to outlive it.
+    pub async fn start(
+        network: &Tornet,
+        state: &Path,
+        shown: PathBuf,
+    ) -> Result<OnionMirror, Broken> {
+        let disk = Disk::default();
+        let place = |name: &str| {
+            let place = state.join(name);
+            disk.make_dir(&place, Mode::Private).map_err(DiskError::at(&place))?;
+            Ok::<_, DiskError>(place)
+        };
+        let network = TorNetwork::Private(network.arti());
+        let settings = TorSettings { state: place("state")?, cache: place("cache")?, network };
+        let tor = Tor::new(&settings, None)?;
+        timeout(PATIENCE, tor.bootstrap(|_, _| {})).await??;
+        let hosting = Hosting { nickname: "mirror".into(), port: WEB_PORT, proof_of_work: false };
+        let listener = tor.host(&hosting, &Readers::Anyone)?;
+        timeout(PATIENCE, listener.service().reachable()).await?;
+        let (site, folder) = (Site::onion(listener.address().key), Folder::new(shown));
+        let files = Arc::new(folder.clone());
+        let serving = tokio::spawn(async move {
+            serve_all(files, listener, BOUNDS).await;
+            drop(tor);
+        });
+        Ok(OnionMirror { site, folder, serving: serving.abort_handle() })
+    }
+
+    /// Where it is.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Serves another directory from now on.
+    pub fn show(&self, directory: PathBuf) {
+        self.folder.show(directory);
+    }
+}
+
+impl Drop for OnionMirror {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

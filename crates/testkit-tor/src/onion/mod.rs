@@ -1,0 +1,6 @@
+//! A group of peers as processes over the private network.
+
+pub(crate) mod backend;
+pub(crate) mod mirror;
+pub(crate) mod process;
+pub(crate) mod world;

@@ -1,0 +1,218 @@
+//! A private Tor network on loopback: three directory authorities, which relay as well, and three
+//! relays, each a `tor` process in a temporary directory. Nothing of it knows of the public network.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use unanimity_testkit::Broken;
+
+use crate::tornet::node;
+use crate::tornet::node::{Authority, FIRST_INTERVAL, Node, configure};
+use crate::tornet::package::{Package, Programs};
+
+const TOR: Package = Package {
+    name: "tor",
+    programs: &["tor", "tor-gencert"],
+    remark: "; its service need not run",
+};
+pub(crate) const AUTHORITIES: usize = 3;
+pub(crate) const NODES: usize = 6;
+/// How long to wait before [`TorNetwork::stands`] is asked again.
+pub const PAUSE: Duration = Duration::from_millis(50);
+/// Within which the network has to stand; it takes 10 seconds where nothing else is going on.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The first consensus comes this many seconds after the start, where all goes well.
+const LEAD: u64 = 8;
+/// How much later it may come before the nodes vote anew.
+const LATE: Duration = Duration::from_secs(8);
+/// How long a relay has to fetch it before it is told again.
+const NUDGE: Duration = Duration::from_secs(5);
+
+/// The network, which ends with this value.
+pub struct TorNetwork {
+    programs: Programs,
+    directory: TempDir,
+    nodes: Vec<Node>,
+    running: Vec<Child>,
+    began: Instant,
+    /// When the nodes were started, and after how many seconds they were to have a consensus.
+    voting: (Instant, u64),
+    nudged: Option<Instant>,
+}
+
+impl std::fmt::Debug for TorNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TorNetwork(..)")
+    }
+}
+
+impl TorNetwork {
+    /// Starts the network and waits until every node has the consensus that names all of them.
+    ///
+    /// Where the machine has no `tor`, Debian's package of it is downloaded and unpacked in
+    /// `package`, and found there the next time. `tell` hears of every step.
+    pub fn start(package: &Path, tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
+        let mut network = TorNetwork::launch(package, tell)?;
+        while !network.stands()? {
+            std::thread::park_timeout(PAUSE);
+        }
+        Ok(network)
+    }
+
+    /// Starts the network, and leaves the waiting to the caller: see [`TorNetwork::stands`].
+    pub fn launch(package: &Path, mut tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
+        let programs = Programs::find(&TOR, package, &mut tell)?;
+        tell(&format!(
+            "making the keys of {NODES} relays, {AUTHORITIES} of them directory authorities"
+        ));
+        let directory = tempfile::tempdir()?;
+        let ports = free_ports(2 * NODES)?;
+        let nodes: Result<Vec<Node>, Broken> = std::thread::scope(|scope| {
+            let making: Vec<_> = ports
+                .chunks_exact(2)
+                .enumerate()
+                .map(|(i, ports)| {
+                    let (programs, above) = (&programs, directory.path());
+                    scope.spawn(move || Node::make(programs, above, i, ports[0], ports[1]))
+                })
+                .collect();
+            let made = making.into_iter().map(|node| node.join());
+            made.map(|node| node.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        let began = Instant::now();
+        let mut network = TorNetwork {
+            programs,
+            directory,
+            nodes: nodes?,
+            running: Vec::new(),
+            began,
+            voting: (began, LEAD),
+            nudged: None,
+        };
+        tell("waiting for their first consensus, about ten seconds");
+        network.vote(LEAD)?;
+        Ok(network)
+    }
+
+    /// Starts every node anew.
+    fn vote(&mut self, lead: u64) -> Result<(), Broken> {
+        self.end();
+        configure(&self.nodes, lead)?;
+        for node in &self.nodes {
+            let tor = node.start(&self.programs)?.spawn();
+            self.running.push(tor.map_err(|error| format!("tor cannot be started: {error}"))?);
+        }
+        (self.voting, self.nudged) = ((Instant::now(), lead), None);
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        for mut child in self.running.drain(..) {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    /// The network as a fragment of arti's configuration.
+    pub fn arti(&self) -> String {
+        let caches: Vec<String> = (self.nodes.iter())
+            .map(|node| {
+                format!(
+                    "  {{ rsa_identity = \"{}\", ed_identity = \"{}\", orports = [\"127.0.0.1:{}\"] }}",
+                    node.rsa, node.ed25519, node.or_port
+                )
+            })
+            .collect();
+        let list = |each: &dyn Fn(&Authority) -> String| {
+            let authorities = self.nodes.iter().filter_map(|node| node.authority.as_ref());
+            authorities.map(each).collect::<Vec<_>>().join(", ")
+        };
+        let identities = list(&|authority| format!("\"{}\"", authority.v3_identity));
+        let places = list(&|authority| format!("[\"127.0.0.1:{}\"]", authority.dir_port));
+        format!(
+            "[tor_network]\nfallback_caches = [\n{}\n]\n\
+             [tor_network.authorities]\nv3idents = [{identities}]\n\
+             uploads = [{places}]\ndownloads = [{places}]\nvotes = [{places}]\n\
+             [path_rules]\nipv4_subnet_family_prefix = 33\nipv6_subnet_family_prefix = 129\n\
+             [address_filter]\nallow_local_addrs = true\n\
+             [preemptive_circuits]\ndisable_at_threshold = 0\ninitial_predicted_ports = []\n\
+             [circuit_timing]\nhs_dir_requery_interval = \"1 second\"\n\
+             [override_net_params]\ncbtdisabled = 1\nguard-min-filtered-sample-size = 2\n",
+            caches.join(",\n")
+        )
+    }
+
+    /// A further `tor` that takes part in it, to be started, with these lines in its torrc. It works
+    /// in a directory that is made for it.
+    pub fn participant(&self, directory: &Path, lines: &str) -> Result<Command, Broken> {
+        node::participant(&self.nodes, &self.programs, directory, lines)
+    }
+
+    /// Where its relays take connections: whoever takes part in it connects to nothing else.
+    pub fn relays(&self) -> Vec<SocketAddr> {
+        let ports = self.nodes.iter().map(|node| node.or_port);
+        ports.map(|port| (Ipv4Addr::LOCALHOST, port).into()).collect()
+    }
+
+    /// A directory that ends with the network.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Whether every node has the consensus that names all of them. Once it has, that stays so.
+    pub fn stands(&mut self) -> Result<bool, Broken> {
+        if self.nodes.iter().all(Node::is_complete) {
+            return Ok(true);
+        }
+        if self.began.elapsed() > PATIENCE {
+            let (wait, late) =
+                (PATIENCE.as_secs(), self.nodes.iter().find(|node| !node.is_complete()));
+            let log = late.map_or_else(String::new, Node::log);
+            return Err(
+                format!("the private Tor network did not stand within {wait} s: {log}").into()
+            );
+        }
+        for (node, child) in self.nodes.iter().zip(&mut self.running) {
+            if let Some(status) = child.try_wait()? {
+                let (name, log) = (&node.name, node.log());
+                return Err(format!("{name} of the private Tor network: {status}\n{log}").into());
+            }
+        }
+        let authorities = &self.nodes[..AUTHORITIES];
+        let (voting, lead) = self.voting;
+        if authorities.iter().all(Node::is_complete) {
+            // Relays that asked for the consensus too early wait before they ask again.
+            if self.nudged.is_none_or(|last| last.elapsed() > NUDGE) {
+                for child in &self.running[AUTHORITIES..] {
+                    kill_process(Pid::from_child(child), Signal::HUP)?;
+                }
+                self.nudged = Some(Instant::now());
+            }
+        } else if authorities.iter().any(Node::is_short)
+            || voting.elapsed() > Duration::from_secs(lead) + LATE
+        {
+            // Where the machine had much else to do, somebody came too late for the vote.
+            self.vote((2 * lead).min(FIRST_INTERVAL - 1))?;
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for TorNetwork {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Ports of 127.0.0.1 that nobody listened on a moment ago, all different.
+fn free_ports(count: usize) -> Result<Vec<u16>, Broken> {
+    let held: Result<Vec<TcpListener>, _> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+    held?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}

@@ -1,0 +1,258 @@
+//! One `tor` of the network: its keys, and the torrc that keeps it on loopback.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use unanimity_protocol::Hash;
+use unanimity_testkit::Broken;
+
+use crate::tornet::network::{AUTHORITIES, NODES};
+use crate::tornet::package::{Programs, run};
+
+/// Seconds between two consensuses, after the first: longer than any run.
+const INTERVAL: u64 = 28_800;
+/// Seconds between two tries at the first one. It divides half an hour, as tor wants it.
+pub(crate) const FIRST_INTERVAL: u64 = 30;
+
+/// A directory authority, a relay, or both.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) or_port: u16,
+    pub(crate) rsa: String,
+    pub(crate) ed25519: String,
+    pub(crate) authority: Option<Authority>,
+}
+
+/// What an authority has besides.
+pub(crate) struct Authority {
+    pub(crate) v3_identity: String,
+    pub(crate) dir_port: u16,
+}
+
+impl Node {
+    /// Makes the keys of node number `i` in a directory of its own.
+    pub(crate) fn make(
+        programs: &Programs,
+        above: &Path,
+        i: usize,
+        or_port: u16,
+        dir_port: u16,
+    ) -> Result<Node, Broken> {
+        let name = format!("node{i}");
+        let directory = above.join(&name);
+        let keys = directory.join("keys");
+        for directory in [&directory, &keys] {
+            fs::DirBuilder::new().mode(0o700).create(directory)?;
+        }
+        let authority = match i < AUTHORITIES {
+            true => Some(Authority { v3_identity: certify(programs, &keys, dir_port)?, dir_port }),
+            false => None,
+        };
+        // Not even to make its keys does a tor run that knows of the public authorities.
+        let torrc = format!(
+            "TestingTorNetwork 1\nDirAuthority dummy orport=1 no-v2 v3ident={} 127.0.0.1:1 {}\n\
+             DataDirectory {}\nNickname {name}\nORPort 127.0.0.1:{or_port}\nAddress 127.0.0.1\n\
+             AssumeReachable 1\nSocksPort 0\n",
+            "A".repeat(40),
+            "B".repeat(40),
+            directory.display(),
+        );
+        fs::write(directory.join("torrc"), torrc)?;
+        let mut tor = tor(programs, &directory)?;
+        tor.arg("--list-fingerprint");
+        let printed = run(tor, b"")?;
+        let line = printed.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let rsa = line.ok_or("tor printed no fingerprint")?.replace(' ', "");
+        let ed25519 = fs::read_to_string(directory.join("fingerprint-ed25519"))?;
+        let ed25519 = ed25519.split_whitespace().nth(1).ok_or("tor wrote no fingerprint")?;
+        let ed25519 = ed25519.to_owned();
+        Ok(Node { name, directory, or_port, rsa, ed25519, authority })
+    }
+
+    /// The process, to be started. Its torrc has to be written first.
+    pub(crate) fn start(&self, programs: &Programs) -> Result<Command, Broken> {
+        let mut tor = tor(programs, &self.directory)?;
+        tor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(tor)
+    }
+
+    /// Whether it has a consensus that names every node, each fit for every role.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.consensus() == Some(true)
+    }
+
+    /// Whether it has one that does not. A longer one comes hours later.
+    pub(crate) fn is_short(&self) -> bool {
+        self.consensus() == Some(false)
+    }
+
+    fn consensus(&self) -> Option<bool> {
+        let path = self.directory.join("cached-microdesc-consensus");
+        let consensus = fs::read_to_string(path).ok()?;
+        let flags = |flag: &str| {
+            let lines = consensus.lines().filter_map(|line| line.strip_prefix("s "));
+            lines.filter(|line| line.split(' ').any(|word| word == flag)).count()
+        };
+        Some(flags("HSDir") == NODES && flags("Guard") == NODES)
+    }
+
+    /// Leaves nothing of an earlier run but its keys and what it has logged.
+    fn forget(&self) -> Result<(), Broken> {
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == "keys" || name == "log" {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+}
+
+/// A tor that reads the torrc of its directory, and no other.
+fn tor(programs: &Programs, directory: &Path) -> Result<Command, Broken> {
+    let mut tor = programs.command("tor")?;
+    tor.args(["--defaults-torrc", "/dev/null", "--hush", "-f"]).arg(directory.join("torrc"));
+    Ok(tor)
+}
+
+/// Makes an authority's keys and returns its v3 identity.
+fn certify(programs: &Programs, keys: &Path, dir_port: u16) -> Result<String, Broken> {
+    let mut gencert = programs.command("tor-gencert")?;
+    gencert.args(["--create-identity-key", "--passphrase-fd", "0", "-m", "24", "-a"]);
+    gencert.arg(format!("127.0.0.1:{dir_port}"));
+    for (flag, file) in [
+        ("-i", "authority_identity_key"),
+        ("-s", "authority_signing_key"),
+        ("-c", "authority_certificate"),
+    ] {
+        gencert.arg(flag).arg(keys.join(file));
+    }
+    run(gencert, b"passphrase\n")?;
+    let certificate = fs::read_to_string(keys.join("authority_certificate"))?;
+    let line = certificate.lines().find_map(|line| line.strip_prefix("fingerprint "));
+    Ok(line.ok_or("tor-gencert wrote no fingerprint")?.to_owned())
+}
+
+/// The lines of a torrc that name the authorities, and no others are known.
+fn authorities(nodes: &[Node]) -> String {
+    let line = |node: &Node| {
+        let Authority { v3_identity, dir_port } = node.authority.as_ref()?;
+        Some(format!(
+            "DirAuthority {} orport={} no-v2 v3ident={v3_identity} 127.0.0.1:{dir_port} {}\n",
+            node.name, node.or_port, node.rsa
+        ))
+    };
+    nodes.iter().filter_map(line).collect()
+}
+
+/// A tor that takes part without relaying, and does what is in these further lines of its torrc.
+pub(crate) fn participant(
+    nodes: &[Node],
+    programs: &Programs,
+    directory: &Path,
+    lines: &str,
+) -> Result<Command, Broken> {
+    let torrc = format!(
+        "TestingTorNetwork 1\nDataDirectory {}\nLog notice file {}\nRunAsDaemon 0\nSocksPort 0\n\
+         ShutdownWaitLength 0\nAddressDisableIPv6 1\nOutboundBindAddress 127.0.0.1\n\
+         PathsNeededToBuildCircuits 0.67\n__OwningControllerProcess {}\n{}{lines}",
+        directory.display(),
+        directory.join("log").display(),
+        std::process::id(),
+        authorities(nodes),
+    );
+    fs::DirBuilder::new().mode(0o700).create(directory)?;
+    fs::write(directory.join("torrc"), torrc)?;
+    let mut tor = tor(programs, directory)?;
+    tor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(tor)
+}
+
+/// Writes every node's torrc: the same authorities in all of them, and nothing but loopback. The
+/// first consensus comes `lead` seconds from now, less than [`FIRST_INTERVAL`]; one from before is forgotten.
+pub(crate) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
+    let authorities = authorities(nodes);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    for node in nodes {
+        node.forget()?;
+        // An exit reaches only what can be reached from 127.0.0.1, to which all its sockets are bound,
+        // and asks nobody for names. (Its policy has to say more: one that is good for loopback alone
+        // counts as none in the consensus.)
+        let resolver = node.directory.join("resolv.conf");
+        fs::write(&resolver, "nameserver 127.0.0.1\n")?;
+        let mut torrc = format!(
+            "TestingTorNetwork 1\nDataDirectory {}\nNickname {}\nLog notice file {}\n\
+             RunAsDaemon 0\nShutdownWaitLength 0\nAddress 127.0.0.1\nAddressDisableIPv6 1\n\
+             OutboundBindAddress 127.0.0.1\nORPort 127.0.0.1:{} IPv4Only\nSocksPort 0\n\
+             ControlPort 0\nAssumeReachable 1\nExitRelay 1\nExitPolicyRejectPrivate 0\n\
+             ExitPolicy accept *:*\nServerDNSDetectHijacking 0\nServerDNSAllowBrokenConfig 1\n\
+             ServerDNSResolvConfFile {}\n\
+             ContactInfo test\nPathsNeededToBuildCircuits 0.67\nNumCPUs 1\n\
+             DoSCircuitCreationEnabled 0\nDoSConnectionEnabled 0\nDoSStreamCreationEnabled 0\n\
+             __OwningControllerProcess {}\n{authorities}",
+            node.directory.display(),
+            node.name,
+            node.directory.join("log").display(),
+            node.or_port,
+            resolver.display(),
+            // It ends by itself when we are gone without having ended it.
+            std::process::id(),
+        );
+        if let Some(authority) = &node.authority {
+            torrc += &format!(
+                "AuthoritativeDirectory 1\nV3AuthoritativeDirectory 1\n\
+                 DirPort 127.0.0.1:{} IPv4Only\nTestingDirAuthVoteExit *\n\
+                 TestingDirAuthVoteGuard *\nTestingDirAuthVoteHSDir *\n\
+                 TestingMinExitFlagThreshold 0\nMinUptimeHidServDirectoryV2 0\n\
+                 TestingAuthDirTimeToLearnReachability 0\nAuthDirMaxServersPerAddr 0\n\
+                 AuthDirTestEd25519LinkKeys 0\nAuthDirTestReachability 0\n\
+                 V3AuthVotingInterval {INTERVAL}\nV3AuthVoteDelay 4\nV3AuthDistDelay 4\n\
+                 V3AuthNIntervalsValid 3\nTestingV3AuthInitialVotingInterval {FIRST_INTERVAL}\n\
+                 TestingV3AuthInitialVoteDelay 2\nTestingV3AuthInitialDistDelay 2\n\
+                 TestingV3AuthVotingStartOffset {}\n\
+                 ConsensusParams hsdir_interval={} cbtdisabled=1 guard-min-filtered-sample-size=2\n",
+                authority.dir_port,
+                (now + lead) % FIRST_INTERVAL,
+                24 * INTERVAL / 60
+            );
+            let shared = shared_random(now, &authorities);
+            fs::write(node.directory.join("sr-state"), shared)?;
+        }
+        fs::write(node.directory.join("torrc"), torrc)?;
+    }
+    Ok(())
+}
+
+/// A young network has no shared random values for a day, and without two of them an onion
+/// service has no second time period to be published in.
+fn shared_random(now: u64, seed: &str) -> String {
+    let value = |word: &str| Hash::of(format!("{word}{seed}").as_bytes()).base64();
+    // `2026-11-22 09:45:00`
+    let day = |days: u64| {
+        let moment = UNIX_EPOCH + Duration::from_secs(now + days * 86_400);
+        humantime::format_rfc3339_seconds(moment).to_string().replace('T', " ").replace('Z', "")
+    };
+    format!(
+        "Version 1\nTorVersion Tor 0.4.9\nValidAfter {}\nValidUntil {}\n\
+         SharedRandPreviousValue 3 {}\nSharedRandCurrentValue 3 {}\n",
+        day(30),
+        day(31),
+        value("previous"),
+        value("current")
+    )
+}

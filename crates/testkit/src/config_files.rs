@@ -1,0 +1,85 @@
+//! What the client of a [`World`] was told, as the files that an operator would have written.
+
+use std::fs;
+
+use unanimity_config::Procedure;
+use unanimity_net::Mirror;
+
+use crate::{Broken, World};
+
+impl World {
+    /// Writes `client/unanimity.toml`, `client/peers.toml`, and the log's public key in `log.pub`.
+    pub fn write_config(&self) -> Result<(), Broken> {
+        let key = format!("{}\n", self.circle.log.key);
+        for (file, text) in [
+            ("client/unanimity.toml", &self.node_file()),
+            ("client/peers.toml", &self.peers_file()),
+            ("log.pub", &key),
+        ] {
+            // Not in place: a copy of this world may share the old file.
+            fs::remove_file(self.directory.join(file)).ok();
+            fs::write(self.directory.join(file), text)?;
+        }
+        Ok(())
+    }
+
+    fn node_file(&self) -> String {
+        let (config, log) = (&self.config, &self.circle.log);
+        let policy = &config.policy;
+        let keys: Vec<String> =
+            policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
+        // The hosts were never but in the demo's memory, like the peers.
+        let there = self.mirror("client");
+        let mirrors = self.mirrors.iter().map(Mirror::to_string);
+        let mirrors: Vec<String> = mirrors
+            .map(|mirror| if mirror.starts_with("file:") { mirror } else { there.to_string() })
+            .map(|mirror| format!("\"{mirror}\""))
+            .collect();
+        let spool = config.spool.as_ref();
+        let spool = spool.map_or(String::new(), |spool| format!("spool = {:?}\n", spool.directory));
+        let Procedure { pre_install, handover, post_install, when_good, check, .. } =
+            &config.procedure;
+        let line = |(name, command): (&str, &Vec<String>)| match command.is_empty() {
+            true => String::new(),
+            false => format!("{name} = {command:?}\n"),
+        };
+        let commands = [
+            ("pre_install", pre_install),
+            ("handover", handover),
+            ("post_install", post_install),
+            ("when_good", when_good),
+        ];
+        let commands: String = commands.map(line).concat();
+        let health = match check.is_empty() {
+            true => String::new(),
+            false => format!("\n[install.health]\n{}", line(("check", check))),
+        };
+        format!(
+            "[product]\nname = \"{}\"\nchannel = \"{}\"\n\n\
+             [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
+             [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [{}]\n\n\
+             [install]\nroot = \"hello\"\nstate = \"state\"\n{spool}{commands}{health}\n\
+             # These peers were never but in the demo's memory.\n[tor]\noffline = true\n",
+            policy.product,
+            policy.channel,
+            policy.threshold(),
+            keys.concat(),
+            log.origin,
+            log.key,
+            mirrors.join(", "),
+        )
+    }
+
+    fn peers_file(&self) -> String {
+        let mut peers = String::from("min_peers = 3\n");
+        for peer in &self.config.peers {
+            let address = &self.config.addresses[&peer.key.raw()];
+            let (name, operator, key) = (&peer.name, &peer.operator, &peer.key);
+            peers += &format!(
+                "\n[[peer]]\nname = \"{name}\"\noperator = \"{operator}\"\n\
+                 address = \"{address}\"\nkey = \"{key}\"\n"
+            );
+        }
+        peers
+    }
+}

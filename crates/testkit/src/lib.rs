@@ -1,0 +1,29 @@
+//! A whole circle: a publisher, a log, five peers and a client.
+//!
+//! The [`Stage`] is what it is played with, keys and files; a [`Cast`] are those who act there, and
+//! the attacks are played with any of them. [`World`] has everybody in one process, over streams
+//! in memory, with a clock that the caller moves. `onion::Daemons` are a process each, over a
+//! private Tor network on this machine. Everybody inside is the code that ships.
+//!
+//! `unanimity demo` tells the story with either, and the tests make their claims with them.
+
+pub mod attacks;
+mod backend;
+mod config_files;
+mod error;
+mod fixture;
+mod keys;
+mod memory_network;
+pub mod script;
+pub mod split_install;
+mod static_files;
+mod world;
+
+pub use attacks::{Attack, Attacked};
+pub use backend::{Cast, Cycle, echo};
+pub use error::Broken;
+pub use fixture::{Draft, Stage, copy_tree, overwrite};
+pub use keys::{Circle, PEER_NAMES, PEERS, name};
+pub use memory_network::{MemoryListener, Network};
+pub use static_files::Folder;
+pub use world::{Reads, World};

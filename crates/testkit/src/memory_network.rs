@@ -1,0 +1,76 @@
+//! Byte streams inside one process, for the demo, tests and simulations.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use unanimity_config::{Host, OnionAddress, Site};
+use unanimity_net::message::ANSWER_BYTES;
+use unanimity_net::{Listener, Stream, Transport, Web};
+
+/// Addresses and who listens there. Clones are the same network.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    listeners: Arc<Mutex<BTreeMap<OnionAddress, mpsc::Sender<DuplexStream>>>>,
+}
+
+/// One end that accepts what is dialled to an address; dropped, the address is unreachable.
+#[derive(Debug)]
+pub struct MemoryListener {
+    incoming: mpsc::Receiver<DuplexStream>,
+}
+
+impl Network {
+    /// Listens at an address, in place of whoever did before.
+    pub fn listen(&self, at: OnionAddress) -> MemoryListener {
+        let (sender, incoming) = mpsc::channel(64);
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).insert(at, sender);
+        MemoryListener { incoming }
+    }
+}
+
+impl Transport for Network {
+    type Stream = DuplexStream;
+
+    async fn dial(&self, to: &OnionAddress) -> io::Result<DuplexStream> {
+        let listener =
+            self.listeners.lock().unwrap_or_else(PoisonError::into_inner).get(to).cloned();
+        let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there");
+        let (ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
+        listener.ok_or_else(refused)?.send(theirs).await.map_err(|_| refused())?;
+        Ok(ours)
+    }
+
+    fn web(&self) -> Option<Arc<dyn Web>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+/// Onion services only: nobody else is here.
+impl Web for Network {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let Host::Onion(key) = site.host else {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            };
+            let stream = self.dial(&OnionAddress { key, port: site.port }).await?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+
+    fn apart(&self) -> Arc<dyn Web> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Listener for MemoryListener {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<DuplexStream> {
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, "the network is gone");
+        self.incoming.recv().await.ok_or_else(closed)
+    }
+}

@@ -1,0 +1,172 @@
+//! The honest update, told stage by stage, and then every attack.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use unanimity_report::Exit;
+
+use crate::attacks::{Attack, Attacked, SECOND};
+use crate::{Broken, Cast, Cycle, Draft, PEERS};
+
+/// How the demo ended.
+#[derive(Debug)]
+pub struct Told {
+    /// Both honest releases were installed.
+    pub installed: bool,
+    /// Every attack.
+    pub attacks: Vec<Attacked>,
+    /// Fetching and installing apart went as it should, where it was played.
+    pub apart: Option<bool>,
+}
+
+impl Told {
+    /// Installed what it should and nothing else.
+    pub fn is_good(&self) -> bool {
+        let held = self.attacks.iter().all(|attack| attack.held);
+        self.installed && held && self.apart != Some(false)
+    }
+}
+
+/// Plays the whole demo with two releases of `artifact`, and tells it to `out`. The cast begins with
+/// an empty log; it goes on in copies of its stage, all of them below `directory`.
+pub async fn tell<C: Cast>(
+    mut cast: C,
+    directory: &Path,
+    artifact: &[u8],
+    out: &mut impl Write,
+) -> Result<Told, Broken> {
+    writeln!(
+        out,
+        "A circle: a publisher with three keys (two must sign), a log, {PEERS} peers, a client."
+    )?;
+    writeln!(out, "{}\n", C::ABOUT)?;
+    let first = release(&mut cast, &Draft::new(1, "1.0.0", artifact), out).await?;
+
+    let mut honest = cast.resume_in(&directory.join("honest")).await?;
+    let next = [artifact, b"\nthe second release\n"].concat();
+    let second = release(&mut honest, &Draft::new(2, "1.1.0", &next), out).await?;
+    let current = fs::read(honest.stage().install_root().join("current/hello"))?;
+    drop(honest);
+    writeln!(out, "`current/hello` is byte for byte the second release: {}\n", current == next)?;
+
+    writeln!(
+        out,
+        "Now the attacks, each on a fresh copy of the circle with release 1 installed:\n"
+    )?;
+    let mut attacks = Vec::new();
+    for (i, attack) in Attack::ALL.into_iter().enumerate() {
+        let place = directory.join(format!("attack-{:02}", i + 1));
+        let attacked = attack.run(cast.resume_in(&place).await?).await?;
+        let mark = match &attacked {
+            Attacked { updated: true, .. } => "in vain",
+            Attacked { held: true, .. } => "refused",
+            _ => "NOT HELD",
+        };
+        writeln!(out, "{mark}  {}", attacked.title)?;
+        if attacked.updated {
+            writeln!(
+                out,
+                "           the honest release was read from the peers, and nothing else:"
+            )?;
+        }
+        for line in attacked.said.lines() {
+            writeln!(out, "           {}", line.trim_start())?;
+        }
+        if let Some(evidence) = &attacked.evidence {
+            let path = place.join("evidence.txt");
+            fs::write(&path, evidence.to_string())?;
+        }
+        attacks.push(attacked);
+    }
+    let held = attacks.iter().filter(|attack| attack.held).count();
+    writeln!(
+        out,
+        "\n{held} of {} attacks were refused or in vain, and nothing of theirs was installed.",
+        attacks.len()
+    )?;
+    Ok(Told { installed: first && second && current == next, attacks, apart: None })
+}
+
+/// What to look at in a directory in which the demo was played, as commands of `program`.
+pub fn what_is_kept(program: &str, directory: &Path) -> String {
+    let at = |path: &str| quoted(&directory.join(path).display().to_string());
+    let (honest, forked) =
+        (at("honest/client/unanimity.toml"), at("attack-05/client/unanimity.toml"));
+    let (installed, proof) =
+        (at("honest/client/hello/current/hello"), at("honest/client/hello/proofs/2-1.1.0"));
+    let (log, key, evidence) =
+        (at("honest/log"), at("honest/log.pub"), at("attack-05/evidence.txt"));
+    let commands = [
+        format!("--config {honest} status"),
+        format!("--config {honest} verify {installed} --proof {proof}"),
+        format!("log show {log} --log-key {key}"),
+        format!("evidence verify {evidence} --log-key {key}"),
+        format!("--config {forked} evidence show"),
+    ];
+    // Only some casts play that.
+    let apart = directory.join("apart").exists();
+    let apart = apart.then(|| format!("--config {} status", at("apart/client/unanimity.toml")));
+    let commands = commands.into_iter().chain(apart);
+    let commands: Vec<String> =
+        commands.map(|command| format!("{} {command}\n", quoted(program))).collect();
+    format!("\nEverything is in {}. To look at:\n{}", directory.display(), commands.concat())
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+~".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Publishes a release and follows it until it is installed.
+async fn release(
+    cast: &mut impl Cast,
+    draft: &Draft,
+    out: &mut impl Write,
+) -> Result<bool, Broken> {
+    let manifest = cast.stage().release("log", draft, cast.now())?;
+    let head = cast.stage().head_of("log")?;
+    writeln!(out, "{}  release {} ({} bytes)", cast.now(), manifest.label(), draft.artifact.len())?;
+    writeln!(out, "  signed     by publisher-a and publisher-b, offline")?;
+    writeln!(out, "  logged     as entry {} ({head})", head.size() - 1)?;
+    cast.everybody_polls().await?;
+    writeln!(
+        out,
+        "  polled     by {PEERS} peers, each from its own mirror, none because it was asked"
+    )?;
+    let waits = cast.client_updates().await?;
+    tell_roll(&waits, out)?;
+    if waits.exit != Exit::Settling {
+        writeln!(out, "  expected to wait for `settle`, and got: {}", waits.said)?;
+        return Ok(false);
+    }
+    writeln!(out, "  {}", waits.said)?;
+    let settle = cast.settle();
+    cast.time_passes(settle + SECOND).await;
+    cast.everybody_polls().await?;
+    writeln!(out, "{}  {} later", cast.now(), humantime::format_duration(settle))?;
+    let ended = cast.client_updates().await?;
+    tell_roll(&ended, out)?;
+    match cast.stage().installed()? {
+        Some(installed) if installed.sequence == draft.sequence => {
+            writeln!(out, "  installed  current -> versions/{}\n", installed.release)?;
+            Ok(true)
+        }
+        _ => {
+            writeln!(out, "  expected to install, and got: {}\n", ended.said)?;
+            Ok(false)
+        }
+    }
+}
+
+fn tell_roll(cycle: &Cycle, out: &mut impl Write) -> std::io::Result<()> {
+    let (all, short) = (cycle.peers.len(), cycle.unconfirmed().len());
+    let names: Vec<&str> = cycle.peers.iter().map(|(name, _)| name.as_str()).collect();
+    let (size, names) = (cycle.size.unwrap_or(0), names.join(", "));
+    writeln!(out, "  roll       {} of {all} confirm size {size}: {names}", all - short)
+}

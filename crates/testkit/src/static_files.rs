@@ -1,0 +1,41 @@
+//! A directory as any web server serves it.
+
+use std::io::Read as _;
+use std::io::{self};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use unanimity_net::file_server::{Served, Shelf};
+
+/// The files in a directory, which may be another one at the next moment. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Folder(Arc<Mutex<PathBuf>>);
+
+impl Folder {
+    /// The files in this one.
+    pub fn new(directory: PathBuf) -> Folder {
+        Folder(Arc::new(Mutex::new(directory)))
+    }
+
+    /// From now on those in that one.
+    pub fn show(&self, directory: PathBuf) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = directory;
+    }
+}
+
+impl Shelf for Folder {
+    fn open(&self, path: &str) -> io::Result<Served> {
+        // Nothing above, and nothing hidden.
+        if path.is_empty() || path.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let directory = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut file = unanimity_storage::open_plain(&directory.join(path))?;
+        if path != "checkpoint" {
+            return Served::lasting(file);
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Served::fleeting(bytes))
+    }
+}

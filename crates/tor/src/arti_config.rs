@@ -1,0 +1,108 @@
+//! From [`TorSettings`] to arti's configuration.
+
+use arti_client::TorClientConfig;
+use arti_client::config::pt::TransportConfigBuilder;
+use arti_client::config::{BridgeConfigBuilder, CfgPath, TorClientConfigBuilder};
+use tor_linkspec::HasAddrs as _;
+
+#[cfg(doc)]
+use crate::Tor;
+use crate::TorError;
+use unanimity_config::tor_settings::{
+    Bridges, NO_PUBLIC_NETWORK, PluggableTransport, TorNetwork, TorSettings,
+};
+
+/// The most bytes that wait on all circuits together. Beyond it arti drops the circuits on which
+/// the oldest wait: whoever lets us queue for them does not choose our memory use.
+const MAX_QUEUED_BYTES: usize = 256 * 1024 * 1024;
+
+/// What a private network's description may set. Anything else, such as bridges or a proxy, would
+/// be another way out of the machine.
+const PRIVATE_TABLES: [&str; 6] = [
+    "address_filter",
+    "circuit_timing",
+    "override_net_params",
+    "path_rules",
+    "preemptive_circuits",
+    "tor_network",
+];
+
+/// arti's configuration. Refuses what is not [`TorNetwork::Public`] and not on loopback.
+pub(crate) fn configuration(settings: &TorSettings) -> Result<TorClientConfig, TorError> {
+    let refused = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
+    let mut builder = match &settings.network {
+        TorNetwork::Public(_) if std::env::var_os(NO_PUBLIC_NETWORK).is_some() => {
+            let why = format!("the public network is refused, as {NO_PUBLIC_NETWORK} is set");
+            return Err(TorError::Settings(why));
+        }
+        TorNetwork::Public(bridges) => bridged(bridges)?,
+        TorNetwork::Private(text) => private(text)?,
+        // Enough to know our own address; [`Tor::new`] refuses it.
+        TorNetwork::Offline => TorClientConfigBuilder::default(),
+    };
+    let storage = builder.storage();
+    storage.state_dir(CfgPath::new_literal(&settings.state));
+    storage.cache_dir(CfgPath::new_literal(&settings.cache));
+    builder.address_filter().allow_onion_addrs(true);
+    builder.system().memory().max(MAX_QUEUED_BYTES);
+    let config = builder.build().map_err(|error| refused(&error))?;
+    if let TorNetwork::Private(_) = settings.network {
+        let places = config.dir_mgr_config().map_err(|error| refused(&error))?;
+        let authorities = places.authorities();
+        let authorities = [authorities.uploads(), authorities.downloads(), authorities.votes()];
+        let first_hops = places.fallbacks().iter().flat_map(|relay| relay.addrs());
+        let all = authorities.into_iter().flatten().flatten().copied().chain(first_hops);
+        if let Some(outside) = all.into_iter().find(|address| !address.ip().is_loopback()) {
+            return Err(TorError::NotPrivate(outside.to_string()));
+        }
+    }
+    Ok(config)
+}
+
+/// The public network, entered by bridges if there are any.
+fn bridged(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> {
+    let mut builder = TorClientConfigBuilder::default();
+    for line in &bridges.lines {
+        let bad = |error| TorError::Settings(format!("bridges: {line:?}: {error}"));
+        let bridge: BridgeConfigBuilder = line.parse().map_err(bad)?;
+        builder.bridges().bridges().push(bridge);
+    }
+    for PluggableTransport { protocols, path } in &bridges.transports {
+        let mut transport = TransportConfigBuilder::default();
+        let parsed = protocols.iter().map(|protocol| {
+            let bad = |error| TorError::Settings(format!("transports: {protocol:?}: {error}"));
+            protocol.parse().map_err(bad)
+        });
+        transport.protocols(parsed.collect::<Result<_, _>>()?);
+        transport.path(CfgPath::new_literal(path)).run_on_startup(true);
+        builder.bridges().transports().push(transport);
+    }
+    Ok(builder)
+}
+
+/// A private network's configuration: it names its own authorities and first hops, and reaches
+/// nothing but loopback.
+fn private(text: &str) -> Result<TorClientConfigBuilder, TorError> {
+    let settings = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
+    let tables: toml::Table = toml::from_str(text).map_err(|error| settings(&error))?;
+    if let Some(table) = tables.keys().find(|table| !PRIVATE_TABLES.contains(&table.as_str())) {
+        let why = format!(
+            "a private network's description has nothing to say of {table:?}: it may hold {}",
+            PRIVATE_TABLES.join(", ")
+        );
+        return Err(TorError::Settings(why));
+    }
+    let mut builder: TorClientConfigBuilder =
+        tables.try_into().map_err(|error| settings(&error))?;
+    let network = builder.tor_network();
+    let caches = network.opt_fallback_caches().as_ref().map_or(0, Vec::len);
+    let authorities = network.authorities().opt_v3idents().as_ref().map_or(0, Vec::len);
+    if caches == 0 || authorities == 0 {
+        return Err(TorError::Settings(
+            "a private network has to name its own fallback_caches and authorities".to_owned(),
+        ));
+    }
+    let loopback = "127.0.0.1:*".parse().map_err(|error| settings(&error))?;
+    builder.path_rules().set_reachable_addrs(vec![loopback]);
+    Ok(builder)
+}

@@ -1,0 +1,250 @@
+//! The client of the Tor network.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::{fmt, io};
+
+use arti_client::config::BoolOrAuto;
+use arti_client::{
+    BootstrapBehavior, ErrorKind, HasKind as _, IsolationToken, KeystoreSelector, StreamPrefs,
+    TorClient,
+};
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout};
+use tor_hscrypto::pk::{HsClientDescEncKey, HsClientDescEncSecretKey, HsId};
+use tor_llcrypto::pk::curve25519::StaticSecret;
+use tor_proto::ClientTunnel;
+use tor_proto::client::stream::{ClientStreamCtrl as _, DataStream, StreamParameters};
+use tor_rtcompat::PreferredRuntime;
+use unanimity_config::{DiscoverySecret, OnionAddress, TorNetwork, TorSettings};
+use unanimity_net::{Transport, Web};
+
+use crate::arti_config::configuration;
+use crate::error::TorError;
+
+/// A client of the Tor network, and a host of onion services. Clones share it.
+#[derive(Clone)]
+pub struct Tor {
+    pub(crate) client: Arc<TorClient<PreferredRuntime>>,
+    discovery: Option<DiscoverySecret>,
+    connected: Arc<AtomicBool>,
+    circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
+}
+
+/// How long a circuit that nobody uses is kept: as long as arti keeps its own.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long a warm circuit has for a new stream before it counts as dead. On the public network a
+/// round trip in a thousand takes longer than 8.6 s.
+const WARM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One peer's circuit, and whether it failed us.
+#[derive(Clone)]
+struct Circuit {
+    tunnel: Arc<ClientTunnel>,
+    failed: Arc<AtomicBool>,
+    used: Instant,
+}
+
+impl Circuit {
+    /// One more stream on it, if it still stands.
+    async fn stream(&self, port: u16) -> Option<DataStream> {
+        // A service is told the port and nothing else (rend-spec-v3), as arti does it.
+        let mut parameters = StreamParameters::default();
+        parameters.suppress_hostname().suppress_begin_flags();
+        timeout(WARM_TIMEOUT, self.tunnel.begin_stream("", port, Some(parameters))).await.ok()?.ok()
+    }
+}
+
+impl fmt::Debug for Tor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tor")
+    }
+}
+
+impl Tor {
+    /// Opens arti's state, without any connection. Services that list the public half of
+    /// `discovery` can be found. Call it inside a tokio runtime.
+    pub fn new(
+        settings: &TorSettings,
+        discovery: Option<DiscoverySecret>,
+    ) -> Result<Tor, TorError> {
+        if settings.network == TorNetwork::Offline {
+            let why = "offline is set: nobody can be reached, and nobody can be served";
+            return Err(TorError::Settings(why.to_owned()));
+        }
+        let config = configuration(settings)?;
+        // Fails only if the process has chosen already, which is as good.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let builder = TorClient::builder().config(config);
+        let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
+        let client = client.create_unbootstrapped().map_err(TorError::Start)?;
+        Ok(Tor { client, discovery, connected: Arc::default(), circuits: Arc::default() })
+    }
+
+    /// Learns what the network looks like. `progress` hears of every step, as a fraction and in words.
+    pub async fn bootstrap(&self, mut progress: impl FnMut(f32, String)) -> Result<(), TorError> {
+        let mut events = self.client.bootstrap_events();
+        let done = self.client.bootstrap();
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut done => {
+                    ended.map_err(TorError::Bootstrap)?;
+                    self.connected.store(true, Ordering::Relaxed);
+                    // What the last run remembered may leave nothing else to tell.
+                    progress(1.0, "connected".to_owned());
+                    return Ok(());
+                }
+                Some(status) = events.next() => progress(status.as_frac(), status.to_string()),
+            }
+        }
+    }
+}
+
+impl Tor {
+    /// arti would wait, and what is known by then is only that nobody answered in time.
+    pub(crate) fn check_connected(&self) -> io::Result<()> {
+        if self.connected.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let status = self.client.bootstrap_status();
+        Err(io::Error::other(format!("{NOT_CONNECTED} ({status})")))
+    }
+
+    /// Has arti know our discovery key as the one for a service. At another's first dial, or after
+    /// our own key was made anew.
+    fn introduce(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
+        let Some(secret) = &self.discovery else { return Ok(()) };
+        let (id, store) = (HsId::from(to.key), KeystoreSelector::Primary);
+        let key = StaticSecret::from(*secret.expose());
+        let key = HsClientDescEncSecretKey::from(key);
+        let known = self.client.get_service_discovery_key(id)?;
+        if known.as_ref() == Some(&HsClientDescEncKey::from(&key)) {
+            return Ok(());
+        }
+        if known.is_some() {
+            self.client.remove_service_discovery_key(store, id)?;
+        }
+        self.client.insert_service_discovery_key(store, id, key)?;
+        Ok(())
+    }
+
+    /// The circuit to somebody who answered on it last time.
+    fn warm(&self, to: &OnionAddress) -> Option<Circuit> {
+        let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
+        circuits.retain(|_, circuit| circuit.used.elapsed() < IDLE);
+        let circuit = circuits.get_mut(to)?;
+        // Until it has answered, it counts as failed: a caller's deadline drops it without a word.
+        if circuit.failed.swap(true, Ordering::Relaxed) || circuit.tunnel.is_closed() {
+            circuits.remove(to);
+            return None;
+        }
+        circuit.used = Instant::now();
+        Some(circuit.clone())
+    }
+}
+
+impl Transport for Tor {
+    type Stream = TorStream;
+
+    async fn dial(&self, to: &OnionAddress) -> io::Result<TorStream> {
+        self.check_connected()?;
+        self.introduce(to).map_err(|error| io::Error::other(words(&error)))?;
+        if let Some(circuit) = self.warm(to)
+            && let Some(stream) = circuit.stream(to.port).await
+        {
+            return Ok(TorStream { stream, failed: Some(circuit.failed) });
+        }
+        let mut prefs = StreamPrefs::new();
+        let alone = IsolationToken::new();
+        prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(alone);
+        let stream = self.client.connect_with_prefs((to.host(), to.port), &prefs);
+        let stream = Box::pin(stream).await;
+        let stream = stream.map_err(|error| io::Error::other(words(&error)))?;
+        let failed = Arc::new(AtomicBool::new(true));
+        if let Some(tunnel) = stream.client_stream_ctrl().and_then(|control| control.tunnel()) {
+            let circuit = Circuit { tunnel, failed: failed.clone(), used: Instant::now() };
+            let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
+            circuits.insert(to.clone(), circuit);
+        }
+        Ok(TorStream { stream, failed: Some(failed) })
+    }
+
+    /// arti knows our discovery key for everybody who was dialled.
+    fn web(&self) -> Option<Arc<dyn Web>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+const NOT_CONNECTED: &str = "bootstrap: Tor is not connected yet";
+
+/// What went wrong on the way to a service: where, and what that may mean.
+pub(crate) fn words(error: &arti_client::Error) -> String {
+    let place = match error.kind() {
+        ErrorKind::OnionServiceNotFound => {
+            "descriptor: the service is not published, or does not list us"
+        }
+        ErrorKind::OnionServiceMissingClientAuth | ErrorKind::OnionServiceWrongClientAuth => {
+            "descriptor: the service does not list our discovery key"
+        }
+        ErrorKind::OnionServiceNotRunning => "introduction: the service has stopped",
+        ErrorKind::OnionServiceConnectionFailed | ErrorKind::OnionServiceProtocolViolation => {
+            "rendezvous: the service did not come"
+        }
+        ErrorKind::RemoteNetworkTimeout
+        | ErrorKind::RemoteStreamClosed
+        | ErrorKind::RemoteStreamReset
+        | ErrorKind::RemoteStreamError
+        | ErrorKind::RemoteConnectionRefused => "stream: the service does not answer",
+        ErrorKind::BootstrapRequired => NOT_CONNECTED,
+        ErrorKind::LocalNetworkError => "this machine's own network",
+        _ => "Tor",
+    };
+    format!("{place} ({error})")
+}
+
+/// A stream to or from a peer. Reading from it proves that its circuit is alive.
+#[derive(Debug)]
+pub struct TorStream {
+    pub(crate) stream: DataStream,
+    pub(crate) failed: Option<Arc<AtomicBool>>,
+}
+
+impl AsyncRead for TorStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = AsyncRead::poll_read(Pin::new(&mut self.stream), cx, buf);
+        if let (Poll::Ready(read), Some(failed)) = (&polled, &self.failed) {
+            failed.store(read.is_err() || buf.filled().len() == before, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for TorStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.stream), cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), cx)
+    }
+}

@@ -1,0 +1,14 @@
+//! The clients that can find a service.
+
+use std::collections::BTreeSet;
+
+use unanimity_config::DiscoveryKey;
+
+/// Who can find a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Who holds one of these keys: restricted discovery. At least one.
+    Listed(BTreeSet<DiscoveryKey>),
+    /// Whoever knows the address.
+    Anyone,
+}

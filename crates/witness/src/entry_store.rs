@@ -1,0 +1,154 @@
+//! The entries below our head, kept for others: bundle by bundle from the first, each held against
+//! our own tree before it is written. What we vouch for does not wait for them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+use unanimity_log::{Bundles, Cached, Tiles, write_files};
+use unanimity_protocol::Tile;
+use unanimity_protocol::entry_bundle::split_bundle;
+use unanimity_protocol::log_path::entries_path;
+use unanimity_protocol::note::MAX_ENTRY_BYTES;
+use unanimity_protocol::tile::FULL;
+use unanimity_storage::{Clock, Disk, DiskError, Mode};
+
+use crate::{PeerError, PeerNode};
+
+/// Bytes of entries that are written, and synced, together.
+const BATCH: usize = 4 << 20;
+/// The most bytes of a bundle.
+const MAX_BUNDLE_BYTES: usize = FULL as usize * (2 + MAX_ENTRY_BYTES);
+const MEND: &str =
+    "stop the node and remove this file: the entries from there on are fetched again";
+
+/// How many entries are on the disk, from the first on, of a log with `size` entries.
+pub(crate) fn held(directory: &Path, size: u64, disk: &Disk) -> Result<u64, DiskError> {
+    let mut full = 0;
+    while full < size / FULL && disk.exists(&directory.join(entries_path(full, FULL as u16))) {
+        full += 1;
+    }
+    let partial = partials(directory, full, disk)?.into_iter().map(|(width, _)| width).max();
+    Ok((full * FULL + u64::from(partial.unwrap_or(0))).min(size))
+}
+
+/// The partial bundles that are there of one: its width, and its file.
+fn partials(directory: &Path, index: u64, disk: &Disk) -> Result<Vec<(u16, PathBuf)>, DiskError> {
+    let place = partial_place(directory, index);
+    let names = match disk.names(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.map_err(DiskError::at(&place))?,
+    };
+    let width = |name: &std::ffi::OsString| name.to_str()?.parse().ok();
+    Ok(names.iter().filter_map(|name| Some((width(name)?, place.join(name)))).collect())
+}
+
+fn partial_place(directory: &Path, index: u64) -> PathBuf {
+    directory.join(format!("{}.p", entries_path(index, FULL as u16)))
+}
+
+/// Our tree as a host of tiles.
+struct Own<'a, C>(&'a PeerNode<C>);
+
+impl<C: Clock> Tiles for Own<'_, C> {
+    async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
+        let tile = self.0.tile(tile).map_err(io::Error::other)?;
+        tile.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Bundles that are whole and not written yet.
+#[derive(Default)]
+struct Batch {
+    files: Vec<(u64, u16, Vec<u8>)>,
+    bytes: usize,
+    /// The bundle that is being filled.
+    open: Vec<u8>,
+}
+
+impl<C: Clock> PeerNode<C> {
+    /// Fetches the entries below our head that we do not hold yet, each bundle from whichever of our
+    /// mirrors has it.
+    pub async fn fill(&self, rng: &mut impl Rng) -> Result<(), PeerError> {
+        let (head, held) = {
+            let state = self.state();
+            (state.head.clone(), state.entries)
+        };
+        let Some(head) = head.filter(|head| held < head.size()) else { return Ok(()) };
+        let unread = |error: io::Error| PeerError::Entries(vec![error.to_string()]);
+        let own = Cached::new(Own(self));
+        let bundles = Bundles::below(&own, &head, held - held % FULL).await.map_err(unread)?;
+        let mirrors = self.mirrors(rng);
+        let mirrors: Vec<_> = mirrors.iter().collect();
+        let (mut batch, mut written) = (Batch::default(), Ok(()));
+        let read = bundles.read(&mirrors, |index, entry| {
+            batch.open.extend((entry.len() as u16).to_be_bytes());
+            batch.open.extend(entry);
+            let next = index + 1;
+            if next % FULL == 0 || next == head.size() {
+                let bundle = std::mem::take(&mut batch.open);
+                batch.bytes += bundle.len();
+                batch.files.push((index / FULL, (index % FULL) as u16 + 1, bundle));
+                if written.is_ok() && (batch.bytes >= BATCH || next == head.size()) {
+                    written = self.keep(std::mem::take(&mut batch));
+                }
+            }
+        });
+        let read = read.await;
+        written?;
+        // What came before it broke off need not come again.
+        self.keep(batch)?;
+        read.map(drop).map_err(|unread| {
+            PeerError::Entries(unread.iter().map(|unread| unread.of(&mirrors)).collect())
+        })
+    }
+
+    /// Writes bundles, the last of which may be partial; then they are held, and smaller ones that
+    /// they begin with are gone.
+    fn keep(&self, batch: Batch) -> Result<(), DiskError> {
+        let Some((last, width, _)) = batch.files.last() else { return Ok(()) };
+        let held = last * FULL + u64::from(*width);
+        let path = |index: u64, width: u16| self.directory.join(entries_path(index, width));
+        let files: Vec<_> =
+            batch.files.iter().map(|(i, width, bytes)| (path(*i, *width), &bytes[..])).collect();
+        write_files(&self.disk, &self.directory, &files, Mode::Private)?;
+        {
+            let mut state = self.state();
+            state.entries = state.entries.max(held);
+        }
+        for (index, width, _) in &batch.files {
+            if u64::from(*width) == FULL {
+                let place = partial_place(&self.directory, *index);
+                self.disk.remove(&place).map_err(DiskError::at(&place))?;
+                continue;
+            }
+            for (smaller, path) in partials(&self.directory, *index, &self.disk)? {
+                if smaller < *width {
+                    self.disk.remove(&path).map_err(DiskError::at(&path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bundle at `index`, `width` entries of it; `None` if we do not hold so many.
+    pub(crate) fn bundle(&self, index: u64, width: u16) -> Result<Option<Vec<u8>>, DiskError> {
+        // A larger one may take the place of the one that is held in just this moment.
+        for _ in 0..2 {
+            let held = self.state().entries;
+            let Some(there) = unanimity_protocol::tile::width(held, index).filter(|w| *w >= width)
+            else {
+                return Ok(None);
+            };
+            let path = self.directory.join(entries_path(index, there));
+            if let Some(mut bytes) = self.disk.read(&path, MAX_BUNDLE_BYTES)? {
+                let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(there));
+                let entries = entries.ok_or(DiskError::Damaged { path, mend: MEND })?;
+                let length = entries[..width.into()].iter().map(|entry| 2 + entry.len()).sum();
+                bytes.truncate(length);
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+}

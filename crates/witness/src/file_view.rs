@@ -1,0 +1,53 @@
+//! A peer as a mirror: its log as C2SP tlog-tiles over HTTP, on port 80 of its onion service, for who
+//! is listed there.
+//!
+//! ```text
+//! /checkpoint                 our head, while a mirror has shown it lately and the log has not forked
+//! /tile/L/N[.p/W]             our tree
+//! /tile/entries/N[.p/W]       the entries below it, as far as we hold them
+//! ```
+//!
+//! Any client of tlog-tiles can read it. Nobody cosigns what they read here: a peer advances only
+//! along what its own mirrors have served, and no mirror of a node may be one of its peers.
+
+use std::io::Cursor;
+use std::io::{self};
+use std::sync::Arc;
+
+use unanimity_net::Listener;
+use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
+use unanimity_protocol::log_path::Place;
+use unanimity_storage::Clock;
+
+use crate::{PeerNode, STREAM_TIMEOUT, SURE_OF_PLACE};
+
+/// What readers may take. Who needs longer connects again.
+pub const BOUNDS: Bounds =
+    Bounds { connections: 32, sure: SURE_OF_PLACE, lasts: STREAM_TIMEOUT, rate: None };
+
+impl<C: Clock + 'static> Shelf for PeerNode<C> {
+    fn open(&self, path: &str) -> io::Result<Served> {
+        let found = match (path, Place::parse(path)) {
+            ("checkpoint", _) => {
+                let latched = self.evidence.latched().map_err(io::Error::other)?;
+                let head = self.head().filter(|_| self.is_fresh() && latched.is_none());
+                return match head {
+                    Some(head) => Ok(Served::fleeting(head.note().as_bytes().to_vec())),
+                    None => Err(io::ErrorKind::NotFound.into()),
+                };
+            }
+            (_, Some(Place::Hashes(tile))) => self.tile(tile),
+            (_, Some(Place::Entries { index, width })) => self.bundle(index, width),
+            (_, None) => Ok(None),
+        };
+        let bytes = found.map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
+        Served::lasting(Cursor::new(bytes))
+    }
+}
+
+impl<C: Clock + 'static> PeerNode<C> {
+    /// Serves the log to whoever connects, until the listener ends.
+    pub async fn serve_files(self: Arc<Self>, listener: impl Listener) {
+        serve_all(self, listener, BOUNDS).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! What an operator is told when the node's condition changes, and by whom.
+//!
+//! Every cycle leaves the node in one [`Condition`]. Each change is announced once: to the log,
+//! and to the operator's command, which gets one line of JSON on its standard input:
+//!
+//! ```json
+//! {"schema":"unanimity/v1","event":"alarm","condition":"fork","since":1790000000,"message":"fork: evidence …","details":{"outcome":"fork","evidence":"6c1f…","unwell_since":1790000000}}
+//! ```
+//!
+//! `condition` is one word, `since` is when the node came into it (seconds since 1970), `message`
+//! is for people, and of `details` only `outcome` is always there: the word that `--json` has too.
+//!
+//! What was announced is remembered, with what still has to be. A command that cannot start, fails
+//! or takes longer than a minute is run again after the next cycle, and holds up nothing else: all
+//! that waits is tried in each cycle, forks first and the rest in order, until a minute is lost to
+//! tries that failed. What was at work then takes its next turn behind the others. So nothing is
+//! lost, but it may be told late: `since` says what is the latest. Only a crash between the
+//! command's end and the note of it, or a disk that takes no notes, makes anything be said twice.
+//! Where memory fails, it fails towards saying it again.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use unanimity_config::Alarm;
+use unanimity_protocol::Timestamp;
+use unanimity_report::{Announcement, Changes, Condition, Seen, hide};
+use unanimity_storage::{Disk, DiskError, Mode};
+
+/// How long the command may take.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Tells the operator of every change. One for each state directory.
+#[derive(Debug)]
+pub struct Alarms {
+    alarm: Alarm,
+    path: PathBuf,
+    disk: Disk,
+    changes: Changes,
+    /// The file does not hold `changes` yet.
+    unsaved: bool,
+    /// What the minute ran out at: behind all others that wait, the one of the last cycle last.
+    slow: Vec<Announcement>,
+}
+
+/// The most bytes of the file: as many announcements as may wait, each with every peer of a circle.
+const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
+
+impl Alarms {
+    /// Opens what was announced before, in `state/alarm.json`. A file that cannot be used is
+    /// logged and forgotten, and then what is wrong is told again: nobody would hear of an error.
+    pub fn open(alarm: Alarm, state: &Path, disk: Disk) -> Alarms {
+        let path = state.join("alarm.json");
+        let changes = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
+            Ok(None) => Some(Changes::default()),
+            Ok(Some(bytes)) => Changes::parse(&bytes),
+            Err(error) => {
+                tracing::warn!("{}", hide(error));
+                None
+            }
+        };
+        let changes = changes.unwrap_or_else(|| {
+            tracing::warn!("{}: what was told before is not known", path.display());
+            Changes::forgotten()
+        });
+        Alarms { alarm, path, disk, changes, unsaved: false, slow: Vec::new() }
+    }
+
+    /// A cycle has ended, `now`: tells what is new, and what is still to be told. At most a minute for
+    /// each command, and no other one begins once a minute is lost to those that failed.
+    pub async fn hear(&mut self, seen: &Seen, now: Timestamp) {
+        let before = self.changes.clone();
+        if let Some(new) = self.changes.see(seen, self.alarm.incomplete_after, now) {
+            log(new);
+        }
+        self.unsaved |= self.changes != before;
+        // Before it is told, so that a crash does not forget it; after it, so as not to repeat it.
+        self.save();
+        let mut lost = Duration::ZERO;
+        for one in self.turns() {
+            let begun = Instant::now();
+            match unanimity_install::process::run(
+                &self.alarm.command,
+                &[],
+                &one.json(),
+                COMMAND_TIMEOUT,
+            )
+            .await
+            {
+                Ok(()) => {
+                    self.changes.told(&one);
+                    self.unsaved = true;
+                    self.save();
+                }
+                Err(error) => {
+                    let error = hide(error);
+                    tracing::error!(
+                        "the alarm command {error}; it runs again after the next cycle"
+                    );
+                    lost += begun.elapsed();
+                    if lost >= COMMAND_TIMEOUT {
+                        self.slow.retain(|slow| *slow != one);
+                        self.slow.push(one);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What waits, in the order in which it is tried.
+    fn turns(&mut self) -> Vec<Announcement> {
+        let mut turns = self.changes.waiting();
+        self.slow.retain(|slow| turns.contains(slow));
+        turns.sort_by_key(|one| self.slow.iter().position(|slow| slow == one));
+        turns
+    }
+
+    /// The present condition and since when it stands; `None` before the first cycle.
+    pub fn condition(&self) -> Option<(Condition, Timestamp)> {
+        self.changes.condition()
+    }
+
+    fn save(&mut self) {
+        if !self.unsaved {
+            return;
+        }
+        let directory = unanimity_storage::parent(&self.path);
+        let text = self.changes.text();
+        let made = self.disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory));
+        let saved = made.and_then(|()| {
+            let written = self.disk.write(&self.path, text.as_bytes(), Mode::Private);
+            written.map_err(DiskError::at(&self.path))
+        });
+        match saved {
+            Ok(()) => self.unsaved = false,
+            Err(error) => {
+                tracing::error!("what is told to the operator is not noted: {}", hide(error));
+            }
+        }
+    }
+}
+
+fn log(new: &Announcement) {
+    let Announcement { condition, since, message, .. } = new;
+    match condition {
+        Condition::Fork | Condition::Refused => {
+            tracing::error!(%condition, %since, "{message}");
+        }
+        // That all is well again is for whoever saw the warning.
+        _ => tracing::warn!(%condition, %since, "{message}"),
+    }
+}

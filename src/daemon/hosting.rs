@@ -1,0 +1,116 @@
+//! Our onion services: the one that peers ask and read, and, if it was asked for, the one where anyone
+//! fetches artifacts.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use unanimity_client::Artifacts;
+use unanimity_config::WEB_PORT;
+use unanimity_net::file_server::{Bounds, serve_all};
+use unanimity_report::hide;
+use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_tor::{Readers, hosting, hosting_artifacts};
+
+use crate::daemon::Daemon;
+use crate::node::NodeError;
+
+/// What those may take who fetch artifacts, but for the rate. Whoever is cut off goes on where they were.
+const ARTIFACT_BOUNDS: Bounds = Bounds {
+    connections: 32,
+    sure: Duration::from_secs(5),
+    lasts: Duration::from_secs(60 * 60),
+    rate: None,
+};
+
+impl Daemon {
+    /// Hosts the service, once somebody is listed who may find it.
+    pub(super) async fn host(self: Arc<Self>) {
+        let (Some(role), Some(serve)) = (&self.node.role, &self.node.told.serve) else {
+            return pending().await;
+        };
+        let hosting = hosting(serve);
+        loop {
+            self.connection().await;
+            match self.readers() {
+                Ok(None) => {
+                    tracing::info!(
+                        "nobody is listed who may find our service: `unanimity peers invite`"
+                    );
+                    self.listed.notified().await;
+                }
+                Ok(Some(readers)) => match self.tor.host(&hosting, &readers) {
+                    Ok(listener) => {
+                        *self.hosted() = Some((listener.service().clone(), readers));
+                        tracing::info!("hosting our onion service");
+                        let (open, questions, readers) = listener.with_second(WEB_PORT);
+                        let ended = async {
+                            tokio::select! {
+                                () = open => {}
+                                () = role.peer.clone().answer_all(questions) => {}
+                                () = role.peer.clone().serve_files(readers) => {}
+                            }
+                        };
+                        tokio::select! {
+                            () = ended => {
+                                tracing::error!("our onion service ended; it is started again");
+                            }
+                            () = self.unlisted() => {}
+                        }
+                        // It runs while anybody has a hold on it.
+                        *self.hosted() = None;
+                        sleep(Duration::from_secs(5)).await;
+                    }
+                    Err(error) => {
+                        tracing::error!("{}", hide(error));
+                        sleep(Duration::from_secs(30)).await;
+                    }
+                },
+                Err(error) => {
+                    tracing::error!("{}", hide(error));
+                    sleep(Duration::from_secs(30)).await;
+                }
+            }
+        }
+    }
+
+    /// Serves the artifacts that are kept for others, if any are to be: to anyone, at an address of
+    /// their own, so that no peer learns what those run who are listed with it.
+    pub(super) async fn host_artifacts(self: Arc<Self>) {
+        let told = &self.node.told;
+        let Some(served) = told.serve.as_ref().and_then(|serve| serve.artifacts) else {
+            return pending().await;
+        };
+        let artifacts = Arc::new(Artifacts::new(&told.state, served.keep, Disk::default()));
+        let bounds = Bounds { rate: Some(served.rate), ..ARTIFACT_BOUNDS };
+        loop {
+            self.connection().await;
+            match self.tor.host(&hosting_artifacts(), &Readers::Anyone) {
+                Ok(listener) => {
+                    tracing::info!("serving artifacts");
+                    serve_all(artifacts.clone(), listener, bounds).await;
+                    tracing::error!("the service of artifacts ended; it is started again");
+                }
+                Err(error) => tracing::error!("{}", hide(error)),
+            }
+            sleep(Duration::from_secs(30)).await;
+        }
+    }
+
+    /// Completes once nobody is listed any more.
+    async fn unlisted(&self) {
+        while !matches!(self.readers(), Ok(None)) {
+            self.listed.notified().await;
+        }
+    }
+
+    /// Who may find us; `None` if nobody is listed.
+    pub(super) fn readers(&self) -> Result<Option<Readers>, NodeError> {
+        if self.node.told.serve.as_ref().is_some_and(|serve| !serve.restricted) {
+            return Ok(Some(Readers::Anyone));
+        }
+        let listed = self.node.told.read_again()?.circle.readers(SystemClock.now());
+        Ok((!listed.is_empty()).then(|| Readers::Listed(listed.into_values().collect())))
+    }
+}

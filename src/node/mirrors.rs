@@ -1,0 +1,25 @@
+//! The mirrors of a node, opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use unanimity_config::{ConfigError, MirrorSpec, Why};
+use unanimity_net::{Mirror, Web};
+
+/// The mirrors of a node, reached over `web`.
+pub fn open_mirrors(
+    told: &unanimity_config::Node,
+    web: Option<&Arc<dyn Web>>,
+) -> Result<Vec<Mirror>, ConfigError> {
+    let open = |spec: &MirrorSpec| {
+        Mirror::from_spec(spec, web).map_err(|error| {
+            let root = match spec {
+                MirrorSpec::Pinned { root, .. } => root.clone(),
+                MirrorSpec::Directory(_) | MirrorSpec::Site(_) => PathBuf::new(),
+            };
+            let why = Why::MirrorRoot { path: root, why: error.to_string() };
+            ConfigError { path: told.source.path.clone(), why }
+        })
+    };
+    told.mirrors.iter().map(open).collect()
+}

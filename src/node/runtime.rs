@@ -1,0 +1,468 @@
+//! A node at work: what it was told, its peer role, its circle, and one cycle of its client.
+//!
+//! The circle is read anew for every cycle, so that a change of `peers.toml` counts at once; the
+//! rest of the configuration is read once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rand::{CryptoRng, Rng};
+use tokio::time::timeout;
+use unanimity_config::peers::edit;
+use unanimity_config::{
+    Config, ConfigError, EditError, Member, OnionAddress, Site, Standing, Ticket, TicketError,
+};
+use unanimity_install::{InstallError, Root};
+use unanimity_net::{Mirror, Transport, Uplink, Web, over};
+use unanimity_report::{Classify, Exit};
+use unanimity_state::{ClientStore, EvidenceStore, Identity, IdentityError, StoreError};
+use unanimity_witness::{Follow, PeerError, PeerNode, Place};
+
+use crate::node::mirrors::open_mirrors;
+pub(super) use unanimity_client::Errand;
+use unanimity_client::{Client, Failure, Fetcher, Outcome, Report, Sharing, Watcher, ask_once};
+use unanimity_protocol::key::KeyName;
+use unanimity_protocol::{Agreed, Hash, Name, Refusal, Silence, Timestamp, View};
+use unanimity_storage::Clock;
+use unanimity_storage::{Disk, DiskError};
+
+/// A node, its state open. One for each state directory.
+#[derive(Debug)]
+pub struct Node<C> {
+    /// What it was told when it started.
+    pub told: unanimity_config::Node,
+    /// If it is a peer to others.
+    pub role: Option<Role<C>>,
+    /// Who is told of the steps of its cycles.
+    pub watcher: Watcher,
+    clock: C,
+    disk: Disk,
+    sharing: Sharing,
+    uplink: Arc<Uplink>,
+    /// Where the log and the artifacts are read, over the uplink.
+    mirrors: Vec<Mirror>,
+}
+
+/// What makes a node a peer.
+#[derive(Debug)]
+pub struct Role<C> {
+    /// What it calls itself.
+    pub name: Name,
+    /// Follows the log, answers.
+    pub peer: Arc<PeerNode<C>>,
+    /// Its keys.
+    pub identity: Identity,
+    /// Where it is reached.
+    pub address: OnionAddress,
+    /// Where it serves artifacts, if it does.
+    pub artifacts: Option<OnionAddress>,
+}
+
+/// Where a node's services are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// What peers ask.
+    pub peer: OnionAddress,
+    /// What serves artifacts to anyone, if that was asked for.
+    pub artifacts: Option<OnionAddress>,
+}
+
+/// What a node cannot do, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// What it was told.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its own keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its peer role.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// Its disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// What it remembers.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// `peers.toml`.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// `peers.toml` is for another user to edit.
+    #[error("{error}. What belongs at its end:\n\n{block}")]
+    NotOurs {
+        /// Why it cannot be.
+        error: Box<EditError>,
+        /// What they put there.
+        block: String,
+    },
+    /// It has no name, no address and no key that it could give away.
+    #[error("this node is no peer to anybody: give it a name under [serve] in {}", .0.display())]
+    NoRole(PathBuf),
+    /// What cannot be one more product of this node.
+    #[error("{}: {why}", path.display())]
+    Another {
+        /// Its configuration.
+        path: PathBuf,
+        /// Why it cannot.
+        why: &'static str,
+    },
+    /// It is there already.
+    #[error("{name} is listed already, {}", if *.same { "with these very keys: there is nothing to do" } else { "with other keys: give this one another --name, or remove that one first" })]
+    Listed {
+        /// Who.
+        name: Name,
+        /// Whether it is the same peer.
+        same: bool,
+    },
+    /// A ticket of its own.
+    #[error("this is this node's own ticket: give it to the other side, and add theirs here")]
+    OwnTicket,
+    /// A ticket that is none, or of no use here.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+}
+
+/// What asking one member came to.
+#[derive(Debug)]
+pub struct Tested {
+    /// Who.
+    pub member: Member,
+    /// Its view, or why there is none.
+    pub answer: Result<View, Silence>,
+    /// How long that took.
+    pub took: Duration,
+    /// Where its head stands beside ours; `None` if that cannot be told.
+    pub place: Option<Place>,
+    /// It counts from now on.
+    pub joined: bool,
+    /// Why it does not count yet.
+    pub waits: Option<String>,
+}
+
+impl<C: Clock + Clone + 'static> Node<C> {
+    /// Opens what the node remembers; makes its keys at the first time. `addresses_of` tells where its
+    /// services are reached.
+    pub fn open<E: From<NodeError>>(
+        told: unanimity_config::Node,
+        addresses_of: impl FnOnce(
+            &unanimity_config::Node,
+            &unanimity_config::Serve,
+        ) -> Result<Addresses, E>,
+        clock: C,
+        disk: Disk,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Node<C>, E> {
+        let uplink = Arc::<Uplink>::default();
+        let mirrors = open_mirrors(&told, Some(&over(&uplink))).map_err(NodeError::from)?;
+        let role = match &told.serve {
+            None => None,
+            Some(serve) => {
+                let name =
+                    serve.name.as_str().parse::<KeyName>().expect("checked with the configuration");
+                let identity =
+                    Identity::open(&told.state, &name, rng, &disk).map_err(NodeError::from)?;
+                let follow = Follow {
+                    log: told.policy.log.clone(),
+                    secret: identity.view.clone(),
+                    mirrors: mirrors.clone(),
+                    polling: told.polling,
+                };
+                let peer = PeerNode::open(follow, &told.state, disk.clone(), clock.clone());
+                let peer = Arc::new(peer.map_err(NodeError::from)?);
+                let Addresses { peer: address, artifacts } = addresses_of(&told, serve)?;
+                Some(Role { name: serve.name.clone(), peer, identity, address, artifacts })
+            }
+        };
+        let (watcher, sharing) = (Watcher::default(), Sharing::Begins(Arc::default()));
+        Ok(Node { told, role, watcher, clock, disk, sharing, uplink, mirrors })
+    }
+
+    /// One more product on this node, which goes by the answers that this one's peers gave lately. No
+    /// peer role comes with it, and evidence that one of the two holds latches both.
+    pub fn another(&self, told: unanimity_config::Node) -> Result<Node<C>, NodeError> {
+        let wrong = |why| NodeError::Another { path: told.source.path.clone(), why };
+        if told.serve.is_some() {
+            return Err(wrong("[serve] belongs to the node, not to one more product"));
+        }
+        if !self.told.is_apart_from(&told) {
+            return Err(wrong(
+                "its root, its state and its spool have to be apart from the node's own",
+            ));
+        }
+        let sharing = match &self.sharing {
+            Sharing::Begins(answers) | Sharing::Follows { answers, .. } => {
+                Sharing::Follows { answers: answers.clone(), beside: self.told.state.clone() }
+            }
+            Sharing::Nothing => Sharing::Nothing,
+        };
+        let uplink = Arc::<Uplink>::default();
+        let mirrors = open_mirrors(&told, Some(&over(&uplink)))?;
+        Ok(Node {
+            uplink,
+            mirrors,
+            told,
+            role: None,
+            watcher: self.watcher.clone(),
+            clock: self.clock.clone(),
+            disk: self.disk.clone(),
+            sharing,
+        })
+    }
+
+    /// Says over which network the mirrors are asked.
+    pub fn connect(&self, web: Arc<dyn Web>) {
+        self.uplink.connect_to(web);
+    }
+
+    /// One cycle of the client.
+    pub async fn cycle(
+        &self,
+        transport: &impl Transport,
+        errand: Errand,
+        rng: &mut impl Rng,
+    ) -> (Report, Result<Outcome, Failure>) {
+        let config = match self.may_begin() {
+            Ok(config) => config,
+            // Whatever stands in the way of installing: what was interrupted is undone.
+            Err(failure) => {
+                let mut report = Report::default();
+                if matches!(errand, Errand::Update | Errand::Switch) {
+                    match self.recover().await {
+                        Ok(undone) => report.remarks.extend(undone),
+                        Err(error) => report.remarks.push(error.to_string()),
+                    }
+                }
+                return (report, Err(failure));
+            }
+        };
+        let client =
+            Client::open(&config, &self.mirrors, transport, &self.clock, self.disk.clone())
+                .map(|client| client.watched(self.watcher.clone()).sharing(self.sharing.clone()));
+        match (client, errand) {
+            (Err(error), _) => (Report::default(), Err(error.into())),
+            // On the heap: a cycle is a large future, within ever larger ones.
+            (Ok(mut client), errand) => Box::pin(client.run(errand, rng)).await,
+        }
+    }
+
+    /// What a cycle goes by, if nothing speaks against one from the start.
+    fn may_begin(&self) -> Result<Config, Failure> {
+        // Whoever may not be able to confirm anything yet may well have found a fork.
+        if let Some(id) = self.evidence().latched()? {
+            return Err(Refusal::Latched { id }.into());
+        }
+        Ok(self.told.read_again()?.client(self.clock.now())?)
+    }
+
+    fn evidence(&self) -> EvidenceStore {
+        let log = &self.told.policy.log;
+        let evidence = EvidenceStore::new(&self.told.state, log, self.disk.clone());
+        match self.sharing.beside() {
+            Some(beside) => evidence.beside(beside),
+            None => evidence,
+        }
+    }
+
+    /// Ends a trial that was interrupted, if it is this process that installs; see [`Root::recover`].
+    pub async fn recover(&self) -> Result<Option<String>, InstallError> {
+        if self.told.spool.is_some() {
+            return Ok(None);
+        }
+        let (place, policy) = (self.told.state.join("client"), &self.told.policy);
+        // Where that cannot be read, what was interrupted is undone all the same.
+        let known = ClientStore::catalog(&place, policy, &self.disk).unwrap_or_default();
+        let root = Root::new(&self.told.install_root, self.disk.clone());
+        let root = root.with(self.told.procedure.clone()).knowing(known.withdrawn());
+        root.recover(self.clock.now()).await
+    }
+
+    /// Fetches what every peer confirmed, apart from any cycle, for [`Errand::Switch`] to find.
+    pub async fn fetch(
+        &self,
+        transport: &impl Transport,
+        agreed: &Agreed,
+        rng: &mut impl Rng,
+    ) -> Result<(), Failure> {
+        if let Some(id) = self.evidence().latched()? {
+            return Err(Refusal::Latched { id }.into());
+        }
+        let config = self.told.read_again().and_then(|told| told.client(self.clock.now()))?;
+        let fetcher = Fetcher::new(&config, &self.mirrors, transport, self.disk.clone());
+        let mut report = Report::default();
+        let fetched = Box::pin(fetcher.fetch(agreed, &mut report, rng)).await;
+        fetched.map(|_| ())
+    }
+
+    /// What to give to somebody who shall become a peer.
+    pub fn ticket(&self) -> Result<Ticket, NodeError> {
+        let role = self.role()?;
+        let head = role.peer.head();
+        let log = &self.told.policy.log;
+        Ok(Ticket {
+            name: role.name.clone(),
+            origin: log.origin.clone(),
+            log: log.id(),
+            address: role.address.clone(),
+            key: role.identity.view.public(),
+            discovery: role.identity.discovery.public(),
+            artifacts: role.artifacts.as_ref().map(|address| Site::onion(address.key)),
+            size: head.as_ref().map_or(0, |head| head.size()),
+            root: head.as_ref().map_or_else(Hash::empty_root, |head| *head.root()),
+        })
+    }
+
+    fn role(&self) -> Result<&Role<C>, NodeError> {
+        self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.told.source.path.clone()))
+    }
+
+    /// Lists somebody, who counts once both heads have been found to be of one log.
+    pub fn add(
+        &self,
+        ticket: &Ticket,
+        name: Option<Name>,
+        operator: Option<Name>,
+    ) -> Result<Member, NodeError> {
+        let role = self.role()?;
+        if ticket.key.raw() == role.identity.view.public().raw()
+            || ticket.address.key == role.address.key
+        {
+            return Err(NodeError::OwnTicket);
+        }
+        let mut member = ticket.member(&self.told.policy.log)?;
+        member.peer.name = name.unwrap_or(member.peer.name);
+        member.peer.operator = operator.unwrap_or_else(|| member.peer.name.clone());
+        self.told.check_role(&member)?;
+        let circle = self.told.read_again()?.circle;
+        if let Some(known) = circle.find(&member.peer.name) {
+            let same = known.peer.key == member.peer.key && known.address == member.address;
+            return Err(NodeError::Listed { name: member.peer.name, same });
+        }
+        match edit::add(&self.told.peers_path, &member, &self.disk) {
+            Ok(_) => Ok(member),
+            Err(error) if error.why.is_denied() => {
+                Err(NodeError::NotOurs { error: error.into(), block: edit::block(&member) })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes somebody out of the circle. Who counts still has to confirm until the time that is
+    /// returned, unless `at_once`; for all others there is nothing to wait for.
+    pub fn remove(&self, name: &Name, at_once: bool) -> Result<Option<Timestamp>, NodeError> {
+        let (told, now) = (self.told.read_again()?, self.clock.now());
+        let member = told.circle.find(name);
+        let counts = member.is_some_and(|member| member.standing.counts(now));
+        if !counts || at_once {
+            if counts {
+                edit::leave(&told.peers_path, name, now, &self.disk)?;
+            }
+            edit::drop(&told.peers_path, name, now, &self.disk)?;
+            return Ok(None);
+        }
+        // A clock that was put back must not make the wait shorter than it says.
+        let agreed = match told.client(now) {
+            Ok(config) => {
+                let place = config.state.join("client");
+                ClientStore::read(&place, &config.policy, &config.peers, &self.disk)?.newest
+            }
+            Err(_) => Timestamp(0),
+        };
+        let at = now.max(agreed).after(told.removal_delay);
+        edit::leave(&told.peers_path, name, at, &self.disk)?;
+        Ok(Some(at))
+    }
+
+    /// Asks every member for its view, all at once. Those that wait to be counted are counted if
+    /// their heads and ours are of one log. Only `who`, if it is given.
+    pub async fn test(
+        &self,
+        transport: &impl Transport,
+        who: impl Fn(&Member) -> bool,
+    ) -> Result<Vec<Tested>, NodeError> {
+        let (circle, now) = (self.told.read_again()?.circle, self.clock.now());
+        let present = circle.members().iter().filter(|member| !member.standing.has_left(now));
+        let members = present.filter(|member| who(member));
+        let asked = members.map(|member| async move {
+            let began = Instant::now();
+            let log = &self.told.policy.log;
+            let asked = ask_once(transport, &member.address, log, &member.peer.key);
+            let answer = timeout(self.told.ask_timeout, asked).await.unwrap_or(Err(Silence::Late));
+            (member, answer, began.elapsed())
+        });
+        let mut tested = Vec::new();
+        for (member, answer, took) in join_all(asked).await {
+            let place = match (&self.role, &answer) {
+                (Some(role), Ok(view)) => Some(role.peer.place(view.head())?),
+                _ => None,
+            };
+            // An old one may be a replay: as good as none, but for what it proves of a fork.
+            let answer = answer.and_then(|view| self.told.limits.admit(view, self.clock.now(), 0));
+            let waits = match member.standing {
+                Standing::Joining { size, root } => {
+                    self.waits(size, root, place.as_ref().filter(|_| answer.is_ok()))?
+                }
+                Standing::Counted | Standing::Leaving { .. } => None,
+            };
+            let joins = waits.is_none() && matches!(member.standing, Standing::Joining { .. });
+            let counted = joins.then(|| edit::count(&self.told.peers_path, member, &self.disk));
+            // One who cannot be counted must not keep the others from it.
+            let (joined, waits) = match counted {
+                Some(Err(error)) => (false, Some(error.to_string())),
+                counted => (counted.is_some(), waits),
+            };
+            let member = member.clone();
+            tested.push(Tested { member, answer, took, place, joined, waits });
+        }
+        Ok(tested)
+    }
+
+    /// Why a member whose ticket named this head does not count yet.
+    fn waits(
+        &self,
+        size: u64,
+        root: Hash,
+        place: Option<&Place>,
+    ) -> Result<Option<String>, NodeError> {
+        let Some(role) = &self.role else {
+            return Ok(Some(
+                "this node has no [serve], and no head of its own to compare".to_owned(),
+            ));
+        };
+        let ours = role.peer.root_at(size)?;
+        Ok(match (place, ours) {
+            (None, _) => Some("it has not answered with a view of now yet".to_owned()),
+            (Some(Place::Fork(_)), _) => {
+                Some("its head contradicts ours: the log has forked".to_owned())
+            }
+            (Some(Place::Larger), _) | (_, None) => {
+                Some("it has seen more of the log than our own mirrors have shown us".to_owned())
+            }
+            (Some(Place::Joined), Some(ours)) if ours != root => Some(format!(
+                "its ticket names a head of size {size} that is none of this log's: ask for a new ticket, and how that one was made"
+            )),
+            (Some(Place::Joined), Some(_)) => None,
+        })
+    }
+}
+
+impl Classify for NodeError {
+    fn exit(&self) -> Exit {
+        match self {
+            NodeError::Config(_) | NodeError::NoRole(_) | NodeError::Another { .. } => {
+                Exit::Configuration
+            }
+            NodeError::Identity(IdentityError::Disk(_))
+            | NodeError::Peer(_)
+            | NodeError::Disk(_)
+            | NodeError::Store(_) => Exit::Disk,
+            NodeError::Identity(_) => Exit::Key,
+            NodeError::Edit(error) => error.exit(),
+            NodeError::NotOurs { error, .. } => error.exit(),
+            NodeError::OwnTicket | NodeError::Ticket(_) => Exit::BadInput,
+            NodeError::Listed { .. } => Exit::Usage,
+        }
+    }
+}
