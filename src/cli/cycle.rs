@@ -110,7 +110,7 @@ fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Sa
     let config = &told.client(SystemClock.now())?;
     let mirrors = crate::node::open_mirrors(&told, None)?;
     let shown = super::progress::Shown::new(json);
-    let (report, ended) = super::wait_for(async {
+    let (report, ended) = super::runtime::wait_for(async {
         let disk = Disk::default();
         let client = Client::open(config, &mirrors, &Absent, &SystemClock, disk)?;
         let mut client = client.watched(shown.watcher());

@@ -16,7 +16,8 @@ use unanimity_testkit::{
     split_install,
 };
 
-use super::{MAX_FILE_BYTES, read, run_on};
+use super::input::{MAX_FILE_BYTES, read};
+use super::runtime::run_on;
 
 /// Play a whole circle: two honest updates, then every attack.
 #[derive(Debug, Args)]

@@ -11,7 +11,8 @@ use unanimity_report::{Ended, Exit, Said};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
 
-use super::{node, note_key, ours, read};
+use super::input::{note_key, read};
+use super::{node, ours};
 
 /// Look at evidence that a log has forked.
 #[derive(Debug, Subcommand)]

@@ -122,7 +122,7 @@ fn event(step: &Step) {
     let mut event = json!(step);
     event["schema"] = "unanimity/v1".into();
     // Nobody is left to tell if this fails.
-    super::print(&format!("{event}\n")).ok();
+    unanimity_report::print(&format!("{event}\n")).ok();
 }
 
 fn line(step: &Step) {
@@ -156,7 +156,7 @@ fn given_up(step: &Step) -> String {
 }
 
 fn plain(text: &str) -> String {
-    super::visible(text).replace('\n', "\\n")
+    unanimity_report::visible(text).replace('\n', "\\n")
 }
 
 /// How long a step still takes, if that can be told.

@@ -12,9 +12,9 @@ use unanimity_publish::{Artifact, Release, Work};
 use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, Mode, PrivateFileError, SystemClock};
 
+use super::input::{MAX_FILE_BYTES, note_key, read};
 use super::secrets::Passphrase;
 use super::statement::{describe, to_json};
-use super::{MAX_FILE_BYTES, note_key, read};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
 #[derive(Debug, Args)]
@@ -276,7 +276,7 @@ fn confirm(statement: &Statement) -> Result<(), Ended> {
     }
     let ended = |error: std::io::Error| Ended::new(Exit::Failed, error.to_string());
     let mut screen = std::io::stderr();
-    let shown = super::visible(&describe(statement));
+    let shown = unanimity_report::visible(&describe(statement));
     write!(screen, "{shown}\nSign this? Type yes: ").map_err(ended)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(ended)?;

@@ -78,9 +78,9 @@ fn progress(json: bool) -> impl FnMut(f32, String) {
         if line != last {
             // Nobody is left to tell if this fails.
             if json {
-                super::print(&line).ok();
+                unanimity_report::print(&line).ok();
             } else {
-                eprint!("{}", super::visible(&line));
+                eprint!("{}", unanimity_report::visible(&line));
             }
             last = line;
         }

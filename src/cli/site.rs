@@ -10,8 +10,8 @@ use unanimity_protocol::log_path::artifact_path;
 use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
 
+use super::input::note_key;
 use super::log::head_json;
-use super::note_key;
 
 /// Write a log's files to a directory that any static host can serve, or bring it up to date.
 #[derive(Debug, Args)]

@@ -72,7 +72,7 @@ fn install(
             Err(error) => Err(error.into()),
         })
     };
-    let installed = super::wait_for(async {
+    let installed = super::runtime::wait_for(async {
         match until_told_to_end(installing, || INSTALLING).await {
             Err(ended) if ended.exit == Exit::Interrupted => {
                 Err(undo(std::slice::from_ref(&root), ended).await)

@@ -11,8 +11,8 @@ use unanimity_protocol::{Bundle, Refusal};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::DiskError;
 
+use super::input::read;
 use super::memories::{known, memories};
-use super::read;
 
 /// What the log's own proofs begin with.
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@";

@@ -51,7 +51,7 @@ impl Rollback {
         super::ours::is_our_word(told)?;
         let (root, now) = (root_knowing(told)?, SystemClock.now());
         let going_back = async { Ok(root.roll_back(self.release.as_deref(), now).await?) };
-        let done = super::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
+        let done = super::runtime::wait_for(until_told_to_end(going_back, || GOING_BACK))??;
         let installed = match &done.installed {
             Some(Installed { release, directory, .. }) => {
                 let again = if done.before.as_ref() == Some(release) { "" } else { " again" };
@@ -86,7 +86,7 @@ impl MarkGood {
         super::ours::is_our_word(told)?;
         let root = root_of(told);
         let marking = async { Ok::<_, Ended>(root.mark_good(self.release.as_deref()).await?) };
-        let (release, passed) = super::wait_for(marking)??;
+        let (release, passed) = super::runtime::wait_for(marking)??;
         let text = match passed {
             true => format!("{release} is good, and stays\n"),
             false => {

@@ -15,9 +15,11 @@ use unanimity_protocol::{Hash, Manifest, Name, Note, NoteKey, NoteSecret, Statem
 use unanimity_report::{Ended, Exit};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
 
-use super::{Source, head_json};
+use super::source::{Source, head_json};
+use crate::cli::input::{MAX_FILE_BYTES, note_key, read};
+use crate::cli::runtime::wait_for;
 use crate::cli::secrets::Passphrase;
-use crate::cli::{MAX_FILE_BYTES, Said, note_key, read, wait_for};
+use unanimity_report::Said;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Append {

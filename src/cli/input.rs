@@ -1,0 +1,33 @@
+//! Files and keys that a person names on the command line.
+
+use std::path::Path;
+
+use unanimity_protocol::NoteKey;
+use unanimity_report::Ended;
+
+/// The most bytes of an artifact that is read as a whole, 2 GiB.
+pub(super) const MAX_FILE_BYTES: usize = 2 << 30;
+
+/// Reads a file that the user named and that somebody else may have written.
+pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Ended> {
+    Ok(unanimity_storage::read_at_most(path, limit)?)
+}
+
+/// A verifier key as an argument: the line itself, or a file that holds it.
+pub(super) fn note_key(argument: &str) -> Result<NoteKey, String> {
+    match argument.parse::<NoteKey>() {
+        Ok(key) => Ok(key),
+        Err(error) if argument.contains('+') => Err(error.to_string()),
+        Err(_) if unanimity_publish::is_secret(Path::new(argument)) => {
+            Err(format!("{argument} is a secret key; the public one is in {argument}.pub"))
+        }
+        Err(_) => {
+            let bytes = unanimity_storage::read_at_most(Path::new(argument), 4096);
+            let bytes = bytes.map_err(|error| format!("neither a key nor a file: {error}"))?;
+            String::from_utf8_lossy(&bytes)
+                .trim()
+                .parse()
+                .map_err(|error| format!("{argument}: {error}"))
+        }
+    }
+}

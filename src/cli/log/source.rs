@@ -1,0 +1,80 @@
+//! A log that is read: where it is, and the key that signs it.
+
+use crate::cli::input::note_key;
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::runtime::wait_for;
+use serde_json::Value;
+use unanimity_config::MirrorSpec;
+use unanimity_log::Bundles;
+use unanimity_log::Cached;
+use unanimity_log::Unread;
+use unanimity_net::Mirror;
+use unanimity_protocol::Checkpoint;
+use unanimity_protocol::Head;
+use unanimity_protocol::Log;
+use unanimity_protocol::Note;
+use unanimity_protocol::NoteKey;
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_report::Ended;
+use unanimity_report::Exit;
+
+/// A log to read: where it is and who signs it.
+#[derive(Debug, Args)]
+pub(super) struct Source {
+    /// The log: a directory, or file:/DIRECTORY
+    pub(crate) log: String,
+    /// The log's public key (the line, or a file that holds it)
+    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    pub(crate) log_key: NoteKey,
+}
+
+impl Source {
+    /// Reads the head and gives every entry to `take`. An error if they do not hash up to the
+    /// head: then nothing that was taken may be believed.
+    pub(super) fn read(&self, take: impl FnMut(u64, &[u8])) -> Result<(Mirror, Head), Ended> {
+        let mirror = match self.log.strip_prefix("file:") {
+            Some(_) => {
+                let spec = self.log.parse::<MirrorSpec>();
+                let spec = spec.map_err(|error| Ended::usage(error.to_string()))?;
+                Mirror::from_spec(&spec, None).map_err(|error| Ended::usage(error.to_string()))?
+            }
+            None => Mirror::directory(&self.log),
+        };
+        let head = wait_for(async {
+            let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
+            let bytes = bytes.map_err(|error| unread(&mirror, &error))?;
+            let head = open(&bytes, &self.log_key).map_err(|error| {
+                Ended::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
+            })?;
+            let bundles = Bundles::below(&Cached::new(&mirror), &head, 0).await;
+            let bundles = bundles.map_err(|error| unread(&mirror, &error))?;
+            bundles.read(&[&mirror], take).await.map_err(|all| match &all[..] {
+                [Unread { error: Some(error), .. }, ..] => unread(&mirror, error),
+                _ => {
+                    let message = format!("{mirror}: its entries are not those of its checkpoint");
+                    Ended::new(Exit::NotLogged, message)
+                }
+            })?;
+            Ok::<_, Ended>(head)
+        })??;
+        Ok((mirror, head))
+    }
+}
+
+/// A checkpoint's head, with the log's key alone: the origin is the one it bears.
+pub(super) fn open(checkpoint: &[u8], key: &NoteKey) -> Result<Head, CheckpointError> {
+    let origin = Checkpoint::parse(Note::parse(checkpoint)?.text())?.origin;
+    Head::open(checkpoint, &Log { origin, key: key.clone() })
+}
+
+pub(crate) fn head_json(head: &Head) -> Value {
+    json!({ "size": head.size(), "root": head.root().hex() })
+}
+
+/// A log is read from a directory here.
+pub(super) fn unread(mirror: &Mirror, error: &std::io::Error) -> Ended {
+    Ended::new(Exit::Disk, format!("{mirror}: {error}"))
+}

@@ -1,0 +1,210 @@
+//! `log`: write an audit log, look at one, prove that an entry is in it.
+
+use crate::cli::log::append::Append;
+use crate::cli::log::source::Source;
+use crate::cli::log::source::head_json;
+use crate::cli::log::source::open;
+use crate::cli::log::source::unread;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use unanimity_log::{Cached, LogWriter};
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_protocol::{Hash, Note, NoteKey, NoteSecret, Origin, Statement, TlogProof};
+use unanimity_report::{Ended, Exit, Said};
+use unanimity_storage::{Disk, Mode};
+
+use crate::cli::input::{note_key, read};
+use crate::cli::runtime::wait_for;
+use crate::cli::secrets::Passphrase;
+use crate::cli::statement::to_json;
+
+/// Write and read an audit log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start an empty log in a directory that any static host can serve
+    Init(Init),
+    /// Append signed releases and publish one new checkpoint
+    Append(Append),
+    /// Show a log's head and its entries, all verified
+    Show(Show),
+    /// Prove that an entry is in the log (a c2sp.org/tlog-proof@v1)
+    Prove(Prove),
+    /// Verify such a proof for a note, offline
+    Verify(Verify),
+}
+
+impl Verb {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Verb::Init(_) => "log init",
+            Verb::Append(_) => "log append",
+            Verb::Show(_) => "log show",
+            Verb::Prove(_) => "log prove",
+            Verb::Verify(_) => "log verify",
+        }
+    }
+
+    pub(crate) fn run(self) -> Result<Said, Ended> {
+        match self {
+            Verb::Init(init) => init.run(),
+            Verb::Append(append) => append.run(),
+            Verb::Show(show) => show.run(),
+            Verb::Prove(prove) => prove.run(),
+            Verb::Verify(verify) => verify.run(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The log's directory
+    directory: PathBuf,
+    /// The log's name, such as 'example.org/releases': first line of every checkpoint
+    #[arg(long)]
+    origin: Origin,
+    /// The log's secret key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+impl Init {
+    fn run(self) -> Result<Said, Ended> {
+        let secret: NoteSecret = self.passphrase.open(&self.key)?;
+        let log = LogWriter::init(&self.directory, self.origin, secret, Disk::default())?;
+        let (origin, key) = (&log.log().origin, &log.log().key);
+        let place = self.directory.display();
+        let text = format!("An empty log is in {place:?}.\norigin  {origin}\nkey     {key}\n");
+        let json = json!({ "origin": origin.as_str(), "key": key.to_string(), "size": 0 });
+        Ok(Said::done(text, json))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Show {
+    fn run(self) -> Result<Said, Ended> {
+        let (mut lines, mut list) = (String::new(), Vec::new());
+        let (_, head) = self.source.read(|index, entry| {
+            let note = Note::parse(entry).ok();
+            let statement = note.as_ref().and_then(|note| Statement::parse(note.text()).ok());
+            let what = match (&statement, &note) {
+                (Some(Statement::Release(m)), _) => format!(
+                    "{} {}, release {} (sequence {})",
+                    m.product, m.channel, m.version, m.sequence
+                ),
+                (Some(Statement::Withdrawal(w)), _) => format!(
+                    "{} {}, takes back sequence {}: {}",
+                    w.product, w.channel, w.sequence, w.reason
+                ),
+                (None, Some(note)) => {
+                    let line = note.text().lines().next().unwrap_or_default();
+                    let line: String = line.chars().take(80).collect();
+                    format!("no release, a note: {line:?}")
+                }
+                (None, None) => "not a note".to_owned(),
+            };
+            lines += &format!("{index:5} {what}\n");
+            let mut entry = json!({ "index": index, "manifest": null });
+            if let Some((field, statement)) = statement.as_ref().map(to_json) {
+                entry[field] = statement;
+            }
+            list.push(entry);
+        })?;
+        let text = format!("head  {head}\n{lines}");
+        Ok(Said::done(text, json!({ "head": head_json(&head), "entries": list })))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prove {
+    #[command(flatten)]
+    source: Source,
+    /// The note to prove, byte for byte as it was appended
+    #[arg(long, value_name = "FILE", group = "entry", required_unless_present = "index")]
+    note: Option<PathBuf>,
+    /// The entry's number, if you know it
+    #[arg(long, group = "entry")]
+    index: Option<u64>,
+    /// Where the proof goes [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Prove {
+    fn run(self) -> Result<Said, Ended> {
+        let note = self.note.as_ref().map(|path| read(path, MAX_NOTE_BYTES)).transpose()?;
+        let mut found = None;
+        let (mirror, head) = self.source.read(|index, entry| {
+            let wanted = match &note {
+                Some(note) => note == entry,
+                None => self.index == Some(index),
+            };
+            if wanted && found.is_none() {
+                found = Some((index, Hash::leaf(entry)));
+            }
+        })?;
+        let Some((index, leaf)) = found else {
+            let what = match (&self.note, self.index) {
+                (Some(path), _) => format!("{} is not in the log", path.display()),
+                (None, index) => {
+                    format!("there is no entry {} in the log", index.unwrap_or_default())
+                }
+            };
+            return Err(Ended::new(Exit::NotLogged, format!("{what} ({head})")));
+        };
+        let source = Cached::new(&mirror);
+        let hashes = wait_for(source.inclusion(index, head.size(), head.size()))?;
+        let hashes = hashes.map_err(|error| unread(&mirror, &error))?;
+        let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
+        if !proof.holds(&leaf, &head) {
+            let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
+            return Err(Ended::new(Exit::NotLogged, message));
+        }
+        let text = proof.to_string();
+        let json = json!({ "index": index, "head": head_json(&head), "proof": text });
+        let Some(out) = &self.out else { return Ok(Said::data(text, json)) };
+        unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
+        let text =
+            format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
+        Ok(Said::done(text, json))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The proof, as `log prove` writes it
+    proof: PathBuf,
+    /// The note that it is about
+    #[arg(long, value_name = "FILE")]
+    note: PathBuf,
+    /// The log's public key (the line, or a file that holds it)
+    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    log_key: NoteKey,
+}
+
+impl Verify {
+    fn run(self) -> Result<Said, Ended> {
+        let bytes = read(&self.proof, 2 * MAX_NOTE_BYTES)?;
+        let named = |why: &dyn std::fmt::Display| format!("{}: {why}", self.proof.display());
+        let proof = String::from_utf8_lossy(&bytes);
+        let proof =
+            TlogProof::parse(&proof).map_err(|error| Ended::new(Exit::BadInput, named(&error)))?;
+        let head = open(proof.checkpoint.as_bytes(), &self.log_key)
+            .map_err(|error| Ended::new(Exit::BadSignature, named(&error)))?;
+        if !proof.holds(&Hash::leaf(&read(&self.note, MAX_NOTE_BYTES)?), &head) {
+            let why = format!("does not prove that {} is in the log", self.note.display());
+            return Err(Ended::new(Exit::BadProof, named(&why)));
+        }
+        let text =
+            format!("{} is entry {} of the log ({head})\n", self.note.display(), proof.index);
+        Ok(Said::done(text, json!({ "index": proof.index, "head": head_json(&head) })))
+    }
+}

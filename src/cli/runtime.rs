@@ -1,0 +1,18 @@
+//! Runs what waits for others.
+
+use tokio::runtime::Builder;
+use unanimity_report::{Ended, Exit};
+
+/// Runs what waits for others, on one thread.
+pub(super) fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Ended> {
+    run_on(Builder::new_current_thread().enable_all(), work)
+}
+
+pub(super) fn run_on<T>(runtime: &mut Builder, work: impl Future<Output = T>) -> Result<T, Ended> {
+    let runtime = runtime.build();
+    let runtime = runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+    let done = runtime.block_on(work);
+    // A thread that waits for a stalled mirror is not waited for.
+    runtime.shutdown_background();
+    Ok(done)
+}
