@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 #[cfg(feature = "demo")]
 use super::demo;
+#[cfg(feature = "tor")]
+use super::request::Command;
 use super::{cycle, evidence, log, node, publisher, site, staged, verify, versions};
 #[cfg(feature = "tor")]
-use super::{peers, serve};
+use super::{daemon, daemon_client, peers};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use unanimity_client::Errand;
@@ -180,17 +182,17 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         Verb::Update { stage: false, others } => cycle::run(config, Errand::Update, others, json),
         Verb::Update { stage: true, others } => cycle::run(config, Errand::Stage, others, json),
         #[cfg(feature = "tor")]
-        Verb::Status => serve::run(config, serve::Command::Status, json),
+        Verb::Status => daemon_client::run(config, Command::Status, json),
         #[cfg(feature = "tor")]
-        Verb::Serve => serve::serve(config, json),
+        Verb::Serve => daemon::serve(config, json),
         #[cfg(feature = "tor")]
         Verb::Peers(peers::Verb::Add { ticket, name, operator }) => {
             let ticket = peers::read_ticket(&ticket)?.to_string();
             let verb = peers::Verb::Add { ticket, name, operator };
-            serve::run(config, serve::Command::Peers(verb), json)
+            daemon_client::run(config, Command::Peers(verb), json)
         }
         #[cfg(feature = "tor")]
-        Verb::Peers(verb) => serve::run(config, serve::Command::Peers(verb), json),
+        Verb::Peers(verb) => daemon_client::run(config, Command::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
         Verb::Status => status::status(&node::load_node(config)?, None),
         Verb::InstallStaged => staged::run(&node::load_node(config)?),

@@ -150,7 +150,7 @@ fn over_tor(
     let package = super::node::cache()?.join("tor-package");
     let program =
         std::env::current_exe().map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
-    let runtime = super::serve::runtime()?;
+    let runtime = super::runtime::runtime()?;
     let told = runtime.block_on(async {
         let signal = told_to_end();
         tokio::pin!(signal);
@@ -169,7 +169,7 @@ fn over_tor(
         }
     });
     // arti's tasks may outlive their client for a moment.
-    runtime.shutdown_timeout(super::serve::LAST_WORDS);
+    runtime.shutdown_timeout(super::runtime::LAST_WORDS);
     Ok(told)
 }
 

@@ -2,6 +2,10 @@
 
 mod arguments;
 mod cycle;
+#[cfg(feature = "tor")]
+mod daemon;
+#[cfg(feature = "tor")]
+mod daemon_client;
 #[cfg(feature = "demo")]
 mod demo;
 mod evidence;
@@ -10,15 +14,20 @@ mod interrupt;
 mod log;
 mod memories;
 mod node;
+#[cfg(feature = "tor")]
+mod offline;
+#[cfg(feature = "tor")]
+mod open_node;
 mod ours;
 #[cfg(feature = "tor")]
 mod peers;
 pub mod progress;
 mod publisher;
+mod render_cycle;
+#[cfg(feature = "tor")]
+mod request;
 mod runtime;
 mod secrets;
-#[cfg(feature = "tor")]
-mod serve;
 mod site;
 mod staged;
 mod statement;

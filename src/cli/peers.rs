@@ -11,7 +11,7 @@ use unanimity_config::peers::edit;
 use unanimity_config::{Circle, Member, Standing, Ticket};
 use unanimity_protocol::{Name, Timestamp};
 use unanimity_report::{Ended, Exit, Said};
-use unanimity_storage::{Clock, Disk};
+use unanimity_storage::{Clock, Disk, SystemClock};
 use unanimity_witness::Place;
 
 use crate::node::{Node, Tested};
@@ -259,4 +259,22 @@ pub(super) fn keep(told: &unanimity_config::Node, who: &str, disk: &Disk) -> Res
     edit::stay(&told.peers_path, &name, disk)?;
     let said: Value = json!({ "name": name.as_str() });
     Ok(Said::done(format!("{name} stays.\n"), said))
+}
+
+/// What needs no connection.
+pub(super) fn at_once(
+    node: &Node<SystemClock>,
+    told: &unanimity_config::Node,
+    verb: Verb,
+) -> Result<Said, Ended> {
+    let (now, disk) = (SystemClock.now(), Disk::default());
+    match verb {
+        Verb::Invite { qr } => invite(node, qr),
+        Verb::Add { ticket, name, operator } => {
+            add(node, &ticket, name.as_deref(), operator.as_deref())
+        }
+        Verb::Remove { name, now: words } => remove(node, &name, words.as_deref()),
+        Verb::Keep { name } => keep(told, &name, &disk),
+        Verb::List | Verb::Test => list(told, now),
+    }
 }

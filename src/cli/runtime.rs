@@ -1,6 +1,8 @@
 //! Runs what waits for others.
 
-use tokio::runtime::Builder;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
 use unanimity_report::{Ended, Exit};
 
 /// Runs what waits for others, on one thread.
@@ -15,4 +17,14 @@ pub(super) fn run_on<T>(runtime: &mut Builder, work: impl Future<Output = T>) ->
     // A thread that waits for a stalled mirror is not waited for.
     runtime.shutdown_background();
     Ok(done)
+}
+
+/// How long the tasks of a run may take to notice that it is over.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A runtime for a node at work.
+pub(super) fn runtime() -> Result<Runtime, Ended> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))
 }

@@ -1,7 +1,7 @@
 //! A node at work: its configuration, its witness role, its peers, its cycles.
 
 mod mirrors;
-mod runtime;
+pub(crate) mod runtime;
 
 pub use mirrors::open_mirrors;
 pub use runtime::{Addresses, Node, NodeError, Role, Tested};

@@ -3,13 +3,11 @@
 //! Bytes are written in threads of their own: there may be many.
 
 use std::collections::BTreeSet;
-use std::future::pending;
-use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use unanimity_config::Config;
 use unanimity_install::{InstallError, Ready, Root, Staged, Staging, target_of};
@@ -20,7 +18,7 @@ use unanimity_protocol::{Agreed, Refusal};
 use unanimity_storage::Disk;
 
 use crate::sources::Hosts;
-use crate::stream::pour;
+use crate::stream::{end, pour};
 use crate::{Artifacts, Failure, Report, Step, UpdateError, Watcher};
 
 /// The least bytes a second, in each pass over the mirrors: a slow one is left while another may
@@ -276,16 +274,6 @@ impl Parts {
 
     fn are_only(&self, host: usize) -> bool {
         self.from.iter().all(|from| *from == Some(host))
-    }
-}
-
-/// Waits for what holds up a thread for long.
-pub(crate) async fn end<T>(work: JoinHandle<T>) -> T {
-    match work.await.map_err(|error| error.try_into_panic()) {
-        Ok(done) => done,
-        Err(Ok(panic)) => resume_unwind(panic),
-        // It never began, because the runtime ends.
-        Err(Err(_)) => pending().await,
     }
 }
 

@@ -9,13 +9,6 @@ use unanimity_storage::Clock;
 
 use crate::{Client, Failure, read};
 
-/// What this cycle has to say of the mirrors.
-#[derive(Default)]
-pub(crate) struct Judged {
-    failed: BTreeSet<String>,
-    pub(crate) unsaved: bool,
-}
-
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Judges the mirrors anew.
     pub(crate) fn begin_cycle(&mut self) {
@@ -77,6 +70,30 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                     self.judge(mirror.to_string(), !is_stale && !reading.is_some_and(is_bad));
                 }
             }
+        }
+    }
+
+    /// Names the mirrors when all of them show less than others have: a rollback below what we
+    /// trust, or a frozen world.
+    pub(crate) fn check_mirrors(
+        &self,
+        shown: &[(&Mirror, Result<Head, String>)],
+        newest: Option<&Head>,
+    ) -> Result<(), Refusal> {
+        let best = shown
+            .iter()
+            .filter_map(|(mirror, head)| Some((mirror, head.as_ref().ok()?.size())))
+            .max_by_key(|(_, size)| *size);
+        let Some((mirror, shown)) = best else { return Ok(()) };
+        let mirror = mirror.to_string();
+        let trusted = self.trusted_heads().map(Head::size).max().unwrap_or(0);
+        let newest = newest.map_or(0, Head::size);
+        if shown < trusted {
+            Err(Refusal::MirrorRollback { mirror, shown, known: trusted })
+        } else if shown < newest {
+            Err(Refusal::Stale { mirror, shown, known: newest })
+        } else {
+            Ok(())
         }
     }
 }

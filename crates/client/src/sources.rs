@@ -6,11 +6,8 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::SliceRandom as _;
 use unanimity_config::{Config, Site};
-use unanimity_net::{Mirror, Transport, Web};
-use unanimity_protocol::{Head, Name, Peer, RawKey, Refusal, Roll};
-use unanimity_storage::Clock;
-
-use crate::Client;
+use unanimity_net::{Mirror, Web};
+use unanimity_protocol::{Head, Name, Peer, RawKey, Roll};
 
 /// Each on circuits that nothing else of this node shares.
 #[derive(Default)]
@@ -68,31 +65,5 @@ impl Hosts {
             roll.views().any(|view| view.cosigner() == key && view.head().size() >= head.size())
         };
         self.peers.iter().filter(|(key, _)| covers(*key)).map(|(_, mirror)| mirror).collect()
-    }
-}
-
-impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Names the mirrors when all of them show less than others have: a rollback below what we
-    /// trust, or a frozen world.
-    pub(crate) fn check_mirrors(
-        &self,
-        shown: &[(&Mirror, Result<Head, String>)],
-        newest: Option<&Head>,
-    ) -> Result<(), Refusal> {
-        let best = shown
-            .iter()
-            .filter_map(|(mirror, head)| Some((mirror, head.as_ref().ok()?.size())))
-            .max_by_key(|(_, size)| *size);
-        let Some((mirror, shown)) = best else { return Ok(()) };
-        let mirror = mirror.to_string();
-        let trusted = self.trusted_heads().map(Head::size).max().unwrap_or(0);
-        let newest = newest.map_or(0, Head::size);
-        if shown < trusted {
-            Err(Refusal::MirrorRollback { mirror, shown, known: trusted })
-        } else if shown < newest {
-            Err(Refusal::Stale { mirror, shown, known: newest })
-        } else {
-            Ok(())
-        }
     }
 }

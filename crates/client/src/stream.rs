@@ -1,14 +1,14 @@
 //! One mirror's bytes, on their way to the disk.
 
+use std::future::pending;
 use std::io;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use unanimity_install::{InstallError, Staging};
 use unanimity_net::{Mirror, Opened, Piece};
-
-use crate::fetch::end;
 
 /// The most bytes that wait to be written.
 const BATCH: usize = 1 << 20;
@@ -73,4 +73,14 @@ async fn batch(
         }
     }
     (batch, None)
+}
+
+/// Waits for what holds up a thread for long.
+pub(crate) async fn end<T>(work: JoinHandle<T>) -> T {
+    match work.await.map_err(|error| error.try_into_panic()) {
+        Ok(done) => done,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // It never began, because the runtime ends.
+        Err(Err(_)) => pending().await,
+    }
 }

@@ -7,8 +7,10 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::policy::PolicyError;
 use unanimity_report::{Classify, Exit};
 
-use crate::operator_file::MAX_FILE_BYTES;
 use crate::{CircleError, ProgramError};
+
+/// The most bytes of a configuration file.
+pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Why a configuration was refused: which file, what, and where.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::error::MAX_FILE_BYTES;
 use crate::{ConfigError, Why};
 
 /// A value with a spelling of its own, parsed where it stands so that an error names its line.
@@ -18,8 +19,6 @@ impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Tex
     }
 }
 
-/// The most bytes of a configuration file.
-pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// What `init` leaves where only the operator knows what belongs there.
 const FILL_IN: &str = "FILL IN";
 

@@ -6,6 +6,13 @@ use crate::tile::{FULL, Tile};
 /// Where the newest head is, below the log's prefix.
 pub const CHECKPOINT: &str = "checkpoint";
 
+impl Tile {
+    /// Where the tile is, below the log's prefix.
+    pub fn path(&self) -> String {
+        format!("tile/{}/{}", self.level, numbered(self.index, self.width))
+    }
+}
+
 /// Where the bundle of entries `256 * index` onwards is, `width` of them.
 pub fn entries_path(index: u64, width: u16) -> String {
     format!("tile/entries/{}", numbered(index, width))
@@ -48,7 +55,7 @@ impl Place {
 }
 
 /// 1234067 is `x001/x234/067`, and a width below 256 follows as `.p/WIDTH`.
-pub(crate) fn numbered(index: u64, width: u16) -> String {
+fn numbered(index: u64, width: u16) -> String {
     let mut path = format!("{:03}", index % 1000);
     let mut rest = index / 1000;
     while rest > 0 {

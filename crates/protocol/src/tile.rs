@@ -1,7 +1,6 @@
 //! Tiles: names, widths, and the nodes they hold (C2SP tlog-tiles).
 
 use crate::Hash;
-use crate::log_path::numbered;
 use crate::tree::Node;
 
 /// Hashes in a full tile, and entries in a full bundle.
@@ -44,11 +43,6 @@ impl Tile {
     #[must_use]
     pub fn full(self) -> Tile {
         Tile { width: FULL as u16, ..self }
-    }
-
-    /// Where the tile is, below the log's prefix.
-    pub fn path(&self) -> String {
-        format!("tile/{}/{}", self.level, numbered(self.index, self.width))
     }
 }
 

@@ -5,7 +5,8 @@ mod tornet;
 
 pub use onion::backend::Daemons;
 pub use onion::mirror::OnionMirror;
+pub use onion::nodes::{Nodes, SETTLE};
 pub use onion::process::{Ended, Process};
-pub use onion::world::{Nodes, SETTLE, tell};
+pub use onion::world::tell;
 pub use tornet::network::{PAUSE, TorNetwork};
 pub use tornet::package::{Package, Programs};

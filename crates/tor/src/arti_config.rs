@@ -4,13 +4,11 @@ use arti_client::TorClientConfig;
 use arti_client::config::pt::TransportConfigBuilder;
 use arti_client::config::{BridgeConfigBuilder, CfgPath, TorClientConfigBuilder};
 use tor_linkspec::HasAddrs as _;
-
-#[cfg(doc)]
-use crate::Tor;
-use crate::TorError;
 use unanimity_config::tor_settings::{
     Bridges, NO_PUBLIC_NETWORK, PluggableTransport, TorNetwork, TorSettings,
 };
+
+use crate::TorError;
 
 /// The most bytes that wait on all circuits together. Beyond it arti drops the circuits on which
 /// the oldest wait: whoever lets us queue for them does not choose our memory use.

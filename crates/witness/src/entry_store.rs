@@ -2,7 +2,6 @@
 //! our own tree before it is written. What we vouch for does not wait for them.
 
 use std::io;
-use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use unanimity_log::{Bundles, Cached, Tiles, write_files};
@@ -11,9 +10,10 @@ use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::note::MAX_ENTRY_BYTES;
 use unanimity_protocol::tile::FULL;
-use unanimity_storage::{Clock, Disk, DiskError, Mode};
+use unanimity_storage::{Clock, DiskError, Mode};
 
-use crate::{PeerError, PeerNode};
+use crate::entry_files::{partial_place, partials};
+use crate::witness::{PeerError, PeerNode};
 
 /// Bytes of entries that are written, and synced, together.
 const BATCH: usize = 4 << 20;
@@ -21,31 +21,6 @@ const BATCH: usize = 4 << 20;
 const MAX_BUNDLE_BYTES: usize = FULL as usize * (2 + MAX_ENTRY_BYTES);
 const MEND: &str =
     "stop the node and remove this file: the entries from there on are fetched again";
-
-/// How many entries are on the disk, from the first on, of a log with `size` entries.
-pub(crate) fn held(directory: &Path, size: u64, disk: &Disk) -> Result<u64, DiskError> {
-    let mut full = 0;
-    while full < size / FULL && disk.exists(&directory.join(entries_path(full, FULL as u16))) {
-        full += 1;
-    }
-    let partial = partials(directory, full, disk)?.into_iter().map(|(width, _)| width).max();
-    Ok((full * FULL + u64::from(partial.unwrap_or(0))).min(size))
-}
-
-/// The partial bundles that are there of one: its width, and its file.
-fn partials(directory: &Path, index: u64, disk: &Disk) -> Result<Vec<(u16, PathBuf)>, DiskError> {
-    let place = partial_place(directory, index);
-    let names = match disk.names(&place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        names => names.map_err(DiskError::at(&place))?,
-    };
-    let width = |name: &std::ffi::OsString| name.to_str()?.parse().ok();
-    Ok(names.iter().filter_map(|name| Some((width(name)?, place.join(name)))).collect())
-}
-
-fn partial_place(directory: &Path, index: u64) -> PathBuf {
-    directory.join(format!("{}.p", entries_path(index, FULL as u16)))
-}
 
 /// Our tree as a host of tiles.
 struct Own<'a, C>(&'a PeerNode<C>);

@@ -9,6 +9,7 @@
 //! for whoever is listed and finds no other mirror.
 
 mod answer;
+mod entry_files;
 mod entry_store;
 pub mod file_view;
 mod witness;

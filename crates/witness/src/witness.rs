@@ -20,7 +20,7 @@ use unanimity_report::hide;
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Clock, Disk, DiskError, Lock, Mode};
 
-use crate::entry_store;
+use crate::entry_files;
 
 /// How long one mirror has to itself in a poll: what is new of a log comes in a fraction of that.
 const POLL_PATIENCE: Duration = Duration::from_secs(60);
@@ -152,7 +152,7 @@ impl<C: Clock> PeerNode<C> {
             return Err(damaged().into());
         }
         let evidence = EvidenceStore::new(state, &follow.log, disk.clone());
-        let entries = entry_store::held(&directory, size, &disk)?;
+        let entries = entry_files::held(&directory, size, &disk)?;
         let state = State { head, tiles, seen: clock.now(), fresh: false, entries };
         let state = Mutex::new(state);
         Ok(PeerNode {

@@ -1,7 +1,7 @@
 //! `log`: write an audit log, look at one, prove that an entry is in it.
 
 mod append;
-mod source;
+pub(crate) mod source;
 mod verb;
 
 pub(crate) use source::head_json;

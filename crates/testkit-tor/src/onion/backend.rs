@@ -14,8 +14,8 @@ use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_testkit::{Broken, Cast, Cycle, PEER_NAMES, PEERS, Stage, copy_tree, echo};
 use unanimity_tor::{Readers, Tor, hosting};
 
+use crate::onion::nodes::{CLIENT, Nodes, SETTLE};
 use crate::onion::process::{Ended, PATIENCE, PAUSE, Process};
-use crate::onion::world::{CLIENT, Nodes, SETTLE};
 
 /// Five peers and a client, each a daemon, which ends with this value.
 #[derive(Debug)]

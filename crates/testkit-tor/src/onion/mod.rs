@@ -2,5 +2,6 @@
 
 pub(crate) mod backend;
 pub(crate) mod mirror;
+pub(crate) mod nodes;
 pub(crate) mod process;
 pub(crate) mod world;

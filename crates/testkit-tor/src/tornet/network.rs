@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use unanimity_testkit::Broken;
 
 use crate::tornet::node;
-use crate::tornet::node::{Authority, FIRST_INTERVAL, Node, configure};
+use crate::tornet::node::{AUTHORITIES, Authority, FIRST_INTERVAL, NODES, Node, configure};
 use crate::tornet::package::{Package, Programs};
 
 const TOR: Package = Package {
@@ -20,8 +20,6 @@ const TOR: Package = Package {
     programs: &["tor", "tor-gencert"],
     remark: "; its service need not run",
 };
-pub(crate) const AUTHORITIES: usize = 3;
-pub(crate) const NODES: usize = 6;
 /// How long to wait before [`TorNetwork::stands`] is asked again.
 pub const PAUSE: Duration = Duration::from_millis(50);
 /// Within which the network has to stand; it takes 10 seconds where nothing else is going on.

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use unanimity_protocol::Hash;
 use unanimity_testkit::Broken;
 
-use crate::tornet::network::{AUTHORITIES, NODES};
 use crate::tornet::package::{Programs, run};
 
+pub(crate) const AUTHORITIES: usize = 3;
+pub(crate) const NODES: usize = 6;
 /// Seconds between two consensuses, after the first: longer than any run.
 const INTERVAL: u64 = 28_800;
 /// Seconds between two tries at the first one. It divides half an hour, as tor wants it.

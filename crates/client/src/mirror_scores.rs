@@ -1,0 +1,10 @@
+//! What a cycle has to say of the mirrors.
+
+use std::collections::BTreeSet;
+
+/// What this cycle has to say of the mirrors.
+#[derive(Default)]
+pub(crate) struct Judged {
+    pub(crate) failed: BTreeSet<String>,
+    pub(crate) unsaved: bool,
+}

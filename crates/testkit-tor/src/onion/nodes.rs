@@ -1,0 +1,142 @@
+//! The files of a group of peers, on a private network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use unanimity_config::peers::edit;
+use unanimity_config::{Standing, Ticket, this_platform};
+use unanimity_storage::Disk;
+use unanimity_testkit::{Broken, PEER_NAMES, Stage};
+
+use crate::onion::mirror::OnionMirror;
+use crate::onion::process::Process;
+use crate::tornet::network::TorNetwork;
+
+/// How long every peer has to have seen a release here: real time passes.
+pub const SETTLE: Duration = Duration::from_secs(2);
+
+/// What the client is called: it serves as well, so the others have it among their peers.
+pub(crate) const CLIENT: &str = "client";
+
+/// Everybody's files, on a private network; whoever runs is a [`Process`].
+#[derive(Clone)]
+pub struct Nodes {
+    /// The keys and files.
+    pub stage: Stage,
+    program: PathBuf,
+    /// What the client reads, if it is not the directory itself.
+    mirror: Option<Arc<OnionMirror>>,
+}
+
+impl std::fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Nodes(..)")
+    }
+}
+
+impl Nodes {
+    /// Writes everybody's configuration: `peers` of the circle and the client, who all know each
+    /// other. `program` is this program.
+    pub fn create(
+        stage: Stage,
+        network: &TorNetwork,
+        program: &Path,
+        peers: usize,
+    ) -> Result<Nodes, Broken> {
+        fs::write(stage.directory.join("network.toml"), network.arti())?;
+        fs::write(stage.directory.join("log.pub"), format!("{}\n", stage.circle.log.key))?;
+        let nodes = Nodes { stage, program: program.to_owned(), mirror: None };
+        let everybody: Vec<&str> = PEER_NAMES[..peers].iter().copied().chain([CLIENT]).collect();
+        for who in &everybody {
+            nodes.configure(who, peers.min(3))?;
+        }
+        let mut tickets = Vec::new();
+        for who in &everybody {
+            let said = nodes.process(who).done(&["peers", "invite"])?;
+            tickets.push(said["ticket"].as_str().unwrap_or_default().parse::<Ticket>()?);
+        }
+        for who in &everybody {
+            for ticket in tickets.iter().filter(|ticket| ticket.name.as_str() != *who) {
+                // As an operator writes it who needs no proof that they follow one log.
+                let mut member = ticket.member(&nodes.stage.circle.log)?;
+                member.standing = Standing::Counted;
+                edit::add(&nodes.place(who).join("peers.toml"), &member, &Disk::default())?;
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// The same, with a client that reads what it is shown from an onion service.
+    pub fn with_mirror(mut self, mirror: OnionMirror) -> Result<Nodes, Broken> {
+        self.mirror = Some(Arc::new(mirror));
+        self.write_unanimity_toml(CLIENT)?;
+        Ok(self)
+    }
+
+    /// The same in a copy of the stage. Nobody may be running.
+    pub fn copy_to(&self, directory: &Path) -> Result<Nodes, Broken> {
+        let nodes = Nodes { stage: self.stage.copy_to(directory)?, ..self.clone() };
+        if let Some(mirror) = &nodes.mirror {
+            mirror.show(nodes.stage.shown(CLIENT));
+        }
+        for who in PEER_NAMES.iter().chain(&[CLIENT]) {
+            if nodes.place(who).exists() {
+                nodes.write_unanimity_toml(who)?;
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// A node's directory.
+    pub fn place(&self, who: &str) -> PathBuf {
+        let below = if who == CLIENT { CLIENT.into() } else { format!("peers/{who}") };
+        self.stage.directory.join(below)
+    }
+
+    /// A node; nothing of it runs yet.
+    pub fn process(&self, who: &str) -> Process {
+        Process::new(&self.program, &self.place(who))
+    }
+
+    /// Writes a node's configuration, with nobody in its circle yet.
+    pub fn configure(&self, who: &str, min_peers: usize) -> Result<(), Broken> {
+        fs::create_dir_all(self.place(who))?;
+        self.write_unanimity_toml(who)?;
+        Ok(fs::write(self.place(who).join("peers.toml"), format!("min_peers = {min_peers}\n"))?)
+    }
+
+    fn write_unanimity_toml(&self, who: &str) -> Result<(), Broken> {
+        let circle = &self.stage.circle;
+        let policy = circle.policy();
+        // Whom nobody waits for need not look so often over the network.
+        let (mirror, poll) = match &self.mirror {
+            Some(mirror) if who == CLIENT => (mirror.site().to_string(), "10s"),
+            _ => (self.stage.mirror(who).to_string(), "1s"),
+        };
+        let keys: Vec<String> =
+            policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
+        let text = format!(
+            "[product]\nname = \"{}\"\nchannel = \"{}\"\nplatform = \"{}\"\n\n\
+             [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
+             [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [\"{}\"]\n\n\
+             [install]\nroot = \"hello\"\nstate = \"state\"\n\n\
+             [limits]\nsettle = \"{}s\"\npoll_min = \"{poll}\"\npoll_max = \"{poll}\"\n\
+             ask_timeout = \"10s\"\nroll_timeout = \"20s\"\n\n\
+             [tor]\nnetwork = \"{}\"\n\n\
+             [serve]\nname = \"{who}\"\nroll_min = \"24h\"\nroll_max = \"24h\"\n",
+            policy.product,
+            policy.channel,
+            this_platform(),
+            policy.threshold(),
+            keys.concat(),
+            circle.log.origin,
+            circle.log.key,
+            mirror,
+            SETTLE.as_secs(),
+            self.stage.directory.join("network.toml").display(),
+        );
+        Ok(fs::write(self.place(who).join("unanimity.toml"), text)?)
+    }
+}

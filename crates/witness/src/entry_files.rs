@@ -1,0 +1,37 @@
+//! The files of the entries that are kept, and how far they go.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use unanimity_protocol::log_path::entries_path;
+use unanimity_protocol::tile::FULL;
+use unanimity_storage::{Disk, DiskError};
+
+/// How many entries are on the disk, from the first on, of a log with `size` entries.
+pub(crate) fn held(directory: &Path, size: u64, disk: &Disk) -> Result<u64, DiskError> {
+    let mut full = 0;
+    while full < size / FULL && disk.exists(&directory.join(entries_path(full, FULL as u16))) {
+        full += 1;
+    }
+    let partial = partials(directory, full, disk)?.into_iter().map(|(width, _)| width).max();
+    Ok((full * FULL + u64::from(partial.unwrap_or(0))).min(size))
+}
+
+/// The partial bundles that are there of one: its width, and its file.
+pub(crate) fn partials(
+    directory: &Path,
+    index: u64,
+    disk: &Disk,
+) -> Result<Vec<(u16, PathBuf)>, DiskError> {
+    let place = partial_place(directory, index);
+    let names = match disk.names(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.map_err(DiskError::at(&place))?,
+    };
+    let width = |name: &std::ffi::OsString| name.to_str()?.parse().ok();
+    Ok(names.iter().filter_map(|name| Some((width(name)?, place.join(name)))).collect())
+}
+
+pub(crate) fn partial_place(directory: &Path, index: u64) -> PathBuf {
+    directory.join(format!("{}.p", entries_path(index, FULL as u16)))
+}

@@ -1,0 +1,101 @@
+//! Opening a node, and more products of it, and connecting to Tor for it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::time::timeout;
+use unanimity_net::Web;
+use unanimity_report::{Ended, Exit};
+use unanimity_storage::{Disk, SystemClock};
+use unanimity_tor::{Tor, TorError, address_of, hosting, hosting_artifacts};
+
+use crate::cli::{node, ours};
+use crate::node::{Addresses, Node};
+
+/// Says how far Tor has come: to people on standard error, to programs as lines of JSON.
+pub(super) fn progress(json: bool) -> impl FnMut(f32, String) {
+    let mut last = String::new();
+    move |fraction, words| {
+        // Before it has begun, arti calls it stuck.
+        if fraction == 0.0 {
+            return;
+        }
+        let percent = (fraction * 100.0).round();
+        let line = if json {
+            let event = json!({ "schema": "unanimity/v1", "event": "bootstrap", "percent": percent, "message": words });
+            format!("{event}\n")
+        } else {
+            format!("Tor {percent}%: {words}\n")
+        };
+        if line != last {
+            // Nobody is left to tell if this fails.
+            if json {
+                unanimity_report::print(&line).ok();
+            } else {
+                eprint!("{}", unanimity_report::visible(&line));
+            }
+            last = line;
+        }
+    }
+}
+
+pub(super) type Product = (PathBuf, Result<Node<SystemClock>, Ended>);
+
+/// More products of a node. One that cannot be does not keep the others from their turn.
+pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
+    let mut seen: Vec<unanimity_config::Node> = Vec::new();
+    let product = |path: Vec<u8>| {
+        let path = PathBuf::from(OsString::from_vec(path));
+        let another = node::load_file(&path).map_err(Ended::from);
+        let another = another.and_then(|told| {
+            ours::is_ours(&told.state)?;
+            ours::is_roots_word(&told)?;
+            Ok(node.another(told)?)
+        });
+        let another = another.and_then(|another| {
+            if let Some(other) = seen.iter().find(|other| !other.is_apart_from(&another.told)) {
+                let other = other.source.path.display();
+                let why = format!(
+                    "its root, its state and its spool have to be apart from those of {other}"
+                );
+                return Err(Ended::new(Exit::Configuration, why));
+            }
+            seen.push(another.told.clone());
+            Ok(another)
+        });
+        (path, another)
+    };
+    others.into_iter().map(product).collect()
+}
+
+pub(super) fn open(told: unanimity_config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
+    let addresses_of = |told: &unanimity_config::Node, serve: &unanimity_config::Serve| {
+        let artifacts = serve.artifacts.map(|_| address_of(&told.tor, &hosting_artifacts()));
+        let peer = address_of(&told.tor, &hosting(serve))?;
+        Ok::<_, Ended>(Addresses { peer, artifacts: artifacts.transpose()? })
+    };
+    Node::open(told, addresses_of, SystemClock, disk.clone(), &mut rand::rng())
+}
+
+pub(super) fn tor(node: &Node<SystemClock>) -> Result<Tor, TorError> {
+    let discovery = node.role.as_ref().map(|role| role.identity.discovery.clone());
+    let tor = Tor::new(&node.told.tor, discovery)?;
+    let web: Arc<dyn Web> = Arc::new(tor.clone());
+    node.connect(web);
+    Ok(tor)
+}
+
+/// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.
+pub(super) async fn connect(node: &Node<SystemClock>, json: bool) -> Result<Tor, Ended> {
+    let tor = tor(node)?;
+    let patience = node.told.bootstrap_timeout;
+    match timeout(patience, tor.bootstrap(progress(json))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("{error}"),
+        Err(_) => tracing::warn!("Tor is not connected after {patience:?}"),
+    }
+    Ok(tor)
+}

@@ -1,0 +1,33 @@
+//! What a command asks of a node: of the daemon, or of a run by itself.
+
+use serde::{Deserialize, Serialize};
+use unanimity_client::Errand;
+
+use super::peers;
+
+/// What a node is asked to do, by its operator.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Command {
+    /// `check`, `update`, `update --stage`
+    Cycle {
+        /// Which of them.
+        errand: Errand,
+        /// The configurations of more products.
+        others: Vec<Vec<u8>>,
+    },
+    /// `status`
+    Status,
+    /// `peers ...`
+    Peers(peers::Verb),
+}
+
+/// A command on its way to the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// The configuration that the command was given: a path's bytes need not be text.
+    pub(super) config: Vec<u8>,
+    pub(super) command: Command,
+    /// Whether lines that say how far it is may come before the answer.
+    #[serde(default)]
+    pub(super) steps: bool,
+}
