@@ -4,34 +4,40 @@
 //! audit log, and *every* trusted peer has seen the same log, now and for a while before. The
 //! README says what that defends against and what not; this page is the map of the source.
 //!
-//! # Rooms
+//! # Crates
 //!
-//! | room | what is in it | may use |
+//! Cargo refuses a crate what it does not depend on, and `.ci/layers` holds the dependencies against a
+//! table. Each crate's first line says what belongs there.
+//!
+//! | crate (`unanimity-` and) | what is in it | may use |
 //! |---|---|---|
-//! | `unanimity_protocol` | what is true: bytes and a time in, a checked type or a refusal out. No clock, file, socket or randomness | nothing here |
-//! | [`clock`], [`durable`], [`command`] | the time as an argument; every durable write; running what the operator named | `verify` |
-//! | [`net`] | byte streams to peers (in memory, over Tor), the one codec, mirrors | `verify` |
-//! | [`log`] | the audit log as tiles: writing one, publishing it, reading one | `net`, `durable` |
-//! | [`store`] | what a node remembers: head, peers' largest views, evidence, mirrors that failed | `durable` |
-//! | [`install`] | `Agreed -> Installed`, its trial, and back | `log`, `durable`, `command` |
-//! | [`circle`] | who a node's peers are: `peers.toml`, tickets | `net`, `durable`, `config` for its errors |
-//! | [`peer`], [`update`], [`installer`], [`publish`], [`config`] | the four roles, and what a node is told | all above |
-//! | [`identity`], [`alarm`] | the node's own keys; when to tell its operator | `net`, `durable`, `update` |
-//! | `node`, `serve` (with the feature `tor`) | a node at work: its peer role, its circle, its cycles; the daemon | all above |
-//! | [`demo`] | a whole circle and the attacks on it, for people and for tests: in one process, and over a private Tor network | all above, [`cli::exit`] |
-//! | [`cli`] | arguments, wiring, the words people read | everything |
+//! | `protocol` | notes, tree, heads, rounds, releases, the decision: bytes and a time go in, a checked type or a refusal comes out | nothing of ours; no I/O, tokio, clock or randomness |
+//! | `storage` | durable writes, bounded reads, whose a path is, the clock | `protocol` |
+//! | `archive` | the one strict reader of tar archives | `protocol`, `report` |
+//! | `report` | what the programs say: outcomes with exit codes and words, conditions, JSON, redaction | `protocol`, `storage` |
+//! | `config` | the configuration and `peers.toml`, as plain checked data | + `report` |
+//! | `state` | what a node remembers, its own keys | + `config` |
+//! | `log` | the audit log as tiles: writing, exporting, reading from any source | `protocol`, `storage`, `report` |
+//! | `net` | byte streams, messages of peers, mirrors, a file server | + `config`, `log` |
+//! | `tor` | connections and onion services; the only crate that names arti | `net` and below |
+//! | `publish` | keys, statements and signatures of a publisher | `archive` and below |
+//! | `install` | a confirmed release becomes an installed version, and back; the program `unanimity-install`, which links no network code | `archive`, `state` and below |
+//! | `witness` | the peer role: follows the log, answers | `net`, `state` and below |
+//! | `client` | one cycle: ask, read, decide, download, install | `install`, `net` and below |
+//! | `testkit`, `testkit-tor` | fixtures, a group of peers in one process or over a private Tor network, attacks: no part of a packaged program | all above |
+//! | this one | the programs' command line, a node at work ([`node`]), the daemon | all above |
 //!
 //! # Invariants
 //!
 //! 1. A type named for a fact is made only by the function that checks the fact: `Signed`,
-//!    `Logged`, `Agreed` ([`verify::stage`] shows that skipping one does not compile), `Head`,
+//!    `Logged`, `Agreed` ([`unanimity_protocol::pipeline`] shows that skipping one does not compile), `Head`,
 //!    `View`, `Evidence`, `Chain`, `PeerSet`, `Staged`, `Ready`.
-//! 2. Silence is never consent: a [`verify::Roll`] has one answer for every configured peer, and
-//!    a [`verify::PeerSet`] is never empty.
-//! 3. State is written only after the check that it records, through [`durable`] alone.
+//! 2. Silence is never consent: a [`unanimity_protocol::Roll`] has one answer for every configured peer, and
+//!    a [`unanimity_protocol::PeerSet`] is never empty.
+//! 3. State is written only after the check that it records, through [`unanimity_storage`] alone.
 //! 4. A peer never fetches because it was asked, and never adopts or cosigns a head it heard
 //!    from anybody but its own mirrors.
-//! 5. Three kinds of wrong: a [`verify::Refusal`] (the world failed a check), an error (we could
+//! 5. Three kinds of wrong: a [`unanimity_protocol::Refusal`] (the world failed a check), an error (we could
 //!    not find out), a panic (our bug). No error or deadline turns into a weaker check.
 //! 6. Every read, list and wait has a bound.
 //!
@@ -41,21 +47,21 @@
 //!
 //! | TUF | here |
 //! |---|---|
-//! | 5.1 fix the update's start time | one time for each check, given as an argument; the clock may not stand before the newest time verified ([`update::UpdateError::Clock`]) |
+//! | 5.1 fix the update's start time | one time for each check, given as an argument; the clock may not stand before the newest time verified ([`unanimity_client::UpdateError::Clock`]) |
 //! | 5.2, 5.3 root metadata, key rotation | the configuration's keys and threshold; rotation in the log is not there yet |
-//! | 5.4 timestamp: signature, rollback, freeze | [`verify::Head`]: the log's signature; [`update`]: a size below the trusted one is a rollback, below the peers' is stale |
-//! | 5.5 snapshot: consistency across files | the tree: [`verify::join`] proves all heads prefixes of one, every entry below it is read |
-//! | 5.6 targets: threshold, version, expiry | [`verify::Signed`]: distinct raw keys, sequence above the floor, expiry; [`verify::Catalog`]: not taken back |
-//! | 5.7 fetch the target: length, digest | [`install::verify_artifact`], on the file that is then used; [`install::unpack`] is as strict with what is in it |
-//! | arbitrary installation | threshold, log, and every peer ([`verify::Agreed`]) |
-//! | endless data, slow retrieval | every read is bounded ([`net::Mirror::read`], [`net::wire`]); every ask has a deadline |
+//! | 5.4 timestamp: signature, rollback, freeze | [`unanimity_protocol::Head`]: the log's signature; [`unanimity_client`]: a size below the trusted one is a rollback, below the peers' is stale |
+//! | 5.5 snapshot: consistency across files | the tree: [`unanimity_protocol::consistency`] proves all heads prefixes of one, every entry below it is read |
+//! | 5.6 targets: threshold, version, expiry | [`unanimity_protocol::Signed`]: distinct raw keys, sequence above the floor, expiry; [`unanimity_protocol::Catalog`]: not taken back |
+//! | 5.7 fetch the target: length, digest | [`unanimity_install::verify_artifact`], on the file that is then used; `unanimity_archive` is as strict with what is in it |
+//! | arbitrary installation | threshold, log, and every peer ([`unanimity_protocol::Agreed`]) |
+//! | endless data, slow retrieval | every read is bounded ([`unanimity_net::Mirror::read`], [`unanimity_net::message`]); every ask has a deadline |
 //! | extraneous dependencies, wrong software | product, channel and platform are in the signed manifest and in the configuration |
 //! | fast-forward | the sequence is 63 bits and the log is public: a jump is visible to every monitor; recovery needs a new channel |
 //! | indefinite freeze | the roll is called at every cycle: a frozen mirror shows against the peers' heads |
 //! | malicious mirrors | many mirrors, none trusted, each one's failure named |
 //! | mix and match | one manifest names all of a release's artifacts, one tree all manifests |
 //! | rollback | the sequence floor, the stored head, the peers' largest views |
-//! | key compromise | what the publisher's keys sign must be public, and can be taken back ([`verify::withdrawal`]); what the log's key signs must be the same for every peer |
+//! | key compromise | what the publisher's keys sign must be public, and can be taken back ([`unanimity_protocol::withdrawal`]); what the log's key signs must be the same for every peer |
 
 pub mod cli;
 #[cfg(feature = "tor")]

@@ -14,7 +14,7 @@ use crate::error::InstallError;
 use crate::tree_sink::Fill;
 
 /// An artifact on this machine whose length and digest are those that were signed. Only
-/// [`Staging::finish`] makes one; the file is in a directory that nobody else writes to.
+/// [`Staging::finish`](crate::Staging::finish) makes one; the file is in a directory that nobody else writes to.
 pub struct Staged {
     pub(crate) target: Target,
     pub(crate) release: String,
@@ -127,7 +127,7 @@ impl<R: Read> Read for Measuring<R> {
 }
 
 impl Staged {
-    /// Unpacks an archive, as strictly as [`unpack`] is, and makes its tree durable. A file is
+    /// Unpacks an archive, as strictly as [`unanimity_archive`] is, and makes its tree durable. A file is
     /// ready as it is. What is refused is refused again the next time, without being fetched.
     pub fn unpack(self) -> Result<Ready, InstallError> {
         let Staged { target, release, directory: staging, disk, file } = self;

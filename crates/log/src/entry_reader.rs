@@ -50,7 +50,7 @@ pub struct Bundles {
 
 impl Bundles {
     /// The bundles that hold the entries from `from` on, from a source that serves the tiles of
-    /// `head`. At most [`MAX_GROWTH`] entries.
+    /// `head`. At most [`MAX_GROWTH`](crate::MAX_GROWTH) entries.
     pub async fn below<T: Tiles>(tiles: &Cached<T>, head: &Head, from: u64) -> io::Result<Bundles> {
         let (range, size) = (from..head.size(), head.size());
         check_growth(&range)?;

@@ -102,7 +102,7 @@ impl<T: Tiles> Cached<T> {
     }
 }
 
-/// The leaf hashes of `range` in a tree of `range.end` leaves. At most [`MAX_GROWTH`].
+/// The leaf hashes of `range` in a tree of `range.end` leaves. At most [`MAX_GROWTH`](crate::MAX_GROWTH).
 pub async fn leaves(source: &impl Tiles, range: Range<u64>) -> io::Result<Vec<Hash>> {
     check_growth(&range)?;
     let mut tiles = Vec::new();

@@ -17,7 +17,7 @@
 //! 1970; a target is platform, file name, length in bytes, SHA-256, kind, and for archives
 //! (`tar`, `tar.gz`, `tar.zst`) the unpacked size in bytes and the number of entries.
 //! A `file` is installed under its name; of an archive, whose rules are in
-//! [`install::unpack`](unanimity_archive), the tree is, and the archive itself is not.
+//! the crate `unanimity-archive`, the tree is, and the archive itself is not.
 //! Targets are in ascending order of platform. The sequence alone decides what is newer.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The pipeline as types: `Fetched -> Signed -> Logged -> Agreed`, then `Installed` in [`unanimity_install`].
+//! The pipeline as types: `Fetched -> Signed -> Logged -> Agreed`, then `Installed` in `unanimity-install`.
 //!
 //! Each stage is made by its check and by nothing else, and consumes the stage before.
 //! A program that tries to skip one does not compile:

@@ -156,7 +156,7 @@ pub enum Refusal {
         platform: Name,
     },
     /// An artifact that this version does not install: an archive of more than
-    /// [`MAX_ENTRIES`](unanimity_archive::MAX_ENTRIES) entries.
+    /// `MAX_ENTRIES` entries.
     #[error("release {release}: its archive has more entries than this version installs")]
     UnsupportedKind {
         /// `SEQUENCE-VERSION`.

@@ -92,7 +92,7 @@ impl Circle {
         self.members.iter().filter(move |member| joining(member.standing))
     }
 
-    /// Those who have left by `now`: [`edit::drop`] may take them out of the file.
+    /// Those who have left by `now`: [`edit::drop`](crate::edit::drop) may take them out of the file.
     pub fn left(&self, now: Timestamp) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(move |member| member.standing.has_left(now))
     }
