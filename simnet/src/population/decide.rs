@@ -225,7 +225,7 @@ impl<W: Witness> Population<'_, W> {
             let cycle = match verdict(standings, earlier) {
                 Verdict::Unanimous => return Cycle::Installed { index, chain },
                 Verdict::Settling => Cycle::Settling,
-                Verdict::Incomplete | Verdict::Fork => Cycle::Incomplete,
+                Verdict::Incomplete => Cycle::Incomplete,
             };
             newest.get_or_insert(cycle);
         }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::decision::confirmation::Standing::{
-    Behind, Confirmed, Fork, Silent, Unjoined,
-};
+use unanimity_protocol::decision::confirmation::Standing::{Behind, Confirmed, Silent, Unjoined};
 use unanimity_protocol::decision::confirmation::{
     Standing::{self},
     Verdict, verdict,
@@ -171,11 +169,11 @@ fn the_common_size_is_the_smallest_that_everybody_confirmed() {
     assert_eq!(fewer.common_size(&three, &chain), None, "one was not asked");
 }
 
-const ALL: [Standing; 5] = [Confirmed, Behind, Silent, Unjoined, Fork];
+const ALL: [Standing; 4] = [Confirmed, Behind, Silent, Unjoined];
 
 #[test]
 fn the_rule_is_this_table() {
-    use Verdict::{Fork as Forked, Incomplete, Settling, Unanimous};
+    use Verdict::{Incomplete, Settling, Unanimous};
     let (c, all) = (Confirmed, [Confirmed; 3]);
     type Row<'a> = (&'a [Standing], Option<&'a [Standing]>, Verdict);
     let table: &[Row] = &[
@@ -200,13 +198,6 @@ fn the_rule_is_this_table() {
         // Rolls of other peers.
         (&all, Some(&[c, c]), Settling),
         (&[c, c], Some(&all), Settling),
-        // A fork is a fork, in whichever roll and beside whatever else.
-        (&[c, c, Fork], Some(&all), Forked),
-        (&[Fork, Silent, Behind], None, Forked),
-        (&[Fork], None, Forked),
-        (&all, Some(&[c, Fork, c]), Forked),
-        (&[c, Silent, c], Some(&[c, Fork, c]), Forked),
-        (&[], Some(&[Fork]), Forked),
     ];
     for (latest, earlier, expected) in table {
         assert_eq!(verdict(latest, *earlier), *expected, "{latest:?} after {earlier:?}");
@@ -229,8 +220,6 @@ fn only_full_rolls_of_confirmed_are_unanimous() {
         for earlier in &rolls {
             let unanimous = full(latest) && full(earlier) && latest.len() == earlier.len();
             assert_eq!(verdict(latest, Some(earlier)) == Verdict::Unanimous, unanimous);
-            let fork = latest.iter().chain(earlier).any(|s| *s == Fork);
-            assert_eq!(verdict(latest, Some(earlier)) == Verdict::Fork, fork);
         }
     }
 }

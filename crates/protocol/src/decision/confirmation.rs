@@ -2,6 +2,8 @@
 //!
 //! [`verdict`] is the whole rule, as a plain function of standings: no keys, no proofs,
 //! so a simulator of a million nodes calls the very same one.
+//!
+//! A fork of the log never reaches this rule: joining the heads ends the cycle with the evidence.
 
 /// What one peer's answer turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +16,6 @@ pub enum Standing {
     Silent,
     /// A view that could not be joined: nobody serves tiles for it, or they do not hash up.
     Unjoined,
-    /// A view that contradicts ours.
-    Fork,
 }
 
 /// What two rolls amount to.
@@ -27,8 +27,6 @@ pub enum Verdict {
     Settling,
     /// Somebody did not confirm.
     Incomplete,
-    /// Somebody's view contradicts ours.
-    Fork,
 }
 
 /// The rule. `latest` has one standing for every configured peer, and so has `earlier`, a
@@ -36,9 +34,7 @@ pub enum Verdict {
 pub fn verdict(latest: &[Standing], earlier: Option<&[Standing]>) -> Verdict {
     let all_confirmed =
         |roll: &[Standing]| !roll.is_empty() && roll.iter().all(|s| *s == Standing::Confirmed);
-    if latest.iter().chain(earlier.unwrap_or_default()).any(|s| *s == Standing::Fork) {
-        Verdict::Fork
-    } else if !all_confirmed(latest) {
+    if !all_confirmed(latest) {
         Verdict::Incomplete
     } else if earlier.is_some_and(|roll| roll.len() == latest.len() && all_confirmed(roll)) {
         Verdict::Unanimous
