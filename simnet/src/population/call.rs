@@ -2,7 +2,7 @@
 
 use unanimity_client::waits;
 
-use super::peer::{Answer, seconds};
+use super::peer::{Answer, signed};
 use super::{Population, Step, Tree};
 use crate::Millis;
 use crate::environment::Connect;
@@ -33,7 +33,7 @@ pub(super) struct Call {
 pub(super) struct Slot {
     pub(super) answer: Option<Answer>,
     /// When that was signed, in seconds.
-    pub(super) signed: u32,
+    pub(super) signed: i32,
     /// When it came, in ms after the call began.
     pub(super) came: u32,
 }
@@ -197,9 +197,9 @@ impl<W: Witness> Population<'_, W> {
     ) {
         let client = self.calls.get(id).client;
         let (answer, signed) = match (self.environment.lie(peer, client, now), fault) {
-            (Some(view), _) => (Answer::View(Tree::new(view, self.split)), seconds(now)),
+            (Some(view), _) => (Answer::View(Tree::new(view, self.split)), signed(now)),
             (None, Some(kind)) => self.answer_badly(now, peer, kind),
-            (None, None) => (self.answer(now, peer), seconds(now)),
+            (None, None) => (self.answer(now, peer), signed(now)),
         };
         let slot = &mut self.calls.slots_mut(id)[place as usize];
         (slot.answer, slot.signed) = (Some(answer), signed);

@@ -1,5 +1,6 @@
 //! What a closed roll amounts to, as `Client::decide` finds it.
 
+use unanimity_protocol::Timestamp;
 use unanimity_protocol::decision::confirmation::{Standing, Verdict, verdict};
 
 use super::call::Id;
@@ -7,6 +8,7 @@ use super::kept::Entry;
 use super::peer::{Answer, seconds};
 use super::{Population, Scratch, Tree};
 use crate::Millis;
+use crate::environment::EPOCH;
 use crate::trace::{Cycle, Witness};
 
 /// A release that could be installed.
@@ -55,21 +57,25 @@ impl<W: Witness> Population<'_, W> {
         }
     }
 
-    /// Which answers count (`Limits::admit`), and the largest that each peer ever showed.
+    /// Which answers count ([`Limits::check`](unanimity_protocol::decision::admission::Limits::check)),
+    /// and the largest tree that each peer ever showed.
     fn admit(&mut self, now: Millis, node: u32, id: Id) {
         let slots = self.calls.slots(id);
         let began = self.calls.get(id).began;
-        let view_ttl = self.limits.view_ttl.as_secs();
         let largest = &mut self.largest[node as usize * slots.len()..][..slots.len()];
         let latest = &mut self.scratch.latest;
         latest.clear();
         for (slot, largest) in slots.iter().zip(largest) {
             let mut entry = Entry { tree: Tree::NONE, signed: slot.signed };
-            if let Some(Answer::View(tree) | Answer::Untimely(tree)) = slot.answer {
-                let came = seconds(began + Millis::from(slot.came));
-                let age = came.max(seconds(now)) - slot.signed;
-                let is_timely = slot.answer == Some(Answer::View(tree));
-                if is_timely && u64::from(age) <= view_ttl && tree.size() >= largest.size() {
+            if let Some(Answer::View(tree)) = slot.answer {
+                let signed_at = Timestamp(EPOCH.saturating_add_signed(slot.signed.into()));
+                let counts = |at: Millis| {
+                    let at = Timestamp(EPOCH + at / 1000);
+                    let (size, before) = (tree.size().into(), largest.size().into());
+                    self.limits.check(signed_at, size, at, before).is_ok()
+                };
+                // When it came, and still when the roll closes, as the client asks.
+                if counts(began + Millis::from(slot.came)) && counts(now) {
                     entry.tree = tree;
                 }
                 if tree.size() > largest.size() {
@@ -88,7 +94,7 @@ impl<W: Witness> Population<'_, W> {
         let client = self.clients[node as usize];
         let largest = &self.largest[node as usize * circle.len()..][..circle.len()];
         let answers = self.calls.slots(id).iter().filter_map(|slot| match slot.answer {
-            Some(Answer::View(tree) | Answer::Untimely(tree)) => Some(tree),
+            Some(Answer::View(tree)) => Some(tree),
             _ => None,
         });
         let kept = self.kept.iter(client.kept).flat_map(|(_, views)| views).map(|view| view.tree);
@@ -205,8 +211,8 @@ impl<W: Witness> Population<'_, W> {
     /// The newest candidate that every peer confirms, now and `settle` ago (`Logged::agreed`); if
     /// there is none, how it stands with the newest.
     fn choose(&mut self, now: Millis, node: u32, head: Tree) -> Cycle {
-        let (at, split) = (seconds(now), self.split);
-        let settle = seconds(self.environment.scenario.settle);
+        let (at, split) = (i64::from(seconds(now)), self.split);
+        let settle = i64::from(seconds(self.environment.scenario.settle));
         let kept = self.clients[node as usize].kept;
         let Scratch { latest, standings, settled, candidates, .. } = &mut self.scratch;
         let mut newest = None;
@@ -215,8 +221,10 @@ impl<W: Witness> Population<'_, W> {
             let earliest =
                 self.kept.iter(kept).find(|(_, views)| covered(views, head, split) > index);
             let earlier = earliest.filter(|(then, before)| {
-                let each = |(before, now): (&Entry, &Entry)| before.signed + settle <= now.signed;
-                then + settle <= at && before.iter().zip(latest.iter()).all(each)
+                let each = |(before, now): (&Entry, &Entry)| {
+                    i64::from(before.signed) + settle <= i64::from(now.signed)
+                };
+                i64::from(*then) + settle <= at && before.iter().zip(latest.iter()).all(each)
             });
             let earlier = earlier.map(|(_, views)| {
                 stand(views, settled, head, split, Some(index));

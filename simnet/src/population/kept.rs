@@ -6,7 +6,7 @@ use super::Tree;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) tree: Tree,
-    pub(super) signed: u32,
+    pub(super) signed: i32,
 }
 
 /// A node's kept rolls, earliest first: the place of the first.

@@ -6,8 +6,9 @@
 //! after `unanimity_client`'s `ask`; the waits are drawn by the function it uses itself); which
 //! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
 //! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
-//! `Client::decide`; the rule is [`unanimity_protocol::decision::confirmation::verdict`] itself). Moments that the code
-//! signs or compares are whole seconds, as there.
+//! `Client::decide`). Two rules are the client's own, of [`unanimity_protocol::decision`]: which answers
+//! count, and what a roll amounts to. Moments that the code signs or
+//! compares are whole seconds, as there.
 //!
 //! **Not modelled**: signatures, proofs and files, which are taken to be right; more than one mirror
 //! to a node; the time that mirrors, tiles and artifacts take; a peer's limit of streams; expiry
@@ -148,7 +149,7 @@ struct Population<'a, W> {
     calls: call::Calls,
     kept: kept::Pool,
     /// The first view, and its time, of each peer that ever replayed.
-    replayed: BTreeMap<u32, (Tree, u32)>,
+    replayed: BTreeMap<u32, (Tree, i32)>,
     scratch: Scratch,
 }
 

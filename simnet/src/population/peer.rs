@@ -30,17 +30,23 @@ impl Default for Peer {
 pub(super) enum Answer {
     /// It vouches for this.
     View(Tree),
-    /// The same, signed at a time that makes it count for nothing.
-    Untimely(Tree),
     /// No mirror has shown it anything fresh.
     Blind,
     /// It holds evidence.
     Evidence,
 }
 
+/// How wrong the clock of a slow or fast peer is, in seconds.
+const CLOCK_ERROR: i32 = 3600;
+
 /// Moments are signed and compared in whole seconds.
 pub(super) fn seconds(at: Millis) -> u32 {
     (at / 1000) as u32
+}
+
+/// The moment that a peer signs, in seconds after the world's beginning. A slow clock can be before it.
+pub(super) fn signed(at: Millis) -> i32 {
+    (at / 1000) as i32
 }
 
 impl<W: Witness> Population<'_, W> {
@@ -80,22 +86,23 @@ impl<W: Witness> Population<'_, W> {
     }
 
     /// A faulty peer's answer, and when it says that it signed it.
-    pub(super) fn answer_badly(&mut self, now: Millis, node: u32, kind: Kind) -> (Answer, u32) {
+    pub(super) fn answer_badly(&mut self, now: Millis, node: u32, kind: Kind) -> (Answer, i32) {
         let before = |at| Tree::new(self.environment.an_hour_before(at), self.split);
         let held = Some(self.peers[node as usize].head).filter(|head| !head.is_none());
         let answer = match (kind, held) {
             (Kind::Replay, _) => {
-                let first = (held.unwrap_or_else(|| before(now)), seconds(now));
+                let first = (held.unwrap_or_else(|| before(now)), signed(now));
                 let (tree, signed) = *self.replayed.entry(node).or_insert(first);
                 return (Answer::View(tree), signed);
             }
-            (Kind::Slow | Kind::Fast, Some(held)) => Answer::Untimely(held),
+            (Kind::Slow, Some(held)) => return (Answer::View(held), signed(now) - CLOCK_ERROR),
+            (Kind::Fast, Some(held)) => return (Answer::View(held), signed(now) + CLOCK_ERROR),
             _ => match self.environment.outdated(kind, now) {
                 Some(view) => Answer::View(Tree::new(view, self.split)),
                 None => self.answer(now, node),
             },
         };
-        (answer, seconds(now))
+        (answer, signed(now))
     }
 
     /// What it holds, if its mirror has shown that lately.

@@ -31,14 +31,29 @@ impl Default for Limits {
 impl Limits {
     /// Whether a view received at `now` counts, given the largest size that peer showed before.
     pub fn admit(&self, view: View, now: Timestamp, before: u64) -> Result<View, Silence> {
-        if view.at() > now.after(CLOCK_SKEW) {
-            Err(Silence::Ahead(view.at()))
-        } else if view.at().after(self.view_ttl) < now {
-            Err(Silence::Old(view.at()))
-        } else if view.head().size() < before {
-            Err(Silence::Regressed { size: view.head().size(), before })
+        self.check(view.at(), view.head().size(), now, before).map(|()| view)
+    }
+
+    /// Checks whether a peer's answer counts at `now`.
+    ///
+    /// The peer signed it at `signed_at`, for a tree of `size`. The largest tree that the peer
+    /// showed before has `largest_before` entries. This is the whole rule of [`Limits::admit`], for
+    /// callers whose answers have no signature.
+    pub fn check(
+        &self,
+        signed_at: Timestamp,
+        size: u64,
+        now: Timestamp,
+        largest_before: u64,
+    ) -> Result<(), Silence> {
+        if signed_at > now.after(CLOCK_SKEW) {
+            Err(Silence::Ahead(signed_at))
+        } else if signed_at.after(self.view_ttl) < now {
+            Err(Silence::Old(signed_at))
+        } else if size < largest_before {
+            Err(Silence::Regressed { size, before: largest_before })
         } else {
-            Ok(view)
+            Ok(())
         }
     }
 }
