@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rand::Rng;
 use unanimity_net::{Mirror, Transport};
+use unanimity_protocol::decision::head_choice::HeadChoice;
 use unanimity_protocol::{Agreed, Bundle, Head, Refusal, Roll, Signed};
 use unanimity_storage::Clock;
 
@@ -74,8 +75,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let rolls = self.state.rolls.iter().chain([&roll]);
         let views: Vec<Head> =
             rolls.flat_map(Roll::views).map(|view| view.head().clone()).collect();
+        let mut choice = HeadChoice::new(&mut heard, &trusted, &views);
         let read = loop {
-            let joined = match join::join(heard.clone(), &trusted, &views, &sources).await {
+            let joined = match join::join(&mut choice, &sources).await {
                 Ok(Some(joined)) => joined,
                 Ok(None) => break None,
                 Err(evidence) => return Err(self.latch(*evidence)?.into()),
@@ -88,11 +90,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             let (state, policy, watcher) = (&self.state, &config.policy, &self.fetcher.watcher);
             let reading = read::entries(hosts, tiles, state, policy, &head, common, watcher).await;
             match reading {
-                // What no peer vouches for, and nobody can read, must not hold back what all confirm.
-                Err(why) if !trusted.contains(&head) && !views.contains(&head) => {
+                Err(why) if choice.unreadable() => {
                     let why = format!("left out, as no peer vouches for it: {head} ({why})");
                     report.remarks.push(why);
-                    heard.retain(|other| *other != head);
                 }
                 reading => break Some((joined, common, reading)),
             }

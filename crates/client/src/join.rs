@@ -3,6 +3,7 @@
 use unanimity_log::Cached;
 use unanimity_net::Transport;
 use unanimity_protocol::consistency::Link;
+use unanimity_protocol::decision::head_choice::{HeadChoice, Step, Trial};
 use unanimity_protocol::{Chain, Evidence, Head};
 
 use crate::tile_sources::{Source, Sources};
@@ -17,47 +18,48 @@ pub(crate) struct Joined<'s, 'a, T: Transport> {
     pub(crate) untied: Vec<Head>,
 }
 
-/// Joins the heads, or finds that two of them contradict each other. `None` if nobody serves
-/// tiles that hash up to any of them.
+/// Joins the heads of a choice, or finds that two of them contradict each other. `None` if nobody
+/// serves tiles that hash up to any of them.
 ///
-/// One hash is all that some roots need, so a head can look served and be tied to nothing. The
-/// chain is therefore the one that holds the heads we trust, then the most of the peers' `views`,
-/// then the largest; what it does not hold is untied, and its peers do not confirm.
+/// One hash is all that some roots need, so a head can look served and be tied to nothing:
+/// [`HeadChoice`] says which of the served heads is adopted. What its chain does not hold is
+/// untied, and its peers do not confirm.
 pub(crate) async fn join<'s, 'a, T: Transport>(
-    mut heads: Vec<Head>,
-    trusted: &[Head],
-    views: &[Head],
+    choice: &mut HeadChoice<'_, Head>,
     sources: &'s Sources<'a, T>,
 ) -> Result<Option<Joined<'s, 'a, T>>, Box<Evidence>> {
-    heads.sort_by_key(|head| (std::cmp::Reverse(head.size()), *head.root()));
-    heads.dedup();
-    for pair in heads.windows(2) {
-        if let Some(evidence) = Evidence::of(&pair[0], &pair[1], &[]) {
-            return Err(Box::new(evidence));
+    let mut best = None;
+    loop {
+        match choice.step() {
+            Step::Try(trial) => best = attempt(trial, sources).await.or(best),
+            Step::Chosen(_) => break,
+            Step::NoneServed => return Ok(None),
+            Step::Fork(evidence) => return Err(evidence.clone()),
         }
     }
-    let mut best: Option<((usize, usize, usize), Joined<'s, 'a, T>)> = None;
-    for (i, head) in heads.iter().enumerate() {
-        let Some(source) = sources.serving(head).await else { continue };
-        let mut chain = Chain::new(head.clone());
-        for older in &heads[i + 1..] {
-            if let Link::Fork(evidence) = link(&mut chain, older, source, sources).await {
-                return Err(evidence);
-            }
-        }
-        let held = |heads: &[Head]| heads.iter().filter(|head| chain.holds(head)).count();
-        let holds = (held(trusted), held(views), held(&heads));
-        let all = holds == (trusted.len(), views.len(), heads.len() - i);
-        if best.as_ref().is_none_or(|(most, _)| *most < holds) {
-            let untied = heads.iter().filter(|head| !chain.holds(head)).cloned().collect();
-            best = Some((holds, Joined { chain, source, untied }));
-        }
-        // No other can hold more.
-        if all {
-            break;
+    Ok(best.map(|(chain, source)| {
+        let untied = choice.heads().iter().filter(|head| !chain.holds(head)).cloned().collect();
+        Joined { chain, source, untied }
+    }))
+}
+
+/// Tries one head. Returns its chain and its host if it is the best so far.
+async fn attempt<'s, 'a, T: Transport>(
+    trial: Trial<'_, '_, Head>,
+    sources: &'s Sources<'a, T>,
+) -> Option<(Chain, &'s Cached<Source<'a, T>>)> {
+    let Some(source) = sources.serving(trial.head()).await else {
+        trial.unserved();
+        return None;
+    };
+    let mut chain = Chain::new(trial.head().clone());
+    for older in trial.smaller() {
+        if let Link::Fork(evidence) = link(&mut chain, older, source, sources).await {
+            trial.fork(evidence);
+            return None;
         }
     }
-    Ok(best.map(|(_, joined)| joined))
+    trial.served(|head| chain.holds(head)).then_some((chain, source))
 }
 
 /// Links one head, with the tiles of `first` or, where those are of no use, anybody's.

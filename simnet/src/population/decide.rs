@@ -2,10 +2,12 @@
 
 use unanimity_protocol::Timestamp;
 use unanimity_protocol::decision::confirmation::{Standing, Verdict, verdict};
+use unanimity_protocol::decision::head_choice::{HeadChoice, Step};
 
 use super::call::Id;
 use super::kept::Entry;
 use super::peer::{Answer, seconds};
+use super::tree::Fork;
 use super::{Population, Scratch, Tree};
 use crate::Millis;
 use crate::environment::EPOCH;
@@ -17,9 +19,6 @@ pub(super) struct Release {
     index: u32,
     chain: u8,
 }
-
-/// The evidence that two heads are.
-struct Fork;
 
 impl<W: Witness> Population<'_, W> {
     pub(super) fn decide(&mut self, now: Millis, node: u32, id: Id) -> Cycle {
@@ -86,9 +85,8 @@ impl<W: Witness> Population<'_, W> {
         }
     }
 
-    /// The head that all heads heard of are joined in (`heads::join`, and the loop around it in
-    /// `Client::decide`), which is at least as large as the mirror's. A mirror that is down shows none,
-    /// and if nobody serves any head, the result is none.
+    /// The head that is adopted, as `Client::decide` has it chosen by [`HeadChoice`]: at least as large
+    /// as the mirror's. A mirror that is down shows none, and if nobody serves any head, the result is none.
     fn join(&mut self, now: Millis, node: u32, id: Id, shown: Tree) -> Result<Tree, Fork> {
         let circle = self.environment.circle(node);
         let client = self.clients[node as usize];
@@ -102,50 +100,59 @@ impl<W: Witness> Population<'_, W> {
             let remembered = [client.trusted].into_iter().chain(largest.iter().copied());
             remembered.chain(kept.clone()).chain(answers.clone()).filter(|tree| !tree.is_none())
         };
+        // The largest, served, and it holds all: the choice would end with the first head it tries.
         if heard().all(|tree| shown.holds(tree, self.split)) {
             return Ok(shown);
         }
 
-        let Scratch { heads, views, latest, .. } = &mut self.scratch;
+        // Lists of their own while the choice works in them.
+        let mut heads = std::mem::take(&mut self.scratch.heads);
+        let mut views = std::mem::take(&mut self.scratch.views);
+        let there = |tree: &Tree| !tree.is_none();
         heads.clear();
-        heads.extend(heard().chain([shown].into_iter().filter(|tree| !tree.is_none())));
-        heads.sort_by_key(|tree| std::cmp::Reverse((tree.size(), tree.chain())));
-        heads.dedup();
+        heads.extend(heard().chain([shown].into_iter().filter(there)));
         views.clear();
-        views.extend(kept.chain(latest.iter().map(|entry| entry.tree)));
-        let mut heads = std::mem::take(heads);
-        let joined = self.join_some(now, node, shown, &mut heads);
-        self.scratch.heads = heads;
+        views.extend(kept.chain(self.scratch.latest.iter().map(|view| view.tree)).filter(there));
+        let trusted = [client.trusted];
+        let trusted = if client.trusted.is_none() { &[][..] } else { &trusted };
+        let choice = HeadChoice::new(&mut heads, trusted, &views);
+        let joined = self.choose_head(now, node, shown, choice);
+        (self.scratch.heads, self.scratch.views) = (heads, views);
         joined
     }
 
-    /// The same for heads in descending order of size, one of which is the mirror's if it is up.
-    fn join_some(
+    /// Tells a choice what hosts serve to a node, whose mirror shows a tree or none.
+    fn choose_head(
         &mut self,
         now: Millis,
         node: u32,
         shown: Tree,
-        heads: &mut Vec<Tree>,
+        mut choice: HeadChoice<'_, Tree>,
     ) -> Result<Tree, Fork> {
         let (split, trusted) = (self.split, self.clients[node as usize].trusted);
-        // Of one size: that alone is evidence, without anybody's tiles.
-        if heads.windows(2).any(|pair| pair[0].size() == pair[1].size()) {
-            return Err(Fork);
-        }
         loop {
-            let served =
-                |tree: &Tree| shown.holds(*tree, split) || self.is_served(now, node, *tree);
-            let Some(place) = heads.iter().position(served) else { return Ok(Tree::NONE) };
-            let head = heads[place];
-            if heads[place..].iter().any(|tree| !head.is_consistent_with(*tree, split)) {
-                return Err(Fork);
-            }
-            // What no peer vouches for, and nobody can read, must not hold back what all confirm.
+            let head = match choice.step() {
+                Step::Try(trial) => {
+                    let head = *trial.head();
+                    let older = trial.smaller();
+                    if !shown.holds(head, split) && !self.is_served(now, node, head) {
+                        trial.unserved();
+                    } else if older.iter().any(|tree| !head.is_consistent_with(*tree, split)) {
+                        trial.fork(Fork);
+                    } else {
+                        trial.served(|tree| head.holds(*tree, split));
+                    }
+                    continue;
+                }
+                Step::Chosen(head) => *head,
+                Step::NoneServed => return Ok(Tree::NONE),
+                Step::Fork(Fork) => return Err(Fork),
+            };
+            // Entries are read from the mirror, or were read before.
             let is_readable = head.size() <= shown.size() || head.size() == trusted.size();
-            if is_readable || head == trusted || self.scratch.views.contains(&head) {
+            if is_readable || !choice.unreadable() {
                 return Ok(head);
             }
-            heads.remove(place);
         }
     }
 

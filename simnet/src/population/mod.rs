@@ -6,8 +6,8 @@
 //! after `unanimity_client`'s `ask`; the waits are drawn by the function it uses itself); which
 //! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
 //! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
-//! `Client::decide`). Two rules are the client's own, of [`unanimity_protocol::decision`]: which answers
-//! count, and what a roll amounts to. Moments that the code signs or
+//! `Client::decide`). Three rules are the client's own, of [`unanimity_protocol::decision`]: which answers
+//! count, which head is adopted, and what a roll amounts to. Moments that the code signs or
 //! compares are whole seconds, as there.
 //!
 //! **Not modelled**: signatures, proofs and files, which are taken to be right; more than one mirror

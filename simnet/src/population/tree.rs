@@ -1,5 +1,9 @@
 //! A tree's head in 32 bits.
 
+use std::cmp::Ordering;
+
+use unanimity_protocol::decision::head_choice::LogHead;
+
 use crate::trace::View;
 
 /// A [`View`], or none: the size, and in the highest bit the chain.
@@ -47,5 +51,22 @@ impl Tree {
     /// This one when it was smaller.
     pub(super) fn prefix(self, size: u32, split: u32) -> Tree {
         Tree::new(View { chain: self.chain(), size }, split)
+    }
+}
+
+/// The evidence that two heads are.
+#[derive(Debug)]
+pub(super) struct Fork;
+
+impl LogHead for Tree {
+    type Evidence = Fork;
+
+    fn largest_first(&self, other: &Tree) -> Ordering {
+        (other.size(), other.chain()).cmp(&(self.size(), self.chain()))
+    }
+
+    fn contradicts(&self, other: &Tree) -> Option<Fork> {
+        // Of one size: that alone is evidence, without anybody's tiles.
+        (self.size() == other.size() && self != other).then_some(Fork)
     }
 }

@@ -3,7 +3,8 @@
 //! [`verdict`] is the whole rule, as a plain function of standings: no keys, no proofs,
 //! so a simulator of a million nodes calls the very same one.
 //!
-//! A fork of the log never reaches this rule: joining the heads ends the cycle with the evidence.
+//! A fork of the log never reaches this rule: the choice of the head
+//! ([`head_choice`](super::head_choice)) ends the cycle with the evidence.
 
 /// What one peer's answer turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

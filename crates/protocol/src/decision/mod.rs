@@ -2,3 +2,4 @@
 
 pub mod admission;
 pub mod confirmation;
+pub mod head_choice;
