@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::Millis;
 use crate::environment::Environment;
-use crate::faults::Kind;
+use crate::scenario::fault::Kind;
 use crate::scenario::{Attack, Scenario, Shape};
 use crate::trace::{Cycle, Event, View, What, Witness};
 

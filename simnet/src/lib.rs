@@ -19,7 +19,6 @@ pub mod checkers;
 pub mod cli;
 pub mod engine;
 pub mod environment;
-pub mod faults;
 pub mod measure;
 pub mod population;
 pub mod real;
@@ -30,6 +29,7 @@ pub mod seed;
 pub mod study;
 pub mod swarm;
 pub mod sweep;
+mod time;
 pub mod topology;
 pub mod trace;
 pub mod validate;
@@ -37,10 +37,8 @@ pub mod validate;
 pub use environment::Environment;
 pub use measure::play;
 pub use results::Results;
-pub use scenario::Scenario;
+pub use scenario::{Scenario, fault as faults};
 pub use seed::Seed;
 pub use study::Study;
+pub use time::Millis;
 pub use trace::Event;
-
-/// Virtual time: milliseconds since the world began.
-pub type Millis = u64;

@@ -4,16 +4,17 @@
 //! and what makes no sense is refused with the line it stands in.
 
 mod check;
-mod fault;
+pub mod fault;
+mod fault_file;
 pub mod fields;
 pub mod file;
 pub mod text;
 mod units;
 
+use fault::Fault;
 use serde::{Deserialize, Serialize};
 
 use crate::Millis;
-use crate::faults::Fault;
 
 /// A world, but for its seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use rand::seq::IndexedRandom as _;
 
 use crate::checkers::{Rule, Safety, Violation};
 use crate::environment::Environment;
-use crate::faults::{Fault, Kind};
 use crate::real::RealError;
+use crate::scenario::fault::{Fault, Kind};
 use crate::scenario::{
     Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor,
 };

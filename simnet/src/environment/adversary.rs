@@ -1,23 +1,11 @@
 //! What the adversary shows to whom, and whom it keeps from whom.
 
-use super::Environment;
+use super::model::Environment;
 use crate::Millis;
-use crate::scenario::{Adversary, Attack, Scenario, Shape};
+use crate::scenario::{Adversary, Attack, Shape};
 use crate::trace::View;
 
 const MINUTE: Millis = 60_000;
-
-/// When the adversary appends its trojan to the log, and when the publisher takes that back; never, if
-/// they do not.
-pub(super) fn logged(scenario: &Scenario) -> (Millis, Millis) {
-    let never = Millis::MAX;
-    match &scenario.adversary {
-        Some(Adversary { attack: Attack::Logged, start, withdrawn_after, .. }) => {
-            (*start, withdrawn_after.map_or(never, |after| start.saturating_add(after)))
-        }
-        _ => (never, never),
-    }
-}
 
 impl Environment {
     /// The adversary's release: its index, and of which chain.

@@ -6,7 +6,7 @@ use super::peer::{Answer, signed};
 use super::{Population, Step, Tree};
 use crate::Millis;
 use crate::environment::Connect;
-use crate::faults::Kind;
+use crate::scenario::fault::Kind;
 use crate::trace::{Cycle, What, Witness};
 
 /// How often one peer is asked in one roll.

@@ -37,7 +37,7 @@ use unanimity_protocol::decision::confirmation::Standing;
 
 use crate::engine::Queue;
 use crate::environment::{Environment, Service};
-use crate::faults::Kind;
+use crate::scenario::fault::Kind;
 use crate::trace::{Cycle, Event, What, Witness};
 use crate::{Millis, Scenario};
 

@@ -2,7 +2,7 @@
 
 use super::{Population, Step, Tree};
 use crate::Millis;
-use crate::faults::Kind;
+use crate::scenario::fault::Kind;
 use crate::trace::{What, Witness};
 
 /// A node as a peer.

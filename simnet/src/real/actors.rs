@@ -11,7 +11,7 @@ use unanimity_storage::Clock as _;
 use super::World;
 use super::line::Line;
 use super::node::Node;
-use crate::faults::Kind;
+use crate::scenario::fault::Kind;
 use crate::trace::View;
 
 /// Shows a client the adversary's log, once the attack has begun.

@@ -14,7 +14,7 @@ use unanimity_net::{Listener, Transport};
 use super::World;
 use super::line::{Line, line};
 use crate::environment::{Connect, Environment, Service};
-use crate::faults::Kind;
+use crate::scenario::fault::Kind;
 
 /// Every service, and who listens there.
 pub(super) struct Hub {

@@ -29,7 +29,7 @@ use super::logs::platform;
 use super::process::Process;
 use super::{World, actors};
 use crate::Seed;
-use crate::faults::Kind;
+use crate::scenario::fault::Kind;
 use crate::trace::{Cycle, View, What};
 
 /// What one node is made of, shared by its tasks.

@@ -2,7 +2,7 @@
 
 use super::axis::time;
 use crate::Millis;
-use crate::faults::Fault;
+use crate::scenario::fault::Fault;
 use crate::scenario::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology};
 
 /// Name and value of what a world is made of.

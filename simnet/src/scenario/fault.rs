@@ -1,55 +1,146 @@
-//! How people write a [`Fault`].
+//! What goes wrong besides the adversary: who misbehaves how, from when until when.
+//!
+//! Whom a fault befalls is drawn for each kind and each node. Faults add up: a node may be cut, have a
+//! dead mirror and replay at one time. Of two that are about one thing (what it answers as a peer,
+//! what its mirror sends), the first in the scenario is played.
 
-use serde::Deserialize;
-use toml::Spanned;
+use std::fmt;
 
-use super::text::{Text, Wrong};
-use super::units::{Fraction, Time};
+use serde::{Deserialize, Serialize};
+
 use crate::Millis;
-use crate::faults::{Fault, Kind};
 
-#[derive(Deserialize)]
+/// A fault, and whom it befalls: every node by itself with a probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FaultFile {
-    kind: Spanned<String>,
-    share: Option<Fraction>,
-    from: Option<Spanned<Time>>,
-    until: Option<Spanned<Time>>,
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: Kind,
+    /// The probability for each node.
+    pub share: f64,
+    /// From when.
+    pub from: Millis,
+    /// Until when.
+    pub until: Millis,
 }
 
-/// Reads the faults of a world that ends at its horizon.
-pub(super) fn faults(
-    text: &Text,
-    files: &[FaultFile],
-    horizon: Millis,
-) -> Result<Vec<Fault>, Wrong> {
-    files.iter().map(|file| fault(text, file, horizon)).collect()
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// As a peer it accepts connections and says nothing.
+    Silent,
+    /// It stops in the middle of its answer.
+    Stall,
+    /// It answers with rubbish.
+    Garble,
+    /// It answers with much more than an answer.
+    Flood,
+    /// It gives the first answer it ever gave, again and again.
+    Replay,
+    /// Its clock is an hour slow when it cosigns.
+    Slow,
+    /// Its clock is an hour fast when it cosigns.
+    Fast,
+    /// It cosigns a head that its mirrors showed an hour before.
+    Lag,
+    /// Every other answer is that of an hour before: it changes its story.
+    Story,
+    /// It passes questions on to another peer and gives that one's answers.
+    Echo,
+    /// It cosigns a head that the log never signed.
+    Forge,
+    /// It sends evidence that proves nothing.
+    FalseEvidence,
+    /// Its answers about tiles are wrong.
+    BadTiles,
+    /// Its mirror has one bit wrong in every file but the checkpoint.
+    MirrorCorrupt,
+    /// Its mirror sends more than was asked for.
+    MirrorEndless,
+    /// Its mirror has nothing.
+    MirrorDead,
+    /// Its mirror shows the checkpoint of an hour before.
+    MirrorStale,
+    /// Its mirror takes longer than anybody waits.
+    MirrorSlow,
+    /// Its mirror has a release in place of the last entry, signed with stolen keys and never logged.
+    MirrorTrojan,
+    /// As a client it is killed at a random step on its disk, in most cycles, and started again.
+    Crash,
+    /// As a client it reaches nobody; it can be reached.
+    Cut,
+    /// As a peer it is killed at a random step on its disk, in most polls that have something to
+    /// write, and started again.
+    PeerCrash,
+    /// The whole node is away: it neither polls, nor answers, nor calls the roll. What it was doing
+    /// when it went is lost; when it comes back, its disk is as it was.
+    Off,
+    /// Nobody reaches it; it reaches others.
+    Unreachable,
+    /// Those befallen reach one another and nobody else, and nobody else reaches them.
+    Partition,
 }
 
-fn fault(text: &Text, file: &FaultFile, horizon: Millis) -> Result<Fault, Wrong> {
-    let name = file.kind.get_ref();
-    let kind = Kind::ALL.into_iter().find(|kind| kind.to_string() == *name).ok_or_else(|| {
-        let known: Vec<String> = Kind::ALL.iter().map(Kind::to_string).collect();
-        let what = format!("there is no fault `{name}`; there are {}", known.join(", "));
-        text.wrong(Some(file.kind.span()), what)
-    })?;
-    let share = file.share.ok_or_else(|| {
-        let what =
-            format!("how many nodes `{kind}` befalls is missing: write for example share = 0.1");
-        text.wrong(Some(file.kind.span()), what)
-    })?;
-    let time =
-        |time: &Option<Spanned<Time>>, usual| time.as_ref().map_or(usual, |time| time.get_ref().0);
-    let (from, until) = (time(&file.from, 0), time(&file.until, Millis::MAX));
-    let span = |time: &Option<Spanned<Time>>| time.as_ref().map(Spanned::span);
-    if from >= horizon {
-        let what = "the fault begins after the horizon: begin it earlier, or raise horizon";
-        return Err(text.wrong(span(&file.from), what));
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 25] = [
+        Kind::Silent,
+        Kind::Stall,
+        Kind::Garble,
+        Kind::Flood,
+        Kind::Replay,
+        Kind::Slow,
+        Kind::Fast,
+        Kind::Lag,
+        Kind::Story,
+        Kind::Echo,
+        Kind::Forge,
+        Kind::FalseEvidence,
+        Kind::BadTiles,
+        Kind::MirrorCorrupt,
+        Kind::MirrorEndless,
+        Kind::MirrorDead,
+        Kind::MirrorStale,
+        Kind::MirrorSlow,
+        Kind::MirrorTrojan,
+        Kind::Crash,
+        Kind::Cut,
+        Kind::PeerCrash,
+        Kind::Off,
+        Kind::Unreachable,
+        Kind::Partition,
+    ];
+
+    /// Whether it is about what a node answers as a peer.
+    pub fn is_of_peer(self) -> bool {
+        self <= Kind::BadTiles
     }
-    if until <= from {
-        let what =
-            "a fault lasts from `from` until `until`, and this is no time at all: raise until";
-        return Err(text.wrong(span(&file.until), what));
+
+    /// Whether a peer has no good answer about its view as long as this lasts.
+    pub fn is_mute(self) -> bool {
+        use Kind::{Echo, FalseEvidence, Fast, Flood, Forge, Garble, Silent, Slow, Stall};
+        matches!(self, Silent | Stall | Garble | Flood | Slow | Fast | Echo | Forge | FalseEvidence)
     }
-    Ok(Fault { kind, share: share.0, from, until })
+
+    /// Whether a population of numbers plays it. All others are made of bytes, of steps on a disk or of
+    /// time that reading takes, and only the code that ships has those.
+    pub fn is_of_numbers(self) -> bool {
+        use Kind::{Cut, Fast, Lag, Replay, Silent, Slow, Story};
+        use Kind::{MirrorDead, MirrorStale, Off, Partition, Unreachable};
+        matches!(self, Silent | Lag | Story | Replay | Slow | Fast | MirrorDead | MirrorStale)
+            || matches!(self, Cut | Off | Unreachable | Partition)
+    }
+
+    /// Whether it is about what a node's mirrors send.
+    pub fn is_of_mirror(self) -> bool {
+        (Kind::MirrorCorrupt..=Kind::MirrorTrojan).contains(&self)
+    }
+}
+
+/// As it is written in files.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::{Complaint, check};
-use super::fault::{FaultFile, faults};
+use super::fault_file::{FaultFile, faults};
 use super::text::{Text, Tree, Wrong, find};
 use super::units::{Fraction, Sigma, Time};
 use super::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};

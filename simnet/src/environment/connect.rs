@@ -1,0 +1,102 @@
+//! How long Tor takes: connections, round trips, bad days, and relays that leave.
+
+use super::distributions::{lognormal, whole};
+use super::model::Environment;
+use crate::Millis;
+
+/// Relays between a client and an onion service.
+const RELAYS: f64 = 6.0;
+const HOUR: f64 = 3_600_000.0;
+
+/// How a try to connect ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    /// Connected after so long.
+    After(Millis),
+    /// Refused after so long: the service is down. Or broken after so long, be it made by then or not.
+    Refused(Millis),
+    /// Not before any deadline.
+    Never,
+}
+
+impl Environment {
+    /// How one try (from 0) of a client to connect to a peer in one of its cycles (from 0) ends, if
+    /// it begins `at` that time and the peer is `up` then.
+    pub fn connect(&self, both: (u32, u32), named: (u64, u64), at: Millis, up: bool) -> Connect {
+        let tor = &self.scenario.tor;
+        let ((client, peer), (cycle, tries)) = (both, named);
+        let blocked = self.is_blocked(client, at)
+            || self.are_apart(client, peer, at, at)
+            || self.fails(both, named, at);
+        let at = |draw: u64| self.connects.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
+        if blocked || at(0) < tor.stuck {
+            return Connect::Never;
+        }
+        let (slow, least, most) = tor.slow;
+        let after = if at(1) < slow {
+            whole(at(2), least, most)
+        } else {
+            lognormal(tor.connect, at(2), at(3))
+        };
+        let used = || {
+            let (there, back) = if up { self.round_trip(both, named) } else { (0, 0) };
+            after + there + back
+        };
+        match self.breaks_after(both, named).filter(|broken| *broken < used()) {
+            Some(broken) => Connect::Refused(broken),
+            None if up => Connect::After(after),
+            None => Connect::Refused(after),
+        }
+    }
+
+    /// The two ways of one question and its answer.
+    pub fn round_trip(
+        &self,
+        (client, peer): (u32, u32),
+        (cycle, tries): (u64, u64),
+    ) -> (Millis, Millis) {
+        let tor = &self.scenario.tor;
+        let at = |draw: u64| self.trips.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
+        let shift = match &tor.vantage[..] {
+            [] => 0,
+            shifts => {
+                let which = self.shifts.bits(pair(client, peer), 0) % shifts.len() as u64;
+                shifts[which as usize]
+            }
+        };
+        let (hiccup, least, most) = tor.hiccup;
+        let hang = if at(0) < hiccup { whole(at(1), least, most) } else { 0 };
+        let whole_trip = shift + lognormal(tor.round_trip, at(2), at(3)) + hang;
+        (whole_trip / 2, whole_trip - whole_trip / 2)
+    }
+
+    /// Whether the whole network has a bad day.
+    pub fn is_bad_day(&self, at: Millis) -> bool {
+        self.days.is_bad(at)
+    }
+
+    /// Whether a try that begins then is stuck for what the day is like.
+    fn fails(&self, (client, peer): (u32, u32), (cycle, tries): (u64, u64), at: Millis) -> bool {
+        let days = &self.scenario.tor.days;
+        if !days.fail() {
+            return false;
+        }
+        let (probability, _) = if self.is_bad_day(at) { days.bad } else { days.good };
+        self.days.failures.unit(pair(client, peer), cycle * 8 + tries) < probability
+    }
+
+    /// How long after the beginning of a try a relay leaves that it goes over, or would.
+    fn breaks_after(
+        &self,
+        (client, peer): (u32, u32),
+        (cycle, tries): (u64, u64),
+    ) -> Option<Millis> {
+        let hazard = RELAYS * self.scenario.tor.churn / HOUR;
+        let unit = || self.days.breaks.unit(pair(client, peer), cycle * 8 + tries);
+        (hazard > 0.0).then(|| 1 + (-(1.0 - unit()).ln() / hazard) as Millis)
+    }
+}
+
+fn pair(client: u32, peer: u32) -> u64 {
+    u64::from(client) << 32 | u64::from(peer)
+}
