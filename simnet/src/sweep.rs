@@ -25,9 +25,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use unanimity_storage::{Disk, DiskError, Mode};
 
-pub use error::{Odd, SweepError};
+pub use error::{Missing, Odd, SweepError};
 pub use files::{Manifest, Row, Rows, read_merged, write_merged};
-pub use merge::{Missing, merge};
+pub use merge::merge;
 pub use shard::Shard;
 
 use crate::study::Unit;

@@ -2,7 +2,7 @@
 
 use std::fs::read_to_string;
 
-use super::Failure;
+use super::exit::Failure;
 use crate::{Scenario, Study};
 
 /// Refuses a study of which as many worlds as there are threads do not fit at once.

@@ -8,13 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Args;
 
 use super::exit::Failure;
-use super::{read_study, say};
+use super::output::say;
+use super::study_file::read_study;
 use crate::swarm::Played;
-use crate::{
-    Results, Scenario, Seed, measure,
-    swarm::{self},
-    trace,
-};
+use crate::{Results, Scenario, Seed, measure, swarm, trace};
 
 /// Which world.
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::axis::{Scale, Unit};
-use super::escape;
+use super::escape::escape;
 use crate::study::Axis;
 
 pub(super) const WIDTH: f64 = 460.0;

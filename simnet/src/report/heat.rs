@@ -1,7 +1,7 @@
 //! Grids: an estimate for every two values, as colour and number.
 
 use super::axis::{Unit, time, value};
-use super::escape;
+use super::escape::escape;
 use super::frame::{CHARACTER, Frame, LEFT, Names, below, spoken, x_axis};
 use super::series::Panel;
 use crate::study::Axis;

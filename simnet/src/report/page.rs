@@ -4,16 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::axis::{Unit, value};
+use super::escape::escape;
 use super::frame::{Names, is_not_to_scale, spoken};
 use super::heat::{heat, key};
 use super::series::{Panel, Series};
 use super::stats::{Estimate, estimate};
-use super::svg::{COLOURS, marker};
+use super::svg::{self, COLOURS, marker};
 use super::told::{assumptions, parameters};
-use super::{
-    escape,
-    svg::{self},
-};
 use crate::scenario::fields::words;
 use crate::study::{Axis, Kind, Plot, Study};
 use crate::sweep::{Manifest, Row};

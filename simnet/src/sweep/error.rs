@@ -1,10 +1,10 @@
 //! What can go wrong with results, and what to do about it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use unanimity_storage::DiskError;
 
-use super::merge::Missing;
 use crate::Seed;
 
 /// Why a sweep or a merge ended without its file.
@@ -94,4 +94,27 @@ pub enum Odd {
     /// A world that the scenario does not have.
     #[error("it holds a world that its scenario does not have")]
     Stranger,
+}
+
+/// What is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    pub(super) missing: u64,
+    pub(super) all: u64,
+    pub(super) first: String,
+    pub(super) unfinished: Vec<String>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { missing, all, first, unfinished } = self;
+        write!(f, "{missing} of {all} worlds are missing, the first: {first}")?;
+        match &unfinished[..] {
+            [] => Ok(()),
+            few if few.len() <= 8 => write!(f, "; not finished: {}", few.join(", ")),
+            many => {
+                write!(f, "; not finished: {} and {} more", many[..8].join(", "), many.len() - 8)
+            }
+        }
+    }
 }

@@ -1,22 +1,12 @@
 //! Many files of results into one. In whatever order and grouping, the same bytes come out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::error::{Odd, SweepError};
+use super::error::{Missing, Odd, SweepError};
 use super::files::{Rows, list, read};
 use crate::Study;
 use crate::study::Unit;
-
-/// What is not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    missing: u64,
-    all: u64,
-    first: String,
-    unfinished: Vec<String>,
-}
 
 /// Merges directories and files. Worlds may be missing only if `partial`.
 pub fn merge(from: &[PathBuf], partial: bool) -> Result<Rows, SweepError> {
@@ -129,18 +119,4 @@ fn gaps(
     }
     let missing = all - rows.len() as u64;
     Some(Missing { missing, all, first: name(Some(study), first), unfinished })
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Missing { missing, all, first, unfinished } = self;
-        write!(f, "{missing} of {all} worlds are missing, the first: {first}")?;
-        match &unfinished[..] {
-            [] => Ok(()),
-            few if few.len() <= 8 => write!(f, "; not finished: {}", few.join(", ")),
-            many => {
-                write!(f, "; not finished: {} and {} more", many[..8].join(", "), many.len() - 8)
-            }
-        }
-    }
 }

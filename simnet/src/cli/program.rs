@@ -1,19 +1,16 @@
-//! The command line: arguments, the words people read, exit codes.
-
-mod exit;
-mod memory;
-mod progress;
-mod table;
-mod tier1;
+//! The work of each command.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser as _;
 use unanimity_storage::Disk;
 
-pub use exit::{ALL, Exit, Failure};
-
+use super::arguments::{Arguments, Command, How, What};
+use super::exit::{Exit, Failure};
+use super::output::{make_dir, say};
+use super::study_file::read_study;
+use super::{memory, progress, table, tier1};
 use crate::sweep::{Job, Shard, merge, read_merged, sweep, write_merged};
 use crate::{Results, Scenario, Seed, Study, report};
 
@@ -28,131 +25,6 @@ pub struct Simulator<P> {
     pub bytes_needed: fn(&Scenario) -> u64,
     /// What the simulator must reproduce, a line for each, from a master seed; whether all of it holds.
     pub validate: fn(u64) -> (Vec<String>, bool),
-}
-
-/// How likely is a targeted update noticed, by whom and when; and what does unanimity cost.
-#[derive(Parser)]
-#[command(name = "simnet", version, after_help = exit::table(), max_term_width = 100)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Answer a scenario's question on this machine: sweep, merge and report in one
-    Answer {
-        #[command(flatten)]
-        what: What,
-        /// Where to put results and report
-        #[arg(long)]
-        out: PathBuf,
-        #[command(flatten)]
-        how: How,
-    },
-    /// Play one world (a sweep's first cell, unless --set says which) and print what came of it
-    Run {
-        #[command(flatten)]
-        what: What,
-        /// Print one line of JSON
-        #[arg(long)]
-        json: bool,
-        /// Play it with the code that ships, and hold it against every rule; small worlds only
-        #[arg(long)]
-        real: bool,
-    },
-    /// Play all worlds of a scenario, or one shard of them
-    Sweep {
-        #[command(flatten)]
-        what: What,
-        /// The directory for results; shards may share it
-        #[arg(long)]
-        out: PathBuf,
-        /// Which shard, i/n with i from 0 to n-1 [default: what Slurm or Kubernetes say, else 0/1]
-        #[arg(long)]
-        shard: Option<Shard>,
-        #[command(flatten)]
-        how: How,
-    },
-    /// Make one file of the results of all shards
-    Merge {
-        /// Directories that `simnet sweep` wrote to, or merged files
-        #[arg(required = true)]
-        from: Vec<PathBuf>,
-        /// The file to write
-        #[arg(long)]
-        out: PathBuf,
-        /// Merge although worlds are missing
-        #[arg(long)]
-        partial: bool,
-    },
-    /// Write a page with plots, and the numbers as CSV and JSON Lines, from merged results
-    Report {
-        /// What `simnet merge` wrote
-        file: PathBuf,
-        /// The directory to write to
-        #[arg(long)]
-        out: PathBuf,
-        /// Take questions and plots from this file, whose worlds must be the same
-        #[arg(long)]
-        scenario: Option<PathBuf>,
-    },
-    /// Compare the simulator with what is known in closed form
-    Validate {
-        /// The master seed
-        #[arg(long)]
-        seed: u64,
-    },
-    /// Play random small worlds with the code that ships, and stop at the first broken rule
-    Swarm {
-        /// The first seed
-        #[arg(long)]
-        seed: u64,
-        /// How many seeds
-        #[arg(long, default_value_t = 1000)]
-        worlds: u64,
-        /// How many worlds at once [default: the processors]
-        #[arg(long)]
-        threads: Option<std::num::NonZeroUsize>,
-    },
-    /// Play one world with the code that ships, and say which rules broke
-    Replay {
-        #[command(flatten)]
-        which: tier1::Which,
-        /// Print everything that happened
-        #[arg(long)]
-        events: bool,
-    },
-    /// Take away whatever a broken rule does not need, and write the world that is left
-    Shrink {
-        #[command(flatten)]
-        which: tier1::Which,
-        /// The file to write (JSON)
-        #[arg(long)]
-        out: PathBuf,
-    },
-}
-
-#[derive(Args)]
-struct What {
-    /// The scenario's file
-    scenario: PathBuf,
-    /// The seed. With the scenario and the version it is the whole reproduction
-    #[arg(long)]
-    seed: u64,
-    /// Another value for a field: circle=5, settle=2h, availability=[0.9,0.99] where it is varied
-    #[arg(long = "set", value_name = "FIELD=VALUE")]
-    set: Vec<String>,
-}
-
-#[derive(Args)]
-struct How {
-    /// Go on where an earlier sweep stopped
-    #[arg(long)]
-    resume: bool,
-    /// How many worlds at once [default: the processors]
-    #[arg(long)]
-    threads: Option<std::num::NonZeroUsize>,
 }
 
 /// Does what the command line says.
@@ -274,19 +146,6 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-impl What {
-    fn read(&self) -> Result<Study, Failure> {
-        read_study(&self.scenario, &self.set)
-    }
-}
-
-fn read_study(path: &Path, set: &[String]) -> Result<Study, Failure> {
-    let bytes = unanimity_storage::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::Usage(format!("{} is no text (UTF-8)", path.display())))?;
-    Ok(Study::read(path, &text, set)?)
-}
-
 fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), Failure> {
     let (manifest, mut study, rows) = read_merged(file)?;
     if let Some(path) = scenario {
@@ -302,19 +161,4 @@ fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), 
     make_dir(out)?;
     let page = report::write(&Disk::default(), out, &manifest, &study, &rows)?;
     say(&page.display().to_string())
-}
-
-fn make_dir(path: &Path) -> Result<(), Failure> {
-    use unanimity_storage::{DiskError, Mode};
-    Ok(Disk::default().make_dir(path, Mode::Public).map_err(DiskError::at(path))?)
-}
-
-/// Prints; a reader that went away early is no failure.
-fn say(text: &str) -> Result<(), Failure> {
-    use std::io::{ErrorKind, Write as _};
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => Ok(()),
-    }
 }

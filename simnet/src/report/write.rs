@@ -1,19 +1,10 @@
-//! The report: one page that needs nothing else, no network and no script, and the numbers beside it.
-
-pub mod axis;
-mod frame;
-mod heat;
-mod numbers;
-mod page;
-pub mod series;
-pub mod stats;
-mod svg;
-mod told;
+//! The files of a report.
 
 use std::path::{Path, PathBuf};
 
 use unanimity_storage::{Disk, DiskError, Mode};
 
+use super::{numbers, page, series};
 use crate::Study;
 use crate::sweep::{Manifest, Row};
 
@@ -43,19 +34,4 @@ pub fn write(
         disk.write(&path, text.as_bytes(), Mode::Public).map_err(DiskError::at(&path))?;
     }
     Ok(out.join("index.html"))
-}
-
-/// Text that is safe inside an element or a quoted attribute.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            c => safe.push(c),
-        }
-    }
-    safe
 }

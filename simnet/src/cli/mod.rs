@@ -1,0 +1,14 @@
+//! The command line: arguments, the words people read, exit codes.
+
+mod arguments;
+mod exit;
+mod memory;
+mod output;
+mod program;
+mod progress;
+mod study_file;
+mod table;
+mod tier1;
+
+pub use exit::{ALL, Exit, Failure};
+pub use program::{Simulator, main};

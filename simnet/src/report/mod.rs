@@ -1,0 +1,15 @@
+//! The report: one page that needs nothing else, no network and no script, and the numbers beside it.
+
+pub mod axis;
+mod escape;
+mod frame;
+mod heat;
+mod numbers;
+mod page;
+pub mod series;
+pub mod stats;
+mod svg;
+mod told;
+mod write;
+
+pub use write::write;
