@@ -8,20 +8,20 @@ use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity_protocol::{Hash, Timestamp, View as SignedView};
 use unanimity_storage::Clock as _;
 
-use super::World;
+use super::honest::HonestPeer;
 use super::line::Line;
-use super::node::Node;
+use super::world::World;
 use crate::scenario::fault::Kind;
 use crate::trace::View;
 
 /// Shows a client the adversary's log, once the attack has begun.
-pub(super) async fn collude(node: Arc<Node>, client: u32, mut line: Line) {
+pub(super) async fn collude(node: Arc<HonestPeer>, client: u32, mut line: Line) {
     while let Ok(Some(frame)) = unanimity_net::message::receive(&mut line).await {
         let Ok(question) = Question::parse(&frame) else { return };
         let world = &node.world;
         let answer = match world.environment.lie(node.number, client, world.time.millis()) {
             Some(view) => Some(answer_with(&node, view, question, world.time.now())),
-            None => node.honest(question),
+            None => node.answer(question),
         };
         let Some(answer) = answer else { return };
         if unanimity_net::message::send(&mut line, &answer.frame()).await.is_err() {
@@ -31,7 +31,7 @@ pub(super) async fn collude(node: Arc<Node>, client: u32, mut line: Line) {
 }
 
 /// Answers from any view at all.
-fn answer_with(node: &Node, view: View, question: Question, at: Timestamp) -> Answer {
+fn answer_with(node: &HonestPeer, view: View, question: Question, at: Timestamp) -> Answer {
     let logs = &node.world.logs;
     match question {
         Question::View(_) => {
@@ -42,7 +42,7 @@ fn answer_with(node: &Node, view: View, question: Question, at: Timestamp) -> An
 }
 
 /// Answers one connection as a faulty peer does.
-pub(super) async fn misbehave(node: Arc<Node>, kind: Kind, mut line: Line) {
+pub(super) async fn misbehave(node: Arc<HonestPeer>, kind: Kind, mut line: Line) {
     while let Ok(Some(frame)) = unanimity_net::message::receive::<QUESTION_BYTES>(&mut line).await {
         let Ok(question) = Question::parse(&frame) else { return };
         let Some(bytes) = bytes(&node, kind, question).await else { return };
@@ -56,10 +56,10 @@ pub(super) async fn misbehave(node: Arc<Node>, kind: Kind, mut line: Line) {
 }
 
 /// What it sends; `None`: it hangs up.
-async fn bytes(node: &Node, kind: Kind, question: Question) -> Option<Vec<u8>> {
+async fn bytes(node: &HonestPeer, kind: Kind, question: Question) -> Option<Vec<u8>> {
     let world = &node.world;
     let (now, at) = (world.time.now(), world.time.millis());
-    let honest = || node.honest(question);
+    let honest = || node.answer(question);
     let held = node.held();
     let answer = match kind {
         Kind::Silent => pending().await,

@@ -13,7 +13,6 @@ use tokio::time::sleep;
 use unanimity_client::{Client, Failure, Outcome};
 use unanimity_config::{Config, OnionAddress, Polling, Procedure};
 use unanimity_install::Root;
-use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Mirror, READ_TIMEOUT};
 use unanimity_protocol::decision::admission::Limits;
 use unanimity_protocol::{CosignerSecret, Name, Peer, PeerSet, RawKey, Refusal};
@@ -21,25 +20,25 @@ use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
 use unanimity_witness::{Follow, PeerNode, Polled};
 
+use super::actors;
 use super::disk::Memory;
 use super::fuse::Fuse;
-use super::hub::{Tor, address};
+use super::honest::HonestPeer;
+use super::hub::address;
 use super::line::Line;
 use super::logs::platform;
 use super::process::Process;
-use super::{World, actors};
+use super::tor::Tor;
+use super::world::World;
 use crate::Seed;
 use crate::scenario::fault::Kind;
-use crate::trace::{Cycle, View, What};
+use crate::trace::{Cycle, What};
 
 /// What one node is made of, shared by its tasks.
 pub(super) struct Node {
-    pub(super) world: Arc<World>,
-    pub(super) number: u32,
-    pub(super) secret: CosignerSecret,
-    process: Process,
-    /// What it answered when it began to replay.
-    pub(super) first_answer: OnceLock<Answer>,
+    world: Arc<World>,
+    number: u32,
+    honest: Arc<HonestPeer>,
     stored: EvidenceStore,
     /// Set once evidence of a fork is stored.
     evidence: OnceLock<()>,
@@ -71,16 +70,15 @@ impl Node {
         let machine = Memory::default();
         let disk = Disk::default().on(machine.clone());
         let config = config(world, number)?;
+        let process = process(world, number, secret.clone(), machine.clone());
         let node = Arc::new(Node {
-            process: process(world, number, secret.clone(), machine.clone()),
             world: world.clone(),
             number,
-            secret,
-            first_answer: OnceLock::new(),
+            honest: Arc::new(HonestPeer::new(world, number, secret, process)),
             stored: EvidenceStore::new(Path::new(STATE), &world.logs.keys.log, disk),
             evidence: OnceLock::new(),
         });
-        node.process.start().map_err(|error| error.to_string())?;
+        node.honest.process.start().map_err(|error| error.to_string())?;
         Ok(vec![
             tokio::spawn(node.clone().come_and_go()),
             tokio::spawn(node.clone().answer(world.hub.open())),
@@ -89,28 +87,17 @@ impl Node {
         ])
     }
 
-    /// An honest answer; none while the peer does not run, or if it cannot give one.
-    pub(super) fn honest(&self, question: Question) -> Option<Answer> {
-        self.process.peer()?.0.answer(question).ok()
-    }
-
-    /// What the peer holds, whether it vouches for that or not.
-    pub(super) fn held(&self) -> Option<View> {
-        let (peer, _) = self.process.peer()?;
-        peer.head().map(|head| self.world.logs.view(&head))
-    }
-
     async fn come_and_go(self: Arc<Self>) {
         for off in self.world.environment.absences(self.number) {
             self.world.time.until(off.start).await;
-            self.process.stop().await;
+            self.honest.process.stop().await;
             self.world.time.until(off.end).await;
             self.start_again();
         }
     }
 
     fn start_again(&self) {
-        if let Err(error) = self.process.start() {
+        if let Err(error) = self.honest.process.start() {
             panic!("node {} does not start as a peer: {error}", self.number);
         }
     }
@@ -122,7 +109,7 @@ impl Node {
             at += environment.poll_wait(number, polled);
             self.world.time.until(at).await;
             let Some((peer, fuse)) =
-                self.process.peer().filter(|_| !environment.is_off(number, at))
+                self.honest.process.peer().filter(|_| !environment.is_off(number, at))
             else {
                 continue;
             };
@@ -142,12 +129,12 @@ impl Node {
             drop(peer);
             fuse.put_out();
             if fuse.is_blown() {
-                self.process.stop().await;
+                self.honest.process.stop().await;
                 self.start_again();
                 self.look_for_evidence();
             }
-            let fresh = self.process.peer().is_some_and(|(peer, _)| peer.is_fresh());
-            let held = self.held().filter(|_| fresh);
+            let fresh = self.honest.process.peer().is_some_and(|(peer, _)| peer.is_fresh());
+            let held = self.honest.held().filter(|_| fresh);
             self.world.tell(number, What::Polled(held));
         }
     }
@@ -157,11 +144,11 @@ impl Node {
             let environment = &self.world.environment;
             let now = self.world.time.millis();
             if environment.lies_to(self.number, from) {
-                self.process.answer_with(actors::collude(self.clone(), from, line));
+                self.honest.process.answer_with(actors::collude(self.honest.clone(), from, line));
             } else if let Some(kind) = environment.peer_fault(self.number, from, now) {
-                self.process.answer_with(actors::misbehave(self.clone(), kind, line));
+                self.honest.process.answer_with(actors::misbehave(self.honest.clone(), kind, line));
             } else {
-                self.process.answer(line);
+                self.honest.process.answer(line);
             }
         }
     }

@@ -3,13 +3,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::mpsc::{self};
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{JoinSet, yield_now};
 use unanimity_storage::Disk;
 use unanimity_witness::{PeerError, PeerNode};
 
-use super::Time;
+use super::clock::Time;
 use super::disk::Memory;
 use super::fuse::Fuse;
 use super::hub::Accepted;

@@ -1,0 +1,73 @@
+//! Playing a world from its beginning to its end.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use unanimity_protocol::Known;
+
+use super::clock::Time;
+use super::hub::Hub;
+use super::logs::Logs;
+use super::node::{Node, secret};
+use super::world::World;
+use crate::environment::Environment;
+use crate::{Event, Seed};
+
+/// Why a world could not be played: our own machine, or a bug.
+#[derive(Debug, thiserror::Error)]
+pub enum RealError {
+    /// The runtime.
+    #[error("virtual time: {0}")]
+    Io(#[from] io::Error),
+    /// A node could not be set up.
+    #[error("node {0}: {1}")]
+    Node(u32, String),
+}
+
+/// Plays a world to its end and tells what happened, in order of time and node.
+pub fn run(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let events = runtime.block_on(play(environment, seed))?;
+    // Whatever is still asleep never wakes.
+    drop(runtime);
+    Ok(events)
+}
+
+async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError> {
+    let (nodes, horizon) = (environment.scenario.nodes, environment.scenario.horizon);
+    // What one node signs another verifies, in this one process: half of the time, and nothing learned.
+    // Of some rolls of all nodes: a proof has views of an earlier one.
+    let views = environment.scenario.circle as usize * nodes as usize;
+    let known = Known::new(1024 + 3 * views);
+    let logs = Logs::write(&environment, seed, &known);
+    let secrets = (0..nodes).map(|node| secret(seed, node).remembering(&known)).collect();
+    let world = Arc::new(World {
+        hub: Hub::new(&environment),
+        mirrors: Mutex::new((0..nodes).map(|node| environment.mirror_service(node)).collect()),
+        environment,
+        logs,
+        secrets,
+        time: Time { began: Instant::now() },
+        events: Mutex::default(),
+    });
+    let mut tasks = Vec::new();
+    for number in 0..nodes {
+        let started = Node::start(&world, number);
+        tasks.extend(started.map_err(|why| RealError::Node(number, why))?);
+    }
+    sleep_until(world.time.began + Duration::from_millis(horizon)).await;
+    for task in tasks.into_iter().filter(JoinHandle::is_finished) {
+        // A node that panicked is a bug, and never only a silent node.
+        if let Err(error) = task.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+    let mut events = std::mem::take(&mut *world.events());
+    events.sort_by_key(|event| (event.at, event.node));
+    events.retain(|event| event.at < horizon);
+    Ok(events)
+}
