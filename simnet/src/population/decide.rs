@@ -4,21 +4,15 @@ use unanimity_protocol::Timestamp;
 use unanimity_protocol::decision::confirmation::{Standing, Verdict, verdict};
 use unanimity_protocol::decision::head_choice::{HeadChoice, Step};
 
-use super::call::Id;
+use super::answer::{Answer, seconds};
+use super::calls::Id;
 use super::kept::Entry;
-use super::peer::{Answer, seconds};
-use super::tree::Fork;
-use super::{Population, Scratch, Tree};
+use super::model::Population;
+use super::scratch::{Release, Scratch};
+use super::tree::{Fork, Tree};
 use crate::Millis;
 use crate::environment::EPOCH;
 use crate::trace::{Cycle, Witness};
-
-/// A release that could be installed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Release {
-    index: u32,
-    chain: u8,
-}
 
 impl<W: Witness> Population<'_, W> {
     pub(super) fn decide(&mut self, now: Millis, node: u32, id: Id) -> Cycle {

@@ -1,53 +1,15 @@
 //! What a node does as a peer: it polls, and it answers from what it holds.
 
-use super::{Population, Step, Tree};
+use super::answer::{Answer, seconds, signed};
+use super::model::{Population, Step};
+use super::node::Peer;
+use super::tree::Tree;
 use crate::Millis;
 use crate::scenario::fault::Kind;
 use crate::trace::{What, Witness};
 
-/// A node as a peer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer {
-    /// The largest tree that its mirror served.
-    head: Tree,
-    /// When the mirror last showed one at least that large, in seconds.
-    seen: u32,
-    polls: u32,
-    /// Whether the mirror has shown anything since the node came.
-    pub(super) fresh: bool,
-    /// Whether evidence of a fork is stored, by either role.
-    pub(super) latched: bool,
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Peer { head: Tree::NONE, seen: 0, polls: 0, fresh: false, latched: false }
-    }
-}
-
-/// What a peer answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It vouches for this.
-    View(Tree),
-    /// No mirror has shown it anything fresh.
-    Blind,
-    /// It holds evidence.
-    Evidence,
-}
-
 /// How wrong the clock of a slow or fast peer is, in seconds.
 const CLOCK_ERROR: i32 = 3600;
-
-/// Moments are signed and compared in whole seconds.
-pub(super) fn seconds(at: Millis) -> u32 {
-    (at / 1000) as u32
-}
-
-/// The moment that a peer signs, in seconds after the world's beginning. A slow clock can be before it.
-pub(super) fn signed(at: Millis) -> i32 {
-    (at / 1000) as i32
-}
 
 impl<W: Witness> Population<'_, W> {
     /// `PeerNode::poll`, with one mirror.
