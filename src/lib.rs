@@ -63,6 +63,7 @@
 //! | rollback | the sequence floor, the stored head, the peers' largest views |
 //! | key compromise | what the publisher's keys sign must be public, and can be taken back ([`unanimity_protocol::withdrawal`]); what the log's key signs must be the same for every peer |
 
+pub mod advice;
 pub mod cli;
 #[cfg(feature = "tor")]
 pub mod daemon;

@@ -66,7 +66,7 @@ fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Sa
     if errand == Errand::Update {
         super::ours::is_roots_word(&told)?;
     }
-    let config = &told.client(SystemClock.now())?;
+    let config = &told.client(SystemClock.now()).map_err(crate::advice::ended)?;
     let mirrors = crate::node::open_mirrors(&told, None)?;
     let shown = super::progress::Shown::new(json);
     let (report, ended) = super::runtime::wait_for(async {

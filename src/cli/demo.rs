@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::runtime::Builder;
 use unanimity_protocol::Timestamp;
-use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_report::{Ended, Exit, Said, path_json, with_causes};
 use unanimity_storage::{Clock as _, Disk, DiskError, Mode, SystemClock};
 use unanimity_testkit::script::Told;
 use unanimity_testkit::{
@@ -18,6 +18,7 @@ use unanimity_testkit::{
 
 use super::input::{MAX_FILE_BYTES, read};
 use super::runtime::run_on;
+use crate::advice::Advice as _;
 
 /// Play a whole circle: two honest updates, then every attack.
 #[derive(Debug, Args)]
@@ -131,8 +132,9 @@ fn in_one_process(
         std::env::current_exe().map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
     // Where all wait for somebody who is dead, the time goes on by itself.
     run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
-        let world =
+        let mut world =
             World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
+        world.words = |failure| failure.add_to(with_causes(failure));
         let told = script::tell(world, directory, artifact, out).await?;
         let place = directory.join("apart");
         let apart = split_install::tell(&place, start, artifact, &program, out).await?;

@@ -1,11 +1,10 @@
 //! `init`, and where a node's files are.
 
 use std::path::{Path, PathBuf};
-use unanimity_config::ConfigError;
 
 use clap::Args;
 use serde_json::{Value, json};
-use unanimity_config::Config;
+use unanimity_config::{Config, ConfigError};
 use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, DiskError, Mode, PrivateFileError, SystemClock};
 
@@ -87,7 +86,7 @@ pub(super) fn load_file(path: &Path) -> Result<unanimity_config::Node, ConfigErr
 
 /// Reads it, for who needs a whole circle.
 pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
-    Ok(load_node(path)?.client(SystemClock.now())?)
+    load_node(path)?.client(SystemClock.now()).map_err(crate::advice::ended)
 }
 
 /// Write a commented configuration to fill in.

@@ -158,7 +158,7 @@ pub(super) fn list(told: &unanimity_config::Node, now: Timestamp) -> Result<Said
             "fingerprint": fingerprint,
         }));
     }
-    let counted = circle.counted(now);
+    let counted = circle.counted(now).map_err(|error| crate::advice::words(&error));
     text += &match &counted {
         Ok(peers) => {
             format!("Peers that have to confirm every update: {}.\n", peers.iter().count())
@@ -171,7 +171,7 @@ pub(super) fn list(told: &unanimity_config::Node, now: Timestamp) -> Result<Said
             ),
         },
     };
-    let message = counted.err().map(|error| error.to_string());
+    let message = counted.err();
     Ok(Said::done(text, json!({ "peers": json, "incomplete": message })))
 }
 

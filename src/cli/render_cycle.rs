@@ -15,6 +15,8 @@ use unanimity_storage::Disk;
 #[cfg(not(feature = "tor"))]
 use unanimity_storage::{Clock as _, SystemClock};
 
+use crate::advice;
+
 /// What a cycle of one more product came to, as part of what is said of all.
 pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
     let mut said = ended.unwrap_or_else(Said::from);
@@ -72,7 +74,7 @@ pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
             (Exit::Done, format!("installed {}", installed.directory.display()))
         }
         Err(failure) => {
-            let Ended { exit, message } = failure.into();
+            let Ended { exit, message } = advice::ended(failure);
             (exit, message)
         }
     };
@@ -98,7 +100,7 @@ fn remarks(report: &Report) -> Vec<String> {
     }
     lines.extend(report.refused.iter().map(|(index, why)| match why {
         Refusal::Withdrawn { .. } => why.to_string(),
-        why => format!("skipped log entry {index}: {why}"),
+        why => format!("skipped log entry {index}: {}", advice::words(why)),
     }));
     if report.unknown_kinds > 0 {
         lines.push(format!(
@@ -127,7 +129,7 @@ fn report_json(report: &Report) -> Value {
         })
         .collect();
     let refused: Vec<Value> = (report.refused.iter())
-        .map(|(index, why)| json!({ "index": index, "outcome": why.exit().word(), "message": why.to_string() }))
+        .map(|(index, why)| json!({ "index": index, "outcome": why.exit().word(), "message": advice::words(why) }))
         .collect();
     json!({
         "head": report.head.as_ref().map(super::log::head_json),

@@ -13,6 +13,7 @@ use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, DiskError, SystemClock};
 
 use super::interrupt::{INSTALLING, undo, until_told_to_end};
+use crate::advice;
 
 /// Install from a directory, such as one that was carried here.
 #[derive(Debug, Args)]
@@ -58,7 +59,7 @@ fn install(
         if let Some(undone) = root.recover(SystemClock.now()).await? {
             tracing::warn!("{undone}");
         }
-        let config = told.client(SystemClock.now())?;
+        let config = told.client(SystemClock.now()).map_err(advice::ended)?;
         let spool = match spool.canonicalize() {
             // Nobody has ever staged anything.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -90,12 +91,12 @@ fn install(
             ));
         }
         // By now it is in the installer's own memory.
-        Err(error @ StagedError::Refused(Refusal::Fork(_) | Refusal::Latched { .. })) => {
-            let mut ended = Ended::from(error);
+        Err(error @ (StagedError::Refused(Refusal::Fork(_)) | StagedError::Latched(_))) => {
+            let mut ended = advice::ended(error);
             ended.message += " (with --installer)";
             return Err(ended);
         }
-        installed => installed?,
+        installed => installed.map_err(advice::ended)?,
     };
     let text = format!("installed {}\n", installed.directory.display());
     let json = json!({

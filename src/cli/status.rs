@@ -73,8 +73,9 @@ pub(super) fn status(
                 exit = Exit::Configuration;
             }
             let joining = told.circle.joining().count();
+            let error = crate::advice::words(&error);
             text += &format!("circle      {error}\n");
-            (String::new(), json!({ "circle": error.to_string(), "joining": joining }))
+            (String::new(), json!({ "circle": error, "joining": joining }))
         }
     };
     if hidden {

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use unanimity_config::Config;
-use unanimity_install::verify_artifact;
+use unanimity_install::{InstallError, verify_artifact};
+use unanimity_protocol::Bundle;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
-use unanimity_protocol::{Bundle, Refusal};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::DiskError;
 
 use super::input::read;
 use super::memories::{known, memories};
+use crate::advice;
 
 /// What the log's own proofs begin with.
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@";
@@ -41,18 +42,21 @@ impl Verify {
         let bundle = Bundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
         let agreed = bundle.verify(&config.policy, &config.peers, &config.limits);
         // It is the bundle that does not prove, whichever stage says so; no update is under way.
-        let agreed = agreed
-            .map_err(|why| bad(Exit::BadProof, &format!("does not prove agreement: {why}")))?;
+        let agreed = agreed.map_err(|why| {
+            let why = advice::words(&why);
+            bad(Exit::BadProof, &format!("does not prove agreement: {why}"))
+        })?;
         let manifest = agreed.manifest();
         let file = unanimity_storage::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
         let length = file.metadata().map_err(DiskError::at(&self.file))?.len();
         // Whichever platform it is for: a third party may check another's file.
         let targets = manifest.targets.iter().filter(|target| target.length == length);
-        let mut refused = Refusal::Artifact(format!(
-            "{} has {length} bytes, and no artifact of release {} has",
+        let why = format!(
+            "bad artifact: {} has {length} bytes, and no artifact of release {} has",
             self.file.display(),
             manifest.label()
-        ));
+        );
+        let mut refused = Ended::new(Exit::BadArtifact, why);
         for target in targets {
             let file =
                 unanimity_storage::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
@@ -97,10 +101,10 @@ impl Verify {
                     });
                     return Ok(Said::done(text, json));
                 }
-                Err(unanimity_install::InstallError::Refused(refusal)) => refused = refusal,
+                Err(InstallError::Install(refusal)) => refused = refusal.into(),
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(refused.into())
+        Err(refused)
     }
 }

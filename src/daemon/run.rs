@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex as Turn, Notify, broadcast, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use unanimity_client::{Errand, Failure, Outcome, Report, Step, Watcher, status_of};
+use unanimity_client::{Errand, Failure, Outcome, Report, Step, Watcher};
 use unanimity_config::{Member, MirrorSpec, ServePolicy, Standing};
 use unanimity_net::Web;
 use unanimity_protocol::Agreed;
@@ -24,6 +24,7 @@ use unanimity_report::{Seen, hide};
 use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_tor::{Readers, Service, Tor};
 
+use crate::advice;
 use crate::daemon::status_channel::{Ends, Told, ends, hear_all};
 use crate::daemon::{Alarms, control_socket};
 use crate::node::{Node, NodeError, Tested};
@@ -173,7 +174,7 @@ impl Daemon {
             ) if release == agreed.manifest().label() => {
                 Seen::unended(&format!("release {release} cannot be fetched: {why}"))
             }
-            (_, ended, _) => status_of(ended),
+            (_, ended, _) => advice::status_of(ended),
         }
     }
 
@@ -317,7 +318,7 @@ impl Daemon {
             match self.cycle(errand).await {
                 // Not what it says: peers are named in alarms only.
                 Ok((_, ended)) => {
-                    tracing::info!("the roll: {}", status_of(ended.as_ref()).condition);
+                    tracing::info!("the roll: {}", advice::status_of(ended.as_ref()).condition);
                     if let (Ok(Outcome::Available(agreed)), true) =
                         (ended, policy != ServePolicy::Notify)
                     {
@@ -341,7 +342,7 @@ impl Daemon {
             let Some(agreed) = wanted.borrow_and_update().clone() else { continue };
             let fetched = self.node.fetch(&self.tor, &agreed, &mut rng).await;
             let release = agreed.manifest().label();
-            let why = fetched.err().map(|failure| (release.clone(), failure.to_string()));
+            let why = fetched.err().map(|failure| (release.clone(), advice::words(&failure)));
             match &why {
                 None => tracing::info!("fetched: {release}"),
                 // Why is for the alarm: peers are named there only.

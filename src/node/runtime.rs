@@ -17,14 +17,14 @@ use unanimity_config::{
 use unanimity_install::{InstallError, Root};
 use unanimity_net::{Mirror, Transport, Uplink, Web, over};
 use unanimity_report::{Classify, Exit};
-use unanimity_state::{ClientStore, EvidenceStore, Identity, IdentityError, StoreError};
+use unanimity_state::{ClientStore, EvidenceStore, Identity, IdentityError, LogForked, StoreError};
 use unanimity_witness::{Follow, PeerError, PeerNode, Place};
 
 use crate::node::mirrors::open_mirrors;
 pub(super) use unanimity_client::Errand;
 use unanimity_client::{Client, Failure, Fetcher, Outcome, Report, Sharing, Watcher, ask_once};
 use unanimity_protocol::key::KeyName;
-use unanimity_protocol::{Agreed, Hash, Name, Refusal, Silence, Timestamp, View};
+use unanimity_protocol::{Agreed, Hash, Name, Silence, Timestamp, View};
 use unanimity_storage::Clock;
 use unanimity_storage::{Disk, DiskError};
 
@@ -252,7 +252,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
     fn may_begin(&self) -> Result<Config, Failure> {
         // Whoever may not be able to confirm anything yet may well have found a fork.
         if let Some(id) = self.evidence().latched()? {
-            return Err(Refusal::Latched { id }.into());
+            return Err(LogForked { id }.into());
         }
         Ok(self.told.read_again()?.client(self.clock.now())?)
     }
@@ -287,7 +287,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         rng: &mut impl Rng,
     ) -> Result<(), Failure> {
         if let Some(id) = self.evidence().latched()? {
-            return Err(Refusal::Latched { id }.into());
+            return Err(LogForked { id }.into());
         }
         let config = self.told.read_again().and_then(|told| told.client(self.clock.now()))?;
         let fetcher = Fetcher::new(&config, &self.mirrors, transport, self.disk.clone());

@@ -5,13 +5,17 @@ use std::time::Duration;
 use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
 use proptest::prelude::*;
 use serde_json::json;
-use unanimity_client::{Failure, Outcome, UpdateError, status_of};
+use unanimity::advice;
+use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError, status_of};
+use unanimity_install::{ArtifactMismatch, InstallRefusal};
 use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::round::Missing;
-use unanimity_protocol::{Checkpoint, Hash, Head, Manifest, Refusal, Silence, Timestamp};
+use unanimity_protocol::{
+    BundleFault, Checkpoint, Hash, Head, LogMismatch, Manifest, Refusal, Silence, Timestamp,
+};
 use unanimity_report::{Announcement, Changes, Condition, Ended, Exit, MAX_WAITING, Seen};
-use unanimity_state::StoreError;
+use unanimity_state::{LogForked, StoreError};
 use unanimity_testkit::Draft;
 
 use crate::circle::{Circle, HOUR, NOW, SECOND, release};
@@ -318,11 +322,11 @@ fn missing(silence: &str) -> Missing {
 fn failures() -> Vec<(Failure, Condition, &'static str)> {
     let text = String::new;
     let name = || "hello".parse().unwrap();
+    let release = || "2-1.1.0".to_owned();
     let checkpoint = Checkpoint { origin: origin(), size: 0, root: Hash::empty_root() };
     let checkpoint = checkpoint.sign(&secret(1)).to_string();
     let trusted = Head::open(checkpoint.as_bytes(), &the_log()).unwrap();
     let refusals: Vec<(Refusal, Condition, &str)> = vec![
-        (Refusal::Latched { id: "6c1f".into() }, Fork, "6c1f"),
         (Refusal::Conflict { sequence: 7, first: 1, second: 2 }, Refused, "conflict 7"),
         (Refusal::Threshold { signed: 1, threshold: 2 }, Refused, "bad-signature "),
         (Refusal::BadSignature(NoteError::NotUtf8), Refused, "bad-signature "),
@@ -334,22 +338,37 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
             "unsuitable hello/hello",
         ),
         (Refusal::Outdated { index: 3, header: text() }, Refused, "outdated 3"),
-        (Refusal::NotLogged(text()), Refused, "not-logged "),
+        (Refusal::NotLogged(LogMismatch::NotExtended), Refused, "not-logged "),
         (Refusal::Rollback { offered: 3, floor: 4 }, Refused, "rollback 3"),
-        (Refusal::MirrorRollback { mirror: text(), shown: 1, known: 2 }, Stale, ""),
-        (Refusal::Stale { mirror: text(), shown: 1, known: 2 }, Stale, ""),
-        (Refusal::Expired { release: "2-1.1.0".into(), at: NOW }, Refused, "expired 2-1.1.0"),
+        (Refusal::Expired { release: release(), at: NOW }, Refused, "expired 2-1.1.0"),
         (Refusal::Incomplete(vec![missing("")]), Incomplete, ""),
-        (Refusal::Settling { release: "2-1.1.0".into(), until: NOW }, Healthy, ""),
+        (Refusal::Settling { release: release(), until: NOW }, Healthy, ""),
         (Refusal::RollTooOld { at: NOW }, Incomplete, ""),
+        (Refusal::NoTarget { release: release(), platform: name() }, Refused, "unsuitable 2-1.1.0"),
+        (Refusal::Bundle(BundleFault::Untied), Refused, "bad-proof "),
+    ];
+    let served = MirrorProblem::OtherEntries { served: text(), head: trusted.clone() };
+    let others: Vec<(Failure, Condition, &str)> = vec![
+        (LogForked { id: "6c1f".into() }.into(), Fork, "6c1f"),
+        (MirrorProblem::Rollback { mirror: text(), shown: 1, known: 2 }.into(), Stale, ""),
+        (MirrorProblem::Stale { mirror: text(), shown: 1, known: 2 }.into(), Stale, ""),
+        (served.into(), Refused, "not-logged "),
         (
-            Refusal::NoTarget { release: "2-1.1.0".into(), platform: name() },
+            InstallRefusal::UnsupportedKind { release: release() }.into(),
             Refused,
             "unsuitable 2-1.1.0",
         ),
-        (Refusal::UnsupportedKind { release: "2-1.1.0".into() }, Refused, "unsuitable 2-1.1.0"),
-        (Refusal::Artifact(text()), Refused, "bad-artifact "),
-        (Refusal::Bundle(text()), Refused, "bad-proof "),
+        (
+            InstallRefusal::Artifact(ArtifactMismatch::OtherRelease(release())).into(),
+            Refused,
+            "bad-artifact ",
+        ),
+        (
+            InstallRefusal::Unhealthy { release: release(), why: text(), until: None }.into(),
+            Refused,
+            "unhealthy 2-1.1.0",
+        ),
+        (InstallRefusal::OnTrial { release: release() }.into(), Refused, "unhealthy 2-1.1.0"),
     ];
     let errors = [
         UpdateError::Store(StoreError::HeadMoved),
@@ -359,7 +378,8 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
     ];
     let refused =
         refusals.into_iter().map(|(refusal, c, about)| (Failure::Refused(refusal), c, about));
-    refused.chain(errors.map(|error| (Failure::Error(error), Incomplete, ""))).collect()
+    let errors = errors.map(|error| (Failure::Error(error), Incomplete, ""));
+    refused.chain(others).chain(errors).collect()
 }
 
 #[test]
@@ -368,6 +388,7 @@ fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code()
         let seen = status_of(Err(&failure));
         assert_eq!((seen.condition, &*seen.about), (condition, about), "{failure}");
         assert_eq!(seen.message, failure.to_string());
+        assert_eq!(advice::status_of(Err(&failure)).message, advice::words(&failure));
         let Ended { exit, .. } = failure.into();
         assert_eq!(seen.details["outcome"], exit.word());
     }
@@ -417,7 +438,7 @@ fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
     let said = format!("{address} ({}), www.{address}/x", name.to_uppercase());
     let silent = Failure::Refused(Refusal::Incomplete(vec![missing(&said)]));
     let stale =
-        Refusal::Stale { mirror: format!("http://{address}/log"), shown: 1, known: 2 }.into();
+        MirrorProblem::Stale { mirror: format!("http://{address}/log"), shown: 1, known: 2 }.into();
     let unread = Failure::Error(UpdateError::Mirrors(vec![format!("http://{address}: gone")]));
     for failure in [&silent, &stale, &unread] {
         let Seen { condition, message, details, .. } = status_of(Err(failure));

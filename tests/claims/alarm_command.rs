@@ -12,10 +12,12 @@ use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 use unanimity::daemon::{Alarms, COMMAND_TIMEOUT};
-use unanimity_client::{Failure, Outcome, UpdateError, status_of};
+use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError, status_of};
 use unanimity_config::Alarm;
-use unanimity_protocol::{Refusal, Timestamp};
-use unanimity_report::{Condition, MAX_WAITING};
+use unanimity_install::InstallRefusal;
+use unanimity_protocol::Timestamp;
+use unanimity_report::{Classify as _, Condition, MAX_WAITING};
+use unanimity_state::LogForked;
 use unanimity_storage::Disk;
 
 use crate::circle::{HOUR, MINUTE, NOW, SECOND};
@@ -28,15 +30,15 @@ fn well() -> Ended {
 }
 
 fn stale() -> Ended {
-    Err(Refusal::Stale { mirror: "file:/srv/log".into(), shown: 1, known: 2 }.into())
+    Err(MirrorProblem::Stale { mirror: "file:/srv/log".into(), shown: 1, known: 2 }.into())
 }
 
 fn refused() -> Ended {
-    Err(Refusal::UnsupportedKind { release: "2-1.1.0".into() }.into())
+    Err(InstallRefusal::UnsupportedKind { release: "2-1.1.0".into() }.into())
 }
 
 fn fork() -> Ended {
-    Err(Refusal::Latched { id: "6c1f".into() }.into())
+    Err(LogForked { id: "6c1f".into() }.into())
 }
 
 fn lost() -> Ended {
@@ -151,9 +153,8 @@ async fn a_change_is_told_once_also_through_restarts() {
         }
         let condition = match &ended {
             Ok(_) => "healthy",
-            Err(Failure::Refused(Refusal::Stale { .. })) => "stale",
-            Err(Failure::Refused(_)) => "fork",
             Err(Failure::Error(_)) => continue,
+            Err(failure) => failure.exit().word(),
         };
         let before = told.last().map_or("healthy", |last| *last);
         told.extend((condition != before).then_some(condition));

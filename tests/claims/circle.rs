@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
-use unanimity_client::{Failure, Outcome, Report, UpdateError};
+use unanimity_client::{Failure, MirrorProblem, Outcome, Report, UpdateError};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Transport as _};
 use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::round::Missing;
 use unanimity_protocol::{Head, Refusal, Silence, Timestamp, View};
+use unanimity_state::LogForked;
 use unanimity_testkit::{Draft, World};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -222,6 +223,22 @@ pub(crate) fn refusal((report, ended): Ended) -> Refusal {
     match ended {
         Err(Failure::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}\n{report:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn mirror_problem((report, ended): Ended) -> MirrorProblem {
+    match ended {
+        Err(Failure::Mirror(problem)) => problem,
+        other => panic!("no problem with the mirrors: {other:?}\n{report:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn latched((report, ended): Ended) -> LogForked {
+    match ended {
+        Err(Failure::Latched(forked)) => forked,
+        other => panic!("not latched: {other:?}\n{report:?}"),
     }
 }
 

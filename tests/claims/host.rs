@@ -13,11 +13,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
 use unanimity_client::Artifacts;
 use unanimity_config::OnionAddress;
-use unanimity_install::InstallError;
+use unanimity_install::{InstallError, InstallRefusal};
 use unanimity_net::Transport as _;
 use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
+use unanimity_protocol::Hash;
 use unanimity_protocol::manifest::{Kind, Target};
-use unanimity_protocol::{Hash, Refusal};
 use unanimity_storage::{Disk, Step};
 use unanimity_testkit::Network;
 
@@ -315,7 +315,7 @@ fn only_what_was_signed_is_kept_and_a_disk_that_fails_costs_nothing_but_that() {
     let artifacts = Artifacts::new(state.path(), 10_000, Disk::default());
     for wrong in [&bytes[1..], &[8; 5000], &[7; 5001]] {
         let kept = artifacts.keep(&target(bytes), wrong);
-        assert!(matches!(kept, Err(InstallError::Refused(Refusal::Artifact(_)))));
+        assert!(matches!(kept, Err(InstallError::Install(InstallRefusal::Artifact(_)))));
         assert_eq!(digests(&artifacts, &[bytes]), [false]);
         assert!(files(&state.path().join("artifacts")).is_empty());
     }

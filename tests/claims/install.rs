@@ -9,7 +9,7 @@ use std::{
 };
 
 use unanimity_client::{Failure, Outcome};
-use unanimity_install::{InstallError, verify_artifact};
+use unanimity_install::{InstallError, InstallRefusal, verify_artifact};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::{Kind, Target};
 use unanimity_protocol::{Hash, Refusal, Timestamp};
@@ -46,7 +46,7 @@ impl Read for Source {
 
 fn refused(verified: Result<(), InstallError>) -> String {
     match verified {
-        Err(InstallError::Refused(Refusal::Artifact(why))) => why,
+        Err(InstallError::Install(InstallRefusal::Artifact(why))) => why.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -228,7 +228,10 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
     for served in [&changed, &NEW[1..], &[NEW, b"more"].concat()] {
         fs::write(&path, served).unwrap();
         let refused = world.update().await.1;
-        assert!(matches!(refused, Err(Failure::Refused(Refusal::Artifact(_)))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Failure::Install(InstallRefusal::Artifact(_)))),
+            "{refused:?}"
+        );
         assert_eq!(current(&world), 1);
         let versions = fs::read_dir(world.config.install_root.join("versions")).unwrap();
         // The beginning of what may be the artifact is kept.

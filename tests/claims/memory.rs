@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
 
-use unanimity_client::{Client, Failure, Outcome, UpdateError};
+use unanimity_client::{Client, Failure, MirrorProblem, Outcome, UpdateError};
 use unanimity_net::Mirror;
 use unanimity_protocol::{NoteSecret, Policy, Refusal, Timestamp};
 use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Disk;
 
 use crate::circle::{
-    Circle, HOUR, MINUTE, ONE, SECOND, TWO, error, installed, missing, refusal, release, up_to_date,
+    Circle, HOUR, MINUTE, ONE, SECOND, TWO, error, installed, mirror_problem, missing, refusal,
+    release, up_to_date,
 };
 
 #[tokio::test(start_paused = true)]
@@ -237,7 +238,7 @@ async fn a_restored_log_that_lost_entries_is_a_rollback_and_not_a_fork() {
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
     circle.show("client", "backup").unwrap();
-    assert!(matches!(refusal(circle.update().await), Refusal::MirrorRollback { .. }));
+    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
     circle.show_peers("backup").unwrap();
     circle.pass(HOUR).await;
     circle.update().await.1.unwrap_err();

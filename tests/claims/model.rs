@@ -167,10 +167,8 @@ impl Observed {
 
     async fn update(&mut self) {
         let (_, ended) = self.circle.update().await;
-        if let Err(Failure::Refused(refusal @ (Refusal::Fork(_) | Refusal::Latched { .. }))) =
-            &ended
-        {
-            assert!(self.fork.is_some(), "an honest log: {refusal}");
+        if let Err(failure @ (Failure::Refused(Refusal::Fork(_)) | Failure::Latched(_))) = &ended {
+            assert!(self.fork.is_some(), "an honest log: {failure}");
             self.forks += 1;
         }
         if let Ok(Outcome::Installed(installed)) = ended {

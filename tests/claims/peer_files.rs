@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity_client::{Artifacts, Outcome, UpdateError};
+use unanimity_client::{Artifacts, MirrorProblem, Outcome, UpdateError};
 use unanimity_config::{OnionAddress, Polling, Site, WEB_PORT};
 use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
 use unanimity_net::{Mirror, Transport as _};
@@ -19,8 +19,8 @@ use unanimity_testkit::{Draft, Network, PEERS, World, copy_tree};
 use unanimity_witness::{Follow, PeerNode, Polled};
 
 use crate::circle::{
-    Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, refusal, release,
-    up_to_date,
+    Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, mirror_problem, refusal,
+    release, up_to_date,
 };
 
 fn rng() -> StdRng {
@@ -310,26 +310,29 @@ async fn a_new_release_reaches_a_node_whose_mirrors_are_all_frozen_and_they_are_
     circle.show("client", "old").unwrap();
     circle.publish(&release(2)).unwrap();
     circle.poll_all().await.unwrap();
-    assert!(matches!(refusal(circle.update().await), Refusal::Stale { .. }));
+    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Stale { .. }));
     for peer in [1, 3] {
         circle.serve_files(peer).await.unwrap();
     }
     // The entries come from them, and the release settles; the mirror is what is to be told.
     let (report, ended) = circle.update().await;
     assert_eq!(report.head.as_ref().unwrap().size(), 2);
-    assert!(matches!(refusal((report, ended)), Refusal::Stale { shown: 1, known: 2, .. }));
+    assert!(matches!(
+        mirror_problem((report, ended)),
+        MirrorProblem::Stale { shown: 1, known: 2, .. }
+    ));
     circle.pass(HOUR).await;
     // It can be installed, but for its bytes; and then it is the mirror that is to blame, which is
     // behind what is trusted by now.
     assert!(matches!(circle.check().await.1, Ok(Outcome::Available(_))));
-    assert!(matches!(refusal(circle.update().await), Refusal::MirrorRollback { .. }));
+    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
     serve_artifacts(&mut circle, "shelf", TWO);
     let (report, ended) = circle.update().await;
     let shown = report.mirrors[0].1.as_ref().unwrap().size();
     assert!(shown < report.head.as_ref().unwrap().size());
     assert_eq!(installed((report, ended)), 2);
     // Nothing is new, and a mirror that hides what peers have seen is worth an alarm.
-    assert!(matches!(refusal(circle.update().await), Refusal::MirrorRollback { .. }));
+    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -351,7 +354,7 @@ async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
     }
     circle.poll_all().await.unwrap();
     circle.config.state = circle.beside("new");
-    assert!(matches!(refusal(circle.update().await), Refusal::NotLogged(_)));
+    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::OtherEntries { .. }));
     circle.config.state = circle.client_state();
     circle.serve_files(4).await.unwrap();
     assert_eq!(installed(circle.update().await), 2);

@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 use unanimity::cli::progress::{LINES, Pace, words};
-use unanimity_client::{Outcome, Step, Watcher};
-use unanimity_protocol::Refusal;
+use unanimity_client::{MirrorProblem, Outcome, Step, Watcher};
 
-use crate::circle::{Circle, MINUTE, SECOND, missing, refusal, release};
+use crate::circle::{Circle, MINUTE, SECOND, mirror_problem, missing, release};
 use crate::hostile::{Fault, Hosts, about_to_update};
 use crate::logs::place;
 
@@ -146,8 +145,8 @@ async fn of_a_log_that_is_shorter_than_the_trusted_one_there_is_nothing_to_read(
     (0..5).for_each(|peer| circle.stop(peer));
     let (watcher, steps) = all_steps();
     circle.watcher = watcher;
-    let refused = refusal(circle.update().await);
-    assert!(matches!(refused, Refusal::MirrorRollback { shown: 1, known: 2, .. }), "{refused}");
+    let refused = mirror_problem(circle.update().await);
+    assert!(matches!(refused, MirrorProblem::Rollback { shown: 1, known: 2, .. }), "{refused}");
     assert!(steps.lock().unwrap().iter().all(|step| matches!(step, Step::Roll { .. })));
 }
 

@@ -8,13 +8,16 @@ use std::time::Duration;
 use std::{fs, io};
 
 use futures_util::FutureExt as _;
-use unanimity_client::Outcome;
+use unanimity_client::{Failure, Outcome};
 use unanimity_config::{Config, Spool as Told};
 use unanimity_install::journal::FIRST_WAIT;
 use unanimity_install::spool::{ENTRIES, PROOF, Spool, SpoolError};
-use unanimity_install::{Installed, Installer, Root, StagedError, installer_state, published_head};
+use unanimity_install::{
+    ArtifactMismatch, InstallRefusal, Installed, Installer, ReplayMismatch, Root, StagedError,
+    installer_state, published_head,
+};
 use unanimity_protocol::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
-use unanimity_state::{ClientStore, EvidenceStore};
+use unanimity_state::{ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{Disk, ManualClock, Step};
 use unanimity_testkit::{Draft, copy_tree};
 
@@ -111,12 +114,25 @@ impl Split {
     }
 
     #[track_caller]
-    fn refuses(&self) -> Refusal {
+    fn ends(&self) -> StagedError {
         let ended = self.install();
         assert_eq!(self.circle.current().as_deref(), Some(ONE));
-        match ended {
-            Err(StagedError::Refused(refusal)) => refusal,
+        ended.unwrap_err()
+    }
+
+    #[track_caller]
+    fn refuses(&self) -> Refusal {
+        match self.ends() {
+            StagedError::Refused(refusal) => refusal,
             other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn mismatch(&self) -> ArtifactMismatch {
+        match self.ends() {
+            StagedError::Install(InstallRefusal::Artifact(mismatch)) => mismatch,
+            other => panic!("no bad artifact: {other:?}"),
         }
     }
 }
@@ -157,8 +173,8 @@ async fn nothing_that_is_changed_in_the_spool_is_installed() {
     ] {
         fs::remove_file(split.artifact()).unwrap();
         fs::write(split.artifact(), artifact).unwrap();
-        let refused = split.refuses();
-        assert!(matches!(&refused, Refusal::Artifact(said) if said.contains(why)), "{refused}");
+        let mismatch = split.mismatch().to_string();
+        assert!(mismatch.contains(why), "{mismatch}");
     }
     fs::write(split.artifact(), TWO).unwrap();
     let mut cut = entries.clone();
@@ -169,7 +185,9 @@ async fn nothing_that_is_changed_in_the_spool_is_installed() {
     let twice = [&entries[..], last].concat();
     for (name, changed) in [("none", cut), ("altered", altered)] {
         split.put(ENTRIES, &changed);
-        assert!(matches!(split.refuses(), Refusal::NotLogged(_)), "{name}");
+        let ended = split.ends();
+        let is = matches!(ended, StagedError::Replay(ReplayMismatch::Entries { held: 1, .. }));
+        assert!(is, "{name}: {ended:?}");
     }
     // What comes after the head is not read.
     split.put(ENTRIES, &twice);
@@ -231,7 +249,7 @@ async fn no_entry_on_the_way_can_be_another_than_the_logs() {
     let mut altered = entries.clone();
     altered[12] ^= 1;
     split.put(ENTRIES, &altered);
-    assert!(matches!(split.refuses(), Refusal::NotLogged(_)));
+    assert!(matches!(split.ends(), StagedError::Replay(ReplayMismatch::Entries { .. })));
     split.put(ENTRIES, &entries);
     assert_eq!(split.install().unwrap().sequence, 2);
 }
@@ -423,7 +441,7 @@ async fn evidence_that_the_installer_holds_latches_it_until_it_is_acknowledged()
     let state = installer_state(&split.circle.config.install_root);
     let store = EvidenceStore::new(&state, &split.circle.config.policy.log, Disk::default());
     let id = store.add(&evidence).unwrap();
-    assert!(matches!(split.refuses(), Refusal::Latched { id: found } if found == id));
+    assert!(matches!(split.ends(), StagedError::Latched(LogForked { id: found }) if found == id));
     store.acknowledge(&id).unwrap();
     assert_eq!(split.install().unwrap().sequence, 2);
 }
@@ -510,7 +528,7 @@ async fn huge_files_in_the_spool_are_refused_at_once() {
     assert!(matches!(split.install(), Err(StagedError::Spool(SpoolError::Io { .. }))));
     split.put(PROOF, &proof);
     huge("versions/.2-1.1.0.new/hello");
-    assert!(matches!(split.refuses(), Refusal::Artifact(_)));
+    assert!(matches!(split.mismatch(), ArtifactMismatch::TooLong { .. }));
     let place = split.circle.config.install_root.join("versions");
     assert_eq!(fs::read_dir(place).unwrap().count(), 1, "nothing of it is left");
     fs::remove_file(split.artifact()).unwrap();
@@ -605,14 +623,15 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
     let mut split = Split::with_second(159).await;
     split.circle.config.procedure.check = ["/bin/false".to_owned()].into();
     let refused = split.install_with_commands().await;
-    let Err(StagedError::Refused(Refusal::Unhealthy { until, .. })) = refused else {
+    let Err(StagedError::Install(InstallRefusal::Unhealthy { until, .. })) = refused else {
         panic!("{refused:?}")
     };
     assert_eq!(until, Some(split.circle.now().after(FIRST_WAIT)));
     assert_eq!(split.circle.current().as_deref(), Some(ONE));
     // The fetcher hears of it, and its operator by it.
-    let unhealthy = refusal(split.circle.update().await);
-    assert!(matches!(unhealthy, Refusal::Unhealthy { .. }), "{unhealthy}");
+    let heard = split.circle.update().await.1;
+    let is = matches!(heard, Err(Failure::Install(InstallRefusal::Unhealthy { .. })));
+    assert!(is, "{heard:?}");
     split.circle.pass(FIRST_WAIT).await;
     split.stage().await;
     split.circle.config.procedure.check = ["/bin/true".to_owned()].into();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use unanimity_client::{Failure, Outcome, Report, UpdateError};
 use unanimity_config::Procedure;
 use unanimity_install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
-use unanimity_install::{ByHandError, Installed, Root};
+use unanimity_install::{ByHandError, InstallRefusal, Installed, Root};
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_storage::{Clock as _, Disk, Step};
 use unanimity_testkit::{Draft, World};
@@ -49,7 +49,8 @@ pub(crate) async fn publish(world: &mut World, sequence: u64) {
     assert!(
         matches!(
             ended,
-            Err(Failure::Refused(Refusal::Settling { .. } | Refusal::Unhealthy { .. }))
+            Err(Failure::Refused(Refusal::Settling { .. })
+                | Failure::Install(InstallRefusal::Unhealthy { .. }))
         ),
         "{ended:?}"
     );
@@ -97,7 +98,7 @@ pub(crate) fn root(world: &World) -> Root {
 /// The refusal of a release that does not work.
 pub(crate) async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
     match world.update().await {
-        (report, Err(Failure::Refused(Refusal::Unhealthy { why, until, .. }))) => {
+        (report, Err(Failure::Install(InstallRefusal::Unhealthy { why, until, .. }))) => {
             (report, why, until)
         }
         other => panic!("{other:?}"),
@@ -182,7 +183,10 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
         // Until then it is left alone, whoever asks.
         pass(&mut world, wait - Duration::from_secs(1)).await;
         assert_eq!(unhealthy(&mut world).await.2, until);
-        assert!(matches!(world.check().await.1, Err(Failure::Refused(Refusal::Unhealthy { .. }))));
+        assert!(matches!(
+            world.check().await.1,
+            Err(Failure::Install(InstallRefusal::Unhealthy { .. }))
+        ));
         assert_eq!(lines(&diary), ran);
         pass(&mut world, Duration::from_secs(1)).await;
         wait = (2 * wait).min(LONGEST_WAIT);

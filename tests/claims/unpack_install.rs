@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use unanimity_client::{Failure, Outcome};
-use unanimity_install::{Fill, Root};
+use unanimity_install::{ArtifactMismatch, Fill, InstallRefusal, Root};
 use unanimity_protocol::{Agreed, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
 use unanimity_testkit::{Draft, World};
@@ -152,8 +152,13 @@ async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothin
     world.poll_all().await.unwrap();
     for _ in 0..2 {
         let refused = world.update().await.1;
-        let Err(Failure::Refused(Refusal::Artifact(why))) = refused else { panic!("{refused:?}") };
-        assert_eq!(why, "hello.tar: entry 3, \"../../../escaped\": '..' in a name");
+        let Err(Failure::Install(InstallRefusal::Artifact(why))) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(
+            why.to_string(),
+            "bad artifact: hello.tar: entry 3, \"../../../escaped\": '..' in a name"
+        );
         assert_eq!(current(&world), 2);
         let versions = world.config.install_root.join("versions");
         let left: Vec<String> = below(&versions.join(".3-1.2.0.new")).into_keys().collect();
@@ -197,8 +202,10 @@ async fn a_tree_with_other_totals_than_were_signed_is_refused() {
         world.advance(Duration::from_secs(61 * 60));
         world.poll_all().await.unwrap();
         let refused = world.update().await.1;
-        let Err(Failure::Refused(Refusal::Artifact(told))) = refused else { panic!("{refused:?}") };
-        assert_eq!(told, format!("hello.tar: {why}"));
+        let Err(Failure::Install(InstallRefusal::Artifact(told))) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(told.to_string(), format!("bad artifact: hello.tar: {why}"));
         assert!(world.installed().unwrap().is_none());
     }
 }
@@ -214,7 +221,7 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
     world.poll_all().await.unwrap();
     let refused = world.update().await.1;
     assert!(
-        matches!(refused, Err(Failure::Refused(Refusal::UnsupportedKind { .. }))),
+        matches!(refused, Err(Failure::Install(InstallRefusal::UnsupportedKind { .. }))),
         "{refused:?}"
     );
     assert!(!world.config.install_root.join("versions").exists());
@@ -250,8 +257,16 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
         _ => Ok(()),
     });
     let refused = world.update().await.1;
-    let Err(Failure::Refused(Refusal::Artifact(why))) = refused else { panic!("{refused:?}") };
-    assert!(why.contains("was signed") || why.contains("were signed"), "{why}");
+    let Err(Failure::Install(InstallRefusal::Artifact(why))) = refused else {
+        panic!("{refused:?}")
+    };
+    let differs = matches!(
+        why,
+        ArtifactMismatch::Digest { .. }
+            | ArtifactMismatch::TooShort { .. }
+            | ArtifactMismatch::TooLong { .. }
+    );
+    assert!(differs, "{why}");
     assert_eq!(current(&world), 1);
     // What is there now is not what was signed: it is fetched anew.
     world.disk = Disk::default();

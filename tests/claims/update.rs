@@ -8,21 +8,21 @@ use futures_util::future::join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use unanimity_client::{Client, Fetcher, Outcome, Report, UpdateError};
-use unanimity_install::{InstallError, Root};
+use unanimity_client::{Client, Failure, Fetcher, MirrorProblem, Outcome, Report, UpdateError};
+use unanimity_install::{InstallError, InstallRefusal, Root};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Mirror, READ_TIMEOUT};
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::proof_bundle::BundleError;
 use unanimity_protocol::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
-use unanimity_state::{EvidenceStore, StoreError};
+use unanimity_state::{EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock as _, Disk, ManualClock, Step};
 use unanimity_testkit::{Draft, World};
 
 use crate::circle::{
-    Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, missing, one_missing,
-    refusal, release, up_to_date,
+    Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, latched, mirror_problem,
+    missing, one_missing, refusal, release, up_to_date,
 };
 use crate::mirrors::Stalling;
 
@@ -144,8 +144,8 @@ async fn a_pinned_head_is_kept_to() {
     // A smaller world, shown to everybody.
     let mut smaller = Circle::with_first(63).await;
     begin(&mut smaller);
-    let rollback = refusal(smaller.update().await);
-    assert!(matches!(rollback, Refusal::MirrorRollback { shown: 1, known: 2, .. }), "{rollback}");
+    let rollback = mirror_problem(smaller.update().await);
+    assert!(matches!(rollback, MirrorProblem::Rollback { shown: 1, known: 2, .. }), "{rollback}");
     // Another world of any size, shown to everybody.
     for grown in 1..4 {
         let mut other = Circle::with_first(63).await;
@@ -156,7 +156,7 @@ async fn a_pinned_head_is_kept_to() {
         other.poll_all().await.unwrap();
         let Refusal::Fork(found) = refusal(other.update().await) else { panic!("no fork") };
         assert!([found.smaller(), found.larger()].contains(&&pinned));
-        assert!(matches!(refusal(other.update().await), Refusal::Latched { .. }));
+        latched(other.update().await);
     }
 }
 
@@ -218,10 +218,10 @@ async fn entries_that_are_not_the_heads_are_refused_and_names_the_mirror() {
         bytes[at] ^= 1;
         fs::write(&path, bytes).unwrap();
         match circle.update().await.1.unwrap_err() {
-            unanimity_client::Failure::Refused(Refusal::NotLogged(why)) => {
-                assert!(why.contains("mirrors/client"));
+            Failure::Mirror(MirrorProblem::OtherEntries { served, .. }) => {
+                assert!(served.contains("mirrors/client"));
             }
-            unanimity_client::Failure::Error(UpdateError::Mirrors(_)) => {}
+            Failure::Error(UpdateError::Mirrors(_)) => {}
             other => panic!("{other}"),
         }
         fs::write(&path, &whole[..at]).unwrap();
@@ -582,13 +582,13 @@ async fn a_fork_latches_until_it_is_acknowledged() {
     circle.show("client", "log").unwrap();
     for _ in 0..3 {
         circle.pass(HOUR).await;
-        let Refusal::Latched { id } = refusal(circle.update().await) else { panic!() };
+        let LogForked { id } = latched(circle.update().await);
         assert_eq!(id, found.id());
     }
     for unknown in ["", "0123456789abcdef", "../client/client", &found.id()[..8]] {
         assert!(matches!(store.acknowledge(unknown), Err(StoreError::NoEvidence(_))));
     }
-    assert!(matches!(refusal(circle.update().await), Refusal::Latched { .. }));
+    latched(circle.update().await);
     store.acknowledge(&found.id()).unwrap();
     store.acknowledge(&found.id()).unwrap();
     assert_eq!(store.list().unwrap(), [(found.id(), true)]);
@@ -700,7 +700,7 @@ async fn a_fork_that_is_over_holds_nothing_back_once_it_is_acknowledged() {
     circle.impostor(2, move |_| Answer::View(shown.clone()));
     let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
     circle.start(2);
-    assert!(matches!(refusal(circle.update().await), Refusal::Latched { .. }));
+    latched(circle.update().await);
     evidence(&circle).acknowledge(&found.id()).unwrap();
     assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
     circle.pass(HOUR).await;
@@ -735,7 +735,7 @@ async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
         _ => None,
     });
     assert!(first.unwrap().to_string_lossy().contains("/evidence/"));
-    assert!(matches!(refusal(circle.update().await), Refusal::Latched { .. }));
+    latched(circle.update().await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -854,7 +854,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     altered[20] ^= 1;
     for wrong in [TROJAN, &TWO[1..], &[TWO, b"x"].concat(), b"", &altered] {
         let refused = stage(wrong).unwrap_err();
-        assert!(matches!(refused, InstallError::Refused(Refusal::Artifact(_))), "{refused}");
+        assert!(matches!(refused, InstallError::Install(InstallRefusal::Artifact(_))), "{refused}");
     }
     let at = agreed.rolls()[1].at();
     let switch = async |now| {
@@ -951,10 +951,9 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
                 let view = circle.cosigned(&fork, liar, circle.now());
                 circle.impostor(liar, move |_| Answer::View(view.clone()));
             }
-            let refusal = refusal(circle.update().await);
-            match refusal {
-                Refusal::Fork(_) | Refusal::Latched { .. } => assert!(honest_grows),
-                Refusal::Incomplete(missing) => {
+            match circle.update().await.1.unwrap_err() {
+                Failure::Refused(Refusal::Fork(_)) | Failure::Latched(_) => assert!(honest_grows),
+                Failure::Refused(Refusal::Incomplete(missing)) => {
                     assert!(!honest_grows);
                     assert_eq!(missing[0].standing, Standing::Behind);
                 }

@@ -3,13 +3,15 @@
 use std::fs;
 use std::time::Duration;
 
-use unanimity_client::Outcome;
+use unanimity_client::{MirrorProblem, Outcome};
 use unanimity_install::ByHandError;
 use unanimity_protocol::{Hash, Policy, Refusal};
 use unanimity_state::ClientStore;
 use unanimity_storage::{Clock as _, Disk};
 
-use crate::circle::{Circle, HOUR, MINUTE, ONE, TWO, installed, refusal, release, up_to_date};
+use crate::circle::{
+    Circle, HOUR, MINUTE, ONE, TWO, installed, mirror_problem, refusal, release, up_to_date,
+};
 use crate::command_line::Desk;
 use crate::logs::place;
 use crate::trial::{
@@ -59,7 +61,7 @@ async fn no_peer_has_to_have_seen_that_a_release_is_taken_back() {
     circle.publish(&release(3)).unwrap();
     circle.show("client", "frozen").unwrap();
     circle.pass(MINUTE).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::Stale { .. }));
+    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Stale { .. }));
     assert_eq!(circle.current().as_deref(), Some(ONE));
 }
 

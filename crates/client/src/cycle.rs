@@ -3,7 +3,7 @@
 use rand::Rng;
 use unanimity_install::{Ready, Staged};
 use unanimity_net::Transport;
-use unanimity_protocol::Refusal;
+use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
 use crate::client::Client;
@@ -182,7 +182,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     fn may_still_switch(&self) -> Result<(), Failure> {
         // The peer role may have found out in the meantime.
         if let Some(id) = self.evidence.latched()? {
-            return Err(Refusal::Latched { id }.into());
+            return Err(LogForked { id }.into());
         }
         // Somebody may have been counted, or been struck out.
         Ok(self.config.check_unchanged(self.clock.now())?)

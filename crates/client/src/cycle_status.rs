@@ -1,12 +1,15 @@
 //! What the end of a cycle says of the node's condition.
 
 use serde_json::{Value, json};
+use unanimity_install::InstallRefusal;
 use unanimity_protocol::Refusal;
 use unanimity_protocol::round::Missing;
 use unanimity_report::{Classify as _, Condition, Seen, clean};
+use unanimity_state::LogForked;
 
 use crate::cycle_report::Outcome;
 use crate::error::Failure;
+use crate::mirror_problem::MirrorProblem;
 
 /// What there is to say of the end of a cycle: the table of outcomes has its word and its
 /// condition, and the rest is said here.
@@ -17,8 +20,7 @@ pub fn status_of(ended: Result<&Outcome, &Failure>) -> Seen {
     };
     let about = match ended {
         Ok(outcome) => release_of(outcome).map(|release| ("release", release)),
-        Err(Failure::Refused(refusal)) => about(refusal),
-        Err(Failure::Error(_)) => None,
+        Err(failure) => about(failure),
     };
     let message = match ended {
         Ok(Outcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
@@ -35,8 +37,8 @@ pub fn status_of(ended: Result<&Outcome, &Failure>) -> Seen {
     if let Some((name, about)) = &about {
         details[name] = clean(about).into();
     }
-    if let Err(Failure::Refused(refusal)) = ended {
-        add_details(refusal, &mut details);
+    if let Err(failure) = ended {
+        add_details(failure, &mut details);
     }
     let about = about.map_or(String::new(), |(_, about)| about);
     let about = match condition {
@@ -55,17 +57,29 @@ fn release_of(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// What tells a refusal from others of its word.
-fn about(refusal: &Refusal) -> Option<(&'static str, String)> {
+/// What tells a failure from others of its word.
+fn about(failure: &Failure) -> Option<(&'static str, String)> {
+    match failure {
+        Failure::Refused(refusal) => about_refusal(refusal),
+        Failure::Latched(LogForked { id }) => Some(("evidence", id.clone())),
+        Failure::Install(
+            InstallRefusal::UnsupportedKind { release }
+            | InstallRefusal::Unhealthy { release, .. }
+            | InstallRefusal::OnTrial { release },
+        ) => Some(("release", release.clone())),
+        Failure::Install(InstallRefusal::Artifact(_)) | Failure::Mirror(_) | Failure::Error(_) => {
+            None
+        }
+    }
+}
+
+fn about_refusal(refusal: &Refusal) -> Option<(&'static str, String)> {
     match refusal {
         Refusal::Fork(evidence) => Some(("evidence", evidence.id())),
-        Refusal::Latched { id } => Some(("evidence", id.clone())),
         Refusal::Settling { release, .. }
         | Refusal::Withdrawn { release, .. }
         | Refusal::Expired { release, .. }
-        | Refusal::NoTarget { release, .. }
-        | Refusal::UnsupportedKind { release }
-        | Refusal::Unhealthy { release, .. } => Some(("release", release.clone())),
+        | Refusal::NoTarget { release, .. } => Some(("release", release.clone())),
         Refusal::Conflict { sequence, .. } => Some(("sequence", sequence.to_string())),
         Refusal::Rollback { offered, .. } => Some(("sequence", offered.to_string())),
         Refusal::Outdated { index, .. } => Some(("entry", index.to_string())),
@@ -74,31 +88,30 @@ fn about(refusal: &Refusal) -> Option<(&'static str, String)> {
         }
         Refusal::Incomplete(_)
         | Refusal::RollTooOld { .. }
-        | Refusal::Stale { .. }
-        | Refusal::MirrorRollback { .. }
         | Refusal::Threshold { .. }
         | Refusal::BadSignature(_)
         | Refusal::Malformed(_)
         | Refusal::NotLogged(_)
         | Refusal::OtherLog(_)
-        | Refusal::Artifact(_)
         | Refusal::Bundle(_) => None,
     }
 }
 
 /// Whom to ask about it.
-fn add_details(refusal: &Refusal, details: &mut Value) {
-    match refusal {
-        Refusal::Incomplete(missing) => {
+fn add_details(failure: &Failure, details: &mut Value) {
+    match failure {
+        Failure::Refused(Refusal::Incomplete(missing)) => {
             details["peers"] = missing.iter().map(missing_json).collect();
         }
-        Refusal::Stale { mirror, shown, known }
-        | Refusal::MirrorRollback { mirror, shown, known } => {
+        Failure::Mirror(
+            MirrorProblem::Stale { mirror, shown, known }
+            | MirrorProblem::Rollback { mirror, shown, known },
+        ) => {
             details["mirror"] = clean(mirror).into();
             details["shown"] = (*shown).into();
             details["known"] = (*known).into();
         }
-        Refusal::Settling { until, .. } => details["until"] = json!(until),
+        Failure::Refused(Refusal::Settling { until, .. }) => details["until"] = json!(until),
         _ => {}
     }
 }

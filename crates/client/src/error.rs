@@ -1,11 +1,13 @@
 //! Why a cycle did not end well.
 
 use unanimity_config::ConfigError;
-use unanimity_install::InstallError;
+use unanimity_install::{InstallError, InstallRefusal};
 use unanimity_protocol::{Head, Refusal, Timestamp};
 use unanimity_report::{Classify, Condition, Exit};
-use unanimity_state::StoreError;
+use unanimity_state::{LogForked, StoreError};
 use unanimity_storage::DiskError;
+
+use crate::mirror_problem::MirrorProblem;
 
 /// We could not find out: nothing was decided, and a later run may succeed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,15 @@ pub enum Failure {
     /// A check failed.
     #[error(transparent)]
     Refused(Refusal),
+    /// The mirrors show what must not be believed.
+    #[error(transparent)]
+    Mirror(MirrorProblem),
+    /// Evidence of a fork is not acknowledged.
+    #[error(transparent)]
+    Latched(LogForked),
+    /// A check of installing failed.
+    #[error(transparent)]
+    Install(InstallRefusal),
     /// We could not find out.
     #[error(transparent)]
     Error(UpdateError),
@@ -64,10 +75,29 @@ impl From<Refusal> for Failure {
     }
 }
 
+impl From<MirrorProblem> for Failure {
+    fn from(problem: MirrorProblem) -> Self {
+        Failure::Mirror(problem)
+    }
+}
+
+impl From<LogForked> for Failure {
+    fn from(forked: LogForked) -> Self {
+        Failure::Latched(forked)
+    }
+}
+
+impl From<InstallRefusal> for Failure {
+    fn from(refusal: InstallRefusal) -> Self {
+        Failure::Install(refusal)
+    }
+}
+
 impl From<InstallError> for Failure {
     fn from(error: InstallError) -> Self {
         match error {
             InstallError::Refused(refusal) => refusal.into(),
+            InstallError::Install(refusal) => refusal.into(),
             InstallError::Disk(error) => error.into(),
             InstallError::Busy(path) | InstallError::Switching(path) => {
                 StoreError::Busy(path).into()
@@ -99,6 +129,9 @@ impl Classify for Failure {
     fn exit(&self) -> Exit {
         match self {
             Failure::Refused(refusal) => refusal.exit(),
+            Failure::Mirror(problem) => problem.exit(),
+            Failure::Latched(forked) => forked.exit(),
+            Failure::Install(refusal) => refusal.exit(),
             Failure::Error(error) => error.exit(),
         }
     }
@@ -106,6 +139,9 @@ impl Classify for Failure {
     fn condition(&self) -> Condition {
         match self {
             Failure::Refused(refusal) => refusal.condition(),
+            Failure::Mirror(problem) => problem.condition(),
+            Failure::Latched(forked) => forked.condition(),
+            Failure::Install(refusal) => refusal.condition(),
             Failure::Error(error) => error.condition(),
         }
     }

@@ -10,11 +10,11 @@ use rand::Rng;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use unanimity_config::Config;
-use unanimity_install::{InstallError, Ready, Root, Staged, Staging, target_of};
+use unanimity_install::{InstallError, InstallRefusal, Ready, Root, Staged, Staging, target_of};
 use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, Transport};
+use unanimity_protocol::Agreed;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Target;
-use unanimity_protocol::{Agreed, Refusal};
 use unanimity_storage::Disk;
 
 use crate::sources::Hosts;
@@ -118,10 +118,10 @@ impl<'a> Fetcher<'a> {
                         unread.push(format!("{mirror}: {error}"));
                         continue;
                     }
-                    Err(InstallError::Refused(refusal)) => Err(refusal),
+                    Err(InstallError::Install(InstallRefusal::Artifact(mismatch))) => Err(mismatch),
                     Err(error) => return Err(error.into()),
                 };
-                let Err(refusal) = checked else {
+                let Err(mismatch) = checked else {
                     self.judge(mirror, true);
                     report.remarks.append(&mut unread);
                     return self.finish(staging).await;
@@ -129,29 +129,30 @@ impl<'a> Fetcher<'a> {
                 if is_short {
                     // Another may have the rest.
                     self.judge(mirror, false);
-                    report.remarks.push(format!("{mirror}: {refusal}"));
-                    wrong = Some(refusal);
+                    report.remarks.push(format!("{mirror}: {mismatch}"));
+                    wrong = Some(mismatch);
                     continue;
                 }
                 staging.restart().map_err(UpdateError::from)?;
                 if parts.are_mixed() {
                     report
                         .remarks
-                        .push(format!("what {mirror} and others sent together: {refusal}"));
+                        .push(format!("what {mirror} and others sent together: {mismatch}"));
                     parts.begin();
                     break;
                 }
                 self.judge(mirror, false);
-                report.remarks.push(format!("{mirror}: {refusal}"));
+                report.remarks.push(format!("{mirror}: {mismatch}"));
                 dropped.insert(host);
-                wrong = Some(refusal);
+                wrong = Some(mismatch);
                 parts.begin();
             }
         }
         if staging.length() == 0 {
             staging.discard().map_err(UpdateError::from)?;
         }
-        Err(wrong.map_or_else(|| UpdateError::Mirrors(unread).into(), Failure::Refused))
+        let unread = || UpdateError::Mirrors(unread).into();
+        Err(wrong.map_or_else(unread, |mismatch| InstallRefusal::from(mismatch).into()))
     }
 
     /// Takes down how a mirror did.
@@ -201,7 +202,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// What was fetched before, if all of it is here.
-    pub(crate) async fn fetched(&self, agreed: &Agreed) -> Result<Option<Staged>, Refusal> {
+    pub(crate) async fn fetched(&self, agreed: &Agreed) -> Result<Option<Staged>, InstallError> {
         let (root, platform) = (self.root.clone(), self.config.platform.clone());
         let agreed = agreed.clone();
         end(spawn_blocking(move || root.staged(&agreed, &platform))).await

@@ -6,17 +6,18 @@ use rand::Rng;
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::decision::head_choice::HeadChoice;
 use unanimity_protocol::{Agreed, Bundle, Head, Refusal, Roll, Signed};
+use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
 use crate::tile_sources::Sources;
-use crate::{Client, Failure, Outcome, Report, UpdateError, ask, join, prove, read};
+use crate::{Client, Failure, MirrorProblem, Outcome, Report, UpdateError, ask, join, prove, read};
 
 /// What can be installed, and what convinces others of it.
 pub(crate) struct Decided {
     pub(crate) agreed: Box<Agreed>,
     pub(crate) proof: Bundle,
     /// What every mirror hides, if they all do.
-    pub(crate) stale: Option<Refusal>,
+    pub(crate) stale: Option<MirrorProblem>,
     /// What was taken back, by sequence.
     pub(crate) withdrawn: BTreeSet<u64>,
 }
@@ -38,7 +39,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let Report { remarks, refused: told, .. } = std::mem::take(report);
         *report = Report { remarks, refused: told.clone(), ..Report::default() };
         if let Some(id) = self.evidence.latched()? {
-            return Err(Refusal::Latched { id }.into());
+            return Err(LogForked { id }.into());
         }
         self.check_clock()?;
         let config = self.config;
@@ -118,7 +119,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         for trusted in self.trusted_heads() {
             if !chain.holds(trusted) {
                 let untied = || UpdateError::Untied { trusted: trusted.clone() }.into();
-                return Err(stale.map_or_else(untied, Failure::Refused));
+                return Err(stale.map_or_else(untied, Failure::Mirror));
             }
         }
 
@@ -152,7 +153,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let Some(common) = common else {
             report.remarks.extend(choice.candidates.first().map(waits));
             let missing = roll.missing(&config.peers, &chain, None);
-            return Err(stale.unwrap_or_else(|| Refusal::Incomplete(self.since(missing))).into());
+            let incomplete = || Refusal::Incomplete(self.since(missing)).into();
+            return Err(stale.map_or_else(incomplete, Failure::Mirror));
         };
         // Everybody agrees on the log up to `common`: now, and only now, that is remembered.
         let candidates = choice.candidates;
@@ -187,7 +189,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
         standing?;
         // The peers have what the mirrors hide, so an update goes on; its operator hears of it.
-        if let Some(failure) = stale.map(Failure::Refused).or(best) {
+        if let Some(failure) = stale.map(Failure::Mirror).or(best) {
             return Err(failure);
         }
         let first = report.refused.first().map(|(_, refusal)| refusal.clone());

@@ -7,7 +7,7 @@ use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::{Head, Refusal};
 use unanimity_storage::Clock;
 
-use crate::{Client, Failure, read};
+use crate::{Client, Failure, MirrorProblem, read};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Judges the mirrors anew.
@@ -24,8 +24,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Stores what was learned of them, if nothing else has. Of a fork, nothing is stored but the
     /// evidence.
     pub(crate) fn end_cycle<O>(&mut self, ended: Result<O, Failure>) -> Result<O, Failure> {
-        let fork =
-            matches!(&ended, Err(Failure::Refused(Refusal::Fork(_) | Refusal::Latched { .. })));
+        let fork = matches!(&ended, Err(Failure::Refused(Refusal::Fork(_)) | Failure::Latched(_)));
         if fork || !self.judged.unsaved {
             return ended;
         }
@@ -79,7 +78,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         &self,
         shown: &[(&Mirror, Result<Head, String>)],
         newest: Option<&Head>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), MirrorProblem> {
         let best = shown
             .iter()
             .filter_map(|(mirror, head)| Some((mirror, head.as_ref().ok()?.size())))
@@ -89,9 +88,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let trusted = self.trusted_heads().map(Head::size).max().unwrap_or(0);
         let newest = newest.map_or(0, Head::size);
         if shown < trusted {
-            Err(Refusal::MirrorRollback { mirror, shown, known: trusted })
+            Err(MirrorProblem::Rollback { mirror, shown, known: trusted })
         } else if shown < newest {
-            Err(Refusal::Stale { mirror, shown, known: newest })
+            Err(MirrorProblem::Stale { mirror, shown, known: newest })
         } else {
             Ok(())
         }

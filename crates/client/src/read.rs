@@ -8,11 +8,11 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{Catalog, Hash, Head, Log, Policy, Refusal};
+use unanimity_protocol::{Catalog, Hash, Head, Log, LogMismatch, Policy, Refusal};
 use unanimity_state::ClientState;
 
 use crate::tile_sources::Source;
-use crate::{Failure, Step, UpdateError, Watcher};
+use crate::{Failure, MirrorProblem, Step, UpdateError, Watcher};
 
 /// What every mirror shows, opened.
 pub(crate) async fn checkpoints<'a>(
@@ -132,17 +132,16 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
         }
         // The entries are those of the head, so what they were put on is not.
         Ok(_) => {
-            let why =
-                format!("the {from} entries read before are not those of the log's head ({head})");
-            Err(Refusal::NotLogged(why).into())
+            let mismatch = LogMismatch::EarlierEntries { read: from, head: head.clone() };
+            Err(Refusal::NotLogged(mismatch).into())
         }
         Err(unread) => {
             let Some(altered) = unread.iter().find(|unread| unread.error.is_none()) else {
                 problems.extend(unread.iter().map(|unread| unread.of(&mirrors)));
                 return Err(UpdateError::Mirrors(problems).into());
             };
-            let why = format!("{} ({head})", altered.of(&mirrors));
-            Err(Refusal::NotLogged(why).into())
+            let served = altered.of(&mirrors);
+            Err(MirrorProblem::OtherEntries { served, head: head.clone() }.into())
         }
     }
 }

@@ -5,12 +5,13 @@ use std::io::{self};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
-use unanimity_archive::{Broken, MAX_ENTRIES, Totals, UnpackError};
+use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
 use unanimity_protocol::manifest::{Kind, Target};
 use unanimity_protocol::{Hash, Manifest, Name, Refusal};
 use unanimity_storage::{Disk, DiskError, Source};
 
 use crate::error::InstallError;
+use crate::refusal::{ArtifactMismatch, InstallRefusal};
 use crate::tree_sink::Fill;
 
 /// An artifact on this machine whose length and digest are those that were signed. Only
@@ -37,12 +38,12 @@ pub struct Ready {
 }
 
 /// The artifact of a release for a platform, if this version can install it.
-pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Target, Refusal> {
+pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Target, InstallError> {
     let release = manifest.label();
     match manifest.target(platform) {
-        None => Err(Refusal::NoTarget { release, platform: platform.clone() }),
+        None => Err(Refusal::NoTarget { release, platform: platform.clone() }.into()),
         Some(Target { kind: Kind::Archive { entries, .. }, .. }) if *entries > MAX_ENTRIES => {
-            Err(Refusal::UnsupportedKind { release })
+            Err(InstallRefusal::UnsupportedKind { release }.into())
         }
         Some(target) => Ok(target),
     }
@@ -67,11 +68,10 @@ pub fn verify_artifact(target: &Target, source: impl Read) -> Result<(), Install
 }
 
 /// Refuses more bytes after those that are here than were signed.
-pub(crate) fn fit(target: &Target, here: u64, more: u64) -> Result<(), Refusal> {
+pub(crate) fn fit(target: &Target, here: u64, more: u64) -> Result<(), ArtifactMismatch> {
     if here.saturating_add(more) > target.length {
-        let signed = target.length;
-        let why = format!("{}: longer than the {signed} bytes that were signed", target.file);
-        return Err(Refusal::Artifact(why));
+        let (file, signed) = (target.file.clone(), target.length);
+        return Err(ArtifactMismatch::TooLong { file, signed });
     }
     Ok(())
 }
@@ -85,7 +85,7 @@ pub(crate) struct Measured {
 
 impl Measured {
     /// The next bytes; refused if there are more than were signed.
-    pub(crate) fn take(&mut self, target: &Target, bytes: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn take(&mut self, target: &Target, bytes: &[u8]) -> Result<(), ArtifactMismatch> {
         fit(target, self.length, bytes.len() as u64)?;
         self.add(bytes);
         Ok(())
@@ -97,16 +97,15 @@ impl Measured {
     }
 
     /// Whether they are the whole artifact, exactly.
-    pub(crate) fn check(&self, target: &Target) -> Result<(), Refusal> {
-        let (length, digest) = (self.length, Hash(self.hasher.clone().finalize().into()));
+    pub(crate) fn check(&self, target: &Target) -> Result<(), ArtifactMismatch> {
+        let (length, found) = (self.length, Hash(self.hasher.clone().finalize().into()));
         if length < target.length {
-            let why = format!("{}: {length} bytes, and {} were signed", target.file, target.length);
-            return Err(Refusal::Artifact(why));
+            let (file, signed) = (target.file.clone(), target.length);
+            return Err(ArtifactMismatch::TooShort { file, length, signed });
         }
-        if digest != target.sha256 {
-            let why =
-                format!("{}: SHA-256 {digest}, and {} was signed", target.file, target.sha256);
-            return Err(Refusal::Artifact(why));
+        if found != target.sha256 {
+            let (file, signed) = (target.file.clone(), target.sha256);
+            return Err(ArtifactMismatch::Digest { file, found, signed });
         }
         Ok(())
     }
@@ -140,12 +139,17 @@ impl Staged {
             let mut source = Measuring { source: file, measured: Measured::default() };
             let signed = Totals { unpacked, entries };
             unanimity_archive::unpack(format, signed, &mut source, &mut Fill(&mut tree)).map_err(
-                |error| match error {
-                    UnpackError::Refused(broken) => refused(&target, &broken),
-                    UnpackError::Source(error) => {
-                        DiskError::at(&staging.join(target.file.as_str()))(error).into()
+                |error| -> InstallError {
+                    match error {
+                        UnpackError::Refused(broken) => {
+                            let file = target.file.clone();
+                            ArtifactMismatch::Archive { file, broken }.into()
+                        }
+                        UnpackError::Source(error) => {
+                            DiskError::at(&staging.join(target.file.as_str()))(error).into()
+                        }
+                        UnpackError::Sink(error) => error.into(),
                     }
-                    UnpackError::Sink(error) => error.into(),
                 },
             )?;
             // Nobody else writes there; if somebody did, it is not installed.
@@ -161,10 +165,6 @@ impl Staged {
             }
         }
     }
-}
-
-fn refused(target: &Target, broken: &Broken) -> InstallError {
-    Refusal::Artifact(format!("{}: {broken}", target.file)).into()
 }
 
 impl std::fmt::Debug for Staged {

@@ -7,12 +7,17 @@ use unanimity_protocol::Refusal;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::DiskError;
 
+use crate::refusal::{ArtifactMismatch, InstallRefusal};
+
 /// Why nothing was installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A check failed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A check of installing failed.
+    #[error(transparent)]
+    Install(#[from] InstallRefusal),
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -35,10 +40,17 @@ pub enum InstallError {
     Switching(PathBuf),
 }
 
+impl From<ArtifactMismatch> for InstallError {
+    fn from(mismatch: ArtifactMismatch) -> InstallError {
+        InstallError::Install(mismatch.into())
+    }
+}
+
 impl Classify for InstallError {
     fn exit(&self) -> Exit {
         match self {
             InstallError::Refused(refusal) => refusal.exit(),
+            InstallError::Install(refusal) => refusal.exit(),
             InstallError::Command { .. } => Exit::Configuration,
             InstallError::Disk(_)
             | InstallError::Busy(_)

@@ -14,7 +14,7 @@ use unanimity_storage::{DiskError, open_plain};
 use crate::journal::Trial;
 use crate::process::CommandError;
 use crate::{
-    InstallError, Root,
+    ArtifactMismatch, InstallError, Root,
     process::{self},
     verify_artifact,
 };
@@ -49,6 +49,9 @@ pub(crate) enum Trouble {
     /// A check of ours.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A check of installing.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactMismatch),
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),

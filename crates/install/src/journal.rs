@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use unanimity_protocol::{Hash, Manifest, Refusal, Timestamp};
+use unanimity_protocol::{Hash, Manifest, Timestamp};
+
+use crate::InstallRefusal;
 
 /// How long a release that failed is left alone, after its first failure; then twice as long each time.
 pub const FIRST_WAIT: Duration = Duration::from_secs(10 * 60);
@@ -129,24 +131,24 @@ impl Journal {
     }
 
     /// Refuses a release that is on trial, or that failed and is to be left alone at `now`.
-    pub fn may_try(&self, release: &str, now: Timestamp) -> Result<(), Refusal> {
+    pub fn may_try(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         if self.trial.as_ref().is_some_and(|trial| trial.release == release) {
-            let why = "it is on trial; the next `update` or `install-staged` ends a trial that was interrupted";
-            let (release, why) = (release.to_owned(), why.to_owned());
-            return Err(Refusal::Unhealthy { release, why, until: None });
+            return Err(InstallRefusal::OnTrial { release: release.to_owned() });
         }
         self.is_due(release, now)
     }
 
     /// Refuses a release that failed and is to be left alone at `now`.
-    pub fn is_due(&self, release: &str, now: Timestamp) -> Result<(), Refusal> {
+    pub fn is_due(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         match self.failed.get(release) {
             // A clock that was put back does not make the wait longer than it is.
-            Some(failed) if failed.last <= now && now < failed.until() => Err(Refusal::Unhealthy {
-                release: release.to_owned(),
-                why: format!("it is left alone for a while: {}", failed.why),
-                until: Some(failed.until()),
-            }),
+            Some(failed) if failed.last <= now && now < failed.until() => {
+                Err(InstallRefusal::Unhealthy {
+                    release: release.to_owned(),
+                    why: format!("it is left alone for a while: {}", failed.why),
+                    until: Some(failed.until()),
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -169,7 +171,7 @@ impl Journal {
     }
 
     /// Its trial has failed.
-    pub(crate) fn fail(&mut self, release: &str, why: &str, now: Timestamp) -> Refusal {
+    pub(crate) fn fail(&mut self, release: &str, why: &str, now: Timestamp) -> InstallRefusal {
         // One line, also in the file: a control character takes six bytes there.
         let words = why.chars().map(|c| if c.is_control() { ' ' } else { c });
         let mut why: String = words.collect();
@@ -188,6 +190,6 @@ impl Journal {
             let oldest = oldest.cloned();
             self.failed.retain(|failed, _| Some(failed) != oldest.as_ref());
         }
-        Refusal::Unhealthy { release: release.to_owned(), why, until }
+        InstallRefusal::Unhealthy { release: release.to_owned(), why, until }
     }
 }

@@ -25,11 +25,11 @@ use unanimity_protocol::proof_bundle::{BundleError, MAX_BUNDLE_BYTES};
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Agreed, Bundle, Catalog, Hash, Head, Refusal, Roll, Timestamp};
 use unanimity_report::{Classify, Exit};
-use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
+use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock, Disk, DiskError, Mode};
 
 use crate::spool::{ENTRIES, PROOF, Spool, SpoolError, read_entries};
-use crate::{InstallError, Installed, Root, Staging, target_of};
+use crate::{InstallError, InstallRefusal, Installed, ReplayMismatch, Root, Staging, target_of};
 
 /// The installer's own directory, below the install root.
 const STATE: &str = "installer";
@@ -44,6 +44,15 @@ pub enum StagedError {
     /// A check failed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A check of installing failed.
+    #[error(transparent)]
+    Install(#[from] InstallRefusal),
+    /// The spool's entries do not lead to its proof.
+    #[error(transparent)]
+    Replay(#[from] ReplayMismatch),
+    /// Evidence of a fork is not acknowledged.
+    #[error(transparent)]
+    Latched(#[from] LogForked),
     /// The spool.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -89,6 +98,7 @@ impl From<InstallError> for StagedError {
     fn from(error: InstallError) -> StagedError {
         match error {
             InstallError::Refused(refusal) => refusal.into(),
+            InstallError::Install(refusal) => refusal.into(),
             InstallError::Disk(error) => error.into(),
             InstallError::Busy(path) | InstallError::Switching(path) => StagedError::Busy(path),
             error @ InstallError::Command { .. } => StagedError::Command(error),
@@ -144,7 +154,7 @@ impl<'a> Installer<'a> {
     ) -> Result<Installed, StagedError> {
         let now = clock.now();
         if let Some(id) = self.evidence.latched()? {
-            return Err(Refusal::Latched { id }.into());
+            return Err(LogForked { id }.into());
         }
         let newest = self.state.newest;
         if now.after(CLOCK_SKEW) < newest {
@@ -210,10 +220,7 @@ impl<'a> Installer<'a> {
         let common = smallest(latest).map_or(0, Head::size);
         let known = self.state.head.as_ref().map_or(0, Head::size);
         if common < known {
-            let why = format!(
-                "the proof is of a log of size {common}, and the installer knows one of {known}"
-            );
-            return Err(Refusal::NotLogged(why).into());
+            return Err(ReplayMismatch::Behind { proven: common, known }.into());
         }
         let is_elsewhere = |head: &Head, frontier: &Frontier| {
             head.size() != frontier.size() || *head.root() != frontier.root()
@@ -243,20 +250,14 @@ impl<'a> Installer<'a> {
             return Err(StagedError::Gap { first, held });
         }
         if (frontier.size(), frontier.root()) != (head.size(), *head.root()) {
-            let why = format!(
-                "the spool's entries, put on the {held} that were read before, do not hash to the proof's head ({head})"
-            );
-            return Err(Refusal::NotLogged(why).into());
+            return Err(ReplayMismatch::Entries { held, head: head.clone() }.into());
         }
         if let Some(trusted) = unmet.first() {
-            let why = format!(
-                "the proof's head ({head}) did not grow out of one that is trusted here ({trusted})"
-            );
-            return Err(Refusal::NotLogged(why).into());
+            let (head, trusted) = (Box::new(head.clone()), Box::new((*trusted).clone()));
+            return Err(ReplayMismatch::OtherLog { head, trusted }.into());
         }
         // The views are prefixes of the head, so the smallest is passed on the way to it.
-        let passed = || Refusal::NotLogged("no peer's head was passed".to_owned());
-        let (frontier, edge) = edge.ok_or_else(passed)?;
+        let (frontier, edge) = edge.ok_or(ReplayMismatch::NotPassed)?;
         Ok(Replayed { frontier, catalog: edge, all: catalog })
     }
 
@@ -266,7 +267,7 @@ impl<'a> Installer<'a> {
         agreed: &Agreed,
         catalog: &Catalog,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), StagedError> {
         let choice = catalog.choose(&self.config.policy, self.state.floor, now);
         let index = agreed.entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
@@ -277,8 +278,10 @@ impl<'a> Installer<'a> {
                 _ => *at == index,
             };
             let refused = choice.refused.into_iter().find(speaks).map(|(_, refusal)| refusal);
-            let why = || Refusal::NotLogged(format!("the log does not let {label} be installed"));
-            return Err(refused.unwrap_or_else(why));
+            return Err(refused.map_or_else(
+                || ReplayMismatch::NotOffered(label.clone()).into(),
+                StagedError::Refused,
+            ));
         }
         Ok(())
     }
@@ -354,6 +357,9 @@ impl Classify for StagedError {
     fn exit(&self) -> Exit {
         match self {
             StagedError::Refused(refusal) => refusal.exit(),
+            StagedError::Install(refusal) => refusal.exit(),
+            StagedError::Replay(mismatch) => mismatch.exit(),
+            StagedError::Latched(forked) => forked.exit(),
             StagedError::Proof(_) => Exit::BadProof,
             StagedError::Gap { .. } => Exit::BadInput,
             StagedError::Clock { .. } => Exit::Clock,

@@ -12,12 +12,12 @@ use std::{
     thread::{self},
 };
 
-use unanimity_protocol::Refusal;
 use unanimity_protocol::manifest::Target;
 use unanimity_storage::{Disk, DiskError, Lock, Mode, Source, Written};
 
 use crate::artifact::{Measured, Staged, fit};
 use crate::error::InstallError;
+use crate::refusal::ArtifactMismatch;
 
 /// So many bytes take longer to be hashed than a thread to be told of them.
 const WORTH_A_THREAD: u64 = 128 * 1024;
@@ -170,7 +170,7 @@ impl Staging {
     }
 
     /// Whether what is here is exactly what was signed.
-    pub fn check(&mut self) -> Result<(), Refusal> {
+    pub fn check(&mut self) -> Result<(), ArtifactMismatch> {
         self.digest.end().check(&self.target)
     }
 

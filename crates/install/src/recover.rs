@@ -1,11 +1,11 @@
 //! The way back from a trial that did not end well.
 
-use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_protocol::Timestamp;
 use unanimity_storage::DiskError;
 
 use crate::hooks::{About, MARK, Trouble};
 use crate::journal::{Journal, Trial};
-use crate::{ByHandError, InstallError, Installed, RolledBack, Root, process};
+use crate::{ByHandError, InstallError, InstallRefusal, Installed, RolledBack, Root, process};
 
 /// How often a trial that was interrupted is ended with the operator's commands: they may be what
 /// interrupts it.
@@ -158,13 +158,13 @@ impl Root {
         trial: &Trial,
         why: &str,
         now: Timestamp,
-    ) -> Result<(Refusal, Undone), InstallError> {
+    ) -> Result<(InstallRefusal, Undone), InstallError> {
         let undone = self.undo(trial).await?;
         let mut refusal = journal.fail(&trial.release, &format!("{why}; {}", undone.words), now);
         self.keep_journal(journal)?;
         // Who knows what it has left there: the next try begins with what was signed.
         let current = self.installed()?.map(|installed| installed.release);
-        if let Refusal::Unhealthy { until, .. } = &mut refusal
+        if let InstallRefusal::Unhealthy { until, .. } = &mut refusal
             && current.as_ref() == Some(&trial.release)
         {
             // It stays, and there is no next try.

@@ -209,9 +209,8 @@ impl Root {
 impl Classify for ByHandError {
     fn exit(&self) -> Exit {
         match self {
-            ByHandError::Install(InstallError::Refused(refusal)) => refusal.exit(),
-            ByHandError::Install(InstallError::Command { .. }) => Exit::Configuration,
-            ByHandError::Install(_) | ByHandError::Disk(_) => Exit::Disk,
+            ByHandError::Install(error) => error.exit(),
+            ByHandError::Disk(_) => Exit::Disk,
             ByHandError::NoVersion { .. } | ByHandError::NoTrial(_) => Exit::Usage,
             ByHandError::Withdrawn(_) => Exit::Withdrawn,
             ByHandError::Handover(_) => Exit::Unhealthy,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use unanimity_config::Procedure;
 use unanimity_protocol::manifest::{Kind, Target};
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
-use unanimity_protocol::{Agreed, Bundle, Manifest, Name, Refusal};
+use unanimity_protocol::{Agreed, Bundle, Manifest, Name};
 use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
 use crate::journal::Journal;
@@ -79,7 +79,7 @@ impl Root {
     }
 
     /// What [`Root::stage`] has led to for an agreed release, if it is there and still what was signed.
-    pub fn staged(&self, agreed: &Agreed, platform: &Name) -> Result<Option<Staged>, Refusal> {
+    pub fn staged(&self, agreed: &Agreed, platform: &Name) -> Result<Option<Staged>, InstallError> {
         let manifest = agreed.manifest();
         let target = target_of(manifest, platform)?;
         let directory = self.staging_place(manifest);

@@ -15,7 +15,7 @@ use unanimity_storage::{Clock, Lock};
 
 use crate::hooks::{Trouble, check_commands};
 use crate::journal::{Journal, Trial};
-use crate::{InstallError, Installed, Ready, Root};
+use crate::{ArtifactMismatch, InstallError, Installed, Ready, Root};
 
 /// The right to switch to one release, from before `pre_install` until its trial has ended.
 #[derive(Debug)]
@@ -94,8 +94,7 @@ impl Root {
     ) -> Result<Installed, Trouble> {
         agreed.still_good(now)?;
         if !ready.is_of(agreed.manifest()) {
-            let why = format!("what was staged is release {}", ready.release);
-            return Err(Refusal::Artifact(why).into());
+            return Err(ArtifactMismatch::OtherRelease(ready.release).into());
         }
         self.make_room(journal)?;
         let release = self.place(ready, proof)?;
@@ -124,6 +123,9 @@ impl Switch {
             }
             // Nothing was tried that could be undone.
             Err(Trouble::Refused(refusal)) if self.journal.trial.is_none() => Err(refusal.into()),
+            Err(Trouble::Artifact(mismatch)) if self.journal.trial.is_none() => {
+                Err(mismatch.into())
+            }
             Err(Trouble::Disk(error)) if self.journal.trial.is_none() => Err(error.into()),
             Err(trouble) => Err(self.fail(&trouble, clock.now()).await),
         }

@@ -36,9 +36,7 @@ pub enum PeerSetError {
     #[error("{0} peers, and a circle has at most {MAX_PEERS}")]
     TooMany(usize),
     /// Fewer independent witnesses than asked for.
-    #[error(
-        "{operators} distinct operators among the peers, and min_peers is {min_peers}: list more of them (`unanimity peers add`)"
-    )]
+    #[error("{operators} distinct operators among the peers, and min_peers is {min_peers}")]
     TooFew {
         /// How many there are.
         operators: usize,

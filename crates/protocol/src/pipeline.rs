@@ -79,7 +79,10 @@ use std::time::Duration;
 use crate::decision::admission::{CLOCK_SKEW, Limits};
 use crate::decision::confirmation::{Verdict, verdict};
 use crate::note::Note;
-use crate::{Chain, Hash, Head, Manifest, PeerSet, Policy, Refusal, Roll, Timestamp, View, tree};
+use crate::proof_bundle::BundleFault;
+use crate::{
+    Chain, Hash, Head, LogMismatch, Manifest, PeerSet, Policy, Refusal, Roll, Timestamp, View, tree,
+};
 
 /// How far apart the cosignatures of one roll may be that nobody saw being called.
 const MAX_SPAN: Duration = Duration::from_secs(10 * 60);
@@ -137,17 +140,13 @@ impl Signed {
         inclusion: &[Hash],
     ) -> Result<Logged, Refusal> {
         if trusted.is_some_and(|head| !chain.holds(head)) {
-            return Err(Refusal::NotLogged(
-                "the log's head does not extend the one we trust".into(),
-            ));
+            return Err(Refusal::NotLogged(LogMismatch::NotExtended));
         }
         let (head, index) = (chain.head(), self.fetched.index);
         let leaf = Hash::leaf(self.fetched.note.to_string().as_bytes());
         if !tree::verify_inclusion(index, head.size(), &leaf, inclusion, head.root()) {
             let release = self.manifest.label();
-            return Err(Refusal::NotLogged(format!(
-                "no proof that {release} is entry {index} of the log"
-            )));
+            return Err(Refusal::NotLogged(LogMismatch::NotIncluded { release, index }));
         }
         Ok(Logged { signed: self, head: head.clone() })
     }
@@ -175,9 +174,7 @@ impl Logged {
         latest: &Roll,
     ) -> Result<Agreed, Refusal> {
         if *chain.head() != self.head {
-            return Err(Refusal::NotLogged(
-                "proven in another head than the one the peers were joined with".into(),
-            ));
+            return Err(Refusal::NotLogged(LogMismatch::OtherHead));
         }
         let index = Some(self.signed.index());
         let standings = latest.standings(peers, chain, index);
@@ -245,16 +242,14 @@ impl Agreed {
             let times = || roll.views().map(View::at);
             let (first, last) = (times().min().unwrap_or(roll.at()), times().max());
             if last.unwrap_or(roll.at()) > first.after(MAX_SPAN) {
-                let why = "the views of one roll are more than 10 minutes apart";
-                return Err(Refusal::Bundle(why.to_owned()));
+                return Err(Refusal::Bundle(BundleFault::Apart));
             }
         }
         let signed = || self.latest.views().map(View::at);
         let oldest = signed().min().unwrap_or(self.latest.at());
         let newest = signed().chain([self.latest.at()]).max().unwrap_or(oldest);
         if newest > now.after(CLOCK_SKEW) {
-            let why = format!("it is from the future: cosigned at {newest} (check the clock)");
-            return Err(Refusal::Bundle(why));
+            return Err(Refusal::Bundle(BundleFault::Future(newest)));
         }
         let agreed = Agreed { good_until: oldest.after(freshness), ..self };
         agreed.still_good(now)?;

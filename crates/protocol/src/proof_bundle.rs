@@ -22,12 +22,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::Head;
+use crate::checkpoint::{CheckpointError, Head};
 use crate::consistency::Link;
 use crate::decision::admission::Limits;
 use crate::line_reader::Reader;
 use crate::manifest::Manifest;
-use crate::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note};
+use crate::name::Name;
+use crate::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note, NoteError};
 use crate::tree::MAX_PROOF;
 use crate::{
     Agreed, Chain, Fetched, Hash, PeerSet, Policy, RawKey, Refusal, Roll, Signed, Silence,
@@ -61,6 +62,40 @@ pub enum BundleError {
     /// Not in the form above.
     #[error("line {0}: not a unanimity/bundle/v1")]
     Form(usize),
+}
+
+/// What a bundle that was read does not prove.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BundleFault {
+    /// Its head is not one of the log's.
+    #[error("{0}")]
+    Head(CheckpointError),
+    /// The checkpoint of a view is not a note.
+    #[error("{0}")]
+    Note(NoteError),
+    /// A peer's view does not verify.
+    #[error("the view of {peer}: {why}")]
+    View {
+        /// The peer's name.
+        peer: Name,
+        /// What is wrong with the view.
+        why: CheckpointError,
+    },
+    /// A peer's view has no proof that its head contains the release.
+    #[error("the view of {0} does not include the release")]
+    NotIncluded(Name),
+    /// A view's head is not proven to be a prefix of the bundle's head.
+    #[error("a view is not tied to the head")]
+    Untied,
+    /// One peer has more than one view in a roll.
+    #[error("two views of one peer in one roll")]
+    TwoViews,
+    /// The peers cosigned at times that one roll cannot have.
+    #[error("the views of one roll are more than 10 minutes apart")]
+    Apart,
+    /// A cosignature of the latest roll, or the roll itself, is later than the present.
+    #[error("it is from the future: cosigned at {0} (check the clock)")]
+    Future(Timestamp),
 }
 
 /// The hashes that a bundle needs and that only the tree's tiles have.
@@ -142,17 +177,16 @@ impl Bundle {
         peers: &PeerSet,
         limits: &Limits,
     ) -> Result<Agreed, Refusal> {
-        let bad = |why: String| Refusal::Bundle(why);
         let note = Note::parse(self.manifest.as_bytes()).map_err(Refusal::BadSignature)?;
         let [_, (closed, _)] = &self.rolls;
         let signed = Signed::open(Fetched { index: self.index, note }, policy, 0, *closed)?;
         let leaf = Hash::leaf(self.manifest.as_bytes());
-        let head = Head::open(self.head.as_bytes(), &policy.log).map_err(|e| bad(e.to_string()))?;
+        let head = Head::open(self.head.as_bytes(), &policy.log)
+            .map_err(|error| Refusal::Bundle(BundleFault::Head(error)))?;
         let mut chain = Chain::new(head);
-        let mut rolls = Vec::new();
         // What each peer showed in the earlier roll: less than that in the latest is no answer.
         let mut shown: BTreeMap<RawKey, u64> = BTreeMap::new();
-        for (at, proofs) in &self.rolls {
+        let mut open = |(at, proofs): &(Timestamp, Vec<TlogProof>)| {
             let mut received: BTreeMap<RawKey, Result<View, Silence>> = BTreeMap::new();
             for proof in proofs {
                 let view = self.view(proof, &leaf, policy, peers)?;
@@ -161,18 +195,18 @@ impl Bundle {
                 match chain.link(view.head(), path) {
                     Link::Joined => {}
                     Link::Fork(evidence) => return Err(Refusal::Fork(evidence)),
-                    Link::Unproven => return Err(bad("a view is not tied to the head".into())),
+                    Link::Unproven => return Err(Refusal::Bundle(BundleFault::Untied)),
                 }
                 let (key, size) = (view.cosigner(), view.head().size());
                 let before = shown.insert(key, size).unwrap_or(0);
                 if received.insert(key, limits.admit(view, *at, before)).is_some() {
-                    return Err(bad("two views of one peer in one roll".into()));
+                    return Err(Refusal::Bundle(BundleFault::TwoViews));
                 }
             }
-            rolls.push(Roll::new(peers, *at, received));
-        }
-        let [earlier, latest] =
-            <[Roll; 2]>::try_from(rolls).map_err(|_| bad("two rolls".into()))?;
+            Ok(Roll::new(peers, *at, received))
+        };
+        let [earlier, latest] = &self.rolls;
+        let (earlier, latest) = (open(earlier)?, open(latest)?);
         signed.logged(&chain, None, &self.inclusion)?.agreed(
             &chain,
             peers,
@@ -191,17 +225,16 @@ impl Bundle {
         peers: &PeerSet,
     ) -> Result<Option<View>, Refusal> {
         let bytes = proof.checkpoint.as_bytes();
-        let note = Note::parse(bytes).map_err(|e| Refusal::Bundle(e.to_string()))?;
+        let note = Note::parse(bytes).map_err(|error| Refusal::Bundle(BundleFault::Note(error)))?;
         let signed_by =
             |key: &crate::CosignerKey| note.lines_naming(key.name(), key.id()).next().is_some();
         let Some(peer) = peers.iter().find(|peer| signed_by(&peer.key)) else { return Ok(None) };
-        let view = View::open(bytes, &policy.log, &peer.key)
-            .map_err(|e| Refusal::Bundle(format!("the view of {}: {e}", peer.name)))?;
+        let view = View::open(bytes, &policy.log, &peer.key).map_err(|why| {
+            let peer = peer.name.clone();
+            Refusal::Bundle(BundleFault::View { peer, why })
+        })?;
         if proof.index != self.index || !proof.holds(leaf, view.head()) {
-            let name = &peer.name;
-            return Err(Refusal::Bundle(format!(
-                "the view of {name} does not include the release"
-            )));
+            return Err(Refusal::Bundle(BundleFault::NotIncluded(peer.name.clone())));
         }
         Ok(Some(view))
     }

@@ -2,8 +2,12 @@
 //!
 //! A refusal is never retried into a weaker check. Being unable to find out (no network,
 //! a full disk, a wrong clock) is not a refusal but an error of the room it happened in.
+//! A refusal says what is the case. What a person can do about it is said by the program that
+//! shows it: here nothing is known of mirrors, files and commands.
 
+use crate::log_mismatch::LogMismatch;
 use crate::note::NoteError;
+use crate::proof_bundle::BundleFault;
 use crate::round::Missing;
 use crate::subject::StatementError;
 use crate::{Evidence, Name, Timestamp};
@@ -12,20 +16,12 @@ use crate::{Evidence, Name, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The log signed two stories, and here they are.
-    #[error("fork: the log signed two heads that cannot both be true (evidence {}: {} against {}).\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {}`",
-        .0.id(), .0.smaller(), .0.larger(), .0.id())]
+    #[error("fork: the log signed two heads that cannot both be true (evidence {}: {} against {})",
+        .0.id(), .0.smaller(), .0.larger())]
     Fork(Box<Evidence>),
-    /// Evidence found earlier, and the operator has not acknowledged it.
-    #[error(
-        "fork: evidence {id} against this log was found earlier and is not acknowledged.\n  Look at it with `unanimity evidence show {id}`"
-    )]
-    Latched {
-        /// The evidence's id.
-        id: String,
-    },
     /// Two different texts are signed for one product, channel and sequence.
     #[error(
-        "conflict: entries {first} and {second} of the log are different releases with sequence {sequence}; neither installs.\n  Ask the publisher which of the two they meant, over another channel"
+        "conflict: entries {first} and {second} of the log are different releases with sequence {sequence}; neither installs"
     )]
     Conflict {
         /// The sequence they share.
@@ -62,7 +58,7 @@ pub enum Refusal {
     },
     /// Our publisher signed a format newer than this program knows.
     #[error(
-        "update unanimity: entry {index} is a {header:?}, which this version cannot read; nothing logged before it installs"
+        "entry {index} is a {header:?}, which this version cannot read; nothing logged before it installs"
     )]
     Outdated {
         /// Where in the log.
@@ -87,7 +83,7 @@ pub enum Refusal {
     },
     /// What was served is not what the log's head commits to.
     #[error("not logged: {0}")]
-    NotLogged(String),
+    NotLogged(LogMismatch),
     /// An older release than the one installed.
     #[error("rollback: sequence {offered} was offered, and {floor} was installed before")]
     Rollback {
@@ -95,30 +91,6 @@ pub enum Refusal {
         offered: u64,
         /// What is installed.
         floor: u64,
-    },
-    /// A mirror shows less of the log than we have verified before.
-    #[error(
-        "rollback: {mirror} shows a log of size {shown}, and size {known} was verified before.\n  Use another mirror, or ask this one's operator"
-    )]
-    MirrorRollback {
-        /// Which mirror.
-        mirror: String,
-        /// How many entries it shows.
-        shown: u64,
-        /// How many we know of.
-        known: u64,
-    },
-    /// Every mirror hides entries that others have.
-    #[error(
-        "stale: {mirror} shows a log of size {shown}, and others have verified size {known}.\n  Add a mirror, or ask this one's operator"
-    )]
-    Stale {
-        /// Which mirror: the newest of ours.
-        mirror: String,
-        /// How many entries it shows.
-        shown: u64,
-        /// How many there are.
-        known: u64,
     },
     /// The release is past its time.
     #[error("expired: release {release} was to be installed before {at}")]
@@ -155,30 +127,9 @@ pub enum Refusal {
         /// The platform looked for.
         platform: Name,
     },
-    /// An artifact that this version does not install: an archive of more than
-    /// `MAX_ENTRIES` entries.
-    #[error("release {release}: its archive has more entries than this version installs")]
-    UnsupportedKind {
-        /// `SEQUENCE-VERSION`.
-        release: String,
-    },
-    /// The artifact's bytes are not the ones that were signed, or they are an archive that must not
-    /// be unpacked.
-    #[error("bad artifact: {0}")]
-    Artifact(String),
-    /// It was tried here and did not work, or is being tried.
-    #[error("unhealthy: release {release}: {why}{}", .until.map_or(String::new(), |until| format!(". It is tried again after {until}")))]
-    Unhealthy {
-        /// `SEQUENCE-VERSION`.
-        release: String,
-        /// What it failed by, and what is installed.
-        why: String,
-        /// Until when it is left alone.
-        until: Option<Timestamp>,
-    },
     /// A proof bundle that does not prove.
     #[error("bad proof bundle: {0}")]
-    Bundle(String),
+    Bundle(BundleFault),
 }
 
 fn list(missing: &[Missing]) -> String {

@@ -35,32 +35,19 @@ impl Classify for PrivateFileError {
 impl Classify for Refusal {
     fn exit(&self) -> Exit {
         match self {
-            Refusal::Fork(_) | Refusal::Latched { .. } => Exit::Fork,
+            Refusal::Fork(_) => Exit::Fork,
             Refusal::Conflict { .. } => Exit::Conflict,
             Refusal::Threshold { .. } | Refusal::BadSignature(_) => Exit::BadSignature,
             Refusal::Malformed(_) => Exit::BadInput,
             Refusal::NotLogged(_) | Refusal::OtherLog(_) => Exit::NotLogged,
-            Refusal::Rollback { .. } | Refusal::MirrorRollback { .. } => Exit::Rollback,
+            Refusal::Rollback { .. } => Exit::Rollback,
             Refusal::Expired { .. } => Exit::Expired,
             Refusal::Outdated { .. } => Exit::Outdated,
-            Refusal::OtherProduct { .. }
-            | Refusal::NoTarget { .. }
-            | Refusal::UnsupportedKind { .. } => Exit::Unsuitable,
+            Refusal::OtherProduct { .. } | Refusal::NoTarget { .. } => Exit::Unsuitable,
             Refusal::Incomplete(_) | Refusal::RollTooOld { .. } => Exit::Incomplete,
-            Refusal::Stale { .. } => Exit::Stale,
             Refusal::Settling { .. } => Exit::Settling,
-            Refusal::Artifact(_) => Exit::BadArtifact,
             Refusal::Bundle(_) => Exit::BadProof,
-            Refusal::Unhealthy { .. } => Exit::Unhealthy,
             Refusal::Withdrawn { .. } => Exit::Withdrawn,
-        }
-    }
-
-    fn condition(&self) -> Condition {
-        match self {
-            // Other mirrors may show more: it is this one that is behind.
-            Refusal::MirrorRollback { .. } => Condition::Stale,
-            _ => self.exit().condition(),
         }
     }
 }

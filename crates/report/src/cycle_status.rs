@@ -35,6 +35,11 @@ pub fn clean(text: &str) -> String {
 }
 
 impl Seen {
+    /// The same end in these words, cleaned as every message is.
+    pub fn with_message(self, message: &str) -> Seen {
+        Seen { message: clean(message), ..self }
+    }
+
     /// No cycle has come to an end of which there is more to say than why.
     pub fn unended(why: &str) -> Seen {
         let details = json!({ "outcome": "failed" });

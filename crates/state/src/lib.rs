@@ -8,10 +8,12 @@ mod client_store;
 mod error;
 mod evidence_store;
 mod identity;
+mod log_forked;
 mod mirror_backoff;
 
 pub use client_store::{ClientState, ClientStore};
 pub use error::StoreError;
 pub use evidence_store::EvidenceStore;
 pub use identity::{Identity, IdentityError};
+pub use log_forked::LogForked;
 pub use mirror_backoff::{Failures, Health};

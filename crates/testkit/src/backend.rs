@@ -8,7 +8,7 @@ use unanimity_config::OnionAddress;
 use unanimity_net::message::{ANSWER_BYTES, QUESTION_BYTES};
 use unanimity_net::{Listener, Transport};
 use unanimity_protocol::{Timestamp, View};
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{Classify as _, Exit};
 
 use crate::{Broken, Stage};
 
@@ -70,9 +70,12 @@ impl Cycle {
     }
 }
 
-/// A cycle in this process, in the words of the command line.
-impl From<(Report, Result<Outcome, Failure>)> for Cycle {
-    fn from((report, outcome): (Report, Result<Outcome, Failure>)) -> Cycle {
+impl Cycle {
+    /// A cycle that ran in this process; a failure is put in `words`.
+    pub(crate) fn new(
+        (report, outcome): (Report, Result<Outcome, Failure>),
+        words: impl Fn(&Failure) -> String,
+    ) -> Cycle {
         let (exit, said) = match outcome {
             Ok(Outcome::UpToDate) => (Exit::Done, "nothing is new".to_owned()),
             Ok(Outcome::Available(agreed)) => {
@@ -81,10 +84,7 @@ impl From<(Report, Result<Outcome, Failure>)> for Cycle {
             Ok(Outcome::Installed(installed)) => {
                 (Exit::Done, format!("installed {}", installed.directory.display()))
             }
-            Err(failure) => {
-                let Ended { exit, message } = failure.into();
-                (exit, message)
-            }
+            Err(failure) => (failure.exit(), words(&failure)),
         };
         let size = report.head.map(|head| head.size());
         let answer = |(name, view): (String, Result<View, _>)| {

@@ -16,6 +16,7 @@ use unanimity_net::file_server::serve_all;
 use unanimity_net::{Mirror, Web};
 use unanimity_protocol::decision::admission::Limits;
 use unanimity_protocol::{Hash, Manifest, Note, Timestamp};
+use unanimity_report::with_causes;
 use unanimity_storage::{Clock as _, Disk, ManualClock};
 use unanimity_witness::{Follow, PeerNode, Polled, file_view};
 
@@ -38,6 +39,8 @@ pub struct World {
     pub disk: Disk,
     /// Who is told of the steps of the client's cycles.
     pub watcher: Watcher,
+    /// What a person reads of a cycle's failure.
+    pub words: fn(&Failure) -> String,
     stage: Stage,
     reads: Reads,
     peers: Vec<Seat>,
@@ -87,7 +90,10 @@ impl World {
 
     /// Copies this world, with everybody's state and none of its connections, to another directory.
     pub fn copy_to(&self, directory: &Path) -> Result<World, Broken> {
-        World::open(self.stage.copy_to(directory)?, self.seed, self.clock.now(), self.reads)
+        let stage = self.stage.copy_to(directory)?;
+        let mut world = World::open(stage, self.seed, self.clock.now(), self.reads)?;
+        world.words = self.words;
+        Ok(world)
     }
 
     fn open(stage: Stage, seed: u64, now: Timestamp, reads: Reads) -> Result<World, Broken> {
@@ -119,6 +125,7 @@ impl World {
             mirrors: Vec::new(),
             disk: Disk::default(),
             watcher: Watcher::default(),
+            words: |failure| with_causes(failure),
             stage,
             reads,
             peers: Vec::new(),
@@ -360,15 +367,15 @@ impl Cast for World {
             ..self.config.clone()
         };
         let mirrors = [self.read_by(PEER_NAMES[peer])];
-        Ok(self.check_as(&config, &mirrors).await.into())
+        Ok(Cycle::new(self.check_as(&config, &mirrors).await, self.words))
     }
 
     async fn client_checks(&mut self) -> Result<Cycle, Broken> {
-        Ok(self.check().await.into())
+        Ok(Cycle::new(self.check().await, self.words))
     }
 
     async fn client_updates(&mut self) -> Result<Cycle, Broken> {
-        Ok(self.update().await.into())
+        Ok(Cycle::new(self.update().await, self.words))
     }
 }
 

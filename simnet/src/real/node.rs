@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use unanimity_client::{Client, Failure, Outcome};
+use unanimity_client::{Client, Failure, MirrorProblem, Outcome};
 use unanimity_config::{Config, OnionAddress, Polling, Procedure};
 use unanimity_install::Root;
 use unanimity_net::{Mirror, READ_TIMEOUT};
@@ -235,15 +235,18 @@ impl Node {
             Err(Failure::Refused(refusal)) => match refusal {
                 Refusal::Settling { .. } => Cycle::Settling,
                 Refusal::Incomplete(_) => Cycle::Incomplete,
-                Refusal::Stale { .. } | Refusal::MirrorRollback { .. } => Cycle::Stale,
                 Refusal::Fork(_) => Cycle::Fork,
-                Refusal::Latched { .. } => Cycle::Latched,
                 Refusal::Withdrawn { installed: true, .. } => Cycle::Withdrawn,
                 // It is said once of what is not installed, and then nothing is new.
                 Refusal::Withdrawn { installed: false, .. } => Cycle::UpToDate,
                 _ => Cycle::Undecided,
             },
-            Ok(Outcome::Available(_)) | Err(Failure::Error(_)) => Cycle::Undecided,
+            Err(Failure::Mirror(MirrorProblem::Stale { .. } | MirrorProblem::Rollback { .. })) => {
+                Cycle::Stale
+            }
+            Err(Failure::Latched(_)) => Cycle::Latched,
+            Ok(Outcome::Available(_))
+            | Err(Failure::Mirror(_) | Failure::Install(_) | Failure::Error(_)) => Cycle::Undecided,
         }
     }
 }

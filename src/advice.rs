@@ -1,0 +1,161 @@
+//! What a person can do about an error: which command, option or person helps.
+//!
+//! The errors of the libraries say what is the case. The command line and the alarm show them
+//! through this module.
+
+use std::error::Error;
+use std::fmt::Display;
+
+use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError};
+use unanimity_config::{CircleError, ConfigError, Why};
+use unanimity_install::{ByHandError, InstallError, InstallRefusal, StagedError};
+use unanimity_protocol::Refusal;
+use unanimity_protocol::peers::PeerSetError;
+use unanimity_report::{Classify, Ended, Seen, with_causes};
+use unanimity_state::LogForked;
+
+/// An error that a person may be able to do something about.
+pub trait Advice {
+    /// Adds the advice to the error's own words.
+    fn add_to(&self, words: String) -> String;
+}
+
+/// What an error says, with the advice.
+pub fn words<E: Advice + Display>(error: &E) -> String {
+    error.add_to(error.to_string())
+}
+
+/// The end of a verb by an error, with the advice.
+pub fn ended<E: Advice + Classify + Error>(error: E) -> Ended {
+    Ended::new(error.exit(), error.add_to(with_causes(&error)))
+}
+
+/// What the end of a cycle says of the node's condition, with the advice.
+pub fn status_of(cycle: Result<&Outcome, &Failure>) -> Seen {
+    let seen = unanimity_client::status_of(cycle);
+    match cycle {
+        Ok(_) => seen,
+        Err(failure) => seen.with_message(&words(failure)),
+    }
+}
+
+impl Advice for Refusal {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            Refusal::Fork(evidence) => {
+                let id = evidence.id();
+                format!(
+                    "{words}.\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {id}`"
+                )
+            }
+            Refusal::Conflict { .. } => format!(
+                "{words}.\n  Ask the publisher which of the two they meant, over another channel"
+            ),
+            Refusal::Outdated { .. } => format!("update unanimity: {words}"),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for LogForked {
+    fn add_to(&self, words: String) -> String {
+        format!("{words}.\n  Look at it with `unanimity evidence show {}`", self.id)
+    }
+}
+
+impl Advice for MirrorProblem {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            MirrorProblem::Rollback { .. } => {
+                format!("{words}.\n  Use another mirror, or ask this one's operator")
+            }
+            MirrorProblem::Stale { .. } => {
+                format!("{words}.\n  Add a mirror, or ask this one's operator")
+            }
+            MirrorProblem::OtherEntries { .. } => words,
+        }
+    }
+}
+
+impl Advice for InstallRefusal {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            InstallRefusal::OnTrial { .. } => format!(
+                "{words}; the next `update` or `install-staged` ends a trial that was interrupted"
+            ),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for PeerSetError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            PeerSetError::TooFew { .. } => {
+                format!("{words}: list more of them (`unanimity peers add`)")
+            }
+            _ => words,
+        }
+    }
+}
+
+impl Advice for ConfigError {
+    fn add_to(&self, words: String) -> String {
+        match &self.why {
+            Why::Circle(CircleError::Peers(error)) => error.add_to(words),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for UpdateError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            UpdateError::Config(error) => error.add_to(words),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for Failure {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            Failure::Refused(refusal) => refusal.add_to(words),
+            Failure::Mirror(problem) => problem.add_to(words),
+            Failure::Latched(forked) => forked.add_to(words),
+            Failure::Install(refusal) => refusal.add_to(words),
+            Failure::Error(error) => error.add_to(words),
+        }
+    }
+}
+
+impl Advice for InstallError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            InstallError::Refused(refusal) => refusal.add_to(words),
+            InstallError::Install(refusal) => refusal.add_to(words),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for ByHandError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            ByHandError::Install(error) => error.add_to(words),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for StagedError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            StagedError::Refused(refusal) => refusal.add_to(words),
+            StagedError::Latched(forked) => forked.add_to(words),
+            StagedError::Install(refusal) => refusal.add_to(words),
+            StagedError::Config(error) => error.add_to(words),
+            _ => words,
+        }
+    }
+}
