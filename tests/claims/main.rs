@@ -34,6 +34,7 @@ mod model;
 #[cfg(feature = "tor")]
 mod onion_demo;
 mod ours;
+mod outcomes;
 #[cfg(feature = "tor")]
 mod pairing;
 mod peer;

@@ -1,0 +1,397 @@
+//! Every error of a library has its row in the table of outcomes: exit code, word and condition.
+
+use std::io;
+use std::path::PathBuf;
+
+use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
+use unanimity_archive::Broken;
+use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError};
+use unanimity_config::edit::Obstacle;
+use unanimity_config::{CircleError, ConfigError, EditError, Why};
+use unanimity_install::spool::SpoolError;
+use unanimity_install::{
+    ArtifactMismatch, ByHandError, InstallError, InstallRefusal, Installed, ReplayMismatch,
+    StagedError,
+};
+use unanimity_log::export::Unpublished;
+use unanimity_log::{EntryError, WriteError};
+use unanimity_protocol::checkpoint::CheckpointError;
+use unanimity_protocol::note::NoteError;
+use unanimity_protocol::proof_bundle::BundleError;
+use unanimity_protocol::{
+    BundleFault, Checkpoint, Evidence, Hash, Head, LogMismatch, Manifest, NoteKey, Refusal,
+};
+use unanimity_publish::PublishError;
+use unanimity_report::{Classify, Condition, Exit};
+use unanimity_state::{IdentityError, LogForked, StoreError};
+use unanimity_storage::{DiskError, PrivateFileError};
+
+use crate::circle::NOW;
+use crate::logs::{origin, secret, the_log};
+
+const ROWS: [(u8, &str, Condition); 27] = [
+    (0, "done", Healthy),
+    (1, "failed", Incomplete),
+    (2, "usage", Incomplete),
+    (3, "configuration", Incomplete),
+    (4, "network", Incomplete),
+    (5, "clock", Incomplete),
+    (6, "disk", Incomplete),
+    (7, "key", Incomplete),
+    (8, "bad-input", Refused),
+    (10, "available", Available),
+    (11, "settling", Healthy),
+    (12, "incomplete", Incomplete),
+    (13, "stale", Stale),
+    (14, "no-progress", Incomplete),
+    (20, "fork", Fork),
+    (21, "conflict", Refused),
+    (22, "bad-signature", Refused),
+    (23, "not-logged", Refused),
+    (24, "rollback", Refused),
+    (25, "expired", Refused),
+    (26, "outdated", Refused),
+    (27, "unsuitable", Refused),
+    (28, "bad-artifact", Refused),
+    (29, "bad-proof", Refused),
+    (30, "unhealthy", Refused),
+    (31, "withdrawn", Refused),
+    (130, "interrupted", Incomplete),
+];
+
+#[test]
+fn every_exit_code_has_its_word_and_its_condition() {
+    let row = |exit: &Exit| (*exit as u8, exit.word(), exit.condition());
+    assert_eq!(Exit::ALL.iter().map(row).collect::<Vec<_>>(), ROWS);
+}
+
+/// Each error has this code, and the condition of its row.
+#[track_caller]
+fn all_have<E: Classify + std::fmt::Debug>(code: u8, errors: impl IntoIterator<Item = E>) {
+    let row = ROWS.iter().find(|(row, ..)| *row == code).unwrap();
+    for error in errors {
+        assert_eq!((error.exit() as u8, error.condition()), (code, row.2), "{error:?}");
+    }
+}
+
+fn path() -> PathBuf {
+    "file".into()
+}
+
+fn text() -> String {
+    "text".to_owned()
+}
+
+fn name<T: std::str::FromStr>() -> T {
+    "hello".parse().unwrap_or_else(|_| panic!("a name"))
+}
+
+fn broken() -> io::Error {
+    io::ErrorKind::Other.into()
+}
+
+fn disk() -> DiskError {
+    DiskError::Damaged { path: path(), mend: "" }
+}
+
+fn head(root: u8) -> Head {
+    let checkpoint = Checkpoint { origin: origin(), size: 1, root: Hash([root; 32]) };
+    let note = checkpoint.sign(&secret(1)).to_string();
+    Head::open(note.as_bytes(), &the_log()).unwrap()
+}
+
+fn evidence() -> Box<Evidence> {
+    Box::new(Evidence::of(&head(1), &head(2), &[]).unwrap())
+}
+
+fn checkpoint_error() -> CheckpointError {
+    Head::open(b"", &the_log()).unwrap_err()
+}
+
+fn config_error(why: Why) -> ConfigError {
+    ConfigError { path: path(), why }
+}
+
+#[test]
+fn the_disk_and_private_files_have_their_rows() {
+    all_have(6, [disk(), DiskError::Io { path: path(), source: broken() }]);
+    all_have(6, [PrivateFileError::Disk(disk()), PrivateFileError::Exists(path())]);
+    all_have(7, [PrivateFileError::Exposed { path: path(), mode: 0o644 }]);
+}
+
+fn refusals() -> Vec<(u8, Refusal)> {
+    let release = text;
+    let withdrawn =
+        |installed| Refusal::Withdrawn { release: release(), index: 1, reason: text(), installed };
+    vec![
+        (20, Refusal::Fork(evidence())),
+        (21, Refusal::Conflict { sequence: 7, first: 1, second: 2 }),
+        (22, Refusal::Threshold { signed: 1, threshold: 2 }),
+        (22, Refusal::BadSignature(NoteError::NotUtf8)),
+        (8, Refusal::Malformed(Manifest::parse("").unwrap_err())),
+        (23, Refusal::OtherLog(text())),
+        (27, Refusal::OtherProduct { product: name(), channel: name() }),
+        (26, Refusal::Outdated { index: 3, header: text() }),
+        (31, withdrawn(true)),
+        (31, withdrawn(false)),
+        (23, Refusal::NotLogged(LogMismatch::NotExtended)),
+        (23, Refusal::NotLogged(LogMismatch::NotIncluded { release: release(), index: 1 })),
+        (23, Refusal::NotLogged(LogMismatch::OtherHead)),
+        (23, Refusal::NotLogged(LogMismatch::EarlierEntries { read: 1, head: head(1) })),
+        (24, Refusal::Rollback { offered: 3, floor: 4 }),
+        (25, Refusal::Expired { release: release(), at: NOW }),
+        (12, Refusal::Incomplete(Vec::new())),
+        (11, Refusal::Settling { release: release(), until: NOW }),
+        (12, Refusal::RollTooOld { at: NOW }),
+        (27, Refusal::NoTarget { release: release(), platform: name() }),
+        (29, Refusal::Bundle(BundleFault::Head(checkpoint_error()))),
+        (29, Refusal::Bundle(BundleFault::Note(NoteError::NotUtf8))),
+        (29, Refusal::Bundle(BundleFault::View { peer: name(), why: checkpoint_error() })),
+        (29, Refusal::Bundle(BundleFault::NotIncluded(name()))),
+        (29, Refusal::Bundle(BundleFault::Untied)),
+        (29, Refusal::Bundle(BundleFault::TwoViews)),
+        (29, Refusal::Bundle(BundleFault::Apart)),
+        (29, Refusal::Bundle(BundleFault::Future(NOW))),
+    ]
+}
+
+fn install_refusals() -> Vec<(u8, InstallRefusal)> {
+    let mismatches = [
+        ArtifactMismatch::TooLong { file: name(), signed: 1 },
+        ArtifactMismatch::TooShort { file: name(), length: 0, signed: 1 },
+        ArtifactMismatch::Digest { file: name(), found: Hash([0; 32]), signed: Hash([1; 32]) },
+        ArtifactMismatch::Archive { file: name(), broken: Broken { entry: None, why: text() } },
+        ArtifactMismatch::OtherRelease(text()),
+    ];
+    let mut refusals = vec![
+        (27, InstallRefusal::UnsupportedKind { release: text() }),
+        (30, InstallRefusal::Unhealthy { release: text(), why: text(), until: Some(NOW) }),
+        (30, InstallRefusal::OnTrial { release: text() }),
+    ];
+    refusals.extend(mismatches.map(|mismatch| (28, mismatch.into())));
+    refusals
+}
+
+#[test]
+fn a_failed_check_of_the_protocol_has_its_row_wherever_it_ends_up() {
+    for (code, refusal) in refusals() {
+        all_have(code, [refusal.clone()]);
+        all_have(code, [Failure::Refused(refusal.clone())]);
+        all_have(code, [InstallError::Refused(refusal.clone())]);
+        all_have(code, [ByHandError::Install(InstallError::Refused(refusal.clone()))]);
+        all_have(code, [StagedError::Refused(refusal)]);
+    }
+}
+
+#[test]
+fn a_failed_check_of_installing_has_its_row_wherever_it_ends_up() {
+    for (code, refusal) in install_refusals() {
+        if let InstallRefusal::Artifact(mismatch) = &refusal {
+            all_have(code, [mismatch.clone()]);
+        }
+        all_have(code, [refusal.clone()]);
+        all_have(code, [Failure::Install(refusal.clone())]);
+        all_have(code, [InstallError::Install(refusal.clone())]);
+        all_have(code, [ByHandError::Install(InstallError::Install(refusal.clone()))]);
+        all_have(code, [StagedError::Install(refusal)]);
+    }
+}
+
+#[test]
+fn an_unacknowledged_fork_has_its_row_wherever_it_ends_up() {
+    let forked = LogForked { id: text() };
+    all_have(20, [Failure::Latched(forked.clone())]);
+    all_have(20, [StagedError::Latched(forked.clone())]);
+    all_have(20, [forked]);
+}
+
+#[test]
+fn what_mirrors_show_has_its_row_and_a_rolled_back_mirror_is_a_stale_one() {
+    let stale = MirrorProblem::Stale { mirror: text(), shown: 1, known: 2 };
+    let served = MirrorProblem::OtherEntries { served: text(), head: head(1) };
+    for (code, problem) in [(13, stale), (23, served)] {
+        all_have(code, [problem.clone()]);
+        all_have(code, [Failure::Mirror(problem)]);
+    }
+    let rollback = MirrorProblem::Rollback { mirror: text(), shown: 1, known: 2 };
+    assert_eq!((rollback.exit(), rollback.condition()), (Exit::Rollback, Stale));
+    let rollback = Failure::Mirror(rollback);
+    assert_eq!((rollback.exit(), rollback.condition()), (Exit::Rollback, Stale));
+}
+
+#[test]
+fn a_cycle_that_could_not_find_out_has_its_row() {
+    let command = || InstallError::Command { program: text(), why: broken() };
+    let rows = || {
+        [
+            (6, UpdateError::Store(StoreError::HeadMoved)),
+            (6, UpdateError::Disk(disk())),
+            (3, UpdateError::Config(config_error(Why::Changed))),
+            (3, UpdateError::Command(command())),
+            (4, UpdateError::Mirrors(Vec::new())),
+            (5, UpdateError::Clock { now: NOW, newest: NOW }),
+            (4, UpdateError::Untied { trusted: head(1) }),
+        ]
+    };
+    rows().into_iter().for_each(|(code, error)| all_have(code, [error]));
+    rows().into_iter().for_each(|(code, error)| all_have(code, [Failure::Error(error)]));
+}
+
+#[test]
+fn a_cycle_that_ends_well_has_its_row() {
+    let installed = Installed { sequence: 1, release: text(), directory: path() };
+    all_have(0, [Outcome::UpToDate, Outcome::Installed(installed)]);
+}
+
+#[test]
+fn errors_of_installing_have_their_rows() {
+    let errors = || {
+        [
+            (6, InstallError::Disk(disk())),
+            (6, InstallError::Busy(path())),
+            (6, InstallError::Source(broken())),
+            (3, InstallError::Command { program: text(), why: broken() }),
+            (6, InstallError::Switching(path())),
+        ]
+    };
+    errors().into_iter().for_each(|(code, error)| all_have(code, [error]));
+    errors().into_iter().for_each(|(code, error)| all_have(code, [ByHandError::Install(error)]));
+    all_have(6, [ByHandError::Disk(disk())]);
+    all_have(31, [ByHandError::Withdrawn(text())]);
+    all_have(2, [ByHandError::NoVersion { wanted: None, good: Vec::new() }]);
+    all_have(30, [ByHandError::Handover(text())]);
+    all_have(2, [ByHandError::NoTrial(None)]);
+}
+
+#[test]
+fn errors_of_installing_from_a_spool_have_their_rows() {
+    let spool = || {
+        [
+            SpoolError::Io { path: path(), source: broken() },
+            SpoolError::Place { path: path(), why: "" },
+            SpoolError::Empty(path()),
+        ]
+    };
+    all_have(6, spool());
+    all_have(6, spool().map(StagedError::Spool));
+    let replayed = || {
+        [
+            ReplayMismatch::Behind { proven: 1, known: 2 },
+            ReplayMismatch::Entries { held: 1, head: head(1) },
+            ReplayMismatch::OtherLog { head: head(1).into(), trusted: head(2).into() },
+            ReplayMismatch::NotPassed,
+            ReplayMismatch::NotOffered(text()),
+        ]
+    };
+    all_have(23, replayed());
+    all_have(23, replayed().map(StagedError::Replay));
+    all_have(29, [BundleError::TooLong, BundleError::Form(1)].map(StagedError::Proof));
+    all_have(6, [StagedError::Store(StoreError::HeadMoved), StagedError::Disk(disk())]);
+    all_have(3, [StagedError::Config(config_error(Why::Changed))]);
+    all_have(3, [StagedError::Command(InstallError::Command { program: text(), why: broken() })]);
+    all_have(6, [StagedError::Busy(path())]);
+    all_have(5, [StagedError::Clock { now: NOW, newest: NOW }]);
+    all_have(8, [StagedError::Gap { first: 2, held: 1 }]);
+}
+
+#[test]
+fn errors_of_what_a_node_remembers_have_their_rows() {
+    all_have(6, [StoreError::Disk(disk()), StoreError::Busy(path()), StoreError::HeadMoved]);
+    all_have(3, [StoreError::OtherLog(path())]);
+    all_have(2, [StoreError::NoEvidence(text())]);
+    all_have(6, [IdentityError::Disk(disk())]);
+    all_have(7, [IdentityError::File(PrivateFileError::Exists(path()))]);
+    all_have(7, [IdentityError::Renamed { path: path(), bears: name(), named: name() }]);
+}
+
+#[test]
+fn errors_of_a_configuration_have_their_rows() {
+    all_have(3, [config_error(Why::Changed), config_error(Why::TooLong)]);
+    let edit = |why| EditError { path: path(), why };
+    let owner = Obstacle::Owner { owner: 1 };
+    all_have(6, [Obstacle::Io(broken()), Obstacle::ReadOnly, owner, Obstacle::Busy].map(edit));
+    let circle = CircleError::SameAddress(name(), name());
+    all_have(
+        3,
+        [Obstacle::Unread(Why::Changed), Obstacle::Circle(circle), Obstacle::Form].map(edit),
+    );
+    let usage = [
+        Obstacle::Unknown { name: name(), known: Vec::new() },
+        Obstacle::Changed(name()),
+        Obstacle::NotLeaving(name()),
+        Obstacle::NeverCounted(name()),
+        Obstacle::NotJoining(name()),
+        Obstacle::Counts(name()),
+    ];
+    all_have(2, usage.map(edit));
+}
+
+#[test]
+fn errors_of_publishing_have_their_rows() {
+    let statement = || Manifest::parse("").unwrap_err();
+    let key_error = "".parse::<NoteKey>().unwrap_err();
+    all_have(6, [PublishError::Disk(disk())]);
+    all_have(6, [PublishError::File(PrivateFileError::Exists(path()))]);
+    let exposed = PrivateFileError::Exposed { path: path(), mode: 0o644 };
+    all_have(7, [PublishError::File(exposed)]);
+    all_have(7, [PublishError::NotSecret(path()), PublishError::Decrypt(path())]);
+    all_have(7, [PublishError::Key { path: path(), source: key_error }]);
+    all_have(8, [PublishError::Statement { path: path(), source: statement() }]);
+    all_have(8, [PublishError::Note { path: path(), source: NoteError::NotUtf8 }]);
+    all_have(2, [PublishError::Changed(path())]);
+    all_have(2, [PublishError::AlreadySigned { path: path(), name: name() }]);
+    all_have(2, [PublishError::NewStatement(statement())]);
+    all_have(28, [PublishError::Archive { file: name(), why: text() }]);
+    all_have(1, [PublishError::Encrypt(text())]);
+}
+
+#[test]
+fn errors_of_writing_and_exporting_a_log_have_their_rows() {
+    let (mirror, size, held) = (text, 1, 2);
+    all_have(6, [WriteError::Disk(disk()), WriteError::Busy(path()), WriteError::Exists(path())]);
+    all_have(7, [WriteError::Checkpoint { path: path(), source: checkpoint_error() }]);
+    all_have(24, [WriteError::Unrecorded(path())]);
+    all_have(8, [WriteError::Entry { number: 1, why: EntryError::Kind }]);
+    all_have(20, [WriteError::Forked { mirror: mirror(), size, held, path: path() }]);
+    all_have(24, [WriteError::MirrorAhead { mirror: mirror(), size, held, path: path() }]);
+    all_have(6, [Unpublished::Disk(disk()), Unpublished::Busy(path())]);
+    all_have(6, [Unpublished::NoLog(path()), Unpublished::Occupied(path())]);
+    all_have(22, [Unpublished::Checkpoint { path: path(), source: checkpoint_error() }]);
+    all_have(22, [Unpublished::OtherLog { path: path(), source: checkpoint_error() }]);
+    all_have(28, [Unpublished::Artifact(path())]);
+    all_have(2, [Unpublished::NotApart { site: path(), log: path() }, Unpublished::IsLog(path())]);
+    all_have(24, [Unpublished::Rollback { site: path(), size, log: path(), held }]);
+    all_have(20, [Unpublished::Fork { site: path(), log: path(), evidence: evidence() }]);
+}
+
+#[cfg(feature = "tor")]
+#[test]
+fn errors_of_a_node_at_work_have_their_rows() {
+    use unanimity::daemon::control_socket::OwnerError;
+    use unanimity::node::NodeError;
+    use unanimity_config::TicketError;
+    use unanimity_config::socket_path::SocketPathError;
+    use unanimity_tor::TorError;
+    use unanimity_witness::PeerError;
+
+    all_have(3, [NodeError::Config(config_error(Why::Changed)), NodeError::NoRole(path())]);
+    all_have(3, [NodeError::Another { path: path(), why: "" }]);
+    all_have(6, [NodeError::Identity(IdentityError::Disk(disk()))]);
+    let renamed = IdentityError::Renamed { path: path(), bears: name(), named: name() };
+    all_have(7, [NodeError::Identity(renamed)]);
+    all_have(6, [NodeError::Peer(PeerError::Busy(path())), NodeError::Disk(disk())]);
+    all_have(6, [NodeError::Store(StoreError::NoEvidence(text()))]);
+    let edit = |why| EditError { path: path(), why };
+    all_have(6, [NodeError::Edit(edit(Obstacle::Busy))]);
+    all_have(3, [NodeError::NotOurs { error: edit(Obstacle::Form).into(), block: text() }]);
+    all_have(2, [NodeError::Listed { name: name(), same: true }]);
+    all_have(8, [NodeError::OwnTicket, NodeError::Ticket(TicketError::Kind)]);
+
+    all_have(6, [OwnerError::Disk(disk()), OwnerError::Busy(path())]);
+    all_have(6, [OwnerError::TooLong(SocketPathError(path()))]);
+    all_have(6, [OwnerError::Socket { path: path(), why: broken() }]);
+
+    // The other two hold an error of arti's.
+    all_have(3, [TorError::Settings(text()), TorError::NotPrivate(text())]);
+    all_have(1, [TorError::Service(text())]);
+}
