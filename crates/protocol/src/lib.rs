@@ -7,6 +7,7 @@
 //! Reading order: [`key`], [`note`], [`tree`], [`checkpoint`], [`cosigned_head`], [`consistency`],
 //! [`round`], [`decision`], [`manifest`], [`withdrawal`], [`catalog`], [`pipeline`], [`proof_bundle`].
 
+mod bundle_fault;
 pub mod catalog;
 pub mod checkpoint;
 pub mod consistency;
@@ -40,6 +41,7 @@ pub mod tlog_proof;
 pub mod tree;
 pub mod withdrawal;
 
+pub use bundle_fault::BundleFault;
 pub use catalog::Catalog;
 pub use checkpoint::{Checkpoint, Head, Log, Origin};
 pub use consistency::Chain;
@@ -55,7 +57,7 @@ pub use peer_failure::Silence;
 pub use peers::{Peer, PeerSet};
 pub use pipeline::{Agreed, Fetched, Logged, Signed};
 pub use policy::Policy;
-pub use proof_bundle::{Bundle, BundleFault};
+pub use proof_bundle::Bundle;
 pub use public_key::RawKey;
 pub use refusal::Refusal;
 pub use round::Roll;

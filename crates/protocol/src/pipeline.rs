@@ -76,10 +76,10 @@
 
 use std::time::Duration;
 
+use crate::bundle_fault::BundleFault;
 use crate::decision::admission::{CLOCK_SKEW, Limits};
 use crate::decision::confirmation::{Verdict, verdict};
 use crate::note::Note;
-use crate::proof_bundle::BundleFault;
 use crate::{
     Chain, Hash, Head, LogMismatch, Manifest, PeerSet, Policy, Refusal, Roll, Timestamp, View, tree,
 };

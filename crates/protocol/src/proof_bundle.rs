@@ -22,13 +22,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::{CheckpointError, Head};
+use crate::bundle_fault::BundleFault;
+use crate::checkpoint::Head;
 use crate::consistency::Link;
 use crate::decision::admission::Limits;
 use crate::line_reader::Reader;
 use crate::manifest::Manifest;
-use crate::name::Name;
-use crate::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note, NoteError};
+use crate::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note};
 use crate::tree::MAX_PROOF;
 use crate::{
     Agreed, Chain, Fetched, Hash, PeerSet, Policy, RawKey, Refusal, Roll, Signed, Silence,
@@ -62,40 +62,6 @@ pub enum BundleError {
     /// Not in the form above.
     #[error("line {0}: not a unanimity/bundle/v1")]
     Form(usize),
-}
-
-/// What a bundle that was read does not prove.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BundleFault {
-    /// Its head is not one of the log's.
-    #[error("{0}")]
-    Head(CheckpointError),
-    /// The checkpoint of a view is not a note.
-    #[error("{0}")]
-    Note(NoteError),
-    /// A peer's view does not verify.
-    #[error("the view of {peer}: {why}")]
-    View {
-        /// The peer's name.
-        peer: Name,
-        /// What is wrong with the view.
-        why: CheckpointError,
-    },
-    /// A peer's view has no proof that its head contains the release.
-    #[error("the view of {0} does not include the release")]
-    NotIncluded(Name),
-    /// A view's head is not proven to be a prefix of the bundle's head.
-    #[error("a view is not tied to the head")]
-    Untied,
-    /// One peer has more than one view in a roll.
-    #[error("two views of one peer in one roll")]
-    TwoViews,
-    /// The peers cosigned at times that one roll cannot have.
-    #[error("the views of one roll are more than 10 minutes apart")]
-    Apart,
-    /// A cosignature of the latest roll, or the roll itself, is later than the present.
-    #[error("it is from the future: cosigned at {0} (check the clock)")]
-    Future(Timestamp),
 }
 
 /// The hashes that a bundle needs and that only the tree's tiles have.

@@ -5,9 +5,9 @@
 //! A refusal says what is the case. What a person can do about it is said by the program that
 //! shows it: here nothing is known of mirrors, files and commands.
 
+use crate::bundle_fault::BundleFault;
 use crate::log_mismatch::LogMismatch;
 use crate::note::NoteError;
-use crate::proof_bundle::BundleFault;
 use crate::round::Missing;
 use crate::subject::StatementError;
 use crate::{Evidence, Name, Timestamp};
