@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use unanimity_client::HookThreads;
 use unanimity_install::spool::{PROOF, Spool, SpoolError};
 use unanimity_install::{Installer, StagedError};
 use unanimity_protocol::Refusal;
@@ -67,7 +69,8 @@ fn install(
             }
             found => found.map_err(DiskError::at(spool))?,
         };
-        let mut installer = Installer::open(&config, Disk::default())?;
+        let mut installer =
+            Installer::open(&config, Disk::default())?.hooks_run_by(Arc::new(HookThreads));
         Ok(match Spool::open(&spool) {
             Ok(spool) => installer.install(&spool, freshness, &SystemClock).await,
             Err(error) => Err(error.into()),

@@ -1,9 +1,11 @@
 //! `rollback` and `mark-good`: where the operator knows better than the check.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
+use unanimity_client::HookThreads;
 use unanimity_install::{Installed, Root};
 use unanimity_protocol::Manifest;
 use unanimity_report::{Ended, Exit, Said, path_json};
@@ -32,7 +34,8 @@ pub(super) fn who(told: &unanimity_config::Node) -> &'static str {
 }
 
 pub(super) fn root_of(told: &unanimity_config::Node) -> Root {
-    Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
+    let root = Root::new(&told.install_root, Disk::default()).with(told.procedure.clone());
+    root.hooks_run_by(Arc::new(HookThreads))
 }
 
 /// What is known here to have been taken back.

@@ -22,7 +22,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use unanimity_client::HookThreads;
 use unanimity_config::Alarm;
+use unanimity_install::HookRunner as _;
+use unanimity_install::process::Invocation;
 use unanimity_protocol::Timestamp;
 use unanimity_report::{Announcement, Changes, Condition, Seen, hide};
 use unanimity_storage::{Disk, DiskError, Mode};
@@ -79,14 +82,13 @@ impl Alarms {
         let mut lost = Duration::ZERO;
         for one in self.turns() {
             let begun = Instant::now();
-            match unanimity_install::process::run(
-                &self.alarm.command,
-                &[],
-                &one.json(),
-                COMMAND_TIMEOUT,
-            )
-            .await
-            {
+            let told = Invocation {
+                command: self.alarm.command.clone(),
+                variables: Vec::new(),
+                input: one.json(),
+                limit: COMMAND_TIMEOUT,
+            };
+            match HookThreads.run(told).await {
                 Ok(()) => {
                     self.changes.told(&one);
                     self.unsaved = true;

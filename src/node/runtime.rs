@@ -22,7 +22,9 @@ use unanimity_witness::{Follow, PeerError, PeerNode, Place};
 
 use crate::node::mirrors::open_mirrors;
 pub(super) use unanimity_client::Errand;
-use unanimity_client::{Client, Failure, Fetcher, Outcome, Report, Sharing, Watcher, ask_once};
+use unanimity_client::{
+    Client, Failure, Fetcher, HookThreads, Outcome, Report, Sharing, Watcher, ask_once,
+};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{Agreed, Hash, Name, Silence, Timestamp, View};
 use unanimity_storage::Clock;
@@ -276,6 +278,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let known = ClientStore::catalog(&place, policy, &self.disk).unwrap_or_default();
         let root = Root::new(&self.told.install_root, self.disk.clone());
         let root = root.with(self.told.procedure.clone()).knowing(known.withdrawn());
+        let root = root.hooks_run_by(Arc::new(HookThreads));
         root.recover(self.clock.now()).await
     }
 

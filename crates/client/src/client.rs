@@ -1,5 +1,7 @@
 //! The client: its state, and the errands that one cycle can have.
 
+use std::sync::Arc;
+
 use unanimity_config::Config;
 use unanimity_install::Root;
 use unanimity_net::{Mirror, Transport};
@@ -9,6 +11,7 @@ use unanimity_storage::{Clock, Disk};
 use crate::answer_cache::Sharing;
 use crate::error::UpdateError;
 use crate::fetch::Fetcher;
+use crate::hook_threads::HookThreads;
 use crate::mirror_scores::Judged;
 use crate::progress::Watcher;
 
@@ -45,7 +48,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let evidence = EvidenceStore::new(&config.state, &config.policy.log, disk.clone());
         let fetcher = Fetcher::new(config, mirrors, transport, disk.clone());
         // A switch that was not followed by its bookkeeping still counts.
-        let root = Root::new(&config.install_root, disk.clone()).with(config.procedure.clone());
+        let root = Root::new(&config.install_root, disk.clone())
+            .with(config.procedure.clone())
+            .hooks_run_by(Arc::new(HookThreads));
         state.floor = state.floor.max(root.floor()?);
         let (unsaved, judged) = (true, Judged::default());
         Ok(Client {

@@ -12,12 +12,8 @@ use unanimity_protocol::manifest::Kind;
 use unanimity_storage::{DiskError, open_plain};
 
 use crate::journal::Trial;
-use crate::process::CommandError;
-use crate::{
-    ArtifactMismatch, InstallError, Root,
-    process::{self},
-    verify_artifact,
-};
+use crate::process::{CommandError, Invocation};
+use crate::{ArtifactMismatch, InstallError, Root, verify_artifact};
 
 /// Refuses a command that cannot be run: that is no release's fault.
 pub(crate) fn check_commands(procedure: &Procedure) -> Result<(), InstallError> {
@@ -163,9 +159,11 @@ impl Root {
             ("UNANIMITY_BEFORE", about.before.unwrap_or_default()),
             (MARK, about.mark),
         ];
+        let variables = variables.map(|(name, value)| (name, value.to_owned())).into();
         let Procedure { timeout, check_timeout, .. } = self.procedure;
         let limit = if what == "check" { check_timeout } else { timeout };
-        let ran = process::run(command, &variables, "", limit).await;
+        let (command, input) = (command.to_vec(), String::new());
+        let ran = self.hooks.run(Invocation { command, variables, input, limit }).await;
         ran.map_err(|mut error| {
             // What it said last says most.
             if let CommandError::Failed { said, .. } = &mut error

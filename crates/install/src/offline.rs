@@ -17,6 +17,7 @@
 use std::io::BufReader;
 use std::io::{self};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use unanimity_config::{Config, ConfigError};
@@ -28,6 +29,7 @@ use unanimity_report::{Classify, Exit};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock, Disk, DiskError, Mode};
 
+use crate::runner::HookRunner;
 use crate::spool::{ENTRIES, PROOF, Spool, SpoolError, read_entries};
 use crate::{InstallError, InstallRefusal, Installed, ReplayMismatch, Root, Staging, target_of};
 
@@ -143,6 +145,11 @@ impl<'a> Installer<'a> {
         let installer = Installer { config, disk, root, store, state, evidence };
         installer.publish()?;
         Ok(installer)
+    }
+
+    /// The same installer, whose commands are run by `hooks`.
+    pub fn hooks_run_by(self, hooks: Arc<dyn HookRunner>) -> Installer<'a> {
+        Installer { root: self.root.hooks_run_by(hooks), ..self }
     }
 
     /// Installs what is in the spool, if all of it holds by the clock.

@@ -1,37 +1,37 @@
-//! Running an operator's command: no shell, next to no environment, and not for long.
+//! Running an operator's command: no shell, next to no environment, and a time limit.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
-use std::{
-    fs::{self},
-    io::{self},
-};
+use std::io::{self, ErrorKind, PipeReader, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use futures_util::future::{Either, select};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
-    pidfd_send_signal, waitid,
-};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{ChildStderr, ChildStdin, Command};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
-/// The most bytes that are kept of what it says on standard error.
+use crate::interrupt::Interrupt;
+
+/// The most bytes that are kept of what a command says on standard error.
 const MAX_SAID_BYTES: usize = 64 * 1024;
-/// How long its last words are waited for: a child it left behind may hold the pipe open.
+/// How long the last words of a command are waited for: a child it left behind may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How often what is to be killed is looked for, and with what pauses.
-const MAX_ROUNDS: usize = 200;
-const PAUSE: Duration = Duration::from_millis(10);
-/// The most bytes of an environment that are looked at; Linux starts nothing with more than 6 MiB.
-const MAX_ENVIRONMENT: u64 = 6 << 20;
-/// What it gets to see of our environment.
+/// What a command gets to see of our environment.
 const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
+
+/// A command of the operator's, and all that it is given.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The program and its arguments. Without a program there is nothing to do.
+    pub command: Vec<String>,
+    /// Variables of its environment, beside the few that it has of ours.
+    pub variables: Vec<(&'static str, String)>,
+    /// What it reads on standard input.
+    pub input: String,
+    /// How long it may take.
+    pub limit: Duration,
+}
 
 /// Why a command may not have done its work.
 #[derive(Debug, thiserror::Error)]
@@ -55,198 +55,212 @@ pub enum CommandError {
     /// It was killed.
     #[error("did not end within {} s and was killed", .0.as_secs())]
     Late(Duration),
+    /// It was killed, or not even started, because of an [`Interrupt`].
+    #[error("was interrupted")]
+    Interrupted,
     /// The system does not say how it ended.
     #[error("cannot be waited for: {0}")]
     Lost(#[from] io::Error),
 }
 
-/// Runs a program and its arguments for at most `limit`, with `input` to read and these variables
-/// besides. Without a program there is nothing to do.
-pub async fn run(
-    command: &[String],
-    variables: &[(&str, &str)],
-    input: &str,
-    limit: Duration,
-) -> Result<(), CommandError> {
+/// Runs a command to its end, to its time limit, or to an interrupt. This thread waits for it.
+///
+/// Processes that it left at work go on only if it ended well. In all other cases its process group is
+/// killed before it is reaped.
+pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), CommandError> {
+    let Invocation { command, variables, input, limit } = invocation;
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
     let kept = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    let started = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env_clear()
         .envs(kept)
-        .envs(variables.iter().copied())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         // With those that it starts, so that none of them outlives it when it is late.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn();
-    let program = program.clone();
-    let mut child = started.map_err(|source| CommandError::Start { program, source })?;
-    let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it was not reaped");
-    // Also where nobody waits for its end any more.
-    let mut group = Group(Some(id));
-    let pipes = child.stdin.take().zip(child.stderr.take()).expect("they are piped");
-    match timeout(limit, talk(id, pipes, input.as_bytes())).await {
-        Ok(talked) => {
-            let (is_good, said) = talked?;
-            if is_good {
-                // What it has left at work is meant to be.
-                group.0 = None;
-            }
-            // Before it is reaped: as long as it is not, its number is nobody else's.
-            drop(group);
-            let status = child.wait().await?;
-            if status.success() { Ok(()) } else { Err(CommandError::Failed { status, said }) }
-        }
-        Err(_) => {
-            drop(group);
-            // What cannot be killed is reaped whenever it ends.
-            timeout(LAST_WORDS, child.kill()).await.ok();
-            Err(CommandError::Late(limit))
-        }
-    }
-}
-
-/// Kills all processes that were started with a certain value of a variable, and those that they started
-/// with it: but for this one, and for those that this user may not look into.
-pub async fn kill_all(name: &str, is_meant: impl Fn(&[u8]) -> bool) -> io::Result<()> {
-    // One that is killed may have started another just before, or take its time to end.
-    for _ in 0..MAX_ROUNDS {
-        if !kill_once(name, &is_meant)? {
-            return Ok(());
-        }
-        sleep(PAUSE).await;
-    }
-    Err(io::Error::other("what was left at work there does not end, though it was killed"))
-}
-
-/// Whether there was any.
-fn kill_once(name: &str, is_meant: &impl Fn(&[u8]) -> bool) -> io::Result<bool> {
-    let mut found = false;
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let id = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        let id = id.filter(|id| *id != std::process::id());
-        let Some(id) = id.and_then(|id| Pid::from_raw(id.cast_signed())) else { continue };
-        // Held before it is looked at: what is killed is what was seen. What has ended has none.
-        let Ok(held) = pidfd_open(id, PidfdFlags::empty()) else { continue };
-        if has(&entry.path(), name, is_meant) {
-            found = true;
-            pidfd_send_signal(&held, Signal::KILL).ok();
-        }
-    }
-    Ok(found)
-}
-
-/// Whether a process was started with such a variable. Its first thread, which has its number, may have
-/// ended before the others: it has no environment then, and they have.
-fn has(process: &Path, name: &str, is_meant: impl Fn(&[u8]) -> bool) -> bool {
-    let tasks = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
-    let environment = std::iter::once(process.to_owned())
-        .chain(tasks.map(|task| task.path()))
-        .map(|task| environment(&task).unwrap_or_default())
-        .find(|environment| !environment.is_empty())
-        .unwrap_or_default();
-    let value = |variable: &[u8]| {
-        let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(is_meant(value))
+        .process_group(0);
+    let deadline = Instant::now().checked_add(*limit);
+    let started = interrupt.start(&mut command).map_err(|source| {
+        let program = program.clone();
+        CommandError::Start { program, source }
+    })?;
+    let Some((mut child, group)) = started else { return Err(CommandError::Interrupted) };
+    let watched = Watched::of(&mut child);
+    let attended = watched.and_then(|mut watched| {
+        let end = watched.attend(input.as_bytes(), &group.woken, deadline)?;
+        Ok((end, watched))
+    });
+    let was_interrupted = match &attended {
+        // What it has left at work is meant to be.
+        Ok((End::Well, _)) => group.leave(),
+        _ => group.kill(),
     };
-    environment.split(|byte| *byte == 0).any(|variable| value(variable) == Some(true))
-}
-
-/// What a task was started with. Anybody can say that theirs is larger than our memory.
-fn environment(task: &Path) -> io::Result<Vec<u8>> {
-    let mut environment = Vec::new();
-    File::open(task.join("environ"))?.take(MAX_ENVIRONMENT).read_to_end(&mut environment)?;
-    Ok(environment)
-}
-
-/// A command with those that it started, killed together when this is dropped.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.0.map(|group| kill_process_group(group, Signal::KILL));
+    // Only now: as long as it is not reaped, its number is nobody else's.
+    let status = reap(child);
+    let (end, watched) = attended?;
+    match end {
+        _ if was_interrupted => Err(CommandError::Interrupted),
+        End::Interrupted => Err(CommandError::Interrupted),
+        End::Late => Err(CommandError::Late(*limit)),
+        End::Well | End::Badly => match status? {
+            status if status.success() => Ok(()),
+            status => Err(CommandError::Failed { status, said: watched.said() }),
+        },
     }
 }
 
-/// Feeds it, hears what it has to say, and waits for its end, all at once, so that neither side waits
-/// for the other. Says whether it ended well; it is not reaped yet.
-async fn talk(
+/// How the wait for a command ended.
+enum End {
+    /// It exited with 0.
+    Well,
+    /// It exited with something else, or was killed.
+    Badly,
+    /// It was still there at its time limit.
+    Late,
+    /// An interrupt came first.
+    Interrupted,
+}
+
+/// Our side of a command that runs.
+struct Watched {
     id: Pid,
-    (mut stdin, stderr): (ChildStdin, ChildStderr),
-    input: &[u8],
-) -> io::Result<(bool, String)> {
-    let mut said = Vec::new();
-    let is_good = {
-        let feed = async move {
-            // A command that does not read has not failed.
-            stdin.write_all(input).await.ok();
-        };
-        let talk = pin!(async { tokio::join!(feed, listen(stderr, &mut said)) });
-        match select(pin!(ended_well(id)), talk).await {
-            Either::Left((is_good, talk)) => {
-                let is_good = is_good?;
-                if !is_good {
-                    timeout(LAST_WORDS, talk).await.ok();
-                }
-                is_good
+    /// Readable once the command has ended.
+    ended: OwnedFd,
+    stdin: Option<ChildStdin>,
+    stderr: Option<ChildStderr>,
+    said: Vec<u8>,
+}
+
+impl Watched {
+    fn of(child: &mut Child) -> io::Result<Watched> {
+        let id = Pid::from_child(child);
+        let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+        // Neither side waits for the other. The other end of a pipe does not notice.
+        stdin.as_ref().map_or(Ok(()), |stdin| ioctl_fionbio(stdin, true))?;
+        stderr.as_ref().map_or(Ok(()), |stderr| ioctl_fionbio(stderr, true))?;
+        let ended = pidfd_open(id, PidfdFlags::empty())?;
+        Ok(Watched { id, ended, stdin, stderr, said: Vec::new() })
+    }
+
+    /// Feeds the command, hears what it has to say, and waits for its end. It is not reaped yet.
+    fn attend(
+        &mut self,
+        mut input: &[u8],
+        woken: &PipeReader,
+        mut deadline: Option<Instant>,
+    ) -> io::Result<End> {
+        let mut has_ended = false;
+        loop {
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let is_woken = self.wait(woken, has_ended, left)?;
+            if is_woken {
+                return Ok(End::Interrupted);
             }
-            Either::Right((_, ended_well)) => ended_well.await?,
+            self.feed(&mut input);
+            self.listen();
+            if !has_ended && let Some(is_good) = self.end()? {
+                if is_good {
+                    return Ok(End::Well);
+                }
+                has_ended = true;
+                self.stdin = None;
+                deadline = Instant::now().checked_add(LAST_WORDS);
+            } else if left.is_some_and(|left| left.is_zero()) {
+                return Ok(if has_ended { End::Badly } else { End::Late });
+            }
+            if has_ended && self.stderr.is_none() {
+                return Ok(End::Badly);
+            }
         }
-    };
-    let said = &said[said.len().saturating_sub(MAX_SAID_BYTES)..];
-    Ok((is_good, String::from_utf8_lossy(said).trim().to_owned()))
-}
+    }
 
-/// Waits for our child's end without reaping it, and says whether it was a good one.
-async fn ended_well(id: Pid) -> io::Result<bool> {
-    let mut children = signal(SignalKind::child())?;
-    let only_looking = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    loop {
-        if let Some(status) = waitid(WaitId::Pid(id), only_looking)? {
-            return Ok(status.exit_status() == Some(0));
+    /// Waits until there is something to do, for as long as there is time. Returns whether this was an
+    /// interrupt.
+    fn wait(
+        &self,
+        woken: &PipeReader,
+        has_ended: bool,
+        left: Option<Duration>,
+    ) -> io::Result<bool> {
+        let mut events = vec![PollFd::new(woken, PollFlags::IN)];
+        if !has_ended {
+            events.push(PollFd::new(&self.ended, PollFlags::IN));
         }
-        children.recv().await;
+        events.extend(self.stdin.iter().map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+        events.extend(self.stderr.iter().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
+        // What is longer than the system can wait for has no end.
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut events, left.as_ref()) {
+            Ok(_) => Ok(!events[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the command as much as it takes now. One that does not read has not failed.
+    fn feed(&mut self, input: &mut &[u8]) {
+        let Some(stdin) = &mut self.stdin else { return };
+        let is_fed = input.is_empty()
+            || match stdin.write(input) {
+                Ok(count) => {
+                    *input = &input[count..];
+                    input.is_empty()
+                }
+                Err(error) => !is_for_later(&error),
+            };
+        if is_fed {
+            self.stdin = None;
+        }
+    }
+
+    /// Hears what the command has said by now, so that it does not have to wait for us, and keeps the end.
+    fn listen(&mut self) {
+        let Some(stderr) = &mut self.stderr else { return };
+        let mut piece = [0; 4096];
+        match stderr.read(&mut piece) {
+            Ok(count @ 1..) => {
+                self.said.extend_from_slice(&piece[..count]);
+                if self.said.len() > 2 * MAX_SAID_BYTES {
+                    self.said.drain(..self.said.len() - MAX_SAID_BYTES);
+                }
+            }
+            Err(error) if is_for_later(&error) => {}
+            _ => self.stderr = None,
+        }
+    }
+
+    /// Whether the command has ended, and whether it was a good end, without reaping it.
+    fn end(&self) -> io::Result<Option<bool>> {
+        let only_looking = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let status = waitid(WaitId::Pid(self.id), only_looking)?;
+        Ok(status.map(|status| status.exit_status() == Some(0)))
+    }
+
+    /// The end of what the command said.
+    fn said(&self) -> String {
+        let said = &self.said[self.said.len().saturating_sub(MAX_SAID_BYTES)..];
+        String::from_utf8_lossy(said).trim().to_owned()
     }
 }
 
-/// Hears all of it, so that it does not have to wait for us, and keeps the end.
-async fn listen(mut stderr: impl AsyncRead + Unpin, said: &mut Vec<u8>) {
-    let mut piece = [0; 4096];
-    while let Ok(count @ 1..) = stderr.read(&mut piece).await {
-        said.extend_from_slice(&piece[..count]);
-        if said.len() > 2 * MAX_SAID_BYTES {
-            said.drain(..said.len() - MAX_SAID_BYTES);
-        }
-    }
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_environment_is_looked_at_where_it_is_and_not_without_an_end() {
-        let process = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(process.path().join(name), text).unwrap();
-        let has = |variable: &str| {
-            let (name, value) = variable.split_once('=').unwrap();
-            has(process.path(), name, |other| other == value.as_bytes())
-        };
-        write("environ", "A=1\0TRIAL=7\0B=2\0");
-        assert!(has("TRIAL=7") && has("B=2"));
-        assert!(!has("TRIAL=") && !has("RIAL=7") && !has("TRIAL=77"));
-        fs::create_dir_all(process.path().join("task/8")).unwrap();
-        fs::create_dir_all(process.path().join("task/9")).unwrap();
-        write("task/8/environ", "");
-        write("task/9/environ", "TRIAL=9\0");
-        assert!(!has("TRIAL=9"));
-        write("environ", "");
-        assert!(has("TRIAL=9"));
-        File::create(process.path().join("environ")).unwrap().set_len(1 << 40).unwrap();
-        assert!(!has("TRIAL=9"));
+/// Reaps a command that has ended or was killed. If it cannot be killed, a thread reaps it at its end.
+fn reap(mut child: Child) -> io::Result<ExitStatus> {
+    if let Ok(ended) = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+        let patience = Timespec::try_from(LAST_WORDS).ok();
+        poll(&mut [PollFd::new(&ended.as_fd(), PollFlags::IN)], patience.as_ref()).ok();
+    }
+    match child.try_wait()? {
+        Some(status) => Ok(status),
+        None => {
+            thread::Builder::new().spawn(move || child.wait())?;
+            Err(io::Error::other("it does not end, though it was killed"))
+        }
     }
 }

@@ -5,7 +5,8 @@ use unanimity_storage::DiskError;
 
 use crate::hooks::{About, MARK, Trouble};
 use crate::journal::{Journal, Trial};
-use crate::{ByHandError, InstallError, InstallRefusal, Installed, RolledBack, Root, process};
+use crate::leftovers::kill_all;
+use crate::{ByHandError, InstallError, InstallRefusal, Installed, RolledBack, Root};
 
 /// How often a trial that was interrupted is ended with the operator's commands: they may be what
 /// interrupts it.
@@ -33,8 +34,8 @@ pub(crate) struct Ended {
 
 impl Trial {
     /// Kills what a run that was interrupted left at work of its commands.
-    pub(crate) async fn kill_leftovers(&self) -> Result<(), DiskError> {
-        let killed = process::kill_all(MARK, |mark| self.is_marked(mark)).await;
+    pub(crate) fn kill_leftovers(&self) -> Result<(), DiskError> {
+        let killed = kill_all(MARK, |mark| self.is_marked(mark));
         killed.map_err(DiskError::at("/proc".as_ref()))
     }
 }
@@ -60,7 +61,7 @@ impl Root {
         now: Timestamp,
     ) -> Result<Option<Ended>, InstallError> {
         let Some(trial) = &mut journal.trial else { return Ok(None) };
-        trial.kill_leftovers().await?;
+        trial.kill_leftovers()?;
         // Written down before anything runs that may keep us from ever writing again.
         trial.tries = trial.tries.saturating_add(1);
         trial.mark_anew();

@@ -184,7 +184,7 @@ impl Root {
         let (release, passed) = match on_trial.filter(is_meant) {
             Some(release) => {
                 if let Some(trial) = &journal.trial {
-                    trial.kill_leftovers().await?;
+                    trial.kill_leftovers()?;
                 }
                 journal.prove(&release);
                 (release, true)

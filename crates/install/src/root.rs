@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Seek as _;
 use std::io::{self};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use unanimity_config::Procedure;
 use unanimity_protocol::manifest::{Kind, Target};
@@ -12,6 +13,7 @@ use unanimity_protocol::{Agreed, Bundle, Manifest, Name};
 use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
 use crate::journal::Journal;
+use crate::runner::{HookRunner, InPlace};
 use crate::{InstallError, Ready, Staged, Staging, target_of, verify_artifact};
 
 /// Where versions of a product live.
@@ -22,6 +24,8 @@ pub struct Root {
     pub(crate) procedure: Procedure,
     /// What was taken back, by sequence.
     pub(crate) withdrawn: BTreeSet<u64>,
+    /// What runs the commands.
+    pub(crate) hooks: Arc<dyn HookRunner>,
 }
 
 /// What `current` points at.
@@ -39,15 +43,21 @@ pub struct Installed {
 const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
 impl Root {
-    /// The root in a directory, which is made when something is installed.
+    /// The root in a directory, which is made when something is installed. Commands run [`InPlace`].
     pub fn new(directory: &Path, disk: Disk) -> Root {
         let (directory, procedure) = (directory.to_owned(), Procedure::default());
-        Root { directory, disk, procedure, withdrawn: BTreeSet::new() }
+        let hooks = Arc::new(InPlace::default());
+        Root { directory, disk, procedure, withdrawn: BTreeSet::new(), hooks }
     }
 
     /// The same, where more belongs to a switch than the switch.
     pub fn with(self, procedure: Procedure) -> Root {
         Root { procedure, ..self }
+    }
+
+    /// The same root, whose commands are run by `hooks`.
+    pub fn hooks_run_by(self, hooks: Arc<dyn HookRunner>) -> Root {
+        Root { hooks, ..self }
     }
 
     /// The same, where these sequences were taken back by their publisher: there is no way back to them.

@@ -1,0 +1,49 @@
+//! An operator's commands beside the tasks of a runtime: each has a thread that waits for it.
+
+use std::io;
+use std::thread;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use unanimity_install::process::{self, CommandError, Invocation};
+use unanimity_install::{HookRunner, Interrupt};
+
+/// Runs each command on a thread of its own. Its time limit holds by the runtime's clock as well, which
+/// tests play.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HookThreads;
+
+impl HookRunner for HookThreads {
+    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), CommandError>> {
+        run(invocation).boxed()
+    }
+}
+
+async fn run(invocation: Invocation) -> Result<(), CommandError> {
+    if invocation.command.is_empty() {
+        return Ok(());
+    }
+    let (limit, (tell, told)) = (invocation.limit, oneshot::channel());
+    let guard = InterruptOnDrop(Interrupt::default());
+    let interrupt = guard.0.clone();
+    // No thread of the runtime's: a paused clock would wait for it.
+    thread::Builder::new().name("hook".to_owned()).spawn(move || {
+        // If the future is gone, the command was killed.
+        tell.send(process::run(&invocation, &interrupt)).ok();
+    })?;
+    match timeout(limit, told).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(_)) => Err(io::Error::other("the thread that waited for it broke off").into()),
+        Err(_) => Err(CommandError::Late(limit)),
+    }
+}
+
+struct InterruptOnDrop(Interrupt);
+
+impl Drop for InterruptOnDrop {
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
+}

@@ -1,0 +1,35 @@
+//! Where an operator's commands run: in this thread, or as the program that installs has it.
+
+use std::fmt::Debug;
+use std::future::pending;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::interrupt::Interrupt;
+use crate::process::{self, CommandError, Invocation};
+
+/// Runs an operator's command. If its future is dropped, the command is killed with what it started.
+pub trait HookRunner: Debug + Send + Sync {
+    /// Runs it as [`process::run`] does.
+    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), CommandError>>;
+}
+
+/// Runs commands in the thread that polls, which waits for their end: for a program without other tasks.
+///
+/// Once the [`Interrupt`] has come, a future of this never completes, and nothing after the command is
+/// done. So whoever polls an operation once has its result, or knows that it was interrupted.
+#[derive(Clone, Debug, Default)]
+pub struct InPlace(pub Interrupt);
+
+impl HookRunner for InPlace {
+    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), CommandError>> {
+        let run = async move {
+            match process::run(&invocation, &self.0) {
+                Err(CommandError::Interrupted) => pending().await,
+                ended => ended,
+            }
+        };
+        run.boxed()
+    }
+}
