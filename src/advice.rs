@@ -1,14 +1,15 @@
 //! What a person can do about an error: which command, option or person helps.
 //!
 //! The errors of the libraries say what is the case. The command line and the alarm show them
-//! through this module.
+//! through this module. For what the other program can meet as well, the advice is that of
+//! [`unanimity_install::advice`].
 
 use std::error::Error;
 use std::fmt::Display;
 
 use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError};
-use unanimity_config::{CircleError, ConfigError, Why};
-use unanimity_install::{ByHandError, InstallError, InstallRefusal, StagedError};
+use unanimity_config::ConfigError;
+use unanimity_install::InstallRefusal;
 use unanimity_protocol::Refusal;
 use unanimity_protocol::peers::PeerSetError;
 use unanimity_report::{Classify, Ended, Seen, with_causes};
@@ -39,29 +40,17 @@ pub fn status_of(cycle: Result<&Outcome, &Failure>) -> Seen {
     }
 }
 
-impl Advice for Refusal {
-    fn add_to(&self, words: String) -> String {
-        match self {
-            Refusal::Fork(evidence) => {
-                let id = evidence.id();
-                format!(
-                    "{words}.\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {id}`"
-                )
+macro_rules! as_when_installing {
+    ($($error:ty),+) => {
+        $(impl Advice for $error {
+            fn add_to(&self, words: String) -> String {
+                unanimity_install::advice::InstallAdvice::add_to(self, words)
             }
-            Refusal::Conflict { .. } => format!(
-                "{words}.\n  Ask the publisher which of the two they meant, over another channel"
-            ),
-            Refusal::Outdated { .. } => format!("update unanimity: {words}"),
-            _ => words,
-        }
-    }
+        })+
+    };
 }
 
-impl Advice for LogForked {
-    fn add_to(&self, words: String) -> String {
-        format!("{words}.\n  Look at it with `unanimity evidence show {}`", self.id)
-    }
-}
+as_when_installing!(Refusal, LogForked, InstallRefusal, PeerSetError, ConfigError);
 
 impl Advice for MirrorProblem {
     fn add_to(&self, words: String) -> String {
@@ -73,37 +62,6 @@ impl Advice for MirrorProblem {
                 format!("{words}.\n  Add a mirror, or ask this one's operator")
             }
             MirrorProblem::OtherEntries { .. } => words,
-        }
-    }
-}
-
-impl Advice for InstallRefusal {
-    fn add_to(&self, words: String) -> String {
-        match self {
-            InstallRefusal::OnTrial { .. } => format!(
-                "{words}; the next `update` or `install-staged` ends a trial that was interrupted"
-            ),
-            _ => words,
-        }
-    }
-}
-
-impl Advice for PeerSetError {
-    fn add_to(&self, words: String) -> String {
-        match self {
-            PeerSetError::TooFew { .. } => {
-                format!("{words}: list more of them (`unanimity peers add`)")
-            }
-            _ => words,
-        }
-    }
-}
-
-impl Advice for ConfigError {
-    fn add_to(&self, words: String) -> String {
-        match &self.why {
-            Why::Circle(CircleError::Peers(error)) => error.add_to(words),
-            _ => words,
         }
     }
 }
@@ -125,37 +83,6 @@ impl Advice for Failure {
             Failure::Latched(forked) => forked.add_to(words),
             Failure::Install(refusal) => refusal.add_to(words),
             Failure::Error(error) => error.add_to(words),
-        }
-    }
-}
-
-impl Advice for InstallError {
-    fn add_to(&self, words: String) -> String {
-        match self {
-            InstallError::Refused(refusal) => refusal.add_to(words),
-            InstallError::Install(refusal) => refusal.add_to(words),
-            _ => words,
-        }
-    }
-}
-
-impl Advice for ByHandError {
-    fn add_to(&self, words: String) -> String {
-        match self {
-            ByHandError::Install(error) => error.add_to(words),
-            _ => words,
-        }
-    }
-}
-
-impl Advice for StagedError {
-    fn add_to(&self, words: String) -> String {
-        match self {
-            StagedError::Refused(refusal) => refusal.add_to(words),
-            StagedError::Latched(forked) => forked.add_to(words),
-            StagedError::Install(refusal) => refusal.add_to(words),
-            StagedError::Config(error) => error.add_to(words),
-            _ => words,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The arguments: parsed, handed to their verb, and what it says printed. The whole program.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,13 +7,13 @@ use std::process::ExitCode;
 use super::demo;
 #[cfg(feature = "tor")]
 use super::request::Command;
-use super::{cycle, evidence, log, node, publisher, site, staged, verify, versions};
+use super::{cycle, evidence, log, node, publisher, site, verify, versions};
 #[cfg(feature = "tor")]
 use super::{daemon, daemon_client, peers};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use unanimity_client::Errand;
-use unanimity_report::{Ended, Exit, Said, print, report, table, visible};
+use unanimity_report::{Ended, Exit, Said, print, report, table};
 
 /// Installs an update only when its signatures verify, it is in a public log, and every trusted
 /// peer has seen the same log for a while.
@@ -49,10 +48,6 @@ enum Verb {
         #[command(flatten)]
         others: cycle::Others,
     },
-    /// Install what `update --stage` has left in [install] spool, verified anew and without any network
-    InstallStaged,
-    /// Install what was fetched on another machine and carried here, under the same rules
-    Install(staged::Install),
     /// Go back to a version that proved good before; nothing newer is held back by it
     Rollback(versions::Rollback),
     /// Say that a release is good whose trial was interrupted, or that failed its check
@@ -102,25 +97,7 @@ pub fn main() -> ExitCode {
         )
         .init();
     let (json, verb) = (arguments.json, arguments.verb.name());
-    let said = run(arguments).unwrap_or_else(Said::from);
-    let printed = if json {
-        print(&report(verb, said.exit, said.json))
-    } else if said.failed {
-        // Nobody is left to tell if this fails.
-        writeln!(std::io::stderr(), "unanimity: {}", visible(said.text.trim_end())).ok();
-        Ok(())
-    } else if said.data && !std::io::stdout().is_terminal() {
-        print(&said.text)
-    } else {
-        print(&visible(&said.text))
-    };
-    match printed {
-        Ok(()) => ExitCode::from(said.exit as u8),
-        Err(error) => {
-            writeln!(std::io::stderr(), "unanimity: cannot write to standard output: {error}").ok();
-            ExitCode::from(Exit::Disk as u8)
-        }
-    }
+    run(arguments).unwrap_or_else(Said::from).finish("unanimity", verb, json)
 }
 
 /// A command line that makes no sense, or that asks for help.
@@ -153,8 +130,6 @@ impl Verb {
             Verb::Init(_) => "init",
             Verb::Check { .. } => "check",
             Verb::Update { .. } => "update",
-            Verb::InstallStaged => "install-staged",
-            Verb::Install(_) => "install",
             Verb::Rollback(_) => "rollback",
             Verb::MarkGood(_) => "mark-good",
             Verb::Status => "status",
@@ -195,8 +170,6 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
         Verb::Peers(verb) => daemon_client::run(config, Command::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
         Verb::Status => status::status(&node::load_node(config)?, None),
-        Verb::InstallStaged => staged::run(&node::load_node(config)?),
-        Verb::Install(install) => install.run(&node::load_node(config)?),
         Verb::Rollback(rollback) => rollback.run(&node::load_node(config)?),
         Verb::MarkGood(mark_good) => mark_good.run(&node::load_node(config)?),
         Verb::Verify(verify) => verify.run(&node::load(config)?),

@@ -62,9 +62,9 @@ fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Sa
     use unanimity_net::Absent;
 
     let told = super::node::load_node(config)?;
-    super::ours::is_ours(&told.state)?;
+    unanimity_install::permissions::is_ours(&told.state)?;
     if errand == Errand::Update {
-        super::ours::is_roots_word(&told)?;
+        unanimity_install::permissions::is_roots_word(&told)?;
     }
     let config = &told.client(SystemClock.now()).map_err(crate::advice::ended)?;
     let mirrors = crate::node::open_mirrors(&told, None)?;

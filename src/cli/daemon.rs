@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use unanimity_client::Step;
+use unanimity_install::permissions;
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::Disk;
 
 use super::open_node::{open, products, progress, tor};
 use super::request::{Asked, Command};
-use super::{node, ours, peers, render_cycle, status};
+use super::{node, peers, render_cycle, status};
 use crate::cli::daemon_client::absolute;
 use crate::cli::runtime::{LAST_WORDS, runtime};
 use crate::daemon::control_socket::Lines;
@@ -25,14 +26,14 @@ use crate::node::NodeError;
 
 /// `serve`: until it is told to end.
 pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> {
-    let path = node::config_path(config)?;
+    let path = unanimity_config::config_path(config)?;
     let told = node::load_file(&path)?;
     if told.serve.is_none() {
         return Err(NodeError::NoRole(path).into());
     }
     told.check_alarm()?;
-    ours::is_ours(&told.state)?;
-    ours::is_roots_word(&told)?;
+    permissions::is_ours(&told.state)?;
+    permissions::is_roots_word(&told)?;
     let disk = Disk::default();
     let owner = control_socket::Owner::new(&told.state, &disk)?;
     let node = open(told, &disk)?;

@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use unanimity_client::Errand;
-use unanimity_install::Root;
+use unanimity_install::{Root, permissions};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::{Clock as _, SystemClock};
 
 use super::progress::Shown;
 use super::request::{Asked, Command};
-use super::{interrupt, node, ours, peers, status, versions};
+use super::{interrupt, node, peers, status, versions};
 use crate::cli::offline::alone;
 use crate::cli::runtime::{LAST_WORDS, runtime};
 use crate::daemon::control_socket::{self};
 
 /// Runs one command of a node: by its daemon, if one is at work, else by itself.
 pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
-    let path = node::config_path(config)?;
+    let path = unanimity_config::config_path(config)?;
     let told = node::load_file(&path)?;
-    if let Err(ended) = ours::is_ours(&told.state) {
+    if let Err(ended) = permissions::is_ours(&told.state) {
         // Whoever has their state may have put a daemon of their own there.
         let state = told.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
@@ -34,7 +34,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
         };
     }
     if matches!(command, Command::Cycle { errand: Errand::Update, .. }) {
-        ours::is_roots_word(&told)?;
+        permissions::is_roots_word(&told)?;
     }
     let runtime = runtime()?;
     let shown = Shown::new(json);
@@ -91,8 +91,8 @@ fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<Root> {
         |path: &Vec<u8>| node::load_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
     let others: Vec<_> = others.iter().filter_map(other).collect();
     let all = std::iter::once(told).chain(&others);
-    all.filter(|told| told.spool.is_none() && ours::is_roots_word(told).is_ok())
-        .filter_map(|told| versions::root_knowing(told).ok())
+    all.filter(|told| told.spool.is_none() && permissions::is_roots_word(told).is_ok())
+        .filter_map(|told| versions::root_to_switch(told).ok())
         .collect()
 }
 

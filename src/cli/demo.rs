@@ -130,16 +130,30 @@ fn in_one_process(
     let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
     let program =
         std::env::current_exe().map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+    let installer = program.with_file_name("unanimity-install");
     // Where all wait for somebody who is dead, the time goes on by itself.
     run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
         let mut world =
             World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
         world.words = |failure| failure.add_to(with_causes(failure));
         let told = script::tell(world, directory, artifact, out).await?;
+        if !installer.exists() {
+            writeln!(out, "{}", left_out(&installer))?;
+            return Ok(told);
+        }
         let place = directory.join("apart");
-        let apart = split_install::tell(&place, start, artifact, &program, out).await?;
+        let apart = split_install::tell(&place, start, artifact, &installer, out).await?;
         Ok(Told { apart: Some(apart), ..told })
     })
+}
+
+/// What there is to read where only this program was built.
+fn left_out(installer: &Path) -> String {
+    format!(
+        "\nFetching and installing apart is left out: there is no {}.\n\
+         `cargo build -p unanimity-install` builds it.",
+        installer.display()
+    )
 }
 
 /// Whatever ends the story, an operator's Ctrl-C as well, ends all processes with it.

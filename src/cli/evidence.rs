@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use unanimity_install::installer_state;
+use unanimity_install::permissions::is_ours;
 use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use unanimity_protocol::{Evidence, Log, NoteKey};
 use unanimity_report::{Ended, Exit, Said};
@@ -12,7 +13,7 @@ use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
 
 use super::input::{note_key, read};
-use super::{node, ours};
+use super::node;
 
 /// Look at evidence that a log has forked.
 #[derive(Debug, Subcommand)]
@@ -21,7 +22,7 @@ pub(super) enum Verb {
     Show {
         /// Which; all are listed without it
         id: Option<String>,
-        /// What the installer has found (`install-staged`), not whoever fetches
+        /// What the installer has found (`unanimity-install`), not whoever fetches
         #[arg(long)]
         installer: bool,
     },
@@ -31,7 +32,7 @@ pub(super) enum Verb {
     Acknowledge {
         /// Which
         id: String,
-        /// What the installer has found (`install-staged`), not whoever fetches
+        /// What the installer has found (`unanimity-install`), not whoever fetches
         #[arg(long)]
         installer: bool,
     },
@@ -72,7 +73,7 @@ impl Verb {
             Verb::Acknowledge { id, installer } => {
                 let told = node::load_node(config)?;
                 let own = installer_state(&told.install_root);
-                ours::is_ours(if installer { &own } else { &told.state })?;
+                is_ours(if installer { &own } else { &told.state })?;
                 store(&told, installer)?.acknowledge(&id)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
@@ -116,7 +117,7 @@ impl Check {
 fn store(told: &unanimity_config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
     let own = installer_state(&told.install_root);
     if told.spool.is_some() && !installer {
-        ours::is_ours(&told.state)?;
+        is_ours(&told.state)?;
     }
     let state = if installer { &own } else { &told.state };
     Ok(EvidenceStore::new(state, &told.policy.log, Disk::default()))

@@ -12,13 +12,11 @@ mod evidence;
 mod input;
 mod interrupt;
 mod log;
-mod memories;
 mod node;
 #[cfg(feature = "tor")]
 mod offline;
 #[cfg(feature = "tor")]
 mod open_node;
-mod ours;
 #[cfg(feature = "tor")]
 mod peers;
 pub mod progress;
@@ -29,7 +27,6 @@ mod request;
 mod runtime;
 mod secrets;
 mod site;
-mod staged;
 mod statement;
 mod status;
 mod verify;

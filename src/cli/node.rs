@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
+use unanimity_config::default_path::{base_directory, config_directory, config_path};
 use unanimity_config::{Config, ConfigError};
-use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_report::{Ended, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, DiskError, Mode, PrivateFileError, SystemClock};
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
@@ -25,51 +26,29 @@ impl Places {
     fn find() -> Result<Places, Ended> {
         if rustix::process::geteuid().is_root() {
             return Ok(Places {
-                config: "/etc/unanimity".into(),
+                config: config_directory()?,
                 state: "/var/lib/unanimity/state".into(),
                 root: "/var/lib/unanimity/installed".into(),
             });
         }
         let base = |variable: &str, below_home: &str| {
-            below(variable, below_home)
+            base_directory(variable, below_home)
                 .ok_or_else(|| Ended::usage("HOME is not set: give --config FILE"))
         };
         Ok(Places {
-            config: base("XDG_CONFIG_HOME", ".config")?.join("unanimity"),
+            config: config_directory()?,
             state: base("XDG_STATE_HOME", ".local/state")?.join("unanimity"),
             root: base("XDG_DATA_HOME", ".local/share")?.join("unanimity"),
         })
     }
 }
 
-/// A base directory as the XDG specification has it.
-fn below(variable: &str, below_home: &str) -> Option<PathBuf> {
-    let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    set.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(below_home)))
-}
-
 /// Where what can be had again is kept, of this user's.
 #[cfg(feature = "tor")]
 pub(super) fn cache() -> Result<PathBuf, Ended> {
-    let cache = below("XDG_CACHE_HOME", ".cache");
+    let cache = base_directory("XDG_CACHE_HOME", ".cache");
     let cache = cache.ok_or_else(|| Ended::usage("HOME is not set, nor is XDG_CACHE_HOME"))?;
     Ok(cache.join("unanimity"))
-}
-
-/// The configuration that was named, or the one in its usual place.
-pub(super) fn config_path(path: Option<PathBuf>) -> Result<PathBuf, Ended> {
-    let path = match path {
-        Some(path) => path,
-        None => Places::find()?.config.join("unanimity.toml"),
-    };
-    if !path.exists() {
-        let message = format!(
-            "{}: there is no configuration yet; `unanimity init` writes one to fill in",
-            path.display()
-        );
-        return Err(Ended::new(Exit::Configuration, message));
-    }
-    Ok(path)
 }
 
 /// Reads it, for who can do with a circle of any size.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::time::timeout;
+use unanimity_install::permissions;
 use unanimity_net::Web;
 use unanimity_report::{Ended, Exit};
 use unanimity_storage::{Disk, SystemClock};
 use unanimity_tor::{Tor, TorError, address_of, hosting, hosting_artifacts};
 
-use crate::cli::{node, ours};
+use crate::cli::node;
 use crate::node::{Addresses, Node};
 
 /// Says how far Tor has come: to people on standard error, to programs as lines of JSON.
@@ -51,8 +52,8 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
         let path = PathBuf::from(OsString::from_vec(path));
         let another = node::load_file(&path).map_err(Ended::from);
         let another = another.and_then(|told| {
-            ours::is_ours(&told.state)?;
-            ours::is_roots_word(&told)?;
+            permissions::is_ours(&told.state)?;
+            permissions::is_roots_word(&told)?;
             Ok(node.another(told)?)
         });
         let another = another.and_then(|another| {

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 use unanimity_config::Config;
 use unanimity_install::journal::Journal;
+use unanimity_install::root_of;
+use unanimity_install::state_dirs::{Memory, known, memories};
+use unanimity_install::verbs::who;
 use unanimity_protocol::Manifest;
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
-
-use super::memories::{Memory, known, memories};
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
 /// on it adds.
@@ -25,7 +26,7 @@ pub(super) fn status(
     let known = known(&memories, &told.policy)?;
     // Whoever installs does not see what the other one remembers, and is told so.
     let hidden = memories.iter().all(|memory| !memory.option.is_empty());
-    let root = super::versions::root_of(told);
+    let root = root_of(told);
     let installed = root.installed()?.map(|installed| installed.release);
     let journal = root.journal()?;
     let mut text = format!(
@@ -38,7 +39,7 @@ pub(super) fn status(
     if told.limits.settle.is_zero() {
         text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
     }
-    text += &tried(&journal, installed.as_deref(), super::versions::who(told));
+    text += &tried(&journal, installed.as_deref(), who(told));
     let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
     let failed = |it: &String| on_trial != Some(it) && journal.failed.contains_key(it);
     let is_unhealthy = installed.as_ref().is_some_and(failed);

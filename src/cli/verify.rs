@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use unanimity_config::Config;
+use unanimity_install::state_dirs::{known, memories};
 use unanimity_install::{InstallError, verify_artifact};
 use unanimity_protocol::Bundle;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
@@ -12,7 +13,6 @@ use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::DiskError;
 
 use super::input::read;
-use super::memories::{known, memories};
 use crate::advice;
 
 /// What the log's own proofs begin with.

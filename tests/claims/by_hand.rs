@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,6 +17,7 @@ use unanimity_storage::Clock as _;
 use unanimity_testkit::{Draft, World, copy_tree};
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
+use crate::installer;
 use crate::logs::place;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
@@ -40,9 +41,18 @@ async fn settled(directory: PathBuf) -> World {
 }
 
 fn run(world: &World, arguments: &[&str]) -> (i32, String) {
+    run_program(PROGRAM.as_ref(), world, arguments)
+}
+
+/// Runs the program that installs.
+fn install(world: &World, arguments: &[&str]) -> (i32, String) {
+    run_program(&installer::program(), world, arguments)
+}
+
+fn run_program(program: &Path, world: &World, arguments: &[&str]) -> (i32, String) {
     let config = world.directory.join("client/unanimity.toml");
     let Output { status, stdout, stderr } =
-        Command::new(PROGRAM).arg("--config").arg(config).args(arguments).output().unwrap();
+        Command::new(program).arg("--config").arg(config).args(arguments).output().unwrap();
     (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
 }
 
@@ -130,8 +140,8 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     // Over there, nobody has a spool.
     world.config.spool = None;
     world.write_config().unwrap();
-    let offline = ["install", "--offline", stick.to_str().unwrap()];
-    let (code, said) = run(&world, &offline);
+    let carried = ["--from", stick.to_str().unwrap()];
+    let (code, said) = install(&world, &carried);
     assert_eq!((code, current(&world)), (3, ONE.to_vec()), "{said}");
     assert!(said.contains("say in [install] freshness how old"), "{said}");
     let config = world.directory.join("client/unanimity.toml");
@@ -142,23 +152,23 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     };
     // It was cosigned about an hour ago.
     bound("30m");
-    let (code, said) = run(&world, &offline);
+    let (code, said) = install(&world, &carried);
     assert_eq!((code, current(&world)), (12, ONE.to_vec()), "{said}");
     bound("7d");
     let proof = stick.join("proof");
     let whole = fs::read_to_string(&proof).unwrap();
     fs::write(&proof, whole.replacen("bundle/v1", "bundle/v2", 1)).unwrap();
-    let (code, said) = run(&world, &offline);
+    let (code, said) = install(&world, &carried);
     assert_eq!((code, current(&world)), (29, ONE.to_vec()), "{said}");
     fs::write(&proof, whole).unwrap();
-    let (code, said) = run(&world, &offline);
+    let (code, said) = install(&world, &carried);
     assert_eq!((code, current(&world)), (0, TWO.to_vec()), "{said}");
-    let (code, said) = run(&world, &offline);
+    let (code, said) = install(&world, &carried);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("nothing new is staged"), "{said}");
     let (code, said) = run(&world, &["install"]);
     assert_eq!(code, 2, "{said}");
-    let (code, said) = run(&world, &["install", "--offline", home.path().to_str().unwrap()]);
+    let (code, said) = install(&world, &["--from", home.path().to_str().unwrap()]);
     assert_eq!(code, 6, "{said}");
     assert!(said.contains("is this what a spool was?"), "{said}");
     let (_, said) = run(&world, &["status"]);
@@ -294,8 +304,15 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
                 let (code, said) = run(&world, &["update"]);
                 assert_eq!(code, if mode == good { 12 } else { 3 }, "{name}: {said}");
             }
-            let installs = [&["install-staged"][..], &["install", "--offline", "/"]];
-            for verb in [installs[0], installs[1], &["rollback"], &["mark-good"]] {
+            let installs = [&[][..], &["--from", "/"]];
+            for (run, verb) in [
+                (install as fn(&World, &[&str]) -> (i32, String), installs[0]),
+                (install, installs[1]),
+                (install, &["rollback"]),
+                (install, &["mark-good"]),
+                (run, &["rollback"]),
+                (run, &["mark-good"]),
+            ] {
                 let (code, said) = run(&world, verb);
                 let is_by_hand = mode == good && !installs.contains(&verb);
                 assert_eq!(code, if is_by_hand { 2 } else { 3 }, "{said}");

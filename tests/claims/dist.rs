@@ -13,8 +13,10 @@ use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_testkit::{Draft, World};
 
 use crate::circle::{HOUR, ONE, SECOND};
+use crate::installer;
 use crate::logs::place;
 
+#[cfg(feature = "tor")]
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 /// Who fetches, where we are root.
 const FETCHER: u32 = 54_321;
@@ -32,14 +34,13 @@ fn said(output: &Output) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Runs `install-staged` where there is no network, as root or as who passes for it.
-fn install_staged(config: &Path) -> Output {
+/// Runs the installer where there is no network, as root or as who passes for it.
+fn install(config: &Path) -> Output {
     let mut unshare = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         unshare.args(["--user", "--map-root-user"]);
     }
-    unshare.args(["--net", PROGRAM, "--config"]);
-    unshare.arg(config).arg("install-staged").output().unwrap()
+    unshare.arg("--net").arg(installer::program()).arg("--config").arg(config).output().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,10 +58,10 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     let config = world.directory.join("client/unanimity.toml");
     // Whoever fetches has not begun: there need not even be a spool.
     fs::remove_dir(&spool).unwrap();
-    let nothing = install_staged(&config);
+    let nothing = install(&config);
     assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
     fs::create_dir(&spool).unwrap();
-    let nothing = install_staged(&config);
+    let nothing = install(&config);
     assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
     assert!(said(&nothing).contains("nothing is staged"));
 
@@ -86,16 +87,16 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
         assert!(touch(spool.join("mine")));
         assert!(!touch(root.join("mine")) && !touch(spool.join("../mine")));
     }
-    let installed = install_staged(&config);
+    let installed = install(&config);
     assert_eq!(installed.status.code(), Some(0), "{}", said(&installed));
     assert_eq!(fs::read(root.join("current/hello")).unwrap(), ONE);
-    let again = install_staged(&config);
+    let again = install(&config);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));
     assert!(said(&again).contains("nothing new is staged"), "{}", said(&again));
     // Somebody else's file in the spool is not the spool's.
     if rustix::process::geteuid().is_root() {
         chown(spool.join("proof"), Some(FETCHER + 1), None).unwrap();
-        let refused = install_staged(&config);
+        let refused = install(&config);
         assert_eq!(refused.status.code(), Some(6), "{}", said(&refused));
         assert!(said(&refused).contains("spool/proof"), "{}", said(&refused));
     }
@@ -110,11 +111,12 @@ fn the_units_are_good_and_hardly_exposed() {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("systemd-package");
     let programs = Programs::find(&SYSTEMD, &package, &mut |_| {}).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/systemd");
+    assert_eq!(installer::program(), Path::new(&format!("{PROGRAM}-install")));
     let home = place();
     let mut units = Vec::new();
     for unit in fs::read_dir(shipped).unwrap() {
         let unit = unit.unwrap().path();
-        // As if it were installed where this build is.
+        // As if both programs were installed where this build is.
         let text = fs::read_to_string(&unit).unwrap().replace("/usr/bin/unanimity", PROGRAM);
         // Who is not root has another place for it.
         let starts: Vec<_> = text.lines().filter(|line| line.starts_with("ExecStart=")).collect();

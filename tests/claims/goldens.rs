@@ -24,6 +24,7 @@ use unanimity_testkit::Attack;
 use unanimity_testkit::{Draft, World, copy_tree};
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
+use crate::installer;
 use crate::logs::place;
 use crate::peers_command;
 
@@ -48,6 +49,7 @@ impl Session {
         let cases = TestCases::new();
         cases.register_bin("unanimity", Bin::Path(env!("CARGO_BIN_EXE_unanimity").into()));
         cases.insert_var("[PROGRAM]", env!("CARGO_BIN_EXE_unanimity")).unwrap();
+        cases.register_bin("unanimity-install", Bin::Path(installer::program()));
         // For a shell, where a path has to be absolute.
         cases.env("UNANIMITY", env!("CARGO_BIN_EXE_unanimity"));
         for tool in TOOLS {
@@ -429,8 +431,8 @@ async fn rollback_and_mark_good() {
 }
 
 #[tokio::test]
-async fn install_staged() {
-    let session = Session::new("install-staged");
+async fn install() {
+    let session = Session::new("install");
     let mut world = world(&session, lately()).await;
     copy_tree(&world.directory, &session.path("no-spool")).unwrap();
     let directory = world.directory.join("client/spool");
@@ -460,8 +462,8 @@ fn move_spool(session: &Session, copy: &str) {
 }
 
 #[tokio::test]
-async fn install_offline() {
-    let session = Session::new("install-offline");
+async fn install_from() {
+    let session = Session::new("install-from");
     let mut world = world(&session, lately()).await;
     let spool = session.path("stick");
     fs::create_dir(&spool).unwrap();

@@ -23,6 +23,7 @@ mod host;
 mod hostile;
 mod http;
 mod install;
+mod installer;
 mod interrupted;
 mod keys;
 mod log_writer;

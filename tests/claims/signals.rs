@@ -23,10 +23,9 @@ use unanimity_protocol::Timestamp;
 use unanimity_testkit::{Draft, World};
 
 use crate::circle::{HOUR, ONE, SECOND, TWO};
+use crate::installer;
 use crate::logs::place;
 use crate::trial::{ends, label, shell};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
 /// Release 1 is installed, and release 2 is staged, on a machine whose installer is a process of its own.
 struct Machine {
@@ -101,13 +100,13 @@ impl Machine {
     /// Starts the installer with the default action for SIGHUP. Under `nohup` the tests themselves ignore
     /// SIGHUP, a child inherits that, and an installer that starts so ignores SIGHUP on purpose.
     fn start(&self) -> Child {
-        self.start_by(&["env", "--default-signal=HUP", PROGRAM])
+        self.start_by(&["env", "--default-signal=HUP"])
     }
 
-    fn start_by(&self, program: &[&str]) -> Child {
+    fn start_by(&self, starter: &[&str]) -> Child {
         let config = self.world.directory.join("client/unanimity.toml");
-        let mut command = Command::new(program[0]);
-        command.args(&program[1..]).arg("--config").arg(config).arg("install-staged");
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).arg(installer::program()).arg("--config").arg(config);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
@@ -163,8 +162,8 @@ async fn who_was_started_to_outlive_its_terminal_does() {
     machine.world.config.procedure.check =
         machine.tells(&format!("read go < {}; test $go = go", machine.pipe("go").display()));
     machine.world.write_config().unwrap();
-    let mut installer =
-        machine.start_by(&["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\"", PROGRAM]);
+    let ignoring = ["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
+    let mut installer = machine.start_by(&ignoring);
     machine.told(&mut installer);
     send(&installer, Signal::HUP);
     fs::write(machine.pipe("go"), "go\n").unwrap();
@@ -222,7 +221,8 @@ async fn after_a_kill_vouching_and_going_back_end_the_command_and_say_what_becom
     machine.world.write_config().unwrap();
     let by_hand = |verb: &str| {
         let config = machine.world.directory.join("client/unanimity.toml");
-        let run = Command::new(PROGRAM).arg("--config").arg(config).arg(verb).output().unwrap();
+        let mut run = Command::new(installer::program());
+        let run = run.arg("--config").arg(config).arg(verb).output().unwrap();
         assert!(run.status.success(), "{run:?}");
         String::from_utf8(run.stdout).unwrap()
     };

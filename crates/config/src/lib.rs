@@ -6,6 +6,7 @@
 
 pub mod address;
 mod client;
+pub mod default_path;
 mod error;
 mod load;
 mod node;
@@ -22,6 +23,7 @@ pub use address::client_auth::{DiscoveryKey, DiscoverySecret};
 pub use address::onion::OnionAddress;
 pub use address::url::{Host, Site, SiteError, WEB_PORT};
 pub use client::Config;
+pub use default_path::config_path;
 pub use error::{ConfigError, PinnedError, Why};
 pub use load::{load, load_node, this_platform};
 pub use node::Node;

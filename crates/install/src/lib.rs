@@ -12,6 +12,9 @@
 //! What the operator wants done around a switch, and how one that does not work is undone, is
 //! described at [`Procedure`](unanimity_config::Procedure) and [`Switch`].
 //!
+//! Commands of the operator's run with std ([`process::run`]); a [`HookRunner`] says in which thread. So this
+//! crate, and the program `unanimity-install` in it, link no network code and no runtime.
+//!
 //! An archive goes through the same, and before the swap through these steps:
 //!
 //! 1. `versions/.2-1.1.0.new/.tree` is made anew, and everything in the archive is made in it, read
@@ -21,14 +24,18 @@
 //! 4. the tree is renamed to `versions/2-1.1.0`, `versions/.2-1.1.0.new` with the archive is removed,
 //!    and `versions` is synced.
 
+pub mod advice;
 mod artifact;
 mod error;
+mod hangup;
 mod hooks;
 mod interrupt;
 pub mod journal;
 mod leftovers;
 mod offline;
+mod open_root;
 mod partial_download;
+pub mod permissions;
 pub mod process;
 mod recover;
 mod refusal;
@@ -37,18 +44,23 @@ mod rollback;
 mod root;
 mod runner;
 pub mod spool;
+pub mod state_dirs;
 mod switch;
 mod tree_sink;
+pub mod verbs;
 
 pub use artifact::{Ready, Staged, target_of, verify_artifact};
 pub use error::InstallError;
+pub use hangup::ignores_hangup;
 pub use interrupt::Interrupt;
-pub use offline::{Installer, StagedError, installer_state, published_head};
+pub use offline::{Installer, StagedError};
+pub use open_root::{root_knowing, root_of};
 pub use partial_download::Staging;
 pub use refusal::{ArtifactMismatch, InstallRefusal};
 pub use replay_mismatch::ReplayMismatch;
 pub use rollback::{ByHandError, RolledBack};
 pub use root::{Installed, Root};
 pub use runner::{HookRunner, InPlace};
+pub use state_dirs::{installer_state, published_head};
 pub use switch::{Proven, Switch};
 pub use tree_sink::Fill;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode as Rights, OFlags, ResolveFlags, fstat, openat2};
 use unanimity_protocol::note::MAX_ENTRY_BYTES;
+use unanimity_report::{Classify, Exit};
 
 /// The proof bundle's name.
 pub const PROOF: &str = "proof";
@@ -56,6 +57,12 @@ pub enum SpoolError {
     /// There is nothing to install.
     #[error("there is no proof in {}: nothing is staged (`unanimity update --stage` as the user who fetches)", .0.display())]
     Empty(PathBuf),
+}
+
+impl Classify for SpoolError {
+    fn exit(&self) -> Exit {
+        Exit::Disk
+    }
 }
 
 impl Spool {

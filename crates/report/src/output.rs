@@ -1,7 +1,8 @@
 //! What a command has to say, for people and for programs.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -33,6 +34,30 @@ impl Said {
     /// It ended well, and the text is a file's content.
     pub fn data(text: impl Into<String>, json: Value) -> Said {
         Said { data: true, ..Said::done(text, json) }
+    }
+
+    /// Prints it, as one line of JSON or as text, which goes to standard error after the program's name if
+    /// the verb did not end well. Returns how the program ends.
+    pub fn finish(self, program: &str, verb: &str, json: bool) -> ExitCode {
+        let printed = if json {
+            print(&report(verb, self.exit, self.json))
+        } else if self.failed {
+            // Nobody is left to tell if this fails.
+            writeln!(std::io::stderr(), "{program}: {}", visible(self.text.trim_end())).ok();
+            Ok(())
+        } else if self.data && !std::io::stdout().is_terminal() {
+            print(&self.text)
+        } else {
+            print(&visible(&self.text))
+        };
+        match printed {
+            Ok(()) => ExitCode::from(self.exit as u8),
+            Err(error) => {
+                let stderr = &mut std::io::stderr();
+                writeln!(stderr, "{program}: cannot write to standard output: {error}").ok();
+                ExitCode::from(Exit::Disk as u8)
+            }
+        }
     }
 }
 

@@ -17,13 +17,13 @@ use crate::{Broken, Draft, Reads, World};
 const CHECK: &str =
     "case $UNANIMITY_RELEASE in 2-*) echo the service does not answer >&2; exit 1;; esac";
 
-/// Plays it in `directory`, from `start` on, with `program` as the installer. It must be over by now:
+/// Plays it in `directory`, from `start` on, with `installer`, the program. It must be over by now:
 /// the installer goes by this machine's clock. Returns whether all went as it should.
 pub async fn tell(
     directory: &Path,
     start: Timestamp,
     artifact: &[u8],
-    program: &Path,
+    installer: &Path,
     out: &mut impl Write,
 ) -> Result<bool, Broken> {
     let mut world = World::create_with(directory, rand::random(), start, Reads::Http)?;
@@ -34,8 +34,8 @@ pub async fn tell(
     world.write_config()?;
     writeln!(
         out,
-        "\nFetching and installing apart: this process fetches, and `install-staged`, a process of its own that\n\
-         asks nobody, installs what it verifies anew. The operator's check finds that release 2 does not work.\n"
+        "\nFetching and installing apart: this process fetches, and `unanimity-install`, a program of its own\n\
+         that asks nobody, installs what it verifies anew. The operator's check finds that release 2 does not work.\n"
     )?;
     let first = Draft::new(1, "1.0.0", artifact);
     let second = Draft::new(2, "1.1.0", &[artifact, b"\nit does not work\n"].concat());
@@ -44,11 +44,7 @@ pub async fn tell(
         stage(&mut world, draft).await?;
         writeln!(out, "  staged     release {}-{}, with its proof", draft.sequence, draft.version)?;
         let config = world.directory.join("client/unanimity.toml");
-        let ended = Command::new(program)
-            .arg("--config")
-            .arg(config)
-            .args(["--json", "install-staged"])
-            .output()?;
+        let ended = Command::new(installer).arg("--config").arg(config).arg("--json").output()?;
         let said: serde_json::Value = serde_json::from_slice(&ended.stdout)?;
         let installed = said["installed"].as_str().map(|release| format!("installed {release}"));
         let why = said["message"].as_str().unwrap_or_default().to_owned();

@@ -8,7 +8,7 @@ use unanimity_report::{Ended, Exit};
 use unanimity_storage::{DiskError, NotOurs, only_ours, only_ours_below};
 
 /// Refuses to write to what is another user's: they could not use it any more.
-pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
+pub fn is_ours(place: &Path) -> Result<(), Ended> {
     let us = rustix::process::geteuid();
     let found = match std::fs::metadata(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -26,7 +26,7 @@ pub(super) fn is_ours(place: &Path) -> Result<(), Ended> {
 
 /// Refuses to install by what others than the installing user may write, or to where they may: the
 /// configuration, the programs that it names, the install root and what is in it.
-pub(super) fn is_our_word(told: &unanimity_config::Node) -> Result<(), Ended> {
+pub fn is_our_word(told: &unanimity_config::Node) -> Result<(), Ended> {
     let programs = told.procedure.programs().map(Path::new);
     let root = told.install_root.as_path();
     only_us(told.files.iter().map(PathBuf::as_path).chain(programs).chain([root]), told)
@@ -61,7 +61,7 @@ fn only_us<'a>(
 }
 
 /// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
-pub(super) fn is_roots_word(told: &unanimity_config::Node) -> Result<(), Ended> {
+pub fn is_roots_word(told: &unanimity_config::Node) -> Result<(), Ended> {
     if told.spool.is_some() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }

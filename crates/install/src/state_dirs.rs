@@ -6,26 +6,41 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use unanimity_config::Spool;
-use unanimity_install::installer_state;
 use unanimity_protocol::{Catalog, Policy};
 use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Disk;
 
-use super::ours::is_ours;
+use crate::permissions::is_ours;
 
-/// One of the two.
-pub(super) struct Memory {
+/// The installer's own directory, below the install root.
+const STATE: &str = "installer";
+/// The head that it trusts, for whoever fetches to begin from. Anybody may read it.
+const HEAD: &str = "head";
+
+/// Where the installer remembers: its own head, evidence.
+pub fn installer_state(install_root: &Path) -> PathBuf {
+    install_root.join(STATE)
+}
+
+/// Where the installer publishes the head that it trusts.
+pub fn published_head(install_root: &Path) -> PathBuf {
+    install_root.join(HEAD)
+}
+
+/// What a node remembers in one of the two roles.
+#[derive(Clone, Debug)]
+pub struct Memory {
     /// Below what evidence is kept.
-    pub(super) state: PathBuf,
+    pub state: PathBuf,
     /// Where the rest is.
-    pub(super) client: PathBuf,
+    pub client: PathBuf,
     /// How `evidence` is told of it.
-    pub(super) option: &'static str,
+    pub option: &'static str,
 }
 
 /// Those that this user can see and may believe. Where one user fetches and another installs, nobody
 /// reads what is the other's.
-pub(super) fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<Memory> {
+pub fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<Memory> {
     let mut all = Vec::new();
     if spool.is_none() || is_ours(state).is_ok() {
         let client = state.join("client");
@@ -47,7 +62,7 @@ pub(super) fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<
 }
 
 /// What of our product's releases is remembered in any of them: of withdrawals, all.
-pub(super) fn known(memories: &[Memory], policy: &Policy) -> Result<Catalog, StoreError> {
+pub fn known(memories: &[Memory], policy: &Policy) -> Result<Catalog, StoreError> {
     let mut known = Catalog::default();
     for memory in memories {
         match ClientStore::catalog(&memory.client, policy, &Disk::default()) {

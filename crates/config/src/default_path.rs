@@ -1,0 +1,37 @@
+//! The configuration file of a program, if its operator names none.
+
+use std::path::PathBuf;
+
+use unanimity_report::{Ended, Exit};
+
+/// A base directory as the XDG specification has it. `None` if neither the variable nor `HOME` is set.
+pub fn base_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    set.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(below_home)))
+}
+
+/// Where the configuration is: for root below / as the FHS has it, for others below their XDG directory.
+pub fn config_directory() -> Result<PathBuf, Ended> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/etc/unanimity".into());
+    }
+    let base = base_directory("XDG_CONFIG_HOME", ".config");
+    let base = base.ok_or_else(|| Ended::usage("HOME is not set: give --config FILE"))?;
+    Ok(base.join("unanimity"))
+}
+
+/// The configuration that was named, or the one in its usual place.
+pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, Ended> {
+    let path = match named {
+        Some(path) => path,
+        None => config_directory()?.join("unanimity.toml"),
+    };
+    if !path.exists() {
+        let message = format!(
+            "{}: there is no configuration yet; `unanimity init` writes one to fill in",
+            path.display()
+        );
+        return Err(Ended::new(Exit::Configuration, message));
+    }
+    Ok(path)
+}

@@ -1,0 +1,116 @@
+//! What a person can do about an error of this crate or of one below it: which command or person helps.
+//!
+//! The errors say what is the case. Both programs show them through this module.
+
+use std::error::Error;
+use std::fmt::Display;
+
+use unanimity_config::{CircleError, ConfigError, Why};
+use unanimity_protocol::Refusal;
+use unanimity_protocol::peers::PeerSetError;
+use unanimity_report::{Classify, Ended, with_causes};
+use unanimity_state::LogForked;
+
+use crate::{ByHandError, InstallError, InstallRefusal, StagedError};
+
+/// An error that a person may be able to do something about.
+pub trait InstallAdvice {
+    /// Adds the advice to the error's own words.
+    fn add_to(&self, words: String) -> String;
+}
+
+/// What an error says, with the advice.
+pub fn words<E: InstallAdvice + Display>(error: &E) -> String {
+    error.add_to(error.to_string())
+}
+
+/// The end of a verb by an error, with the advice.
+pub fn ended<E: InstallAdvice + Classify + Error>(error: E) -> Ended {
+    Ended::new(error.exit(), error.add_to(with_causes(&error)))
+}
+
+impl InstallAdvice for Refusal {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            Refusal::Fork(evidence) => {
+                let id = evidence.id();
+                format!(
+                    "{words}.\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {id}`"
+                )
+            }
+            Refusal::Conflict { .. } => format!(
+                "{words}.\n  Ask the publisher which of the two they meant, over another channel"
+            ),
+            Refusal::Outdated { .. } => format!("update unanimity: {words}"),
+            _ => words,
+        }
+    }
+}
+
+impl InstallAdvice for LogForked {
+    fn add_to(&self, words: String) -> String {
+        format!("{words}.\n  Look at it with `unanimity evidence show {}`", self.id)
+    }
+}
+
+impl InstallAdvice for InstallRefusal {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            InstallRefusal::OnTrial { .. } => format!(
+                "{words}; the next `update` or `unanimity-install` ends a trial that was interrupted"
+            ),
+            _ => words,
+        }
+    }
+}
+
+impl InstallAdvice for PeerSetError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            PeerSetError::TooFew { .. } => {
+                format!("{words}: list more of them (`unanimity peers add`)")
+            }
+            _ => words,
+        }
+    }
+}
+
+impl InstallAdvice for ConfigError {
+    fn add_to(&self, words: String) -> String {
+        match &self.why {
+            Why::Circle(CircleError::Peers(error)) => error.add_to(words),
+            _ => words,
+        }
+    }
+}
+
+impl InstallAdvice for InstallError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            InstallError::Refused(refusal) => refusal.add_to(words),
+            InstallError::Install(refusal) => refusal.add_to(words),
+            _ => words,
+        }
+    }
+}
+
+impl InstallAdvice for ByHandError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            ByHandError::Install(error) => error.add_to(words),
+            _ => words,
+        }
+    }
+}
+
+impl InstallAdvice for StagedError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            StagedError::Refused(refusal) => refusal.add_to(words),
+            StagedError::Latched(forked) => forked.add_to(words),
+            StagedError::Install(refusal) => refusal.add_to(words),
+            StagedError::Config(error) => error.add_to(words),
+            _ => words,
+        }
+    }
+}

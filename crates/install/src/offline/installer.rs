@@ -1,0 +1,190 @@
+//! The installer: its memory, and one release from a spool.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use unanimity_config::Config;
+use unanimity_protocol::decision::admission::CLOCK_SKEW;
+use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{Agreed, Bundle, Catalog, Refusal, Timestamp};
+use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked};
+use unanimity_storage::{Clock, Disk, DiskError, Mode};
+
+use super::error::StagedError;
+use super::replay::{Replayed, replay, smallest};
+use crate::runner::HookRunner;
+use crate::spool::{PROOF, Spool};
+use crate::state_dirs::{installer_state, published_head};
+use crate::{InstallError, Installed, ReplayMismatch, Root, Staging, target_of};
+
+/// Bytes of an artifact that are copied at once.
+const PIECE: usize = 1 << 20;
+
+/// An installer with its memory open.
+pub struct Installer<'a> {
+    config: &'a Config,
+    disk: Disk,
+    root: Root,
+    store: ClientStore,
+    state: ClientState,
+    evidence: EvidenceStore,
+}
+
+impl<'a> Installer<'a> {
+    /// Opens its memory, below the install root, as its only user. The root has to be its own.
+    pub fn open(config: &'a Config, disk: Disk) -> Result<Installer<'a>, StagedError> {
+        let root = Root::new(&config.install_root, disk.clone()).with(config.procedure.clone());
+        let directory = installer_state(&config.install_root);
+        let above = &config.install_root;
+        disk.make_dir(above, Mode::Public).map_err(DiskError::at(above))?;
+        let (store, mut state) =
+            ClientStore::open(&directory, &config.policy, &config.peers, disk.clone())?;
+        state.floor = state.floor.max(root.floor()?);
+        let evidence = EvidenceStore::new(&directory, &config.policy.log, disk.clone());
+        let installer = Installer { config, disk, root, store, state, evidence };
+        installer.publish()?;
+        Ok(installer)
+    }
+
+    /// The same installer, whose commands are run by `hooks`.
+    pub fn hooks_run_by(self, hooks: Arc<dyn HookRunner>) -> Installer<'a> {
+        Installer { root: self.root.hooks_run_by(hooks), ..self }
+    }
+
+    /// Installs what is in the spool, if all of it holds by the clock.
+    pub async fn install(
+        &mut self,
+        spool: &Spool,
+        freshness: Duration,
+        clock: &impl Clock,
+    ) -> Result<Installed, StagedError> {
+        let now = clock.now();
+        if let Some(id) = self.evidence.latched()? {
+            return Err(LogForked { id }.into());
+        }
+        let newest = self.state.newest;
+        if now.after(CLOCK_SKEW) < newest {
+            return Err(StagedError::Clock { now, newest });
+        }
+        let text = spool.read(PROOF, MAX_BUNDLE_BYTES)?;
+        let bundle = Bundle::parse(&String::from_utf8_lossy(&text))?;
+        let (policy, config) = (&self.config.policy, self.config);
+        let verified = bundle.verify(policy, &config.peers, &config.limits);
+        let agreed = match verified.and_then(|agreed| agreed.fresh(freshness, now)) {
+            Err(Refusal::Fork(evidence)) => {
+                self.evidence.add(&evidence)?;
+                return Err(Refusal::Fork(evidence).into());
+            }
+            verified => verified?,
+        };
+        let (manifest, floor) = (agreed.manifest().clone(), self.state.floor);
+        let replayed = replay(config, &self.state, &agreed, spool);
+        // Whatever becomes of this release.
+        if let Ok(Replayed { all, .. }) = &replayed
+            && self.state.catalog.learn_withdrawals(all)
+        {
+            self.store.save(&self.state)?;
+        }
+        if manifest.sequence <= floor {
+            return Err(Refusal::Rollback { offered: manifest.sequence, floor }.into());
+        }
+        self.root.journal()?.may_try(&manifest.label(), now)?;
+        let Replayed { frontier, mut catalog, all } = replayed?;
+        catalog.learn_withdrawals(&all);
+        self.check_standing(&agreed, &all, now)?;
+
+        let target = target_of(&manifest, &config.platform)?;
+        let mut source = spool.file(&Root::packed(&manifest, target))?;
+        let mut staging = self.root.stage(&agreed, &config.platform)?;
+        // Never what an earlier run left: nothing tells whose bytes those were.
+        staging.restart()?;
+        let ready = match copy(&mut source, &mut staging) {
+            Ok(()) => staging.finish()?.unpack()?,
+            Err(error) => {
+                staging.discard()?;
+                return Err(error.into());
+            }
+        };
+        // Somebody may be struck out while `pre_install` runs.
+        let may_still = || Ok::<_, StagedError>(self.config.check_unchanged(clock.now())?);
+        let root = self.root.clone().knowing(all.withdrawn());
+        let begun = root.begin(&agreed, clock, may_still).await?;
+        let proven = begun.finish(&agreed, ready, &bundle.to_string(), clock).await?;
+        let remembered = self.remember(&agreed, frontier, catalog);
+        let installed = proven.when_good().await;
+        remembered?;
+        Ok(installed)
+    }
+
+    /// Refuses a release that something speaks against in the log that it is in.
+    fn check_standing(
+        &self,
+        agreed: &Agreed,
+        catalog: &Catalog,
+        now: Timestamp,
+    ) -> Result<(), StagedError> {
+        let choice = catalog.choose(&self.config.policy, self.state.floor, now);
+        let index = agreed.entry().index;
+        if !choice.candidates.iter().any(|signed| signed.index() == index) {
+            let label = agreed.manifest().label();
+            let speaks = |(at, refusal): &(u64, Refusal)| match refusal {
+                Refusal::Conflict { first, second, .. } => [*first, *second].contains(&index),
+                Refusal::Withdrawn { release, .. } => *release == label,
+                _ => *at == index,
+            };
+            let refused = choice.refused.into_iter().find(speaks).map(|(_, refusal)| refusal);
+            return Err(refused.map_or_else(
+                || ReplayMismatch::NotOffered(label.clone()).into(),
+                StagedError::Refused,
+            ));
+        }
+        Ok(())
+    }
+
+    fn remember(
+        &mut self,
+        agreed: &Agreed,
+        frontier: Frontier,
+        catalog: Catalog,
+    ) -> Result<(), StagedError> {
+        let [_, latest] = agreed.rolls();
+        self.state.head = smallest(latest).cloned();
+        self.state.frontier = frontier;
+        self.state.catalog = catalog;
+        self.state.floor = agreed.manifest().sequence;
+        self.state.catalog.forget_below(self.state.floor);
+        self.state.newest = self.state.newest.max(latest.at());
+        self.state.unanimous_at = Some(latest.at());
+        self.store.save(&self.state)?;
+        self.publish()
+    }
+
+    /// Says where to begin reading, for whoever fetches: at our head, or else at the first entry.
+    fn publish(&self) -> Result<(), StagedError> {
+        let path = published_head(&self.config.install_root);
+        let read_to = self.state.frontier.size();
+        let published = match self.state.head.as_ref().filter(|head| head.size() == read_to) {
+            Some(head) => self.disk.write(&path, head.note().as_bytes(), Mode::Public),
+            None => self.disk.remove(&path),
+        };
+        Ok(published.map_err(DiskError::at(&path))?)
+    }
+}
+
+/// Copies an artifact, and measures what was copied.
+fn copy(from: &mut impl io::Read, to: &mut Staging) -> Result<(), InstallError> {
+    loop {
+        let mut piece = vec![0; PIECE];
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(to.check()?),
+            Ok(count) => {
+                piece.truncate(count);
+                to.write(vec![piece])?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(InstallError::Source(error)),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The log's entries from the installer's own head to a bundle's, as a spool has them.
+
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use unanimity_config::Config;
+use unanimity_protocol::tree::Frontier;
+use unanimity_protocol::{Agreed, Catalog, Hash, Head, Roll};
+use unanimity_state::ClientState;
+
+use super::error::StagedError;
+use crate::ReplayMismatch;
+use crate::spool::{ENTRIES, Spool, SpoolError, read_entries};
+
+/// What the entries up to a bundle's head came to.
+pub(super) struct Replayed {
+    /// The tree's edge where every peer confirmed it.
+    pub(super) frontier: Frontier,
+    /// The releases below that.
+    pub(super) catalog: Catalog,
+    /// The same up to the head itself.
+    pub(super) all: Catalog,
+}
+
+/// Reads every entry from our own head to the bundle's, or from the first if other publishers are
+/// configured than were when it was read. Every head that is trusted here has to be on the way.
+pub(super) fn replay(
+    config: &Config,
+    state: &ClientState,
+    agreed: &Agreed,
+    spool: &Spool,
+) -> Result<Replayed, StagedError> {
+    let (policy, head) = (&config.policy, agreed.head());
+    let (mut frontier, mut catalog) = (state.frontier.clone(), state.catalog.clone());
+    let held = frontier.size();
+    let [_, latest] = agreed.rolls();
+    let common = smallest(latest).map_or(0, Head::size);
+    let known = state.head.as_ref().map_or(0, Head::size);
+    if common < known {
+        return Err(ReplayMismatch::Behind { proven: common, known }.into());
+    }
+    let is_elsewhere = |head: &Head, frontier: &Frontier| {
+        head.size() != frontier.size() || *head.root() != frontier.root()
+    };
+    let mut unmet: Vec<&Head> = (state.head.iter().chain(&config.pinned))
+        .filter(|trusted| trusted.size() >= held && is_elsewhere(trusted, &frontier))
+        .collect();
+    let mut edge = (common == held).then(|| (frontier.clone(), catalog.clone()));
+    let mut first = None;
+    let read = read_entries(BufReader::new(spool.file(ENTRIES)?), |index, entry| {
+        if *first.get_or_insert(index) > held {
+            return false;
+        }
+        if index < held {
+            return true;
+        }
+        frontier.push(Hash::leaf(entry));
+        catalog.read(index, entry, policy);
+        unmet.retain(|trusted| is_elsewhere(trusted, &frontier));
+        if frontier.size() == common {
+            edge = Some((frontier.clone(), catalog.clone()));
+        }
+        frontier.size() < head.size()
+    });
+    read.map_err(|source| SpoolError::Io { path: PathBuf::from(ENTRIES), source })?;
+    if let Some(first) = first.filter(|first| *first > held) {
+        return Err(StagedError::Gap { first, held });
+    }
+    if (frontier.size(), frontier.root()) != (head.size(), *head.root()) {
+        return Err(ReplayMismatch::Entries { held, head: head.clone() }.into());
+    }
+    if let Some(trusted) = unmet.first() {
+        let (head, trusted) = (Box::new(head.clone()), Box::new((*trusted).clone()));
+        return Err(ReplayMismatch::OtherLog { head, trusted }.into());
+    }
+    // The views are prefixes of the head, so the smallest is passed on the way to it.
+    let (frontier, edge) = edge.ok_or(ReplayMismatch::NotPassed)?;
+    Ok(Replayed { frontier, catalog: edge, all: catalog })
+}
+
+/// What every peer of a roll confirmed.
+pub(super) fn smallest(roll: &Roll) -> Option<&Head> {
+    roll.views().map(|view| view.head()).min_by_key(|head| head.size())
+}

@@ -1,0 +1,26 @@
+//! The install root that a configuration names.
+
+use std::collections::BTreeSet;
+
+use unanimity_config::Node;
+use unanimity_state::StoreError;
+use unanimity_storage::Disk;
+
+use crate::Root;
+use crate::state_dirs::{known, memories};
+
+/// The install root, with what the configuration says of a switch.
+pub fn root_of(told: &Node) -> Root {
+    Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
+}
+
+/// The install root, where there is no way back to what is known to be taken back.
+pub fn root_knowing(told: &Node) -> Result<Root, StoreError> {
+    Ok(root_of(told).knowing(withdrawn(told)?))
+}
+
+/// What is known here to have been taken back.
+fn withdrawn(told: &Node) -> Result<BTreeSet<u64>, StoreError> {
+    let all = memories(&told.install_root, &told.state, told.spool.as_ref());
+    Ok(known(&all, &told.policy)?.withdrawn())
+}

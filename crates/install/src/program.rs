@@ -1,0 +1,214 @@
+//! Arguments in, one exit code out: the program of the user who installs what another one downloaded.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use futures_util::FutureExt as _;
+use serde_json::json;
+use unanimity_config::{Node, config_path, load_node};
+use unanimity_install::permissions::is_our_word;
+use unanimity_install::spool::{PROOF, Spool, SpoolError};
+use unanimity_install::verbs::{GOING_BACK, UNDOING, mark_good, roll_back, undo};
+use unanimity_install::{
+    InPlace, Installed, Installer, StagedError, advice, root_knowing, root_of,
+};
+use unanimity_protocol::Refusal;
+use unanimity_report::{Ended, Exit, Said, path_json, print, report, table};
+use unanimity_storage::{Clock as _, Disk, DiskError, SystemClock};
+
+use crate::signals::interrupt_when_told_to_end;
+
+/// The name of this program.
+const PROGRAM: &str = "unanimity-install";
+/// What a person reads when nothing was left open.
+const INSTALLING: &str = "interrupted: nothing is half-done";
+
+/// Installs what `unanimity update --stage` has left in [install] spool, verified anew and without any
+/// network.
+#[derive(Debug, Parser)]
+#[command(name = PROGRAM, version, after_help = table(), max_term_width = 100)]
+struct Arguments {
+    /// Install from this directory instead, such as one that was carried here: what a spool was on the
+    /// machine that fetched
+    #[arg(long, value_name = "DIRECTORY")]
+    from: Option<PathBuf>,
+    /// Report as one line of JSON (schema "unanimity/v1") instead of text
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// The node's configuration [default: /etc/unanimity/unanimity.toml for root, else
+    /// unanimity/unanimity.toml below $XDG_CONFIG_HOME or ~/.config]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Go back to a version that proved good before; nothing newer is held back by it
+    Rollback {
+        /// Which, as SEQUENCE-VERSION [default: the one that was installed before]
+        release: Option<String>,
+    },
+    /// Say that a release is good whose trial was interrupted, or that failed its check
+    MarkGood {
+        /// Which, as SEQUENCE-VERSION [default: the one that is on trial, or that failed]
+        release: Option<String>,
+    },
+}
+
+/// Parses the arguments, runs the verb, prints what it says. The whole program.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("UNANIMITY_LOG")
+                .unwrap_or_else(|_| "error,unanimity=warn".into()),
+        )
+        .init();
+    let (json, verb) = (arguments.json, arguments.verb_name());
+    run(arguments).unwrap_or_else(Said::from).finish(PROGRAM, verb, json)
+}
+
+fn parse() -> Result<Arguments, clap::Error> {
+    let arguments = Arguments::try_parse()?;
+    if arguments.from.is_some() && arguments.verb.is_some() {
+        let why = "--from is about installing, and goes with no other verb";
+        return Err(Arguments::command().error(ErrorKind::ArgumentConflict, why));
+    }
+    Ok(arguments)
+}
+
+/// A command line that makes no sense, or that asks for help.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked_for_json = std::env::args().any(|argument| argument == "--json");
+    if error.use_stderr() && asked_for_json {
+        let message = error.to_string();
+        print(&report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
+    } else {
+        error.print().ok();
+    }
+    ExitCode::from(error.exit_code() as u8)
+}
+
+impl Arguments {
+    fn verb_name(&self) -> &'static str {
+        match self.verb {
+            None => "install",
+            Some(Verb::Rollback { .. }) => "rollback",
+            Some(Verb::MarkGood { .. }) => "mark-good",
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Said, Ended> {
+    let told = load_node(&config_path(arguments.config)?)?;
+    is_our_word(&told)?;
+    match (arguments.verb, arguments.from) {
+        (None, None) => from_spool(&told),
+        (None, Some(directory)) => from_directory(&told, &directory),
+        (Some(Verb::Rollback { release }), _) => {
+            let interrupt = interrupt_when_told_to_end()?;
+            let root = root_knowing(&told)?.hooks_run_by(Arc::new(InPlace(interrupt)));
+            let done = roll_back(&root, release.as_deref()).now_or_never();
+            done.unwrap_or_else(|| Err(Ended::new(Exit::Interrupted, GOING_BACK)))
+        }
+        (Some(Verb::MarkGood { release }), _) => {
+            let done = mark_good(&told, &root_of(&told), release.as_deref()).now_or_never();
+            done.expect("no command runs that could be interrupted")
+        }
+    }
+}
+
+fn from_spool(told: &Node) -> Result<Said, Ended> {
+    let Some(spool) = &told.spool else {
+        let why = "there is no [install] spool in the configuration: `update` installs by itself";
+        return Err(Ended::new(Exit::Configuration, why));
+    };
+    install(told, &spool.directory, spool.freshness)
+}
+
+fn from_directory(told: &Node, directory: &Path) -> Result<Said, Ended> {
+    let Some(freshness) = told.freshness else {
+        let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
+        return Err(Ended::new(Exit::Configuration, why));
+    };
+    let proof = directory.join(PROOF);
+    if let Err(error) = std::fs::metadata(&proof) {
+        let why =
+            "is this what a spool was? It is named in [install] spool of the machine that fetched";
+        return Err(Ended::new(Exit::Disk, format!("{}: {error}; {why}", proof.display())));
+    }
+    install(told, directory, freshness)
+}
+
+fn install(told: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
+    let interrupt = interrupt_when_told_to_end()?;
+    let hooks = Arc::new(InPlace(interrupt.clone()));
+    let root = root_knowing(told)?.hooks_run_by(hooks.clone());
+    let installing = async {
+        // Whatever else stands in the way of installing.
+        if let Some(undone) = root.recover(SystemClock.now()).await? {
+            tracing::warn!("{undone}");
+        }
+        let config = told.client(SystemClock.now()).map_err(advice::ended)?;
+        let spool = match spool.canonicalize() {
+            // Nobody has ever staged anything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Err(SpoolError::Empty(spool.to_owned()).into()));
+            }
+            found => found.map_err(DiskError::at(spool))?,
+        };
+        let mut installer = Installer::open(&config, Disk::default())?.hooks_run_by(hooks);
+        Ok::<_, Ended>(match Spool::open(&spool) {
+            Ok(spool) => installer.install(&spool, freshness, &SystemClock).await,
+            Err(error) => Err(error.into()),
+        })
+    };
+    let Some(installed) = installing.now_or_never() else {
+        let interrupted = Ended::new(Exit::Interrupted, INSTALLING);
+        // Told to end once more, this process leaves the trial as it is.
+        interrupt.clear();
+        let undone = undo(slice::from_ref(&root), interrupted).now_or_never();
+        return Err(undone.unwrap_or_else(|| Ended::new(Exit::Interrupted, UNDOING)));
+    };
+    said(installed?)
+}
+
+/// What an installation came to.
+fn said(installed: Result<Installed, StagedError>) -> Result<Said, Ended> {
+    let nothing = |why: String| Ok(Said::done(format!("{why}\n"), json!({ "installed": null })));
+    let installed = match installed {
+        // That is how it is most of the time.
+        Err(StagedError::Spool(error @ SpoolError::Empty(_))) => return nothing(error.to_string()),
+        Err(StagedError::Refused(Refusal::Rollback { offered, floor })) if offered == floor => {
+            return nothing(format!(
+                "nothing new is staged: sequence {offered} was installed before"
+            ));
+        }
+        // By now it is in the installer's own memory.
+        Err(error @ (StagedError::Refused(Refusal::Fork(_)) | StagedError::Latched(_))) => {
+            let mut ended = advice::ended(error);
+            ended.message += " (with --installer)";
+            return Err(ended);
+        }
+        installed => installed.map_err(advice::ended)?,
+    };
+    let text = format!("installed {}\n", installed.directory.display());
+    let json = json!({
+        "installed": installed.release,
+        "directory": path_json(&installed.directory),
+    });
+    Ok(Said::done(text, json))
+}

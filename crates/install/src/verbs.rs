@@ -1,0 +1,81 @@
+//! `rollback` and `mark-good`, where the operator knows better than the check; and the way back from a
+//! trial that was interrupted. Both programs have them.
+
+use serde_json::json;
+use unanimity_config::Node;
+use unanimity_protocol::Manifest;
+use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_storage::{Clock as _, SystemClock};
+
+use crate::{Installed, Root};
+
+/// What a person reads when a roll-back has begun.
+pub const GOING_BACK: &str =
+    "interrupted: the next `update`, `unanimity-install` or `rollback` does the rest";
+/// What a person reads who did not wait for a trial to be undone.
+pub const UNDOING: &str = "interrupted once more: a release is on trial, and not undone yet; the next \
+    `update` or `unanimity-install` does that";
+
+/// The command that installs on this node.
+pub fn who(told: &Node) -> &'static str {
+    if told.spool.is_some() { "`unanimity-install`" } else { "`update`" }
+}
+
+/// Goes back to a version that proved good: `release`, or the one that was installed before.
+pub async fn roll_back(root: &Root, release: Option<&str>) -> Result<Said, Ended> {
+    let done = root.roll_back(release, SystemClock.now()).await?;
+    let installed = match &done.installed {
+        Some(Installed { release, directory, .. }) => {
+            let again = if done.before.as_ref() == Some(release) { "" } else { " again" };
+            format!("{release} is installed{again}, in {}", directory.display())
+        }
+        None => "nothing is installed, as before".to_owned(),
+    };
+    let sequence = |release: &str| Manifest::sequence_of(release);
+    let left = done.before.iter().find(|before| {
+        let now = done.installed.as_ref();
+        now.is_none_or(|now| sequence(&now.release) < sequence(before))
+    });
+    let left = left.map_or(String::new(), |left| {
+        format!(" {left} is not installed again by itself; something newer is.")
+    });
+    let ended: String = done.ended.iter().map(|ended| format!("{ended}\n")).collect();
+    let text = format!("{ended}{installed}.{left}\n");
+    let json = json!({
+        "installed": done.installed.as_ref().map(|installed| &installed.release),
+        "directory": done.installed.as_ref().map(|installed| path_json(&installed.directory)),
+        "ended": done.ended,
+        "trouble": done.trouble,
+    });
+    let Some(trouble) = done.trouble else { return Ok(Said::done(text, json)) };
+    let text = format!("{text}It does not work as it should: {trouble}\n");
+    Ok(Said { exit: Exit::Unhealthy, text, json, failed: true, data: false })
+}
+
+/// Takes the operator's word that a release is good: `release`, or the one on trial, or that failed.
+pub async fn mark_good(told: &Node, root: &Root, release: Option<&str>) -> Result<Said, Ended> {
+    let (release, passed) = root.mark_good(release).await?;
+    let text = match passed {
+        true => format!("{release} is good, and stays\n"),
+        false => {
+            format!("{release} is tried again at the next {}, without the check\n", who(told))
+        }
+    };
+    Ok(Said::done(text, json!({ "release": release, "passed": passed })))
+}
+
+/// Undoes the trials that an interrupted run may have left in these roots. Returns what there is to read
+/// then.
+pub async fn undo(roots: &[Root], interrupted: Ended) -> Ended {
+    let mut said = Vec::new();
+    for root in roots {
+        match root.recover(SystemClock.now()).await {
+            Ok(undone) => said.extend(undone),
+            Err(error) => said.push(error.to_string()),
+        }
+    }
+    if said.is_empty() {
+        return interrupted;
+    }
+    Ended::new(Exit::Interrupted, format!("interrupted: {}", said.join("; ")))
+}
