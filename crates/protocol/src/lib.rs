@@ -1,5 +1,35 @@
 //! What `unanimity` verifies: bytes and a time go in, a checked type or a refusal comes out.
 //!
+//! # Verifying a proof bundle
+//!
+//! A [`Bundle`] convinces a third party without a network that the publisher signed a release, that
+//! the log contains it, and that every peer confirmed it twice. The third party needs the public
+//! keys of all of them, and the limits that the peers' answers are held to.
+//!
+//! ```
+//! # macro_rules! vector {
+//! #     ($name:literal) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/bundle/", $name)) };
+//! # }
+//! # let (log_key, publisher_key) = (vector!("log.pub").trim_end(), vector!("publisher.pub").trim_end());
+//! # let (alice_key, bela_key) = (vector!("alice.pub").trim_end(), vector!("bela.pub").trim_end());
+//! # let text = vector!("bundle.txt");
+//! use unanimity_protocol::decision::admission::Limits;
+//! use unanimity_protocol::{Bundle, Log, Peer, PeerSet, Policy};
+//!
+//! let log = Log { origin: "example.org/log".parse()?, key: log_key.parse()? };
+//! let publishers = vec![publisher_key.parse()?];
+//! let policy = Policy::new("hello".parse()?, "stable".parse()?, log, publishers, 1)?;
+//! let alice = Peer { name: "alice".parse()?, operator: "alice".parse()?, key: alice_key.parse()? };
+//! let bela = Peer { name: "bela".parse()?, operator: "bela".parse()?, key: bela_key.parse()? };
+//! let peers = PeerSet::new(vec![alice, bela], 2)?;
+//!
+//! let agreed = Bundle::parse(text)?.verify(&policy, &peers, &Limits::default())?;
+//! assert_eq!(agreed.manifest().label(), "1-1.0.0");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Facts
+//!
 //! Nothing in this crate reads a clock, a file, a socket or a random number. A type whose name is
 //! a fact ([`Head`], [`View`], [`Evidence`], [`Signed`], [`Logged`], [`Agreed`]) can only be made
 //! by the function that checks the fact, so to hold one is to have checked it.
