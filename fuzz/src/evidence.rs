@@ -1,0 +1,30 @@
+//! Evidence against a log: as it comes, and with its checkpoints signed anew.
+//!
+//! What opens prints, and opens again to an equal value, with the log's key alone too. It shows two
+//! heads that differ.
+
+use unanimity_protocol::Evidence;
+use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
+
+use crate::keys::KEYS;
+use crate::repair;
+
+/// Checks one text of evidence.
+pub fn check(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    opens(text);
+    opens(&repair::blocks(text));
+}
+
+fn opens(text: &str) {
+    let with_key = Evidence::open_with_key(text, &KEYS.log.key);
+    let Ok(evidence) = Evidence::open(text, &KEYS.log) else { return };
+    assert!(text.len() <= MAX_EVIDENCE_BYTES);
+    let printed = evidence.to_string();
+    assert!(printed.len() <= text.len());
+    assert_eq!(Evidence::open(&printed, &KEYS.log).as_ref(), Ok(&evidence));
+    assert_eq!(with_key.as_ref(), Ok(&evidence));
+    let (smaller, larger) = (evidence.smaller(), evidence.larger());
+    assert!(smaller != larger && smaller.size() <= larger.size());
+    assert_eq!(evidence.id().len(), 32);
+}

@@ -1,0 +1,28 @@
+//! The file with a node's own keys.
+//!
+//! What is read is written, and read again to the same keys.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use unanimity_state::Identity;
+use unanimity_storage::Disk;
+
+use crate::scratch;
+
+/// Checks one file.
+pub fn check(data: &[u8]) {
+    let (from, to) = (scratch::place().join("from"), scratch::place().join("to"));
+    let place = from.join("peer");
+    fs::create_dir_all(&place).expect("a directory");
+    let file = place.join("identity.json");
+    fs::write(&file, data).expect("a file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("our own file");
+    let Ok(identity) = Identity::read(&from) else { return };
+    let identity = identity.expect("the file is there");
+    fs::remove_dir_all(&to).ok();
+    identity.write(&to, &Disk::default()).expect("written");
+    let again = Identity::read(&to).expect("what was written").expect("what was written");
+    assert_eq!(identity.view.expose(), again.view.expose());
+    assert_eq!(identity.discovery.expose(), again.discovery.expose());
+}

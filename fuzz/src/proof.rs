@@ -1,0 +1,134 @@
+//! Inclusion and consistency against a tree that is computed the slow way.
+//!
+//! For the true size and root, a proof verifies exactly if it is the one that RFC 6962 defines. No path
+//! turns two heads of an honest log into evidence. Sizes of any kind neither panic nor loop.
+
+use arbitrary::Unstructured;
+use unanimity_protocol::consistency::Link;
+use unanimity_protocol::tree::{
+    Frontier, MAX_PROOF, complete_subtrees, consistency_ranges, consistency_roots,
+    inclusion_ranges, range_root, verify_consistency, verify_inclusion,
+};
+use unanimity_protocol::{Chain, Checkpoint, Evidence, Hash, Head};
+
+use crate::keys::KEYS;
+use crate::tree;
+
+/// Checks one choice of a tree, a leaf, an older size and a path.
+pub fn check(data: &[u8]) {
+    small(&mut Unstructured::new(data)).ok();
+    any(&mut Unstructured::new(data)).ok();
+}
+
+fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let size = input.int_in_range(1..=40_usize)?;
+    let index = input.int_in_range(0..=size - 1)?;
+    let old = input.int_in_range(1..=size)?;
+    let mut leaves: Vec<Hash> = (0..size).map(|i| Hash::leaf(&[i as u8])).collect();
+    // Equal leaves make equal subtrees, which a confused verifier could exchange.
+    if input.ratio(1, 4)? {
+        leaves = vec![leaves[0]; size];
+    }
+    let (root, old_root) = (tree::root(&leaves), tree::root(&leaves[..old]));
+    let mut frontier = Frontier::default();
+    leaves.iter().for_each(|leaf| frontier.push(*leaf));
+    assert_eq!(frontier.root(), root);
+    let hash_of = |range: &std::ops::Range<u64>| {
+        let subtree = |node: unanimity_protocol::tree::Node| {
+            let first = (node.index << node.level) as usize;
+            Ok::<_, ()>(tree::root(&leaves[first..first + (1 << node.level)]))
+        };
+        range_root(range.clone(), subtree).expect("a range of the tree")
+    };
+    let wide = |n: usize| n as u64;
+
+    let honest = tree::path(index, &leaves);
+    let planned: Vec<Hash> =
+        inclusion_ranges(wide(index), wide(size)).iter().map(hash_of).collect();
+    assert_eq!(planned, honest);
+    let (leaf, path) = (pick(input, &leaves, leaves[index])?, forge(input, &honest, &leaves)?);
+    let verifies = verify_inclusion(wide(index), wide(size), &leaf, &path, &root);
+    assert_eq!(verifies, leaf == leaves[index] && path == honest);
+
+    let honest = tree::subproof(old, &leaves, true);
+    let path = forge(input, &honest, &leaves)?;
+    let claimed = pick(input, &leaves, old_root)?;
+    let verifies = verify_consistency(wide(old), wide(size), &claimed, &root, &path);
+    if old < size {
+        assert_eq!(verifies, claimed == old_root && path == honest);
+        let honest = tree::subproof(old, &leaves, false);
+        let planned: Vec<Hash> =
+            consistency_ranges(wide(old), wide(size)).iter().map(hash_of).collect();
+        assert_eq!(planned, honest);
+        assert_eq!(consistency_roots(wide(old), wide(size), &honest), Some((old_root, root)));
+    }
+    let honest = tree::subproof(old, &leaves, false);
+    let path = forge(input, &honest, &leaves)?;
+    linked(size, root, old, old_root, &path, &honest);
+    Ok(())
+}
+
+/// Two heads of one honest tree, and two of which the older is of another.
+fn linked(size: usize, root: Hash, old: usize, old_root: Hash, path: &[Hash], honest: &[Hash]) {
+    let (larger, smaller) = (head(size, root), head(old, old_root));
+    assert_eq!(Evidence::of(&smaller, &larger, path), None);
+    let link = Chain::new(larger.clone()).link(&smaller, path);
+    let joins = old == size || path == honest;
+    assert_eq!(link, if joins { Link::Joined } else { Link::Unproven });
+    let forked = head(old, Hash::leaf(b"another tree"));
+    let path = if old == size { &[] } else { path };
+    let evidence = Evidence::of(&forked, &larger, path);
+    assert_eq!(evidence.is_some(), joins);
+    if let Some(evidence) = evidence {
+        assert_eq!(Evidence::open(&evidence.to_string(), &KEYS.log), Ok(evidence));
+    }
+}
+
+fn head(size: usize, root: Hash) -> Head {
+    let checkpoint = Checkpoint { origin: KEYS.log.origin.clone(), size: size as u64, root };
+    let note = checkpoint.sign(&KEYS.log_secret).to_string();
+    Head::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
+}
+
+fn pick(input: &mut Unstructured<'_>, hashes: &[Hash], right: Hash) -> arbitrary::Result<Hash> {
+    if input.ratio(3, 4)? { Ok(right) } else { Ok(*input.choose(hashes)?) }
+}
+
+/// A path, changed or not, out of hashes of the tree.
+fn forge(
+    input: &mut Unstructured<'_>,
+    honest: &[Hash],
+    leaves: &[Hash],
+) -> arbitrary::Result<Vec<Hash>> {
+    let mut path = honest.to_vec();
+    for _ in 0..input.int_in_range(0..=3)? {
+        let at = input.int_in_range(0..=path.len())?;
+        let other = *input.choose(leaves)?;
+        match input.int_in_range(0..=3)? {
+            0 => path.insert(at, other),
+            1 if at < path.len() => drop(path.remove(at)),
+            2 if at < path.len() => path[at] = other,
+            _ => path.rotate_left(at),
+        }
+    }
+    Ok(path)
+}
+
+fn any(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let (old, new): (u64, u64) = (input.arbitrary()?, input.arbitrary()?);
+    let (old, new) = (old >> input.int_in_range(0..=63)?, new >> input.int_in_range(0..=63)?);
+    assert!(complete_subtrees(0..new).len() <= 64);
+    assert_eq!(inclusion_ranges(old, new).is_empty(), old >= new || new <= 1);
+    if new <= 1 << 63 {
+        assert!(inclusion_ranges(old, new).len() <= MAX_PROOF);
+        assert!(consistency_ranges(old, new).len() <= MAX_PROOF);
+    }
+    let count = input.int_in_range(0..=MAX_PROOF)?;
+    let path = vec![Hash::leaf(b"any"); count];
+    let leaf = Hash::leaf(b"leaf");
+    assert!(!verify_inclusion(old, new, &leaf, &path, &Hash::leaf(b"root")));
+    let planned = consistency_ranges(old, new).len();
+    let roots = consistency_roots(old, new, &path);
+    assert_eq!(roots.is_some(), planned > 0 && planned == count, "{old} {new} {count}");
+    Ok(())
+}

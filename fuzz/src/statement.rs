@@ -1,0 +1,74 @@
+//! Manifests and withdrawals: one spelling each, and a catalog that reads them signed.
+//!
+//! A statement prints to the very text that it was read from. Signed by two publishers, it is one of
+//! our releases exactly if it names our log, product and channel; what the catalog keeps reads again
+//! to the same.
+
+use unanimity_protocol::catalog::Reading;
+use unanimity_protocol::manifest::MAX_TARGETS;
+use unanimity_protocol::note::MAX_NOTE_BYTES;
+use unanimity_protocol::withdrawal::MAX_REASON_BYTES;
+use unanimity_protocol::{Catalog, Manifest, Note, Statement};
+
+use crate::keys::{KEYS, NOW};
+
+/// Checks one text.
+pub fn check(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let read = Statement::parse(text);
+    if let Ok(statement) = &read {
+        assert_eq!(statement.to_string(), text);
+        match statement {
+            Statement::Release(manifest) => manifest_holds(manifest),
+            Statement::Withdrawal(withdrawal) => {
+                assert!((1..=MAX_REASON_BYTES).contains(&withdrawal.reason.len()));
+                assert!((1..1 << 63).contains(&withdrawal.sequence));
+            }
+        }
+    }
+    if text.len() < MAX_NOTE_BYTES / 2
+        && let Ok(note) = Note::unsigned(text)
+    {
+        catalog(note, read.ok());
+    }
+}
+
+fn manifest_holds(manifest: &Manifest) {
+    assert!((1..=MAX_TARGETS).contains(&manifest.targets.len()));
+    assert!((1..1 << 63).contains(&manifest.sequence));
+    assert!(manifest.issued < manifest.expires);
+    assert_eq!(Manifest::sequence_of(&manifest.label()), Some(manifest.sequence));
+    for target in &manifest.targets {
+        assert_eq!(manifest.target(&target.platform), Some(target));
+    }
+}
+
+fn catalog(mut note: Note, statement: Option<Statement>) {
+    KEYS.publishers[..2].iter().for_each(|secret| note.sign(secret));
+    let policy = &KEYS.policy;
+    let is_ours = match &statement {
+        Some(Statement::Release(it)) => {
+            (&it.log, &it.product, &it.channel)
+                == (&policy.log.origin, &policy.product, &policy.channel)
+        }
+        Some(Statement::Withdrawal(it)) => {
+            (&it.log, &it.product, &it.channel)
+                == (&policy.log.origin, &policy.product, &policy.channel)
+        }
+        None => false,
+    };
+    let bytes = note.to_string().into_bytes();
+    let mut catalog = Catalog::default();
+    let reading = catalog.read(7, &bytes, policy);
+    assert_eq!(reading == Reading::Ours, is_ours, "{reading:?}");
+    let mut again = Catalog::default();
+    for entry in catalog.entries() {
+        again.read(entry.index, entry.note.to_string().as_bytes(), policy);
+    }
+    assert_eq!(format!("{catalog:?}"), format!("{again:?}"));
+    let choice = catalog.choose(policy, 0, NOW);
+    if let Some(Statement::Release(manifest)) = statement.filter(|_| is_ours) {
+        let is_candidate = choice.candidates.iter().any(|signed| *signed.manifest() == manifest);
+        assert_eq!(is_candidate, manifest.expires > NOW);
+    }
+}

@@ -1,0 +1,67 @@
+//! Paths below a log's prefix, and the numbers of tiles in trees of any size.
+//!
+//! A path that parses is the one spelling of its place. A tile of a tree lies within it, and within no
+//! smaller one; every node of a tree is in exactly the tile that says so.
+
+use arbitrary::Unstructured;
+use unanimity_protocol::log_path::{Place, entries_path};
+use unanimity_protocol::tile::{self, FULL, width};
+use unanimity_protocol::tree::{Node, complete_subtrees};
+use unanimity_protocol::{Hash, Tile};
+
+/// Checks one input: a path, or numbers.
+pub fn check(data: &[u8]) {
+    if let Ok(path) = str::from_utf8(data)
+        && let Some(place) = Place::parse(path)
+    {
+        let (printed, width) = match place {
+            Place::Hashes(tile) => (tile.path(), tile.width),
+            Place::Entries { index, width } => (entries_path(index, width), width),
+        };
+        assert_eq!(printed, path);
+        assert!((1..=FULL).contains(&u64::from(width)));
+    }
+    numbers(Unstructured::new(data)).ok();
+}
+
+fn numbers(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
+    let size: u64 = input.arbitrary()?;
+    // Sizes of every magnitude are equally likely.
+    let size = size >> input.int_in_range(0..=63)?;
+    let (level, index): (u8, u64) = (input.int_in_range(0..=70)?, input.arbitrary()?);
+    let index: u64 = index >> input.int_in_range(0..=63)?;
+    if let Some(tile) = Tile::at(level, index, size) {
+        assert!(tile.is_within(size) && (1..=FULL).contains(&u64::from(tile.width)));
+        // Without its last hash, which is the last of the tree if the tile is partial, it is not there.
+        let hashes = index * FULL + u64::from(tile.width);
+        let smaller = (u128::from(hashes) << (8 * u32::from(level))) - 1;
+        assert!(smaller < u128::from(size));
+        assert!(!tile.is_within(smaller as u64));
+        assert_eq!(tile.full().width, 256);
+        if tile.level < 64 {
+            let place = Place::parse(&tile.path());
+            assert_eq!(place, Some(Place::Hashes(tile)));
+        }
+    }
+    assert_eq!(width(size, index), Tile::at(0, index, size).map(|tile| tile.width));
+    let mut covered: u64 = 0;
+    for node in complete_subtrees(0..size) {
+        assert_eq!(node.index << node.level, covered);
+        covered += 1 << node.level;
+        let (tile, range) = Tile::holding(node, size).expect("a node of the tree");
+        assert!(tile.is_within(size) && range.end <= usize::from(tile.width));
+    }
+    assert_eq!(covered, size);
+    let node = Node { level: input.int_in_range(0..=63)?, index };
+    if let Some((tile, range)) = Tile::holding(node, size) {
+        assert!(tile.is_within(size) && range.end <= usize::from(tile.width));
+        let leaves = (u128::from(node.index) + 1) << node.level;
+        assert!(leaves <= u128::from(size));
+    }
+    let bytes = input.take_rest();
+    let width = (bytes.len() / 32) as u16;
+    if let Some(hashes) = tile::parse(bytes, width) {
+        assert_eq!(hashes.iter().flat_map(|hash: &Hash| hash.0).collect::<Vec<u8>>(), bytes);
+    }
+    Ok(())
+}
