@@ -17,9 +17,8 @@ use unanimity_protocol::{
 use unanimity_report::{Announcement, Changes, Condition, Ended, Exit, MAX_WAITING, Seen};
 use unanimity_state::{LogForked, StoreError};
 use unanimity_testkit::Draft;
-
-use crate::circle::{Circle, HOUR, NOW, SECOND, release};
-use crate::logs::{origin, secret, the_log};
+use unanimity_testkit::circle::{Circle, HOUR, NOW, SECOND, release};
+use unanimity_testkit::sample_log::{origin, secret, the_log};
 
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 

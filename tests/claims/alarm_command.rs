@@ -19,9 +19,9 @@ use unanimity_protocol::Timestamp;
 use unanimity_report::{Classify as _, Condition, MAX_WAITING};
 use unanimity_state::LogForked;
 use unanimity_storage::Disk;
-
-use crate::circle::{HOUR, MINUTE, NOW, SECOND};
-use crate::logs::{failing_disk, place};
+use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::failing_disk;
 
 type Ended = Result<Outcome, Failure>;
 

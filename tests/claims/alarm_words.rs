@@ -14,8 +14,8 @@ use unanimity_protocol::{
 use unanimity_report::hide;
 use unanimity_state::Identity;
 use unanimity_storage::{Disk, Mode};
-
-use crate::logs::{place, the_log};
+use unanimity_testkit::sample_log::the_log;
+use unanimity_testkit::scratch_dir::place;
 
 /// The name of a service: 56 characters of base32.
 fn onion() -> String {
@@ -184,7 +184,7 @@ impl Drop for Serving {
 #[cfg(feature = "tor")]
 #[test]
 fn a_daemon_whose_circle_breaks_logs_it_and_tells_its_alarm_without_the_address() {
-    use crate::circle::SECOND;
+    use unanimity_testkit::circle::SECOND;
     let desk = crate::peers_command::two_nodes();
     let id = "A".repeat(40);
     // A network of nobody, on loopback.

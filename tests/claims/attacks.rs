@@ -1,8 +1,7 @@
 //! The threat model's table: every attack that the demo shows is refused, for its own reason.
 
 use unanimity_testkit::Attack;
-
-use crate::circle::{Circle, HOUR, ONE, TWO, installed, release, up_to_date};
+use unanimity_testkit::circle::{Circle, HOUR, ONE, TWO, installed, release, up_to_date};
 
 #[tokio::test(start_paused = true)]
 async fn every_attack_is_refused_for_its_own_reason() {

@@ -23,12 +23,11 @@ use unanimity_protocol::{
 };
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Disk, ManualClock};
-use unanimity_testkit::{Draft, PEER_NAMES, PEERS};
-use unanimity_witness::{Follow, PeerNode, Polled};
-
-use crate::circle::{
+use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, TROJAN, TWO, installed, latched, refusal, release, up_to_date,
 };
+use unanimity_testkit::{Draft, PEER_NAMES, PEERS};
+use unanimity_witness::{Follow, PeerNode, Polled};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -14,12 +14,11 @@ use unanimity_install::installer_state;
 use unanimity_install::journal::FIRST_WAIT;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::Clock as _;
+use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
+use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::{Draft, World, copy_tree};
 
-use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::installer;
-use crate::logs::place;
-
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
 /// A world whose two releases have settled by now, as the program will see it.

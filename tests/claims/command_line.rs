@@ -11,8 +11,7 @@ use unanimity_config::Circle;
 use unanimity_protocol::key::Secret;
 use unanimity_publish::Work;
 use unanimity_storage::Disk;
-
-use crate::circle::NOW;
+use unanimity_testkit::circle::NOW;
 
 /// A directory to work in, with a passphrase file.
 pub(crate) struct Desk(TempDir);

@@ -10,9 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use unanimity::daemon::control_socket::{Lines, Owner, answer_all, ask};
 use unanimity_storage::Disk;
-
-use crate::circle::SECOND;
-use crate::logs::place;
+use unanimity_testkit::circle::SECOND;
+use unanimity_testkit::scratch_dir::place;
 
 /// Answers with the question; the question "slow" never, "much" after 20,000 lines, "two" after two.
 /// Whoever holds a clone of `at_work` is at work.

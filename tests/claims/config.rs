@@ -11,9 +11,8 @@ use unanimity_config::{
     Alarm, Config, ConfigError, OnionAddress, Procedure, ServeArtifacts, ServePolicy,
 };
 use unanimity_protocol::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
-
-use crate::circle::NOW;
-use crate::logs::place;
+use unanimity_testkit::circle::NOW;
+use unanimity_testkit::scratch_dir::place;
 
 const NODE: &str = "node.toml";
 const PEERS: &str = "peers.toml";

@@ -10,12 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use unanimity_client::{Failure, Outcome};
 use unanimity_config::Spool;
 use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_testkit::circle::{HOUR, ONE, SECOND};
+use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::{Draft, World};
 
-use crate::circle::{HOUR, ONE, SECOND};
 use crate::installer;
-use crate::logs::place;
-
 #[cfg(feature = "tor")]
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 /// Who fetches, where we are root.

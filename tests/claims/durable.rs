@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fs, io};
 
 use unanimity_storage::{Disk, DiskError, Mode, Step, temporary};
-
-use crate::logs::{Power, Seen, failing_disk, place, recording_disk};
+use unanimity_testkit::power::Power;
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::signed_heads::Seen;
+use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777

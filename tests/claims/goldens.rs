@@ -18,14 +18,12 @@ use unanimity_config::Spool;
 use unanimity_protocol::key::{KeyName, Secret};
 use unanimity_protocol::{Manifest, Note, NoteSecret, Timestamp, Withdrawal};
 use unanimity_publish::{Release, Work};
-use unanimity_storage::Disk;
-use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_testkit::Attack;
-use unanimity_testkit::{Draft, World, copy_tree};
+use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::{Attack, Draft, World, copy_tree};
 
-use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::installer;
-use crate::logs::place;
 use crate::peers_command;
 
 /// When the recorded releases were made. Nothing that a program of today reads is from later.

@@ -13,10 +13,9 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_state::{ClientStore, Failures, Health};
 use unanimity_storage::{Disk, open_plain};
-
-use crate::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
-use crate::hostile::{ALL, Fault, about_to_update, with_mirrors};
-use crate::logs::place;
+use unanimity_testkit::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
+use unanimity_testkit::hostile_mirror::{ALL, Fault, about_to_update, with_mirrors};
+use unanimity_testkit::scratch_dir::place;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -20,9 +20,8 @@ use unanimity_protocol::Hash;
 use unanimity_protocol::manifest::{Kind, Target};
 use unanimity_storage::{Disk, Step};
 use unanimity_testkit::Network;
-
-use crate::circle::{HOUR, MINUTE, SECOND, files};
-use crate::logs::place;
+use unanimity_testkit::circle::{HOUR, MINUTE, SECOND, files};
+use unanimity_testkit::scratch_dir::place;
 
 const BOUNDS: Bounds = Bounds { connections: 3, sure: SECOND, lasts: MINUTE, rate: None };
 

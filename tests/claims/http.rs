@@ -12,8 +12,7 @@ use tokio::time::{Instant, sleep};
 use unanimity_config::{MirrorSpec, Site};
 use unanimity_log::{PATIENCE, race};
 use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, READ_TIMEOUT, Stream, Web};
-
-pub(crate) const ONION: &str = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
+use unanimity_testkit::hostile_mirror::ONION;
 
 /// What a host does with one connection.
 type Script = Box<dyn FnOnce(DuplexStream) -> BoxFuture<'static, ()> + Send>;

@@ -14,9 +14,9 @@ use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::{Kind, Target};
 use unanimity_protocol::{Hash, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 use unanimity_testkit::{Draft, World};
-
-use crate::logs::{failing_disk, place, recording_disk};
 
 fn target(bytes: &[u8]) -> Target {
     Target {

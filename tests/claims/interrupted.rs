@@ -16,9 +16,9 @@ use unanimity_protocol::{Evidence, Refusal, Timestamp};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Clock as _, Disk, Step};
 use unanimity_testkit::World;
-
-use crate::logs::{failing_disk, place, recording_disk};
-use crate::trial::*;
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::trial::*;
+use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 
 #[tokio::test]
 async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobody_who_only_looks()

@@ -13,8 +13,9 @@ use unanimity_protocol::{
 };
 use unanimity_publish::{PublishError, Release, Work, read_key, read_statement, write_key};
 use unanimity_storage::{Disk, PrivateFileError, check_private};
-
-use crate::logs::{failing_disk, place};
+use unanimity_testkit::sample_log;
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::failing_disk;
 
 const WORDS: &str = "correct horse battery staple";
 
@@ -196,7 +197,7 @@ fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
 
 fn release() -> Release {
     Release {
-        log: crate::logs::origin(),
+        log: sample_log::origin(),
         product: "hello".parse().unwrap(),
         channel: "stable".parse().unwrap(),
         sequence: 1,

@@ -8,12 +8,13 @@ use unanimity_log::{EntryError, LogWriter, WriteError};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Checkpoint, Hash, Note};
 use unanimity_storage::{Disk, Step, parent, temporary};
-use unanimity_testkit::copy_tree;
-
-use crate::logs::{
-    ORIGIN, Power, Seen, failing_disk, naive_root, note, notes, origin, path_of, place, read_whole,
-    recording_disk, secret,
-};
+use unanimity_testkit::power::Power;
+use unanimity_testkit::rfc6962::root as naive_root;
+use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::signed_heads::Seen;
+use unanimity_testkit::watched_disk::{failing_disk, path_of, recording_disk};
+use unanimity_testkit::{copy_tree, scratch_dir};
 
 fn init(directory: &Path, disk: Disk) -> Result<LogWriter, WriteError> {
     LogWriter::init(directory, origin(), secret(1), disk)
@@ -352,7 +353,7 @@ fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
         story(&place.path().join("log"), failing_disk(dies, None)).expect_err("the disk died");
         seen.look(&place.path().join("log"));
         for again in 0..8 {
-            let (second, seen) = (crate::logs::place(), seen.clone_of());
+            let (second, seen) = (scratch_dir::place(), seen.clone_of());
             copy_tree(place.path(), second.path()).unwrap();
             let directory = second.path().join("log");
             let died = restart(&directory, failing_disk(again, None))
@@ -449,7 +450,7 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
         begin(&directory, power.disk(Some(dies), &seen)).expect_err("killed");
         seen.look(&directory);
         for cut in 0.. {
-            let second = crate::logs::place();
+            let second = scratch_dir::place();
             copy_tree(place.path(), second.path()).unwrap();
             let power = power.fork(second.path());
             let seen = seen.clone_of();

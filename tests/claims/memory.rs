@@ -9,8 +9,7 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{NoteSecret, Policy, Refusal, Timestamp};
 use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Disk;
-
-use crate::circle::{
+use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TWO, error, installed, mirror_problem, missing, refusal,
     release, up_to_date,
 };

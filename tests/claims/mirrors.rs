@@ -2,10 +2,8 @@
 
 use std::fs::File;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{
     fs::{self},
@@ -13,9 +11,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 use unanimity_log::{Bundles, Cached, LogWriter, MAX_GROWTH, Tiles as _, Unread};
-use unanimity_net::{Bytes, FLOOR, Mirror, READ_TIMEOUT};
+use unanimity_net::{FLOOR, Mirror, READ_TIMEOUT};
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::{
@@ -23,68 +20,15 @@ use unanimity_protocol::{
     tile::{self},
 };
 use unanimity_storage::Disk;
-
-use crate::logs::{now, place};
+use unanimity_testkit::block_on::now;
+use unanimity_testkit::sample_log;
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::stalling_mirror::Stalling;
 
 fn mirror() -> (TempDir, Mirror) {
     let place = place();
     let mirror = Mirror::directory(place.path());
     (place, mirror)
-}
-
-/// A directory on a disk that can be made to stall: whoever reads from it waits.
-pub(crate) struct Stalling {
-    pub(crate) mirror: Mirror,
-    gate: Arc<Mutex<()>>,
-    begun: Arc<AtomicUsize>,
-}
-
-impl Stalling {
-    /// Only files whose paths begin with `prefix` are ever waited for, or counted.
-    pub(crate) fn directory(directory: impl Into<PathBuf>, prefix: &'static str) -> Stalling {
-        let directory = directory.into();
-        let (gate, begun) = (Arc::new(Mutex::default()), Arc::new(AtomicUsize::new(0)));
-        let (at, count) = (gate.clone(), begun.clone());
-        let mirror = Mirror::new("stalling", move |path| {
-            let file = File::open(directory.join(path))?;
-            if !path.starts_with(prefix) {
-                return Ok(Box::new(file) as Bytes);
-            }
-            Ok(Box::new(Gated { file, gate: at.clone(), begun: count.clone() }))
-        });
-        Stalling { mirror, gate, begun }
-    }
-
-    /// Nothing is read while this is held.
-    pub(crate) async fn stall(&self) -> OwnedMutexGuard<()> {
-        self.gate.clone().lock_owned().await
-    }
-
-    /// Reads that were begun, be they stalled or done.
-    pub(crate) fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    /// Lets others run until as many reads were begun.
-    pub(crate) async fn wait_for(&self, begun: usize) {
-        while self.begun() < begun {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-struct Gated {
-    file: File,
-    gate: Arc<Mutex<()>>,
-    begun: Arc<AtomicUsize>,
-}
-
-impl io::Read for Gated {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        let _gate = self.gate.blocking_lock();
-        self.file.read(buffer)
-    }
 }
 
 fn put(place: &TempDir, path: &str, bytes: &[u8]) {
@@ -115,8 +59,8 @@ fn entries(mirrors: &[&Mirror], head: &Head, from: u64) -> Result<Entries, Vec<U
 fn log(size: u64) -> (TempDir, Mirror, Head) {
     let (place, disk) = (place(), Disk::default());
     let mut writer =
-        LogWriter::init(place.path(), crate::logs::origin(), crate::logs::secret(1), disk).unwrap();
-    writer.append(&crate::logs::notes("note", size)).unwrap();
+        LogWriter::init(place.path(), sample_log::origin(), sample_log::secret(1), disk).unwrap();
+    writer.append(&sample_log::notes("note", size)).unwrap();
     let (mirror, head) = (Mirror::directory(place.path()), writer.head().clone());
     (place, mirror, head)
 }
@@ -205,7 +149,7 @@ async fn a_mirror_that_stalls_is_given_up_in_time_and_refused_at_once_until_it_a
 fn a_partial_tile_or_bundle_that_is_gone_is_the_beginning_of_the_full_one() {
     let (_small, _, head) = log(5);
     let (place, mirror, _) = log(256);
-    let notes = crate::logs::notes("note", 5);
+    let notes = sample_log::notes("note", 5);
     let tile = Tile { level: 0, index: 0, width: 5 };
     let leaves = notes.iter().flat_map(|note| Hash::leaf(note).0).collect::<Vec<u8>>();
     assert_eq!(now((&mirror).tile(tile)).unwrap(), leaves);
@@ -244,7 +188,7 @@ fn a_bundle_that_is_not_what_the_head_implies_is_refused_and_gives_no_entry() {
     let (place, mirror, head) = log(3);
     let path = "tile/entries/000.p/3";
     let good = fs::read(place.path().join(path)).unwrap();
-    let notes = crate::logs::notes("note", 4);
+    let notes = sample_log::notes("note", 4);
     let notes: Vec<&[u8]> = notes.iter().map(Vec::as_slice).collect();
     let mut long = good.clone();
     long[0] = 0xff;
@@ -297,7 +241,7 @@ fn entries_are_read_while_any_mirror_has_each_of_them_and_only_those_of_the_head
     for path in paths.iter().step_by(2) {
         fs::remove_file(half_place.path().join(path)).unwrap();
     }
-    let all = crate::logs::notes("note", 66_000);
+    let all = sample_log::notes("note", 66_000);
     for from in [0, 255, 256, 65_535, 65_536, 65_999] {
         let read = entries(&[&bad, &half, &good], &head, from).unwrap();
         assert_eq!(read.len() as u64, 66_000 - from);
@@ -332,9 +276,9 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
     }
     for (from, size) in [(0, MAX_GROWTH + 1), (5, MAX_GROWTH + 6), (1, (1 << 63) - 1)] {
         let root = Hash([7; 32]);
-        let claimed = Checkpoint { origin: crate::logs::origin(), size, root };
-        let note = claimed.sign(&crate::logs::secret(1)).to_string();
-        let head = Head::open(note.as_bytes(), &crate::logs::the_log()).unwrap();
+        let claimed = Checkpoint { origin: sample_log::origin(), size, root };
+        let note = claimed.sign(&sample_log::secret(1)).to_string();
+        let head = Head::open(note.as_bytes(), &sample_log::the_log()).unwrap();
         let error = now(Bundles::below(&Cached::new(&mirror), &head, from)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains(&(size - from).to_string()), "{error}");

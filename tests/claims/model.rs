@@ -11,9 +11,8 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Head, Refusal, Timestamp};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
+use unanimity_testkit::circle::{Circle, HOUR, MINUTE, TROJAN};
 use unanimity_testkit::{Draft, PEERS, World};
-
-use crate::circle::{Circle, HOUR, MINUTE, TROJAN};
 
 const STEPS: usize = 30;
 

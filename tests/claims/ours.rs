@@ -5,8 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use unanimity_storage::{NotOurs, only_ours, only_ours_below};
-
-use crate::logs::place;
+use unanimity_testkit::scratch_dir::place;
 
 const OTHER: u32 = 54_321;
 

@@ -25,9 +25,8 @@ use unanimity_publish::PublishError;
 use unanimity_report::{Classify, Condition, Exit};
 use unanimity_state::{IdentityError, LogForked, StoreError};
 use unanimity_storage::{DiskError, PrivateFileError};
-
-use crate::circle::NOW;
-use crate::logs::{origin, secret, the_log};
+use unanimity_testkit::circle::NOW;
+use unanimity_testkit::sample_log::{origin, secret, the_log};
 
 const ROWS: [(u8, &str, Condition); 27] = [
     (0, "done", Healthy),

@@ -16,11 +16,10 @@ use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{Hash, Refusal, Silence, Timestamp};
 use unanimity_state::{Identity, IdentityError};
 use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_testkit::circle::{HOUR, MINUTE, NOW};
+use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::{Circle as Keys, Draft, Network, Stage};
 use unanimity_witness::Place;
-
-use crate::circle::{HOUR, MINUTE, NOW};
-use crate::logs::place;
 
 /// Two nodes or more around one log, over streams in memory.
 pub(crate) struct Pairing {

@@ -20,9 +20,8 @@ use unanimity_protocol::tile::FULL;
 use unanimity_protocol::{Evidence, Hash, Head, Tile, Timestamp, View};
 use unanimity_storage::{Clock, Disk, ManualClock, Step};
 use unanimity_testkit::World;
+use unanimity_testkit::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
 use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
-
-use crate::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
 
 /// Peer 0's key, these mirrors.
 fn follow(world: &World, mirrors: &[&str]) -> Follow {

@@ -11,9 +11,11 @@ use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::{CosignerSecret, Timestamp, View};
 use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_testkit::block_on::now;
+use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
-
-use crate::logs::{failing_disk, notes, now, origin, place, recording_disk, secret, the_log};
 
 fn cosigner() -> CosignerSecret {
     CosignerSecret::from_seed("alice".parse().unwrap(), &[7; 32])

@@ -15,13 +15,12 @@ use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::{Hash, Head, Refusal, Tile};
 use unanimity_storage::{Disk, ManualClock, Step};
-use unanimity_testkit::{Draft, Network, PEERS, World, copy_tree};
-use unanimity_witness::{Follow, PeerNode, Polled};
-
-use crate::circle::{
+use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, mirror_problem, refusal,
     release, up_to_date,
 };
+use unanimity_testkit::{Draft, Network, PEERS, World, copy_tree};
+use unanimity_witness::{Follow, PeerNode, Polled};
 
 fn rng() -> StdRng {
     StdRng::seed_from_u64(5)

@@ -12,9 +12,8 @@ use unanimity_config::peers::edit::{EditError, Obstacle};
 use unanimity_config::{Circle, DiscoveryKey, Member, OnionAddress, Standing, Why};
 use unanimity_protocol::{CosignerSecret, Hash, Name, NoteSecret, Timestamp};
 use unanimity_storage::Disk;
-
-use crate::circle::NOW;
-use crate::logs::place;
+use unanimity_testkit::circle::NOW;
+use unanimity_testkit::scratch_dir::place;
 
 const BEFORE: Timestamp = Timestamp(NOW.0 - 1);
 const LATER: Timestamp = Timestamp(NOW.0 + 3600);

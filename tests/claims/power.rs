@@ -13,11 +13,10 @@ use unanimity_install::Root;
 use unanimity_install::journal::FIRST_WAIT;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, Disk};
+use unanimity_testkit::archives::{dir, file_of, link, tar, zst};
+use unanimity_testkit::power_loss_fs::PowerLossFs as Lossy;
+use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::{Draft, World};
-
-use crate::archives::{dir, file_of, link, tar, zst};
-use crate::logs::place;
-use crate::lossy::Lossy;
 
 const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
 

@@ -15,9 +15,9 @@ use unanimity_net::{Listener as _, Transport, Web};
 use unanimity_protocol::{Evidence, Refusal, Silence, View};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::ManualClock;
+use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
 use unanimity_testkit::{Draft, Network};
 
-use crate::circle::{HOUR, MINUTE, NOW, SECOND};
 use crate::pairing::{Pairing, Seat, add, test, ticket};
 
 /// The network, and how often somebody was dialled on it.

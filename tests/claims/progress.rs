@@ -7,10 +7,9 @@ use std::time::Instant;
 use tokio::time::timeout;
 use unanimity::cli::progress::{LINES, Pace, words};
 use unanimity_client::{MirrorProblem, Outcome, Step, Watcher};
-
-use crate::circle::{Circle, MINUTE, SECOND, mirror_problem, missing, release};
-use crate::hostile::{Fault, Hosts, about_to_update};
-use crate::logs::place;
+use unanimity_testkit::circle::{Circle, MINUTE, SECOND, mirror_problem, missing, release};
+use unanimity_testkit::hostile_mirror::{Fault, Hosts, about_to_update};
+use unanimity_testkit::scratch_dir::place;
 
 /// Keeps every step that it is told.
 fn all_steps() -> (Watcher, Arc<Mutex<Vec<Step>>>) {

@@ -11,8 +11,7 @@ use unanimity_net::{Absent, Listener as _};
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::{Hash, Log, NoteSecret, PeerSet, Refusal, Silence, Timestamp};
-
-use crate::circle::{
+use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TWO, installed, missing, one_missing, refusal, release,
     up_to_date,
 };

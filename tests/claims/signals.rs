@@ -20,12 +20,13 @@ use unanimity_config::Spool;
 use unanimity_install::journal::Journal;
 use unanimity_install::published_head;
 use unanimity_protocol::Timestamp;
+use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::trial::{ends, label, shell};
 use unanimity_testkit::{Draft, World};
 
-use crate::circle::{HOUR, ONE, SECOND, TWO};
 use crate::installer;
-use crate::logs::place;
-use crate::trial::{ends, label, shell};
+const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
 /// Release 1 is installed, and release 2 is staged, on a machine whose installer is a process of its own.
 struct Machine {

@@ -19,9 +19,10 @@ use unanimity_install::{
 use unanimity_protocol::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
 use unanimity_state::{ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_testkit::circle::{
+    Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date,
+};
 use unanimity_testkit::{Draft, copy_tree};
-
-use crate::circle::{Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -5,6 +5,7 @@ use unanimity_config::peers::invite::MAX_TICKET_BYTES;
 use unanimity_config::{DiscoveryKey, OnionAddress, Site, Standing, Ticket, TicketError};
 use unanimity_protocol::key::KeyError;
 use unanimity_protocol::{CosignerKey, CosignerSecret, Hash, Log, NoteSecret};
+use unanimity_testkit::scratch_dir;
 
 use crate::verify::fixtures::cases;
 
@@ -81,7 +82,7 @@ fn a_ticket_goes_through_a_shell_as_it_is() {
     hard.key = key("~*?[a]{1,2}!$'\"\\;&|<>()#é", 1);
     let text = hard.to_string();
     // A file that a pattern could match, were there one.
-    let place = crate::logs::place();
+    let place = scratch_dir::place();
     let mut shell = std::process::Command::new("sh");
     shell.current_dir(place.path()).args(["-c", &format!("printf '%s\\n' {text}")]);
     assert_eq!(shell.output().unwrap().stdout, format!("{text}\n").into_bytes());

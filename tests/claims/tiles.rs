@@ -16,8 +16,12 @@ use unanimity_protocol::{
     tree::{self},
 };
 use unanimity_storage::{Disk, DiskError, Mode};
-
-use crate::logs::{leaf_hashes, naive_consistency, naive_inclusion, naive_root, now, place};
+use unanimity_testkit::block_on::now;
+use unanimity_testkit::rfc6962::{
+    full_proof as naive_consistency, path as naive_inclusion, root as naive_root,
+};
+use unanimity_testkit::sample_log::leaf_hashes;
+use unanimity_testkit::scratch_dir::place;
 
 fn store(directory: &Path, size: u64) -> TileStore {
     TileStore::open(directory, size, Mode::Public, Disk::default()).expect("a tree")

@@ -5,9 +5,8 @@ use unanimity_config::OnionAddress;
 use unanimity_config::tor_settings::{
     Bridges, NO_PUBLIC_NETWORK, PluggableTransport, TorNetwork, TorSettings,
 };
+use unanimity_testkit::scratch_dir::place;
 use unanimity_tor::{Hosting, Tor, TorError, address_of};
-
-use crate::logs::place;
 
 const PLAIN: &str = "192.0.2.66:443 8C00000DFE0046ABCDFAD191144399CB520C29E8";
 const DISGUISED: &str = "obfs4 192.0.2.66:443 8C00000DFE0046ABCDFAD191144399CB520C29E8 iat-mode=0";

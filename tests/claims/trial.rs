@@ -2,124 +2,20 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use unanimity_client::{Failure, Outcome, Report, UpdateError};
+use unanimity_client::{Failure, Outcome, UpdateError};
 use unanimity_config::Procedure;
 use unanimity_install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
-use unanimity_install::{ByHandError, InstallRefusal, Installed, Root};
+use unanimity_install::{ByHandError, InstallRefusal};
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_storage::{Clock as _, Disk, Step};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::trial::*;
 use unanimity_testkit::{Draft, World};
-
-use crate::logs::place;
-
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-
-const VERSIONS: [&str; 6] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"];
-
-pub(crate) fn artifact(sequence: u64) -> Vec<u8> {
-    format!("#!/bin/sh\necho release {sequence}\n").into_bytes()
-}
-
-pub(crate) fn draft(sequence: u64) -> Draft {
-    Draft::new(sequence, VERSIONS[sequence as usize - 1], &artifact(sequence))
-}
-
-pub(crate) fn label(sequence: u64) -> String {
-    format!("{sequence}-{}", VERSIONS[sequence as usize - 1])
-}
-
-pub(crate) fn words(command: &[&str]) -> Vec<String> {
-    command.iter().map(|word| (*word).to_owned()).collect()
-}
-
-pub(crate) fn shell(script: &str) -> Vec<String> {
-    words(&["/bin/sh", "-c", script])
-}
-
-/// A world in which `sequence` would be installed at the next update.
-pub(crate) async fn publish(world: &mut World, sequence: u64) {
-    world.publish(&draft(sequence)).unwrap();
-    world.poll_all().await.unwrap();
-    let (_, ended) = world.check().await;
-    assert!(
-        matches!(
-            ended,
-            Err(Failure::Refused(Refusal::Settling { .. })
-                | Failure::Install(InstallRefusal::Unhealthy { .. }))
-        ),
-        "{ended:?}"
-    );
-    pass(world, HOUR + Duration::from_secs(60)).await;
-}
-
-pub(crate) async fn pass(world: &mut World, time: Duration) {
-    world.advance(time);
-    world.poll_all().await.unwrap();
-}
-
-/// Release 1 is installed, and release 2 would be at the next update.
-pub(crate) async fn about_to_switch(directory: &Path) -> World {
-    let mut world = World::create(directory, 7, Timestamp(1_790_000_000)).unwrap();
-    publish(&mut world, 1).await;
-    installs(&mut world, 1).await;
-    publish(&mut world, 2).await;
-    world
-}
-
-pub(crate) async fn installs(world: &mut World, sequence: u64) {
-    let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
-    assert_eq!(current(world), Some(sequence));
-}
-
-pub(crate) async fn up_to_date(world: &mut World) {
-    let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?} {report:?}");
-}
-
-/// The version that `current` is, whole.
-pub(crate) fn current(world: &World) -> Option<u64> {
-    let Installed { sequence, directory, .. } = world.installed().unwrap()?;
-    assert_eq!(fs::read(directory.join("hello")).unwrap(), artifact(sequence));
-    let through = world.config.install_root.join("current/hello");
-    assert_eq!(fs::read(through).unwrap(), artifact(sequence));
-    Some(sequence)
-}
-
-pub(crate) fn root(world: &World) -> Root {
-    Root::new(&world.config.install_root, Disk::default()).with(world.config.procedure.clone())
-}
-
-/// The refusal of a release that does not work.
-pub(crate) async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
-    match world.update().await {
-        (report, Err(Failure::Install(InstallRefusal::Unhealthy { why, until, .. }))) => {
-            (report, why, until)
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Where commands leave what they saw.
-pub(crate) fn diary(world: &mut World) -> PathBuf {
-    world.config.install_root.with_file_name("diary")
-}
-
-pub(crate) fn lines(path: &Path) -> Vec<String> {
-    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
-}
-
-pub(crate) fn note(diary: &Path, end: &str) -> Vec<String> {
-    shell(&format!(
-        "echo $UNANIMITY_STEP $UNANIMITY_RELEASE after ${{UNANIMITY_BEFORE:-nothing}} >> {}; {end}",
-        diary.display()
-    ))
-}
 
 #[tokio::test]
 async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switched() {
@@ -301,19 +197,6 @@ async fn a_check_that_hangs_forks_and_ignores_sigterm_is_killed_with_what_it_sta
     assert!(why.starts_with("check did not end within 1 s and was killed"), "{why}");
     assert_eq!(current(&world), Some(1));
     lines(&pids).iter().for_each(|pid| ends(pid));
-}
-
-/// A process that was killed is gone, or waits to be buried, as soon as it gets to it.
-pub(crate) fn ends(pid: &str) {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(10) {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        if state.is_empty() || state.contains(") Z ") {
-            return;
-        }
-        std::thread::yield_now();
-    }
-    panic!("{pid} is still there");
 }
 
 #[tokio::test]

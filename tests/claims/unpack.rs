@@ -6,10 +6,10 @@ use std::fs;
 use ArchiveFormat::{Tar, TarGz, TarZst};
 use unanimity_archive::{Broken, MAX_DEPTH, Totals, UnpackError};
 use unanimity_protocol::manifest::ArchiveFormat;
+use unanimity_testkit::archives::*;
+use unanimity_testkit::scratch_dir::place;
 
-use crate::archives::*;
 use crate::command_line::Desk;
-use crate::logs::place;
 
 pub(crate) fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
     read: Result<T, UnpackError<E>>,

@@ -8,10 +8,10 @@ use ArchiveFormat::{Tar, TarGz, TarZst};
 use proptest::prelude::*;
 use unanimity_archive::{MAX_ENTRIES, MAX_NAMES_BYTES, Totals, UnpackError};
 use unanimity_protocol::manifest::ArchiveFormat;
+use unanimity_testkit::archives::*;
+use unanimity_testkit::scratch_dir::place;
 
-use crate::archives::*;
 use crate::command_line::Desk;
-use crate::logs::place;
 use crate::unpack::refused;
 
 /// Gives bytes for ever, made when they are needed, and counts what was taken.

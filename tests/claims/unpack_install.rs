@@ -9,10 +9,10 @@ use unanimity_client::{Failure, Outcome};
 use unanimity_install::{ArtifactMismatch, Fill, InstallRefusal, Root};
 use unanimity_protocol::{Agreed, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
-use unanimity_testkit::{Draft, World};
-
-use crate::archives::*;
-use crate::logs::{place, recording_disk};
+use unanimity_testkit::archives::*;
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::recording_disk;
+use unanimity_testkit::{Draft, World, watched_disk};
 
 const ARCHIVE: &str = "hello.tar.zst";
 
@@ -134,7 +134,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
         rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
     }
     let synced = steps.iter().position(|step| *step == Step::SyncTree(tree.clone())).unwrap();
-    let in_tree = |step: &Step| crate::logs::path_of(step).starts_with(&tree);
+    let in_tree = |step: &Step| watched_disk::path_of(step).starts_with(&tree);
     assert!(!steps[synced + 1..].iter().any(in_tree), "something was written after the sync");
 }
 

@@ -18,13 +18,12 @@ use unanimity_protocol::proof_bundle::BundleError;
 use unanimity_protocol::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
 use unanimity_state::{EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock as _, Disk, ManualClock, Step};
-use unanimity_testkit::{Draft, World};
-
-use crate::circle::{
+use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, latched, mirror_problem,
     missing, one_missing, refusal, release, up_to_date,
 };
-use crate::mirrors::Stalling;
+use unanimity_testkit::stalling_mirror::Stalling;
+use unanimity_testkit::{Draft, World};
 
 fn mirror(circle: &Circle, name: &str) -> Mirror {
     Mirror::directory(circle.directory.join(name))

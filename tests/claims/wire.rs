@@ -16,8 +16,8 @@ use unanimity_protocol::{
     CosignerSecret, Evidence, Hash, Head, Log, Note, NoteSecret, Silence, Tile, Timestamp, View,
 };
 use unanimity_testkit::World;
-
-use crate::logs::{now, place};
+use unanimity_testkit::block_on::now;
+use unanimity_testkit::scratch_dir::place;
 
 const LOG: LogId = LogId([
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,

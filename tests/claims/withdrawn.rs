@@ -8,15 +8,15 @@ use unanimity_install::ByHandError;
 use unanimity_protocol::{Hash, Policy, Refusal};
 use unanimity_state::ClientStore;
 use unanimity_storage::{Clock as _, Disk};
-
-use crate::circle::{
+use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, TWO, installed, mirror_problem, refusal, release, up_to_date,
 };
-use crate::command_line::Desk;
-use crate::logs::place;
-use crate::trial::{
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::trial::{
     about_to_switch, current, installs, label, pass, publish, root, shell, unhealthy,
 };
+
+use crate::command_line::Desk;
 
 const WHY: &str = "It deletes what it should keep.";
 

@@ -7,16 +7,29 @@
 //!
 //! `unanimity demo` tells the story with either, and the tests make their claims with them.
 
+pub mod archives;
 pub mod attacks;
 mod backend;
+pub mod block_on;
+pub mod circle;
 mod config_files;
 mod error;
 mod fixture;
+pub mod hostile_mirror;
 mod keys;
 mod memory_network;
+pub mod power;
+pub mod power_loss_fs;
+pub mod rfc6962;
+pub mod sample_log;
+pub mod scratch_dir;
 pub mod script;
+pub mod signed_heads;
 pub mod split_install;
+pub mod stalling_mirror;
 mod static_files;
+pub mod trial;
+pub mod watched_disk;
 mod world;
 
 pub use attacks::{Attack, Attacked};

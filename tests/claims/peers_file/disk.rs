@@ -8,12 +8,13 @@ use unanimity_config::peers::edit::{self};
 use unanimity_config::{Circle, Member, Standing};
 use unanimity_protocol::Hash;
 use unanimity_storage::Disk;
+use unanimity_testkit::circle::NOW;
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 
 use super::{
     EDITS, LATER, disk, everybody, file, joining, name, names, newcomer, obstacle, parse, peer,
 };
-use crate::circle::NOW;
-use crate::logs::{failing_disk, place, recording_disk};
 
 #[test]
 fn an_edit_that_cannot_be_is_refused_by_name_and_changes_nothing() {

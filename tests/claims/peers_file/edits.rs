@@ -7,12 +7,12 @@ use unanimity_config::Standing;
 use unanimity_config::peers::edit::Obstacle;
 use unanimity_config::peers::edit::{self};
 use unanimity_protocol::Timestamp;
+use unanimity_testkit::circle::NOW;
 
 use super::{
     EDITS, Edit, LATER, disk, everybody, file, joining, leaves, lines, name, newcomer, obstacle,
     parse, peer,
 };
-use crate::circle::NOW;
 use crate::verify::fixtures::cases;
 
 /// What an edit makes of a text.

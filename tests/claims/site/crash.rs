@@ -6,10 +6,14 @@ use std::path::Path;
 
 use unanimity_protocol::{Hash, Manifest, Note};
 use unanimity_storage::{Disk, Step, parent};
-use unanimity_testkit::copy_tree;
+use unanimity_testkit::power::Power;
+use unanimity_testkit::sample_log::{notes, read_whole};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::signed_heads::Seen;
+use unanimity_testkit::watched_disk::{failing_disk, path_of, recording_disk};
+use unanimity_testkit::{copy_tree, scratch_dir};
 
 use super::{Pair, files};
-use crate::logs::{Power, Seen, failing_disk, notes, path_of, place, read_whole, recording_disk};
 
 /// The releases of the story, by the size of the log that they make.
 const STORY: [(u64, &[u8]); 3] = [(3, b"one"), (258, b"two"), (263, b"three")];
@@ -112,7 +116,7 @@ fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
     let steps = steps.lock().unwrap().len();
     let mut outcomes = 0;
     for dies in 0..=steps {
-        let root = crate::logs::place();
+        let root = scratch_dir::place();
         let power = Power::over(root.path());
         let disk = power.disk(Some(dies), &Seen::default());
         assert_eq!(publish_all(&story, &root.path().join("site"), &disk), dies == steps);
@@ -133,12 +137,12 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
     assert!(publish(&place.path().join("whole"), &disk));
     let steps = steps.lock().unwrap().len();
     for dies in 0..steps {
-        let root = crate::logs::place();
+        let root = scratch_dir::place();
         let power = Power::over(root.path());
         let killed = power.disk(Some(dies), &Seen::default());
         assert!(!publish(&root.path().join("site"), &killed));
         for cut in 0.. {
-            let second = crate::logs::place();
+            let second = scratch_dir::place();
             copy_tree(root.path(), second.path()).unwrap();
             let power = power.fork(second.path());
             let site = second.path().join("site");

@@ -17,12 +17,12 @@ use unanimity_net::Mirror;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_storage::{Disk, Step};
+use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret, the_log};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::recording_disk;
 use unanimity_testkit::{Draft, World, copy_tree};
 
 use crate::command_line::Desk;
-use crate::logs::{
-    ORIGIN, note, notes, origin, place, read_whole, recording_disk, secret, the_log,
-};
 
 /// A log's directory, and a directory for its site beside it.
 struct Pair {

@@ -9,11 +9,13 @@ use unanimity_log::LogWriter;
 use unanimity_log::export::{Source, Unpublished, publish};
 use unanimity_protocol::{Evidence, Hash, Timestamp};
 use unanimity_storage::{Disk, Step};
-use unanimity_testkit::{Draft, World, copy_tree};
+use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
+use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::watched_disk::recording_disk;
+use unanimity_testkit::{Draft, World, copy_tree, watched_disk};
 
 use super::{Pair, files};
 use crate::command_line::Desk;
-use crate::logs::{notes, origin, place, recording_disk, secret, the_log};
 
 /// Publishes, which must fail before anything is written.
 fn refused(pair: &Pair) -> Unpublished {
@@ -229,7 +231,7 @@ fn a_full_disk_leaves_nothing_half_written() {
     let pair = Pair::new(place.path());
     pair.release(1, &[7; 300_000]);
     let disk = Disk::watched(|step| match step {
-        Step::SyncFile(_) => Err(crate::logs::no_space()),
+        Step::SyncFile(_) => Err(watched_disk::no_space()),
         _ => Ok(()),
     });
     let error = pair.publish(&disk).unwrap_err();

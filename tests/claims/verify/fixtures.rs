@@ -13,6 +13,7 @@ use unanimity_protocol::{
     Chain, Checkpoint, CosignerSecret, Fetched, Hash, Head, Log, Name, Note, NoteKey, NoteSecret,
     Peer, PeerSet, Policy, Roll, Timestamp, View, tree,
 };
+use unanimity_testkit::rfc6962 as naive;
 
 /// When everything happens.
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000);
@@ -65,72 +66,6 @@ pub(crate) fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
             (at, flipped)
         })
     })
-}
-
-/// RFC 6962 section 2.1, word for word: recursive, and slow.
-pub(crate) mod naive {
-    use unanimity_protocol::Hash;
-
-    fn split(n: usize) -> usize {
-        let mut k = 1;
-        while k * 2 < n {
-            k *= 2;
-        }
-        k
-    }
-
-    /// MTH(D[n]), over leaf hashes.
-    pub(crate) fn root(leaves: &[Hash]) -> Hash {
-        match leaves {
-            [] => Hash::of(b""),
-            [leaf] => *leaf,
-            _ => {
-                let (left, right) = leaves.split_at(split(leaves.len()));
-                let (left, right) = (root(left), root(right));
-                Hash::of(&[&[1][..], &left.0, &right.0].concat())
-            }
-        }
-    }
-
-    /// PATH(m, D[n]).
-    pub(crate) fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
-        if leaves.len() <= 1 {
-            return Vec::new();
-        }
-        let k = split(leaves.len());
-        let (left, right) = leaves.split_at(k);
-        let (mut proof, sibling) =
-            if m < k { (path(m, left), right) } else { (path(m - k, right), left) };
-        proof.push(root(sibling));
-        proof
-    }
-
-    /// PROOF(m, D[n]).
-    pub(crate) fn proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
-        subproof(m, leaves, true)
-    }
-
-    /// PROOF(m, D[n]) with the root of the subtree it starts from always first.
-    pub(crate) fn full_proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
-        subproof(m, leaves, false)
-    }
-
-    fn subproof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
-        if m == leaves.len() {
-            return if whole { Vec::new() } else { vec![root(leaves)] };
-        }
-        let k = split(leaves.len());
-        let (left, right) = leaves.split_at(k);
-        if m <= k {
-            let mut proof = subproof(m, left, whole);
-            proof.push(root(right));
-            proof
-        } else {
-            let mut proof = subproof(m - k, right, false);
-            proof.push(root(left));
-            proof
-        }
-    }
 }
 
 /// The leaf hashes of a tree of `size` leaves that say nothing in particular.

@@ -6,8 +6,9 @@ use unanimity_protocol::tree::{
     Frontier, Node, complete_subtrees, consistency_ranges, consistency_roots, inclusion_ranges,
     verify_consistency, verify_inclusion,
 };
+use unanimity_testkit::rfc6962 as naive;
 
-use super::fixtures::{cases, fulfil, leaves, naive};
+use super::fixtures::{cases, fulfil, leaves};
 
 const SIZES: usize = 70;
 

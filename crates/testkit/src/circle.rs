@@ -15,20 +15,29 @@ use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::round::Missing;
 use unanimity_protocol::{Head, Refusal, Silence, Timestamp, View};
 use unanimity_state::LogForked;
-use unanimity_testkit::{Draft, World};
 
-pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
-pub(crate) const MINUTE: Duration = Duration::from_secs(60);
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const ONE: &[u8] = b"#!/bin/sh\necho one\n";
-pub(crate) const TWO: &[u8] = b"#!/bin/sh\necho two, and a little more\n";
-pub(crate) const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
+use crate::{Draft, World};
 
-pub(crate) type Ended = (Report, Result<Outcome, Failure>);
+/// When a circle begins.
+pub const NOW: Timestamp = Timestamp(1_800_000_000);
+/// One second.
+pub const SECOND: Duration = Duration::from_secs(1);
+/// One minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// One hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
+/// The file of release 1.
+pub const ONE: &[u8] = b"#!/bin/sh\necho one\n";
+/// The file of release 2.
+pub const TWO: &[u8] = b"#!/bin/sh\necho two, and a little more\n";
+/// A file that an attacker would like to be installed.
+pub const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
+
+/// What a cycle says of itself, and how it ended.
+pub type Ended = (Report, Result<Outcome, Failure>);
 
 /// A world and the directory that goes with it.
-pub(crate) struct Circle {
+pub struct Circle {
     world: World,
     home: TempDir,
 }
@@ -46,7 +55,8 @@ impl DerefMut for Circle {
     }
 }
 
-pub(crate) fn release(sequence: u64) -> Draft {
+/// Release 1, release 2, or a later one.
+pub fn release(sequence: u64) -> Draft {
     match sequence {
         1 => Draft::new(1, "1.0.0", ONE),
         2 => Draft::new(2, "1.1.0", TWO),
@@ -61,14 +71,14 @@ fn home() -> TempDir {
 
 impl Circle {
     /// An empty log, and peers that have not looked at it yet.
-    pub(crate) fn new(seed: u64) -> Circle {
+    pub fn new(seed: u64) -> Circle {
         let home = home();
         let world = World::create(&home.path().join("world"), seed, NOW).unwrap();
         Circle { world, home }
     }
 
     /// Release 1 is installed.
-    pub(crate) async fn with_first(seed: u64) -> Circle {
+    pub async fn with_first(seed: u64) -> Circle {
         let mut circle = Circle::new(seed);
         circle.publish(&release(1)).unwrap();
         circle.poll_all().await.unwrap();
@@ -79,7 +89,7 @@ impl Circle {
     }
 
     /// Release 2 is in the log as well, and everybody has confirmed it for the first time just now.
-    pub(crate) async fn with_second_settling(seed: u64) -> Circle {
+    pub async fn with_second_settling(seed: u64) -> Circle {
         let mut circle = Circle::with_first(seed).await;
         circle.publish(&release(2)).unwrap();
         circle.poll_all().await.unwrap();
@@ -88,24 +98,20 @@ impl Circle {
     }
 
     /// A copy, with files and a clock of its own.
-    pub(crate) fn again(&self) -> Circle {
+    pub fn again(&self) -> Circle {
         let home = home();
         let world = self.world.copy_to(&home.path().join("world")).unwrap();
         Circle { world, home }
     }
 
     /// Time goes by, and everybody polls.
-    pub(crate) async fn pass(&mut self, time: Duration) {
+    pub async fn pass(&mut self, time: Duration) {
         self.advance(time);
         self.poll_all().await.unwrap();
     }
 
     /// Whatever asks this peer gets these answers.
-    pub(crate) fn impostor(
-        &mut self,
-        peer: usize,
-        answer: impl Fn(Question) -> Answer + Send + 'static,
-    ) {
+    pub fn impostor(&mut self, peer: usize, answer: impl Fn(Question) -> Answer + Send + 'static) {
         self.replace(peer, move |mut listener| async move {
             while let Ok(mut stream) = listener.accept().await {
                 while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
@@ -122,7 +128,7 @@ impl Circle {
     }
 
     /// Whoever connects to this peer is sent these bytes, one every `pace`, and then nothing.
-    pub(crate) fn speaks(&mut self, peer: usize, bytes: Vec<u8>, pace: Duration) {
+    pub fn speaks(&mut self, peer: usize, bytes: Vec<u8>, pace: Duration) {
         self.replace(peer, move |mut listener| async move {
             let mut streams = Vec::new();
             while let Ok(mut stream) = listener.accept().await {
@@ -142,37 +148,38 @@ impl Circle {
     }
 
     /// A view of any head, cosigned with a peer's key.
-    pub(crate) fn cosigned(&self, head: &Head, by: usize, at: Timestamp) -> String {
+    pub fn cosigned(&self, head: &Head, by: usize, at: Timestamp) -> String {
         View::cosign(head, &self.circle.peer_secrets[by], at).note().to_owned()
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    /// What the world's clock shows.
+    pub fn now(&self) -> Timestamp {
         unanimity_storage::Clock::now(&self.clock)
     }
 
     /// Asks a peer over the network.
-    pub(crate) async fn ask(&self, peer: usize, question: Question) -> Answer {
+    pub async fn ask(&self, peer: usize, question: Question) -> Answer {
         let mut stream = self.network.dial(&self.address(peer)).await.unwrap();
         unanimity_net::message::ask(&mut stream, &question).await.unwrap()
     }
 
     /// Its view, or whatever it says instead.
-    pub(crate) async fn view_of(&self, peer: usize) -> Answer {
+    pub async fn view_of(&self, peer: usize) -> Answer {
         self.ask(peer, Question::View(self.circle.log.id())).await
     }
 
     /// The bytes that `current` has, if something is installed.
-    pub(crate) fn current(&self) -> Option<Vec<u8>> {
+    pub fn current(&self) -> Option<Vec<u8>> {
         fs::read(self.config.install_root.join("current/hello")).ok()
     }
 
     /// The head that the client trusts.
-    pub(crate) fn trusted(&self) -> Option<Head> {
+    pub fn trusted(&self) -> Option<Head> {
         self.memory().head
     }
 
     /// What the client remembers.
-    pub(crate) fn memory(&self) -> unanimity_state::ClientState {
+    pub fn memory(&self) -> unanimity_state::ClientState {
         let Config { state, policy, peers, .. } = &self.config;
         unanimity_state::ClientStore::read(
             &state.join("client"),
@@ -184,7 +191,7 @@ impl Circle {
     }
 
     /// A directory beside the world.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+    pub fn beside(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 }
@@ -192,7 +199,7 @@ impl Circle {
 use unanimity_config::Config;
 
 /// Every file below a directory.
-pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -205,45 +212,51 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// The sequence of the release that a cycle installed.
 #[track_caller]
-pub(crate) fn installed((report, ended): Ended) -> u64 {
+pub fn installed((report, ended): Ended) -> u64 {
     match ended {
         Ok(Outcome::Installed(installed)) => installed.sequence,
         other => panic!("not installed: {other:?}\n{report:?}"),
     }
 }
 
+/// A cycle ended with nothing to install.
 #[track_caller]
-pub(crate) fn up_to_date((report, ended): Ended) {
+pub fn up_to_date((report, ended): Ended) {
     assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}\n{report:?}");
 }
 
+/// Why a cycle refused to install.
 #[track_caller]
-pub(crate) fn refusal((report, ended): Ended) -> Refusal {
+pub fn refusal((report, ended): Ended) -> Refusal {
     match ended {
         Err(Failure::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}\n{report:?}"),
     }
 }
 
+/// What is wrong with what the mirrors show.
 #[track_caller]
-pub(crate) fn mirror_problem((report, ended): Ended) -> MirrorProblem {
+pub fn mirror_problem((report, ended): Ended) -> MirrorProblem {
     match ended {
         Err(Failure::Mirror(problem)) => problem,
         other => panic!("no problem with the mirrors: {other:?}\n{report:?}"),
     }
 }
 
+/// The fork that holds updates back.
 #[track_caller]
-pub(crate) fn latched((report, ended): Ended) -> LogForked {
+pub fn latched((report, ended): Ended) -> LogForked {
     match ended {
         Err(Failure::Latched(forked)) => forked,
         other => panic!("not latched: {other:?}\n{report:?}"),
     }
 }
 
+/// The error that a cycle ended with.
 #[track_caller]
-pub(crate) fn error((report, ended): Ended) -> UpdateError {
+pub fn error((report, ended): Ended) -> UpdateError {
     match ended {
         Err(Failure::Error(error)) => error,
         other => panic!("no error: {other:?}\n{report:?}"),
@@ -252,7 +265,7 @@ pub(crate) fn error((report, ended): Ended) -> UpdateError {
 
 /// The peers that an update waits for.
 #[track_caller]
-pub(crate) fn missing(ended: Ended) -> Vec<Missing> {
+pub fn missing(ended: Ended) -> Vec<Missing> {
     match refusal(ended) {
         Refusal::Incomplete(missing) => missing,
         other => panic!("not incomplete: {other:?}"),
@@ -261,7 +274,7 @@ pub(crate) fn missing(ended: Ended) -> Vec<Missing> {
 
 /// The one peer that an update waits for, how it stands and why.
 #[track_caller]
-pub(crate) fn one_missing(ended: Ended) -> (String, Standing, Option<Silence>) {
+pub fn one_missing(ended: Ended) -> (String, Standing, Option<Silence>) {
     match &missing(ended)[..] {
         [one] => (one.peer.to_string(), one.standing, one.silence.clone()),
         other => panic!("{other:?}"),

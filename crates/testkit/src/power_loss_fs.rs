@@ -15,7 +15,7 @@ use unanimity_storage::{Directory, Files, Lock, Mode, Source, Written, parent};
 
 /// A machine. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Lossy(Arc<Mutex<Held>>);
+pub struct PowerLossFs(Arc<Mutex<Held>>);
 
 #[derive(Clone)]
 struct Held {
@@ -45,28 +45,28 @@ enum Loose {
 
 const ROOT: usize = 0;
 
-impl Default for Lossy {
+impl Default for PowerLossFs {
     /// An empty root.
-    fn default() -> Lossy {
+    fn default() -> PowerLossFs {
         let nodes = vec![Node::Directory(Twice::default())];
-        Lossy(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
+        PowerLossFs(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
     }
 }
 
-impl Lossy {
+impl PowerLossFs {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap()
     }
 
     /// Another machine with the same on its disk, all of it durable, and nobody at work.
-    pub(crate) fn copy(&self) -> Lossy {
+    pub fn copy(&self) -> PowerLossFs {
         let mut nodes = self.held().nodes.clone();
         nodes.iter_mut().for_each(Node::sync);
-        Lossy(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
+        PowerLossFs(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
     }
 
     /// What may be left if the power goes now, without what is the same: a machine for each.
-    pub(crate) fn power_cuts(&self) -> Vec<Lossy> {
+    pub fn power_cuts(&self) -> Vec<PowerLossFs> {
         let held = self.held();
         let loose = held.loose();
         let (none, all) = (vec![false; loose.len()], vec![true; loose.len()]);
@@ -84,7 +84,7 @@ impl Lossy {
             kept.for_each(|(loose, _)| loose.keep(&mut nodes));
             nodes.iter_mut().for_each(Node::forget);
             held.drop_former_names(&mut nodes);
-            Lossy(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
+            PowerLossFs(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
         };
         subsets.iter().map(left).collect()
     }
@@ -237,7 +237,7 @@ impl Held {
     }
 }
 
-impl Files for Lossy {
+impl Files for PowerLossFs {
     fn create(&self, path: &Path, _: Mode) -> io::Result<Box<dyn Written>> {
         let node = self.held().add(path, Node::File(Twice::default()))?;
         Ok(Box::new(Open { machine: self.clone(), node }))
@@ -332,7 +332,7 @@ impl Files for Lossy {
     }
 }
 
-impl Lossy {
+impl PowerLossFs {
     fn at_dir(&self, path: &Path, with: impl FnOnce(&mut Held, usize)) -> io::Result<()> {
         let mut held = self.held();
         let node = held.find(path)?;
@@ -343,7 +343,7 @@ impl Lossy {
 }
 
 struct Opened {
-    machine: Lossy,
+    machine: PowerLossFs,
     path: PathBuf,
 }
 
@@ -371,7 +371,7 @@ impl Directory for Opened {
 }
 
 struct Locked {
-    machine: Lossy,
+    machine: PowerLossFs,
     directory: PathBuf,
 }
 
@@ -383,7 +383,7 @@ impl Drop for Locked {
 
 /// An open file, whatever its name.
 struct Open {
-    machine: Lossy,
+    machine: PowerLossFs,
     node: usize,
 }
 

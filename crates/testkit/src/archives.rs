@@ -12,23 +12,32 @@ use unanimity_install::Fill;
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_storage::{Disk, DiskError};
 
-pub(crate) type Block = [u8; 512];
+/// A block of an archive.
+pub type Block = [u8; 512];
 
 // POSIX.1-2017, `pax`, "ustar Interchange Format".
-pub(crate) const MODE: Range<usize> = 100..108;
-pub(crate) const UID: Range<usize> = 108..116;
-pub(crate) const SIZE: Range<usize> = 124..136;
-pub(crate) const TIME: Range<usize> = 136..148;
-pub(crate) const CHECKSUM: Range<usize> = 148..156;
-pub(crate) const LINK: Range<usize> = 157..257;
-pub(crate) const MAGIC: Range<usize> = 257..265;
-pub(crate) const PREFIX: Range<usize> = 345..500;
+/// Where a header has an entry's rights.
+pub const MODE: Range<usize> = 100..108;
+/// Where a header has the number of the entry's owner.
+pub const UID: Range<usize> = 108..116;
+/// Where a header has the length of a file.
+pub const SIZE: Range<usize> = 124..136;
+/// Where a header has the time of the last change.
+pub const TIME: Range<usize> = 136..148;
+/// Where a header has its checksum.
+pub const CHECKSUM: Range<usize> = 148..156;
+/// Where a header has a link's target.
+pub const LINK: Range<usize> = 157..257;
+/// Where a header names the format and its version.
+pub const MAGIC: Range<usize> = 257..265;
+/// Where a header has the first part of a long name.
+pub const PREFIX: Range<usize> = 345..500;
 
 /// The two blocks that end an archive.
-pub(crate) const END: [u8; 1024] = [0; 1024];
+pub const END: [u8; 1024] = [0; 1024];
 
 /// A header as GNU tar writes it with `--format=ustar`.
-pub(crate) fn header(kind: u8, name: &[u8], mode: u32, link: &[u8], size: usize) -> Block {
+pub fn header(kind: u8, name: &[u8], mode: u32, link: &[u8], size: usize) -> Block {
     let mut block = [0; 512];
     block[..name.len()].copy_from_slice(name);
     block[MODE].copy_from_slice(format!("{mode:07o}\0").as_bytes());
@@ -47,7 +56,7 @@ pub(crate) fn header(kind: u8, name: &[u8], mode: u32, link: &[u8], size: usize)
 }
 
 /// The same with the right checksum.
-pub(crate) fn sealed(mut block: Block) -> Block {
+pub fn sealed(mut block: Block) -> Block {
     block[CHECKSUM].fill(b' ');
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -55,47 +64,51 @@ pub(crate) fn sealed(mut block: Block) -> Block {
 }
 
 /// A file's header with some other bytes in it, and the right checksum.
-pub(crate) fn tampered(at: Range<usize>, bytes: &[u8]) -> Vec<u8> {
+pub fn tampered(at: Range<usize>, bytes: &[u8]) -> Vec<u8> {
     let mut block = header(b'0', b"file", 0o644, b"", 0);
     block[at][..bytes.len()].copy_from_slice(bytes);
     sealed(block).to_vec()
 }
 
 /// Bytes, and zeros up to a whole block.
-pub(crate) fn filled(bytes: &[u8]) -> Vec<u8> {
+pub fn filled(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
 }
 
-pub(crate) fn file_of(name: &[u8], mode: u32, bytes: &[u8]) -> Vec<u8> {
+/// A file with these rights and this content.
+pub fn file_of(name: &[u8], mode: u32, bytes: &[u8]) -> Vec<u8> {
     [&header(b'0', name, mode, b"", bytes.len())[..], &filled(bytes)].concat()
 }
 
-pub(crate) fn file(name: impl AsRef<[u8]>) -> Vec<u8> {
+/// A small file.
+pub fn file(name: impl AsRef<[u8]>) -> Vec<u8> {
     file_of(name.as_ref(), 0o644, b"content")
 }
 
-pub(crate) fn dir(name: impl AsRef<[u8]>) -> Vec<u8> {
+/// A directory.
+pub fn dir(name: impl AsRef<[u8]>) -> Vec<u8> {
     header(b'5', name.as_ref(), 0o755, b"", 0).to_vec()
 }
 
-pub(crate) fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Vec<u8> {
+/// A symbolic link.
+pub fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Vec<u8> {
     header(b'2', name.as_ref(), 0o777, target.as_ref(), 0).to_vec()
 }
 
 /// An entry of a kind that has no content.
-pub(crate) fn kind(kind: u8) -> Vec<u8> {
+pub fn kind(kind: u8) -> Vec<u8> {
     header(kind, b"file", 0o644, b"", 0).to_vec()
 }
 
 /// An extended header of these bytes.
-pub(crate) fn extended(kind: u8, bytes: &[u8]) -> Vec<u8> {
+pub fn extended(kind: u8, bytes: &[u8]) -> Vec<u8> {
     [&header(kind, b"PaxHeaders/x", 0o644, b"", bytes.len())[..], &filled(bytes)].concat()
 }
 
 /// A record of an extended header.
-pub(crate) fn record(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
+pub fn record(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
     let rest = [format!(" {key}=").as_bytes(), value.as_ref(), b"\n"].concat();
     let length =
         (1..=4).map(|digits| rest.len() + digits).find(|n| n.to_string().len() + rest.len() == *n);
@@ -103,35 +116,38 @@ pub(crate) fn record(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// An extended header that names what follows, and the field that goes with it.
-pub(crate) fn long(path: &str) -> (Vec<u8>, &[u8]) {
+pub fn long(path: &str) -> (Vec<u8>, &[u8]) {
     (extended(b'x', &record("path", path)), &path.as_bytes()[..path.len().min(100)])
 }
 
-pub(crate) fn long_file(path: &str) -> Vec<u8> {
+/// A small file whose name is in an extended header.
+pub fn long_file(path: &str) -> Vec<u8> {
     let (extended, name) = long(path);
     [extended, file(name)].concat()
 }
 
-pub(crate) fn long_dir(path: &str) -> Vec<u8> {
+/// A directory whose name is in an extended header.
+pub fn long_dir(path: &str) -> Vec<u8> {
     let (extended, name) = long(path);
     [extended, dir(name)].concat()
 }
 
 /// Entries, and the end.
-pub(crate) fn tar<'a>(entries: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
+pub fn tar<'a>(entries: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
     let mut bytes: Vec<u8> = entries.into_iter().flatten().copied().collect();
     bytes.extend(END);
     bytes
 }
 
-pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
+/// A gzip member.
+pub fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     packed.write_all(bytes).unwrap();
     packed.finish().unwrap()
 }
 
 /// A zstd frame with a checksum, as the program `zstd` makes it.
-pub(crate) fn zst(bytes: &[u8]) -> Vec<u8> {
+pub fn zst(bytes: &[u8]) -> Vec<u8> {
     let mut packed = zstd::Encoder::new(Vec::new(), 3).unwrap();
     packed.include_checksum(true).unwrap();
     packed.write_all(bytes).unwrap();
@@ -139,7 +155,7 @@ pub(crate) fn zst(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A zstd frame as it comes, with a window of 2^`window` bytes (RFC 8878 section 3.1.1).
-pub(crate) fn zst_with_window(window: u8, bytes: &[u8]) -> Vec<u8> {
+pub fn zst_with_window(window: u8, bytes: &[u8]) -> Vec<u8> {
     assert!(bytes.len() < 128 * 1024);
     let last_raw_block = (bytes.len() as u32) << 3 | 1;
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (window - 10) << 3];
@@ -149,7 +165,7 @@ pub(crate) fn zst_with_window(window: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A small tree with one of everything.
-pub(crate) fn small() -> Vec<u8> {
+pub fn small() -> Vec<u8> {
     let deep = format!("lib/{}", "long".repeat(30));
     tar(&[
         dir("bin/"),
@@ -166,14 +182,15 @@ pub(crate) fn small() -> Vec<u8> {
 }
 
 /// Everything that may be in an archive.
-pub(crate) const ANY: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
+pub const ANY: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
 
-pub(crate) fn totals(bytes: &[u8]) -> Totals {
+/// What a publisher signs of this archive.
+pub fn totals(bytes: &[u8]) -> Totals {
     unanimity_archive::check(ArchiveFormat::Tar, bytes).unwrap()
 }
 
 /// What [`unanimity_archive::unpack`] makes in an empty directory.
-pub(crate) fn unpacked(
+pub fn unpacked(
     format: ArchiveFormat,
     signed: Totals,
     source: impl Read,
@@ -186,14 +203,17 @@ pub(crate) fn unpacked(
 
 /// One thing in a tree, with its rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Thing {
+pub enum Thing {
+    /// A directory.
     Directory(u32),
+    /// A file and its content.
     File(u32, Vec<u8>),
+    /// A symbolic link and its target.
     Link(String),
 }
 
 /// All that is below a directory. No link is followed.
-pub(crate) fn below(directory: &Path) -> BTreeMap<String, Thing> {
+pub fn below(directory: &Path) -> BTreeMap<String, Thing> {
     let mut found = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
     while let Some(next) = left.pop() {

@@ -1,0 +1,64 @@
+//! A log with one key: its notes, and how anyone reads it.
+
+use std::fs;
+use std::path::Path;
+
+use unanimity_log::{Bundles, Cached};
+use unanimity_net::Mirror;
+use unanimity_protocol::{Hash, Head, Log, NoteSecret, Origin};
+
+use crate::block_on::now;
+use crate::rfc6962;
+
+/// The log's origin.
+pub const ORIGIN: &str = "log.example/claims";
+
+/// A key for each seed; number 1 is the log's.
+pub fn secret(seed: u8) -> NoteSecret {
+    NoteSecret::from_seed(format!("key-{seed}").parse().unwrap(), &[seed; 32])
+}
+
+/// The log's origin, parsed.
+pub fn origin() -> Origin {
+    ORIGIN.parse().unwrap()
+}
+
+/// The log: its origin and its key.
+pub fn the_log() -> Log {
+    Log { origin: origin(), key: secret(1).public() }
+}
+
+/// A note of some kind of ours that names this log; different for each `word` and `i`.
+pub fn note(word: &str, i: u64) -> Vec<u8> {
+    // The writer looks at a note's form; who signed it is for its readers to judge.
+    format!("unanimity/example/v1\nlog {ORIGIN}\n{word} {i}\n\n— writer AAAAAAAA\n").into_bytes()
+}
+
+/// The first `count` notes of one word.
+pub fn notes(word: &str, count: u64) -> Vec<Vec<u8>> {
+    (0..count).map(|i| note(word, i)).collect()
+}
+
+/// The leaf hashes of `count` entries, each of which is its index.
+pub fn leaf_hashes(count: u64) -> Vec<Hash> {
+    (0..count).map(|i| Hash::leaf(&i.to_be_bytes())).collect()
+}
+
+/// Reads the log in a directory as anybody would: the checkpoint opens, its tiles and its
+/// entries hash up to it. Returns the head and the entries.
+pub fn read_whole(directory: &Path) -> (Head, Vec<Vec<u8>>) {
+    let bytes = fs::read(directory.join("checkpoint")).expect("a checkpoint");
+    let head = Head::open(&bytes, &the_log()).expect("a checkpoint of this log");
+    let mirror = Mirror::directory(directory);
+    assert!(now(Cached::new(&mirror).serves(&head)), "tiles hash up to {head}");
+    let mut entries = Vec::new();
+    let bundles = now(Bundles::below(&Cached::new(&mirror), &head, 0)).expect("tiles");
+    now(bundles.read(&[&mirror], |index, entry| {
+        assert_eq!(index, entries.len() as u64);
+        entries.push(entry.to_vec());
+    }))
+    .expect("all entries");
+    let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::leaf(entry)).collect();
+    assert_eq!(rfc6962::root(&leaves), *head.root(), "entries hash up to {head}");
+    (head, entries)
+}

@@ -1,0 +1,53 @@
+//! What a log has ever signed onto a disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use unanimity_protocol::{Checkpoint, Hash, Note};
+use unanimity_storage::{Disk, temporary};
+
+/// Every checkpoint of a log that was ever signed onto a disk. Two roots for one size are a fork.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<SeenBefore>>);
+
+#[derive(Clone, Default)]
+struct SeenBefore {
+    roots: BTreeMap<u64, Hash>,
+    /// What was read last, so that the same bytes are not read twice.
+    last: [Vec<u8>; 2],
+}
+
+impl Seen {
+    /// Notes what stands in a log's directory, also what is signed and not yet published.
+    pub fn look(&self, directory: &Path) {
+        let path = directory.join("checkpoint");
+        let mut seen = self.0.lock().unwrap();
+        for (i, path) in [temporary(&path), path].into_iter().enumerate() {
+            let Ok(bytes) = fs::read(&path) else { continue };
+            if seen.last[i] == bytes {
+                continue;
+            }
+            seen.last[i].clone_from(&bytes);
+            let Ok(note) = Note::parse(&bytes) else { continue };
+            let checkpoint = Checkpoint::parse(note.text()).expect("a signed checkpoint");
+            let first = *seen.roots.entry(checkpoint.size).or_insert(checkpoint.root);
+            assert_eq!(first, checkpoint.root, "two roots for size {}", checkpoint.size);
+        }
+    }
+
+    /// The same knowledge, to go on from in several ways.
+    pub fn clone_of(&self) -> Seen {
+        Seen(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
+
+    /// A disk that looks at every step.
+    pub fn disk(&self, directory: &Path) -> Disk {
+        let (seen, directory) = (self.clone(), directory.to_owned());
+        Disk::watched(move |_| {
+            seen.look(&directory);
+            Ok(())
+        })
+    }
+}

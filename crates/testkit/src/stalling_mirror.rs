@@ -1,0 +1,66 @@
+//! A mirror that can be made to stall.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use unanimity_net::{Bytes, Mirror};
+
+/// A directory on a disk that can be made to stall: whoever reads from it waits.
+pub struct Stalling {
+    /// The mirror.
+    pub mirror: Mirror,
+    gate: Arc<Mutex<()>>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl Stalling {
+    /// Only files whose paths begin with `prefix` are ever waited for, or counted.
+    pub fn directory(directory: impl Into<PathBuf>, prefix: &'static str) -> Stalling {
+        let directory = directory.into();
+        let (gate, begun) = (Arc::new(Mutex::default()), Arc::new(AtomicUsize::new(0)));
+        let (at, count) = (gate.clone(), begun.clone());
+        let mirror = Mirror::new("stalling", move |path| {
+            let file = File::open(directory.join(path))?;
+            if !path.starts_with(prefix) {
+                return Ok(Box::new(file) as Bytes);
+            }
+            Ok(Box::new(Gated { file, gate: at.clone(), begun: count.clone() }))
+        });
+        Stalling { mirror, gate, begun }
+    }
+
+    /// Nothing is read while this is held.
+    pub async fn stall(&self) -> OwnedMutexGuard<()> {
+        self.gate.clone().lock_owned().await
+    }
+
+    /// Reads that were begun, be they stalled or done.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Lets others run until as many reads were begun.
+    pub async fn wait_for(&self, begun: usize) {
+        while self.begun() < begun {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+struct Gated {
+    file: File,
+    gate: Arc<Mutex<()>>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl io::Read for Gated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let _gate = self.gate.blocking_lock();
+        self.file.read(buffer)
+    }
+}

@@ -1,0 +1,142 @@
+//! Releases on trial: a world about to switch, and commands that leave what they saw.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use unanimity_client::{Failure, Outcome, Report};
+use unanimity_install::{InstallRefusal, Installed, Root};
+use unanimity_protocol::{Refusal, Timestamp};
+use unanimity_storage::Disk;
+
+use crate::{Draft, World};
+
+/// One hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// The versions of releases 1 to 6.
+pub const VERSIONS: [&str; 6] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"];
+
+/// The file of a release.
+pub fn artifact(sequence: u64) -> Vec<u8> {
+    format!("#!/bin/sh\necho release {sequence}\n").into_bytes()
+}
+
+/// A release with that file.
+pub fn draft(sequence: u64) -> Draft {
+    Draft::new(sequence, VERSIONS[sequence as usize - 1], &artifact(sequence))
+}
+
+/// What the directory of a version is called.
+pub fn label(sequence: u64) -> String {
+    format!("{sequence}-{}", VERSIONS[sequence as usize - 1])
+}
+
+/// A command as it is configured.
+pub fn words(command: &[&str]) -> Vec<String> {
+    command.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// A command that a shell runs.
+pub fn shell(script: &str) -> Vec<String> {
+    words(&["/bin/sh", "-c", script])
+}
+
+/// A world in which `sequence` would be installed at the next update.
+pub async fn publish(world: &mut World, sequence: u64) {
+    world.publish(&draft(sequence)).unwrap();
+    world.poll_all().await.unwrap();
+    let (_, ended) = world.check().await;
+    assert!(
+        matches!(
+            ended,
+            Err(Failure::Refused(Refusal::Settling { .. })
+                | Failure::Install(InstallRefusal::Unhealthy { .. }))
+        ),
+        "{ended:?}"
+    );
+    pass(world, HOUR + Duration::from_secs(60)).await;
+}
+
+/// Time goes by, and every peer polls.
+pub async fn pass(world: &mut World, time: Duration) {
+    world.advance(time);
+    world.poll_all().await.unwrap();
+}
+
+/// Release 1 is installed, and release 2 would be at the next update.
+pub async fn about_to_switch(directory: &Path) -> World {
+    let mut world = World::create(directory, 7, Timestamp(1_790_000_000)).unwrap();
+    publish(&mut world, 1).await;
+    installs(&mut world, 1).await;
+    publish(&mut world, 2).await;
+    world
+}
+
+/// The next cycle installs this release.
+pub async fn installs(world: &mut World, sequence: u64) {
+    let (report, ended) = world.update().await;
+    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
+    assert_eq!(current(world), Some(sequence));
+}
+
+/// The next cycle ends with nothing to install.
+pub async fn up_to_date(world: &mut World) {
+    let (report, ended) = world.update().await;
+    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?} {report:?}");
+}
+
+/// The version that `current` is, whole.
+pub fn current(world: &World) -> Option<u64> {
+    let Installed { sequence, directory, .. } = world.installed().unwrap()?;
+    assert_eq!(fs::read(directory.join("hello")).unwrap(), artifact(sequence));
+    let through = world.config.install_root.join("current/hello");
+    assert_eq!(fs::read(through).unwrap(), artifact(sequence));
+    Some(sequence)
+}
+
+/// Where the client installs, with its configured commands.
+pub fn root(world: &World) -> Root {
+    Root::new(&world.config.install_root, Disk::default()).with(world.config.procedure.clone())
+}
+
+/// The refusal of a release that does not work.
+pub async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
+    match world.update().await {
+        (report, Err(Failure::Install(InstallRefusal::Unhealthy { why, until, .. }))) => {
+            (report, why, until)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Where commands leave what they saw.
+pub fn diary(world: &mut World) -> PathBuf {
+    world.config.install_root.with_file_name("diary")
+}
+
+/// The lines of a file; none, if there is no such file.
+pub fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// A command that notes in a diary why it runs, and then runs `end`.
+pub fn note(diary: &Path, end: &str) -> Vec<String> {
+    shell(&format!(
+        "echo $UNANIMITY_STEP $UNANIMITY_RELEASE after ${{UNANIMITY_BEFORE:-nothing}} >> {}; {end}",
+        diary.display()
+    ))
+}
+
+/// A process that was killed is gone, or waits to be buried, as soon as it gets to it.
+pub fn ends(pid: &str) {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if state.is_empty() || state.contains(") Z ") {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("{pid} is still there");
+}

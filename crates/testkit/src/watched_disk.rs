@@ -1,0 +1,60 @@
+//! Disks that record every step, or fail at one.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::{fs, io};
+
+use unanimity_storage::{Disk, Step, temporary};
+
+/// The error of a full disk.
+pub fn no_space() -> io::Error {
+    io::Error::from(io::ErrorKind::StorageFull)
+}
+
+/// A disk that fails the steps `from` up to `until`, counted from 0. With no end it is a
+/// program that was killed; a file it was writing then keeps half of its bytes.
+pub fn failing_disk(from: usize, until: Option<usize>) -> Disk {
+    let count = Mutex::new(0);
+    Disk::watched(move |step| {
+        let mut count = count.lock().unwrap();
+        let number = *count;
+        *count += 1;
+        if number < from || until.is_some_and(|until| number >= until) {
+            return Ok(());
+        }
+        if number == from
+            && until.is_none()
+            && let Step::SyncFile(path) = step
+        {
+            let file = fs::File::options().write(true).open(temporary(path)).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        }
+        Err(no_space())
+    })
+}
+
+/// A disk that records its steps.
+pub fn recording_disk() -> (Disk, Arc<Mutex<Vec<Step>>>) {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let record = steps.clone();
+    let disk = Disk::watched(move |step| {
+        record.lock().unwrap().push(step.clone());
+        Ok(())
+    });
+    (disk, steps)
+}
+
+/// The path a step is about.
+pub fn path_of(step: &Step) -> &Path {
+    match step {
+        Step::MakeDir(path)
+        | Step::Create(path)
+        | Step::Write(path)
+        | Step::SyncFile(path)
+        | Step::Rename(path)
+        | Step::SyncDir(path)
+        | Step::SyncTree(path)
+        | Step::Link(path)
+        | Step::Remove(path) => path,
+    }
+}
