@@ -44,6 +44,8 @@ mod power;
 #[cfg(feature = "tor")]
 mod products;
 mod progress;
+mod progress_lines;
+mod publisher;
 mod roll;
 mod signals;
 mod site;

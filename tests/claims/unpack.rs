@@ -9,8 +9,6 @@ use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_testkit::archives::*;
 use unanimity_testkit::scratch_dir::place;
 
-use crate::command_line::Desk;
-
 pub(crate) fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
     read: Result<T, UnpackError<E>>,
 ) -> Broken {
@@ -413,44 +411,4 @@ fn the_signed_totals_are_exact_and_nothing_beyond_them_is_written() {
         let ended = unpacked(Tar, sizes, &archive[..], &place.path().join("tree"));
         assert_eq!(ended.is_ok(), fits, "{size}: {ended:?}");
     }
-}
-
-#[test]
-fn a_publisher_learns_what_a_node_would_refuse_and_no_terminal_hears_of_it() {
-    let desk = Desk::new();
-    let new = |artifact: &str| {
-        fs::remove_file(desk.path().join("new")).ok();
-        desk.run(&format!(
-            "release new --log-origin example.org/l --product hello --channel stable --sequence 1 \
-             --version 1.0.0 --out new --artifact x86_64-linux={artifact}"
-        ))
-    };
-    let archive = small();
-    let packed = [
-        ("hello.tar", "tar", archive.clone()),
-        ("hello.tgz", "tar.gz", gz(&archive)),
-        ("hello.tar.gz", "tar.gz", gz(&archive)),
-        ("hello.tar.zst", "tar.zst", zst(&archive)),
-    ];
-    for (name, word, packed) in packed {
-        desk.write(name, packed);
-        let output = new(name);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(desk.read("new").ends_with(&format!(" {word} 735 10\n")), "{}", desk.read("new"));
-        assert!(new(&format!("{name} --as-file")).status.success());
-        assert!(desk.read("new").ends_with(" file\n"), "{}", desk.read("new"));
-    }
-    desk.write("bad.tar", tar(&[dir("bin"), file("bin/\u{1b}[2J\u{1b}]0;owned\u{7}")]));
-    let output = new("bad.tar");
-    assert_eq!(output.status.code(), Some(28));
-    assert!(!desk.path().join("new").exists());
-    let said = String::from_utf8(output.stderr).unwrap();
-    let expected = "bad.tar is an archive that cannot be installed: entry 2, \
-                    \"bin/\\x1b[2J\\x1b]0;owned\\x07\": '\\x1b' in a name";
-    assert!(said.contains(expected), "{said}");
-    assert!(said.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{said:?}");
-    // Not an archive at all, by its name only.
-    desk.write("text.tar.gz", "text");
-    assert_eq!(new("text.tar.gz").status.code(), Some(28));
-    assert!(new("text.tar.gz --as-file").status.success());
 }

@@ -11,7 +11,6 @@ use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_testkit::archives::*;
 use unanimity_testkit::scratch_dir::place;
 
-use crate::command_line::Desk;
 use crate::unpack::refused;
 
 /// Gives bytes for ever, made when they are needed, and counts what was taken.
@@ -83,29 +82,6 @@ fn names_take_a_bounded_amount_of_memory() {
         broken.why.contains(&format!("names of more than {MAX_NAMES_BYTES} bytes")),
         "{broken}"
     );
-}
-
-#[test]
-fn a_gigabyte_in_a_hundred_kilobytes_is_read_in_little_memory() {
-    let desk = Desk::new();
-    let mut bomb = zstd::Encoder::new(Vec::new(), 3).unwrap();
-    let size = 1 << 30;
-    let mut write = |bytes: &[u8]| io::Write::write_all(&mut bomb, bytes).unwrap();
-    write(&header(b'0', b"zeros", 0o644, b"", size));
-    (0..size >> 20).for_each(|_| write(&[0; 1 << 20]));
-    write(&END);
-    let bomb = bomb.finish().unwrap();
-    assert!(bomb.len() < 200_000, "{}", bomb.len());
-    desk.write("bomb.tar.zst", &bomb);
-    let line = "release new --log-origin example.org/l --product hello --channel stable --sequence 1 \
-                --version 1.0.0 --artifact x86_64-linux=bomb.tar.zst --out new";
-    let program = desk.command("").get_program().to_owned();
-    let script = format!("ulimit -v 300000; exec \"$0\" {line}");
-    let mut shell = std::process::Command::new("sh");
-    shell.arg("-c").arg(script).arg(program).current_dir(desk.path());
-    let output = shell.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(desk.read("new").contains(" tar.zst 1073741824 1\n"));
 }
 
 #[test]

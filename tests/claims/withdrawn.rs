@@ -16,8 +16,6 @@ use unanimity_testkit::trial::{
     about_to_switch, current, installs, label, pass, publish, root, shell, unhealthy,
 };
 
-use crate::command_line::Desk;
-
 const WHY: &str = "It deletes what it should keep.";
 
 fn withdraw(circle: &Circle, sequence: u64) {
@@ -196,46 +194,4 @@ fn with_field(text: &str, name: &str, value: &str) -> String {
     let from = text.rfind(&name).unwrap() + name.len();
     let to = from + text[from..].find('"').unwrap();
     [&text[..from], value, &text[to..]].concat()
-}
-
-const BACK: &str =
-    "release withdraw --log-origin example.org/l --product hello --channel stable --sequence";
-
-#[test]
-fn a_publisher_takes_a_release_back_as_they_made_it() {
-    let desk = Desk::new();
-    desk.publish();
-    let append = "log append log --key log.key --passphrase-file pass --signed-by a.key.pub";
-    // What is not there is not taken back: a mistyped number would do nothing, for ever.
-    desk.good(&format!("{BACK} 1 --reason Bad. --out w"));
-    for key in ["a", "b"] {
-        desk.good(&format!("release sign w --key {key}.key --passphrase-file pass --yes"));
-    }
-    let said = desk.bad(23, &format!("{append} w"));
-    let expected = "w: the log has no release of hello, channel stable, with sequence 1 to take back. Nothing was appended";
-    assert!(said.contains(expected), "{said}");
-    // With its release, or after it.
-    desk.good(&format!("{append} --artifact hello m w"));
-    assert!(desk.good(&format!("{append} w")).contains("entry 1  w (since before)"));
-    let shown = desk.good("release show w --key a.key.pub --key b.key.pub");
-    assert!(shown.starts_with("TAKES BACK sequence 1 of hello, channel stable"), "{shown}");
-    assert!(shown.contains("reason     Bad.\n"), "{shown}");
-    assert_eq!(shown.matches("(verified)").count(), 2, "{shown}");
-    let listed = desk.good("log show log --log-key log.key.pub");
-    assert!(listed.contains("    1 hello stable, takes back sequence 1: Bad.\n"), "{listed}");
-    let json: serde_json::Value =
-        serde_json::from_str(&desk.good("--json log show log --log-key log.key.pub")).unwrap();
-    assert_eq!(json["entries"][0]["manifest"]["sequence"], 1);
-    assert_eq!(json["entries"][1]["withdrawal"]["reason"], "Bad.");
-    desk.good("publish site --log log --log-key log.key.pub");
-    let page = desk.read("site/index.html");
-    assert!(page.contains("1.0<br><small><strong>taken back</strong>: Bad.</small>"), "{page}");
-    // One with a line break in it, or without a word, is none.
-    let mut command = desk.command(&format!("{BACK} 1 --out x --reason"));
-    let said = String::from_utf8(command.arg("a\nb").output().unwrap().stderr).unwrap();
-    assert!(said.contains("expected the end: a reason is one line"), "{said}");
-    let mut command = desk.command(&format!("{BACK} 1 --out x --reason"));
-    assert_eq!(command.arg("").output().unwrap().status.code(), Some(2));
-    desk.bad(2, &format!("{BACK} 0 --reason Bad. --out x"));
-    assert!(!desk.path().join("x").exists());
 }

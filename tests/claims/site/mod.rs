@@ -9,7 +9,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
 use unanimity_client::Outcome;
 use unanimity_log::LogWriter;
 use unanimity_log::export::{Published, Source, Unpublished, publish};
@@ -20,9 +19,7 @@ use unanimity_storage::{Disk, Step};
 use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret, the_log};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::recording_disk;
-use unanimity_testkit::{Draft, World, copy_tree};
-
-use crate::command_line::Desk;
+use unanimity_testkit::{Draft, World};
 
 /// A log's directory, and a directory for its site beside it.
 struct Pair {
@@ -364,32 +361,4 @@ fn a_thousand_releases_are_listed_and_the_rest_is_counted() {
     assert_eq!(page.matches("<tbody>").count(), 1000);
     assert!(page.contains("all older: 3;") && page.contains("<td>1003.0</td>"));
     assert!(!page.contains("<td>3.0</td>"));
-}
-
-#[test]
-fn the_command_says_what_it_did_and_what_is_missing() {
-    let desk = Desk::new();
-    desk.publish();
-    let append = "log append log --key log.key --passphrase-file pass m";
-    desk.good(append);
-    let publish = "publish www/site --log log --log-key log.key.pub";
-    let said = desk.good(publish);
-    assert!(said.contains("www/site is up to date; files written: 4"), "{said}");
-    assert!(said.contains("Clients will not find hello for x86_64-linux of hello 1.0"), "{said}");
-    desk.good(&format!("{append} --artifact hello"));
-    let report: Value = serde_json::from_str(&desk.good(&format!("--json {publish}"))).unwrap();
-    assert_eq!((&report["verb"], &report["outcome"]), (&"publish".into(), &"done".into()));
-    assert_eq!(report["head"]["size"], 1);
-    assert_eq!(report["files_written"], 2);
-    assert_eq!(report["missing"], Value::Array(Vec::new()));
-    assert_eq!(desk.good(publish).lines().next(), Some("www/site was up to date."));
-    // It is a mirror like any other, to the reader and to the log's own writer.
-    let shown = desk.good("log show www/site --log-key log.key.pub");
-    assert!(shown.contains("0 hello stable, release 1.0 (sequence 1)"), "{shown}");
-    let mirror = desk.path().join("www/site");
-    desk.good(&format!("{append} --mirror file:{}", mirror.display()));
-    // A copy of a site is as good a log to publish from.
-    copy_tree(&mirror, &desk.path().join("copy")).unwrap();
-    desk.good("publish second --log copy --log-key log.key.pub");
-    assert_eq!(files(&desk.path().join("second")), files(&mirror));
 }

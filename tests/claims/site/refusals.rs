@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
-use serde_json::Value;
 use unanimity_log::LogWriter;
 use unanimity_log::export::{Source, Unpublished, publish};
 use unanimity_protocol::{Evidence, Hash, Timestamp};
@@ -15,7 +13,6 @@ use unanimity_testkit::watched_disk::recording_disk;
 use unanimity_testkit::{Draft, World, copy_tree, watched_disk};
 
 use super::{Pair, files};
-use crate::command_line::Desk;
 
 /// Publishes, which must fail before anything is written.
 fn refused(pair: &Pair) -> Unpublished {
@@ -252,59 +249,6 @@ fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
         assert!(matches!(error, Unpublished::Artifact(_)), "{error}");
         assert!(files(&pair.site).is_empty());
     }
-}
-
-#[test]
-fn every_refusal_has_its_exit_code_and_says_what_to_do() {
-    let desk = Desk::new();
-    desk.publish();
-    let at = |name: &str| desk.path().join(name);
-    let copy = |from: &str, to: &str| copy_tree(&at(from), &at(to)).unwrap();
-    let append = |log: &str, note: &str| {
-        desk.good(&format!("log append {log} --key log.key --passphrase-file pass {note}"));
-    };
-    let publish =
-        |site: &str, log: &str| format!("publish {site} --log {log} --log-key log.key.pub");
-    append("log", "m");
-    copy("log", "backup");
-    let line = "release new --log-origin example.org/l --product hello --channel stable \
-        --version 1 --artifact x86_64-linux=hello";
-    for (sequence, name) in [(2, "n"), (3, "o")] {
-        desk.good(&format!("{line} --sequence {sequence} --out {name}"));
-        desk.good(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
-    }
-    append("log", "n");
-    desk.good(&publish("site", "log"));
-
-    assert!(desk.bad(24, &publish("site", "backup")).contains("never goes back"));
-    assert!(desk.bad(2, &publish("log/site", "log")).contains("not apart"));
-    assert!(desk.bad(2, &publish("backup", "log")).contains("appended to"));
-    assert!(desk.bad(6, &publish("new", "nowhere")).contains("unanimity log init"));
-    fs::create_dir(at("other")).unwrap();
-    desk.write("other/file", "");
-    assert!(desk.bad(6, &publish("other", "log")).contains("empty directory"));
-    let said = desk.bad(22, "publish new --log log --log-key a.key.pub");
-    assert!(said.contains("log/checkpoint does not open"), "{said}");
-    desk.good("log init second --origin example.org/second --key log.key --passphrase-file pass");
-    let said = desk.bad(22, &publish("site", "second"));
-    assert!(said.contains("site/checkpoint is not of this log"), "{said}");
-    fs::create_dir_all(at("log/artifact")).unwrap();
-    let digest = Hash::of(desk.read("hello").as_bytes()).hex();
-    desk.write(&format!("log/artifact/{digest}"), "something else");
-    assert!(desk.bad(28, &publish("new", "log")).contains(&digest));
-    fs::remove_file(at("log/artifact").join(&digest)).unwrap();
-
-    append("backup", "o");
-    let said = desk.bad(20, &publish("site", "backup"));
-    let (words, evidence) = said.split_once("\n\n").unwrap();
-    assert!(words.contains("two stories of one log"), "{said}");
-    let report = desk.run(&format!("--json {}", publish("site", "backup")));
-    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
-    assert_eq!((&report["exit"], &report["outcome"]), (&20.into(), &"fork".into()));
-    assert_eq!(report["evidence"].as_str().unwrap().trim_end(), evidence.trim_end());
-    desk.write("evidence", report["evidence"].as_str().unwrap());
-    desk.good("evidence verify evidence --log-key log.key.pub");
-    assert!(!Path::new(&at("new")).exists());
 }
 
 #[tokio::test]
