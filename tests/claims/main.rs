@@ -7,6 +7,7 @@ mod alarm_words;
 mod attacks;
 mod audit;
 mod by_hand;
+mod cases;
 mod command_line;
 #[cfg(feature = "tor")]
 mod commands;
@@ -65,6 +66,5 @@ mod unpack;
 mod unpack_bounds;
 mod unpack_install;
 mod update;
-mod verify;
 mod wire;
 mod withdrawn;

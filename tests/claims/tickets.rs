@@ -7,7 +7,7 @@ use unanimity_protocol::key::KeyError;
 use unanimity_protocol::{CosignerKey, CosignerSecret, Hash, Log, NoteSecret};
 use unanimity_testkit::scratch_dir;
 
-use crate::verify::fixtures::cases;
+use crate::cases::cases;
 
 fn log(origin: &str, seed: u8) -> Log {
     let key = NoteSecret::from_seed("log.example".parse().unwrap(), &[seed; 32]).public();

@@ -13,7 +13,7 @@ use super::{
     EDITS, Edit, LATER, disk, everybody, file, joining, leaves, lines, name, newcomer, obstacle,
     parse, peer,
 };
-use crate::verify::fixtures::cases;
+use crate::cases::cases;
 
 /// What an edit makes of a text.
 #[track_caller]

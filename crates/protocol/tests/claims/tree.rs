@@ -8,7 +8,7 @@ use unanimity_protocol::tree::{
 };
 use unanimity_testkit::rfc6962 as naive;
 
-use super::fixtures::{cases, fulfil, leaves};
+use crate::fixtures::{cases, fulfil, leaves};
 
 const SIZES: usize = 70;
 

@@ -5,7 +5,7 @@ use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use unanimity_protocol::{Checkpoint, Evidence, Hash, Head, Log};
 use unanimity_testkit::rfc6962 as naive;
 
-use super::fixtures::{LogWorld, ORIGIN, base64, cases, flips, leaves, note, publishers, secret};
+use crate::fixtures::{LogWorld, ORIGIN, base64, cases, flips, leaves, note, publishers, secret};
 
 const SIZE: usize = 40;
 

@@ -8,7 +8,7 @@ use unanimity_protocol::key::KeyError;
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::{CosignerKey, CosignerSecret, Note, NoteKey, NoteSecret, RawKey};
 
-use super::fixtures::{base64, flips, line, note, secret};
+use crate::fixtures::{base64, flips, line, note, secret};
 
 /// A key in use since 2019, whose name is not the origin of its log.
 const GO: &str = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";

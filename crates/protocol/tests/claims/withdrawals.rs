@@ -6,7 +6,7 @@ use unanimity_protocol::note::Note;
 use unanimity_protocol::withdrawal::MAX_REASON_BYTES;
 use unanimity_protocol::{Catalog, Manifest, Refusal, Statement, Timestamp, Withdrawal};
 
-use super::fixtures::{NOW, cases, flips, manifest, name, note, policy, publishers, released};
+use crate::fixtures::{NOW, cases, flips, manifest, name, note, policy, publishers, released};
 
 const GOLDEN: &str = "unanimity/withdrawal/v1
 log example.org/log

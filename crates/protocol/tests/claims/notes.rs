@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};
 use unanimity_protocol::{Note, NoteKey, RawKey};
 
-use super::fixtures::{base64, cases, flips, line, note, publishers, secret};
+use crate::fixtures::{base64, cases, flips, line, note, publishers, secret};
 
 const TEXT: &str = "first line\nsecond line\n";
 

@@ -3,7 +3,7 @@
 use unanimity_protocol::catalog::Reading;
 use unanimity_protocol::{Catalog, Manifest, Refusal, Timestamp};
 
-use super::fixtures::{LogWorld, NOW, line, manifest, name, note, policy, publishers, released};
+use crate::fixtures::{LogWorld, NOW, line, manifest, name, note, policy, publishers, released};
 
 /// A catalog of these entries, at indexes from 0, and what each turned out to be.
 fn read(entries: &[Vec<u8>]) -> (Catalog, Vec<Reading>) {
@@ -109,7 +109,7 @@ fn rubbish_blocks_nobody() {
 fn false_claims_to_be_ours_are_reported_and_block_nobody() {
     let [a, b, c] = publishers();
     let text = manifest(9).to_string();
-    let stranger = super::fixtures::secret("stranger", 9);
+    let stranger = crate::fixtures::secret("stranger", 9);
     let spoilt = released(&text).to_string() + &line("publisher-c", c.public().id(), &[7; 64]);
     let entries = [
         note(&text, &[&stranger]).to_string().into_bytes(),
@@ -162,7 +162,7 @@ fn a_newer_format_needs_our_product_and_a_threshold() {
     let others = NEWER.replace("hello", "other");
     let weak = [
         note(NEWER, &[&a]).to_string(),
-        note(NEWER, &[&super::fixtures::secret("stranger", 9)]).to_string(),
+        note(NEWER, &[&crate::fixtures::secret("stranger", 9)]).to_string(),
         note(&others, &[&a, &b]).to_string(),
         note(NEWER, &[&a, &b]).to_string()
             + &line("publisher-c", publishers()[2].public().id(), &[7; 64]),

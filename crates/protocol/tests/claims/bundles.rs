@@ -9,7 +9,7 @@ use unanimity_protocol::{
     View,
 };
 
-use super::fixtures::{
+use crate::fixtures::{
     HOUR, LogWorld, NOW, Release, base64, cases, cosigner, cosigners, flips, limits, manifest,
     note, peer, peers, policy, publishers, released, roll, seconds,
 };
@@ -439,7 +439,7 @@ fn a_view_of_another_history_is_shown_as_the_fork_it_is() {
 #[test]
 fn a_bundle_is_for_the_log_it_was_made_from() {
     let mut other = policy();
-    other.log.key = super::fixtures::secret("log-key", 101).public();
+    other.log.key = crate::fixtures::secret("log-key", 101).public();
     assert!(does_not_prove(&bundle().verify(&other, &peers(3), &limits())));
     let mut other = policy();
     other.log.origin = "example.org/other".parse().unwrap();

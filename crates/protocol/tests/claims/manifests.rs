@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use unanimity_protocol::manifest::{ArchiveFormat, Kind, MAX_TARGETS, Manifest, Target};
 use unanimity_protocol::{Fetched, Hash, Name, Refusal, Signed, Timestamp};
 
-use super::fixtures::{
+use crate::fixtures::{
     LogWorld, NOW, cases, flips, manifest, name, note, policy, publishers, secret,
 };
 

@@ -12,7 +12,7 @@ use unanimity_protocol::decision::confirmation::{
 use unanimity_protocol::peers::PeerSetError;
 use unanimity_protocol::{Peer, PeerSet, Roll, Silence, Timestamp, View};
 
-use super::fixtures::{
+use crate::fixtures::{
     LogWorld, NOW, cosigner, cosigners, limits, name, peer, peers, roll, seconds, silent_roll,
 };
 

@@ -9,7 +9,7 @@ use unanimity_protocol::{
     Signed, Timestamp,
 };
 
-use super::fixtures::{
+use crate::fixtures::{
     HOUR, LogWorld, NOW, Release, limits, line, manifest, name, note, peers, policy, publishers,
     released, roll, seconds, secret, silent_roll,
 };
@@ -359,7 +359,7 @@ fn refuses_when_a_peer_was_added_between_the_rolls() {
 fn a_peer_with_a_new_key_is_a_new_peer() {
     let (release, three) = (release(), peers(3));
     let mut rekeyed: Vec<_> = three.iter().cloned().collect();
-    rekeyed[1].key = super::fixtures::cosigner("cosigner-2", 99).public();
+    rekeyed[1].key = crate::fixtures::cosigner("cosigner-2", 99).public();
     let rekeyed = PeerSet::new(rekeyed, 3).unwrap();
     let earlier = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
     let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);

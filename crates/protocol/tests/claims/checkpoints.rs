@@ -5,7 +5,7 @@ use unanimity_protocol::checkpoint::{CheckpointError, MAX_CHECKPOINT_TEXT, Origi
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::{Checkpoint, Hash, Head, Log};
 
-use super::fixtures::{
+use crate::fixtures::{
     LogWorld, ORIGIN, cases, cosigner, flips, manifest, note, policy, publishers, released, secret,
 };
 
@@ -97,8 +97,8 @@ fn a_size_has_one_spelling_and_is_below_2_to_the_63() {
 
 #[test]
 fn a_root_is_the_base64_of_32_bytes_and_nothing_else() {
-    let long = super::fixtures::base64(&[0; 33]);
-    let short = super::fixtures::base64(&[0; 31]);
+    let long = crate::fixtures::base64(&[0; 33]);
+    let short = crate::fixtures::base64(&[0; 31]);
     let stray_bits = ROOT.replacen("I=", "J=", 1);
     let hex = "0ac5186a91863e8e1d90c808014aa89bf5da8e3ee1d9f07630f0378f68f1ab62";
     let unpadded = ROOT.trim_end_matches('=');
@@ -217,7 +217,7 @@ fn a_manifest_is_no_checkpoint_and_a_checkpoint_is_no_manifest() {
     let [a, b, _] = publishers();
     let checkpoint = note(&world.checkpoint(3).text(), &[&a, &b]);
     let fetched = unanimity_protocol::Fetched { index: 0, note: checkpoint };
-    let refused = unanimity_protocol::Signed::open(fetched, &policy(), 0, super::fixtures::NOW);
+    let refused = unanimity_protocol::Signed::open(fetched, &policy(), 0, crate::fixtures::NOW);
     assert!(matches!(refused, Err(unanimity_protocol::Refusal::Malformed(_))));
     let note = released(&text).to_string();
     assert!(Head::open(note.as_bytes(), &world.log()).is_err());

@@ -6,7 +6,7 @@ use unanimity_protocol::consistency::Link;
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::{Chain, Hash, Log, NoteKey, Timestamp, View};
 
-use super::fixtures::{
+use crate::fixtures::{
     LogWorld, NOW, ORIGIN, cosigner, cosigners, flips, line, note, peer, secret,
 };
 
