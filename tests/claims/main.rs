@@ -13,7 +13,6 @@ mod command_line;
 mod commands;
 mod config;
 mod dist;
-mod durable;
 // What the program prints depends on both: its verbs on Tor, and hashes on the platform of releases.
 #[cfg(all(feature = "tor", target_os = "linux", target_arch = "x86_64"))]
 mod goldens;
@@ -31,7 +30,6 @@ mod mirrors;
 mod model;
 #[cfg(feature = "tor")]
 mod onion_demo;
-mod ours;
 mod outcomes;
 #[cfg(feature = "tor")]
 mod pairing;
@@ -62,8 +60,6 @@ mod tor;
 #[cfg(feature = "tor")]
 mod tor_settings;
 mod trial;
-mod unpack;
-mod unpack_bounds;
 mod unpack_install;
 mod update;
 mod wire;

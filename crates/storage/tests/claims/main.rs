@@ -1,0 +1,4 @@
+//! What the storage crate promises, as tests: each is named for what it says.
+
+mod durable;
+mod ours;
