@@ -1,17 +1,14 @@
 //! The claims of this project, as tests: each is named for what it says.
 
-mod addresses;
 mod alarm;
 mod alarm_command;
 mod alarm_words;
 mod attacks;
 mod audit;
 mod by_hand;
-mod cases;
 mod command_line;
 #[cfg(feature = "tor")]
 mod commands;
-mod config;
 mod dist;
 // What the program prints depends on both: its verbs on Tor, and hashes on the platform of releases.
 #[cfg(all(feature = "tor", target_os = "linux", target_arch = "x86_64"))]
@@ -23,7 +20,6 @@ mod http;
 mod install;
 mod installer;
 mod interrupted;
-mod keys;
 mod log_writer;
 mod memory;
 mod mirrors;
@@ -38,7 +34,6 @@ mod peer_disk;
 mod peer_files;
 #[cfg(feature = "tor")]
 mod peers_command;
-mod peers_file;
 mod power;
 #[cfg(feature = "tor")]
 mod products;
@@ -51,14 +46,11 @@ mod site;
 #[cfg(feature = "tor")]
 mod sockets;
 mod staged;
-mod tickets;
 mod tiles;
 #[cfg(feature = "tor")]
 mod tls;
 #[cfg(feature = "tor")]
 mod tor;
-#[cfg(feature = "tor")]
-mod tor_settings;
 mod trial;
 mod unpack_install;
 mod update;

@@ -12,7 +12,7 @@ use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 
-use super::{
+use crate::peers_file::{
     EDITS, LATER, disk, everybody, file, joining, name, names, newcomer, obstacle, parse, peer,
 };
 
@@ -50,7 +50,10 @@ fn an_edit_that_cannot_be_is_refused_by_name_and_changes_nothing() {
         (edit::count(&path, &circle.members()[0], &disk()), "a is not joining"),
         (edit::count(&path, &other, &disk()), "no longer what it was"),
         (edit::drop(&path, &name("a"), LATER, &disk()), "a still has to confirm"),
-        (edit::drop(&path, &name("leaves"), super::BEFORE, &disk()), "still has to confirm"),
+        (
+            edit::drop(&path, &name("leaves"), crate::peers_file::BEFORE, &disk()),
+            "still has to confirm",
+        ),
         (edit::drop(&path, &stranger, LATER, &disk()), "nobody there is named mallory"),
     ] {
         let error = edited.unwrap_err().to_string();

@@ -9,11 +9,11 @@ use unanimity_config::peers::edit::{self};
 use unanimity_protocol::Timestamp;
 use unanimity_testkit::circle::NOW;
 
-use super::{
+use crate::cases::cases;
+use crate::peers_file::{
     EDITS, Edit, LATER, disk, everybody, file, joining, leaves, lines, name, newcomer, obstacle,
     parse, peer,
 };
-use crate::cases::cases;
 
 /// What an edit makes of a text.
 #[track_caller]

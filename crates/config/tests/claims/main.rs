@@ -1,0 +1,7 @@
+//! What the config crate promises, as tests: each is named for what it says.
+
+mod addresses;
+mod cases;
+mod config;
+mod peers_file;
+mod tickets;

@@ -1,0 +1,3 @@
+//! What the publish crate promises, as tests: each is named for what it says.
+
+mod keys;

@@ -1,0 +1,3 @@
+//! What the tor crate promises, as tests: each is named for what it says.
+
+mod tor_settings;
