@@ -11,22 +11,13 @@ use std::{
 use unanimity_client::{Failure, Outcome};
 use unanimity_install::{InstallError, InstallRefusal, verify_artifact};
 use unanimity_protocol::log_path::artifact_path;
-use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::manifest::Target;
 use unanimity_protocol::{Hash, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
 use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::targets::target;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 use unanimity_testkit::{Draft, World};
-
-fn target(bytes: &[u8]) -> Target {
-    Target {
-        platform: "x86_64-linux".parse().unwrap(),
-        file: "hello".parse().unwrap(),
-        length: bytes.len() as u64,
-        sha256: Hash::of(bytes),
-        kind: Kind::File,
-    }
-}
 
 /// Gives bytes for ever, or until its end, and counts what was taken.
 struct Source {

@@ -3,6 +3,7 @@
 mod alarm;
 mod alarm_command;
 mod alarm_words;
+mod artifacts;
 mod attacks;
 mod audit;
 mod by_hand;
@@ -14,24 +15,17 @@ mod dist;
 #[cfg(all(feature = "tor", target_os = "linux", target_arch = "x86_64"))]
 mod goldens;
 mod health;
-mod host;
 mod hostile;
-mod http;
 mod install;
 mod installer;
 mod interrupted;
-mod log_writer;
 mod memory;
-mod mirrors;
 mod model;
 #[cfg(feature = "tor")]
 mod onion_demo;
 mod outcomes;
 #[cfg(feature = "tor")]
 mod pairing;
-mod peer;
-mod peer_disk;
-mod peer_files;
 #[cfg(feature = "tor")]
 mod peers_command;
 mod power;
@@ -42,17 +36,12 @@ mod progress_lines;
 mod publisher;
 mod roll;
 mod signals;
-mod site;
 #[cfg(feature = "tor")]
 mod sockets;
 mod staged;
-mod tiles;
-#[cfg(feature = "tor")]
-mod tls;
 #[cfg(feature = "tor")]
 mod tor;
 mod trial;
 mod unpack_install;
 mod update;
-mod wire;
 mod withdrawn;

@@ -28,6 +28,7 @@ pub mod signed_heads;
 pub mod split_install;
 pub mod stalling_mirror;
 mod static_files;
+pub mod targets;
 pub mod trial;
 pub mod watched_disk;
 mod world;

@@ -13,7 +13,7 @@ use unanimity_testkit::signed_heads::Seen;
 use unanimity_testkit::watched_disk::{failing_disk, path_of, recording_disk};
 use unanimity_testkit::{copy_tree, scratch_dir};
 
-use super::{Pair, files};
+use crate::site::{Pair, files};
 
 /// The releases of the story, by the size of the log that they make.
 const STORY: [(u64, &[u8]); 3] = [(3, b"one"), (258, b"two"), (263, b"three")];

@@ -42,7 +42,7 @@ fn answers() -> [(&'static str, Answer); 6] {
 
 /// The frame in a vector file, and how much of it is not padding.
 fn vector<const N: usize>(name: &str) -> ([u8; N], usize) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wire");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/wire");
     let text = fs::read_to_string(directory.join(format!("{name}.hex"))).expect("a vector");
     let digits: String = text.split_whitespace().collect();
     let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes()).expect("hexadecimal");
@@ -165,7 +165,7 @@ fn there_is_a_vector_for_every_message_and_no_other() {
             | Answer::NoTile => {}
         }
     }
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wire");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/wire");
     for file in fs::read_dir(directory).unwrap() {
         found.push(file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
     }

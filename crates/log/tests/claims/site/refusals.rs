@@ -12,7 +12,7 @@ use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::recording_disk;
 use unanimity_testkit::{Draft, World, copy_tree, watched_disk};
 
-use super::{Pair, files};
+use crate::site::{Pair, files};
 
 /// Publishes, which must fail before anything is written.
 fn refused(pair: &Pair) -> Unpublished {

@@ -1,0 +1,7 @@
+//! What the net crate promises, as tests: each is named for what it says.
+
+mod host;
+mod http;
+mod mirrors;
+mod tls;
+mod wire;
