@@ -3,7 +3,6 @@
 mod alarm;
 mod alarm_command;
 mod alarm_words;
-mod artifacts;
 mod attacks;
 mod audit;
 mod by_hand;
@@ -14,13 +13,7 @@ mod dist;
 // What the program prints depends on both: its verbs on Tor, and hashes on the platform of releases.
 #[cfg(all(feature = "tor", target_os = "linux", target_arch = "x86_64"))]
 mod goldens;
-mod health;
-mod hostile;
-mod install;
 mod installer;
-mod interrupted;
-mod memory;
-mod model;
 #[cfg(feature = "tor")]
 mod onion_demo;
 mod outcomes;
@@ -31,17 +24,10 @@ mod peers_command;
 mod power;
 #[cfg(feature = "tor")]
 mod products;
-mod progress;
 mod progress_lines;
 mod publisher;
-mod roll;
 mod signals;
 #[cfg(feature = "tor")]
 mod sockets;
-mod staged;
 #[cfg(feature = "tor")]
 mod tor;
-mod trial;
-mod unpack_install;
-mod update;
-mod withdrawn;
