@@ -26,7 +26,6 @@ use unanimity_testkit::trial::{ends, label, shell};
 use unanimity_testkit::{Draft, World};
 
 use crate::installer;
-const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
 /// Release 1 is installed, and release 2 is staged, on a machine whose installer is a process of its own.
 struct Machine {
