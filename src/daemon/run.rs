@@ -2,7 +2,7 @@
 //!
 //! It hosts the onion service, polls the mirrors, calls the roll at random times, keeps the way to
 //! every peer warm, raises the alarm, and is the only owner of the state while it runs: commands
-//! reach it through [`socket`].
+//! reach it through [`control_socket`](super::control_socket).
 
 use std::future::pending;
 use std::io;

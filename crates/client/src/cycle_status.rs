@@ -1,4 +1,4 @@
-//! What the end of a cycle says of the node's condition.
+//! Which condition each end of a cycle means for the node.
 
 use serde_json::{Value, json};
 use unanimity_install::InstallRefusal;

@@ -1,4 +1,4 @@
-//! What a cycle has to say of the mirrors.
+//! Which mirrors have failed in this cycle so far.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `Agreed -> Installed`: whole, durable, and only what every peer confirmed.
+//! Installs what every peer confirmed: versions, the switch, its trial, the journal, and the way back.
 //!
 //! ```text
 //! ROOT/versions/2-1.1.0/hello     the artifact; or, of an archive, its tree

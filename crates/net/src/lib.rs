@@ -1,7 +1,8 @@
-//! Reaching others: peers over byte streams, mirrors over files.
+//! Reaching others: messages with peers, mirrors over HTTP or in a directory, and a server of files.
 //!
 //! The seam for tests and simulators is the byte stream, so framing, limits and codec run
 //! there too. A deployment gets no stream but Tor's; there is deliberately no plain TCP.
+
 mod connection_limit;
 mod connector;
 mod deadline;

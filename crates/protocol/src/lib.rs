@@ -1,4 +1,6 @@
-//! What `unanimity` verifies: bytes and a time go in, a checked type or a refusal comes out.
+//! Formats and rules without I/O: signed statements, proofs of the log, peers' answers, the decision.
+//!
+//! Bytes and a time go in, a checked type or a refusal comes out.
 //!
 //! # Verifying a proof bundle
 //!

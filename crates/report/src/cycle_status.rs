@@ -1,4 +1,4 @@
-//! What the end of a cycle says of the node's condition.
+//! The end of a cycle as an operator is told of it.
 
 use serde_json::{Value, json};
 

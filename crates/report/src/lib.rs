@@ -1,5 +1,6 @@
-//! What the programs say: outcomes with their exit codes and words, the condition of a node, the
-//! changes that are announced, and text that may be shown to anybody.
+//! How a command or a cycle ends, and how it is told: exit codes, words, conditions, JSON, redaction.
+//!
+//! What one command prints is in the program's `cli`.
 
 mod classify;
 mod command_error;

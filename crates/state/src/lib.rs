@@ -1,4 +1,6 @@
-//! What a node remembers: the head it trusts, evidence, what its peers showed, and which mirrors failed.
+//! What a node remembers of the log, its peers and its mirrors, and its own keys.
+//!
+//! What was installed is in the journal of the install root, which the crate `unanimity-install` keeps.
 //!
 //! Everything signed is stored as the note it came as and opened again when it is read,
 //! so a damaged or edited file is an error and never a fact. The client's head and the peer

@@ -1,4 +1,6 @@
-//! A private Tor network on loopback, and a whole group of peers on it: for the demo and for tests.
+//! The testkit's group of peers as processes over a private Tor network on loopback.
+//!
+//! The attacks are the testkit's.
 
 mod onion;
 mod tornet;

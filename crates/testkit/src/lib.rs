@@ -1,4 +1,4 @@
-//! A whole circle: a publisher, a log, five peers and a client.
+//! For tests and the demo: a publisher, a log, five peers and a client in one process, and every attack.
 //!
 //! The [`Stage`] is what it is played with, keys and files; a [`Cast`] are those who act there, and
 //! the attacks are played with any of them. [`World`] has everybody in one process, over streams

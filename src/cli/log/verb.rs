@@ -1,4 +1,4 @@
-//! `log`: write an audit log, look at one, prove that an entry is in it.
+//! The verbs of `log`.
 
 use crate::cli::log::append::Append;
 use crate::cli::log::source::Source;

@@ -1,4 +1,4 @@
-//! What belongs to a switch besides the switch: the commands of `[install]`.
+//! The commands of `[install]` that run around a switch, and how many versions are kept.
 
 use std::time::Duration;
 /// What belongs to a switch besides the switch, from the configuration alone. A command is a program
