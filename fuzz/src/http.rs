@@ -24,7 +24,7 @@ struct Host {
 
 impl Web for Host {
     fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
-        let stream = Scripted::new(&self.answers, self.piece, self.said.clone());
+        let stream = Scripted::new(&self.answers, self.piece, self.said.clone()).answering();
         Box::pin(async { Ok(Box::new(stream) as Box<dyn Stream>) })
     }
 

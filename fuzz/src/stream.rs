@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -20,6 +20,9 @@ pub struct Scripted {
     at: usize,
     /// The most bytes of one read.
     piece: usize,
+    /// Whether it waits for a first word from our end; then, who waits for that.
+    waits: bool,
+    waker: Option<Waker>,
     said: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -27,16 +30,27 @@ impl Scripted {
     /// The other end sends `script`, at most `piece` bytes at once, and ends. What is written to it is
     /// put behind what is in `said`.
     pub fn new(script: &[u8], piece: usize, said: Arc<Mutex<Vec<u8>>>) -> Scripted {
-        Scripted { script: script.to_vec(), at: 0, piece: piece.max(1), said }
+        let (script, piece) = (script.to_vec(), piece.max(1));
+        Scripted { script, at: 0, piece, waits: false, waker: None, said }
+    }
+
+    /// The other end sends nothing before something was written to it.
+    #[must_use]
+    pub fn answering(self) -> Scripted {
+        Scripted { waits: true, ..self }
     }
 }
 
 impl AsyncRead for Scripted {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.waits {
+            self.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let rest = &self.script[self.at..];
         let count = rest.len().min(self.piece).min(buffer.remaining());
         buffer.put_slice(&rest[..count]);
@@ -47,11 +61,15 @@ impl AsyncRead for Scripted {
 
 impl AsyncWrite for Scripted {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.said.lock().expect("one thread").extend_from_slice(bytes);
+        self.waits = false;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 

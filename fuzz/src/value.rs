@@ -42,7 +42,7 @@ pub fn check(data: &[u8]) {
         assert!(site.port > 0);
         assert!(site.prefix().is_empty() || site.prefix().starts_with('/'));
         assert!(!site.prefix().ends_with('/'));
-        assert!(!format!("{site}").contains(['@', '?', '#']));
+        assert!(!format!("{site}").contains(['?', '#']));
     }
     same::<MirrorSpec>(text);
 }
