@@ -3,7 +3,7 @@
 use std::path::Path;
 #[cfg(feature = "tor")]
 use unanimity_report::Said;
-use unanimity_report::{Classify as _, path_json};
+use unanimity_report::{Classify, path_json};
 
 use serde_json::{Value, json};
 
@@ -57,26 +57,21 @@ pub(super) fn together(mut all: Vec<Said>) -> Said {
 /// What a cycle came to.
 pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
     let mut json = report_json(report);
-    let (exit, message) = match ended {
-        Ok(Outcome::UpToDate) => (Exit::Done, "every peer agrees, and nothing is new".to_owned()),
+    let exit = ended.as_ref().map_or_else(Classify::exit, Classify::exit);
+    let message = match ended {
+        Ok(Outcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
         Ok(Outcome::Available(agreed)) => {
             json["release"] = super::statement::manifest_json(agreed.manifest());
             let release = agreed.manifest().label();
-            (
-                Exit::Available,
-                format!(
-                    "release {release} can be installed: every peer has confirmed it for long enough"
-                ),
+            format!(
+                "release {release} can be installed: every peer has confirmed it for long enough"
             )
         }
         Ok(Outcome::Installed(installed)) => {
             json["installed"] = installed.release.clone().into();
-            (Exit::Done, format!("installed {}", installed.directory.display()))
+            format!("installed {}", installed.directory.display())
         }
-        Err(failure) => {
-            let Ended { exit, message } = advice::ended(failure);
-            (exit, message)
-        }
+        Err(failure) => advice::ended(failure).message,
     };
     json["message"] = message.clone().into();
     let remarks = remarks(report).into_iter().filter(|line| !message.contains(line));

@@ -7,7 +7,7 @@ use unanimity_install::root_of;
 use unanimity_install::state_dirs::{Memory, known, memories};
 use unanimity_install::verbs::who;
 use unanimity_protocol::Manifest;
-use unanimity_report::{Ended, Exit, Said};
+use unanimity_report::{Classify as _, Ended, Exit, Said};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
 
@@ -71,7 +71,7 @@ pub(super) fn status(
         // A node whose circle is still too small has peers to find, and nothing to remember.
         Err(error) => {
             if exit == Exit::Done {
-                exit = Exit::Configuration;
+                exit = error.exit();
             }
             let joining = told.circle.joining().count();
             let error = crate::advice::words(&error);
@@ -106,10 +106,11 @@ pub(super) fn status(
         });
     }
     let standing = installed.as_ref().map(|it| known.check_standing(it, true));
-    let withdrawn = standing.and_then(Result::err).map(|refusal| refusal.to_string());
-    json["withdrawn"] = withdrawn.clone().into();
-    if let Some(why) = withdrawn {
-        exit = Exit::Withdrawn;
+    let withdrawn = standing.and_then(Result::err);
+    json["withdrawn"] = withdrawn.as_ref().map(ToString::to_string).into();
+    if let Some(refusal) = withdrawn {
+        exit = refusal.exit();
+        let why = refusal.to_string();
         let why = why.strip_prefix("withdrawn: ").unwrap_or(&why);
         text += &format!("WITHDRAWN   {why}\n");
     }

@@ -8,7 +8,7 @@ use unanimity_config::OnionAddress;
 use unanimity_net::message::{ANSWER_BYTES, QUESTION_BYTES};
 use unanimity_net::{Listener, Transport};
 use unanimity_protocol::{Timestamp, View};
-use unanimity_report::{Classify as _, Exit};
+use unanimity_report::{Classify, Exit};
 
 use crate::{Broken, Stage};
 
@@ -68,23 +68,22 @@ impl Cycle {
         let short = self.peers.iter().filter(|(_, confirms)| *confirms < self.size);
         short.map(|(name, _)| name.as_str()).collect()
     }
-}
 
-impl Cycle {
     /// A cycle that ran in this process; a failure is put in `words`.
     pub(crate) fn new(
         (report, outcome): (Report, Result<Outcome, Failure>),
         words: impl Fn(&Failure) -> String,
     ) -> Cycle {
-        let (exit, said) = match outcome {
-            Ok(Outcome::UpToDate) => (Exit::Done, "nothing is new".to_owned()),
+        let exit = outcome.as_ref().map_or_else(Classify::exit, Classify::exit);
+        let said = match outcome {
+            Ok(Outcome::UpToDate) => "nothing is new".to_owned(),
             Ok(Outcome::Available(agreed)) => {
-                (Exit::Available, format!("{} can be installed", agreed.manifest().label()))
+                format!("{} can be installed", agreed.manifest().label())
             }
             Ok(Outcome::Installed(installed)) => {
-                (Exit::Done, format!("installed {}", installed.directory.display()))
+                format!("installed {}", installed.directory.display())
             }
-            Err(failure) => (failure.exit(), words(&failure)),
+            Err(failure) => words(&failure),
         };
         let size = report.head.map(|head| head.size());
         let answer = |(name, view): (String, Result<View, _>)| {
