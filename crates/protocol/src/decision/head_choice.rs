@@ -14,7 +14,7 @@
 //!
 //! ```text
 //!                  +-- unserved ---> the next head
-//! step --> Try ----+-- served -----> the next head, unless this one holds all that is left
+//! step --> Try ----+-- served -----> the next head, unless this one holds all smaller heads
 //!   |              +-- fork -------> Fork, for good
 //!   +----> Chosen ---- unreadable -> the choice begins again without this head
 //!   +----> NoneServed
@@ -161,7 +161,8 @@ impl<H: LogHead> Trial<'_, '_, H> {
         self.0.fork = Some(evidence);
     }
 
-    /// Reports that this head is served, and which heads it holds; itself is one of them.
+    /// Reports that this head is served, and which heads it holds: itself, and those of the
+    /// [`smaller`](Trial::smaller) heads that its tiles prove to be prefixes of it.
     ///
     /// Returns whether this head is the best so far.
     pub fn served(self, holds: impl Fn(&H) -> bool) -> bool {
@@ -173,13 +174,10 @@ impl<H: LogHead> Trial<'_, '_, H> {
             heads: count(choice.heads),
         };
         let place = choice.next;
-        let all = Held {
-            trusted: choice.trusted.len(),
-            views: choice.views.len(),
-            heads: choice.heads.len() - place,
-        };
-        // After a head that holds all, no other can hold more.
-        choice.next = if held == all { choice.heads.len() } else { place + 1 };
+        // A smaller head holds none but those that this head might hold. If this head holds them
+        // all, a smaller one holds fewer.
+        let holds_all = held.heads == choice.heads.len() - place;
+        choice.next = if holds_all { choice.heads.len() } else { place + 1 };
         let is_best = choice.best.is_none_or(|(most, _)| most < held);
         if is_best {
             choice.best = Some((held, place));

@@ -92,12 +92,15 @@ impl World {
                 Step::Try(trial) => {
                     let head = *trial.head();
                     tried.push(head);
-                    assert!(trial.smaller().iter().all(|smaller| smaller.size < head.size));
+                    let smaller = trial.smaller().to_vec();
+                    assert!(smaller.iter().all(|smaller| smaller.size < head.size));
                     match (self.serves(head), self.fork) {
                         (None, _) => trial.unserved(),
                         (Some(_), Some(pair)) if pair.0 == head => trial.fork(pair),
                         (Some(holds), _) => {
-                            let _ = trial.served(|other| *other == head || holds.contains(other));
+                            let ties =
+                                |other: &Number| holds.contains(other) && smaller.contains(other);
+                            let _ = trial.served(|other| *other == head || ties(other));
                         }
                     }
                 }
@@ -169,6 +172,12 @@ fn of_heads_that_hold_equally_many_the_largest_is_chosen() {
 fn an_unserved_head_is_never_chosen() {
     let world = World::new(&[9, 7, 5], &[(5, &[])]).trusting(&[9]).seeing(&[9, 7]);
     assert_eq!(world.choose(), (heads(&[9, 7, 5]), chosen(5)));
+}
+
+#[test]
+fn no_head_is_tried_after_one_that_holds_all_smaller_heads() {
+    let world = World::new(&[9, 7, 5, 3], &[(7, &[5, 3]), (5, &[3]), (3, &[])]);
+    assert_eq!(world.trusting(&[9]).seeing(&[9]).choose(), (heads(&[9, 7]), chosen(7)));
 }
 
 #[test]
@@ -257,7 +266,8 @@ fn by_the_rule(world: &World) -> End {
         let worth = |chosen: &Number| {
             let holds = world.serves(*chosen)?;
             let count = |heads: &[Number]| {
-                heads.iter().filter(|head| *head == chosen || holds.contains(head)).count()
+                let ties = |head: &Number| holds.contains(head) && among.contains(head);
+                heads.iter().filter(|head| *head == chosen || ties(head)).count()
             };
             Some((count(&world.trusted), count(&world.views), count(&among), chosen.size))
         };
