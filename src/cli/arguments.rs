@@ -102,7 +102,7 @@ pub fn main() -> ExitCode {
 
 /// A command line that makes no sense, or that asks for help.
 fn usage(error: &clap::Error) -> ExitCode {
-    let asked_for_json = std::env::args().any(|argument| argument == "--json");
+    let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
         let message = error.to_string();
         print(&report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();

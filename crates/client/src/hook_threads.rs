@@ -2,13 +2,18 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use unanimity_install::process::{self, CommandError, Invocation};
 use unanimity_install::{HookRunner, Interrupt};
+
+/// How long a command that was killed is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs each command on a thread of its own. Its time limit holds by the runtime's clock as well, which
 /// tests play.
@@ -25,19 +30,35 @@ async fn run(invocation: Invocation) -> Result<(), CommandError> {
     if invocation.command.is_empty() {
         return Ok(());
     }
-    let (limit, (tell, told)) = (invocation.limit, oneshot::channel());
+    // Where SIGCHLD is ignored, the system reaps what ends, and how it ended is lost. Having a handler
+    // once is enough.
+    drop(signal(SignalKind::child())?);
+    let (limit, (tell, mut told)) = (invocation.limit, oneshot::channel());
+    let program = invocation.command[0].clone();
     let guard = InterruptOnDrop(Interrupt::default());
     let interrupt = guard.0.clone();
     // No thread of the runtime's: a paused clock would wait for it.
-    thread::Builder::new().name("hook".to_owned()).spawn(move || {
-        // If the future is gone, the command was killed.
-        tell.send(process::run(&invocation, &interrupt)).ok();
-    })?;
-    match timeout(limit, told).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(_)) => Err(io::Error::other("the thread that waited for it broke off").into()),
-        Err(_) => Err(CommandError::Late(limit)),
-    }
+    thread::Builder::new()
+        .name("hook".to_owned())
+        .spawn(move || {
+            // If the future is gone, the command was killed.
+            tell.send(process::run(&invocation, &interrupt)).ok();
+        })
+        .map_err(|source| CommandError::Start { program, source })?;
+    let ended = match timeout(limit, &mut told).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            // The next step begins only once the command is gone, if it can be killed at all.
+            guard.0.interrupt();
+            match timeout(LAST_WORDS, told).await {
+                // It had ended well before it was killed.
+                Ok(Ok(Ok(()))) => return Ok(()),
+                _ => return Err(CommandError::Late(limit)),
+            }
+        }
+    };
+    ended
+        .unwrap_or_else(|_| Err(io::Error::other("the thread that waited for it broke off").into()))
 }
 
 struct InterruptOnDrop(Interrupt);
@@ -52,7 +73,6 @@ impl Drop for InterruptOnDrop {
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::time::Duration;
 
     use super::*;
 

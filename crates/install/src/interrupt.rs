@@ -1,10 +1,11 @@
 //! An operator's command is ended from another thread than the one that waits for it.
 
 use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
 /// Ends the command that runs under it. Its clones are one interrupt, which has one command at a time.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ struct State {
 #[derive(Debug)]
 struct Running {
     group: Pid,
+    /// The command itself, which may have left its group.
+    process: Option<OwnedFd>,
     /// The end of this pipe wakes the thread that waits for the command.
     _awake: PipeWriter,
 }
@@ -47,7 +50,9 @@ impl Interrupt {
             return Ok(None);
         }
         let child = command.spawn()?;
-        state.running = Some(Running { group: Pid::from_child(&child), _awake: awake });
+        let group = Pid::from_child(&child);
+        let process = pidfd_open(group, PidfdFlags::empty()).ok();
+        state.running = Some(Running { group, process, _awake: awake });
         Ok(Some((child, Group { interrupt: self, woken })))
     }
 
@@ -58,9 +63,10 @@ impl Interrupt {
 
 impl State {
     fn kill(&mut self) {
-        if let Some(Running { group, .. }) = self.running.take() {
-            // It fails if nobody is left in the group.
+        if let Some(Running { group, process, .. }) = self.running.take() {
+            // It fails if no process is left in the group.
             kill_process_group(group, Signal::KILL).ok();
+            process.map(|process| pidfd_send_signal(process, Signal::KILL));
         }
     }
 }

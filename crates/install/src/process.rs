@@ -96,6 +96,8 @@ pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), Command
     let was_interrupted = match &attended {
         // What it has left at work is meant to be.
         Ok((End::Well, _)) => group.leave(),
+        // The system has reaped it by itself, so its number may be another process's.
+        Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => group.leave(),
         _ => group.kill(),
     };
     // Only now: as long as it is not reaped, its number is nobody else's.

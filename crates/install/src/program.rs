@@ -92,7 +92,7 @@ fn parse() -> Result<Arguments, clap::Error> {
 
 /// A command line that makes no sense, or that asks for help.
 fn usage(error: &clap::Error) -> ExitCode {
-    let asked_for_json = std::env::args().any(|argument| argument == "--json");
+    let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
         let message = error.to_string();
         print(&report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
@@ -156,12 +156,18 @@ fn from_directory(told: &Node, directory: &Path) -> Result<Said, Ended> {
 fn install(told: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
     let interrupt = interrupt_when_told_to_end()?;
     let hooks = Arc::new(InPlace(interrupt.clone()));
-    let root = root_knowing(told)?.hooks_run_by(hooks.clone());
+    // What cannot be remembered keeps no interrupted trial from being undone.
+    let (root, known) = match root_knowing(told) {
+        Ok(root) => (root, Ok(())),
+        Err(error) => (root_of(told), Err(error)),
+    };
+    let root = root.hooks_run_by(hooks.clone());
     let installing = async {
         // Whatever else stands in the way of installing.
         if let Some(undone) = root.recover(SystemClock.now()).await? {
             tracing::warn!("{undone}");
         }
+        known?;
         let config = told.client(SystemClock.now()).map_err(advice::ended)?;
         let spool = match spool.canonicalize() {
             // Nobody has ever staged anything.

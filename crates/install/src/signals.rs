@@ -1,8 +1,10 @@
 //! Ctrl-C, SIGTERM, and a terminal that is closed: the command at work is killed, and none starts.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use unanimity_install::{Interrupt, ignores_hangup};
 use unanimity_report::{Ended, Exit};
@@ -16,7 +18,9 @@ pub(crate) fn interrupt_when_told_to_end() -> Result<Interrupt, Ended> {
     }
     let interrupt = Interrupt::default();
     let raised = interrupt.clone();
-    let listening = Signals::new(kinds).and_then(|mut signals| {
+    // Where SIGCHLD is ignored, the system reaps what ends, and how it ended is lost: have a handler.
+    let handled = signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)));
+    let listening = handled.and_then(|_| Signals::new(kinds)).and_then(|mut signals| {
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for _ in signals.forever() {
                 raised.interrupt();

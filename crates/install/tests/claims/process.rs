@@ -124,6 +124,19 @@ fn an_interrupt_kills_a_command_with_what_it_started() {
 }
 
 #[test]
+fn an_interrupt_kills_a_command_that_has_left_its_process_group() {
+    let desk = Desk::new();
+    let interrupt = Interrupt::default();
+    // Into the group of this test, which is not to be killed.
+    let leave = "exec perl -e 'setpgrp(0, getpgrp(getppid())) or die; open(F, \">\", \"told\"); \
+                 print F $$; close(F); sleep 600'";
+    let (pid, ended) = desk.start(desk.shell(leave), &interrupt);
+    interrupt.interrupt();
+    assert!(matches!(ended.recv_timeout(PATIENCE), Ok(Err(CommandError::Interrupted))));
+    ends(&pid);
+}
+
+#[test]
 fn after_an_interrupt_no_command_starts_until_it_is_cleared() {
     let desk = Desk::new();
     let interrupt = Interrupt::default();
