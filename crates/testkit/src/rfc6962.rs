@@ -10,7 +10,7 @@ fn split(n: usize) -> usize {
     k
 }
 
-/// MTH(D[n]), over leaf hashes.
+/// `MTH(D[n])`, over leaf hashes.
 pub fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash::of(b""),
@@ -23,7 +23,7 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// PATH(m, D[n]).
+/// `PATH(m, D[n])`.
 pub fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     if leaves.len() <= 1 {
         return Vec::new();
@@ -36,12 +36,12 @@ pub fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     proof
 }
 
-/// PROOF(m, D[n]).
+/// `PROOF(m, D[n])`.
 pub fn proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     subproof(m, leaves, true)
 }
 
-/// PROOF(m, D[n]) with the root of the subtree it starts from always first.
+/// `PROOF(m, D[n])` with the root of the subtree it starts from always first.
 pub fn full_proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     subproof(m, leaves, false)
 }
