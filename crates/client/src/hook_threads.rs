@@ -2,7 +2,6 @@
 
 use std::io;
 use std::thread;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -11,9 +10,6 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use unanimity_install::process::{self, CommandError, Invocation};
 use unanimity_install::{HookRunner, Interrupt};
-
-/// How long a command that was killed is waited for.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs each command on a thread of its own. Its time limit holds by the runtime's clock as well, which
 /// tests play.
@@ -48,11 +44,12 @@ async fn run(invocation: Invocation) -> Result<(), CommandError> {
     let ended = match timeout(limit, &mut told).await {
         Ok(ended) => ended,
         Err(_) => {
-            // The next step begins only once the command is gone, if it can be killed at all.
+            // The next step begins only once the command is gone. The thread gives up on one that cannot
+            // be killed, by the clock of the machine: a paused one would not wait for it.
             guard.0.interrupt();
-            match timeout(LAST_WORDS, told).await {
+            match told.await {
                 // It had ended well before it was killed.
-                Ok(Ok(Ok(()))) => return Ok(()),
+                Ok(Ok(())) => return Ok(()),
                 _ => return Err(CommandError::Late(limit)),
             }
         }
@@ -73,6 +70,7 @@ impl Drop for InterruptOnDrop {
 mod tests {
     use std::fs;
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
 
