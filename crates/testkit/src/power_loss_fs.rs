@@ -1,15 +1,20 @@
-//! A machine's files in memory, of which a power cut leaves what was synced, and of the rest any part.
+//! A machine's files in memory: no open files, and no calls to the operating system. No path leads
+//! through a link.
 //!
+//! Of a machine whose power may fail, a power cut leaves what was synced, and of the rest any part.
 //! A file's bytes are durable once the file was synced, a name in a directory once that directory
 //! was. What was changed since and is not durable yet may be left singly or together; only, no
 //! directory has two names: no file system that keeps a journal leaves it so.
+//!
+//! A machine whose power never fails loses nothing when a program on it dies. It remembers nothing
+//! but what is there, so that a simulation has room for many.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::io::{self};
-use std::io::{Cursor, ErrorKind, Write};
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Cursor, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unanimity_storage::{Directory, Files, Lock, Mode, Source, Written, parent};
 
@@ -17,57 +22,81 @@ use unanimity_storage::{Directory, Files, Lock, Mode, Source, Written, parent};
 #[derive(Clone)]
 pub struct PowerLossFs(Arc<Mutex<Held>>);
 
-#[derive(Clone)]
 struct Held {
     nodes: Vec<Node>,
+    /// Nodes that have no name any more.
+    free: Vec<usize>,
     locks: BTreeSet<PathBuf>,
+    may_fail: bool,
 }
 
-#[derive(Clone)]
 enum Node {
-    Directory(Twice<BTreeMap<OsString, usize>>),
-    File(Twice<Vec<u8>>),
+    Directory(Twice<Names>),
+    File(Content),
     Link(PathBuf),
 }
 
-/// As it is, and as it is on the disk.
+/// As it is, and, where the power may fail, as it is on the disk.
 #[derive(Clone, Default)]
 struct Twice<T> {
     now: T,
     durable: T,
 }
 
+/// The names in a directory and their nodes, in order. Most directories have a few.
+#[derive(Clone, Default)]
+struct Names(Vec<(Box<OsStr>, usize)>);
+
+/// A file's bytes; a program that opened the file keeps them under any name.
+#[derive(Clone, Default)]
+struct Content(Arc<Mutex<Twice<Vec<u8>>>>);
+
 /// Something that is not durable yet.
 enum Loose {
-    Name { directory: usize, name: OsString },
+    Name { directory: usize, name: Box<OsStr> },
     Bytes { file: usize },
 }
 
 const ROOT: usize = 0;
 
+fn free<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Default for PowerLossFs {
-    /// An empty root.
+    /// A machine whose power may fail, with an empty root.
     fn default() -> PowerLossFs {
-        let nodes = vec![Node::Directory(Twice::default())];
-        PowerLossFs(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
+        PowerLossFs::with(vec![Node::Directory(Twice::default())], true)
     }
 }
 
 impl PowerLossFs {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap()
+    /// A machine whose power never fails, with an empty root.
+    pub fn steady() -> PowerLossFs {
+        PowerLossFs::with(vec![Node::Directory(Twice::default())], false)
     }
 
-    /// Another machine with the same on its disk, all of it durable, and nobody at work.
+    fn with(nodes: Vec<Node>, may_fail: bool) -> PowerLossFs {
+        let (free, locks) = (Vec::new(), BTreeSet::new());
+        PowerLossFs(Arc::new(Mutex::new(Held { nodes, free, locks, may_fail })))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        free(&self.0)
+    }
+
+    /// Another machine with the same on its disk, all of it durable, and no program at work.
     pub fn copy(&self) -> PowerLossFs {
-        let mut nodes = self.held().nodes.clone();
+        let held = self.held();
+        let mut nodes = held.copy();
         nodes.iter_mut().for_each(Node::sync);
-        PowerLossFs(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
+        PowerLossFs::with(nodes, held.may_fail)
     }
 
     /// What may be left if the power goes now, without what is the same: a machine for each.
     pub fn power_cuts(&self) -> Vec<PowerLossFs> {
         let held = self.held();
+        assert!(held.may_fail, "the power of this machine never fails");
         let loose = held.loose();
         let (none, all) = (vec![false; loose.len()], vec![true; loose.len()]);
         let mut subsets = BTreeSet::from([none.clone(), all.clone()]);
@@ -79,35 +108,49 @@ impl PowerLossFs {
             }
         }
         let left = |subset: &Vec<bool>| {
-            let mut nodes = held.nodes.clone();
+            let mut nodes = held.copy();
             let kept = loose.iter().zip(subset).filter(|(_, is_kept)| **is_kept);
             kept.for_each(|(loose, _)| loose.keep(&mut nodes));
             nodes.iter_mut().for_each(Node::forget);
             held.drop_former_names(&mut nodes);
-            PowerLossFs(Arc::new(Mutex::new(Held { nodes, locks: BTreeSet::new() })))
+            PowerLossFs::with(nodes, true)
         };
         subsets.iter().map(left).collect()
     }
 
-    fn sync_node(&self, node: usize) {
-        self.held().nodes[node].sync();
-    }
-
     fn file(&self, path: &Path) -> io::Result<Open> {
         let held = self.held();
-        let node = held.find(path)?;
-        match held.nodes[node] {
-            Node::File(_) => Ok(Open { machine: self.clone(), node }),
+        match &held.nodes[held.find(path)?] {
+            Node::File(content) => Ok(Open { content: content.clone(), may_fail: held.may_fail }),
             _ => Err(ErrorKind::InvalidInput.into()),
         }
+    }
+
+    fn in_directory(&self, path: &Path, with: impl FnOnce(&mut Held, usize)) -> io::Result<()> {
+        let mut held = self.held();
+        let node = held.find(path)?;
+        held.nodes[node].names()?;
+        with(&mut held, node);
+        Ok(())
     }
 }
 
 impl Node {
+    /// What this is, of another machine: what is written there is not written here.
+    fn copy(&self) -> Node {
+        match self {
+            Node::Directory(names) => Node::Directory(names.clone()),
+            Node::File(Content(bytes)) => {
+                Node::File(Content(Arc::new(Mutex::new(free(bytes).clone()))))
+            }
+            Node::Link(target) => Node::Link(target.clone()),
+        }
+    }
+
     fn sync(&mut self) {
         match self {
             Node::Directory(names) => names.durable.clone_from(&names.now),
-            Node::File(bytes) => bytes.durable.clone_from(&bytes.now),
+            Node::File(content) => content.sync(),
             Node::Link(_) => {}
         }
     }
@@ -115,15 +158,55 @@ impl Node {
     fn forget(&mut self) {
         match self {
             Node::Directory(names) => names.now.clone_from(&names.durable),
-            Node::File(bytes) => bytes.now.clone_from(&bytes.durable),
+            Node::File(content) => {
+                let mut bytes = free(&content.0);
+                let Twice { now, durable } = &mut *bytes;
+                now.clone_from(durable);
+            }
             Node::Link(_) => {}
         }
     }
 
-    fn names(&mut self) -> io::Result<&mut Twice<BTreeMap<OsString, usize>>> {
+    fn names(&mut self) -> io::Result<&mut Twice<Names>> {
         match self {
             Node::Directory(names) => Ok(names),
             _ => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+}
+
+impl Content {
+    fn sync(&self) {
+        let mut bytes = free(&self.0);
+        let Twice { now, durable } = &mut *bytes;
+        durable.clone_from(now);
+    }
+
+    /// What is there now, to be read.
+    fn source(&self) -> Box<dyn Source> {
+        Box::new(Cursor::new(free(&self.0).now.clone()))
+    }
+}
+
+impl Names {
+    fn place(&self, name: &OsStr) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.as_bytes().cmp(name.as_bytes()))
+    }
+
+    fn get(&self, name: &OsStr) -> Option<usize> {
+        self.place(name).ok().map(|at| self.0[at].1)
+    }
+
+    fn insert(&mut self, name: &OsStr, node: usize) {
+        match self.place(name) {
+            Ok(at) => self.0[at].1 = node,
+            Err(at) => self.0.insert(at, (name.into(), node)),
+        }
+    }
+
+    fn remove(&mut self, name: &OsStr) {
+        if let Ok(at) = self.place(name) {
+            self.0.remove(at);
         }
     }
 }
@@ -134,7 +217,7 @@ impl Loose {
             Loose::Name { directory, name } => {
                 let Node::Directory(names) = &mut nodes[*directory] else { unreachable!() };
                 match names.now.get(name) {
-                    Some(node) => names.durable.insert(name.clone(), *node),
+                    Some(node) => names.durable.insert(name, node),
                     None => names.durable.remove(name),
                 };
             }
@@ -144,6 +227,10 @@ impl Loose {
 }
 
 impl Held {
+    fn copy(&self) -> Vec<Node> {
+        self.nodes.iter().map(Node::copy).collect()
+    }
+
     /// Only what has a name, or had one on the disk.
     fn loose(&self) -> Vec<Loose> {
         let (mut loose, mut seen, mut ahead) = (Vec::new(), BTreeSet::new(), vec![ROOT]);
@@ -153,7 +240,8 @@ impl Held {
             }
             match &self.nodes[node] {
                 Node::Directory(names) => {
-                    let all: BTreeSet<_> = names.now.keys().chain(names.durable.keys()).collect();
+                    let both = names.now.0.iter().chain(&names.durable.0);
+                    let all: BTreeSet<_> = both.map(|(name, _)| name).collect();
                     for name in all {
                         let (now, durable) = (names.now.get(name), names.durable.get(name));
                         ahead.extend(now.into_iter().chain(durable));
@@ -162,10 +250,13 @@ impl Held {
                         }
                     }
                 }
-                Node::File(bytes) if bytes.now != bytes.durable => {
-                    loose.push(Loose::Bytes { file: node });
+                Node::File(content) => {
+                    let bytes = free(&content.0);
+                    if bytes.now != bytes.durable {
+                        loose.push(Loose::Bytes { file: node });
+                    }
                 }
-                Node::File(_) | Node::Link(_) => {}
+                Node::Link(_) => {}
             }
         }
         loose
@@ -176,54 +267,69 @@ impl Held {
         let mut named = BTreeMap::<usize, usize>::new();
         for node in nodes.iter() {
             let Node::Directory(names) = node else { continue };
-            names.now.values().for_each(|node| *named.entry(*node).or_default() += 1);
+            names.now.0.iter().for_each(|(_, node)| *named.entry(*node).or_default() += 1);
         }
-        let twice = |node: &usize| {
-            named.get(node) > Some(&1) && matches!(self.nodes[*node], Node::Directory(_))
+        let twice = |node: usize| {
+            named.get(&node) > Some(&1) && matches!(self.nodes[node], Node::Directory(_))
         };
         for (number, node) in nodes.iter_mut().enumerate() {
             let (Node::Directory(left), Node::Directory(was)) = (node, &self.nodes[number]) else {
                 continue;
             };
-            left.now.retain(|name, node| was.now.get(name) == Some(node) || !twice(node));
+            left.now.0.retain(|(name, node)| was.now.get(name) == Some(*node) || !twice(*node));
             left.durable.clone_from(&left.now);
         }
     }
 
-    /// No path leads through a link.
     fn find(&self, path: &Path) -> io::Result<usize> {
         let mut node = ROOT;
-        for part in path.components() {
-            let Component::Normal(name) = part else { continue };
+        // By bytes: taking a path apart by its components is a tenth of a simulated node's time.
+        for part in path.as_os_str().as_bytes().split(|byte| *byte == b'/') {
+            if part.is_empty() || part == b"." {
+                continue;
+            }
             node = match &self.nodes[node] {
-                Node::Directory(names) => *names.now.get(name).ok_or(ErrorKind::NotFound)?,
+                Node::Directory(names) => {
+                    names.now.get(OsStr::from_bytes(part)).ok_or(ErrorKind::NotFound)?
+                }
                 _ => return Err(ErrorKind::NotADirectory.into()),
             };
         }
         Ok(node)
     }
 
-    fn place(&mut self, path: &Path) -> io::Result<(&mut BTreeMap<OsString, usize>, OsString)> {
-        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
+    fn place<'a>(&mut self, path: &'a Path) -> io::Result<(&mut Names, &'a OsStr)> {
+        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
         let directory = self.find(parent(path))?;
         Ok((&mut self.nodes[directory].names()?.now, name))
     }
 
-    fn add(&mut self, path: &Path, node: Node) -> io::Result<usize> {
-        let number = self.nodes.len();
+    fn add(&mut self, path: &Path, node: Node) -> io::Result<()> {
+        let number = self.free.last().copied().unwrap_or(self.nodes.len());
         let (names, name) = self.place(path)?;
-        if names.contains_key(&name) {
+        if names.get(name).is_some() {
             return Err(ErrorKind::AlreadyExists.into());
         }
         names.insert(name, number);
-        self.nodes.push(node);
-        Ok(number)
+        match self.free.pop() {
+            Some(number) => self.nodes[number] = node,
+            None => self.nodes.push(node),
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, node: usize) {
+        if self.may_fail {
+            self.nodes[node].sync();
+        }
     }
 
     fn sync_below(&mut self, node: usize) {
-        self.nodes[node].sync();
-        if let Node::Directory(names) = &self.nodes[node] {
-            let below: Vec<usize> = names.now.values().copied().collect();
+        self.sync(node);
+        if self.may_fail
+            && let Node::Directory(names) = &self.nodes[node]
+        {
+            let below: Vec<usize> = names.now.0.iter().map(|(_, node)| *node).collect();
             below.into_iter().for_each(|node| self.sync_below(node));
         }
     }
@@ -232,15 +338,26 @@ impl Held {
     fn empty(&mut self, node: usize) {
         if let Node::Directory(names) = &mut self.nodes[node] {
             let below = std::mem::take(&mut names.now);
-            below.into_values().for_each(|node| self.empty(node));
+            below.0.into_iter().for_each(|(_, node)| self.empty(node));
+        }
+        self.release(node);
+    }
+
+    /// Has no name any more. A power cut may bring it back, where the power may fail.
+    fn release(&mut self, node: usize) {
+        if !self.may_fail {
+            self.nodes[node] = Node::Link(PathBuf::new());
+            self.free.push(node);
         }
     }
 }
 
 impl Files for PowerLossFs {
     fn create(&self, path: &Path, _: Mode) -> io::Result<Box<dyn Written>> {
-        let node = self.held().add(path, Node::File(Twice::default()))?;
-        Ok(Box::new(Open { machine: self.clone(), node }))
+        let mut held = self.held();
+        let content = Content::default();
+        held.add(path, Node::File(content.clone()))?;
+        Ok(Box::new(Open { content, may_fail: held.may_fail }))
     }
 
     fn append(&self, path: &Path, _: Mode) -> io::Result<Box<dyn Written>> {
@@ -248,47 +365,54 @@ impl Files for PowerLossFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
-        Box::new(self.file(path)?).read_back()
+        Ok(self.file(path)?.content.source())
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>> {
-        self.at_dir(path, |_, _| {})?;
+        self.in_directory(path, |_, _| {})?;
         Ok(Box::new(Opened { machine: self.clone(), path: path.to_owned() }))
     }
 
     fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()> {
         let mut held = self.held();
         let node = held.find(from)?;
-        if let Ok(there) = held.find(to) {
-            let is_full =
-                matches!(&held.nodes[there], Node::Directory(names) if !names.now.is_empty());
-            if has_to_be_new || is_full {
+        let there = held.find(to).ok();
+        if there == Some(node) {
+            return Ok(());
+        }
+        if let Some(there) = there {
+            if has_to_be_new {
                 return Err(ErrorKind::AlreadyExists.into());
+            }
+            if matches!(&held.nodes[there], Node::Directory(names) if !names.now.0.is_empty()) {
+                return Err(ErrorKind::DirectoryNotEmpty.into());
             }
         }
         let (names, name) = held.place(to)?;
         names.insert(name, node);
         let (names, name) = held.place(from)?;
-        names.remove(&name);
+        names.remove(name);
+        there.into_iter().for_each(|there| held.release(there));
         Ok(())
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.at_dir(directory, |held, node| held.nodes[node].sync())
+        self.in_directory(directory, Held::sync)
     }
 
     fn make_dir(&self, path: &Path, _: Mode) -> io::Result<()> {
-        self.held().add(path, Node::Directory(Twice::default())).map(drop)
+        self.held().add(path, Node::Directory(Twice::default()))
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         let mut held = self.held();
         let node = held.find(directory)?;
-        Ok(held.nodes[node].names()?.now.keys().cloned().collect())
+        let names = &held.nodes[node].names()?.now;
+        Ok(names.0.iter().map(|(name, _)| name.to_os_string()).collect())
     }
 
     fn link(&self, target: &Path, link: &Path) -> io::Result<()> {
-        self.held().add(link, Node::Link(target.to_owned())).map(drop)
+        self.held().add(link, Node::Link(target.to_owned()))
     }
 
     fn read_link(&self, link: &Path) -> io::Result<PathBuf> {
@@ -306,9 +430,9 @@ impl Files for PowerLossFs {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut held = self.held();
         let node = held.find(path)?;
-        held.empty(node);
         let (names, name) = held.place(path)?;
-        names.remove(&name);
+        names.remove(name);
+        held.empty(node);
         Ok(())
     }
 
@@ -321,27 +445,18 @@ impl Files for PowerLossFs {
     }
 
     fn is_dir(&self, path: &Path) -> bool {
-        self.at_dir(path, |_, _| {}).is_ok()
+        self.in_directory(path, |_, _| {}).is_ok()
     }
 
     fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
-        self.at_dir(directory, |_, _| {})?;
+        self.in_directory(directory, |_, _| {})?;
         let is_free = self.held().locks.insert(directory.to_owned());
         let locked = || Locked { machine: self.clone(), directory: directory.to_owned() };
         Ok(is_free.then(|| Lock::of(locked())))
     }
 }
 
-impl PowerLossFs {
-    fn at_dir(&self, path: &Path, with: impl FnOnce(&mut Held, usize)) -> io::Result<()> {
-        let mut held = self.held();
-        let node = held.find(path)?;
-        held.nodes[node].names()?;
-        with(&mut held, node);
-        Ok(())
-    }
-}
-
+/// A directory, for as long as no program gives it another name.
 struct Opened {
     machine: PowerLossFs,
     path: PathBuf,
@@ -366,7 +481,7 @@ impl Directory for Opened {
     }
 
     fn sync_tree(&self) -> io::Result<()> {
-        self.machine.at_dir(&self.path, Held::sync_below)
+        self.machine.in_directory(&self.path, Held::sync_below)
     }
 }
 
@@ -383,16 +498,13 @@ impl Drop for Locked {
 
 /// An open file, whatever its name.
 struct Open {
-    machine: PowerLossFs,
-    node: usize,
+    content: Content,
+    may_fail: bool,
 }
 
 impl Write for Open {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.machine.held().nodes[self.node] {
-            Node::File(content) => content.now.extend_from_slice(bytes),
-            _ => unreachable!("it was opened as a file"),
-        }
+        free(&self.content.0).now.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -403,7 +515,9 @@ impl Write for Open {
 
 impl Written for Open {
     fn sync(&self) -> io::Result<()> {
-        self.machine.sync_node(self.node);
+        if self.may_fail {
+            self.content.sync();
+        }
         Ok(())
     }
 
@@ -412,9 +526,165 @@ impl Written for Open {
     }
 
     fn read_back(self: Box<Self>) -> io::Result<Box<dyn Source>> {
-        match &self.machine.held().nodes[self.node] {
-            Node::File(content) => Ok(Box::new(Cursor::new(content.now.clone()))),
-            _ => unreachable!("it was opened as a file"),
+        Ok(self.content.source())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use unanimity_storage::Disk;
+
+    use super::*;
+
+    /// What a disk answers to every operation, one after another, below a directory.
+    fn told(disk: &Disk, top: &Path) -> Vec<String> {
+        let at = |name: &str| if name.is_empty() { top.to_owned() } else { top.join(name) };
+        let mut all = Vec::new();
+        let mut tell = |what: Result<String, io::Error>| {
+            all.push(what.unwrap_or_else(|error| format!("{:?}", error.kind())));
+        };
+        let done = |done: io::Result<()>| done.map(|()| "done".to_owned());
+        let read = |name: &str| {
+            let bytes = disk.read(&at(name), 100).map_err(io::Error::other);
+            bytes.map(|bytes| format!("{bytes:?}"))
+        };
+        let names = |name: &str| {
+            disk.names(&at(name)).map(|mut names| {
+                names.sort();
+                format!("{names:?}")
+            })
+        };
+        tell(read("file"));
+        tell(done(disk.write(&at("a/file"), b"nowhere", Mode::Private)));
+        tell(done(disk.make_dir(&at("a/b"), Mode::Private)));
+        tell(done(disk.make_dir(&at("a/b"), Mode::Private)));
+        tell(done(disk.write(&at("a/b/file"), b"one", Mode::Private)));
+        tell(done(disk.write(&at("a/b/file"), b"two", Mode::Private)));
+        tell(read("a/b/file"));
+        tell(done(disk.write_new(&at("a/b/file"), b"three", Mode::Private)));
+        tell(done(disk.write_new(&at("a/b/other"), b"four", Mode::Private)));
+        tell(read("a/b"));
+        tell(names("a"));
+        tell(names("a/b"));
+        tell(names("nowhere"));
+        tell(done(disk.rename(&at("a/b"), &at("a/c"))));
+        tell(read("a/c/other"));
+        tell(read("a/b/other"));
+        tell(done(disk.make_dir(&at("a/b"), Mode::Private)));
+        tell(done(disk.rename(&at("a/c"), &at("a/b"))));
+        tell(done(disk.make_dir(&at("a/c"), Mode::Private)));
+        tell(done(disk.rename(&at("a/c"), &at("a/b"))));
+        tell(done(disk.rename(&at("nothing"), &at("a/d"))));
+        tell(done(disk.point(&at("link"), Path::new("a/b"))));
+        tell(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
+        tell(disk.read_link(&at("a")).map(|to| format!("{to:?}")));
+        tell(done(disk.point(&at("link"), Path::new("a/c"))));
+        tell(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
+        let lock = disk.lock(&at("a")).expect("a lock");
+        tell(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_none())));
+        drop(lock);
+        tell(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_some())));
+        tell(disk.lock(&at("nowhere")).map(|_| String::new()));
+        let begun = |bytes: &[u8]| disk.create(&at("a/new"), Mode::Private)?.write_all(bytes);
+        tell(done(begun(b"half")));
+        let resume = |name: &str| {
+            let resumed = disk.resume(&at(name), Mode::Private)?;
+            let Some((mut bytes, mut file)) = resumed else { return Ok("nothing".to_owned()) };
+            let mut read = String::new();
+            bytes.read_to_string(&mut read)?;
+            file.write_all(b" and half")?;
+            Ok(read)
+        };
+        tell(resume("a/new"));
+        tell(resume("a/new"));
+        tell(resume("a/other"));
+        let filled = disk.new_tree(&at("a/tree")).and_then(|mut tree| {
+            tree.make_dir("d")?;
+            tree.create("d/file", Mode::Program)?;
+            tree.write(b"in a tree")?;
+            tree.link("file", "d/link")?;
+            tree.sync()
+        });
+        tell(filled.map(|()| "filled".to_owned()).map_err(io::Error::other));
+        tell(names("a/tree/d"));
+        tell(read("a/tree/d/file"));
+        tell(disk.read_link(&at("a/tree/d/link")).map(|to| format!("{to:?}")));
+        let again =
+            disk.new_tree(&at("a/tree")).and_then(|mut tree| tree.create("x/y", Mode::Public));
+        tell(Ok(format!("{}", again.is_err())));
+        tell(names("a/tree"));
+        tell(done(disk.remove(&at("a"))));
+        tell(done(disk.remove(&at("a"))));
+        tell(names(""));
+        all
+    }
+
+    #[test]
+    fn a_disk_in_memory_answers_as_one_of_this_machine_does() {
+        let place = tempfile::tempdir().expect("a directory");
+        let real = told(&Disk::default(), place.path());
+        for machine in [PowerLossFs::default(), PowerLossFs::steady()] {
+            let memory = told(&Disk::default().on(machine), Path::new("/"));
+            assert_eq!(memory.len(), real.len());
+            for (step, (memory, real)) in memory.iter().zip(&real).enumerate() {
+                assert_eq!(memory, real, "step {step}");
+            }
         }
+    }
+
+    /// The names in the root, and the bytes that a file has.
+    fn left(machine: &PowerLossFs) -> (Vec<OsString>, Vec<Vec<u8>>) {
+        let names = machine.names(Path::new("/")).expect("a root");
+        let bytes = names.iter().map(|name| {
+            let mut bytes = Vec::new();
+            let mut file = machine.open(Path::new(name)).expect("a file");
+            file.read_to_end(&mut bytes).expect("bytes in memory");
+            bytes
+        });
+        (names.clone(), bytes.collect())
+    }
+
+    #[test]
+    fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
+        let machine = PowerLossFs::default();
+        let at = |name: &str| Path::new("/").join(name);
+        let mut file = machine.create(&at("new"), Mode::Private).expect("a file");
+        file.write_all(b"synced").expect("room");
+        file.sync().expect("a disk that works");
+        file.write_all(b", and more").expect("room");
+        let all = |machine: &PowerLossFs| -> BTreeSet<_> {
+            machine.power_cuts().iter().map(left).collect()
+        };
+        let (short, long) = (b"synced".to_vec(), b"synced, and more".to_vec());
+        let named = |name: &str, bytes: &Vec<u8>| (vec![name.into()], vec![bytes.clone()]);
+        let nothing = (Vec::new(), Vec::new());
+        let expected = [nothing, named("new", &short), named("new", &long)];
+        assert_eq!(all(&machine), expected.into());
+        file.sync().expect("a disk that works");
+        machine.sync_dir(&at("")).expect("a directory");
+        assert_eq!(all(&machine), [named("new", &long)].into());
+        // Of a file that has another name, either name may be left, both or none.
+        machine.rename(&at("new"), &at("old"), true).expect("a free name");
+        let both = (vec!["new".into(), "old".into()], vec![long.clone(), long.clone()]);
+        let nothing = (Vec::new(), Vec::new());
+        let expected = [nothing, named("new", &long), named("old", &long), both];
+        assert_eq!(all(&machine), expected.into());
+    }
+
+    #[test]
+    fn a_machine_whose_power_never_fails_remembers_only_what_is_there() {
+        let machine = PowerLossFs::steady();
+        let disk = Disk::default().on(machine.clone());
+        for n in 0..1000 {
+            disk.make_dir(Path::new("/d"), Mode::Private).expect("a directory");
+            let bytes = format!("content {n}");
+            disk.write(Path::new("/d/file"), bytes.as_bytes(), Mode::Private).expect("a file");
+            disk.write(Path::new("/file"), bytes.as_bytes(), Mode::Private).expect("a file");
+            disk.remove(Path::new("/d")).expect("it is there");
+        }
+        assert!(machine.held().nodes.len() < 10, "{} nodes", machine.held().nodes.len());
+        assert_eq!(disk.read(Path::new("/file"), 100).unwrap().unwrap(), b"content 999");
     }
 }

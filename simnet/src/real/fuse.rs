@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use unanimity_storage::Disk;
-
-use super::disk::Memory;
+use unanimity_testkit::power_loss_fs::PowerLossFs;
 
 /// How many steps are left.
 #[derive(Clone)]
@@ -35,7 +34,7 @@ impl Fuse {
     }
 
     /// The disk of that machine.
-    pub(super) fn disk(&self, machine: &Memory) -> Disk {
+    pub(super) fn disk(&self, machine: &PowerLossFs) -> Disk {
         let left = self.0.clone();
         let burn = move |_: &_| match left.load(Ordering::Relaxed) {
             u64::MAX => Ok(()),

@@ -5,7 +5,6 @@
 
 mod actors;
 mod clock;
-mod disk;
 mod fuse;
 mod honest;
 mod hub;

@@ -18,10 +18,10 @@ use unanimity_protocol::decision::admission::Limits;
 use unanimity_protocol::{CosignerSecret, Name, Peer, PeerSet, RawKey, Refusal};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
+use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_witness::{Follow, PeerNode, Polled};
 
 use super::actors;
-use super::disk::Memory;
 use super::fuse::Fuse;
 use super::honest::HonestPeer;
 use super::hub::address;
@@ -67,7 +67,7 @@ impl Node {
     /// Starts a node's tasks: polling, answering, calling the roll, and going away and coming back.
     pub(super) fn start(world: &Arc<World>, number: u32) -> Result<Vec<JoinHandle<()>>, String> {
         let secret = world.secrets[number as usize].clone();
-        let machine = Memory::default();
+        let machine = PowerLossFs::steady();
         let disk = Disk::default().on(machine.clone());
         let config = config(world, number)?;
         let process = process(world, number, secret.clone(), machine.clone());
@@ -153,7 +153,7 @@ impl Node {
         }
     }
 
-    async fn roll(self: Arc<Self>, config: Config, machine: Memory) {
+    async fn roll(self: Arc<Self>, config: Config, machine: PowerLossFs) {
         let (world, number) = (&self.world, self.number);
         let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
@@ -256,7 +256,12 @@ const MOST_STEPS: u64 = 40;
 const MOST_STEPS_OF_A_POLL: u64 = 12;
 
 /// A node's peer role.
-fn process(world: &Arc<World>, number: u32, secret: CosignerSecret, machine: Memory) -> Process {
+fn process(
+    world: &Arc<World>,
+    number: u32,
+    secret: CosignerSecret,
+    machine: PowerLossFs,
+) -> Process {
     let scenario = &world.environment.scenario;
     let polling = Polling {
         min: Duration::from_millis(scenario.poll.0),

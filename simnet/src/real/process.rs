@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{JoinSet, yield_now};
 use unanimity_storage::Disk;
+use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_witness::{PeerError, PeerNode};
 
 use super::clock::Time;
-use super::disk::Memory;
 use super::fuse::Fuse;
 use super::hub::Accepted;
 use super::line::Line;
@@ -19,7 +19,7 @@ type Peer = Arc<PeerNode<Time>>;
 type Open = dyn Fn(Disk) -> Result<PeerNode<Time>, PeerError> + Send + Sync;
 
 pub(super) struct Process {
-    machine: Memory,
+    machine: PowerLossFs,
     open: Box<Open>,
     running: Mutex<Option<Running>>,
 }
@@ -35,7 +35,7 @@ struct Running {
 impl Process {
     /// One that is not running yet.
     pub(super) fn new(
-        machine: Memory,
+        machine: PowerLossFs,
         open: impl Fn(Disk) -> Result<PeerNode<Time>, PeerError> + Send + Sync + 'static,
     ) -> Process {
         Process { machine, open: Box::new(open), running: Mutex::new(None) }
