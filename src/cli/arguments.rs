@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use super::demo;
 #[cfg(feature = "tor")]
 use super::request::Command;
+#[cfg(not(feature = "tor"))]
+use super::status;
 use super::{cycle, evidence, log, node, publisher, site, verify, versions};
 #[cfg(feature = "tor")]
 use super::{daemon, daemon_client, peers};

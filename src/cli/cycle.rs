@@ -1,17 +1,19 @@
 //! `check` and `update`: one cycle, of the node's own product and of others.
 
+#[cfg(feature = "tor")]
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use unanimity_client::Errand;
-use unanimity_report::Ended;
-#[cfg(feature = "tor")]
-use unanimity_report::Said;
+use unanimity_report::{Ended, Said};
 #[cfg(not(feature = "tor"))]
 use unanimity_storage::Disk;
 #[cfg(not(feature = "tor"))]
 use unanimity_storage::{Clock as _, SystemClock};
+
+#[cfg(not(feature = "tor"))]
+use super::render_cycle;
 
 /// More products of the node.
 #[derive(Debug, Args)]

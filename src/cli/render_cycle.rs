@@ -1,19 +1,11 @@
 //! What is said of a cycle, of the node's own product and of others.
 
 use std::path::Path;
-#[cfg(feature = "tor")]
-use unanimity_report::Said;
-use unanimity_report::{Classify, path_json};
 
 use serde_json::{Value, json};
-
 use unanimity_client::{Failure, Outcome, Report};
 use unanimity_protocol::{Head, Refusal};
-use unanimity_report::{Ended, Exit};
-#[cfg(not(feature = "tor"))]
-use unanimity_storage::Disk;
-#[cfg(not(feature = "tor"))]
-use unanimity_storage::{Clock as _, SystemClock};
+use unanimity_report::{Classify, Ended, Exit, Said, path_json};
 
 use crate::advice;
 

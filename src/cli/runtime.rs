@@ -1,8 +1,11 @@
 //! Runs what waits for others.
 
+#[cfg(feature = "tor")]
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
+#[cfg(feature = "tor")]
+use tokio::runtime::Runtime;
 use unanimity_report::{Ended, Exit};
 
 /// Runs what waits for others, on one thread.
@@ -20,9 +23,11 @@ pub(super) fn run_on<T>(runtime: &mut Builder, work: impl Future<Output = T>) ->
 }
 
 /// How long the tasks of a run may take to notice that it is over.
+#[cfg(feature = "tor")]
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A runtime for a node at work.
+#[cfg(feature = "tor")]
 pub(super) fn runtime() -> Result<Runtime, Ended> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
