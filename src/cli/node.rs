@@ -44,7 +44,7 @@ impl Places {
 }
 
 /// Where what can be had again is kept, of this user's.
-#[cfg(feature = "tor")]
+#[cfg(feature = "demo-tor")]
 pub(super) fn cache() -> Result<PathBuf, Ended> {
     let cache = base_directory("XDG_CACHE_HOME", ".cache");
     let cache = cache.ok_or_else(|| Ended::usage("HOME is not set, nor is XDG_CACHE_HOME"))?;
