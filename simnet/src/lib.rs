@@ -13,10 +13,11 @@
 //!
 //! Around them: [`swarm`] makes random worlds for the first tier, [`study`] reads scenario files,
 //! [`sweep`] plays all their worlds on one machine or many, [`report`] draws what came of it, and
-//! [`validate`] holds the second tier against what is known in closed form.
+//! [`validate`] holds the second tier against what is known without it, the formulas of [`closed_form`].
 
 pub mod checkers;
 pub mod cli;
+pub mod closed_form;
 pub mod engine;
 pub mod environment;
 pub mod measure;

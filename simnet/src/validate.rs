@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::closed_form::{choose, mean_of_slowest, mean_wait};
 use crate::engine::Queue;
 use crate::environment::{Connect, Environment, Service};
 use crate::measure::play;
@@ -152,21 +153,6 @@ fn wait_until_all_up(master: Seed, n: u32, p: f64) -> Row {
     mean_row(name, mean_wait(n, p, 8.0), &values)
 }
 
-/// The mean time until all n are up, from a random time when they are not; in units of the mean
-/// outage's.
-fn mean_wait(n: u32, p: f64, outage: f64) -> f64 {
-    let (fails, mends) = ((1.0 - p) / (p * outage), 1.0 / outage);
-    // One fewer down from k down, on average: g(k) = (1 + (n-k) fails g(k+1)) / (k mends).
-    let mut fewer = vec![0.0; n as usize + 2];
-    for k in (1..=n).rev() {
-        let more = f64::from(n - k) * fails * fewer[k as usize + 1];
-        fewer[k as usize] = (1.0 + more) / (f64::from(k) * mends);
-    }
-    let down = |k: u32| choose(n, k) * (1.0 - p).powi(k as i32) * p.powi((n - k) as i32);
-    let wait = |k: u32| fewer[1..=k as usize].iter().sum::<f64>();
-    (1..=n).map(|k| down(k) * wait(k)).sum::<f64>() / (1.0 - p.powi(n as i32))
-}
-
 /// How long does the slowest of n lognormal connections take?
 fn slowest(master: Seed, n: u32) -> Row {
     let (median, sigma) = (2500, 0.55);
@@ -183,19 +169,6 @@ fn slowest(master: Seed, n: u32) -> Row {
         simulated: (mean - 0.5) / 1000.0,
         within: WIDE * error / 1000.0,
     }
-}
-
-/// The integral of exp(mu + sigma z) n phi(z) Phi(z)^(n-1).
-fn mean_of_slowest(n: u32, median: f64, sigma: f64) -> f64 {
-    let (step, mut below, mut sum) = (1e-4, 0.0, 0.0);
-    for i in -90_000..90_000 {
-        let z = (f64::from(i) + 0.5) * step;
-        let weight = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt() * step;
-        let slowest = f64::from(n) * (below + weight / 2.0_f64).powi(n as i32 - 1) * weight;
-        sum += median * (sigma * z).exp() * slowest;
-        below += weight;
-    }
-    sum
 }
 
 /// A world with one victim, and with a log that grows fast enough for every honest peer to see
@@ -327,49 +300,4 @@ fn spread(seed: Seed, n: u32, both: bool) -> Millis {
         }
     }
     unreachable!("contacts never end")
-}
-
-/// n over k.
-fn choose(n: u32, k: u32) -> f64 {
-    (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product::<f64>()
-        * f64::from(u8::from(k <= n))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_known_without_a_simulator_comes_out_of_it_and_what_is_wrong_does_not() {
-        let rows = table(Seed(7));
-        let outside: Vec<String> =
-            rows.iter().filter(|row| !row.holds()).map(Row::to_string).collect();
-        assert!(outside.is_empty(), "{outside:#?}");
-
-        let wrong = |name: &str, formula: f64| {
-            let row = rows.iter().find(|row| row.name.starts_with(name)).expect(name);
-            let wrong = Row { expected: formula, ..row.clone() };
-            assert!(!wrong.holds(), "{wrong}");
-        };
-        wrong("all 5 peers up, each 0.95", 0.95f64.powi(4));
-        // As if only one could be down at a time.
-        wrong("wait until all 3 are up, each 0.9", 8.0);
-        wrong("slowest of 5", mean_of_slowest(4, 2.5, 0.55));
-        wrong("detection by 3 peers, each with q = 0.3", 1.0 - 0.7f64.powi(2));
-        wrong("detection by 4 of 10 nodes", 1.0 - choose(8, 3) / choose(10, 3));
-        wrong("a connection fails, over", (0.007 + 0.33) / 2.0);
-        wrong("one of six relays", 1.0 - (-0.05f64).exp());
-        wrong("rumour among 64, both", rows.last().expect("rows").expected);
-    }
-
-    #[test]
-    fn the_closed_forms_are_those_of_the_design() {
-        let near = |a: f64, b: f64| assert!((a - b).abs() < 0.006 * b, "{a} is not {b}");
-        near(mean_wait(5, 0.99, 8.0), 8.24);
-        for (n, mean) in [(1, 2.91), (3, 4.35), (5, 5.09), (9, 5.99)] {
-            near(mean_of_slowest(n, 2.5, 0.55), mean);
-        }
-        near(1.0 - choose(8, 4) / choose(10, 4), 2.0 / 3.0);
-        assert_eq!(choose(3, 4), 0.0);
-    }
 }

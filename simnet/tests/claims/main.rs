@@ -15,3 +15,4 @@ mod studies;
 mod swarm;
 mod sweep;
 mod tor;
+mod validate;

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod health;
+mod hook_threads;
 mod hostile;
 mod interrupted;
 mod memory;

@@ -2,3 +2,4 @@
 
 mod durable;
 mod ours;
+mod power_loss_fs;
