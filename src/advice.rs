@@ -8,12 +8,15 @@ use std::error::Error;
 use std::fmt::Display;
 
 use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError};
-use unanimity_config::ConfigError;
+use unanimity_config::{ConfigError, TicketError};
 use unanimity_install::InstallRefusal;
+use unanimity_log::export::Unpublished;
+use unanimity_log::{EntryError, WriteError};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::peers::PeerSetError;
+use unanimity_publish::PublishError;
 use unanimity_report::{Classify, Ended, Seen, with_causes};
-use unanimity_state::LogForked;
+use unanimity_state::{LogForked, StoreError};
 
 /// An error that a person may be able to do something about.
 pub trait Advice {
@@ -62,6 +65,69 @@ impl Advice for MirrorProblem {
                 format!("{words}.\n  Add a mirror, or ask this one's operator")
             }
             MirrorProblem::OtherEntries { .. } => words,
+        }
+    }
+}
+
+impl Advice for StoreError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            StoreError::NoEvidence(_) => format!(
+                "{words}: `unanimity evidence show` lists what there is, with --installer the installer's"
+            ),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for TicketError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            TicketError::Kind => format!("{words}, as `unanimity peers invite` prints it"),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for PublishError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            PublishError::NotSecret(_) => format!("{words} as `unanimity keygen` writes them"),
+            _ => words,
+        }
+    }
+}
+
+impl Advice for EntryError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            EntryError::OtherLog(_) => {
+                format!("{words}: make it again with --log-origin of this log")
+            }
+            _ => words,
+        }
+    }
+}
+
+impl Advice for WriteError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            WriteError::Entry { why, .. } => why.add_to(words),
+            WriteError::Unrecorded(_) => {
+                format!("{words}: name a mirror with --mirror, so that the log cannot fork")
+            }
+            _ => words,
+        }
+    }
+}
+
+impl Advice for Unpublished {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            Unpublished::NoLog(_) => {
+                format!("{words}: name a log's directory, as `unanimity log init` makes it")
+            }
+            _ => words,
         }
     }
 }

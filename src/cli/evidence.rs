@@ -14,6 +14,7 @@ use unanimity_storage::Disk;
 
 use super::input::{note_key, read};
 use super::node;
+use crate::advice;
 
 /// Look at evidence that a log has forked.
 #[derive(Debug, Subcommand)]
@@ -66,7 +67,9 @@ impl Verb {
                 list(&own, other.as_ref(), &told.policy.log)
             }
             Verb::Show { id: Some(id), installer } => {
-                let text = store(&node::load_node(config)?, installer)?.text(&id)?;
+                let text = store(&node::load_node(config)?, installer)?
+                    .text(&id)
+                    .map_err(advice::ended)?;
                 let json = json!({ "id": id, "evidence": text });
                 Ok(Said::data(text, json))
             }
@@ -74,7 +77,7 @@ impl Verb {
                 let told = node::load_node(config)?;
                 let own = installer_state(&told.install_root);
                 is_ours(if installer { &own } else { &told.state })?;
-                store(&told, installer)?.acknowledge(&id)?;
+                store(&told, installer)?.acknowledge(&id).map_err(advice::ended)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
                 Ok(Said::done(text, json!({ "id": id })))

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
+use unanimity_config::Config;
 use unanimity_config::default_path::{base_directory, config_directory, config_path};
-use unanimity_config::{Config, ConfigError};
 use unanimity_report::{Ended, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, DiskError, Mode, PrivateFileError, SystemClock};
+
+use crate::advice;
 
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
@@ -53,19 +55,19 @@ pub(super) fn cache() -> Result<PathBuf, Ended> {
 
 /// Reads it, for who can do with a circle of any size.
 pub(super) fn load_node(path: Option<PathBuf>) -> Result<unanimity_config::Node, Ended> {
-    Ok(load_file(&config_path(path)?)?)
+    load_file(&config_path(path)?)
 }
 
 /// Reads a node's configuration, and refuses what this build cannot do.
-pub(super) fn load_file(path: &Path) -> Result<unanimity_config::Node, ConfigError> {
-    let told = unanimity_config::load_node(path)?;
+pub(super) fn load_file(path: &Path) -> Result<unanimity_config::Node, Ended> {
+    let told = unanimity_config::load_node(path).map_err(advice::ended)?;
     told.check_proof_of_work(cfg!(feature = "pow"))?;
     Ok(told)
 }
 
 /// Reads it, for who needs a whole circle.
 pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
-    load_node(path)?.client(SystemClock.now()).map_err(crate::advice::ended)
+    load_node(path)?.client(SystemClock.now()).map_err(advice::ended)
 }
 
 /// Write a commented configuration to fill in.

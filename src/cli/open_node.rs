@@ -50,7 +50,7 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
     let mut seen: Vec<unanimity_config::Node> = Vec::new();
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
-        let another = node::load_file(&path).map_err(Ended::from);
+        let another = node::load_file(&path);
         let another = another.and_then(|told| {
             permissions::is_ours(&told.state)?;
             permissions::is_roots_word(&told)?;

@@ -8,12 +8,13 @@ use qrcode::render::unicode::Dense1x2;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unanimity_config::peers::edit;
-use unanimity_config::{Circle, Member, Standing, Ticket};
+use unanimity_config::{Circle, Member, Standing, Ticket, TicketError};
 use unanimity_protocol::{Name, Timestamp};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::{Clock, Disk, SystemClock};
 use unanimity_witness::Place;
 
+use crate::advice;
 use crate::node::{Node, Tested};
 
 /// Who has to confirm every update, and who may ask us.
@@ -78,12 +79,12 @@ impl Verb {
 pub(super) fn read_ticket(argument: &str) -> Result<Ticket, Ended> {
     let bad = |error: &dyn std::fmt::Display| Ended::new(Exit::BadInput, error.to_string());
     if argument.trim_start().starts_with(TICKET_KIND) {
-        return argument.parse().map_err(|error| bad(&error));
+        return argument.parse().map_err(|error| bad(&advice::words::<TicketError>(&error)));
     }
     let bytes = unanimity_storage::read_at_most(Path::new(argument), MAX_FILE_BYTES)
         .map_err(|error| bad(&format!("neither a ticket nor a file that holds one: {error}")))?;
     let ticket = String::from_utf8_lossy(&bytes).parse();
-    ticket.map_err(|error| bad(&format!("{argument}: {error}")))
+    ticket.map_err(|error: TicketError| bad(&format!("{argument}: {}", advice::words(&error))))
 }
 
 /// The most bytes of a file that holds a ticket: there may be white space around it.
@@ -118,7 +119,7 @@ pub(super) fn add<C: Clock + Clone + 'static>(
     called: Option<&str>,
     operator: Option<&str>,
 ) -> Result<Said, Ended> {
-    let bad = |error| Ended::new(Exit::BadInput, format!("{error}"));
+    let bad = |error: TicketError| Ended::new(Exit::BadInput, advice::words(&error));
     let ticket: Ticket = ticket.parse().map_err(bad)?;
     let called = called.map(name).transpose()?;
     let operator = operator.map(name).transpose()?;

@@ -6,6 +6,8 @@ use age::secrecy::SecretString;
 use unanimity_protocol::key::Secret;
 use unanimity_report::{Ended, Exit};
 
+use crate::advice;
+
 /// Where a passphrase comes from.
 #[derive(Debug, clap::Args)]
 pub(super) struct Passphrase {
@@ -41,8 +43,8 @@ impl Passphrase {
     /// Opens a key file.
     pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<Secret<TYPE>, Ended> {
         // Before anybody types a passphrase: is it worth it?
-        unanimity_publish::check_secret(key)?;
-        Ok(unanimity_publish::read_key(key, &self.known(key)?)?)
+        unanimity_publish::check_secret(key).map_err(advice::ended)?;
+        unanimity_publish::read_key(key, &self.known(key)?).map_err(advice::ended)
     }
 }
 

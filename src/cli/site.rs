@@ -12,6 +12,7 @@ use unanimity_storage::{Clock as _, Disk, SystemClock};
 
 use super::input::note_key;
 use super::log::head_json;
+use crate::advice;
 
 /// Write a log's files to a directory that any static host can serve, or bring it up to date.
 #[derive(Debug, Args)]
@@ -28,11 +29,11 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) fn run(self) -> Result<Said, Ended> {
-        let source = Source::read(&self.log, &self.log_key)?;
+        let source = Source::read(&self.log, &self.log_key).map_err(advice::ended)?;
         match unanimity_log::export::publish(&source, &self.site, &Disk::default()) {
             Ok(published) => Ok(self.said(&source, &published)),
             Err(error @ Unpublished::Fork { .. }) => Ok(forked(&error)),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(advice::ended(error)),
         }
     }
 

@@ -390,7 +390,18 @@ fn errors_of_a_node_at_work_have_their_rows() {
     all_have(6, [OwnerError::TooLong(SocketPathError(path()))]);
     all_have(6, [OwnerError::Socket { path: path(), why: broken() }]);
 
-    // The other two hold an error of arti's.
     all_have(3, [TorError::Settings(text()), TorError::NotPrivate(text())]);
-    all_have(1, [TorError::Service(text())]);
+    all_have(4, [TorError::Bootstrap(text())]);
+    all_have(1, [TorError::Start(text()), TorError::Service(text())]);
+}
+
+#[test]
+fn an_error_that_a_command_mends_is_shown_with_that_command() {
+    let gap = unanimity_install::advice::words(&StagedError::Gap { first: 2, held: 1 });
+    assert!(gap.ends_with("size 1: run `unanimity update --stage` again"), "{gap}");
+    let unrecorded = unanimity::advice::words(&WriteError::Unrecorded(path()));
+    assert!(
+        unrecorded
+            .ends_with("was signed: name a mirror with --mirror, so that the log cannot fork")
+    );
 }

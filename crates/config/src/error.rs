@@ -26,7 +26,7 @@ pub struct ConfigError {
 #[derive(Debug, thiserror::Error)]
 pub enum Why {
     /// It cannot be read.
-    #[error("{0}{hint}", hint = hint(.0))]
+    #[error("{0}")]
     Io(#[from] std::io::Error),
     /// Whoever may write it decides what is installed.
     #[error(
@@ -38,7 +38,7 @@ pub enum Why {
     TooLong,
     /// Another one than what is gone by.
     #[error(
-        "it, or who counts in its circle, was changed after it was read: start `serve` again (it installs nothing until then), or run this again"
+        "it, or who counts in its circle, was changed after it was read: start this program again, which installs nothing until then"
     )]
     Changed,
     /// As `init` wrote it.
@@ -55,7 +55,7 @@ pub enum Why {
     Circle(#[from] CircleError),
     /// Those who are listed are enough, or not, once they count.
     #[error(
-        "{operators} distinct operators count as peers, and min_peers is {min_peers}: {joining} more are listed, and count once their heads and ours have been compared (`unanimity peers test` does it now, `serve` by itself)"
+        "{operators} distinct operators count as peers, and min_peers is {min_peers}: {joining} more are listed, and count once their heads and ours have been compared"
     )]
     Joining {
         /// How many there are.
@@ -124,13 +124,6 @@ pub enum PinnedError {
     /// It is no checkpoint of the log.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
-}
-
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "; `unanimity init` writes one to fill in",
-        _ => "",
-    }
 }
 
 fn lines(numbers: &[usize]) -> String {

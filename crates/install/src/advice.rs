@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::io;
 
 use unanimity_config::{CircleError, ConfigError, Why};
 use unanimity_protocol::Refusal;
@@ -11,6 +12,7 @@ use unanimity_protocol::peers::PeerSetError;
 use unanimity_report::{Classify, Ended, with_causes};
 use unanimity_state::LogForked;
 
+use crate::spool::SpoolError;
 use crate::{ByHandError, InstallError, InstallRefusal, StagedError};
 
 /// An error that a person may be able to do something about.
@@ -79,6 +81,12 @@ impl InstallAdvice for ConfigError {
     fn add_to(&self, words: String) -> String {
         match &self.why {
             Why::Circle(CircleError::Peers(error)) => error.add_to(words),
+            Why::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                format!("{words}; `unanimity init` writes one to fill in")
+            }
+            Why::Joining { .. } => {
+                format!("{words} (`unanimity peers test` does it now, `serve` by itself)")
+            }
             _ => words,
         }
     }
@@ -103,6 +111,17 @@ impl InstallAdvice for ByHandError {
     }
 }
 
+impl InstallAdvice for SpoolError {
+    fn add_to(&self, words: String) -> String {
+        match self {
+            SpoolError::Empty(_) => {
+                format!("{words} (`unanimity update --stage` as the user who fetches)")
+            }
+            _ => words,
+        }
+    }
+}
+
 impl InstallAdvice for StagedError {
     fn add_to(&self, words: String) -> String {
         match self {
@@ -110,6 +129,8 @@ impl InstallAdvice for StagedError {
             StagedError::Latched(forked) => forked.add_to(words),
             StagedError::Install(refusal) => refusal.add_to(words),
             StagedError::Config(error) => error.add_to(words),
+            StagedError::Spool(error) => error.add_to(words),
+            StagedError::Gap { .. } => format!("{words}: run `unanimity update --stage` again"),
             _ => words,
         }
     }

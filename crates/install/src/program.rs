@@ -113,7 +113,7 @@ impl Arguments {
 }
 
 fn run(arguments: Arguments) -> Result<Said, Ended> {
-    let told = load_node(&config_path(arguments.config)?)?;
+    let told = load_node(&config_path(arguments.config)?).map_err(advice::ended)?;
     is_our_word(&told)?;
     match (arguments.verb, arguments.from) {
         (None, None) => from_spool(&told),
@@ -197,7 +197,9 @@ fn said(installed: Result<Installed, StagedError>) -> Result<Said, Ended> {
     let nothing = |why: String| Ok(Said::done(format!("{why}\n"), json!({ "installed": null })));
     let installed = match installed {
         // That is how it is most of the time.
-        Err(StagedError::Spool(error @ SpoolError::Empty(_))) => return nothing(error.to_string()),
+        Err(StagedError::Spool(error @ SpoolError::Empty(_))) => {
+            return nothing(advice::words(&error));
+        }
         Err(StagedError::Refused(Refusal::Rollback { offered, floor })) if offered == floor => {
             return nothing(format!(
                 "nothing new is staged: sequence {offered} was installed before"

@@ -55,7 +55,7 @@ pub enum SpoolError {
         why: &'static str,
     },
     /// There is nothing to install.
-    #[error("there is no proof in {}: nothing is staged (`unanimity update --stage` as the user who fetches)", .0.display())]
+    #[error("there is no proof in {}: nothing is staged", .0.display())]
     Empty(PathBuf),
 }
 

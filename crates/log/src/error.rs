@@ -29,7 +29,7 @@ pub enum WriteError {
         source: CheckpointError,
     },
     /// What was signed last is not on record: somebody took the record away, or restored the log.
-    #[error("{} does not say what was signed for it last: it was restored, or somebody changed it.\n  Nothing was signed: name a mirror with --mirror, so that the log cannot fork", .0.display())]
+    #[error("{} does not say what was signed for it last: it was restored, or somebody changed it.\n  Nothing was signed", .0.display())]
     Unrecorded(PathBuf),
     /// Not a note that belongs in this log.
     #[error("entry {number} of this append: {why}")]
@@ -78,7 +78,7 @@ pub enum EntryError {
     #[error("{0}")]
     Statement(#[from] StatementError),
     /// Made for some other log.
-    #[error("it names the log {0:?}: make it again with --log-origin of this log")]
+    #[error("it names the log {0:?}")]
     OtherLog(String),
     /// Neither a manifest nor another kind of ours.
     #[error(

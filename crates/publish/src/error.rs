@@ -19,7 +19,7 @@ pub enum PublishError {
     #[error(transparent)]
     File(#[from] PrivateFileError),
     /// Not a key file at all.
-    #[error("{} is not a secret key as `unanimity keygen` writes them", .0.display())]
+    #[error("{} is not a secret key", .0.display())]
     NotSecret(PathBuf),
     /// Wrong passphrase, or a damaged file.
     #[error("{}: wrong passphrase, or the file is damaged", .0.display())]

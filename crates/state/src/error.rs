@@ -18,9 +18,7 @@ pub enum StoreError {
     #[error("{} remembers another log than the one configured: choose another state directory for this log", .0.display())]
     OtherLog(PathBuf),
     /// There is no such evidence.
-    #[error(
-        "no evidence {0:?} against this log is stored here: `unanimity evidence show` lists what there is, with --installer the installer's"
-    )]
+    #[error("no evidence {0:?} against this log is stored here")]
     NoEvidence(String),
     /// Somebody else moved the head in the meantime.
     #[error("the stored head is no longer the one that this decision was made on")]

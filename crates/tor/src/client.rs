@@ -82,7 +82,8 @@ impl Tor {
         rustls::crypto::ring::default_provider().install_default().ok();
         let builder = TorClient::builder().config(config);
         let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
-        let client = client.create_unbootstrapped().map_err(TorError::Start)?;
+        let client =
+            client.create_unbootstrapped().map_err(|error| TorError::Start(error.to_string()))?;
         Ok(Tor { client, discovery, connected: Arc::default(), circuits: Arc::default() })
     }
 
@@ -95,7 +96,7 @@ impl Tor {
             tokio::select! {
                 biased;
                 ended = &mut done => {
-                    ended.map_err(TorError::Bootstrap)?;
+                    ended.map_err(|error| TorError::Bootstrap(error.to_string()))?;
                     self.connected.store(true, Ordering::Relaxed);
                     // What the last run remembered may leave nothing else to tell.
                     progress(1.0, "connected".to_owned());

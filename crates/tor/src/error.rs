@@ -13,10 +13,10 @@ pub enum TorError {
     NotPrivate(String),
     /// arti refused: locks, permissions, keys.
     #[error("Tor cannot start: {0}")]
-    Start(arti_client::Error),
+    Start(String),
     /// No view of the network.
     #[error("Tor cannot be reached (bootstrap): {0}")]
-    Bootstrap(arti_client::Error),
+    Bootstrap(String),
     /// Our own service.
     #[error("our onion service cannot start: {0}")]
     Service(String),

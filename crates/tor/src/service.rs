@@ -83,7 +83,7 @@ pub fn address_of(settings: &TorSettings, hosting: &Hosting) -> Result<OnionAddr
     let config = hosting.config(&Readers::Anyone)?;
     let created =
         TorClient::<PreferredRuntime>::create_onion_service(&configuration(settings)?, config);
-    let service = created.map_err(TorError::Start)?;
+    let service = created.map_err(|error| TorError::Start(error.to_string()))?;
     let id = match service.onion_address() {
         Some(id) => id,
         None => service.generate_identity_key(KeystoreSelector::Primary).map_err(bad)?,

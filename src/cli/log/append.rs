@@ -16,6 +16,7 @@ use unanimity_report::{Ended, Exit};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
 
 use super::source::{Source, head_json};
+use crate::advice;
 use crate::cli::input::{MAX_FILE_BYTES, note_key, read};
 use crate::cli::runtime::wait_for;
 use crate::cli::secrets::Passphrase;
@@ -57,14 +58,15 @@ impl Append {
         let notes = self.read_notes()?;
         let artifacts = self.read_artifacts(&notes)?;
         let secret: NoteSecret = self.passphrase.open(&self.key)?;
-        let mut log = LogWriter::open(&self.directory, secret, Disk::default())?;
+        let mut log =
+            LogWriter::open(&self.directory, secret, Disk::default()).map_err(advice::ended)?;
         for mirror in &self.mirror {
             let checkpoint = wait_for(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
             let checkpoint = checkpoint.map_err(|error| {
                 let hint = "if it is to become a mirror of this log, `unanimity publish` the log there first";
                 Ended::new(Exit::Network, format!("{mirror}: {error} ({hint})"))
             })?;
-            log.check_mirror(&mirror.to_string(), &checkpoint)?;
+            log.check_mirror(&mirror.to_string(), &checkpoint).map_err(advice::ended)?;
         }
         let (logged, mut text) = self.compare(&notes, &log)?;
         if self.signed_by.is_empty() {
@@ -77,7 +79,7 @@ impl Append {
         for bytes in artifacts {
             log.add_artifact(&bytes)?;
         }
-        let indexes = log.append(&new)?;
+        let indexes = log.append(&new).map_err(advice::ended)?;
         let mut next = indexes.clone();
         for note in &notes {
             if !logged.contains_key(&Hash::leaf(&note.bytes)) {
@@ -258,8 +260,9 @@ impl Released {
 
 /// An entry's error with the file that it came from.
 fn named(error: WriteError, notes: &[New]) -> Ended {
-    let WriteError::Entry { number, why } = &error else { return error.into() };
+    let WriteError::Entry { number, why } = &error else { return advice::ended(error) };
     let path = notes.get(number - 1).map(|note| note.path.display().to_string());
-    let message = format!("{}: {why}. Nothing was appended", path.unwrap_or_default());
+    let message =
+        format!("{}: {}. Nothing was appended", path.unwrap_or_default(), advice::words(why));
     Ended::new(Exit::BadInput, message)
 }

@@ -16,6 +16,7 @@ use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::decision::confirmation::Standing;
 use unanimity_protocol::proof_bundle::BundleError;
 use unanimity_protocol::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
+use unanimity_report::{Classify, Exit};
 use unanimity_state::{EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock as _, Disk, ManualClock, Step};
 use unanimity_testkit::circle::{
@@ -743,6 +744,7 @@ async fn check_says_what_could_install_and_installs_nothing() {
     circle.pass(HOUR).await;
     for _ in 0..2 {
         let (_, ended) = circle.check().await;
+        assert_eq!(ended.as_ref().map(Classify::exit).ok(), Some(Exit::Available));
         let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
         assert_eq!(agreed.manifest().sequence, 2);
         assert_eq!(circle.current().as_deref(), Some(ONE));

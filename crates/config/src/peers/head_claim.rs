@@ -14,7 +14,7 @@ pub(crate) struct Claim {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "expected \"SIZE ROOT\" as `peers add` writes it: a size below 2^63 and the base64 of its root, with one space between"
+    "expected \"SIZE ROOT\": a size below 2^63 and the base64 of its root, with one space between"
 )]
 pub(crate) struct ClaimError;
 

@@ -51,9 +51,7 @@ pub struct Ticket {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
     /// Something else.
-    #[error(
-        "not a ticket: one is a single line that begins with {KIND}v1, as `unanimity peers invite` prints it"
-    )]
+    #[error("not a ticket: one is a single line that begins with {KIND}v1")]
     Kind,
     /// Made by another version of this program.
     #[error(

@@ -57,9 +57,7 @@ pub enum StagedError {
         newest: Timestamp,
     },
     /// What was fetched was fetched for a head that the installer no longer has.
-    #[error(
-        "the spool's entries begin at {first}, and the installer's head is of size {held}: run `unanimity update --stage` again"
-    )]
+    #[error("the spool's entries begin at {first}, and the installer's head is of size {held}")]
     Gap {
         /// The first entry in it.
         first: u64,

@@ -19,7 +19,7 @@ pub enum Unpublished {
     #[error("another process is publishing to {}: wait for it to end", .0.display())]
     Busy(PathBuf),
     /// There is no log to publish.
-    #[error("there is no checkpoint in {}: name a log's directory, as `unanimity log init` makes it", .0.display())]
+    #[error("there is no checkpoint in {}", .0.display())]
     NoLog(PathBuf),
     /// The log's checkpoint is not signed by its key.
     #[error("{} does not open with this key", path.display())]
