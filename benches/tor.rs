@@ -23,7 +23,7 @@ use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use unanimity_client::{Client, ask_once};
 use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
-use unanimity_config::{Config, DiscoverySecret, OnionAddress, Polling};
+use unanimity_config::{Config, CycleSettings, DiscoverySecret, OnionAddress, Polling};
 use unanimity_net::message::Question;
 use unanimity_net::{Listener as _, Mirror, Transport as _};
 use unanimity_protocol::{CosignerSecret, Log, Peer, PeerSet, Timestamp};
@@ -129,15 +129,15 @@ impl Scene {
             set.push(Peer { name: name.clone(), operator: name, key });
         }
         let state = self.place.join(format!("client-{:x}", rand::random::<u64>()));
-        Ok(Config {
-            peers: PeerSet::new(set, 1)?,
-            addresses,
+        let cycle = CycleSettings {
             ask_timeout: Duration::from_secs(45),
             roll_timeout: Duration::from_secs(120),
             install_root: state.join("root"),
             state: state.join("state"),
-            ..self.world.config.clone()
-        })
+            ..self.world.config.cycle.clone()
+        };
+        let peers = PeerSet::new(set, 1)?;
+        Ok(Config { peers, addresses, cycle, ..self.world.config.clone() })
     }
 
     /// One cycle of a client; every peer has to have answered.

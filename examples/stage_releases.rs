@@ -30,7 +30,8 @@ async fn main() -> Result<(), Broken> {
     let mut world = World::create(&directory.join("world"), rand::random(), start)?;
     let spool = directory.join("world/client/spool");
     std::fs::create_dir_all(&spool)?;
-    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool =
+        Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
     world.write_config()?;
     for (sequence, version) in (1..).zip(VERSIONS) {
         world.publish(&Draft::new(sequence, version, version.as_bytes()))?;

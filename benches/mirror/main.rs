@@ -89,12 +89,12 @@ pub(crate) async fn stage(world: &World, seed: u64) -> Result<(), Broken> {
 
 /// Forgets what [`stage`] fetched.
 pub(crate) fn unstage(world: &World) -> Result<(), Broken> {
-    Ok(fs::remove_dir_all(world.config.install_root.join("versions"))?)
+    Ok(fs::remove_dir_all(world.config.cycle.install_root.join("versions"))?)
 }
 
 /// One cycle of a client that knows nothing of the log yet, up to the log's head.
 pub(crate) async fn read_log(world: &World, seed: u64) -> Result<Report, Broken> {
-    fs::remove_dir_all(&world.config.state).ok();
+    fs::remove_dir_all(&world.config.cycle.state).ok();
     let mut client =
         Client::open(&world.config, &world.mirrors, &world.network, &world.clock, Disk::default())?;
     let (report, outcome) = client.check(&mut StdRng::seed_from_u64(seed)).await;

@@ -30,34 +30,37 @@ pub fn check(data: &[u8]) {
 
 fn holds(node: &Node) {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
-    let policy = &node.policy;
+    let policy = &node.cycle.policy;
     assert!((1..=policy.publishers().len()).contains(&policy.threshold()));
     assert!(policy.publishers().iter().map(NoteKey::raw).all(|key| key != policy.log.key.raw()));
     assert!(!node.mirrors.is_empty());
-    let limits = node.limits;
+    let limits = node.cycle.limits;
     assert!(limits.settle.is_zero() || limits.settle >= second);
     assert!((second..=day).contains(&limits.roll_ttl) && (second..=day).contains(&limits.view_ttl));
-    assert!(node.ask_timeout <= node.roll_timeout);
-    assert!(node.roll_timeout + 60 * second <= limits.view_ttl.min(limits.roll_ttl));
-    assert!(node.polling.min <= node.polling.max && node.polling.max < node.polling.max_age);
-    assert!(second <= node.polling.min && node.polling.max_age <= day);
+    assert!(node.cycle.ask_timeout <= node.cycle.roll_timeout);
+    assert!(node.cycle.roll_timeout + 60 * second <= limits.view_ttl.min(limits.roll_ttl));
+    assert!(
+        node.cycle.polling.min <= node.cycle.polling.max
+            && node.cycle.polling.max < node.cycle.polling.max_age
+    );
+    assert!(second <= node.cycle.polling.min && node.cycle.polling.max_age <= day);
     assert!((3600 * second..=366 * day).contains(&node.removal_delay));
     assert!((second..=900 * second).contains(&node.bootstrap_timeout));
-    assert!((2..=1000).contains(&node.procedure.keep));
-    assert!(node.procedure.programs().all(|program| Path::new(program).is_absolute()));
+    assert!((2..=1000).contains(&node.cycle.procedure.keep));
+    assert!(node.cycle.procedure.programs().all(|program| Path::new(program).is_absolute()));
     assert!(node.alarm.command.iter().take(1).all(|program| Path::new(program).is_absolute()));
     let minute_to_month = 60 * second..=30 * day;
-    assert!(node.freshness.is_none_or(|freshness| minute_to_month.contains(&freshness)));
+    assert!(node.cycle.freshness.is_none_or(|freshness| minute_to_month.contains(&freshness)));
     let inside = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
-    let spool = node.spool.as_ref().map(|spool| &spool.directory);
-    assert!(!inside(&node.install_root, &node.state));
-    assert!(spool.is_none_or(|spool| !inside(spool, &node.state)));
+    let spool = node.cycle.spool.as_ref().map(|spool| &spool.directory);
+    assert!(!inside(&node.cycle.install_root, &node.cycle.state));
+    assert!(spool.is_none_or(|spool| !inside(spool, &node.cycle.state)));
     if let Some(serve) = &node.serve {
         assert!(serve.port != 0 && serve.port != 80);
         assert!(second <= serve.roll_min && serve.roll_min <= serve.roll_max);
         assert!(serve.roll_max <= day);
     }
-    if let Some(pinned) = &node.pinned {
+    if let Some(pinned) = &node.cycle.pinned {
         assert_eq!(pinned.log(), policy.log.id());
     }
     for member in node.circle.members() {

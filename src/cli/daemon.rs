@@ -32,12 +32,12 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
         return Err(NodeError::NoRole(path).into());
     }
     told.check_alarm()?;
-    permissions::is_ours(&told.state)?;
+    permissions::is_ours(&told.cycle.state)?;
     permissions::is_roots_word(&told)?;
     let disk = Disk::default();
-    let owner = control_socket::Owner::new(&told.state, &disk)?;
+    let owner = control_socket::Owner::new(&told.cycle.state, &disk)?;
     let node = open(told, &disk)?;
-    let alarms = Alarms::open(node.told.alarm.clone(), &node.told.state, disk);
+    let alarms = Alarms::open(node.told.alarm.clone(), &node.told.cycle.state, disk);
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let tor = tor(&node)?;

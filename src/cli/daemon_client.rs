@@ -22,11 +22,11 @@ use crate::daemon::control_socket::{self};
 pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
     let path = unanimity_config::config_path(config)?;
     let told = node::load_file(&path)?;
-    if let Err(ended) = permissions::is_ours(&told.state) {
+    if let Err(ended) = permissions::is_ours(&told.cycle.state) {
         // Whoever has their state may have put a daemon of their own there.
-        let state = told.state.display();
+        let state = told.cycle.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
-        let is_seen = told.spool.is_some() || told.state.read_dir().is_ok();
+        let is_seen = told.cycle.spool.is_some() || told.cycle.state.read_dir().is_ok();
         return match command {
             Command::Status if is_seen => status::status(&told, Some((not_asked, Value::Null))),
             Command::Peers(peers::Verb::List) => peers::list(&told, SystemClock.now()),
@@ -51,7 +51,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
                 shown.tell(step);
             }
         };
-        match control_socket::ask(&told.state, &question, heard).await {
+        match control_socket::ask(&told.cycle.state, &question, heard).await {
             Ok(Some(answer)) => parse_said(&answer),
             Ok(None) => {
                 by_itself.set(true);
@@ -91,7 +91,7 @@ fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<Root> {
         |path: &Vec<u8>| node::load_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
     let others: Vec<_> = others.iter().filter_map(other).collect();
     let all = std::iter::once(told).chain(&others);
-    all.filter(|told| told.spool.is_none() && permissions::is_roots_word(told).is_ok())
+    all.filter(|told| told.cycle.spool.is_none() && permissions::is_roots_word(told).is_ok())
         .filter_map(|told| versions::root_to_switch(told).ok())
         .collect()
 }

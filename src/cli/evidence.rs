@@ -64,7 +64,7 @@ impl Verb {
                 let told = node::load_node(config)?;
                 let own = store(&told, installer)?;
                 let other = (!installer).then(|| store(&told, true)).transpose()?;
-                list(&own, other.as_ref(), &told.policy.log)
+                list(&own, other.as_ref(), &told.cycle.policy.log)
             }
             Verb::Show { id: Some(id), installer } => {
                 let text = store(&node::load_node(config)?, installer)?
@@ -75,8 +75,8 @@ impl Verb {
             }
             Verb::Acknowledge { id, installer } => {
                 let told = node::load_node(config)?;
-                let own = installer_state(&told.install_root);
-                is_ours(if installer { &own } else { &told.state })?;
+                let own = installer_state(&told.cycle.install_root);
+                is_ours(if installer { &own } else { &told.cycle.state })?;
                 store(&told, installer)?.acknowledge(&id).map_err(advice::ended)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
@@ -118,12 +118,12 @@ impl Check {
 
 /// What the client has found, or the installer. What another user left there is not shown as theirs.
 fn store(told: &unanimity_config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
-    let own = installer_state(&told.install_root);
-    if told.spool.is_some() && !installer {
-        is_ours(&told.state)?;
+    let own = installer_state(&told.cycle.install_root);
+    if told.cycle.spool.is_some() && !installer {
+        is_ours(&told.cycle.state)?;
     }
-    let state = if installer { &own } else { &told.state };
-    Ok(EvidenceStore::new(state, &told.policy.log, Disk::default()))
+    let state = if installer { &own } else { &told.cycle.state };
+    Ok(EvidenceStore::new(state, &told.cycle.policy.log, Disk::default()))
 }
 
 /// Lists what is stored here, and says where there is more.

@@ -27,7 +27,7 @@ pub(super) async fn alone(
         _ => {}
     }
     let disk = Disk::default();
-    let _owner = control_socket::Owner::new(&told.state, &disk)?;
+    let _owner = control_socket::Owner::new(&told.cycle.state, &disk)?;
     let mut node = open(told, &disk)?;
     node.watcher = shown.watcher();
     let (errand, others) = match command {

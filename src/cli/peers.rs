@@ -149,7 +149,7 @@ pub(super) fn list(told: &unanimity_config::Node, now: Timestamp) -> Result<Said
     let mut json = Vec::new();
     for member in circle.members() {
         let (word, standing) = standing(member, now);
-        let fingerprint = member.fingerprint(told.policy.log.id()).map(|f| f.to_string());
+        let fingerprint = member.fingerprint(told.cycle.policy.log.id()).map(|f| f.to_string());
         let spoken = fingerprint.as_deref().unwrap_or("no discovery key: it cannot find this node");
         text += &format!("{}  {standing}\n  {spoken}\n", member.peer.name);
         json.push(json!({

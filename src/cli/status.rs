@@ -17,13 +17,13 @@ pub(super) fn status(
     told: &unanimity_config::Node,
     serving: Option<(String, Value)>,
 ) -> Result<Said, Ended> {
-    let memories = memories(&told.install_root, &told.state, told.spool.as_ref());
+    let memories = memories(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
     let mut latched = None;
     for Memory { state, option, .. } in &memories {
-        let store = EvidenceStore::new(state, &told.policy.log, Disk::default());
+        let store = EvidenceStore::new(state, &told.cycle.policy.log, Disk::default());
         latched = latched.or(store.latched()?.map(|id| (id, *option)));
     }
-    let known = known(&memories, &told.policy)?;
+    let known = known(&memories, &told.cycle.policy)?;
     // Whoever installs does not see what the other one remembers, and is told so.
     let hidden = memories.iter().all(|memory| !memory.option.is_empty());
     let root = root_of(told);
@@ -31,12 +31,12 @@ pub(super) fn status(
     let journal = root.journal()?;
     let mut text = format!(
         "product     {}, channel {}\nsettle      {}\ninstalled   {}\n",
-        told.policy.product,
-        told.policy.channel,
-        humantime::format_duration(told.limits.settle),
+        told.cycle.policy.product,
+        told.cycle.policy.channel,
+        humantime::format_duration(told.cycle.limits.settle),
         installed.as_deref().unwrap_or("none yet"),
     );
-    if told.limits.settle.is_zero() {
+    if told.cycle.limits.settle.is_zero() {
         text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
     }
     text += &tried(&journal, installed.as_deref(), who(told));
@@ -46,12 +46,15 @@ pub(super) fn status(
     let mut exit = if is_unhealthy { Exit::Unhealthy } else { Exit::Done };
     let (remembered, mut json) = match told.client(SystemClock.now()) {
         Ok(config) => {
-            let place = config.state.join("client");
+            let place = config.cycle.state.join("client");
             let state = match hidden {
                 true => ClientState::default(),
-                false => {
-                    ClientStore::read(&place, &config.policy, &config.peers, &Disk::default())?
-                }
+                false => ClientStore::read(
+                    &place,
+                    &config.cycle.policy,
+                    &config.peers,
+                    &Disk::default(),
+                )?,
             };
             let (mut text, mut json) = remembered(told, &config, &state);
             let limit = told.alarm.incomplete_after;
@@ -80,7 +83,7 @@ pub(super) fn status(
         }
     };
     if hidden {
-        let state = told.state.display();
+        let state = told.cycle.state.display();
         text += &format!(
             "memory      {state} is for the user who fetches alone: run this as them to see what is remembered\n"
         );
@@ -91,10 +94,11 @@ pub(super) fn status(
     let installer = memories.iter().find(|memory| !memory.option.is_empty());
     if let (Some(memory), Ok(config)) = (installer, told.client(SystemClock.now())) {
         let disk = Disk::default();
-        let state = match ClientStore::read(&memory.client, &config.policy, &config.peers, &disk) {
-            Err(StoreError::OtherLog(_)) => ClientState::default(),
-            state => state?,
-        };
+        let state =
+            match ClientStore::read(&memory.client, &config.cycle.policy, &config.peers, &disk) {
+                Err(StoreError::OtherLog(_)) => ClientState::default(),
+                state => state?,
+            };
         text += &format!(
             "installer   trusted {}, unanimous {}\n",
             or_none(state.head.as_ref().map(ToString::to_string)),

@@ -40,7 +40,7 @@ impl Verify {
             return Err(bad(Exit::BadInput, &why));
         }
         let bundle = Bundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
-        let agreed = bundle.verify(&config.policy, &config.peers, &config.limits);
+        let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
         // It is the bundle that does not prove, whichever stage says so; no update is under way.
         let agreed = agreed.map_err(|why| {
             let why = advice::words(&why);
@@ -64,9 +64,9 @@ impl Verify {
                 Ok(()) => {
                     let release = manifest.label();
                     // Later than the proof, as far as this node has read the log.
-                    let spool = config.spool.as_ref();
-                    let memories = memories(&config.install_root, &config.state, spool);
-                    let known = known(&memories, &config.policy);
+                    let spool = config.cycle.spool.as_ref();
+                    let memories = memories(&config.cycle.install_root, &config.cycle.state, spool);
+                    let known = known(&memories, &config.cycle.policy);
                     let unknown = match known.map(|known| known.check_standing(&release, false)) {
                         Ok(standing) => {
                             standing.map_err(|why| bad(Exit::Withdrawn, &why))?;

@@ -82,7 +82,7 @@ impl Daemon {
         let Some(served) = told.serve.as_ref().and_then(|serve| serve.artifacts) else {
             return pending().await;
         };
-        let artifacts = Arc::new(Artifacts::new(&told.state, served.keep, Disk::default()));
+        let artifacts = Arc::new(Artifacts::new(&told.cycle.state, served.keep, Disk::default()));
         let bounds = Bounds { rate: Some(served.rate), ..ARTIFACT_BOUNDS };
         loop {
             self.connection().await;

@@ -261,7 +261,7 @@ impl Daemon {
     fn patience(&self) -> Duration {
         let told = &self.node.told;
         let roll_max = told.serve.as_ref().map_or(Duration::MAX, |serve| serve.roll_max);
-        roll_max.saturating_add(told.bootstrap_timeout + told.roll_timeout + MARGIN)
+        roll_max.saturating_add(told.bootstrap_timeout + told.cycle.roll_timeout + MARGIN)
     }
 
     /// Connects to Tor, however often that takes, and then rests.
@@ -302,7 +302,7 @@ impl Daemon {
     async fn roll(self: Arc<Self>) {
         let serve = self.node.told.serve.as_ref();
         let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
-        let errand = errand_of(policy, self.node.told.spool.is_some());
+        let errand = errand_of(policy, self.node.told.cycle.spool.is_some());
         let Some(serve) = serve else { return pending().await };
         // The power may have gone in the middle of a trial.
         if errand == Errand::Switch {

@@ -164,15 +164,15 @@ impl<C: Clock + Clone + 'static> Node<C> {
             Some(serve) => {
                 let name =
                     serve.name.as_str().parse::<KeyName>().expect("checked with the configuration");
-                let identity =
-                    Identity::open(&told.state, &name, rng, &disk).map_err(NodeError::from)?;
+                let identity = Identity::open(&told.cycle.state, &name, rng, &disk)
+                    .map_err(NodeError::from)?;
                 let follow = Follow {
-                    log: told.policy.log.clone(),
+                    log: told.cycle.policy.log.clone(),
                     secret: identity.view.clone(),
                     mirrors: mirrors.clone(),
-                    polling: told.polling,
+                    polling: told.cycle.polling,
                 };
-                let peer = PeerNode::open(follow, &told.state, disk.clone(), clock.clone());
+                let peer = PeerNode::open(follow, &told.cycle.state, disk.clone(), clock.clone());
                 let peer = Arc::new(peer.map_err(NodeError::from)?);
                 let Addresses { peer: address, artifacts } = addresses_of(&told, serve)?;
                 Some(Role { name: serve.name.clone(), peer, identity, address, artifacts })
@@ -196,7 +196,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         }
         let sharing = match &self.sharing {
             Sharing::Begins(answers) | Sharing::Follows { answers, .. } => {
-                Sharing::Follows { answers: answers.clone(), beside: self.told.state.clone() }
+                Sharing::Follows { answers: answers.clone(), beside: self.told.cycle.state.clone() }
             }
             Sharing::Nothing => Sharing::Nothing,
         };
@@ -260,8 +260,8 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     fn evidence(&self) -> EvidenceStore {
-        let log = &self.told.policy.log;
-        let evidence = EvidenceStore::new(&self.told.state, log, self.disk.clone());
+        let log = &self.told.cycle.policy.log;
+        let evidence = EvidenceStore::new(&self.told.cycle.state, log, self.disk.clone());
         match self.sharing.beside() {
             Some(beside) => evidence.beside(beside),
             None => evidence,
@@ -270,14 +270,14 @@ impl<C: Clock + Clone + 'static> Node<C> {
 
     /// Ends a trial that was interrupted, if it is this process that installs; see [`Root::recover`].
     pub async fn recover(&self) -> Result<Option<String>, InstallError> {
-        if self.told.spool.is_some() {
+        if self.told.cycle.spool.is_some() {
             return Ok(None);
         }
-        let (place, policy) = (self.told.state.join("client"), &self.told.policy);
+        let (place, policy) = (self.told.cycle.state.join("client"), &self.told.cycle.policy);
         // Where that cannot be read, what was interrupted is undone all the same.
         let known = ClientStore::catalog(&place, policy, &self.disk).unwrap_or_default();
-        let root = Root::new(&self.told.install_root, self.disk.clone());
-        let root = root.with(self.told.procedure.clone()).knowing(known.withdrawn());
+        let root = Root::new(&self.told.cycle.install_root, self.disk.clone());
+        let root = root.with(self.told.cycle.procedure.clone()).knowing(known.withdrawn());
         let root = root.hooks_run_by(Arc::new(HookThreads));
         root.recover(self.clock.now()).await
     }
@@ -303,7 +303,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
     pub fn ticket(&self) -> Result<Ticket, NodeError> {
         let role = self.role()?;
         let head = role.peer.head();
-        let log = &self.told.policy.log;
+        let log = &self.told.cycle.policy.log;
         Ok(Ticket {
             name: role.name.clone(),
             origin: log.origin.clone(),
@@ -334,7 +334,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         {
             return Err(NodeError::OwnTicket);
         }
-        let mut member = ticket.member(&self.told.policy.log)?;
+        let mut member = ticket.member(&self.told.cycle.policy.log)?;
         member.peer.name = name.unwrap_or(member.peer.name);
         member.peer.operator = operator.unwrap_or_else(|| member.peer.name.clone());
         self.told.check_role(&member)?;
@@ -368,8 +368,8 @@ impl<C: Clock + Clone + 'static> Node<C> {
         // A clock that was put back must not make the wait shorter than it says.
         let agreed = match told.client(now) {
             Ok(config) => {
-                let place = config.state.join("client");
-                ClientStore::read(&place, &config.policy, &config.peers, &self.disk)?.newest
+                let place = config.cycle.state.join("client");
+                ClientStore::read(&place, &config.cycle.policy, &config.peers, &self.disk)?.newest
             }
             Err(_) => Timestamp(0),
         };
@@ -390,9 +390,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let members = present.filter(|member| who(member));
         let asked = members.map(|member| async move {
             let began = Instant::now();
-            let log = &self.told.policy.log;
+            let log = &self.told.cycle.policy.log;
             let asked = ask_once(transport, &member.address, log, &member.peer.key);
-            let answer = timeout(self.told.ask_timeout, asked).await.unwrap_or(Err(Silence::Late));
+            let answer =
+                timeout(self.told.cycle.ask_timeout, asked).await.unwrap_or(Err(Silence::Late));
             (member, answer, began.elapsed())
         });
         let mut tested = Vec::new();
@@ -402,7 +403,8 @@ impl<C: Clock + Clone + 'static> Node<C> {
                 _ => None,
             };
             // An old one may be a replay: as good as none, but for what it proves of a fork.
-            let answer = answer.and_then(|view| self.told.limits.admit(view, self.clock.now(), 0));
+            let answer =
+                answer.and_then(|view| self.told.cycle.limits.admit(view, self.clock.now(), 0));
             let waits = match member.standing {
                 Standing::Joining { size, root } => {
                     self.waits(size, root, place.as_ref().filter(|_| answer.is_ok()))?

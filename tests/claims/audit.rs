@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use unanimity_client::Outcome;
-use unanimity_config::{Config, Polling, Spool as Told};
+use unanimity_config::{Config, CycleSettings, Polling, Spool as Told};
 use unanimity_install::spool::{PROOF, Spool};
 use unanimity_install::{Installer, StagedError};
 use unanimity_net::Mirror;
@@ -71,7 +71,7 @@ async fn split(seed: u64) -> (Circle, PathBuf) {
     let mut circle = Circle::new(seed);
     let spool = circle.beside("spool");
     fs::create_dir(&spool).unwrap();
-    circle.config.spool = Some(Told { directory: spool.clone(), freshness: DAY });
+    circle.config.cycle.spool = Some(Told { directory: spool.clone(), freshness: DAY });
     settles(&mut circle, &release(1)).await;
     stages(&mut circle, 1).await;
     assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 1);
@@ -89,7 +89,7 @@ fn install(circle: &Circle, config: &Config, spool: &Path) -> Result<u64, Staged
 #[tokio::test(start_paused = true)]
 async fn known_fault_a1_one_poll_makes_two_rolls() {
     let mut circle = Circle::with_first(9001).await;
-    circle.config.limits.settle = 20 * MINUTE;
+    circle.config.cycle.limits.settle = 20 * MINUTE;
     // The fork is shown for one moment.
     fork_with_trojan(&circle, 2);
     circle.show_peers("fork").unwrap();
@@ -148,19 +148,19 @@ async fn known_fault_b_withholding_is_not_noticed_by_the_installer() {
 #[tokio::test(start_paused = true)]
 async fn known_fault_c_the_installer_takes_an_older_release_than_the_log_has() {
     let (mut circle, spool) = split(9011).await;
-    let own = circle.config.policy.clone();
+    let own = circle.config.cycle.policy.clone();
     circle.publish(&release(2)).unwrap();
     // Release 3, the security fix: signed by publishers 0 and 2, and good for the installer.
     circle.publish(&Draft { signers: vec![0, 2], ..release(3) }).unwrap();
     // A downloader that was taken over goes by a policy of its own.
     let keys = own.publishers()[..2].to_vec();
-    circle.config.policy =
+    circle.config.cycle.policy =
         Policy::new(own.product.clone(), own.channel.clone(), own.log.clone(), keys, 2).unwrap();
     circle.poll_all().await.unwrap();
     settling(&mut circle).await;
     circle.pass(HOUR).await;
     stages(&mut circle, 2).await;
-    circle.config.policy = own;
+    circle.config.cycle.policy = own;
     assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 2);
     assert_eq!(circle.current().as_deref(), Some(TWO));
 }
@@ -196,7 +196,7 @@ async fn known_fault_e_the_installer_ignores_a_pinned_head_that_is_small() {
     stages(&mut circle, 3).await;
     // A head of size 1 of another tree, under the same key.
     let strange = Circle::new(9014).force("log", &[b"strange".to_vec()]).unwrap();
-    circle.config.pinned = Some(strange);
+    circle.config.cycle.pinned = Some(strange);
     assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 3);
     assert!(matches!(refusal(circle.check().await), Refusal::Fork(_)));
 }
@@ -232,7 +232,7 @@ async fn known_fault_g_evidence_is_kept_without_a_bound() {
         circle.poll(0).await.unwrap();
         fs::remove_dir_all(circle.directory.join(&name)).unwrap();
     }
-    let log = &circle.config.policy.log;
+    let log = &circle.config.cycle.policy.log;
     let store = EvidenceStore::new(&circle.peer_state(0), log, Disk::default());
     // The first is honest growth as far as the peer can tell; each other one contradicts it.
     assert_eq!(store.list().unwrap().len(), FORKS - 1);
@@ -249,7 +249,7 @@ async fn known_fault_h_acknowledged_evidence_is_not_passed_on() {
     circle.show(PEER_NAMES[0], "fork").unwrap();
     circle.poll(0).await.unwrap();
     assert!(matches!(circle.view_of(0).await, Answer::Evidence(_)));
-    let log = &circle.config.policy.log;
+    let log = &circle.config.cycle.policy.log;
     let store = EvidenceStore::new(&circle.peer_state(0), log, Disk::default());
     let id = store.latched().unwrap().unwrap();
     store.acknowledge(&id).unwrap();
@@ -392,11 +392,11 @@ async fn m_parsers_do_not_panic_on_damaged_input() {
         circle.poll(0).await.unwrap();
     }
     let Answer::Evidence(evidence) = circle.view_of(0).await else { panic!() };
-    let bundle = circle.config.install_root.join("proofs/1-1.0.0");
+    let bundle = circle.config.cycle.install_root.join("proofs/1-1.0.0");
     let bundle = fs::read_to_string(bundle).unwrap();
     let head = circle.head_of("log").unwrap().note().to_owned();
     let samples = [bundle, evidence, head];
-    let Config { policy, peers, limits, .. } = &circle.config;
+    let Config { cycle: CycleSettings { policy, limits, .. }, peers, .. } = &circle.config;
     let mut rng = StdRng::seed_from_u64(1);
     for turn in 0..20_000 {
         let bytes = damaged(samples[turn % 3].clone().into_bytes(), &mut rng);
@@ -453,7 +453,7 @@ async fn known_fault_n_the_nodes_own_peer_role_is_no_witness() {
         mirrors: vec![Mirror::directory(circle.directory.join("log"))],
         polling: Polling::default(),
     };
-    let (state, clock) = (&circle.config.state, circle.clock.clone());
+    let (state, clock) = (&circle.config.cycle.state, circle.clock.clone());
     let own = PeerNode::open(follow, state, Disk::default(), clock).unwrap();
     let mut rng = StdRng::seed_from_u64(3);
     assert!(matches!(own.poll(&mut rng).await.unwrap(), Polled::Fresh(_)));

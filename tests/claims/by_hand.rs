@@ -56,7 +56,7 @@ fn run_program(program: &Path, world: &World, arguments: &[&str]) -> (i32, Strin
 }
 
 fn current(world: &World) -> Vec<u8> {
-    fs::read(world.config.install_root.join("current/hello")).unwrap()
+    fs::read(world.config.cycle.install_root.join("current/hello")).unwrap()
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
     assert_eq!((code, current(&world)), (0, ONE.to_vec()), "{said}");
     assert!(said.starts_with("1-1.0.0 is installed, in "), "{said}");
     // The check is asked there as well, and stops nobody.
-    world.config.procedure.check =
+    world.config.cycle.procedure.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     world.write_config().unwrap();
     let (code, said) = run(&world, &["--json", "rollback", "2-1.1.0"]);
@@ -106,7 +106,7 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
 async fn a_release_that_failed_is_in_status_and_passes_on_the_operators_word() {
     let home = place();
     let mut world = settled(home.path().join("world")).await;
-    world.config.procedure.check =
+    world.config.cycle.procedure.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     world.write_config().unwrap();
     world.update().await.1.unwrap_err();
@@ -131,13 +131,14 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     let mut world = settled(home.path().join("world")).await;
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
-    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool =
+        Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
     world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
     assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
     let stick = world.directory.join("stick");
     copy_tree(&spool, &stick).unwrap();
     // Over there, nobody has a spool.
-    world.config.spool = None;
+    world.config.cycle.spool = None;
     world.write_config().unwrap();
     let carried = ["--from", stick.to_str().unwrap()];
     let (code, said) = install(&world, &carried);
@@ -173,15 +174,15 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     let (_, said) = run(&world, &["status"]);
     assert!(said.contains("\ninstaller   trusted size 2, root "), "{said}");
     // What was read there is known to whatever is asked of this node.
-    fs::remove_dir_all(world.config.state.join("client")).unwrap();
+    fs::remove_dir_all(world.config.cycle.state.join("client")).unwrap();
     let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
     assert_eq!((code, current(&world)), (31, TWO.to_vec()), "{said}");
-    let root = &world.config.install_root;
+    let root = &world.config.cycle.install_root;
     let path = |path: &str| root.join(path).to_str().unwrap().to_owned();
     let (file, proof) = (path("versions/1-1.0.0/hello"), path("proofs/1-1.0.0"));
     assert_eq!(run(&world, &["verify", &file, "--proof", &proof]).0, 31);
     assert_eq!(run(&world, &["status"]).0, 0);
-    let log = unanimity_protocol::Hash(world.config.policy.log.id().0).hex();
+    let log = unanimity_protocol::Hash(world.config.cycle.policy.log.id().0).hex();
     let evidence = installer_state(root).join("evidence").join(&log[..16]);
     fs::create_dir_all(&evidence).unwrap();
     fs::write(evidence.join("aa.txt"), "").unwrap();
@@ -199,10 +200,10 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
     let home = place();
     let mut world = settled(home.path().join("world")).await;
     let config = world.directory.join("client/unanimity.toml");
-    let program = world.config.install_root.join("current/hello");
+    let program = world.config.cycle.install_root.join("current/hello");
     let paths = [&program, &config].map(|path| path.to_str().unwrap().to_owned());
     let [program, config] = paths;
-    world.config.procedure.check =
+    world.config.cycle.procedure.check =
         vec![program, "--config".to_owned(), config, "status".to_owned()];
     world.write_config().unwrap();
     let runs = format!("#!/bin/sh\nexec {PROGRAM} \"$@\"\n");
@@ -218,9 +219,9 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
         world.poll_all().await.unwrap();
         if works {
             // That it failed before, for a reason that is gone, does not speak against it.
-            world.config.procedure.post_install = vec!["/bin/false".to_owned()];
+            world.config.cycle.procedure.post_install = vec!["/bin/false".to_owned()];
             world.update().await.1.unwrap_err();
-            world.config.procedure.post_install = Vec::new();
+            world.config.cycle.procedure.post_install = Vec::new();
             world.advance(FIRST_WAIT + SECOND);
             world.poll_all().await.unwrap();
         }
@@ -278,7 +279,8 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
     let mut world = settled(home.path().join("world")).await;
     let client = world.directory.join("client");
     fs::write(client.join("hook"), "#!/bin/sh\n").unwrap();
-    world.config.procedure.post_install = vec![client.join("hook").to_str().unwrap().to_owned()];
+    world.config.cycle.procedure.post_install =
+        vec![client.join("hook").to_str().unwrap().to_owned()];
     world.write_config().unwrap();
     let rights = |name: &str, mode| {
         fs::set_permissions(client.join(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -323,7 +325,7 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         }
     }
     if rustix::process::geteuid().is_root() {
-        let state = world.config.state.clone();
+        let state = world.config.cycle.state.clone();
         std::os::unix::fs::chown(&state, Some(54_321), None).unwrap();
         for verb in ["check", "update"] {
             let (code, said) = run(&world, &[verb]);
@@ -343,7 +345,7 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         }
         // Where one fetches and another installs, that is how it is meant to be.
         let spool = world.directory.join("client/spool");
-        world.config.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+        world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
         world.write_config().unwrap();
         give(&client.join("unanimity.toml"), 54_322);
         give(&client.join("peers.toml"), 54_322);
@@ -395,7 +397,7 @@ async fn that_a_release_was_taken_back_is_in_status_and_there_is_no_way_back_to_
     world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
     world.poll_all().await.unwrap();
     world.check().await.1.unwrap();
-    let root = &world.config.install_root;
+    let root = &world.config.cycle.install_root;
     let of = |release: &str, file: &str| {
         let path = |at: String| root.join(at).to_str().unwrap().to_owned();
         let (file, proof) =

@@ -505,13 +505,23 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
         |name: &str| unanimity_config::load(&desk.path().join("node").join(name), NOW).unwrap();
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
     assert_eq!(
-        (silent.limits, silent.polling, silent.ask_timeout, silent.roll_timeout),
-        (spoken.limits, spoken.polling, spoken.ask_timeout, spoken.roll_timeout)
+        (
+            silent.cycle.limits,
+            silent.cycle.polling,
+            silent.cycle.ask_timeout,
+            silent.cycle.roll_timeout
+        ),
+        (
+            spoken.cycle.limits,
+            spoken.cycle.polling,
+            spoken.cycle.ask_timeout,
+            spoken.cycle.roll_timeout
+        )
     );
-    assert_eq!(silent.limits, unanimity_protocol::decision::admission::Limits::default());
-    assert_eq!(silent.procedure, spoken.procedure);
-    assert_eq!(silent.procedure, unanimity_config::Procedure::default());
-    assert_eq!(silent.polling, unanimity_config::Polling::default());
+    assert_eq!(silent.cycle.limits, unanimity_protocol::decision::admission::Limits::default());
+    assert_eq!(silent.cycle.procedure, spoken.cycle.procedure);
+    assert_eq!(silent.cycle.procedure, unanimity_config::Procedure::default());
+    assert_eq!(silent.cycle.polling, unanimity_config::Polling::default());
     let load =
         |name: &str| unanimity_config::load_node(&desk.path().join("node").join(name)).unwrap();
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));

@@ -52,7 +52,8 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
-    world.config.spool = Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool =
+        Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
     world.write_config().unwrap();
     let config = world.directory.join("client/unanimity.toml");
     // Whoever fetches has not begun: there need not even be a spool.
@@ -71,7 +72,7 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     world.advance(HOUR + SECOND);
     world.poll_all().await.unwrap();
     assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
-    let root = world.config.install_root.clone();
+    let root = world.config.cycle.install_root.clone();
     assert!(!root.join("current").exists());
 
     if rustix::process::geteuid().is_root() {

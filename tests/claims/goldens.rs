@@ -417,13 +417,13 @@ async fn rollback_and_mark_good() {
     settles(&mut world, &draft(2)).await;
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     // The check finds that neither release works.
-    world.config.procedure.check =
+    world.config.cycle.procedure.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     copy_tree(&world.directory, &session.path("fails")).unwrap();
     let there = session.path("fails/client/unanimity.toml");
     world.write_config().unwrap();
     fs::rename(session.path("circle/client/unanimity.toml"), there).unwrap();
-    world.config.procedure.check.clear();
+    world.config.cycle.procedure.check.clear();
     world.write_config().unwrap();
     session.play();
 }
@@ -434,7 +434,8 @@ async fn install() {
     let mut world = world(&session, lately()).await;
     copy_tree(&world.directory, &session.path("no-spool")).unwrap();
     let directory = world.directory.join("client/spool");
-    world.config.spool = Some(Spool { directory: directory.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool =
+        Some(Spool { directory: directory.clone(), freshness: Spool::FRESHNESS });
     world.write_config().unwrap();
     copy_tree(&world.directory, &session.path("nothing")).unwrap();
     move_spool(&session, "nothing");
@@ -465,10 +466,10 @@ async fn install_from() {
     let mut world = world(&session, lately()).await;
     let spool = session.path("stick");
     fs::create_dir(&spool).unwrap();
-    world.config.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+    world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
     settles(&mut world, &draft(2)).await;
     assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
-    world.config.spool = None;
+    world.config.cycle.spool = None;
     world.write_config().unwrap();
     let told = session.read("circle/client/unanimity.toml");
     for (name, bound) in [("strict", "1m"), ("patient", "7d")] {

@@ -301,7 +301,7 @@ async fn an_old_view_that_is_played_again_counts_nobody() {
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
     add(&dora, &ticket(&emil));
     let role = emil.node.role.as_ref().unwrap();
-    let (log, key) = (&dora.node.told.policy.log, role.identity.view.public());
+    let (log, key) = (&dora.node.told.cycle.policy.log, role.identity.view.public());
     let view = ask_once(&pairing.network, &role.address, log, &key).await.unwrap();
     emil.serving.abort();
     let replaying = replay(&pairing, role.address.clone(), view.note().to_owned());

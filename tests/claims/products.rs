@@ -167,7 +167,7 @@ fn evidence(pairing: &Pairing) -> Evidence {
 }
 
 fn store(node: &Node<ManualClock>) -> EvidenceStore {
-    EvidenceStore::new(&node.told.state, &node.told.policy.log, Default::default())
+    EvidenceStore::new(&node.told.cycle.state, &node.told.cycle.policy.log, Default::default())
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,7 +102,7 @@ fn main() {
             assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?} {report:?}");
         }));
         beyond = beyond.max(memory("VmHWM").saturating_sub(idle));
-        let staged = world.config.install_root.join("versions/.1-1.0.0.new");
+        let staged = world.config.cycle.install_root.join("versions/.1-1.0.0.new");
         assert_eq!(fs::metadata(staged.join("hello")).expect("staged").len(), LENGTH as u64);
         fs::remove_dir_all(staged).expect("removed");
     }

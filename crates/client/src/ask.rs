@@ -61,7 +61,7 @@ pub(crate) async fn call<T: Transport>(
     sharing: &Sharing,
     rng: &mut impl Rng,
 ) -> Called {
-    let (closes, log) = (Instant::now() + config.roll_timeout, config.policy.log.id());
+    let (closes, log) = (Instant::now() + config.cycle.roll_timeout, config.cycle.policy.log.id());
     let counted = &Counted::begin(watcher, config.peers.iter().len());
     let asked = config.peers.iter().map(|peer| {
         // Drawn before anybody is asked: who answers when changes nobody's chances.
@@ -90,11 +90,11 @@ pub(crate) async fn call<T: Transport>(
         let before = largest.get(&key).map_or(0, |view| view.head().size());
         let mut heard = Heard::default();
         let answer =
-            answer.and_then(|answer| open(&config.policy.log, &peer.key, answer, &mut heard));
+            answer.and_then(|answer| open(&config.cycle.policy.log, &peer.key, answer, &mut heard));
         // When it came, and still when the roll closes: that is the time a proof bundle bears.
         let admitted = answer
-            .and_then(|view| config.limits.admit(view, came, before))
-            .and_then(|view| config.limits.admit(view, at, before));
+            .and_then(|view| config.cycle.limits.admit(view, came, before))
+            .and_then(|view| config.cycle.limits.admit(view, at, before));
         views.extend(heard.view);
         heads.extend(heard.head);
         evidence = evidence.or(heard.evidence);
@@ -120,14 +120,14 @@ async fn ask<T: Transport>(
     closes: Instant,
 ) -> Result<Answer, Silence> {
     let address = config.addresses.get(&peer.key.raw()).ok_or(Silence::NotAsked)?;
-    let question = Question::View(config.policy.log.id());
+    let question = Question::View(config.cycle.policy.log.id());
     let mut known = None;
     for wait in std::iter::once(Duration::ZERO).chain(waits) {
         if Instant::now() + wait >= closes {
             break;
         }
         sleep(wait).await;
-        let deadline = closes.min(Instant::now() + config.ask_timeout);
+        let deadline = closes.min(Instant::now() + config.cycle.ask_timeout);
         match timeout_at(deadline, exchange(transport, address, &question)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(Failed { silence, mendable: false })) => return Err(silence),

@@ -42,14 +42,15 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         clock: &'a C,
         disk: Disk,
     ) -> Result<Self, UpdateError> {
-        let directory = config.state.join("client");
+        let directory = config.cycle.state.join("client");
         let (store, mut state) =
-            ClientStore::open(&directory, &config.policy, &config.peers, disk.clone())?;
-        let evidence = EvidenceStore::new(&config.state, &config.policy.log, disk.clone());
+            ClientStore::open(&directory, &config.cycle.policy, &config.peers, disk.clone())?;
+        let evidence =
+            EvidenceStore::new(&config.cycle.state, &config.cycle.policy.log, disk.clone());
         let fetcher = Fetcher::new(config, mirrors, transport, disk.clone());
         // A switch that was not followed by its bookkeeping still counts.
-        let root = Root::new(&config.install_root, disk.clone())
-            .with(config.procedure.clone())
+        let root = Root::new(&config.cycle.install_root, disk.clone())
+            .with(config.cycle.procedure.clone())
             .hooks_run_by(Arc::new(HookThreads));
         state.floor = state.floor.max(root.floor()?);
         let (unsaved, judged) = (true, Judged::default());

@@ -59,7 +59,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         rng: &mut impl Rng,
     ) -> Result<Outcome, Failure> {
         // Where there is a spool, somebody else installs.
-        let is_split = self.config.spool.is_some();
+        let is_split = self.config.cycle.spool.is_some();
         if !is_split && matches!(errand, Errand::Update | Errand::Switch) {
             let root = self.root.clone().knowing(self.state.catalog.withdrawn());
             let undone = root.recover(self.clock.now()).await?;
@@ -97,7 +97,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         rng: &mut impl Rng,
     ) -> Result<Outcome, Failure> {
         self.fetch_decided(&decided, report, rng).await?;
-        if let Some(spool) = &self.config.spool {
+        if let Some(spool) = &self.config.cycle.spool {
             // A long download may have outlived its roll, and the installer wants young views.
             if decided.agreed.still_good(self.clock.now()).is_err() {
                 match self.decide(report, rng).await? {

@@ -55,8 +55,13 @@ impl<'a> Fetcher<'a> {
         disk: Disk,
     ) -> Fetcher<'a> {
         let hosts = Hosts::new(config, mirrors, transport.web());
-        let artifacts = config.keeps.map(|most| Artifacts::new(&config.state, most, disk.clone()));
-        let place = config.spool.as_ref().map_or(&config.install_root, |spool| &spool.directory);
+        let artifacts =
+            config.keeps.map(|most| Artifacts::new(&config.cycle.state, most, disk.clone()));
+        let place = config
+            .cycle
+            .spool
+            .as_ref()
+            .map_or(&config.cycle.install_root, |spool| &spool.directory);
         let root = Root::new(place, disk);
         let (watcher, judged) = (Watcher::default(), Mutex::default());
         Fetcher { config, hosts, root, artifacts, watcher, judged }
@@ -70,7 +75,7 @@ impl<'a> Fetcher<'a> {
         report: &mut Report,
         rng: &mut impl Rng,
     ) -> Result<Staged, Failure> {
-        let target = target_of(agreed.manifest(), &self.config.platform)?;
+        let target = target_of(agreed.manifest(), &self.config.cycle.platform)?;
         let mut staging = match self.begin(agreed).await? {
             Ok(staged) => return Ok(staged),
             Err(staging) => staging,
@@ -203,7 +208,7 @@ impl<'a> Fetcher<'a> {
 
     /// What was fetched before, if all of it is here.
     pub(crate) async fn fetched(&self, agreed: &Agreed) -> Result<Option<Staged>, InstallError> {
-        let (root, platform) = (self.root.clone(), self.config.platform.clone());
+        let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
         let agreed = agreed.clone();
         end(spawn_blocking(move || root.staged(&agreed, &platform))).await
     }
@@ -215,7 +220,7 @@ impl<'a> Fetcher<'a> {
             if let Some(staged) = self.fetched(agreed).await? {
                 return Ok(Ok(staged));
             }
-            let (root, platform) = (self.root.clone(), self.config.platform.clone());
+            let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
             let agreed = agreed.clone();
             let begun = spawn_blocking(move || root.stage(&agreed, &platform).map(Err));
             match end(begun).await {

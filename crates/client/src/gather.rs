@@ -64,7 +64,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 
         let mirrors = self.fetcher.hosts.mirrors_in_any_order(rng);
         let mirrors: Vec<&Mirror> = mirrors.iter().collect();
-        let shown = read::checkpoints(&mirrors, &config.policy.log).await;
+        let shown = read::checkpoints(&mirrors, &config.cycle.policy.log).await;
         report.mirrors =
             (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
         let sources = Sources::new(config, self.transport, &mirrors);
@@ -88,7 +88,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             let tiles = sources.starting_with(joined.source);
             let hosts =
                 read::Hosts { shown: &shown, peers: &self.fetcher.hosts.peers_with(&roll, &head) };
-            let (state, policy, watcher) = (&self.state, &config.policy, &self.fetcher.watcher);
+            let (state, policy, watcher) =
+                (&self.state, &config.cycle.policy, &self.fetcher.watcher);
             let reading = read::entries(hosts, tiles, state, policy, &head, common, watcher).await;
             match reading {
                 Err(why) if choice.unreadable() => {
@@ -129,7 +130,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         };
         self.learn_withdrawals(&reading.catalog)?;
         report.unknown_kinds = reading.unknown_kinds;
-        let choice = reading.catalog.choose(&config.policy, self.state.floor, self.clock.now());
+        let choice =
+            reading.catalog.choose(&config.cycle.policy, self.state.floor, self.clock.now());
         let installed = self.root.installed()?;
         let standing = installed
             .map_or(Ok(()), |installed| reading.catalog.check_standing(&installed.release, true));
@@ -147,7 +149,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report.remarks.extend(standing.as_ref().err().map(Refusal::to_string));
 
         if reading.catalog.is_empty() && self.state.floor == 0 {
-            let (product, channel) = (&config.policy.product, &config.policy.channel);
+            let (product, channel) = (&config.cycle.policy.product, &config.cycle.policy.channel);
             report.remarks.push(format!("the log has no release of {product}, channel {channel}"));
         }
         let Some(common) = common else {
@@ -168,7 +170,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             let hosts = || sources.starting_with(source);
             let logged = prove::logged(&signed, &chain, self.state.head.as_ref(), hosts()).await?;
             let earlier = self.earliest_roll(&chain, index);
-            match logged.agreed(&chain, &config.peers, &config.limits, earlier, &roll) {
+            match logged.agreed(&chain, &config.peers, &config.cycle.limits, earlier, &roll) {
                 Ok(agreed) => {
                     let proof = prove::bundle(&agreed, config, hosts()).await?;
                     let (agreed, withdrawn) = (Box::new(agreed), reading.catalog.withdrawn());

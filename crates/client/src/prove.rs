@@ -43,10 +43,12 @@ pub(crate) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
     let mut problems = Vec::new();
     for host in hosts {
         match bundle_of(agreed, host).await {
-            Ok(bundle) => match bundle.verify(&config.policy, &config.peers, &config.limits) {
-                Ok(_) => return Ok(bundle),
-                Err(refusal) => problems.push(refusal.to_string()),
-            },
+            Ok(bundle) => {
+                match bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits) {
+                    Ok(_) => return Ok(bundle),
+                    Err(refusal) => problems.push(refusal.to_string()),
+                }
+            }
             Err(error) => problems.push(format!("tiles for the proof: {error}")),
         }
     }

@@ -70,7 +70,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 
     /// Heads that must be prefixes of whatever is adopted.
     pub(crate) fn trusted_heads(&self) -> impl Iterator<Item = &Head> {
-        self.state.head.iter().chain(&self.config.pinned)
+        self.state.head.iter().chain(&self.config.cycle.pinned)
     }
 
     /// Every head that was ever verified here and still matters. What an acknowledged fork left in

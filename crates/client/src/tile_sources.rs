@@ -42,13 +42,13 @@ impl<T: Transport> Tiles for Source<'_, T> {
                         Some(open) => open,
                         None => transport.dial(address).await?,
                     };
-                    let question = Question::Tile(config.policy.log.id(), tile);
+                    let question = Question::Tile(config.cycle.policy.log.id(), tile);
                     let answer =
                         message::ask(&mut open, &question).await.map_err(io::Error::other)?;
                     Ok::<_, io::Error>((open, answer))
                 };
                 // A stream that failed or stalled is dropped with the exchange.
-                let exchanged = timeout(config.ask_timeout, exchange).await;
+                let exchanged = timeout(config.cycle.ask_timeout, exchange).await;
                 stalled.store(exchanged.is_err(), Ordering::Relaxed);
                 let (open, answer) = exchanged??;
                 *stream = Some(open);

@@ -6,6 +6,7 @@
 
 pub mod address;
 mod client;
+mod cycle_settings;
 pub mod default_path;
 mod error;
 mod load;
@@ -23,6 +24,7 @@ pub use address::client_auth::{DiscoveryKey, DiscoverySecret};
 pub use address::onion::OnionAddress;
 pub use address::url::{Host, Site, SiteError, WEB_PORT};
 pub use client::Config;
+pub use cycle_settings::CycleSettings;
 pub use default_path::config_path;
 pub use error::{ConfigError, PinnedError, Why};
 pub use load::{load, load_node, this_platform};

@@ -13,7 +13,7 @@ use crate::sections::limits::{Checked, LimitsTable};
 use crate::sections::mirror::MirrorEntry;
 use crate::sections::serve::ServeTable;
 use crate::sections::tor::TorTable;
-use crate::{Circle, Config, ConfigError, Node, PinnedError, Source, Why};
+use crate::{Circle, Config, ConfigError, CycleSettings, Node, PinnedError, Source, Why};
 
 /// The platform this program was built for, as manifests name it: `x86_64-linux`.
 pub fn this_platform() -> Name {
@@ -119,27 +119,31 @@ impl NodeFile {
         let mirrors = mirrors.collect::<Result<_, _>>()?;
         let state = directory.join(self.install.state);
         let bootstrap_timeout = self.tor.bootstrap_timeout()?;
-        Ok(Node {
+        let tor = self.tor.check(directory, &state)?;
+        let cycle = CycleSettings {
             policy,
             platform: platform.map_or_else(this_platform, |platform| platform.0),
-            circle,
-            peers_path,
-            files,
-            mirrors,
             limits,
             ask_timeout,
             roll_timeout,
             polling,
-            removal_delay,
             pinned,
             install_root: directory.join(self.install.root),
             procedure,
             spool,
             freshness,
-            tor: self.tor.check(directory, &state)?,
-            bootstrap_timeout,
-            source,
             state,
+        };
+        Ok(Node {
+            source,
+            cycle,
+            circle,
+            peers_path,
+            files,
+            mirrors,
+            removal_delay,
+            tor,
+            bootstrap_timeout,
             serve: self.serve.map(ServeTable::check).transpose()?,
             alarm: self.alarm.check()?,
         })

@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::{Head, Name, NoteKey, Policy};
+use unanimity_protocol::NoteKey;
 
 use crate::sections::install::are_apart;
 use crate::{
-    Alarm, Circle, ConfigError, Member, MirrorSpec, Polling, Procedure, Serve, Source, Spool,
-    TorSettings, Why,
+    Alarm, Circle, ConfigError, CycleSettings, Member, MirrorSpec, Serve, Source, TorSettings, Why,
 };
 
 /// Everything a node was told, its circle as it stands: perhaps still too small for a client.
@@ -17,10 +15,8 @@ use crate::{
 pub struct Node {
     /// The file that told it.
     pub source: Source,
-    /// Whose releases of what, from which log.
-    pub policy: Policy,
-    /// Which of a release's artifacts is ours.
-    pub platform: Name,
+    /// What does not depend on who the peers are.
+    pub cycle: CycleSettings,
     /// Who the peers are, also those who do not count yet.
     pub circle: Circle,
     /// Where that is written; read it again, and it may say something else.
@@ -29,28 +25,8 @@ pub struct Node {
     pub files: Vec<PathBuf>,
     /// Where the log and the artifacts are read, at least one.
     pub mirrors: Vec<MirrorSpec>,
-    /// How long is long enough, and how old is too old.
-    pub limits: Limits,
-    /// How long one try at one peer may take.
-    pub ask_timeout: Duration,
-    /// How long the whole roll may take, with all tries at all peers.
-    pub roll_timeout: Duration,
     /// How long a peer that was told to leave still has to confirm.
     pub removal_delay: Duration,
-    /// When this node's own peer role polls.
-    pub polling: Polling,
-    /// A head of the log that the operator got some other way.
-    pub pinned: Option<Head>,
-    /// Where versions are installed.
-    pub install_root: PathBuf,
-    /// What else belongs to installing one.
-    pub procedure: Procedure,
-    /// Where what is fetched is left for somebody else to install, if this process may not.
-    pub spool: Option<Spool>,
-    /// How old every peer's word may be for whoever installs without a network, if the operator says so.
-    pub freshness: Option<Duration>,
-    /// Where the node remembers.
-    pub state: PathBuf,
     /// How it takes part in Tor.
     pub tor: TorSettings,
     /// How long whoever wants something of Tor waits for it to be connected.
@@ -65,8 +41,8 @@ impl Node {
     /// Whether what two products keep is in places of its own.
     pub fn is_apart_from(&self, other: &Node) -> bool {
         let places = |node: &Node| {
-            let spool = node.spool.as_ref().map(|spool| spool.directory.clone());
-            [Some(node.install_root.clone()), Some(node.state.clone()), spool]
+            let spool = node.cycle.spool.as_ref().map(|spool| spool.directory.clone());
+            [Some(node.cycle.install_root.clone()), Some(node.cycle.state.clone()), spool]
         };
         let theirs = places(other);
         places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| are_apart(a, b)))
@@ -95,8 +71,8 @@ impl Node {
         let name = member.peer.name.clone();
         let wrong = |why| Err(ConfigError { path: self.peers_path.clone(), why });
         let key = member.peer.key.raw();
-        let publishers = self.policy.publishers().iter().map(NoteKey::raw);
-        if publishers.chain([self.policy.log.key.raw()]).any(|other| other == key) {
+        let publishers = self.cycle.policy.publishers().iter().map(NoteKey::raw);
+        if publishers.chain([self.cycle.policy.log.key.raw()]).any(|other| other == key) {
             return wrong(Why::TwoRoles(name));
         }
         match self.mirrors.iter().find(|mirror| mirror.service() == Some(member.address.key)) {

@@ -8,7 +8,7 @@ impl Node {
     /// was changed since it was read: a key struck out, a longer `settle`.
     pub fn read_again(&self) -> Result<Node, ConfigError> {
         let now = load_node(&self.source.path)?;
-        if now.source == self.source && now.pinned == self.pinned {
+        if now.source == self.source && now.cycle.pinned == self.cycle.pinned {
             Ok(now)
         } else {
             Err(self.source.changed())
@@ -22,7 +22,7 @@ impl Config {
     pub fn check_unchanged(&self, now: Timestamp) -> Result<(), ConfigError> {
         let Some(source) = &self.source else { return Ok(()) };
         let node = load_node(&source.path)?;
-        let same = node.source == *source && node.pinned == self.pinned;
+        let same = node.source == *source && node.cycle.pinned == self.cycle.pinned;
         if same && node.client(now)?.peers == self.peers { Ok(()) } else { Err(source.changed()) }
     }
 }

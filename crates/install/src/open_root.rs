@@ -11,7 +11,7 @@ use crate::state_dirs::{known, memories};
 
 /// The install root, with what the configuration says of a switch.
 pub fn root_of(told: &Node) -> Root {
-    Root::new(&told.install_root, Disk::default()).with(told.procedure.clone())
+    Root::new(&told.cycle.install_root, Disk::default()).with(told.cycle.procedure.clone())
 }
 
 /// The install root, where there is no way back to what is known to be taken back.
@@ -21,6 +21,6 @@ pub fn root_knowing(told: &Node) -> Result<Root, StoreError> {
 
 /// What is known here to have been taken back.
 fn withdrawn(told: &Node) -> Result<BTreeSet<u64>, StoreError> {
-    let all = memories(&told.install_root, &told.state, told.spool.as_ref());
-    Ok(known(&all, &told.policy)?.withdrawn())
+    let all = memories(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
+    Ok(known(&all, &told.cycle.policy)?.withdrawn())
 }

@@ -27,8 +27,8 @@ pub fn is_ours(place: &Path) -> Result<(), Ended> {
 /// Refuses to install by what others than the installing user may write, or to where they may: the
 /// configuration, the programs that it names, the install root and what is in it.
 pub fn is_our_word(told: &unanimity_config::Node) -> Result<(), Ended> {
-    let programs = told.procedure.programs().map(Path::new);
-    let root = told.install_root.as_path();
+    let programs = told.cycle.procedure.programs().map(Path::new);
+    let root = told.cycle.install_root.as_path();
     only_us(told.files.iter().map(PathBuf::as_path).chain(programs).chain([root]), told)
 }
 
@@ -37,7 +37,7 @@ fn only_us<'a>(
     told: &unanimity_config::Node,
 ) -> Result<(), Ended> {
     for path in paths {
-        let found = only_ours(path).and_then(|()| match path == told.install_root {
+        let found = only_ours(path).and_then(|()| match path == told.cycle.install_root {
             true => only_ours_below(path),
             false => Ok(()),
         });
@@ -62,10 +62,10 @@ fn only_us<'a>(
 
 /// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
 pub fn is_roots_word(told: &unanimity_config::Node) -> Result<(), Ended> {
-    if told.spool.is_some() || !rustix::process::geteuid().is_root() {
+    if told.cycle.spool.is_some() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let alarm = told.alarm.command.first().map(Path::new);
-    only_us(alarm.into_iter().chain([&*told.state]), told)?;
+    only_us(alarm.into_iter().chain([&*told.cycle.state]), told)?;
     is_our_word(told)
 }

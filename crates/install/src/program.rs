@@ -132,7 +132,7 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
 }
 
 fn from_spool(told: &Node) -> Result<Said, Ended> {
-    let Some(spool) = &told.spool else {
+    let Some(spool) = &told.cycle.spool else {
         let why = "there is no [install] spool in the configuration: `update` installs by itself";
         return Err(Ended::new(Exit::Configuration, why));
     };
@@ -140,7 +140,7 @@ fn from_spool(told: &Node) -> Result<Said, Ended> {
 }
 
 fn from_directory(told: &Node, directory: &Path) -> Result<Said, Ended> {
-    let Some(freshness) = told.freshness else {
+    let Some(freshness) = told.cycle.freshness else {
         let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
         return Err(Ended::new(Exit::Configuration, why));
     };

@@ -18,7 +18,7 @@ pub const UNDOING: &str = "interrupted once more: a release is on trial, and not
 
 /// The command that installs on this node.
 pub fn who(told: &Node) -> &'static str {
-    if told.spool.is_some() { "`unanimity-install`" } else { "`update`" }
+    if told.cycle.spool.is_some() { "`unanimity-install`" } else { "`update`" }
 }
 
 /// Goes back to a version that proved good: `release`, or the one that was installed before.

@@ -170,7 +170,7 @@ impl Circle {
 
     /// The bytes that `current` has, if something is installed.
     pub fn current(&self) -> Option<Vec<u8>> {
-        fs::read(self.config.install_root.join("current/hello")).ok()
+        fs::read(self.config.cycle.install_root.join("current/hello")).ok()
     }
 
     /// The head that the client trusts.
@@ -180,7 +180,7 @@ impl Circle {
 
     /// What the client remembers.
     pub fn memory(&self) -> unanimity_state::ClientState {
-        let Config { state, policy, peers, .. } = &self.config;
+        let Config { cycle: CycleSettings { state, policy, .. }, peers, .. } = &self.config;
         unanimity_state::ClientStore::read(
             &state.join("client"),
             policy,
@@ -196,7 +196,7 @@ impl Circle {
     }
 }
 
-use unanimity_config::Config;
+use unanimity_config::{Config, CycleSettings};
 
 /// Every file below a directory.
 pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

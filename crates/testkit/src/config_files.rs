@@ -25,7 +25,7 @@ impl World {
 
     fn node_file(&self) -> String {
         let (config, log) = (&self.config, &self.circle.log);
-        let policy = &config.policy;
+        let policy = &config.cycle.policy;
         let keys: Vec<String> =
             policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
         // The hosts were never but in the demo's memory, like the peers.
@@ -35,10 +35,10 @@ impl World {
             .map(|mirror| if mirror.starts_with("file:") { mirror } else { there.to_string() })
             .map(|mirror| format!("\"{mirror}\""))
             .collect();
-        let spool = config.spool.as_ref();
+        let spool = config.cycle.spool.as_ref();
         let spool = spool.map_or(String::new(), |spool| format!("spool = {:?}\n", spool.directory));
         let Procedure { pre_install, handover, post_install, when_good, check, .. } =
-            &config.procedure;
+            &config.cycle.procedure;
         let line = |(name, command): (&str, &Vec<String>)| match command.is_empty() {
             true => String::new(),
             false => format!("{name} = {command:?}\n"),

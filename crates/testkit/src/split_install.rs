@@ -29,8 +29,8 @@ pub async fn tell(
     let mut world = World::create_with(directory, rand::random(), start, Reads::Http)?;
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool)?;
-    world.config.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
-    world.config.procedure.check = ["/bin/sh", "-c", CHECK].map(str::to_owned).into();
+    world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+    world.config.cycle.procedure.check = ["/bin/sh", "-c", CHECK].map(str::to_owned).into();
     world.write_config()?;
     writeln!(
         out,
@@ -62,7 +62,7 @@ async fn stage(world: &mut World, draft: &Draft) -> Result<(), Broken> {
     world.publish(draft)?;
     world.poll_all().await?;
     world.update().await.1.err().ok_or("a release did not wait for `settle`")?;
-    world.advance(world.config.limits.settle + SECOND);
+    world.advance(world.config.cycle.limits.settle + SECOND);
     world.poll_all().await?;
     match world.update().await.1? {
         Outcome::Available(_) => Ok(()),

@@ -90,14 +90,15 @@ pub async fn up_to_date(world: &mut World) {
 pub fn current(world: &World) -> Option<u64> {
     let Installed { sequence, directory, .. } = world.installed().unwrap()?;
     assert_eq!(fs::read(directory.join("hello")).unwrap(), artifact(sequence));
-    let through = world.config.install_root.join("current/hello");
+    let through = world.config.cycle.install_root.join("current/hello");
     assert_eq!(fs::read(through).unwrap(), artifact(sequence));
     Some(sequence)
 }
 
 /// Where the client installs, with its configured commands.
 pub fn root(world: &World) -> Root {
-    Root::new(&world.config.install_root, Disk::default()).with(world.config.procedure.clone())
+    Root::new(&world.config.cycle.install_root, Disk::default())
+        .with(world.config.cycle.procedure.clone())
 }
 
 /// The refusal of a release that does not work.
@@ -112,7 +113,7 @@ pub async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>)
 
 /// Where commands leave what they saw.
 pub fn diary(world: &mut World) -> PathBuf {
-    world.config.install_root.with_file_name("diary")
+    world.config.cycle.install_root.with_file_name("diary")
 }
 
 /// The lines of a file; none, if there is no such file.

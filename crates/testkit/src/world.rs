@@ -11,7 +11,9 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::AbortHandle;
 use unanimity_client::{Client, Failure, Outcome, Report, Watcher};
-use unanimity_config::{Config, OnionAddress, Polling, Procedure, Site, WEB_PORT, this_platform};
+use unanimity_config::{
+    Config, CycleSettings, OnionAddress, Polling, Procedure, Site, WEB_PORT, this_platform,
+};
 use unanimity_net::file_server::serve_all;
 use unanimity_net::{Mirror, Web};
 use unanimity_protocol::decision::admission::Limits;
@@ -99,14 +101,9 @@ impl World {
     fn open(stage: Stage, seed: u64, now: Timestamp, reads: Reads) -> Result<World, Broken> {
         let keys = stage.circle.peer_secrets.iter().map(|secret| secret.public().raw());
         let addresses: BTreeMap<_, _> = keys.zip((0..PEERS).map(address)).collect();
-        let config = Config {
-            source: None,
+        let cycle = CycleSettings {
             policy: stage.circle.policy(),
             platform: this_platform(),
-            peers: stage.circle.peers(),
-            addresses,
-            artifacts: Vec::new(),
-            keeps: None,
             limits: Limits::default(),
             ask_timeout: Duration::from_secs(1),
             roll_timeout: Duration::from_secs(12),
@@ -117,6 +114,14 @@ impl World {
             spool: None,
             freshness: None,
             state: stage.client_state(),
+        };
+        let config = Config {
+            source: None,
+            cycle,
+            peers: stage.circle.peers(),
+            addresses,
+            artifacts: Vec::new(),
+            keeps: None,
         };
         let mut world = World {
             clock: ManualClock::at(now),
@@ -326,7 +331,7 @@ impl Cast for World {
     }
 
     fn settle(&self) -> Duration {
-        self.config.limits.settle
+        self.config.cycle.limits.settle
     }
 
     async fn resume_in(&mut self, directory: &Path) -> Result<World, Broken> {
@@ -360,12 +365,10 @@ impl Cast for World {
     }
 
     async fn peer_checks(&mut self, peer: usize) -> Result<Cycle, Broken> {
-        let config = Config {
-            source: None,
-            state: self.peer_state(peer),
-            install_root: self.peer_state(peer).with_file_name("installed"),
-            ..self.config.clone()
-        };
+        let state = self.peer_state(peer);
+        let install_root = state.with_file_name("installed");
+        let cycle = CycleSettings { state, install_root, ..self.config.cycle.clone() };
+        let config = Config { source: None, cycle, ..self.config.clone() };
         let mirrors = [self.read_by(PEER_NAMES[peer])];
         Ok(Cycle::new(self.check_as(&config, &mirrors).await, self.words))
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use unanimity_client::{Client, Failure, MirrorProblem, Outcome};
-use unanimity_config::{Config, OnionAddress, Polling, Procedure};
+use unanimity_config::{Config, CycleSettings, OnionAddress, Polling, Procedure};
 use unanimity_install::Root;
 use unanimity_net::{Mirror, READ_TIMEOUT};
 use unanimity_protocol::decision::admission::Limits;
@@ -158,7 +158,7 @@ impl Node {
         let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
         let mirrors = [mirror(world, number, Some(tor.clone()))];
-        let root = Root::new(&config.install_root, Disk::default().on(machine.clone()));
+        let root = Root::new(&config.cycle.install_root, Disk::default().on(machine.clone()));
         let (mut at, mut cycle, mut has, mut last) = (0, 0, 0, 0);
         let (mut client, mut fuse) = (None, Fuse::default());
         loop {
@@ -312,14 +312,9 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
         addresses.insert(key.raw(), address(peer));
         peers.push(Peer { name: name(peer), operator: name(peer), key });
     }
-    Ok(Config {
-        source: None,
+    let cycle = CycleSettings {
         policy: world.logs.keys.policy(),
         platform: platform(),
-        peers: PeerSet::new(peers, 1).map_err(|error| error.to_string())?,
-        addresses,
-        artifacts: Vec::new(),
-        keeps: None,
         limits: Limits { settle: Duration::from_millis(scenario.settle), ..Limits::default() },
         ask_timeout: Duration::from_millis(scenario.ask_timeout),
         roll_timeout: Duration::from_millis(scenario.roll_timeout),
@@ -330,5 +325,13 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
         spool: None,
         freshness: None,
         state: STATE.into(),
+    };
+    Ok(Config {
+        source: None,
+        cycle,
+        peers: PeerSet::new(peers, 1).map_err(|error| error.to_string())?,
+        addresses,
+        artifacts: Vec::new(),
+        keeps: None,
     })
 }

@@ -25,7 +25,7 @@ pub(super) fn nothing_private_was_logged(nodes: &Nodes) {
             private.push(member.address.to_string().split('.').next().unwrap().to_owned());
             private.extend(member.discovery.as_ref().map(|key| HEXLOWER.encode(&key.0)));
         }
-        let Some(identity) = Identity::read(&told.state).unwrap() else { continue };
+        let Some(identity) = Identity::read(&told.cycle.state).unwrap() else { continue };
         let discovery = identity.discovery.expose();
         private.extend([HEXLOWER.encode(discovery), BASE64.encode(discovery)]);
         private.push(identity.view.expose());

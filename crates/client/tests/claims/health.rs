@@ -266,8 +266,8 @@ async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_agains
                 Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
             let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await.1;
             assert!(ended.is_ok(), "{fault:?}: {ended:?}");
-            let (policy, peers) = (&world.config.policy, &world.config.peers);
-            let state = world.config.state.join("client");
+            let (policy, peers) = (&world.config.cycle.policy, &world.config.peers);
+            let state = world.config.cycle.state.join("client");
             let memory = ClientStore::read(&state, policy, peers, &Disk::default()).unwrap();
             for (name, failures) in memory.health.iter() {
                 assert!(name.ends_with(":1"), "{fault:?}: {name}");
@@ -283,8 +283,8 @@ async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_agains
 #[tokio::test(start_paused = true)]
 async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is() {
     let circle = two_failed(136).await;
-    let (policy, peers) = (&circle.config.policy, &circle.config.peers);
-    let directory = circle.config.state.join("client");
+    let (policy, peers) = (&circle.config.cycle.policy, &circle.config.peers);
+    let directory = circle.config.cycle.state.join("client");
     let path = directory.join("client.json");
     let new = fs::read_to_string(&path).unwrap();
     let read = |text: &str| {

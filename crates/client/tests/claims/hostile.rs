@@ -14,7 +14,7 @@ use unanimity_testkit::hostile_mirror::{
 use unanimity_testkit::scratch_dir::place;
 
 fn installed(world: &World) -> Vec<u8> {
-    fs::read(world.config.install_root.join("current/hello")).unwrap()
+    fs::read(world.config.cycle.install_root.join("current/hello")).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +161,7 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
     ] {
         let mut world = world.copy_to(&base.path().join(name)).unwrap();
         world.poll_all().await.unwrap();
-        let staging = world.config.install_root.join("versions/.2-1.1.0.new");
+        let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
         fs::create_dir_all(&staging).unwrap();
         let path = unanimity_storage::temporary(&staging.join("hello"));
         fs::write(&path, &left).unwrap();

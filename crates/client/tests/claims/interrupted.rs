@@ -27,15 +27,15 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     let mut world = about_to_switch(&place.path().join("world")).await;
     installs(&mut world, 2).await;
     let diary = diary(&mut world);
-    world.config.procedure.post_install = note(&diary, "");
-    let path = world.config.install_root.join("journal.json");
+    world.config.cycle.procedure.post_install = note(&diary, "");
+    let path = world.config.cycle.install_root.join("journal.json");
     let mut journal = root(&world).journal().unwrap();
     journal.good.pop();
     journal.trial = Some(Trial::of(label(2), Some(label(1)), false));
     journal.floor = 1;
     fs::write(&path, journal.text()).unwrap();
     // The client's own memory says that it was installed: of an earlier life.
-    fs::remove_dir_all(world.config.state.join("client")).unwrap();
+    fs::remove_dir_all(world.config.cycle.state.join("client")).unwrap();
     assert_eq!(root(&world).floor().unwrap(), 1);
     let interrupted = place.path().join("interrupted");
     let mut by_hand = world.copy_to(&interrupted).unwrap();
@@ -75,7 +75,8 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
         let world = about_to_switch(&base.path().join(format!("base-{works}"))).await;
         let steps = {
             let mut copy = world.copy_to(&base.path().join(format!("recorded-{works}"))).unwrap();
-            copy.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
+            copy.config.cycle.procedure.check =
+                words(&[if works { "/bin/true" } else { "/bin/false" }]);
             let (disk, steps) = recording_disk();
             copy.poll_all().await.unwrap();
             copy.disk = disk;
@@ -92,7 +93,8 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
         for stops in 0..steps {
             let directory = base.path().join(format!("{works}-{stops}"));
             let mut world = world.copy_to(&directory).unwrap();
-            world.config.procedure.check = words(&[if works { "/bin/true" } else { "/bin/false" }]);
+            world.config.cycle.procedure.check =
+                words(&[if works { "/bin/true" } else { "/bin/false" }]);
             world.poll_all().await.unwrap();
             world.disk = failing_disk(stops, None);
             let stopped = world.update().await.1;
@@ -119,7 +121,7 @@ async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
     installs(&mut world, 2).await;
     let (disk, steps) = recording_disk();
     let copy = world.copy_to(&base.path().join("recorded")).unwrap();
-    let on = |world: &World, disk| Root::new(&world.config.install_root, disk);
+    let on = |world: &World, disk| Root::new(&world.config.cycle.install_root, disk);
     on(&copy, disk).roll_back(None, copy.clock.now()).await.unwrap();
     let steps = steps.lock().unwrap().len();
     assert!(steps > 5, "{steps} steps");
@@ -145,14 +147,15 @@ async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
     installs(&mut world, 2).await;
     let system = base.path().join("system");
     let script = format!("cat $1 > {}", system.display());
-    world.config.procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "{}"]);
+    world.config.cycle.procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "{}"]);
     let now = world.clock.now();
     for stops in 0.. {
         fs::write(&system, artifact(2)).unwrap();
         let mut copy = world.copy_to(&base.path().join(format!("{stops}"))).unwrap();
-        copy.config.procedure = world.config.procedure.clone();
+        copy.config.cycle.procedure = world.config.cycle.procedure.clone();
         let disk = failing_disk(stops, None);
-        let root = Root::new(&copy.config.install_root, disk).with(copy.config.procedure.clone());
+        let root = Root::new(&copy.config.cycle.install_root, disk)
+            .with(copy.config.cycle.procedure.clone());
         if root.roll_back(None, now).await.is_ok() {
             assert!(stops > 10);
             break;
@@ -172,7 +175,7 @@ async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
     installs(&mut world, 2).await;
     publish(&mut world, 3).await;
     installs(&mut world, 3).await;
-    let path = world.config.install_root.join("journal.json");
+    let path = world.config.cycle.install_root.join("journal.json");
     let mut journal = root(&world).journal().unwrap();
     journal.trial = Some(Trial::of(label(3), Some(label(2)), false));
     fs::write(&path, journal.text()).unwrap();
@@ -187,8 +190,8 @@ async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_
     installs(&mut world, 2).await;
     let mut journal = root(&world).journal().unwrap();
     journal.trial = Some(Trial::of(label(1), Some(label(2)), true));
-    fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
-    fs::remove_dir_all(world.config.install_root.join("versions/1-1.0.0")).unwrap();
+    fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
+    fs::remove_dir_all(world.config.cycle.install_root.join("versions/1-1.0.0")).unwrap();
     let (report, ended) = world.update().await;
     assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}");
     let said = "the roll-back to 1-1.0.0 was interrupted: there is no version 1-1.0.0 here";
@@ -201,7 +204,7 @@ fn leave_open(world: &World, trial: Trial) {
     let mut journal = root(world).journal().unwrap();
     journal.good.retain(|good| trial.by_hand || *good != trial.release);
     journal.trial = Some(trial);
-    fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
+    fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
 }
 
 /// Releases 1, 2 and 3, of which 3 is installed.
@@ -218,7 +221,7 @@ async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
     let place = place();
     let world = with_three(&place.path().join("world")).await;
     leave_open(&world, Trial::of(label(3), Some(label(2)), false));
-    fs::remove_dir_all(world.config.install_root.join("versions/2-1.1.0")).unwrap();
+    fs::remove_dir_all(world.config.cycle.install_root.join("versions/2-1.1.0")).unwrap();
     let now = world.clock.now();
     let back = root(&world).roll_back(None, now).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, current(&world)), (1, Some(1)));
@@ -238,9 +241,9 @@ async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() 
         (Trial::of(label(3), Some(label(2)), false), "on the way back, post_install failed"),
         (Trial::of(label(2), Some(label(3)), true), "post_install failed"),
     ] {
-        world.config.procedure.post_install = Vec::new();
+        world.config.cycle.procedure.post_install = Vec::new();
         leave_open(&world, trial);
-        world.config.procedure.post_install = shell("false");
+        world.config.cycle.procedure.post_install = shell("false");
         let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
         assert_eq!((back.installed.unwrap().sequence, current(&world)), (2, Some(2)));
         let trouble = back.trouble.unwrap();
@@ -277,17 +280,18 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
         // Before a command runs, it is written down that it does.
         let tries = format!(
             "grep -o 'tries.*[0-9]' {}/journal.json >> {}",
-            world.config.install_root.display(),
+            world.config.cycle.install_root.display(),
             diary.display()
         );
-        world.config.procedure.handover = [shell(&tries), vec!["{}".to_owned()]].concat();
-        world.config.procedure.post_install = note(&diary, "");
+        world.config.cycle.procedure.handover = [shell(&tries), vec!["{}".to_owned()]].concat();
+        world.config.cycle.procedure.post_install = note(&diary, "");
         let now = world.clock.now();
         for try_ in 1..=5 {
             fs::remove_file(&diary).ok();
             let mut journal = root(&world).journal().unwrap();
             journal.trial = Some(Trial { tries: try_ - 1, ..trial.clone() });
-            fs::write(world.config.install_root.join("journal.json"), journal.text()).unwrap();
+            fs::write(world.config.cycle.install_root.join("journal.json"), journal.text())
+                .unwrap();
             let said = root(&world).recover(now).await.unwrap().unwrap();
             assert_eq!(root(&world).journal().unwrap().trial, None);
             assert_eq!(current(&world), Some(ends_with));
@@ -326,7 +330,7 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     let mut world = with_three(&place.path().join("world")).await;
     leave_open(&world, Trial::of(label(3), Some(label(2)), false));
     let diary = diary(&mut world);
-    world.config.procedure.post_install = note(&diary, "");
+    world.config.cycle.procedure.post_install = note(&diary, "");
     let full = Disk::watched(|step| match step {
         Step::Create(path) if path.to_string_lossy().contains("journal") => {
             Err(std::io::ErrorKind::StorageFull.into())
@@ -334,8 +338,8 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
         _ => Ok(()),
     });
     let on_it = |disk| {
-        let root = Root::new(&world.config.install_root, disk);
-        root.with(world.config.procedure.clone())
+        let root = Root::new(&world.config.cycle.install_root, disk);
+        root.with(world.config.cycle.procedure.clone())
     };
     let now = world.clock.now();
     on_it(full).recover(now).await.unwrap_err();
@@ -358,7 +362,7 @@ fn evidence(world: &World, elsewhere: &Path) -> Evidence {
 
 /// A disk on which something happens once a trial is written down, before its first command runs.
 fn meanwhile(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Disk {
-    let journal = world.config.install_root.join("journal.json");
+    let journal = world.config.cycle.install_root.join("journal.json");
     let before = AtomicBool::new(true);
     Disk::watched(move |step| {
         if *step == Step::Rename(journal.clone()) && before.swap(false, Ordering::SeqCst) {
@@ -373,14 +377,18 @@ fn meanwhile(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Disk 
 async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_trial_open() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    let store = EvidenceStore::new(&world.config.state, &world.config.policy.log, Disk::default());
+    let store = EvidenceStore::new(
+        &world.config.cycle.state,
+        &world.config.cycle.policy.log,
+        Disk::default(),
+    );
     let evidence = evidence(&world, &place.path().join("elsewhere"));
     world.write_config().unwrap();
     let path = world.directory.join("client/unanimity.toml");
     world.config = unanimity_config::load(&path, world.clock.now()).unwrap();
     let (diary, id) = (diary(&mut world), evidence.id());
-    world.config.procedure.pre_install = note(&diary, "");
-    world.config.procedure.post_install = note(&diary, "");
+    world.config.cycle.procedure.pre_install = note(&diary, "");
+    world.config.cycle.procedure.post_install = note(&diary, "");
     let both = ["pre_install 2-1.1.0 after 1-1.0.0", "post_install 1-1.0.0 after 2-1.1.0"];
     let journal = root(&world).journal().unwrap();
     let is_as_before = |world: &World| {
@@ -426,7 +434,7 @@ async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() 
     let (mut ours, pids) = start(&trial.mark);
     let (mut others, _) = start(&format!("{}0", trial.mark));
     // Nothing runs before they are gone.
-    world.config.procedure.post_install =
+    world.config.cycle.procedure.post_install =
         shell(&format!("grep -sq sleep /proc/{}/cmdline && exit 7; exit 0", pids[0]));
     leave_open(&world, trial.clone());
     // Anybody may read it, and nobody is to pass for what it left.

@@ -149,10 +149,11 @@ async fn a_damaged_state_file_is_an_error_or_says_the_same() {
     circle.pass(MINUTE).await;
     circle.update().await.1.unwrap_err();
     let config = &circle.config;
-    let directory = config.state.join("client");
+    let directory = config.cycle.state.join("client");
     let path = directory.join("client.json");
     let whole = fs::read(&path).unwrap();
-    let read = || ClientStore::read(&directory, &config.policy, &config.peers, &Disk::default());
+    let read =
+        || ClientStore::read(&directory, &config.cycle.policy, &config.peers, &Disk::default());
     let facts = format!("{:?}", read().unwrap());
     let mut refused = 0;
     for at in 0..whole.len() {
@@ -172,22 +173,22 @@ async fn a_damaged_state_file_is_an_error_or_says_the_same() {
     assert!(refused > whole.len() / 2);
     fs::write(&path, b"{}").unwrap();
     assert!(matches!(error(circle.update().await), UpdateError::Store(_)));
-    fs::write(circle.config.state.join("client/client.json"), whole).unwrap();
+    fs::write(circle.config.cycle.state.join("client/client.json"), whole).unwrap();
     circle.update().await.1.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_publisher_key_or_threshold_reads_the_log_again_from_its_start() {
     let mut circle = Circle::with_second_settling(105).await;
-    let Policy { product, channel, log, .. } = circle.config.policy.clone();
-    let keys = circle.config.policy.publishers().to_vec();
+    let Policy { product, channel, log, .. } = circle.config.cycle.policy.clone();
+    let keys = circle.config.cycle.policy.publishers().to_vec();
     let policy = |keys: &[_], threshold| {
         let (product, channel) = (product.clone(), channel.clone());
         Policy::new(product, channel, log.clone(), keys.to_vec(), threshold).unwrap()
     };
-    let two_of_three = circle.config.policy.clone();
+    let two_of_three = circle.config.cycle.policy.clone();
     // Three of three: release 2 has two signatures only.
-    circle.config.policy = policy(&keys, 3);
+    circle.config.cycle.policy = policy(&keys, 3);
     circle.pass(MINUTE).await;
     up_to_date(circle.update().await);
     circle.pass(HOUR).await;
@@ -196,10 +197,10 @@ async fn another_publisher_key_or_threshold_reads_the_log_again_from_its_start()
     assert_eq!(circle.trusted().unwrap().size(), 2);
     // A stranger's keys.
     let stranger = NoteSecret::from_seed("stranger".parse().unwrap(), &[3; 32]).public();
-    circle.config.policy = policy(&[stranger, keys[2].clone()], 1);
+    circle.config.cycle.policy = policy(&[stranger, keys[2].clone()], 1);
     up_to_date(circle.update().await);
     // Two of three again: it is found again, and settles.
-    circle.config.policy = two_of_three;
+    circle.config.cycle.policy = two_of_three;
     assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 2);
@@ -209,7 +210,7 @@ async fn another_publisher_key_or_threshold_reads_the_log_again_from_its_start()
 async fn another_log_needs_another_state_directory() {
     let mut circle = Circle::with_first(106).await;
     let other = Circle::new(107);
-    circle.config.policy = other.config.policy.clone();
+    circle.config.cycle.policy = other.config.cycle.policy.clone();
     let error = error(circle.update().await);
     assert!(matches!(error, UpdateError::Store(StoreError::OtherLog(_))), "{error}");
 }
@@ -219,7 +220,7 @@ async fn forgetting_everything_but_the_installed_release_installs_nothing_older(
     let mut circle = Circle::with_second_settling(108).await;
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 2);
-    fs::remove_dir_all(&circle.config.state).unwrap();
+    fs::remove_dir_all(&circle.config.cycle.state).unwrap();
     for _ in 0..3 {
         if let (_, Ok(Outcome::Installed(installed))) = circle.update().await {
             panic!("{installed:?}");
@@ -251,7 +252,7 @@ async fn a_restored_log_that_lost_entries_is_a_rollback_and_not_a_fork() {
 async fn what_is_remembered_is_not_for_others_to_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let circle = Circle::with_first(110).await;
-    let state = &circle.config.state;
+    let state = &circle.config.cycle.state;
     for (path, mode) in [(state.join("client"), 0o700), (state.join("client/client.json"), 0o600)] {
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
     }
@@ -277,7 +278,7 @@ async fn a_node_that_makes_no_progress_knows_since_when() {
     circle.update().await.1.unwrap();
     assert_eq!(after(&circle, HOUR), None);
     // A node that never got an answer counts from the first roll that it called.
-    circle.config.state = circle.beside("new");
+    circle.config.cycle.state = circle.beside("new");
     assert_eq!(after(&circle, HOUR), None);
     circle.stop(1);
     circle.update().await.1.unwrap_err();

@@ -213,7 +213,7 @@ impl Observed {
         // An honest log never yields evidence.
         if self.fork.is_none() {
             let states = (0..PEERS).map(|peer| self.circle.peer_state(peer));
-            for state in states.chain([self.circle.config.state.clone()]) {
+            for state in states.chain([self.circle.config.cycle.state.clone()]) {
                 let store = EvidenceStore::new(&state, &self.circle.circle.log, Disk::default());
                 assert_eq!(store.list().unwrap(), []);
             }

@@ -172,11 +172,11 @@ async fn one_dead_peer_or_all_of_them_cost_one_roll_and_the_others_count() {
         circle.speaks(dead, vec![], Duration::ZERO);
         let begun = Instant::now();
         assert_eq!(missing(circle.update().await).len(), dead + 1);
-        assert!(begun.elapsed() <= circle.config.roll_timeout, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() <= circle.config.cycle.roll_timeout, "{:?}", begun.elapsed());
     }
     // Deadlines that do not fit into the roll are cut: 45, 45 and what is left.
-    circle.config.ask_timeout = 45 * SECOND;
-    circle.config.roll_timeout = 2 * MINUTE;
+    circle.config.cycle.ask_timeout = 45 * SECOND;
+    circle.config.cycle.roll_timeout = 2 * MINUTE;
     let begun = Instant::now();
     assert_eq!(missing(circle.update().await).len(), 5);
     assert_eq!(begun.elapsed(), 2 * MINUTE);
@@ -379,7 +379,7 @@ async fn a_new_peer_starts_settling_again_and_a_removed_one_does_not() {
 #[tokio::test(start_paused = true)]
 async fn settle_of_zero_needs_one_roll_of_everybody() {
     let mut circle = Circle::with_first(51).await;
-    circle.config.limits.settle = Duration::ZERO;
+    circle.config.cycle.limits.settle = Duration::ZERO;
     circle.publish(&release(2)).unwrap();
     assert_eq!(missing(circle.update().await).len(), 5);
     circle.poll_all().await.unwrap();

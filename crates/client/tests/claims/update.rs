@@ -31,7 +31,7 @@ fn mirror(circle: &Circle, name: &str) -> Mirror {
 }
 
 fn evidence(circle: &Circle) -> EvidenceStore {
-    EvidenceStore::new(&circle.config.state, &circle.circle.log, Disk::default())
+    EvidenceStore::new(&circle.config.cycle.state, &circle.circle.log, Disk::default())
 }
 
 /// A disk on which the clock moves when an artifact begins to be written: a long download. Once.
@@ -131,9 +131,9 @@ async fn a_pinned_head_is_kept_to() {
     let pinned = base.head_of("log").unwrap();
     // A client that begins, with a pinned head of size 2 and nothing else.
     let begin = |circle: &mut Circle| {
-        circle.config.pinned = Some(pinned.clone());
-        circle.config.state = circle.beside("new-state");
-        circle.config.install_root = circle.beside("new-root");
+        circle.config.cycle.pinned = Some(pinned.clone());
+        circle.config.cycle.state = circle.beside("new-state");
+        circle.config.cycle.install_root = circle.beside("new-root");
     };
     let mut honest = base.again();
     begin(&mut honest);
@@ -277,14 +277,15 @@ async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline(
 /// What third parties make of the proof that an installed release left.
 fn proof(circle: &Circle, sequence: u64) -> Result<(), String> {
     let label = ["", "1-1.0.0", "2-1.1.0"][sequence as usize];
-    let text = fs::read_to_string(circle.config.install_root.join("proofs").join(label)).unwrap();
+    let text =
+        fs::read_to_string(circle.config.cycle.install_root.join("proofs").join(label)).unwrap();
     verify(circle, &text)
 }
 
 fn verify(circle: &Circle, text: &str) -> Result<(), String> {
     let bundle = Bundle::parse(text).map_err(|error: BundleError| error.to_string())?;
     let config = &circle.config;
-    let agreed = bundle.verify(&config.policy, &config.peers, &config.limits);
+    let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
     agreed.map(|_| ()).map_err(|refusal| refusal.to_string())
 }
 
@@ -310,7 +311,7 @@ async fn the_proof_bundle_verifies_and_without_any_one_view_it_does_not() {
     assert_eq!(installed(circle.update().await), 2);
     proof(&circle, 1).unwrap();
     proof(&circle, 2).unwrap();
-    let path = circle.config.install_root.join("proofs/2-1.1.0");
+    let path = circle.config.cycle.install_root.join("proofs/2-1.1.0");
     let text = fs::read_to_string(path).unwrap();
     let views: Vec<usize> = text.match_indices("\nview ").map(|(at, _)| at + 1).collect();
     assert_eq!(views.len(), 10);
@@ -348,17 +349,20 @@ async fn a_download_that_outlives_its_roll_asks_again() {
     circle.disk = slow_download(&circle.clock, 16 * MINUTE);
     let begun = circle.now();
     assert_eq!(installed(circle.update().await), 2);
-    let text = fs::read_to_string(circle.config.install_root.join("proofs/2-1.1.0")).unwrap();
+    let text = fs::read_to_string(circle.config.cycle.install_root.join("proofs/2-1.1.0")).unwrap();
     let config = &circle.config;
-    let agreed =
-        Bundle::parse(&text).unwrap().verify(&config.policy, &config.peers, &config.limits);
+    let agreed = Bundle::parse(&text).unwrap().verify(
+        &config.cycle.policy,
+        &config.peers,
+        &config.cycle.limits,
+    );
     assert_eq!(agreed.unwrap().rolls()[1].at(), Timestamp(begun.0 + 16 * 60));
     // 15 minutes are not too long.
     let mut circle = Circle::with_second_settling(70).await;
     circle.pass(HOUR).await;
     circle.disk = slow_download(&circle.clock, 15 * MINUTE);
     assert_eq!(installed(circle.update().await), 2);
-    let text = fs::read_to_string(circle.config.install_root.join("proofs/2-1.1.0")).unwrap();
+    let text = fs::read_to_string(circle.config.cycle.install_root.join("proofs/2-1.1.0")).unwrap();
     assert!(text.contains(&format!("\nroll {} 5\n", begun.0)));
 }
 
@@ -814,7 +818,7 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
         .fetch(&agreed, &mut report, &mut rng)
         .await
         .unwrap();
-    let place = config.install_root.join("versions/.2-1.1.0.new");
+    let place = config.cycle.install_root.join("versions/.2-1.1.0.new");
     let steps = steps.lock().unwrap();
     assert!(steps.contains(&Step::SyncDir(place)), "{steps:?}");
     assert!(!steps.iter().any(|step| matches!(step, Step::Create(_))), "{steps:?}");
@@ -824,7 +828,7 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
 async fn two_downloads_at_once_take_turns_and_one_that_lasts_is_not_waited_for_for_ever() {
     let mut circle = Circle::with_second_settling(76).await;
     circle.pass(HOUR).await;
-    let lock = Disk::default().lock(&circle.config.install_root).unwrap().unwrap();
+    let lock = Disk::default().lock(&circle.config.cycle.install_root).unwrap().unwrap();
     let began = tokio::time::Instant::now();
     let busy = error(circle.update().await);
     assert!(matches!(busy, UpdateError::Store(StoreError::Busy(_))), "{busy}");
@@ -844,9 +848,9 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     circle.pass(HOUR).await;
     let (_, ended) = circle.check().await;
     let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
-    let root = Root::new(&circle.config.install_root, Disk::default());
+    let root = Root::new(&circle.config.cycle.install_root, Disk::default());
     let stage = |bytes: &[u8]| {
-        let mut staging = root.stage(&agreed, &circle.config.platform)?;
+        let mut staging = root.stage(&agreed, &circle.config.cycle.platform)?;
         staging.restart()?;
         staging.write(vec![bytes.to_vec()])?;
         staging.finish()?.unpack()
@@ -988,8 +992,8 @@ async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
     // Also for a node that begins.
     let mut new = Circle::with_second_settling(93).await;
     new.mirrors = circle.mirrors.clone();
-    new.config.state = new.beside("new-state");
-    new.config.install_root = new.beside("new-root");
+    new.config.cycle.state = new.beside("new-state");
+    new.config.cycle.install_root = new.beside("new-root");
     assert!(matches!(refusal(new.update().await), Refusal::Settling { .. }));
 }
 
@@ -1042,7 +1046,7 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
     }
     let begun = tokio::time::Instant::now();
     assert_eq!(missing(circle.update().await).len(), 3);
-    assert_eq!(begun.elapsed(), 4 * circle.config.ask_timeout);
+    assert_eq!(begun.elapsed(), 4 * circle.config.cycle.ask_timeout);
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,7 +71,7 @@ async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
     circle.stop(0);
     circle.pass(MINUTE).await;
     assert!(matches!(refusal(circle.update().await), Refusal::Incomplete(_)));
-    let (state, policy) = (circle.config.state.join("client"), &circle.config.policy);
+    let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
     let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [1].into());
     // Nor is it forgotten for other keys, if enough of those have signed it as well.
@@ -86,7 +86,7 @@ async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
     circle.start(0);
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 2);
-    let (state, policy) = (circle.config.state.join("client"), &circle.config.policy);
+    let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
     let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [1].into());
 }
@@ -113,7 +113,7 @@ async fn that_the_installed_release_is_taken_back_is_said_until_a_newer_one_is_t
     circle.pass(MINUTE).await;
     up_to_date(circle.update().await);
     // It is remembered for whoever goes back.
-    let (state, policy) = (circle.config.state.join("client"), &circle.config.policy);
+    let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
     let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [2].into());
 }
@@ -124,7 +124,7 @@ async fn a_release_that_does_not_work_stays_where_the_one_before_was_taken_back(
     let mut world = about_to_switch(&place.path().join("world")).await;
     world.withdraw("log", 1, WHY, world.clock.now()).unwrap();
     pass(&mut world, Duration::from_secs(60)).await;
-    world.config.procedure.check = shell("false");
+    world.config.cycle.procedure.check = shell("false");
     let (_, why, _) = unhealthy(&mut world).await;
     assert_eq!(
         why,
@@ -165,13 +165,13 @@ async fn a_log_that_was_read_without_knowing_of_withdrawals_is_read_again() {
     withdraw(&circle, 2);
     circle.pass(MINUTE).await;
     is_withdrawn(&refusal(circle.update().await), false);
-    let file = circle.config.state.join("client/client.json");
+    let file = circle.config.cycle.state.join("client/client.json");
     let text = fs::read_to_string(&file).unwrap();
     // An older version has skipped the entry, and says by what it read.
     let at = text.find("\"unanimity/withdrawal/v1").unwrap();
     let (from, to) = (text[..at].rfind("],").unwrap() + 1, at + text[at..].find(']').unwrap() + 1);
     let text = [&text[..from], &text[to..]].concat();
-    let policy = &circle.config.policy.clone();
+    let policy = &circle.config.cycle.policy.clone();
     let keys: String = policy.publishers().iter().map(|key| format!("{key}\n")).collect();
     let old = format!("{} {} {}\n{keys}", policy.product, policy.channel, policy.threshold());
     let text = with_field(&text, "policy", &Hash::of(old.as_bytes()).hex());

@@ -114,16 +114,16 @@ fn with(text: &str, piece: &str, replacement: &str) -> String {
 fn a_good_configuration_is_read_as_it_stands() {
     let (place, loaded) = load(&good_node(), &good_peers());
     let config = loaded.unwrap();
-    assert_eq!(config.policy.publishers().len(), 3);
-    assert_eq!(config.policy.threshold(), 2);
-    assert_eq!(config.platform, unanimity_config::this_platform());
+    assert_eq!(config.cycle.policy.publishers().len(), 3);
+    assert_eq!(config.cycle.policy.threshold(), 2);
+    assert_eq!(config.cycle.platform, unanimity_config::this_platform());
     let names: Vec<_> = config.peers.iter().map(|peer| peer.name.to_string()).collect();
     assert_eq!(names, ["peer-1", "peer-2", "peer-3"]);
     assert_eq!(config.addresses[&peer_key("peer-2", 2).raw()].to_string(), address(2));
-    assert!(config.pinned.is_none());
+    assert!(config.cycle.pinned.is_none());
     // Relative paths begin at the file's directory.
-    assert_eq!(config.install_root, place.path().join("hello"));
-    assert_eq!(config.state, Path::new("/var/lib/unanimity"));
+    assert_eq!(config.cycle.install_root, place.path().join("hello"));
+    assert_eq!(config.cycle.state, Path::new("/var/lib/unanimity"));
 }
 
 #[test]
@@ -131,14 +131,14 @@ fn what_is_not_written_is_as_the_design_says() {
     let (_place, loaded) = load(&good_node(), &good_peers());
     let config = loaded.unwrap();
     let minutes = |n: u64| Duration::from_secs(60 * n);
-    assert_eq!(config.limits.settle, minutes(60));
-    assert_eq!(config.limits.roll_ttl, minutes(15));
-    assert_eq!(config.limits.view_ttl, minutes(15));
-    assert_eq!(config.polling.min, minutes(5));
-    assert_eq!(config.polling.max, minutes(15));
-    assert_eq!(config.polling.max_age, minutes(30));
-    assert_eq!(config.ask_timeout, Duration::from_secs(45));
-    assert_eq!(config.roll_timeout, minutes(2));
+    assert_eq!(config.cycle.limits.settle, minutes(60));
+    assert_eq!(config.cycle.limits.roll_ttl, minutes(15));
+    assert_eq!(config.cycle.limits.view_ttl, minutes(15));
+    assert_eq!(config.cycle.polling.min, minutes(5));
+    assert_eq!(config.cycle.polling.max, minutes(15));
+    assert_eq!(config.cycle.polling.max_age, minutes(30));
+    assert_eq!(config.cycle.ask_timeout, Duration::from_secs(45));
+    assert_eq!(config.cycle.roll_timeout, minutes(2));
     // min_peers is 3.
     let error = refused(&good_node(), &peers(1..=2), PEERS);
     says(&error, &["2 distinct operators", "min_peers is 3"]);
@@ -154,19 +154,19 @@ fn what_is_written_is_taken() {
     let (_place, loaded) = load(&node, &format!("min_peers = 1\n{}", peers([1])));
     let config = loaded.unwrap();
     // No settling time is the operator's word.
-    assert_eq!(config.limits.settle, Duration::ZERO);
-    assert_eq!(config.limits.view_ttl, Duration::from_secs(86_400));
-    assert_eq!(config.ask_timeout, Duration::from_secs(150));
-    assert_eq!(config.roll_timeout, Duration::from_secs(150));
-    assert_eq!(config.polling.max_age, Duration::from_secs(61));
-    assert_eq!(config.platform.as_str(), "riscv64-linux");
+    assert_eq!(config.cycle.limits.settle, Duration::ZERO);
+    assert_eq!(config.cycle.limits.view_ttl, Duration::from_secs(86_400));
+    assert_eq!(config.cycle.ask_timeout, Duration::from_secs(150));
+    assert_eq!(config.cycle.roll_timeout, Duration::from_secs(150));
+    assert_eq!(config.cycle.polling.max_age, Duration::from_secs(61));
+    assert_eq!(config.cycle.platform.as_str(), "riscv64-linux");
     assert_eq!(config.peers.iter().count(), 1);
 }
 
 #[test]
 fn what_belongs_to_a_switch_is_taken_as_written_and_is_nothing_by_default() {
     let config = load(&good_node(), &good_peers()).1.unwrap();
-    assert_eq!((config.procedure, config.freshness), (Procedure::default(), None));
+    assert_eq!((config.cycle.procedure, config.cycle.freshness), (Procedure::default(), None));
     let written = r#"root = "hello"
 freshness = "7d"
 keep = 2
@@ -191,8 +191,8 @@ health = { check = ["/bin/d", ""], timeout = "3s" }"#;
         check_timeout: Duration::from_secs(3),
         when_good: words(&["/bin/e"]),
     };
-    assert_eq!(config.procedure, expected);
-    assert_eq!(config.freshness, Some(Duration::from_secs(7 * 24 * 3600)));
+    assert_eq!(config.cycle.procedure, expected);
+    assert_eq!(config.cycle.freshness, Some(Duration::from_secs(7 * 24 * 3600)));
 }
 
 #[test]
@@ -483,7 +483,7 @@ fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
         fs::write(place.path().join("pinned"), checkpoint.sign(&secret(seed)).to_string()).unwrap();
         unanimity_config::load(&place.path().join(NODE), NOW)
     };
-    let pinned = pin("log.example/releases", 10).unwrap().pinned.unwrap();
+    let pinned = pin("log.example/releases", 10).unwrap().cycle.pinned.unwrap();
     assert_eq!((pinned.size(), *pinned.root()), (5, Hash([5; 32])));
     let other_log = pin("log.example/other", 10).unwrap_err().to_string();
     says(&other_log, &[NODE, "pinned", "log.example/other", "log.example/releases"]);

@@ -234,7 +234,7 @@ fn a_node_starts_with_a_circle_that_is_too_small_and_its_client_does_not() {
     let started = unanimity_config::load_node(&path).unwrap();
     assert_eq!(started.circle.members().len(), 1);
     assert_eq!(started.peers_path, place.path().join("peers.toml"));
-    assert_eq!(started.state, place.path().join("state"));
+    assert_eq!(started.cycle.state, place.path().join("state"));
     for error in [started.client(NOW).unwrap_err(), unanimity_config::load(&path, NOW).unwrap_err()]
     {
         let error = error.to_string();

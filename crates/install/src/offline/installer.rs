@@ -35,14 +35,15 @@ pub struct Installer<'a> {
 impl<'a> Installer<'a> {
     /// Opens its memory, below the install root, as its only user. The root has to be its own.
     pub fn open(config: &'a Config, disk: Disk) -> Result<Installer<'a>, StagedError> {
-        let root = Root::new(&config.install_root, disk.clone()).with(config.procedure.clone());
-        let directory = installer_state(&config.install_root);
-        let above = &config.install_root;
+        let root = Root::new(&config.cycle.install_root, disk.clone())
+            .with(config.cycle.procedure.clone());
+        let directory = installer_state(&config.cycle.install_root);
+        let above = &config.cycle.install_root;
         disk.make_dir(above, Mode::Public).map_err(DiskError::at(above))?;
         let (store, mut state) =
-            ClientStore::open(&directory, &config.policy, &config.peers, disk.clone())?;
+            ClientStore::open(&directory, &config.cycle.policy, &config.peers, disk.clone())?;
         state.floor = state.floor.max(root.floor()?);
-        let evidence = EvidenceStore::new(&directory, &config.policy.log, disk.clone());
+        let evidence = EvidenceStore::new(&directory, &config.cycle.policy.log, disk.clone());
         let installer = Installer { config, disk, root, store, state, evidence };
         installer.publish()?;
         Ok(installer)
@@ -70,8 +71,8 @@ impl<'a> Installer<'a> {
         }
         let text = spool.read(PROOF, MAX_BUNDLE_BYTES)?;
         let bundle = Bundle::parse(&String::from_utf8_lossy(&text))?;
-        let (policy, config) = (&self.config.policy, self.config);
-        let verified = bundle.verify(policy, &config.peers, &config.limits);
+        let (policy, config) = (&self.config.cycle.policy, self.config);
+        let verified = bundle.verify(policy, &config.peers, &config.cycle.limits);
         let agreed = match verified.and_then(|agreed| agreed.fresh(freshness, now)) {
             Err(Refusal::Fork(evidence)) => {
                 self.evidence.add(&evidence)?;
@@ -95,9 +96,9 @@ impl<'a> Installer<'a> {
         catalog.learn_withdrawals(&all);
         self.check_standing(&agreed, &all, now)?;
 
-        let target = target_of(&manifest, &config.platform)?;
+        let target = target_of(&manifest, &config.cycle.platform)?;
         let mut source = spool.file(&Root::packed(&manifest, target))?;
-        let mut staging = self.root.stage(&agreed, &config.platform)?;
+        let mut staging = self.root.stage(&agreed, &config.cycle.platform)?;
         // Never what an earlier run left: nothing tells whose bytes those were.
         staging.restart()?;
         let ready = match copy(&mut source, &mut staging) {
@@ -125,7 +126,7 @@ impl<'a> Installer<'a> {
         catalog: &Catalog,
         now: Timestamp,
     ) -> Result<(), StagedError> {
-        let choice = catalog.choose(&self.config.policy, self.state.floor, now);
+        let choice = catalog.choose(&self.config.cycle.policy, self.state.floor, now);
         let index = agreed.entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
             let label = agreed.manifest().label();
@@ -163,7 +164,7 @@ impl<'a> Installer<'a> {
 
     /// Says where to begin reading, for whoever fetches: at our head, or else at the first entry.
     fn publish(&self) -> Result<(), StagedError> {
-        let path = published_head(&self.config.install_root);
+        let path = published_head(&self.config.cycle.install_root);
         let read_to = self.state.frontier.size();
         let published = match self.state.head.as_ref().filter(|head| head.size() == read_to) {
             Some(head) => self.disk.write(&path, head.note().as_bytes(), Mode::Public),

@@ -30,7 +30,7 @@ pub(super) fn replay(
     agreed: &Agreed,
     spool: &Spool,
 ) -> Result<Replayed, StagedError> {
-    let (policy, head) = (&config.policy, agreed.head());
+    let (policy, head) = (&config.cycle.policy, agreed.head());
     let (mut frontier, mut catalog) = (state.frontier.clone(), state.catalog.clone());
     let held = frontier.size();
     let [_, latest] = agreed.rolls();
@@ -42,7 +42,7 @@ pub(super) fn replay(
     let is_elsewhere = |head: &Head, frontier: &Frontier| {
         head.size() != frontier.size() || *head.root() != frontier.root()
     };
-    let mut unmet: Vec<&Head> = (state.head.iter().chain(&config.pinned))
+    let mut unmet: Vec<&Head> = (state.head.iter().chain(&config.cycle.pinned))
         .filter(|trusted| trusted.size() >= held && is_elsewhere(trusted, &frontier))
         .collect();
     let mut edge = (common == held).then(|| (frontier.clone(), catalog.clone()));

@@ -121,8 +121,8 @@ fn current(world: &World) -> u64 {
     let installed = world.installed().unwrap().expect("something is installed at every moment");
     let expected = if installed.sequence == 1 { OLD } else { NEW };
     assert_eq!(fs::read(installed.directory.join("hello")).unwrap(), expected);
-    assert_eq!(fs::read(world.config.install_root.join("current/hello")).unwrap(), expected);
-    let proof = world.config.install_root.join("proofs").join(&installed.release);
+    assert_eq!(fs::read(world.config.cycle.install_root.join("current/hello")).unwrap(), expected);
+    let proof = world.config.cycle.install_root.join("proofs").join(&installed.release);
     assert!(!fs::read(proof).unwrap().is_empty());
     installed.sequence
 }
@@ -161,7 +161,7 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
                 _ => assert!(matches!(next, Ok(Outcome::UpToDate)), "step {stops}: {next:?}"),
             }
             assert_eq!(current(&world), 2);
-            let left: Vec<_> = fs::read_dir(world.config.install_root.join("versions"))
+            let left: Vec<_> = fs::read_dir(world.config.cycle.install_root.join("versions"))
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .filter(|name| name.starts_with('.'))
@@ -182,7 +182,7 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
     world.disk = disk;
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     let steps = steps.lock().unwrap();
-    let root = world.config.install_root.clone();
+    let root = world.config.cycle.install_root.clone();
     let (staging, version) = (root.join("versions/.2-1.1.0.new"), root.join("versions/2-1.1.0"));
     let proof = root.join("proofs/2-1.1.0");
     let mut rest = &steps[..];
@@ -204,7 +204,7 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
         rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
     }
     // Only then is it remembered.
-    let state = world.config.state.join("client/client.json");
+    let state = world.config.cycle.state.join("client/client.json");
     assert!(rest.contains(&Step::Rename(state)));
 }
 
@@ -224,7 +224,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
             "{refused:?}"
         );
         assert_eq!(current(&world), 1);
-        let versions = fs::read_dir(world.config.install_root.join("versions")).unwrap();
+        let versions = fs::read_dir(world.config.cycle.install_root.join("versions")).unwrap();
         // The beginning of what may be the artifact is kept.
         let kept = usize::from(served.len() < NEW.len());
         assert_eq!(versions.count(), 1 + kept, "the old version and nothing else");
@@ -237,7 +237,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
 async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    let current = world.config.install_root.join("current");
+    let current = world.config.cycle.install_root.join("current");
     for target in [
         "/etc",
         "versions",

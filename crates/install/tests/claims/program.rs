@@ -35,7 +35,7 @@ impl Machine {
         let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
         let spool = world.directory.join("client/spool");
         fs::create_dir_all(&spool).unwrap();
-        world.config.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+        world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
         world.publish(&Draft::new(1, "1.0.0", b"one")).unwrap();
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
@@ -96,12 +96,12 @@ impl Machine {
     }
 
     fn journal(&self) -> Journal {
-        let path = self.world.config.install_root.join("journal.json");
+        let path = self.world.config.cycle.install_root.join("journal.json");
         Journal::parse(&fs::read(path).unwrap()).unwrap()
     }
 
     fn is_installed(&self) -> bool {
-        self.world.config.install_root.join("current/hello").exists()
+        self.world.config.cycle.install_root.join("current/hello").exists()
     }
 }
 
@@ -160,7 +160,7 @@ async fn what_is_staged_is_installed_and_that_once() {
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_was_no_spool_is_refused() {
     let mut machine = Machine::new().await;
-    machine.world.config.spool = None;
+    machine.world.config.cycle.spool = None;
     machine.configure();
     let text = fs::read_to_string(machine.config()).unwrap();
     let text = text.replace("[install]\n", "[install]\nfreshness = \"7d\"\n");
@@ -184,7 +184,8 @@ async fn a_check_that_overruns_is_killed_and_the_release_undone() {
     let mut machine = Machine::new().await;
     let pid = machine.home.path().join("pid");
     let script = format!("trap '' TERM; echo $$ > {}; sleep 600", pid.display());
-    machine.world.config.procedure.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    machine.world.config.cycle.procedure.check =
+        ["/bin/sh", "-c", &script].map(str::to_owned).into();
     machine.configure();
     let health = "[install.health]\n";
     let text = fs::read_to_string(machine.config()).unwrap();
@@ -204,7 +205,8 @@ async fn what_a_check_left_at_work_outlives_the_installer_if_it_ended_well() {
     let mut machine = Machine::new().await;
     let told = machine.home.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}", told.display());
-    machine.world.config.procedure.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    machine.world.config.cycle.procedure.check =
+        ["/bin/sh", "-c", &script].map(str::to_owned).into();
     machine.configure();
     let (code, said) = machine.run(&[]);
     assert_eq!(code, 0, "{said}");
@@ -216,7 +218,7 @@ async fn what_a_check_left_at_work_outlives_the_installer_if_it_ended_well() {
 #[tokio::test(start_paused = true)]
 async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
     let mut machine = Machine::new().await;
-    machine.world.config.procedure.check = machine.waits();
+    machine.world.config.cycle.procedure.check = machine.waits();
     machine.configure();
     for signal in [Signal::INT, Signal::TERM] {
         let mut installer = start(&mut machine.command(&["--json"]));
@@ -232,7 +234,8 @@ async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
         assert_eq!(journal.trial, None);
         // As if its time had come.
         let again = Journal { failed: Default::default(), ..journal };
-        fs::write(machine.world.config.install_root.join("journal.json"), again.text()).unwrap();
+        fs::write(machine.world.config.cycle.install_root.join("journal.json"), again.text())
+            .unwrap();
     }
 }
 
@@ -240,7 +243,7 @@ async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
 async fn a_signal_in_a_rollback_leaves_the_rest_to_the_next_run() {
     let mut machine = Machine::new().await;
     assert_eq!(machine.run(&[]).0, 0);
-    machine.world.config.procedure.post_install = machine.waits();
+    machine.world.config.cycle.procedure.post_install = machine.waits();
     machine.configure();
     let mut installer = start(&mut machine.command(&["rollback", "1-1.0.0"]));
     machine.told(&mut installer);
@@ -249,7 +252,7 @@ async fn a_signal_in_a_rollback_leaves_the_rest_to_the_next_run() {
     assert_eq!(code, 130, "{said}");
     assert!(said.contains("the next `update`, `unanimity-install` or `rollback` does the rest"));
     assert!(machine.journal().trial.is_some_and(|trial| trial.by_hand));
-    machine.world.config.procedure.post_install.clear();
+    machine.world.config.cycle.procedure.post_install.clear();
     machine.configure();
     let (code, said) = machine.run(&["rollback"]);
     assert_eq!(code, 0, "{said}");

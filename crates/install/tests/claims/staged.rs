@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use futures_util::FutureExt as _;
 use unanimity_client::{Failure, Outcome};
-use unanimity_config::{Config, Spool as Told};
+use unanimity_config::{Config, CycleSettings, Spool as Told};
 use unanimity_install::journal::FIRST_WAIT;
 use unanimity_install::spool::{ENTRIES, PROOF, Spool, SpoolError};
 use unanimity_install::{
@@ -52,7 +52,7 @@ impl Split {
     async fn of(mut circle: Circle) -> Split {
         let spool = circle.beside("spool");
         fs::create_dir(&spool).unwrap();
-        circle.config.spool = Some(Told { directory: spool.clone(), freshness: DAY });
+        circle.config.cycle.spool = Some(Told { directory: spool.clone(), freshness: DAY });
         let mut split = Split { circle, spool };
         split.settles(&release(1)).await;
         split
@@ -146,10 +146,10 @@ async fn what_is_fetched_by_one_is_installed_by_the_other_from_its_own_head_on()
     assert_eq!(split.install().unwrap().sequence, 1);
     assert_eq!(split.circle.current().as_deref(), Some(ONE));
     // It says how far it has come, to anybody.
-    let head = published_head(&split.circle.config.install_root);
+    let head = published_head(&split.circle.config.cycle.install_root);
     assert_eq!(fs::metadata(&head).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(fs::read(&head).unwrap(), split.circle.head_of("log").unwrap().note().as_bytes());
-    let private = split.circle.config.install_root.join("installer");
+    let private = split.circle.config.cycle.install_root.join("installer");
     assert_eq!(fs::metadata(private).unwrap().permissions().mode() & 0o777, 0o700);
     split.settles(&release(2)).await;
     split.stage().await;
@@ -305,18 +305,18 @@ async fn another_product_another_circle_and_an_older_release_are_refused() {
     let kept = [PROOF, ENTRIES].map(|name| (name, fs::read(split.file(name)).unwrap()));
     // The installer's own configuration decides.
     let mut other = split.circle.config.clone();
-    let policy = &split.circle.config.policy;
+    let policy = &split.circle.config.cycle.policy;
     let keys = policy.publishers().to_vec();
     for (product, channel) in [("other", "stable"), ("hello", "beta")] {
         let (product, channel) = (product.parse().unwrap(), channel.parse().unwrap());
         let log = policy.log.clone();
-        other.policy = Policy::new(product, channel, log, keys.clone(), 2).unwrap();
+        other.cycle.policy = Policy::new(product, channel, log, keys.clone(), 2).unwrap();
         let refused = split.install_as(&other, Disk::default()).unwrap_err();
         let is = matches!(refused, StagedError::Refused(Refusal::OtherProduct { .. }));
         assert!(is, "{refused}");
     }
     let mut strict = split.circle.config.clone();
-    strict.policy =
+    strict.cycle.policy =
         Policy::new(policy.product.clone(), policy.channel.clone(), policy.log.clone(), keys, 3)
             .unwrap();
     let refused = split.install_as(&strict, Disk::default()).unwrap_err();
@@ -386,23 +386,24 @@ async fn a_log_that_did_not_grow_out_of_the_pinned_head_installs_nothing() {
     let strange = |count| other.force("log", &vec![b"strange".to_vec(); count]).unwrap();
     let mut config = split.circle.config.clone();
     for pinned in [strange(1), strange(1), head("log"), head("fork")] {
-        config.pinned = Some(pinned.clone());
+        config.cycle.pinned = Some(pinned.clone());
         let refused = split.install_as(&config, Disk::default()).unwrap_err().to_string();
         assert!(refused.contains(&format!("trusted here ({pinned})")), "{refused}");
         assert_eq!(split.circle.current().as_deref(), Some(ONE));
     }
-    config.pinned = Some(honest);
+    config.cycle.pinned = Some(honest);
     assert_eq!(split.install_as(&config, Disk::default()).unwrap().sequence, 2);
 }
 
 /// The same, and one who also publishes for a threshold of two.
 fn with_another_publisher(config: &Config) -> Config {
-    let policy = &config.policy;
+    let policy = &config.cycle.policy;
     let (product, channel) = (policy.product.clone(), policy.channel.clone());
     let mut keys = policy.publishers().to_vec();
     keys.push(NoteSecret::from_seed("another".parse().unwrap(), &[7; 32]).public());
     let policy = Policy::new(product, channel, policy.log.clone(), keys, policy.threshold());
-    Config { policy: policy.unwrap(), ..config.clone() }
+    let cycle = CycleSettings { policy: policy.unwrap(), ..config.cycle.clone() };
+    Config { cycle, ..config.clone() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -439,8 +440,8 @@ async fn evidence_that_the_installer_holds_latches_it_until_it_is_acknowledged()
     split.circle.publish_to("fork", &Draft::new(3, "1.2.0", TROJAN)).unwrap();
     let heads = ["log", "fork"].map(|log| split.circle.head_of(log).unwrap());
     let evidence = Evidence::of(&heads[0], &heads[1], &[]).unwrap();
-    let state = installer_state(&split.circle.config.install_root);
-    let store = EvidenceStore::new(&state, &split.circle.config.policy.log, Disk::default());
+    let state = installer_state(&split.circle.config.cycle.install_root);
+    let store = EvidenceStore::new(&state, &split.circle.config.cycle.policy.log, Disk::default());
     let id = store.add(&evidence).unwrap();
     assert!(matches!(split.ends(), StagedError::Latched(LogForked { id: found }) if found == id));
     store.acknowledge(&id).unwrap();
@@ -530,7 +531,7 @@ async fn huge_files_in_the_spool_are_refused_at_once() {
     split.put(PROOF, &proof);
     huge("versions/.2-1.1.0.new/hello");
     assert!(matches!(split.mismatch(), ArtifactMismatch::TooLong { .. }));
-    let place = split.circle.config.install_root.join("versions");
+    let place = split.circle.config.cycle.install_root.join("versions");
     assert_eq!(fs::read_dir(place).unwrap().count(), 1, "nothing of it is left");
     fs::remove_file(split.artifact()).unwrap();
     fs::write(split.artifact(), TWO).unwrap();
@@ -589,7 +590,7 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
     let mut seen = Vec::new();
     for n in 0.. {
         let mut circle = base.circle.again();
-        circle.config.spool.clone_from(&base.circle.config.spool);
+        circle.config.cycle.spool.clone_from(&base.circle.config.cycle.spool);
         circle.clock.set(base.circle.now());
         let steps = AtomicUsize::new(0);
         let dying = Disk::watched(move |_: &Step| match steps.fetch_add(1, Ordering::SeqCst) {
@@ -622,7 +623,7 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
 #[tokio::test]
 async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_in_time() {
     let mut split = Split::with_second(159).await;
-    split.circle.config.procedure.check = ["/bin/false".to_owned()].into();
+    split.circle.config.cycle.procedure.check = ["/bin/false".to_owned()].into();
     let refused = split.install_with_commands().await;
     let Err(StagedError::Install(InstallRefusal::Unhealthy { until, .. })) = refused else {
         panic!("{refused:?}")
@@ -635,11 +636,11 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
     assert!(is, "{heard:?}");
     split.circle.pass(FIRST_WAIT).await;
     split.stage().await;
-    split.circle.config.procedure.check = ["/bin/true".to_owned()].into();
+    split.circle.config.cycle.procedure.check = ["/bin/true".to_owned()].into();
     assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
     // What was gone back from by hand is not brought again.
     let config = &split.circle.config;
-    let root = Root::new(&config.install_root, Disk::default());
+    let root = Root::new(&config.cycle.install_root, Disk::default());
     root.roll_back(None, split.circle.now()).await.unwrap();
     split.circle.pass(HOUR).await;
     up_to_date(split.circle.update().await);
@@ -649,7 +650,7 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
 #[tokio::test]
 async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it() {
     let mut split = Split::with_second(160).await;
-    split.circle.config.procedure.check = ["/bin/true".to_owned()].into();
+    split.circle.config.cycle.procedure.check = ["/bin/true".to_owned()].into();
     let steps = AtomicUsize::new(0);
     // Killed while `current` is the new one, and the journal does not say yet that it is good.
     let dying = Disk::watched(move |step: &Step| {
@@ -665,7 +666,8 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
     let (_, ended) = split.circle.update().await;
     assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?}");
-    let root = Root::new(&config.install_root, Disk::default()).with(config.procedure.clone());
+    let root =
+        Root::new(&config.cycle.install_root, Disk::default()).with(config.cycle.procedure.clone());
     let undone = root.recover(split.circle.now()).await.unwrap();
     assert!(undone.is_some_and(|undone| undone.contains("its trial was interrupted")));
     assert_eq!(root.recover(split.circle.now()).await.unwrap(), None);
@@ -685,7 +687,7 @@ async fn that_a_release_was_taken_back_cannot_be_hidden_from_the_installer() {
     split.stage().await;
     let before = split.circle.beside("before");
     copy_tree(&split.spool, &before).unwrap();
-    let own = split.circle.config.policy.clone();
+    let own = split.circle.config.cycle.policy.clone();
     let withdrawal = Withdrawal {
         log: own.log.origin.clone(),
         product: own.product.clone(),
@@ -703,9 +705,9 @@ async fn that_a_release_was_taken_back_cannot_be_hidden_from_the_installer() {
     split.circle.pass(MINUTE).await;
     let keys = own.publishers()[..2].to_vec();
     let (product, channel, log) = (own.product.clone(), own.channel.clone(), own.log.clone());
-    split.circle.config.policy = Policy::new(product, channel, log, keys, 2).unwrap();
+    split.circle.config.cycle.policy = Policy::new(product, channel, log, keys, 2).unwrap();
     split.stage().await;
-    split.circle.config.policy = own;
+    split.circle.config.cycle.policy = own;
     let refused = split.refuses();
     assert!(matches!(refused, Refusal::Withdrawn { index: 2, installed: false, .. }), "{refused}");
     // Nor does it help to bring what was staged before that.
@@ -727,14 +729,14 @@ async fn the_installer_does_not_go_back_to_what_was_taken_back() {
     split.circle.update().await.1.unwrap_err();
     split.circle.pass(HOUR).await;
     split.stage().await;
-    split.circle.config.procedure.check = ["/bin/false".to_owned()].into();
+    split.circle.config.cycle.procedure.check = ["/bin/false".to_owned()].into();
     let refused = split.install_with_commands().await.unwrap_err().to_string();
     assert!(refused.contains("1-1.0.0 was taken back by its publisher, so 2-1.1.0"), "{refused}");
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
     // It knows that also of a release that came to nothing.
     let config = &split.circle.config;
-    let memory = installer_state(&config.install_root);
-    let known = ClientStore::catalog(&memory, &config.policy, &Disk::default()).unwrap();
+    let memory = installer_state(&config.cycle.install_root);
+    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Disk::default()).unwrap();
     assert_eq!(known.withdrawn(), [1].into());
 }
 
@@ -749,7 +751,7 @@ async fn a_withdrawal_that_not_every_peer_has_seen_is_remembered_with_the_releas
     split.stage().await;
     assert_eq!(split.install().unwrap().sequence, 2);
     let config = &split.circle.config;
-    let memory = installer_state(&config.install_root);
-    let known = ClientStore::catalog(&memory, &config.policy, &Disk::default()).unwrap();
+    let memory = installer_state(&config.cycle.install_root);
+    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Disk::default()).unwrap();
     assert_eq!(known.withdrawn(), [1].into());
 }

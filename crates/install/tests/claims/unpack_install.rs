@@ -66,7 +66,7 @@ fn current(world: &World) -> u64 {
     )
     .unwrap();
     assert_eq!(below(&installed.directory), below(&tree));
-    let current = world.config.install_root.join("current");
+    let current = world.config.cycle.install_root.join("current");
     assert_eq!(below(&fs::canonicalize(current).unwrap()), below(&tree));
     installed.sequence
 }
@@ -85,9 +85,9 @@ async fn a_tree_is_published_confirmed_and_installed() {
     assert_eq!(current(&world), 1);
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     assert_eq!(current(&world), 2);
-    let run = world.config.install_root.join("current/run");
+    let run = world.config.cycle.install_root.join("current/run");
     assert_eq!(fs::read(run).unwrap(), b"the new release");
-    let mut left: Vec<_> = fs::read_dir(world.config.install_root.join("versions"))
+    let mut left: Vec<_> = fs::read_dir(world.config.cycle.install_root.join("versions"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -104,7 +104,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
     world.disk = disk;
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     let steps = steps.lock().unwrap();
-    let root = world.config.install_root.clone();
+    let root = world.config.cycle.install_root.clone();
     let (versions, staging) = (root.join("versions"), root.join("versions/.2-1.1.0.new"));
     let tree = staging.join(".tree");
     let mut rest = &steps[..];
@@ -160,7 +160,7 @@ async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothin
             "bad artifact: hello.tar: entry 3, \"../../../escaped\": '..' in a name"
         );
         assert_eq!(current(&world), 2);
-        let versions = world.config.install_root.join("versions");
+        let versions = world.config.cycle.install_root.join("versions");
         let left: Vec<String> = below(&versions.join(".3-1.2.0.new")).into_keys().collect();
         // The archive is kept: what is refused is not fetched again to be refused.
         assert_eq!(left, ["hello.tar"]);
@@ -224,14 +224,14 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
         matches!(refused, Err(Failure::Install(InstallRefusal::UnsupportedKind { .. }))),
         "{refused:?}"
     );
-    assert!(!world.config.install_root.join("versions").exists());
+    assert!(!world.config.cycle.install_root.join("versions").exists());
 }
 
 #[tokio::test]
 async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_to_by_then() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    let staging = world.config.install_root.join("versions/.2-1.1.0.new");
+    let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     let trojan = zst(&tar(&[dir("bin"), file_of(b"bin/hello", 0o755, b"a trojan")]));
     let (archive, other) = (staging.join(ARCHIVE), place.path().join("trojan"));
     fs::write(&other, &trojan).unwrap();
@@ -247,7 +247,7 @@ async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_
 async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    let staging = world.config.install_root.join("versions/.2-1.1.0.new");
+    let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     // The same tree, packed otherwise: nothing but its digest tells.
     let archive = staging.join(ARCHIVE);
     world.disk = Disk::watched(move |step| match step {
@@ -279,12 +279,12 @@ async fn what_was_staged_is_unpacked_later_without_a_mirror() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let agreed = agreed(&mut world).await;
-    let root = Root::new(&world.config.install_root, Disk::default());
-    let mut staging = root.stage(&agreed, &world.config.platform).unwrap();
+    let root = Root::new(&world.config.cycle.install_root, Disk::default());
+    let mut staging = root.stage(&agreed, &world.config.cycle.platform).unwrap();
     staging.write(vec![zst(&new())]).unwrap();
     drop(staging.finish().unwrap());
     // An earlier run got as far as this in unpacking it.
-    let tree = world.config.install_root.join("versions/.2-1.1.0.new/.tree");
+    let tree = world.config.cycle.install_root.join("versions/.2-1.1.0.new/.tree");
     fs::create_dir_all(tree.join("bin/hello")).unwrap();
     fs::write(tree.join("planted"), "").unwrap();
     fs::remove_dir_all(world.log_directory().join("artifact")).unwrap();

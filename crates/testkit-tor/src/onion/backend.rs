@@ -115,7 +115,7 @@ impl Cast for Daemons {
         // It has all that the peer had, but for the key of another.
         let told = unanimity_config::load_node(&self.peers[peer].directory.join("unanimity.toml"))?;
         let serve = told.serve.as_ref().ok_or("the peer does not serve")?;
-        let identity = Identity::read(&told.state)?.ok_or("the peer has no keys")?;
+        let identity = Identity::read(&told.cycle.state)?.ok_or("the peer has no keys")?;
         let other = told.circle.find(&PEER_NAMES[other].parse()?).ok_or("no such peer")?;
         let readers = told.circle.readers(self.now()).into_values().collect();
         let tor = Tor::new(&told.tor, Some(identity.discovery))?;

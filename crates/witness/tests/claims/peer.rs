@@ -84,8 +84,8 @@ async fn a_head_that_others_show_is_neither_adopted_nor_cosigned() {
     circle.poll_all().await.unwrap();
     // The same node's client role hears of the larger head from four peers and adopts it.
     let mut config = circle.config.clone();
-    config.state = circle.peer_state(0);
-    config.install_root = circle.directory.join("elsewhere");
+    config.cycle.state = circle.peer_state(0);
+    config.cycle.install_root = circle.directory.join("elsewhere");
     let (report, _) = {
         let mirrors = circle.mirrors.clone();
         circle.check_as(&config, &mirrors).await

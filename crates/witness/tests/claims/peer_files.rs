@@ -352,9 +352,9 @@ async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
         tokio::spawn(serve_all(Arc::new(Directory(liar.clone())), listener, bounds));
     }
     circle.poll_all().await.unwrap();
-    circle.config.state = circle.beside("new");
+    circle.config.cycle.state = circle.beside("new");
     assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::OtherEntries { .. }));
-    circle.config.state = circle.client_state();
+    circle.config.cycle.state = circle.client_state();
     circle.serve_files(4).await.unwrap();
     assert_eq!(installed(circle.update().await), 2);
 }
