@@ -1,4 +1,4 @@
-//! Keeps software up to date for people who may be singled out.
+//! The program `unanimity`: its command line and what each command prints, a node at work, the daemon.
 //!
 //! `unanimity` installs a release only when its signatures verify, the release is in a public
 //! audit log, and *every* trusted peer has seen the same log, now and for a while before. The
@@ -6,30 +6,30 @@
 //!
 //! # Crates
 //!
-//! Cargo refuses a crate what it does not depend on, and `.ci/layers` holds the dependencies against a
-//! table. Each crate's first line says what belongs there.
+//! `.ci/layers` has the table of which crate may use which, and compares Cargo's dependencies with it. Each
+//! crate's first line says what belongs there.
 //!
-//! | crate (`unanimity-` and) | what is in it | may use |
-//! |---|---|---|
-//! | `protocol` | notes, tree, heads, rounds, releases, the decision: bytes and a time go in, a checked type or a refusal comes out | nothing of ours; no I/O, tokio, clock or randomness |
-//! | `storage` | durable writes, bounded reads, whose a path is, the clock | `protocol` |
-//! | `archive` | the one strict reader of tar archives | `protocol`, `report` |
-//! | `report` | what the programs say: outcomes with exit codes and words, conditions, JSON, redaction | `protocol`, `storage` |
-//! | `config` | the configuration and `peers.toml`, as plain checked data | + `report` |
-//! | `state` | what a node remembers, its own keys | + `config` |
-//! | `log` | the audit log as tiles: writing, exporting, reading from any source | `protocol`, `storage`, `report` |
-//! | `net` | byte streams, messages of peers, mirrors, a file server | + `config`, `log` |
-//! | `tor` | connections and onion services; the only crate that names arti | `net` and below |
-//! | `publish` | keys, statements and signatures of a publisher | `archive` and below |
-//! | `install` | a confirmed release becomes an installed version, and back; the program `unanimity-install`, which links no network code | `archive`, `state` and below |
-//! | `witness` | the peer role: follows the log, answers | `net`, `state` and below |
-//! | `client` | one cycle: ask, read, decide, download, install | `install`, `net` and below |
-//! | `testkit`, `testkit-tor` | fixtures, a group of peers in one process or over a private Tor network, attacks: no part of a packaged program | all above |
-//! | this one | the programs' command line, a node at work ([`node`]), the daemon | all above |
+//! | crate (`unanimity-` and) | what is in it |
+//! |---|---|
+//! | `protocol` | notes, tree, heads, rounds, releases, the decision: bytes and a time go in, a checked type or a refusal comes out |
+//! | `storage` | durable writes, bounded reads, whose a path is, the clock |
+//! | `archive` | the one strict reader of tar archives |
+//! | `report` | what the programs say: outcomes with exit codes and words, conditions, JSON, redaction |
+//! | `config` | the configuration and `peers.toml`, as plain checked data |
+//! | `state` | what a node remembers, its own keys |
+//! | `log` | the audit log as tiles: writing, exporting, reading from any source |
+//! | `net` | byte streams, messages of peers, mirrors, a file server |
+//! | `tor` | connections and onion services; the only crate that names arti |
+//! | `publish` | keys, statements and signatures of a publisher |
+//! | `install` | a confirmed release becomes an installed version, and back; the program `unanimity-install`, which links no network code |
+//! | `witness` | the peer role: follows the log, answers |
+//! | `client` | one cycle: ask, read, decide, download, install |
+//! | `testkit`, `testkit-tor` | fixtures, a group of peers in one process or over a private Tor network, attacks: no part of a packaged program |
+//! | this one | the programs' command line, a node at work ([`node`]), the daemon |
 //!
 //! # Invariants
 //!
-//! 1. A type named for a fact is made only by the function that checks the fact: `Signed`,
+//! 1. A type that proves a check is made only by the function that makes the check: `Signed`,
 //!    `Logged`, `Agreed` ([`unanimity_protocol::pipeline`] shows that skipping one does not compile), `Head`,
 //!    `View`, `Evidence`, `Chain`, `PeerSet`, `Staged`, `Ready`.
 //! 2. Silence is never consent: a [`unanimity_protocol::Roll`] has one answer for every configured peer, and
@@ -37,8 +37,9 @@
 //! 3. State is written only after the check that it records, through [`unanimity_storage`] alone.
 //! 4. A peer never fetches because it was asked, and never adopts or cosigns a head it heard
 //!    from anybody but its own mirrors.
-//! 5. Three kinds of wrong: a [`unanimity_protocol::Refusal`] (the world failed a check), an error (we could
-//!    not find out), a panic (our bug). No error or deadline turns into a weaker check.
+//! 5. Three kinds of failure. A refusal: a check failed ([`unanimity_protocol::Refusal`],
+//!    [`unanimity_client::MirrorProblem`], [`unanimity_install::InstallRefusal`], [`unanimity_state::LogForked`]).
+//!    An error: the program could not find out. A panic: our bug. No error or deadline turns into a weaker check.
 //! 6. Every read, list and wait has a bound.
 //!
 //! # The Update Framework, one to one

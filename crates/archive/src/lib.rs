@@ -1,7 +1,7 @@
-//! Archives: one strict reader, for whoever installs and for whoever publishes.
+//! The one strict reader of archives, for installing and for publishing.
 //!
-//! What one program reads in an archive and another does not is where trees differ from what
-//! somebody looked at. So there is one way to write a tree down here, and all else is refused:
+//! Two readers can unpack one archive into different trees: then a reviewer looks at another tree than
+//! the node installs. So this reader takes only what every reader reads alike, and refuses the rest:
 //!
 //! | part | what is taken |
 //! |---|---|
@@ -9,16 +9,16 @@
 //! | headers | POSIX `ustar`, and GNU's where it is the same; unsigned checksum; octal numbers; zeros wherever a field is not filled |
 //! | entries | files `0`, directories `5`, symbolic links `2`, and before each at most one extended header `x` |
 //! | extended header | at most 8 KiB: `path` and `linkpath` for names of more than 100 bytes (the header's own field is then their first 100), and times and owners, which are ignored |
-//! | names | printable ASCII without `\`; relative; no empty part, `.` or `..`; 255 bytes a part, 1024 and 64 parts a path; no two alike but for letter case |
+//! | names | printable ASCII without `\`; relative; no empty part, `.` or `..`; 255 bytes a part, 1024 and 64 parts a path; no two names that differ only in letter case |
 //! | order | a directory's entry before all that is in it |
-//! | links | a target is `../` as often as leads to the top of the tree or less, then names: it cannot lead out, whatever other links there are |
+//! | links | a target is `../`, at most up to the top of the tree, then names: no link leads out, whatever other links there are |
 //! | rights | files 0755 if their owner may execute them, else 0644; directories 0755; setuid, setgid and sticky bits are refused |
 //! | end | two blocks of zeros, then at most 19 more that fill a record, then nothing |
 //! | bounds | exactly the signed number of bytes and of entries; 262144 entries; 32 MiB of names |
 //!
 //! Hard links are refused altogether, as are sparse files, devices, global extended headers, GNU's
 //! long names (`L`, `K`) and sizes of 8 GiB and more (they need base 256, or a size told twice).
-//! Owners and times of the archive are not kept: a tree belongs to whoever installs it.
+//! Owners and times of the archive are not kept: a tree belongs to the installing user.
 //!
 //! GNU tar writes such an archive with `tar --format=posix --hard-dereference -C DIRECTORY NAMES`.
 

@@ -75,10 +75,7 @@ impl Artifacts {
         let mut file = disk.create(path, Mode::Private).map_err(DiskError::at(path))?;
         disk.writing(path).map_err(DiskError::at(path))?;
         verify_artifact(target, Copying { from: bytes, to: &mut *file })?;
-        (disk.sync_file(&*file, path))
-            .and_then(|()| disk.rename(&unanimity_storage::temporary(path), path))
-            .and_then(|()| disk.sync_dir(&self.directory))
-            .map_err(|error| DiskError::at(path)(error).into())
+        Ok(disk.finish(&*file, path).map_err(DiskError::at(path))?)
     }
 
     /// Removes what did not become an artifact because somebody was killed. Whoever keeps one is the

@@ -12,7 +12,7 @@ use unanimity_log::{Bundles, Unread};
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::Head;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_storage::{Clock, DiskError, Mode, temporary};
+use unanimity_storage::{Clock, DiskError, Mode};
 
 use crate::gather::Decided;
 use crate::tile_sources::Sources;
@@ -58,10 +58,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             read.await.map_err(|all| UpdateError::Mirrors(all.iter().map(why).collect()))?;
             written.map_err(at)?;
         }
-        (disk.sync_file(&*file, &path))
-            .and_then(|()| disk.rename(&temporary(&path), &path))
-            .and_then(|()| disk.sync_dir(spool))
-            .map_err(at)?;
+        disk.finish(&*file, &path).map_err(at)?;
         let path = spool.join(PROOF);
         let written = disk.write(&path, decided.proof.to_string().as_bytes(), Mode::Public);
         Ok(written.map_err(DiskError::at(&path)).map_err(UpdateError::from)?)

@@ -1,5 +1,5 @@
-//! Which mirror is asked before which, and what a cycle remembers of each. One cycle is one failure
-//! at most, and a success only if it was none.
+//! How mirrors did in this cycle, and which come last for it. One cycle is one failure at most, and a
+//! success only if it was none.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Whom a cycle reads from: the mirrors, and the peers where those are of no use.
+//! Whom a cycle reads from, and in which order: the mirrors, and the peers where those are of no use.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

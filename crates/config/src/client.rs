@@ -11,7 +11,7 @@ use crate::{CircleError, ConfigError, CycleSettings, Node, OnionAddress, Site, S
 pub struct Config {
     /// Where it was read, if it was.
     pub source: Option<Source>,
-    /// What does not depend on who the peers are.
+    /// The settings that do not depend on the peers.
     pub cycle: CycleSettings,
     /// Who has to confirm.
     pub peers: PeerSet,

@@ -1,4 +1,4 @@
-//! What a cycle goes by, whoever the peers are.
+//! The settings of a cycle that do not depend on the peers.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use unanimity_protocol::{Head, Name, Policy};
 
 use crate::{Polling, Procedure, Spool};
 
-/// The part of a node's settings that does not depend on who its peers are.
+/// The settings of a cycle that do not depend on the peers.
 #[derive(Clone, Debug)]
 pub struct CycleSettings {
-    /// Whose releases of what, from which log.
+    /// Product, channel, log, publisher keys and threshold.
     pub policy: Policy,
-    /// Which of a release's artifacts is ours.
+    /// The platform whose artifact this node installs.
     pub platform: Name,
-    /// How long is long enough, and how old is too old.
+    /// The waiting time of a release, and the maximum age of rounds and cosignatures.
     pub limits: Limits,
     /// How long one try at one peer may take.
     pub ask_timeout: Duration,
@@ -27,12 +27,12 @@ pub struct CycleSettings {
     pub pinned: Option<Head>,
     /// Where versions are installed.
     pub install_root: PathBuf,
-    /// What else belongs to installing one.
+    /// Versions kept, hooks and time limits of an installation.
     pub procedure: Procedure,
-    /// Where what is fetched is left for somebody else to install, if this process may not.
+    /// The spool, if another process installs what this one downloads.
     pub spool: Option<Spool>,
-    /// How old every peer's word may be for whoever installs without a network, if the operator says so.
+    /// The maximum age of peers' answers for `unanimity-install --from`. `None`: not configured.
     pub freshness: Option<Duration>,
-    /// Where the node remembers.
+    /// The state directory.
     pub state: PathBuf,
 }

@@ -1,8 +1,8 @@
 //! What operators write: the configuration of a node and `peers.toml`, as plain checked data.
 //!
-//! Unknown fields are errors that name the line. What contradicts itself is refused here, so the
-//! rest of the program cannot meet a node without peers or a key in two roles. Nothing here opens
-//! a connection or starts a thread.
+//! Unknown fields are errors that name the line. This crate refuses contradictions,
+//! such as one key in two roles. A [`Node`] may have too few peers; [`Node::client`] refuses that. Nothing
+//! here opens a connection or starts a thread.
 
 pub mod address;
 mod client;

@@ -15,7 +15,7 @@ use crate::{
 pub struct Node {
     /// The file that told it.
     pub source: Source,
-    /// What does not depend on who the peers are.
+    /// The settings that do not depend on the peers.
     pub cycle: CycleSettings,
     /// Who the peers are, also those who do not count yet.
     pub circle: Circle,

@@ -1,4 +1,5 @@
-//! Installs what every peer confirmed: versions, the switch, its trial, the journal, and the way back.
+//! Installs what every peer confirmed: versions, the switch and the operator's commands around it, its trial, the
+//! journal, and the way back.
 //!
 //! ```text
 //! ROOT/versions/2-1.1.0/hello     the artifact; or, of an archive, its tree
@@ -9,17 +10,17 @@
 //!
 //! The artifact is written into a directory of its own, synced, and named; then `current` is
 //! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
-//! What the operator wants done around a switch, and how one that does not work is undone, is
-//! described at [`Procedure`](unanimity_config::Procedure) and [`Switch`].
+//! [`Procedure`](unanimity_config::Procedure) lists the operator's hooks. [`Switch`] describes how a failed
+//! version is undone.
 //!
-//! Commands of the operator's run with std ([`process::run`]); a [`HookRunner`] says in which thread. So this
-//! crate, and the program `unanimity-install` in it, link no network code and no runtime.
+//! Hooks run through [`process::run`], in the thread that a [`HookRunner`] chooses. So this crate, and the
+//! program `unanimity-install` in it, link no network code and no runtime.
 //!
-//! An archive goes through the same, and before the swap through these steps:
+//! An archive has these extra steps before the swap:
 //!
 //! 1. `versions/.2-1.1.0.new/.tree` is made anew, and everything in the archive is made in it, read
 //!    from the open file whose length and digest were verified ([`unanimity_archive`]);
-//! 2. what was read then is once more held against the signed length and digest;
+//! 2. the length and digest of the bytes read are compared with the signed ones again;
 //! 3. the tree is synced, all of it at once;
 //! 4. the tree is renamed to `versions/2-1.1.0`, `versions/.2-1.1.0.new` with the archive is removed,
 //!    and `versions` is synced.

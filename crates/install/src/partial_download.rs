@@ -189,10 +189,7 @@ impl Staging {
     pub fn finish(mut self) -> Result<Staged, InstallError> {
         self.check()?;
         let Staging { target, release, directory, path, disk, file, .. } = self;
-        (disk.sync_file(&*file, &path))
-            .and_then(|()| disk.rename(&unanimity_storage::temporary(&path), &path))
-            .and_then(|()| disk.sync_dir(&directory))
-            .map_err(DiskError::at(&path))?;
+        disk.finish(&*file, &path).map_err(DiskError::at(&path))?;
         let file = file.read_back().map_err(DiskError::at(&path))?;
         Ok(Staged { target, release, directory, disk, file })
     }

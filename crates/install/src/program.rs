@@ -156,14 +156,14 @@ fn from_directory(told: &Node, directory: &Path) -> Result<Said, Ended> {
 fn install(told: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
     let interrupt = interrupt_when_told_to_end()?;
     let hooks = Arc::new(InPlace(interrupt.clone()));
-    // What cannot be remembered keeps no interrupted trial from being undone.
+    // If the known withdrawals cannot be read, an interrupted trial is still undone.
     let (root, known) = match root_knowing(told) {
         Ok(root) => (root, Ok(())),
         Err(error) => (root_of(told), Err(error)),
     };
     let root = root.hooks_run_by(hooks.clone());
     let installing = async {
-        // Whatever else stands in the way of installing.
+        // First, even if installing then fails.
         if let Some(undone) = root.recover(SystemClock.now()).await? {
             tracing::warn!("{undone}");
         }

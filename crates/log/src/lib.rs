@@ -1,4 +1,5 @@
-//! The audit log as files: C2SP tlog-tiles, written by one and readable from anywhere.
+//! The audit log as files: C2SP tlog-tiles, which file holds what and in which order they are written. The writing itself
+//! is storage's.
 //!
 //! ```text
 //! checkpoint                     the newest head, signed

@@ -1,4 +1,5 @@
-//! Reaching others: messages with peers, mirrors over HTTP or in a directory, and a server of files.
+//! How bytes come and go: the questions and answers of peers, files from one mirror, and a server of files. Whom to
+//! ask, and in which order, is the caller's.
 //!
 //! The seam for tests and simulators is the byte stream, so framing, limits and codec run
 //! there too. A deployment gets no stream but Tor's; there is deliberately no plain TCP.

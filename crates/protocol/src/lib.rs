@@ -1,4 +1,5 @@
-//! Formats and rules without I/O: signed statements, proofs of the log, peers' answers, the decision.
+//! Formats and rules without I/O: signed statements, proofs of the log, peers' signed views and when they count, the
+//! decision.
 //!
 //! Bytes and a time go in, a checked type or a refusal comes out.
 //!
@@ -32,9 +33,9 @@
 //!
 //! # Facts
 //!
-//! Nothing in this crate reads a clock, a file, a socket or a random number. A type whose name is
-//! a fact ([`Head`], [`View`], [`Evidence`], [`Signed`], [`Logged`], [`Agreed`]) can only be made
-//! by the function that checks the fact, so to hold one is to have checked it.
+//! Nothing in this crate reads a clock, a file, a socket or a random number. Each of
+//! the types [`Head`], [`View`], [`Evidence`], [`Signed`], [`Logged`] and [`Agreed`] proves a check: only
+//! functions that make the check construct them. [`View::cosign`] is the exception: its caller checks.
 //!
 //! Reading order: [`key`], [`note`], [`tree`], [`checkpoint`], [`cosigned_head`], [`consistency`],
 //! [`round`], [`decision`], [`manifest`], [`withdrawal`], [`catalog`], [`pipeline`], [`proof_bundle`].

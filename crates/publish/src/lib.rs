@@ -1,4 +1,4 @@
-//! What a publisher does: make keys, write manifests and withdrawals, sign them.
+//! What a publisher does: make keys, write manifests and withdrawals, sign them. Their formats are protocol's.
 //!
 //! A key file is an age file (scrypt passphrase, ASCII armor) that holds one line,
 //! [`Secret::expose`](unanimity_protocol::key::Secret::expose). It has mode 0600 and is refused otherwise.

@@ -1,6 +1,5 @@
-//! How a command or a cycle ends, and how it is told: exit codes, words, conditions, JSON, redaction.
-//!
-//! What one command prints is in the program's `cli`.
+//! The ends of commands and cycles, in one vocabulary: exit codes, words, conditions, their JSON; and redaction. The
+//! text that a command prints is in the program, in `src/cli`.
 
 mod classify;
 mod command_error;

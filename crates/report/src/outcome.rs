@@ -6,17 +6,17 @@ use crate::condition::Condition;
 
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $word:literal, $condition:ident;)+) => {
-        /// How the program ends. 0 is the only good end; every other code says why, and 101
-        /// is a bug of ours.
+        /// The exit code of a command or a cycle. 0, 10 and 11 need no action. Every other code says
+        /// what failed. 101 is a panic, a bug of ours.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[repr(u8)]
         pub enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
 
         impl Exit {
-            /// All of them, in ascending order.
+            /// Every exit code, ascending.
             pub const ALL: &[Exit] = &[$(Exit::$name,)+];
 
-            /// The one with that code.
+            /// Returns the exit with this code.
             pub fn of(code: i32) -> Option<Exit> {
                 Exit::ALL.iter().copied().find(|exit| *exit as i32 == code)
             }
@@ -26,13 +26,13 @@ macro_rules! exits {
                 match self { $(Exit::$name => $word,)+ }
             }
 
-            /// How a node is of which a cycle ended like this. Where a node could not find out, no
-            /// update is known to be none, for however long that lasts.
+            /// The condition of a node whose last cycle ended with this code. A node that could not find
+            /// out is `Incomplete`: it does not know whether there is an update.
             pub fn condition(self) -> Condition {
                 match self { $(Exit::$name => Condition::$condition,)+ }
             }
 
-            /// What it means.
+            /// The meaning, as `--help` prints it.
             pub fn meaning(self) -> &'static str {
                 match self { $(Exit::$name => concat!($($doc,)+).trim_ascii_start(),)+ }
             }
@@ -114,5 +114,5 @@ pub fn table() -> String {
     text
 }
 
-/// No terminal is narrower, so nothing in the table is wrapped anew.
+/// The table wraps at the usual width of a terminal.
 const TABLE_WIDTH: usize = 80;

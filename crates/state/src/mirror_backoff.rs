@@ -1,5 +1,5 @@
-//! How the client's mirrors have been: whoever failed lately is asked last, and never left out. It
-//! decides about the order and nothing else: whatever a mirror sends is checked as ever.
+//! How the client's mirrors have been: whoever failed lately is asked last, and never left out. Only the
+//! order depends on it: whatever a mirror sends is checked as ever.
 //!
 //! For the client role only. The peer role draws its mirrors blindly, on purpose: whoever could make
 //! honest mirrors fail, by flooding them, could else choose what a peer sees, and with it what it

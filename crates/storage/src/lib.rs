@@ -1,4 +1,4 @@
-//! Durable writes, whole or not at all; bounded reads; the clock.
+//! Every durable write, of one file or of many at once, whole or not at all; bounded reads; whose a path is; the clock.
 //!
 //! A file is written under a temporary name beside its place, synced, renamed, and its
 //! directory synced. A [`Disk`] may carry a hook that sees every step before it is taken

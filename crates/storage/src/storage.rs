@@ -139,9 +139,7 @@ impl Disk {
             self.writing(path)?;
             file.write_all(bytes)?;
             file.take_rights_of(path)?;
-            self.sync_file(&*file, path)?;
-            self.rename(&temporary(path), path)?;
-            self.sync_dir(parent(path))
+            self.finish(&*file, path)
         });
         if written.is_err() {
             self.remove(&temporary(path)).ok();
@@ -194,8 +192,16 @@ impl Disk {
         self.step(Step::Write(path.to_owned()))
     }
 
+    /// Gives a file that [`Disk::create`] or [`Disk::resume`] began its name, replacing what was there.
+    /// Afterwards it is durable under that name.
+    pub fn finish(&self, file: &dyn Written, path: &Path) -> io::Result<()> {
+        self.sync_file(file, path)?;
+        self.rename(&temporary(path), path)?;
+        self.sync_dir(parent(path))
+    }
+
     /// Makes a file's bytes durable.
-    pub fn sync_file(&self, file: &dyn Written, path: &Path) -> io::Result<()> {
+    fn sync_file(&self, file: &dyn Written, path: &Path) -> io::Result<()> {
         self.step(Step::SyncFile(path.to_owned()))?;
         file.sync()
     }

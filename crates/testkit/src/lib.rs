@@ -1,11 +1,10 @@
-//! For tests and the demo: a publisher, a log, five peers and a client in one process, and every attack.
+//! For tests and the demo: a publisher, a log, mirrors honest and hostile, five peers and a client in one process, and
+//! every attack.
 //!
-//! The [`Stage`] is what it is played with, keys and files; a [`Cast`] are those who act there, and
-//! the attacks are played with any of them. [`World`] has everybody in one process, over streams
-//! in memory, with a clock that the caller moves. `onion::Daemons` are a process each, over a
-//! private Tor network on this machine. Everybody inside is the code that ships.
-//!
-//! `unanimity demo` tells the story with either, and the tests make their claims with them.
+//! [`Stage`] holds the keys and files of a test. [`Cast`] is the interface to five peers and a client; every
+//! attack runs through it. [`World`] implements it in one process, over streams in memory, with a clock that
+//! the caller moves. `Daemons` in `unanimity-testkit-tor` implements it with processes over a private Tor
+//! network. Both run the code that ships; `unanimity demo` and the tests use both.
 
 pub mod archives;
 pub mod attacks;

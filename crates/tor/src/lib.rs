@@ -1,9 +1,9 @@
-//! Peers over Tor, with arti on both sides. The one crate that names arti.
+//! Connections to peers and mirrors over Tor, and onion services. The only crate that names arti.
 //!
-//! A peer is dialled on a circuit of its own that is shared with nobody else's questions. We hold
-//! the circuit ourselves while it answers, since arti makes a new one, and fetches the descriptor
-//! anew, at every dial with a discovery key. After any failure the next dial takes a new one,
-//! because a circuit to a service that restarted is dead without saying so.
+//! Each peer has its own circuit, which carries no other traffic. This crate keeps the circuit while the
+//! peer answers: with a discovery key, arti would build a circuit and fetch the descriptor for each
+//! connection. After a failure the next connection uses a new circuit, because a circuit to a restarted
+//! service is dead without a sign.
 
 mod arti_config;
 mod client;

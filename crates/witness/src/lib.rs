@@ -1,12 +1,11 @@
-//! The peer: follows a log by itself and tells who asks what it has seen.
+//! The peer role: follows a log through its own mirrors, and answers whoever asks from what it holds.
 //!
-//! It polls its own mirrors at random times and *never fetches because it was asked*: else
-//! whoever owns the mirrors could show the fork to everybody in the moment after the victim
-//! asks. Its head moves only along trees that its own mirrors served and that it has hashed
+//! It polls its own mirrors at random times and *never fetches because it was asked*: otherwise
+//! an attacker with control of the mirrors could show every peer the fork just after the victim asks. Its head moves only along trees that its own mirrors served and that it has hashed
 //! itself; a head heard from anybody else is never adopted and never cosigned.
 //!
-//! It also keeps the entries below its head, and serves all of it as a mirror does ([`file_view`]):
-//! for whoever is listed and finds no other mirror.
+//! It also stores the entries below its head. It serves tree and entries as a mirror does ([`file_view`]), for
+//! listed clients without another mirror.
 
 mod answer;
 mod entry_files;

@@ -1,4 +1,5 @@
-//! `[limits]`: how long is long enough, and how old is too old.
+//! `[limits]`: times only, how long is long enough and how old is too old. How much is too much is fixed where it
+//! is read.
 
 use std::time::Duration;
 

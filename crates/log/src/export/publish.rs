@@ -195,10 +195,7 @@ impl Update<'_> {
             if found != *digest {
                 return Err(Unpublished::Artifact(from));
             }
-            disk.sync_file(&*file, to)
-                .and_then(|()| disk.rename(&unanimity_storage::temporary(to), to))
-                .and_then(|()| disk.sync_dir(directory))
-                .map_err(DiskError::at(to))?;
+            disk.finish(&*file, to).map_err(DiskError::at(to))?;
             Ok(length)
         })();
         match copied {

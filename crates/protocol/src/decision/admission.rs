@@ -1,4 +1,4 @@
-//! Whether an answer counts: its times, and the size it showed before.
+//! Admission of one answer: its age, and that the peer's tree has not shrunk.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// How far ahead of our clock a peer's may be.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// The numbers that the rule needs.
+/// The operator's time limits for releases, rounds and cosignatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How long every peer must have seen a release before it installs.
@@ -36,9 +36,9 @@ impl Limits {
 
     /// Checks whether a peer's answer counts at `now`.
     ///
-    /// The peer signed it at `signed_at`, for a tree of `size`. The largest tree that the peer
-    /// showed before has `largest_before` entries. This is the whole rule of [`Limits::admit`], for
-    /// callers whose answers have no signature.
+    /// `signed_at` is the time of the answer, `size` its number of entries, `largest_before` the largest
+    /// number that the peer showed before. [`Limits::admit`] is the same rule for a [`View`]. The
+    /// simulator's answers carry no signature, so it calls this directly.
     pub fn check(
         &self,
         signed_at: Timestamp,

@@ -1,4 +1,4 @@
-//! What the answers of a round amount to.
+//! The decision whether every peer confirms a release.
 //!
 //! [`verdict`] is the whole rule, as a plain function of standings: no keys, no proofs,
 //! so a simulator of a million nodes calls the very same one.
@@ -19,19 +19,19 @@ pub enum Standing {
     Unjoined,
 }
 
-/// What two rolls amount to.
+/// The result of the latest round and an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Every peer confirmed, now and at least `settle` ago.
     Unanimous,
     /// Every peer confirms now; `settle` ago they had not yet, or were not asked.
     Settling,
-    /// Somebody did not confirm.
+    /// At least one peer did not confirm.
     Incomplete,
 }
 
-/// The rule. `latest` has one standing for every configured peer, and so has `earlier`, a
-/// roll at least `settle` before it, if there is one. No standing at all is never consent.
+/// Decides from two rounds whether a release may install. Each has one standing for every configured
+/// peer; `earlier` is at least `settle` older than `latest`. An empty round confirms nothing.
 pub fn verdict(latest: &[Standing], earlier: Option<&[Standing]>) -> Verdict {
     let all_confirmed =
         |roll: &[Standing]| !roll.is_empty() && roll.iter().all(|s| *s == Standing::Confirmed);

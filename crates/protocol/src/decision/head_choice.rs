@@ -16,7 +16,7 @@
 //!                  +-- unserved ---> the next head
 //! step --> Try ----+-- served -----> the next head, unless this one holds all smaller heads
 //!   |              +-- fork -------> Fork, for good
-//!   +----> Chosen ---- unreadable -> the choice begins again without this head
+//!   +----> Chosen ---- unreadable -> again without this head, unless it is trusted or in a view
 //!   +----> NoneServed
 //!   +----> Fork
 //! ```
@@ -123,8 +123,9 @@ impl<'a, H: LogHead> HeadChoice<'a, H> {
 
     /// Reports that the entries of the chosen head cannot be read.
     ///
-    /// Returns whether the choice begins again without that head. A head that the client trusts, or
-    /// that a view shows, stays chosen: what no peer vouches for must not hold back what all confirm.
+    /// Returns whether the choice begins again without that head. It drops the head only if that is
+    /// neither trusted nor in a view. Otherwise a head that no peer has signed could block an update that
+    /// every peer confirms.
     #[must_use]
     pub fn unreadable(&mut self) -> bool {
         let Some((_, place)) = self.best.filter(|_| self.next == self.heads.len()) else {
