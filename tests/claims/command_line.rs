@@ -309,7 +309,7 @@ fn a_mistyped_log_that_showed_nothing_leaves_nothing_behind() {
     desk.bad(12, &format!("check --config {path}"));
     // With something to lose, another log is an error.
     desk.write(path, right.replace("example/releases", "example/typo"));
-    assert!(desk.bad(6, &format!("check --config {path}")).contains("another log"));
+    assert!(desk.bad(3, &format!("check --config {path}")).contains("another log"));
 }
 
 #[test]

@@ -224,6 +224,7 @@ fn a_cycle_that_could_not_find_out_has_its_row() {
     let rows = || {
         [
             (6, UpdateError::Store(StoreError::HeadMoved)),
+            (3, UpdateError::Store(StoreError::OtherLog(path()))),
             (6, UpdateError::Disk(disk())),
             (3, UpdateError::Config(config_error(Why::Changed))),
             (3, UpdateError::Command(command())),
@@ -268,6 +269,7 @@ fn errors_of_installing_from_a_spool_have_their_rows() {
         [
             SpoolError::Io { path: path(), source: broken() },
             SpoolError::Place { path: path(), why: "" },
+            SpoolError::CutShort(path()),
             SpoolError::Empty(path()),
         ]
     };
@@ -286,6 +288,7 @@ fn errors_of_installing_from_a_spool_have_their_rows() {
     all_have(23, replayed().map(StagedError::Replay));
     all_have(29, [BundleError::TooLong, BundleError::Form(1)].map(StagedError::Proof));
     all_have(6, [StagedError::Store(StoreError::HeadMoved), StagedError::Disk(disk())]);
+    all_have(3, [StagedError::Store(StoreError::OtherLog(path()))]);
     all_have(3, [StagedError::Config(config_error(Why::Changed))]);
     all_have(3, [StagedError::Command(InstallError::Command { program: text(), why: broken() })]);
     all_have(6, [StagedError::Busy(path())]);

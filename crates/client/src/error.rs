@@ -117,7 +117,8 @@ impl<E: Into<UpdateError>> From<E> for Failure {
 impl Classify for UpdateError {
     fn exit(&self) -> Exit {
         match self {
-            UpdateError::Store(_) | UpdateError::Disk(_) => Exit::Disk,
+            UpdateError::Store(error) => error.exit(),
+            UpdateError::Disk(_) => Exit::Disk,
             UpdateError::Config(_) | UpdateError::Command(_) => Exit::Configuration,
             UpdateError::Mirrors(_) | UpdateError::Untied { .. } => Exit::Network,
             UpdateError::Clock { .. } => Exit::Clock,

@@ -1,5 +1,6 @@
 //! The configuration file of a program, if its operator names none.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use unanimity_report::{Ended, Exit};
@@ -26,7 +27,8 @@ pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, Ended> {
         Some(path) => path,
         None => config_directory()?.join("unanimity.toml"),
     };
-    if !path.exists() {
+    // One that cannot be looked at says so itself when it is read.
+    if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         let message = format!(
             "{}: there is no configuration yet; `unanimity init` writes one to fill in",
             path.display()

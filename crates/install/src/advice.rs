@@ -111,12 +111,15 @@ impl InstallAdvice for ByHandError {
     }
 }
 
+const STAGE_AGAIN: &str = "run `unanimity update --stage` again";
+
 impl InstallAdvice for SpoolError {
     fn add_to(&self, words: String) -> String {
         match self {
             SpoolError::Empty(_) => {
                 format!("{words} (`unanimity update --stage` as the user who fetches)")
             }
+            SpoolError::CutShort(_) => format!("{words}: {STAGE_AGAIN}"),
             _ => words,
         }
     }
@@ -130,7 +133,7 @@ impl InstallAdvice for StagedError {
             StagedError::Install(refusal) => refusal.add_to(words),
             StagedError::Config(error) => error.add_to(words),
             StagedError::Spool(error) => error.add_to(words),
-            StagedError::Gap { .. } => format!("{words}: run `unanimity update --stage` again"),
+            StagedError::Gap { .. } => format!("{words}: {STAGE_AGAIN}"),
             _ => words,
         }
     }

@@ -133,7 +133,12 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
 
 fn from_spool(told: &Node) -> Result<Said, Ended> {
     let Some(spool) = &told.cycle.spool else {
-        let why = "there is no [install] spool in the configuration: `update` installs by itself";
+        let why = match told.cycle.freshness {
+            Some(_) => {
+                "there is no [install] spool in the configuration: give --from and the directory that was brought"
+            }
+            None => "there is no [install] spool in the configuration: `update` installs by itself",
+        };
         return Err(Ended::new(Exit::Configuration, why));
     };
     install(told, &spool.directory, spool.freshness)

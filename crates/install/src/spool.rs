@@ -54,6 +54,9 @@ pub enum SpoolError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A file ends before its time.
+    #[error("{} is cut short", .0.display())]
+    CutShort(PathBuf),
     /// There is nothing to install.
     #[error("there is no proof in {}: nothing is staged", .0.display())]
     Empty(PathBuf),
@@ -118,6 +121,15 @@ impl Spool {
         }
     }
 
+    /// Says of an error in reading a file which one it was, and whether that is cut short.
+    pub fn error(&self, name: &str, source: io::Error) -> SpoolError {
+        let path = self.path.join(name);
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => SpoolError::CutShort(path),
+            _ => SpoolError::Io { path, source },
+        }
+    }
+
     /// Reads one whole, of at most `limit` bytes.
     pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, SpoolError> {
         let mut bytes = Vec::new();
@@ -126,8 +138,7 @@ impl Spool {
             true => Err(io::Error::new(io::ErrorKind::InvalidData, "larger than it may be")),
             false => Ok(()),
         });
-        let at = || self.path.join(name);
-        bounded.map_err(|source| SpoolError::Io { path: at(), source })?;
+        bounded.map_err(|source| self.error(name, source))?;
         Ok(bytes)
     }
 }

@@ -18,7 +18,12 @@ pub const UNDOING: &str = "interrupted once more: a release is on trial, and not
 
 /// The command that installs on this node.
 pub fn who(told: &Node) -> &'static str {
-    if told.cycle.spool.is_some() { "`unanimity-install`" } else { "`update`" }
+    match (&told.cycle.spool, told.cycle.freshness) {
+        (Some(_), _) => "`unanimity-install`",
+        // What it installs is brought to it.
+        (None, Some(_)) => "`unanimity-install --from`",
+        (None, None) => "`update`",
+    }
 }
 
 /// Goes back to a version that proved good: `release`, or the one that was installed before.

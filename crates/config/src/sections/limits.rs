@@ -85,7 +85,7 @@ impl LimitsTable {
         let removal_delay = or(self.removal_delay, 7 * day);
         if removal_delay < hour || removal_delay > 366 * day {
             return Err(Why::Limits(
-                "removal_delay is one hour to a year: `peers remove --now` is for when there is no time",
+                "removal_delay is one hour to a year; a peer can also be removed at once",
             ));
         }
         Ok(Checked { limits, polling, ask_timeout, roll_timeout, removal_delay })

@@ -92,10 +92,8 @@ impl Classify for StagedError {
             StagedError::Gap { .. } => Exit::BadInput,
             StagedError::Clock { .. } => Exit::Clock,
             StagedError::Config(_) | StagedError::Command(_) => Exit::Configuration,
-            StagedError::Spool(_)
-            | StagedError::Store(_)
-            | StagedError::Disk(_)
-            | StagedError::Busy(_) => Exit::Disk,
+            StagedError::Store(error) => error.exit(),
+            StagedError::Spool(_) | StagedError::Disk(_) | StagedError::Busy(_) => Exit::Disk,
         }
     }
 }

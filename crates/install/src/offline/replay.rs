@@ -1,7 +1,6 @@
 //! The log's entries from the installer's own head to a bundle's, as a spool has them.
 
 use std::io::BufReader;
-use std::path::PathBuf;
 
 use unanimity_config::Config;
 use unanimity_protocol::tree::Frontier;
@@ -10,7 +9,7 @@ use unanimity_state::ClientState;
 
 use super::error::StagedError;
 use crate::ReplayMismatch;
-use crate::spool::{ENTRIES, Spool, SpoolError, read_entries};
+use crate::spool::{ENTRIES, Spool, read_entries};
 
 /// What the entries up to a bundle's head came to.
 pub(super) struct Replayed {
@@ -62,7 +61,7 @@ pub(super) fn replay(
         }
         frontier.size() < head.size()
     });
-    read.map_err(|source| SpoolError::Io { path: PathBuf::from(ENTRIES), source })?;
+    read.map_err(|source| spool.error(ENTRIES, source))?;
     if let Some(first) = first.filter(|first| *first > held) {
         return Err(StagedError::Gap { first, held });
     }

@@ -198,7 +198,7 @@ async fn nothing_that_is_changed_in_the_spool_is_installed() {
     for garbled in [&entries[..5], &entries[..9], &entries[..entries.len() - 1], b""] {
         split.put(ENTRIES, garbled);
         let ended = split.install();
-        let torn = matches!(ended, Err(StagedError::Spool(SpoolError::Io { .. })));
+        let torn = matches!(ended, Err(StagedError::Spool(SpoolError::CutShort(_))));
         assert!(torn, "{} bytes: {ended:?}", garbled.len());
     }
     split.put(ENTRIES, &entries);
