@@ -59,7 +59,7 @@ pub enum Obstacle {
     #[error("{0} is not joining")]
     NotJoining(Name),
     /// It has to confirm every update.
-    #[error("{0} has to confirm every update until its removal takes effect")]
+    #[error("{0} still has to confirm every update, until its removal takes effect")]
     Counts(Name),
     /// TOML that this program reads and cannot change, or a value that the file cannot say.
     #[error("this edit cannot be made in the way the file is written: make the change by hand")]
