@@ -12,7 +12,7 @@ use unanimity_protocol::tree::{
 use unanimity_protocol::{Chain, Checkpoint, Evidence, Hash, Head};
 
 use crate::keys::KEYS;
-use crate::tree;
+use crate::rfc6962;
 
 /// Checks one choice of a tree, a leaf, an older size and a path.
 pub fn check(data: &[u8]) {
@@ -29,20 +29,20 @@ fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     if input.ratio(1, 4)? {
         leaves = vec![leaves[0]; size];
     }
-    let (root, old_root) = (tree::root(&leaves), tree::root(&leaves[..old]));
+    let (root, old_root) = (rfc6962::root(&leaves), rfc6962::root(&leaves[..old]));
     let mut frontier = Frontier::default();
     leaves.iter().for_each(|leaf| frontier.push(*leaf));
     assert_eq!(frontier.root(), root);
     let hash_of = |range: &std::ops::Range<u64>| {
         let subtree = |node: unanimity_protocol::tree::Node| {
             let first = (node.index << node.level) as usize;
-            Ok::<_, ()>(tree::root(&leaves[first..first + (1 << node.level)]))
+            Ok::<_, ()>(rfc6962::root(&leaves[first..first + (1 << node.level)]))
         };
         range_root(range.clone(), subtree).expect("a range of the tree")
     };
     let wide = |n: usize| n as u64;
 
-    let honest = tree::path(index, &leaves);
+    let honest = rfc6962::path(index, &leaves);
     let planned: Vec<Hash> =
         inclusion_ranges(wide(index), wide(size)).iter().map(hash_of).collect();
     assert_eq!(planned, honest);
@@ -50,19 +50,19 @@ fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let verifies = verify_inclusion(wide(index), wide(size), &leaf, &path, &root);
     assert_eq!(verifies, leaf == leaves[index] && path == honest);
 
-    let honest = tree::subproof(old, &leaves, true);
+    let honest = rfc6962::proof(old, &leaves);
     let path = forge(input, &honest, &leaves)?;
     let claimed = pick(input, &leaves, old_root)?;
     let verifies = verify_consistency(wide(old), wide(size), &claimed, &root, &path);
     if old < size {
         assert_eq!(verifies, claimed == old_root && path == honest);
-        let honest = tree::subproof(old, &leaves, false);
+        let honest = rfc6962::full_proof(old, &leaves);
         let planned: Vec<Hash> =
             consistency_ranges(wide(old), wide(size)).iter().map(hash_of).collect();
         assert_eq!(planned, honest);
         assert_eq!(consistency_roots(wide(old), wide(size), &honest), Some((old_root, root)));
     }
-    let honest = tree::subproof(old, &leaves, false);
+    let honest = rfc6962::full_proof(old, &leaves);
     let path = forge(input, &honest, &leaves)?;
     linked(size, root, old, old_root, &path, &honest);
     Ok(())

@@ -22,7 +22,7 @@ use unanimity_state::{ClientState, ClientStore, Failures, Identity};
 use unanimity_storage::Disk;
 
 use crate::keys::{KEYS, NOW, PEER_NAMES};
-use crate::{scratch, tree};
+use crate::{rfc6962, scratch};
 
 /// One file of a target's corpus.
 pub struct Seed {
@@ -127,7 +127,7 @@ fn leaves() -> Vec<Hash> {
 
 /// A head of the log that has the seeds' entries.
 pub fn head(size: usize) -> Head {
-    sign(size as u64, tree::root(&leaves()[..size]))
+    sign(size as u64, rfc6962::root(&leaves()[..size]))
 }
 
 fn sign(size: u64, root: Hash) -> Head {
@@ -153,9 +153,9 @@ fn bundle(sizes: [usize; 3]) -> Bundle {
     let mut proofs = Proofs::default();
     for head in &heads {
         let size = head.size() as usize;
-        proofs.inclusion.insert(head.size(), tree::path(0, &leaves[..size]));
+        proofs.inclusion.insert(head.size(), rfc6962::path(0, &leaves[..size]));
         if size < largest {
-            let path = tree::subproof(size, leaves, false);
+            let path = rfc6962::full_proof(size, leaves);
             chain.link(head, &path);
             proofs.paths.insert(head.size(), path);
         }
@@ -165,7 +165,7 @@ fn bundle(sizes: [usize; 3]) -> Bundle {
     let latest = round(NOW, [a, b, c]);
     let note = Note::parse(entry_texts()[0].as_bytes()).expect("a note");
     let opened = Signed::open(Fetched { index: 0, note }, &KEYS.policy, 0, NOW).expect("signed");
-    let logged = opened.logged(&chain, None, &tree::path(0, leaves)).expect("logged");
+    let logged = opened.logged(&chain, None, &rfc6962::path(0, leaves)).expect("logged");
     let limits = Limits::default();
     let agreed = logged.agreed(&chain, &KEYS.peers, &limits, Some(&earlier), &latest);
     Bundle::of(&agreed.expect("agreed"), &proofs)
@@ -249,7 +249,7 @@ fn statements() -> Seeds {
 fn evidence() -> Seeds {
     let (two, three) = (head(2), head(3));
     let forked = sign(2, Hash::leaf(b"another tree"));
-    let path = tree::subproof(2, &leaves(), false);
+    let path = rfc6962::full_proof(2, &leaves());
     let same = Evidence::of(&two, &forked, &[]).expect("evidence");
     let grown = Evidence::of(&forked, &three, &path).expect("evidence");
     vec![("one-size", same.to_string().into()), ("two-sizes", grown.to_string().into())]
