@@ -64,7 +64,7 @@ impl Verb {
                 let told = node::load_node(config)?;
                 let own = store(&told, installer)?;
                 let other = (!installer).then(|| store(&told, true)).transpose()?;
-                list(&own, other.as_ref(), &told.cycle.policy.log)
+                list(&own, other.as_ref(), installer, &told.cycle.policy.log)
             }
             Verb::Show { id: Some(id), installer } => {
                 let text = store(&node::load_node(config)?, installer)?
@@ -127,7 +127,12 @@ fn store(told: &unanimity_config::Node, installer: bool) -> Result<EvidenceStore
 }
 
 /// Lists what is stored here, and says where there is more.
-fn list(store: &EvidenceStore, other: Option<&EvidenceStore>, log: &Log) -> Result<Said, Ended> {
+fn list(
+    store: &EvidenceStore,
+    other: Option<&EvidenceStore>,
+    installer: bool,
+    log: &Log,
+) -> Result<Said, Ended> {
     let all = store.list()?;
     // Nobody else need be able to see it.
     let latched = other.and_then(|other| other.latched().ok().flatten());
@@ -141,13 +146,16 @@ fn list(store: &EvidenceStore, other: Option<&EvidenceStore>, log: &Log) -> Resu
             text += &format!("    {}\n    {}\n", evidence.smaller(), evidence.larger());
         }
     }
-    text += if all.is_empty() {
-        "There is no evidence against this log.\n"
+    let whose = if installer { "--installer " } else { "" };
+    text += &if all.is_empty() {
+        "There is no evidence against this log.\n".to_owned()
     } else {
-        "The log signed both heads of each, and they cannot both be true: its key is in two hands, or its\n\
-         operator shows different people different logs. Send the evidence (`evidence show ID`) to the log's\n\
-         operator, the publisher and your peers, over another channel. `evidence acknowledge ID` lets this\n\
-         node go on, as far as its mirrors and peers agree on one of the two.\n"
+        format!(
+            "The log signed both heads of each, and they cannot both be true: its key is in two hands, or its\n\
+             operator shows different people different logs. Send the evidence (`evidence show {whose}ID`) to the log's\n\
+             operator, the publisher and your peers, over another channel. `evidence acknowledge {whose}ID` lets this\n\
+             node go on, as far as its mirrors and peers agree on one of the two.\n"
+        )
     };
     if let Some(id) = &latched {
         text += &format!(

@@ -402,6 +402,9 @@ fn errors_of_a_node_at_work_have_their_rows() {
 fn an_error_that_a_command_mends_is_shown_with_that_command() {
     let gap = unanimity_install::advice::words(&StagedError::Gap { first: 2, held: 1 });
     assert!(gap.ends_with("size 1: run `unanimity update --stage` again"), "{gap}");
+    let latched = StagedError::Latched(LogForked { id: text() });
+    let latched = unanimity_install::advice::words(&latched);
+    assert!(latched.ends_with("`unanimity evidence show --installer text`"), "{latched}");
     let unrecorded = unanimity::advice::words(&WriteError::Unrecorded(path()));
     assert!(
         unrecorded

@@ -34,12 +34,7 @@ pub fn ended<E: InstallAdvice + Classify + Error>(error: E) -> Ended {
 impl InstallAdvice for Refusal {
     fn add_to(&self, words: String) -> String {
         match self {
-            Refusal::Fork(evidence) => {
-                let id = evidence.id();
-                format!(
-                    "{words}.\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {id}`"
-                )
-            }
+            Refusal::Fork(evidence) => fork(&words, &evidence.id()),
             Refusal::Conflict { .. } => format!(
                 "{words}.\n  Ask the publisher which of the two they meant, over another channel"
             ),
@@ -51,8 +46,19 @@ impl InstallAdvice for Refusal {
 
 impl InstallAdvice for LogForked {
     fn add_to(&self, words: String) -> String {
-        format!("{words}.\n  Look at it with `unanimity evidence show {}`", self.id)
+        latched(&words, &self.id)
     }
+}
+
+/// `evidence` is an identifier, after an option that says whose it is.
+fn fork(words: &str, evidence: &str) -> String {
+    format!(
+        "{words}.\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {evidence}`"
+    )
+}
+
+fn latched(words: &str, evidence: &str) -> String {
+    format!("{words}.\n  Look at it with `unanimity evidence show {evidence}`")
 }
 
 impl InstallAdvice for InstallRefusal {
@@ -128,8 +134,12 @@ impl InstallAdvice for SpoolError {
 impl InstallAdvice for StagedError {
     fn add_to(&self, words: String) -> String {
         match self {
+            // Such evidence is in the installer's own memory.
+            StagedError::Refused(Refusal::Fork(evidence)) => {
+                fork(&words, &format!("--installer {}", evidence.id()))
+            }
+            StagedError::Latched(forked) => latched(&words, &format!("--installer {}", forked.id)),
             StagedError::Refused(refusal) => refusal.add_to(words),
-            StagedError::Latched(forked) => forked.add_to(words),
             StagedError::Install(refusal) => refusal.add_to(words),
             StagedError::Config(error) => error.add_to(words),
             StagedError::Spool(error) => error.add_to(words),

@@ -210,12 +210,6 @@ fn said(installed: Result<Installed, StagedError>) -> Result<Said, Ended> {
                 "nothing new is staged: sequence {offered} was installed before"
             ));
         }
-        // By now it is in the installer's own memory.
-        Err(error @ (StagedError::Refused(Refusal::Fork(_)) | StagedError::Latched(_))) => {
-            let mut ended = advice::ended(error);
-            ended.message += " (with --installer)";
-            return Err(ended);
-        }
         installed => installed.map_err(advice::ended)?,
     };
     let text = format!("installed {}\n", installed.directory.display());
