@@ -26,7 +26,7 @@ use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
 use unanimity_config::{Config, CycleSettings, DiscoverySecret, OnionAddress, Polling};
 use unanimity_net::message::Question;
 use unanimity_net::{Listener as _, Mirror, Transport as _};
-use unanimity_protocol::{CosignerSecret, Log, Peer, PeerSet, Timestamp};
+use unanimity_protocol::{CosignatureSigningKey, Log, Peer, PeerSet, Timestamp};
 use unanimity_storage::{Disk, SystemClock};
 use unanimity_testkit::{Circle, Draft, Stage, World};
 use unanimity_testkit_tor::{Nodes, TorNetwork};
@@ -54,7 +54,7 @@ struct Scene {
     network: String,
     place: PathBuf,
     discovery: DiscoverySecret,
-    peers: Vec<(CosignerSecret, OnionAddress)>,
+    peers: Vec<(CosignatureSigningKey, OnionAddress)>,
     echo: OnionAddress,
     world: World,
     _host: Tor,
@@ -91,7 +91,8 @@ impl Scene {
                 });
                 continue;
             }
-            let secret = CosignerSecret::from_seed(format!("peer-{i}").parse()?, &rand::random());
+            let secret =
+                CosignatureSigningKey::from_seed(format!("peer-{i}").parse()?, &rand::random());
             let follow = Follow {
                 log: scene.log().clone(),
                 secret: secret.clone(),

@@ -29,10 +29,10 @@
 //!
 //! # Invariants
 //!
-//! 1. A type that proves a check is made only by the function that makes the check: `Signed`,
-//!    `Logged`, `Agreed` ([`unanimity_protocol::pipeline`] shows that skipping one does not compile), `Head`,
-//!    `View`, `Evidence`, `Chain`, `PeerSet`, `Staged`, `Ready`.
-//! 2. Silence is never consent: a [`unanimity_protocol::Roll`] has one answer for every configured peer, and
+//! 1. A type that proves a check is made only by the function that makes the check: `SignedRelease`,
+//!    `LoggedRelease`, `ConfirmedRelease` ([`unanimity_protocol::pipeline`] shows that skipping one does not compile), `TreeHead`,
+//!    `CosignedHead`, `Evidence`, `ConsistentHeads`, `PeerSet`, `Staged`, `Ready`.
+//! 2. Silence is never consent: a [`unanimity_protocol::Round`] has one answer for every configured peer, and
 //!    a [`unanimity_protocol::PeerSet`] is never empty.
 //! 3. State is written only after the check that it records, through [`unanimity_storage`] alone.
 //! 4. A peer never fetches because it was asked, and never adopts or cosigns a head it heard
@@ -50,11 +50,11 @@
 //! |---|---|
 //! | 5.1 fix the update's start time | one time for each check, given as an argument; the clock may not stand before the newest time verified ([`unanimity_client::UpdateError::Clock`]) |
 //! | 5.2, 5.3 root metadata, key rotation | the configuration's keys and threshold; rotation in the log is not there yet |
-//! | 5.4 timestamp: signature, rollback, freeze | [`unanimity_protocol::Head`]: the log's signature; [`unanimity_client`]: a size below the trusted one is a rollback, below the peers' is stale |
+//! | 5.4 timestamp: signature, rollback, freeze | [`unanimity_protocol::TreeHead`]: the log's signature; [`unanimity_client`]: a size below the trusted one is a rollback, below the peers' is stale |
 //! | 5.5 snapshot: consistency across files | the tree: [`unanimity_protocol::consistency`] proves all heads prefixes of one, every entry below it is read |
-//! | 5.6 targets: threshold, version, expiry | [`unanimity_protocol::Signed`]: distinct raw keys, sequence above the floor, expiry; [`unanimity_protocol::Catalog`]: not taken back |
+//! | 5.6 targets: threshold, version, expiry | [`unanimity_protocol::SignedRelease`]: distinct raw keys, sequence above the floor, expiry; [`unanimity_protocol::Catalog`]: not taken back |
 //! | 5.7 fetch the target: length, digest | [`unanimity_install::verify_artifact`], on the file that is then used; `unanimity_archive` is as strict with what is in it |
-//! | arbitrary installation | threshold, log, and every peer ([`unanimity_protocol::Agreed`]) |
+//! | arbitrary installation | threshold, log, and every peer ([`unanimity_protocol::ConfirmedRelease`]) |
 //! | endless data, slow retrieval | every read is bounded ([`unanimity_net::Mirror::read`], [`unanimity_net::message`]); every ask has a deadline |
 //! | extraneous dependencies, wrong software | product, channel and platform are in the signed manifest and in the configuration |
 //! | fast-forward | the sequence is 63 bits and the log is public: a jump is visible to every monitor; recovery needs a new channel |

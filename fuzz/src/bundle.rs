@@ -3,7 +3,7 @@
 //! A bundle or proof prints to the text that it was read from, but for a proof's `extra` line, which is
 //! not kept. A bundle that verifies names a release of ours, confirmed by every peer in both rounds.
 
-use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::tree::MAX_PROOF;
 use unanimity_protocol::{Bundle, TlogProof};
@@ -33,7 +33,7 @@ fn bundle(text: &str) {
     let printed = bundle.to_string();
     assert_eq!(Bundle::parse(&printed).as_ref(), Ok(&bundle));
     assert!(printed == text || text.contains("\nextra "));
-    let limits = Limits::default();
+    let limits = RoundLimits::default();
     let verified = bundle.verify(&KEYS.policy, &KEYS.peers, &limits);
     if let Ok(agreed) = verified {
         let manifest = agreed.manifest();

@@ -5,23 +5,23 @@
 //! and what is kept of it opens again to an equal head or view.
 
 use unanimity_protocol::checkpoint::MAX_CHECKPOINT_TEXT;
-use unanimity_protocol::{Checkpoint, Head, Note, Timestamp, View};
+use unanimity_protocol::{Checkpoint, CosignedHead, Note, Timestamp, TreeHead};
 
 use crate::keys::KEYS;
 
 /// Checks one checkpoint with its signatures.
 pub fn check(data: &[u8]) {
     let key = KEYS.peer_secrets[0].public();
-    if let Ok(head) = Head::open(data, &KEYS.log) {
+    if let Ok(head) = TreeHead::open(data, &KEYS.log) {
         again(&head);
     }
-    if let Ok(view) = View::open(data, &KEYS.log, &key) {
+    if let Ok(view) = CosignedHead::open(data, &KEYS.log, &key) {
         view_again(&view);
     }
     let Ok(note) = Note::parse(data) else { return };
     let mut signed = Note::unsigned(note.text()).expect("the text of a note");
     signed.sign(&KEYS.log_secret);
-    let opened = Head::open(signed.to_string().as_bytes(), &KEYS.log);
+    let opened = TreeHead::open(signed.to_string().as_bytes(), &KEYS.log);
     let checkpoint = match Checkpoint::parse(note.text()) {
         Ok(checkpoint) if checkpoint.origin == KEYS.log.origin => checkpoint,
         _ => {
@@ -35,23 +35,24 @@ pub fn check(data: &[u8]) {
     let head = opened.expect("a checkpoint that the log signed");
     assert_eq!((head.size(), *head.root()), (checkpoint.size, checkpoint.root));
     again(&head);
-    let view = View::cosign(&head, &KEYS.peer_secrets[0], Timestamp(checkpoint.size));
+    let view = CosignedHead::cosign(&head, &KEYS.peer_secrets[0], Timestamp(checkpoint.size));
     view_again(&view);
     let other = KEYS.peer_secrets[1].public();
-    assert!(View::open(view.note().as_bytes(), &KEYS.log, &other).is_err());
+    assert!(CosignedHead::open(view.note().as_bytes(), &KEYS.log, &other).is_err());
 }
 
-fn again(head: &Head) {
+fn again(head: &TreeHead) {
     assert!(head.size() < 1 << 63);
-    let again = Head::open(head.note().as_bytes(), &KEYS.log).expect("what a head keeps");
+    let again = TreeHead::open(head.note().as_bytes(), &KEYS.log).expect("what a head keeps");
     assert_eq!((&again, again.note()), (head, head.note()));
 }
 
-fn view_again(view: &View) {
+fn view_again(view: &CosignedHead) {
     assert!(view.at() <= Timestamp::MAX);
     again(view.head());
     let key = KEYS.peer_secrets[0].public();
-    let again = View::open(view.note().as_bytes(), &KEYS.log, &key).expect("what a view keeps");
+    let again =
+        CosignedHead::open(view.note().as_bytes(), &KEYS.log, &key).expect("what a view keeps");
     assert_eq!(again.head(), view.head());
     assert_eq!((again.at(), again.cosigner()), (view.at(), view.cosigner()));
     assert_eq!(again.note(), view.note());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use unanimity_config::{Node, load_node};
-use unanimity_protocol::NoteKey;
+use unanimity_protocol::NoteVerifyingKey;
 
 use crate::keys::NOW;
 use crate::{scratch, seeds};
@@ -32,7 +32,13 @@ fn holds(node: &Node) {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
     let policy = &node.cycle.policy;
     assert!((1..=policy.publishers().len()).contains(&policy.threshold()));
-    assert!(policy.publishers().iter().map(NoteKey::raw).all(|key| key != policy.log.key.raw()));
+    assert!(
+        policy
+            .publishers()
+            .iter()
+            .map(NoteVerifyingKey::raw)
+            .all(|key| key != policy.log.key.raw())
+    );
     assert!(!node.mirrors.is_empty());
     let limits = node.cycle.limits;
     assert!(limits.settle.is_zero() || limits.settle >= second);

@@ -10,10 +10,10 @@ use std::sync::{LazyLock, Mutex};
 use arbitrary::Unstructured;
 use unanimity_log::{Bundles, Cached, EntrySource, Tiles};
 use unanimity_protocol::entry_bundle::split_bundle;
-use unanimity_protocol::log_path::Place;
+use unanimity_protocol::log_path::LogPath;
 use unanimity_protocol::tile::{FULL, subtree_root};
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{Checkpoint, Hash, Head, Tile};
+use unanimity_protocol::{Checkpoint, Hash, Tile, TreeHead};
 
 use crate::keys::KEYS;
 use crate::stream;
@@ -24,7 +24,7 @@ const SIZES: [u64; 5] = [1, 3, 256, 300, 700];
 struct Log {
     entries: Vec<Vec<u8>>,
     leaves: Vec<Hash>,
-    head: Head,
+    head: TreeHead,
 }
 
 static LOGS: LazyLock<Vec<Log>> = LazyLock::new(|| SIZES.map(log).into());
@@ -36,7 +36,7 @@ fn log(size: u64) -> Log {
     leaves.iter().for_each(|leaf| frontier.push(*leaf));
     let checkpoint = Checkpoint { origin: KEYS.log.origin.clone(), size, root: frontier.root() };
     let note = checkpoint.sign(&KEYS.log_secret).to_string();
-    let head = Head::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint");
+    let head = TreeHead::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint");
     Log { entries, leaves, head }
 }
 
@@ -44,14 +44,14 @@ impl Log {
     /// The file at a path, as an honest host has it.
     fn file(&self, path: &str) -> Option<Vec<u8>> {
         let size = self.head.size();
-        match Place::parse(path)? {
-            Place::Hashes(tile) if tile.is_within(size) => {
+        match LogPath::parse(path)? {
+            LogPath::Hashes(tile) if tile.is_within(size) => {
                 let span = 1 << (8 * tile.level);
                 let first = (tile.index * FULL) as usize;
                 let roots = self.leaves.chunks_exact(span).map(subtree_root).skip(first);
                 Some(roots.take(usize::from(tile.width)).flat_map(|hash| hash.0).collect())
             }
-            Place::Entries { index, width }
+            LogPath::Entries { index, width }
                 if Tile::at(0, index, size).is_some_and(|tile| tile.width >= width) =>
             {
                 let entries = self.entries.iter().skip((index * FULL) as usize);

@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use unanimity_protocol::{CosignerSecret, Log, NoteSecret, Peer, PeerSet, Policy, Timestamp};
+use unanimity_protocol::{
+    CosignatureSigningKey, Log, NoteSigningKey, Peer, PeerSet, Policy, Timestamp,
+};
 
 /// When everything happens.
 pub const NOW: Timestamp = Timestamp(1_790_000_000);
@@ -14,11 +16,11 @@ pub const PEER_NAMES: [&str; 3] = ["alice", "bela", "carol"];
 /// Every key, and what follows from them.
 pub struct Keys {
     /// The log's key.
-    pub log_secret: NoteSecret,
+    pub log_secret: NoteSigningKey,
     /// The publishers' keys.
-    pub publishers: Vec<NoteSecret>,
+    pub publishers: Vec<NoteSigningKey>,
     /// The peers' keys.
-    pub peer_secrets: Vec<CosignerSecret>,
+    pub peer_secrets: Vec<CosignatureSigningKey>,
     /// The log.
     pub log: Log,
     /// What a client installs.
@@ -29,19 +31,20 @@ pub struct Keys {
 
 /// The keys, made once.
 pub static KEYS: LazyLock<Keys> = LazyLock::new(|| {
-    let secret =
-        |name: &str, seed| NoteSecret::from_seed(name.parse().expect("a key's name"), &[seed; 32]);
+    let secret = |name: &str, seed| {
+        NoteSigningKey::from_seed(name.parse().expect("a key's name"), &[seed; 32])
+    };
     let log_secret = secret("log.example", 10);
     let publishers =
         vec![secret("publisher-a", 11), secret("publisher-b", 12), secret("publisher-c", 13)];
     let cosigner = |(i, name): (usize, &str)| {
-        CosignerSecret::from_seed(name.parse().expect("a key's name"), &[20 + i as u8; 32])
+        CosignatureSigningKey::from_seed(name.parse().expect("a key's name"), &[20 + i as u8; 32])
     };
-    let peer_secrets: Vec<CosignerSecret> =
+    let peer_secrets: Vec<CosignatureSigningKey> =
         PEER_NAMES.into_iter().enumerate().map(cosigner).collect();
     let log = Log { origin: ORIGIN.parse().expect("an origin"), key: log_secret.public() };
     let name = |text: &str| text.parse().expect("a name");
-    let keys = publishers.iter().map(NoteSecret::public).collect();
+    let keys = publishers.iter().map(NoteSigningKey::public).collect();
     let policy = Policy::new(name("hello"), name("stable"), log.clone(), keys, 2);
     let peers = PEER_NAMES.iter().zip(&peer_secrets).map(|(peer, secret)| Peer {
         name: name(peer),

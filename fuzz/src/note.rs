@@ -1,4 +1,4 @@
-//! Signed notes: ours against the crate `signed_note`, in parsing and in opening.
+//! SignedRelease notes: ours against the crate `signed_note`, in parsing and in opening.
 //!
 //! What ours takes, the other takes, with the same text, lines and signers, and it prints to the same
 //! bytes. What only the other takes is refused by one of our bounds: 128 KiB, 64 signature lines, a
@@ -7,7 +7,7 @@
 
 use signed_note::{Note as Other, StandardVerifier, Verifier, VerifierList};
 use unanimity_protocol::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};
-use unanimity_protocol::{Note, NoteKey, NoteSecret};
+use unanimity_protocol::{Note, NoteSigningKey, NoteVerifyingKey};
 
 use crate::keys::KEYS;
 
@@ -64,8 +64,8 @@ fn names(note: &Other) -> impl Iterator<Item = String> {
 
 fn opens_alike(note: &Note, other: &Other) {
     let secrets = KEYS.publishers.iter().chain([&KEYS.log_secret]);
-    let keys: Vec<NoteKey> = secrets.map(NoteSecret::public).collect();
-    let verifier = |key: &NoteKey| -> Box<dyn Verifier> {
+    let keys: Vec<NoteVerifyingKey> = secrets.map(NoteSigningKey::public).collect();
+    let verifier = |key: &NoteVerifyingKey| -> Box<dyn Verifier> {
         Box::new(StandardVerifier::new(&key.to_string()).expect("a key of ours"))
     };
     let verifiers = VerifierList::new(keys.iter().map(verifier).collect());

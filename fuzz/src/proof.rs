@@ -4,12 +4,12 @@
 //! turns two heads of an honest log into evidence. Sizes of any kind neither panic nor loop.
 
 use arbitrary::Unstructured;
-use unanimity_protocol::consistency::Link;
+use unanimity_protocol::consistency::Consistency;
 use unanimity_protocol::tree::{
     Frontier, MAX_PROOF, complete_subtrees, consistency_ranges, consistency_roots,
     inclusion_ranges, range_root, verify_consistency, verify_inclusion,
 };
-use unanimity_protocol::{Chain, Checkpoint, Evidence, Hash, Head};
+use unanimity_protocol::{Checkpoint, ConsistentHeads, Evidence, Hash, TreeHead};
 
 use crate::keys::KEYS;
 use crate::rfc6962;
@@ -34,7 +34,7 @@ fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     leaves.iter().for_each(|leaf| frontier.push(*leaf));
     assert_eq!(frontier.root(), root);
     let hash_of = |range: &std::ops::Range<u64>| {
-        let subtree = |node: unanimity_protocol::tree::Node| {
+        let subtree = |node: unanimity_protocol::tree::Subtree| {
             let first = (node.index << node.level) as usize;
             Ok::<_, ()>(rfc6962::root(&leaves[first..first + (1 << node.level)]))
         };
@@ -72,9 +72,9 @@ fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 fn linked(size: usize, root: Hash, old: usize, old_root: Hash, path: &[Hash], honest: &[Hash]) {
     let (larger, smaller) = (head(size, root), head(old, old_root));
     assert_eq!(Evidence::of(&smaller, &larger, path), None);
-    let link = Chain::new(larger.clone()).link(&smaller, path);
+    let link = ConsistentHeads::new(larger.clone()).link(&smaller, path);
     let joins = old == size || path == honest;
-    assert_eq!(link, if joins { Link::Joined } else { Link::Unproven });
+    assert_eq!(link, if joins { Consistency::Consistent } else { Consistency::Unproven });
     let forked = head(old, Hash::leaf(b"another tree"));
     let path = if old == size { &[] } else { path };
     let evidence = Evidence::of(&forked, &larger, path);
@@ -84,10 +84,10 @@ fn linked(size: usize, root: Hash, old: usize, old_root: Hash, path: &[Hash], ho
     }
 }
 
-fn head(size: usize, root: Hash) -> Head {
+fn head(size: usize, root: Hash) -> TreeHead {
     let checkpoint = Checkpoint { origin: KEYS.log.origin.clone(), size: size as u64, root };
     let note = checkpoint.sign(&KEYS.log_secret).to_string();
-    Head::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
+    TreeHead::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
 }
 
 fn pick(input: &mut Unstructured<'_>, hashes: &[Hash], right: Hash) -> arbitrary::Result<Hash> {

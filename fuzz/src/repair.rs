@@ -2,7 +2,7 @@
 //! without repair it would see nothing of what comes after the check of one.
 
 use serde_json::Value;
-use unanimity_protocol::{Checkpoint, Hash, Head, Note, Statement, Timestamp, View};
+use unanimity_protocol::{Checkpoint, CosignedHead, Hash, Note, Statement, Timestamp, TreeHead};
 
 use crate::keys::KEYS;
 
@@ -32,14 +32,14 @@ fn checkpoint(note: &Note, leaf: Option<Hash>) -> Option<String> {
     }
     let mut signed = Note::unsigned(&text).ok()?;
     signed.sign(&KEYS.log_secret);
-    let Ok(head) = Head::open(signed.to_string().as_bytes(), &KEYS.log) else {
+    let Ok(head) = TreeHead::open(signed.to_string().as_bytes(), &KEYS.log) else {
         return Some(signed.to_string());
     };
     let mut whole = head.note().to_owned();
     for line in note.signatures() {
         let secret = KEYS.peer_secrets.iter().find(|secret| *secret.public().name() == line.name);
         if let (Some(secret), Some((time, _))) = (secret, line.signature.split_first_chunk::<8>()) {
-            let view = View::cosign(&head, secret, Timestamp(u64::from_be_bytes(*time)));
+            let view = CosignedHead::cosign(&head, secret, Timestamp(u64::from_be_bytes(*time)));
             whole += view.note().strip_prefix(head.note())?;
         }
     }

@@ -10,13 +10,14 @@ use unanimity_config::{
 };
 use unanimity_install::journal::{Failed, Journal, Trial};
 use unanimity_net::message::{Answer, Question};
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::manifest::{ArchiveFormat, Kind, Target};
+use unanimity_protocol::decision::admission::RoundLimits;
+use unanimity_protocol::manifest::{ArchiveFormat, Artifact, ArtifactKind};
 use unanimity_protocol::proof_bundle::Proofs;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{
-    Bundle, Catalog, Chain, Checkpoint, CosignerSecret, Evidence, Fetched, Hash, Head, Manifest,
-    Note, Peer, Roll, Signed, Tile, Timestamp, View, Withdrawal,
+    Bundle, Catalog, Checkpoint, ConsistentHeads, CosignatureSigningKey, CosignedHead, Evidence,
+    Hash, LogEntry, Manifest, Note, Peer, Round, SignedRelease, Tile, Timestamp, TreeHead,
+    Withdrawal,
 };
 use unanimity_state::{ClientState, ClientStore, Failures, Identity};
 use unanimity_storage::Disk;
@@ -71,7 +72,7 @@ type Seeds = Vec<(&'static str, Vec<u8>)>;
 
 fn manifest(sequence: u64) -> Manifest {
     let name = |text: &str| text.parse().expect("a name");
-    let target = |platform, file, kind| Target {
+    let target = |platform, file, kind| Artifact {
         platform: name(platform),
         file: name(file),
         length: 5,
@@ -79,7 +80,7 @@ fn manifest(sequence: u64) -> Manifest {
         kind,
     };
     let format = ArchiveFormat::TarZst;
-    let archive = Kind::Archive { format, unpacked: 10, entries: 2 };
+    let archive = ArtifactKind::Archive { format, unpacked: 10, entries: 2 };
     Manifest {
         log: KEYS.log.origin.clone(),
         product: name("hello"),
@@ -90,7 +91,7 @@ fn manifest(sequence: u64) -> Manifest {
         expires: Timestamp(NOW.0 + 1_000_000),
         targets: vec![
             target("aarch64-linux", "hello.tar.zst", archive),
-            target("x86_64-linux", "hello", Kind::File),
+            target("x86_64-linux", "hello", ArtifactKind::File),
         ],
     }
 }
@@ -126,22 +127,22 @@ fn leaves() -> Vec<Hash> {
 }
 
 /// A head of the log that has the seeds' entries.
-pub fn head(size: usize) -> Head {
+pub fn head(size: usize) -> TreeHead {
     sign(size as u64, rfc6962::root(&leaves()[..size]))
 }
 
-fn sign(size: u64, root: Hash) -> Head {
+fn sign(size: u64, root: Hash) -> TreeHead {
     let checkpoint = Checkpoint { origin: KEYS.log.origin.clone(), size, root };
     let note = checkpoint.sign(&KEYS.log_secret).to_string();
-    Head::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
+    TreeHead::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
 }
 
-fn round(at: Timestamp, heads: [&Head; 3]) -> Roll {
-    let view = |(secret, head): (&CosignerSecret, &Head)| {
-        let view = View::cosign(head, secret, Timestamp(at.0 - 5));
+fn round(at: Timestamp, heads: [&TreeHead; 3]) -> Round {
+    let view = |(secret, head): (&CosignatureSigningKey, &TreeHead)| {
+        let view = CosignedHead::cosign(head, secret, Timestamp(at.0 - 5));
         (view.cosigner(), Ok(view))
     };
-    Roll::new(&KEYS.peers, at, KEYS.peer_secrets.iter().zip(heads).map(view).collect())
+    Round::new(&KEYS.peers, at, KEYS.peer_secrets.iter().zip(heads).map(view).collect())
 }
 
 /// A bundle of the first entry, confirmed at heads of these sizes, of which the last is the largest.
@@ -149,7 +150,7 @@ fn bundle(sizes: [usize; 3]) -> Bundle {
     let largest = sizes[2];
     let leaves = &leaves()[..largest];
     let heads = sizes.map(head);
-    let mut chain = Chain::new(heads[2].clone());
+    let mut chain = ConsistentHeads::new(heads[2].clone());
     let mut proofs = Proofs::default();
     for head in &heads {
         let size = head.size() as usize;
@@ -164,9 +165,10 @@ fn bundle(sizes: [usize; 3]) -> Bundle {
     let earlier = round(Timestamp(NOW.0 - 7200), [a, a, a]);
     let latest = round(NOW, [a, b, c]);
     let note = Note::parse(entry_texts()[0].as_bytes()).expect("a note");
-    let opened = Signed::open(Fetched { index: 0, note }, &KEYS.policy, 0, NOW).expect("signed");
+    let opened =
+        SignedRelease::open(LogEntry { index: 0, note }, &KEYS.policy, 0, NOW).expect("signed");
     let logged = opened.logged(&chain, None, &rfc6962::path(0, leaves)).expect("logged");
-    let limits = Limits::default();
+    let limits = RoundLimits::default();
     let agreed = logged.agreed(&chain, &KEYS.peers, &limits, Some(&earlier), &latest);
     Bundle::of(&agreed.expect("agreed"), &proofs)
 }
@@ -178,7 +180,8 @@ pub fn member(seed: u8) -> Member {
         peer: Peer {
             name: name.parse().expect("a name"),
             operator: name.parse().expect("a name"),
-            key: CosignerSecret::from_seed(name.parse().expect("a name"), &[seed; 32]).public(),
+            key: CosignatureSigningKey::from_seed(name.parse().expect("a name"), &[seed; 32])
+                .public(),
         },
         address: OnionAddress { key: [seed; 32], port: 4242 },
         discovery: Some(discovery(seed)),
@@ -209,7 +212,7 @@ pub fn peers_file() -> String {
 fn notes() -> Seeds {
     let mut twice = signed("text\n");
     twice.sign(&KEYS.publishers[0]);
-    let cosigned = View::cosign(&head(1), &KEYS.peer_secrets[0], NOW);
+    let cosigned = CosignedHead::cosign(&head(1), &KEYS.peer_secrets[0], NOW);
     vec![
         ("two-keys", signed("text\n\nof two paragraphs\n").to_string().into()),
         ("one-key-twice", twice.to_string().into()),
@@ -225,8 +228,8 @@ fn checkpoints() -> Seeds {
     );
     let mut extended = Note::unsigned(&text).expect("a text");
     extended.sign(&KEYS.log_secret);
-    let view = View::cosign(&head(2), &KEYS.peer_secrets[0], NOW);
-    let other = View::cosign(&head(2), &KEYS.peer_secrets[1], NOW);
+    let view = CosignedHead::cosign(&head(2), &KEYS.peer_secrets[0], NOW);
+    let other = CosignedHead::cosign(&head(2), &KEYS.peer_secrets[1], NOW);
     let both = format!("{}{}", view.note(), &other.note()[head(2).note().len()..]);
     vec![
         ("head", head(3).note().into()),
@@ -271,7 +274,7 @@ fn messages() -> Seeds {
     let log = KEYS.log.id();
     let tile = Tile { level: 1, index: 7, width: 256 };
     let questions = [Question::View(log), Question::Tile(log, tile)];
-    let view = View::cosign(&head(1), &KEYS.peer_secrets[0], NOW);
+    let view = CosignedHead::cosign(&head(1), &KEYS.peer_secrets[0], NOW);
     let answers = [
         Answer::View(view.note().to_owned()),
         Answer::Evidence("unanimity/evidence/v1\n".to_owned()),
@@ -625,7 +628,7 @@ pub fn assert_sound() {
     assert!(Circle::parse(&peers_file()).is_ok());
     let text = bundle([1, 2, 3]).to_string();
     let verified = Bundle::parse(&text).map(|bundle| {
-        bundle.verify(&KEYS.policy, &KEYS.peers, &Limits::default()).expect("it verifies")
+        bundle.verify(&KEYS.policy, &KEYS.peers, &RoundLimits::default()).expect("it verifies")
     });
     assert!(verified.is_ok());
     let repaired = crate::repair::blocks(&text);

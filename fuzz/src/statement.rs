@@ -1,6 +1,6 @@
 //! Manifests and withdrawals: one spelling each, and a catalog that reads them signed.
 //!
-//! A statement prints to the very text that it was read from. Signed by two publishers, it is one of
+//! A statement prints to the very text that it was read from. SignedRelease by two publishers, it is one of
 //! our releases exactly if it names our log, product and channel; what the catalog keeps reads again
 //! to the same.
 

@@ -4,19 +4,19 @@
 //! smaller one; every node of a tree is in exactly the tile that says so.
 
 use arbitrary::Unstructured;
-use unanimity_protocol::log_path::{Place, entries_path};
+use unanimity_protocol::log_path::{LogPath, entries_path};
 use unanimity_protocol::tile::{self, FULL, width};
-use unanimity_protocol::tree::{Node, complete_subtrees};
+use unanimity_protocol::tree::{Subtree, complete_subtrees};
 use unanimity_protocol::{Hash, Tile};
 
 /// Checks one input: a path, or numbers.
 pub fn check(data: &[u8]) {
     if let Ok(path) = str::from_utf8(data)
-        && let Some(place) = Place::parse(path)
+        && let Some(place) = LogPath::parse(path)
     {
         let (printed, width) = match place {
-            Place::Hashes(tile) => (tile.path(), tile.width),
-            Place::Entries { index, width } => (entries_path(index, width), width),
+            LogPath::Hashes(tile) => (tile.path(), tile.width),
+            LogPath::Entries { index, width } => (entries_path(index, width), width),
         };
         assert_eq!(printed, path);
         assert!((1..=FULL).contains(&u64::from(width)));
@@ -39,8 +39,8 @@ fn numbers(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
         assert!(!tile.is_within(smaller as u64));
         assert_eq!(tile.full().width, 256);
         if tile.level < 64 {
-            let place = Place::parse(&tile.path());
-            assert_eq!(place, Some(Place::Hashes(tile)));
+            let place = LogPath::parse(&tile.path());
+            assert_eq!(place, Some(LogPath::Hashes(tile)));
         }
     }
     assert_eq!(width(size, index), Tile::at(0, index, size).map(|tile| tile.width));
@@ -52,7 +52,7 @@ fn numbers(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
         assert!(tile.is_within(size) && range.end <= usize::from(tile.width));
     }
     assert_eq!(covered, size);
-    let node = Node { level: input.int_in_range(0..=63)?, index };
+    let node = Subtree { level: input.int_in_range(0..=63)?, index };
     if let Some((tile, range)) = Tile::holding(node, size) {
         assert!(tile.is_within(size) && range.end <= usize::from(tile.width));
         let leaves = (u128::from(node.index) + 1) << node.level;

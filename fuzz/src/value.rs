@@ -9,7 +9,8 @@ use std::str::FromStr;
 use unanimity_config::{DiscoveryKey, MirrorSpec, OnionAddress, Site};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{
-    CosignerKey, CosignerSecret, Hash, Manifest, Name, NoteKey, NoteSecret, Origin, Timestamp,
+    CosignatureSigningKey, CosignatureVerifyingKey, Hash, Manifest, Name, NoteSigningKey,
+    NoteVerifyingKey, Origin, Timestamp,
 };
 
 /// Checks one text as every kind of value.
@@ -19,12 +20,12 @@ pub fn check(data: &[u8]) {
     exact::<KeyName>(text);
     exact::<Origin>(text);
     exact::<Timestamp>(text);
-    exact::<NoteKey>(text);
-    exact::<CosignerKey>(text);
-    if let Ok(secret) = NoteSecret::parse(text) {
+    exact::<NoteVerifyingKey>(text);
+    exact::<CosignatureVerifyingKey>(text);
+    if let Ok(secret) = NoteSigningKey::parse(text) {
         assert_eq!(secret.expose(), text);
     }
-    if let Ok(secret) = CosignerSecret::parse(text) {
+    if let Ok(secret) = CosignatureSigningKey::parse(text) {
         assert_eq!(secret.expose(), text);
     }
     if let Some(hash) = Hash::from_base64(text) {

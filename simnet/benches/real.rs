@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use unanimity_net::message::{ANSWER_BYTES, QUESTION_BYTES};
-use unanimity_protocol::{Note, NoteSecret};
+use unanimity_protocol::{Note, NoteSigningKey};
 
 type Broken = Box<dyn Error>;
 
@@ -180,7 +180,7 @@ async fn answer(mut stream: DuplexStream) {
 /// However many nodes there are.
 fn ed25519() -> Result<usize, Broken> {
     const CYCLES: u32 = 10_000;
-    let secret = NoteSecret::from_seed("log".parse()?, &[7; 32]);
+    let secret = NoteSigningKey::from_seed("log".parse()?, &[7; 32]);
     let mut note =
         Note::unsigned("log.example/releases\n12\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n")?;
     note.sign(&secret);

@@ -7,7 +7,7 @@ use serde_json::json;
 use unanimity_install::installer_state;
 use unanimity_install::permissions::is_ours;
 use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
-use unanimity_protocol::{Evidence, Log, NoteKey};
+use unanimity_protocol::{Evidence, Log, NoteVerifyingKey};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
@@ -45,7 +45,7 @@ pub(super) struct Check {
     file: PathBuf,
     /// The log's public key (the line, or a file that holds it)
     #[arg(long, value_name = "KEY", value_parser = note_key)]
-    log_key: NoteKey,
+    log_key: NoteVerifyingKey,
 }
 
 impl Verb {

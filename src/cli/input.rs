@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use unanimity_protocol::NoteKey;
+use unanimity_protocol::NoteVerifyingKey;
 use unanimity_report::Ended;
 
 /// The most bytes of an artifact that is read as a whole, 2 GiB.
@@ -14,8 +14,8 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Ended> {
 }
 
 /// A verifier key as an argument: the line itself, or a file that holds it.
-pub(super) fn note_key(argument: &str) -> Result<NoteKey, String> {
-    match argument.parse::<NoteKey>() {
+pub(super) fn note_key(argument: &str) -> Result<NoteVerifyingKey, String> {
+    match argument.parse::<NoteVerifyingKey>() {
         Ok(key) => Ok(key),
         Err(error) if argument.contains('+') => Err(error.to_string()),
         Err(_) if unanimity_publish::is_secret(Path::new(argument)) => {

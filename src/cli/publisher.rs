@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use unanimity_protocol::key::{KeyName, Secret, VerifierKey};
+use unanimity_protocol::key::{KeyName, SigningKey, VerifyingKey};
 use unanimity_protocol::note::NoteError;
-use unanimity_protocol::{Name, Note, NoteKey, NoteSecret, Origin, Statement, Withdrawal};
-use unanimity_publish::{Artifact, Release, Work};
+use unanimity_protocol::{
+    Name, Note, NoteSigningKey, NoteVerifyingKey, Origin, Statement, Withdrawal,
+};
+use unanimity_publish::{ArtifactDraft, ReleaseDraft, Work};
 use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, Mode, PrivateFileError, SystemClock};
 
@@ -63,9 +65,9 @@ impl Keygen {
         }
         let passphrase = self.passphrase.new_one(&self.out)?;
         let disk = Disk::default();
-        let secret: Secret<TYPE> = unanimity_publish::generate(self.name.clone());
+        let secret: SigningKey<TYPE> = unanimity_publish::generate(self.name.clone());
         unanimity_publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
-        let public: VerifierKey<TYPE> = secret.public();
+        let public: VerifyingKey<TYPE> = secret.public();
         let line = format!("{public}\n");
         let written =
             unanimity_storage::write_new(&public_path, line.as_bytes(), Mode::Public, &disk);
@@ -155,7 +157,7 @@ impl New {
     fn run(self) -> Result<Said, Ended> {
         let artifacts: Vec<_> =
             self.artifact.iter().map(|text| self.artifact(text)).collect::<Result<_, _>>()?;
-        for (i, Artifact { platform, .. }) in artifacts.iter().enumerate() {
+        for (i, ArtifactDraft { platform, .. }) in artifacts.iter().enumerate() {
             if artifacts[..i].iter().any(|other| other.platform == *platform) {
                 return Err(Ended::usage(format!("--artifact: two files for {platform}")));
             }
@@ -163,7 +165,7 @@ impl New {
         if self.good_for.as_secs() == 0 {
             return Err(Ended::usage("--good-for: less than a second is no time to install in"));
         }
-        let release = Release {
+        let release = ReleaseDraft {
             log: self.of.log_origin,
             product: self.of.product,
             channel: self.of.channel,
@@ -176,7 +178,7 @@ impl New {
         written(Statement::Release(manifest), &self.out)
     }
 
-    fn artifact(&self, argument: &str) -> Result<Artifact, Ended> {
+    fn artifact(&self, argument: &str) -> Result<ArtifactDraft, Ended> {
         let shape = || Ended::usage(format!("--artifact {argument:?}: expected PLATFORM=FILE"));
         let (platform, path) = argument.split_once('=').ok_or_else(shape)?;
         let named = |error: &dyn std::fmt::Display| {
@@ -190,7 +192,7 @@ impl New {
         if self.as_file {
             return Ok((platform, file, bytes).into());
         }
-        Ok(Artifact::by_name(platform, file, bytes)?)
+        Ok(ArtifactDraft::by_name(platform, file, bytes)?)
     }
 }
 
@@ -253,7 +255,7 @@ impl Sign {
         if !self.yes {
             confirm(&statement)?;
         }
-        let secret: NoteSecret = self.passphrase.open(&self.key)?;
+        let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
         let note = unanimity_publish::sign(&self.manifest, &shown, &secret, &Disk::default())?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
         let said = format!(
@@ -289,7 +291,7 @@ pub(super) struct Show {
     manifest: PathBuf,
     /// A publisher's public key (the line, or a file that holds it) to check signatures with
     #[arg(long = "key", value_name = "KEY", value_parser = note_key)]
-    keys: Vec<NoteKey>,
+    keys: Vec<NoteVerifyingKey>,
 }
 
 impl Show {
@@ -325,7 +327,7 @@ impl Show {
 }
 
 /// Who claims to have signed, and whether one of `keys` shows that they did.
-fn signatures(note: &Note, keys: &[NoteKey]) -> Result<Vec<(String, bool)>, NoteError> {
+fn signatures(note: &Note, keys: &[NoteVerifyingKey]) -> Result<Vec<(String, bool)>, NoteError> {
     let mut verified = Vec::new();
     for key in keys {
         match note.open(std::slice::from_ref(key)) {

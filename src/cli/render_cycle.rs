@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use unanimity_client::{Failure, Outcome, Report};
-use unanimity_protocol::{Head, Refusal};
+use unanimity_protocol::{Refusal, TreeHead};
 use unanimity_report::{Classify, Ended, Exit, Said, path_json};
 
 use crate::advice;
@@ -109,7 +109,7 @@ fn report_json(report: &Report) -> Value {
     let mirrors: Vec<Value> = (report.mirrors.iter())
         .map(|(mirror, head)| match head {
             Ok(head) => {
-                let newest = report.head.as_ref().map_or(0, Head::size);
+                let newest = report.head.as_ref().map_or(0, TreeHead::size);
                 json!({ "mirror": mirror, "size": head.size(), "stale": head.size() < newest })
             }
             Err(why) => json!({ "mirror": mirror, "error": why }),

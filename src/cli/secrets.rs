@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
-use unanimity_protocol::key::Secret;
+use unanimity_protocol::key::SigningKey;
 use unanimity_report::{Ended, Exit};
 
 use crate::advice;
@@ -41,7 +41,7 @@ impl Passphrase {
     }
 
     /// Opens a key file.
-    pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<Secret<TYPE>, Ended> {
+    pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<SigningKey<TYPE>, Ended> {
         // Before anybody types a passphrase: is it worth it?
         unanimity_publish::check_secret(key).map_err(advice::ended)?;
         unanimity_publish::read_key(key, &self.known(key)?).map_err(advice::ended)

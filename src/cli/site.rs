@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use unanimity_log::export::{Missing, Published, Source, Unpublished};
-use unanimity_protocol::NoteKey;
+use unanimity_protocol::NoteVerifyingKey;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
@@ -24,7 +24,7 @@ pub(super) struct Publish {
     log: PathBuf,
     /// The log's public key (the line, or a file that holds it)
     #[arg(long, value_name = "KEY", value_parser = note_key)]
-    log_key: NoteKey,
+    log_key: NoteVerifyingKey,
 }
 
 impl Publish {

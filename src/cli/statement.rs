@@ -1,7 +1,7 @@
 //! What publishers sign, as people and programs read it.
 
 use serde_json::{Value, json};
-use unanimity_protocol::manifest::Kind;
+use unanimity_protocol::manifest::ArtifactKind;
 use unanimity_protocol::{Manifest, Statement, Withdrawal};
 
 /// For people.
@@ -33,8 +33,8 @@ fn describe_release(manifest: &Manifest) -> String {
     );
     for target in &manifest.targets {
         let kind = match target.kind {
-            Kind::File => "a file".to_owned(),
-            Kind::Archive { unpacked, entries, .. } => {
+            ArtifactKind::File => "a file".to_owned(),
+            ArtifactKind::Archive { unpacked, entries, .. } => {
                 format!("an archive of {entries} entries, {unpacked} bytes unpacked")
             }
         };
@@ -75,8 +75,8 @@ pub(super) fn manifest_json(manifest: &Manifest) -> Value {
                 "length": target.length,
                 "sha256": target.sha256.hex(),
                 "kind": match target.kind {
-                    Kind::File => json!({ "file": {} }),
-                    Kind::Archive { unpacked, entries, .. } => {
+                    ArtifactKind::File => json!({ "file": {} }),
+                    ArtifactKind::Archive { unpacked, entries, .. } => {
                         json!({ "archive": { "unpacked": unpacked, "entries": entries } })
                     }
                 },

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use unanimity_client::{Errand, Failure, Outcome, Report, Step, Watcher};
 use unanimity_config::{Member, MirrorSpec, ServePolicy, Standing};
 use unanimity_net::Web;
-use unanimity_protocol::Agreed;
+use unanimity_protocol::ConfirmedRelease;
 use unanimity_report::{Seen, hide};
 use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_tor::{Readers, Service, Tor};
@@ -61,7 +61,7 @@ pub struct Daemon {
     pub(crate) listed: Notify,
     roll_now: Notify,
     /// What every peer confirmed last and is to be fetched.
-    wanted: watch::Sender<Option<Box<Agreed>>>,
+    wanted: watch::Sender<Option<Box<ConfirmedRelease>>>,
     /// Which release could not be when that was last tried, and why.
     unfetched: Mutex<Option<(String, String)>>,
     /// `peers.toml` may say something else.

@@ -26,7 +26,7 @@ use unanimity_client::{
     Client, Failure, Fetcher, HookThreads, Outcome, Report, Sharing, Watcher, ask_once,
 };
 use unanimity_protocol::key::KeyName;
-use unanimity_protocol::{Agreed, Hash, Name, Silence, Timestamp, View};
+use unanimity_protocol::{ConfirmedRelease, CosignedHead, Hash, Name, PeerFailure, Timestamp};
 use unanimity_storage::Clock;
 use unanimity_storage::{Disk, DiskError};
 
@@ -133,7 +133,7 @@ pub struct Tested {
     /// Who.
     pub member: Member,
     /// Its view, or why there is none.
-    pub answer: Result<View, Silence>,
+    pub answer: Result<CosignedHead, PeerFailure>,
     /// How long that took.
     pub took: Duration,
     /// Where its head stands beside ours; `None` if that cannot be told.
@@ -286,7 +286,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
     pub async fn fetch(
         &self,
         transport: &impl Transport,
-        agreed: &Agreed,
+        agreed: &ConfirmedRelease,
         rng: &mut impl Rng,
     ) -> Result<(), Failure> {
         if let Some(id) = self.evidence().latched()? {
@@ -392,8 +392,9 @@ impl<C: Clock + Clone + 'static> Node<C> {
             let began = Instant::now();
             let log = &self.told.cycle.policy.log;
             let asked = ask_once(transport, &member.address, log, &member.peer.key);
-            let answer =
-                timeout(self.told.cycle.ask_timeout, asked).await.unwrap_or(Err(Silence::Late));
+            let answer = timeout(self.told.cycle.ask_timeout, asked)
+                .await
+                .unwrap_or(Err(PeerFailure::TimedOut));
             (member, answer, began.elapsed())
         });
         let mut tested = Vec::new();

@@ -8,11 +8,11 @@ use serde_json::json;
 use unanimity::advice;
 use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError, status_of};
 use unanimity_install::{ArtifactMismatch, InstallRefusal};
-use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::note::NoteError;
-use unanimity_protocol::round::Missing;
+use unanimity_protocol::round::UnconfirmedPeer;
 use unanimity_protocol::{
-    BundleFault, Checkpoint, Hash, Head, LogMismatch, Manifest, Refusal, Silence, Timestamp,
+    BundleFault, Checkpoint, Hash, LogMismatch, Manifest, PeerFailure, Refusal, Timestamp, TreeHead,
 };
 use unanimity_report::{Announcement, Changes, Condition, Ended, Exit, MAX_WAITING, Seen};
 use unanimity_state::{LogForked, StoreError};
@@ -307,12 +307,12 @@ proptest! {
     }
 }
 
-fn missing(silence: &str) -> Missing {
-    Missing {
+fn missing(silence: &str) -> UnconfirmedPeer {
+    UnconfirmedPeer {
         peer: "carol".parse().unwrap(),
-        standing: Standing::Silent,
+        standing: Confirmation::NoValidAnswer,
         size: None,
-        silence: Some(Silence::Unreachable(silence.to_owned())),
+        silence: Some(PeerFailure::Unreachable(silence.to_owned())),
         since: Some(NOW),
     }
 }
@@ -324,9 +324,9 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
     let release = || "2-1.1.0".to_owned();
     let checkpoint = Checkpoint { origin: origin(), size: 0, root: Hash::empty_root() };
     let checkpoint = checkpoint.sign(&secret(1)).to_string();
-    let trusted = Head::open(checkpoint.as_bytes(), &the_log()).unwrap();
+    let trusted = TreeHead::open(checkpoint.as_bytes(), &the_log()).unwrap();
     let refusals: Vec<(Refusal, Condition, &str)> = vec![
-        (Refusal::Conflict { sequence: 7, first: 1, second: 2 }, Refused, "conflict 7"),
+        (Refusal::DuplicateSequence { sequence: 7, first: 1, second: 2 }, Refused, "conflict 7"),
         (Refusal::Threshold { signed: 1, threshold: 2 }, Refused, "bad-signature "),
         (Refusal::BadSignature(NoteError::NotUtf8), Refused, "bad-signature "),
         (Refusal::Malformed(Manifest::parse("").unwrap_err()), Refused, "bad-input "),
@@ -336,14 +336,18 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
             Refused,
             "unsuitable hello/hello",
         ),
-        (Refusal::Outdated { index: 3, header: text() }, Refused, "outdated 3"),
+        (Refusal::UnsupportedFormat { index: 3, header: text() }, Refused, "outdated 3"),
         (Refusal::NotLogged(LogMismatch::NotExtended), Refused, "not-logged "),
-        (Refusal::Rollback { offered: 3, floor: 4 }, Refused, "rollback 3"),
+        (Refusal::SequenceRollback { offered: 3, floor: 4 }, Refused, "rollback 3"),
         (Refusal::Expired { release: release(), at: NOW }, Refused, "expired 2-1.1.0"),
         (Refusal::Incomplete(vec![missing("")]), Incomplete, ""),
         (Refusal::Settling { release: release(), until: NOW }, Healthy, ""),
-        (Refusal::RollTooOld { at: NOW }, Incomplete, ""),
-        (Refusal::NoTarget { release: release(), platform: name() }, Refused, "unsuitable 2-1.1.0"),
+        (Refusal::RoundTooOld { at: NOW }, Incomplete, ""),
+        (
+            Refusal::NoArtifactForPlatform { release: release(), platform: name() },
+            Refused,
+            "unsuitable 2-1.1.0",
+        ),
         (Refusal::Bundle(BundleFault::Untied), Refused, "bad-proof "),
     ];
     let served = MirrorProblem::OtherEntries { served: text(), head: trusted.clone() };

@@ -9,7 +9,8 @@ use unanimity_client::{Failure, UpdateError, status_of};
 use unanimity_config::{Circle, ConfigError, MirrorSpec, OnionAddress, Ticket};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{
-    CosignerKey, CosignerSecret, Hash, Head, Manifest, Name, NoteKey, NoteSecret, Origin,
+    CosignatureSigningKey, CosignatureVerifyingKey, Hash, Manifest, Name, NoteSigningKey,
+    NoteVerifyingKey, Origin, TreeHead,
 };
 use unanimity_report::hide;
 use unanimity_state::Identity;
@@ -127,15 +128,15 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
     all.push(circle(secret).into());
     all.extend(secret.parse::<OnionAddress>().err().map(Into::into));
     all.extend(secret.parse::<MirrorSpec>().err().map(Into::into));
-    all.extend(secret.parse::<NoteKey>().err().map(Into::into));
-    all.extend(secret.parse::<CosignerKey>().err().map(Into::into));
+    all.extend(secret.parse::<NoteVerifyingKey>().err().map(Into::into));
+    all.extend(secret.parse::<CosignatureVerifyingKey>().err().map(Into::into));
     all.extend(secret.parse::<Ticket>().err().map(Into::into));
     all.extend(secret.parse::<Name>().err().map(Into::into));
     all.extend(secret.parse::<Origin>().err().map(Into::into));
-    all.extend(NoteSecret::parse(&format!("{secret}x")).err().map(Into::into));
+    all.extend(NoteSigningKey::parse(&format!("{secret}x")).err().map(Into::into));
     all.extend(Manifest::parse(secret).err().map(Into::into));
     all.extend(Manifest::parse(&format!("unanimity/release/v1\n{secret}\n")).err().map(Into::into));
-    all.extend(Head::open(secret.as_bytes(), &the_log()).err().map(Into::into));
+    all.extend(TreeHead::open(secret.as_bytes(), &the_log()).err().map(Into::into));
     all.extend(
         unanimity_publish::read_statement(&keep(place.path(), "note", secret))
             .err()
@@ -159,8 +160,8 @@ fn a_secret_key_in_the_wrong_file_is_in_neither_the_log_nor_the_alarm() {
     let age = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
     for seed in 0..20 {
         let seed = [seed; 32].map(|byte: u8| byte.wrapping_mul(37));
-        let note = NoteSecret::from_seed(name.clone(), &seed).expose();
-        let view = CosignerSecret::from_seed(name.clone(), &seed).expose();
+        let note = NoteSigningKey::from_seed(name.clone(), &seed).expose();
+        let view = CosignatureSigningKey::from_seed(name.clone(), &seed).expose();
         for secret in [&*note, &*view, age] {
             let all = complaints(secret);
             assert!(all.len() > 30, "{}", all.len());

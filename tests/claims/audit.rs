@@ -18,8 +18,8 @@ use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::tree::{consistency_ranges, consistency_roots};
 use unanimity_protocol::{
-    Bundle, CosignerSecret, Evidence, Hash, Manifest, Note, Policy, Refusal, TlogProof, View,
-    Withdrawal,
+    Bundle, CosignatureSigningKey, CosignedHead, Evidence, Hash, Manifest, Note, Policy, Refusal,
+    TlogProof, Withdrawal,
 };
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Disk, ManualClock};
@@ -264,7 +264,7 @@ async fn known_fault_i_a_view_bears_the_time_of_the_question() {
     circle.advance(29 * MINUTE);
     let Answer::View(note) = circle.view_of(0).await else { panic!() };
     let key = circle.circle.peer_secrets[0].public();
-    let view = View::open(note.as_bytes(), &circle.circle.log, &key).unwrap();
+    let view = CosignedHead::open(note.as_bytes(), &circle.circle.log, &key).unwrap();
     assert_eq!(view.at(), circle.now());
 }
 
@@ -449,7 +449,7 @@ async fn known_fault_n_the_nodes_own_peer_role_is_no_witness() {
     let mut circle = Circle::with_first(9030).await;
     let follow = Follow {
         log: circle.circle.log.clone(),
-        secret: CosignerSecret::from_seed("own".parse().unwrap(), &[9; 32]),
+        secret: CosignatureSigningKey::from_seed("own".parse().unwrap(), &[9; 32]),
         mirrors: vec![Mirror::directory(circle.directory.join("log"))],
         polling: Polling::default(),
     };
@@ -484,6 +484,6 @@ async fn known_fault_o_a_release_for_other_platforms_holds_back_an_older_one() {
     circle.poll_all().await.unwrap();
     settling(&mut circle).await;
     circle.pass(HOUR).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::NoTarget { .. }));
+    assert!(matches!(refusal(circle.update().await), Refusal::NoArtifactForPlatform { .. }));
     assert_eq!(circle.current().as_deref(), Some(ONE));
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 use unanimity_config::Circle;
-use unanimity_protocol::key::Secret;
+use unanimity_protocol::key::SigningKey;
 use unanimity_publish::Work;
 use unanimity_storage::Disk;
 use unanimity_testkit::circle::NOW;
@@ -72,7 +72,7 @@ impl Desk {
 
     /// A key as `keygen` leaves it, but for the second that guessing its passphrase costs.
     fn key<const TYPE: u8>(&self, name: &str) {
-        let secret: Secret<TYPE> = unanimity_publish::generate(name.parse().unwrap());
+        let secret: SigningKey<TYPE> = unanimity_publish::generate(name.parse().unwrap());
         let path = self.path().join(format!("{name}.key"));
         let (work, disk) = (Work::Factor(2), Disk::default());
         unanimity_publish::write_key(
@@ -518,7 +518,10 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
             spoken.cycle.roll_timeout
         )
     );
-    assert_eq!(silent.cycle.limits, unanimity_protocol::decision::admission::Limits::default());
+    assert_eq!(
+        silent.cycle.limits,
+        unanimity_protocol::decision::admission::RoundLimits::default()
+    );
     assert_eq!(silent.cycle.procedure, spoken.cycle.procedure);
     assert_eq!(silent.cycle.procedure, unanimity_config::Procedure::default());
     assert_eq!(silent.cycle.polling, unanimity_config::Polling::default());

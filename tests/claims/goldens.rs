@@ -15,9 +15,9 @@ use trycmd::TestCases;
 use trycmd::schema::Bin;
 use unanimity_client::Outcome;
 use unanimity_config::Spool;
-use unanimity_protocol::key::{KeyName, Secret};
-use unanimity_protocol::{Manifest, Note, NoteSecret, Timestamp, Withdrawal};
-use unanimity_publish::{Release, Work};
+use unanimity_protocol::key::{KeyName, SigningKey};
+use unanimity_protocol::{Manifest, Note, NoteSigningKey, Timestamp, Withdrawal};
+use unanimity_publish::{ReleaseDraft, Work};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
 use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
 use unanimity_testkit::scratch_dir::place;
@@ -97,7 +97,7 @@ impl Session {
         self
     }
 
-    fn key<const TYPE: u8>(&self, secret: &Secret<TYPE>) {
+    fn key<const TYPE: u8>(&self, secret: &SigningKey<TYPE>) {
         let name = secret.public().name().clone();
         let (passphrase, work) = ("correct horse".to_owned().into(), Work::Factor(2));
         let path = self.path(&format!("{name}.key"));
@@ -113,14 +113,14 @@ impl Session {
 }
 
 /// A key that is the same in every run.
-fn secret<const TYPE: u8>(name: &str) -> Secret<TYPE> {
+fn secret<const TYPE: u8>(name: &str) -> SigningKey<TYPE> {
     let mut seed = [TYPE; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
-    Secret::from_seed(name.parse::<KeyName>().unwrap(), &seed)
+    SigningKey::from_seed(name.parse::<KeyName>().unwrap(), &seed)
 }
 
 fn manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
-    let release = Release {
+    let release = ReleaseDraft {
         log: "example.org/l".parse().unwrap(),
         product: "hello".parse().unwrap(),
         channel: "stable".parse().unwrap(),
@@ -137,7 +137,7 @@ fn manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
 fn signed(text: &str) -> String {
     let mut note = Note::unsigned(text).unwrap();
     for name in ["a", "b"] {
-        let secret: NoteSecret = secret(name);
+        let secret: NoteSigningKey = secret(name);
         note.sign(&secret);
     }
     note.to_string()

@@ -19,7 +19,8 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::proof_bundle::BundleError;
 use unanimity_protocol::{
-    BundleFault, Checkpoint, Evidence, Hash, Head, LogMismatch, Manifest, NoteKey, Refusal,
+    BundleFault, Checkpoint, Evidence, Hash, LogMismatch, Manifest, NoteVerifyingKey, Refusal,
+    TreeHead,
 };
 use unanimity_publish::PublishError;
 use unanimity_report::{Classify, Condition, Exit};
@@ -93,10 +94,10 @@ fn disk() -> DiskError {
     DiskError::Damaged { path: path(), mend: "" }
 }
 
-fn head(root: u8) -> Head {
+fn head(root: u8) -> TreeHead {
     let checkpoint = Checkpoint { origin: origin(), size: 1, root: Hash([root; 32]) };
     let note = checkpoint.sign(&secret(1)).to_string();
-    Head::open(note.as_bytes(), &the_log()).unwrap()
+    TreeHead::open(note.as_bytes(), &the_log()).unwrap()
 }
 
 fn evidence() -> Box<Evidence> {
@@ -104,7 +105,7 @@ fn evidence() -> Box<Evidence> {
 }
 
 fn checkpoint_error() -> CheckpointError {
-    Head::open(b"", &the_log()).unwrap_err()
+    TreeHead::open(b"", &the_log()).unwrap_err()
 }
 
 fn config_error(why: Why) -> ConfigError {
@@ -124,25 +125,25 @@ fn refusals() -> Vec<(u8, Refusal)> {
         |installed| Refusal::Withdrawn { release: release(), index: 1, reason: text(), installed };
     vec![
         (20, Refusal::Fork(evidence())),
-        (21, Refusal::Conflict { sequence: 7, first: 1, second: 2 }),
+        (21, Refusal::DuplicateSequence { sequence: 7, first: 1, second: 2 }),
         (22, Refusal::Threshold { signed: 1, threshold: 2 }),
         (22, Refusal::BadSignature(NoteError::NotUtf8)),
         (8, Refusal::Malformed(Manifest::parse("").unwrap_err())),
         (23, Refusal::OtherLog(text())),
         (27, Refusal::OtherProduct { product: name(), channel: name() }),
-        (26, Refusal::Outdated { index: 3, header: text() }),
+        (26, Refusal::UnsupportedFormat { index: 3, header: text() }),
         (31, withdrawn(true)),
         (31, withdrawn(false)),
         (23, Refusal::NotLogged(LogMismatch::NotExtended)),
         (23, Refusal::NotLogged(LogMismatch::NotIncluded { release: release(), index: 1 })),
         (23, Refusal::NotLogged(LogMismatch::OtherHead)),
         (23, Refusal::NotLogged(LogMismatch::EarlierEntries { read: 1, head: head(1) })),
-        (24, Refusal::Rollback { offered: 3, floor: 4 }),
+        (24, Refusal::SequenceRollback { offered: 3, floor: 4 }),
         (25, Refusal::Expired { release: release(), at: NOW }),
         (12, Refusal::Incomplete(Vec::new())),
         (11, Refusal::Settling { release: release(), until: NOW }),
-        (12, Refusal::RollTooOld { at: NOW }),
-        (27, Refusal::NoTarget { release: release(), platform: name() }),
+        (12, Refusal::RoundTooOld { at: NOW }),
+        (27, Refusal::NoArtifactForPlatform { release: release(), platform: name() }),
         (29, Refusal::Bundle(BundleFault::Head(checkpoint_error()))),
         (29, Refusal::Bundle(BundleFault::Note(NoteError::NotUtf8))),
         (29, Refusal::Bundle(BundleFault::View { peer: name(), why: checkpoint_error() })),
@@ -331,7 +332,7 @@ fn errors_of_a_configuration_have_their_rows() {
 #[test]
 fn errors_of_publishing_have_their_rows() {
     let statement = || Manifest::parse("").unwrap_err();
-    let key_error = "".parse::<NoteKey>().unwrap_err();
+    let key_error = "".parse::<NoteVerifyingKey>().unwrap_err();
     all_have(6, [PublishError::Disk(disk())]);
     all_have(6, [PublishError::File(PrivateFileError::Exists(path()))]);
     let exposed = PrivateFileError::Exposed { path: path(), mode: 0o644 };

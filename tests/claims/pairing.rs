@@ -13,7 +13,7 @@ use unanimity_config::{OnionAddress, Standing, Ticket};
 use unanimity_net::Listener as _;
 use unanimity_net::message::{Answer, QUESTION_BYTES};
 use unanimity_protocol::key::KeyName;
-use unanimity_protocol::{Hash, Refusal, Silence, Timestamp};
+use unanimity_protocol::{Hash, PeerFailure, Refusal, Timestamp};
 use unanimity_state::{Identity, IdentityError};
 use unanimity_storage::{Disk, ManualClock, Step};
 use unanimity_testkit::circle::{HOUR, MINUTE, NOW};
@@ -307,7 +307,7 @@ async fn an_old_view_that_is_played_again_counts_nobody() {
     let replaying = replay(&pairing, role.address.clone(), view.note().to_owned());
     pairing.clock.advance(16 * MINUTE);
     let tested = test(&pairing, &dora).await;
-    assert!(matches!(tested[0].answer, Err(Silence::Old(_))), "{tested:?}");
+    assert!(matches!(tested[0].answer, Err(PeerFailure::TooOld(_))), "{tested:?}");
     assert!(!tested[0].joined);
     assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
     replaying.abort();

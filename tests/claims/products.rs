@@ -12,7 +12,7 @@ use unanimity_config::{OnionAddress, ServePolicy};
 use unanimity_install::journal::{Journal, Trial};
 use unanimity_net::message::{Answer, QUESTION_BYTES};
 use unanimity_net::{Listener as _, Transport, Web};
-use unanimity_protocol::{Evidence, Refusal, Silence, View};
+use unanimity_protocol::{CosignedHead, Evidence, PeerFailure, Refusal};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::ManualClock;
 use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
@@ -136,7 +136,7 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
     // Emil's clock is 90 seconds ahead, and half of that is too much.
     let role = emil.node.role.as_ref().unwrap();
     let head = pairing.stage.head_of("log").unwrap();
-    let view = View::cosign(&head, &role.identity.view, NOW.after(90 * SECOND));
+    let view = CosignedHead::cosign(&head, &role.identity.view, NOW.after(90 * SECOND));
     let mut listener = pairing.network.listen(role.address.clone());
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
@@ -152,7 +152,7 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
     pairing.clock.advance(MINUTE);
     for node in [&other, &dora.node] {
         let (report, ended) = cycle(node, &on, Errand::Check).await;
-        let is_ahead = matches!(report.peers[0].1, Err(Silence::Ahead(_)));
+        let is_ahead = matches!(report.peers[0].1, Err(PeerFailure::InFuture(_)));
         // Asked again, it is not.
         assert_eq!(is_ahead, std::ptr::eq(node, &other), "{report:?} {ended:?}");
     }

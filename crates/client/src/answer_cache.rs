@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use unanimity_net::message::Answer;
 use unanimity_protocol::checkpoint::LogId;
-use unanimity_protocol::{RawKey, Silence, Timestamp};
+use unanimity_protocol::{PeerFailure, PublicKeyBytes, Timestamp};
 
 /// For how long an answer is not asked for again. It is admitted by its own time as ever, so this
 /// decides nothing but who is asked.
@@ -16,19 +16,29 @@ const LATELY: Duration = Duration::from_secs(5 * 60);
 
 /// The answers, by log and peer. A view of a log says nothing of any product.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<BTreeMap<(LogId, RawKey), Answered>>);
+pub struct Answers(Mutex<BTreeMap<(LogId, PublicKeyBytes), Answered>>);
 
 /// What a peer answered, and when that came: by a clock that nobody sets, and by ours.
-type Answered = (Instant, Timestamp, Result<Answer, Silence>);
+type Answered = (Instant, Timestamp, Result<Answer, PeerFailure>);
 
 impl Answers {
-    fn lately(&self, log: LogId, key: RawKey) -> Option<(Timestamp, Result<Answer, Silence>)> {
+    fn lately(
+        &self,
+        log: LogId,
+        key: PublicKeyBytes,
+    ) -> Option<(Timestamp, Result<Answer, PeerFailure>)> {
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, came, answer) = answers.get(&(log, key))?;
         (at.elapsed() < LATELY).then(|| (*came, answer.clone()))
     }
 
-    fn keep(&self, log: LogId, key: RawKey, came: Timestamp, answer: &Result<Answer, Silence>) {
+    fn keep(
+        &self,
+        log: LogId,
+        key: PublicKeyBytes,
+        came: Timestamp,
+        answer: &Result<Answer, PeerFailure>,
+    ) {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|_, (at, ..)| at.elapsed() < LATELY);
         answers.insert((log, key), (Instant::now(), came, answer.clone()));
@@ -57,8 +67,8 @@ impl Sharing {
     pub(crate) fn lately(
         &self,
         log: LogId,
-        key: RawKey,
-    ) -> Option<(Timestamp, Result<Answer, Silence>)> {
+        key: PublicKeyBytes,
+    ) -> Option<(Timestamp, Result<Answer, PeerFailure>)> {
         match self {
             Sharing::Follows { answers, .. } => answers.lately(log, key),
             Sharing::Nothing | Sharing::Begins(_) => None,
@@ -68,9 +78,9 @@ impl Sharing {
     pub(crate) fn keep(
         &self,
         log: LogId,
-        key: RawKey,
+        key: PublicKeyBytes,
         came: Timestamp,
-        answer: &Result<Answer, Silence>,
+        answer: &Result<Answer, PeerFailure>,
     ) {
         match self {
             Sharing::Nothing => {}

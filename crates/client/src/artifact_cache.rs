@@ -15,7 +15,7 @@ use unanimity_install::{InstallError, verify_artifact};
 use unanimity_net::file_server::{Served, Shelf};
 use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
-use unanimity_protocol::manifest::Target;
+use unanimity_protocol::manifest::Artifact;
 use unanimity_storage::{Disk, DiskError, Mode, Written};
 
 /// The artifacts below one state directory.
@@ -43,7 +43,7 @@ impl Artifacts {
 
     /// Keeps an artifact, read from its beginning, if it is exactly what was signed. One that is
     /// larger than all that may be kept is not.
-    pub fn keep(&self, target: &Target, bytes: impl Read) -> Result<(), InstallError> {
+    pub fn keep(&self, target: &Artifact, bytes: impl Read) -> Result<(), InstallError> {
         let at = |path: &Path| DiskError::at(path);
         self.forget_unfinished().map_err(at(&self.directory))?;
         let mut kept = self.list().map_err(at(&self.directory))?;
@@ -70,7 +70,7 @@ impl Artifacts {
         written
     }
 
-    fn write(&self, target: &Target, bytes: impl Read, path: &Path) -> Result<(), InstallError> {
+    fn write(&self, target: &Artifact, bytes: impl Read, path: &Path) -> Result<(), InstallError> {
         let disk = &self.disk;
         let mut file = disk.create(path, Mode::Private).map_err(DiskError::at(path))?;
         disk.writing(path).map_err(DiskError::at(path))?;

@@ -19,7 +19,8 @@ use unanimity_net::{
     message::{self},
 };
 use unanimity_protocol::{
-    CosignerKey, Evidence, Head, Log, Peer, RawKey, Roll, Silence, Timestamp, View,
+    CosignatureVerifyingKey, CosignedHead, Evidence, Log, Peer, PeerFailure, PublicKeyBytes, Round,
+    Timestamp, TreeHead,
 };
 use unanimity_storage::Clock;
 
@@ -35,11 +36,11 @@ pub type Waits = [Duration; MAX_TRIES - 1];
 /// A called roll, and all that was learned on the way.
 pub(crate) struct Called {
     /// One answer for every peer.
-    pub(crate) roll: Roll,
+    pub(crate) roll: Round,
     /// Every cosigned view, also one that does not count (old, regressed).
-    pub(crate) views: Vec<View>,
+    pub(crate) views: Vec<CosignedHead>,
     /// Every head that the log signed, whoever showed it: for comparison only.
-    pub(crate) heads: Vec<Head>,
+    pub(crate) heads: Vec<TreeHead>,
     /// Evidence that a peer sent and that verifies.
     pub(crate) evidence: Option<Box<Evidence>>,
 }
@@ -47,8 +48,8 @@ pub(crate) struct Called {
 /// One peer's verified answer.
 #[derive(Default)]
 struct Heard {
-    view: Option<View>,
-    head: Option<Head>,
+    view: Option<CosignedHead>,
+    head: Option<TreeHead>,
     evidence: Option<Box<Evidence>>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) async fn call<T: Transport>(
     transport: &T,
     clock: &impl Clock,
     watcher: &Watcher,
-    largest: &BTreeMap<RawKey, View>,
+    largest: &BTreeMap<PublicKeyBytes, CosignedHead>,
     sharing: &Sharing,
     rng: &mut impl Rng,
 ) -> Called {
@@ -100,7 +101,7 @@ pub(crate) async fn call<T: Transport>(
         evidence = evidence.or(heard.evidence);
         received.insert(key, admitted);
     }
-    Called { roll: Roll::new(&config.peers, at, received), views, heads, evidence }
+    Called { roll: Round::new(&config.peers, at, received), views, heads, evidence }
 }
 
 /// Draws the waits between the tries at one peer: what a cycle draws first, for each in turn.
@@ -118,8 +119,8 @@ async fn ask<T: Transport>(
     peer: &Peer,
     waits: Waits,
     closes: Instant,
-) -> Result<Answer, Silence> {
-    let address = config.addresses.get(&peer.key.raw()).ok_or(Silence::NotAsked)?;
+) -> Result<Answer, PeerFailure> {
+    let address = config.addresses.get(&peer.key.raw()).ok_or(PeerFailure::NotAsked)?;
     let question = Question::View(config.cycle.policy.log.id());
     let mut known = None;
     for wait in std::iter::once(Duration::ZERO).chain(waits) {
@@ -136,7 +137,7 @@ async fn ask<T: Transport>(
             Err(_) => {}
         }
     }
-    Err(known.unwrap_or(Silence::Late))
+    Err(known.unwrap_or(PeerFailure::TimedOut))
 }
 
 /// Asks somebody for their view, once and apart from any roll. Callers put a deadline around it.
@@ -144,8 +145,8 @@ pub async fn ask_once(
     transport: &impl Transport,
     address: &OnionAddress,
     log: &Log,
-    key: &CosignerKey,
-) -> Result<View, Silence> {
+    key: &CosignatureVerifyingKey,
+) -> Result<CosignedHead, PeerFailure> {
     let asked = exchange(transport, address, &Question::View(log.id())).await;
     let answer = asked.map_err(|Failed { silence, .. }| silence)?;
     open(log, key, answer, &mut Heard::default())
@@ -153,7 +154,7 @@ pub async fn ask_once(
 
 /// A try without an answer, or with one that is none.
 struct Failed {
-    silence: Silence,
+    silence: PeerFailure,
     /// Whether another circuit may bring an answer.
     mendable: bool,
 }
@@ -164,27 +165,32 @@ async fn exchange<T: Transport>(
     question: &Question,
 ) -> Result<Answer, Failed> {
     let mut stream = transport.dial(address).await.map_err(|error| Failed {
-        silence: Silence::Unreachable(error.to_string()),
+        silence: PeerFailure::Unreachable(error.to_string()),
         // A transport that reaches nobody will not do so a second later.
         mendable: error.kind() != io::ErrorKind::Unsupported,
     })?;
     message::ask(&mut stream, question).await.map_err(|error| match error {
         WireError::Io(error) => {
-            Failed { silence: Silence::Broke(error.to_string()), mendable: true }
+            Failed { silence: PeerFailure::Disconnected(error.to_string()), mendable: true }
         }
-        garbled => Failed { silence: Silence::Garbled(garbled.to_string()), mendable: false },
+        garbled => Failed { silence: PeerFailure::Malformed(garbled.to_string()), mendable: false },
     })
 }
 
 /// Verifies an answer. What verifies is noted in `heard` even if it is no view that counts.
-fn open(log: &Log, key: &CosignerKey, answer: Answer, heard: &mut Heard) -> Result<View, Silence> {
+fn open(
+    log: &Log,
+    key: &CosignatureVerifyingKey,
+    answer: Answer,
+    heard: &mut Heard,
+) -> Result<CosignedHead, PeerFailure> {
     match answer {
         Answer::View(note) => {
-            let opened = View::open(note.as_bytes(), log, key);
+            let opened = CosignedHead::open(note.as_bytes(), log, key);
             // A view that is no good may still show a head that the log signed.
             heard.head = match &opened {
                 Ok(view) => Some(view.head().clone()),
-                Err(_) => Head::open(note.as_bytes(), log).ok(),
+                Err(_) => TreeHead::open(note.as_bytes(), log).ok(),
             };
             heard.view = opened.as_ref().ok().cloned();
             Ok(opened?)
@@ -192,12 +198,12 @@ fn open(log: &Log, key: &CosignerKey, answer: Answer, heard: &mut Heard) -> Resu
         Answer::Evidence(text) => {
             let evidence = Evidence::open(&text, log)?;
             heard.evidence = Some(Box::new(evidence));
-            Err(Silence::Garbled("evidence".to_owned()))
+            Err(PeerFailure::Malformed("evidence".to_owned()))
         }
-        Answer::Blind(since) => Err(Silence::Blind(Timestamp(since))),
-        Answer::OtherLog => Err(Silence::OtherLog),
+        Answer::Blind(since) => Err(PeerFailure::NoFreshHead(Timestamp(since))),
+        Answer::OtherLog => Err(PeerFailure::OtherLog),
         Answer::Tile(_) | Answer::NoTile => {
-            Err(Silence::Garbled("a tile, and a view was asked for".to_owned()))
+            Err(PeerFailure::Malformed("a tile, and a view was asked for".to_owned()))
         }
     }
 }

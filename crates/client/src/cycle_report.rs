@@ -1,7 +1,7 @@
 //! What a cycle came to, and what it saw.
 
 use unanimity_install::Installed;
-use unanimity_protocol::{Agreed, Head, Refusal, Silence, View};
+use unanimity_protocol::{ConfirmedRelease, CosignedHead, PeerFailure, Refusal, TreeHead};
 use unanimity_report::{Classify, Exit};
 
 /// A cycle that ended well.
@@ -10,7 +10,7 @@ pub enum Outcome {
     /// Every peer agrees, and nothing is new.
     UpToDate,
     /// Every peer has confirmed this release for long enough: it can be installed.
-    Available(Box<Agreed>),
+    Available(Box<ConfirmedRelease>),
     /// It was.
     Installed(Installed),
 }
@@ -19,11 +19,11 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The log's head that was adopted for this cycle.
-    pub head: Option<Head>,
+    pub head: Option<TreeHead>,
     /// What each peer answered: its name and the view or why there is none.
-    pub peers: Vec<(String, Result<View, Silence>)>,
+    pub peers: Vec<(String, Result<CosignedHead, PeerFailure>)>,
     /// Each mirror and what it showed.
-    pub mirrors: Vec<(String, Result<Head, String>)>,
+    pub mirrors: Vec<(String, Result<TreeHead, String>)>,
     /// Entries of ours that were read and refused, by index; those seen for the first time.
     pub refused: Vec<(u64, Refusal)>,
     /// Entries of kinds that this version does not know.

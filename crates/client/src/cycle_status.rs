@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use unanimity_install::InstallRefusal;
 use unanimity_protocol::Refusal;
-use unanimity_protocol::round::Missing;
+use unanimity_protocol::round::UnconfirmedPeer;
 use unanimity_report::{Classify as _, Condition, Seen, clean};
 use unanimity_state::LogForked;
 
@@ -79,15 +79,15 @@ fn about_refusal(refusal: &Refusal) -> Option<(&'static str, String)> {
         Refusal::Settling { release, .. }
         | Refusal::Withdrawn { release, .. }
         | Refusal::Expired { release, .. }
-        | Refusal::NoTarget { release, .. } => Some(("release", release.clone())),
-        Refusal::Conflict { sequence, .. } => Some(("sequence", sequence.to_string())),
-        Refusal::Rollback { offered, .. } => Some(("sequence", offered.to_string())),
-        Refusal::Outdated { index, .. } => Some(("entry", index.to_string())),
+        | Refusal::NoArtifactForPlatform { release, .. } => Some(("release", release.clone())),
+        Refusal::DuplicateSequence { sequence, .. } => Some(("sequence", sequence.to_string())),
+        Refusal::SequenceRollback { offered, .. } => Some(("sequence", offered.to_string())),
+        Refusal::UnsupportedFormat { index, .. } => Some(("entry", index.to_string())),
         Refusal::OtherProduct { product, channel } => {
             Some(("product", format!("{product}/{channel}")))
         }
         Refusal::Incomplete(_)
-        | Refusal::RollTooOld { .. }
+        | Refusal::RoundTooOld { .. }
         | Refusal::Threshold { .. }
         | Refusal::BadSignature(_)
         | Refusal::Malformed(_)
@@ -116,7 +116,7 @@ fn add_details(failure: &Failure, details: &mut Value) {
     }
 }
 
-fn missing_json(missing: &Missing) -> Value {
+fn missing_json(missing: &UnconfirmedPeer) -> Value {
     let standing = format!("{:?}", missing.standing).to_ascii_lowercase();
     json!({ "name": missing.peer.as_str(), "standing": standing, "since": missing.since })
 }

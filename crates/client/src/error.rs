@@ -2,7 +2,7 @@
 
 use unanimity_config::ConfigError;
 use unanimity_install::{InstallError, InstallRefusal};
-use unanimity_protocol::{Head, Refusal, Timestamp};
+use unanimity_protocol::{Refusal, Timestamp, TreeHead};
 use unanimity_report::{Classify, Condition, Exit};
 use unanimity_state::{LogForked, StoreError};
 use unanimity_storage::DiskError;
@@ -41,7 +41,7 @@ pub enum UpdateError {
     )]
     Untied {
         /// The stored or pinned head.
-        trusted: Head,
+        trusted: TreeHead,
     },
 }
 

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 use unanimity_config::Config;
 use unanimity_install::{InstallError, InstallRefusal, Ready, Root, Staged, Staging, target_of};
 use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, Transport};
-use unanimity_protocol::Agreed;
+use unanimity_protocol::ConfirmedRelease;
 use unanimity_protocol::log_path::artifact_path;
-use unanimity_protocol::manifest::Target;
+use unanimity_protocol::manifest::Artifact;
 use unanimity_storage::Disk;
 
 use crate::sources::Hosts;
@@ -71,7 +71,7 @@ impl<'a> Fetcher<'a> {
     /// named, and dropped; one that breaks off is asked for the rest, and then the next is.
     pub async fn fetch(
         &self,
-        agreed: &Agreed,
+        agreed: &ConfirmedRelease,
         report: &mut Report,
         rng: &mut impl Rng,
     ) -> Result<Staged, Failure> {
@@ -176,7 +176,7 @@ impl<'a> Fetcher<'a> {
     async fn pour_all(
         &self,
         mirror: &Mirror,
-        target: &Target,
+        target: &Artifact,
         floor: u64,
         mut staging: Staging,
     ) -> (Staging, Result<(), InstallError>) {
@@ -207,14 +207,17 @@ impl<'a> Fetcher<'a> {
     }
 
     /// What was fetched before, if all of it is here.
-    pub(crate) async fn fetched(&self, agreed: &Agreed) -> Result<Option<Staged>, InstallError> {
+    pub(crate) async fn fetched(
+        &self,
+        agreed: &ConfirmedRelease,
+    ) -> Result<Option<Staged>, InstallError> {
         let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
         let agreed = agreed.clone();
         end(spawn_blocking(move || root.staged(&agreed, &platform))).await
     }
 
     /// What is here of it: all, or what was fetched so far.
-    async fn begin(&self, agreed: &Agreed) -> Result<Result<Staged, Staging>, Failure> {
+    async fn begin(&self, agreed: &ConfirmedRelease) -> Result<Result<Staged, Staging>, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(staged) = self.fetched(agreed).await? {

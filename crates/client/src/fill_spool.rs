@@ -10,7 +10,7 @@ use unanimity_install::published_head;
 use unanimity_install::spool::{ENTRIES, PROOF};
 use unanimity_log::{Bundles, Unread};
 use unanimity_net::{Mirror, Transport};
-use unanimity_protocol::Head;
+use unanimity_protocol::TreeHead;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_storage::{Clock, DiskError, Mode};
 
@@ -30,7 +30,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         // What the installer says of itself is not believed either: it only says where to begin.
         let path = published_head(&config.cycle.install_root);
         let known = disk.read(&path, MAX_NOTE_BYTES).map_err(UpdateError::from)?;
-        let known = known.and_then(|bytes| Head::open(&bytes, &config.cycle.policy.log).ok());
+        let known = known.and_then(|bytes| TreeHead::open(&bytes, &config.cycle.policy.log).ok());
         let head = decided.agreed.head();
         let from = known.map_or(0, |known| known.size()).min(head.size());
         let mirrors = self.fetcher.hosts.of_the_log(rng);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::Rng;
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::decision::head_choice::HeadChoice;
-use unanimity_protocol::{Agreed, Bundle, Head, Refusal, Roll, Signed};
+use unanimity_protocol::{Bundle, ConfirmedRelease, Refusal, Round, SignedRelease, TreeHead};
 use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
@@ -14,7 +14,7 @@ use crate::{Client, Failure, MirrorProblem, Outcome, Report, UpdateError, ask, j
 
 /// What can be installed, and what convinces others of it.
 pub(crate) struct Decided {
-    pub(crate) agreed: Box<Agreed>,
+    pub(crate) agreed: Box<ConfirmedRelease>,
     pub(crate) proof: Bundle,
     /// What every mirror hides, if they all do.
     pub(crate) stale: Option<MirrorProblem>,
@@ -71,11 +71,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let mut heard = self.known_heads()?;
         heard.extend(called.heads);
         heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
-        let trusted: Vec<Head> = self.trusted_heads().cloned().collect();
+        let trusted: Vec<TreeHead> = self.trusted_heads().cloned().collect();
         // The rolls that a release waits with are worth tying as well: else it would settle anew.
         let rolls = self.state.rolls.iter().chain([&roll]);
-        let views: Vec<Head> =
-            rolls.flat_map(Roll::views).map(|view| view.head().clone()).collect();
+        let views: Vec<TreeHead> =
+            rolls.flat_map(Round::views).map(|view| view.head().clone()).collect();
         let mut choice = HeadChoice::new(&mut heard, &trusted, &views);
         let read = loop {
             let joined = match join::join(&mut choice, &sources).await {
@@ -107,7 +107,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             if let Some(stale) = stale {
                 return Err(stale.into());
             }
-            let why = |(mirror, head): &(&Mirror, Result<Head, String>)| match head {
+            let why = |(mirror, head): &(&Mirror, Result<TreeHead, String>)| match head {
                 Ok(head) => format!("{mirror}: serves no tiles that hash up to its {head}"),
                 Err(why) => format!("{mirror}: {why}"),
             };
@@ -199,6 +199,6 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 }
 
-fn waits(signed: &Signed) -> String {
+fn waits(signed: &SignedRelease) -> String {
     format!("release {} waits for that", signed.manifest().label())
 }

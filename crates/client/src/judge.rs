@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use unanimity_net::{Mirror, Transport};
-use unanimity_protocol::{Head, Refusal};
+use unanimity_protocol::{Refusal, TreeHead};
 use unanimity_storage::Clock;
 
 use crate::{Client, Failure, MirrorProblem, read};
@@ -54,8 +54,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// newest head; and the entries may be others.
     pub(crate) fn judge_log(
         &mut self,
-        shown: &[(&Mirror, Result<Head, String>)],
-        newest: Option<&Head>,
+        shown: &[(&Mirror, Result<TreeHead, String>)],
+        newest: Option<&TreeHead>,
         reading: Option<&read::Reading>,
     ) {
         for (mirror, head) in shown {
@@ -76,8 +76,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// trust, or a frozen world.
     pub(crate) fn check_mirrors(
         &self,
-        shown: &[(&Mirror, Result<Head, String>)],
-        newest: Option<&Head>,
+        shown: &[(&Mirror, Result<TreeHead, String>)],
+        newest: Option<&TreeHead>,
     ) -> Result<(), MirrorProblem> {
         let best = shown
             .iter()
@@ -85,8 +85,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             .max_by_key(|(_, size)| *size);
         let Some((mirror, shown)) = best else { return Ok(()) };
         let mirror = mirror.to_string();
-        let trusted = self.trusted_heads().map(Head::size).max().unwrap_or(0);
-        let newest = newest.map_or(0, Head::size);
+        let trusted = self.trusted_heads().map(TreeHead::size).max().unwrap_or(0);
+        let newest = newest.map_or(0, TreeHead::size);
         if shown < trusted {
             Err(MirrorProblem::Rollback { mirror, shown, known: trusted })
         } else if shown < newest {

@@ -1,6 +1,6 @@
 //! What the mirrors show that must not be believed.
 
-use unanimity_protocol::Head;
+use unanimity_protocol::TreeHead;
 use unanimity_report::{Classify, Condition, Exit};
 
 /// What the mirrors, or those that serve the log's entries, show that must not be believed.
@@ -32,7 +32,7 @@ pub enum MirrorProblem {
         /// The mirror or peer that served them, in a sentence.
         served: String,
         /// The log's head.
-        head: Head,
+        head: TreeHead,
     },
 }
 

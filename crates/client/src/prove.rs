@@ -7,18 +7,20 @@ use unanimity_config::Config;
 use unanimity_log::Cached;
 use unanimity_net::Transport;
 use unanimity_protocol::proof_bundle::Proofs;
-use unanimity_protocol::{Agreed, Bundle, Chain, Head, Logged, Signed, View};
+use unanimity_protocol::{
+    Bundle, ConfirmedRelease, ConsistentHeads, CosignedHead, LoggedRelease, SignedRelease, TreeHead,
+};
 
 use crate::error::UpdateError;
 use crate::tile_sources::Source;
 
 /// Proves that a release is in the chain's head, with the tiles of the first host whose tiles do.
 pub(crate) async fn logged<'s, 'a: 's, T: Transport + 'a>(
-    signed: &Signed,
-    chain: &Chain,
-    trusted: Option<&Head>,
+    signed: &SignedRelease,
+    chain: &ConsistentHeads,
+    trusted: Option<&TreeHead>,
     hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
-) -> Result<Logged, UpdateError> {
+) -> Result<LoggedRelease, UpdateError> {
     let (index, size) = (signed.index(), chain.head().size());
     let mut problems = Vec::new();
     for host in hosts {
@@ -36,7 +38,7 @@ pub(crate) async fn logged<'s, 'a: 's, T: Transport + 'a>(
 /// The proof bundle of what was agreed on: one that verifies, from the first host whose tiles
 /// make one.
 pub(crate) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
-    agreed: &Agreed,
+    agreed: &ConfirmedRelease,
     config: &Config,
     hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
 ) -> Result<Bundle, UpdateError> {
@@ -56,12 +58,12 @@ pub(crate) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
 }
 
 async fn bundle_of<T: Transport>(
-    agreed: &Agreed,
+    agreed: &ConfirmedRelease,
     source: &Cached<Source<'_, T>>,
 ) -> io::Result<Bundle> {
     let (head, index) = (agreed.head(), agreed.entry().index);
     let views = agreed.rolls().into_iter().flat_map(|roll| roll.views());
-    let mut sizes: BTreeSet<u64> = views.map(|view: &View| view.head().size()).collect();
+    let mut sizes: BTreeSet<u64> = views.map(|view: &CosignedHead| view.head().size()).collect();
     let mut proofs = Proofs::default();
     for &size in &sizes {
         if size < head.size() {

@@ -8,7 +8,7 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{Catalog, Hash, Head, Log, LogMismatch, Policy, Refusal};
+use unanimity_protocol::{Catalog, Hash, Log, LogMismatch, Policy, Refusal, TreeHead};
 use unanimity_state::ClientState;
 
 use crate::tile_sources::Source;
@@ -18,13 +18,13 @@ use crate::{Failure, MirrorProblem, Step, UpdateError, Watcher};
 pub(crate) async fn checkpoints<'a>(
     mirrors: &[&'a Mirror],
     log: &Log,
-) -> Vec<(&'a Mirror, Result<Head, String>)> {
+) -> Vec<(&'a Mirror, Result<TreeHead, String>)> {
     // All at once: those that stall do so at the same time.
     join_all(mirrors.iter().map(|&mirror| async move {
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let head = bytes
             .map_err(|error| error.to_string())
-            .and_then(|bytes| Head::open(&bytes, log).map_err(|error| refused(&error)));
+            .and_then(|bytes| TreeHead::open(&bytes, log).map_err(|error| refused(&error)));
         (mirror, head)
     }))
     .await
@@ -43,7 +43,7 @@ fn refused(error: &CheckpointError) -> String {
 /// Who may have entries.
 pub(crate) struct Hosts<'a> {
     /// The mirrors, and what each shows.
-    pub(crate) shown: &'a [(&'a Mirror, Result<Head, String>)],
+    pub(crate) shown: &'a [(&'a Mirror, Result<TreeHead, String>)],
     /// What peers serve whose view is large enough.
     pub(crate) peers: &'a [&'a Mirror],
 }
@@ -77,7 +77,7 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
     tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
     state: &ClientState,
     policy: &Policy,
-    head: &Head,
+    head: &TreeHead,
     common: Option<u64>,
     watcher: &Watcher,
 ) -> Result<Reading, Failure> {
@@ -149,7 +149,7 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
 /// What the entries must hash to, from the first host of tiles that can prove it.
 async fn bundles<'s, 'a: 's, T: Transport + 'a>(
     tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
-    head: &Head,
+    head: &TreeHead,
     from: u64,
 ) -> Result<Bundles, UpdateError> {
     let mut problems = Vec::new();

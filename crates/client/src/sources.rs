@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::seq::SliceRandom as _;
 use unanimity_config::{Config, Site};
 use unanimity_net::{Mirror, Web};
-use unanimity_protocol::{Head, Name, Peer, RawKey, Roll};
+use unanimity_protocol::{Name, Peer, PublicKeyBytes, Round, TreeHead};
 
 /// Each on circuits that nothing else of this node shares.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Hosts {
     /// Those mirrors that are asked after the others, by name.
     pub(crate) last: BTreeSet<String>,
     /// What each peer keeps of the log for others.
-    peers: Vec<(RawKey, Mirror)>,
+    peers: Vec<(PublicKeyBytes, Mirror)>,
     /// Where peers serve artifacts to anyone.
     shelves: Vec<Mirror>,
 }
@@ -60,8 +60,8 @@ impl Hosts {
     }
 
     /// Those whose view in a roll covers a head: what they keep of the log does too, or soon will.
-    pub(crate) fn peers_with(&self, roll: &Roll, head: &Head) -> Vec<&Mirror> {
-        let covers = |key: RawKey| {
+    pub(crate) fn peers_with(&self, roll: &Round, head: &TreeHead) -> Vec<&Mirror> {
+        let covers = |key: PublicKeyBytes| {
             roll.views().any(|view| view.cosigner() == key && view.head().size() >= head.size())
         };
         self.peers.iter().filter(|(key, _)| covers(*key)).map(|(_, mirror)| mirror).collect()

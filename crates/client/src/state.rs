@@ -2,8 +2,10 @@
 
 use unanimity_net::Transport;
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
-use unanimity_protocol::round::Missing;
-use unanimity_protocol::{Catalog, Chain, Evidence, Head, Refusal, Roll, Signed, View};
+use unanimity_protocol::round::UnconfirmedPeer;
+use unanimity_protocol::{
+    Catalog, ConsistentHeads, CosignedHead, Evidence, Refusal, Round, SignedRelease, TreeHead,
+};
 use unanimity_state::StoreError;
 use unanimity_storage::Clock;
 
@@ -53,7 +55,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Adds to each peer that did not confirm since when it has been silent.
-    pub(crate) fn since(&self, mut missing: Vec<Missing>) -> Vec<Missing> {
+    pub(crate) fn since(&self, mut missing: Vec<UnconfirmedPeer>) -> Vec<UnconfirmedPeer> {
         for missing in &mut missing {
             let peer = self.config.peers.iter().find(|peer| peer.name == missing.peer);
             missing.since =
@@ -69,17 +71,17 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Heads that must be prefixes of whatever is adopted.
-    pub(crate) fn trusted_heads(&self) -> impl Iterator<Item = &Head> {
+    pub(crate) fn trusted_heads(&self) -> impl Iterator<Item = &TreeHead> {
         self.state.head.iter().chain(&self.config.cycle.pinned)
     }
 
     /// Every head that was ever verified here and still matters. What an acknowledged fork left in
     /// our memory no longer does: whoever shows it again is asked about it anew.
-    pub(crate) fn known_heads(&self) -> Result<Vec<Head>, StoreError> {
+    pub(crate) fn known_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let views =
-            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Roll::views));
+            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Round::views));
         let settled = self.evidence.acknowledged_heads()?;
-        let remembered = views.map(View::head).filter(|head| !settled.contains(head));
+        let remembered = views.map(CosignedHead::head).filter(|head| !settled.contains(head));
         Ok(self.trusted_heads().chain(remembered).cloned().collect())
     }
 
@@ -89,7 +91,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         match refusal {
             Refusal::Expired { at, .. } if *at > last => true,
             // Nothing from before it installs any more: that is no state to fall silent in.
-            Refusal::Outdated { index: newer, .. } if *newer == index => true,
+            Refusal::UnsupportedFormat { index: newer, .. } if *newer == index => true,
             _ => index >= self.state.reported,
         }
     }
@@ -104,15 +106,15 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// kept as long as a pending release may need it.
     pub(crate) fn adopt(
         &mut self,
-        chain: &Chain,
-        roll: &Roll,
+        chain: &ConsistentHeads,
+        roll: &Round,
         common: u64,
         at_common: Option<read::Edge>,
-        candidates: &[Signed],
+        candidates: &[SignedRelease],
     ) -> Result<(), StoreError> {
-        let smallest = roll.views().map(View::head).find(|head| head.size() == common);
+        let smallest = roll.views().map(CosignedHead::head).find(|head| head.size() == common);
         if let (Some(smallest), Some(mut edge)) = (smallest, at_common) {
-            let held = self.state.head.as_ref().map_or(0, Head::size);
+            let held = self.state.head.as_ref().map_or(0, TreeHead::size);
             if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
                 self.state.head = Some(smallest.clone());
                 edge.catalog.learn_withdrawals(&self.state.catalog);
@@ -134,12 +136,12 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.save()
     }
 
-    fn covers(&self, roll: &Roll, chain: &Chain, index: u64) -> bool {
+    fn covers(&self, roll: &Round, chain: &ConsistentHeads, index: u64) -> bool {
         roll.common_size(&self.config.peers, chain).is_some_and(|size| size > index)
     }
 
     /// The first roll in which every peer covered the entry.
-    pub(crate) fn earliest_roll(&self, chain: &Chain, index: u64) -> Option<&Roll> {
+    pub(crate) fn earliest_roll(&self, chain: &ConsistentHeads, index: u64) -> Option<&Round> {
         self.state.rolls.iter().find(|roll| self.covers(roll, chain, index))
     }
 }

@@ -13,7 +13,7 @@ use unanimity_net::{
     Mirror, Transport,
     message::{self},
 };
-use unanimity_protocol::{Head, Tile};
+use unanimity_protocol::{Tile, TreeHead};
 
 /// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
 pub(crate) enum Source<'a, T: Transport> {
@@ -79,7 +79,7 @@ impl<'a, T: Transport> Sources<'a, T> {
     }
 
     /// The first whose tiles hash up to a head's root.
-    pub(crate) async fn serving(&self, head: &Head) -> Option<&Cached<Source<'a, T>>> {
+    pub(crate) async fn serving(&self, head: &TreeHead) -> Option<&Cached<Source<'a, T>>> {
         let found = race(0..self.0.len(), |which| {
             let serves = self.0[which].serves(head);
             serves.map(move |serves| if serves { Ok(which) } else { Err(()) }).boxed()

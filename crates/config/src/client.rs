@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use unanimity_protocol::peers::PeerSetError;
-use unanimity_protocol::{Name, PeerSet, RawKey, Timestamp};
+use unanimity_protocol::{Name, PeerSet, PublicKeyBytes, Timestamp};
 
 use crate::{CircleError, ConfigError, CycleSettings, Node, OnionAddress, Site, Source, Why};
 /// Everything a node was told.
@@ -16,7 +16,7 @@ pub struct Config {
     /// Who has to confirm.
     pub peers: PeerSet,
     /// Where they are reached, by their key.
-    pub addresses: BTreeMap<RawKey, OnionAddress>,
+    pub addresses: BTreeMap<PublicKeyBytes, OnionAddress>,
     /// Which of them serve artifacts to anyone, and where.
     pub artifacts: Vec<(Name, Site)>,
     /// How many bytes of artifacts this node keeps for others. `None`: it serves none.

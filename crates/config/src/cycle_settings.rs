@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::{Head, Name, Policy};
+use unanimity_protocol::decision::admission::RoundLimits;
+use unanimity_protocol::{Name, Policy, TreeHead};
 
 use crate::{Polling, Procedure, Spool};
 
@@ -16,7 +16,7 @@ pub struct CycleSettings {
     /// The platform whose artifact this node installs.
     pub platform: Name,
     /// The waiting time of a release, and the maximum age of rounds and cosignatures.
-    pub limits: Limits,
+    pub limits: RoundLimits,
     /// How long one try at one peer may take.
     pub ask_timeout: Duration,
     /// How long the whole roll may take, with all tries at all peers.
@@ -24,7 +24,7 @@ pub struct CycleSettings {
     /// When this node's own peer role polls.
     pub polling: Polling,
     /// A head of the log that the operator got some other way.
-    pub pinned: Option<Head>,
+    pub pinned: Option<TreeHead>,
     /// Where versions are installed.
     pub install_root: PathBuf,
     /// Versions kept, hooks and time limits of an installation.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_protocol::{Hash, Head, Log, Name, NoteKey, Policy, Timestamp};
+use unanimity_protocol::{Hash, Log, Name, NoteVerifyingKey, Policy, Timestamp, TreeHead};
 
 use crate::operator_file::{Text, in_file};
 use crate::sections::alert::AlarmTable;
@@ -76,14 +76,14 @@ struct ProductTable {
 #[serde(deny_unknown_fields)]
 struct PublisherTable {
     threshold: usize,
-    keys: Vec<Text<NoteKey>>,
+    keys: Vec<Text<NoteVerifyingKey>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LogTable {
     origin: Text<unanimity_protocol::Origin>,
-    key: Text<NoteKey>,
+    key: Text<NoteVerifyingKey>,
     mirrors: Vec<MirrorEntry>,
     pinned: Option<PathBuf>,
 }
@@ -99,7 +99,7 @@ impl NodeFile {
                 files.push(path.clone());
                 let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES);
                 let head = bytes.map_err(PinnedError::from);
-                let head = head.and_then(|bytes| Ok(Head::open(&bytes, &log)?));
+                let head = head.and_then(|bytes| Ok(TreeHead::open(&bytes, &log)?));
                 Some(head.map_err(|why| Why::Pinned { path, why })?)
             }
             None => None,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unanimity_protocol::NoteKey;
+use unanimity_protocol::NoteVerifyingKey;
 
 use crate::sections::install::are_apart;
 use crate::{
@@ -71,7 +71,7 @@ impl Node {
         let name = member.peer.name.clone();
         let wrong = |why| Err(ConfigError { path: self.peers_path.clone(), why });
         let key = member.peer.key.raw();
-        let publishers = self.cycle.policy.publishers().iter().map(NoteKey::raw);
+        let publishers = self.cycle.policy.publishers().iter().map(NoteVerifyingKey::raw);
         if publishers.chain([self.cycle.policy.log.key.raw()]).any(|other| other == key) {
             return wrong(Why::TwoRoles(name));
         }

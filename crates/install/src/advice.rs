@@ -35,10 +35,10 @@ impl InstallAdvice for Refusal {
     fn add_to(&self, words: String) -> String {
         match self {
             Refusal::Fork(evidence) => fork(&words, &evidence.id()),
-            Refusal::Conflict { .. } => format!(
+            Refusal::DuplicateSequence { .. } => format!(
                 "{words}.\n  Ask the publisher which of the two they meant, over another channel"
             ),
-            Refusal::Outdated { .. } => format!("update unanimity: {words}"),
+            Refusal::UnsupportedFormat { .. } => format!("update unanimity: {words}"),
             _ => words,
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
-use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::{Hash, Manifest, Name, Refusal};
 use unanimity_storage::{Disk, DiskError, Source};
 
@@ -17,7 +17,7 @@ use crate::tree_sink::Fill;
 /// An artifact on this machine whose length and digest are those that were signed. Only
 /// [`Staging::finish`](crate::Staging::finish) makes one; the file is in a directory that nobody else writes to.
 pub struct Staged {
-    pub(crate) target: Target,
+    pub(crate) target: Artifact,
     pub(crate) release: String,
     pub(crate) directory: PathBuf,
     pub(crate) disk: Disk,
@@ -29,7 +29,7 @@ pub struct Staged {
 /// tree that was in it. All of it is durable. Only [`Staged::unpack`] makes one.
 #[derive(Debug)]
 pub struct Ready {
-    pub(crate) target: Target,
+    pub(crate) target: Artifact,
     pub(crate) release: String,
     /// Where it was staged.
     pub(crate) staging: PathBuf,
@@ -38,11 +38,16 @@ pub struct Ready {
 }
 
 /// The artifact of a release for a platform, if this version can install it.
-pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Target, InstallError> {
+pub fn target_of<'a>(
+    manifest: &'a Manifest,
+    platform: &Name,
+) -> Result<&'a Artifact, InstallError> {
     let release = manifest.label();
     match manifest.target(platform) {
-        None => Err(Refusal::NoTarget { release, platform: platform.clone() }.into()),
-        Some(Target { kind: Kind::Archive { entries, .. }, .. }) if *entries > MAX_ENTRIES => {
+        None => Err(Refusal::NoArtifactForPlatform { release, platform: platform.clone() }.into()),
+        Some(Artifact { kind: ArtifactKind::Archive { entries, .. }, .. })
+            if *entries > MAX_ENTRIES =>
+        {
             Err(InstallRefusal::UnsupportedKind { release }.into())
         }
         Some(target) => Ok(target),
@@ -51,7 +56,7 @@ pub fn target_of<'a>(manifest: &'a Manifest, platform: &Name) -> Result<&'a Targ
 
 /// Reads a stream to its end as an artifact: exactly the signed length and digest, or a refusal.
 /// At most one byte more than the signed length is read.
-pub fn verify_artifact(target: &Target, source: impl Read) -> Result<(), InstallError> {
+pub fn verify_artifact(target: &Artifact, source: impl Read) -> Result<(), InstallError> {
     let mut source = source.take(target.length.saturating_add(1));
     let mut measured = Measured::default();
     let mut buffer = vec![0; 128 * 1024];
@@ -68,7 +73,7 @@ pub fn verify_artifact(target: &Target, source: impl Read) -> Result<(), Install
 }
 
 /// Refuses more bytes after those that are here than were signed.
-pub(crate) fn fit(target: &Target, here: u64, more: u64) -> Result<(), ArtifactMismatch> {
+pub(crate) fn fit(target: &Artifact, here: u64, more: u64) -> Result<(), ArtifactMismatch> {
     if here.saturating_add(more) > target.length {
         let (file, signed) = (target.file.clone(), target.length);
         return Err(ArtifactMismatch::TooLong { file, signed });
@@ -85,7 +90,7 @@ pub(crate) struct Measured {
 
 impl Measured {
     /// The next bytes; refused if there are more than were signed.
-    pub(crate) fn take(&mut self, target: &Target, bytes: &[u8]) -> Result<(), ArtifactMismatch> {
+    pub(crate) fn take(&mut self, target: &Artifact, bytes: &[u8]) -> Result<(), ArtifactMismatch> {
         fit(target, self.length, bytes.len() as u64)?;
         self.add(bytes);
         Ok(())
@@ -97,7 +102,7 @@ impl Measured {
     }
 
     /// Whether they are the whole artifact, exactly.
-    pub(crate) fn check(&self, target: &Target) -> Result<(), ArtifactMismatch> {
+    pub(crate) fn check(&self, target: &Artifact) -> Result<(), ArtifactMismatch> {
         let (length, found) = (self.length, Hash(self.hasher.clone().finalize().into()));
         if length < target.length {
             let (file, signed) = (target.file.clone(), target.length);
@@ -130,7 +135,7 @@ impl Staged {
     /// ready as it is. What is refused is refused again the next time, without being fetched.
     pub fn unpack(self) -> Result<Ready, InstallError> {
         let Staged { target, release, directory: staging, disk, file } = self;
-        let Kind::Archive { format, unpacked, entries } = target.kind else {
+        let ArtifactKind::Archive { format, unpacked, entries } = target.kind else {
             return Ok(Ready { target, release, staging, tree: None });
         };
         let path = staging.join(".tree");

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::io::{FdFlags, fcntl_setfd};
 use unanimity_config::{Procedure, check_executable};
 use unanimity_protocol::Refusal;
-use unanimity_protocol::manifest::Kind;
+use unanimity_protocol::manifest::ArtifactKind;
 use unanimity_storage::{DiskError, open_plain};
 
 use crate::journal::Trial;
@@ -109,7 +109,7 @@ impl Root {
     fn artifact_of(&self, release: &str) -> Result<(PathBuf, File), Trouble> {
         let targets = self.targets_of(release)?;
         let mut why = io::Error::other("a release that is no single file cannot be handed over");
-        for target in targets.iter().filter(|target| target.kind == Kind::File) {
+        for target in targets.iter().filter(|target| target.kind == ArtifactKind::File) {
             let path = self.version(release).join(target.file.as_str());
             match open_plain(&path) {
                 Ok(file) if verify_artifact(target, &file).is_ok() => return Ok((path, file)),

@@ -12,7 +12,7 @@ use std::{
     thread::{self},
 };
 
-use unanimity_protocol::manifest::Target;
+use unanimity_protocol::manifest::Artifact;
 use unanimity_storage::{Disk, DiskError, Lock, Mode, Source, Written};
 
 use crate::artifact::{Measured, Staged, fit};
@@ -30,7 +30,7 @@ const WAITING: usize = 4;
 
 /// The beginning of an artifact, perhaps all of it. Nothing is known of its bytes but their digest.
 pub struct Staging {
-    target: Target,
+    target: Artifact,
     release: String,
     directory: PathBuf,
     path: PathBuf,
@@ -86,7 +86,7 @@ impl Digesting {
 
 impl Staging {
     pub(crate) fn open(
-        target: Target,
+        target: Artifact,
         release: String,
         directory: PathBuf,
         disk: Disk,
@@ -175,7 +175,7 @@ impl Staging {
     }
 
     /// What was signed of the artifact.
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &Artifact {
         &self.target
     }
 
@@ -198,7 +198,7 @@ impl Staging {
 /// Reads what an earlier run left, to its end.
 fn measure(
     mut file: impl Read,
-    target: &Target,
+    target: &Artifact,
     measured: &mut Measured,
 ) -> Result<(), InstallError> {
     let mut buffer = vec![0; 128 * 1024];

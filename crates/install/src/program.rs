@@ -205,7 +205,9 @@ fn said(installed: Result<Installed, StagedError>) -> Result<Said, Ended> {
         Err(StagedError::Spool(error @ SpoolError::Empty(_))) => {
             return nothing(advice::words(&error));
         }
-        Err(StagedError::Refused(Refusal::Rollback { offered, floor })) if offered == floor => {
+        Err(StagedError::Refused(Refusal::SequenceRollback { offered, floor }))
+            if offered == floor =>
+        {
             return nothing(format!(
                 "nothing new is staged: sequence {offered} was installed before"
             ));

@@ -1,6 +1,6 @@
 //! Why the entries of a spool do not lead to its proof.
 
-use unanimity_protocol::Head;
+use unanimity_protocol::TreeHead;
 use unanimity_report::{Classify, Exit};
 
 /// Why the entries of a spool do not lead from what the installer knows to the spool's proof.
@@ -24,7 +24,7 @@ pub enum ReplayMismatch {
         /// How many entries the installer had read before.
         held: u64,
         /// The proof's head.
-        head: Head,
+        head: TreeHead,
     },
     /// A head that the installer trusts is not a prefix of the proof's head.
     #[error(
@@ -32,9 +32,9 @@ pub enum ReplayMismatch {
     )]
     OtherLog {
         /// The proof's head.
-        head: Box<Head>,
+        head: Box<TreeHead>,
         /// The trusted head.
-        trusted: Box<Head>,
+        trusted: Box<TreeHead>,
     },
     /// No head that a peer confirmed is among the heads that were passed.
     #[error("not logged: no peer's head was passed")]

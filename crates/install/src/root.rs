@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use unanimity_config::Procedure;
-use unanimity_protocol::manifest::{Kind, Target};
+use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
-use unanimity_protocol::{Agreed, Bundle, Manifest, Name};
+use unanimity_protocol::{Bundle, ConfirmedRelease, Manifest, Name};
 use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
 use crate::journal::Journal;
@@ -89,7 +89,11 @@ impl Root {
     }
 
     /// What [`Root::stage`] has led to for an agreed release, if it is there and still what was signed.
-    pub fn staged(&self, agreed: &Agreed, platform: &Name) -> Result<Option<Staged>, InstallError> {
+    pub fn staged(
+        &self,
+        agreed: &ConfirmedRelease,
+        platform: &Name,
+    ) -> Result<Option<Staged>, InstallError> {
         let manifest = agreed.manifest();
         let target = target_of(manifest, platform)?;
         let directory = self.staging_place(manifest);
@@ -129,7 +133,7 @@ impl Root {
     }
 
     /// Where [`Root::stage`] leads to below a root: the artifact as it was fetched.
-    pub fn packed(manifest: &Manifest, target: &Target) -> String {
+    pub fn packed(manifest: &Manifest, target: &Artifact) -> String {
         format!("versions/.{}.new/{}", manifest.label(), target.file)
     }
 
@@ -139,7 +143,11 @@ impl Root {
 
     /// Where an agreed release's artifact is written as it comes, beside the versions. What an
     /// earlier run was sent of it is there already.
-    pub fn stage(&self, agreed: &Agreed, platform: &Name) -> Result<Staging, InstallError> {
+    pub fn stage(
+        &self,
+        agreed: &ConfirmedRelease,
+        platform: &Name,
+    ) -> Result<Staging, InstallError> {
         let manifest = agreed.manifest();
         let target = target_of(manifest, platform)?.clone();
         let directory = self.staging_place(manifest);
@@ -228,7 +236,7 @@ impl Root {
     }
 
     /// What a version's own proof says was signed: nothing if the proof is gone.
-    pub(crate) fn targets_of(&self, release: &str) -> Result<Vec<Target>, DiskError> {
+    pub(crate) fn targets_of(&self, release: &str) -> Result<Vec<Artifact>, DiskError> {
         let proof = self.disk.read(&self.proof(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
         let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
         let manifest = bundle.and_then(|bundle| bundle.claimed());
@@ -240,12 +248,12 @@ impl Root {
     /// file, is it.
     pub(crate) fn is_whole(&self, release: &str) -> Result<bool, DiskError> {
         let directory = self.version(release);
-        let is_there = |target: &Target| match target.kind {
-            Kind::File => {
+        let is_there = |target: &Artifact| match target.kind {
+            ArtifactKind::File => {
                 let file = self.disk.open(&directory.join(target.file.as_str()));
                 file.is_ok_and(|file| verify_artifact(target, file).is_ok())
             }
-            Kind::Archive { .. } => {
+            ArtifactKind::Archive { .. } => {
                 self.disk.names(&directory).is_ok_and(|names| !names.is_empty())
             }
         };

@@ -10,7 +10,7 @@
 //! If one of 2 to 5 does not, or is interrupted, the version before comes back: see
 //! [`Root::recover`]. Where nothing is configured, 1 and the commands fall away.
 
-use unanimity_protocol::{Agreed, Refusal, Timestamp};
+use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Clock, Lock};
 
 use crate::hooks::{Trouble, check_commands};
@@ -42,7 +42,7 @@ impl Root {
     /// was chosen counts.
     pub async fn begin<E: From<InstallError>>(
         &self,
-        agreed: &Agreed,
+        agreed: &ConfirmedRelease,
         clock: &impl Clock,
         may_still: impl FnOnce() -> Result<(), E>,
     ) -> Result<Switch, E> {
@@ -59,7 +59,11 @@ impl Root {
         }
     }
 
-    async fn take(&self, agreed: &Agreed, clock: &impl Clock) -> Result<Switch, InstallError> {
+    async fn take(
+        &self,
+        agreed: &ConfirmedRelease,
+        clock: &impl Clock,
+    ) -> Result<Switch, InstallError> {
         let (release, sequence) = (agreed.manifest().label(), agreed.manifest().sequence);
         check_commands(&self.procedure)?;
         let lock = self.lock()?;
@@ -71,7 +75,7 @@ impl Root {
         // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
         journal.floor = floor;
         if sequence <= floor {
-            return Err(Refusal::Rollback { offered: sequence, floor }.into());
+            return Err(Refusal::SequenceRollback { offered: sequence, floor }.into());
         }
         journal.may_try(&release, clock.now())?;
         let before = self.installed()?.map(|installed| installed.release);
@@ -89,7 +93,7 @@ impl Root {
         &self,
         journal: &mut Journal,
         trial: &Trial,
-        (agreed, ready, proof): (&Agreed, Ready, &str),
+        (agreed, ready, proof): (&ConfirmedRelease, Ready, &str),
         now: Timestamp,
     ) -> Result<Installed, Trouble> {
         agreed.still_good(now)?;
@@ -108,7 +112,7 @@ impl Switch {
     /// Switches to what is ready, and tries it out; goes back if it does not work.
     pub async fn finish(
         mut self,
-        agreed: &Agreed,
+        agreed: &ConfirmedRelease,
         ready: Ready,
         proof: &str,
         clock: &impl Clock,

@@ -10,14 +10,14 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use unanimity_log::LogWriter;
-use unanimity_protocol::{Hash, Note, NoteSecret};
+use unanimity_protocol::{Hash, Note, NoteSigningKey};
 use unanimity_storage::Disk;
 
 const ENTRIES: usize = 100_000;
 const ORIGIN: &str = "log.example/bench";
 
 /// Notes of about 600 bytes. One signature serves all: a writer looks at form, not at signatures.
-fn notes(secret: &NoteSecret) -> Vec<Vec<u8>> {
+fn notes(secret: &NoteSigningKey) -> Vec<Vec<u8>> {
     let mut note = Note::unsigned("unanimity/example/v1\n").expect("a text");
     note.sign(secret);
     let line = &note.signatures()[0];
@@ -30,7 +30,7 @@ fn notes(secret: &NoteSecret) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn fresh(place: &Path, secret: &NoteSecret) -> (TempDir, LogWriter) {
+fn fresh(place: &Path, secret: &NoteSigningKey) -> (TempDir, LogWriter) {
     let directory = TempDir::new_in(place).expect("a directory");
     let origin = ORIGIN.parse().expect("an origin");
     let writer = LogWriter::init(directory.path(), origin, secret.clone(), Disk::default());
@@ -38,7 +38,7 @@ fn fresh(place: &Path, secret: &NoteSecret) -> (TempDir, LogWriter) {
 }
 
 fn append(c: &mut Criterion) {
-    let secret = NoteSecret::from_seed("bench".parse().expect("a name"), &[1; 32]);
+    let secret = NoteSigningKey::from_seed("bench".parse().expect("a name"), &[1; 32]);
     let notes = notes(&secret);
     let bytes: usize = notes.iter().map(Vec::len).sum();
     let mut group = c.benchmark_group("append 100000 entries");

@@ -10,7 +10,7 @@ use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::note::MAX_ENTRY_BYTES;
 use unanimity_protocol::tile::{FULL, width};
-use unanimity_protocol::{Hash, Head, Tile};
+use unanimity_protocol::{Hash, Tile, TreeHead};
 
 use crate::bounds::{IN_FLIGHT, check_growth, garbled};
 use crate::hedge::race;
@@ -51,7 +51,11 @@ pub struct Bundles {
 impl Bundles {
     /// The bundles that hold the entries from `from` on, from a source that serves the tiles of
     /// `head`. At most [`MAX_GROWTH`](crate::MAX_GROWTH) entries.
-    pub async fn below<T: Tiles>(tiles: &Cached<T>, head: &Head, from: u64) -> io::Result<Bundles> {
+    pub async fn below<T: Tiles>(
+        tiles: &Cached<T>,
+        head: &TreeHead,
+        from: u64,
+    ) -> io::Result<Bundles> {
         let (range, size) = (from..head.size(), head.size());
         check_growth(&range)?;
         let mut expected = Vec::new();

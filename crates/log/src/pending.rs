@@ -4,7 +4,7 @@ use std::path::Path;
 
 use unanimity_protocol::log_path::CHECKPOINT;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_protocol::{Checkpoint, Head, Log, Note};
+use unanimity_protocol::{Checkpoint, Log, Note, TreeHead};
 use unanimity_storage::{Disk, DiskError};
 
 use crate::tile_store::{MEND, open_tiles};
@@ -25,7 +25,7 @@ pub(crate) fn recorded_size(directory: &Path) -> Result<Option<u64>, DiskError> 
 pub(crate) fn read_pending(
     directory: &Path,
     log: &Log,
-    head: &Head,
+    head: &TreeHead,
 ) -> Result<Option<Checkpoint>, DiskError> {
     let path = directory.join(PENDING);
     let Some(bytes) = unanimity_storage::read(&path, MAX_NOTE_BYTES)? else { return Ok(None) };

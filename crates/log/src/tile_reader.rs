@@ -8,9 +8,9 @@ use std::sync::Mutex;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use unanimity_protocol::tile::FULL;
-use unanimity_protocol::tree::Node;
+use unanimity_protocol::tree::Subtree;
 use unanimity_protocol::{
-    Hash, Head, Tile,
+    Hash, Tile, TreeHead,
     tile::{self},
     tree::{self},
 };
@@ -39,7 +39,7 @@ impl<T: Tiles> Cached<T> {
             self.tile(tile).await?;
         }
         let tiles = self.tiles();
-        let hash_of = |node: Node| {
+        let hash_of = |node: Subtree| {
             let (tile, range) = Tile::holding(node, size)?;
             Some(tile::subtree_root(tiles.get(&tile)?.get(range)?))
         };
@@ -53,12 +53,12 @@ impl<T: Tiles> Cached<T> {
     }
 
     /// The path that ties a head of size `old` to `head`.
-    pub async fn path(&self, old: u64, head: &Head) -> io::Result<Vec<Hash>> {
+    pub async fn path(&self, old: u64, head: &TreeHead) -> io::Result<Vec<Hash>> {
         self.range_roots(head.size(), &tree::consistency_ranges(old, head.size())).await
     }
 
     /// Whether the tiles for this head can be had here and hash up to its root.
-    pub async fn serves(&self, head: &Head) -> bool {
+    pub async fn serves(&self, head: &TreeHead) -> bool {
         let whole = 0..head.size();
         let roots = self.range_roots(head.size(), std::slice::from_ref(&whole)).await;
         roots.is_ok_and(|roots| roots == [*head.root()])

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use unanimity_protocol::tile::FULL;
-use unanimity_protocol::tree::Node;
+use unanimity_protocol::tree::Subtree;
 use unanimity_protocol::{
     Hash, Tile,
     tile::{self},
@@ -120,7 +120,7 @@ impl TileStore {
     /// [`tree::consistency_ranges`] planned them.
     pub fn range_roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, DiskError> {
         let mut read: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
-        let mut hash_of = |node: Node| {
+        let mut hash_of = |node: Subtree| {
             let (tile, range) = Tile::holding(node, self.size)
                 .ok_or_else(|| DiskError::Damaged { path: self.directory.clone(), mend: MEND })?;
             let hashes = match read.entry(tile) {
@@ -175,7 +175,7 @@ impl Growth {
 }
 
 fn edge_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
-    let hash_of = |node: Node| -> Result<Hash, Infallible> {
+    let hash_of = |node: Subtree| -> Result<Hash, Infallible> {
         // A complete subtree of the whole tree lies in the partial tile of its level.
         let (level, height) = (usize::from(node.level / 8), node.level % 8);
         let start = ((node.index << height) % FULL) as usize;

@@ -13,7 +13,7 @@ use unanimity_protocol::log_path::{CHECKPOINT, artifact_path, entries_path};
 use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
 use unanimity_protocol::tile::{FULL, width};
 use unanimity_protocol::{
-    Checkpoint, Hash, Head, Log, Manifest, Note, NoteSecret, Origin, Statement, Withdrawal,
+    Checkpoint, Hash, Log, Manifest, Note, NoteSigningKey, Origin, Statement, TreeHead, Withdrawal,
 };
 use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
@@ -27,8 +27,8 @@ pub struct LogWriter {
     directory: PathBuf,
     disk: Disk,
     log: Log,
-    secret: NoteSecret,
-    head: Head,
+    secret: NoteSigningKey,
+    head: TreeHead,
     tiles: TileStore,
     /// The entries of the last, partial bundle, as they stand in its file.
     last_bundle: Vec<u8>,
@@ -44,7 +44,7 @@ impl LogWriter {
     pub fn init(
         directory: &Path,
         origin: Origin,
-        secret: NoteSecret,
+        secret: NoteSigningKey,
         disk: Disk,
     ) -> Result<LogWriter, WriteError> {
         disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
@@ -62,7 +62,11 @@ impl LogWriter {
 
     /// Opens the log in a directory, takes its lock, and finishes an append that was interrupted
     /// after its head was written down.
-    pub fn open(directory: &Path, secret: NoteSecret, disk: Disk) -> Result<LogWriter, WriteError> {
+    pub fn open(
+        directory: &Path,
+        secret: NoteSigningKey,
+        disk: Disk,
+    ) -> Result<LogWriter, WriteError> {
         let lock = lock(directory)?;
         let path = directory.join(CHECKPOINT);
         let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
@@ -93,14 +97,14 @@ impl LogWriter {
     }
 
     /// The newest head, published.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &TreeHead {
         &self.head
     }
 
     /// Refuses if a mirror's checkpoint is one that our key signed and our tree does not have.
     pub fn check_mirror(&mut self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
         let wrong = |source| WriteError::Checkpoint { path: mirror.into(), source };
-        let theirs = Head::open(checkpoint, &self.log).map_err(wrong)?;
+        let theirs = TreeHead::open(checkpoint, &self.log).map_err(wrong)?;
         let size = theirs.size();
         let ours = match size {
             _ if size > self.head.size() => None,
@@ -163,7 +167,7 @@ impl LogWriter {
             .map_err(DiskError::at(&pending))?;
         let note = publish(&self.disk, &self.directory, &next, &self.secret)?;
         self.last_bundle = last_bundle;
-        self.head = Head::open(note.as_bytes(), &self.log)
+        self.head = TreeHead::open(note.as_bytes(), &self.log)
             .map_err(|source| WriteError::Checkpoint { path: self.directory.clone(), source })?;
         self.unsettled = false;
         Ok(first..self.head.size())
@@ -223,7 +227,7 @@ fn publish(
     disk: &Disk,
     directory: &Path,
     checkpoint: &Checkpoint,
-    secret: &NoteSecret,
+    secret: &NoteSigningKey,
 ) -> Result<String, DiskError> {
     let note = checkpoint.sign(secret).to_string();
     let path = directory.join(CHECKPOINT);
@@ -236,19 +240,19 @@ fn publish(
 fn settle(
     directory: &Path,
     log: &Log,
-    secret: &NoteSecret,
+    secret: &NoteSigningKey,
     disk: &Disk,
-) -> Result<(Head, TileStore, Vec<u8>), WriteError> {
+) -> Result<(TreeHead, TileStore, Vec<u8>), WriteError> {
     let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
     let path = directory.join(CHECKPOINT);
     let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
-    let mut head = Head::open(&bytes, log).map_err(wrong)?;
+    let mut head = TreeHead::open(&bytes, log).map_err(wrong)?;
     // A crash may have left what is here without its name being durable: nothing may follow
     // before it is.
     disk.sync_dir(directory).map_err(DiskError::at(directory))?;
     if let Some(pending) = read_pending(directory, log, &head)? {
         let note = publish(disk, directory, &pending, secret)?;
-        head = Head::open(note.as_bytes(), log).map_err(wrong)?;
+        head = TreeHead::open(note.as_bytes(), log).map_err(wrong)?;
         tracing::info!(size = head.size(), "finished an append that was interrupted");
     }
     let tiles = open_tiles(directory, head.size(), head.root(), disk.clone())?;

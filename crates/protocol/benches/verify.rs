@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
-use unanimity_protocol::{Hash, Note, NoteKey, NoteSecret, tree};
+use unanimity_protocol::{Hash, Note, NoteSigningKey, NoteVerifyingKey, tree};
 
 const SIZES: [u64; 3] = [10_000, 1_000_000, 1_000_000_000];
 
@@ -20,10 +20,10 @@ const MANIFEST: &str = "unanimity/manifest/v1\nlog example.org/log\nproduct hell
 
 fn notes(c: &mut Criterion) {
     for count in [1, 3, 16] {
-        let secrets: Vec<NoteSecret> = (1..=count)
-            .map(|i| NoteSecret::from_seed(format!("publisher-{i}").parse().unwrap(), &[i; 32]))
+        let secrets: Vec<NoteSigningKey> = (1..=count)
+            .map(|i| NoteSigningKey::from_seed(format!("publisher-{i}").parse().unwrap(), &[i; 32]))
             .collect();
-        let keys: Vec<NoteKey> = secrets.iter().map(NoteSecret::public).collect();
+        let keys: Vec<NoteVerifyingKey> = secrets.iter().map(NoteSigningKey::public).collect();
         let mut note = Note::unsigned(MANIFEST).unwrap();
         secrets.iter().for_each(|secret| note.sign(secret));
         let bytes = note.to_string().into_bytes();

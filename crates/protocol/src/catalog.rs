@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::note::Note;
-use crate::pipeline::{Fetched, Signed};
+use crate::pipeline::{LogEntry, SignedRelease};
 use crate::policy::Policy;
 use crate::{Manifest, Refusal, Timestamp};
 
@@ -15,11 +15,11 @@ use crate::{Manifest, Refusal, Timestamp};
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Distinct texts only, each at its first index. Two of one sequence are a conflict.
-    releases: BTreeMap<u64, Vec<Fetched>>,
+    releases: BTreeMap<u64, Vec<LogEntry>>,
     /// What its publishers took back, by sequence: where they first did, and why.
-    withdrawn: BTreeMap<u64, (Fetched, String)>,
+    withdrawn: BTreeMap<u64, (LogEntry, String)>,
     /// The newest entry of ours in a format that this version cannot read, and its first line.
-    outdated: Option<(String, Fetched)>,
+    outdated: Option<(String, LogEntry)>,
 }
 
 /// What one entry turned out to be.
@@ -39,7 +39,7 @@ pub enum Reading {
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// Valid releases newer than the installed one, highest sequence first.
-    pub candidates: Vec<Signed>,
+    pub candidates: Vec<SignedRelease>,
     /// Releases of ours that a check refuses.
     pub refused: Vec<(u64, Refusal)>,
 }
@@ -56,8 +56,8 @@ impl Catalog {
                 if claims(&note, policy) && policy.check_threshold(&note).is_ok() =>
             {
                 let header: String = header.chars().take(80).collect();
-                self.outdated = Some((header.clone(), Fetched { index, note }));
-                Reading::Refused(Refusal::Outdated { index, header })
+                self.outdated = Some((header.clone(), LogEntry { index, note }));
+                Reading::Refused(Refusal::UnsupportedFormat { index, header })
             }
             Some(_) => Reading::UnknownKind,
             None => Reading::Foreign,
@@ -73,7 +73,7 @@ impl Catalog {
             Ok(manifest) => {
                 let twins = self.releases.entry(manifest.sequence).or_default();
                 if !twins.iter().any(|twin| twin.note.text() == note.text()) {
-                    twins.push(Fetched { index, note });
+                    twins.push(LogEntry { index, note });
                 }
                 Reading::Ours
             }
@@ -87,7 +87,7 @@ impl Catalog {
         match policy.open_withdrawal(&note) {
             Err(refusal) => Reading::Refused(refusal),
             Ok(withdrawal) => {
-                let first = (Fetched { index, note }, withdrawal.reason);
+                let first = (LogEntry { index, note }, withdrawal.reason);
                 self.withdrawn.entry(withdrawal.sequence).or_insert(first);
                 Reading::Ours
             }
@@ -119,7 +119,7 @@ impl Catalog {
         let sequence = Manifest::sequence_of(release).unwrap_or_default();
         match self.withdrawn.get(&sequence) {
             None => Ok(()),
-            Some((Fetched { index, .. }, reason)) => Err(Refusal::Withdrawn {
+            Some((LogEntry { index, .. }, reason)) => Err(Refusal::Withdrawn {
                 release: release.to_owned(),
                 index: *index,
                 reason: reason.clone(),
@@ -136,7 +136,7 @@ impl Catalog {
                 [only] => match self.check(only, policy, floor, now) {
                     Ok(signed) => choice.candidates.push(signed),
                     // The installed release itself is in the log too.
-                    Err(Refusal::Rollback { .. }) if sequence == floor => {}
+                    Err(Refusal::SequenceRollback { .. }) if sequence == floor => {}
                     // Taken back after it was read, that is news.
                     Err(Refusal::Withdrawn { index, release, reason, installed }) => {
                         let at = only.index.max(index);
@@ -147,7 +147,9 @@ impl Catalog {
                 },
                 [first, .., second] => {
                     let (first, second) = (first.index, second.index);
-                    choice.refused.push((second, Refusal::Conflict { sequence, first, second }));
+                    choice
+                        .refused
+                        .push((second, Refusal::DuplicateSequence { sequence, first, second }));
                 }
                 [] => {}
             }
@@ -164,23 +166,23 @@ impl Catalog {
 
     fn check(
         &self,
-        fetched: &Fetched,
+        fetched: &LogEntry,
         policy: &Policy,
         floor: u64,
         now: Timestamp,
-    ) -> Result<Signed, Refusal> {
+    ) -> Result<SignedRelease, Refusal> {
         // Written before its publisher moved on to a format that we cannot read: it may say "not this one".
         if let Some(refusal) = self.outdated().filter(|_| fetched.index < self.outdated_index()) {
             return Err(refusal);
         }
-        let signed = Signed::open(fetched.clone(), policy, floor, now)?;
+        let signed = SignedRelease::open(fetched.clone(), policy, floor, now)?;
         self.check_standing(&signed.manifest().label(), false)?;
         Ok(signed)
     }
 
     fn outdated(&self) -> Option<Refusal> {
         let (header, fetched) = self.outdated.clone()?;
-        Some(Refusal::Outdated { index: fetched.index, header })
+        Some(Refusal::UnsupportedFormat { index: fetched.index, header })
     }
 
     fn outdated_index(&self) -> u64 {
@@ -194,8 +196,8 @@ impl Catalog {
     }
 
     /// The entries worth keeping, for [`Catalog::read`] to read again, by index.
-    pub fn entries(&self) -> Vec<Fetched> {
-        let mut entries: Vec<Fetched> = self.releases.values().flatten().cloned().collect();
+    pub fn entries(&self) -> Vec<LogEntry> {
+        let mut entries: Vec<LogEntry> = self.releases.values().flatten().cloned().collect();
         entries.extend(self.withdrawn.values().map(|(fetched, _)| fetched.clone()));
         entries.extend(self.outdated.iter().map(|(_, fetched)| fetched.clone()));
         entries.sort_by_key(|fetched| fetched.index);

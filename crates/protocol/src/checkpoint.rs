@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::key::KeyError;
 use crate::line_reader::Reader;
 use crate::note::{Note, NoteError};
-use crate::{Hash, NoteKey, NoteSecret, encoding};
+use crate::{Hash, NoteSigningKey, NoteVerifyingKey, encoding};
 
 /// The most bytes of a checkpoint's text.
 pub const MAX_CHECKPOINT_TEXT: usize = 2048;
@@ -65,7 +65,7 @@ pub struct Log {
     /// The first line of its checkpoints.
     pub origin: Origin,
     /// Who signs them.
-    pub key: NoteKey,
+    pub key: NoteVerifyingKey,
 }
 
 /// SHA-256 over origin and key: names one log in 32 bytes, whatever the length of its origin.
@@ -155,32 +155,32 @@ impl Checkpoint {
     }
 
     /// Signs the text as the log. A log that signs two roots for one size has forked.
-    pub fn sign(&self, secret: &NoteSecret) -> Note {
+    pub fn sign(&self, secret: &NoteSigningKey) -> Note {
         let mut note = Note::unsigned(&self.text()).expect("an origin has no control characters");
         note.sign(secret);
         note
     }
 }
 
-/// A log's size and root, its signature checked. Only [`Head::open`] makes one.
+/// A log's size and root, its signature checked. Only [`TreeHead::open`] makes one.
 ///
 /// It keeps the signed text and the log's line, so two heads that cannot both be
 /// true can be shown to anybody.
 #[derive(Clone)]
-pub struct Head {
+pub struct TreeHead {
     log: LogId,
     size: u64,
     root: Hash,
     note: Arc<str>,
 }
 
-impl Head {
+impl TreeHead {
     /// Opens a checkpoint of `log`; other signatures on it are dropped.
-    pub fn open(bytes: &[u8], log: &Log) -> Result<Head, CheckpointError> {
-        Head::of_note(&Note::parse(bytes)?, log)
+    pub fn open(bytes: &[u8], log: &Log) -> Result<TreeHead, CheckpointError> {
+        TreeHead::of_note(&Note::parse(bytes)?, log)
     }
 
-    pub(crate) fn of_note(note: &Note, log: &Log) -> Result<Head, CheckpointError> {
+    pub(crate) fn of_note(note: &Note, log: &Log) -> Result<TreeHead, CheckpointError> {
         let line = note.line_by(&log.key)?.ok_or(NoteError::Unsigned)?;
         let checkpoint = Checkpoint::parse(note.text())?;
         if checkpoint.origin != log.origin {
@@ -192,7 +192,7 @@ impl Head {
         let mut kept = Note::unsigned(note.text())?;
         kept.push(line.clone());
         let Checkpoint { size, root, .. } = checkpoint;
-        Ok(Head { log: log.id(), size, root, note: kept.to_string().into() })
+        Ok(TreeHead { log: log.id(), size, root, note: kept.to_string().into() })
     }
 
     /// Number of leaves, below 2^63.
@@ -210,28 +210,28 @@ impl Head {
         self.log
     }
 
-    /// The checkpoint with the log's signature line and no other: [`Head::open`] reads it again.
+    /// The checkpoint with the log's signature line and no other: [`TreeHead::open`] reads it again.
     pub fn note(&self) -> &str {
         &self.note
     }
 }
 
 /// Equal if they say the same of the same log, whatever their extension lines.
-impl PartialEq for Head {
+impl PartialEq for TreeHead {
     fn eq(&self, other: &Self) -> bool {
         (self.log, self.size, self.root) == (other.log, other.size, other.root)
     }
 }
 
-impl Eq for Head {}
+impl Eq for TreeHead {}
 
-impl fmt::Debug for Head {
+impl fmt::Debug for TreeHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Head({self})")
     }
 }
 
-impl fmt::Display for Head {
+impl fmt::Display for TreeHead {
     /// `size 12, root 0123456789abcdef`: enough to read aloud.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "size {}, root {}", self.size, &self.root.hex()[..16])

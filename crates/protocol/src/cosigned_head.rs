@@ -8,24 +8,28 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::checkpoint::{CheckpointError, Head, Log};
+use crate::checkpoint::{CheckpointError, Log, TreeHead};
 use crate::note::{Note, NoteError, SignatureLine};
-use crate::{CosignerKey, CosignerSecret, RawKey, Timestamp};
+use crate::{CosignatureSigningKey, CosignatureVerifyingKey, PublicKeyBytes, Timestamp};
 
-/// A head that a peer vouched for at a time. Only [`View::open`] and [`View::cosign`] make one.
+/// A head that a peer vouched for at a time. Only [`CosignedHead::open`] and [`CosignedHead::cosign`] make one.
 #[derive(Clone)]
-pub struct View {
-    head: Head,
+pub struct CosignedHead {
+    head: TreeHead,
     at: Timestamp,
-    cosigner: RawKey,
+    cosigner: PublicKeyBytes,
     note: Arc<str>,
 }
 
-impl View {
+impl CosignedHead {
     /// Opens a checkpoint that `log` signed and `peer` cosigned.
-    pub fn open(bytes: &[u8], log: &Log, peer: &CosignerKey) -> Result<View, CheckpointError> {
+    pub fn open(
+        bytes: &[u8],
+        log: &Log,
+        peer: &CosignatureVerifyingKey,
+    ) -> Result<CosignedHead, CheckpointError> {
         let note = Note::parse(bytes)?;
-        let head = Head::of_note(&note, log)?;
+        let head = TreeHead::of_note(&note, log)?;
         let mut newest: Option<(Timestamp, &SignatureLine)> = None;
         for line in note.lines_naming(peer.name(), peer.id()) {
             let at = verify_line(note.text(), line, peer)
@@ -36,23 +40,23 @@ impl View {
         }
         let (at, line) = newest.ok_or(NoteError::Unsigned)?;
         let note = format!("{}{line}\n", head.note()).into();
-        Ok(View { head, at, cosigner: peer.raw(), note })
+        Ok(CosignedHead { head, at, cosigner: peer.raw(), note })
     }
 
     /// Cosigns a head. The caller has verified that it extends every head it cosigned before,
     /// and has stored it durably.
-    pub fn cosign(head: &Head, secret: &CosignerSecret, at: Timestamp) -> View {
+    pub fn cosign(head: &TreeHead, secret: &CosignatureSigningKey, at: Timestamp) -> CosignedHead {
         let text = head.note().rsplit_once("\n\n").map_or("", |(text, _)| text).to_owned() + "\n";
         let signature = secret.sign(&message(&text, at));
         let key = secret.public();
         let signature = [&at.0.to_be_bytes()[..], &signature].concat();
         let line = SignatureLine { name: key.name().clone(), id: key.id(), signature };
         let note = format!("{}{line}\n", head.note()).into();
-        View { head: head.clone(), at, cosigner: key.raw(), note }
+        CosignedHead { head: head.clone(), at, cosigner: key.raw(), note }
     }
 
     /// What was vouched for.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &TreeHead {
         &self.head
     }
 
@@ -62,7 +66,7 @@ impl View {
     }
 
     /// By which key.
-    pub fn cosigner(&self) -> RawKey {
+    pub fn cosigner(&self) -> PublicKeyBytes {
         self.cosigner
     }
 
@@ -72,13 +76,17 @@ impl View {
     }
 }
 
-impl fmt::Debug for View {
+impl fmt::Debug for CosignedHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "View({} at {})", self.head, self.at)
     }
 }
 
-fn verify_line(text: &str, line: &SignatureLine, peer: &CosignerKey) -> Option<Timestamp> {
+fn verify_line(
+    text: &str,
+    line: &SignatureLine,
+    peer: &CosignatureVerifyingKey,
+) -> Option<Timestamp> {
     let (time, signature) = line.signature.split_first_chunk::<8>()?;
     let at = Timestamp(u64::from_be_bytes(*time));
     (at <= Timestamp::MAX && peer.verifies(&message(text, at), signature)).then_some(at)

@@ -16,11 +16,11 @@
 //! that hashes to the larger root is made of that tree's true hashes, so no path turns two
 //! heads of an honest log into evidence. The log's key alone verifies it.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Head, Log};
+use crate::checkpoint::{Checkpoint, CheckpointError, Log, TreeHead};
 use crate::line_reader::Reader;
 use crate::note::{Note, NoteError};
 use crate::tree::{MAX_PROOF, consistency_roots};
-use crate::{Hash, NoteKey, encoding};
+use crate::{Hash, NoteVerifyingKey, encoding};
 
 const HEADER: &str = "unanimity/evidence/v1";
 
@@ -30,8 +30,8 @@ pub const MAX_EVIDENCE_BYTES: usize = 8 * 1024;
 /// Proof that a log's key signed two stories. Only checking makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    smaller: Head,
-    larger: Head,
+    smaller: TreeHead,
+    larger: TreeHead,
     path: Vec<Hash>,
 }
 
@@ -55,7 +55,7 @@ pub enum EvidenceError {
 impl Evidence {
     /// Checks that two heads contradict each other: by two roots at one size (`path`
     /// empty), or by a path that hashes to the larger root and not to the smaller.
-    pub fn of(a: &Head, b: &Head, path: &[Hash]) -> Option<Evidence> {
+    pub fn of(a: &TreeHead, b: &TreeHead, path: &[Hash]) -> Option<Evidence> {
         let (smaller, larger) = if a.size() <= b.size() { (a, b) } else { (b, a) };
         let contradiction = smaller.log() == larger.log()
             && if smaller.size() == larger.size() {
@@ -77,7 +77,7 @@ impl Evidence {
     pub fn open(text: &str, log: &Log) -> Result<Evidence, EvidenceError> {
         let (path, [smaller, larger]) = parse(text)?;
         let (smaller, larger) =
-            (Head::open(smaller.as_bytes(), log)?, Head::open(larger.as_bytes(), log)?);
+            (TreeHead::open(smaller.as_bytes(), log)?, TreeHead::open(larger.as_bytes(), log)?);
         if smaller.size() > larger.size() {
             return Err(EvidenceError::NoContradiction);
         }
@@ -85,7 +85,7 @@ impl Evidence {
     }
 
     /// Reads and checks evidence with the log's key alone; the origin is the one that both checkpoints bear.
-    pub fn open_with_key(text: &str, key: &NoteKey) -> Result<Evidence, EvidenceError> {
+    pub fn open_with_key(text: &str, key: &NoteVerifyingKey) -> Result<Evidence, EvidenceError> {
         let (_, [smaller, _]) = parse(text)?;
         let note = Note::parse(smaller.as_bytes()).map_err(CheckpointError::from)?;
         let origin = Checkpoint::parse(note.text())?.origin;
@@ -93,12 +93,12 @@ impl Evidence {
     }
 
     /// The head of the smaller tree; of two of one size, the one with the smaller root.
-    pub fn smaller(&self) -> &Head {
+    pub fn smaller(&self) -> &TreeHead {
         &self.smaller
     }
 
     /// The head of the larger tree.
-    pub fn larger(&self) -> &Head {
+    pub fn larger(&self) -> &TreeHead {
         &self.larger
     }
 

@@ -2,32 +2,32 @@
 //!
 //! A verifier key travels as one line, `NAME+ID+KEY`: the id is 8 hex digits,
 //! KEY is base64 of a type byte and 32 key bytes (C2SP signed-note). The type
-//! decides what the key signs, so it is a type here too: a [`NoteKey`] (0x01)
-//! signs note texts, a [`CosignerKey`] (0x04) signs a peer's view of a log, and
+//! decides what the key signs, so it is a type here too: a [`NoteVerifyingKey`] (0x01)
+//! signs note texts, a [`CosignatureVerifyingKey`] (0x04) signs a peer's view of a log, and
 //! neither passes for the other.
 //!
 //! Ids are four bytes and can be ground, names are free: neither is an identity.
-//! Who signed is judged by [`RawKey`], the 32 bytes themselves.
+//! Who signed is judged by [`PublicKeyBytes`], the 32 bytes themselves.
 
 use std::fmt;
 use std::str::FromStr;
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _};
 use sha2::{Digest, Sha256};
 
-use crate::{Known, RawKey, encoding};
+use crate::{PublicKeyBytes, SignatureCache, encoding};
 
 const NOTE: u8 = 0x01;
 const COSIGNER: u8 = 0x04;
 
 /// The log's or a publisher's key: Ed25519 over a note's text.
-pub type NoteKey = VerifierKey<NOTE>;
+pub type NoteVerifyingKey = VerifyingKey<NOTE>;
 /// A peer's key: Ed25519 over `cosignature/v1`, a time and a checkpoint.
-pub type CosignerKey = VerifierKey<COSIGNER>;
-/// The secret half of a [`NoteKey`].
-pub type NoteSecret = Secret<NOTE>;
-/// The secret half of a [`CosignerKey`].
-pub type CosignerSecret = Secret<COSIGNER>;
+pub type CosignatureVerifyingKey = VerifyingKey<COSIGNER>;
+/// The secret half of a [`NoteVerifyingKey`].
+pub type NoteSigningKey = SigningKey<NOTE>;
+/// The secret half of a [`CosignatureVerifyingKey`].
+pub type CosignatureSigningKey = SigningKey<COSIGNER>;
 
 /// The name in a key and in its signature lines: 1 to 255 bytes, no Unicode
 /// space, no control character, no `+`.
@@ -101,39 +101,39 @@ fn kind(kind: u8) -> String {
 
 /// A public key with its name; `TYPE` says what it signs.
 #[derive(Clone)]
-pub struct VerifierKey<const TYPE: u8> {
+pub struct VerifyingKey<const TYPE: u8> {
     name: KeyName,
     id: KeyId,
-    key: VerifyingKey,
-    known: Option<Known>,
+    key: ed25519_dalek::VerifyingKey,
+    known: Option<SignatureCache>,
 }
 
 /// Equal if name and key are.
-impl<const TYPE: u8> PartialEq for VerifierKey<TYPE> {
+impl<const TYPE: u8> PartialEq for VerifyingKey<TYPE> {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.key == other.key
     }
 }
 
-impl<const TYPE: u8> Eq for VerifierKey<TYPE> {}
+impl<const TYPE: u8> Eq for VerifyingKey<TYPE> {}
 
-impl<const TYPE: u8> VerifierKey<TYPE> {
+impl<const TYPE: u8> VerifyingKey<TYPE> {
     /// Binds 32 key bytes to a name. Refuses points of small order.
-    pub fn new(name: KeyName, raw: RawKey) -> Result<Self, KeyError> {
-        match VerifyingKey::from_bytes(&raw.0) {
-            Ok(key) if !key.is_weak() => Ok(VerifierKey::of(name, key, None)),
+    pub fn new(name: KeyName, raw: PublicKeyBytes) -> Result<Self, KeyError> {
+        match ed25519_dalek::VerifyingKey::from_bytes(&raw.0) {
+            Ok(key) if !key.is_weak() => Ok(VerifyingKey::of(name, key, None)),
             _ => Err(KeyError::Point(name)),
         }
     }
 
-    fn of(name: KeyName, key: VerifyingKey, known: Option<Known>) -> Self {
+    fn of(name: KeyName, key: ed25519_dalek::VerifyingKey, known: Option<SignatureCache>) -> Self {
         let id = key_id(&name, TYPE, key.as_bytes());
-        VerifierKey { name, id, key, known }
+        VerifyingKey { name, id, key, known }
     }
 
     /// The same key, which does not verify again what is known to verify.
-    pub fn remembering(self, known: &Known) -> Self {
-        VerifierKey { known: Some(known.clone()), ..self }
+    pub fn remembering(self, known: &SignatureCache) -> Self {
+        VerifyingKey { known: Some(known.clone()), ..self }
     }
 
     /// The name in its signature lines.
@@ -147,8 +147,8 @@ impl<const TYPE: u8> VerifierKey<TYPE> {
     }
 
     /// The identity.
-    pub fn raw(&self) -> RawKey {
-        RawKey(self.key.to_bytes())
+    pub fn raw(&self) -> PublicKeyBytes {
+        PublicKeyBytes(self.key.to_bytes())
     }
 
     // verify_strict: one message has one valid signature encoding, and small-order
@@ -166,25 +166,25 @@ impl<const TYPE: u8> VerifierKey<TYPE> {
     }
 }
 
-impl<const TYPE: u8> FromStr for VerifierKey<TYPE> {
+impl<const TYPE: u8> FromStr for VerifyingKey<TYPE> {
     type Err = KeyError;
 
     fn from_str(line: &str) -> Result<Self, KeyError> {
         let (name, id, material) = split(line)?;
-        let raw = RawKey(unpack::<TYPE>(&name, &material)?);
-        let key = VerifierKey::new(name, raw)?;
+        let raw = PublicKeyBytes(unpack::<TYPE>(&name, &material)?);
+        let key = VerifyingKey::new(name, raw)?;
         if key.id() == id { Ok(key) } else { Err(KeyError::Id(key.name)) }
     }
 }
 
-impl<const TYPE: u8> fmt::Display for VerifierKey<TYPE> {
+impl<const TYPE: u8> fmt::Display for VerifyingKey<TYPE> {
     /// The one-line form, `NAME+ID+KEY`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{}+{}", self.name, encoding::hex(&self.id()), pack(TYPE, self.key.as_bytes()))
     }
 }
 
-impl<const TYPE: u8> fmt::Debug for VerifierKey<TYPE> {
+impl<const TYPE: u8> fmt::Debug for VerifyingKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -193,28 +193,28 @@ impl<const TYPE: u8> fmt::Debug for VerifierKey<TYPE> {
 /// A secret key with its name; `TYPE` says what it signs. Wiped when dropped;
 /// `Debug` shows the name only.
 #[derive(Clone)]
-pub struct Secret<const TYPE: u8> {
+pub struct SigningKey<const TYPE: u8> {
     name: KeyName,
-    key: SigningKey,
-    known: Option<Known>,
+    key: ed25519_dalek::SigningKey,
+    known: Option<SignatureCache>,
 }
 
 const SECRET_PREFIX: &str = "PRIVATE+KEY+";
 
-impl<const TYPE: u8> Secret<TYPE> {
+impl<const TYPE: u8> SigningKey<TYPE> {
     /// Makes the key from 32 bytes that the caller drew from a secure generator.
     pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
-        Secret { name, key: SigningKey::from_bytes(seed), known: None }
+        SigningKey { name, key: ed25519_dalek::SigningKey::from_bytes(seed), known: None }
     }
 
     /// The same key; what it signs is known to verify. So does its public half remember.
-    pub fn remembering(self, known: &Known) -> Self {
-        Secret { known: Some(known.clone()), ..self }
+    pub fn remembering(self, known: &SignatureCache) -> Self {
+        SigningKey { known: Some(known.clone()), ..self }
     }
 
     /// The public half.
-    pub fn public(&self) -> VerifierKey<TYPE> {
-        VerifierKey::of(self.name.clone(), self.key.verifying_key(), self.known.clone())
+    pub fn public(&self) -> VerifyingKey<TYPE> {
+        VerifyingKey::of(self.name.clone(), self.key.verifying_key(), self.known.clone())
     }
 
     /// The one-line form `PRIVATE+KEY+NAME+ID+SEED`, for a file that only its owner reads.
@@ -223,23 +223,23 @@ impl<const TYPE: u8> Secret<TYPE> {
         format!("{SECRET_PREFIX}{}+{id}+{}", self.name, pack(TYPE, self.key.as_bytes()))
     }
 
-    /// Reads what [`Secret::expose`] writes.
+    /// Reads what [`SigningKey::expose`] writes.
     pub fn parse(line: &str) -> Result<Self, KeyError> {
         let (name, id, material) = split(line.strip_prefix(SECRET_PREFIX).ok_or(KeyError::Shape)?)?;
-        let secret = Secret::from_seed(name.clone(), &unpack::<TYPE>(&name, &material)?);
+        let secret = SigningKey::from_seed(name.clone(), &unpack::<TYPE>(&name, &material)?);
         if secret.public().id() == id { Ok(secret) } else { Err(KeyError::Id(name)) }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature = self.key.sign(message).to_bytes();
         if let Some(known) = &self.known {
-            known.add(RawKey(self.key.verifying_key().to_bytes()), message, &signature);
+            known.add(PublicKeyBytes(self.key.verifying_key().to_bytes()), message, &signature);
         }
         signature
     }
 }
 
-impl<const TYPE: u8> fmt::Debug for Secret<TYPE> {
+impl<const TYPE: u8> fmt::Debug for SigningKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({})", self.name)
     }

@@ -16,7 +16,7 @@
 //! # let (log_key, publisher_key) = (vector!("log.pub").trim_end(), vector!("publisher.pub").trim_end());
 //! # let (alice_key, bela_key) = (vector!("alice.pub").trim_end(), vector!("bela.pub").trim_end());
 //! # let text = vector!("bundle.txt");
-//! use unanimity_protocol::decision::admission::Limits;
+//! use unanimity_protocol::decision::admission::RoundLimits;
 //! use unanimity_protocol::{Bundle, Log, Peer, PeerSet, Policy};
 //!
 //! let log = Log { origin: "example.org/log".parse()?, key: log_key.parse()? };
@@ -26,7 +26,7 @@
 //! let bela = Peer { name: "bela".parse()?, operator: "bela".parse()?, key: bela_key.parse()? };
 //! let peers = PeerSet::new(vec![alice, bela], 2)?;
 //!
-//! let agreed = Bundle::parse(text)?.verify(&policy, &peers, &Limits::default())?;
+//! let agreed = Bundle::parse(text)?.verify(&policy, &peers, &RoundLimits::default())?;
 //! assert_eq!(agreed.manifest().label(), "1-1.0.0");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -34,8 +34,8 @@
 //! # Facts
 //!
 //! Nothing in this crate reads a clock, a file, a socket or a random number. Each of
-//! the types [`Head`], [`View`], [`Evidence`], [`Signed`], [`Logged`] and [`Agreed`] proves a check: only
-//! functions that make the check construct them. [`View::cosign`] is the exception: its caller checks.
+//! the types [`TreeHead`], [`CosignedHead`], [`Evidence`], [`SignedRelease`], [`LoggedRelease`] and [`ConfirmedRelease`] proves a check: only
+//! functions that make the check construct them. [`CosignedHead::cosign`] is the exception: its caller checks.
 //!
 //! Reading order: [`key`], [`note`], [`tree`], [`checkpoint`], [`cosigned_head`], [`consistency`],
 //! [`round`], [`decision`], [`manifest`], [`withdrawal`], [`catalog`], [`pipeline`], [`proof_bundle`].
@@ -76,25 +76,25 @@ pub mod withdrawal;
 
 pub use bundle_fault::BundleFault;
 pub use catalog::Catalog;
-pub use checkpoint::{Checkpoint, Head, Log, Origin};
-pub use consistency::Chain;
-pub use cosigned_head::View;
+pub use checkpoint::{Checkpoint, Log, Origin, TreeHead};
+pub use consistency::ConsistentHeads;
+pub use cosigned_head::CosignedHead;
 pub use evidence::Evidence;
 pub use hash::Hash;
-pub use key::{CosignerKey, CosignerSecret, NoteKey, NoteSecret};
+pub use key::{CosignatureSigningKey, CosignatureVerifyingKey, NoteSigningKey, NoteVerifyingKey};
 pub use log_mismatch::LogMismatch;
 pub use manifest::Manifest;
 pub use name::Name;
 pub use note::Note;
-pub use peer_failure::Silence;
+pub use peer_failure::PeerFailure;
 pub use peers::{Peer, PeerSet};
-pub use pipeline::{Agreed, Fetched, Logged, Signed};
+pub use pipeline::{ConfirmedRelease, LogEntry, LoggedRelease, SignedRelease};
 pub use policy::Policy;
 pub use proof_bundle::Bundle;
-pub use public_key::RawKey;
+pub use public_key::PublicKeyBytes;
 pub use refusal::Refusal;
-pub use round::Roll;
-pub use signature_cache::Known;
+pub use round::Round;
+pub use signature_cache::SignatureCache;
 pub use statement::Statement;
 pub use tile::Tile;
 pub use time::Timestamp;

@@ -1,6 +1,6 @@
 //! Why a release is not what the log's head commits to.
 
-use crate::checkpoint::Head;
+use crate::checkpoint::TreeHead;
 
 /// Why a release is not what the log's head commits to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,6 @@ pub enum LogMismatch {
         /// How many entries were read earlier.
         read: u64,
         /// The log's head.
-        head: Head,
+        head: TreeHead,
     },
 }

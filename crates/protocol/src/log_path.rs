@@ -20,7 +20,7 @@ pub fn entries_path(index: u64, width: u16) -> String {
 
 /// What a path below a log's prefix names, beside its `checkpoint`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum LogPath {
     /// A tile of hashes.
     Hashes(Tile),
     /// A bundle of entries.
@@ -32,9 +32,9 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl LogPath {
     /// Reads a path, in the one spelling that it has. `None` if no log has such a file.
-    pub fn parse(path: &str) -> Option<Place> {
+    pub fn parse(path: &str) -> Option<LogPath> {
         let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (number, width) = match rest.split_once(".p/") {
             Some((number, width)) => (number, width.parse().ok()?),
@@ -43,12 +43,12 @@ impl Place {
         let digits: String = number.chars().filter(char::is_ascii_digit).collect();
         let index = digits.parse().ok()?;
         let place = match level {
-            "entries" => Place::Entries { index, width },
-            level => Place::Hashes(Tile { level: level.parse().ok()?, index, width }),
+            "entries" => LogPath::Entries { index, width },
+            level => LogPath::Hashes(Tile { level: level.parse().ok()?, index, width }),
         };
         let is_one = match place {
-            Place::Hashes(tile) => tile.level < 64 && tile.path() == path,
-            Place::Entries { index, width } => entries_path(index, width) == path,
+            LogPath::Hashes(tile) => tile.level < 64 && tile.path() == path,
+            LogPath::Entries { index, width } => entries_path(index, width) == path,
         };
         (is_one && (1..=FULL).contains(&width.into())).then_some(place)
     }

@@ -51,12 +51,12 @@ pub struct Manifest {
     /// From when on it must not be installed any more; after `issued`.
     pub expires: Timestamp,
     /// One artifact for each platform, ascending by platform, at least one.
-    pub targets: Vec<Target>,
+    pub targets: Vec<Artifact>,
 }
 
 /// The artifact for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Artifact {
     /// Such as `x86_64-linux`.
     pub platform: Name,
     /// What the file is called; if it is no archive, also once installed.
@@ -66,12 +66,12 @@ pub struct Target {
     /// SHA-256 of the file.
     pub sha256: Hash,
     /// What to do with it.
-    pub kind: Kind,
+    pub kind: ArtifactKind,
 }
 
 /// What an artifact is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ArtifactKind {
     /// One file, installed as it is.
     File,
     /// A tree in an archive.
@@ -135,9 +135,9 @@ impl Manifest {
         let issued = number(lines.field("issued")).ok_or("'issued SECONDS'")?;
         let expires = number(lines.field("expires")).filter(|&time| time > issued);
         let expires = expires.ok_or("'expires SECONDS', later than issued")?;
-        let mut targets: Vec<Target> = Vec::new();
+        let mut targets: Vec<Artifact> = Vec::new();
         while targets.is_empty() || !lines.is_at_end() {
-            let target = lines.field("target").and_then(Target::parse);
+            let target = lines.field("target").and_then(Artifact::parse);
             let target = target.ok_or("'target PLATFORM FILE LENGTH SHA256 KIND'")?;
             if targets.last().is_some_and(|last| last.platform >= target.platform) {
                 return Err("targets in ascending order, one for each platform");
@@ -152,7 +152,7 @@ impl Manifest {
     }
 
     /// The artifact for a platform.
-    pub fn target(&self, platform: &Name) -> Option<&Target> {
+    pub fn target(&self, platform: &Name) -> Option<&Artifact> {
         self.targets.iter().find(|target| target.platform == *platform)
     }
 
@@ -169,22 +169,22 @@ impl Manifest {
     }
 }
 
-impl Target {
-    fn parse(text: &str) -> Option<Target> {
+impl Artifact {
+    fn parse(text: &str) -> Option<Artifact> {
         let mut words = text.split(' ');
         let platform = words.next()?.parse().ok()?;
         let file = words.next()?.parse().ok()?;
         let length = number(words.next())?;
         let sha256 = Hash::from_hex(words.next()?)?;
         let kind = match words.next()? {
-            "file" => Kind::File,
+            "file" => ArtifactKind::File,
             packed => {
                 let (_, format) = *ArchiveFormat::ALL.iter().find(|(word, _)| *word == packed)?;
                 let (unpacked, entries) = (number(words.next())?, number(words.next())?);
-                Kind::Archive { format, unpacked, entries }
+                ArtifactKind::Archive { format, unpacked, entries }
             }
         };
-        words.next().is_none().then_some(Target { platform, file, length, sha256, kind })
+        words.next().is_none().then_some(Artifact { platform, file, length, sha256, kind })
     }
 }
 
@@ -198,13 +198,13 @@ impl fmt::Display for Manifest {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Artifact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Target { platform, file, length, sha256, .. } = self;
+        let Artifact { platform, file, length, sha256, .. } = self;
         write!(f, "{platform} {file} {length} {sha256} ")?;
         match self.kind {
-            Kind::File => f.write_str("file"),
-            Kind::Archive { format, unpacked, entries } => {
+            ArtifactKind::File => f.write_str("file"),
+            ArtifactKind::Archive { format, unpacked, entries } => {
                 write!(f, "{} {unpacked} {entries}", format.word())
             }
         }

@@ -17,8 +17,8 @@
 use std::fmt::Write as _;
 
 use crate::encoding;
-use crate::key::{KeyId, KeyName, NoteKey, NoteSecret};
-use crate::public_key::RawKey;
+use crate::key::{KeyId, KeyName, NoteSigningKey, NoteVerifyingKey};
+use crate::public_key::PublicKeyBytes;
 
 /// The most bytes of a fetched note: a checkpoint with many cosignatures (ours are far smaller).
 pub const MAX_NOTE_BYTES: usize = 128 * 1024;
@@ -114,7 +114,7 @@ impl Note {
     }
 
     /// Adds a signature line by `secret`.
-    pub fn sign(&mut self, secret: &NoteSecret) {
+    pub fn sign(&mut self, secret: &NoteSigningKey) {
         let signature = secret.sign(self.text.as_bytes()).to_vec();
         let key = secret.public();
         self.push(SignatureLine { name: key.name().clone(), id: key.id(), signature });
@@ -128,7 +128,7 @@ impl Note {
     ///
     /// Never empty: a note that none of them signed is [`NoteError::Unsigned`].
     /// One key under two names counts once.
-    pub fn open(&self, keys: &[NoteKey]) -> Result<Vec<RawKey>, NoteError> {
+    pub fn open(&self, keys: &[NoteVerifyingKey]) -> Result<Vec<PublicKeyBytes>, NoteError> {
         let mut signers = Vec::new();
         for key in keys {
             if self.line_by(key)?.is_some() && !signers.contains(&key.raw()) {
@@ -139,7 +139,10 @@ impl Note {
     }
 
     /// The first line by `key`, all of its lines verified.
-    pub(crate) fn line_by(&self, key: &NoteKey) -> Result<Option<&SignatureLine>, NoteError> {
+    pub(crate) fn line_by(
+        &self,
+        key: &NoteVerifyingKey,
+    ) -> Result<Option<&SignatureLine>, NoteError> {
         let mut first = None;
         for line in self.lines_naming(key.name(), key.id()) {
             // A repeated line is the same bytes: Ed25519 is deterministic and verified strictly.

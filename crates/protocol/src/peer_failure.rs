@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 
 /// Why a peer's answer does not count. None of these is consent, and none is disagreement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Silence {
+pub enum PeerFailure {
     /// No answer was recorded.
     #[error("was not asked")]
     NotAsked,
@@ -15,13 +15,13 @@ pub enum Silence {
     Unreachable(String),
     /// Connected, and the connection ended before a whole answer.
     #[error("the connection broke before a whole answer: {0}")]
-    Broke(String),
+    Disconnected(String),
     /// Connected, and no whole answer in time.
     #[error("no answer within the deadline")]
-    Late,
+    TimedOut,
     /// Something other than an answer.
     #[error("answered with something that is no answer: {0}")]
-    Garbled(String),
+    Malformed(String),
     /// The view does not open.
     #[error("its view does not verify: {0}")]
     Invalid(#[from] CheckpointError),
@@ -30,16 +30,16 @@ pub enum Silence {
     BadEvidence(#[from] EvidenceError),
     /// Says itself that its mirrors show it nothing fresh.
     #[error("blind since {0}: its own mirrors have shown it nothing")]
-    Blind(Timestamp),
+    NoFreshHead(Timestamp),
     /// Does not follow our log.
     #[error("does not follow this log")]
     OtherLog,
     /// Cosigned too long ago: a replay, or a clock that is behind.
     #[error("its view is old: cosigned at {0}")]
-    Old(Timestamp),
+    TooOld(Timestamp),
     /// Cosigned in our future: one of the two clocks is wrong.
     #[error("its view is from the future: cosigned at {0} (check both clocks)")]
-    Ahead(Timestamp),
+    InFuture(Timestamp),
     /// A smaller head than it cosigned before.
     #[error("regressed: shows size {size} after it had shown size {before}")]
     Regressed {

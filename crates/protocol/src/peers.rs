@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::key::CosignerKey;
+use crate::key::CosignatureVerifyingKey;
 use crate::name::Name;
-use crate::public_key::RawKey;
+use crate::public_key::PublicKeyBytes;
 
 /// The most peers of one circle: each is asked at every cycle, and each view is in every proof.
 pub const MAX_PEERS: usize = 128;
@@ -17,7 +17,7 @@ pub struct Peer {
     /// Who runs it. Two peers of one operator are one witness.
     pub operator: Name,
     /// What their views are cosigned with.
-    pub key: CosignerKey,
+    pub key: CosignatureVerifyingKey,
 }
 
 /// The configured peers: never empty, no key or name twice, enough distinct operators.
@@ -61,7 +61,7 @@ impl PeerSet {
             return Err(PeerSetError::TooMany(peers.len()));
         }
         peers.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut keys: BTreeMap<RawKey, &Name> = BTreeMap::new();
+        let mut keys: BTreeMap<PublicKeyBytes, &Name> = BTreeMap::new();
         for (i, peer) in peers.iter().enumerate() {
             if i > 0 && peers[i - 1].name == peer.name {
                 return Err(PeerSetError::SameName(peer.name.clone()));

@@ -1,11 +1,11 @@
 //! The accepted product, log and publisher keys, and what they have signed.
 
 use crate::checkpoint::{Log, Origin};
-use crate::key::NoteKey;
+use crate::key::NoteVerifyingKey;
 use crate::manifest::Manifest;
 use crate::name::Name;
 use crate::note::{Note, NoteError};
-use crate::public_key::RawKey;
+use crate::public_key::PublicKeyBytes;
 use crate::refusal::Refusal;
 use crate::withdrawal::Withdrawal;
 
@@ -18,7 +18,7 @@ pub struct Policy {
     pub channel: Name,
     /// The log that every release must be in.
     pub log: Log,
-    publishers: Vec<NoteKey>,
+    publishers: Vec<NoteVerifyingKey>,
     threshold: usize,
 }
 
@@ -52,7 +52,7 @@ impl Policy {
         product: Name,
         channel: Name,
         log: Log,
-        publishers: Vec<NoteKey>,
+        publishers: Vec<NoteVerifyingKey>,
         threshold: usize,
     ) -> Result<Policy, PolicyError> {
         if threshold == 0 || threshold > publishers.len() {
@@ -76,7 +76,7 @@ impl Policy {
     }
 
     /// The publisher's keys.
-    pub fn publishers(&self) -> &[NoteKey] {
+    pub fn publishers(&self) -> &[NoteVerifyingKey] {
         &self.publishers
     }
 
@@ -86,7 +86,7 @@ impl Policy {
     }
 
     /// The distinct keys that signed, if they are enough.
-    pub(crate) fn check_threshold(&self, note: &Note) -> Result<Vec<RawKey>, Refusal> {
+    pub(crate) fn check_threshold(&self, note: &Note) -> Result<Vec<PublicKeyBytes>, Refusal> {
         let threshold = self.threshold;
         let signers = match note.open(&self.publishers) {
             Ok(signers) => signers,

@@ -18,21 +18,21 @@
 //! ```
 //!
 //! The earlier roll comes first. Verification runs the same stages as an update does and
-//! ends in the same type, [`Agreed`], so it cannot be weaker than an update's.
+//! ends in the same type, [`ConfirmedRelease`], so it cannot be weaker than an update's.
 
 use std::collections::BTreeMap;
 
 use crate::bundle_fault::BundleFault;
-use crate::checkpoint::Head;
-use crate::consistency::Link;
-use crate::decision::admission::Limits;
+use crate::checkpoint::TreeHead;
+use crate::consistency::Consistency;
+use crate::decision::admission::RoundLimits;
 use crate::line_reader::Reader;
 use crate::manifest::Manifest;
 use crate::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note};
 use crate::tree::MAX_PROOF;
 use crate::{
-    Agreed, Chain, Fetched, Hash, PeerSet, Policy, RawKey, Refusal, Roll, Signed, Silence,
-    Timestamp, TlogProof, View,
+    ConfirmedRelease, ConsistentHeads, CosignedHead, Hash, LogEntry, PeerFailure, PeerSet, Policy,
+    PublicKeyBytes, Refusal, Round, SignedRelease, Timestamp, TlogProof,
     encoding::{self},
 };
 
@@ -75,7 +75,7 @@ pub struct Proofs {
 
 impl Bundle {
     /// Writes down what was agreed on. `proofs` covers every size among head and views.
-    pub fn of(agreed: &Agreed, proofs: &Proofs) -> Bundle {
+    pub fn of(agreed: &ConfirmedRelease, proofs: &Proofs) -> Bundle {
         let inclusion = |size| proofs.inclusion.get(&size).cloned().unwrap_or_default();
         let index = agreed.entry().index;
         let rolls = agreed.rolls().map(|roll| {
@@ -141,27 +141,28 @@ impl Bundle {
         &self,
         policy: &Policy,
         peers: &PeerSet,
-        limits: &Limits,
-    ) -> Result<Agreed, Refusal> {
+        limits: &RoundLimits,
+    ) -> Result<ConfirmedRelease, Refusal> {
         let note = Note::parse(self.manifest.as_bytes()).map_err(Refusal::BadSignature)?;
         let [_, (closed, _)] = &self.rolls;
-        let signed = Signed::open(Fetched { index: self.index, note }, policy, 0, *closed)?;
+        let signed = SignedRelease::open(LogEntry { index: self.index, note }, policy, 0, *closed)?;
         let leaf = Hash::leaf(self.manifest.as_bytes());
-        let head = Head::open(self.head.as_bytes(), &policy.log)
+        let head = TreeHead::open(self.head.as_bytes(), &policy.log)
             .map_err(|error| Refusal::Bundle(BundleFault::Head(error)))?;
-        let mut chain = Chain::new(head);
+        let mut chain = ConsistentHeads::new(head);
         // What each peer showed in the earlier roll: less than that in the latest is no answer.
-        let mut shown: BTreeMap<RawKey, u64> = BTreeMap::new();
+        let mut shown: BTreeMap<PublicKeyBytes, u64> = BTreeMap::new();
         let mut open = |(at, proofs): &(Timestamp, Vec<TlogProof>)| {
-            let mut received: BTreeMap<RawKey, Result<View, Silence>> = BTreeMap::new();
+            let mut received: BTreeMap<PublicKeyBytes, Result<CosignedHead, PeerFailure>> =
+                BTreeMap::new();
             for proof in proofs {
                 let view = self.view(proof, &leaf, policy, peers)?;
                 let Some(view) = view else { continue };
                 let path = self.paths.get(&view.head().size()).map_or(&[][..], Vec::as_slice);
                 match chain.link(view.head(), path) {
-                    Link::Joined => {}
-                    Link::Fork(evidence) => return Err(Refusal::Fork(evidence)),
-                    Link::Unproven => return Err(Refusal::Bundle(BundleFault::Untied)),
+                    Consistency::Consistent => {}
+                    Consistency::Fork(evidence) => return Err(Refusal::Fork(evidence)),
+                    Consistency::Unproven => return Err(Refusal::Bundle(BundleFault::Untied)),
                 }
                 let (key, size) = (view.cosigner(), view.head().size());
                 let before = shown.insert(key, size).unwrap_or(0);
@@ -169,7 +170,7 @@ impl Bundle {
                     return Err(Refusal::Bundle(BundleFault::TwoViews));
                 }
             }
-            Ok(Roll::new(peers, *at, received))
+            Ok(Round::new(peers, *at, received))
         };
         let [earlier, latest] = &self.rolls;
         let (earlier, latest) = (open(earlier)?, open(latest)?);
@@ -189,13 +190,14 @@ impl Bundle {
         leaf: &Hash,
         policy: &Policy,
         peers: &PeerSet,
-    ) -> Result<Option<View>, Refusal> {
+    ) -> Result<Option<CosignedHead>, Refusal> {
         let bytes = proof.checkpoint.as_bytes();
         let note = Note::parse(bytes).map_err(|error| Refusal::Bundle(BundleFault::Note(error)))?;
-        let signed_by =
-            |key: &crate::CosignerKey| note.lines_naming(key.name(), key.id()).next().is_some();
+        let signed_by = |key: &crate::CosignatureVerifyingKey| {
+            note.lines_naming(key.name(), key.id()).next().is_some()
+        };
         let Some(peer) = peers.iter().find(|peer| signed_by(&peer.key)) else { return Ok(None) };
-        let view = View::open(bytes, &policy.log, &peer.key).map_err(|why| {
+        let view = CosignedHead::open(bytes, &policy.log, &peer.key).map_err(|why| {
             let peer = peer.name.clone();
             Refusal::Bundle(BundleFault::View { peer, why })
         })?;

@@ -6,15 +6,15 @@ use crate::encoding;
 
 /// The 32 bytes of a public key. Two keys are one if these are equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RawKey(pub [u8; 32]);
+pub struct PublicKeyBytes(pub [u8; 32]);
 
-impl fmt::Debug for RawKey {
+impl fmt::Debug for PublicKeyBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&encoding::hex(&self.0))
     }
 }
 
-impl fmt::Display for RawKey {
+impl fmt::Display for PublicKeyBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&encoding::hex(&self.0))
     }

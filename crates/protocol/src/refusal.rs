@@ -8,7 +8,7 @@
 use crate::bundle_fault::BundleFault;
 use crate::log_mismatch::LogMismatch;
 use crate::note::NoteError;
-use crate::round::Missing;
+use crate::round::UnconfirmedPeer;
 use crate::subject::StatementError;
 use crate::{Evidence, Name, Timestamp};
 
@@ -23,7 +23,7 @@ pub enum Refusal {
     #[error(
         "conflict: entries {first} and {second} of the log are different releases with sequence {sequence}; neither installs"
     )]
-    Conflict {
+    DuplicateSequence {
         /// The sequence they share.
         sequence: u64,
         /// Index of the first.
@@ -60,7 +60,7 @@ pub enum Refusal {
     #[error(
         "entry {index} is a {header:?}, which this version cannot read; nothing logged before it installs"
     )]
-    Outdated {
+    UnsupportedFormat {
         /// Where in the log.
         index: u64,
         /// The first line it bears.
@@ -86,7 +86,7 @@ pub enum Refusal {
     NotLogged(LogMismatch),
     /// An older release than the one installed.
     #[error("rollback: sequence {offered} was offered, and {floor} was installed before")]
-    Rollback {
+    SequenceRollback {
         /// What was offered.
         offered: u64,
         /// What is installed.
@@ -102,7 +102,7 @@ pub enum Refusal {
     },
     /// Somebody did not confirm.
     #[error("incomplete: {}", list(.0))]
-    Incomplete(Vec<Missing>),
+    Incomplete(Vec<UnconfirmedPeer>),
     /// Everybody confirms, and not for long enough yet.
     #[error(
         "settling: every peer confirms {release}, and it installs once they have for the whole of `settle`, at {until} the earliest"
@@ -115,13 +115,13 @@ pub enum Refusal {
     },
     /// Everybody had confirmed, and then too much time passed.
     #[error("the roll of {at} is too old by now; it has to be called again")]
-    RollTooOld {
+    RoundTooOld {
         /// When it was closed.
         at: Timestamp,
     },
     /// The release has nothing for this machine.
     #[error("release {release} has no artifact for {platform}")]
-    NoTarget {
+    NoArtifactForPlatform {
         /// `SEQUENCE-VERSION`.
         release: String,
         /// The platform looked for.
@@ -132,7 +132,7 @@ pub enum Refusal {
     Bundle(BundleFault),
 }
 
-fn list(missing: &[Missing]) -> String {
+fn list(missing: &[UnconfirmedPeer]) -> String {
     let lines: Vec<String> = missing.iter().map(|m| format!("\n  {m}")).collect();
     format!(
         "{} not confirmed by every peer{}",

@@ -3,35 +3,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::decision::confirmation::{Standing, Verdict, verdict};
-use crate::{Chain, Name, Peer, PeerSet, RawKey, Silence, Timestamp, View};
+use crate::decision::confirmation::{Confirmation, Verdict, verdict};
+use crate::{
+    ConsistentHeads, CosignedHead, Name, Peer, PeerFailure, PeerSet, PublicKeyBytes, Timestamp,
+};
 
 /// What every configured peer answered, at one time. Answers of anybody else are dropped;
-/// a peer without one is [`Silence::NotAsked`].
+/// a peer without one is [`PeerFailure::NotAsked`].
 #[derive(Clone, Debug)]
-pub struct Roll {
+pub struct Round {
     at: Timestamp,
-    answers: Vec<(Peer, Result<View, Silence>)>,
+    answers: Vec<(Peer, Result<CosignedHead, PeerFailure>)>,
 }
 
-impl Roll {
+impl Round {
     /// Closes the roll at `at`. A view counts only for the peer whose key cosigned it.
     pub fn new(
         peers: &PeerSet,
         at: Timestamp,
-        mut received: BTreeMap<RawKey, Result<View, Silence>>,
-    ) -> Roll {
+        mut received: BTreeMap<PublicKeyBytes, Result<CosignedHead, PeerFailure>>,
+    ) -> Round {
         let answers = peers
             .iter()
             .map(|peer| {
                 let answer = match received.remove(&peer.key.raw()) {
-                    Some(Ok(view)) if view.cosigner() != peer.key.raw() => Err(Silence::NotAsked),
-                    answer => answer.unwrap_or(Err(Silence::NotAsked)),
+                    Some(Ok(view)) if view.cosigner() != peer.key.raw() => {
+                        Err(PeerFailure::NotAsked)
+                    }
+                    answer => answer.unwrap_or(Err(PeerFailure::NotAsked)),
                 };
                 (peer.clone(), answer)
             })
             .collect();
-        Roll { at, answers }
+        Round { at, answers }
     }
 
     /// When it was closed: all answers were in.
@@ -40,17 +44,17 @@ impl Roll {
     }
 
     /// Every peer and what it answered, ordered by name.
-    pub fn answers(&self) -> &[(Peer, Result<View, Silence>)] {
+    pub fn answers(&self) -> &[(Peer, Result<CosignedHead, PeerFailure>)] {
         &self.answers
     }
 
     /// The views that counted.
-    pub fn views(&self) -> impl Iterator<Item = &View> {
+    pub fn views(&self) -> impl Iterator<Item = &CosignedHead> {
         self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok())
     }
 
     /// Whether every peer's view in this roll was cosigned at least `wait` after its view in `earlier`.
-    pub(crate) fn is_after(&self, earlier: &Roll, wait: Duration) -> bool {
+    pub(crate) fn is_after(&self, earlier: &Round, wait: Duration) -> bool {
         earlier.answers.iter().all(|(peer, before)| match (before, self.view_of(peer)) {
             (Ok(before), Some(now)) => before.at().after(wait) <= now.at(),
             _ => true,
@@ -59,12 +63,12 @@ impl Roll {
 
     /// When the roll was closed, or its last view cosigned, whichever is later.
     pub(crate) fn last_word(&self) -> Timestamp {
-        self.views().map(View::at).max().map_or(self.at, |at| at.max(self.at))
+        self.views().map(CosignedHead::at).max().map_or(self.at, |at| at.max(self.at))
     }
 
     /// The size that every one of `peers` confirmed: the smallest of their views.
     /// `None` unless all of them answered with views that `chain` holds.
-    pub fn common_size(&self, peers: &PeerSet, chain: &Chain) -> Option<u64> {
+    pub fn common_size(&self, peers: &PeerSet, chain: &ConsistentHeads) -> Option<u64> {
         match verdict(&self.standings(peers, chain, None), None) {
             Verdict::Settling => self.views().map(|view| view.head().size()).min(),
             _ => None,
@@ -73,36 +77,46 @@ impl Roll {
 
     /// What each of `peers` amounts to, once heads are joined: about the entry `index`, or
     /// about the log in general.
-    pub fn standings(&self, peers: &PeerSet, chain: &Chain, index: Option<u64>) -> Vec<Standing> {
+    pub fn standings(
+        &self,
+        peers: &PeerSet,
+        chain: &ConsistentHeads,
+        index: Option<u64>,
+    ) -> Vec<Confirmation> {
         let standing = |peer: &Peer| match self.view_of(peer) {
-            None => Standing::Silent,
-            Some(view) if !chain.holds(view.head()) => Standing::Unjoined,
+            None => Confirmation::NoValidAnswer,
+            Some(view) if !chain.holds(view.head()) => Confirmation::Unproven,
             Some(view) if index.is_some_and(|index| view.head().size() <= index) => {
-                Standing::Behind
+                Confirmation::Behind
             }
-            Some(_) => Standing::Confirmed,
+            Some(_) => Confirmation::Confirmed,
         };
         peers.iter().map(standing).collect()
     }
 
-    fn view_of(&self, peer: &Peer) -> Option<&View> {
+    fn view_of(&self, peer: &Peer) -> Option<&CosignedHead> {
         let same = |(asked, _): &&(Peer, _)| asked.key.raw() == peer.key.raw();
         self.answers.iter().find(same)?.1.as_ref().ok()
     }
 
     /// The peers of this roll that did not confirm, and why.
-    pub fn missing(&self, peers: &PeerSet, chain: &Chain, index: Option<u64>) -> Vec<Missing> {
+    pub fn missing(
+        &self,
+        peers: &PeerSet,
+        chain: &ConsistentHeads,
+        index: Option<u64>,
+    ) -> Vec<UnconfirmedPeer> {
         let standings = self.standings(peers, chain, index);
-        let missing = peers.iter().zip(standings).filter(|(_, s)| *s != Standing::Confirmed);
+        let missing = peers.iter().zip(standings).filter(|(_, s)| *s != Confirmation::Confirmed);
         missing
             .map(|(peer, standing)| {
                 let asked = self.answers.iter().find(|(p, _)| p.key.raw() == peer.key.raw());
                 let (size, silence) = match asked.map(|(_, answer)| answer) {
                     Some(Ok(view)) => (Some(view.head().size()), None),
                     Some(Err(silence)) => (None, Some(silence.clone())),
-                    None => (None, Some(Silence::NotAsked)),
+                    None => (None, Some(PeerFailure::NotAsked)),
                 };
-                Missing { peer: peer.name.clone(), standing, size, silence, since: None }
+                UnconfirmedPeer { peer: peer.name.clone(), standing, size, silence, since: None }
             })
             .collect()
     }
@@ -110,26 +124,28 @@ impl Roll {
 
 /// A peer that did not confirm.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct UnconfirmedPeer {
     /// Who.
     pub peer: Name,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: Confirmation,
     /// The size of its view, if it showed one.
     pub size: Option<u64>,
     /// Why its answer does not count, if it is silent.
-    pub silence: Option<Silence>,
+    pub silence: Option<PeerFailure>,
     /// Since when it has not confirmed anything, if that is known.
     pub since: Option<Timestamp>,
 }
 
-impl std::fmt::Display for Missing {
+impl std::fmt::Display for UnconfirmedPeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.peer)?;
         match (self.standing, self.size, &self.silence) {
             (_, _, Some(silence)) => write!(f, "silent ({silence})"),
-            (Standing::Behind, Some(size), _) => write!(f, "behind (its view is of size {size})"),
-            (Standing::Unjoined, Some(size), _) => {
+            (Confirmation::Behind, Some(size), _) => {
+                write!(f, "behind (its view is of size {size})")
+            }
+            (Confirmation::Unproven, Some(size), _) => {
                 write!(f, "unjoined (nobody serves tiles that tie its head of size {size} to ours)")
             }
             (standing, ..) => write!(f, "{standing:?}"),

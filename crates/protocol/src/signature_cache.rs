@@ -2,14 +2,14 @@
 //!
 //! A simulator plays the signer and the verifier of thousands of nodes in one process, and half of
 //! its time would go into verifying again what it has just signed. It gives its keys one
-//! [`Known`] to share. This program gives its own none: it verifies everything, every time.
+//! [`SignatureCache`] to share. This program gives its own none: it verifies everything, every time.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::RawKey;
+use crate::PublicKeyBytes;
 
 /// Signatures that verify, each with the very key and the very message. Clones share them.
 ///
@@ -17,10 +17,10 @@ use crate::RawKey;
 /// or by having been made with the secret key that belongs to the public one, so asking here first
 /// answers as the check would.
 #[derive(Clone)]
-pub struct Known(Arc<Mutex<Generations>>);
+pub struct SignatureCache(Arc<Mutex<Generations>>);
 
 /// By signature; the whole message is kept, so that no hash stands for it.
-type Generation = HashMap<[u8; 64], (RawKey, Box<[u8]>), BuildHasherDefault<DefaultHasher>>;
+type Generation = HashMap<[u8; 64], (PublicKeyBytes, Box<[u8]>), BuildHasherDefault<DefaultHasher>>;
 
 /// Two, so that what is still asked for outlives what is not.
 struct Generations {
@@ -30,16 +30,16 @@ struct Generations {
     old: Generation,
 }
 
-impl Known {
+impl SignatureCache {
     /// Nothing yet, and room for at least so many.
-    pub fn new(room: usize) -> Known {
+    pub fn new(room: usize) -> SignatureCache {
         let (young, old) = (Generation::default(), Generation::default());
-        Known(Arc::new(Mutex::new(Generations { most: room, young, old })))
+        SignatureCache(Arc::new(Mutex::new(Generations { most: room, young, old })))
     }
 
-    pub(crate) fn holds(&self, key: RawKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    pub(crate) fn holds(&self, key: PublicKeyBytes, message: &[u8], signature: &[u8; 64]) -> bool {
         let mut all = self.lock();
-        let is_it = |(of, over): &(RawKey, Box<[u8]>)| *of == key && **over == *message;
+        let is_it = |(of, over): &(PublicKeyBytes, Box<[u8]>)| *of == key && **over == *message;
         if all.young.get(signature).is_some_and(is_it) {
             return true;
         }
@@ -52,7 +52,7 @@ impl Known {
         true
     }
 
-    pub(crate) fn add(&self, key: RawKey, message: &[u8], signature: &[u8; 64]) {
+    pub(crate) fn add(&self, key: PublicKeyBytes, message: &[u8], signature: &[u8; 64]) {
         self.lock().add(*signature, key, message.into());
     }
 
@@ -62,7 +62,7 @@ impl Known {
 }
 
 impl Generations {
-    fn add(&mut self, signature: [u8; 64], key: RawKey, message: Box<[u8]>) {
+    fn add(&mut self, signature: [u8; 64], key: PublicKeyBytes, message: Box<[u8]>) {
         if self.young.len() >= self.most {
             self.old = std::mem::take(&mut self.young);
         }
@@ -70,7 +70,7 @@ impl Generations {
     }
 }
 
-impl fmt::Debug for Known {
+impl fmt::Debug for SignatureCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Known")
     }
@@ -79,24 +79,24 @@ impl fmt::Debug for Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoteSecret;
-    use crate::key::NoteKey;
+    use crate::NoteSigningKey;
+    use crate::key::NoteVerifyingKey;
 
-    fn secret() -> NoteSecret {
-        NoteSecret::from_seed("log".parse().expect("a key name"), &[7; 32])
+    fn secret() -> NoteSigningKey {
+        NoteSigningKey::from_seed("log".parse().expect("a key name"), &[7; 32])
     }
 
     const MOST: usize = 100;
 
-    fn size(known: &Known) -> usize {
+    fn size(known: &SignatureCache) -> usize {
         let all = known.lock();
         all.young.len() + all.old.len()
     }
 
     #[test]
     fn only_what_was_verified_or_signed_here_is_known() {
-        let known = Known::new(8);
-        let key: NoteKey = secret().public().remembering(&known);
+        let known = SignatureCache::new(8);
+        let key: NoteVerifyingKey = secret().public().remembering(&known);
         let signature = secret().sign(b"text");
         let mut forged = signature;
         forged[3] ^= 1;
@@ -111,10 +111,10 @@ mod tests {
 
     #[test]
     fn a_known_signature_passes_for_no_other_key_message_or_signature() {
-        let known = Known::new(8);
+        let known = SignatureCache::new(8);
         let signature = secret().remembering(&known).sign(b"text");
         let key = secret().public().remembering(&known);
-        let other = NoteSecret::from_seed("log".parse().expect("a key name"), &[8; 32]);
+        let other = NoteSigningKey::from_seed("log".parse().expect("a key name"), &[8; 32]);
         let other = other.public().remembering(&known);
         assert!(key.verifies(b"text", &signature));
         assert!(!other.verifies(b"text", &signature));
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_outlives_what_is_not_and_all_is_bounded() {
-        let known = Known::new(MOST);
+        let known = SignatureCache::new(MOST);
         let raw = secret().public().raw();
         for count in 0..5 * MOST as u64 {
             let mut signature = [0; 64];

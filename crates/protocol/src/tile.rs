@@ -1,7 +1,7 @@
 //! Tiles: names, widths, and the nodes they hold (C2SP tlog-tiles).
 
 use crate::Hash;
-use crate::tree::Node;
+use crate::tree::Subtree;
 
 /// Hashes in a full tile, and entries in a full bundle.
 pub const FULL: u64 = 256;
@@ -25,7 +25,7 @@ impl Tile {
     }
 
     /// The tile of a tree with `size` leaves that a node's hash is computed from, and where in it.
-    pub fn holding(node: Node, size: u64) -> Option<(Tile, std::ops::Range<usize>)> {
+    pub fn holding(node: Subtree, size: u64) -> Option<(Tile, std::ops::Range<usize>)> {
         let (level, height) = (node.level / 8, node.level % 8);
         let first = node.index.checked_mul(1 << height)?;
         let tile = Tile::at(level, first / FULL, size)?;

@@ -17,7 +17,7 @@ pub const MAX_PROOF: usize = 65;
 
 /// A complete subtree: the leaves `index << level` up to `(index + 1) << level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Node {
+pub struct Subtree {
     /// Height above the leaves, 0 to 63.
     pub level: u8,
     /// Position among the nodes of this level.
@@ -27,13 +27,13 @@ pub struct Node {
 /// Cuts a range of leaves into complete subtrees, left to right.
 ///
 /// The range is a whole tree (`0..size`) or a subtree of one, as the two planners make them.
-pub fn complete_subtrees(range: Range<u64>) -> Vec<Node> {
+pub fn complete_subtrees(range: Range<u64>) -> Vec<Subtree> {
     let mut nodes = Vec::new();
     let mut begin = range.start;
     while begin < range.end {
         let fits = (range.end - begin).ilog2();
         let level = fits.min(begin.trailing_zeros());
-        nodes.push(Node { level: level as u8, index: begin >> level });
+        nodes.push(Subtree { level: level as u8, index: begin >> level });
         begin += 1 << level;
     }
     nodes
@@ -42,7 +42,7 @@ pub fn complete_subtrees(range: Range<u64>) -> Vec<Node> {
 /// The root over a range of leaves, from its complete subtrees.
 pub fn range_root<E>(
     range: Range<u64>,
-    mut hash_of: impl FnMut(Node) -> Result<Hash, E>,
+    mut hash_of: impl FnMut(Subtree) -> Result<Hash, E>,
 ) -> Result<Hash, E> {
     let hashes: Vec<Hash> =
         complete_subtrees(range).into_iter().map(&mut hash_of).collect::<Result<_, E>>()?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::{Decryptor, Encryptor};
-use unanimity_protocol::key::{KeyName, Secret};
+use unanimity_protocol::key::{KeyName, SigningKey};
 use unanimity_storage::{Disk, DiskError, Mode, check_private, write_new};
 
 use crate::error::PublishError;
@@ -25,16 +25,16 @@ pub enum Work {
 }
 
 /// Draws a key from the system's generator.
-pub fn generate<const TYPE: u8>(name: KeyName) -> Secret<TYPE> {
+pub fn generate<const TYPE: u8>(name: KeyName) -> SigningKey<TYPE> {
     let mut seed = [0; 32];
     rand::fill(&mut seed);
-    Secret::from_seed(name, &seed)
+    SigningKey::from_seed(name, &seed)
 }
 
 /// Writes a secret key, encrypted, to a new file of mode 0600.
 pub fn write_key<const TYPE: u8>(
     path: &Path,
-    secret: &Secret<TYPE>,
+    secret: &SigningKey<TYPE>,
     passphrase: &SecretString,
     work: Work,
     disk: &Disk,
@@ -75,7 +75,7 @@ pub fn check_secret(path: &Path) -> Result<(), PublishError> {
 pub fn read_key<const TYPE: u8>(
     path: &Path,
     passphrase: &SecretString,
-) -> Result<Secret<TYPE>, PublishError> {
+) -> Result<SigningKey<TYPE>, PublishError> {
     check_secret(path)?;
     let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES)?;
     let decrypt = || -> Option<SecretString> {
@@ -85,6 +85,6 @@ pub fn read_key<const TYPE: u8>(
         std::io::read_to_string(reader).ok().map(SecretString::from)
     };
     let line = decrypt().ok_or_else(|| PublishError::Decrypt(path.to_owned()))?;
-    Secret::parse(line.expose_secret())
+    SigningKey::parse(line.expose_secret())
         .map_err(|source| PublishError::Key { path: path.to_owned(), source })
 }

@@ -1,7 +1,7 @@
 //! What a publisher does: make keys, write manifests and withdrawals, sign them. Their formats are protocol's.
 //!
 //! A key file is an age file (scrypt passphrase, ASCII armor) that holds one line,
-//! [`Secret::expose`](unanimity_protocol::key::Secret::expose). It has mode 0600 and is refused otherwise.
+//! [`SigningKey::expose`](unanimity_protocol::key::SigningKey::expose). It has mode 0600 and is refused otherwise.
 
 mod error;
 mod key_file;
@@ -10,5 +10,5 @@ mod sign;
 
 pub use error::PublishError;
 pub use key_file::{Work, check_secret, generate, is_secret, read_key, write_key};
-pub use release::{Artifact, Release, manifest, withdrawal};
+pub use release::{ArtifactDraft, ReleaseDraft, manifest, withdrawal};
 pub use sign::{read_statement, sign};

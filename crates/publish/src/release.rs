@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use unanimity_archive::Totals;
-use unanimity_protocol::manifest::{ArchiveFormat, Kind, Target};
+use unanimity_protocol::manifest::{ArchiveFormat, Artifact, ArtifactKind};
 use unanimity_protocol::{Hash, Manifest, Name, Origin, Timestamp, Withdrawal};
 
 use crate::error::PublishError;
 
 /// What a new release is, but for its artifacts.
 #[derive(Clone, Debug)]
-pub struct Release {
+pub struct ReleaseDraft {
     /// The log it is for.
     pub log: Origin,
     /// The product.
@@ -29,7 +29,7 @@ pub struct Release {
 
 /// What is released for one platform.
 #[derive(Clone, Debug)]
-pub struct Artifact {
+pub struct ArtifactDraft {
     /// Such as `x86_64-linux`.
     pub platform: Name,
     /// What the file is called.
@@ -37,45 +37,51 @@ pub struct Artifact {
     /// All of it.
     pub bytes: Vec<u8>,
     /// What to do with it.
-    pub kind: Kind,
+    pub kind: ArtifactKind,
 }
 
 /// Platform, name and content of a file that is installed as it is.
-impl From<(Name, Name, Vec<u8>)> for Artifact {
-    fn from((platform, file, bytes): (Name, Name, Vec<u8>)) -> Artifact {
-        Artifact { platform, file, bytes, kind: Kind::File }
+impl From<(Name, Name, Vec<u8>)> for ArtifactDraft {
+    fn from((platform, file, bytes): (Name, Name, Vec<u8>)) -> ArtifactDraft {
+        ArtifactDraft { platform, file, bytes, kind: ArtifactKind::File }
     }
 }
 
-impl Artifact {
+impl ArtifactDraft {
     /// A file that is unpacked where it is installed if its name says that it is an archive
     /// ([`ArchiveFormat::of`]). The archive is read as a node reads it, and refused as one refuses it.
-    pub fn by_name(platform: Name, file: Name, bytes: Vec<u8>) -> Result<Artifact, PublishError> {
+    pub fn by_name(
+        platform: Name,
+        file: Name,
+        bytes: Vec<u8>,
+    ) -> Result<ArtifactDraft, PublishError> {
         let kind = match ArchiveFormat::of(&file) {
-            None => Kind::File,
+            None => ArtifactKind::File,
             Some(format) => match unanimity_archive::check(format, &bytes[..]) {
-                Ok(Totals { unpacked, entries }) => Kind::Archive { format, unpacked, entries },
+                Ok(Totals { unpacked, entries }) => {
+                    ArtifactKind::Archive { format, unpacked, entries }
+                }
                 Err(error) => {
                     let why = error.to_string();
                     return Err(PublishError::Archive { file, why });
                 }
             },
         };
-        Ok(Artifact { platform, file, bytes, kind })
+        Ok(ArtifactDraft { platform, file, bytes, kind })
     }
 }
 
 /// Describes a release with one artifact for each platform.
 pub fn manifest(
-    release: Release,
-    artifacts: impl IntoIterator<Item = impl Into<Artifact>>,
+    release: ReleaseDraft,
+    artifacts: impl IntoIterator<Item = impl Into<ArtifactDraft>>,
 ) -> Result<Manifest, PublishError> {
     let target = |artifact| {
-        let Artifact { platform, file, bytes, kind } = artifact;
-        Target { platform, file, length: bytes.len() as u64, sha256: Hash::of(&bytes), kind }
+        let ArtifactDraft { platform, file, bytes, kind } = artifact;
+        Artifact { platform, file, length: bytes.len() as u64, sha256: Hash::of(&bytes), kind }
     };
-    let Release { log, product, channel, sequence, version, issued, good_for } = release;
-    let mut targets: Vec<Target> = artifacts.into_iter().map(Into::into).map(target).collect();
+    let ReleaseDraft { log, product, channel, sequence, version, issued, good_for } = release;
+    let mut targets: Vec<Artifact> = artifacts.into_iter().map(Into::into).map(target).collect();
     targets.sort_by(|a, b| a.platform.cmp(&b.platform));
     let expires = issued.after(good_for);
     let manifest = Manifest { log, product, channel, sequence, version, issued, expires, targets };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
-use unanimity_protocol::{Note, NoteSecret, Statement};
+use unanimity_protocol::{Note, NoteSigningKey, Statement};
 use unanimity_storage::{Disk, DiskError, Mode};
 
 use crate::error::PublishError;
@@ -26,7 +26,7 @@ pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
 pub fn sign(
     path: &Path,
     shown: &Note,
-    secret: &NoteSecret,
+    secret: &NoteSigningKey,
     disk: &Disk,
 ) -> Result<Note, PublishError> {
     // Through a link, the file it points at is signed, and the link stays.

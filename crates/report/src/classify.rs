@@ -36,15 +36,17 @@ impl Classify for Refusal {
     fn exit(&self) -> Exit {
         match self {
             Refusal::Fork(_) => Exit::Fork,
-            Refusal::Conflict { .. } => Exit::Conflict,
+            Refusal::DuplicateSequence { .. } => Exit::Conflict,
             Refusal::Threshold { .. } | Refusal::BadSignature(_) => Exit::BadSignature,
             Refusal::Malformed(_) => Exit::BadInput,
             Refusal::NotLogged(_) | Refusal::OtherLog(_) => Exit::NotLogged,
-            Refusal::Rollback { .. } => Exit::Rollback,
+            Refusal::SequenceRollback { .. } => Exit::Rollback,
             Refusal::Expired { .. } => Exit::Expired,
-            Refusal::Outdated { .. } => Exit::Outdated,
-            Refusal::OtherProduct { .. } | Refusal::NoTarget { .. } => Exit::Unsuitable,
-            Refusal::Incomplete(_) | Refusal::RollTooOld { .. } => Exit::Incomplete,
+            Refusal::UnsupportedFormat { .. } => Exit::Outdated,
+            Refusal::OtherProduct { .. } | Refusal::NoArtifactForPlatform { .. } => {
+                Exit::Unsuitable
+            }
+            Refusal::Incomplete(_) | Refusal::RoundTooOld { .. } => Exit::Incomplete,
             Refusal::Settling { .. } => Exit::Settling,
             Refusal::Bundle(_) => Exit::BadProof,
             Refusal::Withdrawn { .. } => Exit::Withdrawn,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{
-    Catalog, Hash, Head, Manifest, Note, PeerSet, Policy, RawKey, Roll, Timestamp, View, Withdrawal,
+    Catalog, CosignedHead, Hash, Manifest, Note, PeerSet, Policy, PublicKeyBytes, Round, Timestamp,
+    TreeHead, Withdrawal,
 };
 use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
@@ -18,7 +19,7 @@ use crate::{Failures, Health, StoreError};
 #[derive(Clone, Debug, Default)]
 pub struct ClientState {
     /// The largest head that a whole unanimous roll had confirmed.
-    pub head: Option<Head>,
+    pub head: Option<TreeHead>,
     /// The tree's right edge where reading stopped: at `head`, or at 0.
     pub frontier: Frontier,
     /// Our product's releases below the frontier.
@@ -26,11 +27,11 @@ pub struct ClientState {
     /// Entries below this index had their refusals reported.
     pub reported: u64,
     /// Unanimous rolls that a pending release may need as its earlier one, oldest first.
-    pub rolls: Vec<Roll>,
+    pub rolls: Vec<Round>,
     /// Each peer's largest view so far.
-    pub largest: BTreeMap<RawKey, View>,
+    pub largest: BTreeMap<PublicKeyBytes, CosignedHead>,
     /// Since when a peer has not answered with a view that counts.
-    pub silent_since: BTreeMap<RawKey, Timestamp>,
+    pub silent_since: BTreeMap<PublicKeyBytes, Timestamp>,
     /// The newest time that a unanimous roll was closed at.
     pub newest: Timestamp,
     /// When all peers last agreed.
@@ -57,7 +58,7 @@ pub struct ClientStore {
     disk: Disk,
     log: String,
     policy: String,
-    stored_head: Option<Head>,
+    stored_head: Option<TreeHead>,
     _lock: Lock,
 }
 
@@ -142,7 +143,7 @@ impl ClientStore {
     /// Replaces the state. The head moves only if the stored one is still the one that was read,
     /// and only forwards.
     pub fn save(&mut self, state: &ClientState) -> Result<(), StoreError> {
-        let size = |head: &Option<Head>| head.as_ref().map_or(0, Head::size);
+        let size = |head: &Option<TreeHead>| head.as_ref().map_or(0, TreeHead::size);
         if size(&state.head) < size(&self.stored_head) {
             return Err(StoreError::HeadMoved);
         }
@@ -197,7 +198,7 @@ fn fingerprint(policy: &Policy) -> String {
 impl<'a> StateFile<'a> {
     /// The file without its digest.
     fn of(state: &'a ClientState, log: &'a str, policy: &'a str) -> StateFile<'a> {
-        let views = |roll: &'a Roll| roll.views().map(|view| view.note().into()).collect();
+        let views = |roll: &'a Round| roll.views().map(|view| view.note().into()).collect();
         StateFile {
             version: VERSION,
             log: log.into(),
@@ -258,7 +259,7 @@ impl<'a> StateFile<'a> {
     /// Opens every note again. `None` if anything is not what was stored.
     fn open(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
         let head = match &self.head {
-            Some(note) => Some(Head::open(note.as_bytes(), &policy.log).ok()?),
+            Some(note) => Some(TreeHead::open(note.as_bytes(), &policy.log).ok()?),
             None => None,
         };
         let mirrors = self.mirrors.iter().flatten();
@@ -290,7 +291,7 @@ impl<'a> StateFile<'a> {
             let views = roll.views.iter().map(|note| open_view(note, policy, peers));
             let received = (views.collect::<Option<Vec<_>>>()?.into_iter().flatten())
                 .map(|view| (view.cosigner(), Ok(view)));
-            state.rolls.push(Roll::new(peers, roll.at, received.collect()));
+            state.rolls.push(Round::new(peers, roll.at, received.collect()));
         }
         for note in &self.largest {
             if let Some(view) = open_view(note, policy, peers)? {
@@ -307,9 +308,10 @@ impl<'a> StateFile<'a> {
 }
 
 /// `None` if it is no note of the log; `Some(None)` if its cosigner is no peer of ours any more.
-fn open_view(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<View>> {
-    Head::open(note.as_bytes(), &policy.log).ok()?;
-    let open =
-        |peer: &unanimity_protocol::Peer| View::open(note.as_bytes(), &policy.log, &peer.key);
+fn open_view(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<CosignedHead>> {
+    TreeHead::open(note.as_bytes(), &policy.log).ok()?;
+    let open = |peer: &unanimity_protocol::Peer| {
+        CosignedHead::open(note.as_bytes(), &policy.log, &peer.key)
+    };
     Some(peers.iter().find_map(|peer| open(peer).ok()))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
-use unanimity_protocol::{Evidence, Hash, Head, Log};
+use unanimity_protocol::{Evidence, Hash, Log, TreeHead};
 use unanimity_storage::{Disk, DiskError, Mode};
 
 use crate::StoreError;
@@ -85,7 +85,7 @@ impl EvidenceStore {
     }
 
     /// Every head in evidence that the operator has looked at and decided to go on from.
-    pub fn acknowledged_heads(&self) -> Result<Vec<Head>, StoreError> {
+    pub fn acknowledged_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let mut heads = Vec::new();
         for (id, _) in self.list()?.into_iter().filter(|(_, acknowledged)| *acknowledged) {
             if let Ok(evidence) = Evidence::open(&self.text(&id)?, &self.log) {

@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use unanimity_config::DiscoverySecret;
-use unanimity_protocol::CosignerSecret;
+use unanimity_protocol::CosignatureSigningKey;
 use unanimity_protocol::key::KeyName;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{Disk, DiskError, Mode, PrivateFileError};
@@ -18,7 +18,7 @@ use unanimity_storage::{Disk, DiskError, Mode, PrivateFileError};
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// What its views are cosigned with.
-    pub view: CosignerSecret,
+    pub view: CosignatureSigningKey,
     /// What it finds its peers' services with.
     pub discovery: DiscoverySecret,
 }
@@ -63,7 +63,7 @@ impl Identity {
         let mut seeds = [[0; 32]; 2];
         seeds.iter_mut().for_each(|seed| rng.fill_bytes(seed));
         Identity {
-            view: CosignerSecret::from_seed(name, &seeds[0]),
+            view: CosignatureSigningKey::from_seed(name, &seeds[0]),
             discovery: DiscoverySecret::from_seed(seeds[1]),
         }
     }
@@ -101,7 +101,7 @@ impl Identity {
         let mend = "restore it from a backup together with the directory it is in; without one, remove that directory and pair anew";
         let damaged = || DiskError::Damaged { path: path.clone(), mend };
         let file: File = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let view = CosignerSecret::parse(&file.view).map_err(|_| damaged())?;
+        let view = CosignatureSigningKey::parse(&file.view).map_err(|_| damaged())?;
         let discovery =
             BASE64.decode(file.discovery.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
         match discovery {

@@ -7,7 +7,7 @@ use unanimity_client::{Failure, Outcome, Report};
 use unanimity_config::OnionAddress;
 use unanimity_net::message::{ANSWER_BYTES, QUESTION_BYTES};
 use unanimity_net::{Listener, Transport};
-use unanimity_protocol::{Timestamp, View};
+use unanimity_protocol::{CosignedHead, Timestamp};
 use unanimity_report::{Classify, Exit};
 
 use crate::{Broken, Stage};
@@ -86,7 +86,7 @@ impl Cycle {
             Err(failure) => words(&failure),
         };
         let size = report.head.map(|head| head.size());
-        let answer = |(name, view): (String, Result<View, _>)| {
+        let answer = |(name, view): (String, Result<CosignedHead, _>)| {
             (name, view.ok().map(|view| view.head().size()))
         };
         Cycle { exit, said, size, peers: report.peers.into_iter().map(answer).collect() }

@@ -11,9 +11,9 @@ use tokio::io::AsyncWriteExt as _;
 use unanimity_client::{Failure, MirrorProblem, Outcome, Report, UpdateError};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Transport as _};
-use unanimity_protocol::decision::confirmation::Standing;
-use unanimity_protocol::round::Missing;
-use unanimity_protocol::{Head, Refusal, Silence, Timestamp, View};
+use unanimity_protocol::decision::confirmation::Confirmation;
+use unanimity_protocol::round::UnconfirmedPeer;
+use unanimity_protocol::{CosignedHead, PeerFailure, Refusal, Timestamp, TreeHead};
 use unanimity_state::LogForked;
 
 use crate::{Draft, World};
@@ -148,8 +148,8 @@ impl Circle {
     }
 
     /// A view of any head, cosigned with a peer's key.
-    pub fn cosigned(&self, head: &Head, by: usize, at: Timestamp) -> String {
-        View::cosign(head, &self.circle.peer_secrets[by], at).note().to_owned()
+    pub fn cosigned(&self, head: &TreeHead, by: usize, at: Timestamp) -> String {
+        CosignedHead::cosign(head, &self.circle.peer_secrets[by], at).note().to_owned()
     }
 
     /// What the world's clock shows.
@@ -174,7 +174,7 @@ impl Circle {
     }
 
     /// The head that the client trusts.
-    pub fn trusted(&self) -> Option<Head> {
+    pub fn trusted(&self) -> Option<TreeHead> {
         self.memory().head
     }
 
@@ -265,7 +265,7 @@ pub fn error((report, ended): Ended) -> UpdateError {
 
 /// The peers that an update waits for.
 #[track_caller]
-pub fn missing(ended: Ended) -> Vec<Missing> {
+pub fn missing(ended: Ended) -> Vec<UnconfirmedPeer> {
     match refusal(ended) {
         Refusal::Incomplete(missing) => missing,
         other => panic!("not incomplete: {other:?}"),
@@ -274,7 +274,7 @@ pub fn missing(ended: Ended) -> Vec<Missing> {
 
 /// The one peer that an update waits for, how it stands and why.
 #[track_caller]
-pub fn one_missing(ended: Ended) -> (String, Standing, Option<Silence>) {
+pub fn one_missing(ended: Ended) -> (String, Confirmation, Option<PeerFailure>) {
     match &missing(ended)[..] {
         [one] => (one.peer.to_string(), one.standing, one.silence.clone()),
         other => panic!("{other:?}"),

@@ -13,8 +13,8 @@ use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::tile::{FULL, width};
-use unanimity_protocol::{Evidence, Hash, Head, Manifest, Note, Timestamp, Withdrawal};
-use unanimity_publish::{Artifact, Release};
+use unanimity_protocol::{Evidence, Hash, Manifest, Note, Timestamp, TreeHead, Withdrawal};
+use unanimity_publish::{ArtifactDraft, ReleaseDraft};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Disk, Mode};
 
@@ -103,7 +103,7 @@ impl Stage {
 
     /// Signs a release, without logging it.
     pub fn sign_at(&self, draft: &Draft, now: Timestamp) -> Result<(Manifest, Note), Broken> {
-        let release = Release {
+        let release = ReleaseDraft {
             log: self.circle.log.origin.clone(),
             product: name("hello"),
             channel: name("stable"),
@@ -113,7 +113,7 @@ impl Stage {
             good_for: draft.good_for,
         };
         let file = draft.file.parse()?;
-        let artifact = Artifact::by_name(this_platform(), file, draft.artifact.clone())?;
+        let artifact = ArtifactDraft::by_name(this_platform(), file, draft.artifact.clone())?;
         let manifest = unanimity_publish::manifest(release, [artifact])?;
         let mut note = Note::unsigned(&manifest.to_string())?;
         draft.signers.iter().for_each(|&key| note.sign(&self.circle.publishers[key]));
@@ -162,7 +162,7 @@ impl Stage {
     }
 
     /// Appends any bytes at all to a log of this stage, as somebody who holds the log's key can.
-    pub fn force(&self, log: &str, entries: &[Vec<u8>]) -> Result<Head, Broken> {
+    pub fn force(&self, log: &str, entries: &[Vec<u8>]) -> Result<TreeHead, Broken> {
         let directory = self.directory.join(log);
         let size = self.head_of(log)?.size();
         let mut tiles = TileStore::open(&directory, size, Mode::Public, Disk::default())?;
@@ -218,16 +218,16 @@ impl Stage {
     }
 
     /// The head of a log in a directory of this stage.
-    pub fn head_of(&self, log: &str) -> Result<Head, Broken> {
+    pub fn head_of(&self, log: &str) -> Result<TreeHead, Broken> {
         let bytes = fs::read(self.directory.join(log).join("checkpoint"))?;
-        Ok(Head::open(&bytes, &self.circle.log)?)
+        Ok(TreeHead::open(&bytes, &self.circle.log)?)
     }
 
     /// The head that a peer has on its disk.
-    pub fn head_of_peer(&self, peer: usize) -> Result<Option<Head>, Broken> {
+    pub fn head_of_peer(&self, peer: usize) -> Result<Option<TreeHead>, Broken> {
         let path = self.peer_state(peer).join("peer/head");
         let bytes = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
-        Ok(bytes.map(|bytes| Head::open(&bytes, &self.circle.log)).transpose()?)
+        Ok(bytes.map(|bytes| TreeHead::open(&bytes, &self.circle.log)).transpose()?)
     }
 
     /// What the client has installed.

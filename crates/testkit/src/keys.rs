@@ -3,7 +3,8 @@
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use unanimity_protocol::{
-    Checkpoint, CosignerSecret, Hash, Head, Log, Name, NoteSecret, Peer, PeerSet, Policy,
+    Checkpoint, CosignatureSigningKey, Hash, Log, Name, NoteSigningKey, Peer, PeerSet, Policy,
+    TreeHead,
 };
 
 /// How many peers the circle has.
@@ -15,11 +16,11 @@ pub const PEER_NAMES: [&str; PEERS] = ["alice", "bela", "carol", "dario", "elif"
 #[derive(Clone)]
 pub struct Circle {
     /// The publisher's keys; two must sign.
-    pub publishers: Vec<NoteSecret>,
+    pub publishers: Vec<NoteSigningKey>,
     /// The log's key.
-    pub log_secret: NoteSecret,
+    pub log_secret: NoteSigningKey,
     /// The peers' keys.
-    pub peer_secrets: Vec<CosignerSecret>,
+    pub peer_secrets: Vec<CosignatureSigningKey>,
     /// The log.
     pub log: Log,
 }
@@ -34,11 +35,11 @@ impl Circle {
         };
         let name = |text: String| text.parse().expect("a key name");
         let publishers = ["a", "b", "c"]
-            .map(|n| NoteSecret::from_seed(name(format!("publisher-{n}")), &seed()))
+            .map(|n| NoteSigningKey::from_seed(name(format!("publisher-{n}")), &seed()))
             .to_vec();
-        let log_secret = NoteSecret::from_seed(name("log.example".into()), &seed());
+        let log_secret = NoteSigningKey::from_seed(name("log.example".into()), &seed());
         let peer_secrets = (0..PEERS)
-            .map(|i| CosignerSecret::from_seed(name(PEER_NAMES[i].into()), &seed()))
+            .map(|i| CosignatureSigningKey::from_seed(name(PEER_NAMES[i].into()), &seed()))
             .collect();
         let origin = "log.example/releases".parse().expect("an origin");
         let log = Log { origin, key: log_secret.public() };
@@ -46,15 +47,15 @@ impl Circle {
     }
 
     /// A head as the log's key signs it, true or not.
-    pub fn head(&self, size: u64, root: Hash) -> Head {
+    pub fn head(&self, size: u64, root: Hash) -> TreeHead {
         let checkpoint = Checkpoint { origin: self.log.origin.clone(), size, root };
         let note = checkpoint.sign(&self.log_secret).to_string();
-        Head::open(note.as_bytes(), &self.log).expect("our own checkpoint")
+        TreeHead::open(note.as_bytes(), &self.log).expect("our own checkpoint")
     }
 
     /// What the client installs.
     pub fn policy(&self) -> Policy {
-        let keys = self.publishers.iter().map(NoteSecret::public).collect();
+        let keys = self.publishers.iter().map(NoteSigningKey::public).collect();
         Policy::new(name("hello"), name("stable"), self.log.clone(), keys, 2)
             .expect("distinct keys, two of three")
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use unanimity_log::{Bundles, Cached};
 use unanimity_net::Mirror;
-use unanimity_protocol::{Hash, Head, Log, NoteSecret, Origin};
+use unanimity_protocol::{Hash, Log, NoteSigningKey, Origin, TreeHead};
 
 use crate::block_on::now;
 use crate::rfc6962;
@@ -14,8 +14,8 @@ use crate::rfc6962;
 pub const ORIGIN: &str = "log.example/claims";
 
 /// A key for each seed; number 1 is the log's.
-pub fn secret(seed: u8) -> NoteSecret {
-    NoteSecret::from_seed(format!("key-{seed}").parse().unwrap(), &[seed; 32])
+pub fn secret(seed: u8) -> NoteSigningKey {
+    NoteSigningKey::from_seed(format!("key-{seed}").parse().unwrap(), &[seed; 32])
 }
 
 /// The log's origin, parsed.
@@ -46,9 +46,9 @@ pub fn leaf_hashes(count: u64) -> Vec<Hash> {
 
 /// Reads the log in a directory as anybody would: the checkpoint opens, its tiles and its
 /// entries hash up to it. Returns the head and the entries.
-pub fn read_whole(directory: &Path) -> (Head, Vec<Vec<u8>>) {
+pub fn read_whole(directory: &Path) -> (TreeHead, Vec<Vec<u8>>) {
     let bytes = fs::read(directory.join("checkpoint")).expect("a checkpoint");
-    let head = Head::open(&bytes, &the_log()).expect("a checkpoint of this log");
+    let head = TreeHead::open(&bytes, &the_log()).expect("a checkpoint of this log");
     let mirror = Mirror::directory(directory);
     assert!(now(Cached::new(&mirror).serves(&head)), "tiles hash up to {head}");
     let mut entries = Vec::new();

@@ -16,7 +16,7 @@ use unanimity_config::{
 };
 use unanimity_net::file_server::serve_all;
 use unanimity_net::{Mirror, Web};
-use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{Hash, Manifest, Note, Timestamp};
 use unanimity_report::with_causes;
 use unanimity_storage::{Clock as _, Disk, ManualClock};
@@ -104,7 +104,7 @@ impl World {
         let cycle = CycleSettings {
             policy: stage.circle.policy(),
             platform: this_platform(),
-            limits: Limits::default(),
+            limits: RoundLimits::default(),
             ask_timeout: Duration::from_secs(1),
             roll_timeout: Duration::from_secs(12),
             polling: Polling::default(),

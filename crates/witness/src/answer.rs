@@ -11,7 +11,7 @@ use unanimity_net::{
     Listener, Places,
     message::{self},
 };
-use unanimity_protocol::{Hash, Tile, View};
+use unanimity_protocol::{CosignedHead, Hash, Tile};
 use unanimity_storage::{Clock, DiskError};
 
 use crate::PeerNode;
@@ -64,9 +64,9 @@ impl<C: Clock> PeerNode<C> {
         }
         let (now, state) = (self.clock.now(), self.state());
         match &state.head {
-            Some(head) if state.is_fresh(now, &self.follow.polling) => {
-                Ok(Answer::View(View::cosign(head, &self.follow.secret, now).note().to_owned()))
-            }
+            Some(head) if state.is_fresh(now, &self.follow.polling) => Ok(Answer::View(
+                CosignedHead::cosign(head, &self.follow.secret, now).note().to_owned(),
+            )),
             _ => Ok(Answer::Blind(state.seen.0)),
         }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use unanimity_net::Listener;
 use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
-use unanimity_protocol::log_path::Place;
+use unanimity_protocol::log_path::LogPath;
 use unanimity_storage::Clock;
 
 use crate::{PeerNode, STREAM_TIMEOUT, SURE_OF_PLACE};
@@ -27,7 +27,7 @@ pub const BOUNDS: Bounds =
 
 impl<C: Clock + 'static> Shelf for PeerNode<C> {
     fn open(&self, path: &str) -> io::Result<Served> {
-        let found = match (path, Place::parse(path)) {
+        let found = match (path, LogPath::parse(path)) {
             ("checkpoint", _) => {
                 let latched = self.evidence.latched().map_err(io::Error::other)?;
                 let head = self.head().filter(|_| self.is_fresh() && latched.is_none());
@@ -36,8 +36,8 @@ impl<C: Clock + 'static> Shelf for PeerNode<C> {
                     None => Err(io::ErrorKind::NotFound.into()),
                 };
             }
-            (_, Some(Place::Hashes(tile))) => self.tile(tile),
-            (_, Some(Place::Entries { index, width })) => self.bundle(index, width),
+            (_, Some(LogPath::Hashes(tile))) => self.tile(tile),
+            (_, Some(LogPath::Entries { index, width })) => self.bundle(index, width),
             (_, None) => Ok(None),
         };
         let bytes = found.map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;

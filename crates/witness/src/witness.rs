@@ -15,7 +15,7 @@ use unanimity_log::{Cached, Growth, TileStore, race_after};
 use unanimity_net::{Listener, Mirror};
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_protocol::{CosignerSecret, Evidence, Hash, Head, Log, Timestamp, tree};
+use unanimity_protocol::{CosignatureSigningKey, Evidence, Hash, Log, Timestamp, TreeHead, tree};
 use unanimity_report::hide;
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Clock, Disk, DiskError, Lock, Mode};
@@ -31,7 +31,7 @@ pub struct Follow {
     /// The log.
     pub log: Log,
     /// What our views are cosigned with.
-    pub secret: CosignerSecret,
+    pub secret: CosignatureSigningKey,
     /// Our own mirrors of it.
     pub mirrors: Vec<Mirror>,
     /// When we look at them.
@@ -56,7 +56,7 @@ pub struct PeerNode<C> {
 #[derive(Debug)]
 pub(crate) struct State {
     /// The largest head whose tree our mirrors served and we hold. Durable.
-    pub(crate) head: Option<Head>,
+    pub(crate) head: Option<TreeHead>,
     /// That tree.
     pub(crate) tiles: TileStore,
     /// When a mirror last showed a head at least that large; before that, when we started.
@@ -105,7 +105,7 @@ fn lines(lines: &[String]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// A mirror showed a head at least as large as ours, and ours is that now.
-    Fresh(Head),
+    Fresh(TreeHead),
     /// No mirror showed as much as we hold, or none could be read.
     Nothing,
     /// The log has forked; the evidence is stored.
@@ -143,10 +143,10 @@ impl<C: Clock> PeerNode<C> {
         // A run that was killed may have named a head and not come to sync the name.
         disk.sync_dir(&directory).map_err(DiskError::at(&directory))?;
         let head = match disk.read(&path, MAX_NOTE_BYTES)? {
-            Some(bytes) => Some(Head::open(&bytes, &follow.log).map_err(|_| damaged())?),
+            Some(bytes) => Some(TreeHead::open(&bytes, &follow.log).map_err(|_| damaged())?),
             None => None,
         };
-        let size = head.as_ref().map_or(0, Head::size);
+        let size = head.as_ref().map_or(0, TreeHead::size);
         let tiles = TileStore::open(&directory, size, Mode::Private, disk.clone())?;
         if head.as_ref().is_some_and(|head| tiles.root() != *head.root()) {
             return Err(damaged().into());
@@ -169,7 +169,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// Our head.
-    pub fn head(&self) -> Option<Head> {
+    pub fn head(&self) -> Option<TreeHead> {
         self.state().head.clone()
     }
 
@@ -212,9 +212,9 @@ impl<C: Clock> PeerNode<C> {
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let bytes = bytes.map_err(|error| useless(error.to_string()))?;
         let shown =
-            Head::open(&bytes, &self.follow.log).map_err(|error| useless(error.to_string()))?;
+            TreeHead::open(&bytes, &self.follow.log).map_err(|error| useless(error.to_string()))?;
         let ours = self.head();
-        let size = ours.as_ref().map_or(0, Head::size);
+        let size = ours.as_ref().map_or(0, TreeHead::size);
         if shown.size() <= size
             && let Some(ours) = &ours
         {
@@ -238,7 +238,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// A head of our own mirror's that is not larger than ours.
-    fn compare(&self, ours: &Head, shown: &Head) -> Result<Polled, PeerError> {
+    fn compare(&self, ours: &TreeHead, shown: &TreeHead) -> Result<Polled, PeerError> {
         if shown == ours {
             let mut state = self.state();
             if state.head.as_ref() != Some(ours) {
@@ -254,7 +254,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// Holds a head that anybody showed against our own tree. It is compared, never adopted.
-    pub fn place(&self, head: &Head) -> Result<Place, PeerError> {
+    pub fn place(&self, head: &TreeHead) -> Result<Place, PeerError> {
         let state = self.state();
         let Some(ours) = state.head.clone().filter(|ours| head.size() <= ours.size()) else {
             return Ok(Place::Larger);
@@ -280,7 +280,12 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// Compare-and-swap: moves the head if it is still the one that the growth was hashed onto.
-    fn advance(&self, from: Option<&Head>, to: Head, growth: Growth) -> Result<Polled, PeerError> {
+    fn advance(
+        &self,
+        from: Option<&TreeHead>,
+        to: TreeHead,
+        growth: Growth,
+    ) -> Result<Polled, PeerError> {
         let mut state = self.state();
         if state.head.as_ref() != from {
             return Ok(Polled::Nothing);

@@ -1,7 +1,7 @@
 //! What a closed roll amounts to, as `Client::decide` finds it.
 
 use unanimity_protocol::Timestamp;
-use unanimity_protocol::decision::confirmation::{Standing, Verdict, verdict};
+use unanimity_protocol::decision::confirmation::{Confirmation, Verdict, verdict};
 use unanimity_protocol::decision::head_choice::{HeadChoice, Step};
 
 use super::answer::{Answer, seconds};
@@ -50,7 +50,7 @@ impl<W: Witness> Population<'_, W> {
         }
     }
 
-    /// Which answers count ([`Limits::check`](unanimity_protocol::decision::admission::Limits::check)),
+    /// Which answers count ([`RoundLimits::check`](unanimity_protocol::decision::admission::RoundLimits::check)),
     /// and the largest tree that each peer ever showed.
     fn admit(&mut self, now: Millis, node: u32, id: Id) {
         let slots = self.calls.slots(id);
@@ -156,7 +156,7 @@ impl<W: Witness> Population<'_, W> {
         environment.circle(node).iter().any(|peer| self.serves(now, *peer, node, tree))
     }
 
-    /// The size that every peer confirmed in the latest roll (`Roll::common_size`).
+    /// The size that every peer confirmed in the latest roll (`Round::common_size`).
     fn common_size(&mut self, head: Tree) -> Option<u32> {
         let Scratch { latest, standings, .. } = &mut self.scratch;
         stand(latest, standings, head, self.split, None);
@@ -209,7 +209,7 @@ impl<W: Witness> Population<'_, W> {
         client.kept = self.kept.keep(client.kept, seconds(now), latest, needed);
     }
 
-    /// The newest candidate that every peer confirms, now and `settle` ago (`Logged::agreed`); if
+    /// The newest candidate that every peer confirms, now and `settle` ago (`LoggedRelease::agreed`); if
     /// there is none, how it stands with the newest.
     fn choose(&mut self, now: Millis, node: u32, head: Tree) -> Cycle {
         let (at, split) = (i64::from(seconds(now)), self.split);
@@ -263,11 +263,11 @@ impl<W: Witness> Population<'_, W> {
     }
 }
 
-/// What each view of a roll is worth once heads are joined (`Roll::standings`): in general, or for
+/// What each view of a roll is worth once heads are joined (`Round::standings`): in general, or for
 /// the release at an index.
 fn stand(
     views: &[Entry],
-    standings: &mut Vec<Standing>,
+    standings: &mut Vec<Confirmation>,
     head: Tree,
     split: u32,
     index: Option<u32>,
@@ -275,13 +275,13 @@ fn stand(
     standings.clear();
     standings.extend(views.iter().map(|Entry { tree, .. }| {
         if tree.is_none() {
-            Standing::Silent
+            Confirmation::NoValidAnswer
         } else if !head.holds(*tree, split) {
-            Standing::Unjoined
+            Confirmation::Unproven
         } else if index.is_some_and(|index| tree.size() <= index) {
-            Standing::Behind
+            Confirmation::Behind
         } else {
-            Standing::Confirmed
+            Confirmation::Confirmed
         }
     }));
 }

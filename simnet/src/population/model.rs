@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use unanimity_protocol::decision::admission::Limits;
+use unanimity_protocol::decision::admission::RoundLimits;
 
 use super::calls::{Calls, Id};
 use super::kept::{Kept, Pool};
@@ -38,7 +38,7 @@ pub(super) struct Population<'a, W> {
     pub(super) environment: &'a Environment,
     pub(super) witness: &'a mut W,
     pub(super) queue: Queue<Step>,
-    pub(super) limits: Limits,
+    pub(super) limits: RoundLimits,
     /// The size up to which both chains are one.
     pub(super) split: u32,
     pub(super) peers: Vec<Peer>,
@@ -72,7 +72,7 @@ impl<'a, W: Witness> Population<'a, W> {
             environment,
             witness,
             queue: Queue::with_capacity(nodes * 2),
-            limits: Limits::default(),
+            limits: RoundLimits::default(),
             split: environment.split(),
             peers: vec![Peer::default(); nodes],
             services: (0..scenario.nodes).map(|node| environment.service(node)).collect(),

@@ -1,6 +1,6 @@
 //! Lists that every decision fills anew.
 
-use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::decision::confirmation::Confirmation;
 
 use super::kept::Entry;
 use super::tree::Tree;
@@ -17,8 +17,8 @@ pub(super) struct Release {
 pub(super) struct Scratch {
     /// What each peer's answer amounts to as a view; none for one that does not count.
     pub(super) latest: Vec<Entry>,
-    pub(super) standings: Vec<Standing>,
-    pub(super) settled: Vec<Standing>,
+    pub(super) standings: Vec<Confirmation>,
+    pub(super) settled: Vec<Confirmation>,
     pub(super) heads: Vec<Tree>,
     pub(super) views: Vec<Tree>,
     pub(super) candidates: Vec<Release>,

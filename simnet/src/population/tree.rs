@@ -6,7 +6,7 @@ use unanimity_protocol::decision::head_choice::LogHead;
 
 use crate::trace::View;
 
-/// A [`View`], or none: the size, and in the highest bit the chain.
+/// A [`CosignedHead`], or none: the size, and in the highest bit the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tree(u32);
 

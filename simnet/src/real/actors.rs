@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
-use unanimity_protocol::{Hash, Timestamp, View as SignedView};
+use unanimity_protocol::{CosignedHead as SignedView, Hash, Timestamp};
 use unanimity_storage::Clock as _;
 
 use super::honest::HonestPeer;
@@ -93,7 +93,7 @@ async fn bytes(node: &HonestPeer, kind: Kind, question: Question) -> Option<Vec<
         }
         Kind::Forge => {
             let size = world.environment.log_size(at) + 1;
-            let forged = unanimity_protocol::NoteSecret::from_seed(
+            let forged = unanimity_protocol::NoteSigningKey::from_seed(
                 world.logs.keys.log_secret.public().name().clone(),
                 &[7; 32],
             );

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use unanimity_net::message::{Answer, Question};
-use unanimity_protocol::CosignerSecret;
+use unanimity_protocol::CosignatureSigningKey;
 
 use super::process::Process;
 use super::world::World;
@@ -13,7 +13,7 @@ use crate::trace::View;
 pub(super) struct HonestPeer {
     pub(super) world: Arc<World>,
     pub(super) number: u32,
-    pub(super) secret: CosignerSecret,
+    pub(super) secret: CosignatureSigningKey,
     pub(super) process: Process,
     /// What it answered when it began to replay.
     pub(super) first_answer: OnceLock<Answer>,
@@ -23,7 +23,7 @@ impl HonestPeer {
     pub(super) fn new(
         world: &Arc<World>,
         number: u32,
-        secret: CosignerSecret,
+        secret: CosignatureSigningKey,
         process: Process,
     ) -> HonestPeer {
         HonestPeer { world: world.clone(), number, secret, process, first_answer: OnceLock::new() }

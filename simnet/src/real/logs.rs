@@ -8,8 +8,10 @@ use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::{artifact_path, entries_path};
 use unanimity_protocol::tile::{FULL, Tile, subtree_root};
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{Hash, Head, Known, Name, Note, Origin, Timestamp, Withdrawal};
-use unanimity_publish::Release;
+use unanimity_protocol::{
+    Hash, Name, Note, Origin, SignatureCache, Timestamp, TreeHead, Withdrawal,
+};
+use unanimity_publish::ReleaseDraft;
 use unanimity_testkit::Circle;
 
 use crate::Seed;
@@ -22,7 +24,7 @@ pub(super) struct Logs {
     chains: [Chain; 2],
     /// Which release a sequence is: its index, and of which chain.
     releases: BTreeMap<u64, (u32, u8)>,
-    heads: Mutex<BTreeMap<View, Head>>,
+    heads: Mutex<BTreeMap<View, TreeHead>>,
     /// A release that is signed and in no log.
     unlogged: Vec<u8>,
 }
@@ -53,7 +55,7 @@ fn name(text: &str) -> Name {
 
 impl Logs {
     /// Writes all that will be in them by the end of the world.
-    pub(super) fn write(environment: &Environment, seed: Seed, known: &Known) -> Logs {
+    pub(super) fn write(environment: &Environment, seed: Seed, known: &SignatureCache) -> Logs {
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0).map(|(index, _)| index);
         let mut keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
         keys.log_secret = keys.log_secret.remembering(known);
@@ -165,7 +167,7 @@ impl Logs {
     }
 
     /// The signed head of a view.
-    pub(super) fn head(&self, view: View) -> Head {
+    pub(super) fn head(&self, view: View) -> TreeHead {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let head = heads.entry(view).or_insert_with(|| {
             let root = self.chains[usize::from(view.chain)].roots[view.size as usize];
@@ -175,7 +177,7 @@ impl Logs {
     }
 
     /// Which view a head is.
-    pub(super) fn view(&self, head: &Head) -> View {
+    pub(super) fn view(&self, head: &TreeHead) -> View {
         let size = head.size() as u32;
         let honest = self.chains[0].roots.get(size as usize) == Some(head.root());
         View { chain: u8::from(!honest), size }
@@ -246,7 +248,7 @@ fn sign(keys: &Circle, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
     let (log, product, channel) = ours(keys);
     let version = name(&format!("{sequence}"));
     let good_for = Duration::from_secs(365 * 24 * 3600);
-    let release = Release { log, product, channel, sequence, version, issued, good_for };
+    let release = ReleaseDraft { log, product, channel, sequence, version, issued, good_for };
     let artifact = format!("program {sequence}\n").into_bytes();
     let manifest =
         unanimity_publish::manifest(release, [(platform(), name("hello"), artifact.clone())])

@@ -14,8 +14,8 @@ use unanimity_client::{Client, Failure, MirrorProblem, Outcome};
 use unanimity_config::{Config, CycleSettings, OnionAddress, Polling, Procedure};
 use unanimity_install::Root;
 use unanimity_net::{Mirror, READ_TIMEOUT};
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::{CosignerSecret, Name, Peer, PeerSet, RawKey, Refusal};
+use unanimity_protocol::decision::admission::RoundLimits;
+use unanimity_protocol::{CosignatureSigningKey, Name, Peer, PeerSet, PublicKeyBytes, Refusal};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
@@ -53,14 +53,14 @@ fn name(number: u32) -> Name {
     format!("n{number:07}").parse().expect("a safe name")
 }
 
-pub(super) fn secret(seed: Seed, number: u32) -> CosignerSecret {
+pub(super) fn secret(seed: Seed, number: u32) -> CosignatureSigningKey {
     let draws = seed.draws("node key");
     let words: [u64; 4] = std::array::from_fn(|word| draws.bits(number.into(), word as u64));
     let mut bytes = [0; 32];
     for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
         place.copy_from_slice(&word.to_le_bytes());
     }
-    CosignerSecret::from_seed(name(number).as_str().parse().expect("a key name"), &bytes)
+    CosignatureSigningKey::from_seed(name(number).as_str().parse().expect("a key name"), &bytes)
 }
 
 impl Node {
@@ -259,7 +259,7 @@ const MOST_STEPS_OF_A_POLL: u64 = 12;
 fn process(
     world: &Arc<World>,
     number: u32,
-    secret: CosignerSecret,
+    secret: CosignatureSigningKey,
     machine: PowerLossFs,
 ) -> Process {
     let scenario = &world.environment.scenario;
@@ -306,7 +306,7 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
 fn config(world: &World, number: u32) -> Result<Config, String> {
     let scenario = &world.environment.scenario;
     let mut peers = Vec::new();
-    let mut addresses: BTreeMap<RawKey, OnionAddress> = BTreeMap::new();
+    let mut addresses: BTreeMap<PublicKeyBytes, OnionAddress> = BTreeMap::new();
     for &peer in world.environment.circle(number) {
         let key = world.secrets[peer as usize].public();
         addresses.insert(key.raw(), address(peer));
@@ -315,7 +315,10 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
     let cycle = CycleSettings {
         policy: world.logs.keys.policy(),
         platform: platform(),
-        limits: Limits { settle: Duration::from_millis(scenario.settle), ..Limits::default() },
+        limits: RoundLimits {
+            settle: Duration::from_millis(scenario.settle),
+            ..RoundLimits::default()
+        },
         ask_timeout: Duration::from_millis(scenario.ask_timeout),
         roll_timeout: Duration::from_millis(scenario.roll_timeout),
         polling: Polling::default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use unanimity_protocol::Known;
+use unanimity_protocol::SignatureCache;
 
 use super::clock::Time;
 use super::hub::Hub;
@@ -42,7 +42,7 @@ async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealEr
     // What one node signs another verifies, in this one process: half of the time, and nothing learned.
     // Of some rolls of all nodes: a proof has views of an earlier one.
     let views = environment.scenario.circle as usize * nodes as usize;
-    let known = Known::new(1024 + 3 * views);
+    let known = SignatureCache::new(1024 + 3 * views);
     let logs = Logs::write(&environment, seed, &known);
     let secrets = (0..nodes).map(|node| secret(seed, node).remembering(&known)).collect();
     let world = Arc::new(World {

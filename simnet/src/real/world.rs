@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use unanimity_protocol::CosignerSecret;
+use unanimity_protocol::CosignatureSigningKey;
 
 use super::clock::Time;
 use super::hub::Hub;
@@ -16,7 +16,7 @@ pub(super) struct World {
     pub(super) environment: Environment,
     pub(super) logs: Logs,
     /// Each node's, by its number.
-    pub(super) secrets: Vec<CosignerSecret>,
+    pub(super) secrets: Vec<CosignatureSigningKey>,
     pub(super) hub: Hub,
     pub(super) mirrors: Mutex<Vec<Service>>,
     pub(super) time: Time,

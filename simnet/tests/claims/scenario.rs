@@ -27,7 +27,7 @@ fn what_is_not_said_is_as_in_the_program_that_ships() {
         "question = \"?\"\nhorizon = \"2d\"\n[nodes]\ncount = 9\n[release]\nfirst = \"1h\"\n";
     let world = study(small).cells.remove(0);
     let (minute, second) = (60_000, 1_000);
-    let limits = unanimity_protocol::decision::admission::Limits::default();
+    let limits = unanimity_protocol::decision::admission::RoundLimits::default();
     assert_eq!(u128::from(world.settle), limits.settle.as_millis());
     assert_eq!((world.poll, world.max_poll_age), ((5 * minute, 15 * minute), 30 * minute));
     assert_eq!((world.roll, world.ask_timeout), ((20 * minute, 40 * minute), 45 * second));

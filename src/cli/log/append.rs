@@ -9,9 +9,11 @@ use unanimity_config::{MirrorError, MirrorSpec};
 use unanimity_log::{LogWriter, WriteError};
 use unanimity_net::Mirror;
 use unanimity_protocol::log_path::artifact_path;
-use unanimity_protocol::manifest::Target;
+use unanimity_protocol::manifest::Artifact;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
-use unanimity_protocol::{Hash, Manifest, Name, Note, NoteKey, NoteSecret, Statement, Withdrawal};
+use unanimity_protocol::{
+    Hash, Manifest, Name, Note, NoteSigningKey, NoteVerifyingKey, Statement, Withdrawal,
+};
 use unanimity_report::{Ended, Exit};
 use unanimity_storage::{Clock as _, Disk, SystemClock};
 
@@ -37,7 +39,7 @@ pub(in crate::cli) struct Append {
     artifact: Vec<PathBuf>,
     /// A public key that must have signed every note (the line, or a file that holds it)
     #[arg(long, value_name = "KEY", value_parser = note_key)]
-    signed_by: Vec<NoteKey>,
+    signed_by: Vec<NoteVerifyingKey>,
     /// A mirror of this log to look at first: refuse to sign if it holds more than we do
     #[arg(long, value_name = "file:/DIRECTORY", value_parser = directory)]
     mirror: Vec<Mirror>,
@@ -57,7 +59,7 @@ impl Append {
     pub(super) fn run(self) -> Result<Said, Ended> {
         let notes = self.read_notes()?;
         let artifacts = self.read_artifacts(&notes)?;
-        let secret: NoteSecret = self.passphrase.open(&self.key)?;
+        let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
         let mut log =
             LogWriter::open(&self.directory, secret, Disk::default()).map_err(advice::ended)?;
         for mirror in &self.mirror {
@@ -207,7 +209,7 @@ struct New {
 }
 
 /// What all releases of these bring.
-fn targets(notes: &[New]) -> impl Iterator<Item = &Target> {
+fn targets(notes: &[New]) -> impl Iterator<Item = &Artifact> {
     notes.iter().filter_map(|note| note.statement.release()).flat_map(|manifest| &manifest.targets)
 }
 

@@ -12,10 +12,10 @@ use unanimity_log::Cached;
 use unanimity_log::Unread;
 use unanimity_net::Mirror;
 use unanimity_protocol::Checkpoint;
-use unanimity_protocol::Head;
 use unanimity_protocol::Log;
 use unanimity_protocol::Note;
-use unanimity_protocol::NoteKey;
+use unanimity_protocol::NoteVerifyingKey;
+use unanimity_protocol::TreeHead;
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_report::Ended;
@@ -28,13 +28,13 @@ pub(super) struct Source {
     pub(crate) log: String,
     /// The log's public key (the line, or a file that holds it)
     #[arg(long, value_name = "KEY", value_parser = note_key)]
-    pub(crate) log_key: NoteKey,
+    pub(crate) log_key: NoteVerifyingKey,
 }
 
 impl Source {
     /// Reads the head and gives every entry to `take`. An error if they do not hash up to the
     /// head: then nothing that was taken may be believed.
-    pub(super) fn read(&self, take: impl FnMut(u64, &[u8])) -> Result<(Mirror, Head), Ended> {
+    pub(super) fn read(&self, take: impl FnMut(u64, &[u8])) -> Result<(Mirror, TreeHead), Ended> {
         let mirror = match self.log.strip_prefix("file:") {
             Some(_) => {
                 let spec = self.log.parse::<MirrorSpec>();
@@ -65,12 +65,12 @@ impl Source {
 }
 
 /// A checkpoint's head, with the log's key alone: the origin is the one it bears.
-pub(super) fn open(checkpoint: &[u8], key: &NoteKey) -> Result<Head, CheckpointError> {
+pub(super) fn open(checkpoint: &[u8], key: &NoteVerifyingKey) -> Result<TreeHead, CheckpointError> {
     let origin = Checkpoint::parse(Note::parse(checkpoint)?.text())?.origin;
-    Head::open(checkpoint, &Log { origin, key: key.clone() })
+    TreeHead::open(checkpoint, &Log { origin, key: key.clone() })
 }
 
-pub(crate) fn head_json(head: &Head) -> Value {
+pub(crate) fn head_json(head: &TreeHead) -> Value {
     json!({ "size": head.size(), "root": head.root().hex() })
 }
 

@@ -11,7 +11,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use unanimity_log::{Cached, LogWriter};
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_protocol::{Hash, Note, NoteKey, NoteSecret, Origin, Statement, TlogProof};
+use unanimity_protocol::{
+    Hash, Note, NoteSigningKey, NoteVerifyingKey, Origin, Statement, TlogProof,
+};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::{Disk, Mode};
 
@@ -73,7 +75,7 @@ pub(crate) struct Init {
 
 impl Init {
     fn run(self) -> Result<Said, Ended> {
-        let secret: NoteSecret = self.passphrase.open(&self.key)?;
+        let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
         let log = LogWriter::init(&self.directory, self.origin, secret, Disk::default())?;
         let (origin, key) = (&log.log().origin, &log.log().key);
         let place = self.directory.display();
@@ -187,7 +189,7 @@ pub(crate) struct Verify {
     note: PathBuf,
     /// The log's public key (the line, or a file that holds it)
     #[arg(long, value_name = "KEY", value_parser = note_key)]
-    log_key: NoteKey,
+    log_key: NoteVerifyingKey,
 }
 
 impl Verify {

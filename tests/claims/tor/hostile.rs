@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use unanimity_net::Listener as _;
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES};
-use unanimity_protocol::View;
+use unanimity_protocol::CosignedHead;
 use unanimity_state::Identity;
 use unanimity_testkit::Draft;
 use unanimity_testkit_tor::{Ended, Nodes};
@@ -108,7 +108,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     let head = stage.head_of("log").unwrap();
     let key_of = |who: &str| Identity::read(&nodes.place(who).join("state")).unwrap().unwrap().view;
     let view = |who: &str, at| {
-        let view = View::cosign(&head, &key_of(who), at).note().to_owned();
+        let view = CosignedHead::cosign(&head, &key_of(who), at).note().to_owned();
         Answer::View(view).frame()
     };
     let framed = |length: u32, message: &[u8]| {

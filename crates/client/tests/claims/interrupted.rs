@@ -62,7 +62,10 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     assert_eq!(current(&by_hand), Some(2));
     by_hand.poll_all().await.unwrap();
     let old = by_hand.update().await.1;
-    assert!(matches!(old, Err(Failure::Refused(Refusal::Rollback { floor: 2, .. }))), "{old:?}");
+    assert!(
+        matches!(old, Err(Failure::Refused(Refusal::SequenceRollback { floor: 2, .. }))),
+        "{old:?}"
+    );
     up_to_date(&mut by_hand).await;
 }
 

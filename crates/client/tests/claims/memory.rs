@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use unanimity_client::{Client, Failure, MirrorProblem, Outcome, UpdateError};
 use unanimity_net::Mirror;
-use unanimity_protocol::{NoteSecret, Policy, Refusal, Timestamp};
+use unanimity_protocol::{NoteSigningKey, Policy, Refusal, Timestamp};
 use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Disk;
 use unanimity_testkit::circle::{
@@ -196,7 +196,7 @@ async fn another_publisher_key_or_threshold_reads_the_log_again_from_its_start()
     assert_eq!(circle.current().as_deref(), Some(ONE));
     assert_eq!(circle.trusted().unwrap().size(), 2);
     // A stranger's keys.
-    let stranger = NoteSecret::from_seed("stranger".parse().unwrap(), &[3; 32]).public();
+    let stranger = NoteSigningKey::from_seed("stranger".parse().unwrap(), &[3; 32]).public();
     circle.config.cycle.policy = policy(&[stranger, keys[2].clone()], 1);
     up_to_date(circle.update().await);
     // Two of three again: it is found again, and settles.

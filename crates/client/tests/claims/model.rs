@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use unanimity_client::{Failure, Outcome};
 use unanimity_net::Mirror;
-use unanimity_protocol::{Hash, Head, Refusal, Timestamp};
+use unanimity_protocol::{Hash, Refusal, Timestamp, TreeHead};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Disk;
 use unanimity_testkit::circle::{Circle, HOUR, MINUTE, TROJAN};
@@ -28,8 +28,8 @@ struct Observed {
     /// Since when every peer's own head is one of the fork.
     all_forked: Option<Timestamp>,
     /// What the client trusted last, and every peer.
-    trusted: Option<Head>,
-    heads: Vec<Option<Head>>,
+    trusted: Option<TreeHead>,
+    heads: Vec<Option<TreeHead>>,
     frozen: usize,
     attacker_has_keys: bool,
     /// How many updates installed an honest release, a trojan, or met a fork.
@@ -180,16 +180,16 @@ impl Observed {
         }
     }
 
-    fn is_honest(&self, head: &Head) -> bool {
+    fn is_honest(&self, head: &TreeHead) -> bool {
         self.honest.get(&head.size()) == Some(head.root())
     }
 
-    fn is_forked(&self, head: &Head) -> bool {
+    fn is_forked(&self, head: &TreeHead) -> bool {
         self.fork.as_ref().is_some_and(|fork| fork.get(&head.size()) == Some(head.root()))
     }
 
     fn check(&mut self) {
-        let size = |head: &Option<Head>| head.as_ref().map_or(0, Head::size);
+        let size = |head: &Option<TreeHead>| head.as_ref().map_or(0, TreeHead::size);
         // Every head that anybody trusts was shown by a log, grows, and stays on its side.
         let heads: Vec<_> = (0..PEERS).map(|peer| self.circle.peer(peer).head()).collect();
         let trusted = self.circle.trusted();
@@ -206,7 +206,8 @@ impl Observed {
                     || self.is_honest(now)
             );
         }
-        let forked = |head: &Option<Head>| head.as_ref().is_some_and(|head| !self.is_honest(head));
+        let forked =
+            |head: &Option<TreeHead>| head.as_ref().is_some_and(|head| !self.is_honest(head));
         if heads.iter().all(forked) && self.all_forked.is_none() {
             self.all_forked = Some(self.circle.now());
         }

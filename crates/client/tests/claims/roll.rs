@@ -9,14 +9,14 @@ use unanimity_client::Client;
 use unanimity_net::message::{ANSWER_BYTES, Answer, Question};
 use unanimity_net::{Absent, Listener as _};
 use unanimity_protocol::checkpoint::CheckpointError;
-use unanimity_protocol::decision::confirmation::Standing;
-use unanimity_protocol::{Hash, Log, NoteSecret, PeerSet, Refusal, Silence, Timestamp};
+use unanimity_protocol::decision::confirmation::Confirmation;
+use unanimity_protocol::{Hash, Log, NoteSigningKey, PeerFailure, PeerSet, Refusal, Timestamp};
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TWO, installed, missing, one_missing, refusal, release,
     up_to_date,
 };
 
-type Expected = fn(&Silence) -> bool;
+type Expected = fn(&PeerFailure) -> bool;
 
 /// Peer 2 does something else than answer; release 2 is otherwise ready to install. The update
 /// is incomplete, names that peer only, says why and since when, and keeps saying so.
@@ -31,7 +31,11 @@ async fn refuses(title: &str, base: &Circle, misbehave: impl Fn(&mut Circle), ex
         tokio::task::yield_now().await;
         let missing = missing(circle.update().await);
         let [one] = &missing[..] else { panic!("{title}: {missing:?}") };
-        assert_eq!((one.peer.as_str(), one.standing), ("carol", Standing::Silent), "{title}");
+        assert_eq!(
+            (one.peer.as_str(), one.standing),
+            ("carol", Confirmation::NoValidAnswer),
+            "{title}"
+        );
         assert!(one.silence.as_ref().is_some_and(expected), "{title}: {one}");
         assert_eq!(one.since, Some(since), "{title}");
         assert_eq!(circle.current().as_deref(), Some(ONE), "{title}");
@@ -45,25 +49,27 @@ async fn refuses(title: &str, base: &Circle, misbehave: impl Fn(&mut Circle), ex
 async fn a_peer_that_does_not_answer_holds_the_update_back() {
     let base = Circle::with_second_settling(40).await;
     let base = &base;
-    refuses("stopped", base, |c| c.stop(2), |s| matches!(s, Silence::Unreachable(_))).await;
-    refuses("mute", base, |c| c.speaks(2, vec![], Duration::ZERO), |s| *s == Silence::Late).await;
+    refuses("stopped", base, |c| c.stop(2), |s| matches!(s, PeerFailure::Unreachable(_))).await;
+    refuses("mute", base, |c| c.speaks(2, vec![], Duration::ZERO), |s| *s == PeerFailure::TimedOut)
+        .await;
     let slow = Answer::NoTile.frame();
     let slowly = move |c: &mut Circle| c.speaks(2, slow.clone(), SECOND);
-    refuses("one byte a second", base, slowly, |s| *s == Silence::Late).await;
+    refuses("one byte a second", base, slowly, |s| *s == PeerFailure::TimedOut).await;
     let hang_up = |c: &mut Circle| {
         c.replace(2, |mut listener| async move { while listener.accept().await.is_ok() {} });
     };
-    refuses("hangs up", base, hang_up, |s| matches!(s, Silence::Broke(_))).await;
+    refuses("hangs up", base, hang_up, |s| matches!(s, PeerFailure::Disconnected(_))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
     let base = Circle::with_second_settling(41).await;
     let base = &base;
-    let garbled: Expected = |s| matches!(s, Silence::Garbled(_));
+    let garbled: Expected = |s| matches!(s, PeerFailure::Malformed(_));
     let says =
         |bytes: Vec<u8>| move |circle: &mut Circle| circle.speaks(2, bytes.clone(), Duration::ZERO);
-    let huge = |s: &Silence| matches!(s, Silence::Garbled(why) if why.contains("4294967295"));
+    let huge =
+        |s: &PeerFailure| matches!(s, PeerFailure::Malformed(why) if why.contains("4294967295"));
     refuses("4 GiB announced", base, says(vec![0xff; 4]), huge).await;
     refuses("zeros", base, says(vec![0; ANSWER_BYTES]), garbled).await;
     let mut trailing = Answer::OtherLog.frame();
@@ -77,15 +83,15 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
     };
     refuses("a tile", base, answers(Answer::Tile(vec![0; 64])), garbled).await;
     refuses("no tile", base, answers(Answer::NoTile), garbled).await;
-    let blind = |s: &Silence| *s == Silence::Blind(Timestamp(5));
+    let blind = |s: &PeerFailure| *s == PeerFailure::NoFreshHead(Timestamp(5));
     refuses("blind", base, answers(Answer::Blind(5)), blind).await;
-    let other = |s: &Silence| *s == Silence::OtherLog;
+    let other = |s: &PeerFailure| *s == PeerFailure::OtherLog;
     refuses("other log", base, answers(Answer::OtherLog), other).await;
-    let invalid: Expected = |s| matches!(s, Silence::Invalid(_));
+    let invalid: Expected = |s| matches!(s, PeerFailure::Invalid(_));
     refuses("no note", base, answers(Answer::View("hello".into())), invalid).await;
     let uncosigned = base.head_of("log").unwrap().note().to_owned();
     refuses("not cosigned", base, answers(Answer::View(uncosigned)), invalid).await;
-    let useless: Expected = |s| matches!(s, Silence::BadEvidence(_));
+    let useless: Expected = |s| matches!(s, PeerFailure::BadEvidence(_));
     refuses("no evidence", base, answers(Answer::Evidence("hello".into())), useless).await;
     let head = base.head_of("log").unwrap();
     let length = head.note().len();
@@ -97,14 +103,14 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
 /// Answers with a view of `head`, cosigned by `by` at the time that `at` makes of now.
 fn shows(
     circle: &mut Circle,
-    head: unanimity_protocol::Head,
+    head: unanimity_protocol::TreeHead,
     by: usize,
     at: impl Fn(Timestamp) -> Timestamp + Send + 'static,
 ) {
     let (clock, secret) = (circle.clock.clone(), circle.circle.peer_secrets[by].clone());
     circle.impostor(2, move |_| {
         let now = unanimity_storage::Clock::now(&clock);
-        let view = unanimity_protocol::View::cosign(&head, &secret, at(now));
+        let view = unanimity_protocol::CosignedHead::cosign(&head, &secret, at(now));
         Answer::View(view.note().to_owned())
     });
 }
@@ -115,8 +121,8 @@ async fn a_view_counts_from_15_minutes_ago_to_one_minute_ahead() {
     let head = base.head_of("log").unwrap();
     let ahead = |by: u64| move |now: Timestamp| Timestamp(now.0 + by);
     let old = |by: u64| move |now: Timestamp| Timestamp(now.0 - by);
-    let is_ahead: Expected = |s| matches!(s, Silence::Ahead(_));
-    let is_old: Expected = |s| matches!(s, Silence::Old(_));
+    let is_ahead: Expected = |s| matches!(s, PeerFailure::InFuture(_));
+    let is_old: Expected = |s| matches!(s, PeerFailure::TooOld(_));
     refuses("61 s ahead", &base, |c| shows(c, head.clone(), 2, ahead(61)), is_ahead).await;
     refuses("a century", &base, |c| shows(c, head.clone(), 2, ahead(1 << 32)), is_ahead).await;
     refuses("901 s old", &base, |c| shows(c, head.clone(), 2, old(901)), is_old).await;
@@ -134,7 +140,7 @@ async fn a_view_counts_from_15_minutes_ago_to_one_minute_ahead() {
 async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
     let base = Circle::with_second_settling(43).await;
     let head = base.head_of("log").unwrap();
-    let invalid: Expected = |s| matches!(s, Silence::Invalid(_));
+    let invalid: Expected = |s| matches!(s, PeerFailure::Invalid(_));
     for by in [0, 1, 3, 4] {
         refuses("another's key", &base, |c| shows(c, head.clone(), by, |now| now), invalid).await;
     }
@@ -144,13 +150,13 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
     let text = text.rsplit_once("\n\n").unwrap().0.to_owned() + "\n";
     let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
     note.sign(&base.circle.log_secret);
-    let renamed = unanimity_protocol::Head::open(note.to_string().as_bytes(), &other).unwrap();
+    let renamed = unanimity_protocol::TreeHead::open(note.to_string().as_bytes(), &other).unwrap();
     refuses("another log", &base, |c| shows(c, renamed.clone(), 2, |now| now), invalid).await;
-    let secret = NoteSecret::from_seed("log.example".parse().unwrap(), &[9; 32]);
+    let secret = NoteSigningKey::from_seed("log.example".parse().unwrap(), &[9; 32]);
     let log = Log { key: secret.public(), ..base.circle.log.clone() };
     let mut note = unanimity_protocol::Note::unsigned(&text.replace("other", "releases")).unwrap();
     note.sign(&secret);
-    let forged = unanimity_protocol::Head::open(note.to_string().as_bytes(), &log).unwrap();
+    let forged = unanimity_protocol::TreeHead::open(note.to_string().as_bytes(), &log).unwrap();
     refuses("another key", &base, |c| shows(c, forged.clone(), 2, |now| now), invalid).await;
 }
 
@@ -160,7 +166,7 @@ async fn a_peer_that_shows_less_than_before_has_regressed() {
     let log = base.directory.join("log");
     let bytes = std::fs::read(log.join("tile/0/000.p/2")).unwrap();
     let first = base.circle.head(1, Hash(bytes[..32].try_into().unwrap()));
-    let expected: Expected = |s| matches!(s, Silence::Regressed { size: 1, before: 2 });
+    let expected: Expected = |s| matches!(s, PeerFailure::Regressed { size: 1, before: 2 });
     refuses("shows 1 after 2", &base, |c| shows(c, first.clone(), 2, |now| now), expected).await;
 }
 
@@ -276,7 +282,7 @@ async fn running_out_of_time_does_not_hide_why_a_try_broke() {
     let one_that = |number| if number == 1 { Does::HangUp } else { Does::Nothing };
     let tries = at_each_try(&mut circle, one_that);
     let (_, _, silence) = one_missing(circle.update().await);
-    assert!(matches!(silence, Some(Silence::Broke(_))), "{silence:?}");
+    assert!(matches!(silence, Some(PeerFailure::Disconnected(_))), "{silence:?}");
     assert_eq!(tries.lock().unwrap().len(), 4);
 }
 
@@ -309,7 +315,7 @@ async fn a_head_of_the_log_without_tiles_is_unjoined_and_concerns_its_peer_only(
         let confirmed = report.peers.iter().filter(|(_, answer)| answer.is_ok()).count();
         assert_eq!(confirmed, 5);
         let (who, standing, _) = one_missing((report, ended));
-        assert_eq!((who.as_str(), standing), ("carol", Standing::Unjoined));
+        assert_eq!((who.as_str(), standing), ("carol", Confirmation::Unproven));
         assert_eq!(circle.current().as_deref(), Some(ONE));
         // Its checkpoint is kept.
         let carol = circle.circle.peer_secrets[2].public().raw();
@@ -341,7 +347,7 @@ async fn settling_begins_when_the_last_peer_has_seen_the_release() {
     }
     for _ in 0..3 {
         let (who, standing, _) = one_missing(circle.update().await);
-        assert_eq!((who.as_str(), standing), ("elif", Standing::Behind));
+        assert_eq!((who.as_str(), standing), ("elif", Confirmation::Behind));
         circle.advance(10 * MINUTE);
     }
     circle.pass(Duration::ZERO).await;
@@ -395,7 +401,7 @@ async fn a_silent_peer_is_named_even_if_nothing_is_new() {
     up_to_date(circle.update().await);
     circle.stop(4);
     let (who, standing, _) = one_missing(circle.update().await);
-    assert_eq!((who.as_str(), standing), ("elif", Standing::Silent));
+    assert_eq!((who.as_str(), standing), ("elif", Confirmation::NoValidAnswer));
     circle.start(4);
     up_to_date(circle.update().await);
     // A later silence counts from its own beginning.
@@ -423,7 +429,7 @@ async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_cl
     });
     let (who, _, silence) = one_missing(circle.update().await);
     assert_eq!(who, "carol");
-    assert!(matches!(silence, Some(Silence::Old(_))), "{silence:?}");
+    assert!(matches!(silence, Some(PeerFailure::TooOld(_))), "{silence:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -432,5 +438,5 @@ async fn an_invalid_view_says_what_is_wrong_with_it() {
     let head = circle.head_of("log").unwrap();
     shows(&mut circle, head, 1, |now| now);
     let (_, _, silence) = one_missing(circle.update().await);
-    assert!(matches!(silence, Some(Silence::Invalid(CheckpointError::Note(_)))), "{silence:?}");
+    assert!(matches!(silence, Some(PeerFailure::Invalid(CheckpointError::Note(_)))), "{silence:?}");
 }

@@ -13,9 +13,9 @@ use unanimity_install::{InstallError, InstallRefusal, Root};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Mirror, READ_TIMEOUT};
 use unanimity_protocol::checkpoint::LogId;
-use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::proof_bundle::BundleError;
-use unanimity_protocol::{Bundle, Hash, Note, Refusal, Silence, Tile, Timestamp, View};
+use unanimity_protocol::{Bundle, CosignedHead, Hash, Note, PeerFailure, Refusal, Tile, Timestamp};
 use unanimity_report::{Classify, Exit};
 use unanimity_state::{EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock as _, Disk, ManualClock, Step};
@@ -89,7 +89,7 @@ async fn a_new_peer_that_is_behind_does_not_move_the_head_back() {
     circle.config.peers = all;
     for _ in 0..3 {
         let (who, standing, _) = one_missing(circle.update().await);
-        assert_eq!((who.as_str(), standing), ("elif", Standing::Behind));
+        assert_eq!((who.as_str(), standing), ("elif", Confirmation::Behind));
         assert_eq!(circle.trusted(), Some(head.clone()));
         circle.pass(MINUTE).await;
     }
@@ -106,7 +106,7 @@ async fn a_mirror_that_forks_ahead_of_everybody_cannot_poison_what_is_stored() {
     for _ in 0..3 {
         let missing = missing(circle.update().await);
         assert_eq!(missing.len(), 5);
-        assert!(missing.iter().all(|missing| missing.standing == Standing::Behind));
+        assert!(missing.iter().all(|missing| missing.standing == Confirmation::Behind));
         circle.pass(HOUR).await;
     }
     assert_eq!(circle.trusted().unwrap().size(), 1);
@@ -377,7 +377,7 @@ async fn a_peer_gone_silent_during_the_download_stops_the_switch() {
     circle.disk = slow_download(&circle.clock, 16 * MINUTE);
     let (who, _, silence) = one_missing(circle.update().await);
     assert_eq!(who, "carol");
-    assert!(matches!(silence, Some(Silence::Blind(_))));
+    assert!(matches!(silence, Some(PeerFailure::NoFreshHead(_))));
     assert_eq!(circle.current().as_deref(), Some(ONE));
     circle.poll(2).await.unwrap();
     assert_eq!(installed(circle.update().await), 2);
@@ -490,7 +490,10 @@ async fn two_texts_of_one_sequence_install_neither_also_that_of_the_installed_on
     circle.publish(&Draft::new(2, "1.1.0", TROJAN)).unwrap();
     circle.pass(HOUR).await;
     let told = refusal(circle.update().await);
-    assert!(matches!(told, Refusal::Conflict { sequence: 2, first: 1, second: 2 }), "{told}");
+    assert!(
+        matches!(told, Refusal::DuplicateSequence { sequence: 2, first: 1, second: 2 }),
+        "{told}"
+    );
     circle.pass(HOUR).await;
     up_to_date(circle.update().await);
     assert_eq!(circle.current().as_deref(), Some(ONE));
@@ -498,7 +501,7 @@ async fn two_texts_of_one_sequence_install_neither_also_that_of_the_installed_on
     circle.publish(&Draft::new(1, "1.0.0", TROJAN)).unwrap();
     circle.poll_all().await.unwrap();
     let told = refusal(circle.update().await);
-    assert!(matches!(told, Refusal::Conflict { sequence: 1, .. }), "{told}");
+    assert!(matches!(told, Refusal::DuplicateSequence { sequence: 1, .. }), "{told}");
     // The publisher goes on.
     circle.publish(&release(3)).unwrap();
     circle.poll_all().await.unwrap();
@@ -557,10 +560,10 @@ async fn a_newer_kind_of_manifest_blocks_what_was_logged_before_it() {
     forged.sign(&circle.circle.publishers[1]);
     circle.force("log", &[forged.to_string().into_bytes()]).unwrap();
     circle.pass(HOUR).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::Outdated { index: 3, .. }));
+    assert!(matches!(refusal(circle.update().await), Refusal::UnsupportedFormat { index: 3, .. }));
     // And stays so: a node that cannot read what its publisher says must not fall silent.
     circle.pass(HOUR).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::Outdated { index: 3, .. }));
+    assert!(matches!(refusal(circle.update().await), Refusal::UnsupportedFormat { index: 3, .. }));
     assert_eq!(circle.current().as_deref(), Some(ONE));
     circle.publish(&release(3)).unwrap();
     circle.poll_all().await.unwrap();
@@ -869,7 +872,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
         begun.finish(&agreed, ready, "", &clock).await
     };
     let late = switch(at.after(15 * MINUTE + SECOND)).await.unwrap_err();
-    assert!(matches!(late, InstallError::Refused(Refusal::RollTooOld { .. })), "{late}");
+    assert!(matches!(late, InstallError::Refused(Refusal::RoundTooOld { .. })), "{late}");
     assert_eq!(circle.current().as_deref(), Some(ONE));
     switch(at.after(15 * MINUTE)).await.unwrap();
     assert_eq!(circle.current().as_deref(), Some(TWO));
@@ -912,7 +915,10 @@ async fn a_clock_that_was_ahead_for_a_while_does_not_settle_anything() {
         circle.impostor(peer, move |_| Answer::View(view.clone()));
     }
     let missing = missing(circle.update().await);
-    assert!(missing.iter().all(|m| matches!(m.silence, Some(Silence::Old(_)))), "{missing:?}");
+    assert!(
+        missing.iter().all(|m| matches!(m.silence, Some(PeerFailure::TooOld(_)))),
+        "{missing:?}"
+    );
     assert_eq!(missing.len(), 5);
     circle.clock.set(others);
     assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
@@ -960,7 +966,7 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
                 Failure::Refused(Refusal::Fork(_)) | Failure::Latched(_) => assert!(honest_grows),
                 Failure::Refused(Refusal::Incomplete(missing)) => {
                     assert!(!honest_grows);
-                    assert_eq!(missing[0].standing, Standing::Behind);
+                    assert_eq!(missing[0].standing, Confirmation::Behind);
                 }
                 other => panic!("{other}"),
             }
@@ -971,7 +977,7 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
 
 /// A head that looks served, since one hash is all that its root needs, and that nothing ties to
 /// any other: made with the log's key and 32 bytes.
-fn hollow(circle: &Circle) -> (unanimity_protocol::Head, Tile) {
+fn hollow(circle: &Circle) -> (unanimity_protocol::TreeHead, Tile) {
     (circle.circle.head(1 << 40, Hash([7; 32])), Tile { level: 5, index: 0, width: 1 })
 }
 
@@ -1010,7 +1016,7 @@ async fn a_hollow_head_that_a_peer_shows_and_serves_makes_that_peer_unjoined_and
     let (report, ended) = circle.update().await;
     assert_eq!(report.head.as_ref().unwrap().size(), 2);
     let (who, standing, _) = one_missing((report, ended));
-    assert_eq!((who.as_str(), standing), ("carol", Standing::Unjoined));
+    assert_eq!((who.as_str(), standing), ("carol", Confirmation::Unproven));
     assert!(evidence(&circle).list().unwrap().is_empty());
     assert_eq!(circle.current().as_deref(), Some(ONE));
 }
@@ -1033,9 +1039,9 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
                             question @ Question::View(_) if peer > 2 => {
                                 node.answer(question).unwrap()
                             }
-                            Question::View(_) => {
-                                Answer::View(View::cosign(&head, &secret, now).note().into())
-                            }
+                            Question::View(_) => Answer::View(
+                                CosignedHead::cosign(&head, &secret, now).note().into(),
+                            ),
                             Question::Tile(..) => std::future::pending().await,
                         };
                         unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use unanimity_protocol::checkpoint::LogId;
-use unanimity_protocol::{CosignerKey, Hash};
+use unanimity_protocol::{CosignatureVerifyingKey, Hash};
 
 use crate::{DiscoveryKey, OnionAddress, Site};
 
@@ -24,7 +24,7 @@ impl Fingerprint {
     pub fn of(
         log: LogId,
         address: &OnionAddress,
-        key: &CosignerKey,
+        key: &CosignatureVerifyingKey,
         discovery: &DiscoveryKey,
         artifacts: Option<&Site>,
     ) -> Fingerprint {

@@ -19,7 +19,7 @@ use std::str::FromStr;
 use data_encoding::HEXUPPER;
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::key::KeyError;
-use unanimity_protocol::{CosignerKey, Hash, Log, Name, Origin, Peer};
+use unanimity_protocol::{CosignatureVerifyingKey, Hash, Log, Name, Origin, Peer};
 
 use crate::peers::head_claim::Claim;
 use crate::{DiscoveryKey, Fingerprint, Member, OnionAddress, Site, Standing};
@@ -36,7 +36,7 @@ pub struct Ticket {
     /// Where they are reached.
     pub address: OnionAddress,
     /// What their views are cosigned with.
-    pub key: CosignerKey,
+    pub key: CosignatureVerifyingKey,
     /// By which they find their peers' services.
     pub discovery: DiscoveryKey,
     /// Where they serve artifacts to anyone, if they do.

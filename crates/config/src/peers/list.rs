@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use unanimity_protocol::peers::PeerSetError;
-use unanimity_protocol::{Name, PeerSet, RawKey, Timestamp};
+use unanimity_protocol::{Name, PeerSet, PublicKeyBytes, Timestamp};
 
 use crate::{CircleError, DiscoveryKey, Host, Member, OnionAddress, Site, Standing};
 /// All peers that a node was told of, in the file's order: no name, key, address or discovery
@@ -74,7 +74,7 @@ impl Circle {
     }
 
     /// Where those are reached who have to confirm at `now`.
-    pub fn addresses(&self, now: Timestamp) -> BTreeMap<RawKey, OnionAddress> {
+    pub fn addresses(&self, now: Timestamp) -> BTreeMap<PublicKeyBytes, OnionAddress> {
         let counted = self.members.iter().filter(|member| member.standing.counts(now));
         counted.map(|member| (member.peer.key.raw(), member.address.clone())).collect()
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use unanimity_protocol::{CosignerKey, Name, Peer, Timestamp};
+use unanimity_protocol::{CosignatureVerifyingKey, Name, Peer, Timestamp};
 
 use crate::operator_file::{Text, in_file};
 use crate::peers::entry::LONG_OVER;
@@ -43,7 +43,7 @@ struct PeerTable {
     name: Text<Name>,
     operator: Text<Name>,
     address: Text<OnionAddress>,
-    key: Text<CosignerKey>,
+    key: Text<CosignatureVerifyingKey>,
     discovery: Option<Text<DiscoveryKey>>,
     artifacts: Option<Text<Site>>,
     joining: Option<Text<Claim>>,

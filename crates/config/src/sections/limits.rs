@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use unanimity_protocol::decision::admission::{CLOCK_SKEW, Limits};
+use unanimity_protocol::decision::admission::{CLOCK_SKEW, RoundLimits};
 
 use crate::operator_file::Text;
 use crate::{Polling, Why};
@@ -25,7 +25,7 @@ pub(crate) struct LimitsTable {
 
 /// What they come to.
 pub(crate) struct Checked {
-    pub(crate) limits: Limits,
+    pub(crate) limits: RoundLimits,
     pub(crate) polling: Polling,
     pub(crate) ask_timeout: Duration,
     pub(crate) roll_timeout: Duration,
@@ -37,8 +37,8 @@ impl LimitsTable {
         let or = |value: Option<Text<humantime::Duration>>, default: Duration| {
             value.map_or(default, |value| *value.0)
         };
-        let defaults = (Limits::default(), Polling::default());
-        let limits = Limits {
+        let defaults = (RoundLimits::default(), Polling::default());
+        let limits = RoundLimits {
             settle: or(self.settle, defaults.0.settle),
             roll_ttl: or(self.roll_ttl, defaults.0.roll_ttl),
             view_ttl: or(self.view_ttl, defaults.0.view_ttl),

@@ -10,19 +10,22 @@ use unanimity_config::tor_settings::{Bridges, TorNetwork};
 use unanimity_config::{
     Alarm, Config, ConfigError, OnionAddress, Procedure, ServeArtifacts, ServePolicy,
 };
-use unanimity_protocol::{Checkpoint, CosignerKey, CosignerSecret, Hash, NoteKey, NoteSecret};
+use unanimity_protocol::{
+    Checkpoint, CosignatureSigningKey, CosignatureVerifyingKey, Hash, NoteSigningKey,
+    NoteVerifyingKey,
+};
 use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::place;
 
 const NODE: &str = "node.toml";
 const PEERS: &str = "peers.toml";
 
-fn note_key(name: &str, seed: u8) -> NoteKey {
-    NoteSecret::from_seed(name.parse().unwrap(), &[seed; 32]).public()
+fn note_key(name: &str, seed: u8) -> NoteVerifyingKey {
+    NoteSigningKey::from_seed(name.parse().unwrap(), &[seed; 32]).public()
 }
 
-fn peer_key(name: &str, seed: u8) -> CosignerKey {
-    CosignerSecret::from_seed(name.parse().unwrap(), &[seed; 32]).public()
+fn peer_key(name: &str, seed: u8) -> CosignatureVerifyingKey {
+    CosignatureSigningKey::from_seed(name.parse().unwrap(), &[seed; 32]).public()
 }
 
 fn address(seed: u8) -> String {
@@ -60,7 +63,7 @@ state = "/var/lib/unanimity"
     )
 }
 
-fn peer(name: &str, operator: &str, address: &str, key: &CosignerKey) -> String {
+fn peer(name: &str, operator: &str, address: &str, key: &CosignatureVerifyingKey) -> String {
     format!(
         "\n[[peer]]\nname = \"{name}\"\noperator = \"{operator}\"\naddress = \"{address}\"\nkey = \"{key}\"\n"
     )
@@ -476,7 +479,7 @@ fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
     let node = with(&good_node(), "[install]", "pinned = \"pinned\"\n\n[install]");
     fs::write(place.path().join(NODE), &node).unwrap();
     fs::write(place.path().join(PEERS), good_peers()).unwrap();
-    let secret = |seed| NoteSecret::from_seed("log.example".parse().unwrap(), &[seed; 32]);
+    let secret = |seed| NoteSigningKey::from_seed("log.example".parse().unwrap(), &[seed; 32]);
     let pin = |origin: &str, seed| {
         let origin = origin.parse().unwrap();
         let checkpoint = Checkpoint { origin, size: 5, root: Hash([5; 32]) };

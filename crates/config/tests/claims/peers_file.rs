@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use unanimity_config::peers::edit::{self};
 use unanimity_config::peers::edit::{EditError, Obstacle};
 use unanimity_config::{Circle, DiscoveryKey, Member, OnionAddress, Standing, Why};
-use unanimity_protocol::{CosignerSecret, Hash, Name, NoteSecret, Timestamp};
+use unanimity_protocol::{CosignatureSigningKey, Hash, Name, NoteSigningKey, Timestamp};
 use unanimity_storage::Disk;
 use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::place;
@@ -20,7 +20,7 @@ const LATER: Timestamp = Timestamp(NOW.0 + 3600);
 
 /// The five lines of a peer; the last may be a line that says how it stands.
 fn lines(name: &str, seed: u8, standing: &str) -> Vec<String> {
-    let secret = CosignerSecret::from_seed(name.parse().unwrap(), &[seed; 32]);
+    let secret = CosignatureSigningKey::from_seed(name.parse().unwrap(), &[seed; 32]);
     let mut lines = vec![
         format!("name = \"{name}\""),
         format!("operator = \"{name}\""),
@@ -215,7 +215,7 @@ fn what_a_standing_says_has_one_spelling_and_an_error_names_its_line() {
 /// A node's configuration with these peers.
 fn node(directory: &Path, peers: &str) -> PathBuf {
     let [publisher, log] = [("publisher", 11), ("log.example", 10)]
-        .map(|(name, seed)| NoteSecret::from_seed(name.parse().unwrap(), &[seed; 32]).public());
+        .map(|(name, seed)| NoteSigningKey::from_seed(name.parse().unwrap(), &[seed; 32]).public());
     let text = format!(
         "product.name = \"hello\"\nproduct.channel = \"stable\"\n\
         publisher.threshold = 1\npublisher.keys = [\"{publisher}\"]\n\

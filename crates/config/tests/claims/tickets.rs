@@ -4,18 +4,20 @@ use proptest::prelude::*;
 use unanimity_config::peers::invite::MAX_TICKET_BYTES;
 use unanimity_config::{DiscoveryKey, OnionAddress, Site, Standing, Ticket, TicketError};
 use unanimity_protocol::key::KeyError;
-use unanimity_protocol::{CosignerKey, CosignerSecret, Hash, Log, NoteSecret};
+use unanimity_protocol::{
+    CosignatureSigningKey, CosignatureVerifyingKey, Hash, Log, NoteSigningKey,
+};
 use unanimity_testkit::scratch_dir;
 
 use crate::cases::cases;
 
 fn log(origin: &str, seed: u8) -> Log {
-    let key = NoteSecret::from_seed("log.example".parse().unwrap(), &[seed; 32]).public();
+    let key = NoteSigningKey::from_seed("log.example".parse().unwrap(), &[seed; 32]).public();
     Log { origin: origin.parse().unwrap(), key }
 }
 
-fn key(name: &str, seed: u8) -> CosignerKey {
-    CosignerSecret::from_seed(name.parse().unwrap(), &[seed; 32]).public()
+fn key(name: &str, seed: u8) -> CosignatureVerifyingKey {
+    CosignatureSigningKey::from_seed(name.parse().unwrap(), &[seed; 32]).public()
 }
 
 fn ours() -> Log {
@@ -109,7 +111,7 @@ proptest! {
             origin: log.origin.clone(),
             log: log.id(),
             address: OnionAddress { key: address, port },
-            key: CosignerSecret::from_seed(key_name.parse().unwrap(), &seed).public(),
+            key: CosignatureSigningKey::from_seed(key_name.parse().unwrap(), &seed).public(),
             discovery: DiscoveryKey(discovery),
             artifacts: artifacts.map(Site::onion),
             size,
@@ -223,10 +225,10 @@ fn what_makes_no_sense_is_refused_though_its_checksum_fits() {
 #[test]
 fn a_key_of_another_kind_is_refused_by_its_kind() {
     let line = alice().key.to_string();
-    let note = NoteSecret::from_seed("alice".parse().unwrap(), &[1; 32]).public().to_string();
+    let note = NoteSigningKey::from_seed("alice".parse().unwrap(), &[1; 32]).public().to_string();
     let error = forged(&line, &note).unwrap_err();
     assert!(matches!(error, TicketError::Key(KeyError::Type { .. })), "{error}");
-    let secret = CosignerSecret::from_seed("alice".parse().unwrap(), &[1; 32]).expose();
+    let secret = CosignatureSigningKey::from_seed("alice".parse().unwrap(), &[1; 32]).expose();
     let error = forged(&line, &secret).unwrap_err();
     assert!(matches!(error, TicketError::Key(_)), "{error}");
     assert!(!error.to_string().contains(&secret[25..]), "{error}");

@@ -8,7 +8,7 @@ use unanimity_config::Config;
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{Agreed, Bundle, Catalog, Refusal, Timestamp};
+use unanimity_protocol::{Bundle, Catalog, ConfirmedRelease, Refusal, Timestamp};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{Clock, Disk, DiskError, Mode};
 
@@ -89,7 +89,7 @@ impl<'a> Installer<'a> {
             self.store.save(&self.state)?;
         }
         if manifest.sequence <= floor {
-            return Err(Refusal::Rollback { offered: manifest.sequence, floor }.into());
+            return Err(Refusal::SequenceRollback { offered: manifest.sequence, floor }.into());
         }
         self.root.journal()?.may_try(&manifest.label(), now)?;
         let Replayed { frontier, mut catalog, all } = replayed?;
@@ -122,7 +122,7 @@ impl<'a> Installer<'a> {
     /// Refuses a release that something speaks against in the log that it is in.
     fn check_standing(
         &self,
-        agreed: &Agreed,
+        agreed: &ConfirmedRelease,
         catalog: &Catalog,
         now: Timestamp,
     ) -> Result<(), StagedError> {
@@ -131,7 +131,9 @@ impl<'a> Installer<'a> {
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
             let label = agreed.manifest().label();
             let speaks = |(at, refusal): &(u64, Refusal)| match refusal {
-                Refusal::Conflict { first, second, .. } => [*first, *second].contains(&index),
+                Refusal::DuplicateSequence { first, second, .. } => {
+                    [*first, *second].contains(&index)
+                }
                 Refusal::Withdrawn { release, .. } => *release == label,
                 _ => *at == index,
             };
@@ -146,7 +148,7 @@ impl<'a> Installer<'a> {
 
     fn remember(
         &mut self,
-        agreed: &Agreed,
+        agreed: &ConfirmedRelease,
         frontier: Frontier,
         catalog: Catalog,
     ) -> Result<(), StagedError> {

@@ -4,7 +4,7 @@ use std::io::BufReader;
 
 use unanimity_config::Config;
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{Agreed, Catalog, Hash, Head, Roll};
+use unanimity_protocol::{Catalog, ConfirmedRelease, Hash, Round, TreeHead};
 use unanimity_state::ClientState;
 
 use super::error::StagedError;
@@ -26,22 +26,22 @@ pub(super) struct Replayed {
 pub(super) fn replay(
     config: &Config,
     state: &ClientState,
-    agreed: &Agreed,
+    agreed: &ConfirmedRelease,
     spool: &Spool,
 ) -> Result<Replayed, StagedError> {
     let (policy, head) = (&config.cycle.policy, agreed.head());
     let (mut frontier, mut catalog) = (state.frontier.clone(), state.catalog.clone());
     let held = frontier.size();
     let [_, latest] = agreed.rolls();
-    let common = smallest(latest).map_or(0, Head::size);
-    let known = state.head.as_ref().map_or(0, Head::size);
+    let common = smallest(latest).map_or(0, TreeHead::size);
+    let known = state.head.as_ref().map_or(0, TreeHead::size);
     if common < known {
         return Err(ReplayMismatch::Behind { proven: common, known }.into());
     }
-    let is_elsewhere = |head: &Head, frontier: &Frontier| {
+    let is_elsewhere = |head: &TreeHead, frontier: &Frontier| {
         head.size() != frontier.size() || *head.root() != frontier.root()
     };
-    let mut unmet: Vec<&Head> = (state.head.iter().chain(&config.cycle.pinned))
+    let mut unmet: Vec<&TreeHead> = (state.head.iter().chain(&config.cycle.pinned))
         .filter(|trusted| trusted.size() >= held && is_elsewhere(trusted, &frontier))
         .collect();
     let mut edge = (common == held).then(|| (frontier.clone(), catalog.clone()));
@@ -78,6 +78,6 @@ pub(super) fn replay(
 }
 
 /// What every peer of a roll confirmed.
-pub(super) fn smallest(roll: &Roll) -> Option<&Head> {
+pub(super) fn smallest(roll: &Round) -> Option<&TreeHead> {
     roll.views().map(|view| view.head()).min_by_key(|head| head.size())
 }

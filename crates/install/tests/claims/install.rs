@@ -11,7 +11,7 @@ use std::{
 use unanimity_client::{Failure, Outcome};
 use unanimity_install::{InstallError, InstallRefusal, verify_artifact};
 use unanimity_protocol::log_path::artifact_path;
-use unanimity_protocol::manifest::Target;
+use unanimity_protocol::manifest::Artifact;
 use unanimity_protocol::{Hash, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
 use unanimity_testkit::scratch_dir::place;
@@ -65,7 +65,7 @@ fn of_an_artifact_that_does_not_end_one_byte_too_many_is_read() {
         }
     }
     // No length is too long to be one more than.
-    let longest = Target { length: u64::MAX, ..target(b"") };
+    let longest = Artifact { length: u64::MAX, ..target(b"") };
     assert!(refused(verify_artifact(&longest, &b"short"[..])).contains("5 bytes"));
 }
 

@@ -16,7 +16,7 @@ use unanimity_install::{
     ArtifactMismatch, InstallRefusal, Installed, Installer, ReplayMismatch, Root, StagedError,
     installer_state, published_head,
 };
-use unanimity_protocol::{Evidence, Note, NoteSecret, Policy, Refusal, Timestamp, Withdrawal};
+use unanimity_protocol::{Evidence, Note, NoteSigningKey, Policy, Refusal, Timestamp, Withdrawal};
 use unanimity_state::{ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{Disk, ManualClock, Step};
 use unanimity_testkit::circle::{
@@ -158,7 +158,7 @@ async fn what_is_fetched_by_one_is_installed_by_the_other_from_its_own_head_on()
     assert_eq!(split.install().unwrap().sequence, 2);
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
     // Once is enough.
-    assert!(matches!(split.install(), Err(StagedError::Refused(Refusal::Rollback { .. }))));
+    assert!(matches!(split.install(), Err(StagedError::Refused(Refusal::SequenceRollback { .. }))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,9 +286,9 @@ async fn what_is_old_or_of_the_future_is_refused_by_the_installers_clock() {
         install(&mut installer, &spool, freshness, time)
     };
     let old = at(now.after(DAY + SECOND), DAY);
-    assert!(matches!(old, Err(StagedError::Refused(Refusal::RollTooOld { .. }))), "{old:?}");
+    assert!(matches!(old, Err(StagedError::Refused(Refusal::RoundTooOld { .. }))), "{old:?}");
     let old = at(now.after(MINUTE + SECOND), MINUTE);
-    assert!(matches!(old, Err(StagedError::Refused(Refusal::RollTooOld { .. }))), "{old:?}");
+    assert!(matches!(old, Err(StagedError::Refused(Refusal::RoundTooOld { .. }))), "{old:?}");
     // A clock that has been put back to before what was installed, or that is behind the views.
     let back = at(Timestamp(now.0 - 2 * 3600), DAY);
     assert!(matches!(back, Err(StagedError::Clock { .. })), "{back:?}");
@@ -333,7 +333,8 @@ async fn another_product_another_circle_and_an_older_release_are_refused() {
         split.put(name, bytes);
     }
     let refused = split.install().unwrap_err();
-    let is = matches!(refused, StagedError::Refused(Refusal::Rollback { offered: 2, floor: 3 }));
+    let is =
+        matches!(refused, StagedError::Refused(Refusal::SequenceRollback { offered: 2, floor: 3 }));
     assert!(is, "{refused}");
 }
 
@@ -345,7 +346,7 @@ async fn what_the_log_says_against_a_release_cannot_be_hidden() {
     let proof = fs::read(split.file(PROOF)).unwrap();
     split.circle.publish(&twin).unwrap();
     split.circle.pass(MINUTE).await;
-    assert!(matches!(refusal(split.circle.update().await), Refusal::Conflict { .. }));
+    assert!(matches!(refusal(split.circle.update().await), Refusal::DuplicateSequence { .. }));
     // What was staged before is of a smaller log, in which there is none: it is young enough.
     split.put(PROOF, &proof);
     assert_eq!(split.install().unwrap().sequence, 2);
@@ -353,7 +354,7 @@ async fn what_the_log_says_against_a_release_cannot_be_hidden() {
     let mut split = Split::new(147).await;
     split.circle.publish(&Draft::new(1, "1.0.0-b", TROJAN)).unwrap();
     split.circle.pass(MINUTE).await;
-    assert!(matches!(refusal(split.circle.update().await), Refusal::Conflict { .. }));
+    assert!(matches!(refusal(split.circle.update().await), Refusal::DuplicateSequence { .. }));
     assert!(!split.file(PROOF).exists());
 }
 
@@ -400,7 +401,7 @@ fn with_another_publisher(config: &Config) -> Config {
     let policy = &config.cycle.policy;
     let (product, channel) = (policy.product.clone(), policy.channel.clone());
     let mut keys = policy.publishers().to_vec();
-    keys.push(NoteSecret::from_seed("another".parse().unwrap(), &[7; 32]).public());
+    keys.push(NoteSigningKey::from_seed("another".parse().unwrap(), &[7; 32]).public());
     let policy = Policy::new(product, channel, policy.log.clone(), keys, policy.threshold());
     let cycle = CycleSettings { policy: policy.unwrap(), ..config.cycle.clone() };
     Config { cycle, ..config.clone() }
@@ -607,7 +608,7 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
         match run(Disk::default()) {
             Ok(installed) => assert_eq!(installed.sequence, 2),
             // It had been switched to, and not been written down.
-            Err(StagedError::Refused(Refusal::Rollback { offered: 2, floor: 2 })) => {
+            Err(StagedError::Refused(Refusal::SequenceRollback { offered: 2, floor: 2 })) => {
                 assert_eq!(current, TWO);
             }
             Err(other) => panic!("step {n}: {other}"),

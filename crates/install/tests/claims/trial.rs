@@ -297,7 +297,10 @@ async fn going_back_by_hand_never_lowers_the_floor() {
     // Also by whoever has no other memory than the install root: a fetcher whose installer is another.
     fs::remove_dir_all(world.config.cycle.state.join("client")).unwrap();
     let old = world.update().await.1;
-    assert!(matches!(old, Err(Failure::Refused(Refusal::Rollback { floor: 2, .. }))), "{old:?}");
+    assert!(
+        matches!(old, Err(Failure::Refused(Refusal::SequenceRollback { floor: 2, .. }))),
+        "{old:?}"
+    );
     up_to_date(&mut world).await;
     assert_eq!(current(&world), Some(1));
     // By hand it may be, and something newer is.
@@ -454,7 +457,10 @@ async fn what_another_process_installed_meanwhile_is_neither_replaced_nor_taken_
             point(root, installed);
         });
         let ended = ended.await;
-        assert!(matches!(ended, Err(Failure::Refused(Refusal::Rollback { .. }))), "{ended:?}");
+        assert!(
+            matches!(ended, Err(Failure::Refused(Refusal::SequenceRollback { .. }))),
+            "{ended:?}"
+        );
         assert_eq!(current(&world), Some(installed));
     }
 }

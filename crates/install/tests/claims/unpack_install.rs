@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use unanimity_client::{Failure, Outcome};
 use unanimity_install::{ArtifactMismatch, Fill, InstallRefusal, Root};
-use unanimity_protocol::{Agreed, Refusal, Timestamp};
+use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Disk, Step};
 use unanimity_testkit::archives::*;
 use unanimity_testkit::scratch_dir::place;
@@ -71,7 +71,7 @@ fn current(world: &World) -> u64 {
     installed.sequence
 }
 
-async fn agreed(world: &mut World) -> Box<Agreed> {
+async fn agreed(world: &mut World) -> Box<ConfirmedRelease> {
     match world.check().await.1 {
         Ok(Outcome::Available(agreed)) => agreed,
         other => panic!("{other:?}"),

@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-use unanimity_protocol::consistency::Link;
+use unanimity_protocol::consistency::Consistency;
 use unanimity_protocol::log_path::{CHECKPOINT, artifact_path, entries_path};
-use unanimity_protocol::manifest::Target;
+use unanimity_protocol::manifest::Artifact;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::tree::consistency_ranges;
-use unanimity_protocol::{Chain, Hash, Head, Manifest};
+use unanimity_protocol::{ConsistentHeads, Hash, Manifest, TreeHead};
 use unanimity_storage::{Disk, DiskError, Lock, Mode};
 
 use crate::export::error::Unpublished;
@@ -41,7 +41,7 @@ pub struct Missing {
     /// Of which release.
     pub manifest: Manifest,
     /// Which file of it.
-    pub target: Target,
+    pub target: Artifact,
 }
 
 /// Writes a log's files to the directory `site`, or brings it up to date: only what is not there yet.
@@ -120,7 +120,7 @@ fn canonical(path: &Path) -> Result<PathBuf, DiskError> {
 /// Refuses if the site's head is not one that the log has grown from.
 fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpublished> {
     let path = site.join(CHECKPOINT);
-    let theirs = Head::open(checkpoint, &source.log)
+    let theirs = TreeHead::open(checkpoint, &source.log)
         .map_err(|source| Unpublished::OtherLog { path: path.clone(), source })?;
     let ours = &source.head;
     let fork = |evidence| {
@@ -129,11 +129,11 @@ fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpubl
     };
     if theirs.size() <= ours.size() {
         let path = source.store.range_roots(&consistency_ranges(theirs.size(), ours.size()))?;
-        return match Chain::new(ours.clone()).link(&theirs, &path) {
-            Link::Joined => Ok(()),
-            Link::Fork(evidence) => fork(evidence),
+        return match ConsistentHeads::new(ours.clone()).link(&theirs, &path) {
+            Consistency::Consistent => Ok(()),
+            Consistency::Fork(evidence) => fork(evidence),
             // The tiles were whole a moment ago.
-            Link::Unproven => {
+            Consistency::Unproven => {
                 let path = source.directory.join("tile");
                 Err(DiskError::Damaged { path, mend: MEND }.into())
             }
@@ -143,7 +143,8 @@ fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpubl
     let store = TileStore::open(site, theirs.size(), Mode::Public, Disk::default());
     let proof =
         store.and_then(|store| store.range_roots(&consistency_ranges(ours.size(), theirs.size())));
-    if let Link::Fork(evidence) = Chain::new(theirs.clone()).link(ours, &proof.unwrap_or_default())
+    if let Consistency::Fork(evidence) =
+        ConsistentHeads::new(theirs.clone()).link(ours, &proof.unwrap_or_default())
     {
         return fork(evidence);
     }

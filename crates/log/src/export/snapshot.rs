@@ -11,7 +11,7 @@ use unanimity_protocol::log_path::{CHECKPOINT, artifact_path, entries_path};
 use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::{
-    Checkpoint, Hash, Head, Log, Manifest, Note, NoteKey, Statement, Tile,
+    Checkpoint, Hash, Log, Manifest, Note, NoteVerifyingKey, Statement, Tile, TreeHead,
     tile::{self},
 };
 use unanimity_storage::{Disk, DiskError, Mode};
@@ -25,7 +25,7 @@ use crate::tile_store::{MEND, TileStore};
 pub struct Source {
     pub(crate) directory: PathBuf,
     pub(crate) log: Log,
-    pub(crate) head: Head,
+    pub(crate) head: TreeHead,
     /// The checkpoint as it stands there, signatures of others included.
     pub(crate) checkpoint: Vec<u8>,
     pub(crate) store: TileStore,
@@ -50,7 +50,7 @@ pub struct Release {
 impl Source {
     /// Reads a log's directory, the one that is appended to or any copy. Nothing is written there,
     /// and nobody is kept from appending: what is added meanwhile is not seen.
-    pub fn read(directory: &Path, key: &NoteKey) -> Result<Source, Unpublished> {
+    pub fn read(directory: &Path, key: &NoteVerifyingKey) -> Result<Source, Unpublished> {
         let path = directory.join(CHECKPOINT);
         let checkpoint = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
         let checkpoint = checkpoint.ok_or_else(|| Unpublished::NoLog(directory.to_owned()))?;
@@ -58,7 +58,7 @@ impl Source {
         let note = Note::parse(&checkpoint).map_err(|error| wrong(error.into()))?;
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
         let log = Log { origin, key: key.clone() };
-        let head = Head::open(&checkpoint, &log).map_err(wrong)?;
+        let head = TreeHead::open(&checkpoint, &log).map_err(wrong)?;
         check_growth(&(0..head.size())).map_err(DiskError::at(&path))?;
         let (store, tiles) = read_tiles(directory, &head)?;
         let directory = directory.to_owned();
@@ -76,7 +76,7 @@ impl Source {
     }
 
     /// The head that all of it hashes up to.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &TreeHead {
         &self.head
     }
 
@@ -168,7 +168,7 @@ const MISSING: &str = "it is not there; restore it from a mirror of this log";
 /// that is named.
 fn read_tiles(
     directory: &Path,
-    head: &Head,
+    head: &TreeHead,
 ) -> Result<(TileStore, BTreeMap<Tile, Vec<Hash>>), DiskError> {
     let store = TileStore::open(directory, head.size(), Mode::Public, Disk::default());
     let store = store.map_err(missing)?;

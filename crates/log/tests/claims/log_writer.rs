@@ -91,7 +91,7 @@ fn a_log_opens_with_its_own_key_only() {
     let before = fs::read(place.path().join("checkpoint")).unwrap();
     let error = LogWriter::open(place.path(), secret(2), Disk::default()).unwrap_err();
     assert!(matches!(&error, WriteError::Checkpoint { .. }), "{error}");
-    let named = unanimity_protocol::NoteSecret::from_seed("key-1".parse().unwrap(), &[9; 32]);
+    let named = unanimity_protocol::NoteSigningKey::from_seed("key-1".parse().unwrap(), &[9; 32]);
     assert!(LogWriter::open(place.path(), named, Disk::default()).is_err());
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), before);
 }

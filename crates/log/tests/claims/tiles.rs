@@ -9,7 +9,7 @@ use unanimity_log::{Cached, TileStore};
 use unanimity_net::Mirror;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::width;
-use unanimity_protocol::tree::Node;
+use unanimity_protocol::tree::Subtree;
 use unanimity_protocol::{
     Hash, Tile,
     tile::{self},
@@ -109,7 +109,7 @@ fn tiles_at_the_extremes_are_answers_and_not_panics() {
                     let is_within = Tile { level, index, width }.is_within(size);
                     assert_eq!(is_within, width > 0 && at.is_some_and(|at| at.width >= width));
                 }
-                if let Some((tile, range)) = Tile::holding(Node { level, index }, size) {
+                if let Some((tile, range)) = Tile::holding(Subtree { level, index }, size) {
                     assert_eq!(tile.level, level / 8);
                     assert_eq!(range.len(), 1 << (level % 8));
                     assert!(range.end <= usize::from(tile.width) && tile.is_within(size));
@@ -118,7 +118,7 @@ fn tiles_at_the_extremes_are_answers_and_not_panics() {
         }
     }
     assert_eq!(Tile::at(7, 0, u64::MAX), Some(Tile { level: 7, index: 0, width: 255 }));
-    let whole = Tile::holding(Node { level: 63, index: 0 }, u64::MAX);
+    let whole = Tile::holding(Subtree { level: 63, index: 0 }, u64::MAX);
     assert_eq!(whole, Some((Tile { level: 7, index: 0, width: 255 }, 0..128)));
 }
 
@@ -290,7 +290,7 @@ proptest! {
     fn any_node_of_any_tree_lies_in_one_tile(size in 1u64.., level in 0u8..64, position: u64) {
         let complete = size >> level;
         prop_assume!(complete > 0);
-        let node = Node { level, index: position % complete };
+        let node = Subtree { level, index: position % complete };
         let (tile, range) = Tile::holding(node, size).expect("a complete subtree is held");
         prop_assert!(tile.is_within(size));
         // Its leaves are those of the hashes it is made of.

@@ -16,7 +16,7 @@ use unanimity_net::{FLOOR, Mirror, READ_TIMEOUT};
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::{
-    Checkpoint, Hash, Head, Tile,
+    Checkpoint, Hash, Tile, TreeHead,
     tile::{self},
 };
 use unanimity_storage::Disk;
@@ -47,7 +47,7 @@ fn bundle(entries: &[&[u8]]) -> Vec<u8> {
 type Entries = Vec<(u64, Vec<u8>)>;
 
 /// The entries below a head from `from` on, or why each mirror was of no use.
-fn entries(mirrors: &[&Mirror], head: &Head, from: u64) -> Result<Entries, Vec<Unread>> {
+fn entries(mirrors: &[&Mirror], head: &TreeHead, from: u64) -> Result<Entries, Vec<Unread>> {
     let mut read = Vec::new();
     let tiles = Cached::new(mirrors[mirrors.len() - 1]);
     let bundles = now(Bundles::below(&tiles, head, from)).expect("tiles of the head");
@@ -56,7 +56,7 @@ fn entries(mirrors: &[&Mirror], head: &Head, from: u64) -> Result<Entries, Vec<U
 }
 
 /// A log of `size` entries with its files, and its head.
-fn log(size: u64) -> (TempDir, Mirror, Head) {
+fn log(size: u64) -> (TempDir, Mirror, TreeHead) {
     let (place, disk) = (place(), Disk::default());
     let mut writer =
         LogWriter::init(place.path(), sample_log::origin(), sample_log::secret(1), disk).unwrap();
@@ -278,7 +278,7 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
         let root = Hash([7; 32]);
         let claimed = Checkpoint { origin: sample_log::origin(), size, root };
         let note = claimed.sign(&sample_log::secret(1)).to_string();
-        let head = Head::open(note.as_bytes(), &sample_log::the_log()).unwrap();
+        let head = TreeHead::open(note.as_bytes(), &sample_log::the_log()).unwrap();
         let error = now(Bundles::below(&Cached::new(&mirror), &head, from)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains(&(size - from).to_string()), "{error}");

@@ -13,7 +13,8 @@ use unanimity_protocol::checkpoint::{LogId, MAX_CHECKPOINT_TEXT};
 use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
 use unanimity_protocol::tree::{MAX_PROOF, consistency_ranges, consistency_roots};
 use unanimity_protocol::{
-    CosignerSecret, Evidence, Hash, Head, Log, Note, NoteSecret, Silence, Tile, Timestamp, View,
+    CosignatureSigningKey, CosignedHead, Evidence, Hash, Log, Note, NoteSigningKey, PeerFailure,
+    Tile, Timestamp, TreeHead,
 };
 use unanimity_testkit::World;
 use unanimity_testkit::block_on::now;
@@ -366,35 +367,38 @@ async fn a_peer_that_drips_is_late_and_holds_nobody_else_up() {
     assert!(outcome.is_err(), "silence is not consent");
     assert_eq!(begun.elapsed(), Duration::from_secs(90));
     for (name, answer) in report.peers {
-        let late = matches!(answer, Err(Silence::Late));
+        let late = matches!(answer, Err(PeerFailure::TimedOut));
         assert_eq!(late, name == World::peer_name(2), "{name}: {answer:?}");
     }
 }
 
 /// The largest head there can be: a text of 2,048 bytes under a key with a name of 255.
-fn largest_head(size: u64, root: &Hash) -> (Head, Log, CosignerSecret) {
+fn largest_head(size: u64, root: &Hash) -> (TreeHead, Log, CosignatureSigningKey) {
     let name = |c: &str| c.repeat(255).parse().unwrap();
-    let secret = NoteSecret::from_seed(name("l"), &[1; 32]);
+    let secret = NoteSigningKey::from_seed(name("l"), &[1; 32]);
     let log = Log { origin: "o".repeat(255).parse().unwrap(), key: secret.public() };
     let mut text = format!("{}\n{size}\n{}\n", log.origin, root.base64());
     text.push_str(&"x".repeat(MAX_CHECKPOINT_TEXT - text.len() - 1));
     text.push('\n');
     let mut note = Note::unsigned(&text).unwrap();
     note.sign(&secret);
-    let head = Head::open(note.to_string().as_bytes(), &log).expect("within every bound");
-    (head, log, CosignerSecret::from_seed(name("p"), &[2; 32]))
+    let head = TreeHead::open(note.to_string().as_bytes(), &log).expect("within every bound");
+    (head, log, CosignatureSigningKey::from_seed(name("p"), &[2; 32]))
 }
 
 #[test]
 fn the_largest_view_fits_a_frame() {
     let (head, log, peer) = largest_head((1 << 63) - 1, &Hash([7; 32]));
-    let view = View::cosign(&head, &peer, Timestamp::MAX);
+    let view = CosignedHead::cosign(&head, &peer, Timestamp::MAX);
     let frame = Answer::View(view.note().to_owned()).frame();
     assert_eq!(frame.len(), ANSWER_BYTES);
     let Answer::View(note) = Answer::parse(frame[..].try_into().unwrap()).unwrap() else {
         panic!("a view")
     };
-    assert_eq!(View::open(note.as_bytes(), &log, &peer.public()).unwrap().note(), view.note());
+    assert_eq!(
+        CosignedHead::open(note.as_bytes(), &log, &peer.public()).unwrap().note(),
+        view.note()
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::cosigned_head::View;
-use crate::peer_failure::Silence;
+use crate::cosigned_head::CosignedHead;
+use crate::peer_failure::PeerFailure;
 use crate::time::Timestamp;
 
 /// How far ahead of our clock a peer's may be.
@@ -11,7 +11,7 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The operator's time limits for releases, rounds and cosignatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RoundLimits {
     /// How long every peer must have seen a release before it installs.
     pub settle: Duration,
     /// How old a roll may be at the moment of the switch.
@@ -20,24 +20,29 @@ pub struct Limits {
     pub view_ttl: Duration,
 }
 
-impl Default for Limits {
+impl Default for RoundLimits {
     /// `settle` 1 h, `roll_ttl` and `view_ttl` 15 min.
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(60 * n);
-        Limits { settle: minutes(60), roll_ttl: minutes(15), view_ttl: minutes(15) }
+        RoundLimits { settle: minutes(60), roll_ttl: minutes(15), view_ttl: minutes(15) }
     }
 }
 
-impl Limits {
+impl RoundLimits {
     /// Whether a view received at `now` counts, given the largest size that peer showed before.
-    pub fn admit(&self, view: View, now: Timestamp, before: u64) -> Result<View, Silence> {
+    pub fn admit(
+        &self,
+        view: CosignedHead,
+        now: Timestamp,
+        before: u64,
+    ) -> Result<CosignedHead, PeerFailure> {
         self.check(view.at(), view.head().size(), now, before).map(|()| view)
     }
 
     /// Checks whether a peer's answer counts at `now`.
     ///
     /// `signed_at` is the time of the answer, `size` its number of entries, `largest_before` the largest
-    /// number that the peer showed before. [`Limits::admit`] is the same rule for a [`View`]. The
+    /// number that the peer showed before. [`RoundLimits::admit`] is the same rule for a [`CosignedHead`]. The
     /// simulator's answers carry no signature, so it calls this directly.
     pub fn check(
         &self,
@@ -45,13 +50,13 @@ impl Limits {
         size: u64,
         now: Timestamp,
         largest_before: u64,
-    ) -> Result<(), Silence> {
+    ) -> Result<(), PeerFailure> {
         if signed_at > now.after(CLOCK_SKEW) {
-            Err(Silence::Ahead(signed_at))
+            Err(PeerFailure::InFuture(signed_at))
         } else if signed_at.after(self.view_ttl) < now {
-            Err(Silence::Old(signed_at))
+            Err(PeerFailure::TooOld(signed_at))
         } else if size < largest_before {
-            Err(Silence::Regressed { size, before: largest_before })
+            Err(PeerFailure::Regressed { size, before: largest_before })
         } else {
             Ok(())
         }

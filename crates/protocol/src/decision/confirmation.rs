@@ -8,15 +8,15 @@
 
 /// What one peer's answer turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum Confirmation {
     /// Joined with ours, and covers what would be installed.
     Confirmed,
     /// Joined, and does not cover it yet.
     Behind,
     /// No answer that counts.
-    Silent,
+    NoValidAnswer,
     /// A view that could not be joined: nobody serves tiles for it, or they do not hash up.
-    Unjoined,
+    Unproven,
 }
 
 /// The result of the latest round and an earlier one.
@@ -32,9 +32,10 @@ pub enum Verdict {
 
 /// Decides from two rounds whether a release may install. Each has one standing for every configured
 /// peer; `earlier` is at least `settle` older than `latest`. An empty round confirms nothing.
-pub fn verdict(latest: &[Standing], earlier: Option<&[Standing]>) -> Verdict {
-    let all_confirmed =
-        |roll: &[Standing]| !roll.is_empty() && roll.iter().all(|s| *s == Standing::Confirmed);
+pub fn verdict(latest: &[Confirmation], earlier: Option<&[Confirmation]>) -> Verdict {
+    let all_confirmed = |roll: &[Confirmation]| {
+        !roll.is_empty() && roll.iter().all(|s| *s == Confirmation::Confirmed)
+    };
     if !all_confirmed(latest) {
         Verdict::Incomplete
     } else if earlier.is_some_and(|roll| roll.len() == latest.len() && all_confirmed(roll)) {

@@ -24,7 +24,7 @@
 use std::cmp::Ordering;
 use std::fmt::Debug;
 
-use crate::{Evidence, Head};
+use crate::{Evidence, TreeHead};
 
 /// A head of the log, as the choice sees it. The client's heads are signed, the simulator's are numbers.
 pub trait LogHead: PartialEq {
@@ -39,14 +39,14 @@ pub trait LogHead: PartialEq {
     fn contradicts(&self, other: &Self) -> Option<Self::Evidence>;
 }
 
-impl LogHead for Head {
+impl LogHead for TreeHead {
     type Evidence = Box<Evidence>;
 
-    fn largest_first(&self, other: &Head) -> Ordering {
+    fn largest_first(&self, other: &TreeHead) -> Ordering {
         other.size().cmp(&self.size()).then_with(|| self.root().cmp(other.root()))
     }
 
-    fn contradicts(&self, other: &Head) -> Option<Box<Evidence>> {
+    fn contradicts(&self, other: &TreeHead) -> Option<Box<Evidence>> {
         Evidence::of(self, other, &[]).map(Box::new)
     }
 }

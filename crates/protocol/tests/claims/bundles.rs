@@ -1,12 +1,12 @@
 //! Proof bundles, and the proof files inside them: they convince without a network, or not at all.
 
 use proptest::prelude::*;
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::decision::admission::RoundLimits;
+use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::proof_bundle::{BundleError, MAX_BUNDLE_BYTES, Proofs};
 use unanimity_protocol::{
-    Agreed, Bundle, CosignerSecret, Hash, PeerSet, Refusal, Roll, Silence, Timestamp, TlogProof,
-    View,
+    Bundle, ConfirmedRelease, CosignatureSigningKey, CosignedHead, Hash, PeerFailure, PeerSet,
+    Refusal, Round, Timestamp, TlogProof,
 };
 
 use crate::fixtures::{
@@ -28,10 +28,15 @@ fn proofs(release: &Release) -> Proofs {
     release.proofs(&[6, 7, 8, 9, HEAD])
 }
 
-fn agreed(release: &Release, rolls: [&Roll; 2], peers: &PeerSet, limits: &Limits) -> Agreed {
+fn agreed(
+    release: &Release,
+    rolls: [&Round; 2],
+    peers: &PeerSet,
+    limits: &RoundLimits,
+) -> ConfirmedRelease {
     let chain = release.log.chain(HEAD);
     let inclusion = release.log.inclusion(release.index, HEAD);
-    unanimity_protocol::Signed::open(release.fetched(), &policy(), 0, NOW)
+    unanimity_protocol::SignedRelease::open(release.fetched(), &policy(), 0, NOW)
         .and_then(|signed| signed.logged(&chain, None, &inclusion))
         .and_then(|logged| logged.agreed(&chain, peers, limits, Some(rolls[0]), rolls[1]))
         .unwrap()
@@ -49,7 +54,7 @@ fn is_refused(text: &str) -> bool {
     Bundle::parse(text).is_err() || verify(text).is_err()
 }
 
-fn verify(text: &str) -> Result<Agreed, Refusal> {
+fn verify(text: &str) -> Result<ConfirmedRelease, Refusal> {
     Bundle::parse(text).unwrap().verify(&policy(), &peers(3), &limits())
 }
 
@@ -63,11 +68,11 @@ fn written(at: Timestamp, proofs: &[TlogProof]) -> String {
 fn proof(
     release: &Release,
     log: &LogWorld,
-    secret: &CosignerSecret,
+    secret: &CosignatureSigningKey,
     size: usize,
     at: Timestamp,
 ) -> TlogProof {
-    let view = View::cosign(&log.head(size), secret, at);
+    let view = CosignedHead::cosign(&log.head(size), secret, at);
     TlogProof {
         index: release.index as u64,
         hashes: if release.index < size { log.inclusion(release.index, size) } else { vec![] },
@@ -99,7 +104,7 @@ fn with_rolls(earlier: &str, latest: &str) -> String {
     format!("{before}{earlier}{latest}")
 }
 
-fn missing(result: Result<Agreed, Refusal>) -> Vec<(String, Standing)> {
+fn missing(result: Result<ConfirmedRelease, Refusal>) -> Vec<(String, Confirmation)> {
     match result {
         Err(Refusal::Incomplete(missing)) => {
             missing.into_iter().map(|m| (m.peer.to_string(), m.standing)).collect()
@@ -108,7 +113,7 @@ fn missing(result: Result<Agreed, Refusal>) -> Vec<(String, Standing)> {
     }
 }
 
-fn does_not_prove(result: &Result<Agreed, Refusal>) -> bool {
+fn does_not_prove(result: &Result<ConfirmedRelease, Refusal>) -> bool {
     matches!(result, Err(Refusal::Bundle(_)))
 }
 
@@ -120,7 +125,7 @@ fn what_was_agreed_on_is_agreed_on_again_from_the_bundle_alone() {
     assert_eq!(*again.manifest(), manifest(2));
     assert_eq!((again.entry().index, &again.entry().note), (5, &release().note));
     assert_eq!(*again.head(), release().log.head(HEAD));
-    assert_eq!(again.rolls().map(Roll::at), [EARLIER, NOW]);
+    assert_eq!(again.rolls().map(Round::at), [EARLIER, NOW]);
     assert_eq!(Bundle::of(&again, &proofs(&release())).to_string(), text);
     // The tests below write rolls by hand: they write the same.
     let [earlier, latest] = good_rolls();
@@ -135,13 +140,13 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
     let (release, one) = (Release::new(1, 4), peers(1));
     let rolls = [(EARLIER, 2), (NOW, 3)].map(|(at, size)| roll(&release.log, &one, at, &[size]));
     let chain = release.log.chain(4);
-    let agreed = unanimity_protocol::Signed::open(release.fetched(), &policy(), 0, NOW)
+    let agreed = unanimity_protocol::SignedRelease::open(release.fetched(), &policy(), 0, NOW)
         .and_then(|signed| signed.logged(&chain, None, &release.log.inclusion(1, 4)))
         .and_then(|logged| logged.agreed(&chain, &one, &limits(), Some(&rolls[0]), &rolls[1]))
         .unwrap();
     let text = Bundle::of(&agreed, &release.proofs(&[2, 3, 4])).to_string();
     let times: Vec<_> = text.match_indices("\nroll ").map(|(at, _)| at + 6..at + 16).collect();
-    let views = |agreed: &Agreed| -> Vec<String> {
+    let views = |agreed: &ConfirmedRelease| -> Vec<String> {
         agreed.rolls().iter().flat_map(|roll| roll.views()).map(|view| view.note().into()).collect()
     };
     let open = |text: &str| Bundle::parse(text).ok()?.verify(&policy(), &one, &limits()).ok();
@@ -178,7 +183,10 @@ fn a_bundle_without_one_peers_view_is_incomplete() {
         let mut rest = views(&release, NOW, &SIZES[1]);
         rest.remove(absent);
         let result = verify(&with_rolls(&earlier, &written(NOW, &rest)));
-        assert_eq!(missing(result), [(format!("peer-{}", absent + 1), Standing::Silent)]);
+        assert_eq!(
+            missing(result),
+            [(format!("peer-{}", absent + 1), Confirmation::NoValidAnswer)]
+        );
         let mut rest = views(&release, EARLIER, &SIZES[0]);
         rest.remove(absent);
         let result = verify(&with_rolls(&written(EARLIER, &rest), &latest));
@@ -211,11 +219,11 @@ fn views_of_strangers_count_for_nobody() {
     let mut replaced = views(&release, NOW, &SIZES[1]);
     replaced[1] = stranger.clone();
     let result = verify(&with_rolls(&earlier, &written(NOW, &replaced)));
-    assert_eq!(missing(result), [("peer-2".into(), Standing::Silent)]);
+    assert_eq!(missing(result), [("peer-2".into(), Confirmation::NoValidAnswer)]);
     // The same name with another key.
     replaced[1] = proof(&release, &release.log, &cosigner("cosigner-2", 99), 8, NOW);
     let result = verify(&with_rolls(&earlier, &written(NOW, &replaced)));
-    assert_eq!(missing(result), [("peer-2".into(), Standing::Silent)]);
+    assert_eq!(missing(result), [("peer-2".into(), Confirmation::NoValidAnswer)]);
     // Beside all the others it does no harm.
     let mut more = views(&release, NOW, &SIZES[1]);
     more.push(stranger);
@@ -227,7 +235,7 @@ fn views_of_strangers_count_for_nobody() {
 fn other_peers_than_ours_are_not_enough() {
     let text = bundle();
     let refused = text.verify(&policy(), &peers(4), &limits());
-    assert_eq!(missing(refused), [("peer-4".into(), Standing::Silent)]);
+    assert_eq!(missing(refused), [("peer-4".into(), Confirmation::NoValidAnswer)]);
     assert!(text.verify(&policy(), &peers(2), &limits()).is_ok(), "some of them are ours");
     let others = PeerSet::new(vec![peer(4)], 1).unwrap();
     assert_eq!(missing(text.verify(&policy(), &others, &limits())).len(), 1);
@@ -253,7 +261,7 @@ fn the_rolls_are_settle_apart() {
     assert!(matches!(after(HOUR - 1), Err(Refusal::Settling { .. })));
     assert!(matches!(verify(&with_rolls(&latest, &latest)), Err(Refusal::Settling { .. })));
     // The reader's limits decide, not the writer's.
-    let stricter = Limits { settle: seconds(HOUR + 1), ..limits() };
+    let stricter = RoundLimits { settle: seconds(HOUR + 1), ..limits() };
     assert!(bundle().verify(&policy(), &peers(3), &stricter).is_err());
 }
 
@@ -271,7 +279,7 @@ fn a_roll_cannot_be_said_to_be_of_another_time_than_its_views() {
     let mut mixed = views(&release, NOW, &SIZES[1]);
     mixed[2] = proof(&release, &release.log, &cosigners(3)[2], HEAD, Timestamp(NOW.0 - 901));
     let result = verify(&with_rolls(&earlier, &written(NOW, &mixed)));
-    assert_eq!(missing(result), [("peer-3".into(), Standing::Silent)]);
+    assert_eq!(missing(result), [("peer-3".into(), Confirmation::NoValidAnswer)]);
     // Young enough, and not yet `settle` after the same peer's word in the earlier roll.
     mixed[2] = proof(&release, &release.log, &cosigners(3)[2], HEAD, Timestamp(NOW.0 - 900));
     let result = verify(&with_rolls(&earlier, &written(NOW, &mixed)));
@@ -282,7 +290,7 @@ fn a_roll_cannot_be_said_to_be_of_another_time_than_its_views() {
 fn one_set_of_cosignatures_is_not_two_rolls_whatever_times_are_written_over_it() {
     let release = release();
     let once = views(&release, NOW, &SIZES[1]);
-    let limits = Limits { settle: seconds(16 * 60), ..limits() };
+    let limits = RoundLimits { settle: seconds(16 * 60), ..limits() };
     // As far apart as the ages of views allow: 60 s ahead of the clock, 15 min old.
     let (early, late) = (Timestamp(NOW.0 - 60), Timestamp(NOW.0 + 900));
     let result = with_rolls(&written(early, &once), &written(late, &once));
@@ -298,7 +306,7 @@ fn a_view_smaller_than_the_same_peers_earlier_one_does_not_count() {
     match verify(&with_rolls(&earlier, &latest)) {
         Err(Refusal::Incomplete(missing)) => {
             assert_eq!(missing.len(), 1);
-            assert_eq!(missing[0].silence, Some(Silence::Regressed { size: 7, before: 8 }));
+            assert_eq!(missing[0].silence, Some(PeerFailure::Regressed { size: 7, before: 8 }));
         }
         other => panic!("{other:?}"),
     }
@@ -513,7 +521,7 @@ fn paths_are_in_ascending_order() {
 #[test]
 fn with_settle_zero_a_bundle_holds_one_roll_twice() {
     let (release, three) = (release(), peers(3));
-    let now = Limits { settle: seconds(0), ..limits() };
+    let now = RoundLimits { settle: seconds(0), ..limits() };
     let latest = roll(&release.log, &three, NOW, &SIZES[1]);
     let agreed = agreed(&release, [&latest, &latest], &three, &now);
     let text = Bundle::of(&agreed, &proofs(&release)).to_string();
@@ -528,9 +536,10 @@ fn proof_file() -> (Release, TlogProof) {
     (release, proof)
 }
 
-fn holds(release: &Release, text: &str) -> Option<(TlogProof, View)> {
+fn holds(release: &Release, text: &str) -> Option<(TlogProof, CosignedHead)> {
     let proof = TlogProof::parse(text).ok()?;
-    let view = View::open(proof.checkpoint.as_bytes(), &release.log.log(), &peer(2).key).ok()?;
+    let view =
+        CosignedHead::open(proof.checkpoint.as_bytes(), &release.log.log(), &peer(2).key).ok()?;
     let leaf = Hash::leaf(release.note.to_string().as_bytes());
     proof.holds(&leaf, view.head()).then_some((proof, view))
 }

@@ -148,7 +148,7 @@ const NEWER: &str = "unanimity/manifest/v2\nproduct hello\nchannel stable\nanyth
 
 #[test]
 fn a_newer_format_of_ours_blocks_what_was_logged_before_and_not_after() {
-    let outdated = Refusal::Outdated { index: 2, header: "unanimity/manifest/v2".into() };
+    let outdated = Refusal::UnsupportedFormat { index: 2, header: "unanimity/manifest/v2".into() };
     let (catalog, readings) = read(&[release(8), release(9), entry(NEWER), release(3)]);
     assert_eq!(readings[2], Reading::Refused(outdated.clone()));
     assert_eq!(candidates(&catalog, 0), [3]);
@@ -179,7 +179,10 @@ fn the_newest_of_two_unreadable_entries_decides() {
     let newest = NEWER.replace("/v2", "/v3");
     let (catalog, _) = read(&[entry(NEWER), release(1), entry(&newest), release(2)]);
     assert_eq!(candidates(&catalog, 0), [2]);
-    assert!(matches!(&refused(&catalog, 0)[..], [(1, Refusal::Outdated { index: 2, .. }), (2, _)]));
+    assert!(matches!(
+        &refused(&catalog, 0)[..],
+        [(1, Refusal::UnsupportedFormat { index: 2, .. }), (2, _)]
+    ));
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn of_two_texts_with_one_sequence_neither_installs() {
     let (catalog, readings) = read(&[release(5), release(4), twin, release(6)]);
     assert_eq!(readings, vec![Reading::Ours; 4]);
     assert_eq!(candidates(&catalog, 0), [6, 4]);
-    let conflict = Refusal::Conflict { sequence: 5, first: 0, second: 2 };
+    let conflict = Refusal::DuplicateSequence { sequence: 5, first: 0, second: 2 };
     assert_eq!(refused(&catalog, 0), [(2, conflict)]);
 }
 
@@ -229,7 +232,7 @@ fn older_releases_than_the_installed_one_are_a_rollback() {
     let (mut catalog, _) = read(&[release(4), release(5), release(6)]);
     assert_eq!(candidates(&catalog, 5), [6]);
     // The installed one itself is nothing to report.
-    assert_eq!(refused(&catalog, 5), [(0, Refusal::Rollback { offered: 4, floor: 5 })]);
+    assert_eq!(refused(&catalog, 5), [(0, Refusal::SequenceRollback { offered: 4, floor: 5 })]);
     assert!(candidates(&catalog, 6).is_empty());
     catalog.forget_below(5);
     assert_eq!((candidates(&catalog, 5), refused(&catalog, 5)), (vec![6], vec![]));

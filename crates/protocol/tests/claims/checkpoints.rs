@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use unanimity_protocol::checkpoint::{CheckpointError, MAX_CHECKPOINT_TEXT, Origin};
 use unanimity_protocol::note::NoteError;
-use unanimity_protocol::{Checkpoint, Hash, Head, Log};
+use unanimity_protocol::{Checkpoint, Hash, Log, TreeHead};
 
 use crate::fixtures::{
     LogWorld, ORIGIN, cases, cosigner, flips, manifest, note, policy, publishers, released, secret,
@@ -15,9 +15,9 @@ fn text(size: &str, root: &str) -> String {
     format!("{ORIGIN}\n{size}\n{root}\n")
 }
 
-fn open(text: &str) -> Result<Head, CheckpointError> {
+fn open(text: &str) -> Result<TreeHead, CheckpointError> {
     let world = LogWorld::new(0);
-    Head::open(note(text, &[&world.secret]).to_string().as_bytes(), &world.log())
+    TreeHead::open(note(text, &[&world.secret]).to_string().as_bytes(), &world.log())
 }
 
 #[test]
@@ -32,10 +32,10 @@ fn a_head_is_read_again_from_what_it_keeps_and_keeps_the_logs_line_only() {
     let world = LogWorld::new(5);
     let mut signed = note(&world.checkpoint(5).text(), &[&secret("stranger", 9), &world.secret]);
     signed.sign(&publishers()[0]);
-    let head = Head::open(signed.to_string().as_bytes(), &world.log()).unwrap();
+    let head = TreeHead::open(signed.to_string().as_bytes(), &world.log()).unwrap();
     let alone = note(&world.checkpoint(5).text(), &[&world.secret]).to_string();
     assert_eq!(head.note(), alone);
-    assert_eq!(Head::open(alone.as_bytes(), &world.log()), Ok(head));
+    assert_eq!(TreeHead::open(alone.as_bytes(), &world.log()), Ok(head));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_changed_byte_is_refused_or_leaves_the_head_as_it_is() {
     let unknown = signed.rfind("— stranger").unwrap();
     let mut unharmed = 0;
     for (at, flipped) in flips(signed.as_bytes()) {
-        if let Ok(opened) = Head::open(&flipped, &world.log()) {
+        if let Ok(opened) = TreeHead::open(&flipped, &world.log()) {
             assert!(at > unknown, "byte {at} is covered");
             assert_eq!((&opened, opened.note()), (&head, head.note()));
             unharmed += 1;
@@ -61,7 +61,7 @@ fn a_checkpoint_cut_short_is_refused() {
     let world = LogWorld::new(6);
     let signed = note(&world.checkpoint(6).text(), &[&world.secret]).to_string();
     for length in 0..signed.len() {
-        assert!(Head::open(&signed.as_bytes()[..length], &world.log()).is_err(), "{length}");
+        assert!(TreeHead::open(&signed.as_bytes()[..length], &world.log()).is_err(), "{length}");
     }
 }
 
@@ -138,7 +138,7 @@ fn extension_lines_are_signed_and_kept() {
     for altered in
         [head.note().replacen("one", "two", 1), head.note().replacen("extension one\n", "", 1)]
     {
-        let opened = Head::open(altered.as_bytes(), &world.log());
+        let opened = TreeHead::open(altered.as_bytes(), &world.log());
         let key = world.secret.public().name().clone();
         assert_eq!(opened, Err(NoteError::BadSignature(key).into()));
     }
@@ -177,12 +177,12 @@ fn a_checkpoint_that_another_key_signed_is_refused() {
     let text = world.checkpoint(3).text();
     let by = |name, seed| {
         let signed = note(&text, &[&secret(name, seed)]);
-        Head::open(signed.to_string().as_bytes(), &world.log())
+        TreeHead::open(signed.to_string().as_bytes(), &world.log())
     };
     assert_eq!(by("log-key", 101), Err(NoteError::Unsigned.into()));
     assert_eq!(by("other-name", 100), Err(NoteError::Unsigned.into()));
     let unsigned = format!("{text}\n");
-    assert!(Head::open(unsigned.as_bytes(), &world.log()).is_err());
+    assert!(TreeHead::open(unsigned.as_bytes(), &world.log()).is_err());
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn the_key_may_have_another_name_than_the_log() {
     let go = secret("sum.golang.org", 3);
     let log = Log { origin: "go.sum database tree".parse().unwrap(), key: go.public() };
     let text = format!("go.sum database tree\n20852163\n{ROOT}\n");
-    let head = Head::open(note(&text, &[&go]).to_string().as_bytes(), &log).unwrap();
+    let head = TreeHead::open(note(&text, &[&go]).to_string().as_bytes(), &log).unwrap();
     assert_eq!(head.size(), 20_852_163);
 }
 
@@ -216,11 +216,12 @@ fn a_manifest_is_no_checkpoint_and_a_checkpoint_is_no_manifest() {
 
     let [a, b, _] = publishers();
     let checkpoint = note(&world.checkpoint(3).text(), &[&a, &b]);
-    let fetched = unanimity_protocol::Fetched { index: 0, note: checkpoint };
-    let refused = unanimity_protocol::Signed::open(fetched, &policy(), 0, crate::fixtures::NOW);
+    let fetched = unanimity_protocol::LogEntry { index: 0, note: checkpoint };
+    let refused =
+        unanimity_protocol::SignedRelease::open(fetched, &policy(), 0, crate::fixtures::NOW);
     assert!(matches!(refused, Err(unanimity_protocol::Refusal::Malformed(_))));
     let note = released(&text).to_string();
-    assert!(Head::open(note.as_bytes(), &world.log()).is_err());
+    assert!(TreeHead::open(note.as_bytes(), &world.log()).is_err());
     // A peer's cosignature is none of the log's, even with the same 32 bytes.
     let peer = cosigner("log-key", 100);
     assert_eq!(peer.public().raw(), world.secret.public().raw());

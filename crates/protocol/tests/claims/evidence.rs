@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
-use unanimity_protocol::{Checkpoint, Evidence, Hash, Head, Log};
+use unanimity_protocol::{Checkpoint, Evidence, Hash, Log, TreeHead};
 use unanimity_testkit::rfc6962 as naive;
 
 use crate::fixtures::{LogWorld, ORIGIN, base64, cases, flips, leaves, note, publishers, secret};
@@ -23,7 +23,7 @@ fn reopens(evidence: &Evidence, world: &LogWorld) {
 }
 
 /// The text form of heads and a path that may prove nothing.
-fn text(path: &[Hash], smaller: &Head, larger: &Head) -> String {
+fn text(path: &[Hash], smaller: &TreeHead, larger: &TreeHead) -> String {
     let mut text = format!("unanimity/evidence/v1\npath {}\n", path.len());
     path.iter().for_each(|hash| text += &format!("{}\n", hash.base64()));
     for head in [smaller, larger] {
@@ -33,7 +33,7 @@ fn text(path: &[Hash], smaller: &Head, larger: &Head) -> String {
 }
 
 /// Neither order, neither form, neither entrance makes evidence of this.
-fn proves_nothing(world: &LogWorld, a: &Head, b: &Head, path: &[Hash]) {
+fn proves_nothing(world: &LogWorld, a: &TreeHead, b: &TreeHead, path: &[Hash]) {
     assert_eq!(Evidence::of(a, b, path), None, "{a:?} {b:?} {path:?}");
     assert_eq!(Evidence::of(b, a, path), None, "{b:?} {a:?} {path:?}");
     // Opening costs signatures; what is made of checked heads is decided above already.
@@ -95,7 +95,7 @@ fn evidence_has_one_text_whichever_side_finds_it() {
 #[test]
 fn no_two_heads_of_an_honest_log_are_evidence_with_any_path_of_its_tree() {
     let world = LogWorld::new(SIZE);
-    let heads: Vec<Head> = (0..=SIZE).map(|size| world.head(size)).collect();
+    let heads: Vec<TreeHead> = (0..=SIZE).map(|size| world.head(size)).collect();
     for new in 0..=SIZE {
         for old in 0..=new {
             let (a, b) = (&heads[old], &heads[new]);
@@ -187,7 +187,7 @@ fn two_logs_do_not_contradict_each_other() {
     let second = Log { origin: "example.org/other".parse().unwrap(), key: log.key.clone() };
     let open = |world: &LogWorld, size| {
         let bytes = note(&text_of(world, size), &[&world.secret]).to_string();
-        Head::open(bytes.as_bytes(), &second).unwrap()
+        TreeHead::open(bytes.as_bytes(), &second).unwrap()
     };
     // One key, two origins.
     proves_nothing(&world, &world.head(20), &open(&other, 20), &[]);
@@ -276,7 +276,7 @@ fn a_changed_byte_or_a_missing_end_is_refused() {
 fn signatures_of_others_on_the_checkpoints_change_nothing() {
     let (world, other) = fork();
     let evidence = Evidence::of(&world.head(13), &other.head(13), &[]).unwrap();
-    let crowded = |head: &Head| {
+    let crowded = |head: &TreeHead| {
         let mut note = unanimity_protocol::Note::parse(head.note().as_bytes()).unwrap();
         note.sign(&publishers()[0]);
         note.to_string()
@@ -328,7 +328,7 @@ fn the_largest_evidence_fits_its_bound() {
     let head = |size, root| {
         let text = Checkpoint { origin: log.origin.clone(), size, root }.text();
         let full = format!("{text}{}\n", "x".repeat(2048 - text.len() - 1));
-        Head::open(note(&full, &[&secret]).to_string().as_bytes(), &log).unwrap()
+        TreeHead::open(note(&full, &[&secret]).to_string().as_bytes(), &log).unwrap()
     };
     let evidence = Evidence::of(&head(old, Hash([0; 32])), &head(new, root), &path).unwrap();
     assert!(evidence.to_string().len() <= MAX_EVIDENCE_BYTES);

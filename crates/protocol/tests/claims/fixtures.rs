@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use proptest::test_runner::{Config, RngSeed};
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::manifest::{Kind, Manifest, Target};
+use unanimity_protocol::decision::admission::RoundLimits;
+use unanimity_protocol::manifest::{Artifact, ArtifactKind, Manifest};
 use unanimity_protocol::proof_bundle::Proofs;
 use unanimity_protocol::{
-    Chain, Checkpoint, CosignerSecret, Fetched, Hash, Head, Log, Name, Note, NoteKey, NoteSecret,
-    Peer, PeerSet, Policy, Roll, Timestamp, View, tree,
+    Checkpoint, ConsistentHeads, CosignatureSigningKey, CosignedHead, Hash, Log, LogEntry, Name,
+    Note, NoteSigningKey, NoteVerifyingKey, Peer, PeerSet, Policy, Round, Timestamp, TreeHead,
+    tree,
 };
 use unanimity_testkit::rfc6962 as naive;
 
@@ -28,12 +29,12 @@ pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-pub(crate) fn secret(name: &str, seed: u8) -> NoteSecret {
-    NoteSecret::from_seed(name.parse().unwrap(), &[seed; 32])
+pub(crate) fn secret(name: &str, seed: u8) -> NoteSigningKey {
+    NoteSigningKey::from_seed(name.parse().unwrap(), &[seed; 32])
 }
 
-pub(crate) fn cosigner(name: &str, seed: u8) -> CosignerSecret {
-    CosignerSecret::from_seed(name.parse().unwrap(), &[seed; 32])
+pub(crate) fn cosigner(name: &str, seed: u8) -> CosignatureSigningKey {
+    CosignatureSigningKey::from_seed(name.parse().unwrap(), &[seed; 32])
 }
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
@@ -50,7 +51,7 @@ pub(crate) fn line(name: &str, id: [u8; 4], signature: &[u8]) -> String {
 }
 
 /// A signed note of any text.
-pub(crate) fn note(text: &str, secrets: &[&NoteSecret]) -> Note {
+pub(crate) fn note(text: &str, secrets: &[&NoteSigningKey]) -> Note {
     let mut note = Note::unsigned(text).unwrap();
     secrets.iter().for_each(|secret| note.sign(secret));
     note
@@ -77,7 +78,7 @@ pub(crate) fn leaves(size: usize) -> Vec<Hash> {
 /// the same key are a fork.
 #[derive(Clone)]
 pub(crate) struct LogWorld {
-    pub(crate) secret: NoteSecret,
+    pub(crate) secret: NoteSigningKey,
     pub(crate) leaves: Vec<Hash>,
 }
 
@@ -105,13 +106,13 @@ impl LogWorld {
         Checkpoint { origin: ORIGIN.parse().unwrap(), size: size as u64, root: self.root(size) }
     }
 
-    pub(crate) fn head(&self, size: usize) -> Head {
+    pub(crate) fn head(&self, size: usize) -> TreeHead {
         self.open(&self.checkpoint(size).text())
     }
 
     /// The head of a text that the log signs, whatever it says beside size and root.
-    pub(crate) fn open(&self, text: &str) -> Head {
-        Head::open(note(text, &[&self.secret]).to_string().as_bytes(), &self.log()).unwrap()
+    pub(crate) fn open(&self, text: &str) -> TreeHead {
+        TreeHead::open(note(text, &[&self.secret]).to_string().as_bytes(), &self.log()).unwrap()
     }
 
     pub(crate) fn inclusion(&self, index: usize, size: usize) -> Vec<Hash> {
@@ -126,8 +127,8 @@ impl LogWorld {
     }
 
     /// A chain at `size` to which every smaller head of this history is linked.
-    pub(crate) fn chain(&self, size: usize) -> Chain {
-        let mut chain = Chain::new(self.head(size));
+    pub(crate) fn chain(&self, size: usize) -> ConsistentHeads {
+        let mut chain = ConsistentHeads::new(self.head(size));
         for old in 1..size {
             chain.link(&self.head(old), &self.path(old, size));
         }
@@ -145,24 +146,24 @@ pub(crate) fn manifest(sequence: u64) -> Manifest {
         version: name(&format!("1.{sequence}.0")),
         issued: Timestamp(NOW.0 - 100_000),
         expires: Timestamp(NOW.0 + 100_000),
-        targets: vec![Target {
+        targets: vec![Artifact {
             platform: name("x86_64-linux"),
             file: name("hello"),
             length: 48_213,
             sha256: Hash::of(b"artifact"),
-            kind: Kind::File,
+            kind: ArtifactKind::File,
         }],
     }
 }
 
 /// The publisher's three keys.
-pub(crate) fn publishers() -> [NoteSecret; 3] {
+pub(crate) fn publishers() -> [NoteSigningKey; 3] {
     [secret("publisher-a", 1), secret("publisher-b", 2), secret("publisher-c", 3)]
 }
 
 /// Two of the publisher's three keys must sign.
 pub(crate) fn policy() -> Policy {
-    let keys: Vec<NoteKey> = publishers().iter().map(NoteSecret::public).collect();
+    let keys: Vec<NoteVerifyingKey> = publishers().iter().map(NoteSigningKey::public).collect();
     Policy::new(name("hello"), name("stable"), LogWorld::new(0).log(), keys, 2).unwrap()
 }
 
@@ -173,7 +174,7 @@ pub(crate) fn released(text: &str) -> Note {
 }
 
 /// The secrets of `count` peers, named `peer-1`, `peer-2`...
-pub(crate) fn cosigners(count: u8) -> Vec<CosignerSecret> {
+pub(crate) fn cosigners(count: u8) -> Vec<CosignatureSigningKey> {
     (1..=count).map(|i| cosigner(&format!("cosigner-{i}"), 50 + i)).collect()
 }
 
@@ -192,13 +193,13 @@ pub(crate) fn peers(count: u8) -> PeerSet {
 pub(crate) const HOUR: u64 = 3600;
 
 /// The roll in which the first peers show these sizes of `log`, cosigned as the roll closes.
-pub(crate) fn roll(log: &LogWorld, peers: &PeerSet, at: Timestamp, sizes: &[usize]) -> Roll {
+pub(crate) fn roll(log: &LogWorld, peers: &PeerSet, at: Timestamp, sizes: &[usize]) -> Round {
     let secrets = cosigners(sizes.len() as u8);
     let views = secrets.iter().zip(sizes).map(|(secret, &size)| {
-        let view = View::cosign(&log.head(size), secret, at);
+        let view = CosignedHead::cosign(&log.head(size), secret, at);
         (view.cosigner(), Ok(view))
     });
-    Roll::new(peers, at, views.collect())
+    Round::new(peers, at, views.collect())
 }
 
 /// A log of `size` entries in which number `index` is a signed release.
@@ -216,8 +217,8 @@ impl Release {
         Release { log, note, index }
     }
 
-    pub(crate) fn fetched(&self) -> Fetched {
-        Fetched { index: self.index as u64, note: self.note.clone() }
+    pub(crate) fn fetched(&self) -> LogEntry {
+        LogEntry { index: self.index as u64, note: self.note.clone() }
     }
 
     /// What a bundle about heads of these sizes needs; the last is the largest.
@@ -232,13 +233,13 @@ impl Release {
     }
 }
 
-pub(crate) fn limits() -> Limits {
-    Limits { settle: seconds(HOUR), roll_ttl: seconds(900), view_ttl: seconds(900) }
+pub(crate) fn limits() -> RoundLimits {
+    RoundLimits { settle: seconds(HOUR), roll_ttl: seconds(900), view_ttl: seconds(900) }
 }
 
 /// The hashes that a plan asks for, from an array of leaves.
 pub(crate) fn fulfil(ranges: Vec<std::ops::Range<u64>>, leaves: &[Hash]) -> Vec<Hash> {
-    let node = |node: tree::Node| {
+    let node = |node: tree::Subtree| {
         let (level, index) = (u32::from(node.level), node.index as usize);
         Ok::<_, ()>(naive::root(&leaves[index << level..(index + 1) << level]))
     };
@@ -246,6 +247,6 @@ pub(crate) fn fulfil(ranges: Vec<std::ops::Range<u64>>, leaves: &[Hash]) -> Vec<
 }
 
 /// Nobody answered.
-pub(crate) fn silent_roll(peers: &PeerSet, at: Timestamp) -> Roll {
-    Roll::new(peers, at, BTreeMap::new())
+pub(crate) fn silent_roll(peers: &PeerSet, at: Timestamp) -> Round {
+    Round::new(peers, at, BTreeMap::new())
 }

@@ -2,9 +2,9 @@
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use unanimity_protocol::checkpoint::CheckpointError;
-use unanimity_protocol::consistency::Link;
+use unanimity_protocol::consistency::Consistency;
 use unanimity_protocol::note::NoteError;
-use unanimity_protocol::{Chain, Hash, Log, NoteKey, Timestamp, View};
+use unanimity_protocol::{ConsistentHeads, CosignedHead, Hash, Log, NoteVerifyingKey, Timestamp};
 
 use crate::fixtures::{
     LogWorld, NOW, ORIGIN, cosigner, cosigners, flips, line, note, peer, secret,
@@ -27,9 +27,9 @@ fn by_hand(checkpoint: &str, blob_time: [u8; 8], message_time: &str) -> String {
     line(key.name().as_str(), key.id(), &[&blob_time[..], &signature].concat())
 }
 
-fn open(world: &LogWorld, text: &str, lines: &str) -> Result<View, CheckpointError> {
+fn open(world: &LogWorld, text: &str, lines: &str) -> Result<CosignedHead, CheckpointError> {
     let signed = note(text, &[&world.secret]).to_string() + lines;
-    View::open(signed.as_bytes(), &world.log(), &peer(1).key)
+    CosignedHead::open(signed.as_bytes(), &world.log(), &peer(1).key)
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_cosignature_made_by_hand_opens_and_is_the_one_we_make() {
     let view = open(&world, &text, &line).unwrap();
     assert_eq!((view.at(), view.head()), (NOW, &world.head(4)));
     assert_eq!(view.cosigner(), peer(1).key.raw());
-    let ours = View::cosign(&world.open(&text), &cosigners(1)[0], NOW);
+    let ours = CosignedHead::cosign(&world.open(&text), &cosigners(1)[0], NOW);
     assert_eq!(ours.note(), note(&text, &[&world.secret]).to_string() + &line);
     assert_eq!(view.note(), ours.note());
     assert_eq!(
@@ -99,33 +99,35 @@ fn a_bare_signature_of_the_text_is_no_cosignature() {
 #[test]
 fn a_view_is_of_the_peer_that_was_asked_and_of_the_log_that_was_meant() {
     let world = LogWorld::new(4);
-    let view = View::cosign(&world.head(4), &cosigners(1)[0], NOW);
+    let view = CosignedHead::cosign(&world.head(4), &cosigners(1)[0], NOW);
     let bytes = view.note().as_bytes();
-    assert!(View::open(bytes, &world.log(), &peer(1).key).is_ok());
+    assert!(CosignedHead::open(bytes, &world.log(), &peer(1).key).is_ok());
     assert_eq!(
-        View::open(bytes, &world.log(), &peer(2).key).map(drop),
+        CosignedHead::open(bytes, &world.log(), &peer(2).key).map(drop),
         Err(NoteError::Unsigned.into())
     );
     // The same name with another key, the same key under another name.
     for other in [cosigner("cosigner-1", 99), cosigner("cosigner-9", 51)] {
-        let opened = View::open(bytes, &world.log(), &other.public());
+        let opened = CosignedHead::open(bytes, &world.log(), &other.public());
         assert_eq!(opened.map(drop), Err(NoteError::Unsigned.into()));
     }
     let other_origin = Log { origin: "example.org/other".parse().unwrap(), key: world.log().key };
     assert!(matches!(
-        View::open(bytes, &other_origin, &peer(1).key),
+        CosignedHead::open(bytes, &other_origin, &peer(1).key),
         Err(CheckpointError::OtherLog { .. })
     ));
     let other_key = Log { key: secret("log-key", 101).public(), ..world.log() };
     assert_eq!(
-        View::open(bytes, &other_key, &peer(1).key).map(drop),
+        CosignedHead::open(bytes, &other_key, &peer(1).key).map(drop),
         Err(NoteError::Unsigned.into())
     );
     // The log's line alone, the peer's line alone.
-    assert!(View::open(world.head(4).note().as_bytes(), &world.log(), &peer(1).key).is_err());
+    assert!(
+        CosignedHead::open(world.head(4).note().as_bytes(), &world.log(), &peer(1).key).is_err()
+    );
     let logs_line = view.note().lines().find(|line| line.contains("log-key")).unwrap();
     let peers_alone = view.note().replacen(&format!("{logs_line}\n"), "", 1);
-    assert!(View::open(peers_alone.as_bytes(), &world.log(), &peer(1).key).is_err());
+    assert!(CosignedHead::open(peers_alone.as_bytes(), &world.log(), &peer(1).key).is_err());
 }
 
 #[test]
@@ -133,10 +135,10 @@ fn a_peers_key_does_not_pass_for_the_logs() {
     let world = LogWorld::new(4);
     let as_log = Log {
         origin: world.log().origin,
-        key: NoteKey::new("cosigner-1".parse().unwrap(), peer(1).key.raw()).unwrap(),
+        key: NoteVerifyingKey::new("cosigner-1".parse().unwrap(), peer(1).key.raw()).unwrap(),
     };
-    let view = View::cosign(&world.head(4), &cosigners(1)[0], NOW);
-    assert!(View::open(view.note().as_bytes(), &as_log, &peer(1).key).is_err());
+    let view = CosignedHead::cosign(&world.head(4), &cosigners(1)[0], NOW);
+    assert!(CosignedHead::open(view.note().as_bytes(), &as_log, &peer(1).key).is_err());
 }
 
 #[test]
@@ -144,20 +146,20 @@ fn a_changed_byte_is_refused_or_is_in_a_line_of_somebody_else() {
     let world = LogWorld::new(6);
     let head = world.open(&extended(&world, 6));
     let [one, two] = &cosigners(2)[..] else { panic!("two") };
-    let alone = View::cosign(&head, one, NOW);
+    let alone = CosignedHead::cosign(&head, one, NOW);
     for (at, flipped) in flips(alone.note().as_bytes()) {
-        assert!(View::open(&flipped, &world.log(), &peer(1).key).is_err(), "byte {at}");
+        assert!(CosignedHead::open(&flipped, &world.log(), &peer(1).key).is_err(), "byte {at}");
     }
     for length in 0..alone.note().len() {
         let cut = &alone.note().as_bytes()[..length];
-        assert!(View::open(cut, &world.log(), &peer(1).key).is_err(), "cut at {length}");
+        assert!(CosignedHead::open(cut, &world.log(), &peer(1).key).is_err(), "cut at {length}");
     }
-    let others = View::cosign(&head, two, NOW);
+    let others = CosignedHead::cosign(&head, two, NOW);
     let both = alone.note().to_owned()
         + others.note().rsplit_once("\n\n").unwrap().1.split_once('\n').unwrap().1;
     let theirs = both.rfind("— cosigner-2").unwrap();
     for (at, flipped) in flips(both.as_bytes()).filter(|(at, _)| *at >= theirs) {
-        if let Ok(view) = View::open(&flipped, &world.log(), &peer(1).key) {
+        if let Ok(view) = CosignedHead::open(&flipped, &world.log(), &peer(1).key) {
             assert_eq!((view.note(), view.at()), (alone.note(), NOW), "byte {at}");
         }
     }
@@ -180,15 +182,15 @@ fn of_two_cosignatures_the_newest_counts_and_a_false_one_spoils() {
 #[test]
 fn a_smaller_head_is_joined_by_its_path() {
     let world = LogWorld::new(40);
-    let mut chain = Chain::new(world.head(40));
+    let mut chain = ConsistentHeads::new(world.head(40));
     assert_eq!(chain.head(), &world.head(40));
     for old in 1..40 {
         let head = world.head(old);
         assert!(!chain.holds(&head));
-        assert_eq!(chain.link(&head, &[]), Link::Unproven, "{old} without a path");
-        assert_eq!(chain.link(&head, &world.path(old, 40)), Link::Joined);
+        assert_eq!(chain.link(&head, &[]), Consistency::Unproven, "{old} without a path");
+        assert_eq!(chain.link(&head, &world.path(old, 40)), Consistency::Consistent);
         assert!(chain.holds(&head));
-        assert_eq!(chain.link(&head, &[]), Link::Joined, "once joined, joined");
+        assert_eq!(chain.link(&head, &[]), Consistency::Consistent, "once joined, joined");
     }
     assert!(chain.holds(&world.head(40)));
 }
@@ -210,8 +212,8 @@ fn a_path_that_does_not_hash_up_shows_nothing() {
             wrong.last_mut().unwrap()[at].0[7] ^= 1;
         }
         for path in wrong {
-            let mut chain = Chain::new(world.head(20));
-            assert_eq!(chain.link(&world.head(old), &path), Link::Unproven);
+            let mut chain = ConsistentHeads::new(world.head(20));
+            assert_eq!(chain.link(&world.head(old), &path), Consistency::Unproven);
             assert!(!chain.holds(&world.head(old)));
         }
     }
@@ -221,19 +223,19 @@ fn a_path_that_does_not_hash_up_shows_nothing() {
 fn a_head_of_another_history_is_a_fork_and_is_not_joined() {
     let (world, other) = (LogWorld::new(20), LogWorld::new(20).forked_at(3));
     for old in 1..=20 {
-        let mut chain = Chain::new(world.head(20));
+        let mut chain = ConsistentHeads::new(world.head(20));
         let link = chain.link(&other.head(old), &world.path(old, 20));
         if old <= 3 {
-            assert_eq!(link, Link::Joined, "the histories part later");
+            assert_eq!(link, Consistency::Consistent, "the histories part later");
             continue;
         }
-        let Link::Fork(evidence) = link else { panic!("size {old}: {link:?}") };
+        let Consistency::Fork(evidence) = link else { panic!("size {old}: {link:?}") };
         assert!(!chain.holds(&other.head(old)));
         let heads = [evidence.smaller(), evidence.larger()];
         assert!(heads.contains(&&other.head(old)) && heads.contains(&&world.head(20)));
         // With the other history's path it shows nothing about this chain.
         if old < 20 {
-            assert_eq!(chain.link(&other.head(old), &other.path(old, 20)), Link::Unproven);
+            assert_eq!(chain.link(&other.head(old), &other.path(old, 20)), Consistency::Unproven);
         }
     }
 }
@@ -241,35 +243,35 @@ fn a_head_of_another_history_is_a_fork_and_is_not_joined() {
 #[test]
 fn larger_heads_and_other_logs_are_not_joined() {
     let world = LogWorld::new(9);
-    let mut chain = Chain::new(world.head(8));
-    assert_eq!(chain.link(&world.head(9), &world.path(8, 9)), Link::Unproven);
+    let mut chain = ConsistentHeads::new(world.head(8));
+    assert_eq!(chain.link(&world.head(9), &world.path(8, 9)), Consistency::Unproven);
     let mut other = LogWorld::new(9);
     other.secret = secret("log-key", 101);
-    assert_eq!(chain.link(&other.head(5), &world.path(5, 8)), Link::Unproven);
-    assert_eq!(chain.link(&other.head(8), &[]), Link::Unproven);
+    assert_eq!(chain.link(&other.head(5), &world.path(5, 8)), Consistency::Unproven);
+    assert_eq!(chain.link(&other.head(8), &[]), Consistency::Unproven);
     let same_key = Log { origin: "example.org/other".parse().unwrap(), key: world.log().key };
     let text = world.checkpoint(5).text().replacen(ORIGIN, "example.org/other", 1);
     let bytes = note(&text, &[&world.secret]).to_string();
-    let head = unanimity_protocol::Head::open(bytes.as_bytes(), &same_key).unwrap();
-    assert_eq!(chain.link(&head, &world.path(5, 8)), Link::Unproven);
+    let head = unanimity_protocol::TreeHead::open(bytes.as_bytes(), &same_key).unwrap();
+    assert_eq!(chain.link(&head, &world.path(5, 8)), Consistency::Unproven);
 }
 
 #[test]
 fn the_empty_tree_is_a_prefix_of_every_tree() {
     let world = LogWorld::new(5);
     for path in [vec![], vec![Hash([0; 32])]] {
-        let mut chain = Chain::new(world.head(5));
-        assert_eq!(chain.link(&world.head(0), &path), Link::Joined);
+        let mut chain = ConsistentHeads::new(world.head(5));
+        assert_eq!(chain.link(&world.head(0), &path), Consistency::Consistent);
         assert!(chain.holds(&world.head(0)));
     }
-    let mut empty = Chain::new(world.head(0));
-    assert_eq!(empty.link(&world.head(0), &[]), Link::Joined);
-    assert_eq!(empty.link(&world.head(1), &[]), Link::Unproven);
+    let mut empty = ConsistentHeads::new(world.head(0));
+    assert_eq!(empty.link(&world.head(0), &[]), Consistency::Consistent);
+    assert_eq!(empty.link(&world.head(1), &[]), Consistency::Unproven);
 }
 
 #[test]
 fn extension_lines_make_no_other_head() {
     let world = LogWorld::new(5);
-    let mut chain = Chain::new(world.head(5));
-    assert_eq!(chain.link(&world.open(&extended(&world, 5)), &[]), Link::Joined);
+    let mut chain = ConsistentHeads::new(world.head(5));
+    assert_eq!(chain.link(&world.open(&extended(&world, 5)), &[]), Consistency::Consistent);
 }

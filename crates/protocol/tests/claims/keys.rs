@@ -6,7 +6,10 @@ use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use sha2::{Digest as _, Sha512};
 use unanimity_protocol::key::KeyError;
 use unanimity_protocol::note::NoteError;
-use unanimity_protocol::{CosignerKey, CosignerSecret, Note, NoteKey, NoteSecret, RawKey};
+use unanimity_protocol::{
+    CosignatureSigningKey, CosignatureVerifyingKey, Note, NoteSigningKey, NoteVerifyingKey,
+    PublicKeyBytes,
+};
 
 use crate::fixtures::{base64, flips, line, note, secret};
 
@@ -21,19 +24,19 @@ const L: [u8; 32] = [
 ];
 
 /// The note of [`TEXT`] with this signature by `secret`, opened with its key.
-fn open(secret: &NoteSecret, signature: &[u8]) -> Result<Vec<RawKey>, NoteError> {
+fn open(secret: &NoteSigningKey, signature: &[u8]) -> Result<Vec<PublicKeyBytes>, NoteError> {
     let key = secret.public();
     let bytes = format!("{TEXT}\n{}", line(key.name().as_str(), key.id(), signature));
     Note::parse(bytes.as_bytes())?.open(&[key])
 }
 
-fn signature(secret: &NoteSecret) -> [u8; 64] {
+fn signature(secret: &NoteSigningKey) -> [u8; 64] {
     note(TEXT, &[secret]).signatures()[0].signature[..].try_into().unwrap()
 }
 
 #[test]
 fn a_key_line_from_the_world_reads_and_prints_back() {
-    let key: NoteKey = GO.parse().unwrap();
+    let key: NoteVerifyingKey = GO.parse().unwrap();
     assert_eq!(key.to_string(), GO);
     assert_eq!(key.name().as_str(), "sum.golang.org");
     assert_eq!(key.id(), [0x03, 0x3d, 0xe0, 0xae]);
@@ -43,13 +46,13 @@ fn a_key_line_from_the_world_reads_and_prints_back() {
 fn a_key_line_with_any_byte_changed_is_refused() {
     for (at, flipped) in flips(GO.as_bytes()) {
         let Ok(text) = String::from_utf8(flipped) else { continue };
-        assert!(text.parse::<NoteKey>().is_err(), "byte {at}: {text}");
+        assert!(text.parse::<NoteVerifyingKey>().is_err(), "byte {at}: {text}");
     }
     for length in 0..GO.len() {
-        assert!(GO[..length].parse::<NoteKey>().is_err());
+        assert!(GO[..length].parse::<NoteVerifyingKey>().is_err());
     }
     for (before, after) in [(" ", ""), ("", " "), ("", "\n"), ("", "="), ("", "A")] {
-        assert!(format!("{before}{GO}{after}").parse::<NoteKey>().is_err());
+        assert!(format!("{before}{GO}{after}").parse::<NoteVerifyingKey>().is_err());
     }
 }
 
@@ -60,31 +63,31 @@ fn base64_with_a_plus_in_it_is_read_whole() {
     assert!(!with.is_empty() && !without.is_empty());
     for seed in 0..40 {
         let key = secret("key", seed).public();
-        assert_eq!(key.to_string().parse::<NoteKey>(), Ok(key));
+        assert_eq!(key.to_string().parse::<NoteVerifyingKey>(), Ok(key));
     }
 }
 
 #[test]
 fn an_id_that_does_not_belong_to_the_key_is_refused() {
     let wrong = GO.replacen("033de0ae", "033de0af", 1);
-    assert!(matches!(wrong.parse::<NoteKey>(), Err(KeyError::Id(_))));
+    assert!(matches!(wrong.parse::<NoteVerifyingKey>(), Err(KeyError::Id(_))));
     let renamed = GO.replacen("golang", "gopher", 1);
-    assert!(matches!(renamed.parse::<NoteKey>(), Err(KeyError::Id(_))));
+    assert!(matches!(renamed.parse::<NoteVerifyingKey>(), Err(KeyError::Id(_))));
     let upper = GO.replacen("033de0ae", "033DE0AE", 1);
-    assert_eq!(upper.parse::<NoteKey>(), Err(KeyError::Shape));
+    assert_eq!(upper.parse::<NoteVerifyingKey>(), Err(KeyError::Shape));
 }
 
 #[test]
 fn a_key_for_notes_is_no_key_for_views_nor_the_reverse() {
     let wanted = |found, wanted| KeyError::Type { name: "key".parse().unwrap(), found, wanted };
     let note = secret("key", 1);
-    let view = CosignerSecret::from_seed("key".parse().unwrap(), &[1; 32]);
+    let view = CosignatureSigningKey::from_seed("key".parse().unwrap(), &[1; 32]);
     assert_eq!(note.public().raw(), view.public().raw());
     assert_ne!(note.public().id(), view.public().id());
-    assert_eq!(note.public().to_string().parse::<CosignerKey>(), Err(wanted(1, 4)));
-    assert_eq!(view.public().to_string().parse::<NoteKey>(), Err(wanted(4, 1)));
-    assert_eq!(CosignerSecret::parse(&note.expose()).err(), Some(wanted(1, 4)));
-    assert_eq!(NoteSecret::parse(&view.expose()).err(), Some(wanted(4, 1)));
+    assert_eq!(note.public().to_string().parse::<CosignatureVerifyingKey>(), Err(wanted(1, 4)));
+    assert_eq!(view.public().to_string().parse::<NoteVerifyingKey>(), Err(wanted(4, 1)));
+    assert_eq!(CosignatureSigningKey::parse(&note.expose()).err(), Some(wanted(1, 4)));
+    assert_eq!(NoteSigningKey::parse(&view.expose()).err(), Some(wanted(4, 1)));
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn key_names_have_no_space_no_plus_no_control_character_and_an_end() {
             Err(KeyError::Name),
             "{name:?}"
         );
-        assert!(GO.replacen("sum.golang.org", name, 1).parse::<NoteKey>().is_err());
+        assert!(GO.replacen("sum.golang.org", name, 1).parse::<NoteVerifyingKey>().is_err());
     }
     for name in ["a", "peer.example/with-path", "Zoë", "—", &long[1..]] {
         assert!(name.parse::<unanimity_protocol::key::KeyName>().is_ok(), "{name:?}");
@@ -106,21 +109,21 @@ fn key_names_have_no_space_no_plus_no_control_character_and_an_end() {
 #[test]
 fn a_secret_reads_back_from_what_it_exposes() {
     let secret = secret("key", 9);
-    let read = NoteSecret::parse(&secret.expose()).unwrap();
+    let read = NoteSigningKey::parse(&secret.expose()).unwrap();
     assert_eq!(read.public(), secret.public());
     assert_eq!(read.expose(), secret.expose());
     for (_, flipped) in flips(secret.expose().as_bytes()) {
         let Ok(text) = String::from_utf8(flipped) else { continue };
-        assert!(NoteSecret::parse(&text).is_err(), "{text}");
+        assert!(NoteSigningKey::parse(&text).is_err(), "{text}");
     }
-    assert!(NoteSecret::parse(&secret.public().to_string()).is_err());
-    assert!(secret.expose().parse::<NoteKey>().is_err());
+    assert!(NoteSigningKey::parse(&secret.public().to_string()).is_err());
+    assert!(secret.expose().parse::<NoteVerifyingKey>().is_err());
 }
 
 #[test]
 fn a_secret_does_not_show_its_seed_when_it_is_debugged() {
     let seed: [u8; 32] = std::array::from_fn(|i| 0xa0 + i as u8);
-    let secret = NoteSecret::from_seed("key".parse().unwrap(), &seed);
+    let secret = NoteSigningKey::from_seed("key".parse().unwrap(), &seed);
     let exposed = secret.expose();
     let material = exposed.rsplit_once('+').unwrap().1;
     let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -172,17 +175,23 @@ fn keys_of_small_order_are_refused() {
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
     ];
     for point in points {
-        let raw = RawKey(y(point));
+        let raw = PublicKeyBytes(y(point));
         let name = || "weak".parse().unwrap();
-        assert_eq!(NoteKey::new(name(), raw), Err(KeyError::Point(name())), "{point}");
-        assert_eq!(CosignerKey::new(name(), raw), Err(KeyError::Point(name())), "{point}");
+        assert_eq!(NoteVerifyingKey::new(name(), raw), Err(KeyError::Point(name())), "{point}");
+        assert_eq!(
+            CosignatureVerifyingKey::new(name(), raw),
+            Err(KeyError::Point(name())),
+            "{point}"
+        );
     }
 }
 
 #[test]
 fn bytes_that_are_no_point_of_the_curve_are_refused() {
     let refused = (0..=255u8)
-        .filter(|i| NoteKey::new("key".parse().unwrap(), RawKey([*i; 32])).is_err())
+        .filter(|i| {
+            NoteVerifyingKey::new("key".parse().unwrap(), PublicKeyBytes([*i; 32])).is_err()
+        })
         .count();
     assert!((64..192).contains(&refused), "about half of all strings: {refused}");
 }

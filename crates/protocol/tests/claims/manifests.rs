@@ -1,8 +1,8 @@
 //! Manifests: one spelling for each, and no name that could do harm.
 
 use proptest::prelude::*;
-use unanimity_protocol::manifest::{ArchiveFormat, Kind, MAX_TARGETS, Manifest, Target};
-use unanimity_protocol::{Fetched, Hash, Name, Refusal, Signed, Timestamp};
+use unanimity_protocol::manifest::{ArchiveFormat, Artifact, ArtifactKind, MAX_TARGETS, Manifest};
+use unanimity_protocol::{Hash, LogEntry, Name, Refusal, SignedRelease, Timestamp};
 
 use crate::fixtures::{
     LogWorld, NOW, cases, flips, manifest, name, note, policy, publishers, secret,
@@ -21,10 +21,11 @@ target x86_64-linux hello 48213 486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e
 ";
 
 fn golden() -> Manifest {
-    let kind = Kind::Archive { format: ArchiveFormat::TarZst, unpacked: 190_464, entries: 12 };
+    let kind =
+        ArtifactKind::Archive { format: ArchiveFormat::TarZst, unpacked: 190_464, entries: 12 };
     let target = |platform, file, length, sha256, kind| {
         let (platform, file) = (name(platform), name(file));
-        Target { platform, file, length, sha256, kind }
+        Artifact { platform, file, length, sha256, kind }
     };
     Manifest {
         log: "example.org/log".parse().unwrap(),
@@ -36,7 +37,7 @@ fn golden() -> Manifest {
         expires: Timestamp(1_797_776_000),
         targets: vec![
             target("aarch64-linux", "hello.tar.zst", 51_677, Hash::of(b"hello"), kind),
-            target("x86_64-linux", "hello", 48_213, Hash::of(b"world"), Kind::File),
+            target("x86_64-linux", "hello", 48_213, Hash::of(b"world"), ArtifactKind::File),
         ],
     }
 }
@@ -212,7 +213,7 @@ fn targets_are_in_order_and_one_for_each_platform() {
 fn a_manifest_has_at_most_64_targets() {
     let mut many = golden();
     let target =
-        |i: usize| Target { platform: name(&format!("p{i:03}")), ..golden().targets[0].clone() };
+        |i: usize| Artifact { platform: name(&format!("p{i:03}")), ..golden().targets[0].clone() };
     many.targets = (0..MAX_TARGETS).map(target).collect();
     assert_eq!(MAX_TARGETS, 64);
     assert_eq!(Manifest::parse(&many.to_string()), Ok(many.clone()));
@@ -261,7 +262,7 @@ fn a_changed_byte_is_refused_or_is_somebody_elses_signature() {
     let note = note(&text, &[&a, &b, &secret("stranger", 9)]).to_string();
     let open = |bytes: &[u8]| {
         let note = unanimity_protocol::Note::parse(bytes).ok()?;
-        Signed::open(Fetched { index: 0, note }, &policy(), 0, NOW).ok()
+        SignedRelease::open(LogEntry { index: 0, note }, &policy(), 0, NOW).ok()
     };
     assert_eq!(*open(note.as_bytes()).unwrap().manifest(), manifest(2));
     let unknown = note.rfind("— stranger").unwrap();
@@ -289,12 +290,12 @@ prop_compose! {
     fn a_target()(
         platform in a_name(), file in a_name(), length in 0u64..1 << 63, sha256 in any::<[u8; 32]>(),
         kind in 0usize..4, unpacked in 0u64..1 << 63, entries in 0u64..1 << 63,
-    ) -> Target {
-        let archive = |format| Kind::Archive { format, unpacked, entries };
+    ) -> Artifact {
+        let archive = |format| ArtifactKind::Archive { format, unpacked, entries };
         let kinds = [
-            Kind::File, archive(ArchiveFormat::Tar), archive(ArchiveFormat::TarGz), archive(ArchiveFormat::TarZst),
+            ArtifactKind::File, archive(ArchiveFormat::Tar), archive(ArchiveFormat::TarGz), archive(ArchiveFormat::TarZst),
         ];
-        Target { platform, file, length, sha256: Hash(sha256), kind: kinds[kind] }
+        Artifact { platform, file, length, sha256: Hash(sha256), kind: kinds[kind] }
     }
 }
 

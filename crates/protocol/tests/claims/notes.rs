@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};
-use unanimity_protocol::{Note, NoteKey, RawKey};
+use unanimity_protocol::{Note, NoteVerifyingKey, PublicKeyBytes};
 
 use crate::fixtures::{base64, cases, flips, line, note, publishers, secret};
 
@@ -12,7 +12,7 @@ fn parse(text: &str) -> Result<Note, NoteError> {
     Note::parse(text.as_bytes())
 }
 
-fn keys() -> Vec<NoteKey> {
+fn keys() -> Vec<NoteVerifyingKey> {
     publishers().iter().map(|secret| secret.public()).collect()
 }
 
@@ -43,7 +43,7 @@ fn a_changed_byte_is_refused_or_changes_nothing_that_was_signed() {
         let Ok((signers, note)) = opened else { continue };
         assert_eq!(note.text(), TEXT, "byte {at}");
         // The line now names somebody unknown; the other lines are as they were.
-        let left: Vec<RawKey> = match at {
+        let left: Vec<PublicKeyBytes> = match at {
             _ if at < stranger => panic!("byte {at} is covered by every signature"),
             _ if at < a => all.clone(),
             _ if at < b => vec![all[1]],
@@ -302,8 +302,8 @@ proptest! {
         let signed = note(&text, &secrets.iter().collect::<Vec<_>>());
         let read = parse(&signed.to_string()).unwrap();
         prop_assert_eq!(read.text(), &text);
-        let keys: Vec<NoteKey> = secrets.iter().map(|secret| secret.public()).collect();
-        let mut distinct: Vec<RawKey> = Vec::new();
+        let keys: Vec<NoteVerifyingKey> = secrets.iter().map(|secret| secret.public()).collect();
+        let mut distinct: Vec<PublicKeyBytes> = Vec::new();
         for key in &keys {
             if !distinct.contains(&key.raw()) {
                 distinct.push(key.raw());

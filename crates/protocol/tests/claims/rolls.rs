@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::decision::confirmation::Standing::{Behind, Confirmed, Silent, Unjoined};
+use unanimity_protocol::decision::admission::RoundLimits;
+use unanimity_protocol::decision::confirmation::Confirmation::{
+    Behind, Confirmed, NoValidAnswer, Unproven,
+};
 use unanimity_protocol::decision::confirmation::{
-    Standing::{self},
+    Confirmation::{self},
     Verdict, verdict,
 };
 use unanimity_protocol::peers::PeerSetError;
-use unanimity_protocol::{Peer, PeerSet, Roll, Silence, Timestamp, View};
+use unanimity_protocol::{CosignedHead, Peer, PeerFailure, PeerSet, Round, Timestamp};
 
 use crate::fixtures::{
     LogWorld, NOW, cosigner, cosigners, limits, name, peer, peers, roll, seconds, silent_roll,
@@ -59,8 +61,8 @@ fn peers_are_ordered_by_name() {
     assert_eq!(names, ["peer-1", "peer-2", "peer-3"]);
 }
 
-fn view(at: Timestamp, size: usize) -> View {
-    View::cosign(&LogWorld::new(9).head(size), &cosigners(1)[0], at)
+fn view(at: Timestamp, size: usize) -> CosignedHead {
+    CosignedHead::cosign(&LogWorld::new(9).head(size), &cosigners(1)[0], at)
 }
 
 #[test]
@@ -68,23 +70,23 @@ fn a_view_may_be_60_seconds_ahead_and_not_61() {
     let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.at().0);
     assert_eq!(admit(NOW.0), Ok(NOW.0));
     assert_eq!(admit(NOW.0 + 60), Ok(NOW.0 + 60));
-    assert_eq!(admit(NOW.0 + 61), Err(Silence::Ahead(Timestamp(NOW.0 + 61))));
-    assert_eq!(admit(i64::MAX as u64), Err(Silence::Ahead(Timestamp::MAX)));
+    assert_eq!(admit(NOW.0 + 61), Err(PeerFailure::InFuture(Timestamp(NOW.0 + 61))));
+    assert_eq!(admit(i64::MAX as u64), Err(PeerFailure::InFuture(Timestamp::MAX)));
 }
 
 #[test]
 fn a_view_may_be_as_old_as_view_ttl_and_no_older() {
     let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.at().0);
     assert_eq!(admit(NOW.0 - 900), Ok(NOW.0 - 900));
-    assert_eq!(admit(NOW.0 - 901), Err(Silence::Old(Timestamp(NOW.0 - 901))));
-    assert_eq!(admit(0), Err(Silence::Old(Timestamp(0))));
+    assert_eq!(admit(NOW.0 - 901), Err(PeerFailure::TooOld(Timestamp(NOW.0 - 901))));
+    assert_eq!(admit(0), Err(PeerFailure::TooOld(Timestamp(0))));
 }
 
 #[test]
 fn ages_at_the_ends_of_time_do_not_wrap() {
-    let forever = Limits { view_ttl: Duration::MAX, ..limits() };
+    let forever = RoundLimits { view_ttl: Duration::MAX, ..limits() };
     assert!(forever.admit(view(Timestamp(0), 5), NOW, 0).is_ok());
-    let never = Limits { view_ttl: seconds(0), ..limits() };
+    let never = RoundLimits { view_ttl: seconds(0), ..limits() };
     assert!(never.admit(view(NOW, 5), NOW, 0).is_ok());
     assert!(never.admit(view(Timestamp(NOW.0 - 1), 5), NOW, 0).is_err());
     assert!(limits().admit(view(Timestamp::MAX, 5), Timestamp(u64::MAX), 0).is_err());
@@ -96,12 +98,12 @@ fn a_view_smaller_than_the_peer_showed_before_is_regressed() {
     let admit = |before| limits().admit(view(NOW, 5), NOW, before).map(|view| view.head().size());
     assert_eq!(admit(0), Ok(5));
     assert_eq!(admit(5), Ok(5));
-    assert_eq!(admit(6), Err(Silence::Regressed { size: 5, before: 6 }));
+    assert_eq!(admit(6), Err(PeerFailure::Regressed { size: 5, before: 6 }));
 }
 
 #[test]
 fn default_limits_are_those_of_the_design() {
-    let Limits { settle, roll_ttl, view_ttl } = Limits::default();
+    let RoundLimits { settle, roll_ttl, view_ttl } = RoundLimits::default();
     assert_eq!([settle, roll_ttl, view_ttl].map(|d| d.as_secs()), [3600, 900, 900]);
 }
 
@@ -113,15 +115,19 @@ fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
         [cosigner("cosigner-1", 51), cosigner("cosigner-2", 52), cosigner("cosigner-4", 54)];
     let mut received = BTreeMap::new();
     for secret in &secrets {
-        received.insert(secret.public().raw(), Ok(View::cosign(&log.head(5), secret, NOW)));
+        received.insert(secret.public().raw(), Ok(CosignedHead::cosign(&log.head(5), secret, NOW)));
     }
-    received.insert(peer(2).key.raw(), Err(Silence::Late));
-    let roll = Roll::new(&three, NOW, received);
+    received.insert(peer(2).key.raw(), Err(PeerFailure::TimedOut));
+    let roll = Round::new(&three, NOW, received);
     let answers: Vec<_> =
         roll.answers().iter().map(|(peer, a)| (peer.name.as_str(), a.as_ref().err())).collect();
     assert_eq!(
         answers,
-        [("peer-1", None), ("peer-2", Some(&Silence::Late)), ("peer-3", Some(&Silence::NotAsked))]
+        [
+            ("peer-1", None),
+            ("peer-2", Some(&PeerFailure::TimedOut)),
+            ("peer-3", Some(&PeerFailure::NotAsked))
+        ]
     );
     assert_eq!(roll.views().count(), 1);
     assert_eq!(roll.at(), NOW);
@@ -130,23 +136,32 @@ fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
 #[test]
 fn a_view_counts_for_its_cosigner_only() {
     let (log, two) = (LogWorld::new(9), peers(2));
-    let view = View::cosign(&log.head(5), &cosigners(1)[0], NOW);
+    let view = CosignedHead::cosign(&log.head(5), &cosigners(1)[0], NOW);
     let received = [peer(1).key.raw(), peer(2).key.raw()].map(|key| (key, Ok(view.clone())));
-    let roll = Roll::new(&two, NOW, received.into());
-    assert_eq!(roll.standings(&two, &log.chain(9), None), [Confirmed, Silent]);
+    let roll = Round::new(&two, NOW, received.into());
+    assert_eq!(roll.standings(&two, &log.chain(9), None), [Confirmed, NoValidAnswer]);
 }
 
 #[test]
 fn standings_say_what_each_answer_is_worth() {
     let (log, four) = (LogWorld::new(9), peers(4));
-    let mut chain = unanimity_protocol::Chain::new(log.head(9));
+    let mut chain = unanimity_protocol::ConsistentHeads::new(log.head(9));
     for size in [5, 6] {
         chain.link(&log.head(size), &log.path(size, 9));
     }
     let roll = roll(&log, &four, NOW, &[5, 6, 7]);
-    assert_eq!(roll.standings(&four, &chain, Some(5)), [Behind, Confirmed, Unjoined, Silent]);
-    assert_eq!(roll.standings(&four, &chain, Some(4)), [Confirmed, Confirmed, Unjoined, Silent]);
-    assert_eq!(roll.standings(&four, &chain, None), [Confirmed, Confirmed, Unjoined, Silent]);
+    assert_eq!(
+        roll.standings(&four, &chain, Some(5)),
+        [Behind, Confirmed, Unproven, NoValidAnswer]
+    );
+    assert_eq!(
+        roll.standings(&four, &chain, Some(4)),
+        [Confirmed, Confirmed, Unproven, NoValidAnswer]
+    );
+    assert_eq!(
+        roll.standings(&four, &chain, None),
+        [Confirmed, Confirmed, Unproven, NoValidAnswer]
+    );
     let missing = roll.missing(&four, &chain, Some(5));
     let shown: Vec<String> = missing.iter().map(|missing| missing.to_string()).collect();
     assert_eq!(shown.len(), 3);
@@ -169,13 +184,13 @@ fn the_common_size_is_the_smallest_that_everybody_confirmed() {
     assert_eq!(fewer.common_size(&three, &chain), None, "one was not asked");
 }
 
-const ALL: [Standing; 4] = [Confirmed, Behind, Silent, Unjoined];
+const ALL: [Confirmation; 4] = [Confirmed, Behind, NoValidAnswer, Unproven];
 
 #[test]
 fn the_rule_is_this_table() {
     use Verdict::{Incomplete, Settling, Unanimous};
     let (c, all) = (Confirmed, [Confirmed; 3]);
-    type Row<'a> = (&'a [Standing], Option<&'a [Standing]>, Verdict);
+    type Row<'a> = (&'a [Confirmation], Option<&'a [Confirmation]>, Verdict);
     let table: &[Row] = &[
         // Nobody asked is never consent.
         (&[], None, Incomplete),
@@ -189,12 +204,12 @@ fn the_rule_is_this_table() {
         (&[c], Some(&[c]), Unanimous),
         // One answer short.
         (&[c, c, Behind], Some(&all), Incomplete),
-        (&[c, Silent, c], Some(&all), Incomplete),
-        (&[Unjoined, c, c], Some(&all), Incomplete),
-        (&[c, c, Silent], None, Incomplete),
+        (&[c, NoValidAnswer, c], Some(&all), Incomplete),
+        (&[Unproven, c, c], Some(&all), Incomplete),
+        (&[c, c, NoValidAnswer], None, Incomplete),
         (&all, Some(&[c, c, Behind]), Settling),
-        (&all, Some(&[c, Silent, c]), Settling),
-        (&all, Some(&[Unjoined, c, c]), Settling),
+        (&all, Some(&[c, NoValidAnswer, c]), Settling),
+        (&all, Some(&[Unproven, c, c]), Settling),
         // Rolls of other peers.
         (&all, Some(&[c, c]), Settling),
         (&[c, c], Some(&all), Settling),
@@ -207,14 +222,14 @@ fn the_rule_is_this_table() {
 #[test]
 fn only_full_rolls_of_confirmed_are_unanimous() {
     // Every pair of rolls of up to three peers.
-    let mut rolls: Vec<Vec<Standing>> = vec![vec![]];
+    let mut rolls: Vec<Vec<Confirmation>> = vec![vec![]];
     for length in 0..3 {
-        let longer: Vec<Vec<Standing>> = (rolls.iter().filter(|roll| roll.len() == length))
+        let longer: Vec<Vec<Confirmation>> = (rolls.iter().filter(|roll| roll.len() == length))
             .flat_map(|roll| ALL.map(|standing| [&roll[..], &[standing]].concat()))
             .collect();
         rolls.extend(longer);
     }
-    let full = |roll: &[Standing]| !roll.is_empty() && roll.iter().all(|s| *s == Confirmed);
+    let full = |roll: &[Confirmation]| !roll.is_empty() && roll.iter().all(|s| *s == Confirmed);
     for latest in &rolls {
         assert_ne!(verdict(latest, None), Verdict::Unanimous);
         for earlier in &rolls {

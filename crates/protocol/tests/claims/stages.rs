@@ -1,12 +1,12 @@
 //! The pipeline: what lets a release pass from one stage to the next.
 
-use unanimity_protocol::decision::admission::Limits;
-use unanimity_protocol::decision::confirmation::Standing;
+use unanimity_protocol::decision::admission::RoundLimits;
+use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::policy::PolicyError;
 use unanimity_protocol::{
-    Agreed, Chain, Fetched, Hash, Logged, Manifest, Note, NoteKey, PeerSet, Policy, Refusal, Roll,
-    Signed, Timestamp,
+    ConfirmedRelease, ConsistentHeads, Hash, LogEntry, LoggedRelease, Manifest, Note,
+    NoteVerifyingKey, PeerSet, Policy, Refusal, Round, SignedRelease, Timestamp,
 };
 
 use crate::fixtures::{
@@ -14,16 +14,16 @@ use crate::fixtures::{
     released, roll, seconds, secret, silent_roll,
 };
 
-fn keys(secrets: &[unanimity_protocol::NoteSecret]) -> Vec<NoteKey> {
+fn keys(secrets: &[unanimity_protocol::NoteSigningKey]) -> Vec<NoteVerifyingKey> {
     secrets.iter().map(|secret| secret.public()).collect()
 }
 
-fn make_policy(keys: Vec<NoteKey>, threshold: usize) -> Result<Policy, PolicyError> {
+fn make_policy(keys: Vec<NoteVerifyingKey>, threshold: usize) -> Result<Policy, PolicyError> {
     Policy::new(name("hello"), name("stable"), LogWorld::new(0).log(), keys, threshold)
 }
 
-fn open(note: Note) -> Result<Signed, Refusal> {
-    Signed::open(Fetched { index: 0, note }, &policy(), 0, NOW)
+fn open(note: Note) -> Result<SignedRelease, Refusal> {
+    SignedRelease::open(LogEntry { index: 0, note }, &policy(), 0, NOW)
 }
 
 #[test]
@@ -105,22 +105,22 @@ fn a_release_is_of_our_product_channel_and_log() {
 #[test]
 fn a_release_is_newer_than_the_installed_one() {
     let at_floor = |floor| {
-        let fetched = Fetched { index: 0, note: released(&manifest(7).to_string()) };
-        Signed::open(fetched, &policy(), floor, NOW).err()
+        let fetched = LogEntry { index: 0, note: released(&manifest(7).to_string()) };
+        SignedRelease::open(fetched, &policy(), floor, NOW).err()
     };
     assert_eq!(at_floor(0), None);
     assert_eq!(at_floor(6), None);
-    assert_eq!(at_floor(7), Some(Refusal::Rollback { offered: 7, floor: 7 }));
-    assert_eq!(at_floor(8), Some(Refusal::Rollback { offered: 7, floor: 8 }));
-    assert_eq!(at_floor(u64::MAX), Some(Refusal::Rollback { offered: 7, floor: u64::MAX }));
+    assert_eq!(at_floor(7), Some(Refusal::SequenceRollback { offered: 7, floor: 7 }));
+    assert_eq!(at_floor(8), Some(Refusal::SequenceRollback { offered: 7, floor: 8 }));
+    assert_eq!(at_floor(u64::MAX), Some(Refusal::SequenceRollback { offered: 7, floor: u64::MAX }));
 }
 
 #[test]
 fn a_release_does_not_install_from_the_second_it_expires() {
     let expires = manifest(2).expires;
     let at = |seconds| {
-        let fetched = Fetched { index: 0, note: released(&manifest(2).to_string()) };
-        Signed::open(fetched, &policy(), 0, Timestamp(seconds)).err()
+        let fetched = LogEntry { index: 0, note: released(&manifest(2).to_string()) };
+        SignedRelease::open(fetched, &policy(), 0, Timestamp(seconds)).err()
     };
     assert_eq!(at(expires.0 - 1), None);
     let expired = Some(Refusal::Expired { release: "2-1.2.0".into(), at: expires });
@@ -133,8 +133,8 @@ fn release() -> Release {
     Release::new(5, 20)
 }
 
-fn signed(release: &Release) -> Signed {
-    Signed::open(release.fetched(), &policy(), 0, NOW).unwrap()
+fn signed(release: &Release) -> SignedRelease {
+    SignedRelease::open(release.fetched(), &policy(), 0, NOW).unwrap()
 }
 
 fn refused_as_unlogged<T>(result: Result<T, Refusal>) -> bool {
@@ -164,8 +164,8 @@ fn a_release_is_logged_where_it_says_and_as_it_is() {
         assert!(refused_as_unlogged(signed(&release).logged(&chain, None, &proof)), "{proof:?}");
     }
     for index in [0, 4, 6, 19, 20, 21, u64::MAX] {
-        let fetched = Fetched { index, ..release.fetched() };
-        let signed = Signed::open(fetched, &policy(), 0, NOW).unwrap();
+        let fetched = LogEntry { index, ..release.fetched() };
+        let signed = SignedRelease::open(fetched, &policy(), 0, NOW).unwrap();
         assert_eq!(signed.index(), index);
         assert!(refused_as_unlogged(signed.logged(&chain, None, &proof)), "{index}");
     }
@@ -178,7 +178,7 @@ fn other_bytes_of_the_same_release_are_not_logged() {
     let [a, b, c] = publishers();
     for signers in [[&b, &a], [&a, &c]] {
         let note = note(&manifest(2).to_string(), &signers);
-        let signed = Signed::open(Fetched { index: 5, note }, &policy(), 0, NOW).unwrap();
+        let signed = SignedRelease::open(LogEntry { index: 5, note }, &policy(), 0, NOW).unwrap();
         assert!(refused_as_unlogged(signed.logged(&release.log.chain(20), None, &proof)));
     }
 }
@@ -192,7 +192,7 @@ fn the_head_extends_the_one_that_was_trusted() {
         assert!(signed(&release).logged(&log.chain(20), Some(&trusted), &proof).is_ok());
     }
     // Not linked, of another history, or larger.
-    let unlinked = Chain::new(log.head(20));
+    let unlinked = ConsistentHeads::new(log.head(20));
     assert!(refused_as_unlogged(signed(&release).logged(&unlinked, Some(&log.head(6)), &proof)));
     let other = log.forked_at(2);
     for size in [3, 6, 20] {
@@ -207,7 +207,7 @@ fn the_head_extends_the_one_that_was_trusted() {
     assert!(refused_as_unlogged(signed(&release).logged(&log.chain(20), Some(&larger), &proof)));
 }
 
-fn logged(release: &Release) -> Logged {
+fn logged(release: &Release) -> LoggedRelease {
     let proof = release.log.inclusion(release.index, 20);
     signed(release).logged(&release.log.chain(20), None, &proof).unwrap()
 }
@@ -215,10 +215,10 @@ fn logged(release: &Release) -> Logged {
 fn agree(
     release: &Release,
     peers: &PeerSet,
-    limits: &Limits,
-    earlier: Option<&Roll>,
-    latest: &Roll,
-) -> Result<Agreed, Refusal> {
+    limits: &RoundLimits,
+    earlier: Option<&Round>,
+    latest: &Round,
+) -> Result<ConfirmedRelease, Refusal> {
     logged(release).agreed(&release.log.chain(20), peers, limits, earlier, latest)
 }
 
@@ -227,7 +227,7 @@ fn before(wait: u64) -> Timestamp {
 }
 
 /// Who is missing, and how each stands.
-fn missing(result: Result<Agreed, Refusal>) -> Vec<(String, Standing)> {
+fn missing(result: Result<ConfirmedRelease, Refusal>) -> Vec<(String, Confirmation)> {
     match result {
         Err(Refusal::Incomplete(missing)) => {
             missing.into_iter().map(|m| (m.peer.to_string(), m.standing)).collect()
@@ -236,7 +236,7 @@ fn missing(result: Result<Agreed, Refusal>) -> Vec<(String, Standing)> {
     }
 }
 
-fn settling(result: Result<Agreed, Refusal>) -> u64 {
+fn settling(result: Result<ConfirmedRelease, Refusal>) -> u64 {
     match result {
         Err(Refusal::Settling { until, .. }) => until.0,
         other => panic!("{other:?}"),
@@ -252,7 +252,7 @@ fn a_release_that_everybody_confirmed_twice_is_agreed_on() {
     assert_eq!(*agreed.manifest(), manifest(2));
     assert_eq!((agreed.entry().index, agreed.entry().note.clone()), (5, release.note.clone()));
     assert_eq!(*agreed.head(), release.log.head(20));
-    assert_eq!(agreed.rolls().map(Roll::at), [before(HOUR), NOW]);
+    assert_eq!(agreed.rolls().map(Round::at), [before(HOUR), NOW]);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn refuses_when_one_peer_is_silent() {
     let earlier = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
     let latest = roll(&release.log, &three, NOW, &[20, 20]);
     let result = agree(&release, &three, &limits(), Some(&earlier), &latest);
-    assert_eq!(missing(result), [("peer-3".into(), Standing::Silent)]);
+    assert_eq!(missing(result), [("peer-3".into(), Confirmation::NoValidAnswer)]);
     let nobody = agree(&release, &three, &limits(), Some(&earlier), &silent_roll(&three, NOW));
     assert_eq!(missing(nobody).len(), 3);
 }
@@ -273,7 +273,7 @@ fn refuses_when_one_peer_is_behind() {
     // Size 5 covers entries 0 to 4, and the release is entry 5.
     let latest = roll(&release.log, &three, NOW, &[20, 5, 6]);
     let result = agree(&release, &three, &limits(), Some(&earlier), &latest);
-    assert_eq!(missing(result), [("peer-2".into(), Standing::Behind)]);
+    assert_eq!(missing(result), [("peer-2".into(), Confirmation::Behind)]);
 }
 
 #[test]
@@ -285,11 +285,11 @@ fn refuses_when_one_peer_is_unjoined() {
         let theirs = roll(&fork, &three, at, &[20, 20, 20]);
         let mut answers: Vec<_> = mine.answers().to_vec();
         answers[1] = theirs.answers()[1].clone();
-        Roll::new(&three, at, answers.into_iter().map(|(p, a)| (p.key.raw(), a)).collect())
+        Round::new(&three, at, answers.into_iter().map(|(p, a)| (p.key.raw(), a)).collect())
     };
     let good = |at| roll(&release.log, &three, at, &[20, 20, 20]);
     let latest = agree(&release, &three, &limits(), Some(&good(before(HOUR))), &rolls(NOW));
-    assert_eq!(missing(latest), [("peer-2".into(), Standing::Unjoined)]);
+    assert_eq!(missing(latest), [("peer-2".into(), Confirmation::Unproven)]);
     // Nor does an earlier view that is not joined count as having confirmed.
     let earlier = agree(&release, &three, &limits(), Some(&rolls(before(HOUR))), &good(NOW));
     assert_eq!(settling(earlier), NOW.0 + HOUR);
@@ -317,7 +317,7 @@ fn an_earlier_roll_that_lies_in_the_future_settles_nothing() {
     let latest = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
     let earlier = roll(&release.log, &three, NOW, &[20, 20, 20]);
     for settle in [0, 1, HOUR] {
-        let limits = Limits { settle: seconds(settle), ..limits() };
+        let limits = RoundLimits { settle: seconds(settle), ..limits() };
         assert!(agree(&release, &three, &limits, Some(&earlier), &latest).is_err(), "{settle}");
     }
 }
@@ -325,7 +325,7 @@ fn an_earlier_roll_that_lies_in_the_future_settles_nothing() {
 #[test]
 fn a_wait_without_end_never_ends() {
     let (release, three) = (release(), peers(3));
-    let forever = Limits { settle: std::time::Duration::MAX, ..limits() };
+    let forever = RoundLimits { settle: std::time::Duration::MAX, ..limits() };
     let earlier = roll(&release.log, &three, Timestamp(0), &[20, 20, 20]);
     let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
     assert_eq!(settling(agree(&release, &three, &forever, Some(&earlier), &latest)), u64::MAX);
@@ -352,7 +352,7 @@ fn refuses_when_a_peer_was_added_between_the_rolls() {
     // Nor may the latest roll be one of fewer peers.
     let fewer = roll(&release.log, &peers(2), NOW, &[20, 20]);
     let result = agree(&release, &three, &limits(), Some(&earlier), &fewer);
-    assert_eq!(missing(result), [("peer-3".into(), Standing::Silent)]);
+    assert_eq!(missing(result), [("peer-3".into(), Confirmation::NoValidAnswer)]);
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn a_peer_with_a_new_key_is_a_new_peer() {
     let earlier = roll(&release.log, &three, before(HOUR), &[20, 20, 20]);
     let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
     let result = agree(&release, &rekeyed, &limits(), Some(&earlier), &latest);
-    assert_eq!(missing(result), [("peer-2".into(), Standing::Silent)]);
+    assert_eq!(missing(result), [("peer-2".into(), Confirmation::NoValidAnswer)]);
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn peers_that_were_removed_are_not_waited_for() {
 #[test]
 fn with_settle_zero_one_roll_is_both() {
     let (release, three) = (release(), peers(3));
-    let now = Limits { settle: seconds(0), ..limits() };
+    let now = RoundLimits { settle: seconds(0), ..limits() };
     let latest = roll(&release.log, &three, NOW, &[20, 20, 20]);
     assert!(agree(&release, &three, &now, Some(&latest), &latest).is_ok());
     assert_eq!(settling(agree(&release, &three, &now, None, &latest)), NOW.0);
@@ -409,7 +409,7 @@ fn an_agreement_lasts_for_roll_ttl_and_not_past_the_expiry() {
     let agreed = agree(&release, &three, &limits(), Some(&earlier), &latest).unwrap();
     assert_eq!(agreed.still_good(NOW), Ok(()));
     assert_eq!(agreed.still_good(Timestamp(NOW.0 + 900)), Ok(()));
-    let too_old = Err(Refusal::RollTooOld { at: NOW });
+    let too_old = Err(Refusal::RoundTooOld { at: NOW });
     assert_eq!(agreed.still_good(Timestamp(NOW.0 + 901)), too_old);
     assert_eq!(agreed.still_good(Timestamp(u64::MAX)), too_old);
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use unanimity_protocol::Hash;
 use unanimity_protocol::tree::{
-    Frontier, Node, complete_subtrees, consistency_ranges, consistency_roots, inclusion_ranges,
+    Frontier, Subtree, complete_subtrees, consistency_ranges, consistency_roots, inclusion_ranges,
     verify_consistency, verify_inclusion,
 };
 use unanimity_testkit::rfc6962 as naive;
@@ -240,7 +240,7 @@ fn consistency_roots_need_a_smaller_and_a_larger_size() {
     assert_eq!(consistency_roots(1, 2, &[]), None);
 }
 
-fn width(node: &Node) -> u128 {
+fn width(node: &Subtree) -> u128 {
     1 << node.level
 }
 

@@ -198,7 +198,7 @@ fn one_of_a_later_format_stops_what_was_logged_before_it_as_a_release_of_one_doe
     let candidates: Vec<_> =
         choice.candidates.iter().map(|signed| signed.manifest().sequence).collect();
     assert_eq!(candidates, [2]);
-    assert!(matches!(choice.refused[0], (0, Refusal::Outdated { index: 1, .. })));
+    assert!(matches!(choice.refused[0], (0, Refusal::UnsupportedFormat { index: 1, .. })));
 }
 
 #[test]

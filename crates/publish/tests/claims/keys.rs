@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use age::secrecy::SecretString;
-use unanimity_protocol::key::Secret;
-use unanimity_protocol::manifest::{Kind, MAX_TARGETS};
+use unanimity_protocol::key::SigningKey;
+use unanimity_protocol::manifest::{ArtifactKind, MAX_TARGETS};
 use unanimity_protocol::{
-    CosignerSecret, Hash, Manifest, Name, Note, NoteSecret, Statement, Timestamp,
+    CosignatureSigningKey, Hash, Manifest, Name, Note, NoteSigningKey, Statement, Timestamp,
 };
-use unanimity_publish::{PublishError, Release, Work, read_key, read_statement, write_key};
+use unanimity_publish::{PublishError, ReleaseDraft, Work, read_key, read_statement, write_key};
 use unanimity_storage::{Disk, PrivateFileError, check_private};
 use unanimity_testkit::sample_log;
 use unanimity_testkit::scratch_dir::place;
@@ -23,11 +23,11 @@ fn words(text: &str) -> SecretString {
     SecretString::from(text.to_owned())
 }
 
-fn write<const TYPE: u8>(path: &Path, secret: &Secret<TYPE>) -> Result<(), PublishError> {
+fn write<const TYPE: u8>(path: &Path, secret: &SigningKey<TYPE>) -> Result<(), PublishError> {
     write_key(path, secret, &words(WORDS), Work::Factor(2), &Disk::default())
 }
 
-fn secret() -> NoteSecret {
+fn secret() -> NoteSigningKey {
     unanimity_publish::generate("publisher-a".parse().unwrap())
 }
 
@@ -37,11 +37,11 @@ fn a_key_comes_back_from_its_file() {
     let (note, cosigner) = (place.path().join("note"), place.path().join("cosigner"));
     let secret = secret();
     write(&note, &secret).unwrap();
-    let read: NoteSecret = read_key(&note, &words(WORDS)).unwrap();
+    let read: NoteSigningKey = read_key(&note, &words(WORDS)).unwrap();
     assert_eq!(read.expose(), secret.expose());
-    let peer: CosignerSecret = unanimity_publish::generate("alice".parse().unwrap());
+    let peer: CosignatureSigningKey = unanimity_publish::generate("alice".parse().unwrap());
     write(&cosigner, &peer).unwrap();
-    let read: CosignerSecret = read_key(&cosigner, &words(WORDS)).unwrap();
+    let read: CosignatureSigningKey = read_key(&cosigner, &words(WORDS)).unwrap();
     assert_eq!(read.public(), peer.public());
     assert_ne!(secret.expose(), self::secret().expose(), "each key is drawn anew");
 }
@@ -190,13 +190,13 @@ fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
     }
     // A line that is nearly a key is refused without being shown.
     for broken in [&line[1..], &line[..line.len() - 1], &line.replace("publisher-a", "other")] {
-        let error = NoteSecret::parse(broken).unwrap_err();
+        let error = NoteSigningKey::parse(broken).unwrap_err();
         hides("a parser's error", format!("{error} {error:?}").as_bytes());
     }
 }
 
-fn release() -> Release {
-    Release {
+fn release() -> ReleaseDraft {
+    ReleaseDraft {
         log: sample_log::origin(),
         product: "hello".parse().unwrap(),
         channel: "stable".parse().unwrap(),
@@ -220,18 +220,21 @@ fn a_manifest_says_what_was_released() {
     let targets: Vec<_> = manifest.targets.iter().map(|t| t.platform.to_string()).collect();
     assert_eq!(targets, ["aarch64-linux", "x86_64-linux"]);
     let target = &manifest.targets[0];
-    assert_eq!((target.length, target.sha256, target.kind), (5, Hash::of(b"first"), Kind::File));
+    assert_eq!(
+        (target.length, target.sha256, target.kind),
+        (5, Hash::of(b"first"), ArtifactKind::File)
+    );
 }
 
 #[test]
 fn a_release_that_its_format_cannot_say_is_refused() {
     let one = || vec![artifact("x86_64-linux", b"x")];
     let many = (0..=MAX_TARGETS).map(|i| artifact(&format!("platform-{i}"), b"x")).collect();
-    let cases: [(Release, Vec<_>, &str); 7] = [
-        (Release { sequence: 0, ..release() }, one(), "sequence"),
-        (Release { sequence: 1 << 63, ..release() }, one(), "sequence"),
-        (Release { good_for: Duration::ZERO, ..release() }, one(), "expires"),
-        (Release { issued: Timestamp(u64::MAX), ..release() }, one(), "issued"),
+    let cases: [(ReleaseDraft, Vec<_>, &str); 7] = [
+        (ReleaseDraft { sequence: 0, ..release() }, one(), "sequence"),
+        (ReleaseDraft { sequence: 1 << 63, ..release() }, one(), "sequence"),
+        (ReleaseDraft { good_for: Duration::ZERO, ..release() }, one(), "expires"),
+        (ReleaseDraft { issued: Timestamp(u64::MAX), ..release() }, one(), "issued"),
         (release(), Vec::new(), "target"),
         (release(), vec![artifact("x", b"1"), artifact("x", b"2")], "one for each platform"),
         (release(), many, "at most 64"),
@@ -245,7 +248,7 @@ fn a_release_that_its_format_cannot_say_is_refused() {
 }
 
 /// Looks at a manifest and signs it.
-fn sign(path: &Path, secret: &NoteSecret, disk: &Disk) -> Result<Note, PublishError> {
+fn sign(path: &Path, secret: &NoteSigningKey, disk: &Disk) -> Result<Note, PublishError> {
     let (shown, _) = read_statement(path)?;
     unanimity_publish::sign(path, &shown, secret, disk)
 }
@@ -297,7 +300,7 @@ fn a_manifest_is_signed_once_by_each_key() {
     let manifest =
         unanimity_publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
     fs::write(&path, manifest.to_string()).unwrap();
-    let (a, b): (NoteSecret, NoteSecret) =
+    let (a, b): (NoteSigningKey, NoteSigningKey) =
         (secret(), unanimity_publish::generate("b".parse().unwrap()));
     sign(&path, &a, &Disk::default()).unwrap();
     let once = fs::read(&path).unwrap();

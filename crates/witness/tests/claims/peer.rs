@@ -17,7 +17,7 @@ use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::tile::FULL;
-use unanimity_protocol::{Evidence, Hash, Head, Tile, Timestamp, View};
+use unanimity_protocol::{CosignedHead, Evidence, Hash, Tile, Timestamp, TreeHead};
 use unanimity_storage::{Clock, Disk, ManualClock, Step};
 use unanimity_testkit::World;
 use unanimity_testkit::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
@@ -45,11 +45,11 @@ fn view(node: &PeerNode<impl Clock>, world: &World) -> Answer {
     node.answer(Question::View(world.circle.log.id())).unwrap()
 }
 
-fn opened(answer: Answer, world: &World) -> View {
+fn opened(answer: Answer, world: &World) -> CosignedHead {
     match answer {
         Answer::View(note) => {
             let key = world.circle.peer_secrets[0].public();
-            View::open(note.as_bytes(), &world.circle.log, &key).unwrap()
+            CosignedHead::open(note.as_bytes(), &world.circle.log, &key).unwrap()
         }
         other => panic!("no view: {other:?}"),
     }
@@ -211,7 +211,8 @@ async fn a_head_is_durable_before_it_is_cosigned() {
     drop(node);
     // What is cosigned after a restart is what the disk has.
     let node = open(&circle, &["log"], &state, Disk::default());
-    let held = Head::open(&fs::read(state.join("peer/head")).unwrap(), &circle.circle.log).unwrap();
+    let held =
+        TreeHead::open(&fs::read(state.join("peer/head")).unwrap(), &circle.circle.log).unwrap();
     assert_eq!(node.head(), Some(held));
 }
 
@@ -430,7 +431,7 @@ async fn a_fork_smaller_equal_or_larger_is_stored_and_answered_instead_of_a_view
         circle.poll(0).await.unwrap();
         circle.show(World::peer_name(0), "fork").unwrap();
         let Polled::Fork(evidence) = circle.poll(0).await.unwrap() else { panic!("no fork") };
-        let [smaller, larger] = [evidence.smaller(), evidence.larger()].map(Head::size);
+        let [smaller, larger] = [evidence.smaller(), evidence.larger()].map(TreeHead::size);
         assert_eq!((smaller, larger), (3.min(1 + grown), 3.max(1 + grown)));
         for _ in 0..2 {
             let Answer::Evidence(text) = circle.view_of(0).await else { panic!("no evidence") };

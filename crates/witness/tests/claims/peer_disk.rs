@@ -9,7 +9,7 @@ use unanimity_config::Polling;
 use unanimity_log::LogWriter;
 use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
-use unanimity_protocol::{CosignerSecret, Timestamp, View};
+use unanimity_protocol::{CosignatureSigningKey, CosignedHead, Timestamp};
 use unanimity_storage::{Disk, ManualClock, Step};
 use unanimity_testkit::block_on::now;
 use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
@@ -17,8 +17,8 @@ use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
 
-fn cosigner() -> CosignerSecret {
-    CosignerSecret::from_seed("alice".parse().unwrap(), &[7; 32])
+fn cosigner() -> CosignatureSigningKey {
+    CosignatureSigningKey::from_seed("alice".parse().unwrap(), &[7; 32])
 }
 
 fn open(mirror: &Path, state: &Path, disk: Disk) -> Result<PeerNode<ManualClock>, PeerError> {
@@ -38,7 +38,8 @@ fn poll(peer: &PeerNode<ManualClock>) -> Result<Polled, PeerError> {
 fn size_vouched_for(peer: &PeerNode<ManualClock>) -> Option<u64> {
     match peer.answer(Question::View(the_log().id())).unwrap() {
         Answer::View(note) => {
-            let view = View::open(note.as_bytes(), &the_log(), &cosigner().public()).unwrap();
+            let view =
+                CosignedHead::open(note.as_bytes(), &the_log(), &cosigner().public()).unwrap();
             Some(view.head().size())
         }
         _ => None,

@@ -13,7 +13,7 @@ use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
 use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::FULL;
-use unanimity_protocol::{Hash, Head, Refusal, Tile};
+use unanimity_protocol::{Hash, Refusal, Tile, TreeHead};
 use unanimity_storage::{Disk, ManualClock, Step};
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, mirror_problem, refusal,
@@ -382,7 +382,7 @@ async fn a_victim_that_serves_its_fork_to_its_circle_gains_no_cosignature() {
     let forked = circle.head_of("fork").unwrap();
     assert_eq!(circle.peer(victim).head(), Some(forked.clone()));
     // All mirrors of everybody else die; what is left is the victim.
-    let honest: Vec<Head> = (0..victim).map(|peer| circle.peer(peer).head().unwrap()).collect();
+    let honest: Vec<TreeHead> = (0..victim).map(|peer| circle.peer(peer).head().unwrap()).collect();
     for peer in 0..victim {
         fs::remove_file(circle.directory.join("mirrors").join(World::peer_name(peer))).unwrap();
     }

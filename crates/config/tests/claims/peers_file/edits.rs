@@ -242,7 +242,8 @@ fn odd_forms_of_toml_are_edited_or_left_alone() {
     assert!(matches!(never, Obstacle::Form), "{never}");
     assert_eq!(fs::read_to_string(&path).unwrap(), everybody());
     // A value whose last line looks like a comment.
-    let hash = unanimity_protocol::CosignerSecret::from_seed("#a".parse().unwrap(), &[1; 32]);
+    let hash =
+        unanimity_protocol::CosignatureSigningKey::from_seed("#a".parse().unwrap(), &[1; 32]);
     let mut hashed = lines("a", 1, "");
     hashed.truncate(3);
     hashed.push(format!("key = '''\n{}'''", hash.public()));
@@ -327,7 +328,7 @@ proptest! {
 fn a_name_of_a_key_with_quotes_in_it_is_written_as_toml_reads_it() {
     let mut odd = newcomer(9);
     let name = "\"\'#]é".parse().unwrap();
-    odd.peer.key = unanimity_protocol::CosignerSecret::from_seed(name, &[9; 32]).public();
+    odd.peer.key = unanimity_protocol::CosignatureSigningKey::from_seed(name, &[9; 32]).public();
     for text in [everybody(), format!("peer = [{{ {} }}]", lines("a", 1, "").join(", "))] {
         let (_place, path) = file(&text);
         let circle = edit::add(&path, &odd, &disk()).unwrap();

@@ -335,7 +335,7 @@ fn nothing_that_others_named_is_markup_in_the_page() {
     let pair = Pair { log: place.path().join("log"), site: place.path().join("site") };
     let origin = "log.example/<script src='x'>alert(1)</script>&amp;\"--><style>";
     let name = "<img\u{a0}x\u{202e}".replace('\u{a0}', "") + "\u{200b}onerror=\"y\">";
-    let secret = unanimity_protocol::NoteSecret::from_seed(name.parse().unwrap(), &[5; 32]);
+    let secret = unanimity_protocol::NoteSigningKey::from_seed(name.parse().unwrap(), &[5; 32]);
     let key = secret.public();
     LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Disk::default()).unwrap();
     publish(&Source::read(&pair.log, &key).unwrap(), &pair.site, &Disk::default()).unwrap();
