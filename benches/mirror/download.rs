@@ -20,7 +20,7 @@ const ROUNDS: u64 = 7;
 pub(crate) async fn measure() -> Result<(), Broken> {
     let mut artifact = vec![0; BYTES];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
-    let path = artifact_path(&Hash::of(&artifact));
+    let path = artifact_path(&Hash::digest(&artifact));
     println!("A download of 256 MiB over TLS, median of {ROUNDS} (curl does not verify)");
     for (name, place) in places()? {
         let mut world = confirmed(&place.path().join("world"), &artifact).await?;
@@ -28,8 +28,11 @@ pub(crate) async fn measure() -> Result<(), Broken> {
         world.mirrors = vec![nginx.mirror()?];
         let file = place.path().join("file");
         let get = format!("curl -sS --http1.1 -o '{0}' \"$1/{path}\"", file.display());
-        let verify =
-            format!("echo '{}  {}' | sha256sum -c --quiet", Hash::of(&artifact), file.display());
+        let verify = format!(
+            "echo '{}  {}' | sha256sum -c --quiet",
+            Hash::digest(&artifact),
+            file.display()
+        );
         let sync = format!("sync '{}'", file.display());
         let mut times: [Vec<Duration>; 4] = Default::default();
         // Turn by turn, so that whatever else the machine does is shared.

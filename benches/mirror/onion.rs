@@ -28,7 +28,7 @@ const ROUNDS: u64 = 7;
 pub(crate) async fn measure(network: &TorNetwork) -> Result<(), Broken> {
     let mut artifact = vec![0; BYTES];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
-    let path = artifact_path(&Hash::of(&artifact));
+    let path = artifact_path(&Hash::digest(&artifact));
     let place = network.place("mirror");
     let mut world = confirmed(&place.join("world"), &artifact).await?;
     let nginx = Nginx::start(&world.log_directory())?;

@@ -40,11 +40,11 @@ fn bundle(text: &str) {
         assert_eq!(bundle.claimed().as_ref(), Some(manifest));
         assert_eq!(manifest.log, KEYS.log.origin);
         assert_eq!(manifest.product, KEYS.policy.product);
-        let [earlier, latest] = agreed.rolls();
-        assert!(earlier.at().after(limits.settle) <= latest.at());
+        let [earlier, latest] = agreed.rounds();
+        assert!(earlier.closed_at().after(limits.settle) <= latest.closed_at());
         for roll in [earlier, latest] {
             assert_eq!(roll.views().count(), KEYS.peers.iter().count());
-            assert!(roll.views().all(|view| view.head().size() > agreed.entry().index));
+            assert!(roll.views().all(|view| view.head().size() > agreed.log_entry().index));
         }
     }
 }

@@ -12,16 +12,16 @@ use crate::keys::KEYS;
 /// Checks one checkpoint with its signatures.
 pub fn check(data: &[u8]) {
     let key = KEYS.peer_secrets[0].public();
-    if let Ok(head) = TreeHead::open(data, &KEYS.log) {
+    if let Ok(head) = TreeHead::verify(data, &KEYS.log) {
         again(&head);
     }
-    if let Ok(view) = CosignedHead::open(data, &KEYS.log, &key) {
+    if let Ok(view) = CosignedHead::verify(data, &KEYS.log, &key) {
         view_again(&view);
     }
     let Ok(note) = Note::parse(data) else { return };
     let mut signed = Note::unsigned(note.text()).expect("the text of a note");
     signed.sign(&KEYS.log_secret);
-    let opened = TreeHead::open(signed.to_string().as_bytes(), &KEYS.log);
+    let opened = TreeHead::verify(signed.to_string().as_bytes(), &KEYS.log);
     let checkpoint = match Checkpoint::parse(note.text()) {
         Ok(checkpoint) if checkpoint.origin == KEYS.log.origin => checkpoint,
         _ => {
@@ -35,25 +35,25 @@ pub fn check(data: &[u8]) {
     let head = opened.expect("a checkpoint that the log signed");
     assert_eq!((head.size(), *head.root()), (checkpoint.size, checkpoint.root));
     again(&head);
-    let view = CosignedHead::cosign(&head, &KEYS.peer_secrets[0], Timestamp(checkpoint.size));
+    let view = CosignedHead::sign(&head, &KEYS.peer_secrets[0], Timestamp(checkpoint.size));
     view_again(&view);
     let other = KEYS.peer_secrets[1].public();
-    assert!(CosignedHead::open(view.note().as_bytes(), &KEYS.log, &other).is_err());
+    assert!(CosignedHead::verify(view.note().as_bytes(), &KEYS.log, &other).is_err());
 }
 
 fn again(head: &TreeHead) {
     assert!(head.size() < 1 << 63);
-    let again = TreeHead::open(head.note().as_bytes(), &KEYS.log).expect("what a head keeps");
+    let again = TreeHead::verify(head.note().as_bytes(), &KEYS.log).expect("what a head keeps");
     assert_eq!((&again, again.note()), (head, head.note()));
 }
 
 fn view_again(view: &CosignedHead) {
-    assert!(view.at() <= Timestamp::MAX);
+    assert!(view.signed_at() <= Timestamp::MAX);
     again(view.head());
     let key = KEYS.peer_secrets[0].public();
     let again =
-        CosignedHead::open(view.note().as_bytes(), &KEYS.log, &key).expect("what a view keeps");
+        CosignedHead::verify(view.note().as_bytes(), &KEYS.log, &key).expect("what a view keeps");
     assert_eq!(again.head(), view.head());
-    assert_eq!((again.at(), again.cosigner()), (view.at(), view.cosigner()));
+    assert_eq!((again.signed_at(), again.cosigner()), (view.signed_at(), view.cosigner()));
     assert_eq!(again.note(), view.note());
 }

@@ -17,12 +17,12 @@ pub fn check(data: &[u8]) {
 }
 
 fn opens(text: &str) {
-    let with_key = Evidence::open_with_key(text, &KEYS.log.key);
-    let Ok(evidence) = Evidence::open(text, &KEYS.log) else { return };
+    let with_key = Evidence::verify_with_key(text, &KEYS.log.key);
+    let Ok(evidence) = Evidence::verify(text, &KEYS.log) else { return };
     assert!(text.len() <= MAX_EVIDENCE_BYTES);
     let printed = evidence.to_string();
     assert!(printed.len() <= text.len());
-    assert_eq!(Evidence::open(&printed, &KEYS.log).as_ref(), Ok(&evidence));
+    assert_eq!(Evidence::verify(&printed, &KEYS.log).as_ref(), Ok(&evidence));
     assert_eq!(with_key.as_ref(), Ok(&evidence));
     let (smaller, larger) = (evidence.smaller(), evidence.larger());
     assert!(smaller != larger && smaller.size() <= larger.size());

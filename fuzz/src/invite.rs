@@ -13,7 +13,7 @@ pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     reads(text);
     if let Some((said, _)) = text.trim().rsplit_once(',') {
-        let digest = Hash::of(said.as_bytes()).hex();
+        let digest = Hash::digest(said.as_bytes()).hex();
         reads(&format!("{said},{}", &digest[..8]));
     }
 }

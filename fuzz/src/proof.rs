@@ -71,23 +71,23 @@ fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 /// Two heads of one honest tree, and two of which the older is of another.
 fn linked(size: usize, root: Hash, old: usize, old_root: Hash, path: &[Hash], honest: &[Hash]) {
     let (larger, smaller) = (head(size, root), head(old, old_root));
-    assert_eq!(Evidence::of(&smaller, &larger, path), None);
-    let link = ConsistentHeads::new(larger.clone()).link(&smaller, path);
+    assert_eq!(Evidence::from_heads(&smaller, &larger, path), None);
+    let link = ConsistentHeads::new(larger.clone()).add(&smaller, path);
     let joins = old == size || path == honest;
     assert_eq!(link, if joins { Consistency::Consistent } else { Consistency::Unproven });
     let forked = head(old, Hash::leaf(b"another tree"));
     let path = if old == size { &[] } else { path };
-    let evidence = Evidence::of(&forked, &larger, path);
+    let evidence = Evidence::from_heads(&forked, &larger, path);
     assert_eq!(evidence.is_some(), joins);
     if let Some(evidence) = evidence {
-        assert_eq!(Evidence::open(&evidence.to_string(), &KEYS.log), Ok(evidence));
+        assert_eq!(Evidence::verify(&evidence.to_string(), &KEYS.log), Ok(evidence));
     }
 }
 
 fn head(size: usize, root: Hash) -> TreeHead {
     let checkpoint = Checkpoint { origin: KEYS.log.origin.clone(), size: size as u64, root };
     let note = checkpoint.sign(&KEYS.log_secret).to_string();
-    TreeHead::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
+    TreeHead::verify(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
 }
 
 fn pick(input: &mut Unstructured<'_>, hashes: &[Hash], right: Hash) -> arbitrary::Result<Hash> {

@@ -32,14 +32,14 @@ fn checkpoint(note: &Note, leaf: Option<Hash>) -> Option<String> {
     }
     let mut signed = Note::unsigned(&text).ok()?;
     signed.sign(&KEYS.log_secret);
-    let Ok(head) = TreeHead::open(signed.to_string().as_bytes(), &KEYS.log) else {
+    let Ok(head) = TreeHead::verify(signed.to_string().as_bytes(), &KEYS.log) else {
         return Some(signed.to_string());
     };
     let mut whole = head.note().to_owned();
     for line in note.signatures() {
         let secret = KEYS.peer_secrets.iter().find(|secret| *secret.public().name() == line.name);
         if let (Some(secret), Some((time, _))) = (secret, line.signature.split_first_chunk::<8>()) {
-            let view = CosignedHead::cosign(&head, secret, Timestamp(u64::from_be_bytes(*time)));
+            let view = CosignedHead::sign(&head, secret, Timestamp(u64::from_be_bytes(*time)));
             whole += view.note().strip_prefix(head.note())?;
         }
     }
@@ -99,7 +99,7 @@ pub fn sealed(bytes: &[u8]) -> Option<String> {
     sign_all(&mut file);
     *file.get_mut("sha256")? = Value::String(String::new());
     let text = serde_json::to_string_pretty(&file).ok()?;
-    let digest = Hash::of(text.as_bytes()).hex();
+    let digest = Hash::digest(text.as_bytes()).hex();
     *file.get_mut("sha256")? = Value::String(digest);
     serde_json::to_string_pretty(&file).ok()
 }

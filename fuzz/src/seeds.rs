@@ -76,7 +76,7 @@ fn manifest(sequence: u64) -> Manifest {
         platform: name(platform),
         file: name(file),
         length: 5,
-        sha256: Hash::of(b"hello"),
+        sha256: Hash::digest(b"hello"),
         kind,
     };
     let format = ArchiveFormat::TarZst;
@@ -134,12 +134,12 @@ pub fn head(size: usize) -> TreeHead {
 fn sign(size: u64, root: Hash) -> TreeHead {
     let checkpoint = Checkpoint { origin: KEYS.log.origin.clone(), size, root };
     let note = checkpoint.sign(&KEYS.log_secret).to_string();
-    TreeHead::open(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
+    TreeHead::verify(note.as_bytes(), &KEYS.log).expect("our own checkpoint")
 }
 
 fn round(at: Timestamp, heads: [&TreeHead; 3]) -> Round {
     let view = |(secret, head): (&CosignatureSigningKey, &TreeHead)| {
-        let view = CosignedHead::cosign(head, secret, Timestamp(at.0 - 5));
+        let view = CosignedHead::sign(head, secret, Timestamp(at.0 - 5));
         (view.cosigner(), Ok(view))
     };
     Round::new(&KEYS.peers, at, KEYS.peer_secrets.iter().zip(heads).map(view).collect())
@@ -157,7 +157,7 @@ fn bundle(sizes: [usize; 3]) -> Bundle {
         proofs.inclusion.insert(head.size(), rfc6962::path(0, &leaves[..size]));
         if size < largest {
             let path = rfc6962::full_proof(size, leaves);
-            chain.link(head, &path);
+            chain.add(head, &path);
             proofs.paths.insert(head.size(), path);
         }
     }
@@ -166,10 +166,10 @@ fn bundle(sizes: [usize; 3]) -> Bundle {
     let latest = round(NOW, [a, b, c]);
     let note = Note::parse(entry_texts()[0].as_bytes()).expect("a note");
     let opened =
-        SignedRelease::open(LogEntry { index: 0, note }, &KEYS.policy, 0, NOW).expect("signed");
-    let logged = opened.logged(&chain, None, &rfc6962::path(0, leaves)).expect("logged");
+        SignedRelease::verify(LogEntry { index: 0, note }, &KEYS.policy, 0, NOW).expect("signed");
+    let logged = opened.prove_inclusion(&chain, None, &rfc6962::path(0, leaves)).expect("logged");
     let limits = RoundLimits::default();
-    let agreed = logged.agreed(&chain, &KEYS.peers, &limits, Some(&earlier), &latest);
+    let agreed = logged.confirm(&chain, &KEYS.peers, &limits, Some(&earlier), &latest);
     Bundle::of(&agreed.expect("agreed"), &proofs)
 }
 
@@ -212,7 +212,7 @@ pub fn peers_file() -> String {
 fn notes() -> Seeds {
     let mut twice = signed("text\n");
     twice.sign(&KEYS.publishers[0]);
-    let cosigned = CosignedHead::cosign(&head(1), &KEYS.peer_secrets[0], NOW);
+    let cosigned = CosignedHead::sign(&head(1), &KEYS.peer_secrets[0], NOW);
     vec![
         ("two-keys", signed("text\n\nof two paragraphs\n").to_string().into()),
         ("one-key-twice", twice.to_string().into()),
@@ -228,8 +228,8 @@ fn checkpoints() -> Seeds {
     );
     let mut extended = Note::unsigned(&text).expect("a text");
     extended.sign(&KEYS.log_secret);
-    let view = CosignedHead::cosign(&head(2), &KEYS.peer_secrets[0], NOW);
-    let other = CosignedHead::cosign(&head(2), &KEYS.peer_secrets[1], NOW);
+    let view = CosignedHead::sign(&head(2), &KEYS.peer_secrets[0], NOW);
+    let other = CosignedHead::sign(&head(2), &KEYS.peer_secrets[1], NOW);
     let both = format!("{}{}", view.note(), &other.note()[head(2).note().len()..]);
     vec![
         ("head", head(3).note().into()),
@@ -253,8 +253,8 @@ fn evidence() -> Seeds {
     let (two, three) = (head(2), head(3));
     let forked = sign(2, Hash::leaf(b"another tree"));
     let path = rfc6962::full_proof(2, &leaves());
-    let same = Evidence::of(&two, &forked, &[]).expect("evidence");
-    let grown = Evidence::of(&forked, &three, &path).expect("evidence");
+    let same = Evidence::from_heads(&two, &forked, &[]).expect("evidence");
+    let grown = Evidence::from_heads(&forked, &three, &path).expect("evidence");
     vec![("one-size", same.to_string().into()), ("two-sizes", grown.to_string().into())]
 }
 
@@ -274,7 +274,7 @@ fn messages() -> Seeds {
     let log = KEYS.log.id();
     let tile = Tile { level: 1, index: 7, width: 256 };
     let questions = [Question::View(log), Question::Tile(log, tile)];
-    let view = CosignedHead::cosign(&head(1), &KEYS.peer_secrets[0], NOW);
+    let view = CosignedHead::sign(&head(1), &KEYS.peer_secrets[0], NOW);
     let answers = [
         Answer::View(view.note().to_owned()),
         Answer::Evidence("unanimity/evidence/v1\n".to_owned()),
@@ -318,7 +318,7 @@ fn tiles() -> Seeds {
 /// Bytes without a meaning, from SHA-256, for targets that choose by numbers.
 fn numbers(count: u8) -> Seeds {
     let names = ["numbers-0", "numbers-1", "numbers-2", "numbers-3"];
-    let bytes = |i: u8| (0..4).flat_map(|part| Hash::of(&[i, part]).0).collect();
+    let bytes = |i: u8| (0..4).flat_map(|part| Hash::digest(&[i, part]).0).collect();
     names.into_iter().zip((0..count).map(bytes)).collect()
 }
 
@@ -556,11 +556,11 @@ fn values() -> Seeds {
         ("time", NOW.to_string().into()),
         ("origin", KEYS.log.origin.to_string().into()),
         ("note-key", secret.public().to_string().into()),
-        ("note-secret", secret.expose().into()),
+        ("note-secret", secret.to_private_key_line().into()),
         ("peer-key", KEYS.peer_secrets[0].public().to_string().into()),
-        ("peer-secret", KEYS.peer_secrets[0].expose().into()),
-        ("base64", Hash::of(b"").base64().into()),
-        ("hex", Hash::of(b"").hex().into()),
+        ("peer-secret", KEYS.peer_secrets[0].to_private_key_line().into()),
+        ("base64", Hash::digest(b"").base64().into()),
+        ("hex", Hash::digest(b"").hex().into()),
         ("address", member(1).address.to_string().into()),
         ("discovery", discovery(1).to_string().into()),
         ("onion", format!("http://{onion}:8080/log").into()),
@@ -572,7 +572,7 @@ fn values() -> Seeds {
 fn journals() -> Seeds {
     let mut trial = Trial::of("3-1.2.0".to_owned(), Some("2-1.1.0".to_owned()), false);
     // Drawn, and no seed is.
-    (trial.mark, trial.sha256) = ("mark".to_owned(), Hash::of(b"mark").hex());
+    (trial.mark, trial.sha256) = ("mark".to_owned(), Hash::digest(b"mark").hex());
     let failed = Failed { times: 2, last: Timestamp(NOW.0 - 60), why: "it said no".to_owned() };
     let journal = Journal {
         floor: 2,
@@ -607,7 +607,7 @@ fn states() -> Seeds {
     let mut state = ClientState { head: Some(head(3)), ..ClientState::default() };
     for (index, (entry, leaf)) in entry_texts().iter().zip(leaves()).enumerate() {
         state.frontier.push(leaf);
-        state.catalog.read(index as u64, entry.as_bytes(), &KEYS.policy);
+        state.catalog.add_entry(index as u64, entry.as_bytes(), &KEYS.policy);
     }
     let heads = [head(1), head(2), head(3)];
     state.rolls = vec![round(NOW, heads.each_ref())];

@@ -59,14 +59,14 @@ fn catalog(mut note: Note, statement: Option<Statement>) {
     };
     let bytes = note.to_string().into_bytes();
     let mut catalog = Catalog::default();
-    let reading = catalog.read(7, &bytes, policy);
+    let reading = catalog.add_entry(7, &bytes, policy);
     assert_eq!(reading == Reading::Ours, is_ours, "{reading:?}");
     let mut again = Catalog::default();
     for entry in catalog.entries() {
-        again.read(entry.index, entry.note.to_string().as_bytes(), policy);
+        again.add_entry(entry.index, entry.note.to_string().as_bytes(), policy);
     }
     assert_eq!(format!("{catalog:?}"), format!("{again:?}"));
-    let choice = catalog.choose(policy, 0, NOW);
+    let choice = catalog.select_candidates(policy, 0, NOW);
     if let Some(Statement::Release(manifest)) = statement.filter(|_| is_ours) {
         let is_candidate = choice.candidates.iter().any(|signed| *signed.manifest() == manifest);
         assert_eq!(is_candidate, manifest.expires > NOW);

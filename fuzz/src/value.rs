@@ -22,11 +22,11 @@ pub fn check(data: &[u8]) {
     exact::<Timestamp>(text);
     exact::<NoteVerifyingKey>(text);
     exact::<CosignatureVerifyingKey>(text);
-    if let Ok(secret) = NoteSigningKey::parse(text) {
-        assert_eq!(secret.expose(), text);
+    if let Ok(secret) = NoteSigningKey::from_private_key_line(text) {
+        assert_eq!(secret.to_private_key_line(), text);
     }
-    if let Ok(secret) = CosignatureSigningKey::parse(text) {
-        assert_eq!(secret.expose(), text);
+    if let Ok(secret) = CosignatureSigningKey::from_private_key_line(text) {
+        assert_eq!(secret.to_private_key_line(), text);
     }
     if let Some(hash) = Hash::from_base64(text) {
         assert_eq!(hash.base64(), text);

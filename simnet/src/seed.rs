@@ -11,7 +11,7 @@ pub struct Seed(pub u64);
 impl Seed {
     /// The draws for one purpose.
     pub fn draws(self, purpose: &str) -> Draws {
-        let digest = Hash::of(format!("{} {purpose}", self.0).as_bytes()).0;
+        let digest = Hash::digest(format!("{} {purpose}", self.0).as_bytes()).0;
         Draws(u64::from_le_bytes(digest[..8].try_into().expect("eight bytes")))
     }
 }

@@ -68,7 +68,7 @@ impl Study {
             text += &cell.canonical();
             text.push('\n');
         }
-        Hash::of(text.as_bytes()).to_string()
+        Hash::digest(text.as_bytes()).to_string()
     }
 
     /// The seed of one world. It hangs on what the cell is made of and not on where it stands, so
@@ -76,7 +76,7 @@ impl Study {
     pub fn seed(&self, master: u64, unit: Unit) -> Seed {
         let cell = self.cells[unit.cell as usize].canonical();
         let text = format!("simnet/world/v1\n{master}\n{cell}\n{}", unit.replication);
-        let digest = Hash::of(text.as_bytes()).0;
+        let digest = Hash::digest(text.as_bytes()).0;
         Seed(u64::from_le_bytes(digest[..8].try_into().expect("eight bytes")))
     }
 

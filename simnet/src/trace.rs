@@ -89,5 +89,5 @@ impl Witness for Vec<Event> {
 /// A digest of all that happened: equal for two runs exactly if they were the same to the millisecond.
 pub fn digest(events: &[Event]) -> Hash {
     let lines = events.iter().map(|event| format!("{event:?}\n"));
-    Hash::of(lines.collect::<String>().as_bytes())
+    Hash::digest(lines.collect::<String>().as_bytes())
 }

@@ -93,7 +93,7 @@ impl Check {
             Ended::new(exit, format!("{}: {why}", self.file.display()))
         };
         let text = std::str::from_utf8(&bytes).map_err(|error| bad(Exit::BadInput, &error))?;
-        let evidence = Evidence::open_with_key(text, &self.log_key).map_err(|error| {
+        let evidence = Evidence::verify_with_key(text, &self.log_key).map_err(|error| {
             let exit = match error {
                 EvidenceError::Form(_) | EvidenceError::TooLong => Exit::BadInput,
                 _ => Exit::BadProof,
@@ -142,7 +142,7 @@ fn list(
             "{id}  {}\n",
             if *acknowledged { "acknowledged" } else { "holds updates back" }
         );
-        if let Ok(evidence) = Evidence::open(&store.text(id)?, log) {
+        if let Ok(evidence) = Evidence::verify(&store.text(id)?, log) {
             text += &format!("    {}\n    {}\n", evidence.smaller(), evidence.larger());
         }
     }

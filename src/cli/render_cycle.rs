@@ -102,7 +102,9 @@ fn remarks(report: &Report) -> Vec<String> {
 fn report_json(report: &Report) -> Value {
     let peers: Vec<Value> = (report.peers.iter())
         .map(|(name, answer)| match answer {
-            Ok(view) => json!({ "name": name, "size": view.head().size(), "cosigned": view.at() }),
+            Ok(view) => {
+                json!({ "name": name, "size": view.head().size(), "cosigned": view.signed_at() })
+            }
             Err(silence) => json!({ "name": name, "silent": silence.to_string() }),
         })
         .collect();

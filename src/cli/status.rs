@@ -109,7 +109,7 @@ pub(super) fn status(
             "unanimous_at": state.unanimous_at,
         });
     }
-    let standing = installed.as_ref().map(|it| known.check_standing(it, true));
+    let standing = installed.as_ref().map(|it| known.check_not_withdrawn(it, true));
     let withdrawn = standing.and_then(Result::err);
     json["withdrawn"] = withdrawn.as_ref().map(ToString::to_string).into();
     if let Some(refusal) = withdrawn {

@@ -67,19 +67,20 @@ impl Verify {
                     let spool = config.cycle.spool.as_ref();
                     let memories = memories(&config.cycle.install_root, &config.cycle.state, spool);
                     let known = known(&memories, &config.cycle.policy);
-                    let unknown = match known.map(|known| known.check_standing(&release, false)) {
-                        Ok(standing) => {
-                            standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
-                            String::new()
-                        }
-                        Err(error) => {
-                            format!("Whether it was taken back since is not known: {error}\n")
-                        }
-                    };
+                    let unknown =
+                        match known.map(|known| known.check_not_withdrawn(&release, false)) {
+                            Ok(standing) => {
+                                standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
+                                String::new()
+                            }
+                            Err(error) => {
+                                format!("Whether it was taken back since is not known: {error}\n")
+                            }
+                        };
                     // A roll's own time is nobody's word: these are the oldest that the peers signed.
-                    let [earlier, latest] = agreed
-                        .rolls()
-                        .map(|roll| roll.views().map(|view| view.at()).min().unwrap_or(roll.at()));
+                    let [earlier, latest] = agreed.rounds().map(|roll| {
+                        roll.views().map(|view| view.signed_at()).min().unwrap_or(roll.closed_at())
+                    });
                     let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
                     let text = format!(
                         "{} is {} {} for {}.\nSigned by the publisher, entry {} of the log, confirmed by {} \
@@ -88,13 +89,13 @@ impl Verify {
                         manifest.product,
                         release,
                         target.platform,
-                        agreed.entry().index,
+                        agreed.log_entry().index,
                         peers.join(", "),
                     );
                     let json = json!({
                         "manifest": super::statement::manifest_json(manifest),
                         "platform": target.platform.as_str(),
-                        "index": agreed.entry().index,
+                        "index": agreed.log_entry().index,
                         "head": super::log::head_json(agreed.head()),
                         "peers": peers,
                         "rolls": [earlier, latest],

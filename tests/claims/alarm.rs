@@ -324,7 +324,7 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
     let release = || "2-1.1.0".to_owned();
     let checkpoint = Checkpoint { origin: origin(), size: 0, root: Hash::empty_root() };
     let checkpoint = checkpoint.sign(&secret(1)).to_string();
-    let trusted = TreeHead::open(checkpoint.as_bytes(), &the_log()).unwrap();
+    let trusted = TreeHead::verify(checkpoint.as_bytes(), &the_log()).unwrap();
     let refusals: Vec<(Refusal, Condition, &str)> = vec![
         (Refusal::DuplicateSequence { sequence: 7, first: 1, second: 2 }, Refused, "conflict 7"),
         (Refusal::Threshold { signed: 1, threshold: 2 }, Refused, "bad-signature "),

@@ -80,7 +80,7 @@ fn a_broken_circle_is_told_without_its_addresses_and_shown_with_them() {
 
 #[test]
 fn what_has_to_be_read_is_not_hidden() {
-    let id = Hash::of(b"evidence").hex();
+    let id = Hash::digest(b"evidence").hex();
     for text in [
         format!("fork: evidence {id} is kept"),
         "cannot use /home/o/.local/share/unanimity/state/peer/identity.json: os error 13".into(),
@@ -133,10 +133,10 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
     all.extend(secret.parse::<Ticket>().err().map(Into::into));
     all.extend(secret.parse::<Name>().err().map(Into::into));
     all.extend(secret.parse::<Origin>().err().map(Into::into));
-    all.extend(NoteSigningKey::parse(&format!("{secret}x")).err().map(Into::into));
+    all.extend(NoteSigningKey::from_private_key_line(&format!("{secret}x")).err().map(Into::into));
     all.extend(Manifest::parse(secret).err().map(Into::into));
     all.extend(Manifest::parse(&format!("unanimity/release/v1\n{secret}\n")).err().map(Into::into));
-    all.extend(TreeHead::open(secret.as_bytes(), &the_log()).err().map(Into::into));
+    all.extend(TreeHead::verify(secret.as_bytes(), &the_log()).err().map(Into::into));
     all.extend(
         unanimity_publish::read_statement(&keep(place.path(), "note", secret))
             .err()
@@ -160,8 +160,8 @@ fn a_secret_key_in_the_wrong_file_is_in_neither_the_log_nor_the_alarm() {
     let age = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
     for seed in 0..20 {
         let seed = [seed; 32].map(|byte: u8| byte.wrapping_mul(37));
-        let note = NoteSigningKey::from_seed(name.clone(), &seed).expose();
-        let view = CosignatureSigningKey::from_seed(name.clone(), &seed).expose();
+        let note = NoteSigningKey::from_seed(name.clone(), &seed).to_private_key_line();
+        let view = CosignatureSigningKey::from_seed(name.clone(), &seed).to_private_key_line();
         for secret in [&*note, &*view, age] {
             let all = complaints(secret);
             assert!(all.len() > 30, "{}", all.len());

@@ -264,8 +264,8 @@ async fn known_fault_i_a_view_bears_the_time_of_the_question() {
     circle.advance(29 * MINUTE);
     let Answer::View(note) = circle.view_of(0).await else { panic!() };
     let key = circle.circle.peer_secrets[0].public();
-    let view = CosignedHead::open(note.as_bytes(), &circle.circle.log, &key).unwrap();
-    assert_eq!(view.at(), circle.now());
+    let view = CosignedHead::verify(note.as_bytes(), &circle.circle.log, &key).unwrap();
+    assert_eq!(view.signed_at(), circle.now());
 }
 
 /// A signed head that is larger than ours and comes without tiles is forgotten, though it proves a
@@ -406,7 +406,7 @@ async fn m_parsers_do_not_panic_on_damaged_input() {
         {
             bundle.verify(policy, peers, limits).ok();
         }
-        Evidence::open(&text, &policy.log).ok();
+        Evidence::verify(&text, &policy.log).ok();
         Note::parse(&bytes).ok();
         TlogProof::parse(&text).ok();
         Manifest::parse(&text).ok();

@@ -97,15 +97,15 @@ fn disk() -> DiskError {
 fn head(root: u8) -> TreeHead {
     let checkpoint = Checkpoint { origin: origin(), size: 1, root: Hash([root; 32]) };
     let note = checkpoint.sign(&secret(1)).to_string();
-    TreeHead::open(note.as_bytes(), &the_log()).unwrap()
+    TreeHead::verify(note.as_bytes(), &the_log()).unwrap()
 }
 
 fn evidence() -> Box<Evidence> {
-    Box::new(Evidence::of(&head(1), &head(2), &[]).unwrap())
+    Box::new(Evidence::from_heads(&head(1), &head(2), &[]).unwrap())
 }
 
 fn checkpoint_error() -> CheckpointError {
-    TreeHead::open(b"", &the_log()).unwrap_err()
+    TreeHead::verify(b"", &the_log()).unwrap_err()
 }
 
 fn config_error(why: Why) -> ConfigError {

@@ -77,7 +77,7 @@ impl Pairing {
     }
 
     fn open(&self, who: &str, log: &str) -> Node<ManualClock> {
-        let key = Hash::of(who.as_bytes()).0;
+        let key = Hash::digest(who.as_bytes()).0;
         let address_of = |_: &unanimity_config::Node, serve: &unanimity_config::Serve| {
             let peer = OnionAddress { key, port: serve.port };
             Ok::<_, NodeError>(Addresses { peer, artifacts: None })
@@ -196,7 +196,7 @@ async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
 async fn a_ticket_whose_head_is_none_of_the_log_s_is_never_counted() {
     let pairing = Pairing::new();
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
-    let lie = Ticket { root: Hash::of(b"another story"), ..ticket(&emil) };
+    let lie = Ticket { root: Hash::digest(b"another story"), ..ticket(&emil) };
     add(&dora, &lie);
     let tested = test(&pairing, &dora).await;
     assert_eq!(tested[0].place, Some(Place::Joined), "its live view is honest");
@@ -366,7 +366,7 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
         Ok(())
     });
     let address_of = |_: &unanimity_config::Node, _: &unanimity_config::Serve| {
-        let peer = OnionAddress { key: Hash::of(b"dora").0, port: 4242 };
+        let peer = OnionAddress { key: Hash::digest(b"dora").0, port: 4242 };
         Ok::<_, NodeError>(Addresses { peer, artifacts: None })
     };
     let node = Node::open(told, address_of, pairing.clock.clone(), disk, &mut rand::rng()).unwrap();

@@ -136,7 +136,7 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
     // Emil's clock is 90 seconds ahead, and half of that is too much.
     let role = emil.node.role.as_ref().unwrap();
     let head = pairing.stage.head_of("log").unwrap();
-    let view = CosignedHead::cosign(&head, &role.identity.view, NOW.after(90 * SECOND));
+    let view = CosignedHead::sign(&head, &role.identity.view, NOW.after(90 * SECOND));
     let mut listener = pairing.network.listen(role.address.clone());
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
@@ -163,7 +163,7 @@ fn evidence(pairing: &Pairing) -> Evidence {
     pairing.stage.release("log", &Draft::new(2, "1.1.0", b"two"), NOW).unwrap();
     pairing.stage.release("fork", &Draft::new(2, "1.1.0", b"trojan"), NOW).unwrap();
     let heads = ["log", "fork"].map(|log| pairing.stage.head_of(log).unwrap());
-    Evidence::of(&heads[0], &heads[1], &[]).unwrap()
+    Evidence::from_heads(&heads[0], &heads[1], &[]).unwrap()
 }
 
 fn store(node: &Node<ManualClock>) -> EvidenceStore {

@@ -178,7 +178,7 @@ fn every_refusal_has_its_exit_code_and_says_what_to_do() {
     let said = desk.bad(22, &publish("site", "second"));
     assert!(said.contains("site/checkpoint is not of this log"), "{said}");
     fs::create_dir_all(at("log/artifact")).unwrap();
-    let digest = Hash::of(desk.read("hello").as_bytes()).hex();
+    let digest = Hash::digest(desk.read("hello").as_bytes()).hex();
     desk.write(&format!("log/artifact/{digest}"), "something else");
     assert!(desk.bad(28, &publish("new", "log")).contains(&digest));
     fs::remove_file(at("log/artifact").join(&digest)).unwrap();

@@ -63,7 +63,7 @@ async fn circle(directory: &Path) -> (World, Hash) {
     let pattern: Vec<u8> =
         (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let artifact = pattern.repeat(LENGTH >> 20);
-    let digest = Hash::of(&artifact);
+    let digest = Hash::digest(&artifact);
     world.publish(&Draft::new(1, "1.0.0", &artifact)).expect("published");
     drop(artifact);
     world.poll_all().await.expect("polled");

@@ -186,17 +186,17 @@ fn open(
 ) -> Result<CosignedHead, PeerFailure> {
     match answer {
         Answer::View(note) => {
-            let opened = CosignedHead::open(note.as_bytes(), log, key);
+            let opened = CosignedHead::verify(note.as_bytes(), log, key);
             // A view that is no good may still show a head that the log signed.
             heard.head = match &opened {
                 Ok(view) => Some(view.head().clone()),
-                Err(_) => TreeHead::open(note.as_bytes(), log).ok(),
+                Err(_) => TreeHead::verify(note.as_bytes(), log).ok(),
             };
             heard.view = opened.as_ref().ok().cloned();
             Ok(opened?)
         }
         Answer::Evidence(text) => {
-            let evidence = Evidence::open(&text, log)?;
+            let evidence = Evidence::verify(&text, log)?;
             heard.evidence = Some(Box::new(evidence));
             Err(PeerFailure::Malformed("evidence".to_owned()))
         }

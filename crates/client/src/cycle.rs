@@ -99,9 +99,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.fetch_decided(&decided, report, rng).await?;
         if let Some(spool) = &self.config.cycle.spool {
             // A long download may have outlived its roll, and the installer wants young views.
-            if decided.agreed.still_good(self.clock.now()).is_err() {
+            if decided.agreed.check_not_expired(self.clock.now()).is_err() {
                 match self.decide(report, rng).await? {
-                    Some(again) if again.agreed.entry().index == decided.agreed.entry().index => {
+                    Some(again)
+                        if again.agreed.log_entry().index == decided.agreed.log_entry().index =>
+                    {
                         decided = again;
                     }
                     Some(again) => return Ok(again.outcome()),
@@ -150,7 +152,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         // A long download may have outlived its roll: then the question is asked again, and the
         // answer may be a newer release.
         for _ in 0..MAX_ROLLS {
-            if decided.agreed.still_good(self.clock.now()).is_ok() {
+            if decided.agreed.check_not_expired(self.clock.now()).is_ok() {
                 break;
             }
             let Some(again) = self.decide(report, rng).await? else {
@@ -171,7 +173,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let proven = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await?;
         let sequence = proven.installed.sequence;
         self.state.floor = sequence;
-        self.state.catalog.forget_below(sequence);
+        self.state.catalog.remove_below(sequence);
         let saved = self.save();
         let installed = proven.when_good().await;
         saved?;

@@ -30,7 +30,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         // What the installer says of itself is not believed either: it only says where to begin.
         let path = published_head(&config.cycle.install_root);
         let known = disk.read(&path, MAX_NOTE_BYTES).map_err(UpdateError::from)?;
-        let known = known.and_then(|bytes| TreeHead::open(&bytes, &config.cycle.policy.log).ok());
+        let known = known.and_then(|bytes| TreeHead::verify(&bytes, &config.cycle.policy.log).ok());
         let head = decided.agreed.head();
         let from = known.map_or(0, |known| known.size()).min(head.size());
         let mirrors = self.fetcher.hosts.of_the_log(rng);

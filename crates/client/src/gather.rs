@@ -118,7 +118,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }));
         report.head = Some(chain.head().clone());
         for trusted in self.trusted_heads() {
-            if !chain.holds(trusted) {
+            if !chain.contains(trusted) {
                 let untied = || UpdateError::Untied { trusted: trusted.clone() }.into();
                 return Err(stale.map_or_else(untied, Failure::Mirror));
             }
@@ -130,11 +130,15 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         };
         self.learn_withdrawals(&reading.catalog)?;
         report.unknown_kinds = reading.unknown_kinds;
-        let choice =
-            reading.catalog.choose(&config.cycle.policy, self.state.floor, self.clock.now());
+        let choice = reading.catalog.select_candidates(
+            &config.cycle.policy,
+            self.state.floor,
+            self.clock.now(),
+        );
         let installed = self.root.installed()?;
-        let standing = installed
-            .map_or(Ok(()), |installed| reading.catalog.check_standing(&installed.release, true));
+        let standing = installed.map_or(Ok(()), |installed| {
+            reading.catalog.check_not_withdrawn(&installed.release, true)
+        });
         let mut refused = reading.refused;
         for (index, refusal) in choice.refused {
             if !refused.iter().any(|(known, _)| *known == index) {
@@ -154,7 +158,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
         let Some(common) = common else {
             report.remarks.extend(choice.candidates.first().map(waits));
-            let missing = roll.missing(&config.peers, &chain, None);
+            let missing = roll.unconfirmed(&config.peers, &chain, None);
             let incomplete = || Refusal::Incomplete(self.since(missing)).into();
             return Err(stale.map_or_else(incomplete, Failure::Mirror));
         };
@@ -170,7 +174,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             let hosts = || sources.starting_with(source);
             let logged = prove::logged(&signed, &chain, self.state.head.as_ref(), hosts()).await?;
             let earlier = self.earliest_roll(&chain, index);
-            match logged.agreed(&chain, &config.peers, &config.cycle.limits, earlier, &roll) {
+            match logged.confirm(&chain, &config.peers, &config.cycle.limits, earlier, &roll) {
                 Ok(agreed) => {
                     let proof = prove::bundle(&agreed, config, hosts()).await?;
                     let (agreed, withdrawn) = (Box::new(agreed), reading.catalog.withdrawn());

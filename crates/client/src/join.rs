@@ -38,7 +38,7 @@ pub(crate) async fn join<'s, 'a, T: Transport>(
         }
     }
     Ok(best.map(|(chain, source)| {
-        let untied = choice.heads().iter().filter(|head| !chain.holds(head)).cloned().collect();
+        let untied = choice.heads().iter().filter(|head| !chain.contains(head)).cloned().collect();
         Joined { chain, source, untied }
     }))
 }
@@ -59,7 +59,7 @@ async fn attempt<'s, 'a, T: Transport>(
             return None;
         }
     }
-    trial.served(|head| chain.holds(head)).then_some((chain, source))
+    trial.served(|head| chain.contains(head)).then_some((chain, source))
 }
 
 /// Links one head, with the tiles of `first` or, where those are of no use, anybody's.
@@ -71,7 +71,7 @@ async fn link<T: Transport>(
 ) -> Consistency {
     for source in sources.starting_with(first) {
         let Ok(path) = source.path(head.size(), chain.head()).await else { continue };
-        match chain.link(head, &path) {
+        match chain.add(head, &path) {
             Consistency::Unproven => {}
             shown => return shown,
         }

@@ -25,7 +25,7 @@ pub(crate) async fn logged<'s, 'a: 's, T: Transport + 'a>(
     let mut problems = Vec::new();
     for host in hosts {
         match host.inclusion(index, size, size).await {
-            Ok(proof) => match signed.clone().logged(chain, trusted, &proof) {
+            Ok(proof) => match signed.clone().prove_inclusion(chain, trusted, &proof) {
                 Ok(logged) => return Ok(logged),
                 Err(refusal) => problems.push(refusal.to_string()),
             },
@@ -61,8 +61,8 @@ async fn bundle_of<T: Transport>(
     agreed: &ConfirmedRelease,
     source: &Cached<Source<'_, T>>,
 ) -> io::Result<Bundle> {
-    let (head, index) = (agreed.head(), agreed.entry().index);
-    let views = agreed.rolls().into_iter().flat_map(|roll| roll.views());
+    let (head, index) = (agreed.head(), agreed.log_entry().index);
+    let views = agreed.rounds().into_iter().flat_map(|roll| roll.views());
     let mut sizes: BTreeSet<u64> = views.map(|view: &CosignedHead| view.head().size()).collect();
     let mut proofs = Proofs::default();
     for &size in &sizes {

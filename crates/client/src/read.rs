@@ -24,7 +24,7 @@ pub(crate) async fn checkpoints<'a>(
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let head = bytes
             .map_err(|error| error.to_string())
-            .and_then(|bytes| TreeHead::open(&bytes, log).map_err(|error| refused(&error)));
+            .and_then(|bytes| TreeHead::verify(&bytes, log).map_err(|error| refused(&error)));
         (mirror, head)
     }))
     .await
@@ -111,7 +111,7 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
     let bundles = bundles(tiles, head, from).await?;
     let taken = bundles.read(&mirrors, |index, entry| {
         edge.frontier.push(Hash::leaf(entry));
-        match edge.catalog.read(index, entry, policy) {
+        match edge.catalog.add_entry(index, entry, policy) {
             Entry::Refused(refusal) => reading.refused.push((index, refusal)),
             Entry::UnknownKind => reading.unknown_kinds += 1,
             Entry::Ours | Entry::Foreign => {}

@@ -23,7 +23,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 
     /// What the roll showed, before anything is concluded from it.
     pub(crate) fn remember(&mut self, called: &ask::Called) -> Result<(), StoreError> {
-        let now = called.roll.at();
+        let now = called.roll.closed_at();
         for (peer, answer) in called.roll.answers() {
             let key = peer.key.raw();
             let silent = &mut self.state.silent_since;
@@ -121,10 +121,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
             }
         }
-        self.state.unanimous_at = Some(roll.at());
+        self.state.unanimous_at = Some(roll.closed_at());
         // On everybody's word only: one peer and a clock that is wrong for a minute must not be
         // able to stop us until that time comes.
-        self.state.newest = self.state.newest.max(roll.at());
+        self.state.newest = self.state.newest.max(roll.closed_at());
         self.state.rolls.push(roll.clone());
         let first_for =
             |index: u64| self.state.rolls.iter().position(|roll| self.covers(roll, chain, index));

@@ -31,7 +31,7 @@ pub fn load(path: &Path, now: Timestamp) -> Result<Config, ConfigError> {
 pub fn load_node(path: &Path) -> Result<Node, ConfigError> {
     let (file, digest) = in_file(path, |text| {
         let file: NodeFile = toml::from_str(text)?;
-        Ok((file, Hash::of(text.as_bytes())))
+        Ok((file, Hash::digest(text.as_bytes())))
     })?;
     let peers_path = unanimity_storage::parent(path).join(&file.peers);
     let circle = Circle::load(&peers_path)?;
@@ -99,7 +99,7 @@ impl NodeFile {
                 files.push(path.clone());
                 let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES);
                 let head = bytes.map_err(PinnedError::from);
-                let head = head.and_then(|bytes| Ok(TreeHead::open(&bytes, &log)?));
+                let head = head.and_then(|bytes| Ok(TreeHead::verify(&bytes, &log)?));
                 Some(head.map_err(|why| Why::Pinned { path, why })?)
             }
             None => None,

@@ -72,12 +72,12 @@ impl Trial {
     /// What is run from now on can be told from what was before.
     pub(crate) fn mark_anew(&mut self) {
         self.mark = format!("{:032x}", rand::random::<u128>());
-        self.sha256 = Hash::of(self.mark.as_bytes()).hex();
+        self.sha256 = Hash::digest(self.mark.as_bytes()).hex();
     }
 
     /// Whether this is what commands of it have in their environment.
     pub(crate) fn is_marked(&self, mark: &[u8]) -> bool {
-        Hash::of(mark).hex() == self.sha256
+        Hash::digest(mark).hex() == self.sha256
     }
 }
 

@@ -96,7 +96,7 @@ impl Root {
         (agreed, ready, proof): (&ConfirmedRelease, Ready, &str),
         now: Timestamp,
     ) -> Result<Installed, Trouble> {
-        agreed.still_good(now)?;
+        agreed.check_not_expired(now)?;
         if !ready.is_of(agreed.manifest()) {
             return Err(ArtifactMismatch::OtherRelease(ready.release).into());
         }

@@ -104,7 +104,7 @@ impl LogWriter {
     /// Refuses if a mirror's checkpoint is one that our key signed and our tree does not have.
     pub fn check_mirror(&mut self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
         let wrong = |source| WriteError::Checkpoint { path: mirror.into(), source };
-        let theirs = TreeHead::open(checkpoint, &self.log).map_err(wrong)?;
+        let theirs = TreeHead::verify(checkpoint, &self.log).map_err(wrong)?;
         let size = theirs.size();
         let ours = match size {
             _ if size > self.head.size() => None,
@@ -167,7 +167,7 @@ impl LogWriter {
             .map_err(DiskError::at(&pending))?;
         let note = publish(&self.disk, &self.directory, &next, &self.secret)?;
         self.last_bundle = last_bundle;
-        self.head = TreeHead::open(note.as_bytes(), &self.log)
+        self.head = TreeHead::verify(note.as_bytes(), &self.log)
             .map_err(|source| WriteError::Checkpoint { path: self.directory.clone(), source })?;
         self.unsettled = false;
         Ok(first..self.head.size())
@@ -192,7 +192,7 @@ impl LogWriter {
 
     /// Puts an artifact where manifests of its digest find it, durably.
     pub fn add_artifact(&self, bytes: &[u8]) -> Result<Hash, WriteError> {
-        let digest = Hash::of(bytes);
+        let digest = Hash::digest(bytes);
         let path = self.directory.join(artifact_path(&digest));
         write_files(&self.disk, &self.directory, &[(path, bytes)], Mode::Public)?;
         Ok(digest)
@@ -246,13 +246,13 @@ fn settle(
     let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
     let path = directory.join(CHECKPOINT);
     let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
-    let mut head = TreeHead::open(&bytes, log).map_err(wrong)?;
+    let mut head = TreeHead::verify(&bytes, log).map_err(wrong)?;
     // A crash may have left what is here without its name being durable: nothing may follow
     // before it is.
     disk.sync_dir(directory).map_err(DiskError::at(directory))?;
     if let Some(pending) = read_pending(directory, log, &head)? {
         let note = publish(disk, directory, &pending, secret)?;
-        head = TreeHead::open(note.as_bytes(), log).map_err(wrong)?;
+        head = TreeHead::verify(note.as_bytes(), log).map_err(wrong)?;
         tracing::info!(size = head.size(), "finished an append that was interrupted");
     }
     let tiles = open_tiles(directory, head.size(), head.root(), disk.clone())?;

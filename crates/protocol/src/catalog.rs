@@ -11,7 +11,7 @@ use crate::{Manifest, Refusal, Timestamp};
 /// Our product's releases by sequence, as read from the log in index order.
 ///
 /// Holds only what a threshold of publishers signed; what time and the installed version say of it
-/// is decided at each [`Catalog::choose`].
+/// is decided at each [`Catalog::select_candidates`].
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Distinct texts only, each at its first index. Two of one sequence are a conflict.
@@ -46,14 +46,14 @@ pub struct Choice {
 
 impl Catalog {
     /// Reads the entry at `index`. Rubbish in the log blocks nobody.
-    pub fn read(&mut self, index: u64, entry: &[u8], policy: &Policy) -> Reading {
+    pub fn add_entry(&mut self, index: u64, entry: &[u8], policy: &Policy) -> Reading {
         let Ok(note) = Note::parse(entry) else { return Reading::Foreign };
         let header = note.text().lines().next().unwrap_or_default();
         match kind_and_version(header) {
             Some(("manifest", 1)) => self.read_manifest(index, note, policy),
             Some(("withdrawal", 1)) => self.read_withdrawal(index, note, policy),
             Some(("manifest" | "withdrawal", _))
-                if claims(&note, policy) && policy.check_threshold(&note).is_ok() =>
+                if claims(&note, policy) && policy.verify_threshold(&note).is_ok() =>
             {
                 let header: String = header.chars().take(80).collect();
                 self.outdated = Some((header.clone(), LogEntry { index, note }));
@@ -68,7 +68,7 @@ impl Catalog {
         if !claims(&note, policy) {
             return Reading::Foreign;
         }
-        match policy.open(&note) {
+        match policy.verify_manifest(&note) {
             Err(refusal) => Reading::Refused(refusal),
             Ok(manifest) => {
                 let twins = self.releases.entry(manifest.sequence).or_default();
@@ -84,7 +84,7 @@ impl Catalog {
         if !claims(&note, policy) {
             return Reading::Foreign;
         }
-        match policy.open_withdrawal(&note) {
+        match policy.verify_withdrawal(&note) {
             Err(refusal) => Reading::Refused(refusal),
             Ok(withdrawal) => {
                 let first = (LogEntry { index, note }, withdrawal.reason);
@@ -115,7 +115,7 @@ impl Catalog {
     }
 
     /// Refuses what was taken back; `installed` says whether that is what is installed.
-    pub fn check_standing(&self, release: &str, installed: bool) -> Result<(), Refusal> {
+    pub fn check_not_withdrawn(&self, release: &str, installed: bool) -> Result<(), Refusal> {
         let sequence = Manifest::sequence_of(release).unwrap_or_default();
         match self.withdrawn.get(&sequence) {
             None => Ok(()),
@@ -129,7 +129,7 @@ impl Catalog {
     }
 
     /// Every release newer than `floor` (the installed sequence) that is valid at `now`.
-    pub fn choose(&self, policy: &Policy, floor: u64, now: Timestamp) -> Choice {
+    pub fn select_candidates(&self, policy: &Policy, floor: u64, now: Timestamp) -> Choice {
         let mut choice = Choice::default();
         for (&sequence, twins) in self.releases.iter().rev() {
             match &twins[..] {
@@ -175,8 +175,8 @@ impl Catalog {
         if let Some(refusal) = self.outdated().filter(|_| fetched.index < self.outdated_index()) {
             return Err(refusal);
         }
-        let signed = SignedRelease::open(fetched.clone(), policy, floor, now)?;
-        self.check_standing(&signed.manifest().label(), false)?;
+        let signed = SignedRelease::verify(fetched.clone(), policy, floor, now)?;
+        self.check_not_withdrawn(&signed.manifest().label(), false)?;
         Ok(signed)
     }
 
@@ -191,11 +191,11 @@ impl Catalog {
 
     /// Forgets releases older than `floor`: they can neither install nor conflict any more. What was
     /// taken back is not forgotten: a node may go back to older ones.
-    pub fn forget_below(&mut self, floor: u64) {
+    pub fn remove_below(&mut self, floor: u64) {
         self.releases.retain(|&sequence, _| sequence >= floor);
     }
 
-    /// The entries worth keeping, for [`Catalog::read`] to read again, by index.
+    /// The entries worth keeping, for [`Catalog::add_entry`] to read again, by index.
     pub fn entries(&self) -> Vec<LogEntry> {
         let mut entries: Vec<LogEntry> = self.releases.values().flatten().cloned().collect();
         entries.extend(self.withdrawn.values().map(|(fetched, _)| fetched.clone()));

@@ -75,7 +75,9 @@ pub struct LogId(pub [u8; 32]);
 impl Log {
     /// `SHA-256("unanimity/log/v1\n" ‖ origin ‖ "\n" ‖ verifier key line ‖ "\n")`.
     pub fn id(&self) -> LogId {
-        LogId(Hash::of(format!("unanimity/log/v1\n{}\n{}\n", self.origin, self.key).as_bytes()).0)
+        LogId(
+            Hash::digest(format!("unanimity/log/v1\n{}\n{}\n", self.origin, self.key).as_bytes()).0,
+        )
     }
 }
 
@@ -162,7 +164,7 @@ impl Checkpoint {
     }
 }
 
-/// A log's size and root, its signature checked. Only [`TreeHead::open`] makes one.
+/// A log's size and root, its signature checked. Only [`TreeHead::verify`] makes one.
 ///
 /// It keeps the signed text and the log's line, so two heads that cannot both be
 /// true can be shown to anybody.
@@ -176,11 +178,11 @@ pub struct TreeHead {
 
 impl TreeHead {
     /// Opens a checkpoint of `log`; other signatures on it are dropped.
-    pub fn open(bytes: &[u8], log: &Log) -> Result<TreeHead, CheckpointError> {
-        TreeHead::of_note(&Note::parse(bytes)?, log)
+    pub fn verify(bytes: &[u8], log: &Log) -> Result<TreeHead, CheckpointError> {
+        TreeHead::verify_note(&Note::parse(bytes)?, log)
     }
 
-    pub(crate) fn of_note(note: &Note, log: &Log) -> Result<TreeHead, CheckpointError> {
+    pub(crate) fn verify_note(note: &Note, log: &Log) -> Result<TreeHead, CheckpointError> {
         let line = note.line_by(&log.key)?.ok_or(NoteError::Unsigned)?;
         let checkpoint = Checkpoint::parse(note.text())?;
         if checkpoint.origin != log.origin {
@@ -210,7 +212,7 @@ impl TreeHead {
         self.log
     }
 
-    /// The checkpoint with the log's signature line and no other: [`TreeHead::open`] reads it again.
+    /// The checkpoint with the log's signature line and no other: [`TreeHead::verify`] reads it again.
     pub fn note(&self) -> &str {
         &self.note
     }

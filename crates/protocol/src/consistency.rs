@@ -13,7 +13,7 @@ use crate::{Evidence, Hash, TreeHead};
 #[derive(Clone, Debug)]
 pub struct ConsistentHeads {
     head: TreeHead,
-    prefixes: Vec<TreeHead>,
+    ancestors: Vec<TreeHead>,
 }
 
 /// What a consistency path showed.
@@ -31,7 +31,7 @@ impl ConsistentHeads {
     /// Starts a chain at a head. Choose the largest whose tiles hash up to its root: links are
     /// proven from that tree's hashes.
     pub fn new(head: TreeHead) -> ConsistentHeads {
-        ConsistentHeads { prefixes: vec![head.clone()], head }
+        ConsistentHeads { ancestors: vec![head.clone()], head }
     }
 
     /// The largest head, which the client adopts.
@@ -42,33 +42,33 @@ impl ConsistentHeads {
     /// Links `older`, with a path of [`consistency_ranges`](crate::tree::consistency_ranges) from
     /// its size to the chain's. The path is not looked at where none is needed: at size 0, and
     /// at the chain's own size.
-    pub fn link(&mut self, older: &TreeHead, path: &[Hash]) -> Consistency {
+    pub fn add(&mut self, older: &TreeHead, path: &[Hash]) -> Consistency {
         if older.log() != self.head.log() || older.size() > self.head.size() {
             return Consistency::Unproven;
         }
-        if self.holds(older) {
+        if self.contains(older) {
             return Consistency::Consistent;
         }
         if older.size() == self.head.size() {
-            return Evidence::of(older, &self.head, &[])
+            return Evidence::from_heads(older, &self.head, &[])
                 .map_or(Consistency::Unproven, |evidence| Consistency::Fork(Box::new(evidence)));
         }
         match consistency_roots(older.size(), self.head.size(), path) {
             _ if older.size() == 0 => {}
             Some((old, new)) if (old, new) == (*older.root(), *self.head.root()) => {}
             _ => {
-                return Evidence::of(older, &self.head, path)
+                return Evidence::from_heads(older, &self.head, path)
                     .map_or(Consistency::Unproven, |evidence| {
                         Consistency::Fork(Box::new(evidence))
                     });
             }
         }
-        self.prefixes.push(older.clone());
+        self.ancestors.push(older.clone());
         Consistency::Consistent
     }
 
     /// Whether `head` was linked.
-    pub fn holds(&self, head: &TreeHead) -> bool {
-        self.prefixes.contains(head)
+    pub fn contains(&self, head: &TreeHead) -> bool {
+        self.ancestors.contains(head)
     }
 }

@@ -12,7 +12,7 @@ use crate::checkpoint::{CheckpointError, Log, TreeHead};
 use crate::note::{Note, NoteError, SignatureLine};
 use crate::{CosignatureSigningKey, CosignatureVerifyingKey, PublicKeyBytes, Timestamp};
 
-/// A head that a peer vouched for at a time. Only [`CosignedHead::open`] and [`CosignedHead::cosign`] make one.
+/// A head that a peer vouched for at a time. Only [`CosignedHead::verify`] and [`CosignedHead::sign`] make one.
 #[derive(Clone)]
 pub struct CosignedHead {
     head: TreeHead,
@@ -23,13 +23,13 @@ pub struct CosignedHead {
 
 impl CosignedHead {
     /// Opens a checkpoint that `log` signed and `peer` cosigned.
-    pub fn open(
+    pub fn verify(
         bytes: &[u8],
         log: &Log,
         peer: &CosignatureVerifyingKey,
     ) -> Result<CosignedHead, CheckpointError> {
         let note = Note::parse(bytes)?;
-        let head = TreeHead::of_note(&note, log)?;
+        let head = TreeHead::verify_note(&note, log)?;
         let mut newest: Option<(Timestamp, &SignatureLine)> = None;
         for line in note.lines_naming(peer.name(), peer.id()) {
             let at = verify_line(note.text(), line, peer)
@@ -45,7 +45,7 @@ impl CosignedHead {
 
     /// Cosigns a head. The caller has verified that it extends every head it cosigned before,
     /// and has stored it durably.
-    pub fn cosign(head: &TreeHead, secret: &CosignatureSigningKey, at: Timestamp) -> CosignedHead {
+    pub fn sign(head: &TreeHead, secret: &CosignatureSigningKey, at: Timestamp) -> CosignedHead {
         let text = head.note().rsplit_once("\n\n").map_or("", |(text, _)| text).to_owned() + "\n";
         let signature = secret.sign(&message(&text, at));
         let key = secret.public();
@@ -61,7 +61,7 @@ impl CosignedHead {
     }
 
     /// When.
-    pub fn at(&self) -> Timestamp {
+    pub fn signed_at(&self) -> Timestamp {
         self.at
     }
 

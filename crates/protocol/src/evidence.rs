@@ -55,7 +55,7 @@ pub enum EvidenceError {
 impl Evidence {
     /// Checks that two heads contradict each other: by two roots at one size (`path`
     /// empty), or by a path that hashes to the larger root and not to the smaller.
-    pub fn of(a: &TreeHead, b: &TreeHead, path: &[Hash]) -> Option<Evidence> {
+    pub fn from_heads(a: &TreeHead, b: &TreeHead, path: &[Hash]) -> Option<Evidence> {
         let (smaller, larger) = if a.size() <= b.size() { (a, b) } else { (b, a) };
         let contradiction = smaller.log() == larger.log()
             && if smaller.size() == larger.size() {
@@ -74,22 +74,22 @@ impl Evidence {
     }
 
     /// Reads and checks evidence against `log`.
-    pub fn open(text: &str, log: &Log) -> Result<Evidence, EvidenceError> {
+    pub fn verify(text: &str, log: &Log) -> Result<Evidence, EvidenceError> {
         let (path, [smaller, larger]) = parse(text)?;
         let (smaller, larger) =
-            (TreeHead::open(smaller.as_bytes(), log)?, TreeHead::open(larger.as_bytes(), log)?);
+            (TreeHead::verify(smaller.as_bytes(), log)?, TreeHead::verify(larger.as_bytes(), log)?);
         if smaller.size() > larger.size() {
             return Err(EvidenceError::NoContradiction);
         }
-        Evidence::of(&smaller, &larger, &path).ok_or(EvidenceError::NoContradiction)
+        Evidence::from_heads(&smaller, &larger, &path).ok_or(EvidenceError::NoContradiction)
     }
 
     /// Reads and checks evidence with the log's key alone; the origin is the one that both checkpoints bear.
-    pub fn open_with_key(text: &str, key: &NoteVerifyingKey) -> Result<Evidence, EvidenceError> {
+    pub fn verify_with_key(text: &str, key: &NoteVerifyingKey) -> Result<Evidence, EvidenceError> {
         let (_, [smaller, _]) = parse(text)?;
         let note = Note::parse(smaller.as_bytes()).map_err(CheckpointError::from)?;
         let origin = Checkpoint::parse(note.text())?.origin;
-        Evidence::open(text, &Log { origin, key: key.clone() })
+        Evidence::verify(text, &Log { origin, key: key.clone() })
     }
 
     /// The head of the smaller tree; of two of one size, the one with the smaller root.
@@ -107,7 +107,7 @@ impl Evidence {
     pub fn id(&self) -> String {
         let pair =
             [&self.smaller, &self.larger].map(|head| format!("{} {}\n", head.size(), head.root()));
-        Hash::of(pair.concat().as_bytes()).hex()[..32].to_owned()
+        Hash::digest(pair.concat().as_bytes()).hex()[..32].to_owned()
     }
 }
 

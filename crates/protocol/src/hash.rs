@@ -13,7 +13,7 @@ pub struct Hash(pub [u8; 32]);
 
 impl Hash {
     /// SHA-256 of `data` as it is, for artifacts and identifiers.
-    pub fn of(data: &[u8]) -> Self {
+    pub fn digest(data: &[u8]) -> Self {
         Hash(Sha256::digest(data).into())
     }
 
@@ -44,7 +44,7 @@ impl Hash {
 
     /// The root of the tree with no leaves: SHA-256 of nothing.
     pub fn empty_root() -> Self {
-        Hash::of(&[])
+        Hash::digest(&[])
     }
 
     /// Standard base64 with padding, 44 characters.

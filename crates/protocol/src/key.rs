@@ -132,7 +132,7 @@ impl<const TYPE: u8> VerifyingKey<TYPE> {
     }
 
     /// The same key, which does not verify again what is known to verify.
-    pub fn remembering(self, known: &SignatureCache) -> Self {
+    pub fn with_cache(self, known: &SignatureCache) -> Self {
         VerifyingKey { known: Some(known.clone()), ..self }
     }
 
@@ -208,7 +208,7 @@ impl<const TYPE: u8> SigningKey<TYPE> {
     }
 
     /// The same key; what it signs is known to verify. So does its public half remember.
-    pub fn remembering(self, known: &SignatureCache) -> Self {
+    pub fn with_cache(self, known: &SignatureCache) -> Self {
         SigningKey { known: Some(known.clone()), ..self }
     }
 
@@ -218,13 +218,13 @@ impl<const TYPE: u8> SigningKey<TYPE> {
     }
 
     /// The one-line form `PRIVATE+KEY+NAME+ID+SEED`, for a file that only its owner reads.
-    pub fn expose(&self) -> String {
+    pub fn to_private_key_line(&self) -> String {
         let id = encoding::hex(&self.public().id());
         format!("{SECRET_PREFIX}{}+{id}+{}", self.name, pack(TYPE, self.key.as_bytes()))
     }
 
-    /// Reads what [`SigningKey::expose`] writes.
-    pub fn parse(line: &str) -> Result<Self, KeyError> {
+    /// Reads what [`SigningKey::to_private_key_line`] writes.
+    pub fn from_private_key_line(line: &str) -> Result<Self, KeyError> {
         let (name, id, material) = split(line.strip_prefix(SECRET_PREFIX).ok_or(KeyError::Shape)?)?;
         let secret = SigningKey::from_seed(name.clone(), &unpack::<TYPE>(&name, &material)?);
         if secret.public().id() == id { Ok(secret) } else { Err(KeyError::Id(name)) }

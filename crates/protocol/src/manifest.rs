@@ -105,7 +105,7 @@ impl ArchiveFormat {
 
     /// What a file of this name is taken for when it is released: `.tar`, `.tar.gz` or `.tgz`,
     /// `.tar.zst`. Nodes go by the manifest alone.
-    pub fn of(file: &Name) -> Option<ArchiveFormat> {
+    pub fn from_file_name(file: &Name) -> Option<ArchiveFormat> {
         let is = |ending: &str| file.as_str().ends_with(ending);
         let by_word = Self::ALL.iter().find(|(word, _)| is(&format!(".{word}")));
         by_word.map(|(_, format)| *format).or(is(".tgz").then_some(ArchiveFormat::TarGz))

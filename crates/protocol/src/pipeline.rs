@@ -5,8 +5,8 @@
 //!
 //! ```compile_fail,E0451
 //! use unanimity_protocol::{ConfirmedRelease, LoggedRelease, Round, Timestamp};
-//! fn skip(logged: LoggedRelease, earlier: Round, latest: Round, good_until: Timestamp) -> ConfirmedRelease {
-//!     ConfirmedRelease { logged, earlier, latest, good_until }
+//! fn skip(logged: LoggedRelease, earlier: Round, latest: Round, expires_at: Timestamp) -> ConfirmedRelease {
+//!     ConfirmedRelease { logged, earlier, latest, expires_at }
 //! }
 //! ```
 //!
@@ -18,7 +18,7 @@
 //! fn ask(logged: LoggedRelease, chain: &ConsistentHeads, peers: &PeerSet, limits: &RoundLimits, earlier: &Round, latest: &Round)
 //!     -> Result<ConfirmedRelease, Refusal>
 //! {
-//!     logged.agreed(chain, peers, limits, Some(earlier), latest)
+//!     logged.confirm(chain, peers, limits, Some(earlier), latest)
 //! }
 //! ```
 //!
@@ -36,7 +36,7 @@
 //! ```
 //! use unanimity_protocol::{LogEntry, Policy, Refusal, SignedRelease, Timestamp};
 //! fn check(fetched: LogEntry, policy: &Policy, now: Timestamp) -> Result<SignedRelease, Refusal> {
-//!     SignedRelease::open(fetched, policy, 0, now)
+//!     SignedRelease::verify(fetched, policy, 0, now)
 //! }
 //! ```
 //!
@@ -54,7 +54,7 @@
 //! fn prove(signed: SignedRelease, chain: &ConsistentHeads, trusted: Option<&TreeHead>, proof: &[Hash])
 //!     -> Result<LoggedRelease, Refusal>
 //! {
-//!     signed.logged(chain, trusted, proof)
+//!     signed.prove_inclusion(chain, trusted, proof)
 //! }
 //! ```
 //!
@@ -70,7 +70,7 @@
 //! ```
 //! use unanimity_protocol::{TreeHead, Log, checkpoint::CheckpointError};
 //! fn open(bytes: &[u8], log: &Log) -> Result<TreeHead, CheckpointError> {
-//!     TreeHead::open(bytes, log)
+//!     TreeHead::verify(bytes, log)
 //! }
 //! ```
 
@@ -106,13 +106,13 @@ pub struct SignedRelease {
 
 impl SignedRelease {
     /// Checks signatures, product, channel, log, the sequence floor and the expiry.
-    pub fn open(
+    pub fn verify(
         fetched: LogEntry,
         policy: &Policy,
         floor: u64,
         now: Timestamp,
     ) -> Result<SignedRelease, Refusal> {
-        let manifest = policy.open(&fetched.note)?;
+        let manifest = policy.verify_manifest(&fetched.note)?;
         if manifest.sequence <= floor {
             return Err(Refusal::SequenceRollback { offered: manifest.sequence, floor });
         }
@@ -134,13 +134,13 @@ impl SignedRelease {
 
     /// Passes if exactly these bytes are in the chain's head at their index, and the chain
     /// extends the head we trusted before.
-    pub fn logged(
+    pub fn prove_inclusion(
         self,
         chain: &ConsistentHeads,
         trusted: Option<&TreeHead>,
         inclusion: &[Hash],
     ) -> Result<LoggedRelease, Refusal> {
-        if trusted.is_some_and(|head| !chain.holds(head)) {
+        if trusted.is_some_and(|head| !chain.contains(head)) {
             return Err(Refusal::NotLogged(LogMismatch::NotExtended));
         }
         let (head, index) = (chain.head(), self.fetched.index);
@@ -166,7 +166,7 @@ impl LoggedRelease {
     ///
     /// A peer that did not answer is in the roll as silent, and a peer set is never empty,
     /// so "everyone agrees" cannot mean "nobody was asked".
-    pub fn agreed(
+    pub fn confirm(
         self,
         chain: &ConsistentHeads,
         peers: &PeerSet,
@@ -178,29 +178,30 @@ impl LoggedRelease {
             return Err(Refusal::NotLogged(LogMismatch::OtherHead));
         }
         let index = Some(self.signed.index());
-        let standings = latest.standings(peers, chain, index);
+        let standings = latest.confirmations(peers, chain, index);
         // A roll's own time is nobody's signature: every peer's two cosignatures are that far apart too.
         let settled = earlier.filter(|roll| {
-            roll.at().after(limits.settle) <= latest.at() && latest.is_after(roll, limits.settle)
+            roll.closed_at().after(limits.settle) <= latest.closed_at()
+                && latest.is_settled_since(roll, limits.settle)
         });
-        let before = settled.map(|roll| roll.standings(peers, chain, index));
+        let before = settled.map(|roll| roll.confirmations(peers, chain, index));
         match (verdict(&standings, before.as_deref()), settled) {
             (Verdict::Unanimous, Some(earlier)) => Ok(ConfirmedRelease {
                 earlier: earlier.clone(),
                 latest: latest.clone(),
-                good_until: latest.at().after(limits.roll_ttl),
+                expires_at: latest.closed_at().after(limits.roll_ttl),
                 logged: self,
             }),
             (Verdict::Settling, _) => {
                 let confirms = |roll: &&Round| {
-                    let standings = roll.standings(peers, chain, index);
+                    let standings = roll.confirmations(peers, chain, index);
                     verdict(&standings, None) == Verdict::Settling
                 };
-                let since = earlier.filter(confirms).unwrap_or(latest).last_word();
+                let since = earlier.filter(confirms).unwrap_or(latest).last_signed_at();
                 let release = self.signed.manifest.label();
                 Err(Refusal::Settling { release, until: since.after(limits.settle) })
             }
-            _ => Err(Refusal::Incomplete(latest.missing(peers, chain, index))),
+            _ => Err(Refusal::Incomplete(latest.unconfirmed(peers, chain, index))),
         }
     }
 }
@@ -211,7 +212,7 @@ pub struct ConfirmedRelease {
     logged: LoggedRelease,
     earlier: Round,
     latest: Round,
-    good_until: Timestamp,
+    expires_at: Timestamp,
 }
 
 impl ConfirmedRelease {
@@ -221,7 +222,7 @@ impl ConfirmedRelease {
     }
 
     /// The log entry it is.
-    pub fn entry(&self) -> &LogEntry {
+    pub fn log_entry(&self) -> &LogEntry {
         &self.logged.signed.fetched
     }
 
@@ -231,36 +232,40 @@ impl ConfirmedRelease {
     }
 
     /// The roll at least `settle` before the latest, and the latest.
-    pub fn rolls(&self) -> [&Round; 2] {
+    pub fn rounds(&self) -> [&Round; 2] {
         [&self.earlier, &self.latest]
     }
 
     /// For whoever cannot call the roll again: good for as long as `freshness` after every peer cosigned
     /// in the latest roll, by the times that they signed. Refused if that is over, if one of them is
     /// yet to come, or if those of one roll are more than 10 minutes apart.
-    pub fn fresh(self, freshness: Duration, now: Timestamp) -> Result<ConfirmedRelease, Refusal> {
+    pub fn with_max_age(
+        self,
+        freshness: Duration,
+        now: Timestamp,
+    ) -> Result<ConfirmedRelease, Refusal> {
         for roll in [&self.earlier, &self.latest] {
-            let times = || roll.views().map(CosignedHead::at);
-            let (first, last) = (times().min().unwrap_or(roll.at()), times().max());
-            if last.unwrap_or(roll.at()) > first.after(MAX_SPAN) {
+            let times = || roll.views().map(CosignedHead::signed_at);
+            let (first, last) = (times().min().unwrap_or(roll.closed_at()), times().max());
+            if last.unwrap_or(roll.closed_at()) > first.after(MAX_SPAN) {
                 return Err(Refusal::Bundle(BundleFault::Apart));
             }
         }
-        let signed = || self.latest.views().map(CosignedHead::at);
-        let oldest = signed().min().unwrap_or(self.latest.at());
-        let newest = signed().chain([self.latest.at()]).max().unwrap_or(oldest);
+        let signed = || self.latest.views().map(CosignedHead::signed_at);
+        let oldest = signed().min().unwrap_or(self.latest.closed_at());
+        let newest = signed().chain([self.latest.closed_at()]).max().unwrap_or(oldest);
         if newest > now.after(CLOCK_SKEW) {
             return Err(Refusal::Bundle(BundleFault::Future(newest)));
         }
-        let agreed = ConfirmedRelease { good_until: oldest.after(freshness), ..self };
-        agreed.still_good(now)?;
+        let agreed = ConfirmedRelease { expires_at: oldest.after(freshness), ..self };
+        agreed.check_not_expired(now)?;
         Ok(agreed)
     }
 
     /// Refuses once the latest roll is older than `roll_ttl`: call it again before the switch.
-    pub fn still_good(&self, now: Timestamp) -> Result<(), Refusal> {
-        if now > self.good_until {
-            return Err(Refusal::RoundTooOld { at: self.latest.at() });
+    pub fn check_not_expired(&self, now: Timestamp) -> Result<(), Refusal> {
+        if now > self.expires_at {
+            return Err(Refusal::RoundTooOld { at: self.latest.closed_at() });
         }
         if self.manifest().expires <= now {
             let (release, at) = (self.manifest().label(), self.manifest().expires);

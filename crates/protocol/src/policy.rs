@@ -86,7 +86,7 @@ impl Policy {
     }
 
     /// The distinct keys that signed, if they are enough.
-    pub(crate) fn check_threshold(&self, note: &Note) -> Result<Vec<PublicKeyBytes>, Refusal> {
+    pub(crate) fn verify_threshold(&self, note: &Note) -> Result<Vec<PublicKeyBytes>, Refusal> {
         let threshold = self.threshold;
         let signers = match note.open(&self.publishers) {
             Ok(signers) => signers,
@@ -100,16 +100,16 @@ impl Policy {
     }
 
     /// A manifest of ours, signed by enough publishers, made for our log. Says nothing of its time.
-    pub(crate) fn open(&self, note: &Note) -> Result<Manifest, Refusal> {
-        self.check_threshold(note)?;
+    pub(crate) fn verify_manifest(&self, note: &Note) -> Result<Manifest, Refusal> {
+        self.verify_threshold(note)?;
         let manifest = Manifest::parse(note.text())?;
         self.check_subject(&manifest.log, &manifest.product, &manifest.channel)?;
         Ok(manifest)
     }
 
     /// The same of a withdrawal.
-    pub(crate) fn open_withdrawal(&self, note: &Note) -> Result<Withdrawal, Refusal> {
-        self.check_threshold(note)?;
+    pub(crate) fn verify_withdrawal(&self, note: &Note) -> Result<Withdrawal, Refusal> {
+        self.verify_threshold(note)?;
         let withdrawal = Withdrawal::parse(note.text())?;
         self.check_subject(&withdrawal.log, &withdrawal.product, &withdrawal.channel)?;
         Ok(withdrawal)

@@ -77,18 +77,18 @@ impl Bundle {
     /// Writes down what was agreed on. `proofs` covers every size among head and views.
     pub fn of(agreed: &ConfirmedRelease, proofs: &Proofs) -> Bundle {
         let inclusion = |size| proofs.inclusion.get(&size).cloned().unwrap_or_default();
-        let index = agreed.entry().index;
-        let rolls = agreed.rolls().map(|roll| {
+        let index = agreed.log_entry().index;
+        let rolls = agreed.rounds().map(|roll| {
             let views = roll.views().map(|view| TlogProof {
                 index,
                 hashes: inclusion(view.head().size()),
                 checkpoint: view.note().to_owned(),
             });
-            (roll.at(), views.collect())
+            (roll.closed_at(), views.collect())
         });
         Bundle {
             index,
-            manifest: agreed.entry().note.to_string(),
+            manifest: agreed.log_entry().note.to_string(),
             head: agreed.head().note().to_owned(),
             inclusion: inclusion(agreed.head().size()),
             paths: proofs.paths.clone(),
@@ -145,9 +145,10 @@ impl Bundle {
     ) -> Result<ConfirmedRelease, Refusal> {
         let note = Note::parse(self.manifest.as_bytes()).map_err(Refusal::BadSignature)?;
         let [_, (closed, _)] = &self.rolls;
-        let signed = SignedRelease::open(LogEntry { index: self.index, note }, policy, 0, *closed)?;
+        let signed =
+            SignedRelease::verify(LogEntry { index: self.index, note }, policy, 0, *closed)?;
         let leaf = Hash::leaf(self.manifest.as_bytes());
-        let head = TreeHead::open(self.head.as_bytes(), &policy.log)
+        let head = TreeHead::verify(self.head.as_bytes(), &policy.log)
             .map_err(|error| Refusal::Bundle(BundleFault::Head(error)))?;
         let mut chain = ConsistentHeads::new(head);
         // What each peer showed in the earlier roll: less than that in the latest is no answer.
@@ -159,7 +160,7 @@ impl Bundle {
                 let view = self.view(proof, &leaf, policy, peers)?;
                 let Some(view) = view else { continue };
                 let path = self.paths.get(&view.head().size()).map_or(&[][..], Vec::as_slice);
-                match chain.link(view.head(), path) {
+                match chain.add(view.head(), path) {
                     Consistency::Consistent => {}
                     Consistency::Fork(evidence) => return Err(Refusal::Fork(evidence)),
                     Consistency::Unproven => return Err(Refusal::Bundle(BundleFault::Untied)),
@@ -174,7 +175,7 @@ impl Bundle {
         };
         let [earlier, latest] = &self.rolls;
         let (earlier, latest) = (open(earlier)?, open(latest)?);
-        signed.logged(&chain, None, &self.inclusion)?.agreed(
+        signed.prove_inclusion(&chain, None, &self.inclusion)?.confirm(
             &chain,
             peers,
             limits,
@@ -197,11 +198,11 @@ impl Bundle {
             note.lines_naming(key.name(), key.id()).next().is_some()
         };
         let Some(peer) = peers.iter().find(|peer| signed_by(&peer.key)) else { return Ok(None) };
-        let view = CosignedHead::open(bytes, &policy.log, &peer.key).map_err(|why| {
+        let view = CosignedHead::verify(bytes, &policy.log, &peer.key).map_err(|why| {
             let peer = peer.name.clone();
             Refusal::Bundle(BundleFault::View { peer, why })
         })?;
-        if proof.index != self.index || !proof.holds(leaf, view.head()) {
+        if proof.index != self.index || !proof.verify(leaf, view.head()) {
             return Err(Refusal::Bundle(BundleFault::NotIncluded(peer.name.clone())));
         }
         Ok(Some(view))

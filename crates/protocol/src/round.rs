@@ -39,7 +39,7 @@ impl Round {
     }
 
     /// When it was closed: all answers were in.
-    pub fn at(&self) -> Timestamp {
+    pub fn closed_at(&self) -> Timestamp {
         self.at
     }
 
@@ -54,22 +54,22 @@ impl Round {
     }
 
     /// Whether every peer's view in this roll was cosigned at least `wait` after its view in `earlier`.
-    pub(crate) fn is_after(&self, earlier: &Round, wait: Duration) -> bool {
+    pub(crate) fn is_settled_since(&self, earlier: &Round, wait: Duration) -> bool {
         earlier.answers.iter().all(|(peer, before)| match (before, self.view_of(peer)) {
-            (Ok(before), Some(now)) => before.at().after(wait) <= now.at(),
+            (Ok(before), Some(now)) => before.signed_at().after(wait) <= now.signed_at(),
             _ => true,
         })
     }
 
     /// When the roll was closed, or its last view cosigned, whichever is later.
-    pub(crate) fn last_word(&self) -> Timestamp {
-        self.views().map(CosignedHead::at).max().map_or(self.at, |at| at.max(self.at))
+    pub(crate) fn last_signed_at(&self) -> Timestamp {
+        self.views().map(CosignedHead::signed_at).max().map_or(self.at, |at| at.max(self.at))
     }
 
     /// The size that every one of `peers` confirmed: the smallest of their views.
     /// `None` unless all of them answered with views that `chain` holds.
     pub fn common_size(&self, peers: &PeerSet, chain: &ConsistentHeads) -> Option<u64> {
-        match verdict(&self.standings(peers, chain, None), None) {
+        match verdict(&self.confirmations(peers, chain, None), None) {
             Verdict::Settling => self.views().map(|view| view.head().size()).min(),
             _ => None,
         }
@@ -77,7 +77,7 @@ impl Round {
 
     /// What each of `peers` amounts to, once heads are joined: about the entry `index`, or
     /// about the log in general.
-    pub fn standings(
+    pub fn confirmations(
         &self,
         peers: &PeerSet,
         chain: &ConsistentHeads,
@@ -85,7 +85,7 @@ impl Round {
     ) -> Vec<Confirmation> {
         let standing = |peer: &Peer| match self.view_of(peer) {
             None => Confirmation::NoValidAnswer,
-            Some(view) if !chain.holds(view.head()) => Confirmation::Unproven,
+            Some(view) if !chain.contains(view.head()) => Confirmation::Unproven,
             Some(view) if index.is_some_and(|index| view.head().size() <= index) => {
                 Confirmation::Behind
             }
@@ -100,13 +100,13 @@ impl Round {
     }
 
     /// The peers of this roll that did not confirm, and why.
-    pub fn missing(
+    pub fn unconfirmed(
         &self,
         peers: &PeerSet,
         chain: &ConsistentHeads,
         index: Option<u64>,
     ) -> Vec<UnconfirmedPeer> {
-        let standings = self.standings(peers, chain, index);
+        let standings = self.confirmations(peers, chain, index);
         let missing = peers.iter().zip(standings).filter(|(_, s)| *s != Confirmation::Confirmed);
         missing
             .map(|(peer, standing)| {

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn only_what_was_verified_or_signed_here_is_known() {
         let known = SignatureCache::new(8);
-        let key: NoteVerifyingKey = secret().public().remembering(&known);
+        let key: NoteVerifyingKey = secret().public().with_cache(&known);
         let signature = secret().sign(b"text");
         let mut forged = signature;
         forged[3] ^= 1;
@@ -105,17 +105,17 @@ mod tests {
         assert_eq!(size(&known), 0, "what does not verify is forgotten");
         assert!(key.verifies(b"text", &signature));
         assert_eq!(size(&known), 1);
-        secret().remembering(&known).sign(b"another");
+        secret().with_cache(&known).sign(b"another");
         assert_eq!(size(&known), 2);
     }
 
     #[test]
     fn a_known_signature_passes_for_no_other_key_message_or_signature() {
         let known = SignatureCache::new(8);
-        let signature = secret().remembering(&known).sign(b"text");
-        let key = secret().public().remembering(&known);
+        let signature = secret().with_cache(&known).sign(b"text");
+        let key = secret().public().with_cache(&known);
         let other = NoteSigningKey::from_seed("log".parse().expect("a key name"), &[8; 32]);
-        let other = other.public().remembering(&known);
+        let other = other.public().with_cache(&known);
         assert!(key.verifies(b"text", &signature));
         assert!(!other.verifies(b"text", &signature));
         assert!(!key.verifies(b"texts", &signature));

@@ -69,7 +69,7 @@ impl TlogProof {
 
     /// Whether the leaf is in `head`'s tree where the proof says. The caller opened
     /// [`TlogProof::checkpoint`] into `head`.
-    pub fn holds(&self, leaf: &Hash, head: &TreeHead) -> bool {
+    pub fn verify(&self, leaf: &Hash, head: &TreeHead) -> bool {
         tree::verify_inclusion(self.index, head.size(), leaf, &self.hashes, head.root())
     }
 }

@@ -50,7 +50,7 @@ pub fn write_key<const TYPE: u8>(
         writer.write_all(bytes)?;
         Ok(writer.finish()?.finish()?)
     };
-    let line = SecretString::from(secret.expose());
+    let line = SecretString::from(secret.to_private_key_line());
     let bytes = encrypt(line.expose_secret().as_bytes())
         .map_err(|error| PublishError::Encrypt(error.to_string()))?;
     Ok(write_new(path, &bytes, Mode::Private, disk)?)
@@ -85,6 +85,6 @@ pub fn read_key<const TYPE: u8>(
         std::io::read_to_string(reader).ok().map(SecretString::from)
     };
     let line = decrypt().ok_or_else(|| PublishError::Decrypt(path.to_owned()))?;
-    SigningKey::parse(line.expose_secret())
+    SigningKey::from_private_key_line(line.expose_secret())
         .map_err(|source| PublishError::Key { path: path.to_owned(), source })
 }

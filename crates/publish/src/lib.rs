@@ -1,7 +1,7 @@
 //! What a publisher does: make keys, write manifests and withdrawals, sign them. Their formats are protocol's.
 //!
 //! A key file is an age file (scrypt passphrase, ASCII armor) that holds one line,
-//! [`SigningKey::expose`](unanimity_protocol::key::SigningKey::expose). It has mode 0600 and is refused otherwise.
+//! [`SigningKey::to_private_key_line`](unanimity_protocol::key::SigningKey::to_private_key_line). It has mode 0600 and is refused otherwise.
 
 mod error;
 mod key_file;

@@ -49,13 +49,13 @@ impl From<(Name, Name, Vec<u8>)> for ArtifactDraft {
 
 impl ArtifactDraft {
     /// A file that is unpacked where it is installed if its name says that it is an archive
-    /// ([`ArchiveFormat::of`]). The archive is read as a node reads it, and refused as one refuses it.
+    /// ([`ArchiveFormat::from_file_name`]). The archive is read as a node reads it, and refused as one refuses it.
     pub fn by_name(
         platform: Name,
         file: Name,
         bytes: Vec<u8>,
     ) -> Result<ArtifactDraft, PublishError> {
-        let kind = match ArchiveFormat::of(&file) {
+        let kind = match ArchiveFormat::from_file_name(&file) {
             None => ArtifactKind::File,
             Some(format) => match unanimity_archive::check(format, &bytes[..]) {
                 Ok(Totals { unpacked, entries }) => {
@@ -78,7 +78,7 @@ pub fn manifest(
 ) -> Result<Manifest, PublishError> {
     let target = |artifact| {
         let ArtifactDraft { platform, file, bytes, kind } = artifact;
-        Artifact { platform, file, length: bytes.len() as u64, sha256: Hash::of(&bytes), kind }
+        Artifact { platform, file, length: bytes.len() as u64, sha256: Hash::digest(&bytes), kind }
     };
     let ReleaseDraft { log, product, channel, sequence, version, issued, good_for } = release;
     let mut targets: Vec<Artifact> = artifacts.into_iter().map(Into::into).map(target).collect();

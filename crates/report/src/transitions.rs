@@ -199,6 +199,6 @@ impl File {
     }
 
     fn digest(&self) -> String {
-        Hash::of(File { sha256: String::new(), ..self.clone() }.text().as_bytes()).hex()
+        Hash::digest(File { sha256: String::new(), ..self.clone() }.text().as_bytes()).hex()
     }
 }

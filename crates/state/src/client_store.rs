@@ -168,7 +168,7 @@ fn read_file<T>(
     let mut file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
     let digest = std::mem::take(&mut file.sha256);
     let version = if file.mirrors.is_some() { VERSION } else { FIRST_VERSION };
-    if file.version != version || digest != Hash::of(file.text().as_bytes()).hex() {
+    if file.version != version || digest != Hash::digest(file.text().as_bytes()).hex() {
         return Err(damaged().into());
     }
     if file.log != log_of(policy) {
@@ -192,7 +192,7 @@ fn fingerprint(policy: &Policy) -> String {
     for key in policy.publishers() {
         text += &format!("{key}\n");
     }
-    Hash::of(text.as_bytes()).hex()
+    Hash::digest(text.as_bytes()).hex()
 }
 
 impl<'a> StateFile<'a> {
@@ -211,7 +211,7 @@ impl<'a> StateFile<'a> {
                 .collect(),
             reported: state.reported,
             rolls: (state.rolls.iter())
-                .map(|roll| RollFile { at: roll.at(), views: views(roll) })
+                .map(|roll| RollFile { at: roll.closed_at(), views: views(roll) })
                 .collect(),
             largest: state.largest.values().map(|view| view.note().into()).collect(),
             silent_since: (state.silent_since.iter())
@@ -236,7 +236,7 @@ impl<'a> StateFile<'a> {
     /// The text with its digest filled in.
     fn sealed(&self) -> String {
         let mut text = self.text();
-        let digest = Hash::of(text.as_bytes()).hex();
+        let digest = Hash::digest(text.as_bytes()).hex();
         text.insert_str(text.len() - "\"\n}".len(), &digest);
         text
     }
@@ -247,7 +247,7 @@ impl<'a> StateFile<'a> {
         let mut catalog = Catalog::default();
         for (index, note) in &self.catalog {
             Note::parse(note.as_bytes()).ok()?;
-            catalog.read(*index, note.as_bytes(), policy);
+            catalog.add_entry(*index, note.as_bytes(), policy);
         }
         if self.policy != fingerprint(policy) {
             let all = std::mem::take(&mut catalog);
@@ -259,7 +259,7 @@ impl<'a> StateFile<'a> {
     /// Opens every note again. `None` if anything is not what was stored.
     fn open(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
         let head = match &self.head {
-            Some(note) => Some(TreeHead::open(note.as_bytes(), &policy.log).ok()?),
+            Some(note) => Some(TreeHead::verify(note.as_bytes(), &policy.log).ok()?),
             None => None,
         };
         let mirrors = self.mirrors.iter().flatten();
@@ -309,9 +309,9 @@ impl<'a> StateFile<'a> {
 
 /// `None` if it is no note of the log; `Some(None)` if its cosigner is no peer of ours any more.
 fn open_view(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<CosignedHead>> {
-    TreeHead::open(note.as_bytes(), &policy.log).ok()?;
+    TreeHead::verify(note.as_bytes(), &policy.log).ok()?;
     let open = |peer: &unanimity_protocol::Peer| {
-        CosignedHead::open(note.as_bytes(), &policy.log, &peer.key)
+        CosignedHead::verify(note.as_bytes(), &policy.log, &peer.key)
     };
     Some(peers.iter().find_map(|peer| open(peer).ok()))
 }

@@ -88,7 +88,7 @@ impl EvidenceStore {
     pub fn acknowledged_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let mut heads = Vec::new();
         for (id, _) in self.list()?.into_iter().filter(|(_, acknowledged)| *acknowledged) {
-            if let Ok(evidence) = Evidence::open(&self.text(&id)?, &self.log) {
+            if let Ok(evidence) = Evidence::verify(&self.text(&id)?, &self.log) {
                 heads.extend([evidence.smaller().clone(), evidence.larger().clone()]);
             }
         }

@@ -101,7 +101,8 @@ impl Identity {
         let mend = "restore it from a backup together with the directory it is in; without one, remove that directory and pair anew";
         let damaged = || DiskError::Damaged { path: path.clone(), mend };
         let file: File = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let view = CosignatureSigningKey::parse(&file.view).map_err(|_| damaged())?;
+        let view =
+            CosignatureSigningKey::from_private_key_line(&file.view).map_err(|_| damaged())?;
         let discovery =
             BASE64.decode(file.discovery.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
         match discovery {
@@ -119,7 +120,7 @@ impl Identity {
         disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory))?;
         let file = File {
             version: 1,
-            view: self.view.expose(),
+            view: self.view.to_private_key_line(),
             discovery: BASE64.encode(self.discovery.expose()),
         };
         let text = serde_json::to_string(&file).expect("two lines of text");

@@ -165,7 +165,7 @@ impl Attack {
             Attack::TamperedArtifact => {
                 stage.release("log", &honest, now)?;
                 stage.copy_log("tampered")?;
-                let digest = Hash::of(&honest.artifact);
+                let digest = Hash::digest(&honest.artifact);
                 overwrite(&stage.directory.join(format!("tampered/artifact/{digest}")), TROJAN)?;
                 stage.show("client", "tampered")?;
             }

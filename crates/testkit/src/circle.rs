@@ -149,7 +149,7 @@ impl Circle {
 
     /// A view of any head, cosigned with a peer's key.
     pub fn cosigned(&self, head: &TreeHead, by: usize, at: Timestamp) -> String {
-        CosignedHead::cosign(head, &self.circle.peer_secrets[by], at).note().to_owned()
+        CosignedHead::sign(head, &self.circle.peer_secrets[by], at).note().to_owned()
     }
 
     /// What the world's clock shows.

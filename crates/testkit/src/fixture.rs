@@ -220,14 +220,14 @@ impl Stage {
     /// The head of a log in a directory of this stage.
     pub fn head_of(&self, log: &str) -> Result<TreeHead, Broken> {
         let bytes = fs::read(self.directory.join(log).join("checkpoint"))?;
-        Ok(TreeHead::open(&bytes, &self.circle.log)?)
+        Ok(TreeHead::verify(&bytes, &self.circle.log)?)
     }
 
     /// The head that a peer has on its disk.
     pub fn head_of_peer(&self, peer: usize) -> Result<Option<TreeHead>, Broken> {
         let path = self.peer_state(peer).join("peer/head");
         let bytes = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
-        Ok(bytes.map(|bytes| TreeHead::open(&bytes, &self.circle.log)).transpose()?)
+        Ok(bytes.map(|bytes| TreeHead::verify(&bytes, &self.circle.log)).transpose()?)
     }
 
     /// What the client has installed.
@@ -240,7 +240,7 @@ impl Stage {
         let log = &self.circle.log;
         let store = EvidenceStore::new(&self.client_state(), log, Disk::default());
         let Some(id) = store.latched()? else { return Ok(None) };
-        Ok(Some(Evidence::open(&store.text(&id)?, log)?))
+        Ok(Some(Evidence::verify(&store.text(&id)?, log)?))
     }
 }
 

@@ -50,7 +50,7 @@ impl Circle {
     pub fn head(&self, size: u64, root: Hash) -> TreeHead {
         let checkpoint = Checkpoint { origin: self.log.origin.clone(), size, root };
         let note = checkpoint.sign(&self.log_secret).to_string();
-        TreeHead::open(note.as_bytes(), &self.log).expect("our own checkpoint")
+        TreeHead::verify(note.as_bytes(), &self.log).expect("our own checkpoint")
     }
 
     /// What the client installs.

@@ -13,12 +13,12 @@ fn split(n: usize) -> usize {
 /// `MTH(D[n])`, over leaf hashes.
 pub fn root(leaves: &[Hash]) -> Hash {
     match leaves {
-        [] => Hash::of(b""),
+        [] => Hash::digest(b""),
         [leaf] => *leaf,
         _ => {
             let (left, right) = leaves.split_at(split(leaves.len()));
             let (left, right) = (root(left), root(right));
-            Hash::of(&[&[1][..], &left.0, &right.0].concat())
+            Hash::digest(&[&[1][..], &left.0, &right.0].concat())
         }
     }
 }

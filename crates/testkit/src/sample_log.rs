@@ -48,7 +48,7 @@ pub fn leaf_hashes(count: u64) -> Vec<Hash> {
 /// entries hash up to it. Returns the head and the entries.
 pub fn read_whole(directory: &Path) -> (TreeHead, Vec<Vec<u8>>) {
     let bytes = fs::read(directory.join("checkpoint")).expect("a checkpoint");
-    let head = TreeHead::open(&bytes, &the_log()).expect("a checkpoint of this log");
+    let head = TreeHead::verify(&bytes, &the_log()).expect("a checkpoint of this log");
     let mirror = Mirror::directory(directory);
     assert!(now(Cached::new(&mirror).serves(&head)), "tiles hash up to {head}");
     let mut entries = Vec::new();

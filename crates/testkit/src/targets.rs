@@ -9,7 +9,7 @@ pub fn target(bytes: &[u8]) -> Artifact {
         platform: "x86_64-linux".parse().unwrap(),
         file: "hello".parse().unwrap(),
         length: bytes.len() as u64,
-        sha256: Hash::of(bytes),
+        sha256: Hash::digest(bytes),
         kind: ArtifactKind::File,
     }
 }

@@ -163,7 +163,7 @@ impl World {
         if self.reads == Reads::Files {
             return self.mirror(who);
         }
-        let key = Hash::of(format!("mirror of {who}").as_bytes()).0;
+        let key = Hash::digest(format!("mirror of {who}").as_bytes()).0;
         let listener = self.network.listen(OnionAddress { key, port: WEB_PORT });
         let folder = Folder::new(self.shown(who));
         // It ends with the network.
@@ -384,7 +384,7 @@ impl Cast for World {
 
 /// A peer's onion address. No service has it.
 fn address(peer: usize) -> OnionAddress {
-    OnionAddress { key: Hash::of(PEER_NAMES[peer].as_bytes()).0, port: 4242 }
+    OnionAddress { key: Hash::digest(PEER_NAMES[peer].as_bytes()).0, port: 4242 }
 }
 
 impl Drop for World {

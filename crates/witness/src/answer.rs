@@ -65,7 +65,7 @@ impl<C: Clock> PeerNode<C> {
         let (now, state) = (self.clock.now(), self.state());
         match &state.head {
             Some(head) if state.is_fresh(now, &self.follow.polling) => Ok(Answer::View(
-                CosignedHead::cosign(head, &self.follow.secret, now).note().to_owned(),
+                CosignedHead::sign(head, &self.follow.secret, now).note().to_owned(),
             )),
             _ => Ok(Answer::Blind(state.seen.0)),
         }

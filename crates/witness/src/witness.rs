@@ -143,7 +143,7 @@ impl<C: Clock> PeerNode<C> {
         // A run that was killed may have named a head and not come to sync the name.
         disk.sync_dir(&directory).map_err(DiskError::at(&directory))?;
         let head = match disk.read(&path, MAX_NOTE_BYTES)? {
-            Some(bytes) => Some(TreeHead::open(&bytes, &follow.log).map_err(|_| damaged())?),
+            Some(bytes) => Some(TreeHead::verify(&bytes, &follow.log).map_err(|_| damaged())?),
             None => None,
         };
         let size = head.as_ref().map_or(0, TreeHead::size);
@@ -211,8 +211,8 @@ impl<C: Clock> PeerNode<C> {
         let useless = |why: String| PeerError::Mirror { mirror: mirror.to_string(), why };
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let bytes = bytes.map_err(|error| useless(error.to_string()))?;
-        let shown =
-            TreeHead::open(&bytes, &self.follow.log).map_err(|error| useless(error.to_string()))?;
+        let shown = TreeHead::verify(&bytes, &self.follow.log)
+            .map_err(|error| useless(error.to_string()))?;
         let ours = self.head();
         let size = ours.as_ref().map_or(0, TreeHead::size);
         if shown.size() <= size
@@ -230,7 +230,7 @@ impl<C: Clock> PeerNode<C> {
         // Either the mirror's tiles are bad, or the log forked below our head: its own tiles tell.
         if let Some(ours) = &ours
             && let Ok(path) = source.path(ours.size(), &shown).await
-            && let Some(evidence) = Evidence::of(ours, &shown, &path)
+            && let Some(evidence) = Evidence::from_heads(ours, &shown, &path)
         {
             return self.latch(evidence).map(Polled::Fork);
         }
@@ -261,7 +261,7 @@ impl<C: Clock> PeerNode<C> {
         };
         let path = state.tiles.range_roots(&tree::consistency_ranges(head.size(), ours.size()))?;
         drop(state);
-        match Evidence::of(head, &ours, &path) {
+        match Evidence::from_heads(head, &ours, &path) {
             Some(evidence) => self.latch(evidence).map(Place::Fork),
             None => Ok(Place::Joined),
         }

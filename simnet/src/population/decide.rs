@@ -209,7 +209,7 @@ impl<W: Witness> Population<'_, W> {
         client.kept = self.kept.keep(client.kept, seconds(now), latest, needed);
     }
 
-    /// The newest candidate that every peer confirms, now and `settle` ago (`LoggedRelease::agreed`); if
+    /// The newest candidate that every peer confirms, now and `settle` ago (`LoggedRelease::confirm`); if
     /// there is none, how it stands with the newest.
     fn choose(&mut self, now: Millis, node: u32, head: Tree) -> Cycle {
         let (at, split) = (i64::from(seconds(now)), self.split);
@@ -241,7 +241,7 @@ impl<W: Witness> Population<'_, W> {
         newest.unwrap_or(Cycle::UpToDate)
     }
 
-    /// Whether what is installed is known to be taken back (`Catalog::check_standing`).
+    /// Whether what is installed is known to be taken back (`Catalog::check_not_withdrawn`).
     fn runs_what_was_withdrawn(&self, node: u32) -> bool {
         let client = &self.clients[node as usize];
         client.withdrawn && client.floor == self.environment.trojan_sequence()
@@ -263,7 +263,7 @@ impl<W: Witness> Population<'_, W> {
     }
 }
 
-/// What each view of a roll is worth once heads are joined (`Round::standings`): in general, or for
+/// What each view of a roll is worth once heads are joined (`Round::confirmations`): in general, or for
 /// the release at an index.
 fn stand(
     views: &[Entry],

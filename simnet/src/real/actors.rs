@@ -35,7 +35,7 @@ fn answer_with(node: &HonestPeer, view: View, question: Question, at: Timestamp)
     let logs = &node.world.logs;
     match question {
         Question::View(_) => {
-            Answer::View(SignedView::cosign(&logs.head(view), &node.secret, at).note().to_owned())
+            Answer::View(SignedView::sign(&logs.head(view), &node.secret, at).note().to_owned())
         }
         Question::Tile(_, tile) => logs.tile(view, tile).map_or(Answer::NoTile, Answer::Tile),
     }

@@ -58,13 +58,13 @@ impl Logs {
     pub(super) fn write(environment: &Environment, seed: Seed, known: &SignatureCache) -> Logs {
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0).map(|(index, _)| index);
         let mut keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
-        keys.log_secret = keys.log_secret.remembering(known);
+        keys.log_secret = keys.log_secret.with_cache(known);
         keys.log.key = keys.log_secret.public();
-        keys.publishers = keys.publishers.into_iter().map(|key| key.remembering(known)).collect();
+        keys.publishers = keys.publishers.into_iter().map(|key| key.with_cache(known)).collect();
         let (horizon, split) = (environment.scenario.horizon, environment.split());
         let (unlogged, artifact) = sign(&keys, UNLOGGED, Timestamp(EPOCH));
         let mut log = Chain::empty();
-        log.artifacts.insert(artifact_path(&Hash::of(&artifact)), artifact);
+        log.artifacts.insert(artifact_path(&Hash::digest(&artifact)), artifact);
         let mut logs = Logs {
             keys,
             chains: [log, Chain::empty()],
@@ -138,7 +138,7 @@ impl Logs {
         let (entry, artifact) = sign(&self.keys, sequence, issued);
         let to = &mut self.chains[usize::from(chain)];
         self.releases.insert(sequence, (to.entries.len() as u32, chain));
-        to.artifacts.insert(artifact_path(&Hash::of(&artifact)), artifact);
+        to.artifacts.insert(artifact_path(&Hash::digest(&artifact)), artifact);
         to.push(entry);
     }
 

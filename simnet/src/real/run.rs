@@ -44,7 +44,7 @@ async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealEr
     let views = environment.scenario.circle as usize * nodes as usize;
     let known = SignatureCache::new(1024 + 3 * views);
     let logs = Logs::write(&environment, seed, &known);
-    let secrets = (0..nodes).map(|node| secret(seed, node).remembering(&known)).collect();
+    let secrets = (0..nodes).map(|node| secret(seed, node).with_cache(&known)).collect();
     let world = Arc::new(World {
         hub: Hub::new(&environment),
         mirrors: Mutex::new((0..nodes).map(|node| environment.mirror_service(node)).collect()),

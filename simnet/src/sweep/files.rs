@@ -139,7 +139,8 @@ pub(super) fn write(
         text += row;
         text.push('\n');
     }
-    let last = Last { worlds: rows.len() as u64, sha256: Hash::of(text.as_bytes()).to_string() };
+    let last =
+        Last { worlds: rows.len() as u64, sha256: Hash::digest(text.as_bytes()).to_string() };
     text += &serde_json::to_string(&last).expect("plain data");
     text.push('\n');
     Ok(disk.write(path, text.as_bytes(), Mode::Public).map_err(DiskError::at(path))?)
@@ -162,7 +163,7 @@ fn parse(bytes: Vec<u8>) -> Result<Rows, Odd> {
     let (_, last) = body.rsplit_once('\n').ok_or(Odd::Short)?;
     let last: Last = serde_json::from_str(last).map_err(|_| Odd::Short)?;
     let above = &text[..body.rfind('\n').map_or(0, |end| end + 1)];
-    if Hash::of(above.as_bytes()).to_string() != last.sha256 {
+    if Hash::digest(above.as_bytes()).to_string() != last.sha256 {
         return Err(Odd::Damaged);
     }
     let mut lines = above.lines();

@@ -294,7 +294,7 @@ fn a_merge_refuses_what_does_not_belong_together() {
 fn forge(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).expect("a file").replacen(from, to, 1);
     let end = text.trim_end().rfind('\n').expect("lines") + 1;
-    let digest = unanimity_protocol::Hash::of(&text.as_bytes()[..end]);
+    let digest = unanimity_protocol::Hash::digest(&text.as_bytes()[..end]);
     let worlds = text[..end].lines().count() - 1;
     let last = format!("{{\"worlds\":{worlds},\"sha256\":\"{digest}\"}}\n");
     fs::write(path, text[..end].to_owned() + &last).expect("forged");

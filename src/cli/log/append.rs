@@ -138,7 +138,7 @@ impl Append {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
             let bytes = read(path, MAX_FILE_BYTES)?;
-            let digest = Hash::of(&bytes);
+            let digest = Hash::digest(&bytes);
             if !targets(notes).map(|target| target.sha256).any(|named| named == digest) {
                 let path = path.display();
                 let message = format!("{path}: none of these releases names a file with its bytes");

@@ -67,7 +67,7 @@ impl Source {
 /// A checkpoint's head, with the log's key alone: the origin is the one it bears.
 pub(super) fn open(checkpoint: &[u8], key: &NoteVerifyingKey) -> Result<TreeHead, CheckpointError> {
     let origin = Checkpoint::parse(Note::parse(checkpoint)?.text())?.origin;
-    TreeHead::open(checkpoint, &Log { origin, key: key.clone() })
+    TreeHead::verify(checkpoint, &Log { origin, key: key.clone() })
 }
 
 pub(crate) fn head_json(head: &TreeHead) -> Value {

@@ -166,7 +166,7 @@ impl Prove {
         let hashes = wait_for(source.inclusion(index, head.size(), head.size()))?;
         let hashes = hashes.map_err(|error| unread(&mirror, &error))?;
         let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
-        if !proof.holds(&leaf, &head) {
+        if !proof.verify(&leaf, &head) {
             let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
             return Err(Ended::new(Exit::NotLogged, message));
         }
@@ -201,7 +201,7 @@ impl Verify {
             TlogProof::parse(&proof).map_err(|error| Ended::new(Exit::BadInput, named(&error)))?;
         let head = open(proof.checkpoint.as_bytes(), &self.log_key)
             .map_err(|error| Ended::new(Exit::BadSignature, named(&error)))?;
-        if !proof.holds(&Hash::leaf(&read(&self.note, MAX_NOTE_BYTES)?), &head) {
+        if !proof.verify(&Hash::leaf(&read(&self.note, MAX_NOTE_BYTES)?), &head) {
             let why = format!("does not prove that {} is in the log", self.note.display());
             return Err(Ended::new(Exit::BadProof, named(&why)));
         }

@@ -108,7 +108,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     let head = stage.head_of("log").unwrap();
     let key_of = |who: &str| Identity::read(&nodes.place(who).join("state")).unwrap().unwrap().view;
     let view = |who: &str, at| {
-        let view = CosignedHead::cosign(&head, &key_of(who), at).note().to_owned();
+        let view = CosignedHead::sign(&head, &key_of(who), at).note().to_owned();
         Answer::View(view).frame()
     };
     let framed = |length: u32, message: &[u8]| {

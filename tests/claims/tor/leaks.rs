@@ -28,7 +28,7 @@ pub(super) fn nothing_private_was_logged(nodes: &Nodes) {
         let Some(identity) = Identity::read(&told.cycle.state).unwrap() else { continue };
         let discovery = identity.discovery.expose();
         private.extend([HEXLOWER.encode(discovery), BASE64.encode(discovery)]);
-        private.push(identity.view.expose());
+        private.push(identity.view.to_private_key_line());
     }
     let logs = places.iter().filter_map(|place| fs::read_to_string(place.join("log")).ok());
     for log in logs {

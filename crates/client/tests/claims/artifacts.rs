@@ -39,7 +39,7 @@ fn what_was_being_kept_when_a_node_was_killed_does_not_pile_up() {
 }
 
 fn digests(artifacts: &Artifacts, all: &[&[u8]]) -> Vec<bool> {
-    let path = |bytes: &&[u8]| format!("artifact/{}", Hash::of(bytes));
+    let path = |bytes: &&[u8]| format!("artifact/{}", Hash::digest(bytes));
     all.iter().map(|bytes| artifacts.open(&path(bytes)).is_ok()).collect()
 }
 
@@ -66,7 +66,7 @@ fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
     let again = Artifacts::new(state.path(), 100, Disk::default());
     assert_eq!(digests(&again, &all), [false, false, false, false, true]);
     let name = found.keys().next().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
-    let digest = Hash::of(all[4]).to_string();
+    let digest = Hash::digest(all[4]).to_string();
     for path in [
         name.as_str(),
         &digest,

@@ -290,7 +290,7 @@ async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is
     let read = |text: &str| {
         // With the digest that it would have had.
         let (body, _) = text.rsplit_once("\"sha256\": \"").unwrap();
-        let digest = Hash::of(format!("{body}\"sha256\": \"\"\n}}").as_bytes()).hex();
+        let digest = Hash::digest(format!("{body}\"sha256\": \"\"\n}}").as_bytes()).hex();
         fs::write(&path, format!("{body}\"sha256\": \"{digest}\"\n}}")).unwrap();
         ClientStore::read(&directory, policy, peers, &Disk::default())
     };

@@ -360,7 +360,7 @@ fn evidence(world: &World, elsewhere: &Path) -> Evidence {
     copy.publish(&draft(3)).unwrap();
     copy.publish_to("fork", &draft(4)).unwrap();
     let heads = ["log", "fork"].map(|log| copy.head_of(log).unwrap());
-    Evidence::of(&heads[0], &heads[1], &[]).unwrap()
+    Evidence::from_heads(&heads[0], &heads[1], &[]).unwrap()
 }
 
 /// A disk on which something happens once a trial is written down, before its first command runs.

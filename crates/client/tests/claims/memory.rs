@@ -40,7 +40,7 @@ async fn rolls_survive_a_restart_and_so_does_since_when_a_peer_is_silent() {
     let circle = Circle::with_second_settling(101).await;
     let memory = circle.memory();
     assert_eq!(memory.rolls.len(), 1);
-    assert_eq!(memory.rolls[0].at(), circle.now());
+    assert_eq!(memory.rolls[0].closed_at(), circle.now());
     assert_eq!(memory.rolls[0].views().count(), 5);
     let mut circle = circle;
     circle.stop(0);
@@ -86,7 +86,7 @@ async fn disk_fails(from_there_on: bool) {
         let memory = circle.memory();
         if now.sequence == 1 {
             assert!(memory.floor == 1 && memory.head.as_ref().unwrap().size() == 2, "step {n}");
-            let first = |memory: &unanimity_state::ClientState| memory.rolls[0].at();
+            let first = |memory: &unanimity_state::ClientState| memory.rolls[0].closed_at();
             assert_eq!(first(&memory), first(&base.memory()), "step {n}");
         }
         if n == 0 {

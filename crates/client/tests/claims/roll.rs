@@ -110,7 +110,7 @@ fn shows(
     let (clock, secret) = (circle.clock.clone(), circle.circle.peer_secrets[by].clone());
     circle.impostor(2, move |_| {
         let now = unanimity_storage::Clock::now(&clock);
-        let view = unanimity_protocol::CosignedHead::cosign(&head, &secret, at(now));
+        let view = unanimity_protocol::CosignedHead::sign(&head, &secret, at(now));
         Answer::View(view.note().to_owned())
     });
 }
@@ -150,13 +150,14 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
     let text = text.rsplit_once("\n\n").unwrap().0.to_owned() + "\n";
     let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
     note.sign(&base.circle.log_secret);
-    let renamed = unanimity_protocol::TreeHead::open(note.to_string().as_bytes(), &other).unwrap();
+    let renamed =
+        unanimity_protocol::TreeHead::verify(note.to_string().as_bytes(), &other).unwrap();
     refuses("another log", &base, |c| shows(c, renamed.clone(), 2, |now| now), invalid).await;
     let secret = NoteSigningKey::from_seed("log.example".parse().unwrap(), &[9; 32]);
     let log = Log { key: secret.public(), ..base.circle.log.clone() };
     let mut note = unanimity_protocol::Note::unsigned(&text.replace("other", "releases")).unwrap();
     note.sign(&secret);
-    let forged = unanimity_protocol::TreeHead::open(note.to_string().as_bytes(), &log).unwrap();
+    let forged = unanimity_protocol::TreeHead::verify(note.to_string().as_bytes(), &log).unwrap();
     refuses("another key", &base, |c| shows(c, forged.clone(), 2, |now| now), invalid).await;
 }
 

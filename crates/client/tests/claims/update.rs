@@ -171,10 +171,10 @@ async fn a_lagging_or_dead_or_garbled_mirror_among_two_is_fine() {
         for name in ["tile/entries/000.p/2", "tile/entries/000.p/3", "tile/0/000.p/2"] {
             fs::write(circle.directory.join("garbled").join(name), b"garbled").unwrap();
         }
-        fs::write(circle.directory.join("garbled/artifact").join(Hash::of(TWO).hex()), TROJAN)
+        fs::write(circle.directory.join("garbled/artifact").join(Hash::digest(TWO).hex()), TROJAN)
             .unwrap();
         fs::write(circle.directory.join("short/tile/entries/000.p/2"), b"").unwrap();
-        fs::write(circle.directory.join("short/artifact").join(Hash::of(TWO).hex()), &TWO[1..])
+        fs::write(circle.directory.join("short/artifact").join(Hash::digest(TWO).hex()), &TWO[1..])
             .unwrap();
         circle.force("log", &[b"news".to_vec()]).unwrap();
         let bad = ["old", "missing", "garbled", "short"][seed % 4];
@@ -356,7 +356,7 @@ async fn a_download_that_outlives_its_roll_asks_again() {
         &config.peers,
         &config.cycle.limits,
     );
-    assert_eq!(agreed.unwrap().rolls()[1].at(), Timestamp(begun.0 + 16 * 60));
+    assert_eq!(agreed.unwrap().rounds()[1].closed_at(), Timestamp(begun.0 + 16 * 60));
     // 15 minutes are not too long.
     let mut circle = Circle::with_second_settling(70).await;
     circle.pass(HOUR).await;
@@ -864,7 +864,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
         let refused = stage(wrong).unwrap_err();
         assert!(matches!(refused, InstallError::Install(InstallRefusal::Artifact(_))), "{refused}");
     }
-    let at = agreed.rolls()[1].at();
+    let at = agreed.rounds()[1].closed_at();
     let switch = async |now| {
         let ready = stage(TWO).unwrap();
         let clock = ManualClock::at(now);
@@ -1039,9 +1039,9 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
                             question @ Question::View(_) if peer > 2 => {
                                 node.answer(question).unwrap()
                             }
-                            Question::View(_) => Answer::View(
-                                CosignedHead::cosign(&head, &secret, now).note().into(),
-                            ),
+                            Question::View(_) => {
+                                Answer::View(CosignedHead::sign(&head, &secret, now).note().into())
+                            }
                             Question::Tile(..) => std::future::pending().await,
                         };
                         unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();

@@ -174,9 +174,9 @@ async fn a_log_that_was_read_without_knowing_of_withdrawals_is_read_again() {
     let policy = &circle.config.cycle.policy.clone();
     let keys: String = policy.publishers().iter().map(|key| format!("{key}\n")).collect();
     let old = format!("{} {} {}\n{keys}", policy.product, policy.channel, policy.threshold());
-    let text = with_field(&text, "policy", &Hash::of(old.as_bytes()).hex());
+    let text = with_field(&text, "policy", &Hash::digest(old.as_bytes()).hex());
     let unsealed = with_field(&text, "sha256", "");
-    let sealed = with_field(&unsealed, "sha256", &Hash::of(unsealed.as_bytes()).hex());
+    let sealed = with_field(&unsealed, "sha256", &Hash::digest(unsealed.as_bytes()).hex());
     fs::write(&file, sealed).unwrap();
     let catalog = ClientStore::catalog(file.parent().unwrap(), policy, &Disk::default()).unwrap();
     assert!(catalog.withdrawn().is_empty());

@@ -31,7 +31,7 @@ impl Fingerprint {
         let log = Hash(log.0);
         let mut text = format!("unanimity/peer/v1\n{log}\n{address}\n{key}\n{discovery}\n");
         text.extend(artifacts.map(|site| format!("{site}\n")));
-        let digest = Hash::of(text.as_bytes()).0;
+        let digest = Hash::digest(text.as_bytes()).0;
         let (words, _) = digest.as_chunks::<4>();
         let mut groups = [0; 8];
         for (group, word) in groups.iter_mut().zip(words) {

@@ -175,7 +175,7 @@ impl fmt::Display for Ticket {
 
 /// Eight digits: of the tickets that are not what was sent, one in four thousand million passes.
 fn checksum(said: &str) -> String {
-    Hash::of(said.as_bytes()).hex()[..8].to_owned()
+    Hash::digest(said.as_bytes()).hex()[..8].to_owned()
 }
 
 fn escape(text: &str) -> String {

@@ -48,7 +48,7 @@ fn read(text: &str) -> Result<Ticket, TicketError> {
 
 /// A ticket made of these fields, with the checksum that belongs to them.
 fn sealed(fields: &str) -> String {
-    format!("{fields},{}", &Hash::of(fields.as_bytes()).hex()[..8])
+    format!("{fields},{}", &Hash::digest(fields.as_bytes()).hex()[..8])
 }
 
 /// Alice's, with one piece replaced and nothing mistyped.
@@ -228,7 +228,8 @@ fn a_key_of_another_kind_is_refused_by_its_kind() {
     let note = NoteSigningKey::from_seed("alice".parse().unwrap(), &[1; 32]).public().to_string();
     let error = forged(&line, &note).unwrap_err();
     assert!(matches!(error, TicketError::Key(KeyError::Type { .. })), "{error}");
-    let secret = CosignatureSigningKey::from_seed("alice".parse().unwrap(), &[1; 32]).expose();
+    let secret =
+        CosignatureSigningKey::from_seed("alice".parse().unwrap(), &[1; 32]).to_private_key_line();
     let error = forged(&line, &secret).unwrap_err();
     assert!(matches!(error, TicketError::Key(_)), "{error}");
     assert!(!error.to_string().contains(&secret[25..]), "{error}");

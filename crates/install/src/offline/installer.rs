@@ -73,7 +73,7 @@ impl<'a> Installer<'a> {
         let bundle = Bundle::parse(&String::from_utf8_lossy(&text))?;
         let (policy, config) = (&self.config.cycle.policy, self.config);
         let verified = bundle.verify(policy, &config.peers, &config.cycle.limits);
-        let agreed = match verified.and_then(|agreed| agreed.fresh(freshness, now)) {
+        let agreed = match verified.and_then(|agreed| agreed.with_max_age(freshness, now)) {
             Err(Refusal::Fork(evidence)) => {
                 self.evidence.add(&evidence)?;
                 return Err(Refusal::Fork(evidence).into());
@@ -126,8 +126,8 @@ impl<'a> Installer<'a> {
         catalog: &Catalog,
         now: Timestamp,
     ) -> Result<(), StagedError> {
-        let choice = catalog.choose(&self.config.cycle.policy, self.state.floor, now);
-        let index = agreed.entry().index;
+        let choice = catalog.select_candidates(&self.config.cycle.policy, self.state.floor, now);
+        let index = agreed.log_entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
             let label = agreed.manifest().label();
             let speaks = |(at, refusal): &(u64, Refusal)| match refusal {
@@ -152,14 +152,14 @@ impl<'a> Installer<'a> {
         frontier: Frontier,
         catalog: Catalog,
     ) -> Result<(), StagedError> {
-        let [_, latest] = agreed.rolls();
+        let [_, latest] = agreed.rounds();
         self.state.head = smallest(latest).cloned();
         self.state.frontier = frontier;
         self.state.catalog = catalog;
         self.state.floor = agreed.manifest().sequence;
-        self.state.catalog.forget_below(self.state.floor);
-        self.state.newest = self.state.newest.max(latest.at());
-        self.state.unanimous_at = Some(latest.at());
+        self.state.catalog.remove_below(self.state.floor);
+        self.state.newest = self.state.newest.max(latest.closed_at());
+        self.state.unanimous_at = Some(latest.closed_at());
         self.store.save(&self.state)?;
         self.publish()
     }

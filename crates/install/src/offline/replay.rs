@@ -32,7 +32,7 @@ pub(super) fn replay(
     let (policy, head) = (&config.cycle.policy, agreed.head());
     let (mut frontier, mut catalog) = (state.frontier.clone(), state.catalog.clone());
     let held = frontier.size();
-    let [_, latest] = agreed.rolls();
+    let [_, latest] = agreed.rounds();
     let common = smallest(latest).map_or(0, TreeHead::size);
     let known = state.head.as_ref().map_or(0, TreeHead::size);
     if common < known {
@@ -54,7 +54,7 @@ pub(super) fn replay(
             return true;
         }
         frontier.push(Hash::leaf(entry));
-        catalog.read(index, entry, policy);
+        catalog.add_entry(index, entry, policy);
         unmet.retain(|trusted| is_elsewhere(trusted, &frontier));
         if frontier.size() == common {
             edge = Some((frontier.clone(), catalog.clone()));

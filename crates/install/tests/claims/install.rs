@@ -213,7 +213,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     world.poll_all().await.unwrap();
-    let path = world.log_directory().join(artifact_path(&Hash::of(NEW)));
+    let path = world.log_directory().join(artifact_path(&Hash::digest(NEW)));
     let mut changed = NEW.to_vec();
     changed[3] ^= 1;
     for served in [&changed, &NEW[1..], &[NEW, b"more"].concat()] {

@@ -440,7 +440,7 @@ async fn evidence_that_the_installer_holds_latches_it_until_it_is_acknowledged()
     split.circle.publish(&Draft::new(3, "1.2.0", b"honest")).unwrap();
     split.circle.publish_to("fork", &Draft::new(3, "1.2.0", TROJAN)).unwrap();
     let heads = ["log", "fork"].map(|log| split.circle.head_of(log).unwrap());
-    let evidence = Evidence::of(&heads[0], &heads[1], &[]).unwrap();
+    let evidence = Evidence::from_heads(&heads[0], &heads[1], &[]).unwrap();
     let state = installer_state(&split.circle.config.cycle.install_root);
     let store = EvidenceStore::new(&state, &split.circle.config.cycle.policy.log, Disk::default());
     let id = store.add(&evidence).unwrap();

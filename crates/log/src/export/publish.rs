@@ -120,7 +120,7 @@ fn canonical(path: &Path) -> Result<PathBuf, DiskError> {
 /// Refuses if the site's head is not one that the log has grown from.
 fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpublished> {
     let path = site.join(CHECKPOINT);
-    let theirs = TreeHead::open(checkpoint, &source.log)
+    let theirs = TreeHead::verify(checkpoint, &source.log)
         .map_err(|source| Unpublished::OtherLog { path: path.clone(), source })?;
     let ours = &source.head;
     let fork = |evidence| {
@@ -129,7 +129,7 @@ fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpubl
     };
     if theirs.size() <= ours.size() {
         let path = source.store.range_roots(&consistency_ranges(theirs.size(), ours.size()))?;
-        return match ConsistentHeads::new(ours.clone()).link(&theirs, &path) {
+        return match ConsistentHeads::new(ours.clone()).add(&theirs, &path) {
             Consistency::Consistent => Ok(()),
             Consistency::Fork(evidence) => fork(evidence),
             // The tiles were whole a moment ago.
@@ -144,7 +144,7 @@ fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpubl
     let proof =
         store.and_then(|store| store.range_roots(&consistency_ranges(ours.size(), theirs.size())));
     if let Consistency::Fork(evidence) =
-        ConsistentHeads::new(theirs.clone()).link(ours, &proof.unwrap_or_default())
+        ConsistentHeads::new(theirs.clone()).add(ours, &proof.unwrap_or_default())
     {
         return fork(evidence);
     }

@@ -58,7 +58,7 @@ impl Source {
         let note = Note::parse(&checkpoint).map_err(|error| wrong(error.into()))?;
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
         let log = Log { origin, key: key.clone() };
-        let head = TreeHead::open(&checkpoint, &log).map_err(wrong)?;
+        let head = TreeHead::verify(&checkpoint, &log).map_err(wrong)?;
         check_growth(&(0..head.size())).map_err(DiskError::at(&path))?;
         let (store, tiles) = read_tiles(directory, &head)?;
         let directory = directory.to_owned();

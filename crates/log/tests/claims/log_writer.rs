@@ -183,7 +183,7 @@ fn an_artifact_lies_under_its_digest() {
     let place = place();
     let writer = init(place.path(), Disk::default()).unwrap();
     let digest = writer.add_artifact(b"program").unwrap();
-    assert_eq!(digest, Hash::of(b"program"));
+    assert_eq!(digest, Hash::digest(b"program"));
     let path = place.path().join(artifact_path(&digest));
     assert_eq!(fs::read(&path).unwrap(), b"program");
     assert_eq!(path, place.path().join(format!("artifact/{}", digest.hex())));

@@ -278,7 +278,7 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
         let root = Hash([7; 32]);
         let claimed = Checkpoint { origin: sample_log::origin(), size, root };
         let note = claimed.sign(&sample_log::secret(1)).to_string();
-        let head = TreeHead::open(note.as_bytes(), &sample_log::the_log()).unwrap();
+        let head = TreeHead::verify(note.as_bytes(), &sample_log::the_log()).unwrap();
         let error = now(Bundles::below(&Cached::new(&mirror), &head, from)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains(&(size - from).to_string()), "{error}");

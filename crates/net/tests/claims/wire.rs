@@ -382,21 +382,21 @@ fn largest_head(size: u64, root: &Hash) -> (TreeHead, Log, CosignatureSigningKey
     text.push('\n');
     let mut note = Note::unsigned(&text).unwrap();
     note.sign(&secret);
-    let head = TreeHead::open(note.to_string().as_bytes(), &log).expect("within every bound");
+    let head = TreeHead::verify(note.to_string().as_bytes(), &log).expect("within every bound");
     (head, log, CosignatureSigningKey::from_seed(name("p"), &[2; 32]))
 }
 
 #[test]
 fn the_largest_view_fits_a_frame() {
     let (head, log, peer) = largest_head((1 << 63) - 1, &Hash([7; 32]));
-    let view = CosignedHead::cosign(&head, &peer, Timestamp::MAX);
+    let view = CosignedHead::sign(&head, &peer, Timestamp::MAX);
     let frame = Answer::View(view.note().to_owned()).frame();
     assert_eq!(frame.len(), ANSWER_BYTES);
     let Answer::View(note) = Answer::parse(frame[..].try_into().unwrap()).unwrap() else {
         panic!("a view")
     };
     assert_eq!(
-        CosignedHead::open(note.as_bytes(), &log, &peer.public()).unwrap().note(),
+        CosignedHead::verify(note.as_bytes(), &log, &peer.public()).unwrap().note(),
         view.note()
     );
 }
@@ -409,13 +409,13 @@ fn the_largest_evidence_fits_a_frame() {
     let (_, root) = consistency_roots(old, new, &path).expect("a path of the right length");
     let (larger, log, _) = largest_head(new, &root);
     let (smaller, ..) = largest_head(old, &Hash([7; 32]));
-    let evidence = Evidence::of(&smaller, &larger, &path).expect("a contradiction");
+    let evidence = Evidence::from_heads(&smaller, &larger, &path).expect("a contradiction");
     let text = evidence.to_string();
     let frame = Answer::Evidence(text.clone()).frame();
     let Answer::Evidence(read) = Answer::parse(frame[..].try_into().unwrap()).unwrap() else {
         panic!("evidence")
     };
-    assert_eq!(Evidence::open(&read, &log).unwrap(), evidence);
+    assert_eq!(Evidence::verify(&read, &log).unwrap(), evidence);
     // And with the most hashes that the form allows.
     let more = (MAX_PROOF - path.len()) * 45;
     assert!(text.len() + more <= MAX_EVIDENCE_BYTES, "{} bytes", text.len() + more);

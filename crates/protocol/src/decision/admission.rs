@@ -36,7 +36,7 @@ impl RoundLimits {
         now: Timestamp,
         before: u64,
     ) -> Result<CosignedHead, PeerFailure> {
-        self.check(view.at(), view.head().size(), now, before).map(|()| view)
+        self.check(view.signed_at(), view.head().size(), now, before).map(|()| view)
     }
 
     /// Checks whether a peer's answer counts at `now`.

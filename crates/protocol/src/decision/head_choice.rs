@@ -47,7 +47,7 @@ impl LogHead for TreeHead {
     }
 
     fn contradicts(&self, other: &TreeHead) -> Option<Box<Evidence>> {
-        Evidence::of(self, other, &[]).map(Box::new)
+        Evidence::from_heads(self, other, &[]).map(Box::new)
     }
 }
 

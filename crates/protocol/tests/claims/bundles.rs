@@ -36,9 +36,9 @@ fn agreed(
 ) -> ConfirmedRelease {
     let chain = release.log.chain(HEAD);
     let inclusion = release.log.inclusion(release.index, HEAD);
-    unanimity_protocol::SignedRelease::open(release.fetched(), &policy(), 0, NOW)
-        .and_then(|signed| signed.logged(&chain, None, &inclusion))
-        .and_then(|logged| logged.agreed(&chain, peers, limits, Some(rolls[0]), rolls[1]))
+    unanimity_protocol::SignedRelease::verify(release.fetched(), &policy(), 0, NOW)
+        .and_then(|signed| signed.prove_inclusion(&chain, None, &inclusion))
+        .and_then(|logged| logged.confirm(&chain, peers, limits, Some(rolls[0]), rolls[1]))
         .unwrap()
 }
 
@@ -72,7 +72,7 @@ fn proof(
     size: usize,
     at: Timestamp,
 ) -> TlogProof {
-    let view = CosignedHead::cosign(&log.head(size), secret, at);
+    let view = CosignedHead::sign(&log.head(size), secret, at);
     TlogProof {
         index: release.index as u64,
         hashes: if release.index < size { log.inclusion(release.index, size) } else { vec![] },
@@ -123,9 +123,9 @@ fn what_was_agreed_on_is_agreed_on_again_from_the_bundle_alone() {
     assert_eq!(Bundle::parse(&text), Ok(bundle()));
     let again = verify(&text).unwrap();
     assert_eq!(*again.manifest(), manifest(2));
-    assert_eq!((again.entry().index, &again.entry().note), (5, &release().note));
+    assert_eq!((again.log_entry().index, &again.log_entry().note), (5, &release().note));
     assert_eq!(*again.head(), release().log.head(HEAD));
-    assert_eq!(again.rolls().map(Round::at), [EARLIER, NOW]);
+    assert_eq!(again.rounds().map(Round::closed_at), [EARLIER, NOW]);
     assert_eq!(Bundle::of(&again, &proofs(&release())).to_string(), text);
     // The tests below write rolls by hand: they write the same.
     let [earlier, latest] = good_rolls();
@@ -140,14 +140,19 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
     let (release, one) = (Release::new(1, 4), peers(1));
     let rolls = [(EARLIER, 2), (NOW, 3)].map(|(at, size)| roll(&release.log, &one, at, &[size]));
     let chain = release.log.chain(4);
-    let agreed = unanimity_protocol::SignedRelease::open(release.fetched(), &policy(), 0, NOW)
-        .and_then(|signed| signed.logged(&chain, None, &release.log.inclusion(1, 4)))
-        .and_then(|logged| logged.agreed(&chain, &one, &limits(), Some(&rolls[0]), &rolls[1]))
+    let agreed = unanimity_protocol::SignedRelease::verify(release.fetched(), &policy(), 0, NOW)
+        .and_then(|signed| signed.prove_inclusion(&chain, None, &release.log.inclusion(1, 4)))
+        .and_then(|logged| logged.confirm(&chain, &one, &limits(), Some(&rolls[0]), &rolls[1]))
         .unwrap();
     let text = Bundle::of(&agreed, &release.proofs(&[2, 3, 4])).to_string();
     let times: Vec<_> = text.match_indices("\nroll ").map(|(at, _)| at + 6..at + 16).collect();
     let views = |agreed: &ConfirmedRelease| -> Vec<String> {
-        agreed.rolls().iter().flat_map(|roll| roll.views()).map(|view| view.note().into()).collect()
+        agreed
+            .rounds()
+            .iter()
+            .flat_map(|roll| roll.views())
+            .map(|view| view.note().into())
+            .collect()
     };
     let open = |text: &str| Bundle::parse(text).ok()?.verify(&policy(), &one, &limits()).ok();
     assert!(open(&text).is_some());
@@ -158,12 +163,12 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
         // Nobody signs when a roll was closed; the views' own times bound it.
         assert!(times.iter().any(|time| time.contains(&at)), "byte {at}");
         assert_eq!(opened.manifest(), agreed.manifest());
-        assert_eq!((opened.entry().index, &opened.entry().note), (1, &release.note));
+        assert_eq!((opened.log_entry().index, &opened.log_entry().note), (1, &release.note));
         assert_eq!((opened.head(), opened.head().note()), (agreed.head(), agreed.head().note()));
         assert_eq!(views(&opened), views(&agreed));
-        for roll in opened.rolls() {
+        for roll in opened.rounds() {
             for view in roll.views() {
-                assert!(limits().admit(view.clone(), roll.at(), 0).is_ok());
+                assert!(limits().admit(view.clone(), roll.closed_at(), 0).is_ok());
             }
         }
     }
@@ -539,9 +544,9 @@ fn proof_file() -> (Release, TlogProof) {
 fn holds(release: &Release, text: &str) -> Option<(TlogProof, CosignedHead)> {
     let proof = TlogProof::parse(text).ok()?;
     let view =
-        CosignedHead::open(proof.checkpoint.as_bytes(), &release.log.log(), &peer(2).key).ok()?;
+        CosignedHead::verify(proof.checkpoint.as_bytes(), &release.log.log(), &peer(2).key).ok()?;
     let leaf = Hash::leaf(release.note.to_string().as_bytes());
-    proof.holds(&leaf, view.head()).then_some((proof, view))
+    proof.verify(&leaf, view.head()).then_some((proof, view))
 }
 
 #[test]

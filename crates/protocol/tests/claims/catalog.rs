@@ -9,7 +9,8 @@ use crate::fixtures::{LogWorld, NOW, line, manifest, name, note, policy, publish
 fn read(entries: &[Vec<u8>]) -> (Catalog, Vec<Reading>) {
     let mut catalog = Catalog::default();
     let readings = entries.iter().enumerate();
-    let readings = readings.map(|(i, entry)| catalog.read(i as u64, entry, &policy())).collect();
+    let readings =
+        readings.map(|(i, entry)| catalog.add_entry(i as u64, entry, &policy())).collect();
     (catalog, readings)
 }
 
@@ -29,12 +30,12 @@ fn changed(sequence: u64, change: impl Fn(&mut Manifest)) -> Vec<u8> {
 
 /// The sequences that could be installed, best first.
 fn candidates(catalog: &Catalog, floor: u64) -> Vec<u64> {
-    let choice = catalog.choose(&policy(), floor, NOW);
+    let choice = catalog.select_candidates(&policy(), floor, NOW);
     choice.candidates.iter().map(|signed| signed.manifest().sequence).collect()
 }
 
 fn refused(catalog: &Catalog, floor: u64) -> Vec<(u64, Refusal)> {
-    catalog.choose(&policy(), floor, NOW).refused
+    catalog.select_candidates(&policy(), floor, NOW).refused
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn the_highest_sequence_is_first_whatever_the_version_says() {
 #[test]
 fn a_candidate_keeps_its_index() {
     let (catalog, _) = read(&[b"rubbish".to_vec(), release(1), release(2)]);
-    let choice = catalog.choose(&policy(), 0, NOW);
+    let choice = catalog.select_candidates(&policy(), 0, NOW);
     assert_eq!(choice.candidates.iter().map(|signed| signed.index()).collect::<Vec<_>>(), [2, 1]);
 }
 
@@ -212,7 +213,7 @@ fn one_text_twice_is_no_conflict() {
     assert_ne!(again, release(5));
     let (catalog, readings) = read(&[release(5), release(5), again]);
     assert_eq!(readings, vec![Reading::Ours; 3]);
-    let choice = catalog.choose(&policy(), 0, NOW);
+    let choice = catalog.select_candidates(&policy(), 0, NOW);
     assert_eq!(choice.refused, []);
     assert_eq!(choice.candidates.iter().map(|signed| signed.index()).collect::<Vec<_>>(), [0]);
 }
@@ -223,7 +224,7 @@ fn expired_releases_are_refused_and_older_ones_stand() {
     assert_eq!(candidates(&catalog, 0), [4]);
     let expired = Refusal::Expired { release: "5-1.5.0".into(), at: NOW };
     assert_eq!(refused(&catalog, 0), [(1, expired)]);
-    let earlier = catalog.choose(&policy(), 0, Timestamp(NOW.0 - 1));
+    let earlier = catalog.select_candidates(&policy(), 0, Timestamp(NOW.0 - 1));
     assert_eq!(earlier.candidates.len(), 2, "what time says is decided at each choice");
 }
 
@@ -234,7 +235,7 @@ fn older_releases_than_the_installed_one_are_a_rollback() {
     // The installed one itself is nothing to report.
     assert_eq!(refused(&catalog, 5), [(0, Refusal::SequenceRollback { offered: 4, floor: 5 })]);
     assert!(candidates(&catalog, 6).is_empty());
-    catalog.forget_below(5);
+    catalog.remove_below(5);
     assert_eq!((candidates(&catalog, 5), refused(&catalog, 5)), (vec![6], vec![]));
 }
 
@@ -246,7 +247,7 @@ fn what_is_kept_reads_again_to_the_same_catalog() {
         read(&[release(5), b"rubbish".to_vec(), newer, release(4), twin, release(6)]);
     let mut again = Catalog::default();
     for kept in catalog.entries() {
-        again.read(kept.index, kept.note.to_string().as_bytes(), &policy());
+        again.add_entry(kept.index, kept.note.to_string().as_bytes(), &policy());
     }
     assert_eq!(candidates(&again, 0), candidates(&catalog, 0));
     assert_eq!(refused(&again, 0), refused(&catalog, 0));

@@ -17,7 +17,7 @@ fn text(size: &str, root: &str) -> String {
 
 fn open(text: &str) -> Result<TreeHead, CheckpointError> {
     let world = LogWorld::new(0);
-    TreeHead::open(note(text, &[&world.secret]).to_string().as_bytes(), &world.log())
+    TreeHead::verify(note(text, &[&world.secret]).to_string().as_bytes(), &world.log())
 }
 
 #[test]
@@ -32,10 +32,10 @@ fn a_head_is_read_again_from_what_it_keeps_and_keeps_the_logs_line_only() {
     let world = LogWorld::new(5);
     let mut signed = note(&world.checkpoint(5).text(), &[&secret("stranger", 9), &world.secret]);
     signed.sign(&publishers()[0]);
-    let head = TreeHead::open(signed.to_string().as_bytes(), &world.log()).unwrap();
+    let head = TreeHead::verify(signed.to_string().as_bytes(), &world.log()).unwrap();
     let alone = note(&world.checkpoint(5).text(), &[&world.secret]).to_string();
     assert_eq!(head.note(), alone);
-    assert_eq!(TreeHead::open(alone.as_bytes(), &world.log()), Ok(head));
+    assert_eq!(TreeHead::verify(alone.as_bytes(), &world.log()), Ok(head));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_changed_byte_is_refused_or_leaves_the_head_as_it_is() {
     let unknown = signed.rfind("— stranger").unwrap();
     let mut unharmed = 0;
     for (at, flipped) in flips(signed.as_bytes()) {
-        if let Ok(opened) = TreeHead::open(&flipped, &world.log()) {
+        if let Ok(opened) = TreeHead::verify(&flipped, &world.log()) {
             assert!(at > unknown, "byte {at} is covered");
             assert_eq!((&opened, opened.note()), (&head, head.note()));
             unharmed += 1;
@@ -61,7 +61,7 @@ fn a_checkpoint_cut_short_is_refused() {
     let world = LogWorld::new(6);
     let signed = note(&world.checkpoint(6).text(), &[&world.secret]).to_string();
     for length in 0..signed.len() {
-        assert!(TreeHead::open(&signed.as_bytes()[..length], &world.log()).is_err(), "{length}");
+        assert!(TreeHead::verify(&signed.as_bytes()[..length], &world.log()).is_err(), "{length}");
     }
 }
 
@@ -138,7 +138,7 @@ fn extension_lines_are_signed_and_kept() {
     for altered in
         [head.note().replacen("one", "two", 1), head.note().replacen("extension one\n", "", 1)]
     {
-        let opened = TreeHead::open(altered.as_bytes(), &world.log());
+        let opened = TreeHead::verify(altered.as_bytes(), &world.log());
         let key = world.secret.public().name().clone();
         assert_eq!(opened, Err(NoteError::BadSignature(key).into()));
     }
@@ -177,12 +177,12 @@ fn a_checkpoint_that_another_key_signed_is_refused() {
     let text = world.checkpoint(3).text();
     let by = |name, seed| {
         let signed = note(&text, &[&secret(name, seed)]);
-        TreeHead::open(signed.to_string().as_bytes(), &world.log())
+        TreeHead::verify(signed.to_string().as_bytes(), &world.log())
     };
     assert_eq!(by("log-key", 101), Err(NoteError::Unsigned.into()));
     assert_eq!(by("other-name", 100), Err(NoteError::Unsigned.into()));
     let unsigned = format!("{text}\n");
-    assert!(TreeHead::open(unsigned.as_bytes(), &world.log()).is_err());
+    assert!(TreeHead::verify(unsigned.as_bytes(), &world.log()).is_err());
 }
 
 #[test]
@@ -192,7 +192,10 @@ fn a_log_is_its_origin_and_its_key() {
     let other_key = Log { origin: log.origin.clone(), key: secret("log-key", 101).public() };
     let other_name = Log { origin: log.origin.clone(), key: secret("log-kez", 100).public() };
     let line = log.key.to_string();
-    assert_eq!(log.id().0, Hash::of(format!("unanimity/log/v1\n{ORIGIN}\n{line}\n").as_bytes()).0);
+    assert_eq!(
+        log.id().0,
+        Hash::digest(format!("unanimity/log/v1\n{ORIGIN}\n{line}\n").as_bytes()).0
+    );
     let ids = [log.id(), other_origin.id(), other_key.id(), other_name.id()];
     for (i, id) in ids.iter().enumerate() {
         assert!(!ids[..i].contains(id));
@@ -204,7 +207,7 @@ fn the_key_may_have_another_name_than_the_log() {
     let go = secret("sum.golang.org", 3);
     let log = Log { origin: "go.sum database tree".parse().unwrap(), key: go.public() };
     let text = format!("go.sum database tree\n20852163\n{ROOT}\n");
-    let head = TreeHead::open(note(&text, &[&go]).to_string().as_bytes(), &log).unwrap();
+    let head = TreeHead::verify(note(&text, &[&go]).to_string().as_bytes(), &log).unwrap();
     assert_eq!(head.size(), 20_852_163);
 }
 
@@ -218,10 +221,10 @@ fn a_manifest_is_no_checkpoint_and_a_checkpoint_is_no_manifest() {
     let checkpoint = note(&world.checkpoint(3).text(), &[&a, &b]);
     let fetched = unanimity_protocol::LogEntry { index: 0, note: checkpoint };
     let refused =
-        unanimity_protocol::SignedRelease::open(fetched, &policy(), 0, crate::fixtures::NOW);
+        unanimity_protocol::SignedRelease::verify(fetched, &policy(), 0, crate::fixtures::NOW);
     assert!(matches!(refused, Err(unanimity_protocol::Refusal::Malformed(_))));
     let note = released(&text).to_string();
-    assert!(TreeHead::open(note.as_bytes(), &world.log()).is_err());
+    assert!(TreeHead::verify(note.as_bytes(), &world.log()).is_err());
     // A peer's cosignature is none of the log's, even with the same 32 bytes.
     let peer = cosigner("log-key", 100);
     assert_eq!(peer.public().raw(), world.secret.public().raw());

@@ -17,8 +17,8 @@ fn fork() -> (LogWorld, LogWorld) {
 /// Form and content are right if it says `open` to its own text, by the log's key alone.
 fn reopens(evidence: &Evidence, world: &LogWorld) {
     let text = evidence.to_string();
-    assert_eq!(Evidence::open(&text, &world.log()).as_ref(), Ok(evidence));
-    let opened = Evidence::open_with_key(&text, &world.log().key).unwrap();
+    assert_eq!(Evidence::verify(&text, &world.log()).as_ref(), Ok(evidence));
+    let opened = Evidence::verify_with_key(&text, &world.log().key).unwrap();
     assert_eq!((opened.to_string(), opened.id()), (text, evidence.id()));
 }
 
@@ -34,12 +34,12 @@ fn text(path: &[Hash], smaller: &TreeHead, larger: &TreeHead) -> String {
 
 /// Neither order, neither form, neither entrance makes evidence of this.
 fn proves_nothing(world: &LogWorld, a: &TreeHead, b: &TreeHead, path: &[Hash]) {
-    assert_eq!(Evidence::of(a, b, path), None, "{a:?} {b:?} {path:?}");
-    assert_eq!(Evidence::of(b, a, path), None, "{b:?} {a:?} {path:?}");
+    assert_eq!(Evidence::from_heads(a, b, path), None, "{a:?} {b:?} {path:?}");
+    assert_eq!(Evidence::from_heads(b, a, path), None, "{b:?} {a:?} {path:?}");
     // Opening costs signatures; what is made of checked heads is decided above already.
     if path.len().is_multiple_of(7) {
         for text in [text(path, a, b), text(path, b, a)] {
-            assert!(Evidence::open(&text, &world.log()).is_err());
+            assert!(Evidence::verify(&text, &world.log()).is_err());
         }
     }
 }
@@ -49,11 +49,19 @@ fn two_roots_of_one_size_are_evidence() {
     let (world, other) = fork();
     for size in 4..=SIZE {
         let (a, b) = (world.head(size), other.head(size));
-        let evidence = Evidence::of(&a, &b, &[]).unwrap();
-        assert_eq!(Some(&evidence), Evidence::of(&b, &a, &[]).as_ref(), "one text for one pair");
+        let evidence = Evidence::from_heads(&a, &b, &[]).unwrap();
+        assert_eq!(
+            Some(&evidence),
+            Evidence::from_heads(&b, &a, &[]).as_ref(),
+            "one text for one pair"
+        );
         assert!(evidence.smaller().root() < evidence.larger().root());
         reopens(&evidence, &world);
-        assert_eq!(Evidence::of(&a, &b, &[Hash([0; 32])]), None, "a path is none of that form");
+        assert_eq!(
+            Evidence::from_heads(&a, &b, &[Hash([0; 32])]),
+            None,
+            "a path is none of that form"
+        );
     }
 }
 
@@ -64,16 +72,16 @@ fn a_smaller_head_that_the_larger_tree_does_not_begin_with_is_evidence() {
     for old in 4..SIZE {
         let path = world.path(old, SIZE);
         let (smaller, larger) = (other.head(old), world.head(SIZE));
-        let evidence = Evidence::of(&smaller, &larger, &path).unwrap();
-        assert_eq!(Some(&evidence), Evidence::of(&larger, &smaller, &path).as_ref());
+        let evidence = Evidence::from_heads(&smaller, &larger, &path).unwrap();
+        assert_eq!(Some(&evidence), Evidence::from_heads(&larger, &smaller, &path).as_ref());
         assert_eq!((evidence.smaller(), evidence.larger()), (&smaller, &larger));
         assert_eq!(evidence.to_string(), text(&path, &smaller, &larger));
         reopens(&evidence, &world);
         powers_of_two += u32::from(old.is_power_of_two());
         // The path of the wrong tree shows nothing, nor does that form without the first hash.
-        assert_eq!(Evidence::of(&smaller, &larger, &other.path(old, SIZE)), None);
-        assert_eq!(Evidence::of(&smaller, &larger, &path[1..]), None);
-        assert_eq!(Evidence::of(&smaller, &larger, &[]), None);
+        assert_eq!(Evidence::from_heads(&smaller, &larger, &other.path(old, SIZE)), None);
+        assert_eq!(Evidence::from_heads(&smaller, &larger, &path[1..]), None);
+        assert_eq!(Evidence::from_heads(&smaller, &larger, &[]), None);
     }
     assert_eq!(powers_of_two, 4, "4, 8, 16 and 32 were among them");
 }
@@ -82,14 +90,17 @@ fn a_smaller_head_that_the_larger_tree_does_not_begin_with_is_evidence() {
 fn evidence_has_one_text_whichever_side_finds_it() {
     let (world, other) = fork();
     let (a, b) = (world.head(20), other.head(20));
-    let evidence = Evidence::of(&a, &b, &[]).unwrap();
+    let evidence = Evidence::from_heads(&a, &b, &[]).unwrap();
     for swapped in [text(&[], &a, &b), text(&[], &b, &a)] {
-        let opened = Evidence::open(&swapped, &world.log()).unwrap();
+        let opened = Evidence::verify(&swapped, &world.log()).unwrap();
         assert_eq!(opened.to_string(), evidence.to_string());
         assert_eq!(opened.id(), evidence.id());
     }
     assert_eq!(evidence.id().len(), 32);
-    assert_ne!(evidence.id(), Evidence::of(&world.head(21), &other.head(21), &[]).unwrap().id());
+    assert_ne!(
+        evidence.id(),
+        Evidence::from_heads(&world.head(21), &other.head(21), &[]).unwrap().id()
+    );
 }
 
 #[test]
@@ -187,31 +198,31 @@ fn two_logs_do_not_contradict_each_other() {
     let second = Log { origin: "example.org/other".parse().unwrap(), key: log.key.clone() };
     let open = |world: &LogWorld, size| {
         let bytes = note(&text_of(world, size), &[&world.secret]).to_string();
-        TreeHead::open(bytes.as_bytes(), &second).unwrap()
+        TreeHead::verify(bytes.as_bytes(), &second).unwrap()
     };
     // One key, two origins.
     proves_nothing(&world, &world.head(20), &open(&other, 20), &[]);
     proves_nothing(&world, &open(&other, 20), &world.head(SIZE), &world.path(20, SIZE));
     let mixed = text(&[], &world.head(20), &open(&other, 20));
-    assert!(Evidence::open_with_key(&mixed, &log.key).is_err());
+    assert!(Evidence::verify_with_key(&mixed, &log.key).is_err());
     // One origin, two keys.
     other.secret = secret("log-key", 101);
     proves_nothing(&world, &world.head(20), &other.head(20), &[]);
     let mixed = text(&[], &world.head(20), &other.head(20));
-    assert!(Evidence::open_with_key(&mixed, &log.key).is_err());
-    assert!(Evidence::open_with_key(&mixed, &other.log().key).is_err());
+    assert!(Evidence::verify_with_key(&mixed, &log.key).is_err());
+    assert!(Evidence::verify_with_key(&mixed, &other.log().key).is_err());
 }
 
 #[test]
 fn evidence_against_one_log_is_none_against_another() {
     let (world, other) = fork();
-    let text = Evidence::of(&world.head(20), &other.head(20), &[]).unwrap().to_string();
+    let text = Evidence::from_heads(&world.head(20), &other.head(20), &[]).unwrap().to_string();
     let log = world.log();
     let wrong_origin = Log { origin: "example.org/other".parse().unwrap(), key: log.key.clone() };
-    assert!(Evidence::open(&text, &wrong_origin).is_err());
-    assert!(Evidence::open_with_key(&text, &secret("log-key", 101).public()).is_err());
-    assert!(Evidence::open_with_key(&text, &secret("other", 100).public()).is_err());
-    assert!(Evidence::open_with_key(&text, &log.key).is_ok());
+    assert!(Evidence::verify(&text, &wrong_origin).is_err());
+    assert!(Evidence::verify_with_key(&text, &secret("log-key", 101).public()).is_err());
+    assert!(Evidence::verify_with_key(&text, &secret("other", 100).public()).is_err());
+    assert!(Evidence::verify_with_key(&text, &log.key).is_ok());
 }
 
 #[test]
@@ -233,8 +244,8 @@ fn unsigned_checkpoints_are_no_evidence() {
             a.len(),
             b.len()
         );
-        assert!(Evidence::open(&text, &world.log()).is_err());
-        assert!(Evidence::open_with_key(&text, &world.log().key).is_err());
+        assert!(Evidence::verify(&text, &world.log()).is_err());
+        assert!(Evidence::verify_with_key(&text, &world.log().key).is_err());
     }
 }
 
@@ -242,9 +253,9 @@ fn unsigned_checkpoints_are_no_evidence() {
 fn the_larger_checkpoint_comes_second() {
     let (world, other) = fork();
     let (smaller, larger, path) = (other.head(20), world.head(SIZE), world.path(20, SIZE));
-    assert!(Evidence::open(&text(&path, &smaller, &larger), &world.log()).is_ok());
+    assert!(Evidence::verify(&text(&path, &smaller, &larger), &world.log()).is_ok());
     assert_eq!(
-        Evidence::open(&text(&path, &larger, &smaller), &world.log()),
+        Evidence::verify(&text(&path, &larger, &smaller), &world.log()),
         Err(EvidenceError::NoContradiction)
     );
 }
@@ -253,21 +264,21 @@ fn the_larger_checkpoint_comes_second() {
 fn a_changed_byte_or_a_missing_end_is_refused() {
     let (world, other) = fork();
     let forms = [
-        Evidence::of(&world.head(13), &other.head(13), &[]).unwrap(),
-        Evidence::of(&other.head(8), &world.head(13), &world.path(8, 13)).unwrap(),
+        Evidence::from_heads(&world.head(13), &other.head(13), &[]).unwrap(),
+        Evidence::from_heads(&other.head(8), &world.head(13), &world.path(8, 13)).unwrap(),
     ];
     for evidence in forms {
         let text = evidence.to_string();
         for (at, flipped) in flips(text.as_bytes()) {
             let Ok(flipped) = String::from_utf8(flipped) else { continue };
-            assert!(Evidence::open(&flipped, &world.log()).is_err(), "byte {at}: {flipped}");
-            assert!(Evidence::open_with_key(&flipped, &world.log().key).is_err(), "byte {at}");
+            assert!(Evidence::verify(&flipped, &world.log()).is_err(), "byte {at}: {flipped}");
+            assert!(Evidence::verify_with_key(&flipped, &world.log().key).is_err(), "byte {at}");
         }
         for length in (0..text.len()).filter(|length| text.is_char_boundary(*length)) {
-            assert!(Evidence::open(&text[..length], &world.log()).is_err(), "cut at {length}");
+            assert!(Evidence::verify(&text[..length], &world.log()).is_err(), "cut at {length}");
         }
         for longer in [format!("{text}\n"), format!("{text}x"), format!("\n{text}")] {
-            assert!(matches!(Evidence::open(&longer, &world.log()), Err(EvidenceError::Form(_))));
+            assert!(matches!(Evidence::verify(&longer, &world.log()), Err(EvidenceError::Form(_))));
         }
     }
 }
@@ -275,7 +286,7 @@ fn a_changed_byte_or_a_missing_end_is_refused() {
 #[test]
 fn signatures_of_others_on_the_checkpoints_change_nothing() {
     let (world, other) = fork();
-    let evidence = Evidence::of(&world.head(13), &other.head(13), &[]).unwrap();
+    let evidence = Evidence::from_heads(&world.head(13), &other.head(13), &[]).unwrap();
     let crowded = |head: &TreeHead| {
         let mut note = unanimity_protocol::Note::parse(head.note().as_bytes()).unwrap();
         note.sign(&publishers()[0]);
@@ -287,7 +298,7 @@ fn signatures_of_others_on_the_checkpoints_change_nothing() {
         a.len(),
         b.len()
     );
-    assert_eq!(Evidence::open(&text, &world.log()).unwrap().to_string(), evidence.to_string());
+    assert_eq!(Evidence::verify(&text, &world.log()).unwrap().to_string(), evidence.to_string());
 }
 
 #[test]
@@ -303,17 +314,17 @@ fn every_announced_length_is_bounded() {
             1,
         )
     };
-    assert_eq!(Evidence::open(&long_path(65), &log), Err(EvidenceError::NoContradiction));
-    assert!(matches!(Evidence::open(&long_path(66), &log), Err(EvidenceError::Form(_))));
+    assert_eq!(Evidence::verify(&long_path(65), &log), Err(EvidenceError::NoContradiction));
+    assert!(matches!(Evidence::verify(&long_path(66), &log), Err(EvidenceError::Form(_))));
     for number in ["18446744073709551615", "18446744073709551616", "-1", "00", ""] {
         let path = good.replacen("path 0", &format!("path {number}"), 1);
-        assert!(matches!(Evidence::open(&path, &log), Err(EvidenceError::Form(_))), "{number}");
+        assert!(matches!(Evidence::verify(&path, &log), Err(EvidenceError::Form(_))), "{number}");
         let announced = format!("checkpoint {}", world.head(20).note().len());
         let checkpoint = good.replacen(&announced, &format!("checkpoint {number}"), 1);
-        assert!(Evidence::open(&checkpoint, &log).is_err(), "{number}");
+        assert!(Evidence::verify(&checkpoint, &log).is_err(), "{number}");
     }
     let padded = format!("{good}{}", "x".repeat(MAX_EVIDENCE_BYTES));
-    assert_eq!(Evidence::open(&padded, &log), Err(EvidenceError::TooLong));
+    assert_eq!(Evidence::verify(&padded, &log), Err(EvidenceError::TooLong));
 }
 
 #[test]
@@ -328,11 +339,12 @@ fn the_largest_evidence_fits_its_bound() {
     let head = |size, root| {
         let text = Checkpoint { origin: log.origin.clone(), size, root }.text();
         let full = format!("{text}{}\n", "x".repeat(2048 - text.len() - 1));
-        TreeHead::open(note(&full, &[&secret]).to_string().as_bytes(), &log).unwrap()
+        TreeHead::verify(note(&full, &[&secret]).to_string().as_bytes(), &log).unwrap()
     };
-    let evidence = Evidence::of(&head(old, Hash([0; 32])), &head(new, root), &path).unwrap();
+    let evidence =
+        Evidence::from_heads(&head(old, Hash([0; 32])), &head(new, root), &path).unwrap();
     assert!(evidence.to_string().len() <= MAX_EVIDENCE_BYTES);
-    assert_eq!(Evidence::open(&evidence.to_string(), &log), Ok(evidence));
+    assert_eq!(Evidence::verify(&evidence.to_string(), &log), Ok(evidence));
 }
 
 proptest! {
@@ -351,7 +363,7 @@ proptest! {
         let path: Vec<Hash> = picks.iter().take((length + spare).saturating_sub(1))
             .map(|(pick, random, kind)| if *kind == 0 { Hash(*random) } else { all[pick % all.len()] })
             .collect();
-        prop_assert_eq!(Evidence::of(&world.head(old), &world.head(new), &path), None);
+        prop_assert_eq!(Evidence::from_heads(&world.head(old), &world.head(new), &path), None);
     }
 
     #[test]
@@ -359,7 +371,7 @@ proptest! {
         let world = LogWorld::new(64);
         let (old, new) = (old.min(new), old.max(new));
         let other = world.forked_at(at % old);
-        let evidence = Evidence::of(&other.head(old), &world.head(new), &world.path(old, new));
+        let evidence = Evidence::from_heads(&other.head(old), &world.head(new), &world.path(old, new));
         prop_assert!(evidence.is_some());
         reopens(&evidence.unwrap(), &world);
     }

@@ -90,7 +90,7 @@ impl LogWorld {
     /// The same history up to `at`, and another one from there.
     pub(crate) fn forked_at(&self, at: usize) -> Self {
         let mut fork = self.clone();
-        fork.leaves[at..].iter_mut().for_each(|leaf| *leaf = Hash::of(&leaf.0));
+        fork.leaves[at..].iter_mut().for_each(|leaf| *leaf = Hash::digest(&leaf.0));
         fork
     }
 
@@ -112,7 +112,7 @@ impl LogWorld {
 
     /// The head of a text that the log signs, whatever it says beside size and root.
     pub(crate) fn open(&self, text: &str) -> TreeHead {
-        TreeHead::open(note(text, &[&self.secret]).to_string().as_bytes(), &self.log()).unwrap()
+        TreeHead::verify(note(text, &[&self.secret]).to_string().as_bytes(), &self.log()).unwrap()
     }
 
     pub(crate) fn inclusion(&self, index: usize, size: usize) -> Vec<Hash> {
@@ -130,7 +130,7 @@ impl LogWorld {
     pub(crate) fn chain(&self, size: usize) -> ConsistentHeads {
         let mut chain = ConsistentHeads::new(self.head(size));
         for old in 1..size {
-            chain.link(&self.head(old), &self.path(old, size));
+            chain.add(&self.head(old), &self.path(old, size));
         }
         chain
     }
@@ -150,7 +150,7 @@ pub(crate) fn manifest(sequence: u64) -> Manifest {
             platform: name("x86_64-linux"),
             file: name("hello"),
             length: 48_213,
-            sha256: Hash::of(b"artifact"),
+            sha256: Hash::digest(b"artifact"),
             kind: ArtifactKind::File,
         }],
     }
@@ -196,7 +196,7 @@ pub(crate) const HOUR: u64 = 3600;
 pub(crate) fn roll(log: &LogWorld, peers: &PeerSet, at: Timestamp, sizes: &[usize]) -> Round {
     let secrets = cosigners(sizes.len() as u8);
     let views = secrets.iter().zip(sizes).map(|(secret, &size)| {
-        let view = CosignedHead::cosign(&log.head(size), secret, at);
+        let view = CosignedHead::sign(&log.head(size), secret, at);
         (view.cosigner(), Ok(view))
     });
     Round::new(peers, at, views.collect())

@@ -29,7 +29,7 @@ fn by_hand(checkpoint: &str, blob_time: [u8; 8], message_time: &str) -> String {
 
 fn open(world: &LogWorld, text: &str, lines: &str) -> Result<CosignedHead, CheckpointError> {
     let signed = note(text, &[&world.secret]).to_string() + lines;
-    CosignedHead::open(signed.as_bytes(), &world.log(), &peer(1).key)
+    CosignedHead::verify(signed.as_bytes(), &world.log(), &peer(1).key)
 }
 
 #[test]
@@ -38,14 +38,14 @@ fn a_cosignature_made_by_hand_opens_and_is_the_one_we_make() {
     let text = extended(&world, 4);
     let line = by_hand(&text, NOW.0.to_be_bytes(), &NOW.0.to_string());
     let view = open(&world, &text, &line).unwrap();
-    assert_eq!((view.at(), view.head()), (NOW, &world.head(4)));
+    assert_eq!((view.signed_at(), view.head()), (NOW, &world.head(4)));
     assert_eq!(view.cosigner(), peer(1).key.raw());
-    let ours = CosignedHead::cosign(&world.open(&text), &cosigners(1)[0], NOW);
+    let ours = CosignedHead::sign(&world.open(&text), &cosigners(1)[0], NOW);
     assert_eq!(ours.note(), note(&text, &[&world.secret]).to_string() + &line);
     assert_eq!(view.note(), ours.note());
     assert_eq!(
-        (ours.at(), ours.head(), ours.cosigner()),
-        (view.at(), view.head(), view.cosigner())
+        (ours.signed_at(), ours.head(), ours.cosigner()),
+        (view.signed_at(), view.head(), view.cosigner())
     );
 }
 
@@ -77,8 +77,8 @@ fn a_time_of_2_to_the_63_is_refused() {
     let text = extended(&world, 4);
     let at =
         |time: u64| open(&world, &text, &by_hand(&text, time.to_be_bytes(), &time.to_string()));
-    assert_eq!(at(0).unwrap().at(), Timestamp(0));
-    assert_eq!(at((1 << 63) - 1).unwrap().at(), Timestamp::MAX);
+    assert_eq!(at(0).unwrap().signed_at(), Timestamp(0));
+    assert_eq!(at((1 << 63) - 1).unwrap().signed_at(), Timestamp::MAX);
     for time in [1 << 63, (1 << 63) + 1, u64::MAX] {
         assert!(at(time).is_err(), "{time}");
     }
@@ -99,35 +99,35 @@ fn a_bare_signature_of_the_text_is_no_cosignature() {
 #[test]
 fn a_view_is_of_the_peer_that_was_asked_and_of_the_log_that_was_meant() {
     let world = LogWorld::new(4);
-    let view = CosignedHead::cosign(&world.head(4), &cosigners(1)[0], NOW);
+    let view = CosignedHead::sign(&world.head(4), &cosigners(1)[0], NOW);
     let bytes = view.note().as_bytes();
-    assert!(CosignedHead::open(bytes, &world.log(), &peer(1).key).is_ok());
+    assert!(CosignedHead::verify(bytes, &world.log(), &peer(1).key).is_ok());
     assert_eq!(
-        CosignedHead::open(bytes, &world.log(), &peer(2).key).map(drop),
+        CosignedHead::verify(bytes, &world.log(), &peer(2).key).map(drop),
         Err(NoteError::Unsigned.into())
     );
     // The same name with another key, the same key under another name.
     for other in [cosigner("cosigner-1", 99), cosigner("cosigner-9", 51)] {
-        let opened = CosignedHead::open(bytes, &world.log(), &other.public());
+        let opened = CosignedHead::verify(bytes, &world.log(), &other.public());
         assert_eq!(opened.map(drop), Err(NoteError::Unsigned.into()));
     }
     let other_origin = Log { origin: "example.org/other".parse().unwrap(), key: world.log().key };
     assert!(matches!(
-        CosignedHead::open(bytes, &other_origin, &peer(1).key),
+        CosignedHead::verify(bytes, &other_origin, &peer(1).key),
         Err(CheckpointError::OtherLog { .. })
     ));
     let other_key = Log { key: secret("log-key", 101).public(), ..world.log() };
     assert_eq!(
-        CosignedHead::open(bytes, &other_key, &peer(1).key).map(drop),
+        CosignedHead::verify(bytes, &other_key, &peer(1).key).map(drop),
         Err(NoteError::Unsigned.into())
     );
     // The log's line alone, the peer's line alone.
     assert!(
-        CosignedHead::open(world.head(4).note().as_bytes(), &world.log(), &peer(1).key).is_err()
+        CosignedHead::verify(world.head(4).note().as_bytes(), &world.log(), &peer(1).key).is_err()
     );
     let logs_line = view.note().lines().find(|line| line.contains("log-key")).unwrap();
     let peers_alone = view.note().replacen(&format!("{logs_line}\n"), "", 1);
-    assert!(CosignedHead::open(peers_alone.as_bytes(), &world.log(), &peer(1).key).is_err());
+    assert!(CosignedHead::verify(peers_alone.as_bytes(), &world.log(), &peer(1).key).is_err());
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn a_peers_key_does_not_pass_for_the_logs() {
         origin: world.log().origin,
         key: NoteVerifyingKey::new("cosigner-1".parse().unwrap(), peer(1).key.raw()).unwrap(),
     };
-    let view = CosignedHead::cosign(&world.head(4), &cosigners(1)[0], NOW);
-    assert!(CosignedHead::open(view.note().as_bytes(), &as_log, &peer(1).key).is_err());
+    let view = CosignedHead::sign(&world.head(4), &cosigners(1)[0], NOW);
+    assert!(CosignedHead::verify(view.note().as_bytes(), &as_log, &peer(1).key).is_err());
 }
 
 #[test]
@@ -146,21 +146,21 @@ fn a_changed_byte_is_refused_or_is_in_a_line_of_somebody_else() {
     let world = LogWorld::new(6);
     let head = world.open(&extended(&world, 6));
     let [one, two] = &cosigners(2)[..] else { panic!("two") };
-    let alone = CosignedHead::cosign(&head, one, NOW);
+    let alone = CosignedHead::sign(&head, one, NOW);
     for (at, flipped) in flips(alone.note().as_bytes()) {
-        assert!(CosignedHead::open(&flipped, &world.log(), &peer(1).key).is_err(), "byte {at}");
+        assert!(CosignedHead::verify(&flipped, &world.log(), &peer(1).key).is_err(), "byte {at}");
     }
     for length in 0..alone.note().len() {
         let cut = &alone.note().as_bytes()[..length];
-        assert!(CosignedHead::open(cut, &world.log(), &peer(1).key).is_err(), "cut at {length}");
+        assert!(CosignedHead::verify(cut, &world.log(), &peer(1).key).is_err(), "cut at {length}");
     }
-    let others = CosignedHead::cosign(&head, two, NOW);
+    let others = CosignedHead::sign(&head, two, NOW);
     let both = alone.note().to_owned()
         + others.note().rsplit_once("\n\n").unwrap().1.split_once('\n').unwrap().1;
     let theirs = both.rfind("— cosigner-2").unwrap();
     for (at, flipped) in flips(both.as_bytes()).filter(|(at, _)| *at >= theirs) {
-        if let Ok(view) = CosignedHead::open(&flipped, &world.log(), &peer(1).key) {
-            assert_eq!((view.note(), view.at()), (alone.note(), NOW), "byte {at}");
+        if let Ok(view) = CosignedHead::verify(&flipped, &world.log(), &peer(1).key) {
+            assert_eq!((view.note(), view.signed_at()), (alone.note(), NOW), "byte {at}");
         }
     }
 }
@@ -172,7 +172,7 @@ fn of_two_cosignatures_the_newest_counts_and_a_false_one_spoils() {
     let at = |time: u64| by_hand(&text, time.to_be_bytes(), &time.to_string());
     for lines in [at(5) + &at(9), at(9) + &at(5), at(9) + &at(9)] {
         let view = open(&world, &text, &lines).unwrap();
-        assert_eq!(view.at(), Timestamp(9));
+        assert_eq!(view.signed_at(), Timestamp(9));
         assert!(view.note().ends_with(&at(9)));
     }
     let spoilt = at(9) + &by_hand(&text, 10u64.to_be_bytes(), "9");
@@ -186,13 +186,13 @@ fn a_smaller_head_is_joined_by_its_path() {
     assert_eq!(chain.head(), &world.head(40));
     for old in 1..40 {
         let head = world.head(old);
-        assert!(!chain.holds(&head));
-        assert_eq!(chain.link(&head, &[]), Consistency::Unproven, "{old} without a path");
-        assert_eq!(chain.link(&head, &world.path(old, 40)), Consistency::Consistent);
-        assert!(chain.holds(&head));
-        assert_eq!(chain.link(&head, &[]), Consistency::Consistent, "once joined, joined");
+        assert!(!chain.contains(&head));
+        assert_eq!(chain.add(&head, &[]), Consistency::Unproven, "{old} without a path");
+        assert_eq!(chain.add(&head, &world.path(old, 40)), Consistency::Consistent);
+        assert!(chain.contains(&head));
+        assert_eq!(chain.add(&head, &[]), Consistency::Consistent, "once joined, joined");
     }
-    assert!(chain.holds(&world.head(40)));
+    assert!(chain.contains(&world.head(40)));
 }
 
 #[test]
@@ -213,8 +213,8 @@ fn a_path_that_does_not_hash_up_shows_nothing() {
         }
         for path in wrong {
             let mut chain = ConsistentHeads::new(world.head(20));
-            assert_eq!(chain.link(&world.head(old), &path), Consistency::Unproven);
-            assert!(!chain.holds(&world.head(old)));
+            assert_eq!(chain.add(&world.head(old), &path), Consistency::Unproven);
+            assert!(!chain.contains(&world.head(old)));
         }
     }
 }
@@ -224,18 +224,18 @@ fn a_head_of_another_history_is_a_fork_and_is_not_joined() {
     let (world, other) = (LogWorld::new(20), LogWorld::new(20).forked_at(3));
     for old in 1..=20 {
         let mut chain = ConsistentHeads::new(world.head(20));
-        let link = chain.link(&other.head(old), &world.path(old, 20));
+        let link = chain.add(&other.head(old), &world.path(old, 20));
         if old <= 3 {
             assert_eq!(link, Consistency::Consistent, "the histories part later");
             continue;
         }
         let Consistency::Fork(evidence) = link else { panic!("size {old}: {link:?}") };
-        assert!(!chain.holds(&other.head(old)));
+        assert!(!chain.contains(&other.head(old)));
         let heads = [evidence.smaller(), evidence.larger()];
         assert!(heads.contains(&&other.head(old)) && heads.contains(&&world.head(20)));
         // With the other history's path it shows nothing about this chain.
         if old < 20 {
-            assert_eq!(chain.link(&other.head(old), &other.path(old, 20)), Consistency::Unproven);
+            assert_eq!(chain.add(&other.head(old), &other.path(old, 20)), Consistency::Unproven);
         }
     }
 }
@@ -244,16 +244,16 @@ fn a_head_of_another_history_is_a_fork_and_is_not_joined() {
 fn larger_heads_and_other_logs_are_not_joined() {
     let world = LogWorld::new(9);
     let mut chain = ConsistentHeads::new(world.head(8));
-    assert_eq!(chain.link(&world.head(9), &world.path(8, 9)), Consistency::Unproven);
+    assert_eq!(chain.add(&world.head(9), &world.path(8, 9)), Consistency::Unproven);
     let mut other = LogWorld::new(9);
     other.secret = secret("log-key", 101);
-    assert_eq!(chain.link(&other.head(5), &world.path(5, 8)), Consistency::Unproven);
-    assert_eq!(chain.link(&other.head(8), &[]), Consistency::Unproven);
+    assert_eq!(chain.add(&other.head(5), &world.path(5, 8)), Consistency::Unproven);
+    assert_eq!(chain.add(&other.head(8), &[]), Consistency::Unproven);
     let same_key = Log { origin: "example.org/other".parse().unwrap(), key: world.log().key };
     let text = world.checkpoint(5).text().replacen(ORIGIN, "example.org/other", 1);
     let bytes = note(&text, &[&world.secret]).to_string();
-    let head = unanimity_protocol::TreeHead::open(bytes.as_bytes(), &same_key).unwrap();
-    assert_eq!(chain.link(&head, &world.path(5, 8)), Consistency::Unproven);
+    let head = unanimity_protocol::TreeHead::verify(bytes.as_bytes(), &same_key).unwrap();
+    assert_eq!(chain.add(&head, &world.path(5, 8)), Consistency::Unproven);
 }
 
 #[test]
@@ -261,17 +261,17 @@ fn the_empty_tree_is_a_prefix_of_every_tree() {
     let world = LogWorld::new(5);
     for path in [vec![], vec![Hash([0; 32])]] {
         let mut chain = ConsistentHeads::new(world.head(5));
-        assert_eq!(chain.link(&world.head(0), &path), Consistency::Consistent);
-        assert!(chain.holds(&world.head(0)));
+        assert_eq!(chain.add(&world.head(0), &path), Consistency::Consistent);
+        assert!(chain.contains(&world.head(0)));
     }
     let mut empty = ConsistentHeads::new(world.head(0));
-    assert_eq!(empty.link(&world.head(0), &[]), Consistency::Consistent);
-    assert_eq!(empty.link(&world.head(1), &[]), Consistency::Unproven);
+    assert_eq!(empty.add(&world.head(0), &[]), Consistency::Consistent);
+    assert_eq!(empty.add(&world.head(1), &[]), Consistency::Unproven);
 }
 
 #[test]
 fn extension_lines_make_no_other_head() {
     let world = LogWorld::new(5);
     let mut chain = ConsistentHeads::new(world.head(5));
-    assert_eq!(chain.link(&world.open(&extended(&world, 5)), &[]), Consistency::Consistent);
+    assert_eq!(chain.add(&world.open(&extended(&world, 5)), &[]), Consistency::Consistent);
 }

@@ -86,8 +86,14 @@ fn a_key_for_notes_is_no_key_for_views_nor_the_reverse() {
     assert_ne!(note.public().id(), view.public().id());
     assert_eq!(note.public().to_string().parse::<CosignatureVerifyingKey>(), Err(wanted(1, 4)));
     assert_eq!(view.public().to_string().parse::<NoteVerifyingKey>(), Err(wanted(4, 1)));
-    assert_eq!(CosignatureSigningKey::parse(&note.expose()).err(), Some(wanted(1, 4)));
-    assert_eq!(NoteSigningKey::parse(&view.expose()).err(), Some(wanted(4, 1)));
+    assert_eq!(
+        CosignatureSigningKey::from_private_key_line(&note.to_private_key_line()).err(),
+        Some(wanted(1, 4))
+    );
+    assert_eq!(
+        NoteSigningKey::from_private_key_line(&view.to_private_key_line()).err(),
+        Some(wanted(4, 1))
+    );
 }
 
 #[test]
@@ -109,22 +115,22 @@ fn key_names_have_no_space_no_plus_no_control_character_and_an_end() {
 #[test]
 fn a_secret_reads_back_from_what_it_exposes() {
     let secret = secret("key", 9);
-    let read = NoteSigningKey::parse(&secret.expose()).unwrap();
+    let read = NoteSigningKey::from_private_key_line(&secret.to_private_key_line()).unwrap();
     assert_eq!(read.public(), secret.public());
-    assert_eq!(read.expose(), secret.expose());
-    for (_, flipped) in flips(secret.expose().as_bytes()) {
+    assert_eq!(read.to_private_key_line(), secret.to_private_key_line());
+    for (_, flipped) in flips(secret.to_private_key_line().as_bytes()) {
         let Ok(text) = String::from_utf8(flipped) else { continue };
-        assert!(NoteSigningKey::parse(&text).is_err(), "{text}");
+        assert!(NoteSigningKey::from_private_key_line(&text).is_err(), "{text}");
     }
-    assert!(NoteSigningKey::parse(&secret.public().to_string()).is_err());
-    assert!(secret.expose().parse::<NoteVerifyingKey>().is_err());
+    assert!(NoteSigningKey::from_private_key_line(&secret.public().to_string()).is_err());
+    assert!(secret.to_private_key_line().parse::<NoteVerifyingKey>().is_err());
 }
 
 #[test]
 fn a_secret_does_not_show_its_seed_when_it_is_debugged() {
     let seed: [u8; 32] = std::array::from_fn(|i| 0xa0 + i as u8);
     let secret = NoteSigningKey::from_seed("key".parse().unwrap(), &seed);
-    let exposed = secret.expose();
+    let exposed = secret.to_private_key_line();
     let material = exposed.rsplit_once('+').unwrap().1;
     let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
     for shown in [format!("{secret:?}"), format!("{secret:#?}"), format!("{:?}", Some(&secret))] {

@@ -36,8 +36,8 @@ fn golden() -> Manifest {
         issued: Timestamp(1_790_000_000),
         expires: Timestamp(1_797_776_000),
         targets: vec![
-            target("aarch64-linux", "hello.tar.zst", 51_677, Hash::of(b"hello"), kind),
-            target("x86_64-linux", "hello", 48_213, Hash::of(b"world"), ArtifactKind::File),
+            target("aarch64-linux", "hello.tar.zst", 51_677, Hash::digest(b"hello"), kind),
+            target("x86_64-linux", "hello", 48_213, Hash::digest(b"world"), ArtifactKind::File),
         ],
     }
 }
@@ -223,7 +223,7 @@ fn a_manifest_has_at_most_64_targets() {
 
 #[test]
 fn a_targets_words_are_those_of_its_kind() {
-    let sha = Hash::of(b"x").hex();
+    let sha = Hash::digest(b"x").hex();
     let archive = |words: &str| fails_at(&with(10, &format!("target x f 1 {sha} {words}\n")));
     for right in ["file", "tar 1 1", "tar.gz 0 0", "tar.zst 9223372036854775807 1"] {
         assert_eq!(archive(right), 0, "{right}");
@@ -262,7 +262,7 @@ fn a_changed_byte_is_refused_or_is_somebody_elses_signature() {
     let note = note(&text, &[&a, &b, &secret("stranger", 9)]).to_string();
     let open = |bytes: &[u8]| {
         let note = unanimity_protocol::Note::parse(bytes).ok()?;
-        SignedRelease::open(LogEntry { index: 0, note }, &policy(), 0, NOW).ok()
+        SignedRelease::verify(LogEntry { index: 0, note }, &policy(), 0, NOW).ok()
     };
     assert_eq!(*open(note.as_bytes()).unwrap().manifest(), manifest(2));
     let unknown = note.rfind("— stranger").unwrap();
@@ -273,7 +273,7 @@ fn a_changed_byte_is_refused_or_is_somebody_elses_signature() {
             assert!(at > unknown, "byte {at} is covered");
             assert_eq!(*signed.manifest(), manifest(2));
             // And the log holds exactly the bytes that were logged.
-            let logged = signed.logged(&world.chain(4), None, &world.inclusion(0, 4));
+            let logged = signed.prove_inclusion(&world.chain(4), None, &world.inclusion(0, 4));
             assert!(matches!(logged, Err(Refusal::NotLogged(_))), "byte {at}");
         }
     }

@@ -62,12 +62,12 @@ fn peers_are_ordered_by_name() {
 }
 
 fn view(at: Timestamp, size: usize) -> CosignedHead {
-    CosignedHead::cosign(&LogWorld::new(9).head(size), &cosigners(1)[0], at)
+    CosignedHead::sign(&LogWorld::new(9).head(size), &cosigners(1)[0], at)
 }
 
 #[test]
 fn a_view_may_be_60_seconds_ahead_and_not_61() {
-    let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.at().0);
+    let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.signed_at().0);
     assert_eq!(admit(NOW.0), Ok(NOW.0));
     assert_eq!(admit(NOW.0 + 60), Ok(NOW.0 + 60));
     assert_eq!(admit(NOW.0 + 61), Err(PeerFailure::InFuture(Timestamp(NOW.0 + 61))));
@@ -76,7 +76,7 @@ fn a_view_may_be_60_seconds_ahead_and_not_61() {
 
 #[test]
 fn a_view_may_be_as_old_as_view_ttl_and_no_older() {
-    let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.at().0);
+    let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.signed_at().0);
     assert_eq!(admit(NOW.0 - 900), Ok(NOW.0 - 900));
     assert_eq!(admit(NOW.0 - 901), Err(PeerFailure::TooOld(Timestamp(NOW.0 - 901))));
     assert_eq!(admit(0), Err(PeerFailure::TooOld(Timestamp(0))));
@@ -115,7 +115,7 @@ fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
         [cosigner("cosigner-1", 51), cosigner("cosigner-2", 52), cosigner("cosigner-4", 54)];
     let mut received = BTreeMap::new();
     for secret in &secrets {
-        received.insert(secret.public().raw(), Ok(CosignedHead::cosign(&log.head(5), secret, NOW)));
+        received.insert(secret.public().raw(), Ok(CosignedHead::sign(&log.head(5), secret, NOW)));
     }
     received.insert(peer(2).key.raw(), Err(PeerFailure::TimedOut));
     let roll = Round::new(&three, NOW, received);
@@ -130,16 +130,16 @@ fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
         ]
     );
     assert_eq!(roll.views().count(), 1);
-    assert_eq!(roll.at(), NOW);
+    assert_eq!(roll.closed_at(), NOW);
 }
 
 #[test]
 fn a_view_counts_for_its_cosigner_only() {
     let (log, two) = (LogWorld::new(9), peers(2));
-    let view = CosignedHead::cosign(&log.head(5), &cosigners(1)[0], NOW);
+    let view = CosignedHead::sign(&log.head(5), &cosigners(1)[0], NOW);
     let received = [peer(1).key.raw(), peer(2).key.raw()].map(|key| (key, Ok(view.clone())));
     let roll = Round::new(&two, NOW, received.into());
-    assert_eq!(roll.standings(&two, &log.chain(9), None), [Confirmed, NoValidAnswer]);
+    assert_eq!(roll.confirmations(&two, &log.chain(9), None), [Confirmed, NoValidAnswer]);
 }
 
 #[test]
@@ -147,22 +147,22 @@ fn standings_say_what_each_answer_is_worth() {
     let (log, four) = (LogWorld::new(9), peers(4));
     let mut chain = unanimity_protocol::ConsistentHeads::new(log.head(9));
     for size in [5, 6] {
-        chain.link(&log.head(size), &log.path(size, 9));
+        chain.add(&log.head(size), &log.path(size, 9));
     }
     let roll = roll(&log, &four, NOW, &[5, 6, 7]);
     assert_eq!(
-        roll.standings(&four, &chain, Some(5)),
+        roll.confirmations(&four, &chain, Some(5)),
         [Behind, Confirmed, Unproven, NoValidAnswer]
     );
     assert_eq!(
-        roll.standings(&four, &chain, Some(4)),
+        roll.confirmations(&four, &chain, Some(4)),
         [Confirmed, Confirmed, Unproven, NoValidAnswer]
     );
     assert_eq!(
-        roll.standings(&four, &chain, None),
+        roll.confirmations(&four, &chain, None),
         [Confirmed, Confirmed, Unproven, NoValidAnswer]
     );
-    let missing = roll.missing(&four, &chain, Some(5));
+    let missing = roll.unconfirmed(&four, &chain, Some(5));
     let shown: Vec<String> = missing.iter().map(|missing| missing.to_string()).collect();
     assert_eq!(shown.len(), 3);
     assert!(shown[0].starts_with("peer-1: behind (its view is of size 5"), "{}", shown[0]);

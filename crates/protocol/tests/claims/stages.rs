@@ -23,7 +23,7 @@ fn make_policy(keys: Vec<NoteVerifyingKey>, threshold: usize) -> Result<Policy, 
 }
 
 fn open(note: Note) -> Result<SignedRelease, Refusal> {
-    SignedRelease::open(LogEntry { index: 0, note }, &policy(), 0, NOW)
+    SignedRelease::verify(LogEntry { index: 0, note }, &policy(), 0, NOW)
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_release_is_of_our_product_channel_and_log() {
 fn a_release_is_newer_than_the_installed_one() {
     let at_floor = |floor| {
         let fetched = LogEntry { index: 0, note: released(&manifest(7).to_string()) };
-        SignedRelease::open(fetched, &policy(), floor, NOW).err()
+        SignedRelease::verify(fetched, &policy(), floor, NOW).err()
     };
     assert_eq!(at_floor(0), None);
     assert_eq!(at_floor(6), None);
@@ -120,7 +120,7 @@ fn a_release_does_not_install_from_the_second_it_expires() {
     let expires = manifest(2).expires;
     let at = |seconds| {
         let fetched = LogEntry { index: 0, note: released(&manifest(2).to_string()) };
-        SignedRelease::open(fetched, &policy(), 0, Timestamp(seconds)).err()
+        SignedRelease::verify(fetched, &policy(), 0, Timestamp(seconds)).err()
     };
     assert_eq!(at(expires.0 - 1), None);
     let expired = Some(Refusal::Expired { release: "2-1.2.0".into(), at: expires });
@@ -134,7 +134,7 @@ fn release() -> Release {
 }
 
 fn signed(release: &Release) -> SignedRelease {
-    SignedRelease::open(release.fetched(), &policy(), 0, NOW).unwrap()
+    SignedRelease::verify(release.fetched(), &policy(), 0, NOW).unwrap()
 }
 
 fn refused_as_unlogged<T>(result: Result<T, Refusal>) -> bool {
@@ -146,7 +146,7 @@ fn a_release_is_logged_where_it_says_and_as_it_is() {
     let release = release();
     let (log, proof) = (&release.log, release.log.inclusion(5, 20));
     let chain = log.chain(20);
-    assert!(signed(&release).logged(&chain, None, &proof).is_ok());
+    assert!(signed(&release).prove_inclusion(&chain, None, &proof).is_ok());
 
     let mut wrong: Vec<Vec<Hash>> = vec![
         vec![],
@@ -161,13 +161,16 @@ fn a_release_is_logged_where_it_says_and_as_it_is() {
         wrong.last_mut().unwrap()[at].0[0] ^= 1;
     }
     for proof in wrong {
-        assert!(refused_as_unlogged(signed(&release).logged(&chain, None, &proof)), "{proof:?}");
+        assert!(
+            refused_as_unlogged(signed(&release).prove_inclusion(&chain, None, &proof)),
+            "{proof:?}"
+        );
     }
     for index in [0, 4, 6, 19, 20, 21, u64::MAX] {
         let fetched = LogEntry { index, ..release.fetched() };
-        let signed = SignedRelease::open(fetched, &policy(), 0, NOW).unwrap();
+        let signed = SignedRelease::verify(fetched, &policy(), 0, NOW).unwrap();
         assert_eq!(signed.index(), index);
-        assert!(refused_as_unlogged(signed.logged(&chain, None, &proof)), "{index}");
+        assert!(refused_as_unlogged(signed.prove_inclusion(&chain, None, &proof)), "{index}");
     }
 }
 
@@ -178,8 +181,8 @@ fn other_bytes_of_the_same_release_are_not_logged() {
     let [a, b, c] = publishers();
     for signers in [[&b, &a], [&a, &c]] {
         let note = note(&manifest(2).to_string(), &signers);
-        let signed = SignedRelease::open(LogEntry { index: 5, note }, &policy(), 0, NOW).unwrap();
-        assert!(refused_as_unlogged(signed.logged(&release.log.chain(20), None, &proof)));
+        let signed = SignedRelease::verify(LogEntry { index: 5, note }, &policy(), 0, NOW).unwrap();
+        assert!(refused_as_unlogged(signed.prove_inclusion(&release.log.chain(20), None, &proof)));
     }
 }
 
@@ -189,27 +192,35 @@ fn the_head_extends_the_one_that_was_trusted() {
     let (log, proof) = (&release.log, release.log.inclusion(5, 20));
     for size in [1, 5, 6, 19, 20] {
         let trusted = log.head(size);
-        assert!(signed(&release).logged(&log.chain(20), Some(&trusted), &proof).is_ok());
+        assert!(signed(&release).prove_inclusion(&log.chain(20), Some(&trusted), &proof).is_ok());
     }
     // Not linked, of another history, or larger.
     let unlinked = ConsistentHeads::new(log.head(20));
-    assert!(refused_as_unlogged(signed(&release).logged(&unlinked, Some(&log.head(6)), &proof)));
+    assert!(refused_as_unlogged(signed(&release).prove_inclusion(
+        &unlinked,
+        Some(&log.head(6)),
+        &proof
+    )));
     let other = log.forked_at(2);
     for size in [3, 6, 20] {
         let trusted = other.head(size);
-        assert!(refused_as_unlogged(signed(&release).logged(
+        assert!(refused_as_unlogged(signed(&release).prove_inclusion(
             &log.chain(20),
             Some(&trusted),
             &proof
         )));
     }
     let larger = LogWorld::new(30).head(30);
-    assert!(refused_as_unlogged(signed(&release).logged(&log.chain(20), Some(&larger), &proof)));
+    assert!(refused_as_unlogged(signed(&release).prove_inclusion(
+        &log.chain(20),
+        Some(&larger),
+        &proof
+    )));
 }
 
 fn logged(release: &Release) -> LoggedRelease {
     let proof = release.log.inclusion(release.index, 20);
-    signed(release).logged(&release.log.chain(20), None, &proof).unwrap()
+    signed(release).prove_inclusion(&release.log.chain(20), None, &proof).unwrap()
 }
 
 fn agree(
@@ -219,7 +230,7 @@ fn agree(
     earlier: Option<&Round>,
     latest: &Round,
 ) -> Result<ConfirmedRelease, Refusal> {
-    logged(release).agreed(&release.log.chain(20), peers, limits, earlier, latest)
+    logged(release).confirm(&release.log.chain(20), peers, limits, earlier, latest)
 }
 
 fn before(wait: u64) -> Timestamp {
@@ -250,9 +261,12 @@ fn a_release_that_everybody_confirmed_twice_is_agreed_on() {
     let latest = roll(&release.log, &three, NOW, &[20, 7, 6]);
     let agreed = agree(&release, &three, &limits(), Some(&earlier), &latest).unwrap();
     assert_eq!(*agreed.manifest(), manifest(2));
-    assert_eq!((agreed.entry().index, agreed.entry().note.clone()), (5, release.note.clone()));
+    assert_eq!(
+        (agreed.log_entry().index, agreed.log_entry().note.clone()),
+        (5, release.note.clone())
+    );
     assert_eq!(*agreed.head(), release.log.head(20));
-    assert_eq!(agreed.rolls().map(Round::at), [before(HOUR), NOW]);
+    assert_eq!(agreed.rounds().map(Round::closed_at), [before(HOUR), NOW]);
 }
 
 #[test]
@@ -393,7 +407,7 @@ fn the_chain_is_the_one_that_the_release_was_proven_in() {
     let latest = roll(&release.log, &three, NOW, &[6, 6, 6]);
     let elsewhere = [release.log.chain(19), release.log.forked_at(6).chain(20)];
     for chain in elsewhere {
-        let result = logged(&release).agreed(&chain, &three, &limits(), Some(&earlier), &latest);
+        let result = logged(&release).confirm(&chain, &three, &limits(), Some(&earlier), &latest);
         assert!(refused_as_unlogged(result));
     }
 }
@@ -407,16 +421,16 @@ fn an_agreement_lasts_for_roll_ttl_and_not_past_the_expiry() {
     };
     let (earlier, latest) = rolls(NOW);
     let agreed = agree(&release, &three, &limits(), Some(&earlier), &latest).unwrap();
-    assert_eq!(agreed.still_good(NOW), Ok(()));
-    assert_eq!(agreed.still_good(Timestamp(NOW.0 + 900)), Ok(()));
+    assert_eq!(agreed.check_not_expired(NOW), Ok(()));
+    assert_eq!(agreed.check_not_expired(Timestamp(NOW.0 + 900)), Ok(()));
     let too_old = Err(Refusal::RoundTooOld { at: NOW });
-    assert_eq!(agreed.still_good(Timestamp(NOW.0 + 901)), too_old);
-    assert_eq!(agreed.still_good(Timestamp(u64::MAX)), too_old);
+    assert_eq!(agreed.check_not_expired(Timestamp(NOW.0 + 901)), too_old);
+    assert_eq!(agreed.check_not_expired(Timestamp(u64::MAX)), too_old);
 
     let expires = manifest(2).expires;
     let (earlier, latest) = rolls(Timestamp(expires.0 - 100));
     let agreed = agree(&release, &three, &limits(), Some(&earlier), &latest).unwrap();
-    assert_eq!(agreed.still_good(Timestamp(expires.0 - 1)), Ok(()));
+    assert_eq!(agreed.check_not_expired(Timestamp(expires.0 - 1)), Ok(()));
     let expired = Err(Refusal::Expired { release: "2-1.2.0".into(), at: expires });
-    assert_eq!(agreed.still_good(expires), expired);
+    assert_eq!(agreed.check_not_expired(expires), expired);
 }

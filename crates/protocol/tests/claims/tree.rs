@@ -133,8 +133,10 @@ fn planned_consistency_proofs_are_the_naive_ones_and_verify() {
 
 /// Every proof that is nearly this one.
 fn nearly(proof: &[Hash]) -> Vec<Vec<Hash>> {
-    let mut all =
-        vec![[proof, &[Hash::of(b"more")]].concat(), [&[Hash::of(b"more")], proof].concat()];
+    let mut all = vec![
+        [proof, &[Hash::digest(b"more")]].concat(),
+        [&[Hash::digest(b"more")], proof].concat(),
+    ];
     if let (Some(last), Some(first)) = (proof.last(), proof.first()) {
         all.push([proof, &[*last]].concat());
         all.push([&[*first], proof].concat());
@@ -267,7 +269,7 @@ fn extreme_sizes_have_inclusion_proofs_that_verify_and_nothing_panics() {
             let ranges = inclusion_ranges(index, size);
             assert!(ranges.len() <= 64);
             assert_eq!(ranges.is_empty(), index >= size || size == 1);
-            let proof: Vec<Hash> = (0..ranges.len()).map(|i| Hash::of(&[i as u8])).collect();
+            let proof: Vec<Hash> = (0..ranges.len()).map(|i| Hash::digest(&[i as u8])).collect();
             let root = ranges.iter().zip(&proof).fold(leaf, |root, (range, hash)| {
                 if range.start < index { Hash::node(hash, &root) } else { Hash::node(&root, hash) }
             });
@@ -286,7 +288,7 @@ fn extreme_sizes_have_consistency_proofs_that_verify_and_nothing_panics() {
             let ranges = consistency_ranges(old, new);
             assert!(ranges.len() <= 65);
             assert_eq!(ranges.is_empty(), old == 0 || old >= new);
-            let path: Vec<Hash> = (0..ranges.len()).map(|i| Hash::of(&[i as u8])).collect();
+            let path: Vec<Hash> = (0..ranges.len()).map(|i| Hash::digest(&[i as u8])).collect();
             let roots = consistency_roots(old, new, &path);
             assert_eq!(roots.is_some(), !ranges.is_empty());
             if let Some((old_root, new_root)) = roots {

@@ -107,11 +107,11 @@ proptest! {
 fn no_byte_of_it_can_be_changed_once_it_is_signed() {
     let signed = released(GOLDEN).to_string();
     let mut catalog = Catalog::default();
-    assert_eq!(catalog.read(0, signed.as_bytes(), &policy()), Reading::Ours);
+    assert_eq!(catalog.add_entry(0, signed.as_bytes(), &policy()), Reading::Ours);
     assert_eq!(catalog.withdrawn(), [2].into());
     for (at, changed) in flips(signed.as_bytes()) {
         let mut catalog = Catalog::default();
-        let reading = catalog.read(0, &changed, &policy());
+        let reading = catalog.add_entry(0, &changed, &policy());
         // But for who else claims to have signed: two are enough.
         if reading == Reading::Ours {
             assert_eq!(Note::parse(&changed).unwrap().text(), GOLDEN, "{at}");
@@ -132,14 +132,14 @@ fn release(sequence: u64) -> Vec<u8> {
 fn catalog(entries: &[Vec<u8>]) -> Catalog {
     let mut catalog = Catalog::default();
     for (index, entry) in (0..).zip(entries) {
-        catalog.read(index, entry, &policy());
+        catalog.add_entry(index, entry, &policy());
     }
     catalog
 }
 
 /// The sequences that could be installed, and where what was refused is.
 fn choice(catalog: &Catalog, floor: u64) -> (Vec<u64>, Vec<u64>) {
-    let choice = catalog.choose(&policy(), floor, NOW);
+    let choice = catalog.select_candidates(&policy(), floor, NOW);
     for (_, refusal) in &choice.refused {
         assert!(matches!(refusal, Refusal::Withdrawn { installed: false, .. }), "{refusal}");
     }
@@ -157,10 +157,10 @@ fn what_was_taken_back_is_no_candidate_whichever_of_the_two_was_logged_first() {
     // The first of two reasons stands.
     let other = withdrawn(|it| it.reason = "Another.".to_owned());
     let twice = catalog(&[release(2), back, other]);
-    let refusal = twice.check_standing("2-1.1.0", true).unwrap_err();
+    let refusal = twice.check_not_withdrawn("2-1.1.0", true).unwrap_err();
     let said = "withdrawn: entry 1 of the log takes back release 2-1.1.0, which is installed, and nothing newer can be: It deletes what it should keep.";
     assert_eq!(refusal.to_string(), said);
-    assert_eq!(twice.check_standing("3-1.1.0", true), Ok(()));
+    assert_eq!(twice.check_not_withdrawn("3-1.1.0", true), Ok(()));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn only_a_threshold_of_the_publishers_takes_back_and_only_what_is_theirs() {
         (withdrawn(|it| it.log = "example.org/other".parse().unwrap()), "other log"),
     ] {
         let mut catalog = Catalog::default();
-        let reading = catalog.read(0, &entry, &policy());
+        let reading = catalog.add_entry(0, &entry, &policy());
         let expected = match is {
             "threshold" => {
                 matches!(reading, Reading::Refused(Refusal::Threshold { signed: 1, .. }))
@@ -194,7 +194,7 @@ fn one_of_a_later_format_stops_what_was_logged_before_it_as_a_release_of_one_doe
     let later = GOLDEN.replace("withdrawal/v1", "withdrawal/v2");
     let later = released(&later).to_string().into_bytes();
     let catalog = catalog(&[release(1), later, release(2)]);
-    let choice = catalog.choose(&policy(), 0, NOW);
+    let choice = catalog.select_candidates(&policy(), 0, NOW);
     let candidates: Vec<_> =
         choice.candidates.iter().map(|signed| signed.manifest().sequence).collect();
     assert_eq!(candidates, [2]);
@@ -204,13 +204,13 @@ fn one_of_a_later_format_stops_what_was_logged_before_it_as_a_release_of_one_doe
 #[test]
 fn what_was_taken_back_stays_so_when_older_releases_are_forgotten_and_when_it_is_stored() {
     let mut kept = catalog(&[release(1), release(2), withdrawn(|_| {}), release(3)]);
-    kept.forget_below(3);
+    kept.remove_below(3);
     let entries = kept.entries();
     let indexes: Vec<_> = entries.iter().map(|entry| entry.index).collect();
     assert_eq!(indexes, [2, 3]);
     let mut again = Catalog::default();
     for entry in entries {
-        again.read(entry.index, entry.note.to_string().as_bytes(), &policy());
+        again.add_entry(entry.index, entry.note.to_string().as_bytes(), &policy());
     }
     assert_eq!(again.withdrawn(), [2].into());
     assert_eq!(choice(&again, 2), (vec![3], vec![]));

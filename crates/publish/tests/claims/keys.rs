@@ -38,12 +38,16 @@ fn a_key_comes_back_from_its_file() {
     let secret = secret();
     write(&note, &secret).unwrap();
     let read: NoteSigningKey = read_key(&note, &words(WORDS)).unwrap();
-    assert_eq!(read.expose(), secret.expose());
+    assert_eq!(read.to_private_key_line(), secret.to_private_key_line());
     let peer: CosignatureSigningKey = unanimity_publish::generate("alice".parse().unwrap());
     write(&cosigner, &peer).unwrap();
     let read: CosignatureSigningKey = read_key(&cosigner, &words(WORDS)).unwrap();
     assert_eq!(read.public(), peer.public());
-    assert_ne!(secret.expose(), self::secret().expose(), "each key is drawn anew");
+    assert_ne!(
+        secret.to_private_key_line(),
+        self::secret().to_private_key_line(),
+        "each key is drawn anew"
+    );
 }
 
 #[test]
@@ -146,7 +150,7 @@ fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
     let path = place.path().join("key");
     let secret = secret();
     write(&path, &secret).unwrap();
-    let line = secret.expose();
+    let line = secret.to_private_key_line();
     // The fifth part and all that follows: base64 has a + of its own.
     let material = line.splitn(5, '+').last().unwrap();
     let seed = data_encoding::BASE64.decode(material.as_bytes());
@@ -190,7 +194,7 @@ fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
     }
     // A line that is nearly a key is refused without being shown.
     for broken in [&line[1..], &line[..line.len() - 1], &line.replace("publisher-a", "other")] {
-        let error = NoteSigningKey::parse(broken).unwrap_err();
+        let error = NoteSigningKey::from_private_key_line(broken).unwrap_err();
         hides("a parser's error", format!("{error} {error:?}").as_bytes());
     }
 }
@@ -222,7 +226,7 @@ fn a_manifest_says_what_was_released() {
     let target = &manifest.targets[0];
     assert_eq!(
         (target.length, target.sha256, target.kind),
-        (5, Hash::of(b"first"), ArtifactKind::File)
+        (5, Hash::digest(b"first"), ArtifactKind::File)
     );
 }
 

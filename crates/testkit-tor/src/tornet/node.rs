@@ -242,7 +242,7 @@ pub(crate) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
 /// A young network has no shared random values for a day, and without two of them an onion
 /// service has no second time period to be published in.
 fn shared_random(now: u64, seed: &str) -> String {
-    let value = |word: &str| Hash::of(format!("{word}{seed}").as_bytes()).base64();
+    let value = |word: &str| Hash::digest(format!("{word}{seed}").as_bytes()).base64();
     // `2026-11-22 09:45:00`
     let day = |days: u64| {
         let moment = UNIX_EPOCH + Duration::from_secs(now + days * 86_400);

@@ -49,7 +49,7 @@ fn opened(answer: Answer, world: &World) -> CosignedHead {
     match answer {
         Answer::View(note) => {
             let key = world.circle.peer_secrets[0].public();
-            CosignedHead::open(note.as_bytes(), &world.circle.log, &key).unwrap()
+            CosignedHead::verify(note.as_bytes(), &world.circle.log, &key).unwrap()
         }
         other => panic!("no view: {other:?}"),
     }
@@ -212,7 +212,7 @@ async fn a_head_is_durable_before_it_is_cosigned() {
     // What is cosigned after a restart is what the disk has.
     let node = open(&circle, &["log"], &state, Disk::default());
     let held =
-        TreeHead::open(&fs::read(state.join("peer/head")).unwrap(), &circle.circle.log).unwrap();
+        TreeHead::verify(&fs::read(state.join("peer/head")).unwrap(), &circle.circle.log).unwrap();
     assert_eq!(node.head(), Some(held));
 }
 
@@ -341,7 +341,7 @@ async fn it_is_blind_until_it_has_polled_and_again_once_its_last_poll_is_too_old
     let polled = circle.now();
     circle.advance(30 * MINUTE);
     let seen = opened(circle.view_of(0).await, &circle);
-    assert_eq!((seen.head().size(), seen.at()), (1, circle.now()));
+    assert_eq!((seen.head().size(), seen.signed_at()), (1, circle.now()));
     circle.advance(SECOND);
     assert_eq!(circle.view_of(0).await, Answer::Blind(polled.0));
     circle.poll(0).await.unwrap();
@@ -435,7 +435,7 @@ async fn a_fork_smaller_equal_or_larger_is_stored_and_answered_instead_of_a_view
         assert_eq!((smaller, larger), (3.min(1 + grown), 3.max(1 + grown)));
         for _ in 0..2 {
             let Answer::Evidence(text) = circle.view_of(0).await else { panic!("no evidence") };
-            assert_eq!(Evidence::open(&text, &circle.circle.log).unwrap(), *evidence);
+            assert_eq!(Evidence::verify(&text, &circle.circle.log).unwrap(), *evidence);
             assert_eq!(circle.peer(0).head(), Some(circle.head_of("log").unwrap()));
             circle.restart(0, Disk::default()).await.unwrap();
         }

@@ -39,7 +39,7 @@ fn size_vouched_for(peer: &PeerNode<ManualClock>) -> Option<u64> {
     match peer.answer(Question::View(the_log().id())).unwrap() {
         Answer::View(note) => {
             let view =
-                CosignedHead::open(note.as_bytes(), &the_log(), &cosigner().public()).unwrap();
+                CosignedHead::verify(note.as_bytes(), &the_log(), &cosigner().public()).unwrap();
             Some(view.head().size())
         }
         _ => None,

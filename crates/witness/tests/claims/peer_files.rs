@@ -275,7 +275,7 @@ fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> Artifacts {
     let artifacts = Artifacts::new(&circle.beside(who), 1 << 20, Disk::default());
     let (manifest, _) = circle.sign(&Draft::new(9, "9", wanted)).unwrap();
     artifacts.keep(&manifest.targets[0], wanted).unwrap();
-    let key = Hash::of(who.as_bytes()).0;
+    let key = Hash::digest(who.as_bytes()).0;
     let listener = circle.network.listen(OnionAddress { key, port: WEB_PORT });
     let bounds = Bounds { connections: 4, sure: SECOND, lasts: HOUR, rate: Some(1 << 20) };
     tokio::spawn(serve_all(Arc::new(artifacts.clone()), listener, bounds));

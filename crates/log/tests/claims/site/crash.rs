@@ -54,7 +54,7 @@ fn served(site: &Path) -> Option<u64> {
         let Ok(manifest) = Manifest::parse(note.text()) else { continue };
         for target in manifest.targets {
             let bytes = fs::read(site.join(format!("artifact/{}", target.sha256))).unwrap();
-            assert_eq!((Hash::of(&bytes), bytes.len() as u64), (target.sha256, target.length));
+            assert_eq!((Hash::digest(&bytes), bytes.len() as u64), (target.sha256, target.length));
         }
     }
     if let Ok(page) = fs::read_to_string(site.join("index.html")) {

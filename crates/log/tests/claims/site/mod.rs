@@ -57,7 +57,7 @@ impl Pair {
     }
 
     fn artifact(&self, bytes: &[u8]) -> PathBuf {
-        self.site.join(artifact_path(&Hash::of(bytes)))
+        self.site.join(artifact_path(&Hash::digest(bytes)))
     }
 }
 
@@ -67,7 +67,7 @@ fn release(sequence: u64, length: usize, artifact: &[u8]) -> Vec<u8> {
         "unanimity/manifest/v1\nlog {ORIGIN}\nproduct hello\nchannel stable\nsequence {sequence}\n\
          version {sequence}.0\nissued 1790000000\nexpires 1797776000\n\
          target x86_64-linux hello {length} {} file\n\n— writer AAAAAAAA\n",
-        Hash::of(artifact)
+        Hash::digest(artifact)
     )
     .into_bytes()
 }
@@ -98,7 +98,7 @@ fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
     }
     pair.append(&notes("other", 300));
     fs::write(pair.log.join(".secret"), "private").unwrap();
-    fs::write(pair.log.join("artifact").join(Hash::of(b"draft").hex()), "draft").unwrap();
+    fs::write(pair.log.join("artifact").join(Hash::digest(b"draft").hex()), "draft").unwrap();
     let done = pair.publish(&Disk::default()).unwrap();
     assert!(done.missing.is_empty() && !done.is_page_foreign);
     let (head, entries) = read_whole(&pair.site);
@@ -107,7 +107,7 @@ fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
     assert_eq!(files.len() as u64, done.files);
     assert_eq!(files.values().map(|bytes| bytes.len() as u64).sum::<u64>(), done.bytes);
     let names: Vec<&str> = files.keys().map(|path| path.to_str().unwrap()).collect();
-    let (one, two) = (artifact_path(&Hash::of(b"one")), artifact_path(&Hash::of(b"two")));
+    let (one, two) = (artifact_path(&Hash::digest(b"one")), artifact_path(&Hash::digest(b"two")));
     let mut expected = vec![
         &*one,
         &*two,
@@ -310,7 +310,7 @@ fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
     let page = pair.page();
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
     let link = |artifact: &[u8]| {
-        let digest = Hash::of(artifact);
+        let digest = Hash::digest(artifact);
         format!(r#"<a href="artifact/{digest}" download="hello"><code>{digest}</code></a>"#)
     };
     assert!(at(&link(b"two")) < at(&link(b"one")));

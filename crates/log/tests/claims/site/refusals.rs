@@ -116,7 +116,7 @@ fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence()
         let error = refused(&other);
         let Unpublished::Fork { evidence, .. } = &error else { panic!("{error}") };
         let text = evidence.to_string();
-        assert_eq!(Evidence::open(&text, &the_log()).unwrap(), **evidence);
+        assert_eq!(Evidence::verify(&text, &the_log()).unwrap(), **evidence);
         assert!(error.to_string().contains(&evidence.id()));
     }
     assert_eq!(pair.publish(&Disk::default()).unwrap().files, 0);
@@ -242,7 +242,7 @@ fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
     let pair = Pair::new(place.path());
     pair.release(1, b"one");
     let source = Source::read(&pair.log, &the_log().key).unwrap();
-    let (from, digest) = (pair.log.clone(), Hash::of(b"one").hex());
+    let (from, digest) = (pair.log.clone(), Hash::digest(b"one").hex());
     for changed in [&b"eno"[..], b"one more"] {
         fs::write(from.join("artifact").join(&digest), changed).unwrap();
         let error = publish(&source, &pair.site, &Disk::default()).unwrap_err();
