@@ -27,7 +27,7 @@ use unanimity_config::{Config, CycleSettings, DiscoverySecret, OnionAddress, Pol
 use unanimity_net::message::Question;
 use unanimity_net::{Listener as _, Mirror, Transport as _};
 use unanimity_protocol::{CosignatureSigningKey, Log, Peer, PeerSet, Timestamp};
-use unanimity_storage::{Disk, SystemClock};
+use unanimity_storage::{Storage, SystemClock};
 use unanimity_testkit::{Circle, Draft, Stage, World};
 use unanimity_testkit_tor::{Nodes, TorNetwork};
 use unanimity_tor::{Hosting, Readers, Tor, TorStream};
@@ -100,7 +100,7 @@ impl Scene {
                 polling: Polling::default(),
             };
             let state = scene.place.join(format!("peer-{i}"));
-            let peer = Arc::new(PeerNode::open(follow, &state, Disk::default(), SystemClock)?);
+            let peer = Arc::new(PeerNode::open(follow, &state, Storage::default(), SystemClock)?);
             peer.poll(&mut rand::rng()).await?;
             tokio::spawn(peer.answer_all(listener));
             scene.peers.push((secret, address));
@@ -145,7 +145,7 @@ impl Scene {
     async fn roll(&self, tor: &Tor, config: &Config) -> Result<Duration, Broken> {
         let began = Instant::now();
         let mirrors = [Mirror::directory(self.world.log_directory())];
-        let mut client = Client::open(config, &mirrors, tor, &SystemClock, Disk::default())?;
+        let mut client = Client::open(config, &mirrors, tor, &SystemClock, Storage::default())?;
         let (report, _) = client.check(&mut StdRng::from_rng(&mut rand::rng())).await;
         let took = began.elapsed();
         match report.peers.iter().find(|(_, answer)| answer.is_err()) {

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use unanimity_log::LogWriter;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Hash, Timestamp};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::{Draft, World};
 
 use super::nginx::Nginx;
@@ -25,7 +25,7 @@ pub(crate) fn fill(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, Broken> 
         })
         .collect();
     let secret = world.circle.log_secret.clone();
-    let mut log = LogWriter::open(&world.log_directory(), secret, Disk::default())?;
+    let mut log = LogWriter::open(&world.log_directory(), secret, Storage::default())?;
     log.append(&notes)?;
     drop(log);
     world.publish(&Draft::new(1, "1.0.0", b"hello"))?;

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use tokio::runtime::Builder;
 use unanimity_client::{Client, Failure, Outcome, Report};
 use unanimity_protocol::{Refusal, Timestamp};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::{Draft, World};
 use unanimity_testkit_tor::TorNetwork;
 
@@ -79,8 +79,13 @@ pub(crate) async fn confirmed(directory: &Path, artifact: &[u8]) -> Result<World
 
 /// One cycle of the world's client that fetches the release, and forgets that it did.
 pub(crate) async fn stage(world: &World, seed: u64) -> Result<(), Broken> {
-    let mut client =
-        Client::open(&world.config, &world.mirrors, &world.network, &world.clock, Disk::default())?;
+    let mut client = Client::open(
+        &world.config,
+        &world.mirrors,
+        &world.network,
+        &world.clock,
+        Storage::default(),
+    )?;
     match client.stage(&mut StdRng::seed_from_u64(seed)).await {
         (_, Ok(Outcome::Available(_))) => Ok(()),
         (report, other) => Err(format!("not staged: {other:?} {report:?}").into()),
@@ -95,8 +100,13 @@ pub(crate) fn unstage(world: &World) -> Result<(), Broken> {
 /// One cycle of a client that knows nothing of the log yet, up to the log's head.
 pub(crate) async fn read_log(world: &World, seed: u64) -> Result<Report, Broken> {
     fs::remove_dir_all(&world.config.cycle.state).ok();
-    let mut client =
-        Client::open(&world.config, &world.mirrors, &world.network, &world.clock, Disk::default())?;
+    let mut client = Client::open(
+        &world.config,
+        &world.mirrors,
+        &world.network,
+        &world.clock,
+        Storage::default(),
+    )?;
     let (report, outcome) = client.check(&mut StdRng::seed_from_u64(seed)).await;
     let size = world.head_of("log")?.size();
     if report.head.as_ref().is_none_or(|head| head.size() != size) {

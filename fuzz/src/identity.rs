@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use unanimity_state::Identity;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::scratch;
 
@@ -21,7 +21,7 @@ pub fn check(data: &[u8]) {
     let Ok(identity) = Identity::read(&from) else { return };
     let identity = identity.expect("the file is there");
     fs::remove_dir_all(&to).ok();
-    identity.write(&to, &Disk::default()).expect("written");
+    identity.write(&to, &Storage::default()).expect("written");
     let again = Identity::read(&to).expect("what was written").expect("what was written");
     assert_eq!(identity.view.to_private_key_line(), again.view.to_private_key_line());
     assert_eq!(identity.discovery.expose(), again.discovery.expose());

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use unanimity_config::{Circle, Member, Standing, edit};
 use unanimity_protocol::{Name, Timestamp};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::keys::NOW;
 use crate::{scratch, seeds};
@@ -42,10 +42,10 @@ impl File<'_> {
     /// Makes an edit from the beginning. What it left, if it was made: the text, and the members.
     fn edit<E>(
         &self,
-        edit: impl FnOnce(&Disk) -> Result<Circle, E>,
+        edit: impl FnOnce(&Storage) -> Result<Circle, E>,
     ) -> Option<(String, Vec<Member>)> {
         fs::write(&self.path, self.text).expect("a file");
-        let edited = edit(&Disk::default());
+        let edited = edit(&Storage::default());
         let text = fs::read_to_string(&self.path).expect("the file is there");
         let Ok(circle) = edited else {
             assert_eq!(text, self.text, "changed by an edit that failed");
@@ -87,7 +87,7 @@ impl File<'_> {
             let (removed, added) = difference(self.text, &text);
             assert!(removed.is_empty() && added.contains("leaves"), "{removed:?} {added:?}");
             // And back: but for the end of the last line, if it had none.
-            let back = edit::stay(&self.path, name, &Disk::default());
+            let back = edit::stay(&self.path, name, &Storage::default());
             assert_eq!(back.expect("it was leaving"), *self.circle);
             let text = fs::read_to_string(&self.path).expect("the file is there");
             assert_eq!(text.trim_end(), self.text.trim_end());

@@ -20,7 +20,7 @@ use unanimity_protocol::{
     Withdrawal,
 };
 use unanimity_state::{ClientState, ClientStore, Failures, Identity};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::keys::{KEYS, NOW, PEER_NAMES};
 use crate::{rfc6962, scratch};
@@ -588,7 +588,7 @@ fn identities() -> Seeds {
     let place = scratch::place().join("seed");
     let view = KEYS.peer_secrets[0].clone();
     let identity = Identity { view, discovery: DiscoverySecret::from_seed([1; 32]) };
-    identity.write(&place, &Disk::default()).expect("written");
+    identity.write(&place, &Storage::default()).expect("written");
     let bytes = std::fs::read(place.join("peer/identity.json")).expect("the file is there");
     vec![("identity", bytes)]
 }
@@ -596,7 +596,7 @@ fn identities() -> Seeds {
 fn states() -> Seeds {
     let save = |state: &ClientState| {
         let place = scratch::place().join("state");
-        let open = ClientStore::open(&place, &KEYS.policy, &KEYS.peers, Disk::default());
+        let open = ClientStore::open(&place, &KEYS.policy, &KEYS.peers, Storage::default());
         let (mut store, _) = open.expect("nobody else has it");
         store.save(state).expect("written");
         drop(store);

@@ -6,7 +6,7 @@
 use std::fs;
 
 use unanimity_state::{ClientState, ClientStore};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::keys::KEYS;
 use crate::{repair, scratch};
@@ -24,19 +24,19 @@ fn reads(bytes: &[u8]) {
     let file = place.join("client.json");
     fs::write(&file, bytes).expect("a file");
     let (policy, peers) = (&KEYS.policy, &KEYS.peers);
-    let Ok(state) = ClientStore::read(&place, policy, peers, &Disk::default()) else { return };
+    let Ok(state) = ClientStore::read(&place, policy, peers, &Storage::default()) else { return };
     holds(&state);
-    let catalog = ClientStore::catalog(&place, policy, &Disk::default()).expect("it was read");
+    let catalog = ClientStore::catalog(&place, policy, &Storage::default()).expect("it was read");
     assert_eq!(format!("{catalog:?}"), format!("{:?}", state.catalog));
     let saved = save(&state);
-    let again = ClientStore::read(&place, policy, peers, &Disk::default()).expect("as saved");
+    let again = ClientStore::read(&place, policy, peers, &Storage::default()).expect("as saved");
     assert_eq!(format!("{again:?}"), format!("{state:?}"));
     assert_eq!(save(&again), saved);
 }
 
 fn save(state: &ClientState) -> Vec<u8> {
     let place = scratch::place();
-    let open = ClientStore::open(&place, &KEYS.policy, &KEYS.peers, Disk::default());
+    let open = ClientStore::open(&place, &KEYS.policy, &KEYS.peers, Storage::default());
     let (mut store, _) = open.expect("nobody else has it");
     store.save(state).expect("written");
     fs::read(place.join("client.json")).expect("the file is there")

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 pub use error::{Missing, Odd, SweepError};
 pub use files::{Manifest, Row, Rows, read_merged, write_merged};
@@ -49,7 +49,7 @@ pub struct Job<'a> {
     /// Whether to go on where an earlier sweep stopped.
     pub resume: bool,
     /// Where durable writes go through.
-    pub disk: &'a Disk,
+    pub disk: &'a Storage,
 }
 
 /// How far a sweep is, in worlds.
@@ -70,7 +70,7 @@ pub fn sweep(
     mut progress: impl FnMut(Progress),
 ) -> Result<PathBuf, SweepError> {
     let (final_file, parts) = (job.shard.file(job.out), job.shard.parts(job.out));
-    job.disk.make_dir(job.out, Mode::Public).map_err(DiskError::at(job.out))?;
+    job.disk.make_dir(job.out, Mode::Public).map_err(StorageError::at(job.out))?;
     let _lock = lock(&job.shard.lock(job.out))?;
     if !job.resume && (final_file.exists() || parts.exists()) {
         return Err(SweepError::Exists(job.out.to_owned()));
@@ -189,7 +189,7 @@ fn begin(
     manifest: &Manifest,
     parts: &Path,
 ) -> Result<BTreeMap<Unit, String>, SweepError> {
-    job.disk.make_dir(parts, Mode::Public).map_err(DiskError::at(parts))?;
+    job.disk.make_dir(parts, Mode::Public).map_err(StorageError::at(parts))?;
     let mut done = BTreeMap::new();
     for path in files::list(parts)? {
         let file = files::read(&path)?;
@@ -204,7 +204,7 @@ fn begin(
 }
 
 fn lock(path: &Path) -> Result<Option<File>, SweepError> {
-    let file = File::create(path).map_err(DiskError::at(path))?;
+    let file = File::create(path).map_err(StorageError::at(path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(SweepError::Busy(path.to_owned())),
@@ -213,6 +213,6 @@ fn lock(path: &Path) -> Result<Option<File>, SweepError> {
     }
 }
 
-fn remove(disk: &Disk, parts: &Path) -> Result<(), SweepError> {
-    Ok(disk.remove(parts).map_err(DiskError::at(parts))?)
+fn remove(disk: &Storage, parts: &Path) -> Result<(), SweepError> {
+    Ok(disk.remove(parts).map_err(StorageError::at(parts))?)
 }

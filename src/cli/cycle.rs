@@ -8,7 +8,7 @@ use clap::Args;
 use unanimity_client::Errand;
 use unanimity_report::{Ended, Said};
 #[cfg(not(feature = "tor"))]
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 #[cfg(not(feature = "tor"))]
 use unanimity_storage::{Clock as _, SystemClock};
 
@@ -64,7 +64,7 @@ fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Sa
     use unanimity_net::Absent;
 
     let told = super::node::load_node(config)?;
-    unanimity_install::permissions::is_ours(&told.state)?;
+    unanimity_install::permissions::is_ours(&told.cycle.state)?;
     if errand == Errand::Update {
         unanimity_install::permissions::is_roots_word(&told)?;
     }
@@ -72,7 +72,7 @@ fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Sa
     let mirrors = crate::node::open_mirrors(&told, None)?;
     let shown = super::progress::Shown::new(json);
     let (report, ended) = super::runtime::wait_for(async {
-        let disk = Disk::default();
+        let disk = Storage::default();
         let client = Client::open(config, &mirrors, &Absent, &SystemClock, disk)?;
         let mut client = client.watched(shown.watcher());
         let mut rng = rand::rng();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use unanimity_client::Step;
 use unanimity_install::permissions;
 use unanimity_report::{Ended, Exit, Said};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use super::open_node::{open, products, progress, tor};
 use super::request::{Asked, Command};
@@ -34,7 +34,7 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
     told.check_alarm()?;
     permissions::is_ours(&told.cycle.state)?;
     permissions::is_roots_word(&told)?;
-    let disk = Disk::default();
+    let disk = Storage::default();
     let owner = control_socket::Owner::new(&told.cycle.state, &disk)?;
     let node = open(told, &disk)?;
     let alarms = Alarms::open(node.told.alarm.clone(), &node.told.cycle.state, disk);

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::runtime::Builder;
 use unanimity_protocol::Timestamp;
 use unanimity_report::{Ended, Exit, Said, path_json, with_causes};
-use unanimity_storage::{Clock as _, Disk, DiskError, Mode, SystemClock};
+use unanimity_storage::{Clock as _, Mode, Storage, StorageError, SystemClock};
 use unanimity_testkit::script::Told;
 use unanimity_testkit::{
     Broken, Reads, World,
@@ -48,19 +48,19 @@ impl Demo {
         if self.tor && self.artifact.is_none() {
             artifact.truncate(ENOUGH);
         }
-        let temporary = tempfile::tempdir().map_err(DiskError::at(&std::env::temp_dir()))?;
+        let temporary = tempfile::tempdir().map_err(StorageError::at(&std::env::temp_dir()))?;
         let directory = match &self.keep {
             None => temporary.path().to_owned(),
             Some(keep) => {
-                Disk::default().make_dir(keep, Mode::Private).map_err(DiskError::at(keep))?;
-                let entries = std::fs::read_dir(keep).map_err(DiskError::at(keep))?.count();
+                Storage::default().make_dir(keep, Mode::Private).map_err(StorageError::at(keep))?;
+                let entries = std::fs::read_dir(keep).map_err(StorageError::at(keep))?.count();
                 if entries > 0 {
                     return Err(Ended::usage(format!(
                         "--keep {}: not empty, and nothing in it is overwritten",
                         keep.display()
                     )));
                 }
-                keep.canonicalize().map_err(DiskError::at(keep))?
+                keep.canonicalize().map_err(StorageError::at(keep))?
             }
         };
         let (mut quiet, mut screen) = (std::io::sink(), std::io::stdout());

@@ -10,7 +10,7 @@ use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use unanimity_protocol::{Evidence, Log, NoteVerifyingKey};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_state::EvidenceStore;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use super::input::{note_key, read};
 use super::node;
@@ -123,7 +123,7 @@ fn store(told: &unanimity_config::Node, installer: bool) -> Result<EvidenceStore
         is_ours(&told.cycle.state)?;
     }
     let state = if installer { &own } else { &told.cycle.state };
-    Ok(EvidenceStore::new(state, &told.cycle.policy.log, Disk::default()))
+    Ok(EvidenceStore::new(state, &told.cycle.policy.log, Storage::default()))
 }
 
 /// Lists what is stored here, and says where there is more.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use unanimity_config::Config;
 use unanimity_config::default_path::{base_directory, config_directory, config_path};
 use unanimity_report::{Ended, Said, path_json};
-use unanimity_storage::{Clock as _, Disk, DiskError, Mode, PrivateFileError, SystemClock};
+use unanimity_storage::{Clock as _, Mode, PrivateFileError, Storage, StorageError, SystemClock};
 
 use crate::advice;
 
@@ -89,9 +89,9 @@ impl Init {
             .replace("\"@STATE@/tor-cache\"", &quoted(&places.state.join("tor-cache")))
             .replace("\"@ROOT@\"", &quoted(&places.root))
             .replace("@PLATFORM@", unanimity_config::this_platform().as_str());
-        let disk = Disk::default();
+        let disk = Storage::default();
         let directory = unanimity_storage::parent(&node);
-        disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
+        disk.make_dir(directory, Mode::Public).map_err(StorageError::at(directory))?;
         // Nobody holds the example's keys: its peers are there to be replaced, not to be asked.
         let template = PEERS_TEMPLATE.replace(COPY_ME, "");
         let circle: String = match template.split_once("[[peer]]") {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use unanimity_config::TorNetwork;
 use unanimity_net::{Absent, Web};
 use unanimity_report::{Ended, Said};
-use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 use super::open_node::{connect, open, products};
 use super::progress::Shown;
@@ -26,7 +26,7 @@ pub(super) async fn alone(
         Command::Peers(peers::Verb::List) => return peers::list(&told, SystemClock.now()),
         _ => {}
     }
-    let disk = Disk::default();
+    let disk = Storage::default();
     let _owner = control_socket::Owner::new(&told.cycle.state, &disk)?;
     let mut node = open(told, &disk)?;
     node.watcher = shown.watcher();

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use unanimity_install::permissions;
 use unanimity_net::Web;
 use unanimity_report::{Ended, Exit};
-use unanimity_storage::{Disk, SystemClock};
+use unanimity_storage::{Storage, SystemClock};
 use unanimity_tor::{Tor, TorError, address_of, hosting, hosting_artifacts};
 
 use crate::cli::node;
@@ -72,7 +72,10 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
     others.into_iter().map(product).collect()
 }
 
-pub(super) fn open(told: unanimity_config::Node, disk: &Disk) -> Result<Node<SystemClock>, Ended> {
+pub(super) fn open(
+    told: unanimity_config::Node,
+    disk: &Storage,
+) -> Result<Node<SystemClock>, Ended> {
     let addresses_of = |told: &unanimity_config::Node, serve: &unanimity_config::Serve| {
         let artifacts = serve.artifacts.map(|_| address_of(&told.tor, &hosting_artifacts()));
         let peer = address_of(&told.tor, &hosting(serve))?;

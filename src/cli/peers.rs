@@ -11,7 +11,7 @@ use unanimity_config::peers::edit;
 use unanimity_config::{Circle, Member, Standing, Ticket, TicketError};
 use unanimity_protocol::{Name, Timestamp};
 use unanimity_report::{Ended, Exit, Said};
-use unanimity_storage::{Clock, Disk, SystemClock};
+use unanimity_storage::{Clock, Storage, SystemClock};
 use unanimity_witness::Place;
 
 use crate::advice;
@@ -255,7 +255,11 @@ pub(super) fn remove<C: Clock + Clone + 'static>(
 }
 
 /// `peers keep`.
-pub(super) fn keep(told: &unanimity_config::Node, who: &str, disk: &Disk) -> Result<Said, Ended> {
+pub(super) fn keep(
+    told: &unanimity_config::Node,
+    who: &str,
+    disk: &Storage,
+) -> Result<Said, Ended> {
     let name = name(who)?;
     edit::stay(&told.peers_path, &name, disk)?;
     let said: Value = json!({ "name": name.as_str() });
@@ -268,7 +272,7 @@ pub(super) fn at_once(
     told: &unanimity_config::Node,
     verb: Verb,
 ) -> Result<Said, Ended> {
-    let (now, disk) = (SystemClock.now(), Disk::default());
+    let (now, disk) = (SystemClock.now(), Storage::default());
     match verb {
         Verb::Invite { qr } => invite(node, qr),
         Verb::Add { ticket, name, operator } => {

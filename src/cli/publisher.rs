@@ -12,7 +12,7 @@ use unanimity_protocol::{
 };
 use unanimity_publish::{ArtifactDraft, ReleaseDraft, Work};
 use unanimity_report::{Ended, Exit, Said, path_json};
-use unanimity_storage::{Clock as _, Disk, Mode, PrivateFileError, SystemClock};
+use unanimity_storage::{Clock as _, Mode, PrivateFileError, Storage, SystemClock};
 
 use super::input::{MAX_FILE_BYTES, note_key, read};
 use super::secrets::Passphrase;
@@ -64,7 +64,7 @@ impl Keygen {
             }
         }
         let passphrase = self.passphrase.new_one(&self.out)?;
-        let disk = Disk::default();
+        let disk = Storage::default();
         let secret: SigningKey<TYPE> = unanimity_publish::generate(self.name.clone());
         unanimity_publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
         let public: VerifyingKey<TYPE> = secret.public();
@@ -199,7 +199,7 @@ impl New {
 /// Writes down what is to be signed, in a new file.
 fn written(statement: Statement, out: &Path) -> Result<Said, Ended> {
     let text = statement.to_string();
-    unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
+    unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;
     let (place, described) = (out.display(), describe(&statement));
     let said = format!("{described}\nWritten to {place}; now `unanimity release sign` it.\n");
     let (field, statement) = to_json(&statement);
@@ -256,7 +256,7 @@ impl Sign {
             confirm(&statement)?;
         }
         let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
-        let note = unanimity_publish::sign(&self.manifest, &shown, &secret, &Disk::default())?;
+        let note = unanimity_publish::sign(&self.manifest, &shown, &secret, &Storage::default())?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
         let said = format!(
             "{}\n{} is signed by {name}; signature lines in all: {count}.\n",

@@ -8,7 +8,7 @@ use unanimity_log::export::{Missing, Published, Source, Unpublished};
 use unanimity_protocol::NoteVerifyingKey;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_report::{Ended, Exit, Said, path_json};
-use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 use super::input::note_key;
 use super::log::head_json;
@@ -30,7 +30,7 @@ pub(super) struct Publish {
 impl Publish {
     pub(super) fn run(self) -> Result<Said, Ended> {
         let source = Source::read(&self.log, &self.log_key).map_err(advice::ended)?;
-        match unanimity_log::export::publish(&source, &self.site, &Disk::default()) {
+        match unanimity_log::export::publish(&source, &self.site, &Storage::default()) {
             Ok(published) => Ok(self.said(&source, &published)),
             Err(error @ Unpublished::Fork { .. }) => Ok(forked(&error)),
             Err(error) => Err(advice::ended(error)),

@@ -9,7 +9,7 @@ use unanimity_install::verbs::who;
 use unanimity_protocol::Manifest;
 use unanimity_report::{Classify as _, Ended, Exit, Said};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
-use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
 /// on it adds.
@@ -20,7 +20,7 @@ pub(super) fn status(
     let memories = memories(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
     let mut latched = None;
     for Memory { state, option, .. } in &memories {
-        let store = EvidenceStore::new(state, &told.cycle.policy.log, Disk::default());
+        let store = EvidenceStore::new(state, &told.cycle.policy.log, Storage::default());
         latched = latched.or(store.latched()?.map(|id| (id, *option)));
     }
     let known = known(&memories, &told.cycle.policy)?;
@@ -53,7 +53,7 @@ pub(super) fn status(
                     &place,
                     &config.cycle.policy,
                     &config.peers,
-                    &Disk::default(),
+                    &Storage::default(),
                 )?,
             };
             let (mut text, mut json) = remembered(told, &config, &state);
@@ -93,7 +93,7 @@ pub(super) fn status(
     json["hidden"] = hidden.into();
     let installer = memories.iter().find(|memory| !memory.option.is_empty());
     if let (Some(memory), Ok(config)) = (installer, told.client(SystemClock.now())) {
-        let disk = Disk::default();
+        let disk = Storage::default();
         let state =
             match ClientStore::read(&memory.client, &config.cycle.policy, &config.peers, &disk) {
                 Err(StoreError::OtherLog(_)) => ClientState::default(),

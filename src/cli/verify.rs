@@ -10,7 +10,7 @@ use unanimity_install::{InstallError, verify_artifact};
 use unanimity_protocol::Bundle;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_report::{Ended, Exit, Said};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use super::input::read;
 use crate::advice;
@@ -47,8 +47,9 @@ impl Verify {
             bad(Exit::BadProof, &format!("does not prove agreement: {why}"))
         })?;
         let manifest = agreed.manifest();
-        let file = unanimity_storage::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
-        let length = file.metadata().map_err(DiskError::at(&self.file))?.len();
+        let file =
+            unanimity_storage::open_plain(&self.file).map_err(StorageError::at(&self.file))?;
+        let length = file.metadata().map_err(StorageError::at(&self.file))?.len();
         // Whichever platform it is for: a third party may check another's file.
         let targets = manifest.targets.iter().filter(|target| target.length == length);
         let why = format!(
@@ -59,7 +60,7 @@ impl Verify {
         let mut refused = Ended::new(Exit::BadArtifact, why);
         for target in targets {
             let file =
-                unanimity_storage::open_plain(&self.file).map_err(DiskError::at(&self.file))?;
+                unanimity_storage::open_plain(&self.file).map_err(StorageError::at(&self.file))?;
             match verify_artifact(target, file) {
                 Ok(()) => {
                     let release = manifest.label();

@@ -28,7 +28,7 @@ use unanimity_install::HookRunner as _;
 use unanimity_install::process::Invocation;
 use unanimity_protocol::Timestamp;
 use unanimity_report::{Announcement, Changes, Condition, Seen, hide};
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 /// How long the command may take.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Alarms {
     alarm: Alarm,
     path: PathBuf,
-    disk: Disk,
+    disk: Storage,
     changes: Changes,
     /// The file does not hold `changes` yet.
     unsaved: bool,
@@ -52,7 +52,7 @@ const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 impl Alarms {
     /// Opens what was announced before, in `state/alarm.json`. A file that cannot be used is
     /// logged and forgotten, and then what is wrong is told again: nobody would hear of an error.
-    pub fn open(alarm: Alarm, state: &Path, disk: Disk) -> Alarms {
+    pub fn open(alarm: Alarm, state: &Path, disk: Storage) -> Alarms {
         let path = state.join("alarm.json");
         let changes = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
             Ok(None) => Some(Changes::default()),
@@ -129,10 +129,11 @@ impl Alarms {
         }
         let directory = unanimity_storage::parent(&self.path);
         let text = self.changes.text();
-        let made = self.disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory));
+        let made =
+            self.disk.make_dir(directory, Mode::Private).map_err(StorageError::at(directory));
         let saved = made.and_then(|()| {
             let written = self.disk.write(&self.path, text.as_bytes(), Mode::Private);
-            written.map_err(DiskError::at(&self.path))
+            written.map_err(StorageError::at(&self.path))
         });
         match saved {
             Ok(()) => self.unsaved = false,

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use unanimity_config::socket_path::{SocketPathError, check_socket_path, socket_directory};
 use unanimity_net::Places;
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::{Disk, DiskError, Lock, Mode};
+use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 /// Commands at work at once. One more takes the place of the oldest.
 const MAX_COMMANDS: usize = 32;
@@ -50,7 +50,7 @@ pub struct Owner {
 pub enum OwnerError {
     /// The disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Another process.
     #[error("another unanimity is using {}: a `serve` that has just started, or a command that will soon end", .0.display())]
     Busy(PathBuf),
@@ -75,10 +75,10 @@ impl Classify for OwnerError {
 
 impl Owner {
     /// Takes the ownership of a node's state.
-    pub fn new(state: &Path, disk: &Disk) -> Result<Owner, OwnerError> {
+    pub fn new(state: &Path, disk: &Storage) -> Result<Owner, OwnerError> {
         let directory = socket_directory(state);
-        disk.make_dir(&directory, Mode::Private).map_err(DiskError::at(&directory))?;
-        let lock = unanimity_storage::lock(&directory).map_err(DiskError::at(&directory))?;
+        disk.make_dir(&directory, Mode::Private).map_err(StorageError::at(&directory))?;
+        let lock = unanimity_storage::lock(&directory).map_err(StorageError::at(&directory))?;
         let lock = lock.ok_or_else(|| OwnerError::Busy(state.to_owned()))?;
         Ok(Owner { directory, _lock: lock })
     }

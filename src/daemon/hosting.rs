@@ -10,7 +10,7 @@ use unanimity_client::Artifacts;
 use unanimity_config::WEB_PORT;
 use unanimity_net::file_server::{Bounds, serve_all};
 use unanimity_report::hide;
-use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_storage::{Clock as _, Storage, SystemClock};
 use unanimity_tor::{Readers, hosting, hosting_artifacts};
 
 use crate::daemon::Daemon;
@@ -82,7 +82,8 @@ impl Daemon {
         let Some(served) = told.serve.as_ref().and_then(|serve| serve.artifacts) else {
             return pending().await;
         };
-        let artifacts = Arc::new(Artifacts::new(&told.cycle.state, served.keep, Disk::default()));
+        let artifacts =
+            Arc::new(Artifacts::new(&told.cycle.state, served.keep, Storage::default()));
         let bounds = Bounds { rate: Some(served.rate), ..ARTIFACT_BOUNDS };
         loop {
             self.connection().await;

@@ -28,7 +28,7 @@ use unanimity_client::{
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{ConfirmedRelease, CosignedHead, Hash, Name, PeerFailure, Timestamp};
 use unanimity_storage::Clock;
-use unanimity_storage::{Disk, DiskError};
+use unanimity_storage::{Storage, StorageError};
 
 /// A node, its state open. One for each state directory.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Node<C> {
     /// Who is told of the steps of its cycles.
     pub watcher: Watcher,
     clock: C,
-    disk: Disk,
+    disk: Storage,
     sharing: Sharing,
     uplink: Arc<Uplink>,
     /// Where the log and the artifacts are read, over the uplink.
@@ -85,7 +85,7 @@ pub enum NodeError {
     Peer(#[from] PeerError),
     /// Its disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// What it remembers.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -154,7 +154,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
             &unanimity_config::Serve,
         ) -> Result<Addresses, E>,
         clock: C,
-        disk: Disk,
+        disk: Storage,
         rng: &mut impl CryptoRng,
     ) -> Result<Node<C>, E> {
         let uplink = Arc::<Uplink>::default();

@@ -18,7 +18,7 @@ use unanimity_install::InstallRefusal;
 use unanimity_protocol::Timestamp;
 use unanimity_report::{Classify as _, Condition, MAX_WAITING};
 use unanimity_state::LogForked;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::failing_disk;
@@ -81,10 +81,10 @@ impl Desk {
     }
 
     fn open(&self) -> Alarms {
-        self.open_on(Disk::default())
+        self.open_on(Storage::default())
     }
 
-    fn open_on(&self, disk: Disk) -> Alarms {
+    fn open_on(&self, disk: Storage) -> Alarms {
         let alarm = Alarm { command: self.command.clone(), ..Alarm::default() };
         Alarms::open(alarm, &self.path("state"), disk)
     }
@@ -257,7 +257,7 @@ async fn a_command_that_cannot_start_is_as_one_that_fails() {
     let missing = desk.path("missing").to_str().unwrap().to_owned();
     for command in [missing, String::new(), "/".to_owned()] {
         let alarm = Alarm { command: vec![command], ..Alarm::default() };
-        let mut alarms = Alarms::open(alarm, &desk.path("state"), Disk::default());
+        let mut alarms = Alarms::open(alarm, &desk.path("state"), Storage::default());
         end(&mut alarms, &fork()).await;
         end(&mut alarms, &lost()).await;
     }
@@ -413,7 +413,7 @@ impl Journal {
 async fn without_a_command_a_change_is_logged_and_that_once() {
     let place = place();
     let (journal, _guard) = Journal::begin();
-    let open = || Alarms::open(Alarm::default(), place.path(), Disk::default());
+    let open = || Alarms::open(Alarm::default(), place.path(), Storage::default());
     let mut alarms = open();
     end(&mut alarms, &well()).await;
     assert_eq!(journal.take(), "");
@@ -502,7 +502,7 @@ async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough(
     }
 
     let place = place();
-    let mut alarms = Alarms::open(Alarm::default(), place.path(), Disk::default());
+    let mut alarms = Alarms::open(Alarm::default(), place.path(), Storage::default());
     let clock = Playing(ManualClock::at(NOW), Instant::now());
     let (_told, mut ends) = ends();
     let said = || {

@@ -14,7 +14,7 @@ use unanimity_protocol::{
 };
 use unanimity_report::hide;
 use unanimity_state::Identity;
-use unanimity_storage::{Disk, Mode};
+use unanimity_storage::{Mode, Storage};
 use unanimity_testkit::sample_log::the_log;
 use unanimity_testkit::scratch_dir::place;
 
@@ -148,7 +148,7 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
 }
 
 fn keep(place: &Path, name: &str, text: &str) -> std::path::PathBuf {
-    let (path, disk) = (place.join(name), Disk::default());
+    let (path, disk) = (place.join(name), Storage::default());
     disk.make_dir(path.parent().unwrap(), Mode::Private).unwrap();
     disk.write(&path, text.as_bytes(), Mode::Private).unwrap();
     path

@@ -22,7 +22,7 @@ use unanimity_protocol::{
     TlogProof, Withdrawal,
 };
 use unanimity_state::EvidenceStore;
-use unanimity_storage::{Disk, ManualClock};
+use unanimity_storage::{ManualClock, Storage};
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, TROJAN, TWO, installed, latched, refusal, release, up_to_date,
 };
@@ -81,7 +81,7 @@ async fn split(seed: u64) -> (Circle, PathBuf) {
 fn install(circle: &Circle, config: &Config, spool: &Path) -> Result<u64, StagedError> {
     let spool = Spool::open(spool)?;
     let clock = ManualClock::at(circle.now());
-    let mut installer = Installer::open(config, Disk::default())?;
+    let mut installer = Installer::open(config, Storage::default())?;
     installer.install(&spool, DAY, &clock).now_or_never().unwrap().map(|done| done.sequence)
 }
 
@@ -233,7 +233,7 @@ async fn known_fault_g_evidence_is_kept_without_a_bound() {
         fs::remove_dir_all(circle.directory.join(&name)).unwrap();
     }
     let log = &circle.config.cycle.policy.log;
-    let store = EvidenceStore::new(&circle.peer_state(0), log, Disk::default());
+    let store = EvidenceStore::new(&circle.peer_state(0), log, Storage::default());
     // The first is honest growth as far as the peer can tell; each other one contradicts it.
     assert_eq!(store.list().unwrap().len(), FORKS - 1);
 }
@@ -250,7 +250,7 @@ async fn known_fault_h_acknowledged_evidence_is_not_passed_on() {
     circle.poll(0).await.unwrap();
     assert!(matches!(circle.view_of(0).await, Answer::Evidence(_)));
     let log = &circle.config.cycle.policy.log;
-    let store = EvidenceStore::new(&circle.peer_state(0), log, Disk::default());
+    let store = EvidenceStore::new(&circle.peer_state(0), log, Storage::default());
     let id = store.latched().unwrap().unwrap();
     store.acknowledge(&id).unwrap();
     assert!(matches!(circle.view_of(0).await, Answer::View(_)));
@@ -454,7 +454,7 @@ async fn known_fault_n_the_nodes_own_peer_role_is_no_witness() {
         polling: Polling::default(),
     };
     let (state, clock) = (&circle.config.cycle.state, circle.clock.clone());
-    let own = PeerNode::open(follow, state, Disk::default(), clock).unwrap();
+    let own = PeerNode::open(follow, state, Storage::default(), clock).unwrap();
     let mut rng = StdRng::seed_from_u64(3);
     assert!(matches!(own.poll(&mut rng).await.unwrap(), Polled::Fresh(_)));
     fork_with_trojan(&circle, 2);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use unanimity_config::Circle;
 use unanimity_protocol::key::SigningKey;
 use unanimity_publish::Work;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
 
 /// A directory to work in, with a passphrase file.
@@ -74,7 +74,7 @@ impl Desk {
     fn key<const TYPE: u8>(&self, name: &str) {
         let secret: SigningKey<TYPE> = unanimity_publish::generate(name.parse().unwrap());
         let path = self.path().join(format!("{name}.key"));
-        let (work, disk) = (Work::Factor(2), Disk::default());
+        let (work, disk) = (Work::Factor(2), Storage::default());
         unanimity_publish::write_key(
             &path,
             &secret,

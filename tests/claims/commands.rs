@@ -9,14 +9,14 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use unanimity::daemon::control_socket::{Lines, Owner, answer_all, ask};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::circle::SECOND;
 use unanimity_testkit::scratch_dir::place;
 
 /// Answers with the question; the question "slow" never, "much" after 20,000 lines, "two" after two.
 /// Whoever holds a clone of `at_work` is at work.
 fn daemon(state: &Path, at_work: &Arc<()>) -> JoinHandle<()> {
-    let socket = Owner::new(state, &Disk::default()).unwrap().listen().unwrap();
+    let socket = Owner::new(state, &Storage::default()).unwrap().listen().unwrap();
     let at_work = at_work.clone();
     tokio::spawn(answer_all(socket, move |question, lines: Lines| {
         let at_work = at_work.clone();

@@ -18,7 +18,7 @@ use unanimity_config::Spool;
 use unanimity_protocol::key::{KeyName, SigningKey};
 use unanimity_protocol::{Manifest, Note, NoteSigningKey, Timestamp, Withdrawal};
 use unanimity_publish::{ReleaseDraft, Work};
-use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_storage::{Clock as _, Storage, SystemClock};
 use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::{Attack, Draft, World, copy_tree};
@@ -101,7 +101,8 @@ impl Session {
         let name = secret.public().name().clone();
         let (passphrase, work) = ("correct horse".to_owned().into(), Work::Factor(2));
         let path = self.path(&format!("{name}.key"));
-        unanimity_publish::write_key(&path, secret, &passphrase, work, &Disk::default()).unwrap();
+        unanimity_publish::write_key(&path, secret, &passphrase, work, &Storage::default())
+            .unwrap();
         self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
     }
 

@@ -25,7 +25,7 @@ use unanimity_protocol::{
 use unanimity_publish::PublishError;
 use unanimity_report::{Classify, Condition, Exit};
 use unanimity_state::{IdentityError, LogForked, StoreError};
-use unanimity_storage::{DiskError, PrivateFileError};
+use unanimity_storage::{PrivateFileError, StorageError};
 use unanimity_testkit::circle::NOW;
 use unanimity_testkit::sample_log::{origin, secret, the_log};
 
@@ -90,8 +90,8 @@ fn broken() -> io::Error {
     io::ErrorKind::Other.into()
 }
 
-fn disk() -> DiskError {
-    DiskError::Damaged { path: path(), mend: "" }
+fn disk() -> StorageError {
+    StorageError::Corrupt { path: path(), remedy: "" }
 }
 
 fn head(root: u8) -> TreeHead {
@@ -114,7 +114,7 @@ fn config_error(why: Why) -> ConfigError {
 
 #[test]
 fn the_disk_and_private_files_have_their_rows() {
-    all_have(6, [disk(), DiskError::Io { path: path(), source: broken() }]);
+    all_have(6, [disk(), StorageError::Io { path: path(), source: broken() }]);
     all_have(6, [PrivateFileError::Disk(disk()), PrivateFileError::Exists(path())]);
     all_have(7, [PrivateFileError::Exposed { path: path(), mode: 0o644 }]);
 }

@@ -15,7 +15,7 @@ use unanimity_net::message::{Answer, QUESTION_BYTES};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{Hash, PeerFailure, Refusal, Timestamp};
 use unanimity_state::{Identity, IdentityError};
-use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{HOUR, MINUTE, NOW};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::{Circle as Keys, Draft, Network, Stage};
@@ -84,7 +84,7 @@ impl Pairing {
         };
         let mut rng = StdRng::seed_from_u64(u64::from(key[0]));
         let told = self.told(who, log);
-        Node::open(told, address_of, self.clock.clone(), Disk::default(), &mut rng).unwrap()
+        Node::open(told, address_of, self.clock.clone(), Storage::default(), &mut rng).unwrap()
     }
 
     /// A node at work, which has looked at its mirror.
@@ -224,7 +224,8 @@ async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
     test(&pairing, &dora).await;
     let name = "emil".parse().unwrap();
     let path = &dora.node.told.peers_path;
-    unanimity_config::peers::edit::leave(path, &name, NOW.after(HOUR), &Disk::default()).unwrap();
+    unanimity_config::peers::edit::leave(path, &name, NOW.after(HOUR), &Storage::default())
+        .unwrap();
     assert_eq!(test(&pairing, &dora).await.len(), 1);
     pairing.clock.advance(HOUR);
     assert!(test(&pairing, &dora).await.is_empty());
@@ -357,8 +358,8 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
     (&mut dora.serving).await.unwrap_err();
     let (told, peers) = (dora.node.told.clone(), dora.node.told.peers_path.clone());
     drop(dora.node);
-    let disk = Disk::watched(move |step| {
-        if matches!(step, Step::Create(path) if path.ends_with(".1-1.0.0.new/hello")) {
+    let disk = Storage::with_hook(move |step| {
+        if matches!(step, WriteStep::Create(path) if path.ends_with(".1-1.0.0.new/hello")) {
             let text = fs::read_to_string(&peers).unwrap();
             let counted = text.lines().filter(|line| !line.starts_with("joining"));
             fs::write(&peers, counted.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
@@ -404,7 +405,7 @@ fn a_node_keeps_its_keys_in_a_file_that_only_its_owner_reads() {
     let place = place();
     let state = place.path().join("state");
     let name: KeyName = "dora".parse().unwrap();
-    let open = |name: &KeyName| Identity::open(&state, name, &mut rand::rng(), &Disk::default());
+    let open = |name: &KeyName| Identity::open(&state, name, &mut rand::rng(), &Storage::default());
     let first = open(&name).unwrap();
     let again = open(&name).unwrap();
     assert_eq!(first.view.public(), again.view.public());

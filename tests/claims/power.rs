@@ -12,7 +12,7 @@ use unanimity_client::Outcome;
 use unanimity_install::Root;
 use unanimity_install::journal::FIRST_WAIT;
 use unanimity_protocol::Timestamp;
-use unanimity_storage::{Clock as _, Disk};
+use unanimity_storage::{Clock as _, Storage};
 use unanimity_testkit::archives::{dir, file_of, link, tar, zst};
 use unanimity_testkit::power_loss_fs::PowerLossFs as Lossy;
 use unanimity_testkit::scratch_dir::place;
@@ -55,7 +55,7 @@ impl Scene {
         let world = World::create(directory, 5, Timestamp(1_790_000_000)).unwrap();
         let base = Lossy::default();
         let mut scene = Scene { world, base: base.clone(), is_tree, looked_at: 0 };
-        scene.world.disk = Disk::default().on(base);
+        scene.world.disk = Storage::default().with_filesystem(base);
         for sequence in [1, 2] {
             scene.world.publish(&draft(sequence, is_tree)).unwrap();
             scene.pass(Duration::ZERO).await;
@@ -78,7 +78,7 @@ impl Scene {
         assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
     }
 
-    fn root(&self, disk: Disk) -> Root {
+    fn root(&self, disk: Storage) -> Root {
         let config = &self.world.config;
         Root::new(&config.cycle.install_root, disk).with(config.cycle.procedure.clone())
     }
@@ -86,7 +86,7 @@ impl Scene {
     /// Which version is installed there, whole.
     fn current(&mut self, machine: &Lossy) -> u64 {
         self.looked_at += 1;
-        let disk = Disk::default().on(machine.clone());
+        let disk = Storage::default().with_filesystem(machine.clone());
         let current = self.root(disk.clone()).installed().unwrap().expect("one of the two");
         for (name, content) in files(current.sequence, self.is_tree) {
             let read = disk.read(&current.directory.join(name), 1 << 20).unwrap();
@@ -97,7 +97,7 @@ impl Scene {
 
     /// The next runs, on what is left there, come to what they should.
     async fn ends_with(&mut self, machine: &Lossy, expected: u64) {
-        let disk = Disk::default().on(machine.clone());
+        let disk = Storage::default().with_filesystem(machine.clone());
         self.world.disk = disk.clone();
         for _ in 0..3 {
             self.world.update().await.1.ok();
@@ -121,10 +121,10 @@ impl Scene {
 }
 
 /// A disk on which every step fails from one on, or that one alone; and whether it came to that.
-fn failing(from: usize, only: bool, with: Errno) -> (Disk, Arc<AtomicBool>) {
+fn failing(from: usize, only: bool, with: Errno) -> (Storage, Arc<AtomicBool>) {
     let (count, failed) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
     let met = failed.clone();
-    let disk = Disk::watched(move |_| {
+    let disk = Storage::with_hook(move |_| {
         let number = count.fetch_add(1, Ordering::SeqCst);
         if number == from || (number > from && !only) {
             met.store(true, Ordering::SeqCst);
@@ -151,7 +151,7 @@ async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next
             for dies in 0.. {
                 let machine = scene.base.copy();
                 let (disk, died) = failing(dies, false, Errno::IO);
-                scene.world.disk = disk.on(machine.clone());
+                scene.world.disk = disk.with_filesystem(machine.clone());
                 scene.world.update().await.1.ok();
                 for left in machine.power_cuts() {
                     met[scene.current(&left) as usize - 1] += 1;
@@ -185,7 +185,7 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
             for fails in 0.. {
                 let machine = scene.base.copy();
                 let (disk, failed) = failing(fails, true, with);
-                scene.world.disk = disk.on(machine.clone());
+                scene.world.disk = disk.with_filesystem(machine.clone());
                 let ended = scene.world.update().await.1;
                 scene.current(&machine);
                 if !failed.load(Ordering::SeqCst) {
@@ -209,10 +209,10 @@ async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floo
             let machine = scene.base.copy();
             let (disk, died) = failing(dies, false, Errno::IO);
             let now = scene.world.clock.now();
-            scene.root(disk.on(machine.clone())).roll_back(None, now).await.ok();
+            scene.root(disk.with_filesystem(machine.clone())).roll_back(None, now).await.ok();
             for left in machine.power_cuts() {
                 met[scene.current(&left) as usize - 1] += 1;
-                let root = scene.root(Disk::default().on(left.clone()));
+                let root = scene.root(Storage::default().with_filesystem(left.clone()));
                 assert_eq!(root.floor().unwrap(), 2);
                 root.roll_back(Some("1-1.0.0"), now).await.unwrap();
                 assert_eq!(scene.current(&left), 1);
@@ -242,10 +242,10 @@ async fn of_versions_that_are_too_many_none_is_gone_back_to_that_is_half_gone() 
     for dies in 0.. {
         let machine = scene.base.copy();
         let (disk, died) = failing(dies, false, Errno::IO);
-        scene.world.disk = disk.on(machine.clone());
+        scene.world.disk = disk.with_filesystem(machine.clone());
         scene.world.update().await.1.ok();
         for left in machine.power_cuts() {
-            let disk = Disk::default().on(left.clone());
+            let disk = Storage::default().with_filesystem(left.clone());
             if scene.root(disk.clone()).installed().unwrap().unwrap().sequence != 2 {
                 continue;
             }

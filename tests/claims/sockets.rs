@@ -2,7 +2,7 @@
 
 use unanimity::daemon::control_socket::{self};
 use unanimity::daemon::control_socket::{Owner, OwnerError};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 #[tokio::test]
 async fn a_state_too_deep_for_a_socket_has_no_daemon_and_its_commands_run_by_themselves() {
@@ -10,8 +10,8 @@ async fn a_state_too_deep_for_a_socket_has_no_daemon_and_its_commands_run_by_the
     let state = place.path().join("d".repeat(100));
     assert!(control_socket::ask(&state, "{}", |_| {}).await.unwrap().is_none());
     // Who works on it alone still is its only owner.
-    let owner = Owner::new(&state, &Disk::default()).unwrap();
-    assert!(matches!(Owner::new(&state, &Disk::default()), Err(OwnerError::Busy(_))));
+    let owner = Owner::new(&state, &Storage::default()).unwrap();
+    assert!(matches!(Owner::new(&state, &Storage::default()), Err(OwnerError::Busy(_))));
     let error = owner.listen().unwrap_err();
     assert!(error.to_string().contains("choose a shorter directory"), "{error}");
 }
@@ -20,6 +20,6 @@ async fn a_state_too_deep_for_a_socket_has_no_daemon_and_its_commands_run_by_the
 async fn nobody_at_the_socket_is_no_daemon() {
     let place = tempfile::tempdir().unwrap();
     assert!(control_socket::ask(place.path(), "{}", |_| {}).await.unwrap().is_none());
-    drop(Owner::new(place.path(), &Disk::default()).unwrap().listen().unwrap());
+    drop(Owner::new(place.path(), &Storage::default()).unwrap().listen().unwrap());
     assert!(control_socket::ask(place.path(), "{}", |_| {}).await.unwrap().is_none());
 }

@@ -16,7 +16,7 @@ use unanimity_net::file_server::{Served, Shelf};
 use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
-use unanimity_storage::{Disk, DiskError, Mode, Written};
+use unanimity_storage::{Mode, Storage, StorageError, WritableFile};
 
 /// The artifacts below one state directory.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Artifacts {
     directory: PathBuf,
     /// The most bytes of all of them together.
     most: u64,
-    disk: Disk,
+    disk: Storage,
 }
 
 /// One of them, by its name.
@@ -37,14 +37,14 @@ struct Kept {
 
 impl Artifacts {
     /// At most so many bytes of them.
-    pub fn new(state: &Path, most: u64, disk: Disk) -> Artifacts {
+    pub fn new(state: &Path, most: u64, disk: Storage) -> Artifacts {
         Artifacts { directory: state.join("artifacts"), most, disk }
     }
 
     /// Keeps an artifact, read from its beginning, if it is exactly what was signed. One that is
     /// larger than all that may be kept is not.
     pub fn keep(&self, target: &Artifact, bytes: impl Read) -> Result<(), InstallError> {
-        let at = |path: &Path| DiskError::at(path);
+        let at = |path: &Path| StorageError::at(path);
         self.forget_unfinished().map_err(at(&self.directory))?;
         let mut kept = self.list().map_err(at(&self.directory))?;
         if target.length > self.most || kept.iter().any(|kept| kept.digest == target.sha256) {
@@ -72,10 +72,10 @@ impl Artifacts {
 
     fn write(&self, target: &Artifact, bytes: impl Read, path: &Path) -> Result<(), InstallError> {
         let disk = &self.disk;
-        let mut file = disk.create(path, Mode::Private).map_err(DiskError::at(path))?;
-        disk.writing(path).map_err(DiskError::at(path))?;
+        let mut file = disk.create(path, Mode::Private).map_err(StorageError::at(path))?;
+        disk.writing(path).map_err(StorageError::at(path))?;
         verify_artifact(target, Copying { from: bytes, to: &mut *file })?;
-        Ok(disk.finish(&*file, path).map_err(DiskError::at(path))?)
+        Ok(disk.finish(&*file, path).map_err(StorageError::at(path))?)
     }
 
     /// Removes what did not become an artifact because somebody was killed. Whoever keeps one is the
@@ -126,7 +126,7 @@ impl Shelf for Artifacts {
 /// Writes what is read.
 struct Copying<'a, R> {
     from: R,
-    to: &'a mut dyn Written,
+    to: &'a mut dyn WritableFile,
 }
 
 impl<R: Read> Read for Copying<'_, R> {

@@ -6,7 +6,7 @@ use unanimity_config::Config;
 use unanimity_install::Root;
 use unanimity_net::{Mirror, Transport};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore};
-use unanimity_storage::{Clock, Disk};
+use unanimity_storage::{Clock, Storage};
 
 use crate::answer_cache::Sharing;
 use crate::error::UpdateError;
@@ -21,7 +21,7 @@ pub struct Client<'a, T, C> {
     pub(crate) fetcher: Fetcher<'a>,
     pub(crate) transport: &'a T,
     pub(crate) clock: &'a C,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Storage,
     /// Where versions are installed.
     pub(crate) root: Root,
     pub(crate) store: ClientStore,
@@ -40,7 +40,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         mirrors: &[Mirror],
         transport: &'a T,
         clock: &'a C,
-        disk: Disk,
+        disk: Storage,
     ) -> Result<Self, UpdateError> {
         let directory = config.cycle.state.join("client");
         let (store, mut state) =

@@ -5,7 +5,7 @@ use unanimity_install::{InstallError, InstallRefusal};
 use unanimity_protocol::{Refusal, Timestamp, TreeHead};
 use unanimity_report::{Classify, Condition, Exit};
 use unanimity_state::{LogForked, StoreError};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::mirror_problem::MirrorProblem;
 
@@ -17,7 +17,7 @@ pub enum UpdateError {
     Store(#[from] StoreError),
     /// The disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// What it was told, such as a circle that is too small.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -15,7 +15,7 @@ use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, Transport};
 use unanimity_protocol::ConfirmedRelease;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::sources::Hosts;
 use crate::stream::{end, pour};
@@ -52,7 +52,7 @@ impl<'a> Fetcher<'a> {
         config: &'a Config,
         mirrors: &[Mirror],
         transport: &impl Transport,
-        disk: Disk,
+        disk: Storage,
     ) -> Fetcher<'a> {
         let hosts = Hosts::new(config, mirrors, transport.web());
         let artifacts =

@@ -12,7 +12,7 @@ use unanimity_log::{Bundles, Unread};
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::TreeHead;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_storage::{Clock, DiskError, Mode};
+use unanimity_storage::{Clock, Mode, StorageError};
 
 use crate::gather::Decided;
 use crate::tile_sources::Sources;
@@ -36,7 +36,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let mirrors = self.fetcher.hosts.of_the_log(rng);
         let mirrors: Vec<&Mirror> = mirrors.iter().collect();
         let path = spool.join(ENTRIES);
-        let at = |error| UpdateError::from(DiskError::at(&path)(error));
+        let at = |error| UpdateError::from(StorageError::at(&path)(error));
         let mut file = disk.create(&path, Mode::Public).map_err(at)?;
         disk.writing(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
         if from < head.size() {
@@ -61,6 +61,6 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         disk.finish(&*file, &path).map_err(at)?;
         let path = spool.join(PROOF);
         let written = disk.write(&path, decided.proof.to_string().as_bytes(), Mode::Public);
-        Ok(written.map_err(DiskError::at(&path)).map_err(UpdateError::from)?)
+        Ok(written.map_err(StorageError::at(&path)).map_err(UpdateError::from)?)
     }
 }

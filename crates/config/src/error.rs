@@ -100,7 +100,7 @@ pub enum Why {
     Tor(&'static str),
     /// The private network's description cannot be read.
     #[error("[tor] network: {0}")]
-    TorNetwork(#[from] unanimity_storage::DiskError),
+    TorNetwork(#[from] unanimity_storage::StorageError),
     /// How to be a peer.
     #[error("[serve] {0}")]
     Serve(&'static str),
@@ -120,7 +120,7 @@ pub enum Why {
 pub enum PinnedError {
     /// Its file cannot be read.
     #[error("{0}")]
-    Disk(#[from] unanimity_storage::DiskError),
+    Disk(#[from] unanimity_storage::StorageError),
     /// It is no checkpoint of the log.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use unanimity_archive::Totals;
 use unanimity_install::Fill;
 use unanimity_protocol::manifest::ArchiveFormat;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 const FILES: usize = 10_000;
 const DIRECTORIES: usize = 100;
@@ -66,7 +66,7 @@ fn ours(archive: &Path, totals: Totals, tree: &Path) {
         }
     }
     let mut source = Hashed(fs::File::open(archive).expect("an archive"), Sha256::new());
-    let mut tree = Disk::default().new_tree(tree).expect("a directory");
+    let mut tree = Storage::default().new_tree(tree).expect("a directory");
     unanimity_archive::unpack(ArchiveFormat::TarZst, totals, &mut source, &mut Fill(&mut tree))
         .expect("unpacked");
     tree.sync().expect("synced");

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::{Hash, Manifest, Name, Refusal};
-use unanimity_storage::{Disk, DiskError, Source};
+use unanimity_storage::{ReadableFile, Storage, StorageError};
 
 use crate::error::InstallError;
 use crate::refusal::{ArtifactMismatch, InstallRefusal};
@@ -20,9 +20,9 @@ pub struct Staged {
     pub(crate) target: Artifact,
     pub(crate) release: String,
     pub(crate) directory: PathBuf,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Storage,
     /// The very file that was verified, to be read from its first byte.
-    pub(crate) file: Box<dyn Source>,
+    pub(crate) file: Box<dyn ReadableFile>,
 }
 
 /// What is installed by giving it its name: a directory with the artifact, or, of an archive, the
@@ -151,7 +151,7 @@ impl Staged {
                             ArtifactMismatch::Archive { file, broken }.into()
                         }
                         UnpackError::Source(error) => {
-                            DiskError::at(&staging.join(target.file.as_str()))(error).into()
+                            StorageError::at(&staging.join(target.file.as_str()))(error).into()
                         }
                         UnpackError::Sink(error) => error.into(),
                     }

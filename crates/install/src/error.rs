@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use unanimity_protocol::Refusal;
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::refusal::{ArtifactMismatch, InstallRefusal};
 
@@ -20,7 +20,7 @@ pub enum InstallError {
     Install(#[from] InstallRefusal),
     /// The disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Another download, or another process's, is at work.
     #[error("another unanimity is downloading to {}: wait for it to end", .0.display())]
     Busy(PathBuf),

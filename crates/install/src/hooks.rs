@@ -9,7 +9,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use unanimity_config::{Procedure, check_executable};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::manifest::ArtifactKind;
-use unanimity_storage::{DiskError, open_plain};
+use unanimity_storage::{StorageError, open_plain};
 
 use crate::journal::Trial;
 use crate::process::{CommandError, Invocation};
@@ -50,7 +50,7 @@ pub(crate) enum Trouble {
     Artifact(#[from] ArtifactMismatch),
     /// The disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
 }
 
 /// What a command is about.

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use unanimity_config::Node;
 use unanimity_state::StoreError;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::Root;
 use crate::state_dirs::{known, memories};
 
 /// The install root, with what the configuration says of a switch.
 pub fn root_of(told: &Node) -> Root {
-    Root::new(&told.cycle.install_root, Disk::default()).with(told.cycle.procedure.clone())
+    Root::new(&told.cycle.install_root, Storage::default()).with(told.cycle.procedure.clone())
 }
 
 /// The install root, where there is no way back to what is known to be taken back.

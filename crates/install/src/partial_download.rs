@@ -13,7 +13,7 @@ use std::{
 };
 
 use unanimity_protocol::manifest::Artifact;
-use unanimity_storage::{Disk, DiskError, Lock, Mode, Source, Written};
+use unanimity_storage::{Lock, Mode, ReadableFile, Storage, StorageError, WritableFile};
 
 use crate::artifact::{Measured, Staged, fit};
 use crate::error::InstallError;
@@ -34,8 +34,8 @@ pub struct Staging {
     release: String,
     directory: PathBuf,
     path: PathBuf,
-    disk: Disk,
-    file: Box<dyn Written>,
+    disk: Storage,
+    file: Box<dyn WritableFile>,
     /// Bytes that are here.
     length: u64,
     digest: Digesting,
@@ -89,19 +89,19 @@ impl Staging {
         target: Artifact,
         release: String,
         directory: PathBuf,
-        disk: Disk,
+        disk: Storage,
         lock: Lock,
-    ) -> Result<Staging, DiskError> {
+    ) -> Result<Staging, StorageError> {
         let path = directory.join(target.file.as_str());
         let mut measured = Measured::default();
-        let resumed = disk.resume(&path, Mode::Program).map_err(DiskError::at(&path))?;
+        let resumed = disk.resume(&path, Mode::Program).map_err(StorageError::at(&path))?;
         let file = match resumed.map(|(bytes, file)| (measure(bytes, &target, &mut measured), file))
         {
             Some((Ok(()), file)) => file,
             // Of no use: longer than the artifact, or unreadable.
             _ => {
                 measured = Measured::default();
-                disk.create(&path, Mode::Program).map_err(DiskError::at(&path))?
+                disk.create(&path, Mode::Program).map_err(StorageError::at(&path))?
             }
         };
         let (length, begun) = (measured.length, measured.length);
@@ -140,33 +140,33 @@ impl Staging {
         fit(&self.target, self.length, more)?;
         let pieces = Arc::new(pieces);
         let hashed = pieces.clone();
-        self.disk.writing(&self.path).map_err(DiskError::at(&self.path))?;
+        self.disk.writing(&self.path).map_err(StorageError::at(&self.path))?;
         self.digest.add(more, move |measured| {
             hashed.iter().for_each(|piece| measured.add(piece.as_ref()));
         });
         let mut written = pieces.iter().map(|piece| self.file.write_all(piece.as_ref()));
-        written.try_for_each(|written| written).map_err(DiskError::at(&self.path))?;
+        written.try_for_each(|written| written).map_err(StorageError::at(&self.path))?;
         self.length += more;
         let new = self.length - self.begun;
         if new >= WORTH_A_SYNC {
-            self.file.begin_sync(self.begun, new);
+            self.file.start_writeback(self.begun, new);
             self.begun += new;
         }
         Ok(())
     }
 
     /// Throws away what is here.
-    pub fn restart(&mut self) -> Result<(), DiskError> {
+    pub fn restart(&mut self) -> Result<(), StorageError> {
         let created = self.disk.create(&self.path, Mode::Program);
-        self.file = created.map_err(DiskError::at(&self.path))?;
+        self.file = created.map_err(StorageError::at(&self.path))?;
         self.digest = Digesting::default();
         (self.length, self.begun) = (0, 0);
         Ok(())
     }
 
     /// Leaves nothing behind.
-    pub fn discard(self) -> Result<(), DiskError> {
-        self.disk.remove(&self.directory).map_err(DiskError::at(&self.directory))
+    pub fn discard(self) -> Result<(), StorageError> {
+        self.disk.remove(&self.directory).map_err(StorageError::at(&self.directory))
     }
 
     /// Whether what is here is exactly what was signed.
@@ -180,17 +180,17 @@ impl Staging {
     }
 
     /// The bytes that are here, from the first one.
-    pub fn read(&self) -> Result<Box<dyn Source>, DiskError> {
+    pub fn read(&self) -> Result<Box<dyn ReadableFile>, StorageError> {
         let path = unanimity_storage::temporary(&self.path);
-        self.disk.open(&path).map_err(DiskError::at(&path))
+        self.disk.open(&path).map_err(StorageError::at(&path))
     }
 
     /// Makes it durable and gives it its name, if it is exactly what was signed.
     pub fn finish(mut self) -> Result<Staged, InstallError> {
         self.check()?;
         let Staging { target, release, directory, path, disk, file, .. } = self;
-        disk.finish(&*file, &path).map_err(DiskError::at(&path))?;
-        let file = file.read_back().map_err(DiskError::at(&path))?;
+        disk.finish(&*file, &path).map_err(StorageError::at(&path))?;
+        let file = file.read_back().map_err(StorageError::at(&path))?;
         Ok(Staged { target, release, directory, disk, file })
     }
 }

@@ -5,14 +5,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use unanimity_report::{Ended, Exit};
-use unanimity_storage::{DiskError, NotOurs, only_ours, only_ours_below};
+use unanimity_storage::{StorageError, UntrustedPath, check_trusted_path, check_trusted_tree};
 
 /// Refuses to write to what is another user's: they could not use it any more.
 pub fn is_ours(place: &Path) -> Result<(), Ended> {
     let us = rustix::process::geteuid();
     let found = match std::fs::metadata(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found.map_err(DiskError::at(place))?,
+        found => found.map_err(StorageError::at(place))?,
     };
     if found.uid() == us.as_raw() {
         return Ok(());
@@ -37,17 +37,17 @@ fn only_us<'a>(
     told: &unanimity_config::Node,
 ) -> Result<(), Ended> {
     for path in paths {
-        let found = only_ours(path).and_then(|()| match path == told.cycle.install_root {
-            true => only_ours_below(path),
+        let found = check_trusted_path(path).and_then(|()| match path == told.cycle.install_root {
+            true => check_trusted_tree(path),
             false => Ok(()),
         });
         match found {
             // Nothing was installed yet; a program that is not there is said to be missing later.
-            Err(NotOurs::Disk(DiskError::Io { source, .. }))
+            Err(UntrustedPath::Disk(StorageError::Io { source, .. }))
                 if !told.files.iter().any(|file| file == path)
                     && source.kind() == io::ErrorKind::NotFound => {}
-            Err(NotOurs::Disk(error)) => return Err(error.into()),
-            Err(error @ NotOurs::Others { .. }) => {
+            Err(UntrustedPath::Disk(error)) => return Err(error.into()),
+            Err(error @ UntrustedPath::Others { .. }) => {
                 let path = path.display();
                 let why = format!(
                     "{error}: whoever installs goes by {path}, and nobody else may write to it or lead it elsewhere"

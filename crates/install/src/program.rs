@@ -20,7 +20,7 @@ use unanimity_install::{
 };
 use unanimity_protocol::Refusal;
 use unanimity_report::{Ended, Exit, Said, path_json, print, report, table};
-use unanimity_storage::{Clock as _, Disk, DiskError, SystemClock};
+use unanimity_storage::{Clock as _, Storage, StorageError, SystemClock};
 
 use crate::signals::interrupt_when_told_to_end;
 
@@ -179,9 +179,9 @@ fn install(told: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Err(SpoolError::Empty(spool.to_owned()).into()));
             }
-            found => found.map_err(DiskError::at(spool))?,
+            found => found.map_err(StorageError::at(spool))?,
         };
-        let mut installer = Installer::open(&config, Disk::default())?.hooks_run_by(hooks);
+        let mut installer = Installer::open(&config, Storage::default())?.hooks_run_by(hooks);
         Ok::<_, Ended>(match Spool::open(&spool) {
             Ok(spool) => installer.install(&spool, freshness, &SystemClock).await,
             Err(error) => Err(error.into()),

@@ -1,7 +1,7 @@
 //! The way back from a trial that did not end well.
 
 use unanimity_protocol::Timestamp;
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::hooks::{About, MARK, Trouble};
 use crate::journal::{Journal, Trial};
@@ -34,9 +34,9 @@ pub(crate) struct Ended {
 
 impl Trial {
     /// Kills what a run that was interrupted left at work of its commands.
-    pub(crate) fn kill_leftovers(&self) -> Result<(), DiskError> {
+    pub(crate) fn kill_leftovers(&self) -> Result<(), StorageError> {
         let killed = kill_all(MARK, |mark| self.is_marked(mark));
-        killed.map_err(DiskError::at("/proc".as_ref()))
+        killed.map_err(StorageError::at("/proc".as_ref()))
     }
 }
 
@@ -173,7 +173,7 @@ impl Root {
         }
         if current.as_ref() != Some(&trial.release) {
             let path = self.version(&trial.release);
-            self.disk.remove(&path).map_err(DiskError::at(&path))?;
+            self.disk.remove(&path).map_err(StorageError::at(&path))?;
         }
         Ok((refusal, undone))
     }

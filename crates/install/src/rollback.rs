@@ -2,7 +2,7 @@
 
 use unanimity_protocol::{Manifest, Timestamp};
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::hooks::{Trouble, check_commands};
 use crate::journal::{Journal, Trial};
@@ -29,7 +29,7 @@ pub enum ByHandError {
     Install(#[from] InstallError),
     /// The disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Its publisher has taken it back.
     #[error("{0} was taken back by its publisher: there is no way back to it")]
     Withdrawn(String),

@@ -10,7 +10,7 @@ use unanimity_config::Procedure;
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::{Bundle, ConfirmedRelease, Manifest, Name};
-use unanimity_storage::{Disk, DiskError, Lock, Mode};
+use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::journal::Journal;
 use crate::runner::{HookRunner, InPlace};
@@ -20,7 +20,7 @@ use crate::{InstallError, Ready, Staged, Staging, target_of, verify_artifact};
 #[derive(Clone, Debug)]
 pub struct Root {
     pub(crate) directory: PathBuf,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Storage,
     pub(crate) procedure: Procedure,
     /// What was taken back, by sequence.
     pub(crate) withdrawn: BTreeSet<u64>,
@@ -44,7 +44,7 @@ const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
 impl Root {
     /// The root in a directory, which is made when something is installed. Commands run [`InPlace`].
-    pub fn new(directory: &Path, disk: Disk) -> Root {
+    pub fn new(directory: &Path, disk: Storage) -> Root {
         let (directory, procedure) = (directory.to_owned(), Procedure::default());
         let hooks = Arc::new(InPlace::default());
         Root { directory, disk, procedure, withdrawn: BTreeSet::new(), hooks }
@@ -70,15 +70,15 @@ impl Root {
     }
 
     /// What is installed: where `current` points.
-    pub fn installed(&self) -> Result<Option<Installed>, DiskError> {
+    pub fn installed(&self) -> Result<Option<Installed>, StorageError> {
         let link = self.directory.join("current");
         let target = match self.disk.read_link(&link) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            target => target.map_err(DiskError::at(&link))?,
+            target => target.map_err(StorageError::at(&link))?,
         };
-        let damaged = || DiskError::Damaged {
+        let damaged = || StorageError::Corrupt {
             path: link.clone(),
-            mend: "it must point at versions/SEQUENCE-VERSION; point it there again by hand",
+            remedy: "it must point at versions/SEQUENCE-VERSION; point it there again by hand",
         };
         let release = target.to_str().and_then(|target| target.strip_prefix("versions/"));
         let (release, sequence) = release
@@ -113,11 +113,11 @@ impl Root {
     }
 
     /// Removes what was staged for any release but this: what is staged last is what will be installed.
-    fn forget_others(&self, ours: &Path) -> Result<(), DiskError> {
+    fn forget_others(&self, ours: &Path) -> Result<(), StorageError> {
         let versions = self.directory.join("versions");
         let names = match self.disk.names(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            names => names.map_err(DiskError::at(&versions))?,
+            names => names.map_err(StorageError::at(&versions))?,
         };
         for name in names {
             let name = name.to_string_lossy();
@@ -126,7 +126,7 @@ impl Root {
                 if path == ours {
                     continue;
                 }
-                self.disk.remove(&path).map_err(DiskError::at(&path))?;
+                self.disk.remove(&path).map_err(StorageError::at(&path))?;
             }
         }
         Ok(())
@@ -151,20 +151,20 @@ impl Root {
         let manifest = agreed.manifest();
         let target = target_of(manifest, platform)?.clone();
         let directory = self.staging_place(manifest);
-        self.disk.make_dir(&directory, Mode::Public).map_err(DiskError::at(&directory))?;
-        let lock = self.disk.lock(&self.directory).map_err(DiskError::at(&self.directory))?;
+        self.disk.make_dir(&directory, Mode::Public).map_err(StorageError::at(&directory))?;
+        let lock = self.disk.lock(&self.directory).map_err(StorageError::at(&self.directory))?;
         let lock = lock.ok_or_else(|| InstallError::Busy(self.directory.clone()))?;
         self.forget_others(&directory)?;
         Ok(Staging::open(target, manifest.label(), directory, self.disk.clone(), lock)?)
     }
 
     /// What came of every switch so far.
-    pub fn journal(&self) -> Result<Journal, DiskError> {
+    pub fn journal(&self) -> Result<Journal, StorageError> {
         let path = self.journal_place();
         match self.disk.read(&path, MAX_JOURNAL_BYTES)? {
-            Some(bytes) => Journal::parse(&bytes).ok_or(DiskError::Damaged {
+            Some(bytes) => Journal::parse(&bytes).ok_or(StorageError::Corrupt {
                 path,
-                mend: "remove it: the present version and the older ones that are there then count as good",
+                remedy: "remove it: the present version and the older ones that are there then count as good",
             }),
             None => {
                 let mut good = self.versions()?;
@@ -176,10 +176,10 @@ impl Root {
         }
     }
 
-    pub(crate) fn keep_journal(&self, journal: &Journal) -> Result<(), DiskError> {
+    pub(crate) fn keep_journal(&self, journal: &Journal) -> Result<(), StorageError> {
         let path = self.journal_place();
         let written = self.disk.write(&path, journal.text().as_bytes(), Mode::Public);
-        written.map_err(DiskError::at(&path))
+        written.map_err(StorageError::at(&path))
     }
 
     fn journal_place(&self) -> PathBuf {
@@ -187,7 +187,7 @@ impl Root {
     }
 
     /// The highest sequence that proved good here: what is on trial does not count yet.
-    pub fn floor(&self) -> Result<u64, DiskError> {
+    pub fn floor(&self) -> Result<u64, StorageError> {
         let journal = self.journal()?;
         let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
         let current = self.installed()?.filter(|current| Some(&current.release) != on_trial);
@@ -195,11 +195,11 @@ impl Root {
     }
 
     /// The versions that are there.
-    pub(crate) fn versions(&self) -> Result<Vec<String>, DiskError> {
+    pub(crate) fn versions(&self) -> Result<Vec<String>, StorageError> {
         let versions = self.directory.join("versions");
         let names = match self.disk.names(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            names => names.map_err(DiskError::at(&versions))?,
+            names => names.map_err(StorageError::at(&versions))?,
         };
         let names = names.into_iter().filter_map(|name| name.into_string().ok());
         Ok(names.filter(|name| Manifest::sequence_of(name).is_some()).collect())
@@ -208,7 +208,7 @@ impl Root {
     /// The right to switch, for one process at a time.
     pub(crate) fn lock(&self) -> Result<Lock, InstallError> {
         let proofs = self.directory.join("proofs");
-        let at = DiskError::at(&proofs);
+        let at = StorageError::at(&proofs);
         let lock =
             (self.disk.make_dir(&proofs, Mode::Public)).and_then(|()| self.disk.lock(&proofs));
         lock.map_err(at)?.ok_or_else(|| InstallError::Switching(self.directory.clone()))
@@ -216,7 +216,7 @@ impl Root {
 
     /// Removes all versions but the present one and as many good ones, the latest first, as make
     /// [`Procedure::keep`] with the one that is to come.
-    pub(crate) fn make_room(&self, journal: &mut Journal) -> Result<(), DiskError> {
+    pub(crate) fn make_room(&self, journal: &mut Journal) -> Result<(), StorageError> {
         let current = self.installed()?.map(|current| current.release);
         let earlier = journal.good.iter().rev().filter(|good| Some(*good) != current.as_ref());
         let spare = self.procedure.keep.saturating_sub(2);
@@ -230,13 +230,13 @@ impl Root {
         journal.good.retain(|good| kept.contains(good));
         self.keep_journal(journal)?;
         for path in gone.iter().flat_map(|release| [self.version(release), self.proof(release)]) {
-            self.disk.remove(&path).map_err(DiskError::at(&path))?;
+            self.disk.remove(&path).map_err(StorageError::at(&path))?;
         }
         Ok(())
     }
 
     /// What a version's own proof says was signed: nothing if the proof is gone.
-    pub(crate) fn targets_of(&self, release: &str) -> Result<Vec<Artifact>, DiskError> {
+    pub(crate) fn targets_of(&self, release: &str) -> Result<Vec<Artifact>, StorageError> {
         let proof = self.disk.read(&self.proof(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
         let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
         let manifest = bundle.and_then(|bundle| bundle.claimed());
@@ -246,7 +246,7 @@ impl Root {
 
     /// Whether a version is there, with a proof that says what was signed, and, where that is one
     /// file, is it.
-    pub(crate) fn is_whole(&self, release: &str) -> Result<bool, DiskError> {
+    pub(crate) fn is_whole(&self, release: &str) -> Result<bool, StorageError> {
         let directory = self.version(release);
         let is_there = |target: &Artifact| match target.kind {
             ArtifactKind::File => {
@@ -273,24 +273,24 @@ impl Root {
     }
 
     /// Points `current` at a version, in one step.
-    pub(crate) fn point(&self, release: &str) -> Result<Installed, DiskError> {
+    pub(crate) fn point(&self, release: &str) -> Result<Installed, StorageError> {
         let current = self.directory.join("current");
         let link = Path::new("versions").join(release);
-        self.disk.point(&current, &link).map_err(DiskError::at(&current))?;
+        self.disk.replace_symlink(&current, &link).map_err(StorageError::at(&current))?;
         let sequence = Manifest::sequence_of(release).unwrap_or_default();
         Ok(Installed { sequence, release: release.to_owned(), directory: self.version(release) })
     }
 
     /// Leaves nothing installed.
-    pub(crate) fn point_nowhere(&self) -> Result<(), DiskError> {
+    pub(crate) fn point_nowhere(&self) -> Result<(), StorageError> {
         let current = self.directory.join("current");
         (self.disk.remove(&current).and_then(|()| self.disk.sync_dir(&self.directory)))
-            .map_err(DiskError::at(&current))
+            .map_err(StorageError::at(&current))
     }
 
     /// Keeps the proof and names the version, durably; `current` stays as it is.
-    pub(crate) fn place(&self, ready: Ready, proof: &str) -> Result<String, DiskError> {
-        let at = |path: &Path| DiskError::at(path);
+    pub(crate) fn place(&self, ready: Ready, proof: &str) -> Result<String, StorageError> {
+        let at = |path: &Path| StorageError::at(path);
         let Ready { release, staging, tree, .. } = ready;
         let (directory, proof_path) = (self.version(&release), self.proof(&release));
         (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use unanimity_config::Spool;
 use unanimity_protocol::{Catalog, Policy};
 use unanimity_state::{ClientStore, StoreError};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::permissions::is_ours;
 
@@ -65,7 +65,7 @@ pub fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<Memory>
 pub fn known(memories: &[Memory], policy: &Policy) -> Result<Catalog, StoreError> {
     let mut known = Catalog::default();
     for memory in memories {
-        match ClientStore::catalog(&memory.client, policy, &Disk::default()) {
+        match ClientStore::catalog(&memory.client, policy, &Storage::default()) {
             // What an installer knew of another log is nothing to a client of this one.
             Err(StoreError::OtherLog(_)) if !memory.option.is_empty() => {}
             catalog => drop(known.learn_withdrawals(&catalog?)),

@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tempfile::TempDir;
 use unanimity_log::LogWriter;
 use unanimity_protocol::{Hash, Note, NoteSigningKey};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 const ENTRIES: usize = 100_000;
 const ORIGIN: &str = "log.example/bench";
@@ -33,7 +33,7 @@ fn notes(secret: &NoteSigningKey) -> Vec<Vec<u8>> {
 fn fresh(place: &Path, secret: &NoteSigningKey) -> (TempDir, LogWriter) {
     let directory = TempDir::new_in(place).expect("a directory");
     let origin = ORIGIN.parse().expect("an origin");
-    let writer = LogWriter::init(directory.path(), origin, secret.clone(), Disk::default());
+    let writer = LogWriter::init(directory.path(), origin, secret.clone(), Storage::default());
     (directory, writer.expect("a log"))
 }
 

@@ -6,14 +6,14 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::{MAX_ENTRY_BYTES, NoteError};
 use unanimity_protocol::subject::StatementError;
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 /// Why a log was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Its files could not be read or written.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Another writer is at work.
     #[error("another process is writing the log in {}: wait for it to end", .0.display())]
     Busy(PathBuf),

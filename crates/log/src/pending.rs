@@ -5,7 +5,7 @@ use std::path::Path;
 use unanimity_protocol::log_path::CHECKPOINT;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{Checkpoint, Log, Note, TreeHead};
-use unanimity_storage::{Disk, DiskError};
+use unanimity_storage::{Storage, StorageError};
 
 use crate::tile_store::{MEND, open_tiles};
 
@@ -14,7 +14,7 @@ pub(crate) const PENDING: &str = ".pending";
 pub(crate) const PENDING_HEADER: &str = "unanimity/pending/v1\n";
 
 /// The size of the newest head that was written down to be signed.
-pub(crate) fn recorded_size(directory: &Path) -> Result<Option<u64>, DiskError> {
+pub(crate) fn recorded_size(directory: &Path) -> Result<Option<u64>, StorageError> {
     let bytes = unanimity_storage::read(&directory.join(PENDING), MAX_NOTE_BYTES)?;
     let note = bytes.and_then(|bytes| Note::parse(&bytes).ok());
     let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));
@@ -26,7 +26,7 @@ pub(crate) fn read_pending(
     directory: &Path,
     log: &Log,
     head: &TreeHead,
-) -> Result<Option<Checkpoint>, DiskError> {
+) -> Result<Option<Checkpoint>, StorageError> {
     let path = directory.join(PENDING);
     let Some(bytes) = unanimity_storage::read(&path, MAX_NOTE_BYTES)? else { return Ok(None) };
     // Our own signature: whoever else may write here must not choose what the log's key signs.
@@ -35,14 +35,14 @@ pub(crate) fn read_pending(
     let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));
     let pending = text.and_then(|text| Checkpoint::parse(text).ok());
     let pending = pending.filter(|pending| pending.origin == log.origin);
-    let pending = pending.ok_or(DiskError::Damaged { path, mend: MEND })?;
+    let pending = pending.ok_or(StorageError::Corrupt { path, remedy: MEND })?;
     if pending.size <= head.size() {
         return Ok(None);
     }
-    let tiles = open_tiles(directory, pending.size, &pending.root, Disk::default())?;
+    let tiles = open_tiles(directory, pending.size, &pending.root, Storage::default())?;
     let prefix = tiles.range_roots(std::slice::from_ref(&(0..head.size())))?;
     if prefix != [*head.root()] {
-        return Err(DiskError::Damaged { path: directory.join(CHECKPOINT), mend: MEND });
+        return Err(StorageError::Corrupt { path: directory.join(CHECKPOINT), remedy: MEND });
     }
     Ok(Some(pending))
 }

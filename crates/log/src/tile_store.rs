@@ -14,7 +14,7 @@ use unanimity_protocol::{
     tile::{self},
     tree::{self},
 };
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 /// What to do when a tree's files are not what its head commits to.
 pub(crate) const MEND: &str = "restore it from a mirror of this log";
@@ -23,7 +23,7 @@ pub(crate) const MEND: &str = "restore it from a mirror of this log";
 #[derive(Clone, Debug)]
 pub struct TileStore {
     directory: PathBuf,
-    disk: Disk,
+    disk: Storage,
     mode: Mode,
     size: u64,
     /// At each level the hashes of its partial tile; fewer than 256.
@@ -44,8 +44,8 @@ impl TileStore {
         directory: &Path,
         size: u64,
         mode: Mode,
-        disk: Disk,
-    ) -> Result<TileStore, DiskError> {
+        disk: Storage,
+    ) -> Result<TileStore, StorageError> {
         let mut store =
             TileStore { directory: directory.to_owned(), disk, mode, size, edge: Vec::new() };
         for level in 0..8 {
@@ -89,7 +89,7 @@ impl TileStore {
     }
 
     /// Writes the grown tree's tiles, durably; then it is the tree.
-    pub fn commit(&mut self, growth: Growth) -> Result<(), DiskError> {
+    pub fn commit(&mut self, growth: Growth) -> Result<(), StorageError> {
         let tiles = growth.full_and_partial_tiles();
         let files: Vec<(PathBuf, &[u8])> =
             tiles.iter().map(|(t, bytes)| (self.directory.join(t.path()), &bytes[..])).collect();
@@ -99,7 +99,7 @@ impl TileStore {
     }
 
     /// A tile of this tree, from its file; a partial one may be the beginning of the full one.
-    pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, DiskError> {
+    pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, StorageError> {
         let path = self.directory.join(tile.path());
         let limit = 32 * FULL as usize;
         let bytes = match self.disk.read(&path, limit)? {
@@ -107,22 +107,23 @@ impl TileStore {
             None => {
                 let full = self.directory.join(tile.full().path());
                 let full = self.disk.read(&full, limit)?;
-                let missing = || DiskError::at(&path)(io::ErrorKind::NotFound.into());
+                let missing = || StorageError::at(&path)(io::ErrorKind::NotFound.into());
                 let mut bytes = full.ok_or_else(missing)?;
                 bytes.truncate(32 * usize::from(tile.width));
                 bytes
             }
         };
-        tile::parse(&bytes, tile.width).ok_or(DiskError::Damaged { path, mend: MEND })
+        tile::parse(&bytes, tile.width).ok_or(StorageError::Corrupt { path, remedy: MEND })
     }
 
     /// The roots of ranges of leaves: a proof, when [`tree::inclusion_ranges`] or
     /// [`tree::consistency_ranges`] planned them.
-    pub fn range_roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, DiskError> {
+    pub fn range_roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, StorageError> {
         let mut read: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
         let mut hash_of = |node: Subtree| {
-            let (tile, range) = Tile::holding(node, self.size)
-                .ok_or_else(|| DiskError::Damaged { path: self.directory.clone(), mend: MEND })?;
+            let (tile, range) = Tile::holding(node, self.size).ok_or_else(|| {
+                StorageError::Corrupt { path: self.directory.clone(), remedy: MEND }
+            })?;
             let hashes = match read.entry(tile) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => place.insert(self.read(tile)?),
@@ -189,18 +190,18 @@ fn edge_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
 
 /// Writes files below `root`, making the directories they need.
 pub fn write_files(
-    disk: &Disk,
+    disk: &Storage,
     root: &Path,
     files: &[(PathBuf, &[u8])],
     mode: Mode,
-) -> Result<(), DiskError> {
+) -> Result<(), StorageError> {
     let directories: BTreeSet<&Path> =
         files.iter().map(|(path, _)| unanimity_storage::parent(path)).collect();
     for directory in directories {
-        disk.make_dir(directory, mode).map_err(DiskError::at(directory))?;
+        disk.make_dir(directory, mode).map_err(StorageError::at(directory))?;
     }
     let files = files.iter().map(|(path, bytes)| (path.clone(), *bytes));
-    disk.write_all(files, mode).map_err(DiskError::at(root))
+    disk.write_all(files, mode).map_err(StorageError::at(root))
 }
 
 /// Opens the tiles of a log, if they hash up to `root`.
@@ -208,12 +209,12 @@ pub(crate) fn open_tiles(
     directory: &Path,
     size: u64,
     root: &Hash,
-    disk: Disk,
-) -> Result<TileStore, DiskError> {
+    disk: Storage,
+) -> Result<TileStore, StorageError> {
     let tiles = TileStore::open(directory, size, Mode::Public, disk)?;
     if tiles.root() == *root {
         Ok(tiles)
     } else {
-        Err(DiskError::Damaged { path: directory.join("tile"), mend: MEND })
+        Err(StorageError::Corrupt { path: directory.join("tile"), remedy: MEND })
     }
 }

@@ -15,7 +15,7 @@ use unanimity_protocol::tile::{FULL, width};
 use unanimity_protocol::{
     Checkpoint, Hash, Log, Manifest, Note, NoteSigningKey, Origin, Statement, TreeHead, Withdrawal,
 };
-use unanimity_storage::{Disk, DiskError, Lock, Mode};
+use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::error::{EntryError, WriteError};
 use crate::pending::{PENDING, PENDING_HEADER, read_pending, recorded_size};
@@ -25,7 +25,7 @@ use crate::tile_store::{MEND, TileStore, open_tiles, write_files};
 #[derive(Debug)]
 pub struct LogWriter {
     directory: PathBuf,
-    disk: Disk,
+    disk: Storage,
     log: Log,
     secret: NoteSigningKey,
     head: TreeHead,
@@ -45,11 +45,11 @@ impl LogWriter {
         directory: &Path,
         origin: Origin,
         secret: NoteSigningKey,
-        disk: Disk,
+        disk: Storage,
     ) -> Result<LogWriter, WriteError> {
-        disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
+        disk.make_dir(directory, Mode::Public).map_err(StorageError::at(directory))?;
         let lock = lock(directory)?;
-        let names = std::fs::read_dir(directory).map_err(DiskError::at(directory))?;
+        let names = std::fs::read_dir(directory).map_err(StorageError::at(directory))?;
         let ours = |name: &std::ffi::OsStr| name == ".lock" || name == ".checkpoint.new";
         if names.filter_map(Result::ok).any(|name| !ours(&name.file_name())) {
             return Err(WriteError::Exists(directory.to_owned()));
@@ -65,7 +65,7 @@ impl LogWriter {
     pub fn open(
         directory: &Path,
         secret: NoteSigningKey,
-        disk: Disk,
+        disk: Storage,
     ) -> Result<LogWriter, WriteError> {
         let lock = lock(directory)?;
         let path = directory.join(CHECKPOINT);
@@ -164,7 +164,7 @@ impl LogWriter {
             .expect("an origin has no control characters");
         intent.sign(&self.secret);
         (self.disk.write(&pending, intent.to_string().as_bytes(), Mode::Private))
-            .map_err(DiskError::at(&pending))?;
+            .map_err(StorageError::at(&pending))?;
         let note = publish(&self.disk, &self.directory, &next, &self.secret)?;
         self.last_bundle = last_bundle;
         self.head = TreeHead::verify(note.as_bytes(), &self.log)
@@ -219,19 +219,19 @@ fn check_entry(bytes: &[u8], origin: &Origin) -> Result<(), EntryError> {
 }
 
 fn lock(directory: &Path) -> Result<Lock, WriteError> {
-    let lock = unanimity_storage::lock(directory).map_err(DiskError::at(directory))?;
+    let lock = unanimity_storage::lock(directory).map_err(StorageError::at(directory))?;
     lock.ok_or_else(|| WriteError::Busy(directory.to_owned()))
 }
 
 fn publish(
-    disk: &Disk,
+    disk: &Storage,
     directory: &Path,
     checkpoint: &Checkpoint,
     secret: &NoteSigningKey,
-) -> Result<String, DiskError> {
+) -> Result<String, StorageError> {
     let note = checkpoint.sign(secret).to_string();
     let path = directory.join(CHECKPOINT);
-    disk.write(&path, note.as_bytes(), Mode::Public).map_err(DiskError::at(&path))?;
+    disk.write(&path, note.as_bytes(), Mode::Public).map_err(StorageError::at(&path))?;
     Ok(note)
 }
 
@@ -241,7 +241,7 @@ fn settle(
     directory: &Path,
     log: &Log,
     secret: &NoteSigningKey,
-    disk: &Disk,
+    disk: &Storage,
 ) -> Result<(TreeHead, TileStore, Vec<u8>), WriteError> {
     let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
     let path = directory.join(CHECKPOINT);
@@ -249,7 +249,7 @@ fn settle(
     let mut head = TreeHead::verify(&bytes, log).map_err(wrong)?;
     // A crash may have left what is here without its name being durable: nothing may follow
     // before it is.
-    disk.sync_dir(directory).map_err(DiskError::at(directory))?;
+    disk.sync_dir(directory).map_err(StorageError::at(directory))?;
     if let Some(pending) = read_pending(directory, log, &head)? {
         let note = publish(disk, directory, &pending, secret)?;
         head = TreeHead::verify(note.as_bytes(), log).map_err(wrong)?;
@@ -261,7 +261,7 @@ fn settle(
 }
 
 /// The bytes of the last, partial entry bundle, checked against the tree.
-fn read_last_bundle(directory: &Path, tiles: &TileStore) -> Result<Vec<u8>, DiskError> {
+fn read_last_bundle(directory: &Path, tiles: &TileStore) -> Result<Vec<u8>, StorageError> {
     let leaves = tiles.last_leaves();
     if leaves.is_empty() {
         return Ok(Vec::new());
@@ -272,5 +272,5 @@ fn read_last_bundle(directory: &Path, tiles: &TileStore) -> Result<Vec<u8>, Disk
     let good = entries.is_some_and(|entries| {
         entries.iter().map(|entry| Hash::leaf(entry)).eq(leaves.iter().copied())
     });
-    if good { Ok(bytes) } else { Err(DiskError::Damaged { path, mend: MEND }) }
+    if good { Ok(bytes) } else { Err(StorageError::Corrupt { path, remedy: MEND }) }
 }

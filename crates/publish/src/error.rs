@@ -7,14 +7,14 @@ use unanimity_protocol::key::{KeyError, KeyName};
 use unanimity_protocol::note::NoteError;
 use unanimity_protocol::subject::StatementError;
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::{DiskError, PrivateFileError};
+use unanimity_storage::{PrivateFileError, StorageError};
 
 /// What is wrong with a key file, a manifest file, or what was asked for. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// A file that must be new is there, or a private one is not.
     #[error(transparent)]
     File(#[from] PrivateFileError),

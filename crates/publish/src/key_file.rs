@@ -8,7 +8,7 @@ use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::{Decryptor, Encryptor};
 use unanimity_protocol::key::{KeyName, SigningKey};
-use unanimity_storage::{Disk, DiskError, Mode, check_private, write_new};
+use unanimity_storage::{Mode, Storage, StorageError, check_private, write_new};
 
 use crate::error::PublishError;
 
@@ -37,7 +37,7 @@ pub fn write_key<const TYPE: u8>(
     secret: &SigningKey<TYPE>,
     passphrase: &SecretString,
     work: Work,
-    disk: &Disk,
+    disk: &Storage,
 ) -> Result<(), PublishError> {
     let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
     if let Work::Factor(n) = work {
@@ -64,7 +64,7 @@ pub fn is_secret(path: &Path) -> bool {
 
 /// Refuses a file that is no secret key, or that others may read.
 pub fn check_secret(path: &Path) -> Result<(), PublishError> {
-    fs::metadata(path).map_err(DiskError::at(path))?;
+    fs::metadata(path).map_err(StorageError::at(path))?;
     if !is_secret(path) {
         return Err(PublishError::NotSecret(path.to_owned()));
     }

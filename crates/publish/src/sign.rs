@@ -5,7 +5,7 @@ use std::path::Path;
 
 use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, NoteError};
 use unanimity_protocol::{Note, NoteSigningKey, Statement};
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 use crate::error::PublishError;
 
@@ -27,10 +27,10 @@ pub fn sign(
     path: &Path,
     shown: &Note,
     secret: &NoteSigningKey,
-    disk: &Disk,
+    disk: &Storage,
 ) -> Result<Note, PublishError> {
     // Through a link, the file it points at is signed, and the link stays.
-    let path = &fs::canonicalize(path).map_err(DiskError::at(path))?;
+    let path = &fs::canonicalize(path).map_err(StorageError::at(path))?;
     // Read again, so that a signature that somebody added in the meantime is kept.
     let (mut note, _) = read_statement(path)?;
     if note.text() != shown.text() {
@@ -51,6 +51,6 @@ pub fn sign(
     let checked =
         if fits { Note::parse(bytes.as_bytes()) } else { Err(NoteError::TooLong(bytes.len())) };
     checked.map_err(|source| PublishError::Note { path: path.clone(), source })?;
-    disk.write(path, bytes.as_bytes(), Mode::Public).map_err(DiskError::at(path))?;
+    disk.write(path, bytes.as_bytes(), Mode::Public).map_err(StorageError::at(path))?;
     Ok(note)
 }

@@ -1,7 +1,7 @@
 //! Which outcome an error is: each crate says it beside its errors.
 
 use unanimity_protocol::Refusal;
-use unanimity_storage::{DiskError, PrivateFileError};
+use unanimity_storage::{PrivateFileError, StorageError};
 
 use crate::condition::Condition;
 use crate::outcome::Exit;
@@ -17,7 +17,7 @@ pub trait Classify {
     }
 }
 
-impl Classify for DiskError {
+impl Classify for StorageError {
     fn exit(&self) -> Exit {
         Exit::Disk
     }

@@ -11,7 +11,7 @@ use unanimity_protocol::{
     Catalog, CosignedHead, Hash, Manifest, Note, PeerSet, Policy, PublicKeyBytes, Round, Timestamp,
     TreeHead, Withdrawal,
 };
-use unanimity_storage::{Disk, DiskError, Lock, Mode};
+use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::{Failures, Health, StoreError};
 
@@ -55,7 +55,7 @@ impl ClientState {
 #[derive(Debug)]
 pub struct ClientStore {
     path: PathBuf,
-    disk: Disk,
+    disk: Storage,
     log: String,
     policy: String,
     stored_head: Option<TreeHead>,
@@ -111,10 +111,10 @@ impl ClientStore {
         directory: &Path,
         policy: &Policy,
         peers: &PeerSet,
-        disk: Disk,
+        disk: Storage,
     ) -> Result<(ClientStore, ClientState), StoreError> {
-        disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory))?;
-        let lock = disk.lock(directory).map_err(DiskError::at(directory))?;
+        disk.make_dir(directory, Mode::Private).map_err(StorageError::at(directory))?;
+        let lock = disk.lock(directory).map_err(StorageError::at(directory))?;
         let lock = lock.ok_or_else(|| StoreError::Busy(directory.to_owned()))?;
         let path = directory.join("client.json");
         let state = ClientStore::read(directory, policy, peers, &disk)?;
@@ -128,14 +128,18 @@ impl ClientStore {
         directory: &Path,
         policy: &Policy,
         peers: &PeerSet,
-        disk: &Disk,
+        disk: &Storage,
     ) -> Result<ClientState, StoreError> {
         let open = |file: StateFile<'_>| file.open(policy, peers);
         Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
     }
 
     /// Reads what is stored of our product's releases, whoever the peers are.
-    pub fn catalog(directory: &Path, policy: &Policy, disk: &Disk) -> Result<Catalog, StoreError> {
+    pub fn catalog(
+        directory: &Path,
+        policy: &Policy,
+        disk: &Storage,
+    ) -> Result<Catalog, StoreError> {
         let open = |file: StateFile<'_>| file.catalog(policy);
         Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
     }
@@ -149,7 +153,7 @@ impl ClientStore {
         }
         let text = StateFile::of(state, &self.log, &self.policy).sealed();
         (self.disk.write(&self.path, text.as_bytes(), Mode::Private))
-            .map_err(DiskError::at(&self.path))?;
+            .map_err(StorageError::at(&self.path))?;
         self.stored_head.clone_from(&state.head);
         Ok(())
     }
@@ -159,12 +163,12 @@ impl ClientStore {
 fn read_file<T>(
     directory: &Path,
     policy: &Policy,
-    disk: &Disk,
+    disk: &Storage,
     open: impl FnOnce(StateFile<'_>) -> Option<T>,
 ) -> Result<Option<T>, StoreError> {
     let path = directory.join("client.json");
     let Some(bytes) = disk.read(&path, MAX_STATE_BYTES)? else { return Ok(None) };
-    let damaged = || DiskError::Damaged { path: path.clone(), mend: MEND };
+    let damaged = || StorageError::Corrupt { path: path.clone(), remedy: MEND };
     let mut file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
     let digest = std::mem::take(&mut file.sha256);
     let version = if file.mirrors.is_some() { VERSION } else { FIRST_VERSION };

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 /// Why what is remembered cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk, or a damaged file.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Another process is at work on it.
     #[error("another unanimity is using {}: wait for it to end", .0.display())]
     Busy(PathBuf),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
 use unanimity_protocol::{Evidence, Hash, Log, TreeHead};
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 use crate::StoreError;
 
@@ -15,13 +15,13 @@ use crate::StoreError;
 pub struct EvidenceStore {
     /// Where it is kept, in each of them: at least one.
     directories: Vec<PathBuf>,
-    disk: Disk,
+    disk: Storage,
     log: Log,
 }
 
 impl EvidenceStore {
     /// The evidence against `log` below a node's state directory.
-    pub fn new(state: &Path, log: &Log, disk: Disk) -> EvidenceStore {
+    pub fn new(state: &Path, log: &Log, disk: Storage) -> EvidenceStore {
         EvidenceStore { directories: Vec::new(), disk, log: log.clone() }.beside(state)
     }
 
@@ -34,7 +34,7 @@ impl EvidenceStore {
     }
 
     /// Stores evidence durably and returns its id. From now on the log is latched.
-    pub fn add(&self, evidence: &Evidence) -> Result<String, DiskError> {
+    pub fn add(&self, evidence: &Evidence) -> Result<String, StorageError> {
         let id = evidence.id();
         for directory in &self.directories {
             self.add_to(directory, &id, evidence)?;
@@ -42,9 +42,9 @@ impl EvidenceStore {
         Ok(id)
     }
 
-    fn add_to(&self, directory: &Path, id: &str, evidence: &Evidence) -> Result<(), DiskError> {
+    fn add_to(&self, directory: &Path, id: &str, evidence: &Evidence) -> Result<(), StorageError> {
         let path = file(directory, id);
-        self.disk.make_dir(directory, Mode::Private).map_err(DiskError::at(&path))?;
+        self.disk.make_dir(directory, Mode::Private).map_err(StorageError::at(&path))?;
         let text = evidence.to_string();
         let written = match self.disk.write_new(&path, text.as_bytes(), Mode::Private) {
             // Whoever wrote it may not have come to make its name durable.
@@ -53,7 +53,7 @@ impl EvidenceStore {
             }
             written => written,
         };
-        written.map_err(DiskError::at(&path))
+        written.map_err(StorageError::at(&path))
     }
 
     /// Whether evidence of this id is stored, acknowledged or not.
@@ -62,12 +62,12 @@ impl EvidenceStore {
     }
 
     /// Every id, and whether it is acknowledged wherever it is.
-    pub fn list(&self) -> Result<Vec<(String, bool)>, DiskError> {
+    pub fn list(&self) -> Result<Vec<(String, bool)>, StorageError> {
         let mut ids: BTreeMap<String, bool> = BTreeMap::new();
         for directory in &self.directories {
             let names = match self.disk.names(directory) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                names => names.map_err(DiskError::at(directory))?,
+                names => names.map_err(StorageError::at(directory))?,
             };
             for name in names {
                 if let Some(id) = name.to_string_lossy().strip_suffix(".txt") {
@@ -80,7 +80,7 @@ impl EvidenceStore {
     }
 
     /// Evidence that nobody has acknowledged: while there is some, nothing installs.
-    pub fn latched(&self) -> Result<Option<String>, DiskError> {
+    pub fn latched(&self) -> Result<Option<String>, StorageError> {
         Ok(self.list()?.into_iter().find(|(_, acknowledged)| !acknowledged).map(|(id, _)| id))
     }
 
@@ -113,7 +113,7 @@ impl EvidenceStore {
         for directory in &self.directories {
             if self.disk.exists(&file(directory, id)) {
                 let mark = mark(directory, id);
-                self.disk.write(&mark, b"", Mode::Private).map_err(DiskError::at(&mark))?;
+                self.disk.write(&mark, b"", Mode::Private).map_err(StorageError::at(&mark))?;
             }
         }
         Ok(())

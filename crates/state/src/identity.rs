@@ -12,7 +12,7 @@ use unanimity_config::DiscoverySecret;
 use unanimity_protocol::CosignatureSigningKey;
 use unanimity_protocol::key::KeyName;
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::{Disk, DiskError, Mode, PrivateFileError};
+use unanimity_storage::{Mode, PrivateFileError, Storage, StorageError};
 
 /// A node's two keys. `Debug` shows the name only.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Identity {
 pub enum IdentityError {
     /// The disk, or a damaged file.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// The file is not private.
     #[error(transparent)]
     File(#[from] PrivateFileError),
@@ -73,7 +73,7 @@ impl Identity {
         state: &Path,
         name: &KeyName,
         rng: &mut impl CryptoRng,
-        disk: &Disk,
+        disk: &Storage,
     ) -> Result<Identity, IdentityError> {
         if let Some(identity) = Identity::read(state)? {
             let public = identity.view.public();
@@ -99,7 +99,7 @@ impl Identity {
         let Some(bytes) = unanimity_storage::read(&path, MAX_FILE_BYTES)? else { return Ok(None) };
         unanimity_storage::check_private(&path)?;
         let mend = "restore it from a backup together with the directory it is in; without one, remove that directory and pair anew";
-        let damaged = || DiskError::Damaged { path: path.clone(), mend };
+        let damaged = || StorageError::Corrupt { path: path.clone(), remedy: mend };
         let file: File = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
         let view =
             CosignatureSigningKey::from_private_key_line(&file.view).map_err(|_| damaged())?;
@@ -114,10 +114,10 @@ impl Identity {
     }
 
     /// Writes it into a node's state, where there must be none yet.
-    pub fn write(&self, state: &Path, disk: &Disk) -> Result<(), IdentityError> {
+    pub fn write(&self, state: &Path, disk: &Storage) -> Result<(), IdentityError> {
         let path = Identity::path(state);
         let directory = unanimity_storage::parent(&path);
-        disk.make_dir(directory, Mode::Private).map_err(DiskError::at(directory))?;
+        disk.make_dir(directory, Mode::Private).map_err(StorageError::at(directory))?;
         let file = File {
             version: 1,
             view: self.view.to_private_key_line(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Something on the disk could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum DiskError {
+pub enum StorageError {
     /// The operating system said no.
     #[error("cannot use {}: {source}", path.display())]
     Io {
@@ -15,19 +15,19 @@ pub enum DiskError {
         source: io::Error,
     },
     /// The file is there, and it is not what this program once wrote.
-    #[error("{} is damaged: {mend}", path.display())]
-    Damaged {
+    #[error("{} is damaged: {remedy}", path.display())]
+    Corrupt {
         /// What.
         path: PathBuf,
         /// What a person can do.
-        mend: &'static str,
+        remedy: &'static str,
     },
 }
 
-impl DiskError {
+impl StorageError {
     /// Names the path that an error happened at.
-    pub fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError + use<> {
+    pub fn at(path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
         let path = path.to_owned();
-        move |source| DiskError::Io { path, source }
+        move |source| StorageError::Io { path, source }
     }
 }

@@ -1,4 +1,4 @@
-//! What a [`Disk`](crate::Disk) is made of: one operation each, as an operating system has them.
+//! What a [`Storage`](crate::Disk) is made of: one operation each, as an operating system has them.
 //!
 //! There is one for the files of this machine. A simulation of many machines brings its own, one
 //! for each: the order of writing, syncing and naming is the same on both.
@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use crate::mode::Mode;
 
 /// The files of a machine.
-pub trait Files: Send + Sync {
+pub trait FileSystem: Send + Sync {
     /// Creates a file that is not there, to be written.
-    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>>;
-    /// Opens a file to be written on at its end: one that [`Files::create`] could have left in this
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
+    /// Opens a file to be written on at its end: one that [`FileSystem::create`] could have left in this
     /// mode, and nothing else.
-    fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>>;
+    fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
     /// Opens a plain file and nothing else.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Source>>;
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>>;
     /// Opens a directory to make things in, and no link to one.
-    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>>;
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DirHandle>>;
     /// Gives another name to a file, a link or a directory. What had that name is gone, or, if it
     /// has to be new, an error of [`io::ErrorKind::AlreadyExists`].
     fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()>;
@@ -40,7 +40,7 @@ pub trait Files: Send + Sync {
     /// Removes a file or link, or a directory with all that is in it.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Whether anything has this name, be it a link to nothing.
-    fn is_there(&self, path: &Path) -> bool;
+    fn symlink_exists(&self, path: &Path) -> bool;
     /// Whether there is something, at the end of links.
     fn exists(&self, path: &Path) -> bool;
     /// Whether that is a directory.
@@ -50,21 +50,21 @@ pub trait Files: Send + Sync {
 }
 
 /// A file that is open, to be read from any place in it.
-pub trait Source: Read + Seek + Send {}
+pub trait ReadableFile: Read + Seek + Send {}
 
-impl<T: Read + Seek + Send> Source for T {}
+impl<T: Read + Seek + Send> ReadableFile for T {}
 
 /// A directory that is held open: what is made through it is in it, wherever its name leads by then.
 ///
 /// Names are single ones, without a slash. No link is followed and nothing is replaced: what is
 /// there already is an error of [`io::ErrorKind::AlreadyExists`].
-pub trait Directory: Send {
+pub trait DirHandle: Send {
     /// Makes a directory.
-    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Directory>>;
+    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn DirHandle>>;
     /// Opens a directory.
-    fn open_dir(&self, name: &str) -> io::Result<Box<dyn Directory>>;
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn DirHandle>>;
     /// Creates a file, to be written.
-    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Written>>;
+    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
     /// Makes a symbolic link.
     fn link(&self, target: &str, name: &str) -> io::Result<()>;
     /// Makes everything durable that is in it and in those in it. What could not be written since
@@ -73,26 +73,26 @@ pub trait Directory: Send {
 }
 
 /// A file that is being written.
-pub trait Written: Write + Send + Sync {
+pub trait WritableFile: Write + Send + Sync {
     /// Makes its bytes durable.
     fn sync(&self) -> io::Result<()>;
     /// So many bytes from a place on are complete: the disk may begin with them while more come. Whether
-    /// it does decides nothing but how long [`Written::sync`] takes.
-    fn begin_sync(&self, from: u64, length: u64) {
+    /// it does decides nothing but how long [`WritableFile::sync`] takes.
+    fn start_writeback(&self, from: u64, length: u64) {
         let _ = (from, length);
     }
     /// Gives it the group and the rights of another file, in this order: it is never open to more
     /// people in between.
-    fn take_rights_of(&self, other: &Path) -> io::Result<()>;
+    fn copy_permissions_from(&self, other: &Path) -> io::Result<()>;
     /// The same open file, to be read from its first byte.
-    fn read_back(self: Box<Self>) -> io::Result<Box<dyn Source>>;
+    fn read_back(self: Box<Self>) -> io::Result<Box<dyn ReadableFile>>;
 }
 
 /// Makes the bytes of all files durable. A disk takes many syncs at once in little more than
 /// the time of one.
-pub(crate) fn sync_together(files: &[Box<dyn Written>]) -> io::Result<()> {
+pub(crate) fn sync_together(files: &[Box<dyn WritableFile>]) -> io::Result<()> {
     let one_after_another =
-        |files: &[Box<dyn Written>]| files.iter().try_for_each(|file| file.sync());
+        |files: &[Box<dyn WritableFile>]| files.iter().try_for_each(|file| file.sync());
     if files.len() < 3 {
         return one_after_another(files);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// One step on the disk, about to be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum WriteStep {
     /// Make a directory.
     MakeDir(PathBuf),
     /// Create a file under its temporary name.
@@ -26,4 +26,4 @@ pub enum Step {
     Remove(PathBuf),
 }
 
-pub(crate) type Hook = dyn Fn(&Step) -> io::Result<()> + Send + Sync;
+pub(crate) type Hook = dyn Fn(&WriteStep) -> io::Result<()> + Send + Sync;

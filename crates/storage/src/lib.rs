@@ -1,9 +1,9 @@
 //! Every durable write, of one file or of many at once, whole or not at all; bounded reads; whose a path is; the clock.
 //!
 //! A file is written under a temporary name beside its place, synced, renamed, and its
-//! directory synced. A [`Disk`] may carry a hook that sees every step before it is taken
+//! directory synced. A [`Storage`] may carry a hook that sees every step before it is taken
 //! and may fail it: so tests record the order, and kill the program at each step. Below it is a
-//! [`Files`], which is this machine's unless a simulation brings its own.
+//! [`FileSystem`], which is this machine's unless a simulation brings its own.
 
 mod clock;
 mod error;
@@ -19,13 +19,13 @@ mod tree;
 mod trusted_path;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::DiskError;
-pub use filesystem::{Directory, Files, Lock, Source, Written};
-pub use hook::Step;
+pub use error::StorageError;
+pub use filesystem::{DirHandle, FileSystem, Lock, ReadableFile, WritableFile};
+pub use hook::WriteStep;
 pub use mode::Mode;
 pub use paths::{parent, temporary};
 pub use private_file::{PrivateFileError, check_private, write_new};
 pub use read::{open_plain, read, read_at_most};
-pub use storage::{Disk, Resumed, lock};
-pub use tree::Tree;
-pub use trusted_path::{NotOurs, only_ours, only_ours_below};
+pub use storage::{Resumed, Storage, lock};
+pub use tree::TreeWriter;
+pub use trusted_path::{UntrustedPath, check_trusted_path, check_trusted_tree};

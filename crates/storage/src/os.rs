@@ -18,15 +18,15 @@ use rustix::fs::{
     Advice, CWD, OFlags, RenameFlags, fadvise, mkdirat, openat, renameat_with, symlinkat,
 };
 
-use crate::filesystem::{Directory, Files, Lock, Source, Written};
+use crate::filesystem::{DirHandle, FileSystem, Lock, ReadableFile, WritableFile};
 use crate::mode::Mode;
 use crate::read::open_plain;
 
 /// The files of this machine.
-pub(crate) struct OperatingSystem;
+pub(crate) struct OsFileSystem;
 
-impl Files for OperatingSystem {
-    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
+impl FileSystem for OsFileSystem {
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(mode.bits(false));
         let file = options.open(path)?;
@@ -37,7 +37,7 @@ impl Files for OperatingSystem {
         Ok(Box::new(file))
     }
 
-    fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
+    fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         // Not through a link, and not waiting at a pipe.
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
         let file = OpenOptions::new().read(true).append(true).custom_flags(flags).open(path)?;
@@ -49,11 +49,11 @@ impl Files for OperatingSystem {
         Ok(Box::new(file))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
         Ok(Box::new(open_plain(path)?))
     }
 
-    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>> {
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DirHandle>> {
         Ok(Box::new(Opened(rustix::fs::open(path, DIRECTORY, NO_RIGHTS)?)))
     }
 
@@ -98,7 +98,7 @@ impl Files for OperatingSystem {
         }
     }
 
-    fn is_there(&self, path: &Path) -> bool {
+    fn symlink_exists(&self, path: &Path) -> bool {
         path.symlink_metadata().is_ok()
     }
 
@@ -137,20 +137,20 @@ impl Files for OperatingSystem {
     }
 }
 
-impl Written for File {
+impl WritableFile for File {
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
     }
 
     /// Linux begins to write back what it is told will not be needed soon, without waiting for it, and
     /// forgets only what is on the disk by then.
-    fn begin_sync(&self, from: u64, length: u64) {
+    fn start_writeback(&self, from: u64, length: u64) {
         if let Some(length) = NonZeroU64::new(length) {
             fadvise(self, from, Some(length), Advice::DontNeed).ok();
         }
     }
 
-    fn take_rights_of(&self, other: &Path) -> io::Result<()> {
+    fn copy_permissions_from(&self, other: &Path) -> io::Result<()> {
         let other = fs::metadata(other)?;
         if self.metadata()?.gid() != other.gid() {
             fchown(self, None, Some(other.gid()))?;
@@ -158,7 +158,7 @@ impl Written for File {
         self.set_permissions(Permissions::from_mode(other.mode() & 0o777))
     }
 
-    fn read_back(mut self: Box<Self>) -> io::Result<Box<dyn Source>> {
+    fn read_back(mut self: Box<Self>) -> io::Result<Box<dyn ReadableFile>> {
         self.rewind()?;
         Ok(self)
     }
@@ -175,8 +175,8 @@ const DIRECTORY: OFlags =
 /// For what is opened and not made.
 const NO_RIGHTS: rustix::fs::Mode = rustix::fs::Mode::empty();
 
-impl Directory for Opened {
-    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Directory>> {
+impl DirHandle for Opened {
+    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn DirHandle>> {
         let name = single(name)?;
         let rights = rustix::fs::Mode::from_raw_mode(mode.bits(true));
         mkdirat(&self.0, name, rights)?;
@@ -186,11 +186,11 @@ impl Directory for Opened {
         Ok(Box::new(Opened(made)))
     }
 
-    fn open_dir(&self, name: &str) -> io::Result<Box<dyn Directory>> {
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn DirHandle>> {
         Ok(Box::new(Opened(openat(&self.0, single(name)?, DIRECTORY, NO_RIGHTS)?)))
     }
 
-    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Written>> {
+    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         let rights = rustix::fs::Mode::from_raw_mode(mode.bits(false));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = File::from(openat(&self.0, single(name)?, flags | OFlags::CLOEXEC, rights)?);

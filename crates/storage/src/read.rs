@@ -8,24 +8,28 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::error::DiskError;
+use crate::error::StorageError;
 
 /// Reads a file like [`read_at_most`]; `None` if there is none.
-pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
+pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
     if_there(read_at_most(path, limit))
 }
 
-pub(crate) fn if_there(read: Result<Vec<u8>, DiskError>) -> Result<Option<Vec<u8>>, DiskError> {
+pub(crate) fn if_there(
+    read: Result<Vec<u8>, StorageError>,
+) -> Result<Option<Vec<u8>>, StorageError> {
     match read {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
 /// Reads a file that somebody else may have written: not more than `limit` bytes, and plain.
-pub fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, DiskError> {
-    open_plain(path).and_then(|file| read_opened(file, limit)).map_err(DiskError::at(path))
+pub fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, StorageError> {
+    open_plain(path).and_then(|file| read_opened(file, limit)).map_err(StorageError::at(path))
 }
 
 pub(crate) fn read_opened(file: impl Read, limit: usize) -> io::Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Every durable write of the project: whole or not at all, and on the disk before anybody relies on it.
 //!
 //! A file is written under a temporary name beside its place, synced, renamed, and its
-//! directory synced. A [`Disk`] may carry a hook that sees every step before it is taken
+//! directory synced. A [`Storage`] may carry a hook that sees every step before it is taken
 //! and may fail it: so tests record the order, and kill the program at each step.
 
 use std::collections::BTreeSet;
@@ -10,56 +10,58 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::DiskError;
-use crate::filesystem::{Files, Lock, Source, Written, sync_together};
-use crate::hook::{Hook, Step};
+use crate::error::StorageError;
+use crate::filesystem::{FileSystem, Lock, ReadableFile, WritableFile, sync_together};
+use crate::hook::{Hook, WriteStep};
 use crate::mode::Mode;
-use crate::os::OperatingSystem;
+use crate::os::OsFileSystem;
 use crate::paths::{parent, temporary};
 use crate::read::{if_there, read_opened};
 
 /// A file's beginning, to be read, and its end, to be written.
-pub type Resumed = (Box<dyn Source>, Box<dyn Written>);
+pub type Resumed = (Box<dyn ReadableFile>, Box<dyn WritableFile>);
 
 /// Where durable writes go through, and the reading of what they wrote. Cheap to clone.
 #[derive(Clone)]
-pub struct Disk {
+pub struct Storage {
     hook: Option<Arc<Hook>>,
-    pub(crate) files: Arc<dyn Files>,
+    pub(crate) files: Arc<dyn FileSystem>,
 }
 
-impl Default for Disk {
+impl Default for Storage {
     /// This machine's.
-    fn default() -> Disk {
-        Disk { hook: None, files: Arc::new(OperatingSystem) }
+    fn default() -> Storage {
+        Storage { hook: None, files: Arc::new(OsFileSystem) }
     }
 }
 
-impl std::fmt::Debug for Disk {
+impl std::fmt::Debug for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.hook.is_some() { "Disk(watched)" } else { "Disk" })
     }
 }
 
-impl Disk {
+impl Storage {
     /// A disk whose every step is shown to `hook` first; an error from it fails the step.
-    pub fn watched(hook: impl Fn(&Step) -> io::Result<()> + Send + Sync + 'static) -> Disk {
-        Disk { hook: Some(Arc::new(hook)), ..Disk::default() }
+    pub fn with_hook(
+        hook: impl Fn(&WriteStep) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Storage {
+        Storage { hook: Some(Arc::new(hook)), ..Storage::default() }
     }
 
     /// The same in front of other files than this machine's: those of a simulated one.
-    pub fn on(self, files: impl Files + 'static) -> Disk {
-        Disk { files: Arc::new(files), ..self }
+    pub fn with_filesystem(self, files: impl FileSystem + 'static) -> Storage {
+        Storage { files: Arc::new(files), ..self }
     }
 
     /// Reads a file like [`crate::read()`].
-    pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DiskError> {
+    pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
         let bytes = self.files.open(path).and_then(|file| read_opened(file, limit));
-        if_there(bytes.map_err(DiskError::at(path)))
+        if_there(bytes.map_err(StorageError::at(path)))
     }
 
     /// Opens a plain file and nothing else, like [`crate::open_plain`].
-    pub fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
+    pub fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
         self.files.open(path)
     }
 
@@ -83,7 +85,7 @@ impl Disk {
         self.files.lock(directory)
     }
 
-    pub(crate) fn step(&self, step: Step) -> io::Result<()> {
+    pub(crate) fn step(&self, step: WriteStep) -> io::Result<()> {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(&step))
     }
 
@@ -102,7 +104,7 @@ impl Disk {
             self.writing(&own)?;
             file.write_all(bytes)?;
             self.sync_file(&*file, &own)?;
-            self.step(Step::Rename(path.to_owned()))?;
+            self.step(WriteStep::Rename(path.to_owned()))?;
             self.files.rename(&temporary(&own), path, true)?;
             self.sync_dir(parent(path))
         });
@@ -138,7 +140,7 @@ impl Disk {
         let written = self.create(path, Mode::Private).and_then(|mut file| {
             self.writing(path)?;
             file.write_all(bytes)?;
-            file.take_rights_of(path)?;
+            file.copy_permissions_from(path)?;
             self.finish(&*file, path)
         });
         if written.is_err() {
@@ -156,7 +158,7 @@ impl Disk {
                 file.write_all(bytes)?;
                 open.push(file);
             }
-            group.iter().try_for_each(|(path, _)| self.step(Step::SyncFile(path.clone())))?;
+            group.iter().try_for_each(|(path, _)| self.step(WriteStep::SyncFile(path.clone())))?;
             sync_together(&open)?;
         }
         let mut directories = BTreeSet::new();
@@ -169,9 +171,9 @@ impl Disk {
 
     /// Creates the file that will become `path`, under its temporary name. Nobody else's:
     /// what an interrupted write left there is removed, and no link is followed.
-    pub fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Written>> {
+    pub fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         let temporary = temporary(path);
-        self.step(Step::Create(path.to_owned()))?;
+        self.step(WriteStep::Create(path.to_owned()))?;
         match self.files.remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -180,41 +182,41 @@ impl Disk {
     }
 
     /// What an interrupted run has written of the file that will become `path`: to be read, and to be
-    /// written on at its end. `None` if there is nothing that [`Disk::create`] could have left.
+    /// written on at its end. `None` if there is nothing that [`Storage::create`] could have left.
     pub fn resume(&self, path: &Path, mode: Mode) -> io::Result<Option<Resumed>> {
         let path = temporary(path);
         let Ok(file) = self.files.append(&path, mode) else { return Ok(None) };
         Ok(Some((self.files.open(&path)?, file)))
     }
 
-    /// Announces that bytes are about to be written to a file that [`Disk::create`] made.
+    /// Announces that bytes are about to be written to a file that [`Storage::create`] made.
     pub fn writing(&self, path: &Path) -> io::Result<()> {
-        self.step(Step::Write(path.to_owned()))
+        self.step(WriteStep::Write(path.to_owned()))
     }
 
-    /// Gives a file that [`Disk::create`] or [`Disk::resume`] began its name, replacing what was there.
+    /// Gives a file that [`Storage::create`] or [`Storage::resume`] began its name, replacing what was there.
     /// Afterwards it is durable under that name.
-    pub fn finish(&self, file: &dyn Written, path: &Path) -> io::Result<()> {
+    pub fn finish(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
         self.sync_file(file, path)?;
         self.rename(&temporary(path), path)?;
         self.sync_dir(parent(path))
     }
 
     /// Makes a file's bytes durable.
-    fn sync_file(&self, file: &dyn Written, path: &Path) -> io::Result<()> {
-        self.step(Step::SyncFile(path.to_owned()))?;
+    fn sync_file(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
+        self.step(WriteStep::SyncFile(path.to_owned()))?;
         file.sync()
     }
 
     /// Renames, replacing what was there; durable once the directory is synced.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step(Step::Rename(to.to_owned()))?;
+        self.step(WriteStep::Rename(to.to_owned()))?;
         self.files.rename(from, to, false)
     }
 
     /// Makes the names in a directory durable.
     pub fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.step(Step::SyncDir(directory.to_owned()))?;
+        self.step(WriteStep::SyncDir(directory.to_owned()))?;
         self.files.sync_dir(directory)
     }
 
@@ -233,7 +235,7 @@ impl Disk {
             };
         }
         self.make_dir(above, mode)?;
-        self.step(Step::MakeDir(path.to_owned()))?;
+        self.step(WriteStep::MakeDir(path.to_owned()))?;
         match self.files.make_dir(path, mode) {
             Err(error)
                 if error.kind() == io::ErrorKind::AlreadyExists && self.files.is_dir(path) => {}
@@ -243,10 +245,10 @@ impl Disk {
     }
 
     /// Points the symbolic link `link` at `target`, in one step.
-    pub fn point(&self, link: &Path, target: &Path) -> io::Result<()> {
+    pub fn replace_symlink(&self, link: &Path, target: &Path) -> io::Result<()> {
         let temporary = temporary(link);
         self.remove(&temporary)?;
-        self.step(Step::Link(link.to_owned()))?;
+        self.step(WriteStep::Link(link.to_owned()))?;
         self.files.link(target, &temporary)?;
         self.rename(&temporary, link)?;
         self.sync_dir(parent(link))
@@ -254,10 +256,10 @@ impl Disk {
 
     /// Removes a file, or a directory with all that is in it; nothing there is fine.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
-        if !self.files.is_there(path) {
+        if !self.files.symlink_exists(path) {
             return Ok(());
         }
-        self.step(Step::Remove(path.to_owned()))?;
+        self.step(WriteStep::Remove(path.to_owned()))?;
         self.files.remove(path)
     }
 }
@@ -267,5 +269,5 @@ const MAX_OPEN: usize = 256;
 
 /// Takes the lock in a directory of this machine. `None` if somebody else holds it.
 pub fn lock(directory: &Path) -> io::Result<Option<Lock>> {
-    OperatingSystem.lock(directory)
+    OsFileSystem.lock(directory)
 }

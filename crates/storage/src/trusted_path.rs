@@ -10,11 +10,11 @@ use std::{
     io,
 };
 
-use crate::DiskError;
+use crate::StorageError;
 
 /// Somebody else could put another file in the place of this one, or another text in it.
 #[derive(Debug, thiserror::Error)]
-pub enum NotOurs {
+pub enum UntrustedPath {
     /// By this part of the way there.
     #[error("{}: {why}", path.display())]
     Others {
@@ -25,7 +25,7 @@ pub enum NotOurs {
     },
     /// Nobody knows.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
 }
 
 /// The most links on a way, as Linux has it.
@@ -37,13 +37,13 @@ const WRITABLE: &str = "others may write to it: chmod go-w";
 /// Refuses a path that others than root and this user could lead elsewhere, or write to what it leads
 /// to: every directory on the way, every link and where that leads, and what is at its end. In a
 /// directory on the way with the sticky bit, such as /tmp, what is ours stays so.
-pub fn only_ours(path: &Path) -> Result<(), NotOurs> {
-    let absolute = std::path::absolute(path).map_err(DiskError::at(path))?;
+pub fn check_trusted_path(path: &Path) -> Result<(), UntrustedPath> {
+    let absolute = std::path::absolute(path).map_err(StorageError::at(path))?;
     let mut left: VecDeque<OsString> = parts(&absolute).collect();
     let (mut at, mut links) = (PathBuf::from("/"), 0);
     loop {
-        let found = fs::symlink_metadata(&at).map_err(DiskError::at(&at))?;
-        let others = |why| Err(NotOurs::Others { path: at.clone(), why });
+        let found = fs::symlink_metadata(&at).map_err(StorageError::at(&at))?;
+        let others = |why| Err(UntrustedPath::Others { path: at.clone(), why });
         if !is_ours(&found) {
             return others(OWNED);
         }
@@ -51,9 +51,9 @@ pub fn only_ours(path: &Path) -> Result<(), NotOurs> {
             links += 1;
             if links > MAX_LINKS {
                 let error = io::Error::other("too many symbolic links");
-                return Err(DiskError::at(&at)(error).into());
+                return Err(StorageError::at(&at)(error).into());
             }
-            let target = fs::read_link(&at).map_err(DiskError::at(&at))?;
+            let target = fs::read_link(&at).map_err(StorageError::at(&at))?;
             at = if target.is_absolute() { "/".into() } else { crate::parent(&at).to_owned() };
             left = parts(&target).chain(left).collect();
         } else if found.mode() & 0o022 != 0 {
@@ -72,7 +72,7 @@ pub fn only_ours(path: &Path) -> Result<(), NotOurs> {
 }
 
 /// The same for all that is below a directory.
-pub fn only_ours_below(directory: &Path) -> Result<(), NotOurs> {
+pub fn check_trusted_tree(directory: &Path) -> Result<(), UntrustedPath> {
     let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
         for path in entries(&directory)? {
@@ -85,17 +85,17 @@ pub fn only_ours_below(directory: &Path) -> Result<(), NotOurs> {
     Ok(())
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    let entries = fs::read_dir(directory).map_err(DiskError::at(directory))?;
-    let paths = entries.map(|entry| Ok(entry.map_err(DiskError::at(directory))?.path()));
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let entries = fs::read_dir(directory).map_err(StorageError::at(directory))?;
+    let paths = entries.map(|entry| Ok(entry.map_err(StorageError::at(directory))?.path()));
     paths.collect()
 }
 
 /// Refuses what others own or may write to, wherever it is. What is gone meanwhile is nobody's.
-fn ours_itself(path: &Path) -> Result<(), NotOurs> {
+fn ours_itself(path: &Path) -> Result<(), UntrustedPath> {
     let found = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found.map_err(DiskError::at(path))?,
+        found => found.map_err(StorageError::at(path))?,
     };
     let why = if !is_ours(&found) {
         OWNED
@@ -104,7 +104,7 @@ fn ours_itself(path: &Path) -> Result<(), NotOurs> {
     } else {
         return Ok(());
     };
-    Err(NotOurs::Others { path: path.to_owned(), why })
+    Err(UntrustedPath::Others { path: path.to_owned(), why })
 }
 
 fn is_ours(found: &Metadata) -> bool {

@@ -10,7 +10,7 @@ use std::path::Path;
 use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
 use unanimity_install::Fill;
 use unanimity_protocol::manifest::ArchiveFormat;
-use unanimity_storage::{Disk, DiskError};
+use unanimity_storage::{Storage, StorageError};
 
 /// A block of an archive.
 pub type Block = [u8; 512];
@@ -195,8 +195,8 @@ pub fn unpacked(
     signed: Totals,
     source: impl Read,
     directory: &Path,
-) -> Result<(), UnpackError<DiskError>> {
-    let mut tree = Disk::default().new_tree(directory).map_err(UnpackError::Sink)?;
+) -> Result<(), UnpackError<StorageError>> {
+    let mut tree = Storage::default().new_tree(directory).map_err(UnpackError::Sink)?;
     unanimity_archive::unpack(format, signed, source, &mut Fill(&mut tree))?;
     tree.sync().map_err(UnpackError::Sink)
 }

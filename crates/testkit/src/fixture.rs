@@ -16,7 +16,7 @@ use unanimity_protocol::tile::{FULL, width};
 use unanimity_protocol::{Evidence, Hash, Manifest, Note, Timestamp, TreeHead, Withdrawal};
 use unanimity_publish::{ArtifactDraft, ReleaseDraft};
 use unanimity_state::EvidenceStore;
-use unanimity_storage::{Disk, Mode};
+use unanimity_storage::{Mode, Storage};
 
 use crate::{Broken, Circle, PEER_NAMES, name};
 
@@ -68,7 +68,7 @@ impl Stage {
     pub fn create(directory: &Path, circle: Circle) -> Result<Stage, Broken> {
         fs::create_dir_all(directory.join("mirrors"))?;
         let (log, origin) = (directory.join("log"), circle.log.origin.clone());
-        LogWriter::init(&log, origin, circle.log_secret.clone(), Disk::default())?;
+        LogWriter::init(&log, origin, circle.log_secret.clone(), Storage::default())?;
         for who in PEER_NAMES.iter().chain(&["client"]) {
             symlink("../log", directory.join("mirrors").join(who))?;
         }
@@ -151,7 +151,7 @@ impl Stage {
     fn append(&self, log: &str, note: &Note, artifact: Option<&[u8]>) -> Result<(), Broken> {
         let directory = self.directory.join(log);
         let secret = self.circle.log_secret.clone();
-        let mut writer = LogWriter::open(&directory, secret, Disk::default())?;
+        let mut writer = LogWriter::open(&directory, secret, Storage::default())?;
         // What was forced into it is not on the writer's record; here its own checkpoint is mirror enough.
         writer.check_mirror("itself", &fs::read(directory.join("checkpoint"))?)?;
         if let Some(artifact) = artifact {
@@ -165,7 +165,7 @@ impl Stage {
     pub fn force(&self, log: &str, entries: &[Vec<u8>]) -> Result<TreeHead, Broken> {
         let directory = self.directory.join(log);
         let size = self.head_of(log)?.size();
-        let mut tiles = TileStore::open(&directory, size, Mode::Public, Disk::default())?;
+        let mut tiles = TileStore::open(&directory, size, Mode::Public, Storage::default())?;
         let growth = tiles.grow(entries.iter().map(|entry| Hash::leaf(entry)));
         let head = self.circle.head(growth.size(), growth.root());
         tiles.commit(growth)?;
@@ -232,13 +232,13 @@ impl Stage {
 
     /// What the client has installed.
     pub fn installed(&self) -> Result<Option<Installed>, Broken> {
-        Ok(Root::new(&self.install_root(), Disk::default()).installed()?)
+        Ok(Root::new(&self.install_root(), Storage::default()).installed()?)
     }
 
     /// The evidence that holds the client's updates back.
     pub fn evidence(&self) -> Result<Option<Evidence>, Broken> {
         let log = &self.circle.log;
-        let store = EvidenceStore::new(&self.client_state(), log, Disk::default());
+        let store = EvidenceStore::new(&self.client_state(), log, Storage::default());
         let Some(id) = store.latched()? else { return Ok(None) };
         Ok(Some(Evidence::verify(&store.text(&id)?, log)?))
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use unanimity_storage::{Disk, Step, temporary};
+use unanimity_storage::{Storage, WriteStep, temporary};
 
 use crate::scratch_dir::place;
 use crate::signed_heads::Seen;
@@ -27,7 +27,7 @@ struct Durable {
     /// What is synced of the files that still have their temporary names.
     synced: BTreeMap<PathBuf, Vec<u8>>,
     /// The step that was announced last; it has been taken when the next one is.
-    taken: Option<Step>,
+    taken: Option<WriteStep>,
 }
 
 #[derive(Clone)]
@@ -43,10 +43,10 @@ impl Power {
     }
 
     /// A disk that the model follows, for a log in `log` below it. The program on it is killed before step `dies`.
-    pub fn disk(&self, dies: Option<usize>, seen: &Seen) -> Disk {
+    pub fn disk(&self, dies: Option<usize>, seen: &Seen) -> Storage {
         let (root, durable, seen) = (self.root.clone(), self.durable.clone(), seen.clone());
         let count = Mutex::new(0);
-        Disk::watched(move |step| {
+        Storage::with_hook(move |step| {
             seen.look(&root.join("log"));
             let mut count = count.lock().unwrap();
             if dies.is_some_and(|dies| *count >= dies) {
@@ -55,7 +55,7 @@ impl Power {
             *count += 1;
             let mut durable = durable.lock().unwrap();
             durable.finish();
-            if let Step::SyncFile(path) = step {
+            if let WriteStep::SyncFile(path) = step {
                 durable.synced.insert(path.clone(), fs::read(temporary(path)).unwrap());
             }
             durable.taken = Some(step.clone());
@@ -120,12 +120,12 @@ impl Power {
 impl Durable {
     fn finish(&mut self) {
         match self.taken.take() {
-            Some(Step::MakeDir(path)) => self.loose.push((path, Thing::Directory)),
-            Some(Step::Rename(path)) => {
+            Some(WriteStep::MakeDir(path)) => self.loose.push((path, Thing::Directory)),
+            Some(WriteStep::Rename(path)) => {
                 let bytes = self.synced.remove(&path).unwrap_or_default();
                 self.loose.push((path, Thing::File(bytes)));
             }
-            Some(Step::SyncDir(directory)) => {
+            Some(WriteStep::SyncDir(directory)) => {
                 let inside = |path: &Path| path.parent() == Some(&directory);
                 let (synced, loose) =
                     std::mem::take(&mut self.loose).into_iter().partition(|(p, _)| inside(p));

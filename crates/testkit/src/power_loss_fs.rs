@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unanimity_storage::{Directory, Files, Lock, Mode, Source, Written, parent};
+use unanimity_storage::{DirHandle, FileSystem, Lock, Mode, ReadableFile, WritableFile, parent};
 
 /// A machine. Clones are the same one.
 #[derive(Clone)]
@@ -188,7 +188,7 @@ impl Content {
     }
 
     /// What is there now, to be read.
-    fn source(&self) -> Box<dyn Source> {
+    fn source(&self) -> Box<dyn ReadableFile> {
         Box::new(Cursor::new(free(&self.0).now.clone()))
     }
 }
@@ -357,23 +357,23 @@ impl Held {
     }
 }
 
-impl Files for PowerLossFs {
-    fn create(&self, path: &Path, _: Mode) -> io::Result<Box<dyn Written>> {
+impl FileSystem for PowerLossFs {
+    fn create(&self, path: &Path, _: Mode) -> io::Result<Box<dyn WritableFile>> {
         let mut held = self.held();
         let content = Content::default();
         held.add(path, Node::File(content.clone()))?;
         Ok(Box::new(Open { content, may_fail: held.may_fail }))
     }
 
-    fn append(&self, path: &Path, _: Mode) -> io::Result<Box<dyn Written>> {
+    fn append(&self, path: &Path, _: Mode) -> io::Result<Box<dyn WritableFile>> {
         Ok(Box::new(self.file(path)?))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Source>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
         Ok(self.file(path)?.content.source())
     }
 
-    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>> {
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DirHandle>> {
         self.in_directory(path, |_, _| {})?;
         Ok(Box::new(Opened { machine: self.clone(), path: path.to_owned() }))
     }
@@ -441,12 +441,12 @@ impl Files for PowerLossFs {
         Ok(())
     }
 
-    fn is_there(&self, path: &Path) -> bool {
+    fn symlink_exists(&self, path: &Path) -> bool {
         self.held().find(path).is_ok()
     }
 
     fn exists(&self, path: &Path) -> bool {
-        self.is_there(path)
+        self.symlink_exists(path)
     }
 
     fn is_dir(&self, path: &Path) -> bool {
@@ -467,17 +467,17 @@ struct Opened {
     path: PathBuf,
 }
 
-impl Directory for Opened {
-    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Directory>> {
+impl DirHandle for Opened {
+    fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn DirHandle>> {
         self.machine.make_dir(&self.path.join(name), mode)?;
         self.open_dir(name)
     }
 
-    fn open_dir(&self, name: &str) -> io::Result<Box<dyn Directory>> {
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn DirHandle>> {
         self.machine.open_dir(&self.path.join(name))
     }
 
-    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn Written>> {
+    fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         self.machine.create(&self.path.join(name), mode)
     }
 
@@ -518,7 +518,7 @@ impl Write for Open {
     }
 }
 
-impl Written for Open {
+impl WritableFile for Open {
     fn sync(&self) -> io::Result<()> {
         if self.may_fail {
             self.content.sync();
@@ -526,11 +526,11 @@ impl Written for Open {
         Ok(())
     }
 
-    fn take_rights_of(&self, _: &Path) -> io::Result<()> {
+    fn copy_permissions_from(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
 
-    fn read_back(self: Box<Self>) -> io::Result<Box<dyn Source>> {
+    fn read_back(self: Box<Self>) -> io::Result<Box<dyn ReadableFile>> {
         Ok(self.content.source())
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use unanimity_protocol::{Checkpoint, Hash, Note};
-use unanimity_storage::{Disk, temporary};
+use unanimity_storage::{Storage, temporary};
 
 /// Every checkpoint of a log that was ever signed onto a disk. Two roots for one size are a fork.
 #[derive(Clone, Default)]
@@ -43,9 +43,9 @@ impl Seen {
     }
 
     /// A disk that looks at every step.
-    pub fn disk(&self, directory: &Path) -> Disk {
+    pub fn disk(&self, directory: &Path) -> Storage {
         let (seen, directory) = (self.clone(), directory.to_owned());
-        Disk::watched(move |_| {
+        Storage::with_hook(move |_| {
             seen.look(&directory);
             Ok(())
         })

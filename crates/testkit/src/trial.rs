@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use unanimity_client::{Failure, Outcome, Report};
 use unanimity_install::{InstallRefusal, Installed, Root};
 use unanimity_protocol::{Refusal, Timestamp};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::{Draft, World};
 
@@ -97,7 +97,7 @@ pub fn current(world: &World) -> Option<u64> {
 
 /// Where the client installs, with its configured commands.
 pub fn root(world: &World) -> Root {
-    Root::new(&world.config.cycle.install_root, Disk::default())
+    Root::new(&world.config.cycle.install_root, Storage::default())
         .with(world.config.cycle.procedure.clone())
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
-use unanimity_storage::{Disk, Step, temporary};
+use unanimity_storage::{Storage, WriteStep, temporary};
 
 /// The error of a full disk.
 pub fn no_space() -> io::Error {
@@ -13,9 +13,9 @@ pub fn no_space() -> io::Error {
 
 /// A disk that fails the steps `from` up to `until`, counted from 0. With no end it is a
 /// program that was killed; a file it was writing then keeps half of its bytes.
-pub fn failing_disk(from: usize, until: Option<usize>) -> Disk {
+pub fn failing_disk(from: usize, until: Option<usize>) -> Storage {
     let count = Mutex::new(0);
-    Disk::watched(move |step| {
+    Storage::with_hook(move |step| {
         let mut count = count.lock().unwrap();
         let number = *count;
         *count += 1;
@@ -24,7 +24,7 @@ pub fn failing_disk(from: usize, until: Option<usize>) -> Disk {
         }
         if number == from
             && until.is_none()
-            && let Step::SyncFile(path) = step
+            && let WriteStep::SyncFile(path) = step
         {
             let file = fs::File::options().write(true).open(temporary(path)).unwrap();
             file.set_len(file.metadata().unwrap().len() / 2).unwrap();
@@ -34,10 +34,10 @@ pub fn failing_disk(from: usize, until: Option<usize>) -> Disk {
 }
 
 /// A disk that records its steps.
-pub fn recording_disk() -> (Disk, Arc<Mutex<Vec<Step>>>) {
+pub fn recording_disk() -> (Storage, Arc<Mutex<Vec<WriteStep>>>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let record = steps.clone();
-    let disk = Disk::watched(move |step| {
+    let disk = Storage::with_hook(move |step| {
         record.lock().unwrap().push(step.clone());
         Ok(())
     });
@@ -45,16 +45,16 @@ pub fn recording_disk() -> (Disk, Arc<Mutex<Vec<Step>>>) {
 }
 
 /// The path a step is about.
-pub fn path_of(step: &Step) -> &Path {
+pub fn path_of(step: &WriteStep) -> &Path {
     match step {
-        Step::MakeDir(path)
-        | Step::Create(path)
-        | Step::Write(path)
-        | Step::SyncFile(path)
-        | Step::Rename(path)
-        | Step::SyncDir(path)
-        | Step::SyncTree(path)
-        | Step::Link(path)
-        | Step::Remove(path) => path,
+        WriteStep::MakeDir(path)
+        | WriteStep::Create(path)
+        | WriteStep::Write(path)
+        | WriteStep::SyncFile(path)
+        | WriteStep::Rename(path)
+        | WriteStep::SyncDir(path)
+        | WriteStep::SyncTree(path)
+        | WriteStep::Link(path)
+        | WriteStep::Remove(path) => path,
     }
 }

@@ -19,7 +19,7 @@ use unanimity_net::{Mirror, Web};
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{Hash, Manifest, Note, Timestamp};
 use unanimity_report::with_causes;
-use unanimity_storage::{Clock as _, Disk, ManualClock};
+use unanimity_storage::{Clock as _, ManualClock, Storage};
 use unanimity_witness::{Follow, PeerNode, Polled, file_view};
 
 use crate::{
@@ -38,7 +38,7 @@ pub struct World {
     /// Where the client reads the log and the artifacts.
     pub mirrors: Vec<Mirror>,
     /// The client's disk.
-    pub disk: Disk,
+    pub disk: Storage,
     /// Who is told of the steps of the client's cycles.
     pub watcher: Watcher,
     /// What a person reads of a cycle's failure.
@@ -128,7 +128,7 @@ impl World {
             network: Network::default(),
             config,
             mirrors: Vec::new(),
-            disk: Disk::default(),
+            disk: Storage::default(),
             watcher: Watcher::default(),
             words: |failure| with_causes(failure),
             stage,
@@ -139,13 +139,13 @@ impl World {
         };
         world.mirrors = vec![world.read_by("client")];
         for i in 0..PEERS {
-            let seat = world.seat(i, Disk::default())?;
+            let seat = world.seat(i, Storage::default())?;
             world.peers.push(seat);
         }
         Ok(world)
     }
 
-    fn seat(&self, peer: usize, disk: Disk) -> Result<Seat, Broken> {
+    fn seat(&self, peer: usize, disk: Storage) -> Result<Seat, Broken> {
         let follow = Follow {
             log: self.circle.log.clone(),
             secret: self.circle.peer_secrets[peer].clone(),
@@ -251,7 +251,7 @@ impl World {
 
     /// Ends a peer and starts it again from what is on its disk. Whoever holds on to the old one
     /// ([`World::peer`]) has to let go first.
-    pub async fn restart(&mut self, peer: usize, disk: Disk) -> Result<(), Broken> {
+    pub async fn restart(&mut self, peer: usize, disk: Storage) -> Result<(), Broken> {
         let Seat { node, server } = self.peers.remove(peer);
         server.abort();
         while Arc::strong_count(&node) > 1 {
@@ -281,7 +281,7 @@ impl World {
         // The lock in the old directory goes with it.
         fs::rename(&state, state.with_extension("before"))?;
         copy_tree(backup, &state)?;
-        self.peers[peer] = self.seat(peer, Disk::default())?;
+        self.peers[peer] = self.seat(peer, Storage::default())?;
         Ok(())
     }
 

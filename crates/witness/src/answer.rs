@@ -12,7 +12,7 @@ use unanimity_net::{
     message::{self},
 };
 use unanimity_protocol::{CosignedHead, Hash, Tile};
-use unanimity_storage::{Clock, DiskError};
+use unanimity_storage::{Clock, StorageError};
 
 use crate::PeerNode;
 
@@ -29,7 +29,7 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl<C: Clock> PeerNode<C> {
     /// Answers from what is already held.
-    pub fn answer(&self, question: Question) -> Result<Answer, DiskError> {
+    pub fn answer(&self, question: Question) -> Result<Answer, StorageError> {
         let log = match question {
             Question::View(log) | Question::Tile(log, _) => log,
         };
@@ -43,7 +43,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// A tile of our tree, as its bytes.
-    pub(crate) fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, DiskError> {
+    pub(crate) fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, StorageError> {
         let state = self.state();
         if !tile.is_within(state.tiles.size()) {
             return Ok(None);
@@ -54,11 +54,11 @@ impl<C: Clock> PeerNode<C> {
         Ok(Some(hashes.flat_map(|Hash(bytes)| *bytes).collect()))
     }
 
-    fn view(&self) -> Result<Answer, DiskError> {
+    fn view(&self) -> Result<Answer, StorageError> {
         if let Some(id) = self.evidence.latched()? {
-            let text = self.evidence.text(&id).map_err(|_| DiskError::Damaged {
+            let text = self.evidence.text(&id).map_err(|_| StorageError::Corrupt {
                 path: self.directory.clone(),
-                mend: "the evidence in it cannot be read",
+                remedy: "the evidence in it cannot be read",
             })?;
             return Ok(Answer::Evidence(text));
         }

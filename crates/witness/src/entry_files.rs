@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::FULL;
-use unanimity_storage::{Disk, DiskError};
+use unanimity_storage::{Storage, StorageError};
 
 /// How many entries are on the disk, from the first on, of a log with `size` entries.
-pub(crate) fn held(directory: &Path, size: u64, disk: &Disk) -> Result<u64, DiskError> {
+pub(crate) fn held(directory: &Path, size: u64, disk: &Storage) -> Result<u64, StorageError> {
     let mut full = 0;
     while full < size / FULL && disk.exists(&directory.join(entries_path(full, FULL as u16))) {
         full += 1;
@@ -21,12 +21,12 @@ pub(crate) fn held(directory: &Path, size: u64, disk: &Disk) -> Result<u64, Disk
 pub(crate) fn partials(
     directory: &Path,
     index: u64,
-    disk: &Disk,
-) -> Result<Vec<(u16, PathBuf)>, DiskError> {
+    disk: &Storage,
+) -> Result<Vec<(u16, PathBuf)>, StorageError> {
     let place = partial_place(directory, index);
     let names = match disk.names(&place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        names => names.map_err(DiskError::at(&place))?,
+        names => names.map_err(StorageError::at(&place))?,
     };
     let width = |name: &std::ffi::OsString| name.to_str()?.parse().ok();
     Ok(names.iter().filter_map(|name| Some((width(name)?, place.join(name)))).collect())

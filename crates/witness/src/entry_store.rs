@@ -10,7 +10,7 @@ use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::note::MAX_ENTRY_BYTES;
 use unanimity_protocol::tile::FULL;
-use unanimity_storage::{Clock, DiskError, Mode};
+use unanimity_storage::{Clock, Mode, StorageError};
 
 use crate::entry_files::{partial_place, partials};
 use crate::witness::{PeerError, PeerNode};
@@ -80,7 +80,7 @@ impl<C: Clock> PeerNode<C> {
 
     /// Writes bundles, the last of which may be partial; then they are held, and smaller ones that
     /// they begin with are gone.
-    fn keep(&self, batch: Batch) -> Result<(), DiskError> {
+    fn keep(&self, batch: Batch) -> Result<(), StorageError> {
         let Some((last, width, _)) = batch.files.last() else { return Ok(()) };
         let held = last * FULL + u64::from(*width);
         let path = |index: u64, width: u16| self.directory.join(entries_path(index, width));
@@ -94,12 +94,12 @@ impl<C: Clock> PeerNode<C> {
         for (index, width, _) in &batch.files {
             if u64::from(*width) == FULL {
                 let place = partial_place(&self.directory, *index);
-                self.disk.remove(&place).map_err(DiskError::at(&place))?;
+                self.disk.remove(&place).map_err(StorageError::at(&place))?;
                 continue;
             }
             for (smaller, path) in partials(&self.directory, *index, &self.disk)? {
                 if smaller < *width {
-                    self.disk.remove(&path).map_err(DiskError::at(&path))?;
+                    self.disk.remove(&path).map_err(StorageError::at(&path))?;
                 }
             }
         }
@@ -107,7 +107,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// The bundle at `index`, `width` entries of it; `None` if we do not hold so many.
-    pub(crate) fn bundle(&self, index: u64, width: u16) -> Result<Option<Vec<u8>>, DiskError> {
+    pub(crate) fn bundle(&self, index: u64, width: u16) -> Result<Option<Vec<u8>>, StorageError> {
         // A larger one may take the place of the one that is held in just this moment.
         for _ in 0..2 {
             let held = self.state().entries;
@@ -118,7 +118,7 @@ impl<C: Clock> PeerNode<C> {
             let path = self.directory.join(entries_path(index, there));
             if let Some(mut bytes) = self.disk.read(&path, MAX_BUNDLE_BYTES)? {
                 let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(there));
-                let entries = entries.ok_or(DiskError::Damaged { path, mend: MEND })?;
+                let entries = entries.ok_or(StorageError::Corrupt { path, remedy: MEND })?;
                 let length = entries[..width.into()].iter().map(|entry| 2 + entry.len()).sum();
                 bytes.truncate(length);
                 return Ok(Some(bytes));

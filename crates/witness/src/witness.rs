@@ -18,7 +18,7 @@ use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{CosignatureSigningKey, Evidence, Hash, Log, Timestamp, TreeHead, tree};
 use unanimity_report::hide;
 use unanimity_state::EvidenceStore;
-use unanimity_storage::{Clock, Disk, DiskError, Lock, Mode};
+use unanimity_storage::{Clock, Lock, Mode, Storage, StorageError};
 
 use crate::entry_files;
 
@@ -43,7 +43,7 @@ pub struct Follow {
 pub struct PeerNode<C> {
     pub(crate) follow: Follow,
     pub(crate) directory: PathBuf,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Storage,
     pub(crate) clock: C,
     pub(crate) evidence: EvidenceStore,
     forked: Notify,
@@ -80,7 +80,7 @@ impl State {
 pub enum PeerError {
     /// Our own disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Another process is this peer.
     #[error("another unanimity is using {}: wait for it to end", .0.display())]
     Busy(PathBuf),
@@ -128,20 +128,20 @@ impl<C: Clock> PeerNode<C> {
     pub fn open(
         follow: Follow,
         state: &Path,
-        disk: Disk,
+        disk: Storage,
         clock: C,
     ) -> Result<PeerNode<C>, PeerError> {
         let directory = state.join("peer");
-        disk.make_dir(&directory, Mode::Private).map_err(DiskError::at(&directory))?;
-        let lock = disk.lock(&directory).map_err(DiskError::at(&directory))?;
+        disk.make_dir(&directory, Mode::Private).map_err(StorageError::at(&directory))?;
+        let lock = disk.lock(&directory).map_err(StorageError::at(&directory))?;
         let lock = lock.ok_or_else(|| PeerError::Busy(directory.clone()))?;
         let path = directory.join("head");
-        let damaged = || DiskError::Damaged {
+        let damaged = || StorageError::Corrupt {
             path: path.clone(),
-            mend: "restore the peer's directory from a backup; a peer that forgot its head must not cosign with its old key",
+            remedy: "restore the peer's directory from a backup; a peer that forgot its head must not cosign with its old key",
         };
         // A run that was killed may have named a head and not come to sync the name.
-        disk.sync_dir(&directory).map_err(DiskError::at(&directory))?;
+        disk.sync_dir(&directory).map_err(StorageError::at(&directory))?;
         let head = match disk.read(&path, MAX_NOTE_BYTES)? {
             Some(bytes) => Some(TreeHead::verify(&bytes, &follow.log).map_err(|_| damaged())?),
             None => None,
@@ -268,7 +268,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// The root that our tree had when it was smaller. `None` if it is not that large yet.
-    pub fn root_at(&self, size: u64) -> Result<Option<Hash>, DiskError> {
+    pub fn root_at(&self, size: u64) -> Result<Option<Hash>, StorageError> {
         let state = self.state();
         if size > state.tiles.size() {
             return Ok(None);
@@ -295,7 +295,7 @@ impl<C: Clock> PeerNode<C> {
         tiles.commit(growth)?;
         let path = self.directory.join("head");
         (self.disk.write(&path, to.note().as_bytes(), Mode::Private))
-            .map_err(DiskError::at(&path))?;
+            .map_err(StorageError::at(&path))?;
         (state.head, state.tiles) = (Some(to.clone()), tiles);
         (state.seen, state.fresh) = (self.clock.now(), true);
         Ok(Polled::Fresh(to))

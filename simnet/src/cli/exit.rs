@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::real::RealError;
 use crate::scenario::text::Wrong;
@@ -68,10 +68,10 @@ pub enum Failure {
     Usage(String),
     /// A scenario cannot be read.
     #[error(transparent)]
-    Unread(DiskError),
+    Unread(StorageError),
     /// A file cannot be used.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Standard output cannot be written to.
     #[error("cannot print: {0}")]
     Output(std::io::Error),

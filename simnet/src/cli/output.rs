@@ -3,12 +3,12 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 use super::exit::Failure;
 
 pub(super) fn make_dir(path: &Path) -> Result<(), Failure> {
-    Ok(Disk::default().make_dir(path, Mode::Public).map_err(DiskError::at(path))?)
+    Ok(Storage::default().make_dir(path, Mode::Public).map_err(StorageError::at(path))?)
 }
 
 /// Prints; a reader that went away early is no failure.

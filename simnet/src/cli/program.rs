@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use super::arguments::{Arguments, Command, How, What};
 use super::exit::{Exit, Failure};
@@ -54,7 +54,7 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 self.sweep(&study, what.seed, &out, Shard::WHOLE, &how)?;
                 let merged = out.join("results.jsonl");
                 write_merged(
-                    &Disk::default(),
+                    &Storage::default(),
                     &merged,
                     &merge(std::slice::from_ref(&out), false)?,
                 )?;
@@ -77,7 +77,7 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 if let Some(above) = out.parent().filter(|above| !above.as_os_str().is_empty()) {
                     make_dir(above)?;
                 }
-                write_merged(&Disk::default(), &out, &merged)?;
+                write_merged(&Storage::default(), &out, &merged)?;
                 say(&out.display().to_string())
             }
             Command::Report { file, out, scenario } => {
@@ -135,7 +135,7 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
     ) -> Result<PathBuf, Failure> {
         let threads = how.threads.map_or_else(processors, usize::from);
         memory::enough(study, threads, self.bytes_needed)?;
-        let disk = &Disk::default();
+        let disk = &Storage::default();
         let job = Job { study, master, shard, out, threads, resume: how.resume, disk };
         let mut shown = progress::Shown::new();
         Ok(sweep(&job, &self.play, |progress| shown.tell(progress))?)
@@ -159,6 +159,6 @@ fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), 
         study = other;
     }
     make_dir(out)?;
-    let page = report::write(&Disk::default(), out, &manifest, &study, &rows)?;
+    let page = report::write(&Storage::default(), out, &manifest, &study, &rows)?;
     say(&page.display().to_string())
 }

@@ -94,7 +94,7 @@ pub(super) fn shrink(which: &Which, out: &PathBuf) -> Result<(), Failure> {
     };
     let small = swarm::shrink(&world, seed, first.rule)?;
     let text = serde_json::to_string_pretty(&small).expect("plain data");
-    fs::write(out, text + "\n").map_err(unanimity_storage::DiskError::at(out))?;
+    fs::write(out, text + "\n").map_err(unanimity_storage::StorageError::at(out))?;
     say(&format!(
         "{first}\nstill breaks with {} nodes, {} peers each, {} faults: simnet replay {} --seed {}",
         small.nodes,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 
 /// How many steps are left.
@@ -34,7 +34,7 @@ impl Fuse {
     }
 
     /// The disk of that machine.
-    pub(super) fn disk(&self, machine: &PowerLossFs) -> Disk {
+    pub(super) fn disk(&self, machine: &PowerLossFs) -> Storage {
         let left = self.0.clone();
         let burn = move |_: &_| match left.load(Ordering::Relaxed) {
             u64::MAX => Ok(()),
@@ -44,6 +44,6 @@ impl Fuse {
                 Ok(())
             }
         };
-        Disk::watched(burn).on(machine.clone())
+        Storage::with_hook(burn).with_filesystem(machine.clone())
     }
 }

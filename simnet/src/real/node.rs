@@ -17,7 +17,7 @@ use unanimity_net::{Mirror, READ_TIMEOUT};
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{CosignatureSigningKey, Name, Peer, PeerSet, PublicKeyBytes, Refusal};
 use unanimity_state::EvidenceStore;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_witness::{Follow, PeerNode, Polled};
 
@@ -68,7 +68,7 @@ impl Node {
     pub(super) fn start(world: &Arc<World>, number: u32) -> Result<Vec<JoinHandle<()>>, String> {
         let secret = world.secrets[number as usize].clone();
         let machine = PowerLossFs::steady();
-        let disk = Disk::default().on(machine.clone());
+        let disk = Storage::default().with_filesystem(machine.clone());
         let config = config(world, number)?;
         let process = process(world, number, secret.clone(), machine.clone());
         let node = Arc::new(Node {
@@ -158,7 +158,10 @@ impl Node {
         let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
         let mirrors = [mirror(world, number, Some(tor.clone()))];
-        let root = Root::new(&config.cycle.install_root, Disk::default().on(machine.clone()));
+        let root = Root::new(
+            &config.cycle.install_root,
+            Storage::default().with_filesystem(machine.clone()),
+        );
         let (mut at, mut cycle, mut has, mut last) = (0, 0, 0, 0);
         let (mut client, mut fuse) = (None, Fuse::default());
         loop {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{JoinSet, yield_now};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_witness::{PeerError, PeerNode};
 
@@ -16,7 +16,7 @@ use super::line::Line;
 
 /// The peer that ships, while it runs.
 type Peer = Arc<PeerNode<Time>>;
-type Open = dyn Fn(Disk) -> Result<PeerNode<Time>, PeerError> + Send + Sync;
+type Open = dyn Fn(Storage) -> Result<PeerNode<Time>, PeerError> + Send + Sync;
 
 pub(super) struct Process {
     machine: PowerLossFs,
@@ -36,7 +36,7 @@ impl Process {
     /// One that is not running yet.
     pub(super) fn new(
         machine: PowerLossFs,
-        open: impl Fn(Disk) -> Result<PeerNode<Time>, PeerError> + Send + Sync + 'static,
+        open: impl Fn(Storage) -> Result<PeerNode<Time>, PeerError> + Send + Sync + 'static,
     ) -> Process {
         Process { machine, open: Box::new(open), running: Mutex::new(None) }
     }

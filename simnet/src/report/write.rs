@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 use super::{numbers, page, series};
 use crate::Study;
@@ -11,12 +11,12 @@ use crate::sweep::{Manifest, Row};
 /// Writes `index.html`, `plots.csv`, `worlds.csv` and `worlds.jsonl` to a directory that is there, and
 /// returns the page's path.
 pub fn write(
-    disk: &Disk,
+    disk: &Storage,
     out: &Path,
     manifest: &Manifest,
     study: &Study,
     rows: &[Row],
-) -> Result<PathBuf, DiskError> {
+) -> Result<PathBuf, StorageError> {
     let plots: Vec<_> = study
         .plots
         .iter()
@@ -31,7 +31,7 @@ pub fn write(
     ];
     for (name, text) in &files {
         let path = out.join(name);
-        disk.write(&path, text.as_bytes(), Mode::Public).map_err(DiskError::at(&path))?;
+        disk.write(&path, text.as_bytes(), Mode::Public).map_err(StorageError::at(&path))?;
     }
     Ok(out.join("index.html"))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::Seed;
 
@@ -12,7 +12,7 @@ use crate::Seed;
 pub enum SweepError {
     /// The disk said no. What was finished before is still there.
     #[error("{0}; what was finished before is kept, and --resume goes on from there")]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// There are results already.
     #[error("{} holds results already: --resume goes on with them, another --out begins anew", .0.display())]
     Exists(PathBuf),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use unanimity_protocol::Hash;
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 use super::error::{Odd, SweepError};
 use super::shard::Shard;
@@ -126,7 +126,7 @@ impl Row {
 
 /// Writes a file whole, or not at all.
 pub(super) fn write(
-    disk: &Disk,
+    disk: &Storage,
     path: &Path,
     manifest: &Manifest,
     study: Option<&Study>,
@@ -143,7 +143,7 @@ pub(super) fn write(
         Last { worlds: rows.len() as u64, sha256: Hash::digest(text.as_bytes()).to_string() };
     text += &serde_json::to_string(&last).expect("plain data");
     text.push('\n');
-    Ok(disk.write(path, text.as_bytes(), Mode::Public).map_err(DiskError::at(path))?)
+    Ok(disk.write(path, text.as_bytes(), Mode::Public).map_err(StorageError::at(path))?)
 }
 
 /// Reads a file and checks that all of it is there.
@@ -182,7 +182,7 @@ fn parse(bytes: Vec<u8>) -> Result<Rows, Odd> {
 
 /// The files of results in a directory, by name; those under a temporary name are not there.
 pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, SweepError> {
-    let at = || DiskError::at(directory);
+    let at = || StorageError::at(directory);
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(at())? {
         let path = entry.map_err(at())?.path();
@@ -196,7 +196,7 @@ pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, SweepError> {
 }
 
 /// Writes what a merge came to.
-pub fn write_merged(disk: &Disk, path: &Path, merged: &Rows) -> Result<(), SweepError> {
+pub fn write_merged(disk: &Storage, path: &Path, merged: &Rows) -> Result<(), SweepError> {
     write(disk, path, &merged.manifest, merged.study.as_ref(), &merged.rows)
 }
 

@@ -87,7 +87,7 @@ fn gather(
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"))
     };
     files.extend(list(path)?.into_iter().filter(shard));
-    let at = || unanimity_storage::DiskError::at(path);
+    let at = || unanimity_storage::StorageError::at(path);
     let mut inner = Vec::new();
     for entry in std::fs::read_dir(path).map_err(at())? {
         inner.push(entry.map_err(at())?.path());

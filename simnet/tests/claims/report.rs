@@ -5,7 +5,7 @@ use simnet::study::Measure;
 use simnet::sweep::{Manifest, Row};
 use simnet::{Results, Study, report};
 use tempfile::tempdir;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::studies::{GOOD, play, study};
 
@@ -230,7 +230,7 @@ fn written(study: &Study) -> (tempfile::TempDir, String) {
         })
         .collect();
     let manifest = Manifest::new(study, 1, None);
-    report::write(&Disk::default(), out.path(), &manifest, study, &rows).expect("a report");
+    report::write(&Storage::default(), out.path(), &manifest, study, &rows).expect("a report");
     let page = std::fs::read_to_string(out.path().join("index.html")).expect("a page");
     (out, page)
 }

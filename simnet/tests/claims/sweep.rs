@@ -8,13 +8,13 @@ use simnet::study::Unit;
 use simnet::sweep::{Job, Rows, Shard, SweepError, merge, sweep, write_merged};
 use simnet::{Results, Scenario, Seed, Study};
 use tempfile::{TempDir, tempdir};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 
 use crate::studies::{GOOD, play, study};
 
 const MASTER: u64 = 7;
 
-fn job<'a>(study: &'a Study, out: &'a Path, disk: &'a Disk, shard: &str) -> Job<'a> {
+fn job<'a>(study: &'a Study, out: &'a Path, disk: &'a Storage, shard: &str) -> Job<'a> {
     let shard: Shard = shard.parse().expect("a shard");
     Job { study, master: MASTER, shard, out, threads: 2, resume: false, disk }
 }
@@ -25,14 +25,14 @@ fn run(job: &Job<'_>) -> Result<PathBuf, SweepError> {
 
 fn shards(study: &Study, out: &Path, of: u32) {
     for index in 0..of {
-        run(&job(study, out, &Disk::default(), &format!("{index}/{of}"))).expect("a shard");
+        run(&job(study, out, &Storage::default(), &format!("{index}/{of}"))).expect("a shard");
     }
 }
 
 fn bytes(merged: &Rows) -> Vec<u8> {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("merged.jsonl");
-    write_merged(&Disk::default(), &path, merged).expect("a merged file");
+    write_merged(&Storage::default(), &path, merged).expect("a merged file");
     fs::read(path).expect("its bytes")
 }
 
@@ -72,7 +72,7 @@ fn merging_is_associative() {
     let two = |a: &Path, b: &Path, name: &str| {
         let path = out.path().join(name);
         let merged = merge(&[a.to_owned(), b.to_owned()], true).expect("a merge");
-        write_merged(&Disk::default(), &path, &merged).expect("a file");
+        write_merged(&Storage::default(), &path, &merged).expect("a file");
         path
     };
     let left = two(&two(&file(0), &file(1), "a"), &file(2), "left");
@@ -118,10 +118,11 @@ fn whichever_step_on_the_disk_fails_resuming_gives_the_same_bytes() {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = count.clone();
         // Once full, the disk stays full.
-        let disk = Disk::watched(move |_| match counted.fetch_add(1, Ordering::Relaxed) >= step {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        });
+        let disk =
+            Storage::with_hook(move |_| match counted.fetch_add(1, Ordering::Relaxed) >= step {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            });
         match run(&job(&study, out.path(), &disk, "0/1")) {
             Ok(_) => break,
             Err(SweepError::Disk(_)) => failed += 1,
@@ -141,7 +142,7 @@ fn played_again(study: &Study, out: &Path) -> usize {
         played.fetch_add(1, Ordering::Relaxed);
         play(scenario, seed)
     };
-    let disk = Disk::default();
+    let disk = Storage::default();
     let job = Job { resume: true, ..job(study, out, &disk, "0/1") };
     sweep(&job, counting, |_| ()).expect("resumed");
     played.into_inner()
@@ -159,7 +160,7 @@ fn what_was_finished_is_not_played_again() {
             _ => play(scenario, seed),
         }
     };
-    let disk = Disk::default();
+    let disk = Storage::default();
     let alone = Job { threads: 1, ..job(&study, out.path(), &disk, "0/1") };
     let error = complaint(sweep(&alone, dying, |_| ()));
     assert!(
@@ -181,13 +182,13 @@ fn done(out: &Path) -> usize {
 fn results_are_not_overwritten_unless_asked_to_go_on() {
     let study = study(GOOD);
     let (out, _) = whole(&study);
-    let again = complaint(run(&job(&study, out.path(), &Disk::default(), "0/1")));
+    let again = complaint(run(&job(&study, out.path(), &Storage::default(), "0/1")));
     assert!(again.contains("--resume"), "{again}");
 }
 
 #[test]
 fn going_on_with_another_scenario_or_seed_is_refused() {
-    let (first, disk) = (study(GOOD), Disk::default());
+    let (first, disk) = (study(GOOD), Storage::default());
     let (out, _) = whole(&first);
     let resume = Job { resume: true, ..job(&first, out.path(), &disk, "0/1") };
     let other_seed = complaint(run(&Job { master: 8, ..resume }));
@@ -202,7 +203,7 @@ fn going_on_with_another_scenario_or_seed_is_refused() {
 
 #[test]
 fn another_shard_s_file_is_not_taken_for_this_one_s() {
-    let (out, study, disk) = (tempdir().unwrap(), study(GOOD), Disk::default());
+    let (out, study, disk) = (tempdir().unwrap(), study(GOOD), Storage::default());
     let [first, second] = ["0/2", "1/2"].map(|shard| run(&job(&study, out.path(), &disk, shard)));
     std::fs::copy(second.unwrap(), first.unwrap()).unwrap();
     let again = Job { resume: true, ..job(&study, out.path(), &disk, "0/2") };
@@ -219,7 +220,7 @@ fn a_number_that_was_read_back_is_the_one_that_was_written() {
 
 #[test]
 fn two_sweeps_do_not_work_on_one_shard() {
-    let (study, disk) = (study(GOOD), Disk::default());
+    let (study, disk) = (study(GOOD), Storage::default());
     let out = tempdir().expect("a directory");
     let lock = fs::File::create(out.path().join("shard-0-of-1.lock")).expect("a file");
     lock.lock().expect("a lock");
@@ -242,7 +243,7 @@ fn parts_beside_a_whole_shard_are_not_there_twice() {
 
 #[test]
 fn a_merge_names_what_is_missing() {
-    let (study, disk) = (study(GOOD), Disk::default());
+    let (study, disk) = (study(GOOD), Storage::default());
     let out = tempdir().expect("a directory");
     run(&job(&study, out.path(), &disk, "0/3")).expect("a shard");
     run(&job(&study, out.path(), &disk, "2/3")).expect("a shard");
@@ -256,7 +257,7 @@ fn a_merge_names_what_is_missing() {
 fn a_merge_refuses_a_world_that_is_there_twice() {
     let study = study(GOOD);
     let (out, _) = whole(&study);
-    run(&job(&study, out.path(), &Disk::default(), "1/2")).expect("a shard");
+    run(&job(&study, out.path(), &Storage::default(), "1/2")).expect("a shard");
     let error = complaint(merge(&[out.path().to_owned()], false));
     assert!(
         error.contains("shard-0-of-1.jsonl") && error.contains("shard-1-of-2.jsonl"),
@@ -271,7 +272,7 @@ fn a_merge_refuses_a_world_that_is_there_twice() {
 #[test]
 fn a_merge_refuses_what_does_not_belong_together() {
     let first = study(GOOD);
-    let disk = Disk::default();
+    let disk = Storage::default();
     let other_words = study(&GOOD.replace("What happens?", "What else?"));
     let other_worlds = study(&GOOD.replace("count = 20", "count = 21"));
     let cases = [

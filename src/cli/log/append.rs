@@ -15,7 +15,7 @@ use unanimity_protocol::{
     Hash, Manifest, Name, Note, NoteSigningKey, NoteVerifyingKey, Statement, Withdrawal,
 };
 use unanimity_report::{Ended, Exit};
-use unanimity_storage::{Clock as _, Disk, SystemClock};
+use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 use super::source::{Source, head_json};
 use crate::advice;
@@ -61,7 +61,7 @@ impl Append {
         let artifacts = self.read_artifacts(&notes)?;
         let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
         let mut log =
-            LogWriter::open(&self.directory, secret, Disk::default()).map_err(advice::ended)?;
+            LogWriter::open(&self.directory, secret, Storage::default()).map_err(advice::ended)?;
         for mirror in &self.mirror {
             let checkpoint = wait_for(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
             let checkpoint = checkpoint.map_err(|error| {

@@ -15,7 +15,7 @@ use unanimity_protocol::{
     Hash, Note, NoteSigningKey, NoteVerifyingKey, Origin, Statement, TlogProof,
 };
 use unanimity_report::{Ended, Exit, Said};
-use unanimity_storage::{Disk, Mode};
+use unanimity_storage::{Mode, Storage};
 
 use crate::cli::input::{note_key, read};
 use crate::cli::runtime::wait_for;
@@ -76,7 +76,7 @@ pub(crate) struct Init {
 impl Init {
     fn run(self) -> Result<Said, Ended> {
         let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
-        let log = LogWriter::init(&self.directory, self.origin, secret, Disk::default())?;
+        let log = LogWriter::init(&self.directory, self.origin, secret, Storage::default())?;
         let (origin, key) = (&log.log().origin, &log.log().key);
         let place = self.directory.display();
         let text = format!("An empty log is in {place:?}.\norigin  {origin}\nkey     {key}\n");
@@ -173,7 +173,7 @@ impl Prove {
         let text = proof.to_string();
         let json = json!({ "index": index, "head": head_json(&head), "proof": text });
         let Some(out) = &self.out else { return Ok(Said::data(text, json)) };
-        unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Disk::default())?;
+        unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;
         let text =
             format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
         Ok(Said::done(text, json))

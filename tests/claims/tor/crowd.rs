@@ -12,7 +12,7 @@ use unanimity_config::tor_settings::TorSettings;
 use unanimity_config::{OnionAddress, Ticket};
 use unanimity_net::Transport as _;
 use unanimity_state::Identity;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::Draft;
 use unanimity_tor::Tor;
 use unanimity_witness::MAX_STREAMS;
@@ -90,7 +90,7 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
     let ticket: Ticket = ticket["ticket"].as_str().unwrap().parse().unwrap();
     let log = circles.nodes.stage.circle.log.clone();
     let alice = circles.nodes.place("alice").join("peers.toml");
-    edit::add(&alice, &ticket.member(&log).unwrap(), &Disk::default()).unwrap();
+    edit::add(&alice, &ticket.member(&log).unwrap(), &Storage::default()).unwrap();
     // One try, and time for it.
     circles.retell("client", "ask_timeout", "ask_timeout = \"100s\"");
     circles.retell("client", "roll_timeout", "roll_timeout = \"100s\"");

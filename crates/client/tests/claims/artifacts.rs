@@ -10,7 +10,7 @@ use unanimity_client::Artifacts;
 use unanimity_install::{InstallError, InstallRefusal};
 use unanimity_net::file_server::Shelf;
 use unanimity_protocol::Hash;
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::circle::files;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::targets::target;
@@ -22,8 +22,8 @@ fn what_was_being_kept_when_a_node_was_killed_does_not_pile_up() {
     for n in 0..20 {
         let dead = std::sync::atomic::AtomicBool::new(false);
         // From the sync on nothing goes on, not even cleaning up.
-        let dying = Disk::watched(move |step: &Step| {
-            dead.fetch_or(matches!(step, Step::SyncFile(_)), Ordering::SeqCst);
+        let dying = Storage::with_hook(move |step: &WriteStep| {
+            dead.fetch_or(matches!(step, WriteStep::SyncFile(_)), Ordering::SeqCst);
             match dead.load(Ordering::SeqCst) {
                 true => Err(io::ErrorKind::StorageFull.into()),
                 false => Ok(()),
@@ -33,7 +33,7 @@ fn what_was_being_kept_when_a_node_was_killed_does_not_pile_up() {
             Artifacts::new(state.path(), 1500, dying).keep(&target(&bytes(n)), &bytes(n)[..]);
         kept.unwrap_err();
     }
-    let artifacts = Artifacts::new(state.path(), 1500, Disk::default());
+    let artifacts = Artifacts::new(state.path(), 1500, Storage::default());
     artifacts.keep(&target(&bytes(99)), &bytes(99)[..]).unwrap();
     assert_eq!(files(state.path()).into_values().collect::<Vec<_>>(), [bytes(99)]);
 }
@@ -46,7 +46,7 @@ fn digests(artifacts: &Artifacts, all: &[&[u8]]) -> Vec<bool> {
 #[test]
 fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
     let state = place();
-    let artifacts = Artifacts::new(state.path(), 100, Disk::default());
+    let artifacts = Artifacts::new(state.path(), 100, Storage::default());
     let all: [&[u8]; 5] = [&[1; 40], &[2; 40], &[3; 40], &[4; 101], &[5; 100]];
     let keep = |bytes: &[u8]| artifacts.keep(&target(bytes), bytes).unwrap();
     keep(all[0]);
@@ -63,7 +63,7 @@ fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
     let found = files(&state.path().join("artifacts"));
     assert_eq!(found.values().map(Vec::len).sum::<usize>(), 100);
     // In another run it is still there, and by its digest only.
-    let again = Artifacts::new(state.path(), 100, Disk::default());
+    let again = Artifacts::new(state.path(), 100, Storage::default());
     assert_eq!(digests(&again, &all), [false, false, false, false, true]);
     let name = found.keys().next().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let digest = Hash::digest(all[4]).to_string();
@@ -87,7 +87,7 @@ fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
 fn only_what_was_signed_is_kept_and_a_disk_that_fails_costs_nothing_but_that() {
     let state = place();
     let bytes = &[7_u8; 5000][..];
-    let artifacts = Artifacts::new(state.path(), 10_000, Disk::default());
+    let artifacts = Artifacts::new(state.path(), 10_000, Storage::default());
     for wrong in [&bytes[1..], &[8; 5000], &[7; 5001]] {
         let kept = artifacts.keep(&target(bytes), wrong);
         assert!(matches!(kept, Err(InstallError::Install(InstallRefusal::Artifact(_)))));
@@ -97,12 +97,14 @@ fn only_what_was_signed_is_kept_and_a_disk_that_fails_costs_nothing_but_that() {
     for n in 0.. {
         let state = place();
         let steps = AtomicUsize::new(0);
-        let full = Disk::watched(move |_: &Step| match steps.fetch_add(1, Ordering::SeqCst) == n {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
+        let full = Storage::with_hook(move |_: &WriteStep| {
+            match steps.fetch_add(1, Ordering::SeqCst) == n {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
         });
         let kept = Artifacts::new(state.path(), 10_000, full).keep(&target(bytes), bytes);
-        let artifacts = Artifacts::new(state.path(), 10_000, Disk::default());
+        let artifacts = Artifacts::new(state.path(), 10_000, Storage::default());
         if let [true] = digests(&artifacts, &[bytes])[..] {
             assert_eq!(files(state.path()).into_values().next().unwrap(), bytes);
         }

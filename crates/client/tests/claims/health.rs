@@ -12,7 +12,7 @@ use unanimity_client::{Client, Errand};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_state::{ClientStore, Failures, Health};
-use unanimity_storage::{Disk, open_plain};
+use unanimity_storage::{Storage, open_plain};
 use unanimity_testkit::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
 use unanimity_testkit::hostile_mirror::{ALL, Fault, about_to_update, with_mirrors};
 use unanimity_testkit::scratch_dir::place;
@@ -69,7 +69,7 @@ fn name(number: usize) -> String {
 
 /// One cycle that draws from its own randomness.
 async fn check(circle: &Circle, seed: u64) -> Ended {
-    let disk = Disk::default();
+    let disk = Storage::default();
     let client =
         Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
     client.unwrap().check(&mut StdRng::seed_from_u64(seed)).await
@@ -147,7 +147,7 @@ async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
     for (times, errand) in (1..).zip([Errand::Check, Errand::Stage, Errand::Update, Errand::Switch])
     {
         let mut client =
-            Client::open(config, &circle.mirrors, network, clock, Disk::default()).unwrap();
+            Client::open(config, &circle.mirrors, network, clock, Storage::default()).unwrap();
         client.run(errand, &mut StdRng::seed_from_u64(0)).await.1.unwrap();
         assert_eq!(failures(&circle), [failed(0, times, circle.now())]);
     }
@@ -200,7 +200,7 @@ async fn who_failed_in_a_cycle_is_asked_last_for_its_download() {
         circle.pass(HOUR).await;
         let hosts = Hosts::of(&mut circle, 4);
         [0, 1, 3].iter().for_each(|number| hosts.die(*number));
-        let disk = Disk::default();
+        let disk = Storage::default();
         let client =
             Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
         let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await;
@@ -261,14 +261,14 @@ async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_agains
             let place = base.path().join(format!("{fault:?}-{seed}"));
             let faults = [fault, Fault::Honest];
             let (world, _) = with_mirrors(&world, &place, &before, &faults).await;
-            let disk = Disk::default();
+            let disk = Storage::default();
             let client =
                 Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
             let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await.1;
             assert!(ended.is_ok(), "{fault:?}: {ended:?}");
             let (policy, peers) = (&world.config.cycle.policy, &world.config.peers);
             let state = world.config.cycle.state.join("client");
-            let memory = ClientStore::read(&state, policy, peers, &Disk::default()).unwrap();
+            let memory = ClientStore::read(&state, policy, peers, &Storage::default()).unwrap();
             for (name, failures) in memory.health.iter() {
                 assert!(name.ends_with(":1"), "{fault:?}: {name}");
                 assert_eq!(failures.in_a_row, 1, "{fault:?}");
@@ -292,7 +292,7 @@ async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is
         let (body, _) = text.rsplit_once("\"sha256\": \"").unwrap();
         let digest = Hash::digest(format!("{body}\"sha256\": \"\"\n}}").as_bytes()).hex();
         fs::write(&path, format!("{body}\"sha256\": \"{digest}\"\n}}")).unwrap();
-        ClientStore::read(&directory, policy, peers, &Disk::default())
+        ClientStore::read(&directory, policy, peers, &Storage::default())
     };
     let with = read(&new).unwrap();
     let (begin, rest) = new.split_once("  \"mirrors\": [").unwrap();

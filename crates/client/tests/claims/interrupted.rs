@@ -14,7 +14,7 @@ use unanimity_install::journal::{FIRST_WAIT, Trial};
 use unanimity_install::{ByHandError, Root};
 use unanimity_protocol::{Evidence, Refusal, Timestamp};
 use unanimity_state::EvidenceStore;
-use unanimity_storage::{Clock as _, Disk, Step};
+use unanimity_storage::{Clock as _, Storage, WriteStep};
 use unanimity_testkit::World;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::trial::*;
@@ -86,8 +86,7 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
             copy.update().await.1.ok();
             assert_eq!(current(&copy), Some(if works { 2 } else { 1 }));
             let steps = steps.lock().unwrap();
-            let journal =
-                |step: &&Step| matches!(step, Step::Rename(path) if path.ends_with("journal.json"));
+            let journal = |step: &&WriteStep| matches!(step, WriteStep::Rename(path) if path.ends_with("journal.json"));
             assert_eq!(steps.iter().filter(journal).count(), 2);
             steps.len()
         };
@@ -103,7 +102,7 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
             let stopped = world.update().await.1;
             assert!(stopped.is_err(), "step {stops}: {stopped:?}");
             met[current(&world).expect("one of the two") as usize - 1] += 1;
-            world.disk = Disk::default();
+            world.disk = Storage::default();
             for _ in 0..2 {
                 world.update().await.1.ok();
                 assert_eq!(root(&world).journal().unwrap().trial, None, "step {stops}");
@@ -136,7 +135,7 @@ async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
         on(&copy, failing_disk(stops, None)).roll_back(None, now).await.unwrap_err();
         met[current(&copy).unwrap() as usize - 1] += 1;
         // Named, it is the same however often it is asked for.
-        on(&copy, Disk::default()).roll_back(Some(&label(1)), now).await.unwrap();
+        on(&copy, Storage::default()).roll_back(Some(&label(1)), now).await.unwrap();
         assert_eq!(current(&copy), Some(1));
         assert_eq!(root(&copy).floor().unwrap(), 2);
     }
@@ -334,8 +333,8 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     leave_open(&world, Trial::of(label(3), Some(label(2)), false));
     let diary = diary(&mut world);
     world.config.cycle.procedure.post_install = note(&diary, "");
-    let full = Disk::watched(|step| match step {
-        Step::Create(path) if path.to_string_lossy().contains("journal") => {
+    let full = Storage::with_hook(|step| match step {
+        WriteStep::Create(path) if path.to_string_lossy().contains("journal") => {
             Err(std::io::ErrorKind::StorageFull.into())
         }
         _ => Ok(()),
@@ -348,7 +347,7 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     on_it(full).recover(now).await.unwrap_err();
     assert_eq!((current(&world), lines(&diary)), (Some(2), vec![]));
     assert!(root(&world).journal().unwrap().trial.is_some(), "it is not over");
-    on_it(Disk::default()).recover(now).await.unwrap().unwrap();
+    on_it(Storage::default()).recover(now).await.unwrap().unwrap();
     assert_eq!(lines(&diary), ["post_install 2-1.1.0 after 3-1.2.0"]);
     assert_eq!(root(&world).journal().unwrap().trial, None);
 }
@@ -364,11 +363,11 @@ fn evidence(world: &World, elsewhere: &Path) -> Evidence {
 }
 
 /// A disk on which something happens once a trial is written down, before its first command runs.
-fn meanwhile(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Disk {
+fn meanwhile(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Storage {
     let journal = world.config.cycle.install_root.join("journal.json");
     let before = AtomicBool::new(true);
-    Disk::watched(move |step| {
-        if *step == Step::Rename(journal.clone()) && before.swap(false, Ordering::SeqCst) {
+    Storage::with_hook(move |step| {
+        if *step == WriteStep::Rename(journal.clone()) && before.swap(false, Ordering::SeqCst) {
             happens();
         }
         Ok(())
@@ -383,7 +382,7 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
     let store = EvidenceStore::new(
         &world.config.cycle.state,
         &world.config.cycle.policy.log,
-        Disk::default(),
+        Storage::default(),
     );
     let evidence = evidence(&world, &place.path().join("elsewhere"));
     world.write_config().unwrap();
@@ -414,7 +413,7 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
     assert!(matches!(ended, Err(Failure::Latched(_))), "{ended:?}");
     is_as_before(&world);
     store.acknowledge(&id).unwrap();
-    world.disk = Disk::default();
+    world.disk = Storage::default();
     installs(&mut world, 2).await;
 }
 

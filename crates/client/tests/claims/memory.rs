@@ -8,7 +8,7 @@ use unanimity_client::{Client, Failure, MirrorProblem, Outcome, UpdateError};
 use unanimity_net::Mirror;
 use unanimity_protocol::{NoteSigningKey, Policy, Refusal, Timestamp};
 use unanimity_state::{ClientStore, StoreError};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TWO, error, installed, mirror_problem, missing, refusal,
     release, up_to_date,
@@ -24,7 +24,7 @@ async fn one_state_directory_has_one_client() {
                 &circle.mirrors,
                 &circle.network,
                 &circle.clock,
-                Disk::default(),
+                Storage::default(),
             )
         };
         let first = open().unwrap_or_else(|error| panic!("{error}"));
@@ -52,10 +52,10 @@ async fn rolls_survive_a_restart_and_so_does_since_when_a_peer_is_silent() {
 }
 
 /// Fails steps by their number.
-fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> (Disk, Arc<AtomicUsize>) {
+fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> (Storage, Arc<AtomicUsize>) {
     let steps = Arc::new(AtomicUsize::new(0));
     let count = steps.clone();
-    let disk = Disk::watched(move |_| {
+    let disk = Storage::with_hook(move |_| {
         if fails(count.fetch_add(1, Ordering::SeqCst)) {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         } else {
@@ -93,7 +93,7 @@ async fn disk_fails(from_there_on: bool) {
             assert_eq!(format!("{memory:?}"), before);
         }
         // The next run is fine.
-        circle.disk = Disk::default();
+        circle.disk = Storage::default();
         match circle.update().await.1 {
             Ok(Outcome::Installed(installed)) if now.sequence == 1 => {
                 assert_eq!(installed.sequence, 2);
@@ -131,7 +131,7 @@ async fn a_full_disk_while_the_first_head_is_stored_leaves_no_head_or_that_one()
         let (_, ended) = circle.update().await;
         let head = circle.head_of("log").unwrap();
         assert!(circle.trusted().is_none_or(|trusted| trusted == head));
-        circle.disk = Disk::default();
+        circle.disk = Storage::default();
         if steps.load(Ordering::SeqCst) <= n {
             assert!(matches!(ended, Err(Failure::Refused(Refusal::Settling { .. }))));
             break;
@@ -153,7 +153,7 @@ async fn a_damaged_state_file_is_an_error_or_says_the_same() {
     let path = directory.join("client.json");
     let whole = fs::read(&path).unwrap();
     let read =
-        || ClientStore::read(&directory, &config.cycle.policy, &config.peers, &Disk::default());
+        || ClientStore::read(&directory, &config.cycle.policy, &config.peers, &Storage::default());
     let facts = format!("{:?}", read().unwrap());
     let mut refused = 0;
     for at in 0..whole.len() {

@@ -10,7 +10,7 @@ use unanimity_client::{Failure, Outcome};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Refusal, Timestamp, TreeHead};
 use unanimity_state::EvidenceStore;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::circle::{Circle, HOUR, MINUTE, TROJAN};
 use unanimity_testkit::{Draft, PEERS, World};
 
@@ -121,7 +121,7 @@ impl Observed {
             }
             6 => self.circle.stop(peer),
             7 => (0..PEERS).for_each(|peer| self.circle.start(peer)),
-            8 => self.circle.restart(peer, Disk::default()).await.unwrap(),
+            8 => self.circle.restart(peer, Storage::default()).await.unwrap(),
             9 => {
                 self.frozen += 1;
                 let old = format!("old-{}", self.frozen);
@@ -215,7 +215,7 @@ impl Observed {
         if self.fork.is_none() {
             let states = (0..PEERS).map(|peer| self.circle.peer_state(peer));
             for state in states.chain([self.circle.config.cycle.state.clone()]) {
-                let store = EvidenceStore::new(&state, &self.circle.circle.log, Disk::default());
+                let store = EvidenceStore::new(&state, &self.circle.circle.log, Storage::default());
                 assert_eq!(store.list().unwrap(), []);
             }
         }

@@ -18,7 +18,7 @@ use unanimity_protocol::proof_bundle::BundleError;
 use unanimity_protocol::{Bundle, CosignedHead, Hash, Note, PeerFailure, Refusal, Tile, Timestamp};
 use unanimity_report::{Classify, Exit};
 use unanimity_state::{EvidenceStore, LogForked, StoreError};
-use unanimity_storage::{Clock as _, Disk, ManualClock, Step};
+use unanimity_storage::{Clock as _, ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, latched, mirror_problem,
     missing, one_missing, refusal, release, up_to_date,
@@ -31,14 +31,14 @@ fn mirror(circle: &Circle, name: &str) -> Mirror {
 }
 
 fn evidence(circle: &Circle) -> EvidenceStore {
-    EvidenceStore::new(&circle.config.cycle.state, &circle.circle.log, Disk::default())
+    EvidenceStore::new(&circle.config.cycle.state, &circle.circle.log, Storage::default())
 }
 
 /// A disk on which the clock moves when an artifact begins to be written: a long download. Once.
-fn slow_download(clock: &ManualClock, takes: std::time::Duration) -> Disk {
+fn slow_download(clock: &ManualClock, takes: std::time::Duration) -> Storage {
     let (clock, done) = (clock.clone(), AtomicBool::new(false));
-    Disk::watched(move |step| {
-        if matches!(step, Step::Create(path) if path.ends_with("hello"))
+    Storage::with_hook(move |step| {
+        if matches!(step, WriteStep::Create(path) if path.ends_with("hello"))
             && !done.swap(true, Ordering::SeqCst)
         {
             clock.advance(takes);
@@ -625,7 +625,7 @@ async fn a_fork_smaller_equal_or_larger_than_the_trusted_head_is_found_and_nothi
         circle.show("client", "fork").unwrap();
         let steps = Arc::new(Mutex::new(Vec::new()));
         let seen = steps.clone();
-        circle.disk = Disk::watched(move |step| {
+        circle.disk = Storage::with_hook(move |step| {
             seen.lock().unwrap().push(format!("{step:?}"));
             Ok(())
         });
@@ -726,11 +726,11 @@ async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
     assert!(matches!(circle.view_of(2).await, Answer::Evidence(_)));
     let steps = Arc::new(Mutex::new(Vec::new()));
     let seen = steps.clone();
-    circle.disk = Disk::watched(move |step| {
+    circle.disk = Storage::with_hook(move |step| {
         seen.lock().unwrap().push(step.clone());
         // Nothing but evidence can be written.
         match step {
-            Step::Create(path) if path.ends_with("client.json") => {
+            WriteStep::Create(path) if path.ends_with("client.json") => {
                 Err(io::Error::from(io::ErrorKind::StorageFull))
             }
             _ => Ok(()),
@@ -738,7 +738,7 @@ async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
     });
     assert!(matches!(refusal(circle.update().await), Refusal::Fork(_)));
     let first = steps.lock().unwrap().iter().find_map(|step| match step {
-        Step::Create(path) => Some(path.clone()),
+        WriteStep::Create(path) => Some(path.clone()),
         _ => None,
     });
     assert!(first.unwrap().to_string_lossy().contains("/evidence/"));
@@ -767,14 +767,14 @@ async fn a_download_apart_from_any_roll_is_what_a_later_roll_installs() {
     let (config, network, clock) =
         (circle.config.clone(), circle.network.clone(), circle.clock.clone());
     let mirrors = circle.mirrors.clone();
-    let client = || Client::open(&config, &mirrors, &network, &clock, Disk::default()).unwrap();
+    let client = || Client::open(&config, &mirrors, &network, &clock, Storage::default()).unwrap();
     // Nothing is fetched by the roll itself.
     let artifacts = circle.log_directory().join("artifact");
     fs::rename(&artifacts, circle.beside("away")).unwrap();
     let ended = client().switch(&mut rng).await.1;
     let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
     fs::rename(circle.beside("away"), &artifacts).unwrap();
-    let fetcher = Fetcher::new(&config, &mirrors, &network, Disk::default());
+    let fetcher = Fetcher::new(&config, &mirrors, &network, Storage::default());
     fetcher.fetch(&agreed, &mut Report::default(), &mut rng).await.unwrap();
     assert_eq!(circle.current().as_deref(), Some(ONE));
     fs::remove_dir_all(&artifacts).unwrap();
@@ -797,10 +797,10 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
     let mut rng = StdRng::seed_from_u64(3);
     // A run that is killed when it has named the artifact, and not synced the name.
     let named = AtomicBool::new(false);
-    let dying = Disk::watched(move |step| match named.load(Ordering::SeqCst) {
+    let dying = Storage::with_hook(move |step| match named.load(Ordering::SeqCst) {
         true => Err(io::ErrorKind::StorageFull.into()),
         false => {
-            let names = matches!(step, Step::Rename(path) if path.ends_with("hello"));
+            let names = matches!(step, WriteStep::Rename(path) if path.ends_with("hello"));
             named.fetch_or(names, Ordering::SeqCst);
             Ok(())
         }
@@ -813,7 +813,7 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
     // The next one finds it.
     let steps = Arc::new(Mutex::new(Vec::new()));
     let noting = steps.clone();
-    let disk = Disk::watched(move |step| {
+    let disk = Storage::with_hook(move |step| {
         noting.lock().unwrap().push(step.clone());
         Ok(())
     });
@@ -823,15 +823,15 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
         .unwrap();
     let place = config.cycle.install_root.join("versions/.2-1.1.0.new");
     let steps = steps.lock().unwrap();
-    assert!(steps.contains(&Step::SyncDir(place)), "{steps:?}");
-    assert!(!steps.iter().any(|step| matches!(step, Step::Create(_))), "{steps:?}");
+    assert!(steps.contains(&WriteStep::SyncDir(place)), "{steps:?}");
+    assert!(!steps.iter().any(|step| matches!(step, WriteStep::Create(_))), "{steps:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_downloads_at_once_take_turns_and_one_that_lasts_is_not_waited_for_for_ever() {
     let mut circle = Circle::with_second_settling(76).await;
     circle.pass(HOUR).await;
-    let lock = Disk::default().lock(&circle.config.cycle.install_root).unwrap().unwrap();
+    let lock = Storage::default().lock(&circle.config.cycle.install_root).unwrap().unwrap();
     let began = tokio::time::Instant::now();
     let busy = error(circle.update().await);
     assert!(matches!(busy, UpdateError::Store(StoreError::Busy(_))), "{busy}");
@@ -851,7 +851,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     circle.pass(HOUR).await;
     let (_, ended) = circle.check().await;
     let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
-    let root = Root::new(&circle.config.cycle.install_root, Disk::default());
+    let root = Root::new(&circle.config.cycle.install_root, Storage::default());
     let stage = |bytes: &[u8]| {
         let mut staging = root.stage(&agreed, &circle.config.cycle.platform)?;
         staging.restart()?;

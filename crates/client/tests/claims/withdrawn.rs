@@ -7,7 +7,7 @@ use unanimity_client::{MirrorProblem, Outcome};
 use unanimity_install::ByHandError;
 use unanimity_protocol::{Hash, Policy, Refusal};
 use unanimity_state::ClientStore;
-use unanimity_storage::{Clock as _, Disk};
+use unanimity_storage::{Clock as _, Storage};
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, TWO, installed, mirror_problem, refusal, release, up_to_date,
 };
@@ -72,14 +72,14 @@ async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
     circle.pass(MINUTE).await;
     assert!(matches!(refusal(circle.update().await), Refusal::Incomplete(_)));
     let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
-    let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
+    let catalog = ClientStore::catalog(&state, policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [1].into());
     // Nor is it forgotten for other keys, if enough of those have signed it as well.
     let of = |keys: &[usize], threshold| {
         let keys = keys.iter().map(|key| circle.circle.publishers[*key].public()).collect();
         let (product, channel) = (policy.product.clone(), policy.channel.clone());
         let policy = Policy::new(product, channel, policy.log.clone(), keys, threshold).unwrap();
-        ClientStore::catalog(&state, &policy, &Disk::default()).unwrap().withdrawn()
+        ClientStore::catalog(&state, &policy, &Storage::default()).unwrap().withdrawn()
     };
     assert_eq!((of(&[0, 1], 2), of(&[0, 1, 2], 3)), ([1].into(), [].into()));
     // What every peer confirms goes on from what they did before.
@@ -87,7 +87,7 @@ async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 2);
     let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
-    let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
+    let catalog = ClientStore::catalog(&state, policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [1].into());
 }
 
@@ -114,7 +114,7 @@ async fn that_the_installed_release_is_taken_back_is_said_until_a_newer_one_is_t
     up_to_date(circle.update().await);
     // It is remembered for whoever goes back.
     let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
-    let catalog = ClientStore::catalog(&state, policy, &Disk::default()).unwrap();
+    let catalog = ClientStore::catalog(&state, policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [2].into());
 }
 
@@ -178,13 +178,15 @@ async fn a_log_that_was_read_without_knowing_of_withdrawals_is_read_again() {
     let unsealed = with_field(&text, "sha256", "");
     let sealed = with_field(&unsealed, "sha256", &Hash::digest(unsealed.as_bytes()).hex());
     fs::write(&file, sealed).unwrap();
-    let catalog = ClientStore::catalog(file.parent().unwrap(), policy, &Disk::default()).unwrap();
+    let catalog =
+        ClientStore::catalog(file.parent().unwrap(), policy, &Storage::default()).unwrap();
     assert!(catalog.withdrawn().is_empty());
     circle.pass(HOUR).await;
     let ended = circle.update().await.1;
     assert!(!matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
     assert_eq!(circle.current().as_deref(), Some(ONE));
-    let catalog = ClientStore::catalog(file.parent().unwrap(), policy, &Disk::default()).unwrap();
+    let catalog =
+        ClientStore::catalog(file.parent().unwrap(), policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [2].into());
 }
 

@@ -12,7 +12,7 @@ use std::{fs, io};
 
 use unanimity_protocol::{Name, Timestamp};
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::{Disk, Lock, Mode};
+use unanimity_storage::{Lock, Mode, Storage};
 
 use crate::peers::entry::LONG_OVER;
 use crate::peers::head_claim::Claim;
@@ -100,7 +100,7 @@ fn names(names: &[Name]) -> String {
 }
 
 /// Puts a peer at the end. A file that is not there is made, for its owner only.
-pub fn add(path: &Path, member: &Member, disk: &Disk) -> Result<Circle, EditError> {
+pub fn add(path: &Path, member: &Member, disk: &Storage) -> Result<Circle, EditError> {
     edit(path, disk, Some(HEADER), |members| {
         members.push(member.clone());
         Ok(Change::Append(entries(member)))
@@ -115,7 +115,7 @@ pub fn block(member: &Member) -> String {
 
 /// Lets a peer that was joining count: its log and ours have been found to be one. Only if its
 /// entry is still the one that this was found for.
-pub fn count(path: &Path, found: &Member, disk: &Disk) -> Result<Circle, EditError> {
+pub fn count(path: &Path, found: &Member, disk: &Storage) -> Result<Circle, EditError> {
     let name = &found.peer.name;
     edit(path, disk, None, |members| {
         let at = find(members, name)?;
@@ -132,7 +132,7 @@ pub fn count(path: &Path, found: &Member, disk: &Disk) -> Result<Circle, EditErr
 
 /// Lets a peer go: it still has to confirm every update until `at`. One that never counted is
 /// taken out at once, because nothing waits for it.
-pub fn leave(path: &Path, name: &Name, at: Timestamp, disk: &Disk) -> Result<Circle, EditError> {
+pub fn leave(path: &Path, name: &Name, at: Timestamp, disk: &Storage) -> Result<Circle, EditError> {
     edit(path, disk, None, |members| {
         let i = find(members, name)?;
         if members[i].standing == LONG_OVER
@@ -147,7 +147,7 @@ pub fn leave(path: &Path, name: &Name, at: Timestamp, disk: &Disk) -> Result<Cir
 }
 
 /// Takes [`leave`] back, also after the peer has left.
-pub fn stay(path: &Path, name: &Name, disk: &Disk) -> Result<Circle, EditError> {
+pub fn stay(path: &Path, name: &Name, disk: &Storage) -> Result<Circle, EditError> {
     edit(path, disk, None, |members| {
         let at = find(members, name)?;
         match members[at].standing {
@@ -162,7 +162,7 @@ pub fn stay(path: &Path, name: &Name, disk: &Disk) -> Result<Circle, EditError> 
 }
 
 /// Takes a peer out that has left by `now` or is only joining; nobody else.
-pub fn drop(path: &Path, name: &Name, now: Timestamp, disk: &Disk) -> Result<Circle, EditError> {
+pub fn drop(path: &Path, name: &Name, now: Timestamp, disk: &Storage) -> Result<Circle, EditError> {
     edit(path, disk, None, |members| {
         let at = find(members, name)?;
         if members[at].standing.counts(now) {
@@ -184,7 +184,7 @@ enum Change {
 /// Makes one change. `plan` turns the members into what they shall be, and says how.
 fn edit(
     path: &Path,
-    disk: &Disk,
+    disk: &Storage,
     empty: Option<&str>,
     plan: impl FnOnce(&mut Vec<Member>) -> Result<Change, Obstacle>,
 ) -> Result<Circle, EditError> {

@@ -11,7 +11,7 @@ use unanimity_config::peers::edit::{self};
 use unanimity_config::peers::edit::{EditError, Obstacle};
 use unanimity_config::{Circle, DiscoveryKey, Member, OnionAddress, Standing, Why};
 use unanimity_protocol::{CosignatureSigningKey, Hash, Name, NoteSigningKey, Timestamp};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::place;
 
@@ -71,8 +71,8 @@ fn newcomer(seed: u8) -> Member {
     parse(&text).members()[0].clone()
 }
 
-fn disk() -> Disk {
-    Disk::default()
+fn disk() -> Storage {
+    Storage::default()
 }
 
 /// A file of its own.
@@ -83,7 +83,7 @@ fn file(text: &str) -> (TempDir, PathBuf) {
     (place, path)
 }
 
-type Edit = fn(&Path, &Disk) -> Result<Circle, EditError>;
+type Edit = fn(&Path, &Storage) -> Result<Circle, EditError>;
 
 /// One of each, all possible for [`everybody`].
 const EDITS: [(&str, Edit); 6] = [

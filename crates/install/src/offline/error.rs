@@ -7,7 +7,7 @@ use unanimity_protocol::proof_bundle::BundleError;
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_report::{Classify, Exit};
 use unanimity_state::{LogForked, StoreError};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::spool::SpoolError;
 use crate::{InstallError, InstallRefusal, ReplayMismatch};
@@ -38,7 +38,7 @@ pub enum StagedError {
     Store(#[from] StoreError),
     /// The disk.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// What the installer was told is something else by now.
     #[error(transparent)]
     Config(#[from] ConfigError),

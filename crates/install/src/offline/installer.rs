@@ -10,7 +10,7 @@ use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Bundle, Catalog, ConfirmedRelease, Refusal, Timestamp};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked};
-use unanimity_storage::{Clock, Disk, DiskError, Mode};
+use unanimity_storage::{Clock, Mode, Storage, StorageError};
 
 use super::error::StagedError;
 use super::replay::{Replayed, replay, smallest};
@@ -25,7 +25,7 @@ const PIECE: usize = 1 << 20;
 /// An installer with its memory open.
 pub struct Installer<'a> {
     config: &'a Config,
-    disk: Disk,
+    disk: Storage,
     root: Root,
     store: ClientStore,
     state: ClientState,
@@ -34,12 +34,12 @@ pub struct Installer<'a> {
 
 impl<'a> Installer<'a> {
     /// Opens its memory, below the install root, as its only user. The root has to be its own.
-    pub fn open(config: &'a Config, disk: Disk) -> Result<Installer<'a>, StagedError> {
+    pub fn open(config: &'a Config, disk: Storage) -> Result<Installer<'a>, StagedError> {
         let root = Root::new(&config.cycle.install_root, disk.clone())
             .with(config.cycle.procedure.clone());
         let directory = installer_state(&config.cycle.install_root);
         let above = &config.cycle.install_root;
-        disk.make_dir(above, Mode::Public).map_err(DiskError::at(above))?;
+        disk.make_dir(above, Mode::Public).map_err(StorageError::at(above))?;
         let (store, mut state) =
             ClientStore::open(&directory, &config.cycle.policy, &config.peers, disk.clone())?;
         state.floor = state.floor.max(root.floor()?);
@@ -172,7 +172,7 @@ impl<'a> Installer<'a> {
             Some(head) => self.disk.write(&path, head.note().as_bytes(), Mode::Public),
             None => self.disk.remove(&path),
         };
-        Ok(published.map_err(DiskError::at(&path))?)
+        Ok(published.map_err(StorageError::at(&path))?)
     }
 }
 

@@ -13,7 +13,7 @@ use unanimity_install::{InstallError, InstallRefusal, verify_artifact};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
 use unanimity_protocol::{Hash, Refusal, Timestamp};
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::targets::target;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
@@ -154,7 +154,7 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
             assert!(matches!(stopped, Err(Failure::Error(_))), "step {stops}: {stopped:?}");
             let sequence = current(&world);
             met[sequence as usize - 1] += 1;
-            world.disk = Disk::default();
+            world.disk = Storage::default();
             let next = world.update().await.1;
             match sequence {
                 1 => assert!(matches!(next, Ok(Outcome::Installed(_))), "step {stops}: {next:?}"),
@@ -187,25 +187,25 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
     let proof = root.join("proofs/2-1.1.0");
     let mut rest = &steps[..];
     for step in [
-        Step::MakeDir(staging.clone()),
-        Step::SyncDir(root.join("versions")),
-        Step::SyncFile(staging.join("hello")),
-        Step::Rename(staging.join("hello")),
-        Step::SyncDir(staging),
-        Step::SyncFile(proof.clone()),
-        Step::Rename(proof),
-        Step::SyncDir(root.join("proofs")),
-        Step::Rename(version),
-        Step::SyncDir(root.join("versions")),
-        Step::Rename(root.join("current")),
-        Step::SyncDir(root.clone()),
+        WriteStep::MakeDir(staging.clone()),
+        WriteStep::SyncDir(root.join("versions")),
+        WriteStep::SyncFile(staging.join("hello")),
+        WriteStep::Rename(staging.join("hello")),
+        WriteStep::SyncDir(staging),
+        WriteStep::SyncFile(proof.clone()),
+        WriteStep::Rename(proof),
+        WriteStep::SyncDir(root.join("proofs")),
+        WriteStep::Rename(version),
+        WriteStep::SyncDir(root.join("versions")),
+        WriteStep::Rename(root.join("current")),
+        WriteStep::SyncDir(root.clone()),
     ] {
         let at = rest.iter().position(|taken| *taken == step);
         rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
     }
     // Only then is it remembered.
     let state = world.config.cycle.state.join("client/client.json");
-    assert!(rest.contains(&Step::Rename(state)));
+    assert!(rest.contains(&WriteStep::Rename(state)));
 }
 
 #[tokio::test]

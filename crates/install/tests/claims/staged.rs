@@ -18,7 +18,7 @@ use unanimity_install::{
 };
 use unanimity_protocol::{Evidence, Note, NoteSigningKey, Policy, Refusal, Timestamp, Withdrawal};
 use unanimity_state::{ClientStore, EvidenceStore, LogForked};
-use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date,
 };
@@ -85,10 +85,10 @@ impl Split {
 
     /// The one without.
     fn install(&self) -> Result<Installed, StagedError> {
-        self.install_as(&self.circle.config, Disk::default())
+        self.install_as(&self.circle.config, Storage::default())
     }
 
-    fn install_as(&self, config: &Config, disk: Disk) -> Result<Installed, StagedError> {
+    fn install_as(&self, config: &Config, disk: Storage) -> Result<Installed, StagedError> {
         let spool = Spool::open(&self.spool)?;
         install(&mut Installer::open(config, disk)?, &spool, DAY, self.circle.now())
     }
@@ -96,7 +96,7 @@ impl Split {
     /// The same, with commands to wait for.
     async fn install_with_commands(&self) -> Result<Installed, StagedError> {
         let spool = Spool::open(&self.spool)?;
-        let mut installer = Installer::open(&self.circle.config, Disk::default())?;
+        let mut installer = Installer::open(&self.circle.config, Storage::default())?;
         installer.install(&spool, DAY, &self.circle.clock).await
     }
 
@@ -282,7 +282,7 @@ async fn what_is_old_or_of_the_future_is_refused_by_the_installers_clock() {
     let now = split.circle.now();
     let at = |time, freshness| {
         let spool = Spool::open(&split.spool).unwrap();
-        let mut installer = Installer::open(&split.circle.config, Disk::default()).unwrap();
+        let mut installer = Installer::open(&split.circle.config, Storage::default()).unwrap();
         install(&mut installer, &spool, freshness, time)
     };
     let old = at(now.after(DAY + SECOND), DAY);
@@ -311,7 +311,7 @@ async fn another_product_another_circle_and_an_older_release_are_refused() {
         let (product, channel) = (product.parse().unwrap(), channel.parse().unwrap());
         let log = policy.log.clone();
         other.cycle.policy = Policy::new(product, channel, log, keys.clone(), 2).unwrap();
-        let refused = split.install_as(&other, Disk::default()).unwrap_err();
+        let refused = split.install_as(&other, Storage::default()).unwrap_err();
         let is = matches!(refused, StagedError::Refused(Refusal::OtherProduct { .. }));
         assert!(is, "{refused}");
     }
@@ -319,7 +319,7 @@ async fn another_product_another_circle_and_an_older_release_are_refused() {
     strict.cycle.policy =
         Policy::new(policy.product.clone(), policy.channel.clone(), policy.log.clone(), keys, 3)
             .unwrap();
-    let refused = split.install_as(&strict, Disk::default()).unwrap_err();
+    let refused = split.install_as(&strict, Storage::default()).unwrap_err();
     assert!(matches!(
         refused,
         StagedError::Refused(Refusal::Threshold { signed: 2, threshold: 3 })
@@ -388,12 +388,12 @@ async fn a_log_that_did_not_grow_out_of_the_pinned_head_installs_nothing() {
     let mut config = split.circle.config.clone();
     for pinned in [strange(1), strange(1), head("log"), head("fork")] {
         config.cycle.pinned = Some(pinned.clone());
-        let refused = split.install_as(&config, Disk::default()).unwrap_err().to_string();
+        let refused = split.install_as(&config, Storage::default()).unwrap_err().to_string();
         assert!(refused.contains(&format!("trusted here ({pinned})")), "{refused}");
         assert_eq!(split.circle.current().as_deref(), Some(ONE));
     }
     config.cycle.pinned = Some(honest);
-    assert_eq!(split.install_as(&config, Disk::default()).unwrap().sequence, 2);
+    assert_eq!(split.install_as(&config, Storage::default()).unwrap().sequence, 2);
 }
 
 /// The same, and one who also publishes for a threshold of two.
@@ -420,17 +420,17 @@ async fn other_publishers_are_read_for_from_the_first_entry_on_and_in_the_log_th
     other.circle.pass(HOUR).await;
     other.stage().await;
     let config = with_another_publisher(&split.circle.config);
-    let ended = split.install_as(&config, Disk::default());
+    let ended = split.install_as(&config, Storage::default());
     assert!(matches!(ended, Err(StagedError::Gap { first: 1, held: 0 })), "{ended:?}");
     let mine = std::mem::replace(&mut split.spool, other.spool.clone());
-    let refused = split.install_as(&config, Disk::default()).unwrap_err().to_string();
+    let refused = split.install_as(&config, Storage::default()).unwrap_err().to_string();
     assert!(refused.contains("did not grow out of one that is trusted here"), "{refused}");
     assert_eq!(split.circle.current().as_deref(), Some(ONE));
     split.spool = mine;
     // As it is told to.
     split.stage().await;
     assert_eq!(fs::read(split.file(ENTRIES)).unwrap()[..8], 0_u64.to_be_bytes());
-    assert_eq!(split.install_as(&config, Disk::default()).unwrap().sequence, 2);
+    assert_eq!(split.install_as(&config, Storage::default()).unwrap().sequence, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -442,7 +442,8 @@ async fn evidence_that_the_installer_holds_latches_it_until_it_is_acknowledged()
     let heads = ["log", "fork"].map(|log| split.circle.head_of(log).unwrap());
     let evidence = Evidence::from_heads(&heads[0], &heads[1], &[]).unwrap();
     let state = installer_state(&split.circle.config.cycle.install_root);
-    let store = EvidenceStore::new(&state, &split.circle.config.cycle.policy.log, Disk::default());
+    let store =
+        EvidenceStore::new(&state, &split.circle.config.cycle.policy.log, Storage::default());
     let id = store.add(&evidence).unwrap();
     assert!(matches!(split.ends(), StagedError::Latched(LogForked { id: found }) if found == id));
     store.acknowledge(&id).unwrap();
@@ -578,8 +579,8 @@ async fn two_installers_at_once_take_turns_or_one_is_told() {
     let split = Split::with_second(153).await;
     let spool = Spool::open(&split.spool).unwrap();
     let (config, now) = (&split.circle.config, split.circle.now());
-    let mut one = Installer::open(config, Disk::default()).unwrap();
-    let other = Installer::open(config, Disk::default());
+    let mut one = Installer::open(config, Storage::default()).unwrap();
+    let other = Installer::open(config, Storage::default());
     assert!(matches!(other, Err(StagedError::Store(_))));
     assert_eq!(install(&mut one, &spool, DAY, now).unwrap().sequence, 2);
 }
@@ -594,10 +595,11 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
         circle.config.cycle.spool.clone_from(&base.circle.config.cycle.spool);
         circle.clock.set(base.circle.now());
         let steps = AtomicUsize::new(0);
-        let dying = Disk::watched(move |_: &Step| match steps.fetch_add(1, Ordering::SeqCst) {
-            step if step < n => Ok(()),
-            _ => Err(io::ErrorKind::StorageFull.into()),
-        });
+        let dying =
+            Storage::with_hook(move |_: &WriteStep| match steps.fetch_add(1, Ordering::SeqCst) {
+                step if step < n => Ok(()),
+                _ => Err(io::ErrorKind::StorageFull.into()),
+            });
         let spool = Spool::open(&base.spool).unwrap();
         let run =
             |disk| install(&mut Installer::open(&circle.config, disk)?, &spool, DAY, circle.now());
@@ -605,7 +607,7 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
         let current = circle.current().unwrap();
         assert!(current == ONE || current == TWO, "step {n}");
         seen.push(current == TWO);
-        match run(Disk::default()) {
+        match run(Storage::default()) {
             Ok(installed) => assert_eq!(installed.sequence, 2),
             // It had been switched to, and not been written down.
             Err(StagedError::Refused(Refusal::SequenceRollback { offered: 2, floor: 2 })) => {
@@ -641,7 +643,7 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
     assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
     // What was gone back from by hand is not brought again.
     let config = &split.circle.config;
-    let root = Root::new(&config.cycle.install_root, Disk::default());
+    let root = Root::new(&config.cycle.install_root, Storage::default());
     root.roll_back(None, split.circle.now()).await.unwrap();
     split.circle.pass(HOUR).await;
     up_to_date(split.circle.update().await);
@@ -654,8 +656,8 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     split.circle.config.cycle.procedure.check = ["/bin/true".to_owned()].into();
     let steps = AtomicUsize::new(0);
     // Killed while `current` is the new one, and the journal does not say yet that it is good.
-    let dying = Disk::watched(move |step: &Step| {
-        let is_journal = matches!(step, Step::Create(path) if path.ends_with("journal.json"));
+    let dying = Storage::with_hook(move |step: &WriteStep| {
+        let is_journal = matches!(step, WriteStep::Create(path) if path.ends_with("journal.json"));
         let written = steps.fetch_add(usize::from(is_journal), Ordering::SeqCst);
         if is_journal && written == 1 { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
     });
@@ -667,8 +669,8 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
     let (_, ended) = split.circle.update().await;
     assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?}");
-    let root =
-        Root::new(&config.cycle.install_root, Disk::default()).with(config.cycle.procedure.clone());
+    let root = Root::new(&config.cycle.install_root, Storage::default())
+        .with(config.cycle.procedure.clone());
     let undone = root.recover(split.circle.now()).await.unwrap();
     assert!(undone.is_some_and(|undone| undone.contains("its trial was interrupted")));
     assert_eq!(root.recover(split.circle.now()).await.unwrap(), None);
@@ -737,7 +739,7 @@ async fn the_installer_does_not_go_back_to_what_was_taken_back() {
     // It knows that also of a release that came to nothing.
     let config = &split.circle.config;
     let memory = installer_state(&config.cycle.install_root);
-    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Disk::default()).unwrap();
+    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Storage::default()).unwrap();
     assert_eq!(known.withdrawn(), [1].into());
 }
 
@@ -753,6 +755,6 @@ async fn a_withdrawal_that_not_every_peer_has_seen_is_remembered_with_the_releas
     assert_eq!(split.install().unwrap().sequence, 2);
     let config = &split.circle.config;
     let memory = installer_state(&config.cycle.install_root);
-    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Disk::default()).unwrap();
+    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Storage::default()).unwrap();
     assert_eq!(known.withdrawn(), [1].into());
 }

@@ -12,7 +12,7 @@ use unanimity_config::Procedure;
 use unanimity_install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
 use unanimity_install::{ByHandError, InstallRefusal};
 use unanimity_protocol::{Refusal, Timestamp};
-use unanimity_storage::{Clock as _, Disk, Step};
+use unanimity_storage::{Clock as _, Storage, WriteStep};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::trial::*;
 use unanimity_testkit::{Draft, World};
@@ -386,7 +386,7 @@ async fn while_a_trial_lasts_nobody_else_switches() {
     let mut world = about_to_switch(&place.path().join("world")).await;
     installs(&mut world, 2).await;
     let lock =
-        Disk::default().lock(&world.config.cycle.install_root.join("proofs")).unwrap().unwrap();
+        Storage::default().lock(&world.config.cycle.install_root.join("proofs")).unwrap().unwrap();
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap_err().to_string();
     assert!(back.contains("another unanimity is installing"), "{back}");
     let marked = root(&world).mark_good(None).await.unwrap_err().to_string();
@@ -424,15 +424,15 @@ async fn meanwhile(
 ) -> Result<Outcome, Failure> {
     let root = world.config.cycle.install_root.clone();
     let (asked, staged) = (AtomicBool::new(false), root.join("versions/.2-1.1.0.new"));
-    world.disk = Disk::watched(move |step| {
+    world.disk = Storage::with_hook(move |step| {
         // The artifact has got its name.
-        if *step == Step::SyncDir(staged.clone()) && !asked.swap(true, Ordering::SeqCst) {
+        if *step == WriteStep::SyncDir(staged.clone()) && !asked.swap(true, Ordering::SeqCst) {
             done(&root);
         }
         Ok(())
     });
     let ended = world.update().await.1;
-    world.disk = Disk::default();
+    world.disk = Storage::default();
     ended
 }
 
@@ -527,8 +527,8 @@ async fn a_long_check_is_waited_for_from_its_end_on() {
     // It takes no time here, and the clock goes on meanwhile as if it did.
     let (clock, began) = (world.clock.clone(), world.clock.now());
     let version = world.config.cycle.install_root.join("current");
-    let disk = Disk::watched(move |step| {
-        if *step == Step::Rename(version.clone()) {
+    let disk = Storage::with_hook(move |step| {
+        if *step == WriteStep::Rename(version.clone()) {
             clock.set(began.after(HOUR));
         }
         Ok(())
@@ -545,8 +545,8 @@ async fn a_roll_that_grew_too_old_in_pre_install_is_a_failure_with_its_wait() {
     let mut world = about_to_switch(&place.path().join("world")).await;
     let (clock, began) = (world.clock.clone(), world.clock.now());
     let journal = world.config.cycle.install_root.join("journal.json");
-    world.disk = Disk::watched(move |step| {
-        if *step == Step::Rename(journal.clone()) {
+    world.disk = Storage::with_hook(move |step| {
+        if *step == WriteStep::Rename(journal.clone()) {
             clock.set(began.after(HOUR));
         }
         Ok(())

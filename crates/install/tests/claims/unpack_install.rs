@@ -8,7 +8,7 @@ use std::{fs, io};
 use unanimity_client::{Failure, Outcome};
 use unanimity_install::{ArtifactMismatch, Fill, InstallRefusal, Root};
 use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::archives::*;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::recording_disk;
@@ -110,31 +110,31 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
     let mut rest = &steps[..];
     for step in [
         // The archive is here, and what is unpacked again after a kill needs no mirror.
-        Step::SyncFile(staging.join(ARCHIVE)),
-        Step::Rename(staging.join(ARCHIVE)),
-        Step::SyncDir(staging.clone()),
-        Step::MakeDir(tree.clone()),
-        Step::MakeDir(tree.join("bin")),
-        Step::Create(tree.join("bin/hello")),
-        Step::Write(tree.join("bin/hello")),
-        Step::Link(tree.join("run")),
-        Step::MakeDir(tree.join("share")),
-        Step::Create(tree.join("share/data")),
-        Step::Write(tree.join("share/data")),
-        Step::SyncTree(tree.clone()),
-        Step::Rename(root.join("proofs/2-1.1.0")),
-        Step::SyncDir(root.join("proofs")),
-        Step::Rename(versions.join("2-1.1.0")),
-        Step::Remove(staging),
-        Step::SyncDir(versions),
-        Step::Rename(root.join("current")),
-        Step::SyncDir(root),
+        WriteStep::SyncFile(staging.join(ARCHIVE)),
+        WriteStep::Rename(staging.join(ARCHIVE)),
+        WriteStep::SyncDir(staging.clone()),
+        WriteStep::MakeDir(tree.clone()),
+        WriteStep::MakeDir(tree.join("bin")),
+        WriteStep::Create(tree.join("bin/hello")),
+        WriteStep::Write(tree.join("bin/hello")),
+        WriteStep::Link(tree.join("run")),
+        WriteStep::MakeDir(tree.join("share")),
+        WriteStep::Create(tree.join("share/data")),
+        WriteStep::Write(tree.join("share/data")),
+        WriteStep::SyncTree(tree.clone()),
+        WriteStep::Rename(root.join("proofs/2-1.1.0")),
+        WriteStep::SyncDir(root.join("proofs")),
+        WriteStep::Rename(versions.join("2-1.1.0")),
+        WriteStep::Remove(staging),
+        WriteStep::SyncDir(versions),
+        WriteStep::Rename(root.join("current")),
+        WriteStep::SyncDir(root),
     ] {
         let at = rest.iter().position(|taken| *taken == step);
         rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
     }
-    let synced = steps.iter().position(|step| *step == Step::SyncTree(tree.clone())).unwrap();
-    let in_tree = |step: &Step| watched_disk::path_of(step).starts_with(&tree);
+    let synced = steps.iter().position(|step| *step == WriteStep::SyncTree(tree.clone())).unwrap();
+    let in_tree = |step: &WriteStep| watched_disk::path_of(step).starts_with(&tree);
     assert!(!steps[synced + 1..].iter().any(in_tree), "something was written after the sync");
 }
 
@@ -235,8 +235,8 @@ async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_
     let trojan = zst(&tar(&[dir("bin"), file_of(b"bin/hello", 0o755, b"a trojan")]));
     let (archive, other) = (staging.join(ARCHIVE), place.path().join("trojan"));
     fs::write(&other, &trojan).unwrap();
-    world.disk = Disk::watched(move |step| match step {
-        Step::MakeDir(path) if path.ends_with(".tree") => fs::rename(&other, &archive),
+    world.disk = Storage::with_hook(move |step| match step {
+        WriteStep::MakeDir(path) if path.ends_with(".tree") => fs::rename(&other, &archive),
         _ => Ok(()),
     });
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
@@ -250,8 +250,8 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     // The same tree, packed otherwise: nothing but its digest tells.
     let archive = staging.join(ARCHIVE);
-    world.disk = Disk::watched(move |step| match step {
-        Step::MakeDir(path) if path.ends_with(".tree") => {
+    world.disk = Storage::with_hook(move |step| match step {
+        WriteStep::MakeDir(path) if path.ends_with(".tree") => {
             fs::write(&archive, zst_with_window(20, &new()))
         }
         _ => Ok(()),
@@ -269,7 +269,7 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
     assert!(differs, "{why}");
     assert_eq!(current(&world), 1);
     // What is there now is not what was signed: it is fetched anew.
-    world.disk = Disk::default();
+    world.disk = Storage::default();
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     assert_eq!(current(&world), 2);
 }
@@ -279,7 +279,7 @@ async fn what_was_staged_is_unpacked_later_without_a_mirror() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let agreed = agreed(&mut world).await;
-    let root = Root::new(&world.config.cycle.install_root, Disk::default());
+    let root = Root::new(&world.config.cycle.install_root, Storage::default());
     let mut staging = root.stage(&agreed, &world.config.cycle.platform).unwrap();
     staging.write(vec![zst(&new())]).unwrap();
     drop(staging.finish().unwrap());
@@ -297,7 +297,7 @@ fn a_tree_is_filled_below_its_directory_and_through_no_link() {
     let place = place();
     let (path, victim) = (place.path().join("tree"), place.path().join("victim"));
     fs::create_dir(&victim).unwrap();
-    let mut tree = Disk::default().new_tree(&path).unwrap();
+    let mut tree = Storage::default().new_tree(&path).unwrap();
     for name in ["", ".", "..", "../victim/x", "/x", "a//b", "a/", "a/../x", "x\0y"] {
         tree.make_dir(name).unwrap_err();
         tree.create(name, unanimity_storage::Mode::Public).unwrap_err();
@@ -327,10 +327,10 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
     let place = place();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let told = seen.clone();
-    let disk = Disk::watched(move |step| {
+    let disk = Storage::with_hook(move |step| {
         told.lock().unwrap().push(step.clone());
         match step {
-            Step::Write(path) if path.ends_with("data") => {
+            WriteStep::Write(path) if path.ends_with("data") => {
                 Err(io::Error::from(io::ErrorKind::StorageFull))
             }
             _ => Ok(()),
@@ -344,5 +344,5 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
     let error = error.unwrap_err().to_string();
     assert!(error.contains("share/data: "), "{error}");
     let last = seen.lock().unwrap().last().cloned();
-    assert_eq!(last, Some(Step::Write(place.path().join("tree/share/data"))));
+    assert_eq!(last, Some(WriteStep::Write(place.path().join("tree/share/data"))));
 }

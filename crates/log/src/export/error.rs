@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use unanimity_protocol::Evidence;
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_report::{Classify, Exit};
-use unanimity_storage::DiskError;
+use unanimity_storage::StorageError;
 
 use crate::pending::PENDING;
 
@@ -14,7 +14,7 @@ use crate::pending::PENDING;
 pub enum Unpublished {
     /// A file could not be read or written, or is not what the log commits to.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] StorageError),
     /// Another process is publishing there.
     #[error("another process is publishing to {}: wait for it to end", .0.display())]
     Busy(PathBuf),

@@ -12,7 +12,7 @@ use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::tree::consistency_ranges;
 use unanimity_protocol::{ConsistentHeads, Hash, Manifest, TreeHead};
-use unanimity_storage::{Disk, DiskError, Lock, Mode};
+use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::export::error::Unpublished;
 use crate::export::page;
@@ -45,10 +45,10 @@ pub struct Missing {
 }
 
 /// Writes a log's files to the directory `site`, or brings it up to date: only what is not there yet.
-pub fn publish(source: &Source, site: &Path, disk: &Disk) -> Result<Published, Unpublished> {
+pub fn publish(source: &Source, site: &Path, disk: &Storage) -> Result<Published, Unpublished> {
     check(source, site)?;
-    disk.make_dir(site, Mode::Public).map_err(DiskError::at(site))?;
-    let lock = unanimity_storage::lock(site).map_err(DiskError::at(site))?;
+    disk.make_dir(site, Mode::Public).map_err(StorageError::at(site))?;
+    let lock = unanimity_storage::lock(site).map_err(StorageError::at(site))?;
     let lock = lock.ok_or_else(|| Unpublished::Busy(site.to_owned()))?;
     // Once more, now that nobody else can publish there.
     check(source, site)?;
@@ -95,8 +95,8 @@ fn check(source: &Source, site: &Path) -> Result<(), Unpublished> {
     }
     // What an interrupted first run leaves.
     let ours = ["tile", "artifact", ".lock", ".checkpoint.new"];
-    for entry in fs::read_dir(site).map_err(DiskError::at(site))? {
-        let name = entry.map_err(DiskError::at(site))?.file_name();
+    for entry in fs::read_dir(site).map_err(StorageError::at(site))? {
+        let name = entry.map_err(StorageError::at(site))?.file_name();
         if ours.iter().all(|ours| name != *ours) {
             return Err(Unpublished::Occupied(site.to_owned()));
         }
@@ -105,14 +105,14 @@ fn check(source: &Source, site: &Path) -> Result<(), Unpublished> {
 }
 
 /// Where a path leads, as far as it exists.
-fn canonical(path: &Path) -> Result<PathBuf, DiskError> {
-    let path = &std::path::absolute(path).map_err(DiskError::at(path))?;
+fn canonical(path: &Path) -> Result<PathBuf, StorageError> {
+    let path = &std::path::absolute(path).map_err(StorageError::at(path))?;
     let there = path.ancestors().find(|above| above.exists()).unwrap_or(path);
-    let place = there.canonicalize().map_err(DiskError::at(there))?;
+    let place = there.canonicalize().map_err(StorageError::at(there))?;
     let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
     if rest.components().any(|part| part == Component::ParentDir) {
         let why = "it goes up (..) from a directory that is not there";
-        return Err(DiskError::at(path)(io::Error::new(io::ErrorKind::NotFound, why)));
+        return Err(StorageError::at(path)(io::Error::new(io::ErrorKind::NotFound, why)));
     }
     Ok(place.join(rest))
 }
@@ -135,12 +135,12 @@ fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpubl
             // The tiles were whole a moment ago.
             Consistency::Unproven => {
                 let path = source.directory.join("tile");
-                Err(DiskError::Damaged { path, mend: MEND }.into())
+                Err(StorageError::Corrupt { path, remedy: MEND }.into())
             }
         };
     }
     // The site's tree says whether ours is its beginning; if it cannot say, the site is ahead still.
-    let store = TileStore::open(site, theirs.size(), Mode::Public, Disk::default());
+    let store = TileStore::open(site, theirs.size(), Mode::Public, Storage::default());
     let proof =
         store.and_then(|store| store.range_roots(&consistency_ranges(ours.size(), theirs.size())));
     if let Consistency::Fork(evidence) =
@@ -156,7 +156,7 @@ fn compare(source: &Source, site: &Path, checkpoint: &[u8]) -> Result<(), Unpubl
 struct Update<'a> {
     source: &'a Source,
     site: &'a Path,
-    disk: &'a Disk,
+    disk: &'a Storage,
     /// Those of all files that the checkpoint implies.
     directories: BTreeSet<PathBuf>,
     done: Published,
@@ -185,18 +185,18 @@ impl Update<'_> {
     fn copy(&mut self, digest: &Hash, to: &Path, most: u64) -> Result<u64, Unpublished> {
         let (disk, from) = (self.disk, self.source.artifact(digest));
         let directory = unanimity_storage::parent(to);
-        disk.make_dir(directory, Mode::Public).map_err(DiskError::at(directory))?;
+        disk.make_dir(directory, Mode::Public).map_err(StorageError::at(directory))?;
         let copied = (|| {
-            let bytes = unanimity_storage::open_plain(&from).map_err(DiskError::at(&from))?;
-            let mut file = disk.create(to, Mode::Public).map_err(DiskError::at(to))?;
-            disk.writing(to).map_err(DiskError::at(to))?;
+            let bytes = unanimity_storage::open_plain(&from).map_err(StorageError::at(&from))?;
+            let mut file = disk.create(to, Mode::Public).map_err(StorageError::at(to))?;
+            disk.writing(to).map_err(StorageError::at(to))?;
             let (length, found) = measure(bytes, &from, most, |piece| {
-                file.write_all(piece).map_err(DiskError::at(to))
+                file.write_all(piece).map_err(StorageError::at(to))
             })?;
             if found != *digest {
                 return Err(Unpublished::Artifact(from));
             }
-            disk.finish(&*file, to).map_err(DiskError::at(to))?;
+            disk.finish(&*file, to).map_err(StorageError::at(to))?;
             Ok(length)
         })();
         match copied {
@@ -207,7 +207,7 @@ impl Update<'_> {
         copied
     }
 
-    fn entries(&mut self) -> Result<(), DiskError> {
+    fn entries(&mut self) -> Result<(), StorageError> {
         let (mut files, mut bytes) = (Vec::new(), 0);
         for (tile, leaves) in self.source.leaf_tiles() {
             let path = self.site.join(entries_path(tile.index, tile.width));
@@ -225,7 +225,7 @@ impl Update<'_> {
         self.write(files)
     }
 
-    fn tiles(&mut self) -> Result<(), DiskError> {
+    fn tiles(&mut self) -> Result<(), StorageError> {
         let mut files = Vec::new();
         for (tile, hashes) in &self.source.tiles {
             let path = self.site.join(tile.path());
@@ -238,7 +238,7 @@ impl Update<'_> {
         self.write(files)
     }
 
-    fn write(&mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DiskError> {
+    fn write(&mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), StorageError> {
         let files: Vec<(PathBuf, &[u8])> =
             files.iter().map(|(path, bytes)| (path.clone(), &bytes[..])).collect();
         write_files(self.disk, self.site, &files, Mode::Public)?;
@@ -263,16 +263,16 @@ impl Update<'_> {
 
     /// Makes the names of all that the checkpoint implies durable: an interrupted run may have given
     /// them and not come to it.
-    fn sync(&self) -> Result<(), DiskError> {
-        let sync = |at: &PathBuf| self.disk.sync_dir(at).map_err(DiskError::at(at));
+    fn sync(&self) -> Result<(), StorageError> {
+        let sync = |at: &PathBuf| self.disk.sync_dir(at).map_err(StorageError::at(at));
         self.directories.iter().try_for_each(sync)
     }
 
     /// Writes a small file, if it has to change.
-    fn small(&mut self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    fn small(&mut self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let path = self.site.join(name);
         if !holds(&path, page::MAX_BYTES, |there| there == bytes) {
-            self.disk.write(&path, bytes, Mode::Public).map_err(DiskError::at(&path))?;
+            self.disk.write(&path, bytes, Mode::Public).map_err(StorageError::at(&path))?;
             self.count(bytes.len() as u64);
         }
         Ok(())

@@ -14,7 +14,7 @@ use unanimity_protocol::{
     Checkpoint, Hash, Log, Manifest, Note, NoteVerifyingKey, Statement, Tile, TreeHead,
     tile::{self},
 };
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 
 use crate::bounds::check_growth;
 use crate::export::Unpublished;
@@ -59,7 +59,7 @@ impl Source {
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
         let log = Log { origin, key: key.clone() };
         let head = TreeHead::verify(&checkpoint, &log).map_err(wrong)?;
-        check_growth(&(0..head.size())).map_err(DiskError::at(&path))?;
+        check_growth(&(0..head.size())).map_err(StorageError::at(&path))?;
         let (store, tiles) = read_tiles(directory, &head)?;
         let directory = directory.to_owned();
         let (releases, named, artifacts) = Default::default();
@@ -125,7 +125,7 @@ impl Source {
     }
 
     /// The entries below a tile of leaves, hashed again.
-    pub(crate) fn bundle(&self, tile: Tile, leaves: &[Hash]) -> Result<Vec<u8>, DiskError> {
+    pub(crate) fn bundle(&self, tile: Tile, leaves: &[Hash]) -> Result<Vec<u8>, StorageError> {
         let path = self.directory.join(entries_path(tile.index, tile.width));
         let mut bytes = unanimity_storage::read(&path, MAX_BUNDLE_BYTES)?;
         if bytes.is_none() && tile != tile.full() {
@@ -136,7 +136,7 @@ impl Source {
         }
         let mend = if bytes.is_some() { MEND } else { MISSING };
         let bytes = bytes.filter(|bytes| is_bundle_of(bytes, leaves));
-        bytes.ok_or(DiskError::Damaged { path, mend })
+        bytes.ok_or(StorageError::Corrupt { path, remedy: mend })
     }
 
     fn read_artifacts(&mut self) -> Result<(), Unpublished> {
@@ -144,7 +144,7 @@ impl Source {
             let path = self.artifact(digest);
             let file = match unanimity_storage::open_plain(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                file => file.map_err(DiskError::at(&path))?,
+                file => file.map_err(StorageError::at(&path))?,
             };
             if measure(file, &path, *length, |_| Ok(()))?.1 != *digest {
                 return Err(Unpublished::Artifact(path));
@@ -169,11 +169,11 @@ const MISSING: &str = "it is not there; restore it from a mirror of this log";
 fn read_tiles(
     directory: &Path,
     head: &TreeHead,
-) -> Result<(TileStore, BTreeMap<Tile, Vec<Hash>>), DiskError> {
-    let store = TileStore::open(directory, head.size(), Mode::Public, Disk::default());
+) -> Result<(TileStore, BTreeMap<Tile, Vec<Hash>>), StorageError> {
+    let store = TileStore::open(directory, head.size(), Mode::Public, Storage::default());
     let store = store.map_err(missing)?;
     if store.root() != *head.root() {
-        return Err(DiskError::Damaged { path: directory.join("tile"), mend: MEND });
+        return Err(StorageError::Corrupt { path: directory.join("tile"), remedy: MEND });
     }
     let mut tiles: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
     for level in (0..8).rev() {
@@ -185,7 +185,7 @@ fn read_tiles(
                 let above = above.and_then(|above| tiles.get(&above)?.get((index % FULL) as usize));
                 if above != Some(&tile::subtree_root(&hashes)) {
                     let path = directory.join(tile.path());
-                    return Err(DiskError::Damaged { path, mend: MEND });
+                    return Err(StorageError::Corrupt { path, remedy: MEND });
                 }
                 hashes
             } else {
@@ -199,10 +199,10 @@ fn read_tiles(
 }
 
 /// Of a file that a log cannot be without.
-fn missing(error: DiskError) -> DiskError {
+fn missing(error: StorageError) -> StorageError {
     match error {
-        DiskError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
-            DiskError::Damaged { path, mend: MISSING }
+        StorageError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
+            StorageError::Corrupt { path, remedy: MISSING }
         }
         error => error,
     }
@@ -228,15 +228,15 @@ pub(crate) fn measure(
     file: impl Read,
     path: &Path,
     most: u64,
-    mut take: impl FnMut(&[u8]) -> Result<(), DiskError>,
-) -> Result<(u64, Hash), DiskError> {
+    mut take: impl FnMut(&[u8]) -> Result<(), StorageError>,
+) -> Result<(u64, Hash), StorageError> {
     let mut file = file.take(most.saturating_add(1));
     let (mut hasher, mut length, mut buffer) = (Sha256::new(), 0, vec![0; PIECE_BYTES]);
     loop {
         let count = match file.read(&mut buffer) {
             Ok(0) => return Ok((length, Hash(hasher.finalize().into()))),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(DiskError::at(path))?,
+            read => read.map_err(StorageError::at(path))?,
         };
         hasher.update(&buffer[..count]);
         take(&buffer[..count])?;

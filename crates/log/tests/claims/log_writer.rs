@@ -7,7 +7,7 @@ use std::path::Path;
 use unanimity_log::{EntryError, LogWriter, WriteError};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Checkpoint, Hash, Note};
-use unanimity_storage::{Disk, Step, parent, temporary};
+use unanimity_storage::{Storage, WriteStep, parent, temporary};
 use unanimity_testkit::power::Power;
 use unanimity_testkit::rfc6962::root as naive_root;
 use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret};
@@ -16,11 +16,11 @@ use unanimity_testkit::signed_heads::Seen;
 use unanimity_testkit::watched_disk::{failing_disk, path_of, recording_disk};
 use unanimity_testkit::{copy_tree, scratch_dir};
 
-fn init(directory: &Path, disk: Disk) -> Result<LogWriter, WriteError> {
+fn init(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
     LogWriter::init(directory, origin(), secret(1), disk)
 }
 
-fn open(directory: &Path, disk: Disk) -> Result<LogWriter, WriteError> {
+fn open(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
     LogWriter::open(directory, secret(1), disk)
 }
 
@@ -32,7 +32,7 @@ fn said(error: WriteError) -> String {
 fn a_new_log_is_empty_and_published() {
     let place = place();
     let directory = place.path().join("new/log");
-    let writer = init(&directory, Disk::default()).unwrap();
+    let writer = init(&directory, Storage::default()).unwrap();
     assert_eq!(writer.head().size(), 0);
     let (head, entries) = read_whole(&directory);
     assert_eq!((head.size(), *head.root(), entries.len()), (0, Hash::empty_root(), 0));
@@ -42,7 +42,7 @@ fn a_new_log_is_empty_and_published() {
 #[test]
 fn what_is_appended_can_be_read_by_anybody() {
     let place = place();
-    let mut writer = init(place.path(), Disk::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     let mut all: Vec<Vec<u8>> = Vec::new();
     for (batch, count) in [1, 2, 252, 1, 1, 255, 256, 300].into_iter().enumerate() {
         let new = notes(&format!("batch {batch}"), count);
@@ -56,7 +56,7 @@ fn what_is_appended_can_be_read_by_anybody() {
     assert_eq!(writer.append(&[]).unwrap(), 1068..1068);
     drop(writer);
     // Opened again it goes on from there.
-    let mut writer = open(place.path(), Disk::default()).unwrap();
+    let mut writer = open(place.path(), Storage::default()).unwrap();
     assert_eq!(writer.append(&notes("later", 1)).unwrap(), 1068..1069);
     assert_eq!(read_whole(place.path()).1[1068], note("later", 0));
 }
@@ -64,21 +64,21 @@ fn what_is_appended_can_be_read_by_anybody() {
 #[test]
 fn a_log_has_one_writer_at_a_time() {
     let place = place();
-    let writer = init(place.path(), Disk::default()).unwrap();
-    let second = open(place.path(), Disk::default()).unwrap_err();
+    let writer = init(place.path(), Storage::default()).unwrap();
+    let second = open(place.path(), Storage::default()).unwrap_err();
     assert!(matches!(second, WriteError::Busy(_)));
-    assert!(matches!(init(place.path(), Disk::default()).unwrap_err(), WriteError::Busy(_)));
+    assert!(matches!(init(place.path(), Storage::default()).unwrap_err(), WriteError::Busy(_)));
     drop(writer);
-    open(place.path(), Disk::default()).unwrap();
+    open(place.path(), Storage::default()).unwrap();
 }
 
 #[test]
 fn a_directory_holds_one_log() {
     let place = place();
-    let mut writer = init(place.path(), Disk::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&notes("kept", 2)).unwrap();
     drop(writer);
-    let error = init(place.path(), Disk::default()).unwrap_err();
+    let error = init(place.path(), Storage::default()).unwrap_err();
     assert!(matches!(error, WriteError::Exists(_)));
     assert!(said(error).contains("is not empty"));
     assert_eq!(read_whole(place.path()).1, notes("kept", 2));
@@ -87,19 +87,19 @@ fn a_directory_holds_one_log() {
 #[test]
 fn a_log_opens_with_its_own_key_only() {
     let place = place();
-    drop(init(place.path(), Disk::default()).unwrap());
+    drop(init(place.path(), Storage::default()).unwrap());
     let before = fs::read(place.path().join("checkpoint")).unwrap();
-    let error = LogWriter::open(place.path(), secret(2), Disk::default()).unwrap_err();
+    let error = LogWriter::open(place.path(), secret(2), Storage::default()).unwrap_err();
     assert!(matches!(&error, WriteError::Checkpoint { .. }), "{error}");
     let named = unanimity_protocol::NoteSigningKey::from_seed("key-1".parse().unwrap(), &[9; 32]);
-    assert!(LogWriter::open(place.path(), named, Disk::default()).is_err());
+    assert!(LogWriter::open(place.path(), named, Storage::default()).is_err());
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), before);
 }
 
 #[test]
 fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
     let place = place();
-    let mut writer = init(place.path(), Disk::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&notes("good", 3)).unwrap();
     let signature = "\n— writer AAAAAAAA\n";
     let text = |text: &str| format!("{text}{signature}").into_bytes();
@@ -149,11 +149,11 @@ fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
 fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
     let place = place();
     let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
-    let mut writer = init(&ours, Disk::default()).unwrap();
+    let mut writer = init(&ours, Storage::default()).unwrap();
     writer.append(&notes("both", 3)).unwrap();
     let older = fs::read(ours.join("checkpoint")).unwrap();
     copy_tree(&ours, &theirs).unwrap();
-    let mut ahead = open(&theirs, Disk::default()).unwrap();
+    let mut ahead = open(&theirs, Storage::default()).unwrap();
     ahead.append(&notes("theirs", 2)).unwrap();
     let newer = fs::read(theirs.join("checkpoint")).unwrap();
 
@@ -181,7 +181,7 @@ fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
 #[test]
 fn an_artifact_lies_under_its_digest() {
     let place = place();
-    let writer = init(place.path(), Disk::default()).unwrap();
+    let writer = init(place.path(), Storage::default()).unwrap();
     let digest = writer.add_artifact(b"program").unwrap();
     assert_eq!(digest, Hash::digest(b"program"));
     let path = place.path().join(artifact_path(&digest));
@@ -194,7 +194,7 @@ fn an_artifact_lies_under_its_digest() {
 #[test]
 fn damage_to_the_newest_entries_is_found_before_anything_is_appended() {
     let place = place();
-    let mut writer = init(place.path(), Disk::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&notes("good", 3)).unwrap();
     drop(writer);
     for file in ["tile/entries/000.p/3", "tile/0/000.p/3"] {
@@ -204,12 +204,12 @@ fn damage_to_the_newest_entries_is_found_before_anything_is_appended() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&path, damaged).unwrap();
-            let error = open(place.path(), Disk::default()).unwrap_err();
+            let error = open(place.path(), Storage::default()).unwrap_err();
             assert!(matches!(error, WriteError::Disk(_)), "byte {at} of {file}: {error}");
         }
         fs::write(&path, whole).unwrap();
     }
-    open(place.path(), Disk::default()).unwrap();
+    open(place.path(), Storage::default()).unwrap();
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_s
         steps.lock().unwrap().clear();
         writer.append(&notes("note", count)).unwrap();
         let steps = steps.lock().unwrap().clone();
-        let at = |step: &Step| {
+        let at = |step: &WriteStep| {
             let at = steps.iter().position(|taken| taken == step);
             at.unwrap_or_else(|| panic!("{step:?} is never taken"))
         };
@@ -231,23 +231,23 @@ fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_s
         let written = |path: &Path| {
             let path = path.to_owned();
             let order = [
-                at(&Step::Create(path.clone())),
-                at(&Step::Write(path.clone())),
-                at(&Step::SyncFile(path.clone())),
-                at(&Step::Rename(path.clone())),
+                at(&WriteStep::Create(path.clone())),
+                at(&WriteStep::Write(path.clone())),
+                at(&WriteStep::SyncFile(path.clone())),
+                at(&WriteStep::Rename(path.clone())),
             ];
             assert!(order.is_sorted(), "{} at {order:?}", path.display());
             // The directory is synced after the name, and before anything of the next stage.
             let named = order[3];
             let synced =
-                steps[named..].iter().position(|s| *s == Step::SyncDir(parent(&path).into()));
+                steps[named..].iter().position(|s| *s == WriteStep::SyncDir(parent(&path).into()));
             (order[0], named + synced.expect("its directory is synced"))
         };
         let (pending_begins, pending_durable) = written(&pending);
         let (checkpoint_begins, _) = written(&checkpoint);
         assert!(pending_durable < checkpoint_begins, "no signature before the head is down");
         let files: BTreeSet<&Path> = (steps.iter())
-            .filter(|step| matches!(step, Step::Create(_)))
+            .filter(|step| matches!(step, WriteStep::Create(_)))
             .map(path_of)
             .filter(|path| **path != pending && **path != checkpoint)
             .collect();
@@ -257,8 +257,8 @@ fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_s
             assert!(written(path).1 < pending_begins, "{} comes late", path.display());
         }
         for (i, step) in steps.iter().enumerate() {
-            if let Step::MakeDir(path) = step {
-                let above = Step::SyncDir(parent(path).into());
+            if let WriteStep::MakeDir(path) = step {
+                let above = WriteStep::SyncDir(parent(path).into());
                 let synced = steps[i..pending_begins].contains(&above);
                 assert!(synced, "{} is made and its name not synced", path.display());
             }
@@ -270,7 +270,7 @@ fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_s
 const BATCHES: [u64; 4] = [3, 253, 1, 257];
 
 /// Makes a log and appends [`BATCHES`], as far as the disk lets it.
-fn story(directory: &Path, disk: Disk) -> Result<(), WriteError> {
+fn story(directory: &Path, disk: Storage) -> Result<(), WriteError> {
     let mut writer = init(directory, disk)?;
     for (i, count) in BATCHES.into_iter().enumerate() {
         writer.append(&notes(&format!("batch {i}"), count))?;
@@ -296,7 +296,7 @@ fn steps_of_the_story() -> usize {
 }
 
 /// Opens what a crash left, or begins where there is no log yet.
-fn restart(directory: &Path, disk: Disk) -> Result<LogWriter, WriteError> {
+fn restart(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
     if directory.join("checkpoint").exists() {
         open(directory, disk)
     } else {
@@ -367,7 +367,7 @@ fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
 #[test]
 fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
     let base = place();
-    let mut writer = init(base.path(), Disk::default()).unwrap();
+    let mut writer = init(base.path(), Storage::default()).unwrap();
     let old = notes("old", 250);
     writer.append(&old).unwrap();
     drop(writer);
@@ -434,7 +434,7 @@ fn a_power_cut_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
 
 #[test]
 fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
-    let begin = |directory: &Path, disk: Disk| -> Result<(), WriteError> {
+    let begin = |directory: &Path, disk: Storage| -> Result<(), WriteError> {
         let mut writer = restart(directory, disk)?;
         writer.append(&notes("first life", 2)).map(drop)
     };
@@ -463,7 +463,7 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
             for left in outcomes {
                 let (directory, seen) = (left.path().join("log"), seen.clone_of());
                 seen.look(&directory);
-                let mut writer = restart(&directory, Disk::default()).expect("starts again");
+                let mut writer = restart(&directory, Storage::default()).expect("starts again");
                 // Over the sizes that the lives before could have signed.
                 for _ in 0..3 {
                     seen.look(&directory);
@@ -482,7 +482,7 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
 #[test]
 fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
     let place = place();
-    let mut writer = init(place.path(), Disk::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&notes("old", 2)).unwrap();
     let old = fs::read(place.path().join("checkpoint")).unwrap();
     writer.append(&notes("new", 2)).unwrap();
@@ -491,7 +491,7 @@ fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
     // Anybody who may write here can put an old checkpoint back, and take the record away.
     fs::write(place.path().join("checkpoint"), &old).unwrap();
     fs::remove_file(place.path().join(".pending")).unwrap();
-    let mut writer = open(place.path(), Disk::default()).unwrap();
+    let mut writer = open(place.path(), Storage::default()).unwrap();
     let error = writer.append(&notes("other", 2)).unwrap_err();
     assert!(matches!(error, WriteError::Unrecorded(_)), "{error}");
     assert!(matches!(writer.check_mirror("m", &new), Err(WriteError::MirrorAhead { .. })));
@@ -500,7 +500,7 @@ fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
     // A log that was restored whole from its mirror goes on.
     fs::write(place.path().join("checkpoint"), &new).unwrap();
     drop(writer);
-    let mut writer = open(place.path(), Disk::default()).unwrap();
+    let mut writer = open(place.path(), Storage::default()).unwrap();
     writer.append(&notes("other", 2)).unwrap_err();
     writer.check_mirror("m", &new).unwrap();
     writer.append(&notes("other", 2)).unwrap();
@@ -509,7 +509,7 @@ fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
 #[test]
 fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_signed() {
     let place = place();
-    let mut writer = init(place.path(), Disk::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&notes("old", 2)).unwrap();
     let old = fs::read(place.path().join("checkpoint")).unwrap();
     writer.append(&notes("new", 2)).unwrap();
@@ -519,11 +519,11 @@ fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_
     let tile = place.path().join("tile/0/000.p/4");
     let bytes = fs::read(&tile).unwrap();
     fs::write(&tile, &bytes[32..]).unwrap();
-    open(place.path(), Disk::default()).expect_err("its tiles are damaged");
+    open(place.path(), Storage::default()).expect_err("its tiles are damaged");
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     fs::write(&tile, &bytes).unwrap();
     fs::write(place.path().join(".pending"), "rubbish").unwrap();
-    open(place.path(), Disk::default()).expect_err("nobody knows what was signed");
+    open(place.path(), Storage::default()).expect_err("nobody knows what was signed");
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     let leaves: Vec<Hash> =
         [notes("old", 2), notes("new", 2)].concat().iter().map(|note| Hash::leaf(note)).collect();
@@ -538,11 +538,11 @@ fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_
     let other = pending.sign(&secret(1)).to_string();
     for forged in [pending.text(), unsigned, other] {
         fs::write(place.path().join(".pending"), forged).unwrap();
-        open(place.path(), Disk::default()).expect_err("nobody signed that");
+        open(place.path(), Storage::default()).expect_err("nobody signed that");
         assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     }
     fs::write(place.path().join(".pending"), intent(&pending.text())).unwrap();
-    let writer = open(place.path(), Disk::default()).unwrap();
+    let writer = open(place.path(), Storage::default()).unwrap();
     assert_eq!(writer.head().size(), 4);
     assert_eq!(read_whole(place.path()).1.len(), 4);
     let note = Note::parse(&fs::read(place.path().join("checkpoint")).unwrap()).unwrap();

@@ -15,7 +15,7 @@ use unanimity_protocol::{
     tile::{self},
     tree::{self},
 };
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 use unanimity_testkit::block_on::now;
 use unanimity_testkit::rfc6962::{
     full_proof as naive_consistency, path as naive_inclusion, root as naive_root,
@@ -24,7 +24,7 @@ use unanimity_testkit::sample_log::leaf_hashes;
 use unanimity_testkit::scratch_dir::place;
 
 fn store(directory: &Path, size: u64) -> TileStore {
-    TileStore::open(directory, size, Mode::Public, Disk::default()).expect("a tree")
+    TileStore::open(directory, size, Mode::Public, Storage::default()).expect("a tree")
 }
 
 fn grown(directory: &Path, leaves: &[Hash]) -> TileStore {
@@ -255,12 +255,12 @@ fn a_damaged_or_missing_tile_is_an_error_that_names_its_file() {
     let tree = grown(place.path(), &leaves);
     let path = place.path().join("tile/0/001.p/44");
     let whole = fs::read(&path).unwrap();
-    let open = || TileStore::open(place.path(), 300, Mode::Public, Disk::default());
+    let open = || TileStore::open(place.path(), 300, Mode::Public, Storage::default());
     let read = || tree.range_roots(std::slice::from_ref(&(290..291)));
     for garbled in [&whole[..whole.len() - 1], &whole[32..], &[whole.clone(), vec![0]].concat()] {
         fs::write(&path, garbled).unwrap();
         for error in [open().map(drop).unwrap_err(), read().map(drop).unwrap_err()] {
-            assert!(matches!(&error, DiskError::Damaged { path: named, .. } if *named == path));
+            assert!(matches!(&error, StorageError::Corrupt { path: named, .. } if *named == path));
             assert!(error.to_string().contains("tile/0/001.p/44"), "{error}");
         }
     }

@@ -12,7 +12,7 @@ use unanimity_config::OnionAddress;
 use unanimity_net::Transport as _;
 use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
 use unanimity_protocol::Hash;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::Network;
 use unanimity_testkit::circle::{HOUR, MINUTE, SECOND};
 use unanimity_testkit::scratch_dir::place;
@@ -211,7 +211,7 @@ async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
 #[tokio::test(start_paused = true)]
 async fn what_is_beyond_the_end_says_nothing_of_the_file_system() {
     let state = place();
-    let artifacts = Artifacts::new(state.path(), 1 << 20, Disk::default());
+    let artifacts = Artifacts::new(state.path(), 1 << 20, Storage::default());
     artifacts.keep(&target(b"abc"), &b"abc"[..]).unwrap();
     let network = Network::default();
     tokio::spawn(serve_all(Arc::new(artifacts), network.listen(address()), BOUNDS));

@@ -19,7 +19,7 @@ use unanimity_protocol::{
     Checkpoint, Hash, Tile, TreeHead,
     tile::{self},
 };
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::block_on::now;
 use unanimity_testkit::sample_log;
 use unanimity_testkit::scratch_dir::place;
@@ -57,7 +57,7 @@ fn entries(mirrors: &[&Mirror], head: &TreeHead, from: u64) -> Result<Entries, V
 
 /// A log of `size` entries with its files, and its head.
 fn log(size: u64) -> (TempDir, Mirror, TreeHead) {
-    let (place, disk) = (place(), Disk::default());
+    let (place, disk) = (place(), Storage::default());
     let mut writer =
         LogWriter::init(place.path(), sample_log::origin(), sample_log::secret(1), disk).unwrap();
     writer.append(&sample_log::notes("note", size)).unwrap();

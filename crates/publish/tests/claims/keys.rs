@@ -12,7 +12,7 @@ use unanimity_protocol::{
     CosignatureSigningKey, Hash, Manifest, Name, Note, NoteSigningKey, Statement, Timestamp,
 };
 use unanimity_publish::{PublishError, ReleaseDraft, Work, read_key, read_statement, write_key};
-use unanimity_storage::{Disk, PrivateFileError, check_private};
+use unanimity_storage::{PrivateFileError, Storage, check_private};
 use unanimity_testkit::sample_log;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::failing_disk;
@@ -24,7 +24,7 @@ fn words(text: &str) -> SecretString {
 }
 
 fn write<const TYPE: u8>(path: &Path, secret: &SigningKey<TYPE>) -> Result<(), PublishError> {
-    write_key(path, secret, &words(WORDS), Work::Factor(2), &Disk::default())
+    write_key(path, secret, &words(WORDS), Work::Factor(2), &Storage::default())
 }
 
 fn secret() -> NoteSigningKey {
@@ -252,7 +252,7 @@ fn a_release_that_its_format_cannot_say_is_refused() {
 }
 
 /// Looks at a manifest and signs it.
-fn sign(path: &Path, secret: &NoteSigningKey, disk: &Disk) -> Result<Note, PublishError> {
+fn sign(path: &Path, secret: &NoteSigningKey, disk: &Storage) -> Result<Note, PublishError> {
     let (shown, _) = read_statement(path)?;
     unanimity_publish::sign(path, &shown, secret, disk)
 }
@@ -269,7 +269,7 @@ fn only_what_was_shown_is_signed() {
     fs::write(&path, manifest(b"x")).unwrap();
     let (shown, _) = read_statement(&path).unwrap();
     fs::write(&path, manifest(b"another")).unwrap();
-    let error = unanimity_publish::sign(&path, &shown, &secret(), &Disk::default()).unwrap_err();
+    let error = unanimity_publish::sign(&path, &shown, &secret(), &Storage::default()).unwrap_err();
     assert!(matches!(error, PublishError::Changed(_)), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), manifest(b"another"));
 }
@@ -286,13 +286,13 @@ fn other_peoples_lines_neither_pass_for_ours_nor_make_a_file_that_cannot_be_read
     forged.sign(&good);
     let forged = forged.to_string().replace("sequence 1\n", "sequence 2\n");
     fs::write(&path, &forged).unwrap();
-    let error = sign(&path, &good, &Disk::default()).unwrap_err();
+    let error = sign(&path, &good, &Storage::default()).unwrap_err();
     assert!(matches!(error, PublishError::Note { .. }), "{error}");
     // Room for no further line.
     let junk: String = (0..64).map(|i| format!("— junk-{i} AAAAAAA=\n")).collect();
     let full = format!("{manifest}\n{junk}");
     fs::write(&path, &full).unwrap();
-    let error = sign(&path, &good, &Disk::default()).unwrap_err();
+    let error = sign(&path, &good, &Storage::default()).unwrap_err();
     assert!(error.to_string().contains("65 signature lines"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), full);
 }
@@ -306,13 +306,13 @@ fn a_manifest_is_signed_once_by_each_key() {
     fs::write(&path, manifest.to_string()).unwrap();
     let (a, b): (NoteSigningKey, NoteSigningKey) =
         (secret(), unanimity_publish::generate("b".parse().unwrap()));
-    sign(&path, &a, &Disk::default()).unwrap();
+    sign(&path, &a, &Storage::default()).unwrap();
     let once = fs::read(&path).unwrap();
-    let error = sign(&path, &a, &Disk::default()).unwrap_err();
+    let error = sign(&path, &a, &Storage::default()).unwrap_err();
     assert!(matches!(&error, PublishError::AlreadySigned { .. }), "{error}");
     assert!(error.to_string().contains("already signed by publisher-a"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), once);
-    sign(&path, &b, &Disk::default()).unwrap();
+    sign(&path, &b, &Storage::default()).unwrap();
     let (note, read) = read_statement(&path).unwrap();
     assert_eq!(read, Statement::Release(manifest));
     assert_eq!(note.open(&[a.public(), b.public()]).unwrap(), [a.public().raw(), b.public().raw()]);
@@ -341,10 +341,10 @@ fn what_is_not_a_manifest_is_not_signed() {
         (String::new(), ""),
     ] {
         fs::write(&path, &text).unwrap();
-        let error = sign(&path, &secret(), &Disk::default()).unwrap_err().to_string();
+        let error = sign(&path, &secret(), &Storage::default()).unwrap_err().to_string();
         assert!(error.contains(path.to_str().unwrap()) && error.contains(line), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
     fs::write(&path, [manifest.as_bytes(), b"\xff\n"].concat()).unwrap();
-    sign(&path, &secret(), &Disk::default()).expect_err("not UTF-8");
+    sign(&path, &secret(), &Storage::default()).expect_err("not UTF-8");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fs, io};
 
-use unanimity_storage::{Disk, DiskError, Mode, Step, temporary};
+use unanimity_storage::{Mode, Storage, StorageError, WriteStep, temporary};
 use unanimity_testkit::power::Power;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::signed_heads::Seen;
@@ -22,11 +22,11 @@ fn a_write_syncs_the_bytes_then_names_them_then_syncs_the_name() {
     let path = place.path().join("file");
     disk.write(&path, b"bytes", Mode::Private).unwrap();
     let expected = [
-        Step::Create(path.clone()),
-        Step::Write(path.clone()),
-        Step::SyncFile(path.clone()),
-        Step::Rename(path.clone()),
-        Step::SyncDir(place.path().into()),
+        WriteStep::Create(path.clone()),
+        WriteStep::Write(path.clone()),
+        WriteStep::SyncFile(path.clone()),
+        WriteStep::Rename(path.clone()),
+        WriteStep::SyncDir(place.path().into()),
     ];
     assert_eq!(*steps.lock().unwrap(), expected);
     assert_eq!(fs::read(&path).unwrap(), b"bytes");
@@ -45,7 +45,7 @@ fn a_file_killed_at_any_step_of_its_writing_is_the_old_one_or_the_new_one() {
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         contents.push(fs::read_to_string(&path).unwrap());
         // What was left lying there is in nobody's way.
-        Disk::default().write(&path, b"next", Mode::Public).unwrap();
+        Storage::default().write(&path, b"next", Mode::Public).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"next");
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     }
@@ -62,15 +62,18 @@ fn several_files_are_all_synced_before_the_first_is_named() {
     steps.lock().unwrap().clear();
     disk.write_all(files.iter().map(|path| (path.clone(), &b"x"[..])), Mode::Public).unwrap();
     let steps = steps.lock().unwrap();
-    let last = |is: fn(&Step) -> bool| steps.iter().rposition(is).unwrap();
-    let first = |is: fn(&Step) -> bool| steps.iter().position(is).unwrap();
-    let (synced, named) =
-        (|s: &Step| matches!(s, Step::SyncFile(_)), |s: &Step| matches!(s, Step::Rename(_)));
+    let last = |is: fn(&WriteStep) -> bool| steps.iter().rposition(is).unwrap();
+    let first = |is: fn(&WriteStep) -> bool| steps.iter().position(is).unwrap();
+    let (synced, named) = (
+        |s: &WriteStep| matches!(s, WriteStep::SyncFile(_)),
+        |s: &WriteStep| matches!(s, WriteStep::Rename(_)),
+    );
     assert!(last(synced) < first(named));
-    assert!(last(named) < first(|step| matches!(step, Step::SyncDir(_))));
-    let directories: Vec<&Step> = steps.iter().filter(|s| matches!(s, Step::SyncDir(_))).collect();
+    assert!(last(named) < first(|step| matches!(step, WriteStep::SyncDir(_))));
+    let directories: Vec<&WriteStep> =
+        steps.iter().filter(|s| matches!(s, WriteStep::SyncDir(_))).collect();
     let (a, b) = (place.path().join("a"), place.path().join("b"));
-    assert_eq!(directories, [&Step::SyncDir(a), &Step::SyncDir(b)]);
+    assert_eq!(directories, [&WriteStep::SyncDir(a), &WriteStep::SyncDir(b)]);
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn a_power_cut_leaves_no_name_without_its_bytes() {
 #[test]
 fn private_is_for_the_owner_and_public_for_everybody_to_read() {
     let place = place();
-    let disk = Disk::default();
+    let disk = Storage::default();
     let at = |name: &str| place.path().join(name);
     // The umask may take rights away and never adds any.
     for (name, mode_of, file, directory) in [
@@ -124,19 +127,19 @@ fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
     let (path, victim) = (place.path().join("file"), place.path().join("victim"));
     fs::write(&victim, "untouched").unwrap();
     symlink(&victim, temporary(&path)).unwrap();
-    Disk::default().write(&path, b"new", Mode::Public).unwrap();
+    Storage::default().write(&path, b"new", Mode::Public).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
     // A hard link to something else is cleared away too, and the other name keeps its bytes.
     fs::remove_file(&path).unwrap();
     fs::hard_link(&victim, temporary(&path)).unwrap();
-    Disk::default().write(&path, b"new", Mode::Public).unwrap();
+    Storage::default().write(&path, b"new", Mode::Public).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     // A link at the name itself is replaced, not written through.
     fs::remove_file(&path).unwrap();
     symlink(&victim, &path).unwrap();
-    Disk::default().write(&path, b"new", Mode::Public).unwrap();
+    Storage::default().write(&path, b"new", Mode::Public).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
 }
 
@@ -155,7 +158,7 @@ fn a_link_planted_again_and_again_is_never_followed() {
         for _ in 0..20_000 {
             // Refused if the link got there in between.
             let _ =
-                Disk::default().create(&path, Mode::Public).map(|mut file| file.write_all(b"x"));
+                Storage::default().create(&path, Mode::Public).map(|mut file| file.write_all(b"x"));
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -170,20 +173,20 @@ fn a_directory_is_durable_in_every_directory_above_it() {
     disk.make_dir(&b, Mode::Private).unwrap();
     let taken = std::mem::take(&mut *steps.lock().unwrap());
     let expected = [
-        Step::SyncDir(place.path().parent().unwrap().into()),
-        Step::MakeDir(a.clone()),
-        Step::SyncDir(place.path().into()),
-        Step::MakeDir(b.clone()),
-        Step::SyncDir(a.clone()),
+        WriteStep::SyncDir(place.path().parent().unwrap().into()),
+        WriteStep::MakeDir(a.clone()),
+        WriteStep::SyncDir(place.path().into()),
+        WriteStep::MakeDir(b.clone()),
+        WriteStep::SyncDir(a.clone()),
     ];
     assert_eq!(taken, expected);
     // Found there, it may be what an interrupted run made and did not sync.
     disk.make_dir(&b, Mode::Private).unwrap();
-    assert_eq!(*steps.lock().unwrap(), [Step::SyncDir(a)]);
+    assert_eq!(*steps.lock().unwrap(), [WriteStep::SyncDir(a)]);
     // A file in the way is an error.
     fs::write(place.path().join("file"), "").unwrap();
-    Disk::default().make_dir(&place.path().join("file/c"), Mode::Private).unwrap_err();
-    Disk::default().make_dir(Path::new(""), Mode::Private).unwrap();
+    Storage::default().make_dir(&place.path().join("file/c"), Mode::Private).unwrap_err();
+    Storage::default().make_dir(Path::new(""), Mode::Private).unwrap();
 }
 
 #[test]
@@ -215,7 +218,7 @@ fn a_link_points_at_the_old_target_or_the_new_at_every_step() {
         let place = place();
         let link = place.path().join("current");
         symlink("old", &link).unwrap();
-        steps_of.0.point(&link, Path::new("new")).unwrap();
+        steps_of.0.replace_symlink(&link, Path::new("new")).unwrap();
         assert_eq!(target(&link), PathBuf::from("new"));
     }
     let steps = steps_of.1.lock().unwrap().len();
@@ -223,9 +226,9 @@ fn a_link_points_at_the_old_target_or_the_new_at_every_step() {
         let place = place();
         let link = place.path().join("current");
         symlink("old", &link).unwrap();
-        failing_disk(dies, None).point(&link, Path::new("new")).unwrap_err();
+        failing_disk(dies, None).replace_symlink(&link, Path::new("new")).unwrap_err();
         pointed.push(target(&link).to_str().unwrap().to_owned());
-        Disk::default().point(&link, Path::new("next")).unwrap();
+        Storage::default().replace_symlink(&link, Path::new("next")).unwrap();
         assert_eq!(target(&link), PathBuf::from("next"));
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     }
@@ -239,7 +242,7 @@ fn removing_a_link_leaves_what_it_points_at() {
     fs::create_dir(&kept).unwrap();
     fs::write(kept.join("file"), "").unwrap();
     symlink(&kept, &link).unwrap();
-    let disk = Disk::default();
+    let disk = Storage::default();
     disk.remove(&link).unwrap();
     assert!(kept.join("file").exists() && !link.exists());
     disk.remove(&kept).unwrap();
@@ -251,7 +254,7 @@ fn removing_a_link_leaves_what_it_points_at() {
 fn a_new_file_never_takes_the_place_of_another() {
     let place = place();
     let path = place.path().join("key");
-    let disk = Disk::default();
+    let disk = Storage::default();
     disk.write_new(&path, b"first", Mode::Private).unwrap();
     let error = disk.write_new(&path, b"second", Mode::Private).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
@@ -259,8 +262,8 @@ fn a_new_file_never_takes_the_place_of_another() {
     // Also not of one that was made while this one was being written.
     let late = place.path().join("late");
     let made = late.clone();
-    let racing = Disk::watched(move |step| match step {
-        Step::Rename(_) => fs::write(&made, b"precious"),
+    let racing = Storage::with_hook(move |step| match step {
+        WriteStep::Rename(_) => fs::write(&made, b"precious"),
         _ => Ok(()),
     });
     racing.write_new(&late, b"second", Mode::Private).unwrap_err();
@@ -283,7 +286,7 @@ fn an_error_names_the_path_it_happened_at() {
     let place = place();
     assert_eq!(unanimity_storage::read(&place.path().join("nothing"), 10).unwrap(), None);
     let error = unanimity_storage::read(place.path(), 10).unwrap_err();
-    assert!(matches!(&error, DiskError::Io { path, .. } if path == place.path()));
+    assert!(matches!(&error, StorageError::Io { path, .. } if path == place.path()));
     assert!(error.to_string().contains(place.path().to_str().unwrap()), "{error}");
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use unanimity_storage::{NotOurs, only_ours, only_ours_below};
+use unanimity_storage::{UntrustedPath, check_trusted_path, check_trusted_tree};
 use unanimity_testkit::scratch_dir::place;
 
 const OTHER: u32 = 54_321;
@@ -25,9 +25,9 @@ fn tree() -> (tempfile::TempDir, [PathBuf; 3]) {
 
 /// Which part of the way is in others' hands.
 fn others(way: &Path) -> Option<PathBuf> {
-    match only_ours(way) {
+    match check_trusted_path(way) {
         Ok(()) => None,
-        Err(NotOurs::Others { path, .. }) => Some(path),
+        Err(UntrustedPath::Others { path, .. }) => Some(path),
         Err(error) => panic!("{error}"),
     }
 }
@@ -72,9 +72,9 @@ fn whoever_can_write_to_any_directory_on_the_way_could_lead_it_elsewhere() {
 fn what_is_in_a_directory_and_in_those_in_it_is_looked_at_as_well() {
     let (home, _) = tree();
     let at = home.path();
-    let below = || match only_ours_below(at) {
+    let below = || match check_trusted_tree(at) {
         Ok(()) => None,
-        Err(NotOurs::Others { path, .. }) => Some(path),
+        Err(UntrustedPath::Others { path, .. }) => Some(path),
         Err(error) => panic!("{error}"),
     };
     assert_eq!(below(), None);
@@ -131,8 +131,8 @@ fn what_is_not_there_or_leads_nowhere_is_an_error() {
     symlink("loop", at.join("loop")).unwrap();
     symlink("none", at.join("dangling")).unwrap();
     for path in ["none", "a/none/file", "loop", "loop/file", "dangling", "a/b/file/more"] {
-        let found = only_ours(&at.join(path));
-        assert!(matches!(found, Err(NotOurs::Disk(_))), "{path}: {found:?}");
+        let found = check_trusted_path(&at.join(path));
+        assert!(matches!(found, Err(UntrustedPath::Disk(_))), "{path}: {found:?}");
     }
     assert_eq!(others(&ways[0]), None);
 }

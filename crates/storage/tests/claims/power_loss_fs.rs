@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use unanimity_storage::{Disk, Files as _, Mode};
+use unanimity_storage::{FileSystem as _, Mode, Storage};
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 
 /// What a disk answers to every operation, one after another, below a directory.
-fn told(disk: &Disk, top: &Path) -> Vec<String> {
+fn told(disk: &Storage, top: &Path) -> Vec<String> {
     let at = |name: &str| if name.is_empty() { top.to_owned() } else { top.join(name) };
     let mut all = Vec::new();
     let mut tell = |what: Result<String, io::Error>| {
@@ -47,10 +47,10 @@ fn told(disk: &Disk, top: &Path) -> Vec<String> {
     tell(done(disk.make_dir(&at("a/c"), Mode::Private)));
     tell(done(disk.rename(&at("a/c"), &at("a/b"))));
     tell(done(disk.rename(&at("nothing"), &at("a/d"))));
-    tell(done(disk.point(&at("link"), Path::new("a/b"))));
+    tell(done(disk.replace_symlink(&at("link"), Path::new("a/b"))));
     tell(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
     tell(disk.read_link(&at("a")).map(|to| format!("{to:?}")));
-    tell(done(disk.point(&at("link"), Path::new("a/c"))));
+    tell(done(disk.replace_symlink(&at("link"), Path::new("a/c"))));
     tell(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
     let lock = disk.lock(&at("a")).expect("a lock");
     tell(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_none())));
@@ -93,9 +93,9 @@ fn told(disk: &Disk, top: &Path) -> Vec<String> {
 #[test]
 fn a_disk_in_memory_answers_as_one_of_this_machine_does() {
     let place = tempfile::tempdir().expect("a directory");
-    let real = told(&Disk::default(), place.path());
+    let real = told(&Storage::default(), place.path());
     for machine in [PowerLossFs::default(), PowerLossFs::steady()] {
-        let memory = told(&Disk::default().on(machine), Path::new("/"));
+        let memory = told(&Storage::default().with_filesystem(machine), Path::new("/"));
         assert_eq!(memory.len(), real.len());
         for (step, (memory, real)) in memory.iter().zip(&real).enumerate() {
             assert_eq!(memory, real, "step {step}");
@@ -144,7 +144,7 @@ fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
 #[test]
 fn a_machine_whose_power_never_fails_remembers_only_what_is_there() {
     let machine = PowerLossFs::steady();
-    let disk = Disk::default().on(machine.clone());
+    let disk = Storage::default().with_filesystem(machine.clone());
     for n in 0..1000 {
         disk.make_dir(Path::new("/d"), Mode::Private).expect("a directory");
         let bytes = format!("content {n}");

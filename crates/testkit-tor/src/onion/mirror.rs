@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use unanimity_config::{Site, TorNetwork, TorSettings, WEB_PORT};
 use unanimity_net::file_server::{Bounds, serve_all};
-use unanimity_storage::{Disk, DiskError, Mode};
+use unanimity_storage::{Mode, Storage, StorageError};
 use unanimity_testkit::{Broken, Folder};
 use unanimity_tor::{Hosting, Readers, Tor};
 
@@ -37,11 +37,11 @@ impl OnionMirror {
         state: &Path,
         shown: PathBuf,
     ) -> Result<OnionMirror, Broken> {
-        let disk = Disk::default();
+        let disk = Storage::default();
         let place = |name: &str| {
             let place = state.join(name);
-            disk.make_dir(&place, Mode::Private).map_err(DiskError::at(&place))?;
-            Ok::<_, DiskError>(place)
+            disk.make_dir(&place, Mode::Private).map_err(StorageError::at(&place))?;
+            Ok::<_, StorageError>(place)
         };
         let network = TorNetwork::Private(network.arti());
         let settings = TorSettings { state: place("state")?, cache: place("cache")?, network };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use unanimity_config::peers::edit;
 use unanimity_config::{Standing, Ticket, this_platform};
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::{Broken, PEER_NAMES, Stage};
 
 use crate::onion::mirror::OnionMirror;
@@ -62,7 +62,7 @@ impl Nodes {
                 // As an operator writes it who needs no proof that they follow one log.
                 let mut member = ticket.member(&nodes.stage.circle.log)?;
                 member.standing = Standing::Counted;
-                edit::add(&nodes.place(who).join("peers.toml"), &member, &Disk::default())?;
+                edit::add(&nodes.place(who).join("peers.toml"), &member, &Storage::default())?;
             }
         }
         Ok(nodes)

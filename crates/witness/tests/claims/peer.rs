@@ -18,7 +18,7 @@ use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::{CosignedHead, Evidence, Hash, Tile, Timestamp, TreeHead};
-use unanimity_storage::{Clock, Disk, ManualClock, Step};
+use unanimity_storage::{Clock, ManualClock, Storage, WriteStep};
 use unanimity_testkit::World;
 use unanimity_testkit::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
 use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
@@ -33,7 +33,7 @@ fn follow(world: &World, mirrors: &[&str]) -> Follow {
     }
 }
 
-fn open(world: &World, mirrors: &[&str], state: &Path, disk: Disk) -> PeerNode<ManualClock> {
+fn open(world: &World, mirrors: &[&str], state: &Path, disk: Storage) -> PeerNode<ManualClock> {
     PeerNode::open(follow(world, mirrors), state, disk, world.clock.clone()).unwrap()
 }
 
@@ -93,7 +93,7 @@ async fn a_head_that_others_show_is_neither_adopted_nor_cosigned() {
     assert_eq!(report.head.unwrap().size(), 2);
     assert_eq!(circle.peer(0).head().unwrap().size(), 1);
     assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
-    circle.restart(0, Disk::default()).await.unwrap();
+    circle.restart(0, Storage::default()).await.unwrap();
     circle.poll(0).await.unwrap();
     assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
 }
@@ -109,7 +109,7 @@ async fn a_mirror_with_bad_tiles_is_skipped_and_another_used() {
     bytes[40] ^= 1;
     fs::write(&tile, bytes).unwrap();
 
-    let alone = open(&circle, &["bad"], &circle.beside("alone"), Disk::default());
+    let alone = open(&circle, &["bad"], &circle.beside("alone"), Storage::default());
     assert_eq!(alone.poll(&mut rng()).await.unwrap(), Polled::Nothing);
     assert_eq!(alone.head(), None);
     assert!(matches!(view(&alone, &circle), Answer::Blind(_)));
@@ -117,7 +117,7 @@ async fn a_mirror_with_bad_tiles_is_skipped_and_another_used() {
     let log = circle.head_of("log").unwrap();
     for seed in 0..8 {
         let state = circle.beside(&format!("both-{seed}"));
-        let both = open(&circle, &["bad", "log", "missing"], &state, Disk::default());
+        let both = open(&circle, &["bad", "log", "missing"], &state, Storage::default());
         let polled = both.poll(&mut StdRng::seed_from_u64(seed)).await.unwrap();
         assert_eq!(polled, Polled::Fresh(log.clone()));
     }
@@ -147,7 +147,8 @@ async fn a_mirror_that_takes_its_time_has_the_next_looked_at_beside_it() {
         let mirrors = vec![slow.clone(), Mirror::directory(circle.log_directory())];
         let follow = Follow { mirrors, ..follow(&circle, &[]) };
         let state = circle.beside(&format!("node-{seed}"));
-        let node = PeerNode::open(follow, &state, Disk::default(), circle.clock.clone()).unwrap();
+        let node =
+            PeerNode::open(follow, &state, Storage::default(), circle.clock.clone()).unwrap();
         let began = Instant::now();
         let polled = node.poll(&mut StdRng::seed_from_u64(seed)).await.unwrap();
         assert_eq!(polled, Polled::Fresh(head.clone()));
@@ -164,7 +165,7 @@ async fn a_checkpoint_without_the_logs_signature_is_no_head() {
     for bytes in [note.replace("\n1\n", "\n2\n"), note.replace("log.example ", "other "), "".into()]
     {
         fs::write(&forged, bytes).unwrap();
-        let node = open(&circle, &["forged"], &circle.beside("node"), Disk::default());
+        let node = open(&circle, &["forged"], &circle.beside("node"), Storage::default());
         assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Nothing);
         assert_eq!(node.head(), None);
     }
@@ -174,10 +175,10 @@ async fn a_checkpoint_without_the_logs_signature_is_no_head() {
 const OPENING: usize = 2;
 
 /// Fails every step from the `n`th on, once the peer is open.
-fn dying(n: usize) -> (Disk, Arc<AtomicUsize>) {
+fn dying(n: usize) -> (Storage, Arc<AtomicUsize>) {
     let steps = Arc::new(AtomicUsize::new(0));
     let count = steps.clone();
-    let disk = Disk::watched(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+    let disk = Storage::with_hook(move |_| match count.fetch_add(1, Ordering::SeqCst) {
         step if step < n + OPENING => Ok(()),
         _ => Err(io::Error::from(io::ErrorKind::StorageFull)),
     });
@@ -189,28 +190,30 @@ async fn a_head_is_durable_before_it_is_cosigned() {
     let circle = Circle::new(14);
     circle.publish(&release(1)).unwrap();
     let state = circle.beside("node");
-    let node = open(&circle, &["log"], &state, Disk::default());
+    let node = open(&circle, &["log"], &state, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     drop(node);
     circle.publish(&release(2)).unwrap();
     let renamed = AtomicUsize::new(0);
-    let full = move |step: &Step| match step {
-        Step::Rename(path) if path.ends_with("head") => {
+    let full = move |step: &WriteStep| match step {
+        WriteStep::Rename(path) if path.ends_with("head") => {
             renamed.store(1, Ordering::SeqCst);
             Ok(())
         }
-        Step::SyncDir(path) if path.ends_with("peer") && renamed.load(Ordering::SeqCst) > 0 => {
+        WriteStep::SyncDir(path)
+            if path.ends_with("peer") && renamed.load(Ordering::SeqCst) > 0 =>
+        {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         }
         _ => Ok(()),
     };
-    let node = open(&circle, &["log"], &state, Disk::watched(full));
+    let node = open(&circle, &["log"], &state, Storage::with_hook(full));
     assert!(matches!(node.poll(&mut rng()).await, Err(PeerError::Disk(_))));
     assert!(matches!(view(&node, &circle), Answer::Blind(_)));
     assert_eq!(node.head().unwrap().size(), 1);
     drop(node);
     // What is cosigned after a restart is what the disk has.
-    let node = open(&circle, &["log"], &state, Disk::default());
+    let node = open(&circle, &["log"], &state, Storage::default());
     let held =
         TreeHead::verify(&fs::read(state.join("peer/head")).unwrap(), &circle.circle.log).unwrap();
     assert_eq!(node.head(), Some(held));
@@ -223,8 +226,8 @@ async fn a_failed_write_does_not_stop_the_next_poll() {
     let state = circle.beside("node");
     let full = Arc::new(Mutex::new(false));
     let flag = full.clone();
-    let disk = Disk::watched(move |step| match step {
-        Step::Create(path) if path.ends_with("head") && *flag.lock().unwrap() => {
+    let disk = Storage::with_hook(move |step| match step {
+        WriteStep::Create(path) if path.ends_with("head") && *flag.lock().unwrap() => {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         }
         _ => Ok(()),
@@ -253,7 +256,7 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
     circle.force("log", &entries(100)).unwrap();
     let (early, late) = (circle.head_of("early").unwrap(), circle.head_of("log").unwrap());
     let start = circle.beside("start");
-    let node = open(&circle, &["early"], &start, Disk::default());
+    let node = open(&circle, &["early"], &start, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     drop(node);
 
@@ -265,7 +268,7 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
         let node = open(&circle, &["log"], &state, disk);
         let done = node.poll(&mut rng()).await.is_ok();
         drop(node);
-        let node = open(&circle, &["log"], &state, Disk::default());
+        let node = open(&circle, &["log"], &state, Storage::default());
         let head = node.head().unwrap();
         assert!(head == early || head == late, "killed at step {n}: {head}");
         // The tree below the head is served whole.
@@ -300,7 +303,7 @@ async fn every_tile_that_its_head_implies_is_served_in_every_width_and_no_other(
     let circle = Circle::new(17);
     let leaves: Vec<Vec<u8>> = (0..600u32).map(|i| i.to_be_bytes().to_vec()).collect();
     let head = circle.force("log", &leaves).unwrap();
-    let node = open(&circle, &["log"], &circle.beside("node"), Disk::default());
+    let node = open(&circle, &["log"], &circle.beside("node"), Storage::default());
     node.poll(&mut rng()).await.unwrap();
     let log = circle.circle.log.id();
     let ask = |level, index, width| {
@@ -348,7 +351,7 @@ async fn it_is_blind_until_it_has_polled_and_again_once_its_last_poll_is_too_old
     opened(circle.view_of(0).await, &circle);
     // A restart forgets that a mirror was seen, and nothing else.
     circle.advance(SECOND);
-    circle.restart(0, Disk::default()).await.unwrap();
+    circle.restart(0, Storage::default()).await.unwrap();
     assert_eq!(circle.view_of(0).await, Answer::Blind(circle.now().0));
     assert_eq!(circle.peer(0).head().unwrap().size(), 1);
     circle.poll(0).await.unwrap();
@@ -398,10 +401,10 @@ async fn a_fork_is_news_once_whoever_shows_it_and_however_often() {
     circle.publish(&release(2)).unwrap();
     circle.publish(&release(3)).unwrap();
     let state = circle.beside("state");
-    let before = open(&circle, &["log"], &state, Disk::default());
+    let before = open(&circle, &["log"], &state, Storage::default());
     before.poll(&mut rng()).await.unwrap();
     drop(before);
-    let node = Arc::new(open(&circle, &["fork"], &state, Disk::default()));
+    let node = Arc::new(open(&circle, &["fork"], &state, Storage::default()));
     let polling = {
         let node = node.clone();
         tokio::spawn(async move { node.poll_on(rng()).await })
@@ -437,7 +440,7 @@ async fn a_fork_smaller_equal_or_larger_is_stored_and_answered_instead_of_a_view
             let Answer::Evidence(text) = circle.view_of(0).await else { panic!("no evidence") };
             assert_eq!(Evidence::verify(&text, &circle.circle.log).unwrap(), *evidence);
             assert_eq!(circle.peer(0).head(), Some(circle.head_of("log").unwrap()));
-            circle.restart(0, Disk::default()).await.unwrap();
+            circle.restart(0, Storage::default()).await.unwrap();
         }
         // An honest mirror does not talk it out of it.
         circle.show(World::peer_name(0), "log").unwrap();
@@ -454,7 +457,7 @@ async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
     circle.publish(&release(2)).unwrap();
     circle.force("fork", &[TROJAN.to_vec()]).unwrap();
     let start = circle.beside("start");
-    let node = open(&circle, &["log"], &start, Disk::default());
+    let node = open(&circle, &["log"], &start, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     drop(node);
     for n in 0.. {
@@ -464,7 +467,7 @@ async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
         let node = open(&circle, &["fork"], &state, disk);
         let polled = node.poll(&mut rng()).await;
         drop(node);
-        let node = open(&circle, &["fork"], &state, Disk::default());
+        let node = open(&circle, &["fork"], &state, Storage::default());
         if polled.is_ok() {
             assert!(matches!(view(&node, &circle), Answer::Evidence(_)));
             assert!(n > 3);
@@ -479,12 +482,12 @@ async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
 async fn one_directory_has_one_peer() {
     let circle = Circle::new(22);
     let state = circle.beside("node");
-    let first = open(&circle, &["log"], &state, Disk::default());
+    let first = open(&circle, &["log"], &state, Storage::default());
     let second =
-        PeerNode::open(follow(&circle, &["log"]), &state, Disk::default(), circle.clock.clone());
+        PeerNode::open(follow(&circle, &["log"]), &state, Storage::default(), circle.clock.clone());
     assert!(matches!(second, Err(PeerError::Busy(_))));
     drop(first);
-    open(&circle, &["log"], &state, Disk::default());
+    open(&circle, &["log"], &state, Storage::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -493,12 +496,13 @@ async fn a_damaged_head_or_tree_is_an_error_and_never_a_smaller_head() {
     circle.publish(&release(1)).unwrap();
     circle.publish(&release(2)).unwrap();
     let state = circle.beside("node");
-    let node = open(&circle, &["log"], &state, Disk::default());
+    let node = open(&circle, &["log"], &state, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     let head = node.head().unwrap();
     drop(node);
-    let open =
-        || PeerNode::open(follow(&circle, &["log"]), &state, Disk::default(), circle.clock.clone());
+    let open = || {
+        PeerNode::open(follow(&circle, &["log"]), &state, Storage::default(), circle.clock.clone())
+    };
     for path in ["peer/head", "peer/tile/0/000.p/2"].map(|path| state.join(path)) {
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -720,7 +724,7 @@ async fn it_polls_at_random_times_within_its_bounds_until_it_is_shut_down() {
     let watch = Watch::default();
     let state = circle.beside("node");
     let follow = follow(&circle, &["log"]);
-    let node = Arc::new(PeerNode::open(follow, &state, Disk::default(), watch.clone()).unwrap());
+    let node = Arc::new(PeerNode::open(follow, &state, Storage::default(), watch.clone()).unwrap());
     let begun = Instant::now();
     let listener = circle.network.listen(circle.address(0));
     node.run(listener, rng(), tokio::time::sleep(24 * HOUR)).await;
@@ -733,5 +737,5 @@ async fn it_polls_at_random_times_within_its_bounds_until_it_is_shut_down() {
     let (short, long) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
     assert!(*short < 6 * MINUTE && *long > 14 * MINUTE, "{short:?} to {long:?}");
     // Shut down, it lets go of its directory.
-    open(&circle, &["log"], &state, Disk::default());
+    open(&circle, &["log"], &state, Storage::default());
 }

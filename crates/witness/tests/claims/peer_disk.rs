@@ -10,7 +10,7 @@ use unanimity_log::LogWriter;
 use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::{CosignatureSigningKey, CosignedHead, Timestamp};
-use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::block_on::now;
 use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
 use unanimity_testkit::scratch_dir::place;
@@ -21,7 +21,7 @@ fn cosigner() -> CosignatureSigningKey {
     CosignatureSigningKey::from_seed("alice".parse().unwrap(), &[7; 32])
 }
 
-fn open(mirror: &Path, state: &Path, disk: Disk) -> Result<PeerNode<ManualClock>, PeerError> {
+fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<PeerNode<ManualClock>, PeerError> {
     let follow = Follow {
         log: the_log(),
         secret: cosigner(),
@@ -49,7 +49,7 @@ fn size_vouched_for(peer: &PeerNode<ManualClock>) -> Option<u64> {
 #[test]
 fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
     let log = place();
-    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap();
+    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Storage::default()).unwrap();
     writer.append(&notes("first", 250)).unwrap();
     let first = place();
     unanimity_testkit::copy_tree(log.path(), first.path()).unwrap();
@@ -62,7 +62,7 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
     for fails in 0.. {
         let (mirror, state) = (place(), place());
         shown(mirror.path(), first.path());
-        drop(open(mirror.path(), state.path(), Disk::default()).map(|peer| poll(&peer)));
+        drop(open(mirror.path(), state.path(), Storage::default()).map(|peer| poll(&peer)));
         let peer = open(mirror.path(), state.path(), failing_disk(fails, Some(fails + 1)));
         // Opening takes steps too.
         let Ok(peer) = peer else { continue };
@@ -79,7 +79,7 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
         assert!(matches!(again, Polled::Fresh(head) if head.size() == 260));
         assert_eq!(size_vouched_for(&peer), Some(260));
         drop(peer);
-        let peer = open(mirror.path(), state.path(), Disk::default()).unwrap();
+        let peer = open(mirror.path(), state.path(), Storage::default()).unwrap();
         assert_eq!(peer.head().unwrap().size(), 260);
     }
     assert!(failed > 10, "{failed} steps of a poll");
@@ -88,7 +88,7 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
 #[test]
 fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
     let log = place();
-    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap();
+    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Storage::default()).unwrap();
     writer.append(&notes("first", 250)).unwrap();
     let mut sizes = Vec::new();
     for dies in 0.. {
@@ -98,7 +98,7 @@ fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
         if matches!(died, Ok(false)) {
             break;
         }
-        let peer = open(log.path(), state.path(), Disk::default()).unwrap();
+        let peer = open(log.path(), state.path(), Storage::default()).unwrap();
         sizes.push(peer.head().map_or(0, |head| head.size()));
         assert!(matches!(poll(&peer), Ok(Polled::Fresh(head)) if head.size() == 250));
     }
@@ -109,11 +109,11 @@ fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
 #[test]
 fn a_head_found_on_the_disk_is_made_durable_before_it_is_vouched_for() {
     let (log, state) = (place(), place());
-    drop(LogWriter::init(log.path(), origin(), secret(1), Disk::default()).unwrap());
-    poll(&open(log.path(), state.path(), Disk::default()).unwrap()).unwrap();
+    drop(LogWriter::init(log.path(), origin(), secret(1), Storage::default()).unwrap());
+    poll(&open(log.path(), state.path(), Storage::default()).unwrap()).unwrap();
     let (disk, steps) = recording_disk();
     drop(open(log.path(), state.path(), disk).unwrap());
     let steps = steps.lock().unwrap();
     // The run before may have been killed between naming the head and syncing the name.
-    assert!(steps.contains(&Step::SyncDir(state.path().join("peer"))), "{steps:?}");
+    assert!(steps.contains(&WriteStep::SyncDir(state.path().join("peer"))), "{steps:?}");
 }

@@ -14,7 +14,7 @@ use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::FULL;
 use unanimity_protocol::{Hash, Refusal, Tile, TreeHead};
-use unanimity_storage::{Disk, ManualClock, Step};
+use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, mirror_problem, refusal,
     release, up_to_date,
@@ -27,7 +27,7 @@ fn rng() -> StdRng {
 }
 
 /// A peer apart from the circle's, with these mirrors.
-fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Disk) -> PeerNode<ManualClock> {
+fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Storage) -> PeerNode<ManualClock> {
     let directory = |name: &&str| Mirror::directory(circle.directory.join(name));
     let follow = Follow {
         log: circle.circle.log.clone(),
@@ -64,7 +64,7 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
     let circle = Circle::new(61);
     let entries = numbered(600);
     let head = circle.force("log", &entries).unwrap();
-    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Disk::default()));
+    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Storage::default()));
     let mirror = served(&node);
     node.poll(&mut rng()).await.unwrap();
     assert_eq!(kind_of(&mirror, "tile/entries/000").await, io::ErrorKind::NotFound);
@@ -124,7 +124,7 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
 #[tokio::test(start_paused = true)]
 async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
     let mut circle = Circle::with_first(62).await;
-    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Disk::default()));
+    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Storage::default()));
     let mirror = served(&node);
     assert_eq!(kind_of(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
     node.poll(&mut rng()).await.unwrap();
@@ -147,7 +147,7 @@ async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
 async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
     let circle = Circle::new(63);
     let state = circle.beside("node");
-    let node = open(&circle, &["log"], &state, Disk::default());
+    let node = open(&circle, &["log"], &state, Storage::default());
     let place = state.join("peer/tile/entries");
     for (more, kept) in [
         (3, &["000.p/3"][..]),
@@ -172,7 +172,7 @@ async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
     fs::remove_file(&path).unwrap();
     fs::write(&path, bytes).unwrap();
     let state = circle.beside("misled");
-    let node = open(&circle, &["forged"], &state, Disk::default());
+    let node = open(&circle, &["forged"], &state, Storage::default());
     let head = circle.head_of("log").unwrap();
     assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Fresh(head));
     let error = node.fill(&mut rng()).await.unwrap_err().to_string();
@@ -181,7 +181,7 @@ async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
     assert_eq!(files(&place).into_keys().collect::<Vec<_>>(), [place.join("000")]);
     // The next mirror has what is missing.
     drop(node);
-    let node = open(&circle, &["forged", "log"], &state, Disk::default());
+    let node = open(&circle, &["forged", "log"], &state, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     node.fill(&mut rng()).await.unwrap();
     assert_eq!(fs::read(place.join("001")).unwrap(), honest);
@@ -193,7 +193,7 @@ async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_
     let circle = Circle::new(69);
     circle.force("log", &numbered(3)).unwrap();
     let state = circle.beside("node");
-    let node = Arc::new(open(&circle, &["log"], &state, Disk::default()));
+    let node = Arc::new(open(&circle, &["log"], &state, Storage::default()));
     let mirror = served(&node);
     node.poll(&mut rng()).await.unwrap();
     node.fill(&mut rng()).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_
     copy_tree(&circle.beside("node"), &state).unwrap();
     let path = state.join("peer/tile/entries/000.p/3");
     fs::remove_file(&path).unwrap();
-    let node = open(&circle, &["log"], &state, Disk::default());
+    let node = open(&circle, &["log"], &state, Storage::default());
     node.fill(&mut rng()).await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), whole);
 }
@@ -225,7 +225,7 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
     circle.copy_log("early").unwrap();
     circle.force("log", &numbered(400)).unwrap();
     let start = circle.beside("start");
-    let node = open(&circle, &["early"], &start, Disk::default());
+    let node = open(&circle, &["early"], &start, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     node.fill(&mut rng()).await.unwrap();
     drop(node);
@@ -233,19 +233,20 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
     for n in 0.. {
         let state = circle.beside(&format!("killed-{n}"));
         copy_tree(&start, &state).unwrap();
-        let node = open(&circle, &["log"], &state, Disk::default());
+        let node = open(&circle, &["log"], &state, Storage::default());
         node.poll(&mut rng()).await.unwrap();
         drop(node);
         let steps = AtomicUsize::new(0);
         // Opening it takes two steps.
-        let dying = Disk::watched(move |_: &Step| match steps.fetch_add(1, Ordering::SeqCst) {
-            step if step < n + 2 => Ok(()),
-            _ => Err(io::ErrorKind::StorageFull.into()),
-        });
+        let dying =
+            Storage::with_hook(move |_: &WriteStep| match steps.fetch_add(1, Ordering::SeqCst) {
+                step if step < n + 2 => Ok(()),
+                _ => Err(io::ErrorKind::StorageFull.into()),
+            });
         let node = open(&circle, &["log"], &state, dying);
         let done = node.fill(&mut rng()).await.is_ok();
         drop(node);
-        let node = Arc::new(open(&circle, &["log"], &state, Disk::default()));
+        let node = Arc::new(open(&circle, &["log"], &state, Storage::default()));
         let mirror = served(&node);
         let first = mirror.read(&entries_path(0, 200), 1 << 20).await.unwrap();
         assert_eq!(first, bundle(&whole[..200]), "killed at step {n}");
@@ -272,7 +273,7 @@ async fn without_mirrors(seed: u64) -> Circle {
 
 /// Artifacts of a log's, served at an address of their own.
 fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> Artifacts {
-    let artifacts = Artifacts::new(&circle.beside(who), 1 << 20, Disk::default());
+    let artifacts = Artifacts::new(&circle.beside(who), 1 << 20, Storage::default());
     let (manifest, _) = circle.sign(&Draft::new(9, "9", wanted)).unwrap();
     artifacts.keep(&manifest.targets[0], wanted).unwrap();
     let key = Hash::digest(who.as_bytes()).0;

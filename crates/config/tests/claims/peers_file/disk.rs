@@ -7,7 +7,7 @@ use unanimity_config::peers::edit::Obstacle;
 use unanimity_config::peers::edit::{self};
 use unanimity_config::{Circle, Member, Standing};
 use unanimity_protocol::Hash;
-use unanimity_storage::Disk;
+use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
@@ -164,7 +164,7 @@ fn a_file_keeps_its_rights_and_nobody_gains_any() {
         let (_place, path) = file(&everybody());
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let looking = path.clone();
-        let disk = Disk::watched(move |_| {
+        let disk = Storage::with_hook(move |_| {
             if let Ok(found) = fs::metadata(unanimity_storage::temporary(&looking)) {
                 assert_eq!(found.mode() & 0o777 & !mode, 0, "{mode:o}");
             }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use unanimity_protocol::{Hash, Manifest, Note};
-use unanimity_storage::{Disk, Step, parent};
+use unanimity_storage::{Storage, WriteStep, parent};
 use unanimity_testkit::power::Power;
 use unanimity_testkit::sample_log::{notes, read_whole};
 use unanimity_testkit::scratch_dir::place;
@@ -34,7 +34,7 @@ fn story(directory: &Path) -> Vec<Pair> {
 }
 
 /// Publishes the logs of the story to one site, as far as the disk lets it.
-fn publish_all(story: &[Pair], site: &Path, disk: &Disk) -> bool {
+fn publish_all(story: &[Pair], site: &Path, disk: &Storage) -> bool {
     story
         .iter()
         .all(|pair| Pair { log: pair.log.clone(), site: site.to_owned() }.publish(disk).is_ok())
@@ -71,7 +71,7 @@ fn served(site: &Path) -> Option<u64> {
 fn check_goes_on(story: &[Pair], site: &Path, whole: &Path) -> Option<u64> {
     let before = served(site);
     let last = &story[2];
-    Pair { log: last.log.clone(), site: site.to_owned() }.publish(&Disk::default()).unwrap();
+    Pair { log: last.log.clone(), site: site.to_owned() }.publish(&Storage::default()).unwrap();
     let after = files(site);
     for (name, bytes) in files(whole) {
         // A run that was killed may have skipped a head, or be older than this one.
@@ -132,7 +132,7 @@ fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
 fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
     let place = place();
     let story = story(place.path());
-    let publish = |site: &Path, disk: &Disk| publish_all(&story[..1], site, disk);
+    let publish = |site: &Path, disk: &Storage| publish_all(&story[..1], site, disk);
     let (disk, steps) = recording_disk();
     assert!(publish(&place.path().join("whole"), &disk));
     let steps = steps.lock().unwrap().len();
@@ -184,16 +184,17 @@ fn all_that_a_checkpoint_implies_is_durable_before_it_is_written_and_the_page_co
         let (disk, steps) = recording_disk();
         assert!(publish_all(std::slice::from_ref(pair), &site, &disk));
         let steps = steps.lock().unwrap();
-        let at = |step: Step| steps.iter().position(|taken| *taken == step).unwrap();
-        let signed = at(Step::Create(checkpoint.clone()));
-        let named = at(Step::Rename(checkpoint.clone()));
+        let at = |step: WriteStep| steps.iter().position(|taken| *taken == step).unwrap();
+        let signed = at(WriteStep::Create(checkpoint.clone()));
+        let named = at(WriteStep::Rename(checkpoint.clone()));
         assert!(
-            steps[named..at(Step::Create(page.clone()))].contains(&Step::SyncDir(site.clone()))
+            steps[named..at(WriteStep::Create(page.clone()))]
+                .contains(&WriteStep::SyncDir(site.clone()))
         );
         for (i, step) in steps.iter().enumerate().filter(
-            |(_, step)| matches!(step, Step::Rename(path) if *path != checkpoint && *path != page),
+            |(_, step)| matches!(step, WriteStep::Rename(path) if *path != checkpoint && *path != page),
         ) {
-            let synced = Step::SyncDir(parent(path_of(step)).into());
+            let synced = WriteStep::SyncDir(parent(path_of(step)).into());
             assert!(i < signed && steps[i..signed].contains(&synced), "{step:?} comes late");
         }
     }

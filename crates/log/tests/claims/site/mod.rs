@@ -15,7 +15,7 @@ use unanimity_log::export::{Published, Source, Unpublished, publish};
 use unanimity_net::Mirror;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret, the_log};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::recording_disk;
@@ -31,24 +31,24 @@ impl Pair {
     /// With an empty log.
     fn new(directory: &Path) -> Pair {
         let pair = Pair { log: directory.join("log"), site: directory.join("site") };
-        LogWriter::init(&pair.log, origin(), secret(1), Disk::default()).unwrap();
+        LogWriter::init(&pair.log, origin(), secret(1), Storage::default()).unwrap();
         pair
     }
 
     fn append(&self, notes: &[Vec<u8>]) {
-        let mut log = LogWriter::open(&self.log, secret(1), Disk::default()).unwrap();
+        let mut log = LogWriter::open(&self.log, secret(1), Storage::default()).unwrap();
         log.append(notes).unwrap();
     }
 
     /// Appends a release of a file, whose bytes go beside the log.
     fn release(&self, sequence: u64, artifact: &[u8]) {
-        let log = LogWriter::open(&self.log, secret(1), Disk::default()).unwrap();
+        let log = LogWriter::open(&self.log, secret(1), Storage::default()).unwrap();
         log.add_artifact(artifact).unwrap();
         drop(log);
         self.append(&[release(sequence, artifact.len(), artifact)]);
     }
 
-    fn publish(&self, disk: &Disk) -> Result<Published, Unpublished> {
+    fn publish(&self, disk: &Storage) -> Result<Published, Unpublished> {
         publish(&Source::read(&self.log, &the_log().key)?, &self.site, disk)
     }
 
@@ -99,7 +99,7 @@ fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
     pair.append(&notes("other", 300));
     fs::write(pair.log.join(".secret"), "private").unwrap();
     fs::write(pair.log.join("artifact").join(Hash::digest(b"draft").hex()), "draft").unwrap();
-    let done = pair.publish(&Disk::default()).unwrap();
+    let done = pair.publish(&Storage::default()).unwrap();
     assert!(done.missing.is_empty() && !done.is_page_foreign);
     let (head, entries) = read_whole(&pair.site);
     assert_eq!((head.size(), entries.len()), (302, 302));
@@ -140,7 +140,7 @@ async fn a_client_installs_from_a_site_that_was_published() {
     {
         world.publish(&Draft::new(sequence, "1.0.0", artifact)).unwrap();
         let source = Source::read(&world.log_directory(), &world.circle.log.key).unwrap();
-        publish(&source, &site, &Disk::default()).unwrap();
+        publish(&source, &site, &Storage::default()).unwrap();
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
         world.advance(Duration::from_secs(61 * 60));
@@ -158,16 +158,17 @@ fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
     let pair = Pair::new(place.path());
     pair.append(&notes("first", 256));
     pair.release(1, b"one");
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let (disk, steps) = recording_disk();
     let done = pair.publish(&disk).unwrap();
     assert_eq!((done.files, done.bytes), (0, 0));
-    let syncs = |steps: &[Step]| steps.iter().all(|step| matches!(step, Step::SyncDir(_)));
+    let syncs =
+        |steps: &[WriteStep]| steps.iter().all(|step| matches!(step, WriteStep::SyncDir(_)));
     assert!(syncs(&steps.lock().unwrap()), "{steps:?}");
 
     pair.release(2, b"two");
     let before = files(&pair.site);
-    let done = pair.publish(&Disk::default()).unwrap();
+    let done = pair.publish(&Storage::default()).unwrap();
     let after = files(&pair.site);
     let changed: Vec<_> = after.iter().filter(|(p, bytes)| before.get(*p) != Some(bytes)).collect();
     assert_eq!(changed.len() as u64, done.files);
@@ -181,13 +182,13 @@ fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
 fn an_empty_log_is_a_site() {
     let place = place();
     let pair = Pair::new(place.path());
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).0.size(), 0);
     assert!(pair.page().contains("There are none yet."));
     let names: Vec<_> = files(&pair.site).into_keys().collect();
     assert_eq!(names, [Path::new("checkpoint"), Path::new("index.html")]);
     pair.release(1, b"one");
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).0.size(), 1);
 }
 
@@ -197,11 +198,11 @@ fn what_is_appended_meanwhile_is_published_by_the_next_run() {
     let pair = Pair::new(place.path());
     pair.append(&notes("first", 3));
     let source = Source::read(&pair.log, &the_log().key).unwrap();
-    let mut writer = LogWriter::open(&pair.log, secret(1), Disk::default()).unwrap();
+    let mut writer = LogWriter::open(&pair.log, secret(1), Storage::default()).unwrap();
     writer.append(&notes("second", 300)).unwrap();
-    publish(&source, &pair.site, &Disk::default()).unwrap();
+    publish(&source, &pair.site, &Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).1, notes("first", 3));
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).0, *writer.head());
 }
 
@@ -216,7 +217,7 @@ fn a_copy_that_dropped_partial_tiles_is_a_log_to_publish_from() {
     for partial in ["tile/0/000.p", "tile/entries/000.p"] {
         fs::remove_dir_all(pair.log.join(partial)).unwrap();
     }
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).1, notes("first", 200));
 }
 
@@ -226,7 +227,7 @@ fn damage_to_a_site_is_repaired() {
     let pair = Pair::new(place.path());
     pair.append(&notes("first", 255));
     pair.release(1, b"one");
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let whole = files(&pair.site);
     for (name, bytes) in &whole {
         let path = pair.site.join(name);
@@ -239,13 +240,13 @@ fn damage_to_a_site_is_repaired() {
                 continue;
             }
             fs::write(&path, damaged).unwrap();
-            assert_eq!(pair.publish(&Disk::default()).unwrap().files, 1, "{}", name.display());
+            assert_eq!(pair.publish(&Storage::default()).unwrap().files, 1, "{}", name.display());
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(pair.publish(&Disk::default()).unwrap().files, 1, "{}", name.display());
+        assert_eq!(pair.publish(&Storage::default()).unwrap().files, 1, "{}", name.display());
         if !name.ends_with("checkpoint") {
             fs::remove_file(&path).unwrap();
-            assert_eq!(pair.publish(&Disk::default()).unwrap().files, 1, "{}", name.display());
+            assert_eq!(pair.publish(&Storage::default()).unwrap().files, 1, "{}", name.display());
         }
         assert_eq!(files(&pair.site), whole);
     }
@@ -256,13 +257,13 @@ fn what_somebody_else_put_on_the_site_stays() {
     let place = place();
     let pair = Pair::new(place.path());
     pair.release(1, b"one");
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let theirs = [("index.html", "<p>mine</p>"), ("robots.txt", ""), ("artifact/notes", "x")];
     for (name, text) in theirs {
         fs::write(pair.site.join(name), text).unwrap();
     }
     pair.release(2, b"two");
-    assert!(pair.publish(&Disk::default()).unwrap().is_page_foreign);
+    assert!(pair.publish(&Storage::default()).unwrap().is_page_foreign);
     for (name, text) in theirs {
         assert_eq!(fs::read_to_string(pair.site.join(name)).unwrap(), text);
     }
@@ -273,29 +274,29 @@ fn an_artifact_that_is_missing_is_said_and_shown_and_one_that_the_site_has_is_no
     let place = place();
     let pair = Pair::new(place.path());
     pair.append(&[release(1, 3, b"one"), release(2, 3, b"two")]);
-    let done = pair.publish(&Disk::default()).unwrap();
+    let done = pair.publish(&Storage::default()).unwrap();
     assert_eq!(done.missing.len(), 2);
     assert_eq!(done.missing[0].manifest.sequence, 1);
     assert_eq!(pair.page().matches("(not available here)").count(), 2);
-    let log = LogWriter::open(&pair.log, secret(1), Disk::default()).unwrap();
+    let log = LogWriter::open(&pair.log, secret(1), Storage::default()).unwrap();
     log.add_artifact(b"one").unwrap();
     log.add_artifact(b"two").unwrap();
     drop(log);
-    assert!(pair.publish(&Disk::default()).unwrap().missing.is_empty());
+    assert!(pair.publish(&Storage::default()).unwrap().missing.is_empty());
     assert!(!pair.page().contains("not available"));
     // The log may let go of old files; the site keeps them.
     fs::remove_dir_all(pair.log.join("artifact")).unwrap();
-    let done = pair.publish(&Disk::default()).unwrap();
+    let done = pair.publish(&Storage::default()).unwrap();
     assert_eq!((done.files, done.missing.len()), (0, 0));
     // One of another length cannot be, whoever logs it: it blocks nobody.
     pair.append(&[release(3, 5, b"two")]);
-    let done = pair.publish(&Disk::default()).unwrap();
+    let done = pair.publish(&Storage::default()).unwrap();
     assert_eq!(done.missing.len(), 1);
     assert_eq!(fs::read(pair.artifact(b"two")).unwrap(), b"two");
     assert_eq!(pair.page().matches("(not available here)").count(), 1);
     // What is damaged on the site, and nowhere else whole, is not there.
     fs::write(pair.artifact(b"one"), "eno").unwrap();
-    assert_eq!(pair.publish(&Disk::default()).unwrap().missing.len(), 2);
+    assert_eq!(pair.publish(&Storage::default()).unwrap().missing.len(), 2);
     assert_eq!(fs::read(pair.artifact(b"one")).unwrap(), b"eno");
 }
 
@@ -306,7 +307,7 @@ fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
     pair.release(1, b"one");
     pair.release(2, b"two");
     pair.append(&[note("other", 1), b"unanimity/manifest/v1 no more\n".to_vec()][..1]);
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let page = pair.page();
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
     let link = |artifact: &[u8]| {
@@ -325,7 +326,7 @@ fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
         at(text);
     }
     let again = Pair { site: place.path().join("again"), log: pair.log.clone() };
-    again.publish(&Disk::default()).unwrap();
+    again.publish(&Storage::default()).unwrap();
     assert_eq!(files(&again.site), files(&pair.site));
 }
 
@@ -337,8 +338,8 @@ fn nothing_that_others_named_is_markup_in_the_page() {
     let name = "<img\u{a0}x\u{202e}".replace('\u{a0}', "") + "\u{200b}onerror=\"y\">";
     let secret = unanimity_protocol::NoteSigningKey::from_seed(name.parse().unwrap(), &[5; 32]);
     let key = secret.public();
-    LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Disk::default()).unwrap();
-    publish(&Source::read(&pair.log, &key).unwrap(), &pair.site, &Disk::default()).unwrap();
+    LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Storage::default()).unwrap();
+    publish(&Source::read(&pair.log, &key).unwrap(), &pair.site, &Storage::default()).unwrap();
     let page = pair.page();
     assert!(page.is_ascii());
     for markup in ["<script", "<img", "alert(1)</", "\"--><style>", "onerror=\"y\""] {
@@ -356,7 +357,7 @@ fn a_thousand_releases_are_listed_and_the_rest_is_counted() {
     let pair = Pair::new(place.path());
     let all: Vec<Vec<u8>> = (1..=1003).map(|sequence| release(sequence, 3, b"one")).collect();
     pair.append(&all);
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let page = pair.page();
     assert_eq!(page.matches("<tbody>").count(), 1000);
     assert!(page.contains("all older: 3;") && page.contains("<td>1003.0</td>"));

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use unanimity_log::LogWriter;
 use unanimity_log::export::{Source, Unpublished, publish};
 use unanimity_protocol::{Evidence, Hash, Timestamp};
-use unanimity_storage::{Disk, Step};
+use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::recording_disk;
@@ -34,7 +34,7 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
     let served = files(&pair.log);
     // What of the log its checkpoint implies: not the partial tiles of older heads.
     let fresh = Pair { log: pair.log.clone(), site: place.path().join("fresh") };
-    fresh.publish(&Disk::default()).unwrap();
+    fresh.publish(&Storage::default()).unwrap();
     let implied = files(&fresh.site);
     assert_eq!(implied.len(), 9 + 1);
     for name in implied.keys().filter(|name| !name.ends_with("index.html")) {
@@ -65,7 +65,7 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
             let done = publish(
                 &Source::read(&pair.log, &the_log().key).unwrap(),
                 &place.path().join("without"),
-                &Disk::default(),
+                &Storage::default(),
             );
             assert_eq!(done.unwrap().missing.len(), 1);
         } else {
@@ -77,7 +77,7 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
         }
         fs::write(&path, bytes).unwrap();
     }
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
 }
 
 #[test]
@@ -88,16 +88,16 @@ fn a_site_never_goes_back() {
     let backup = Pair { log: place.path().join("backup"), site: pair.site.clone() };
     copy_tree(&pair.log, &backup.log).unwrap();
     pair.append(&notes("new", 2));
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let error = refused(&backup);
     assert!(matches!(error, Unpublished::Rollback { size: 302, held: 300, .. }), "{error}");
     // Also a site that cannot prove that it is ahead.
     fs::remove_dir_all(pair.site.join("tile")).unwrap();
     assert!(matches!(refused(&backup), Unpublished::Rollback { .. }));
     // From the log itself it is made whole again.
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let empty = Pair { log: place.path().join("empty"), site: pair.site.clone() };
-    LogWriter::init(&empty.log, origin(), secret(1), Disk::default()).unwrap();
+    LogWriter::init(&empty.log, origin(), secret(1), Storage::default()).unwrap();
     assert!(matches!(refused(&empty), Unpublished::Rollback { held: 0, .. }));
 }
 
@@ -109,7 +109,7 @@ fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence()
     let other = Pair { log: place.path().join("other"), site: pair.site.clone() };
     copy_tree(&pair.log, &other.log).unwrap();
     pair.append(&notes("ours", 5));
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     // Shorter than the site, as long as it, and longer.
     for count in [3, 2, 7] {
         other.append(&notes(&format!("theirs {count}"), count));
@@ -119,19 +119,19 @@ fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence()
         assert_eq!(Evidence::verify(&text, &the_log()).unwrap(), **evidence);
         assert!(error.to_string().contains(&evidence.id()));
     }
-    assert_eq!(pair.publish(&Disk::default()).unwrap().files, 0);
+    assert_eq!(pair.publish(&Storage::default()).unwrap().files, 0);
 }
 
 #[test]
 fn a_site_of_another_log_is_left_alone() {
     let place = place();
     let pair = Pair::new(place.path());
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     for (name, (origin, key)) in
         [("origin", ("log.example/other".parse().unwrap(), 1)), ("key", (origin(), 2))]
     {
         let other = Pair { log: place.path().join(name), site: pair.site.clone() };
-        LogWriter::init(&other.log, origin, secret(key), Disk::default()).unwrap();
+        LogWriter::init(&other.log, origin, secret(key), Storage::default()).unwrap();
         let before = files(&other.site);
         let source = Source::read(&other.log, &secret(key).public()).unwrap();
         let (disk, steps) = recording_disk();
@@ -163,7 +163,7 @@ fn a_directory_with_other_things_in_it_is_no_site() {
     // A file, and a directory that may not be written.
     fs::remove_dir_all(&pair.site).unwrap();
     fs::write(&pair.site, "file").unwrap();
-    assert!(matches!(pair.publish(&Disk::default()).unwrap_err(), Unpublished::Disk(_)));
+    assert!(matches!(pair.publish(&Storage::default()).unwrap_err(), Unpublished::Disk(_)));
     assert_eq!(fs::read_to_string(&pair.site).unwrap(), "file");
 }
 
@@ -176,7 +176,7 @@ fn a_site_and_its_log_are_apart() {
     for site in ["log", "log/site", "log/tile", "log/a/b", "link", "link/site", "."] {
         let inside = Pair { log: pair.log.clone(), site: place.path().join(site) };
         let before = files(&pair.log);
-        let error = inside.publish(&Disk::default()).unwrap_err();
+        let error = inside.publish(&Storage::default()).unwrap_err();
         assert!(matches!(error, Unpublished::NotApart { .. }), "{site}: {error}");
         assert_eq!(files(&pair.log), before, "{site}");
     }
@@ -186,21 +186,21 @@ fn a_site_and_its_log_are_apart() {
     assert!(refused(&around).to_string().contains("(..)"));
     // A neighbour whose name begins alike is no part of it.
     let beside = Pair { log: pair.log.clone(), site: place.path().join("log-site") };
-    beside.publish(&Disk::default()).unwrap();
+    beside.publish(&Storage::default()).unwrap();
 }
 
 #[test]
 fn one_process_publishes_to_a_site_at_a_time() {
     let place = place();
     let pair = Pair::new(place.path());
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
     let lock = unanimity_storage::lock(&pair.site).unwrap();
     pair.append(&notes("new", 2));
     let before = files(&pair.site);
-    assert!(matches!(pair.publish(&Disk::default()).unwrap_err(), Unpublished::Busy(_)));
+    assert!(matches!(pair.publish(&Storage::default()).unwrap_err(), Unpublished::Busy(_)));
     assert_eq!(files(&pair.site), before);
     drop(lock);
-    pair.publish(&Disk::default()).unwrap();
+    pair.publish(&Storage::default()).unwrap();
 }
 
 #[test]
@@ -211,10 +211,10 @@ fn what_another_run_published_in_the_meantime_is_not_taken_back() {
     let old = Source::read(&pair.log, &the_log().key).unwrap();
     pair.append(&notes("new", 2));
     let (log, site) = (pair.log.clone(), pair.site.clone());
-    let disk = Disk::watched(move |step| {
-        if matches!(step, Step::MakeDir(_)) {
+    let disk = Storage::with_hook(move |step| {
+        if matches!(step, WriteStep::MakeDir(_)) {
             let other = Pair { log: log.clone(), site: site.clone() };
-            other.publish(&Disk::default()).unwrap();
+            other.publish(&Storage::default()).unwrap();
         }
         Ok(())
     });
@@ -227,8 +227,8 @@ fn a_full_disk_leaves_nothing_half_written() {
     let place = place();
     let pair = Pair::new(place.path());
     pair.release(1, &[7; 300_000]);
-    let disk = Disk::watched(|step| match step {
-        Step::SyncFile(_) => Err(watched_disk::no_space()),
+    let disk = Storage::with_hook(|step| match step {
+        WriteStep::SyncFile(_) => Err(watched_disk::no_space()),
         _ => Ok(()),
     });
     let error = pair.publish(&disk).unwrap_err();
@@ -245,7 +245,7 @@ fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
     let (from, digest) = (pair.log.clone(), Hash::digest(b"one").hex());
     for changed in [&b"eno"[..], b"one more"] {
         fs::write(from.join("artifact").join(&digest), changed).unwrap();
-        let error = publish(&source, &pair.site, &Disk::default()).unwrap_err();
+        let error = publish(&source, &pair.site, &Storage::default()).unwrap_err();
         assert!(matches!(error, Unpublished::Artifact(_)), "{error}");
         assert!(files(&pair.site).is_empty());
     }
