@@ -1,5 +1,5 @@
 //! One cycle of the client: call the roll, read the log from mirrors, decide, fetch the release, and maybe install.
-//! Which mirror is asked before which is decided here.
+//! The order in which the client asks its mirrors is decided here; the peer role draws its own.
 //!
 //! The roll is called at every cycle, also when nothing is new: only the peers' larger heads
 //! show that a mirror is frozen. Everything is read before anything is decided, and every

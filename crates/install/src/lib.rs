@@ -1,5 +1,5 @@
-//! Installs what every peer confirmed: versions, the switch and the operator's commands around it, its trial, the
-//! journal, and the way back.
+//! Installs what every peer confirmed: versions, the switch, its trial, the journal, and the way back. Runs the
+//! operator's commands around a switch; which there are is config's.
 //!
 //! ```text
 //! ROOT/versions/2-1.1.0/hello     the artifact; or, of an archive, its tree

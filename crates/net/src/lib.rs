@@ -1,5 +1,5 @@
-//! How bytes come and go: the questions and answers of peers, files from one mirror, and a server of files. Whom to
-//! ask, and in which order, is the caller's.
+//! The wire: the questions and answers of peers and their frames, files from one mirror, and a server of files. Whom
+//! to ask, and in which order, is the caller's.
 //!
 //! The seam for tests and simulators is the byte stream, so framing, limits and codec run
 //! there too. A deployment gets no stream but Tor's; there is deliberately no plain TCP.

@@ -1,4 +1,5 @@
-//! Connections to peers and mirrors over Tor, and onion services. The only crate that names arti.
+//! Connections to peers and mirrors over Tor, and onion services. The only crate that depends on
+//! arti.
 //!
 //! Each peer has its own circuit, which carries no other traffic. This crate keeps the circuit while the
 //! peer answers: with a discovery key, arti would build a circuit and fetch the descriptor for each
