@@ -50,7 +50,7 @@ enum Verb {
         #[command(flatten)]
         others: cycle::Others,
     },
-    /// Go back to a version that proved good before; nothing newer is held back by it
+    /// Go back to a version that proved good before; newer releases install as ever
     Rollback(versions::Rollback),
     /// Say that a release is good whose trial was interrupted, or that failed its check
     MarkGood(versions::MarkGood),

@@ -15,7 +15,7 @@ use super::interrupt::until_told_to_end;
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// Which, as SEQUENCE-VERSION [default: the one that was installed before]
+    /// Which, as SEQUENCE-VERSION [default: the older one that was installed last]
     release: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use unanimity_install::InstallRefusal;
 use unanimity_protocol::Refusal;
+use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::round::UnconfirmedPeer;
 use unanimity_report::{Classify as _, Condition, Seen, clean};
 use unanimity_state::LogForked;
@@ -117,6 +118,11 @@ fn add_details(failure: &Failure, details: &mut Value) {
 }
 
 fn missing_json(missing: &UnconfirmedPeer) -> Value {
-    let standing = format!("{:?}", missing.standing).to_ascii_lowercase();
+    let standing = match missing.standing {
+        Confirmation::Confirmed => "confirmed",
+        Confirmation::Behind => "behind",
+        Confirmation::NoValidAnswer => "silent",
+        Confirmation::Unproven => "unjoined",
+    };
     json!({ "name": missing.peer.as_str(), "standing": standing, "since": missing.since })
 }

@@ -51,9 +51,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Go back to a version that proved good before; nothing newer is held back by it
+    /// Go back to a version that proved good before; newer releases install as ever
     Rollback {
-        /// Which, as SEQUENCE-VERSION [default: the one that was installed before]
+        /// Which, as SEQUENCE-VERSION [default: the older one that was installed last]
         release: Option<String>,
     },
     /// Say that a release is good whose trial was interrupted, or that failed its check

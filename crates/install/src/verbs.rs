@@ -26,7 +26,7 @@ pub fn who(told: &Node) -> &'static str {
     }
 }
 
-/// Goes back to a version that proved good: `release`, or the one that was installed before.
+/// Goes back to a version that proved good: `release`, or, of the older ones, the one that was installed last.
 pub async fn roll_back(root: &Root, release: Option<&str>) -> Result<Said, Ended> {
     let done = root.roll_back(release, SystemClock.now()).await?;
     let installed = match &done.installed {
