@@ -462,8 +462,8 @@ impl Classify for NodeError {
             }
             NodeError::Identity(IdentityError::Disk(_))
             | NodeError::Peer(_)
-            | NodeError::Disk(_)
-            | NodeError::Store(_) => Exit::Disk,
+            | NodeError::Disk(_) => Exit::Disk,
+            NodeError::Store(error) => error.exit(),
             NodeError::Identity(_) => Exit::Key,
             NodeError::Edit(error) => error.exit(),
             NodeError::NotOurs { error, .. } => error.exit(),

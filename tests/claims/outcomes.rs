@@ -383,7 +383,9 @@ fn errors_of_a_node_at_work_have_their_rows() {
     let renamed = IdentityError::Renamed { path: path(), bears: name(), named: name() };
     all_have(7, [NodeError::Identity(renamed)]);
     all_have(6, [NodeError::Peer(PeerError::Busy(path())), NodeError::Disk(disk())]);
-    all_have(6, [NodeError::Store(StoreError::NoEvidence(text()))]);
+    all_have(6, [NodeError::Store(StoreError::HeadMoved)]);
+    all_have(3, [NodeError::Store(StoreError::OtherLog(path()))]);
+    all_have(2, [NodeError::Store(StoreError::NoEvidence(text()))]);
     let edit = |why| EditError { path: path(), why };
     all_have(6, [NodeError::Edit(edit(Obstacle::Busy))]);
     all_have(3, [NodeError::NotOurs { error: edit(Obstacle::Form).into(), block: text() }]);

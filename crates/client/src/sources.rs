@@ -1,4 +1,4 @@
-//! Whom a cycle reads from, and in which order: the mirrors, and the peers where those are of no use.
+//! The sources of a cycle and their order: the configured mirrors, then the peers for what the mirrors lack.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, Ended> {
         Some(path) => path,
         None => config_directory()?.join("unanimity.toml"),
     };
-    // One that cannot be looked at says so itself when it is read.
+    // Any other error is reported when the file is read.
     if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         let message = format!(
             "{}: there is no configuration yet; `unanimity init` writes one to fill in",

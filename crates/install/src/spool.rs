@@ -54,7 +54,7 @@ pub enum SpoolError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A file ends before its time.
+    /// A file of the spool is shorter than its format requires.
     #[error("{} is cut short", .0.display())]
     CutShort(PathBuf),
     /// There is nothing to install.
@@ -121,7 +121,7 @@ impl Spool {
         }
     }
 
-    /// Says of an error in reading a file which one it was, and whether that is cut short.
+    /// The error of the spool for an error in reading its file `name`.
     pub fn error(&self, name: &str, source: io::Error) -> SpoolError {
         let path = self.path.join(name);
         match source.kind() {

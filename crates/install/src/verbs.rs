@@ -20,7 +20,7 @@ pub const UNDOING: &str = "interrupted once more: a release is on trial, and not
 pub fn who(told: &Node) -> &'static str {
     match (&told.cycle.spool, told.cycle.freshness) {
         (Some(_), _) => "`unanimity-install`",
-        // What it installs is brought to it.
+        // The operator brings the spool to this machine.
         (None, Some(_)) => "`unanimity-install --from`",
         (None, None) => "`update`",
     }
