@@ -5,3 +5,4 @@ mod cases;
 mod config;
 mod peers_file;
 mod tickets;
+mod vectors;

@@ -6,3 +6,4 @@ mod program;
 mod staged;
 mod trial;
 mod unpack_install;
+mod vectors;

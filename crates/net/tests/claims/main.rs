@@ -4,4 +4,5 @@ mod host;
 mod http;
 mod mirrors;
 mod tls;
+mod vectors;
 mod wire;

@@ -13,4 +13,5 @@ mod notes;
 mod rolls;
 mod stages;
 mod tree;
+mod vectors;
 mod withdrawals;
