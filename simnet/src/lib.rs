@@ -38,7 +38,7 @@ pub mod validate;
 pub use environment::Environment;
 pub use measure::play;
 pub use results::Results;
-pub use scenario::{Scenario, fault as faults};
+pub use scenario::Scenario;
 pub use seed::Seed;
 pub use study::Study;
 pub use time::Millis;

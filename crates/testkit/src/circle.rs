@@ -16,6 +16,7 @@ use unanimity_protocol::round::UnconfirmedPeer;
 use unanimity_protocol::{CosignedHead, PeerFailure, Refusal, Timestamp, TreeHead};
 use unanimity_state::LogForked;
 
+use crate::scratch_dir::place;
 use crate::{Draft, World};
 
 /// When a circle begins.
@@ -64,15 +65,10 @@ pub fn release(sequence: u64) -> Draft {
     }
 }
 
-/// In memory if the machine has such a place: every step is synced, and there are thousands.
-fn home() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 impl Circle {
     /// An empty log, and peers that have not looked at it yet.
     pub fn new(seed: u64) -> Circle {
-        let home = home();
+        let home = place();
         let world = World::create(&home.path().join("world"), seed, NOW).unwrap();
         Circle { world, home }
     }
@@ -99,7 +95,7 @@ impl Circle {
 
     /// A copy, with files and a clock of its own.
     pub fn again(&self) -> Circle {
-        let home = home();
+        let home = place();
         let world = self.world.copy_to(&home.path().join("world")).unwrap();
         Circle { world, home }
     }

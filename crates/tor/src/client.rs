@@ -11,7 +11,7 @@ use std::{fmt, io};
 use arti_client::config::BoolOrAuto;
 use arti_client::{
     BootstrapBehavior, ErrorKind, HasKind as _, IsolationToken, KeystoreSelector, StreamPrefs,
-    TorClient,
+    TorClient as ArtiClient,
 };
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,7 +30,7 @@ use crate::error::TorError;
 /// A client of the Tor network, and a host of onion services. Clones share it.
 #[derive(Clone)]
 pub struct Tor {
-    pub(crate) client: Arc<TorClient<PreferredRuntime>>,
+    pub(crate) client: Arc<ArtiClient<PreferredRuntime>>,
     discovery: Option<DiscoverySecret>,
     connected: Arc<AtomicBool>,
     circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
@@ -80,7 +80,7 @@ impl Tor {
         let config = configuration(settings)?;
         // Fails only if the process has chosen already, which is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let builder = TorClient::builder().config(config);
+        let builder = ArtiClient::builder().config(config);
         let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
         let client =
             client.create_unbootstrapped().map_err(|error| TorError::Start(error.to_string()))?;

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use arti_client::config::Reconfigure;
 use arti_client::config::onion_service::OnionServiceConfigBuilder;
-use arti_client::{KeystoreSelector, TorClient};
+use arti_client::{KeystoreSelector, TorClient as ArtiClient};
 use data_encoding::HEXLOWER;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -82,7 +82,7 @@ fn bad(error: impl fmt::Display) -> TorError {
 pub fn address_of(settings: &TorSettings, hosting: &Hosting) -> Result<OnionAddress, TorError> {
     let config = hosting.config(&Readers::Anyone)?;
     let created =
-        TorClient::<PreferredRuntime>::create_onion_service(&configuration(settings)?, config);
+        ArtiClient::<PreferredRuntime>::create_onion_service(&configuration(settings)?, config);
     let service = created.map_err(|error| TorError::Start(error.to_string()))?;
     let id = match service.onion_address() {
         Some(id) => id,

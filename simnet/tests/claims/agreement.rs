@@ -1,7 +1,7 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
-use simnet::faults::{Fault, Kind};
+use simnet::scenario::fault::{Fault, Kind};
 use simnet::scenario::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape};
 use simnet::trace::Event;
 use simnet::{Environment, Millis, Seed, population, real, swarm};

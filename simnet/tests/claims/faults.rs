@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use simnet::checkers::Safety;
-use simnet::faults::{Fault, Kind};
+use simnet::scenario::fault::{Fault, Kind};
 use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
 use simnet::trace::{Cycle, Event, What, Witness as _};
 use simnet::{Environment, Millis, Seed, real};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use simnet::faults::{Fault, Kind};
+use simnet::scenario::fault::{Fault, Kind};
 use simnet::population::{bytes_needed, plays, run};
 use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Tor};
 use simnet::trace::{Cycle, Event, View, What};

@@ -1,4 +1,4 @@
-use simnet::faults::Kind;
+use simnet::scenario::fault::Kind;
 use simnet::results::{COUNTS, TIMES};
 use simnet::scenario::fields::FIELDS;
 use simnet::scenario::{Adversary, Colluding, Days, Shape, Topology, Tor};

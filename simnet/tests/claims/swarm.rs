@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use simnet::Seed;
 use simnet::checkers::Rule;
-use simnet::faults::{Fault, Kind};
+use simnet::scenario::fault::{Fault, Kind};
 use simnet::swarm::{play, scenario, shrink};
 
 /// How many worlds every run of the tests plays.
