@@ -31,7 +31,7 @@ use unanimity_storage::{Storage, SystemClock};
 use unanimity_testkit::{Circle, Draft, Stage, World};
 use unanimity_testkit_tor::{Nodes, TorNetwork};
 use unanimity_tor::{Hosting, Readers, Tor, TorStream};
-use unanimity_witness::{Follow, PeerNode};
+use unanimity_witness::{Witness, WitnessConfig};
 
 type Broken = Box<dyn Error + Send + Sync>;
 
@@ -93,16 +93,16 @@ impl Scene {
             }
             let secret =
                 CosignatureSigningKey::from_seed(format!("peer-{i}").parse()?, &rand::random());
-            let follow = Follow {
+            let follow = WitnessConfig {
                 log: scene.log().clone(),
-                secret: secret.clone(),
+                signing_key: secret.clone(),
                 mirrors: vec![Mirror::directory(scene.world.log_directory())],
                 polling: Polling::default(),
             };
             let state = scene.place.join(format!("peer-{i}"));
-            let peer = Arc::new(PeerNode::open(follow, &state, Storage::default(), SystemClock)?);
+            let peer = Arc::new(Witness::open(follow, &state, Storage::default(), SystemClock)?);
             peer.poll(&mut rand::rng()).await?;
-            tokio::spawn(peer.answer_all(listener));
+            tokio::spawn(peer.serve_connections(listener));
             scene.peers.push((secret, address));
         }
         Ok(scene)

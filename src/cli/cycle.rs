@@ -64,9 +64,9 @@ fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Sa
     use unanimity_net::Absent;
 
     let told = super::node::load_node(config)?;
-    unanimity_install::permissions::is_ours(&told.cycle.state)?;
+    unanimity_install::permissions::check_owner(&told.cycle.state)?;
     if errand == Errand::Update {
-        unanimity_install::permissions::is_roots_word(&told)?;
+        unanimity_install::permissions::check_root_inputs(&told)?;
     }
     let config = &told.client(SystemClock.now()).map_err(crate::advice::ended)?;
     let mirrors = crate::node::open_mirrors(&told, None)?;

@@ -32,8 +32,8 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
         return Err(NodeError::NoRole(path).into());
     }
     told.check_alarm()?;
-    permissions::is_ours(&told.cycle.state)?;
-    permissions::is_roots_word(&told)?;
+    permissions::check_owner(&told.cycle.state)?;
+    permissions::check_root_inputs(&told)?;
     let disk = Storage::default();
     let owner = control_socket::Owner::new(&told.cycle.state, &disk)?;
     let node = open(told, &disk)?;

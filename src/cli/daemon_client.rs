@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use unanimity_client::Errand;
-use unanimity_install::{Root, permissions};
+use unanimity_install::{InstallRoot, permissions};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::{Clock as _, SystemClock};
 
@@ -22,7 +22,7 @@ use crate::daemon::control_socket::{self};
 pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
     let path = unanimity_config::config_path(config)?;
     let told = node::load_file(&path)?;
-    if let Err(ended) = permissions::is_ours(&told.cycle.state) {
+    if let Err(ended) = permissions::check_owner(&told.cycle.state) {
         // Whoever has their state may have put a daemon of their own there.
         let state = told.cycle.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
@@ -34,7 +34,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
         };
     }
     if matches!(command, Command::Cycle { errand: Errand::Update, .. }) {
-        permissions::is_roots_word(&told)?;
+        permissions::check_root_inputs(&told)?;
     }
     let runtime = runtime()?;
     let shown = Shown::new(json);
@@ -85,13 +85,13 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
 }
 
 /// Where a command may switch to a release, if no daemon does it.
-fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<Root> {
+fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<InstallRoot> {
     let Command::Cycle { errand: Errand::Update, others } = command else { return Vec::new() };
     let other =
         |path: &Vec<u8>| node::load_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
     let others: Vec<_> = others.iter().filter_map(other).collect();
     let all = std::iter::once(told).chain(&others);
-    all.filter(|told| told.cycle.spool.is_none() && permissions::is_roots_word(told).is_ok())
+    all.filter(|told| told.cycle.spool.is_none() && permissions::check_root_inputs(told).is_ok())
         .filter_map(|told| versions::root_to_switch(told).ok())
         .collect()
 }

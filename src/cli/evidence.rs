@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use unanimity_install::installer_state;
-use unanimity_install::permissions::is_ours;
+use unanimity_install::installer_state_dir;
+use unanimity_install::permissions::check_owner;
 use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use unanimity_protocol::{Evidence, Log, NoteVerifyingKey};
 use unanimity_report::{Ended, Exit, Said};
@@ -75,8 +75,8 @@ impl Verb {
             }
             Verb::Acknowledge { id, installer } => {
                 let told = node::load_node(config)?;
-                let own = installer_state(&told.cycle.install_root);
-                is_ours(if installer { &own } else { &told.cycle.state })?;
+                let own = installer_state_dir(&told.cycle.install_root);
+                check_owner(if installer { &own } else { &told.cycle.state })?;
                 store(&told, installer)?.acknowledge(&id).map_err(advice::ended)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
@@ -118,9 +118,9 @@ impl Check {
 
 /// What the client has found, or the installer. What another user left there is not shown as theirs.
 fn store(told: &unanimity_config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
-    let own = installer_state(&told.cycle.install_root);
+    let own = installer_state_dir(&told.cycle.install_root);
     if told.cycle.spool.is_some() && !installer {
-        is_ours(&told.cycle.state)?;
+        check_owner(&told.cycle.state)?;
     }
     let state = if installer { &own } else { &told.cycle.state };
     Ok(EvidenceStore::new(state, &told.cycle.policy.log, Storage::default()))

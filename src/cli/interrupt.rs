@@ -3,10 +3,10 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 #[cfg(feature = "tor")]
-use unanimity_install::Root;
+use unanimity_install::InstallRoot;
 use unanimity_install::ignores_hangup;
 #[cfg(feature = "tor")]
-use unanimity_install::verbs::{self, UNDOING};
+use unanimity_install::verbs::{self, UNDO_INTERRUPTED};
 use unanimity_report::{Ended, Exit};
 
 /// What a person reads when nobody else goes on with the cycle.
@@ -41,7 +41,7 @@ pub(super) async fn until_told_to_end<T>(
 /// Undoes the trials that an interrupted run may have left in these roots, unless this process is told
 /// to end once more. Returns what there is to read then.
 #[cfg(feature = "tor")]
-pub(super) async fn undo(roots: &[Root], interrupted: Ended) -> Ended {
-    let undoing = async { Ok(verbs::undo(roots, interrupted).await) };
-    until_told_to_end(undoing, || UNDOING).await.unwrap_or_else(|once_more| once_more)
+pub(super) async fn undo(roots: &[InstallRoot], interrupted: Ended) -> Ended {
+    let undoing = async { Ok(verbs::undo_trials(roots, interrupted).await) };
+    until_told_to_end(undoing, || UNDO_INTERRUPTED).await.unwrap_or_else(|once_more| once_more)
 }

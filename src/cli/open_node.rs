@@ -52,8 +52,8 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
         let path = PathBuf::from(OsString::from_vec(path));
         let another = node::load_file(&path);
         let another = another.and_then(|told| {
-            permissions::is_ours(&told.cycle.state)?;
-            permissions::is_roots_word(&told)?;
+            permissions::check_owner(&told.cycle.state)?;
+            permissions::check_root_inputs(&told)?;
             Ok(node.another(told)?)
         });
         let another = another.and_then(|another| {

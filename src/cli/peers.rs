@@ -12,7 +12,7 @@ use unanimity_config::{Circle, Member, Standing, Ticket, TicketError};
 use unanimity_protocol::{Name, Timestamp};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::{Clock, Storage, SystemClock};
-use unanimity_witness::Place;
+use unanimity_witness::HeadRelation;
 
 use crate::advice;
 use crate::node::{Node, Tested};
@@ -199,7 +199,7 @@ pub(super) fn tested(tested: &[Tested]) -> Said {
         let millis = took.as_millis();
         let said = match (answer, place) {
             (Err(silence), _) => format!("{silence} ({millis} ms)"),
-            (Ok(view), Some(Place::Fork(_))) => format!(
+            (Ok(view), Some(HeadRelation::Fork(_))) => format!(
                 "{}, which contradicts ours: FORK, the evidence is stored ({millis} ms)",
                 view.head()
             ),
@@ -212,7 +212,7 @@ pub(super) fn tested(tested: &[Tested]) -> Said {
         };
         text += &format!("{}  {said}{note}\n", member.peer.name);
         match (answer, place) {
-            (_, Some(Place::Fork(_))) => exit = Exit::Fork,
+            (_, Some(HeadRelation::Fork(_))) => exit = Exit::Fork,
             (Err(_), _) if exit == Exit::Done => exit = Exit::Incomplete,
             _ => {}
         }

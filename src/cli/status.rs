@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use unanimity_config::Config;
 use unanimity_install::journal::Journal;
-use unanimity_install::root_of;
-use unanimity_install::state_dirs::{Memory, known, memories};
-use unanimity_install::verbs::who;
+use unanimity_install::root_from_config;
+use unanimity_install::state_dirs::{StateDirs, load_known_releases, readable_state_dirs};
+use unanimity_install::verbs::install_command;
 use unanimity_protocol::Manifest;
 use unanimity_report::{Classify as _, Ended, Exit, Said};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
@@ -17,16 +17,17 @@ pub(super) fn status(
     told: &unanimity_config::Node,
     serving: Option<(String, Value)>,
 ) -> Result<Said, Ended> {
-    let memories = memories(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
+    let memories =
+        readable_state_dirs(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
     let mut latched = None;
-    for Memory { state, option, .. } in &memories {
+    for StateDirs { state_dir: state, evidence_option: option, .. } in &readable_state_dirs {
         let store = EvidenceStore::new(state, &told.cycle.policy.log, Storage::default());
         latched = latched.or(store.latched()?.map(|id| (id, *option)));
     }
-    let known = known(&memories, &told.cycle.policy)?;
+    let known = load_known_releases(&readable_state_dirs, &told.cycle.policy)?;
     // Whoever installs does not see what the other one remembers, and is told so.
-    let hidden = memories.iter().all(|memory| !memory.option.is_empty());
-    let root = root_of(told);
+    let hidden = readable_state_dirs.iter().all(|memory| !memory.evidence_option.is_empty());
+    let root = root_from_config(told);
     let installed = root.installed()?.map(|installed| installed.release);
     let journal = root.journal()?;
     let mut text = format!(
@@ -39,7 +40,7 @@ pub(super) fn status(
     if told.cycle.limits.settle.is_zero() {
         text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
     }
-    text += &tried(&journal, installed.as_deref(), who(told));
+    text += &tried(&journal, installed.as_deref(), install_command(told));
     let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
     let failed = |it: &String| on_trial != Some(it) && journal.failed.contains_key(it);
     let is_unhealthy = installed.as_ref().is_some_and(failed);
@@ -91,11 +92,12 @@ pub(super) fn status(
         text += &remembered;
     }
     json["hidden"] = hidden.into();
-    let installer = memories.iter().find(|memory| !memory.option.is_empty());
+    let installer = readable_state_dirs.iter().find(|memory| !memory.evidence_option.is_empty());
     if let (Some(memory), Ok(config)) = (installer, told.client(SystemClock.now())) {
         let disk = Storage::default();
         let state =
-            match ClientStore::read(&memory.client, &config.cycle.policy, &config.peers, &disk) {
+            match ClientStore::read(&memory.client_dir, &config.cycle.policy, &config.peers, &disk)
+            {
                 Err(StoreError::OtherLog(_)) => ClientState::default(),
                 state => state?,
             };
@@ -109,7 +111,7 @@ pub(super) fn status(
             "unanimous_at": state.unanimous_at,
         });
     }
-    let standing = installed.as_ref().map(|it| known.check_not_withdrawn(it, true));
+    let standing = installed.as_ref().map(|it| load_known_releases.check_not_withdrawn(it, true));
     let withdrawn = standing.and_then(Result::err);
     json["withdrawn"] = withdrawn.as_ref().map(ToString::to_string).into();
     if let Some(refusal) = withdrawn {
@@ -173,7 +175,7 @@ fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
             }
             false => format!(
                 "It is tried again after {}; `unanimity mark-good` has that done at once, without the check",
-                failed.until()
+                failed.backoff_until()
             ),
         };
         text += &format!("failed      {release}, {times}: {}. {what_now}\n", failed.why);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use unanimity_config::Config;
-use unanimity_install::state_dirs::{known, memories};
+use unanimity_install::state_dirs::{load_known_releases, readable_state_dirs};
 use unanimity_install::{InstallError, verify_artifact};
 use unanimity_protocol::Bundle;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
@@ -66,18 +66,20 @@ impl Verify {
                     let release = manifest.label();
                     // Later than the proof, as far as this node has read the log.
                     let spool = config.cycle.spool.as_ref();
-                    let memories = memories(&config.cycle.install_root, &config.cycle.state, spool);
-                    let known = known(&memories, &config.cycle.policy);
-                    let unknown =
-                        match known.map(|known| known.check_not_withdrawn(&release, false)) {
-                            Ok(standing) => {
-                                standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
-                                String::new()
-                            }
-                            Err(error) => {
-                                format!("Whether it was taken back since is not known: {error}\n")
-                            }
-                        };
+                    let memories =
+                        readable_state_dirs(&config.cycle.install_root, &config.cycle.state, spool);
+                    let known = load_known_releases(&readable_state_dirs, &config.cycle.policy);
+                    let unknown = match load_known_releases
+                        .map(|known| load_known_releases.check_not_withdrawn(&release, false))
+                    {
+                        Ok(standing) => {
+                            standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
+                            String::new()
+                        }
+                        Err(error) => {
+                            format!("Whether it was taken back since is not known: {error}\n")
+                        }
+                    };
                     // A roll's own time is nobody's word: these are the oldest that the peers signed.
                     let [earlier, latest] = agreed.rounds().map(|roll| {
                         roll.views().map(|view| view.signed_at()).min().unwrap_or(roll.closed_at())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use clap::Args;
 use unanimity_client::HookThreads;
 use unanimity_config::Node;
-use unanimity_install::permissions::is_our_word;
-use unanimity_install::verbs::{self, GOING_BACK};
-use unanimity_install::{Root, root_knowing, root_of};
+use unanimity_install::permissions::check_install_inputs;
+use unanimity_install::verbs::{self, ROLLBACK_INTERRUPTED};
+use unanimity_install::{InstallRoot, root_from_config, root_with_withdrawn};
 use unanimity_report::{Ended, Said};
 
 use super::interrupt::until_told_to_end;
@@ -28,23 +28,23 @@ pub(super) struct MarkGood {
 
 /// The install root of a process with other tasks, where there is no way back to what is known to be
 /// taken back.
-pub(super) fn root_to_switch(told: &Node) -> Result<Root, Ended> {
-    Ok(root_knowing(told)?.hooks_run_by(Arc::new(HookThreads)))
+pub(super) fn root_to_switch(told: &Node) -> Result<InstallRoot, Ended> {
+    Ok(root_with_withdrawn(told)?.with_hook_runner(Arc::new(HookThreads)))
 }
 
 impl Rollback {
     pub(super) fn run(self, told: &Node) -> Result<Said, Ended> {
-        is_our_word(told)?;
+        check_install_inputs(told)?;
         let root = root_to_switch(told)?;
         let going_back = verbs::roll_back(&root, self.release.as_deref());
-        super::runtime::wait_for(until_told_to_end(going_back, || GOING_BACK))?
+        super::runtime::wait_for(until_told_to_end(going_back, || ROLLBACK_INTERRUPTED))?
     }
 }
 
 impl MarkGood {
     pub(super) fn run(self, told: &Node) -> Result<Said, Ended> {
-        is_our_word(told)?;
-        let root = root_of(told);
+        check_install_inputs(told)?;
+        let root = root_from_config(told);
         super::runtime::wait_for(verbs::mark_good(told, &root, self.release.as_deref()))?
     }
 }

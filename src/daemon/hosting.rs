@@ -48,7 +48,7 @@ impl Daemon {
                         let ended = async {
                             tokio::select! {
                                 () = open => {}
-                                () = role.peer.clone().answer_all(questions) => {}
+                                () = role.peer.clone().serve_connections(questions) => {}
                                 () = role.peer.clone().serve_files(readers) => {}
                             }
                         };

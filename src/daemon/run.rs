@@ -283,7 +283,7 @@ impl Daemon {
         let Some(role) = &self.node.role else { return pending().await };
         let forks = async {
             loop {
-                role.peer.forked().await;
+                role.peer.wait_for_fork().await;
                 self.roll_now.notify_one();
             }
         };
@@ -293,7 +293,7 @@ impl Daemon {
             if self.node.told.mirrors.iter().all(MirrorSpec::is_remote) {
                 self.connection().await;
             }
-            role.peer.poll_on(rng).await;
+            role.peer.poll_loop(rng).await;
         };
         tokio::join!(polls, forks);
     }

@@ -14,11 +14,11 @@ use unanimity_config::peers::edit;
 use unanimity_config::{
     Config, ConfigError, EditError, Member, OnionAddress, Site, Standing, Ticket, TicketError,
 };
-use unanimity_install::{InstallError, Root};
+use unanimity_install::{InstallError, InstallRoot};
 use unanimity_net::{Mirror, Transport, Uplink, Web, over};
 use unanimity_report::{Classify, Exit};
 use unanimity_state::{ClientStore, EvidenceStore, Identity, IdentityError, LogForked, StoreError};
-use unanimity_witness::{Follow, PeerError, PeerNode, Place};
+use unanimity_witness::{HeadRelation, Witness, WitnessConfig, WitnessError};
 
 use crate::node::mirrors::open_mirrors;
 pub(super) use unanimity_client::Errand;
@@ -53,7 +53,7 @@ pub struct Role<C> {
     /// What it calls itself.
     pub name: Name,
     /// Follows the log, answers.
-    pub peer: Arc<PeerNode<C>>,
+    pub peer: Arc<Witness<C>>,
     /// Its keys.
     pub identity: Identity,
     /// Where it is reached.
@@ -82,7 +82,7 @@ pub enum NodeError {
     Identity(#[from] IdentityError),
     /// Its peer role.
     #[error(transparent)]
-    Peer(#[from] PeerError),
+    Peer(#[from] WitnessError),
     /// Its disk.
     #[error(transparent)]
     Disk(#[from] StorageError),
@@ -137,7 +137,7 @@ pub struct Tested {
     /// How long that took.
     pub took: Duration,
     /// Where its head stands beside ours; `None` if that cannot be told.
-    pub place: Option<Place>,
+    pub place: Option<HeadRelation>,
     /// It counts from now on.
     pub joined: bool,
     /// Why it does not count yet.
@@ -166,13 +166,13 @@ impl<C: Clock + Clone + 'static> Node<C> {
                     serve.name.as_str().parse::<KeyName>().expect("checked with the configuration");
                 let identity = Identity::open(&told.cycle.state, &name, rng, &disk)
                     .map_err(NodeError::from)?;
-                let follow = Follow {
+                let follow = WitnessConfig {
                     log: told.cycle.policy.log.clone(),
-                    secret: identity.view.clone(),
+                    signing_key: identity.view.clone(),
                     mirrors: mirrors.clone(),
                     polling: told.cycle.polling,
                 };
-                let peer = PeerNode::open(follow, &told.cycle.state, disk.clone(), clock.clone());
+                let peer = Witness::open(follow, &told.cycle.state, disk.clone(), clock.clone());
                 let peer = Arc::new(peer.map_err(NodeError::from)?);
                 let Addresses { peer: address, artifacts } = addresses_of(&told, serve)?;
                 Some(Role { name: serve.name.clone(), peer, identity, address, artifacts })
@@ -268,7 +268,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         }
     }
 
-    /// Ends a trial that was interrupted, if it is this process that installs; see [`Root::recover`].
+    /// Ends a trial that was interrupted, if it is this process that installs; see [`InstallRoot::recover`].
     pub async fn recover(&self) -> Result<Option<String>, InstallError> {
         if self.told.cycle.spool.is_some() {
             return Ok(None);
@@ -276,9 +276,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let (place, policy) = (self.told.cycle.state.join("client"), &self.told.cycle.policy);
         // Where that cannot be read, what was interrupted is undone all the same.
         let known = ClientStore::catalog(&place, policy, &self.disk).unwrap_or_default();
-        let root = Root::new(&self.told.cycle.install_root, self.disk.clone());
-        let root = root.with(self.told.cycle.procedure.clone()).knowing(known.withdrawn());
-        let root = root.hooks_run_by(Arc::new(HookThreads));
+        let root = InstallRoot::new(&self.told.cycle.install_root, self.disk.clone());
+        let root =
+            root.with_hooks(self.told.cycle.procedure.clone()).with_withdrawn(known.withdrawn());
+        let root = root.with_hook_runner(Arc::new(HookThreads));
         root.recover(self.clock.now()).await
     }
 
@@ -400,7 +401,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let mut tested = Vec::new();
         for (member, answer, took) in join_all(asked).await {
             let place = match (&self.role, &answer) {
-                (Some(role), Ok(view)) => Some(role.peer.place(view.head())?),
+                (Some(role), Ok(view)) => Some(role.peer.compare_head(view.head())?),
                 _ => None,
             };
             // An old one may be a replay: as good as none, but for what it proves of a fork.
@@ -430,7 +431,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
         &self,
         size: u64,
         root: Hash,
-        place: Option<&Place>,
+        place: Option<&HeadRelation>,
     ) -> Result<Option<String>, NodeError> {
         let Some(role) = &self.role else {
             return Ok(Some(
@@ -440,16 +441,16 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let ours = role.peer.root_at(size)?;
         Ok(match (place, ours) {
             (None, _) => Some("it has not answered with a view of now yet".to_owned()),
-            (Some(Place::Fork(_)), _) => {
+            (Some(HeadRelation::Fork(_)), _) => {
                 Some("its head contradicts ours: the log has forked".to_owned())
             }
-            (Some(Place::Larger), _) | (_, None) => {
+            (Some(HeadRelation::Ahead), _) | (_, None) => {
                 Some("it has seen more of the log than our own mirrors have shown us".to_owned())
             }
-            (Some(Place::Joined), Some(ours)) if ours != root => Some(format!(
+            (Some(HeadRelation::Ancestor), Some(ours)) if ours != root => Some(format!(
                 "its ticket names a head of size {size} that is none of this log's: ask for a new ticket, and how that one was made"
             )),
-            (Some(Place::Joined), Some(_)) => None,
+            (Some(HeadRelation::Ancestor), Some(_)) => None,
         })
     }
 }

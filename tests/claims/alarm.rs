@@ -357,7 +357,7 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
         (MirrorProblem::Stale { mirror: text(), shown: 1, known: 2 }.into(), Stale, ""),
         (served.into(), Refused, "not-logged "),
         (
-            InstallRefusal::UnsupportedKind { release: release() }.into(),
+            InstallRefusal::TooManyEntries { release: release() }.into(),
             Refused,
             "unsuitable 2-1.1.0",
         ),

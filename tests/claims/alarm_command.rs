@@ -34,7 +34,7 @@ fn stale() -> Ended {
 }
 
 fn refused() -> Ended {
-    Err(InstallRefusal::UnsupportedKind { release: "2-1.1.0".into() }.into())
+    Err(InstallRefusal::TooManyEntries { release: "2-1.1.0".into() }.into())
 }
 
 fn fork() -> Ended {

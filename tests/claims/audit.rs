@@ -12,8 +12,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use unanimity_client::Outcome;
 use unanimity_config::{Config, CycleSettings, Polling, Spool as Told};
-use unanimity_install::spool::{PROOF, Spool};
-use unanimity_install::{Installer, StagedError};
+use unanimity_install::spool::{PROOF_FILE, SpoolReader};
+use unanimity_install::{OfflineInstallError, OfflineInstaller};
 use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::tree::{consistency_ranges, consistency_roots};
@@ -27,7 +27,7 @@ use unanimity_testkit::circle::{
     Circle, HOUR, MINUTE, ONE, TROJAN, TWO, installed, latched, refusal, release, up_to_date,
 };
 use unanimity_testkit::{Draft, PEER_NAMES, PEERS};
-use unanimity_witness::{Follow, PeerNode, Polled};
+use unanimity_witness::{PollOutcome, Witness, WitnessConfig};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -78,10 +78,10 @@ async fn split(seed: u64) -> (Circle, PathBuf) {
     (circle, spool)
 }
 
-fn install(circle: &Circle, config: &Config, spool: &Path) -> Result<u64, StagedError> {
-    let spool = Spool::open(spool)?;
+fn install(circle: &Circle, config: &Config, spool: &Path) -> Result<u64, OfflineInstallError> {
+    let spool = SpoolReader::open(spool)?;
     let clock = ManualClock::at(circle.now());
-    let mut installer = Installer::open(config, Storage::default())?;
+    let mut installer = OfflineInstaller::open(config, Storage::default())?;
     installer.install(&spool, DAY, &clock).now_or_never().unwrap().map(|done| done.sequence)
 }
 
@@ -99,7 +99,7 @@ async fn known_fault_a1_one_poll_makes_two_rolls() {
     for _ in 0..2 {
         circle.advance(10 * MINUTE);
         for polled in circle.poll_all().await.unwrap() {
-            assert!(matches!(polled, Polled::Nothing));
+            assert!(matches!(polled, PollOutcome::NoFreshHead));
         }
     }
     assert_eq!(installed(circle.update().await), 2);
@@ -178,7 +178,7 @@ async fn known_fault_d_a_latched_node_installs_what_was_staged() {
     circle.show("client", "fork").unwrap();
     assert!(matches!(refusal(circle.update().await), Refusal::Fork(_)));
     latched(circle.update().await);
-    assert!(spool.join(PROOF).exists());
+    assert!(spool.join(PROOF_FILE).exists());
     circle.advance(23 * HOUR);
     assert_eq!(install(&circle, &circle.config, &spool).unwrap(), 2);
     assert_eq!(circle.current().as_deref(), Some(TWO));
@@ -305,7 +305,7 @@ async fn known_fault_k_an_entry_withheld_from_every_peer_is_installed() {
     fs::remove_dir_all(circle.directory.join("hollow/artifact")).unwrap();
     circle.show_peers("hollow").unwrap();
     for polled in circle.poll_all().await.unwrap() {
-        assert!(matches!(polled, Polled::Fresh(_)), "{polled:?}");
+        assert!(matches!(polled, PollOutcome::Fresh(_)), "{polled:?}");
     }
     // A peer that serves files fails to fetch the entry, and confirms it all the same.
     circle.serve_files(0).await.unwrap_err();
@@ -447,23 +447,23 @@ fn damaged(mut bytes: Vec<u8>, rng: &mut StdRng) -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn known_fault_n_the_nodes_own_peer_role_is_no_witness() {
     let mut circle = Circle::with_first(9030).await;
-    let follow = Follow {
+    let follow = WitnessConfig {
         log: circle.circle.log.clone(),
-        secret: CosignatureSigningKey::from_seed("own".parse().unwrap(), &[9; 32]),
+        signing_key: CosignatureSigningKey::from_seed("own".parse().unwrap(), &[9; 32]),
         mirrors: vec![Mirror::directory(circle.directory.join("log"))],
         polling: Polling::default(),
     };
     let (state, clock) = (&circle.config.cycle.state, circle.clock.clone());
-    let own = PeerNode::open(follow, state, Storage::default(), clock).unwrap();
+    let own = Witness::open(follow, state, Storage::default(), clock).unwrap();
     let mut rng = StdRng::seed_from_u64(3);
-    assert!(matches!(own.poll(&mut rng).await.unwrap(), Polled::Fresh(_)));
+    assert!(matches!(own.poll(&mut rng).await.unwrap(), PollOutcome::Fresh(_)));
     fork_with_trojan(&circle, 2);
     circle.show_peers("fork").unwrap();
     circle.poll_all().await.unwrap();
     settling(&mut circle).await;
     for _ in 0..6 {
         circle.pass(10 * MINUTE).await;
-        assert!(matches!(own.poll(&mut rng).await.unwrap(), Polled::Fresh(_)));
+        assert!(matches!(own.poll(&mut rng).await.unwrap(), PollOutcome::Fresh(_)));
     }
     assert_eq!(own.head().map(|head| head.size()), Some(1));
     assert_eq!(installed(circle.update().await), 2);

@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use unanimity_client::Outcome;
 use unanimity_config::Spool;
-use unanimity_install::installer_state;
-use unanimity_install::journal::FIRST_WAIT;
+use unanimity_install::installer_state_dir;
+use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::Clock as _;
 use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
@@ -183,7 +183,7 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     assert_eq!(run(&world, &["verify", &file, "--proof", &proof]).0, 31);
     assert_eq!(run(&world, &["status"]).0, 0);
     let log = unanimity_protocol::Hash(world.config.cycle.policy.log.id().0).hex();
-    let evidence = installer_state(root).join("evidence").join(&log[..16]);
+    let evidence = installer_state_dir(root).join("evidence").join(&log[..16]);
     fs::create_dir_all(&evidence).unwrap();
     fs::write(evidence.join("aa.txt"), "").unwrap();
     let (code, said) = run(&world, &["status"]);
@@ -222,7 +222,7 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
             world.config.cycle.procedure.post_install = vec!["/bin/false".to_owned()];
             world.update().await.1.unwrap_err();
             world.config.cycle.procedure.post_install = Vec::new();
-            world.advance(FIRST_WAIT + SECOND);
+            world.advance(MIN_BACKOFF + SECOND);
             world.poll_all().await.unwrap();
         }
         let ended = world.update().await.1;

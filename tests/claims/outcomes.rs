@@ -10,8 +10,8 @@ use unanimity_config::edit::Obstacle;
 use unanimity_config::{CircleError, ConfigError, EditError, Why};
 use unanimity_install::spool::SpoolError;
 use unanimity_install::{
-    ArtifactMismatch, ByHandError, InstallError, InstallRefusal, Installed, ReplayMismatch,
-    StagedError,
+    ArtifactMismatch, InstallError, InstallRefusal, Installed, OfflineInstallError, ReplayMismatch,
+    RollbackError,
 };
 use unanimity_log::export::Unpublished;
 use unanimity_log::{EntryError, WriteError};
@@ -164,7 +164,7 @@ fn install_refusals() -> Vec<(u8, InstallRefusal)> {
         ArtifactMismatch::OtherRelease(text()),
     ];
     let mut refusals = vec![
-        (27, InstallRefusal::UnsupportedKind { release: text() }),
+        (27, InstallRefusal::TooManyEntries { release: text() }),
         (30, InstallRefusal::Unhealthy { release: text(), why: text(), until: Some(NOW) }),
         (30, InstallRefusal::OnTrial { release: text() }),
     ];
@@ -178,8 +178,8 @@ fn a_failed_check_of_the_protocol_has_its_row_wherever_it_ends_up() {
         all_have(code, [refusal.clone()]);
         all_have(code, [Failure::Refused(refusal.clone())]);
         all_have(code, [InstallError::Refused(refusal.clone())]);
-        all_have(code, [ByHandError::Install(InstallError::Refused(refusal.clone()))]);
-        all_have(code, [StagedError::Refused(refusal)]);
+        all_have(code, [RollbackError::Install(InstallError::Refused(refusal.clone()))]);
+        all_have(code, [OfflineInstallError::Refused(refusal)]);
     }
 }
 
@@ -192,8 +192,8 @@ fn a_failed_check_of_installing_has_its_row_wherever_it_ends_up() {
         all_have(code, [refusal.clone()]);
         all_have(code, [Failure::Install(refusal.clone())]);
         all_have(code, [InstallError::Install(refusal.clone())]);
-        all_have(code, [ByHandError::Install(InstallError::Install(refusal.clone()))]);
-        all_have(code, [StagedError::Install(refusal)]);
+        all_have(code, [RollbackError::Install(InstallError::Install(refusal.clone()))]);
+        all_have(code, [OfflineInstallError::Install(refusal)]);
     }
 }
 
@@ -201,7 +201,7 @@ fn a_failed_check_of_installing_has_its_row_wherever_it_ends_up() {
 fn an_unacknowledged_fork_has_its_row_wherever_it_ends_up() {
     let forked = LogForked { id: text() };
     all_have(20, [Failure::Latched(forked.clone())]);
-    all_have(20, [StagedError::Latched(forked.clone())]);
+    all_have(20, [OfflineInstallError::LogForked(forked.clone())]);
     all_have(20, [forked]);
 }
 
@@ -256,12 +256,12 @@ fn errors_of_installing_have_their_rows() {
         ]
     };
     errors().into_iter().for_each(|(code, error)| all_have(code, [error]));
-    errors().into_iter().for_each(|(code, error)| all_have(code, [ByHandError::Install(error)]));
-    all_have(6, [ByHandError::Disk(disk())]);
-    all_have(31, [ByHandError::Withdrawn(text())]);
-    all_have(2, [ByHandError::NoVersion { wanted: None, good: Vec::new() }]);
-    all_have(30, [ByHandError::Handover(text())]);
-    all_have(2, [ByHandError::NoTrial(None)]);
+    errors().into_iter().for_each(|(code, error)| all_have(code, [RollbackError::Install(error)]));
+    all_have(6, [RollbackError::Disk(disk())]);
+    all_have(31, [RollbackError::Withdrawn(text())]);
+    all_have(2, [RollbackError::NoVersion { wanted: None, good: Vec::new() }]);
+    all_have(30, [RollbackError::Handover(text())]);
+    all_have(2, [RollbackError::NoTrial(None)]);
 }
 
 #[test]
@@ -269,32 +269,38 @@ fn errors_of_installing_from_a_spool_have_their_rows() {
     let spool = || {
         [
             SpoolError::Io { path: path(), source: broken() },
-            SpoolError::Place { path: path(), why: "" },
+            SpoolError::UntrustedPlace { path: path(), why: "" },
             SpoolError::CutShort(path()),
             SpoolError::Empty(path()),
         ]
     };
     all_have(6, spool());
-    all_have(6, spool().map(StagedError::Spool));
+    all_have(6, spool().map(OfflineInstallError::Spool));
     let replayed = || {
         [
             ReplayMismatch::Behind { proven: 1, known: 2 },
             ReplayMismatch::Entries { held: 1, head: head(1) },
             ReplayMismatch::OtherLog { head: head(1).into(), trusted: head(2).into() },
-            ReplayMismatch::NotPassed,
+            ReplayMismatch::NoPeerHead,
             ReplayMismatch::NotOffered(text()),
         ]
     };
     all_have(23, replayed());
-    all_have(23, replayed().map(StagedError::Replay));
-    all_have(29, [BundleError::TooLong, BundleError::Form(1)].map(StagedError::Proof));
-    all_have(6, [StagedError::Store(StoreError::HeadMoved), StagedError::Disk(disk())]);
-    all_have(3, [StagedError::Store(StoreError::OtherLog(path()))]);
-    all_have(3, [StagedError::Config(config_error(Why::Changed))]);
-    all_have(3, [StagedError::Command(InstallError::Command { program: text(), why: broken() })]);
-    all_have(6, [StagedError::Busy(path())]);
-    all_have(5, [StagedError::Clock { now: NOW, newest: NOW }]);
-    all_have(8, [StagedError::Gap { first: 2, held: 1 }]);
+    all_have(23, replayed().map(OfflineInstallError::Replay));
+    all_have(29, [BundleError::TooLong, BundleError::Form(1)].map(OfflineInstallError::Proof));
+    all_have(
+        6,
+        [OfflineInstallError::Store(StoreError::HeadMoved), OfflineInstallError::Disk(disk())],
+    );
+    all_have(3, [OfflineInstallError::Store(StoreError::OtherLog(path()))]);
+    all_have(3, [OfflineInstallError::Config(config_error(Why::Changed))]);
+    all_have(
+        3,
+        [OfflineInstallError::Command(InstallError::Command { program: text(), why: broken() })],
+    );
+    all_have(6, [OfflineInstallError::Busy(path())]);
+    all_have(5, [OfflineInstallError::Clock { now: NOW, newest: NOW }]);
+    all_have(8, [OfflineInstallError::Gap { first: 2, held: 1 }]);
 }
 
 #[test]
@@ -375,14 +381,14 @@ fn errors_of_a_node_at_work_have_their_rows() {
     use unanimity_config::TicketError;
     use unanimity_config::socket_path::SocketPathError;
     use unanimity_tor::TorError;
-    use unanimity_witness::PeerError;
+    use unanimity_witness::WitnessError;
 
     all_have(3, [NodeError::Config(config_error(Why::Changed)), NodeError::NoRole(path())]);
     all_have(3, [NodeError::Another { path: path(), why: "" }]);
     all_have(6, [NodeError::Identity(IdentityError::Disk(disk()))]);
     let renamed = IdentityError::Renamed { path: path(), bears: name(), named: name() };
     all_have(7, [NodeError::Identity(renamed)]);
-    all_have(6, [NodeError::Peer(PeerError::Busy(path())), NodeError::Disk(disk())]);
+    all_have(6, [NodeError::Peer(WitnessError::Busy(path())), NodeError::Disk(disk())]);
     all_have(6, [NodeError::Store(StoreError::HeadMoved)]);
     all_have(3, [NodeError::Store(StoreError::OtherLog(path()))]);
     all_have(2, [NodeError::Store(StoreError::NoEvidence(text()))]);
@@ -403,10 +409,10 @@ fn errors_of_a_node_at_work_have_their_rows() {
 
 #[test]
 fn an_error_that_a_command_mends_is_shown_with_that_command() {
-    let gap = unanimity_install::advice::words(&StagedError::Gap { first: 2, held: 1 });
+    let gap = unanimity_install::advice::describe(&OfflineInstallError::Gap { first: 2, held: 1 });
     assert!(gap.ends_with("size 1: run `unanimity update --stage` again"), "{gap}");
-    let latched = StagedError::Latched(LogForked { id: text() });
-    let latched = unanimity_install::advice::words(&latched);
+    let latched = OfflineInstallError::LogForked(LogForked { id: text() });
+    let latched = unanimity_install::advice::describe(&latched);
     assert!(latched.ends_with("`unanimity evidence show --installer text`"), "{latched}");
     let unrecorded = unanimity::advice::words(&WriteError::Unrecorded(path()));
     assert!(

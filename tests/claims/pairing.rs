@@ -19,7 +19,7 @@ use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{HOUR, MINUTE, NOW};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::{Circle as Keys, Draft, Network, Stage};
-use unanimity_witness::Place;
+use unanimity_witness::HeadRelation;
 
 /// Two nodes or more around one log, over streams in memory.
 pub(crate) struct Pairing {
@@ -93,7 +93,7 @@ impl Pairing {
         let role = node.role.as_ref().unwrap();
         role.peer.poll(&mut rand::rng()).await.unwrap();
         let listener = self.network.listen(role.address.clone());
-        let serving = tokio::spawn(role.peer.clone().answer_all(listener));
+        let serving = tokio::spawn(role.peer.clone().serve_connections(listener));
         Seat { node, serving }
     }
 }
@@ -135,7 +135,7 @@ async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
 
     let tested = test(&pairing, &dora).await;
     assert!(tested[0].joined && tested[0].waits.is_none(), "{tested:?}");
-    assert_eq!(tested[0].place, Some(Place::Joined));
+    assert_eq!(tested[0].place, Some(HeadRelation::Ancestor));
     assert_eq!(standing(&dora, "emil"), Standing::Counted);
     // Each side finds out by itself.
     assert!(matches!(standing(&emil, "dora"), Standing::Joining { .. }));
@@ -164,7 +164,7 @@ async fn a_peer_that_is_ahead_of_our_mirrors_counts_when_they_have_shown_as_much
     let (dora, emil) = (pairing.seat("dora", "old").await, pairing.seat("emil", "log").await);
     add(&dora, &ticket(&emil));
     let tested = test(&pairing, &dora).await;
-    assert_eq!(tested[0].place, Some(Place::Larger));
+    assert_eq!(tested[0].place, Some(HeadRelation::Ahead));
     assert!(tested[0].waits.as_ref().unwrap().contains("our own mirrors"), "{tested:?}");
     assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
 
@@ -183,7 +183,7 @@ async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "fork").await);
     add(&dora, &ticket(&emil));
     let tested = test(&pairing, &dora).await;
-    assert!(matches!(tested[0].place, Some(Place::Fork(_))), "{tested:?}");
+    assert!(matches!(tested[0].place, Some(HeadRelation::Fork(_))), "{tested:?}");
     assert!(!tested[0].joined);
     assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
     // It was signed by the log's key, so it is evidence, whoever showed it: the node latches, also
@@ -199,7 +199,7 @@ async fn a_ticket_whose_head_is_none_of_the_log_s_is_never_counted() {
     let lie = Ticket { root: Hash::digest(b"another story"), ..ticket(&emil) };
     add(&dora, &lie);
     let tested = test(&pairing, &dora).await;
-    assert_eq!(tested[0].place, Some(Place::Joined), "its live view is honest");
+    assert_eq!(tested[0].place, Some(HeadRelation::Ancestor), "its live view is honest");
     assert!(!tested[0].joined);
     assert!(tested[0].waits.as_ref().unwrap().contains("none of this log's"), "{tested:?}");
     assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
@@ -212,7 +212,7 @@ async fn a_node_that_has_seen_nothing_yet_counts_nobody() {
     let dora = pairing.open("dora", "log");
     dora.add(&ticket(&emil), None, None).unwrap();
     let tested = dora.test(&pairing.network, |_| true).await.unwrap();
-    assert_eq!(tested[0].place, Some(Place::Larger));
+    assert_eq!(tested[0].place, Some(HeadRelation::Ahead));
     assert!(!tested[0].joined);
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use unanimity_client::Outcome;
-use unanimity_install::Root;
-use unanimity_install::journal::FIRST_WAIT;
+use unanimity_install::InstallRoot;
+use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, Storage};
 use unanimity_testkit::archives::{dir, file_of, link, tar, zst};
@@ -78,9 +78,10 @@ impl Scene {
         assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
     }
 
-    fn root(&self, disk: Storage) -> Root {
+    fn root(&self, disk: Storage) -> InstallRoot {
         let config = &self.world.config;
-        Root::new(&config.cycle.install_root, disk).with(config.cycle.procedure.clone())
+        InstallRoot::new(&config.cycle.install_root, disk)
+            .with_hooks(config.cycle.procedure.clone())
     }
 
     /// Which version is installed there, whole.
@@ -105,7 +106,7 @@ impl Scene {
                 break;
             }
             // A trial that was interrupted is undone, and begun again some time later.
-            self.pass(FIRST_WAIT).await;
+            self.pass(MIN_BACKOFF).await;
         }
         assert_eq!(self.current(machine), expected);
         let root = self.root(disk.clone());

@@ -234,7 +234,7 @@ async fn a_trial_that_was_interrupted_is_undone_also_where_nothing_may_be_instal
     let leave_open = || {
         fs::create_dir_all(root.join("versions/1-1.0.0")).unwrap();
         symlink("versions/1-1.0.0", root.join("current")).unwrap();
-        let trial = Some(Trial::of("1-1.0.0".to_owned(), None, false));
+        let trial = Some(Trial::new("1-1.0.0".to_owned(), None, false));
         let journal = Journal { trial, ..Journal::default() };
         fs::write(root.join("journal.json"), journal.text()).unwrap();
     };

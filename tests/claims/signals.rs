@@ -17,8 +17,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use unanimity_client::Outcome;
 use unanimity_config::Spool;
+use unanimity_install::installer_head_path;
 use unanimity_install::journal::Journal;
-use unanimity_install::published_head;
 use unanimity_protocol::Timestamp;
 use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
 use unanimity_testkit::scratch_dir::place;
@@ -280,7 +280,7 @@ async fn what_proved_good_stays_and_is_remembered_whoever_ends_when_good() {
     let mut machine = Machine::new().await;
     machine.world.config.cycle.procedure.when_good = machine.tells("sleep 600");
     machine.world.write_config().unwrap();
-    let head = published_head(&machine.world.config.cycle.install_root);
+    let head = installer_head_path(&machine.world.config.cycle.install_root);
     let before = fs::read(&head).unwrap();
     let mut installer = machine.start();
     let command = machine.told(&mut installer);

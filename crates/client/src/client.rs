@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use unanimity_config::Config;
-use unanimity_install::Root;
+use unanimity_install::InstallRoot;
 use unanimity_net::{Mirror, Transport};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore};
 use unanimity_storage::{Clock, Storage};
@@ -23,7 +23,7 @@ pub struct Client<'a, T, C> {
     pub(crate) clock: &'a C,
     pub(crate) disk: Storage,
     /// Where versions are installed.
-    pub(crate) root: Root,
+    pub(crate) root: InstallRoot,
     pub(crate) store: ClientStore,
     pub(crate) state: ClientState,
     /// Whether there may be more in `state` than is stored.
@@ -49,9 +49,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             EvidenceStore::new(&config.cycle.state, &config.cycle.policy.log, disk.clone());
         let fetcher = Fetcher::new(config, mirrors, transport, disk.clone());
         // A switch that was not followed by its bookkeeping still counts.
-        let root = Root::new(&config.cycle.install_root, disk.clone())
-            .with(config.cycle.procedure.clone())
-            .hooks_run_by(Arc::new(HookThreads));
+        let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
+            .with_hooks(config.cycle.procedure.clone())
+            .with_hook_runner(Arc::new(HookThreads));
         state.floor = state.floor.max(root.floor()?);
         let (unsaved, judged) = (true, Judged::default());
         Ok(Client {

@@ -1,7 +1,7 @@
 //! One cycle: decide, download, install.
 
 use rand::Rng;
-use unanimity_install::{Ready, Staged};
+use unanimity_install::{PreparedVersion, VerifiedArtifact};
 use unanimity_net::Transport;
 use unanimity_state::LogForked;
 use unanimity_storage::Clock;
@@ -61,7 +61,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         // Where there is a spool, somebody else installs.
         let is_split = self.config.cycle.spool.is_some();
         if !is_split && matches!(errand, Errand::Update | Errand::Switch) {
-            let root = self.root.clone().knowing(self.state.catalog.withdrawn());
+            let root = self.root.clone().with_withdrawn(self.state.catalog.withdrawn());
             let undone = root.recover(self.clock.now()).await?;
             report.remarks.extend(undone);
         }
@@ -71,9 +71,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let (journal, release) = (self.root.journal()?, decided.agreed.manifest().label());
         // A trial that was interrupted is for whoever installs to end: it is woken by what is staged.
         if is_split {
-            journal.is_due(&release, self.clock.now())?;
+            journal.check_backoff(&release, self.clock.now())?;
         } else {
-            journal.may_try(&release, self.clock.now())?;
+            journal.check_can_install(&release, self.clock.now())?;
         }
         match errand {
             Errand::Check => Ok(decided.outcome()),
@@ -121,7 +121,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         decided: &Decided,
         report: &mut Report,
         rng: &mut impl Rng,
-    ) -> Result<Staged, Failure> {
+    ) -> Result<VerifiedArtifact, Failure> {
         let fetched = self.fetcher.fetch(&decided.agreed, report, rng).await;
         for (mirror, did_well) in self.fetcher.judged() {
             self.judge(mirror, did_well);
@@ -138,7 +138,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         decided: &Decided,
         report: &mut Report,
         rng: &mut impl Rng,
-    ) -> Result<Ready, Failure> {
+    ) -> Result<PreparedVersion, Failure> {
         fetch::unpack(self.fetch_decided(decided, report, rng).await?).await
     }
 
@@ -159,23 +159,27 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 return Ok(Outcome::UpToDate);
             };
             decided = again;
-            if !ready.is_of(decided.agreed.manifest()) {
+            if !ready.belongs_to(decided.agreed.manifest()) {
                 ready = self.ready(&decided, report, rng).await?;
             }
         }
         self.switch_to(decided, ready).await
     }
 
-    async fn switch_to(&mut self, decided: Decided, ready: Ready) -> Result<Outcome, Failure> {
+    async fn switch_to(
+        &mut self,
+        decided: Decided,
+        ready: PreparedVersion,
+    ) -> Result<Outcome, Failure> {
         let Decided { agreed, proof, withdrawn, .. } = decided;
-        let root = self.root.clone().knowing(withdrawn);
-        let begun = root.begin(&agreed, self.clock, || self.may_still_switch()).await?;
+        let root = self.root.clone().with_withdrawn(withdrawn);
+        let begun = root.begin_switch(&agreed, self.clock, || self.may_still_switch()).await?;
         let proven = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await?;
         let sequence = proven.installed.sequence;
         self.state.floor = sequence;
         self.state.catalog.remove_below(sequence);
         let saved = self.save();
-        let installed = proven.when_good().await;
+        let installed = proven.on_success().await;
         saved?;
         Ok(Outcome::Installed(installed))
     }

@@ -64,7 +64,7 @@ fn about(failure: &Failure) -> Option<(&'static str, String)> {
         Failure::Refused(refusal) => about_refusal(refusal),
         Failure::Latched(LogForked { id }) => Some(("evidence", id.clone())),
         Failure::Install(
-            InstallRefusal::UnsupportedKind { release }
+            InstallRefusal::TooManyEntries { release }
             | InstallRefusal::Unhealthy { release, .. }
             | InstallRefusal::OnTrial { release },
         ) => Some(("release", release.clone())),

@@ -10,7 +10,10 @@ use rand::Rng;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use unanimity_config::Config;
-use unanimity_install::{InstallError, InstallRefusal, Ready, Root, Staged, Staging, target_of};
+use unanimity_install::{
+    InstallError, InstallRefusal, InstallRoot, PartialDownload, PreparedVersion, VerifiedArtifact,
+    artifact_for,
+};
 use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, Transport};
 use unanimity_protocol::ConfirmedRelease;
 use unanimity_protocol::log_path::artifact_path;
@@ -37,7 +40,7 @@ pub struct Fetcher<'a> {
     config: &'a Config,
     pub(crate) hosts: Hosts,
     /// Where artifacts are fetched to, and, unless that is a spool, installed.
-    pub(crate) root: Root,
+    pub(crate) root: InstallRoot,
     /// What is kept for others, if anything is.
     artifacts: Option<Artifacts>,
     /// Who is told how far it has come.
@@ -62,7 +65,7 @@ impl<'a> Fetcher<'a> {
             .spool
             .as_ref()
             .map_or(&config.cycle.install_root, |spool| &spool.directory);
-        let root = Root::new(place, disk);
+        let root = InstallRoot::new(place, disk);
         let (watcher, judged) = (Watcher::default(), Mutex::default());
         Fetcher { config, hosts, root, artifacts, watcher, judged }
     }
@@ -74,14 +77,14 @@ impl<'a> Fetcher<'a> {
         agreed: &ConfirmedRelease,
         report: &mut Report,
         rng: &mut impl Rng,
-    ) -> Result<Staged, Failure> {
-        let target = target_of(agreed.manifest(), &self.config.cycle.platform)?;
+    ) -> Result<VerifiedArtifact, Failure> {
+        let target = artifact_for(agreed.manifest(), &self.config.cycle.platform)?;
         let mut staging = match self.begin(agreed).await? {
             Ok(staged) => return Ok(staged),
             Err(staging) => staging,
         };
         // An earlier run may have got as far as that.
-        if staging.is_whole() {
+        if staging.is_complete() {
             if staging.check().is_ok() {
                 return self.finish(staging).await;
             }
@@ -115,7 +118,7 @@ impl<'a> Fetcher<'a> {
                 if staging.length() > before {
                     parts.add(host);
                 }
-                let is_short = poured.is_ok() && !staging.is_whole();
+                let is_short = poured.is_ok() && !staging.is_complete();
                 let checked = match poured {
                     Ok(()) => staging.check(),
                     Err(InstallError::Source(error)) => {
@@ -178,8 +181,8 @@ impl<'a> Fetcher<'a> {
         mirror: &Mirror,
         target: &Artifact,
         floor: u64,
-        mut staging: Staging,
-    ) -> (Staging, Result<(), InstallError>) {
+        mut staging: PartialDownload,
+    ) -> (PartialDownload, Result<(), InstallError>) {
         let (began, first) = (Instant::now(), staging.length());
         loop {
             let before = staging.length();
@@ -210,14 +213,17 @@ impl<'a> Fetcher<'a> {
     pub(crate) async fn fetched(
         &self,
         agreed: &ConfirmedRelease,
-    ) -> Result<Option<Staged>, InstallError> {
+    ) -> Result<Option<VerifiedArtifact>, InstallError> {
         let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
         let agreed = agreed.clone();
-        end(spawn_blocking(move || root.staged(&agreed, &platform))).await
+        end(spawn_blocking(move || root.find_download(&agreed, &platform))).await
     }
 
     /// What is here of it: all, or what was fetched so far.
-    async fn begin(&self, agreed: &ConfirmedRelease) -> Result<Result<Staged, Staging>, Failure> {
+    async fn begin(
+        &self,
+        agreed: &ConfirmedRelease,
+    ) -> Result<Result<VerifiedArtifact, PartialDownload>, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(staged) = self.fetched(agreed).await? {
@@ -225,7 +231,7 @@ impl<'a> Fetcher<'a> {
             }
             let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
             let agreed = agreed.clone();
-            let begun = spawn_blocking(move || root.stage(&agreed, &platform).map(Err));
+            let begun = spawn_blocking(move || root.open_download(&agreed, &platform).map(Err));
             match end(begun).await {
                 // The same download, most likely.
                 Err(InstallError::Busy(_)) if Instant::now() < until => sleep(PAUSE).await,
@@ -235,7 +241,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Gives what is whole its name. A copy is kept for others first, if there is to be one.
-    async fn finish(&self, staging: Staging) -> Result<Staged, Failure> {
+    async fn finish(&self, staging: PartialDownload) -> Result<VerifiedArtifact, Failure> {
         let artifacts = self.artifacts.clone();
         let finished = spawn_blocking(move || {
             if let Some(artifacts) = artifacts
@@ -250,7 +256,7 @@ impl<'a> Fetcher<'a> {
 }
 
 /// Unpacks an archive; anything else is ready as it is.
-pub(crate) async fn unpack(staged: Staged) -> Result<Ready, Failure> {
+pub(crate) async fn unpack(staged: VerifiedArtifact) -> Result<PreparedVersion, Failure> {
     Ok(end(spawn_blocking(move || staged.unpack())).await?)
 }
 
@@ -263,7 +269,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(staging: &Staging) -> Parts {
+    fn of(staging: &PartialDownload) -> Parts {
         let from = if staging.length() > 0 { BTreeSet::from([None]) } else { BTreeSet::new() };
         Parts { from, were_mixed: false }
     }
@@ -287,6 +293,6 @@ impl Parts {
 }
 
 /// Keeps what came for others as well.
-fn keep(artifacts: &Artifacts, staging: &Staging) -> Result<(), InstallError> {
-    artifacts.keep(staging.target(), staging.read()?)
+fn keep(artifacts: &Artifacts, staging: &PartialDownload) -> Result<(), InstallError> {
+    artifacts.keep(staging.artifact(), staging.open_reader()?)
 }

@@ -6,8 +6,8 @@ use std::io::{self};
 use std::path::Path;
 
 use rand::Rng;
-use unanimity_install::published_head;
-use unanimity_install::spool::{ENTRIES, PROOF};
+use unanimity_install::installer_head_path;
+use unanimity_install::spool::{ENTRIES_FILE, PROOF_FILE};
 use unanimity_log::{Bundles, Unread};
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::TreeHead;
@@ -28,14 +28,14 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     ) -> Result<(), Failure> {
         let (config, disk) = (self.config, &self.disk);
         // What the installer says of itself is not believed either: it only says where to begin.
-        let path = published_head(&config.cycle.install_root);
+        let path = installer_head_path(&config.cycle.install_root);
         let known = disk.read(&path, MAX_NOTE_BYTES).map_err(UpdateError::from)?;
         let known = known.and_then(|bytes| TreeHead::verify(&bytes, &config.cycle.policy.log).ok());
         let head = decided.agreed.head();
         let from = known.map_or(0, |known| known.size()).min(head.size());
         let mirrors = self.fetcher.hosts.of_the_log(rng);
         let mirrors: Vec<&Mirror> = mirrors.iter().collect();
-        let path = spool.join(ENTRIES);
+        let path = spool.join(ENTRIES_FILE);
         let at = |error| UpdateError::from(StorageError::at(&path)(error));
         let mut file = disk.create(&path, Mode::Public).map_err(at)?;
         disk.writing(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
@@ -59,7 +59,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             written.map_err(at)?;
         }
         disk.finish(&*file, &path).map_err(at)?;
-        let path = spool.join(PROOF);
+        let path = spool.join(PROOF_FILE);
         let written = disk.write(&path, decided.proof.to_string().as_bytes(), Mode::Public);
         Ok(written.map_err(StorageError::at(&path)).map_err(UpdateError::from)?)
     }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use unanimity_install::process::{self, CommandError, Invocation};
+use unanimity_install::process::{self, Invocation, ProcessError};
 use unanimity_install::{HookRunner, Interrupt};
 
 /// Runs each command on a thread of its own. Its time limit holds by the runtime's clock as well, which
@@ -17,12 +17,12 @@ use unanimity_install::{HookRunner, Interrupt};
 pub struct HookThreads;
 
 impl HookRunner for HookThreads {
-    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), CommandError>> {
+    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), ProcessError>> {
         run(invocation).boxed()
     }
 }
 
-async fn run(invocation: Invocation) -> Result<(), CommandError> {
+async fn run(invocation: Invocation) -> Result<(), ProcessError> {
     if invocation.command.is_empty() {
         return Ok(());
     }
@@ -40,7 +40,7 @@ async fn run(invocation: Invocation) -> Result<(), CommandError> {
             // If the future is gone, the command was killed.
             tell.send(process::run(&invocation, &interrupt)).ok();
         })
-        .map_err(|source| CommandError::Start { program, source })?;
+        .map_err(|source| ProcessError::Start { program, source })?;
     let ended = match timeout(limit, &mut told).await {
         Ok(ended) => ended,
         Err(_) => {
@@ -50,7 +50,7 @@ async fn run(invocation: Invocation) -> Result<(), CommandError> {
             match told.await {
                 // It had ended well before it was killed.
                 Ok(Ok(())) => return Ok(()),
-                _ => return Err(CommandError::Late(limit)),
+                _ => return Err(ProcessError::TimedOut(limit)),
             }
         }
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
-use unanimity_install::{InstallError, Staging};
+use unanimity_install::{InstallError, PartialDownload};
 use unanimity_net::{Mirror, Opened, Piece};
 
 /// The most bytes that wait to be written.
@@ -21,9 +21,9 @@ pub(crate) async fn pour(
     mirror: &Mirror,
     path: &str,
     floor: u64,
-    staging: Staging,
+    staging: PartialDownload,
     told: impl Fn(u64),
-) -> (Staging, Result<(), InstallError>) {
+) -> (PartialDownload, Result<(), InstallError>) {
     let from = staging.length();
     told(from);
     let mut file = match mirror.open(path, from, floor).await {

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use unanimity_archive::Totals;
-use unanimity_install::Fill;
+use unanimity_install::StorageTreeSink;
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_storage::Storage;
 
 const FILES: usize = 10_000;
 const DIRECTORIES: usize = 100;
-const TURNS: usize = 11;
+const RUNS: usize = 11;
 
 /// Files of 100 bytes to 16 KiB that compress to a half or so, like programs and their data.
 fn archive() -> (Vec<u8>, Totals) {
@@ -56,24 +56,29 @@ fn archive() -> (Vec<u8>, Totals) {
     (bytes, totals)
 }
 
-fn ours(archive: &Path, totals: Totals, tree: &Path) {
-    struct Hashed(fs::File, Sha256);
-    impl std::io::Read for Hashed {
+fn unpack_with_library(archive: &Path, totals: Totals, tree: &Path) {
+    struct HashedFile(fs::File, Sha256);
+    impl std::io::Read for HashedFile {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             let count = self.0.read(buffer)?;
             self.1.update(&buffer[..count]);
             Ok(count)
         }
     }
-    let mut source = Hashed(fs::File::open(archive).expect("an archive"), Sha256::new());
+    let mut source = HashedFile(fs::File::open(archive).expect("an archive"), Sha256::new());
     let mut tree = Storage::default().new_tree(tree).expect("a directory");
-    unanimity_archive::unpack(ArchiveFormat::TarZst, totals, &mut source, &mut Fill(&mut tree))
-        .expect("unpacked");
+    unanimity_archive::unpack(
+        ArchiveFormat::TarZst,
+        totals,
+        &mut source,
+        &mut StorageTreeSink(&mut tree),
+    )
+    .expect("unpacked");
     tree.sync().expect("synced");
     std::hint::black_box(source.1.finalize());
 }
 
-fn theirs(archive: &Path, tree: &Path) {
+fn unpack_with_tar(archive: &Path, tree: &Path) {
     fs::create_dir(tree).expect("a directory");
     let run = |command: &mut Command| assert!(command.status().expect("a program").success());
     run(Command::new("tar").args(["--zstd", "-xf"]).arg(archive).arg("-C").arg(tree));
@@ -81,7 +86,7 @@ fn theirs(archive: &Path, tree: &Path) {
 }
 
 /// The time of one run; what it made is removed, and that is on the disk, before the next.
-fn once(place: &Path, run: impl FnOnce(&Path)) -> Duration {
+fn time_run(place: &Path, run: impl FnOnce(&Path)) -> Duration {
     let tree = place.join("tree");
     let began = Instant::now();
     run(&tree);
@@ -107,9 +112,11 @@ fn main() {
         let archive = directory.path().join("archive.tar.zst");
         fs::write(&archive, &bytes).expect("written");
         let [mut bare, mut own] = [Vec::new(), Vec::new()];
-        for _ in 0..TURNS {
-            bare.push(once(directory.path(), |tree| theirs(&archive, tree)));
-            own.push(once(directory.path(), |tree| ours(&archive, totals, tree)));
+        for _ in 0..RUNS {
+            bare.push(time_run(directory.path(), |tree| unpack_with_tar(&archive, tree)));
+            own.push(time_run(directory.path(), |tree| {
+                unpack_with_library(&archive, totals, tree)
+            }));
         }
         let (bare, own) = (median(bare), median(own));
         let ratio = own / bare;

@@ -13,7 +13,7 @@ use unanimity_report::{Classify, Ended, with_causes};
 use unanimity_state::LogForked;
 
 use crate::spool::SpoolError;
-use crate::{ByHandError, InstallError, InstallRefusal, StagedError};
+use crate::{RollbackError, InstallError, InstallRefusal, OfflineInstallError};
 
 /// An error that a person may be able to do something about.
 pub trait InstallAdvice {
@@ -22,42 +22,42 @@ pub trait InstallAdvice {
 }
 
 /// What an error says, with the advice.
-pub fn words<E: InstallAdvice + Display>(error: &E) -> String {
+pub fn describe<E: InstallAdvice + Display>(error: &E) -> String {
     error.add_to(error.to_string())
 }
 
 /// The end of a verb by an error, with the advice.
-pub fn ended<E: InstallAdvice + Classify + Error>(error: E) -> Ended {
+pub fn command_error<E: InstallAdvice + Classify + Error>(error: E) -> Ended {
     Ended::new(error.exit(), error.add_to(with_causes(&error)))
 }
 
 impl InstallAdvice for Refusal {
     fn add_to(&self, words: String) -> String {
         match self {
-            Refusal::Fork(evidence) => fork(&words, &evidence.id()),
+            Refusal::Fork(evidence) => with_fork_advice(&describe, &evidence.id()),
             Refusal::DuplicateSequence { .. } => format!(
                 "{words}.\n  Ask the publisher which of the two they meant, over another channel"
             ),
             Refusal::UnsupportedFormat { .. } => format!("update unanimity: {words}"),
-            _ => words,
+            _ => describe,
         }
     }
 }
 
 impl InstallAdvice for LogForked {
     fn add_to(&self, words: String) -> String {
-        latched(&words, &self.id)
+        with_evidence_advice(&describe, &self.id)
     }
 }
 
 /// `evidence` is an identifier, after an option that says whose it is.
-fn fork(words: &str, evidence: &str) -> String {
+fn with_fork_advice(words: &str, evidence: &str) -> String {
     format!(
         "{words}.\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {evidence}`"
     )
 }
 
-fn latched(words: &str, evidence: &str) -> String {
+fn with_evidence_advice(words: &str, evidence: &str) -> String {
     format!("{words}.\n  Look at it with `unanimity evidence show {evidence}`")
 }
 
@@ -67,7 +67,7 @@ impl InstallAdvice for InstallRefusal {
             InstallRefusal::OnTrial { .. } => format!(
                 "{words}; the next `update` or `unanimity-install` ends a trial that was interrupted"
             ),
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -78,7 +78,7 @@ impl InstallAdvice for PeerSetError {
             PeerSetError::TooFew { .. } => {
                 format!("{words}: list more of them (`unanimity peers add`)")
             }
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -86,14 +86,14 @@ impl InstallAdvice for PeerSetError {
 impl InstallAdvice for ConfigError {
     fn add_to(&self, words: String) -> String {
         match &self.why {
-            Why::Circle(CircleError::Peers(error)) => error.add_to(words),
+            Why::Circle(CircleError::Peers(error)) => error.add_to(describe),
             Why::Io(error) if error.kind() == io::ErrorKind::NotFound => {
                 format!("{words}; `unanimity init` writes one to fill in")
             }
             Why::Joining { .. } => {
                 format!("{words} (`unanimity peers test` does it now, `serve` by itself)")
             }
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -101,23 +101,23 @@ impl InstallAdvice for ConfigError {
 impl InstallAdvice for InstallError {
     fn add_to(&self, words: String) -> String {
         match self {
-            InstallError::Refused(refusal) => refusal.add_to(words),
-            InstallError::Install(refusal) => refusal.add_to(words),
-            _ => words,
+            InstallError::Refused(refusal) => refusal.add_to(describe),
+            InstallError::Install(refusal) => refusal.add_to(describe),
+            _ => describe,
         }
     }
 }
 
-impl InstallAdvice for ByHandError {
+impl InstallAdvice for RollbackError {
     fn add_to(&self, words: String) -> String {
         match self {
-            ByHandError::Install(error) => error.add_to(words),
-            _ => words,
+            RollbackError::Install(error) => error.add_to(describe),
+            _ => describe,
         }
     }
 }
 
-const STAGE_AGAIN: &str = "run `unanimity update --stage` again";
+const DOWNLOAD_AGAIN: &str = "run `unanimity update --stage` again";
 
 impl InstallAdvice for SpoolError {
     fn add_to(&self, words: String) -> String {
@@ -125,26 +125,26 @@ impl InstallAdvice for SpoolError {
             SpoolError::Empty(_) => {
                 format!("{words} (`unanimity update --stage` as the user who fetches)")
             }
-            SpoolError::CutShort(_) => format!("{words}: {STAGE_AGAIN}"),
-            _ => words,
+            SpoolError::CutShort(_) => format!("{words}: {DOWNLOAD_AGAIN}"),
+            _ => describe,
         }
     }
 }
 
-impl InstallAdvice for StagedError {
+impl InstallAdvice for OfflineInstallError {
     fn add_to(&self, words: String) -> String {
         match self {
             // Such evidence is in the installer's own memory.
-            StagedError::Refused(Refusal::Fork(evidence)) => {
-                fork(&words, &format!("--installer {}", evidence.id()))
+            OfflineInstallError::Refused(Refusal::Fork(evidence)) => {
+                with_fork_advice(&describe, &format!("--installer {}", evidence.id()))
             }
-            StagedError::Latched(forked) => latched(&words, &format!("--installer {}", forked.id)),
-            StagedError::Refused(refusal) => refusal.add_to(words),
-            StagedError::Install(refusal) => refusal.add_to(words),
-            StagedError::Config(error) => error.add_to(words),
-            StagedError::Spool(error) => error.add_to(words),
-            StagedError::Gap { .. } => format!("{words}: {STAGE_AGAIN}"),
-            _ => words,
+            OfflineInstallError::LogForked(forked) => with_evidence_advice(&describe, &format!("--installer {}", forked.id)),
+            OfflineInstallError::Refused(refusal) => refusal.add_to(describe),
+            OfflineInstallError::Install(refusal) => refusal.add_to(describe),
+            OfflineInstallError::Config(error) => error.add_to(describe),
+            OfflineInstallError::Spool(error) => error.add_to(describe),
+            OfflineInstallError::Gap { .. } => format!("{words}: {DOWNLOAD_AGAIN}"),
+            _ => describe,
         }
     }
 }

@@ -12,12 +12,12 @@ use unanimity_storage::{ReadableFile, Storage, StorageError};
 
 use crate::error::InstallError;
 use crate::refusal::{ArtifactMismatch, InstallRefusal};
-use crate::tree_sink::Fill;
+use crate::tree_sink::StorageTreeSink;
 
 /// An artifact on this machine whose length and digest are those that were signed. Only
-/// [`Staging::finish`](crate::Staging::finish) makes one; the file is in a directory that nobody else writes to.
-pub struct Staged {
-    pub(crate) target: Artifact,
+/// [`PartialDownload::finish`](crate::Staging::finish) makes one; the file is in a directory that nobody else writes to.
+pub struct VerifiedArtifact {
+    pub(crate) artifact: Artifact,
     pub(crate) release: String,
     pub(crate) directory: PathBuf,
     pub(crate) disk: Storage,
@@ -26,19 +26,19 @@ pub struct Staged {
 }
 
 /// What is installed by giving it its name: a directory with the artifact, or, of an archive, the
-/// tree that was in it. All of it is durable. Only [`Staged::unpack`] makes one.
+/// tree that was in it. All of it is durable. Only [`VerifiedArtifact::unpack`] makes one.
 #[derive(Debug)]
-pub struct Ready {
-    pub(crate) target: Artifact,
+pub struct PreparedVersion {
+    pub(crate) artifact: Artifact,
     pub(crate) release: String,
     /// Where it was staged.
-    pub(crate) staging: PathBuf,
+    pub(crate) download_dir: PathBuf,
     /// An archive's tree, in there.
     pub(crate) tree: Option<PathBuf>,
 }
 
 /// The artifact of a release for a platform, if this version can install it.
-pub fn target_of<'a>(
+pub fn artifact_for<'a>(
     manifest: &'a Manifest,
     platform: &Name,
 ) -> Result<&'a Artifact, InstallError> {
@@ -48,7 +48,7 @@ pub fn target_of<'a>(
         Some(Artifact { kind: ArtifactKind::Archive { entries, .. }, .. })
             if *entries > MAX_ENTRIES =>
         {
-            Err(InstallRefusal::UnsupportedKind { release }.into())
+            Err(InstallRefusal::TooManyEntries { release }.into())
         }
         Some(target) => Ok(target),
     }
@@ -56,9 +56,9 @@ pub fn target_of<'a>(
 
 /// Reads a stream to its end as an artifact: exactly the signed length and digest, or a refusal.
 /// At most one byte more than the signed length is read.
-pub fn verify_artifact(target: &Artifact, source: impl Read) -> Result<(), InstallError> {
-    let mut source = source.take(target.length.saturating_add(1));
-    let mut measured = Measured::default();
+pub fn verify_artifact(artifact: &Artifact, source: impl Read) -> Result<(), InstallError> {
+    let mut source = source.take(artifact.length.saturating_add(1));
+    let mut measured = ArtifactHasher::default();
     let mut buffer = vec![0; 128 * 1024];
     loop {
         let count = match source.read(&mut buffer) {
@@ -67,15 +67,15 @@ pub fn verify_artifact(target: &Artifact, source: impl Read) -> Result<(), Insta
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(InstallError::Source(error)),
         };
-        measured.take(target, &buffer[..count])?;
+        measured.add_checked(artifact, &buffer[..count])?;
     }
-    Ok(measured.check(target)?)
+    Ok(measured.check(artifact)?)
 }
 
 /// Refuses more bytes after those that are here than were signed.
-pub(crate) fn fit(target: &Artifact, here: u64, more: u64) -> Result<(), ArtifactMismatch> {
-    if here.saturating_add(more) > target.length {
-        let (file, signed) = (target.file.clone(), target.length);
+pub(crate) fn check_fits(artifact: &Artifact, here: u64, more: u64) -> Result<(), ArtifactMismatch> {
+    if here.saturating_add(more) > artifact.length {
+        let (file, signed) = (artifact.file.clone(), artifact.length);
         return Err(ArtifactMismatch::TooLong { file, signed });
     }
     Ok(())
@@ -83,15 +83,15 @@ pub(crate) fn fit(target: &Artifact, here: u64, more: u64) -> Result<(), Artifac
 
 /// Bytes that were seen in order from an artifact's first: how many, and their digest.
 #[derive(Default)]
-pub(crate) struct Measured {
+pub(crate) struct ArtifactHasher {
     pub(crate) length: u64,
     hasher: Sha256,
 }
 
-impl Measured {
+impl ArtifactHasher {
     /// The next bytes; refused if there are more than were signed.
-    pub(crate) fn take(&mut self, target: &Artifact, bytes: &[u8]) -> Result<(), ArtifactMismatch> {
-        fit(target, self.length, bytes.len() as u64)?;
+    pub(crate) fn add_checked(&mut self, artifact: &Artifact, bytes: &[u8]) -> Result<(), ArtifactMismatch> {
+        check_fits(artifact, self.length, bytes.len() as u64)?;
         self.add(bytes);
         Ok(())
     }
@@ -102,14 +102,14 @@ impl Measured {
     }
 
     /// Whether they are the whole artifact, exactly.
-    pub(crate) fn check(&self, target: &Artifact) -> Result<(), ArtifactMismatch> {
+    pub(crate) fn check(&self, artifact: &Artifact) -> Result<(), ArtifactMismatch> {
         let (length, found) = (self.length, Hash(self.hasher.clone().finalize().into()));
-        if length < target.length {
-            let (file, signed) = (target.file.clone(), target.length);
+        if length < artifact.length {
+            let (file, signed) = (artifact.file.clone(), artifact.length);
             return Err(ArtifactMismatch::TooShort { file, length, signed });
         }
-        if found != target.sha256 {
-            let (file, signed) = (target.file.clone(), target.sha256);
+        if found != artifact.sha256 {
+            let (file, signed) = (artifact.file.clone(), artifact.sha256);
             return Err(ArtifactMismatch::Digest { file, found, signed });
         }
         Ok(())
@@ -117,12 +117,12 @@ impl Measured {
 }
 
 /// A file that is read once more: what comes out of it is measured on its way.
-struct Measuring<R> {
+struct HashingReader<R> {
     source: R,
-    measured: Measured,
+    measured: ArtifactHasher,
 }
 
-impl<R: Read> Read for Measuring<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
         self.measured.add(&buffer[..count]);
@@ -130,39 +130,39 @@ impl<R: Read> Read for Measuring<R> {
     }
 }
 
-impl Staged {
+impl VerifiedArtifact {
     /// Unpacks an archive, as strictly as [`unanimity_archive`] is, and makes its tree durable. A file is
     /// ready as it is. What is refused is refused again the next time, without being fetched.
-    pub fn unpack(self) -> Result<Ready, InstallError> {
-        let Staged { target, release, directory: staging, disk, file } = self;
-        let ArtifactKind::Archive { format, unpacked, entries } = target.kind else {
-            return Ok(Ready { target, release, staging, tree: None });
+    pub fn unpack(self) -> Result<PreparedVersion, InstallError> {
+        let VerifiedArtifact { artifact, release, directory: download_dir, disk, file } = self;
+        let ArtifactKind::Archive { format, unpacked, entries } = artifact.kind else {
+            return Ok(PreparedVersion { artifact, release, download_dir: staging: download_dir, tree: None });
         };
-        let path = staging.join(".tree");
+        let path = download_dir.join(".tree");
         let unpack = || -> Result<(), InstallError> {
             let mut tree = disk.new_tree(&path)?;
-            let mut source = Measuring { source: file, measured: Measured::default() };
+            let mut source = HashingReader { source: file, measured: ArtifactHasher::default() };
             let signed = Totals { unpacked, entries };
-            unanimity_archive::unpack(format, signed, &mut source, &mut Fill(&mut tree)).map_err(
+            unanimity_archive::unpack(format, signed, &mut source, &mut StorageTreeSink(&mut tree)).map_err(
                 |error| -> InstallError {
                     match error {
                         UnpackError::Refused(broken) => {
-                            let file = target.file.clone();
+                            let file = artifact.file.clone();
                             ArtifactMismatch::Archive { file, broken }.into()
                         }
                         UnpackError::Source(error) => {
-                            StorageError::at(&staging.join(target.file.as_str()))(error).into()
+                            StorageError::at(&download_dir.join(artifact.file.as_str()))(error).into()
                         }
                         UnpackError::Sink(error) => error.into(),
                     }
                 },
             )?;
             // Nobody else writes there; if somebody did, it is not installed.
-            source.measured.check(&target)?;
+            source.measured.check(&artifact)?;
             Ok(tree.sync()?)
         };
         match unpack() {
-            Ok(()) => Ok(Ready { target, release, staging, tree: Some(path) }),
+            Ok(()) => Ok(PreparedVersion { artifact, release, download_dir: staging: download_dir, tree: Some(path) }),
             Err(error) => {
                 // A full disk is not made fuller by what did not become a tree.
                 disk.remove(&path).ok();
@@ -172,15 +172,15 @@ impl Staged {
     }
 }
 
-impl std::fmt::Debug for Staged {
+impl std::fmt::Debug for VerifiedArtifact {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Staged({}, {})", self.release, self.target.file)
+        write!(f, "Staged({}, {})", self.release, self.artifact.file)
     }
 }
 
-impl Ready {
+impl PreparedVersion {
     /// Whether this is the artifact of that release.
-    pub fn is_of(&self, manifest: &Manifest) -> bool {
-        manifest.label() == self.release && manifest.targets.contains(&self.target)
+    pub fn belongs_to(&self, manifest: &Manifest) -> bool {
+        manifest.label() == self.release && manifest.targets.contains(&self.artifact)
     }
 }

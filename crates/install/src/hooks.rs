@@ -12,11 +12,11 @@ use unanimity_protocol::manifest::ArtifactKind;
 use unanimity_storage::{StorageError, open_plain};
 
 use crate::journal::Trial;
-use crate::process::{CommandError, Invocation};
-use crate::{ArtifactMismatch, InstallError, Root, verify_artifact};
+use crate::process::{ProcessError, Invocation};
+use crate::{ArtifactMismatch, InstallError, InstallRoot, verify_artifact};
 
 /// Refuses a command that cannot be run: that is no release's fault.
-pub(crate) fn check_commands(procedure: &Procedure) -> Result<(), InstallError> {
+pub(crate) fn check_hooks_executable(procedure: &Procedure) -> Result<(), InstallError> {
     for program in procedure.programs() {
         check_executable(program.as_ref())
             .map_err(|why| InstallError::Command { program: program.to_owned(), why })?;
@@ -25,20 +25,20 @@ pub(crate) fn check_commands(procedure: &Procedure) -> Result<(), InstallError> 
 }
 
 /// The most bytes that are told of what a command said.
-const MAX_SAID_BYTES: usize = 512;
+const MAX_SHOWN_BYTES: usize = 512;
 
 /// What restarts a unit.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
-/// The variable that commands of a trial have in their environment, with [`Trial::mark`].
-pub(crate) const MARK: &str = "UNANIMITY_TRIAL";
+/// The variable that commands of a trial have in their environment, with [`Trial::process_tag`].
+pub(crate) const TRIAL_VARIABLE: &str = "UNANIMITY_TRIAL";
 
 /// What a version failed by.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
+pub(crate) enum HookError {
     /// A command.
     #[error("{0} {1}")]
-    Command(&'static str, CommandError),
+    Command(&'static str, ProcessError),
     /// There is nothing to hand over.
     #[error("handover: {0}")]
     Handover(io::Error),
@@ -55,101 +55,101 @@ pub(crate) enum Trouble {
 
 /// What a command is about.
 #[derive(Clone, Copy)]
-pub(crate) struct About<'a> {
+pub(crate) struct HookContext<'a> {
     /// The version that is to be installed then.
     pub(crate) release: &'a str,
     /// What was before.
     pub(crate) before: Option<&'a str>,
     /// By what it is found after an interruption.
-    mark: &'a str,
+    process_tag: &'a str,
 }
 
 impl Trial {
     /// The way to what is on trial.
-    pub(crate) fn forth(&self) -> About<'_> {
-        About { release: &self.release, before: self.before.as_deref(), mark: &self.mark }
+    pub(crate) fn forward(&self) -> HookContext<'_> {
+        HookContext { release: &self.release, before: self.before.as_deref(), process_tag: &self.mark }
     }
 
     /// The way back from there, if there was anything.
-    pub(crate) fn back(&self) -> Option<About<'_>> {
+    pub(crate) fn backward(&self) -> Option<HookContext<'_>> {
         let release = self.before.as_deref()?;
-        Some(About { release, before: Some(&self.release), mark: &self.mark })
+        Some(HookContext { release, before: Some(&self.release), process_tag: &self.mark })
     }
 }
 
-impl Root {
+impl InstallRoot {
     /// The same, where nothing but the switch belongs to a switch.
-    pub(crate) fn without_commands(&self) -> Root {
-        let keep = self.procedure.keep;
-        self.clone().with(Procedure { keep, ..Procedure::default() })
+    pub(crate) fn without_hooks(&self) -> InstallRoot {
+        let keep = self.hooks.keep;
+        self.clone().with_hooks(Procedure { keep, ..Procedure::default() })
     }
 
-    pub(crate) async fn pre_install(&self, about: About<'_>) -> Result<(), Trouble> {
-        self.run("pre_install", &self.procedure.pre_install, about).await
+    pub(crate) async fn pre_install(&self, about: HookContext<'_>) -> Result<(), HookError> {
+        self.run_hook("pre_install", &self.hooks.pre_install, about).await
     }
 
-    pub(crate) async fn hand_over(&self, about: About<'_>) -> Result<(), Trouble> {
-        if self.procedure.handover.is_empty() {
+    pub(crate) async fn hand_over(&self, about: HookContext<'_>) -> Result<(), HookError> {
+        if self.hooks.handover.is_empty() {
             return Ok(());
         }
-        let (path, file) = self.artifact_of(about.release)?;
+        let (path, file) = self.open_artifact(about.release)?;
         // It goes to the command and to all that it starts. By our number among the processes others
         // could be meant: of one that is given it once we have ended, and the command has not.
-        fcntl_setfd(&file, FdFlags::empty()).map_err(|why| Trouble::Handover(why.into()))?;
+        fcntl_setfd(&file, FdFlags::empty()).map_err(|why| HookError::Handover(why.into()))?;
         let open = format!("/proc/self/fd/{}", file.as_raw_fd());
         let path = std::path::absolute(&path).unwrap_or(path);
         let path = path.to_string_lossy();
         let argument = |argument: &String| argument.replace("{}", &open).replace("{path}", &path);
-        let command: Vec<String> = self.procedure.handover.iter().map(argument).collect();
-        self.run("handover", &command, about).await
+        let command: Vec<String> = self.hooks.handover.iter().map(argument).collect();
+        self.run_hook("handover", &command, about).await
     }
 
     /// A version's one file, open, and once more what its proof says was signed. Whoever is given the
     /// open file is given that, whatever its name leads to by then.
-    fn artifact_of(&self, release: &str) -> Result<(PathBuf, File), Trouble> {
-        let targets = self.targets_of(release)?;
+    fn open_artifact(&self, release: &str) -> Result<(PathBuf, File), HookError> {
+        let targets = self.signed_artifacts(release)?;
         let mut why = io::Error::other("a release that is no single file cannot be handed over");
         for target in targets.iter().filter(|target| target.kind == ArtifactKind::File) {
-            let path = self.version(release).join(target.file.as_str());
+            let path = self.version_dir(release).join(target.file.as_str());
             match open_plain(&path) {
                 Ok(file) if verify_artifact(target, &file).is_ok() => return Ok((path, file)),
                 Ok(_) => why = io::Error::other("its file is not what its proof says was signed"),
                 Err(error) => why = error,
             }
         }
-        Err(Trouble::Handover(why))
+        Err(HookError::Handover(why))
     }
 
     /// What has to end well after a switch. The check can be left out on the operator's word.
-    pub(crate) async fn try_out(&self, about: About<'_>, vouched: bool) -> Result<(), Trouble> {
+    pub(crate) async fn run_trial(&self, about: HookContext<'_>, approved: bool) -> Result<(), HookError> {
         self.post_install(about).await?;
         self.restart(about).await?;
-        if vouched { Ok(()) } else { self.run("check", &self.procedure.check, about).await }
+        if approved { Ok(()) } else { self.run_hook("check", &self.hooks.check, about).await }
     }
 
-    pub(crate) async fn post_install(&self, about: About<'_>) -> Result<(), Trouble> {
-        self.run("post_install", &self.procedure.post_install, about).await
+    pub(crate) async fn post_install(&self, about: HookContext<'_>) -> Result<(), HookError> {
+        self.run_hook("post_install", &self.hooks.post_install, about).await
     }
 
-    pub(crate) async fn restart(&self, about: About<'_>) -> Result<(), Trouble> {
-        let Some(unit) = &self.procedure.restart else { return Ok(()) };
+    pub(crate) async fn restart(&self, about: HookContext<'_>) -> Result<(), HookError> {
+        let Some(unit) = &self.hooks.restart else { return Ok(()) };
         let restart = [SYSTEMCTL, "restart", "--", unit].map(str::to_owned);
-        self.run("restart", &restart, about).await
+        self.run_hook("restart", &restart, about).await
     }
 
-    pub(crate) async fn when_good(&self, about: About<'_>) {
-        if let Err(trouble) = self.run("when_good", &self.procedure.when_good, about).await {
+    pub(crate) async fn on_success(&self, about: HookContext<'_>) {
+        if let Err(trouble) = self.run_hook("when_good", &self.hooks.when_good, about).await {
             tracing::warn!("{} is installed, and {trouble}", about.release);
         }
     }
 
-    async fn run(
+    async fn run_hook(
         &self,
         what: &'static str,
         command: &[String],
-        about: About<'_>,
-    ) -> Result<(), Trouble> {
-        let directory = self.version(about.release);
+        about: HookContext<'_>,
+    ) -> Result<(), HookError> {
+        let directory = self.version_dir(about.release);
         let directory = std::path::absolute(&directory).unwrap_or(directory);
         let directory = directory.to_string_lossy();
         let variables = [
@@ -157,22 +157,22 @@ impl Root {
             ("UNANIMITY_RELEASE", about.release),
             ("UNANIMITY_DIRECTORY", &*directory),
             ("UNANIMITY_BEFORE", about.before.unwrap_or_default()),
-            (MARK, about.mark),
+            (TRIAL_VARIABLE, about.process_tag),
         ];
         let variables = variables.map(|(name, value)| (name, value.to_owned())).into();
-        let Procedure { timeout, check_timeout, .. } = self.procedure;
+        let Procedure { timeout, check_timeout, .. } = self.hooks;
         let limit = if what == "check" { check_timeout } else { timeout };
         let (command, input) = (command.to_vec(), String::new());
-        let ran = self.hooks.run(Invocation { command, variables, input, limit }).await;
+        let ran = self.hook_runner.run(Invocation { command, variables, input, limit }).await;
         ran.map_err(|mut error| {
             // What it said last says most.
-            if let CommandError::Failed { said, .. } = &mut error
-                && said.len() > MAX_SAID_BYTES
+            if let ProcessError::Failed { said, .. } = &mut error
+                && said.len() > MAX_SHOWN_BYTES
             {
-                let from = said.ceil_char_boundary(said.len() - MAX_SAID_BYTES);
+                let from = said.ceil_char_boundary(said.len() - MAX_SHOWN_BYTES);
                 *said = format!("…{}", &said[from..]);
             }
-            Trouble::Command(what, error)
+            HookError::Command(what, error)
         })
     }
 }

@@ -9,22 +9,22 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, p
 
 /// Ends the command that runs under it. Its clones are one interrupt, which has one command at a time.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<Mutex<State>>);
+pub struct Interrupt(Arc<Mutex<InterruptState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct InterruptState {
     is_interrupted: bool,
-    running: Option<Running>,
+    running: Option<KillTarget>,
 }
 
 /// A command that is not reaped yet, so that no other process has its number.
 #[derive(Debug)]
-struct Running {
+struct KillTarget {
     group: Pid,
     /// The command itself, which may have left its group.
     process: Option<OwnedFd>,
     /// The end of this pipe wakes the thread that waits for the command.
-    _awake: PipeWriter,
+    _wake_writer: PipeWriter,
 }
 
 impl Interrupt {
@@ -42,7 +42,7 @@ impl Interrupt {
     }
 
     /// Starts a command in a process group of its own; `None` after an interrupt.
-    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Option<(Child, Group<'_>)>> {
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Option<(Child, ProcessGroup<'_>)>> {
         let (woken, awake) = io::pipe()?;
         // Held until the command can be killed.
         let mut state = self.state();
@@ -52,18 +52,18 @@ impl Interrupt {
         let child = command.spawn()?;
         let group = Pid::from_child(&child);
         let process = pidfd_open(group, PidfdFlags::empty()).ok();
-        state.running = Some(Running { group, process, _awake: awake });
-        Ok(Some((child, Group { interrupt: self, woken })))
+        state.running = Some(KillTarget { group, process, _wake_writer: awake });
+        Ok(Some((child, ProcessGroup { interrupt: self, wake_reader: woken })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, InterruptState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl InterruptState {
     fn kill(&mut self) {
-        if let Some(Running { group, process, .. }) = self.running.take() {
+        if let Some(KillTarget { group, process, .. }) = self.running.take() {
             // It fails if no process is left in the group.
             kill_process_group(group, Signal::KILL).ok();
             process.map(|process| pidfd_send_signal(process, Signal::KILL));
@@ -72,15 +72,15 @@ impl State {
 }
 
 /// A command with the processes that it started. They are killed together when this is dropped.
-pub(crate) struct Group<'a> {
+pub(crate) struct ProcessGroup<'a> {
     interrupt: &'a Interrupt,
     /// Ends when the command is interrupted.
-    pub(crate) woken: PipeReader,
+    pub(crate) wake_reader: PipeReader,
 }
 
-impl Group<'_> {
+impl ProcessGroup<'_> {
     /// Lets the processes that the command left at work go on. Returns whether it was interrupted first.
-    pub(crate) fn leave(self) -> bool {
+    pub(crate) fn release(self) -> bool {
         let mut state = self.interrupt.state();
         state.running = None;
         state.is_interrupted
@@ -94,7 +94,7 @@ impl Group<'_> {
     }
 }
 
-impl Drop for Group<'_> {
+impl Drop for ProcessGroup<'_> {
     fn drop(&mut self) {
         self.interrupt.state().kill();
     }

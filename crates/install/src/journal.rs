@@ -12,9 +12,9 @@ use unanimity_protocol::{Hash, Manifest, Timestamp};
 use crate::InstallRefusal;
 
 /// How long a release that failed is left alone, after its first failure; then twice as long each time.
-pub const FIRST_WAIT: Duration = Duration::from_secs(10 * 60);
+pub const MIN_BACKOFF: Duration = Duration::from_secs(10 * 60);
 /// And never longer than that: a day.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The journal. Every release in it is named `SEQUENCE-VERSION`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Journal {
     /// What was switched to and has not proved itself yet.
     pub trial: Option<Trial>,
     /// Those that failed, until a newer one proves good.
-    pub failed: BTreeMap<String, Failed>,
+    pub failed: BTreeMap<String, FailedRelease>,
     /// What the operator says is good: its next trial goes without the check.
     pub vouched: Option<String>,
 }
@@ -61,22 +61,22 @@ pub struct Trial {
 
 impl Trial {
     /// One that begins.
-    pub fn of(release: String, before: Option<String>, by_hand: bool) -> Trial {
+    pub fn new(release: String, before: Option<String>, by_hand: bool) -> Trial {
         let (mark, sha256) = (String::new(), String::new());
         let mut trial =
             Trial { release, before, by_hand, is_one_way: false, mark, sha256, tries: 0 };
-        trial.mark_anew();
+        trial.renew_process_tag();
         trial
     }
 
     /// What is run from now on can be told from what was before.
-    pub(crate) fn mark_anew(&mut self) {
+    pub(crate) fn renew_process_tag(&mut self) {
         self.mark = format!("{:032x}", rand::random::<u128>());
         self.sha256 = Hash::digest(self.mark.as_bytes()).hex();
     }
 
     /// Whether this is what commands of it have in their environment.
-    pub(crate) fn is_marked(&self, mark: &[u8]) -> bool {
+    pub(crate) fn has_process_tag(&self, mark: &[u8]) -> bool {
         Hash::digest(mark).hex() == self.sha256
     }
 }
@@ -84,7 +84,7 @@ impl Trial {
 /// How a release failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Failed {
+pub struct FailedRelease {
     /// How often.
     pub times: u32,
     /// When last.
@@ -93,16 +93,16 @@ pub struct Failed {
     pub why: String,
 }
 
-impl Failed {
+impl FailedRelease {
     /// Until when it is left alone.
-    pub fn until(&self) -> Timestamp {
+    pub fn backoff_until(&self) -> Timestamp {
         let doublings = self.times.saturating_sub(1).min(16);
-        self.last.after((FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT))
+        self.last.after((MIN_BACKOFF * (1 << doublings)).min(MAX_BACKOFF))
     }
 }
 
 /// The most bytes of what is kept of why a release failed.
-const MAX_WHY_BYTES: usize = 1024;
+const MAX_REASON_BYTES: usize = 1024;
 /// The most releases that are remembered to have failed: the newest.
 const MAX_FAILED: usize = 64;
 
@@ -131,22 +131,22 @@ impl Journal {
     }
 
     /// Refuses a release that is on trial, or that failed and is to be left alone at `now`.
-    pub fn may_try(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
+    pub fn check_can_install(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         if self.trial.as_ref().is_some_and(|trial| trial.release == release) {
             return Err(InstallRefusal::OnTrial { release: release.to_owned() });
         }
-        self.is_due(release, now)
+        self.check_backoff(release, now)
     }
 
     /// Refuses a release that failed and is to be left alone at `now`.
-    pub fn is_due(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
+    pub fn check_backoff(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         match self.failed.get(release) {
             // A clock that was put back does not make the wait longer than it is.
-            Some(failed) if failed.last <= now && now < failed.until() => {
+            Some(failed) if failed.last <= now && now < failed.backoff_until() => {
                 Err(InstallRefusal::Unhealthy {
                     release: release.to_owned(),
                     why: format!("it is left alone for a while: {}", failed.why),
-                    until: Some(failed.until()),
+                    until: Some(failed.backoff_until()),
                 })
             }
             _ => Ok(()),
@@ -154,16 +154,16 @@ impl Journal {
     }
 
     /// A release has proved good.
-    pub(crate) fn prove(&mut self, release: &str) {
+    pub(crate) fn mark_good(&mut self, release: &str) {
         self.vouched.take_if(|vouched| vouched == release);
-        self.present(release);
+        self.set_current(release);
         // Nobody goes back to try those.
         let sequence = Manifest::sequence_of(release);
         self.failed.retain(|failed, _| Manifest::sequence_of(failed) > sequence);
     }
 
     /// A good release is the present one.
-    pub(crate) fn present(&mut self, release: &str) {
+    pub(crate) fn set_current(&mut self, release: &str) {
         self.trial = None;
         self.good.retain(|good| good != release);
         self.good.push(release.to_owned());
@@ -171,19 +171,19 @@ impl Journal {
     }
 
     /// Its trial has failed.
-    pub(crate) fn fail(&mut self, release: &str, why: &str, now: Timestamp) -> InstallRefusal {
+    pub(crate) fn record_failure(&mut self, release: &str, why: &str, now: Timestamp) -> InstallRefusal {
         // One line, also in the file: a control character takes six bytes there.
         let words = why.chars().map(|c| if c.is_control() { ' ' } else { c });
         let mut why: String = words.collect();
-        if why.len() > MAX_WHY_BYTES {
-            why.truncate(why.floor_char_boundary(MAX_WHY_BYTES));
+        if why.len() > MAX_REASON_BYTES {
+            why.truncate(why.floor_char_boundary(MAX_REASON_BYTES));
             why.push('…');
         }
         self.trial.take_if(|trial| trial.release == release);
         self.vouched.take_if(|vouched| vouched == release);
         let times = self.failed.get(release).map_or(0, |failed| failed.times).saturating_add(1);
-        let failed = Failed { times, last: now, why: why.clone() };
-        let until = Some(failed.until());
+        let failed = FailedRelease { times, last: now, why: why.clone() };
+        let until = Some(failed.backoff_until());
         self.failed.insert(release.to_owned(), failed);
         while self.failed.len() > MAX_FAILED {
             let oldest = self.failed.keys().min_by_key(|failed| Manifest::sequence_of(failed));

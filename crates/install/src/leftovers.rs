@@ -9,17 +9,17 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// How often what is to be killed is looked for, and with what pauses.
-const MAX_ROUNDS: usize = 200;
+const MAX_ATTEMPTS: usize = 200;
 const PAUSE: Duration = Duration::from_millis(10);
 /// The most bytes of an environment that are looked at; Linux starts nothing with more than 6 MiB.
 const MAX_ENVIRONMENT: u64 = 6 << 20;
 
 /// Kills all processes that were started with a certain value of a variable, and those that they started
 /// with it: but for this one, and for those that this user may not look into.
-pub(crate) fn kill_all(name: &str, is_meant: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+pub(crate) fn kill_processes_with_variable(name: &str, matches_value: impl Fn(&[u8]) -> bool) -> io::Result<()> {
     // One that is killed may have started another just before, or take its time to end.
-    for _ in 0..MAX_ROUNDS {
-        if !kill_once(name, &is_meant)? {
+    for _ in 0..MAX_ATTEMPTS {
+        if !kill_once(name, &matches_value)? {
             return Ok(());
         }
         sleep(PAUSE);
@@ -28,7 +28,7 @@ pub(crate) fn kill_all(name: &str, is_meant: impl Fn(&[u8]) -> bool) -> io::Resu
 }
 
 /// Whether there was any.
-fn kill_once(name: &str, is_meant: &impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+fn kill_once(name: &str, matches_value: &impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let mut found = false;
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
@@ -37,7 +37,7 @@ fn kill_once(name: &str, is_meant: &impl Fn(&[u8]) -> bool) -> io::Result<bool> 
         let Some(id) = id.and_then(|id| Pid::from_raw(id.cast_signed())) else { continue };
         // Held before it is looked at: what is killed is what was seen. What has ended has none.
         let Ok(held) = pidfd_open(id, PidfdFlags::empty()) else { continue };
-        if has(&entry.path(), name, is_meant) {
+        if has_variable(&entry.path(), name, matches_value) {
             found = true;
             pidfd_send_signal(&held, Signal::KILL).ok();
         }
@@ -47,22 +47,22 @@ fn kill_once(name: &str, is_meant: &impl Fn(&[u8]) -> bool) -> io::Result<bool> 
 
 /// Whether a process was started with such a variable. Its first thread, which has its number, may have
 /// ended before the others: it has no environment then, and they have.
-fn has(process: &Path, name: &str, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+fn has_variable(process: &Path, name: &str, matches_value: impl Fn(&[u8]) -> bool) -> bool {
     let tasks = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let environment = std::iter::once(process.to_owned())
         .chain(tasks.map(|task| task.path()))
-        .map(|task| environment(&task).unwrap_or_default())
+        .map(|task| read_environment(&task).unwrap_or_default())
         .find(|environment| !environment.is_empty())
         .unwrap_or_default();
     let value = |variable: &[u8]| {
         let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(is_meant(value))
+        Some(matches_value(value))
     };
     environment.split(|byte| *byte == 0).any(|variable| value(variable) == Some(true))
 }
 
 /// What a task was started with. Anybody can say that theirs is larger than our memory.
-fn environment(task: &Path) -> io::Result<Vec<u8>> {
+fn read_environment(task: &Path) -> io::Result<Vec<u8>> {
     let mut environment = Vec::new();
     File::open(task.join("environ"))?.take(MAX_ENVIRONMENT).read_to_end(&mut environment)?;
     Ok(environment)
@@ -78,7 +78,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(process.path().join(name), text).unwrap();
         let has = |variable: &str| {
             let (name, value) = variable.split_once('=').unwrap();
-            has(process.path(), name, |other| other == value.as_bytes())
+            has_variable(process.path(), name, |other| other == value.as_bytes())
         };
         write("environ", "A=1\0TRIAL=7\0B=2\0");
         assert!(has("TRIAL=7") && has("B=2"));

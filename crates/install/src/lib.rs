@@ -13,7 +13,7 @@
 //! [`Procedure`](unanimity_config::Procedure) lists the operator's hooks. [`Switch`] describes how a failed
 //! version is undone.
 //!
-//! Hooks run through [`process::run`], in the thread that a [`HookRunner`] chooses. So this crate, and the
+//! Hooks run through [`process::run_hook`], in the thread that a [`HookRunner`] chooses. So this crate, and the
 //! program `unanimity-install` in it, link no network code and no runtime.
 //!
 //! An archive has these extra steps before the swap:
@@ -50,18 +50,18 @@ mod switch;
 mod tree_sink;
 pub mod verbs;
 
-pub use artifact::{Ready, Staged, target_of, verify_artifact};
+pub use artifact::{PreparedVersion, VerifiedArtifact, artifact_for, verify_artifact};
 pub use error::InstallError;
 pub use hangup::ignores_hangup;
 pub use interrupt::Interrupt;
-pub use offline::{Installer, StagedError};
-pub use open_root::{root_knowing, root_of};
-pub use partial_download::Staging;
+pub use offline::{OfflineInstaller, OfflineInstallError};
+pub use open_root::{root_with_withdrawn, root_from_config};
+pub use partial_download::PartialDownload;
 pub use refusal::{ArtifactMismatch, InstallRefusal};
 pub use replay_mismatch::ReplayMismatch;
-pub use rollback::{ByHandError, RolledBack};
-pub use root::{Installed, Root};
-pub use runner::{HookRunner, InPlace};
-pub use state_dirs::{installer_state, published_head};
-pub use switch::{Proven, Switch};
-pub use tree_sink::Fill;
+pub use rollback::{RollbackError, RollbackOutcome};
+pub use root::{Installed, InstallRoot};
+pub use runner::{HookRunner, BlockingHookRunner};
+pub use state_dirs::{installer_state_dir, installer_head_path};
+pub use switch::{Committed, Switch};
+pub use tree_sink::StorageTreeSink;

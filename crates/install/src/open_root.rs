@@ -6,21 +6,21 @@ use unanimity_config::Node;
 use unanimity_state::StoreError;
 use unanimity_storage::Storage;
 
-use crate::Root;
-use crate::state_dirs::{known, memories};
+use crate::InstallRoot;
+use crate::state_dirs::{load_known_releases, readable_state_dirs};
 
 /// The install root, with what the configuration says of a switch.
-pub fn root_of(told: &Node) -> Root {
-    Root::new(&told.cycle.install_root, Storage::default()).with(told.cycle.procedure.clone())
+pub fn root_from_config(config: &Node) -> InstallRoot {
+    InstallRoot::new(&config.cycle.install_root, Storage::default()).with_hooks(config.cycle.procedure.clone())
 }
 
 /// The install root, where there is no way back to what is known to be taken back.
-pub fn root_knowing(told: &Node) -> Result<Root, StoreError> {
-    Ok(root_of(told).knowing(withdrawn(told)?))
+pub fn root_with_withdrawn(config: &Node) -> Result<InstallRoot, StoreError> {
+    Ok(root_from_config(config).with_withdrawn(known_withdrawals(config)?))
 }
 
 /// What is known here to have been taken back.
-fn withdrawn(told: &Node) -> Result<BTreeSet<u64>, StoreError> {
-    let all = memories(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
-    Ok(known(&all, &told.cycle.policy)?.withdrawn())
+fn known_withdrawals(config: &Node) -> Result<BTreeSet<u64>, StoreError> {
+    let all = readable_state_dirs(&config.cycle.install_root, &config.cycle.state, config.cycle.spool.as_ref());
+    Ok(load_known_releases(&all, &config.cycle.policy)?.withdrawn())
 }

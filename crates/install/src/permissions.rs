@@ -8,43 +8,43 @@ use unanimity_report::{Ended, Exit};
 use unanimity_storage::{StorageError, UntrustedPath, check_trusted_path, check_trusted_tree};
 
 /// Refuses to write to what is another user's: they could not use it any more.
-pub fn is_ours(place: &Path) -> Result<(), Ended> {
+pub fn check_owner(path: &Path) -> Result<(), Ended> {
     let us = rustix::process::geteuid();
-    let found = match std::fs::metadata(place) {
+    let found = match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found.map_err(StorageError::at(place))?,
+        found => found.map_err(StorageError::at(path))?,
     };
     if found.uid() == us.as_raw() {
         return Ok(());
     }
-    let (place, uid) = (place.display(), found.uid());
+    let (path, uid) = (path.display(), found.uid());
     let why = format!(
-        "{place} belongs to the user with id {uid}: run this as them, with the same --config, such as `sudo -u '#{uid}' unanimity --config ...`"
+        "{path} belongs to the user with id {uid}: run this as them, with the same --config, such as `sudo -u '#{uid}' unanimity --config ...`"
     );
     Err(Ended::new(Exit::Disk, why))
 }
 
 /// Refuses to install by what others than the installing user may write, or to where they may: the
 /// configuration, the programs that it names, the install root and what is in it.
-pub fn is_our_word(told: &unanimity_config::Node) -> Result<(), Ended> {
-    let programs = told.cycle.procedure.programs().map(Path::new);
-    let root = told.cycle.install_root.as_path();
-    only_us(told.files.iter().map(PathBuf::as_path).chain(programs).chain([root]), told)
+pub fn check_install_inputs(config: &unanimity_config::Node) -> Result<(), Ended> {
+    let programs = config.cycle.procedure.programs().map(Path::new);
+    let root = config.cycle.install_root.as_path();
+    check_all_trusted(config.files.iter().map(PathBuf::as_path).chain(programs).chain([root]), config)
 }
 
-fn only_us<'a>(
+fn check_all_trusted<'a>(
     paths: impl Iterator<Item = &'a Path>,
-    told: &unanimity_config::Node,
+    config: &unanimity_config::Node,
 ) -> Result<(), Ended> {
     for path in paths {
-        let found = check_trusted_path(path).and_then(|()| match path == told.cycle.install_root {
+        let found = check_trusted_path(path).and_then(|()| match path == config.cycle.install_root {
             true => check_trusted_tree(path),
             false => Ok(()),
         });
         match found {
             // Nothing was installed yet; a program that is not there is said to be missing later.
             Err(UntrustedPath::Disk(StorageError::Io { source, .. }))
-                if !told.files.iter().any(|file| file == path)
+                if !config.files.iter().any(|file| file == path)
                     && source.kind() == io::ErrorKind::NotFound => {}
             Err(UntrustedPath::Disk(error)) => return Err(error.into()),
             Err(error @ UntrustedPath::Others { .. }) => {
@@ -61,11 +61,11 @@ fn only_us<'a>(
 }
 
 /// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
-pub fn is_roots_word(told: &unanimity_config::Node) -> Result<(), Ended> {
-    if told.cycle.spool.is_some() || !rustix::process::geteuid().is_root() {
+pub fn check_root_inputs(config: &unanimity_config::Node) -> Result<(), Ended> {
+    if config.cycle.spool.is_some() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let alarm = told.alarm.command.first().map(Path::new);
-    only_us(alarm.into_iter().chain([&*told.cycle.state]), told)?;
-    is_our_word(told)
+    let alarm = config.alarm.command.first().map(Path::new);
+    check_all_trusted(alarm.into_iter().chain([&*config.cycle.state]), config)?;
+    check_install_inputs(config)
 }

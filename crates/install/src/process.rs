@@ -14,11 +14,11 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use crate::interrupt::Interrupt;
 
 /// The most bytes that are kept of what a command says on standard error.
-const MAX_SAID_BYTES: usize = 64 * 1024;
+const MAX_STDERR_BYTES: usize = 64 * 1024;
 /// How long the last words of a command are waited for: a child it left behind may hold the pipe open.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const STDERR_GRACE: Duration = Duration::from_secs(1);
 /// What a command gets to see of our environment.
-const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
+const INHERITED_VARIABLES: [&str; 3] = ["PATH", "HOME", "LANG"];
 
 /// A command of the operator's, and all that it is given.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct Invocation {
 
 /// Why a command may not have done its work.
 #[derive(Debug, thiserror::Error)]
-pub enum CommandError {
+pub enum ProcessError {
     /// It did not start.
     #[error("cannot start: {program}: {source}")]
     Start {
@@ -54,23 +54,23 @@ pub enum CommandError {
     },
     /// It was killed.
     #[error("did not end within {} s and was killed", .0.as_secs())]
-    Late(Duration),
+    TimedOut(Duration),
     /// It was killed, or not even started, because of an [`Interrupt`].
     #[error("was interrupted")]
     Interrupted,
     /// The system does not say how it ended.
     #[error("cannot be waited for: {0}")]
-    Lost(#[from] io::Error),
+    Wait(#[from] io::Error),
 }
 
 /// Runs a command to its end, to its time limit, or to an interrupt. This thread waits for it.
 ///
 /// Processes that it left at work go on only if it ended well. In all other cases its process group is
 /// killed before it is reaped.
-pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), CommandError> {
+pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), ProcessError> {
     let Invocation { command, variables, input, limit } = invocation;
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let kept = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let kept = INHERITED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -85,96 +85,96 @@ pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), Command
     let deadline = Instant::now().checked_add(*limit);
     let started = interrupt.start(&mut command).map_err(|source| {
         let program = program.clone();
-        CommandError::Start { program, source }
+        ProcessError::Start { program, source }
     })?;
-    let Some((mut child, group)) = started else { return Err(CommandError::Interrupted) };
-    let watched = Watched::of(&mut child);
+    let Some((mut child, group)) = started else { return Err(ProcessError::Interrupted) };
+    let watched = RunningCommand::from_child(&mut child);
     let attended = watched.and_then(|mut watched| {
-        let end = watched.attend(input.as_bytes(), &group.woken, deadline)?;
+        let end = watched.drive_to_end(input.as_bytes(), &group.wake_reader, deadline)?;
         Ok((end, watched))
     });
     let was_interrupted = match &attended {
         // What it has left at work is meant to be.
-        Ok((End::Well, _)) => group.leave(),
+        Ok((CommandEnd::Succeeded, _)) => group.release(),
         // The system has reaped it by itself, so its number may be another process's.
-        Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => group.leave(),
+        Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => group.release(),
         _ => group.kill(),
     };
     // Only now: as long as it is not reaped, its number is nobody else's.
     let status = reap(child);
     let (end, watched) = attended?;
     match end {
-        _ if was_interrupted => Err(CommandError::Interrupted),
-        End::Interrupted => Err(CommandError::Interrupted),
-        End::Late => Err(CommandError::Late(*limit)),
-        End::Well | End::Badly => match status? {
+        _ if was_interrupted => Err(ProcessError::Interrupted),
+        CommandEnd::Interrupted => Err(ProcessError::Interrupted),
+        CommandEnd::TimedOut => Err(ProcessError::TimedOut(*limit)),
+        CommandEnd::Succeeded | CommandEnd::Failed => match status? {
             status if status.success() => Ok(()),
-            status => Err(CommandError::Failed { status, said: watched.said() }),
+            status => Err(ProcessError::Failed { status, said: watched.stderr_text() }),
         },
     }
 }
 
 /// How the wait for a command ended.
-enum End {
+enum CommandEnd {
     /// It exited with 0.
-    Well,
+    Succeeded,
     /// It exited with something else, or was killed.
-    Badly,
+    Failed,
     /// It was still there at its time limit.
-    Late,
+    TimedOut,
     /// An interrupt came first.
     Interrupted,
 }
 
 /// Our side of a command that runs.
-struct Watched {
+struct RunningCommand {
     id: Pid,
     /// Readable once the command has ended.
     ended: OwnedFd,
     stdin: Option<ChildStdin>,
     stderr: Option<ChildStderr>,
-    said: Vec<u8>,
+    stderr_tail: Vec<u8>,
 }
 
-impl Watched {
-    fn of(child: &mut Child) -> io::Result<Watched> {
+impl RunningCommand {
+    fn from_child(child: &mut Child) -> io::Result<RunningCommand> {
         let id = Pid::from_child(child);
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         // Neither side waits for the other. The other end of a pipe does not notice.
         stdin.as_ref().map_or(Ok(()), |stdin| ioctl_fionbio(stdin, true))?;
         stderr.as_ref().map_or(Ok(()), |stderr| ioctl_fionbio(stderr, true))?;
         let ended = pidfd_open(id, PidfdFlags::empty())?;
-        Ok(Watched { id, ended, stdin, stderr, said: Vec::new() })
+        Ok(RunningCommand { id, ended, stdin, stderr, stderr_tail: Vec::new() })
     }
 
     /// Feeds the command, hears what it has to say, and waits for its end. It is not reaped yet.
-    fn attend(
+    fn drive_to_end(
         &mut self,
         mut input: &[u8],
         woken: &PipeReader,
         mut deadline: Option<Instant>,
-    ) -> io::Result<End> {
+    ) -> io::Result<CommandEnd> {
         let mut has_ended = false;
         loop {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
             let is_woken = self.wait(woken, has_ended, left)?;
             if is_woken {
-                return Ok(End::Interrupted);
+                return Ok(CommandEnd::Interrupted);
             }
-            self.feed(&mut input);
-            self.listen();
-            if !has_ended && let Some(is_good) = self.end()? {
+            self.feed_stdin(&mut input);
+            self.read_stderr();
+            if !has_ended && let Some(is_good) = self.check_exited()? {
                 if is_good {
-                    return Ok(End::Well);
+                    return Ok(CommandEnd::Succeeded);
                 }
                 has_ended = true;
                 self.stdin = None;
-                deadline = Instant::now().checked_add(LAST_WORDS);
+                deadline = Instant::now().checked_add(STDERR_GRACE);
             } else if left.is_some_and(|left| left.is_zero()) {
-                return Ok(if has_ended { End::Badly } else { End::Late });
+                return Ok(if has_ended { CommandEnd::Failed } else { CommandEnd::TimedOut });
             }
             if has_ended && self.stderr.is_none() {
-                return Ok(End::Badly);
+                return Ok(CommandEnd::Failed);
             }
         }
     }
@@ -203,7 +203,7 @@ impl Watched {
     }
 
     /// Gives the command as much as it takes now. One that does not read has not failed.
-    fn feed(&mut self, input: &mut &[u8]) {
+    fn feed_stdin(&mut self, input: &mut &[u8]) {
         let Some(stdin) = &mut self.stdin else { return };
         let is_fed = input.is_empty()
             || match stdin.write(input) {
@@ -211,7 +211,7 @@ impl Watched {
                     *input = &input[count..];
                     input.is_empty()
                 }
-                Err(error) => !is_for_later(&error),
+                Err(error) => !is_retryable(&error),
             };
         if is_fed {
             self.stdin = None;
@@ -219,43 +219,43 @@ impl Watched {
     }
 
     /// Hears what the command has said by now, so that it does not have to wait for us, and keeps the end.
-    fn listen(&mut self) {
+    fn read_stderr(&mut self) {
         let Some(stderr) = &mut self.stderr else { return };
         let mut piece = [0; 4096];
         match stderr.read(&mut piece) {
             Ok(count @ 1..) => {
-                self.said.extend_from_slice(&piece[..count]);
-                if self.said.len() > 2 * MAX_SAID_BYTES {
-                    self.said.drain(..self.said.len() - MAX_SAID_BYTES);
+                self.stderr_tail.extend_from_slice(&piece[..count]);
+                if self.stderr_tail.len() > 2 * MAX_STDERR_BYTES {
+                    self.stderr_tail.drain(..self.stderr_tail.len() - MAX_STDERR_BYTES);
                 }
             }
-            Err(error) if is_for_later(&error) => {}
+            Err(error) if is_retryable(&error) => {}
             _ => self.stderr = None,
         }
     }
 
     /// Whether the command has ended, and whether it was a good end, without reaping it.
-    fn end(&self) -> io::Result<Option<bool>> {
+    fn check_exited(&self) -> io::Result<Option<bool>> {
         let only_looking = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let status = waitid(WaitId::Pid(self.id), only_looking)?;
         Ok(status.map(|status| status.exit_status() == Some(0)))
     }
 
     /// The end of what the command said.
-    fn said(&self) -> String {
-        let said = &self.said[self.said.len().saturating_sub(MAX_SAID_BYTES)..];
+    fn stderr_text(&self) -> String {
+        let said = &self.stderr_tail[self.stderr_tail.len().saturating_sub(MAX_STDERR_BYTES)..];
         String::from_utf8_lossy(said).trim().to_owned()
     }
 }
 
-fn is_for_later(error: &io::Error) -> bool {
+fn is_retryable(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// Reaps a command that has ended or was killed. If it cannot be killed, a thread reaps it at its end.
 fn reap(mut child: Child) -> io::Result<ExitStatus> {
     if let Ok(ended) = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-        let patience = Timespec::try_from(LAST_WORDS).ok();
+        let patience = Timespec::try_from(STDERR_GRACE).ok();
         poll(&mut [PollFd::new(&ended.as_fd(), PollFlags::IN)], patience.as_ref()).ok();
     }
     match child.try_wait()? {

@@ -12,28 +12,31 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use futures_util::FutureExt as _;
 use serde_json::json;
 use unanimity_config::{Node, config_path, load_node};
-use unanimity_install::permissions::is_our_word;
-use unanimity_install::spool::{PROOF, Spool, SpoolError};
-use unanimity_install::verbs::{GOING_BACK, UNDOING, mark_good, roll_back, undo};
+use unanimity_install::permissions::check_install_inputs;
+use unanimity_install::spool::{PROOF_FILE, SpoolError, SpoolReader};
+use unanimity_install::verbs::{
+    ROLLBACK_INTERRUPTED, UNDO_INTERRUPTED, mark_good, roll_back, undo_trials,
+};
 use unanimity_install::{
-    InPlace, Installed, Installer, StagedError, advice, root_knowing, root_of,
+    BlockingHookRunner, Installed, OfflineInstallError, OfflineInstaller, advice, root_from_config,
+    root_with_withdrawn,
 };
 use unanimity_protocol::Refusal;
 use unanimity_report::{Ended, Exit, Said, path_json, print, report, table};
 use unanimity_storage::{Clock as _, Storage, StorageError, SystemClock};
 
-use crate::signals::interrupt_when_told_to_end;
+use crate::signals::interrupt_on_signals;
 
 /// The name of this program.
 const PROGRAM: &str = "unanimity-install";
 /// What a person reads when nothing was left open.
-const INSTALLING: &str = "interrupted: nothing is half-done";
+const INSTALL_INTERRUPTED: &str = "interrupted: nothing is half-done";
 
 /// Installs what `unanimity update --stage` has left in [install] spool, verified anew and without any
 /// network.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version, after_help = table(), max_term_width = 100)]
-struct Arguments {
+struct InstallerArguments {
     /// Install from this directory instead, such as one that was carried here: what a spool was on the
     /// machine that fetched
     #[arg(long, value_name = "DIRECTORY")]
@@ -46,11 +49,11 @@ struct Arguments {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<InstallerCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum InstallerCommand {
     /// Go back to a version that proved good before; newer releases install as ever
     Rollback {
         /// Which, as SEQUENCE-VERSION [default: the older one that was installed last]
@@ -67,7 +70,7 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let arguments = match parse() {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return report_usage_error(&error),
     };
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
@@ -81,17 +84,17 @@ pub(crate) fn main() -> ExitCode {
     run(arguments).unwrap_or_else(Said::from).finish(PROGRAM, verb, json)
 }
 
-fn parse() -> Result<Arguments, clap::Error> {
-    let arguments = Arguments::try_parse()?;
+fn parse() -> Result<InstallerArguments, clap::Error> {
+    let arguments = InstallerArguments::try_parse()?;
     if arguments.from.is_some() && arguments.verb.is_some() {
         let why = "--from is about installing, and goes with no other verb";
-        return Err(Arguments::command().error(ErrorKind::ArgumentConflict, why));
+        return Err(InstallerArguments::command().error(ErrorKind::ArgumentConflict, why));
     }
     Ok(arguments)
 }
 
 /// A command line that makes no sense, or that asks for help.
-fn usage(error: &clap::Error) -> ExitCode {
+fn report_usage_error(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
         let message = error.to_string();
@@ -102,38 +105,40 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
-impl Arguments {
+impl InstallerArguments {
     fn verb_name(&self) -> &'static str {
         match self.verb {
             None => "install",
-            Some(Verb::Rollback { .. }) => "rollback",
-            Some(Verb::MarkGood { .. }) => "mark-good",
+            Some(InstallerCommand::Rollback { .. }) => "rollback",
+            Some(InstallerCommand::MarkGood { .. }) => "mark-good",
         }
     }
 }
 
-fn run(arguments: Arguments) -> Result<Said, Ended> {
-    let told = load_node(&config_path(arguments.config)?).map_err(advice::ended)?;
-    is_our_word(&told)?;
+fn run(arguments: InstallerArguments) -> Result<Said, Ended> {
+    let config = load_node(&config_path(arguments.config)?).map_err(advice::command_error)?;
+    check_install_inputs(&config)?;
     match (arguments.verb, arguments.from) {
-        (None, None) => from_spool(&told),
-        (None, Some(directory)) => from_directory(&told, &directory),
-        (Some(Verb::Rollback { release }), _) => {
-            let interrupt = interrupt_when_told_to_end()?;
-            let root = root_knowing(&told)?.hooks_run_by(Arc::new(InPlace(interrupt)));
+        (None, None) => install_from_spool(&config),
+        (None, Some(directory)) => install_from_directory(&config, &directory),
+        (Some(InstallerCommand::Rollback { release }), _) => {
+            let interrupt = interrupt_on_signals()?;
+            let root = root_with_withdrawn(&config)?
+                .with_hook_runner(Arc::new(BlockingHookRunner(interrupt)));
             let done = roll_back(&root, release.as_deref()).now_or_never();
-            done.unwrap_or_else(|| Err(Ended::new(Exit::Interrupted, GOING_BACK)))
+            done.unwrap_or_else(|| Err(Ended::new(Exit::Interrupted, ROLLBACK_INTERRUPTED)))
         }
-        (Some(Verb::MarkGood { release }), _) => {
-            let done = mark_good(&told, &root_of(&told), release.as_deref()).now_or_never();
+        (Some(InstallerCommand::MarkGood { release }), _) => {
+            let done =
+                mark_good(&config, &root_from_config(&config), release.as_deref()).now_or_never();
             done.expect("no command runs that could be interrupted")
         }
     }
 }
 
-fn from_spool(told: &Node) -> Result<Said, Ended> {
-    let Some(spool) = &told.cycle.spool else {
-        let why = match told.cycle.freshness {
+fn install_from_spool(config: &Node) -> Result<Said, Ended> {
+    let Some(spool) = &config.cycle.spool else {
+        let why = match config.cycle.freshness {
             Some(_) => {
                 "there is no [install] spool in the configuration: give --from and the directory that was brought"
             }
@@ -141,39 +146,39 @@ fn from_spool(told: &Node) -> Result<Said, Ended> {
         };
         return Err(Ended::new(Exit::Configuration, why));
     };
-    install(told, &spool.directory, spool.freshness)
+    install(config, &spool.directory, spool.freshness)
 }
 
-fn from_directory(told: &Node, directory: &Path) -> Result<Said, Ended> {
-    let Some(freshness) = told.cycle.freshness else {
+fn install_from_directory(config: &Node, directory: &Path) -> Result<Said, Ended> {
+    let Some(freshness) = config.cycle.freshness else {
         let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
         return Err(Ended::new(Exit::Configuration, why));
     };
-    let proof = directory.join(PROOF);
+    let proof = directory.join(PROOF_FILE);
     if let Err(error) = std::fs::metadata(&proof) {
         let why =
             "is this what a spool was? It is named in [install] spool of the machine that fetched";
         return Err(Ended::new(Exit::Disk, format!("{}: {error}; {why}", proof.display())));
     }
-    install(told, directory, freshness)
+    install(config, directory, freshness)
 }
 
-fn install(told: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
-    let interrupt = interrupt_when_told_to_end()?;
-    let hooks = Arc::new(InPlace(interrupt.clone()));
+fn install(config: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
+    let interrupt = interrupt_on_signals()?;
+    let hooks = Arc::new(BlockingHookRunner(interrupt.clone()));
     // If the known withdrawals cannot be read, an interrupted trial is still undone.
-    let (root, known) = match root_knowing(told) {
+    let (root, known) = match root_with_withdrawn(config) {
         Ok(root) => (root, Ok(())),
-        Err(error) => (root_of(told), Err(error)),
+        Err(error) => (root_from_config(config), Err(error)),
     };
-    let root = root.hooks_run_by(hooks.clone());
+    let root = root.with_hook_runner(hooks.clone());
     let installing = async {
         // First, even if installing then fails.
         if let Some(undone) = root.recover(SystemClock.now()).await? {
             tracing::warn!("{undone}");
         }
         known?;
-        let config = told.client(SystemClock.now()).map_err(advice::ended)?;
+        let client_config = config.client(SystemClock.now()).map_err(advice::command_error)?;
         let spool = match spool.canonicalize() {
             // Nobody has ever staged anything.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -181,38 +186,39 @@ fn install(told: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended
             }
             found => found.map_err(StorageError::at(spool))?,
         };
-        let mut installer = Installer::open(&config, Storage::default())?.hooks_run_by(hooks);
-        Ok::<_, Ended>(match Spool::open(&spool) {
+        let mut installer =
+            OfflineInstaller::open(&client_config, Storage::default())?.with_hook_runner(hooks);
+        Ok::<_, Ended>(match SpoolReader::open(&spool) {
             Ok(spool) => installer.install(&spool, freshness, &SystemClock).await,
             Err(error) => Err(error.into()),
         })
     };
     let Some(installed) = installing.now_or_never() else {
-        let interrupted = Ended::new(Exit::Interrupted, INSTALLING);
+        let interrupted = Ended::new(Exit::Interrupted, INSTALL_INTERRUPTED);
         // Told to end once more, this process leaves the trial as it is.
         interrupt.clear();
-        let undone = undo(slice::from_ref(&root), interrupted).now_or_never();
-        return Err(undone.unwrap_or_else(|| Ended::new(Exit::Interrupted, UNDOING)));
+        let undone = undo_trials(slice::from_ref(&root), interrupted).now_or_never();
+        return Err(undone.unwrap_or_else(|| Ended::new(Exit::Interrupted, UNDO_INTERRUPTED)));
     };
-    said(installed?)
+    render_installed(installed?)
 }
 
 /// What an installation came to.
-fn said(installed: Result<Installed, StagedError>) -> Result<Said, Ended> {
+fn render_installed(installed: Result<Installed, OfflineInstallError>) -> Result<Said, Ended> {
     let nothing = |why: String| Ok(Said::done(format!("{why}\n"), json!({ "installed": null })));
     let installed = match installed {
         // That is how it is most of the time.
-        Err(StagedError::Spool(error @ SpoolError::Empty(_))) => {
-            return nothing(advice::words(&error));
+        Err(OfflineInstallError::Spool(error @ SpoolError::Empty(_))) => {
+            return nothing(advice::describe(&error));
         }
-        Err(StagedError::Refused(Refusal::SequenceRollback { offered, floor }))
+        Err(OfflineInstallError::Refused(Refusal::SequenceRollback { offered, floor }))
             if offered == floor =>
         {
             return nothing(format!(
                 "nothing new is staged: sequence {offered} was installed before"
             ));
         }
-        installed => installed.map_err(advice::ended)?,
+        installed => installed.map_err(advice::command_error)?,
     };
     let text = format!("installed {}\n", installed.directory.display());
     let json = json!({

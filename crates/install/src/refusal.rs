@@ -10,7 +10,7 @@ pub enum InstallRefusal {
     /// An artifact that this version does not install: an archive of more than
     /// [`MAX_ENTRIES`](unanimity_archive::MAX_ENTRIES) entries.
     #[error("release {release}: its archive has more entries than this version installs")]
-    UnsupportedKind {
+    TooManyEntries {
         /// `SEQUENCE-VERSION`.
         release: String,
     },
@@ -82,7 +82,7 @@ pub enum ArtifactMismatch {
 impl Classify for InstallRefusal {
     fn exit(&self) -> Exit {
         match self {
-            InstallRefusal::UnsupportedKind { .. } => Exit::Unsuitable,
+            InstallRefusal::TooManyEntries { .. } => Exit::Unsuitable,
             InstallRefusal::Artifact(mismatch) => mismatch.exit(),
             InstallRefusal::Unhealthy { .. } | InstallRefusal::OnTrial { .. } => Exit::Unhealthy,
         }

@@ -38,7 +38,7 @@ pub enum ReplayMismatch {
     },
     /// No head that a peer confirmed is among the heads that were passed.
     #[error("not logged: no peer's head was passed")]
-    NotPassed,
+    NoPeerHead,
     /// The log has the release, and the installer's reading of it does not offer it.
     #[error("not logged: the log does not let {0} be installed")]
     NotOffered(String),

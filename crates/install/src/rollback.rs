@@ -4,26 +4,26 @@ use unanimity_protocol::{Manifest, Timestamp};
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::StorageError;
 
-use crate::hooks::{Trouble, check_commands};
+use crate::hooks::{HookError, check_hooks_executable};
 use crate::journal::{Journal, Trial};
-use crate::{InstallError, Installed, Root};
+use crate::{InstallError, Installed, InstallRoot};
 
 /// What going back by hand came to.
 #[derive(Debug)]
-pub struct RolledBack {
+pub struct RollbackOutcome {
     /// What is installed now, if anything is.
     pub installed: Option<Installed>,
     /// What was installed before, and was left by this.
     pub before: Option<String>,
     /// What came of a trial that had been interrupted and was ended first.
-    pub ended: Option<String>,
+    pub previous_trial: Option<String>,
     /// What of it did not work, if something did not.
-    pub trouble: Option<String>,
+    pub problem: Option<String>,
 }
 
 /// Why nothing came of what was to be done by hand.
 #[derive(Debug, thiserror::Error)]
-pub enum ByHandError {
+pub enum RollbackError {
     /// As in any installing.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -70,7 +70,7 @@ fn no_trial(release: Option<&str>) -> String {
     })
 }
 
-impl Root {
+impl InstallRoot {
     /// Makes a good version the present one: `to`, or, of those that are older than this, the one that
     /// was installed last. A trial that was interrupted is ended first, and where that worked and no
     /// version is named, that is all.
@@ -78,8 +78,8 @@ impl Root {
         &self,
         to: Option<&str>,
         now: Timestamp,
-    ) -> Result<RolledBack, ByHandError> {
-        check_commands(&self.procedure)?;
+    ) -> Result<RollbackOutcome, RollbackError> {
+        check_hooks_executable(&self.hooks)?;
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let ended = self.end_trial(&mut journal, now).await?;
@@ -87,19 +87,19 @@ impl Root {
         journal.floor = self.floor()?;
         let current = self.installed()?;
         if let (None, Some(ended)) = (to, &ended)
-            && ended.is_there
+            && ended.is_restored
         {
-            let (ended, trouble) = (Some(ended.words.clone()), ended.trouble.clone());
+            let (previous_trial, problem) = (Some(ended.message.clone()), ended.problem.clone());
             // What was on trial is not left for good: it is tried again.
-            return Ok(RolledBack { installed: current, before: None, ended, trouble });
+            return Ok(RollbackOutcome { installed: current, before: None, previous_trial: ended: previous_trial, problem: trouble: problem });
         }
         if let Some(to) = to.filter(|to| self.is_withdrawn(to)) {
-            return Err(ByHandError::Withdrawn(to.to_owned()));
+            return Err(RollbackError::Withdrawn(to.to_owned()));
         }
         let before = current.map(|installed| installed.release);
         let mut good = Vec::new();
         for release in &journal.good {
-            if !self.is_withdrawn(release) && self.is_whole(release)? {
+            if !self.is_withdrawn(release) && self.is_intact(release)? {
                 good.push(release.clone());
             }
         }
@@ -110,68 +110,68 @@ impl Root {
         let Some(release) = target.cloned() else {
             let wanted = to.map(str::to_owned);
             good.retain(|good| Some(good) != before.as_ref());
-            return Err(ByHandError::NoVersion { wanted, good });
+            return Err(RollbackError::NoVersion { wanted, good });
         };
-        let trial = Trial::of(release, before, true);
+        let trial = Trial::new(release, before, true);
         journal.trial = Some(trial.clone());
-        self.keep_journal(&journal)?;
-        let done = self.go_back_by_hand(&mut journal, &trial, now).await?;
-        Ok(RolledBack { ended: ended.map(|ended| ended.words), ..done })
+        self.save_journal(&journal)?;
+        let done = self.complete_rollback(&mut journal, &trial, now).await?;
+        Ok(RollbackOutcome { previous_trial: ended.map(|ended| ended.message), ..done })
     }
 
     /// Goes back to what the operator wants back, or stays where it cannot be handed over.
-    pub(crate) async fn go_back_by_hand(
+    pub(crate) async fn complete_rollback(
         &self,
         journal: &mut Journal,
         trial: &Trial,
         now: Timestamp,
-    ) -> Result<RolledBack, ByHandError> {
+    ) -> Result<RollbackOutcome, RollbackError> {
         let release = &trial.release;
         // Since it was asked for.
         if self.is_withdrawn(release) {
             journal.trial = None;
-            self.keep_journal(journal)?;
-            return Err(ByHandError::Withdrawn(release.clone()));
+            self.save_journal(journal)?;
+            return Err(RollbackError::Withdrawn(release.clone()));
         }
-        if !self.is_whole(release)? {
+        if !self.is_intact(release)? {
             journal.trial = None;
-            self.keep_journal(journal)?;
+            self.save_journal(journal)?;
             let good = journal.good.iter().filter(|good| *good != release).cloned().collect();
-            return Err(ByHandError::NoVersion { wanted: Some(release.clone()), good });
+            return Err(RollbackError::NoVersion { wanted: Some(release.clone()), good });
         }
-        let installed = match self.go_to(trial.forth()).await {
+        let installed = match self.switch_to(trial.forward()).await {
             Ok(installed) => installed,
-            Err(Trouble::Disk(error)) => return Err(error.into()),
+            Err(HookError::Disk(error)) => return Err(error.into()),
             Err(trouble) => {
                 let mut why = trouble.to_string();
-                if let Some(back) = trial.back()
+                if let Some(back) = trial.backward()
                     && let Err(trouble) = self.hand_over(back).await
                 {
                     why += &format!("; nor is {} handed over again: {trouble}", back.release);
                 }
                 journal.trial = None;
-                self.keep_journal(journal)?;
-                return Err(ByHandError::Handover(why));
+                self.save_journal(journal)?;
+                return Err(RollbackError::Handover(why));
             }
         };
-        let trouble = self.try_out(trial.forth(), false).await.err();
-        let trouble = trouble.map(|trouble| trouble.to_string());
+        let trouble = self.run_trial(trial.forward(), false).await.err();
+        let problem = trouble.map(|trouble| trouble.to_string());
         // What is installed is what was switched to last; no other that failed is forgotten for it.
-        journal.present(release);
-        match &trouble {
+        journal.set_current(release);
+        match &problem {
             None => drop(journal.failed.remove(release)),
-            Some(why) => drop(journal.fail(release, why, now)),
+            Some(why) => drop(journal.record_failure(release, why, now)),
         }
-        self.keep_journal(journal)?;
+        self.save_journal(journal)?;
         let installed = Some(installed);
         let before = trial.before.clone();
-        Ok(RolledBack { installed, before, ended: None, trouble })
+        Ok(RollbackOutcome { installed, before, previous_trial: None, problem: trouble: problem })
     }
 
     /// The operator's word for a release: if its trial was interrupted, or it stayed though it failed, it
     /// has passed; if it gave way, it is tried again at once, and without the check. Returns which, and
     /// whether it has passed.
-    pub async fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), ByHandError> {
+    pub async fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), RollbackError> {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let current = self.installed()?.map(|installed| installed.release);
@@ -186,7 +186,7 @@ impl Root {
                 if let Some(trial) = &journal.trial {
                     trial.kill_leftovers()?;
                 }
-                journal.prove(&release);
+                journal.mark_good(&release);
                 (release, true)
             }
             None => match (journal.failed.keys().filter(|failed| is_meant(failed)))
@@ -198,22 +198,22 @@ impl Root {
                     journal.vouched = Some(release.clone());
                     (release, false)
                 }
-                None => return Err(ByHandError::NoTrial(release.map(str::to_owned))),
+                None => return Err(RollbackError::NoTrial(release.map(str::to_owned))),
             },
         };
-        self.keep_journal(&journal)?;
+        self.save_journal(&journal)?;
         Ok((release, passed))
     }
 }
 
-impl Classify for ByHandError {
+impl Classify for RollbackError {
     fn exit(&self) -> Exit {
         match self {
-            ByHandError::Install(error) => error.exit(),
-            ByHandError::Disk(_) => Exit::Disk,
-            ByHandError::NoVersion { .. } | ByHandError::NoTrial(_) => Exit::Usage,
-            ByHandError::Withdrawn(_) => Exit::Withdrawn,
-            ByHandError::Handover(_) => Exit::Unhealthy,
+            RollbackError::Install(error) => error.exit(),
+            RollbackError::Disk(_) => Exit::Disk,
+            RollbackError::NoVersion { .. } | RollbackError::NoTrial(_) => Exit::Usage,
+            RollbackError::Withdrawn(_) => Exit::Withdrawn,
+            RollbackError::Handover(_) => Exit::Unhealthy,
         }
     }
 }

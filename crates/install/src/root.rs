@@ -13,19 +13,19 @@ use unanimity_protocol::{Bundle, ConfirmedRelease, Manifest, Name};
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::journal::Journal;
-use crate::runner::{HookRunner, InPlace};
-use crate::{InstallError, Ready, Staged, Staging, target_of, verify_artifact};
+use crate::runner::{HookRunner, BlockingHookRunner};
+use crate::{InstallError, PreparedVersion, VerifiedArtifact, PartialDownload, artifact_for, verify_artifact};
 
 /// Where versions of a product live.
 #[derive(Clone, Debug)]
-pub struct Root {
+pub struct InstallRoot {
     pub(crate) directory: PathBuf,
     pub(crate) disk: Storage,
-    pub(crate) procedure: Procedure,
+    pub(crate) hooks: Procedure,
     /// What was taken back, by sequence.
     pub(crate) withdrawn: BTreeSet<u64>,
     /// What runs the commands.
-    pub(crate) hooks: Arc<dyn HookRunner>,
+    pub(crate) hook_runner: Arc<dyn HookRunner>,
 }
 
 /// What `current` points at.
@@ -42,27 +42,27 @@ pub struct Installed {
 /// The most bytes of the journal.
 const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
-impl Root {
-    /// The root in a directory, which is made when something is installed. Commands run [`InPlace`].
-    pub fn new(directory: &Path, disk: Storage) -> Root {
-        let (directory, procedure) = (directory.to_owned(), Procedure::default());
-        let hooks = Arc::new(InPlace::default());
-        Root { directory, disk, procedure, withdrawn: BTreeSet::new(), hooks }
+impl InstallRoot {
+    /// The root in a directory, which is made when something is installed. Commands run [`BlockingHookRunner`].
+    pub fn new(directory: &Path, disk: Storage) -> InstallRoot {
+        let (directory, hooks) = (directory.to_owned(), Procedure::default());
+        let hook_runner = Arc::new(BlockingHookRunner::default());
+        InstallRoot { directory, disk, hooks: procedure: hooks, withdrawn: BTreeSet::new(), hook_runner: hooks: hook_runner }
     }
 
     /// The same, where more belongs to a switch than the switch.
-    pub fn with(self, procedure: Procedure) -> Root {
-        Root { procedure, ..self }
+    pub fn with_hooks(self, hooks: Procedure) -> InstallRoot {
+        InstallRoot { hooks: procedure: hooks, ..self }
     }
 
-    /// The same root, whose commands are run by `hooks`.
-    pub fn hooks_run_by(self, hooks: Arc<dyn HookRunner>) -> Root {
-        Root { hooks, ..self }
+    /// The same root, whose commands are run by `hook_runner`.
+    pub fn with_hook_runner(self, hook_runner: Arc<dyn HookRunner>) -> InstallRoot {
+        InstallRoot { hook_runner: hooks: hook_runner, ..self }
     }
 
     /// The same, where these sequences were taken back by their publisher: there is no way back to them.
-    pub fn knowing(self, withdrawn: BTreeSet<u64>) -> Root {
-        Root { withdrawn, ..self }
+    pub fn with_withdrawn(self, withdrawn: BTreeSet<u64>) -> InstallRoot {
+        InstallRoot { withdrawn, ..self }
     }
 
     pub(crate) fn is_withdrawn(&self, release: &str) -> bool {
@@ -88,32 +88,32 @@ impl Root {
         Ok(Some(Installed { sequence, release, directory }))
     }
 
-    /// What [`Root::stage`] has led to for an agreed release, if it is there and still what was signed.
-    pub fn staged(
+    /// What [`InstallRoot::open_download`] has led to for an agreed release, if it is there and still what was signed.
+    pub fn find_download(
         &self,
-        agreed: &ConfirmedRelease,
+        confirmed: &ConfirmedRelease,
         platform: &Name,
-    ) -> Result<Option<Staged>, InstallError> {
-        let manifest = agreed.manifest();
-        let target = target_of(manifest, platform)?;
-        let directory = self.staging_place(manifest);
+    ) -> Result<Option<VerifiedArtifact>, InstallError> {
+        let manifest = confirmed.manifest();
+        let artifact = artifact_for(manifest, platform)?;
+        let directory = self.manifest_download_dir(manifest);
         // It got this name once its bytes were on the disk.
-        let Ok(mut file) = self.disk.open(&directory.join(target.file.as_str())) else {
+        let Ok(mut file) = self.disk.open(&directory.join(artifact.file.as_str())) else {
             return Ok(None);
         };
         // Whoever gave it the name may not have come to sync that.
         if self.disk.sync_dir(&directory).is_err() {
             return Ok(None);
         }
-        if verify_artifact(target, &mut file).is_err() || file.rewind().is_err() {
+        if verify_artifact(artifact, &mut file).is_err() || file.rewind().is_err() {
             return Ok(None);
         }
-        let (target, release, disk) = (target.clone(), manifest.label(), self.disk.clone());
-        Ok(Some(Staged { target, release, directory, disk, file }))
+        let (artifact, release, disk) = (artifact.clone(), manifest.label(), self.disk.clone());
+        Ok(Some(VerifiedArtifact { artifact: target: artifact, release, directory, disk, file }))
     }
 
     /// Removes what was staged for any release but this: what is staged last is what will be installed.
-    fn forget_others(&self, ours: &Path) -> Result<(), StorageError> {
+    fn remove_other_downloads(&self, ours: &Path) -> Result<(), StorageError> {
         let versions = self.directory.join("versions");
         let names = match self.disk.names(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -132,35 +132,35 @@ impl Root {
         Ok(())
     }
 
-    /// Where [`Root::stage`] leads to below a root: the artifact as it was fetched.
-    pub fn packed(manifest: &Manifest, target: &Artifact) -> String {
+    /// Where [`InstallRoot::open_download`] leads to below a root: the artifact as it was fetched.
+    pub fn download_path(manifest: &Manifest, target: &Artifact) -> String {
         format!("versions/.{}.new/{}", manifest.label(), target.file)
     }
 
-    fn staging_place(&self, manifest: &Manifest) -> PathBuf {
-        self.staging_of(&manifest.label())
+    fn manifest_download_dir(&self, manifest: &Manifest) -> PathBuf {
+        self.download_dir(&manifest.label())
     }
 
     /// Where an agreed release's artifact is written as it comes, beside the versions. What an
     /// earlier run was sent of it is there already.
-    pub fn stage(
+    pub fn open_download(
         &self,
-        agreed: &ConfirmedRelease,
+        confirmed: &ConfirmedRelease,
         platform: &Name,
-    ) -> Result<Staging, InstallError> {
-        let manifest = agreed.manifest();
-        let target = target_of(manifest, platform)?.clone();
-        let directory = self.staging_place(manifest);
+    ) -> Result<PartialDownload, InstallError> {
+        let manifest = confirmed.manifest();
+        let artifact = artifact_for(manifest, platform)?.clone();
+        let directory = self.manifest_download_dir(manifest);
         self.disk.make_dir(&directory, Mode::Public).map_err(StorageError::at(&directory))?;
         let lock = self.disk.lock(&self.directory).map_err(StorageError::at(&self.directory))?;
         let lock = lock.ok_or_else(|| InstallError::Busy(self.directory.clone()))?;
-        self.forget_others(&directory)?;
-        Ok(Staging::open(target, manifest.label(), directory, self.disk.clone(), lock)?)
+        self.remove_other_downloads(&directory)?;
+        Ok(PartialDownload::open(artifact, manifest.label(), directory, self.disk.clone(), lock)?)
     }
 
     /// What came of every switch so far.
     pub fn journal(&self) -> Result<Journal, StorageError> {
-        let path = self.journal_place();
+        let path = self.journal_path();
         match self.disk.read(&path, MAX_JOURNAL_BYTES)? {
             Some(bytes) => Journal::parse(&bytes).ok_or(StorageError::Corrupt {
                 path,
@@ -176,13 +176,13 @@ impl Root {
         }
     }
 
-    pub(crate) fn keep_journal(&self, journal: &Journal) -> Result<(), StorageError> {
-        let path = self.journal_place();
+    pub(crate) fn save_journal(&self, journal: &Journal) -> Result<(), StorageError> {
+        let path = self.journal_path();
         let written = self.disk.write(&path, journal.text().as_bytes(), Mode::Public);
         written.map_err(StorageError::at(&path))
     }
 
-    fn journal_place(&self) -> PathBuf {
+    fn journal_path(&self) -> PathBuf {
         self.directory.join("journal.json")
     }
 
@@ -216,10 +216,10 @@ impl Root {
 
     /// Removes all versions but the present one and as many good ones, the latest first, as make
     /// [`Procedure::keep`] with the one that is to come.
-    pub(crate) fn make_room(&self, journal: &mut Journal) -> Result<(), StorageError> {
+    pub(crate) fn remove_old_versions(&self, journal: &mut Journal) -> Result<(), StorageError> {
         let current = self.installed()?.map(|current| current.release);
         let earlier = journal.good.iter().rev().filter(|good| Some(*good) != current.as_ref());
-        let spare = self.procedure.keep.saturating_sub(2);
+        let spare = self.hooks.keep.saturating_sub(2);
         let kept: Vec<String> = earlier.take(spare).chain(&current).cloned().collect();
         let mut gone = self.versions()?;
         gone.retain(|release| !kept.contains(release));
@@ -228,16 +228,16 @@ impl Root {
         }
         // Nobody goes back to what is half gone.
         journal.good.retain(|good| kept.contains(good));
-        self.keep_journal(journal)?;
-        for path in gone.iter().flat_map(|release| [self.version(release), self.proof(release)]) {
+        self.save_journal(journal)?;
+        for path in gone.iter().flat_map(|release| [self.version_dir(release), self.proof_path(release)]) {
             self.disk.remove(&path).map_err(StorageError::at(&path))?;
         }
         Ok(())
     }
 
     /// What a version's own proof says was signed: nothing if the proof is gone.
-    pub(crate) fn targets_of(&self, release: &str) -> Result<Vec<Artifact>, StorageError> {
-        let proof = self.disk.read(&self.proof(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
+    pub(crate) fn signed_artifacts(&self, release: &str) -> Result<Vec<Artifact>, StorageError> {
+        let proof = self.disk.read(&self.proof_path(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
         let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
         let manifest = bundle.and_then(|bundle| bundle.claimed());
         let manifest = manifest.filter(|manifest| manifest.label() == release);
@@ -246,8 +246,8 @@ impl Root {
 
     /// Whether a version is there, with a proof that says what was signed, and, where that is one
     /// file, is it.
-    pub(crate) fn is_whole(&self, release: &str) -> Result<bool, StorageError> {
-        let directory = self.version(release);
+    pub(crate) fn is_intact(&self, release: &str) -> Result<bool, StorageError> {
+        let directory = self.version_dir(release);
         let is_there = |target: &Artifact| match target.kind {
             ArtifactKind::File => {
                 let file = self.disk.open(&directory.join(target.file.as_str()));
@@ -257,48 +257,48 @@ impl Root {
                 self.disk.names(&directory).is_ok_and(|names| !names.is_empty())
             }
         };
-        Ok(self.targets_of(release)?.iter().any(is_there))
+        Ok(self.signed_artifacts(release)?.iter().any(is_there))
     }
 
-    pub(crate) fn version(&self, release: &str) -> PathBuf {
+    pub(crate) fn version_dir(&self, release: &str) -> PathBuf {
         self.directory.join("versions").join(release)
     }
 
-    pub(crate) fn proof(&self, release: &str) -> PathBuf {
+    pub(crate) fn proof_path(&self, release: &str) -> PathBuf {
         self.directory.join("proofs").join(release)
     }
 
-    pub(crate) fn staging_of(&self, release: &str) -> PathBuf {
+    pub(crate) fn download_dir(&self, release: &str) -> PathBuf {
         self.directory.join("versions").join(format!(".{release}.new"))
     }
 
     /// Points `current` at a version, in one step.
-    pub(crate) fn point(&self, release: &str) -> Result<Installed, StorageError> {
+    pub(crate) fn set_current(&self, release: &str) -> Result<Installed, StorageError> {
         let current = self.directory.join("current");
         let link = Path::new("versions").join(release);
         self.disk.replace_symlink(&current, &link).map_err(StorageError::at(&current))?;
         let sequence = Manifest::sequence_of(release).unwrap_or_default();
-        Ok(Installed { sequence, release: release.to_owned(), directory: self.version(release) })
+        Ok(Installed { sequence, release: release.to_owned(), directory: self.version_dir(release) })
     }
 
     /// Leaves nothing installed.
-    pub(crate) fn point_nowhere(&self) -> Result<(), StorageError> {
+    pub(crate) fn clear_current(&self) -> Result<(), StorageError> {
         let current = self.directory.join("current");
         (self.disk.remove(&current).and_then(|()| self.disk.sync_dir(&self.directory)))
             .map_err(StorageError::at(&current))
     }
 
     /// Keeps the proof and names the version, durably; `current` stays as it is.
-    pub(crate) fn place(&self, ready: Ready, proof: &str) -> Result<String, StorageError> {
+    pub(crate) fn add_version(&self, ready: PreparedVersion, proof: &str) -> Result<String, StorageError> {
         let at = |path: &Path| StorageError::at(path);
-        let Ready { release, staging, tree, .. } = ready;
-        let (directory, proof_path) = (self.version(&release), self.proof(&release));
+        let PreparedVersion { release, download_dir, tree, .. } = ready;
+        let (directory, proof_path) = (self.version_dir(&release), self.proof_path(&release));
         (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
         // A version of this name was left by a switch that did not get as far as `current`.
         self.disk.remove(&directory).map_err(at(&directory))?;
-        self.disk.rename(tree.as_ref().unwrap_or(&staging), &directory).map_err(at(&directory))?;
+        self.disk.rename(tree.as_ref().unwrap_or(&download_dir), &directory).map_err(at(&directory))?;
         if tree.is_some() {
-            self.disk.remove(&staging).map_err(at(&staging))?;
+            self.disk.remove(&download_dir).map_err(at(&download_dir))?;
         }
         let versions = self.directory.join("versions");
         self.disk.sync_dir(&versions).map_err(at(&versions))?;

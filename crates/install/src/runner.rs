@@ -7,12 +7,12 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::interrupt::Interrupt;
-use crate::process::{self, CommandError, Invocation};
+use crate::process::{self, ProcessError, Invocation};
 
 /// Runs an operator's command. If its future is dropped, the command is killed with what it started.
 pub trait HookRunner: Debug + Send + Sync {
-    /// Runs it as [`process::run`] does.
-    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), CommandError>>;
+    /// Runs it as [`process::run_hook`] does.
+    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), ProcessError>>;
 }
 
 /// Runs commands in the thread that polls, which waits for their end: for a program without other tasks.
@@ -20,13 +20,13 @@ pub trait HookRunner: Debug + Send + Sync {
 /// Once the [`Interrupt`] has come, a future of this never completes, and nothing after the command is
 /// done. So whoever polls an operation once has its result, or knows that it was interrupted.
 #[derive(Clone, Debug, Default)]
-pub struct InPlace(pub Interrupt);
+pub struct BlockingHookRunner(pub Interrupt);
 
-impl HookRunner for InPlace {
-    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), CommandError>> {
+impl HookRunner for BlockingHookRunner {
+    fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), ProcessError>> {
         let run = async move {
             match process::run(&invocation, &self.0) {
-                Err(CommandError::Interrupted) => pending().await,
+                Err(ProcessError::Interrupted) => pending().await,
                 ended => ended,
             }
         };

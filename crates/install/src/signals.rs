@@ -10,7 +10,7 @@ use unanimity_install::{Interrupt, ignores_hangup};
 use unanimity_report::{Ended, Exit};
 
 /// An interrupt that every such signal raises, from now on.
-pub(crate) fn interrupt_when_told_to_end() -> Result<Interrupt, Ended> {
+pub(crate) fn interrupt_on_signals() -> Result<Interrupt, Ended> {
     let mut kinds = vec![SIGINT, SIGTERM];
     // Whoever was started to go on without its terminal (nohup) does.
     if !ignores_hangup() {

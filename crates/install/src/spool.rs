@@ -23,13 +23,13 @@ use unanimity_protocol::note::MAX_ENTRY_BYTES;
 use unanimity_report::{Classify, Exit};
 
 /// The proof bundle's name.
-pub const PROOF: &str = "proof";
+pub const PROOF_FILE: &str = "proof";
 /// The entries' name.
-pub const ENTRIES: &str = "entries";
+pub const ENTRIES_FILE: &str = "entries";
 
 /// A spool that is open for reading.
 #[derive(Debug)]
-pub struct Spool {
+pub struct SpoolReader {
     path: PathBuf,
     directory: File,
     owner: u32,
@@ -48,7 +48,7 @@ pub enum SpoolError {
     },
     /// Anybody could put one in its place, or something in it.
     #[error("{} is no place for a spool: {why}", path.display())]
-    Place {
+    UntrustedPlace {
         /// The directory.
         path: PathBuf,
         /// What is wrong with it.
@@ -68,15 +68,15 @@ impl Classify for SpoolError {
     }
 }
 
-impl Spool {
+impl SpoolReader {
     /// Opens one. The directory above it has to be ours alone, so that whoever owns the spool was
     /// given it by us.
-    pub fn open(path: &Path) -> Result<Spool, SpoolError> {
+    pub fn open(path: &Path) -> Result<SpoolReader, SpoolError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| SpoolError::Io { path, source }
         };
-        let wrong = |path: &Path, why| Err(SpoolError::Place { path: path.to_owned(), why });
+        let wrong = |path: &Path, why| Err(SpoolError::UntrustedPlace { path: path.to_owned(), why });
         let above = unanimity_storage::parent(path);
         let found = std::fs::metadata(above).map_err(io(above))?;
         if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
@@ -95,11 +95,11 @@ impl Spool {
         if found.mode() & 0o002 != 0 {
             return wrong(path, "everybody may write to it (chmod o-w)");
         }
-        Ok(Spool { path: path.to_owned(), directory, owner: found.uid() })
+        Ok(SpoolReader { path: path.to_owned(), directory, owner: found.uid() })
     }
 
     /// Opens a file in it: a plain one, under one name, of the spool's owner.
-    pub fn file(&self, name: &str) -> Result<File, SpoolError> {
+    pub fn open_file(&self, name: &str) -> Result<File, SpoolError> {
         let at = self.path.join(name);
         let open = || {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -114,7 +114,7 @@ impl Spool {
             Ok(File::from(file))
         };
         match open() {
-            Err(error) if name == PROOF && error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if name == PROOF_FILE && error.kind() == io::ErrorKind::NotFound => {
                 Err(SpoolError::Empty(self.path.clone()))
             }
             opened => opened.map_err(|source| SpoolError::Io { path: at, source }),
@@ -122,7 +122,7 @@ impl Spool {
     }
 
     /// The error of the spool for an error in reading its file `name`.
-    pub fn error(&self, name: &str, source: io::Error) -> SpoolError {
+    pub fn error_for(&self, name: &str, source: io::Error) -> SpoolError {
         let path = self.path.join(name);
         match source.kind() {
             io::ErrorKind::UnexpectedEof => SpoolError::CutShort(path),
@@ -133,18 +133,18 @@ impl Spool {
     /// Reads one whole, of at most `limit` bytes.
     pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, SpoolError> {
         let mut bytes = Vec::new();
-        let read = self.file(name)?.take(limit as u64 + 1).read_to_end(&mut bytes);
+        let read = self.open_file(name)?.take(limit as u64 + 1).read_to_end(&mut bytes);
         let bounded = read.and_then(|_| match bytes.len() > limit {
             true => Err(io::Error::new(io::ErrorKind::InvalidData, "larger than it may be")),
             false => Ok(()),
         });
-        bounded.map_err(|source| self.error(name, source))?;
+        bounded.map_err(|source| self.error_for(name, source))?;
         Ok(bytes)
     }
 }
 
-/// Reads the entries of a spool, or of whoever else sends them in this form: each is given to `take`
-/// with its number, until `take` has enough (`false`) or they end.
+/// Reads the entries of a spool, or of whoever else sends them in this form: each is given to `begin_trial`
+/// with its number, until `begin_trial` has enough (`false`) or they end.
 pub fn read_entries(
     mut from: impl Read,
     mut take: impl FnMut(u64, &[u8]) -> bool,

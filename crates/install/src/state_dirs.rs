@@ -10,43 +10,43 @@ use unanimity_protocol::{Catalog, Policy};
 use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Storage;
 
-use crate::permissions::is_ours;
+use crate::permissions::check_owner;
 
 /// The installer's own directory, below the install root.
-const STATE: &str = "installer";
+const INSTALLER_DIR: &str = "installer";
 /// The head that it trusts, for whoever fetches to begin from. Anybody may read it.
-const HEAD: &str = "head";
+const HEAD_FILE: &str = "head";
 
 /// Where the installer remembers: its own head, evidence.
-pub fn installer_state(install_root: &Path) -> PathBuf {
-    install_root.join(STATE)
+pub fn installer_state_dir(install_root: &Path) -> PathBuf {
+    install_root.join(INSTALLER_DIR)
 }
 
 /// Where the installer publishes the head that it trusts.
-pub fn published_head(install_root: &Path) -> PathBuf {
-    install_root.join(HEAD)
+pub fn installer_head_path(install_root: &Path) -> PathBuf {
+    install_root.join(HEAD_FILE)
 }
 
 /// What a node remembers in one of the two roles.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct StateDirs {
     /// Below what evidence is kept.
-    pub state: PathBuf,
+    pub state_dir: PathBuf,
     /// Where the rest is.
-    pub client: PathBuf,
+    pub client_dir: PathBuf,
     /// How `evidence` is told of it.
-    pub option: &'static str,
+    pub evidence_option: &'static str,
 }
 
 /// Those that this user can see and may believe. Where one user fetches and another installs, nobody
 /// reads what is the other's.
-pub fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<Memory> {
+pub fn readable_state_dirs(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<StateDirs> {
     let mut all = Vec::new();
-    if spool.is_none() || is_ours(state).is_ok() {
+    if spool.is_none() || check_owner(state).is_ok() {
         let client = state.join("client");
-        all.push(Memory { state: state.to_owned(), client, option: "" });
+        all.push(StateDirs { state_dir: state.to_owned(), client_dir: client, evidence_option: "" });
     }
-    let installer = installer_state(root);
+    let installer = installer_state_dir(root);
     let is_hidden = |path: PathBuf| {
         let seen = path.read_dir().map(|_| ()).or_else(|_| File::open(path).map(|_| ()));
         seen.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
@@ -56,20 +56,20 @@ pub fn memories(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<Memory>
         && !is_hidden(installer.join("client.json"))
     {
         let client = installer.clone();
-        all.push(Memory { state: installer, client, option: " --installer" });
+        all.push(StateDirs { state_dir: installer, client_dir: client, evidence_option: " --installer" });
     }
     all
 }
 
 /// What of our product's releases is remembered in any of them: of withdrawals, all.
-pub fn known(memories: &[Memory], policy: &Policy) -> Result<Catalog, StoreError> {
+pub fn load_known_releases(memories: &[StateDirs], policy: &Policy) -> Result<Catalog, StoreError> {
     let mut known = Catalog::default();
-    for memory in memories {
-        match ClientStore::catalog(&memory.client, policy, &Storage::default()) {
+    for memory in readable_state_dirs {
+        match ClientStore::catalog(&memory.client_dir, policy, &Storage::default()) {
             // What an installer knew of another log is nothing to a client of this one.
-            Err(StoreError::OtherLog(_)) if !memory.option.is_empty() => {}
-            catalog => drop(known.learn_withdrawals(&catalog?)),
+            Err(StoreError::OtherLog(_)) if !memory.evidence_option.is_empty() => {}
+            catalog => drop(load_known_releases.learn_withdrawals(&catalog?)),
         }
     }
-    Ok(known)
+    Ok(load_known_releases)
 }

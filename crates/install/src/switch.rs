@@ -5,22 +5,22 @@
 //! 3. Versions too many are removed; this one gets its name.
 //! 4. `handover` is given the artifact; `current` is swapped.
 //! 5. `post_install`, `restart` and the check run. If all end well, the journal says so, and then
-//!    `when_good` runs: what it comes to changes nothing any more.
+//!    `on_success` runs: what it comes to changes nothing any more.
 //!
 //! If one of 2 to 5 does not, or is interrupted, the version before comes back: see
-//! [`Root::recover`]. Where nothing is configured, 1 and the commands fall away.
+//! [`InstallRoot::recover`]. Where nothing is configured, 1 and the commands fall away.
 
 use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Clock, Lock};
 
-use crate::hooks::{Trouble, check_commands};
+use crate::hooks::{HookError, check_hooks_executable};
 use crate::journal::{Journal, Trial};
-use crate::{ArtifactMismatch, InstallError, Installed, Ready, Root};
+use crate::{ArtifactMismatch, InstallError, Installed, PreparedVersion, InstallRoot};
 
 /// The right to switch to one release, from before `pre_install` until its trial has ended.
 #[derive(Debug)]
 pub struct Switch {
-    root: Root,
+    root: InstallRoot,
     journal: Journal,
     trial: Trial,
     lock: Lock,
@@ -28,29 +28,29 @@ pub struct Switch {
 
 /// A release that has proved good, and is written down as that.
 #[derive(Debug)]
-pub struct Proven {
-    root: Root,
+pub struct Committed {
+    root: InstallRoot,
     trial: Trial,
     _lock: Lock,
     /// What is installed.
     pub installed: Installed,
 }
 
-impl Root {
+impl InstallRoot {
     /// Takes the right to switch, runs `pre_install`, and then asks whether it may still be:
     /// `pre_install` may take long. Whatever another process has done to this root since the release
     /// was chosen counts.
-    pub async fn begin<E: From<InstallError>>(
+    pub async fn begin_switch<E: From<InstallError>>(
         &self,
-        agreed: &ConfirmedRelease,
+        confirmed: &ConfirmedRelease,
         clock: &impl Clock,
-        may_still: impl FnOnce() -> Result<(), E>,
+        recheck: impl FnOnce() -> Result<(), E>,
     ) -> Result<Switch, E> {
-        let switch = self.take(agreed, clock).await?;
-        if let Err(trouble) = self.pre_install(switch.trial.forth()).await {
+        let switch = self.begin_trial(confirmed, clock).await?;
+        if let Err(trouble) = self.pre_install(switch.trial.forward()).await {
             return Err(switch.fail(&trouble, clock.now()).await.into());
         }
-        match may_still() {
+        match recheck() {
             Ok(()) => Ok(switch),
             Err(why) => {
                 switch.abandon().await?;
@@ -59,17 +59,17 @@ impl Root {
         }
     }
 
-    async fn take(
+    async fn begin_trial(
         &self,
-        agreed: &ConfirmedRelease,
+        confirmed: &ConfirmedRelease,
         clock: &impl Clock,
     ) -> Result<Switch, InstallError> {
-        let (release, sequence) = (agreed.manifest().label(), agreed.manifest().sequence);
-        check_commands(&self.procedure)?;
+        let (release, sequence) = (confirmed.manifest().label(), confirmed.manifest().sequence);
+        check_hooks_executable(&self.hooks)?;
         let lock = self.lock()?;
         let mut journal = self.journal()?;
         if let Some(ended) = self.end_trial(&mut journal, clock.now()).await? {
-            tracing::warn!("{}", ended.words);
+            tracing::warn!("{}", ended.message);
         }
         let floor = self.floor()?;
         // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
@@ -77,33 +77,33 @@ impl Root {
         if sequence <= floor {
             return Err(Refusal::SequenceRollback { offered: sequence, floor }.into());
         }
-        journal.may_try(&release, clock.now())?;
+        journal.check_can_install(&release, clock.now())?;
         let before = self.installed()?.map(|installed| installed.release);
         let is_one_way = before.as_ref().is_some_and(|before| self.is_withdrawn(before));
-        let trial = Trial { is_one_way, ..Trial::of(release, before, false) };
-        if !self.procedure.is_plain() {
+        let trial = Trial { is_one_way, ..Trial::new(release, before, false) };
+        if !self.hooks.is_plain() {
             journal.trial = Some(trial.clone());
-            self.keep_journal(&journal)?;
+            self.save_journal(&journal)?;
         }
         Ok(Switch { root: self.clone(), journal, trial, lock })
     }
 
     /// Names the version, and makes it the present one.
-    async fn switch(
+    async fn switch_and_check(
         &self,
         journal: &mut Journal,
         trial: &Trial,
-        (agreed, ready, proof): (&ConfirmedRelease, Ready, &str),
+        (agreed, ready, proof): (&ConfirmedRelease, PreparedVersion, &str),
         now: Timestamp,
-    ) -> Result<Installed, Trouble> {
+    ) -> Result<Installed, HookError> {
         agreed.check_not_expired(now)?;
-        if !ready.is_of(agreed.manifest()) {
+        if !ready.belongs_to(agreed.manifest()) {
             return Err(ArtifactMismatch::OtherRelease(ready.release).into());
         }
-        self.make_room(journal)?;
-        let release = self.place(ready, proof)?;
-        let installed = self.go_to(trial.forth()).await?;
-        self.try_out(trial.forth(), journal.vouched.as_ref() == Some(&release)).await?;
+        self.remove_old_versions(journal)?;
+        let release = self.add_version(ready, proof)?;
+        let installed = self.switch_to(trial.forward()).await?;
+        self.run_trial(trial.forward(), journal.vouched.as_ref() == Some(&release)).await?;
         Ok(installed)
     }
 }
@@ -113,32 +113,32 @@ impl Switch {
     pub async fn finish(
         mut self,
         agreed: &ConfirmedRelease,
-        ready: Ready,
+        ready: PreparedVersion,
         proof: &str,
         clock: &impl Clock,
-    ) -> Result<Proven, InstallError> {
+    ) -> Result<Committed, InstallError> {
         let what = (agreed, ready, proof);
-        match self.root.switch(&mut self.journal, &self.trial, what, clock.now()).await {
+        match self.root.switch_and_check(&mut self.journal, &self.trial, what, clock.now()).await {
             Ok(installed) => {
                 let Switch { root, mut journal, trial, lock } = self;
-                journal.prove(&trial.release);
-                root.keep_journal(&journal)?;
-                Ok(Proven { root, trial, _lock: lock, installed })
+                journal.mark_good(&trial.release);
+                root.save_journal(&journal)?;
+                Ok(Committed { root, trial, _lock: lock, installed })
             }
             // Nothing was tried that could be undone.
-            Err(Trouble::Refused(refusal)) if self.journal.trial.is_none() => Err(refusal.into()),
-            Err(Trouble::Artifact(mismatch)) if self.journal.trial.is_none() => {
+            Err(HookError::Refused(refusal)) if self.journal.trial.is_none() => Err(refusal.into()),
+            Err(HookError::Artifact(mismatch)) if self.journal.trial.is_none() => {
                 Err(mismatch.into())
             }
-            Err(Trouble::Disk(error)) if self.journal.trial.is_none() => Err(error.into()),
+            Err(HookError::Disk(error)) if self.journal.trial.is_none() => Err(error.into()),
             Err(trouble) => Err(self.fail(&trouble, clock.now()).await),
         }
     }
 
     /// Goes back, and has the release tried again some time later.
-    async fn fail(mut self, trouble: &Trouble, now: Timestamp) -> InstallError {
+    async fn fail(mut self, trouble: &HookError, now: Timestamp) -> InstallError {
         let Switch { root, journal, trial, .. } = &mut self;
-        let failed = root.undo_failed(journal, trial, &trouble.to_string(), now).await;
+        let failed = root.undo_and_record_failure(journal, trial, &trouble.to_string(), now).await;
         failed.map_or_else(InstallError::from, |(refusal, _)| refusal.into())
     }
 
@@ -148,19 +148,19 @@ impl Switch {
         if journal.trial.is_none() {
             return Ok(());
         }
-        let undone = root.undo(trial).await?;
-        if let Some(trouble) = undone.trouble {
+        let undone = root.undo_trial(trial).await?;
+        if let Some(trouble) = undone.problem {
             tracing::warn!("{trouble}");
         }
         journal.trial = None;
-        Ok(root.keep_journal(journal)?)
+        Ok(root.save_journal(journal)?)
     }
 }
 
-impl Proven {
-    /// Runs `when_good`: whoever installs has written down all that there is to be remembered.
-    pub async fn when_good(self) -> Installed {
-        self.root.when_good(self.trial.forth()).await;
+impl Committed {
+    /// Runs `on_success`: whoever installs has written down all that there is to be remembered.
+    pub async fn on_success(self) -> Installed {
+        self.root.on_success(self.trial.forward()).await;
         self.installed
     }
 }

@@ -4,9 +4,9 @@ use unanimity_archive::{Path, Sink, Target};
 use unanimity_storage::{Mode, StorageError, TreeWriter};
 
 /// Into a directory.
-pub struct Fill<'a>(pub &'a mut TreeWriter);
+pub struct StorageTreeSink<'a>(pub &'a mut TreeWriter);
 
-impl Sink for Fill<'_> {
+impl Sink for StorageTreeSink<'_> {
     type Error = StorageError;
 
     fn directory(&mut self, path: &Path) -> Result<(), StorageError> {

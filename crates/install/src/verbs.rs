@@ -7,18 +7,18 @@ use unanimity_protocol::Manifest;
 use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, SystemClock};
 
-use crate::{Installed, Root};
+use crate::{Installed, InstallRoot};
 
 /// What a person reads when a roll-back has begun.
-pub const GOING_BACK: &str =
+pub const ROLLBACK_INTERRUPTED: &str =
     "interrupted: the next `update`, `unanimity-install` or `rollback` does the rest";
 /// What a person reads who did not wait for a trial to be undone.
-pub const UNDOING: &str = "interrupted once more: a release is on trial, and not undone yet; the next \
+pub const UNDO_INTERRUPTED: &str = "interrupted once more: a release is on trial, and not undone yet; the next \
     `update` or `unanimity-install` does that";
 
 /// The command that installs on this node.
-pub fn who(told: &Node) -> &'static str {
-    match (&told.cycle.spool, told.cycle.freshness) {
+pub fn install_command(config: &Node) -> &'static str {
+    match (&config.cycle.spool, config.cycle.freshness) {
         (Some(_), _) => "`unanimity-install`",
         // The operator brings the spool to this machine.
         (None, Some(_)) => "`unanimity-install --from`",
@@ -27,7 +27,7 @@ pub fn who(told: &Node) -> &'static str {
 }
 
 /// Goes back to a version that proved good: `release`, or, of the older ones, the one that was installed last.
-pub async fn roll_back(root: &Root, release: Option<&str>) -> Result<Said, Ended> {
+pub async fn roll_back(root: &InstallRoot, release: Option<&str>) -> Result<Said, Ended> {
     let done = root.roll_back(release, SystemClock.now()).await?;
     let installed = match &done.installed {
         Some(Installed { release, directory, .. }) => {
@@ -44,26 +44,26 @@ pub async fn roll_back(root: &Root, release: Option<&str>) -> Result<Said, Ended
     let left = left.map_or(String::new(), |left| {
         format!(" {left} is not installed again by itself; something newer is.")
     });
-    let ended: String = done.ended.iter().map(|ended| format!("{ended}\n")).collect();
+    let ended: String = done.previous_trial.iter().map(|ended| format!("{ended}\n")).collect();
     let text = format!("{ended}{installed}.{left}\n");
     let json = json!({
         "installed": done.installed.as_ref().map(|installed| &installed.release),
         "directory": done.installed.as_ref().map(|installed| path_json(&installed.directory)),
-        "ended": done.ended,
-        "trouble": done.trouble,
+        "ended": done.previous_trial,
+        "trouble": done.problem,
     });
-    let Some(trouble) = done.trouble else { return Ok(Said::done(text, json)) };
-    let text = format!("{text}It does not work as it should: {trouble}\n");
+    let Some(problem) = done.problem else { return Ok(Said::done(text, json)) };
+    let text = format!("{text}It does not work as it should: {problem}\n");
     Ok(Said { exit: Exit::Unhealthy, text, json, failed: true, data: false })
 }
 
 /// Takes the operator's word that a release is good: `release`, or the one on trial, or that failed.
-pub async fn mark_good(told: &Node, root: &Root, release: Option<&str>) -> Result<Said, Ended> {
+pub async fn mark_good(config: &Node, root: &InstallRoot, release: Option<&str>) -> Result<Said, Ended> {
     let (release, passed) = root.mark_good(release).await?;
     let text = match passed {
         true => format!("{release} is good, and stays\n"),
         false => {
-            format!("{release} is tried again at the next {}, without the check\n", who(told))
+            format!("{release} is tried again at the next {}, without the check\n", install_command(config))
         }
     };
     Ok(Said::done(text, json!({ "release": release, "passed": passed })))
@@ -71,7 +71,7 @@ pub async fn mark_good(told: &Node, root: &Root, release: Option<&str>) -> Resul
 
 /// Undoes the trials that an interrupted run may have left in these roots. Returns what there is to read
 /// then.
-pub async fn undo(roots: &[Root], interrupted: Ended) -> Ended {
+pub async fn undo_trials(roots: &[InstallRoot], interrupted: Ended) -> Ended {
     let mut said = Vec::new();
     for root in roots {
         match root.recover(SystemClock.now()).await {

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
-use unanimity_install::Fill;
+use unanimity_install::StorageTreeSink;
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_storage::{Storage, StorageError};
 
@@ -197,7 +197,7 @@ pub fn unpacked(
     directory: &Path,
 ) -> Result<(), UnpackError<StorageError>> {
     let mut tree = Storage::default().new_tree(directory).map_err(UnpackError::Sink)?;
-    unanimity_archive::unpack(format, signed, source, &mut Fill(&mut tree))?;
+    unanimity_archive::unpack(format, signed, source, &mut StorageTreeSink(&mut tree))?;
     tree.sync().map_err(UnpackError::Sink)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use unanimity_config::this_platform;
-use unanimity_install::{Installed, Root};
+use unanimity_install::{InstallRoot, Installed};
 use unanimity_log::{LogWriter, TileStore};
 use unanimity_net::Mirror;
 use unanimity_protocol::entry_bundle::split_bundle;
@@ -232,7 +232,7 @@ impl Stage {
 
     /// What the client has installed.
     pub fn installed(&self) -> Result<Option<Installed>, Broken> {
-        Ok(Root::new(&self.install_root(), Storage::default()).installed()?)
+        Ok(InstallRoot::new(&self.install_root(), Storage::default()).installed()?)
     }
 
     /// The evidence that holds the client's updates back.

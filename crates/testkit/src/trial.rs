@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use unanimity_client::{Failure, Outcome, Report};
-use unanimity_install::{InstallRefusal, Installed, Root};
+use unanimity_install::{InstallRefusal, InstallRoot, Installed};
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_storage::Storage;
 
@@ -96,9 +96,9 @@ pub fn current(world: &World) -> Option<u64> {
 }
 
 /// Where the client installs, with its configured commands.
-pub fn root(world: &World) -> Root {
-    Root::new(&world.config.cycle.install_root, Storage::default())
-        .with(world.config.cycle.procedure.clone())
+pub fn root(world: &World) -> InstallRoot {
+    InstallRoot::new(&world.config.cycle.install_root, Storage::default())
+        .with_hooks(world.config.cycle.procedure.clone())
 }
 
 /// The refusal of a release that does not work.

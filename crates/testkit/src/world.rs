@@ -20,7 +20,7 @@ use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{Hash, Manifest, Note, Timestamp};
 use unanimity_report::with_causes;
 use unanimity_storage::{Clock as _, ManualClock, Storage};
-use unanimity_witness::{Follow, PeerNode, Polled, file_view};
+use unanimity_witness::{PollOutcome, Witness, WitnessConfig, file_view};
 
 use crate::{
     Broken, Cast, Circle, Cycle, Draft, Folder, MemoryListener, Network, PEER_NAMES, PEERS, Stage,
@@ -60,7 +60,7 @@ pub enum Reads {
 }
 
 struct Seat {
-    node: Arc<PeerNode<ManualClock>>,
+    node: Arc<Witness<ManualClock>>,
     server: AbortHandle,
 }
 
@@ -146,14 +146,14 @@ impl World {
     }
 
     fn seat(&self, peer: usize, disk: Storage) -> Result<Seat, Broken> {
-        let follow = Follow {
+        let follow = WitnessConfig {
             log: self.circle.log.clone(),
-            secret: self.circle.peer_secrets[peer].clone(),
+            signing_key: self.circle.peer_secrets[peer].clone(),
             mirrors: vec![self.read_by(PEER_NAMES[peer])],
             polling: Polling::default(),
         };
         let state = self.peer_state(peer);
-        let node = Arc::new(PeerNode::open(follow, &state, disk, self.clock.clone())?);
+        let node = Arc::new(Witness::open(follow, &state, disk, self.clock.clone())?);
         let server = self.serve(peer, node.clone());
         Ok(Seat { node, server })
     }
@@ -167,15 +167,15 @@ impl World {
         let listener = self.network.listen(OnionAddress { key, port: WEB_PORT });
         let folder = Folder::new(self.shown(who));
         // It ends with the network.
-        tokio::spawn(serve_all(Arc::new(folder), listener, file_view::BOUNDS));
+        tokio::spawn(serve_all(Arc::new(folder), listener, file_view::FILE_SERVER_LIMITS));
         let web: Arc<dyn Web> = Arc::new(self.network.clone());
         let site = Site::onion(key);
         Mirror::named(site.to_string(), site, &web)
     }
 
-    fn serve(&self, peer: usize, node: Arc<PeerNode<ManualClock>>) -> AbortHandle {
+    fn serve(&self, peer: usize, node: Arc<Witness<ManualClock>>) -> AbortHandle {
         let listener = self.network.listen(self.address(peer));
-        tokio::spawn(node.answer_all(listener)).abort_handle()
+        tokio::spawn(node.serve_connections(listener)).abort_handle()
     }
 
     /// What a peer is called.
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// A peer.
-    pub fn peer(&self, peer: usize) -> &Arc<PeerNode<ManualClock>> {
+    pub fn peer(&self, peer: usize) -> &Arc<Witness<ManualClock>> {
         &self.peers[peer].node
     }
 
@@ -214,13 +214,13 @@ impl World {
     }
 
     /// A peer looks at its mirror.
-    pub async fn poll(&mut self, peer: usize) -> Result<Polled, Broken> {
+    pub async fn poll(&mut self, peer: usize) -> Result<PollOutcome, Broken> {
         let node = self.peers[peer].node.clone();
         Ok(node.poll(&mut self.rng).await?)
     }
 
     /// Every peer looks at its mirror.
-    pub async fn poll_all(&mut self) -> Result<Vec<Polled>, Broken> {
+    pub async fn poll_all(&mut self) -> Result<Vec<PollOutcome>, Broken> {
         let mut polled = Vec::new();
         for peer in 0..PEERS {
             polled.push(self.poll(peer).await?);
@@ -231,7 +231,7 @@ impl World {
     /// A peer fetches what it keeps for others, and serves it.
     pub async fn serve_files(&mut self, peer: usize) -> Result<(), Broken> {
         let node = self.peers[peer].node.clone();
-        node.fill(&mut self.rng).await?;
+        node.fetch_entries(&mut self.rng).await?;
         let at = OnionAddress { port: WEB_PORT, ..self.address(peer) };
         let listener = self.network.listen(at);
         tokio::spawn(node.serve_files(listener));

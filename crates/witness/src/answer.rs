@@ -14,12 +14,12 @@ use unanimity_net::{
 use unanimity_protocol::{CosignedHead, Hash, Tile};
 use unanimity_storage::{Clock, StorageError};
 
-use crate::PeerNode;
+use crate::Witness;
 
 /// Connections answered at once.
 pub const MAX_STREAMS: usize = 64;
 /// How long a connection is sure of its place, however many others wait for one.
-pub const SURE_OF_PLACE: Duration = Duration::from_secs(5);
+pub const MIN_CONNECTION_HOLD: Duration = Duration::from_secs(5);
 /// Questions answered on one connection.
 pub const MAX_QUESTIONS: usize = 1024;
 /// How long one connection may last.
@@ -27,23 +27,23 @@ pub const STREAM_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long one frame may take to arrive or to leave.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl<C: Clock> PeerNode<C> {
+impl<C: Clock> Witness<C> {
     /// Answers from what is already held.
     pub fn answer(&self, question: Question) -> Result<Answer, StorageError> {
         let log = match question {
             Question::View(log) | Question::Tile(log, _) => log,
         };
-        if log != self.follow.log.id() {
+        if log != self.config.log.id() {
             return Ok(Answer::OtherLog);
         }
         match question {
-            Question::View(_) => self.view(),
-            Question::Tile(_, tile) => Ok(self.tile(tile)?.map_or(Answer::NoTile, Answer::Tile)),
+            Question::View(_) => self.answer_head(),
+            Question::Tile(_, tile) => Ok(self.read_tile(tile)?.map_or(Answer::NoTile, Answer::Tile)),
         }
     }
 
     /// A tile of our tree, as its bytes.
-    pub(crate) fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, StorageError> {
+    pub(crate) fn read_tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, StorageError> {
         let state = self.state();
         if !tile.is_within(state.tiles.size()) {
             return Ok(None);
@@ -54,7 +54,7 @@ impl<C: Clock> PeerNode<C> {
         Ok(Some(hashes.flat_map(|Hash(bytes)| *bytes).collect()))
     }
 
-    fn view(&self) -> Result<Answer, StorageError> {
+    fn answer_head(&self) -> Result<Answer, StorageError> {
         if let Some(id) = self.evidence.latched()? {
             let text = self.evidence.text(&id).map_err(|_| StorageError::Corrupt {
                 path: self.directory.clone(),
@@ -64,20 +64,20 @@ impl<C: Clock> PeerNode<C> {
         }
         let (now, state) = (self.clock.now(), self.state());
         match &state.head {
-            Some(head) if state.is_fresh(now, &self.follow.polling) => Ok(Answer::View(
-                CosignedHead::sign(head, &self.follow.secret, now).note().to_owned(),
+            Some(head) if state.is_fresh(now, &self.config.polling) => Ok(Answer::View(
+                CosignedHead::sign(head, &self.config.signing_key, now).note().to_owned(),
             )),
-            _ => Ok(Answer::Blind(state.seen.0)),
+            _ => Ok(Answer::Blind(state.last_shown_at.0)),
         }
     }
 
     /// Answers one connection until it ends, errs, stalls, has asked enough or has lasted long
     /// enough: whoever has more to ask connects again, and others get their turn.
-    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        timeout(STREAM_TIMEOUT, self.answer_stream(stream)).await?
+    pub async fn serve_connection(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        timeout(STREAM_TIMEOUT, self.answer_questions(stream)).await?
     }
 
-    async fn answer_stream(
+    async fn answer_questions(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
     ) -> io::Result<()> {
@@ -96,16 +96,16 @@ impl<C: Clock> PeerNode<C> {
     /// Answers whoever connects, at most 64 at once, until the listener ends. One more takes the
     /// place of the oldest, once that has had 5 s: whoever holds many crowds nobody out.
     /// A connection that fails concerns nobody else.
-    pub async fn answer_all(self: Arc<Self>, mut listener: impl Listener)
+    pub async fn serve_connections(self: Arc<Self>, mut listener: impl Listener)
     where
         C: 'static,
     {
-        let mut streams = Places::new(MAX_STREAMS, SURE_OF_PLACE);
+        let mut streams = Places::new(MAX_STREAMS, MIN_CONNECTION_HOLD);
         while let Ok(stream) = listener.accept().await {
             streams.make_place().await;
             let peer = self.clone();
             streams.start(async move {
-                if let Err(error) = peer.serve(stream).await {
+                if let Err(error) = peer.serve_connection(stream).await {
                     tracing::debug!("a connection ended: {error}");
                 }
             });

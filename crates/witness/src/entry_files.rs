@@ -8,22 +8,22 @@ use unanimity_protocol::tile::FULL;
 use unanimity_storage::{Storage, StorageError};
 
 /// How many entries are on the disk, from the first on, of a log with `size` entries.
-pub(crate) fn held(directory: &Path, size: u64, disk: &Storage) -> Result<u64, StorageError> {
+pub(crate) fn count_held_entries(directory: &Path, size: u64, disk: &Storage) -> Result<u64, StorageError> {
     let mut full = 0;
     while full < size / FULL && disk.exists(&directory.join(entries_path(full, FULL as u16))) {
         full += 1;
     }
-    let partial = partials(directory, full, disk)?.into_iter().map(|(width, _)| width).max();
+    let partial = partial_bundles(directory, full, disk)?.into_iter().map(|(width, _)| width).max();
     Ok((full * FULL + u64::from(partial.unwrap_or(0))).min(size))
 }
 
 /// The partial bundles that are there of one: its width, and its file.
-pub(crate) fn partials(
+pub(crate) fn partial_bundles(
     directory: &Path,
     index: u64,
     disk: &Storage,
 ) -> Result<Vec<(u16, PathBuf)>, StorageError> {
-    let place = partial_place(directory, index);
+    let place = partial_bundle_dir(directory, index);
     let names = match disk.names(&place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         names => names.map_err(StorageError::at(&place))?,
@@ -32,6 +32,6 @@ pub(crate) fn partials(
     Ok(names.iter().filter_map(|name| Some((width(name)?, place.join(name)))).collect())
 }
 
-pub(crate) fn partial_place(directory: &Path, index: u64) -> PathBuf {
+pub(crate) fn partial_bundle_dir(directory: &Path, index: u64) -> PathBuf {
     directory.join(format!("{}.p", entries_path(index, FULL as u16)))
 }

@@ -12,50 +12,50 @@ use unanimity_protocol::note::MAX_ENTRY_BYTES;
 use unanimity_protocol::tile::FULL;
 use unanimity_storage::{Clock, Mode, StorageError};
 
-use crate::entry_files::{partial_place, partials};
-use crate::witness::{PeerError, PeerNode};
+use crate::entry_files::{partial_bundle_dir, partial_bundles};
+use crate::witness::{WitnessError, Witness};
 
 /// Bytes of entries that are written, and synced, together.
-const BATCH: usize = 4 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 /// The most bytes of a bundle.
 const MAX_BUNDLE_BYTES: usize = FULL as usize * (2 + MAX_ENTRY_BYTES);
-const MEND: &str =
+const REMEDY: &str =
     "stop the node and remove this file: the entries from there on are fetched again";
 
 /// Our tree as a host of tiles.
-struct Own<'a, C>(&'a PeerNode<C>);
+struct OwnTiles<'a, C>(&'a Witness<C>);
 
-impl<C: Clock> Tiles for Own<'_, C> {
+impl<C: Clock> Tiles for OwnTiles<'_, C> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
-        let tile = self.0.tile(tile).map_err(io::Error::other)?;
+        let tile = self.0.read_tile(tile).map_err(io::Error::other)?;
         tile.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
 /// Bundles that are whole and not written yet.
 #[derive(Default)]
-struct Batch {
+struct BundleBatch {
     files: Vec<(u64, u16, Vec<u8>)>,
     bytes: usize,
     /// The bundle that is being filled.
     open: Vec<u8>,
 }
 
-impl<C: Clock> PeerNode<C> {
+impl<C: Clock> Witness<C> {
     /// Fetches the entries below our head that we do not hold yet, each bundle from whichever of our
     /// mirrors has it.
-    pub async fn fill(&self, rng: &mut impl Rng) -> Result<(), PeerError> {
+    pub async fn fetch_entries(&self, rng: &mut impl Rng) -> Result<(), WitnessError> {
         let (head, held) = {
             let state = self.state();
             (state.head.clone(), state.entries)
         };
         let Some(head) = head.filter(|head| held < head.size()) else { return Ok(()) };
-        let unread = |error: io::Error| PeerError::Entries(vec![error.to_string()]);
-        let own = Cached::new(Own(self));
+        let unread = |error: io::Error| WitnessError::Entries(vec![error.to_string()]);
+        let own = Cached::new(OwnTiles(self));
         let bundles = Bundles::below(&own, &head, held - held % FULL).await.map_err(unread)?;
-        let mirrors = self.mirrors(rng);
+        let mirrors = self.shuffled_mirrors(rng);
         let mirrors: Vec<_> = mirrors.iter().collect();
-        let (mut batch, mut written) = (Batch::default(), Ok(()));
+        let (mut batch, mut written) = (BundleBatch::default(), Ok(()));
         let read = bundles.read(&mirrors, |index, entry| {
             batch.open.extend((entry.len() as u16).to_be_bytes());
             batch.open.extend(entry);
@@ -64,23 +64,23 @@ impl<C: Clock> PeerNode<C> {
                 let bundle = std::mem::take(&mut batch.open);
                 batch.bytes += bundle.len();
                 batch.files.push((index / FULL, (index % FULL) as u16 + 1, bundle));
-                if written.is_ok() && (batch.bytes >= BATCH || next == head.size()) {
-                    written = self.keep(std::mem::take(&mut batch));
+                if written.is_ok() && (batch.bytes >= BATCH_BYTES || next == head.size()) {
+                    written = self.write_bundles(std::mem::take(&mut batch));
                 }
             }
         });
         let read = read.await;
         written?;
         // What came before it broke off need not come again.
-        self.keep(batch)?;
+        self.write_bundles(batch)?;
         read.map(drop).map_err(|unread| {
-            PeerError::Entries(unread.iter().map(|unread| unread.of(&mirrors)).collect())
+            WitnessError::Entries(unread.iter().map(|unread| unread.of(&mirrors)).collect())
         })
     }
 
     /// Writes bundles, the last of which may be partial; then they are held, and smaller ones that
     /// they begin with are gone.
-    fn keep(&self, batch: Batch) -> Result<(), StorageError> {
+    fn write_bundles(&self, batch: BundleBatch) -> Result<(), StorageError> {
         let Some((last, width, _)) = batch.files.last() else { return Ok(()) };
         let held = last * FULL + u64::from(*width);
         let path = |index: u64, width: u16| self.directory.join(entries_path(index, width));
@@ -93,11 +93,11 @@ impl<C: Clock> PeerNode<C> {
         }
         for (index, width, _) in &batch.files {
             if u64::from(*width) == FULL {
-                let place = partial_place(&self.directory, *index);
+                let place = partial_bundle_dir(&self.directory, *index);
                 self.disk.remove(&place).map_err(StorageError::at(&place))?;
                 continue;
             }
-            for (smaller, path) in partials(&self.directory, *index, &self.disk)? {
+            for (smaller, path) in partial_bundles(&self.directory, *index, &self.disk)? {
                 if smaller < *width {
                     self.disk.remove(&path).map_err(StorageError::at(&path))?;
                 }
@@ -107,7 +107,7 @@ impl<C: Clock> PeerNode<C> {
     }
 
     /// The bundle at `index`, `width` entries of it; `None` if we do not hold so many.
-    pub(crate) fn bundle(&self, index: u64, width: u16) -> Result<Option<Vec<u8>>, StorageError> {
+    pub(crate) fn read_bundle(&self, index: u64, width: u16) -> Result<Option<Vec<u8>>, StorageError> {
         // A larger one may take the place of the one that is held in just this moment.
         for _ in 0..2 {
             let held = self.state().entries;
@@ -118,7 +118,7 @@ impl<C: Clock> PeerNode<C> {
             let path = self.directory.join(entries_path(index, there));
             if let Some(mut bytes) = self.disk.read(&path, MAX_BUNDLE_BYTES)? {
                 let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(there));
-                let entries = entries.ok_or(StorageError::Corrupt { path, remedy: MEND })?;
+                let entries = entries.ok_or(StorageError::Corrupt { path, remedy: REMEDY })?;
                 let length = entries[..width.into()].iter().map(|entry| 2 + entry.len()).sum();
                 bytes.truncate(length);
                 return Ok(Some(bytes));

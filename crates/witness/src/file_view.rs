@@ -19,13 +19,13 @@ use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
 use unanimity_protocol::log_path::LogPath;
 use unanimity_storage::Clock;
 
-use crate::{PeerNode, STREAM_TIMEOUT, SURE_OF_PLACE};
+use crate::{Witness, STREAM_TIMEOUT, MIN_CONNECTION_HOLD};
 
 /// What readers may take. Who needs longer connects again.
-pub const BOUNDS: Bounds =
-    Bounds { connections: 32, sure: SURE_OF_PLACE, lasts: STREAM_TIMEOUT, rate: None };
+pub const FILE_SERVER_LIMITS: Bounds =
+    Bounds { connections: 32, sure: MIN_CONNECTION_HOLD, lasts: STREAM_TIMEOUT, rate: None };
 
-impl<C: Clock + 'static> Shelf for PeerNode<C> {
+impl<C: Clock + 'static> Shelf for Witness<C> {
     fn open(&self, path: &str) -> io::Result<Served> {
         let found = match (path, LogPath::parse(path)) {
             ("checkpoint", _) => {
@@ -36,8 +36,8 @@ impl<C: Clock + 'static> Shelf for PeerNode<C> {
                     None => Err(io::ErrorKind::NotFound.into()),
                 };
             }
-            (_, Some(LogPath::Hashes(tile))) => self.tile(tile),
-            (_, Some(LogPath::Entries { index, width })) => self.bundle(index, width),
+            (_, Some(LogPath::Hashes(tile))) => self.read_tile(tile),
+            (_, Some(LogPath::Entries { index, width })) => self.read_bundle(index, width),
             (_, None) => Ok(None),
         };
         let bytes = found.map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
@@ -45,9 +45,9 @@ impl<C: Clock + 'static> Shelf for PeerNode<C> {
     }
 }
 
-impl<C: Clock + 'static> PeerNode<C> {
+impl<C: Clock + 'static> Witness<C> {
     /// Serves the log to whoever connects, until the listener ends.
     pub async fn serve_files(self: Arc<Self>, listener: impl Listener) {
-        serve_all(self, listener, BOUNDS).await;
+        serve_all(self, listener, FILE_SERVER_LIMITS).await;
     }
 }

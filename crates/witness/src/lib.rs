@@ -13,5 +13,5 @@ mod entry_store;
 pub mod file_view;
 mod witness;
 
-pub use answer::{FRAME_TIMEOUT, MAX_QUESTIONS, MAX_STREAMS, STREAM_TIMEOUT, SURE_OF_PLACE};
-pub use witness::{Follow, PeerError, PeerNode, Place, Polled};
+pub use answer::{FRAME_TIMEOUT, MAX_QUESTIONS, MAX_STREAMS, STREAM_TIMEOUT, MIN_CONNECTION_HOLD};
+pub use witness::{WitnessConfig, WitnessError, Witness, HeadRelation, PollOutcome};

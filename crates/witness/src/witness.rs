@@ -27,11 +27,11 @@ const POLL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who we are and what we follow.
 #[derive(Debug)]
-pub struct Follow {
+pub struct WitnessConfig {
     /// The log.
     pub log: Log,
     /// What our views are cosigned with.
-    pub secret: CosignatureSigningKey,
+    pub signing_key: CosignatureSigningKey,
     /// Our own mirrors of it.
     pub mirrors: Vec<Mirror>,
     /// When we look at them.
@@ -40,44 +40,44 @@ pub struct Follow {
 
 /// A peer, ready to poll and to answer.
 #[derive(Debug)]
-pub struct PeerNode<C> {
-    pub(crate) follow: Follow,
+pub struct Witness<C> {
+    pub(crate) config: WitnessConfig,
     pub(crate) directory: PathBuf,
     pub(crate) disk: Storage,
     pub(crate) clock: C,
     pub(crate) evidence: EvidenceStore,
-    forked: Notify,
+    fork_found: Notify,
     /// A mirror has shown our head: what we do not hold of its entries can be had.
-    polled: Notify,
-    state: Mutex<State>,
+    head_shown: Notify,
+    state: Mutex<WitnessState>,
     _lock: Lock,
 }
 
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct WitnessState {
     /// The largest head whose tree our mirrors served and we hold. Durable.
     pub(crate) head: Option<TreeHead>,
     /// That tree.
     pub(crate) tiles: TileStore,
     /// When a mirror last showed a head at least that large; before that, when we started.
-    pub(crate) seen: Timestamp,
+    pub(crate) last_shown_at: Timestamp,
     /// Whether a mirror has shown us anything since we started.
-    fresh: bool,
+    shown_since_start: bool,
     /// How many entries we hold for others, from the first on. Never more than the tree's leaves.
     pub(crate) entries: u64,
 }
 
-impl State {
+impl WitnessState {
     pub(crate) fn is_fresh(&self, now: Timestamp, polling: &Polling) -> bool {
         // A poll that is yet to come was noted by a clock that was wrong.
-        let since = self.seen <= now.after(CLOCK_SKEW);
-        self.fresh && since && now <= self.seen.after(polling.max_age)
+        let since = self.last_shown_at <= now.after(CLOCK_SKEW);
+        self.shown_since_start && since && now <= self.last_shown_at.after(polling.max_age)
     }
 }
 
 /// The peer cannot go on, or a mirror is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum PeerError {
+pub enum WitnessError {
     /// Our own disk.
     #[error(transparent)]
     Disk(#[from] StorageError),
@@ -93,48 +93,48 @@ pub enum PeerError {
         why: String,
     },
     /// The entries below our head cannot be kept for others.
-    #[error("no mirror serves the entries below our head:{}", lines(.0))]
+    #[error("no mirror serves the entries below our head:{}", indent_lines(.0))]
     Entries(Vec<String>),
 }
 
-fn lines(lines: &[String]) -> String {
+fn indent_lines(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 /// What a poll came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Polled {
+pub enum PollOutcome {
     /// A mirror showed a head at least as large as ours, and ours is that now.
     Fresh(TreeHead),
     /// No mirror showed as much as we hold, or none could be read.
-    Nothing,
+    NoFreshHead,
     /// The log has forked; the evidence is stored.
     Fork(Box<Evidence>),
 }
 
 /// Where a head that somebody else showed stands beside ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum HeadRelation {
     /// Ours grew out of it.
-    Joined,
+    Ancestor,
     /// It is larger than what our own mirrors have shown us so far.
-    Larger,
+    Ahead,
     /// The log has forked; the evidence is stored.
     Fork(Box<Evidence>),
 }
 
-impl<C: Clock> PeerNode<C> {
+impl<C: Clock> Witness<C> {
     /// Opens the peer's own head and tree in `state/peer`. Takes the lock there.
     pub fn open(
-        follow: Follow,
+        config: WitnessConfig,
         state: &Path,
         disk: Storage,
         clock: C,
-    ) -> Result<PeerNode<C>, PeerError> {
+    ) -> Result<Witness<C>, WitnessError> {
         let directory = state.join("peer");
         disk.make_dir(&directory, Mode::Private).map_err(StorageError::at(&directory))?;
         let lock = disk.lock(&directory).map_err(StorageError::at(&directory))?;
-        let lock = lock.ok_or_else(|| PeerError::Busy(directory.clone()))?;
+        let lock = lock.ok_or_else(|| WitnessError::Busy(directory.clone()))?;
         let path = directory.join("head");
         let damaged = || StorageError::Corrupt {
             path: path.clone(),
@@ -143,7 +143,7 @@ impl<C: Clock> PeerNode<C> {
         // A run that was killed may have named a head and not come to sync the name.
         disk.sync_dir(&directory).map_err(StorageError::at(&directory))?;
         let head = match disk.read(&path, MAX_NOTE_BYTES)? {
-            Some(bytes) => Some(TreeHead::verify(&bytes, &follow.log).map_err(|_| damaged())?),
+            Some(bytes) => Some(TreeHead::verify(&bytes, &config.log).map_err(|_| damaged())?),
             None => None,
         };
         let size = head.as_ref().map_or(0, TreeHead::size);
@@ -151,18 +151,18 @@ impl<C: Clock> PeerNode<C> {
         if head.as_ref().is_some_and(|head| tiles.root() != *head.root()) {
             return Err(damaged().into());
         }
-        let evidence = EvidenceStore::new(state, &follow.log, disk.clone());
-        let entries = entry_files::held(&directory, size, &disk)?;
-        let state = State { head, tiles, seen: clock.now(), fresh: false, entries };
+        let evidence = EvidenceStore::new(state, &config.log, disk.clone());
+        let entries = entry_files::count_held_entries(&directory, size, &disk)?;
+        let state = WitnessState { head, tiles, last_shown_at: clock.now(), shown_since_start: false, entries };
         let state = Mutex::new(state);
-        Ok(PeerNode {
-            follow,
+        Ok(Witness {
+            config: follow: config,
             directory,
             disk,
             clock,
             evidence,
-            forked: Notify::new(),
-            polled: Notify::new(),
+            fork_found: Notify::new(),
+            head_shown: Notify::new(),
             state,
             _lock: lock,
         })
@@ -175,21 +175,21 @@ impl<C: Clock> PeerNode<C> {
 
     /// Whether a mirror has shown that head lately, so that we vouch for it.
     pub fn is_fresh(&self) -> bool {
-        self.state().is_fresh(self.clock.now(), &self.follow.polling)
+        self.state().is_fresh(self.clock.now(), &self.config.polling)
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, WitnessState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the mirrors, in an order drawn anew, until one shows a head at least as large as ours.
     /// One that takes its time has the next looked at beside it.
-    pub async fn poll(&self, rng: &mut impl Rng) -> Result<Polled, PeerError> {
-        let mirrors = self.mirrors(rng);
+    pub async fn poll(&self, rng: &mut impl Rng) -> Result<PollOutcome, WitnessError> {
+        let mirrors = self.shuffled_mirrors(rng);
         let polled = race_after(POLL_PATIENCE, &mirrors, |mirror| {
             let polled = self.poll_mirror(mirror).map(|polled| match polled {
-                Ok(Polled::Nothing) => Err(()),
-                Err(error @ PeerError::Mirror { .. }) => {
+                Ok(PollOutcome::NoFreshHead) => Err(()),
+                Err(error @ WitnessError::Mirror { .. }) => {
                     tracing::warn!("poll: {}", hide(error));
                     Err(())
                 }
@@ -197,28 +197,28 @@ impl<C: Clock> PeerNode<C> {
             });
             polled.boxed()
         });
-        polled.await.unwrap_or(Ok(Polled::Nothing))
+        polled.await.unwrap_or(Ok(PollOutcome::NoFreshHead))
     }
 
     /// Our own mirrors, in an order drawn anew, each on circuits of its own.
-    pub(crate) fn mirrors(&self, rng: &mut impl Rng) -> Vec<Mirror> {
-        let mut mirrors: Vec<Mirror> = self.follow.mirrors.iter().map(Mirror::anew).collect();
+    pub(crate) fn shuffled_mirrors(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+        let mut mirrors: Vec<Mirror> = self.config.mirrors.iter().map(Mirror::anew).collect();
         mirrors.shuffle(rng);
         mirrors
     }
 
-    async fn poll_mirror(&self, mirror: &Mirror) -> Result<Polled, PeerError> {
-        let useless = |why: String| PeerError::Mirror { mirror: mirror.to_string(), why };
+    async fn poll_mirror(&self, mirror: &Mirror) -> Result<PollOutcome, WitnessError> {
+        let useless = |why: String| WitnessError::Mirror { mirror: mirror.to_string(), why };
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let bytes = bytes.map_err(|error| useless(error.to_string()))?;
-        let shown = TreeHead::verify(&bytes, &self.follow.log)
+        let shown = TreeHead::verify(&bytes, &self.config.log)
             .map_err(|error| useless(error.to_string()))?;
         let ours = self.head();
         let size = ours.as_ref().map_or(0, TreeHead::size);
         if shown.size() <= size
             && let Some(ours) = &ours
         {
-            return self.compare(ours, &shown);
+            return self.compare_mirror_head(ours, &shown);
         }
         let source = Cached::new(mirror);
         let leaves = unanimity_log::leaves(&mirror, size..shown.size()).await;
@@ -232,38 +232,38 @@ impl<C: Clock> PeerNode<C> {
             && let Ok(path) = source.path(ours.size(), &shown).await
             && let Some(evidence) = Evidence::from_heads(ours, &shown, &path)
         {
-            return self.latch(evidence).map(Polled::Fork);
+            return self.latch(evidence).map(PollOutcome::Fork);
         }
         Err(useless("its tiles do not hash up to its checkpoint".to_owned()))
     }
 
     /// A head of our own mirror's that is not larger than ours.
-    fn compare(&self, ours: &TreeHead, shown: &TreeHead) -> Result<Polled, PeerError> {
+    fn compare_mirror_head(&self, ours: &TreeHead, shown: &TreeHead) -> Result<PollOutcome, WitnessError> {
         if shown == ours {
             let mut state = self.state();
             if state.head.as_ref() != Some(ours) {
-                return Ok(Polled::Nothing);
+                return Ok(PollOutcome::NoFreshHead);
             }
-            (state.seen, state.fresh) = (self.clock.now(), true);
-            return Ok(Polled::Fresh(shown.clone()));
+            (state.last_shown_at, state.shown_since_start) = (self.clock.now(), true);
+            return Ok(PollOutcome::Fresh(shown.clone()));
         }
-        match self.place(shown)? {
-            Place::Fork(evidence) => Ok(Polled::Fork(evidence)),
-            Place::Joined | Place::Larger => Ok(Polled::Nothing),
+        match self.compare_head(shown)? {
+            HeadRelation::Fork(evidence) => Ok(PollOutcome::Fork(evidence)),
+            HeadRelation::Ancestor | HeadRelation::Ahead => Ok(PollOutcome::NoFreshHead),
         }
     }
 
     /// Holds a head that anybody showed against our own tree. It is compared, never adopted.
-    pub fn place(&self, head: &TreeHead) -> Result<Place, PeerError> {
+    pub fn compare_head(&self, head: &TreeHead) -> Result<HeadRelation, WitnessError> {
         let state = self.state();
         let Some(ours) = state.head.clone().filter(|ours| head.size() <= ours.size()) else {
-            return Ok(Place::Larger);
+            return Ok(HeadRelation::Ahead);
         };
         let path = state.tiles.range_roots(&tree::consistency_ranges(head.size(), ours.size()))?;
         drop(state);
         match Evidence::from_heads(head, &ours, &path) {
-            Some(evidence) => self.latch(evidence).map(Place::Fork),
-            None => Ok(Place::Joined),
+            Some(evidence) => self.latch(evidence).map(HeadRelation::Fork),
+            None => Ok(HeadRelation::Ancestor),
         }
     }
 
@@ -285,10 +285,10 @@ impl<C: Clock> PeerNode<C> {
         from: Option<&TreeHead>,
         to: TreeHead,
         growth: Growth,
-    ) -> Result<Polled, PeerError> {
+    ) -> Result<PollOutcome, WitnessError> {
         let mut state = self.state();
         if state.head.as_ref() != from {
-            return Ok(Polled::Nothing);
+            return Ok(PollOutcome::NoFreshHead);
         }
         // Head and tree move together: a tree ahead of its head could not be grown onto.
         let mut tiles = state.tiles.clone();
@@ -297,36 +297,36 @@ impl<C: Clock> PeerNode<C> {
         (self.disk.write(&path, to.note().as_bytes(), Mode::Private))
             .map_err(StorageError::at(&path))?;
         (state.head, state.tiles) = (Some(to.clone()), tiles);
-        (state.seen, state.fresh) = (self.clock.now(), true);
-        Ok(Polled::Fresh(to))
+        (state.last_shown_at, state.shown_since_start) = (self.clock.now(), true);
+        Ok(PollOutcome::Fresh(to))
     }
 
     /// Completes once evidence of a fork was found here that was not known before; one call hears of
     /// all that was found since the last.
-    pub async fn forked(&self) {
-        self.forked.notified().await;
+    pub async fn wait_for_fork(&self) {
+        self.fork_found.notified().await;
     }
 
-    fn latch(&self, evidence: Evidence) -> Result<Box<Evidence>, PeerError> {
+    fn latch(&self, evidence: Evidence) -> Result<Box<Evidence>, WitnessError> {
         let is_new = !self.evidence.knows(&evidence.id());
         let id = self.evidence.add(&evidence)?;
         // Those who forked the log may go on showing it at every poll.
         if is_new {
             tracing::error!(%id, "the log has forked; from now on this peer answers with the evidence");
-            self.forked.notify_one();
+            self.fork_found.notify_one();
         }
         Ok(Box::new(evidence))
     }
 
     /// Polls at random times, for ever, and fetches what it keeps for others between them: a mirror
     /// that is slow with entries does not hold up the next poll.
-    pub async fn poll_on(&self, mut rng: impl Rng) {
-        let Polling { min, max, .. } = self.follow.polling;
-        let mut filling = StdRng::from_rng(&mut rng);
+    pub async fn poll_loop(&self, mut rng: impl Rng) {
+        let Polling { min, max, .. } = self.config.polling;
+        let mut entries_rng = StdRng::from_rng(&mut rng);
         let polls = async {
             loop {
                 match self.poll(&mut rng).await {
-                    Ok(Polled::Fresh(_)) => self.polled.notify_one(),
+                    Ok(PollOutcome::Fresh(_)) => self.head_shown.notify_one(),
                     Ok(_) => {}
                     Err(error) => tracing::error!("poll: {}", hide(error)),
                 }
@@ -335,8 +335,8 @@ impl<C: Clock> PeerNode<C> {
         };
         let fills = async {
             loop {
-                self.polled.notified().await;
-                if let Err(error) = self.fill(&mut filling).await {
+                self.head_shown.notified().await;
+                if let Err(error) = self.fetch_entries(&mut entries_rng).await {
                     tracing::warn!("{}", hide(error));
                 }
             }
@@ -356,8 +356,8 @@ impl<C: Clock> PeerNode<C> {
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = self.clone().answer_all(listener) => {}
-            () = self.poll_on(rng) => {}
+            () = self.clone().serve_connections(listener) => {}
+            () = self.poll_loop(rng) => {}
         }
     }
 }

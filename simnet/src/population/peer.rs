@@ -12,7 +12,7 @@ use crate::trace::{What, Witness};
 const CLOCK_ERROR: i32 = 3600;
 
 impl<W: Witness> Population<'_, W> {
-    /// `PeerNode::poll`, with one mirror.
+    /// `Witness::poll`, with one mirror.
     pub(super) fn poll(&mut self, now: Millis, node: u32) {
         let environment = self.environment;
         let peer = &mut self.peers[node as usize];
@@ -38,7 +38,7 @@ impl<W: Witness> Population<'_, W> {
         self.arrange(next, node, Step::Poll);
     }
 
-    /// `PeerNode::answer`, to whoever is not lied to.
+    /// `Witness::answer`, to whoever is not lied to.
     pub(super) fn answer(&self, now: Millis, node: u32) -> Answer {
         match self.vouched(now, node) {
             _ if self.peers[node as usize].latched => Answer::Evidence,

@@ -12,14 +12,14 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use unanimity_client::{Client, Failure, MirrorProblem, Outcome};
 use unanimity_config::{Config, CycleSettings, OnionAddress, Polling, Procedure};
-use unanimity_install::Root;
+use unanimity_install::InstallRoot;
 use unanimity_net::{Mirror, READ_TIMEOUT};
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{CosignatureSigningKey, Name, Peer, PeerSet, PublicKeyBytes, Refusal};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
-use unanimity_witness::{Follow, PeerNode, Polled};
+use unanimity_witness::{PollOutcome, Witness, WitnessConfig};
 
 use super::actors;
 use super::fuse::Fuse;
@@ -123,7 +123,7 @@ impl Node {
                 () = self.world.time.until_then(goes) => continue,
                 found = peer.poll(&mut rng) => found,
             };
-            if let Ok(Polled::Fork(_)) = found {
+            if let Ok(PollOutcome::Fork(_)) = found {
                 self.has_evidence();
             }
             drop(peer);
@@ -158,7 +158,7 @@ impl Node {
         let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
         let mirrors = [mirror(world, number, Some(tor.clone()))];
-        let root = Root::new(
+        let root = InstallRoot::new(
             &config.cycle.install_root,
             Storage::default().with_filesystem(machine.clone()),
         );
@@ -275,7 +275,12 @@ fn process(
     let mirrors = vec![mirror(world, number, None)];
     Process::new(machine, move |disk| {
         let (log, secret, mirrors) = (log.clone(), secret.clone(), mirrors.clone());
-        PeerNode::open(Follow { log, secret, mirrors, polling }, Path::new(STATE), disk, time)
+        Witness::open(
+            WitnessConfig { log, signing_key: secret, mirrors, polling },
+            Path::new(STATE),
+            disk,
+            time,
+        )
     })
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{JoinSet, yield_now};
 use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
-use unanimity_witness::{PeerError, PeerNode};
+use unanimity_witness::{Witness, WitnessError};
 
 use super::clock::Time;
 use super::fuse::Fuse;
@@ -15,8 +15,8 @@ use super::hub::Accepted;
 use super::line::Line;
 
 /// The peer that ships, while it runs.
-type Peer = Arc<PeerNode<Time>>;
-type Open = dyn Fn(Storage) -> Result<PeerNode<Time>, PeerError> + Send + Sync;
+type Peer = Arc<Witness<Time>>;
+type Open = dyn Fn(Storage) -> Result<Witness<Time>, WitnessError> + Send + Sync;
 
 pub(super) struct Process {
     machine: PowerLossFs,
@@ -36,7 +36,7 @@ impl Process {
     /// One that is not running yet.
     pub(super) fn new(
         machine: PowerLossFs,
-        open: impl Fn(Storage) -> Result<PeerNode<Time>, PeerError> + Send + Sync + 'static,
+        open: impl Fn(Storage) -> Result<Witness<Time>, WitnessError> + Send + Sync + 'static,
     ) -> Process {
         Process { machine, open: Box::new(open), running: Mutex::new(None) }
     }
@@ -45,12 +45,12 @@ impl Process {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn start(&self) -> Result<(), PeerError> {
+    pub(super) fn start(&self) -> Result<(), WitnessError> {
         let fuse = Fuse::default();
         let peer = Arc::new((self.open)(fuse.disk(&self.machine))?);
         let (honest, accepted) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(peer.clone().answer_all(Accepted(accepted)));
+        tasks.spawn(peer.clone().serve_connections(Accepted(accepted)));
         *self.running() = Some(Running { peer, fuse, tasks, honest });
         Ok(())
     }

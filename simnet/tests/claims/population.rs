@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use simnet::scenario::fault::{Fault, Kind};
 use simnet::population::{bytes_needed, plays, run};
+use simnet::scenario::fault::{Fault, Kind};
 use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Tor};
 use simnet::trace::{Cycle, Event, View, What};
 use simnet::validate::quiet;

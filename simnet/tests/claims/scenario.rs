@@ -1,5 +1,5 @@
-use simnet::scenario::fault::Kind;
 use simnet::results::{COUNTS, TIMES};
+use simnet::scenario::fault::Kind;
 use simnet::scenario::fields::FIELDS;
 use simnet::scenario::{Adversary, Colluding, Days, Shape, Topology, Tor};
 use simnet::{Scenario, Study};

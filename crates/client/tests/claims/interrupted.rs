@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use unanimity_client::{Failure, Outcome, UpdateError};
-use unanimity_install::journal::{FIRST_WAIT, Trial};
-use unanimity_install::{ByHandError, Root};
+use unanimity_install::journal::{MIN_BACKOFF, Trial};
+use unanimity_install::{InstallRoot, RollbackError};
 use unanimity_protocol::{Evidence, Refusal, Timestamp};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Clock as _, Storage, WriteStep};
@@ -31,7 +31,7 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     let path = world.config.cycle.install_root.join("journal.json");
     let mut journal = root(&world).journal().unwrap();
     journal.good.pop();
-    journal.trial = Some(Trial::of(label(2), Some(label(1)), false));
+    journal.trial = Some(Trial::new(label(2), Some(label(1)), false));
     journal.floor = 1;
     fs::write(&path, journal.text()).unwrap();
     // The client's own memory says that it was installed: of an earlier life.
@@ -52,10 +52,10 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
         why,
         "it is left alone for a while: its trial was interrupted; 1-1.0.0 is installed again"
     );
-    assert_eq!(until, Some(world.clock.now().after(FIRST_WAIT)));
+    assert_eq!(until, Some(world.clock.now().after(MIN_BACKOFF)));
     assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
     assert_eq!(current(&world), Some(1));
-    pass(&mut world, FIRST_WAIT).await;
+    pass(&mut world, MIN_BACKOFF).await;
     installs(&mut world, 2).await;
     // Or its operator says that it works.
     assert_eq!(root(&by_hand).mark_good(None).await.unwrap(), (label(2), true));
@@ -106,7 +106,7 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
             for _ in 0..2 {
                 world.update().await.1.ok();
                 assert_eq!(root(&world).journal().unwrap().trial, None, "step {stops}");
-                pass(&mut world, FIRST_WAIT).await;
+                pass(&mut world, MIN_BACKOFF).await;
             }
             assert_eq!(current(&world), Some(if works { 2 } else { 1 }), "step {stops}");
             assert_eq!(root(&world).floor().unwrap(), if works { 2 } else { 1 });
@@ -123,7 +123,7 @@ async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
     installs(&mut world, 2).await;
     let (disk, steps) = recording_disk();
     let copy = world.copy_to(&base.path().join("recorded")).unwrap();
-    let on = |world: &World, disk| Root::new(&world.config.cycle.install_root, disk);
+    let on = |world: &World, disk| InstallRoot::new(&world.config.cycle.install_root, disk);
     on(&copy, disk).roll_back(None, copy.clock.now()).await.unwrap();
     let steps = steps.lock().unwrap().len();
     assert!(steps > 5, "{steps} steps");
@@ -156,8 +156,8 @@ async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
         let mut copy = world.copy_to(&base.path().join(format!("{stops}"))).unwrap();
         copy.config.cycle.procedure = world.config.cycle.procedure.clone();
         let disk = failing_disk(stops, None);
-        let root = Root::new(&copy.config.cycle.install_root, disk)
-            .with(copy.config.cycle.procedure.clone());
+        let root = InstallRoot::new(&copy.config.cycle.install_root, disk)
+            .with_hooks(copy.config.cycle.procedure.clone());
         if root.roll_back(None, now).await.is_ok() {
             assert!(stops > 10);
             break;
@@ -179,7 +179,7 @@ async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
     installs(&mut world, 3).await;
     let path = world.config.cycle.install_root.join("journal.json");
     let mut journal = root(&world).journal().unwrap();
-    journal.trial = Some(Trial::of(label(3), Some(label(2)), false));
+    journal.trial = Some(Trial::new(label(3), Some(label(2)), false));
     fs::write(&path, journal.text()).unwrap();
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, current(&world)), (2, Some(2)));
@@ -191,7 +191,7 @@ async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_
     let mut world = about_to_switch(&place.path().join("world")).await;
     installs(&mut world, 2).await;
     let mut journal = root(&world).journal().unwrap();
-    journal.trial = Some(Trial::of(label(1), Some(label(2)), true));
+    journal.trial = Some(Trial::new(label(1), Some(label(2)), true));
     fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/1-1.0.0")).unwrap();
     let (report, ended) = world.update().await;
@@ -222,16 +222,16 @@ async fn with_three(directory: &Path) -> World {
 async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
     let place = place();
     let world = with_three(&place.path().join("world")).await;
-    leave_open(&world, Trial::of(label(3), Some(label(2)), false));
+    leave_open(&world, Trial::new(label(3), Some(label(2)), false));
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/2-1.1.0")).unwrap();
     let now = world.clock.now();
     let back = root(&world).roll_back(None, now).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, current(&world)), (1, Some(1)));
-    assert!(back.ended.unwrap().contains("2-1.1.0 is not there any more as it was"));
+    assert!(back.previous_trial.unwrap().contains("2-1.1.0 is not there any more as it was"));
     // Where there is nothing else, that is an error, and no success.
-    leave_open(&world, Trial::of(label(1), Some(label(2)), false));
+    leave_open(&world, Trial::new(label(1), Some(label(2)), false));
     let ended = root(&world).roll_back(None, now).await;
-    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
     assert_eq!(root(&world).journal().unwrap().trial, None);
 }
 
@@ -240,15 +240,15 @@ async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() 
     let place = place();
     let mut world = with_three(&place.path().join("world")).await;
     for (trial, what) in [
-        (Trial::of(label(3), Some(label(2)), false), "on the way back, post_install failed"),
-        (Trial::of(label(2), Some(label(3)), true), "post_install failed"),
+        (Trial::new(label(3), Some(label(2)), false), "on the way back, post_install failed"),
+        (Trial::new(label(2), Some(label(3)), true), "post_install failed"),
     ] {
         world.config.cycle.procedure.post_install = Vec::new();
         leave_open(&world, trial);
         world.config.cycle.procedure.post_install = shell("false");
         let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
         assert_eq!((back.installed.unwrap().sequence, current(&world)), (2, Some(2)));
-        let trouble = back.trouble.unwrap();
+        let trouble = back.problem.unwrap();
         assert!(trouble.starts_with(what), "{trouble}");
     }
 }
@@ -260,10 +260,10 @@ async fn going_back_from_the_first_release_there_was_says_that_nothing_is_instal
         World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
     publish(&mut world, 1).await;
     installs(&mut world, 1).await;
-    leave_open(&world, Trial::of(label(1), None, false));
+    leave_open(&world, Trial::new(label(1), None, false));
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
-    assert_eq!((back.installed, back.trouble), (None, None));
-    assert!(back.ended.unwrap().contains("nothing is installed, as before"));
+    assert_eq!((back.installed, back.problem), (None, None));
+    assert!(back.previous_trial.unwrap().contains("nothing is installed, as before"));
     assert_eq!(current(&world), None);
 }
 
@@ -272,8 +272,8 @@ async fn going_back_from_the_first_release_there_was_says_that_nothing_is_instal
 async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without() {
     let place = place();
     for (trial, ends_with) in [
-        (Trial::of(label(3), Some(label(2)), false), 2),
-        (Trial::of(label(2), Some(label(3)), true), 2),
+        (Trial::new(label(3), Some(label(2)), false), 2),
+        (Trial::new(label(2), Some(label(3)), true), 2),
     ] {
         let directory = place.path().join(format!("by-hand-{}", trial.by_hand));
         let mut world = with_three(&directory).await;
@@ -316,12 +316,12 @@ async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since(
     let place = place();
     let world = with_three(&place.path().join("world")).await;
     let now = world.clock.now();
-    leave_open(&world, Trial::of(label(3), Some(label(2)), false));
-    let said = root(&world).knowing([2].into()).recover(now).await.unwrap().unwrap();
+    leave_open(&world, Trial::new(label(3), Some(label(2)), false));
+    let said = root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap();
     assert!(said.contains("2-1.1.0 was taken back by its publisher, so 3-1.2.0 stays"), "{said}");
     assert_eq!(current(&world), Some(3));
-    leave_open(&world, Trial::of(label(2), Some(label(3)), true));
-    let said = root(&world).knowing([2].into()).recover(now).await.unwrap().unwrap();
+    leave_open(&world, Trial::new(label(2), Some(label(3)), true));
+    let said = root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap();
     assert!(said.contains("2-1.1.0 was taken back by its publisher: there is no way"), "{said}");
     assert_eq!((current(&world), root(&world).journal().unwrap().trial), (Some(3), None));
 }
@@ -330,7 +330,7 @@ async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since(
 async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     let place = place();
     let mut world = with_three(&place.path().join("world")).await;
-    leave_open(&world, Trial::of(label(3), Some(label(2)), false));
+    leave_open(&world, Trial::new(label(3), Some(label(2)), false));
     let diary = diary(&mut world);
     world.config.cycle.procedure.post_install = note(&diary, "");
     let full = Storage::with_hook(|step| match step {
@@ -340,8 +340,8 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
         _ => Ok(()),
     });
     let on_it = |disk| {
-        let root = Root::new(&world.config.cycle.install_root, disk);
-        root.with(world.config.cycle.procedure.clone())
+        let root = InstallRoot::new(&world.config.cycle.install_root, disk);
+        root.with_hooks(world.config.cycle.procedure.clone())
     };
     let now = world.clock.now();
     on_it(full).recover(now).await.unwrap_err();
@@ -422,7 +422,7 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
 async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() {
     let place = place();
     let mut world = with_three(&place.path().join("world")).await;
-    let trial = Trial::of(label(3), Some(label(2)), false);
+    let trial = Trial::new(label(3), Some(label(2)), false);
     let start = |mark: &str| {
         let mut command = Command::new("/bin/sh");
         // In a group and a session of its own, and with a child.

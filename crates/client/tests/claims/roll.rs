@@ -205,7 +205,7 @@ fn at_each_try(
             match does(number) {
                 Does::HangUp => {}
                 Does::Nothing => held.push(stream),
-                Does::Answer => node.serve(stream).await.unwrap(),
+                Does::Answer => node.serve_connection(stream).await.unwrap(),
                 Does::Say(bytes) => stream.write_all(&bytes).await.unwrap(),
             }
         }

@@ -9,7 +9,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 use unanimity_client::{Client, Failure, Fetcher, MirrorProblem, Outcome, Report, UpdateError};
-use unanimity_install::{InstallError, InstallRefusal, Root};
+use unanimity_install::{InstallError, InstallRefusal, InstallRoot};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Mirror, READ_TIMEOUT};
 use unanimity_protocol::checkpoint::LogId;
@@ -851,9 +851,9 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     circle.pass(HOUR).await;
     let (_, ended) = circle.check().await;
     let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
-    let root = Root::new(&circle.config.cycle.install_root, Storage::default());
+    let root = InstallRoot::new(&circle.config.cycle.install_root, Storage::default());
     let stage = |bytes: &[u8]| {
-        let mut staging = root.stage(&agreed, &circle.config.cycle.platform)?;
+        let mut staging = root.open_download(&agreed, &circle.config.cycle.platform)?;
         staging.restart()?;
         staging.write(vec![bytes.to_vec()])?;
         staging.finish()?.unpack()
@@ -868,7 +868,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let switch = async |now| {
         let ready = stage(TWO).unwrap();
         let clock = ManualClock::at(now);
-        let begun = root.begin(&agreed, &clock, || Ok::<_, InstallError>(())).await?;
+        let begun = root.begin_switch(&agreed, &clock, || Ok::<_, InstallError>(())).await?;
         begun.finish(&agreed, ready, "", &clock).await
     };
     let late = switch(at.after(15 * MINUTE + SECOND)).await.unwrap_err();

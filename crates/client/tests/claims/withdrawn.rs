@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use unanimity_client::{MirrorProblem, Outcome};
-use unanimity_install::ByHandError;
+use unanimity_install::RollbackError;
 use unanimity_protocol::{Hash, Policy, Refusal};
 use unanimity_state::ClientStore;
 use unanimity_storage::{Clock as _, Storage};
@@ -147,15 +147,15 @@ async fn nobody_goes_back_by_hand_to_what_was_taken_back() {
     installs(&mut world, 2).await;
     publish(&mut world, 3).await;
     installs(&mut world, 3).await;
-    let known = root(&world).knowing([2].into());
+    let known = root(&world).with_withdrawn([2].into());
     let now = world.clock.now();
     let ended = known.roll_back(Some(&label(2)), now).await;
-    assert!(matches!(ended, Err(ByHandError::Withdrawn(_))), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::Withdrawn(_))), "{ended:?}");
     let back = known.roll_back(None, now).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, current(&world)), (1, Some(1)));
-    let all = root(&world).knowing([2, 3].into());
+    let all = root(&world).with_withdrawn([2, 3].into());
     let ended = all.roll_back(None, now).await;
-    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
 }
 
 /// What was going on before this version knew withdrawals is read again, from the first entry.

@@ -14,7 +14,7 @@ use crate::{InstallError, InstallRefusal, ReplayMismatch};
 
 /// Why nothing was installed from a spool.
 #[derive(Debug, thiserror::Error)]
-pub enum StagedError {
+pub enum OfflineInstallError {
     /// A check failed.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -26,7 +26,7 @@ pub enum StagedError {
     Replay(#[from] ReplayMismatch),
     /// Evidence of a fork is not acknowledged.
     #[error(transparent)]
-    Latched(#[from] LogForked),
+    LogForked(#[from] LogForked),
     /// The spool.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -66,14 +66,14 @@ pub enum StagedError {
     },
 }
 
-impl From<InstallError> for StagedError {
-    fn from(error: InstallError) -> StagedError {
+impl From<InstallError> for OfflineInstallError {
+    fn from(error: InstallError) -> OfflineInstallError {
         match error {
             InstallError::Refused(refusal) => refusal.into(),
             InstallError::Install(refusal) => refusal.into(),
             InstallError::Disk(error) => error.into(),
-            InstallError::Busy(path) | InstallError::Switching(path) => StagedError::Busy(path),
-            error @ InstallError::Command { .. } => StagedError::Command(error),
+            InstallError::Busy(path) | InstallError::Switching(path) => OfflineInstallError::Busy(path),
+            error @ InstallError::Command { .. } => OfflineInstallError::Command(error),
             InstallError::Source(source) => {
                 SpoolError::Io { path: PathBuf::from("the artifact"), source }.into()
             }
@@ -81,19 +81,19 @@ impl From<InstallError> for StagedError {
     }
 }
 
-impl Classify for StagedError {
+impl Classify for OfflineInstallError {
     fn exit(&self) -> Exit {
         match self {
-            StagedError::Refused(refusal) => refusal.exit(),
-            StagedError::Install(refusal) => refusal.exit(),
-            StagedError::Replay(mismatch) => mismatch.exit(),
-            StagedError::Latched(forked) => forked.exit(),
-            StagedError::Proof(_) => Exit::BadProof,
-            StagedError::Gap { .. } => Exit::BadInput,
-            StagedError::Clock { .. } => Exit::Clock,
-            StagedError::Config(_) | StagedError::Command(_) => Exit::Configuration,
-            StagedError::Store(error) => error.exit(),
-            StagedError::Spool(_) | StagedError::Disk(_) | StagedError::Busy(_) => Exit::Disk,
+            OfflineInstallError::Refused(refusal) => refusal.exit(),
+            OfflineInstallError::Install(refusal) => refusal.exit(),
+            OfflineInstallError::Replay(mismatch) => mismatch.exit(),
+            OfflineInstallError::LogForked(forked) => forked.exit(),
+            OfflineInstallError::Proof(_) => Exit::BadProof,
+            OfflineInstallError::Gap { .. } => Exit::BadInput,
+            OfflineInstallError::Clock { .. } => Exit::Clock,
+            OfflineInstallError::Config(_) | OfflineInstallError::Command(_) => Exit::Configuration,
+            OfflineInstallError::Store(error) => error.exit(),
+            OfflineInstallError::Spool(_) | OfflineInstallError::Disk(_) | OfflineInstallError::Busy(_) => Exit::Disk,
         }
     }
 }

@@ -12,64 +12,64 @@ use unanimity_protocol::{Bundle, Catalog, ConfirmedRelease, Refusal, Timestamp};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{Clock, Mode, Storage, StorageError};
 
-use super::error::StagedError;
-use super::replay::{Replayed, replay, smallest};
+use super::error::OfflineInstallError;
+use super::replay::{ReplayedLog, replay, smallest_head};
 use crate::runner::HookRunner;
-use crate::spool::{PROOF, Spool};
-use crate::state_dirs::{installer_state, published_head};
-use crate::{InstallError, Installed, ReplayMismatch, Root, Staging, target_of};
+use crate::spool::{PROOF_FILE, SpoolReader};
+use crate::state_dirs::{installer_state_dir, installer_head_path};
+use crate::{InstallError, Installed, ReplayMismatch, InstallRoot, PartialDownload, artifact_for};
 
 /// Bytes of an artifact that are copied at once.
-const PIECE: usize = 1 << 20;
+const COPY_CHUNK_BYTES: usize = 1 << 20;
 
 /// An installer with its memory open.
-pub struct Installer<'a> {
+pub struct OfflineInstaller<'a> {
     config: &'a Config,
     disk: Storage,
-    root: Root,
+    root: InstallRoot,
     store: ClientStore,
     state: ClientState,
     evidence: EvidenceStore,
 }
 
-impl<'a> Installer<'a> {
+impl<'a> OfflineInstaller<'a> {
     /// Opens its memory, below the install root, as its only user. The root has to be its own.
-    pub fn open(config: &'a Config, disk: Storage) -> Result<Installer<'a>, StagedError> {
-        let root = Root::new(&config.cycle.install_root, disk.clone())
-            .with(config.cycle.procedure.clone());
-        let directory = installer_state(&config.cycle.install_root);
+    pub fn open(config: &'a Config, disk: Storage) -> Result<OfflineInstaller<'a>, OfflineInstallError> {
+        let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
+            .with_hooks(config.cycle.procedure.clone());
+        let directory = installer_state_dir(&config.cycle.install_root);
         let above = &config.cycle.install_root;
         disk.make_dir(above, Mode::Public).map_err(StorageError::at(above))?;
         let (store, mut state) =
             ClientStore::open(&directory, &config.cycle.policy, &config.peers, disk.clone())?;
         state.floor = state.floor.max(root.floor()?);
         let evidence = EvidenceStore::new(&directory, &config.cycle.policy.log, disk.clone());
-        let installer = Installer { config, disk, root, store, state, evidence };
-        installer.publish()?;
+        let installer = OfflineInstaller { config, disk, root, store, state, evidence };
+        installer.publish_head()?;
         Ok(installer)
     }
 
-    /// The same installer, whose commands are run by `hooks`.
-    pub fn hooks_run_by(self, hooks: Arc<dyn HookRunner>) -> Installer<'a> {
-        Installer { root: self.root.hooks_run_by(hooks), ..self }
+    /// The same installer, whose commands are run by `hook_runner`.
+    pub fn with_hook_runner(self, hooks: Arc<dyn HookRunner>) -> OfflineInstaller<'a> {
+        OfflineInstaller { root: self.root.with_hook_runner(hooks), ..self }
     }
 
     /// Installs what is in the spool, if all of it holds by the clock.
     pub async fn install(
         &mut self,
-        spool: &Spool,
+        spool: &SpoolReader,
         freshness: Duration,
         clock: &impl Clock,
-    ) -> Result<Installed, StagedError> {
+    ) -> Result<Installed, OfflineInstallError> {
         let now = clock.now();
         if let Some(id) = self.evidence.latched()? {
             return Err(LogForked { id }.into());
         }
         let newest = self.state.newest;
         if now.after(CLOCK_SKEW) < newest {
-            return Err(StagedError::Clock { now, newest });
+            return Err(OfflineInstallError::Clock { now, newest });
         }
-        let text = spool.read(PROOF, MAX_BUNDLE_BYTES)?;
+        let text = spool.read(PROOF_FILE, MAX_BUNDLE_BYTES)?;
         let bundle = Bundle::parse(&String::from_utf8_lossy(&text))?;
         let (policy, config) = (&self.config.cycle.policy, self.config);
         let verified = bundle.verify(policy, &config.peers, &config.cycle.limits);
@@ -83,7 +83,7 @@ impl<'a> Installer<'a> {
         let (manifest, floor) = (agreed.manifest().clone(), self.state.floor);
         let replayed = replay(config, &self.state, &agreed, spool);
         // Whatever becomes of this release.
-        if let Ok(Replayed { all, .. }) = &replayed
+        if let Ok(ReplayedLog { catalog_at_head: all, .. }) = &replayed
             && self.state.catalog.learn_withdrawals(all)
         {
             self.store.save(&self.state)?;
@@ -91,69 +91,69 @@ impl<'a> Installer<'a> {
         if manifest.sequence <= floor {
             return Err(Refusal::SequenceRollback { offered: manifest.sequence, floor }.into());
         }
-        self.root.journal()?.may_try(&manifest.label(), now)?;
-        let Replayed { frontier, mut catalog, all } = replayed?;
+        self.root.journal()?.check_can_install(&manifest.label(), now)?;
+        let ReplayedLog { frontier, mut catalog, catalog_at_head: all } = replayed?;
         catalog.learn_withdrawals(&all);
-        self.check_standing(&agreed, &all, now)?;
+        self.check_is_candidate(&agreed, &all, now)?;
 
-        let target = target_of(&manifest, &config.cycle.platform)?;
-        let mut source = spool.file(&Root::packed(&manifest, target))?;
-        let mut staging = self.root.stage(&agreed, &config.cycle.platform)?;
+        let artifact = artifact_for(&manifest, &config.cycle.platform)?;
+        let mut source = spool.open_file(&InstallRoot::download_path(&manifest, artifact))?;
+        let mut download = self.root.open_download(&agreed, &config.cycle.platform)?;
         // Never what an earlier run left: nothing tells whose bytes those were.
-        staging.restart()?;
-        let ready = match copy(&mut source, &mut staging) {
-            Ok(()) => staging.finish()?.unpack()?,
+        download.restart()?;
+        let ready = match copy_artifact(&mut source, &mut download) {
+            Ok(()) => download.finish()?.unpack()?,
             Err(error) => {
-                staging.discard()?;
+                download.discard()?;
                 return Err(error.into());
             }
         };
         // Somebody may be struck out while `pre_install` runs.
-        let may_still = || Ok::<_, StagedError>(self.config.check_unchanged(clock.now())?);
-        let root = self.root.clone().knowing(all.withdrawn());
-        let begun = root.begin(&agreed, clock, may_still).await?;
-        let proven = begun.finish(&agreed, ready, &bundle.to_string(), clock).await?;
-        let remembered = self.remember(&agreed, frontier, catalog);
-        let installed = proven.when_good().await;
+        let recheck = || Ok::<_, OfflineInstallError>(self.config.check_unchanged(clock.now())?);
+        let root = self.root.clone().with_withdrawn(all.withdrawn());
+        let switch = root.begin_switch(&agreed, clock, recheck).await?;
+        let committed = switch.finish(&agreed, ready, &bundle.to_string(), clock).await?;
+        let remembered = self.save_state(&agreed, frontier, catalog);
+        let installed = committed.on_success().await;
         remembered?;
         Ok(installed)
     }
 
     /// Refuses a release that something speaks against in the log that it is in.
-    fn check_standing(
+    fn check_is_candidate(
         &self,
         agreed: &ConfirmedRelease,
         catalog: &Catalog,
         now: Timestamp,
-    ) -> Result<(), StagedError> {
+    ) -> Result<(), OfflineInstallError> {
         let choice = catalog.select_candidates(&self.config.cycle.policy, self.state.floor, now);
         let index = agreed.log_entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
             let label = agreed.manifest().label();
-            let speaks = |(at, refusal): &(u64, Refusal)| match refusal {
+            let concerns_release = |(at, refusal): &(u64, Refusal)| match refusal {
                 Refusal::DuplicateSequence { first, second, .. } => {
                     [*first, *second].contains(&index)
                 }
                 Refusal::Withdrawn { release, .. } => *release == label,
                 _ => *at == index,
             };
-            let refused = choice.refused.into_iter().find(speaks).map(|(_, refusal)| refusal);
+            let refused = choice.refused.into_iter().find(concerns_release).map(|(_, refusal)| refusal);
             return Err(refused.map_or_else(
                 || ReplayMismatch::NotOffered(label.clone()).into(),
-                StagedError::Refused,
+                OfflineInstallError::Refused,
             ));
         }
         Ok(())
     }
 
-    fn remember(
+    fn save_state(
         &mut self,
         agreed: &ConfirmedRelease,
         frontier: Frontier,
         catalog: Catalog,
-    ) -> Result<(), StagedError> {
+    ) -> Result<(), OfflineInstallError> {
         let [_, latest] = agreed.rounds();
-        self.state.head = smallest(latest).cloned();
+        self.state.head = smallest_head(latest).cloned();
         self.state.frontier = frontier;
         self.state.catalog = catalog;
         self.state.floor = agreed.manifest().sequence;
@@ -161,12 +161,12 @@ impl<'a> Installer<'a> {
         self.state.newest = self.state.newest.max(latest.closed_at());
         self.state.unanimous_at = Some(latest.closed_at());
         self.store.save(&self.state)?;
-        self.publish()
+        self.publish_head()
     }
 
     /// Says where to begin reading, for whoever fetches: at our head, or else at the first entry.
-    fn publish(&self) -> Result<(), StagedError> {
-        let path = published_head(&self.config.cycle.install_root);
+    fn publish_head(&self) -> Result<(), OfflineInstallError> {
+        let path = installer_head_path(&self.config.cycle.install_root);
         let read_to = self.state.frontier.size();
         let published = match self.state.head.as_ref().filter(|head| head.size() == read_to) {
             Some(head) => self.disk.write(&path, head.note().as_bytes(), Mode::Public),
@@ -177,9 +177,9 @@ impl<'a> Installer<'a> {
 }
 
 /// Copies an artifact, and measures what was copied.
-fn copy(from: &mut impl io::Read, to: &mut Staging) -> Result<(), InstallError> {
+fn copy_artifact(from: &mut impl io::Read, to: &mut PartialDownload) -> Result<(), InstallError> {
     loop {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; COPY_CHUNK_BYTES];
         match from.read(&mut piece) {
             Ok(0) => return Ok(to.check()?),
             Ok(count) => {

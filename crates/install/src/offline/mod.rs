@@ -1,7 +1,7 @@
 //! Installing by somebody who has no network, what somebody else fetched who is not believed.
 //!
-//! The installer has its own memory ([`Installer::open`]), its own list of peers, its own clock, and
-//! the files of a [`Spool`](crate::spool::Spool). From these it finds out again all that a cycle of the client would:
+//! The installer has its own memory ([`OfflineInstaller::open`]), its own list of peers, its own clock, and
+//! the files of a [`SpoolReader`](crate::spool::Spool). From these it finds out again all that a cycle of the client would:
 //!
 //! 1. the proof bundle verifies: the publisher's threshold, the log, every peer in both rolls;
 //! 2. every peer's latest cosignature is younger than `freshness`, and none is from the future;
@@ -18,5 +18,5 @@ mod error;
 mod installer;
 mod replay;
 
-pub use error::StagedError;
-pub use installer::Installer;
+pub use error::OfflineInstallError;
+pub use installer::OfflineInstaller;

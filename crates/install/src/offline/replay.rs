@@ -7,18 +7,18 @@ use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Catalog, ConfirmedRelease, Hash, Round, TreeHead};
 use unanimity_state::ClientState;
 
-use super::error::StagedError;
+use super::error::OfflineInstallError;
 use crate::ReplayMismatch;
-use crate::spool::{ENTRIES, Spool, read_entries};
+use crate::spool::{ENTRIES_FILE, SpoolReader, read_entries};
 
 /// What the entries up to a bundle's head came to.
-pub(super) struct Replayed {
+pub(super) struct ReplayedLog {
     /// The tree's edge where every peer confirmed it.
     pub(super) frontier: Frontier,
     /// The releases below that.
     pub(super) catalog: Catalog,
     /// The same up to the head itself.
-    pub(super) all: Catalog,
+    pub(super) catalog_at_head: Catalog,
 }
 
 /// Reads every entry from our own head to the bundle's, or from the first if other publishers are
@@ -26,27 +26,27 @@ pub(super) struct Replayed {
 pub(super) fn replay(
     config: &Config,
     state: &ClientState,
-    agreed: &ConfirmedRelease,
-    spool: &Spool,
-) -> Result<Replayed, StagedError> {
-    let (policy, head) = (&config.cycle.policy, agreed.head());
+    confirmed: &ConfirmedRelease,
+    spool: &SpoolReader,
+) -> Result<ReplayedLog, OfflineInstallError> {
+    let (policy, head) = (&config.cycle.policy, confirmed.head());
     let (mut frontier, mut catalog) = (state.frontier.clone(), state.catalog.clone());
     let held = frontier.size();
-    let [_, latest] = agreed.rounds();
-    let common = smallest(latest).map_or(0, TreeHead::size);
+    let [_, latest] = confirmed.rounds();
+    let common = smallest_head(latest).map_or(0, TreeHead::size);
     let known = state.head.as_ref().map_or(0, TreeHead::size);
     if common < known {
         return Err(ReplayMismatch::Behind { proven: common, known }.into());
     }
-    let is_elsewhere = |head: &TreeHead, frontier: &Frontier| {
+    let is_not_at = |head: &TreeHead, frontier: &Frontier| {
         head.size() != frontier.size() || *head.root() != frontier.root()
     };
     let mut unmet: Vec<&TreeHead> = (state.head.iter().chain(&config.cycle.pinned))
-        .filter(|trusted| trusted.size() >= held && is_elsewhere(trusted, &frontier))
+        .filter(|trusted| trusted.size() >= held && is_not_at(trusted, &frontier))
         .collect();
-    let mut edge = (common == held).then(|| (frontier.clone(), catalog.clone()));
+    let mut at_common = (common == held).then(|| (frontier.clone(), catalog.clone()));
     let mut first = None;
-    let read = read_entries(BufReader::new(spool.file(ENTRIES)?), |index, entry| {
+    let read = read_entries(BufReader::new(spool.open_file(ENTRIES_FILE)?), |index, entry| {
         if *first.get_or_insert(index) > held {
             return false;
         }
@@ -55,15 +55,15 @@ pub(super) fn replay(
         }
         frontier.push(Hash::leaf(entry));
         catalog.add_entry(index, entry, policy);
-        unmet.retain(|trusted| is_elsewhere(trusted, &frontier));
+        unmet.retain(|trusted| is_not_at(trusted, &frontier));
         if frontier.size() == common {
-            edge = Some((frontier.clone(), catalog.clone()));
+            at_common = Some((frontier.clone(), catalog.clone()));
         }
         frontier.size() < head.size()
     });
-    read.map_err(|source| spool.error(ENTRIES, source))?;
+    read.map_err(|source| spool.error_for(ENTRIES_FILE, source))?;
     if let Some(first) = first.filter(|first| *first > held) {
-        return Err(StagedError::Gap { first, held });
+        return Err(OfflineInstallError::Gap { first, held });
     }
     if (frontier.size(), frontier.root()) != (head.size(), *head.root()) {
         return Err(ReplayMismatch::Entries { held, head: head.clone() }.into());
@@ -73,11 +73,11 @@ pub(super) fn replay(
         return Err(ReplayMismatch::OtherLog { head, trusted }.into());
     }
     // The views are prefixes of the head, so the smallest is passed on the way to it.
-    let (frontier, edge) = edge.ok_or(ReplayMismatch::NotPassed)?;
-    Ok(Replayed { frontier, catalog: edge, all: catalog })
+    let (frontier, edge) = at_common.ok_or(ReplayMismatch::NoPeerHead)?;
+    Ok(ReplayedLog { frontier, catalog: edge, catalog_at_head: catalog })
 }
 
 /// What every peer of a roll confirmed.
-pub(super) fn smallest(roll: &Round) -> Option<&TreeHead> {
-    roll.views().map(|view| view.head()).min_by_key(|head| head.size())
+pub(super) fn smallest_head(round: &Round) -> Option<&TreeHead> {
+    round.views().map(|view| view.head()).min_by_key(|head| head.size())
 }

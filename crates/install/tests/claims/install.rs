@@ -20,13 +20,13 @@ use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 use unanimity_testkit::{Draft, World};
 
 /// Gives bytes for ever, or until its end, and counts what was taken.
-struct Source {
+struct CountingSource {
     end: u64,
     taken: u64,
     at_once: usize,
 }
 
-impl Read for Source {
+impl Read for CountingSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = (buffer.len().min(self.at_once) as u64).min(self.end - self.taken) as usize;
         buffer[..count].fill(b'x');
@@ -35,7 +35,7 @@ impl Read for Source {
     }
 }
 
-fn refused(verified: Result<(), InstallError>) -> String {
+fn mismatch_text(verified: Result<(), InstallError>) -> String {
     match verified {
         Err(InstallError::Install(InstallRefusal::Artifact(why))) => why.to_string(),
         other => panic!("{other:?}"),
@@ -47,7 +47,7 @@ fn exactly_the_signed_bytes_are_an_artifact() {
     for length in [0, 1, 1000, 128 * 1024, 300_000] {
         let bytes = vec![b'x'; length];
         for at_once in [1000, usize::MAX] {
-            let source = Source { end: length as u64, taken: 0, at_once };
+            let source = CountingSource { end: length as u64, taken: 0, at_once };
             verify_artifact(&target(&bytes), source).unwrap();
         }
     }
@@ -58,15 +58,15 @@ fn of_an_artifact_that_does_not_end_one_byte_too_many_is_read() {
     for length in [0, 1, 1000, 128 * 1024, 300_000] {
         let bytes = vec![b'x'; length];
         for at_once in [1, 1000, usize::MAX] {
-            let mut source = Source { end: u64::MAX, taken: 0, at_once };
+            let mut source = CountingSource { end: u64::MAX, taken: 0, at_once };
             let verified = verify_artifact(&target(&bytes), &mut source);
-            assert!(refused(verified).contains("longer than"));
+            assert!(mismatch_text(verified).contains("longer than"));
             assert_eq!(source.taken, length as u64 + 1);
         }
     }
     // No length is too long to be one more than.
     let longest = Artifact { length: u64::MAX, ..target(b"") };
-    assert!(refused(verify_artifact(&longest, &b"short"[..])).contains("5 bytes"));
+    assert!(mismatch_text(verify_artifact(&longest, &b"short"[..])).contains("5 bytes"));
 }
 
 #[test]
@@ -74,25 +74,25 @@ fn an_artifact_too_short_or_changed_is_refused() {
     let bytes = b"#!/bin/sh\necho hello\n";
     for length in 0..bytes.len() {
         let verified = verify_artifact(&target(bytes), &bytes[..length]);
-        assert!(refused(verified).contains(&format!("{length} bytes, and {}", bytes.len())));
+        assert!(mismatch_text(verified).contains(&format!("{length} bytes, and {}", bytes.len())));
     }
     for at in 0..bytes.len() {
         let mut changed = *bytes;
         changed[at] ^= 0x20;
         let verified = verify_artifact(&target(bytes), &changed[..]);
-        assert!(refused(verified).contains("SHA-256"));
+        assert!(mismatch_text(verified).contains("SHA-256"));
     }
 }
 
 #[test]
 fn a_source_that_fails_is_no_refusal() {
-    struct Broken;
-    impl Read for Broken {
+    struct FailingReader;
+    impl Read for FailingReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
     }
-    let verified = verify_artifact(&target(b"x"), b"".chain(Broken));
+    let verified = verify_artifact(&target(b"x"), b"".chain(FailingReader));
     assert!(matches!(verified, Err(InstallError::Source(_))));
 }
 
@@ -100,7 +100,7 @@ const OLD: &[u8] = b"#!/bin/sh\necho old\n";
 const NEW: &[u8] = b"#!/bin/sh\necho the new release\n";
 
 /// A circle in which release 1 is installed and release 2 would be at the next update.
-async fn about_to_switch(directory: &Path) -> World {
+async fn world_before_update(directory: &Path) -> World {
     let mut world = World::create(directory, 3, Timestamp(1_790_000_000)).unwrap();
     for (sequence, version, artifact) in [(1, "1.0.0", OLD), (2, "1.1.0", NEW)] {
         world.publish(&Draft::new(sequence, version, artifact)).unwrap();
@@ -131,7 +131,7 @@ fn current(world: &World) -> u64 {
 async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the_next_one_ends_it()
 {
     let base = place();
-    let world = about_to_switch(&base.path().join("base")).await;
+    let world = world_before_update(&base.path().join("base")).await;
     let steps = {
         let mut copy = world.copy_to(&base.path().join("recorded")).unwrap();
         copy.poll_all().await.unwrap();
@@ -176,7 +176,7 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
 #[tokio::test]
 async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     world.poll_all().await.unwrap();
     let (disk, steps) = recording_disk();
     world.disk = disk;
@@ -211,7 +211,7 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
 #[tokio::test]
 async fn an_artifact_that_was_refused_leaves_nothing_behind() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     world.poll_all().await.unwrap();
     let path = world.log_directory().join(artifact_path(&Hash::digest(NEW)));
     let mut changed = NEW.to_vec();
@@ -236,7 +236,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let current = world.config.cycle.install_root.join("current");
     for target in [
         "/etc",

@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use rustix::fs::OFlags;
 use tempfile::TempDir;
-use unanimity_install::process::{CommandError, Invocation, run};
-use unanimity_install::{HookRunner as _, InPlace, Interrupt};
+use unanimity_install::process::{Invocation, ProcessError, run};
+use unanimity_install::{BlockingHookRunner, HookRunner as _, Interrupt};
 
 /// Longer than any of these tests waits for anything.
 const LONG: Duration = Duration::from_secs(600);
 /// How long a process that was killed may take to end, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory with the pipe `told`, and scripts that run in it.
-struct Desk(TempDir);
+/// A directory with the pipe `read_pipe`, and scripts that run in it.
+struct ProcessSandbox(TempDir);
 
-impl Desk {
-    fn new() -> Desk {
-        let desk = Desk(tempfile::tempdir().unwrap());
+impl ProcessSandbox {
+    fn new() -> ProcessSandbox {
+        let desk = ProcessSandbox(tempfile::tempdir().unwrap());
         assert!(Command::new("mkfifo").arg(desk.path("told")).status().unwrap().success());
         desk
     }
@@ -45,28 +45,28 @@ impl Desk {
         &self,
         invocation: Invocation,
         interrupt: &Interrupt,
-    ) -> (String, mpsc::Receiver<Result<(), CommandError>>) {
+    ) -> (String, mpsc::Receiver<Result<(), ProcessError>>) {
         let (tell, ended) = mpsc::channel();
         let interrupt = interrupt.clone();
         thread::spawn(move || tell.send(run(&invocation, &interrupt)));
-        (self.told(), ended)
+        (self.read_pipe(), ended)
     }
 
-    fn told(&self) -> String {
+    fn read_pipe(&self) -> String {
         fs::read_to_string(self.path("told")).unwrap().trim().to_owned()
     }
 }
 
 /// A process that was killed is gone, or waits to be reaped, as soon as it gets to it.
-fn ends(pid: &str) {
+fn wait_until_gone(pid: &str) {
     let began = Instant::now();
-    while is_there(pid) {
+    while is_running(pid) {
         assert!(began.elapsed() < PATIENCE, "{pid} is still there");
         thread::yield_now();
     }
 }
 
-fn is_there(pid: &str) -> bool {
+fn is_running(pid: &str) -> bool {
     let state = fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
     !state.is_empty() && !state.contains(") Z ")
 }
@@ -77,14 +77,14 @@ fn kill(pid: &str) {
 
 #[test]
 fn a_command_that_overruns_is_killed_with_what_it_started() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let mut told = File::options();
     let told = told.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
     let mut told = told.open(desk.path("told")).unwrap();
     let limit = Duration::from_secs(1);
     let script = "trap '' TERM INT HUP; exec > told; sleep 600 & wait";
     let late = run(&Invocation { limit, ..desk.shell(script) }, &Interrupt::default());
-    assert!(matches!(late, Err(CommandError::Late(told)) if told == limit), "{late:?}");
+    assert!(matches!(late, Err(ProcessError::TimedOut(told)) if told == limit), "{late:?}");
     // The pipe ends when the last process that holds it is dead.
     let began = Instant::now();
     while told.read(&mut [0]).is_err() {
@@ -95,54 +95,54 @@ fn a_command_that_overruns_is_killed_with_what_it_started() {
 
 #[test]
 fn what_a_command_leaves_at_work_goes_on_if_it_ended_well() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     // It holds on to all that the command was given.
     run(&desk.shell("sleep 600 & echo $! > pid"), &Interrupt::default()).unwrap();
     let pid = fs::read_to_string(desk.path("pid")).unwrap();
-    assert!(is_there(pid.trim()));
+    assert!(is_running(pid.trim()));
     kill(pid.trim());
 }
 
 #[test]
 fn what_a_command_leaves_at_work_is_killed_if_it_failed() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let script = "sleep 600 & echo $! > pid; echo no >&2; exit 3";
     let failed = run(&desk.shell(script), &Interrupt::default()).unwrap_err().to_string();
     assert_eq!(failed, "failed (exit status: 3): no");
-    ends(fs::read_to_string(desk.path("pid")).unwrap().trim());
+    wait_until_gone(fs::read_to_string(desk.path("pid")).unwrap().trim());
 }
 
 #[test]
 fn an_interrupt_kills_a_command_with_what_it_started() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let interrupt = Interrupt::default();
     let script = "trap '' TERM INT HUP; sleep 600 & echo $$ $! > told; wait";
     let (pids, ended) = desk.start(desk.shell(script), &interrupt);
     interrupt.interrupt();
-    assert!(matches!(ended.recv().unwrap(), Err(CommandError::Interrupted)));
-    pids.split_whitespace().for_each(ends);
+    assert!(matches!(ended.recv().unwrap(), Err(ProcessError::Interrupted)));
+    pids.split_whitespace().for_each(wait_until_gone);
 }
 
 #[test]
 fn an_interrupt_kills_a_command_that_has_left_its_process_group() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let interrupt = Interrupt::default();
     // Into the group of this test, which is not to be killed.
     let leave = "exec perl -e 'setpgrp(0, getpgrp(getppid())) or die; open(F, \">\", \"told\"); \
                  print F $$; close(F); sleep 600'";
     let (pid, ended) = desk.start(desk.shell(leave), &interrupt);
     interrupt.interrupt();
-    assert!(matches!(ended.recv_timeout(PATIENCE), Ok(Err(CommandError::Interrupted))));
-    ends(&pid);
+    assert!(matches!(ended.recv_timeout(PATIENCE), Ok(Err(ProcessError::Interrupted))));
+    wait_until_gone(&pid);
 }
 
 #[test]
 fn after_an_interrupt_no_command_starts_until_it_is_cleared() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let interrupt = Interrupt::default();
     interrupt.interrupt();
     let touch = desk.shell("touch ran");
-    assert!(matches!(run(&touch, &interrupt), Err(CommandError::Interrupted)));
+    assert!(matches!(run(&touch, &interrupt), Err(ProcessError::Interrupted)));
     assert!(!desk.path("ran").exists());
     interrupt.clear();
     run(&touch, &interrupt).unwrap();
@@ -151,20 +151,20 @@ fn after_an_interrupt_no_command_starts_until_it_is_cleared() {
 
 #[test]
 fn an_interrupt_after_the_end_of_a_command_kills_nothing_that_it_left() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let interrupt = Interrupt::default();
     run(&desk.shell("sleep 600 & echo $! > pid"), &interrupt).unwrap();
     interrupt.interrupt();
     let pid = fs::read_to_string(desk.path("pid")).unwrap();
-    assert!(is_there(pid.trim()));
+    assert!(is_running(pid.trim()));
     kill(pid.trim());
 }
 
 #[test]
 fn in_place_an_interrupted_command_never_completes() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let interrupt = Interrupt::default();
-    let hooks = InPlace(interrupt.clone());
+    let hooks = BlockingHookRunner(interrupt.clone());
     assert!(hooks.run(desk.shell("exit 0")).now_or_never().unwrap().is_ok());
     assert!(hooks.run(desk.shell("exit 1")).now_or_never().unwrap().is_err());
     interrupt.interrupt();
@@ -173,7 +173,7 @@ fn in_place_an_interrupted_command_never_completes() {
 
 #[test]
 fn a_command_is_fed_more_than_a_pipe_holds_while_it_talks() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let input = "word ".repeat(200_000);
     let echo = Invocation { input: input.clone(), ..desk.shell("tee copy >&2") };
     run(&echo, &Interrupt::default()).unwrap();
@@ -182,7 +182,7 @@ fn a_command_is_fed_more_than_a_pipe_holds_while_it_talks() {
 
 #[test]
 fn a_command_that_does_not_read_has_not_failed() {
-    let desk = Desk::new();
+    let desk = ProcessSandbox::new();
     let deaf = Invocation { input: "word ".repeat(200_000), ..desk.shell("exec 0<&-; exit 0") };
     run(&deaf, &Interrupt::default()).unwrap();
 }
@@ -190,9 +190,9 @@ fn a_command_that_does_not_read_has_not_failed() {
 #[test]
 fn a_program_that_is_not_there_does_not_start() {
     let command = vec!["/no/such/program".to_owned()];
-    let missing = Invocation { command, ..Desk::new().shell("") };
+    let missing = Invocation { command, ..ProcessSandbox::new().shell("") };
     match run(&missing, &Interrupt::default()) {
-        Err(CommandError::Start { source, .. }) => {
+        Err(ProcessError::Start { source, .. }) => {
             assert_eq!(source.kind(), io::ErrorKind::NotFound);
         }
         other => panic!("{other:?}"),

@@ -23,13 +23,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity-install");
 const SETTLE: Duration = Duration::from_secs(3601);
 
 /// A machine on which nothing is installed and release 1 is staged.
-struct Machine {
+struct InstallerSandbox {
     world: World,
     home: TempDir,
 }
 
-impl Machine {
-    async fn new() -> Machine {
+impl InstallerSandbox {
+    async fn new() -> InstallerSandbox {
         let home = tempfile::tempdir().unwrap();
         let start = Timestamp(SystemClock.now().0 - 2 * 3600);
         let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
@@ -42,7 +42,7 @@ impl Machine {
         world.advance(SETTLE);
         world.poll_all().await.unwrap();
         assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
-        let machine = Machine { world, home };
+        let machine = InstallerSandbox { world, home };
         let told = machine.home.path().join("told");
         assert!(Command::new("mkfifo").arg(told).status().unwrap().success());
         machine.configure();
@@ -64,18 +64,18 @@ impl Machine {
     }
 
     fn run(&self, arguments: &[&str]) -> (i32, String) {
-        said(&self.command(arguments).output().unwrap())
+        exit_and_text(&self.command(arguments).output().unwrap())
     }
 
     /// A command that says which process it is, and then waits.
-    fn waits(&self) -> Vec<String> {
+    fn waiting_command(&self) -> Vec<String> {
         let told = self.home.path().join("told");
         let script = format!("trap '' TERM INT HUP; echo $$ > {}; sleep 600", told.display());
         ["/bin/sh", "-c", &script].map(str::to_owned).into()
     }
 
     /// Waits until such a command of the installer's is there.
-    fn told(&self, installer: &mut Child) -> String {
+    fn wait_for_command(&self, installer: &mut Child) -> String {
         // Opened by ourselves for writing, it has no end.
         let mut pipe = File::options();
         let pipe = pipe.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
@@ -105,7 +105,7 @@ impl Machine {
     }
 }
 
-fn said(output: &Output) -> (i32, String) {
+fn exit_and_text(output: &Output) -> (i32, String) {
     let text = [&output.stdout[..], &output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
@@ -129,7 +129,7 @@ fn arguments_that_make_no_sense_are_refused_and_nothing_is_read() {
         &["rollback", "1-1.0.0", "2-1.1.0"],
         &["--config", "/no/such/file", "--force"],
     ] {
-        let (code, said) = said(&Command::new(PROGRAM).args(arguments).output().unwrap());
+        let (code, said) = exit_and_text(&Command::new(PROGRAM).args(arguments).output().unwrap());
         assert_eq!(code, 2, "{arguments:?}: {said}");
         assert!(said.starts_with("error: "), "{arguments:?}: {said}");
         let json = Command::new(PROGRAM).arg("--json").args(arguments).output().unwrap();
@@ -141,14 +141,14 @@ fn arguments_that_make_no_sense_are_refused_and_nothing_is_read() {
 #[test]
 fn without_a_configuration_nothing_is_installed() {
     let missing = Command::new(PROGRAM).args(["--config", "/no/such/file"]).output().unwrap();
-    let (code, said) = said(&missing);
+    let (code, said) = exit_and_text(&missing);
     assert_eq!(code, 3, "{said}");
     assert!(said.starts_with("unanimity-install: /no/such/file: there is no configuration yet"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_staged_is_installed_and_that_once() {
-    let machine = Machine::new().await;
+    let machine = InstallerSandbox::new().await;
     let (code, said) = machine.run(&["--json"]);
     assert_eq!(code, 0, "{said}");
     let report: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -159,7 +159,7 @@ async fn what_is_staged_is_installed_and_that_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_was_no_spool_is_refused() {
-    let mut machine = Machine::new().await;
+    let mut machine = InstallerSandbox::new().await;
     machine.world.config.cycle.spool = None;
     machine.configure();
     let text = fs::read_to_string(machine.config()).unwrap();
@@ -181,7 +181,7 @@ async fn a_directory_that_was_no_spool_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_that_overruns_is_killed_and_the_release_undone() {
-    let mut machine = Machine::new().await;
+    let mut machine = InstallerSandbox::new().await;
     let pid = machine.home.path().join("pid");
     let script = format!("trap '' TERM; echo $$ > {}; sleep 600", pid.display());
     machine.world.config.cycle.procedure.check =
@@ -202,7 +202,7 @@ async fn a_check_that_overruns_is_killed_and_the_release_undone() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_check_left_at_work_outlives_the_installer_if_it_ended_well() {
-    let mut machine = Machine::new().await;
+    let mut machine = InstallerSandbox::new().await;
     let told = machine.home.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}", told.display());
     machine.world.config.cycle.procedure.check =
@@ -217,15 +217,15 @@ async fn what_a_check_left_at_work_outlives_the_installer_if_it_ended_well() {
 
 #[tokio::test(start_paused = true)]
 async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
-    let mut machine = Machine::new().await;
-    machine.world.config.cycle.procedure.check = machine.waits();
+    let mut machine = InstallerSandbox::new().await;
+    machine.world.config.cycle.procedure.check = machine.waiting_command();
     machine.configure();
     for signal in [Signal::INT, Signal::TERM] {
         let mut installer = start(&mut machine.command(&["--json"]));
-        let pid = machine.told(&mut installer);
+        let pid = machine.wait_for_command(&mut installer);
         assert!(machine.is_installed());
         send(&installer, signal);
-        let (code, said) = said(&installer.wait_with_output().unwrap());
+        let (code, said) = exit_and_text(&installer.wait_with_output().unwrap());
         assert_eq!(code, 130, "{said}");
         assert!(said.contains("its trial was interrupted; nothing is installed"), "{said}");
         assert!(!PathBuf::from("/proc").join(pid).exists());
@@ -241,14 +241,14 @@ async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
 
 #[tokio::test(start_paused = true)]
 async fn a_signal_in_a_rollback_leaves_the_rest_to_the_next_run() {
-    let mut machine = Machine::new().await;
+    let mut machine = InstallerSandbox::new().await;
     assert_eq!(machine.run(&[]).0, 0);
-    machine.world.config.cycle.procedure.post_install = machine.waits();
+    machine.world.config.cycle.procedure.post_install = machine.waiting_command();
     machine.configure();
     let mut installer = start(&mut machine.command(&["rollback", "1-1.0.0"]));
-    machine.told(&mut installer);
+    machine.wait_for_command(&mut installer);
     send(&installer, Signal::INT);
-    let (code, said) = said(&installer.wait_with_output().unwrap());
+    let (code, said) = exit_and_text(&installer.wait_with_output().unwrap());
     assert_eq!(code, 130, "{said}");
     assert!(said.contains("the next `update`, `unanimity-install` or `rollback` does the rest"));
     assert!(machine.journal().trial.is_some_and(|trial| trial.by_hand));

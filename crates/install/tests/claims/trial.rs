@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use unanimity_client::{Failure, Outcome, UpdateError};
 use unanimity_config::Procedure;
-use unanimity_install::journal::{FIRST_WAIT, Failed, Journal, LONGEST_WAIT, Trial};
-use unanimity_install::{ByHandError, InstallRefusal};
+use unanimity_install::journal::{FailedRelease, Journal, MAX_BACKOFF, MIN_BACKOFF, Trial};
+use unanimity_install::{InstallRefusal, RollbackError};
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_storage::{Clock as _, Storage, WriteStep};
 use unanimity_testkit::scratch_dir::place;
@@ -62,7 +62,7 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
     let diary = diary(&mut world);
     world.config.cycle.procedure.post_install = note(&diary, "");
     world.config.cycle.procedure.check = note(&diary, "echo no answer >&2; exit 3");
-    let mut wait = FIRST_WAIT;
+    let mut wait = MIN_BACKOFF;
     for times in 1..=10 {
         fs::remove_file(&diary).ok();
         let tried = world.clock.now();
@@ -85,9 +85,9 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
         ));
         assert_eq!(lines(&diary), ran);
         pass(&mut world, Duration::from_secs(1)).await;
-        wait = (2 * wait).min(LONGEST_WAIT);
+        wait = (2 * wait).min(MAX_BACKOFF);
     }
-    assert_eq!(wait, LONGEST_WAIT);
+    assert_eq!(wait, MAX_BACKOFF);
     // Whatever kept it from working is over: it was never given up.
     world.config.cycle.procedure.check = note(&diary, "");
     installs(&mut world, 2).await;
@@ -118,7 +118,7 @@ async fn what_a_trial_left_beside_the_artifact_is_not_in_the_next_try() {
         fs::read_dir(&versions).unwrap().map(|name| name.unwrap().file_name()).collect();
     assert_eq!(names, ["1-1.0.0"]);
     world.config.cycle.procedure.check = shell("test -x $UNANIMITY_DIRECTORY/hello");
-    pass(&mut world, FIRST_WAIT).await;
+    pass(&mut world, MIN_BACKOFF).await;
     installs(&mut world, 2).await;
     assert_eq!(fs::read_dir(versions.join("2-1.1.0")).unwrap().count(), 1);
 }
@@ -161,7 +161,7 @@ async fn where_pre_install_fails_nothing_is_switched() {
     assert_eq!(lines(&diary), ["pre_install 2-1.1.0 after 1-1.0.0"]);
     assert_eq!(current(&world), Some(1));
     assert!(!world.config.cycle.install_root.join("versions/2-1.1.0").exists());
-    pass(&mut world, FIRST_WAIT).await;
+    pass(&mut world, MIN_BACKOFF).await;
     world.config.cycle.procedure.pre_install = Vec::new();
     installs(&mut world, 2).await;
 }
@@ -173,7 +173,7 @@ async fn post_install_and_a_unit_that_does_not_restart_count_as_the_check_does()
     world.config.cycle.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
     let (_, why, _) = unhealthy(&mut world).await;
     assert!(why.starts_with("post_install failed (exit status: 1); 1-1.0.0 is"), "{why}");
-    pass(&mut world, FIRST_WAIT).await;
+    pass(&mut world, MIN_BACKOFF).await;
     world.config.cycle.procedure.post_install = Vec::new();
     world.config.cycle.procedure.restart = Some("there-is-no-such-unit.service".to_owned());
     let (_, why, _) = unhealthy(&mut world).await;
@@ -288,7 +288,7 @@ async fn going_back_by_hand_never_lowers_the_floor() {
     world.config.cycle.procedure.post_install = note(&diary, "");
     let now = world.clock.now();
     let back = root(&world).roll_back(None, now).await.unwrap();
-    assert_eq!((back.installed.unwrap().sequence, back.trouble), (1, None));
+    assert_eq!((back.installed.unwrap().sequence, back.problem), (1, None));
     assert_eq!(current(&world), Some(1));
     assert_eq!(lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
     // What was left is not installed again by itself, nor is it said to be available.
@@ -322,7 +322,7 @@ async fn there_is_no_way_back_to_what_did_not_prove_good_or_is_not_there() {
     unhealthy(&mut world).await;
     let now = world.clock.now();
     let ended = root(&world).roll_back(None, now).await;
-    assert!(matches!(ended, Err(ByHandError::NoVersion { wanted: None, .. })), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::NoVersion { wanted: None, .. })), "{ended:?}");
     for wanted in ["2-1.1.0", "9-9", "", "../..", "1", "\u{1b}[2J"] {
         let ended = root(&world).roll_back(Some(wanted), now).await.unwrap_err().to_string();
         assert!(ended.ends_with(&format!("no version {wanted} here that proved good")), "{ended}");
@@ -331,7 +331,7 @@ async fn there_is_no_way_back_to_what_did_not_prove_good_or_is_not_there() {
     installs(&mut world, 3).await;
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/1-1.0.0")).unwrap();
     let ended = root(&world).roll_back(None, now).await;
-    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
     assert_eq!(current(&world), Some(3));
 }
 
@@ -343,12 +343,12 @@ async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
     world.config.cycle.procedure.check = shell("echo worse >&2; false");
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
     let why = "check failed (exit status: 1): worse";
-    assert_eq!(back.trouble.as_deref(), Some(why));
+    assert_eq!(back.problem.as_deref(), Some(why));
     assert_eq!(current(&world), Some(1));
     // That is kept until it works, or its operator says so.
     let failed = || root(&world).journal().unwrap().failed;
     assert_eq!(failed()[&label(1)].why, why);
-    let working = root(&world).with(Procedure::default());
+    let working = root(&world).with_hooks(Procedure::default());
     working.roll_back(Some(&label(1)), world.clock.now()).await.unwrap();
     assert!(failed().is_empty());
     root(&world).roll_back(Some(&label(1)), world.clock.now()).await.unwrap();
@@ -361,11 +361,11 @@ async fn the_operators_word_lets_a_release_pass_that_the_check_would_not() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let no_trial = root(&world).mark_good(None).await;
-    assert!(matches!(no_trial, Err(ByHandError::NoTrial(None))), "{no_trial:?}");
+    assert!(matches!(no_trial, Err(RollbackError::NoTrial(None))), "{no_trial:?}");
     world.config.cycle.procedure.check = shell("false");
     unhealthy(&mut world).await;
     let other = root(&world).mark_good(Some("3-1.2.0")).await;
-    assert!(matches!(other, Err(ByHandError::NoTrial(Some(_)))), "{other:?}");
+    assert!(matches!(other, Err(RollbackError::NoTrial(Some(_)))), "{other:?}");
     assert_eq!(root(&world).mark_good(None).await.unwrap(), (label(2), false));
     // For the check only.
     world.config.cycle.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
@@ -401,10 +401,10 @@ async fn while_a_trial_lasts_nobody_else_switches() {
 fn a_release_that_failed_waits_from_then_on_by_a_clock_that_was_not_put_back() {
     let now = Timestamp(1_790_000_000);
     let hour = |times: u64| Timestamp(1_790_000_000 + times * 3600);
-    let failed = Failed { times: 4, last: now, why: "no".to_owned() };
-    assert_eq!(failed.until(), now.after(8 * FIRST_WAIT));
-    let longest = Failed { times: u32::MAX, ..failed.clone() };
-    assert_eq!(longest.until(), now.after(LONGEST_WAIT));
+    let failed = FailedRelease { times: 4, last: now, why: "no".to_owned() };
+    assert_eq!(failed.backoff_until(), now.after(8 * MIN_BACKOFF));
+    let longest = FailedRelease { times: u32::MAX, ..failed.clone() };
+    assert_eq!(longest.backoff_until(), now.after(MAX_BACKOFF));
     let journal = Journal { failed: [(label(2), failed)].into(), ..Journal::default() };
     for (release, at, waits) in [
         (label(2), now, true),
@@ -413,12 +413,12 @@ fn a_release_that_failed_waits_from_then_on_by_a_clock_that_was_not_put_back() {
         (label(2), Timestamp(0), false),
         (label(3), now, false),
     ] {
-        assert_eq!(journal.may_try(&release, at).is_err(), waits, "{release} at {at}");
+        assert_eq!(journal.check_can_install(&release, at).is_err(), waits, "{release} at {at}");
     }
 }
 
 /// What somebody else does to the root between the choice of a release and the switch to it.
-async fn meanwhile(
+async fn update_with_interference(
     world: &mut World,
     done: impl Fn(&Path) + Send + Sync + 'static,
 ) -> Result<Outcome, Failure> {
@@ -436,13 +436,13 @@ async fn meanwhile(
     ended
 }
 
-fn version(root: &Path, sequence: u64) {
+fn write_version(root: &Path, sequence: u64) {
     let directory = root.join("versions").join(label(sequence));
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("hello"), artifact(sequence)).unwrap();
 }
 
-fn point(root: &Path, sequence: u64) {
+fn set_current(root: &Path, sequence: u64) {
     fs::remove_file(root.join("current")).unwrap();
     symlink(Path::new("versions").join(label(sequence)), root.join("current")).unwrap();
 }
@@ -452,9 +452,9 @@ async fn what_another_process_installed_meanwhile_is_neither_replaced_nor_taken_
     for installed in [2, 3] {
         let place = place();
         let mut world = about_to_switch(&place.path().join("world")).await;
-        let ended = meanwhile(&mut world, move |root| {
-            version(root, installed);
-            point(root, installed);
+        let ended = update_with_interference(&mut world, move |root| {
+            write_version(root, installed);
+            set_current(root, installed);
         });
         let ended = ended.await;
         assert!(
@@ -470,10 +470,10 @@ async fn what_another_process_left_on_trial_meanwhile_is_undone_first() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     world.config.cycle.procedure.pre_install = shell("test $UNANIMITY_BEFORE = 1-1.0.0");
-    let ended = meanwhile(&mut world, |root| {
-        version(root, 3);
-        point(root, 3);
-        let trial = Trial::of(label(3), Some(label(1)), false);
+    let ended = update_with_interference(&mut world, |root| {
+        write_version(root, 3);
+        set_current(root, 3);
+        let trial = Trial::new(label(3), Some(label(1)), false);
         let journal = Journal { trial: Some(trial), good: vec![label(1)], ..Journal::default() };
         fs::write(root.join("journal.json"), journal.text()).unwrap();
     });
@@ -536,7 +536,7 @@ async fn a_long_check_is_waited_for_from_its_end_on() {
     world.config.cycle.procedure.check = shell("false");
     world.disk = disk;
     let (_, _, until) = unhealthy(&mut world).await;
-    assert_eq!(until, Some(began.after(HOUR).after(FIRST_WAIT)));
+    assert_eq!(until, Some(began.after(HOUR).after(MIN_BACKOFF)));
 }
 
 #[tokio::test]
@@ -574,7 +574,7 @@ async fn a_version_that_is_not_whole_is_not_gone_back_to() {
             fs::write(&file, damage).unwrap();
         }
         let ended = root(&world).roll_back(None, world.clock.now()).await;
-        assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+        assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
         assert_eq!(current(&world), Some(2));
     }
     // Nor what nobody can say of what was signed.
@@ -583,7 +583,7 @@ async fn a_version_that_is_not_whole_is_not_gone_back_to() {
     let whole = fs::read(&proof).unwrap();
     fs::remove_file(&proof).unwrap();
     let ended = root(&world).roll_back(None, world.clock.now()).await;
-    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
     fs::write(&proof, whole).unwrap();
     root(&world).roll_back(None, world.clock.now()).await.unwrap();
     assert_eq!(current(&world), Some(1));
@@ -593,7 +593,7 @@ async fn a_version_that_is_not_whole_is_not_gone_back_to() {
 async fn of_several_that_failed_the_newest_is_vouched_for_and_only_for_one_try() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    let failed = Failed { times: 1, last: Timestamp(0), why: String::new() };
+    let failed = FailedRelease { times: 1, last: Timestamp(0), why: String::new() };
     let failed = ["9-1.9", "10-1.10"].map(|release| (release.to_owned(), failed.clone()));
     let journal = Journal { good: vec![label(1)], failed: failed.into(), ..Journal::default() };
     fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
@@ -630,7 +630,7 @@ async fn a_journal_that_is_damaged_is_an_error_and_one_that_is_gone_is_made_anew
     let path = world.config.cycle.install_root.join("journal.json");
     let whole = fs::read_to_string(&path).unwrap();
     let odd = Journal { good: vec!["../../etc".to_owned()], ..Journal::default() };
-    let failed = Failed { times: 1, last: Timestamp(0), why: String::new() };
+    let failed = FailedRelease { times: 1, last: Timestamp(0), why: String::new() };
     let failed = [("x".to_owned(), failed)].into();
     let other = Journal { failed, ..Journal::default() };
     let half = &whole[..whole.len() / 2];
@@ -672,14 +672,14 @@ async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_th
     fs::remove_file(&file).unwrap();
     fs::write(&file, b"another program").unwrap();
     let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
-    assert!(matches!(ended, Err(ByHandError::NoVersion { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
     assert_eq!(fs::read(&system).unwrap(), artifact(1));
     fs::remove_file(&file).unwrap();
     fs::write(&file, artifact(2)).unwrap();
     // What cannot be handed over is not gone back to.
     world.config.cycle.procedure.handover = words(&["/bin/false", "{}"]);
     let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
-    assert!(matches!(ended, Err(ByHandError::Handover(_))), "{ended:?}");
+    assert!(matches!(ended, Err(RollbackError::Handover(_))), "{ended:?}");
     assert_eq!(current(&world), Some(1));
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use unanimity_client::{Failure, Outcome};
-use unanimity_install::{ArtifactMismatch, Fill, InstallRefusal, Root};
+use unanimity_install::{ArtifactMismatch, InstallRefusal, InstallRoot, StorageTreeSink};
 use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::archives::*;
@@ -32,7 +32,7 @@ fn new() -> Vec<u8> {
 
 /// A circle in which release 1 is installed and release 2, both of them trees, would be at the
 /// next update.
-async fn about_to_switch(directory: &Path) -> World {
+async fn world_before_update(directory: &Path) -> World {
     let mut world = World::create(directory, 3, Timestamp(1_790_000_000)).unwrap();
     for (sequence, version, archive) in [(1, "1.0.0", old()), (2, "1.1.0", new())] {
         world.publish(&draft(sequence, version, &archive)).unwrap();
@@ -71,7 +71,7 @@ fn current(world: &World) -> u64 {
     installed.sequence
 }
 
-async fn agreed(world: &mut World) -> Box<ConfirmedRelease> {
+async fn confirmed_release(world: &mut World) -> Box<ConfirmedRelease> {
     match world.check().await.1 {
         Ok(Outcome::Available(agreed)) => agreed,
         other => panic!("{other:?}"),
@@ -81,7 +81,7 @@ async fn agreed(world: &mut World) -> Box<ConfirmedRelease> {
 #[tokio::test]
 async fn a_tree_is_published_confirmed_and_installed() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     assert_eq!(current(&world), 1);
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
     assert_eq!(current(&world), 2);
@@ -99,7 +99,7 @@ async fn a_tree_is_published_confirmed_and_installed() {
 #[tokio::test]
 async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_at_it() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let (disk, steps) = recording_disk();
     world.disk = disk;
     assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
@@ -141,7 +141,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
 #[tokio::test]
 async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothing_behind() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     // No honest tool releases it: it says of itself what the signed totals say.
     let hostile = tar(&[dir("bin"), file("bin/hello"), file("../../../escaped")]);
     let draft = Draft { file: "hello", ..Draft::new(3, "1.2.0", &hostile) };
@@ -221,7 +221,7 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
     world.poll_all().await.unwrap();
     let refused = world.update().await.1;
     assert!(
-        matches!(refused, Err(Failure::Install(InstallRefusal::UnsupportedKind { .. }))),
+        matches!(refused, Err(Failure::Install(InstallRefusal::TooManyEntries { .. }))),
         "{refused:?}"
     );
     assert!(!world.config.cycle.install_root.join("versions").exists());
@@ -230,7 +230,7 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
 #[tokio::test]
 async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_to_by_then() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     let trojan = zst(&tar(&[dir("bin"), file_of(b"bin/hello", 0o755, b"a trojan")]));
     let (archive, other) = (staging.join(ARCHIVE), place.path().join("trojan"));
@@ -246,7 +246,7 @@ async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_
 #[tokio::test]
 async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     // The same tree, packed otherwise: nothing but its digest tells.
     let archive = staging.join(ARCHIVE);
@@ -277,10 +277,10 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
 #[tokio::test]
 async fn what_was_staged_is_unpacked_later_without_a_mirror() {
     let place = place();
-    let mut world = about_to_switch(&place.path().join("world")).await;
-    let agreed = agreed(&mut world).await;
-    let root = Root::new(&world.config.cycle.install_root, Storage::default());
-    let mut staging = root.stage(&agreed, &world.config.cycle.platform).unwrap();
+    let mut world = world_before_update(&place.path().join("world")).await;
+    let agreed = confirmed_release(&mut world).await;
+    let root = InstallRoot::new(&world.config.cycle.install_root, Storage::default());
+    let mut staging = root.open_download(&agreed, &world.config.cycle.platform).unwrap();
     staging.write(vec![zst(&new())]).unwrap();
     drop(staging.finish().unwrap());
     // An earlier run got as far as this in unpacking it.
@@ -339,8 +339,12 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
     let mut tree = disk.new_tree(&place.path().join("tree")).unwrap();
     let archive = new();
     let format = unanimity_protocol::manifest::ArchiveFormat::Tar;
-    let error =
-        unanimity_archive::unpack(format, totals(&archive), &archive[..], &mut Fill(&mut tree));
+    let error = unanimity_archive::unpack(
+        format,
+        totals(&archive),
+        &archive[..],
+        &mut StorageTreeSink(&mut tree),
+    );
     let error = error.unwrap_err().to_string();
     assert!(error.contains("share/data: "), "{error}");
     let last = seen.lock().unwrap().last().cloned();

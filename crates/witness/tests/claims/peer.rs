@@ -21,31 +21,31 @@ use unanimity_protocol::{CosignedHead, Evidence, Hash, Tile, Timestamp, TreeHead
 use unanimity_storage::{Clock, ManualClock, Storage, WriteStep};
 use unanimity_testkit::World;
 use unanimity_testkit::circle::{Circle, HOUR, MINUTE, SECOND, TROJAN, files, release};
-use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
+use unanimity_witness::{PollOutcome, Witness, WitnessConfig, WitnessError};
 
 /// Peer 0's key, these mirrors.
-fn follow(world: &World, mirrors: &[&str]) -> Follow {
-    Follow {
+fn witness_config(world: &World, mirrors: &[&str]) -> WitnessConfig {
+    WitnessConfig {
         log: world.circle.log.clone(),
-        secret: world.circle.peer_secrets[0].clone(),
+        signing_key: world.circle.peer_secrets[0].clone(),
         mirrors: mirrors.iter().map(|m| Mirror::directory(world.directory.join(m))).collect(),
         polling: Polling::default(),
     }
 }
 
-fn open(world: &World, mirrors: &[&str], state: &Path, disk: Storage) -> PeerNode<ManualClock> {
-    PeerNode::open(follow(world, mirrors), state, disk, world.clock.clone()).unwrap()
+fn open(world: &World, mirrors: &[&str], state: &Path, disk: Storage) -> Witness<ManualClock> {
+    Witness::open(witness_config(world, mirrors), state, disk, world.clock.clone()).unwrap()
 }
 
 fn rng() -> StdRng {
     StdRng::seed_from_u64(7)
 }
 
-fn view(node: &PeerNode<impl Clock>, world: &World) -> Answer {
+fn ask_head(node: &Witness<impl Clock>, world: &World) -> Answer {
     node.answer(Question::View(world.circle.log.id())).unwrap()
 }
 
-fn opened(answer: Answer, world: &World) -> CosignedHead {
+fn verified_head(answer: Answer, world: &World) -> CosignedHead {
     match answer {
         Answer::View(note) => {
             let key = world.circle.peer_secrets[0].public();
@@ -64,13 +64,13 @@ async fn never_fetches_because_it_was_asked() {
     circle.publish(&release(2)).unwrap();
     let log = circle.circle.log.id();
     for _ in 0..3 {
-        assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+        assert_eq!(verified_head(circle.view_of(0).await, &circle).head().size(), 1);
         circle.ask(0, Question::Tile(log, Tile { level: 0, index: 0, width: 2 })).await;
     }
     assert_eq!((files(&circle.peer_state(0)), circle.peer(0).head()), before);
     // Nor does it need its mirrors for an answer.
     circle.show(World::peer_name(0), "nowhere").unwrap();
-    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+    assert_eq!(verified_head(circle.view_of(0).await, &circle).head().size(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,10 +92,10 @@ async fn a_head_that_others_show_is_neither_adopted_nor_cosigned() {
     };
     assert_eq!(report.head.unwrap().size(), 2);
     assert_eq!(circle.peer(0).head().unwrap().size(), 1);
-    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+    assert_eq!(verified_head(circle.view_of(0).await, &circle).head().size(), 1);
     circle.restart(0, Storage::default()).await.unwrap();
     circle.poll(0).await.unwrap();
-    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 1);
+    assert_eq!(verified_head(circle.view_of(0).await, &circle).head().size(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,16 +110,16 @@ async fn a_mirror_with_bad_tiles_is_skipped_and_another_used() {
     fs::write(&tile, bytes).unwrap();
 
     let alone = open(&circle, &["bad"], &circle.beside("alone"), Storage::default());
-    assert_eq!(alone.poll(&mut rng()).await.unwrap(), Polled::Nothing);
+    assert_eq!(alone.poll(&mut rng()).await.unwrap(), PollOutcome::NoFreshHead);
     assert_eq!(alone.head(), None);
-    assert!(matches!(view(&alone, &circle), Answer::Blind(_)));
+    assert!(matches!(ask_head(&alone, &circle), Answer::Blind(_)));
 
     let log = circle.head_of("log").unwrap();
     for seed in 0..8 {
         let state = circle.beside(&format!("both-{seed}"));
         let both = open(&circle, &["bad", "log", "missing"], &state, Storage::default());
         let polled = both.poll(&mut StdRng::seed_from_u64(seed)).await.unwrap();
-        assert_eq!(polled, Polled::Fresh(log.clone()));
+        assert_eq!(polled, PollOutcome::Fresh(log.clone()));
     }
 }
 
@@ -145,13 +145,12 @@ async fn a_mirror_that_takes_its_time_has_the_next_looked_at_beside_it() {
     });
     for seed in 0..4 {
         let mirrors = vec![slow.clone(), Mirror::directory(circle.log_directory())];
-        let follow = Follow { mirrors, ..follow(&circle, &[]) };
+        let follow = WitnessConfig { mirrors, ..witness_config(&circle, &[]) };
         let state = circle.beside(&format!("node-{seed}"));
-        let node =
-            PeerNode::open(follow, &state, Storage::default(), circle.clock.clone()).unwrap();
+        let node = Witness::open(follow, &state, Storage::default(), circle.clock.clone()).unwrap();
         let began = Instant::now();
         let polled = node.poll(&mut StdRng::seed_from_u64(seed)).await.unwrap();
-        assert_eq!(polled, Polled::Fresh(head.clone()));
+        assert_eq!(polled, PollOutcome::Fresh(head.clone()));
         assert!(began.elapsed() <= MINUTE, "seed {seed}: {:?}", began.elapsed());
     }
 }
@@ -166,20 +165,20 @@ async fn a_checkpoint_without_the_logs_signature_is_no_head() {
     {
         fs::write(&forged, bytes).unwrap();
         let node = open(&circle, &["forged"], &circle.beside("node"), Storage::default());
-        assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Nothing);
+        assert_eq!(node.poll(&mut rng()).await.unwrap(), PollOutcome::NoFreshHead);
         assert_eq!(node.head(), None);
     }
 }
 
 /// The steps that opening a peer takes: syncing its directory, and that in the one above.
-const OPENING: usize = 2;
+const OPEN_STEPS: usize = 2;
 
 /// Fails every step from the `n`th on, once the peer is open.
-fn dying(n: usize) -> (Storage, Arc<AtomicUsize>) {
+fn storage_failing_from(n: usize) -> (Storage, Arc<AtomicUsize>) {
     let steps = Arc::new(AtomicUsize::new(0));
     let count = steps.clone();
     let disk = Storage::with_hook(move |_| match count.fetch_add(1, Ordering::SeqCst) {
-        step if step < n + OPENING => Ok(()),
+        step if step < n + OPEN_STEPS => Ok(()),
         _ => Err(io::Error::from(io::ErrorKind::StorageFull)),
     });
     (disk, steps)
@@ -208,8 +207,8 @@ async fn a_head_is_durable_before_it_is_cosigned() {
         _ => Ok(()),
     };
     let node = open(&circle, &["log"], &state, Storage::with_hook(full));
-    assert!(matches!(node.poll(&mut rng()).await, Err(PeerError::Disk(_))));
-    assert!(matches!(view(&node, &circle), Answer::Blind(_)));
+    assert!(matches!(node.poll(&mut rng()).await, Err(WitnessError::Disk(_))));
+    assert!(matches!(ask_head(&node, &circle), Answer::Blind(_)));
     assert_eq!(node.head().unwrap().size(), 1);
     drop(node);
     // What is cosigned after a restart is what the disk has.
@@ -237,13 +236,13 @@ async fn a_failed_write_does_not_stop_the_next_poll() {
     circle.publish(&release(2)).unwrap();
     *full.lock().unwrap() = true;
     node.poll(&mut rng()).await.unwrap_err();
-    assert_eq!(opened(view(&node, &circle), &circle).head().size(), 1);
+    assert_eq!(verified_head(ask_head(&node, &circle), &circle).head().size(), 1);
     let log = circle.circle.log.id();
     let beyond = Question::Tile(log, Tile { level: 0, index: 0, width: 2 });
     assert_eq!(node.answer(beyond).unwrap(), Answer::NoTile);
     *full.lock().unwrap() = false;
     let head = circle.head_of("log").unwrap();
-    assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Fresh(head));
+    assert_eq!(node.poll(&mut rng()).await.unwrap(), PollOutcome::Fresh(head));
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,7 +263,7 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
     for n in 0.. {
         let state = circle.beside(&format!("killed-{n}"));
         unanimity_testkit::copy_tree(&start, &state).unwrap();
-        let (disk, _) = dying(n);
+        let (disk, _) = storage_failing_from(n);
         let node = open(&circle, &["log"], &state, disk);
         let done = node.poll(&mut rng()).await.is_ok();
         drop(node);
@@ -272,10 +271,14 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
         let head = node.head().unwrap();
         assert!(head == early || head == late, "killed at step {n}: {head}");
         // The tree below the head is served whole.
-        let cached = Cached::new(Asked { node: &node, log: circle.circle.log.id() });
+        let cached = Cached::new(AnsweredTiles { node: &node, log: circle.circle.log.id() });
         assert!(cached.serves(&head).await, "killed at step {n}");
         died.push(head == late);
-        assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Fresh(late.clone()), "step {n}");
+        assert_eq!(
+            node.poll(&mut rng()).await.unwrap(),
+            PollOutcome::Fresh(late.clone()),
+            "step {n}"
+        );
         if done {
             break;
         }
@@ -284,12 +287,12 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
 }
 
 /// A node's tiles, asked for one by one.
-struct Asked<'a, C> {
-    node: &'a PeerNode<C>,
+struct AnsweredTiles<'a, C> {
+    node: &'a Witness<C>,
     log: LogId,
 }
 
-impl<C: Clock> Tiles for Asked<'_, C> {
+impl<C: Clock> Tiles for AnsweredTiles<'_, C> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         match self.node.answer(Question::Tile(self.log, tile)) {
             Ok(Answer::Tile(bytes)) => Ok(bytes),
@@ -326,7 +329,7 @@ async fn every_tile_that_its_head_implies_is_served_in_every_width_and_no_other(
     }
     assert_eq!(ask(0, u64::MAX, 1), Answer::NoTile);
     assert_eq!(ask(1, 0, 3), Answer::NoTile);
-    assert!(Cached::new(Asked { node: &node, log }).serves(&head).await);
+    assert!(Cached::new(AnsweredTiles { node: &node, log }).serves(&head).await);
     let other = LogId([7; 32]);
     assert_eq!(node.answer(Question::View(other)).unwrap(), Answer::OtherLog);
     let tile = Tile { level: 0, index: 0, width: 1 };
@@ -343,19 +346,19 @@ async fn it_is_blind_until_it_has_polled_and_again_once_its_last_poll_is_too_old
     circle.poll(0).await.unwrap();
     let polled = circle.now();
     circle.advance(30 * MINUTE);
-    let seen = opened(circle.view_of(0).await, &circle);
+    let seen = verified_head(circle.view_of(0).await, &circle);
     assert_eq!((seen.head().size(), seen.signed_at()), (1, circle.now()));
     circle.advance(SECOND);
     assert_eq!(circle.view_of(0).await, Answer::Blind(polled.0));
     circle.poll(0).await.unwrap();
-    opened(circle.view_of(0).await, &circle);
+    verified_head(circle.view_of(0).await, &circle);
     // A restart forgets that a mirror was seen, and nothing else.
     circle.advance(SECOND);
     circle.restart(0, Storage::default()).await.unwrap();
     assert_eq!(circle.view_of(0).await, Answer::Blind(circle.now().0));
     assert_eq!(circle.peer(0).head().unwrap().size(), 1);
     circle.poll(0).await.unwrap();
-    opened(circle.view_of(0).await, &circle);
+    verified_head(circle.view_of(0).await, &circle);
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,13 +368,13 @@ async fn a_poll_that_its_clock_says_is_yet_to_come_does_not_keep_it_fresh() {
     let right = circle.now();
     circle.clock.set(Timestamp(right.0 + 24 * 3600));
     circle.poll(0).await.unwrap();
-    opened(circle.view_of(0).await, &circle);
+    verified_head(circle.view_of(0).await, &circle);
     circle.clock.set(right);
     assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
     // A clock that was put right by less than a minute is no reason.
     circle.poll(0).await.unwrap();
     circle.clock.set(Timestamp(right.0 - 60));
-    opened(circle.view_of(0).await, &circle);
+    verified_head(circle.view_of(0).await, &circle);
     circle.clock.set(Timestamp(right.0 - 61));
     assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
 }
@@ -385,10 +388,10 @@ async fn a_mirror_that_shows_less_keeps_nobody_fresh() {
     circle.poll(0).await.unwrap();
     circle.show(World::peer_name(0), "old").unwrap();
     circle.advance(20 * MINUTE);
-    assert_eq!(circle.poll(0).await.unwrap(), Polled::Nothing);
-    assert_eq!(opened(circle.view_of(0).await, &circle).head().size(), 2);
+    assert_eq!(circle.poll(0).await.unwrap(), PollOutcome::NoFreshHead);
+    assert_eq!(verified_head(circle.view_of(0).await, &circle).head().size(), 2);
     circle.advance(10 * MINUTE + SECOND);
-    assert_eq!(circle.poll(0).await.unwrap(), Polled::Nothing);
+    assert_eq!(circle.poll(0).await.unwrap(), PollOutcome::NoFreshHead);
     assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
 }
 
@@ -407,16 +410,16 @@ async fn a_fork_is_news_once_whoever_shows_it_and_however_often() {
     let node = Arc::new(open(&circle, &["fork"], &state, Storage::default()));
     let polling = {
         let node = node.clone();
-        tokio::spawn(async move { node.poll_on(rng()).await })
+        tokio::spawn(async move { node.poll_loop(rng()).await })
     };
-    timeout(SECOND, node.forked()).await.expect("told at the first poll");
-    assert!(timeout(24 * HOUR, node.forked()).await.is_err(), "told again");
-    node.place(&circle.head_of("fork").unwrap()).unwrap();
-    assert!(timeout(HOUR, node.forked()).await.is_err(), "told again");
+    timeout(SECOND, node.wait_for_fork()).await.expect("told at the first poll");
+    assert!(timeout(24 * HOUR, node.wait_for_fork()).await.is_err(), "told again");
+    node.compare_head(&circle.head_of("fork").unwrap()).unwrap();
+    assert!(timeout(HOUR, node.wait_for_fork()).await.is_err(), "told again");
     // Another fork is another matter.
     circle.force("fork", &[b"another".to_vec()]).unwrap();
-    node.place(&circle.head_of("fork").unwrap()).unwrap();
-    timeout(SECOND, node.forked()).await.expect("told of another");
+    node.compare_head(&circle.head_of("fork").unwrap()).unwrap();
+    timeout(SECOND, node.wait_for_fork()).await.expect("told of another");
     polling.abort();
 }
 
@@ -433,7 +436,7 @@ async fn a_fork_smaller_equal_or_larger_is_stored_and_answered_instead_of_a_view
         }
         circle.poll(0).await.unwrap();
         circle.show(World::peer_name(0), "fork").unwrap();
-        let Polled::Fork(evidence) = circle.poll(0).await.unwrap() else { panic!("no fork") };
+        let PollOutcome::Fork(evidence) = circle.poll(0).await.unwrap() else { panic!("no fork") };
         let [smaller, larger] = [evidence.smaller(), evidence.larger()].map(TreeHead::size);
         assert_eq!((smaller, larger), (3.min(1 + grown), 3.max(1 + grown)));
         for _ in 0..2 {
@@ -463,18 +466,18 @@ async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
     for n in 0.. {
         let state = circle.beside(&format!("killed-{n}"));
         unanimity_testkit::copy_tree(&start, &state).unwrap();
-        let (disk, _) = dying(n);
+        let (disk, _) = storage_failing_from(n);
         let node = open(&circle, &["fork"], &state, disk);
         let polled = node.poll(&mut rng()).await;
         drop(node);
         let node = open(&circle, &["fork"], &state, Storage::default());
         if polled.is_ok() {
-            assert!(matches!(view(&node, &circle), Answer::Evidence(_)));
+            assert!(matches!(ask_head(&node, &circle), Answer::Evidence(_)));
             assert!(n > 3);
             break;
         }
-        assert!(matches!(view(&node, &circle), Answer::Blind(_) | Answer::Evidence(_)));
-        assert!(matches!(node.poll(&mut rng()).await.unwrap(), Polled::Fork(_)));
+        assert!(matches!(ask_head(&node, &circle), Answer::Blind(_) | Answer::Evidence(_)));
+        assert!(matches!(node.poll(&mut rng()).await.unwrap(), PollOutcome::Fork(_)));
     }
 }
 
@@ -483,9 +486,13 @@ async fn one_directory_has_one_peer() {
     let circle = Circle::new(22);
     let state = circle.beside("node");
     let first = open(&circle, &["log"], &state, Storage::default());
-    let second =
-        PeerNode::open(follow(&circle, &["log"]), &state, Storage::default(), circle.clock.clone());
-    assert!(matches!(second, Err(PeerError::Busy(_))));
+    let second = Witness::open(
+        witness_config(&circle, &["log"]),
+        &state,
+        Storage::default(),
+        circle.clock.clone(),
+    );
+    assert!(matches!(second, Err(WitnessError::Busy(_))));
     drop(first);
     open(&circle, &["log"], &state, Storage::default());
 }
@@ -501,7 +508,12 @@ async fn a_damaged_head_or_tree_is_an_error_and_never_a_smaller_head() {
     let head = node.head().unwrap();
     drop(node);
     let open = || {
-        PeerNode::open(follow(&circle, &["log"]), &state, Storage::default(), circle.clock.clone())
+        Witness::open(
+            witness_config(&circle, &["log"]),
+            &state,
+            Storage::default(),
+            circle.clock.clone(),
+        )
     };
     for path in ["peer/head", "peer/tile/0/000.p/2"].map(|path| state.join(path)) {
         let whole = fs::read(&path).unwrap();
@@ -577,7 +589,7 @@ async fn a_connection_has_1024_questions() {
 }
 
 /// A peer that has 64 connections, each of which has asked once.
-async fn full(seed: u64) -> (Circle, Question, VecDeque<DuplexStream>) {
+async fn fill_connections(seed: u64) -> (Circle, Question, VecDeque<DuplexStream>) {
     let mut circle = Circle::new(seed);
     circle.publish(&release(1)).unwrap();
     circle.poll(0).await.unwrap();
@@ -593,7 +605,7 @@ async fn full(seed: u64) -> (Circle, Question, VecDeque<DuplexStream>) {
 
 #[tokio::test(start_paused = true)]
 async fn the_65th_connection_waits_until_one_of_64_ends() {
-    let (circle, question, mut streams) = full(26).await;
+    let (circle, question, mut streams) = fill_connections(26).await;
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
     unanimity_net::message::send(&mut late, &question.frame()).await.unwrap();
     assert!(
@@ -613,7 +625,7 @@ async fn the_65th_connection_waits_until_one_of_64_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn the_65th_connection_takes_the_place_of_the_oldest_that_has_had_its_five_seconds() {
-    let (circle, question, mut streams) = full(31).await;
+    let (circle, question, mut streams) = fill_connections(31).await;
     let begun = Instant::now();
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
     unanimity_net::message::ask(&mut late, &question).await.unwrap();
@@ -668,7 +680,7 @@ async fn one_client_with_200_silent_connections_crowds_nobody_out() {
 
 #[tokio::test(start_paused = true)]
 async fn while_places_are_free_a_connection_is_not_ended_for_another() {
-    let (circle, question, mut streams) = full(33).await;
+    let (circle, question, mut streams) = fill_connections(33).await;
     streams.truncate(63);
     // A thousand come and go beside them, one at a time.
     for _ in 0..1000 {
@@ -708,9 +720,9 @@ async fn a_client_that_stalls_is_cut_after_30_seconds() {
 
 /// A clock that notes when it was looked at: once by every poll that a mirror satisfies.
 #[derive(Clone, Default)]
-struct Watch(Arc<Mutex<Vec<Instant>>>);
+struct RecordingClock(Arc<Mutex<Vec<Instant>>>);
 
-impl Clock for Watch {
+impl Clock for RecordingClock {
     fn now(&self) -> Timestamp {
         self.0.lock().unwrap().push(Instant::now());
         Timestamp(1_800_000_000)
@@ -721,10 +733,10 @@ impl Clock for Watch {
 async fn it_polls_at_random_times_within_its_bounds_until_it_is_shut_down() {
     let circle = Circle::new(28);
     circle.publish(&release(1)).unwrap();
-    let watch = Watch::default();
+    let watch = RecordingClock::default();
     let state = circle.beside("node");
-    let follow = follow(&circle, &["log"]);
-    let node = Arc::new(PeerNode::open(follow, &state, Storage::default(), watch.clone()).unwrap());
+    let follow = witness_config(&circle, &["log"]);
+    let node = Arc::new(Witness::open(follow, &state, Storage::default(), watch.clone()).unwrap());
     let begun = Instant::now();
     let listener = circle.network.listen(circle.address(0));
     node.run(listener, rng(), tokio::time::sleep(24 * HOUR)).await;

@@ -15,27 +15,27 @@ use unanimity_testkit::block_on::now;
 use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
-use unanimity_witness::{Follow, PeerError, PeerNode, Polled};
+use unanimity_witness::{PollOutcome, Witness, WitnessConfig, WitnessError};
 
 fn cosigner() -> CosignatureSigningKey {
     CosignatureSigningKey::from_seed("alice".parse().unwrap(), &[7; 32])
 }
 
-fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<PeerNode<ManualClock>, PeerError> {
-    let follow = Follow {
+fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<Witness<ManualClock>, WitnessError> {
+    let follow = WitnessConfig {
         log: the_log(),
-        secret: cosigner(),
+        signing_key: cosigner(),
         mirrors: vec![Mirror::directory(mirror)],
         polling: Polling::default(),
     };
-    PeerNode::open(follow, state, disk, ManualClock::at(Timestamp(1_790_000_000)))
+    Witness::open(follow, state, disk, ManualClock::at(Timestamp(1_790_000_000)))
 }
 
-fn poll(peer: &PeerNode<ManualClock>) -> Result<Polled, PeerError> {
+fn poll(peer: &Witness<ManualClock>) -> Result<PollOutcome, WitnessError> {
     now(peer.poll(&mut StdRng::seed_from_u64(1)))
 }
 
-fn size_vouched_for(peer: &PeerNode<ManualClock>) -> Option<u64> {
+fn cosigned_size(peer: &Witness<ManualClock>) -> Option<u64> {
     match peer.answer(Question::View(the_log().id())).unwrap() {
         Answer::View(note) => {
             let view =
@@ -66,18 +66,18 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
         let peer = open(mirror.path(), state.path(), failing_disk(fails, Some(fails + 1)));
         // Opening takes steps too.
         let Ok(peer) = peer else { continue };
-        assert!(matches!(poll(&peer), Ok(Polled::Fresh(head)) if head.size() == 250));
+        assert!(matches!(poll(&peer), Ok(PollOutcome::Fresh(head)) if head.size() == 250));
         shown(mirror.path(), log.path());
         let polled = poll(&peer);
         if polled.is_ok() {
-            assert_eq!(size_vouched_for(&peer), Some(260));
+            assert_eq!(cosigned_size(&peer), Some(260));
             break;
         }
         failed += 1;
-        assert_eq!(size_vouched_for(&peer), Some(250), "what is not stored is not cosigned");
+        assert_eq!(cosigned_size(&peer), Some(250), "what is not stored is not cosigned");
         let again = poll(&peer).unwrap_or_else(|error| panic!("step {fails}: {error}"));
-        assert!(matches!(again, Polled::Fresh(head) if head.size() == 260));
-        assert_eq!(size_vouched_for(&peer), Some(260));
+        assert!(matches!(again, PollOutcome::Fresh(head) if head.size() == 260));
+        assert_eq!(cosigned_size(&peer), Some(260));
         drop(peer);
         let peer = open(mirror.path(), state.path(), Storage::default()).unwrap();
         assert_eq!(peer.head().unwrap().size(), 260);
@@ -100,7 +100,7 @@ fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
         }
         let peer = open(log.path(), state.path(), Storage::default()).unwrap();
         sizes.push(peer.head().map_or(0, |head| head.size()));
-        assert!(matches!(poll(&peer), Ok(Polled::Fresh(head)) if head.size() == 250));
+        assert!(matches!(poll(&peer), Ok(PollOutcome::Fresh(head)) if head.size() == 250));
     }
     assert!(sizes.len() > 10 && sizes.is_sorted(), "{sizes:?}");
     assert_eq!((sizes.first(), sizes.last()), (Some(&0), Some(&250)));

@@ -20,22 +20,22 @@ use unanimity_testkit::circle::{
     release, up_to_date,
 };
 use unanimity_testkit::{Draft, Network, PEERS, World, copy_tree};
-use unanimity_witness::{Follow, PeerNode, Polled};
+use unanimity_witness::{PollOutcome, Witness, WitnessConfig};
 
 fn rng() -> StdRng {
     StdRng::seed_from_u64(5)
 }
 
 /// A peer apart from the circle's, with these mirrors.
-fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Storage) -> PeerNode<ManualClock> {
+fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Storage) -> Witness<ManualClock> {
     let directory = |name: &&str| Mirror::directory(circle.directory.join(name));
-    let follow = Follow {
+    let follow = WitnessConfig {
         log: circle.circle.log.clone(),
-        secret: circle.circle.peer_secrets[0].clone(),
+        signing_key: circle.circle.peer_secrets[0].clone(),
         mirrors: mirrors.iter().map(directory).collect(),
         polling: Polling::default(),
     };
-    PeerNode::open(follow, state, disk, circle.clock.clone()).unwrap()
+    Witness::open(follow, state, disk, circle.clock.clone()).unwrap()
 }
 
 fn numbered(count: u64) -> Vec<Vec<u8>> {
@@ -48,14 +48,14 @@ fn bundle(entries: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// What somebody serves on a network of its own, as a mirror.
-fn served(node: &Arc<PeerNode<ManualClock>>) -> Mirror {
+fn serve_as_mirror(node: &Arc<Witness<ManualClock>>) -> Mirror {
     let (network, key) = (Network::default(), [9; 32]);
     let listener = network.listen(OnionAddress { key, port: WEB_PORT });
     tokio::spawn(node.clone().serve_files(listener));
     Mirror::named("it", Site::onion(key), &network.web().unwrap())
 }
 
-async fn kind_of(mirror: &Mirror, path: &str) -> io::ErrorKind {
+async fn read_error_kind(mirror: &Mirror, path: &str) -> io::ErrorKind {
     mirror.read(path, 1 << 20).await.unwrap_err().kind()
 }
 
@@ -65,10 +65,10 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
     let entries = numbered(600);
     let head = circle.force("log", &entries).unwrap();
     let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Storage::default()));
-    let mirror = served(&node);
+    let mirror = serve_as_mirror(&node);
     node.poll(&mut rng()).await.unwrap();
-    assert_eq!(kind_of(&mirror, "tile/entries/000").await, io::ErrorKind::NotFound);
-    node.fill(&mut rng()).await.unwrap();
+    assert_eq!(read_error_kind(&mirror, "tile/entries/000").await, io::ErrorKind::NotFound);
+    node.fetch_entries(&mut rng()).await.unwrap();
     assert_eq!(mirror.read("checkpoint", 4096).await.unwrap(), head.note().as_bytes());
     for (index, all) in (0..).zip(entries.chunks(256)) {
         for width in [1, 2, 87, 88, 89, 255, 256] {
@@ -78,7 +78,11 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
                     assert_eq!(mirror.read(&path, 1 << 20).await.unwrap(), bundle(some));
                 }
                 None => {
-                    assert_eq!(kind_of(&mirror, &path).await, io::ErrorKind::NotFound, "{path}")
+                    assert_eq!(
+                        read_error_kind(&mirror, &path).await,
+                        io::ErrorKind::NotFound,
+                        "{path}"
+                    )
                 }
             }
         }
@@ -117,7 +121,7 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
         "tile/entries/x999/x999/x999/x999/x999/x999/x999/999",
         "artifact/0000000000000000000000000000000000000000000000000000000000000000",
     ] {
-        assert_eq!(kind_of(&mirror, path).await, io::ErrorKind::NotFound, "{path}");
+        assert_eq!(read_error_kind(&mirror, path).await, io::ErrorKind::NotFound, "{path}");
     }
 }
 
@@ -125,13 +129,13 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
 async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
     let mut circle = Circle::with_first(62).await;
     let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Storage::default()));
-    let mirror = served(&node);
-    assert_eq!(kind_of(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
+    let mirror = serve_as_mirror(&node);
+    assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
     node.poll(&mut rng()).await.unwrap();
     let head = circle.head_of("log").unwrap();
     assert_eq!(mirror.read("checkpoint", 4096).await.unwrap(), head.note().as_bytes());
     circle.advance(30 * MINUTE + SECOND);
-    assert_eq!(kind_of(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
+    assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
     node.poll(&mut rng()).await.unwrap();
     assert!(mirror.read("checkpoint", 4096).await.is_ok());
     circle.copy_log("fork").unwrap();
@@ -139,8 +143,8 @@ async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
     circle.poll_all().await.unwrap();
     circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
     node.poll(&mut rng()).await.unwrap();
-    node.place(&circle.head_of("fork").unwrap()).unwrap();
-    assert_eq!(kind_of(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
+    node.compare_head(&circle.head_of("fork").unwrap()).unwrap();
+    assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +162,7 @@ async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
     ] {
         circle.force("log", &numbered(more)).unwrap();
         node.poll(&mut rng()).await.unwrap();
-        node.fill(&mut rng()).await.unwrap();
+        node.fetch_entries(&mut rng()).await.unwrap();
         let found: Vec<_> = files(&place).into_keys().collect();
         let expected: Vec<_> = kept.iter().map(|name| place.join(name)).collect();
         assert_eq!(found, expected);
@@ -174,8 +178,8 @@ async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
     let state = circle.beside("misled");
     let node = open(&circle, &["forged"], &state, Storage::default());
     let head = circle.head_of("log").unwrap();
-    assert_eq!(node.poll(&mut rng()).await.unwrap(), Polled::Fresh(head));
-    let error = node.fill(&mut rng()).await.unwrap_err().to_string();
+    assert_eq!(node.poll(&mut rng()).await.unwrap(), PollOutcome::Fresh(head));
+    let error = node.fetch_entries(&mut rng()).await.unwrap_err().to_string();
     assert!(error.contains("forged serves entries that are not those"), "{error}");
     let place = state.join("peer/tile/entries");
     assert_eq!(files(&place).into_keys().collect::<Vec<_>>(), [place.join("000")]);
@@ -183,7 +187,7 @@ async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
     drop(node);
     let node = open(&circle, &["forged", "log"], &state, Storage::default());
     node.poll(&mut rng()).await.unwrap();
-    node.fill(&mut rng()).await.unwrap();
+    node.fetch_entries(&mut rng()).await.unwrap();
     assert_eq!(fs::read(place.join("001")).unwrap(), honest);
     assert_eq!(files(&place).len(), 3);
 }
@@ -194,9 +198,9 @@ async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_
     circle.force("log", &numbered(3)).unwrap();
     let state = circle.beside("node");
     let node = Arc::new(open(&circle, &["log"], &state, Storage::default()));
-    let mirror = served(&node);
+    let mirror = serve_as_mirror(&node);
     node.poll(&mut rng()).await.unwrap();
-    node.fill(&mut rng()).await.unwrap();
+    node.fetch_entries(&mut rng()).await.unwrap();
     let path = state.join("peer/tile/entries/000.p/3");
     let whole = fs::read(&path).unwrap();
     assert_eq!(whole, bundle(&numbered(3)));
@@ -214,7 +218,7 @@ async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_
     let path = state.join("peer/tile/entries/000.p/3");
     fs::remove_file(&path).unwrap();
     let node = open(&circle, &["log"], &state, Storage::default());
-    node.fill(&mut rng()).await.unwrap();
+    node.fetch_entries(&mut rng()).await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), whole);
 }
 
@@ -227,7 +231,7 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
     let start = circle.beside("start");
     let node = open(&circle, &["early"], &start, Storage::default());
     node.poll(&mut rng()).await.unwrap();
-    node.fill(&mut rng()).await.unwrap();
+    node.fetch_entries(&mut rng()).await.unwrap();
     drop(node);
     let whole: Vec<Vec<u8>> = [numbered(200), numbered(400)].concat();
     for n in 0.. {
@@ -244,13 +248,13 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
                 _ => Err(io::ErrorKind::StorageFull.into()),
             });
         let node = open(&circle, &["log"], &state, dying);
-        let done = node.fill(&mut rng()).await.is_ok();
+        let done = node.fetch_entries(&mut rng()).await.is_ok();
         drop(node);
         let node = Arc::new(open(&circle, &["log"], &state, Storage::default()));
-        let mirror = served(&node);
+        let mirror = serve_as_mirror(&node);
         let first = mirror.read(&entries_path(0, 200), 1 << 20).await.unwrap();
         assert_eq!(first, bundle(&whole[..200]), "killed at step {n}");
-        node.fill(&mut rng()).await.unwrap();
+        node.fetch_entries(&mut rng()).await.unwrap();
         for (index, entries) in (0..).zip(whole.chunks(FULL as usize)) {
             let path = entries_path(index, entries.len() as u16);
             assert_eq!(mirror.read(&path, 1 << 20).await.unwrap(), bundle(entries), "{n}");
@@ -350,7 +354,7 @@ async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
         let at = OnionAddress { port: WEB_PORT, ..circle.address(peer) };
         let listener = circle.network.listen(at);
         let bounds = Bounds { connections: 4, sure: SECOND, lasts: HOUR, rate: None };
-        tokio::spawn(serve_all(Arc::new(Directory(liar.clone())), listener, bounds));
+        tokio::spawn(serve_all(Arc::new(DirectoryStore(liar.clone())), listener, bounds));
     }
     circle.poll_all().await.unwrap();
     circle.config.cycle.state = circle.beside("new");
@@ -361,9 +365,9 @@ async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
 }
 
 /// Files of a directory, as a host that does not know better.
-struct Directory(std::path::PathBuf);
+struct DirectoryStore(std::path::PathBuf);
 
-impl Shelf for Directory {
+impl Shelf for DirectoryStore {
     fn open(&self, path: &str) -> io::Result<Served> {
         Served::lasting(fs::File::open(self.0.join(path))?)
     }
