@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_config::Spool;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, SystemClock};
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Broken> {
         world.advance(SETTLE);
         world.poll_all().await?;
         match world.update().await.1? {
-            Outcome::Available(release) if release.manifest().sequence == sequence => {
+            CycleOutcome::Available(release) if release.manifest().sequence == sequence => {
                 copy_tree(&spool, &directory.join(sequence.to_string()))?;
             }
             other => return Err(format!("release {version} was not staged: {other:?}").into()),

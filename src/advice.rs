@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::fmt::Display;
 
-use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError};
+use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem};
 use unanimity_config::{ConfigError, TicketError};
 use unanimity_install::InstallRefusal;
 use unanimity_log::export::Unpublished;
@@ -35,7 +35,7 @@ pub fn ended<E: Advice + Classify + Error>(error: E) -> Ended {
 }
 
 /// What the end of a cycle says of the node's condition, with the advice.
-pub fn status_of(cycle: Result<&Outcome, &Failure>) -> Seen {
+pub fn status_of(cycle: Result<&CycleOutcome, &CycleError>) -> Seen {
     let seen = unanimity_client::status_of(cycle);
     match cycle {
         Ok(_) => seen,
@@ -132,23 +132,23 @@ impl Advice for Unpublished {
     }
 }
 
-impl Advice for UpdateError {
+impl Advice for ClientError {
     fn add_to(&self, words: String) -> String {
         match self {
-            UpdateError::Config(error) => error.add_to(words),
+            ClientError::Config(error) => error.add_to(words),
             _ => words,
         }
     }
 }
 
-impl Advice for Failure {
+impl Advice for CycleError {
     fn add_to(&self, words: String) -> String {
         match self {
-            Failure::Refused(refusal) => refusal.add_to(words),
-            Failure::Mirror(problem) => problem.add_to(words),
-            Failure::Latched(forked) => forked.add_to(words),
-            Failure::Install(refusal) => refusal.add_to(words),
-            Failure::Error(error) => error.add_to(words),
+            CycleError::Refused(refusal) => refusal.add_to(words),
+            CycleError::Mirror(problem) => problem.add_to(words),
+            CycleError::LogForked(forked) => forked.add_to(words),
+            CycleError::Install(refusal) => refusal.add_to(words),
+            CycleError::Client(error) => error.add_to(words),
         }
     }
 }

@@ -48,7 +48,7 @@
 //!
 //! | TUF | here |
 //! |---|---|
-//! | 5.1 fix the update's start time | one time for each check, given as an argument; the clock may not stand before the newest time verified ([`unanimity_client::UpdateError::Clock`]) |
+//! | 5.1 fix the update's start time | one time for each check, given as an argument; the clock may not stand before the newest time verified ([`unanimity_client::ClientError::Clock`]) |
 //! | 5.2, 5.3 root metadata, key rotation | the configuration's keys and threshold; rotation in the log is not there yet |
 //! | 5.4 timestamp: signature, rollback, freeze | [`unanimity_protocol::TreeHead`]: the log's signature; [`unanimity_client`]: a size below the trusted one is a rollback, below the peers' is stale |
 //! | 5.5 snapshot: consistency across files | the tree: [`unanimity_protocol::consistency`] proves all heads prefixes of one, every entry below it is read |

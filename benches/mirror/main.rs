@@ -27,7 +27,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
-use unanimity_client::{Client, Failure, Outcome, Report};
+use unanimity_client::{Client, CycleError, CycleOutcome, CycleReport};
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_storage::Storage;
 use unanimity_testkit::{Draft, World};
@@ -69,7 +69,7 @@ pub(crate) async fn confirmed(directory: &Path, artifact: &[u8]) -> Result<World
     world.publish(&Draft::new(1, "1.0.0", artifact))?;
     world.poll_all().await?;
     match world.update().await.1 {
-        Err(Failure::Refused(Refusal::Settling { .. })) => {}
+        Err(CycleError::Refused(Refusal::Settling { .. })) => {}
         other => return Err(format!("not settling: {other:?}").into()),
     }
     world.advance(Duration::from_secs(61 * 60));
@@ -86,8 +86,8 @@ pub(crate) async fn stage(world: &World, seed: u64) -> Result<(), Broken> {
         &world.clock,
         Storage::default(),
     )?;
-    match client.stage(&mut StdRng::seed_from_u64(seed)).await {
-        (_, Ok(Outcome::Available(_))) => Ok(()),
+    match client.download(&mut StdRng::seed_from_u64(seed)).await {
+        (_, Ok(CycleOutcome::Available(_))) => Ok(()),
         (report, other) => Err(format!("not staged: {other:?} {report:?}").into()),
     }
 }
@@ -98,7 +98,7 @@ pub(crate) fn unstage(world: &World) -> Result<(), Broken> {
 }
 
 /// One cycle of a client that knows nothing of the log yet, up to the log's head.
-pub(crate) async fn read_log(world: &World, seed: u64) -> Result<Report, Broken> {
+pub(crate) async fn read_log(world: &World, seed: u64) -> Result<CycleReport, Broken> {
     fs::remove_dir_all(&world.config.cycle.state).ok();
     let mut client = Client::open(
         &world.config,
@@ -114,7 +114,7 @@ pub(crate) async fn read_log(world: &World, seed: u64) -> Result<Report, Broken>
     }
     // Everything was read, or the release would not be known.
     match outcome {
-        Err(Failure::Refused(Refusal::Settling { .. })) => Ok(report),
+        Err(CycleError::Refused(Refusal::Settling { .. })) => Ok(report),
         other => Err(format!("not settling: {other:?} {report:?}").into()),
     }
 }

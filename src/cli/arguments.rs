@@ -14,7 +14,7 @@ use super::{cycle, evidence, log, node, publisher, site, verify, versions};
 use super::{daemon, daemon_client, peers};
 use clap::{Parser, Subcommand};
 use serde_json::json;
-use unanimity_client::Errand;
+use unanimity_client::CycleMode;
 use unanimity_report::{Ended, Exit, Said, print, report, table};
 
 /// Installs an update only when its signatures verify, it is in a public log, and every trusted
@@ -155,9 +155,13 @@ fn run(arguments: Arguments) -> Result<Said, Ended> {
     let (config, json) = (arguments.config, arguments.json);
     match arguments.verb {
         Verb::Init(init) => init.run(config),
-        Verb::Check { others } => cycle::run(config, Errand::Check, others, json),
-        Verb::Update { stage: false, others } => cycle::run(config, Errand::Update, others, json),
-        Verb::Update { stage: true, others } => cycle::run(config, Errand::Stage, others, json),
+        Verb::Check { others } => cycle::run(config, CycleMode::Check, others, json),
+        Verb::Update { stage: false, others } => {
+            cycle::run(config, CycleMode::Update, others, json)
+        }
+        Verb::Update { stage: true, others } => {
+            cycle::run(config, CycleMode::Download, others, json)
+        }
         #[cfg(feature = "tor")]
         Verb::Status => daemon_client::run(config, Command::Status, json),
         #[cfg(feature = "tor")]

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use unanimity_client::Errand;
+use unanimity_client::CycleMode;
 use unanimity_report::{Ended, Said};
 #[cfg(not(feature = "tor"))]
 use unanimity_storage::Storage;
@@ -36,7 +36,7 @@ impl Others {
 /// Runs a cycle of each product.
 pub(super) fn run(
     config: Option<PathBuf>,
-    errand: Errand,
+    errand: CycleMode,
     others: Others,
     json: bool,
 ) -> Result<Said, Ended> {
@@ -59,13 +59,13 @@ pub(super) fn run(
 
 /// One cycle of a build that cannot reach anybody: every peer is silent.
 #[cfg(not(feature = "tor"))]
-fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Said, Ended> {
+fn without_tor(config: Option<PathBuf>, errand: CycleMode, json: bool) -> Result<Said, Ended> {
     use unanimity_client::Client;
     use unanimity_net::Absent;
 
     let told = super::node::load_node(config)?;
     unanimity_install::permissions::check_owner(&told.cycle.state)?;
-    if errand == Errand::Update {
+    if errand == CycleMode::Update {
         unanimity_install::permissions::check_root_inputs(&told)?;
     }
     let config = &told.client(SystemClock.now()).map_err(crate::advice::ended)?;
@@ -76,7 +76,7 @@ fn without_tor(config: Option<PathBuf>, errand: Errand, json: bool) -> Result<Sa
         let client = Client::open(config, &mirrors, &Absent, &SystemClock, disk)?;
         let mut client = client.watched(shown.watcher());
         let mut rng = rand::rng();
-        Ok::<_, unanimity_client::UpdateError>(client.run(errand, &mut rng).await)
+        Ok::<_, unanimity_client::ClientError>(client.run(errand, &mut rng).await)
     })??;
     Ok(render_cycle::said(&report, ended))
 }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use unanimity_client::Step;
+use unanimity_client::CycleProgress;
 use unanimity_install::permissions;
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::Storage;
@@ -117,7 +117,7 @@ fn cycled(cycle: Cycle) -> Result<Said, Ended> {
 /// Says how far the daemon's cycles are while it waits for one: another's may come first.
 async fn telling<T>(daemon: &Daemon, lines: Option<Lines>, cycle: impl Future<Output = T>) -> T {
     let Some(lines) = lines else { return cycle.await };
-    let say = |step: Step| lines.say(serde_json::to_vec(&step).expect("numbers and text"));
+    let say = |step: CycleProgress| lines.say(serde_json::to_vec(&step).expect("numbers and text"));
     let mut steps = daemon.steps();
     let mut cycle = pin!(cycle);
     let done = loop {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use unanimity_client::Errand;
+use unanimity_client::CycleMode;
 use unanimity_install::{InstallRoot, permissions};
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::{Clock as _, SystemClock};
@@ -33,7 +33,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
             _ => Err(ended),
         };
     }
-    if matches!(command, Command::Cycle { errand: Errand::Update, .. }) {
+    if matches!(command, Command::Cycle { errand: CycleMode::Update, .. }) {
         permissions::check_root_inputs(&told)?;
     }
     let runtime = runtime()?;
@@ -86,7 +86,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
 
 /// Where a command may switch to a release, if no daemon does it.
 fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<InstallRoot> {
-    let Command::Cycle { errand: Errand::Update, others } = command else { return Vec::new() };
+    let Command::Cycle { errand: CycleMode::Update, others } = command else { return Vec::new() };
     let other =
         |path: &Vec<u8>| node::load_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
     let others: Vec<_> = others.iter().filter_map(other).collect();

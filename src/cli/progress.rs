@@ -17,7 +17,7 @@ use indicatif::{
     BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 use serde_json::json;
-use unanimity_client::{Step, Watcher};
+use unanimity_client::{CycleProgress, ProgressSink};
 
 /// Between two lines for people while one step goes on.
 pub const LINES: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const MAX_WAITING: usize = 64;
 /// What shows the steps of a cycle. Once it is dropped nothing is left on the terminal.
 pub(super) struct Shown {
     /// `None`: that was all.
-    steps: SyncSender<Option<Step>>,
+    steps: SyncSender<Option<CycleProgress>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -50,13 +50,13 @@ impl Shown {
     }
 
     #[cfg(feature = "tor")]
-    pub(super) fn tell(&self, step: Step) {
+    pub(super) fn tell(&self, step: CycleProgress) {
         self.steps.try_send(Some(step)).ok();
     }
 
-    pub(super) fn watcher(&self) -> Watcher {
+    pub(super) fn watcher(&self) -> ProgressSink {
         let steps = self.steps.clone();
-        Watcher::new(move |step| drop(steps.try_send(Some(step))))
+        ProgressSink::new(move |step| drop(steps.try_send(Some(step))))
     }
 }
 
@@ -69,10 +69,10 @@ impl Drop for Shown {
 
 enum Face {
     Bar(Option<Bar>),
-    Lines(Pace, fn(&Step)),
+    Lines(Pace, fn(&CycleProgress)),
 }
 
-fn show(mut face: Face, steps: &Receiver<Option<Step>>) {
+fn show(mut face: Face, steps: &Receiver<Option<CycleProgress>>) {
     while let Ok(Some(step)) = steps.recv() {
         match &mut face {
             Face::Lines(pace, write) => {
@@ -96,7 +96,7 @@ fn show(mut face: Face, steps: &Receiver<Option<Step>>) {
 #[derive(Debug)]
 pub struct Pace {
     every: Duration,
-    last: Option<(Step, Instant)>,
+    last: Option<(CycleProgress, Instant)>,
 }
 
 impl Pace {
@@ -106,9 +106,10 @@ impl Pace {
     }
 
     /// Whether a step is to be shown.
-    pub fn passes(&mut self, step: &Step, now: Instant) -> bool {
+    pub fn passes(&mut self, step: &CycleProgress, now: Instant) -> bool {
         let passes = self.last.as_ref().is_none_or(|(last, at)| {
-            let news = step.begins() || step.ends() || discriminant(step) != discriminant(last);
+            let news =
+                step.is_start() || step.is_complete() || discriminant(step) != discriminant(last);
             last != step && (news || now.duration_since(*at) >= self.every)
         });
         if passes {
@@ -118,28 +119,30 @@ impl Pace {
     }
 }
 
-fn event(step: &Step) {
+fn event(step: &CycleProgress) {
     let mut event = json!(step);
     event["schema"] = "unanimity/v1".into();
     // Nobody is left to tell if this fails.
     unanimity_report::print(&format!("{event}\n")).ok();
 }
 
-fn line(step: &Step) {
+fn line(step: &CycleProgress) {
     writeln!(std::io::stderr(), "{}", words(step)).ok();
 }
 
 /// A step in one line for people. Whatever is in a name, it is one line and moves nothing.
-pub fn words(step: &Step) -> String {
+pub fn words(step: &CycleProgress) -> String {
     let words = match step {
-        Step::Roll { peers, .. } if step.begins() => format!("asking {peers} peers"),
-        Step::Roll { peers, answered, .. } => {
+        CycleProgress::Roll { peers, .. } if step.is_start() => format!("asking {peers} peers"),
+        CycleProgress::Roll { peers, answered, .. } => {
             format!("{answered} of {peers} peers have answered{}", given_up(step))
         }
-        Step::Log { of, .. } if step.begins() => format!("reading {of} entries of the log"),
-        Step::Log { entries, of } => format!("read {entries} of {of} entries"),
-        Step::Download { file, bytes, of, mirror, .. } => {
-            let goes_on = if step.begins() && *bytes > 0 { "going on at " } else { "" };
+        CycleProgress::Log { of, .. } if step.is_start() => {
+            format!("reading {of} entries of the log")
+        }
+        CycleProgress::Log { entries, of } => format!("read {entries} of {of} entries"),
+        CycleProgress::Download { file, bytes, of, mirror, .. } => {
+            let goes_on = if step.is_start() && *bytes > 0 { "going on at " } else { "" };
             let percent = (100.0 * *bytes as f64 / (*of).max(1) as f64).floor();
             let (bytes, of) = (BinaryBytes(*bytes), BinaryBytes(*of));
             format!("{file}: {goes_on}{bytes} of {of} ({percent}%), from {mirror}")
@@ -148,9 +151,9 @@ pub fn words(step: &Step) -> String {
     plain(&words)
 }
 
-fn given_up(step: &Step) -> String {
+fn given_up(step: &CycleProgress) -> String {
     match step {
-        Step::Roll { silent, .. } if *silent > 0 => format!(", {silent} given up"),
+        CycleProgress::Roll { silent, .. } if *silent > 0 => format!(", {silent} given up"),
         _ => String::new(),
     }
 }
@@ -170,19 +173,19 @@ fn left(state: &ProgressState, out: &mut dyn fmt::Write) {
 struct Bar {
     bar: ProgressBar,
     /// As it began, or was first heard of.
-    step: Step,
+    step: CycleProgress,
 }
 
 impl Bar {
-    fn new(step: Step) -> Bar {
+    fn new(step: CycleProgress) -> Bar {
         let (template, at, of) = match step {
-            Step::Roll { peers, .. } => {
+            CycleProgress::Roll { peers, .. } => {
                 ("asking peers [{bar:24}] {pos} of {len}{wide_msg}", 0, peers as u64)
             }
-            Step::Log { entries, of } => {
+            CycleProgress::Log { entries, of } => {
                 ("reading the log [{bar:24}] {human_pos} of {human_len}{left}", entries, of)
             }
-            Step::Download { resumed, of, .. } => (
+            CycleProgress::Download { resumed, of, .. } => (
                 "{prefix} [{bar:24}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}{left}{wide_msg}",
                 resumed,
                 of,
@@ -193,7 +196,7 @@ impl Bar {
         let hidden = ProgressDrawTarget::hidden();
         let bar = ProgressBar::with_draw_target(Some(of), hidden).with_style(style);
         bar.set_position(at);
-        if let Step::Download { file, mirror, .. } = &step {
+        if let CycleProgress::Download { file, mirror, .. } = &step {
             bar.set_prefix(plain(file));
             bar.set_message(plain(&format!(", from {mirror}")));
         }
@@ -209,25 +212,25 @@ impl Bar {
     }
 
     /// Whether a step is this one, further on.
-    fn is_of(&self, step: &Step) -> bool {
-        !step.begins()
+    fn is_of(&self, step: &CycleProgress) -> bool {
+        !step.is_start()
             && match (&self.step, step) {
                 (
-                    Step::Download { file, mirror, resumed, .. },
-                    Step::Download { file: other, mirror: host, resumed: from, .. },
+                    CycleProgress::Download { file, mirror, resumed, .. },
+                    CycleProgress::Download { file: other, mirror: host, resumed: from, .. },
                 ) => (file, mirror, resumed) == (other, host, from),
                 (ours, other) => discriminant(ours) == discriminant(other),
             }
     }
 
-    fn moves(&self, step: &Step) {
+    fn moves(&self, step: &CycleProgress) {
         let at = match *step {
-            Step::Roll { answered, silent, .. } => {
+            CycleProgress::Roll { answered, silent, .. } => {
                 self.bar.set_message(given_up(step));
                 (answered + silent) as u64
             }
-            Step::Log { entries, .. } => entries,
-            Step::Download { bytes, .. } => bytes,
+            CycleProgress::Log { entries, .. } => entries,
+            CycleProgress::Download { bytes, .. } => bytes,
         };
         self.bar.set_position(at);
     }

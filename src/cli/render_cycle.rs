@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use unanimity_client::{Failure, Outcome, Report};
+use unanimity_client::{CycleError, CycleOutcome, CycleReport};
 use unanimity_protocol::{Refusal, TreeHead};
 use unanimity_report::{Classify, Ended, Exit, Said, path_json};
 
@@ -47,19 +47,19 @@ pub(super) fn together(mut all: Vec<Said>) -> Said {
 }
 
 /// What a cycle came to.
-pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
+pub(super) fn said(report: &CycleReport, ended: Result<CycleOutcome, CycleError>) -> Said {
     let mut json = report_json(report);
     let exit = ended.as_ref().map_or_else(Classify::exit, Classify::exit);
     let message = match ended {
-        Ok(Outcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
-        Ok(Outcome::Available(agreed)) => {
+        Ok(CycleOutcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
+        Ok(CycleOutcome::Available(agreed)) => {
             json["release"] = super::statement::manifest_json(agreed.manifest());
             let release = agreed.manifest().label();
             format!(
                 "release {release} can be installed: every peer has confirmed it for long enough"
             )
         }
-        Ok(Outcome::Installed(installed)) => {
+        Ok(CycleOutcome::Installed(installed)) => {
             json["installed"] = installed.release.clone().into();
             format!("installed {}", installed.directory.display())
         }
@@ -73,7 +73,7 @@ pub(super) fn said(report: &Report, ended: Result<Outcome, Failure>) -> Said {
 }
 
 /// What an operator should read besides the outcome itself.
-fn remarks(report: &Report) -> Vec<String> {
+fn remarks(report: &CycleReport) -> Vec<String> {
     let mut lines = Vec::new();
     for (mirror, head) in &report.mirrors {
         match (head, &report.head) {
@@ -99,7 +99,7 @@ fn remarks(report: &Report) -> Vec<String> {
     lines
 }
 
-fn report_json(report: &Report) -> Value {
+fn report_json(report: &CycleReport) -> Value {
     let peers: Vec<Value> = (report.peers.iter())
         .map(|(name, answer)| match answer {
             Ok(view) => {

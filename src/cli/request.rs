@@ -1,7 +1,7 @@
 //! What a command asks of a node: of the daemon, or of a run by itself.
 
 use serde::{Deserialize, Serialize};
-use unanimity_client::Errand;
+use unanimity_client::CycleMode;
 
 use super::peers;
 
@@ -11,7 +11,7 @@ pub(super) enum Command {
     /// `check`, `update`, `update --stage`
     Cycle {
         /// Which of them.
-        errand: Errand,
+        errand: CycleMode,
         /// The configurations of more products.
         others: Vec<Vec<u8>>,
     },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use unanimity_client::Artifacts;
+use unanimity_client::ArtifactCache;
 use unanimity_config::WEB_PORT;
 use unanimity_net::file_server::{Bounds, serve_all};
 use unanimity_report::hide;
@@ -83,7 +83,7 @@ impl Daemon {
             return pending().await;
         };
         let artifacts =
-            Arc::new(Artifacts::new(&told.cycle.state, served.keep, Storage::default()));
+            Arc::new(ArtifactCache::new(&told.cycle.state, served.keep, Storage::default()));
         let bounds = Bounds { rate: Some(served.rate), ..ARTIFACT_BOUNDS };
         loop {
             self.connection().await;

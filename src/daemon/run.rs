@@ -16,7 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex as Turn, Notify, broadcast, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use unanimity_client::{Errand, Failure, Outcome, Report, Step, Watcher};
+use unanimity_client::{
+    CycleError, CycleMode, CycleOutcome, CycleProgress, CycleReport, ProgressSink,
+};
 use unanimity_config::{Member, MirrorSpec, ServePolicy, Standing};
 use unanimity_net::Web;
 use unanimity_protocol::ConfirmedRelease;
@@ -41,7 +43,7 @@ const MARGIN: Duration = Duration::from_secs(60 * 60);
 const MAX_STEPS: usize = 64;
 
 /// What a cycle came to. An error: it panicked, which is our bug, and the alarm has heard of it.
-pub type Cycle = Result<(Report, Result<Outcome, Failure>), JoinError>;
+pub type Cycle = Result<(CycleReport, Result<CycleOutcome, CycleError>), JoinError>;
 
 /// The daemon, shared by its tasks and by those who answer commands.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ pub struct Daemon {
     rolling: Arc<Turn<()>>,
     /// How each ended, for the alarm: whoever called the roll does not wait for its command.
     ends: Told,
-    steps: broadcast::Sender<Step>,
+    steps: broadcast::Sender<CycleProgress>,
     /// One at a time asks the peers apart from a roll.
     testing: Turn<()>,
     connected: watch::Sender<bool>,
@@ -75,7 +77,7 @@ impl Daemon {
         let steps = broadcast::Sender::new(MAX_STEPS);
         let telling = steps.clone();
         // Mostly nobody hears it.
-        node.watcher = Watcher::new(move |step| drop(telling.send(step)));
+        node.watcher = ProgressSink::new(move |step| drop(telling.send(step)));
         let daemon = Daemon {
             node,
             tor,
@@ -105,7 +107,7 @@ impl Daemon {
     }
 
     /// The steps of its cycles from now on, whoever had them begun. Who is slow misses some.
-    pub fn steps(&self) -> broadcast::Receiver<Step> {
+    pub fn steps(&self) -> broadcast::Receiver<CycleProgress> {
         self.steps.subscribe()
     }
 
@@ -123,7 +125,7 @@ impl Daemon {
 
     /// One cycle, of which the alarm hears. Whoever waits behind another's gets their own. Once it
     /// has begun, it goes on to its end whether or not anybody waits for it.
-    pub async fn cycle(self: &Arc<Self>, errand: Errand) -> Cycle {
+    pub async fn cycle(self: &Arc<Self>, errand: CycleMode) -> Cycle {
         self.connection().await;
         self.relist();
         let turn = self.rolling.clone().lock_owned().await;
@@ -149,7 +151,11 @@ impl Daemon {
     }
 
     /// One cycle of one more product of this node; see [`Node::another`]. The alarm does not hear of it.
-    pub async fn cycle_of(self: &Arc<Self>, another: Node<SystemClock>, errand: Errand) -> Cycle {
+    pub async fn cycle_of(
+        self: &Arc<Self>,
+        another: Node<SystemClock>,
+        errand: CycleMode,
+    ) -> Cycle {
         self.connection().await;
         let turn = self.rolling.clone().lock_owned().await;
         let tor = self.tor.clone();
@@ -164,12 +170,12 @@ impl Daemon {
     }
 
     /// How a cycle ended. That there is an update is no good news while it cannot be fetched.
-    fn seen(&self, errand: Errand, ended: Result<&Outcome, &Failure>) -> Seen {
+    fn seen(&self, errand: CycleMode, ended: Result<&CycleOutcome, &CycleError>) -> Seen {
         let unfetched = self.unfetched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match (errand, ended, unfetched) {
             (
-                Errand::Switch | Errand::Check,
-                Ok(Outcome::Available(agreed)),
+                CycleMode::InstallDownloaded | CycleMode::Check,
+                Ok(CycleOutcome::Available(agreed)),
                 Some((release, why)),
             ) if release == agreed.manifest().label() => {
                 Seen::unended(&format!("release {release} cannot be fetched: {why}"))
@@ -305,7 +311,7 @@ impl Daemon {
         let errand = errand_of(policy, self.node.told.cycle.spool.is_some());
         let Some(serve) = serve else { return pending().await };
         // The power may have gone in the middle of a trial.
-        if errand == Errand::Switch {
+        if errand == CycleMode::InstallDownloaded {
             match self.node.recover().await {
                 Ok(undone) => undone.iter().for_each(|undone| tracing::warn!("{}", hide(undone))),
                 Err(error) => tracing::warn!("{}", hide(error)),
@@ -319,7 +325,7 @@ impl Daemon {
                 // Not what it says: peers are named in alarms only.
                 Ok((_, ended)) => {
                     tracing::info!("the roll: {}", advice::status_of(ended.as_ref()).condition);
-                    if let (Ok(Outcome::Available(agreed)), true) =
+                    if let (Ok(CycleOutcome::Available(agreed)), true) =
                         (ended, policy != ServePolicy::Notify)
                     {
                         self.wanted.send_replace(Some(agreed));
@@ -378,11 +384,11 @@ impl Daemon {
 
 /// What a roll may do besides looking. Where somebody else installs, what was fetched is brought there
 /// with its proof at a later roll: that is what staging is then.
-pub fn errand_of(policy: ServePolicy, is_split: bool) -> Errand {
+pub fn errand_of(policy: ServePolicy, is_split: bool) -> CycleMode {
     match policy {
-        ServePolicy::Notify => Errand::Check,
-        ServePolicy::Stage if !is_split => Errand::Check,
-        ServePolicy::Stage | ServePolicy::Install => Errand::Switch,
+        ServePolicy::Notify => CycleMode::Check,
+        ServePolicy::Stage if !is_split => CycleMode::Check,
+        ServePolicy::Stage | ServePolicy::Install => CycleMode::InstallDownloaded,
     }
 }
 

@@ -21,9 +21,10 @@ use unanimity_state::{ClientStore, EvidenceStore, Identity, IdentityError, LogFo
 use unanimity_witness::{HeadRelation, Witness, WitnessConfig, WitnessError};
 
 use crate::node::mirrors::open_mirrors;
-pub(super) use unanimity_client::Errand;
+pub(super) use unanimity_client::CycleMode;
 use unanimity_client::{
-    Client, Failure, Fetcher, HookThreads, Outcome, Report, Sharing, Watcher, ask_once,
+    Client, CycleError, CycleOutcome, CycleReport, Downloader, HookThreads, ProgressSink, Sharing,
+    ask_once,
 };
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{ConfirmedRelease, CosignedHead, Hash, Name, PeerFailure, Timestamp};
@@ -38,7 +39,7 @@ pub struct Node<C> {
     /// If it is a peer to others.
     pub role: Option<Role<C>>,
     /// Who is told of the steps of its cycles.
-    pub watcher: Watcher,
+    pub watcher: ProgressSink,
     clock: C,
     disk: Storage,
     sharing: Sharing,
@@ -178,7 +179,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
                 Some(Role { name: serve.name.clone(), peer, identity, address, artifacts })
             }
         };
-        let (watcher, sharing) = (Watcher::default(), Sharing::Begins(Arc::default()));
+        let (watcher, sharing) = (ProgressSink::default(), Sharing::Primary(Arc::default()));
         Ok(Node { told, role, watcher, clock, disk, sharing, uplink, mirrors })
     }
 
@@ -195,9 +196,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
             ));
         }
         let sharing = match &self.sharing {
-            Sharing::Begins(answers) | Sharing::Follows { answers, .. } => {
-                Sharing::Follows { answers: answers.clone(), beside: self.told.cycle.state.clone() }
-            }
+            Sharing::Primary(answers) | Sharing::Secondary { answers, .. } => Sharing::Secondary {
+                answers: answers.clone(),
+                primary_state: self.told.cycle.state.clone(),
+            },
             Sharing::Nothing => Sharing::Nothing,
         };
         let uplink = Arc::<Uplink>::default();
@@ -223,15 +225,15 @@ impl<C: Clock + Clone + 'static> Node<C> {
     pub async fn cycle(
         &self,
         transport: &impl Transport,
-        errand: Errand,
+        errand: CycleMode,
         rng: &mut impl Rng,
-    ) -> (Report, Result<Outcome, Failure>) {
+    ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         let config = match self.may_begin() {
             Ok(config) => config,
             // Whatever stands in the way of installing: what was interrupted is undone.
             Err(failure) => {
-                let mut report = Report::default();
-                if matches!(errand, Errand::Update | Errand::Switch) {
+                let mut report = CycleReport::default();
+                if matches!(errand, CycleMode::Update | CycleMode::InstallDownloaded) {
                     match self.recover().await {
                         Ok(undone) => report.remarks.extend(undone),
                         Err(error) => report.remarks.push(error.to_string()),
@@ -241,17 +243,20 @@ impl<C: Clock + Clone + 'static> Node<C> {
             }
         };
         let client =
-            Client::open(&config, &self.mirrors, transport, &self.clock, self.disk.clone())
-                .map(|client| client.watched(self.watcher.clone()).sharing(self.sharing.clone()));
+            Client::open(&config, &self.mirrors, transport, &self.clock, self.disk.clone()).map(
+                |client| {
+                    client.with_progress(self.watcher.clone()).with_sharing(self.sharing.clone())
+                },
+            );
         match (client, errand) {
-            (Err(error), _) => (Report::default(), Err(error.into())),
+            (Err(error), _) => (CycleReport::default(), Err(error.into())),
             // On the heap: a cycle is a large future, within ever larger ones.
             (Ok(mut client), errand) => Box::pin(client.run(errand, rng)).await,
         }
     }
 
     /// What a cycle goes by, if nothing speaks against one from the start.
-    fn may_begin(&self) -> Result<Config, Failure> {
+    fn may_begin(&self) -> Result<Config, CycleError> {
         // Whoever may not be able to confirm anything yet may well have found a fork.
         if let Some(id) = self.evidence().latched()? {
             return Err(LogForked { id }.into());
@@ -262,7 +267,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
     fn evidence(&self) -> EvidenceStore {
         let log = &self.told.cycle.policy.log;
         let evidence = EvidenceStore::new(&self.told.cycle.state, log, self.disk.clone());
-        match self.sharing.beside() {
+        match self.sharing.primary_state() {
             Some(beside) => evidence.beside(beside),
             None => evidence,
         }
@@ -283,20 +288,20 @@ impl<C: Clock + Clone + 'static> Node<C> {
         root.recover(self.clock.now()).await
     }
 
-    /// Fetches what every peer confirmed, apart from any cycle, for [`Errand::Switch`] to find.
+    /// Fetches what every peer confirmed, apart from any cycle, for [`CycleMode::InstallDownloaded`] to find.
     pub async fn fetch(
         &self,
         transport: &impl Transport,
         agreed: &ConfirmedRelease,
         rng: &mut impl Rng,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CycleError> {
         if let Some(id) = self.evidence().latched()? {
             return Err(LogForked { id }.into());
         }
         let config = self.told.read_again().and_then(|told| told.client(self.clock.now()))?;
-        let fetcher = Fetcher::new(&config, &self.mirrors, transport, self.disk.clone());
-        let mut report = Report::default();
-        let fetched = Box::pin(fetcher.fetch(agreed, &mut report, rng)).await;
+        let fetcher = Downloader::new(&config, &self.mirrors, transport, self.disk.clone());
+        let mut report = CycleReport::default();
+        let fetched = Box::pin(fetcher.download(agreed, &mut report, rng)).await;
         fetched.map(|_| ())
     }
 

@@ -6,7 +6,7 @@ use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
 use proptest::prelude::*;
 use serde_json::json;
 use unanimity::advice;
-use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError, status_of};
+use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem, status_of};
 use unanimity_install::{ArtifactMismatch, InstallRefusal};
 use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::note::NoteError;
@@ -318,7 +318,7 @@ fn missing(silence: &str) -> UnconfirmedPeer {
 }
 
 /// Every refusal and error there is, but a fork's first; with the condition and what it is about.
-fn failures() -> Vec<(Failure, Condition, &'static str)> {
+fn failures() -> Vec<(CycleError, Condition, &'static str)> {
     let text = String::new;
     let name = || "hello".parse().unwrap();
     let release = || "2-1.1.0".to_owned();
@@ -351,7 +351,7 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
         (Refusal::Bundle(BundleFault::Untied), Refused, "bad-proof "),
     ];
     let served = MirrorProblem::OtherEntries { served: text(), head: trusted.clone() };
-    let others: Vec<(Failure, Condition, &str)> = vec![
+    let others: Vec<(CycleError, Condition, &str)> = vec![
         (LogForked { id: "6c1f".into() }.into(), Fork, "6c1f"),
         (MirrorProblem::Rollback { mirror: text(), shown: 1, known: 2 }.into(), Stale, ""),
         (MirrorProblem::Stale { mirror: text(), shown: 1, known: 2 }.into(), Stale, ""),
@@ -374,14 +374,14 @@ fn failures() -> Vec<(Failure, Condition, &'static str)> {
         (InstallRefusal::OnTrial { release: release() }.into(), Refused, "unhealthy 2-1.1.0"),
     ];
     let errors = [
-        UpdateError::Store(StoreError::HeadMoved),
-        UpdateError::Mirrors(Vec::new()),
-        UpdateError::Clock { now: NOW, newest: NOW },
-        UpdateError::Untied { trusted },
+        ClientError::Store(StoreError::HeadMoved),
+        ClientError::Mirrors(Vec::new()),
+        ClientError::Clock { now: NOW, newest: NOW },
+        ClientError::HeadNotLinked { trusted },
     ];
     let refused =
-        refusals.into_iter().map(|(refusal, c, about)| (Failure::Refused(refusal), c, about));
-    let errors = errors.map(|error| (Failure::Error(error), Incomplete, ""));
+        refusals.into_iter().map(|(refusal, c, about)| (CycleError::Refused(refusal), c, about));
+    let errors = errors.map(|error| (CycleError::Client(error), Incomplete, ""));
     refused.chain(others).chain(errors).collect()
 }
 
@@ -408,7 +408,7 @@ async fn a_cycle_that_ends_well_is_healthy_or_offers_a_release() {
     assert_eq!((offered.condition, &*offered.about), (Available, "2-1.1.0"));
     assert_eq!(offered.details, json!({ "outcome": "available", "release": "2-1.1.0" }));
     let installed = circle.update().await.1;
-    assert!(matches!(installed, Ok(Outcome::Installed(_))));
+    assert!(matches!(installed, Ok(CycleOutcome::Installed(_))));
     let installed = status_of(installed.as_ref());
     assert_eq!((installed.condition, &*installed.about), (Healthy, ""));
     let nothing = status_of(circle.update().await.1.as_ref());
@@ -439,10 +439,10 @@ fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
     let address = unanimity_config::OnionAddress { key: [7; 32], port: 4242 }.to_string();
     let name = address.split('.').next().unwrap();
     let said = format!("{address} ({}), www.{address}/x", name.to_uppercase());
-    let silent = Failure::Refused(Refusal::Incomplete(vec![missing(&said)]));
+    let silent = CycleError::Refused(Refusal::Incomplete(vec![missing(&said)]));
     let stale =
         MirrorProblem::Stale { mirror: format!("http://{address}/log"), shown: 1, known: 2 }.into();
-    let unread = Failure::Error(UpdateError::Mirrors(vec![format!("http://{address}: gone")]));
+    let unread = CycleError::Client(ClientError::Mirrors(vec![format!("http://{address}: gone")]));
     for failure in [&silent, &stale, &unread] {
         let Seen { condition, message, details, .. } = status_of(Err(failure));
         let line = Announcement { condition, since: NOW, message, details }.json();

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 use unanimity::daemon::{Alarms, COMMAND_TIMEOUT};
-use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError, status_of};
+use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem, status_of};
 use unanimity_config::Alarm;
 use unanimity_install::InstallRefusal;
 use unanimity_protocol::Timestamp;
@@ -23,10 +23,10 @@ use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::failing_disk;
 
-type Ended = Result<Outcome, Failure>;
+type Ended = Result<CycleOutcome, CycleError>;
 
 fn well() -> Ended {
-    Ok(Outcome::UpToDate)
+    Ok(CycleOutcome::UpToDate)
 }
 
 fn stale() -> Ended {
@@ -42,7 +42,7 @@ fn fork() -> Ended {
 }
 
 fn lost() -> Ended {
-    Err(Failure::Error(UpdateError::Mirrors(Vec::new())))
+    Err(CycleError::Client(ClientError::Mirrors(Vec::new())))
 }
 
 /// A node's state directory, and an alarm command in a file of its own beside it. What it is told
@@ -153,7 +153,7 @@ async fn a_change_is_told_once_also_through_restarts() {
         }
         let condition = match &ended {
             Ok(_) => "healthy",
-            Err(Failure::Error(_)) => continue,
+            Err(CycleError::Client(_)) => continue,
             Err(failure) => failure.exit().word(),
         };
         let before = told.last().map_or("healthy", |last| *last);

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
-use unanimity_client::{Failure, UpdateError, status_of};
+use unanimity_client::{ClientError, CycleError, status_of};
 use unanimity_config::{Circle, ConfigError, MirrorSpec, OnionAddress, Ticket};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{
@@ -72,7 +72,7 @@ fn a_broken_circle_is_told_without_its_addresses_and_shown_with_them() {
     let address = format!("{}.onion", &onion()[1..]);
     let error = circle(&format!("[[peer]]\naddress = \"{address}\"\n"));
     assert!(error.to_string().contains(&address), "whoever is at the terminal has to see it");
-    let failure = Failure::Error(UpdateError::Config(error));
+    let failure = CycleError::Client(ClientError::Config(error));
     let message = status_of(Err(&failure)).message;
     assert!(!tells(&message, &address), "{message}");
     assert!(message.contains("peers.toml") && message.contains("line 2"), "{message}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_config::{Config, CycleSettings, Polling, Spool as Told};
 use unanimity_install::spool::{PROOF_FILE, SpoolReader};
 use unanimity_install::{OfflineInstallError, OfflineInstaller};
@@ -61,7 +61,7 @@ async fn settles(circle: &mut Circle, draft: &Draft) {
 async fn stages(circle: &mut Circle, sequence: u64) {
     let (_, ended) = circle.update().await;
     assert!(
-        matches!(&ended, Ok(Outcome::Available(agreed)) if agreed.manifest().sequence == sequence),
+        matches!(&ended, Ok(CycleOutcome::Available(agreed)) if agreed.manifest().sequence == sequence),
         "{ended:?}"
     );
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_config::Spool;
 use unanimity_install::installer_state_dir;
 use unanimity_install::journal::MIN_BACKOFF;
@@ -33,7 +33,7 @@ async fn settled(directory: PathBuf) -> World {
         world.advance(HOUR + SECOND);
         world.poll_all().await.unwrap();
         if sequence == 1 {
-            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+            assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         }
     }
     world
@@ -67,7 +67,7 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
     let (code, said) = run(&world, &["rollback"]);
     assert_eq!((code, current(&world)), (2, ONE.to_vec()), "{said}");
     assert!(said.trim().ends_with("there is no older version here that proved good"), "{said}");
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let (code, said) = run(&world, &["status"]);
     assert!(said.contains("installed   2-1.1.0\nbefore      1-1.0.0\n"), "{code} {said}");
     let (code, said) = run(&world, &["rollback", "7-7"]);
@@ -121,7 +121,7 @@ async fn a_release_that_failed_is_in_status_and_passes_on_the_operators_word() {
         said.contains("2-1.1.0 is tried again at the next `update`, without the check"),
         "{said}"
     );
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), TWO);
 }
 
@@ -134,7 +134,7 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     world.config.cycle.spool =
         Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
     world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
-    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     let stick = world.directory.join("stick");
     copy_tree(&spool, &stick).unwrap();
     // Over there, nobody has a spool.
@@ -392,7 +392,7 @@ fn run_as(world: &World, user: u32, arguments: &[&str]) -> (i32, String) {
 async fn that_a_release_was_taken_back_is_in_status_and_there_is_no_way_back_to_it() {
     let home = place();
     let mut world = settled(home.path().join("world")).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     world.write_config().unwrap();
     world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
     world.poll_all().await.unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use unanimity_client::{Failure, Outcome};
+use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_config::Spool;
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_testkit::circle::{HOUR, ONE, SECOND};
@@ -68,10 +68,10 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     world.publish(&Draft::new(1, "1.0.0", ONE)).unwrap();
     world.poll_all().await.unwrap();
     let settling = world.update().await.1;
-    assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
+    assert!(matches!(settling, Err(CycleError::Refused(Refusal::Settling { .. }))));
     world.advance(HOUR + SECOND);
     world.poll_all().await.unwrap();
-    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     let root = world.config.cycle.install_root.clone();
     assert!(!root.join("current").exists());
 

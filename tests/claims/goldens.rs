@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trycmd::TestCases;
 use trycmd::schema::Bin;
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_config::Spool;
 use unanimity_protocol::key::{KeyName, SigningKey};
 use unanimity_protocol::{Manifest, Note, NoteSigningKey, Timestamp, Withdrawal};
@@ -158,7 +158,7 @@ async fn world(session: &Session, start: Timestamp) -> World {
     let mut world = World::create(&session.path("circle"), 15, start).unwrap();
     fs::create_dir_all(world.directory.join("client")).unwrap();
     settles(&mut world, &draft(1)).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     world.write_config().unwrap();
     world
 }
@@ -343,7 +343,7 @@ async fn status_of_a_node_that_is_up_to_date() {
     let session = Session::new("status-recent");
     let mut world = world(&session, lately()).await;
     settles(&mut world, &draft(2)).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     session.play();
 }
 
@@ -367,7 +367,7 @@ async fn verify() {
     let session = Session::new("verify");
     let mut world = world(&session, THEN).await;
     settles(&mut world, &draft(2)).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let bundle = session.read("circle/client/hello/proofs/2-1.1.0");
     session.write("damaged", bundle.replacen("version 1.1.0", "version 1.1.1", 1));
     session.write("text", "just text\n");
@@ -398,7 +398,7 @@ async fn withdrawn() {
     let session = Session::new("withdrawn");
     let mut world = world(&session, THEN).await;
     settles(&mut world, &draft(2)).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     for sequence in [1, 2] {
         world.withdraw("log", sequence, "It eats files.", world.clock.now()).unwrap();
     }
@@ -416,7 +416,7 @@ async fn rollback_and_mark_good() {
     let first = session.path("first");
     copy_tree(&world.directory, &first).unwrap();
     settles(&mut world, &draft(2)).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     // The check finds that neither release works.
     world.config.cycle.procedure.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
@@ -442,7 +442,7 @@ async fn install() {
     move_spool(&session, "nothing");
     fs::create_dir_all(&directory).unwrap();
     settles(&mut world, &draft(2)).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     for (copy, from, to) in
         [("json", "", ""), ("damaged", "bundle/v1", "bundle/v2"), ("forged", "— bela ", "— belA ")]
     {
@@ -469,7 +469,7 @@ async fn install_from() {
     fs::create_dir(&spool).unwrap();
     world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
     settles(&mut world, &draft(2)).await;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     world.config.cycle.spool = None;
     world.write_config().unwrap();
     let told = session.read("circle/client/unanimity.toml");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
 use unanimity_archive::Broken;
-use unanimity_client::{Failure, MirrorProblem, Outcome, UpdateError};
+use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem};
 use unanimity_config::edit::Obstacle;
 use unanimity_config::{CircleError, ConfigError, EditError, Why};
 use unanimity_install::spool::SpoolError;
@@ -176,7 +176,7 @@ fn install_refusals() -> Vec<(u8, InstallRefusal)> {
 fn a_failed_check_of_the_protocol_has_its_row_wherever_it_ends_up() {
     for (code, refusal) in refusals() {
         all_have(code, [refusal.clone()]);
-        all_have(code, [Failure::Refused(refusal.clone())]);
+        all_have(code, [CycleError::Refused(refusal.clone())]);
         all_have(code, [InstallError::Refused(refusal.clone())]);
         all_have(code, [RollbackError::Install(InstallError::Refused(refusal.clone()))]);
         all_have(code, [OfflineInstallError::Refused(refusal)]);
@@ -190,7 +190,7 @@ fn a_failed_check_of_installing_has_its_row_wherever_it_ends_up() {
             all_have(code, [mismatch.clone()]);
         }
         all_have(code, [refusal.clone()]);
-        all_have(code, [Failure::Install(refusal.clone())]);
+        all_have(code, [CycleError::Install(refusal.clone())]);
         all_have(code, [InstallError::Install(refusal.clone())]);
         all_have(code, [RollbackError::Install(InstallError::Install(refusal.clone()))]);
         all_have(code, [OfflineInstallError::Install(refusal)]);
@@ -200,7 +200,7 @@ fn a_failed_check_of_installing_has_its_row_wherever_it_ends_up() {
 #[test]
 fn an_unacknowledged_fork_has_its_row_wherever_it_ends_up() {
     let forked = LogForked { id: text() };
-    all_have(20, [Failure::Latched(forked.clone())]);
+    all_have(20, [CycleError::LogForked(forked.clone())]);
     all_have(20, [OfflineInstallError::LogForked(forked.clone())]);
     all_have(20, [forked]);
 }
@@ -211,11 +211,11 @@ fn what_mirrors_show_has_its_row_and_a_rolled_back_mirror_is_a_stale_one() {
     let served = MirrorProblem::OtherEntries { served: text(), head: head(1) };
     for (code, problem) in [(13, stale), (23, served)] {
         all_have(code, [problem.clone()]);
-        all_have(code, [Failure::Mirror(problem)]);
+        all_have(code, [CycleError::Mirror(problem)]);
     }
     let rollback = MirrorProblem::Rollback { mirror: text(), shown: 1, known: 2 };
     assert_eq!((rollback.exit(), rollback.condition()), (Exit::Rollback, Stale));
-    let rollback = Failure::Mirror(rollback);
+    let rollback = CycleError::Mirror(rollback);
     assert_eq!((rollback.exit(), rollback.condition()), (Exit::Rollback, Stale));
 }
 
@@ -224,24 +224,24 @@ fn a_cycle_that_could_not_find_out_has_its_row() {
     let command = || InstallError::Command { program: text(), why: broken() };
     let rows = || {
         [
-            (6, UpdateError::Store(StoreError::HeadMoved)),
-            (3, UpdateError::Store(StoreError::OtherLog(path()))),
-            (6, UpdateError::Disk(disk())),
-            (3, UpdateError::Config(config_error(Why::Changed))),
-            (3, UpdateError::Command(command())),
-            (4, UpdateError::Mirrors(Vec::new())),
-            (5, UpdateError::Clock { now: NOW, newest: NOW }),
-            (4, UpdateError::Untied { trusted: head(1) }),
+            (6, ClientError::Store(StoreError::HeadMoved)),
+            (3, ClientError::Store(StoreError::OtherLog(path()))),
+            (6, ClientError::Disk(disk())),
+            (3, ClientError::Config(config_error(Why::Changed))),
+            (3, ClientError::Command(command())),
+            (4, ClientError::Mirrors(Vec::new())),
+            (5, ClientError::Clock { now: NOW, newest: NOW }),
+            (4, ClientError::HeadNotLinked { trusted: head(1) }),
         ]
     };
     rows().into_iter().for_each(|(code, error)| all_have(code, [error]));
-    rows().into_iter().for_each(|(code, error)| all_have(code, [Failure::Error(error)]));
+    rows().into_iter().for_each(|(code, error)| all_have(code, [CycleError::Client(error)]));
 }
 
 #[test]
 fn a_cycle_that_ends_well_has_its_row() {
     let installed = Installed { sequence: 1, release: text(), directory: path() };
-    all_have(0, [Outcome::UpToDate, Outcome::Installed(installed)]);
+    all_have(0, [CycleOutcome::UpToDate, CycleOutcome::Installed(installed)]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
 use unanimity::node::{Addresses, Node, NodeError, Tested};
-use unanimity_client::{Errand, Failure, Outcome, UpdateError, ask_once};
+use unanimity_client::{ClientError, CycleError, CycleMode, CycleOutcome, ask_once};
 use unanimity_config::{OnionAddress, Standing, Ticket};
 use unanimity_net::Listener as _;
 use unanimity_net::message::{Answer, QUESTION_BYTES};
@@ -119,14 +119,14 @@ pub(crate) async fn test(pairing: &Pairing, seat: &Seat) -> Vec<Tested> {
 async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
     let pairing = Pairing::new();
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
-    let before = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
-    assert!(matches!(before, Err(Failure::Error(UpdateError::Config(_)))), "{before:?}");
+    let before = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    assert!(matches!(before, Err(CycleError::Client(ClientError::Config(_)))), "{before:?}");
 
     add(&emil, &ticket(&dora));
     add(&dora, &ticket(&emil));
     assert!(matches!(standing(&dora, "emil"), Standing::Joining { size: 1, .. }));
     // Listed alone, it does not make a circle.
-    let listed = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
+    let listed = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     let said = listed.unwrap_err().to_string();
     assert!(
         said.contains("0 distinct operators count as peers, and min_peers is 1: 1 more are"),
@@ -140,8 +140,8 @@ async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
     // Each side finds out by itself.
     assert!(matches!(standing(&emil, "dora"), Standing::Joining { .. }));
 
-    let counted = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
-    assert!(matches!(counted, Err(Failure::Refused(Refusal::Settling { .. }))), "{counted:?}");
+    let counted = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    assert!(matches!(counted, Err(CycleError::Refused(Refusal::Settling { .. }))), "{counted:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,8 +188,8 @@ async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
     assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
     // It was signed by the log's key, so it is evidence, whoever showed it: the node latches, also
     // while too few peers count.
-    let latched = dora.node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
-    assert!(matches!(latched, Err(Failure::Latched(_))), "{latched:?}");
+    let latched = dora.node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    assert!(matches!(latched, Err(CycleError::LogForked(_))), "{latched:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,8 +229,8 @@ async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
     assert_eq!(test(&pairing, &dora).await.len(), 1);
     pairing.clock.advance(HOUR);
     assert!(test(&pairing, &dora).await.is_empty());
-    let alone = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
-    assert!(matches!(alone, Err(Failure::Error(UpdateError::Config(_)))), "{alone:?}");
+    let alone = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    assert!(matches!(alone, Err(CycleError::Client(ClientError::Config(_)))), "{alone:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,8 +257,8 @@ async fn what_was_staged_is_installed_without_a_mirror_unless_it_was_touched() {
     let pairing = Pairing::new();
     let (dora, _emil) = about_to_install(&pairing).await;
     let cycle = async |errand| dora.node.cycle(&pairing.network, errand, &mut rand::rng()).await.1;
-    let staged = cycle(Errand::Stage).await;
-    assert!(matches!(staged, Ok(Outcome::Available(_))), "{staged:?}");
+    let staged = cycle(CycleMode::Download).await;
+    assert!(matches!(staged, Ok(CycleOutcome::Available(_))), "{staged:?}");
     assert!(!pairing.place("dora").join("hello/current").exists(), "nothing is installed");
 
     let staging = pairing.place("dora").join("hello/versions/.1-1.0.0.new/hello");
@@ -267,16 +267,16 @@ async fn what_was_staged_is_installed_without_a_mirror_unless_it_was_touched() {
     fs::rename(&artifacts, artifacts.with_extension("gone")).unwrap();
     fs::write(&staging, b"two").unwrap();
     assert!(
-        cycle(Errand::Update).await.is_err(),
+        cycle(CycleMode::Update).await.is_err(),
         "touched, it is fetched again, and there is nothing to fetch"
     );
     assert!(!pairing.place("dora").join("hello/current").exists());
 
     fs::rename(artifacts.with_extension("gone"), &artifacts).unwrap();
-    assert!(matches!(cycle(Errand::Stage).await, Ok(Outcome::Available(_))));
+    assert!(matches!(cycle(CycleMode::Download).await, Ok(CycleOutcome::Available(_))));
     fs::rename(&artifacts, artifacts.with_extension("gone")).unwrap();
-    let installed = cycle(Errand::Update).await;
-    assert!(matches!(installed, Ok(Outcome::Installed(_))), "{installed:?}");
+    let installed = cycle(CycleMode::Update).await;
+    assert!(matches!(installed, Ok(CycleOutcome::Installed(_))), "{installed:?}");
     assert_eq!(fs::read(pairing.place("dora").join("hello/current/hello")).unwrap(), b"one");
 }
 
@@ -319,8 +319,8 @@ async fn about_to_install(pairing: &Pairing) -> (Seat, Seat) {
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
     add(&dora, &ticket(&emil));
     test(pairing, &dora).await;
-    let settles = dora.node.cycle(&pairing.network, Errand::Check, &mut rand::rng()).await.1;
-    assert!(matches!(settles, Err(Failure::Refused(Refusal::Settling { .. }))), "{settles:?}");
+    let settles = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    assert!(matches!(settles, Err(CycleError::Refused(Refusal::Settling { .. }))), "{settles:?}");
     pairing.clock.advance(HOUR + MINUTE);
     for seat in [&dora, &emil] {
         seat.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
@@ -338,13 +338,13 @@ async fn a_node_does_not_go_by_a_configuration_that_was_changed_since() {
         [("threshold = 2", "threshold = 3"), ("[serve]", "[limits]\nsettle = \"72h\"\n[serve]")]
     {
         fs::write(&path, before.replace(old, new)).unwrap();
-        let ended = dora.node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
-        assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+        let ended = dora.node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+        assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
         assert!(dora.node.test(&pairing.network, |_| true).await.is_err());
     }
     fs::write(&path, before).unwrap();
-    let ended = dora.node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
-    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    let ended = dora.node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,12 +371,12 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
         Ok::<_, NodeError>(Addresses { peer, artifacts: None })
     };
     let node = Node::open(told, address_of, pairing.clock.clone(), disk, &mut rand::rng()).unwrap();
-    let ended = node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
-    assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+    let ended = node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
     assert!(!pairing.place("dora").join("hello/current").exists());
     // Asked the next time, she is silent.
-    let ended = node.cycle(&pairing.network, Errand::Update, &mut rand::rng()).await.1;
-    assert!(matches!(ended, Err(Failure::Refused(Refusal::Incomplete(_)))), "{ended:?}");
+    let ended = node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    assert!(matches!(ended, Err(CycleError::Refused(Refusal::Incomplete(_)))), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]

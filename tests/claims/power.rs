@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_install::InstallRoot;
 use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
@@ -75,7 +75,7 @@ impl Scene {
 
     async fn installs(&mut self) {
         let (report, ended) = self.world.update().await;
-        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
+        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?} {report:?}");
     }
 
     fn root(&self, disk: Storage) -> InstallRoot {

@@ -7,7 +7,9 @@ use std::{fs, io};
 
 use unanimity::daemon::errand_of;
 use unanimity::node::{Node, NodeError};
-use unanimity_client::{Errand, Failure, Outcome, Report, Step, UpdateError, Watcher};
+use unanimity_client::{
+    ClientError, CycleError, CycleMode, CycleOutcome, CycleProgress, CycleReport, ProgressSink,
+};
 use unanimity_config::{OnionAddress, ServePolicy};
 use unanimity_install::journal::{Journal, Trial};
 use unanimity_net::message::{Answer, QUESTION_BYTES};
@@ -68,13 +70,13 @@ fn told(pairing: &Pairing, from: &str, to: &str) -> unanimity_config::Node {
 async fn cycle(
     node: &Node<ManualClock>,
     on: &Counted<'_>,
-    errand: Errand,
-) -> (Report, Result<Outcome, Failure>) {
+    errand: CycleMode,
+) -> (CycleReport, Result<CycleOutcome, CycleError>) {
     node.cycle(on, errand, &mut rand::rng()).await
 }
 
-fn settles(ended: &Result<Outcome, Failure>) -> bool {
-    matches!(ended, Err(Failure::Refused(Refusal::Settling { .. })))
+fn settles(ended: &Result<CycleOutcome, CycleError>) -> bool {
+    matches!(ended, Err(CycleError::Refused(Refusal::Settling { .. })))
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,28 +87,28 @@ async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_mi
     let another = Draft::new(1, "1.0.0", b"one");
     pairing.stage.release("log", &Draft { sequence: 2, version: "1.1.0", ..another }, NOW).unwrap();
     emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
-    assert!(settles(&cycle(&dora.node, &on, Errand::Check).await.1));
+    assert!(settles(&cycle(&dora.node, &on, CycleMode::Check).await.1));
     assert_eq!(on.dialled(), 1);
-    let (report, ended) = cycle(&other, &on, Errand::Check).await;
+    let (report, ended) = cycle(&other, &on, CycleMode::Check).await;
     assert!(settles(&ended), "{ended:?}");
     assert_eq!((on.dialled(), report.peers.len()), (0, 1));
     assert!(report.peers[0].1.is_ok(), "{report:?}");
     // Whose roll begins asks everybody, however lately that was.
-    cycle(&dora.node, &on, Errand::Check).await.1.unwrap_err();
+    cycle(&dora.node, &on, CycleMode::Check).await.1.unwrap_err();
     assert_eq!(on.dialled(), 1);
     tokio::time::advance(5 * MINUTE - SECOND).await;
-    cycle(&other, &on, Errand::Check).await.1.unwrap_err();
+    cycle(&other, &on, CycleMode::Check).await.1.unwrap_err();
     assert_eq!(on.dialled(), 0);
     tokio::time::advance(SECOND).await;
-    cycle(&other, &on, Errand::Check).await.1.unwrap_err();
+    cycle(&other, &on, CycleMode::Check).await.1.unwrap_err();
     assert_eq!(on.dialled(), 1);
 
     // Both are installed, each in its place, by one roll.
     pairing.clock.advance(HOUR + SECOND);
     emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
     for node in [&dora.node, &other] {
-        let ended = cycle(node, &on, Errand::Update).await.1;
-        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+        let ended = cycle(node, &on, CycleMode::Update).await.1;
+        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
     }
     assert_eq!(on.dialled(), 1);
     for root in ["hello", "other"] {
@@ -121,10 +123,10 @@ async fn an_answer_that_is_shared_is_admitted_by_its_own_time() {
     let (pairing, dora, _emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.another(told(&pairing, "", "")).unwrap();
-    cycle(&dora.node, &on, Errand::Check).await.1.unwrap_err();
+    cycle(&dora.node, &on, CycleMode::Check).await.1.unwrap_err();
     pairing.clock.advance(16 * MINUTE);
-    let ended = cycle(&other, &on, Errand::Check).await.1;
-    assert!(matches!(ended, Err(Failure::Refused(Refusal::Incomplete(_)))), "{ended:?}");
+    let ended = cycle(&other, &on, CycleMode::Check).await.1;
+    assert!(matches!(ended, Err(CycleError::Refused(Refusal::Incomplete(_)))), "{ended:?}");
 }
 
 /// An answer that is from the future when it comes stays so, however long it is shared.
@@ -148,10 +150,10 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
             }
         }
     });
-    cycle(&dora.node, &on, Errand::Check).await.1.unwrap_err();
+    cycle(&dora.node, &on, CycleMode::Check).await.1.unwrap_err();
     pairing.clock.advance(MINUTE);
     for node in [&other, &dora.node] {
-        let (report, ended) = cycle(node, &on, Errand::Check).await;
+        let (report, ended) = cycle(node, &on, CycleMode::Check).await;
         let is_ahead = matches!(report.peers[0].1, Err(PeerFailure::InFuture(_)));
         // Asked again, it is not.
         assert_eq!(is_ahead, std::ptr::eq(node, &other), "{report:?} {ended:?}");
@@ -176,8 +178,8 @@ async fn evidence_that_a_node_holds_latches_all_of_its_products() {
     let on = Counted(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.another(told(&pairing, "", "")).unwrap();
     store(&dora.node).add(&evidence(&pairing)).unwrap();
-    let ended = cycle(&other, &on, Errand::Update).await.1;
-    assert!(matches!(ended, Err(Failure::Latched(_))), "{ended:?}");
+    let ended = cycle(&other, &on, CycleMode::Update).await.1;
+    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
     assert_eq!(on.dialled(), 0);
 }
 
@@ -189,17 +191,17 @@ async fn evidence_that_a_product_finds_latches_the_node_and_stays_with_the_produ
     let evidence = evidence(&pairing);
     // Emil has heard of it, and answers with it.
     store(&emil.node).add(&evidence).unwrap();
-    let ended = cycle(&other, &on, Errand::Check).await.1;
-    assert!(matches!(ended, Err(Failure::Refused(Refusal::Fork(_)))), "{ended:?}");
+    let ended = cycle(&other, &on, CycleMode::Check).await.1;
+    assert!(matches!(ended, Err(CycleError::Refused(Refusal::Fork(_)))), "{ended:?}");
     for node in [&dora.node, &other] {
         assert_eq!(store(node).latched().unwrap(), Some(evidence.id()));
-        let ended = cycle(node, &on, Errand::Update).await.1;
-        assert!(matches!(ended, Err(Failure::Latched(_))), "{ended:?}");
+        let ended = cycle(node, &on, CycleMode::Update).await.1;
+        assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
     }
     // Both have to be told that somebody has looked.
     store(&dora.node).acknowledge(&evidence.id()).unwrap();
-    let ended = cycle(&other, &on, Errand::Update).await.1;
-    assert!(matches!(ended, Err(Failure::Latched(_))), "{ended:?}");
+    let ended = cycle(&other, &on, CycleMode::Update).await.1;
+    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
 }
 
 /// Its own peer role may have found out while a product is being decided on.
@@ -208,20 +210,20 @@ async fn evidence_that_the_node_finds_while_a_product_is_fetched_stops_the_switc
     let (pairing, dora, emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
     let mut other = dora.node.another(told(&pairing, "", "")).unwrap();
-    assert!(settles(&cycle(&other, &on, Errand::Check).await.1));
+    assert!(settles(&cycle(&other, &on, CycleMode::Check).await.1));
     pairing.clock.advance(HOUR + SECOND);
     tokio::time::advance(5 * MINUTE).await;
     emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
     let evidence = evidence(&pairing);
     let state = store(&dora.node);
-    let finding = Watcher::new(move |step| {
-        if matches!(step, Step::Download { .. }) {
+    let finding = ProgressSink::new(move |step| {
+        if matches!(step, CycleProgress::Download { .. }) {
             state.add(&evidence).unwrap();
         }
     });
     other.watcher = finding;
-    let ended = cycle(&other, &on, Errand::Update).await.1;
-    assert!(matches!(ended, Err(Failure::Latched(_))), "{ended:?}");
+    let ended = cycle(&other, &on, CycleMode::Update).await.1;
+    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
     assert!(!pairing.place("dora").join("other/current").exists());
 }
 
@@ -241,18 +243,18 @@ async fn a_trial_that_was_interrupted_is_undone_also_where_nothing_may_be_instal
     let evidence = evidence(&pairing);
     store(&dora.node).add(&evidence).unwrap();
     leave_open();
-    let looked = cycle(&dora.node, &on, Errand::Check).await;
+    let looked = cycle(&dora.node, &on, CycleMode::Check).await;
     assert!(looked.0.remarks.is_empty() && root.join("current").is_symlink(), "{looked:?}");
-    let (report, ended) = cycle(&dora.node, &on, Errand::Update).await;
-    assert!(matches!(ended, Err(Failure::Latched(_))), "{ended:?}");
+    let (report, ended) = cycle(&dora.node, &on, CycleMode::Update).await;
+    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
     assert!(report.remarks[0].contains("its trial was interrupted"), "{report:?}");
     assert!(!root.join("current").is_symlink());
     // A circle that is too small.
     store(&dora.node).acknowledge(&evidence.id()).unwrap();
     fs::write(pairing.place("dora").join("peers.toml"), "min_peers = 1\n").unwrap();
     leave_open();
-    let (report, ended) = cycle(&dora.node, &on, Errand::Switch).await;
-    assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+    let (report, ended) = cycle(&dora.node, &on, CycleMode::InstallDownloaded).await;
+    assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
     assert!(report.remarks[0].contains("its trial was interrupted"), "{report:?}");
     assert!(!root.join("current").is_symlink());
 }
@@ -277,9 +279,9 @@ async fn products_share_no_place_and_only_the_node_serves() {
 #[test]
 fn where_somebody_else_installs_a_daemon_that_stages_brings_it_there() {
     for (policy, alone, split) in [
-        (ServePolicy::Notify, Errand::Check, Errand::Check),
-        (ServePolicy::Stage, Errand::Check, Errand::Switch),
-        (ServePolicy::Install, Errand::Switch, Errand::Switch),
+        (ServePolicy::Notify, CycleMode::Check, CycleMode::Check),
+        (ServePolicy::Stage, CycleMode::Check, CycleMode::InstallDownloaded),
+        (ServePolicy::Install, CycleMode::InstallDownloaded, CycleMode::InstallDownloaded),
     ] {
         assert_eq!((errand_of(policy, false), errand_of(policy, true)), (alone, split));
     }

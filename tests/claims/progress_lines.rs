@@ -3,23 +3,24 @@
 use std::time::Instant;
 
 use unanimity::cli::progress::{LINES, Pace, words};
-use unanimity_client::Step;
+use unanimity_client::CycleProgress;
 use unanimity_testkit::circle::SECOND;
 
-fn roll(answered: usize, silent: usize) -> Step {
-    Step::Roll { peers: 5, answered, silent }
+fn roll(answered: usize, silent: usize) -> CycleProgress {
+    CycleProgress::Roll { peers: 5, answered, silent }
 }
 
-fn download(bytes: u64, mirror: &str, resumed: u64) -> Step {
+fn download(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
     let (file, mirror) = ("hello".to_owned(), mirror.to_owned());
-    Step::Download { file, bytes, of: 300_000, mirror, resumed }
+    CycleProgress::Download { file, bytes, of: 300_000, mirror, resumed }
 }
 
 #[test]
 fn people_see_each_step_begin_and_end_and_few_lines_between() {
     let mut pace = Pace::new(LINES);
     let began = Instant::now();
-    let mut passes = |step: Step, seconds: f64| pace.passes(&step, began + SECOND.mul_f64(seconds));
+    let mut passes =
+        |step: CycleProgress, seconds: f64| pace.passes(&step, began + SECOND.mul_f64(seconds));
     assert!(passes(roll(0, 0), 0.0));
     assert!(!passes(roll(1, 0), 0.1));
     assert!(passes(roll(4, 1), 0.2));
@@ -31,7 +32,7 @@ fn people_see_each_step_begin_and_end_and_few_lines_between() {
     assert!(passes(download(99_999, "two", 99_999), 10.5));
     assert!(passes(download(300_000, "two", 99_999), 10.6));
     // Its beginning may have found no room.
-    assert!(passes(Step::Log { entries: 5, of: 10 }, 10.7));
+    assert!(passes(CycleProgress::Log { entries: 5, of: 10 }, 10.7));
 }
 
 #[test]
@@ -39,14 +40,14 @@ fn a_step_is_one_line_and_what_is_in_a_name_moves_nothing_on_a_terminal() {
     assert_eq!(words(&roll(0, 0)), "asking 5 peers");
     assert_eq!(words(&roll(3, 0)), "3 of 5 peers have answered");
     assert_eq!(words(&roll(3, 2)), "3 of 5 peers have answered, 2 given up");
-    assert_eq!(words(&Step::Log { entries: 0, of: 7 }), "reading 7 entries of the log");
-    assert_eq!(words(&Step::Log { entries: 3, of: 7 }), "read 3 of 7 entries");
+    assert_eq!(words(&CycleProgress::Log { entries: 0, of: 7 }), "reading 7 entries of the log");
+    assert_eq!(words(&CycleProgress::Log { entries: 3, of: 7 }), "read 3 of 7 entries");
     let begins = words(&download(0, "file:/mirror", 0));
     assert_eq!(begins, "hello: 0 B of 292.97 KiB (0%), from file:/mirror");
     let goes_on = words(&download(180_000, "file:/mirror", 180_000));
     assert_eq!(goes_on, "hello: going on at 175.78 KiB of 292.97 KiB (60%), from file:/mirror");
     for hostile in ["\u{1b}[2J", "\n", "\r", "\u{202e}", "\u{430}"] {
-        let step = Step::Download {
+        let step = CycleProgress::Download {
             file: format!("a{hostile}b"),
             bytes: 1,
             of: 0,

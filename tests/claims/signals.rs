@@ -15,7 +15,7 @@ use std::{
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_config::Spool;
 use unanimity_install::installer_head_path;
 use unanimity_install::journal::Journal;
@@ -54,7 +54,7 @@ impl Machine {
             world.update().await.1.unwrap_err();
             world.advance(HOUR + SECOND);
             world.poll_all().await.unwrap();
-            assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+            assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
             if sequence == 1 {
                 let (status, said) = ended(machine.start());
                 assert!(status.success(), "{said}");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sha2::{Digest as _, Sha256};
-use unanimity_client::{Client, Outcome};
+use unanimity_client::{Client, CycleOutcome};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_testkit::{Draft, World};
@@ -26,7 +26,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 /// With nothing left to do for the disk from before, such as for a file that was removed.
-fn timed(work: impl FnOnce()) -> Duration {
+fn time_after_sync(work: impl FnOnce()) -> Duration {
     run("sync", &[]);
     let began = Instant::now();
     work();
@@ -51,14 +51,14 @@ fn hash(path: &Path) {
 }
 
 /// KiB of a line of `/proc/self/status`.
-fn memory(line: &str) -> u64 {
+fn memory_kib(line: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|all| all.strip_prefix(line)).expect("a line");
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// A circle in which a release of that many bytes could be staged now, and what it is of.
-async fn circle(directory: &Path) -> (World, Hash) {
+async fn settled_world(directory: &Path) -> (World, Hash) {
     let mut world = World::create(directory, 1, Timestamp(1_790_000_000)).expect("a circle");
     let pattern: Vec<u8> =
         (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -77,31 +77,31 @@ fn main() {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let (world, digest) = runtime.block_on(circle(&place.path().join("world")));
+    let (world, digest) = runtime.block_on(settled_world(&place.path().join("world")));
     let artifact = world.log_directory().join(artifact_path(&digest));
     let copy = place.path().join("copy");
     let (mut staging, mut copying, mut hashing) = (Vec::new(), Vec::new(), Vec::new());
     let mut beyond = 0;
     for _ in 0..TURNS {
-        copying.push(timed(|| {
+        copying.push(time_after_sync(|| {
             run("cp", &[&artifact, &copy]);
             run("sync", &[&copy]);
         }));
         fs::remove_file(&copy).expect("removed");
-        hashing.push(timed(|| hash(&artifact)));
-        let idle = memory("VmRSS");
+        hashing.push(time_after_sync(|| hash(&artifact)));
+        let idle = memory_kib("VmRSS");
         // 5: the peak begins anew (proc(5)).
         fs::write("/proc/self/clear_refs", "5").expect("our own");
-        staging.push(timed(|| {
+        staging.push(time_after_sync(|| {
             let mut rng = StdRng::seed_from_u64(1);
             let disk = world.disk.clone();
             let client =
                 Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
             let mut client = client.expect("opened");
-            let (report, ended) = runtime.block_on(client.stage(&mut rng));
-            assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?} {report:?}");
+            let (report, ended) = runtime.block_on(client.download(&mut rng));
+            assert!(matches!(ended, Ok(CycleOutcome::Available(_))), "{ended:?} {report:?}");
         }));
-        beyond = beyond.max(memory("VmHWM").saturating_sub(idle));
+        beyond = beyond.max(memory_kib("VmHWM").saturating_sub(idle));
         let staged = world.config.cycle.install_root.join("versions/.1-1.0.0.new");
         assert_eq!(fs::metadata(staged.join("hello")).expect("staged").len(), LENGTH as u64);
         fs::remove_dir_all(staged).expect("removed");

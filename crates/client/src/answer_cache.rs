@@ -12,36 +12,36 @@ use unanimity_protocol::{PeerFailure, PublicKeyBytes, Timestamp};
 
 /// For how long an answer is not asked for again. It is admitted by its own time as ever, so this
 /// decides nothing but who is asked.
-const LATELY: Duration = Duration::from_secs(5 * 60);
+const ANSWER_TTL: Duration = Duration::from_secs(5 * 60);
 
 /// The answers, by log and peer. A view of a log says nothing of any product.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<BTreeMap<(LogId, PublicKeyBytes), Answered>>);
+pub struct AnswerCache(Mutex<BTreeMap<(LogId, PublicKeyBytes), CachedAnswer>>);
 
 /// What a peer answered, and when that came: by a clock that nobody sets, and by ours.
-type Answered = (Instant, Timestamp, Result<Answer, PeerFailure>);
+type CachedAnswer = (Instant, Timestamp, Result<Answer, PeerFailure>);
 
-impl Answers {
-    fn lately(
+impl AnswerCache {
+    fn recent(
         &self,
         log: LogId,
         key: PublicKeyBytes,
     ) -> Option<(Timestamp, Result<Answer, PeerFailure>)> {
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, came, answer) = answers.get(&(log, key))?;
-        (at.elapsed() < LATELY).then(|| (*came, answer.clone()))
+        let (at, received_at, answer) = answers.get(&(log, key))?;
+        (at.elapsed() < ANSWER_TTL).then(|| (*received_at, answer.clone()))
     }
 
-    fn keep(
+    fn insert(
         &self,
         log: LogId,
         key: PublicKeyBytes,
-        came: Timestamp,
+        received_at: Timestamp,
         answer: &Result<Answer, PeerFailure>,
     ) {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|_, (at, ..)| at.elapsed() < LATELY);
-        answers.insert((log, key), (Instant::now(), came, answer.clone()));
+        answers.retain(|_, (at, ..)| at.elapsed() < ANSWER_TTL);
+        answers.insert((log, key), (Instant::now(), received_at, answer.clone()));
     }
 }
 
@@ -52,49 +52,49 @@ pub enum Sharing {
     #[default]
     Nothing,
     /// Everybody is asked, and the answers are kept for the others.
-    Begins(Arc<Answers>),
+    Primary(Arc<AnswerCache>),
     /// Who answered lately is not asked again.
-    Follows {
+    Secondary {
         /// What they answered.
-        answers: Arc<Answers>,
+        answers: Arc<AnswerCache>,
         /// The state of the node whose product this is as well: both are latched by what one finds.
-        beside: PathBuf,
+        primary_state: PathBuf,
     },
 }
 
 impl Sharing {
     /// What a peer answered, and when that came, if it was lately.
-    pub(crate) fn lately(
+    pub(crate) fn recent(
         &self,
         log: LogId,
         key: PublicKeyBytes,
     ) -> Option<(Timestamp, Result<Answer, PeerFailure>)> {
         match self {
-            Sharing::Follows { answers, .. } => answers.lately(log, key),
-            Sharing::Nothing | Sharing::Begins(_) => None,
+            Sharing::Secondary { answers, .. } => answers.recent(log, key),
+            Sharing::Nothing | Sharing::Primary(_) => None,
         }
     }
 
-    pub(crate) fn keep(
+    pub(crate) fn cache_answer(
         &self,
         log: LogId,
         key: PublicKeyBytes,
-        came: Timestamp,
+        received_at: Timestamp,
         answer: &Result<Answer, PeerFailure>,
     ) {
         match self {
             Sharing::Nothing => {}
-            Sharing::Begins(answers) | Sharing::Follows { answers, .. } => {
-                answers.keep(log, key, came, answer);
+            Sharing::Primary(answers) | Sharing::Secondary { answers, .. } => {
+                answers.insert(log, key, received_at, answer);
             }
         }
     }
 
     /// Where evidence is kept besides the product's own state.
-    pub fn beside(&self) -> Option<&Path> {
+    pub fn primary_state(&self) -> Option<&Path> {
         match self {
-            Sharing::Follows { beside, .. } => Some(beside),
-            Sharing::Nothing | Sharing::Begins(_) => None,
+            Sharing::Secondary { primary_state, .. } => Some(primary_state),
+            Sharing::Nothing | Sharing::Primary(_) => None,
         }
     }
 }

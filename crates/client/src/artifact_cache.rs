@@ -20,40 +20,40 @@ use unanimity_storage::{Mode, Storage, StorageError, WritableFile};
 
 /// The artifacts below one state directory.
 #[derive(Clone, Debug)]
-pub struct Artifacts {
+pub struct ArtifactCache {
     directory: PathBuf,
     /// The most bytes of all of them together.
-    most: u64,
+    max_bytes: u64,
     disk: Storage,
 }
 
 /// One of them, by its name.
-struct Kept {
+struct CachedArtifact {
     number: u64,
     length: u64,
     digest: Hash,
     path: PathBuf,
 }
 
-impl Artifacts {
+impl ArtifactCache {
     /// At most so many bytes of them.
-    pub fn new(state: &Path, most: u64, disk: Storage) -> Artifacts {
-        Artifacts { directory: state.join("artifacts"), most, disk }
+    pub fn new(state: &Path, most: u64, disk: Storage) -> ArtifactCache {
+        ArtifactCache { directory: state.join("artifacts"), max_bytes: most, disk }
     }
 
     /// Keeps an artifact, read from its beginning, if it is exactly what was signed. One that is
     /// larger than all that may be kept is not.
-    pub fn keep(&self, target: &Artifact, bytes: impl Read) -> Result<(), InstallError> {
+    pub fn insert(&self, target: &Artifact, bytes: impl Read) -> Result<(), InstallError> {
         let at = |path: &Path| StorageError::at(path);
-        self.forget_unfinished().map_err(at(&self.directory))?;
+        self.remove_unfinished().map_err(at(&self.directory))?;
         let mut kept = self.list().map_err(at(&self.directory))?;
-        if target.length > self.most || kept.iter().any(|kept| kept.digest == target.sha256) {
+        if target.length > self.max_bytes || kept.iter().any(|kept| kept.digest == target.sha256) {
             return Ok(());
         }
         let number = kept.last().map_or(1, |last| last.number + 1);
         let mut held: u64 = kept.iter().map(|kept| kept.length).sum();
         let mut oldest = kept.drain(..);
-        while held + target.length > self.most
+        while held + target.length > self.max_bytes
             && let Some(oldest) = oldest.next()
         {
             self.disk.remove(&oldest.path).map_err(at(&oldest.path))?;
@@ -74,13 +74,13 @@ impl Artifacts {
         let disk = &self.disk;
         let mut file = disk.create(path, Mode::Private).map_err(StorageError::at(path))?;
         disk.writing(path).map_err(StorageError::at(path))?;
-        verify_artifact(target, Copying { from: bytes, to: &mut *file })?;
+        verify_artifact(target, TeeReader { from: bytes, to: &mut *file })?;
         Ok(disk.finish(&*file, path).map_err(StorageError::at(path))?)
     }
 
     /// Removes what did not become an artifact because somebody was killed. Whoever keeps one is the
     /// only one who fetches.
-    fn forget_unfinished(&self) -> io::Result<()> {
+    fn remove_unfinished(&self) -> io::Result<()> {
         let names = match self.disk.names(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             names => names?,
@@ -95,18 +95,18 @@ impl Artifacts {
     }
 
     /// What is kept, the oldest first.
-    fn list(&self) -> io::Result<Vec<Kept>> {
+    fn list(&self) -> io::Result<Vec<CachedArtifact>> {
         let names = match self.disk.names(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             names => names?,
         };
-        let mut all: Vec<Kept> = names
+        let mut all: Vec<CachedArtifact> = names
             .iter()
             .filter_map(|name| {
                 let mut fields = name.to_str()?.splitn(3, '-');
                 let (number, length) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
                 let digest = Hash::from_hex(fields.next()?)?;
-                Some(Kept { number, length, digest, path: self.directory.join(name) })
+                Some(CachedArtifact { number, length, digest, path: self.directory.join(name) })
             })
             .collect();
         all.sort_by_key(|kept| kept.number);
@@ -115,7 +115,7 @@ impl Artifacts {
 }
 
 /// By digest, where clients look for them at a mirror, and nothing else.
-impl Shelf for Artifacts {
+impl Shelf for ArtifactCache {
     fn open(&self, path: &str) -> io::Result<Served> {
         let kept = self.list()?.into_iter().find(|kept| artifact_path(&kept.digest) == path);
         let kept = kept.ok_or(io::ErrorKind::NotFound)?;
@@ -124,12 +124,12 @@ impl Shelf for Artifacts {
 }
 
 /// Writes what is read.
-struct Copying<'a, R> {
+struct TeeReader<'a, R> {
     from: R,
     to: &'a mut dyn WritableFile,
 }
 
-impl<R: Read> Read for Copying<'_, R> {
+impl<R: Read> Read for TeeReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
         self.to.write_all(&buffer[..count])?;

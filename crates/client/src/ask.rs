@@ -25,20 +25,20 @@ use unanimity_protocol::{
 use unanimity_storage::Clock;
 
 use crate::answer_cache::Sharing;
-use crate::progress::{Counted, Watcher};
+use crate::progress::{AnswerCounter, ProgressSink};
 
 /// How often one peer is asked for its view in one roll.
 const MAX_TRIES: usize = 4;
 
 /// How long to wait before each try but the first, in whole milliseconds.
-pub type Waits = [Duration; MAX_TRIES - 1];
+pub type RetryDelays = [Duration; MAX_TRIES - 1];
 
 /// A called roll, and all that was learned on the way.
-pub(crate) struct Called {
+pub(crate) struct CollectedRound {
     /// One answer for every peer.
-    pub(crate) roll: Round,
+    pub(crate) round: Round,
     /// Every cosigned view, also one that does not count (old, regressed).
-    pub(crate) views: Vec<CosignedHead>,
+    pub(crate) cosigned_heads: Vec<CosignedHead>,
     /// Every head that the log signed, whoever showed it: for comparison only.
     pub(crate) heads: Vec<TreeHead>,
     /// Evidence that a peer sent and that verifies.
@@ -47,65 +47,65 @@ pub(crate) struct Called {
 
 /// One peer's verified answer.
 #[derive(Default)]
-struct Heard {
-    view: Option<CosignedHead>,
+struct PeerReply {
+    cosigned_head: Option<CosignedHead>,
     head: Option<TreeHead>,
     evidence: Option<Box<Evidence>>,
 }
 
-pub(crate) async fn call<T: Transport>(
+pub(crate) async fn collect_round<T: Transport>(
     config: &Config,
     transport: &T,
     clock: &impl Clock,
-    watcher: &Watcher,
+    progress: &ProgressSink,
     largest: &BTreeMap<PublicKeyBytes, CosignedHead>,
     sharing: &Sharing,
     rng: &mut impl Rng,
-) -> Called {
-    let (closes, log) = (Instant::now() + config.cycle.roll_timeout, config.cycle.policy.log.id());
-    let counted = &Counted::begin(watcher, config.peers.iter().len());
+) -> CollectedRound {
+    let (closes_at, log) = (Instant::now() + config.cycle.roll_timeout, config.cycle.policy.log.id());
+    let counter = &AnswerCounter::start(progress, config.peers.iter().len());
     let asked = config.peers.iter().map(|peer| {
         // Drawn before anybody is asked: who answers when changes nobody's chances.
-        let waits = waits(rng);
+        let delays = draw_retry_delays(rng);
         async move {
             let key = peer.key.raw();
-            let (came, answer) = match sharing.lately(log, key) {
+            let (received_at, answer) = match sharing.recent(log, key) {
                 Some(lately) => lately,
                 None => {
-                    let answer = ask(config, transport, peer, waits, closes).await;
-                    let came = clock.now();
-                    sharing.keep(log, key, came, &answer);
-                    (came, answer)
+                    let answer = ask_until_answered(config, transport, peer, draw_retry_delays, closes_at).await;
+                    let received_at = clock.now();
+                    sharing.cache_answer(log, key, received_at, &answer);
+                    (received_at, answer)
                 }
             };
-            counted.one(&answer);
-            (peer, answer, came)
+            counter.count_answer(&answer);
+            (peer, answer, received_at)
         }
     });
     let mut received = BTreeMap::new();
-    let (mut views, mut heads, mut evidence) = (Vec::new(), Vec::new(), None);
+    let (mut cosigned_heads, mut heads, mut evidence) = (Vec::new(), Vec::new(), None);
     let answered = join_all(asked).await;
-    let at: Timestamp = clock.now();
-    for (peer, answer, came) in answered {
+    let closed_at: Timestamp = clock.now();
+    for (peer, answer, received_at) in answered {
         let key = peer.key.raw();
         let before = largest.get(&key).map_or(0, |view| view.head().size());
-        let mut heard = Heard::default();
+        let mut reply = PeerReply::default();
         let answer =
-            answer.and_then(|answer| open(&config.cycle.policy.log, &peer.key, answer, &mut heard));
+            answer.and_then(|answer| verify_answer(&config.cycle.policy.log, &peer.key, answer, &mut reply));
         // When it came, and still when the roll closes: that is the time a proof bundle bears.
         let admitted = answer
-            .and_then(|view| config.cycle.limits.admit(view, came, before))
-            .and_then(|view| config.cycle.limits.admit(view, at, before));
-        views.extend(heard.view);
-        heads.extend(heard.head);
-        evidence = evidence.or(heard.evidence);
+            .and_then(|view| config.cycle.limits.admit(view, received_at, before))
+            .and_then(|view| config.cycle.limits.admit(view, closed_at, before));
+        cosigned_heads.extend(reply.cosigned_head);
+        heads.extend(reply.head);
+        evidence = evidence.or(reply.evidence);
         received.insert(key, admitted);
     }
-    Called { roll: Round::new(&config.peers, at, received), views, heads, evidence }
+    CollectedRound { round: Round::new(&config.peers, closed_at, received), cosigned_heads: views: cosigned_heads, heads, evidence }
 }
 
 /// Draws the waits between the tries at one peer: what a cycle draws first, for each in turn.
-pub fn waits(rng: &mut impl Rng) -> Waits {
+pub fn draw_retry_delays(rng: &mut impl Rng) -> RetryDelays {
     std::array::from_fn(|tries| {
         let wait = 1000 << tries;
         Duration::from_millis(rng.random_range(wait..=wait + wait / 2))
@@ -113,31 +113,31 @@ pub fn waits(rng: &mut impl Rng) -> Waits {
 }
 
 /// Asks one peer until it answers, the tries are used up or the roll closes.
-async fn ask<T: Transport>(
+async fn ask_until_answered<T: Transport>(
     config: &Config,
     transport: &T,
     peer: &Peer,
-    waits: Waits,
-    closes: Instant,
+    delays: RetryDelays,
+    closes_at: Instant,
 ) -> Result<Answer, PeerFailure> {
     let address = config.addresses.get(&peer.key.raw()).ok_or(PeerFailure::NotAsked)?;
     let question = Question::View(config.cycle.policy.log.id());
-    let mut known = None;
-    for wait in std::iter::once(Duration::ZERO).chain(waits) {
-        if Instant::now() + wait >= closes {
+    let mut last_failure = None;
+    for wait in std::iter::once(Duration::ZERO).chain(draw_retry_delays) {
+        if Instant::now() + wait >= closes_at {
             break;
         }
         sleep(wait).await;
-        let deadline = closes.min(Instant::now() + config.cycle.ask_timeout);
-        match timeout_at(deadline, exchange(transport, address, &question)).await {
+        let deadline = closes_at.min(Instant::now() + config.cycle.ask_timeout);
+        match timeout_at(deadline, dial_and_ask(transport, address, &question)).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(Failed { silence, mendable: false })) => return Err(silence),
-            Ok(Err(Failed { silence, .. })) => known = Some(silence),
+            Ok(Err(AttemptError { failure: silence, is_retryable: false })) => return Err(silence),
+            Ok(Err(AttemptError { failure: silence, .. })) => last_failure = Some(silence),
             // That time ran out says less than why an earlier try broke.
             Err(_) => {}
         }
     }
-    Err(known.unwrap_or(PeerFailure::TimedOut))
+    Err(last_failure.unwrap_or(PeerFailure::TimedOut))
 }
 
 /// Asks somebody for their view, once and apart from any roll. Callers put a deadline around it.
@@ -147,57 +147,57 @@ pub async fn ask_once(
     log: &Log,
     key: &CosignatureVerifyingKey,
 ) -> Result<CosignedHead, PeerFailure> {
-    let asked = exchange(transport, address, &Question::View(log.id())).await;
-    let answer = asked.map_err(|Failed { silence, .. }| silence)?;
-    open(log, key, answer, &mut Heard::default())
+    let asked = dial_and_ask(transport, address, &Question::View(log.id())).await;
+    let answer = asked.map_err(|AttemptError { failure: silence, .. }| silence)?;
+    verify_answer(log, key, answer, &mut PeerReply::default())
 }
 
 /// A try without an answer, or with one that is none.
-struct Failed {
-    silence: PeerFailure,
+struct AttemptError {
+    failure: PeerFailure,
     /// Whether another circuit may bring an answer.
-    mendable: bool,
+    is_retryable: bool,
 }
 
-async fn exchange<T: Transport>(
+async fn dial_and_ask<T: Transport>(
     transport: &T,
     address: &OnionAddress,
     question: &Question,
-) -> Result<Answer, Failed> {
-    let mut stream = transport.dial(address).await.map_err(|error| Failed {
-        silence: PeerFailure::Unreachable(error.to_string()),
+) -> Result<Answer, AttemptError> {
+    let mut stream = transport.dial(address).await.map_err(|error| AttemptError {
+        failure: PeerFailure::Unreachable(error.to_string()),
         // A transport that reaches nobody will not do so a second later.
-        mendable: error.kind() != io::ErrorKind::Unsupported,
+        is_retryable: error.kind() != io::ErrorKind::Unsupported,
     })?;
     message::ask(&mut stream, question).await.map_err(|error| match error {
         WireError::Io(error) => {
-            Failed { silence: PeerFailure::Disconnected(error.to_string()), mendable: true }
+            AttemptError { failure: PeerFailure::Disconnected(error.to_string()), is_retryable: true }
         }
-        garbled => Failed { silence: PeerFailure::Malformed(garbled.to_string()), mendable: false },
+        malformed => AttemptError { failure: PeerFailure::Malformed(malformed.to_string()), is_retryable: false },
     })
 }
 
-/// Verifies an answer. What verifies is noted in `heard` even if it is no view that counts.
-fn open(
+/// Verifies an answer. What verifies is noted in `heads` even if it is no view that counts.
+fn verify_answer(
     log: &Log,
     key: &CosignatureVerifyingKey,
     answer: Answer,
-    heard: &mut Heard,
+    reply: &mut PeerReply,
 ) -> Result<CosignedHead, PeerFailure> {
     match answer {
         Answer::View(note) => {
             let opened = CosignedHead::verify(note.as_bytes(), log, key);
             // A view that is no good may still show a head that the log signed.
-            heard.head = match &opened {
+            reply.head = match &opened {
                 Ok(view) => Some(view.head().clone()),
                 Err(_) => TreeHead::verify(note.as_bytes(), log).ok(),
             };
-            heard.view = opened.as_ref().ok().cloned();
+            reply.cosigned_head = opened.as_ref().ok().cloned();
             Ok(opened?)
         }
         Answer::Evidence(text) => {
             let evidence = Evidence::verify(&text, log)?;
-            heard.evidence = Some(Box::new(evidence));
+            reply.evidence = Some(Box::new(evidence));
             Err(PeerFailure::Malformed("evidence".to_owned()))
         }
         Answer::Blind(since) => Err(PeerFailure::NoFreshHead(Timestamp(since))),

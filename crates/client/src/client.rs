@@ -9,16 +9,16 @@ use unanimity_state::{ClientState, ClientStore, EvidenceStore};
 use unanimity_storage::{Clock, Storage};
 
 use crate::answer_cache::Sharing;
-use crate::error::UpdateError;
-use crate::fetch::Fetcher;
+use crate::error::ClientError;
+use crate::fetch::Downloader;
 use crate::hook_threads::HookThreads;
-use crate::mirror_scores::Judged;
-use crate::progress::Watcher;
+use crate::mirror_scores::MirrorScores;
+use crate::progress::ProgressSink;
 
 /// A client with its state open.
 pub struct Client<'a, T, C> {
     pub(crate) config: &'a Config,
-    pub(crate) fetcher: Fetcher<'a>,
+    pub(crate) downloader: Downloader<'a>,
     pub(crate) transport: &'a T,
     pub(crate) clock: &'a C,
     pub(crate) disk: Storage,
@@ -28,7 +28,7 @@ pub struct Client<'a, T, C> {
     pub(crate) state: ClientState,
     /// Whether there may be more in `state` than is stored.
     pub(crate) unsaved: bool,
-    pub(crate) judged: Judged,
+    pub(crate) scores: MirrorScores,
     pub(crate) evidence: EvidenceStore,
     pub(crate) sharing: Sharing,
 }
@@ -41,22 +41,22 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         transport: &'a T,
         clock: &'a C,
         disk: Storage,
-    ) -> Result<Self, UpdateError> {
+    ) -> Result<Self, ClientError> {
         let directory = config.cycle.state.join("client");
         let (store, mut state) =
             ClientStore::open(&directory, &config.cycle.policy, &config.peers, disk.clone())?;
         let evidence =
             EvidenceStore::new(&config.cycle.state, &config.cycle.policy.log, disk.clone());
-        let fetcher = Fetcher::new(config, mirrors, transport, disk.clone());
+        let downloader = Downloader::new(config, mirrors, transport, disk.clone());
         // A switch that was not followed by its bookkeeping still counts.
         let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
             .with_hooks(config.cycle.procedure.clone())
             .with_hook_runner(Arc::new(HookThreads));
         state.floor = state.floor.max(root.floor()?);
-        let (unsaved, judged) = (true, Judged::default());
+        let (unsaved, scores) = (true, MirrorScores::default());
         Ok(Client {
             config,
-            fetcher,
+            downloader: fetcher: downloader,
             transport,
             clock,
             disk,
@@ -64,21 +64,21 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             store,
             state,
             unsaved,
-            judged,
+            scores: judged: scores,
             evidence,
             sharing: Sharing::default(),
         })
     }
 
     /// The same, with somebody who is told of every step.
-    pub fn watched(mut self, watcher: Watcher) -> Self {
-        self.fetcher.watcher = watcher;
+    pub fn with_progress(mut self, progress: ProgressSink) -> Self {
+        self.downloader.progress = progress;
         self
     }
 
     /// The same, beside the clients of other products.
-    pub fn sharing(self, sharing: Sharing) -> Self {
-        let evidence = match sharing.beside() {
+    pub fn with_sharing(self, sharing: Sharing) -> Self {
+        let evidence = match sharing.primary_state() {
             Some(beside) => self.evidence.beside(beside),
             None => self.evidence,
         };

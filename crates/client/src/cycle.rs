@@ -7,173 +7,173 @@ use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
 use crate::client::Client;
-use crate::cycle_report::{Outcome, Report};
-use crate::error::{Failure, UpdateError};
+use crate::cycle_report::{CycleOutcome, CycleReport};
+use crate::error::{CycleError, ClientError};
 use crate::fetch;
-use crate::gather::Decided;
-use crate::mode::Errand;
+use crate::gather::InstallPlan;
+use crate::mode::CycleMode;
 
 /// How often one cycle calls the roll again because a download took too long.
-const MAX_ROLLS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Runs one cycle.
     pub async fn run(
         &mut self,
-        errand: Errand,
+        mode: CycleMode,
         rng: &mut impl Rng,
-    ) -> (Report, Result<Outcome, Failure>) {
-        let mut report = Report::default();
+    ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+        let mut report = CycleReport::default();
         self.begin_cycle();
-        let ended = self.cycle(errand, &mut report, rng).await;
+        let ended = self.run_cycle(mode, &mut report, rng).await;
         let ended = self.end_cycle(ended);
         (report, ended)
     }
 
     /// Calls the roll and says whether a release can be installed. Installs nothing.
-    pub async fn check(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
-        self.run(Errand::Check, rng).await
+    pub async fn check(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+        self.run(CycleMode::Check, rng).await
     }
 
     /// Calls the roll and fetches what can be installed, for a later [`Client::update`] to find, or,
     /// where there is a spool, for the installer: then with all that proves it.
-    pub async fn stage(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
-        self.run(Errand::Stage, rng).await
+    pub async fn download(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+        self.run(CycleMode::Download, rng).await
     }
 
     /// Calls the roll and installs what was fetched before, if it is still what every peer confirms.
     /// What was not fetched is available.
-    pub async fn switch(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
-        self.run(Errand::Switch, rng).await
+    pub async fn install_downloaded(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+        self.run(CycleMode::InstallDownloaded, rng).await
     }
 
     /// Calls the roll and installs what every peer has confirmed for long enough.
-    pub async fn update(&mut self, rng: &mut impl Rng) -> (Report, Result<Outcome, Failure>) {
-        self.run(Errand::Update, rng).await
+    pub async fn update(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+        self.run(CycleMode::Update, rng).await
     }
 
-    async fn cycle(
+    async fn run_cycle(
         &mut self,
-        errand: Errand,
-        report: &mut Report,
+        mode: CycleMode,
+        report: &mut CycleReport,
         rng: &mut impl Rng,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<CycleOutcome, CycleError> {
         // Where there is a spool, somebody else installs.
         let is_split = self.config.cycle.spool.is_some();
-        if !is_split && matches!(errand, Errand::Update | Errand::Switch) {
+        if !is_split && matches!(mode, CycleMode::Update | CycleMode::InstallDownloaded) {
             let root = self.root.clone().with_withdrawn(self.state.catalog.withdrawn());
             let undone = root.recover(self.clock.now()).await?;
             report.remarks.extend(undone);
         }
-        let Some(decided) = self.decide(report, rng).await? else {
-            return Ok(Outcome::UpToDate);
+        let Some(plan) = self.decide(report, rng).await? else {
+            return Ok(CycleOutcome::UpToDate);
         };
-        let (journal, release) = (self.root.journal()?, decided.agreed.manifest().label());
+        let (journal, release) = (self.root.journal()?, plan.release.manifest().label());
         // A trial that was interrupted is for whoever installs to end: it is woken by what is staged.
         if is_split {
             journal.check_backoff(&release, self.clock.now())?;
         } else {
             journal.check_can_install(&release, self.clock.now())?;
         }
-        match errand {
-            Errand::Check => Ok(decided.outcome()),
-            Errand::Switch => match self.fetcher.fetched(&decided.agreed).await? {
-                None => Ok(decided.outcome()),
-                Some(_) if is_split => self.stage_decided(decided, report, rng).await,
+        match mode {
+            CycleMode::Check => Ok(plan.into_outcome()),
+            CycleMode::InstallDownloaded => match self.downloader.find_downloaded(&plan.release).await? {
+                None => Ok(plan.into_outcome()),
+                Some(_) if is_split => self.download_planned(plan, report, rng).await,
                 Some(staged) => {
                     let ready = fetch::unpack(staged).await?;
-                    self.switch_to(decided, ready).await
+                    self.switch_to(plan, ready).await
                 }
             },
-            Errand::Update if !is_split => self.install(decided, report, rng).await,
-            Errand::Stage | Errand::Update => self.stage_decided(decided, report, rng).await,
+            CycleMode::Update if !is_split => self.install(plan, report, rng).await,
+            CycleMode::Download | CycleMode::Update => self.download_planned(plan, report, rng).await,
         }
     }
 
-    async fn stage_decided(
+    async fn download_planned(
         &mut self,
-        mut decided: Decided,
-        report: &mut Report,
+        mut plan: InstallPlan,
+        report: &mut CycleReport,
         rng: &mut impl Rng,
-    ) -> Result<Outcome, Failure> {
-        self.fetch_decided(&decided, report, rng).await?;
+    ) -> Result<CycleOutcome, CycleError> {
+        self.download_artifact(&plan, report, rng).await?;
         if let Some(spool) = &self.config.cycle.spool {
             // A long download may have outlived its roll, and the installer wants young views.
-            if decided.agreed.check_not_expired(self.clock.now()).is_err() {
+            if plan.release.check_not_expired(self.clock.now()).is_err() {
                 match self.decide(report, rng).await? {
                     Some(again)
-                        if again.agreed.log_entry().index == decided.agreed.log_entry().index =>
+                        if again.release.log_entry().index == plan.release.log_entry().index =>
                     {
-                        decided = again;
+                        plan = again;
                     }
-                    Some(again) => return Ok(again.outcome()),
-                    None => return Ok(Outcome::UpToDate),
+                    Some(again) => return Ok(again.into_outcome()),
+                    None => return Ok(CycleOutcome::UpToDate),
                 }
             }
-            self.fill_spool(&spool.directory, &decided, rng).await?;
+            self.fill_spool(&spool.directory, &plan, rng).await?;
         }
-        Ok(decided.outcome())
+        Ok(plan.into_outcome())
     }
 
     /// Fetches what was decided on. Where that fails and every mirror shows an old world, that is why.
-    async fn fetch_decided(
+    async fn download_artifact(
         &mut self,
-        decided: &Decided,
-        report: &mut Report,
+        plan: &InstallPlan,
+        report: &mut CycleReport,
         rng: &mut impl Rng,
-    ) -> Result<VerifiedArtifact, Failure> {
-        let fetched = self.fetcher.fetch(&decided.agreed, report, rng).await;
-        for (mirror, did_well) in self.fetcher.judged() {
-            self.judge(mirror, did_well);
+    ) -> Result<VerifiedArtifact, CycleError> {
+        let fetched = self.downloader.download(&plan.release, report, rng).await;
+        for (mirror, did_well) in self.downloader.take_results() {
+            self.record_mirror_result(mirror, did_well);
         }
-        fetched.map_err(|failure| match (failure, &decided.stale) {
-            (Failure::Error(UpdateError::Mirrors(_)), Some(stale)) => stale.clone().into(),
+        fetched.map_err(|failure| match (failure, &plan.stale) {
+            (CycleError::Client(ClientError::Mirrors(_)), Some(stale)) => stale.clone().into(),
             (failure, _) => failure,
         })
     }
 
     /// The same, and unpacked if it is an archive.
-    async fn ready(
+    async fn download_and_unpack(
         &mut self,
-        decided: &Decided,
-        report: &mut Report,
+        plan: &InstallPlan,
+        report: &mut CycleReport,
         rng: &mut impl Rng,
-    ) -> Result<PreparedVersion, Failure> {
-        fetch::unpack(self.fetch_decided(decided, report, rng).await?).await
+    ) -> Result<PreparedVersion, CycleError> {
+        fetch::unpack(self.download_artifact(plan, report, rng).await?).await
     }
 
     async fn install(
         &mut self,
-        mut decided: Decided,
-        report: &mut Report,
+        mut plan: InstallPlan,
+        report: &mut CycleReport,
         rng: &mut impl Rng,
-    ) -> Result<Outcome, Failure> {
-        let mut ready = self.ready(&decided, report, rng).await?;
+    ) -> Result<CycleOutcome, CycleError> {
+        let mut ready = self.download_and_unpack(&plan, report, rng).await?;
         // A long download may have outlived its roll: then the question is asked again, and the
         // answer may be a newer release.
-        for _ in 0..MAX_ROLLS {
-            if decided.agreed.check_not_expired(self.clock.now()).is_ok() {
+        for _ in 0..MAX_ROUNDS {
+            if plan.release.check_not_expired(self.clock.now()).is_ok() {
                 break;
             }
             let Some(again) = self.decide(report, rng).await? else {
-                return Ok(Outcome::UpToDate);
+                return Ok(CycleOutcome::UpToDate);
             };
-            decided = again;
-            if !ready.belongs_to(decided.agreed.manifest()) {
-                ready = self.ready(&decided, report, rng).await?;
+            plan = again;
+            if !ready.belongs_to(plan.release.manifest()) {
+                ready = self.download_and_unpack(&plan, report, rng).await?;
             }
         }
-        self.switch_to(decided, ready).await
+        self.switch_to(plan, ready).await
     }
 
     async fn switch_to(
         &mut self,
-        decided: Decided,
+        decided: InstallPlan,
         ready: PreparedVersion,
-    ) -> Result<Outcome, Failure> {
-        let Decided { agreed, proof, withdrawn, .. } = decided;
+    ) -> Result<CycleOutcome, CycleError> {
+        let InstallPlan { release: agreed, proof, withdrawn, .. } = decided;
         let root = self.root.clone().with_withdrawn(withdrawn);
-        let begun = root.begin_switch(&agreed, self.clock, || self.may_still_switch()).await?;
+        let begun = root.begin_switch(&agreed, self.clock, || self.check_can_switch()).await?;
         let proven = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await?;
         let sequence = proven.installed.sequence;
         self.state.floor = sequence;
@@ -181,11 +181,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let saved = self.save();
         let installed = proven.on_success().await;
         saved?;
-        Ok(Outcome::Installed(installed))
+        Ok(CycleOutcome::Installed(installed))
     }
 
     /// What may have changed while the artifact came.
-    fn may_still_switch(&self) -> Result<(), Failure> {
+    fn check_can_switch(&self) -> Result<(), CycleError> {
         // The peer role may have found out in the meantime.
         if let Some(id) = self.evidence.latched()? {
             return Err(LogForked { id }.into());

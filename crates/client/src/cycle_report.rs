@@ -6,7 +6,7 @@ use unanimity_report::{Classify, Exit};
 
 /// A cycle that ended well.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum CycleOutcome {
     /// Every peer agrees, and nothing is new.
     UpToDate,
     /// Every peer has confirmed this release for long enough: it can be installed.
@@ -17,7 +17,7 @@ pub enum Outcome {
 
 /// What a cycle saw, whatever it came to. For people and programs; nothing decides on it.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct CycleReport {
     /// The log's head that was adopted for this cycle.
     pub head: Option<TreeHead>,
     /// What each peer answered: its name and the view or why there is none.
@@ -32,11 +32,11 @@ pub struct Report {
     pub remarks: Vec<String>,
 }
 
-impl Classify for Outcome {
+impl Classify for CycleOutcome {
     fn exit(&self) -> Exit {
         match self {
-            Outcome::UpToDate | Outcome::Installed(_) => Exit::Done,
-            Outcome::Available(_) => Exit::Available,
+            CycleOutcome::UpToDate | CycleOutcome::Installed(_) => Exit::Done,
+            CycleOutcome::Available(_) => Exit::Available,
         }
     }
 }

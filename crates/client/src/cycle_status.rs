@@ -8,28 +8,28 @@ use unanimity_protocol::round::UnconfirmedPeer;
 use unanimity_report::{Classify as _, Condition, Seen, clean};
 use unanimity_state::LogForked;
 
-use crate::cycle_report::Outcome;
-use crate::error::Failure;
+use crate::cycle_report::CycleOutcome;
+use crate::error::CycleError;
 use crate::mirror_problem::MirrorProblem;
 
 /// What there is to say of the end of a cycle: the table of outcomes has its word and its
 /// condition, and the rest is said here.
-pub fn status_of(ended: Result<&Outcome, &Failure>) -> Seen {
+pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> Seen {
     let (word, condition) = match ended {
         Ok(outcome) => (outcome.exit().word(), outcome.condition()),
         Err(failure) => (failure.exit().word(), failure.condition()),
     };
     let about = match ended {
         Ok(outcome) => release_of(outcome).map(|release| ("release", release)),
-        Err(failure) => about(failure),
+        Err(failure) => failure_subject(failure),
     };
     let message = match ended {
-        Ok(Outcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
-        Ok(Outcome::Available(agreed)) => format!(
+        Ok(CycleOutcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
+        Ok(CycleOutcome::Available(agreed)) => format!(
             "release {} can be installed: every peer has confirmed it for long enough",
             agreed.manifest().label()
         ),
-        Ok(Outcome::Installed(installed)) => {
+        Ok(CycleOutcome::Installed(installed)) => {
             format!("release {} is installed", installed.release)
         }
         Err(failure) => failure.to_string(),
@@ -50,31 +50,31 @@ pub fn status_of(ended: Result<&Outcome, &Failure>) -> Seen {
     Seen { condition, about, message: clean(&message), details }
 }
 
-fn release_of(outcome: &Outcome) -> Option<String> {
+fn release_of(outcome: &CycleOutcome) -> Option<String> {
     match outcome {
-        Outcome::UpToDate => None,
-        Outcome::Available(agreed) => Some(agreed.manifest().label()),
-        Outcome::Installed(installed) => Some(installed.release.clone()),
+        CycleOutcome::UpToDate => None,
+        CycleOutcome::Available(agreed) => Some(agreed.manifest().label()),
+        CycleOutcome::Installed(installed) => Some(installed.release.clone()),
     }
 }
 
 /// What tells a failure from others of its word.
-fn about(failure: &Failure) -> Option<(&'static str, String)> {
+fn failure_subject(failure: &CycleError) -> Option<(&'static str, String)> {
     match failure {
-        Failure::Refused(refusal) => about_refusal(refusal),
-        Failure::Latched(LogForked { id }) => Some(("evidence", id.clone())),
-        Failure::Install(
+        CycleError::Refused(refusal) => refusal_subject(refusal),
+        CycleError::LogForked(LogForked { id }) => Some(("evidence", id.clone())),
+        CycleError::Install(
             InstallRefusal::TooManyEntries { release }
             | InstallRefusal::Unhealthy { release, .. }
             | InstallRefusal::OnTrial { release },
         ) => Some(("release", release.clone())),
-        Failure::Install(InstallRefusal::Artifact(_)) | Failure::Mirror(_) | Failure::Error(_) => {
+        CycleError::Install(InstallRefusal::Artifact(_)) | CycleError::Mirror(_) | CycleError::Client(_) => {
             None
         }
     }
 }
 
-fn about_refusal(refusal: &Refusal) -> Option<(&'static str, String)> {
+fn refusal_subject(refusal: &Refusal) -> Option<(&'static str, String)> {
     match refusal {
         Refusal::Fork(evidence) => Some(("evidence", evidence.id())),
         Refusal::Settling { release, .. }
@@ -99,12 +99,12 @@ fn about_refusal(refusal: &Refusal) -> Option<(&'static str, String)> {
 }
 
 /// Whom to ask about it.
-fn add_details(failure: &Failure, details: &mut Value) {
+fn add_details(failure: &CycleError, details: &mut Value) {
     match failure {
-        Failure::Refused(Refusal::Incomplete(missing)) => {
-            details["peers"] = missing.iter().map(missing_json).collect();
+        CycleError::Refused(Refusal::Incomplete(missing)) => {
+            details["peers"] = missing.iter().map(unconfirmed_peer_json).collect();
         }
-        Failure::Mirror(
+        CycleError::Mirror(
             MirrorProblem::Stale { mirror, shown, known }
             | MirrorProblem::Rollback { mirror, shown, known },
         ) => {
@@ -112,12 +112,12 @@ fn add_details(failure: &Failure, details: &mut Value) {
             details["shown"] = (*shown).into();
             details["known"] = (*known).into();
         }
-        Failure::Refused(Refusal::Settling { until, .. }) => details["until"] = json!(until),
+        CycleError::Refused(Refusal::Settling { until, .. }) => details["until"] = json!(until),
         _ => {}
     }
 }
 
-fn missing_json(missing: &UnconfirmedPeer) -> Value {
+fn unconfirmed_peer_json(missing: &UnconfirmedPeer) -> Value {
     let standing = match missing.standing {
         Confirmation::Confirmed => "confirmed",
         Confirmation::Behind => "behind",

@@ -11,7 +11,7 @@ use crate::mirror_problem::MirrorProblem;
 
 /// We could not find out: nothing was decided, and a later run may succeed.
 #[derive(Debug, thiserror::Error)]
-pub enum UpdateError {
+pub enum ClientError {
     /// What the node remembers.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,7 +39,7 @@ pub enum UpdateError {
     #[error(
         "nobody serves tiles that tie the log's newest head to the one trusted here ({trusted}): try again later, or add a mirror"
     )]
-    Untied {
+    HeadNotLinked {
         /// The stored or pinned head.
         trusted: TreeHead,
     },
@@ -51,7 +51,7 @@ fn list(lines: &[String]) -> String {
 
 /// Why a cycle did not end well: the world failed a check, or we could not find out.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum CycleError {
     /// A check failed.
     #[error(transparent)]
     Refused(Refusal),
@@ -60,40 +60,40 @@ pub enum Failure {
     Mirror(MirrorProblem),
     /// Evidence of a fork is not acknowledged.
     #[error(transparent)]
-    Latched(LogForked),
+    LogForked(LogForked),
     /// A check of installing failed.
     #[error(transparent)]
     Install(InstallRefusal),
     /// We could not find out.
     #[error(transparent)]
-    Error(UpdateError),
+    Client(ClientError),
 }
 
-impl From<Refusal> for Failure {
+impl From<Refusal> for CycleError {
     fn from(refusal: Refusal) -> Self {
-        Failure::Refused(refusal)
+        CycleError::Refused(refusal)
     }
 }
 
-impl From<MirrorProblem> for Failure {
+impl From<MirrorProblem> for CycleError {
     fn from(problem: MirrorProblem) -> Self {
-        Failure::Mirror(problem)
+        CycleError::Mirror(problem)
     }
 }
 
-impl From<LogForked> for Failure {
+impl From<LogForked> for CycleError {
     fn from(forked: LogForked) -> Self {
-        Failure::Latched(forked)
+        CycleError::LogForked(forked)
     }
 }
 
-impl From<InstallRefusal> for Failure {
+impl From<InstallRefusal> for CycleError {
     fn from(refusal: InstallRefusal) -> Self {
-        Failure::Install(refusal)
+        CycleError::Install(refusal)
     }
 }
 
-impl From<InstallError> for Failure {
+impl From<InstallError> for CycleError {
     fn from(error: InstallError) -> Self {
         match error {
             InstallError::Refused(refusal) => refusal.into(),
@@ -102,48 +102,48 @@ impl From<InstallError> for Failure {
             InstallError::Busy(path) | InstallError::Switching(path) => {
                 StoreError::Busy(path).into()
             }
-            error @ InstallError::Command { .. } => UpdateError::Command(error).into(),
-            InstallError::Source(error) => UpdateError::Mirrors(vec![error.to_string()]).into(),
+            error @ InstallError::Command { .. } => ClientError::Command(error).into(),
+            InstallError::Source(error) => ClientError::Mirrors(vec![error.to_string()]).into(),
         }
     }
 }
 
-impl<E: Into<UpdateError>> From<E> for Failure {
+impl<E: Into<ClientError>> From<E> for CycleError {
     fn from(error: E) -> Self {
-        Failure::Error(error.into())
+        CycleError::Client(error.into())
     }
 }
 
-impl Classify for UpdateError {
+impl Classify for ClientError {
     fn exit(&self) -> Exit {
         match self {
-            UpdateError::Store(error) => error.exit(),
-            UpdateError::Disk(_) => Exit::Disk,
-            UpdateError::Config(_) | UpdateError::Command(_) => Exit::Configuration,
-            UpdateError::Mirrors(_) | UpdateError::Untied { .. } => Exit::Network,
-            UpdateError::Clock { .. } => Exit::Clock,
+            ClientError::Store(error) => error.exit(),
+            ClientError::Disk(_) => Exit::Disk,
+            ClientError::Config(_) | ClientError::Command(_) => Exit::Configuration,
+            ClientError::Mirrors(_) | ClientError::HeadNotLinked { .. } => Exit::Network,
+            ClientError::Clock { .. } => Exit::Clock,
         }
     }
 }
 
-impl Classify for Failure {
+impl Classify for CycleError {
     fn exit(&self) -> Exit {
         match self {
-            Failure::Refused(refusal) => refusal.exit(),
-            Failure::Mirror(problem) => problem.exit(),
-            Failure::Latched(forked) => forked.exit(),
-            Failure::Install(refusal) => refusal.exit(),
-            Failure::Error(error) => error.exit(),
+            CycleError::Refused(refusal) => refusal.exit(),
+            CycleError::Mirror(problem) => problem.exit(),
+            CycleError::LogForked(forked) => forked.exit(),
+            CycleError::Install(refusal) => refusal.exit(),
+            CycleError::Client(error) => error.exit(),
         }
     }
 
     fn condition(&self) -> Condition {
         match self {
-            Failure::Refused(refusal) => refusal.condition(),
-            Failure::Mirror(problem) => problem.condition(),
-            Failure::Latched(forked) => forked.condition(),
-            Failure::Install(refusal) => refusal.condition(),
-            Failure::Error(error) => error.condition(),
+            CycleError::Refused(refusal) => refusal.condition(),
+            CycleError::Mirror(problem) => problem.condition(),
+            CycleError::LogForked(forked) => forked.condition(),
+            CycleError::Install(refusal) => refusal.condition(),
+            CycleError::Client(error) => error.condition(),
         }
     }
 }

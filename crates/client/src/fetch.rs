@@ -20,66 +20,66 @@ use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
 use unanimity_storage::Storage;
 
-use crate::sources::Hosts;
-use crate::stream::{end, pour};
-use crate::{Artifacts, Failure, Report, Step, UpdateError, Watcher};
+use crate::sources::Sources;
+use crate::stream::{join_blocking, stream_from};
+use crate::{ArtifactCache, CycleError, CycleReport, CycleProgress, ClientError, ProgressSink};
 
 /// The least bytes a second, in each pass over the mirrors: a slow one is left while another may
 /// be faster, and taken when none is.
-const FLOORS: [u64; 3] = [16 * FLOOR, 4 * FLOOR, FLOOR];
+const MIN_RATES: [u64; 3] = [16 * FLOOR, 4 * FLOOR, FLOOR];
 
 /// A host that breaks off is asked again at once for the rest if it has sent so many bytes.
-const WORTH_A_CONNECTION: u64 = 16 * 1024;
+const MIN_BYTES_TO_RECONNECT: u64 = 16 * 1024;
 
 /// How long a download waits for another of the same node to end, and when it looks again.
-const PATIENCE: Duration = Duration::from_secs(600);
-const PAUSE: Duration = Duration::from_secs(1);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(600);
+const BUSY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What fetching artifacts takes: nothing that a cycle remembers.
-pub struct Fetcher<'a> {
+pub struct Downloader<'a> {
     config: &'a Config,
-    pub(crate) hosts: Hosts,
+    pub(crate) sources: Sources,
     /// Where artifacts are fetched to, and, unless that is a spool, installed.
     pub(crate) root: InstallRoot,
     /// What is kept for others, if anything is.
-    artifacts: Option<Artifacts>,
+    artifact_cache: Option<ArtifactCache>,
     /// Who is told how far it has come.
-    pub(crate) watcher: Watcher,
+    pub(crate) progress: ProgressSink,
     /// How mirrors did, for whoever remembers that.
-    judged: Mutex<Vec<(String, bool)>>,
+    results: Mutex<Vec<(String, bool)>>,
 }
 
-impl<'a> Fetcher<'a> {
+impl<'a> Downloader<'a> {
     /// From these mirrors, and from peers if `transport` reaches what they serve.
     pub fn new(
         config: &'a Config,
         mirrors: &[Mirror],
         transport: &impl Transport,
         disk: Storage,
-    ) -> Fetcher<'a> {
-        let hosts = Hosts::new(config, mirrors, transport.web());
-        let artifacts =
-            config.keeps.map(|most| Artifacts::new(&config.cycle.state, most, disk.clone()));
+    ) -> Downloader<'a> {
+        let sources = Sources::new(config, mirrors, transport.web());
+        let artifact_cache =
+            config.keeps.map(|most| ArtifactCache::new(&config.cycle.state, most, disk.clone()));
         let place = config
             .cycle
             .spool
             .as_ref()
             .map_or(&config.cycle.install_root, |spool| &spool.directory);
         let root = InstallRoot::new(place, disk);
-        let (watcher, judged) = (Watcher::default(), Mutex::default());
-        Fetcher { config, hosts, root, artifacts, watcher, judged }
+        let (progress, results) = (ProgressSink::default(), Mutex::default());
+        Downloader { config, sources: hosts: sources, root, artifact_cache: artifacts: artifact_cache, progress: watcher: progress, results: judged: results }
     }
 
     /// Fetches the artifact, unless it is here already. A mirror that sends what was not signed is
     /// named, and dropped; one that breaks off is asked for the rest, and then the next is.
-    pub async fn fetch(
+    pub async fn download(
         &self,
         agreed: &ConfirmedRelease,
-        report: &mut Report,
+        report: &mut CycleReport,
         rng: &mut impl Rng,
-    ) -> Result<VerifiedArtifact, Failure> {
-        let target = artifact_for(agreed.manifest(), &self.config.cycle.platform)?;
-        let mut staging = match self.begin(agreed).await? {
+    ) -> Result<VerifiedArtifact, CycleError> {
+        let artifact = artifact_for(agreed.manifest(), &self.config.cycle.platform)?;
+        let mut staging = match self.find_or_begin(agreed).await? {
             Ok(staged) => return Ok(staged),
             Err(staging) => staging,
         };
@@ -88,19 +88,19 @@ impl<'a> Fetcher<'a> {
             if staging.check().is_ok() {
                 return self.finish(staging).await;
             }
-            staging.restart().map_err(UpdateError::from)?;
+            staging.restart().map_err(ClientError::from)?;
         }
-        let mirrors = self.hosts.of_artifacts(rng);
-        let hosts = 0..mirrors.len();
-        let together = FLOORS.iter().flat_map(|floor| hosts.clone().map(|host| (*floor, host)));
-        let alone = hosts.clone().flat_map(|host| FLOORS.map(|floor| (floor, host)));
+        let mirrors = self.sources.artifact_sources(rng);
+        let host_numbers = 0..mirrors.len();
+        let together = MIN_RATES.iter().flat_map(|floor| host_numbers.clone().map(|host| (*floor, host)));
+        let alone = host_numbers.clone().flat_map(|host| MIN_RATES.map(|floor| (floor, host)));
         // First together. If several had a part in what is wrong, or in what did not become whole,
         // nobody can tell whose part of it is bad: then each alone, from the beginning.
-        let mut parts = Parts::of(&staging);
+        let mut provenance = Provenance::from_partial(&staging);
         let mut dropped = BTreeSet::new();
         let (mut unread, mut wrong) = (Vec::new(), None);
         for (is_alone, turns) in [(false, together.collect::<Vec<_>>()), (true, alone.collect())] {
-            if is_alone && !parts.were_mixed {
+            if is_alone && !provenance.was_mixed {
                 break;
             }
             for (floor, host) in turns {
@@ -108,21 +108,21 @@ impl<'a> Fetcher<'a> {
                 if dropped.contains(&host) {
                     continue;
                 }
-                if is_alone && !parts.are_only(host) {
-                    staging.restart().map_err(UpdateError::from)?;
-                    parts.begin();
+                if is_alone && !provenance.is_only_from(host) {
+                    staging.restart().map_err(ClientError::from)?;
+                    provenance.clear();
                 }
                 let before = staging.length();
-                let (back, poured) = self.pour_all(mirror, target, floor, staging).await;
+                let (back, poured) = self.download_from(mirror, artifact, floor, staging).await;
                 staging = back;
                 if staging.length() > before {
-                    parts.add(host);
+                    provenance.add_host(host);
                 }
                 let is_short = poured.is_ok() && !staging.is_complete();
                 let checked = match poured {
                     Ok(()) => staging.check(),
                     Err(InstallError::Source(error)) => {
-                        self.judge(mirror, false);
+                        self.record(mirror, false);
                         unread.push(format!("{mirror}: {error}"));
                         continue;
                     }
@@ -130,169 +130,169 @@ impl<'a> Fetcher<'a> {
                     Err(error) => return Err(error.into()),
                 };
                 let Err(mismatch) = checked else {
-                    self.judge(mirror, true);
+                    self.record(mirror, true);
                     report.remarks.append(&mut unread);
                     return self.finish(staging).await;
                 };
                 if is_short {
                     // Another may have the rest.
-                    self.judge(mirror, false);
+                    self.record(mirror, false);
                     report.remarks.push(format!("{mirror}: {mismatch}"));
                     wrong = Some(mismatch);
                     continue;
                 }
-                staging.restart().map_err(UpdateError::from)?;
-                if parts.are_mixed() {
+                staging.restart().map_err(ClientError::from)?;
+                if provenance.is_mixed() {
                     report
                         .remarks
                         .push(format!("what {mirror} and others sent together: {mismatch}"));
-                    parts.begin();
+                    provenance.clear();
                     break;
                 }
-                self.judge(mirror, false);
+                self.record(mirror, false);
                 report.remarks.push(format!("{mirror}: {mismatch}"));
                 dropped.insert(host);
                 wrong = Some(mismatch);
-                parts.begin();
+                provenance.clear();
             }
         }
         if staging.length() == 0 {
-            staging.discard().map_err(UpdateError::from)?;
+            staging.discard().map_err(ClientError::from)?;
         }
-        let unread = || UpdateError::Mirrors(unread).into();
+        let unread = || ClientError::Mirrors(unread).into();
         Err(wrong.map_or_else(unread, |mismatch| InstallRefusal::from(mismatch).into()))
     }
 
     /// Takes down how a mirror did.
-    fn judge(&self, mirror: &Mirror, did_well: bool) {
-        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        judged.push((mirror.to_string(), did_well));
+    fn record(&self, mirror: &Mirror, did_well: bool) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.push((mirror.to_string(), did_well));
     }
 
     /// How mirrors did since this was last asked.
-    pub(crate) fn judged(&self) -> Vec<(String, bool)> {
-        std::mem::take(&mut *self.judged.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn take_results(&self) -> Vec<(String, bool)> {
+        std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds what one mirror sends, however often it breaks off, as long as each connection is worth it
     /// and all of them together are not slower than the floor.
-    async fn pour_all(
+    async fn download_from(
         &self,
         mirror: &Mirror,
-        target: &Artifact,
+        artifact: &Artifact,
         floor: u64,
         mut staging: PartialDownload,
     ) -> (PartialDownload, Result<(), InstallError>) {
-        let (began, first) = (Instant::now(), staging.length());
+        let (started, first) = (Instant::now(), staging.length());
         loop {
             let before = staging.length();
-            let told = |bytes: u64| {
-                self.watcher.tell(|| Step::Download {
-                    file: target.file.to_string(),
+            let on_progress = |bytes: u64| {
+                self.progress.report(|| CycleProgress::Download {
+                    file: artifact.file.to_string(),
                     // Who sends too much is refused for it, not counted.
-                    bytes: bytes.min(target.length),
-                    of: target.length,
+                    bytes: bytes.min(artifact.length),
+                    of: artifact.length,
                     mirror: mirror.to_string(),
                     resumed: before,
                 });
             };
-            let path = artifact_path(&target.sha256);
-            let (back, poured) = pour(mirror, &path, floor, staging, told).await;
+            let path = artifact_path(&artifact.sha256);
+            let (back, poured) = stream_from(mirror, &path, floor, staging, on_progress).await;
             staging = back;
             let (added, so_far) = (staging.length() - before, staging.length() - first);
-            let is_slow = began.elapsed() > FLOOR_WINDOW
-                && so_far < floor.saturating_mul(began.elapsed().as_secs());
+            let is_slow = started.elapsed() > FLOOR_WINDOW
+                && so_far < floor.saturating_mul(started.elapsed().as_secs());
             match poured {
-                Err(InstallError::Source(_)) if added >= WORTH_A_CONNECTION && !is_slow => {}
+                Err(InstallError::Source(_)) if added >= MIN_BYTES_TO_RECONNECT && !is_slow => {}
                 poured => return (staging, poured),
             }
         }
     }
 
     /// What was fetched before, if all of it is here.
-    pub(crate) async fn fetched(
+    pub(crate) async fn find_downloaded(
         &self,
         agreed: &ConfirmedRelease,
     ) -> Result<Option<VerifiedArtifact>, InstallError> {
         let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
         let agreed = agreed.clone();
-        end(spawn_blocking(move || root.find_download(&agreed, &platform))).await
+        join_blocking(spawn_blocking(move || root.find_download(&agreed, &platform))).await
     }
 
     /// What is here of it: all, or what was fetched so far.
-    async fn begin(
+    async fn find_or_begin(
         &self,
         agreed: &ConfirmedRelease,
-    ) -> Result<Result<VerifiedArtifact, PartialDownload>, Failure> {
-        let until = Instant::now() + PATIENCE;
+    ) -> Result<Result<VerifiedArtifact, PartialDownload>, CycleError> {
+        let until = Instant::now() + BUSY_TIMEOUT;
         loop {
-            if let Some(staged) = self.fetched(agreed).await? {
+            if let Some(staged) = self.find_downloaded(agreed).await? {
                 return Ok(Ok(staged));
             }
             let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
             let agreed = agreed.clone();
             let begun = spawn_blocking(move || root.open_download(&agreed, &platform).map(Err));
-            match end(begun).await {
+            match join_blocking(begun).await {
                 // The same download, most likely.
-                Err(InstallError::Busy(_)) if Instant::now() < until => sleep(PAUSE).await,
-                begun => return begun.map_err(Failure::from),
+                Err(InstallError::Busy(_)) if Instant::now() < until => sleep(BUSY_POLL_INTERVAL).await,
+                begun => return begun.map_err(CycleError::from),
             }
         }
     }
 
     /// Gives what is whole its name. A copy is kept for others first, if there is to be one.
-    async fn finish(&self, staging: PartialDownload) -> Result<VerifiedArtifact, Failure> {
-        let artifacts = self.artifacts.clone();
+    async fn finish(&self, staging: PartialDownload) -> Result<VerifiedArtifact, CycleError> {
+        let artifacts = self.artifact_cache.clone();
         let finished = spawn_blocking(move || {
             if let Some(artifacts) = artifacts
-                && let Err(error) = keep(&artifacts, &staging)
+                && let Err(error) = cache_artifact(&artifacts, &staging)
             {
                 tracing::warn!("an artifact is not kept for others: {error}");
             }
             staging.finish()
         });
-        Ok(end(finished).await?)
+        Ok(join_blocking(finished).await?)
     }
 }
 
 /// Unpacks an archive; anything else is ready as it is.
-pub(crate) async fn unpack(staged: VerifiedArtifact) -> Result<PreparedVersion, Failure> {
-    Ok(end(spawn_blocking(move || staged.unpack())).await?)
+pub(crate) async fn unpack(staged: VerifiedArtifact) -> Result<PreparedVersion, CycleError> {
+    Ok(join_blocking(spawn_blocking(move || staged.unpack())).await?)
 }
 
 /// Who had a part in the bytes that are here.
-struct Parts {
+struct Provenance {
     /// Hosts by number; `None` for whoever an earlier run had them from.
     from: BTreeSet<Option<usize>>,
     /// Whether more than one ever had.
-    were_mixed: bool,
+    was_mixed: bool,
 }
 
-impl Parts {
-    fn of(staging: &PartialDownload) -> Parts {
+impl Provenance {
+    fn from_partial(staging: &PartialDownload) -> Provenance {
         let from = if staging.length() > 0 { BTreeSet::from([None]) } else { BTreeSet::new() };
-        Parts { from, were_mixed: false }
+        Provenance { from, was_mixed: false }
     }
 
-    fn begin(&mut self) {
+    fn clear(&mut self) {
         self.from.clear();
     }
 
-    fn add(&mut self, host: usize) {
+    fn add_host(&mut self, host: usize) {
         self.from.insert(Some(host));
-        self.were_mixed |= self.are_mixed();
+        self.was_mixed |= self.is_mixed();
     }
 
-    fn are_mixed(&self) -> bool {
+    fn is_mixed(&self) -> bool {
         self.from.len() > 1
     }
 
-    fn are_only(&self, host: usize) -> bool {
+    fn is_only_from(&self, host: usize) -> bool {
         self.from.iter().all(|from| *from == Some(host))
     }
 }
 
 /// Keeps what came for others as well.
-fn keep(artifacts: &Artifacts, staging: &PartialDownload) -> Result<(), InstallError> {
-    artifacts.keep(staging.artifact(), staging.open_reader()?)
+fn cache_artifact(artifacts: &ArtifactCache, staging: &PartialDownload) -> Result<(), InstallError> {
+    artifacts.insert(staging.artifact(), staging.open_reader()?)
 }

@@ -14,38 +14,38 @@ use unanimity_protocol::TreeHead;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_storage::{Clock, Mode, StorageError};
 
-use crate::gather::Decided;
-use crate::tile_sources::Sources;
-use crate::{Client, Failure, UpdateError};
+use crate::gather::InstallPlan;
+use crate::tile_sources::TileSources;
+use crate::{Client, CycleError, ClientError};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Leaves the entries and the proof in the spool; the proof last.
     pub(crate) async fn fill_spool(
         &self,
         spool: &Path,
-        decided: &Decided,
+        plan: &InstallPlan,
         rng: &mut impl Rng,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CycleError> {
         let (config, disk) = (self.config, &self.disk);
         // What the installer says of itself is not believed either: it only says where to begin.
         let path = installer_head_path(&config.cycle.install_root);
-        let known = disk.read(&path, MAX_NOTE_BYTES).map_err(UpdateError::from)?;
+        let known = disk.read(&path, MAX_NOTE_BYTES).map_err(ClientError::from)?;
         let known = known.and_then(|bytes| TreeHead::verify(&bytes, &config.cycle.policy.log).ok());
-        let head = decided.agreed.head();
+        let head = plan.release.head();
         let from = known.map_or(0, |known| known.size()).min(head.size());
-        let mirrors = self.fetcher.hosts.of_the_log(rng);
+        let mirrors = self.downloader.sources.log_sources(rng);
         let mirrors: Vec<&Mirror> = mirrors.iter().collect();
         let path = spool.join(ENTRIES_FILE);
-        let at = |error| UpdateError::from(StorageError::at(&path)(error));
+        let at = |error| ClientError::from(StorageError::at(&path)(error));
         let mut file = disk.create(&path, Mode::Public).map_err(at)?;
         disk.writing(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
         if from < head.size() {
-            let sources = Sources::new(config, self.transport, &mirrors);
-            let bundles = match sources.serving(head).await {
+            let sources = TileSources::new(config, self.transport, &mirrors);
+            let bundles = match sources.find_host(head).await {
                 Some(source) => Bundles::below(source, head, from).await,
                 None => Err(io::ErrorKind::NotFound.into()),
             };
-            let unread = |why: String| UpdateError::Mirrors(vec![why]);
+            let unread = |why: String| ClientError::Mirrors(vec![why]);
             let bundles = bundles.map_err(|error| unread(format!("tiles: {error}")))?;
             let mut written = Ok(());
             let read = bundles.read(&mirrors, |_, entry| {
@@ -55,12 +55,12 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 }
             });
             let why = |unread: &Unread| unread.of(&mirrors);
-            read.await.map_err(|all| UpdateError::Mirrors(all.iter().map(why).collect()))?;
+            read.await.map_err(|all| ClientError::Mirrors(all.iter().map(why).collect()))?;
             written.map_err(at)?;
         }
         disk.finish(&*file, &path).map_err(at)?;
         let path = spool.join(PROOF_FILE);
-        let written = disk.write(&path, decided.proof.to_string().as_bytes(), Mode::Public);
-        Ok(written.map_err(StorageError::at(&path)).map_err(UpdateError::from)?)
+        let written = disk.write(&path, plan.proof.to_string().as_bytes(), Mode::Public);
+        Ok(written.map_err(StorageError::at(&path)).map_err(ClientError::from)?)
     }
 }

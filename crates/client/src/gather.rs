@@ -9,12 +9,12 @@ use unanimity_protocol::{Bundle, ConfirmedRelease, Refusal, Round, SignedRelease
 use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
-use crate::tile_sources::Sources;
-use crate::{Client, Failure, MirrorProblem, Outcome, Report, UpdateError, ask, join, prove, read};
+use crate::tile_sources::TileSources;
+use crate::{Client, CycleError, MirrorProblem, CycleOutcome, CycleReport, ClientError, ask, join, prove, read};
 
 /// What can be installed, and what convinces others of it.
-pub(crate) struct Decided {
-    pub(crate) agreed: Box<ConfirmedRelease>,
+pub(crate) struct InstallPlan {
+    pub(crate) release: Box<ConfirmedRelease>,
     pub(crate) proof: Bundle,
     /// What every mirror hides, if they all do.
     pub(crate) stale: Option<MirrorProblem>,
@@ -22,9 +22,9 @@ pub(crate) struct Decided {
     pub(crate) withdrawn: BTreeSet<u64>,
 }
 
-impl Decided {
-    pub(crate) fn outcome(self) -> Outcome {
-        Outcome::Available(self.agreed)
+impl InstallPlan {
+    pub(crate) fn into_outcome(self) -> CycleOutcome {
+        CycleOutcome::Available(self.release)
     }
 }
 
@@ -32,65 +32,65 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// The whole cycle up to the decision. `None`: everybody agrees that nothing is new.
     pub(crate) async fn decide(
         &mut self,
-        report: &mut Report,
+        report: &mut CycleReport,
         rng: &mut impl Rng,
-    ) -> Result<Option<Decided>, Failure> {
+    ) -> Result<Option<InstallPlan>, CycleError> {
         // Called a second time in one cycle, it adds to what the first found worth telling.
-        let Report { remarks, refused: told, .. } = std::mem::take(report);
-        *report = Report { remarks, refused: told.clone(), ..Report::default() };
+        let CycleReport { remarks, refused: refused_before, .. } = std::mem::take(report);
+        *report = CycleReport { remarks, refused: refused_before.clone(), ..CycleReport::default() };
         if let Some(id) = self.evidence.latched()? {
             return Err(LogForked { id }.into());
         }
         self.check_clock()?;
         let config = self.config;
-        let called = ask::call(
+        let collected = ask::collect_round(
             config,
             self.transport,
             self.clock,
-            &self.fetcher.watcher,
+            &self.downloader.progress,
             &self.state.largest,
             &self.sharing,
             rng,
         )
         .await;
-        report.peers = (called.roll.answers().iter())
+        report.peers = (collected.round.answers().iter())
             .map(|(peer, answer)| (peer.name.to_string(), answer.clone()))
             .collect();
-        if let Some(evidence) = called.evidence {
+        if let Some(evidence) = collected.evidence {
             return Err(self.latch(*evidence)?.into());
         }
-        self.remember(&called)?;
-        let roll = called.roll;
+        self.record_answers(&collected)?;
+        let round = collected.round;
 
-        let mirrors = self.fetcher.hosts.mirrors_in_any_order(rng);
+        let mirrors = self.downloader.sources.shuffled_mirrors(rng);
         let mirrors: Vec<&Mirror> = mirrors.iter().collect();
-        let shown = read::checkpoints(&mirrors, &config.cycle.policy.log).await;
+        let shown = read::read_checkpoints(&mirrors, &config.cycle.policy.log).await;
         report.mirrors =
             (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
-        let sources = Sources::new(config, self.transport, &mirrors);
-        let mut heard = self.known_heads()?;
-        heard.extend(called.heads);
-        heard.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
+        let sources = TileSources::new(config, self.transport, &mirrors);
+        let mut heads = self.known_heads()?;
+        heads.extend(collected.heads);
+        heads.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
         let trusted: Vec<TreeHead> = self.trusted_heads().cloned().collect();
         // The rolls that a release waits with are worth tying as well: else it would settle anew.
-        let rolls = self.state.rolls.iter().chain([&roll]);
-        let views: Vec<TreeHead> =
-            rolls.flat_map(Round::views).map(|view| view.head().clone()).collect();
-        let mut choice = HeadChoice::new(&mut heard, &trusted, &views);
+        let rounds = self.state.rolls.iter().chain([&round]);
+        let cosigned: Vec<TreeHead> =
+            rounds.flat_map(Round::views).map(|view| view.head().clone()).collect();
+        let mut choice = HeadChoice::new(&mut heads, &trusted, &cosigned);
         let read = loop {
-            let joined = match join::join(&mut choice, &sources).await {
+            let joined = match join::link_heads(&mut choice, &sources).await {
                 Ok(Some(joined)) => joined,
                 Ok(None) => break None,
                 Err(evidence) => return Err(self.latch(*evidence)?.into()),
             };
             let head = joined.chain.head().clone();
-            let common = roll.common_size(&config.peers, &joined.chain);
+            let common = round.common_size(&config.peers, &joined.chain);
             let tiles = sources.starting_with(joined.source);
             let hosts =
-                read::Hosts { shown: &shown, peers: &self.fetcher.hosts.peers_with(&roll, &head) };
-            let (state, policy, watcher) =
-                (&self.state, &config.cycle.policy, &self.fetcher.watcher);
-            let reading = read::entries(hosts, tiles, state, policy, &head, common, watcher).await;
+                read::EntrySources { shown: &shown, peers: &self.downloader.sources.peers_covering(&round, &head) };
+            let (state, policy, progress) =
+                (&self.state, &config.cycle.policy, &self.downloader.progress);
+            let reading = read::read_entries(hosts, tiles, state, policy, &head, common, progress).await;
             match reading {
                 Err(why) if choice.unreadable() => {
                     let why = format!("left out, as no peer vouches for it: {head} ({why})");
@@ -101,9 +101,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         };
         let newest = read.as_ref().map(|(joined, ..)| joined.chain.head());
         let well_read = read.as_ref().and_then(|(_, _, reading)| reading.as_ref().ok());
-        self.judge_log(&shown, newest, well_read);
+        self.record_log_results(&shown, newest, well_read);
         let stale = self.check_mirrors(&shown, newest).err();
-        let Some((join::Joined { chain, source, untied }, common, reading)) = read else {
+        let Some((join::LinkedHeads { chain, source, unlinked }, common, reading)) = read else {
             if let Some(stale) = stale {
                 return Err(stale.into());
             }
@@ -111,16 +111,16 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 Ok(head) => format!("{mirror}: serves no tiles that hash up to its {head}"),
                 Err(why) => format!("{mirror}: {why}"),
             };
-            return Err(UpdateError::Mirrors(shown.iter().map(why).collect()).into());
+            return Err(ClientError::Mirrors(shown.iter().map(why).collect()).into());
         };
-        report.remarks.extend(untied.iter().map(|head| {
+        report.remarks.extend(unlinked.iter().map(|head| {
             format!("a head signed by the log could not be tied to the others: {head}")
         }));
         report.head = Some(chain.head().clone());
         for trusted in self.trusted_heads() {
             if !chain.contains(trusted) {
-                let untied = || UpdateError::Untied { trusted: trusted.clone() }.into();
-                return Err(stale.map_or_else(untied, Failure::Mirror));
+                let not_linked = || ClientError::HeadNotLinked { trusted: trusted.clone() }.into();
+                return Err(stale.map_or_else(not_linked, CycleError::Mirror));
             }
         }
 
@@ -136,7 +136,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             self.clock.now(),
         );
         let installed = self.root.installed()?;
-        let standing = installed.map_or(Ok(()), |installed| {
+        let withdrawal_check = installed.map_or(Ok(()), |installed| {
             reading.catalog.check_not_withdrawn(&installed.release, true)
         });
         let mut refused = reading.refused;
@@ -145,47 +145,47 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 refused.push((index, refusal));
             }
         }
-        refused.retain(|(index, refusal)| self.is_news(*index, refusal));
-        refused.retain(|(index, _)| !told.iter().any(|(known, _)| known == index));
-        refused.extend(told);
+        refused.retain(|(index, refusal)| self.is_unreported(*index, refusal));
+        refused.retain(|(index, _)| !refused_before.iter().any(|(known, _)| known == index));
+        refused.extend(refused_before);
         refused.sort_by_key(|(index, _)| *index);
         report.refused = refused;
-        report.remarks.extend(standing.as_ref().err().map(Refusal::to_string));
+        report.remarks.extend(withdrawal_check.as_ref().err().map(Refusal::to_string));
 
         if reading.catalog.is_empty() && self.state.floor == 0 {
             let (product, channel) = (&config.cycle.policy.product, &config.cycle.policy.channel);
             report.remarks.push(format!("the log has no release of {product}, channel {channel}"));
         }
         let Some(common) = common else {
-            report.remarks.extend(choice.candidates.first().map(waits));
-            let missing = roll.unconfirmed(&config.peers, &chain, None);
-            let incomplete = || Refusal::Incomplete(self.since(missing)).into();
-            return Err(stale.map_or_else(incomplete, Failure::Mirror));
+            report.remarks.extend(choice.candidates.first().map(waiting_remark));
+            let missing = round.unconfirmed(&config.peers, &chain, None);
+            let incomplete = || Refusal::Incomplete(self.with_silent_since(missing)).into();
+            return Err(stale.map_or_else(incomplete, CycleError::Mirror));
         };
         // Everybody agrees on the log up to `common`: now, and only now, that is remembered.
         let candidates = choice.candidates;
         // Entries beyond it are told again: a mirror alone must not be able to hush anything up.
         self.state.reported = self.state.reported.max(common);
-        self.adopt(&chain, &roll, common, reading.at_common, &candidates)?;
+        self.adopt_head(&chain, &round, common, reading.at_common_size, &candidates)?;
 
-        let mut best: Option<Failure> = None;
+        let mut best: Option<CycleError> = None;
         for signed in candidates {
             let index = signed.index();
-            let hosts = || sources.starting_with(source);
-            let logged = prove::logged(&signed, &chain, self.state.head.as_ref(), hosts()).await?;
-            let earlier = self.earliest_roll(&chain, index);
-            match logged.confirm(&chain, &config.peers, &config.cycle.limits, earlier, &roll) {
+            let tile_hosts = || sources.starting_with(source);
+            let logged = prove::prove_inclusion(&signed, &chain, self.state.head.as_ref(), tile_hosts()).await?;
+            let earlier = self.earliest_round(&chain, index);
+            match logged.confirm(&chain, &config.peers, &config.cycle.limits, earlier, &round) {
                 Ok(agreed) => {
-                    let proof = prove::bundle(&agreed, config, hosts()).await?;
+                    let proof = prove::build_proof(&agreed, config, tile_hosts()).await?;
                     let (agreed, withdrawn) = (Box::new(agreed), reading.catalog.withdrawn());
-                    return Ok(Some(Decided { agreed, proof, stale, withdrawn }));
+                    return Ok(Some(InstallPlan { release: agreed, proof, stale, withdrawn }));
                 }
                 // The newest release's state is the one worth telling.
                 Err(refusal) => {
                     let refusal = match refusal {
                         Refusal::Incomplete(missing) => {
-                            report.remarks.push(waits(&signed));
-                            Refusal::Incomplete(self.since(missing))
+                            report.remarks.push(waiting_remark(&signed));
+                            Refusal::Incomplete(self.with_silent_since(missing))
                         }
                         other => other,
                     };
@@ -193,9 +193,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 }
             }
         }
-        standing?;
+        withdrawal_check?;
         // The peers have what the mirrors hide, so an update goes on; its operator hears of it.
-        if let Some(failure) = stale.map(Failure::Mirror).or(best) {
+        if let Some(failure) = stale.map(CycleError::Mirror).or(best) {
             return Err(failure);
         }
         let first = report.refused.first().map(|(_, refusal)| refusal.clone());
@@ -203,6 +203,6 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 }
 
-fn waits(signed: &SignedRelease) -> String {
+fn waiting_remark(signed: &SignedRelease) -> String {
     format!("release {} waits for that", signed.manifest().label())
 }

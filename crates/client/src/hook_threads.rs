@@ -29,7 +29,7 @@ async fn run(invocation: Invocation) -> Result<(), ProcessError> {
     // Where SIGCHLD is ignored, the system reaps what ends, and how it ended is lost. Having a handler
     // once is enough.
     drop(signal(SignalKind::child())?);
-    let (limit, (tell, mut told)) = (invocation.limit, oneshot::channel());
+    let (limit, (result_sender, mut result_receiver)) = (invocation.limit, oneshot::channel());
     let program = invocation.command[0].clone();
     let guard = InterruptOnDrop(Interrupt::default());
     let interrupt = guard.0.clone();
@@ -38,16 +38,16 @@ async fn run(invocation: Invocation) -> Result<(), ProcessError> {
         .name("hook".to_owned())
         .spawn(move || {
             // If the future is gone, the command was killed.
-            tell.send(process::run(&invocation, &interrupt)).ok();
+            result_sender.send(process::run(&invocation, &interrupt)).ok();
         })
         .map_err(|source| ProcessError::Start { program, source })?;
-    let ended = match timeout(limit, &mut told).await {
+    let ended = match timeout(limit, &mut result_receiver).await {
         Ok(ended) => ended,
         Err(_) => {
             // The next step begins only once the command is gone. The thread gives up on one that cannot
             // be killed, by the clock of the machine: a paused one would not wait for it.
             guard.0.interrupt();
-            match told.await {
+            match result_receiver.await {
                 // It had ended well before it was killed.
                 Ok(Ok(())) => return Ok(()),
                 _ => return Err(ProcessError::TimedOut(limit)),

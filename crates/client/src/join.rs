@@ -6,16 +6,16 @@ use unanimity_protocol::consistency::Consistency;
 use unanimity_protocol::decision::head_choice::{HeadChoice, Step, Trial};
 use unanimity_protocol::{ConsistentHeads, Evidence, TreeHead};
 
-use crate::tile_sources::{Source, Sources};
+use crate::tile_sources::{TileHost, TileSources};
 
 /// The heads, joined.
-pub(crate) struct Joined<'s, 'a, T: Transport> {
+pub(crate) struct LinkedHeads<'s, 'a, T: Transport> {
     /// The head that is adopted for this cycle, with all that are prefixes of it.
     pub(crate) chain: ConsistentHeads,
     /// Who serves that head's tiles.
-    pub(crate) source: &'s Cached<Source<'a, T>>,
+    pub(crate) source: &'s Cached<TileHost<'a, T>>,
     /// Heads that nobody's tiles tie to the others.
-    pub(crate) untied: Vec<TreeHead>,
+    pub(crate) unlinked: Vec<TreeHead>,
 }
 
 /// Joins the heads of a choice, or finds that two of them contradict each other. `None` if nobody
@@ -24,37 +24,37 @@ pub(crate) struct Joined<'s, 'a, T: Transport> {
 /// One hash is all that some roots need, so a head can look served and be tied to nothing:
 /// [`HeadChoice`] says which of the served heads is adopted. What its chain does not hold is
 /// untied, and its peers do not confirm.
-pub(crate) async fn join<'s, 'a, T: Transport>(
+pub(crate) async fn link_heads<'s, 'a, T: Transport>(
     choice: &mut HeadChoice<'_, TreeHead>,
-    sources: &'s Sources<'a, T>,
-) -> Result<Option<Joined<'s, 'a, T>>, Box<Evidence>> {
+    sources: &'s TileSources<'a, T>,
+) -> Result<Option<LinkedHeads<'s, 'a, T>>, Box<Evidence>> {
     let mut best = None;
     loop {
         match choice.step() {
-            Step::Try(trial) => best = attempt(trial, sources).await.or(best),
+            Step::Try(trial) => best = try_head(trial, sources).await.or(best),
             Step::Chosen(_) => break,
             Step::NoneServed => return Ok(None),
             Step::Fork(evidence) => return Err(evidence.clone()),
         }
     }
     Ok(best.map(|(chain, source)| {
-        let untied = choice.heads().iter().filter(|head| !chain.contains(head)).cloned().collect();
-        Joined { chain, source, untied }
+        let unlinked = choice.heads().iter().filter(|head| !chain.contains(head)).cloned().collect();
+        LinkedHeads { chain, source, unlinked: untied: unlinked }
     }))
 }
 
 /// Tries one head. Returns its chain and its host if it is the best so far.
-async fn attempt<'s, 'a, T: Transport>(
+async fn try_head<'s, 'a, T: Transport>(
     trial: Trial<'_, '_, TreeHead>,
-    sources: &'s Sources<'a, T>,
-) -> Option<(ConsistentHeads, &'s Cached<Source<'a, T>>)> {
-    let Some(source) = sources.serving(trial.head()).await else {
+    sources: &'s TileSources<'a, T>,
+) -> Option<(ConsistentHeads, &'s Cached<TileHost<'a, T>>)> {
+    let Some(source) = sources.find_host(trial.head()).await else {
         trial.unserved();
         return None;
     };
     let mut chain = ConsistentHeads::new(trial.head().clone());
     for older in trial.smaller() {
-        if let Consistency::Fork(evidence) = link(&mut chain, older, source, sources).await {
+        if let Consistency::Fork(evidence) = link_head(&mut chain, older, source, sources).await {
             trial.fork(evidence);
             return None;
         }
@@ -62,12 +62,12 @@ async fn attempt<'s, 'a, T: Transport>(
     trial.served(|head| chain.contains(head)).then_some((chain, source))
 }
 
-/// Links one head, with the tiles of `first` or, where those are of no use, anybody's.
-async fn link<T: Transport>(
+/// Links one head, with the tiles of `first_asked_for` or, where those are of no use, anybody's.
+async fn link_head<T: Transport>(
     chain: &mut ConsistentHeads,
     head: &TreeHead,
-    first: &Cached<Source<'_, T>>,
-    sources: &Sources<'_, T>,
+    first: &Cached<TileHost<'_, T>>,
+    sources: &TileSources<'_, T>,
 ) -> Consistency {
     for source in sources.starting_with(first) {
         let Ok(path) = source.path(head.size(), chain.head()).await else { continue };

@@ -7,25 +7,25 @@ use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::{Refusal, TreeHead};
 use unanimity_storage::Clock;
 
-use crate::{Client, Failure, MirrorProblem, read};
+use crate::{Client, CycleError, MirrorProblem, read};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Judges the mirrors anew.
     pub(crate) fn begin_cycle(&mut self) {
-        self.judged.failed.clear();
+        self.scores.failed.clear();
         let known: BTreeSet<String> =
-            self.fetcher.hosts.mirrors.iter().map(|mirror| mirror.to_string()).collect();
-        self.judged.unsaved |= self.state.health.keep(|name| known.contains(name));
+            self.downloader.sources.mirrors.iter().map(|mirror| mirror.to_string()).collect();
+        self.scores.unsaved |= self.state.health.keep(|name| known.contains(name));
         let now = self.clock.now();
         let in_penance = |name: &String| self.state.health.penance(name, now).is_some();
-        self.fetcher.hosts.last = known.into_iter().filter(in_penance).collect();
+        self.downloader.sources.deprioritized = known.into_iter().filter(in_penance).collect();
     }
 
     /// Stores what was learned of them, if nothing else has. Of a fork, nothing is stored but the
     /// evidence.
-    pub(crate) fn end_cycle<O>(&mut self, ended: Result<O, Failure>) -> Result<O, Failure> {
-        let fork = matches!(&ended, Err(Failure::Refused(Refusal::Fork(_)) | Failure::Latched(_)));
-        if fork || !self.judged.unsaved {
+    pub(crate) fn end_cycle<O>(&mut self, ended: Result<O, CycleError>) -> Result<O, CycleError> {
+        let fork = matches!(&ended, Err(CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_)));
+        if fork || !self.scores.unsaved {
             return ended;
         }
         match (self.save(), ended) {
@@ -35,38 +35,38 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Takes down how a mirror did. Peers are judged by other means.
-    pub(crate) fn judge(&mut self, name: String, did_well: bool) {
-        if self.fetcher.hosts.mirrors.iter().all(|mirror| mirror.to_string() != name) {
+    pub(crate) fn record_mirror_result(&mut self, name: String, did_well: bool) {
+        if self.downloader.sources.mirrors.iter().all(|mirror| mirror.to_string() != name) {
             return;
         }
         if did_well {
             let is_forgiven =
-                !self.judged.failed.contains(&name) && self.state.health.succeeded(&name);
-            self.judged.unsaved |= is_forgiven;
-        } else if self.judged.failed.insert(name.clone()) {
+                !self.scores.failed.contains(&name) && self.state.health.succeeded(&name);
+            self.scores.unsaved |= is_forgiven;
+        } else if self.scores.failed.insert(name.clone()) {
             self.state.health.failed(&name, self.clock.now());
-            self.fetcher.hosts.last.insert(name);
-            self.judged.unsaved = true;
+            self.downloader.sources.deprioritized.insert(name);
+            self.scores.unsaved = true;
         }
     }
 
     /// The same of what they showed of the log: it may not have been read, or be stale beside the
     /// newest head; and the entries may be others.
-    pub(crate) fn judge_log(
+    pub(crate) fn record_log_results(
         &mut self,
         shown: &[(&Mirror, Result<TreeHead, String>)],
         newest: Option<&TreeHead>,
-        reading: Option<&read::Reading>,
+        reading: Option<&read::LogReading>,
     ) {
         for (mirror, head) in shown {
-            let is_bad = |reading: &read::Reading| reading.failed.contains(&mirror.to_string());
+            let is_bad = |reading: &read::LogReading| reading.failed.contains(&mirror.to_string());
             match (head, newest) {
-                (Err(_), _) => self.judge(mirror.to_string(), false),
+                (Err(_), _) => self.record_mirror_result(mirror.to_string(), false),
                 // Nobody's tiles hash up to anything: that may be anybody's fault.
                 (Ok(_), None) => {}
                 (Ok(head), Some(newest)) => {
                     let is_stale = head.size() < newest.size();
-                    self.judge(mirror.to_string(), !is_stale && !reading.is_some_and(is_bad));
+                    self.record_mirror_result(mirror.to_string(), !is_stale && !reading.is_some_and(is_bad));
                 }
             }
         }

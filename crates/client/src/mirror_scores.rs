@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// What this cycle has to say of the mirrors.
 #[derive(Default)]
-pub(crate) struct Judged {
+pub(crate) struct MirrorScores {
     pub(crate) failed: BTreeSet<String>,
     pub(crate) unsaved: bool,
 }

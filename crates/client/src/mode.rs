@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 /// What a cycle may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Errand {
+pub enum CycleMode {
     /// Only find out.
     Check,
     /// Fetch what can be installed, and keep it.
-    Stage,
+    Download,
     /// Install it.
     Update,
     /// Install what was fetched before, and fetch nothing.
-    Switch,
+    InstallDownloaded,
 }

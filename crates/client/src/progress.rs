@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// is done; a cycle may come to the same kind again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub enum Step {
+pub enum CycleProgress {
     /// Every peer is asked.
     Roll {
         /// How many there are.
@@ -42,75 +42,75 @@ pub enum Step {
     },
 }
 
-impl Step {
+impl CycleProgress {
     /// Whether nothing of it is done yet.
-    pub fn begins(&self) -> bool {
+    pub fn is_start(&self) -> bool {
         match *self {
-            Step::Roll { answered, silent, .. } => answered + silent == 0,
-            Step::Log { entries, .. } => entries == 0,
-            Step::Download { bytes, resumed, .. } => bytes == resumed,
+            CycleProgress::Roll { answered, silent, .. } => answered + silent == 0,
+            CycleProgress::Log { entries, .. } => entries == 0,
+            CycleProgress::Download { bytes, resumed, .. } => bytes == resumed,
         }
     }
 
     /// Whether all of it is.
-    pub fn ends(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         match *self {
-            Step::Roll { peers, answered, silent } => answered + silent == peers,
-            Step::Log { entries, of } => entries == of,
-            Step::Download { bytes, of, .. } => bytes == of,
+            CycleProgress::Roll { peers, answered, silent } => answered + silent == peers,
+            CycleProgress::Log { entries, of } => entries == of,
+            CycleProgress::Download { bytes, of, .. } => bytes == of,
         }
     }
 }
 
 /// Who is told of a cycle's steps: nobody, unless somebody wants to hear of them.
 #[derive(Clone, Default)]
-pub struct Watcher(Option<Arc<dyn Fn(Step) + Send + Sync>>);
+pub struct ProgressSink(Option<Arc<dyn Fn(CycleProgress) + Send + Sync>>);
 
-impl Watcher {
+impl ProgressSink {
     /// Somebody, who is called in the middle of the work, thousands of times a second, and must
     /// never wait.
-    pub fn new(watch: impl Fn(Step) + Send + Sync + 'static) -> Watcher {
-        Watcher(Some(Arc::new(watch)))
+    pub fn new(watch: impl Fn(CycleProgress) + Send + Sync + 'static) -> ProgressSink {
+        ProgressSink(Some(Arc::new(watch)))
     }
 
-    pub(crate) fn tell(&self, step: impl FnOnce() -> Step) {
+    pub(crate) fn report(&self, step: impl FnOnce() -> CycleProgress) {
         if let Some(watch) = &self.0 {
             watch(step());
         }
     }
 }
 
-impl fmt::Debug for Watcher {
+impl fmt::Debug for ProgressSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Watcher(somebody)" } else { "Watcher(nobody)" })
     }
 }
 
 /// Counts the peers of a roll.
-pub(crate) struct Counted<'a> {
-    watcher: &'a Watcher,
+pub(crate) struct AnswerCounter<'a> {
+    progress: &'a ProgressSink,
     peers: usize,
     answered: AtomicUsize,
     silent: AtomicUsize,
 }
 
-impl<'a> Counted<'a> {
-    pub(crate) fn begin(watcher: &'a Watcher, peers: usize) -> Counted<'a> {
-        let counted =
-            Counted { watcher, peers, answered: AtomicUsize::new(0), silent: AtomicUsize::new(0) };
-        counted.tell();
-        counted
+impl<'a> AnswerCounter<'a> {
+    pub(crate) fn start(progress: &'a ProgressSink, peers: usize) -> AnswerCounter<'a> {
+        let counter =
+            AnswerCounter { progress: watcher: progress, peers, answered: AtomicUsize::new(0), silent: AtomicUsize::new(0) };
+        counter.report();
+        counter
     }
 
-    pub(crate) fn one<T, E>(&self, answer: &Result<T, E>) {
+    pub(crate) fn count_answer<T, E>(&self, answer: &Result<T, E>) {
         let which = if answer.is_ok() { &self.answered } else { &self.silent };
         which.fetch_add(1, Ordering::Relaxed);
-        self.tell();
+        self.report();
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         let count = |which: &AtomicUsize| which.load(Ordering::Relaxed);
-        self.watcher.tell(|| Step::Roll {
+        self.progress.report(|| CycleProgress::Roll {
             peers: self.peers,
             answered: count(&self.answered),
             silent: count(&self.silent),

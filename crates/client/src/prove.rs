@@ -11,19 +11,19 @@ use unanimity_protocol::{
     Bundle, ConfirmedRelease, ConsistentHeads, CosignedHead, LoggedRelease, SignedRelease, TreeHead,
 };
 
-use crate::error::UpdateError;
-use crate::tile_sources::Source;
+use crate::error::ClientError;
+use crate::tile_sources::TileHost;
 
 /// Proves that a release is in the chain's head, with the tiles of the first host whose tiles do.
-pub(crate) async fn logged<'s, 'a: 's, T: Transport + 'a>(
+pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
     signed: &SignedRelease,
     chain: &ConsistentHeads,
     trusted: Option<&TreeHead>,
-    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
-) -> Result<LoggedRelease, UpdateError> {
+    tile_hosts: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
+) -> Result<LoggedRelease, ClientError> {
     let (index, size) = (signed.index(), chain.head().size());
     let mut problems = Vec::new();
-    for host in hosts {
+    for host in tile_hosts {
         match host.inclusion(index, size, size).await {
             Ok(proof) => match signed.clone().prove_inclusion(chain, trusted, &proof) {
                 Ok(logged) => return Ok(logged),
@@ -32,19 +32,19 @@ pub(crate) async fn logged<'s, 'a: 's, T: Transport + 'a>(
             Err(error) => problems.push(error.to_string()),
         }
     }
-    Err(UpdateError::Mirrors(problems))
+    Err(ClientError::Mirrors(problems))
 }
 
 /// The proof bundle of what was agreed on: one that verifies, from the first host whose tiles
 /// make one.
-pub(crate) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
+pub(crate) async fn build_proof<'s, 'a: 's, T: Transport + 'a>(
     agreed: &ConfirmedRelease,
     config: &Config,
-    hosts: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
-) -> Result<Bundle, UpdateError> {
+    tile_hosts: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
+) -> Result<Bundle, ClientError> {
     let mut problems = Vec::new();
-    for host in hosts {
-        match bundle_of(agreed, host).await {
+    for host in tile_hosts {
+        match build_proof_from(agreed, host).await {
             Ok(bundle) => {
                 match bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits) {
                     Ok(_) => return Ok(bundle),
@@ -54,12 +54,12 @@ pub(crate) async fn bundle<'s, 'a: 's, T: Transport + 'a>(
             Err(error) => problems.push(format!("tiles for the proof: {error}")),
         }
     }
-    Err(UpdateError::Mirrors(problems))
+    Err(ClientError::Mirrors(problems))
 }
 
-async fn bundle_of<T: Transport>(
+async fn build_proof_from<T: Transport>(
     agreed: &ConfirmedRelease,
-    source: &Cached<Source<'_, T>>,
+    source: &Cached<TileHost<'_, T>>,
 ) -> io::Result<Bundle> {
     let (head, index) = (agreed.head(), agreed.log_entry().index);
     let views = agreed.rounds().into_iter().flat_map(|roll| roll.views());

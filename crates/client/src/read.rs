@@ -11,11 +11,11 @@ use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Catalog, Hash, Log, LogMismatch, Policy, Refusal, TreeHead};
 use unanimity_state::ClientState;
 
-use crate::tile_sources::Source;
-use crate::{Failure, MirrorProblem, Step, UpdateError, Watcher};
+use crate::tile_sources::TileHost;
+use crate::{CycleError, MirrorProblem, CycleProgress, ClientError, ProgressSink};
 
 /// What every mirror shows, opened.
-pub(crate) async fn checkpoints<'a>(
+pub(crate) async fn read_checkpoints<'a>(
     mirrors: &[&'a Mirror],
     log: &Log,
 ) -> Vec<(&'a Mirror, Result<TreeHead, String>)> {
@@ -24,14 +24,14 @@ pub(crate) async fn checkpoints<'a>(
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let head = bytes
             .map_err(|error| error.to_string())
-            .and_then(|bytes| TreeHead::verify(&bytes, log).map_err(|error| refused(&error)));
+            .and_then(|bytes| TreeHead::verify(&bytes, log).map_err(|error| describe_checkpoint_error(&error)));
         (mirror, head)
     }))
     .await
 }
 
 /// Why a checkpoint is none of ours, and where to look if all mirrors say so.
-fn refused(error: &CheckpointError) -> String {
+fn describe_checkpoint_error(error: &CheckpointError) -> String {
     match error {
         CheckpointError::OtherLog { .. } | CheckpointError::Note(NoteError::Unsigned) => {
             format!("checkpoint: {error} (compare [log] origin and key in the configuration)")
@@ -41,7 +41,7 @@ fn refused(error: &CheckpointError) -> String {
 }
 
 /// Who may have entries.
-pub(crate) struct Hosts<'a> {
+pub(crate) struct EntrySources<'a> {
     /// The mirrors, and what each shows.
     pub(crate) shown: &'a [(&'a Mirror, Result<TreeHead, String>)],
     /// What peers serve whose view is large enough.
@@ -50,17 +50,17 @@ pub(crate) struct Hosts<'a> {
 
 /// The tree's right edge and the releases below it.
 #[derive(Clone)]
-pub(crate) struct Edge {
+pub(crate) struct LogPrefix {
     pub(crate) frontier: Frontier,
     pub(crate) catalog: Catalog,
 }
 
 /// All entries up to a head, read and hashed to its root.
-pub(crate) struct Reading {
+pub(crate) struct LogReading {
     /// The releases below the head.
     pub(crate) catalog: Catalog,
     /// The same at the size that every peer confirmed, if reading passed it.
-    pub(crate) at_common: Option<Edge>,
+    pub(crate) at_common_size: Option<LogPrefix>,
     /// Entries of ours that fail a check of their own.
     pub(crate) refused: Vec<(u64, Refusal)>,
     /// Entries of kinds we do not know.
@@ -72,20 +72,20 @@ pub(crate) struct Reading {
 /// Reads every entry between what is stored and `head`, each bundle from whichever mirror serves
 /// what hashes up to it, and from peers where no mirror does. None is skipped: a fact holds only
 /// if nothing was left out.
-pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
-    hosts: Hosts<'_>,
-    tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
+    hosts: EntrySources<'_>,
+    tiles: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
     state: &ClientState,
     policy: &Policy,
     head: &TreeHead,
     common: Option<u64>,
-    watcher: &Watcher,
-) -> Result<Reading, Failure> {
-    let mut edge = Edge { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
+    progress: &ProgressSink,
+) -> Result<LogReading, CycleError> {
+    let mut edge = LogPrefix { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
     let from = edge.frontier.size();
-    let mut reading = Reading {
+    let mut reading = LogReading {
         catalog: edge.catalog.clone(),
-        at_common: (common == Some(from)).then(|| edge.clone()),
+        at_common_size: (common == Some(from)).then(|| edge.clone()),
         refused: Vec::new(),
         unknown_kinds: 0,
         failed: Vec::new(),
@@ -106,10 +106,10 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
     // What the mirrors show may be less than what was read before.
     let of = head.size().saturating_sub(from);
     if of > 0 {
-        watcher.tell(|| Step::Log { entries: 0, of });
+        progress.report(|| CycleProgress::Log { entries: 0, of });
     }
-    let bundles = bundles(tiles, head, from).await?;
-    let taken = bundles.read(&mirrors, |index, entry| {
+    let entry_reader = open_entry_reader(tiles, head, from).await?;
+    let taken = entry_reader.read(&mirrors, |index, entry| {
         edge.frontier.push(Hash::leaf(entry));
         match edge.catalog.add_entry(index, entry, policy) {
             Entry::Refused(refusal) => reading.refused.push((index, refusal)),
@@ -117,11 +117,11 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
             Entry::Ours | Entry::Foreign => {}
         }
         if common == Some(edge.frontier.size()) {
-            reading.at_common = Some(edge.clone());
+            reading.at_common_size = Some(edge.clone());
         }
         let read = index + 1;
         if read % FULL == 0 || read == head.size() {
-            watcher.tell(|| Step::Log { entries: read - from, of });
+            progress.report(|| CycleProgress::Log { entries: read - from, of });
         }
     });
     match taken.await {
@@ -138,7 +138,7 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
         Err(unread) => {
             let Some(altered) = unread.iter().find(|unread| unread.error.is_none()) else {
                 problems.extend(unread.iter().map(|unread| unread.of(&mirrors)));
-                return Err(UpdateError::Mirrors(problems).into());
+                return Err(ClientError::Mirrors(problems).into());
             };
             let served = altered.of(&mirrors);
             Err(MirrorProblem::OtherEntries { served, head: head.clone() }.into())
@@ -147,11 +147,11 @@ pub(crate) async fn entries<'s, 'a: 's, T: Transport + 'a>(
 }
 
 /// What the entries must hash to, from the first host of tiles that can prove it.
-async fn bundles<'s, 'a: 's, T: Transport + 'a>(
-    tiles: impl Iterator<Item = &'s Cached<Source<'a, T>>>,
+async fn open_entry_reader<'s, 'a: 's, T: Transport + 'a>(
+    tiles: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
     head: &TreeHead,
     from: u64,
-) -> Result<Bundles, UpdateError> {
+) -> Result<Bundles, ClientError> {
     let mut problems = Vec::new();
     for host in tiles {
         match Bundles::below(host, head, from).await {
@@ -159,5 +159,5 @@ async fn bundles<'s, 'a: 's, T: Transport + 'a>(
             Err(error) => problems.push(error.to_string()),
         }
     }
-    Err(UpdateError::Mirrors(problems))
+    Err(ClientError::Mirrors(problems))
 }

@@ -11,22 +11,22 @@ use unanimity_protocol::{Name, Peer, PublicKeyBytes, Round, TreeHead};
 
 /// Each on circuits that nothing else of this node shares.
 #[derive(Default)]
-pub(crate) struct Hosts {
+pub(crate) struct Sources {
     pub(crate) mirrors: Vec<Mirror>,
     /// Those mirrors that are asked after the others, by name.
-    pub(crate) last: BTreeSet<String>,
+    pub(crate) deprioritized: BTreeSet<String>,
     /// What each peer keeps of the log for others.
     peers: Vec<(PublicKeyBytes, Mirror)>,
     /// Where peers serve artifacts to anyone.
-    shelves: Vec<Mirror>,
+    artifact_peers: Vec<Mirror>,
 }
 
-impl Hosts {
+impl Sources {
     /// Without a `web` to reach them by, the peers serve nothing.
-    pub(crate) fn new(config: &Config, mirrors: &[Mirror], web: Option<Arc<dyn Web>>) -> Hosts {
+    pub(crate) fn new(config: &Config, mirrors: &[Mirror], web: Option<Arc<dyn Web>>) -> Sources {
         let mirrors = mirrors.iter().map(Mirror::anew).collect();
         let Some(web) = web else {
-            return Hosts { mirrors, ..Hosts::default() };
+            return Sources { mirrors, ..Sources::default() };
         };
         let named = |name: &Name, site| Mirror::named(format!("peer {name}"), site, &web);
         let log = |peer: &Peer| {
@@ -34,35 +34,35 @@ impl Hosts {
             Some((key, named(&peer.name, Site::onion(config.addresses.get(&key)?.key))))
         };
         let peers = config.peers.iter().filter_map(log).collect();
-        let shelves = config.artifacts.iter().map(|(name, site)| named(name, site.clone()));
-        Hosts { mirrors, peers, shelves: shelves.collect(), last: BTreeSet::new() }
+        let artifact_peers = config.artifacts.iter().map(|(name, site)| named(name, site.clone()));
+        Sources { mirrors, peers, artifact_peers: artifact_peers.collect(), deprioritized: BTreeSet::new() }
     }
 
     /// In an order drawn anew, but for those who come last.
-    pub(crate) fn mirrors_in_any_order(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+    pub(crate) fn shuffled_mirrors(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let mut mirrors = self.mirrors.clone();
         mirrors.shuffle(rng);
-        mirrors.sort_by_cached_key(|mirror| self.last.contains(&mirror.to_string()));
+        mirrors.sort_by_cached_key(|mirror| self.deprioritized.contains(&mirror.to_string()));
         mirrors
     }
 
     /// Everybody who may have entries: the mirrors, and then the peers.
-    pub(crate) fn of_the_log(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+    pub(crate) fn log_sources(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let peers = self.peers.iter().map(|(_, mirror)| mirror.clone());
-        self.mirrors_in_any_order(rng).into_iter().chain(peers).collect()
+        self.shuffled_mirrors(rng).into_iter().chain(peers).collect()
     }
 
     /// The mirrors, and then those who have other things to do.
-    pub(crate) fn of_artifacts(&self, rng: &mut impl Rng) -> Vec<Mirror> {
-        let mut shelves = self.shelves.clone();
-        shelves.shuffle(rng);
-        [self.mirrors_in_any_order(rng), shelves].concat()
+    pub(crate) fn artifact_sources(&self, rng: &mut impl Rng) -> Vec<Mirror> {
+        let mut artifact_peers = self.artifact_peers.clone();
+        artifact_peers.shuffle(rng);
+        [self.shuffled_mirrors(rng), artifact_peers].concat()
     }
 
     /// Those whose view in a roll covers a head: what they keep of the log does too, or soon will.
-    pub(crate) fn peers_with(&self, roll: &Round, head: &TreeHead) -> Vec<&Mirror> {
+    pub(crate) fn peers_covering(&self, round: &Round, head: &TreeHead) -> Vec<&Mirror> {
         let covers = |key: PublicKeyBytes| {
-            roll.views().any(|view| view.cosigner() == key && view.head().size() >= head.size())
+            round.views().any(|view| view.cosigner() == key && view.head().size() >= head.size())
         };
         self.peers.iter().filter(|(key, _)| covers(*key)).map(|(_, mirror)| mirror).collect()
     }

@@ -9,22 +9,22 @@ use unanimity_protocol::{
 use unanimity_state::StoreError;
 use unanimity_storage::Clock;
 
-use crate::{Client, UpdateError, ask, read};
+use crate::{Client, ClientError, ask, read};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    pub(crate) fn check_clock(&self) -> Result<(), UpdateError> {
+    pub(crate) fn check_clock(&self) -> Result<(), ClientError> {
         let (now, newest) = (self.clock.now(), self.state.newest);
         if now.after(CLOCK_SKEW) < newest {
-            Err(UpdateError::Clock { now, newest })
+            Err(ClientError::Clock { now, newest })
         } else {
             Ok(())
         }
     }
 
     /// What the roll showed, before anything is concluded from it.
-    pub(crate) fn remember(&mut self, called: &ask::Called) -> Result<(), StoreError> {
-        let now = called.roll.closed_at();
-        for (peer, answer) in called.roll.answers() {
+    pub(crate) fn record_answers(&mut self, collected: &ask::CollectedRound) -> Result<(), StoreError> {
+        let now = collected.round.closed_at();
+        for (peer, answer) in collected.round.answers() {
             let key = peer.key.raw();
             let silent = &mut self.state.silent_since;
             let changed = match answer {
@@ -34,7 +34,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             };
             self.unsaved |= changed;
         }
-        for view in &called.views {
+        for view in &collected.cosigned_heads {
             let key = view.cosigner();
             let before = self.state.largest.get(&key).map(|view| view.head().size());
             if before.is_none_or(|before| before < view.head().size()) {
@@ -50,12 +50,12 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.unsaved = true;
         self.store.save(&self.state)?;
         self.unsaved = false;
-        self.judged.unsaved = false;
+        self.scores.unsaved = false;
         Ok(())
     }
 
     /// Adds to each peer that did not confirm since when it has been silent.
-    pub(crate) fn since(&self, mut missing: Vec<UnconfirmedPeer>) -> Vec<UnconfirmedPeer> {
+    pub(crate) fn with_silent_since(&self, mut missing: Vec<UnconfirmedPeer>) -> Vec<UnconfirmedPeer> {
         for missing in &mut missing {
             let peer = self.config.peers.iter().find(|peer| peer.name == missing.peer);
             missing.since =
@@ -65,7 +65,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Stores evidence before anything else happens.
-    pub(crate) fn latch(&self, evidence: Evidence) -> Result<Refusal, UpdateError> {
+    pub(crate) fn latch(&self, evidence: Evidence) -> Result<Refusal, ClientError> {
         self.evidence.add(&evidence)?;
         Ok(Refusal::Fork(Box::new(evidence)))
     }
@@ -86,7 +86,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Whether a refused entry was never reported: read for the first time, or expired since.
-    pub(crate) fn is_news(&self, index: u64, refusal: &Refusal) -> bool {
+    pub(crate) fn is_unreported(&self, index: u64, refusal: &Refusal) -> bool {
         let last = self.state.unanimous_at.unwrap_or_default();
         match refusal {
             Refusal::Expired { at, .. } if *at > last => true,
@@ -104,15 +104,15 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 
     /// After a unanimous roll: the head moves to the smallest that was confirmed, and the roll is
     /// kept as long as a pending release may need it.
-    pub(crate) fn adopt(
+    pub(crate) fn adopt_head(
         &mut self,
         chain: &ConsistentHeads,
-        roll: &Round,
+        round: &Round,
         common: u64,
-        at_common: Option<read::Edge>,
+        at_common: Option<read::LogPrefix>,
         candidates: &[SignedRelease],
     ) -> Result<(), StoreError> {
-        let smallest = roll.views().map(CosignedHead::head).find(|head| head.size() == common);
+        let smallest = round.views().map(CosignedHead::head).find(|head| head.size() == common);
         if let (Some(smallest), Some(mut edge)) = (smallest, at_common) {
             let held = self.state.head.as_ref().map_or(0, TreeHead::size);
             if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
@@ -121,11 +121,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
             }
         }
-        self.state.unanimous_at = Some(roll.closed_at());
+        self.state.unanimous_at = Some(round.closed_at());
         // On everybody's word only: one peer and a clock that is wrong for a minute must not be
         // able to stop us until that time comes.
-        self.state.newest = self.state.newest.max(roll.closed_at());
-        self.state.rolls.push(roll.clone());
+        self.state.newest = self.state.newest.max(round.closed_at());
+        self.state.rolls.push(round.clone());
         let first_for =
             |index: u64| self.state.rolls.iter().position(|roll| self.covers(roll, chain, index));
         let needed: Vec<usize> =
@@ -136,12 +136,12 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.save()
     }
 
-    fn covers(&self, roll: &Round, chain: &ConsistentHeads, index: u64) -> bool {
-        roll.common_size(&self.config.peers, chain).is_some_and(|size| size > index)
+    fn covers(&self, round: &Round, chain: &ConsistentHeads, index: u64) -> bool {
+        round.common_size(&self.config.peers, chain).is_some_and(|size| size > index)
     }
 
     /// The first roll in which every peer covered the entry.
-    pub(crate) fn earliest_roll(&self, chain: &ConsistentHeads, index: u64) -> Option<&Round> {
+    pub(crate) fn earliest_round(&self, chain: &ConsistentHeads, index: u64) -> Option<&Round> {
         self.state.rolls.iter().find(|roll| self.covers(roll, chain, index))
     }
 }

@@ -16,7 +16,7 @@ use unanimity_net::{
 use unanimity_protocol::{Tile, TreeHead};
 
 /// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
-pub(crate) enum Source<'a, T: Transport> {
+pub(crate) enum TileHost<'a, T: Transport> {
     Mirror(&'a Mirror),
     Peer {
         config: &'a Config,
@@ -28,11 +28,11 @@ pub(crate) enum Source<'a, T: Transport> {
     },
 }
 
-impl<T: Transport> Tiles for Source<'_, T> {
+impl<T: Transport> Tiles for TileHost<'_, T> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         match self {
-            Source::Mirror(mirror) => mirror.tile(tile).await,
-            Source::Peer { config, transport, address, stream, stalled } => {
+            TileHost::Mirror(mirror) => mirror.tile(tile).await,
+            TileHost::Peer { config, transport, address, stream, stalled } => {
                 let mut stream = stream.lock().await;
                 if stalled.load(Ordering::Relaxed) {
                     return Err(io::ErrorKind::TimedOut.into());
@@ -63,23 +63,23 @@ impl<T: Transport> Tiles for Source<'_, T> {
 
 /// Everybody who may serve tiles: the mirrors, then the peers. Nobody is connected to before
 /// the first question.
-pub(crate) struct Sources<'a, T: Transport>(Vec<Cached<Source<'a, T>>>);
+pub(crate) struct TileSources<'a, T: Transport>(Vec<Cached<TileHost<'a, T>>>);
 
-impl<'a, T: Transport> Sources<'a, T> {
+impl<'a, T: Transport> TileSources<'a, T> {
     pub(crate) fn new(config: &'a Config, transport: &'a T, mirrors: &[&'a Mirror]) -> Self {
-        let mirrors = mirrors.iter().map(|mirror| Source::Mirror(mirror));
-        let peers = config.addresses.values().map(|address| Source::Peer {
+        let mirrors = mirrors.iter().map(|mirror| TileHost::Mirror(mirror));
+        let peers = config.addresses.values().map(|address| TileHost::Peer {
             config,
             transport,
             address,
             stream: Mutex::new(None),
             stalled: AtomicBool::new(false),
         });
-        Sources(mirrors.chain(peers).map(Cached::new).collect())
+        TileSources(mirrors.chain(peers).map(Cached::new).collect())
     }
 
     /// The first whose tiles hash up to a head's root.
-    pub(crate) async fn serving(&self, head: &TreeHead) -> Option<&Cached<Source<'a, T>>> {
+    pub(crate) async fn find_host(&self, head: &TreeHead) -> Option<&Cached<TileHost<'a, T>>> {
         let found = race(0..self.0.len(), |which| {
             let serves = self.0[which].serves(head);
             serves.map(move |serves| if serves { Ok(which) } else { Err(()) }).boxed()
@@ -90,8 +90,8 @@ impl<'a, T: Transport> Sources<'a, T> {
     /// All of them, and first the one that has proved to be of use. It may still lack a tile.
     pub(crate) fn starting_with<'s>(
         &'s self,
-        first: &'s Cached<Source<'a, T>>,
-    ) -> impl Iterator<Item = &'s Cached<Source<'a, T>>> {
+        first: &'s Cached<TileHost<'a, T>>,
+    ) -> impl Iterator<Item = &'s Cached<TileHost<'a, T>>> {
         std::iter::once(first).chain(&self.0)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use unanimity_client::{Failure, Outcome, Report};
+use unanimity_client::{CycleError, CycleOutcome, CycleReport};
 use unanimity_config::OnionAddress;
 use unanimity_net::message::{ANSWER_BYTES, QUESTION_BYTES};
 use unanimity_net::{Listener, Transport};
@@ -12,7 +12,7 @@ use unanimity_report::{Classify, Exit};
 
 use crate::{Broken, Stage};
 
-/// Everybody who acts on a [`Stage`]: five peers and a client.
+/// Everybody who acts on a [`Download`]: five peers and a client.
 ///
 /// [`crate::World`] plays them in one process, with a clock that jumps; over Tor each is a process
 /// of its own, and time is what it is.
@@ -71,16 +71,16 @@ impl Cycle {
 
     /// A cycle that ran in this process; a failure is put in `words`.
     pub(crate) fn new(
-        (report, outcome): (Report, Result<Outcome, Failure>),
-        words: impl Fn(&Failure) -> String,
+        (report, outcome): (CycleReport, Result<CycleOutcome, CycleError>),
+        words: impl Fn(&CycleError) -> String,
     ) -> Cycle {
         let exit = outcome.as_ref().map_or_else(Classify::exit, Classify::exit);
         let said = match outcome {
-            Ok(Outcome::UpToDate) => "nothing is new".to_owned(),
-            Ok(Outcome::Available(agreed)) => {
+            Ok(CycleOutcome::UpToDate) => "nothing is new".to_owned(),
+            Ok(CycleOutcome::Available(agreed)) => {
                 format!("{} can be installed", agreed.manifest().label())
             }
-            Ok(Outcome::Installed(installed)) => {
+            Ok(CycleOutcome::Installed(installed)) => {
                 format!("installed {}", installed.directory.display())
             }
             Err(failure) => words(&failure),

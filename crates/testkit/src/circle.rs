@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
-use unanimity_client::{Failure, MirrorProblem, Outcome, Report, UpdateError};
+use unanimity_client::{ClientError, CycleError, CycleOutcome, CycleReport, MirrorProblem};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Transport as _};
 use unanimity_protocol::decision::confirmation::Confirmation;
@@ -35,7 +35,7 @@ pub const TWO: &[u8] = b"#!/bin/sh\necho two, and a little more\n";
 pub const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
 
 /// What a cycle says of itself, and how it ended.
-pub type Ended = (Report, Result<Outcome, Failure>);
+pub type Ended = (CycleReport, Result<CycleOutcome, CycleError>);
 
 /// A world and the directory that goes with it.
 pub struct Circle {
@@ -212,7 +212,7 @@ pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[track_caller]
 pub fn installed((report, ended): Ended) -> u64 {
     match ended {
-        Ok(Outcome::Installed(installed)) => installed.sequence,
+        Ok(CycleOutcome::Installed(installed)) => installed.sequence,
         other => panic!("not installed: {other:?}\n{report:?}"),
     }
 }
@@ -220,14 +220,14 @@ pub fn installed((report, ended): Ended) -> u64 {
 /// A cycle ended with nothing to install.
 #[track_caller]
 pub fn up_to_date((report, ended): Ended) {
-    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}\n{report:?}");
+    assert!(matches!(ended, Ok(CycleOutcome::UpToDate)), "{ended:?}\n{report:?}");
 }
 
 /// Why a cycle refused to install.
 #[track_caller]
 pub fn refusal((report, ended): Ended) -> Refusal {
     match ended {
-        Err(Failure::Refused(refusal)) => refusal,
+        Err(CycleError::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}\n{report:?}"),
     }
 }
@@ -236,7 +236,7 @@ pub fn refusal((report, ended): Ended) -> Refusal {
 #[track_caller]
 pub fn mirror_problem((report, ended): Ended) -> MirrorProblem {
     match ended {
-        Err(Failure::Mirror(problem)) => problem,
+        Err(CycleError::Mirror(problem)) => problem,
         other => panic!("no problem with the mirrors: {other:?}\n{report:?}"),
     }
 }
@@ -245,16 +245,16 @@ pub fn mirror_problem((report, ended): Ended) -> MirrorProblem {
 #[track_caller]
 pub fn latched((report, ended): Ended) -> LogForked {
     match ended {
-        Err(Failure::Latched(forked)) => forked,
+        Err(CycleError::LogForked(forked)) => forked,
         other => panic!("not latched: {other:?}\n{report:?}"),
     }
 }
 
 /// The error that a cycle ended with.
 #[track_caller]
-pub fn error((report, ended): Ended) -> UpdateError {
+pub fn error((report, ended): Ended) -> ClientError {
     match ended {
-        Err(Failure::Error(error)) => error,
+        Err(CycleError::Client(error)) => error,
         other => panic!("no error: {other:?}\n{report:?}"),
     }
 }

@@ -9,7 +9,7 @@ use std::{fs, io};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::sleep;
-use unanimity_client::{Failure, Outcome};
+use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_config::{MirrorSpec, Site};
 use unanimity_net::{Mirror, Stream, Web};
 use unanimity_protocol::{Refusal, Timestamp};
@@ -262,11 +262,11 @@ pub async fn about_to_update_to(directory: &Path, new: &[u8]) -> (World, PathBuf
         world.publish(&Draft::new(sequence, version, artifact)).unwrap();
         world.poll_all().await.unwrap();
         let settling = world.update().await.1;
-        assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
+        assert!(matches!(settling, Err(CycleError::Refused(Refusal::Settling { .. }))));
         world.advance(Duration::from_secs(61 * 60));
         world.poll_all().await.unwrap();
         if sequence == 1 {
-            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+            assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         }
     }
     (world, before)

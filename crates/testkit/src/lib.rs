@@ -1,7 +1,7 @@
 //! For tests and the demo: a publisher, a log, mirrors honest and hostile, five peers and a client in one process, and
 //! every attack.
 //!
-//! [`Stage`] holds the keys and files of a test. [`Cast`] is the interface to five peers and a client; every
+//! [`Download`] holds the keys and files of a test. [`Cast`] is the interface to five peers and a client; every
 //! attack runs through it. [`World`] implements it in one process, over streams in memory, with a clock that
 //! the caller moves. `Daemons` in `unanimity-testkit-tor` implements it with processes over a private Tor
 //! network. Both run the code that ships; `unanimity demo` and the tests use both.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_config::Spool;
 use unanimity_protocol::Timestamp;
 use unanimity_report::Exit;
@@ -65,7 +65,7 @@ async fn stage(world: &mut World, draft: &Draft) -> Result<(), Broken> {
     world.advance(world.config.cycle.limits.settle + SECOND);
     world.poll_all().await?;
     match world.update().await.1? {
-        Outcome::Available(_) => Ok(()),
+        CycleOutcome::Available(_) => Ok(()),
         other => Err(format!("expected it to be staged: {other:?}").into()),
     }
 }

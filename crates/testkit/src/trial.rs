@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use unanimity_client::{Failure, Outcome, Report};
+use unanimity_client::{CycleError, CycleOutcome, CycleReport};
 use unanimity_install::{InstallRefusal, InstallRoot, Installed};
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_storage::Storage;
@@ -50,8 +50,8 @@ pub async fn publish(world: &mut World, sequence: u64) {
     assert!(
         matches!(
             ended,
-            Err(Failure::Refused(Refusal::Settling { .. })
-                | Failure::Install(InstallRefusal::Unhealthy { .. }))
+            Err(CycleError::Refused(Refusal::Settling { .. })
+                | CycleError::Install(InstallRefusal::Unhealthy { .. }))
         ),
         "{ended:?}"
     );
@@ -76,14 +76,14 @@ pub async fn about_to_switch(directory: &Path) -> World {
 /// The next cycle installs this release.
 pub async fn installs(world: &mut World, sequence: u64) {
     let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?} {report:?}");
+    assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?} {report:?}");
     assert_eq!(current(world), Some(sequence));
 }
 
 /// The next cycle ends with nothing to install.
 pub async fn up_to_date(world: &mut World) {
     let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?} {report:?}");
+    assert!(matches!(ended, Ok(CycleOutcome::UpToDate)), "{ended:?} {report:?}");
 }
 
 /// The version that `current` is, whole.
@@ -102,9 +102,9 @@ pub fn root(world: &World) -> InstallRoot {
 }
 
 /// The refusal of a release that does not work.
-pub async fn unhealthy(world: &mut World) -> (Report, String, Option<Timestamp>) {
+pub async fn unhealthy(world: &mut World) -> (CycleReport, String, Option<Timestamp>) {
     match world.update().await {
-        (report, Err(Failure::Install(InstallRefusal::Unhealthy { why, until, .. }))) => {
+        (report, Err(CycleError::Install(InstallRefusal::Unhealthy { why, until, .. }))) => {
             (report, why, until)
         }
         other => panic!("{other:?}"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::AbortHandle;
-use unanimity_client::{Client, Failure, Outcome, Report, Watcher};
+use unanimity_client::{Client, CycleError, CycleOutcome, CycleReport, ProgressSink};
 use unanimity_config::{
     Config, CycleSettings, OnionAddress, Polling, Procedure, Site, WEB_PORT, this_platform,
 };
@@ -40,9 +40,9 @@ pub struct World {
     /// The client's disk.
     pub disk: Storage,
     /// Who is told of the steps of the client's cycles.
-    pub watcher: Watcher,
+    pub watcher: ProgressSink,
     /// What a person reads of a cycle's failure.
-    pub words: fn(&Failure) -> String,
+    pub words: fn(&CycleError) -> String,
     stage: Stage,
     reads: Reads,
     peers: Vec<Seat>,
@@ -129,7 +129,7 @@ impl World {
             config,
             mirrors: Vec::new(),
             disk: Storage::default(),
-            watcher: Watcher::default(),
+            watcher: ProgressSink::default(),
             words: |failure| with_causes(failure),
             stage,
             reads,
@@ -286,7 +286,7 @@ impl World {
     }
 
     /// Runs one cycle of the client without installing.
-    pub async fn check(&mut self) -> (Report, Result<Outcome, Failure>) {
+    pub async fn check(&mut self) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         let (config, mirrors) = (self.config.clone(), self.mirrors.clone());
         self.check_as(&config, &mirrors).await
     }
@@ -296,15 +296,15 @@ impl World {
         &mut self,
         config: &Config,
         mirrors: &[Mirror],
-    ) -> (Report, Result<Outcome, Failure>) {
+    ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         match Client::open(config, mirrors, &self.network, &self.clock, self.disk.clone()) {
-            Ok(client) => client.watched(self.watcher.clone()).check(&mut self.rng).await,
-            Err(error) => (Report::default(), Err(error.into())),
+            Ok(client) => client.with_progress(self.watcher.clone()).check(&mut self.rng).await,
+            Err(error) => (CycleReport::default(), Err(error.into())),
         }
     }
 
     /// Runs one cycle of the client and installs what it may.
-    pub async fn update(&mut self) -> (Report, Result<Outcome, Failure>) {
+    pub async fn update(&mut self) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         let client = Client::open(
             &self.config,
             &self.mirrors,
@@ -313,8 +313,8 @@ impl World {
             self.disk.clone(),
         );
         match client {
-            Ok(client) => client.watched(self.watcher.clone()).update(&mut self.rng).await,
-            Err(error) => (Report::default(), Err(error.into())),
+            Ok(client) => client.with_progress(self.watcher.clone()).update(&mut self.rng).await,
+            Err(error) => (CycleReport::default(), Err(error.into())),
         }
     }
 }

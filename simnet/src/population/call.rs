@@ -1,6 +1,6 @@
 //! Calling the roll: the tries at each peer, as `unanimity_client`'s `ask` makes them.
 
-use unanimity_client::waits;
+use unanimity_client::draw_retry_delays;
 
 use super::answer::{Answer, signed};
 use super::calls::{Call, Id};
@@ -103,9 +103,9 @@ impl<W: Witness> Population<'_, W> {
     fn wait(&self, node: u32, cycle: u32, place: u8, tries: u8) -> Millis {
         let mut rng = self.environment.cycle_rng(node, cycle.into());
         for _ in 0..place {
-            waits(&mut rng);
+            draw_retry_delays(&mut rng);
         }
-        waits(&mut rng)[tries as usize].as_millis() as Millis
+        draw_retry_delays(&mut rng)[tries as usize].as_millis() as Millis
     }
 
     /// A question reaches a peer, whose answer will be in time.

@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use unanimity_client::{Client, Failure, MirrorProblem, Outcome};
+use unanimity_client::{Client, CycleError, CycleOutcome, MirrorProblem};
 use unanimity_config::{Config, CycleSettings, OnionAddress, Polling, Procedure};
 use unanimity_install::InstallRoot;
 use unanimity_net::{Mirror, READ_TIMEOUT};
@@ -201,7 +201,8 @@ impl Node {
             // Killed after the switch, it has installed, whatever it came to say.
             let installed = root.installed().ok().flatten().filter(|new| new.sequence != has);
             has = installed.as_ref().map_or(has, |installed| installed.sequence);
-            let came_to = self.what(installed.map_or(outcome, |new| Ok(Outcome::Installed(new))));
+            let came_to =
+                self.what(installed.map_or(outcome, |new| Ok(CycleOutcome::Installed(new))));
             fuse.put_out();
             if came_to == Cycle::Fork {
                 self.has_evidence();
@@ -226,16 +227,16 @@ impl Node {
         }
     }
 
-    fn what(&self, outcome: Result<Outcome, Failure>) -> Cycle {
+    fn what(&self, outcome: Result<CycleOutcome, CycleError>) -> Cycle {
         match outcome {
-            Ok(Outcome::UpToDate) => Cycle::UpToDate,
-            Ok(Outcome::Installed(installed)) => {
+            Ok(CycleOutcome::UpToDate) => Cycle::UpToDate,
+            Ok(CycleOutcome::Installed(installed)) => {
                 match self.world.logs.release_of(installed.sequence) {
                     Some((index, chain)) => Cycle::Installed { index, chain },
                     None => Cycle::Undecided,
                 }
             }
-            Err(Failure::Refused(refusal)) => match refusal {
+            Err(CycleError::Refused(refusal)) => match refusal {
                 Refusal::Settling { .. } => Cycle::Settling,
                 Refusal::Incomplete(_) => Cycle::Incomplete,
                 Refusal::Fork(_) => Cycle::Fork,
@@ -244,12 +245,14 @@ impl Node {
                 Refusal::Withdrawn { installed: false, .. } => Cycle::UpToDate,
                 _ => Cycle::Undecided,
             },
-            Err(Failure::Mirror(MirrorProblem::Stale { .. } | MirrorProblem::Rollback { .. })) => {
-                Cycle::Stale
+            Err(CycleError::Mirror(
+                MirrorProblem::Stale { .. } | MirrorProblem::Rollback { .. },
+            )) => Cycle::Stale,
+            Err(CycleError::LogForked(_)) => Cycle::Latched,
+            Ok(CycleOutcome::Available(_))
+            | Err(CycleError::Mirror(_) | CycleError::Install(_) | CycleError::Client(_)) => {
+                Cycle::Undecided
             }
-            Err(Failure::Latched(_)) => Cycle::Latched,
-            Ok(Outcome::Available(_))
-            | Err(Failure::Mirror(_) | Failure::Install(_) | Failure::Error(_)) => Cycle::Undecided,
         }
     }
 }

@@ -8,7 +8,7 @@ use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Tor};
 use simnet::trace::{Cycle, Event, View, What};
 use simnet::validate::quiet;
 use simnet::{Environment, Seed};
-use unanimity_client::waits;
+use unanimity_client::draw_retry_delays;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -126,7 +126,9 @@ fn a_peer_that_never_answers_is_tried_four_times_with_the_waits_that_ship() {
             continue;
         }
         let longest = (0..3)
-            .map(|_| waits(&mut rng).iter().map(|wait| wait.as_millis() as u64).sum::<u64>())
+            .map(|_| {
+                draw_retry_delays(&mut rng).iter().map(|wait| wait.as_millis() as u64).sum::<u64>()
+            })
             .max();
         assert_eq!((Some(took - 40_000), cycle), (longest, Cycle::Incomplete));
         blocked += 1;

@@ -6,7 +6,7 @@ use std::{
     io::{self},
 };
 
-use unanimity_client::Artifacts;
+use unanimity_client::ArtifactCache;
 use unanimity_install::{InstallError, InstallRefusal};
 use unanimity_net::file_server::Shelf;
 use unanimity_protocol::Hash;
@@ -30,15 +30,15 @@ fn what_was_being_kept_when_a_node_was_killed_does_not_pile_up() {
             }
         });
         let kept =
-            Artifacts::new(state.path(), 1500, dying).keep(&target(&bytes(n)), &bytes(n)[..]);
+            ArtifactCache::new(state.path(), 1500, dying).insert(&target(&bytes(n)), &bytes(n)[..]);
         kept.unwrap_err();
     }
-    let artifacts = Artifacts::new(state.path(), 1500, Storage::default());
-    artifacts.keep(&target(&bytes(99)), &bytes(99)[..]).unwrap();
+    let artifacts = ArtifactCache::new(state.path(), 1500, Storage::default());
+    artifacts.insert(&target(&bytes(99)), &bytes(99)[..]).unwrap();
     assert_eq!(files(state.path()).into_values().collect::<Vec<_>>(), [bytes(99)]);
 }
 
-fn digests(artifacts: &Artifacts, all: &[&[u8]]) -> Vec<bool> {
+fn are_served(artifacts: &ArtifactCache, all: &[&[u8]]) -> Vec<bool> {
     let path = |bytes: &&[u8]| format!("artifact/{}", Hash::digest(bytes));
     all.iter().map(|bytes| artifacts.open(&path(bytes)).is_ok()).collect()
 }
@@ -46,25 +46,25 @@ fn digests(artifacts: &Artifacts, all: &[&[u8]]) -> Vec<bool> {
 #[test]
 fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
     let state = place();
-    let artifacts = Artifacts::new(state.path(), 100, Storage::default());
+    let artifacts = ArtifactCache::new(state.path(), 100, Storage::default());
     let all: [&[u8]; 5] = [&[1; 40], &[2; 40], &[3; 40], &[4; 101], &[5; 100]];
-    let keep = |bytes: &[u8]| artifacts.keep(&target(bytes), bytes).unwrap();
+    let keep = |bytes: &[u8]| artifacts.insert(&target(bytes), bytes).unwrap();
     keep(all[0]);
     keep(all[1]);
     keep(all[0]);
-    assert_eq!(digests(&artifacts, &all), [true, true, false, false, false]);
+    assert_eq!(are_served(&artifacts, &all), [true, true, false, false, false]);
     keep(all[2]);
-    assert_eq!(digests(&artifacts, &all), [false, true, true, false, false]);
+    assert_eq!(are_served(&artifacts, &all), [false, true, true, false, false]);
     // More than all that may be kept: nobody makes room for it.
     keep(all[3]);
-    assert_eq!(digests(&artifacts, &all), [false, true, true, false, false]);
+    assert_eq!(are_served(&artifacts, &all), [false, true, true, false, false]);
     keep(all[4]);
-    assert_eq!(digests(&artifacts, &all), [false, false, false, false, true]);
+    assert_eq!(are_served(&artifacts, &all), [false, false, false, false, true]);
     let found = files(&state.path().join("artifacts"));
     assert_eq!(found.values().map(Vec::len).sum::<usize>(), 100);
     // In another run it is still there, and by its digest only.
-    let again = Artifacts::new(state.path(), 100, Storage::default());
-    assert_eq!(digests(&again, &all), [false, false, false, false, true]);
+    let again = ArtifactCache::new(state.path(), 100, Storage::default());
+    assert_eq!(are_served(&again, &all), [false, false, false, false, true]);
     let name = found.keys().next().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let digest = Hash::digest(all[4]).to_string();
     for path in [
@@ -87,11 +87,11 @@ fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
 fn only_what_was_signed_is_kept_and_a_disk_that_fails_costs_nothing_but_that() {
     let state = place();
     let bytes = &[7_u8; 5000][..];
-    let artifacts = Artifacts::new(state.path(), 10_000, Storage::default());
+    let artifacts = ArtifactCache::new(state.path(), 10_000, Storage::default());
     for wrong in [&bytes[1..], &[8; 5000], &[7; 5001]] {
-        let kept = artifacts.keep(&target(bytes), wrong);
+        let kept = artifacts.insert(&target(bytes), wrong);
         assert!(matches!(kept, Err(InstallError::Install(InstallRefusal::Artifact(_)))));
-        assert_eq!(digests(&artifacts, &[bytes]), [false]);
+        assert_eq!(are_served(&artifacts, &[bytes]), [false]);
         assert!(files(&state.path().join("artifacts")).is_empty());
     }
     for n in 0.. {
@@ -103,13 +103,13 @@ fn only_what_was_signed_is_kept_and_a_disk_that_fails_costs_nothing_but_that() {
                 false => Ok(()),
             }
         });
-        let kept = Artifacts::new(state.path(), 10_000, full).keep(&target(bytes), bytes);
-        let artifacts = Artifacts::new(state.path(), 10_000, Storage::default());
-        if let [true] = digests(&artifacts, &[bytes])[..] {
+        let kept = ArtifactCache::new(state.path(), 10_000, full).insert(&target(bytes), bytes);
+        let artifacts = ArtifactCache::new(state.path(), 10_000, Storage::default());
+        if let [true] = are_served(&artifacts, &[bytes])[..] {
             assert_eq!(files(state.path()).into_values().next().unwrap(), bytes);
         }
-        artifacts.keep(&target(bytes), bytes).unwrap();
-        assert_eq!(digests(&artifacts, &[bytes]), [true], "step {n}");
+        artifacts.insert(&target(bytes), bytes).unwrap();
+        assert_eq!(are_served(&artifacts, &[bytes]), [true], "step {n}");
         let found = files(state.path());
         assert_eq!(found.len(), 1, "step {n}: {:?}", found.keys());
         if kept.is_ok() {

@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity_client::{Client, Errand};
+use unanimity_client::{Client, CycleMode};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_state::{ClientStore, Failures, Health};
@@ -20,22 +20,22 @@ use unanimity_testkit::scratch_dir::place;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Mirrors of a circle's log. Those that are dead have nothing but artifacts.
-struct Hosts {
+struct RecordingMirrors {
     mirrors: Vec<Mirror>,
     dead: Vec<Arc<AtomicBool>>,
     /// Which files were asked for, and of whom.
     asked: Arc<Mutex<Vec<(usize, String)>>>,
 }
 
-impl Hosts {
+impl RecordingMirrors {
     /// So many, in place of the circle's own.
-    fn of(circle: &mut Circle, count: usize) -> Hosts {
+    fn replace_all(circle: &mut Circle, count: usize) -> RecordingMirrors {
         let asked: Arc<Mutex<Vec<_>>> = Arc::default();
         let dead: Vec<_> = (0..count).map(|_| Arc::new(AtomicBool::new(false))).collect();
         let mirror = |number: usize| {
             let (log, asked) = (circle.log_directory(), asked.clone());
             let dead = dead[number].clone();
-            Mirror::new(name(number), move |path| {
+            Mirror::new(mirror_name(number), move |path| {
                 asked.lock().unwrap().push((number, path.to_owned()));
                 if dead.load(Ordering::SeqCst) && !path.starts_with("artifact/") {
                     return Err(io::ErrorKind::ConnectionRefused.into());
@@ -45,25 +45,25 @@ impl Hosts {
         };
         let mirrors: Vec<_> = (0..count).map(mirror).collect();
         circle.mirrors = mirrors.clone();
-        Hosts { mirrors, dead, asked }
+        RecordingMirrors { mirrors, dead, asked }
     }
 
     /// Who was asked first for such a file.
-    fn first(&self, begins: &str) -> usize {
+    fn first_asked_for(&self, begins: &str) -> usize {
         let asked = self.asked.lock().unwrap();
         asked.iter().find(|(_, path)| path.starts_with(begins)).expect("somebody was asked").0
     }
 
-    fn die(&self, number: usize) {
+    fn take_down(&self, number: usize) {
         self.dead[number].store(true, Ordering::SeqCst);
     }
 
-    fn rise(&self, number: usize) {
+    fn bring_up(&self, number: usize) {
         self.dead[number].store(false, Ordering::SeqCst);
     }
 }
 
-fn name(number: usize) -> String {
+fn mirror_name(number: usize) -> String {
     format!("mirror-{number}")
 }
 
@@ -80,76 +80,80 @@ fn failures(circle: &Circle) -> Vec<(String, Failures)> {
     memory.health.iter().map(|(name, failures)| (name.to_owned(), failures)).collect()
 }
 
-fn failed(number: usize, in_a_row: u32, last: Timestamp) -> (String, Failures) {
-    (name(number), Failures { in_a_row, last })
+fn failed_mirror(number: usize, in_a_row: u32, last: Timestamp) -> (String, Failures) {
+    (mirror_name(number), Failures { in_a_row, last })
 }
 
 /// Who of four mirrors is asked first, over many cycles like the next one; they all are well now.
-async fn asked_first(circle: &Circle) -> BTreeSet<usize> {
+async fn mirrors_asked_first(circle: &Circle) -> BTreeSet<usize> {
     let mut all = BTreeSet::new();
     for seed in 0..24 {
         let mut circle = circle.again();
         circle.poll_all().await.unwrap();
-        let hosts = Hosts::of(&mut circle, 4);
+        let hosts = RecordingMirrors::replace_all(&mut circle, 4);
         check(&circle, seed).await.1.unwrap();
-        all.insert(hosts.first("tile/"));
+        all.insert(hosts.first_asked_for("tile/"));
     }
     all
 }
 
 /// A circle of whose four mirrors two have failed at the last cycle, and a log that has grown since.
-async fn two_failed(seed: u64) -> Circle {
+async fn with_two_failed_mirrors(seed: u64) -> Circle {
     let mut circle = Circle::with_first(seed).await;
-    let hosts = Hosts::of(&mut circle, 4);
-    hosts.die(1);
-    hosts.die(2);
+    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+    hosts.take_down(1);
+    hosts.take_down(2);
     check(&circle, 0).await.1.unwrap();
     let now = circle.now();
-    assert_eq!(failures(&circle), [failed(1, 1, now), failed(2, 1, now)]);
+    assert_eq!(failures(&circle), [failed_mirror(1, 1, now), failed_mirror(2, 1, now)]);
     circle.force("log", &[b"news".to_vec()]).unwrap();
     circle
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_failed_is_asked_after_all_others_for_ten_minutes() {
-    let mut circle = two_failed(130).await;
+    let mut circle = with_two_failed_mirrors(130).await;
     circle.pass(10 * MINUTE - SECOND).await;
-    assert_eq!(asked_first(&circle).await, BTreeSet::from([0, 3]));
+    assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 3]));
     circle.pass(SECOND).await;
-    assert_eq!(asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
+    assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
     let mut circle = Circle::with_first(131).await;
-    let hosts = Hosts::of(&mut circle, 2);
-    hosts.die(0);
+    let hosts = RecordingMirrors::replace_all(&mut circle, 2);
+    hosts.take_down(0);
     for times in 1..=4 {
         circle.pass(MINUTE).await;
         check(&circle, 0).await.1.unwrap();
-        assert_eq!(failures(&circle), [failed(0, times, circle.now())]);
+        assert_eq!(failures(&circle), [failed_mirror(0, times, circle.now())]);
     }
-    hosts.rise(0);
+    hosts.bring_up(0);
     check(&circle, 0).await.1.unwrap();
     assert_eq!(failures(&circle), []);
     // A cycle that comes to nothing learns as much.
-    hosts.die(1);
+    hosts.take_down(1);
     circle.stop(2);
     assert_eq!(missing(check(&circle, 0).await).len(), 1);
-    assert_eq!(failures(&circle), [failed(1, 1, circle.now())]);
-    hosts.rise(1);
+    assert_eq!(failures(&circle), [failed_mirror(1, 1, circle.now())]);
+    hosts.bring_up(1);
     assert_eq!(missing(check(&circle, 0).await).len(), 1);
     assert_eq!(failures(&circle), []);
     // And whatever the cycle is for.
-    hosts.die(0);
+    hosts.take_down(0);
     circle.start(2);
     let (config, network, clock) = (&circle.config, &circle.network, &circle.clock);
-    for (times, errand) in (1..).zip([Errand::Check, Errand::Stage, Errand::Update, Errand::Switch])
-    {
+    for (times, errand) in (1..).zip([
+        CycleMode::Check,
+        CycleMode::Download,
+        CycleMode::Update,
+        CycleMode::InstallDownloaded,
+    ]) {
         let mut client =
             Client::open(config, &circle.mirrors, network, clock, Storage::default()).unwrap();
         client.run(errand, &mut StdRng::seed_from_u64(0)).await.1.unwrap();
-        assert_eq!(failures(&circle), [failed(0, times, circle.now())]);
+        assert_eq!(failures(&circle), [failed_mirror(0, times, circle.now())]);
     }
 }
 
@@ -179,17 +183,17 @@ fn penance_doubles_and_is_never_longer_than_a_day() {
 async fn with_all_mirrors_in_penance_an_update_installs_as_ever() {
     let mut circle = Circle::with_second_settling(132).await;
     circle.pass(HOUR).await;
-    let hosts = Hosts::of(&mut circle, 3);
-    (0..3).for_each(|number| hosts.die(number));
+    let hosts = RecordingMirrors::replace_all(&mut circle, 3);
+    (0..3).for_each(|number| hosts.take_down(number));
     // The peers have the tiles.
     for times in 1..=2 {
         check(&circle, 0).await.1.unwrap();
         let now = circle.now();
-        assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed(number, times, now)));
+        assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed_mirror(number, times, now)));
     }
     assert_eq!(installed(circle.update().await), 2);
     let now = circle.now();
-    assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed(number, 3, now)));
+    assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed_mirror(number, 3, now)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,38 +202,38 @@ async fn who_failed_in_a_cycle_is_asked_last_for_its_download() {
     for seed in 0..8 {
         let mut circle = base.again();
         circle.pass(HOUR).await;
-        let hosts = Hosts::of(&mut circle, 4);
-        [0, 1, 3].iter().for_each(|number| hosts.die(*number));
+        let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+        [0, 1, 3].iter().for_each(|number| hosts.take_down(*number));
         let disk = Storage::default();
         let client =
             Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
         let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await;
         assert_eq!(installed(ended), 2);
-        assert_eq!(hosts.first("artifact/"), 2);
+        assert_eq!(hosts.first_asked_for("artifact/"), 2);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_in_penance_serves_where_nobody_else_does() {
-    let mut circle = two_failed(133).await;
+    let mut circle = with_two_failed_mirrors(133).await;
     circle.pass(MINUTE).await;
-    let hosts = Hosts::of(&mut circle, 4);
-    hosts.die(0);
-    hosts.die(3);
+    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+    hosts.take_down(0);
+    hosts.take_down(3);
     check(&circle, 0).await.1.unwrap();
     let now = circle.now();
-    assert_eq!(failures(&circle), [failed(0, 1, now), failed(3, 1, now)]);
+    assert_eq!(failures(&circle), [failed_mirror(0, 1, now), failed_mirror(3, 1, now)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_is_not_configured_any_more_is_forgotten() {
-    let mut circle = two_failed(134).await;
-    let hosts = Hosts::of(&mut circle, 4);
-    hosts.die(2);
+    let mut circle = with_two_failed_mirrors(134).await;
+    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+    hosts.take_down(2);
     circle.mirrors = [0, 2, 3].map(|number| hosts.mirrors[number].clone()).to_vec();
     circle.pass(MINUTE).await;
     check(&circle, 0).await.1.unwrap();
-    assert_eq!(failures(&circle), [failed(2, 2, circle.now())]);
+    assert_eq!(failures(&circle), [failed_mirror(2, 2, circle.now())]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,16 +243,16 @@ async fn a_clock_that_was_ahead_for_a_while_keeps_nobody_in_penance() {
     circle.clock.set(right.after(365 * DAY));
     // Not everybody agrees with that clock.
     circle.stop(2);
-    let hosts = Hosts::of(&mut circle, 4);
-    hosts.die(1);
+    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+    hosts.take_down(1);
     check(&circle, 0).await.1.unwrap_err();
-    let wrong = failed(1, 1, right.after(365 * DAY));
+    let wrong = failed_mirror(1, 1, right.after(365 * DAY));
     assert_eq!(failures(&circle), [wrong]);
     circle.clock.set(right);
     circle.start(2);
     circle.force("log", &[b"news".to_vec()]).unwrap();
     circle.pass(MINUTE).await;
-    assert_eq!(asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
+    assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,7 +286,7 @@ async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_agains
 
 #[tokio::test(start_paused = true)]
 async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is() {
-    let circle = two_failed(136).await;
+    let circle = with_two_failed_mirrors(136).await;
     let (policy, peers) = (&circle.config.cycle.policy, &circle.config.peers);
     let directory = circle.config.cycle.state.join("client");
     let path = directory.join("client.json");

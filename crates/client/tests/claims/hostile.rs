@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use unanimity_client::{Failure, Outcome};
+use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_testkit::World;
 use unanimity_testkit::hostile_mirror::{
     ALL, Fault, Hosts, OLD, about_to_update, about_to_update_to, new, with_mirrors,
@@ -26,7 +26,7 @@ async fn one_honest_mirror_of_five_is_enough_whatever_the_others_do() {
         let faults = [fault, fault, fault, fault, Fault::Honest];
         let (mut world, _) = with_mirrors(&world, &place, &before, &faults).await;
         let (report, ended) = world.update().await;
-        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{fault:?}: {ended:?} {report:?}");
+        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{fault:?}: {ended:?} {report:?}");
         assert_eq!(installed(&world), new(), "{fault:?}");
     }
 }
@@ -38,7 +38,7 @@ async fn a_different_fault_in_each_mirror_is_no_worse() {
     let faults = [&ALL[..], &[Fault::Honest]].concat();
     let (mut world, _) = with_mirrors(&world, &base.path().join("all"), &before, &faults).await;
     let (_, ended) = world.update().await;
-    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
     assert_eq!(installed(&world), new());
 }
 
@@ -82,7 +82,7 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
         let log = world.log_directory();
         let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
         world.mirrors = hosts.mirrors();
-        assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+        assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         assert_eq!(installed(&world), new());
         let asked = hosts.asked.lock().unwrap().clone();
         match &asked[..] {
@@ -99,7 +99,7 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
     let cut = Hosts::new(vec![(log.clone(), Fault::Cut(180_000))]);
     world.mirrors = cut.mirrors();
     let ended = world.update().await.1;
-    assert!(matches!(ended, Err(Failure::Error(_))), "{ended:?}");
+    assert!(matches!(ended, Err(CycleError::Client(_))), "{ended:?}");
     assert_eq!(
         *cut.asked.lock().unwrap(),
         [[(0, 0)], [(0, 180_000)], [(0, 180_000)], [(0, 180_000)]].concat()
@@ -112,7 +112,7 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
     assert_eq!(short.asked.lock().unwrap()[0], (0, 180_000));
     let whole = Hosts::new(vec![(log, Fault::Honest)]);
     world.mirrors = whole.mirrors();
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(*whole.asked.lock().unwrap(), [(0, 180_000)]);
     assert_eq!(installed(&world), new());
 }
@@ -134,7 +134,7 @@ async fn an_honest_mirror_that_breaks_off_is_enough_whatever_is_sent_in_between(
                 world.check().await.1.unwrap();
             }
             let (report, ended) = world.update().await;
-            assert!(matches!(ended, Ok(Outcome::Installed(_))), "{name}: {ended:?}");
+            assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{name}: {ended:?}");
             assert_eq!(installed(&world), new());
             // It is not named for what others put into its bytes.
             let port = 1 + faults.iter().position(|fault| *fault == capped).unwrap();
@@ -170,7 +170,7 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
         let hosts = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
         world.mirrors = hosts.mirrors();
         let (report, ended) = world.update().await;
-        assert!(matches!(ended, Ok(Outcome::Installed(_))), "{name}: {ended:?} {report:?}");
+        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{name}: {ended:?} {report:?}");
         assert_eq!(installed(&world), whole, "{name}");
     }
 }
@@ -194,7 +194,7 @@ async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() 
                 world.check().await.1.unwrap();
             }
             let began = Instant::now();
-            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+            assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
             assert_eq!(installed(&world), whole);
             // Alone it takes 73 s and more; beside another it has half a minute, and then that one
             // has the rest at once.

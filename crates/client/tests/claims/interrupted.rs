@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use unanimity_client::{Failure, Outcome, UpdateError};
+use unanimity_client::{ClientError, CycleError, CycleOutcome};
 use unanimity_install::journal::{MIN_BACKOFF, Trial};
 use unanimity_install::{InstallRoot, RollbackError};
 use unanimity_protocol::{Evidence, Refusal, Timestamp};
@@ -40,7 +40,7 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     let interrupted = place.path().join("interrupted");
     let mut by_hand = world.copy_to(&interrupted).unwrap();
     let first = world.check().await.1;
-    assert!(matches!(first, Err(Failure::Refused(_))), "{first:?}");
+    assert!(matches!(first, Err(CycleError::Refused(_))), "{first:?}");
     pass(&mut world, HOUR + Duration::from_secs(60)).await;
     let on_trial = world.check().await.1.unwrap_err().to_string();
     assert!(on_trial.contains("it is on trial"), "{on_trial}");
@@ -63,7 +63,7 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     by_hand.poll_all().await.unwrap();
     let old = by_hand.update().await.1;
     assert!(
-        matches!(old, Err(Failure::Refused(Refusal::SequenceRollback { floor: 2, .. }))),
+        matches!(old, Err(CycleError::Refused(Refusal::SequenceRollback { floor: 2, .. }))),
         "{old:?}"
     );
     up_to_date(&mut by_hand).await;
@@ -195,14 +195,14 @@ async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_
     fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/1-1.0.0")).unwrap();
     let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(Outcome::UpToDate)), "{ended:?}");
+    assert!(matches!(ended, Ok(CycleOutcome::UpToDate)), "{ended:?}");
     let said = "the roll-back to 1-1.0.0 was interrupted: there is no version 1-1.0.0 here";
     assert!(report.remarks.iter().any(|remark| remark.starts_with(said)), "{report:?}");
     assert_eq!((current(&world), root(&world).journal().unwrap().trial), (Some(2), None));
 }
 
 /// Leaves a trial open, as whoever was killed in it does; `current` is what was switched to.
-fn leave_open(world: &World, trial: Trial) {
+fn leave_trial_open(world: &World, trial: Trial) {
     let mut journal = root(world).journal().unwrap();
     journal.good.retain(|good| trial.by_hand || *good != trial.release);
     journal.trial = Some(trial);
@@ -210,7 +210,7 @@ fn leave_open(world: &World, trial: Trial) {
 }
 
 /// Releases 1, 2 and 3, of which 3 is installed.
-async fn with_three(directory: &Path) -> World {
+async fn world_with_three_releases(directory: &Path) -> World {
     let mut world = about_to_switch(directory).await;
     installs(&mut world, 2).await;
     publish(&mut world, 3).await;
@@ -221,15 +221,15 @@ async fn with_three(directory: &Path) -> World {
 #[tokio::test]
 async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
     let place = place();
-    let world = with_three(&place.path().join("world")).await;
-    leave_open(&world, Trial::new(label(3), Some(label(2)), false));
+    let world = world_with_three_releases(&place.path().join("world")).await;
+    leave_trial_open(&world, Trial::new(label(3), Some(label(2)), false));
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/2-1.1.0")).unwrap();
     let now = world.clock.now();
     let back = root(&world).roll_back(None, now).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, current(&world)), (1, Some(1)));
     assert!(back.previous_trial.unwrap().contains("2-1.1.0 is not there any more as it was"));
     // Where there is nothing else, that is an error, and no success.
-    leave_open(&world, Trial::new(label(1), Some(label(2)), false));
+    leave_trial_open(&world, Trial::new(label(1), Some(label(2)), false));
     let ended = root(&world).roll_back(None, now).await;
     assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
     assert_eq!(root(&world).journal().unwrap().trial, None);
@@ -238,13 +238,13 @@ async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
 #[tokio::test]
 async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() {
     let place = place();
-    let mut world = with_three(&place.path().join("world")).await;
+    let mut world = world_with_three_releases(&place.path().join("world")).await;
     for (trial, what) in [
         (Trial::new(label(3), Some(label(2)), false), "on the way back, post_install failed"),
         (Trial::new(label(2), Some(label(3)), true), "post_install failed"),
     ] {
         world.config.cycle.procedure.post_install = Vec::new();
-        leave_open(&world, trial);
+        leave_trial_open(&world, trial);
         world.config.cycle.procedure.post_install = shell("false");
         let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
         assert_eq!((back.installed.unwrap().sequence, current(&world)), (2, Some(2)));
@@ -260,7 +260,7 @@ async fn going_back_from_the_first_release_there_was_says_that_nothing_is_instal
         World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
     publish(&mut world, 1).await;
     installs(&mut world, 1).await;
-    leave_open(&world, Trial::new(label(1), None, false));
+    leave_trial_open(&world, Trial::new(label(1), None, false));
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
     assert_eq!((back.installed, back.problem), (None, None));
     assert!(back.previous_trial.unwrap().contains("nothing is installed, as before"));
@@ -276,8 +276,8 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
         (Trial::new(label(2), Some(label(3)), true), 2),
     ] {
         let directory = place.path().join(format!("by-hand-{}", trial.by_hand));
-        let mut world = with_three(&directory).await;
-        leave_open(&world, trial.clone());
+        let mut world = world_with_three_releases(&directory).await;
+        leave_trial_open(&world, trial.clone());
         let diary = diary(&mut world);
         // Before a command runs, it is written down that it does.
         let tries = format!(
@@ -314,13 +314,13 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
 #[tokio::test]
 async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since() {
     let place = place();
-    let world = with_three(&place.path().join("world")).await;
+    let world = world_with_three_releases(&place.path().join("world")).await;
     let now = world.clock.now();
-    leave_open(&world, Trial::new(label(3), Some(label(2)), false));
+    leave_trial_open(&world, Trial::new(label(3), Some(label(2)), false));
     let said = root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap();
     assert!(said.contains("2-1.1.0 was taken back by its publisher, so 3-1.2.0 stays"), "{said}");
     assert_eq!(current(&world), Some(3));
-    leave_open(&world, Trial::new(label(2), Some(label(3)), true));
+    leave_trial_open(&world, Trial::new(label(2), Some(label(3)), true));
     let said = root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap();
     assert!(said.contains("2-1.1.0 was taken back by its publisher: there is no way"), "{said}");
     assert_eq!((current(&world), root(&world).journal().unwrap().trial), (Some(3), None));
@@ -329,8 +329,8 @@ async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since(
 #[tokio::test]
 async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     let place = place();
-    let mut world = with_three(&place.path().join("world")).await;
-    leave_open(&world, Trial::new(label(3), Some(label(2)), false));
+    let mut world = world_with_three_releases(&place.path().join("world")).await;
+    leave_trial_open(&world, Trial::new(label(3), Some(label(2)), false));
     let diary = diary(&mut world);
     world.config.cycle.procedure.post_install = note(&diary, "");
     let full = Storage::with_hook(|step| match step {
@@ -353,7 +353,7 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
 }
 
 /// Evidence against a world's log, in which nobody forks it.
-fn evidence(world: &World, elsewhere: &Path) -> Evidence {
+fn make_evidence(world: &World, elsewhere: &Path) -> Evidence {
     let copy = world.copy_to(elsewhere).unwrap();
     copy.copy_log("fork").unwrap();
     copy.publish(&draft(3)).unwrap();
@@ -363,7 +363,7 @@ fn evidence(world: &World, elsewhere: &Path) -> Evidence {
 }
 
 /// A disk on which something happens once a trial is written down, before its first command runs.
-fn meanwhile(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Storage {
+fn run_during_trial(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Storage {
     let journal = world.config.cycle.install_root.join("journal.json");
     let before = AtomicBool::new(true);
     Storage::with_hook(move |step| {
@@ -384,7 +384,7 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
         &world.config.cycle.policy.log,
         Storage::default(),
     );
-    let evidence = evidence(&world, &place.path().join("elsewhere"));
+    let evidence = make_evidence(&world, &place.path().join("elsewhere"));
     world.write_config().unwrap();
     let path = world.directory.join("client/unanimity.toml");
     world.config = unanimity_config::load(&path, world.clock.now()).unwrap();
@@ -402,15 +402,15 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
     let told = fs::read_to_string(&path).unwrap();
     let changed = format!("{told}# Written anew.\n");
     let config = path.clone();
-    world.disk = meanwhile(&world, move || fs::write(&config, &changed).unwrap());
+    world.disk = run_during_trial(&world, move || fs::write(&config, &changed).unwrap());
     let ended = world.update().await.1;
-    assert!(matches!(ended, Err(Failure::Error(UpdateError::Config(_)))), "{ended:?}");
+    assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
     is_as_before(&world);
     fs::write(&path, told).unwrap();
     let adding = store.clone();
-    world.disk = meanwhile(&world, move || drop(adding.add(&evidence).unwrap()));
+    world.disk = run_during_trial(&world, move || drop(adding.add(&evidence).unwrap()));
     let ended = world.update().await.1;
-    assert!(matches!(ended, Err(Failure::Latched(_))), "{ended:?}");
+    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
     is_as_before(&world);
     store.acknowledge(&id).unwrap();
     world.disk = Storage::default();
@@ -421,7 +421,7 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
 #[tokio::test]
 async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() {
     let place = place();
-    let mut world = with_three(&place.path().join("world")).await;
+    let mut world = world_with_three_releases(&place.path().join("world")).await;
     let trial = Trial::new(label(3), Some(label(2)), false);
     let start = |mark: &str| {
         let mut command = Command::new("/bin/sh");
@@ -438,7 +438,7 @@ async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() 
     // Nothing runs before they are gone.
     world.config.cycle.procedure.post_install =
         shell(&format!("grep -sq sleep /proc/{}/cmdline && exit 7; exit 0", pids[0]));
-    leave_open(&world, trial.clone());
+    leave_trial_open(&world, trial.clone());
     // Anybody may read it, and nobody is to pass for what it left.
     let journal = root(&world).journal().unwrap().text();
     assert!(!journal.contains(&trial.mark) && journal.contains(&trial.sha256));

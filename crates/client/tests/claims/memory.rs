@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
 
-use unanimity_client::{Client, Failure, MirrorProblem, Outcome, UpdateError};
+use unanimity_client::{Client, ClientError, CycleError, CycleOutcome, MirrorProblem};
 use unanimity_net::Mirror;
 use unanimity_protocol::{NoteSigningKey, Policy, Refusal, Timestamp};
 use unanimity_state::{ClientStore, StoreError};
@@ -28,7 +28,7 @@ async fn one_state_directory_has_one_client() {
             )
         };
         let first = open().unwrap_or_else(|error| panic!("{error}"));
-        assert!(matches!(open(), Err(UpdateError::Store(StoreError::Busy(_)))));
+        assert!(matches!(open(), Err(ClientError::Store(StoreError::Busy(_)))));
         drop(first);
     }
     up_to_date(circle.update().await);
@@ -52,7 +52,9 @@ async fn rolls_survive_a_restart_and_so_does_since_when_a_peer_is_silent() {
 }
 
 /// Fails steps by their number.
-fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> (Storage, Arc<AtomicUsize>) {
+fn failing_storage(
+    fails: impl Fn(usize) -> bool + Send + Sync + 'static,
+) -> (Storage, Arc<AtomicUsize>) {
     let steps = Arc::new(AtomicUsize::new(0));
     let count = steps.clone();
     let disk = Storage::with_hook(move |_| {
@@ -66,19 +68,22 @@ fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> (Storage, A
 }
 
 /// Installs release 2, with a disk that fails at one step or at all from there on, then with one that does not.
-async fn disk_fails(from_there_on: bool) {
+async fn check_failing_storage(from_there_on: bool) {
     let base = Circle::with_second_settling(102).await;
     base.advance(HOUR);
     let before = format!("{:?}", base.memory());
     for n in 0.. {
         let mut circle = base.again();
         circle.poll_all().await.unwrap();
-        let (disk, steps) =
-            if from_there_on { failing(move |step| step >= n) } else { failing(move |s| s == n) };
+        let (disk, steps) = if from_there_on {
+            failing_storage(move |step| step >= n)
+        } else {
+            failing_storage(move |s| s == n)
+        };
         circle.disk = disk;
         let (_, ended) = circle.update().await;
         let died = steps.load(Ordering::SeqCst) > n;
-        assert!(!died || matches!(ended, Err(Failure::Error(_))), "step {n}: {ended:?}");
+        assert!(!died || matches!(ended, Err(CycleError::Client(_))), "step {n}: {ended:?}");
         // Old or new, and whole.
         let now = circle.installed().unwrap().unwrap();
         let expected = if now.sequence == 1 { ONE } else { TWO };
@@ -95,10 +100,10 @@ async fn disk_fails(from_there_on: bool) {
         // The next run is fine.
         circle.disk = Storage::default();
         match circle.update().await.1 {
-            Ok(Outcome::Installed(installed)) if now.sequence == 1 => {
+            Ok(CycleOutcome::Installed(installed)) if now.sequence == 1 => {
                 assert_eq!(installed.sequence, 2);
             }
-            Ok(Outcome::UpToDate) if now.sequence == 2 => {}
+            Ok(CycleOutcome::UpToDate) if now.sequence == 2 => {}
             other => panic!("step {n}: {other:?}"),
         }
         assert_eq!(circle.current().as_deref(), Some(TWO), "step {n}");
@@ -111,12 +116,12 @@ async fn disk_fails(from_there_on: bool) {
 
 #[tokio::test(start_paused = true)]
 async fn killed_at_any_step_of_an_update_it_has_the_old_release_or_the_new() {
-    disk_fails(true).await;
+    check_failing_storage(true).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_is_full_for_one_step_costs_one_run() {
-    disk_fails(false).await;
+    check_failing_storage(false).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,17 +131,17 @@ async fn a_full_disk_while_the_first_head_is_stored_leaves_no_head_or_that_one()
     for n in 0.. {
         let mut circle = base.again();
         circle.poll_all().await.unwrap();
-        let (disk, steps) = failing(move |step| step >= n);
+        let (disk, steps) = failing_storage(move |step| step >= n);
         circle.disk = disk;
         let (_, ended) = circle.update().await;
         let head = circle.head_of("log").unwrap();
         assert!(circle.trusted().is_none_or(|trusted| trusted == head));
         circle.disk = Storage::default();
         if steps.load(Ordering::SeqCst) <= n {
-            assert!(matches!(ended, Err(Failure::Refused(Refusal::Settling { .. }))));
+            assert!(matches!(ended, Err(CycleError::Refused(Refusal::Settling { .. }))));
             break;
         }
-        assert!(matches!(ended, Err(Failure::Error(_))), "step {n}: {ended:?}");
+        assert!(matches!(ended, Err(CycleError::Client(_))), "step {n}: {ended:?}");
         assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
         assert_eq!(circle.trusted(), Some(head));
     }
@@ -172,7 +177,7 @@ async fn a_damaged_state_file_is_an_error_or_says_the_same() {
     }
     assert!(refused > whole.len() / 2);
     fs::write(&path, b"{}").unwrap();
-    assert!(matches!(error(circle.update().await), UpdateError::Store(_)));
+    assert!(matches!(error(circle.update().await), ClientError::Store(_)));
     fs::write(circle.config.cycle.state.join("client/client.json"), whole).unwrap();
     circle.update().await.1.unwrap_err();
 }
@@ -212,7 +217,7 @@ async fn another_log_needs_another_state_directory() {
     let other = Circle::new(107);
     circle.config.cycle.policy = other.config.cycle.policy.clone();
     let error = error(circle.update().await);
-    assert!(matches!(error, UpdateError::Store(StoreError::OtherLog(_))), "{error}");
+    assert!(matches!(error, ClientError::Store(StoreError::OtherLog(_))), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +227,7 @@ async fn forgetting_everything_but_the_installed_release_installs_nothing_older(
     assert_eq!(installed(circle.update().await), 2);
     fs::remove_dir_all(&circle.config.cycle.state).unwrap();
     for _ in 0..3 {
-        if let (_, Ok(Outcome::Installed(installed))) = circle.update().await {
+        if let (_, Ok(CycleOutcome::Installed(installed))) = circle.update().await {
             panic!("{installed:?}");
         }
         circle.pass(HOUR).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use unanimity_client::{Failure, Outcome};
+use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Refusal, Timestamp, TreeHead};
 use unanimity_state::EvidenceStore;
@@ -17,7 +17,7 @@ use unanimity_testkit::{Draft, PEERS, World};
 const STEPS: usize = 30;
 
 /// A world and what an all-knowing observer knows of it.
-struct Observed {
+struct ObservedWorld {
     circle: Circle,
     rng: StdRng,
     /// Roots of the honest log by size, and of the fork once there is one.
@@ -38,15 +38,15 @@ struct Observed {
     forks: usize,
 }
 
-impl Observed {
-    fn new(seed: u64, attacker_has_keys: bool) -> Observed {
+impl ObservedWorld {
+    fn new(seed: u64, attacker_has_keys: bool) -> ObservedWorld {
         let mut circle = Circle::new(seed);
         let mut rng = StdRng::seed_from_u64(seed);
         if rng.random_bool(0.5) {
             let log = Mirror::directory(circle.log_directory());
             circle.mirrors.push(log);
         }
-        Observed {
+        ObservedWorld {
             circle,
             rng,
             honest: BTreeMap::from([(0, Hash::empty_root())]),
@@ -63,26 +63,26 @@ impl Observed {
         }
     }
 
-    fn next(&self) -> u64 {
+    fn next_sequence(&self) -> u64 {
         self.released.keys().last().map_or(1, |last| last + 1)
     }
 
     fn publish(&mut self) {
-        let sequence = self.next();
+        let sequence = self.next_sequence();
         let mut artifact = format!("honest {sequence} ").into_bytes();
         artifact.extend(self.rng.next_u64().to_be_bytes());
         self.circle.publish(&Draft::new(sequence, "1.0.0", &artifact)).unwrap();
         self.released.insert(sequence, artifact);
-        self.note_honest();
+        self.record_honest_head();
     }
 
-    fn note_honest(&mut self) {
+    fn record_honest_head(&mut self) {
         let head = self.circle.head_of("log").unwrap();
         self.honest.insert(head.size(), *head.root());
     }
 
     /// The client or a peer.
-    fn anybody(&mut self) -> &'static str {
+    fn random_client_or_peer(&mut self) -> &'static str {
         match self.rng.random_range(0..=PEERS) {
             PEERS => "client",
             peer => World::peer_name(peer),
@@ -94,7 +94,7 @@ impl Observed {
             self.circle.copy_log("fork").unwrap();
             self.fork = Some(self.honest.clone());
         }
-        let sequence = self.next() + self.rng.random_range(0..2);
+        let sequence = self.next_sequence() + self.rng.random_range(0..2);
         self.circle.publish_to("fork", &Draft::new(sequence, "1.0.0", TROJAN)).unwrap();
         let head = self.circle.head_of("fork").unwrap();
         self.fork.as_mut().unwrap().insert(head.size(), *head.root());
@@ -106,12 +106,12 @@ impl Observed {
             0 | 1 => self.publish(),
             2 => {
                 // One stolen key, and rubbish.
-                let sequence = self.next();
+                let sequence = self.next_sequence();
                 let one = Draft { signers: vec![1], ..Draft::new(sequence, "6.6.6", TROJAN) };
                 self.circle.publish(&one).unwrap();
-                self.note_honest();
+                self.record_honest_head();
                 self.circle.force("log", &[TROJAN.to_vec()]).unwrap();
-                self.note_honest();
+                self.record_honest_head();
             }
             3 => {
                 self.circle.poll(peer).await.unwrap();
@@ -126,11 +126,11 @@ impl Observed {
                 self.frozen += 1;
                 let old = format!("old-{}", self.frozen);
                 self.circle.copy_log(&old).unwrap();
-                let who = self.anybody();
+                let who = self.random_client_or_peer();
                 self.circle.show(who, &old).unwrap();
             }
             10 => {
-                let who = self.anybody();
+                let who = self.random_client_or_peer();
                 self.circle.show(who, "log").unwrap();
             }
             11 => {
@@ -166,11 +166,13 @@ impl Observed {
 
     async fn update(&mut self) {
         let (_, ended) = self.circle.update().await;
-        if let Err(failure @ (Failure::Refused(Refusal::Fork(_)) | Failure::Latched(_))) = &ended {
+        if let Err(failure @ (CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_))) =
+            &ended
+        {
             assert!(self.fork.is_some(), "an honest log: {failure}");
             self.forks += 1;
         }
-        if let Ok(Outcome::Installed(installed)) = ended {
+        if let Ok(CycleOutcome::Installed(installed)) = ended {
             let current = self.circle.current().unwrap();
             let honest = self.released.get(&installed.sequence) == Some(&current);
             let settled =
@@ -227,7 +229,7 @@ impl Observed {
     }
 
     /// Without a fork, all ends well once everybody is up and sees the log.
-    async fn recovers(&mut self) {
+    async fn check_recovery(&mut self) {
         if self.released.is_empty() {
             self.publish();
         }
@@ -244,17 +246,17 @@ impl Observed {
 }
 
 /// Plays worlds, and counts their installs, deceptions and forks.
-async fn worlds(seeds: std::ops::Range<u64>, attacker_has_keys: bool) -> [usize; 3] {
+async fn run_worlds(seeds: std::ops::Range<u64>, attacker_has_keys: bool) -> [usize; 3] {
     let mut counts = [0; 3];
     for seed in seeds {
         println!("world {seed}");
-        let mut world = Observed::new(seed, attacker_has_keys);
-        world.recovers().await;
+        let mut world = ObservedWorld::new(seed, attacker_has_keys);
+        world.check_recovery().await;
         for _ in 0..STEPS {
             world.step().await;
         }
         if !attacker_has_keys {
-            world.recovers().await;
+            world.check_recovery().await;
         }
         let these = [world.installed, world.deceived, world.forks];
         counts.iter_mut().zip(these).for_each(|(count, this)| *count += this);
@@ -264,13 +266,13 @@ async fn worlds(seeds: std::ops::Range<u64>, attacker_has_keys: bool) -> [usize;
 
 #[tokio::test(start_paused = true)]
 async fn an_honest_log_installs_what_was_published_and_never_yields_evidence() {
-    let [installed, ..] = worlds(1000..1016, false).await;
+    let [installed, ..] = run_worlds(1000..1016, false).await;
     assert!(installed >= 32);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_installs_only_if_every_peer_was_on_it_for_the_whole_of_settle() {
-    let counts = worlds(2000..2032, true).await;
+    let counts = run_worlds(2000..2032, true).await;
     println!("{counts:?}");
     // All three happen, so the claim is not empty.
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");

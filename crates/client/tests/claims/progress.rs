@@ -4,25 +4,25 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::timeout;
-use unanimity_client::{MirrorProblem, Outcome, Step, Watcher};
+use unanimity_client::{CycleOutcome, CycleProgress, MirrorProblem, ProgressSink};
 use unanimity_testkit::circle::{Circle, MINUTE, SECOND, mirror_problem, missing, release};
 use unanimity_testkit::hostile_mirror::{Fault, Hosts, about_to_update};
 use unanimity_testkit::scratch_dir::place;
 
 /// Keeps every step that it is told.
-fn all_steps() -> (Watcher, Arc<Mutex<Vec<Step>>>) {
+fn record_progress() -> (ProgressSink, Arc<Mutex<Vec<CycleProgress>>>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let seen = steps.clone();
-    (Watcher::new(move |step| seen.lock().unwrap().push(step)), steps)
+    (ProgressSink::new(move |step| seen.lock().unwrap().push(step)), steps)
 }
 
-fn roll(answered: usize, silent: usize) -> Step {
-    Step::Roll { peers: 5, answered, silent }
+fn round(answered: usize, silent: usize) -> CycleProgress {
+    CycleProgress::Roll { peers: 5, answered, silent }
 }
 
-fn download(bytes: u64, mirror: &str, resumed: u64) -> Step {
+fn download(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
     let (file, mirror) = ("hello".to_owned(), mirror.to_owned());
-    Step::Download { file, bytes, of: 300_000, mirror, resumed }
+    CycleProgress::Download { file, bytes, of: 300_000, mirror, resumed }
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,12 +40,12 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
         let log = world.log_directory();
         let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
         world.mirrors = hosts.mirrors();
-        let (watcher, steps) = all_steps();
+        let (watcher, steps) = record_progress();
         world.watcher = watcher;
-        assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+        assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         let steps = steps.lock().unwrap();
         let all: Vec<_> =
-            steps.iter().filter(|step| matches!(step, Step::Download { .. })).collect();
+            steps.iter().filter(|step| matches!(step, CycleProgress::Download { .. })).collect();
         let [cut, honest] = [0, 1].map(|host| world.mirrors[host].to_string());
         let mut expected = vec![download(0, &honest, 0), download(300_000, &honest, 0)];
         if all[0] == &download(0, &cut, 0) {
@@ -63,8 +63,8 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
         let mut wanted = expected.iter().peekable();
         for pair in all.windows(2) {
             wanted.next_if_eq(&pair[0]);
-            let is_new = Some(&pair[1]) == wanted.peek() && pair[1].begins();
-            assert!(is_new || more(pair[0], pair[1]), "{pair:?}");
+            let is_new = Some(&pair[1]) == wanted.peek() && pair[1].is_start();
+            assert!(is_new || has_advanced(pair[0], pair[1]), "{pair:?}");
         }
         wanted.next_if_eq(all.last().unwrap());
         assert_eq!(wanted.next(), None, "{all:?}");
@@ -79,10 +79,11 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
     let (mut world, _) = about_to_update(base.path()).await;
     let slow = Hosts::new(vec![(world.log_directory(), Fault::Slow(50_000))]);
     world.mirrors = slow.mirrors();
-    let (watcher, steps) = all_steps();
+    let (watcher, steps) = record_progress();
     world.watcher = watcher;
     assert!(timeout(5 * SECOND, world.update()).await.is_err());
-    let Some(Step::Download { bytes: sent, .. }) = steps.lock().unwrap().last().cloned() else {
+    let Some(CycleProgress::Download { bytes: sent, .. }) = steps.lock().unwrap().last().cloned()
+    else {
         panic!("no download")
     };
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new/hello");
@@ -90,16 +91,16 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
     assert!(sent >= 150_000 && sent - on_disk <= 50_000, "{sent} {on_disk}");
     let honest = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
     world.mirrors = honest.mirrors();
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(*honest.asked.lock().unwrap(), [(0, on_disk)]);
 }
 
 /// Whether one step is the other, and more of it.
-fn more(one: &Step, other: &Step) -> bool {
-    match (one, other) {
+fn has_advanced(earlier: &CycleProgress, later: &CycleProgress) -> bool {
+    match (earlier, later) {
         (
-            Step::Download { bytes: less, mirror, resumed, .. },
-            Step::Download { bytes, mirror: host, resumed: from, .. },
+            CycleProgress::Download { bytes: less, mirror, resumed, .. },
+            CycleProgress::Download { bytes, mirror: host, resumed: from, .. },
         ) => less < bytes && (mirror, resumed) == (host, from),
         _ => false,
     }
@@ -112,13 +113,13 @@ async fn a_roll_counts_who_answered_and_who_was_given_up_and_the_log_what_was_re
     circle.force("log", &vec![b"x".to_vec(); 600]).unwrap();
     circle.pass(MINUTE).await;
     circle.stop(2);
-    let (watcher, steps) = all_steps();
+    let (watcher, steps) = record_progress();
     circle.watcher = watcher;
     assert_eq!(missing(circle.update().await).len(), 1);
-    let mut expected: Vec<Step> = (0..=4).map(|answered| roll(answered, 0)).collect();
-    expected.push(roll(4, 1));
+    let mut expected: Vec<CycleProgress> = (0..=4).map(|answered| round(answered, 0)).collect();
+    expected.push(round(4, 1));
     // The first entry was read before; they are read a bundle of 256 at a time.
-    expected.extend([0, 255, 511, 601].map(|entries| Step::Log { entries, of: 601 }));
+    expected.extend([0, 255, 511, 601].map(|entries| CycleProgress::Log { entries, of: 601 }));
     assert_eq!(*steps.lock().unwrap(), expected);
     // What is known is not read again.
     circle.start(2);
@@ -126,7 +127,7 @@ async fn a_roll_counts_who_answered_and_who_was_given_up_and_the_log_what_was_re
     steps.lock().unwrap().clear();
     circle.pass(MINUTE).await;
     circle.update().await.1.unwrap_err();
-    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, Step::Roll { .. })));
+    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Roll { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,9 +141,9 @@ async fn of_a_log_that_is_shorter_than_the_trusted_one_there_is_nothing_to_read(
     // Nobody has the tiles of the trusted head.
     circle.show("client", "old").unwrap();
     (0..5).for_each(|peer| circle.stop(peer));
-    let (watcher, steps) = all_steps();
+    let (watcher, steps) = record_progress();
     circle.watcher = watcher;
     let refused = mirror_problem(circle.update().await);
     assert!(matches!(refused, MirrorProblem::Rollback { shown: 1, known: 2, .. }), "{refused}");
-    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, Step::Roll { .. })));
+    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Roll { .. })));
 }

@@ -20,7 +20,12 @@ type Expected = fn(&PeerFailure) -> bool;
 
 /// Peer 2 does something else than answer; release 2 is otherwise ready to install. The update
 /// is incomplete, names that peer only, says why and since when, and keeps saying so.
-async fn refuses(title: &str, base: &Circle, misbehave: impl Fn(&mut Circle), expected: Expected) {
+async fn check_refused(
+    title: &str,
+    base: &Circle,
+    misbehave: impl Fn(&mut Circle),
+    expected: Expected,
+) {
     let mut circle = base.again();
     circle.pass(20 * MINUTE).await;
     misbehave(&mut circle);
@@ -49,16 +54,22 @@ async fn refuses(title: &str, base: &Circle, misbehave: impl Fn(&mut Circle), ex
 async fn a_peer_that_does_not_answer_holds_the_update_back() {
     let base = Circle::with_second_settling(40).await;
     let base = &base;
-    refuses("stopped", base, |c| c.stop(2), |s| matches!(s, PeerFailure::Unreachable(_))).await;
-    refuses("mute", base, |c| c.speaks(2, vec![], Duration::ZERO), |s| *s == PeerFailure::TimedOut)
+    check_refused("stopped", base, |c| c.stop(2), |s| matches!(s, PeerFailure::Unreachable(_)))
         .await;
+    check_refused(
+        "mute",
+        base,
+        |c| c.speaks(2, vec![], Duration::ZERO),
+        |s| *s == PeerFailure::TimedOut,
+    )
+    .await;
     let slow = Answer::NoTile.frame();
     let slowly = move |c: &mut Circle| c.speaks(2, slow.clone(), SECOND);
-    refuses("one byte a second", base, slowly, |s| *s == PeerFailure::TimedOut).await;
+    check_refused("one byte a second", base, slowly, |s| *s == PeerFailure::TimedOut).await;
     let hang_up = |c: &mut Circle| {
         c.replace(2, |mut listener| async move { while listener.accept().await.is_ok() {} });
     };
-    refuses("hangs up", base, hang_up, |s| matches!(s, PeerFailure::Disconnected(_))).await;
+    check_refused("hangs up", base, hang_up, |s| matches!(s, PeerFailure::Disconnected(_))).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,38 +81,38 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
         |bytes: Vec<u8>| move |circle: &mut Circle| circle.speaks(2, bytes.clone(), Duration::ZERO);
     let huge =
         |s: &PeerFailure| matches!(s, PeerFailure::Malformed(why) if why.contains("4294967295"));
-    refuses("4 GiB announced", base, says(vec![0xff; 4]), huge).await;
-    refuses("zeros", base, says(vec![0; ANSWER_BYTES]), garbled).await;
+    check_refused("4 GiB announced", base, says(vec![0xff; 4]), huge).await;
+    check_refused("zeros", base, says(vec![0; ANSWER_BYTES]), garbled).await;
     let mut trailing = Answer::OtherLog.frame();
     trailing[ANSWER_BYTES - 1] = 1;
-    refuses("padding", base, says(trailing), garbled).await;
+    check_refused("padding", base, says(trailing), garbled).await;
     let answers = |answer: Answer| {
         move |circle: &mut Circle| {
             let answer = answer.clone();
             circle.impostor(2, move |_| answer.clone());
         }
     };
-    refuses("a tile", base, answers(Answer::Tile(vec![0; 64])), garbled).await;
-    refuses("no tile", base, answers(Answer::NoTile), garbled).await;
+    check_refused("a tile", base, answers(Answer::Tile(vec![0; 64])), garbled).await;
+    check_refused("no tile", base, answers(Answer::NoTile), garbled).await;
     let blind = |s: &PeerFailure| *s == PeerFailure::NoFreshHead(Timestamp(5));
-    refuses("blind", base, answers(Answer::Blind(5)), blind).await;
+    check_refused("blind", base, answers(Answer::Blind(5)), blind).await;
     let other = |s: &PeerFailure| *s == PeerFailure::OtherLog;
-    refuses("other log", base, answers(Answer::OtherLog), other).await;
+    check_refused("other log", base, answers(Answer::OtherLog), other).await;
     let invalid: Expected = |s| matches!(s, PeerFailure::Invalid(_));
-    refuses("no note", base, answers(Answer::View("hello".into())), invalid).await;
+    check_refused("no note", base, answers(Answer::View("hello".into())), invalid).await;
     let uncosigned = base.head_of("log").unwrap().note().to_owned();
-    refuses("not cosigned", base, answers(Answer::View(uncosigned)), invalid).await;
+    check_refused("not cosigned", base, answers(Answer::View(uncosigned)), invalid).await;
     let useless: Expected = |s| matches!(s, PeerFailure::BadEvidence(_));
-    refuses("no evidence", base, answers(Answer::Evidence("hello".into())), useless).await;
+    check_refused("no evidence", base, answers(Answer::Evidence("hello".into())), useless).await;
     let head = base.head_of("log").unwrap();
     let length = head.note().len();
     let both = format!("checkpoint {length}\n{}", head.note());
     let same = format!("unanimity/evidence/v1\npath 0\n{both}{both}");
-    refuses("evidence of one head", base, answers(Answer::Evidence(same)), useless).await;
+    check_refused("evidence of one head", base, answers(Answer::Evidence(same)), useless).await;
 }
 
-/// Answers with a view of `head`, cosigned by `by` at the time that `at` makes of now.
-fn shows(
+/// Answers with a view of `head`, cosigned by `by` at the time that `closed_at` makes of now.
+fn answer_with_head(
     circle: &mut Circle,
     head: unanimity_protocol::TreeHead,
     by: usize,
@@ -123,15 +134,36 @@ async fn a_view_counts_from_15_minutes_ago_to_one_minute_ahead() {
     let old = |by: u64| move |now: Timestamp| Timestamp(now.0 - by);
     let is_ahead: Expected = |s| matches!(s, PeerFailure::InFuture(_));
     let is_old: Expected = |s| matches!(s, PeerFailure::TooOld(_));
-    refuses("61 s ahead", &base, |c| shows(c, head.clone(), 2, ahead(61)), is_ahead).await;
-    refuses("a century", &base, |c| shows(c, head.clone(), 2, ahead(1 << 32)), is_ahead).await;
-    refuses("901 s old", &base, |c| shows(c, head.clone(), 2, old(901)), is_old).await;
-    refuses("of 1970", &base, |c| shows(c, head.clone(), 2, |_| Timestamp(0)), is_old).await;
+    check_refused(
+        "61 s ahead",
+        &base,
+        |c| answer_with_head(c, head.clone(), 2, ahead(61)),
+        is_ahead,
+    )
+    .await;
+    check_refused(
+        "a century",
+        &base,
+        |c| answer_with_head(c, head.clone(), 2, ahead(1 << 32)),
+        is_ahead,
+    )
+    .await;
+    check_refused("901 s old", &base, |c| answer_with_head(c, head.clone(), 2, old(901)), is_old)
+        .await;
+    check_refused(
+        "of 1970",
+        &base,
+        |c| answer_with_head(c, head.clone(), 2, |_| Timestamp(0)),
+        is_old,
+    )
+    .await;
     for at in [-900, 0, 60] {
         let mut circle = base.again();
         // Long enough that the oldest view, too, is an hour after the same peer's first.
         circle.pass(HOUR + 15 * MINUTE).await;
-        shows(&mut circle, head.clone(), 2, move |now| Timestamp(now.0.wrapping_add_signed(at)));
+        answer_with_head(&mut circle, head.clone(), 2, move |now| {
+            Timestamp(now.0.wrapping_add_signed(at))
+        });
         assert_eq!(installed(circle.update().await), 2, "{at} s");
     }
 }
@@ -142,7 +174,13 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
     let head = base.head_of("log").unwrap();
     let invalid: Expected = |s| matches!(s, PeerFailure::Invalid(_));
     for by in [0, 1, 3, 4] {
-        refuses("another's key", &base, |c| shows(c, head.clone(), by, |now| now), invalid).await;
+        check_refused(
+            "another's key",
+            &base,
+            |c| answer_with_head(c, head.clone(), by, |now| now),
+            invalid,
+        )
+        .await;
     }
     // A head of another log under the log's key; the log's origin under another key.
     let other = Log { origin: "log.example/other".parse().unwrap(), ..base.circle.log.clone() };
@@ -152,13 +190,25 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
     note.sign(&base.circle.log_secret);
     let renamed =
         unanimity_protocol::TreeHead::verify(note.to_string().as_bytes(), &other).unwrap();
-    refuses("another log", &base, |c| shows(c, renamed.clone(), 2, |now| now), invalid).await;
+    check_refused(
+        "another log",
+        &base,
+        |c| answer_with_head(c, renamed.clone(), 2, |now| now),
+        invalid,
+    )
+    .await;
     let secret = NoteSigningKey::from_seed("log.example".parse().unwrap(), &[9; 32]);
     let log = Log { key: secret.public(), ..base.circle.log.clone() };
     let mut note = unanimity_protocol::Note::unsigned(&text.replace("other", "releases")).unwrap();
     note.sign(&secret);
     let forged = unanimity_protocol::TreeHead::verify(note.to_string().as_bytes(), &log).unwrap();
-    refuses("another key", &base, |c| shows(c, forged.clone(), 2, |now| now), invalid).await;
+    check_refused(
+        "another key",
+        &base,
+        |c| answer_with_head(c, forged.clone(), 2, |now| now),
+        invalid,
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +218,13 @@ async fn a_peer_that_shows_less_than_before_has_regressed() {
     let bytes = std::fs::read(log.join("tile/0/000.p/2")).unwrap();
     let first = base.circle.head(1, Hash(bytes[..32].try_into().unwrap()));
     let expected: Expected = |s| matches!(s, PeerFailure::Regressed { size: 1, before: 2 });
-    refuses("shows 1 after 2", &base, |c| shows(c, first.clone(), 2, |now| now), expected).await;
+    check_refused(
+        "shows 1 after 2",
+        &base,
+        |c| answer_with_head(c, first.clone(), 2, |now| now),
+        expected,
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,9 +247,9 @@ async fn one_dead_peer_or_all_of_them_cost_one_roll_and_the_others_count() {
 
 /// In place of peer 2: for each connection, in turn, what `does` says of its number. The times
 /// at which it was connected to.
-fn at_each_try(
+fn record_attempts(
     circle: &mut Circle,
-    does: impl Fn(usize) -> Does + Send + 'static,
+    does: impl Fn(usize) -> ConnectionBehavior + Send + 'static,
 ) -> Arc<Mutex<Vec<Instant>>> {
     let (node, tries) = (circle.peer(2).clone(), Arc::new(Mutex::new(Vec::new())));
     let times = tries.clone();
@@ -203,33 +259,33 @@ fn at_each_try(
             let number = times.lock().unwrap().len();
             times.lock().unwrap().push(Instant::now());
             match does(number) {
-                Does::HangUp => {}
-                Does::Nothing => held.push(stream),
-                Does::Answer => node.serve_connection(stream).await.unwrap(),
-                Does::Say(bytes) => stream.write_all(&bytes).await.unwrap(),
+                ConnectionBehavior::HangUp => {}
+                ConnectionBehavior::Stall => held.push(stream),
+                ConnectionBehavior::Answer => node.serve_connection(stream).await.unwrap(),
+                ConnectionBehavior::Send(bytes) => stream.write_all(&bytes).await.unwrap(),
             }
         }
     });
     tries
 }
 
-enum Does {
+enum ConnectionBehavior {
     HangUp,
-    Nothing,
+    Stall,
     Answer,
-    Say(Vec<u8>),
+    Send(Vec<u8>),
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_fails_twice_and_then_answers_is_confirmed() {
     let base = Circle::with_second_settling(55).await;
-    for first in [|| Does::HangUp, || Does::Nothing] {
+    for first in [|| ConnectionBehavior::HangUp, || ConnectionBehavior::Stall] {
         let mut circle = base.again();
         circle.pass(HOUR).await;
-        let tries = at_each_try(&mut circle, move |number| match number {
+        let tries = record_attempts(&mut circle, move |number| match number {
             0 => first(),
-            1 => Does::HangUp,
-            _ => Does::Answer,
+            1 => ConnectionBehavior::HangUp,
+            _ => ConnectionBehavior::Answer,
         });
         assert_eq!(installed(circle.update().await), 2);
         assert_eq!(tries.lock().unwrap().len(), 3);
@@ -241,7 +297,7 @@ async fn a_peer_is_tried_four_times_each_after_twice_the_wait_and_some_more() {
     let mut circle = Circle::with_second_settling(56).await;
     let mut first_waits = Vec::new();
     for _ in 0..20 {
-        let tries = at_each_try(&mut circle, |_| Does::HangUp);
+        let tries = record_attempts(&mut circle, |_| ConnectionBehavior::HangUp);
         missing(circle.update().await);
         let tries = tries.lock().unwrap();
         assert_eq!(tries.len(), 4);
@@ -270,7 +326,7 @@ async fn an_answer_that_is_no_good_is_not_asked_for_again() {
     ];
     for answer in answers {
         let begun = Instant::now();
-        let tries = at_each_try(&mut circle, move |_| Does::Say(answer.clone()));
+        let tries = record_attempts(&mut circle, move |_| ConnectionBehavior::Send(answer.clone()));
         let (who, ..) = one_missing(circle.check().await);
         assert_eq!((who.as_str(), tries.lock().unwrap().len()), ("carol", 1));
         assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -280,8 +336,9 @@ async fn an_answer_that_is_no_good_is_not_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn running_out_of_time_does_not_hide_why_a_try_broke() {
     let mut circle = Circle::with_second_settling(58).await;
-    let one_that = |number| if number == 1 { Does::HangUp } else { Does::Nothing };
-    let tries = at_each_try(&mut circle, one_that);
+    let one_that =
+        |number| if number == 1 { ConnectionBehavior::HangUp } else { ConnectionBehavior::Stall };
+    let tries = record_attempts(&mut circle, one_that);
     let (_, _, silence) = one_missing(circle.update().await);
     assert!(matches!(silence, Some(PeerFailure::Disconnected(_))), "{silence:?}");
     assert_eq!(tries.lock().unwrap().len(), 4);
@@ -310,7 +367,7 @@ async fn a_head_of_the_log_without_tiles_is_unjoined_and_concerns_its_peer_only(
         let mut circle = base.again();
         circle.pass(HOUR).await;
         let loose = circle.circle.head(size, Hash([7; 32]));
-        shows(&mut circle, loose.clone(), 2, |now| now);
+        answer_with_head(&mut circle, loose.clone(), 2, |now| now);
         let (report, ended) = circle.update().await;
         assert!(report.remarks.iter().any(|remark| remark.contains(&loose.to_string())));
         let confirmed = report.peers.iter().filter(|(_, answer)| answer.is_ok()).count();
@@ -416,7 +473,7 @@ async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_cl
     let mut circle = Circle::with_second_settling(53).await;
     circle.pass(HOUR).await;
     let head = circle.head_of("log").unwrap();
-    shows(&mut circle, head, 2, |now| Timestamp(now.0 - 900));
+    answer_with_head(&mut circle, head, 2, |now| Timestamp(now.0 - 900));
     // Peer 3 takes its time: the clock moves before it answers.
     let (clock, node) = (circle.clock.clone(), circle.peer(3).clone());
     circle.replace(3, move |mut listener| async move {
@@ -437,7 +494,7 @@ async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_cl
 async fn an_invalid_view_says_what_is_wrong_with_it() {
     let mut circle = Circle::with_second_settling(54).await;
     let head = circle.head_of("log").unwrap();
-    shows(&mut circle, head, 1, |now| now);
+    answer_with_head(&mut circle, head, 1, |now| now);
     let (_, _, silence) = one_missing(circle.update().await);
     assert!(matches!(silence, Some(PeerFailure::Invalid(CheckpointError::Note(_)))), "{silence:?}");
 }

@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use unanimity_client::{Client, Failure, Fetcher, MirrorProblem, Outcome, Report, UpdateError};
+use unanimity_client::{
+    Client, ClientError, CycleError, CycleOutcome, CycleReport, Downloader, MirrorProblem,
+};
 use unanimity_install::{InstallError, InstallRefusal, InstallRoot};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Mirror, READ_TIMEOUT};
@@ -30,7 +32,7 @@ fn mirror(circle: &Circle, name: &str) -> Mirror {
     Mirror::directory(circle.directory.join(name))
 }
 
-fn evidence(circle: &Circle) -> EvidenceStore {
+fn evidence_store(circle: &Circle) -> EvidenceStore {
     EvidenceStore::new(&circle.config.cycle.state, &circle.circle.log, Storage::default())
 }
 
@@ -121,7 +123,7 @@ async fn a_mirror_that_forks_ahead_of_everybody_cannot_poison_what_is_stored() {
     circle.update().await.1.unwrap_err();
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 2);
-    assert!(evidence(&circle).list().unwrap().is_empty());
+    assert!(evidence_store(&circle).list().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,10 +195,10 @@ async fn dead_mirrors_are_an_error_and_not_a_refusal() {
     let mut circle = Circle::with_second_settling(65).await;
     circle.pass(HOUR).await;
     circle.show("client", "missing").unwrap();
-    assert!(matches!(error(circle.update().await), UpdateError::Mirrors(_)));
+    assert!(matches!(error(circle.update().await), ClientError::Mirrors(_)));
     circle.publish(&release(3)).unwrap();
     circle.poll_all().await.unwrap();
-    assert!(matches!(error(circle.update().await), UpdateError::Mirrors(_)));
+    assert!(matches!(error(circle.update().await), ClientError::Mirrors(_)));
     assert_eq!(circle.current().as_deref(), Some(ONE));
     circle.show("client", "log").unwrap();
     assert_eq!(installed(circle.update().await), 2);
@@ -218,14 +220,14 @@ async fn entries_that_are_not_the_heads_are_refused_and_names_the_mirror() {
         bytes[at] ^= 1;
         fs::write(&path, bytes).unwrap();
         match circle.update().await.1.unwrap_err() {
-            Failure::Mirror(MirrorProblem::OtherEntries { served, .. }) => {
+            CycleError::Mirror(MirrorProblem::OtherEntries { served, .. }) => {
                 assert!(served.contains("mirrors/client"));
             }
-            Failure::Error(UpdateError::Mirrors(_)) => {}
+            CycleError::Client(ClientError::Mirrors(_)) => {}
             other => panic!("{other}"),
         }
         fs::write(&path, &whole[..at]).unwrap();
-        assert!(matches!(error(circle.check().await), UpdateError::Mirrors(_)));
+        assert!(matches!(error(circle.check().await), ClientError::Mirrors(_)));
     }
 }
 
@@ -237,7 +239,7 @@ async fn peers_serve_the_tiles_that_the_mirror_has_lost() {
     fs::remove_dir_all(circle.directory.join("bare/tile/0")).unwrap();
     circle.show("client", "bare").unwrap();
     assert_eq!(installed(circle.update().await), 2);
-    proof(&circle, 2).unwrap();
+    verify_stored_proof(&circle, 2).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,11 +273,11 @@ async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline(
         });
     }
     assert_eq!(installed(circle.update().await), 2);
-    proof(&circle, 2).unwrap();
+    verify_stored_proof(&circle, 2).unwrap();
 }
 
 /// What third parties make of the proof that an installed release left.
-fn proof(circle: &Circle, sequence: u64) -> Result<(), String> {
+fn verify_stored_proof(circle: &Circle, sequence: u64) -> Result<(), String> {
     let label = ["", "1-1.0.0", "2-1.1.0"][sequence as usize];
     let text =
         fs::read_to_string(circle.config.cycle.install_root.join("proofs").join(label)).unwrap();
@@ -309,8 +311,8 @@ async fn the_proof_bundle_verifies_and_without_any_one_view_it_does_not() {
         circle.poll(peer).await.unwrap();
     }
     assert_eq!(installed(circle.update().await), 2);
-    proof(&circle, 1).unwrap();
-    proof(&circle, 2).unwrap();
+    verify_stored_proof(&circle, 1).unwrap();
+    verify_stored_proof(&circle, 2).unwrap();
     let path = circle.config.cycle.install_root.join("proofs/2-1.1.0");
     let text = fs::read_to_string(path).unwrap();
     let views: Vec<usize> = text.match_indices("\nview ").map(|(at, _)| at + 1).collect();
@@ -339,7 +341,7 @@ async fn a_mirror_with_some_bad_tiles_leaves_neither_a_bad_proof_nor_a_frozen_no
     fs::write(bad.join("tile/0/000"), vec![7; 32 * 256]).unwrap();
     circle.show("client", "bad").unwrap();
     assert_eq!(installed(circle.update().await), 2);
-    proof(&circle, 2).unwrap();
+    verify_stored_proof(&circle, 2).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -583,7 +585,7 @@ async fn a_fork_latches_until_it_is_acknowledged() {
     circle.poll_all().await.unwrap();
     circle.show("client", "fork").unwrap();
     let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
-    let store = evidence(&circle);
+    let store = evidence_store(&circle);
     assert_eq!(store.list().unwrap(), [(found.id(), false)]);
     // The mirror turns honest: too late.
     circle.show("client", "log").unwrap();
@@ -631,7 +633,7 @@ async fn a_fork_smaller_equal_or_larger_than_the_trusted_head_is_found_and_nothi
         });
         let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
         assert_eq!(found.smaller().size(), 3.min(1 + grown));
-        assert_eq!(evidence(&circle).list().unwrap(), [(found.id(), false)]);
+        assert_eq!(evidence_store(&circle).list().unwrap(), [(found.id(), false)]);
         let steps = steps.lock().unwrap();
         let stored = steps.iter().position(|step| step.contains("evidence")).unwrap();
         assert!(!steps[stored..].iter().any(|step| step.contains("client.json")), "{steps:?}");
@@ -649,7 +651,7 @@ async fn a_fork_that_goes_on_after_it_was_acknowledged_is_refused_again() {
     for _ in 0..3 {
         circle.pass(HOUR).await;
         let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
-        evidence(&circle).acknowledge(&found.id()).unwrap();
+        evidence_store(&circle).acknowledge(&found.id()).unwrap();
     }
     assert_eq!(circle.current().as_deref(), Some(ONE));
 }
@@ -708,7 +710,7 @@ async fn a_fork_that_is_over_holds_nothing_back_once_it_is_acknowledged() {
     let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
     circle.start(2);
     latched(circle.update().await);
-    evidence(&circle).acknowledge(&found.id()).unwrap();
+    evidence_store(&circle).acknowledge(&found.id()).unwrap();
     assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 2);
@@ -752,7 +754,7 @@ async fn check_says_what_could_install_and_installs_nothing() {
     for _ in 0..2 {
         let (_, ended) = circle.check().await;
         assert_eq!(ended.as_ref().map(Classify::exit).ok(), Some(Exit::Available));
-        let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
+        let Ok(CycleOutcome::Available(agreed)) = ended else { panic!("{ended:?}") };
         assert_eq!(agreed.manifest().sequence, 2);
         assert_eq!(circle.current().as_deref(), Some(ONE));
     }
@@ -771,19 +773,19 @@ async fn a_download_apart_from_any_roll_is_what_a_later_roll_installs() {
     // Nothing is fetched by the roll itself.
     let artifacts = circle.log_directory().join("artifact");
     fs::rename(&artifacts, circle.beside("away")).unwrap();
-    let ended = client().switch(&mut rng).await.1;
-    let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
+    let ended = client().install_downloaded(&mut rng).await.1;
+    let Ok(CycleOutcome::Available(agreed)) = ended else { panic!("{ended:?}") };
     fs::rename(circle.beside("away"), &artifacts).unwrap();
-    let fetcher = Fetcher::new(&config, &mirrors, &network, Storage::default());
-    fetcher.fetch(&agreed, &mut Report::default(), &mut rng).await.unwrap();
+    let fetcher = Downloader::new(&config, &mirrors, &network, Storage::default());
+    fetcher.download(&agreed, &mut CycleReport::default(), &mut rng).await.unwrap();
     assert_eq!(circle.current().as_deref(), Some(ONE));
     fs::remove_dir_all(&artifacts).unwrap();
     // Not for what was confirmed back then, but for what is confirmed now.
     circle.stop(2);
-    assert_eq!(one_missing(client().switch(&mut rng).await).0, "carol");
+    assert_eq!(one_missing(client().install_downloaded(&mut rng).await).0, "carol");
     circle.start(2);
     circle.advance(MINUTE);
-    assert_eq!(installed(client().switch(&mut rng).await), 2);
+    assert_eq!(installed(client().install_downloaded(&mut rng).await), 2);
     assert_eq!(circle.current().as_deref(), Some(TWO));
 }
 
@@ -791,7 +793,9 @@ async fn a_download_apart_from_any_roll_is_what_a_later_roll_installs() {
 async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is() {
     let mut circle = Circle::with_second_settling(77).await;
     circle.pass(HOUR).await;
-    let Ok(Outcome::Available(agreed)) = circle.check().await.1 else { panic!("not available") };
+    let Ok(CycleOutcome::Available(agreed)) = circle.check().await.1 else {
+        panic!("not available")
+    };
     let (config, network) = (circle.config.clone(), circle.network.clone());
     let mirrors = circle.mirrors.clone();
     let mut rng = StdRng::seed_from_u64(3);
@@ -805,9 +809,9 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
             Ok(())
         }
     });
-    let mut report = Report::default();
-    Fetcher::new(&config, &mirrors, &network, dying)
-        .fetch(&agreed, &mut report, &mut rng)
+    let mut report = CycleReport::default();
+    Downloader::new(&config, &mirrors, &network, dying)
+        .download(&agreed, &mut report, &mut rng)
         .await
         .unwrap_err();
     // The next one finds it.
@@ -817,8 +821,8 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
         noting.lock().unwrap().push(step.clone());
         Ok(())
     });
-    Fetcher::new(&config, &mirrors, &network, disk)
-        .fetch(&agreed, &mut report, &mut rng)
+    Downloader::new(&config, &mirrors, &network, disk)
+        .download(&agreed, &mut report, &mut rng)
         .await
         .unwrap();
     let place = config.cycle.install_root.join("versions/.2-1.1.0.new");
@@ -834,7 +838,7 @@ async fn two_downloads_at_once_take_turns_and_one_that_lasts_is_not_waited_for_f
     let lock = Storage::default().lock(&circle.config.cycle.install_root).unwrap().unwrap();
     let began = tokio::time::Instant::now();
     let busy = error(circle.update().await);
-    assert!(matches!(busy, UpdateError::Store(StoreError::Busy(_))), "{busy}");
+    assert!(matches!(busy, ClientError::Store(StoreError::Busy(_))), "{busy}");
     assert!((600..620).contains(&began.elapsed().as_secs()));
     circle.poll_all().await.unwrap();
     let release = async {
@@ -850,7 +854,7 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
     let mut circle = Circle::with_second_settling(92).await;
     circle.pass(HOUR).await;
     let (_, ended) = circle.check().await;
-    let Ok(Outcome::Available(agreed)) = ended else { panic!("{ended:?}") };
+    let Ok(CycleOutcome::Available(agreed)) = ended else { panic!("{ended:?}") };
     let root = InstallRoot::new(&circle.config.cycle.install_root, Storage::default());
     let stage = |bytes: &[u8]| {
         let mut staging = root.open_download(&agreed, &circle.config.cycle.platform)?;
@@ -882,13 +886,13 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
 async fn a_clock_that_stands_before_what_was_verified_is_an_error() {
     let mut circle = Circle::with_second_settling(85).await;
     circle.pass(HOUR).await;
-    up_to_date_or_available(circle.check().await.1);
+    assert_up_to_date_or_available(circle.check().await.1);
     let now = circle.now();
     for back in [61, 3600, 365 * 24 * 3600] {
         circle.clock.set(Timestamp(now.0 - back));
         circle.poll_all().await.unwrap();
         let error = error(circle.update().await);
-        assert!(matches!(error, UpdateError::Clock { .. }), "{error}");
+        assert!(matches!(error, ClientError::Clock { .. }), "{error}");
         assert_eq!(circle.current().as_deref(), Some(ONE));
     }
     circle.clock.set(now);
@@ -896,8 +900,8 @@ async fn a_clock_that_stands_before_what_was_verified_is_an_error() {
     assert_eq!(installed(circle.update().await), 2);
 }
 
-fn up_to_date_or_available(ended: Result<Outcome, unanimity_client::Failure>) {
-    assert!(matches!(ended, Ok(Outcome::UpToDate | Outcome::Available(_))), "{ended:?}");
+fn assert_up_to_date_or_available(ended: Result<CycleOutcome, unanimity_client::CycleError>) {
+    assert!(matches!(ended, Ok(CycleOutcome::UpToDate | CycleOutcome::Available(_))), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -963,8 +967,10 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
                 circle.impostor(liar, move |_| Answer::View(view.clone()));
             }
             match circle.update().await.1.unwrap_err() {
-                Failure::Refused(Refusal::Fork(_)) | Failure::Latched(_) => assert!(honest_grows),
-                Failure::Refused(Refusal::Incomplete(missing)) => {
+                CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_) => {
+                    assert!(honest_grows)
+                }
+                CycleError::Refused(Refusal::Incomplete(missing)) => {
                     assert!(!honest_grows);
                     assert_eq!(missing[0].standing, Confirmation::Behind);
                 }
@@ -977,7 +983,7 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
 
 /// A head that looks served, since one hash is all that its root needs, and that nothing ties to
 /// any other: made with the log's key and 32 bytes.
-fn hollow(circle: &Circle) -> (unanimity_protocol::TreeHead, Tile) {
+fn unlinkable_head(circle: &Circle) -> (unanimity_protocol::TreeHead, Tile) {
     (circle.circle.head(1 << 40, Hash([7; 32])), Tile { level: 5, index: 0, width: 1 })
 }
 
@@ -985,7 +991,7 @@ fn hollow(circle: &Circle) -> (unanimity_protocol::TreeHead, Tile) {
 async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
     let mut circle = Circle::with_second_settling(93).await;
     circle.pass(HOUR).await;
-    let (head, tile) = hollow(&circle);
+    let (head, tile) = unlinkable_head(&circle);
     let path = circle.copy_log("hollow").unwrap();
     fs::write(path.join("checkpoint"), head.note()).unwrap();
     let tile = path.join(tile.path());
@@ -1007,7 +1013,7 @@ async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
 async fn a_hollow_head_that_a_peer_shows_and_serves_makes_that_peer_unjoined_and_no_other() {
     let mut circle = Circle::with_second_settling(94).await;
     circle.pass(HOUR).await;
-    let (head, _) = hollow(&circle);
+    let (head, _) = unlinkable_head(&circle);
     let view = circle.cosigned(&head, 2, circle.now());
     circle.impostor(2, move |question| match question {
         Question::View(_) => Answer::View(view.clone()),
@@ -1017,7 +1023,7 @@ async fn a_hollow_head_that_a_peer_shows_and_serves_makes_that_peer_unjoined_and
     assert_eq!(report.head.as_ref().unwrap().size(), 2);
     let (who, standing, _) = one_missing((report, ended));
     assert_eq!((who.as_str(), standing), ("carol", Confirmation::Unproven));
-    assert!(evidence(&circle).list().unwrap().is_empty());
+    assert!(evidence_store(&circle).list().unwrap().is_empty());
     assert_eq!(circle.current().as_deref(), Some(ONE));
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use unanimity_client::{MirrorProblem, Outcome};
+use unanimity_client::{CycleOutcome, MirrorProblem};
 use unanimity_install::RollbackError;
 use unanimity_protocol::{Hash, Policy, Refusal};
 use unanimity_state::ClientStore;
@@ -23,7 +23,7 @@ fn withdraw(circle: &Circle, sequence: u64) {
 }
 
 #[track_caller]
-fn is_withdrawn(refusal: &Refusal, is_installed: bool) {
+fn assert_withdrawn(refusal: &Refusal, is_installed: bool) {
     let Refusal::Withdrawn { release, index: 2, reason, installed } = refusal else {
         panic!("{refusal}")
     };
@@ -35,7 +35,7 @@ async fn what_is_taken_back_while_it_settles_never_installs_and_the_next_release
     let mut circle = Circle::with_second_settling(170).await;
     withdraw(&circle, 2);
     circle.pass(HOUR).await;
-    is_withdrawn(&refusal(circle.update().await), false);
+    assert_withdrawn(&refusal(circle.update().await), false);
     // Said once; then there is simply nothing new.
     up_to_date(circle.update().await);
     circle.publish(&release(3)).unwrap();
@@ -51,7 +51,7 @@ async fn no_peer_has_to_have_seen_that_a_release_is_taken_back() {
     let mut circle = Circle::with_second_settling(171).await;
     circle.pass(HOUR).await;
     withdraw(&circle, 2);
-    is_withdrawn(&refusal(circle.update().await), false);
+    assert_withdrawn(&refusal(circle.update().await), false);
     assert_eq!(circle.current().as_deref(), Some(ONE));
     // Nor does it help to hide it again.
     circle.poll_all().await.unwrap();
@@ -99,16 +99,16 @@ async fn that_the_installed_release_is_taken_back_is_said_until_a_newer_one_is_t
     withdraw(&circle, 2);
     circle.pass(MINUTE).await;
     for _ in 0..3 {
-        is_withdrawn(&refusal(circle.update().await), true);
+        assert_withdrawn(&refusal(circle.update().await), true);
         circle.pass(MINUTE).await;
     }
     assert_eq!(circle.current().as_deref(), Some(TWO), "nothing older is put in its place");
     circle.publish(&release(3)).unwrap();
     circle.poll_all().await.unwrap();
-    is_withdrawn(&refusal(circle.update().await), true);
+    assert_withdrawn(&refusal(circle.update().await), true);
     circle.pass(HOUR).await;
     let (report, ended) = circle.update().await;
-    assert!(matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
     assert!(report.remarks.iter().any(|remark| remark.starts_with("withdrawn: entry 2")));
     circle.pass(MINUTE).await;
     up_to_date(circle.update().await);
@@ -164,7 +164,7 @@ async fn a_log_that_was_read_without_knowing_of_withdrawals_is_read_again() {
     let mut circle = Circle::with_second_settling(173).await;
     withdraw(&circle, 2);
     circle.pass(MINUTE).await;
-    is_withdrawn(&refusal(circle.update().await), false);
+    assert_withdrawn(&refusal(circle.update().await), false);
     let file = circle.config.cycle.state.join("client/client.json");
     let text = fs::read_to_string(&file).unwrap();
     // An older version has skipped the entry, and says by what it read.
@@ -183,7 +183,7 @@ async fn a_log_that_was_read_without_knowing_of_withdrawals_is_read_again() {
     assert!(catalog.withdrawn().is_empty());
     circle.pass(HOUR).await;
     let ended = circle.update().await.1;
-    assert!(!matches!(ended, Ok(Outcome::Installed(_))), "{ended:?}");
+    assert!(!matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
     assert_eq!(circle.current().as_deref(), Some(ONE));
     let catalog =
         ClientStore::catalog(file.parent().unwrap(), policy, &Storage::default()).unwrap();

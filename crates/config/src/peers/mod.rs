@@ -7,7 +7,7 @@
 //!
 //! | in the file | [`Standing`](entry::Standing) | has to confirm | may find our service |
 //! |---|---|---|---|
-//! | neither of the two lines below | `Counted` | yes | yes |
+//! | neither of the two lines below | `AnswerCounter` | yes | yes |
 //! | `joining = "SIZE ROOT"` | `Joining` | no: asked, and not counted | yes |
 //! | `leaves = "TIME"` | `Leaving` | until that time | until that time |
 //! | both | `Leaving`, already over | no: it never counted, so nothing waits for it | no |

@@ -8,7 +8,7 @@ use std::{
     io::{self},
 };
 
-use unanimity_client::{Failure, Outcome};
+use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_install::{InstallError, InstallRefusal, verify_artifact};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
@@ -106,11 +106,11 @@ async fn world_before_update(directory: &Path) -> World {
         world.publish(&Draft::new(sequence, version, artifact)).unwrap();
         world.poll_all().await.unwrap();
         let settling = world.update().await.1;
-        assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
+        assert!(matches!(settling, Err(CycleError::Refused(Refusal::Settling { .. }))));
         world.advance(Duration::from_secs(61 * 60));
         if sequence == 1 {
             world.poll_all().await.unwrap();
-            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+            assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         }
     }
     world
@@ -137,7 +137,7 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
         copy.poll_all().await.unwrap();
         let (disk, steps) = recording_disk();
         copy.disk = disk;
-        assert!(matches!(copy.update().await.1, Ok(Outcome::Installed(_))));
+        assert!(matches!(copy.update().await.1, Ok(CycleOutcome::Installed(_))));
         assert_eq!(current(&copy), 2);
         steps.lock().unwrap().len()
     };
@@ -151,14 +151,17 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
             world.poll_all().await.unwrap();
             world.disk = failing_disk(stops, only_once.then_some(stops + 1));
             let stopped = world.update().await.1;
-            assert!(matches!(stopped, Err(Failure::Error(_))), "step {stops}: {stopped:?}");
+            assert!(matches!(stopped, Err(CycleError::Client(_))), "step {stops}: {stopped:?}");
             let sequence = current(&world);
             met[sequence as usize - 1] += 1;
             world.disk = Storage::default();
             let next = world.update().await.1;
             match sequence {
-                1 => assert!(matches!(next, Ok(Outcome::Installed(_))), "step {stops}: {next:?}"),
-                _ => assert!(matches!(next, Ok(Outcome::UpToDate)), "step {stops}: {next:?}"),
+                1 => assert!(
+                    matches!(next, Ok(CycleOutcome::Installed(_))),
+                    "step {stops}: {next:?}"
+                ),
+                _ => assert!(matches!(next, Ok(CycleOutcome::UpToDate)), "step {stops}: {next:?}"),
             }
             assert_eq!(current(&world), 2);
             let left: Vec<_> = fs::read_dir(world.config.cycle.install_root.join("versions"))
@@ -180,7 +183,7 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
     world.poll_all().await.unwrap();
     let (disk, steps) = recording_disk();
     world.disk = disk;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let steps = steps.lock().unwrap();
     let root = world.config.cycle.install_root.clone();
     let (staging, version) = (root.join("versions/.2-1.1.0.new"), root.join("versions/2-1.1.0"));
@@ -220,7 +223,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
         fs::write(&path, served).unwrap();
         let refused = world.update().await.1;
         assert!(
-            matches!(refused, Err(Failure::Install(InstallRefusal::Artifact(_)))),
+            matches!(refused, Err(CycleError::Install(InstallRefusal::Artifact(_)))),
             "{refused:?}"
         );
         assert_eq!(current(&world), 1);
@@ -230,7 +233,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
         assert_eq!(versions.count(), 1 + kept, "the old version and nothing else");
     }
     fs::write(&path, NEW).unwrap();
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
 }
 
 #[tokio::test]
@@ -257,7 +260,7 @@ async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
         std::os::unix::fs::symlink(target, &current).unwrap();
         let error = world.installed().unwrap_err().to_string();
         assert!(error.contains("current"), "{error}");
-        assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
+        assert!(matches!(world.update().await.1, Err(CycleError::Client(_))));
     }
     fs::remove_file(&current).unwrap();
     fs::write(&current, "a file").unwrap();

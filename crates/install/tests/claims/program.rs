@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_config::Spool;
 use unanimity_install::journal::Journal;
 use unanimity_protocol::Timestamp;
@@ -41,7 +41,7 @@ impl InstallerSandbox {
         world.update().await.1.unwrap_err();
         world.advance(SETTLE);
         world.poll_all().await.unwrap();
-        assert!(matches!(world.update().await.1, Ok(Outcome::Available(_))));
+        assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
         let machine = InstallerSandbox { world, home };
         let told = machine.home.path().join("told");
         assert!(Command::new("mkfifo").arg(told).status().unwrap().success());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use futures_util::FutureExt as _;
-use unanimity_client::{Failure, Outcome};
+use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_config::{Config, CycleSettings, Spool as Told};
 use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_install::spool::{ENTRIES_FILE, PROOF_FILE, SpoolError, SpoolReader};
@@ -79,7 +79,7 @@ impl SplitInstallation {
     async fn download(&mut self) {
         let before = self.circle.current();
         let (report, ended) = self.circle.update().await;
-        assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?} {report:?}");
+        assert!(matches!(ended, Ok(CycleOutcome::Available(_))), "{ended:?} {report:?}");
         assert_eq!(self.circle.current(), before, "it installs nothing");
     }
 
@@ -664,7 +664,7 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
     assert_eq!(split.circle.current().as_deref(), Some(ONE));
     // The fetcher hears of it, and its operator by it.
     let heard = split.circle.update().await.1;
-    let is = matches!(heard, Err(Failure::Install(InstallRefusal::Unhealthy { .. })));
+    let is = matches!(heard, Err(CycleError::Install(InstallRefusal::Unhealthy { .. })));
     assert!(is, "{heard:?}");
     split.circle.pass(MIN_BACKOFF).await;
     split.download().await;
@@ -697,7 +697,7 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     drop(installer);
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
     let (_, ended) = split.circle.update().await;
-    assert!(matches!(ended, Ok(Outcome::Available(_))), "{ended:?}");
+    assert!(matches!(ended, Ok(CycleOutcome::Available(_))), "{ended:?}");
     let root = InstallRoot::new(&config.cycle.install_root, Storage::default())
         .with_hooks(config.cycle.procedure.clone());
     let undone = root.recover(split.circle.now()).await.unwrap();

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use unanimity_client::{Failure, Outcome, UpdateError};
+use unanimity_client::{ClientError, CycleError, CycleOutcome};
 use unanimity_config::Procedure;
 use unanimity_install::journal::{FailedRelease, Journal, MAX_BACKOFF, MIN_BACKOFF, Trial};
 use unanimity_install::{InstallRefusal, RollbackError};
@@ -81,7 +81,7 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
         assert_eq!(unhealthy(&mut world).await.2, until);
         assert!(matches!(
             world.check().await.1,
-            Err(Failure::Install(InstallRefusal::Unhealthy { .. }))
+            Err(CycleError::Install(InstallRefusal::Unhealthy { .. }))
         ));
         assert_eq!(lines(&diary), ran);
         pass(&mut world, Duration::from_secs(1)).await;
@@ -208,7 +208,7 @@ async fn a_command_that_cannot_be_run_is_no_fault_of_a_release() {
     for program in ["/no/such/program", "/tmp", text.to_str().unwrap()] {
         world.config.cycle.procedure.check = words(&[program]);
         let ended = world.update().await.1;
-        let Err(Failure::Error(error @ UpdateError::Command(_))) = ended else {
+        let Err(CycleError::Client(error @ ClientError::Command(_))) = ended else {
             panic!("{ended:?}")
         };
         assert!(error.to_string().contains(&format!("[install] {program} cannot be run")));
@@ -298,7 +298,7 @@ async fn going_back_by_hand_never_lowers_the_floor() {
     fs::remove_dir_all(world.config.cycle.state.join("client")).unwrap();
     let old = world.update().await.1;
     assert!(
-        matches!(old, Err(Failure::Refused(Refusal::SequenceRollback { floor: 2, .. }))),
+        matches!(old, Err(CycleError::Refused(Refusal::SequenceRollback { floor: 2, .. }))),
         "{old:?}"
     );
     up_to_date(&mut world).await;
@@ -392,7 +392,7 @@ async fn while_a_trial_lasts_nobody_else_switches() {
     let marked = root(&world).mark_good(None).await.unwrap_err().to_string();
     assert!(marked.contains("another unanimity is installing"), "{marked}");
     publish(&mut world, 3).await;
-    assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
+    assert!(matches!(world.update().await.1, Err(CycleError::Client(_))));
     drop(lock);
     installs(&mut world, 3).await;
 }
@@ -421,7 +421,7 @@ fn a_release_that_failed_waits_from_then_on_by_a_clock_that_was_not_put_back() {
 async fn update_with_interference(
     world: &mut World,
     done: impl Fn(&Path) + Send + Sync + 'static,
-) -> Result<Outcome, Failure> {
+) -> Result<CycleOutcome, CycleError> {
     let root = world.config.cycle.install_root.clone();
     let (asked, staged) = (AtomicBool::new(false), root.join("versions/.2-1.1.0.new"));
     world.disk = Storage::with_hook(move |step| {
@@ -458,7 +458,7 @@ async fn what_another_process_installed_meanwhile_is_neither_replaced_nor_taken_
         });
         let ended = ended.await;
         assert!(
-            matches!(ended, Err(Failure::Refused(Refusal::SequenceRollback { .. }))),
+            matches!(ended, Err(CycleError::Refused(Refusal::SequenceRollback { .. }))),
             "{ended:?}"
         );
         assert_eq!(current(&world), Some(installed));
@@ -477,7 +477,7 @@ async fn what_another_process_left_on_trial_meanwhile_is_undone_first() {
         let journal = Journal { trial: Some(trial), good: vec![label(1)], ..Journal::default() };
         fs::write(root.join("journal.json"), journal.text()).unwrap();
     });
-    assert!(matches!(ended.await, Ok(Outcome::Installed(_))));
+    assert!(matches!(ended.await, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), Some(2));
     assert!(root(&world).journal().unwrap().failed.contains_key(&label(3)));
 }
@@ -638,7 +638,7 @@ async fn a_journal_that_is_damaged_is_an_error_and_one_that_is_gone_is_made_anew
         fs::write(&path, text).unwrap();
         let error = root(&world).journal().unwrap_err().to_string();
         assert!(error.contains("journal.json is damaged: remove it"), "{error}");
-        assert!(matches!(world.update().await.1, Err(Failure::Error(_))));
+        assert!(matches!(world.update().await.1, Err(CycleError::Client(_))));
     }
     fs::remove_file(&path).unwrap();
     assert_eq!(root(&world).journal().unwrap().good, [label(1), label(2)]);

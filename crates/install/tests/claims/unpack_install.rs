@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io};
 
-use unanimity_client::{Failure, Outcome};
+use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_install::{ArtifactMismatch, InstallRefusal, InstallRoot, StorageTreeSink};
 use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
@@ -38,11 +38,11 @@ async fn world_before_update(directory: &Path) -> World {
         world.publish(&draft(sequence, version, &archive)).unwrap();
         world.poll_all().await.unwrap();
         let settling = world.update().await.1;
-        assert!(matches!(settling, Err(Failure::Refused(Refusal::Settling { .. }))));
+        assert!(matches!(settling, Err(CycleError::Refused(Refusal::Settling { .. }))));
         world.advance(Duration::from_secs(61 * 60));
         world.poll_all().await.unwrap();
         if sequence == 1 {
-            assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+            assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         }
     }
     world
@@ -73,7 +73,7 @@ fn current(world: &World) -> u64 {
 
 async fn confirmed_release(world: &mut World) -> Box<ConfirmedRelease> {
     match world.check().await.1 {
-        Ok(Outcome::Available(agreed)) => agreed,
+        Ok(CycleOutcome::Available(agreed)) => agreed,
         other => panic!("{other:?}"),
     }
 }
@@ -83,7 +83,7 @@ async fn a_tree_is_published_confirmed_and_installed() {
     let place = place();
     let mut world = world_before_update(&place.path().join("world")).await;
     assert_eq!(current(&world), 1);
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
     let run = world.config.cycle.install_root.join("current/run");
     assert_eq!(fs::read(run).unwrap(), b"the new release");
@@ -93,7 +93,7 @@ async fn a_tree_is_published_confirmed_and_installed() {
         .collect();
     left.sort();
     assert_eq!(left, ["1-1.0.0", "2-1.1.0"]);
-    assert!(matches!(world.update().await.1, Ok(Outcome::UpToDate)));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::UpToDate)));
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
     let mut world = world_before_update(&place.path().join("world")).await;
     let (disk, steps) = recording_disk();
     world.disk = disk;
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let steps = steps.lock().unwrap();
     let root = world.config.cycle.install_root.clone();
     let (versions, staging) = (root.join("versions"), root.join("versions/.2-1.1.0.new"));
@@ -152,7 +152,7 @@ async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothin
     world.poll_all().await.unwrap();
     for _ in 0..2 {
         let refused = world.update().await.1;
-        let Err(Failure::Install(InstallRefusal::Artifact(why))) = refused else {
+        let Err(CycleError::Install(InstallRefusal::Artifact(why))) = refused else {
             panic!("{refused:?}")
         };
         assert_eq!(
@@ -202,7 +202,7 @@ async fn a_tree_with_other_totals_than_were_signed_is_refused() {
         world.advance(Duration::from_secs(61 * 60));
         world.poll_all().await.unwrap();
         let refused = world.update().await.1;
-        let Err(Failure::Install(InstallRefusal::Artifact(told))) = refused else {
+        let Err(CycleError::Install(InstallRefusal::Artifact(told))) = refused else {
             panic!("{refused:?}")
         };
         assert_eq!(told.to_string(), format!("bad artifact: hello.tar: {why}"));
@@ -221,7 +221,7 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
     world.poll_all().await.unwrap();
     let refused = world.update().await.1;
     assert!(
-        matches!(refused, Err(Failure::Install(InstallRefusal::TooManyEntries { .. }))),
+        matches!(refused, Err(CycleError::Install(InstallRefusal::TooManyEntries { .. }))),
         "{refused:?}"
     );
     assert!(!world.config.cycle.install_root.join("versions").exists());
@@ -239,7 +239,7 @@ async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_
         WriteStep::MakeDir(path) if path.ends_with(".tree") => fs::rename(&other, &archive),
         _ => Ok(()),
     });
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
 }
 
@@ -257,7 +257,7 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
         _ => Ok(()),
     });
     let refused = world.update().await.1;
-    let Err(Failure::Install(InstallRefusal::Artifact(why))) = refused else {
+    let Err(CycleError::Install(InstallRefusal::Artifact(why))) = refused else {
         panic!("{refused:?}")
     };
     let differs = matches!(
@@ -270,7 +270,7 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
     assert_eq!(current(&world), 1);
     // What is there now is not what was signed: it is fetched anew.
     world.disk = Storage::default();
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
 }
 
@@ -288,7 +288,7 @@ async fn what_was_staged_is_unpacked_later_without_a_mirror() {
     fs::create_dir_all(tree.join("bin/hello")).unwrap();
     fs::write(tree.join("planted"), "").unwrap();
     fs::remove_dir_all(world.log_directory().join("artifact")).unwrap();
-    assert!(matches!(world.update().await.1, Ok(Outcome::Installed(_))));
+    assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
 }
 

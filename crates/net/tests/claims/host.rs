@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
-use unanimity_client::Artifacts;
+use unanimity_client::ArtifactCache;
 use unanimity_config::OnionAddress;
 use unanimity_net::Transport as _;
 use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
@@ -211,8 +211,8 @@ async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
 #[tokio::test(start_paused = true)]
 async fn what_is_beyond_the_end_says_nothing_of_the_file_system() {
     let state = place();
-    let artifacts = Artifacts::new(state.path(), 1 << 20, Storage::default());
-    artifacts.keep(&target(b"abc"), &b"abc"[..]).unwrap();
+    let artifacts = ArtifactCache::new(state.path(), 1 << 20, Storage::default());
+    artifacts.insert(&target(b"abc"), &b"abc"[..]).unwrap();
     let network = Network::default();
     tokio::spawn(serve_all(Arc::new(artifacts), network.listen(address()), BOUNDS));
     let host = At(network);

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity_client::{Artifacts, MirrorProblem, Outcome, UpdateError};
+use unanimity_client::{ArtifactCache, ClientError, CycleOutcome, MirrorProblem};
 use unanimity_config::{OnionAddress, Polling, Site, WEB_PORT};
 use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
 use unanimity_net::{Mirror, Transport as _};
@@ -276,10 +276,10 @@ async fn without_mirrors(seed: u64) -> Circle {
 }
 
 /// Artifacts of a log's, served at an address of their own.
-fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> Artifacts {
-    let artifacts = Artifacts::new(&circle.beside(who), 1 << 20, Storage::default());
+fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> ArtifactCache {
+    let artifacts = ArtifactCache::new(&circle.beside(who), 1 << 20, Storage::default());
     let (manifest, _) = circle.sign(&Draft::new(9, "9", wanted)).unwrap();
-    artifacts.keep(&manifest.targets[0], wanted).unwrap();
+    artifacts.insert(&manifest.targets[0], wanted).unwrap();
     let key = Hash::digest(who.as_bytes()).0;
     let listener = circle.network.listen(OnionAddress { key, port: WEB_PORT });
     let bounds = Bounds { connections: 4, sure: SECOND, lasts: HOUR, rate: Some(1 << 20) };
@@ -296,7 +296,7 @@ async fn with_every_mirror_dead_any_one_peer_is_enough() {
         circle.mirrors = base.mirrors.clone();
         circle.poll_all().await.unwrap();
         // Nobody serves anything: what the client has read before is not enough.
-        assert!(matches!(error(circle.update().await), UpdateError::Mirrors(_)));
+        assert!(matches!(error(circle.update().await), ClientError::Mirrors(_)));
         circle.serve_files(peer).await.unwrap();
         let failed = error(circle.update().await).to_string();
         assert!(failed.contains("artifact/"), "{failed}");
@@ -328,7 +328,7 @@ async fn a_new_release_reaches_a_node_whose_mirrors_are_all_frozen_and_they_are_
     circle.pass(HOUR).await;
     // It can be installed, but for its bytes; and then it is the mirror that is to blame, which is
     // behind what is trusted by now.
-    assert!(matches!(circle.check().await.1, Ok(Outcome::Available(_))));
+    assert!(matches!(circle.check().await.1, Ok(CycleOutcome::Available(_))));
     assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
     serve_artifacts(&mut circle, "shelf", TWO);
     let (report, ended) = circle.update().await;

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use unanimity_client::Outcome;
+use unanimity_client::CycleOutcome;
 use unanimity_log::LogWriter;
 use unanimity_log::export::{Published, Source, Unpublished, publish};
 use unanimity_net::Mirror;
@@ -146,7 +146,7 @@ async fn a_client_installs_from_a_site_that_was_published() {
         world.advance(Duration::from_secs(61 * 60));
         world.poll_all().await.unwrap();
         let (report, outcome) = world.update().await;
-        assert!(matches!(outcome, Ok(Outcome::Installed(_))), "{report:?} {outcome:?}");
+        assert!(matches!(outcome, Ok(CycleOutcome::Installed(_))), "{report:?} {outcome:?}");
         assert_eq!(world.installed().unwrap().unwrap().sequence, sequence);
         assert_eq!(fs::read(world.install_root().join("current/hello")).unwrap(), artifact);
     }
