@@ -30,7 +30,7 @@ use unanimity_protocol::{CosignatureSigningKey, Log, Peer, PeerSet, Timestamp};
 use unanimity_storage::{Storage, SystemClock};
 use unanimity_testkit::{Circle, Draft, Stage, World};
 use unanimity_testkit_tor::{Nodes, TorNetwork};
-use unanimity_tor::{Hosting, Readers, Tor, TorStream};
+use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient, TorStream};
 use unanimity_witness::{Witness, WitnessConfig};
 
 type Broken = Box<dyn Error + Send + Sync>;
@@ -57,7 +57,7 @@ struct Scene {
     peers: Vec<(CosignatureSigningKey, OnionAddress)>,
     echo: OnionAddress,
     world: World,
-    _host: Tor,
+    _host: TorClient,
 }
 
 impl Scene {
@@ -71,17 +71,18 @@ impl Scene {
             discovery,
             peers: Vec::new(),
             echo: OnionAddress { key: [0; 32], port: 4242 },
-            _host: Tor::new(&settings(&network.arti(), &place.join("host")), None)?,
+            _host: TorClient::new(&settings(&network.arti(), &place.join("host")), None)?,
             place,
             world,
         };
         scene._host.bootstrap(|_, _| {}).await?;
-        let readers = Readers::Listed(BTreeSet::from([scene.discovery.public()]));
+        let readers = AuthorizedClients::Listed(BTreeSet::from([scene.discovery.public()]));
         for i in 0..=MOST_PEERS {
-            let hosting = Hosting { nickname: format!("n{i}"), port: 4242, proof_of_work: false };
-            let mut listener = scene._host.host(&hosting, &readers)?;
+            let hosting =
+                ServiceSettings { nickname: format!("n{i}"), port: 4242, proof_of_work: false };
+            let mut listener = scene._host.launch_service(&hosting, &readers)?;
             let address = listener.address().clone();
-            listener.service().reachable().await;
+            listener.service().wait_until_reachable().await;
             if i == MOST_PEERS {
                 scene.echo = address;
                 tokio::spawn(async move {
@@ -96,7 +97,7 @@ impl Scene {
             let follow = WitnessConfig {
                 log: scene.log().clone(),
                 signing_key: secret.clone(),
-                mirrors: vec![Mirror::directory(scene.world.log_directory())],
+                mirrors: vec![Mirror::from_directory(scene.world.log_directory())],
                 polling: Polling::default(),
             };
             let state = scene.place.join(format!("peer-{i}"));
@@ -113,9 +114,9 @@ impl Scene {
     }
 
     /// A client of Tor that knows nothing yet but what the network looks like.
-    async fn stranger(&self) -> Result<Tor, Broken> {
+    async fn stranger(&self) -> Result<TorClient, Broken> {
         let place = self.place.join(format!("asker-{:x}", rand::random::<u64>()));
-        let tor = Tor::new(&settings(&self.network, &place), Some(self.discovery.clone()))?;
+        let tor = TorClient::new(&settings(&self.network, &place), Some(self.discovery.clone()))?;
         tor.bootstrap(|_, _| {}).await?;
         Ok(tor)
     }
@@ -142,9 +143,9 @@ impl Scene {
     }
 
     /// One cycle of a client; every peer has to have answered.
-    async fn roll(&self, tor: &Tor, config: &Config) -> Result<Duration, Broken> {
+    async fn roll(&self, tor: &TorClient, config: &Config) -> Result<Duration, Broken> {
         let began = Instant::now();
-        let mirrors = [Mirror::directory(self.world.log_directory())];
+        let mirrors = [Mirror::from_directory(self.world.log_directory())];
         let mut client = Client::open(config, &mirrors, tor, &SystemClock, Storage::default())?;
         let (report, _) = client.check(&mut StdRng::from_rng(&mut rand::rng())).await;
         let took = began.elapsed();
@@ -155,13 +156,13 @@ impl Scene {
     }
 
     /// All of the first `peers` at once: their answers, verified, and nothing else.
-    async fn at_once(&self, tor: &Tor, peers: usize) -> Result<Duration, Broken> {
+    async fn at_once(&self, tor: &TorClient, peers: usize) -> Result<Duration, Broken> {
         let began = Instant::now();
         try_join_all((0..peers).map(|peer| self.alone(tor, peer))).await?;
         Ok(began.elapsed())
     }
 
-    async fn alone(&self, tor: &Tor, peer: usize) -> Result<Duration, Broken> {
+    async fn alone(&self, tor: &TorClient, peer: usize) -> Result<Duration, Broken> {
         let (secret, address) = &self.peers[peer];
         let began = Instant::now();
         ask_once(tor, address, self.log(), &secret.public()).await?;
@@ -258,7 +259,7 @@ impl Times {
 /// Turn by turn, so that whatever else the machine does is shared; and on new circuits for each peer,
 /// since one circuit may be twice as slow as another.
 async fn question(scene: &Scene) -> Result<(), Broken> {
-    let question = Question::View(scene.log().id());
+    let question = Question::CosignedHead(scene.log().id());
     let (length, answer) = (
         unanimity_net::message::QUESTION_BYTES as u32,
         unanimity_net::message::ANSWER_BYTES as u32,
@@ -290,7 +291,7 @@ async fn compare(
     );
     for _ in 0..QUESTIONS {
         let began = Instant::now();
-        unanimity_net::message::ask(peer, question).await?;
+        unanimity_net::message::exchange(peer, question).await?;
         asked.push(began.elapsed());
         let began = Instant::now();
         // Its first eight bytes say how long both are, so the rest is that much shorter.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use unanimity_config::{MirrorSpec, Site};
-use unanimity_net::{Mirror, Stream, Web};
+use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_protocol::Timestamp;
 use unanimity_testkit::World;
 
@@ -137,7 +137,7 @@ impl Hosts {
     fn mirrors(&self) -> Result<Vec<Mirror>, Broken> {
         // Whose address does not matter: nobody is asked over a network.
         let onion = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
-        let web: Arc<dyn Web> = Arc::new(self.clone());
+        let web: Arc<dyn WebConnector> = Arc::new(self.clone());
         let mut mirrors = Vec::new();
         for port in 1..=self.0.len() {
             let spec: MirrorSpec = format!("http://{onion}:{port}").parse()?;
@@ -148,8 +148,8 @@ impl Hosts {
     }
 }
 
-impl Web for Hosts {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for Hosts {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         let (directory, fault) = self.0[usize::from(site.port) - 1].clone();
         Box::pin(async move {
             sleep(CONNECT).await;
@@ -158,11 +158,11 @@ impl Web for Hosts {
             }
             let (ours, theirs) = duplex(64 * 1024);
             tokio::spawn(serve(directory, fault, theirs));
-            Ok(Box::new(ours) as Box<dyn Stream>)
+            Ok(Box::new(ours) as Box<dyn ByteStream>)
         })
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
+    fn isolated(&self) -> Arc<dyn WebConnector> {
         Arc::new(self.clone())
     }
 }

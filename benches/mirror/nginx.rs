@@ -12,7 +12,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use unanimity_config::{MirrorSpec, Site};
-use unanimity_net::{Mirror, Stream, Web};
+use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_testkit_tor::{Package, Programs};
 
 use super::Broken;
@@ -82,7 +82,7 @@ impl Nginx {
     pub(crate) fn mirror(&self) -> Result<Mirror, Broken> {
         let site: Site = self.url().parse()?;
         let (root, pem) = (self.root(), fs::read(self.root())?);
-        let web: Arc<dyn Web> = Arc::new(Loopback);
+        let web: Arc<dyn WebConnector> = Arc::new(Loopback);
         Ok(Mirror::from_spec(&MirrorSpec::Pinned { site, root, pem }, Some(&web))?)
     }
 
@@ -127,16 +127,16 @@ impl Drop for Nginx {
 /// The program itself has no way to a host but Tor.
 struct Loopback;
 
-impl Web for Loopback {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for Loopback {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
             let stream = TcpStream::connect(("127.0.0.1", site.port)).await?;
             stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
+    fn isolated(&self) -> Arc<dyn WebConnector> {
         Arc::new(Loopback)
     }
 }

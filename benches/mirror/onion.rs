@@ -13,11 +13,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
 use unanimity_config::{OnionAddress, Site};
-use unanimity_net::{Listener as _, Mirror, Stream, Web};
+use unanimity_net::{ByteStream, Listener as _, Mirror, WebConnector};
 use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_testkit_tor::TorNetwork;
-use unanimity_tor::{Hosting, Readers, Tor};
+use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient};
 
 use super::nginx::Nginx;
 use super::{Broken, confirmed, median, stage, unstage};
@@ -35,8 +35,8 @@ pub(crate) async fn measure(network: &TorNetwork) -> Result<(), Broken> {
     let (address, _host) = front(network, &place.join("host"), nginx.plain).await?;
     let tor = connected(network, &place.join("client")).await?;
     let site: Site = format!("http://{}", address.host()).parse()?;
-    let web: Arc<dyn Web> = Arc::new(OneCircuit(tor.apart()));
-    world.mirrors = vec![Mirror::named(site.to_string(), site.clone(), &web)];
+    let web: Arc<dyn WebConnector> = Arc::new(OneCircuit(tor.isolated()));
+    world.mirrors = vec![Mirror::from_url(site.to_string(), site.clone(), &web)];
     // The circuit is open from here on.
     copy(&*web, &site, &path).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
@@ -66,12 +66,12 @@ async fn front(
     network: &TorNetwork,
     place: &Path,
     port: u16,
-) -> Result<(OnionAddress, Tor), Broken> {
+) -> Result<(OnionAddress, TorClient), Broken> {
     let tor = connected(network, place).await?;
-    let hosting = Hosting { nickname: "mirror".into(), port: 80, proof_of_work: false };
-    let mut listener = tor.host(&hosting, &Readers::Anyone)?;
+    let hosting = ServiceSettings { nickname: "mirror".into(), port: 80, proof_of_work: false };
+    let mut listener = tor.launch_service(&hosting, &AuthorizedClients::Anyone)?;
     let address = listener.address().clone();
-    listener.service().reachable().await;
+    listener.service().wait_until_reachable().await;
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
             tokio::spawn(async move {
@@ -83,7 +83,7 @@ async fn front(
     Ok((address, tor))
 }
 
-async fn connected(network: &TorNetwork, place: &Path) -> Result<Tor, Broken> {
+async fn connected(network: &TorNetwork, place: &Path) -> Result<TorClient, Broken> {
     let settings = TorSettings {
         state: place.join("state"),
         cache: place.join("cache"),
@@ -92,13 +92,13 @@ async fn connected(network: &TorNetwork, place: &Path) -> Result<Tor, Broken> {
     for directory in [&settings.state, &settings.cache] {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    let tor = Tor::new(&settings, None)?;
+    let tor = TorClient::new(&settings, None)?;
     tor.bootstrap(|_, _| {}).await?;
     Ok(tor)
 }
 
 /// The bytes and nothing else: not looked at, not kept.
-async fn copy(web: &dyn Web, site: &Site, path: &str) -> Result<(), Broken> {
+async fn copy(web: &dyn WebConnector, site: &Site, path: &str) -> Result<(), Broken> {
     let mut stream = web.connect(site).await?;
     let request =
         format!("GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", site.host);
@@ -118,14 +118,14 @@ async fn copy(web: &dyn Web, site: &Site, path: &str) -> Result<(), Broken> {
 
 /// A client takes circuits of its own for every cycle; how long these take to build is another matter.
 #[derive(Clone)]
-struct OneCircuit(Arc<dyn Web>);
+struct OneCircuit(Arc<dyn WebConnector>);
 
-impl Web for OneCircuit {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for OneCircuit {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         self.0.connect(site)
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
+    fn isolated(&self) -> Arc<dyn WebConnector> {
         Arc::new(self.clone())
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn run(
 #[cfg(not(feature = "tor"))]
 fn without_tor(config: Option<PathBuf>, errand: CycleMode, json: bool) -> Result<Said, Ended> {
     use unanimity_client::Client;
-    use unanimity_net::Absent;
+    use unanimity_net::NoTransport;
 
     let told = super::node::load_node(config)?;
     unanimity_install::permissions::check_owner(&told.cycle.state)?;

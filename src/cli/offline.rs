@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use unanimity_config::TorNetwork;
-use unanimity_net::{Absent, Web};
+use unanimity_net::{NoTransport, WebConnector};
 use unanimity_report::{Ended, Said};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
@@ -45,16 +45,16 @@ pub(super) async fn alone(
         _ => Some(connect(&node, json).await?),
     };
     let (report, ended) = match &tor {
-        None => node.cycle(&Absent, errand, &mut rng).await,
+        None => node.cycle(&NoTransport, errand, &mut rng).await,
         Some(tor) => node.cycle(tor, errand, &mut rng).await,
     };
     let mut said = vec![render_cycle::said(&report, ended)];
     for (path, another) in products(&node, others) {
         let ended = match (another, &tor) {
             (Err(ended), _) => Err(ended),
-            (Ok(another), None) => Ok(another.cycle(&Absent, errand, &mut rng).await),
+            (Ok(another), None) => Ok(another.cycle(&NoTransport, errand, &mut rng).await),
             (Ok(another), Some(tor)) => {
-                let web: Arc<dyn Web> = Arc::new(tor.clone());
+                let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
                 another.connect(web);
                 Ok(another.cycle(tor, errand, &mut rng).await)
             }

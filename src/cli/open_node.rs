@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::time::timeout;
 use unanimity_install::permissions;
-use unanimity_net::Web;
+use unanimity_net::WebConnector;
 use unanimity_report::{Ended, Exit};
 use unanimity_storage::{Storage, SystemClock};
-use unanimity_tor::{Tor, TorError, address_of, hosting, hosting_artifacts};
+use unanimity_tor::{TorClient, TorError, artifact_service_settings, hosting, service_address};
 
 use crate::cli::node;
 use crate::node::{Addresses, Node};
@@ -77,23 +77,24 @@ pub(super) fn open(
     disk: &Storage,
 ) -> Result<Node<SystemClock>, Ended> {
     let addresses_of = |told: &unanimity_config::Node, serve: &unanimity_config::Serve| {
-        let artifacts = serve.artifacts.map(|_| address_of(&told.tor, &hosting_artifacts()));
-        let peer = address_of(&told.tor, &hosting(serve))?;
+        let artifacts =
+            serve.artifacts.map(|_| service_address(&told.tor, &artifact_service_settings()));
+        let peer = service_address(&told.tor, &service_settings(serve))?;
         Ok::<_, Ended>(Addresses { peer, artifacts: artifacts.transpose()? })
     };
     Node::open(told, addresses_of, SystemClock, disk.clone(), &mut rand::rng())
 }
 
-pub(super) fn tor(node: &Node<SystemClock>) -> Result<Tor, TorError> {
+pub(super) fn tor(node: &Node<SystemClock>) -> Result<TorClient, TorError> {
     let discovery = node.role.as_ref().map(|role| role.identity.discovery.clone());
-    let tor = Tor::new(&node.told.tor, discovery)?;
-    let web: Arc<dyn Web> = Arc::new(tor.clone());
+    let tor = TorClient::new(&node.told.tor, discovery)?;
+    let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
     node.connect(web);
     Ok(tor)
 }
 
 /// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.
-pub(super) async fn connect(node: &Node<SystemClock>, json: bool) -> Result<Tor, Ended> {
+pub(super) async fn connect(node: &Node<SystemClock>, json: bool) -> Result<TorClient, Ended> {
     let tor = tor(node)?;
     let patience = node.told.bootstrap_timeout;
     match timeout(patience, tor.bootstrap(progress(json))).await {

@@ -21,7 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use unanimity_config::socket_path::{SocketPathError, check_socket_path, socket_directory};
-use unanimity_net::Places;
+use unanimity_net::ConnectionLimit;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
@@ -159,13 +159,13 @@ pub async fn answer_all<F>(
     F: Future<Output = Vec<u8>> + Send,
 {
     let answer = Arc::new(answer);
-    let mut commands = Places::new(MAX_COMMANDS, SURE_OF_PLACE);
+    let mut commands = ConnectionLimit::new(MAX_COMMANDS, SURE_OF_PLACE);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                commands.make_place().await;
+                commands.acquire().await;
                 let answer = answer.clone();
-                commands.start(async move { answer_one(stream, &*answer).await });
+                commands.spawn(async move { answer_one(stream, &*answer).await });
             }
             Err(error) => {
                 // Out of file descriptors, mostly: others give theirs back.

@@ -8,20 +8,20 @@ use std::time::Duration;
 use tokio::time::sleep;
 use unanimity_client::ArtifactCache;
 use unanimity_config::WEB_PORT;
-use unanimity_net::file_server::{Bounds, serve_all};
+use unanimity_net::file_server::{ServerLimits, serve_files};
 use unanimity_report::hide;
 use unanimity_storage::{Clock as _, Storage, SystemClock};
-use unanimity_tor::{Readers, hosting, hosting_artifacts};
+use unanimity_tor::{AuthorizedClients, artifact_service_settings, hosting};
 
 use crate::daemon::Daemon;
 use crate::node::NodeError;
 
 /// What those may take who fetch artifacts, but for the rate. Whoever is cut off goes on where they were.
-const ARTIFACT_BOUNDS: Bounds = Bounds {
-    connections: 32,
-    sure: Duration::from_secs(5),
-    lasts: Duration::from_secs(60 * 60),
-    rate: None,
+const ARTIFACT_BOUNDS: ServerLimits = ServerLimits {
+    max_connections: 32,
+    min_hold: Duration::from_secs(5),
+    max_connection_age: Duration::from_secs(60 * 60),
+    bytes_per_second: None,
 };
 
 impl Daemon {
@@ -30,7 +30,7 @@ impl Daemon {
         let (Some(role), Some(serve)) = (&self.node.role, &self.node.told.serve) else {
             return pending().await;
         };
-        let hosting = hosting(serve);
+        let hosting = service_settings(serve);
         loop {
             self.connection().await;
             match self.readers() {
@@ -40,11 +40,11 @@ impl Daemon {
                     );
                     self.listed.notified().await;
                 }
-                Ok(Some(readers)) => match self.tor.host(&hosting, &readers) {
+                Ok(Some(readers)) => match self.tor.launch_service(&service_settings, &readers) {
                     Ok(listener) => {
                         *self.hosted() = Some((listener.service().clone(), readers));
                         tracing::info!("hosting our onion service");
-                        let (open, questions, readers) = listener.with_second(WEB_PORT);
+                        let (open, questions, readers) = listener.split_by_port(WEB_PORT);
                         let ended = async {
                             tokio::select! {
                                 () = open => {}
@@ -84,13 +84,14 @@ impl Daemon {
         };
         let artifacts =
             Arc::new(ArtifactCache::new(&told.cycle.state, served.keep, Storage::default()));
-        let bounds = Bounds { rate: Some(served.rate), ..ARTIFACT_BOUNDS };
+        let bounds = ServerLimits { bytes_per_second: Some(served.rate), ..ARTIFACT_BOUNDS };
         loop {
             self.connection().await;
-            match self.tor.host(&hosting_artifacts(), &Readers::Anyone) {
+            match self.tor.launch_service(&artifact_service_settings(), &AuthorizedClients::Anyone)
+            {
                 Ok(listener) => {
                     tracing::info!("serving artifacts");
-                    serve_all(artifacts.clone(), listener, bounds).await;
+                    serve_files(artifacts.clone(), listener, bounds).await;
                     tracing::error!("the service of artifacts ended; it is started again");
                 }
                 Err(error) => tracing::error!("{}", hide(error)),
@@ -107,11 +108,11 @@ impl Daemon {
     }
 
     /// Who may find us; `None` if nobody is listed.
-    pub(super) fn readers(&self) -> Result<Option<Readers>, NodeError> {
+    pub(super) fn readers(&self) -> Result<Option<AuthorizedClients>, NodeError> {
         if self.node.told.serve.as_ref().is_some_and(|serve| !serve.restricted) {
-            return Ok(Some(Readers::Anyone));
+            return Ok(Some(AuthorizedClients::Anyone));
         }
         let listed = self.node.told.read_again()?.circle.readers(SystemClock.now());
-        Ok((!listed.is_empty()).then(|| Readers::Listed(listed.into_values().collect())))
+        Ok((!listed.is_empty()).then(|| AuthorizedClients::Listed(listed.into_values().collect())))
     }
 }

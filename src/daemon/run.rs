@@ -20,11 +20,11 @@ use unanimity_client::{
     CycleError, CycleMode, CycleOutcome, CycleProgress, CycleReport, ProgressSink,
 };
 use unanimity_config::{Member, MirrorSpec, ServePolicy, Standing};
-use unanimity_net::Web;
+use unanimity_net::WebConnector;
 use unanimity_protocol::ConfirmedRelease;
 use unanimity_report::{Seen, hide};
 use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_tor::{Readers, Service, Tor};
+use unanimity_tor::{AuthorizedClients, OnionService, TorClient};
 
 use crate::advice;
 use crate::daemon::status_channel::{Ends, Told, ends, hear_all};
@@ -50,7 +50,7 @@ pub type Cycle = Result<(CycleReport, Result<CycleOutcome, CycleError>), JoinErr
 pub struct Daemon {
     /// The node that it runs.
     pub node: Node<SystemClock>,
-    pub(crate) tor: Tor,
+    pub(crate) tor: TorClient,
     /// One cycle at a time.
     rolling: Arc<Turn<()>>,
     /// How each ended, for the alarm: whoever called the roll does not wait for its command.
@@ -59,7 +59,7 @@ pub struct Daemon {
     /// One at a time asks the peers apart from a roll.
     testing: Turn<()>,
     connected: watch::Sender<bool>,
-    hosted: Mutex<Option<(Service, Readers)>>,
+    hosted: Mutex<Option<(OnionService, AuthorizedClients)>>,
     pub(crate) listed: Notify,
     roll_now: Notify,
     /// What every peer confirmed last and is to be fetched.
@@ -72,7 +72,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Takes its parts together. Nothing runs yet.
-    pub fn new(mut node: Node<SystemClock>, tor: Tor) -> (Arc<Daemon>, Ends) {
+    pub fn new(mut node: Node<SystemClock>, tor: TorClient) -> (Arc<Daemon>, Ends) {
         let (ends, heard) = ends();
         let steps = broadcast::Sender::new(MAX_STEPS);
         let telling = steps.clone();
@@ -111,7 +111,7 @@ impl Daemon {
         self.steps.subscribe()
     }
 
-    pub(crate) fn hosted(&self) -> MutexGuard<'_, Option<(Service, Readers)>> {
+    pub(crate) fn hosted(&self) -> MutexGuard<'_, Option<(OnionService, AuthorizedClients)>> {
         self.hosted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -161,7 +161,7 @@ impl Daemon {
         let tor = self.tor.clone();
         tokio::spawn(async move {
             let _turn = turn;
-            let web: Arc<dyn Web> = Arc::new(tor.clone());
+            let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
             another.connect(web);
             let mut rng = StdRng::from_rng(&mut rand::rng());
             another.cycle(&tor, errand, &mut rng).await
@@ -202,10 +202,12 @@ impl Daemon {
             (None, Some(_)) | (Some(_), None) => self.listed.notify_one(),
             (None, None) => {}
             (Some((_, known)), Some(readers)) if *known == readers => {}
-            (Some((service, known)), Some(readers)) => match service.list(&readers) {
-                Ok(()) => *known = readers,
-                Err(error) => tracing::error!("{}", hide(error)),
-            },
+            (Some((service, known)), Some(readers)) => {
+                match service.set_authorized_clients(&readers) {
+                    Ok(()) => *known = readers,
+                    Err(error) => tracing::error!("{}", hide(error)),
+                }
+            }
         }
     }
 

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use unanimity_config::{ConfigError, MirrorSpec, Why};
-use unanimity_net::{Mirror, Web};
+use unanimity_net::{Mirror, WebConnector};
 
 /// The mirrors of a node, reached over `web`.
 pub fn open_mirrors(
     told: &unanimity_config::Node,
-    web: Option<&Arc<dyn Web>>,
+    web: Option<&Arc<dyn WebConnector>>,
 ) -> Result<Vec<Mirror>, ConfigError> {
     let open = |spec: &MirrorSpec| {
         Mirror::from_spec(spec, web).map_err(|error| {

@@ -15,7 +15,7 @@ use unanimity_config::{
     Config, ConfigError, EditError, Member, OnionAddress, Site, Standing, Ticket, TicketError,
 };
 use unanimity_install::{InstallError, InstallRoot};
-use unanimity_net::{Mirror, Transport, Uplink, Web, over};
+use unanimity_net::{DeferredConnector, Mirror, Transport, WebConnector, isolated_connector};
 use unanimity_report::{Classify, Exit};
 use unanimity_state::{ClientStore, EvidenceStore, Identity, IdentityError, LogForked, StoreError};
 use unanimity_witness::{HeadRelation, Witness, WitnessConfig, WitnessError};
@@ -43,7 +43,7 @@ pub struct Node<C> {
     clock: C,
     disk: Storage,
     sharing: Sharing,
-    uplink: Arc<Uplink>,
+    uplink: Arc<DeferredConnector>,
     /// Where the log and the artifacts are read, over the uplink.
     mirrors: Vec<Mirror>,
 }
@@ -158,8 +158,9 @@ impl<C: Clock + Clone + 'static> Node<C> {
         disk: Storage,
         rng: &mut impl CryptoRng,
     ) -> Result<Node<C>, E> {
-        let uplink = Arc::<Uplink>::default();
-        let mirrors = open_mirrors(&told, Some(&over(&uplink))).map_err(NodeError::from)?;
+        let uplink = Arc::<DeferredConnector>::default();
+        let mirrors =
+            open_mirrors(&told, Some(&isolated_connector(&uplink))).map_err(NodeError::from)?;
         let role = match &told.serve {
             None => None,
             Some(serve) => {
@@ -202,8 +203,8 @@ impl<C: Clock + Clone + 'static> Node<C> {
             },
             Sharing::Nothing => Sharing::Nothing,
         };
-        let uplink = Arc::<Uplink>::default();
-        let mirrors = open_mirrors(&told, Some(&over(&uplink)))?;
+        let uplink = Arc::<DeferredConnector>::default();
+        let mirrors = open_mirrors(&told, Some(&isolated_connector(&uplink)))?;
         Ok(Node {
             uplink,
             mirrors,
@@ -217,8 +218,8 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     /// Says over which network the mirrors are asked.
-    pub fn connect(&self, web: Arc<dyn Web>) {
-        self.uplink.connect_to(web);
+    pub fn connect(&self, web: Arc<dyn WebConnector>) {
+        self.uplink.set_connector(web);
     }
 
     /// One cycle of the client.

@@ -253,7 +253,7 @@ async fn known_fault_h_acknowledged_evidence_is_not_passed_on() {
     let store = EvidenceStore::new(&circle.peer_state(0), log, Storage::default());
     let id = store.latched().unwrap().unwrap();
     store.acknowledge(&id).unwrap();
-    assert!(matches!(circle.view_of(0).await, Answer::View(_)));
+    assert!(matches!(circle.view_of(0).await, Answer::CosignedHead(_)));
 }
 
 /// What a peer cosigns bears the time of the question, not the time at which the peer polled the log.
@@ -262,7 +262,7 @@ async fn known_fault_i_a_view_bears_the_time_of_the_question() {
     let mut circle = Circle::with_first(9018).await;
     circle.pass(MINUTE).await;
     circle.advance(29 * MINUTE);
-    let Answer::View(note) = circle.view_of(0).await else { panic!() };
+    let Answer::CosignedHead(note) = circle.view_of(0).await else { panic!() };
     let key = circle.circle.peer_secrets[0].public();
     let view = CosignedHead::verify(note.as_bytes(), &circle.circle.log, &key).unwrap();
     assert_eq!(view.signed_at(), circle.now());
@@ -287,7 +287,7 @@ async fn known_fault_j_larger_heads_without_tiles_are_forgotten() {
     circle.pass(MINUTE).await;
     up_to_date(circle.check().await);
     assert!(circle.evidence().unwrap().is_none());
-    assert!(matches!(circle.view_of(0).await, Answer::View(_)));
+    assert!(matches!(circle.view_of(0).await, Answer::CosignedHead(_)));
 }
 
 /// No peer can read the entry of a release, every peer confirms it, and the client installs it. There
@@ -415,13 +415,13 @@ async fn m_parsers_do_not_panic_on_damaged_input() {
         let many = rng.random_range(0..frame.len());
         rng.fill_bytes(&mut frame[..many]);
         frame[..3].fill(0);
-        Question::parse(&frame).ok();
+        Question::decode(&frame).ok();
         let mut answer = [0; 8448];
         rng.fill_bytes(&mut answer[..300]);
         answer[..2].fill(0);
         answer[4..6].copy_from_slice(&[1, 0]);
         answer[6..10].copy_from_slice(&u32::to_le_bytes(rng.random_range(0..7)));
-        Answer::parse(&answer).ok();
+        Answer::decode(&answer).ok();
     }
 }
 
@@ -450,7 +450,7 @@ async fn known_fault_n_the_nodes_own_peer_role_is_no_witness() {
     let follow = WitnessConfig {
         log: circle.circle.log.clone(),
         signing_key: CosignatureSigningKey::from_seed("own".parse().unwrap(), &[9; 32]),
-        mirrors: vec![Mirror::directory(circle.directory.join("log"))],
+        mirrors: vec![Mirror::from_directory(circle.directory.join("log"))],
         polling: Polling::default(),
     };
     let (state, clock) = (&circle.config.cycle.state, circle.clock.clone());

@@ -288,9 +288,12 @@ fn replay(pairing: &Pairing, at: OnionAddress, note: String) -> JoinHandle<()> {
             if let Ok(Some(_)) =
                 unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await
             {
-                unanimity_net::message::send(&mut stream, &Answer::View(note.clone()).frame())
-                    .await
-                    .ok();
+                unanimity_net::message::send(
+                    &mut stream,
+                    &Answer::CosignedHead(note.clone()).encode(),
+                )
+                .await
+                .ok();
             }
         }
     })

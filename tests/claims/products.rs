@@ -13,7 +13,7 @@ use unanimity_client::{
 use unanimity_config::{OnionAddress, ServePolicy};
 use unanimity_install::journal::{Journal, Trial};
 use unanimity_net::message::{Answer, QUESTION_BYTES};
-use unanimity_net::{Listener as _, Transport, Web};
+use unanimity_net::{Listener as _, Transport, WebConnector};
 use unanimity_protocol::{CosignedHead, Evidence, PeerFailure, Refusal};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::ManualClock;
@@ -39,7 +39,7 @@ impl Transport for Counted<'_> {
         self.0.dial(to).await
     }
 
-    fn web(&self) -> Option<Arc<dyn Web>> {
+    fn web_connector(&self) -> Option<Arc<dyn WebConnector>> {
         None
     }
 }
@@ -145,7 +145,7 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
             while let Ok(Some(_)) =
                 unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await
             {
-                let answer = Answer::View(view.note().to_owned()).frame();
+                let answer = Answer::CosignedHead(view.note().to_owned()).encode();
                 unanimity_net::message::send(&mut stream, &answer).await.unwrap();
             }
         }

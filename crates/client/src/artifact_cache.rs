@@ -12,7 +12,7 @@ use std::io::{self};
 use std::path::{Path, PathBuf};
 
 use unanimity_install::{InstallError, verify_artifact};
-use unanimity_net::file_server::{Served, Shelf};
+use unanimity_net::file_server::{ServedFile, FileStore};
 use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
@@ -115,11 +115,11 @@ impl ArtifactCache {
 }
 
 /// By digest, where clients look for them at a mirror, and nothing else.
-impl Shelf for ArtifactCache {
-    fn open(&self, path: &str) -> io::Result<Served> {
+impl FileStore for ArtifactCache {
+    fn open(&self, path: &str) -> io::Result<ServedFile> {
         let kept = self.list()?.into_iter().find(|kept| artifact_path(&kept.digest) == path);
         let kept = kept.ok_or(io::ErrorKind::NotFound)?;
-        Served::lasting(File::open(kept.path)?)
+        ServedFile::immutable(File::open(kept.path)?)
     }
 }
 

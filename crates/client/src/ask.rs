@@ -121,7 +121,7 @@ async fn ask_until_answered<T: Transport>(
     closes_at: Instant,
 ) -> Result<Answer, PeerFailure> {
     let address = config.addresses.get(&peer.key.raw()).ok_or(PeerFailure::NotAsked)?;
-    let question = Question::View(config.cycle.policy.log.id());
+    let question = Question::CosignedHead(config.cycle.policy.log.id());
     let mut last_failure = None;
     for wait in std::iter::once(Duration::ZERO).chain(draw_retry_delays) {
         if Instant::now() + wait >= closes_at {
@@ -147,7 +147,7 @@ pub async fn ask_once(
     log: &Log,
     key: &CosignatureVerifyingKey,
 ) -> Result<CosignedHead, PeerFailure> {
-    let asked = dial_and_ask(transport, address, &Question::View(log.id())).await;
+    let asked = dial_and_ask(transport, address, &Question::CosignedHead(log.id())).await;
     let answer = asked.map_err(|AttemptError { failure: silence, .. }| silence)?;
     verify_answer(log, key, answer, &mut PeerReply::default())
 }
@@ -169,7 +169,7 @@ async fn dial_and_ask<T: Transport>(
         // A transport that reaches nobody will not do so a second later.
         is_retryable: error.kind() != io::ErrorKind::Unsupported,
     })?;
-    message::ask(&mut stream, question).await.map_err(|error| match error {
+    message::exchange(&mut stream, question).await.map_err(|error| match error {
         WireError::Io(error) => {
             AttemptError { failure: PeerFailure::Disconnected(error.to_string()), is_retryable: true }
         }
@@ -185,7 +185,7 @@ fn verify_answer(
     reply: &mut PeerReply,
 ) -> Result<CosignedHead, PeerFailure> {
     match answer {
-        Answer::View(note) => {
+        Answer::CosignedHead(note) => {
             let opened = CosignedHead::verify(note.as_bytes(), log, key);
             // A view that is no good may still show a head that the log signed.
             reply.head = match &opened {
@@ -200,7 +200,7 @@ fn verify_answer(
             reply.evidence = Some(Box::new(evidence));
             Err(PeerFailure::Malformed("evidence".to_owned()))
         }
-        Answer::Blind(since) => Err(PeerFailure::NoFreshHead(Timestamp(since))),
+        Answer::NoFreshHead(since) => Err(PeerFailure::NoFreshHead(Timestamp(since))),
         Answer::OtherLog => Err(PeerFailure::OtherLog),
         Answer::Tile(_) | Answer::NoTile => {
             Err(PeerFailure::Malformed("a tile, and a view was asked for".to_owned()))

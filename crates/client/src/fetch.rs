@@ -14,7 +14,7 @@ use unanimity_install::{
     InstallError, InstallRefusal, InstallRoot, PartialDownload, PreparedVersion, VerifiedArtifact,
     artifact_for,
 };
-use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, Transport};
+use unanimity_net::{MIN_RATE, RATE_WINDOW, Mirror, Transport};
 use unanimity_protocol::ConfirmedRelease;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
@@ -26,7 +26,7 @@ use crate::{ArtifactCache, CycleError, CycleReport, CycleProgress, ClientError, 
 
 /// The least bytes a second, in each pass over the mirrors: a slow one is left while another may
 /// be faster, and taken when none is.
-const MIN_RATES: [u64; 3] = [16 * FLOOR, 4 * FLOOR, FLOOR];
+const MIN_RATES: [u64; 3] = [16 * MIN_RATE, 4 * MIN_RATE, MIN_RATE];
 
 /// A host that breaks off is asked again at once for the rest if it has sent so many bytes.
 const MIN_BYTES_TO_RECONNECT: u64 = 16 * 1024;
@@ -57,7 +57,7 @@ impl<'a> Downloader<'a> {
         transport: &impl Transport,
         disk: Storage,
     ) -> Downloader<'a> {
-        let sources = Sources::new(config, mirrors, transport.web());
+        let sources = Sources::new(config, mirrors, transport.web_connector());
         let artifact_cache =
             config.keeps.map(|most| ArtifactCache::new(&config.cycle.state, most, disk.clone()));
         let place = config
@@ -200,7 +200,7 @@ impl<'a> Downloader<'a> {
             let (back, poured) = stream_from(mirror, &path, floor, staging, on_progress).await;
             staging = back;
             let (added, so_far) = (staging.length() - before, staging.length() - first);
-            let is_slow = started.elapsed() > FLOOR_WINDOW
+            let is_slow = started.elapsed() > RATE_WINDOW
                 && so_far < floor.saturating_mul(started.elapsed().as_secs());
             match poured {
                 Err(InstallError::Source(_)) if added >= MIN_BYTES_TO_RECONNECT && !is_slow => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::SliceRandom as _;
 use unanimity_config::{Config, Site};
-use unanimity_net::{Mirror, Web};
+use unanimity_net::{Mirror, WebConnector};
 use unanimity_protocol::{Name, Peer, PublicKeyBytes, Round, TreeHead};
 
 /// Each on circuits that nothing else of this node shares.
@@ -23,12 +23,12 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Without a `web` to reach them by, the peers serve nothing.
-    pub(crate) fn new(config: &Config, mirrors: &[Mirror], web: Option<Arc<dyn Web>>) -> Sources {
-        let mirrors = mirrors.iter().map(Mirror::anew).collect();
+    pub(crate) fn new(config: &Config, mirrors: &[Mirror], web: Option<Arc<dyn WebConnector>>) -> Sources {
+        let mirrors = mirrors.iter().map(Mirror::isolated).collect();
         let Some(web) = web else {
             return Sources { mirrors, ..Sources::default() };
         };
-        let named = |name: &Name, site| Mirror::named(format!("peer {name}"), site, &web);
+        let named = |name: &Name, site| Mirror::from_url(format!("peer {name}"), site, &web);
         let log = |peer: &Peer| {
             let key = peer.key.raw();
             Some((key, named(&peer.name, Site::onion(config.addresses.get(&key)?.key))))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use unanimity_install::{InstallError, PartialDownload};
-use unanimity_net::{Mirror, Opened, Piece};
+use unanimity_net::{Mirror, MirrorFile, Piece};
 
 /// The most bytes that wait to be written.
 const MAX_BATCH_BYTES: usize = 1 << 20;
@@ -50,14 +50,14 @@ pub(crate) async fn stream_from(
 
 /// The next pieces of a file, without those before a place in it; and how it ended, if it has.
 async fn read_batch(
-    file: &mut Opened,
+    file: &mut MirrorFile,
     from: u64,
     on_progress: &impl Fn(u64),
 ) -> (Vec<Piece>, Option<io::Result<()>>) {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     let began = Instant::now();
     while bytes < MAX_BATCH_BYTES && began.elapsed() < MAX_BATCH_TIME {
-        let at = file.at();
+        let at = file.position();
         match file.next().await {
             Err(error) => return (batch, Some(Err(error))),
             Ok(piece) if piece.is_empty() => return (batch, Some(Ok(()))),
@@ -65,7 +65,7 @@ async fn read_batch(
                 let known = from.saturating_sub(at).min(piece.len() as u64);
                 let piece = piece.split_off(known as usize);
                 if !piece.is_empty() {
-                    on_progress(file.at());
+                    on_progress(file.position());
                 }
                 bytes += piece.len();
                 batch.push(piece);

@@ -44,7 +44,7 @@ impl<T: Transport> Tiles for TileHost<'_, T> {
                     };
                     let question = Question::Tile(config.cycle.policy.log.id(), tile);
                     let answer =
-                        message::ask(&mut open, &question).await.map_err(io::Error::other)?;
+                        message::exchange(&mut open, &question).await.map_err(io::Error::other)?;
                     Ok::<_, io::Error>((open, answer))
                 };
                 // A stream that failed or stalled is dropped with the exchange.

@@ -8,35 +8,35 @@ use tokio::time::{Instant, timeout_at};
 
 /// The connections that are being answered. Dropped, they end.
 #[derive(Debug)]
-pub struct Places {
-    most: usize,
+pub struct ConnectionLimit {
+    max: usize,
     /// How long each is sure of its place, however many others wait for one.
-    sure: Duration,
+    min_hold: Duration,
     tasks: JoinSet<()>,
     /// The same, oldest first, and some that have ended.
-    oldest: VecDeque<(Instant, AbortHandle)>,
+    by_age: VecDeque<(Instant, AbortHandle)>,
 }
 
-impl Places {
+impl ConnectionLimit {
     /// At most so many at once, each sure of its place for so long.
-    pub fn new(most: usize, sure: Duration) -> Places {
-        Places { most, sure, tasks: JoinSet::new(), oldest: VecDeque::new() }
+    pub fn new(max: usize, min_hold: Duration) -> ConnectionLimit {
+        ConnectionLimit { max: most: max, min_hold: sure: min_hold, tasks: JoinSet::new(), by_age: VecDeque::new() }
     }
 
     /// Answers on a connection that has its place.
-    pub fn start(&mut self, answering: impl Future<Output = ()> + Send + 'static) {
-        self.oldest.push_back((Instant::now(), self.tasks.spawn(answering)));
+    pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.by_age.push_back((Instant::now(), self.tasks.spawn(task)));
     }
 
     /// Waits for a place: until a connection ends, or the oldest has had its time and is ended.
-    pub async fn make_place(&mut self) {
+    pub async fn acquire(&mut self) {
         while self.tasks.try_join_next().is_some() {}
-        self.oldest.retain(|(_, task)| !task.is_finished());
-        if self.tasks.len() < self.most {
+        self.by_age.retain(|(_, task)| !task.is_finished());
+        if self.tasks.len() < self.max {
             return;
         }
-        if let Some((began, task)) = self.oldest.front()
-            && timeout_at(*began + self.sure, self.tasks.join_next()).await.is_err()
+        if let Some((began, task)) = self.by_age.front()
+            && timeout_at(*began + self.min_hold, self.tasks.join_next()).await.is_err()
         {
             task.abort();
             self.tasks.join_next().await;

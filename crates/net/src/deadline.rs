@@ -11,7 +11,7 @@ use tokio::time::timeout;
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Gives up what takes too long.
-pub(crate) async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(crate) async fn with_read_timeout<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(READ_TIMEOUT, work).await.unwrap_or_else(|_| {
         let why = format!("nothing came within {READ_TIMEOUT:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
@@ -19,16 +19,16 @@ pub(crate) async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io:
 }
 
 /// Works on the mirror in a thread of its own, which is left to itself when it takes too long.
-pub(crate) async fn work<T: Send + 'static>(
-    turn: &Mutex<Option<AbortHandle>>,
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    last_read: &Mutex<Option<AbortHandle>>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let mut last = turn.lock().await;
+    let mut last = last_read.lock().await;
     if last.as_ref().is_some_and(|last| !last.is_finished()) {
         let why = "the mirror is still busy with an earlier read";
         return Err(io::Error::new(io::ErrorKind::TimedOut, why));
     }
     let working = spawn_blocking(work);
     *last = Some(working.abort_handle());
-    in_time(async { working.await.map_err(io::Error::other)? }).await
+    with_read_timeout(async { working.await.map_err(io::Error::other)? }).await
 }

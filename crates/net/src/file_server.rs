@@ -28,70 +28,70 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Listener;
-use crate::connection_limit::Places;
+use crate::connection_limit::ConnectionLimit;
 use crate::http_client::{MAX_BUFFER, MAX_HEADERS};
 
 /// How long the head of a request may take to arrive, and a connection rest between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes that are read at once of a file, and that a slow reader makes us hold.
-const PIECE: usize = 16 * 1024;
+const SENT_PIECE_BYTES: usize = 16 * 1024;
 
 /// Files to be read by others.
-pub trait Shelf: Send + Sync + 'static {
+pub trait FileStore: Send + Sync + 'static {
     /// Opens the file at a path without its first slash. May block. An error of
     /// [`io::ErrorKind::NotFound`] if there is none.
-    fn open(&self, path: &str) -> io::Result<Served>;
+    fn open(&self, path: &str) -> io::Result<ServedFile>;
 }
 
 /// A file that is about to be sent.
-pub struct Served {
+pub struct ServedFile {
     length: u64,
-    bytes: Box<dyn Source>,
+    bytes: Box<dyn ReadSeek>,
     /// Whether its path will always mean these bytes.
-    lasts: bool,
+    is_immutable: bool,
 }
 
-trait Source: Read + Seek + Send {}
+trait ReadSeek: Read + Seek + Send {}
 
-impl<T: Read + Seek + Send> Source for T {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
 
-impl Served {
+impl ServedFile {
     /// A file that will always be the same at its path, from its first byte.
-    pub fn lasting(mut bytes: impl Read + Seek + Send + 'static) -> io::Result<Served> {
+    pub fn immutable(mut bytes: impl Read + Seek + Send + 'static) -> io::Result<ServedFile> {
         let length = bytes.seek(SeekFrom::End(0))?;
-        Ok(Served { length, bytes: Box::new(bytes), lasts: true })
+        Ok(ServedFile { length, bytes: Box::new(bytes), is_immutable: true })
     }
 
     /// One that may be another at the next moment: a log's `checkpoint`.
-    pub fn fleeting(bytes: Vec<u8>) -> Served {
+    pub fn mutable(bytes: Vec<u8>) -> ServedFile {
         let length = bytes.len() as u64;
-        Served { length, bytes: Box::new(Cursor::new(bytes)), lasts: false }
+        ServedFile { length, bytes: Box::new(Cursor::new(bytes)), is_immutable: false }
     }
 }
 
 /// What readers may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct ServerLimits {
     /// Connections at once.
-    pub connections: usize,
+    pub max_connections: usize,
     /// How long a connection is sure of its place, however many others wait for one.
-    pub sure: Duration,
+    pub min_hold: Duration,
     /// After how long a connection takes no further request; what it is sending then may last as
     /// long again.
-    pub lasts: Duration,
+    pub max_connection_age: Duration,
     /// Bytes a second, of all of them together. `None`: as fast as they can.
-    pub rate: Option<u64>,
+    pub bytes_per_second: Option<u64>,
 }
 
 /// Serves files to whoever connects, until the listener ends. A connection that fails concerns
 /// nobody else.
-pub async fn serve_all(shelf: Arc<impl Shelf>, mut listener: impl Listener, bounds: Bounds) {
-    let mut places = Places::new(bounds.connections, bounds.sure);
-    let rate = bounds.rate.map(|rate| Arc::new(Rate::new(rate)));
+pub async fn serve_files(files: Arc<impl FileStore>, mut listener: impl Listener, limits: ServerLimits) {
+    let mut connections = ConnectionLimit::new(limits.max_connections, limits.min_hold);
+    let rate = limits.bytes_per_second.map(|rate| Arc::new(RateLimiter::new(rate)));
     while let Ok(stream) = listener.accept().await {
-        places.make_place().await;
-        let serving = serve(shelf.clone(), stream, rate.clone(), bounds.lasts);
-        places.start(async move {
+        connections.acquire().await;
+        let serving = serve_connection(files.clone(), stream, rate.clone(), limits.max_connection_age);
+        connections.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::debug!("a reader's connection ended: {error}");
             }
@@ -99,15 +99,15 @@ pub async fn serve_all(shelf: Arc<impl Shelf>, mut listener: impl Listener, boun
     }
 }
 
-async fn serve(
-    shelf: Arc<impl Shelf>,
+async fn serve_connection(
+    files: Arc<impl FileStore>,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin,
-    rate: Option<Arc<Rate>>,
-    lasts: Duration,
+    rate: Option<Arc<RateLimiter>>,
+    max_age: Duration,
 ) -> Result<(), hyper::Error> {
     let service = service_fn(move |request| {
-        let (shelf, rate) = (shelf.clone(), rate.clone());
-        async move { Ok::<_, Infallible>(answer(shelf, rate, &request).await) }
+        let (files, rate) = (files.clone(), rate.clone());
+        async move { Ok::<_, Infallible>(respond(files, rate, &request).await) }
     });
     let connection = Builder::new()
         .timer(TokioTimer::new())
@@ -117,39 +117,39 @@ async fn serve(
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    match timeout(lasts, &mut connection).await {
+    match timeout(max_age, &mut connection).await {
         Ok(ended) => ended,
         // What is being sent may go on for as long again; then whoever wants more connects again.
         Err(_) => {
             connection.as_mut().graceful_shutdown();
-            timeout(lasts, connection).await.unwrap_or(Ok(()))
+            timeout(max_age, connection).await.unwrap_or(Ok(()))
         }
     }
 }
 
-type Body = UnsyncBoxBody<Bytes, io::Error>;
+type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
 
-fn empty(status: StatusCode) -> Response<Body> {
+fn empty_response(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response
 }
 
-async fn answer(
-    shelf: Arc<impl Shelf>,
-    rate: Option<Arc<Rate>>,
+async fn respond(
+    files: Arc<impl FileStore>,
+    rate: Option<Arc<RateLimiter>>,
     request: &Request<Incoming>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let method = request.method();
     if method != Method::GET && method != Method::HEAD {
-        let mut refused = empty(StatusCode::METHOD_NOT_ALLOWED);
+        let mut refused = empty_response(StatusCode::METHOD_NOT_ALLOWED);
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
     let path = request.uri().path().strip_prefix('/').unwrap_or_default().to_owned();
-    let from = first_byte(request.headers());
+    let from = parse_range_start(request.headers());
     let opened = spawn_blocking(move || {
-        let mut served = shelf.open(&path)?;
+        let mut served = files.open(&path)?;
         // Beyond its end, how far can be sought is the file system's own secret.
         if let Some(from) = from.filter(|from| *from < served.length) {
             served.bytes.seek(SeekFrom::Start(from))?;
@@ -161,23 +161,23 @@ async fn answer(
     let served = match opened.await.map_err(io::Error::other).flatten() {
         Ok(served) => served,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return empty(StatusCode::NOT_FOUND);
+            return empty_response(StatusCode::NOT_FOUND);
         }
         Err(error) => {
             tracing::warn!("a file cannot be served: {error}");
-            return empty(StatusCode::INTERNAL_SERVER_ERROR);
+            return empty_response(StatusCode::INTERNAL_SERVER_ERROR);
         }
     };
-    let (length, lasts) = (served.length, served.lasts);
+    let (length, is_immutable) = (served.length, served.is_immutable);
     let range = from.map(|from| match from < length {
         true => Ok(format!("bytes {from}-{}/{length}", length - 1)),
         false => Err(format!("bytes */{length}")),
     });
     let left = length.saturating_sub(from.unwrap_or(0));
     let mut response = match &range {
-        Some(Err(_)) => empty(StatusCode::RANGE_NOT_SATISFIABLE),
-        _ if method == Method::HEAD => empty(StatusCode::OK),
-        _ => Response::new(body(served.bytes, left, rate)),
+        Some(Err(_)) => empty_response(StatusCode::RANGE_NOT_SATISFIABLE),
+        _ if method == Method::HEAD => empty_response(StatusCode::OK),
+        _ => Response::new(response_body(served.bytes, left, rate)),
     };
     let headers = response.headers_mut();
     if let Some(Ok(range) | Err(range)) = &range {
@@ -186,8 +186,8 @@ async fn answer(
     if !matches!(range, Some(Err(_))) {
         headers.insert(CONTENT_LENGTH, left.into());
     }
-    let kind = if lasts { "application/octet-stream" } else { "text/plain; charset=utf-8" };
-    let cache = if lasts { "max-age=31536000, immutable" } else { "no-store" };
+    let kind = if is_immutable { "application/octet-stream" } else { "text/plain; charset=utf-8" };
+    let cache = if is_immutable { "max-age=31536000, immutable" } else { "no-store" };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -199,20 +199,20 @@ async fn answer(
 
 /// `bytes=N-`, which is all that a download that goes on needs. Every other range may be ignored
 /// (RFC 9110 section 14.2), and then the file is sent whole.
-fn first_byte(headers: &HeaderMap) -> Option<u64> {
+fn parse_range_start(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
 /// The next `left` bytes, piece by piece, read in threads of their own.
-fn body(bytes: Box<dyn Source>, left: u64, rate: Option<Arc<Rate>>) -> Body {
+fn response_body(bytes: Box<dyn ReadSeek>, left: u64, rate: Option<Arc<RateLimiter>>) -> ResponseBody {
     let pieces = stream::try_unfold((bytes, left, rate), |(mut bytes, left, rate)| async move {
         if left == 0 {
             return Ok(None);
         }
-        let count = left.min(PIECE as u64);
+        let count = left.min(SENT_PIECE_BYTES as u64);
         if let Some(rate) = &rate {
-            rate.take(count).await;
+            rate.acquire(count).await;
         }
         let read = spawn_blocking(move || {
             let mut piece = vec![0; count as usize];
@@ -226,23 +226,23 @@ fn body(bytes: Box<dyn Source>, left: u64, rate: Option<Arc<Rate>>) -> Body {
 }
 
 /// So many bytes a second, whoever takes them.
-struct Rate {
+struct RateLimiter {
     per_second: u64,
     /// When the next byte is due. Whoever waits for that holds it: one who hangs up meanwhile has
     /// taken nothing.
     next: Mutex<Instant>,
 }
 
-impl Rate {
-    fn new(per_second: u64) -> Rate {
-        Rate { per_second: per_second.max(1), next: Mutex::new(Instant::now()) }
+impl RateLimiter {
+    fn new(per_second: u64) -> RateLimiter {
+        RateLimiter { per_second: per_second.max(1), next: Mutex::new(Instant::now()) }
     }
 
     /// Waits until so many bytes may go.
-    async fn take(&self, bytes: u64) {
+    async fn acquire(&self, bytes: u64) {
         let mut next = self.next.lock().await;
         sleep_until(*next).await;
-        let takes = Duration::from_secs_f64(bytes as f64 / self.per_second as f64);
-        *next = Instant::now() + takes;
+        let duration = Duration::from_secs_f64(bytes as f64 / self.per_second as f64);
+        *next = Instant::now() + duration;
     }
 }

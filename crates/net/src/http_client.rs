@@ -17,9 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use unanimity_config::address::url::Site;
 
-use crate::connector::{Web, not_connected};
-use crate::deadline::{READ_TIMEOUT, in_time};
-use crate::pace::Pace;
+use crate::connector::{WebConnector, no_tor_error};
+use crate::deadline::{READ_TIMEOUT, with_read_timeout};
+use crate::pace::RateMonitor;
 use crate::tls::Tls;
 
 /// How many header lines a request or an answer may have.
@@ -27,74 +27,74 @@ pub(crate) const MAX_HEADERS: usize = 64;
 /// The most bytes of a header, and of what is read at once.
 pub(crate) const MAX_BUFFER: usize = 64 * 1024;
 /// Connections that are kept for the next request.
-const MAX_IDLE: usize = 8;
+const MAX_IDLE_CONNECTIONS: usize = 8;
 /// A mirror that is asked over a network. Clones share connections.
 #[derive(Clone)]
-pub(crate) struct Remote {
+pub(crate) struct HttpClient {
     site: Arc<Site>,
     /// The network that it is reached by, if there is one.
-    web: Option<Arc<dyn Web>>,
-    session: Arc<Session>,
+    web: Option<Arc<dyn WebConnector>>,
+    pool: Arc<ConnectionPool>,
     tls: Option<Arc<Tls>>,
 }
 
 /// Connections that are nobody else's.
 #[derive(Default)]
-struct Session {
-    web: OnceLock<Arc<dyn Web>>,
+struct ConnectionPool {
+    web: OnceLock<Arc<dyn WebConnector>>,
     idle: Mutex<VecDeque<SendRequest<Empty<Bytes>>>>,
 }
 
 /// A file on its way.
-pub(crate) struct Body {
+pub(crate) struct IncomingFile {
     incoming: Incoming,
     /// Where in the file its first byte is.
-    pub(crate) begins: u64,
-    pace: Pace,
+    pub(crate) start: u64,
+    rate_monitor: RateMonitor,
     /// The connection, for the next request once this one is over.
-    rest: Option<(Arc<Session>, SendRequest<Empty<Bytes>>)>,
+    connection: Option<(Arc<ConnectionPool>, SendRequest<Empty<Bytes>>)>,
 }
 
-impl Remote {
-    pub(crate) fn new(site: Site, web: Option<Arc<dyn Web>>) -> Remote {
-        Remote {
-            tls: site.tls.then(|| Arc::new(Tls::web())),
+impl HttpClient {
+    pub(crate) fn new(site: Site, web: Option<Arc<dyn WebConnector>>) -> HttpClient {
+        HttpClient {
+            tls: site.tls.then(|| Arc::new(Tls::with_public_roots())),
             site: Arc::new(site),
             web,
-            session: Arc::default(),
+            pool: Arc::default(),
         }
     }
 
-    pub(crate) fn pinned(site: Site, web: Option<Arc<dyn Web>>, tls: Tls) -> Remote {
-        Remote { tls: Some(Arc::new(tls)), ..Remote::new(site, web) }
+    pub(crate) fn with_tls(site: Site, web: Option<Arc<dyn WebConnector>>, tls: Tls) -> HttpClient {
+        HttpClient { tls: Some(Arc::new(tls)), ..HttpClient::new(site, web) }
     }
 
     /// The same mirror with circuits and connections of its own.
-    pub(crate) fn anew(&self) -> Remote {
-        Remote { session: Arc::default(), ..self.clone() }
+    pub(crate) fn isolated(&self) -> HttpClient {
+        HttpClient { pool: Arc::default(), ..self.clone() }
     }
 
-    /// Asks for a file from a byte on. What comes may begin earlier ([`Body::begins`]).
-    pub(crate) async fn get(&self, path: &str, from: u64, floor: u64) -> io::Result<Body> {
+    /// Asks for a file from a byte on. What comes may begin earlier ([`Body::start`]).
+    pub(crate) async fn get(&self, path: &str, from: u64, min_rate: u64) -> io::Result<IncomingFile> {
         loop {
-            let idle = self.session.idle().pop_back();
+            let idle = self.pool.lock_idle().pop_back();
             let (mut sender, is_used) = match idle {
                 Some(mut sender) => match timeout(READ_TIMEOUT, sender.ready()).await {
                     Ok(Ok(())) => (sender, true),
                     _ => continue,
                 },
-                None => (in_time(self.connect()).await?, false),
+                None => (with_read_timeout(self.connect()).await?, false),
             };
-            let answer = sender.send_request(self.request(path, from)?);
+            let answer = sender.send_request(self.build_request(path, from)?);
             match timeout(READ_TIMEOUT, answer).await {
                 Ok(Ok(answer)) => {
-                    let begins = check(answer.status(), answer.headers(), from)?;
-                    let rest = Some((self.session.clone(), sender));
-                    return Ok(Body {
+                    let start = check_response(answer.status(), answer.headers(), from)?;
+                    let connection = Some((self.pool.clone(), sender));
+                    return Ok(IncomingFile {
                         incoming: answer.into_body(),
-                        begins,
-                        pace: Pace::new(floor),
-                        rest,
+                        start: begins: start,
+                        rate_monitor: RateMonitor::new(min_rate),
+                        connection: rest: connection,
                     });
                 }
                 // A host ends a connection that nobody uses for a while; then there is no answer at all.
@@ -103,7 +103,7 @@ impl Remote {
                         && (error.is_incomplete_message()
                             || error.is_canceled()
                             || error.is_closed()) => {}
-                Ok(Err(error)) => return Err(broken(&error)),
+                Ok(Err(error)) => return Err(to_io_error(&error)),
                 Err(_) => {
                     let why = format!("no answer within {READ_TIMEOUT:?}");
                     return Err(io::Error::new(io::ErrorKind::TimedOut, why));
@@ -112,7 +112,7 @@ impl Remote {
         }
     }
 
-    fn request(&self, path: &str, from: u64) -> io::Result<Request<Empty<Bytes>>> {
+    fn build_request(&self, path: &str, from: u64) -> io::Result<Request<Empty<Bytes>>> {
         let request = Request::get(format!("{}/{path}", self.site.prefix()))
             .header(HOST, self.site.authority())
             .header(ACCEPT_ENCODING, "identity");
@@ -122,8 +122,8 @@ impl Remote {
     }
 
     async fn connect(&self) -> io::Result<SendRequest<Empty<Bytes>>> {
-        let web = self.web.as_ref().ok_or_else(not_connected)?;
-        let stream = self.session.web.get_or_init(|| web.apart()).connect(&self.site).await?;
+        let web = self.web.as_ref().ok_or_else(no_tor_error)?;
+        let stream = self.pool.web.get_or_init(|| web.isolated()).connect(&self.site).await?;
         let stream = match &self.tls {
             Some(tls) => tls.connect(&self.site.host, stream).await?,
             None => stream,
@@ -133,45 +133,45 @@ impl Remote {
             .max_buf_size(MAX_BUFFER)
             .handshake(TokioIo::new(stream))
             .await;
-        let (sender, connection) = connected.map_err(|error| broken(&error))?;
+        let (sender, connection) = connected.map_err(|error| to_io_error(&error))?;
         // It ends with the sender and the last body.
         tokio::spawn(connection);
         Ok(sender)
     }
 }
 
-impl Session {
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<SendRequest<Empty<Bytes>>>> {
+impl ConnectionPool {
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, VecDeque<SendRequest<Empty<Bytes>>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Body {
+impl IncomingFile {
     /// How many bytes are still to come, if that was said.
-    pub(crate) fn announced(&self) -> Option<u64> {
+    pub(crate) fn remaining(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }
 
     /// The next bytes; none at the end.
     pub(crate) async fn next(&mut self) -> io::Result<Bytes> {
         loop {
-            let frame = self.pace.wait(self.incoming.frame()).await?;
-            match frame.transpose().map_err(|error| broken(&error))? {
+            let frame = self.rate_monitor.wait_for(self.incoming.frame()).await?;
+            match frame.transpose().map_err(|error| to_io_error(&error))? {
                 // A trailer may follow the bytes of a body in chunks; it is not for us.
                 Some(frame) => match frame.into_data() {
                     Ok(bytes) if !bytes.is_empty() => {
-                        self.pace.count(bytes.len())?;
+                        self.rate_monitor.count_bytes(bytes.len())?;
                         return Ok(bytes);
                     }
                     _ => {}
                 },
                 None => {
-                    if let Some((session, sender)) = self.rest.take()
+                    if let Some((pool, sender)) = self.connection.take()
                         && !sender.is_closed()
                     {
-                        let mut idle = session.idle();
+                        let mut idle = pool.lock_idle();
                         idle.push_back(sender);
-                        idle.truncate(MAX_IDLE);
+                        idle.truncate(MAX_IDLE_CONNECTIONS);
                     }
                     return Ok(Bytes::new());
                 }
@@ -181,7 +181,7 @@ impl Body {
 }
 
 /// Whether an answer is the file, and where in it it begins.
-fn check(status: StatusCode, headers: &HeaderMap, from: u64) -> io::Result<u64> {
+fn check_response(status: StatusCode, headers: &HeaderMap, from: u64) -> io::Result<u64> {
     let wrong = |kind, why: String| Err(io::Error::new(kind, why));
     let invalid = io::ErrorKind::InvalidData;
     if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
@@ -208,12 +208,12 @@ fn check(status: StatusCode, headers: &HeaderMap, from: u64) -> io::Result<u64> 
 }
 
 /// What broke, with its cause: hyper keeps that apart.
-fn broken(error: &hyper::Error) -> io::Error {
+fn to_io_error(error: &hyper::Error) -> io::Error {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     io::Error::other(format!("{error}{}", cause.unwrap_or_default()))
 }
 
-impl fmt::Display for Remote {
+impl fmt::Display for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.site.fmt(f)
     }

@@ -34,7 +34,7 @@ pub const VERSION: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// For this log: your view. No size, no root: nothing to echo, nothing that marks who asks.
-    View(LogId),
+    CosignedHead(LogId),
     /// A tile of the tree below your view.
     Tile(LogId, Tile),
 }
@@ -43,11 +43,11 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The checkpoint, with the log's signature and the peer's cosignature and no other.
-    View(String),
+    CosignedHead(String),
     /// No view, since the log has forked, and this proves it.
     Evidence(String),
     /// No view: none of the peer's mirrors has shown anything fresh since then (seconds since 1970).
-    Blind(u64),
+    NoFreshHead(u64),
     /// The tile's hashes.
     Tile(Vec<u8>),
     /// The peer does not follow this log.
@@ -58,7 +58,7 @@ pub enum Answer {
 
 #[derive(Serialize, Deserialize)]
 enum WireQuestion {
-    View([u8; 32]),
+    CosignedHead([u8; 32]),
     Tile { log: [u8; 32], level: u8, index: u64, width: u16 },
 }
 
@@ -103,20 +103,20 @@ const CODEC: bincode::config::Configuration<
 
 impl Question {
     /// The frame.
-    pub fn frame(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let message = match *self {
-            Question::View(log) => WireQuestion::View(log.0),
+            Question::CosignedHead(log) => WireQuestion::CosignedHead(log.0),
             Question::Tile(log, Tile { level, index, width }) => {
                 WireQuestion::Tile { log: log.0, level, index, width }
             }
         };
-        frame::<QUESTION_BYTES>(message)
+        encode_frame::<QUESTION_BYTES>(message)
     }
 
     /// Reads a frame.
-    pub fn parse(frame: &[u8; QUESTION_BYTES]) -> Result<Question, WireError> {
-        Ok(match parse(frame)? {
-            WireQuestion::View(log) => Question::View(LogId(log)),
+    pub fn decode(frame: &[u8; QUESTION_BYTES]) -> Result<Question, WireError> {
+        Ok(match decode_frame(frame)? {
+            WireQuestion::CosignedHead(log) => Question::CosignedHead(LogId(log)),
             WireQuestion::Tile { log, level, index, width } => {
                 Question::Tile(LogId(log), Tile { level, index, width })
             }
@@ -126,17 +126,17 @@ impl Question {
 
 impl Answer {
     /// The frame. Views, evidence and tiles are bounded where they are made, and fit.
-    pub fn frame(&self) -> Vec<u8> {
-        frame::<ANSWER_BYTES>(self)
+    pub fn encode(&self) -> Vec<u8> {
+        encode_frame::<ANSWER_BYTES>(self)
     }
 
     /// Reads a frame.
-    pub fn parse(frame: &[u8; ANSWER_BYTES]) -> Result<Answer, WireError> {
-        parse(frame)
+    pub fn decode(frame: &[u8; ANSWER_BYTES]) -> Result<Answer, WireError> {
+        decode_frame(frame)
     }
 }
 
-fn frame<const N: usize>(message: impl Serialize) -> Vec<u8> {
+fn encode_frame<const N: usize>(message: impl Serialize) -> Vec<u8> {
     let mut frame = vec![0; N];
     let envelope = Envelope { version: VERSION, message };
     let length = bincode::serde::encode_into_slice(envelope, &mut frame[LENGTH_BYTES..], CODEC)
@@ -145,9 +145,9 @@ fn frame<const N: usize>(message: impl Serialize) -> Vec<u8> {
     frame
 }
 
-fn parse<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
+fn decode_frame<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     let (length, rest) = frame.split_first_chunk::<LENGTH_BYTES>().expect("a frame is longer");
-    let length = announced(*length, rest.len())?;
+    let length = check_length(*length, rest.len())?;
     let (message, padding) = rest.split_at(length);
     // Without an early end this is one pass of wide instructions.
     if padding.iter().fold(0, |all, byte| all | byte) != 0 {
@@ -158,17 +158,17 @@ fn parse<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     {
         return Err(WireError::Version(u16::from_le_bytes(*version)));
     }
-    let garbled = |why: &dyn std::fmt::Display| WireError::Message(why.to_string());
+    let malformed = |why: &dyn std::fmt::Display| WireError::Message(why.to_string());
     let (envelope, used): (Envelope<M>, usize) =
-        bincode::serde::decode_from_slice(message, CODEC).map_err(|error| garbled(&error))?;
+        bincode::serde::decode_from_slice(message, CODEC).map_err(|error| malformed(&error))?;
     if used != length {
-        return Err(garbled(&"bytes left over"));
+        return Err(malformed(&"bytes left over"));
     }
     Ok(envelope.message)
 }
 
 /// The announced length, before anything is read or allocated for it.
-fn announced(length: [u8; LENGTH_BYTES], most: usize) -> Result<usize, WireError> {
+fn check_length(length: [u8; LENGTH_BYTES], most: usize) -> Result<usize, WireError> {
     let announced = u32::from_be_bytes(length);
     if announced as usize > most {
         Err(WireError::TooLong { announced, most })
@@ -195,17 +195,17 @@ pub async fn receive<const N: usize>(
         return Ok(None);
     }
     stream.read_exact(&mut frame[1..LENGTH_BYTES]).await?;
-    announced([frame[0], frame[1], frame[2], frame[3]], N - LENGTH_BYTES)?;
+    check_length([frame[0], frame[1], frame[2], frame[3]], N - LENGTH_BYTES)?;
     stream.read_exact(&mut frame[LENGTH_BYTES..]).await?;
     Ok(Some(frame))
 }
 
 /// Asks one question and receives one answer.
-pub async fn ask(
+pub async fn exchange(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     question: &Question,
 ) -> Result<Answer, WireError> {
-    send(stream, &question.frame()).await?;
+    send(stream, &question.encode()).await?;
     let frame = receive(stream).await?;
-    Answer::parse(&*frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?)
+    Answer::decode(&*frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?)
 }

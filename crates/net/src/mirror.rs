@@ -20,110 +20,110 @@ use unanimity_config::{MirrorSpec, Site};
 use unanimity_log::{EntrySource, Tiles};
 use unanimity_protocol::Tile;
 
-use crate::connector::Web;
-use crate::deadline::{in_time, work};
-use crate::http_client::Remote;
-use crate::mirror_file::{Bytes, Opened, Rest, of};
-use crate::pace::FLOOR;
-use crate::tls::{PinError, Tls};
+use crate::connector::WebConnector;
+use crate::deadline::{with_read_timeout, run_blocking};
+use crate::http_client::HttpClient;
+use crate::mirror_file::{BoxedReader, MirrorFile, FileSource, with_path};
+use crate::pace::MIN_RATE;
+use crate::tls::{RootCertificateError, Tls};
 
-type Open = dyn Fn(&str) -> io::Result<Bytes> + Send + Sync;
-type Fetch = dyn Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync;
+type OpenFn = dyn Fn(&str) -> io::Result<BoxedReader> + Send + Sync;
+type FetchFn = dyn Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync;
 
 /// A place where a log's tiles and artifacts are served. Clones are the same place.
 #[derive(Clone)]
 pub struct Mirror {
     name: String,
-    place: Place,
+    backend: MirrorBackend,
 }
 
 #[derive(Clone)]
-enum Place {
+enum MirrorBackend {
     /// Files whose reading may block a thread.
-    Files {
-        open: Arc<Open>,
+    Blocking {
+        open: Arc<OpenFn>,
         /// Whoever reads has this; in it, the read that was begun last. No more than one thread can
         /// be lost to a mirror that stalls.
-        turn: Arc<Mutex<Option<AbortHandle>>>,
+        last_read: Arc<Mutex<Option<AbortHandle>>>,
     },
     /// Somebody who sends whole files.
-    Played(Arc<Fetch>),
+    Async(Arc<FetchFn>),
     /// HTTP.
-    Web(Remote),
+    Http(HttpClient),
 }
 
 impl Mirror {
     /// A directory on this machine.
-    pub fn directory(directory: impl Into<PathBuf>) -> Mirror {
+    pub fn from_directory(directory: impl Into<PathBuf>) -> Mirror {
         let directory = directory.into();
-        Mirror::new(format!("file:{}", directory.display()), move |path| {
+        Mirror::from_blocking_fn(format!("file:{}", directory.display()), move |path| {
             Ok(Box::new(unanimity_storage::open_plain(&directory.join(path))?))
         })
     }
 
     /// Whatever opens files by their paths below a prefix. Both that and reading may block.
-    pub fn new(
+    pub fn from_blocking_fn(
         name: impl Into<String>,
-        open: impl Fn(&str) -> io::Result<Bytes> + Send + Sync + 'static,
+        open: impl Fn(&str) -> io::Result<BoxedReader> + Send + Sync + 'static,
     ) -> Mirror {
-        let place = Place::Files { open: Arc::new(open), turn: Arc::default() };
-        Mirror { name: name.into(), place }
+        let backend = MirrorBackend::Blocking { open: Arc::new(open), last_read: Arc::default() };
+        Mirror { name: name.into(), backend: place: backend }
     }
 
-    /// The mirror of a configuration. A host is reached over `web`; without one, all that is read
+    /// The mirror of a configuration. A host is reached over `with_public_roots_connector`; without one, all that is read
     /// from it is an error.
-    pub fn from_spec(spec: &MirrorSpec, web: Option<&Arc<dyn Web>>) -> Result<Mirror, PinError> {
+    pub fn from_spec(spec: &MirrorSpec, web: Option<&Arc<dyn WebConnector>>) -> Result<Mirror, RootCertificateError> {
         let web = web.cloned();
         let remote = match spec {
-            MirrorSpec::Directory(directory) => return Ok(Mirror::directory(directory)),
-            MirrorSpec::Site(site) => Remote::new(site.clone(), web),
+            MirrorSpec::Directory(directory) => return Ok(Mirror::from_directory(directory)),
+            MirrorSpec::Site(site) => HttpClient::new(site.clone(), web),
             MirrorSpec::Pinned { site, pem, .. } => {
-                Remote::pinned(site.clone(), web, Tls::pinned(pem)?)
+                HttpClient::with_tls(site.clone(), web, Tls::from_pem(pem)?)
             }
         };
-        Ok(Mirror { name: spec.to_string(), place: Place::Web(remote) })
+        Ok(Mirror { name: spec.to_string(), backend: MirrorBackend::Http(remote) })
     }
 
     /// A host that is called by this name.
-    pub fn named(name: impl Into<String>, site: Site, web: &Arc<dyn Web>) -> Mirror {
-        let place = Place::Web(Remote::new(site, Some(web.clone())));
-        Mirror { name: name.into(), place }
+    pub fn from_url(name: impl Into<String>, site: Site, web: &Arc<dyn WebConnector>) -> Mirror {
+        let backend = MirrorBackend::Http(HttpClient::new(site, Some(web.clone())));
+        Mirror { name: name.into(), backend: place: backend }
     }
 
     /// The same mirror, on circuits and connections of its own: what is asked here and there
     /// cannot be told to come from one node.
-    pub fn anew(&self) -> Mirror {
-        let place = match &self.place {
-            Place::Web(remote) => Place::Web(remote.anew()),
+    pub fn isolated(&self) -> Mirror {
+        let backend = match &self.backend {
+            MirrorBackend::Http(remote) => MirrorBackend::Http(remote.isolated()),
             other => other.clone(),
         };
-        Mirror { name: self.name.clone(), place }
+        Mirror { name: self.name.clone(), backend: place: backend }
     }
 
     /// Whoever sends whole files, waiting without a thread.
-    pub fn remote(
+    pub fn from_async_fn(
         name: impl Into<String>,
         fetch: impl Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync + 'static,
     ) -> Mirror {
-        Mirror { name: name.into(), place: Place::Played(Arc::new(fetch)) }
+        Mirror { name: name.into(), backend: MirrorBackend::Async(Arc::new(fetch)) }
     }
 
     /// Reads a whole file below the mirror's prefix; longer than `limit` bytes is an error.
     pub async fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let bytes = match &self.place {
-            Place::Files { open, turn } => {
+        let bytes = match &self.backend {
+            MirrorBackend::Blocking { open, last_read } => {
                 let (open, at) = (open.clone(), path.to_owned());
                 let read = move || {
                     let mut bytes = Vec::new();
                     open(&at)?.take(limit + 1).read_to_end(&mut bytes)?;
                     Ok(bytes)
                 };
-                work(turn, read).await
+                run_blocking(last_read, read).await
             }
-            Place::Played(fetch) => in_time(fetch(path)).await,
-            Place::Web(remote) => read_all(remote, path, limit).await,
+            MirrorBackend::Async(fetch) => with_read_timeout(fetch(path)).await,
+            MirrorBackend::Http(remote) => read_all(remote, path, limit).await,
         };
-        let bytes = bytes.map_err(of(path))?;
+        let bytes = bytes.map_err(with_path(path))?;
         if bytes.len() as u64 > limit {
             let message = format!("{path} has more than {limit} bytes");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
@@ -132,11 +132,11 @@ impl Mirror {
     }
 
     /// Opens a file below the mirror's prefix, from a byte on. A mirror that cannot begin there
-    /// begins earlier: see [`Opened::at`]. A host that sends fewer than `floor` bytes a second is
+    /// begins earlier: see [`MirrorFile::position`]. A host that sends fewer than `min_rate` bytes a second is
     /// too slow.
-    pub async fn open(&self, path: &str, from: u64, floor: u64) -> io::Result<Opened> {
-        let rest = match &self.place {
-            Place::Files { open, turn } => {
+    pub async fn open(&self, path: &str, from: u64, min_rate: u64) -> io::Result<MirrorFile> {
+        let source = match &self.backend {
+            MirrorBackend::Blocking { open, last_read } => {
                 let (open, at) = (open.clone(), path.to_owned());
                 let skip = move || {
                     let mut bytes = open(&at)?;
@@ -147,26 +147,26 @@ impl Mirror {
                         Err(io::ErrorKind::UnexpectedEof.into())
                     }
                 };
-                let bytes = work(turn, skip).await.map_err(of(path))?;
-                Rest::Read { bytes: Some(bytes), turn: Some(turn.clone()) }
+                let bytes = run_blocking(last_read, skip).await.map_err(with_path(path))?;
+                FileSource::Blocking { reader: Some(bytes), last_read: Some(last_read.clone()) }
             }
-            Place::Played(fetch) => {
-                let mut bytes = Cursor::new(in_time(fetch(path)).await.map_err(of(path))?);
+            MirrorBackend::Async(fetch) => {
+                let mut bytes = Cursor::new(with_read_timeout(fetch(path)).await.map_err(with_path(path))?);
                 bytes.set_position(from);
-                Rest::Read { bytes: Some(Box::new(bytes)), turn: None }
+                FileSource::Blocking { reader: Some(Box::new(bytes)), last_read: None }
             }
-            Place::Web(remote) => {
-                Rest::Body(remote.get(path, from, floor).await.map_err(of(path))?)
+            MirrorBackend::Http(remote) => {
+                FileSource::Http(remote.get(path, from, min_rate).await.map_err(with_path(path))?)
             }
         };
-        let at = if let Rest::Body(body) = &rest { body.begins } else { from };
-        Ok(Opened { path: path.to_owned(), at, rest })
+        let position = if let FileSource::Http(body) = &source { body.start } else { from };
+        Ok(MirrorFile { path: path.to_owned(), position: at: position, source: rest: source })
     }
 }
 
-async fn read_all(remote: &Remote, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let mut body = remote.get(path, 0, FLOOR).await?;
-    let announced = body.announced().unwrap_or(0);
+async fn read_all(remote: &HttpClient, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let mut body = remote.get(path, 0, MIN_RATE).await?;
+    let announced = body.remaining().unwrap_or(0);
     if announced > limit {
         let why = format!("{announced} bytes, of at most {limit}");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));

@@ -10,59 +10,59 @@ use std::{
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
-use crate::deadline::work;
+use crate::deadline::run_blocking;
 
 pub use hyper::body::Bytes as Piece;
 
-use crate::http_client::Body;
+use crate::http_client::IncomingFile;
 
 /// The most bytes that are read at once of a large file.
 pub const PIECE_BYTES: u64 = 1024 * 1024;
 
 /// What a mirror's file is read from.
-pub type Bytes = Box<dyn Read + Send>;
+pub type BoxedReader = Box<dyn Read + Send>;
 
 /// Says of which file an error is.
-pub(crate) fn of(path: &str) -> impl FnOnce(io::Error) -> io::Error {
+pub(crate) fn with_path(path: &str) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 
 /// A file of a mirror's, read piece by piece.
-pub struct Opened {
+pub struct MirrorFile {
     pub(crate) path: String,
-    pub(crate) at: u64,
-    pub(crate) rest: Rest,
+    pub(crate) position: u64,
+    pub(crate) source: FileSource,
 }
 
-pub(crate) enum Rest {
-    Read {
+pub(crate) enum FileSource {
+    Blocking {
         /// `None` once a read has failed.
-        bytes: Option<Bytes>,
+        reader: Option<BoxedReader>,
         /// `None` where reading takes no time.
-        turn: Option<Arc<Mutex<Option<AbortHandle>>>>,
+        last_read: Option<Arc<Mutex<Option<AbortHandle>>>>,
     },
-    Body(Body),
+    Http(IncomingFile),
 }
 
-impl Opened {
+impl MirrorFile {
     /// Where in the file the next piece begins: where it was opened, or before.
-    pub fn at(&self) -> u64 {
-        self.at
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// The next bytes, at most [`PIECE_BYTES`]; none at the file's end.
     pub async fn next(&mut self) -> io::Result<Piece> {
-        let piece = self.rest.next().await.map_err(of(&self.path))?;
-        self.at += piece.len() as u64;
+        let piece = self.source.next().await.map_err(with_path(&self.path))?;
+        self.position += piece.len() as u64;
         Ok(piece)
     }
 }
 
-impl Rest {
+impl FileSource {
     async fn next(&mut self) -> io::Result<Piece> {
         let (bytes, turn) = match self {
-            Rest::Body(body) => return body.next().await,
-            Rest::Read { bytes, turn } => (bytes, turn),
+            FileSource::Http(body) => return body.next().await,
+            FileSource::Blocking { reader: bytes, last_read } => (bytes, last_read),
         };
         let rest = bytes.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let read = move || {
@@ -71,7 +71,7 @@ impl Rest {
             Ok((rest, piece))
         };
         let (rest, piece) = match turn {
-            Some(turn) => work(turn, read).await?,
+            Some(turn) => run_blocking(turn, read).await?,
             None => read()?,
         };
         *bytes = Some(rest);
@@ -79,8 +79,8 @@ impl Rest {
     }
 }
 
-impl fmt::Debug for Opened {
+impl fmt::Debug for MirrorFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opened({}, at {})", self.path, self.at)
+        write!(f, "Opened({}, at {})", self.path, self.position)
     }
 }

@@ -11,14 +11,14 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use unanimity_config::address::url::Host;
 
-use crate::stream::Stream;
+use crate::stream::ByteStream;
 
 /// How a mirror's certificate is checked.
 pub(crate) struct Tls(Arc<ClientConfig>);
 
 /// A file that holds no certificate.
 #[derive(Debug, thiserror::Error)]
-pub enum PinError {
+pub enum RootCertificateError {
     /// Not PEM, or damaged.
     #[error("it is no certificate in PEM: {0}")]
     Pem(rustls::pki_types::pem::Error),
@@ -32,20 +32,20 @@ pub enum PinError {
 
 impl Tls {
     /// As browsers do it: any name that an authority of Mozilla's list has certified.
-    pub(crate) fn web() -> Tls {
-        Tls::with(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
+    pub(crate) fn with_public_roots() -> Tls {
+        Tls::with_roots(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
     }
 
     /// Only what these certificates, in PEM, have signed; a mirror's own may be its root.
-    pub(crate) fn pinned(pem: &[u8]) -> Result<Tls, PinError> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Tls, RootCertificateError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            roots.add(certificate.map_err(PinError::Pem)?).map_err(PinError::Root)?;
+            roots.add(certificate.map_err(RootCertificateError::Pem)?).map_err(RootCertificateError::Root)?;
         }
-        if roots.is_empty() { Err(PinError::Empty) } else { Ok(Tls::with(roots)) }
+        if roots.is_empty() { Err(RootCertificateError::Empty) } else { Ok(Tls::with_roots(roots)) }
     }
 
-    fn with(roots: RootCertStore) -> Tls {
+    fn with_roots(roots: RootCertStore) -> Tls {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -59,8 +59,8 @@ impl Tls {
     pub(crate) async fn connect(
         &self,
         host: &Host,
-        stream: Box<dyn Stream>,
-    ) -> io::Result<Box<dyn Stream>> {
+        stream: Box<dyn ByteStream>,
+    ) -> io::Result<Box<dyn ByteStream>> {
         let name = host.to_string();
         let name = name.trim_start_matches('[').trim_end_matches([']', '.']).to_owned();
         let name = ServerName::try_from(name).map_err(io::Error::other)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use unanimity_config::OnionAddress;
 
-use crate::connector::Web;
+use crate::connector::WebConnector;
 
 /// A way to reach peers by address.
 pub trait Transport: Send + Sync {
@@ -18,7 +18,7 @@ pub trait Transport: Send + Sync {
     fn dial(&self, to: &OnionAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// The way to the files that peers serve, if there is one: each peer is dialled first.
-    fn web(&self) -> Option<Arc<dyn Web>> {
+    fn web_connector(&self) -> Option<Arc<dyn WebConnector>> {
         None
     }
 }
@@ -26,9 +26,9 @@ pub trait Transport: Send + Sync {
 /// No way to reach anybody: what a node has that is offline, or built without Tor. Every peer is
 /// silent then, and silence is never consent.
 #[derive(Clone, Copy, Debug)]
-pub struct Absent;
+pub struct NoTransport;
 
-impl Transport for Absent {
+impl Transport for NoTransport {
     type Stream = tokio::io::DuplexStream;
 
     async fn dial(&self, _: &OnionAddress) -> io::Result<Self::Stream> {

@@ -111,8 +111,8 @@ impl Circle {
         self.replace(peer, move |mut listener| async move {
             while let Ok(mut stream) = listener.accept().await {
                 while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
-                    let Ok(question) = Question::parse(&frame) else { break };
-                    if unanimity_net::message::send(&mut stream, &answer(question).frame())
+                    let Ok(question) = Question::decode(&frame) else { break };
+                    if unanimity_net::message::send(&mut stream, &answer(question).encode())
                         .await
                         .is_err()
                     {
@@ -156,12 +156,12 @@ impl Circle {
     /// Asks a peer over the network.
     pub async fn ask(&self, peer: usize, question: Question) -> Answer {
         let mut stream = self.network.dial(&self.address(peer)).await.unwrap();
-        unanimity_net::message::ask(&mut stream, &question).await.unwrap()
+        unanimity_net::message::exchange(&mut stream, &question).await.unwrap()
     }
 
     /// Its view, or whatever it says instead.
     pub async fn view_of(&self, peer: usize) -> Answer {
-        self.ask(peer, Question::View(self.circle.log.id())).await
+        self.ask(peer, Question::CosignedHead(self.circle.log.id())).await
     }
 
     /// The bytes that `current` has, if something is installed.

@@ -204,7 +204,7 @@ impl Stage {
 
     /// What somebody (a peer's name, or `client`) is shown.
     pub fn mirror(&self, who: &str) -> Mirror {
-        Mirror::directory(self.shown(who))
+        Mirror::from_directory(self.shown(who))
     }
 
     /// Where that is.

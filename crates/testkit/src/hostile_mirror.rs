@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::sleep;
 use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_config::{MirrorSpec, Site};
-use unanimity_net::{Mirror, Stream, Web};
+use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_protocol::{Refusal, Timestamp};
 
 use crate::{Draft, World};
@@ -87,8 +87,8 @@ pub struct Hosts {
     pub circuits: Arc<AtomicUsize>,
 }
 
-impl Web for Hosts {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for Hosts {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         let number = usize::from(site.port) - 1;
         let (directory, fault) = self.hosts[number].clone();
         let asked = self.asked.clone();
@@ -98,11 +98,11 @@ impl Web for Hosts {
             }
             let (ours, theirs) = duplex(64 * 1024);
             tokio::spawn(serve(directory, fault, theirs, asked, number));
-            Ok(Box::new(ours) as Box<dyn Stream>)
+            Ok(Box::new(ours) as Box<dyn ByteStream>)
         })
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
+    fn isolated(&self) -> Arc<dyn WebConnector> {
         self.circuits.fetch_add(1, Ordering::SeqCst);
         Arc::new(self.clone())
     }
@@ -116,7 +116,7 @@ impl Hosts {
 
     /// The hosts as a client's mirrors.
     pub fn mirrors(&self) -> Vec<Mirror> {
-        let web: Arc<dyn Web> = Arc::new(self.clone());
+        let web: Arc<dyn WebConnector> = Arc::new(self.clone());
         (1..=self.hosts.len())
             .map(|port| {
                 let spec: MirrorSpec = format!("http://{ONION}:{port}").parse().unwrap();

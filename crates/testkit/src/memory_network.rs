@@ -9,7 +9,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use unanimity_config::{Host, OnionAddress, Site};
 use unanimity_net::message::ANSWER_BYTES;
-use unanimity_net::{Listener, Stream, Transport, Web};
+use unanimity_net::{ByteStream, Listener, Transport, WebConnector};
 
 /// Addresses and who listens there. Clones are the same network.
 #[derive(Clone, Debug, Default)]
@@ -44,24 +44,24 @@ impl Transport for Network {
         Ok(ours)
     }
 
-    fn web(&self) -> Option<Arc<dyn Web>> {
+    fn web_connector(&self) -> Option<Arc<dyn WebConnector>> {
         Some(Arc::new(self.clone()))
     }
 }
 
 /// Onion services only: nobody else is here.
-impl Web for Network {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for Network {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
             let Host::Onion(key) = site.host else {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             };
             let stream = self.dial(&OnionAddress { key, port: site.port }).await?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
+    fn isolated(&self) -> Arc<dyn WebConnector> {
         Arc::new(self.clone())
     }
 }

@@ -49,7 +49,7 @@ pub fn leaf_hashes(count: u64) -> Vec<Hash> {
 pub fn read_whole(directory: &Path) -> (TreeHead, Vec<Vec<u8>>) {
     let bytes = fs::read(directory.join("checkpoint")).expect("a checkpoint");
     let head = TreeHead::verify(&bytes, &the_log()).expect("a checkpoint of this log");
-    let mirror = Mirror::directory(directory);
+    let mirror = Mirror::from_directory(directory);
     assert!(now(Cached::new(&mirror).serves(&head)), "tiles hash up to {head}");
     let mut entries = Vec::new();
     let bundles = now(Bundles::below(&Cached::new(&mirror), &head, 0)).expect("tiles");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use unanimity_net::{Bytes, Mirror};
+use unanimity_net::{BoxedReader, Mirror};
 
 /// A directory on a disk that can be made to stall: whoever reads from it waits.
 pub struct Stalling {
@@ -23,10 +23,10 @@ impl Stalling {
         let directory = directory.into();
         let (gate, begun) = (Arc::new(Mutex::default()), Arc::new(AtomicUsize::new(0)));
         let (at, count) = (gate.clone(), begun.clone());
-        let mirror = Mirror::new("stalling", move |path| {
+        let mirror = Mirror::from_blocking_fn("stalling", move |path| {
             let file = File::open(directory.join(path))?;
             if !path.starts_with(prefix) {
-                return Ok(Box::new(file) as Bytes);
+                return Ok(Box::new(file) as BoxedReader);
             }
             Ok(Box::new(Gated { file, gate: at.clone(), begun: count.clone() }))
         });

@@ -5,7 +5,7 @@ use std::io::{self};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use unanimity_net::file_server::{Served, Shelf};
+use unanimity_net::file_server::{FileStore, ServedFile};
 
 /// The files in a directory, which may be another one at the next moment. Clones are the same.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ impl Folder {
     }
 }
 
-impl Shelf for Folder {
-    fn open(&self, path: &str) -> io::Result<Served> {
+impl FileStore for Folder {
+    fn open(&self, path: &str) -> io::Result<ServedFile> {
         // Nothing above, and nothing hidden.
         if path.is_empty() || path.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
             return Err(io::ErrorKind::NotFound.into());
@@ -32,10 +32,10 @@ impl Shelf for Folder {
         let directory = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut file = unanimity_storage::open_plain(&directory.join(path))?;
         if path != "checkpoint" {
-            return Served::lasting(file);
+            return ServedFile::immutable(file);
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        Ok(Served::fleeting(bytes))
+        Ok(ServedFile::mutable(bytes))
     }
 }

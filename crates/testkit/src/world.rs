@@ -14,8 +14,8 @@ use unanimity_client::{Client, CycleError, CycleOutcome, CycleReport, ProgressSi
 use unanimity_config::{
     Config, CycleSettings, OnionAddress, Polling, Procedure, Site, WEB_PORT, this_platform,
 };
-use unanimity_net::file_server::serve_all;
-use unanimity_net::{Mirror, Web};
+use unanimity_net::file_server::serve_files;
+use unanimity_net::{Mirror, WebConnector};
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{Hash, Manifest, Note, Timestamp};
 use unanimity_report::with_causes;
@@ -167,10 +167,10 @@ impl World {
         let listener = self.network.listen(OnionAddress { key, port: WEB_PORT });
         let folder = Folder::new(self.shown(who));
         // It ends with the network.
-        tokio::spawn(serve_all(Arc::new(folder), listener, file_view::FILE_SERVER_LIMITS));
-        let web: Arc<dyn Web> = Arc::new(self.network.clone());
+        tokio::spawn(serve_files(Arc::new(folder), listener, file_view::FILE_SERVER_LIMITS));
+        let web: Arc<dyn WebConnector> = Arc::new(self.network.clone());
         let site = Site::onion(key);
-        Mirror::named(site.to_string(), site, &web)
+        Mirror::from_url(site.to_string(), site, &web)
     }
 
     fn serve(&self, peer: usize, node: Arc<Witness<ManualClock>>) -> AbortHandle {

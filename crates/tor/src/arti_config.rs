@@ -26,16 +26,16 @@ const PRIVATE_TABLES: [&str; 6] = [
 ];
 
 /// arti's configuration. Refuses what is not [`TorNetwork::Public`] and not on loopback.
-pub(crate) fn configuration(settings: &TorSettings) -> Result<TorClientConfig, TorError> {
+pub(crate) fn build_config(settings: &TorSettings) -> Result<TorClientConfig, TorError> {
     let refused = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
     let mut builder = match &settings.network {
         TorNetwork::Public(_) if std::env::var_os(NO_PUBLIC_NETWORK).is_some() => {
             let why = format!("the public network is refused, as {NO_PUBLIC_NETWORK} is set");
             return Err(TorError::Settings(why));
         }
-        TorNetwork::Public(bridges) => bridged(bridges)?,
-        TorNetwork::Private(text) => private(text)?,
-        // Enough to know our own address; [`Tor::new`] refuses it.
+        TorNetwork::Public(bridges) => public_config(bridges)?,
+        TorNetwork::Private(text) => private_config(text)?,
+        // Enough to know our own address; [`TorClient::new`] refuses it.
         TorNetwork::Offline => TorClientConfigBuilder::default(),
     };
     let storage = builder.storage();
@@ -45,12 +45,12 @@ pub(crate) fn configuration(settings: &TorSettings) -> Result<TorClientConfig, T
     builder.system().memory().max(MAX_QUEUED_BYTES);
     let config = builder.build().map_err(|error| refused(&error))?;
     if let TorNetwork::Private(_) = settings.network {
-        let places = config.dir_mgr_config().map_err(|error| refused(&error))?;
-        let authorities = places.authorities();
+        let dir_config = config.dir_mgr_config().map_err(|error| refused(&error))?;
+        let authorities = dir_config.authorities();
         let authorities = [authorities.uploads(), authorities.downloads(), authorities.votes()];
-        let first_hops = places.fallbacks().iter().flat_map(|relay| relay.addrs());
-        let all = authorities.into_iter().flatten().flatten().copied().chain(first_hops);
-        if let Some(outside) = all.into_iter().find(|address| !address.ip().is_loopback()) {
+        let first_hops = dir_config.fallbacks().iter().flat_map(|relay| relay.addrs());
+        let addresses = authorities.into_iter().flatten().flatten().copied().chain(first_hops);
+        if let Some(outside) = addresses.into_iter().find(|address| !address.ip().is_loopback()) {
             return Err(TorError::NotPrivate(outside.to_string()));
         }
     }
@@ -58,7 +58,7 @@ pub(crate) fn configuration(settings: &TorSettings) -> Result<TorClientConfig, T
 }
 
 /// The public network, entered by bridges if there are any.
-fn bridged(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> {
+fn public_config(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> {
     let mut builder = TorClientConfigBuilder::default();
     for line in &bridges.lines {
         let bad = |error| TorError::Settings(format!("bridges: {line:?}: {error}"));
@@ -80,7 +80,7 @@ fn bridged(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> {
 
 /// A private network's configuration: it names its own authorities and first hops, and reaches
 /// nothing but loopback.
-fn private(text: &str) -> Result<TorClientConfigBuilder, TorError> {
+fn private_config(text: &str) -> Result<TorClientConfigBuilder, TorError> {
     let settings = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
     let tables: toml::Table = toml::from_str(text).map_err(|error| settings(&error))?;
     if let Some(table) = tables.keys().find(|table| !PRIVATE_TABLES.contains(&table.as_str())) {

@@ -22,22 +22,22 @@ use tor_proto::ClientTunnel;
 use tor_proto::client::stream::{ClientStreamCtrl as _, DataStream, StreamParameters};
 use tor_rtcompat::PreferredRuntime;
 use unanimity_config::{DiscoverySecret, OnionAddress, TorNetwork, TorSettings};
-use unanimity_net::{Transport, Web};
+use unanimity_net::{Transport, WebConnector};
 
-use crate::arti_config::configuration;
+use crate::arti_config::build_config;
 use crate::error::TorError;
 
 /// A client of the Tor network, and a host of onion services. Clones share it.
 #[derive(Clone)]
-pub struct Tor {
+pub struct TorClient {
     pub(crate) client: Arc<ArtiClient<PreferredRuntime>>,
-    discovery: Option<DiscoverySecret>,
+    client_auth: Option<DiscoverySecret>,
     connected: Arc<AtomicBool>,
     circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
 }
 
 /// How long a circuit that nobody uses is kept: as long as arti keeps its own.
-const IDLE: Duration = Duration::from_secs(10 * 60);
+const CIRCUIT_IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// How long a warm circuit has for a new stream before it counts as dead. On the public network a
 /// round trip in a thousand takes longer than 8.6 s.
 const WARM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,12 +47,12 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(10);
 struct Circuit {
     tunnel: Arc<ClientTunnel>,
     failed: Arc<AtomicBool>,
-    used: Instant,
+    last_used: Instant,
 }
 
 impl Circuit {
     /// One more stream on it, if it still stands.
-    async fn stream(&self, port: u16) -> Option<DataStream> {
+    async fn open_stream(&self, port: u16) -> Option<DataStream> {
         // A service is told the port and nothing else (rend-spec-v3), as arti does it.
         let mut parameters = StreamParameters::default();
         parameters.suppress_hostname().suppress_begin_flags();
@@ -60,31 +60,31 @@ impl Circuit {
     }
 }
 
-impl fmt::Debug for Tor {
+impl fmt::Debug for TorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tor")
     }
 }
 
-impl Tor {
+impl TorClient {
     /// Opens arti's state, without any connection. Services that list the public half of
-    /// `discovery` can be found. Call it inside a tokio runtime.
+    /// `client_auth` can be found. Call it inside a tokio runtime.
     pub fn new(
         settings: &TorSettings,
-        discovery: Option<DiscoverySecret>,
-    ) -> Result<Tor, TorError> {
+        client_auth: Option<DiscoverySecret>,
+    ) -> Result<TorClient, TorError> {
         if settings.network == TorNetwork::Offline {
             let why = "offline is set: nobody can be reached, and nobody can be served";
             return Err(TorError::Settings(why.to_owned()));
         }
-        let config = configuration(settings)?;
+        let config = build_config(settings)?;
         // Fails only if the process has chosen already, which is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
         let builder = ArtiClient::builder().config(config);
         let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
         let client =
             client.create_unbootstrapped().map_err(|error| TorError::Start(error.to_string()))?;
-        Ok(Tor { client, discovery, connected: Arc::default(), circuits: Arc::default() })
+        Ok(TorClient { client, client_auth: discovery: client_auth, connected: Arc::default(), circuits: Arc::default() })
     }
 
     /// Learns what the network looks like. `progress` hears of every step, as a fraction and in words.
@@ -108,7 +108,7 @@ impl Tor {
     }
 }
 
-impl Tor {
+impl TorClient {
     /// arti would wait, and what is known by then is only that nobody answered in time.
     pub(crate) fn check_connected(&self) -> io::Result<()> {
         if self.connected.load(Ordering::Relaxed) {
@@ -120,8 +120,8 @@ impl Tor {
 
     /// Has arti know our discovery key as the one for a service. At another's first dial, or after
     /// our own key was made anew.
-    fn introduce(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
-        let Some(secret) = &self.discovery else { return Ok(()) };
+    fn register_client_auth_key(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
+        let Some(secret) = &self.client_auth else { return Ok(()) };
         let (id, store) = (HsId::from(to.key), KeystoreSelector::Primary);
         let key = StaticSecret::from(*secret.expose());
         let key = HsClientDescEncSecretKey::from(key);
@@ -137,40 +137,40 @@ impl Tor {
     }
 
     /// The circuit to somebody who answered on it last time.
-    fn warm(&self, to: &OnionAddress) -> Option<Circuit> {
+    fn reuse_circuit(&self, to: &OnionAddress) -> Option<Circuit> {
         let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
-        circuits.retain(|_, circuit| circuit.used.elapsed() < IDLE);
+        circuits.retain(|_, circuit| circuit.last_used.elapsed() < CIRCUIT_IDLE_TIMEOUT);
         let circuit = circuits.get_mut(to)?;
         // Until it has answered, it counts as failed: a caller's deadline drops it without a word.
         if circuit.failed.swap(true, Ordering::Relaxed) || circuit.tunnel.is_closed() {
             circuits.remove(to);
             return None;
         }
-        circuit.used = Instant::now();
+        circuit.last_used = Instant::now();
         Some(circuit.clone())
     }
 }
 
-impl Transport for Tor {
+impl Transport for TorClient {
     type Stream = TorStream;
 
     async fn dial(&self, to: &OnionAddress) -> io::Result<TorStream> {
         self.check_connected()?;
-        self.introduce(to).map_err(|error| io::Error::other(words(&error)))?;
-        if let Some(circuit) = self.warm(to)
-            && let Some(stream) = circuit.stream(to.port).await
+        self.register_client_auth_key(to).map_err(|error| io::Error::other(describe_error(&error)))?;
+        if let Some(circuit) = self.reuse_circuit(to)
+            && let Some(stream) = circuit.open_stream(to.port).await
         {
             return Ok(TorStream { stream, failed: Some(circuit.failed) });
         }
         let mut prefs = StreamPrefs::new();
-        let alone = IsolationToken::new();
-        prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(alone);
+        let isolation = IsolationToken::new();
+        prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(isolation);
         let stream = self.client.connect_with_prefs((to.host(), to.port), &prefs);
         let stream = Box::pin(stream).await;
-        let stream = stream.map_err(|error| io::Error::other(words(&error)))?;
+        let stream = stream.map_err(|error| io::Error::other(describe_error(&error)))?;
         let failed = Arc::new(AtomicBool::new(true));
         if let Some(tunnel) = stream.client_stream_ctrl().and_then(|control| control.tunnel()) {
-            let circuit = Circuit { tunnel, failed: failed.clone(), used: Instant::now() };
+            let circuit = Circuit { tunnel, failed: failed.clone(), last_used: Instant::now() };
             let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
             circuits.insert(to.clone(), circuit);
         }
@@ -178,7 +178,7 @@ impl Transport for Tor {
     }
 
     /// arti knows our discovery key for everybody who was dialled.
-    fn web(&self) -> Option<Arc<dyn Web>> {
+    fn web_connector(&self) -> Option<Arc<dyn WebConnector>> {
         Some(Arc::new(self.clone()))
     }
 }
@@ -186,7 +186,7 @@ impl Transport for Tor {
 const NOT_CONNECTED: &str = "bootstrap: Tor is not connected yet";
 
 /// What went wrong on the way to a service: where, and what that may mean.
-pub(crate) fn words(error: &arti_client::Error) -> String {
+pub(crate) fn describe_error(error: &arti_client::Error) -> String {
     let place = match error.kind() {
         ErrorKind::OnionServiceNotFound => {
             "descriptor: the service is not published, or does not list us"

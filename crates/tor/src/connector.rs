@@ -8,41 +8,41 @@ use arti_client::config::BoolOrAuto;
 use arti_client::{IsolationToken, StreamPrefs};
 use futures_util::future::BoxFuture;
 use unanimity_config::Site;
-use unanimity_net::{Stream, Web};
+use unanimity_net::{ByteStream, WebConnector};
 
-use crate::client::{Tor, words};
+use crate::client::{TorClient, describe_error};
 
 /// The network, for streams that share their circuits with each other and nobody else's.
-struct Apart {
-    tor: Tor,
-    circuits: IsolationToken,
+struct IsolatedTor {
+    tor: TorClient,
+    isolation: IsolationToken,
 }
 
-impl Web for Tor {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for TorClient {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(connect(self, site, IsolationToken::new()))
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
-        Arc::new(Apart { tor: self.clone(), circuits: IsolationToken::new() })
+    fn isolated(&self) -> Arc<dyn WebConnector> {
+        Arc::new(IsolatedTor { tor: self.clone(), isolation: IsolationToken::new() })
     }
 }
 
-impl Web for Apart {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
-        Box::pin(connect(&self.tor, site, self.circuits))
+impl WebConnector for IsolatedTor {
+    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+        Box::pin(connect(&self.tor, site, self.isolation))
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
-        self.tor.apart()
+    fn isolated(&self) -> Arc<dyn WebConnector> {
+        self.tor.isolated()
     }
 }
 
-async fn connect(tor: &Tor, site: &Site, circuits: IsolationToken) -> io::Result<Box<dyn Stream>> {
+async fn connect(tor: &TorClient, site: &Site, isolation: IsolationToken) -> io::Result<Box<dyn ByteStream>> {
     tor.check_connected()?;
     let mut prefs = StreamPrefs::new();
-    prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(circuits);
+    prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(isolation);
     let stream = tor.client.connect_with_prefs((site.host.to_string(), site.port), &prefs);
-    let stream = Box::pin(stream).await.map_err(|error| io::Error::other(words(&error)))?;
+    let stream = Box::pin(stream).await.map_err(|error| io::Error::other(describe_error(&error)))?;
     Ok(Box::new(stream))
 }

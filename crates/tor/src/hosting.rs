@@ -2,16 +2,16 @@
 
 use unanimity_config::{Serve, WEB_PORT};
 
-use crate::service::Hosting;
+use crate::service::ServiceSettings;
 
 /// The service that a configuration asks for.
-pub fn hosting(serve: &Serve) -> Hosting {
+pub fn service_settings(serve: &Serve) -> ServiceSettings {
     let nickname = "unanimity".to_owned();
-    Hosting { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
+    ServiceSettings { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
 }
 
 /// The service of those who serve artifacts.
-pub fn hosting_artifacts() -> Hosting {
+pub fn artifact_service_settings() -> ServiceSettings {
     let nickname = "unanimity-artifacts".to_owned();
-    Hosting { nickname, port: WEB_PORT, proof_of_work: false }
+    ServiceSettings { nickname, port: WEB_PORT, proof_of_work: false }
 }

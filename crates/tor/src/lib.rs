@@ -14,8 +14,8 @@ mod hosting;
 mod readers;
 mod service;
 
-pub use client::{Tor, TorStream};
+pub use client::{TorClient, TorStream};
 pub use error::TorError;
-pub use hosting::{hosting, hosting_artifacts};
-pub use readers::Readers;
-pub use service::{Door, Hosting, MAX_STREAMS_PER_CIRCUIT, OnionListener, Service, address_of};
+pub use hosting::{service_settings, artifact_service_settings};
+pub use readers::AuthorizedClients;
+pub use service::{PortListener, ServiceSettings, MAX_STREAMS_PER_CIRCUIT, OnionListener, OnionService, service_address};

@@ -6,7 +6,7 @@ use unanimity_config::DiscoveryKey;
 
 /// Who can find a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readers {
+pub enum AuthorizedClients {
     /// Who holds one of these keys: restricted discovery. At least one.
     Listed(BTreeSet<DiscoveryKey>),
     /// Whoever knows the address.

@@ -21,9 +21,9 @@ use tor_rtcompat::PreferredRuntime;
 use unanimity_config::{OnionAddress, TorSettings};
 use unanimity_net::Listener;
 
-use crate::arti_config::configuration;
-use crate::readers::Readers;
-use crate::{Tor, TorError, TorStream};
+use crate::arti_config::build_config;
+use crate::readers::AuthorizedClients;
+use crate::{TorClient, TorError, TorStream};
 
 /// Streams that one client may have open on one circuit to our service.
 pub const MAX_STREAMS_PER_CIRCUIT: u32 = 16;
@@ -34,11 +34,11 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that wait at a door of ours until there is a place for them. None of them is a stream yet,
 /// and all others wait in arti, which takes them from every circuit in turn: whoever has many of them on
 /// a few circuits is not served before those who have one.
-const MAX_WAITING: usize = 1;
+const MAX_WAITING_REQUESTS: usize = 1;
 
 /// What a service is like, but for who finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hosting {
+pub struct ServiceSettings {
     /// Under which name its identity is kept, beside others of this node.
     pub nickname: String,
     /// Its port.
@@ -48,81 +48,81 @@ pub struct Hosting {
     pub proof_of_work: bool,
 }
 
-impl Hosting {
-    fn config(&self, readers: &Readers) -> Result<OnionServiceConfig, TorError> {
+impl ServiceSettings {
+    fn to_arti_config(&self, clients: &AuthorizedClients) -> Result<OnionServiceConfig, TorError> {
         let mut config = OnionServiceConfigBuilder::default();
-        config.nickname(self.nickname.parse().map_err(bad)?);
+        config.nickname(self.nickname.parse().map_err(service_error)?);
         config.max_concurrent_streams_per_circuit(MAX_STREAMS_PER_CIRCUIT);
         if self.proof_of_work {
             config.enable_pow(true);
         }
-        if let Readers::Listed(keys) = readers {
+        if let AuthorizedClients::Listed(keys) = clients {
             if keys.is_empty() {
-                return Err(bad("nobody is listed who may find it"));
+                return Err(service_error("nobody is listed who may find it"));
             }
             let discovery = config.restricted_discovery();
             discovery.enabled(true);
             for key in keys {
                 // arti's name for it; ours may have characters that it does not take.
-                let name: HsClientNickname = HEXLOWER.encode(&key.0).parse().map_err(bad)?;
-                let key: HsClientDescEncKey = key.to_string().parse().map_err(bad)?;
+                let name: HsClientNickname = HEXLOWER.encode(&key.0).parse().map_err(service_error)?;
+                let key: HsClientDescEncKey = key.to_string().parse().map_err(service_error)?;
                 discovery.static_keys().access().push((name, key));
             }
         }
-        config.build().map_err(bad)
+        config.build().map_err(service_error)
     }
 }
 
-fn bad(error: impl fmt::Display) -> TorError {
+fn service_error(error: impl fmt::Display) -> TorError {
     TorError::Service(error.to_string())
 }
 
 /// The address that a service has, or will have: its identity is made now if there is none
-/// yet. Needs no network, and no [`Tor`] at work on the same state.
-pub fn address_of(settings: &TorSettings, hosting: &Hosting) -> Result<OnionAddress, TorError> {
-    let config = hosting.config(&Readers::Anyone)?;
+/// yet. Needs no network, and no [`TorClient`] at work on the same state.
+pub fn service_address(settings: &TorSettings, service_settings: &ServiceSettings) -> Result<OnionAddress, TorError> {
+    let config = service_settings.to_arti_config(&AuthorizedClients::Anyone)?;
     let created =
-        ArtiClient::<PreferredRuntime>::create_onion_service(&configuration(settings)?, config);
+        ArtiClient::<PreferredRuntime>::create_onion_service(&build_config(settings)?, config);
     let service = created.map_err(|error| TorError::Start(error.to_string()))?;
     let id = match service.onion_address() {
         Some(id) => id,
-        None => service.generate_identity_key(KeystoreSelector::Primary).map_err(bad)?,
+        None => service.generate_identity_key(KeystoreSelector::Primary).map_err(service_error)?,
     };
-    Ok(OnionAddress { key: *id.as_ref(), port: hosting.port })
+    Ok(OnionAddress { key: *id.as_ref(), port: service_settings.port })
 }
 
-impl Tor {
+impl TorClient {
     /// Hosts an onion service, at the same address in every run.
-    pub fn host(&self, hosting: &Hosting, readers: &Readers) -> Result<OnionListener, TorError> {
-        let config = hosting.config(readers)?;
-        let launched = self.client.launch_onion_service(config).map_err(bad)?;
-        let (running, requests) = launched.ok_or_else(|| bad("it is disabled"))?;
-        let id = running.onion_address().ok_or_else(|| bad("it has no address"))?;
-        let address = OnionAddress { key: *id.as_ref(), port: hosting.port };
-        let service = Service { running, hosting: hosting.clone() };
+    pub fn launch_service(&self, settings: &ServiceSettings, clients: &AuthorizedClients) -> Result<OnionListener, TorError> {
+        let config = settings.to_arti_config(clients)?;
+        let launched = self.client.launch_onion_service(config).map_err(service_error)?;
+        let (running, requests) = launched.ok_or_else(|| service_error("it is disabled"))?;
+        let id = running.onion_address().ok_or_else(|| service_error("it has no address"))?;
+        let address = OnionAddress { key: *id.as_ref(), port: settings.port };
+        let service = OnionService { running, settings: settings.clone() };
         Ok(OnionListener { service, requests: handle_rend_requests(requests).boxed(), address })
     }
 }
 
 /// A hold on a service of ours, which runs while one of its holds lives.
 #[derive(Clone)]
-pub struct Service {
+pub struct OnionService {
     running: Arc<RunningOnionService>,
-    hosting: Hosting,
+    settings: ServiceSettings,
 }
 
-impl fmt::Debug for Service {
+impl fmt::Debug for OnionService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Service(..)")
     }
 }
 
-impl Service {
+impl OnionService {
     /// Lets others find it from now on. Whoever is listed no more may still know the way for a
     /// while: being listed is no permission, only a defence against floods.
-    pub fn list(&self, readers: &Readers) -> Result<(), TorError> {
-        let config = self.hosting.config(readers)?;
-        self.running.reconfigure(config, Reconfigure::AllOrNothing).map_err(bad)
+    pub fn set_authorized_clients(&self, clients: &AuthorizedClients) -> Result<(), TorError> {
+        let config = self.settings.to_arti_config(clients)?;
+        self.running.reconfigure(config, Reconfigure::AllOrNothing).map_err(service_error)
     }
 
     /// Whether it is published and can be reached, as far as we know.
@@ -131,7 +131,7 @@ impl Service {
     }
 
     /// Completes once it is published and can be reached.
-    pub async fn reachable(&self) {
+    pub async fn wait_until_reachable(&self) {
         let mut events = self.running.status_events();
         while let Some(status) = events.next().await {
             if status.state().is_fully_reachable() {
@@ -143,7 +143,7 @@ impl Service {
 
 /// An onion service of ours, and who connects to it.
 pub struct OnionListener {
-    service: Service,
+    service: OnionService,
     requests: BoxStream<'static, StreamRequest>,
     address: OnionAddress,
 }
@@ -161,40 +161,40 @@ impl OnionListener {
     }
 
     /// The service itself.
-    pub fn service(&self) -> &Service {
+    pub fn service(&self) -> &OnionService {
         &self.service
     }
 }
 
 impl OnionListener {
     /// The next request for one of these ports, and which.
-    async fn request_at(&mut self, ports: &[u16]) -> io::Result<(usize, StreamRequest)> {
+    async fn next_request(&mut self, ports: &[u16]) -> io::Result<(usize, StreamRequest)> {
         loop {
-            let request = self.requests.next().await.ok_or_else(ended)?;
+            let request = self.requests.next().await.ok_or_else(service_ended_error)?;
             let port = match request.request() {
                 IncomingStreamRequest::Begin(begin) => Some(begin.port()),
                 _ => None,
             };
-            match ports.iter().position(|door| Some(*door) == port) {
-                Some(door) => return Ok((door, request)),
-                None => turn_away(request).await,
+            match ports.iter().position(|listened| Some(*listened) == port) {
+                Some(index) => return Ok((index, request)),
+                None => reject_request(request).await,
             }
         }
     }
 
     /// Two doors of one service: at its own port, and at another. Both are open while the future is
     /// at work; it completes when the service ends.
-    pub fn with_second(mut self, port: u16) -> (impl Future<Output = ()>, Door, Door) {
-        let [(first, one), (second, other)] = [0; 2].map(|_| mpsc::channel(MAX_WAITING));
+    pub fn split_by_port(mut self, port: u16) -> (impl Future<Output = ()>, PortListener, PortListener) {
+        let [(first, first_requests), (second, second_requests)] = [0; 2].map(|_| mpsc::channel(MAX_WAITING_REQUESTS));
         let ports = [self.address.port, port];
-        let open = async move {
-            while let Ok((door, request)) = self.request_at(&ports).await {
+        let forward_requests = async move {
+            while let Ok((index, request)) = self.next_request(&ports).await {
                 // Whoever is in front of a door that is full holds up the other door too: until the
                 // oldest behind it has had its time.
-                [&first, &second][door].send(request).await.ok();
+                [&first, &second][index].send(request).await.ok();
             }
         };
-        (open, Door(one), Door(other))
+        (forward_requests, PortListener(first_requests), PortListener(second_requests))
     }
 }
 
@@ -204,46 +204,46 @@ impl Listener for OnionListener {
     async fn accept(&mut self) -> io::Result<TorStream> {
         let port = self.address.port;
         loop {
-            let (_, request) = self.request_at(&[port]).await?;
-            if let Some(stream) = open(request).await {
+            let (_, request) = self.next_request(&[port]).await?;
+            if let Some(stream) = accept_stream(request).await {
                 return Ok(stream);
             }
         }
     }
 }
 
-fn ended() -> io::Error {
+fn service_ended_error() -> io::Error {
     io::Error::other("the onion service ended")
 }
 
 /// A stream that does not open, or that is refused, concerns nobody but who asked for it.
-async fn open(request: StreamRequest) -> Option<TorStream> {
+async fn accept_stream(request: StreamRequest) -> Option<TorStream> {
     let opened = timeout(ACCEPT_TIMEOUT, request.accept(Connected::new_empty())).await;
     let stream = opened.ok()?.ok()?;
     Some(TorStream { stream, failed: None })
 }
 
-async fn turn_away(request: StreamRequest) {
+async fn reject_request(request: StreamRequest) {
     let refused = request.reject(End::new_with_reason(EndReason::DONE));
     timeout(ACCEPT_TIMEOUT, refused).await.ok();
 }
 
 /// Where those arrive who connect to one port of a service.
-pub struct Door(mpsc::Receiver<StreamRequest>);
+pub struct PortListener(mpsc::Receiver<StreamRequest>);
 
-impl fmt::Debug for Door {
+impl fmt::Debug for PortListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Door(..)")
     }
 }
 
-impl Listener for Door {
+impl Listener for PortListener {
     type Stream = TorStream;
 
     async fn accept(&mut self) -> io::Result<TorStream> {
         loop {
-            let request = self.0.recv().await.ok_or_else(ended)?;
-            if let Some(stream) = open(request).await {
+            let request = self.0.recv().await.ok_or_else(service_ended_error)?;
+            if let Some(stream) = accept_stream(request).await {
                 return Ok(stream);
             }
         }

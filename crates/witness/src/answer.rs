@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{
-    Listener, Places,
+    Listener, ConnectionLimit,
     message::{self},
 };
 use unanimity_protocol::{CosignedHead, Hash, Tile};
@@ -31,13 +31,13 @@ impl<C: Clock> Witness<C> {
     /// Answers from what is already held.
     pub fn answer(&self, question: Question) -> Result<Answer, StorageError> {
         let log = match question {
-            Question::View(log) | Question::Tile(log, _) => log,
+            Question::CosignedHead(log) | Question::Tile(log, _) => log,
         };
         if log != self.config.log.id() {
             return Ok(Answer::OtherLog);
         }
         match question {
-            Question::View(_) => self.answer_head(),
+            Question::CosignedHead(_) => self.answer_head(),
             Question::Tile(_, tile) => Ok(self.read_tile(tile)?.map_or(Answer::NoTile, Answer::Tile)),
         }
     }
@@ -64,10 +64,10 @@ impl<C: Clock> Witness<C> {
         }
         let (now, state) = (self.clock.now(), self.state());
         match &state.head {
-            Some(head) if state.is_fresh(now, &self.config.polling) => Ok(Answer::View(
+            Some(head) if state.is_fresh(now, &self.config.polling) => Ok(Answer::CosignedHead(
                 CosignedHead::sign(head, &self.config.signing_key, now).note().to_owned(),
             )),
-            _ => Ok(Answer::Blind(state.last_shown_at.0)),
+            _ => Ok(Answer::NoFreshHead(state.last_shown_at.0)),
         }
     }
 
@@ -86,9 +86,9 @@ impl<C: Clock> Witness<C> {
             let frame =
                 timeout(FRAME_TIMEOUT, message::receive(&mut stream)).await?.map_err(bad)?;
             let Some(frame) = frame else { return Ok(()) };
-            let question = Question::parse(&frame).map_err(bad)?;
+            let question = Question::decode(&frame).map_err(bad)?;
             let answer = self.answer(question).map_err(io::Error::other)?;
-            timeout(FRAME_TIMEOUT, message::send(&mut stream, &answer.frame())).await??;
+            timeout(FRAME_TIMEOUT, message::send(&mut stream, &answer.encode())).await??;
         }
         Ok(())
     }
@@ -100,11 +100,11 @@ impl<C: Clock> Witness<C> {
     where
         C: 'static,
     {
-        let mut streams = Places::new(MAX_STREAMS, MIN_CONNECTION_HOLD);
+        let mut streams = ConnectionLimit::new(MAX_STREAMS, MIN_CONNECTION_HOLD);
         while let Ok(stream) = listener.accept().await {
-            streams.make_place().await;
+            streams.acquire().await;
             let peer = self.clone();
-            streams.start(async move {
+            streams.spawn(async move {
                 if let Err(error) = peer.serve_connection(stream).await {
                     tracing::debug!("a connection ended: {error}");
                 }

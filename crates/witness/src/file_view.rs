@@ -15,24 +15,24 @@ use std::io::{self};
 use std::sync::Arc;
 
 use unanimity_net::Listener;
-use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
+use unanimity_net::file_server::{ServerLimits, ServedFile, FileStore, serve_files};
 use unanimity_protocol::log_path::LogPath;
 use unanimity_storage::Clock;
 
 use crate::{Witness, STREAM_TIMEOUT, MIN_CONNECTION_HOLD};
 
 /// What readers may take. Who needs longer connects again.
-pub const FILE_SERVER_LIMITS: Bounds =
-    Bounds { connections: 32, sure: MIN_CONNECTION_HOLD, lasts: STREAM_TIMEOUT, rate: None };
+pub const FILE_SERVER_LIMITS: ServerLimits =
+    ServerLimits { max_connections: 32, min_hold: MIN_CONNECTION_HOLD, max_connection_age: STREAM_TIMEOUT, bytes_per_second: None };
 
-impl<C: Clock + 'static> Shelf for Witness<C> {
-    fn open(&self, path: &str) -> io::Result<Served> {
+impl<C: Clock + 'static> FileStore for Witness<C> {
+    fn open(&self, path: &str) -> io::Result<ServedFile> {
         let found = match (path, LogPath::parse(path)) {
             ("checkpoint", _) => {
                 let latched = self.evidence.latched().map_err(io::Error::other)?;
                 let head = self.head().filter(|_| self.is_fresh() && latched.is_none());
                 return match head {
-                    Some(head) => Ok(Served::fleeting(head.note().as_bytes().to_vec())),
+                    Some(head) => Ok(ServedFile::mutable(head.note().as_bytes().to_vec())),
                     None => Err(io::ErrorKind::NotFound.into()),
                 };
             }
@@ -41,13 +41,13 @@ impl<C: Clock + 'static> Shelf for Witness<C> {
             (_, None) => Ok(None),
         };
         let bytes = found.map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
-        Served::lasting(Cursor::new(bytes))
+        ServedFile::immutable(Cursor::new(bytes))
     }
 }
 
 impl<C: Clock + 'static> Witness<C> {
     /// Serves the log to whoever connects, until the listener ends.
     pub async fn serve_files(self: Arc<Self>, listener: impl Listener) {
-        serve_all(self, listener, FILE_SERVER_LIMITS).await;
+        serve_files(self, listener, FILE_SERVER_LIMITS).await;
     }
 }

@@ -202,7 +202,7 @@ impl<C: Clock> Witness<C> {
 
     /// Our own mirrors, in an order drawn anew, each on circuits of its own.
     pub(crate) fn shuffled_mirrors(&self, rng: &mut impl Rng) -> Vec<Mirror> {
-        let mut mirrors: Vec<Mirror> = self.config.mirrors.iter().map(Mirror::anew).collect();
+        let mut mirrors: Vec<Mirror> = self.config.mirrors.iter().map(Mirror::isolated).collect();
         mirrors.shuffle(rng);
         mirrors
     }

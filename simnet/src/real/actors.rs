@@ -17,14 +17,14 @@ use crate::trace::View;
 /// Shows a client the adversary's log, once the attack has begun.
 pub(super) async fn collude(node: Arc<HonestPeer>, client: u32, mut line: Line) {
     while let Ok(Some(frame)) = unanimity_net::message::receive(&mut line).await {
-        let Ok(question) = Question::parse(&frame) else { return };
+        let Ok(question) = Question::decode(&frame) else { return };
         let world = &node.world;
         let answer = match world.environment.lie(node.number, client, world.time.millis()) {
             Some(view) => Some(answer_with(&node, view, question, world.time.now())),
             None => node.answer(question),
         };
         let Some(answer) = answer else { return };
-        if unanimity_net::message::send(&mut line, &answer.frame()).await.is_err() {
+        if unanimity_net::message::send(&mut line, &answer.encode()).await.is_err() {
             return;
         }
     }
@@ -34,9 +34,9 @@ pub(super) async fn collude(node: Arc<HonestPeer>, client: u32, mut line: Line) 
 fn answer_with(node: &HonestPeer, view: View, question: Question, at: Timestamp) -> Answer {
     let logs = &node.world.logs;
     match question {
-        Question::View(_) => {
-            Answer::View(SignedView::sign(&logs.head(view), &node.secret, at).note().to_owned())
-        }
+        Question::CosignedHead(_) => Answer::CosignedHead(
+            SignedView::sign(&logs.head(view), &node.secret, at).note().to_owned(),
+        ),
         Question::Tile(_, tile) => logs.tile(view, tile).map_or(Answer::NoTile, Answer::Tile),
     }
 }
@@ -44,7 +44,7 @@ fn answer_with(node: &HonestPeer, view: View, question: Question, at: Timestamp)
 /// Answers one connection as a faulty peer does.
 pub(super) async fn misbehave(node: Arc<HonestPeer>, kind: Kind, mut line: Line) {
     while let Ok(Some(frame)) = unanimity_net::message::receive::<QUESTION_BYTES>(&mut line).await {
-        let Ok(question) = Question::parse(&frame) else { return };
+        let Ok(question) = Question::decode(&frame) else { return };
         let Some(bytes) = bytes(&node, kind, question).await else { return };
         if unanimity_net::message::send(&mut line, &bytes).await.is_err() {
             return;
@@ -64,13 +64,13 @@ async fn bytes(node: &HonestPeer, kind: Kind, question: Question) -> Option<Vec<
     let answer = match kind {
         Kind::Silent => pending().await,
         Kind::Stall => {
-            let mut bytes = honest()?.frame();
+            let mut bytes = honest()?.encode();
             bytes.truncate(ANSWER_BYTES / 2);
             return Some(bytes);
         }
         Kind::Garble => return Some(vec![0x5a; ANSWER_BYTES]),
         Kind::Flood => return Some(vec![0xff; 64 * ANSWER_BYTES]),
-        Kind::Replay if matches!(question, Question::View(_)) => {
+        Kind::Replay if matches!(question, Question::CosignedHead(_)) => {
             let view = held.unwrap_or(world.environment.an_hour_before(at));
             node.first_answer.get_or_init(|| answer_with(node, view, question, now)).clone()
         }
@@ -89,7 +89,7 @@ async fn bytes(node: &HonestPeer, kind: Kind, question: Question) -> Option<Vec<
             let mut circle = world.environment.circle(node.number).iter();
             let other = *circle.find(|&&peer| !echoes(peer))?;
             let mut line = world.hub.connect(node.number, other, (0, 0)).ok()?;
-            unanimity_net::message::ask(&mut line, &question).await.ok()?
+            unanimity_net::message::exchange(&mut line, &question).await.ok()?
         }
         Kind::Forge => {
             let size = world.environment.log_size(at) + 1;
@@ -100,7 +100,7 @@ async fn bytes(node: &HonestPeer, kind: Kind, question: Question) -> Option<Vec<
             let origin = world.logs.keys.log.origin.clone();
             let checkpoint =
                 unanimity_protocol::Checkpoint { origin, size: size.into(), root: Hash([9; 32]) };
-            Answer::View(checkpoint.sign(&forged).to_string())
+            Answer::CosignedHead(checkpoint.sign(&forged).to_string())
         }
         Kind::FalseEvidence => {
             let head = world.logs.head(held?);
@@ -113,7 +113,7 @@ async fn bytes(node: &HonestPeer, kind: Kind, question: Question) -> Option<Vec<
         },
         _ => honest()?,
     };
-    Some(answer.frame())
+    Some(answer.encode())
 }
 
 /// What a faulty mirror sends for a path, in place of what the surroundings say.

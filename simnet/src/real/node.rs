@@ -291,7 +291,7 @@ fn process(
 /// is when its roll has closed.
 fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     let world = Arc::downgrade(world);
-    Mirror::remote(format!("mirror of {number}"), move |path| {
+    Mirror::from_async_fn(format!("mirror of {number}"), move |path| {
         if let Some(tor) = &client {
             tor.close();
         }

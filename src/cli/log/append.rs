@@ -50,7 +50,7 @@ pub(in crate::cli) struct Append {
 /// Where a log is signed there need not be a network.
 fn directory(text: &str) -> Result<Mirror, String> {
     match text.parse().map_err(|error: MirrorError| error.to_string())? {
-        MirrorSpec::Directory(directory) => Ok(Mirror::directory(directory)),
+        MirrorSpec::Directory(directory) => Ok(Mirror::from_directory(directory)),
         _ => Err("only a directory is looked at from here: file:/DIRECTORY".to_owned()),
     }
 }

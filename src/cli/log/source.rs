@@ -41,7 +41,7 @@ impl Source {
                 let spec = spec.map_err(|error| Ended::usage(error.to_string()))?;
                 Mirror::from_spec(&spec, None).map_err(|error| Ended::usage(error.to_string()))?
             }
-            None => Mirror::directory(&self.log),
+            None => Mirror::from_directory(&self.log),
         };
         let head = wait_for(async {
             let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;

@@ -14,7 +14,7 @@ use unanimity_net::Transport as _;
 use unanimity_state::Identity;
 use unanimity_storage::Storage;
 use unanimity_testkit::Draft;
-use unanimity_tor::Tor;
+use unanimity_tor::TorClient;
 use unanimity_witness::MAX_STREAMS;
 
 use super::{Circles, answers};
@@ -42,7 +42,7 @@ impl Crowd {
     /// Opens a stream, asks or does not, and holds it until the peer ends it.
     async fn member(
         &self,
-        tor: &Tor,
+        tor: &TorClient,
         address: &OnionAddress,
         asks: Option<&unanimity_net::message::Question>,
     ) {
@@ -53,7 +53,7 @@ impl Crowd {
         let open = 1 + self.open.fetch_add(1, Ordering::Relaxed);
         self.peak.fetch_max(open, Ordering::Relaxed);
         if let Some(question) = asks
-            && unanimity_net::message::ask(&mut stream, question).await.is_ok()
+            && unanimity_net::message::exchange(&mut stream, question).await.is_ok()
         {
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -101,7 +101,7 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
         unanimity_config::load_node(&circles.nodes.place("client").join("unanimity.toml")).unwrap();
     let address = told.circle.find(&"alice".parse().unwrap()).unwrap().address.clone();
     let discovery = Identity::read(&dario.join("state")).unwrap().unwrap().discovery;
-    let question = unanimity_net::message::Question::View(log.id());
+    let question = unanimity_net::message::Question::CosignedHead(log.id());
     let runtime = Runtime::new().unwrap();
     let crowd = Arc::new(Crowd::default());
     let mut connections = Vec::new();
@@ -113,7 +113,7 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
             network: told.tor.network.clone(),
         };
         let tor = runtime.block_on(async {
-            let tor = Tor::new(&settings, Some(discovery.clone())).unwrap();
+            let tor = TorClient::new(&settings, Some(discovery.clone())).unwrap();
             tor.bootstrap(|_, _| {}).await.unwrap();
             // It knows the way.
             let began = Instant::now();

@@ -14,7 +14,7 @@ use unanimity_protocol::CosignedHead;
 use unanimity_state::Identity;
 use unanimity_testkit::Draft;
 use unanimity_testkit_tor::{Ended, Nodes};
-use unanimity_tor::{Readers, Tor, hosting};
+use unanimity_tor::{AuthorizedClients, TorClient, hosting};
 
 use super::{Circles, incomplete_for, now, reachable};
 
@@ -31,13 +31,13 @@ impl Impostor {
     fn of(nodes: &Nodes, who: &str) -> Impostor {
         let runtime = Runtime::new().unwrap();
         let told = unanimity_config::load_node(&nodes.place(who).join("unanimity.toml")).unwrap();
-        let readers = Readers::Listed(told.circle.readers(now()).into_values().collect());
+        let readers = AuthorizedClients::Listed(told.circle.readers(now()).into_values().collect());
         let says = Arc::new(Mutex::new(None));
         let saying = says.clone();
         let mut listener = runtime.block_on(async {
-            let tor = Tor::new(&told.tor, None).unwrap();
+            let tor = TorClient::new(&told.tor, None).unwrap();
             tor.bootstrap(|_, _| {}).await.unwrap();
-            tor.host(&hosting(told.serve.as_ref().unwrap()), &readers).unwrap()
+            tor.launch_service(&service_settings(told.serve.as_ref().unwrap()), &readers).unwrap()
         });
         let service = listener.service().clone();
         let hosting = runtime.spawn(async move {
@@ -54,9 +54,10 @@ impl Impostor {
                 });
             }
         });
-        let reachable = async { timeout(Duration::from_secs(60), service.reachable()).await };
+        let reachable =
+            async { timeout(Duration::from_secs(60), service.wait_until_reachable()).await };
         runtime.block_on(reachable).unwrap();
-        Impostor { says, hosting, runtime }
+        Impostor { says, service_settings, runtime }
     }
 
     /// The keys and the address are free again.
@@ -109,7 +110,7 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     let key_of = |who: &str| Identity::read(&nodes.place(who).join("state")).unwrap().unwrap().view;
     let view = |who: &str, at| {
         let view = CosignedHead::sign(&head, &key_of(who), at).note().to_owned();
-        Answer::View(view).frame()
+        Answer::CosignedHead(view).encode()
     };
     let framed = |length: u32, message: &[u8]| {
         let mut frame = vec![0; ANSWER_BYTES];
@@ -148,18 +149,18 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
             "answered with something that is no answer: a frame with something behind its message",
         ),
         (
-            Answer::Tile(vec![7; 32]).frame(),
+            Answer::Tile(vec![7; 32]).encode(),
             "answered with something that is no answer: a tile, and a view was asked for",
         ),
         (
-            Answer::NoTile.frame(),
+            Answer::NoTile.encode(),
             "answered with something that is no answer: a tile, and a view was asked for",
         ),
-        (Answer::View("rubbish".to_owned()).frame(), "its view does not verify"),
+        (Answer::CosignedHead("rubbish".to_owned()).encode(), "its view does not verify"),
         // Another peer's view, passed on.
         (view("alice", now()), "its view does not verify"),
         (view("bela", hour_ago), "its view is old"),
-        (Answer::Evidence("rubbish".to_owned()).frame(), "sent evidence that proves nothing"),
+        (Answer::Evidence("rubbish".to_owned()).encode(), "sent evidence that proves nothing"),
         (
             view("bela", now())[..ANSWER_BYTES / 2].to_vec(),
             "the connection broke before a whole answer",

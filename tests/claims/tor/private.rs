@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
 use unanimity_testkit::Draft;
-use unanimity_tor::Tor;
+use unanimity_tor::TorClient;
 
 use super::{Circles, answers};
 
@@ -32,13 +32,14 @@ fn a_private_network_that_is_not_on_loopback_is_refused_before_anything_starts()
     let with = description;
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _inside = runtime.enter();
-    assert!(Tor::new(&settings(with("127.0.0.1:9", "127.0.0.1:9")), None).is_ok());
+    assert!(TorClient::new(&settings(with("127.0.0.1:9", "127.0.0.1:9")), None).is_ok());
     for (relay, authority) in [("192.0.2.1:9", "127.0.0.1:9"), ("127.0.0.1:9", "192.0.2.1:9")] {
-        let error = Tor::new(&settings(with(relay, authority)), None).unwrap_err().to_string();
+        let error =
+            TorClient::new(&settings(with(relay, authority)), None).unwrap_err().to_string();
         assert!(error.contains("192.0.2.1"), "{error}");
     }
     // Without relays or authorities of its own it would be the public network.
-    let error = Tor::new(&settings(String::new()), None).unwrap_err().to_string();
+    let error = TorClient::new(&settings(String::new()), None).unwrap_err().to_string();
     assert!(error.contains("fallback_caches and authorities"), "{error}");
 }
 

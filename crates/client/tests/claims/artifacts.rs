@@ -8,7 +8,7 @@ use std::{
 
 use unanimity_client::ArtifactCache;
 use unanimity_install::{InstallError, InstallRefusal};
-use unanimity_net::file_server::Shelf;
+use unanimity_net::file_server::FileStore;
 use unanimity_protocol::Hash;
 use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::circle::files;

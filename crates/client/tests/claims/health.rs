@@ -35,7 +35,7 @@ impl RecordingMirrors {
         let mirror = |number: usize| {
             let (log, asked) = (circle.log_directory(), asked.clone());
             let dead = dead[number].clone();
-            Mirror::new(mirror_name(number), move |path| {
+            Mirror::from_blocking_fn(mirror_name(number), move |path| {
                 asked.lock().unwrap().push((number, path.to_owned()));
                 if dead.load(Ordering::SeqCst) && !path.starts_with("artifact/") {
                     return Err(io::ErrorKind::ConnectionRefused.into());
@@ -320,7 +320,8 @@ async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first()
         circle.poll_all().await.unwrap();
         let bad = circle.copy_log("bad").unwrap();
         fs::write(bad.join("tile/entries/000.p/2"), b"others").unwrap();
-        circle.mirrors = vec![Mirror::directory(&bad), Mirror::directory(circle.log_directory())];
+        circle.mirrors =
+            vec![Mirror::from_directory(&bad), Mirror::from_directory(circle.log_directory())];
         check(&circle, seed).await.1.unwrap();
         for (name, failures) in failures(&circle) {
             assert_eq!((name, failures.in_a_row), (format!("file:{}", bad.display()), 1));
@@ -342,7 +343,7 @@ async fn a_mirror_that_is_behind_the_newest_head_has_failed_whoever_showed_that(
         let count = if shown_by_peers_only { 1 } else { 2 };
         let mut circle = circle.again();
         circle.poll_all().await.unwrap();
-        circle.mirrors = directories[..count].iter().map(Mirror::directory).collect();
+        circle.mirrors = directories[..count].iter().map(Mirror::from_directory).collect();
         assert_eq!(check(&circle, 0).await.1.is_ok(), !shown_by_peers_only);
         assert_eq!(failures(&circle), std::slice::from_ref(&failed));
     }

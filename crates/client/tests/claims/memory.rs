@@ -248,7 +248,7 @@ async fn a_restored_log_that_lost_entries_is_a_rollback_and_not_a_fork() {
     circle.pass(HOUR).await;
     circle.update().await.1.unwrap_err();
     assert_eq!(circle.trusted().unwrap().size(), 2);
-    let log = Mirror::directory(circle.log_directory());
+    let log = Mirror::from_directory(circle.log_directory());
     circle.mirrors.push(log);
     assert_eq!(missing(circle.update().await).len(), 5);
 }

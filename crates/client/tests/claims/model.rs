@@ -43,7 +43,7 @@ impl ObservedWorld {
         let mut circle = Circle::new(seed);
         let mut rng = StdRng::seed_from_u64(seed);
         if rng.random_bool(0.5) {
-            let log = Mirror::directory(circle.log_directory());
+            let log = Mirror::from_directory(circle.log_directory());
             circle.mirrors.push(log);
         }
         ObservedWorld {

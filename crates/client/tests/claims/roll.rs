@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 use unanimity_client::Client;
 use unanimity_net::message::{ANSWER_BYTES, Answer, Question};
-use unanimity_net::{Absent, Listener as _};
+use unanimity_net::{Listener as _, NoTransport};
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::{Hash, Log, NoteSigningKey, PeerFailure, PeerSet, Refusal, Timestamp};
@@ -63,7 +63,7 @@ async fn a_peer_that_does_not_answer_holds_the_update_back() {
         |s| *s == PeerFailure::TimedOut,
     )
     .await;
-    let slow = Answer::NoTile.frame();
+    let slow = Answer::NoTile.encode();
     let slowly = move |c: &mut Circle| c.speaks(2, slow.clone(), SECOND);
     check_refused("one byte a second", base, slowly, |s| *s == PeerFailure::TimedOut).await;
     let hang_up = |c: &mut Circle| {
@@ -83,7 +83,7 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
         |s: &PeerFailure| matches!(s, PeerFailure::Malformed(why) if why.contains("4294967295"));
     check_refused("4 GiB announced", base, says(vec![0xff; 4]), huge).await;
     check_refused("zeros", base, says(vec![0; ANSWER_BYTES]), garbled).await;
-    let mut trailing = Answer::OtherLog.frame();
+    let mut trailing = Answer::OtherLog.encode();
     trailing[ANSWER_BYTES - 1] = 1;
     check_refused("padding", base, says(trailing), garbled).await;
     let answers = |answer: Answer| {
@@ -95,13 +95,13 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
     check_refused("a tile", base, answers(Answer::Tile(vec![0; 64])), garbled).await;
     check_refused("no tile", base, answers(Answer::NoTile), garbled).await;
     let blind = |s: &PeerFailure| *s == PeerFailure::NoFreshHead(Timestamp(5));
-    check_refused("blind", base, answers(Answer::Blind(5)), blind).await;
+    check_refused("blind", base, answers(Answer::NoFreshHead(5)), blind).await;
     let other = |s: &PeerFailure| *s == PeerFailure::OtherLog;
     check_refused("other log", base, answers(Answer::OtherLog), other).await;
     let invalid: Expected = |s| matches!(s, PeerFailure::Invalid(_));
-    check_refused("no note", base, answers(Answer::View("hello".into())), invalid).await;
+    check_refused("no note", base, answers(Answer::CosignedHead("hello".into())), invalid).await;
     let uncosigned = base.head_of("log").unwrap().note().to_owned();
-    check_refused("not cosigned", base, answers(Answer::View(uncosigned)), invalid).await;
+    check_refused("not cosigned", base, answers(Answer::CosignedHead(uncosigned)), invalid).await;
     let useless: Expected = |s| matches!(s, PeerFailure::BadEvidence(_));
     check_refused("no evidence", base, answers(Answer::Evidence("hello".into())), useless).await;
     let head = base.head_of("log").unwrap();
@@ -122,7 +122,7 @@ fn answer_with_head(
     circle.impostor(2, move |_| {
         let now = unanimity_storage::Clock::now(&clock);
         let view = unanimity_protocol::CosignedHead::sign(&head, &secret, at(now));
-        Answer::View(view.note().to_owned())
+        Answer::CosignedHead(view.note().to_owned())
     });
 }
 
@@ -318,11 +318,11 @@ async fn an_answer_that_is_no_good_is_not_asked_for_again() {
     let mut circle = Circle::with_second_settling(57).await;
     let answers = [
         vec![0; ANSWER_BYTES],
-        Answer::NoTile.frame(),
-        Answer::OtherLog.frame(),
-        Answer::Blind(5).frame(),
-        Answer::View("hello".into()).frame(),
-        Answer::Evidence("hello".into()).frame(),
+        Answer::NoTile.encode(),
+        Answer::OtherLog.encode(),
+        Answer::NoFreshHead(5).encode(),
+        Answer::CosignedHead("hello".into()).encode(),
+        Answer::Evidence("hello".into()).encode(),
     ];
     for answer in answers {
         let begun = Instant::now();
@@ -349,7 +349,7 @@ async fn a_transport_that_reaches_nobody_is_not_waited_for() {
     let mut circle = Circle::with_second_settling(59).await;
     let begun = Instant::now();
     let (config, clock, disk) = (&circle.config, &circle.clock, circle.disk.clone());
-    let mut client = Client::open(config, &circle.mirrors, &Absent, clock, disk).unwrap();
+    let mut client = Client::open(config, &circle.mirrors, &NoTransport, clock, disk).unwrap();
     assert_eq!(missing(client.check(&mut rand::rng()).await).len(), 5);
     drop(client);
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -481,8 +481,8 @@ async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_cl
             let frame = unanimity_net::message::receive(&mut stream).await.unwrap().unwrap();
             tokio::time::sleep(SECOND / 2).await;
             clock.advance(SECOND);
-            let answer = node.answer(Question::parse(&frame).unwrap()).unwrap();
-            unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();
+            let answer = node.answer(Question::decode(&frame).unwrap()).unwrap();
+            unanimity_net::message::send(&mut stream, &answer.encode()).await.unwrap();
         }
     });
     let (who, _, silence) = one_missing(circle.update().await);

@@ -29,7 +29,7 @@ use unanimity_testkit::stalling_mirror::Stalling;
 use unanimity_testkit::{Draft, World};
 
 fn mirror(circle: &Circle, name: &str) -> Mirror {
-    Mirror::directory(circle.directory.join(name))
+    Mirror::from_directory(circle.directory.join(name))
 }
 
 fn evidence_store(circle: &Circle) -> EvidenceStore {
@@ -256,17 +256,17 @@ async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline(
                 let node = node.clone();
                 tokio::spawn(async move {
                     while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
-                        let question = Question::parse(&frame).unwrap();
+                        let question = Question::decode(&frame).unwrap();
                         let answer = match (question, peer) {
-                            (Question::View(_), _) => node.answer(question).unwrap(),
+                            (Question::CosignedHead(_), _) => node.answer(question).unwrap(),
                             (Question::Tile(..), 0) => Answer::Tile(vec![7; 64]),
                             (Question::Tile(..), 1) => Answer::Tile(vec![7; 5]),
                             (Question::Tile(..), 2) => {
-                                node.answer(Question::View(LogId([0; 32]))).unwrap()
+                                node.answer(Question::CosignedHead(LogId([0; 32]))).unwrap()
                             }
                             (Question::Tile(..), _) => std::future::pending().await,
                         };
-                        unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();
+                        unanimity_net::message::send(&mut stream, &answer.encode()).await.unwrap();
                     }
                 });
             }
@@ -665,7 +665,7 @@ async fn a_mirror_alone_ahead_of_everybody_holds_nothing_back_with_entries_it_do
     fs::remove_file(ahead.join("tile/entries/000.p/3")).unwrap();
     circle.show_peers("honest").unwrap();
     circle.mirrors =
-        ["ahead", "honest"].map(|m| Mirror::directory(circle.directory.join(m))).to_vec();
+        ["ahead", "honest"].map(|m| Mirror::from_directory(circle.directory.join(m))).to_vec();
     circle.pass(HOUR).await;
     let (report, ended) = circle.update().await;
     assert!(report.remarks.iter().any(|line| line.contains("left out")), "{report:?}");
@@ -687,12 +687,12 @@ async fn a_mirror_alone_cannot_make_a_release_settle_anew() {
     let ahead = circle.copy_log("ahead").unwrap();
     fs::remove_file(ahead.join("tile/0/000")).unwrap();
     circle.mirrors =
-        ["ahead", "honest"].map(|m| Mirror::directory(circle.directory.join(m))).to_vec();
+        ["ahead", "honest"].map(|m| Mirror::from_directory(circle.directory.join(m))).to_vec();
     circle.pass(25 * MINUTE).await;
     circle.update().await.1.unwrap_err();
     // Everybody level again, and the hour since the first roll is over.
     circle.show_peers("log").unwrap();
-    circle.mirrors = vec![Mirror::directory(circle.directory.join("log"))];
+    circle.mirrors = vec![Mirror::from_directory(circle.directory.join("log"))];
     circle.pass(6 * MINUTE).await;
     assert_eq!(installed(circle.update().await), 2);
 }
@@ -706,7 +706,7 @@ async fn a_fork_that_is_over_holds_nothing_back_once_it_is_acknowledged() {
     circle.poll_all().await.unwrap();
     // One peer shows the fork once; the client remembers it as that peer's largest view.
     let shown = circle.cosigned(&circle.head_of("fork").unwrap(), 2, circle.now());
-    circle.impostor(2, move |_| Answer::View(shown.clone()));
+    circle.impostor(2, move |_| Answer::CosignedHead(shown.clone()));
     let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
     circle.start(2);
     latched(circle.update().await);
@@ -916,7 +916,7 @@ async fn a_clock_that_was_ahead_for_a_while_does_not_settle_anything() {
     let head = circle.head_of("log").unwrap();
     for peer in 0..5 {
         let view = circle.cosigned(&head, peer, others);
-        circle.impostor(peer, move |_| Answer::View(view.clone()));
+        circle.impostor(peer, move |_| Answer::CosignedHead(view.clone()));
     }
     let missing = missing(circle.update().await);
     assert!(
@@ -938,7 +938,7 @@ async fn one_peer_and_a_wrong_clock_cannot_stop_a_node_for_ever() {
     for peer in 0..5 {
         // One of them goes along with the wrong clock.
         let view = circle.cosigned(&head, peer, if peer == 4 { wrong } else { right });
-        circle.impostor(peer, move |_| Answer::View(view.clone()));
+        circle.impostor(peer, move |_| Answer::CosignedHead(view.clone()));
     }
     assert_eq!(missing(circle.update().await).len(), 4);
     circle.clock.set(right);
@@ -964,7 +964,7 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
             circle.pass(HOUR).await;
             for liar in 1..5 {
                 let view = circle.cosigned(&fork, liar, circle.now());
-                circle.impostor(liar, move |_| Answer::View(view.clone()));
+                circle.impostor(liar, move |_| Answer::CosignedHead(view.clone()));
             }
             match circle.update().await.1.unwrap_err() {
                 CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_) => {
@@ -1016,7 +1016,7 @@ async fn a_hollow_head_that_a_peer_shows_and_serves_makes_that_peer_unjoined_and
     let (head, _) = unlinkable_head(&circle);
     let view = circle.cosigned(&head, 2, circle.now());
     circle.impostor(2, move |question| match question {
-        Question::View(_) => Answer::View(view.clone()),
+        Question::CosignedHead(_) => Answer::CosignedHead(view.clone()),
         Question::Tile(..) => Answer::Tile(vec![7; 32]),
     });
     let (report, ended) = circle.update().await;
@@ -1041,16 +1041,16 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
                     (node.clone(), head.clone(), secret.clone(), clock.now());
                 tokio::spawn(async move {
                     while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
-                        let answer = match Question::parse(&frame).unwrap() {
-                            question @ Question::View(_) if peer > 2 => {
+                        let answer = match Question::decode(&frame).unwrap() {
+                            question @ Question::CosignedHead(_) if peer > 2 => {
                                 node.answer(question).unwrap()
                             }
-                            Question::View(_) => {
-                                Answer::View(CosignedHead::sign(&head, &secret, now).note().into())
-                            }
+                            Question::CosignedHead(_) => Answer::CosignedHead(
+                                CosignedHead::sign(&head, &secret, now).note().into(),
+                            ),
                             Question::Tile(..) => std::future::pending().await,
                         };
-                        unanimity_net::message::send(&mut stream, &answer.frame()).await.unwrap();
+                        unanimity_net::message::send(&mut stream, &answer.encode()).await.unwrap();
                     }
                 });
             }

@@ -184,7 +184,7 @@ fn proofs_from_tiles_are_the_naive_ones() {
     for size in sizes {
         let (place, leaves) = (place(), &leaves[..size]);
         let tree = grown(place.path(), leaves);
-        let mirror = Mirror::directory(place.path());
+        let mirror = Mirror::from_directory(place.path());
         let cached = Cached::new(&mirror);
         let few = [0, 1, 2, size / 3, size / 2, size.saturating_sub(2), size - 1];
         for index in few.into_iter().filter(|&index| index < size) {
@@ -244,7 +244,7 @@ fn a_partial_tile_that_is_gone_is_read_from_the_full_one() {
     assert_eq!(tree.read(partial).unwrap(), leaves[..100]);
     // So does a tree of the smaller size, and a reader of a mirror.
     assert_eq!(store(place.path(), 100).root(), naive_root(&leaves[..100]));
-    let mirror = Mirror::directory(place.path());
+    let mirror = Mirror::from_directory(place.path());
     let read = now(unanimity_log::leaves(&&mirror, 50..100)).unwrap();
     assert_eq!(read, leaves[50..100]);
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use unanimity_client::ArtifactCache;
 use unanimity_config::OnionAddress;
 use unanimity_net::Transport as _;
-use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
+use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_files};
 use unanimity_protocol::Hash;
 use unanimity_storage::Storage;
 use unanimity_testkit::Network;
@@ -18,30 +18,35 @@ use unanimity_testkit::circle::{HOUR, MINUTE, SECOND};
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::targets::target;
 
-const BOUNDS: Bounds = Bounds { connections: 3, sure: SECOND, lasts: MINUTE, rate: None };
+const LIMITS: ServerLimits = ServerLimits {
+    max_connections: 3,
+    min_hold: SECOND,
+    max_connection_age: MINUTE,
+    bytes_per_second: None,
+};
 
 /// Two files.
-struct Two;
+struct FixedFiles;
 
-impl Shelf for Two {
-    fn open(&self, path: &str) -> io::Result<Served> {
+impl FileStore for FixedFiles {
+    fn open(&self, path: &str) -> io::Result<ServedFile> {
         match path {
-            "ten" => Served::lasting(Cursor::new(b"0123456789".to_vec())),
-            "large" => Served::lasting(Cursor::new(vec![7; 1 << 20])),
-            "now" => Ok(Served::fleeting(b"now".to_vec())),
+            "ten" => ServedFile::immutable(Cursor::new(b"0123456789".to_vec())),
+            "large" => ServedFile::immutable(Cursor::new(vec![7; 1 << 20])),
+            "now" => Ok(ServedFile::mutable(b"now".to_vec())),
             "broken" => Err(io::ErrorKind::PermissionDenied.into()),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 }
 
-struct At(Network);
+struct TestServer(Network);
 
-impl At {
-    fn serve(bounds: Bounds) -> At {
+impl TestServer {
+    fn start(limits: ServerLimits) -> TestServer {
         let network = Network::default();
-        tokio::spawn(serve_all(Arc::new(Two), network.listen(address()), bounds));
-        At(network)
+        tokio::spawn(serve_files(Arc::new(FixedFiles), network.listen(address()), limits));
+        TestServer(network)
     }
 
     async fn connect(&self) -> DuplexStream {
@@ -49,7 +54,7 @@ impl At {
     }
 
     /// Everything that comes back for these bytes, on a connection that ends with them.
-    async fn say(&self, request: &str) -> String {
+    async fn exchange_raw(&self, request: &str) -> String {
         let mut stream = self.connect().await;
         // It may have heard enough before the end.
         stream.write_all(request.as_bytes()).await.ok();
@@ -69,7 +74,7 @@ fn get(path: &str, more: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_file_is_served_whole_or_from_a_byte_on_and_says_how_long_it_lasts() {
-    let host = At::serve(BOUNDS);
+    let host = TestServer::start(LIMITS);
     for (request, status, lines, body) in [
         (
             get("ten", ""),
@@ -112,7 +117,7 @@ async fn a_file_is_served_whole_or_from_a_byte_on_and_says_how_long_it_lasts() {
         (get("broken", ""), "500 ", &[], ""),
         ("rubbish\r\n\r\n".to_owned(), "400 ", &[], ""),
     ] {
-        let answer = host.say(&request).await;
+        let answer = host.exchange_raw(&request).await;
         let (head, found) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{request}{head}");
         for line in lines {
@@ -125,18 +130,18 @@ async fn a_file_is_served_whole_or_from_a_byte_on_and_says_how_long_it_lasts() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
-    let host = At::serve(BOUNDS);
+    let host = TestServer::start(LIMITS);
     // Says nothing, or half of it.
     for begun in ["", "GET /ten HT"] {
         let began = Instant::now();
-        host.say(begun).await;
+        host.exchange_raw(begun).await;
         assert_eq!(began.elapsed(), Duration::from_secs(30), "{begun:?}");
     }
     // Many header lines, or one that is long.
     let lines = get("ten", &"X: y\r\n".repeat(65));
-    assert!(host.say(&lines).await.starts_with("http/1.1 431"));
+    assert!(host.exchange_raw(&lines).await.starts_with("http/1.1 431"));
     let long = get("ten", &format!("X: {}\r\n", "y".repeat(70_000)));
-    assert!(host.say(&long).await.starts_with("http/1.1 431"));
+    assert!(host.exchange_raw(&long).await.starts_with("http/1.1 431"));
     // Holds every place, and does not read.
     let mut held = Vec::new();
     for _ in 0..6 {
@@ -145,7 +150,7 @@ async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
         held.push(stream);
     }
     let began = Instant::now();
-    assert!(host.say(&get("ten", "")).await.ends_with("0123456789"));
+    assert!(host.exchange_raw(&get("ten", "")).await.ends_with("0123456789"));
     assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
     // And is cut off in the end, though nobody waits for its place.
     let began = Instant::now();
@@ -160,7 +165,7 @@ async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
 #[tokio::test(start_paused = true)]
 async fn a_long_answer_goes_on_when_the_connection_has_had_its_time_and_no_other_follows() {
     let rate = Some((1 << 20) / 90);
-    let host = At::serve(Bounds { rate, ..BOUNDS });
+    let host = TestServer::start(ServerLimits { bytes_per_second, ..LIMITS });
     let mut stream = host.connect().await;
     let keep = get("large", "").replace("Connection: close\r\n", "");
     stream.write_all(keep.repeat(2).as_bytes()).await.unwrap();
@@ -174,19 +179,32 @@ async fn a_long_answer_goes_on_when_the_connection_has_had_its_time_and_no_other
 
 #[tokio::test(start_paused = true)]
 async fn all_readers_together_take_no_more_than_the_rate() {
-    let host = At::serve(Bounds { rate: Some(64 * 1024), lasts: HOUR, sure: HOUR, ..BOUNDS });
+    let host = TestServer::start(ServerLimits {
+        bytes_per_second: Some(64 * 1024),
+        max_connection_age: HOUR,
+        min_hold: HOUR,
+        ..LIMITS
+    });
     let began = Instant::now();
     let request = get("large", "");
-    let (one, other, third) =
-        tokio::join!(host.say(&request), host.say(&request), host.say(&request));
+    let (one, other, third) = tokio::join!(
+        host.exchange_raw(&request),
+        host.exchange_raw(&request),
+        host.exchange_raw(&request)
+    );
     assert!([one, other, third].iter().all(|answer| answer.len() > 1 << 20));
     assert!((46..50).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
-    let bounds = Bounds { connections: 32, sure: 5 * SECOND, lasts: HOUR, rate: Some(1 << 20) };
-    let host = At::serve(bounds);
+    let bounds = ServerLimits {
+        max_connections: 32,
+        min_hold: 5 * SECOND,
+        max_connection_age: HOUR,
+        bytes_per_second: Some(1 << 20),
+    };
+    let host = TestServer::start(bounds);
     for _ in 0..1000 {
         let mut stream = host.connect().await;
         stream.write_all(get("large", "").as_bytes()).await.unwrap();
@@ -194,7 +212,7 @@ async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
         sleep(Duration::from_millis(1)).await;
     }
     let began = Instant::now();
-    assert!(host.say(&get("large", "")).await.len() > 1 << 20);
+    assert!(host.exchange_raw(&get("large", "")).await.len() > 1 << 20);
     assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
     // Nor do those who stay, and do not read.
     let mut held = Vec::new();
@@ -204,7 +222,7 @@ async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
         held.push(stream);
     }
     let began = Instant::now();
-    assert!(host.say(&get("ten", "")).await.ends_with("0123456789"));
+    assert!(host.exchange_raw(&get("ten", "")).await.ends_with("0123456789"));
     assert!(began.elapsed() < 30 * SECOND, "{:?}", began.elapsed());
 }
 
@@ -214,12 +232,12 @@ async fn what_is_beyond_the_end_says_nothing_of_the_file_system() {
     let artifacts = ArtifactCache::new(state.path(), 1 << 20, Storage::default());
     artifacts.insert(&target(b"abc"), &b"abc"[..]).unwrap();
     let network = Network::default();
-    tokio::spawn(serve_all(Arc::new(artifacts), network.listen(address()), BOUNDS));
-    let host = At(network);
+    tokio::spawn(serve_files(Arc::new(artifacts), network.listen(address()), LIMITS));
+    let host = TestServer(network);
     let path = format!("artifact/{}", Hash::digest(b"abc"));
     for from in [3, 1 << 40, 1 << 44, 1 << 62, 1 << 63, u64::MAX] {
-        let answer = host.say(&get(&path, &format!("Range: bytes={from}-\r\n"))).await;
+        let answer = host.exchange_raw(&get(&path, &format!("Range: bytes={from}-\r\n"))).await;
         assert!(answer.starts_with("http/1.1 416"), "{from}: {answer}");
     }
-    assert!(host.say(&get(&path, "Range: bytes=2-\r\n")).await.ends_with("\r\n\r\nc"));
+    assert!(host.exchange_raw(&get(&path, "Range: bytes=2-\r\n")).await.ends_with("\r\n\r\nc"));
 }

@@ -11,40 +11,40 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use unanimity_config::{MirrorSpec, Site};
 use unanimity_log::{PATIENCE, race};
-use unanimity_net::{FLOOR, FLOOR_WINDOW, Mirror, READ_TIMEOUT, Stream, Web};
+use unanimity_net::{ByteStream, MIN_RATE, Mirror, RATE_WINDOW, READ_TIMEOUT, WebConnector};
 use unanimity_testkit::hostile_mirror::ONION;
 
 /// What a host does with one connection.
-type Script = Box<dyn FnOnce(DuplexStream) -> BoxFuture<'static, ()> + Send>;
+type HostScript = Box<dyn FnOnce(DuplexStream) -> BoxFuture<'static, ()> + Send>;
 
 /// A network with one host on it, which follows a script for each connection.
 #[derive(Clone, Default)]
-struct Host {
-    scripts: Arc<Mutex<VecDeque<Script>>>,
+struct ScriptedHost {
+    scripts: Arc<Mutex<VecDeque<HostScript>>>,
     connections: Arc<AtomicUsize>,
     circuits: Arc<AtomicUsize>,
 }
 
-impl Web for Host {
-    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for ScriptedHost {
+    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         self.connections.fetch_add(1, Ordering::SeqCst);
         let script = self.scripts.lock().unwrap().pop_front();
         Box::pin(async move {
             let script = script.ok_or(io::ErrorKind::ConnectionRefused)?;
             let (ours, theirs) = duplex(64 * 1024);
             tokio::spawn(script(theirs));
-            Ok(Box::new(ours) as Box<dyn Stream>)
+            Ok(Box::new(ours) as Box<dyn ByteStream>)
         })
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
+    fn isolated(&self) -> Arc<dyn WebConnector> {
         self.circuits.fetch_add(1, Ordering::SeqCst);
         Arc::new(self.clone())
     }
 }
 
 /// The head of the next request, up to its empty line.
-async fn request(stream: &mut DuplexStream) -> String {
+async fn read_request(stream: &mut DuplexStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -55,37 +55,40 @@ async fn request(stream: &mut DuplexStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-impl Host {
-    fn with(scripts: Vec<Script>) -> (Host, Mirror) {
-        let host = Host { scripts: Arc::new(Mutex::new(scripts.into())), ..Host::default() };
-        let web: Arc<dyn Web> = Arc::new(host.clone());
+impl ScriptedHost {
+    fn with_scripts(scripts: Vec<HostScript>) -> (ScriptedHost, Mirror) {
+        let host = ScriptedHost {
+            scripts: Arc::new(Mutex::new(scripts.into())),
+            ..ScriptedHost::default()
+        };
+        let web: Arc<dyn WebConnector> = Arc::new(host.clone());
         let spec: MirrorSpec = format!("http://{ONION}/mirror").parse().unwrap();
         let mirror = Mirror::from_spec(&spec, Some(&web)).unwrap();
         (host, mirror)
     }
 
     /// Answers the first request with these bytes and hangs up.
-    fn sending(bytes: impl AsRef<[u8]>) -> (Host, Mirror) {
-        Host::with(vec![send(bytes)])
+    fn responding_with(bytes: impl AsRef<[u8]>) -> (ScriptedHost, Mirror) {
+        ScriptedHost::with_scripts(vec![send(bytes)])
     }
 }
 
-fn send(bytes: impl AsRef<[u8]>) -> Script {
+fn send(bytes: impl AsRef<[u8]>) -> HostScript {
     let bytes = bytes.as_ref().to_vec();
     Box::new(move |mut stream| {
         Box::pin(async move {
-            request(&mut stream).await;
+            read_request(&mut stream).await;
             stream.write_all(&bytes).await.ok();
         })
     })
 }
 
 /// Answers with these bytes, and then for ever with those.
-fn flood(head: &str, with: &str) -> Script {
+fn flood(head: &str, with: &str) -> HostScript {
     let (head, with) = (head.to_owned(), with.repeat(1000));
     Box::new(move |mut stream| {
         Box::pin(async move {
-            request(&mut stream).await;
+            read_request(&mut stream).await;
             stream.write_all(head.as_bytes()).await.ok();
             while stream.write_all(with.as_bytes()).await.is_ok() {}
         })
@@ -100,10 +103,10 @@ fn ok(body: &str) -> String {
 async fn a_request_tells_what_is_wanted_and_nothing_else() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noting = seen.clone();
-    let script: Script = Box::new(move |mut stream| {
+    let script: HostScript = Box::new(move |mut stream| {
         Box::pin(async move {
             for _ in 0..2 {
-                let head = request(&mut stream).await;
+                let head = read_request(&mut stream).await;
                 let mut lines: Vec<String> = head.lines().map(str::to_ascii_lowercase).collect();
                 lines.retain(|line| !line.is_empty());
                 noting.lock().unwrap().push(lines);
@@ -111,11 +114,11 @@ async fn a_request_tells_what_is_wanted_and_nothing_else() {
             }
         })
     });
-    let (host, mirror) = Host::with(vec![script]);
+    let (host, mirror) = ScriptedHost::with_scripts(vec![script]);
     assert_eq!(mirror.read("tile/0/000", 100).await.unwrap(), b"here");
-    let mut rest = mirror.open("artifact/ab", 7, FLOOR).await.unwrap();
+    let mut rest = mirror.open("artifact/ab", 7, MIN_RATE).await.unwrap();
     // This host does not know ranges, and begins at the beginning.
-    assert_eq!(rest.at(), 0);
+    assert_eq!(rest.position(), 0);
     assert_eq!(&rest.next().await.unwrap()[..], b"here");
     assert_eq!(
         *seen.lock().unwrap(),
@@ -170,7 +173,7 @@ async fn whatever_is_not_the_file_is_an_error_that_says_what_came() {
         ("another protocol, please", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".into(), ""),
     ];
     for (what, answer, words) in table {
-        let (host, mirror) = Host::sending(&answer);
+        let (host, mirror) = ScriptedHost::responding_with(&answer);
         let error = mirror.read("file", 100).await.expect_err(what);
         let said = error.to_string();
         assert!(said.starts_with("file") && said.contains(words), "{what}: {said}");
@@ -190,11 +193,12 @@ async fn the_file_comes_in_any_form_that_http_has() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n4;a=b\r\nhere\r\n0\r\nx: y\r\n\r\n".into(),
         format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{}", ok("here")),
     ] {
-        let (_host, mirror) = Host::sending(&answer);
+        let (_host, mirror) = ScriptedHost::responding_with(&answer);
         assert_eq!(mirror.read("file", 4).await.expect(&answer), b"here");
     }
     // Of a file with more than that, no more is read; an error page is a file like any other.
-    let (_host, mirror) = Host::with(vec![flood("HTTP/1.1 200 OK\r\n\r\n", "sorry ")]);
+    let (_host, mirror) =
+        ScriptedHost::with_scripts(vec![flood("HTTP/1.1 200 OK\r\n\r\n", "sorry ")]);
     let error = mirror.read("file", 1000).await.unwrap_err();
     assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
 }
@@ -204,9 +208,12 @@ async fn only_the_range_that_was_asked_for_is_taken_for_it() {
     let part = |range: &str| {
         format!("HTTP/1.1 206 Partial\r\nContent-Range: {range}\r\nContent-Length: 2\r\n\r\nre")
     };
-    let (_host, mirror) = Host::sending(part("bytes 2-3/4"));
-    let mut opened = mirror.open("file", 2, FLOOR).await.unwrap();
-    assert_eq!((opened.at(), &opened.next().await.unwrap()[..], opened.at()), (2, &b"re"[..], 4));
+    let (_host, mirror) = ScriptedHost::responding_with(part("bytes 2-3/4"));
+    let mut opened = mirror.open("file", 2, MIN_RATE).await.unwrap();
+    assert_eq!(
+        (opened.position(), &opened.next().await.unwrap()[..], opened.position()),
+        (2, &b"re"[..], 4)
+    );
     assert!(opened.next().await.unwrap().is_empty());
     for range in [
         "bytes 1-2/4",
@@ -218,23 +225,25 @@ async fn only_the_range_that_was_asked_for_is_taken_for_it() {
         "bytes -2-3/4",
         "",
     ] {
-        let (_host, mirror) = Host::sending(part(range));
-        let error = mirror.open("file", 2, FLOOR).await.unwrap_err().to_string();
+        let (_host, mirror) = ScriptedHost::responding_with(part(range));
+        let error = mirror.open("file", 2, MIN_RATE).await.unwrap_err().to_string();
         assert!(error.contains("not the range that was asked for"), "{range}: {error}");
     }
-    let (_host, mirror) = Host::sending("HTTP/1.1 206 Partial\r\nContent-Length: 2\r\n\r\nre");
-    mirror.open("file", 2, FLOOR).await.unwrap_err();
     let (_host, mirror) =
-        Host::sending("HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n");
-    let error = mirror.open("file", 2, FLOOR).await.unwrap_err().to_string();
+        ScriptedHost::responding_with("HTTP/1.1 206 Partial\r\nContent-Length: 2\r\n\r\nre");
+    mirror.open("file", 2, MIN_RATE).await.unwrap_err();
+    let (_host, mirror) = ScriptedHost::responding_with(
+        "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n",
+    );
+    let error = mirror.open("file", 2, MIN_RATE).await.unwrap_err().to_string();
     assert!(error.contains("416"), "{error}");
 }
 
 /// Sends one byte at a time, that often.
-fn trickle(head: &'static str, every: Duration, bytes: usize) -> Script {
+fn trickle(head: &'static str, every: Duration, bytes: usize) -> HostScript {
     Box::new(move |mut stream| {
         Box::pin(async move {
-            request(&mut stream).await;
+            read_request(&mut stream).await;
             stream.write_all(head.as_bytes()).await.ok();
             loop {
                 sleep(every).await;
@@ -248,10 +257,10 @@ fn trickle(head: &'static str, every: Duration, bytes: usize) -> Script {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_is_too_slow_is_given_up() {
-    let silent: fn() -> Script = || {
+    let silent: fn() -> HostScript = || {
         Box::new(|mut stream| {
             Box::pin(async move {
-                request(&mut stream).await;
+                read_request(&mut stream).await;
                 pending::<()>().await;
             })
         })
@@ -266,12 +275,12 @@ async fn a_host_that_is_too_slow_is_given_up() {
             READ_TIMEOUT,
             "no answer",
         ),
-        ("a body that stops", trickle(head, 1000 * second, 1), FLOOR_WINDOW, "too slow"),
-        ("a byte a second", trickle(head, second, 1), FLOOR_WINDOW, "too slow: 2"),
-        ("nearly enough", trickle(head, second, FLOOR as usize - 1), FLOOR_WINDOW, "too slow"),
+        ("a body that stops", trickle(head, 1000 * second, 1), RATE_WINDOW, "too slow"),
+        ("a byte a second", trickle(head, second, 1), RATE_WINDOW, "too slow: 2"),
+        ("nearly enough", trickle(head, second, MIN_RATE as usize - 1), RATE_WINDOW, "too slow"),
     ] {
         let began = Instant::now();
-        let (_host, mirror) = Host::with(vec![script]);
+        let (_host, mirror) = ScriptedHost::with_scripts(vec![script]);
         let error = mirror.read("file", 1 << 40).await.expect_err(what);
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{what}: {error}");
         assert!(error.to_string().contains(words), "{what}: {error}");
@@ -279,17 +288,19 @@ async fn a_host_that_is_too_slow_is_given_up() {
         assert!((within..within + second).contains(&took), "{what}: after {took:?}");
     }
     // Twice as fast as the floor is fast enough for as long as it takes.
-    let (_host, mirror) = Host::with(vec![trickle(head, second, 2 * FLOOR as usize)]);
-    let mut opened = mirror.open("file", 0, FLOOR).await.unwrap();
+    let (_host, mirror) =
+        ScriptedHost::with_scripts(vec![trickle(head, second, 2 * MIN_RATE as usize)]);
+    let mut opened = mirror.open("file", 0, MIN_RATE).await.unwrap();
     let began = Instant::now();
-    while began.elapsed() < 10 * FLOOR_WINDOW {
+    while began.elapsed() < 10 * RATE_WINDOW {
         assert!(!opened.next().await.unwrap().is_empty());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_the_host_ended_in_the_meantime_is_made_again_and_a_broken_one_is_not() {
-    let (host, mirror) = Host::with(vec![send(ok("one")), send(ok("two")), send("")]);
+    let (host, mirror) =
+        ScriptedHost::with_scripts(vec![send(ok("one")), send(ok("two")), send("")]);
     assert_eq!(mirror.read("file", 100).await.unwrap(), b"one");
     tokio::task::yield_now().await;
     assert_eq!(mirror.read("file", 100).await.unwrap(), b"two");
@@ -303,7 +314,7 @@ async fn a_connection_that_the_host_ended_in_the_meantime_is_made_again_and_a_br
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_asked_anew_is_asked_on_circuits_of_its_own() {
-    let (host, mirror) = Host::with((0..4).map(|_| send(ok("here"))).collect());
+    let (host, mirror) = ScriptedHost::with_scripts((0..4).map(|_| send(ok("here"))).collect());
     let seen = || {
         let count = |count: &AtomicUsize| count.load(Ordering::SeqCst);
         (count(&host.circuits), count(&host.connections))
@@ -311,7 +322,7 @@ async fn a_mirror_asked_anew_is_asked_on_circuits_of_its_own() {
     mirror.read("file", 100).await.unwrap();
     mirror.clone().read("file", 100).await.unwrap();
     assert_eq!(seen(), (1, 2));
-    let anew = mirror.anew();
+    let anew = mirror.isolated();
     assert_eq!(anew, mirror);
     anew.read("file", 100).await.unwrap();
     assert_eq!(seen(), (2, 3));

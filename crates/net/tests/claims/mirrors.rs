@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 use unanimity_log::{Bundles, Cached, LogWriter, MAX_GROWTH, Tiles as _, Unread};
-use unanimity_net::{FLOOR, Mirror, READ_TIMEOUT};
+use unanimity_net::{MIN_RATE, Mirror, READ_TIMEOUT};
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::{
@@ -27,7 +27,7 @@ use unanimity_testkit::stalling_mirror::Stalling;
 
 fn mirror() -> (TempDir, Mirror) {
     let place = place();
-    let mirror = Mirror::directory(place.path());
+    let mirror = Mirror::from_directory(place.path());
     (place, mirror)
 }
 
@@ -61,7 +61,7 @@ fn log(size: u64) -> (TempDir, Mirror, TreeHead) {
     let mut writer =
         LogWriter::init(place.path(), sample_log::origin(), sample_log::secret(1), disk).unwrap();
     writer.append(&sample_log::notes("note", size)).unwrap();
-    let (mirror, head) = (Mirror::directory(place.path()), writer.head().clone());
+    let (mirror, head) = (Mirror::from_directory(place.path()), writer.head().clone());
     (place, mirror, head)
 }
 
@@ -98,7 +98,7 @@ fn only_plain_files_are_read() {
         let error = now(mirror.read(name, 1000)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}: {error}");
         assert!(error.to_string().contains(name) && error.to_string().contains("plain file"));
-        assert!(now(mirror.open(name, 0, FLOOR)).is_err(), "{name}");
+        assert!(now(mirror.open(name, 0, MIN_RATE)).is_err(), "{name}");
     }
     let error = now(mirror.read("nothing", 1000)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
@@ -110,7 +110,7 @@ async fn a_mirror_that_stalls_is_given_up_in_time_and_refused_at_once_until_it_a
     put(&place, "file", b"here");
     let host = Stalling::directory(place.path(), "");
     assert_eq!(host.mirror.read("file", 100).await.unwrap(), b"here");
-    let mut opened = host.mirror.open("file", 0, FLOOR).await.unwrap();
+    let mut opened = host.mirror.open("file", 0, MIN_RATE).await.unwrap();
 
     let stall = host.stall().await;
     let before = host.begun();
@@ -130,7 +130,7 @@ async fn a_mirror_that_stalls_is_given_up_in_time_and_refused_at_once_until_it_a
     let errors = [
         waits.await.unwrap().unwrap_err(),
         host.mirror.read("file", 100).await.unwrap_err(),
-        host.mirror.open("file", 0, FLOOR).await.unwrap_err(),
+        host.mirror.open("file", 0, MIN_RATE).await.unwrap_err(),
         opened.next().await.unwrap_err(),
     ];
     for error in errors {

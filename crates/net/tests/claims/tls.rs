@@ -9,14 +9,14 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio_rustls::TlsAcceptor;
 use unanimity_config::{MirrorSpec, Site};
-use unanimity_net::{Mirror, Stream, Web};
+use unanimity_net::{ByteStream, Mirror, WebConnector};
 
 /// A host that speaks TLS with one certificate, and has one file.
 #[derive(Clone)]
-struct Host(Arc<rustls::ServerConfig>);
+struct TlsHost(Arc<rustls::ServerConfig>);
 
-impl Web for Host {
-    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+impl WebConnector for TlsHost {
+    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         let acceptor = TlsAcceptor::from(self.0.clone());
         Box::pin(async move {
             let (ours, theirs) = duplex(64 * 1024);
@@ -28,16 +28,16 @@ impl Web for Host {
                     stream.write_all(answer).await.ok();
                 }
             });
-            Ok(Box::new(ours) as Box<dyn Stream>)
+            Ok(Box::new(ours) as Box<dyn ByteStream>)
         })
     }
 
-    fn apart(&self) -> Arc<dyn Web> {
+    fn isolated(&self) -> Arc<dyn WebConnector> {
         Arc::new(self.clone())
     }
 }
 
-fn host(certificate: &rcgen::Certificate, key: &KeyPair) -> Host {
+fn host(certificate: &rcgen::Certificate, key: &KeyPair) -> TlsHost {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -47,20 +47,20 @@ fn host(certificate: &rcgen::Certificate, key: &KeyPair) -> Host {
             vec![certificate.der().clone()],
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         );
-    Host(Arc::new(config.unwrap()))
+    TlsHost(Arc::new(config.unwrap()))
 }
 
 fn pinned(site: Site, pem: &str) -> MirrorSpec {
     MirrorSpec::Pinned { site, root: "/srv/root.pem".into(), pem: pem.into() }
 }
 
-async fn read(host: &Host, url: &str, root: Option<&str>) -> Result<Vec<u8>, String> {
+async fn read(host: &TlsHost, url: &str, root: Option<&str>) -> Result<Vec<u8>, String> {
     let site: Site = url.parse().unwrap();
     let spec = match root {
         Some(pem) => pinned(site, pem),
         None => MirrorSpec::Site(site),
     };
-    let web: Arc<dyn Web> = Arc::new(host.clone());
+    let web: Arc<dyn WebConnector> = Arc::new(host.clone());
     let mirror = Mirror::from_spec(&spec, Some(&web)).map_err(|error| error.to_string())?;
     mirror.read("file", 100).await.map_err(|error| error.to_string())
 }

@@ -27,14 +27,14 @@ const LOG: LogId = LogId([
 
 fn questions() -> [(&'static str, Question); 2] {
     let tile = Tile { level: 3, index: 0x0102_0304_0506_0708, width: 256 };
-    [("question-view", Question::View(LOG)), ("question-tile", Question::Tile(LOG, tile))]
+    [("question-view", Question::CosignedHead(LOG)), ("question-tile", Question::Tile(LOG, tile))]
 }
 
 fn answers() -> [(&'static str, Answer); 6] {
     [
-        ("answer-view", Answer::View("log.example\n\n\u{2014} \u{e9}\n".to_owned())),
+        ("answer-view", Answer::CosignedHead("log.example\n\n\u{2014} \u{e9}\n".to_owned())),
         ("answer-evidence", Answer::Evidence("unanimity/evidence/v1\n".to_owned())),
-        ("answer-blind", Answer::Blind(1_790_000_000)),
+        ("answer-blind", Answer::NoFreshHead(1_790_000_000)),
         ("answer-tile", Answer::Tile((128..192).collect())),
         ("answer-other-log", Answer::OtherLog),
         ("answer-no-tile", Answer::NoTile),
@@ -64,9 +64,9 @@ fn framed<const N: usize>(message: &[u8]) -> [u8; N] {
 mod by_hand {
     use super::*;
 
-    struct Bytes<'a>(&'a [u8]);
+    struct MessageReader<'a>(&'a [u8]);
 
-    impl<'a> Bytes<'a> {
+    impl<'a> MessageReader<'a> {
         fn take(&mut self, count: u64) -> Option<&'a [u8]> {
             let (taken, rest) = self.0.split_at_checked(usize::try_from(count).ok()?)?;
             self.0 = rest;
@@ -91,17 +91,17 @@ mod by_hand {
         }
     }
 
-    fn message(frame: &[u8]) -> Option<Bytes<'_>> {
+    fn message(frame: &[u8]) -> Option<MessageReader<'_>> {
         let length = frame[..4].iter().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
-        let mut rest = Bytes(&frame[4..]);
-        let mut message = Bytes(rest.take(length)?);
+        let mut rest = MessageReader(&frame[4..]);
+        let mut message = MessageReader(rest.take(length)?);
         (rest.0.iter().all(|&byte| byte == 0) && message.number(2)? == 1).then_some(message)
     }
 
     pub(super) fn question(frame: &[u8; QUESTION_BYTES]) -> Option<Question> {
         let mut message = message(frame)?;
         let question = match message.number(4)? {
-            0 => Question::View(message.log()?),
+            0 => Question::CosignedHead(message.log()?),
             1 => {
                 let log = message.log()?;
                 let level = message.number(1)? as u8;
@@ -117,9 +117,9 @@ mod by_hand {
     pub(super) fn answer(frame: &[u8; ANSWER_BYTES]) -> Option<Answer> {
         let mut message = message(frame)?;
         let answer = match message.number(4)? {
-            0 => Answer::View(message.text()?),
+            0 => Answer::CosignedHead(message.text()?),
             1 => Answer::Evidence(message.text()?),
-            2 => Answer::Blind(message.number(8)?),
+            2 => Answer::NoFreshHead(message.number(8)?),
             3 => Answer::Tile(message.string()?),
             4 => Answer::OtherLog,
             5 => Answer::NoTile,
@@ -133,14 +133,14 @@ mod by_hand {
 fn every_message_has_the_bytes_of_its_vector() {
     for (name, question) in questions() {
         let (frame, _) = vector(name);
-        assert!(question.frame() == frame, "{name}: {:02x?}", &question.frame()[..80]);
-        assert_eq!(Question::parse(&frame).unwrap(), question, "{name}");
+        assert!(question.encode() == frame, "{name}: {:02x?}", &question.encode()[..80]);
+        assert_eq!(Question::decode(&frame).unwrap(), question, "{name}");
         assert_eq!(by_hand::question(&frame), Some(question), "{name}");
     }
     for (name, answer) in answers() {
         let (frame, _) = vector(name);
-        assert!(answer.frame() == frame, "{name}: {:02x?}", &answer.frame()[..80]);
-        assert_eq!(Answer::parse(&frame).unwrap(), answer, "{name}");
+        assert!(answer.encode() == frame, "{name}: {:02x?}", &answer.encode()[..80]);
+        assert_eq!(Answer::decode(&frame).unwrap(), answer, "{name}");
         assert_eq!(by_hand::answer(&frame), Some(answer), "{name}");
     }
 }
@@ -152,15 +152,15 @@ fn there_is_a_vector_for_every_message_and_no_other() {
     for (name, question) in questions() {
         named.push(name);
         match question {
-            Question::View(_) | Question::Tile(..) => {}
+            Question::CosignedHead(_) | Question::Tile(..) => {}
         }
     }
     for (name, answer) in answers() {
         named.push(name);
         match answer {
-            Answer::View(_)
+            Answer::CosignedHead(_)
             | Answer::Evidence(_)
-            | Answer::Blind(_)
+            | Answer::NoFreshHead(_)
             | Answer::Tile(_)
             | Answer::OtherLog
             | Answer::NoTile => {}
@@ -204,12 +204,12 @@ fn changed<const N: usize, M: PartialEq + std::fmt::Debug>(
 fn a_frame_with_any_bit_changed_is_refused_or_says_something_else() {
     // Each kind, also where the other is meant.
     for (name, _) in questions() {
-        changed(name, Question::parse, by_hand::question);
-        changed(name, Answer::parse, by_hand::answer);
+        changed(name, Question::decode, by_hand::question);
+        changed(name, Answer::decode, by_hand::answer);
     }
     for (name, _) in answers() {
-        changed(name, Question::parse, by_hand::question);
-        changed(name, Answer::parse, by_hand::answer);
+        changed(name, Question::decode, by_hand::question);
+        changed(name, Answer::decode, by_hand::answer);
     }
 }
 
@@ -235,15 +235,15 @@ fn refuses_length<const N: usize, M: std::fmt::Debug>(
 
 #[test]
 fn a_length_that_no_frame_can_have_is_refused_before_the_rest_is_read() {
-    refuses_length(Question::parse);
-    refuses_length(Answer::parse);
+    refuses_length(Question::decode);
+    refuses_length(Answer::decode);
 }
 
 #[test]
 fn an_empty_message_is_none() {
-    let error = Answer::parse(&[0; ANSWER_BYTES]).unwrap_err();
+    let error = Answer::decode(&[0; ANSWER_BYTES]).unwrap_err();
     assert!(matches!(error, WireError::Message(_)), "{error}");
-    assert!(matches!(Question::parse(&framed(&[1])), Err(WireError::Message(_))));
+    assert!(matches!(Question::decode(&framed(&[1])), Err(WireError::Message(_))));
 }
 
 fn refuses_version<const N: usize, M: std::fmt::Debug>(
@@ -265,8 +265,8 @@ fn refuses_version<const N: usize, M: std::fmt::Debug>(
 
 #[test]
 fn another_version_has_an_error_of_its_own() {
-    refuses_version("answer-no-tile", Answer::parse);
-    refuses_version("question-view", Question::parse);
+    refuses_version("answer-no-tile", Answer::decode);
+    refuses_version("question-view", Question::decode);
     assert_eq!(VERSION, 1);
 }
 
@@ -281,7 +281,7 @@ fn a_string_that_announces_more_than_there_is_is_refused() {
                 b"8 bytes.",
             ]
             .concat();
-            let error = Answer::parse(&framed(&message)).unwrap_err();
+            let error = Answer::decode(&framed(&message)).unwrap_err();
             assert!(matches!(error, WireError::Message(_)), "{length}: {error}");
         }
     }
@@ -292,9 +292,9 @@ fn a_view_that_is_not_utf8_or_has_bytes_behind_it_is_refused() {
     let message = |length: u64, bytes: &[u8]| {
         framed(&[&[1, 0, 0, 0, 0, 0][..], &length.to_le_bytes(), bytes].concat())
     };
-    assert_eq!(Answer::parse(&message(2, b"ab")).unwrap(), Answer::View("ab".to_owned()));
-    assert!(Answer::parse(&message(2, b"a\xff")).is_err());
-    assert!(Answer::parse(&message(1, b"ab")).is_err());
+    assert_eq!(Answer::decode(&message(2, b"ab")).unwrap(), Answer::CosignedHead("ab".to_owned()));
+    assert!(Answer::decode(&message(2, b"a\xff")).is_err());
+    assert!(Answer::decode(&message(1, b"ab")).is_err());
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
 fn who_hangs_up_on_a_question_has_not_answered() {
     let (mut ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
     drop(theirs);
-    let asked = now(unanimity_net::message::ask(&mut ours, &Question::View(LOG)));
+    let asked = now(unanimity_net::message::exchange(&mut ours, &Question::CosignedHead(LOG)));
     assert!(matches!(asked, Err(WireError::Io(_))));
 }
 
@@ -332,14 +332,17 @@ fn who_hangs_up_on_a_question_has_not_answered() {
 async fn one_byte_a_second_does_not_outlast_the_deadline() {
     let (mut ours, mut theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
     let drip = tokio::spawn(async move {
-        for byte in Answer::NoTile.frame() {
+        for byte in Answer::NoTile.encode() {
             theirs.write_all(&[byte]).await.unwrap();
             sleep(Duration::from_secs(1)).await;
         }
     });
     let (begun, deadline) = (Instant::now(), Duration::from_secs(90));
-    let asked =
-        timeout(deadline, unanimity_net::message::ask(&mut ours, &Question::View(LOG))).await;
+    let asked = timeout(
+        deadline,
+        unanimity_net::message::exchange(&mut ours, &Question::CosignedHead(LOG)),
+    )
+    .await;
     asked.expect_err("a byte a second takes hours");
     assert_eq!(begun.elapsed(), deadline);
     drip.abort();
@@ -352,7 +355,7 @@ async fn a_peer_that_drips_is_late_and_holds_nobody_else_up() {
     world.poll_all().await.unwrap();
     world.replace(2, |mut listener| async move {
         while let Ok(mut stream) = listener.accept().await {
-            for byte in Answer::OtherLog.frame() {
+            for byte in Answer::OtherLog.encode() {
                 if stream.write_all(&[byte]).await.is_err() {
                     break;
                 }
@@ -390,9 +393,9 @@ fn largest_head(size: u64, root: &Hash) -> (TreeHead, Log, CosignatureSigningKey
 fn the_largest_view_fits_a_frame() {
     let (head, log, peer) = largest_head((1 << 63) - 1, &Hash([7; 32]));
     let view = CosignedHead::sign(&head, &peer, Timestamp::MAX);
-    let frame = Answer::View(view.note().to_owned()).frame();
+    let frame = Answer::CosignedHead(view.note().to_owned()).encode();
     assert_eq!(frame.len(), ANSWER_BYTES);
-    let Answer::View(note) = Answer::parse(frame[..].try_into().unwrap()).unwrap() else {
+    let Answer::CosignedHead(note) = Answer::decode(frame[..].try_into().unwrap()).unwrap() else {
         panic!("a view")
     };
     assert_eq!(
@@ -411,31 +414,31 @@ fn the_largest_evidence_fits_a_frame() {
     let (smaller, ..) = largest_head(old, &Hash([7; 32]));
     let evidence = Evidence::from_heads(&smaller, &larger, &path).expect("a contradiction");
     let text = evidence.to_string();
-    let frame = Answer::Evidence(text.clone()).frame();
-    let Answer::Evidence(read) = Answer::parse(frame[..].try_into().unwrap()).unwrap() else {
+    let frame = Answer::Evidence(text.clone()).encode();
+    let Answer::Evidence(read) = Answer::decode(frame[..].try_into().unwrap()).unwrap() else {
         panic!("evidence")
     };
     assert_eq!(Evidence::verify(&read, &log).unwrap(), evidence);
     // And with the most hashes that the form allows.
     let more = (MAX_PROOF - path.len()) * 45;
     assert!(text.len() + more <= MAX_EVIDENCE_BYTES, "{} bytes", text.len() + more);
-    let most = Answer::Evidence("x".repeat(MAX_EVIDENCE_BYTES)).frame();
-    assert!(Answer::parse(most[..].try_into().unwrap()).is_ok());
+    let most = Answer::Evidence("x".repeat(MAX_EVIDENCE_BYTES)).encode();
+    assert!(Answer::decode(most[..].try_into().unwrap()).is_ok());
 }
 
 #[test]
 fn the_largest_tile_fits_a_frame() {
     let tile = Answer::Tile(vec![0xff; 256 * 32]);
-    assert_eq!(Answer::parse(tile.frame()[..].try_into().unwrap()).unwrap(), tile);
+    assert_eq!(Answer::decode(tile.encode()[..].try_into().unwrap()).unwrap(), tile);
 }
 
 #[test]
 fn every_question_is_of_one_size_and_every_answer_of_another() {
     for (name, question) in questions() {
-        assert_eq!(question.frame().len(), QUESTION_BYTES, "{name}");
+        assert_eq!(question.encode().len(), QUESTION_BYTES, "{name}");
     }
     for (name, answer) in answers() {
-        assert_eq!(answer.frame().len(), ANSWER_BYTES, "{name}");
+        assert_eq!(answer.encode().len(), ANSWER_BYTES, "{name}");
     }
 }
 
@@ -452,9 +455,9 @@ proptest! {
         let message =
             [&version.to_le_bytes()[..], &variant.to_le_bytes(), length, &body].concat();
         let frame = framed(&message);
-        prop_assert_eq!(Question::parse(&frame).ok(), by_hand::question(&frame));
+        prop_assert_eq!(Question::decode(&frame).ok(), by_hand::question(&frame));
         let frame = framed(&message);
-        prop_assert_eq!(Answer::parse(&frame).ok(), by_hand::answer(&frame));
+        prop_assert_eq!(Answer::decode(&frame).ok(), by_hand::answer(&frame));
     }
 
     #[test]
@@ -464,16 +467,16 @@ proptest! {
         number: u64,
     ) {
         for answer in [
-            Answer::View(text.clone()),
+            Answer::CosignedHead(text.clone()),
             Answer::Evidence(text.clone()),
             Answer::Tile(bytes.clone()),
-            Answer::Blind(number),
+            Answer::NoFreshHead(number),
         ] {
-            let frame = answer.frame();
+            let frame = answer.encode();
             let frame: &[u8; ANSWER_BYTES] = frame[..].try_into().unwrap();
             let by_hand = by_hand::answer(frame);
             prop_assert_eq!(by_hand.as_ref(), Some(&answer));
-            prop_assert_eq!(Answer::parse(frame).unwrap(), answer);
+            prop_assert_eq!(Answer::decode(frame).unwrap(), answer);
         }
     }
 }

@@ -12,7 +12,7 @@ use unanimity_report::Exit;
 use unanimity_state::Identity;
 use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_testkit::{Broken, Cast, Cycle, PEER_NAMES, PEERS, Stage, copy_tree, echo};
-use unanimity_tor::{Readers, Tor, hosting};
+use unanimity_tor::{AuthorizedClients, TorClient, hosting};
 
 use crate::onion::nodes::{CLIENT, Nodes, SETTLE};
 use crate::onion::process::{Ended, PATIENCE, PAUSE, Process};
@@ -118,9 +118,10 @@ impl Cast for Daemons {
         let identity = Identity::read(&told.cycle.state)?.ok_or("the peer has no keys")?;
         let other = told.circle.find(&PEER_NAMES[other].parse()?).ok_or("no such peer")?;
         let readers = told.circle.readers(self.now()).into_values().collect();
-        let tor = Tor::new(&told.tor, Some(identity.discovery))?;
+        let tor = TorClient::new(&told.tor, Some(identity.discovery))?;
         timeout(PATIENCE, tor.bootstrap(|_, _| {})).await??;
-        let listener = tor.host(&hosting(serve), &Readers::Listed(readers))?;
+        let listener =
+            tor.launch_service(&service_settings(serve), &AuthorizedClients::Listed(readers))?;
         let began = Instant::now();
         while !listener.service().is_reachable() {
             if began.elapsed() > PATIENCE {

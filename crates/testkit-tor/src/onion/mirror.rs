@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use unanimity_config::{Site, TorNetwork, TorSettings, WEB_PORT};
-use unanimity_net::file_server::{Bounds, serve_all};
+use unanimity_net::file_server::{ServerLimits, serve_files};
 use unanimity_storage::{Mode, Storage, StorageError};
 use unanimity_testkit::{Broken, Folder};
-use unanimity_tor::{Hosting, Readers, Tor};
+use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient};
 
 use crate::onion::process::PATIENCE;
 use crate::tornet::network::TorNetwork as Tornet;
@@ -22,11 +22,11 @@ pub struct OnionMirror {
     serving: AbortHandle,
 }
 
-const BOUNDS: Bounds = Bounds {
-    connections: 64,
-    sure: Duration::from_secs(5),
-    lasts: Duration::from_secs(600),
-    rate: None,
+const BOUNDS: ServerLimits = ServerLimits {
+    max_connections: 64,
+    min_hold: Duration::from_secs(5),
+    max_connection_age: Duration::from_secs(600),
+    bytes_per_second: None,
 };
 
 impl OnionMirror {
@@ -45,15 +45,16 @@ impl OnionMirror {
         };
         let network = TorNetwork::Private(network.arti());
         let settings = TorSettings { state: place("state")?, cache: place("cache")?, network };
-        let tor = Tor::new(&settings, None)?;
+        let tor = TorClient::new(&settings, None)?;
         timeout(PATIENCE, tor.bootstrap(|_, _| {})).await??;
-        let hosting = Hosting { nickname: "mirror".into(), port: WEB_PORT, proof_of_work: false };
-        let listener = tor.host(&hosting, &Readers::Anyone)?;
-        timeout(PATIENCE, listener.service().reachable()).await?;
+        let hosting =
+            ServiceSettings { nickname: "mirror".into(), port: WEB_PORT, proof_of_work: false };
+        let listener = tor.launch_service(&hosting, &AuthorizedClients::Anyone)?;
+        timeout(PATIENCE, listener.service().wait_until_reachable()).await?;
         let (site, folder) = (Site::onion(listener.address().key), Folder::new(shown));
         let files = Arc::new(folder.clone());
         let serving = tokio::spawn(async move {
-            serve_all(files, listener, BOUNDS).await;
+            serve_files(files, listener, BOUNDS).await;
             drop(tor);
         });
         Ok(OnionMirror { site, folder, serving: serving.abort_handle() })

@@ -6,7 +6,7 @@ use unanimity_config::tor_settings::{
     Bridges, NO_PUBLIC_NETWORK, PluggableTransport, TorNetwork, TorSettings,
 };
 use unanimity_testkit::scratch_dir::place;
-use unanimity_tor::{Hosting, Tor, TorError, address_of};
+use unanimity_tor::{ServiceSettings, TorClient, TorError, service_address};
 
 const PLAIN: &str = "192.0.2.66:443 8C00000DFE0046ABCDFAD191144399CB520C29E8";
 const DISGUISED: &str = "obfs4 192.0.2.66:443 8C00000DFE0046ABCDFAD191144399CB520C29E8 iat-mode=0";
@@ -14,8 +14,8 @@ const DISGUISED: &str = "obfs4 192.0.2.66:443 8C00000DFE0046ABCDFAD191144399CB52
 fn address(network: TorNetwork) -> Result<OnionAddress, TorError> {
     let place = place();
     let (state, cache) = (place.path().join("state"), place.path().join("cache"));
-    let hosting = Hosting { nickname: "n".to_owned(), port: 4242, proof_of_work: false };
-    address_of(&TorSettings { state, cache, network }, &hosting)
+    let hosting = ServiceSettings { nickname: "n".to_owned(), port: 4242, proof_of_work: false };
+    service_address(&TorSettings { state, cache, network }, &hosting)
 }
 
 fn bridges(lines: &[&str], protocols: &[&str]) -> TorNetwork {
@@ -72,6 +72,6 @@ async fn a_node_that_is_offline_has_an_address_and_no_tor() {
     let place = place();
     let (state, cache) = (place.path().join("state"), place.path().join("cache"));
     let settings = TorSettings { state, cache, network: TorNetwork::Offline };
-    let error = Tor::new(&settings, None).unwrap_err().to_string();
+    let error = TorClient::new(&settings, None).unwrap_err().to_string();
     assert!(error.contains("offline"), "{error}");
 }

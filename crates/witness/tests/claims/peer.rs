@@ -28,7 +28,7 @@ fn witness_config(world: &World, mirrors: &[&str]) -> WitnessConfig {
     WitnessConfig {
         log: world.circle.log.clone(),
         signing_key: world.circle.peer_secrets[0].clone(),
-        mirrors: mirrors.iter().map(|m| Mirror::directory(world.directory.join(m))).collect(),
+        mirrors: mirrors.iter().map(|m| Mirror::from_directory(world.directory.join(m))).collect(),
         polling: Polling::default(),
     }
 }
@@ -42,12 +42,12 @@ fn rng() -> StdRng {
 }
 
 fn ask_head(node: &Witness<impl Clock>, world: &World) -> Answer {
-    node.answer(Question::View(world.circle.log.id())).unwrap()
+    node.answer(Question::CosignedHead(world.circle.log.id())).unwrap()
 }
 
 fn verified_head(answer: Answer, world: &World) -> CosignedHead {
     match answer {
-        Answer::View(note) => {
+        Answer::CosignedHead(note) => {
             let key = world.circle.peer_secrets[0].public();
             CosignedHead::verify(note.as_bytes(), &world.circle.log, &key).unwrap()
         }
@@ -112,7 +112,7 @@ async fn a_mirror_with_bad_tiles_is_skipped_and_another_used() {
     let alone = open(&circle, &["bad"], &circle.beside("alone"), Storage::default());
     assert_eq!(alone.poll(&mut rng()).await.unwrap(), PollOutcome::NoFreshHead);
     assert_eq!(alone.head(), None);
-    assert!(matches!(ask_head(&alone, &circle), Answer::Blind(_)));
+    assert!(matches!(ask_head(&alone, &circle), Answer::NoFreshHead(_)));
 
     let log = circle.head_of("log").unwrap();
     for seed in 0..8 {
@@ -130,7 +130,7 @@ async fn a_mirror_that_takes_its_time_has_the_next_looked_at_beside_it() {
     let head = circle.force("log", &entries).unwrap();
     let log = circle.log_directory();
     // Each tile just before it would be given up; and the last one is wrong.
-    let slow = Mirror::remote("slow", move |path| {
+    let slow = Mirror::from_async_fn("slow", move |path| {
         let (bytes, path) = (fs::read(log.join(path)), path.to_owned());
         Box::pin(async move {
             let mut bytes = bytes?;
@@ -144,7 +144,7 @@ async fn a_mirror_that_takes_its_time_has_the_next_looked_at_beside_it() {
         })
     });
     for seed in 0..4 {
-        let mirrors = vec![slow.clone(), Mirror::directory(circle.log_directory())];
+        let mirrors = vec![slow.clone(), Mirror::from_directory(circle.log_directory())];
         let follow = WitnessConfig { mirrors, ..witness_config(&circle, &[]) };
         let state = circle.beside(&format!("node-{seed}"));
         let node = Witness::open(follow, &state, Storage::default(), circle.clock.clone()).unwrap();
@@ -208,7 +208,7 @@ async fn a_head_is_durable_before_it_is_cosigned() {
     };
     let node = open(&circle, &["log"], &state, Storage::with_hook(full));
     assert!(matches!(node.poll(&mut rng()).await, Err(WitnessError::Disk(_))));
-    assert!(matches!(ask_head(&node, &circle), Answer::Blind(_)));
+    assert!(matches!(ask_head(&node, &circle), Answer::NoFreshHead(_)));
     assert_eq!(node.head().unwrap().size(), 1);
     drop(node);
     // What is cosigned after a restart is what the disk has.
@@ -331,7 +331,7 @@ async fn every_tile_that_its_head_implies_is_served_in_every_width_and_no_other(
     assert_eq!(ask(1, 0, 3), Answer::NoTile);
     assert!(Cached::new(AnsweredTiles { node: &node, log }).serves(&head).await);
     let other = LogId([7; 32]);
-    assert_eq!(node.answer(Question::View(other)).unwrap(), Answer::OtherLog);
+    assert_eq!(node.answer(Question::CosignedHead(other)).unwrap(), Answer::OtherLog);
     let tile = Tile { level: 0, index: 0, width: 1 };
     assert_eq!(node.answer(Question::Tile(other, tile)).unwrap(), Answer::OtherLog);
 }
@@ -341,7 +341,7 @@ async fn it_is_blind_until_it_has_polled_and_again_once_its_last_poll_is_too_old
     let mut circle = Circle::new(18);
     circle.publish(&release(1)).unwrap();
     let start = circle.now();
-    assert_eq!(circle.view_of(0).await, Answer::Blind(start.0));
+    assert_eq!(circle.view_of(0).await, Answer::NoFreshHead(start.0));
     circle.advance(HOUR);
     circle.poll(0).await.unwrap();
     let polled = circle.now();
@@ -349,13 +349,13 @@ async fn it_is_blind_until_it_has_polled_and_again_once_its_last_poll_is_too_old
     let seen = verified_head(circle.view_of(0).await, &circle);
     assert_eq!((seen.head().size(), seen.signed_at()), (1, circle.now()));
     circle.advance(SECOND);
-    assert_eq!(circle.view_of(0).await, Answer::Blind(polled.0));
+    assert_eq!(circle.view_of(0).await, Answer::NoFreshHead(polled.0));
     circle.poll(0).await.unwrap();
     verified_head(circle.view_of(0).await, &circle);
     // A restart forgets that a mirror was seen, and nothing else.
     circle.advance(SECOND);
     circle.restart(0, Storage::default()).await.unwrap();
-    assert_eq!(circle.view_of(0).await, Answer::Blind(circle.now().0));
+    assert_eq!(circle.view_of(0).await, Answer::NoFreshHead(circle.now().0));
     assert_eq!(circle.peer(0).head().unwrap().size(), 1);
     circle.poll(0).await.unwrap();
     verified_head(circle.view_of(0).await, &circle);
@@ -370,13 +370,13 @@ async fn a_poll_that_its_clock_says_is_yet_to_come_does_not_keep_it_fresh() {
     circle.poll(0).await.unwrap();
     verified_head(circle.view_of(0).await, &circle);
     circle.clock.set(right);
-    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+    assert!(matches!(circle.view_of(0).await, Answer::NoFreshHead(_)));
     // A clock that was put right by less than a minute is no reason.
     circle.poll(0).await.unwrap();
     circle.clock.set(Timestamp(right.0 - 60));
     verified_head(circle.view_of(0).await, &circle);
     circle.clock.set(Timestamp(right.0 - 61));
-    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+    assert!(matches!(circle.view_of(0).await, Answer::NoFreshHead(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -392,7 +392,7 @@ async fn a_mirror_that_shows_less_keeps_nobody_fresh() {
     assert_eq!(verified_head(circle.view_of(0).await, &circle).head().size(), 2);
     circle.advance(10 * MINUTE + SECOND);
     assert_eq!(circle.poll(0).await.unwrap(), PollOutcome::NoFreshHead);
-    assert!(matches!(circle.view_of(0).await, Answer::Blind(_)));
+    assert!(matches!(circle.view_of(0).await, Answer::NoFreshHead(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -476,7 +476,7 @@ async fn evidence_is_on_the_disk_before_a_poll_speaks_of_it() {
             assert!(n > 3);
             break;
         }
-        assert!(matches!(ask_head(&node, &circle), Answer::Blind(_) | Answer::Evidence(_)));
+        assert!(matches!(ask_head(&node, &circle), Answer::NoFreshHead(_) | Answer::Evidence(_)));
         assert!(matches!(node.poll(&mut rng()).await.unwrap(), PollOutcome::Fork(_)));
     }
 }
@@ -535,13 +535,13 @@ async fn garbage_ends_its_own_connection_only() {
     let mut circle = Circle::new(24);
     circle.publish(&release(1)).unwrap();
     circle.poll(0).await.unwrap();
-    let good = Question::View(circle.circle.log.id()).frame();
+    let good = Question::CosignedHead(circle.circle.log.id()).encode();
     let mut padded = good.clone();
     *padded.last_mut().unwrap() = 1;
     let mut newer = good.clone();
     newer[4] = 9;
     let mut neighbour = circle.network.dial(&circle.address(0)).await.unwrap();
-    let answer_frame = Answer::NoTile.frame();
+    let answer_frame = Answer::NoTile.encode();
     for frame in [vec![0xff; QUESTION_BYTES], vec![0; QUESTION_BYTES], padded, newer, answer_frame]
     {
         let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
@@ -560,10 +560,10 @@ async fn garbage_ends_its_own_connection_only() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_lasts_two_minutes_however_politely_it_asks() {
     let circle = Circle::with_first(26).await;
-    let question = Question::View(circle.circle.log.id());
+    let question = Question::CosignedHead(circle.circle.log.id());
     let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
     let began = tokio::time::Instant::now();
-    while unanimity_net::message::ask(&mut stream, &question).await.is_ok() {
+    while unanimity_net::message::exchange(&mut stream, &question).await.is_ok() {
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
     // It is noticed when it asks again.
@@ -580,11 +580,11 @@ async fn a_connection_has_1024_questions() {
     let question = Question::Tile(circle.circle.log.id(), tile);
     for _ in 0..1024 {
         assert!(matches!(
-            unanimity_net::message::ask(&mut stream, &question).await.unwrap(),
+            unanimity_net::message::exchange(&mut stream, &question).await.unwrap(),
             Answer::Tile(_)
         ));
     }
-    assert!(unanimity_net::message::ask(&mut stream, &question).await.is_err());
+    assert!(unanimity_net::message::exchange(&mut stream, &question).await.is_err());
     assert!(matches!(circle.ask(0, question).await, Answer::Tile(_)));
 }
 
@@ -593,11 +593,11 @@ async fn fill_connections(seed: u64) -> (Circle, Question, VecDeque<DuplexStream
     let mut circle = Circle::new(seed);
     circle.publish(&release(1)).unwrap();
     circle.poll(0).await.unwrap();
-    let question = Question::View(circle.circle.log.id());
+    let question = Question::CosignedHead(circle.circle.log.id());
     let mut streams = VecDeque::new();
     for _ in 0..64 {
         let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
-        unanimity_net::message::ask(&mut stream, &question).await.unwrap();
+        unanimity_net::message::exchange(&mut stream, &question).await.unwrap();
         streams.push_back(stream);
     }
     (circle, question, streams)
@@ -607,7 +607,7 @@ async fn fill_connections(seed: u64) -> (Circle, Question, VecDeque<DuplexStream
 async fn the_65th_connection_waits_until_one_of_64_ends() {
     let (circle, question, mut streams) = fill_connections(26).await;
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
-    unanimity_net::message::send(&mut late, &question.frame()).await.unwrap();
+    unanimity_net::message::send(&mut late, &question.encode()).await.unwrap();
     assert!(
         timeout(4 * SECOND, unanimity_net::message::receive::<ANSWER_BYTES>(&mut late))
             .await
@@ -619,7 +619,7 @@ async fn the_65th_connection_waits_until_one_of_64_ends() {
     assert_eq!(begun.elapsed(), Duration::ZERO);
     // Nobody else's place was taken for it.
     for stream in &mut streams {
-        unanimity_net::message::ask(stream, &question).await.unwrap();
+        unanimity_net::message::exchange(stream, &question).await.unwrap();
     }
 }
 
@@ -628,25 +628,29 @@ async fn the_65th_connection_takes_the_place_of_the_oldest_that_has_had_its_five
     let (circle, question, mut streams) = fill_connections(31).await;
     let begun = Instant::now();
     let mut late = circle.network.dial(&circle.address(0)).await.unwrap();
-    unanimity_net::message::ask(&mut late, &question).await.unwrap();
+    unanimity_net::message::exchange(&mut late, &question).await.unwrap();
     // A timer has milliseconds.
     assert!((5 * SECOND..=5 * SECOND + SECOND / 100).contains(&begun.elapsed()));
     // One place was wanted, and one was taken: the oldest's, though it had been heard from.
-    unanimity_net::message::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
+    unanimity_net::message::exchange(&mut streams.pop_front().unwrap(), &question)
+        .await
+        .unwrap_err();
     for stream in &mut streams {
-        unanimity_net::message::ask(stream, &question).await.unwrap();
+        unanimity_net::message::exchange(stream, &question).await.unwrap();
     }
     // The next takes the next oldest's, and waits for nothing: that has had its time.
     let begun = Instant::now();
-    unanimity_net::message::ask(
+    unanimity_net::message::exchange(
         &mut circle.network.dial(&circle.address(0)).await.unwrap(),
         &question,
     )
     .await
     .unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    unanimity_net::message::ask(&mut streams.pop_front().unwrap(), &question).await.unwrap_err();
-    unanimity_net::message::ask(&mut late, &question).await.unwrap();
+    unanimity_net::message::exchange(&mut streams.pop_front().unwrap(), &question)
+        .await
+        .unwrap_err();
+    unanimity_net::message::exchange(&mut late, &question).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -665,9 +669,9 @@ async fn one_client_with_200_silent_connections_crowds_nobody_out() {
     // It was there first, with as many as can wait.
     tokio::time::sleep(SECOND).await;
     let begun = Instant::now();
-    let question = Question::View(circle.circle.log.id());
+    let question = Question::CosignedHead(circle.circle.log.id());
     for _ in 0..3 {
-        unanimity_net::message::ask(
+        unanimity_net::message::exchange(
             &mut circle.network.dial(&circle.address(0)).await.unwrap(),
             &question,
         )
@@ -688,7 +692,7 @@ async fn while_places_are_free_a_connection_is_not_ended_for_another() {
         tokio::time::sleep(SECOND / 50).await;
     }
     for stream in &mut streams {
-        unanimity_net::message::ask(stream, &question).await.unwrap();
+        unanimity_net::message::exchange(stream, &question).await.unwrap();
     }
 }
 
@@ -712,7 +716,7 @@ async fn a_client_that_stalls_is_cut_after_30_seconds() {
     assert!(begun.elapsed() <= 32 * SECOND);
     // One that asks and never reads.
     let mut stream = circle.network.dial(&circle.address(0)).await.unwrap();
-    let frame = Question::View(circle.circle.log.id()).frame();
+    let frame = Question::CosignedHead(circle.circle.log.id()).encode();
     let begun = Instant::now();
     while timeout(10 * MINUTE, stream.write_all(&frame)).await.unwrap().is_ok() {}
     assert_eq!(begun.elapsed(), 30 * SECOND);

@@ -25,7 +25,7 @@ fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<Witness<ManualCloc
     let follow = WitnessConfig {
         log: the_log(),
         signing_key: cosigner(),
-        mirrors: vec![Mirror::directory(mirror)],
+        mirrors: vec![Mirror::from_directory(mirror)],
         polling: Polling::default(),
     };
     Witness::open(follow, state, disk, ManualClock::at(Timestamp(1_790_000_000)))
@@ -36,8 +36,8 @@ fn poll(peer: &Witness<ManualClock>) -> Result<PollOutcome, WitnessError> {
 }
 
 fn cosigned_size(peer: &Witness<ManualClock>) -> Option<u64> {
-    match peer.answer(Question::View(the_log().id())).unwrap() {
-        Answer::View(note) => {
+    match peer.answer(Question::CosignedHead(the_log().id())).unwrap() {
+        Answer::CosignedHead(note) => {
             let view =
                 CosignedHead::verify(note.as_bytes(), &the_log(), &cosigner().public()).unwrap();
             Some(view.head().size())

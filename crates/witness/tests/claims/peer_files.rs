@@ -9,7 +9,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use unanimity_client::{ArtifactCache, ClientError, CycleOutcome, MirrorProblem};
 use unanimity_config::{OnionAddress, Polling, Site, WEB_PORT};
-use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
+use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_files};
 use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::FULL;
@@ -28,7 +28,7 @@ fn rng() -> StdRng {
 
 /// A peer apart from the circle's, with these mirrors.
 fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Storage) -> Witness<ManualClock> {
-    let directory = |name: &&str| Mirror::directory(circle.directory.join(name));
+    let directory = |name: &&str| Mirror::from_directory(circle.directory.join(name));
     let follow = WitnessConfig {
         log: circle.circle.log.clone(),
         signing_key: circle.circle.peer_secrets[0].clone(),
@@ -52,7 +52,7 @@ fn serve_as_mirror(node: &Arc<Witness<ManualClock>>) -> Mirror {
     let (network, key) = (Network::default(), [9; 32]);
     let listener = network.listen(OnionAddress { key, port: WEB_PORT });
     tokio::spawn(node.clone().serve_files(listener));
-    Mirror::named("it", Site::onion(key), &network.web().unwrap())
+    Mirror::from_url("it", Site::onion(key), &network.web_connector().unwrap())
 }
 
 async fn read_error_kind(mirror: &Mirror, path: &str) -> io::ErrorKind {
@@ -89,7 +89,7 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
     }
     for tile in [(0, 0, 256), (0, 2, 88), (0, 2, 3), (1, 0, 2)] {
         let tile = Tile { level: tile.0, index: tile.1, width: tile.2 };
-        let log = Mirror::directory(circle.log_directory());
+        let log = Mirror::from_directory(circle.log_directory());
         let path = if tile.width == 3 { tile.full().path() } else { tile.path() };
         let known = log.read(&path, 1 << 20).await;
         let served = mirror.read(&tile.path(), 1 << 20).await.unwrap();
@@ -271,7 +271,7 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
 async fn without_mirrors(seed: u64) -> Circle {
     let mut circle = Circle::with_second_settling(seed).await;
     circle.pass(HOUR).await;
-    circle.mirrors = vec![Mirror::directory("/nonexistent")];
+    circle.mirrors = vec![Mirror::from_directory("/nonexistent")];
     circle
 }
 
@@ -282,8 +282,13 @@ fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> ArtifactCac
     artifacts.insert(&manifest.targets[0], wanted).unwrap();
     let key = Hash::digest(who.as_bytes()).0;
     let listener = circle.network.listen(OnionAddress { key, port: WEB_PORT });
-    let bounds = Bounds { connections: 4, sure: SECOND, lasts: HOUR, rate: Some(1 << 20) };
-    tokio::spawn(serve_all(Arc::new(artifacts.clone()), listener, bounds));
+    let bounds = ServerLimits {
+        max_connections: 4,
+        min_hold: SECOND,
+        max_connection_age: HOUR,
+        bytes_per_second: Some(1 << 20),
+    };
+    tokio::spawn(serve_files(Arc::new(artifacts.clone()), listener, bounds));
     circle.config.artifacts.push((who.parse().unwrap(), Site::onion(key)));
     artifacts
 }
@@ -353,8 +358,13 @@ async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
     for peer in 0..4 {
         let at = OnionAddress { port: WEB_PORT, ..circle.address(peer) };
         let listener = circle.network.listen(at);
-        let bounds = Bounds { connections: 4, sure: SECOND, lasts: HOUR, rate: None };
-        tokio::spawn(serve_all(Arc::new(DirectoryStore(liar.clone())), listener, bounds));
+        let bounds = ServerLimits {
+            max_connections: 4,
+            min_hold: SECOND,
+            max_connection_age: HOUR,
+            bytes_per_second: None,
+        };
+        tokio::spawn(serve_files(Arc::new(DirectoryStore(liar.clone())), listener, bounds));
     }
     circle.poll_all().await.unwrap();
     circle.config.cycle.state = circle.beside("new");
@@ -367,9 +377,9 @@ async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
 /// Files of a directory, as a host that does not know better.
 struct DirectoryStore(std::path::PathBuf);
 
-impl Shelf for DirectoryStore {
-    fn open(&self, path: &str) -> io::Result<Served> {
-        Served::lasting(fs::File::open(self.0.join(path))?)
+impl FileStore for DirectoryStore {
+    fn open(&self, path: &str) -> io::Result<ServedFile> {
+        ServedFile::immutable(fs::File::open(self.0.join(path))?)
     }
 }
 
@@ -391,7 +401,7 @@ async fn a_victim_that_serves_its_fork_to_its_circle_gains_no_cosignature() {
     for peer in 0..victim {
         fs::remove_file(circle.directory.join("mirrors").join(World::peer_name(peer))).unwrap();
     }
-    circle.mirrors = vec![Mirror::directory("/nonexistent")];
+    circle.mirrors = vec![Mirror::from_directory("/nonexistent")];
     for _ in 0..3 {
         circle.advance(5 * MINUTE);
         circle.poll_all().await.unwrap();

@@ -135,7 +135,7 @@ async fn a_client_installs_from_a_site_that_was_published() {
     let mut world =
         World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000)).unwrap();
     let site = place.path().join("site");
-    world.mirrors = vec![Mirror::directory(&site)];
+    world.mirrors = vec![Mirror::from_directory(&site)];
     for (sequence, artifact) in [(1, &b"#!/bin/sh\necho one\n"[..]), (2, b"#!/bin/sh\necho two\n")]
     {
         world.publish(&Draft::new(sequence, "1.0.0", artifact)).unwrap();
