@@ -10,7 +10,7 @@ use std::fmt::Display;
 use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem};
 use unanimity_config::{ConfigError, TicketError};
 use unanimity_install::InstallRefusal;
-use unanimity_log::export::Unpublished;
+use unanimity_log::export::ExportError;
 use unanimity_log::{EntryError, WriteError};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::peers::PeerSetError;
@@ -92,7 +92,7 @@ impl Advice for TicketError {
 impl Advice for PublishError {
     fn add_to(&self, words: String) -> String {
         match self {
-            PublishError::NotSecret(_) => format!("{words} as `unanimity keygen` writes them"),
+            PublishError::NotPrivateKey(_) => format!("{words} as `unanimity keygen` writes them"),
             _ => words,
         }
     }
@@ -121,10 +121,10 @@ impl Advice for WriteError {
     }
 }
 
-impl Advice for Unpublished {
+impl Advice for ExportError {
     fn add_to(&self, words: String) -> String {
         match self {
-            Unpublished::NoLog(_) => {
+            ExportError::NoLog(_) => {
                 format!("{words}: name a log's directory, as `unanimity log init` makes it")
             }
             _ => words,

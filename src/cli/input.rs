@@ -18,7 +18,7 @@ pub(super) fn note_key(argument: &str) -> Result<NoteVerifyingKey, String> {
     match argument.parse::<NoteVerifyingKey>() {
         Ok(key) => Ok(key),
         Err(error) if argument.contains('+') => Err(error.to_string()),
-        Err(_) if unanimity_publish::is_secret(Path::new(argument)) => {
+        Err(_) if unanimity_publish::is_private_key_file(Path::new(argument)) => {
             Err(format!("{argument} is a secret key; the public one is in {argument}.pub"))
         }
         Err(_) => {

@@ -10,7 +10,7 @@ use unanimity_protocol::note::NoteError;
 use unanimity_protocol::{
     Name, Note, NoteSigningKey, NoteVerifyingKey, Origin, Statement, Withdrawal,
 };
-use unanimity_publish::{ArtifactDraft, ReleaseDraft, Work};
+use unanimity_publish::{ArtifactDraft, KdfCost, ReleaseDraft};
 use unanimity_report::{Ended, Exit, Said, path_json};
 use unanimity_storage::{Clock as _, Mode, PrivateFileError, Storage, SystemClock};
 
@@ -65,8 +65,8 @@ impl Keygen {
         }
         let passphrase = self.passphrase.new_one(&self.out)?;
         let disk = Storage::default();
-        let secret: SigningKey<TYPE> = unanimity_publish::generate(self.name.clone());
-        unanimity_publish::write_key(&self.out, &secret, &passphrase, Work::Calibrated, &disk)?;
+        let secret: SigningKey<TYPE> = unanimity_publish::generate_key(self.name.clone());
+        unanimity_publish::write_key(&self.out, &secret, &passphrase, KdfCost::Calibrated, &disk)?;
         let public: VerifyingKey<TYPE> = secret.public();
         let line = format!("{public}\n");
         let written =
@@ -172,9 +172,9 @@ impl New {
             sequence: self.sequence,
             version: self.version,
             issued: SystemClock.now(),
-            good_for: *self.good_for,
+            valid_for: *self.good_for,
         };
-        let manifest = unanimity_publish::manifest(release, artifacts)?;
+        let manifest = unanimity_publish::build_manifest(release, artifacts)?;
         written(Statement::Release(manifest), &self.out)
     }
 
@@ -192,7 +192,7 @@ impl New {
         if self.as_file {
             return Ok((platform, file, bytes).into());
         }
-        Ok(ArtifactDraft::by_name(platform, file, bytes)?)
+        Ok(ArtifactDraft::from_named_file(platform, file, bytes)?)
     }
 }
 
@@ -223,7 +223,7 @@ pub(super) struct Withdraw {
 
 impl Withdraw {
     fn run(self) -> Result<Said, Ended> {
-        let withdrawal = unanimity_publish::withdrawal(Withdrawal {
+        let withdrawal = unanimity_publish::check_withdrawal(Withdrawal {
             log: self.of.log_origin,
             product: self.of.product,
             channel: self.of.channel,
@@ -256,7 +256,12 @@ impl Sign {
             confirm(&statement)?;
         }
         let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
-        let note = unanimity_publish::sign(&self.manifest, &shown, &secret, &Storage::default())?;
+        let note = unanimity_publish::sign_statement(
+            &self.manifest,
+            &shown,
+            &secret,
+            &Storage::default(),
+        )?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
         let said = format!(
             "{}\n{} is signed by {name}; signature lines in all: {count}.\n",

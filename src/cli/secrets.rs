@@ -43,7 +43,7 @@ impl Passphrase {
     /// Opens a key file.
     pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<SigningKey<TYPE>, Ended> {
         // Before anybody types a passphrase: is it worth it?
-        unanimity_publish::check_secret(key).map_err(advice::ended)?;
+        unanimity_publish::check_private_key_file(key).map_err(advice::ended)?;
         unanimity_publish::read_key(key, &self.known(key)?).map_err(advice::ended)
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use unanimity_log::export::{Missing, Published, Source, Unpublished};
+use unanimity_log::export::{ExportError, ExportSummary, LogSnapshot, MissingArtifact};
 use unanimity_protocol::NoteVerifyingKey;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_report::{Ended, Exit, Said, path_json};
@@ -29,15 +29,15 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) fn run(self) -> Result<Said, Ended> {
-        let source = Source::read(&self.log, &self.log_key).map_err(advice::ended)?;
-        match unanimity_log::export::publish(&source, &self.site, &Storage::default()) {
+        let source = LogSnapshot::read(&self.log, &self.log_key).map_err(advice::ended)?;
+        match unanimity_log::export::export(&source, &self.site, &Storage::default()) {
             Ok(published) => Ok(self.said(&source, &published)),
-            Err(error @ Unpublished::Fork { .. }) => Ok(forked(&error)),
+            Err(error @ ExportError::Fork { .. }) => Ok(forked(&error)),
             Err(error) => Err(advice::ended(error)),
         }
     }
 
-    fn said(&self, source: &Source, published: &Published) -> Said {
+    fn said(&self, source: &LogSnapshot, published: &ExportSummary) -> Said {
         let (site, head) = (self.site.display(), source.head());
         let (files, bytes, releases) = (published.files, published.bytes, source.releases().len());
         let mut text = if files == 0 {
@@ -46,14 +46,14 @@ impl Publish {
             format!("{site} is up to date; files written: {files} ({bytes} bytes).\n")
         };
         text += &format!("head      {head}\nreleases  {releases}\n");
-        if published.is_page_foreign {
+        if published.has_foreign_page {
             text += &format!(
                 "{} is somebody else's page and was left as it is.\n",
                 self.site.join("index.html").display()
             );
         }
         let now = SystemClock.now();
-        for Missing { manifest, target } in &published.missing {
+        for MissingArtifact { manifest, artifact: target } in &published.missing_artifacts {
             // Nobody may install it any more.
             if manifest.expires <= now {
                 continue;
@@ -67,7 +67,7 @@ impl Publish {
                 self.log.join(artifact_path(&target.sha256)).display()
             );
         }
-        let missing: Vec<Value> = published.missing.iter().map(missing_json).collect();
+        let missing: Vec<Value> = published.missing_artifacts.iter().map(missing_json).collect();
         let json = json!({
             "site": path_json(&self.site),
             "origin": source.log().origin.as_str(),
@@ -76,13 +76,13 @@ impl Publish {
             "files_written": files,
             "bytes_written": bytes,
             "missing": missing,
-            "foreign_index": published.is_page_foreign,
+            "foreign_index": published.has_foreign_page,
         });
         Said::done(text, json)
     }
 }
 
-fn missing_json(Missing { manifest, target }: &Missing) -> Value {
+fn missing_json(MissingArtifact { manifest, artifact: target }: &MissingArtifact) -> Value {
     json!({
         "product": manifest.product.as_str(),
         "channel": manifest.channel.as_str(),
@@ -96,9 +96,9 @@ fn missing_json(Missing { manifest, target }: &Missing) -> Value {
 }
 
 /// What proves a fork is said with it: there may be no other time at which both heads are together.
-fn forked(error: &Unpublished) -> Said {
+fn forked(error: &ExportError) -> Said {
     let evidence = match error {
-        Unpublished::Fork { evidence, .. } => evidence.to_string(),
+        ExportError::Fork { evidence, .. } => evidence.to_string(),
         _ => String::new(),
     };
     let json = json!({ "message": error.to_string(), "evidence": evidence });

@@ -31,7 +31,7 @@ fn describe_release(manifest: &Manifest) -> String {
         manifest.issued,
         manifest.expires,
     );
-    for target in &manifest.targets {
+    for target in &manifest.artifacts {
         let kind = match target.kind {
             ArtifactKind::File => "a file".to_owned(),
             ArtifactKind::Archive { unpacked, entries, .. } => {
@@ -67,7 +67,7 @@ fn withdrawal_json(withdrawal: &Withdrawal) -> Value {
 
 /// A manifest for programs.
 pub(super) fn manifest_json(manifest: &Manifest) -> Value {
-    let targets: Vec<Value> = (manifest.targets.iter())
+    let targets: Vec<Value> = (manifest.artifacts.iter())
         .map(|target| {
             json!({
                 "platform": target.platform.as_str(),

@@ -145,10 +145,10 @@ pub(super) fn status(
 /// What else is there, and what did not work.
 fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
     let mut text = String::new();
-    let sequence = installed.and_then(Manifest::sequence_of);
+    let sequence = installed.and_then(Manifest::sequence_from_label);
     let mut word = "before";
     for release in journal.good.iter().rev().filter(|good| Some(good.as_str()) != installed) {
-        if Manifest::sequence_of(release) > sequence {
+        if Manifest::sequence_from_label(release) > sequence {
             text += &format!(
                 "left        {release}: not installed again by itself, something newer is\n"
             );

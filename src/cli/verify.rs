@@ -7,7 +7,7 @@ use serde_json::json;
 use unanimity_config::Config;
 use unanimity_install::state_dirs::{load_known_releases, readable_state_dirs};
 use unanimity_install::{InstallError, verify_artifact};
-use unanimity_protocol::Bundle;
+use unanimity_protocol::ProofBundle;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_report::{Ended, Exit, Said};
 use unanimity_storage::StorageError;
@@ -39,7 +39,7 @@ impl Verify {
             let why = "this proves that the log has an entry, and no more: `unanimity log verify`";
             return Err(bad(Exit::BadInput, &why));
         }
-        let bundle = Bundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
+        let bundle = ProofBundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
         let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
         // It is the bundle that does not prove, whichever stage says so; no update is under way.
         let agreed = agreed.map_err(|why| {
@@ -47,11 +47,11 @@ impl Verify {
             bad(Exit::BadProof, &format!("does not prove agreement: {why}"))
         })?;
         let manifest = agreed.manifest();
-        let file =
-            unanimity_storage::open_plain(&self.file).map_err(StorageError::at(&self.file))?;
+        let file = unanimity_storage::open_regular_file(&self.file)
+            .map_err(StorageError::at(&self.file))?;
         let length = file.metadata().map_err(StorageError::at(&self.file))?.len();
         // Whichever platform it is for: a third party may check another's file.
-        let targets = manifest.targets.iter().filter(|target| target.length == length);
+        let targets = manifest.artifacts.iter().filter(|target| target.length == length);
         let why = format!(
             "bad artifact: {} has {length} bytes, and no artifact of release {} has",
             self.file.display(),
@@ -59,8 +59,8 @@ impl Verify {
         );
         let mut refused = Ended::new(Exit::BadArtifact, why);
         for target in targets {
-            let file =
-                unanimity_storage::open_plain(&self.file).map_err(StorageError::at(&self.file))?;
+            let file = unanimity_storage::open_regular_file(&self.file)
+                .map_err(StorageError::at(&self.file))?;
             match verify_artifact(target, file) {
                 Ok(()) => {
                     let release = manifest.label();
@@ -82,7 +82,10 @@ impl Verify {
                     };
                     // A roll's own time is nobody's word: these are the oldest that the peers signed.
                     let [earlier, latest] = agreed.rounds().map(|roll| {
-                        roll.views().map(|view| view.signed_at()).min().unwrap_or(roll.closed_at())
+                        roll.cosigned_heads()
+                            .map(|view| view.signed_at())
+                            .min()
+                            .unwrap_or(roll.closed_at())
                     });
                     let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
                     let text = format!(

@@ -310,9 +310,9 @@ proptest! {
 fn missing(silence: &str) -> UnconfirmedPeer {
     UnconfirmedPeer {
         peer: "carol".parse().unwrap(),
-        standing: Confirmation::NoValidAnswer,
+        confirmation: Confirmation::NoValidAnswer,
         size: None,
-        silence: Some(PeerFailure::Unreachable(silence.to_owned())),
+        failure: Some(PeerFailure::Unreachable(silence.to_owned())),
         since: Some(NOW),
     }
 }
@@ -348,7 +348,7 @@ fn failures() -> Vec<(CycleError, Condition, &'static str)> {
             Refused,
             "unsuitable 2-1.1.0",
         ),
-        (Refusal::Bundle(BundleFault::Untied), Refused, "bad-proof "),
+        (Refusal::Bundle(BundleFault::Unproven), Refused, "bad-proof "),
     ];
     let served = MirrorProblem::OtherEntries { served: text(), head: trusted.clone() };
     let others: Vec<(CycleError, Condition, &str)> = vec![

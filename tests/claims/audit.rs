@@ -18,8 +18,8 @@ use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::tree::{consistency_ranges, consistency_roots};
 use unanimity_protocol::{
-    Bundle, CosignatureSigningKey, CosignedHead, Evidence, Hash, Manifest, Note, Policy, Refusal,
-    TlogProof, Withdrawal,
+    CosignatureSigningKey, CosignedHead, Evidence, Hash, Manifest, Note, Policy, ProofBundle,
+    Refusal, TlogProof, Withdrawal,
 };
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{ManualClock, Storage};
@@ -401,7 +401,7 @@ async fn m_parsers_do_not_panic_on_damaged_input() {
     for turn in 0..20_000 {
         let bytes = damaged(samples[turn % 3].clone().into_bytes(), &mut rng);
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Ok(bundle) = Bundle::parse(&text)
+        if let Ok(bundle) = ProofBundle::parse(&text)
             && turn % 30 == 0
         {
             bundle.verify(policy, peers, limits).ok();
@@ -477,7 +477,7 @@ async fn known_fault_o_a_release_for_other_platforms_holds_back_an_older_one() {
     let mut circle = Circle::with_first(9031).await;
     circle.publish(&release(2)).unwrap();
     let (mut manifest, _) = circle.sign(&release(3)).unwrap();
-    manifest.targets[0].platform = "riscv64-linux".parse().unwrap();
+    manifest.artifacts[0].platform = "riscv64-linux".parse().unwrap();
     let mut note = Note::unsigned(&manifest.to_string()).unwrap();
     circle.circle.publishers[..2].iter().for_each(|key| note.sign(key));
     circle.force("log", &[note.to_string().into_bytes()]).unwrap();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use unanimity_config::Circle;
 use unanimity_protocol::key::SigningKey;
-use unanimity_publish::Work;
+use unanimity_publish::KdfCost;
 use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
 
@@ -72,9 +72,9 @@ impl Desk {
 
     /// A key as `keygen` leaves it, but for the second that guessing its passphrase costs.
     fn key<const TYPE: u8>(&self, name: &str) {
-        let secret: SigningKey<TYPE> = unanimity_publish::generate(name.parse().unwrap());
+        let secret: SigningKey<TYPE> = unanimity_publish::generate_key(name.parse().unwrap());
         let path = self.path().join(format!("{name}.key"));
-        let (work, disk) = (Work::Factor(2), Storage::default());
+        let (work, disk) = (KdfCost::Factor(2), Storage::default());
         unanimity_publish::write_key(
             &path,
             &secret,

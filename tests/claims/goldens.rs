@@ -17,7 +17,7 @@ use unanimity_client::CycleOutcome;
 use unanimity_config::Spool;
 use unanimity_protocol::key::{KeyName, SigningKey};
 use unanimity_protocol::{Manifest, Note, NoteSigningKey, Timestamp, Withdrawal};
-use unanimity_publish::{ReleaseDraft, Work};
+use unanimity_publish::{KdfCost, ReleaseDraft};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
 use unanimity_testkit::scratch_dir::place;
@@ -99,7 +99,7 @@ impl Session {
 
     fn key<const TYPE: u8>(&self, secret: &SigningKey<TYPE>) {
         let name = secret.public().name().clone();
-        let (passphrase, work) = ("correct horse".to_owned().into(), Work::Factor(2));
+        let (passphrase, work) = ("correct horse".to_owned().into(), KdfCost::Factor(2));
         let path = self.path(&format!("{name}.key"));
         unanimity_publish::write_key(&path, secret, &passphrase, work, &Storage::default())
             .unwrap();
@@ -128,11 +128,11 @@ fn manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
         sequence,
         version: format!("1.{sequence}").parse().unwrap(),
         issued: THEN,
-        good_for,
+        valid_for: good_for,
     };
     let platform = "x86_64-linux".parse().unwrap();
     let artifact = (platform, "hello".parse().unwrap(), file.as_bytes().to_vec());
-    unanimity_publish::manifest(release, [artifact]).unwrap()
+    unanimity_publish::build_manifest(release, [artifact]).unwrap()
 }
 
 fn signed(text: &str) -> String {

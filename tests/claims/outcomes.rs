@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
-use unanimity_archive::Broken;
+use unanimity_archive::ArchiveViolation;
 use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem};
 use unanimity_config::edit::Obstacle;
 use unanimity_config::{CircleError, ConfigError, EditError, Why};
@@ -13,7 +13,7 @@ use unanimity_install::{
     ArtifactMismatch, InstallError, InstallRefusal, Installed, OfflineInstallError, ReplayMismatch,
     RollbackError,
 };
-use unanimity_log::export::Unpublished;
+use unanimity_log::export::ExportError;
 use unanimity_log::{EntryError, WriteError};
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::NoteError;
@@ -146,11 +146,11 @@ fn refusals() -> Vec<(u8, Refusal)> {
         (27, Refusal::NoArtifactForPlatform { release: release(), platform: name() }),
         (29, Refusal::Bundle(BundleFault::Head(checkpoint_error()))),
         (29, Refusal::Bundle(BundleFault::Note(NoteError::NotUtf8))),
-        (29, Refusal::Bundle(BundleFault::View { peer: name(), why: checkpoint_error() })),
+        (29, Refusal::Bundle(BundleFault::CosignedHead { peer: name(), why: checkpoint_error() })),
         (29, Refusal::Bundle(BundleFault::NotIncluded(name()))),
-        (29, Refusal::Bundle(BundleFault::Untied)),
-        (29, Refusal::Bundle(BundleFault::TwoViews)),
-        (29, Refusal::Bundle(BundleFault::Apart)),
+        (29, Refusal::Bundle(BundleFault::Unproven)),
+        (29, Refusal::Bundle(BundleFault::DuplicateCosigner)),
+        (29, Refusal::Bundle(BundleFault::SpreadTooWide)),
         (29, Refusal::Bundle(BundleFault::Future(NOW))),
     ]
 }
@@ -160,7 +160,10 @@ fn install_refusals() -> Vec<(u8, InstallRefusal)> {
         ArtifactMismatch::TooLong { file: name(), signed: 1 },
         ArtifactMismatch::TooShort { file: name(), length: 0, signed: 1 },
         ArtifactMismatch::Digest { file: name(), found: Hash([0; 32]), signed: Hash([1; 32]) },
-        ArtifactMismatch::Archive { file: name(), broken: Broken { entry: None, why: text() } },
+        ArtifactMismatch::Archive {
+            file: name(),
+            broken: ArchiveViolation { entry: None, why: text() },
+        },
         ArtifactMismatch::OtherRelease(text()),
     ];
     let mut refusals = vec![
@@ -343,13 +346,13 @@ fn errors_of_publishing_have_their_rows() {
     all_have(6, [PublishError::File(PrivateFileError::Exists(path()))]);
     let exposed = PrivateFileError::Exposed { path: path(), mode: 0o644 };
     all_have(7, [PublishError::File(exposed)]);
-    all_have(7, [PublishError::NotSecret(path()), PublishError::Decrypt(path())]);
+    all_have(7, [PublishError::NotPrivateKey(path()), PublishError::Decrypt(path())]);
     all_have(7, [PublishError::Key { path: path(), source: key_error }]);
     all_have(8, [PublishError::Statement { path: path(), source: statement() }]);
     all_have(8, [PublishError::Note { path: path(), source: NoteError::NotUtf8 }]);
     all_have(2, [PublishError::Changed(path())]);
     all_have(2, [PublishError::AlreadySigned { path: path(), name: name() }]);
-    all_have(2, [PublishError::NewStatement(statement())]);
+    all_have(2, [PublishError::InvalidStatement(statement())]);
     all_have(28, [PublishError::Archive { file: name(), why: text() }]);
     all_have(1, [PublishError::Encrypt(text())]);
 }
@@ -363,14 +366,20 @@ fn errors_of_writing_and_exporting_a_log_have_their_rows() {
     all_have(8, [WriteError::Entry { number: 1, why: EntryError::Kind }]);
     all_have(20, [WriteError::Forked { mirror: mirror(), size, held, path: path() }]);
     all_have(24, [WriteError::MirrorAhead { mirror: mirror(), size, held, path: path() }]);
-    all_have(6, [Unpublished::Disk(disk()), Unpublished::Busy(path())]);
-    all_have(6, [Unpublished::NoLog(path()), Unpublished::Occupied(path())]);
-    all_have(22, [Unpublished::Checkpoint { path: path(), source: checkpoint_error() }]);
-    all_have(22, [Unpublished::OtherLog { path: path(), source: checkpoint_error() }]);
-    all_have(28, [Unpublished::Artifact(path())]);
-    all_have(2, [Unpublished::NotApart { site: path(), log: path() }, Unpublished::IsLog(path())]);
-    all_have(24, [Unpublished::Rollback { site: path(), size, log: path(), held }]);
-    all_have(20, [Unpublished::Fork { site: path(), log: path(), evidence: evidence() }]);
+    all_have(6, [ExportError::Disk(disk()), ExportError::Busy(path())]);
+    all_have(6, [ExportError::NoLog(path()), ExportError::Occupied(path())]);
+    all_have(22, [ExportError::Checkpoint { path: path(), source: checkpoint_error() }]);
+    all_have(22, [ExportError::OtherLog { path: path(), source: checkpoint_error() }]);
+    all_have(28, [ExportError::ArtifactMismatch(path())]);
+    all_have(
+        2,
+        [
+            ExportError::OverlappingDirectories { site: path(), log: path() },
+            ExportError::IsLog(path()),
+        ],
+    );
+    all_have(24, [ExportError::Rollback { site: path(), size, log: path(), held }]);
+    all_have(20, [ExportError::Fork { site: path(), log: path(), evidence: evidence() }]);
 }
 
 #[cfg(feature = "tor")]

@@ -114,7 +114,7 @@ impl Scene {
         assert_eq!(root.floor().unwrap(), expected);
         if expected == 2 {
             let versions = self.world.config.cycle.install_root.join("versions");
-            let mut left = disk.names(&versions).unwrap();
+            let mut left = disk.list_dir(&versions).unwrap();
             left.sort();
             assert_eq!(left, ["1-1.0.0", "2-1.1.0"]);
         }

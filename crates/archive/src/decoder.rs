@@ -6,69 +6,69 @@ use std::io::{BufRead, BufReader, Read};
 use flate2::bufread::GzDecoder;
 use unanimity_protocol::manifest::ArchiveFormat;
 
-use crate::{Broken, MAX_WINDOW_LOG, UnpackError};
+use crate::{ArchiveError, ArchiveViolation, MAX_WINDOW_LOG};
 
 /// Bytes read at once of either side.
 const BUFFER: usize = 128 * 1024;
 
 /// The bytes of a tar archive, out of what it is packed in.
-pub(crate) struct Packed<R: Read> {
-    unpacked: BufReader<Decoder<R>>,
+pub(crate) struct Decoder<R: Read> {
+    unpacked: BufReader<Decompressor<R>>,
 }
 
-type Source<R> = BufReader<Watched<R>>;
+type TrackedSource<R> = BufReader<TrackedReader<R>>;
 
-enum Decoder<R: Read> {
-    Tar(Source<R>),
-    Gz(Box<GzDecoder<Source<R>>>),
-    Zst(Box<zstd::Decoder<'static, Source<R>>>),
+enum Decompressor<R: Read> {
+    Tar(TrackedSource<R>),
+    Gz(Box<GzDecoder<TrackedSource<R>>>),
+    Zst(Box<zstd::Decoder<'static, TrackedSource<R>>>),
 }
 
 /// Remembers that it was the source that failed, and not what came from it.
-struct Watched<R> {
+struct TrackedReader<R> {
     source: R,
     failed: bool,
 }
 
-impl<R: Read> Packed<R> {
-    pub(crate) fn open(format: ArchiveFormat, source: R) -> Result<Packed<R>, UnpackError> {
-        let source = BufReader::with_capacity(BUFFER, Watched { source, failed: false });
+impl<R: Read> Decoder<R> {
+    pub(crate) fn open(format: ArchiveFormat, source: R) -> Result<Decoder<R>, ArchiveError> {
+        let source = BufReader::with_capacity(BUFFER, TrackedReader { source, failed: false });
         let decoder = match format {
-            ArchiveFormat::Tar => Decoder::Tar(source),
-            ArchiveFormat::TarGz => Decoder::Gz(Box::new(GzDecoder::new(source))),
+            ArchiveFormat::Tar => Decompressor::Tar(source),
+            ArchiveFormat::TarGz => Decompressor::Gz(Box::new(GzDecoder::new(source))),
             ArchiveFormat::TarZst => {
                 let open = || {
                     let mut decoder = zstd::Decoder::with_buffer(source)?.single_frame();
                     decoder.window_log_max(MAX_WINDOW_LOG)?;
                     Ok(decoder)
                 };
-                Decoder::Zst(Box::new(open().map_err(UnpackError::Source)?))
+                Decompressor::Zst(Box::new(open().map_err(ArchiveError::Source)?))
             }
         };
-        Ok(Packed { unpacked: BufReader::with_capacity(BUFFER, decoder) })
+        Ok(Decoder { unpacked: BufReader::with_capacity(BUFFER, decoder) })
     }
 
     /// The next bytes, at most `most` of them; none at the end.
-    pub(crate) fn next(&mut self, most: u64) -> Result<&[u8], UnpackError> {
+    pub(crate) fn peek(&mut self, most: u64) -> Result<&[u8], ArchiveError> {
         // Looked at twice, because an error has to look at the source behind it.
         if let Err(error) = self.unpacked.fill_buf() {
-            return Err(self.broken(error));
+            return Err(self.classify_error(error));
         }
         let bytes = self.unpacked.buffer();
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
         Ok(&bytes[..most])
     }
 
-    /// Of what [`Packed::next`] gave, this much is done with.
+    /// Of what [`Decoder::peek`] gave, this much is done with.
     pub(crate) fn consume(&mut self, count: usize) {
         self.unpacked.consume(count);
     }
 
     /// Fills a buffer. `false` if there is nothing at all any more.
-    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, UnpackError> {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, ArchiveError> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let bytes = self.next((buffer.len() - filled) as u64)?;
+            let bytes = self.peek((buffer.len() - filled) as u64)?;
             let count = bytes.len();
             if count == 0 && filled == 0 {
                 return Ok(false);
@@ -84,48 +84,49 @@ impl<R: Read> Packed<R> {
     }
 
     /// At the end of the archive: whether that is also the end of what it is packed in, and of all.
-    pub(crate) fn finish(&mut self) -> Result<(), UnpackError> {
+    pub(crate) fn finish(&mut self) -> Result<(), ArchiveError> {
         let (source, what) = match self.unpacked.get_mut() {
-            Decoder::Tar(source) => (source, "archive"),
-            Decoder::Gz(decoder) => (decoder.get_mut(), "gzip member"),
-            Decoder::Zst(decoder) => (decoder.get_mut(), "zstd frame"),
+            Decompressor::Tar(source) => (source, "archive"),
+            Decompressor::Gz(decoder) => (decoder.get_mut(), "gzip member"),
+            Decompressor::Zst(decoder) => (decoder.get_mut(), "zstd frame"),
         };
-        let is_end = source.fill_buf().map_err(UnpackError::Source)?.is_empty();
+        let is_end = source.fill_buf().map_err(ArchiveError::Source)?.is_empty();
         if is_end {
             return Ok(());
         }
-        Err(Broken { entry: None, why: format!("bytes after the end of the {what}") }.into())
+        Err(ArchiveViolation { entry: None, why: format!("bytes after the end of the {what}") }
+            .into())
     }
 
-    fn broken(&mut self, error: io::Error) -> UnpackError {
+    fn classify_error(&mut self, error: io::Error) -> ArchiveError {
         let (source, what) = match self.unpacked.get_mut() {
-            Decoder::Tar(_) => return UnpackError::Source(error),
-            Decoder::Gz(decoder) => (decoder.get_mut(), "gzip"),
-            Decoder::Zst(decoder) => (decoder.get_mut(), "zstd"),
+            Decompressor::Tar(_) => return ArchiveError::Source(error),
+            Decompressor::Gz(decoder) => (decoder.get_mut(), "gzip"),
+            Decompressor::Zst(decoder) => (decoder.get_mut(), "zstd"),
         };
         if source.get_ref().failed {
-            return UnpackError::Source(error);
+            return ArchiveError::Source(error);
         }
-        Broken { entry: None, why: format!("not {what} as it is taken: {error}") }.into()
+        ArchiveViolation { entry: None, why: format!("not {what} as it is taken: {error}") }.into()
     }
 }
 
 /// It ends before it says that it does.
-pub(crate) fn truncated() -> UnpackError {
-    Broken { entry: None, why: "the archive breaks off".to_owned() }.into()
+pub(crate) fn truncated() -> ArchiveError {
+    ArchiveViolation { entry: None, why: "the archive breaks off".to_owned() }.into()
 }
 
-impl<R: Read> Read for Decoder<R> {
+impl<R: Read> Read for Decompressor<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Decoder::Tar(source) => source.read(buffer),
-            Decoder::Gz(decoder) => decoder.read(buffer),
-            Decoder::Zst(decoder) => decoder.read(buffer),
+            Decompressor::Tar(source) => source.read(buffer),
+            Decompressor::Gz(decoder) => decoder.read(buffer),
+            Decompressor::Zst(decoder) => decoder.read(buffer),
         }
     }
 }
 
-impl<R: Read> Read for Watched<R> {
+impl<R: Read> Read for TrackedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.source.read(buffer) {

@@ -5,10 +5,10 @@ use std::io;
 
 /// Why an archive was not unpacked.
 #[derive(Debug, thiserror::Error)]
-pub enum UnpackError<E = Infallible> {
+pub enum ArchiveError<E = Infallible> {
     /// It breaks a rule, here.
     #[error(transparent)]
-    Refused(#[from] Broken),
+    Refused(#[from] ArchiveViolation),
     /// Its bytes cannot be read.
     #[error("reading the archive: {0}")]
     Source(io::Error),
@@ -17,12 +17,12 @@ pub enum UnpackError<E = Infallible> {
     Sink(E),
 }
 
-impl UnpackError {
+impl ArchiveError {
     /// An error of reading alone, where the sink can fail as well.
-    pub(crate) fn widen<E>(self) -> UnpackError<E> {
+    pub(crate) fn with_sink_error<E>(self) -> ArchiveError<E> {
         match self {
-            UnpackError::Refused(broken) => UnpackError::Refused(broken),
-            UnpackError::Source(error) => UnpackError::Source(error),
+            ArchiveError::Refused(broken) => ArchiveError::Refused(broken),
+            ArchiveError::Source(error) => ArchiveError::Source(error),
         }
     }
 }
@@ -30,20 +30,20 @@ impl UnpackError {
 /// The rule that an archive breaks, and where. Names are quoted, with everything but printable
 /// ASCII escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{why}", place(.entry))]
-pub struct Broken {
+#[error("{}{why}", entry_prefix(.entry))]
+pub struct ArchiveViolation {
     /// Which entry, counted from 1, and its name as far as it is known; `None` for the archive.
     pub entry: Option<(u64, String)>,
     /// What is wrong.
     pub why: String,
 }
 
-fn place(entry: &Option<(u64, String)>) -> String {
+fn entry_prefix(entry: &Option<(u64, String)>) -> String {
     entry.as_ref().map_or_else(String::new, |(number, name)| format!("entry {number}, {name}: "))
 }
 
 /// Bytes from an archive for a person's terminal: quoted, escaped, and not endless.
-pub(crate) fn quoted(bytes: &[u8]) -> String {
+pub(crate) fn quote(bytes: &[u8]) -> String {
     const SHOWN: usize = 120;
     let more = if bytes.len() > SHOWN { "..." } else { "" };
     format!("\"{}\"{more}", bytes[..bytes.len().min(SHOWN)].escape_ascii())

@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
-use crate::error::quoted;
+use crate::error::quote;
 
 /// The size of headers, and what contents are filled up to, in bytes.
-pub(crate) const BLOCK: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 
 const NAME: Range<usize> = 0..100;
 const MODE: Range<usize> = 100..108;
@@ -25,15 +25,15 @@ const GROUP: Range<usize> = 297..329;
 const MAJOR: Range<usize> = 329..337;
 const MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
-const FILLING: Range<usize> = 500..512;
+const PADDING: Range<usize> = 500..512;
 
 /// The length of [`Header::name`] and [`Header::link`] up from which more may be in an extended header.
-pub(crate) const FIELD: usize = 100;
+pub(crate) const NAME_FIELD_BYTES: usize = 100;
 
 /// What a header says, every byte of it accounted for. Names are not judged yet.
 #[derive(Debug)]
 pub(crate) struct Header {
-    pub(crate) kind: Kind,
+    pub(crate) kind: EntryKind,
     /// The name field, up to 100 bytes.
     pub(crate) name: Vec<u8>,
     /// What goes before it, with a slash between them; or nothing.
@@ -47,7 +47,7 @@ pub(crate) struct Header {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EntryKind {
     File,
     Directory,
     Link,
@@ -56,11 +56,11 @@ pub(crate) enum Kind {
 
 impl Header {
     /// Reads a header, which is not all zeros; or says what is wrong with it.
-    pub(crate) fn read(block: &[u8; BLOCK]) -> Result<Header, String> {
+    pub(crate) fn parse(block: &[u8; BLOCK_BYTES]) -> Result<Header, String> {
         let sum: u64 = (block.iter().enumerate())
             .map(|(i, &byte)| u64::from(if CHECKSUM.contains(&i) { b' ' } else { byte }))
             .sum();
-        if number(&block[CHECKSUM], "checksum")? != sum {
+        if parse_octal(&block[CHECKSUM], "checksum")? != sum {
             return Err("the header's checksum is wrong".to_owned());
         }
         let is_gnu = match &block[MAGIC] {
@@ -68,16 +68,16 @@ impl Header {
             b"ustar  \0" => true,
             _ => return Err("neither a POSIX header (ustar) nor GNU's".to_owned()),
         };
-        let kind = kind(block[TYPE])?;
-        let mode = number(&block[MODE], "mode")?;
+        let kind = parse_kind(block[TYPE])?;
+        let mode = parse_octal(&block[MODE], "mode")?;
         for (field, what) in [(UID, "user id"), (GID, "group id"), (TIME, "time")] {
-            number_or_none(&block[field], what)?;
+            parse_octal_or_empty(&block[field], what)?;
         }
         for (field, what) in [(USER, "user name"), (GROUP, "group name")] {
-            text(&block[field], what)?;
+            parse_text(&block[field], what)?;
         }
         for (field, what) in [(MAJOR, "device number"), (MINOR, "device number")] {
-            if number_or_none(&block[field], what)? != 0 {
+            if parse_octal_or_empty(&block[field], what)? != 0 {
                 return Err("a device number on what is no device".to_owned());
             }
         }
@@ -85,30 +85,30 @@ impl Header {
         if is_gnu && block[PREFIX].iter().any(|&byte| byte != 0) {
             return Err("a GNU header with extensions".to_owned());
         }
-        if block[FILLING].iter().any(|&byte| byte != 0) {
+        if block[PADDING].iter().any(|&byte| byte != 0) {
             return Err("the header does not end in zeros".to_owned());
         }
-        if kind != Kind::Extended && mode & 0o7000 != 0 {
+        if kind != EntryKind::Extended && mode & 0o7000 != 0 {
             return Err(format!("a setuid, setgid or sticky bit (mode {mode:04o})"));
         }
         if mode > 0o7777 {
             return Err(format!("mode {mode:o} is none"));
         }
-        let size = number(&block[SIZE], "size")?;
-        if size != 0 && !matches!(kind, Kind::File | Kind::Extended) {
+        let size = parse_octal(&block[SIZE], "size")?;
+        if size != 0 && !matches!(kind, EntryKind::File | EntryKind::Extended) {
             return Err(format!("{size} bytes of content on what has none"));
         }
-        let link = text(&block[LINK], "link target")?.to_vec();
-        if link.is_empty() == (kind == Kind::Link) {
+        let link = parse_text(&block[LINK], "link target")?.to_vec();
+        if link.is_empty() == (kind == EntryKind::Link) {
             let why =
                 if link.is_empty() { "a link to nowhere" } else { "a link target on no link" };
             return Err(why.to_owned());
         }
-        let name = text(&block[NAME], "name")?;
+        let name = parse_text(&block[NAME], "name")?;
         if name.is_empty() {
             return Err("no name".to_owned());
         }
-        let prefix = if is_gnu { &[] } else { text(&block[PREFIX], "prefix")? };
+        let prefix = if is_gnu { &[] } else { parse_text(&block[PREFIX], "prefix")? };
         Ok(Header {
             kind,
             name: name.to_vec(),
@@ -128,18 +128,18 @@ impl Header {
     }
 
     /// The name in a block that may be no header at all, for a person.
-    pub(crate) fn name_in(block: &[u8; BLOCK]) -> String {
+    pub(crate) fn name_in(block: &[u8; BLOCK_BYTES]) -> String {
         let name = block[NAME].split(|&byte| byte == 0).next();
-        quoted(name.unwrap_or_default())
+        quote(name.unwrap_or_default())
     }
 }
 
-fn kind(flag: u8) -> Result<Kind, String> {
+fn parse_kind(flag: u8) -> Result<EntryKind, String> {
     let what = match flag {
-        b'0' => return Ok(Kind::File),
-        b'2' => return Ok(Kind::Link),
-        b'5' => return Ok(Kind::Directory),
-        b'x' => return Ok(Kind::Extended),
+        b'0' => return Ok(EntryKind::File),
+        b'2' => return Ok(EntryKind::Link),
+        b'5' => return Ok(EntryKind::Directory),
+        b'x' => return Ok(EntryKind::Extended),
         b'1' => "a hard link; GNU tar stores the file instead with --hard-dereference",
         b'3' | b'4' => "a device",
         b'6' => "a fifo",
@@ -147,14 +147,14 @@ fn kind(flag: u8) -> Result<Kind, String> {
         b'L' | b'K' => "a GNU long name; GNU tar writes it as POSIX does with --format=posix",
         b'S' => "a sparse file; GNU tar stores all of it without --sparse",
         _ => {
-            return Err(format!("an entry of kind {}, which is not taken", quoted(&[flag])));
+            return Err(format!("an entry of kind {}, which is not taken", quote(&[flag])));
         }
     };
     Err(what.to_owned())
 }
 
 /// Bytes up to a zero, or all; after a zero there are only zeros.
-fn text<'a>(field: &'a [u8], what: &str) -> Result<&'a [u8], String> {
+fn parse_text<'a>(field: &'a [u8], what: &str) -> Result<&'a [u8], String> {
     let length = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     let (text, rest) = field.split_at(length);
     if rest.iter().any(|&byte| byte != 0) {
@@ -164,7 +164,7 @@ fn text<'a>(field: &'a [u8], what: &str) -> Result<&'a [u8], String> {
 }
 
 /// Octal digits, then at least one zero or space, and nothing else.
-fn number(field: &[u8], what: &str) -> Result<u64, String> {
+fn parse_octal(field: &[u8], what: &str) -> Result<u64, String> {
     if field[0] & 0x80 != 0 {
         return Err(format!("the {what} is in base 256"));
     }
@@ -172,12 +172,12 @@ fn number(field: &[u8], what: &str) -> Result<u64, String> {
     let (digits, rest) = field.split_at(length.unwrap_or(field.len()));
     let ended = !rest.is_empty() && rest.iter().all(|byte| [0, b' '].contains(byte));
     if digits.is_empty() || !ended {
-        return Err(format!("the {what} is not an octal number: {}", quoted(field)));
+        return Err(format!("the {what} is not an octal number: {}", quote(field)));
     }
     Ok(digits.iter().fold(0, |number, digit| number << 3 | u64::from(digit - b'0')))
 }
 
 /// The same, or not filled in at all.
-fn number_or_none(field: &[u8], what: &str) -> Result<u64, String> {
-    if field.iter().all(|&byte| byte == 0) { Ok(0) } else { number(field, what) }
+fn parse_octal_or_empty(field: &[u8], what: &str) -> Result<u64, String> {
+    if field.iter().all(|&byte| byte == 0) { Ok(0) } else { parse_octal(field, what) }
 }

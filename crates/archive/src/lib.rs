@@ -33,9 +33,9 @@ mod sink;
 mod totals;
 mod unpack;
 
-pub use error::{Broken, UnpackError};
+pub use error::{ArchiveError, ArchiveViolation};
 pub use limits::{MAX_ENTRIES, MAX_NAMES_BYTES, MAX_WINDOW_LOG};
-pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Path, Target};
-pub use sink::Sink;
+pub use path::{EntryPath, LinkTarget, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES};
+pub use sink::TreeSink;
 pub use totals::Totals;
 pub use unpack::{check, unpack};

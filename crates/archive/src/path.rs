@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::quoted;
+use crate::error::quote;
 use crate::limits::MAX_NAMES_BYTES;
 
 /// The most bytes of a path.
@@ -16,22 +16,22 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Where an entry goes: relative to the top of the tree, and below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Path(String);
+pub struct EntryPath(String);
 
-impl Path {
+impl EntryPath {
     /// Reads an entry's name. A directory's may end with a slash.
-    pub(crate) fn read(bytes: &[u8], is_dir: bool) -> Result<Path, String> {
-        let path = plain(bytes, "name")?;
+    pub(crate) fn parse(bytes: &[u8], is_dir: bool) -> Result<EntryPath, String> {
+        let path = parse_printable(bytes, "name")?;
         if path.starts_with('/') {
             return Err("an absolute name".to_owned());
         }
         let path = path.strip_suffix('/').filter(|_| is_dir).unwrap_or(path);
-        path.split('/').try_for_each(single)?;
+        path.split('/').try_for_each(check_name)?;
         let depth = path.split('/').count();
         if depth > MAX_DEPTH {
             return Err(format!("{depth} names deep, and {MAX_DEPTH} are the most"));
         }
-        Ok(Path(path.to_owned()))
+        Ok(EntryPath(path.to_owned()))
     }
 
     /// The path as text.
@@ -40,7 +40,7 @@ impl Path {
     }
 
     /// The directory it is in; `None` at the top.
-    fn above(&self) -> Option<&str> {
+    fn parent(&self) -> Option<&str> {
         Some(self.0.rsplit_once('/')?.0)
     }
 
@@ -56,23 +56,23 @@ impl Path {
 /// they cannot climb out of it. The names after them may lead through other links, each of which
 /// ends in the tree by the same rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target(String);
+pub struct LinkTarget(String);
 
-impl Target {
+impl LinkTarget {
     /// Reads the target of the link at a path.
-    pub(crate) fn read(bytes: &[u8], link: &Path) -> Result<Target, String> {
-        let target = plain(bytes, "link target")?;
+    pub(crate) fn parse(bytes: &[u8], link: &EntryPath) -> Result<LinkTarget, String> {
+        let target = parse_printable(bytes, "link target")?;
         if target.starts_with('/') {
-            return Err(format!("a link to the absolute name {}", quoted(bytes)));
+            return Err(format!("a link to the absolute name {}", quote(bytes)));
         }
         let climbs = target.split('/').take_while(|&name| name == "..").count();
         if climbs > link.depth() {
-            return Err(format!("a link out of the tree, to {}", quoted(bytes)));
+            return Err(format!("a link out of the tree, to {}", quote(bytes)));
         }
         (target.split('/').skip(climbs))
-            .try_for_each(single)
-            .map_err(|why| format!("a link to {}: {why}", quoted(bytes)))?;
-        Ok(Target(target.to_owned()))
+            .try_for_each(check_name)
+            .map_err(|why| format!("a link to {}: {why}", quote(bytes)))?;
+        Ok(LinkTarget(target.to_owned()))
     }
 
     /// The target as text.
@@ -82,7 +82,7 @@ impl Target {
 }
 
 /// Text that means the same to every terminal, file system and reader.
-fn plain<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
+fn parse_printable<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
     if bytes.len() > MAX_PATH_BYTES {
         return Err(format!("a {what} of {} bytes; {MAX_PATH_BYTES} are the most", bytes.len()));
     }
@@ -95,7 +95,7 @@ fn plain<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
 }
 
 /// A name on a path, and neither a way elsewhere nor nothing.
-fn single(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), String> {
     let why = match name {
         "" => "an empty part in a name",
         "." => "'.' in a name; for tar, name what is in a directory and not '.' itself",
@@ -111,7 +111,7 @@ fn single(name: &str) -> Result<(), String> {
 
 /// The places that are taken.
 #[derive(Default)]
-pub(crate) struct Names {
+pub(crate) struct TakenPaths {
     /// By their names in small letters.
     taken: BTreeMap<Box<str>, Taken>,
     bytes: usize,
@@ -123,15 +123,15 @@ struct Taken {
     is_dir: bool,
 }
 
-impl Names {
+impl TakenPaths {
     /// Takes a place in a directory that is there.
-    pub(crate) fn add(&mut self, path: &Path, is_dir: bool) -> Result<(), String> {
-        if let Some(above) = path.above() {
+    pub(crate) fn add(&mut self, path: &EntryPath, is_dir: bool) -> Result<(), String> {
+        if let Some(above) = path.parent() {
             match self.get(above) {
                 None => return Err("its directory has no entry before it (name directories, not only the files in them)".to_owned()),
-                Some((spelt, _)) if spelt != above => return Err(alike(spelt)),
+                Some((spelt, _)) if spelt != above => return Err(case_conflict(spelt)),
                 Some((_, false)) => {
-                    return Err(format!("{} is no directory", quoted(above.as_bytes())));
+                    return Err(format!("{} is no directory", quote(above.as_bytes())));
                 }
                 Some((_, true)) => {}
             }
@@ -140,7 +140,7 @@ impl Names {
             Some((spelt, _)) if spelt == path.as_str() => {
                 return Err("there is an entry of this name before it".to_owned());
             }
-            Some((spelt, _)) => return Err(alike(spelt)),
+            Some((spelt, _)) => return Err(case_conflict(spelt)),
             None => {}
         }
         self.bytes += path.as_str().len();
@@ -160,6 +160,6 @@ impl Names {
     }
 }
 
-fn alike(other: &str) -> String {
-    format!("only the case of letters tells it from {}", quoted(other.as_bytes()))
+fn case_conflict(other: &str) -> String {
+    format!("only the case of letters tells it from {}", quote(other.as_bytes()))
 }

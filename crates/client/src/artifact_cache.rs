@@ -65,7 +65,7 @@ impl ArtifactCache {
         let written = self.write(target, bytes, &path);
         if written.is_err() {
             // A full disk is not made fuller by what is not kept.
-            self.disk.remove(&unanimity_storage::temporary(&path)).ok();
+            self.disk.remove(&unanimity_storage::temporary_path(&path)).ok();
         }
         written
     }
@@ -73,7 +73,7 @@ impl ArtifactCache {
     fn write(&self, target: &Artifact, bytes: impl Read, path: &Path) -> Result<(), InstallError> {
         let disk = &self.disk;
         let mut file = disk.create(path, Mode::Private).map_err(StorageError::at(path))?;
-        disk.writing(path).map_err(StorageError::at(path))?;
+        disk.announce_write(path).map_err(StorageError::at(path))?;
         verify_artifact(target, TeeReader { from: bytes, to: &mut *file })?;
         Ok(disk.finish(&*file, path).map_err(StorageError::at(path))?)
     }
@@ -81,7 +81,7 @@ impl ArtifactCache {
     /// Removes what did not become an artifact because somebody was killed. Whoever keeps one is the
     /// only one who fetches.
     fn remove_unfinished(&self) -> io::Result<()> {
-        let names = match self.disk.names(&self.directory) {
+        let names = match self.disk.list_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             names => names?,
         };
@@ -96,7 +96,7 @@ impl ArtifactCache {
 
     /// What is kept, the oldest first.
     fn list(&self) -> io::Result<Vec<CachedArtifact>> {
-        let names = match self.disk.names(&self.directory) {
+        let names = match self.disk.list_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             names => names?,
         };

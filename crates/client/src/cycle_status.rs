@@ -118,7 +118,7 @@ fn add_details(failure: &CycleError, details: &mut Value) {
 }
 
 fn unconfirmed_peer_json(missing: &UnconfirmedPeer) -> Value {
-    let standing = match missing.standing {
+    let standing = match missing.confirmation {
         Confirmation::Confirmed => "confirmed",
         Confirmation::Behind => "behind",
         Confirmation::NoValidAnswer => "silent",

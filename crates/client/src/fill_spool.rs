@@ -8,7 +8,7 @@ use std::path::Path;
 use rand::Rng;
 use unanimity_install::installer_head_path;
 use unanimity_install::spool::{ENTRIES_FILE, PROOF_FILE};
-use unanimity_log::{Bundles, Unread};
+use unanimity_log::{EntryReader, EntryReadError};
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::TreeHead;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
@@ -38,11 +38,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let path = spool.join(ENTRIES_FILE);
         let at = |error| ClientError::from(StorageError::at(&path)(error));
         let mut file = disk.create(&path, Mode::Public).map_err(at)?;
-        disk.writing(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
+        disk.announce_write(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
         if from < head.size() {
             let sources = TileSources::new(config, self.transport, &mirrors);
             let bundles = match sources.find_host(head).await {
-                Some(source) => Bundles::below(source, head, from).await,
+                Some(source) => EntryReader::from_tiles(source, head, from).await,
                 None => Err(io::ErrorKind::NotFound.into()),
             };
             let unread = |why: String| ClientError::Mirrors(vec![why]);
@@ -54,7 +54,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                     written = file.write_all(&entry);
                 }
             });
-            let why = |unread: &Unread| unread.of(&mirrors);
+            let why = |unread: &EntryReadError| unread.describe(&mirrors);
             read.await.map_err(|all| ClientError::Mirrors(all.iter().map(why).collect()))?;
             written.map_err(at)?;
         }

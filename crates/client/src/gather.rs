@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::Rng;
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::decision::head_choice::HeadChoice;
-use unanimity_protocol::{Bundle, ConfirmedRelease, Refusal, Round, SignedRelease, TreeHead};
+use unanimity_protocol::{ProofBundle, ConfirmedRelease, Refusal, Round, SignedRelease, TreeHead};
 use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
@@ -15,7 +15,7 @@ use crate::{Client, CycleError, MirrorProblem, CycleOutcome, CycleReport, Client
 /// What can be installed, and what convinces others of it.
 pub(crate) struct InstallPlan {
     pub(crate) release: Box<ConfirmedRelease>,
-    pub(crate) proof: Bundle,
+    pub(crate) proof: ProofBundle,
     /// What every mirror hides, if they all do.
     pub(crate) stale: Option<MirrorProblem>,
     /// What was taken back, by sequence.
@@ -75,7 +75,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         // The rolls that a release waits with are worth tying as well: else it would settle anew.
         let rounds = self.state.rolls.iter().chain([&round]);
         let cosigned: Vec<TreeHead> =
-            rounds.flat_map(Round::views).map(|view| view.head().clone()).collect();
+            rounds.flat_map(Round::cosigned_heads).map(|view| view.head().clone()).collect();
         let mut choice = HeadChoice::new(&mut heads, &trusted, &cosigned);
         let read = loop {
             let joined = match join::link_heads(&mut choice, &sources).await {

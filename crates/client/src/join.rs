@@ -1,9 +1,9 @@
 //! Joining all heads that were heard, with tiles of whoever has them.
 
-use unanimity_log::Cached;
+use unanimity_log::TileReader;
 use unanimity_net::Transport;
 use unanimity_protocol::consistency::Consistency;
-use unanimity_protocol::decision::head_choice::{HeadChoice, Step, Trial};
+use unanimity_protocol::decision::head_choice::{HeadChoice, ChoiceStep, HeadCandidate};
 use unanimity_protocol::{ConsistentHeads, Evidence, TreeHead};
 
 use crate::tile_sources::{TileHost, TileSources};
@@ -13,7 +13,7 @@ pub(crate) struct LinkedHeads<'s, 'a, T: Transport> {
     /// The head that is adopted for this cycle, with all that are prefixes of it.
     pub(crate) chain: ConsistentHeads,
     /// Who serves that head's tiles.
-    pub(crate) source: &'s Cached<TileHost<'a, T>>,
+    pub(crate) source: &'s TileReader<TileHost<'a, T>>,
     /// Heads that nobody's tiles tie to the others.
     pub(crate) unlinked: Vec<TreeHead>,
 }
@@ -31,10 +31,10 @@ pub(crate) async fn link_heads<'s, 'a, T: Transport>(
     let mut best = None;
     loop {
         match choice.step() {
-            Step::Try(trial) => best = try_head(trial, sources).await.or(best),
-            Step::Chosen(_) => break,
-            Step::NoneServed => return Ok(None),
-            Step::Fork(evidence) => return Err(evidence.clone()),
+            ChoiceStep::Try(trial) => best = try_head(trial, sources).await.or(best),
+            ChoiceStep::Chosen(_) => break,
+            ChoiceStep::NoneServed => return Ok(None),
+            ChoiceStep::Fork(evidence) => return Err(evidence.clone()),
         }
     }
     Ok(best.map(|(chain, source)| {
@@ -45,9 +45,9 @@ pub(crate) async fn link_heads<'s, 'a, T: Transport>(
 
 /// Tries one head. Returns its chain and its host if it is the best so far.
 async fn try_head<'s, 'a, T: Transport>(
-    trial: Trial<'_, '_, TreeHead>,
+    trial: HeadCandidate<'_, '_, TreeHead>,
     sources: &'s TileSources<'a, T>,
-) -> Option<(ConsistentHeads, &'s Cached<TileHost<'a, T>>)> {
+) -> Option<(ConsistentHeads, &'s TileReader<TileHost<'a, T>>)> {
     let Some(source) = sources.find_host(trial.head()).await else {
         trial.unserved();
         return None;
@@ -66,11 +66,11 @@ async fn try_head<'s, 'a, T: Transport>(
 async fn link_head<T: Transport>(
     chain: &mut ConsistentHeads,
     head: &TreeHead,
-    first: &Cached<TileHost<'_, T>>,
+    first: &TileReader<TileHost<'_, T>>,
     sources: &TileSources<'_, T>,
 ) -> Consistency {
     for source in sources.starting_with(first) {
-        let Ok(path) = source.path(head.size(), chain.head()).await else { continue };
+        let Ok(path) = source.consistency_path(head.size(), chain.head()).await else { continue };
         match chain.add(head, &path) {
             Consistency::Unproven => {}
             shown => return shown,

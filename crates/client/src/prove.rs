@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 
 use unanimity_config::Config;
-use unanimity_log::Cached;
+use unanimity_log::TileReader;
 use unanimity_net::Transport;
 use unanimity_protocol::proof_bundle::Proofs;
 use unanimity_protocol::{
-    Bundle, ConfirmedRelease, ConsistentHeads, CosignedHead, LoggedRelease, SignedRelease, TreeHead,
+    ProofBundle, ConfirmedRelease, ConsistentHeads, CosignedHead, LoggedRelease, SignedRelease, TreeHead,
 };
 
 use crate::error::ClientError;
@@ -19,12 +19,12 @@ pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
     signed: &SignedRelease,
     chain: &ConsistentHeads,
     trusted: Option<&TreeHead>,
-    tile_hosts: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
+    tile_hosts: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
 ) -> Result<LoggedRelease, ClientError> {
     let (index, size) = (signed.index(), chain.head().size());
     let mut problems = Vec::new();
     for host in tile_hosts {
-        match host.inclusion(index, size, size).await {
+        match host.inclusion_proof(index, size, size).await {
             Ok(proof) => match signed.clone().prove_inclusion(chain, trusted, &proof) {
                 Ok(logged) => return Ok(logged),
                 Err(refusal) => problems.push(refusal.to_string()),
@@ -40,8 +40,8 @@ pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
 pub(crate) async fn build_proof<'s, 'a: 's, T: Transport + 'a>(
     agreed: &ConfirmedRelease,
     config: &Config,
-    tile_hosts: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
-) -> Result<Bundle, ClientError> {
+    tile_hosts: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
+) -> Result<ProofBundle, ClientError> {
     let mut problems = Vec::new();
     for host in tile_hosts {
         match build_proof_from(agreed, host).await {
@@ -59,20 +59,20 @@ pub(crate) async fn build_proof<'s, 'a: 's, T: Transport + 'a>(
 
 async fn build_proof_from<T: Transport>(
     agreed: &ConfirmedRelease,
-    source: &Cached<TileHost<'_, T>>,
-) -> io::Result<Bundle> {
+    source: &TileReader<TileHost<'_, T>>,
+) -> io::Result<ProofBundle> {
     let (head, index) = (agreed.head(), agreed.log_entry().index);
-    let views = agreed.rounds().into_iter().flat_map(|roll| roll.views());
+    let views = agreed.rounds().into_iter().flat_map(|roll| roll.cosigned_heads());
     let mut sizes: BTreeSet<u64> = views.map(|view: &CosignedHead| view.head().size()).collect();
     let mut proofs = Proofs::default();
     for &size in &sizes {
         if size < head.size() {
-            proofs.paths.insert(size, source.path(size, head).await?);
+            proofs.paths.insert(size, source.consistency_path(size, head).await?);
         }
     }
     sizes.insert(head.size());
     for size in sizes {
-        proofs.inclusion.insert(size, source.inclusion(index, size, head.size()).await?);
+        proofs.inclusion.insert(size, source.inclusion_proof(index, size, head.size()).await?);
     }
-    Ok(Bundle::of(agreed, &proofs))
+    Ok(ProofBundle::from_confirmed(agreed, &proofs))
 }

@@ -1,12 +1,12 @@
 //! Reading the mirrors: their checkpoints, and every new entry below the adopted head.
 
 use futures_util::future::join_all;
-use unanimity_log::{Bundles, Cached};
+use unanimity_log::{EntryReader, TileReader};
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::catalog::Reading as Entry;
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
-use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Catalog, Hash, Log, LogMismatch, Policy, Refusal, TreeHead};
 use unanimity_state::ClientState;
@@ -74,7 +74,7 @@ pub(crate) struct LogReading {
 /// if nothing was left out.
 pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
     hosts: EntrySources<'_>,
-    tiles: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
+    tiles: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
     state: &ClientState,
     policy: &Policy,
     head: &TreeHead,
@@ -120,7 +120,7 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
             reading.at_common_size = Some(edge.clone());
         }
         let read = index + 1;
-        if read % FULL == 0 || read == head.size() {
+        if read % TILE_WIDTH == 0 || read == head.size() {
             progress.report(|| CycleProgress::Log { entries: read - from, of });
         }
     });
@@ -137,10 +137,10 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
         }
         Err(unread) => {
             let Some(altered) = unread.iter().find(|unread| unread.error.is_none()) else {
-                problems.extend(unread.iter().map(|unread| unread.of(&mirrors)));
+                problems.extend(unread.iter().map(|unread| unread.describe(&mirrors)));
                 return Err(ClientError::Mirrors(problems).into());
             };
-            let served = altered.of(&mirrors);
+            let served = altered.describe(&mirrors);
             Err(MirrorProblem::OtherEntries { served, head: head.clone() }.into())
         }
     }
@@ -148,13 +148,13 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
 
 /// What the entries must hash to, from the first host of tiles that can prove it.
 async fn open_entry_reader<'s, 'a: 's, T: Transport + 'a>(
-    tiles: impl Iterator<Item = &'s Cached<TileHost<'a, T>>>,
+    tiles: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
     head: &TreeHead,
     from: u64,
-) -> Result<Bundles, ClientError> {
+) -> Result<EntryReader, ClientError> {
     let mut problems = Vec::new();
     for host in tiles {
-        match Bundles::below(host, head, from).await {
+        match EntryReader::from_tiles(host, head, from).await {
             Ok(bundles) => return Ok(bundles),
             Err(error) => problems.push(error.to_string()),
         }

@@ -62,7 +62,7 @@ impl Sources {
     /// Those whose view in a roll covers a head: what they keep of the log does too, or soon will.
     pub(crate) fn peers_covering(&self, round: &Round, head: &TreeHead) -> Vec<&Mirror> {
         let covers = |key: PublicKeyBytes| {
-            round.views().any(|view| view.cosigner() == key && view.head().size() >= head.size())
+            round.cosigned_heads().any(|view| view.cosigner() == key && view.head().size() >= head.size())
         };
         self.peers.iter().filter(|(key, _)| covers(*key)).map(|(_, mirror)| mirror).collect()
     }

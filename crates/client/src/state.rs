@@ -79,7 +79,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// our memory no longer does: whoever shows it again is asked about it anew.
     pub(crate) fn known_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let views =
-            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Round::views));
+            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Round::cosigned_heads));
         let settled = self.evidence.acknowledged_heads()?;
         let remembered = views.map(CosignedHead::head).filter(|head| !settled.contains(head));
         Ok(self.trusted_heads().chain(remembered).cloned().collect())
@@ -99,7 +99,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// What was taken back is remembered before anything is decided, however large a part of the log
     /// every peer confirms.
     pub(crate) fn learn_withdrawals(&mut self, read: &Catalog) -> Result<(), StoreError> {
-        if self.state.catalog.learn_withdrawals(read) { self.save() } else { Ok(()) }
+        if self.state.catalog.merge_withdrawals(read) { self.save() } else { Ok(()) }
     }
 
     /// After a unanimous roll: the head moves to the smallest that was confirmed, and the roll is
@@ -112,12 +112,12 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         at_common: Option<read::LogPrefix>,
         candidates: &[SignedRelease],
     ) -> Result<(), StoreError> {
-        let smallest = round.views().map(CosignedHead::head).find(|head| head.size() == common);
+        let smallest = round.cosigned_heads().map(CosignedHead::head).find(|head| head.size() == common);
         if let (Some(smallest), Some(mut edge)) = (smallest, at_common) {
             let held = self.state.head.as_ref().map_or(0, TreeHead::size);
             if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
                 self.state.head = Some(smallest.clone());
-                edge.catalog.learn_withdrawals(&self.state.catalog);
+                edge.catalog.merge_withdrawals(&self.state.catalog);
                 (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
             }
         }

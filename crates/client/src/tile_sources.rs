@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use unanimity_config::{Config, OnionAddress};
-use unanimity_log::{Cached, Tiles, race};
+use unanimity_log::{TileReader, TileSource, hedged};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{
     Mirror, Transport,
@@ -28,7 +28,7 @@ pub(crate) enum TileHost<'a, T: Transport> {
     },
 }
 
-impl<T: Transport> Tiles for TileHost<'_, T> {
+impl<T: Transport> TileSource for TileHost<'_, T> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         match self {
             TileHost::Mirror(mirror) => mirror.tile(tile).await,
@@ -63,7 +63,7 @@ impl<T: Transport> Tiles for TileHost<'_, T> {
 
 /// Everybody who may serve tiles: the mirrors, then the peers. Nobody is connected to before
 /// the first question.
-pub(crate) struct TileSources<'a, T: Transport>(Vec<Cached<TileHost<'a, T>>>);
+pub(crate) struct TileSources<'a, T: Transport>(Vec<TileReader<TileHost<'a, T>>>);
 
 impl<'a, T: Transport> TileSources<'a, T> {
     pub(crate) fn new(config: &'a Config, transport: &'a T, mirrors: &[&'a Mirror]) -> Self {
@@ -75,13 +75,13 @@ impl<'a, T: Transport> TileSources<'a, T> {
             stream: Mutex::new(None),
             stalled: AtomicBool::new(false),
         });
-        TileSources(mirrors.chain(peers).map(Cached::new).collect())
+        TileSources(mirrors.chain(peers).map(TileReader::new).collect())
     }
 
     /// The first whose tiles hash up to a head's root.
-    pub(crate) async fn find_host(&self, head: &TreeHead) -> Option<&Cached<TileHost<'a, T>>> {
-        let found = race(0..self.0.len(), |which| {
-            let serves = self.0[which].serves(head);
+    pub(crate) async fn find_host(&self, head: &TreeHead) -> Option<&TileReader<TileHost<'a, T>>> {
+        let found = hedged(0..self.0.len(), |which| {
+            let serves = self.0[which].matches_head(head);
             serves.map(move |serves| if serves { Ok(which) } else { Err(()) }).boxed()
         });
         found.await.ok().map(|which| &self.0[which])
@@ -90,8 +90,8 @@ impl<'a, T: Transport> TileSources<'a, T> {
     /// All of them, and first the one that has proved to be of use. It may still lack a tile.
     pub(crate) fn starting_with<'s>(
         &'s self,
-        first: &'s Cached<TileHost<'a, T>>,
-    ) -> impl Iterator<Item = &'s Cached<TileHost<'a, T>>> {
+        first: &'s TileReader<TileHost<'a, T>>,
+    ) -> impl Iterator<Item = &'s TileReader<TileHost<'a, T>>> {
         std::iter::once(first).chain(&self.0)
     }
 }

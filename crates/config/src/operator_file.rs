@@ -31,7 +31,7 @@ pub(crate) fn in_file<T>(
 }
 
 pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
-    let file = unanimity_storage::open_plain(path)?;
+    let file = unanimity_storage::open_regular_file(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o002 != 0 {
         return Err(Why::Writable(mode));

@@ -66,7 +66,7 @@ fn unpack_with_library(archive: &Path, totals: Totals, tree: &Path) {
         }
     }
     let mut source = HashedFile(fs::File::open(archive).expect("an archive"), Sha256::new());
-    let mut tree = Storage::default().new_tree(tree).expect("a directory");
+    let mut tree = Storage::default().create_tree(tree).expect("a directory");
     unanimity_archive::unpack(
         ArchiveFormat::TarZst,
         totals,

@@ -5,7 +5,7 @@ use std::io::{self};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
-use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
+use unanimity_archive::{MAX_ENTRIES, Totals, ArchiveError};
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::{Hash, Manifest, Name, Refusal};
 use unanimity_storage::{ReadableFile, Storage, StorageError};
@@ -43,7 +43,7 @@ pub fn artifact_for<'a>(
     platform: &Name,
 ) -> Result<&'a Artifact, InstallError> {
     let release = manifest.label();
-    match manifest.target(platform) {
+    match manifest.artifact_for(platform) {
         None => Err(Refusal::NoArtifactForPlatform { release, platform: platform.clone() }.into()),
         Some(Artifact { kind: ArtifactKind::Archive { entries, .. }, .. })
             if *entries > MAX_ENTRIES =>
@@ -140,20 +140,20 @@ impl VerifiedArtifact {
         };
         let path = download_dir.join(".tree");
         let unpack = || -> Result<(), InstallError> {
-            let mut tree = disk.new_tree(&path)?;
+            let mut tree = disk.create_tree(&path)?;
             let mut source = HashingReader { source: file, measured: ArtifactHasher::default() };
             let signed = Totals { unpacked, entries };
             unanimity_archive::unpack(format, signed, &mut source, &mut StorageTreeSink(&mut tree)).map_err(
                 |error| -> InstallError {
                     match error {
-                        UnpackError::Refused(broken) => {
+                        ArchiveError::Refused(broken) => {
                             let file = artifact.file.clone();
                             ArtifactMismatch::Archive { file, broken }.into()
                         }
-                        UnpackError::Source(error) => {
+                        ArchiveError::Source(error) => {
                             StorageError::at(&download_dir.join(artifact.file.as_str()))(error).into()
                         }
-                        UnpackError::Sink(error) => error.into(),
+                        ArchiveError::Sink(error) => error.into(),
                     }
                 },
             )?;
@@ -181,6 +181,6 @@ impl std::fmt::Debug for VerifiedArtifact {
 impl PreparedVersion {
     /// Whether this is the artifact of that release.
     pub fn belongs_to(&self, manifest: &Manifest) -> bool {
-        manifest.label() == self.release && manifest.targets.contains(&self.artifact)
+        manifest.label() == self.release && manifest.artifacts.contains(&self.artifact)
     }
 }

@@ -9,7 +9,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use unanimity_config::{Procedure, check_executable};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::manifest::ArtifactKind;
-use unanimity_storage::{StorageError, open_plain};
+use unanimity_storage::{StorageError, open_regular_file};
 
 use crate::journal::Trial;
 use crate::process::{ProcessError, Invocation};
@@ -30,7 +30,7 @@ const MAX_SHOWN_BYTES: usize = 512;
 /// What restarts a unit.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
-/// The variable that commands of a trial have in their environment, with [`Trial::process_tag`].
+/// The variable that commands of a trial have in their environment, with [`HeadCandidate::process_tag`].
 pub(crate) const TRIAL_VARIABLE: &str = "UNANIMITY_TRIAL";
 
 /// What a version failed by.
@@ -111,7 +111,7 @@ impl InstallRoot {
         let mut why = io::Error::other("a release that is no single file cannot be handed over");
         for target in targets.iter().filter(|target| target.kind == ArtifactKind::File) {
             let path = self.version_dir(release).join(target.file.as_str());
-            match open_plain(&path) {
+            match open_regular_file(&path) {
                 Ok(file) if verify_artifact(target, &file).is_ok() => return Ok((path, file)),
                 Ok(_) => why = io::Error::other("its file is not what its proof says was signed"),
                 Err(error) => why = error,

@@ -115,7 +115,7 @@ impl Journal {
         let named = (journal.good.iter().chain(journal.failed.keys()))
             .chain(&journal.vouched)
             .chain(on_trial.chain(before))
-            .all(|release| Manifest::sequence_of(release).is_some());
+            .all(|release| Manifest::sequence_from_label(release).is_some());
         named.then_some(journal)
     }
 
@@ -126,7 +126,7 @@ impl Journal {
 
     /// The highest sequence that ever proved good, as far as it is known here.
     pub fn floor(&self) -> u64 {
-        let good = self.good.iter().filter_map(|release| Manifest::sequence_of(release));
+        let good = self.good.iter().filter_map(|release| Manifest::sequence_from_label(release));
         good.max().unwrap_or(0).max(self.floor)
     }
 
@@ -158,8 +158,8 @@ impl Journal {
         self.vouched.take_if(|vouched| vouched == release);
         self.set_current(release);
         // Nobody goes back to try those.
-        let sequence = Manifest::sequence_of(release);
-        self.failed.retain(|failed, _| Manifest::sequence_of(failed) > sequence);
+        let sequence = Manifest::sequence_from_label(release);
+        self.failed.retain(|failed, _| Manifest::sequence_from_label(failed) > sequence);
     }
 
     /// A good release is the present one.
@@ -186,7 +186,7 @@ impl Journal {
         let until = Some(failed.backoff_until());
         self.failed.insert(release.to_owned(), failed);
         while self.failed.len() > MAX_FAILED {
-            let oldest = self.failed.keys().min_by_key(|failed| Manifest::sequence_of(failed));
+            let oldest = self.failed.keys().min_by_key(|failed| Manifest::sequence_from_label(failed));
             let oldest = oldest.cloned();
             self.failed.retain(|failed, _| Some(failed) != oldest.as_ref());
         }

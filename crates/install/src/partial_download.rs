@@ -140,7 +140,7 @@ impl PartialDownload {
         check_fits(&self.artifact, self.length, more)?;
         let pieces = Arc::new(pieces);
         let hashed = pieces.clone();
-        self.disk.writing(&self.path).map_err(StorageError::at(&self.path))?;
+        self.disk.announce_write(&self.path).map_err(StorageError::at(&self.path))?;
         self.hasher.add(more, move |measured| {
             hashed.iter().for_each(|piece| measured.add(piece.as_ref()));
         });
@@ -181,7 +181,7 @@ impl PartialDownload {
 
     /// The bytes that are here, from the first one.
     pub fn open_reader(&self) -> Result<Box<dyn ReadableFile>, StorageError> {
-        let path = unanimity_storage::temporary(&self.path);
+        let path = unanimity_storage::temporary_path(&self.path);
         self.disk.open(&path).map_err(StorageError::at(&path))
     }
 

@@ -47,7 +47,7 @@ fn check_all_trusted<'a>(
                 if !config.files.iter().any(|file| file == path)
                     && source.kind() == io::ErrorKind::NotFound => {}
             Err(UntrustedPath::Disk(error)) => return Err(error.into()),
-            Err(error @ UntrustedPath::Others { .. }) => {
+            Err(error @ UntrustedPath::ControlledByOthers { .. }) => {
                 let path = path.display();
                 let why = format!(
                     "{error}: whoever installs goes by {path}, and nobody else may write to it or lead it elsewhere"

@@ -1,6 +1,6 @@
 //! Why a release that every peer confirmed is not installed.
 
-use unanimity_archive::Broken;
+use unanimity_archive::ArchiveViolation;
 use unanimity_protocol::{Hash, Name, Timestamp};
 use unanimity_report::{Classify, Exit};
 
@@ -72,7 +72,7 @@ pub enum ArtifactMismatch {
         /// The artifact's name.
         file: Name,
         /// The rule that the archive breaks.
-        broken: Broken,
+        broken: ArchiveViolation,
     },
     /// What was prepared is another release's artifact.
     #[error("bad artifact: what was staged is release {0}")]

@@ -51,7 +51,7 @@ pub enum RollbackError {
 
 /// Asked twice, nobody goes forward again to what they have just left.
 pub(crate) fn is_older(release: &str, current: Option<&str>) -> bool {
-    current.is_none_or(|current| Manifest::sequence_of(release) < Manifest::sequence_of(current))
+    current.is_none_or(|current| Manifest::sequence_from_label(release) < Manifest::sequence_from_label(current))
 }
 
 fn no_version(wanted: Option<&str>) -> String {
@@ -190,7 +190,7 @@ impl InstallRoot {
                 (release, true)
             }
             None => match (journal.failed.keys().filter(|failed| is_meant(failed)))
-                .max_by_key(|failed| Manifest::sequence_of(failed))
+                .max_by_key(|failed| Manifest::sequence_from_label(failed))
                 .cloned()
             {
                 Some(release) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use unanimity_config::Procedure;
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
-use unanimity_protocol::{Bundle, ConfirmedRelease, Manifest, Name};
+use unanimity_protocol::{ProofBundle, ConfirmedRelease, Manifest, Name};
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::journal::Journal;
@@ -66,7 +66,7 @@ impl InstallRoot {
     }
 
     pub(crate) fn is_withdrawn(&self, release: &str) -> bool {
-        Manifest::sequence_of(release).is_some_and(|sequence| self.withdrawn.contains(&sequence))
+        Manifest::sequence_from_label(release).is_some_and(|sequence| self.withdrawn.contains(&sequence))
     }
 
     /// What is installed: where `current` points.
@@ -82,7 +82,7 @@ impl InstallRoot {
         };
         let release = target.to_str().and_then(|target| target.strip_prefix("versions/"));
         let (release, sequence) = release
-            .and_then(|release| Some((release.to_owned(), Manifest::sequence_of(release)?)))
+            .and_then(|release| Some((release.to_owned(), Manifest::sequence_from_label(release)?)))
             .ok_or_else(damaged)?;
         let directory = self.directory.join(target);
         Ok(Some(Installed { sequence, release, directory }))
@@ -115,7 +115,7 @@ impl InstallRoot {
     /// Removes what was staged for any release but this: what is staged last is what will be installed.
     fn remove_other_downloads(&self, ours: &Path) -> Result<(), StorageError> {
         let versions = self.directory.join("versions");
-        let names = match self.disk.names(&versions) {
+        let names = match self.disk.list_dir(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             names => names.map_err(StorageError::at(&versions))?,
         };
@@ -169,8 +169,8 @@ impl InstallRoot {
             None => {
                 let mut good = self.versions()?;
                 let current = self.installed()?.map(|installed| installed.sequence);
-                good.retain(|release| Manifest::sequence_of(release) <= current);
-                good.sort_by_key(|release| Manifest::sequence_of(release));
+                good.retain(|release| Manifest::sequence_from_label(release) <= current);
+                good.sort_by_key(|release| Manifest::sequence_from_label(release));
                 Ok(Journal { good, ..Journal::default() })
             }
         }
@@ -197,12 +197,12 @@ impl InstallRoot {
     /// The versions that are there.
     pub(crate) fn versions(&self) -> Result<Vec<String>, StorageError> {
         let versions = self.directory.join("versions");
-        let names = match self.disk.names(&versions) {
+        let names = match self.disk.list_dir(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             names => names.map_err(StorageError::at(&versions))?,
         };
         let names = names.into_iter().filter_map(|name| name.into_string().ok());
-        Ok(names.filter(|name| Manifest::sequence_of(name).is_some()).collect())
+        Ok(names.filter(|name| Manifest::sequence_from_label(name).is_some()).collect())
     }
 
     /// The right to switch, for one process at a time.
@@ -238,10 +238,10 @@ impl InstallRoot {
     /// What a version's own proof says was signed: nothing if the proof is gone.
     pub(crate) fn signed_artifacts(&self, release: &str) -> Result<Vec<Artifact>, StorageError> {
         let proof = self.disk.read(&self.proof_path(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
-        let bundle = Bundle::parse(&String::from_utf8_lossy(&proof)).ok();
-        let manifest = bundle.and_then(|bundle| bundle.claimed());
+        let bundle = ProofBundle::parse(&String::from_utf8_lossy(&proof)).ok();
+        let manifest = bundle.and_then(|bundle| bundle.claimed_manifest());
         let manifest = manifest.filter(|manifest| manifest.label() == release);
-        Ok(manifest.map(|manifest| manifest.targets).unwrap_or_default())
+        Ok(manifest.map(|manifest| manifest.artifacts).unwrap_or_default())
     }
 
     /// Whether a version is there, with a proof that says what was signed, and, where that is one
@@ -254,7 +254,7 @@ impl InstallRoot {
                 file.is_ok_and(|file| verify_artifact(target, file).is_ok())
             }
             ArtifactKind::Archive { .. } => {
-                self.disk.names(&directory).is_ok_and(|names| !names.is_empty())
+                self.disk.list_dir(&directory).is_ok_and(|names| !names.is_empty())
             }
         };
         Ok(self.signed_artifacts(release)?.iter().any(is_there))
@@ -277,7 +277,7 @@ impl InstallRoot {
         let current = self.directory.join("current");
         let link = Path::new("versions").join(release);
         self.disk.replace_symlink(&current, &link).map_err(StorageError::at(&current))?;
-        let sequence = Manifest::sequence_of(release).unwrap_or_default();
+        let sequence = Manifest::sequence_from_label(release).unwrap_or_default();
         Ok(Installed { sequence, release: release.to_owned(), directory: self.version_dir(release) })
     }
 

@@ -36,7 +36,7 @@ pub async fn roll_back(root: &InstallRoot, release: Option<&str>) -> Result<Said
         }
         None => "nothing is installed, as before".to_owned(),
     };
-    let sequence = |release: &str| Manifest::sequence_of(release);
+    let sequence = |release: &str| Manifest::sequence_from_label(release);
     let left = done.before.iter().find(|before| {
         let now = done.installed.as_ref();
         now.is_none_or(|now| sequence(&now.release) < sequence(before))

@@ -9,7 +9,7 @@ pub const MAX_GROWTH: u64 = 1 << 22;
 
 /// Files that are asked for at once: a round trip through Tor takes as long as hashing thousands of
 /// entries.
-pub(crate) const IN_FLIGHT: usize = 8;
+pub(crate) const MAX_IN_FLIGHT: usize = 8;
 
 pub(crate) fn check_growth(range: &Range<u64>) -> io::Result<()> {
     if range.end.saturating_sub(range.start) <= MAX_GROWTH {
@@ -21,6 +21,6 @@ pub(crate) fn check_growth(range: &Range<u64>) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
-pub(crate) fn garbled(what: &str) -> io::Error {
+pub(crate) fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what} has not the form it must have"))
 }

@@ -8,21 +8,21 @@ use tokio::time::timeout;
 
 /// How long one host has an answer to itself before the next is asked as well. Most answers through
 /// Tor take less.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub const HEDGE_DELAY: Duration = Duration::from_secs(3);
 
-/// Asks one host after the other, the next as soon as one has failed or [`PATIENCE`] is over, and
+/// Asks one host after the other, the next as soon as one has failed or [`HEDGE_DELAY`] is over, and
 /// gives the first good answer; what is still on its way then is dropped. Without one, every
 /// host's failure, in the order in which they failed.
-pub async fn race<I, T, E, F: Future<Output = Result<T, E>>>(
+pub async fn hedged<I, T, E, F: Future<Output = Result<T, E>>>(
     hosts: impl IntoIterator<Item = I>,
     ask: impl Fn(I) -> F,
 ) -> Result<T, Vec<E>> {
-    race_after(PATIENCE, hosts, ask).await
+    hedged_after(HEDGE_DELAY, hosts, ask).await
 }
 
 /// The same with another patience, for what takes longer.
-pub async fn race_after<I, T, E, F: Future<Output = Result<T, E>>>(
-    patience: Duration,
+pub async fn hedged_after<I, T, E, F: Future<Output = Result<T, E>>>(
+    delay: Duration,
     hosts: impl IntoIterator<Item = I>,
     ask: impl Fn(I) -> F,
 ) -> Result<T, Vec<E>> {
@@ -33,7 +33,7 @@ pub async fn race_after<I, T, E, F: Future<Output = Result<T, E>>>(
     while !asked.is_empty() {
         let next = hosts.next();
         let answer = match &next {
-            Some(_) => timeout(patience, asked.next()).await.ok().flatten(),
+            Some(_) => timeout(delay, asked.next()).await.ok().flatten(),
             None => asked.next().await,
         };
         match answer {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! An entry is a signed note, so the log is also the feed of releases. No file here needs
-//! to be trusted: [`LogWriter`] makes them, [`export`] publishes them, [`Bundles`] gives back only what hashes
+//! to be trusted: [`LogWriter`] makes them, [`export`] publishes them, [`EntryReader`] gives back only what hashes
 //! up to a head.
 
 mod bounds;
@@ -25,10 +25,10 @@ mod tile_store;
 mod writer;
 
 pub use bounds::MAX_GROWTH;
-pub use entry_reader::{Bundles, Unread};
+pub use entry_reader::{EntryReadError, EntryReader};
 pub use error::{EntryError, WriteError};
-pub use hedge::{PATIENCE, race, race_after};
-pub use source::{EntrySource, Tiles};
-pub use tile_reader::{Cached, leaves};
-pub use tile_store::{Growth, TileStore, write_files};
+pub use hedge::{HEDGE_DELAY, hedged, hedged_after};
+pub use source::{EntrySource, TileSource};
+pub use tile_reader::{TileReader, read_leaves};
+pub use tile_store::{PendingGrowth, TileStore, write_files};
 pub use writer::LogWriter;

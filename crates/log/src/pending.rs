@@ -7,7 +7,7 @@ use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{Checkpoint, Log, Note, TreeHead};
 use unanimity_storage::{Storage, StorageError};
 
-use crate::tile_store::{MEND, open_tiles};
+use crate::tile_store::{REMEDY, open_tiles};
 
 pub(crate) const PENDING: &str = ".pending";
 /// Before the checkpoint's text in `.pending`. Signed, it is no checkpoint: no origin begins so.
@@ -35,14 +35,14 @@ pub(crate) fn read_pending(
     let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));
     let pending = text.and_then(|text| Checkpoint::parse(text).ok());
     let pending = pending.filter(|pending| pending.origin == log.origin);
-    let pending = pending.ok_or(StorageError::Corrupt { path, remedy: MEND })?;
+    let pending = pending.ok_or(StorageError::Corrupt { path, remedy: REMEDY })?;
     if pending.size <= head.size() {
         return Ok(None);
     }
     let tiles = open_tiles(directory, pending.size, &pending.root, Storage::default())?;
     let prefix = tiles.range_roots(std::slice::from_ref(&(0..head.size())))?;
     if prefix != [*head.root()] {
-        return Err(StorageError::Corrupt { path: directory.join(CHECKPOINT), remedy: MEND });
+        return Err(StorageError::Corrupt { path: directory.join(CHECKPOINT), remedy: REMEDY });
     }
     Ok(Some(pending))
 }

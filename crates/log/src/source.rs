@@ -6,7 +6,7 @@ use std::io;
 use unanimity_protocol::Tile;
 
 /// Somebody who serves hash tiles: a mirror's files, or a peer that is asked. Never believed.
-pub trait Tiles: Sync {
+pub trait TileSource: Sync {
     /// The tile's bytes: 32 for each hash of its width.
     fn tile(&self, tile: Tile) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }

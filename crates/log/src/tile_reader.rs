@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::tree::Subtree;
 use unanimity_protocol::{
     Hash, Tile, TreeHead,
@@ -15,108 +15,114 @@ use unanimity_protocol::{
     tree::{self},
 };
 
-use crate::Tiles;
-use crate::bounds::{IN_FLIGHT, check_growth, garbled};
+use crate::TileSource;
+use crate::bounds::{MAX_IN_FLIGHT, check_growth, malformed};
 
 /// Asks each tile once, however many proofs need it.
-pub struct Cached<T> {
+pub struct TileReader<T> {
     source: T,
-    tiles: Mutex<BTreeMap<Tile, Vec<Hash>>>,
+    cache: Mutex<BTreeMap<Tile, Vec<Hash>>>,
 }
 
-impl<T: Tiles> Cached<T> {
+impl<T: TileSource> TileReader<T> {
     /// Starts with nothing read.
     pub fn new(source: T) -> Self {
-        Cached { source, tiles: Mutex::default() }
+        TileReader { source, cache: Mutex::default() }
     }
 
     /// The roots of ranges of leaves in a tree of `size`, from its tiles.
     pub async fn range_roots(&self, size: u64, ranges: &[Range<u64>]) -> io::Result<Vec<Hash>> {
         let nodes = ranges.iter().flat_map(|range| tree::complete_subtrees(range.clone()));
         let needed: BTreeSet<Tile> =
-            nodes.filter_map(|node| Tile::holding(node, size)).map(|(tile, _)| tile).collect();
+            nodes.filter_map(|node| Tile::containing(node, size)).map(|(tile, _)| tile).collect();
         for tile in needed {
-            self.tile(tile).await?;
+            self.read_tile(tile).await?;
         }
-        let tiles = self.tiles();
+        let tiles = self.lock_cache();
         let hash_of = |node: Subtree| {
-            let (tile, range) = Tile::holding(node, size)?;
+            let (tile, range) = Tile::containing(node, size)?;
             Some(tile::subtree_root(tiles.get(&tile)?.get(range)?))
         };
-        let hash_of = |node| hash_of(node).ok_or_else(|| garbled("a range beyond the tree"));
+        let hash_of = |node| hash_of(node).ok_or_else(|| malformed("a range beyond the tree"));
         ranges.iter().map(|range| tree::range_root(range.clone(), hash_of)).collect()
     }
 
     /// The proof that entry `index` is in the tree of `size`, where the source has a tree of `known` leaves.
-    pub async fn inclusion(&self, index: u64, size: u64, known: u64) -> io::Result<Vec<Hash>> {
+    pub async fn inclusion_proof(
+        &self,
+        index: u64,
+        size: u64,
+        known: u64,
+    ) -> io::Result<Vec<Hash>> {
         self.range_roots(known, &tree::inclusion_ranges(index, size)).await
     }
 
     /// The path that ties a head of size `old` to `head`.
-    pub async fn path(&self, old: u64, head: &TreeHead) -> io::Result<Vec<Hash>> {
+    pub async fn consistency_path(&self, old: u64, head: &TreeHead) -> io::Result<Vec<Hash>> {
         self.range_roots(head.size(), &tree::consistency_ranges(old, head.size())).await
     }
 
     /// Whether the tiles for this head can be had here and hash up to its root.
-    pub async fn serves(&self, head: &TreeHead) -> bool {
+    pub async fn matches_head(&self, head: &TreeHead) -> bool {
         let whole = 0..head.size();
         let roots = self.range_roots(head.size(), std::slice::from_ref(&whole)).await;
         roots.is_ok_and(|roots| roots == [*head.root()])
     }
 
     /// A tile below a head whose right edge this source serves, as the tiles above it have it.
-    pub(crate) async fn proven(&self, tile: Tile, size: u64) -> io::Result<Vec<Hash>> {
+    pub(crate) async fn read_verified(&self, tile: Tile, size: u64) -> io::Result<Vec<Hash>> {
         // A root is made of the partial tiles. Each full one is a hash of the tile above it.
         let mut above = vec![tile];
         while let Some(last) = above.last()
             && *last == last.full()
         {
-            let next = Tile::at(last.level + 1, last.index / FULL, size);
-            above.push(next.ok_or_else(|| garbled("tile"))?);
+            let next = Tile::at(last.level + 1, last.index / TILE_WIDTH, size);
+            above.push(next.ok_or_else(|| malformed("tile"))?);
         }
         let mut hashes = Vec::new();
         for tile in above.into_iter().rev() {
-            let below = self.tile(tile).await?;
+            let below = self.read_tile(tile).await?;
             if tile == tile.full()
-                && hashes.get((tile.index % FULL) as usize) != Some(&tile::subtree_root(&below))
+                && hashes.get((tile.index % TILE_WIDTH) as usize)
+                    != Some(&tile::subtree_root(&below))
             {
-                return Err(garbled(&tile.path()));
+                return Err(malformed(&tile.path()));
             }
             hashes = below;
         }
         Ok(hashes)
     }
 
-    async fn tile(&self, tile: Tile) -> io::Result<Vec<Hash>> {
-        if let Some(known) = self.tiles().get(&tile) {
+    async fn read_tile(&self, tile: Tile) -> io::Result<Vec<Hash>> {
+        if let Some(known) = self.lock_cache().get(&tile) {
             return Ok(known.clone());
         }
         let bytes = self.source.tile(tile).await?;
-        let hashes = tile::parse(&bytes, tile.width).ok_or_else(|| garbled(&tile.path()))?;
-        self.tiles().insert(tile, hashes.clone());
+        let hashes = tile::parse(&bytes, tile.width).ok_or_else(|| malformed(&tile.path()))?;
+        self.lock_cache().insert(tile, hashes.clone());
         Ok(hashes)
     }
 
-    fn tiles(&self) -> std::sync::MutexGuard<'_, BTreeMap<Tile, Vec<Hash>>> {
-        self.tiles.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock_cache(&self) -> std::sync::MutexGuard<'_, BTreeMap<Tile, Vec<Hash>>> {
+        self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 /// The leaf hashes of `range` in a tree of `range.end` leaves. At most [`MAX_GROWTH`](crate::MAX_GROWTH).
-pub async fn leaves(source: &impl Tiles, range: Range<u64>) -> io::Result<Vec<Hash>> {
+pub async fn read_leaves(source: &impl TileSource, range: Range<u64>) -> io::Result<Vec<Hash>> {
     check_growth(&range)?;
     let mut tiles = Vec::new();
-    for index in range.start / FULL..range.end.div_ceil(FULL) {
-        let tile = Tile::at(0, index, range.end).ok_or_else(|| garbled("tile"))?;
-        tiles.push(leaf_tile(source, tile).boxed());
+    for index in range.start / TILE_WIDTH..range.end.div_ceil(TILE_WIDTH) {
+        let tile = Tile::at(0, index, range.end).ok_or_else(|| malformed("tile"))?;
+        tiles.push(read_leaf_tile(source, tile).boxed());
     }
-    let tiles: Vec<Vec<Hash>> = stream::iter(tiles).buffered(IN_FLIGHT).try_collect().await?;
+    let tiles: Vec<Vec<Hash>> = stream::iter(tiles).buffered(MAX_IN_FLIGHT).try_collect().await?;
     let mut leaves = tiles.concat();
-    leaves.drain(..leaves.len() - range.end.saturating_sub(range.start) as usize);
-    Ok(leaves)
+    read_leaves.drain(..read_leaves.len() - range.end.saturating_sub(range.start) as usize);
+    Ok(read_leaves)
 }
 
-async fn leaf_tile(source: &impl Tiles, tile: Tile) -> io::Result<Vec<Hash>> {
+async fn read_leaf_tile(source: &impl TileSource, tile: Tile) -> io::Result<Vec<Hash>> {
     let bytes = source.tile(tile).await?;
-    tile::parse(&bytes, tile.width).ok_or_else(|| garbled(&tile.path()))
+    tile::parse(&bytes, tile.width).ok_or_else(|| malformed(&tile.path()))
 }

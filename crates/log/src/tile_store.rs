@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::tree::Subtree;
 use unanimity_protocol::{
     Hash, Tile,
@@ -17,7 +17,7 @@ use unanimity_protocol::{
 use unanimity_storage::{Mode, Storage, StorageError};
 
 /// What to do when a tree's files are not what its head commits to.
-pub(crate) const MEND: &str = "restore it from a mirror of this log";
+pub(crate) const REMEDY: &str = "restore it from a mirror of this log";
 
 /// Tiles in a directory, and the right edge of the tree in memory.
 #[derive(Clone, Debug)]
@@ -27,13 +27,13 @@ pub struct TileStore {
     mode: Mode,
     size: u64,
     /// At each level the hashes of its partial tile; fewer than 256.
-    edge: Vec<Vec<Hash>>,
+    frontier: Vec<Vec<Hash>>,
 }
 
 /// Leaves hashed into a tree, their tiles not yet written.
-pub struct Growth {
+pub struct PendingGrowth {
     size: u64,
-    edge: Vec<Vec<Hash>>,
+    frontier: Vec<Vec<Hash>>,
     tiles: BTreeMap<Tile, Vec<u8>>,
 }
 
@@ -47,14 +47,14 @@ impl TileStore {
         disk: Storage,
     ) -> Result<TileStore, StorageError> {
         let mut store =
-            TileStore { directory: directory.to_owned(), disk, mode, size, edge: Vec::new() };
+            TileStore { directory: directory.to_owned(), disk, mode, size, frontier: Vec::new() };
         for level in 0..8 {
             let hashes = size >> (8 * level);
-            let partial = match Tile::at(level, hashes / FULL, size) {
+            let partial = match Tile::at(level, hashes / TILE_WIDTH, size) {
                 Some(tile) => store.read(tile)?,
                 None => Vec::new(),
             };
-            store.edge.push(partial);
+            store.frontier.push(partial);
         }
         Ok(store)
     }
@@ -66,42 +66,45 @@ impl TileStore {
 
     /// The root of the tree.
     pub fn root(&self) -> Hash {
-        edge_root(self.size, &self.edge)
+        frontier_root(self.size, &self.frontier)
     }
 
     /// At each level, from the leaves up, the hashes of its partial tile; fewer than 256. The root is
     /// made of them.
-    pub(crate) fn edge(&self) -> &[Vec<Hash>] {
-        &self.edge
+    pub(crate) fn frontier(&self) -> &[Vec<Hash>] {
+        &self.frontier
     }
 
     /// The hashes of the last, partial tile of leaves.
     pub(crate) fn last_leaves(&self) -> &[Hash] {
-        &self.edge[0]
+        &self.frontier[0]
     }
 
     /// Hashes leaves into the tree without writing anything, so that its root can be compared first.
-    pub fn grow(&self, leaves: impl IntoIterator<Item = Hash>) -> Growth {
-        let mut growth =
-            Growth { size: self.size, edge: self.edge.clone(), tiles: BTreeMap::new() };
+    pub fn grow(&self, leaves: impl IntoIterator<Item = Hash>) -> PendingGrowth {
+        let mut growth = PendingGrowth {
+            size: self.size,
+            frontier: self.frontier.clone(),
+            tiles: BTreeMap::new(),
+        };
         leaves.into_iter().for_each(|leaf| growth.push(leaf));
         growth
     }
 
     /// Writes the grown tree's tiles, durably; then it is the tree.
-    pub fn commit(&mut self, growth: Growth) -> Result<(), StorageError> {
+    pub fn commit(&mut self, growth: PendingGrowth) -> Result<(), StorageError> {
         let tiles = growth.full_and_partial_tiles();
         let files: Vec<(PathBuf, &[u8])> =
             tiles.iter().map(|(t, bytes)| (self.directory.join(t.path()), &bytes[..])).collect();
         write_files(&self.disk, &self.directory, &files, self.mode)?;
-        (self.size, self.edge) = (growth.size, growth.edge);
+        (self.size, self.frontier) = (growth.size, growth.frontier);
         Ok(())
     }
 
     /// A tile of this tree, from its file; a partial one may be the beginning of the full one.
     pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, StorageError> {
         let path = self.directory.join(tile.path());
-        let limit = 32 * FULL as usize;
+        let limit = 32 * TILE_WIDTH as usize;
         let bytes = match self.disk.read(&path, limit)? {
             Some(bytes) => bytes,
             None => {
@@ -113,7 +116,7 @@ impl TileStore {
                 bytes
             }
         };
-        tile::parse(&bytes, tile.width).ok_or(StorageError::Corrupt { path, remedy: MEND })
+        tile::parse(&bytes, tile.width).ok_or(StorageError::Corrupt { path, remedy: REMEDY })
     }
 
     /// The roots of ranges of leaves: a proof, when [`tree::inclusion_ranges`] or
@@ -121,8 +124,8 @@ impl TileStore {
     pub fn range_roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, StorageError> {
         let mut read: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
         let mut hash_of = |node: Subtree| {
-            let (tile, range) = Tile::holding(node, self.size).ok_or_else(|| {
-                StorageError::Corrupt { path: self.directory.clone(), remedy: MEND }
+            let (tile, range) = Tile::containing(node, self.size).ok_or_else(|| {
+                StorageError::Corrupt { path: self.directory.clone(), remedy: REMEDY }
             })?;
             let hashes = match read.entry(tile) {
                 Entry::Occupied(known) => known.into_mut(),
@@ -134,29 +137,29 @@ impl TileStore {
     }
 }
 
-impl Growth {
+impl PendingGrowth {
     fn push(&mut self, leaf: Hash) {
         let (mut hash, mut position) = (leaf, self.size);
         self.size += 1;
         for level in 0..8 {
-            let edge = &mut self.edge[usize::from(level)];
+            let edge = &mut self.frontier[usize::from(level)];
             edge.push(hash);
-            if edge.len() < FULL as usize {
+            if edge.len() < TILE_WIDTH as usize {
                 return;
             }
             hash = tile::subtree_root(edge);
             let bytes = edge.iter().flat_map(|hash| hash.0).collect();
             edge.clear();
-            let index = position / FULL;
-            self.tiles.insert(Tile { level, index, width: FULL as u16 }, bytes);
+            let index = position / TILE_WIDTH;
+            self.tiles.insert(Tile { level, index, width: TILE_WIDTH as u16 }, bytes);
             position = index;
         }
     }
 
     fn full_and_partial_tiles(&self) -> BTreeMap<Tile, Vec<u8>> {
         let mut tiles = self.tiles.clone();
-        for (level, edge) in (0u8..).zip(&self.edge) {
-            let index = (self.size >> (8 * level)) / FULL;
+        for (level, edge) in (0u8..).zip(&self.frontier) {
+            let index = (self.size >> (8 * level)) / TILE_WIDTH;
             if let Some(tile) = Tile::at(level, index, self.size) {
                 tiles.insert(tile, edge.iter().flat_map(|hash| hash.0).collect());
             }
@@ -171,15 +174,15 @@ impl Growth {
 
     /// The root of the grown tree.
     pub fn root(&self) -> Hash {
-        edge_root(self.size, &self.edge)
+        frontier_root(self.size, &self.frontier)
     }
 }
 
-fn edge_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
+fn frontier_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
     let hash_of = |node: Subtree| -> Result<Hash, Infallible> {
         // A complete subtree of the whole tree lies in the partial tile of its level.
         let (level, height) = (usize::from(node.level / 8), node.level % 8);
-        let start = ((node.index << height) % FULL) as usize;
+        let start = ((node.index << height) % TILE_WIDTH) as usize;
         Ok(tile::subtree_root(&edge[level][start..start + (1 << height)]))
     };
     match tree::range_root(0..size, hash_of) {
@@ -215,6 +218,6 @@ pub(crate) fn open_tiles(
     if tiles.root() == *root {
         Ok(tiles)
     } else {
-        Err(StorageError::Corrupt { path: directory.join("tile"), remedy: MEND })
+        Err(StorageError::Corrupt { path: directory.join("tile"), remedy: REMEDY })
     }
 }

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use unanimity_config::{MirrorSpec, Site};
-use unanimity_log::{EntrySource, Tiles};
+use unanimity_log::{EntrySource, TileSource};
 use unanimity_protocol::Tile;
 
 use crate::connector::WebConnector;
@@ -57,7 +57,7 @@ impl Mirror {
     pub fn from_directory(directory: impl Into<PathBuf>) -> Mirror {
         let directory = directory.into();
         Mirror::from_blocking_fn(format!("file:{}", directory.display()), move |path| {
-            Ok(Box::new(unanimity_storage::open_plain(&directory.join(path))?))
+            Ok(Box::new(unanimity_storage::open_regular_file(&directory.join(path))?))
         })
     }
 
@@ -204,7 +204,7 @@ impl fmt::Debug for Mirror {
     }
 }
 
-impl Tiles for &Mirror {
+impl TileSource for &Mirror {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         let limit = |tile: Tile| 32 * u64::from(tile.width);
         match self.read(&tile.path(), limit(tile)).await {

@@ -16,7 +16,7 @@ pub enum BundleFault {
     Note(NoteError),
     /// A peer's view does not verify.
     #[error("the view of {peer}: {why}")]
-    View {
+    CosignedHead {
         /// The peer's name.
         peer: Name,
         /// What is wrong with the view.
@@ -27,13 +27,13 @@ pub enum BundleFault {
     NotIncluded(Name),
     /// A view's head is not proven to be a prefix of the bundle's head.
     #[error("a view is not tied to the head")]
-    Untied,
+    Unproven,
     /// One peer has more than one view in a roll.
     #[error("two views of one peer in one roll")]
-    TwoViews,
+    DuplicateCosigner,
     /// The peers cosigned at times that one roll cannot have.
     #[error("the views of one roll are more than 10 minutes apart")]
-    Apart,
+    SpreadTooWide,
     /// A cosignature of the latest roll, or the roll itself, is later than the present.
     #[error("it is from the future: cosigned at {0} (check the clock)")]
     Future(Timestamp),

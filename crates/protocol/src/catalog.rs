@@ -53,7 +53,7 @@ impl Catalog {
             Some(("manifest", 1)) => self.read_manifest(index, note, policy),
             Some(("withdrawal", 1)) => self.read_withdrawal(index, note, policy),
             Some(("manifest" | "withdrawal", _))
-                if claims(&note, policy) && policy.verify_threshold(&note).is_ok() =>
+                if names_our_product(&note, policy) && policy.verify_threshold(&note).is_ok() =>
             {
                 let header: String = header.chars().take(80).collect();
                 self.outdated = Some((header.clone(), LogEntry { index, note }));
@@ -65,7 +65,7 @@ impl Catalog {
     }
 
     fn read_manifest(&mut self, index: u64, note: Note, policy: &Policy) -> Reading {
-        if !claims(&note, policy) {
+        if !names_our_product(&note, policy) {
             return Reading::Foreign;
         }
         match policy.verify_manifest(&note) {
@@ -81,7 +81,7 @@ impl Catalog {
     }
 
     fn read_withdrawal(&mut self, index: u64, note: Note, policy: &Policy) -> Reading {
-        if !claims(&note, policy) {
+        if !names_our_product(&note, policy) {
             return Reading::Foreign;
         }
         match policy.verify_withdrawal(&note) {
@@ -106,7 +106,7 @@ impl Catalog {
 
     /// Takes over from another what was taken back, and says whether any of it was new. That is the
     /// publishers' own word: wherever in the log it was read, and whoever has seen it besides.
-    pub fn learn_withdrawals(&mut self, other: &Catalog) -> bool {
+    pub fn merge_withdrawals(&mut self, other: &Catalog) -> bool {
         let known = self.withdrawn.len();
         for (sequence, first) in &other.withdrawn {
             self.withdrawn.entry(*sequence).or_insert_with(|| first.clone());
@@ -116,7 +116,7 @@ impl Catalog {
 
     /// Refuses what was taken back; `installed` says whether that is what is installed.
     pub fn check_not_withdrawn(&self, release: &str, installed: bool) -> Result<(), Refusal> {
-        let sequence = Manifest::sequence_of(release).unwrap_or_default();
+        let sequence = Manifest::sequence_from_label(release).unwrap_or_default();
         match self.withdrawn.get(&sequence) {
             None => Ok(()),
             Some((LogEntry { index, .. }, reason)) => Err(Refusal::Withdrawn {
@@ -133,7 +133,7 @@ impl Catalog {
         let mut choice = Choice::default();
         for (&sequence, twins) in self.releases.iter().rev() {
             match &twins[..] {
-                [only] => match self.check(only, policy, floor, now) {
+                [only] => match self.check_candidate(only, policy, floor, now) {
                     Ok(signed) => choice.candidates.push(signed),
                     // The installed release itself is in the log too.
                     Err(Refusal::SequenceRollback { .. }) if sequence == floor => {}
@@ -164,7 +164,7 @@ impl Catalog {
         choice
     }
 
-    fn check(
+    fn check_candidate(
         &self,
         fetched: &LogEntry,
         policy: &Policy,
@@ -212,7 +212,7 @@ fn kind_and_version(header: &str) -> Option<(&str, u64)> {
 }
 
 /// Whether a text says that it is of our product and channel, even if the rest of it is broken.
-fn claims(note: &Note, policy: &Policy) -> bool {
+fn names_our_product(note: &Note, policy: &Policy) -> bool {
     let says = |word: &str, name: &str| {
         note.text().lines().any(|line| line.strip_prefix(word) == Some(name))
     };

@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::key::KeyError;
-use crate::line_reader::Reader;
+use crate::line_reader::LineReader;
 use crate::note::{Note, NoteError};
 use crate::{Hash, NoteSigningKey, NoteVerifyingKey, encoding};
 
@@ -135,7 +135,7 @@ impl Checkpoint {
         if text.len() > MAX_CHECKPOINT_TEXT {
             return Err(CheckpointError::TooLong);
         }
-        let mut lines = Reader::new(text);
+        let mut lines = LineReader::new(text);
         let origin = lines.line().ok_or(CheckpointError::Origin)?.parse()?;
         let size = lines.line().and_then(encoding::decimal).filter(|&size| size < 1 << 63);
         let size = size.ok_or(CheckpointError::Size)?;

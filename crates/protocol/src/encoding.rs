@@ -7,7 +7,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 }
 
 /// Canonical base64 only: padding at the end and nowhere else, unused bits zero.
-pub(crate) fn unbase64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     // The decoder takes several padded pieces put together for one text.
     let one_piece = !text.trim_end_matches('=').contains('=');
     BASE64.decode(text.as_bytes()).ok().filter(|_| one_piece)
@@ -18,7 +18,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Lower-case pairs only.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     HEXLOWER.decode(text.as_bytes()).ok()
 }
 

@@ -17,7 +17,7 @@
 //! heads of an honest log into evidence. The log's key alone verifies it.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Log, TreeHead};
-use crate::line_reader::Reader;
+use crate::line_reader::LineReader;
 use crate::note::{Note, NoteError};
 use crate::tree::{MAX_PROOF, consistency_roots};
 use crate::{Hash, NoteVerifyingKey, encoding};
@@ -126,7 +126,7 @@ fn parse(text: &str) -> Result<(Vec<Hash>, [&str; 2]), EvidenceError> {
     if text.len() > MAX_EVIDENCE_BYTES {
         return Err(EvidenceError::TooLong);
     }
-    let mut lines = Reader::new(text);
+    let mut lines = LineReader::new(text);
     let parts = (|| {
         if lines.line()? != HEADER {
             return None;

@@ -54,7 +54,7 @@ impl Hash {
 
     /// Reads what [`Hash::base64`] writes; nothing else.
     pub fn from_base64(text: &str) -> Option<Self> {
-        encoding::unbase64(text)?.try_into().ok().map(Hash)
+        encoding::from_base64(text)?.try_into().ok().map(Hash)
     }
 
     /// Lower-case hexadecimal, 64 characters.
@@ -64,7 +64,7 @@ impl Hash {
 
     /// Reads what [`Hash::hex`] writes; upper case is refused, so that a digest has one spelling.
     pub fn from_hex(text: &str) -> Option<Self> {
-        encoding::unhex(text)?.try_into().ok().map(Hash)
+        encoding::from_hex(text)?.try_into().ok().map(Hash)
     }
 }
 

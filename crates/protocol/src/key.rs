@@ -105,7 +105,7 @@ pub struct VerifyingKey<const TYPE: u8> {
     name: KeyName,
     id: KeyId,
     key: ed25519_dalek::VerifyingKey,
-    known: Option<SignatureCache>,
+    cache: Option<SignatureCache>,
 }
 
 /// Equal if name and key are.
@@ -121,19 +121,23 @@ impl<const TYPE: u8> VerifyingKey<TYPE> {
     /// Binds 32 key bytes to a name. Refuses points of small order.
     pub fn new(name: KeyName, raw: PublicKeyBytes) -> Result<Self, KeyError> {
         match ed25519_dalek::VerifyingKey::from_bytes(&raw.0) {
-            Ok(key) if !key.is_weak() => Ok(VerifyingKey::of(name, key, None)),
+            Ok(key) if !key.is_weak() => Ok(VerifyingKey::from_parts(name, key, None)),
             _ => Err(KeyError::Point(name)),
         }
     }
 
-    fn of(name: KeyName, key: ed25519_dalek::VerifyingKey, known: Option<SignatureCache>) -> Self {
+    fn from_parts(
+        name: KeyName,
+        key: ed25519_dalek::VerifyingKey,
+        known: Option<SignatureCache>,
+    ) -> Self {
         let id = key_id(&name, TYPE, key.as_bytes());
-        VerifyingKey { name, id, key, known }
+        VerifyingKey { name, id, key, cache: known }
     }
 
     /// The same key, which does not verify again what is known to verify.
     pub fn with_cache(self, known: &SignatureCache) -> Self {
-        VerifyingKey { known: Some(known.clone()), ..self }
+        VerifyingKey { cache: Some(known.clone()), ..self }
     }
 
     /// The name in its signature lines.
@@ -155,11 +159,11 @@ impl<const TYPE: u8> VerifyingKey<TYPE> {
     // keys and nonces are refused, so that all verifiers agree on what is valid.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let Ok(signature) = <&[u8; 64]>::try_from(signature) else { return false };
-        if self.known.as_ref().is_some_and(|known| known.holds(self.raw(), message, signature)) {
+        if self.cache.as_ref().is_some_and(|known| known.contains(self.raw(), message, signature)) {
             return true;
         }
         let verifies = self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok();
-        if verifies && let Some(known) = &self.known {
+        if verifies && let Some(known) = &self.cache {
             known.add(self.raw(), message, signature);
         }
         verifies
@@ -196,7 +200,7 @@ impl<const TYPE: u8> fmt::Debug for VerifyingKey<TYPE> {
 pub struct SigningKey<const TYPE: u8> {
     name: KeyName,
     key: ed25519_dalek::SigningKey,
-    known: Option<SignatureCache>,
+    cache: Option<SignatureCache>,
 }
 
 const SECRET_PREFIX: &str = "PRIVATE+KEY+";
@@ -204,17 +208,17 @@ const SECRET_PREFIX: &str = "PRIVATE+KEY+";
 impl<const TYPE: u8> SigningKey<TYPE> {
     /// Makes the key from 32 bytes that the caller drew from a secure generator.
     pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
-        SigningKey { name, key: ed25519_dalek::SigningKey::from_bytes(seed), known: None }
+        SigningKey { name, key: ed25519_dalek::SigningKey::from_bytes(seed), cache: None }
     }
 
     /// The same key; what it signs is known to verify. So does its public half remember.
     pub fn with_cache(self, known: &SignatureCache) -> Self {
-        SigningKey { known: Some(known.clone()), ..self }
+        SigningKey { cache: Some(known.clone()), ..self }
     }
 
     /// The public half.
     pub fn public(&self) -> VerifyingKey<TYPE> {
-        VerifyingKey::of(self.name.clone(), self.key.verifying_key(), self.known.clone())
+        VerifyingKey::from_parts(self.name.clone(), self.key.verifying_key(), self.cache.clone())
     }
 
     /// The one-line form `PRIVATE+KEY+NAME+ID+SEED`, for a file that only its owner reads.
@@ -232,7 +236,7 @@ impl<const TYPE: u8> SigningKey<TYPE> {
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature = self.key.sign(message).to_bytes();
-        if let Some(known) = &self.known {
+        if let Some(known) = &self.cache {
             known.add(PublicKeyBytes(self.key.verifying_key().to_bytes()), message, &signature);
         }
         signature
@@ -272,7 +276,7 @@ fn split(line: &str) -> Result<(KeyName, KeyId, Vec<u8>), KeyError> {
     let (name, rest) = line.split_once('+').ok_or(KeyError::Shape)?;
     // base64 may contain '+', the id may not: the first two are the separators.
     let (id, material) = rest.split_once('+').ok_or(KeyError::Shape)?;
-    let id = encoding::unhex(id).and_then(|id| id.try_into().ok()).ok_or(KeyError::Shape)?;
-    let material = encoding::unbase64(material).ok_or(KeyError::Shape)?;
+    let id = encoding::from_hex(id).and_then(|id| id.try_into().ok()).ok_or(KeyError::Shape)?;
+    let material = encoding::from_base64(material).ok_or(KeyError::Shape)?;
     Ok((name.parse()?, id, material))
 }

@@ -5,7 +5,7 @@
 //!
 //! # Verifying a proof bundle
 //!
-//! A [`Bundle`] convinces a third party without a network that the publisher signed a release, that
+//! A [`ProofBundle`] convinces a third party without a network that the publisher signed a release, that
 //! the log contains it, and that every peer confirmed it twice. The third party needs the public
 //! keys of all of them, and the limits that the peers' answers are held to.
 //!
@@ -90,7 +90,7 @@ pub use peer_failure::PeerFailure;
 pub use peers::{Peer, PeerSet};
 pub use pipeline::{ConfirmedRelease, LogEntry, LoggedRelease, SignedRelease};
 pub use policy::Policy;
-pub use proof_bundle::Bundle;
+pub use proof_bundle::ProofBundle;
 pub use public_key::PublicKeyBytes;
 pub use refusal::Refusal;
 pub use round::Round;

@@ -3,14 +3,14 @@
 use crate::hash::Hash;
 
 /// Walks a text line by line, and by byte counts where a line announces one.
-pub(crate) struct Reader<'a> {
+pub(crate) struct LineReader<'a> {
     rest: &'a str,
     line: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> LineReader<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Reader { rest: text, line: 0 }
+        LineReader { rest: text, line: 0 }
     }
 
     /// The number of the line read last, counting from 1.

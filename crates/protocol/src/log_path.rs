@@ -1,7 +1,7 @@
 //! Paths of tiles and entry bundles below a log's prefix (C2SP tlog-tiles).
 
 use crate::hash::Hash;
-use crate::tile::{FULL, Tile};
+use crate::tile::{TILE_WIDTH, Tile};
 
 /// Where the newest head is, below the log's prefix.
 pub const CHECKPOINT: &str = "checkpoint";
@@ -9,13 +9,13 @@ pub const CHECKPOINT: &str = "checkpoint";
 impl Tile {
     /// Where the tile is, below the log's prefix.
     pub fn path(&self) -> String {
-        format!("tile/{}/{}", self.level, numbered(self.index, self.width))
+        format!("tile/{}/{}", self.level, index_path(self.index, self.width))
     }
 }
 
 /// Where the bundle of entries `256 * index` onwards is, `width` of them.
 pub fn entries_path(index: u64, width: u16) -> String {
-    format!("tile/entries/{}", numbered(index, width))
+    format!("tile/entries/{}", index_path(index, width))
 }
 
 /// What a path below a log's prefix names, beside its `checkpoint`.
@@ -38,7 +38,7 @@ impl LogPath {
         let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (number, width) = match rest.split_once(".p/") {
             Some((number, width)) => (number, width.parse().ok()?),
-            None => (rest, FULL as u16),
+            None => (rest, TILE_WIDTH as u16),
         };
         let digits: String = number.chars().filter(char::is_ascii_digit).collect();
         let index = digits.parse().ok()?;
@@ -50,19 +50,19 @@ impl LogPath {
             LogPath::Hashes(tile) => tile.level < 64 && tile.path() == path,
             LogPath::Entries { index, width } => entries_path(index, width) == path,
         };
-        (is_one && (1..=FULL).contains(&width.into())).then_some(place)
+        (is_one && (1..=TILE_WIDTH).contains(&width.into())).then_some(place)
     }
 }
 
 /// 1234067 is `x001/x234/067`, and a width below 256 follows as `.p/WIDTH`.
-fn numbered(index: u64, width: u16) -> String {
+fn index_path(index: u64, width: u16) -> String {
     let mut path = format!("{:03}", index % 1000);
     let mut rest = index / 1000;
     while rest > 0 {
         path = format!("x{:03}/{path}", rest % 1000);
         rest /= 1000;
     }
-    if u64::from(width) < FULL { format!("{path}.p/{width}") } else { path }
+    if u64::from(width) < TILE_WIDTH { format!("{path}.p/{width}") } else { path }
 }
 
 /// Where the artifact of a digest is, below the log's prefix.

@@ -23,7 +23,7 @@
 use std::fmt;
 
 use crate::checkpoint::Origin;
-use crate::line_reader::Reader;
+use crate::line_reader::LineReader;
 use crate::subject::{StatementError, Subject, number};
 use crate::{
     Hash, Name, Timestamp,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The most targets of one manifest.
-pub const MAX_TARGETS: usize = 64;
+pub const MAX_ARTIFACTS: usize = 64;
 
 /// A release as its publishers describe it. Parsed, not yet believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Manifest {
     /// From when on it must not be installed any more; after `issued`.
     pub expires: Timestamp,
     /// One artifact for each platform, ascending by platform, at least one.
-    pub targets: Vec<Artifact>,
+    pub artifacts: Vec<Artifact>,
 }
 
 /// The artifact for one platform.
@@ -125,7 +125,7 @@ impl Manifest {
         subject::parse("manifest", text, Manifest::read)
     }
 
-    fn read(lines: &mut Reader<'_>) -> Result<Manifest, &'static str> {
+    fn read(lines: &mut LineReader<'_>) -> Result<Manifest, &'static str> {
         if lines.line() != Some(Manifest::HEADER) {
             return Err("unanimity/manifest/v1");
         }
@@ -142,22 +142,31 @@ impl Manifest {
             if targets.last().is_some_and(|last| last.platform >= target.platform) {
                 return Err("targets in ascending order, one for each platform");
             }
-            if targets.len() == MAX_TARGETS {
+            if targets.len() == MAX_ARTIFACTS {
                 return Err("at most 64 targets");
             }
             targets.push(target);
         }
         let (issued, expires) = (Timestamp(issued), Timestamp(expires));
-        Ok(Manifest { log, product, channel, sequence, version, issued, expires, targets })
+        Ok(Manifest {
+            log,
+            product,
+            channel,
+            sequence,
+            version,
+            issued,
+            expires,
+            artifacts: targets,
+        })
     }
 
     /// The artifact for a platform.
-    pub fn target(&self, platform: &Name) -> Option<&Artifact> {
-        self.targets.iter().find(|target| target.platform == *platform)
+    pub fn artifact_for(&self, platform: &Name) -> Option<&Artifact> {
+        self.artifacts.iter().find(|target| target.platform == *platform)
     }
 
     /// The sequence in what [`Manifest::label`] wrote; `None` for anything else.
-    pub fn sequence_of(label: &str) -> Option<u64> {
+    pub fn sequence_from_label(label: &str) -> Option<u64> {
         let (sequence, version) = label.split_once('-')?;
         version.parse::<Name>().ok()?;
         number(Some(sequence)).filter(|&sequence| sequence > 0)
@@ -194,7 +203,7 @@ impl fmt::Display for Manifest {
         writeln!(f, "product {}\nchannel {}", self.product, self.channel)?;
         writeln!(f, "sequence {}\nversion {}", self.sequence, self.version)?;
         writeln!(f, "issued {}\nexpires {}", self.issued.0, self.expires.0)?;
-        self.targets.iter().try_for_each(|target| writeln!(f, "target {target}"))
+        self.artifacts.iter().try_for_each(|target| writeln!(f, "target {target}"))
     }
 }
 

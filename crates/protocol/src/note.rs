@@ -179,7 +179,7 @@ impl std::fmt::Display for Note {
 impl SignatureLine {
     fn parse(line: &str) -> Option<Self> {
         let (name, blob) = line.strip_prefix("— ")?.split_once(' ')?;
-        let blob = encoding::unbase64(blob)?;
+        let blob = encoding::from_base64(blob)?;
         let (id, signature) = blob.split_first_chunk::<4>()?;
         if signature.is_empty() {
             return None;

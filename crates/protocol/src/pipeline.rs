@@ -86,7 +86,7 @@ use crate::{
 };
 
 /// How far apart the cosignatures of one roll may be that nobody saw being called.
-const MAX_SPAN: Duration = Duration::from_secs(10 * 60);
+const MAX_COSIGNATURE_SPREAD: Duration = Duration::from_secs(10 * 60);
 
 /// An entry as the log's feed delivered it. Nothing is checked.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ pub struct LogEntry {
 /// A release of our product that enough publishers signed, newer than the installed one, not expired.
 #[derive(Clone, Debug)]
 pub struct SignedRelease {
-    fetched: LogEntry,
+    entry: LogEntry,
     manifest: Manifest,
 }
 
@@ -119,7 +119,7 @@ impl SignedRelease {
         if manifest.expires <= now {
             return Err(Refusal::Expired { release: manifest.label(), at: manifest.expires });
         }
-        Ok(SignedRelease { fetched, manifest })
+        Ok(SignedRelease { entry: fetched, manifest })
     }
 
     /// What was signed.
@@ -129,7 +129,7 @@ impl SignedRelease {
 
     /// Its number in the log, as claimed so far.
     pub fn index(&self) -> u64 {
-        self.fetched.index
+        self.entry.index
     }
 
     /// Passes if exactly these bytes are in the chain's head at their index, and the chain
@@ -143,8 +143,8 @@ impl SignedRelease {
         if trusted.is_some_and(|head| !chain.contains(head)) {
             return Err(Refusal::NotLogged(LogMismatch::NotExtended));
         }
-        let (head, index) = (chain.head(), self.fetched.index);
-        let leaf = Hash::leaf(self.fetched.note.to_string().as_bytes());
+        let (head, index) = (chain.head(), self.entry.index);
+        let leaf = Hash::leaf(self.entry.note.to_string().as_bytes());
         if !tree::verify_inclusion(index, head.size(), &leaf, inclusion, head.root()) {
             let release = self.manifest.label();
             return Err(Refusal::NotLogged(LogMismatch::NotIncluded { release, index }));
@@ -180,21 +180,21 @@ impl LoggedRelease {
         let index = Some(self.signed.index());
         let standings = latest.confirmations(peers, chain, index);
         // A roll's own time is nobody's signature: every peer's two cosignatures are that far apart too.
-        let settled = earlier.filter(|roll| {
-            roll.closed_at().after(limits.settle) <= latest.closed_at()
-                && latest.is_settled_since(roll, limits.settle)
+        let settled = earlier.filter(|round| {
+            round.closed_at().after(limits.settle) <= latest.closed_at()
+                && latest.is_settled_since(round, limits.settle)
         });
-        let before = settled.map(|roll| roll.confirmations(peers, chain, index));
+        let before = settled.map(|round| round.confirmations(peers, chain, index));
         match (verdict(&standings, before.as_deref()), settled) {
             (Verdict::Unanimous, Some(earlier)) => Ok(ConfirmedRelease {
                 earlier: earlier.clone(),
                 latest: latest.clone(),
-                expires_at: latest.closed_at().after(limits.roll_ttl),
+                expires_at: latest.closed_at().after(limits.round_ttl),
                 logged: self,
             }),
             (Verdict::Settling, _) => {
-                let confirms = |roll: &&Round| {
-                    let standings = roll.confirmations(peers, chain, index);
+                let confirms = |round: &&Round| {
+                    let standings = round.confirmations(peers, chain, index);
                     verdict(&standings, None) == Verdict::Settling
                 };
                 let since = earlier.filter(confirms).unwrap_or(latest).last_signed_at();
@@ -223,7 +223,7 @@ impl ConfirmedRelease {
 
     /// The log entry it is.
     pub fn log_entry(&self) -> &LogEntry {
-        &self.logged.signed.fetched
+        &self.logged.signed.entry
     }
 
     /// The head it was proven in.
@@ -244,14 +244,14 @@ impl ConfirmedRelease {
         freshness: Duration,
         now: Timestamp,
     ) -> Result<ConfirmedRelease, Refusal> {
-        for roll in [&self.earlier, &self.latest] {
-            let times = || roll.views().map(CosignedHead::signed_at);
-            let (first, last) = (times().min().unwrap_or(roll.closed_at()), times().max());
-            if last.unwrap_or(roll.closed_at()) > first.after(MAX_SPAN) {
-                return Err(Refusal::Bundle(BundleFault::Apart));
+        for round in [&self.earlier, &self.latest] {
+            let times = || round.cosigned_heads().map(CosignedHead::signed_at);
+            let (first, last) = (times().min().unwrap_or(round.closed_at()), times().max());
+            if last.unwrap_or(round.closed_at()) > first.after(MAX_COSIGNATURE_SPREAD) {
+                return Err(Refusal::Bundle(BundleFault::SpreadTooWide));
             }
         }
-        let signed = || self.latest.views().map(CosignedHead::signed_at);
+        let signed = || self.latest.cosigned_heads().map(CosignedHead::signed_at);
         let oldest = signed().min().unwrap_or(self.latest.closed_at());
         let newest = signed().chain([self.latest.closed_at()]).max().unwrap_or(oldest);
         if newest > now.after(CLOCK_SKEW) {
@@ -262,7 +262,7 @@ impl ConfirmedRelease {
         Ok(agreed)
     }
 
-    /// Refuses once the latest roll is older than `roll_ttl`: call it again before the switch.
+    /// Refuses once the latest roll is older than `round_ttl`: call it again before the switch.
     pub fn check_not_expired(&self, now: Timestamp) -> Result<(), Refusal> {
         if now > self.expires_at {
             return Err(Refusal::RoundTooOld { at: self.latest.closed_at() });

@@ -26,7 +26,7 @@ use crate::bundle_fault::BundleFault;
 use crate::checkpoint::TreeHead;
 use crate::consistency::Consistency;
 use crate::decision::admission::RoundLimits;
-use crate::line_reader::Reader;
+use crate::line_reader::LineReader;
 use crate::manifest::Manifest;
 use crate::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Note};
 use crate::tree::MAX_PROOF;
@@ -40,17 +40,17 @@ const HEADER: &str = "unanimity/bundle/v1";
 /// The most bytes of a bundle.
 pub const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
 /// The most views in one roll of a bundle.
-const MAX_VIEWS: u64 = 256;
+const MAX_COSIGNED_HEADS: u64 = 256;
 
 /// A bundle as read, not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bundle {
+pub struct ProofBundle {
     index: u64,
     manifest: String,
     head: String,
     inclusion: Vec<Hash>,
     paths: BTreeMap<u64, Vec<Hash>>,
-    rolls: [(Timestamp, Vec<TlogProof>); 2],
+    rounds: [(Timestamp, Vec<TlogProof>); 2],
 }
 
 /// The text is not a bundle; the line says where.
@@ -73,47 +73,47 @@ pub struct Proofs {
     pub paths: BTreeMap<u64, Vec<Hash>>,
 }
 
-impl Bundle {
+impl ProofBundle {
     /// Writes down what was agreed on. `proofs` covers every size among head and views.
-    pub fn of(agreed: &ConfirmedRelease, proofs: &Proofs) -> Bundle {
+    pub fn from_confirmed(agreed: &ConfirmedRelease, proofs: &Proofs) -> ProofBundle {
         let inclusion = |size| proofs.inclusion.get(&size).cloned().unwrap_or_default();
         let index = agreed.log_entry().index;
         let rolls = agreed.rounds().map(|roll| {
-            let views = roll.views().map(|view| TlogProof {
+            let views = roll.cosigned_heads().map(|view| TlogProof {
                 index,
                 hashes: inclusion(view.head().size()),
                 checkpoint: view.note().to_owned(),
             });
             (roll.closed_at(), views.collect())
         });
-        Bundle {
+        ProofBundle {
             index,
             manifest: agreed.log_entry().note.to_string(),
             head: agreed.head().note().to_owned(),
             inclusion: inclusion(agreed.head().size()),
             paths: proofs.paths.clone(),
-            rolls,
+            rounds: rolls,
         }
     }
 
     /// The release's statement as it is in here. Nothing of it is verified.
-    pub fn claimed(&self) -> Option<Manifest> {
+    pub fn claimed_manifest(&self) -> Option<Manifest> {
         Manifest::parse(Note::parse(self.manifest.as_bytes()).ok()?.text()).ok()
     }
 
     /// Reads a bundle.
-    pub fn parse(text: &str) -> Result<Bundle, BundleError> {
+    pub fn parse(text: &str) -> Result<ProofBundle, BundleError> {
         if text.len() > MAX_BUNDLE_BYTES {
             return Err(BundleError::TooLong);
         }
-        let mut lines = Reader::new(text);
-        match Bundle::read(&mut lines) {
+        let mut lines = LineReader::new(text);
+        match ProofBundle::read(&mut lines) {
             Some(bundle) if lines.is_at_end() => Ok(bundle),
             _ => Err(BundleError::Form(lines.line_number().max(1))),
         }
     }
 
-    fn read(lines: &mut Reader<'_>) -> Option<Bundle> {
+    fn read(lines: &mut LineReader<'_>) -> Option<ProofBundle> {
         if lines.line()? != HEADER {
             return None;
         }
@@ -131,8 +131,8 @@ impl Bundle {
             }
             paths.insert(size, lines.hashes(count, MAX_PROOF)?);
         }
-        let rolls = [read_roll(lines)?, read_roll(lines)?];
-        Some(Bundle { index, manifest, head, inclusion, paths, rolls })
+        let rolls = [read_round(lines)?, read_round(lines)?];
+        Some(ProofBundle { index, manifest, head, inclusion, paths, rounds: rolls })
     }
 
     /// Runs the whole pipeline on what the bundle holds, as of its latest roll: signatures,
@@ -144,7 +144,7 @@ impl Bundle {
         limits: &RoundLimits,
     ) -> Result<ConfirmedRelease, Refusal> {
         let note = Note::parse(self.manifest.as_bytes()).map_err(Refusal::BadSignature)?;
-        let [_, (closed, _)] = &self.rolls;
+        let [_, (closed, _)] = &self.rounds;
         let signed =
             SignedRelease::verify(LogEntry { index: self.index, note }, policy, 0, *closed)?;
         let leaf = Hash::leaf(self.manifest.as_bytes());
@@ -157,23 +157,23 @@ impl Bundle {
             let mut received: BTreeMap<PublicKeyBytes, Result<CosignedHead, PeerFailure>> =
                 BTreeMap::new();
             for proof in proofs {
-                let view = self.view(proof, &leaf, policy, peers)?;
+                let view = self.verify_cosigned_head(proof, &leaf, policy, peers)?;
                 let Some(view) = view else { continue };
                 let path = self.paths.get(&view.head().size()).map_or(&[][..], Vec::as_slice);
                 match chain.add(view.head(), path) {
                     Consistency::Consistent => {}
                     Consistency::Fork(evidence) => return Err(Refusal::Fork(evidence)),
-                    Consistency::Unproven => return Err(Refusal::Bundle(BundleFault::Untied)),
+                    Consistency::Unproven => return Err(Refusal::Bundle(BundleFault::Unproven)),
                 }
                 let (key, size) = (view.cosigner(), view.head().size());
                 let before = shown.insert(key, size).unwrap_or(0);
                 if received.insert(key, limits.admit(view, *at, before)).is_some() {
-                    return Err(Refusal::Bundle(BundleFault::TwoViews));
+                    return Err(Refusal::Bundle(BundleFault::DuplicateCosigner));
                 }
             }
             Ok(Round::new(peers, *at, received))
         };
-        let [earlier, latest] = &self.rolls;
+        let [earlier, latest] = &self.rounds;
         let (earlier, latest) = (open(earlier)?, open(latest)?);
         signed.prove_inclusion(&chain, None, &self.inclusion)?.confirm(
             &chain,
@@ -185,7 +185,7 @@ impl Bundle {
     }
 
     /// The view in a proof, if it is by one of our peers; others are somebody else's and do not count.
-    fn view(
+    fn verify_cosigned_head(
         &self,
         proof: &TlogProof,
         leaf: &Hash,
@@ -200,7 +200,7 @@ impl Bundle {
         let Some(peer) = peers.iter().find(|peer| signed_by(&peer.key)) else { return Ok(None) };
         let view = CosignedHead::verify(bytes, &policy.log, &peer.key).map_err(|why| {
             let peer = peer.name.clone();
-            Refusal::Bundle(BundleFault::View { peer, why })
+            Refusal::Bundle(BundleFault::CosignedHead { peer, why })
         })?;
         if proof.index != self.index || !proof.verify(leaf, view.head()) {
             return Err(Refusal::Bundle(BundleFault::NotIncluded(peer.name.clone())));
@@ -209,7 +209,7 @@ impl Bundle {
     }
 }
 
-impl std::fmt::Display for Bundle {
+impl std::fmt::Display for ProofBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let hashes = |f: &mut std::fmt::Formatter<'_>, hashes: &[Hash]| {
             hashes.iter().try_for_each(|hash| writeln!(f, "{}", hash.base64()))
@@ -222,7 +222,7 @@ impl std::fmt::Display for Bundle {
             writeln!(f, "path {size} {}", path.len())?;
             hashes(f, path)?;
         }
-        for (at, views) in &self.rolls {
+        for (at, views) in &self.rounds {
             writeln!(f, "roll {} {}", at.0, views.len())?;
             for view in views {
                 let view = view.to_string();
@@ -233,9 +233,9 @@ impl std::fmt::Display for Bundle {
     }
 }
 
-fn read_roll(lines: &mut Reader<'_>) -> Option<(Timestamp, Vec<TlogProof>)> {
+fn read_round(lines: &mut LineReader<'_>) -> Option<(Timestamp, Vec<TlogProof>)> {
     let [at, count] = numbers(lines.field("roll")?)?;
-    if count > MAX_VIEWS {
+    if count > MAX_COSIGNED_HEADS {
         return None;
     }
     let mut views = Vec::new();
@@ -246,7 +246,7 @@ fn read_roll(lines: &mut Reader<'_>) -> Option<(Timestamp, Vec<TlogProof>)> {
     Some((Timestamp(at), views))
 }
 
-fn block(lines: &mut Reader<'_>, length: u64, limit: usize) -> Option<String> {
+fn block(lines: &mut LineReader<'_>, length: u64, limit: usize) -> Option<String> {
     if length > limit as u64 {
         return None;
     }

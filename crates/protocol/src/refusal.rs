@@ -101,7 +101,7 @@ pub enum Refusal {
         at: Timestamp,
     },
     /// Somebody did not confirm.
-    #[error("incomplete: {}", list(.0))]
+    #[error("incomplete: {}", list_unconfirmed(.0))]
     Incomplete(Vec<UnconfirmedPeer>),
     /// Everybody confirms, and not for long enough yet.
     #[error(
@@ -132,7 +132,7 @@ pub enum Refusal {
     Bundle(BundleFault),
 }
 
-fn list(missing: &[UnconfirmedPeer]) -> String {
+fn list_unconfirmed(missing: &[UnconfirmedPeer]) -> String {
     let lines: Vec<String> = missing.iter().map(|m| format!("\n  {m}")).collect();
     format!(
         "{} not confirmed by every peer{}",

@@ -27,7 +27,7 @@ impl Round {
             .iter()
             .map(|peer| {
                 let answer = match received.remove(&peer.key.raw()) {
-                    Some(Ok(view)) if view.cosigner() != peer.key.raw() => {
+                    Some(Ok(head)) if head.cosigner() != peer.key.raw() => {
                         Err(PeerFailure::NotAsked)
                     }
                     answer => answer.unwrap_or(Err(PeerFailure::NotAsked)),
@@ -49,13 +49,13 @@ impl Round {
     }
 
     /// The views that counted.
-    pub fn views(&self) -> impl Iterator<Item = &CosignedHead> {
+    pub fn cosigned_heads(&self) -> impl Iterator<Item = &CosignedHead> {
         self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok())
     }
 
     /// Whether every peer's view in this roll was cosigned at least `wait` after its view in `earlier`.
     pub(crate) fn is_settled_since(&self, earlier: &Round, wait: Duration) -> bool {
-        earlier.answers.iter().all(|(peer, before)| match (before, self.view_of(peer)) {
+        earlier.answers.iter().all(|(peer, before)| match (before, self.head_of(peer)) {
             (Ok(before), Some(now)) => before.signed_at().after(wait) <= now.signed_at(),
             _ => true,
         })
@@ -63,14 +63,17 @@ impl Round {
 
     /// When the roll was closed, or its last view cosigned, whichever is later.
     pub(crate) fn last_signed_at(&self) -> Timestamp {
-        self.views().map(CosignedHead::signed_at).max().map_or(self.at, |at| at.max(self.at))
+        self.cosigned_heads()
+            .map(CosignedHead::signed_at)
+            .max()
+            .map_or(self.at, |at| at.max(self.at))
     }
 
     /// The size that every one of `peers` confirmed: the smallest of their views.
     /// `None` unless all of them answered with views that `chain` holds.
     pub fn common_size(&self, peers: &PeerSet, chain: &ConsistentHeads) -> Option<u64> {
         match verdict(&self.confirmations(peers, chain, None), None) {
-            Verdict::Settling => self.views().map(|view| view.head().size()).min(),
+            Verdict::Settling => self.cosigned_heads().map(|view| view.head().size()).min(),
             _ => None,
         }
     }
@@ -83,7 +86,7 @@ impl Round {
         chain: &ConsistentHeads,
         index: Option<u64>,
     ) -> Vec<Confirmation> {
-        let standing = |peer: &Peer| match self.view_of(peer) {
+        let confirmation = |peer: &Peer| match self.head_of(peer) {
             None => Confirmation::NoValidAnswer,
             Some(view) if !chain.contains(view.head()) => Confirmation::Unproven,
             Some(view) if index.is_some_and(|index| view.head().size() <= index) => {
@@ -91,10 +94,10 @@ impl Round {
             }
             Some(_) => Confirmation::Confirmed,
         };
-        peers.iter().map(standing).collect()
+        peers.iter().map(confirmation).collect()
     }
 
-    fn view_of(&self, peer: &Peer) -> Option<&CosignedHead> {
+    fn head_of(&self, peer: &Peer) -> Option<&CosignedHead> {
         let same = |(asked, _): &&(Peer, _)| asked.key.raw() == peer.key.raw();
         self.answers.iter().find(same)?.1.as_ref().ok()
     }
@@ -106,17 +109,24 @@ impl Round {
         chain: &ConsistentHeads,
         index: Option<u64>,
     ) -> Vec<UnconfirmedPeer> {
-        let standings = self.confirmations(peers, chain, index);
-        let missing = peers.iter().zip(standings).filter(|(_, s)| *s != Confirmation::Confirmed);
+        let confirmations = self.confirmations(peers, chain, index);
+        let missing =
+            peers.iter().zip(confirmations).filter(|(_, s)| *s != Confirmation::Confirmed);
         missing
             .map(|(peer, standing)| {
                 let asked = self.answers.iter().find(|(p, _)| p.key.raw() == peer.key.raw());
                 let (size, silence) = match asked.map(|(_, answer)| answer) {
-                    Some(Ok(view)) => (Some(view.head().size()), None),
+                    Some(Ok(head)) => (Some(head.head().size()), None),
                     Some(Err(silence)) => (None, Some(silence.clone())),
                     None => (None, Some(PeerFailure::NotAsked)),
                 };
-                UnconfirmedPeer { peer: peer.name.clone(), standing, size, silence, since: None }
+                UnconfirmedPeer {
+                    peer: peer.name.clone(),
+                    confirmation: standing,
+                    size,
+                    failure: silence,
+                    since: None,
+                }
             })
             .collect()
     }
@@ -128,11 +138,11 @@ pub struct UnconfirmedPeer {
     /// Who.
     pub peer: Name,
     /// How it stands.
-    pub standing: Confirmation,
+    pub confirmation: Confirmation,
     /// The size of its view, if it showed one.
     pub size: Option<u64>,
     /// Why its answer does not count, if it is silent.
-    pub silence: Option<PeerFailure>,
+    pub failure: Option<PeerFailure>,
     /// Since when it has not confirmed anything, if that is known.
     pub since: Option<Timestamp>,
 }
@@ -140,7 +150,7 @@ pub struct UnconfirmedPeer {
 impl std::fmt::Display for UnconfirmedPeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.peer)?;
-        match (self.standing, self.size, &self.silence) {
+        match (self.confirmation, self.size, &self.failure) {
             (_, _, Some(silence)) => write!(f, "silent ({silence})"),
             (Confirmation::Behind, Some(size), _) => {
                 write!(f, "behind (its view is of size {size})")

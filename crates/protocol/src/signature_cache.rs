@@ -37,7 +37,12 @@ impl SignatureCache {
         SignatureCache(Arc::new(Mutex::new(Generations { most: room, young, old })))
     }
 
-    pub(crate) fn holds(&self, key: PublicKeyBytes, message: &[u8], signature: &[u8; 64]) -> bool {
+    pub(crate) fn contains(
+        &self,
+        key: PublicKeyBytes,
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> bool {
         let mut all = self.lock();
         let is_it = |(of, over): &(PublicKeyBytes, Box<[u8]>)| *of == key && **over == *message;
         if all.young.get(signature).is_some_and(is_it) {
@@ -136,11 +141,11 @@ mod tests {
             known.add(raw, b"always", &signature);
             signature[..8].copy_from_slice(&(count + 1).to_le_bytes());
             known.add(raw, b"once", &signature);
-            assert!(known.holds(raw, b"always", &[0; 64]));
+            assert!(known.contains(raw, b"always", &[0; 64]));
             assert!(size(&known) <= 2 * MOST + 1);
         }
         let mut first = [0; 64];
         first[0] = 1;
-        assert!(!known.holds(raw, b"once", &first));
+        assert!(!known.contains(raw, b"once", &first));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Origin;
 use crate::encoding;
-use crate::line_reader::Reader;
+use crate::line_reader::LineReader;
 use crate::name::Name;
 
 /// The text is not what it should be: which line, and what was expected there.
@@ -20,9 +20,9 @@ pub struct StatementError {
 pub(crate) fn parse<T>(
     kind: &'static str,
     text: &str,
-    read: impl FnOnce(&mut Reader<'_>) -> Result<T, &'static str>,
+    read: impl FnOnce(&mut LineReader<'_>) -> Result<T, &'static str>,
 ) -> Result<T, StatementError> {
-    let mut lines = Reader::new(text);
+    let mut lines = LineReader::new(text);
     read(&mut lines).map_err(|expected| {
         let line = lines.line_number().max(1);
         StatementError { kind, line, expected }
@@ -38,7 +38,7 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn read(lines: &mut Reader<'_>) -> Result<Subject, &'static str> {
+    pub(crate) fn read(lines: &mut LineReader<'_>) -> Result<Subject, &'static str> {
         let origin = lines.field("log").and_then(|text| text.parse().ok());
         let log = origin.ok_or("'log ORIGIN'")?;
         let mut name = |word, expected| {

@@ -4,7 +4,7 @@ use crate::Hash;
 use crate::tree::Subtree;
 
 /// Hashes in a full tile, and entries in a full bundle.
-pub const FULL: u64 = 256;
+pub const TILE_WIDTH: u64 = 256;
 
 /// A tile of hashes: level `8 * level` of the tree, hashes `256 * index` onwards, `width` of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,16 +20,16 @@ pub struct Tile {
 impl Tile {
     /// The tile at this place in a tree of `size` leaves, as wide as it is there. `None` if it is not.
     pub fn at(level: u8, index: u64, size: u64) -> Option<Tile> {
-        let width = width(hashes(level, size), index)?;
+        let width = width(hash_count(level, size), index)?;
         Some(Tile { level, index, width })
     }
 
     /// The tile of a tree with `size` leaves that a node's hash is computed from, and where in it.
-    pub fn holding(node: Subtree, size: u64) -> Option<(Tile, std::ops::Range<usize>)> {
+    pub fn containing(node: Subtree, size: u64) -> Option<(Tile, std::ops::Range<usize>)> {
         let (level, height) = (node.level / 8, node.level % 8);
         let first = node.index.checked_mul(1 << height)?;
-        let tile = Tile::at(level, first / FULL, size)?;
-        let (start, count) = ((first % FULL) as usize, 1 << height);
+        let tile = Tile::at(level, first / TILE_WIDTH, size)?;
+        let (start, count) = ((first % TILE_WIDTH) as usize, 1 << height);
         (start + count <= usize::from(tile.width)).then_some((tile, start..start + count))
     }
 
@@ -42,18 +42,18 @@ impl Tile {
     /// The full tile at this place, which may have replaced a partial one.
     #[must_use]
     pub fn full(self) -> Tile {
-        Tile { width: FULL as u16, ..self }
+        Tile { width: TILE_WIDTH as u16, ..self }
     }
 }
 
 /// How many hashes (or, at level 0, entries) a tree of `size` leaves has at a level.
-fn hashes(level: u8, size: u64) -> u64 {
+fn hash_count(level: u8, size: u64) -> u64 {
     size.checked_shr(8 * u32::from(level)).unwrap_or(0)
 }
 
 /// How many of `count` things are in the group of 256 with this number.
 pub fn width(count: u64, index: u64) -> Option<u16> {
-    let left = count.checked_sub(index.checked_mul(FULL)?)?.min(FULL);
+    let left = count.checked_sub(index.checked_mul(TILE_WIDTH)?)?.min(TILE_WIDTH);
     (left > 0).then_some(left as u16)
 }
 

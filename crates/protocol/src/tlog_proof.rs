@@ -10,7 +10,7 @@
 //!
 //! Between the first line and `index` there may be one line `extra BASE64`, which nothing covers.
 
-use crate::line_reader::Reader;
+use crate::line_reader::LineReader;
 use crate::tree::MAX_PROOF;
 use crate::{
     Hash, TreeHead,
@@ -39,16 +39,16 @@ pub struct ProofError(pub usize);
 impl TlogProof {
     /// Reads a proof; at most [`MAX_PROOF`] hashes.
     pub fn parse(text: &str) -> Result<TlogProof, ProofError> {
-        let mut lines = Reader::new(text);
+        let mut lines = LineReader::new(text);
         TlogProof::read(&mut lines).ok_or(ProofError(lines.line_number().max(1)))
     }
 
-    fn read(lines: &mut Reader<'_>) -> Option<TlogProof> {
+    fn read(lines: &mut LineReader<'_>) -> Option<TlogProof> {
         if lines.line()? != HEADER {
             return None;
         }
         if lines.peek().starts_with("extra ") {
-            encoding::unbase64(lines.field("extra")?)?;
+            encoding::from_base64(lines.field("extra")?)?;
         }
         let index = encoding::decimal(lines.field("index")?)?;
         let mut hashes = Vec::new();

@@ -17,7 +17,7 @@
 use std::fmt;
 
 use crate::checkpoint::Origin;
-use crate::line_reader::Reader;
+use crate::line_reader::LineReader;
 use crate::subject::{StatementError, Subject};
 use crate::{
     Name, Timestamp,
@@ -53,7 +53,7 @@ impl Withdrawal {
         subject::parse("withdrawal", text, Withdrawal::read)
     }
 
-    fn read(lines: &mut Reader<'_>) -> Result<Withdrawal, &'static str> {
+    fn read(lines: &mut LineReader<'_>) -> Result<Withdrawal, &'static str> {
         if lines.line() != Some(Withdrawal::HEADER) {
             return Err("unanimity/withdrawal/v1");
         }

@@ -20,7 +20,7 @@ pub enum PublishError {
     File(#[from] PrivateFileError),
     /// Not a key file at all.
     #[error("{} is not a secret key", .0.display())]
-    NotSecret(PathBuf),
+    NotPrivateKey(PathBuf),
     /// Wrong passphrase, or a damaged file.
     #[error("{}: wrong passphrase, or the file is damaged", .0.display())]
     Decrypt(PathBuf),
@@ -61,7 +61,7 @@ pub enum PublishError {
     },
     /// What was asked for breaks a rule of its format.
     #[error("such a thing cannot be written down: {0}")]
-    NewStatement(StatementError),
+    InvalidStatement(StatementError),
     /// An archive that no node would unpack.
     #[error("{file} is an archive that cannot be installed: {why}")]
     Archive {
@@ -80,13 +80,13 @@ impl Classify for PublishError {
         match self {
             PublishError::Disk(_) => Exit::Disk,
             PublishError::File(error) => error.exit(),
-            PublishError::NotSecret(_) | PublishError::Decrypt(_) | PublishError::Key { .. } => {
-                Exit::Key
-            }
+            PublishError::NotPrivateKey(_)
+            | PublishError::Decrypt(_)
+            | PublishError::Key { .. } => Exit::Key,
             PublishError::Statement { .. } | PublishError::Note { .. } => Exit::BadInput,
             PublishError::AlreadySigned { .. }
             | PublishError::Changed(_)
-            | PublishError::NewStatement(_) => Exit::Usage,
+            | PublishError::InvalidStatement(_) => Exit::Usage,
             PublishError::Archive { .. } => Exit::BadArtifact,
             PublishError::Encrypt(_) => Exit::Failed,
         }

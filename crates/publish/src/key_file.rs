@@ -17,7 +17,7 @@ const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// How much work each guess at a passphrase costs, as a power of two (scrypt's N).
 #[derive(Clone, Copy, Debug)]
-pub enum Work {
+pub enum KdfCost {
     /// About a second on this machine.
     Calibrated,
     /// 2^n, for tests.
@@ -25,7 +25,7 @@ pub enum Work {
 }
 
 /// Draws a key from the system's generator.
-pub fn generate<const TYPE: u8>(name: KeyName) -> SigningKey<TYPE> {
+pub fn generate_key<const TYPE: u8>(name: KeyName) -> SigningKey<TYPE> {
     let mut seed = [0; 32];
     rand::fill(&mut seed);
     SigningKey::from_seed(name, &seed)
@@ -36,11 +36,11 @@ pub fn write_key<const TYPE: u8>(
     path: &Path,
     secret: &SigningKey<TYPE>,
     passphrase: &SecretString,
-    work: Work,
+    work: KdfCost,
     disk: &Storage,
 ) -> Result<(), PublishError> {
     let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
-    if let Work::Factor(n) = work {
+    if let KdfCost::Factor(n) = work {
         recipient.set_work_factor(n);
     }
     let encrypt = |bytes: &[u8]| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
@@ -57,16 +57,16 @@ pub fn write_key<const TYPE: u8>(
 }
 
 /// Whether a file looks like one that [`write_key`] wrote.
-pub fn is_secret(path: &Path) -> bool {
+pub fn is_private_key_file(path: &Path) -> bool {
     let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES);
     bytes.is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
 }
 
 /// Refuses a file that is no secret key, or that others may read.
-pub fn check_secret(path: &Path) -> Result<(), PublishError> {
+pub fn check_private_key_file(path: &Path) -> Result<(), PublishError> {
     fs::metadata(path).map_err(StorageError::at(path))?;
-    if !is_secret(path) {
-        return Err(PublishError::NotSecret(path.to_owned()));
+    if !is_private_key_file(path) {
+        return Err(PublishError::NotPrivateKey(path.to_owned()));
     }
     Ok(check_private(path)?)
 }
@@ -76,7 +76,7 @@ pub fn read_key<const TYPE: u8>(
     path: &Path,
     passphrase: &SecretString,
 ) -> Result<SigningKey<TYPE>, PublishError> {
-    check_secret(path)?;
+    check_private_key_file(path)?;
     let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES)?;
     let decrypt = || -> Option<SecretString> {
         let identity = age::scrypt::Identity::new(passphrase.clone());

@@ -9,6 +9,8 @@ mod release;
 mod sign;
 
 pub use error::PublishError;
-pub use key_file::{Work, check_secret, generate, is_secret, read_key, write_key};
-pub use release::{ArtifactDraft, ReleaseDraft, manifest, withdrawal};
-pub use sign::{read_statement, sign};
+pub use key_file::{
+    KdfCost, check_private_key_file, generate_key, is_private_key_file, read_key, write_key,
+};
+pub use release::{ArtifactDraft, ReleaseDraft, build_manifest, check_withdrawal};
+pub use sign::{read_statement, sign_statement};

@@ -24,7 +24,7 @@ pub struct ReleaseDraft {
     /// Now.
     pub issued: Timestamp,
     /// How long it may be installed.
-    pub good_for: Duration,
+    pub valid_for: Duration,
 }
 
 /// What is released for one platform.
@@ -50,7 +50,7 @@ impl From<(Name, Name, Vec<u8>)> for ArtifactDraft {
 impl ArtifactDraft {
     /// A file that is unpacked where it is installed if its name says that it is an archive
     /// ([`ArchiveFormat::from_file_name`]). The archive is read as a node reads it, and refused as one refuses it.
-    pub fn by_name(
+    pub fn from_named_file(
         platform: Name,
         file: Name,
         bytes: Vec<u8>,
@@ -72,7 +72,7 @@ impl ArtifactDraft {
 }
 
 /// Describes a release with one artifact for each platform.
-pub fn manifest(
+pub fn build_manifest(
     release: ReleaseDraft,
     artifacts: impl IntoIterator<Item = impl Into<ArtifactDraft>>,
 ) -> Result<Manifest, PublishError> {
@@ -80,17 +80,19 @@ pub fn manifest(
         let ArtifactDraft { platform, file, bytes, kind } = artifact;
         Artifact { platform, file, length: bytes.len() as u64, sha256: Hash::digest(&bytes), kind }
     };
-    let ReleaseDraft { log, product, channel, sequence, version, issued, good_for } = release;
+    let ReleaseDraft { log, product, channel, sequence, version, issued, valid_for: good_for } =
+        release;
     let mut targets: Vec<Artifact> = artifacts.into_iter().map(Into::into).map(target).collect();
     targets.sort_by(|a, b| a.platform.cmp(&b.platform));
     let expires = issued.after(good_for);
-    let manifest = Manifest { log, product, channel, sequence, version, issued, expires, targets };
+    let manifest =
+        Manifest { log, product, channel, sequence, version, issued, expires, artifacts: targets };
     // The format's own reader has the last word on its rules.
-    Manifest::parse(&manifest.to_string()).map_err(PublishError::NewStatement)
+    Manifest::parse(&build_manifest.to_string()).map_err(PublishError::InvalidStatement)
 }
 
 /// Takes a release back.
-pub fn withdrawal(withdrawal: Withdrawal) -> Result<Withdrawal, PublishError> {
+pub fn check_withdrawal(withdrawal: Withdrawal) -> Result<Withdrawal, PublishError> {
     // The format's own reader has the last word on its rules.
-    Withdrawal::parse(&withdrawal.to_string()).map_err(PublishError::NewStatement)
+    Withdrawal::parse(&check_withdrawal.to_string()).map_err(PublishError::InvalidStatement)
 }

@@ -23,7 +23,7 @@ pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
 }
 
 /// Adds one signature to the file of a statement, if its text is still the one that was `shown`.
-pub fn sign(
+pub fn sign_statement(
     path: &Path,
     shown: &Note,
     secret: &NoteSigningKey,

@@ -202,7 +202,8 @@ fn fingerprint(policy: &Policy) -> String {
 impl<'a> StateFile<'a> {
     /// The file without its digest.
     fn of(state: &'a ClientState, log: &'a str, policy: &'a str) -> StateFile<'a> {
-        let views = |roll: &'a Round| roll.views().map(|view| view.note().into()).collect();
+        let views =
+            |roll: &'a Round| roll.cosigned_heads().map(|view| view.note().into()).collect();
         StateFile {
             version: VERSION,
             log: log.into(),
@@ -255,7 +256,7 @@ impl<'a> StateFile<'a> {
         }
         if self.policy != fingerprint(policy) {
             let all = std::mem::take(&mut catalog);
-            catalog.learn_withdrawals(&all);
+            catalog.merge_withdrawals(&all);
         }
         Some(catalog)
     }

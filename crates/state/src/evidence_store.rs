@@ -65,7 +65,7 @@ impl EvidenceStore {
     pub fn list(&self) -> Result<Vec<(String, bool)>, StorageError> {
         let mut ids: BTreeMap<String, bool> = BTreeMap::new();
         for directory in &self.directories {
-            let names = match self.disk.names(directory) {
+            let names = match self.disk.list_dir(directory) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 names => names.map_err(StorageError::at(directory))?,
             };

@@ -30,9 +30,9 @@ pub trait FileSystem: Send + Sync {
     /// Makes a directory in one that is there.
     fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()>;
     /// The names in a directory, in any order.
-    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+    fn list_dir(&self, directory: &Path) -> io::Result<Vec<OsString>>;
     /// Makes a symbolic link.
-    fn link(&self, target: &Path, link: &Path) -> io::Result<()>;
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
     /// Where a symbolic link points.
     fn read_link(&self, link: &Path) -> io::Result<PathBuf>;
     /// Removes a file or link, and no directory.
@@ -66,7 +66,7 @@ pub trait DirHandle: Send {
     /// Creates a file, to be written.
     fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
     /// Makes a symbolic link.
-    fn link(&self, target: &str, name: &str) -> io::Result<()>;
+    fn symlink(&self, target: &str, name: &str) -> io::Result<()>;
     /// Makes everything durable that is in it and in those in it. What could not be written since
     /// this directory was opened is an error.
     fn sync_tree(&self) -> io::Result<()>;
@@ -90,7 +90,7 @@ pub trait WritableFile: Write + Send + Sync {
 
 /// Makes the bytes of all files durable. A disk takes many syncs at once in little more than
 /// the time of one.
-pub(crate) fn sync_together(files: &[Box<dyn WritableFile>]) -> io::Result<()> {
+pub(crate) fn sync_all_files(files: &[Box<dyn WritableFile>]) -> io::Result<()> {
     let one_after_another =
         |files: &[Box<dyn WritableFile>]| files.iter().try_for_each(|file| file.sync());
     if files.len() < 3 {
@@ -108,13 +108,13 @@ pub(crate) fn sync_together(files: &[Box<dyn WritableFile>]) -> io::Result<()> {
 
 /// The right to be a directory's only user, until it is dropped.
 pub struct Lock {
-    _held: Box<dyn Any + Send + Sync>,
+    _guard: Box<dyn Any + Send + Sync>,
 }
 
 impl Lock {
     /// A lock that is given back when `held` is dropped.
-    pub fn of(held: impl Send + Sync + 'static) -> Lock {
-        Lock { _held: Box::new(held) }
+    pub fn from_guard(held: impl Send + Sync + 'static) -> Lock {
+        Lock { _guard: Box::new(held) }
     }
 }
 

@@ -21,9 +21,9 @@ pub enum WriteStep {
     /// Sync a directory with all that is in it.
     SyncTree(PathBuf),
     /// Make a symbolic link.
-    Link(PathBuf),
+    Symlink(PathBuf),
     /// Remove a file, or a directory with all that is in it.
     Remove(PathBuf),
 }
 
-pub(crate) type Hook = dyn Fn(&WriteStep) -> io::Result<()> + Send + Sync;
+pub(crate) type WriteHook = dyn Fn(&WriteStep) -> io::Result<()> + Send + Sync;

@@ -20,7 +20,7 @@ use rustix::fs::{
 
 use crate::filesystem::{DirHandle, FileSystem, Lock, ReadableFile, WritableFile};
 use crate::mode::Mode;
-use crate::read::open_plain;
+use crate::read::open_regular_file;
 
 /// The files of this machine.
 pub(crate) struct OsFileSystem;
@@ -50,11 +50,11 @@ impl FileSystem for OsFileSystem {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
-        Ok(Box::new(open_plain(path)?))
+        Ok(Box::new(open_regular_file(path)?))
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DirHandle>> {
-        Ok(Box::new(Opened(rustix::fs::open(path, DIRECTORY, NO_RIGHTS)?)))
+        Ok(Box::new(OsDirHandle(rustix::fs::open(path, DIRECTORY, NO_RIGHTS)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()> {
@@ -74,11 +74,11 @@ impl FileSystem for OsFileSystem {
         fs::set_permissions(path, Permissions::from_mode(mode.bits(true)))
     }
 
-    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+    fn list_dir(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
     }
 
-    fn link(&self, target: &Path, link: &Path) -> io::Result<()> {
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
         symlink(target, link)
     }
 
@@ -130,7 +130,7 @@ impl FileSystem for OsFileSystem {
             Err(error) => return Err(error),
         };
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock::of(Locked(file)))),
+            Ok(()) => Ok(Some(Lock::from_guard(LockFile(file)))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -167,7 +167,7 @@ impl WritableFile for File {
 /// An open directory of this machine. Things are made in it by single names and never through a
 /// link, so nothing that is made below it is anywhere else. (`openat2` with `RESOLVE_BENEATH` says
 /// the same of a whole path; it needs Linux 5.6, and sandboxes that do not know it refuse it.)
-struct Opened(OwnedFd);
+struct OsDirHandle(OwnedFd);
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -175,32 +175,33 @@ const DIRECTORY: OFlags =
 /// For what is opened and not made.
 const NO_RIGHTS: rustix::fs::Mode = rustix::fs::Mode::empty();
 
-impl DirHandle for Opened {
+impl DirHandle for OsDirHandle {
     fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn DirHandle>> {
-        let name = single(name)?;
+        let name = check_single_name(name)?;
         let rights = rustix::fs::Mode::from_raw_mode(mode.bits(true));
         mkdirat(&self.0, name, rights)?;
         let made = openat(&self.0, name, DIRECTORY, NO_RIGHTS)?;
         // Whatever the umask.
         rustix::fs::fchmod(&made, rights)?;
-        Ok(Box::new(Opened(made)))
+        Ok(Box::new(OsDirHandle(made)))
     }
 
     fn open_dir(&self, name: &str) -> io::Result<Box<dyn DirHandle>> {
-        Ok(Box::new(Opened(openat(&self.0, single(name)?, DIRECTORY, NO_RIGHTS)?)))
+        Ok(Box::new(OsDirHandle(openat(&self.0, check_single_name(name)?, DIRECTORY, NO_RIGHTS)?)))
     }
 
     fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         let rights = rustix::fs::Mode::from_raw_mode(mode.bits(false));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let file = File::from(openat(&self.0, single(name)?, flags | OFlags::CLOEXEC, rights)?);
+        let file =
+            File::from(openat(&self.0, check_single_name(name)?, flags | OFlags::CLOEXEC, rights)?);
         // Whatever the umask.
         file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
         Ok(Box::new(file))
     }
 
-    fn link(&self, target: &str, name: &str) -> io::Result<()> {
-        Ok(symlinkat(target, &self.0, single(name)?)?)
+    fn symlink(&self, target: &str, name: &str) -> io::Result<()> {
+        Ok(symlinkat(target, &self.0, check_single_name(name)?)?)
     }
 
     /// One call for the whole file system: syncing ten thousand files one by one takes a disk
@@ -217,16 +218,16 @@ impl DirHandle for Opened {
 }
 
 /// A name in a directory, and not a way out of it.
-fn single(name: &str) -> io::Result<&str> {
+fn check_single_name(name: &str) -> io::Result<&str> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a single name"));
     }
     Ok(name)
 }
 
-struct Locked(File);
+struct LockFile(File);
 
-impl Drop for Locked {
+impl Drop for LockFile {
     fn drop(&mut self) {
         // Not left to closing the file: a process that is being started at this moment holds a
         // copy of it until it runs.

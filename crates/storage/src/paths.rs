@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The name under which `path` is written before it is whole.
-pub fn temporary(path: &Path) -> PathBuf {
+pub fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.new"))
 }

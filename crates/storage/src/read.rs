@@ -12,10 +12,10 @@ use crate::error::StorageError;
 
 /// Reads a file like [`read_at_most`]; `None` if there is none.
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
-    if_there(read_at_most(path, limit))
+    none_if_not_found(read_at_most(path, limit))
 }
 
-pub(crate) fn if_there(
+pub(crate) fn none_if_not_found(
     read: Result<Vec<u8>, StorageError>,
 ) -> Result<Option<Vec<u8>>, StorageError> {
     match read {
@@ -29,10 +29,12 @@ pub(crate) fn if_there(
 
 /// Reads a file that somebody else may have written: not more than `limit` bytes, and plain.
 pub fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, StorageError> {
-    open_plain(path).and_then(|file| read_opened(file, limit)).map_err(StorageError::at(path))
+    open_regular_file(path)
+        .and_then(|file| read_bounded(file, limit))
+        .map_err(StorageError::at(path))
 }
 
-pub(crate) fn read_opened(file: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(file: impl Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
@@ -43,7 +45,7 @@ pub(crate) fn read_opened(file: impl Read, limit: usize) -> io::Result<Vec<u8>> 
 }
 
 /// Opens a plain file and nothing else: a pipe could hold us up for ever.
-pub fn open_plain(path: &Path) -> io::Result<File> {
+pub fn open_regular_file(path: &Path) -> io::Result<File> {
     // Opening a pipe would wait for its writer, so open without waiting and look first.
     let without_waiting = OFlags::NONBLOCK.bits() as i32;
     let file = File::options().read(true).custom_flags(without_waiting).open(path)?;

@@ -11,20 +11,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::StorageError;
-use crate::filesystem::{FileSystem, Lock, ReadableFile, WritableFile, sync_together};
-use crate::hook::{Hook, WriteStep};
+use crate::filesystem::{FileSystem, Lock, ReadableFile, WritableFile, sync_all_files};
+use crate::hook::{WriteHook, WriteStep};
 use crate::mode::Mode;
 use crate::os::OsFileSystem;
-use crate::paths::{parent, temporary};
-use crate::read::{if_there, read_opened};
+use crate::paths::{parent, temporary_path};
+use crate::read::{none_if_not_found, read_bounded};
 
 /// A file's beginning, to be read, and its end, to be written.
-pub type Resumed = (Box<dyn ReadableFile>, Box<dyn WritableFile>);
+pub type ResumedFile = (Box<dyn ReadableFile>, Box<dyn WritableFile>);
 
 /// Where durable writes go through, and the reading of what they wrote. Cheap to clone.
 #[derive(Clone)]
 pub struct Storage {
-    hook: Option<Arc<Hook>>,
+    hook: Option<Arc<WriteHook>>,
     pub(crate) files: Arc<dyn FileSystem>,
 }
 
@@ -56,18 +56,18 @@ impl Storage {
 
     /// Reads a file like [`crate::read()`].
     pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
-        let bytes = self.files.open(path).and_then(|file| read_opened(file, limit));
-        if_there(bytes.map_err(StorageError::at(path)))
+        let bytes = self.files.open(path).and_then(|file| read_bounded(file, limit));
+        none_if_not_found(bytes.map_err(StorageError::at(path)))
     }
 
-    /// Opens a plain file and nothing else, like [`crate::open_plain`].
+    /// Opens a plain file and nothing else, like [`crate::open_regular_file`].
     pub fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
         self.files.open(path)
     }
 
     /// The names in a directory, in any order.
-    pub fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        self.files.names(directory)
+    pub fn list_dir(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        self.files.list_dir(directory)
     }
 
     /// Where a symbolic link points.
@@ -85,7 +85,7 @@ impl Storage {
         self.files.lock(directory)
     }
 
-    pub(crate) fn step(&self, step: WriteStep) -> io::Result<()> {
+    pub(crate) fn run_hook(&self, step: WriteStep) -> io::Result<()> {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(&step))
     }
 
@@ -101,15 +101,15 @@ impl Storage {
     pub fn write_new(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
         let own = path.with_added_extension(format!("{:016x}", rand::random::<u64>()));
         let written = self.create(&own, mode).and_then(|mut file| {
-            self.writing(&own)?;
+            self.announce_write(&own)?;
             file.write_all(bytes)?;
             self.sync_file(&*file, &own)?;
-            self.step(WriteStep::Rename(path.to_owned()))?;
-            self.files.rename(&temporary(&own), path, true)?;
+            self.run_hook(WriteStep::Rename(path.to_owned()))?;
+            self.files.rename(&temporary_path(&own), path, true)?;
             self.sync_dir(parent(path))
         });
         if written.is_err() {
-            self.remove(&temporary(&own)).ok();
+            self.remove(&temporary_path(&own)).ok();
         }
         written
     }
@@ -125,7 +125,7 @@ impl Storage {
         let written = self.write_group(&files, mode);
         if written.is_err() {
             // A full disk is not made fuller by what did not become a file.
-            files.iter().for_each(|(path, _)| drop(self.remove(&temporary(path))));
+            files.iter().for_each(|(path, _)| drop(self.remove(&temporary_path(path))));
         }
         written
     }
@@ -138,32 +138,34 @@ impl Storage {
             return Err(io::ErrorKind::NotFound.into());
         }
         let written = self.create(path, Mode::Private).and_then(|mut file| {
-            self.writing(path)?;
+            self.announce_write(path)?;
             file.write_all(bytes)?;
             file.copy_permissions_from(path)?;
             self.finish(&*file, path)
         });
         if written.is_err() {
-            self.remove(&temporary(path)).ok();
+            self.remove(&temporary_path(path)).ok();
         }
         written
     }
 
     fn write_group(&self, files: &[(PathBuf, &[u8])], mode: Mode) -> io::Result<()> {
-        for group in files.chunks(MAX_OPEN) {
+        for group in files.chunks(MAX_OPEN_FILES) {
             let mut open = Vec::new();
             for (path, bytes) in group {
                 let mut file = self.create(path, mode)?;
-                self.writing(path)?;
+                self.announce_write(path)?;
                 file.write_all(bytes)?;
                 open.push(file);
             }
-            group.iter().try_for_each(|(path, _)| self.step(WriteStep::SyncFile(path.clone())))?;
-            sync_together(&open)?;
+            group
+                .iter()
+                .try_for_each(|(path, _)| self.run_hook(WriteStep::SyncFile(path.clone())))?;
+            sync_all_files(&open)?;
         }
         let mut directories = BTreeSet::new();
         for (path, _) in files {
-            self.rename(&temporary(path), path)?;
+            self.rename(&temporary_path(path), path)?;
             directories.insert(parent(path));
         }
         directories.into_iter().try_for_each(|directory| self.sync_dir(directory))
@@ -172,51 +174,51 @@ impl Storage {
     /// Creates the file that will become `path`, under its temporary name. Nobody else's:
     /// what an interrupted write left there is removed, and no link is followed.
     pub fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
-        let temporary = temporary(path);
-        self.step(WriteStep::Create(path.to_owned()))?;
-        match self.files.remove_file(&temporary) {
+        let temporary = temporary_path(path);
+        self.run_hook(WriteStep::Create(path.to_owned()))?;
+        match self.files.remove_file(&temporary_path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.files.create(&temporary, mode)
+        self.files.create(&temporary_path, mode)
     }
 
     /// What an interrupted run has written of the file that will become `path`: to be read, and to be
     /// written on at its end. `None` if there is nothing that [`Storage::create`] could have left.
-    pub fn resume(&self, path: &Path, mode: Mode) -> io::Result<Option<Resumed>> {
-        let path = temporary(path);
+    pub fn resume(&self, path: &Path, mode: Mode) -> io::Result<Option<ResumedFile>> {
+        let path = temporary_path(path);
         let Ok(file) = self.files.append(&path, mode) else { return Ok(None) };
         Ok(Some((self.files.open(&path)?, file)))
     }
 
     /// Announces that bytes are about to be written to a file that [`Storage::create`] made.
-    pub fn writing(&self, path: &Path) -> io::Result<()> {
-        self.step(WriteStep::Write(path.to_owned()))
+    pub fn announce_write(&self, path: &Path) -> io::Result<()> {
+        self.run_hook(WriteStep::Write(path.to_owned()))
     }
 
     /// Gives a file that [`Storage::create`] or [`Storage::resume`] began its name, replacing what was there.
     /// Afterwards it is durable under that name.
     pub fn finish(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
         self.sync_file(file, path)?;
-        self.rename(&temporary(path), path)?;
+        self.rename(&temporary_path(path), path)?;
         self.sync_dir(parent(path))
     }
 
     /// Makes a file's bytes durable.
     fn sync_file(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
-        self.step(WriteStep::SyncFile(path.to_owned()))?;
+        self.run_hook(WriteStep::SyncFile(path.to_owned()))?;
         file.sync()
     }
 
     /// Renames, replacing what was there; durable once the directory is synced.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step(WriteStep::Rename(to.to_owned()))?;
+        self.run_hook(WriteStep::Rename(to.to_owned()))?;
         self.files.rename(from, to, false)
     }
 
     /// Makes the names in a directory durable.
     pub fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.step(WriteStep::SyncDir(directory.to_owned()))?;
+        self.run_hook(WriteStep::SyncDir(directory.to_owned()))?;
         self.files.sync_dir(directory)
     }
 
@@ -235,7 +237,7 @@ impl Storage {
             };
         }
         self.make_dir(above, mode)?;
-        self.step(WriteStep::MakeDir(path.to_owned()))?;
+        self.run_hook(WriteStep::MakeDir(path.to_owned()))?;
         match self.files.make_dir(path, mode) {
             Err(error)
                 if error.kind() == io::ErrorKind::AlreadyExists && self.files.is_dir(path) => {}
@@ -244,13 +246,13 @@ impl Storage {
         self.sync_dir(above)
     }
 
-    /// Points the symbolic link `link` at `target`, in one step.
+    /// Points the symbolic link `symsymsymlink` at `target`, in one step.
     pub fn replace_symlink(&self, link: &Path, target: &Path) -> io::Result<()> {
-        let temporary = temporary(link);
-        self.remove(&temporary)?;
-        self.step(WriteStep::Link(link.to_owned()))?;
-        self.files.link(target, &temporary)?;
-        self.rename(&temporary, link)?;
+        let temporary = temporary_path(link);
+        self.remove(&temporary_path)?;
+        self.run_hook(WriteStep::Symlink(link.to_owned()))?;
+        self.files.symlink(target, &temporary_path)?;
+        self.rename(&temporary_path, link)?;
         self.sync_dir(parent(link))
     }
 
@@ -259,13 +261,13 @@ impl Storage {
         if !self.files.symlink_exists(path) {
             return Ok(());
         }
-        self.step(WriteStep::Remove(path.to_owned()))?;
+        self.run_hook(WriteStep::Remove(path.to_owned()))?;
         self.files.remove(path)
     }
 }
 
 /// Files held open at once while many are written.
-const MAX_OPEN: usize = 256;
+const MAX_OPEN_FILES: usize = 256;
 
 /// Takes the lock in a directory of this machine. `None` if somebody else holds it.
 pub fn lock(directory: &Path) -> io::Result<Option<Lock>> {

@@ -14,19 +14,19 @@ use crate::{DirHandle, Mode, Storage, StorageError, WritableFile, WriteStep};
 pub struct TreeWriter {
     disk: Storage,
     path: PathBuf,
-    top: Box<dyn DirHandle>,
+    root: Box<dyn DirHandle>,
     /// The directories on the way to where something was made last. A path has no more parts than
     /// its maker allows, and so many are open at once.
-    way: Vec<(String, Box<dyn DirHandle>)>,
+    open_dirs: Vec<(String, Box<dyn DirHandle>)>,
     file: Option<(PathBuf, Box<dyn WritableFile>)>,
 }
 
 impl Storage {
     /// Makes an empty directory to be filled. What an interrupted run left under its name is removed.
-    pub fn new_tree(&self, path: &Path) -> Result<TreeWriter, StorageError> {
+    pub fn create_tree(&self, path: &Path) -> Result<TreeWriter, StorageError> {
         let make = || {
             self.remove(path)?;
-            self.step(WriteStep::MakeDir(path.to_owned()))?;
+            self.run_hook(WriteStep::MakeDir(path.to_owned()))?;
             self.files.make_dir(path, Mode::Public)?;
             self.files.open_dir(path)
         };
@@ -34,8 +34,8 @@ impl Storage {
         Ok(TreeWriter {
             disk: self.clone(),
             path: path.to_owned(),
-            top,
-            way: Vec::new(),
+            root: top,
+            open_dirs: Vec::new(),
             file: None,
         })
     }
@@ -45,19 +45,20 @@ impl Storage {
 impl TreeWriter {
     /// Makes a directory, for everybody to read.
     pub fn make_dir(&mut self, path: &str) -> Result<(), StorageError> {
-        self.make(path, WriteStep::MakeDir, |above, name| {
+        self.make_entry(path, WriteStep::MakeDir, |above, name| {
             above.make_dir(name, Mode::Public).map(drop)
         })
     }
 
     /// Makes a symbolic link.
-    pub fn link(&mut self, target: &str, path: &str) -> Result<(), StorageError> {
-        self.make(path, WriteStep::Link, |above, name| above.link(target, name))
+    pub fn symlink(&mut self, target: &str, path: &str) -> Result<(), StorageError> {
+        self.make_entry(path, WriteStep::Symlink, |above, name| above.symlink(target, name))
     }
 
     /// Creates a file; what is [written](TreeWriter::write) from now on is its bytes.
     pub fn create(&mut self, path: &str, mode: Mode) -> Result<(), StorageError> {
-        let file = self.make(path, WriteStep::Create, |above, name| above.create(name, mode))?;
+        let file =
+            self.make_entry(path, WriteStep::Create, |above, name| above.create(name, mode))?;
         self.file = Some((self.path.join(path), file));
         Ok(())
     }
@@ -68,19 +69,19 @@ impl TreeWriter {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "no file was created");
             return Err(StorageError::at(&self.path)(error));
         };
-        (self.disk.writing(path))
+        (self.disk.announce_write(path))
             .and_then(|()| file.write_all(bytes))
             .map_err(StorageError::at(path))
     }
 
     /// Makes all of it durable, as far as it is in this directory: its own name is not.
     pub fn sync(self) -> Result<(), StorageError> {
-        (self.disk.step(WriteStep::SyncTree(self.path.clone())))
-            .and_then(|()| self.top.sync_tree())
+        (self.disk.run_hook(WriteStep::SyncTree(self.path.clone())))
+            .and_then(|()| self.root.sync_tree())
             .map_err(StorageError::at(&self.path))
     }
 
-    fn make<T>(
+    fn make_entry<T>(
         &mut self,
         path: &str,
         step: impl FnOnce(PathBuf) -> WriteStep,
@@ -89,27 +90,28 @@ impl TreeWriter {
         self.file = None;
         let whole = self.path.join(path);
         let making = || {
-            self.disk.step(step(whole.clone()))?;
+            self.disk.run_hook(step(whole.clone()))?;
             let (above, name) = match path.rsplit_once('/') {
                 Some((above, name)) => (Some(above), name),
                 None => (None, path),
             };
-            make(self.enter(above)?, name)
+            make(self.open_dir_at(above)?, name)
         };
         making().map_err(StorageError::at(&whole))
     }
 
     /// The directory at a path, or the top. What was opened on the way to the last one is not opened again.
-    fn enter(&mut self, path: Option<&str>) -> io::Result<&dyn DirHandle> {
+    fn open_dir_at(&mut self, path: Option<&str>) -> io::Result<&dyn DirHandle> {
         let names = || path.into_iter().flat_map(|path| path.split('/'));
-        let common = names().zip(&self.way).take_while(|(name, (open, _))| name == open).count();
-        self.way.truncate(common);
+        let common =
+            names().zip(&self.open_dirs).take_while(|(name, (open, _))| name == open).count();
+        self.open_dirs.truncate(common);
         for name in names().skip(common) {
-            let above = self.way.last().map_or(&self.top, |(_, directory)| directory);
+            let above = self.open_dirs.last().map_or(&self.root, |(_, directory)| directory);
             let opened = above.open_dir(name)?;
-            self.way.push((name.to_owned(), opened));
+            self.open_dirs.push((name.to_owned(), opened));
         }
-        Ok(&**self.way.last().map_or(&self.top, |(_, directory)| directory))
+        Ok(&**self.open_dirs.last().map_or(&self.root, |(_, directory)| directory))
     }
 }
 

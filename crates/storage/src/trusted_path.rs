@@ -17,7 +17,7 @@ use crate::StorageError;
 pub enum UntrustedPath {
     /// By this part of the way there.
     #[error("{}: {why}", path.display())]
-    Others {
+    ControlledByOthers {
         /// It.
         path: PathBuf,
         /// What they may do.
@@ -31,21 +31,22 @@ pub enum UntrustedPath {
 /// The most links on a way, as Linux has it.
 const MAX_LINKS: usize = 40;
 
-const OWNED: &str = "it belongs to somebody else: chown it (-R) to root, or to whoever installs";
-const WRITABLE: &str = "others may write to it: chmod go-w";
+const OWNED_BY_OTHERS: &str =
+    "it belongs to somebody else: chown it (-R) to root, or to whoever installs";
+const WRITABLE_BY_OTHERS: &str = "others may write to it: chmod go-w";
 
 /// Refuses a path that others than root and this user could lead elsewhere, or write to what it leads
 /// to: every directory on the way, every link and where that leads, and what is at its end. In a
 /// directory on the way with the sticky bit, such as /tmp, what is ours stays so.
 pub fn check_trusted_path(path: &Path) -> Result<(), UntrustedPath> {
     let absolute = std::path::absolute(path).map_err(StorageError::at(path))?;
-    let mut left: VecDeque<OsString> = parts(&absolute).collect();
+    let mut left: VecDeque<OsString> = path_components(&absolute).collect();
     let (mut at, mut links) = (PathBuf::from("/"), 0);
     loop {
         let found = fs::symlink_metadata(&at).map_err(StorageError::at(&at))?;
-        let others = |why| Err(UntrustedPath::Others { path: at.clone(), why });
-        if !is_ours(&found) {
-            return others(OWNED);
+        let others = |why| Err(UntrustedPath::ControlledByOthers { path: at.clone(), why });
+        if !has_trusted_owner(&found) {
+            return others(OWNED_BY_OTHERS);
         }
         if found.is_symlink() {
             links += 1;
@@ -55,11 +56,11 @@ pub fn check_trusted_path(path: &Path) -> Result<(), UntrustedPath> {
             }
             let target = fs::read_link(&at).map_err(StorageError::at(&at))?;
             at = if target.is_absolute() { "/".into() } else { crate::parent(&at).to_owned() };
-            left = parts(&target).chain(left).collect();
+            left = path_components(&target).chain(left).collect();
         } else if found.mode() & 0o022 != 0 {
             let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
             if !is_sticky || left.is_empty() {
-                return others(WRITABLE);
+                return others(WRITABLE_BY_OTHERS);
             }
         }
         match left.pop_front() {
@@ -75,8 +76,8 @@ pub fn check_trusted_path(path: &Path) -> Result<(), UntrustedPath> {
 pub fn check_trusted_tree(directory: &Path) -> Result<(), UntrustedPath> {
     let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
-        for path in entries(&directory)? {
-            ours_itself(&path)?;
+        for path in list_entries(&directory)? {
+            check_trusted_entry(&path)?;
             if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
                 left.push(path);
             }
@@ -85,34 +86,34 @@ pub fn check_trusted_tree(directory: &Path) -> Result<(), UntrustedPath> {
     Ok(())
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, StorageError> {
+fn list_entries(directory: &Path) -> Result<Vec<PathBuf>, StorageError> {
     let entries = fs::read_dir(directory).map_err(StorageError::at(directory))?;
     let paths = entries.map(|entry| Ok(entry.map_err(StorageError::at(directory))?.path()));
     paths.collect()
 }
 
 /// Refuses what others own or may write to, wherever it is. What is gone meanwhile is nobody's.
-fn ours_itself(path: &Path) -> Result<(), UntrustedPath> {
+fn check_trusted_entry(path: &Path) -> Result<(), UntrustedPath> {
     let found = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found.map_err(StorageError::at(path))?,
     };
-    let why = if !is_ours(&found) {
-        OWNED
+    let why = if !has_trusted_owner(&found) {
+        OWNED_BY_OTHERS
     } else if !found.is_symlink() && found.mode() & 0o022 != 0 {
-        WRITABLE
+        WRITABLE_BY_OTHERS
     } else {
         return Ok(());
     };
-    Err(UntrustedPath::Others { path: path.to_owned(), why })
+    Err(UntrustedPath::ControlledByOthers { path: path.to_owned(), why })
 }
 
-fn is_ours(found: &Metadata) -> bool {
+fn has_trusted_owner(found: &Metadata) -> bool {
     [0, rustix::process::geteuid().as_raw()].contains(&found.uid())
 }
 
 /// The names on a path.
-fn parts(path: &Path) -> impl Iterator<Item = OsString> + use<> {
+fn path_components(path: &Path) -> impl Iterator<Item = OsString> + use<> {
     let names = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use unanimity_archive::{MAX_ENTRIES, Totals, UnpackError};
+use unanimity_archive::{ArchiveError, MAX_ENTRIES, Totals};
 use unanimity_install::StorageTreeSink;
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_storage::{Storage, StorageError};
@@ -195,10 +195,10 @@ pub fn unpacked(
     signed: Totals,
     source: impl Read,
     directory: &Path,
-) -> Result<(), UnpackError<StorageError>> {
-    let mut tree = Storage::default().new_tree(directory).map_err(UnpackError::Sink)?;
+) -> Result<(), ArchiveError<StorageError>> {
+    let mut tree = Storage::default().create_tree(directory).map_err(ArchiveError::Sink)?;
     unanimity_archive::unpack(format, signed, source, &mut StorageTreeSink(&mut tree))?;
-    tree.sync().map_err(UnpackError::Sink)
+    tree.sync().map_err(ArchiveError::Sink)
 }
 
 /// One thing in a tree, with its rights.

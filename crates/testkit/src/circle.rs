@@ -272,7 +272,7 @@ pub fn missing(ended: Ended) -> Vec<UnconfirmedPeer> {
 #[track_caller]
 pub fn one_missing(ended: Ended) -> (String, Confirmation, Option<PeerFailure>) {
     match &missing(ended)[..] {
-        [one] => (one.peer.to_string(), one.standing, one.silence.clone()),
+        [one] => (one.peer.to_string(), one.confirmation, one.failure.clone()),
         other => panic!("{other:?}"),
     }
 }

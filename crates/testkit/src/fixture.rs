@@ -12,7 +12,7 @@ use unanimity_net::Mirror;
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_protocol::tile::{FULL, width};
+use unanimity_protocol::tile::{TILE_WIDTH, width};
 use unanimity_protocol::{Evidence, Hash, Manifest, Note, Timestamp, TreeHead, Withdrawal};
 use unanimity_publish::{ArtifactDraft, ReleaseDraft};
 use unanimity_state::EvidenceStore;
@@ -110,11 +110,12 @@ impl Stage {
             sequence: draft.sequence,
             version: draft.version.parse()?,
             issued: now,
-            good_for: draft.good_for,
+            valid_for: draft.good_for,
         };
         let file = draft.file.parse()?;
-        let artifact = ArtifactDraft::by_name(this_platform(), file, draft.artifact.clone())?;
-        let manifest = unanimity_publish::manifest(release, [artifact])?;
+        let artifact =
+            ArtifactDraft::from_named_file(this_platform(), file, draft.artifact.clone())?;
+        let manifest = unanimity_publish::build_manifest(release, [artifact])?;
         let mut note = Note::unsigned(&manifest.to_string())?;
         draft.signers.iter().for_each(|&key| note.sign(&self.circle.publishers[key]));
         Ok((manifest, note))
@@ -135,7 +136,7 @@ impl Stage {
         reason: &str,
         now: Timestamp,
     ) -> Result<(), Broken> {
-        let withdrawal = unanimity_publish::withdrawal(Withdrawal {
+        let withdrawal = unanimity_publish::check_withdrawal(Withdrawal {
             log: self.circle.log.origin.clone(),
             product: name("hello"),
             channel: name("stable"),
@@ -169,16 +170,16 @@ impl Stage {
         let growth = tiles.grow(entries.iter().map(|entry| Hash::leaf(entry)));
         let head = self.circle.head(growth.size(), growth.root());
         tiles.commit(growth)?;
-        let mut bundle = match width(size, size / FULL) {
-            Some(width) => fs::read(directory.join(entries_path(size / FULL, width)))?,
+        let mut bundle = match width(size, size / TILE_WIDTH) {
+            Some(width) => fs::read(directory.join(entries_path(size / TILE_WIDTH, width)))?,
             None => Vec::new(),
         };
         for (index, entry) in (size..).zip(entries) {
             bundle.extend((u16::try_from(entry.len())?).to_be_bytes());
             bundle.extend(entry);
             let held = split_bundle(&bundle).map_or(0, |entries| entries.len());
-            if held as u64 == FULL || index + 1 == head.size() {
-                let path = directory.join(entries_path(index / FULL, held as u16));
+            if held as u64 == TILE_WIDTH || index + 1 == head.size() {
+                let path = directory.join(entries_path(index / TILE_WIDTH, held as u16));
                 fs::create_dir_all(unanimity_storage::parent(&path))?;
                 fs::write(path, std::mem::take(&mut bundle))?;
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use unanimity_storage::{Storage, WriteStep, temporary};
+use unanimity_storage::{Storage, WriteStep, temporary_path};
 
 use crate::scratch_dir::place;
 use crate::signed_heads::Seen;
@@ -56,7 +56,7 @@ impl Power {
             let mut durable = durable.lock().unwrap();
             durable.finish();
             if let WriteStep::SyncFile(path) = step {
-                durable.synced.insert(path.clone(), fs::read(temporary(path)).unwrap());
+                durable.synced.insert(path.clone(), fs::read(temporary_path(path)).unwrap());
             }
             durable.taken = Some(step.clone());
             Ok(())

@@ -409,14 +409,14 @@ impl FileSystem for PowerLossFs {
         self.held().add(path, Node::Directory(Twice::default()))
     }
 
-    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+    fn list_dir(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         let mut held = self.held();
         let node = held.find(directory)?;
         let names = &held.nodes[node].names()?.now;
         Ok(names.0.iter().map(|(name, _)| name.to_os_string()).collect())
     }
 
-    fn link(&self, target: &Path, link: &Path) -> io::Result<()> {
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
         self.held().add(link, Node::Link(target.to_owned()))
     }
 
@@ -457,7 +457,7 @@ impl FileSystem for PowerLossFs {
         self.in_directory(directory, |_, _| {})?;
         let is_free = self.held().locks.insert(directory.to_owned());
         let locked = || Locked { machine: self.clone(), directory: directory.to_owned() };
-        Ok(is_free.then(|| Lock::of(locked())))
+        Ok(is_free.then(|| Lock::from_guard(locked())))
     }
 }
 
@@ -481,8 +481,8 @@ impl DirHandle for Opened {
         self.machine.create(&self.path.join(name), mode)
     }
 
-    fn link(&self, target: &str, name: &str) -> io::Result<()> {
-        self.machine.link(Path::new(target), &self.path.join(name))
+    fn symlink(&self, target: &str, name: &str) -> io::Result<()> {
+        self.machine.symlink(Path::new(target), &self.path.join(name))
     }
 
     fn sync_tree(&self) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use unanimity_log::{Bundles, Cached};
+use unanimity_log::{EntryReader, TileReader};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Log, NoteSigningKey, Origin, TreeHead};
 
@@ -50,9 +50,9 @@ pub fn read_whole(directory: &Path) -> (TreeHead, Vec<Vec<u8>>) {
     let bytes = fs::read(directory.join("checkpoint")).expect("a checkpoint");
     let head = TreeHead::verify(&bytes, &the_log()).expect("a checkpoint of this log");
     let mirror = Mirror::from_directory(directory);
-    assert!(now(Cached::new(&mirror).serves(&head)), "tiles hash up to {head}");
+    assert!(now(TileReader::new(&mirror).matches_head(&head)), "tiles hash up to {head}");
     let mut entries = Vec::new();
-    let bundles = now(Bundles::below(&Cached::new(&mirror), &head, 0)).expect("tiles");
+    let bundles = now(EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0)).expect("tiles");
     now(bundles.read(&[&mirror], |index, entry| {
         assert_eq!(index, entries.len() as u64);
         entries.push(entry.to_vec());

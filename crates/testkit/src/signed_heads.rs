@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use unanimity_protocol::{Checkpoint, Hash, Note};
-use unanimity_storage::{Storage, temporary};
+use unanimity_storage::{Storage, temporary_path};
 
 /// Every checkpoint of a log that was ever signed onto a disk. Two roots for one size are a fork.
 #[derive(Clone, Default)]
@@ -24,7 +24,7 @@ impl Seen {
     pub fn look(&self, directory: &Path) {
         let path = directory.join("checkpoint");
         let mut seen = self.0.lock().unwrap();
-        for (i, path) in [temporary(&path), path].into_iter().enumerate() {
+        for (i, path) in [temporary_path(&path), path].into_iter().enumerate() {
             let Ok(bytes) = fs::read(&path) else { continue };
             if seen.last[i] == bytes {
                 continue;

@@ -30,7 +30,7 @@ impl FileStore for Folder {
             return Err(io::ErrorKind::NotFound.into());
         }
         let directory = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut file = unanimity_storage::open_plain(&directory.join(path))?;
+        let mut file = unanimity_storage::open_regular_file(&directory.join(path))?;
         if path != "checkpoint" {
             return ServedFile::immutable(file);
         }

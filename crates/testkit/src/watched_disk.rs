@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
-use unanimity_storage::{Storage, WriteStep, temporary};
+use unanimity_storage::{Storage, WriteStep, temporary_path};
 
 /// The error of a full disk.
 pub fn no_space() -> io::Error {
@@ -26,7 +26,7 @@ pub fn failing_disk(from: usize, until: Option<usize>) -> Storage {
             && until.is_none()
             && let WriteStep::SyncFile(path) = step
         {
-            let file = fs::File::options().write(true).open(temporary(path)).unwrap();
+            let file = fs::File::options().write(true).open(temporary_path(path)).unwrap();
             file.set_len(file.metadata().unwrap().len() / 2).unwrap();
         }
         Err(no_space())
@@ -54,7 +54,7 @@ pub fn path_of(step: &WriteStep) -> &Path {
         | WriteStep::Rename(path)
         | WriteStep::SyncDir(path)
         | WriteStep::SyncTree(path)
-        | WriteStep::Link(path)
+        | WriteStep::Symlink(path)
         | WriteStep::Remove(path) => path,
     }
 }

@@ -4,12 +4,12 @@
 use std::io;
 
 use rand::Rng;
-use unanimity_log::{Bundles, Cached, Tiles, write_files};
+use unanimity_log::{EntryReader, TileReader, TileSource, write_files};
 use unanimity_protocol::Tile;
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::note::MAX_ENTRY_BYTES;
-use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_storage::{Clock, Mode, StorageError};
 
 use crate::entry_files::{partial_bundle_dir, partial_bundles};
@@ -18,14 +18,14 @@ use crate::witness::{WitnessError, Witness};
 /// Bytes of entries that are written, and synced, together.
 const BATCH_BYTES: usize = 4 << 20;
 /// The most bytes of a bundle.
-const MAX_BUNDLE_BYTES: usize = FULL as usize * (2 + MAX_ENTRY_BYTES);
+const MAX_BUNDLE_BYTES: usize = TILE_WIDTH as usize * (2 + MAX_ENTRY_BYTES);
 const REMEDY: &str =
     "stop the node and remove this file: the entries from there on are fetched again";
 
 /// Our tree as a host of tiles.
 struct OwnTiles<'a, C>(&'a Witness<C>);
 
-impl<C: Clock> Tiles for OwnTiles<'_, C> {
+impl<C: Clock> TileSource for OwnTiles<'_, C> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         let tile = self.0.read_tile(tile).map_err(io::Error::other)?;
         tile.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -51,8 +51,8 @@ impl<C: Clock> Witness<C> {
         };
         let Some(head) = head.filter(|head| held < head.size()) else { return Ok(()) };
         let unread = |error: io::Error| WitnessError::Entries(vec![error.to_string()]);
-        let own = Cached::new(OwnTiles(self));
-        let bundles = Bundles::below(&own, &head, held - held % FULL).await.map_err(unread)?;
+        let own = TileReader::new(OwnTiles(self));
+        let bundles = EntryReader::from_tiles(&own, &head, held - held % TILE_WIDTH).await.map_err(unread)?;
         let mirrors = self.shuffled_mirrors(rng);
         let mirrors: Vec<_> = mirrors.iter().collect();
         let (mut batch, mut written) = (BundleBatch::default(), Ok(()));
@@ -60,10 +60,10 @@ impl<C: Clock> Witness<C> {
             batch.open.extend((entry.len() as u16).to_be_bytes());
             batch.open.extend(entry);
             let next = index + 1;
-            if next % FULL == 0 || next == head.size() {
+            if next % TILE_WIDTH == 0 || next == head.size() {
                 let bundle = std::mem::take(&mut batch.open);
                 batch.bytes += bundle.len();
-                batch.files.push((index / FULL, (index % FULL) as u16 + 1, bundle));
+                batch.files.push((index / TILE_WIDTH, (index % TILE_WIDTH) as u16 + 1, bundle));
                 if written.is_ok() && (batch.bytes >= BATCH_BYTES || next == head.size()) {
                     written = self.write_bundles(std::mem::take(&mut batch));
                 }
@@ -74,7 +74,7 @@ impl<C: Clock> Witness<C> {
         // What came before it broke off need not come again.
         self.write_bundles(batch)?;
         read.map(drop).map_err(|unread| {
-            WitnessError::Entries(unread.iter().map(|unread| unread.of(&mirrors)).collect())
+            WitnessError::Entries(unread.iter().map(|unread| unread.describe(&mirrors)).collect())
         })
     }
 
@@ -82,7 +82,7 @@ impl<C: Clock> Witness<C> {
     /// they begin with are gone.
     fn write_bundles(&self, batch: BundleBatch) -> Result<(), StorageError> {
         let Some((last, width, _)) = batch.files.last() else { return Ok(()) };
-        let held = last * FULL + u64::from(*width);
+        let held = last * TILE_WIDTH + u64::from(*width);
         let path = |index: u64, width: u16| self.directory.join(entries_path(index, width));
         let files: Vec<_> =
             batch.files.iter().map(|(i, width, bytes)| (path(*i, *width), &bytes[..])).collect();
@@ -92,7 +92,7 @@ impl<C: Clock> Witness<C> {
             state.entries = state.entries.max(held);
         }
         for (index, width, _) in &batch.files {
-            if u64::from(*width) == FULL {
+            if u64::from(*width) == TILE_WIDTH {
                 let place = partial_bundle_dir(&self.directory, *index);
                 self.disk.remove(&place).map_err(StorageError::at(&place))?;
                 continue;

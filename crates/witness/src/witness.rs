@@ -11,7 +11,7 @@ use rand::{Rng, RngExt as _, SeedableRng as _};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use unanimity_config::Polling;
-use unanimity_log::{Cached, Growth, TileStore, race_after};
+use unanimity_log::{TileReader, PendingGrowth, TileStore, hedged_after};
 use unanimity_net::{Listener, Mirror};
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
@@ -186,7 +186,7 @@ impl<C: Clock> Witness<C> {
     /// One that takes its time has the next looked at beside it.
     pub async fn poll(&self, rng: &mut impl Rng) -> Result<PollOutcome, WitnessError> {
         let mirrors = self.shuffled_mirrors(rng);
-        let polled = race_after(POLL_PATIENCE, &mirrors, |mirror| {
+        let polled = hedged_after(POLL_PATIENCE, &mirrors, |mirror| {
             let polled = self.poll_mirror(mirror).map(|polled| match polled {
                 Ok(PollOutcome::NoFreshHead) => Err(()),
                 Err(error @ WitnessError::Mirror { .. }) => {
@@ -220,8 +220,8 @@ impl<C: Clock> Witness<C> {
         {
             return self.compare_mirror_head(ours, &shown);
         }
-        let source = Cached::new(mirror);
-        let leaves = unanimity_log::leaves(&mirror, size..shown.size()).await;
+        let source = TileReader::new(mirror);
+        let leaves = unanimity_log::read_leaves(&mirror, size..shown.size()).await;
         let leaves = leaves.map_err(|error| useless(error.to_string()))?;
         let growth = self.state().tiles.grow(leaves);
         if growth.size() == shown.size() && growth.root() == *shown.root() {
@@ -229,7 +229,7 @@ impl<C: Clock> Witness<C> {
         }
         // Either the mirror's tiles are bad, or the log forked below our head: its own tiles tell.
         if let Some(ours) = &ours
-            && let Ok(path) = source.path(ours.size(), &shown).await
+            && let Ok(path) = source.consistency_path(ours.size(), &shown).await
             && let Some(evidence) = Evidence::from_heads(ours, &shown, &path)
         {
             return self.latch(evidence).map(PollOutcome::Fork);
@@ -284,7 +284,7 @@ impl<C: Clock> Witness<C> {
         &self,
         from: Option<&TreeHead>,
         to: TreeHead,
-        growth: Growth,
+        growth: PendingGrowth,
     ) -> Result<PollOutcome, WitnessError> {
         let mut state = self.state();
         if state.head.as_ref() != from {

@@ -2,7 +2,7 @@
 
 use unanimity_protocol::Timestamp;
 use unanimity_protocol::decision::confirmation::{Confirmation, Verdict, verdict};
-use unanimity_protocol::decision::head_choice::{HeadChoice, Step};
+use unanimity_protocol::decision::head_choice::{ChoiceStep, HeadChoice};
 
 use super::answer::{Answer, seconds};
 use super::calls::Id;
@@ -126,7 +126,7 @@ impl<W: Witness> Population<'_, W> {
         let (split, trusted) = (self.split, self.clients[node as usize].trusted);
         loop {
             let head = match choice.step() {
-                Step::Try(trial) => {
+                ChoiceStep::Try(trial) => {
                     let head = *trial.head();
                     let older = trial.smaller();
                     if !shown.holds(head, split) && !self.is_served(now, node, head) {
@@ -138,9 +138,9 @@ impl<W: Witness> Population<'_, W> {
                     }
                     continue;
                 }
-                Step::Chosen(head) => *head,
-                Step::NoneServed => return Ok(Tree::NONE),
-                Step::Fork(Fork) => return Err(Fork),
+                ChoiceStep::Chosen(head) => *head,
+                ChoiceStep::NoneServed => return Ok(Tree::NONE),
+                ChoiceStep::Fork(Fork) => return Err(Fork),
             };
             // Entries are read from the mirror, or were read before.
             let is_readable = head.size() <= shown.size() || head.size() == trusted.size();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::{artifact_path, entries_path};
-use unanimity_protocol::tile::{FULL, Tile, subtree_root};
+use unanimity_protocol::tile::{TILE_WIDTH, Tile, subtree_root};
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{
     Hash, Name, Note, Origin, SignatureCache, Timestamp, TreeHead, Withdrawal,
@@ -205,10 +205,10 @@ impl Chain {
             }
             let hashes = &mut self.levels[level];
             hashes.push(hash);
-            if !(hashes.len() as u64).is_multiple_of(FULL) {
+            if !(hashes.len() as u64).is_multiple_of(TILE_WIDTH) {
                 return;
             }
-            hash = subtree_root(&hashes[hashes.len() - FULL as usize..]);
+            hash = subtree_root(&hashes[hashes.len() - TILE_WIDTH as usize..]);
         }
     }
 
@@ -219,7 +219,7 @@ impl Chain {
         }
         let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (index, width) = numbered(rest)?;
-        let first = usize::try_from(index.checked_mul(FULL)?).ok()?;
+        let first = usize::try_from(index.checked_mul(TILE_WIDTH)?).ok()?;
         let range = first..first.checked_add(usize::from(width))?;
         // How many entries one thing in the file stands for.
         let entries = match level {
@@ -248,10 +248,11 @@ fn sign(keys: &Circle, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
     let (log, product, channel) = ours(keys);
     let version = name(&format!("{sequence}"));
     let good_for = Duration::from_secs(365 * 24 * 3600);
-    let release = ReleaseDraft { log, product, channel, sequence, version, issued, good_for };
+    let release =
+        ReleaseDraft { log, product, channel, sequence, version, issued, valid_for: good_for };
     let artifact = format!("program {sequence}\n").into_bytes();
     let manifest =
-        unanimity_publish::manifest(release, [(platform(), name("hello"), artifact.clone())])
+        unanimity_publish::build_manifest(release, [(platform(), name("hello"), artifact.clone())])
             .expect("a manifest within every bound");
     (signed(keys, &manifest.to_string()), artifact)
 }
@@ -272,7 +273,7 @@ fn signed(keys: &Circle, text: &str) -> Vec<u8> {
 fn numbered(path: &str) -> Option<(u64, u16)> {
     let (number, width) = match path.split_once(".p/") {
         Some((number, width)) => (number, width.parse().ok()?),
-        None => (path, FULL as u16),
+        None => (path, TILE_WIDTH as u16),
     };
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     Some((digits.parse().ok()?, width))

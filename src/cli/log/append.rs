@@ -158,7 +158,7 @@ impl Append {
         log: &LogWriter,
     ) -> Result<(BTreeMap<Hash, u64>, String), Ended> {
         let bytes: Vec<Vec<u8>> = notes.iter().map(|note| note.bytes.clone()).collect();
-        log.check(&bytes).map_err(|error| named(error, notes))?;
+        log.check_notes(&bytes).map_err(|error| named(error, notes))?;
         let directory = self.directory.display().to_string();
         let source = Source { log: directory, log_key: log.log().key.clone() };
         let (mut leaves, mut texts) = (BTreeMap::new(), BTreeMap::new());
@@ -210,7 +210,10 @@ struct New {
 
 /// What all releases of these bring.
 fn targets(notes: &[New]) -> impl Iterator<Item = &Artifact> {
-    notes.iter().filter_map(|note| note.statement.release()).flat_map(|manifest| &manifest.targets)
+    notes
+        .iter()
+        .filter_map(|note| note.statement.release())
+        .flat_map(|manifest| &manifest.artifacts)
 }
 
 /// The sequences that a log has, of each product and channel.

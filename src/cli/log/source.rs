@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::cli::runtime::wait_for;
 use serde_json::Value;
 use unanimity_config::MirrorSpec;
-use unanimity_log::Bundles;
-use unanimity_log::Cached;
-use unanimity_log::Unread;
+use unanimity_log::EntryReadError;
+use unanimity_log::EntryReader;
+use unanimity_log::TileReader;
 use unanimity_net::Mirror;
 use unanimity_protocol::Checkpoint;
 use unanimity_protocol::Log;
@@ -49,10 +49,10 @@ impl Source {
             let head = open(&bytes, &self.log_key).map_err(|error| {
                 Ended::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
             })?;
-            let bundles = Bundles::below(&Cached::new(&mirror), &head, 0).await;
+            let bundles = EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0).await;
             let bundles = bundles.map_err(|error| unread(&mirror, &error))?;
             bundles.read(&[&mirror], take).await.map_err(|all| match &all[..] {
-                [Unread { error: Some(error), .. }, ..] => unread(&mirror, error),
+                [EntryReadError { error: Some(error), .. }, ..] => unread(&mirror, error),
                 _ => {
                     let message = format!("{mirror}: its entries are not those of its checkpoint");
                     Ended::new(Exit::NotLogged, message)

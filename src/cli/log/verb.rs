@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use unanimity_log::{Cached, LogWriter};
+use unanimity_log::{LogWriter, TileReader};
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{
     Hash, Note, NoteSigningKey, NoteVerifyingKey, Origin, Statement, TlogProof,
@@ -162,8 +162,8 @@ impl Prove {
             };
             return Err(Ended::new(Exit::NotLogged, format!("{what} ({head})")));
         };
-        let source = Cached::new(&mirror);
-        let hashes = wait_for(source.inclusion(index, head.size(), head.size()))?;
+        let source = TileReader::new(&mirror);
+        let hashes = wait_for(source.inclusion_proof(index, head.size(), head.size()))?;
         let hashes = hashes.map_err(|error| unread(&mirror, &error))?;
         let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
         if !proof.verify(&leaf, &head) {

@@ -112,7 +112,7 @@ impl Host {
 /// Where the client has what is here of the artifact.
 fn partial(circles: &Circles) -> PathBuf {
     let staging = circles.nodes.stage.install_root().join("versions/.1-1.0.0.new");
-    unanimity_storage::temporary(&staging.join("hello"))
+    unanimity_storage::temporary_path(&staging.join("hello"))
 }
 
 fn on_disk(circles: &Circles) -> u64 {

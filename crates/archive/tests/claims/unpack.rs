@@ -4,29 +4,29 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use ArchiveFormat::{Tar, TarGz, TarZst};
-use unanimity_archive::{Broken, MAX_DEPTH, Totals, UnpackError};
+use unanimity_archive::{ArchiveError, ArchiveViolation, MAX_DEPTH, Totals};
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_testkit::archives::*;
 use unanimity_testkit::scratch_dir::place;
 
 pub(crate) fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
-    read: Result<T, UnpackError<E>>,
-) -> Broken {
+    read: Result<T, ArchiveError<E>>,
+) -> ArchiveViolation {
     match read {
-        Err(UnpackError::Refused(broken)) => broken,
+        Err(ArchiveError::Refused(broken)) => broken,
         other => panic!("{other:?}"),
     }
 }
 
 /// A publisher is told why, a node refuses it for the same reason, and writes nothing elsewhere.
 fn assert_refuses(format: ArchiveFormat, archive: &[u8], why: &str) {
-    let told = refused(unanimity_archive::check(format, archive));
-    assert!(told.to_string().contains(why), "{told}, and not {why:?}");
+    let violation = refused(unanimity_archive::check(format, archive));
+    assert!(violation.to_string().contains(why), "{violation}, and not {why:?}");
     let place = place();
     let tree = place.path().join("tree");
-    assert_eq!(refused(unpacked(format, ANY, archive, &tree)), told);
+    assert_eq!(refused(unpacked(format, ANY, archive, &tree)), violation);
     for (name, thing) in below(place.path()) {
-        assert!(name == "tree" || name.starts_with("tree/"), "{name} was made by {told}");
+        assert!(name == "tree" || name.starts_with("tree/"), "{name} was made by {violation}");
         if let Thing::Directory(mode) | Thing::File(mode, _) = thing {
             assert!([0o644, 0o755].contains(&mode), "{name} has mode {mode:o}");
         }

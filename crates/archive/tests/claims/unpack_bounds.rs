@@ -6,7 +6,7 @@ use std::io::{self};
 
 use ArchiveFormat::{Tar, TarGz, TarZst};
 use proptest::prelude::*;
-use unanimity_archive::{MAX_ENTRIES, MAX_NAMES_BYTES, Totals, UnpackError};
+use unanimity_archive::{ArchiveError, MAX_ENTRIES, MAX_NAMES_BYTES, Totals};
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_testkit::archives::*;
 use unanimity_testkit::scratch_dir::place;
@@ -14,13 +14,13 @@ use unanimity_testkit::scratch_dir::place;
 use crate::unpack::refused;
 
 /// Gives bytes for ever, made when they are needed, and counts what was taken.
-struct Endless<F> {
+struct EndlessReader<F> {
     next: F,
     made: Vec<u8>,
     taken: u64,
 }
 
-impl<F: FnMut() -> Vec<u8>> Read for Endless<F> {
+impl<F: FnMut() -> Vec<u8>> Read for EndlessReader<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.made.len() < buffer.len() {
             self.made.extend((self.next)());
@@ -32,8 +32,8 @@ impl<F: FnMut() -> Vec<u8>> Read for Endless<F> {
     }
 }
 
-fn endless<F: FnMut() -> Vec<u8>>(next: F) -> Endless<F> {
-    Endless { next, made: Vec::new(), taken: 0 }
+fn endless<F: FnMut() -> Vec<u8>>(next: F) -> EndlessReader<F> {
+    EndlessReader { next, made: Vec::new(), taken: 0 }
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn names_take_a_bounded_amount_of_memory() {
 
 #[test]
 fn a_source_that_fails_is_no_refusal() {
-    struct Broken;
-    impl Read for Broken {
+    struct ResettingReader;
+    impl Read for ResettingReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
@@ -96,8 +96,8 @@ fn a_source_that_fails_is_no_refusal() {
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
         for length in [0, 5, 30, packed.len() - 1, packed.len()] {
-            let ended = unanimity_archive::check(format, packed[..length].chain(Broken));
-            let Err(UnpackError::Source(error)) = ended else { panic!("{length}: {ended:?}") };
+            let ended = unanimity_archive::check(format, packed[..length].chain(ResettingReader));
+            let Err(ArchiveError::Source(error)) = ended else { panic!("{length}: {ended:?}") };
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
     }
@@ -106,8 +106,8 @@ fn a_source_that_fails_is_no_refusal() {
 /// How much of every read comes at once makes no difference.
 #[test]
 fn an_archive_that_comes_byte_by_byte_is_the_same() {
-    struct Slowly<'a>(&'a [u8], bool);
-    impl Read for Slowly<'_> {
+    struct OneByteReader<'a>(&'a [u8], bool);
+    impl Read for OneByteReader<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.1 = !self.1;
             if self.1 {
@@ -121,14 +121,14 @@ fn an_archive_that_comes_byte_by_byte_is_the_same() {
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
         assert_eq!(
-            unanimity_archive::check(format, Slowly(&packed, false)).unwrap(),
+            unanimity_archive::check(format, OneByteReader(&packed, false)).unwrap(),
             totals(&archive)
         );
     }
 }
 
 /// Where in the small tree's archive bytes are that no checksum covers: contents, and extended headers.
-fn uncovered(archive: &[u8]) -> Vec<bool> {
+fn bytes_without_checksum(archive: &[u8]) -> Vec<bool> {
     let mut uncovered = vec![false; archive.len()];
     let mut at = 0;
     while archive[at] != 0 {
@@ -147,7 +147,7 @@ fn an_archive_with_any_byte_changed_is_refused_or_is_the_same_tree() {
     let tree = base.path().join("tree");
     unpacked(Tar, totals(&archive), &archive[..], &tree).unwrap();
     let expected = below(&tree);
-    let no_checksum = uncovered(&archive);
+    let no_checksum = bytes_without_checksum(&archive);
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
         for at in 0..packed.len() {
@@ -159,7 +159,7 @@ fn an_archive_with_any_byte_changed_is_refused_or_is_the_same_tree() {
                 let mut changed = packed.clone();
                 changed[at] ^= change;
                 match unanimity_archive::check(format, &changed[..]) {
-                    Err(UnpackError::Refused(_)) => continue,
+                    Err(ArchiveError::Refused(_)) => continue,
                     checked => checked.unwrap(),
                 };
                 unpacked(format, totals(&archive), &changed[..], &tree).unwrap();
@@ -170,7 +170,7 @@ fn an_archive_with_any_byte_changed_is_refused_or_is_the_same_tree() {
 }
 
 /// What another reader finds in an archive that ours takes.
-fn second_opinion(archive: &[u8]) -> BTreeMap<String, Thing> {
+fn read_with_tar_crate(archive: &[u8]) -> BTreeMap<String, Thing> {
     let mut archive = tar::Archive::new(archive);
     let mut found = BTreeMap::new();
     for entry in archive.entries().unwrap() {
@@ -229,14 +229,14 @@ proptest! {
             let place = place();
             let tree = place.path().join("tree");
             unpacked(Tar, totals, &archive[..], &tree).unwrap();
-            prop_assert_eq!(below(&tree), second_opinion(&archive));
+            prop_assert_eq!(below(&tree), read_with_tar_crate(&archive));
         }
     }
 
     #[test]
     fn no_bytes_at_all_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         for format in [Tar, TarGz, TarZst] {
-            prop_assert!(matches!(unanimity_archive::check(format, &bytes[..]), Err(UnpackError::Refused(_))));
+            prop_assert!(matches!(unanimity_archive::check(format, &bytes[..]), Err(ArchiveError::Refused(_))));
         }
         let magic = [&[0x28, 0xb5, 0x2f, 0xfd][..], &bytes].concat();
         prop_assert!(unanimity_archive::check(TarZst, &magic[..]).is_err());

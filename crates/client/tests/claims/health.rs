@@ -12,7 +12,7 @@ use unanimity_client::{Client, CycleMode};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_state::{ClientStore, Failures, Health};
-use unanimity_storage::{Storage, open_plain};
+use unanimity_storage::{Storage, open_regular_file};
 use unanimity_testkit::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
 use unanimity_testkit::hostile_mirror::{ALL, Fault, about_to_update, with_mirrors};
 use unanimity_testkit::scratch_dir::place;
@@ -40,7 +40,7 @@ impl RecordingMirrors {
                 if dead.load(Ordering::SeqCst) && !path.starts_with("artifact/") {
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
-                Ok(Box::new(open_plain(&log.join(path))?))
+                Ok(Box::new(open_regular_file(&log.join(path))?))
             })
         };
         let mirrors: Vec<_> = (0..count).map(mirror).collect();

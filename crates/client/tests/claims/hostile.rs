@@ -163,7 +163,7 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
         world.poll_all().await.unwrap();
         let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
         fs::create_dir_all(&staging).unwrap();
-        let path = unanimity_storage::temporary(&staging.join("hello"));
+        let path = unanimity_storage::temporary_path(&staging.join("hello"));
         fs::write(&path, &left).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&path, mode).unwrap();

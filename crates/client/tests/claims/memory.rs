@@ -41,7 +41,7 @@ async fn rolls_survive_a_restart_and_so_does_since_when_a_peer_is_silent() {
     let memory = circle.memory();
     assert_eq!(memory.rolls.len(), 1);
     assert_eq!(memory.rolls[0].closed_at(), circle.now());
-    assert_eq!(memory.rolls[0].views().count(), 5);
+    assert_eq!(memory.rolls[0].cosigned_heads().count(), 5);
     let mut circle = circle;
     circle.stop(0);
     circle.pass(MINUTE).await;

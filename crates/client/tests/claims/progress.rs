@@ -87,7 +87,7 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
         panic!("no download")
     };
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new/hello");
-    let on_disk = fs::metadata(unanimity_storage::temporary(&staging)).unwrap().len();
+    let on_disk = fs::metadata(unanimity_storage::temporary_path(&staging)).unwrap().len();
     assert!(sent >= 150_000 && sent - on_disk <= 50_000, "{sent} {on_disk}");
     let honest = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
     world.mirrors = honest.mirrors();

@@ -37,11 +37,11 @@ async fn check_refused(
         let missing = missing(circle.update().await);
         let [one] = &missing[..] else { panic!("{title}: {missing:?}") };
         assert_eq!(
-            (one.peer.as_str(), one.standing),
+            (one.peer.as_str(), one.confirmation),
             ("carol", Confirmation::NoValidAnswer),
             "{title}"
         );
-        assert!(one.silence.as_ref().is_some_and(expected), "{title}: {one}");
+        assert!(one.failure.as_ref().is_some_and(expected), "{title}: {one}");
         assert_eq!(one.since, Some(since), "{title}");
         assert_eq!(circle.current().as_deref(), Some(ONE), "{title}");
     }

@@ -17,7 +17,9 @@ use unanimity_net::{Listener as _, Mirror, READ_TIMEOUT};
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::proof_bundle::BundleError;
-use unanimity_protocol::{Bundle, CosignedHead, Hash, Note, PeerFailure, Refusal, Tile, Timestamp};
+use unanimity_protocol::{
+    CosignedHead, Hash, Note, PeerFailure, ProofBundle, Refusal, Tile, Timestamp,
+};
 use unanimity_report::{Classify, Exit};
 use unanimity_state::{EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock as _, ManualClock, Storage, WriteStep};
@@ -108,7 +110,7 @@ async fn a_mirror_that_forks_ahead_of_everybody_cannot_poison_what_is_stored() {
     for _ in 0..3 {
         let missing = missing(circle.update().await);
         assert_eq!(missing.len(), 5);
-        assert!(missing.iter().all(|missing| missing.standing == Confirmation::Behind));
+        assert!(missing.iter().all(|missing| missing.confirmation == Confirmation::Behind));
         circle.pass(HOUR).await;
     }
     assert_eq!(circle.trusted().unwrap().size(), 1);
@@ -285,7 +287,7 @@ fn verify_stored_proof(circle: &Circle, sequence: u64) -> Result<(), String> {
 }
 
 fn verify(circle: &Circle, text: &str) -> Result<(), String> {
-    let bundle = Bundle::parse(text).map_err(|error: BundleError| error.to_string())?;
+    let bundle = ProofBundle::parse(text).map_err(|error: BundleError| error.to_string())?;
     let config = &circle.config;
     let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
     agreed.map(|_| ()).map_err(|refusal| refusal.to_string())
@@ -353,7 +355,7 @@ async fn a_download_that_outlives_its_roll_asks_again() {
     assert_eq!(installed(circle.update().await), 2);
     let text = fs::read_to_string(circle.config.cycle.install_root.join("proofs/2-1.1.0")).unwrap();
     let config = &circle.config;
-    let agreed = Bundle::parse(&text).unwrap().verify(
+    let agreed = ProofBundle::parse(&text).unwrap().verify(
         &config.cycle.policy,
         &config.peers,
         &config.cycle.limits,
@@ -920,7 +922,7 @@ async fn a_clock_that_was_ahead_for_a_while_does_not_settle_anything() {
     }
     let missing = missing(circle.update().await);
     assert!(
-        missing.iter().all(|m| matches!(m.silence, Some(PeerFailure::TooOld(_)))),
+        missing.iter().all(|m| matches!(m.failure, Some(PeerFailure::TooOld(_)))),
         "{missing:?}"
     );
     assert_eq!(missing.len(), 5);
@@ -972,7 +974,7 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
                 }
                 CycleError::Refused(Refusal::Incomplete(missing)) => {
                     assert!(!honest_grows);
-                    assert_eq!(missing[0].standing, Confirmation::Behind);
+                    assert_eq!(missing[0].confirmation, Confirmation::Behind);
                 }
                 other => panic!("{other}"),
             }

@@ -40,8 +40,8 @@ impl LimitsTable {
         let defaults = (RoundLimits::default(), Polling::default());
         let limits = RoundLimits {
             settle: or(self.settle, defaults.0.settle),
-            roll_ttl: or(self.roll_ttl, defaults.0.roll_ttl),
-            view_ttl: or(self.view_ttl, defaults.0.view_ttl),
+            round_ttl: or(self.roll_ttl, defaults.0.round_ttl),
+            max_cosignature_age: or(self.view_ttl, defaults.0.max_cosignature_age),
         };
         let polling = Polling {
             min: or(self.poll_min, defaults.1.min),
@@ -52,7 +52,7 @@ impl LimitsTable {
         let roll_timeout = or(self.roll_timeout, Duration::from_secs(120));
         let day = Duration::from_secs(24 * 60 * 60);
         let second = Duration::from_secs(1);
-        if limits.roll_ttl > day || limits.view_ttl > day || polling.max_age > day {
+        if limits.round_ttl > day || limits.max_cosignature_age > day || polling.max_age > day {
             return Err(Why::Limits(
                 "roll_ttl, view_ttl and max_poll_age are at most one day: an older answer says nothing of now",
             ));
@@ -60,7 +60,8 @@ impl LimitsTable {
         if !limits.settle.is_zero() && limits.settle < second {
             return Err(Why::Limits("settle is at least one second, or 0s for none"));
         }
-        if limits.roll_ttl < second || limits.view_ttl < second || ask_timeout < second {
+        if limits.round_ttl < second || limits.max_cosignature_age < second || ask_timeout < second
+        {
             return Err(Why::Limits("roll_ttl, view_ttl and ask_timeout are at least one second"));
         }
         if roll_timeout < ask_timeout {
@@ -70,7 +71,7 @@ impl LimitsTable {
         }
         // A view is judged when the roll closes, also one that was cosigned as it opened, by a
         // clock that is behind.
-        let ttl = limits.view_ttl.min(limits.roll_ttl);
+        let ttl = limits.max_cosignature_age.min(limits.round_ttl);
         if roll_timeout > ttl.saturating_sub(CLOCK_SKEW) {
             return Err(Why::Limits(
                 "roll_timeout is at least one minute shorter than view_ttl and roll_ttl: the first answer has to count still when the last one is in",

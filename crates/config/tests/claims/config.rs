@@ -135,8 +135,8 @@ fn what_is_not_written_is_as_the_design_says() {
     let config = loaded.unwrap();
     let minutes = |n: u64| Duration::from_secs(60 * n);
     assert_eq!(config.cycle.limits.settle, minutes(60));
-    assert_eq!(config.cycle.limits.roll_ttl, minutes(15));
-    assert_eq!(config.cycle.limits.view_ttl, minutes(15));
+    assert_eq!(config.cycle.limits.round_ttl, minutes(15));
+    assert_eq!(config.cycle.limits.max_cosignature_age, minutes(15));
     assert_eq!(config.cycle.polling.min, minutes(5));
     assert_eq!(config.cycle.polling.max, minutes(15));
     assert_eq!(config.cycle.polling.max_age, minutes(30));
@@ -158,7 +158,7 @@ fn what_is_written_is_taken() {
     let config = loaded.unwrap();
     // No settling time is the operator's word.
     assert_eq!(config.cycle.limits.settle, Duration::ZERO);
-    assert_eq!(config.cycle.limits.view_ttl, Duration::from_secs(86_400));
+    assert_eq!(config.cycle.limits.max_cosignature_age, Duration::from_secs(86_400));
     assert_eq!(config.cycle.ask_timeout, Duration::from_secs(150));
     assert_eq!(config.cycle.roll_timeout, Duration::from_secs(150));
     assert_eq!(config.cycle.polling.max_age, Duration::from_secs(61));

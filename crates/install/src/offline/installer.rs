@@ -8,7 +8,7 @@ use unanimity_config::Config;
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{Bundle, Catalog, ConfirmedRelease, Refusal, Timestamp};
+use unanimity_protocol::{ProofBundle, Catalog, ConfirmedRelease, Refusal, Timestamp};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{Clock, Mode, Storage, StorageError};
 
@@ -70,7 +70,7 @@ impl<'a> OfflineInstaller<'a> {
             return Err(OfflineInstallError::Clock { now, newest });
         }
         let text = spool.read(PROOF_FILE, MAX_BUNDLE_BYTES)?;
-        let bundle = Bundle::parse(&String::from_utf8_lossy(&text))?;
+        let bundle = ProofBundle::parse(&String::from_utf8_lossy(&text))?;
         let (policy, config) = (&self.config.cycle.policy, self.config);
         let verified = bundle.verify(policy, &config.peers, &config.cycle.limits);
         let agreed = match verified.and_then(|agreed| agreed.with_max_age(freshness, now)) {
@@ -84,7 +84,7 @@ impl<'a> OfflineInstaller<'a> {
         let replayed = replay(config, &self.state, &agreed, spool);
         // Whatever becomes of this release.
         if let Ok(ReplayedLog { catalog_at_head: all, .. }) = &replayed
-            && self.state.catalog.learn_withdrawals(all)
+            && self.state.catalog.merge_withdrawals(all)
         {
             self.store.save(&self.state)?;
         }
@@ -93,7 +93,7 @@ impl<'a> OfflineInstaller<'a> {
         }
         self.root.journal()?.check_can_install(&manifest.label(), now)?;
         let ReplayedLog { frontier, mut catalog, catalog_at_head: all } = replayed?;
-        catalog.learn_withdrawals(&all);
+        catalog.merge_withdrawals(&all);
         self.check_is_candidate(&agreed, &all, now)?;
 
         let artifact = artifact_for(&manifest, &config.cycle.platform)?;

@@ -79,5 +79,5 @@ pub(super) fn replay(
 
 /// What every peer of a roll confirmed.
 pub(super) fn smallest_head(round: &Round) -> Option<&TreeHead> {
-    round.views().map(|view| view.head()).min_by_key(|head| head.size())
+    round.cosigned_heads().map(|view| view.head()).min_by_key(|head| head.size())
 }

@@ -117,7 +117,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
         WriteStep::MakeDir(tree.join("bin")),
         WriteStep::Create(tree.join("bin/hello")),
         WriteStep::Write(tree.join("bin/hello")),
-        WriteStep::Link(tree.join("run")),
+        WriteStep::Symlink(tree.join("run")),
         WriteStep::MakeDir(tree.join("share")),
         WriteStep::Create(tree.join("share/data")),
         WriteStep::Write(tree.join("share/data")),
@@ -177,7 +177,7 @@ fn publish_as(world: &World, draft: &Draft, words: &str) {
     let text = format!("{}{kind}\n", text.strip_suffix("file\n").unwrap());
     let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
     draft.signers.iter().for_each(|&key| note.sign(&world.circle.publishers[key]));
-    let artifact = unanimity_protocol::log_path::artifact_path(&manifest.targets[0].sha256);
+    let artifact = unanimity_protocol::log_path::artifact_path(&manifest.artifacts[0].sha256);
     let path = world.log_directory().join(artifact);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, &draft.artifact).unwrap();
@@ -297,11 +297,11 @@ fn a_tree_is_filled_below_its_directory_and_through_no_link() {
     let place = place();
     let (path, victim) = (place.path().join("tree"), place.path().join("victim"));
     fs::create_dir(&victim).unwrap();
-    let mut tree = Storage::default().new_tree(&path).unwrap();
+    let mut tree = Storage::default().create_tree(&path).unwrap();
     for name in ["", ".", "..", "../victim/x", "/x", "a//b", "a/", "a/../x", "x\0y"] {
         tree.make_dir(name).unwrap_err();
         tree.create(name, unanimity_storage::Mode::Public).unwrap_err();
-        tree.link("target", name).unwrap_err();
+        tree.symlink("target", name).unwrap_err();
     }
     tree.write(b"into no file").unwrap_err();
     // Somebody else puts links where it goes on.
@@ -336,7 +336,7 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
             _ => Ok(()),
         }
     });
-    let mut tree = disk.new_tree(&place.path().join("tree")).unwrap();
+    let mut tree = disk.create_tree(&place.path().join("tree")).unwrap();
     let archive = new();
     let format = unanimity_protocol::manifest::ArchiveFormat::Tar;
     let error = unanimity_archive::unpack(

@@ -11,7 +11,7 @@ use crate::pending::PENDING;
 
 /// Why a log was not published.
 #[derive(Debug, thiserror::Error)]
-pub enum Unpublished {
+pub enum ExportError {
     /// A file could not be read or written, or is not what the log commits to.
     #[error(transparent)]
     Disk(#[from] StorageError),
@@ -31,10 +31,10 @@ pub enum Unpublished {
     },
     /// An artifact has other bytes than its name says.
     #[error("{} does not have the bytes that it is named by: replace it by the right file, or remove it", .0.display())]
-    Artifact(PathBuf),
+    ArtifactMismatch(PathBuf),
     /// The two directories must be apart: a log's has files that nobody should serve.
     #[error("{} and the log in {} are not apart: choose a directory of its own for the site", site.display(), log.display())]
-    NotApart {
+    OverlappingDirectories {
         /// The site's directory.
         site: PathBuf,
         /// The log's directory.
@@ -78,18 +78,18 @@ pub enum Unpublished {
     },
 }
 
-impl Classify for Unpublished {
+impl Classify for ExportError {
     fn exit(&self) -> Exit {
         match self {
-            Unpublished::Disk(_)
-            | Unpublished::Busy(_)
-            | Unpublished::NoLog(_)
-            | Unpublished::Occupied(_) => Exit::Disk,
-            Unpublished::Checkpoint { .. } | Unpublished::OtherLog { .. } => Exit::BadSignature,
-            Unpublished::Artifact(_) => Exit::BadArtifact,
-            Unpublished::NotApart { .. } | Unpublished::IsLog(_) => Exit::Usage,
-            Unpublished::Rollback { .. } => Exit::Rollback,
-            Unpublished::Fork { .. } => Exit::Fork,
+            ExportError::Disk(_)
+            | ExportError::Busy(_)
+            | ExportError::NoLog(_)
+            | ExportError::Occupied(_) => Exit::Disk,
+            ExportError::Checkpoint { .. } | ExportError::OtherLog { .. } => Exit::BadSignature,
+            ExportError::ArtifactMismatch(_) => Exit::BadArtifact,
+            ExportError::OverlappingDirectories { .. } | ExportError::IsLog(_) => Exit::Usage,
+            ExportError::Rollback { .. } => Exit::Rollback,
+            ExportError::Fork { .. } => Exit::Fork,
         }
     }
 }

@@ -18,6 +18,6 @@ mod publish;
 mod served;
 mod snapshot;
 
-pub use error::Unpublished;
-pub use publish::{Missing, Published, publish};
-pub use snapshot::{Release, Source};
+pub use error::ExportError;
+pub use publish::{ExportSummary, MissingArtifact, export};
+pub use snapshot::{LogSnapshot, LoggedVersion};

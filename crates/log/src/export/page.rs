@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::export::served::{Served, is_served};
-use crate::export::snapshot::{Release, Source};
+use crate::export::served::{SiteArtifacts, has_artifact};
+use crate::export::snapshot::{LogSnapshot, LoggedVersion};
 
 /// How a page of ours begins; no other is replaced.
-pub(crate) const BEGINNING: &[u8] =
+pub(crate) const GENERATED_PREFIX: &[u8] =
     b"<!DOCTYPE html>\n<!-- Written by `unanimity publish`; what you change here is lost. -->\n";
 
 /// The most bytes of a page: [`MAX_RELEASES`], each with as many files as it may have.
@@ -47,10 +47,10 @@ const TABLE: &str = r#"<div class="wide">
 "#;
 
 /// The page of a log whose artifacts are these.
-pub(crate) fn write(source: &Source, served: &Served) -> String {
+pub(crate) fn render(source: &LogSnapshot, served: &SiteArtifacts) -> String {
     let (origin, key) = (Escaped(source.log.origin.as_str()), source.log.key.to_string());
     let (size, root) = (source.head.size(), source.head.root());
-    let mut page = String::from_utf8_lossy(BEGINNING).into_owned() + HEAD;
+    let mut page = String::from_utf8_lossy(GENERATED_PREFIX).into_owned() + HEAD;
     page += &format!("<title>{origin}: releases</title>\n{STYLE}<body>\n<h1>{origin}</h1>\n");
     page += "<p>An audit log of releases, as static files. Nothing here has to be trusted, this page least of all:\n\
         <code>unanimity</code> holds every byte against the publisher's keys, the log's key, and what its peers see.</p>\n";
@@ -66,7 +66,7 @@ pub(crate) fn write(source: &Source, served: &Served) -> String {
     } else {
         page += TABLE;
         for release in releases.iter().rev().take(MAX_RELEASES) {
-            rows(&mut page, release, served);
+            write_rows(&mut page, release, served);
         }
         page += "</table>\n</div>\n";
     }
@@ -79,7 +79,7 @@ pub(crate) fn write(source: &Source, served: &Served) -> String {
 }
 
 /// One row for each file of a release.
-fn rows(page: &mut String, release: &Release, served: &Served) {
+fn write_rows(page: &mut String, release: &LoggedVersion, served: &SiteArtifacts) {
     let manifest = &release.manifest;
     page.push_str("<tbody>\n");
     let withdrawn = match &release.withdrawn {
@@ -88,11 +88,11 @@ fn rows(page: &mut String, release: &Release, served: &Served) {
         }
         None => String::new(),
     };
-    for target in &manifest.targets {
+    for target in &manifest.artifacts {
         let (file, sha256) = (Escaped(target.file.as_str()), target.sha256);
         let digest = if release.withdrawn.is_some() {
             format!("<code>{sha256}</code>")
-        } else if is_served(served, target) {
+        } else if has_artifact(served, target) {
             format!(r#"<a href="artifact/{sha256}" download="{file}"><code>{sha256}</code></a>"#)
         } else {
             format!("<code>{sha256}</code> (not available here)")

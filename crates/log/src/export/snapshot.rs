@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::{CHECKPOINT, artifact_path, entries_path};
 use unanimity_protocol::note::{MAX_ENTRY_BYTES, MAX_NOTE_BYTES};
-use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::{
     Checkpoint, Hash, Log, Manifest, Note, NoteVerifyingKey, Statement, Tile, TreeHead,
     tile::{self},
@@ -17,12 +17,12 @@ use unanimity_protocol::{
 use unanimity_storage::{Mode, Storage, StorageError};
 
 use crate::bounds::check_growth;
-use crate::export::Unpublished;
-use crate::tile_store::{MEND, TileStore};
+use crate::export::ExportError;
+use crate::tile_store::{REMEDY, TileStore};
 
 /// A log that was read whole: its checkpoint opens, every tile and entry hashes up to it, and every
-/// artifact that is there has the digest it is named by. Only [`Source::read`] makes one.
-pub struct Source {
+/// artifact that is there has the digest it is named by. Only [`LogSnapshot::read`] makes one.
+pub struct LogSnapshot {
     pub(crate) directory: PathBuf,
     pub(crate) log: Log,
     pub(crate) head: TreeHead,
@@ -30,15 +30,15 @@ pub struct Source {
     pub(crate) checkpoint: Vec<u8>,
     pub(crate) store: TileStore,
     pub(crate) tiles: BTreeMap<Tile, Vec<Hash>>,
-    pub(crate) releases: Vec<Release>,
+    pub(crate) releases: Vec<LoggedVersion>,
     /// The longest length that a release gives for each digest: no more is read of a file.
-    pub(crate) named: BTreeMap<Hash, u64>,
+    pub(crate) max_lengths: BTreeMap<Hash, u64>,
     /// The artifacts that are there.
     pub(crate) artifacts: Vec<Hash>,
 }
 
 /// An entry that describes a release for this log. Who signed it is for clients to judge.
-pub struct Release {
+pub struct LoggedVersion {
     /// Its number in the log.
     pub index: u64,
     /// What it says.
@@ -47,14 +47,14 @@ pub struct Release {
     pub withdrawn: Option<String>,
 }
 
-impl Source {
+impl LogSnapshot {
     /// Reads a log's directory, the one that is appended to or any copy. Nothing is written there,
     /// and nobody is kept from appending: what is added meanwhile is not seen.
-    pub fn read(directory: &Path, key: &NoteVerifyingKey) -> Result<Source, Unpublished> {
+    pub fn read(directory: &Path, key: &NoteVerifyingKey) -> Result<LogSnapshot, ExportError> {
         let path = directory.join(CHECKPOINT);
         let checkpoint = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
-        let checkpoint = checkpoint.ok_or_else(|| Unpublished::NoLog(directory.to_owned()))?;
-        let wrong = |source| Unpublished::Checkpoint { path: path.clone(), source };
+        let checkpoint = checkpoint.ok_or_else(|| ExportError::NoLog(directory.to_owned()))?;
+        let wrong = |source| ExportError::Checkpoint { path: path.clone(), source };
         let note = Note::parse(&checkpoint).map_err(|error| wrong(error.into()))?;
         let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
         let log = Log { origin, key: key.clone() };
@@ -63,8 +63,17 @@ impl Source {
         let (store, tiles) = read_tiles(directory, &head)?;
         let directory = directory.to_owned();
         let (releases, named, artifacts) = Default::default();
-        let mut source =
-            Source { directory, log, head, checkpoint, store, tiles, releases, named, artifacts };
+        let mut source = LogSnapshot {
+            directory,
+            log,
+            head,
+            checkpoint,
+            store,
+            tiles,
+            releases,
+            max_lengths: named,
+            artifacts,
+        };
         source.read_entries()?;
         source.read_artifacts()?;
         Ok(source)
@@ -81,7 +90,7 @@ impl Source {
     }
 
     /// Its releases, in the order of the log.
-    pub fn releases(&self) -> &[Release] {
+    pub fn releases(&self) -> &[LoggedVersion] {
         &self.releases
     }
 
@@ -91,21 +100,21 @@ impl Source {
         tiles.map(|(tile, leaves)| (*tile, &leaves[..]))
     }
 
-    fn read_entries(&mut self) -> Result<(), Unpublished> {
+    fn read_entries(&mut self) -> Result<(), ExportError> {
         let (mut releases, mut named) = (Vec::new(), BTreeMap::new());
         let mut withdrawals = Vec::new();
         for (tile, leaves) in self.leaf_tiles() {
-            let bundle = self.bundle(tile, leaves)?;
+            let bundle = self.read_bundle(tile, leaves)?;
             let entries = split_bundle(&bundle).unwrap_or_default();
-            for (index, entry) in (tile.index * FULL..).zip(entries) {
+            for (index, entry) in (tile.index * TILE_WIDTH..).zip(entries) {
                 let note = Note::parse(entry).ok();
                 match note.and_then(|note| Statement::parse(note.text()).ok()) {
                     Some(Statement::Release(manifest)) if manifest.log == self.log.origin => {
-                        for target in &manifest.targets {
+                        for target in &manifest.artifacts {
                             let longest = named.entry(target.sha256).or_insert(0);
                             *longest = target.length.max(*longest);
                         }
-                        releases.push(Release { index, manifest, withdrawn: None });
+                        releases.push(LoggedVersion { index, manifest, withdrawn: None });
                     }
                     Some(Statement::Withdrawal(other)) if other.log == self.log.origin => {
                         withdrawals.push(other);
@@ -114,55 +123,55 @@ impl Source {
                 }
             }
         }
-        for Release { manifest, withdrawn, .. } in &mut releases {
+        for LoggedVersion { manifest, withdrawn, .. } in &mut releases {
             let of = (&manifest.product, &manifest.channel, manifest.sequence);
             let mut those = withdrawals.iter();
             let first = those.find(|other| (&other.product, &other.channel, other.sequence) == of);
             *withdrawn = first.map(|other| other.reason.clone());
         }
-        (self.releases, self.named) = (releases, named);
+        (self.releases, self.max_lengths) = (releases, named);
         Ok(())
     }
 
     /// The entries below a tile of leaves, hashed again.
-    pub(crate) fn bundle(&self, tile: Tile, leaves: &[Hash]) -> Result<Vec<u8>, StorageError> {
+    pub(crate) fn read_bundle(&self, tile: Tile, leaves: &[Hash]) -> Result<Vec<u8>, StorageError> {
         let path = self.directory.join(entries_path(tile.index, tile.width));
         let mut bytes = unanimity_storage::read(&path, MAX_BUNDLE_BYTES)?;
         if bytes.is_none() && tile != tile.full() {
             // A partial bundle may be gone once the full one exists.
-            let full = self.directory.join(entries_path(tile.index, FULL as u16));
+            let full = self.directory.join(entries_path(tile.index, TILE_WIDTH as u16));
             bytes = unanimity_storage::read(&full, MAX_BUNDLE_BYTES)?
-                .map(|bytes| beginning(bytes, tile));
+                .map(|bytes| truncate_bundle(bytes, tile));
         }
-        let mend = if bytes.is_some() { MEND } else { MISSING };
+        let mend = if bytes.is_some() { REMEDY } else { REMEDY_IF_MISSING };
         let bytes = bytes.filter(|bytes| is_bundle_of(bytes, leaves));
         bytes.ok_or(StorageError::Corrupt { path, remedy: mend })
     }
 
-    fn read_artifacts(&mut self) -> Result<(), Unpublished> {
-        for (digest, length) in &self.named {
-            let path = self.artifact(digest);
-            let file = match unanimity_storage::open_plain(&path) {
+    fn read_artifacts(&mut self) -> Result<(), ExportError> {
+        for (digest, length) in &self.max_lengths {
+            let path = self.artifact_file(digest);
+            let file = match unanimity_storage::open_regular_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file.map_err(StorageError::at(&path))?,
             };
-            if measure(file, &path, *length, |_| Ok(()))?.1 != *digest {
-                return Err(Unpublished::Artifact(path));
+            if hash_file(file, &path, *length, |_| Ok(()))?.1 != *digest {
+                return Err(ExportError::ArtifactMismatch(path));
             }
             self.artifacts.push(*digest);
         }
         Ok(())
     }
 
-    pub(crate) fn artifact(&self, digest: &Hash) -> PathBuf {
+    pub(crate) fn artifact_file(&self, digest: &Hash) -> PathBuf {
         self.directory.join(artifact_path(digest))
     }
 }
 
 /// The most bytes of a bundle of entries.
-pub(crate) const MAX_BUNDLE_BYTES: usize = FULL as usize * (2 + MAX_ENTRY_BYTES);
+pub(crate) const MAX_BUNDLE_BYTES: usize = TILE_WIDTH as usize * (2 + MAX_ENTRY_BYTES);
 
-const MISSING: &str = "it is not there; restore it from a mirror of this log";
+const REMEDY_IF_MISSING: &str = "it is not there; restore it from a mirror of this log";
 
 /// Every tile of a tree, each proven by those above it, so that the one that is wrong is the one
 /// that is named.
@@ -171,26 +180,27 @@ fn read_tiles(
     head: &TreeHead,
 ) -> Result<(TileStore, BTreeMap<Tile, Vec<Hash>>), StorageError> {
     let store = TileStore::open(directory, head.size(), Mode::Public, Storage::default());
-    let store = store.map_err(missing)?;
+    let store = store.map_err(not_found_to_corrupt)?;
     if store.root() != *head.root() {
-        return Err(StorageError::Corrupt { path: directory.join("tile"), remedy: MEND });
+        return Err(StorageError::Corrupt { path: directory.join("tile"), remedy: REMEDY });
     }
     let mut tiles: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
     for level in (0..8).rev() {
         for index in 0.. {
             let Some(tile) = Tile::at(level, index, head.size()) else { break };
             let hashes = if tile == tile.full() {
-                let hashes = store.read(tile).map_err(missing)?;
-                let above = Tile::at(level + 1, index / FULL, head.size());
-                let above = above.and_then(|above| tiles.get(&above)?.get((index % FULL) as usize));
+                let hashes = store.read(tile).map_err(not_found_to_corrupt)?;
+                let above = Tile::at(level + 1, index / TILE_WIDTH, head.size());
+                let above =
+                    above.and_then(|above| tiles.get(&above)?.get((index % TILE_WIDTH) as usize));
                 if above != Some(&tile::subtree_root(&hashes)) {
                     let path = directory.join(tile.path());
-                    return Err(StorageError::Corrupt { path, remedy: MEND });
+                    return Err(StorageError::Corrupt { path, remedy: REMEDY });
                 }
                 hashes
             } else {
                 // The root is made of these.
-                store.edge()[usize::from(level)].clone()
+                store.frontier()[usize::from(level)].clone()
             };
             tiles.insert(tile, hashes);
         }
@@ -199,17 +209,17 @@ fn read_tiles(
 }
 
 /// Of a file that a log cannot be without.
-fn missing(error: StorageError) -> StorageError {
+fn not_found_to_corrupt(error: StorageError) -> StorageError {
     match error {
         StorageError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
-            StorageError::Corrupt { path, remedy: MISSING }
+            StorageError::Corrupt { path, remedy: REMEDY_IF_MISSING }
         }
         error => error,
     }
 }
 
 /// As many of a full bundle's entries as the tile has leaves.
-fn beginning(mut bundle: Vec<u8>, tile: Tile) -> Vec<u8> {
+fn truncate_bundle(mut bundle: Vec<u8>, tile: Tile) -> Vec<u8> {
     let entries = split_bundle(&bundle).unwrap_or_default().into_iter();
     let length = entries.take(usize::from(tile.width)).map(|entry| 2 + entry.len()).sum();
     bundle.truncate(length);
@@ -224,7 +234,7 @@ pub(crate) fn is_bundle_of(bundle: &[u8], leaves: &[Hash]) -> bool {
 
 /// Reads a file of any size, at most one byte more than `most`, piece by piece. Returns how many
 /// bytes these were, and their digest.
-pub(crate) fn measure(
+pub(crate) fn hash_file(
     file: impl Read,
     path: &Path,
     most: u64,

@@ -7,7 +7,7 @@ use std::path::Path;
 use unanimity_log::{EntryError, LogWriter, WriteError};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Checkpoint, Hash, Note};
-use unanimity_storage::{Storage, WriteStep, parent, temporary};
+use unanimity_storage::{Storage, WriteStep, parent, temporary_path};
 use unanimity_testkit::power::Power;
 use unanimity_testkit::rfc6962::root as naive_root;
 use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret};
@@ -24,7 +24,7 @@ fn open(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
     LogWriter::open(directory, secret(1), disk)
 }
 
-fn said(error: WriteError) -> String {
+fn message(error: WriteError) -> String {
     error.to_string()
 }
 
@@ -80,7 +80,7 @@ fn a_directory_holds_one_log() {
     drop(writer);
     let error = init(place.path(), Storage::default()).unwrap_err();
     assert!(matches!(error, WriteError::Exists(_)));
-    assert!(said(error).contains("is not empty"));
+    assert!(message(error).contains("is not empty"));
     assert_eq!(read_whole(place.path()).1, notes("kept", 2));
 }
 
@@ -160,7 +160,7 @@ fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
     // A restored backup: the mirror has more than we do.
     let error = writer.check_mirror("mirror-1", &newer).unwrap_err();
     assert!(matches!(&error, WriteError::MirrorAhead { size: 5, held: 3, .. }));
-    assert!(said(error).contains("mirror-1"));
+    assert!(message(error).contains("mirror-1"));
     // On another branch, of our size and smaller.
     writer.append(&notes("ours", 2)).unwrap();
     let error = writer.check_mirror("mirror-1", &newer).unwrap_err();
@@ -270,7 +270,7 @@ fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_s
 const BATCHES: [u64; 4] = [3, 253, 1, 257];
 
 /// Makes a log and appends [`BATCHES`], as far as the disk lets it.
-fn story(directory: &Path, disk: Storage) -> Result<(), WriteError> {
+fn append_batches(directory: &Path, disk: Storage) -> Result<(), WriteError> {
     let mut writer = init(directory, disk)?;
     for (i, count) in BATCHES.into_iter().enumerate() {
         writer.append(&notes(&format!("batch {i}"), count))?;
@@ -278,8 +278,8 @@ fn story(directory: &Path, disk: Storage) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// All that [`story`] appends, and the sizes that it publishes.
-fn whole_story() -> (Vec<Vec<u8>>, Vec<usize>) {
+/// All that [`append_batches`] appends, and the sizes that it publishes.
+fn expected_entries_and_sizes() -> (Vec<Vec<u8>>, Vec<usize>) {
     let (mut entries, mut sizes) = (Vec::new(), vec![0]);
     for (i, count) in BATCHES.into_iter().enumerate() {
         entries.extend(notes(&format!("batch {i}"), count));
@@ -288,10 +288,10 @@ fn whole_story() -> (Vec<Vec<u8>>, Vec<usize>) {
     (entries, sizes)
 }
 
-fn steps_of_the_story() -> usize {
+fn count_write_steps() -> usize {
     let place = place();
     let (disk, steps) = recording_disk();
-    story(&place.path().join("log"), disk).unwrap();
+    append_batches(&place.path().join("log"), disk).unwrap();
     steps.lock().unwrap().len()
 }
 
@@ -306,9 +306,9 @@ fn restart(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
 
 /// After a crash: the log is one of those published, whole; and goes on with other entries without
 /// a second root for any size.
-fn check_goes_on(directory: &Path, seen: &Seen) -> usize {
+fn check_recovers(directory: &Path, seen: &Seen) -> usize {
     seen.look(directory);
-    let (all, sizes) = whole_story();
+    let (all, sizes) = expected_entries_and_sizes();
     let shown = directory.join("checkpoint").exists().then(|| read_whole(directory).0.size());
     let mut writer = restart(directory, seen.disk(directory)).expect("starts again");
     let (head, entries) = read_whole(directory);
@@ -332,25 +332,30 @@ fn check_goes_on(directory: &Path, seen: &Seen) -> usize {
 
 #[test]
 fn a_writer_killed_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
-    let steps = steps_of_the_story();
+    let steps = count_write_steps();
     assert!(steps > 100, "{steps} steps");
     let mut reached = BTreeSet::new();
     for dies in 0..steps {
         let (place, seen) = (place(), Seen::default());
         let directory = place.path().join("log");
-        story(&directory, failing_disk(dies, None)).expect_err("the disk died");
-        reached.insert(check_goes_on(&directory, &seen));
+        append_batches(&directory, failing_disk(dies, None)).expect_err("the disk died");
+        reached.insert(check_recovers(&directory, &seen));
     }
-    assert_eq!(reached.into_iter().collect::<Vec<_>>(), whole_story().1, "every size was met");
+    assert_eq!(
+        reached.into_iter().collect::<Vec<_>>(),
+        expected_entries_and_sizes().1,
+        "every size was met"
+    );
 }
 
 #[test]
 fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
-    let steps = steps_of_the_story();
+    let steps = count_write_steps();
     // In the last append, where there is something to recover.
     for dies in steps - 20..steps {
         let (place, seen) = (place(), Seen::default());
-        story(&place.path().join("log"), failing_disk(dies, None)).expect_err("the disk died");
+        append_batches(&place.path().join("log"), failing_disk(dies, None))
+            .expect_err("the disk died");
         seen.look(&place.path().join("log"));
         for again in 0..8 {
             let (second, seen) = (scratch_dir::place(), seen.clone_of());
@@ -359,7 +364,7 @@ fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
             let died = restart(&directory, failing_disk(again, None))
                 .and_then(|mut writer| writer.append(&notes("second life", 2)));
             died.expect_err("the disk died");
-            check_goes_on(&directory, &seen);
+            check_recovers(&directory, &seen);
         }
     }
 }
@@ -416,16 +421,16 @@ fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
 
 #[test]
 fn a_power_cut_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
-    let steps = steps_of_the_story();
+    let steps = count_write_steps();
     let mut outcomes = 0;
     for dies in 0..=steps {
         let (place, seen) = (place(), Seen::default());
         let power = Power::over(place.path());
-        let told = story(&place.path().join("log"), power.disk(Some(dies), &seen));
+        let told = append_batches(&place.path().join("log"), power.disk(Some(dies), &seen));
         assert_eq!(told.is_ok(), dies == steps);
         for left in power.outcomes() {
             let directory = left.path().join("log");
-            check_goes_on(&directory, &seen.clone_of());
+            check_recovers(&directory, &seen.clone_of());
             outcomes += 1;
         }
     }
@@ -547,5 +552,5 @@ fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_
     assert_eq!(read_whole(place.path()).1.len(), 4);
     let note = Note::parse(&fs::read(place.path().join("checkpoint")).unwrap()).unwrap();
     assert_eq!(note.signatures().len(), 1);
-    assert!(!temporary(&place.path().join("checkpoint")).exists());
+    assert!(!temporary_path(&place.path().join("checkpoint")).exists());
 }

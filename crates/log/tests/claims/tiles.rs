@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use unanimity_log::{Cached, TileStore};
+use unanimity_log::{TileReader, TileStore};
 use unanimity_net::Mirror;
 use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::width;
@@ -109,7 +109,7 @@ fn tiles_at_the_extremes_are_answers_and_not_panics() {
                     let is_within = Tile { level, index, width }.is_within(size);
                     assert_eq!(is_within, width > 0 && at.is_some_and(|at| at.width >= width));
                 }
-                if let Some((tile, range)) = Tile::holding(Subtree { level, index }, size) {
+                if let Some((tile, range)) = Tile::containing(Subtree { level, index }, size) {
                     assert_eq!(tile.level, level / 8);
                     assert_eq!(range.len(), 1 << (level % 8));
                     assert!(range.end <= usize::from(tile.width) && tile.is_within(size));
@@ -118,7 +118,7 @@ fn tiles_at_the_extremes_are_answers_and_not_panics() {
         }
     }
     assert_eq!(Tile::at(7, 0, u64::MAX), Some(Tile { level: 7, index: 0, width: 255 }));
-    let whole = Tile::holding(Subtree { level: 63, index: 0 }, u64::MAX);
+    let whole = Tile::containing(Subtree { level: 63, index: 0 }, u64::MAX);
     assert_eq!(whole, Some((Tile { level: 7, index: 0, width: 255 }, 0..128)));
 }
 
@@ -185,13 +185,13 @@ fn proofs_from_tiles_are_the_naive_ones() {
         let (place, leaves) = (place(), &leaves[..size]);
         let tree = grown(place.path(), leaves);
         let mirror = Mirror::from_directory(place.path());
-        let cached = Cached::new(&mirror);
+        let cached = TileReader::new(&mirror);
         let few = [0, 1, 2, size / 3, size / 2, size.saturating_sub(2), size - 1];
         for index in few.into_iter().filter(|&index| index < size) {
             let ranges = tree::inclusion_ranges(index as u64, size as u64);
             let proof = tree.range_roots(&ranges).unwrap();
             assert_eq!(proof, naive_inclusion(index, leaves), "leaf {index} of {size}");
-            let read = now(cached.inclusion(index as u64, size as u64, size as u64));
+            let read = now(cached.inclusion_proof(index as u64, size as u64, size as u64));
             assert_eq!(read.unwrap(), proof);
             let root = naive_root(leaves);
             assert!(tree::verify_inclusion(
@@ -245,7 +245,7 @@ fn a_partial_tile_that_is_gone_is_read_from_the_full_one() {
     // So does a tree of the smaller size, and a reader of a mirror.
     assert_eq!(store(place.path(), 100).root(), naive_root(&leaves[..100]));
     let mirror = Mirror::from_directory(place.path());
-    let read = now(unanimity_log::leaves(&&mirror, 50..100)).unwrap();
+    let read = now(unanimity_log::read_leaves(&&mirror, 50..100)).unwrap();
     assert_eq!(read, leaves[50..100]);
 }
 
@@ -291,7 +291,7 @@ proptest! {
         let complete = size >> level;
         prop_assume!(complete > 0);
         let node = Subtree { level, index: position % complete };
-        let (tile, range) = Tile::holding(node, size).expect("a complete subtree is held");
+        let (tile, range) = Tile::containing(node, size).expect("a complete subtree is held");
         prop_assert!(tile.is_within(size));
         // Its leaves are those of the hashes it is made of.
         let first = u128::from(tile.index) * 256 + range.start as u128;

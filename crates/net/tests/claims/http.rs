@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, pending};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use unanimity_config::{MirrorSpec, Site};
-use unanimity_log::{PATIENCE, race};
+use unanimity_log::{HEDGE_DELAY, hedged};
 use unanimity_net::{ByteStream, MIN_RATE, Mirror, RATE_WINDOW, READ_TIMEOUT, WebConnector};
 use unanimity_testkit::hostile_mirror::ONION;
 
@@ -336,15 +336,15 @@ async fn the_next_host_is_asked_beside_one_that_takes_long_and_the_first_good_an
     // When each host would answer, and whether well; which one counts, and when.
     for (hosts, counts, after) in [
         (&[(1, true), (0, true)][..], Ok(0), second),
-        (&[(10, true), (1, true)], Ok(1), PATIENCE + second),
+        (&[(10, true), (1, true)], Ok(1), HEDGE_DELAY + second),
         (&[(4, true), (9, true)], Ok(0), 4 * second),
         (&[(1, false), (1, true)], Ok(1), 2 * second),
-        (&[(10, false), (20, false), (2, true)], Ok(2), 2 * PATIENCE + 2 * second),
+        (&[(10, false), (20, false), (2, true)], Ok(2), 2 * HEDGE_DELAY + 2 * second),
         (&[(5, false), (1, false)], Err(vec![1, 0]), 5 * second),
         (&[], Err(vec![]), Duration::ZERO),
     ] {
         let began = Instant::now();
-        let found = race(0..hosts.len(), |host| async move {
+        let found = hedged(0..hosts.len(), |host| async move {
             let (takes, good) = hosts[host];
             sleep(takes * second).await;
             if good { Ok(host) } else { Err(host) }

@@ -11,7 +11,9 @@ use std::{
 };
 
 use tempfile::TempDir;
-use unanimity_log::{Bundles, Cached, LogWriter, MAX_GROWTH, Tiles as _, Unread};
+use unanimity_log::{
+    EntryReadError, EntryReader, LogWriter, MAX_GROWTH, TileReader, TileSource as _,
+};
 use unanimity_net::{MIN_RATE, Mirror, READ_TIMEOUT};
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::entries_path;
@@ -47,10 +49,14 @@ fn bundle(entries: &[&[u8]]) -> Vec<u8> {
 type Entries = Vec<(u64, Vec<u8>)>;
 
 /// The entries below a head from `from` on, or why each mirror was of no use.
-fn entries(mirrors: &[&Mirror], head: &TreeHead, from: u64) -> Result<Entries, Vec<Unread>> {
+fn entries(
+    mirrors: &[&Mirror],
+    head: &TreeHead,
+    from: u64,
+) -> Result<Entries, Vec<EntryReadError>> {
     let mut read = Vec::new();
-    let tiles = Cached::new(mirrors[mirrors.len() - 1]);
-    let bundles = now(Bundles::below(&tiles, head, from)).expect("tiles of the head");
+    let tiles = TileReader::new(mirrors[mirrors.len() - 1]);
+    let bundles = now(EntryReader::from_tiles(&tiles, head, from)).expect("tiles of the head");
     now(bundles.read(mirrors, |index, entry| read.push((index, entry.to_vec()))))?;
     Ok(read)
 }
@@ -166,7 +172,7 @@ fn a_partial_tile_or_bundle_that_is_gone_is_the_beginning_of_the_full_one() {
     put(&place, "tile/0/000", &[0; 256 * 32 + 1]);
     assert!(now((&mirror).tile(tile)).is_err());
     put(&place, "tile/0/000", &[0; 4 * 32]);
-    assert!(now(unanimity_log::leaves(&&mirror, 0..5)).is_err());
+    assert!(now(unanimity_log::read_leaves(&&mirror, 0..5)).is_err());
 }
 
 #[test]
@@ -208,9 +214,9 @@ fn a_bundle_that_is_not_what_the_head_implies_is_refused_and_gives_no_entry() {
     ] {
         put(&place, path, garbled);
         let mut taken = 0;
-        let bundles = now(Bundles::below(&Cached::new(&mirror), &head, 0)).unwrap();
+        let bundles = now(EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0)).unwrap();
         let unread = now(bundles.read(&[&mirror], |_, _| taken += 1)).unwrap_err();
-        assert_eq!((unread.len(), unread[0].host), (1, 0));
+        assert_eq!((unread.len(), unread[0].host_index), (1, 0));
         let error = unread[0].error.as_ref().map(io::Error::kind);
         let is_too_long = garbled.len() > 3 * 65_537;
         let kind =
@@ -255,13 +261,13 @@ fn entries_are_read_while_any_mirror_has_each_of_them_and_only_those_of_the_head
     let mut bytes = fs::read(&path).unwrap();
     bytes[700] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let error = now(Bundles::below(&Cached::new(&half), &head, 0)).unwrap_err();
+    let error = now(EntryReader::from_tiles(&TileReader::new(&half), &head, 0)).unwrap_err();
     assert!(error.to_string().contains("tile/1/000"), "{error}");
     // Where it is not needed, it does no harm.
-    now(Bundles::below(&Cached::new(&half), &head, 65_536)).unwrap();
+    now(EntryReader::from_tiles(&TileReader::new(&half), &head, 65_536)).unwrap();
     let path = half_place.path().join("tile/2/000.p/1");
     fs::write(path, [7; 32]).unwrap();
-    assert!(now(Bundles::below(&Cached::new(&half), &head, 65_999)).is_err());
+    assert!(now(EntryReader::from_tiles(&TileReader::new(&half), &head, 65_999)).is_err());
 }
 
 #[test]
@@ -270,7 +276,7 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
     let ranges = [0..MAX_GROWTH + 1, 5..MAX_GROWTH + 6, 0..u64::MAX, 1..(1 << 63) - 1];
     for range in ranges {
         let (start, end) = (range.start, range.end);
-        let error = now(unanimity_log::leaves(&&mirror, start..end)).unwrap_err();
+        let error = now(unanimity_log::read_leaves(&&mirror, start..end)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains(&(end - start).to_string()), "{error}");
     }
@@ -279,20 +285,21 @@ fn a_log_that_claims_more_than_can_be_read_is_refused_at_once() {
         let claimed = Checkpoint { origin: sample_log::origin(), size, root };
         let note = claimed.sign(&sample_log::secret(1)).to_string();
         let head = TreeHead::verify(note.as_bytes(), &sample_log::the_log()).unwrap();
-        let error = now(Bundles::below(&Cached::new(&mirror), &head, from)).unwrap_err();
+        let error =
+            now(EntryReader::from_tiles(&TileReader::new(&mirror), &head, from)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains(&(size - from).to_string()), "{error}");
     }
     // The most that is allowed is only missing, also at the end of the numbers.
     for range in [0..MAX_GROWTH, u64::MAX - MAX_GROWTH..u64::MAX] {
-        assert!(now(unanimity_log::leaves(&&mirror, range)).is_err());
+        assert!(now(unanimity_log::read_leaves(&&mirror, range)).is_err());
     }
 }
 
 #[test]
 fn tiles_that_do_not_hash_up_are_not_what_a_head_says() {
     let (place, mirror, head) = log(5);
-    let serves = || now(unanimity_log::Cached::new(&mirror).serves(&head));
+    let serves = || now(unanimity_log::TileReader::new(&mirror).matches_head(&head));
     assert!(serves());
     let path: &Path = &place.path().join("tile/0/000.p/5");
     let whole = fs::read(path).unwrap();

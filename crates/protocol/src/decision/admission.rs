@@ -15,16 +15,20 @@ pub struct RoundLimits {
     /// How long every peer must have seen a release before it installs.
     pub settle: Duration,
     /// How old a roll may be at the moment of the switch.
-    pub roll_ttl: Duration,
+    pub round_ttl: Duration,
     /// How old a cosignature may be when it is received.
-    pub view_ttl: Duration,
+    pub max_cosignature_age: Duration,
 }
 
 impl Default for RoundLimits {
-    /// `settle` 1 h, `roll_ttl` and `view_ttl` 15 min.
+    /// `settle` 1 h, `round_ttl` and `max_cosignature_age` 15 min.
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(60 * n);
-        RoundLimits { settle: minutes(60), roll_ttl: minutes(15), view_ttl: minutes(15) }
+        RoundLimits {
+            settle: minutes(60),
+            round_ttl: minutes(15),
+            max_cosignature_age: minutes(15),
+        }
     }
 }
 
@@ -32,11 +36,11 @@ impl RoundLimits {
     /// Whether a view received at `now` counts, given the largest size that peer showed before.
     pub fn admit(
         &self,
-        view: CosignedHead,
+        head: CosignedHead,
         now: Timestamp,
         before: u64,
     ) -> Result<CosignedHead, PeerFailure> {
-        self.check(view.signed_at(), view.head().size(), now, before).map(|()| view)
+        self.check(head.signed_at(), head.head().size(), now, before).map(|()| head)
     }
 
     /// Checks whether a peer's answer counts at `now`.
@@ -53,7 +57,7 @@ impl RoundLimits {
     ) -> Result<(), PeerFailure> {
         if signed_at > now.after(CLOCK_SKEW) {
             Err(PeerFailure::InFuture(signed_at))
-        } else if signed_at.after(self.view_ttl) < now {
+        } else if signed_at.after(self.max_cosignature_age) < now {
             Err(PeerFailure::TooOld(signed_at))
         } else if size < largest_before {
             Err(PeerFailure::Regressed { size, before: largest_before })

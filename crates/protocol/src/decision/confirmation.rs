@@ -33,12 +33,12 @@ pub enum Verdict {
 /// Decides from two rounds whether a release may install. Each has one standing for every configured
 /// peer; `earlier` is at least `settle` older than `latest`. An empty round confirms nothing.
 pub fn verdict(latest: &[Confirmation], earlier: Option<&[Confirmation]>) -> Verdict {
-    let all_confirmed = |roll: &[Confirmation]| {
-        !roll.is_empty() && roll.iter().all(|s| *s == Confirmation::Confirmed)
+    let all_confirmed = |round: &[Confirmation]| {
+        !round.is_empty() && round.iter().all(|s| *s == Confirmation::Confirmed)
     };
     if !all_confirmed(latest) {
         Verdict::Incomplete
-    } else if earlier.is_some_and(|roll| roll.len() == latest.len() && all_confirmed(roll)) {
+    } else if earlier.is_some_and(|round| round.len() == latest.len() && all_confirmed(round)) {
         Verdict::Unanimous
     } else {
         Verdict::Settling

@@ -57,7 +57,7 @@ pub struct HeadChoice<'a, H: LogHead> {
     /// Without duplicates, the largest first.
     heads: &'a mut Vec<H>,
     trusted: &'a [H],
-    views: &'a [H],
+    peer_heads: &'a [H],
     /// The place of the head that is tried next.
     next: usize,
     /// The best served head so far: what it holds, and its place.
@@ -69,16 +69,16 @@ pub struct HeadChoice<'a, H: LogHead> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     trusted: usize,
-    views: usize,
+    peer_heads: usize,
     heads: usize,
 }
 
 /// What the caller of a [`HeadChoice`] does next.
 #[derive(Debug)]
 #[must_use]
-pub enum Step<'c, 'a, H: LogHead> {
+pub enum ChoiceStep<'c, 'a, H: LogHead> {
     /// Find out whether a head is served, and what it holds.
-    Try(Trial<'c, 'a, H>),
+    Try(HeadCandidate<'c, 'a, H>),
     /// Adopt this head.
     Chosen(&'c H),
     /// End without a head: no host serves any of them.
@@ -90,18 +90,18 @@ pub enum Step<'c, 'a, H: LogHead> {
 /// One head that the caller tries. Without a report, the next step names this head again.
 #[derive(Debug)]
 #[must_use]
-pub struct Trial<'c, 'a, H: LogHead>(&'c mut HeadChoice<'a, H>);
+pub struct HeadCandidate<'c, 'a, H: LogHead>(&'c mut HeadChoice<'a, H>);
 
 impl<'a, H: LogHead> HeadChoice<'a, H> {
     /// Begins a choice among `heads`, in whatever order they are.
     ///
-    /// `trusted` and `views` say what the choice prefers. A head that several views show counts
+    /// `trusted` and `cosigned_heads` say what the choice prefers. A head that several views show counts
     /// once for each of them.
     pub fn new(heads: &'a mut Vec<H>, trusted: &'a [H], views: &'a [H]) -> Self {
         heads.sort_by(H::largest_first);
         heads.dedup();
         let fork = heads.windows(2).find_map(|pair| pair[0].contradicts(&pair[1]));
-        HeadChoice { heads, trusted, views, next: 0, best: None, fork }
+        HeadChoice { heads, trusted, peer_heads: views, next: 0, best: None, fork }
     }
 
     /// All heads that the choice is among, the largest first.
@@ -110,14 +110,14 @@ impl<'a, H: LogHead> HeadChoice<'a, H> {
     }
 
     /// Says what the caller does next.
-    pub fn step(&mut self) -> Step<'_, 'a, H> {
+    pub fn step(&mut self) -> ChoiceStep<'_, 'a, H> {
         if self.fork.is_none() && self.next < self.heads.len() {
-            return Step::Try(Trial(self));
+            return ChoiceStep::Try(HeadCandidate(self));
         }
         match (&self.fork, self.best) {
-            (Some(evidence), _) => Step::Fork(evidence),
-            (None, Some((_, place))) => Step::Chosen(&self.heads[place]),
-            (None, None) => Step::NoneServed,
+            (Some(evidence), _) => ChoiceStep::Fork(evidence),
+            (None, Some((_, place))) => ChoiceStep::Chosen(&self.heads[place]),
+            (None, None) => ChoiceStep::NoneServed,
         }
     }
 
@@ -132,7 +132,7 @@ impl<'a, H: LogHead> HeadChoice<'a, H> {
             return false;
         };
         let head = &self.heads[place];
-        if self.trusted.contains(head) || self.views.contains(head) {
+        if self.trusted.contains(head) || self.peer_heads.contains(head) {
             return false;
         }
         self.heads.remove(place);
@@ -141,7 +141,7 @@ impl<'a, H: LogHead> HeadChoice<'a, H> {
     }
 }
 
-impl<H: LogHead> Trial<'_, '_, H> {
+impl<H: LogHead> HeadCandidate<'_, '_, H> {
     /// The head that is tried.
     pub fn head(&self) -> &H {
         &self.0.heads[self.0.next]
@@ -171,7 +171,7 @@ impl<H: LogHead> Trial<'_, '_, H> {
         let count = |heads: &[H]| heads.iter().filter(|head| holds(head)).count();
         let held = Held {
             trusted: count(choice.trusted),
-            views: count(choice.views),
+            peer_heads: count(choice.peer_heads),
             heads: count(choice.heads),
         };
         let place = choice.next;

@@ -5,7 +5,7 @@ use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::proof_bundle::{BundleError, MAX_BUNDLE_BYTES, Proofs};
 use unanimity_protocol::{
-    Bundle, ConfirmedRelease, CosignatureSigningKey, CosignedHead, Hash, PeerFailure, PeerSet,
+    ConfirmedRelease, CosignatureSigningKey, CosignedHead, Hash, PeerFailure, PeerSet, ProofBundle,
     Refusal, Round, Timestamp, TlogProof,
 };
 
@@ -42,20 +42,23 @@ fn agreed(
         .unwrap()
 }
 
-fn bundle() -> Bundle {
+fn bundle() -> ProofBundle {
     let (release, three) = (release(), peers(3));
     let rolls = [(EARLIER, SIZES[0]), (NOW, SIZES[1])]
         .map(|(at, sizes)| roll(&release.log, &three, at, &sizes));
-    Bundle::of(&agreed(&release, [&rolls[0], &rolls[1]], &three, &limits()), &proofs(&release))
+    ProofBundle::from_confirmed(
+        &agreed(&release, [&rolls[0], &rolls[1]], &three, &limits()),
+        &proofs(&release),
+    )
 }
 
 /// Whether a text is no bundle, or proves nothing.
 fn is_refused(text: &str) -> bool {
-    Bundle::parse(text).is_err() || verify(text).is_err()
+    ProofBundle::parse(text).is_err() || verify(text).is_err()
 }
 
 fn verify(text: &str) -> Result<ConfirmedRelease, Refusal> {
-    Bundle::parse(text).unwrap().verify(&policy(), &peers(3), &limits())
+    ProofBundle::parse(text).unwrap().verify(&policy(), &peers(3), &limits())
 }
 
 /// A roll as a bundle writes it; what the pipeline would refuse can be written too.
@@ -107,7 +110,7 @@ fn with_rolls(earlier: &str, latest: &str) -> String {
 fn missing(result: Result<ConfirmedRelease, Refusal>) -> Vec<(String, Confirmation)> {
     match result {
         Err(Refusal::Incomplete(missing)) => {
-            missing.into_iter().map(|m| (m.peer.to_string(), m.standing)).collect()
+            missing.into_iter().map(|m| (m.peer.to_string(), m.confirmation)).collect()
         }
         other => panic!("{other:?}"),
     }
@@ -120,13 +123,13 @@ fn does_not_prove(result: &Result<ConfirmedRelease, Refusal>) -> bool {
 #[test]
 fn what_was_agreed_on_is_agreed_on_again_from_the_bundle_alone() {
     let text = bundle().to_string();
-    assert_eq!(Bundle::parse(&text), Ok(bundle()));
+    assert_eq!(ProofBundle::parse(&text), Ok(bundle()));
     let again = verify(&text).unwrap();
     assert_eq!(*again.manifest(), manifest(2));
     assert_eq!((again.log_entry().index, &again.log_entry().note), (5, &release().note));
     assert_eq!(*again.head(), release().log.head(HEAD));
     assert_eq!(again.rounds().map(Round::closed_at), [EARLIER, NOW]);
-    assert_eq!(Bundle::of(&again, &proofs(&release())).to_string(), text);
+    assert_eq!(ProofBundle::from_confirmed(&again, &proofs(&release())).to_string(), text);
     // The tests below write rolls by hand: they write the same.
     let [earlier, latest] = good_rolls();
     assert_eq!(with_rolls(&earlier, &latest), text);
@@ -144,17 +147,17 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
         .and_then(|signed| signed.prove_inclusion(&chain, None, &release.log.inclusion(1, 4)))
         .and_then(|logged| logged.confirm(&chain, &one, &limits(), Some(&rolls[0]), &rolls[1]))
         .unwrap();
-    let text = Bundle::of(&agreed, &release.proofs(&[2, 3, 4])).to_string();
+    let text = ProofBundle::from_confirmed(&agreed, &release.proofs(&[2, 3, 4])).to_string();
     let times: Vec<_> = text.match_indices("\nroll ").map(|(at, _)| at + 6..at + 16).collect();
     let views = |agreed: &ConfirmedRelease| -> Vec<String> {
         agreed
             .rounds()
             .iter()
-            .flat_map(|roll| roll.views())
+            .flat_map(|roll| roll.cosigned_heads())
             .map(|view| view.note().into())
             .collect()
     };
-    let open = |text: &str| Bundle::parse(text).ok()?.verify(&policy(), &one, &limits()).ok();
+    let open = |text: &str| ProofBundle::parse(text).ok()?.verify(&policy(), &one, &limits()).ok();
     assert!(open(&text).is_some());
     for (at, flipped) in flips(text.as_bytes()) {
         let Some(opened) = String::from_utf8(flipped).ok().and_then(|text| open(&text)) else {
@@ -167,16 +170,16 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
         assert_eq!((opened.head(), opened.head().note()), (agreed.head(), agreed.head().note()));
         assert_eq!(views(&opened), views(&agreed));
         for roll in opened.rounds() {
-            for view in roll.views() {
+            for view in roll.cosigned_heads() {
                 assert!(limits().admit(view.clone(), roll.closed_at(), 0).is_ok());
             }
         }
     }
     for length in (0..text.len()).filter(|length| text.is_char_boundary(*length)) {
-        assert!(Bundle::parse(&text[..length]).is_err(), "cut at {length}");
+        assert!(ProofBundle::parse(&text[..length]).is_err(), "cut at {length}");
     }
     for longer in [format!("{text}\n"), format!("{text}x"), format!("\n{text}")] {
-        assert!(Bundle::parse(&longer).is_err());
+        assert!(ProofBundle::parse(&longer).is_err());
     }
 }
 
@@ -299,7 +302,7 @@ fn one_set_of_cosignatures_is_not_two_rolls_whatever_times_are_written_over_it()
     // As far apart as the ages of views allow: 60 s ahead of the clock, 15 min old.
     let (early, late) = (Timestamp(NOW.0 - 60), Timestamp(NOW.0 + 900));
     let result = with_rolls(&written(early, &once), &written(late, &once));
-    let result = Bundle::parse(&result).unwrap().verify(&policy(), &peers(3), &limits);
+    let result = ProofBundle::parse(&result).unwrap().verify(&policy(), &peers(3), &limits);
     assert!(matches!(result, Err(Refusal::Settling { .. })), "{result:?}");
 }
 
@@ -311,7 +314,7 @@ fn a_view_smaller_than_the_same_peers_earlier_one_does_not_count() {
     match verify(&with_rolls(&earlier, &latest)) {
         Err(Refusal::Incomplete(missing)) => {
             assert_eq!(missing.len(), 1);
-            assert_eq!(missing[0].silence, Some(PeerFailure::Regressed { size: 7, before: 8 }));
+            assert_eq!(missing[0].failure, Some(PeerFailure::Regressed { size: 7, before: 8 }));
         }
         other => panic!("{other:?}"),
     }
@@ -398,10 +401,12 @@ fn a_view_that_no_path_ties_to_the_head_is_refused() {
         let mut proofs = proofs(&release);
         assert!(proofs.paths.remove(&absent).is_some());
         let rolls = verify(&bundle().to_string()).unwrap();
-        let text = Bundle::of(&rolls, &proofs).to_string();
+        let text = ProofBundle::from_confirmed(&rolls, &proofs).to_string();
         assert!(does_not_prove(&verify(&text)), "without the path from {absent}");
     }
-    let none = Bundle::of(&verify(&bundle().to_string()).unwrap(), &Proofs::default()).to_string();
+    let none =
+        ProofBundle::from_confirmed(&verify(&bundle().to_string()).unwrap(), &Proofs::default())
+            .to_string();
     assert!(verify(&none).is_err());
 }
 
@@ -497,7 +502,7 @@ fn every_announced_number_of_a_bundle_is_bounded_and_spelled_in_one_way() {
             [format!("{word}0{right}\n"), format!("{word}{right} \n"), format!("{word} {right}\n")]
         {
             assert!(matches!(
-                Bundle::parse(&text.replacen(&good, &other, 1)),
+                ProofBundle::parse(&text.replacen(&good, &other, 1)),
                 Err(BundleError::Form(_))
             ));
         }
@@ -505,10 +510,10 @@ fn every_announced_number_of_a_bundle_is_bounded_and_spelled_in_one_way() {
     for count in [2, 4, 256, 257, u64::MAX] {
         let wrong =
             text.replacen(&format!("roll {} 3", NOW.0), &format!("roll {} {count}", NOW.0), 1);
-        assert!(matches!(Bundle::parse(&wrong), Err(BundleError::Form(_))), "{count}");
+        assert!(matches!(ProofBundle::parse(&wrong), Err(BundleError::Form(_))), "{count}");
     }
     let huge = text + &"x".repeat(MAX_BUNDLE_BYTES);
-    assert_eq!(Bundle::parse(&huge), Err(BundleError::TooLong));
+    assert_eq!(ProofBundle::parse(&huge), Err(BundleError::TooLong));
 }
 
 #[test]
@@ -518,9 +523,9 @@ fn paths_are_in_ascending_order() {
     let eight = text.find("path 8 ").unwrap();
     let (head, tail) = (&text[..six], &text[eight..]);
     let (first, second) = (&text[six..seven], &text[seven..eight]);
-    assert!(Bundle::parse(&format!("{head}{second}{first}{tail}")).is_err());
-    assert!(Bundle::parse(&format!("{head}{first}{first}{second}{tail}")).is_err());
-    assert!(Bundle::parse(&format!("{head}{first}{second}{tail}")).is_ok());
+    assert!(ProofBundle::parse(&format!("{head}{second}{first}{tail}")).is_err());
+    assert!(ProofBundle::parse(&format!("{head}{first}{first}{second}{tail}")).is_err());
+    assert!(ProofBundle::parse(&format!("{head}{first}{second}{tail}")).is_ok());
 }
 
 #[test]
@@ -529,9 +534,9 @@ fn with_settle_zero_a_bundle_holds_one_roll_twice() {
     let now = RoundLimits { settle: seconds(0), ..limits() };
     let latest = roll(&release.log, &three, NOW, &SIZES[1]);
     let agreed = agreed(&release, [&latest, &latest], &three, &now);
-    let text = Bundle::of(&agreed, &proofs(&release)).to_string();
-    assert!(Bundle::parse(&text).unwrap().verify(&policy(), &three, &now).is_ok());
-    assert!(Bundle::parse(&text).unwrap().verify(&policy(), &three, &limits()).is_err());
+    let text = ProofBundle::from_confirmed(&agreed, &proofs(&release)).to_string();
+    assert!(ProofBundle::parse(&text).unwrap().verify(&policy(), &three, &now).is_ok());
+    assert!(ProofBundle::parse(&text).unwrap().verify(&policy(), &three, &limits()).is_err());
 }
 
 /// The proof that the release is in the second peer's view, as a file of its own.
@@ -621,7 +626,7 @@ proptest! {
         let mut text = bundle().to_string().into_bytes();
         let at = at % text.len();
         text[at] = byte;
-        if let Ok(text) = String::from_utf8(text) && let Ok(bundle) = Bundle::parse(&text) {
+        if let Ok(text) = String::from_utf8(text) && let Ok(bundle) = ProofBundle::parse(&text) {
             prop_assert_eq!(bundle.to_string(), text);
         }
     }

@@ -146,7 +146,7 @@ pub(crate) fn manifest(sequence: u64) -> Manifest {
         version: name(&format!("1.{sequence}.0")),
         issued: Timestamp(NOW.0 - 100_000),
         expires: Timestamp(NOW.0 + 100_000),
-        targets: vec![Artifact {
+        artifacts: vec![Artifact {
             platform: name("x86_64-linux"),
             file: name("hello"),
             length: 48_213,
@@ -234,7 +234,11 @@ impl Release {
 }
 
 pub(crate) fn limits() -> RoundLimits {
-    RoundLimits { settle: seconds(HOUR), roll_ttl: seconds(900), view_ttl: seconds(900) }
+    RoundLimits {
+        settle: seconds(HOUR),
+        round_ttl: seconds(900),
+        max_cosignature_age: seconds(900),
+    }
 }
 
 /// The hashes that a plan asks for, from an array of leaves.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use unanimity_protocol::decision::head_choice::{HeadChoice, LogHead, Step};
+use unanimity_protocol::decision::head_choice::{ChoiceStep, HeadChoice, LogHead};
 
 /// A head as two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl World {
         let mut tried = Vec::new();
         loop {
             match choice.step() {
-                Step::Try(trial) => {
+                ChoiceStep::Try(trial) => {
                     let head = *trial.head();
                     tried.push(head);
                     let smaller = trial.smaller().to_vec();
@@ -104,18 +104,18 @@ impl World {
                         }
                     }
                 }
-                Step::Chosen(chosen) => {
+                ChoiceStep::Chosen(chosen) => {
                     let chosen = *chosen;
                     if !self.unreadable.contains(&chosen) || !choice.unreadable() {
                         return (tried, End::Chosen(chosen));
                     }
                 }
-                Step::NoneServed => return (tried, End::NoneServed),
-                Step::Fork(evidence) => {
+                ChoiceStep::NoneServed => return (tried, End::NoneServed),
+                ChoiceStep::Fork(evidence) => {
                     let evidence = *evidence;
                     // For good.
                     assert!(!choice.unreadable());
-                    assert!(matches!(choice.step(), Step::Fork(again) if *again == evidence));
+                    assert!(matches!(choice.step(), ChoiceStep::Fork(again) if *again == evidence));
                     return (tried, End::Fork(evidence));
                 }
             }
@@ -220,7 +220,7 @@ fn only_a_chosen_head_can_be_unreadable() {
     let (mut heads, nobody) = (heads(&[9, 7]), vec![]);
     let mut choice = HeadChoice::new(&mut heads, &nobody, &nobody);
     assert!(!choice.unreadable());
-    let Step::Try(trial) = choice.step() else { panic!("a head to try") };
+    let ChoiceStep::Try(trial) = choice.step() else { panic!("a head to try") };
     assert!(trial.served(|other| other.size == 9));
     assert!(!choice.unreadable(), "7 was not tried");
     assert_eq!(choice.heads().len(), 2);
@@ -231,7 +231,7 @@ fn a_trial_without_a_report_is_given_again() {
     let (mut heads, nobody) = (heads(&[9, 7]), vec![]);
     let mut choice = HeadChoice::new(&mut heads, &nobody, &nobody);
     for _ in 0..2 {
-        assert!(matches!(choice.step(), Step::Try(trial) if *trial.head() == head(9)));
+        assert!(matches!(choice.step(), ChoiceStep::Try(trial) if *trial.head() == head(9)));
     }
 }
 

@@ -1,7 +1,9 @@
 //! Manifests: one spelling for each, and no name that could do harm.
 
 use proptest::prelude::*;
-use unanimity_protocol::manifest::{ArchiveFormat, Artifact, ArtifactKind, MAX_TARGETS, Manifest};
+use unanimity_protocol::manifest::{
+    ArchiveFormat, Artifact, ArtifactKind, MAX_ARTIFACTS, Manifest,
+};
 use unanimity_protocol::{Hash, LogEntry, Name, Refusal, SignedRelease, Timestamp};
 
 use crate::fixtures::{
@@ -35,7 +37,7 @@ fn golden() -> Manifest {
         version: name("1.1.0"),
         issued: Timestamp(1_790_000_000),
         expires: Timestamp(1_797_776_000),
-        targets: vec![
+        artifacts: vec![
             target("aarch64-linux", "hello.tar.zst", 51_677, Hash::digest(b"hello"), kind),
             target("x86_64-linux", "hello", 48_213, Hash::digest(b"world"), ArtifactKind::File),
         ],
@@ -59,8 +61,8 @@ fn the_golden_text_is_the_golden_manifest() {
     assert_eq!(Manifest::parse(GOLDEN), Ok(golden()));
     assert_eq!(golden().to_string(), GOLDEN);
     assert_eq!(golden().label(), "2-1.1.0");
-    assert_eq!(golden().target(&name("x86_64-linux")), Some(&golden().targets[1]));
-    assert_eq!(golden().target(&name("riscv64-linux")), None);
+    assert_eq!(golden().artifact_for(&name("x86_64-linux")), Some(&golden().artifacts[1]));
+    assert_eq!(golden().artifact_for(&name("riscv64-linux")), None);
 }
 
 #[test]
@@ -212,12 +214,14 @@ fn targets_are_in_order_and_one_for_each_platform() {
 #[test]
 fn a_manifest_has_at_most_64_targets() {
     let mut many = golden();
-    let target =
-        |i: usize| Artifact { platform: name(&format!("p{i:03}")), ..golden().targets[0].clone() };
-    many.targets = (0..MAX_TARGETS).map(target).collect();
-    assert_eq!(MAX_TARGETS, 64);
+    let target = |i: usize| Artifact {
+        platform: name(&format!("p{i:03}")),
+        ..golden().artifacts[0].clone()
+    };
+    many.artifacts = (0..MAX_ARTIFACTS).map(target).collect();
+    assert_eq!(MAX_ARTIFACTS, 64);
     assert_eq!(Manifest::parse(&many.to_string()), Ok(many.clone()));
-    many.targets.push(target(64));
+    many.artifacts.push(target(64));
     assert_eq!(fails_at(&many.to_string()), 8 + 65);
 }
 
@@ -309,7 +313,7 @@ prop_compose! {
         targets.sort_by(|a, b| a.platform.cmp(&b.platform));
         targets.dedup_by(|a, b| a.platform == b.platform);
         let (issued, expires) = (Timestamp(issued), Timestamp(issued + lasts));
-        Manifest { log: format!("log {log}").parse().unwrap(), product, channel, sequence, version, issued, expires, targets }
+        Manifest { log: format!("log {log}").parse().unwrap(), product, channel, sequence, version, issued, expires, artifacts }
     }
 }
 

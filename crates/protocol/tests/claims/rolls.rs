@@ -84,9 +84,9 @@ fn a_view_may_be_as_old_as_view_ttl_and_no_older() {
 
 #[test]
 fn ages_at_the_ends_of_time_do_not_wrap() {
-    let forever = RoundLimits { view_ttl: Duration::MAX, ..limits() };
+    let forever = RoundLimits { max_cosignature_age: Duration::MAX, ..limits() };
     assert!(forever.admit(view(Timestamp(0), 5), NOW, 0).is_ok());
-    let never = RoundLimits { view_ttl: seconds(0), ..limits() };
+    let never = RoundLimits { max_cosignature_age: seconds(0), ..limits() };
     assert!(never.admit(view(NOW, 5), NOW, 0).is_ok());
     assert!(never.admit(view(Timestamp(NOW.0 - 1), 5), NOW, 0).is_err());
     assert!(limits().admit(view(Timestamp::MAX, 5), Timestamp(u64::MAX), 0).is_err());
@@ -103,7 +103,8 @@ fn a_view_smaller_than_the_peer_showed_before_is_regressed() {
 
 #[test]
 fn default_limits_are_those_of_the_design() {
-    let RoundLimits { settle, roll_ttl, view_ttl } = RoundLimits::default();
+    let RoundLimits { settle, round_ttl: roll_ttl, max_cosignature_age: view_ttl } =
+        RoundLimits::default();
     assert_eq!([settle, roll_ttl, view_ttl].map(|d| d.as_secs()), [3600, 900, 900]);
 }
 
@@ -129,7 +130,7 @@ fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
             ("peer-3", Some(&PeerFailure::NotAsked))
         ]
     );
-    assert_eq!(roll.views().count(), 1);
+    assert_eq!(roll.cosigned_heads().count(), 1);
     assert_eq!(roll.closed_at(), NOW);
 }
 

@@ -241,7 +241,7 @@ fn before(wait: u64) -> Timestamp {
 fn missing(result: Result<ConfirmedRelease, Refusal>) -> Vec<(String, Confirmation)> {
     match result {
         Err(Refusal::Incomplete(missing)) => {
-            missing.into_iter().map(|m| (m.peer.to_string(), m.standing)).collect()
+            missing.into_iter().map(|m| (m.peer.to_string(), m.confirmation)).collect()
         }
         other => panic!("{other:?}"),
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use age::secrecy::SecretString;
 use unanimity_protocol::key::SigningKey;
-use unanimity_protocol::manifest::{ArtifactKind, MAX_TARGETS};
+use unanimity_protocol::manifest::{ArtifactKind, MAX_ARTIFACTS};
 use unanimity_protocol::{
     CosignatureSigningKey, Hash, Manifest, Name, Note, NoteSigningKey, Statement, Timestamp,
 };
-use unanimity_publish::{PublishError, ReleaseDraft, Work, read_key, read_statement, write_key};
+use unanimity_publish::{KdfCost, PublishError, ReleaseDraft, read_key, read_statement, write_key};
 use unanimity_storage::{PrivateFileError, Storage, check_private};
 use unanimity_testkit::sample_log;
 use unanimity_testkit::scratch_dir::place;
@@ -24,11 +24,11 @@ fn words(text: &str) -> SecretString {
 }
 
 fn write<const TYPE: u8>(path: &Path, secret: &SigningKey<TYPE>) -> Result<(), PublishError> {
-    write_key(path, secret, &words(WORDS), Work::Factor(2), &Storage::default())
+    write_key(path, secret, &words(WORDS), KdfCost::Factor(2), &Storage::default())
 }
 
 fn secret() -> NoteSigningKey {
-    unanimity_publish::generate("publisher-a".parse().unwrap())
+    unanimity_publish::generate_key("publisher-a".parse().unwrap())
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_key_comes_back_from_its_file() {
     write(&note, &secret).unwrap();
     let read: NoteSigningKey = read_key(&note, &words(WORDS)).unwrap();
     assert_eq!(read.to_private_key_line(), secret.to_private_key_line());
-    let peer: CosignatureSigningKey = unanimity_publish::generate("alice".parse().unwrap());
+    let peer: CosignatureSigningKey = unanimity_publish::generate_key("alice".parse().unwrap());
     write(&cosigner, &peer).unwrap();
     let read: CosignatureSigningKey = read_key(&cosigner, &words(WORDS)).unwrap();
     assert_eq!(read.public(), peer.public());
@@ -92,7 +92,7 @@ fn a_key_file_interrupted_at_any_step_is_not_there_or_whole() {
         let place = place();
         let path = place.path().join("key");
         let (secret, disk) = (secret(), failing_disk(dies, None));
-        write_key(&path, &secret, &words(WORDS), Work::Factor(2), &disk).unwrap_err();
+        write_key(&path, &secret, &words(WORDS), KdfCost::Factor(2), &disk).unwrap_err();
         if path.exists() {
             read_key::<1>(&path, &words(WORDS)).unwrap();
         } else {
@@ -131,7 +131,7 @@ fn a_key_for_something_else_is_refused() {
     let place = place();
     let (note, cosigner) = (place.path().join("note"), place.path().join("cosigner"));
     write(&note, &secret()).unwrap();
-    write(&cosigner, &unanimity_publish::generate::<4>("alice".parse().unwrap())).unwrap();
+    write(&cosigner, &unanimity_publish::generate_key::<4>("alice".parse().unwrap())).unwrap();
     let error = read_key::<4>(&note, &words(WORDS)).unwrap_err().to_string();
     assert!(
         error.contains("is a publisher's or a log's key, and a peer's key is needed"),
@@ -207,7 +207,7 @@ fn release() -> ReleaseDraft {
         sequence: 1,
         version: "1.0.0".parse().unwrap(),
         issued: Timestamp(1_790_000_000),
-        good_for: Duration::from_secs(3600),
+        valid_for: Duration::from_secs(3600),
     }
 }
 
@@ -218,12 +218,12 @@ fn artifact(platform: &str, bytes: &[u8]) -> (Name, Name, Vec<u8>) {
 #[test]
 fn a_manifest_says_what_was_released() {
     let artifacts = [artifact("x86_64-linux", b"second"), artifact("aarch64-linux", b"first")];
-    let manifest = unanimity_publish::manifest(release(), artifacts).unwrap();
+    let manifest = unanimity_publish::build_manifest(release(), artifacts).unwrap();
     assert_eq!(Manifest::parse(&manifest.to_string()).unwrap(), manifest);
     assert_eq!(manifest.expires, Timestamp(1_790_003_600));
-    let targets: Vec<_> = manifest.targets.iter().map(|t| t.platform.to_string()).collect();
+    let targets: Vec<_> = manifest.artifacts.iter().map(|t| t.platform.to_string()).collect();
     assert_eq!(targets, ["aarch64-linux", "x86_64-linux"]);
-    let target = &manifest.targets[0];
+    let target = &manifest.artifacts[0];
     assert_eq!(
         (target.length, target.sha256, target.kind),
         (5, Hash::digest(b"first"), ArtifactKind::File)
@@ -233,19 +233,19 @@ fn a_manifest_says_what_was_released() {
 #[test]
 fn a_release_that_its_format_cannot_say_is_refused() {
     let one = || vec![artifact("x86_64-linux", b"x")];
-    let many = (0..=MAX_TARGETS).map(|i| artifact(&format!("platform-{i}"), b"x")).collect();
+    let many = (0..=MAX_ARTIFACTS).map(|i| artifact(&format!("platform-{i}"), b"x")).collect();
     let cases: [(ReleaseDraft, Vec<_>, &str); 7] = [
         (ReleaseDraft { sequence: 0, ..release() }, one(), "sequence"),
         (ReleaseDraft { sequence: 1 << 63, ..release() }, one(), "sequence"),
-        (ReleaseDraft { good_for: Duration::ZERO, ..release() }, one(), "expires"),
+        (ReleaseDraft { valid_for: Duration::ZERO, ..release() }, one(), "expires"),
         (ReleaseDraft { issued: Timestamp(u64::MAX), ..release() }, one(), "issued"),
         (release(), Vec::new(), "target"),
         (release(), vec![artifact("x", b"1"), artifact("x", b"2")], "one for each platform"),
         (release(), many, "at most 64"),
     ];
     for (release, artifacts, why) in cases {
-        let error = unanimity_publish::manifest(release, artifacts).unwrap_err();
-        assert!(matches!(error, PublishError::NewStatement(_)), "{error}");
+        let error = unanimity_publish::build_manifest(release, artifacts).unwrap_err();
+        assert!(matches!(error, PublishError::InvalidStatement(_)), "{error}");
         let said = error.to_string();
         assert!(said.contains(why) && said.contains("line"), "{said}");
     }
@@ -254,7 +254,7 @@ fn a_release_that_its_format_cannot_say_is_refused() {
 /// Looks at a manifest and signs it.
 fn sign(path: &Path, secret: &NoteSigningKey, disk: &Storage) -> Result<Note, PublishError> {
     let (shown, _) = read_statement(path)?;
-    unanimity_publish::sign(path, &shown, secret, disk)
+    unanimity_publish::sign_statement(path, &shown, secret, disk)
 }
 
 #[test]
@@ -262,14 +262,15 @@ fn only_what_was_shown_is_signed() {
     let place = place();
     let path = place.path().join("manifest");
     let manifest = |content: &[u8]| {
-        unanimity_publish::manifest(release(), [artifact("x86_64-linux", content)])
+        unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", content)])
             .unwrap()
             .to_string()
     };
     fs::write(&path, manifest(b"x")).unwrap();
     let (shown, _) = read_statement(&path).unwrap();
     fs::write(&path, manifest(b"another")).unwrap();
-    let error = unanimity_publish::sign(&path, &shown, &secret(), &Storage::default()).unwrap_err();
+    let error = unanimity_publish::sign_statement(&path, &shown, &secret(), &Storage::default())
+        .unwrap_err();
     assert!(matches!(error, PublishError::Changed(_)), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), manifest(b"another"));
 }
@@ -279,7 +280,7 @@ fn other_peoples_lines_neither_pass_for_ours_nor_make_a_file_that_cannot_be_read
     let place = place();
     let path = place.path().join("manifest");
     let manifest =
-        unanimity_publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
+        unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
     let good = secret();
     // A line with our name and id that we did not make.
     let mut forged = Note::unsigned(&manifest.to_string()).unwrap();
@@ -302,10 +303,10 @@ fn a_manifest_is_signed_once_by_each_key() {
     let place = place();
     let path = place.path().join("manifest");
     let manifest =
-        unanimity_publish::manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
+        unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
     fs::write(&path, manifest.to_string()).unwrap();
     let (a, b): (NoteSigningKey, NoteSigningKey) =
-        (secret(), unanimity_publish::generate("b".parse().unwrap()));
+        (secret(), unanimity_publish::generate_key("b".parse().unwrap()));
     sign(&path, &a, &Storage::default()).unwrap();
     let once = fs::read(&path).unwrap();
     let error = sign(&path, &a, &Storage::default()).unwrap_err();
@@ -318,7 +319,7 @@ fn a_manifest_is_signed_once_by_each_key() {
     assert_eq!(note.open(&[a.public(), b.public()]).unwrap(), [a.public().raw(), b.public().raw()]);
     // A disk without space costs the new signature and none of the old.
     let two = fs::read(&path).unwrap();
-    sign(&path, &unanimity_publish::generate("c".parse().unwrap()), &failing_disk(2, None))
+    sign(&path, &unanimity_publish::generate_key("c".parse().unwrap()), &failing_disk(2, None))
         .unwrap_err();
     assert_eq!(fs::read(&path).unwrap(), two);
 }
@@ -327,7 +328,7 @@ fn a_manifest_is_signed_once_by_each_key() {
 fn what_is_not_a_manifest_is_not_signed() {
     let place = place();
     let path = place.path().join("manifest");
-    let manifest = unanimity_publish::manifest(release(), [artifact("x86_64-linux", b"x")])
+    let manifest = unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")])
         .unwrap()
         .to_string();
     for (text, line) in [

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fs, io};
 
-use unanimity_storage::{Mode, Storage, StorageError, WriteStep, temporary};
+use unanimity_storage::{Mode, Storage, StorageError, WriteStep, temporary_path};
 use unanimity_testkit::power::Power;
 use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::signed_heads::Seen;
@@ -30,7 +30,7 @@ fn a_write_syncs_the_bytes_then_names_them_then_syncs_the_name() {
     ];
     assert_eq!(*steps.lock().unwrap(), expected);
     assert_eq!(fs::read(&path).unwrap(), b"bytes");
-    assert!(!temporary(&path).exists());
+    assert!(!temporary_path(&path).exists());
 }
 
 #[test]
@@ -126,14 +126,14 @@ fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
     let place = place();
     let (path, victim) = (place.path().join("file"), place.path().join("victim"));
     fs::write(&victim, "untouched").unwrap();
-    symlink(&victim, temporary(&path)).unwrap();
+    symlink(&victim, temporary_path(&path)).unwrap();
     Storage::default().write(&path, b"new", Mode::Public).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
     // A hard link to something else is cleared away too, and the other name keeps its bytes.
     fs::remove_file(&path).unwrap();
-    fs::hard_link(&victim, temporary(&path)).unwrap();
+    fs::hard_link(&victim, temporary_path(&path)).unwrap();
     Storage::default().write(&path, b"new", Mode::Public).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     // A link at the name itself is replaced, not written through.
@@ -152,7 +152,7 @@ fn a_link_planted_again_and_again_is_never_followed() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let _ = symlink(&victim, temporary(&path));
+                let _ = symlink(&victim, temporary_path(&path));
             }
         });
         for _ in 0..20_000 {

@@ -24,10 +24,10 @@ fn tree() -> (tempfile::TempDir, [PathBuf; 3]) {
 }
 
 /// Which part of the way is in others' hands.
-fn others(way: &Path) -> Option<PathBuf> {
+fn untrusted_part(way: &Path) -> Option<PathBuf> {
     match check_trusted_path(way) {
         Ok(()) => None,
-        Err(UntrustedPath::Others { path, .. }) => Some(path),
+        Err(UntrustedPath::ControlledByOthers { path, .. }) => Some(path),
         Err(error) => panic!("{error}"),
     }
 }
@@ -41,7 +41,7 @@ fn whoever_can_write_to_any_directory_on_the_way_could_lead_it_elsewhere() {
     let (home, ways) = tree();
     let at = home.path();
     for way in &ways {
-        assert_eq!(others(way), None);
+        assert_eq!(untrusted_part(way), None);
     }
     for (part, whole, of) in [
         ("a", 0o755, &ways[..]),
@@ -53,7 +53,7 @@ fn whoever_can_write_to_any_directory_on_the_way_could_lead_it_elsewhere() {
         for extra in [0o020, 0o002] {
             mode(&at.join(part), whole | extra);
             for way in of {
-                let found = others(way).unwrap();
+                let found = untrusted_part(way).unwrap();
                 assert_eq!(found, at.join(part).components().collect::<PathBuf>());
             }
             mode(&at.join(part), whole);
@@ -61,11 +61,11 @@ fn whoever_can_write_to_any_directory_on_the_way_could_lead_it_elsewhere() {
     }
     // What is ours in such a directory stays where it is; a file that all may write does not.
     mode(&at.join("a"), 0o1777);
-    assert_eq!(others(&ways[0]), None);
+    assert_eq!(untrusted_part(&ways[0]), None);
     // But anybody may put something in there.
-    assert_eq!(others(&at.join("a")), Some(at.join("a")));
+    assert_eq!(untrusted_part(&at.join("a")), Some(at.join("a")));
     mode(&ways[0], 0o1666);
-    assert_eq!(others(&ways[0]), Some(ways[0].clone()));
+    assert_eq!(untrusted_part(&ways[0]), Some(ways[0].clone()));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn what_is_in_a_directory_and_in_those_in_it_is_looked_at_as_well() {
     let at = home.path();
     let below = || match check_trusted_tree(at) {
         Ok(()) => None,
-        Err(UntrustedPath::Others { path, .. }) => Some(path),
+        Err(UntrustedPath::ControlledByOthers { path, .. }) => Some(path),
         Err(error) => panic!("{error}"),
     };
     assert_eq!(below(), None);
@@ -101,7 +101,7 @@ fn what_is_in_a_directory_and_in_those_in_it_is_looked_at_as_well() {
 fn what_belongs_to_somebody_else_is_in_their_hands() {
     if !rustix::process::geteuid().is_root() {
         // /proc/1 is root's, and so is all on the way there: fine for everybody.
-        assert_eq!(others(Path::new("/etc/passwd")), None);
+        assert_eq!(untrusted_part(Path::new("/etc/passwd")), None);
         return;
     }
     for (part, of) in [
@@ -116,12 +116,12 @@ fn what_belongs_to_somebody_else_is_in_their_hands() {
         let part = home.path().join(part);
         lchown(&part, Some(OTHER), None).unwrap();
         for way in &ways[of] {
-            assert_eq!(others(way), Some(part.clone()), "{way:?}");
+            assert_eq!(untrusted_part(way), Some(part.clone()), "{way:?}");
         }
     }
     let (home, ways) = tree();
     chown(home.path(), Some(OTHER), None).unwrap();
-    assert_eq!(others(&ways[0]), Some(home.path().to_owned()));
+    assert_eq!(untrusted_part(&ways[0]), Some(home.path().to_owned()));
 }
 
 #[test]
@@ -134,5 +134,5 @@ fn what_is_not_there_or_leads_nowhere_is_an_error() {
         let found = check_trusted_path(&at.join(path));
         assert!(matches!(found, Err(UntrustedPath::Disk(_))), "{path}: {found:?}");
     }
-    assert_eq!(others(&ways[0]), None);
+    assert_eq!(untrusted_part(&ways[0]), None);
 }

@@ -9,7 +9,7 @@ use unanimity_storage::{FileSystem as _, Mode, Storage};
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 
 /// What a disk answers to every operation, one after another, below a directory.
-fn told(disk: &Storage, top: &Path) -> Vec<String> {
+fn answers(disk: &Storage, top: &Path) -> Vec<String> {
     let at = |name: &str| if name.is_empty() { top.to_owned() } else { top.join(name) };
     let mut all = Vec::new();
     let mut tell = |what: Result<String, io::Error>| {
@@ -21,7 +21,7 @@ fn told(disk: &Storage, top: &Path) -> Vec<String> {
         bytes.map(|bytes| format!("{bytes:?}"))
     };
     let names = |name: &str| {
-        disk.names(&at(name)).map(|mut names| {
+        disk.list_dir(&at(name)).map(|mut names| {
             names.sort();
             format!("{names:?}")
         })
@@ -70,18 +70,19 @@ fn told(disk: &Storage, top: &Path) -> Vec<String> {
     tell(resume("a/new"));
     tell(resume("a/new"));
     tell(resume("a/other"));
-    let filled = disk.new_tree(&at("a/tree")).and_then(|mut tree| {
+    let filled = disk.create_tree(&at("a/tree")).and_then(|mut tree| {
         tree.make_dir("d")?;
         tree.create("d/file", Mode::Program)?;
         tree.write(b"in a tree")?;
-        tree.link("file", "d/link")?;
+        tree.symlink("file", "d/link")?;
         tree.sync()
     });
     tell(filled.map(|()| "filled".to_owned()).map_err(io::Error::other));
     tell(names("a/tree/d"));
     tell(read("a/tree/d/file"));
     tell(disk.read_link(&at("a/tree/d/link")).map(|to| format!("{to:?}")));
-    let again = disk.new_tree(&at("a/tree")).and_then(|mut tree| tree.create("x/y", Mode::Public));
+    let again =
+        disk.create_tree(&at("a/tree")).and_then(|mut tree| tree.create("x/y", Mode::Public));
     tell(Ok(format!("{}", again.is_err())));
     tell(names("a/tree"));
     tell(done(disk.remove(&at("a"))));
@@ -93,9 +94,9 @@ fn told(disk: &Storage, top: &Path) -> Vec<String> {
 #[test]
 fn a_disk_in_memory_answers_as_one_of_this_machine_does() {
     let place = tempfile::tempdir().expect("a directory");
-    let real = told(&Storage::default(), place.path());
+    let real = answers(&Storage::default(), place.path());
     for machine in [PowerLossFs::default(), PowerLossFs::steady()] {
-        let memory = told(&Storage::default().with_filesystem(machine), Path::new("/"));
+        let memory = answers(&Storage::default().with_filesystem(machine), Path::new("/"));
         assert_eq!(memory.len(), real.len());
         for (step, (memory, real)) in memory.iter().zip(&real).enumerate() {
             assert_eq!(memory, real, "step {step}");
@@ -104,8 +105,8 @@ fn a_disk_in_memory_answers_as_one_of_this_machine_does() {
 }
 
 /// The names in the root, and the bytes that a file has.
-fn left(machine: &PowerLossFs) -> (Vec<OsString>, Vec<Vec<u8>>) {
-    let names = machine.names(Path::new("/")).expect("a root");
+fn names_and_contents(machine: &PowerLossFs) -> (Vec<OsString>, Vec<Vec<u8>>) {
+    let names = machine.list_dir(Path::new("/")).expect("a root");
     let bytes = names.iter().map(|name| {
         let mut bytes = Vec::new();
         let mut file = machine.open(Path::new(name)).expect("a file");
@@ -123,8 +124,9 @@ fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
     file.write_all(b"synced").expect("room");
     file.sync().expect("a disk that works");
     file.write_all(b", and more").expect("room");
-    let all =
-        |machine: &PowerLossFs| -> BTreeSet<_> { machine.power_cuts().iter().map(left).collect() };
+    let all = |machine: &PowerLossFs| -> BTreeSet<_> {
+        machine.power_cuts().iter().map(names_and_contents).collect()
+    };
     let (short, long) = (b"synced".to_vec(), b"synced, and more".to_vec());
     let named = |name: &str, bytes: &Vec<u8>| (vec![name.into()], vec![bytes.clone()]);
     let nothing = (Vec::new(), Vec::new());

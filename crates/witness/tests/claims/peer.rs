@@ -12,11 +12,11 @@ use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, timeout};
 use unanimity_config::Polling;
-use unanimity_log::{Cached, Tiles};
+use unanimity_log::{TileReader, TileSource};
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::checkpoint::LogId;
-use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::{CosignedHead, Evidence, Hash, Tile, Timestamp, TreeHead};
 use unanimity_storage::{Clock, ManualClock, Storage, WriteStep};
 use unanimity_testkit::World;
@@ -271,8 +271,8 @@ async fn killed_at_any_step_of_a_poll_it_holds_the_old_head_or_the_new_with_its_
         let head = node.head().unwrap();
         assert!(head == early || head == late, "killed at step {n}: {head}");
         // The tree below the head is served whole.
-        let cached = Cached::new(AnsweredTiles { node: &node, log: circle.circle.log.id() });
-        assert!(cached.serves(&head).await, "killed at step {n}");
+        let cached = TileReader::new(AnsweredTiles { node: &node, log: circle.circle.log.id() });
+        assert!(cached.matches_head(&head).await, "killed at step {n}");
         died.push(head == late);
         assert_eq!(
             node.poll(&mut rng()).await.unwrap(),
@@ -292,7 +292,7 @@ struct AnsweredTiles<'a, C> {
     log: LogId,
 }
 
-impl<C: Clock> Tiles for AnsweredTiles<'_, C> {
+impl<C: Clock> TileSource for AnsweredTiles<'_, C> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         match self.node.answer(Question::Tile(self.log, tile)) {
             Ok(Answer::Tile(bytes)) => Ok(bytes),
@@ -314,7 +314,7 @@ async fn every_tile_that_its_head_implies_is_served_in_every_width_and_no_other(
     };
     for index in 0..4 {
         for width in [0, 1, 87, 88, 89, 255, 256, 257, u16::MAX] {
-            let first = index * FULL;
+            let first = index * TILE_WIDTH;
             let implied = (1..=256).contains(&width) && first + u64::from(width) <= head.size();
             let leaves = (first..first + u64::from(width)).map(|i| leaves.get(i as usize));
             let hashes = leaves.flatten().flat_map(|leaf| Hash::leaf(leaf).0).collect();
@@ -329,7 +329,7 @@ async fn every_tile_that_its_head_implies_is_served_in_every_width_and_no_other(
     }
     assert_eq!(ask(0, u64::MAX, 1), Answer::NoTile);
     assert_eq!(ask(1, 0, 3), Answer::NoTile);
-    assert!(Cached::new(AnsweredTiles { node: &node, log }).serves(&head).await);
+    assert!(TileReader::new(AnsweredTiles { node: &node, log }).matches_head(&head).await);
     let other = LogId([7; 32]);
     assert_eq!(node.answer(Question::CosignedHead(other)).unwrap(), Answer::OtherLog);
     let tile = Tile { level: 0, index: 0, width: 1 };

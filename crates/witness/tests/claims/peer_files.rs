@@ -12,7 +12,7 @@ use unanimity_config::{OnionAddress, Polling, Site, WEB_PORT};
 use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_files};
 use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::log_path::entries_path;
-use unanimity_protocol::tile::FULL;
+use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::{Hash, Refusal, Tile, TreeHead};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{
@@ -255,7 +255,7 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
         let first = mirror.read(&entries_path(0, 200), 1 << 20).await.unwrap();
         assert_eq!(first, bundle(&whole[..200]), "killed at step {n}");
         node.fetch_entries(&mut rng()).await.unwrap();
-        for (index, entries) in (0..).zip(whole.chunks(FULL as usize)) {
+        for (index, entries) in (0..).zip(whole.chunks(TILE_WIDTH as usize)) {
             let path = entries_path(index, entries.len() as u16);
             assert_eq!(mirror.read(&path, 1 << 20).await.unwrap(), bundle(entries), "{n}");
         }
@@ -279,7 +279,7 @@ async fn without_mirrors(seed: u64) -> Circle {
 fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> ArtifactCache {
     let artifacts = ArtifactCache::new(&circle.beside(who), 1 << 20, Storage::default());
     let (manifest, _) = circle.sign(&Draft::new(9, "9", wanted)).unwrap();
-    artifacts.insert(&manifest.targets[0], wanted).unwrap();
+    artifacts.insert(&manifest.artifacts[0], wanted).unwrap();
     let key = Hash::digest(who.as_bytes()).0;
     let listener = circle.network.listen(OnionAddress { key, port: WEB_PORT });
     let bounds = ServerLimits {

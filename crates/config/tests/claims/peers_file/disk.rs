@@ -165,7 +165,7 @@ fn a_file_keeps_its_rights_and_nobody_gains_any() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let looking = path.clone();
         let disk = Storage::with_hook(move |_| {
-            if let Ok(found) = fs::metadata(unanimity_storage::temporary(&looking)) {
+            if let Ok(found) = fs::metadata(unanimity_storage::temporary_path(&looking)) {
                 assert_eq!(found.mode() & 0o777 & !mode, 0, "{mode:o}");
             }
             Ok(())

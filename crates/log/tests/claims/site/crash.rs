@@ -13,52 +13,52 @@ use unanimity_testkit::signed_heads::Seen;
 use unanimity_testkit::watched_disk::{failing_disk, path_of, recording_disk};
 use unanimity_testkit::{copy_tree, scratch_dir};
 
-use crate::site::{Pair, files};
+use crate::site::{LogAndSite, files};
 
 /// The releases of the story, by the size of the log that they make.
-const STORY: [(u64, &[u8]); 3] = [(3, b"one"), (258, b"two"), (263, b"three")];
+const RELEASES: [(u64, &[u8]); 3] = [(3, b"one"), (258, b"two"), (263, b"three")];
 
 /// The log as it was before each publication.
-fn story(directory: &Path) -> Vec<Pair> {
-    let pair = Pair::new(&directory.join("writer"));
+fn make_log_versions(directory: &Path) -> Vec<LogAndSite> {
+    let pair = LogAndSite::new(&directory.join("writer"));
     let mut told = Vec::new();
-    for (i, (size, artifact)) in STORY.into_iter().enumerate() {
-        let before = told.len().checked_sub(1).map_or(0, |last| STORY[last].0);
+    for (i, (size, artifact)) in RELEASES.into_iter().enumerate() {
+        let before = told.len().checked_sub(1).map_or(0, |last| RELEASES[last].0);
         pair.append(&notes(&format!("batch {i}"), size - before - 1));
         pair.release(i as u64 + 1, artifact);
         let log = directory.join(format!("log-{i}"));
         copy_tree(&pair.log, &log).unwrap();
-        told.push(Pair { log, site: directory.join("nowhere") });
+        told.push(LogAndSite { log, site: directory.join("nowhere") });
     }
     told
 }
 
 /// Publishes the logs of the story to one site, as far as the disk lets it.
-fn publish_all(story: &[Pair], site: &Path, disk: &Storage) -> bool {
-    story
-        .iter()
-        .all(|pair| Pair { log: pair.log.clone(), site: site.to_owned() }.publish(disk).is_ok())
+fn export_all(story: &[LogAndSite], site: &Path, disk: &Storage) -> bool {
+    story.iter().all(|pair| {
+        LogAndSite { log: pair.log.clone(), site: site.to_owned() }.export(disk).is_ok()
+    })
 }
 
 /// What a host serves: a whole log of the story, every file of its releases, and a page that says
 /// nothing else. Its size, or `None` while there is no checkpoint.
-fn served(site: &Path) -> Option<u64> {
+fn check_site_is_whole(site: &Path) -> Option<u64> {
     if !site.join("checkpoint").exists() {
         assert!(!site.join("index.html").exists(), "a page of nothing");
         return None;
     }
     let (head, entries) = read_whole(site);
-    assert!(STORY.iter().any(|(size, _)| *size == head.size()), "{head}");
+    assert!(RELEASES.iter().any(|(size, _)| *size == head.size()), "{head}");
     for entry in entries {
         let note = Note::parse(&entry).unwrap();
         let Ok(manifest) = Manifest::parse(note.text()) else { continue };
-        for target in manifest.targets {
+        for target in manifest.artifacts {
             let bytes = fs::read(site.join(format!("artifact/{}", target.sha256))).unwrap();
             assert_eq!((Hash::digest(&bytes), bytes.len() as u64), (target.sha256, target.length));
         }
     }
     if let Ok(page) = fs::read_to_string(site.join("index.html")) {
-        let said = STORY.iter().find(|(size, _)| page.contains(&format!("<dd>{size}</dd>")));
+        let said = RELEASES.iter().find(|(size, _)| page.contains(&format!("<dd>{size}</dd>")));
         assert!(said.unwrap().0 <= head.size() && page.ends_with("</html>\n"));
         for link in page.split("href=\"").skip(1) {
             assert!(site.join(link.split('"').next().unwrap()).exists());
@@ -68,39 +68,41 @@ fn served(site: &Path) -> Option<u64> {
 }
 
 /// After whatever happened, the next run ends it; what it makes is what an undisturbed run makes.
-fn check_goes_on(story: &[Pair], site: &Path, whole: &Path) -> Option<u64> {
-    let before = served(site);
+fn check_recovers(story: &[LogAndSite], site: &Path, whole: &Path) -> Option<u64> {
+    let before = check_site_is_whole(site);
     let last = &story[2];
-    Pair { log: last.log.clone(), site: site.to_owned() }.publish(&Storage::default()).unwrap();
+    LogAndSite { log: last.log.clone(), site: site.to_owned() }
+        .export(&Storage::default())
+        .unwrap();
     let after = files(site);
     for (name, bytes) in files(whole) {
         // A run that was killed may have skipped a head, or be older than this one.
         let is_of_older_head = name.to_str().unwrap().contains(".p/");
         assert!(after.get(&name) == Some(&bytes) || is_of_older_head, "{}", name.display());
     }
-    assert_eq!(served(site), Some(STORY[2].0));
+    assert_eq!(check_site_is_whole(site), Some(RELEASES[2].0));
     before
 }
 
 #[test]
 fn a_run_killed_at_any_step_leaves_the_older_log_or_the_newer_and_the_next_one_ends_it() {
     let place = place();
-    let (story, whole) = (story(place.path()), place.path().join("whole"));
+    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
     let (disk, steps) = recording_disk();
-    assert!(publish_all(&story, &whole, &disk));
+    assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     assert!(steps > 100, "{steps} steps");
     let (mut met, mut last) = (BTreeSet::new(), None);
     for dies in 0..steps {
         let site = place.path().join(format!("site-{dies}"));
-        assert!(!publish_all(&story, &site, &failing_disk(dies, None)));
-        let size = check_goes_on(&story, &site, &whole);
+        assert!(!export_all(&story, &site, &failing_disk(dies, None)));
+        let size = check_recovers(&story, &site, &whole);
         assert!(size >= last, "step {dies}: what was published stays published");
         last = size;
         met.insert(size);
         fs::remove_dir_all(&site).unwrap();
     }
-    let sizes = STORY.iter().map(|(size, _)| Some(*size));
+    let sizes = RELEASES.iter().map(|(size, _)| Some(*size));
     assert_eq!(
         met.into_iter().collect::<Vec<_>>(),
         [None].into_iter().chain(sizes).collect::<Vec<_>>()
@@ -110,18 +112,18 @@ fn a_run_killed_at_any_step_leaves_the_older_log_or_the_newer_and_the_next_one_e
 #[test]
 fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
     let place = place();
-    let (story, whole) = (story(place.path()), place.path().join("whole"));
+    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
     let (disk, steps) = recording_disk();
-    assert!(publish_all(&story, &whole, &disk));
+    assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     let mut outcomes = 0;
     for dies in 0..=steps {
         let root = scratch_dir::place();
         let power = Power::over(root.path());
         let disk = power.disk(Some(dies), &Seen::default());
-        assert_eq!(publish_all(&story, &root.path().join("site"), &disk), dies == steps);
+        assert_eq!(export_all(&story, &root.path().join("site"), &disk), dies == steps);
         for left in power.outcomes() {
-            served(&left.path().join("site"));
+            check_site_is_whole(&left.path().join("site"));
             outcomes += 1;
         }
     }
@@ -131,8 +133,8 @@ fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
 #[test]
 fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
     let place = place();
-    let story = story(place.path());
-    let publish = |site: &Path, disk: &Storage| publish_all(&story[..1], site, disk);
+    let story = make_log_versions(place.path());
+    let publish = |site: &Path, disk: &Storage| export_all(&story[..1], site, disk);
     let (disk, steps) = recording_disk();
     assert!(publish(&place.path().join("whole"), &disk));
     let steps = steps.lock().unwrap().len();
@@ -150,7 +152,7 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
             // Only a checkpoint can promise too much.
             if site.join("checkpoint").exists() && power.has_loose_names() {
                 for left in power.outcomes() {
-                    served(&left.path().join("site"));
+                    check_site_is_whole(&left.path().join("site"));
                 }
             }
             if ended {
@@ -163,14 +165,14 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
 #[test]
 fn a_run_whose_disk_fails_for_a_moment_is_ended_by_the_next() {
     let place = place();
-    let (story, whole) = (story(place.path()), place.path().join("whole"));
+    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
     let (disk, steps) = recording_disk();
-    assert!(publish_all(&story, &whole, &disk));
+    assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     for from in 0..steps {
         let site = place.path().join(format!("site-{from}"));
-        publish_all(&story, &site, &failing_disk(from, Some(from + 1)));
-        check_goes_on(&story, &site, &whole);
+        export_all(&story, &site, &failing_disk(from, Some(from + 1)));
+        check_recovers(&story, &site, &whole);
         fs::remove_dir_all(&site).unwrap();
     }
 }
@@ -178,11 +180,11 @@ fn a_run_whose_disk_fails_for_a_moment_is_ended_by_the_next() {
 #[test]
 fn all_that_a_checkpoint_implies_is_durable_before_it_is_written_and_the_page_comes_last() {
     let place = place();
-    let (story, site) = (story(place.path()), place.path().join("site"));
+    let (story, site) = (make_log_versions(place.path()), place.path().join("site"));
     let (checkpoint, page) = (site.join("checkpoint"), site.join("index.html"));
     for pair in &story {
         let (disk, steps) = recording_disk();
-        assert!(publish_all(std::slice::from_ref(pair), &site, &disk));
+        assert!(export_all(std::slice::from_ref(pair), &site, &disk));
         let steps = steps.lock().unwrap();
         let at = |step: WriteStep| steps.iter().position(|taken| *taken == step).unwrap();
         let signed = at(WriteStep::Create(checkpoint.clone()));

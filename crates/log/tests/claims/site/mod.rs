@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use unanimity_client::CycleOutcome;
 use unanimity_log::LogWriter;
-use unanimity_log::export::{Published, Source, Unpublished, publish};
+use unanimity_log::export::{ExportError, ExportSummary, LogSnapshot, export};
 use unanimity_net::Mirror;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
@@ -22,15 +22,15 @@ use unanimity_testkit::watched_disk::recording_disk;
 use unanimity_testkit::{Draft, World};
 
 /// A log's directory, and a directory for its site beside it.
-struct Pair {
+struct LogAndSite {
     log: PathBuf,
     site: PathBuf,
 }
 
-impl Pair {
+impl LogAndSite {
     /// With an empty log.
-    fn new(directory: &Path) -> Pair {
-        let pair = Pair { log: directory.join("log"), site: directory.join("site") };
+    fn new(directory: &Path) -> LogAndSite {
+        let pair = LogAndSite { log: directory.join("log"), site: directory.join("site") };
         LogWriter::init(&pair.log, origin(), secret(1), Storage::default()).unwrap();
         pair
     }
@@ -48,8 +48,8 @@ impl Pair {
         self.append(&[release(sequence, artifact.len(), artifact)]);
     }
 
-    fn publish(&self, disk: &Storage) -> Result<Published, Unpublished> {
-        publish(&Source::read(&self.log, &the_log().key)?, &self.site, disk)
+    fn export(&self, disk: &Storage) -> Result<ExportSummary, ExportError> {
+        export(&LogSnapshot::read(&self.log, &the_log().key)?, &self.site, disk)
     }
 
     fn page(&self) -> String {
@@ -92,15 +92,15 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     for (sequence, artifact) in [(1, &b"one"[..]), (2, b"two")] {
         pair.release(sequence, artifact);
     }
     pair.append(&notes("other", 300));
     fs::write(pair.log.join(".secret"), "private").unwrap();
     fs::write(pair.log.join("artifact").join(Hash::digest(b"draft").hex()), "draft").unwrap();
-    let done = pair.publish(&Storage::default()).unwrap();
-    assert!(done.missing.is_empty() && !done.is_page_foreign);
+    let done = pair.export(&Storage::default()).unwrap();
+    assert!(done.missing_artifacts.is_empty() && !done.has_foreign_page);
     let (head, entries) = read_whole(&pair.site);
     assert_eq!((head.size(), entries.len()), (302, 302));
     let files = files(&pair.site);
@@ -139,8 +139,8 @@ async fn a_client_installs_from_a_site_that_was_published() {
     for (sequence, artifact) in [(1, &b"#!/bin/sh\necho one\n"[..]), (2, b"#!/bin/sh\necho two\n")]
     {
         world.publish(&Draft::new(sequence, "1.0.0", artifact)).unwrap();
-        let source = Source::read(&world.log_directory(), &world.circle.log.key).unwrap();
-        publish(&source, &site, &Storage::default()).unwrap();
+        let source = LogSnapshot::read(&world.log_directory(), &world.circle.log.key).unwrap();
+        export(&source, &site, &Storage::default()).unwrap();
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
         world.advance(Duration::from_secs(61 * 60));
@@ -155,12 +155,12 @@ async fn a_client_installs_from_a_site_that_was_published() {
 #[test]
 fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("first", 256));
     pair.release(1, b"one");
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     let (disk, steps) = recording_disk();
-    let done = pair.publish(&disk).unwrap();
+    let done = pair.export(&disk).unwrap();
     assert_eq!((done.files, done.bytes), (0, 0));
     let syncs =
         |steps: &[WriteStep]| steps.iter().all(|step| matches!(step, WriteStep::SyncDir(_)));
@@ -168,7 +168,7 @@ fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
 
     pair.release(2, b"two");
     let before = files(&pair.site);
-    let done = pair.publish(&Storage::default()).unwrap();
+    let done = pair.export(&Storage::default()).unwrap();
     let after = files(&pair.site);
     let changed: Vec<_> = after.iter().filter(|(p, bytes)| before.get(*p) != Some(bytes)).collect();
     assert_eq!(changed.len() as u64, done.files);
@@ -181,35 +181,35 @@ fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
 #[test]
 fn an_empty_log_is_a_site() {
     let place = place();
-    let pair = Pair::new(place.path());
-    pair.publish(&Storage::default()).unwrap();
+    let pair = LogAndSite::new(place.path());
+    pair.export(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).0.size(), 0);
     assert!(pair.page().contains("There are none yet."));
     let names: Vec<_> = files(&pair.site).into_keys().collect();
     assert_eq!(names, [Path::new("checkpoint"), Path::new("index.html")]);
     pair.release(1, b"one");
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).0.size(), 1);
 }
 
 #[test]
 fn what_is_appended_meanwhile_is_published_by_the_next_run() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("first", 3));
-    let source = Source::read(&pair.log, &the_log().key).unwrap();
+    let source = LogSnapshot::read(&pair.log, &the_log().key).unwrap();
     let mut writer = LogWriter::open(&pair.log, secret(1), Storage::default()).unwrap();
     writer.append(&notes("second", 300)).unwrap();
-    publish(&source, &pair.site, &Storage::default()).unwrap();
+    export(&source, &pair.site, &Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).1, notes("first", 3));
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).0, *writer.head());
 }
 
 #[test]
 fn a_copy_that_dropped_partial_tiles_is_a_log_to_publish_from() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("first", 200));
     let old = fs::read(pair.log.join("checkpoint")).unwrap();
     pair.append(&notes("second", 100));
@@ -217,17 +217,17 @@ fn a_copy_that_dropped_partial_tiles_is_a_log_to_publish_from() {
     for partial in ["tile/0/000.p", "tile/entries/000.p"] {
         fs::remove_dir_all(pair.log.join(partial)).unwrap();
     }
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     assert_eq!(read_whole(&pair.site).1, notes("first", 200));
 }
 
 #[test]
 fn damage_to_a_site_is_repaired() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("first", 255));
     pair.release(1, b"one");
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     let whole = files(&pair.site);
     for (name, bytes) in &whole {
         let path = pair.site.join(name);
@@ -240,13 +240,13 @@ fn damage_to_a_site_is_repaired() {
                 continue;
             }
             fs::write(&path, damaged).unwrap();
-            assert_eq!(pair.publish(&Storage::default()).unwrap().files, 1, "{}", name.display());
+            assert_eq!(pair.export(&Storage::default()).unwrap().files, 1, "{}", name.display());
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(pair.publish(&Storage::default()).unwrap().files, 1, "{}", name.display());
+        assert_eq!(pair.export(&Storage::default()).unwrap().files, 1, "{}", name.display());
         if !name.ends_with("checkpoint") {
             fs::remove_file(&path).unwrap();
-            assert_eq!(pair.publish(&Storage::default()).unwrap().files, 1, "{}", name.display());
+            assert_eq!(pair.export(&Storage::default()).unwrap().files, 1, "{}", name.display());
         }
         assert_eq!(files(&pair.site), whole);
     }
@@ -255,15 +255,15 @@ fn damage_to_a_site_is_repaired() {
 #[test]
 fn what_somebody_else_put_on_the_site_stays() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, b"one");
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     let theirs = [("index.html", "<p>mine</p>"), ("robots.txt", ""), ("artifact/notes", "x")];
     for (name, text) in theirs {
         fs::write(pair.site.join(name), text).unwrap();
     }
     pair.release(2, b"two");
-    assert!(pair.publish(&Storage::default()).unwrap().is_page_foreign);
+    assert!(pair.export(&Storage::default()).unwrap().has_foreign_page);
     for (name, text) in theirs {
         assert_eq!(fs::read_to_string(pair.site.join(name)).unwrap(), text);
     }
@@ -272,42 +272,42 @@ fn what_somebody_else_put_on_the_site_stays() {
 #[test]
 fn an_artifact_that_is_missing_is_said_and_shown_and_one_that_the_site_has_is_not_needed() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&[release(1, 3, b"one"), release(2, 3, b"two")]);
-    let done = pair.publish(&Storage::default()).unwrap();
-    assert_eq!(done.missing.len(), 2);
-    assert_eq!(done.missing[0].manifest.sequence, 1);
+    let done = pair.export(&Storage::default()).unwrap();
+    assert_eq!(done.missing_artifacts.len(), 2);
+    assert_eq!(done.missing_artifacts[0].manifest.sequence, 1);
     assert_eq!(pair.page().matches("(not available here)").count(), 2);
     let log = LogWriter::open(&pair.log, secret(1), Storage::default()).unwrap();
     log.add_artifact(b"one").unwrap();
     log.add_artifact(b"two").unwrap();
     drop(log);
-    assert!(pair.publish(&Storage::default()).unwrap().missing.is_empty());
+    assert!(pair.export(&Storage::default()).unwrap().missing_artifacts.is_empty());
     assert!(!pair.page().contains("not available"));
     // The log may let go of old files; the site keeps them.
     fs::remove_dir_all(pair.log.join("artifact")).unwrap();
-    let done = pair.publish(&Storage::default()).unwrap();
-    assert_eq!((done.files, done.missing.len()), (0, 0));
+    let done = pair.export(&Storage::default()).unwrap();
+    assert_eq!((done.files, done.missing_artifacts.len()), (0, 0));
     // One of another length cannot be, whoever logs it: it blocks nobody.
     pair.append(&[release(3, 5, b"two")]);
-    let done = pair.publish(&Storage::default()).unwrap();
-    assert_eq!(done.missing.len(), 1);
+    let done = pair.export(&Storage::default()).unwrap();
+    assert_eq!(done.missing_artifacts.len(), 1);
     assert_eq!(fs::read(pair.artifact(b"two")).unwrap(), b"two");
     assert_eq!(pair.page().matches("(not available here)").count(), 1);
     // What is damaged on the site, and nowhere else whole, is not there.
     fs::write(pair.artifact(b"one"), "eno").unwrap();
-    assert_eq!(pair.publish(&Storage::default()).unwrap().missing.len(), 2);
+    assert_eq!(pair.export(&Storage::default()).unwrap().missing_artifacts.len(), 2);
     assert_eq!(fs::read(pair.artifact(b"one")).unwrap(), b"eno");
 }
 
 #[test]
 fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, b"one");
     pair.release(2, b"two");
     pair.append(&[note("other", 1), b"unanimity/manifest/v1 no more\n".to_vec()][..1]);
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     let page = pair.page();
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
     let link = |artifact: &[u8]| {
@@ -325,21 +325,21 @@ fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
     ] {
         at(text);
     }
-    let again = Pair { site: place.path().join("again"), log: pair.log.clone() };
-    again.publish(&Storage::default()).unwrap();
+    let again = LogAndSite { site: place.path().join("again"), log: pair.log.clone() };
+    again.export(&Storage::default()).unwrap();
     assert_eq!(files(&again.site), files(&pair.site));
 }
 
 #[test]
 fn nothing_that_others_named_is_markup_in_the_page() {
     let place = place();
-    let pair = Pair { log: place.path().join("log"), site: place.path().join("site") };
+    let pair = LogAndSite { log: place.path().join("log"), site: place.path().join("site") };
     let origin = "log.example/<script src='x'>alert(1)</script>&amp;\"--><style>";
     let name = "<img\u{a0}x\u{202e}".replace('\u{a0}', "") + "\u{200b}onerror=\"y\">";
     let secret = unanimity_protocol::NoteSigningKey::from_seed(name.parse().unwrap(), &[5; 32]);
     let key = secret.public();
     LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Storage::default()).unwrap();
-    publish(&Source::read(&pair.log, &key).unwrap(), &pair.site, &Storage::default()).unwrap();
+    export(&LogSnapshot::read(&pair.log, &key).unwrap(), &pair.site, &Storage::default()).unwrap();
     let page = pair.page();
     assert!(page.is_ascii());
     for markup in ["<script", "<img", "alert(1)</", "\"--><style>", "onerror=\"y\""] {
@@ -354,10 +354,10 @@ fn nothing_that_others_named_is_markup_in_the_page() {
 #[test]
 fn a_thousand_releases_are_listed_and_the_rest_is_counted() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     let all: Vec<Vec<u8>> = (1..=1003).map(|sequence| release(sequence, 3, b"one")).collect();
     pair.append(&all);
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     let page = pair.page();
     assert_eq!(page.matches("<tbody>").count(), 1000);
     assert!(page.contains("all older: 3;") && page.contains("<td>1003.0</td>"));

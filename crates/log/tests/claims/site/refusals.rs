@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use unanimity_log::LogWriter;
-use unanimity_log::export::{Source, Unpublished, publish};
+use unanimity_log::export::{ExportError, LogSnapshot, export};
 use unanimity_protocol::{Evidence, Hash, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
@@ -12,13 +12,13 @@ use unanimity_testkit::scratch_dir::place;
 use unanimity_testkit::watched_disk::recording_disk;
 use unanimity_testkit::{Draft, World, copy_tree, watched_disk};
 
-use crate::site::{Pair, files};
+use crate::site::{LogAndSite, files};
 
 /// Publishes, which must fail before anything is written.
-fn refused(pair: &Pair) -> Unpublished {
+fn refused(pair: &LogAndSite) -> ExportError {
     let before = pair.site.exists().then(|| files(&pair.site));
     let (disk, steps) = recording_disk();
-    let error = pair.publish(&disk).unwrap_err();
+    let error = pair.export(&disk).unwrap_err();
     assert!(steps.lock().unwrap().is_empty(), "{error}: {steps:?}");
     assert_eq!(pair.site.exists().then(|| files(&pair.site)), before, "{error}");
     error
@@ -27,14 +27,14 @@ fn refused(pair: &Pair) -> Unpublished {
 #[test]
 fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("first", 511));
     pair.release(1, b"one");
     pair.append(&notes("last", 3));
     let served = files(&pair.log);
     // What of the log its checkpoint implies: not the partial tiles of older heads.
-    let fresh = Pair { log: pair.log.clone(), site: place.path().join("fresh") };
-    fresh.publish(&Storage::default()).unwrap();
+    let fresh = LogAndSite { log: pair.log.clone(), site: place.path().join("fresh") };
+    fresh.export(&Storage::default()).unwrap();
     let implied = files(&fresh.site);
     assert_eq!(implied.len(), 9 + 1);
     for name in implied.keys().filter(|name| !name.ends_with("index.html")) {
@@ -49,10 +49,10 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
             let error = refused(&pair);
             let said = error.to_string();
             match &error {
-                Unpublished::Artifact(at) => assert_eq!(*at, path),
-                Unpublished::Checkpoint { path: at, .. } => assert_eq!(*at, path),
+                ExportError::ArtifactMismatch(at) => assert_eq!(*at, path),
+                ExportError::Checkpoint { path: at, .. } => assert_eq!(*at, path),
                 // All partial tiles make the root; which of them is wrong, it does not say.
-                Unpublished::Disk(_) => assert!(
+                ExportError::Disk(_) => assert!(
                     said.contains(path.to_str().unwrap())
                         || (said.contains("tile is damaged") && said.contains("restore it")),
                     "{said}"
@@ -62,12 +62,12 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
         }
         fs::remove_file(&path).unwrap();
         if name.starts_with("artifact") {
-            let done = publish(
-                &Source::read(&pair.log, &the_log().key).unwrap(),
+            let done = export(
+                &LogSnapshot::read(&pair.log, &the_log().key).unwrap(),
                 &place.path().join("without"),
                 &Storage::default(),
             );
-            assert_eq!(done.unwrap().missing.len(), 1);
+            assert_eq!(done.unwrap().missing_artifacts.len(), 1);
         } else {
             let said = refused(&pair).to_string();
             assert!(
@@ -77,176 +77,176 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
         }
         fs::write(&path, bytes).unwrap();
     }
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
 }
 
 #[test]
 fn a_site_never_goes_back() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("old", 300));
-    let backup = Pair { log: place.path().join("backup"), site: pair.site.clone() };
+    let backup = LogAndSite { log: place.path().join("backup"), site: pair.site.clone() };
     copy_tree(&pair.log, &backup.log).unwrap();
     pair.append(&notes("new", 2));
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     let error = refused(&backup);
-    assert!(matches!(error, Unpublished::Rollback { size: 302, held: 300, .. }), "{error}");
+    assert!(matches!(error, ExportError::Rollback { size: 302, held: 300, .. }), "{error}");
     // Also a site that cannot prove that it is ahead.
     fs::remove_dir_all(pair.site.join("tile")).unwrap();
-    assert!(matches!(refused(&backup), Unpublished::Rollback { .. }));
+    assert!(matches!(refused(&backup), ExportError::Rollback { .. }));
     // From the log itself it is made whole again.
-    pair.publish(&Storage::default()).unwrap();
-    let empty = Pair { log: place.path().join("empty"), site: pair.site.clone() };
+    pair.export(&Storage::default()).unwrap();
+    let empty = LogAndSite { log: place.path().join("empty"), site: pair.site.clone() };
     LogWriter::init(&empty.log, origin(), secret(1), Storage::default()).unwrap();
-    assert!(matches!(refused(&empty), Unpublished::Rollback { held: 0, .. }));
+    assert!(matches!(refused(&empty), ExportError::Rollback { held: 0, .. }));
 }
 
 #[test]
 fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("both", 300));
-    let other = Pair { log: place.path().join("other"), site: pair.site.clone() };
+    let other = LogAndSite { log: place.path().join("other"), site: pair.site.clone() };
     copy_tree(&pair.log, &other.log).unwrap();
     pair.append(&notes("ours", 5));
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
     // Shorter than the site, as long as it, and longer.
     for count in [3, 2, 7] {
         other.append(&notes(&format!("theirs {count}"), count));
         let error = refused(&other);
-        let Unpublished::Fork { evidence, .. } = &error else { panic!("{error}") };
+        let ExportError::Fork { evidence, .. } = &error else { panic!("{error}") };
         let text = evidence.to_string();
         assert_eq!(Evidence::verify(&text, &the_log()).unwrap(), **evidence);
         assert!(error.to_string().contains(&evidence.id()));
     }
-    assert_eq!(pair.publish(&Storage::default()).unwrap().files, 0);
+    assert_eq!(pair.export(&Storage::default()).unwrap().files, 0);
 }
 
 #[test]
 fn a_site_of_another_log_is_left_alone() {
     let place = place();
-    let pair = Pair::new(place.path());
-    pair.publish(&Storage::default()).unwrap();
+    let pair = LogAndSite::new(place.path());
+    pair.export(&Storage::default()).unwrap();
     for (name, (origin, key)) in
         [("origin", ("log.example/other".parse().unwrap(), 1)), ("key", (origin(), 2))]
     {
-        let other = Pair { log: place.path().join(name), site: pair.site.clone() };
+        let other = LogAndSite { log: place.path().join(name), site: pair.site.clone() };
         LogWriter::init(&other.log, origin, secret(key), Storage::default()).unwrap();
         let before = files(&other.site);
-        let source = Source::read(&other.log, &secret(key).public()).unwrap();
+        let source = LogSnapshot::read(&other.log, &secret(key).public()).unwrap();
         let (disk, steps) = recording_disk();
-        let error = publish(&source, &other.site, &disk).unwrap_err();
-        assert!(matches!(error, Unpublished::OtherLog { .. }), "{error}");
+        let error = export(&source, &other.site, &disk).unwrap_err();
+        assert!(matches!(error, ExportError::OtherLog { .. }), "{error}");
         assert!(steps.lock().unwrap().is_empty());
         assert_eq!(files(&other.site), before);
     }
     fs::write(pair.site.join("checkpoint"), "damaged").unwrap();
-    assert!(matches!(refused(&pair), Unpublished::OtherLog { .. }));
+    assert!(matches!(refused(&pair), ExportError::OtherLog { .. }));
 }
 
 #[test]
 fn a_directory_with_other_things_in_it_is_no_site() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     fs::create_dir(&pair.site).unwrap();
     for name in ["notes.txt", ".hidden", "index.html", "checkpoint.old", "tiles"] {
         fs::write(pair.site.join(name), "precious").unwrap();
-        assert!(matches!(refused(&pair), Unpublished::Occupied(_)), "{name}");
+        assert!(matches!(refused(&pair), ExportError::Occupied(_)), "{name}");
         fs::remove_file(pair.site.join(name)).unwrap();
     }
     // A log's directory that somebody appends to, be it of the same log.
     copy_tree(&pair.log, &place.path().join("backup")).unwrap();
     pair.append(&notes("new", 2));
-    let backup = Pair { log: pair.log.clone(), site: place.path().join("backup") };
+    let backup = LogAndSite { log: pair.log.clone(), site: place.path().join("backup") };
     fs::write(backup.site.join(".pending"), "").unwrap();
-    assert!(matches!(refused(&backup), Unpublished::IsLog(_)));
+    assert!(matches!(refused(&backup), ExportError::IsLog(_)));
     // A file, and a directory that may not be written.
     fs::remove_dir_all(&pair.site).unwrap();
     fs::write(&pair.site, "file").unwrap();
-    assert!(matches!(pair.publish(&Storage::default()).unwrap_err(), Unpublished::Disk(_)));
+    assert!(matches!(pair.export(&Storage::default()).unwrap_err(), ExportError::Disk(_)));
     assert_eq!(fs::read_to_string(&pair.site).unwrap(), "file");
 }
 
 #[test]
 fn a_site_and_its_log_are_apart() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("new", 2));
     symlink(&pair.log, place.path().join("link")).unwrap();
     for site in ["log", "log/site", "log/tile", "log/a/b", "link", "link/site", "."] {
-        let inside = Pair { log: pair.log.clone(), site: place.path().join(site) };
+        let inside = LogAndSite { log: pair.log.clone(), site: place.path().join(site) };
         let before = files(&pair.log);
-        let error = inside.publish(&Storage::default()).unwrap_err();
-        assert!(matches!(error, Unpublished::NotApart { .. }), "{site}: {error}");
+        let error = inside.export(&Storage::default()).unwrap_err();
+        assert!(matches!(error, ExportError::OverlappingDirectories { .. }), "{site}: {error}");
         assert_eq!(files(&pair.log), before, "{site}");
     }
-    let through = Pair { log: place.path().join("link"), site: pair.log.join("site") };
-    assert!(matches!(refused(&through), Unpublished::NotApart { .. }));
-    let around = Pair { log: pair.log.clone(), site: place.path().join("other/../log/site") };
+    let through = LogAndSite { log: place.path().join("link"), site: pair.log.join("site") };
+    assert!(matches!(refused(&through), ExportError::OverlappingDirectories { .. }));
+    let around = LogAndSite { log: pair.log.clone(), site: place.path().join("other/../log/site") };
     assert!(refused(&around).to_string().contains("(..)"));
     // A neighbour whose name begins alike is no part of it.
-    let beside = Pair { log: pair.log.clone(), site: place.path().join("log-site") };
-    beside.publish(&Storage::default()).unwrap();
+    let beside = LogAndSite { log: pair.log.clone(), site: place.path().join("log-site") };
+    beside.export(&Storage::default()).unwrap();
 }
 
 #[test]
 fn one_process_publishes_to_a_site_at_a_time() {
     let place = place();
-    let pair = Pair::new(place.path());
-    pair.publish(&Storage::default()).unwrap();
+    let pair = LogAndSite::new(place.path());
+    pair.export(&Storage::default()).unwrap();
     let lock = unanimity_storage::lock(&pair.site).unwrap();
     pair.append(&notes("new", 2));
     let before = files(&pair.site);
-    assert!(matches!(pair.publish(&Storage::default()).unwrap_err(), Unpublished::Busy(_)));
+    assert!(matches!(pair.export(&Storage::default()).unwrap_err(), ExportError::Busy(_)));
     assert_eq!(files(&pair.site), before);
     drop(lock);
-    pair.publish(&Storage::default()).unwrap();
+    pair.export(&Storage::default()).unwrap();
 }
 
 #[test]
 fn what_another_run_published_in_the_meantime_is_not_taken_back() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&notes("old", 2));
-    let old = Source::read(&pair.log, &the_log().key).unwrap();
+    let old = LogSnapshot::read(&pair.log, &the_log().key).unwrap();
     pair.append(&notes("new", 2));
     let (log, site) = (pair.log.clone(), pair.site.clone());
     let disk = Storage::with_hook(move |step| {
         if matches!(step, WriteStep::MakeDir(_)) {
-            let other = Pair { log: log.clone(), site: site.clone() };
-            other.publish(&Storage::default()).unwrap();
+            let other = LogAndSite { log: log.clone(), site: site.clone() };
+            other.export(&Storage::default()).unwrap();
         }
         Ok(())
     });
-    let error = publish(&old, &pair.site, &disk).unwrap_err();
-    assert!(matches!(error, Unpublished::Rollback { size: 4, held: 2, .. }), "{error}");
+    let error = export(&old, &pair.site, &disk).unwrap_err();
+    assert!(matches!(error, ExportError::Rollback { size: 4, held: 2, .. }), "{error}");
 }
 
 #[test]
 fn a_full_disk_leaves_nothing_half_written() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, &[7; 300_000]);
     let disk = Storage::with_hook(|step| match step {
         WriteStep::SyncFile(_) => Err(watched_disk::no_space()),
         _ => Ok(()),
     });
-    let error = pair.publish(&disk).unwrap_err();
-    assert!(matches!(&error, Unpublished::Disk(_)), "{error}");
+    let error = pair.export(&disk).unwrap_err();
+    assert!(matches!(&error, ExportError::Disk(_)), "{error}");
     assert!(files(&pair.site).is_empty());
 }
 
 #[test]
 fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
     let place = place();
-    let pair = Pair::new(place.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, b"one");
-    let source = Source::read(&pair.log, &the_log().key).unwrap();
+    let source = LogSnapshot::read(&pair.log, &the_log().key).unwrap();
     let (from, digest) = (pair.log.clone(), Hash::digest(b"one").hex());
     for changed in [&b"eno"[..], b"one more"] {
         fs::write(from.join("artifact").join(&digest), changed).unwrap();
-        let error = publish(&source, &pair.site, &Storage::default()).unwrap_err();
-        assert!(matches!(error, Unpublished::Artifact(_)), "{error}");
+        let error = export(&source, &pair.site, &Storage::default()).unwrap_err();
+        assert!(matches!(error, ExportError::ArtifactMismatch(_)), "{error}");
         assert!(files(&pair.site).is_empty());
     }
 }
@@ -260,7 +260,7 @@ async fn a_release_for_another_log_is_none_of_its_releases() {
     let foreign = ours.to_string().replace(ours.log.as_str(), "log.example/else");
     let foreign = format!("{foreign}\n— writer AAAAAAAA\n").into_bytes();
     world.force("log", &[foreign, b"\xffrubbish".to_vec()]).unwrap();
-    let source = Source::read(&world.log_directory(), &world.circle.log.key).unwrap();
+    let source = LogSnapshot::read(&world.log_directory(), &world.circle.log.key).unwrap();
     assert_eq!(source.head().size(), 3);
     let listed: Vec<_> = source.releases().iter().map(|release| &release.manifest).collect();
     assert_eq!(listed, [&ours]);
