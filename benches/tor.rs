@@ -23,7 +23,9 @@ use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use unanimity_client::{Client, ask_once};
 use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
-use unanimity_config::{Config, CycleSettings, DiscoverySecret, OnionAddress, Polling};
+use unanimity_config::{
+    ClientAuthSecret, ClientConfig, CycleSettings, OnionAddress, PollingSettings,
+};
 use unanimity_net::message::Question;
 use unanimity_net::{Listener as _, Mirror, Transport as _};
 use unanimity_protocol::{CosignatureSigningKey, Log, Peer, PeerSet, Timestamp};
@@ -53,7 +55,7 @@ fn main() -> Result<(), Broken> {
 struct Scene {
     network: String,
     place: PathBuf,
-    discovery: DiscoverySecret,
+    discovery: ClientAuthSecret,
     peers: Vec<(CosignatureSigningKey, OnionAddress)>,
     echo: OnionAddress,
     world: World,
@@ -65,7 +67,7 @@ impl Scene {
         let place = network.place("bench");
         let world = World::create(&place.join("world"), 7, Timestamp(1_700_000_000))?;
         world.publish(&Draft::new(1, "1.0.0", b"hello"))?;
-        let discovery = DiscoverySecret::from_seed(rand::random());
+        let discovery = ClientAuthSecret::from_seed(rand::random());
         let mut scene = Scene {
             network: network.arti(),
             discovery,
@@ -98,7 +100,7 @@ impl Scene {
                 log: scene.log().clone(),
                 signing_key: secret.clone(),
                 mirrors: vec![Mirror::from_directory(scene.world.log_directory())],
-                polling: Polling::default(),
+                polling: PollingSettings::default(),
             };
             let state = scene.place.join(format!("peer-{i}"));
             let peer = Arc::new(Witness::open(follow, &state, Storage::default(), SystemClock)?);
@@ -121,7 +123,7 @@ impl Scene {
         Ok(tor)
     }
 
-    fn config(&self, peers: usize) -> Result<Config, Broken> {
+    fn config(&self, peers: usize) -> Result<ClientConfig, Broken> {
         let mut set = Vec::new();
         let mut addresses = BTreeMap::new();
         for (secret, address) in &self.peers[..peers] {
@@ -133,17 +135,17 @@ impl Scene {
         let state = self.place.join(format!("client-{:x}", rand::random::<u64>()));
         let cycle = CycleSettings {
             ask_timeout: Duration::from_secs(45),
-            roll_timeout: Duration::from_secs(120),
+            round_timeout: Duration::from_secs(120),
             install_root: state.join("root"),
             state: state.join("state"),
             ..self.world.config.cycle.clone()
         };
         let peers = PeerSet::new(set, 1)?;
-        Ok(Config { peers, addresses, cycle, ..self.world.config.clone() })
+        Ok(ClientConfig { peers, addresses, cycle, ..self.world.config.clone() })
     }
 
     /// One cycle of a client; every peer has to have answered.
-    async fn roll(&self, tor: &TorClient, config: &Config) -> Result<Duration, Broken> {
+    async fn roll(&self, tor: &TorClient, config: &ClientConfig) -> Result<Duration, Broken> {
         let began = Instant::now();
         let mirrors = [Mirror::from_directory(self.world.log_directory())];
         let mut client = Client::open(config, &mirrors, tor, &SystemClock, Storage::default())?;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use unanimity_client::CycleOutcome;
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_testkit::{Broken, Draft, World, copy_tree};
@@ -30,8 +30,10 @@ async fn main() -> Result<(), Broken> {
     let mut world = World::create(&directory.join("world"), rand::random(), start)?;
     let spool = directory.join("world/client/spool");
     std::fs::create_dir_all(&spool)?;
-    world.config.cycle.spool =
-        Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool = Some(SpoolSettings {
+        directory: spool.clone(),
+        freshness: SpoolSettings::DEFAULT_FRESHNESS,
+    });
     world.write_config()?;
     for (sequence, version) in (1..).zip(VERSIONS) {
         world.publish(&Draft::new(sequence, version, version.as_bytes()))?;

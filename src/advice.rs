@@ -8,14 +8,14 @@ use std::error::Error;
 use std::fmt::Display;
 
 use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem};
-use unanimity_config::{ConfigError, TicketError};
+use unanimity_config::{ConfigError, InviteError};
 use unanimity_install::InstallRefusal;
 use unanimity_log::export::ExportError;
 use unanimity_log::{EntryError, WriteError};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::peers::PeerSetError;
 use unanimity_publish::PublishError;
-use unanimity_report::{Classify, Ended, Seen, with_causes};
+use unanimity_report::{Classify, CommandError, CycleStatus, error_chain};
 use unanimity_state::{LogForked, StoreError};
 
 /// An error that a person may be able to do something about.
@@ -30,12 +30,12 @@ pub fn words<E: Advice + Display>(error: &E) -> String {
 }
 
 /// The end of a verb by an error, with the advice.
-pub fn ended<E: Advice + Classify + Error>(error: E) -> Ended {
-    Ended::new(error.exit(), error.add_to(with_causes(&error)))
+pub fn ended<E: Advice + Classify + Error>(error: E) -> CommandError {
+    CommandError::new(error.exit(), error.add_to(error_chain(&error)))
 }
 
 /// What the end of a cycle says of the node's condition, with the advice.
-pub fn status_of(cycle: Result<&CycleOutcome, &CycleError>) -> Seen {
+pub fn status_of(cycle: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
     let seen = unanimity_client::status_of(cycle);
     match cycle {
         Ok(_) => seen,
@@ -80,10 +80,10 @@ impl Advice for StoreError {
     }
 }
 
-impl Advice for TicketError {
+impl Advice for InviteError {
     fn add_to(&self, words: String) -> String {
         match self {
-            TicketError::Kind => format!("{words}, as `unanimity peers invite` prints it"),
+            InviteError::NotAnInvite => format!("{words}, as `unanimity peers invite` prints it"),
             _ => words,
         }
     }

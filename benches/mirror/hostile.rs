@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
-use unanimity_config::{MirrorSpec, Site};
+use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_protocol::Timestamp;
 use unanimity_testkit::World;
@@ -149,7 +149,10 @@ impl Hosts {
 }
 
 impl WebConnector for Hosts {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         let (directory, fault) = self.0[usize::from(site.port) - 1].clone();
         Box::pin(async move {
             sleep(CONNECT).await;

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use unanimity_config::{MirrorSpec, Site};
+use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_testkit_tor::{Package, Programs};
 
@@ -80,10 +80,10 @@ impl Nginx {
 
     /// It, as a mirror with a certificate of its own.
     pub(crate) fn mirror(&self) -> Result<Mirror, Broken> {
-        let site: Site = self.url().parse()?;
+        let site: MirrorUrl = self.url().parse()?;
         let (root, pem) = (self.root(), fs::read(self.root())?);
         let web: Arc<dyn WebConnector> = Arc::new(Loopback);
-        Ok(Mirror::from_spec(&MirrorSpec::Pinned { site, root, pem }, Some(&web))?)
+        Ok(Mirror::from_spec(&MirrorSpec::Pinned { url: site, root, pem }, Some(&web))?)
     }
 
     /// The paths that were asked for since this was called last.
@@ -128,7 +128,10 @@ impl Drop for Nginx {
 struct Loopback;
 
 impl WebConnector for Loopback {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
             let stream = TcpStream::connect(("127.0.0.1", site.port)).await?;
             stream.set_nodelay(true)?;

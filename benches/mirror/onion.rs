@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
-use unanimity_config::{OnionAddress, Site};
+use unanimity_config::{MirrorUrl, OnionAddress};
 use unanimity_net::{ByteStream, Listener as _, Mirror, WebConnector};
 use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
@@ -34,7 +34,7 @@ pub(crate) async fn measure(network: &TorNetwork) -> Result<(), Broken> {
     let nginx = Nginx::start(&world.log_directory())?;
     let (address, _host) = front(network, &place.join("host"), nginx.plain).await?;
     let tor = connected(network, &place.join("client")).await?;
-    let site: Site = format!("http://{}", address.host()).parse()?;
+    let site: MirrorUrl = format!("http://{}", address.host()).parse()?;
     let web: Arc<dyn WebConnector> = Arc::new(OneCircuit(tor.isolated()));
     world.mirrors = vec![Mirror::from_url(site.to_string(), site.clone(), &web)];
     // The circuit is open from here on.
@@ -98,7 +98,7 @@ async fn connected(network: &TorNetwork, place: &Path) -> Result<TorClient, Brok
 }
 
 /// The bytes and nothing else: not looked at, not kept.
-async fn copy(web: &dyn WebConnector, site: &Site, path: &str) -> Result<(), Broken> {
+async fn copy(web: &dyn WebConnector, site: &MirrorUrl, path: &str) -> Result<(), Broken> {
     let mut stream = web.connect(site).await?;
     let request =
         format!("GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", site.host);
@@ -121,7 +121,10 @@ async fn copy(web: &dyn WebConnector, site: &Site, path: &str) -> Result<(), Bro
 struct OneCircuit(Arc<dyn WebConnector>);
 
 impl WebConnector for OneCircuit {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         self.0.connect(site)
     }
 

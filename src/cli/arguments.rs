@@ -15,12 +15,12 @@ use super::{daemon, daemon_client, peers};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use unanimity_client::CycleMode;
-use unanimity_report::{Ended, Exit, Said, print, report, table};
+use unanimity_report::{CommandError, CommandOutput, Exit, format_report, outcome_table, print};
 
 /// Installs an update only when its signatures verify, it is in a public log, and every trusted
 /// peer has seen the same log for a while.
 #[derive(Debug, Parser)]
-#[command(version, after_help = table(), max_term_width = 100)]
+#[command(version, after_help = outcome_table(), max_term_width = 100)]
 struct Arguments {
     /// Report as one line of JSON (schema "unanimity/v1") instead of text
     #[arg(long, global = true, help_heading = "Global options")]
@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
         )
         .init();
     let (json, verb) = (arguments.json, arguments.verb.name());
-    run(arguments).unwrap_or_else(Said::from).finish("unanimity", verb, json)
+    run(arguments).unwrap_or_else(CommandOutput::from).finish("unanimity", verb, json)
 }
 
 /// A command line that makes no sense, or that asks for help.
@@ -107,7 +107,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
         let message = error.to_string();
-        print(&report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
+        print(&format_report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
     } else {
         error.print().ok();
     }
@@ -151,7 +151,7 @@ impl Verb {
     }
 }
 
-fn run(arguments: Arguments) -> Result<Said, Ended> {
+fn run(arguments: Arguments) -> Result<CommandOutput, CommandError> {
     let (config, json) = (arguments.config, arguments.json);
     match arguments.verb {
         Verb::Init(init) => init.run(config),

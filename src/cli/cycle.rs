@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use unanimity_client::CycleMode;
-use unanimity_report::{Ended, Said};
+use unanimity_report::{CommandError, CommandOutput};
 #[cfg(not(feature = "tor"))]
 use unanimity_storage::Storage;
 #[cfg(not(feature = "tor"))]
@@ -39,7 +39,7 @@ pub(super) fn run(
     errand: CycleMode,
     others: Others,
     json: bool,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     #[cfg(feature = "tor")]
     return super::daemon_client::run(
         config,
@@ -59,7 +59,11 @@ pub(super) fn run(
 
 /// One cycle of a build that cannot reach anybody: every peer is silent.
 #[cfg(not(feature = "tor"))]
-fn without_tor(config: Option<PathBuf>, errand: CycleMode, json: bool) -> Result<Said, Ended> {
+fn without_tor(
+    config: Option<PathBuf>,
+    errand: CycleMode,
+    json: bool,
+) -> Result<CommandOutput, CommandError> {
     use unanimity_client::Client;
     use unanimity_net::NoTransport;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use unanimity_client::CycleProgress;
 use unanimity_install::permissions;
-use unanimity_report::{Ended, Exit, Said};
+use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::Storage;
 
 use super::open_node::{open, products, progress, tor};
@@ -25,19 +25,19 @@ use crate::daemon::{
 use crate::node::NodeError;
 
 /// `serve`: until it is told to end.
-pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> {
+pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<CommandOutput, CommandError> {
     let path = unanimity_config::config_path(config)?;
     let told = node::load_file(&path)?;
     if told.serve.is_none() {
         return Err(NodeError::NoRole(path).into());
     }
-    told.check_alarm()?;
+    told.check_alert_program()?;
     permissions::check_owner(&told.cycle.state)?;
     permissions::check_root_inputs(&told)?;
     let disk = Storage::default();
     let owner = control_socket::Owner::new(&told.cycle.state, &disk)?;
     let node = open(told, &disk)?;
-    let alarms = Alarms::open(node.told.alarm.clone(), &node.told.cycle.state, disk);
+    let alarms = Alarms::open(node.told.alert.clone(), &node.told.cycle.state, disk);
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let tor = tor(&node)?;
@@ -51,18 +51,18 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<Said, Ended> 
         daemon
             .run(alarms, ends, socket, answer, progress(json))
             .await
-            .map_err(|error| Ended::new(Exit::Failed, error.to_string()))
+            .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))
     });
     runtime.shutdown_timeout(LAST_WORDS);
-    ended.map(|()| Said::done("ended as it was told to\n", json!({})))
+    ended.map(|()| CommandOutput::ok("ended as it was told to\n", json!({})))
 }
 
 async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>, lines: Lines) -> Vec<u8> {
     let said = match serde_json::from_slice::<Asked>(&question) {
-        Err(error) => Err(Ended::usage(format!(
+        Err(error) => Err(CommandError::usage(format!(
             "the daemon does not understand this command ({error}): is it of another version?"
         ))),
-        Ok(asked) if asked.config != config.as_os_str().as_bytes() => Err(Ended::new(
+        Ok(asked) if asked.config != config.as_os_str().as_bytes() => Err(CommandError::new(
             Exit::Configuration,
             format!(
                 "the daemon at work on this state goes by {}, not by {}",
@@ -72,7 +72,7 @@ async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>, lines: 
         )),
         Ok(asked) => do_it(&daemon, asked.command, asked.steps.then_some(lines)).await,
     };
-    let said = said.unwrap_or_else(Said::from);
+    let said = said.unwrap_or_else(CommandOutput::from);
     serde_json::to_vec(&said).expect("numbers and text")
 }
 
@@ -80,17 +80,17 @@ async fn do_it(
     daemon: &Arc<Daemon>,
     command: Command,
     lines: Option<Lines>,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     let (errand, others) = match command {
         Command::Cycle { errand, others } => (errand, others),
         Command::Status => {
-            return status::status(&daemon.node.told.read_again()?, Some(serving(daemon)));
+            return status::status(&daemon.node.told.reload()?, Some(serving(daemon)));
         }
         Command::Peers(peers::Verb::Test) => {
             return Ok(peers::tested(&daemon.test(|_| true).await?));
         }
         Command::Peers(verb) => {
-            let said = peers::at_once(&daemon.node, &daemon.node.told.read_again()?, verb)?;
+            let said = peers::at_once(&daemon.node, &daemon.node.told.reload()?, verb)?;
             daemon.relist();
             return Ok(said);
         }
@@ -109,8 +109,9 @@ async fn do_it(
     telling(daemon, lines, said).await
 }
 
-fn cycled(cycle: Cycle) -> Result<Said, Ended> {
-    let (report, ended) = cycle.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+fn cycled(cycle: Cycle) -> Result<CommandOutput, CommandError> {
+    let (report, ended) =
+        cycle.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
     Ok(render_cycle::said(&report, ended))
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use unanimity_client::CycleMode;
 use unanimity_install::{InstallRoot, permissions};
-use unanimity_report::{Ended, Exit, Said};
+use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::{Clock as _, SystemClock};
 
 use super::progress::Shown;
@@ -19,7 +19,11 @@ use crate::cli::runtime::{LAST_WORDS, runtime};
 use crate::daemon::control_socket::{self};
 
 /// Runs one command of a node: by its daemon, if one is at work, else by itself.
-pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Result<Said, Ended> {
+pub(super) fn run(
+    config: Option<PathBuf>,
+    command: Command,
+    json: bool,
+) -> Result<CommandOutput, CommandError> {
     let path = unanimity_config::config_path(config)?;
     let told = node::load_file(&path)?;
     if let Err(ended) = permissions::check_owner(&told.cycle.state) {
@@ -58,7 +62,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
                 Box::pin(alone(told, asked.command, &shown, json)).await
             }
             Err(error) => {
-                Err(Ended::new(Exit::Disk, format!("the daemon does not answer: {error}")))
+                Err(CommandError::new(Exit::Disk, format!("the daemon does not answer: {error}")))
             }
         }
     };
@@ -85,7 +89,7 @@ pub(super) fn run(config: Option<PathBuf>, command: Command, json: bool) -> Resu
 }
 
 /// Where a command may switch to a release, if no daemon does it.
-fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<InstallRoot> {
+fn installs_to(told: &unanimity_config::NodeConfig, command: &Command) -> Vec<InstallRoot> {
     let Command::Cycle { errand: CycleMode::Update, others } = command else { return Vec::new() };
     let other =
         |path: &Vec<u8>| node::load_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
@@ -97,9 +101,9 @@ fn installs_to(told: &unanimity_config::Node, command: &Command) -> Vec<InstallR
 }
 
 /// What the daemon answered.
-fn parse_said(answer: &[u8]) -> Result<Said, Ended> {
+fn parse_said(answer: &[u8]) -> Result<CommandOutput, CommandError> {
     serde_json::from_slice(answer).map_err(|_| {
-        Ended::new(Exit::Failed, "the daemon broke off in the middle: see what it logged")
+        CommandError::new(Exit::Failed, "the daemon broke off in the middle: see what it logged")
     })
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::runtime::Builder;
 use unanimity_protocol::Timestamp;
-use unanimity_report::{Ended, Exit, Said, path_json, with_causes};
+use unanimity_report::{CommandError, CommandOutput, Exit, error_chain, path_json};
 use unanimity_storage::{Clock as _, Mode, Storage, StorageError, SystemClock};
 use unanimity_testkit::script::Told;
 use unanimity_testkit::{
@@ -37,10 +37,11 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn run(self, json: bool) -> Result<Said, Ended> {
+    pub(super) fn run(self, json: bool) -> Result<CommandOutput, CommandError> {
         let artifact = match &self.artifact {
             Some(path) => path.clone(),
-            None => std::env::current_exe().map_err(|e| Ended::new(Exit::Failed, e.to_string()))?,
+            None => std::env::current_exe()
+                .map_err(|e| CommandError::new(Exit::Failed, e.to_string()))?,
         };
         #[cfg_attr(not(feature = "demo-tor"), expect(unused_mut))]
         let mut artifact = read(&artifact, MAX_FILE_BYTES)?;
@@ -55,7 +56,7 @@ impl Demo {
                 Storage::default().make_dir(keep, Mode::Private).map_err(StorageError::at(keep))?;
                 let entries = std::fs::read_dir(keep).map_err(StorageError::at(keep))?.count();
                 if entries > 0 {
-                    return Err(Ended::usage(format!(
+                    return Err(CommandError::usage(format!(
                         "--keep {}: not empty, and nothing in it is overwritten",
                         keep.display()
                     )));
@@ -66,9 +67,12 @@ impl Demo {
         let (mut quiet, mut screen) = (std::io::sink(), std::io::stdout());
         let mut out: &mut dyn Write = if json { &mut quiet } else { &mut screen };
         let told = match self.play(&directory, &artifact, &mut out)? {
-            Err(error) if is_broken_pipe(&*error) => return Ok(Said::done("", json!({}))),
+            Err(error) if is_broken_pipe(&*error) => return Ok(CommandOutput::ok("", json!({}))),
             Err(error) => {
-                return Err(Ended::new(Exit::Failed, format!("the demo broke off: {error}")));
+                return Err(CommandError::new(
+                    Exit::Failed,
+                    format!("the demo broke off: {error}"),
+                ));
             }
             Ok(told) => told,
         };
@@ -89,7 +93,7 @@ impl Demo {
         } else {
             "the demo did not end as it should: see above".to_owned()
         };
-        Ok(Said { exit, text, json, failed: exit != Exit::Done, data: false })
+        Ok(CommandOutput { exit, text, json, failed: exit != Exit::Done, data: false })
     }
 
     fn play(
@@ -97,7 +101,7 @@ impl Demo {
         directory: &Path,
         artifact: &[u8],
         out: &mut impl Write,
-    ) -> Result<Result<Told, Broken>, Ended> {
+    ) -> Result<Result<Told, Broken>, CommandError> {
         #[cfg(feature = "demo-tor")]
         if self.tor {
             return over_tor(directory, artifact, out);
@@ -125,17 +129,17 @@ fn in_one_process(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
-) -> Result<Result<Told, Broken>, Ended> {
+) -> Result<Result<Told, Broken>, CommandError> {
     // It plays two hours, twice; so that they are over, they began three hours ago.
     let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
-    let program =
-        std::env::current_exe().map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+    let program = std::env::current_exe()
+        .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
     let installer = program.with_file_name("unanimity-install");
     // Where all wait for somebody who is dead, the time goes on by itself.
     run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
         let mut world =
             World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
-        world.words = |failure| failure.add_to(with_causes(failure));
+        world.words = |failure| failure.add_to(error_chain(failure));
         let told = script::tell(world, directory, artifact, out).await?;
         if !installer.exists() {
             writeln!(out, "{}", left_out(&installer))?;
@@ -162,10 +166,10 @@ fn over_tor(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
-) -> Result<Result<Told, Broken>, Ended> {
+) -> Result<Result<Told, Broken>, CommandError> {
     let package = super::node::cache()?.join("tor-package");
-    let program =
-        std::env::current_exe().map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+    let program = std::env::current_exe()
+        .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
     let runtime = super::runtime::runtime()?;
     let told = runtime.block_on(async {
         let signal = told_to_end();

@@ -8,7 +8,7 @@ use unanimity_install::installer_state_dir;
 use unanimity_install::permissions::check_owner;
 use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
 use unanimity_protocol::{Evidence, Log, NoteVerifyingKey};
-use unanimity_report::{Ended, Exit, Said};
+use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Storage;
 
@@ -57,7 +57,7 @@ impl Verb {
         }
     }
 
-    pub(super) fn run(self, config: Option<PathBuf>) -> Result<Said, Ended> {
+    pub(super) fn run(self, config: Option<PathBuf>) -> Result<CommandOutput, CommandError> {
         match self {
             Verb::Verify(check) => check.run(),
             Verb::Show { id: None, installer } => {
@@ -71,7 +71,7 @@ impl Verb {
                     .text(&id)
                     .map_err(advice::ended)?;
                 let json = json!({ "id": id, "evidence": text });
-                Ok(Said::data(text, json))
+                Ok(CommandOutput::data(text, json))
             }
             Verb::Acknowledge { id, installer } => {
                 let told = node::load_node(config)?;
@@ -80,17 +80,17 @@ impl Verb {
                 store(&told, installer)?.acknowledge(&id).map_err(advice::ended)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
-                Ok(Said::done(text, json!({ "id": id })))
+                Ok(CommandOutput::ok(text, json!({ "id": id })))
             }
         }
     }
 }
 
 impl Check {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let bytes = read(&self.file, MAX_EVIDENCE_BYTES)?;
         let bad = |exit, why: &dyn std::fmt::Display| {
-            Ended::new(exit, format!("{}: {why}", self.file.display()))
+            CommandError::new(exit, format!("{}: {why}", self.file.display()))
         };
         let text = std::str::from_utf8(&bytes).map_err(|error| bad(Exit::BadInput, &error))?;
         let evidence = Evidence::verify_with_key(text, &self.log_key).map_err(|error| {
@@ -98,7 +98,7 @@ impl Check {
                 EvidenceError::Form(_) | EvidenceError::TooLong => Exit::BadInput,
                 _ => Exit::BadProof,
             };
-            bad(exit, &unanimity_report::with_causes(&error))
+            bad(exit, &unanimity_report::error_chain(&error))
         })?;
         let text = format!(
             "Evidence {} holds: the key {} signed both of these, and they cannot both be true.\n  {}\n  {}\n",
@@ -112,12 +112,15 @@ impl Check {
             "smaller": super::log::head_json(evidence.smaller()),
             "larger": super::log::head_json(evidence.larger()),
         });
-        Ok(Said::done(text, json))
+        Ok(CommandOutput::ok(text, json))
     }
 }
 
 /// What the client has found, or the installer. What another user left there is not shown as theirs.
-fn store(told: &unanimity_config::Node, installer: bool) -> Result<EvidenceStore, Ended> {
+fn store(
+    told: &unanimity_config::NodeConfig,
+    installer: bool,
+) -> Result<EvidenceStore, CommandError> {
     let own = installer_state_dir(&told.cycle.install_root);
     if told.cycle.spool.is_some() && !installer {
         check_owner(&told.cycle.state)?;
@@ -132,10 +135,10 @@ fn list(
     other: Option<&EvidenceStore>,
     installer: bool,
     log: &Log,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     let all = store.list()?;
     // Nobody else need be able to see it.
-    let latched = other.and_then(|other| other.latched().ok().flatten());
+    let latched = other.and_then(|other| other.find_unacknowledged().ok().flatten());
     let mut text = String::new();
     for (id, acknowledged) in &all {
         text += &format!(
@@ -165,5 +168,5 @@ fn list(
     let list: Vec<_> = (all.iter())
         .map(|(id, acknowledged)| json!({ "id": id, "acknowledged": acknowledged }))
         .collect();
-    Ok(Said::done(text, json!({ "evidence": list, "installer": latched })))
+    Ok(CommandOutput::ok(text, json!({ "evidence": list, "installer": latched })))
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use unanimity_protocol::NoteVerifyingKey;
-use unanimity_report::Ended;
+use unanimity_report::CommandError;
 
 /// The most bytes of an artifact that is read as a whole, 2 GiB.
 pub(super) const MAX_FILE_BYTES: usize = 2 << 30;
 
 /// Reads a file that the user named and that somebody else may have written.
-pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Ended> {
+pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, CommandError> {
     Ok(unanimity_storage::read_at_most(path, limit)?)
 }
 

@@ -7,7 +7,7 @@ use unanimity_install::InstallRoot;
 use unanimity_install::ignores_hangup;
 #[cfg(feature = "tor")]
 use unanimity_install::verbs::{self, UNDO_INTERRUPTED};
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{CommandError, Exit};
 
 /// What a person reads when nobody else goes on with the cycle.
 #[cfg(feature = "tor")]
@@ -20,10 +20,11 @@ pub(super) const DAEMON: &str = "interrupted: what the daemon has begun goes on 
 
 /// Works until it is done or this process is told to end; `said` is what there is to read then.
 pub(super) async fn until_told_to_end<T>(
-    work: impl Future<Output = Result<T, Ended>>,
+    work: impl Future<Output = Result<T, CommandError>>,
     said: impl FnOnce() -> &'static str,
-) -> Result<T, Ended> {
-    let hear = |kind| signal(kind).map_err(|error| Ended::new(Exit::Failed, error.to_string()));
+) -> Result<T, CommandError> {
+    let hear =
+        |kind| signal(kind).map_err(|error| CommandError::new(Exit::Failed, error.to_string()));
     let (mut int, mut term) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
     // Whoever was started to go on without its terminal (nohup) does.
     let mut hup = if ignores_hangup() { None } else { Some(hear(SignalKind::hangup())?) };
@@ -35,13 +36,13 @@ pub(super) async fn until_told_to_end<T>(
         _ = term.recv() => {}
         Some(()) = async { hup.as_mut().map(Signal::recv)?.await } => {}
     }
-    Err(Ended::new(Exit::Interrupted, said()))
+    Err(CommandError::new(Exit::Interrupted, said()))
 }
 
 /// Undoes the trials that an interrupted run may have left in these roots, unless this process is told
 /// to end once more. Returns what there is to read then.
 #[cfg(feature = "tor")]
-pub(super) async fn undo(roots: &[InstallRoot], interrupted: Ended) -> Ended {
+pub(super) async fn undo(roots: &[InstallRoot], interrupted: CommandError) -> CommandError {
     let undoing = async { Ok(verbs::undo_trials(roots, interrupted).await) };
     until_told_to_end(undoing, || UNDO_INTERRUPTED).await.unwrap_or_else(|once_more| once_more)
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_config::default_path::{base_directory, config_directory, config_path};
-use unanimity_report::{Ended, Said, path_json};
+use unanimity_report::{CommandError, CommandOutput, path_json};
 use unanimity_storage::{Clock as _, Mode, PrivateFileError, Storage, StorageError, SystemClock};
 
 use crate::advice;
@@ -25,7 +25,7 @@ struct Places {
 }
 
 impl Places {
-    fn find() -> Result<Places, Ended> {
+    fn find() -> Result<Places, CommandError> {
         if rustix::process::geteuid().is_root() {
             return Ok(Places {
                 config: config_directory()?,
@@ -35,7 +35,7 @@ impl Places {
         }
         let base = |variable: &str, below_home: &str| {
             base_directory(variable, below_home)
-                .ok_or_else(|| Ended::usage("HOME is not set: give --config FILE"))
+                .ok_or_else(|| CommandError::usage("HOME is not set: give --config FILE"))
         };
         Ok(Places {
             config: config_directory()?,
@@ -47,27 +47,30 @@ impl Places {
 
 /// Where what can be had again is kept, of this user's.
 #[cfg(feature = "demo-tor")]
-pub(super) fn cache() -> Result<PathBuf, Ended> {
+pub(super) fn cache() -> Result<PathBuf, CommandError> {
     let cache = base_directory("XDG_CACHE_HOME", ".cache");
-    let cache = cache.ok_or_else(|| Ended::usage("HOME is not set, nor is XDG_CACHE_HOME"))?;
+    let cache =
+        cache.ok_or_else(|| CommandError::usage("HOME is not set, nor is XDG_CACHE_HOME"))?;
     Ok(cache.join("unanimity"))
 }
 
 /// Reads it, for who can do with a circle of any size.
-pub(super) fn load_node(path: Option<PathBuf>) -> Result<unanimity_config::Node, Ended> {
+pub(super) fn load_node(
+    path: Option<PathBuf>,
+) -> Result<unanimity_config::NodeConfig, CommandError> {
     load_file(&config_path(path)?)
 }
 
 /// Reads a node's configuration, and refuses what this build cannot do.
-pub(super) fn load_file(path: &Path) -> Result<unanimity_config::Node, Ended> {
-    let told = unanimity_config::load_node(path).map_err(advice::ended)?;
+pub(super) fn load_file(path: &Path) -> Result<unanimity_config::NodeConfig, CommandError> {
+    let told = unanimity_config::load_node_config(path).map_err(advice::ended)?;
     told.check_proof_of_work(cfg!(feature = "pow"))?;
     Ok(told)
 }
 
 /// Reads it, for who needs a whole circle.
-pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
-    load_node(path)?.client(SystemClock.now()).map_err(advice::ended)
+pub(super) fn load(path: Option<PathBuf>) -> Result<ClientConfig, CommandError> {
+    load_node(path)?.client_config(SystemClock.now()).map_err(advice::ended)
 }
 
 /// Write a commented configuration to fill in.
@@ -75,7 +78,7 @@ pub(super) fn load(path: Option<PathBuf>) -> Result<Config, Ended> {
 pub(super) struct Init {}
 
 impl Init {
-    pub(super) fn run(self, config: Option<PathBuf>) -> Result<Said, Ended> {
+    pub(super) fn run(self, config: Option<PathBuf>) -> Result<CommandOutput, CommandError> {
         let places = Places::find()?;
         let node = config.unwrap_or_else(|| places.config.join("unanimity.toml"));
         let peers = node.with_file_name("peers.toml");
@@ -127,6 +130,9 @@ impl Init {
             node.display(),
             peers.display()
         );
-        Ok(Said::done(said, json!({ "config": path_json(&node), "peers": path_json(&peers) })))
+        Ok(CommandOutput::ok(
+            said,
+            json!({ "config": path_json(&node), "peers": path_json(&peers) }),
+        ))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use unanimity_config::TorNetwork;
 use unanimity_net::{NoTransport, WebConnector};
-use unanimity_report::{Ended, Said};
+use unanimity_report::{CommandError, CommandOutput};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 use super::open_node::{connect, open, products};
@@ -15,11 +15,11 @@ use crate::daemon::control_socket::{self};
 
 /// Runs a command without a daemon.
 pub(super) async fn alone(
-    told: unanimity_config::Node,
+    told: unanimity_config::NodeConfig,
     command: Command,
     shown: &Shown,
     json: bool,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     // These only look, and need nothing to themselves.
     match command {
         Command::Status => return status::status(&told, None),

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use unanimity_install::permissions;
 use unanimity_net::WebConnector;
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{CommandError, Exit};
 use unanimity_storage::{Storage, SystemClock};
 use unanimity_tor::{TorClient, TorError, artifact_service_settings, hosting, service_address};
 
@@ -36,18 +36,18 @@ pub(super) fn progress(json: bool) -> impl FnMut(f32, String) {
             if json {
                 unanimity_report::print(&line).ok();
             } else {
-                eprint!("{}", unanimity_report::visible(&line));
+                eprint!("{}", unanimity_report::escape_for_terminal(&line));
             }
             last = line;
         }
     }
 }
 
-pub(super) type Product = (PathBuf, Result<Node<SystemClock>, Ended>);
+pub(super) type Product = (PathBuf, Result<Node<SystemClock>, CommandError>);
 
 /// More products of a node. One that cannot be does not keep the others from their turn.
 pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
-    let mut seen: Vec<unanimity_config::Node> = Vec::new();
+    let mut seen: Vec<unanimity_config::NodeConfig> = Vec::new();
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
         let another = node::load_file(&path);
@@ -57,12 +57,13 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
             Ok(node.another(told)?)
         });
         let another = another.and_then(|another| {
-            if let Some(other) = seen.iter().find(|other| !other.is_apart_from(&another.told)) {
+            if let Some(other) = seen.iter().find(|other| !other.has_disjoint_paths(&another.told))
+            {
                 let other = other.source.path.display();
                 let why = format!(
                     "its root, its state and its spool have to be apart from those of {other}"
                 );
-                return Err(Ended::new(Exit::Configuration, why));
+                return Err(CommandError::new(Exit::Configuration, why));
             }
             seen.push(another.told.clone());
             Ok(another)
@@ -73,20 +74,21 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
 }
 
 pub(super) fn open(
-    told: unanimity_config::Node,
+    told: unanimity_config::NodeConfig,
     disk: &Storage,
-) -> Result<Node<SystemClock>, Ended> {
-    let addresses_of = |told: &unanimity_config::Node, serve: &unanimity_config::Serve| {
+) -> Result<Node<SystemClock>, CommandError> {
+    let addresses_of = |told: &unanimity_config::NodeConfig,
+                        serve: &unanimity_config::ServeSettings| {
         let artifacts =
             serve.artifacts.map(|_| service_address(&told.tor, &artifact_service_settings()));
         let peer = service_address(&told.tor, &service_settings(serve))?;
-        Ok::<_, Ended>(Addresses { peer, artifacts: artifacts.transpose()? })
+        Ok::<_, CommandError>(Addresses { peer, artifacts: artifacts.transpose()? })
     };
     Node::open(told, addresses_of, SystemClock, disk.clone(), &mut rand::rng())
 }
 
 pub(super) fn tor(node: &Node<SystemClock>) -> Result<TorClient, TorError> {
-    let discovery = node.role.as_ref().map(|role| role.identity.discovery.clone());
+    let discovery = node.role.as_ref().map(|role| role.identity.client_auth.clone());
     let tor = TorClient::new(&node.told.tor, discovery)?;
     let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
     node.connect(web);
@@ -94,7 +96,10 @@ pub(super) fn tor(node: &Node<SystemClock>) -> Result<TorClient, TorError> {
 }
 
 /// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.
-pub(super) async fn connect(node: &Node<SystemClock>, json: bool) -> Result<TorClient, Ended> {
+pub(super) async fn connect(
+    node: &Node<SystemClock>,
+    json: bool,
+) -> Result<TorClient, CommandError> {
     let tor = tor(node)?;
     let patience = node.told.bootstrap_timeout;
     match timeout(patience, tor.bootstrap(progress(json))).await {

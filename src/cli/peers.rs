@@ -8,9 +8,9 @@ use qrcode::render::unicode::Dense1x2;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unanimity_config::peers::edit;
-use unanimity_config::{Circle, Member, Standing, Ticket, TicketError};
+use unanimity_config::{Invite, InviteError, Membership, PeerEntry, PeerList};
 use unanimity_protocol::{Name, Timestamp};
-use unanimity_report::{Ended, Exit, Said};
+use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::{Clock, Storage, SystemClock};
 use unanimity_witness::HeadRelation;
 
@@ -76,15 +76,15 @@ impl Verb {
 
 /// The ticket that the command line gave or named, read where it was typed: the daemon has other
 /// files and another directory.
-pub(super) fn read_ticket(argument: &str) -> Result<Ticket, Ended> {
-    let bad = |error: &dyn std::fmt::Display| Ended::new(Exit::BadInput, error.to_string());
+pub(super) fn read_ticket(argument: &str) -> Result<Invite, CommandError> {
+    let bad = |error: &dyn std::fmt::Display| CommandError::new(Exit::BadInput, error.to_string());
     if argument.trim_start().starts_with(TICKET_KIND) {
-        return argument.parse().map_err(|error| bad(&advice::words::<TicketError>(&error)));
+        return argument.parse().map_err(|error| bad(&advice::words::<InviteError>(&error)));
     }
     let bytes = unanimity_storage::read_at_most(Path::new(argument), MAX_FILE_BYTES)
         .map_err(|error| bad(&format!("neither a ticket nor a file that holds one: {error}")))?;
     let ticket = String::from_utf8_lossy(&bytes).parse();
-    ticket.map_err(|error: TicketError| bad(&format!("{argument}: {}", advice::words(&error))))
+    ticket.map_err(|error: InviteError| bad(&format!("{argument}: {}", advice::words(&error))))
 }
 
 /// The most bytes of a file that holds a ticket: there may be white space around it.
@@ -93,23 +93,26 @@ const MAX_FILE_BYTES: usize = 4096;
 /// What every ticket begins with.
 const TICKET_KIND: &str = "unanimity-ticket/";
 
-fn name(text: &str) -> Result<Name, Ended> {
-    text.parse().map_err(|error| Ended::usage(format!("{error}")))
+fn name(text: &str) -> Result<Name, CommandError> {
+    text.parse().map_err(|error| CommandError::usage(format!("{error}")))
 }
 
 /// `peers invite`.
-pub(super) fn invite<C: Clock + Clone + 'static>(node: &Node<C>, qr: bool) -> Result<Said, Ended> {
+pub(super) fn invite<C: Clock + Clone + 'static>(
+    node: &Node<C>,
+    qr: bool,
+) -> Result<CommandOutput, CommandError> {
     let ticket = node.ticket()?;
     let mut text = format!("{ticket}\n");
     if qr {
         let code = QrCode::new(ticket.to_string());
-        let code = code.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+        let code = code.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
         text += &code.render::<Dense1x2>().build();
         text.push('\n');
     }
     let json =
         json!({ "ticket": ticket.to_string(), "fingerprint": ticket.fingerprint().to_string() });
-    Ok(Said::data(text, json))
+    Ok(CommandOutput::data(text, json))
 }
 
 /// `peers add`.
@@ -118,9 +121,9 @@ pub(super) fn add<C: Clock + Clone + 'static>(
     ticket: &str,
     called: Option<&str>,
     operator: Option<&str>,
-) -> Result<Said, Ended> {
-    let bad = |error: TicketError| Ended::new(Exit::BadInput, advice::words(&error));
-    let ticket: Ticket = ticket.parse().map_err(bad)?;
+) -> Result<CommandOutput, CommandError> {
+    let bad = |error: InviteError| CommandError::new(Exit::BadInput, advice::words(&error));
+    let ticket: Invite = ticket.parse().map_err(bad)?;
     let called = called.map(name).transpose()?;
     let operator = operator.map(name).transpose()?;
     let member = node.add(&ticket, called, operator)?;
@@ -139,15 +142,18 @@ pub(super) fn add<C: Clock + Clone + 'static>(
         "ticket": ours.to_string(),
         "our_fingerprint": ours.fingerprint().to_string(),
     });
-    Ok(Said::done(text, json))
+    Ok(CommandOutput::ok(text, json))
 }
 
 /// `peers list`.
-pub(super) fn list(told: &unanimity_config::Node, now: Timestamp) -> Result<Said, Ended> {
-    let circle = Circle::load(&told.peers_path)?;
+pub(super) fn list(
+    told: &unanimity_config::NodeConfig,
+    now: Timestamp,
+) -> Result<CommandOutput, CommandError> {
+    let circle = PeerList::load(&told.peers_path)?;
     let mut text = String::new();
     let mut json = Vec::new();
-    for member in circle.members() {
+    for member in circle.entries() {
         let (word, standing) = standing(member, now);
         let fingerprint = member.fingerprint(told.cycle.policy.log.id()).map(|f| f.to_string());
         let spoken = fingerprint.as_deref().unwrap_or("no discovery key: it cannot find this node");
@@ -159,12 +165,12 @@ pub(super) fn list(told: &unanimity_config::Node, now: Timestamp) -> Result<Said
             "fingerprint": fingerprint,
         }));
     }
-    let counted = circle.counted(now).map_err(|error| crate::advice::words(&error));
+    let counted = circle.counted_peers(now).map_err(|error| crate::advice::words(&error));
     text += &match &counted {
         Ok(peers) => {
             format!("Peers that have to confirm every update: {}.\n", peers.iter().count())
         }
-        Err(error) => match circle.joining().count() {
+        Err(error) => match circle.joining_entries().count() {
             0 => format!("Nothing can be confirmed yet: {error}.\n"),
             joining => format!(
                 "Nothing can be confirmed yet: {joining} of these do not count yet, and min_peers is {}.\n",
@@ -173,25 +179,25 @@ pub(super) fn list(told: &unanimity_config::Node, now: Timestamp) -> Result<Said
         },
     };
     let message = counted.err();
-    Ok(Said::done(text, json!({ "peers": json, "incomplete": message })))
+    Ok(CommandOutput::ok(text, json!({ "peers": json, "incomplete": message })))
 }
 
-fn standing(member: &Member, now: Timestamp) -> (&'static str, String) {
-    match member.standing {
-        Standing::Counted => ("counted", "has to confirm every update".to_owned()),
-        Standing::Joining { .. } => (
+fn standing(member: &PeerEntry, now: Timestamp) -> (&'static str, String) {
+    match member.membership {
+        Membership::Counted => ("counted", "has to confirm every update".to_owned()),
+        Membership::Joining { .. } => (
             "joining",
             "listed, and does not count until its head and ours have been compared".to_owned(),
         ),
-        Standing::Leaving { at } if at <= now => ("left", format!("left on {at}")),
-        Standing::Leaving { at } => {
+        Membership::Leaving { at } if at <= now => ("left", format!("left on {at}")),
+        Membership::Leaving { at } => {
             ("leaving", format!("leaves on {at}, and has to confirm every update until then"))
         }
     }
 }
 
 /// `peers test`.
-pub(super) fn tested(tested: &[Tested]) -> Said {
+pub(super) fn tested(tested: &[Tested]) -> CommandOutput {
     let mut text = String::new();
     let mut json = Vec::new();
     let mut exit = Exit::Done;
@@ -229,7 +235,7 @@ pub(super) fn tested(tested: &[Tested]) -> Said {
         text = "Nobody is listed yet: `unanimity peers invite` makes a ticket for somebody else.\n"
             .to_owned();
     }
-    Said { exit, text, json: json!({ "peers": json }), failed: false, data: false }
+    CommandOutput { exit, text, json: json!({ "peers": json }), failed: false, data: false }
 }
 
 /// `peers remove`.
@@ -237,10 +243,10 @@ pub(super) fn remove<C: Clock + Clone + 'static>(
     node: &Node<C>,
     who: &str,
     words: Option<&str>,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     let name = name(who)?;
     if words.is_some_and(|words| words != format!("remove {name} without waiting")) {
-        return Err(Ended::usage(format!(
+        return Err(CommandError::usage(format!(
             "--now takes the words \"remove {name} without waiting\": whoever silences a peer wants you to drop it in a hurry"
         )));
     }
@@ -251,27 +257,27 @@ pub(super) fn remove<C: Clock + Clone + 'static>(
             "{name} leaves on {at}; until then it still has to confirm every update. `unanimity peers keep {name}` takes that back.\n"
         ),
     };
-    Ok(Said::done(text, json!({ "name": name.as_str(), "leaves": leaves })))
+    Ok(CommandOutput::ok(text, json!({ "name": name.as_str(), "leaves": leaves })))
 }
 
 /// `peers keep`.
 pub(super) fn keep(
-    told: &unanimity_config::Node,
+    told: &unanimity_config::NodeConfig,
     who: &str,
     disk: &Storage,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     let name = name(who)?;
-    edit::stay(&told.peers_path, &name, disk)?;
+    edit::cancel_removal(&told.peers_path, &name, disk)?;
     let said: Value = json!({ "name": name.as_str() });
-    Ok(Said::done(format!("{name} stays.\n"), said))
+    Ok(CommandOutput::ok(format!("{name} stays.\n"), said))
 }
 
 /// What needs no connection.
 pub(super) fn at_once(
     node: &Node<SystemClock>,
-    told: &unanimity_config::Node,
+    told: &unanimity_config::NodeConfig,
     verb: Verb,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     let (now, disk) = (SystemClock.now(), Storage::default());
     match verb {
         Verb::Invite { qr } => invite(node, qr),

@@ -159,7 +159,7 @@ fn given_up(step: &CycleProgress) -> String {
 }
 
 fn plain(text: &str) -> String {
-    unanimity_report::visible(text).replace('\n', "\\n")
+    unanimity_report::escape_for_terminal(text).replace('\n', "\\n")
 }
 
 /// How long a step still takes, if that can be told.

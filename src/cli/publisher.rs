@@ -11,7 +11,7 @@ use unanimity_protocol::{
     Name, Note, NoteSigningKey, NoteVerifyingKey, Origin, Statement, Withdrawal,
 };
 use unanimity_publish::{ArtifactDraft, KdfCost, ReleaseDraft};
-use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_report::{CommandError, CommandOutput, Exit, path_json};
 use unanimity_storage::{Clock as _, Mode, PrivateFileError, Storage, SystemClock};
 
 use super::input::{MAX_FILE_BYTES, note_key, read};
@@ -47,14 +47,14 @@ enum Role {
 }
 
 impl Keygen {
-    pub(super) fn run(self) -> Result<Said, Ended> {
+    pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
         match self.role {
             Role::Publisher | Role::Log => self.make::<0x01>(),
             Role::Peer => self.make::<0x04>(),
         }
     }
 
-    fn make<const TYPE: u8>(&self) -> Result<Said, Ended> {
+    fn make<const TYPE: u8>(&self) -> Result<CommandOutput, CommandError> {
         let mut public_path = self.out.clone().into_os_string();
         public_path.push(".pub");
         let public_path = PathBuf::from(public_path);
@@ -77,7 +77,7 @@ impl Keygen {
             return Err(error.into());
         }
         let json = json!({ "key": public.to_string(), "secret_file": path_json(&self.out), "public_file": path_json(&public_path) });
-        Ok(Said::done(line, json))
+        Ok(CommandOutput::ok(line, json))
     }
 }
 
@@ -104,7 +104,7 @@ impl Verb {
         }
     }
 
-    pub(super) fn run(self) -> Result<Said, Ended> {
+    pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
         match self {
             Verb::New(new) => new.run(),
             Verb::Withdraw(withdraw) => withdraw.run(),
@@ -154,16 +154,18 @@ pub(super) struct New {
 }
 
 impl New {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let artifacts: Vec<_> =
             self.artifact.iter().map(|text| self.artifact(text)).collect::<Result<_, _>>()?;
         for (i, ArtifactDraft { platform, .. }) in artifacts.iter().enumerate() {
             if artifacts[..i].iter().any(|other| other.platform == *platform) {
-                return Err(Ended::usage(format!("--artifact: two files for {platform}")));
+                return Err(CommandError::usage(format!("--artifact: two files for {platform}")));
             }
         }
         if self.good_for.as_secs() == 0 {
-            return Err(Ended::usage("--good-for: less than a second is no time to install in"));
+            return Err(CommandError::usage(
+                "--good-for: less than a second is no time to install in",
+            ));
         }
         let release = ReleaseDraft {
             log: self.of.log_origin,
@@ -178,11 +180,12 @@ impl New {
         written(Statement::Release(manifest), &self.out)
     }
 
-    fn artifact(&self, argument: &str) -> Result<ArtifactDraft, Ended> {
-        let shape = || Ended::usage(format!("--artifact {argument:?}: expected PLATFORM=FILE"));
+    fn artifact(&self, argument: &str) -> Result<ArtifactDraft, CommandError> {
+        let shape =
+            || CommandError::usage(format!("--artifact {argument:?}: expected PLATFORM=FILE"));
         let (platform, path) = argument.split_once('=').ok_or_else(shape)?;
         let named = |error: &dyn std::fmt::Display| {
-            Ended::usage(format!("--artifact {argument:?}: {error}"))
+            CommandError::usage(format!("--artifact {argument:?}: {error}"))
         };
         let platform = platform.parse().map_err(|error| named(&error))?;
         let path = Path::new(path);
@@ -197,13 +200,13 @@ impl New {
 }
 
 /// Writes down what is to be signed, in a new file.
-fn written(statement: Statement, out: &Path) -> Result<Said, Ended> {
+fn written(statement: Statement, out: &Path) -> Result<CommandOutput, CommandError> {
     let text = statement.to_string();
     unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;
     let (place, described) = (out.display(), describe(&statement));
     let said = format!("{described}\nWritten to {place}; now `unanimity release sign` it.\n");
     let (field, statement) = to_json(&statement);
-    Ok(Said::done(said, json!({ field: statement, "file": path_json(out) })))
+    Ok(CommandOutput::ok(said, json!({ field: statement, "file": path_json(out) })))
 }
 
 #[derive(Debug, Args)]
@@ -222,7 +225,7 @@ pub(super) struct Withdraw {
 }
 
 impl Withdraw {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let withdrawal = unanimity_publish::check_withdrawal(Withdrawal {
             log: self.of.log_origin,
             product: self.of.product,
@@ -250,7 +253,7 @@ pub(super) struct Sign {
 }
 
 impl Sign {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let (shown, statement) = unanimity_publish::read_statement(&self.manifest)?;
         if !self.yes {
             confirm(&statement)?;
@@ -270,24 +273,24 @@ impl Sign {
         );
         let (field, statement) = to_json(&statement);
         let json = json!({ field: statement, "signed_by": name.as_str(), "signatures": count });
-        Ok(Said::done(said, json))
+        Ok(CommandOutput::ok(said, json))
     }
 }
 
 /// Shows what would be signed and waits for a whole `yes`.
-fn confirm(statement: &Statement) -> Result<(), Ended> {
+fn confirm(statement: &Statement) -> Result<(), CommandError> {
     if !std::io::stdin().is_terminal() {
-        return Err(Ended::usage(
+        return Err(CommandError::usage(
             "nobody is there to confirm what is signed: look at it with `unanimity release show`, then give --yes",
         ));
     }
-    let ended = |error: std::io::Error| Ended::new(Exit::Failed, error.to_string());
+    let ended = |error: std::io::Error| CommandError::new(Exit::Failed, error.to_string());
     let mut screen = std::io::stderr();
-    let shown = unanimity_report::visible(&describe(statement));
+    let shown = unanimity_report::escape_for_terminal(&describe(statement));
     write!(screen, "{shown}\nSign this? Type yes: ").map_err(ended)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(ended)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Ended::new(Exit::Failed, "not signed")) }
+    if answer.trim() == "yes" { Ok(()) } else { Err(CommandError::new(Exit::Failed, "not signed")) }
 }
 
 #[derive(Debug, Args)]
@@ -300,11 +303,11 @@ pub(super) struct Show {
 }
 
 impl Show {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let (note, statement) = unanimity_publish::read_statement(&self.manifest)?;
         let mut text = describe(&statement);
         let signatures = signatures(&note, &self.keys).map_err(|error| {
-            Ended::new(Exit::BadSignature, format!("{}: {error}", self.manifest.display()))
+            CommandError::new(Exit::BadSignature, format!("{}: {error}", self.manifest.display()))
         })?;
         for (name, verified) in &signatures {
             let word = if *verified {
@@ -321,13 +324,13 @@ impl Show {
         } else if !self.keys.is_empty() && signatures.iter().all(|(_, verified)| !verified) {
             let path = self.manifest.display();
             let why = format!("{path}: signed by none of the keys given\n{}", text.trim_end());
-            return Err(Ended::new(Exit::BadSignature, why));
+            return Err(CommandError::new(Exit::BadSignature, why));
         }
         let signed: Vec<Value> = (signatures.iter())
             .map(|(name, verified)| json!({ "name": name, "verified": verified }))
             .collect();
         let (field, statement) = to_json(&statement);
-        Ok(Said::done(text, json!({ field: statement, "signatures": signed })))
+        Ok(CommandOutput::ok(text, json!({ field: statement, "signatures": signed })))
     }
 }
 

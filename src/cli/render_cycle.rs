@@ -5,13 +5,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 use unanimity_client::{CycleError, CycleOutcome, CycleReport};
 use unanimity_protocol::{Refusal, TreeHead};
-use unanimity_report::{Classify, Ended, Exit, Said, path_json};
+use unanimity_report::{Classify, CommandError, CommandOutput, Exit, path_json};
 
 use crate::advice;
 
 /// What a cycle of one more product came to, as part of what is said of all.
-pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
-    let mut said = ended.unwrap_or_else(Said::from);
+pub(super) fn of_another(path: &Path, ended: Result<CommandOutput, CommandError>) -> CommandOutput {
+    let mut said = ended.unwrap_or_else(CommandOutput::from);
     // What is wrong with a file begins with its name.
     let named = format!("{}: ", path.display());
     if !said.text.starts_with(&named) {
@@ -27,9 +27,9 @@ pub(super) fn of_another(path: &Path, ended: Result<Said, Ended>) -> Said {
 
 /// What all products came to, the node's own first: the exit code is the first that is a failure, or
 /// else the first that is not 0.
-pub(super) fn together(mut all: Vec<Said>) -> Said {
+pub(super) fn together(mut all: Vec<CommandOutput>) -> CommandOutput {
     // What nobody mends by waiting comes first.
-    let waits = |said: &Said| matches!(said.exit, Exit::Settling | Exit::Incomplete);
+    let waits = |said: &CommandOutput| matches!(said.exit, Exit::Settling | Exit::Incomplete);
     let failed = all.iter().position(|said| said.failed && !waits(said));
     let failed = failed.or(all.iter().position(|said| said.failed));
     let odd = all.iter().position(|said| said.exit != Exit::Done);
@@ -43,11 +43,11 @@ pub(super) fn together(mut all: Vec<Said>) -> Said {
         said.json["own"] = json!({ "exit": said.exit as u8, "outcome": said.exit.word() });
         said.json["also"] = others.into_iter().map(|other| other.json).collect();
     }
-    Said { exit, failed: failed.is_some(), ..said }
+    CommandOutput { exit, failed: failed.is_some(), ..said }
 }
 
 /// What a cycle came to.
-pub(super) fn said(report: &CycleReport, ended: Result<CycleOutcome, CycleError>) -> Said {
+pub(super) fn said(report: &CycleReport, ended: Result<CycleOutcome, CycleError>) -> CommandOutput {
     let mut json = report_json(report);
     let exit = ended.as_ref().map_or_else(Classify::exit, Classify::exit);
     let message = match ended {
@@ -69,7 +69,7 @@ pub(super) fn said(report: &CycleReport, ended: Result<CycleOutcome, CycleError>
     let remarks = remarks(report).into_iter().filter(|line| !message.contains(line));
     let remarks: String = remarks.map(|line| format!("\n  {line}")).collect();
     let failed = exit != Exit::Done && exit != Exit::Available;
-    Said { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
+    CommandOutput { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
 }
 
 /// What an operator should read besides the outcome itself.

@@ -6,16 +6,19 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 #[cfg(feature = "tor")]
 use tokio::runtime::Runtime;
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{CommandError, Exit};
 
 /// Runs what waits for others, on one thread.
-pub(super) fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Ended> {
+pub(super) fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
     run_on(Builder::new_current_thread().enable_all(), work)
 }
 
-pub(super) fn run_on<T>(runtime: &mut Builder, work: impl Future<Output = T>) -> Result<T, Ended> {
+pub(super) fn run_on<T>(
+    runtime: &mut Builder,
+    work: impl Future<Output = T>,
+) -> Result<T, CommandError> {
     let runtime = runtime.build();
-    let runtime = runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))?;
+    let runtime = runtime.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
     let done = runtime.block_on(work);
     // A thread that waits for a stalled mirror is not waited for.
     runtime.shutdown_background();
@@ -28,8 +31,8 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A runtime for a node at work.
 #[cfg(feature = "tor")]
-pub(super) fn runtime() -> Result<Runtime, Ended> {
+pub(super) fn runtime() -> Result<Runtime, CommandError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.map_err(|error| Ended::new(Exit::Failed, error.to_string()))
+    runtime.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
 use unanimity_protocol::key::SigningKey;
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{CommandError, Exit};
 
 use crate::advice;
 
@@ -18,19 +18,22 @@ pub(super) struct Passphrase {
 
 impl Passphrase {
     /// For a new key: asked twice.
-    pub(super) fn new_one(&self, key: &Path) -> Result<SecretString, Ended> {
+    pub(super) fn new_one(&self, key: &Path) -> Result<SecretString, CommandError> {
         if self.passphrase_file.is_some() {
             return self.known(key);
         }
         let first = ask(&format!("New passphrase for {}: ", key.display()))?;
         if ask("The same again: ")? != first {
-            return Err(Ended::new(Exit::Key, "the two passphrases differ; nothing was written"));
+            return Err(CommandError::new(
+                Exit::Key,
+                "the two passphrases differ; nothing was written",
+            ));
         }
         check(first)
     }
 
     /// For a key that exists.
-    fn known(&self, key: &Path) -> Result<SecretString, Ended> {
+    fn known(&self, key: &Path) -> Result<SecretString, CommandError> {
         let Some(path) = &self.passphrase_file else {
             return check(ask(&format!("Passphrase for {}: ", key.display()))?);
         };
@@ -41,22 +44,27 @@ impl Passphrase {
     }
 
     /// Opens a key file.
-    pub(super) fn open<const TYPE: u8>(&self, key: &Path) -> Result<SigningKey<TYPE>, Ended> {
+    pub(super) fn open<const TYPE: u8>(
+        &self,
+        key: &Path,
+    ) -> Result<SigningKey<TYPE>, CommandError> {
         // Before anybody types a passphrase: is it worth it?
         unanimity_publish::check_private_key_file(key).map_err(advice::ended)?;
         unanimity_publish::read_key(key, &self.known(key)?).map_err(advice::ended)
     }
 }
 
-fn ask(prompt: &str) -> Result<String, Ended> {
+fn ask(prompt: &str) -> Result<String, CommandError> {
     rpassword::prompt_password(prompt).map_err(|error| {
-        Ended::usage(format!("cannot ask for a passphrase ({error}): give --passphrase-file FILE"))
+        CommandError::usage(format!(
+            "cannot ask for a passphrase ({error}): give --passphrase-file FILE"
+        ))
     })
 }
 
-fn check(passphrase: String) -> Result<SecretString, Ended> {
+fn check(passphrase: String) -> Result<SecretString, CommandError> {
     if passphrase.is_empty() {
-        return Err(Ended::new(Exit::Key, "an empty passphrase protects nothing"));
+        return Err(CommandError::new(Exit::Key, "an empty passphrase protects nothing"));
     }
     Ok(passphrase.into())
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use unanimity_log::export::{ExportError, ExportSummary, LogSnapshot, MissingArtifact};
 use unanimity_protocol::NoteVerifyingKey;
 use unanimity_protocol::log_path::artifact_path;
-use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_report::{CommandError, CommandOutput, Exit, path_json};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 use super::input::note_key;
@@ -28,7 +28,7 @@ pub(super) struct Publish {
 }
 
 impl Publish {
-    pub(super) fn run(self) -> Result<Said, Ended> {
+    pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
         let source = LogSnapshot::read(&self.log, &self.log_key).map_err(advice::ended)?;
         match unanimity_log::export::export(&source, &self.site, &Storage::default()) {
             Ok(published) => Ok(self.said(&source, &published)),
@@ -37,7 +37,7 @@ impl Publish {
         }
     }
 
-    fn said(&self, source: &LogSnapshot, published: &ExportSummary) -> Said {
+    fn said(&self, source: &LogSnapshot, published: &ExportSummary) -> CommandOutput {
         let (site, head) = (self.site.display(), source.head());
         let (files, bytes, releases) = (published.files, published.bytes, source.releases().len());
         let mut text = if files == 0 {
@@ -78,7 +78,7 @@ impl Publish {
             "missing": missing,
             "foreign_index": published.has_foreign_page,
         });
-        Said::done(text, json)
+        CommandOutput::ok(text, json)
     }
 }
 
@@ -96,7 +96,7 @@ fn missing_json(MissingArtifact { manifest, artifact: target }: &MissingArtifact
 }
 
 /// What proves a fork is said with it: there may be no other time at which both heads are together.
-fn forked(error: &ExportError) -> Said {
+fn forked(error: &ExportError) -> CommandOutput {
     let evidence = match error {
         ExportError::Fork { evidence, .. } => evidence.to_string(),
         _ => String::new(),
@@ -105,5 +105,5 @@ fn forked(error: &ExportError) -> Said {
     let hint =
         "The evidence, for a file of its own (`unanimity evidence verify FILE --log-key KEY`):";
     let text = format!("{error}.\n{hint}\n\n{evidence}");
-    Said { exit: Exit::Fork, text, json, failed: true, data: false }
+    CommandOutput { exit: Exit::Fork, text, json, failed: true, data: false }
 }

@@ -1,28 +1,28 @@
 //! `status`: what is installed and remembered.
 
 use serde_json::{Value, json};
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_install::journal::Journal;
 use unanimity_install::root_from_config;
 use unanimity_install::state_dirs::{StateDirs, load_known_releases, readable_state_dirs};
 use unanimity_install::verbs::install_command;
 use unanimity_protocol::Manifest;
-use unanimity_report::{Classify as _, Ended, Exit, Said};
+use unanimity_report::{Classify as _, CommandError, CommandOutput, Exit};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 /// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
 /// on it adds.
 pub(super) fn status(
-    told: &unanimity_config::Node,
+    told: &unanimity_config::NodeConfig,
     serving: Option<(String, Value)>,
-) -> Result<Said, Ended> {
+) -> Result<CommandOutput, CommandError> {
     let memories =
         readable_state_dirs(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
     let mut latched = None;
     for StateDirs { state_dir: state, evidence_option: option, .. } in &readable_state_dirs {
         let store = EvidenceStore::new(state, &told.cycle.policy.log, Storage::default());
-        latched = latched.or(store.latched()?.map(|id| (id, *option)));
+        latched = latched.or(store.find_unacknowledged()?.map(|id| (id, *option)));
     }
     let known = load_known_releases(&readable_state_dirs, &told.cycle.policy)?;
     // Whoever installs does not see what the other one remembers, and is told so.
@@ -45,7 +45,7 @@ pub(super) fn status(
     let failed = |it: &String| on_trial != Some(it) && journal.failed.contains_key(it);
     let is_unhealthy = installed.as_ref().is_some_and(failed);
     let mut exit = if is_unhealthy { Exit::Unhealthy } else { Exit::Done };
-    let (remembered, mut json) = match told.client(SystemClock.now()) {
+    let (remembered, mut json) = match told.client_config(SystemClock.now()) {
         Ok(config) => {
             let place = config.cycle.state.join("client");
             let state = match hidden {
@@ -58,7 +58,7 @@ pub(super) fn status(
                 )?,
             };
             let (mut text, mut json) = remembered(told, &config, &state);
-            let limit = told.alarm.incomplete_after;
+            let limit = told.alert.incomplete_after;
             json["no_progress_since"] = Value::Null;
             if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
                 if exit == Exit::Done {
@@ -77,7 +77,7 @@ pub(super) fn status(
             if exit == Exit::Done {
                 exit = error.exit();
             }
-            let joining = told.circle.joining().count();
+            let joining = told.peers.joining_entries().count();
             let error = crate::advice::words(&error);
             text += &format!("circle      {error}\n");
             (String::new(), json!({ "circle": error, "joining": joining }))
@@ -93,7 +93,7 @@ pub(super) fn status(
     }
     json["hidden"] = hidden.into();
     let installer = readable_state_dirs.iter().find(|memory| !memory.evidence_option.is_empty());
-    if let (Some(memory), Ok(config)) = (installer, told.client(SystemClock.now())) {
+    if let (Some(memory), Ok(config)) = (installer, told.client_config(SystemClock.now())) {
         let disk = Storage::default();
         let state =
             match ClientStore::read(&memory.client_dir, &config.cycle.policy, &config.peers, &disk)
@@ -139,7 +139,7 @@ pub(super) fn status(
     if latched.is_some() {
         exit = Exit::Fork;
     }
-    Ok(Said { exit, text, json, failed: false, data: false })
+    Ok(CommandOutput { exit, text, json, failed: false, data: false })
 }
 
 /// What else is there, and what did not work.
@@ -189,8 +189,8 @@ fn or_none(text: Option<String>) -> String {
 
 /// The trusted head, and what each peer has shown.
 fn remembered(
-    told: &unanimity_config::Node,
-    config: &Config,
+    told: &unanimity_config::NodeConfig,
+    config: &ClientConfig,
     state: &ClientState,
 ) -> (String, Value) {
     let mut text = format!(
@@ -201,7 +201,7 @@ fn remembered(
     let mut peers = Vec::new();
     for peer in &config.peers {
         let key = peer.key.raw();
-        let size = state.largest.get(&key).map(|view| view.head().size());
+        let size = state.largest_heads.get(&key).map(|view| view.head().size());
         let since = state.silent_since.get(&key);
         let shown = size
             .map_or("has shown nothing yet".to_owned(), |size| format!("has shown size {size}"));
@@ -212,8 +212,10 @@ fn remembered(
     let mut penance = Vec::new();
     for mirror in &told.mirrors {
         let name = mirror.to_string();
-        let Some(failures) = state.health.penance(&name, SystemClock.now()) else { continue };
-        let (in_a_row, since, until) = (failures.in_a_row, failures.last, failures.until());
+        let Some(failures) = state.mirror_backoff.backoff(&name, SystemClock.now()) else {
+            continue;
+        };
+        let (in_a_row, since, until) = (failures.consecutive, failures.last, failures.until());
         text += &format!(
             "penance     {name} since {since}, after {in_a_row} in a row failed: asked last until {until}\n"
         );

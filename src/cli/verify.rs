@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_install::state_dirs::{load_known_releases, readable_state_dirs};
 use unanimity_install::{InstallError, verify_artifact};
 use unanimity_protocol::ProofBundle;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
-use unanimity_report::{Ended, Exit, Said};
+use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::StorageError;
 
 use super::input::read;
@@ -29,10 +29,10 @@ pub(super) struct Verify {
 }
 
 impl Verify {
-    pub(super) fn run(self, config: &Config) -> Result<Said, Ended> {
+    pub(super) fn run(self, config: &ClientConfig) -> Result<CommandOutput, CommandError> {
         let bytes = read(&self.proof, MAX_BUNDLE_BYTES)?;
         let bad = |exit, why: &dyn std::fmt::Display| {
-            Ended::new(exit, format!("{}: {why}", self.proof.display()))
+            CommandError::new(exit, format!("{}: {why}", self.proof.display()))
         };
         let text = std::str::from_utf8(&bytes).map_err(|error| bad(Exit::BadInput, &error))?;
         if text.starts_with(TLOG_PROOF) {
@@ -57,7 +57,7 @@ impl Verify {
             self.file.display(),
             manifest.label()
         );
-        let mut refused = Ended::new(Exit::BadArtifact, why);
+        let mut refused = CommandError::new(Exit::BadArtifact, why);
         for target in targets {
             let file = unanimity_storage::open_regular_file(&self.file)
                 .map_err(StorageError::at(&self.file))?;
@@ -106,7 +106,7 @@ impl Verify {
                         "peers": peers,
                         "rolls": [earlier, latest],
                     });
-                    return Ok(Said::done(text, json));
+                    return Ok(CommandOutput::ok(text, json));
                 }
                 Err(InstallError::Install(refusal)) => refused = refusal.into(),
                 Err(error) => return Err(error.into()),

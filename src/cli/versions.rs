@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use unanimity_client::HookThreads;
-use unanimity_config::Node;
+use unanimity_config::NodeConfig;
 use unanimity_install::permissions::check_install_inputs;
 use unanimity_install::verbs::{self, ROLLBACK_INTERRUPTED};
 use unanimity_install::{InstallRoot, root_from_config, root_with_withdrawn};
-use unanimity_report::{Ended, Said};
+use unanimity_report::{CommandError, CommandOutput};
 
 use super::interrupt::until_told_to_end;
 
@@ -28,12 +28,12 @@ pub(super) struct MarkGood {
 
 /// The install root of a process with other tasks, where there is no way back to what is known to be
 /// taken back.
-pub(super) fn root_to_switch(told: &Node) -> Result<InstallRoot, Ended> {
+pub(super) fn root_to_switch(told: &NodeConfig) -> Result<InstallRoot, CommandError> {
     Ok(root_with_withdrawn(told)?.with_hook_runner(Arc::new(HookThreads)))
 }
 
 impl Rollback {
-    pub(super) fn run(self, told: &Node) -> Result<Said, Ended> {
+    pub(super) fn run(self, told: &NodeConfig) -> Result<CommandOutput, CommandError> {
         check_install_inputs(told)?;
         let root = root_to_switch(told)?;
         let going_back = verbs::roll_back(&root, self.release.as_deref());
@@ -42,7 +42,7 @@ impl Rollback {
 }
 
 impl MarkGood {
-    pub(super) fn run(self, told: &Node) -> Result<Said, Ended> {
+    pub(super) fn run(self, told: &NodeConfig) -> Result<CommandOutput, CommandError> {
         check_install_inputs(told)?;
         let root = root_from_config(told);
         super::runtime::wait_for(verbs::mark_good(told, &root, self.release.as_deref()))?

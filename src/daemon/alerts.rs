@@ -23,11 +23,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use unanimity_client::HookThreads;
-use unanimity_config::Alarm;
+use unanimity_config::AlertSettings;
 use unanimity_install::HookRunner as _;
 use unanimity_install::process::Invocation;
 use unanimity_protocol::Timestamp;
-use unanimity_report::{Announcement, Changes, Condition, Seen, hide};
+use unanimity_report::{Announcement, Condition, CycleStatus, Transitions, redact};
 use unanimity_storage::{Mode, Storage, StorageError};
 
 /// How long the command may take.
@@ -36,10 +36,10 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Tells the operator of every change. One for each state directory.
 #[derive(Debug)]
 pub struct Alarms {
-    alarm: Alarm,
+    alarm: AlertSettings,
     path: PathBuf,
     disk: Storage,
-    changes: Changes,
+    changes: Transitions,
     /// The file does not hold `changes` yet.
     unsaved: bool,
     /// What the minute ran out at: behind all others that wait, the one of the last cycle last.
@@ -52,28 +52,28 @@ const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 impl Alarms {
     /// Opens what was announced before, in `state/alarm.json`. A file that cannot be used is
     /// logged and forgotten, and then what is wrong is told again: nobody would hear of an error.
-    pub fn open(alarm: Alarm, state: &Path, disk: Storage) -> Alarms {
+    pub fn open(alarm: AlertSettings, state: &Path, disk: Storage) -> Alarms {
         let path = state.join("alarm.json");
         let changes = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
-            Ok(None) => Some(Changes::default()),
-            Ok(Some(bytes)) => Changes::parse(&bytes),
+            Ok(None) => Some(Transitions::default()),
+            Ok(Some(bytes)) => Transitions::parse(&bytes),
             Err(error) => {
-                tracing::warn!("{}", hide(error));
+                tracing::warn!("{}", redact(error));
                 None
             }
         };
         let changes = changes.unwrap_or_else(|| {
             tracing::warn!("{}: what was told before is not known", path.display());
-            Changes::forgotten()
+            Transitions::with_unknown_history()
         });
         Alarms { alarm, path, disk, changes, unsaved: false, slow: Vec::new() }
     }
 
     /// A cycle has ended, `now`: tells what is new, and what is still to be told. At most a minute for
     /// each command, and no other one begins once a minute is lost to those that failed.
-    pub async fn hear(&mut self, seen: &Seen, now: Timestamp) {
+    pub async fn hear(&mut self, seen: &CycleStatus, now: Timestamp) {
         let before = self.changes.clone();
-        if let Some(new) = self.changes.see(seen, self.alarm.incomplete_after, now) {
+        if let Some(new) = self.changes.observe(seen, self.alarm.incomplete_after, now) {
             log(new);
         }
         self.unsaved |= self.changes != before;
@@ -90,12 +90,12 @@ impl Alarms {
             };
             match HookThreads.run(told).await {
                 Ok(()) => {
-                    self.changes.told(&one);
+                    self.changes.mark_delivered(&one);
                     self.unsaved = true;
                     self.save();
                 }
                 Err(error) => {
-                    let error = hide(error);
+                    let error = redact(error);
                     tracing::error!(
                         "the alarm command {error}; it runs again after the next cycle"
                     );
@@ -112,7 +112,7 @@ impl Alarms {
 
     /// What waits, in the order in which it is tried.
     fn turns(&mut self) -> Vec<Announcement> {
-        let mut turns = self.changes.waiting();
+        let mut turns = self.changes.undelivered();
         self.slow.retain(|slow| turns.contains(slow));
         turns.sort_by_key(|one| self.slow.iter().position(|slow| slow == one));
         turns
@@ -138,7 +138,7 @@ impl Alarms {
         match saved {
             Ok(()) => self.unsaved = false,
             Err(error) => {
-                tracing::error!("what is told to the operator is not noted: {}", hide(error));
+                tracing::error!("what is told to the operator is not noted: {}", redact(error));
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use unanimity_client::ArtifactCache;
 use unanimity_config::WEB_PORT;
 use unanimity_net::file_server::{ServerLimits, serve_files};
-use unanimity_report::hide;
+use unanimity_report::redact;
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 use unanimity_tor::{AuthorizedClients, artifact_service_settings, hosting};
 
@@ -63,12 +63,12 @@ impl Daemon {
                         sleep(Duration::from_secs(5)).await;
                     }
                     Err(error) => {
-                        tracing::error!("{}", hide(error));
+                        tracing::error!("{}", redact(error));
                         sleep(Duration::from_secs(30)).await;
                     }
                 },
                 Err(error) => {
-                    tracing::error!("{}", hide(error));
+                    tracing::error!("{}", redact(error));
                     sleep(Duration::from_secs(30)).await;
                 }
             }
@@ -83,8 +83,9 @@ impl Daemon {
             return pending().await;
         };
         let artifacts =
-            Arc::new(ArtifactCache::new(&told.cycle.state, served.keep, Storage::default()));
-        let bounds = ServerLimits { bytes_per_second: Some(served.rate), ..ARTIFACT_BOUNDS };
+            Arc::new(ArtifactCache::new(&told.cycle.state, served.max_bytes, Storage::default()));
+        let bounds =
+            ServerLimits { bytes_per_second: Some(served.bytes_per_second), ..ARTIFACT_BOUNDS };
         loop {
             self.connection().await;
             match self.tor.launch_service(&artifact_service_settings(), &AuthorizedClients::Anyone)
@@ -94,7 +95,7 @@ impl Daemon {
                     serve_files(artifacts.clone(), listener, bounds).await;
                     tracing::error!("the service of artifacts ended; it is started again");
                 }
-                Err(error) => tracing::error!("{}", hide(error)),
+                Err(error) => tracing::error!("{}", redact(error)),
             }
             sleep(Duration::from_secs(30)).await;
         }
@@ -109,10 +110,10 @@ impl Daemon {
 
     /// Who may find us; `None` if nobody is listed.
     pub(super) fn readers(&self) -> Result<Option<AuthorizedClients>, NodeError> {
-        if self.node.told.serve.as_ref().is_some_and(|serve| !serve.restricted) {
+        if self.node.told.serve.as_ref().is_some_and(|serve| !serve.client_auth) {
             return Ok(Some(AuthorizedClients::Anyone));
         }
-        let listed = self.node.told.read_again()?.circle.readers(SystemClock.now());
+        let listed = self.node.told.reload()?.peers.client_auth_keys(SystemClock.now());
         Ok((!listed.is_empty()).then(|| AuthorizedClients::Listed(listed.into_values().collect())))
     }
 }

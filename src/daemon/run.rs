@@ -19,10 +19,10 @@ use tokio::time::{sleep, timeout};
 use unanimity_client::{
     CycleError, CycleMode, CycleOutcome, CycleProgress, CycleReport, ProgressSink,
 };
-use unanimity_config::{Member, MirrorSpec, ServePolicy, Standing};
+use unanimity_config::{Membership, MirrorSpec, PeerEntry, ServePolicy};
 use unanimity_net::WebConnector;
 use unanimity_protocol::ConfirmedRelease;
-use unanimity_report::{Seen, hide};
+use unanimity_report::{CycleStatus, redact};
 use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_tor::{AuthorizedClients, OnionService, TorClient};
 
@@ -141,7 +141,9 @@ impl Daemon {
             let cycle = cycle.await;
             let seen = match &cycle {
                 Ok((_, ended)) => daemon.seen(errand, ended.as_ref()),
-                Err(panicked) => Seen::unended(&format!("a cycle broke off: {panicked}")),
+                Err(panicked) => {
+                    CycleStatus::no_cycle_finished(&format!("a cycle broke off: {panicked}"))
+                }
             };
             // Nobody hears it only when the daemon is about to end.
             daemon.ends.send((seen, SystemClock.now())).await.ok();
@@ -170,22 +172,22 @@ impl Daemon {
     }
 
     /// How a cycle ended. That there is an update is no good news while it cannot be fetched.
-    fn seen(&self, errand: CycleMode, ended: Result<&CycleOutcome, &CycleError>) -> Seen {
+    fn seen(&self, errand: CycleMode, ended: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
         let unfetched = self.unfetched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match (errand, ended, unfetched) {
             (
                 CycleMode::InstallDownloaded | CycleMode::Check,
                 Ok(CycleOutcome::Available(agreed)),
                 Some((release, why)),
-            ) if release == agreed.manifest().label() => {
-                Seen::unended(&format!("release {release} cannot be fetched: {why}"))
-            }
+            ) if release == agreed.manifest().label() => CycleStatus::no_cycle_finished(&format!(
+                "release {release} cannot be fetched: {why}"
+            )),
             (_, ended, _) => advice::status_of(ended),
         }
     }
 
     /// Asks every member for its view; see [`Node::test`].
-    pub async fn test(&self, who: impl Fn(&Member) -> bool) -> Result<Vec<Tested>, NodeError> {
+    pub async fn test(&self, who: impl Fn(&PeerEntry) -> bool) -> Result<Vec<Tested>, NodeError> {
         self.connection().await;
         let _turn = self.testing.lock().await;
         self.node.test(&self.tor, who).await
@@ -196,7 +198,7 @@ impl Daemon {
         self.edited.notify_one();
         let readers = match self.readers() {
             Ok(readers) => readers,
-            Err(error) => return tracing::error!("{}", hide(error)),
+            Err(error) => return tracing::error!("{}", redact(error)),
         };
         match (&mut *self.hosted(), readers) {
             (None, Some(_)) | (Some(_), None) => self.listed.notify_one(),
@@ -205,7 +207,7 @@ impl Daemon {
             (Some((service, known)), Some(readers)) => {
                 match service.set_authorized_clients(&readers) {
                     Ok(()) => *known = readers,
-                    Err(error) => tracing::error!("{}", hide(error)),
+                    Err(error) => tracing::error!("{}", redact(error)),
                 }
             }
         }
@@ -268,15 +270,15 @@ impl Daemon {
     /// Within which a cycle has to end, whatever happens.
     fn patience(&self) -> Duration {
         let told = &self.node.told;
-        let roll_max = told.serve.as_ref().map_or(Duration::MAX, |serve| serve.roll_max);
-        roll_max.saturating_add(told.bootstrap_timeout + told.cycle.roll_timeout + MARGIN)
+        let roll_max = told.serve.as_ref().map_or(Duration::MAX, |serve| serve.round_interval_max);
+        roll_max.saturating_add(told.bootstrap_timeout + told.cycle.round_timeout + MARGIN)
     }
 
     /// Connects to Tor, however often that takes, and then rests.
     async fn connect(&self, mut progress: impl FnMut(f32, String)) {
         let mut wait = Duration::from_secs(5);
         while let Err(error) = self.tor.bootstrap(&mut progress).await {
-            tracing::warn!("{}", hide(error));
+            tracing::warn!("{}", redact(error));
             sleep(wait + random(Duration::ZERO, wait)).await;
             wait = (wait * 2).min(Duration::from_secs(300));
         }
@@ -315,12 +317,12 @@ impl Daemon {
         // The power may have gone in the middle of a trial.
         if errand == CycleMode::InstallDownloaded {
             match self.node.recover().await {
-                Ok(undone) => undone.iter().for_each(|undone| tracing::warn!("{}", hide(undone))),
-                Err(error) => tracing::warn!("{}", hide(error)),
+                Ok(undone) => undone.iter().for_each(|undone| tracing::warn!("{}", redact(undone))),
+                Err(error) => tracing::warn!("{}", redact(error)),
             }
         }
         // When a node starts says nothing of when it asks.
-        let mut wait = random(Duration::ZERO, serve.roll_min);
+        let mut wait = random(Duration::ZERO, serve.round_interval_min);
         loop {
             timeout(wait, self.roll_now.notified()).await.ok();
             match self.cycle(errand).await {
@@ -333,9 +335,9 @@ impl Daemon {
                         self.wanted.send_replace(Some(agreed));
                     }
                 }
-                Err(panicked) => tracing::error!("the roll: {}", hide(panicked)),
+                Err(panicked) => tracing::error!("the roll: {}", redact(panicked)),
             }
-            wait = random(serve.roll_min, serve.roll_max);
+            wait = random(serve.round_interval_min, serve.round_interval_max);
         }
     }
 
@@ -346,7 +348,7 @@ impl Daemon {
         let mut wanted = self.wanted.subscribe();
         let mut rng = StdRng::from_rng(&mut rand::rng());
         while wanted.changed().await.is_ok() {
-            sleep(random(Duration::ZERO, serve.roll_min)).await;
+            sleep(random(Duration::ZERO, serve.round_interval_min)).await;
             let Some(agreed) = wanted.borrow_and_update().clone() else { continue };
             let fetched = self.node.fetch(&self.tor, &agreed, &mut rng).await;
             let release = agreed.manifest().label();
@@ -364,8 +366,8 @@ impl Daemon {
     /// every peer's head with ours between two rolls.
     async fn keep_warm(self: Arc<Self>) {
         loop {
-            let told = self.node.told.read_again();
-            let joining = told.is_ok_and(|told| told.circle.joining().next().is_some());
+            let told = self.node.told.reload();
+            let joining = told.is_ok_and(|told| told.peers.joining_entries().next().is_some());
             let [min, max] = if joining { JOINING } else { WARM };
             // Somebody who is added is not left to wait for the others' turn.
             if timeout(random(min, max), self.edited.notified()).await.is_ok() {
@@ -378,7 +380,7 @@ impl Daemon {
                         tracing::info!("peers that count from now on: {joined}");
                     }
                 }
-                Err(error) => tracing::warn!("{}", hide(error)),
+                Err(error) => tracing::warn!("{}", redact(error)),
             }
         }
     }
@@ -394,8 +396,8 @@ pub fn errand_of(policy: ServePolicy, is_split: bool) -> CycleMode {
     }
 }
 
-fn is_joining(member: &Member) -> bool {
-    matches!(member.standing, Standing::Joining { .. })
+fn is_joining(member: &PeerEntry) -> bool {
+    matches!(member.membership, Membership::Joining { .. })
 }
 
 fn random(min: Duration, max: Duration) -> Duration {

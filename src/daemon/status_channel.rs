@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use unanimity_protocol::Timestamp;
-use unanimity_report::Seen;
+use unanimity_report::CycleStatus;
 use unanimity_storage::Clock;
 
 use crate::daemon::Alarms;
@@ -14,10 +14,10 @@ use crate::daemon::Alarms;
 const MAX_UNHEARD: usize = 64;
 
 /// Where the ends of cycles are told.
-pub type Told = mpsc::Sender<(Seen, Timestamp)>;
+pub type Told = mpsc::Sender<(CycleStatus, Timestamp)>;
 
 /// Ends of cycles, for the alarm.
-pub type Ends = mpsc::Receiver<(Seen, Timestamp)>;
+pub type Ends = mpsc::Receiver<(CycleStatus, Timestamp)>;
 
 /// A way from cycles to the alarm.
 pub fn ends() -> (Told, Ends) {
@@ -43,7 +43,7 @@ pub async fn hear_all(
             Err(_) => {
                 let why =
                     format!("no cycle has ended since {last}: restart the daemon if none does");
-                alarms.hear(&Seen::unended(&why), clock.now()).await;
+                alarms.hear(&CycleStatus::no_cycle_finished(&why), clock.now()).await;
             }
         }
     }

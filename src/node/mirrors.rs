@@ -3,21 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use unanimity_config::{ConfigError, MirrorSpec, Why};
+use unanimity_config::{ConfigError, ConfigErrorKind, MirrorSpec};
 use unanimity_net::{Mirror, WebConnector};
 
 /// The mirrors of a node, reached over `web`.
 pub fn open_mirrors(
-    told: &unanimity_config::Node,
+    told: &unanimity_config::NodeConfig,
     web: Option<&Arc<dyn WebConnector>>,
 ) -> Result<Vec<Mirror>, ConfigError> {
     let open = |spec: &MirrorSpec| {
         Mirror::from_spec(spec, web).map_err(|error| {
             let root = match spec {
                 MirrorSpec::Pinned { root, .. } => root.clone(),
-                MirrorSpec::Directory(_) | MirrorSpec::Site(_) => PathBuf::new(),
+                MirrorSpec::Directory(_) | MirrorSpec::Url(_) => PathBuf::new(),
             };
-            let why = Why::MirrorRoot { path: root, why: error.to_string() };
+            let why = ConfigErrorKind::MirrorRoot { path: root, why: error.to_string() };
             ConfigError { path: told.source.path.clone(), why }
         })
     };

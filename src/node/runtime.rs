@@ -12,7 +12,8 @@ use rand::{CryptoRng, Rng};
 use tokio::time::timeout;
 use unanimity_config::peers::edit;
 use unanimity_config::{
-    Config, ConfigError, EditError, Member, OnionAddress, Site, Standing, Ticket, TicketError,
+    ClientConfig, ConfigError, EditError, Invite, InviteError, Membership, MirrorUrl, OnionAddress,
+    PeerEntry,
 };
 use unanimity_install::{InstallError, InstallRoot};
 use unanimity_net::{DeferredConnector, Mirror, Transport, WebConnector, isolated_connector};
@@ -35,7 +36,7 @@ use unanimity_storage::{Storage, StorageError};
 #[derive(Debug)]
 pub struct Node<C> {
     /// What it was told when it started.
-    pub told: unanimity_config::Node,
+    pub told: unanimity_config::NodeConfig,
     /// If it is a peer to others.
     pub role: Option<Role<C>>,
     /// Who is told of the steps of its cycles.
@@ -125,14 +126,14 @@ pub enum NodeError {
     OwnTicket,
     /// A ticket that is none, or of no use here.
     #[error(transparent)]
-    Ticket(#[from] TicketError),
+    Ticket(#[from] InviteError),
 }
 
 /// What asking one member came to.
 #[derive(Debug)]
 pub struct Tested {
     /// Who.
-    pub member: Member,
+    pub member: PeerEntry,
     /// Its view, or why there is none.
     pub answer: Result<CosignedHead, PeerFailure>,
     /// How long that took.
@@ -149,10 +150,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
     /// Opens what the node remembers; makes its keys at the first time. `addresses_of` tells where its
     /// services are reached.
     pub fn open<E: From<NodeError>>(
-        told: unanimity_config::Node,
+        told: unanimity_config::NodeConfig,
         addresses_of: impl FnOnce(
-            &unanimity_config::Node,
-            &unanimity_config::Serve,
+            &unanimity_config::NodeConfig,
+            &unanimity_config::ServeSettings,
         ) -> Result<Addresses, E>,
         clock: C,
         disk: Storage,
@@ -170,7 +171,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
                     .map_err(NodeError::from)?;
                 let follow = WitnessConfig {
                     log: told.cycle.policy.log.clone(),
-                    signing_key: identity.view.clone(),
+                    signing_key: identity.cosigning_key.clone(),
                     mirrors: mirrors.clone(),
                     polling: told.cycle.polling,
                 };
@@ -186,12 +187,12 @@ impl<C: Clock + Clone + 'static> Node<C> {
 
     /// One more product on this node, which goes by the answers that this one's peers gave lately. No
     /// peer role comes with it, and evidence that one of the two holds latches both.
-    pub fn another(&self, told: unanimity_config::Node) -> Result<Node<C>, NodeError> {
+    pub fn another(&self, told: unanimity_config::NodeConfig) -> Result<Node<C>, NodeError> {
         let wrong = |why| NodeError::Another { path: told.source.path.clone(), why };
         if told.serve.is_some() {
             return Err(wrong("[serve] belongs to the node, not to one more product"));
         }
-        if !self.told.is_apart_from(&told) {
+        if !self.told.has_disjoint_paths(&told) {
             return Err(wrong(
                 "its root, its state and its spool have to be apart from the node's own",
             ));
@@ -257,19 +258,19 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     /// What a cycle goes by, if nothing speaks against one from the start.
-    fn may_begin(&self) -> Result<Config, CycleError> {
+    fn may_begin(&self) -> Result<ClientConfig, CycleError> {
         // Whoever may not be able to confirm anything yet may well have found a fork.
-        if let Some(id) = self.evidence().latched()? {
+        if let Some(id) = self.evidence().find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        Ok(self.told.read_again()?.client(self.clock.now())?)
+        Ok(self.told.reload()?.client_config(self.clock.now())?)
     }
 
     fn evidence(&self) -> EvidenceStore {
         let log = &self.told.cycle.policy.log;
         let evidence = EvidenceStore::new(&self.told.cycle.state, log, self.disk.clone());
         match self.sharing.primary_state() {
-            Some(beside) => evidence.beside(beside),
+            Some(beside) => evidence.also_record_in(beside),
             None => evidence,
         }
     }
@@ -281,10 +282,9 @@ impl<C: Clock + Clone + 'static> Node<C> {
         }
         let (place, policy) = (self.told.cycle.state.join("client"), &self.told.cycle.policy);
         // Where that cannot be read, what was interrupted is undone all the same.
-        let known = ClientStore::catalog(&place, policy, &self.disk).unwrap_or_default();
+        let known = ClientStore::read_catalog(&place, policy, &self.disk).unwrap_or_default();
         let root = InstallRoot::new(&self.told.cycle.install_root, self.disk.clone());
-        let root =
-            root.with_hooks(self.told.cycle.procedure.clone()).with_withdrawn(known.withdrawn());
+        let root = root.with_hooks(self.told.cycle.hooks.clone()).with_withdrawn(known.withdrawn());
         let root = root.with_hook_runner(Arc::new(HookThreads));
         root.recover(self.clock.now()).await
     }
@@ -296,10 +296,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
         agreed: &ConfirmedRelease,
         rng: &mut impl Rng,
     ) -> Result<(), CycleError> {
-        if let Some(id) = self.evidence().latched()? {
+        if let Some(id) = self.evidence().find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        let config = self.told.read_again().and_then(|told| told.client(self.clock.now()))?;
+        let config = self.told.reload().and_then(|told| told.client_config(self.clock.now()))?;
         let fetcher = Downloader::new(&config, &self.mirrors, transport, self.disk.clone());
         let mut report = CycleReport::default();
         let fetched = Box::pin(fetcher.download(agreed, &mut report, rng)).await;
@@ -307,18 +307,21 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     /// What to give to somebody who shall become a peer.
-    pub fn ticket(&self) -> Result<Ticket, NodeError> {
+    pub fn ticket(&self) -> Result<Invite, NodeError> {
         let role = self.role()?;
         let head = role.peer.head();
         let log = &self.told.cycle.policy.log;
-        Ok(Ticket {
+        Ok(Invite {
             name: role.name.clone(),
             origin: log.origin.clone(),
             log: log.id(),
             address: role.address.clone(),
-            key: role.identity.view.public(),
-            discovery: role.identity.discovery.public(),
-            artifacts: role.artifacts.as_ref().map(|address| Site::onion(address.key)),
+            key: role.identity.cosigning_key.public(),
+            client_auth: role.identity.client_auth.public(),
+            artifacts: role
+                .artifacts
+                .as_ref()
+                .map(|address| MirrorUrl::from_onion_key(address.key)),
             size: head.as_ref().map_or(0, |head| head.size()),
             root: head.as_ref().map_or_else(Hash::empty_root, |head| *head.root()),
         })
@@ -331,30 +334,31 @@ impl<C: Clock + Clone + 'static> Node<C> {
     /// Lists somebody, who counts once both heads have been found to be of one log.
     pub fn add(
         &self,
-        ticket: &Ticket,
+        ticket: &Invite,
         name: Option<Name>,
         operator: Option<Name>,
-    ) -> Result<Member, NodeError> {
+    ) -> Result<PeerEntry, NodeError> {
         let role = self.role()?;
-        if ticket.key.raw() == role.identity.view.public().raw()
+        if ticket.key.raw() == role.identity.cosigning_key.public().raw()
             || ticket.address.key == role.address.key
         {
             return Err(NodeError::OwnTicket);
         }
-        let mut member = ticket.member(&self.told.cycle.policy.log)?;
+        let mut member = ticket.to_peer_entry(&self.told.cycle.policy.log)?;
         member.peer.name = name.unwrap_or(member.peer.name);
         member.peer.operator = operator.unwrap_or_else(|| member.peer.name.clone());
-        self.told.check_role(&member)?;
-        let circle = self.told.read_again()?.circle;
+        self.told.check_peer_role(&member)?;
+        let circle = self.told.reload()?.peers;
         if let Some(known) = circle.find(&member.peer.name) {
             let same = known.peer.key == member.peer.key && known.address == member.address;
             return Err(NodeError::Listed { name: member.peer.name, same });
         }
         match edit::add(&self.told.peers_path, &member, &self.disk) {
             Ok(_) => Ok(member),
-            Err(error) if error.why.is_denied() => {
-                Err(NodeError::NotOurs { error: error.into(), block: edit::block(&member) })
-            }
+            Err(error) if error.why.is_permission_denied() => Err(NodeError::NotOurs {
+                error: error.into(),
+                block: edit::format_peer_table(&member),
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -362,26 +366,27 @@ impl<C: Clock + Clone + 'static> Node<C> {
     /// Takes somebody out of the circle. Who counts still has to confirm until the time that is
     /// returned, unless `at_once`; for all others there is nothing to wait for.
     pub fn remove(&self, name: &Name, at_once: bool) -> Result<Option<Timestamp>, NodeError> {
-        let (told, now) = (self.told.read_again()?, self.clock.now());
-        let member = told.circle.find(name);
-        let counts = member.is_some_and(|member| member.standing.counts(now));
+        let (told, now) = (self.told.reload()?, self.clock.now());
+        let member = told.peers.find(name);
+        let counts = member.is_some_and(|member| member.membership.must_confirm(now));
         if !counts || at_once {
             if counts {
-                edit::leave(&told.peers_path, name, now, &self.disk)?;
+                edit::schedule_removal(&told.peers_path, name, now, &self.disk)?;
             }
-            edit::drop(&told.peers_path, name, now, &self.disk)?;
+            edit::remove(&told.peers_path, name, now, &self.disk)?;
             return Ok(None);
         }
         // A clock that was put back must not make the wait shorter than it says.
-        let agreed = match told.client(now) {
+        let agreed = match told.client_config(now) {
             Ok(config) => {
                 let place = config.cycle.state.join("client");
-                ClientStore::read(&place, &config.cycle.policy, &config.peers, &self.disk)?.newest
+                ClientStore::read(&place, &config.cycle.policy, &config.peers, &self.disk)?
+                    .latest_verified_time
             }
             Err(_) => Timestamp(0),
         };
         let at = now.max(agreed).after(told.removal_delay);
-        edit::leave(&told.peers_path, name, at, &self.disk)?;
+        edit::schedule_removal(&told.peers_path, name, at, &self.disk)?;
         Ok(Some(at))
     }
 
@@ -390,10 +395,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
     pub async fn test(
         &self,
         transport: &impl Transport,
-        who: impl Fn(&Member) -> bool,
+        who: impl Fn(&PeerEntry) -> bool,
     ) -> Result<Vec<Tested>, NodeError> {
-        let (circle, now) = (self.told.read_again()?.circle, self.clock.now());
-        let present = circle.members().iter().filter(|member| !member.standing.has_left(now));
+        let (circle, now) = (self.told.reload()?.peers, self.clock.now());
+        let present = circle.entries().iter().filter(|member| !member.membership.has_left(now));
         let members = present.filter(|member| who(member));
         let asked = members.map(|member| async move {
             let began = Instant::now();
@@ -413,14 +418,14 @@ impl<C: Clock + Clone + 'static> Node<C> {
             // An old one may be a replay: as good as none, but for what it proves of a fork.
             let answer =
                 answer.and_then(|view| self.told.cycle.limits.admit(view, self.clock.now(), 0));
-            let waits = match member.standing {
-                Standing::Joining { size, root } => {
+            let waits = match member.membership {
+                Membership::Joining { size, root } => {
                     self.waits(size, root, place.as_ref().filter(|_| answer.is_ok()))?
                 }
-                Standing::Counted | Standing::Leaving { .. } => None,
+                Membership::Counted | Membership::Leaving { .. } => None,
             };
-            let joins = waits.is_none() && matches!(member.standing, Standing::Joining { .. });
-            let counted = joins.then(|| edit::count(&self.told.peers_path, member, &self.disk));
+            let joins = waits.is_none() && matches!(member.membership, Membership::Joining { .. });
+            let counted = joins.then(|| edit::activate(&self.told.peers_path, member, &self.disk));
             // One who cannot be counted must not keep the others from it.
             let (joined, waits) = match counted {
                 Some(Err(error)) => (false, Some(error.to_string())),
@@ -467,7 +472,7 @@ impl Classify for NodeError {
             NodeError::Config(_) | NodeError::NoRole(_) | NodeError::Another { .. } => {
                 Exit::Configuration
             }
-            NodeError::Identity(IdentityError::Disk(_))
+            NodeError::Identity(IdentityError::Storage(_))
             | NodeError::Peer(_)
             | NodeError::Disk(_) => Exit::Disk,
             NodeError::Store(error) => error.exit(),

@@ -14,7 +14,9 @@ use unanimity_protocol::round::UnconfirmedPeer;
 use unanimity_protocol::{
     BundleFault, Checkpoint, Hash, LogMismatch, Manifest, PeerFailure, Refusal, Timestamp, TreeHead,
 };
-use unanimity_report::{Announcement, Changes, Condition, Ended, Exit, MAX_WAITING, Seen};
+use unanimity_report::{
+    Announcement, CommandError, Condition, CycleStatus, Exit, MAX_UNDELIVERED, Transitions,
+};
 use unanimity_state::{LogForked, StoreError};
 use unanimity_testkit::Draft;
 use unanimity_testkit::circle::{Circle, HOUR, NOW, SECOND, release};
@@ -22,16 +24,16 @@ use unanimity_testkit::sample_log::{origin, secret, the_log};
 
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
-fn seen(condition: Condition, about: &str) -> Seen {
+fn seen(condition: Condition, about: &str) -> CycleStatus {
     let (about, message) = (about.to_owned(), about.to_owned());
-    Seen { condition, about, message, details: json!({}) }
+    CycleStatus { condition, about, message, details: json!({}) }
 }
 
 /// What is told of these conditions, each met so many hours after the beginning; all of it at once.
 fn told(course: &[(u64, Condition, &str)]) -> Vec<(Condition, String, u64)> {
-    let mut changes = Changes::default();
+    let mut changes = Transitions::default();
     for (hours, condition, about) in course {
-        changes.see(&seen(*condition, about), LIMIT, NOW.after(hours_of(*hours)));
+        changes.observe(&seen(*condition, about), LIMIT, NOW.after(hours_of(*hours)));
     }
     let hours = |since: Timestamp| since.since(NOW).as_secs() / 3600;
     let row = |one: Announcement| (one.condition, one.message, hours(one.since));
@@ -42,10 +44,10 @@ fn hours_of(hours: u64) -> Duration {
     Duration::from_secs(hours * 3600)
 }
 
-fn drain(changes: &mut Changes) -> Vec<Announcement> {
-    let all = changes.waiting();
-    all.iter().for_each(|one| changes.told(one));
-    assert_eq!(changes.waiting(), []);
+fn drain(changes: &mut Transitions) -> Vec<Announcement> {
+    let all = changes.undelivered();
+    all.iter().for_each(|one| changes.mark_delivered(one));
+    assert_eq!(changes.undelivered(), []);
     all
 }
 
@@ -152,49 +154,49 @@ fn a_release_is_offered_once() {
 
 #[test]
 fn a_clock_that_is_put_back_costs_one_more_wait_and_no_more() {
-    let mut changes = Changes::default();
+    let mut changes = Transitions::default();
     let incomplete = seen(Incomplete, "");
     for future in [Timestamp(u64::MAX), Timestamp::MAX] {
-        assert_eq!(changes.see(&incomplete, LIMIT, future), None);
+        assert_eq!(changes.observe(&incomplete, LIMIT, future), None);
     }
     for hours in 0..24 {
-        assert_eq!(changes.see(&incomplete, LIMIT, NOW.after(hours_of(hours))), None);
+        assert_eq!(changes.observe(&incomplete, LIMIT, NOW.after(hours_of(hours))), None);
     }
-    let told = changes.see(&incomplete, LIMIT, NOW.after(LIMIT)).unwrap();
+    let told = changes.observe(&incomplete, LIMIT, NOW.after(LIMIT)).unwrap();
     assert_eq!((told.condition, told.since), (Incomplete, NOW));
     assert_eq!(told.details["unwell_since"], NOW.0);
-    assert_eq!(changes.see(&incomplete, LIMIT, Timestamp(0)), None);
+    assert_eq!(changes.observe(&incomplete, LIMIT, Timestamp(0)), None);
     assert_eq!(changes.condition(), Some((Incomplete, Timestamp(0))));
 }
 
 #[test]
 fn how_long_the_node_has_not_been_well_is_part_of_what_is_told() {
-    let mut changes = Changes::default();
+    let mut changes = Transitions::default();
     let at = |hours| NOW.after(hours_of(hours));
-    changes.see(&seen(Healthy, ""), LIMIT, at(0));
-    changes.see(&seen(Incomplete, ""), LIMIT, at(1));
-    let stale = changes.see(&seen(Stale, ""), LIMIT, at(3)).unwrap();
+    changes.observe(&seen(Healthy, ""), LIMIT, at(0));
+    changes.observe(&seen(Incomplete, ""), LIMIT, at(1));
+    let stale = changes.observe(&seen(Stale, ""), LIMIT, at(3)).unwrap();
     assert_eq!((stale.since, &stale.details["unwell_since"]), (at(3), &json!(at(1))));
-    let well = changes.see(&seen(Healthy, ""), LIMIT, at(4)).unwrap();
+    let well = changes.observe(&seen(Healthy, ""), LIMIT, at(4)).unwrap();
     assert_eq!(well.details.get("unwell_since"), None);
 }
 
 #[test]
 fn of_all_that_waits_for_a_broken_command_the_forks_are_kept() {
-    let mut changes = Changes::default();
-    changes.see(&seen(Fork, "x"), LIMIT, NOW);
+    let mut changes = Transitions::default();
+    changes.observe(&seen(Fork, "x"), LIMIT, NOW);
     for n in 0..1000 {
-        changes.see(&seen(Refused, &n.to_string()), LIMIT, NOW);
+        changes.observe(&seen(Refused, &n.to_string()), LIMIT, NOW);
     }
     let waited = drain(&mut changes);
-    assert_eq!(waited.len(), MAX_WAITING);
+    assert_eq!(waited.len(), MAX_UNDELIVERED);
     assert_eq!((waited[0].condition, &*waited[0].message), (Fork, "x"));
     assert_eq!(waited[1..].first().unwrap().message, "985");
     assert_eq!(waited.last().unwrap().message, "999");
     for n in 0..1000 {
-        changes.see(&seen(Fork, &n.to_string()), LIMIT, NOW);
+        changes.observe(&seen(Fork, &n.to_string()), LIMIT, NOW);
     }
-    assert_eq!(drain(&mut changes).len(), MAX_WAITING);
+    assert_eq!(drain(&mut changes).len(), MAX_UNDELIVERED);
 }
 
 #[test]
@@ -207,32 +209,32 @@ fn who_forgot_what_was_said_says_how_it_is() {
         (Refused, "x"),
         (Fork, "x"),
     ] {
-        let mut changes = Changes::forgotten();
-        let first = changes.see(&seen(condition, about), LIMIT, NOW).unwrap();
+        let mut changes = Transitions::with_unknown_history();
+        let first = changes.observe(&seen(condition, about), LIMIT, NOW).unwrap();
         assert_eq!((first.condition, &*first.message), (condition, about));
-        assert_eq!(changes.see(&seen(condition, about), LIMIT, NOW.after(LIMIT)), None);
+        assert_eq!(changes.observe(&seen(condition, about), LIMIT, NOW.after(LIMIT)), None);
     }
 }
 
 #[test]
 fn a_damaged_memory_is_no_memory() {
-    let mut changes = Changes::default();
-    changes.see(&seen(Available, "2"), LIMIT, NOW);
-    changes.see(&seen(Fork, "x"), LIMIT, NOW);
+    let mut changes = Transitions::default();
+    changes.observe(&seen(Available, "2"), LIMIT, NOW);
+    changes.observe(&seen(Fork, "x"), LIMIT, NOW);
     let text = changes.text().into_bytes();
-    assert_eq!(Changes::parse(&text), Some(changes.clone()));
+    assert_eq!(Transitions::parse(&text), Some(changes.clone()));
     for at in 0..text.len() {
-        assert_eq!(Changes::parse(&text[..at]), None, "cut at {at}");
+        assert_eq!(Transitions::parse(&text[..at]), None, "cut at {at}");
         for bit in 0..8 {
             let mut damaged = text.clone();
             damaged[at] ^= 1 << bit;
             // White space says nothing.
-            let read = Changes::parse(&damaged);
+            let read = Transitions::parse(&damaged);
             assert!(read.is_none() || read.as_ref() == Some(&changes), "bit {bit} of {at}");
         }
     }
     let newer = changes.text().replace("\"version\": 1", "\"version\": 2");
-    assert_eq!(Changes::parse(newer.as_bytes()), None);
+    assert_eq!(Transitions::parse(newer.as_bytes()), None);
 }
 
 /// What has to be told of a course of events, looked at anew from its beginning for each of them.
@@ -276,17 +278,17 @@ proptest! {
     fn all_that_is_news_is_told_in_order_and_once_through_restarts_and_failing_commands(
         course in prop::collection::vec((any_condition(), -5i64..15, any::<bool>(), any::<bool>()), 1..60)
     ) {
-        let (mut changes, mut told, mut met) = (Changes::default(), Vec::new(), Vec::new());
+        let (mut changes, mut told, mut met) = (Transitions::default(), Vec::new(), Vec::new());
         let mut times = Vec::new();
         let mut now = NOW;
         for ((condition, about), hours, command_works, restarts) in course {
             now = Timestamp(now.0.saturating_add_signed(hours * 3600));
             met.push((now, condition, about.clone()));
-            changes.see(&seen(condition, &about), LIMIT, now);
+            changes.observe(&seen(condition, &about), LIMIT, now);
             if restarts {
-                changes = Changes::parse(changes.text().as_bytes()).unwrap();
+                changes = Transitions::parse(changes.text().as_bytes()).unwrap();
             }
-            if command_works || met.len() % MAX_WAITING == 0 {
+            if command_works || met.len() % MAX_UNDELIVERED == 0 {
                 told.extend(drain(&mut changes));
                 times.push(told.len());
             }
@@ -392,7 +394,7 @@ fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code()
         assert_eq!((seen.condition, &*seen.about), (condition, about), "{failure}");
         assert_eq!(seen.message, failure.to_string());
         assert_eq!(advice::status_of(Err(&failure)).message, advice::words(&failure));
-        let Ended { exit, .. } = failure.into();
+        let CommandError { exit, .. } = failure.into();
         assert_eq!(seen.details["outcome"], exit.word());
     }
 }
@@ -444,7 +446,7 @@ fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
         MirrorProblem::Stale { mirror: format!("http://{address}/log"), shown: 1, known: 2 }.into();
     let unread = CycleError::Client(ClientError::Mirrors(vec![format!("http://{address}: gone")]));
     for failure in [&silent, &stale, &unread] {
-        let Seen { condition, message, details, .. } = status_of(Err(failure));
+        let CycleStatus { condition, message, details, .. } = status_of(Err(failure));
         let line = Announcement { condition, since: NOW, message, details }.json();
         assert!(!line.to_lowercase().contains(name), "{line}");
     }

@@ -13,10 +13,10 @@ use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 use unanimity::daemon::{Alarms, COMMAND_TIMEOUT};
 use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem, status_of};
-use unanimity_config::Alarm;
+use unanimity_config::AlertSettings;
 use unanimity_install::InstallRefusal;
 use unanimity_protocol::Timestamp;
-use unanimity_report::{Classify as _, Condition, MAX_WAITING};
+use unanimity_report::{Classify as _, Condition, MAX_UNDELIVERED};
 use unanimity_state::LogForked;
 use unanimity_storage::Storage;
 use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
@@ -85,7 +85,7 @@ impl Desk {
     }
 
     fn open_on(&self, disk: Storage) -> Alarms {
-        let alarm = Alarm { command: self.command.clone(), ..Alarm::default() };
+        let alarm = AlertSettings { command: self.command.clone(), ..AlertSettings::default() };
         Alarms::open(alarm, &self.path("state"), disk)
     }
 
@@ -216,17 +216,17 @@ async fn what_a_command_does_not_want_to_hear_keeps_nothing_else_from_it() {
 async fn all_that_waits_is_tried_once_in_a_cycle_and_a_fork_before_the_rest() {
     let desk = Desk::with("cat >> told; exit 7\n");
     let mut alarms = desk.open();
-    for _ in 0..MAX_WAITING {
+    for _ in 0..MAX_UNDELIVERED {
         end(&mut alarms, &stale()).await;
         end(&mut alarms, &refused()).await;
     }
     end(&mut alarms, &fork()).await;
     let told = desk.told();
-    let last = &told[told.len() - MAX_WAITING..];
+    let last = &told[told.len() - MAX_UNDELIVERED..];
     assert_eq!(last[0], "fork");
     assert!(last[1..].iter().all(|condition| condition != "fork"), "{last:?}");
     end(&mut alarms, &fork()).await;
-    assert_eq!(desk.told().len(), told.len() + MAX_WAITING);
+    assert_eq!(desk.told().len(), told.len() + MAX_UNDELIVERED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,7 +256,7 @@ async fn a_command_that_cannot_start_is_as_one_that_fails() {
     let desk = Desk::new();
     let missing = desk.path("missing").to_str().unwrap().to_owned();
     for command in [missing, String::new(), "/".to_owned()] {
-        let alarm = Alarm { command: vec![command], ..Alarm::default() };
+        let alarm = AlertSettings { command: vec![command], ..AlertSettings::default() };
         let mut alarms = Alarms::open(alarm, &desk.path("state"), Storage::default());
         end(&mut alarms, &fork()).await;
         end(&mut alarms, &lost()).await;
@@ -413,7 +413,7 @@ impl Journal {
 async fn without_a_command_a_change_is_logged_and_that_once() {
     let place = place();
     let (journal, _guard) = Journal::begin();
-    let open = || Alarms::open(Alarm::default(), place.path(), Storage::default());
+    let open = || Alarms::open(AlertSettings::default(), place.path(), Storage::default());
     let mut alarms = open();
     end(&mut alarms, &well()).await;
     assert_eq!(journal.take(), "");
@@ -502,7 +502,7 @@ async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough(
     }
 
     let place = place();
-    let mut alarms = Alarms::open(Alarm::default(), place.path(), Storage::default());
+    let mut alarms = Alarms::open(AlertSettings::default(), place.path(), Storage::default());
     let clock = Playing(ManualClock::at(NOW), Instant::now());
     let (_told, mut ends) = ends();
     let said = || {

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use unanimity_client::{ClientError, CycleError, status_of};
-use unanimity_config::{Circle, ConfigError, MirrorSpec, OnionAddress, Ticket};
+use unanimity_config::{ConfigError, Invite, MirrorSpec, OnionAddress, PeerList};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{
     CosignatureSigningKey, CosignatureVerifyingKey, Hash, Manifest, Name, NoteSigningKey,
     NoteVerifyingKey, Origin, TreeHead,
 };
-use unanimity_report::hide;
+use unanimity_report::redact;
 use unanimity_state::Identity;
 use unanimity_storage::{Mode, Storage};
 use unanimity_testkit::sample_log::the_log;
@@ -33,16 +33,16 @@ fn tells(text: &str, secret: &str) -> bool {
 /// What an error says, in the log and to the alarm.
 #[track_caller]
 fn hides(error: impl Display, secret: &str) {
-    let said = hide(&error);
+    let said = redact(&error);
     assert!(!tells(&said, secret), "{said}");
-    assert_eq!(hide(&said), said, "hidden once is hidden");
+    assert_eq!(redact(&said), said, "hidden once is hidden");
 }
 
 fn circle(text: &str) -> ConfigError {
     let place = place();
     let path = place.path().join("peers.toml");
     fs::write(&path, text).unwrap();
-    Circle::load(&path).unwrap_err()
+    PeerList::load(&path).unwrap_err()
 }
 
 #[test]
@@ -88,13 +88,13 @@ fn what_has_to_be_read_is_not_hidden() {
         "run the same version on both sides\n\tnaïve “quotes”".into(),
         String::new(),
     ] {
-        assert_eq!(hide(&text), text);
+        assert_eq!(redact(&text), text);
     }
     // Without its ".onion", and with some of it missing.
     for length in 40..=56 {
-        assert_eq!(hide(format!("at {}!", &onion()[..length])), "at [hidden]!");
+        assert_eq!(redact(format!("at {}!", &onion()[..length])), "at [hidden]!");
     }
-    assert_eq!(hide("a PRIVATE+KEY+x+1+y, a 'age-secret-key-1x' b"), "a [hidden] a '[hidden]' b");
+    assert_eq!(redact("a PRIVATE+KEY+x+1+y, a 'age-secret-key-1x' b"), "a [hidden] a '[hidden]' b");
 }
 
 /// Every parser of ours that might be given a secret key by mistake, and says what was wrong.
@@ -120,7 +120,7 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
         (secret, "key", &quoted),
     ] {
         fs::write(&path, format!("[{table}]\n{field} = {value}\n")).unwrap();
-        all.push(unanimity_config::load_node(&path).unwrap_err().into());
+        all.push(unanimity_config::load_node_config(&path).unwrap_err().into());
     }
     for field in ["name", "operator = 1", "address", "key", "discovery", "joining", secret] {
         all.push(circle(&format!("[[peer]]\n{field} = {quoted}\n")).into());
@@ -130,7 +130,7 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
     all.extend(secret.parse::<MirrorSpec>().err().map(Into::into));
     all.extend(secret.parse::<NoteVerifyingKey>().err().map(Into::into));
     all.extend(secret.parse::<CosignatureVerifyingKey>().err().map(Into::into));
-    all.extend(secret.parse::<Ticket>().err().map(Into::into));
+    all.extend(secret.parse::<Invite>().err().map(Into::into));
     all.extend(secret.parse::<Name>().err().map(Into::into));
     all.extend(secret.parse::<Origin>().err().map(Into::into));
     all.extend(NoteSigningKey::from_private_key_line(&format!("{secret}x")).err().map(Into::into));

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use unanimity_client::CycleOutcome;
-use unanimity_config::{Config, CycleSettings, Polling, Spool as Told};
+use unanimity_config::{ClientConfig, CycleSettings, PollingSettings, SpoolSettings as Told};
 use unanimity_install::spool::{PROOF_FILE, SpoolReader};
 use unanimity_install::{OfflineInstallError, OfflineInstaller};
 use unanimity_net::Mirror;
@@ -78,7 +78,11 @@ async fn split(seed: u64) -> (Circle, PathBuf) {
     (circle, spool)
 }
 
-fn install(circle: &Circle, config: &Config, spool: &Path) -> Result<u64, OfflineInstallError> {
+fn install(
+    circle: &Circle,
+    config: &ClientConfig,
+    spool: &Path,
+) -> Result<u64, OfflineInstallError> {
     let spool = SpoolReader::open(spool)?;
     let clock = ManualClock::at(circle.now());
     let mut installer = OfflineInstaller::open(config, Storage::default())?;
@@ -251,7 +255,7 @@ async fn known_fault_h_acknowledged_evidence_is_not_passed_on() {
     assert!(matches!(circle.view_of(0).await, Answer::Evidence(_)));
     let log = &circle.config.cycle.policy.log;
     let store = EvidenceStore::new(&circle.peer_state(0), log, Storage::default());
-    let id = store.latched().unwrap().unwrap();
+    let id = store.find_unacknowledged().unwrap().unwrap();
     store.acknowledge(&id).unwrap();
     assert!(matches!(circle.view_of(0).await, Answer::CosignedHead(_)));
 }
@@ -396,7 +400,7 @@ async fn m_parsers_do_not_panic_on_damaged_input() {
     let bundle = fs::read_to_string(bundle).unwrap();
     let head = circle.head_of("log").unwrap().note().to_owned();
     let samples = [bundle, evidence, head];
-    let Config { cycle: CycleSettings { policy, limits, .. }, peers, .. } = &circle.config;
+    let ClientConfig { cycle: CycleSettings { policy, limits, .. }, peers, .. } = &circle.config;
     let mut rng = StdRng::seed_from_u64(1);
     for turn in 0..20_000 {
         let bytes = damaged(samples[turn % 3].clone().into_bytes(), &mut rng);
@@ -451,7 +455,7 @@ async fn known_fault_n_the_nodes_own_peer_role_is_no_witness() {
         log: circle.circle.log.clone(),
         signing_key: CosignatureSigningKey::from_seed("own".parse().unwrap(), &[9; 32]),
         mirrors: vec![Mirror::from_directory(circle.directory.join("log"))],
-        polling: Polling::default(),
+        polling: PollingSettings::default(),
     };
     let (state, clock) = (&circle.config.cycle.state, circle.clock.clone());
     let own = Witness::open(follow, state, Storage::default(), clock).unwrap();

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use unanimity_client::CycleOutcome;
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_install::installer_state_dir;
 use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
@@ -86,7 +86,7 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
     assert_eq!((code, current(&world)), (0, ONE.to_vec()), "{said}");
     assert!(said.starts_with("1-1.0.0 is installed, in "), "{said}");
     // The check is asked there as well, and stops nobody.
-    world.config.cycle.procedure.check =
+    world.config.cycle.hooks.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     world.write_config().unwrap();
     let (code, said) = run(&world, &["--json", "rollback", "2-1.1.0"]);
@@ -106,7 +106,7 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
 async fn a_release_that_failed_is_in_status_and_passes_on_the_operators_word() {
     let home = place();
     let mut world = settled(home.path().join("world")).await;
-    world.config.cycle.procedure.check =
+    world.config.cycle.hooks.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     world.write_config().unwrap();
     world.update().await.1.unwrap_err();
@@ -131,8 +131,10 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     let mut world = settled(home.path().join("world")).await;
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
-    world.config.cycle.spool =
-        Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool = Some(SpoolSettings {
+        directory: spool.clone(),
+        freshness: SpoolSettings::DEFAULT_FRESHNESS,
+    });
     world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     let stick = world.directory.join("stick");
@@ -203,7 +205,7 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
     let program = world.config.cycle.install_root.join("current/hello");
     let paths = [&program, &config].map(|path| path.to_str().unwrap().to_owned());
     let [program, config] = paths;
-    world.config.cycle.procedure.check =
+    world.config.cycle.hooks.check =
         vec![program, "--config".to_owned(), config, "status".to_owned()];
     world.write_config().unwrap();
     let runs = format!("#!/bin/sh\nexec {PROGRAM} \"$@\"\n");
@@ -219,9 +221,9 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
         world.poll_all().await.unwrap();
         if works {
             // That it failed before, for a reason that is gone, does not speak against it.
-            world.config.cycle.procedure.post_install = vec!["/bin/false".to_owned()];
+            world.config.cycle.hooks.post_install = vec!["/bin/false".to_owned()];
             world.update().await.1.unwrap_err();
-            world.config.cycle.procedure.post_install = Vec::new();
+            world.config.cycle.hooks.post_install = Vec::new();
             world.advance(MIN_BACKOFF + SECOND);
             world.poll_all().await.unwrap();
         }
@@ -279,8 +281,7 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
     let mut world = settled(home.path().join("world")).await;
     let client = world.directory.join("client");
     fs::write(client.join("hook"), "#!/bin/sh\n").unwrap();
-    world.config.cycle.procedure.post_install =
-        vec![client.join("hook").to_str().unwrap().to_owned()];
+    world.config.cycle.hooks.post_install = vec![client.join("hook").to_str().unwrap().to_owned()];
     world.write_config().unwrap();
     let rights = |name: &str, mode| {
         fs::set_permissions(client.join(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -345,7 +346,8 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         }
         // Where one fetches and another installs, that is how it is meant to be.
         let spool = world.directory.join("client/spool");
-        world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+        world.config.cycle.spool =
+            Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
         world.write_config().unwrap();
         give(&client.join("unanimity.toml"), 54_322);
         give(&client.join("peers.toml"), 54_322);

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use unanimity_config::Circle;
+use unanimity_config::PeerList;
 use unanimity_protocol::key::SigningKey;
 use unanimity_publish::KdfCost;
 use unanimity_storage::Storage;
@@ -425,8 +425,8 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
     desk.bad(6, "init --config node/unanimity.toml");
     // The example's peers are nobody: they are shown, and not asked.
     assert!(desk.read("node/peers.toml").contains("\n#[[peer]]\n"));
-    let circle = Circle::load(&desk.path().join("node/peers.toml")).unwrap();
-    let error = circle.counted(NOW).unwrap_err();
+    let circle = PeerList::load(&desk.path().join("node/peers.toml")).unwrap();
+    let error = circle.counted_peers(NOW).unwrap_err();
     assert!(error.to_string().contains("0 distinct operators"), "{error}");
     let said = desk.bad(3, "check --config nowhere/unanimity.toml");
     assert!(said.contains("unanimity init"), "{said}");
@@ -435,9 +435,9 @@ fn init_writes_a_commented_configuration_that_says_what_is_missing() {
 #[test]
 fn the_example_peers_are_a_circle() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers.example.toml");
-    let circle = Circle::load(&path).unwrap();
-    assert_eq!(circle.counted(NOW).unwrap().iter().count(), 3);
-    assert_eq!(circle.readers(NOW).len(), 3);
+    let circle = PeerList::load(&path).unwrap();
+    assert_eq!(circle.counted_peers(NOW).unwrap().iter().count(), 3);
+    assert_eq!(circle.client_auth_keys(NOW).len(), 3);
 }
 
 #[test]
@@ -501,36 +501,38 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     desk.write("node/peers.toml", include_str!("../../peers.example.toml"));
     desk.write("node/unanimity.toml", &node);
     desk.write("node/spoken.toml", &spoken);
-    let load =
-        |name: &str| unanimity_config::load(&desk.path().join("node").join(name), NOW).unwrap();
+    let load = |name: &str| {
+        unanimity_config::load_client_config(&desk.path().join("node").join(name), NOW).unwrap()
+    };
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
     assert_eq!(
         (
             silent.cycle.limits,
             silent.cycle.polling,
             silent.cycle.ask_timeout,
-            silent.cycle.roll_timeout
+            silent.cycle.round_timeout
         ),
         (
             spoken.cycle.limits,
             spoken.cycle.polling,
             spoken.cycle.ask_timeout,
-            spoken.cycle.roll_timeout
+            spoken.cycle.round_timeout
         )
     );
     assert_eq!(
         silent.cycle.limits,
         unanimity_protocol::decision::admission::RoundLimits::default()
     );
-    assert_eq!(silent.cycle.procedure, spoken.cycle.procedure);
-    assert_eq!(silent.cycle.procedure, unanimity_config::Procedure::default());
-    assert_eq!(silent.cycle.polling, unanimity_config::Polling::default());
-    let load =
-        |name: &str| unanimity_config::load_node(&desk.path().join("node").join(name)).unwrap();
+    assert_eq!(silent.cycle.hooks, spoken.cycle.hooks);
+    assert_eq!(silent.cycle.hooks, unanimity_config::HookSettings::default());
+    assert_eq!(silent.cycle.polling, unanimity_config::PollingSettings::default());
+    let load = |name: &str| {
+        unanimity_config::load_node_config(&desk.path().join("node").join(name)).unwrap()
+    };
     let (silent, spoken) = (load("unanimity.toml"), load("spoken.toml"));
     assert_eq!(silent.serve, spoken.serve);
     assert_eq!(silent.removal_delay, spoken.removal_delay);
-    assert_eq!(silent.alarm.incomplete_after, spoken.alarm.incomplete_after);
+    assert_eq!(silent.alert.incomplete_after, spoken.alert.incomplete_after);
     assert_eq!(
         (&silent.tor.state, &silent.tor.cache, &silent.tor.network),
         (&spoken.tor.state, &spoken.tor.cache, &spoken.tor.network)

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use unanimity_client::{CycleError, CycleOutcome};
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_testkit::circle::{HOUR, ONE, SECOND};
 use unanimity_testkit::scratch_dir::place;
@@ -52,8 +52,10 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
-    world.config.cycle.spool =
-        Some(Spool { directory: spool.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool = Some(SpoolSettings {
+        directory: spool.clone(),
+        freshness: SpoolSettings::DEFAULT_FRESHNESS,
+    });
     world.write_config().unwrap();
     let config = world.directory.join("client/unanimity.toml");
     // Whoever fetches has not begun: there need not even be a spool.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use trycmd::TestCases;
 use trycmd::schema::Bin;
 use unanimity_client::CycleOutcome;
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_protocol::key::{KeyName, SigningKey};
 use unanimity_protocol::{Manifest, Note, NoteSigningKey, Timestamp, Withdrawal};
 use unanimity_publish::{KdfCost, ReleaseDraft};
@@ -418,13 +418,13 @@ async fn rollback_and_mark_good() {
     settles(&mut world, &draft(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     // The check finds that neither release works.
-    world.config.cycle.procedure.check =
+    world.config.cycle.hooks.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     copy_tree(&world.directory, &session.path("fails")).unwrap();
     let there = session.path("fails/client/unanimity.toml");
     world.write_config().unwrap();
     fs::rename(session.path("circle/client/unanimity.toml"), there).unwrap();
-    world.config.cycle.procedure.check.clear();
+    world.config.cycle.hooks.check.clear();
     world.write_config().unwrap();
     session.play();
 }
@@ -435,8 +435,10 @@ async fn install() {
     let mut world = world(&session, lately()).await;
     copy_tree(&world.directory, &session.path("no-spool")).unwrap();
     let directory = world.directory.join("client/spool");
-    world.config.cycle.spool =
-        Some(Spool { directory: directory.clone(), freshness: Spool::FRESHNESS });
+    world.config.cycle.spool = Some(SpoolSettings {
+        directory: directory.clone(),
+        freshness: SpoolSettings::DEFAULT_FRESHNESS,
+    });
     world.write_config().unwrap();
     copy_tree(&world.directory, &session.path("nothing")).unwrap();
     move_spool(&session, "nothing");
@@ -467,7 +469,8 @@ async fn install_from() {
     let mut world = world(&session, lately()).await;
     let spool = session.path("stick");
     fs::create_dir(&spool).unwrap();
-    world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+    world.config.cycle.spool =
+        Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
     settles(&mut world, &draft(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     world.config.cycle.spool = None;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use Condition::{Available, Fork, Healthy, Incomplete, Refused, Stale};
 use unanimity_archive::ArchiveViolation;
 use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem};
-use unanimity_config::edit::Obstacle;
-use unanimity_config::{CircleError, ConfigError, EditError, Why};
+use unanimity_config::edit::EditErrorKind;
+use unanimity_config::{ConfigError, ConfigErrorKind, EditError, PeerListError};
 use unanimity_install::spool::SpoolError;
 use unanimity_install::{
     ArtifactMismatch, InstallError, InstallRefusal, Installed, OfflineInstallError, ReplayMismatch,
@@ -108,7 +108,7 @@ fn checkpoint_error() -> CheckpointError {
     TreeHead::verify(b"", &the_log()).unwrap_err()
 }
 
-fn config_error(why: Why) -> ConfigError {
+fn config_error(why: ConfigErrorKind) -> ConfigError {
     ConfigError { path: path(), why }
 }
 
@@ -230,7 +230,7 @@ fn a_cycle_that_could_not_find_out_has_its_row() {
             (6, ClientError::Store(StoreError::HeadMoved)),
             (3, ClientError::Store(StoreError::OtherLog(path()))),
             (6, ClientError::Disk(disk())),
-            (3, ClientError::Config(config_error(Why::Changed))),
+            (3, ClientError::Config(config_error(ConfigErrorKind::Changed))),
             (3, ClientError::Command(command())),
             (4, ClientError::Mirrors(Vec::new())),
             (5, ClientError::Clock { now: NOW, newest: NOW }),
@@ -296,7 +296,7 @@ fn errors_of_installing_from_a_spool_have_their_rows() {
         [OfflineInstallError::Store(StoreError::HeadMoved), OfflineInstallError::Disk(disk())],
     );
     all_have(3, [OfflineInstallError::Store(StoreError::OtherLog(path()))]);
-    all_have(3, [OfflineInstallError::Config(config_error(Why::Changed))]);
+    all_have(3, [OfflineInstallError::Config(config_error(ConfigErrorKind::Changed))]);
     all_have(
         3,
         [OfflineInstallError::Command(InstallError::Command { program: text(), why: broken() })],
@@ -308,32 +308,41 @@ fn errors_of_installing_from_a_spool_have_their_rows() {
 
 #[test]
 fn errors_of_what_a_node_remembers_have_their_rows() {
-    all_have(6, [StoreError::Disk(disk()), StoreError::Busy(path()), StoreError::HeadMoved]);
+    all_have(6, [StoreError::Storage(disk()), StoreError::Busy(path()), StoreError::HeadMoved]);
     all_have(3, [StoreError::OtherLog(path())]);
     all_have(2, [StoreError::NoEvidence(text())]);
-    all_have(6, [IdentityError::Disk(disk())]);
+    all_have(6, [IdentityError::Storage(disk())]);
     all_have(7, [IdentityError::File(PrivateFileError::Exists(path()))]);
     all_have(7, [IdentityError::Renamed { path: path(), bears: name(), named: name() }]);
 }
 
 #[test]
 fn errors_of_a_configuration_have_their_rows() {
-    all_have(3, [config_error(Why::Changed), config_error(Why::TooLong)]);
+    all_have(3, [config_error(ConfigErrorKind::Changed), config_error(ConfigErrorKind::TooLong)]);
     let edit = |why| EditError { path: path(), why };
-    let owner = Obstacle::Owner { owner: 1 };
-    all_have(6, [Obstacle::Io(broken()), Obstacle::ReadOnly, owner, Obstacle::Busy].map(edit));
-    let circle = CircleError::SameAddress(name(), name());
+    let owner = EditErrorKind::OtherOwner { owner: 1 };
+    all_have(
+        6,
+        [EditErrorKind::Io(broken()), EditErrorKind::ReadOnly, owner, EditErrorKind::Busy]
+            .map(edit),
+    );
+    let circle = PeerListError::SameAddress(name(), name());
     all_have(
         3,
-        [Obstacle::Unread(Why::Changed), Obstacle::Circle(circle), Obstacle::Form].map(edit),
+        [
+            EditErrorKind::Config(ConfigErrorKind::Changed),
+            EditErrorKind::PeerList(circle),
+            EditErrorKind::UnsupportedLayout,
+        ]
+        .map(edit),
     );
     let usage = [
-        Obstacle::Unknown { name: name(), known: Vec::new() },
-        Obstacle::Changed(name()),
-        Obstacle::NotLeaving(name()),
-        Obstacle::NeverCounted(name()),
-        Obstacle::NotJoining(name()),
-        Obstacle::Counts(name()),
+        EditErrorKind::UnknownPeer { name: name(), known: Vec::new() },
+        EditErrorKind::Changed(name()),
+        EditErrorKind::NotLeaving(name()),
+        EditErrorKind::NeverCounted(name()),
+        EditErrorKind::NotJoining(name()),
+        EditErrorKind::StillCounted(name()),
     ];
     all_have(2, usage.map(edit));
 }
@@ -387,14 +396,17 @@ fn errors_of_writing_and_exporting_a_log_have_their_rows() {
 fn errors_of_a_node_at_work_have_their_rows() {
     use unanimity::daemon::control_socket::OwnerError;
     use unanimity::node::NodeError;
-    use unanimity_config::TicketError;
+    use unanimity_config::InviteError;
     use unanimity_config::socket_path::SocketPathError;
     use unanimity_tor::TorError;
     use unanimity_witness::WitnessError;
 
-    all_have(3, [NodeError::Config(config_error(Why::Changed)), NodeError::NoRole(path())]);
+    all_have(
+        3,
+        [NodeError::Config(config_error(ConfigErrorKind::Changed)), NodeError::NoRole(path())],
+    );
     all_have(3, [NodeError::Another { path: path(), why: "" }]);
-    all_have(6, [NodeError::Identity(IdentityError::Disk(disk()))]);
+    all_have(6, [NodeError::Identity(IdentityError::Storage(disk()))]);
     let renamed = IdentityError::Renamed { path: path(), bears: name(), named: name() };
     all_have(7, [NodeError::Identity(renamed)]);
     all_have(6, [NodeError::Peer(WitnessError::Busy(path())), NodeError::Disk(disk())]);
@@ -402,10 +414,16 @@ fn errors_of_a_node_at_work_have_their_rows() {
     all_have(3, [NodeError::Store(StoreError::OtherLog(path()))]);
     all_have(2, [NodeError::Store(StoreError::NoEvidence(text()))]);
     let edit = |why| EditError { path: path(), why };
-    all_have(6, [NodeError::Edit(edit(Obstacle::Busy))]);
-    all_have(3, [NodeError::NotOurs { error: edit(Obstacle::Form).into(), block: text() }]);
+    all_have(6, [NodeError::Edit(edit(EditErrorKind::Busy))]);
+    all_have(
+        3,
+        [NodeError::NotOurs {
+            error: edit(EditErrorKind::UnsupportedLayout).into(),
+            block: text(),
+        }],
+    );
     all_have(2, [NodeError::Listed { name: name(), same: true }]);
-    all_have(8, [NodeError::OwnTicket, NodeError::Ticket(TicketError::Kind)]);
+    all_have(8, [NodeError::OwnTicket, NodeError::Ticket(InviteError::NotAnInvite)]);
 
     all_have(6, [OwnerError::Disk(disk()), OwnerError::Busy(path())]);
     all_have(6, [OwnerError::TooLong(SocketPathError(path()))]);

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
 use unanimity::node::{Addresses, Node, NodeError, Tested};
 use unanimity_client::{ClientError, CycleError, CycleMode, CycleOutcome, ask_once};
-use unanimity_config::{OnionAddress, Standing, Ticket};
+use unanimity_config::{Invite, Membership, OnionAddress};
 use unanimity_net::Listener as _;
 use unanimity_net::message::{Answer, QUESTION_BYTES};
 use unanimity_protocol::key::KeyName;
@@ -53,7 +53,7 @@ impl Pairing {
         self.stage.directory.join(who)
     }
 
-    fn told(&self, who: &str, log: &str) -> unanimity_config::Node {
+    fn told(&self, who: &str, log: &str) -> unanimity_config::NodeConfig {
         let (keys, policy) = (&self.stage.circle, self.stage.circle.policy());
         let publishers: Vec<String> =
             policy.publishers().iter().map(|key| format!("\"{key}\"")).collect();
@@ -73,12 +73,13 @@ impl Pairing {
         if !peers.exists() {
             fs::write(peers, "min_peers = 1\n").unwrap();
         }
-        unanimity_config::load_node(&self.place(who).join("unanimity.toml")).unwrap()
+        unanimity_config::load_node_config(&self.place(who).join("unanimity.toml")).unwrap()
     }
 
     fn open(&self, who: &str, log: &str) -> Node<ManualClock> {
         let key = Hash::digest(who.as_bytes()).0;
-        let address_of = |_: &unanimity_config::Node, serve: &unanimity_config::Serve| {
+        let address_of = |_: &unanimity_config::NodeConfig,
+                          serve: &unanimity_config::ServeSettings| {
             let peer = OnionAddress { key, port: serve.port };
             Ok::<_, NodeError>(Addresses { peer, artifacts: None })
         };
@@ -98,17 +99,17 @@ impl Pairing {
     }
 }
 
-pub(crate) fn ticket(seat: &Seat) -> Ticket {
+pub(crate) fn ticket(seat: &Seat) -> Invite {
     seat.node.ticket().unwrap()
 }
 
-pub(crate) fn add(to: &Seat, ticket: &Ticket) {
+pub(crate) fn add(to: &Seat, ticket: &Invite) {
     to.node.add(ticket, None, None).unwrap();
 }
 
-fn standing(seat: &Seat, who: &str) -> Standing {
-    let circle = seat.node.told.read_again().unwrap().circle;
-    circle.find(&who.parse().unwrap()).unwrap().standing
+fn standing(seat: &Seat, who: &str) -> Membership {
+    let circle = seat.node.told.reload().unwrap().peers;
+    circle.find(&who.parse().unwrap()).unwrap().membership
 }
 
 pub(crate) async fn test(pairing: &Pairing, seat: &Seat) -> Vec<Tested> {
@@ -124,7 +125,7 @@ async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
 
     add(&emil, &ticket(&dora));
     add(&dora, &ticket(&emil));
-    assert!(matches!(standing(&dora, "emil"), Standing::Joining { size: 1, .. }));
+    assert!(matches!(standing(&dora, "emil"), Membership::Joining { size: 1, .. }));
     // Listed alone, it does not make a circle.
     let listed = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     let said = listed.unwrap_err().to_string();
@@ -136,9 +137,9 @@ async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
     let tested = test(&pairing, &dora).await;
     assert!(tested[0].joined && tested[0].waits.is_none(), "{tested:?}");
     assert_eq!(tested[0].place, Some(HeadRelation::Ancestor));
-    assert_eq!(standing(&dora, "emil"), Standing::Counted);
+    assert_eq!(standing(&dora, "emil"), Membership::Counted);
     // Each side finds out by itself.
-    assert!(matches!(standing(&emil, "dora"), Standing::Joining { .. }));
+    assert!(matches!(standing(&emil, "dora"), Membership::Joining { .. }));
 
     let counted = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     assert!(matches!(counted, Err(CycleError::Refused(Refusal::Settling { .. }))), "{counted:?}");
@@ -153,7 +154,7 @@ async fn a_peer_that_does_not_answer_is_listed_and_does_not_count() {
     emil.serving.await.unwrap_err();
     let tested = test(&pairing, &dora).await;
     assert!(tested[0].answer.is_err() && !tested[0].joined, "{tested:?}");
-    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+    assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +167,7 @@ async fn a_peer_that_is_ahead_of_our_mirrors_counts_when_they_have_shown_as_much
     let tested = test(&pairing, &dora).await;
     assert_eq!(tested[0].place, Some(HeadRelation::Ahead));
     assert!(tested[0].waits.as_ref().unwrap().contains("our own mirrors"), "{tested:?}");
-    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+    assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
 
     fs::remove_dir_all(pairing.stage.directory.join("old")).unwrap();
     pairing.stage.copy_log("old").unwrap();
@@ -185,7 +186,7 @@ async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
     let tested = test(&pairing, &dora).await;
     assert!(matches!(tested[0].place, Some(HeadRelation::Fork(_))), "{tested:?}");
     assert!(!tested[0].joined);
-    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+    assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
     // It was signed by the log's key, so it is evidence, whoever showed it: the node latches, also
     // while too few peers count.
     let latched = dora.node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
@@ -196,13 +197,13 @@ async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
 async fn a_ticket_whose_head_is_none_of_the_log_s_is_never_counted() {
     let pairing = Pairing::new();
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
-    let lie = Ticket { root: Hash::digest(b"another story"), ..ticket(&emil) };
+    let lie = Invite { root: Hash::digest(b"another story"), ..ticket(&emil) };
     add(&dora, &lie);
     let tested = test(&pairing, &dora).await;
     assert_eq!(tested[0].place, Some(HeadRelation::Ancestor), "its live view is honest");
     assert!(!tested[0].joined);
     assert!(tested[0].waits.as_ref().unwrap().contains("none of this log's"), "{tested:?}");
-    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+    assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,8 +225,13 @@ async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
     test(&pairing, &dora).await;
     let name = "emil".parse().unwrap();
     let path = &dora.node.told.peers_path;
-    unanimity_config::peers::edit::leave(path, &name, NOW.after(HOUR), &Storage::default())
-        .unwrap();
+    unanimity_config::peers::edit::schedule_removal(
+        path,
+        &name,
+        NOW.after(HOUR),
+        &Storage::default(),
+    )
+    .unwrap();
     assert_eq!(test(&pairing, &dora).await.len(), 1);
     pairing.clock.advance(HOUR);
     assert!(test(&pairing, &dora).await.is_empty());
@@ -242,14 +248,14 @@ async fn nobody_becomes_their_own_peer() {
     // Nor under another name, by one of its two keys.
     let other = pairing.seat("emil", "log").await;
     let mixed = [
-        Ticket { key: own.key.clone(), ..ticket(&other) },
-        Ticket { address: OnionAddress { port: 1, ..own.address.clone() }, ..ticket(&other) },
+        Invite { key: own.key.clone(), ..ticket(&other) },
+        Invite { address: OnionAddress { port: 1, ..own.address.clone() }, ..ticket(&other) },
     ];
     for ticket in mixed {
         let added = dora.node.add(&ticket, Some("frida".parse().unwrap()), None);
         assert!(matches!(added, Err(NodeError::OwnTicket)), "{added:?}");
     }
-    assert!(dora.node.told.read_again().unwrap().circle.members().is_empty());
+    assert!(dora.node.told.reload().unwrap().peers.entries().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,7 +311,7 @@ async fn an_old_view_that_is_played_again_counts_nobody() {
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
     add(&dora, &ticket(&emil));
     let role = emil.node.role.as_ref().unwrap();
-    let (log, key) = (&dora.node.told.cycle.policy.log, role.identity.view.public());
+    let (log, key) = (&dora.node.told.cycle.policy.log, role.identity.cosigning_key.public());
     let view = ask_once(&pairing.network, &role.address, log, &key).await.unwrap();
     emil.serving.abort();
     let replaying = replay(&pairing, role.address.clone(), view.note().to_owned());
@@ -313,7 +319,7 @@ async fn an_old_view_that_is_played_again_counts_nobody() {
     let tested = test(&pairing, &dora).await;
     assert!(matches!(tested[0].answer, Err(PeerFailure::TooOld(_))), "{tested:?}");
     assert!(!tested[0].joined);
-    assert!(matches!(standing(&dora, "emil"), Standing::Joining { .. }));
+    assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
     replaying.abort();
 }
 
@@ -369,7 +375,7 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
         }
         Ok(())
     });
-    let address_of = |_: &unanimity_config::Node, _: &unanimity_config::Serve| {
+    let address_of = |_: &unanimity_config::NodeConfig, _: &unanimity_config::ServeSettings| {
         let peer = OnionAddress { key: Hash::digest(b"dora").0, port: 4242 };
         Ok::<_, NodeError>(Addresses { peer, artifacts: None })
     };
@@ -399,7 +405,7 @@ async fn a_clock_that_was_put_back_does_not_shorten_the_wait_before_a_peer_has_l
 
     let leaves = dora.node.remove(&emil, false).unwrap();
     assert_eq!(leaves, Some(agreed.after(7 * 24 * HOUR)));
-    assert_eq!(standing(&dora, "emil"), Standing::Leaving { at: leaves.unwrap() });
+    assert_eq!(standing(&dora, "emil"), Membership::Leaving { at: leaves.unwrap() });
     assert_eq!(dora.node.remove(&emil, true).unwrap(), None);
 }
 
@@ -411,8 +417,8 @@ fn a_node_keeps_its_keys_in_a_file_that_only_its_owner_reads() {
     let open = |name: &KeyName| Identity::open(&state, name, &mut rand::rng(), &Storage::default());
     let first = open(&name).unwrap();
     let again = open(&name).unwrap();
-    assert_eq!(first.view.public(), again.view.public());
-    assert_eq!(first.discovery, again.discovery);
+    assert_eq!(first.cosigning_key.public(), again.cosigning_key.public());
+    assert_eq!(first.client_auth, again.client_auth);
     let path = state.join("peer/identity.json");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let shown = format!("{first:?}");

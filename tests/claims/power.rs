@@ -80,8 +80,7 @@ impl Scene {
 
     fn root(&self, disk: Storage) -> InstallRoot {
         let config = &self.world.config;
-        InstallRoot::new(&config.cycle.install_root, disk)
-            .with_hooks(config.cycle.procedure.clone())
+        InstallRoot::new(&config.cycle.install_root, disk).with_hooks(config.cycle.hooks.clone())
     }
 
     /// Which version is installed there, whole.
@@ -146,8 +145,7 @@ async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next
         let place = place();
         let mut scene = Scene::new(place.path(), is_tree).await;
         for (check, expected) in CHECKS {
-            scene.world.config.cycle.procedure.check =
-                check.into_iter().map(str::to_owned).collect();
+            scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
             let mut met = [0, 0];
             for dies in 0.. {
                 let machine = scene.base.copy();
@@ -181,7 +179,7 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
     ] {
         let place = place();
         let mut scene = Scene::new(place.path(), is_tree).await;
-        scene.world.config.cycle.procedure.check = check.into_iter().map(str::to_owned).collect();
+        scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
         {
             for fails in 0.. {
                 let machine = scene.base.copy();
@@ -232,7 +230,7 @@ async fn of_versions_that_are_too_many_none_is_gone_back_to_that_is_half_gone() 
     let place = place();
     let mut scene = Scene::new(place.path(), true).await;
     scene.installs().await;
-    scene.world.config.cycle.procedure.keep = 2;
+    scene.world.config.cycle.hooks.keep = 2;
     // A third, of which the first has to make room.
     let third = Draft { sequence: 3, version: "1.2.0", ..draft(2, true) };
     scene.world.publish(&third).unwrap();

@@ -56,7 +56,7 @@ async fn pair() -> (Pairing, Seat, Seat) {
 }
 
 /// Another product of dora's, told in a file beside her own.
-fn told(pairing: &Pairing, from: &str, to: &str) -> unanimity_config::Node {
+fn told(pairing: &Pairing, from: &str, to: &str) -> unanimity_config::NodeConfig {
     let own = fs::read_to_string(pairing.place("dora").join("unanimity.toml")).unwrap();
     let own = own.replace("[serve]\nname = \"dora\"\n", "");
     let other = own.replace("root = \"hello\"", "root = \"other\"");
@@ -64,7 +64,7 @@ fn told(pairing: &Pairing, from: &str, to: &str) -> unanimity_config::Node {
     let path = pairing.place("dora").join("other.toml");
     assert!(other.contains(from));
     fs::write(&path, other.replace(from, to)).unwrap();
-    unanimity_config::load_node(&path).unwrap()
+    unanimity_config::load_node_config(&path).unwrap()
 }
 
 async fn cycle(
@@ -138,7 +138,7 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
     // Emil's clock is 90 seconds ahead, and half of that is too much.
     let role = emil.node.role.as_ref().unwrap();
     let head = pairing.stage.head_of("log").unwrap();
-    let view = CosignedHead::sign(&head, &role.identity.view, NOW.after(90 * SECOND));
+    let view = CosignedHead::sign(&head, &role.identity.cosigning_key, NOW.after(90 * SECOND));
     let mut listener = pairing.network.listen(role.address.clone());
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
@@ -194,7 +194,7 @@ async fn evidence_that_a_product_finds_latches_the_node_and_stays_with_the_produ
     let ended = cycle(&other, &on, CycleMode::Check).await.1;
     assert!(matches!(ended, Err(CycleError::Refused(Refusal::Fork(_)))), "{ended:?}");
     for node in [&dora.node, &other] {
-        assert_eq!(store(node).latched().unwrap(), Some(evidence.id()));
+        assert_eq!(store(node).find_unacknowledged().unwrap(), Some(evidence.id()));
         let ended = cycle(node, &on, CycleMode::Update).await.1;
         assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
     }

@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use unanimity_client::CycleOutcome;
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_install::installer_head_path;
 use unanimity_install::journal::Journal;
 use unanimity_protocol::Timestamp;
@@ -44,7 +44,8 @@ impl Machine {
         let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
         let spool = world.directory.join("client/spool");
         fs::create_dir_all(&spool).unwrap();
-        world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+        world.config.cycle.spool =
+            Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
         world.write_config().unwrap();
         let mut machine = Machine { world, home };
         for (sequence, version, artifact) in [(1, "1.0.0", ONE), (2, "1.1.0", TWO)] {
@@ -134,7 +135,7 @@ fn send(child: &Child, signal: Signal) {
 async fn who_is_told_to_end_in_a_trial_ends_its_command_and_undoes_it() {
     let mut machine = Machine::new().await;
     let wait = "sleep 600";
-    machine.world.config.cycle.procedure.check = machine.tells(wait);
+    machine.world.config.cycle.hooks.check = machine.tells(wait);
     machine.world.write_config().unwrap();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut installer = machine.start();
@@ -159,7 +160,7 @@ async fn who_is_told_to_end_in_a_trial_ends_its_command_and_undoes_it() {
 #[tokio::test(start_paused = true)]
 async fn who_was_started_to_outlive_its_terminal_does() {
     let mut machine = Machine::new().await;
-    machine.world.config.cycle.procedure.check =
+    machine.world.config.cycle.hooks.check =
         machine.tells(&format!("read go < {}; test $go = go", machine.pipe("go").display()));
     machine.world.write_config().unwrap();
     let ignoring = ["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
@@ -176,7 +177,7 @@ async fn who_was_started_to_outlive_its_terminal_does() {
 #[tokio::test(start_paused = true)]
 async fn after_a_kill_the_next_run_ends_the_command_before_it_undoes_the_trial() {
     let mut machine = Machine::new().await;
-    machine.world.config.cycle.procedure.post_install = machine.tells("sleep 600");
+    machine.world.config.cycle.hooks.post_install = machine.tells("sleep 600");
     machine.world.write_config().unwrap();
     let mut installer = machine.start();
     let command = machine.told(&mut installer);
@@ -185,7 +186,7 @@ async fn after_a_kill_the_next_run_ends_the_command_before_it_undoes_the_trial()
     assert!(Path::new("/proc").join(&command).exists());
     assert!(machine.journal().trial.is_some());
     let seen = machine.pipe("seen");
-    machine.world.config.cycle.procedure.post_install =
+    machine.world.config.cycle.hooks.post_install =
         shell(&format!("cat /proc/{command}/cmdline | tr '\\0' ' ' >> {}; true", seen.display()));
     machine.world.write_config().unwrap();
     let (status, said) = ended(machine.start());
@@ -202,7 +203,7 @@ async fn what_was_handed_over_is_what_was_verified_also_when_who_did_so_is_gone(
     let (go, handed) = (machine.pipe("go"), machine.pipe("handed"));
     assert!(Command::new("mkfifo").arg(&handed).status().unwrap().success());
     let then = format!("read go < {}; sh -c 'cat {{}} > {}'", go.display(), handed.display());
-    machine.world.config.cycle.procedure.handover = machine.tells(&then);
+    machine.world.config.cycle.hooks.handover = machine.tells(&then);
     machine.world.write_config().unwrap();
     let mut installer = machine.start();
     machine.told(&mut installer);
@@ -217,7 +218,7 @@ async fn what_was_handed_over_is_what_was_verified_also_when_who_did_so_is_gone(
 async fn after_a_kill_vouching_and_going_back_end_the_command_and_say_what_becomes_of_the_release()
 {
     let mut machine = Machine::new().await;
-    machine.world.config.cycle.procedure.check = machine.tells("sleep 600");
+    machine.world.config.cycle.hooks.check = machine.tells("sleep 600");
     machine.world.write_config().unwrap();
     let by_hand = |verb: &str| {
         let config = machine.world.directory.join("client/unanimity.toml");
@@ -254,7 +255,7 @@ fn ended_by_kill(mut installer: Child) {
 #[tokio::test(start_paused = true)]
 async fn who_is_told_to_end_once_more_while_it_undoes_a_trial_ends_there() {
     let mut machine = Machine::new().await;
-    machine.world.config.cycle.procedure.post_install = machine.tells("sleep 600");
+    machine.world.config.cycle.hooks.post_install = machine.tells("sleep 600");
     machine.world.write_config().unwrap();
     let mut installer = machine.start();
     let first = machine.told(&mut installer);
@@ -268,7 +269,7 @@ async fn who_is_told_to_end_once_more_while_it_undoes_a_trial_ends_there() {
     ends(&first);
     ends(&second);
     assert!(machine.journal().trial.is_some());
-    machine.world.config.cycle.procedure.post_install = shell("true");
+    machine.world.config.cycle.hooks.post_install = shell("true");
     machine.world.write_config().unwrap();
     let (status, said) = ended(machine.start());
     assert_eq!(status.code(), Some(30), "{said}");
@@ -278,7 +279,7 @@ async fn who_is_told_to_end_once_more_while_it_undoes_a_trial_ends_there() {
 #[tokio::test(start_paused = true)]
 async fn what_proved_good_stays_and_is_remembered_whoever_ends_when_good() {
     let mut machine = Machine::new().await;
-    machine.world.config.cycle.procedure.when_good = machine.tells("sleep 600");
+    machine.world.config.cycle.hooks.on_success = machine.tells("sleep 600");
     machine.world.write_config().unwrap();
     let head = installer_head_path(&machine.world.config.cycle.install_root);
     let before = fs::read(&head).unwrap();

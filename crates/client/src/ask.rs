@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rand::{Rng, RngExt as _};
 use tokio::time::{Instant, sleep, timeout_at};
-use unanimity_config::{Config, OnionAddress};
+use unanimity_config::{ClientConfig, OnionAddress};
 use unanimity_net::message::{Answer, Question, WireError};
 use unanimity_net::{
     Transport,
@@ -54,7 +54,7 @@ struct PeerReply {
 }
 
 pub(crate) async fn collect_round<T: Transport>(
-    config: &Config,
+    config: &ClientConfig,
     transport: &T,
     clock: &impl Clock,
     progress: &ProgressSink,
@@ -62,7 +62,7 @@ pub(crate) async fn collect_round<T: Transport>(
     sharing: &Sharing,
     rng: &mut impl Rng,
 ) -> CollectedRound {
-    let (closes_at, log) = (Instant::now() + config.cycle.roll_timeout, config.cycle.policy.log.id());
+    let (closes_at, log) = (Instant::now() + config.cycle.round_timeout, config.cycle.policy.log.id());
     let counter = &AnswerCounter::start(progress, config.peers.iter().len());
     let asked = config.peers.iter().map(|peer| {
         // Drawn before anybody is asked: who answers when changes nobody's chances.
@@ -114,7 +114,7 @@ pub fn draw_retry_delays(rng: &mut impl Rng) -> RetryDelays {
 
 /// Asks one peer until it answers, the tries are used up or the roll closes.
 async fn ask_until_answered<T: Transport>(
-    config: &Config,
+    config: &ClientConfig,
     transport: &T,
     peer: &Peer,
     delays: RetryDelays,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_install::InstallRoot;
 use unanimity_net::{Mirror, Transport};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore};
@@ -17,7 +17,7 @@ use crate::progress::ProgressSink;
 
 /// A client with its state open.
 pub struct Client<'a, T, C> {
-    pub(crate) config: &'a Config,
+    pub(crate) config: &'a ClientConfig,
     pub(crate) downloader: Downloader<'a>,
     pub(crate) transport: &'a T,
     pub(crate) clock: &'a C,
@@ -36,7 +36,7 @@ pub struct Client<'a, T, C> {
 impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
     /// Opens the node's state, as its only user. The log and the artifacts are read from `mirrors`.
     pub fn open(
-        config: &'a Config,
+        config: &'a ClientConfig,
         mirrors: &[Mirror],
         transport: &'a T,
         clock: &'a C,
@@ -50,9 +50,9 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let downloader = Downloader::new(config, mirrors, transport, disk.clone());
         // A switch that was not followed by its bookkeeping still counts.
         let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
-            .with_hooks(config.cycle.procedure.clone())
+            .with_hooks(config.cycle.hooks.clone())
             .with_hook_runner(Arc::new(HookThreads));
-        state.floor = state.floor.max(root.floor()?);
+        state.highest_installed = state.highest_installed.max(root.floor()?);
         let (unsaved, scores) = (true, MirrorScores::default());
         Ok(Client {
             config,
@@ -79,7 +79,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
     /// The same, beside the clients of other products.
     pub fn with_sharing(self, sharing: Sharing) -> Self {
         let evidence = match sharing.primary_state() {
-            Some(beside) => self.evidence.beside(beside),
+            Some(beside) => self.evidence.also_record_in(beside),
             None => self.evidence,
         };
         Client { sharing, evidence, ..self }

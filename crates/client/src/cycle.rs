@@ -176,7 +176,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let begun = root.begin_switch(&agreed, self.clock, || self.check_can_switch()).await?;
         let proven = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await?;
         let sequence = proven.installed.sequence;
-        self.state.floor = sequence;
+        self.state.highest_installed = sequence;
         self.state.catalog.remove_below(sequence);
         let saved = self.save();
         let installed = proven.on_success().await;
@@ -187,7 +187,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// What may have changed while the artifact came.
     fn check_can_switch(&self) -> Result<(), CycleError> {
         // The peer role may have found out in the meantime.
-        if let Some(id) = self.evidence.latched()? {
+        if let Some(id) = self.evidence.find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
         // Somebody may have been counted, or been struck out.

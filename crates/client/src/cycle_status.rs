@@ -5,7 +5,7 @@ use unanimity_install::InstallRefusal;
 use unanimity_protocol::Refusal;
 use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::round::UnconfirmedPeer;
-use unanimity_report::{Classify as _, Condition, Seen, clean};
+use unanimity_report::{Classify as _, Condition, CycleStatus, redact_message};
 use unanimity_state::LogForked;
 
 use crate::cycle_report::CycleOutcome;
@@ -14,7 +14,7 @@ use crate::mirror_problem::MirrorProblem;
 
 /// What there is to say of the end of a cycle: the table of outcomes has its word and its
 /// condition, and the rest is said here.
-pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> Seen {
+pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
     let (word, condition) = match ended {
         Ok(outcome) => (outcome.exit().word(), outcome.condition()),
         Err(failure) => (failure.exit().word(), failure.condition()),
@@ -36,7 +36,7 @@ pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> Seen {
     };
     let mut details = json!({ "outcome": word });
     if let Some((name, about)) = &about {
-        details[name] = clean(about).into();
+        details[name] = redact_message(about).into();
     }
     if let Err(failure) = ended {
         add_details(failure, &mut details);
@@ -47,7 +47,7 @@ pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> Seen {
         Condition::Available | Condition::Fork => about,
         Condition::Refused => format!("{word} {about}"),
     };
-    Seen { condition, about, message: clean(&message), details }
+    CycleStatus { condition, about, message: redact_message(&message), details }
 }
 
 fn release_of(outcome: &CycleOutcome) -> Option<String> {
@@ -108,7 +108,7 @@ fn add_details(failure: &CycleError, details: &mut Value) {
             MirrorProblem::Stale { mirror, shown, known }
             | MirrorProblem::Rollback { mirror, shown, known },
         ) => {
-            details["mirror"] = clean(mirror).into();
+            details["mirror"] = redact_message(mirror).into();
             details["shown"] = (*shown).into();
             details["known"] = (*known).into();
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_install::{
     InstallError, InstallRefusal, InstallRoot, PartialDownload, PreparedVersion, VerifiedArtifact,
     artifact_for,
@@ -37,7 +37,7 @@ const BUSY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What fetching artifacts takes: nothing that a cycle remembers.
 pub struct Downloader<'a> {
-    config: &'a Config,
+    config: &'a ClientConfig,
     pub(crate) sources: Sources,
     /// Where artifacts are fetched to, and, unless that is a spool, installed.
     pub(crate) root: InstallRoot,
@@ -52,14 +52,14 @@ pub struct Downloader<'a> {
 impl<'a> Downloader<'a> {
     /// From these mirrors, and from peers if `transport` reaches what they serve.
     pub fn new(
-        config: &'a Config,
+        config: &'a ClientConfig,
         mirrors: &[Mirror],
         transport: &impl Transport,
         disk: Storage,
     ) -> Downloader<'a> {
         let sources = Sources::new(config, mirrors, transport.web_connector());
         let artifact_cache =
-            config.keeps.map(|most| ArtifactCache::new(&config.cycle.state, most, disk.clone()));
+            config.artifact_cache_bytes.map(|most| ArtifactCache::new(&config.cycle.state, most, disk.clone()));
         let place = config
             .cycle
             .spool

@@ -38,7 +38,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         // Called a second time in one cycle, it adds to what the first found worth telling.
         let CycleReport { remarks, refused: refused_before, .. } = std::mem::take(report);
         *report = CycleReport { remarks, refused: refused_before.clone(), ..CycleReport::default() };
-        if let Some(id) = self.evidence.latched()? {
+        if let Some(id) = self.evidence.find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
         self.check_clock()?;
@@ -48,7 +48,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             self.transport,
             self.clock,
             &self.downloader.progress,
-            &self.state.largest,
+            &self.state.largest_heads,
             &self.sharing,
             rng,
         )
@@ -73,7 +73,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         heads.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
         let trusted: Vec<TreeHead> = self.trusted_heads().cloned().collect();
         // The rolls that a release waits with are worth tying as well: else it would settle anew.
-        let rounds = self.state.rolls.iter().chain([&round]);
+        let rounds = self.state.rounds.iter().chain([&round]);
         let cosigned: Vec<TreeHead> =
             rounds.flat_map(Round::cosigned_heads).map(|view| view.head().clone()).collect();
         let mut choice = HeadChoice::new(&mut heads, &trusted, &cosigned);
@@ -132,7 +132,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report.unknown_kinds = reading.unknown_kinds;
         let choice = reading.catalog.select_candidates(
             &config.cycle.policy,
-            self.state.floor,
+            self.state.highest_installed,
             self.clock.now(),
         );
         let installed = self.root.installed()?;
@@ -152,7 +152,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report.refused = refused;
         report.remarks.extend(withdrawal_check.as_ref().err().map(Refusal::to_string));
 
-        if reading.catalog.is_empty() && self.state.floor == 0 {
+        if reading.catalog.is_empty() && self.state.highest_installed == 0 {
             let (product, channel) = (&config.cycle.policy.product, &config.cycle.policy.channel);
             report.remarks.push(format!("the log has no release of {product}, channel {channel}"));
         }

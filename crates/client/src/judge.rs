@@ -15,9 +15,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.scores.failed.clear();
         let known: BTreeSet<String> =
             self.downloader.sources.mirrors.iter().map(|mirror| mirror.to_string()).collect();
-        self.scores.unsaved |= self.state.health.keep(|name| known.contains(name));
+        self.scores.unsaved |= self.state.mirror_backoff.retain(|name| known.contains(name));
         let now = self.clock.now();
-        let in_penance = |name: &String| self.state.health.penance(name, now).is_some();
+        let in_penance = |name: &String| self.state.mirror_backoff.backoff(name, now).is_some();
         self.downloader.sources.deprioritized = known.into_iter().filter(in_penance).collect();
     }
 
@@ -41,10 +41,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
         if did_well {
             let is_forgiven =
-                !self.scores.failed.contains(&name) && self.state.health.succeeded(&name);
+                !self.scores.failed.contains(&name) && self.state.mirror_backoff.record_success(&name);
             self.scores.unsaved |= is_forgiven;
         } else if self.scores.failed.insert(name.clone()) {
-            self.state.health.failed(&name, self.clock.now());
+            self.state.mirror_backoff.record_failure(&name, self.clock.now());
             self.downloader.sources.deprioritized.insert(name);
             self.scores.unsaved = true;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_log::TileReader;
 use unanimity_net::Transport;
 use unanimity_protocol::proof_bundle::Proofs;
@@ -39,7 +39,7 @@ pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
 /// make one.
 pub(crate) async fn build_proof<'s, 'a: 's, T: Transport + 'a>(
     agreed: &ConfirmedRelease,
-    config: &Config,
+    config: &ClientConfig,
     tile_hosts: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
 ) -> Result<ProofBundle, ClientError> {
     let mut problems = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rand::Rng;
 use rand::seq::SliceRandom as _;
-use unanimity_config::{Config, Site};
+use unanimity_config::{ClientConfig, MirrorUrl};
 use unanimity_net::{Mirror, WebConnector};
 use unanimity_protocol::{Name, Peer, PublicKeyBytes, Round, TreeHead};
 
@@ -23,7 +23,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Without a `web` to reach them by, the peers serve nothing.
-    pub(crate) fn new(config: &Config, mirrors: &[Mirror], web: Option<Arc<dyn WebConnector>>) -> Sources {
+    pub(crate) fn new(config: &ClientConfig, mirrors: &[Mirror], web: Option<Arc<dyn WebConnector>>) -> Sources {
         let mirrors = mirrors.iter().map(Mirror::isolated).collect();
         let Some(web) = web else {
             return Sources { mirrors, ..Sources::default() };
@@ -31,7 +31,7 @@ impl Sources {
         let named = |name: &Name, site| Mirror::from_url(format!("peer {name}"), site, &web);
         let log = |peer: &Peer| {
             let key = peer.key.raw();
-            Some((key, named(&peer.name, Site::onion(config.addresses.get(&key)?.key))))
+            Some((key, named(&peer.name, MirrorUrl::from_onion_key(config.addresses.get(&key)?.key))))
         };
         let peers = config.peers.iter().filter_map(log).collect();
         let artifact_peers = config.artifacts.iter().map(|(name, site)| named(name, site.clone()));

@@ -13,7 +13,7 @@ use crate::{Client, ClientError, ask, read};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     pub(crate) fn check_clock(&self) -> Result<(), ClientError> {
-        let (now, newest) = (self.clock.now(), self.state.newest);
+        let (now, newest) = (self.clock.now(), self.state.latest_verified_time);
         if now.after(CLOCK_SKEW) < newest {
             Err(ClientError::Clock { now, newest })
         } else {
@@ -36,9 +36,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
         for view in &collected.cosigned_heads {
             let key = view.cosigner();
-            let before = self.state.largest.get(&key).map(|view| view.head().size());
+            let before = self.state.largest_heads.get(&key).map(|view| view.head().size());
             if before.is_none_or(|before| before < view.head().size()) {
-                self.state.largest.insert(key, view.clone());
+                self.state.largest_heads.insert(key, view.clone());
                 self.unsaved = true;
             }
         }
@@ -79,7 +79,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// our memory no longer does: whoever shows it again is asked about it anew.
     pub(crate) fn known_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let views =
-            self.state.largest.values().chain(self.state.rolls.iter().flat_map(Round::cosigned_heads));
+            self.state.largest_heads.values().chain(self.state.rounds.iter().flat_map(Round::cosigned_heads));
         let settled = self.evidence.acknowledged_heads()?;
         let remembered = views.map(CosignedHead::head).filter(|head| !settled.contains(head));
         Ok(self.trusted_heads().chain(remembered).cloned().collect())
@@ -124,15 +124,15 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.state.unanimous_at = Some(round.closed_at());
         // On everybody's word only: one peer and a clock that is wrong for a minute must not be
         // able to stop us until that time comes.
-        self.state.newest = self.state.newest.max(round.closed_at());
-        self.state.rolls.push(round.clone());
+        self.state.latest_verified_time = self.state.latest_verified_time.max(round.closed_at());
+        self.state.rounds.push(round.clone());
         let first_for =
-            |index: u64| self.state.rolls.iter().position(|roll| self.covers(roll, chain, index));
+            |index: u64| self.state.rounds.iter().position(|roll| self.covers(roll, chain, index));
         let needed: Vec<usize> =
             candidates.iter().filter_map(|signed| first_for(signed.index())).collect();
-        let rolls = std::mem::take(&mut self.state.rolls);
+        let rolls = std::mem::take(&mut self.state.rounds);
         let kept = rolls.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
-        self.state.rolls = kept.map(|(_, roll)| roll).collect();
+        self.state.rounds = kept.map(|(_, roll)| roll).collect();
         self.save()
     }
 
@@ -142,6 +142,6 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 
     /// The first roll in which every peer covered the entry.
     pub(crate) fn earliest_round(&self, chain: &ConsistentHeads, index: u64) -> Option<&Round> {
-        self.state.rolls.iter().find(|roll| self.covers(roll, chain, index))
+        self.state.rounds.iter().find(|roll| self.covers(roll, chain, index))
     }
 }

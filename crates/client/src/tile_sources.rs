@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use unanimity_config::{Config, OnionAddress};
+use unanimity_config::{ClientConfig, OnionAddress};
 use unanimity_log::{TileReader, TileSource, hedged};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{
@@ -19,7 +19,7 @@ use unanimity_protocol::{Tile, TreeHead};
 pub(crate) enum TileHost<'a, T: Transport> {
     Mirror(&'a Mirror),
     Peer {
-        config: &'a Config,
+        config: &'a ClientConfig,
         transport: &'a T,
         address: &'a OnionAddress,
         stream: Mutex<Option<T::Stream>>,
@@ -66,7 +66,7 @@ impl<T: Transport> TileSource for TileHost<'_, T> {
 pub(crate) struct TileSources<'a, T: Transport>(Vec<TileReader<TileHost<'a, T>>>);
 
 impl<'a, T: Transport> TileSources<'a, T> {
-    pub(crate) fn new(config: &'a Config, transport: &'a T, mirrors: &[&'a Mirror]) -> Self {
+    pub(crate) fn new(config: &'a ClientConfig, transport: &'a T, mirrors: &[&'a Mirror]) -> Self {
         let mirrors = mirrors.iter().map(|mirror| TileHost::Mirror(mirror));
         let peers = config.addresses.values().map(|address| TileHost::Peer {
             config,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use unanimity_protocol::peers::PeerSetError;
 use unanimity_protocol::{Name, PeerSet, PublicKeyBytes, Timestamp};
 
-use crate::{CircleError, ConfigError, CycleSettings, Node, OnionAddress, Site, Source, Why};
+use crate::{PeerListError, ConfigError, CycleSettings, NodeConfig, OnionAddress, MirrorUrl, ConfigSource, ConfigErrorKind};
 /// Everything a node was told.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ClientConfig {
     /// Where it was read, if it was.
-    pub source: Option<Source>,
+    pub source: Option<ConfigSource>,
     /// The settings that do not depend on the peers.
     pub cycle: CycleSettings,
     /// Who has to confirm.
@@ -18,31 +18,31 @@ pub struct Config {
     /// Where they are reached, by their key.
     pub addresses: BTreeMap<PublicKeyBytes, OnionAddress>,
     /// Which of them serve artifacts to anyone, and where.
-    pub artifacts: Vec<(Name, Site)>,
+    pub artifacts: Vec<(Name, MirrorUrl)>,
     /// How many bytes of artifacts this node keeps for others. `None`: it serves none.
-    pub keeps: Option<u64>,
+    pub artifact_cache_bytes: Option<u64>,
 }
 
-impl Node {
+impl NodeConfig {
     /// What a client goes by, if enough peers count at `now`.
-    pub fn client(&self, now: Timestamp) -> Result<Config, ConfigError> {
-        let peers = self.circle.counted(now).map_err(|error| {
-            let why = match (error, self.circle.joining().count()) {
+    pub fn client_config(&self, now: Timestamp) -> Result<ClientConfig, ConfigError> {
+        let peers = self.peers.counted_peers(now).map_err(|error| {
+            let why = match (error, self.peers.joining_entries().count()) {
                 (PeerSetError::TooFew { operators, min_peers }, joining @ 1..) => {
-                    Why::Joining { operators, min_peers, joining }
+                    ConfigErrorKind::Joining { operators, min_peers, joining }
                 }
-                (error, _) => CircleError::from(error).into(),
+                (error, _) => PeerListError::from(error).into(),
             };
             ConfigError { path: self.peers_path.clone(), why }
         })?;
         let artifacts = self.serve.as_ref().and_then(|serve| serve.artifacts.as_ref());
-        Ok(Config {
+        Ok(ClientConfig {
             source: Some(self.source.clone()),
             cycle: self.cycle.clone(),
             peers,
-            addresses: self.circle.addresses(now),
-            artifacts: self.circle.artifacts(now),
-            keeps: artifacts.map(|some| some.keep),
+            addresses: self.peers.addresses(now),
+            artifacts: self.peers.artifact_urls(now),
+            artifact_cache_bytes: artifacts.map(|some| some.max_bytes),
         })
     }
 }

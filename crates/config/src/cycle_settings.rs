@@ -6,7 +6,7 @@ use std::time::Duration;
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{Name, Policy, TreeHead};
 
-use crate::{Polling, Procedure, Spool};
+use crate::{PollingSettings, HookSettings, SpoolSettings};
 
 /// The settings of a cycle that do not depend on the peers.
 #[derive(Clone, Debug)]
@@ -20,17 +20,17 @@ pub struct CycleSettings {
     /// How long one try at one peer may take.
     pub ask_timeout: Duration,
     /// How long the whole roll may take, with all tries at all peers.
-    pub roll_timeout: Duration,
+    pub round_timeout: Duration,
     /// When this node's own peer role polls.
-    pub polling: Polling,
+    pub polling: PollingSettings,
     /// A head of the log that the operator got some other way.
     pub pinned: Option<TreeHead>,
     /// Where versions are installed.
     pub install_root: PathBuf,
     /// Versions kept, hooks and time limits of an installation.
-    pub procedure: Procedure,
+    pub hooks: HookSettings,
     /// The spool, if another process installs what this one downloads.
-    pub spool: Option<Spool>,
+    pub spool: Option<SpoolSettings>,
     /// The maximum age of peers' answers for `unanimity-install --from`. `None`: not configured.
     pub freshness: Option<Duration>,
     /// The state directory.

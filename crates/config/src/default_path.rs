@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{CommandError, Exit};
 
 /// A base directory as the XDG specification has it. `None` if neither the variable nor `HOME` is set.
 pub fn base_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
@@ -12,17 +12,17 @@ pub fn base_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
 }
 
 /// Where the configuration is: for root below / as the FHS has it, for others below their XDG directory.
-pub fn config_directory() -> Result<PathBuf, Ended> {
+pub fn config_directory() -> Result<PathBuf, CommandError> {
     if rustix::process::geteuid().is_root() {
         return Ok("/etc/unanimity".into());
     }
     let base = base_directory("XDG_CONFIG_HOME", ".config");
-    let base = base.ok_or_else(|| Ended::usage("HOME is not set: give --config FILE"))?;
+    let base = base.ok_or_else(|| CommandError::usage("HOME is not set: give --config FILE"))?;
     Ok(base.join("unanimity"))
 }
 
 /// The configuration that was named, or the one in its usual place.
-pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, Ended> {
+pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, CommandError> {
     let path = match named {
         Some(path) => path,
         None => config_directory()?.join("unanimity.toml"),
@@ -33,7 +33,7 @@ pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, Ended> {
             "{}: there is no configuration yet; `unanimity init` writes one to fill in",
             path.display()
         );
-        return Err(Ended::new(Exit::Configuration, message));
+        return Err(CommandError::new(Exit::Configuration, message));
     }
     Ok(path)
 }

@@ -7,7 +7,7 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::policy::PolicyError;
 use unanimity_report::{Classify, Exit};
 
-use crate::{CircleError, ProgramError};
+use crate::{PeerListError, AlertProgramError};
 
 /// The most bytes of a configuration file.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -19,12 +19,12 @@ pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub why: Why,
+    pub why: ConfigErrorKind,
 }
 
 /// What is wrong with a configuration file.
 #[derive(Debug, thiserror::Error)]
-pub enum Why {
+pub enum ConfigErrorKind {
     /// It cannot be read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -52,7 +52,7 @@ pub enum Why {
     Policy(#[from] PolicyError),
     /// The peers as a whole.
     #[error("{0}")]
-    Circle(#[from] CircleError),
+    PeerList(#[from] PeerListError),
     /// Those who are listed are enough, or not, once they count.
     #[error(
         "{operators} distinct operators count as peers, and min_peers is {min_peers}: {joining} more are listed, and count once their heads and ours have been compared"
@@ -106,10 +106,10 @@ pub enum Why {
     Serve(&'static str),
     /// How to raise the alarm.
     #[error("[alarm] {0}")]
-    Alarm(&'static str),
+    Alert(&'static str),
     /// The program that is to raise it.
     #[error("[alarm] command: {0}")]
-    AlarmProgram(#[from] ProgramError),
+    AlertProgram(#[from] AlertProgramError),
     /// A time that makes a check empty.
     #[error("[limits] {0}")]
     Limits(&'static str),
@@ -120,7 +120,7 @@ pub enum Why {
 pub enum PinnedError {
     /// Its file cannot be read.
     #[error("{0}")]
-    Disk(#[from] unanimity_storage::StorageError),
+    Storage(#[from] unanimity_storage::StorageError),
     /// It is no checkpoint of the log.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),

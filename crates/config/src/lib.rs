@@ -1,7 +1,7 @@
 //! What operators write: the configuration of a node and `peers.toml`, as plain checked data.
 //!
 //! Unknown fields are errors that name the line. This crate refuses contradictions,
-//! such as one key in two roles. A [`Node`] may have too few peers; [`Node::client`] refuses that. Nothing
+//! such as one key in two roles. A [`NodeConfig`] may have too few peers; [`NodeConfig::client_config`] refuses that. Nothing
 //! here opens a connection or starts a thread.
 
 pub mod address;
@@ -20,27 +20,27 @@ pub mod socket_path;
 mod source;
 pub mod tor_settings;
 
-pub use address::client_auth::{DiscoveryKey, DiscoverySecret};
+pub use address::client_auth::{ClientAuthKey, ClientAuthSecret};
 pub use address::onion::OnionAddress;
-pub use address::url::{Host, Site, SiteError, WEB_PORT};
-pub use client::Config;
+pub use address::url::{MirrorHost, MirrorUrl, MirrorUrlError, WEB_PORT};
+pub use client::ClientConfig;
 pub use cycle_settings::CycleSettings;
 pub use default_path::config_path;
-pub use error::{ConfigError, PinnedError, Why};
-pub use load::{load, load_node, this_platform};
-pub use node::Node;
+pub use error::{ConfigError, PinnedError, ConfigErrorKind};
+pub use load::{load_client_config, load_node_config, this_platform};
+pub use node::NodeConfig;
 pub use peers::edit::{self, EditError};
-pub use peers::entry::{Member, Standing};
-pub use peers::error::CircleError;
+pub use peers::entry::{PeerEntry, Membership};
+pub use peers::error::PeerListError;
 pub use peers::fingerprint::Fingerprint;
-pub use peers::invite::{Ticket, TicketError};
-pub use peers::list::Circle;
-pub use program_error::{ProgramError, check_executable};
-pub use sections::alert::Alarm;
-pub use sections::hooks::Procedure;
-pub use sections::install::Spool;
+pub use peers::invite::{Invite, InviteError};
+pub use peers::list::PeerList;
+pub use program_error::{AlertProgramError, check_executable};
+pub use sections::alert::AlertSettings;
+pub use sections::hooks::HookSettings;
+pub use sections::install::SpoolSettings;
 pub use sections::mirror::{MirrorError, MirrorSpec};
-pub use sections::polling::Polling;
-pub use sections::serve::{Serve, ServeArtifacts, ServePolicy};
-pub use source::Source;
+pub use sections::polling::PollingSettings;
+pub use sections::serve::{ServeSettings, ServeArtifactsSettings, ServePolicy};
+pub use source::ConfigSource;
 pub use tor_settings::{TorNetwork, TorSettings};

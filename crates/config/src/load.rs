@@ -6,14 +6,14 @@ use serde::Deserialize;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{Hash, Log, Name, NoteVerifyingKey, Policy, Timestamp, TreeHead};
 
-use crate::operator_file::{Text, in_file};
-use crate::sections::alert::AlarmTable;
+use crate::operator_file::{Parsed, parse_file};
+use crate::sections::alert::AlertTable;
 use crate::sections::install::InstallTable;
-use crate::sections::limits::{Checked, LimitsTable};
+use crate::sections::limits::{CheckedLimits, LimitsTable};
 use crate::sections::mirror::MirrorEntry;
 use crate::sections::serve::ServeTable;
 use crate::sections::tor::TorTable;
-use crate::{Circle, Config, ConfigError, CycleSettings, Node, PinnedError, Source, Why};
+use crate::{PeerList, ClientConfig, ConfigError, CycleSettings, NodeConfig, PinnedError, ConfigSource, ConfigErrorKind};
 
 /// The platform this program was built for, as manifests name it: `x86_64-linux`.
 pub fn this_platform() -> Name {
@@ -23,21 +23,21 @@ pub fn this_platform() -> Name {
 
 /// Reads a node's configuration and its peers, enough of whom have to count at `now`. Relative
 /// paths in it start at its directory.
-pub fn load(path: &Path, now: Timestamp) -> Result<Config, ConfigError> {
-    load_node(path)?.client(now)
+pub fn load_client_config(path: &Path, now: Timestamp) -> Result<ClientConfig, ConfigError> {
+    load_node_config(path)?.client_config(now)
 }
 
-/// Reads a node's configuration like [`load`], with a circle of any size.
-pub fn load_node(path: &Path) -> Result<Node, ConfigError> {
-    let (file, digest) = in_file(path, |text| {
+/// Reads a node's configuration like [`load_client_config`], with a circle of any size.
+pub fn load_node_config(path: &Path) -> Result<NodeConfig, ConfigError> {
+    let (file, digest) = parse_file(path, |text| {
         let file: NodeFile = toml::from_str(text)?;
         Ok((file, Hash::digest(text.as_bytes())))
     })?;
     let peers_path = unanimity_storage::parent(path).join(&file.peers);
-    let circle = Circle::load(&peers_path)?;
-    let node = file.check(Source { path: path.to_owned(), digest }, circle, peers_path);
+    let peers = PeerList::load(&peers_path)?;
+    let node = file.validate(ConfigSource { path: path.to_owned(), digest }, peers, peers_path);
     let node = node.map_err(|why| ConfigError { path: path.to_owned(), why })?;
-    node.circle.members().iter().try_for_each(|member| node.check_role(member))?;
+    node.peers.entries().iter().try_for_each(|member| node.check_peer_role(member))?;
     Ok(node)
 }
 
@@ -54,7 +54,7 @@ struct NodeFile {
     tor: TorTable,
     serve: Option<ServeTable>,
     #[serde(default)]
-    alarm: AlarmTable,
+    alarm: AlertTable,
     /// The peers' file, beside this one.
     #[serde(default = "default_peers")]
     peers: PathBuf,
@@ -67,29 +67,29 @@ fn default_peers() -> PathBuf {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProductTable {
-    name: Text<Name>,
-    channel: Text<Name>,
-    platform: Option<Text<Name>>,
+    name: Parsed<Name>,
+    channel: Parsed<Name>,
+    platform: Option<Parsed<Name>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PublisherTable {
     threshold: usize,
-    keys: Vec<Text<NoteVerifyingKey>>,
+    keys: Vec<Parsed<NoteVerifyingKey>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LogTable {
-    origin: Text<unanimity_protocol::Origin>,
-    key: Text<NoteVerifyingKey>,
+    origin: Parsed<unanimity_protocol::Origin>,
+    key: Parsed<NoteVerifyingKey>,
     mirrors: Vec<MirrorEntry>,
     pinned: Option<PathBuf>,
 }
 
 impl NodeFile {
-    fn check(self, source: Source, circle: Circle, peers_path: PathBuf) -> Result<Node, Why> {
+    fn validate(self, source: ConfigSource, peers: PeerList, peers_path: PathBuf) -> Result<NodeConfig, ConfigErrorKind> {
         let directory = unanimity_storage::parent(&source.path);
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
         let mut files = vec![source.path.clone(), peers_path.clone()];
@@ -100,52 +100,52 @@ impl NodeFile {
                 let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES);
                 let head = bytes.map_err(PinnedError::from);
                 let head = head.and_then(|bytes| Ok(TreeHead::verify(&bytes, &log)?));
-                Some(head.map_err(|why| Why::Pinned { path, why })?)
+                Some(head.map_err(|why| ConfigErrorKind::Pinned { path, why })?)
             }
             None => None,
         };
         let freshness = self.install.freshness()?;
         let spool = self.install.spool(directory, freshness)?;
-        let procedure = self.install.procedure()?;
+        let hooks = self.install.hook_settings()?;
         let keys = self.publisher.keys.into_iter().map(|key| key.0).collect();
         let ProductTable { name, channel, platform } = self.product;
         let policy = Policy::new(name.0, channel.0, log, keys, self.publisher.threshold)?;
         if self.log.mirrors.is_empty() {
-            return Err(Why::NoMirrors);
+            return Err(ConfigErrorKind::NoMirrors);
         }
-        let Checked { limits, polling, ask_timeout, roll_timeout, removal_delay } =
-            self.limits.check()?;
-        let mirrors = self.log.mirrors.into_iter().map(|mirror| mirror.check(directory));
+        let CheckedLimits { limits, polling, ask_timeout, round_timeout, removal_delay } =
+            self.limits.validate()?;
+        let mirrors = self.log.mirrors.into_iter().map(|mirror| mirror.validate(directory));
         let mirrors = mirrors.collect::<Result<_, _>>()?;
         let state = directory.join(self.install.state);
         let bootstrap_timeout = self.tor.bootstrap_timeout()?;
-        let tor = self.tor.check(directory, &state)?;
+        let tor = self.tor.validate(directory, &state)?;
         let cycle = CycleSettings {
             policy,
             platform: platform.map_or_else(this_platform, |platform| platform.0),
             limits,
             ask_timeout,
-            roll_timeout,
+            round_timeout,
             polling,
             pinned,
             install_root: directory.join(self.install.root),
-            procedure,
+            hooks: procedure: hooks,
             spool,
             freshness,
             state,
         };
-        Ok(Node {
+        Ok(NodeConfig {
             source,
             cycle,
-            circle,
+            peers: circle: peers,
             peers_path,
-            files,
+            config_files: files,
             mirrors,
             removal_delay,
             tor,
             bootstrap_timeout,
-            serve: self.serve.map(ServeTable::check).transpose()?,
-            alarm: self.alarm.check()?,
+            serve: self.serve.map(ServeTable::validate).transpose()?,
+            alert: self.alarm.validate()?,
         })
     }
 }

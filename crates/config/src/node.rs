@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use unanimity_protocol::NoteVerifyingKey;
 
-use crate::sections::install::are_apart;
+use crate::sections::install::are_disjoint;
 use crate::{
-    Alarm, Circle, ConfigError, CycleSettings, Member, MirrorSpec, Serve, Source, TorSettings, Why,
+    AlertSettings, PeerList, ConfigError, CycleSettings, PeerEntry, MirrorSpec, ServeSettings, ConfigSource, TorSettings, ConfigErrorKind,
 };
 
 /// Everything a node was told, its circle as it stands: perhaps still too small for a client.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct NodeConfig {
     /// The file that told it.
-    pub source: Source,
+    pub source: ConfigSource,
     /// The settings that do not depend on the peers.
     pub cycle: CycleSettings,
     /// Who the peers are, also those who do not count yet.
-    pub circle: Circle,
+    pub peers: PeerList,
     /// Where that is written; read it again, and it may say something else.
     pub peers_path: PathBuf,
     /// Every file that says what whoever installs goes by.
-    pub files: Vec<PathBuf>,
+    pub config_files: Vec<PathBuf>,
     /// Where the log and the artifacts are read, at least one.
     pub mirrors: Vec<MirrorSpec>,
     /// How long a peer that was told to leave still has to confirm.
@@ -32,25 +32,25 @@ pub struct Node {
     /// How long whoever wants something of Tor waits for it to be connected.
     pub bootstrap_timeout: Duration,
     /// If it is a peer to others.
-    pub serve: Option<Serve>,
+    pub serve: Option<ServeSettings>,
     /// How its operator wants to hear of what is wrong.
-    pub alarm: Alarm,
+    pub alert: AlertSettings,
 }
 
-impl Node {
+impl NodeConfig {
     /// Whether what two products keep is in places of its own.
-    pub fn is_apart_from(&self, other: &Node) -> bool {
-        let places = |node: &Node| {
+    pub fn has_disjoint_paths(&self, other: &NodeConfig) -> bool {
+        let places = |node: &NodeConfig| {
             let spool = node.cycle.spool.as_ref().map(|spool| spool.directory.clone());
             [Some(node.cycle.install_root.clone()), Some(node.cycle.state.clone()), spool]
         };
         let theirs = places(other);
-        places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| are_apart(a, b)))
+        places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| are_disjoint(a, b)))
     }
 
     /// Refuses an alarm command that cannot be run.
-    pub fn check_alarm(&self) -> Result<(), ConfigError> {
-        let checked = self.alarm.check();
+    pub fn check_alert_program(&self) -> Result<(), ConfigError> {
+        let checked = self.alert.check_program();
         checked.map_err(|error| ConfigError { path: self.source.path.clone(), why: error.into() })
     }
 
@@ -59,7 +59,7 @@ impl Node {
         match &self.serve {
             Some(serve) if serve.proof_of_work && !is_built => {
                 let why = "proof_of_work: this program was built without the feature `pow`";
-                Err(ConfigError { path: self.source.path.clone(), why: Why::Serve(why) })
+                Err(ConfigError { path: self.source.path.clone(), why: ConfigErrorKind::Serve(why) })
             }
             _ => Ok(()),
         }
@@ -67,16 +67,16 @@ impl Node {
 
     /// Refuses a peer whose key is also a publisher's or the log's, or who is also a mirror of ours:
     /// we cosign what mirrors serve, and nobody is to be able to have their own fork cosigned.
-    pub fn check_role(&self, member: &Member) -> Result<(), ConfigError> {
-        let name = member.peer.name.clone();
+    pub fn check_peer_role(&self, entry: &PeerEntry) -> Result<(), ConfigError> {
+        let name = entry.peer.name.clone();
         let wrong = |why| Err(ConfigError { path: self.peers_path.clone(), why });
-        let key = member.peer.key.raw();
+        let key = entry.peer.key.raw();
         let publishers = self.cycle.policy.publishers().iter().map(NoteVerifyingKey::raw);
         if publishers.chain([self.cycle.policy.log.key.raw()]).any(|other| other == key) {
-            return wrong(Why::TwoRoles(name));
+            return wrong(ConfigErrorKind::TwoRoles(name));
         }
-        match self.mirrors.iter().find(|mirror| mirror.service() == Some(member.address.key)) {
-            Some(_) => wrong(Why::PeerIsMirror(name)),
+        match self.mirrors.iter().find(|mirror| mirror.onion_key() == Some(entry.address.key)) {
+            Some(_) => wrong(ConfigErrorKind::PeerIsMirror(name)),
             None => Ok(()),
         }
     }

@@ -7,42 +7,42 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::MAX_FILE_BYTES;
-use crate::{ConfigError, Why};
+use crate::{ConfigError, ConfigErrorKind};
 
 /// A value with a spelling of its own, parsed where it stands so that an error names its line.
-pub(crate) struct Text<T>(pub(crate) T);
+pub(crate) struct Parsed<T>(pub(crate) T);
 
-impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Text<T> {
+impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map(Text).map_err(serde::de::Error::custom)
+        text.parse().map(Parsed).map_err(serde::de::Error::custom)
     }
 }
 
 /// What `init` leaves where only the operator knows what belongs there.
 const FILL_IN: &str = "FILL IN";
 
-pub(crate) fn in_file<T>(
+pub(crate) fn parse_file<T>(
     path: &Path,
-    read: impl FnOnce(&str) -> Result<T, Why>,
+    read: impl FnOnce(&str) -> Result<T, ConfigErrorKind>,
 ) -> Result<T, ConfigError> {
     let text = read_file(path);
     text.and_then(|text| read(&text)).map_err(|why| ConfigError { path: path.to_owned(), why })
 }
 
-pub(crate) fn read_file(path: &Path) -> Result<String, Why> {
+pub(crate) fn read_file(path: &Path) -> Result<String, ConfigErrorKind> {
     let file = unanimity_storage::open_regular_file(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o002 != 0 {
-        return Err(Why::Writable(mode));
+        return Err(ConfigErrorKind::Writable(mode));
     }
     let text = std::io::read_to_string(file.take(MAX_FILE_BYTES + 1))?;
     // What stands behind the bound may be a peer.
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(Why::TooLong);
+        return Err(ConfigErrorKind::TooLong);
     }
     let open = |line: &str| !line.trim_start().starts_with('#') && line.contains(FILL_IN);
     let missing: Vec<usize> =
         (1..).zip(text.lines()).filter(|(_, line)| open(line)).map(|(number, _)| number).collect();
-    if missing.is_empty() { Ok(text) } else { Err(Why::FillIn(missing)) }
+    if missing.is_empty() { Ok(text) } else { Err(ConfigErrorKind::FillIn(missing)) }
 }

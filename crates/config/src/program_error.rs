@@ -10,7 +10,7 @@ use rustix::fs::Access;
 #[error(
     "{} cannot be run ({why}), and nobody would hear of a fork: name a program that this user may run, or none", path.display()
 )]
-pub struct ProgramError {
+pub struct AlertProgramError {
     /// What is to be run.
     pub path: PathBuf,
     /// Why it is not.

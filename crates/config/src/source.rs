@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use unanimity_protocol::Hash;
 
-use crate::{ConfigError, Why};
+use crate::{ConfigError, ConfigErrorKind};
 /// The file that a configuration was read from, and what it said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct ConfigSource {
     /// The file.
     pub path: PathBuf,
     pub(crate) digest: Hash,
 }
 
-impl Source {
-    pub(crate) fn changed(&self) -> ConfigError {
-        ConfigError { path: self.path.clone(), why: Why::Changed }
+impl ConfigSource {
+    pub(crate) fn changed_error(&self) -> ConfigError {
+        ConfigError { path: self.path.clone(), why: ConfigErrorKind::Changed }
     }
 }

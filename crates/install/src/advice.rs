@@ -6,10 +6,10 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io;
 
-use unanimity_config::{CircleError, ConfigError, Why};
+use unanimity_config::{PeerListError, ConfigError, ConfigErrorKind};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::peers::PeerSetError;
-use unanimity_report::{Classify, Ended, with_causes};
+use unanimity_report::{Classify, CommandError, error_chain};
 use unanimity_state::LogForked;
 
 use crate::spool::SpoolError;
@@ -27,8 +27,8 @@ pub fn describe<E: InstallAdvice + Display>(error: &E) -> String {
 }
 
 /// The end of a verb by an error, with the advice.
-pub fn command_error<E: InstallAdvice + Classify + Error>(error: E) -> Ended {
-    Ended::new(error.exit(), error.add_to(with_causes(&error)))
+pub fn command_error<E: InstallAdvice + Classify + Error>(error: E) -> CommandError {
+    CommandError::new(error.exit(), error.add_to(error_chain(&error)))
 }
 
 impl InstallAdvice for Refusal {
@@ -86,11 +86,11 @@ impl InstallAdvice for PeerSetError {
 impl InstallAdvice for ConfigError {
     fn add_to(&self, words: String) -> String {
         match &self.why {
-            Why::Circle(CircleError::Peers(error)) => error.add_to(describe),
-            Why::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            ConfigErrorKind::PeerList(PeerListError::Peers(error)) => error.add_to(describe),
+            ConfigErrorKind::Io(error) if error.kind() == io::ErrorKind::NotFound => {
                 format!("{words}; `unanimity init` writes one to fill in")
             }
-            Why::Joining { .. } => {
+            ConfigErrorKind::Joining { .. } => {
                 format!("{words} (`unanimity peers test` does it now, `serve` by itself)")
             }
             _ => describe,

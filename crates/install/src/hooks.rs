@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use unanimity_config::{Procedure, check_executable};
+use unanimity_config::{HookSettings, check_executable};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::manifest::ArtifactKind;
 use unanimity_storage::{StorageError, open_regular_file};
@@ -16,7 +16,7 @@ use crate::process::{ProcessError, Invocation};
 use crate::{ArtifactMismatch, InstallError, InstallRoot, verify_artifact};
 
 /// Refuses a command that cannot be run: that is no release's fault.
-pub(crate) fn check_hooks_executable(procedure: &Procedure) -> Result<(), InstallError> {
+pub(crate) fn check_hooks_executable(procedure: &HookSettings) -> Result<(), InstallError> {
     for program in procedure.programs() {
         check_executable(program.as_ref())
             .map_err(|why| InstallError::Command { program: program.to_owned(), why })?;
@@ -81,7 +81,7 @@ impl InstallRoot {
     /// The same, where nothing but the switch belongs to a switch.
     pub(crate) fn without_hooks(&self) -> InstallRoot {
         let keep = self.hooks.keep;
-        self.clone().with_hooks(Procedure { keep, ..Procedure::default() })
+        self.clone().with_hooks(HookSettings { keep, ..HookSettings::default() })
     }
 
     pub(crate) async fn pre_install(&self, about: HookContext<'_>) -> Result<(), HookError> {
@@ -138,7 +138,7 @@ impl InstallRoot {
     }
 
     pub(crate) async fn on_success(&self, about: HookContext<'_>) {
-        if let Err(trouble) = self.run_hook("when_good", &self.hooks.when_good, about).await {
+        if let Err(trouble) = self.run_hook("when_good", &self.hooks.on_success, about).await {
             tracing::warn!("{} is installed, and {trouble}", about.release);
         }
     }
@@ -160,7 +160,7 @@ impl InstallRoot {
             (TRIAL_VARIABLE, about.process_tag),
         ];
         let variables = variables.map(|(name, value)| (name, value.to_owned())).into();
-        let Procedure { timeout, check_timeout, .. } = self.hooks;
+        let HookSettings { timeout, check_timeout, .. } = self.hooks;
         let limit = if what == "check" { check_timeout } else { timeout };
         let (command, input) = (command.to_vec(), String::new());
         let ran = self.hook_runner.run(Invocation { command, variables, input, limit }).await;

@@ -10,7 +10,7 @@
 //!
 //! The artifact is written into a directory of its own, synced, and named; then `current` is
 //! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
-//! [`Procedure`](unanimity_config::Procedure) lists the operator's hooks. [`InstallDownloaded`] describes how a failed
+//! [`HookSettings`](unanimity_config::Procedure) lists the operator's hooks. [`InstallDownloaded`] describes how a failed
 //! version is undone.
 //!
 //! Hooks run through [`process::run_hook`], in the thread that a [`HookRunner`] chooses. So this crate, and the

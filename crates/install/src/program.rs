@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use futures_util::FutureExt as _;
 use serde_json::json;
-use unanimity_config::{Node, config_path, load_node};
+use unanimity_config::{NodeConfig, config_path, load_node_config};
 use unanimity_install::permissions::check_install_inputs;
 use unanimity_install::spool::{PROOF_FILE, SpoolError, SpoolReader};
 use unanimity_install::verbs::{
@@ -22,7 +22,9 @@ use unanimity_install::{
     root_with_withdrawn,
 };
 use unanimity_protocol::Refusal;
-use unanimity_report::{Ended, Exit, Said, path_json, print, report, table};
+use unanimity_report::{
+    CommandError, CommandOutput, Exit, format_report, outcome_table, path_json, print,
+};
 use unanimity_storage::{Clock as _, Storage, StorageError, SystemClock};
 
 use crate::signals::interrupt_on_signals;
@@ -35,7 +37,7 @@ const INSTALL_INTERRUPTED: &str = "interrupted: nothing is half-done";
 /// Installs what `unanimity update --stage` has left in [install] spool, verified anew and without any
 /// network.
 #[derive(Debug, Parser)]
-#[command(name = PROGRAM, version, after_help = table(), max_term_width = 100)]
+#[command(name = PROGRAM, version, after_help = outcome_table(), max_term_width = 100)]
 struct InstallerArguments {
     /// Install from this directory instead, such as one that was carried here: what a spool was on the
     /// machine that fetched
@@ -81,7 +83,7 @@ pub(crate) fn main() -> ExitCode {
         )
         .init();
     let (json, verb) = (arguments.json, arguments.verb_name());
-    run(arguments).unwrap_or_else(Said::from).finish(PROGRAM, verb, json)
+    run(arguments).unwrap_or_else(CommandOutput::from).finish(PROGRAM, verb, json)
 }
 
 fn parse() -> Result<InstallerArguments, clap::Error> {
@@ -98,7 +100,7 @@ fn report_usage_error(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
         let message = error.to_string();
-        print(&report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
+        print(&format_report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
     } else {
         error.print().ok();
     }
@@ -115,8 +117,9 @@ impl InstallerArguments {
     }
 }
 
-fn run(arguments: InstallerArguments) -> Result<Said, Ended> {
-    let config = load_node(&config_path(arguments.config)?).map_err(advice::command_error)?;
+fn run(arguments: InstallerArguments) -> Result<CommandOutput, CommandError> {
+    let config =
+        load_node_config(&config_path(arguments.config)?).map_err(advice::command_error)?;
     check_install_inputs(&config)?;
     match (arguments.verb, arguments.from) {
         (None, None) => install_from_spool(&config),
@@ -126,7 +129,7 @@ fn run(arguments: InstallerArguments) -> Result<Said, Ended> {
             let root = root_with_withdrawn(&config)?
                 .with_hook_runner(Arc::new(BlockingHookRunner(interrupt)));
             let done = roll_back(&root, release.as_deref()).now_or_never();
-            done.unwrap_or_else(|| Err(Ended::new(Exit::Interrupted, ROLLBACK_INTERRUPTED)))
+            done.unwrap_or_else(|| Err(CommandError::new(Exit::Interrupted, ROLLBACK_INTERRUPTED)))
         }
         (Some(InstallerCommand::MarkGood { release }), _) => {
             let done =
@@ -136,7 +139,7 @@ fn run(arguments: InstallerArguments) -> Result<Said, Ended> {
     }
 }
 
-fn install_from_spool(config: &Node) -> Result<Said, Ended> {
+fn install_from_spool(config: &NodeConfig) -> Result<CommandOutput, CommandError> {
     let Some(spool) = &config.cycle.spool else {
         let why = match config.cycle.freshness {
             Some(_) => {
@@ -144,26 +147,33 @@ fn install_from_spool(config: &Node) -> Result<Said, Ended> {
             }
             None => "there is no [install] spool in the configuration: `update` installs by itself",
         };
-        return Err(Ended::new(Exit::Configuration, why));
+        return Err(CommandError::new(Exit::Configuration, why));
     };
     install(config, &spool.directory, spool.freshness)
 }
 
-fn install_from_directory(config: &Node, directory: &Path) -> Result<Said, Ended> {
+fn install_from_directory(
+    config: &NodeConfig,
+    directory: &Path,
+) -> Result<CommandOutput, CommandError> {
     let Some(freshness) = config.cycle.freshness else {
         let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
-        return Err(Ended::new(Exit::Configuration, why));
+        return Err(CommandError::new(Exit::Configuration, why));
     };
     let proof = directory.join(PROOF_FILE);
     if let Err(error) = std::fs::metadata(&proof) {
         let why =
             "is this what a spool was? It is named in [install] spool of the machine that fetched";
-        return Err(Ended::new(Exit::Disk, format!("{}: {error}; {why}", proof.display())));
+        return Err(CommandError::new(Exit::Disk, format!("{}: {error}; {why}", proof.display())));
     }
     install(config, directory, freshness)
 }
 
-fn install(config: &Node, spool: &Path, freshness: Duration) -> Result<Said, Ended> {
+fn install(
+    config: &NodeConfig,
+    spool: &Path,
+    freshness: Duration,
+) -> Result<CommandOutput, CommandError> {
     let interrupt = interrupt_on_signals()?;
     let hooks = Arc::new(BlockingHookRunner(interrupt.clone()));
     // If the known withdrawals cannot be read, an interrupted trial is still undone.
@@ -178,7 +188,8 @@ fn install(config: &Node, spool: &Path, freshness: Duration) -> Result<Said, End
             tracing::warn!("{undone}");
         }
         known?;
-        let client_config = config.client(SystemClock.now()).map_err(advice::command_error)?;
+        let client_config =
+            config.client_config(SystemClock.now()).map_err(advice::command_error)?;
         let spool = match spool.canonicalize() {
             // Nobody has ever staged anything.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -188,24 +199,29 @@ fn install(config: &Node, spool: &Path, freshness: Duration) -> Result<Said, End
         };
         let mut installer =
             OfflineInstaller::open(&client_config, Storage::default())?.with_hook_runner(hooks);
-        Ok::<_, Ended>(match SpoolReader::open(&spool) {
+        Ok::<_, CommandError>(match SpoolReader::open(&spool) {
             Ok(spool) => installer.install(&spool, freshness, &SystemClock).await,
             Err(error) => Err(error.into()),
         })
     };
     let Some(installed) = installing.now_or_never() else {
-        let interrupted = Ended::new(Exit::Interrupted, INSTALL_INTERRUPTED);
+        let interrupted = CommandError::new(Exit::Interrupted, INSTALL_INTERRUPTED);
         // Told to end once more, this process leaves the trial as it is.
         interrupt.clear();
         let undone = undo_trials(slice::from_ref(&root), interrupted).now_or_never();
-        return Err(undone.unwrap_or_else(|| Ended::new(Exit::Interrupted, UNDO_INTERRUPTED)));
+        return Err(
+            undone.unwrap_or_else(|| CommandError::new(Exit::Interrupted, UNDO_INTERRUPTED))
+        );
     };
     render_installed(installed?)
 }
 
 /// What an installation came to.
-fn render_installed(installed: Result<Installed, OfflineInstallError>) -> Result<Said, Ended> {
-    let nothing = |why: String| Ok(Said::done(format!("{why}\n"), json!({ "installed": null })));
+fn render_installed(
+    installed: Result<Installed, OfflineInstallError>,
+) -> Result<CommandOutput, CommandError> {
+    let nothing =
+        |why: String| Ok(CommandOutput::ok(format!("{why}\n"), json!({ "installed": null })));
     let installed = match installed {
         // That is how it is most of the time.
         Err(OfflineInstallError::Spool(error @ SpoolError::Empty(_))) => {
@@ -225,5 +241,5 @@ fn render_installed(installed: Result<Installed, OfflineInstallError>) -> Result
         "installed": installed.release,
         "directory": path_json(&installed.directory),
     });
-    Ok(Said::done(text, json))
+    Ok(CommandOutput::ok(text, json))
 }

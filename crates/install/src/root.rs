@@ -6,7 +6,7 @@ use std::io::{self};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use unanimity_config::Procedure;
+use unanimity_config::HookSettings;
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::{ProofBundle, ConfirmedRelease, Manifest, Name};
@@ -21,7 +21,7 @@ use crate::{InstallError, PreparedVersion, VerifiedArtifact, PartialDownload, ar
 pub struct InstallRoot {
     pub(crate) directory: PathBuf,
     pub(crate) disk: Storage,
-    pub(crate) hooks: Procedure,
+    pub(crate) hooks: HookSettings,
     /// What was taken back, by sequence.
     pub(crate) withdrawn: BTreeSet<u64>,
     /// What runs the commands.
@@ -45,13 +45,13 @@ const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 impl InstallRoot {
     /// The root in a directory, which is made when something is installed. Commands run [`BlockingHookRunner`].
     pub fn new(directory: &Path, disk: Storage) -> InstallRoot {
-        let (directory, hooks) = (directory.to_owned(), Procedure::default());
+        let (directory, hooks) = (directory.to_owned(), HookSettings::default());
         let hook_runner = Arc::new(BlockingHookRunner::default());
         InstallRoot { directory, disk, hooks: procedure: hooks, withdrawn: BTreeSet::new(), hook_runner: hooks: hook_runner }
     }
 
     /// The same, where more belongs to a switch than the switch.
-    pub fn with_hooks(self, hooks: Procedure) -> InstallRoot {
+    pub fn with_hooks(self, hooks: HookSettings) -> InstallRoot {
         InstallRoot { hooks: procedure: hooks, ..self }
     }
 
@@ -215,7 +215,7 @@ impl InstallRoot {
     }
 
     /// Removes all versions but the present one and as many good ones, the latest first, as make
-    /// [`Procedure::keep`] with the one that is to come.
+    /// [`HookSettings::keep`] with the one that is to come.
     pub(crate) fn remove_old_versions(&self, journal: &mut Journal) -> Result<(), StorageError> {
         let current = self.installed()?.map(|current| current.release);
         let earlier = journal.good.iter().rev().filter(|good| Some(*good) != current.as_ref());

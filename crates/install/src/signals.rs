@@ -7,10 +7,10 @@ use std::thread;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use unanimity_install::{Interrupt, ignores_hangup};
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{CommandError, Exit};
 
 /// An interrupt that every such signal raises, from now on.
-pub(crate) fn interrupt_on_signals() -> Result<Interrupt, Ended> {
+pub(crate) fn interrupt_on_signals() -> Result<Interrupt, CommandError> {
     let mut kinds = vec![SIGINT, SIGTERM];
     // Whoever was started to go on without its terminal (nohup) does.
     if !ignores_hangup() {
@@ -29,6 +29,6 @@ pub(crate) fn interrupt_on_signals() -> Result<Interrupt, Ended> {
     });
     match listening {
         Ok(_) => Ok(interrupt),
-        Err(error) => Err(Ended::new(Exit::Failed, error.to_string())),
+        Err(error) => Err(CommandError::new(Exit::Failed, error.to_string())),
     }
 }

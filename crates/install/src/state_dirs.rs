@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_protocol::{Catalog, Policy};
 use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Storage;
@@ -40,7 +40,7 @@ pub struct StateDirs {
 
 /// Those that this user can see and may believe. Where one user fetches and another installs, nobody
 /// reads what is the other's.
-pub fn readable_state_dirs(root: &Path, state: &Path, spool: Option<&Spool>) -> Vec<StateDirs> {
+pub fn readable_state_dirs(root: &Path, state: &Path, spool: Option<&SpoolSettings>) -> Vec<StateDirs> {
     let mut all = Vec::new();
     if spool.is_none() || check_owner(state).is_ok() {
         let client = state.join("client");
@@ -65,7 +65,7 @@ pub fn readable_state_dirs(root: &Path, state: &Path, spool: Option<&Spool>) -> 
 pub fn load_known_releases(memories: &[StateDirs], policy: &Policy) -> Result<Catalog, StoreError> {
     let mut known = Catalog::default();
     for memory in readable_state_dirs {
-        match ClientStore::catalog(&memory.client_dir, policy, &Storage::default()) {
+        match ClientStore::read_catalog(&memory.client_dir, policy, &Storage::default()) {
             // What an installer knew of another log is nothing to a client of this one.
             Err(StoreError::OtherLog(_)) if !memory.evidence_option.is_empty() => {}
             catalog => drop(load_known_releases.learn_withdrawals(&catalog?)),

@@ -81,7 +81,7 @@ impl InstallRoot {
         let before = self.installed()?.map(|installed| installed.release);
         let is_one_way = before.as_ref().is_some_and(|before| self.is_withdrawn(before));
         let trial = Trial { is_one_way, ..Trial::new(release, before, false) };
-        if !self.hooks.is_plain() {
+        if !self.hooks.has_no_hooks() {
             journal.trial = Some(trial.clone());
             self.save_journal(&journal)?;
         }

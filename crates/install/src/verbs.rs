@@ -2,9 +2,9 @@
 //! trial that was interrupted. Both programs have them.
 
 use serde_json::json;
-use unanimity_config::Node;
+use unanimity_config::NodeConfig;
 use unanimity_protocol::Manifest;
-use unanimity_report::{Ended, Exit, Said, path_json};
+use unanimity_report::{CommandError, Exit, CommandOutput, path_json};
 use unanimity_storage::{Clock as _, SystemClock};
 
 use crate::{Installed, InstallRoot};
@@ -17,7 +17,7 @@ pub const UNDO_INTERRUPTED: &str = "interrupted once more: a release is on trial
     `update` or `unanimity-install` does that";
 
 /// The command that installs on this node.
-pub fn install_command(config: &Node) -> &'static str {
+pub fn install_command(config: &NodeConfig) -> &'static str {
     match (&config.cycle.spool, config.cycle.freshness) {
         (Some(_), _) => "`unanimity-install`",
         // The operator brings the spool to this machine.
@@ -27,7 +27,7 @@ pub fn install_command(config: &Node) -> &'static str {
 }
 
 /// Goes back to a version that proved good: `release`, or, of the older ones, the one that was installed last.
-pub async fn roll_back(root: &InstallRoot, release: Option<&str>) -> Result<Said, Ended> {
+pub async fn roll_back(root: &InstallRoot, release: Option<&str>) -> Result<CommandOutput, CommandError> {
     let done = root.roll_back(release, SystemClock.now()).await?;
     let installed = match &done.installed {
         Some(Installed { release, directory, .. }) => {
@@ -52,13 +52,13 @@ pub async fn roll_back(root: &InstallRoot, release: Option<&str>) -> Result<Said
         "ended": done.previous_trial,
         "trouble": done.problem,
     });
-    let Some(problem) = done.problem else { return Ok(Said::done(text, json)) };
+    let Some(problem) = done.problem else { return Ok(CommandOutput::ok(text, json)) };
     let text = format!("{text}It does not work as it should: {problem}\n");
-    Ok(Said { exit: Exit::Unhealthy, text, json, failed: true, data: false })
+    Ok(CommandOutput { exit: Exit::Unhealthy, text, json, failed: true, data: false })
 }
 
 /// Takes the operator's word that a release is good: `release`, or the one on trial, or that failed.
-pub async fn mark_good(config: &Node, root: &InstallRoot, release: Option<&str>) -> Result<Said, Ended> {
+pub async fn mark_good(config: &NodeConfig, root: &InstallRoot, release: Option<&str>) -> Result<CommandOutput, CommandError> {
     let (release, passed) = root.mark_good(release).await?;
     let text = match passed {
         true => format!("{release} is good, and stays\n"),
@@ -66,12 +66,12 @@ pub async fn mark_good(config: &Node, root: &InstallRoot, release: Option<&str>)
             format!("{release} is tried again at the next {}, without the check\n", install_command(config))
         }
     };
-    Ok(Said::done(text, json!({ "release": release, "passed": passed })))
+    Ok(CommandOutput::ok(text, json!({ "release": release, "passed": passed })))
 }
 
 /// Undoes the trials that an interrupted run may have left in these roots. Returns what there is to read
 /// then.
-pub async fn undo_trials(roots: &[InstallRoot], interrupted: Ended) -> Ended {
+pub async fn undo_trials(roots: &[InstallRoot], interrupted: CommandError) -> CommandError {
     let mut said = Vec::new();
     for root in roots {
         match root.recover(SystemClock.now()).await {
@@ -82,5 +82,5 @@ pub async fn undo_trials(roots: &[InstallRoot], interrupted: Ended) -> Ended {
     if said.is_empty() {
         return interrupted;
     }
-    Ended::new(Exit::Interrupted, format!("interrupted: {}", said.join("; ")))
+    CommandError::new(Exit::Interrupted, format!("interrupted: {}", said.join("; ")))
 }

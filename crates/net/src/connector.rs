@@ -4,14 +4,14 @@ use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
 use futures_util::future::BoxFuture;
-use unanimity_config::Site;
+use unanimity_config::MirrorUrl;
 
 use crate::stream::ByteStream;
 
 /// A way to hosts that are no peers of ours.
 pub trait WebConnector: Send + Sync {
     /// Connects to a site, TLS not included.
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>>;
+    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>>;
 
     /// The same way, on circuits of its own.
     fn isolated(&self) -> Arc<dyn WebConnector>;
@@ -47,7 +47,7 @@ impl IsolatedConnector {
 }
 
 impl WebConnector for IsolatedConnector {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         match self.uplink.0.get() {
             Some(web) => self.web.get_or_init(|| web.isolated()).connect(site),
             None => Box::pin(async { Err(no_tor_error()) }),

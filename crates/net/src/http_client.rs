@@ -15,7 +15,7 @@ use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HOST, Head
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use unanimity_config::address::url::Site;
+use unanimity_config::address::url::MirrorUrl;
 
 use crate::connector::{WebConnector, no_tor_error};
 use crate::deadline::{READ_TIMEOUT, with_read_timeout};
@@ -31,7 +31,7 @@ const MAX_IDLE_CONNECTIONS: usize = 8;
 /// A mirror that is asked over a network. Clones share connections.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
-    site: Arc<Site>,
+    site: Arc<MirrorUrl>,
     /// The network that it is reached by, if there is one.
     web: Option<Arc<dyn WebConnector>>,
     pool: Arc<ConnectionPool>,
@@ -56,7 +56,7 @@ pub(crate) struct IncomingFile {
 }
 
 impl HttpClient {
-    pub(crate) fn new(site: Site, web: Option<Arc<dyn WebConnector>>) -> HttpClient {
+    pub(crate) fn new(site: MirrorUrl, web: Option<Arc<dyn WebConnector>>) -> HttpClient {
         HttpClient {
             tls: site.tls.then(|| Arc::new(Tls::with_public_roots())),
             site: Arc::new(site),
@@ -65,7 +65,7 @@ impl HttpClient {
         }
     }
 
-    pub(crate) fn with_tls(site: Site, web: Option<Arc<dyn WebConnector>>, tls: Tls) -> HttpClient {
+    pub(crate) fn with_tls(site: MirrorUrl, web: Option<Arc<dyn WebConnector>>, tls: Tls) -> HttpClient {
         HttpClient { tls: Some(Arc::new(tls)), ..HttpClient::new(site, web) }
     }
 

@@ -16,7 +16,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
-use unanimity_config::{MirrorSpec, Site};
+use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_log::{EntrySource, TileSource};
 use unanimity_protocol::Tile;
 
@@ -76,8 +76,8 @@ impl Mirror {
         let web = web.cloned();
         let remote = match spec {
             MirrorSpec::Directory(directory) => return Ok(Mirror::from_directory(directory)),
-            MirrorSpec::Site(site) => HttpClient::new(site.clone(), web),
-            MirrorSpec::Pinned { site, pem, .. } => {
+            MirrorSpec::Url(site) => HttpClient::new(site.clone(), web),
+            MirrorSpec::Pinned { url: site, pem, .. } => {
                 HttpClient::with_tls(site.clone(), web, Tls::from_pem(pem)?)
             }
         };
@@ -85,7 +85,7 @@ impl Mirror {
     }
 
     /// A host that is called by this name.
-    pub fn from_url(name: impl Into<String>, site: Site, web: &Arc<dyn WebConnector>) -> Mirror {
+    pub fn from_url(name: impl Into<String>, site: MirrorUrl, web: &Arc<dyn WebConnector>) -> Mirror {
         let backend = MirrorBackend::Http(HttpClient::new(site, Some(web.clone())));
         Mirror { name: name.into(), backend: place: backend }
     }

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
-use unanimity_config::address::url::Host;
+use unanimity_config::address::url::MirrorHost;
 
 use crate::stream::ByteStream;
 
@@ -58,7 +58,7 @@ impl Tls {
 
     pub(crate) async fn connect(
         &self,
-        host: &Host,
+        host: &MirrorHost,
         stream: Box<dyn ByteStream>,
     ) -> io::Result<Box<dyn ByteStream>> {
         let name = host.to_string();

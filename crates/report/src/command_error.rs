@@ -5,27 +5,27 @@ use crate::outcome::Exit;
 
 /// A verb that ended badly: the code, and what a person reads.
 #[derive(Debug)]
-pub struct Ended {
+pub struct CommandError {
     /// The code.
     pub exit: Exit,
     /// What to read.
     pub message: String,
 }
 
-impl Ended {
+impl CommandError {
     /// A code, and what to read.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Ended {
-        Ended { exit, message: message.into() }
+    pub fn new(exit: Exit, message: impl Into<String>) -> CommandError {
+        CommandError { exit, message: message.into() }
     }
 
     /// A command line that makes no sense.
-    pub fn usage(message: impl Into<String>) -> Ended {
-        Ended::new(Exit::Usage, message)
+    pub fn usage(message: impl Into<String>) -> CommandError {
+        CommandError::new(Exit::Usage, message)
     }
 }
 
 /// An error's words and those of its causes, as far as they are not the same words.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -38,8 +38,8 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     message
 }
 
-impl<E: Classify + std::error::Error> From<E> for Ended {
-    fn from(error: E) -> Ended {
-        Ended { exit: error.exit(), message: with_causes(&error) }
+impl<E: Classify + std::error::Error> From<E> for CommandError {
+    fn from(error: E) -> CommandError {
+        CommandError { exit: error.exit(), message: error_chain(&error) }
     }
 }

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::condition::Condition;
-use crate::redact::hide;
+use crate::redact::redact;
 
 /// The end of a cycle, as an operator may be told of it: neither onion addresses nor secret keys
 /// are in it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
+pub struct CycleStatus {
     /// How the node is.
     pub condition: Condition,
     /// What tells this from others of its condition: the evidence of a fork, the reason and
@@ -25,8 +25,8 @@ const MAX_TEXT_BYTES: usize = 4096;
 
 /// The text without what is nobody else's business, and not too long: the command may well send it
 /// by mail.
-pub fn clean(text: &str) -> String {
-    let mut clean = hide(text);
+pub fn redact_message(text: &str) -> String {
+    let mut clean = redact(text);
     if clean.len() > MAX_TEXT_BYTES {
         clean.truncate(clean.floor_char_boundary(MAX_TEXT_BYTES));
         clean.push('…');
@@ -34,16 +34,16 @@ pub fn clean(text: &str) -> String {
     clean
 }
 
-impl Seen {
+impl CycleStatus {
     /// The same end in these words, cleaned as every message is.
-    pub fn with_message(self, message: &str) -> Seen {
-        Seen { message: clean(message), ..self }
+    pub fn with_message(self, message: &str) -> CycleStatus {
+        CycleStatus { message: redact_message(message), ..self }
     }
 
     /// No cycle has come to an end of which there is more to say than why.
-    pub fn unended(why: &str) -> Seen {
+    pub fn no_cycle_finished(why: &str) -> CycleStatus {
         let details = json!({ "outcome": "failed" });
-        let (condition, message) = (Condition::Incomplete, clean(why));
-        Seen { condition, about: String::new(), message, details }
+        let (condition, message) = (Condition::Incomplete, redact_message(why));
+        CycleStatus { condition, about: String::new(), message, details }
     }
 }

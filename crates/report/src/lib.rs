@@ -11,10 +11,10 @@ mod redact;
 pub mod transitions;
 
 pub use classify::Classify;
-pub use command_error::{Ended, with_causes};
+pub use command_error::{CommandError, error_chain};
 pub use condition::Condition;
-pub use cycle_status::{Seen, clean};
-pub use outcome::{Exit, table};
-pub use output::{Said, path_json, print, report, visible};
-pub use redact::hide;
-pub use transitions::{Announcement, Changes, MAX_WAITING};
+pub use cycle_status::{CycleStatus, redact_message};
+pub use outcome::{Exit, outcome_table};
+pub use output::{CommandOutput, escape_for_terminal, format_report, path_json, print};
+pub use redact::redact;
+pub use transitions::{Announcement, MAX_UNDELIVERED, Transitions};

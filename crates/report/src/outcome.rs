@@ -98,7 +98,7 @@ exits! {
 }
 
 /// The table for `--help`.
-pub fn table() -> String {
+pub fn outcome_table() -> String {
     let mut text = String::from("Exit codes, and the word for each in --json:\n");
     for exit in Exit::ALL {
         let mut line = format!("  {:3}  {:14}", *exit as u8, exit.word());

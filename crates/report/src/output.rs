@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::command_error::Ended;
+use crate::command_error::CommandError;
 use crate::outcome::Exit;
 
 /// What a verb has to say.
 #[derive(Serialize, Deserialize)]
-pub struct Said {
+pub struct CommandOutput {
     /// How it ended.
     pub exit: Exit,
     /// For people.
@@ -25,30 +25,31 @@ pub struct Said {
     pub data: bool,
 }
 
-impl Said {
+impl CommandOutput {
     /// It ended well.
-    pub fn done(text: impl Into<String>, json: Value) -> Said {
-        Said { exit: Exit::Done, text: text.into(), json, failed: false, data: false }
+    pub fn ok(text: impl Into<String>, json: Value) -> CommandOutput {
+        CommandOutput { exit: Exit::Done, text: text.into(), json, failed: false, data: false }
     }
 
     /// It ended well, and the text is a file's content.
-    pub fn data(text: impl Into<String>, json: Value) -> Said {
-        Said { data: true, ..Said::done(text, json) }
+    pub fn data(text: impl Into<String>, json: Value) -> CommandOutput {
+        CommandOutput { data: true, ..CommandOutput::ok(text, json) }
     }
 
     /// Prints it, as one line of JSON or as text, which goes to standard error after the program's name if
     /// the verb did not end well. Returns how the program ends.
     pub fn finish(self, program: &str, verb: &str, json: bool) -> ExitCode {
         let printed = if json {
-            print(&report(verb, self.exit, self.json))
+            print(&format_report(verb, self.exit, self.json))
         } else if self.failed {
             // Nobody is left to tell if this fails.
-            writeln!(std::io::stderr(), "{program}: {}", visible(self.text.trim_end())).ok();
+            writeln!(std::io::stderr(), "{program}: {}", escape_for_terminal(self.text.trim_end()))
+                .ok();
             Ok(())
         } else if self.data && !std::io::stdout().is_terminal() {
             print(&self.text)
         } else {
-            print(&visible(&self.text))
+            print(&escape_for_terminal(&self.text))
         };
         match printed {
             Ok(()) => ExitCode::from(self.exit as u8),
@@ -61,17 +62,17 @@ impl Said {
     }
 }
 
-impl From<Ended> for Said {
-    fn from(Ended { exit, message }: Ended) -> Said {
+impl From<CommandError> for CommandOutput {
+    fn from(CommandError { exit, message }: CommandError) -> CommandOutput {
         let json = json!({ "message": message });
-        Said { exit, text: message, json, failed: true, data: false }
+        CommandOutput { exit, text: message, json, failed: true, data: false }
     }
 }
 
 /// Text that may hold other people's words, as it may go to a terminal: everything but printable
 /// ASCII, Latin letters with marks, line ends and our own dash is escaped, so that nothing moves the
 /// cursor, turns the line around, hides or looks like something else.
-pub fn visible(text: &str) -> String {
+pub fn escape_for_terminal(text: &str) -> String {
     let mut seen = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -84,7 +85,7 @@ pub fn visible(text: &str) -> String {
 }
 
 /// One line of JSON in the schema "unanimity/v1".
-pub fn report(verb: &str, exit: Exit, fields: Value) -> String {
+pub fn format_report(verb: &str, exit: Exit, fields: Value) -> String {
     let mut report = json!({
         "schema": "unanimity/v1",
         "verb": verb,

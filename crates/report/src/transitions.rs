@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unanimity_protocol::{Hash, Timestamp};
 
-use crate::{Condition, Seen};
+use crate::{Condition, CycleStatus};
 
 /// The most announcements that wait for a command that keeps failing.
-pub const MAX_WAITING: usize = 16;
+pub const MAX_UNDELIVERED: usize = 16;
 
 /// One change of condition, as it is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,14 +45,14 @@ impl Announcement {
 /// What is the case, what was said of it, and what still has to be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Changes {
+pub struct Transitions {
     /// What was said last, or waits to be; never that a release is available. `None` if nobody
     /// knows: then anything is news.
-    said: Option<State>,
+    said: Option<ReportedCondition>,
     /// The release that was last said to be available.
     offered: Option<String>,
     /// What is the case, and since when.
-    present: Option<(State, Timestamp)>,
+    present: Option<(ReportedCondition, Timestamp)>,
     /// Since when no cycle has found every peer in agreement and nothing amiss.
     unwell_since: Option<Timestamp>,
     /// What has to be told, oldest first.
@@ -61,28 +61,31 @@ pub struct Changes {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct State {
+struct ReportedCondition {
     condition: Condition,
     about: String,
 }
 
-impl State {
-    fn healthy() -> State {
-        State { condition: Condition::Healthy, about: String::new() }
+impl ReportedCondition {
+    fn healthy() -> ReportedCondition {
+        ReportedCondition { condition: Condition::Healthy, about: String::new() }
     }
 }
 
-impl Default for Changes {
+impl Default for Transitions {
     /// A node that never ran: nothing was said, so nobody has to hear that it is well.
     fn default() -> Self {
-        Changes { said: Some(State::healthy()), ..Changes::forgotten() }
+        Transitions {
+            said: Some(ReportedCondition::healthy()),
+            ..Transitions::with_unknown_history()
+        }
     }
 }
 
-impl Changes {
+impl Transitions {
     /// A node that has forgotten what it said: it says how it is, whatever that is.
-    pub fn forgotten() -> Changes {
-        Changes {
+    pub fn with_unknown_history() -> Transitions {
+        Transitions {
             said: None,
             offered: None,
             present: None,
@@ -92,14 +95,14 @@ impl Changes {
     }
 
     /// Takes in how a cycle ended. What is news is put at the end of what waits, and returned.
-    pub fn see(
+    pub fn observe(
         &mut self,
-        seen: &Seen,
+        status: &CycleStatus,
         incomplete_after: Duration,
         now: Timestamp,
     ) -> Option<&Announcement> {
-        let Seen { condition, about, message, details } = seen;
-        let state = State { condition: *condition, about: about.clone() };
+        let CycleStatus { condition, about, message, details } = status;
+        let state = ReportedCondition { condition: *condition, about: about.clone() };
         // Nothing began after now: a clock that was put back must not make a wait endless.
         let since = match &self.present {
             Some((present, since)) if *present == state => now.min(*since),
@@ -109,7 +112,7 @@ impl Changes {
         self.unwell_since = (!condition.is_good()).then_some(unwell_since);
         self.present = Some((state.clone(), since));
 
-        let was_well = self.said == Some(State::healthy());
+        let was_well = self.said == Some(ReportedCondition::healthy());
         let is_news = match condition {
             Condition::Healthy => !was_well,
             Condition::Available => !was_well || self.offered.as_ref() != Some(about),
@@ -133,12 +136,12 @@ impl Changes {
                 condition = Condition::Healthy;
             }
         }
-        self.said = Some(if condition.is_good() { State::healthy() } else { state });
+        self.said = Some(if condition.is_good() { ReportedCondition::healthy() } else { state });
         let mut details = details.clone();
         if let Some(since) = self.unwell_since {
             details["unwell_since"] = json!(since);
         }
-        if self.waiting.len() >= MAX_WAITING {
+        if self.waiting.len() >= MAX_UNDELIVERED {
             let other = |old: &Announcement| old.condition != Condition::Fork;
             // Of all that is dropped to make room, a fork is the last.
             self.waiting.remove(self.waiting.iter().position(other).unwrap_or(0));
@@ -149,15 +152,15 @@ impl Changes {
 
     /// What has to be told: forks first, whatever waits before them, and the rest as it came to
     /// pass.
-    pub fn waiting(&self) -> Vec<Announcement> {
+    pub fn undelivered(&self) -> Vec<Announcement> {
         let mut waiting = self.waiting.clone();
         waiting.sort_by_key(|one| one.condition != Condition::Fork);
         waiting
     }
 
     /// One of those was told.
-    pub fn told(&mut self, one: &Announcement) {
-        if let Some(at) = self.waiting.iter().position(|waits| waits == one) {
+    pub fn mark_delivered(&mut self, announcement: &Announcement) {
+        if let Some(at) = self.waiting.iter().position(|waits| waits == announcement) {
             self.waiting.remove(at);
         }
     }
@@ -169,15 +172,16 @@ impl Changes {
 
     /// The file that remembers.
     pub fn text(&self) -> String {
-        let mut file = File { version: VERSION, changes: self.clone(), sha256: String::new() };
+        let mut file =
+            TransitionsFile { version: VERSION, changes: self.clone(), sha256: String::new() };
         file.sha256 = file.digest();
         file.text()
     }
 
-    /// Reads the file. `None` unless it is what [`Changes::text`] once wrote, byte for byte in
+    /// Reads the file. `None` unless it is what [`Transitions::text`] once wrote, byte for byte in
     /// what it says.
-    pub fn parse(text: &[u8]) -> Option<Changes> {
-        let file: File = serde_json::from_slice(text).ok()?;
+    pub fn parse(text: &[u8]) -> Option<Transitions> {
+        let file: TransitionsFile = serde_json::from_slice(text).ok()?;
         (file.version == VERSION && file.sha256 == file.digest()).then_some(file.changes)
     }
 }
@@ -186,19 +190,20 @@ const VERSION: u32 = 1;
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct TransitionsFile {
     version: u32,
-    changes: Changes,
+    changes: Transitions,
     /// SHA-256 over this file with this field empty: one wrong digit could be a silence.
     sha256: String,
 }
 
-impl File {
+impl TransitionsFile {
     fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("plain data")
     }
 
     fn digest(&self) -> String {
-        Hash::digest(File { sha256: String::new(), ..self.clone() }.text().as_bytes()).hex()
+        Hash::digest(TransitionsFile { sha256: String::new(), ..self.clone() }.text().as_bytes())
+            .hex()
     }
 }

@@ -13,7 +13,7 @@ use unanimity_protocol::{
 };
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
-use crate::{Failures, Health, StoreError};
+use crate::{MirrorFailures, MirrorBackoff, StoreError};
 
 /// Facts, each stored only after the check it records.
 #[derive(Clone, Debug, Default)]
@@ -27,19 +27,19 @@ pub struct ClientState {
     /// Entries below this index had their refusals reported.
     pub reported: u64,
     /// Unanimous rolls that a pending release may need as its earlier one, oldest first.
-    pub rolls: Vec<Round>,
+    pub rounds: Vec<Round>,
     /// Each peer's largest view so far.
-    pub largest: BTreeMap<PublicKeyBytes, CosignedHead>,
+    pub largest_heads: BTreeMap<PublicKeyBytes, CosignedHead>,
     /// Since when a peer has not answered with a view that counts.
     pub silent_since: BTreeMap<PublicKeyBytes, Timestamp>,
     /// The newest time that a unanimous roll was closed at.
-    pub newest: Timestamp,
+    pub latest_verified_time: Timestamp,
     /// When all peers last agreed.
     pub unanimous_at: Option<Timestamp>,
     /// The highest sequence ever installed.
-    pub floor: u64,
+    pub highest_installed: u64,
     /// How the mirrors have been.
-    pub health: Health,
+    pub mirror_backoff: MirrorBackoff,
 }
 
 impl ClientState {
@@ -62,7 +62,7 @@ pub struct ClientStore {
     _lock: Lock,
 }
 
-const MEND: &str = "restore it from a backup, or remove it to begin again without memory \
+const REMEDY: &str = "restore it from a backup, or remove it to begin again without memory \
     (the log's head, the peers' largest views and the waiting time are then learned anew)";
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +77,7 @@ struct StateFile<'a> {
     frontier: Vec<String>,
     catalog: Vec<(u64, String)>,
     reported: u64,
-    rolls: Vec<RollFile<'a>>,
+    rolls: Vec<RoundFile<'a>>,
     largest: Vec<Cow<'a, str>>,
     silent_since: Vec<(String, Timestamp)>,
     newest: Timestamp,
@@ -93,7 +93,7 @@ struct StateFile<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RollFile<'a> {
+struct RoundFile<'a> {
     at: Timestamp,
     views: Vec<Cow<'a, str>>,
 }
@@ -119,7 +119,7 @@ impl ClientStore {
         let path = directory.join("client.json");
         let state = ClientStore::read(directory, policy, peers, &disk)?;
         let stored_head = state.head.clone();
-        let (log, policy) = (log_of(policy), fingerprint(policy));
+        let (log, policy) = (log_id_hex(policy), policy_fingerprint(policy));
         Ok((ClientStore { path, disk, log, policy, stored_head, _lock: lock }, state))
     }
 
@@ -130,12 +130,12 @@ impl ClientStore {
         peers: &PeerSet,
         disk: &Storage,
     ) -> Result<ClientState, StoreError> {
-        let open = |file: StateFile<'_>| file.open(policy, peers);
+        let open = |file: StateFile<'_>| file.verify(policy, peers);
         Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
     }
 
     /// Reads what is stored of our product's releases, whoever the peers are.
-    pub fn catalog(
+    pub fn read_catalog(
         directory: &Path,
         policy: &Policy,
         disk: &Storage,
@@ -151,7 +151,7 @@ impl ClientStore {
         if size(&state.head) < size(&self.stored_head) {
             return Err(StoreError::HeadMoved);
         }
-        let text = StateFile::of(state, &self.log, &self.policy).sealed();
+        let text = StateFile::from_state(state, &self.log, &self.policy).to_text_with_digest();
         (self.disk.write(&self.path, text.as_bytes(), Mode::Private))
             .map_err(StorageError::at(&self.path))?;
         self.stored_head.clone_from(&state.head);
@@ -168,14 +168,14 @@ fn read_file<T>(
 ) -> Result<Option<T>, StoreError> {
     let path = directory.join("client.json");
     let Some(bytes) = disk.read(&path, MAX_STATE_BYTES)? else { return Ok(None) };
-    let damaged = || StorageError::Corrupt { path: path.clone(), remedy: MEND };
+    let damaged = || StorageError::Corrupt { path: path.clone(), remedy: REMEDY };
     let mut file: StateFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
     let digest = std::mem::take(&mut file.sha256);
     let version = if file.mirrors.is_some() { VERSION } else { FIRST_VERSION };
     if file.version != version || digest != Hash::digest(file.text().as_bytes()).hex() {
         return Err(damaged().into());
     }
-    if file.log != log_of(policy) {
+    if file.log != log_id_hex(policy) {
         // A mistyped log leaves nothing worth keeping: no head was ever trusted under it.
         let nothing = file.head.is_none() && file.largest.is_empty();
         return if nothing { Ok(None) } else { Err(StoreError::OtherLog(path)) };
@@ -183,13 +183,13 @@ fn read_file<T>(
     Ok(Some(open(file).ok_or_else(damaged)?))
 }
 
-fn log_of(policy: &Policy) -> String {
+fn log_id_hex(policy: &Policy) -> String {
     Hash(policy.log.id().0).hex()
 }
 
 /// What decides which entries the catalog holds: what we go by, and the kinds of statement that this
 /// version knows.
-fn fingerprint(policy: &Policy) -> String {
+fn policy_fingerprint(policy: &Policy) -> String {
     let kinds = [Manifest::HEADER, Withdrawal::HEADER].join(" ");
     let mut text =
         format!("{kinds}\n{} {} {}\n", policy.product, policy.channel, policy.threshold());
@@ -201,7 +201,7 @@ fn fingerprint(policy: &Policy) -> String {
 
 impl<'a> StateFile<'a> {
     /// The file without its digest.
-    fn of(state: &'a ClientState, log: &'a str, policy: &'a str) -> StateFile<'a> {
+    fn from_state(state: &'a ClientState, log: &'a str, policy: &'a str) -> StateFile<'a> {
         let views =
             |roll: &'a Round| roll.cosigned_heads().map(|view| view.note().into()).collect();
         StateFile {
@@ -215,19 +215,19 @@ impl<'a> StateFile<'a> {
                 .map(|fetched| (fetched.index, fetched.note.to_string()))
                 .collect(),
             reported: state.reported,
-            rolls: (state.rolls.iter())
-                .map(|roll| RollFile { at: roll.closed_at(), views: views(roll) })
+            rolls: (state.rounds.iter())
+                .map(|round| RoundFile { at: round.closed_at(), views: views(round) })
                 .collect(),
-            largest: state.largest.values().map(|view| view.note().into()).collect(),
+            largest: state.largest_heads.values().map(|view| view.note().into()).collect(),
             silent_since: (state.silent_since.iter())
                 .map(|(key, since)| (key.to_string(), *since))
                 .collect(),
-            newest: state.newest,
+            newest: state.latest_verified_time,
             unanimous_at: state.unanimous_at,
-            floor: state.floor,
+            floor: state.highest_installed,
             mirrors: Some(
-                (state.health.iter())
-                    .map(|(name, failures)| (name.to_owned(), failures.in_a_row, failures.last))
+                (state.mirror_backoff.iter())
+                    .map(|(name, failures)| (name.to_owned(), failures.consecutive, failures.last))
                     .collect(),
             ),
             sha256: String::new(),
@@ -239,7 +239,7 @@ impl<'a> StateFile<'a> {
     }
 
     /// The text with its digest filled in.
-    fn sealed(&self) -> String {
+    fn to_text_with_digest(&self) -> String {
         let mut text = self.text();
         let digest = Hash::digest(text.as_bytes()).hex();
         text.insert_str(text.len() - "\"\n}".len(), &digest);
@@ -254,7 +254,7 @@ impl<'a> StateFile<'a> {
             Note::parse(note.as_bytes()).ok()?;
             catalog.add_entry(*index, note.as_bytes(), policy);
         }
-        if self.policy != fingerprint(policy) {
+        if self.policy != policy_fingerprint(policy) {
             let all = std::mem::take(&mut catalog);
             catalog.merge_withdrawals(&all);
         }
@@ -262,45 +262,45 @@ impl<'a> StateFile<'a> {
     }
 
     /// Opens every note again. `None` if anything is not what was stored.
-    fn open(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
+    fn verify(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
         let head = match &self.head {
             Some(note) => Some(TreeHead::verify(note.as_bytes(), &policy.log).ok()?),
             None => None,
         };
         let mirrors = self.mirrors.iter().flatten();
         let mut state = ClientState {
-            health: mirrors
+            mirror_backoff: mirrors
                 .map(|(name, in_a_row, last)| {
-                    (name.clone(), Failures { in_a_row: *in_a_row, last: *last })
+                    (name.clone(), MirrorFailures { consecutive: *in_a_row, last: *last })
                 })
                 .collect(),
             reported: self.reported,
-            newest: self.newest,
+            latest_verified_time: self.newest,
             unanimous_at: self.unanimous_at,
-            floor: self.floor,
+            highest_installed: self.floor,
             ..ClientState::default()
         };
-        if self.policy == fingerprint(policy) {
+        if self.policy == policy_fingerprint(policy) {
             let peaks = self.frontier.iter().map(|hash| Hash::from_base64(hash));
             state.frontier = Frontier::new(self.frontier_size, peaks.collect::<Option<_>>()?)?;
         }
         state.catalog = self.catalog(policy)?;
         // Reading goes on where the trusted head ends, or starts again.
         let trusted = head.as_ref().map(|head| (head.size(), *head.root()));
-        let edge = (state.frontier.size(), state.frontier.root());
-        if edge.0 > 0 && trusted != Some(edge) {
+        let frontier_head = (state.frontier.size(), state.frontier.root());
+        if frontier_head.0 > 0 && trusted != Some(frontier_head) {
             return None;
         }
         state.head = head;
-        for roll in self.rolls {
-            let views = roll.views.iter().map(|note| open_view(note, policy, peers));
+        for round in self.rolls {
+            let views = round.views.iter().map(|note| verify_cosigned_head(note, policy, peers));
             let received = (views.collect::<Option<Vec<_>>>()?.into_iter().flatten())
                 .map(|view| (view.cosigner(), Ok(view)));
-            state.rolls.push(Round::new(peers, roll.at, received.collect()));
+            state.rounds.push(Round::new(peers, round.at, received.collect()));
         }
         for note in &self.largest {
-            if let Some(view) = open_view(note, policy, peers)? {
-                state.largest.insert(view.cosigner(), view);
+            if let Some(view) = verify_cosigned_head(note, policy, peers)? {
+                state.largest_heads.insert(view.cosigner(), view);
             }
         }
         for peer in peers {
@@ -313,7 +313,7 @@ impl<'a> StateFile<'a> {
 }
 
 /// `None` if it is no note of the log; `Some(None)` if its cosigner is no peer of ours any more.
-fn open_view(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<CosignedHead>> {
+fn verify_cosigned_head(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<CosignedHead>> {
     TreeHead::verify(note.as_bytes(), &policy.log).ok()?;
     let open = |peer: &unanimity_protocol::Peer| {
         CosignedHead::verify(note.as_bytes(), &policy.log, &peer.key)

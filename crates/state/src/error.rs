@@ -10,7 +10,7 @@ use unanimity_storage::StorageError;
 pub enum StoreError {
     /// The disk, or a damaged file.
     #[error(transparent)]
-    Disk(#[from] StorageError),
+    Storage(#[from] StorageError),
     /// Another process is at work on it.
     #[error("another unanimity is using {}: wait for it to end", .0.display())]
     Busy(PathBuf),
@@ -30,7 +30,7 @@ impl Classify for StoreError {
         match self {
             StoreError::NoEvidence(_) => Exit::Usage,
             StoreError::OtherLog(_) => Exit::Configuration,
-            StoreError::Disk(_) | StoreError::Busy(_) | StoreError::HeadMoved => Exit::Disk,
+            StoreError::Storage(_) | StoreError::Busy(_) | StoreError::HeadMoved => Exit::Disk,
         }
     }
 }

@@ -22,12 +22,12 @@ pub struct EvidenceStore {
 impl EvidenceStore {
     /// The evidence against `log` below a node's state directory.
     pub fn new(state: &Path, log: &Log, disk: Storage) -> EvidenceStore {
-        EvidenceStore { directories: Vec::new(), disk, log: log.clone() }.beside(state)
+        EvidenceStore { directories: Vec::new(), disk, log: log.clone() }.also_record_in(state)
     }
 
     /// The same, where what is found is kept below another state directory as well, and what is there
     /// latches as well.
-    pub fn beside(mut self, state: &Path) -> EvidenceStore {
+    pub fn also_record_in(mut self, state: &Path) -> EvidenceStore {
         let id = Hash(self.log.id().0).hex();
         self.directories.push(state.join("evidence").join(&id[..16]));
         self
@@ -43,7 +43,7 @@ impl EvidenceStore {
     }
 
     fn add_to(&self, directory: &Path, id: &str, evidence: &Evidence) -> Result<(), StorageError> {
-        let path = file(directory, id);
+        let path = evidence_path(directory, id);
         self.disk.make_dir(directory, Mode::Private).map_err(StorageError::at(&path))?;
         let text = evidence.to_string();
         let written = match self.disk.write_new(&path, text.as_bytes(), Mode::Private) {
@@ -57,8 +57,8 @@ impl EvidenceStore {
     }
 
     /// Whether evidence of this id is stored, acknowledged or not.
-    pub fn knows(&self, id: &str) -> bool {
-        self.directories.iter().any(|directory| self.disk.exists(&file(directory, id)))
+    pub fn contains(&self, id: &str) -> bool {
+        self.directories.iter().any(|directory| self.disk.exists(&evidence_path(directory, id)))
     }
 
     /// Every id, and whether it is acknowledged wherever it is.
@@ -71,7 +71,7 @@ impl EvidenceStore {
             };
             for name in names {
                 if let Some(id) = name.to_string_lossy().strip_suffix(".txt") {
-                    let acknowledged = self.disk.exists(&mark(directory, id));
+                    let acknowledged = self.disk.exists(&acknowledgement_path(directory, id));
                     *ids.entry(id.to_owned()).or_insert(true) &= acknowledged;
                 }
             }
@@ -80,7 +80,7 @@ impl EvidenceStore {
     }
 
     /// Evidence that nobody has acknowledged: while there is some, nothing installs.
-    pub fn latched(&self) -> Result<Option<String>, StorageError> {
+    pub fn find_unacknowledged(&self) -> Result<Option<String>, StorageError> {
         Ok(self.list()?.into_iter().find(|(_, acknowledged)| !acknowledged).map(|(id, _)| id))
     }
 
@@ -99,7 +99,7 @@ impl EvidenceStore {
     pub fn text(&self, id: &str) -> Result<String, StoreError> {
         if self.list()?.iter().any(|(stored, _)| stored == id) {
             for directory in &self.directories {
-                if let Some(bytes) = self.disk.read(&file(directory, id), MAX_EVIDENCE_BYTES)? {
+                if let Some(bytes) = self.disk.read(&evidence_path(directory, id), MAX_EVIDENCE_BYTES)? {
                     return Ok(String::from_utf8_lossy(&bytes).into_owned());
                 }
             }
@@ -111,8 +111,8 @@ impl EvidenceStore {
     pub fn acknowledge(&self, id: &str) -> Result<(), StoreError> {
         self.text(id)?;
         for directory in &self.directories {
-            if self.disk.exists(&file(directory, id)) {
-                let mark = mark(directory, id);
+            if self.disk.exists(&evidence_path(directory, id)) {
+                let mark = acknowledgement_path(directory, id);
                 self.disk.write(&mark, b"", Mode::Private).map_err(StorageError::at(&mark))?;
             }
         }
@@ -120,10 +120,10 @@ impl EvidenceStore {
     }
 }
 
-fn file(directory: &Path, id: &str) -> PathBuf {
+fn evidence_path(directory: &Path, id: &str) -> PathBuf {
     directory.join(format!("{id}.txt"))
 }
 
-fn mark(directory: &Path, id: &str) -> PathBuf {
+fn acknowledgement_path(directory: &Path, id: &str) -> PathBuf {
     directory.join(format!("{id}.acknowledged"))
 }

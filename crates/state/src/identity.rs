@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::BASE64;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
-use unanimity_config::DiscoverySecret;
+use unanimity_config::ClientAuthSecret;
 use unanimity_protocol::CosignatureSigningKey;
 use unanimity_protocol::key::KeyName;
 use unanimity_report::{Classify, Exit};
@@ -18,9 +18,9 @@ use unanimity_storage::{Mode, PrivateFileError, Storage, StorageError};
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// What its views are cosigned with.
-    pub view: CosignatureSigningKey,
+    pub cosigning_key: CosignatureSigningKey,
     /// What it finds its peers' services with.
-    pub discovery: DiscoverySecret,
+    pub client_auth: ClientAuthSecret,
 }
 
 /// The node's own keys cannot be used.
@@ -28,7 +28,7 @@ pub struct Identity {
 pub enum IdentityError {
     /// The disk, or a damaged file.
     #[error(transparent)]
-    Disk(#[from] StorageError),
+    Storage(#[from] StorageError),
     /// The file is not private.
     #[error(transparent)]
     File(#[from] PrivateFileError),
@@ -49,7 +49,7 @@ pub enum IdentityError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct IdentityFile {
     version: u32,
     view: String,
     discovery: String,
@@ -59,12 +59,12 @@ const MAX_FILE_BYTES: usize = 4096;
 
 impl Identity {
     /// Draws both keys from a secure generator.
-    pub fn draw(name: KeyName, rng: &mut impl CryptoRng) -> Identity {
+    pub fn generate(name: KeyName, rng: &mut impl CryptoRng) -> Identity {
         let mut seeds = [[0; 32]; 2];
         seeds.iter_mut().for_each(|seed| rng.fill_bytes(seed));
         Identity {
-            view: CosignatureSigningKey::from_seed(name, &seeds[0]),
-            discovery: DiscoverySecret::from_seed(seeds[1]),
+            cosigning_key: CosignatureSigningKey::from_seed(name, &seeds[0]),
+            client_auth: ClientAuthSecret::from_seed(seeds[1]),
         }
     }
 
@@ -76,14 +76,14 @@ impl Identity {
         disk: &Storage,
     ) -> Result<Identity, IdentityError> {
         if let Some(identity) = Identity::read(state)? {
-            let public = identity.view.public();
+            let public = identity.cosigning_key.public();
             if public.name() != name {
                 let (path, bears) = (Identity::path(state), public.name().clone());
                 return Err(IdentityError::Renamed { path, bears, named: name.clone() });
             }
             return Ok(identity);
         }
-        let identity = Identity::draw(name.clone(), rng);
+        let identity = Identity::generate(name.clone(), rng);
         match identity.write(state, disk) {
             // Another process made it a moment ago.
             Err(IdentityError::File(PrivateFileError::Exists(_))) => {
@@ -98,16 +98,16 @@ impl Identity {
         let path = Identity::path(state);
         let Some(bytes) = unanimity_storage::read(&path, MAX_FILE_BYTES)? else { return Ok(None) };
         unanimity_storage::check_private(&path)?;
-        let mend = "restore it from a backup together with the directory it is in; without one, remove that directory and pair anew";
-        let damaged = || StorageError::Corrupt { path: path.clone(), remedy: mend };
-        let file: File = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let view =
+        let remedy = "restore it from a backup together with the directory it is in; without one, remove that directory and pair anew";
+        let damaged = || StorageError::Corrupt { path: path.clone(), remedy };
+        let file: IdentityFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+        let cosigning_key =
             CosignatureSigningKey::from_private_key_line(&file.view).map_err(|_| damaged())?;
-        let discovery =
+        let client_auth =
             BASE64.decode(file.discovery.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        match discovery {
+        match client_auth {
             Some(seed) if file.version == 1 => {
-                Ok(Some(Identity { view, discovery: DiscoverySecret::from_seed(seed) }))
+                Ok(Some(Identity { cosigning_key: view: cosigning_key, client_auth: ClientAuthSecret::from_seed(seed) }))
             }
             _ => Err(damaged().into()),
         }
@@ -118,10 +118,10 @@ impl Identity {
         let path = Identity::path(state);
         let directory = unanimity_storage::parent(&path);
         disk.make_dir(directory, Mode::Private).map_err(StorageError::at(directory))?;
-        let file = File {
+        let file = IdentityFile {
             version: 1,
-            view: self.view.to_private_key_line(),
-            discovery: BASE64.encode(self.discovery.expose()),
+            view: self.cosigning_key.to_private_key_line(),
+            discovery: BASE64.encode(self.client_auth.as_bytes()),
         };
         let text = serde_json::to_string(&file).expect("two lines of text");
         Ok(unanimity_storage::write_new(&path, text.as_bytes(), Mode::Private, disk)?)
@@ -135,7 +135,7 @@ impl Identity {
 impl Classify for IdentityError {
     fn exit(&self) -> Exit {
         match self {
-            IdentityError::Disk(_) => Exit::Disk,
+            IdentityError::Storage(_) => Exit::Disk,
             IdentityError::File(_) | IdentityError::Renamed { .. } => Exit::Key,
         }
     }

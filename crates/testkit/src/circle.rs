@@ -176,7 +176,7 @@ impl Circle {
 
     /// What the client remembers.
     pub fn memory(&self) -> unanimity_state::ClientState {
-        let Config { cycle: CycleSettings { state, policy, .. }, peers, .. } = &self.config;
+        let ClientConfig { cycle: CycleSettings { state, policy, .. }, peers, .. } = &self.config;
         unanimity_state::ClientStore::read(
             &state.join("client"),
             policy,
@@ -192,7 +192,7 @@ impl Circle {
     }
 }
 
-use unanimity_config::{Config, CycleSettings};
+use unanimity_config::{ClientConfig, CycleSettings};
 
 /// Every file below a directory.
 pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

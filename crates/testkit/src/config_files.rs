@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use unanimity_config::Procedure;
+use unanimity_config::HookSettings;
 use unanimity_net::Mirror;
 
 use crate::{Broken, World};
@@ -37,8 +37,9 @@ impl World {
             .collect();
         let spool = config.cycle.spool.as_ref();
         let spool = spool.map_or(String::new(), |spool| format!("spool = {:?}\n", spool.directory));
-        let Procedure { pre_install, handover, post_install, when_good, check, .. } =
-            &config.cycle.procedure;
+        let HookSettings {
+            pre_install, handover, post_install, on_success: when_good, check, ..
+        } = &config.cycle.hooks;
         let line = |(name, command): (&str, &Vec<String>)| match command.is_empty() {
             true => String::new(),
             false => format!("{name} = {command:?}\n"),

@@ -240,7 +240,7 @@ impl Stage {
     pub fn evidence(&self) -> Result<Option<Evidence>, Broken> {
         let log = &self.circle.log;
         let store = EvidenceStore::new(&self.client_state(), log, Storage::default());
-        let Some(id) = store.latched()? else { return Ok(None) };
+        let Some(id) = store.find_unacknowledged()? else { return Ok(None) };
         Ok(Some(Evidence::verify(&store.text(&id)?, log)?))
     }
 }

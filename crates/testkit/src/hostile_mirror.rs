@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::sleep;
 use unanimity_client::{CycleError, CycleOutcome};
-use unanimity_config::{MirrorSpec, Site};
+use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_protocol::{Refusal, Timestamp};
 
@@ -88,7 +88,10 @@ pub struct Hosts {
 }
 
 impl WebConnector for Hosts {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         let number = usize::from(site.port) - 1;
         let (directory, fault) = self.hosts[number].clone();
         let asked = self.asked.clone();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
-use unanimity_config::{Host, OnionAddress, Site};
+use unanimity_config::{MirrorHost, MirrorUrl, OnionAddress};
 use unanimity_net::message::ANSWER_BYTES;
 use unanimity_net::{ByteStream, Listener, Transport, WebConnector};
 
@@ -51,9 +51,12 @@ impl Transport for Network {
 
 /// Onion services only: nobody else is here.
 impl WebConnector for Network {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
-            let Host::Onion(key) = site.host else {
+            let MirrorHost::Onion(key) = site.host else {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             };
             let stream = self.dial(&OnionAddress { key, port: site.port }).await?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use unanimity_client::CycleOutcome;
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_protocol::Timestamp;
 use unanimity_report::Exit;
 
@@ -29,8 +29,9 @@ pub async fn tell(
     let mut world = World::create_with(directory, rand::random(), start, Reads::Http)?;
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool)?;
-    world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
-    world.config.cycle.procedure.check = ["/bin/sh", "-c", CHECK].map(str::to_owned).into();
+    world.config.cycle.spool =
+        Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
+    world.config.cycle.hooks.check = ["/bin/sh", "-c", CHECK].map(str::to_owned).into();
     world.write_config()?;
     writeln!(
         out,

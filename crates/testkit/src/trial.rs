@@ -98,7 +98,7 @@ pub fn current(world: &World) -> Option<u64> {
 /// Where the client installs, with its configured commands.
 pub fn root(world: &World) -> InstallRoot {
     InstallRoot::new(&world.config.cycle.install_root, Storage::default())
-        .with_hooks(world.config.cycle.procedure.clone())
+        .with_hooks(world.config.cycle.hooks.clone())
 }
 
 /// The refusal of a release that does not work.

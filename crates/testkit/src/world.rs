@@ -12,13 +12,14 @@ use rand::rngs::StdRng;
 use tokio::task::AbortHandle;
 use unanimity_client::{Client, CycleError, CycleOutcome, CycleReport, ProgressSink};
 use unanimity_config::{
-    Config, CycleSettings, OnionAddress, Polling, Procedure, Site, WEB_PORT, this_platform,
+    ClientConfig, CycleSettings, HookSettings, MirrorUrl, OnionAddress, PollingSettings, WEB_PORT,
+    this_platform,
 };
 use unanimity_net::file_server::serve_files;
 use unanimity_net::{Mirror, WebConnector};
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{Hash, Manifest, Note, Timestamp};
-use unanimity_report::with_causes;
+use unanimity_report::error_chain;
 use unanimity_storage::{Clock as _, ManualClock, Storage};
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig, file_view};
 
@@ -34,7 +35,7 @@ pub struct World {
     /// Who can be reached.
     pub network: Network,
     /// The client's configuration.
-    pub config: Config,
+    pub config: ClientConfig,
     /// Where the client reads the log and the artifacts.
     pub mirrors: Vec<Mirror>,
     /// The client's disk.
@@ -106,22 +107,22 @@ impl World {
             platform: this_platform(),
             limits: RoundLimits::default(),
             ask_timeout: Duration::from_secs(1),
-            roll_timeout: Duration::from_secs(12),
-            polling: Polling::default(),
+            round_timeout: Duration::from_secs(12),
+            polling: PollingSettings::default(),
             pinned: None,
             install_root: stage.install_root(),
-            procedure: Procedure::default(),
+            hooks: HookSettings::default(),
             spool: None,
             freshness: None,
             state: stage.client_state(),
         };
-        let config = Config {
+        let config = ClientConfig {
             source: None,
             cycle,
             peers: stage.circle.peers(),
             addresses,
             artifacts: Vec::new(),
-            keeps: None,
+            artifact_cache_bytes: None,
         };
         let mut world = World {
             clock: ManualClock::at(now),
@@ -130,7 +131,7 @@ impl World {
             mirrors: Vec::new(),
             disk: Storage::default(),
             watcher: ProgressSink::default(),
-            words: |failure| with_causes(failure),
+            words: |failure| error_chain(failure),
             stage,
             reads,
             peers: Vec::new(),
@@ -150,7 +151,7 @@ impl World {
             log: self.circle.log.clone(),
             signing_key: self.circle.peer_secrets[peer].clone(),
             mirrors: vec![self.read_by(PEER_NAMES[peer])],
-            polling: Polling::default(),
+            polling: PollingSettings::default(),
         };
         let state = self.peer_state(peer);
         let node = Arc::new(Witness::open(follow, &state, disk, self.clock.clone())?);
@@ -169,7 +170,7 @@ impl World {
         // It ends with the network.
         tokio::spawn(serve_files(Arc::new(folder), listener, file_view::FILE_SERVER_LIMITS));
         let web: Arc<dyn WebConnector> = Arc::new(self.network.clone());
-        let site = Site::onion(key);
+        let site = MirrorUrl::from_onion_key(key);
         Mirror::from_url(site.to_string(), site, &web)
     }
 
@@ -294,7 +295,7 @@ impl World {
     /// Runs one cycle of some client, such as a peer's own, without installing.
     pub async fn check_as(
         &mut self,
-        config: &Config,
+        config: &ClientConfig,
         mirrors: &[Mirror],
     ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         match Client::open(config, mirrors, &self.network, &self.clock, self.disk.clone()) {
@@ -368,7 +369,7 @@ impl Cast for World {
         let state = self.peer_state(peer);
         let install_root = state.with_file_name("installed");
         let cycle = CycleSettings { state, install_root, ..self.config.cycle.clone() };
-        let config = Config { source: None, cycle, ..self.config.clone() };
+        let config = ClientConfig { source: None, cycle, ..self.config.clone() };
         let mirrors = [self.read_by(PEER_NAMES[peer])];
         Ok(Cycle::new(self.check_as(&config, &mirrors).await, self.words))
     }

@@ -21,7 +21,7 @@ use tor_llcrypto::pk::curve25519::StaticSecret;
 use tor_proto::ClientTunnel;
 use tor_proto::client::stream::{ClientStreamCtrl as _, DataStream, StreamParameters};
 use tor_rtcompat::PreferredRuntime;
-use unanimity_config::{DiscoverySecret, OnionAddress, TorNetwork, TorSettings};
+use unanimity_config::{ClientAuthSecret, OnionAddress, TorNetwork, TorSettings};
 use unanimity_net::{Transport, WebConnector};
 
 use crate::arti_config::build_config;
@@ -31,7 +31,7 @@ use crate::error::TorError;
 #[derive(Clone)]
 pub struct TorClient {
     pub(crate) client: Arc<ArtiClient<PreferredRuntime>>,
-    client_auth: Option<DiscoverySecret>,
+    client_auth: Option<ClientAuthSecret>,
     connected: Arc<AtomicBool>,
     circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
 }
@@ -71,7 +71,7 @@ impl TorClient {
     /// `client_auth` can be found. Call it inside a tokio runtime.
     pub fn new(
         settings: &TorSettings,
-        client_auth: Option<DiscoverySecret>,
+        client_auth: Option<ClientAuthSecret>,
     ) -> Result<TorClient, TorError> {
         if settings.network == TorNetwork::Offline {
             let why = "offline is set: nobody can be reached, and nobody can be served";
@@ -123,7 +123,7 @@ impl TorClient {
     fn register_client_auth_key(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
         let Some(secret) = &self.client_auth else { return Ok(()) };
         let (id, store) = (HsId::from(to.key), KeystoreSelector::Primary);
-        let key = StaticSecret::from(*secret.expose());
+        let key = StaticSecret::from(*secret.as_bytes());
         let key = HsClientDescEncSecretKey::from(key);
         let known = self.client.get_service_discovery_key(id)?;
         if known.as_ref() == Some(&HsClientDescEncKey::from(&key)) {

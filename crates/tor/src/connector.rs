@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arti_client::config::BoolOrAuto;
 use arti_client::{IsolationToken, StreamPrefs};
 use futures_util::future::BoxFuture;
-use unanimity_config::Site;
+use unanimity_config::MirrorUrl;
 use unanimity_net::{ByteStream, WebConnector};
 
 use crate::client::{TorClient, describe_error};
@@ -19,7 +19,7 @@ struct IsolatedTor {
 }
 
 impl WebConnector for TorClient {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(connect(self, site, IsolationToken::new()))
     }
 
@@ -29,7 +29,7 @@ impl WebConnector for TorClient {
 }
 
 impl WebConnector for IsolatedTor {
-    fn connect<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(connect(&self.tor, site, self.isolation))
     }
 
@@ -38,7 +38,7 @@ impl WebConnector for IsolatedTor {
     }
 }
 
-async fn connect(tor: &TorClient, site: &Site, isolation: IsolationToken) -> io::Result<Box<dyn ByteStream>> {
+async fn connect(tor: &TorClient, site: &MirrorUrl, isolation: IsolationToken) -> io::Result<Box<dyn ByteStream>> {
     tor.check_connected()?;
     let mut prefs = StreamPrefs::new();
     prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(isolation);

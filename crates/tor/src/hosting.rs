@@ -1,11 +1,11 @@
 //! The services of a node.
 
-use unanimity_config::{Serve, WEB_PORT};
+use unanimity_config::{ServeSettings, WEB_PORT};
 
 use crate::service::ServiceSettings;
 
 /// The service that a configuration asks for.
-pub fn service_settings(serve: &Serve) -> ServiceSettings {
+pub fn service_settings(serve: &ServeSettings) -> ServiceSettings {
     let nickname = "unanimity".to_owned();
     ServiceSettings { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
 }

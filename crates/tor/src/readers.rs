@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use unanimity_config::DiscoveryKey;
+use unanimity_config::ClientAuthKey;
 
 /// Who can find a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizedClients {
     /// Who holds one of these keys: restricted discovery. At least one.
-    Listed(BTreeSet<DiscoveryKey>),
+    Listed(BTreeSet<ClientAuthKey>),
     /// Whoever knows the address.
     Anyone,
 }

@@ -55,7 +55,7 @@ impl<C: Clock> Witness<C> {
     }
 
     fn answer_head(&self) -> Result<Answer, StorageError> {
-        if let Some(id) = self.evidence.latched()? {
+        if let Some(id) = self.evidence.find_unacknowledged()? {
             let text = self.evidence.text(&id).map_err(|_| StorageError::Corrupt {
                 path: self.directory.clone(),
                 remedy: "the evidence in it cannot be read",

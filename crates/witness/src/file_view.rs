@@ -29,7 +29,7 @@ impl<C: Clock + 'static> FileStore for Witness<C> {
     fn open(&self, path: &str) -> io::Result<ServedFile> {
         let found = match (path, LogPath::parse(path)) {
             ("checkpoint", _) => {
-                let latched = self.evidence.latched().map_err(io::Error::other)?;
+                let latched = self.evidence.find_unacknowledged().map_err(io::Error::other)?;
                 let head = self.head().filter(|_| self.is_fresh() && latched.is_none());
                 return match head {
                     Some(head) => Ok(ServedFile::mutable(head.note().as_bytes().to_vec())),

@@ -10,13 +10,13 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng, RngExt as _, SeedableRng as _};
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use unanimity_config::Polling;
+use unanimity_config::PollingSettings;
 use unanimity_log::{TileReader, PendingGrowth, TileStore, hedged_after};
 use unanimity_net::{Listener, Mirror};
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{CosignatureSigningKey, Evidence, Hash, Log, Timestamp, TreeHead, tree};
-use unanimity_report::hide;
+use unanimity_report::redact;
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{Clock, Lock, Mode, Storage, StorageError};
 
@@ -35,7 +35,7 @@ pub struct WitnessConfig {
     /// Our own mirrors of it.
     pub mirrors: Vec<Mirror>,
     /// When we look at them.
-    pub polling: Polling,
+    pub polling: PollingSettings,
 }
 
 /// A peer, ready to poll and to answer.
@@ -68,7 +68,7 @@ pub(crate) struct WitnessState {
 }
 
 impl WitnessState {
-    pub(crate) fn is_fresh(&self, now: Timestamp, polling: &Polling) -> bool {
+    pub(crate) fn is_fresh(&self, now: Timestamp, polling: &PollingSettings) -> bool {
         // A poll that is yet to come was noted by a clock that was wrong.
         let since = self.last_shown_at <= now.after(CLOCK_SKEW);
         self.shown_since_start && since && now <= self.last_shown_at.after(polling.max_age)
@@ -190,7 +190,7 @@ impl<C: Clock> Witness<C> {
             let polled = self.poll_mirror(mirror).map(|polled| match polled {
                 Ok(PollOutcome::NoFreshHead) => Err(()),
                 Err(error @ WitnessError::Mirror { .. }) => {
-                    tracing::warn!("poll: {}", hide(error));
+                    tracing::warn!("poll: {}", redact(error));
                     Err(())
                 }
                 polled => Ok(polled),
@@ -308,7 +308,7 @@ impl<C: Clock> Witness<C> {
     }
 
     fn latch(&self, evidence: Evidence) -> Result<Box<Evidence>, WitnessError> {
-        let is_new = !self.evidence.knows(&evidence.id());
+        let is_new = !self.evidence.contains(&evidence.id());
         let id = self.evidence.add(&evidence)?;
         // Those who forked the log may go on showing it at every poll.
         if is_new {
@@ -321,14 +321,14 @@ impl<C: Clock> Witness<C> {
     /// Polls at random times, for ever, and fetches what it keeps for others between them: a mirror
     /// that is slow with entries does not hold up the next poll.
     pub async fn poll_loop(&self, mut rng: impl Rng) {
-        let Polling { min, max, .. } = self.config.polling;
+        let PollingSettings { min, max, .. } = self.config.polling;
         let mut entries_rng = StdRng::from_rng(&mut rng);
         let polls = async {
             loop {
                 match self.poll(&mut rng).await {
                     Ok(PollOutcome::Fresh(_)) => self.head_shown.notify_one(),
                     Ok(_) => {}
-                    Err(error) => tracing::error!("poll: {}", hide(error)),
+                    Err(error) => tracing::error!("poll: {}", redact(error)),
                 }
                 sleep(rng.random_range(min..=max)).await;
             }
@@ -337,7 +337,7 @@ impl<C: Clock> Witness<C> {
             loop {
                 self.head_shown.notified().await;
                 if let Err(error) = self.fetch_entries(&mut entries_rng).await {
-                    tracing::warn!("{}", hide(error));
+                    tracing::warn!("{}", redact(error));
                 }
             }
         };

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use unanimity_client::{Client, CycleError, CycleOutcome, MirrorProblem};
-use unanimity_config::{Config, CycleSettings, OnionAddress, Polling, Procedure};
+use unanimity_config::{ClientConfig, CycleSettings, HookSettings, OnionAddress, PollingSettings};
 use unanimity_install::InstallRoot;
 use unanimity_net::{Mirror, READ_TIMEOUT};
 use unanimity_protocol::decision::admission::RoundLimits;
@@ -153,7 +153,7 @@ impl Node {
         }
     }
 
-    async fn roll(self: Arc<Self>, config: Config, machine: PowerLossFs) {
+    async fn roll(self: Arc<Self>, config: ClientConfig, machine: PowerLossFs) {
         let (world, number) = (&self.world, self.number);
         let environment = &world.environment;
         let tor = Arc::new(Tor::new(world, number));
@@ -216,7 +216,7 @@ impl Node {
 
     /// Killed after it had stored evidence, it has some, whatever it came to say.
     fn look_for_evidence(&self) {
-        if let Ok(Some(_)) = self.stored.latched() {
+        if let Ok(Some(_)) = self.stored.find_unacknowledged() {
             self.has_evidence();
         }
     }
@@ -269,7 +269,7 @@ fn process(
     machine: PowerLossFs,
 ) -> Process {
     let scenario = &world.environment.scenario;
-    let polling = Polling {
+    let polling = PollingSettings {
         min: Duration::from_millis(scenario.poll.0),
         max: Duration::from_millis(scenario.poll.1),
         max_age: Duration::from_millis(scenario.max_poll_age),
@@ -314,7 +314,7 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     })
 }
 
-fn config(world: &World, number: u32) -> Result<Config, String> {
+fn config(world: &World, number: u32) -> Result<ClientConfig, String> {
     let scenario = &world.environment.scenario;
     let mut peers = Vec::new();
     let mut addresses: BTreeMap<PublicKeyBytes, OnionAddress> = BTreeMap::new();
@@ -331,21 +331,21 @@ fn config(world: &World, number: u32) -> Result<Config, String> {
             ..RoundLimits::default()
         },
         ask_timeout: Duration::from_millis(scenario.ask_timeout),
-        roll_timeout: Duration::from_millis(scenario.roll_timeout),
-        polling: Polling::default(),
+        round_timeout: Duration::from_millis(scenario.roll_timeout),
+        polling: PollingSettings::default(),
         pinned: None,
         install_root: ROOT.into(),
-        procedure: Procedure::default(),
+        hooks: HookSettings::default(),
         spool: None,
         freshness: None,
         state: STATE.into(),
     };
-    Ok(Config {
+    Ok(ClientConfig {
         source: None,
         cycle,
         peers: PeerSet::new(peers, 1).map_err(|error| error.to_string())?,
         addresses,
         artifacts: Vec::new(),
-        keeps: None,
+        artifact_cache_bytes: None,
     })
 }

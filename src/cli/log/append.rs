@@ -14,7 +14,7 @@ use unanimity_protocol::note::{MAX_NOTE_BYTES, NoteError};
 use unanimity_protocol::{
     Hash, Manifest, Name, Note, NoteSigningKey, NoteVerifyingKey, Statement, Withdrawal,
 };
-use unanimity_report::{Ended, Exit};
+use unanimity_report::{CommandError, Exit};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 use super::source::{Source, head_json};
@@ -22,7 +22,7 @@ use crate::advice;
 use crate::cli::input::{MAX_FILE_BYTES, note_key, read};
 use crate::cli::runtime::wait_for;
 use crate::cli::secrets::Passphrase;
-use unanimity_report::Said;
+use unanimity_report::CommandOutput;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Append {
@@ -56,7 +56,7 @@ fn directory(text: &str) -> Result<Mirror, String> {
 }
 
 impl Append {
-    pub(super) fn run(self) -> Result<Said, Ended> {
+    pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
         let notes = self.read_notes()?;
         let artifacts = self.read_artifacts(&notes)?;
         let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
@@ -66,7 +66,7 @@ impl Append {
             let checkpoint = wait_for(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
             let checkpoint = checkpoint.map_err(|error| {
                 let hint = "if it is to become a mirror of this log, `unanimity publish` the log there first";
-                Ended::new(Exit::Network, format!("{mirror}: {error} ({hint})"))
+                CommandError::new(Exit::Network, format!("{mirror}: {error} ({hint})"))
             })?;
             log.check_mirror(&mirror.to_string(), &checkpoint).map_err(advice::ended)?;
         }
@@ -103,16 +103,16 @@ impl Append {
         }
         let json =
             json!({ "first": indexes.start, "count": new.len(), "head": head_json(log.head()) });
-        Ok(Said::done(text, json))
+        Ok(CommandOutput::ok(text, json))
     }
 
     /// What is to be appended. Every one must bear the signatures that were asked for.
-    fn read_notes(&self) -> Result<Vec<New>, Ended> {
+    fn read_notes(&self) -> Result<Vec<New>, CommandError> {
         let mut notes = Vec::new();
         for path in &self.notes {
             let bytes = read(path, MAX_NOTE_BYTES)?;
             let bad = |exit, why: &dyn std::fmt::Display| {
-                Ended::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
+                CommandError::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
             };
             let note = Note::parse(&bytes).map_err(|error| match error {
                 NoteError::NoSignatures => bad(
@@ -134,7 +134,7 @@ impl Append {
     }
 
     /// The artifacts' bytes. Each has to be one that a release names.
-    fn read_artifacts(&self, notes: &[New]) -> Result<Vec<Vec<u8>>, Ended> {
+    fn read_artifacts(&self, notes: &[New]) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
             let bytes = read(path, MAX_FILE_BYTES)?;
@@ -142,7 +142,7 @@ impl Append {
             if !targets(notes).map(|target| target.sha256).any(|named| named == digest) {
                 let path = path.display();
                 let message = format!("{path}: none of these releases names a file with its bytes");
-                return Err(Ended::new(Exit::BadArtifact, message));
+                return Err(CommandError::new(Exit::BadArtifact, message));
             }
             artifacts.push(bytes);
         }
@@ -156,7 +156,7 @@ impl Append {
         &self,
         notes: &[New],
         log: &LogWriter,
-    ) -> Result<(BTreeMap<Hash, u64>, String), Ended> {
+    ) -> Result<(BTreeMap<Hash, u64>, String), CommandError> {
         let bytes: Vec<Vec<u8>> = notes.iter().map(|note| note.bytes.clone()).collect();
         log.check_notes(&bytes).map_err(|error| named(error, notes))?;
         let directory = self.directory.display().to_string();
@@ -193,7 +193,7 @@ impl Append {
                 Statement::Withdrawal(withdrawal) => released.check_withdrawal(withdrawal),
             };
             allowed.map_err(|(exit, why)| {
-                Ended::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
+                CommandError::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
             })?;
             statement.release().into_iter().for_each(|manifest| released.add(manifest));
         }
@@ -264,10 +264,10 @@ impl Released {
 }
 
 /// An entry's error with the file that it came from.
-fn named(error: WriteError, notes: &[New]) -> Ended {
+fn named(error: WriteError, notes: &[New]) -> CommandError {
     let WriteError::Entry { number, why } = &error else { return advice::ended(error) };
     let path = notes.get(number - 1).map(|note| note.path.display().to_string());
     let message =
         format!("{}: {}. Nothing was appended", path.unwrap_or_default(), advice::words(why));
-    Ended::new(Exit::BadInput, message)
+    CommandError::new(Exit::BadInput, message)
 }

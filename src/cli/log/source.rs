@@ -18,7 +18,7 @@ use unanimity_protocol::NoteVerifyingKey;
 use unanimity_protocol::TreeHead;
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
-use unanimity_report::Ended;
+use unanimity_report::CommandError;
 use unanimity_report::Exit;
 
 /// A log to read: where it is and who signs it.
@@ -34,12 +34,16 @@ pub(super) struct Source {
 impl Source {
     /// Reads the head and gives every entry to `take`. An error if they do not hash up to the
     /// head: then nothing that was taken may be believed.
-    pub(super) fn read(&self, take: impl FnMut(u64, &[u8])) -> Result<(Mirror, TreeHead), Ended> {
+    pub(super) fn read(
+        &self,
+        take: impl FnMut(u64, &[u8]),
+    ) -> Result<(Mirror, TreeHead), CommandError> {
         let mirror = match self.log.strip_prefix("file:") {
             Some(_) => {
                 let spec = self.log.parse::<MirrorSpec>();
-                let spec = spec.map_err(|error| Ended::usage(error.to_string()))?;
-                Mirror::from_spec(&spec, None).map_err(|error| Ended::usage(error.to_string()))?
+                let spec = spec.map_err(|error| CommandError::usage(error.to_string()))?;
+                Mirror::from_spec(&spec, None)
+                    .map_err(|error| CommandError::usage(error.to_string()))?
             }
             None => Mirror::from_directory(&self.log),
         };
@@ -47,7 +51,7 @@ impl Source {
             let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
             let bytes = bytes.map_err(|error| unread(&mirror, &error))?;
             let head = open(&bytes, &self.log_key).map_err(|error| {
-                Ended::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
+                CommandError::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
             })?;
             let bundles = EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0).await;
             let bundles = bundles.map_err(|error| unread(&mirror, &error))?;
@@ -55,10 +59,10 @@ impl Source {
                 [EntryReadError { error: Some(error), .. }, ..] => unread(&mirror, error),
                 _ => {
                     let message = format!("{mirror}: its entries are not those of its checkpoint");
-                    Ended::new(Exit::NotLogged, message)
+                    CommandError::new(Exit::NotLogged, message)
                 }
             })?;
-            Ok::<_, Ended>(head)
+            Ok::<_, CommandError>(head)
         })??;
         Ok((mirror, head))
     }
@@ -75,6 +79,6 @@ pub(crate) fn head_json(head: &TreeHead) -> Value {
 }
 
 /// A log is read from a directory here.
-pub(super) fn unread(mirror: &Mirror, error: &std::io::Error) -> Ended {
-    Ended::new(Exit::Disk, format!("{mirror}: {error}"))
+pub(super) fn unread(mirror: &Mirror, error: &std::io::Error) -> CommandError {
+    CommandError::new(Exit::Disk, format!("{mirror}: {error}"))
 }

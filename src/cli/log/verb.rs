@@ -14,7 +14,7 @@ use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::{
     Hash, Note, NoteSigningKey, NoteVerifyingKey, Origin, Statement, TlogProof,
 };
-use unanimity_report::{Ended, Exit, Said};
+use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::{Mode, Storage};
 
 use crate::cli::input::{note_key, read};
@@ -48,7 +48,7 @@ impl Verb {
         }
     }
 
-    pub(crate) fn run(self) -> Result<Said, Ended> {
+    pub(crate) fn run(self) -> Result<CommandOutput, CommandError> {
         match self {
             Verb::Init(init) => init.run(),
             Verb::Append(append) => append.run(),
@@ -74,14 +74,14 @@ pub(crate) struct Init {
 }
 
 impl Init {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
         let log = LogWriter::init(&self.directory, self.origin, secret, Storage::default())?;
         let (origin, key) = (&log.log().origin, &log.log().key);
         let place = self.directory.display();
         let text = format!("An empty log is in {place:?}.\norigin  {origin}\nkey     {key}\n");
         let json = json!({ "origin": origin.as_str(), "key": key.to_string(), "size": 0 });
-        Ok(Said::done(text, json))
+        Ok(CommandOutput::ok(text, json))
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let (mut lines, mut list) = (String::new(), Vec::new());
         let (_, head) = self.source.read(|index, entry| {
             let note = Note::parse(entry).ok();
@@ -121,7 +121,7 @@ impl Show {
             list.push(entry);
         })?;
         let text = format!("head  {head}\n{lines}");
-        Ok(Said::done(text, json!({ "head": head_json(&head), "entries": list })))
+        Ok(CommandOutput::ok(text, json!({ "head": head_json(&head), "entries": list })))
     }
 }
 
@@ -141,7 +141,7 @@ pub(crate) struct Prove {
 }
 
 impl Prove {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let note = self.note.as_ref().map(|path| read(path, MAX_NOTE_BYTES)).transpose()?;
         let mut found = None;
         let (mirror, head) = self.source.read(|index, entry| {
@@ -160,7 +160,7 @@ impl Prove {
                     format!("there is no entry {} in the log", index.unwrap_or_default())
                 }
             };
-            return Err(Ended::new(Exit::NotLogged, format!("{what} ({head})")));
+            return Err(CommandError::new(Exit::NotLogged, format!("{what} ({head})")));
         };
         let source = TileReader::new(&mirror);
         let hashes = wait_for(source.inclusion_proof(index, head.size(), head.size()))?;
@@ -168,15 +168,15 @@ impl Prove {
         let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
         if !proof.verify(&leaf, &head) {
             let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
-            return Err(Ended::new(Exit::NotLogged, message));
+            return Err(CommandError::new(Exit::NotLogged, message));
         }
         let text = proof.to_string();
         let json = json!({ "index": index, "head": head_json(&head), "proof": text });
-        let Some(out) = &self.out else { return Ok(Said::data(text, json)) };
+        let Some(out) = &self.out else { return Ok(CommandOutput::data(text, json)) };
         unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;
         let text =
             format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
-        Ok(Said::done(text, json))
+        Ok(CommandOutput::ok(text, json))
     }
 }
 
@@ -193,20 +193,20 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    fn run(self) -> Result<Said, Ended> {
+    fn run(self) -> Result<CommandOutput, CommandError> {
         let bytes = read(&self.proof, 2 * MAX_NOTE_BYTES)?;
         let named = |why: &dyn std::fmt::Display| format!("{}: {why}", self.proof.display());
         let proof = String::from_utf8_lossy(&bytes);
-        let proof =
-            TlogProof::parse(&proof).map_err(|error| Ended::new(Exit::BadInput, named(&error)))?;
+        let proof = TlogProof::parse(&proof)
+            .map_err(|error| CommandError::new(Exit::BadInput, named(&error)))?;
         let head = open(proof.checkpoint.as_bytes(), &self.log_key)
-            .map_err(|error| Ended::new(Exit::BadSignature, named(&error)))?;
+            .map_err(|error| CommandError::new(Exit::BadSignature, named(&error)))?;
         if !proof.verify(&Hash::leaf(&read(&self.note, MAX_NOTE_BYTES)?), &head) {
             let why = format!("does not prove that {} is in the log", self.note.display());
-            return Err(Ended::new(Exit::BadProof, named(&why)));
+            return Err(CommandError::new(Exit::BadProof, named(&why)));
         }
         let text =
             format!("{} is entry {} of the log ({head})\n", self.note.display(), proof.index);
-        Ok(Said::done(text, json!({ "index": proof.index, "head": head_json(&head) })))
+        Ok(CommandOutput::ok(text, json!({ "index": proof.index, "head": head_json(&head) })))
     }
 }

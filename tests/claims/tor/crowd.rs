@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 use unanimity_config::peers::edit;
 use unanimity_config::tor_settings::TorSettings;
-use unanimity_config::{OnionAddress, Ticket};
+use unanimity_config::{Invite, OnionAddress};
 use unanimity_net::Transport as _;
 use unanimity_state::Identity;
 use unanimity_storage::Storage;
@@ -87,10 +87,10 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
     let dario = circles.nodes.place("dario");
     circles.nodes.configure("dario", 1).unwrap();
     let ticket = circles.nodes.process("dario").done(&["peers", "invite"]).unwrap();
-    let ticket: Ticket = ticket["ticket"].as_str().unwrap().parse().unwrap();
+    let ticket: Invite = ticket["ticket"].as_str().unwrap().parse().unwrap();
     let log = circles.nodes.stage.circle.log.clone();
     let alice = circles.nodes.place("alice").join("peers.toml");
-    edit::add(&alice, &ticket.member(&log).unwrap(), &Storage::default()).unwrap();
+    edit::add(&alice, &ticket.to_peer_entry(&log).unwrap(), &Storage::default()).unwrap();
     // One try, and time for it.
     circles.retell("client", "ask_timeout", "ask_timeout = \"100s\"");
     circles.retell("client", "roll_timeout", "roll_timeout = \"100s\"");
@@ -98,9 +98,10 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
     circles.publish(&Draft::new(1, "1.0.0", b"hello"));
 
     let told =
-        unanimity_config::load_node(&circles.nodes.place("client").join("unanimity.toml")).unwrap();
-    let address = told.circle.find(&"alice".parse().unwrap()).unwrap().address.clone();
-    let discovery = Identity::read(&dario.join("state")).unwrap().unwrap().discovery;
+        unanimity_config::load_node_config(&circles.nodes.place("client").join("unanimity.toml"))
+            .unwrap();
+    let address = told.peers.find(&"alice".parse().unwrap()).unwrap().address.clone();
+    let discovery = Identity::read(&dario.join("state")).unwrap().unwrap().client_auth;
     let question = unanimity_net::message::Question::CosignedHead(log.id());
     let runtime = Runtime::new().unwrap();
     let crowd = Arc::new(Crowd::default());

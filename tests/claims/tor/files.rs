@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use unanimity_config::Ticket;
+use unanimity_config::Invite;
 use unanimity_testkit::Draft;
 use unanimity_testkit_tor::Process;
 
@@ -26,7 +26,7 @@ fn with_every_mirror_dead_a_node_updates_from_its_peers_alone() {
     let told = fs::read_to_string(&path).unwrap() + "[serve.artifacts]\nkeep = \"4MiB\"\n";
     fs::write(&path, told).unwrap();
     let said = circles.peers[0].done(&["peers", "invite"]).unwrap();
-    let ticket: Ticket = said["ticket"].as_str().unwrap().parse().unwrap();
+    let ticket: Invite = said["ticket"].as_str().unwrap().parse().unwrap();
     let site = ticket.artifacts.unwrap();
     assert_ne!(site.to_string(), format!("http://{}", ticket.address.host()));
     let path = circles.nodes.place("client").join("peers.toml");

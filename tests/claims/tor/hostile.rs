@@ -30,8 +30,10 @@ impl Impostor {
     /// In place of a peer whose daemon is not running.
     fn of(nodes: &Nodes, who: &str) -> Impostor {
         let runtime = Runtime::new().unwrap();
-        let told = unanimity_config::load_node(&nodes.place(who).join("unanimity.toml")).unwrap();
-        let readers = AuthorizedClients::Listed(told.circle.readers(now()).into_values().collect());
+        let told =
+            unanimity_config::load_node_config(&nodes.place(who).join("unanimity.toml")).unwrap();
+        let readers =
+            AuthorizedClients::Listed(told.peers.client_auth_keys(now()).into_values().collect());
         let says = Arc::new(Mutex::new(None));
         let saying = says.clone();
         let mut listener = runtime.block_on(async {
@@ -107,7 +109,8 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
     let impostor = Impostor::of(&nodes, "bela");
     let stage = &nodes.stage;
     let head = stage.head_of("log").unwrap();
-    let key_of = |who: &str| Identity::read(&nodes.place(who).join("state")).unwrap().unwrap().view;
+    let key_of =
+        |who: &str| Identity::read(&nodes.place(who).join("state")).unwrap().unwrap().cosigning_key;
     let view = |who: &str, at| {
         let view = CosignedHead::sign(&head, &key_of(who), at).note().to_owned();
         Answer::CosignedHead(view).encode()

@@ -19,16 +19,18 @@ pub(super) fn nothing_private_was_logged(nodes: &Nodes) {
         PEER_NAMES.iter().chain(&["client"]).map(|who| nodes.place(who)).collect();
     let mut private = vec!["PRIVATE+KEY".to_owned(), "descriptor:x25519:".to_owned()];
     for place in &places {
-        let Ok(told) = unanimity_config::load_node(&place.join("unanimity.toml")) else { continue };
-        for member in told.circle.members() {
+        let Ok(told) = unanimity_config::load_node_config(&place.join("unanimity.toml")) else {
+            continue;
+        };
+        for member in told.peers.entries() {
             private.push(HEXLOWER.encode(&member.address.key));
             private.push(member.address.to_string().split('.').next().unwrap().to_owned());
-            private.extend(member.discovery.as_ref().map(|key| HEXLOWER.encode(&key.0)));
+            private.extend(member.client_auth.as_ref().map(|key| HEXLOWER.encode(&key.0)));
         }
         let Some(identity) = Identity::read(&told.cycle.state).unwrap() else { continue };
-        let discovery = identity.discovery.expose();
+        let discovery = identity.client_auth.as_bytes();
         private.extend([HEXLOWER.encode(discovery), BASE64.encode(discovery)]);
-        private.push(identity.view.to_private_key_line());
+        private.push(identity.cosigning_key.to_private_key_line());
     }
     let logs = places.iter().filter_map(|place| fs::read_to_string(place.join("log")).ok());
     for log in logs {

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use unanimity_client::{Client, CycleMode};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
-use unanimity_state::{ClientStore, Failures, Health};
+use unanimity_state::{ClientStore, MirrorBackoff, MirrorFailures};
 use unanimity_storage::{Storage, open_regular_file};
 use unanimity_testkit::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
 use unanimity_testkit::hostile_mirror::{ALL, Fault, about_to_update, with_mirrors};
@@ -75,13 +75,13 @@ async fn check(circle: &Circle, seed: u64) -> Ended {
     client.unwrap().check(&mut StdRng::seed_from_u64(seed)).await
 }
 
-fn failures(circle: &Circle) -> Vec<(String, Failures)> {
+fn failures(circle: &Circle) -> Vec<(String, MirrorFailures)> {
     let memory = circle.memory();
-    memory.health.iter().map(|(name, failures)| (name.to_owned(), failures)).collect()
+    memory.mirror_backoff.iter().map(|(name, failures)| (name.to_owned(), failures)).collect()
 }
 
-fn failed_mirror(number: usize, in_a_row: u32, last: Timestamp) -> (String, Failures) {
-    (mirror_name(number), Failures { in_a_row, last })
+fn failed_mirror(number: usize, in_a_row: u32, last: Timestamp) -> (String, MirrorFailures) {
+    (mirror_name(number), MirrorFailures { consecutive: in_a_row, last })
 }
 
 /// Who of four mirrors is asked first, over many cycles like the next one; they all are well now.
@@ -159,24 +159,24 @@ async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
 
 #[test]
 fn penance_doubles_and_is_never_longer_than_a_day() {
-    let mut health = Health::default();
+    let mut health = MirrorBackoff::default();
     let mut lengths = Vec::new();
     for _ in 0..9 {
-        health.failed("it", NOW);
-        let failures = health.penance("it", NOW).unwrap();
+        health.record_failure("it", NOW);
+        let failures = health.backoff("it", NOW).unwrap();
         lengths.push(failures.until().since(NOW) / 60);
-        assert!(failures.is_in_penance(Timestamp(failures.until().0 - 1)));
-        assert!(!failures.is_in_penance(failures.until()));
+        assert!(failures.is_backing_off(Timestamp(failures.until().0 - 1)));
+        assert!(!failures.is_backing_off(failures.until()));
     }
     let minutes = [10, 20, 40, 80, 160, 320, 640, 1280, 1440];
     assert_eq!(lengths, minutes.map(Duration::from_secs));
     for in_a_row in [10, 31, 32, 33, 34, 1000, u32::MAX] {
-        assert_eq!(Failures { in_a_row, last: NOW }.until(), NOW.after(DAY));
+        assert_eq!(MirrorFailures { consecutive, last: NOW }.until(), NOW.after(DAY));
     }
-    let most = Failures { in_a_row: u32::MAX, last: NOW };
-    let mut health = Health::from_iter([("it".to_owned(), most)]);
-    health.failed("it", NOW);
-    assert_eq!(health.penance("it", NOW), Some(most));
+    let most = MirrorFailures { consecutive: u32::MAX, last: NOW };
+    let mut health = MirrorBackoff::from_iter([("it".to_owned(), most)]);
+    health.record_failure("it", NOW);
+    assert_eq!(health.backoff("it", NOW), Some(most));
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,9 +273,9 @@ async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_agains
             let (policy, peers) = (&world.config.cycle.policy, &world.config.peers);
             let state = world.config.cycle.state.join("client");
             let memory = ClientStore::read(&state, policy, peers, &Storage::default()).unwrap();
-            for (name, failures) in memory.health.iter() {
+            for (name, failures) in memory.mirror_backoff.iter() {
                 assert!(name.ends_with(":1"), "{fault:?}: {name}");
-                assert_eq!(failures.in_a_row, 1, "{fault:?}");
+                assert_eq!(failures.consecutive, 1, "{fault:?}");
                 noticed += 1;
             }
         }
@@ -304,8 +304,8 @@ async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is
     let bare = format!("{begin}{end}");
     let old = |text: &str| text.replace("\"version\": 2", "\"version\": 1");
     let mut without = read(&old(&bare)).unwrap();
-    assert_eq!(without.health, Health::default());
-    without.health = with.health.clone();
+    assert_eq!(without.mirror_backoff, MirrorBackoff::default());
+    without.mirror_backoff = with.mirror_backoff.clone();
     assert_eq!(format!("{without:?}"), format!("{with:?}"));
     assert!(read(&old(&new)).is_err() && read(&bare).is_err());
 }
@@ -324,7 +324,7 @@ async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first()
             vec![Mirror::from_directory(&bad), Mirror::from_directory(circle.log_directory())];
         check(&circle, seed).await.1.unwrap();
         for (name, failures) in failures(&circle) {
-            assert_eq!((name, failures.in_a_row), (format!("file:{}", bad.display()), 1));
+            assert_eq!((name, failures.consecutive), (format!("file:{}", bad.display()), 1));
             noticed += 1;
         }
     }
@@ -338,7 +338,8 @@ async fn a_mirror_that_is_behind_the_newest_head_has_failed_whoever_showed_that(
     circle.force("log", &[b"news".to_vec()]).unwrap();
     circle.poll_all().await.unwrap();
     let directories = [old.clone(), circle.log_directory()];
-    let failed = (format!("file:{}", old.display()), Failures { in_a_row: 1, last: circle.now() });
+    let failed =
+        (format!("file:{}", old.display()), MirrorFailures { consecutive: 1, last: circle.now() });
     for shown_by_peers_only in [false, true] {
         let count = if shown_by_peers_only { 1 } else { 2 };
         let mut circle = circle.again();

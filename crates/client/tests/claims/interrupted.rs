@@ -27,7 +27,7 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     let mut world = about_to_switch(&place.path().join("world")).await;
     installs(&mut world, 2).await;
     let diary = diary(&mut world);
-    world.config.cycle.procedure.post_install = note(&diary, "");
+    world.config.cycle.hooks.post_install = note(&diary, "");
     let path = world.config.cycle.install_root.join("journal.json");
     let mut journal = root(&world).journal().unwrap();
     journal.good.pop();
@@ -78,7 +78,7 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
         let world = about_to_switch(&base.path().join(format!("base-{works}"))).await;
         let steps = {
             let mut copy = world.copy_to(&base.path().join(format!("recorded-{works}"))).unwrap();
-            copy.config.cycle.procedure.check =
+            copy.config.cycle.hooks.check =
                 words(&[if works { "/bin/true" } else { "/bin/false" }]);
             let (disk, steps) = recording_disk();
             copy.poll_all().await.unwrap();
@@ -95,7 +95,7 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
         for stops in 0..steps {
             let directory = base.path().join(format!("{works}-{stops}"));
             let mut world = world.copy_to(&directory).unwrap();
-            world.config.cycle.procedure.check =
+            world.config.cycle.hooks.check =
                 words(&[if works { "/bin/true" } else { "/bin/false" }]);
             world.poll_all().await.unwrap();
             world.disk = failing_disk(stops, None);
@@ -149,15 +149,15 @@ async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
     installs(&mut world, 2).await;
     let system = base.path().join("system");
     let script = format!("cat $1 > {}", system.display());
-    world.config.cycle.procedure.handover = words(&["/bin/sh", "-c", &script, "sh", "{}"]);
+    world.config.cycle.hooks.handover = words(&["/bin/sh", "-c", &script, "sh", "{}"]);
     let now = world.clock.now();
     for stops in 0.. {
         fs::write(&system, artifact(2)).unwrap();
         let mut copy = world.copy_to(&base.path().join(format!("{stops}"))).unwrap();
-        copy.config.cycle.procedure = world.config.cycle.procedure.clone();
+        copy.config.cycle.hooks = world.config.cycle.hooks.clone();
         let disk = failing_disk(stops, None);
         let root = InstallRoot::new(&copy.config.cycle.install_root, disk)
-            .with_hooks(copy.config.cycle.procedure.clone());
+            .with_hooks(copy.config.cycle.hooks.clone());
         if root.roll_back(None, now).await.is_ok() {
             assert!(stops > 10);
             break;
@@ -243,9 +243,9 @@ async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() 
         (Trial::new(label(3), Some(label(2)), false), "on the way back, post_install failed"),
         (Trial::new(label(2), Some(label(3)), true), "post_install failed"),
     ] {
-        world.config.cycle.procedure.post_install = Vec::new();
+        world.config.cycle.hooks.post_install = Vec::new();
         leave_trial_open(&world, trial);
-        world.config.cycle.procedure.post_install = shell("false");
+        world.config.cycle.hooks.post_install = shell("false");
         let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
         assert_eq!((back.installed.unwrap().sequence, current(&world)), (2, Some(2)));
         let trouble = back.problem.unwrap();
@@ -285,8 +285,8 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
             world.config.cycle.install_root.display(),
             diary.display()
         );
-        world.config.cycle.procedure.handover = [shell(&tries), vec!["{}".to_owned()]].concat();
-        world.config.cycle.procedure.post_install = note(&diary, "");
+        world.config.cycle.hooks.handover = [shell(&tries), vec!["{}".to_owned()]].concat();
+        world.config.cycle.hooks.post_install = note(&diary, "");
         let now = world.clock.now();
         for try_ in 1..=5 {
             fs::remove_file(&diary).ok();
@@ -332,7 +332,7 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     let mut world = world_with_three_releases(&place.path().join("world")).await;
     leave_trial_open(&world, Trial::new(label(3), Some(label(2)), false));
     let diary = diary(&mut world);
-    world.config.cycle.procedure.post_install = note(&diary, "");
+    world.config.cycle.hooks.post_install = note(&diary, "");
     let full = Storage::with_hook(|step| match step {
         WriteStep::Create(path) if path.to_string_lossy().contains("journal") => {
             Err(std::io::ErrorKind::StorageFull.into())
@@ -341,7 +341,7 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     });
     let on_it = |disk| {
         let root = InstallRoot::new(&world.config.cycle.install_root, disk);
-        root.with_hooks(world.config.cycle.procedure.clone())
+        root.with_hooks(world.config.cycle.hooks.clone())
     };
     let now = world.clock.now();
     on_it(full).recover(now).await.unwrap_err();
@@ -387,10 +387,10 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
     let evidence = make_evidence(&world, &place.path().join("elsewhere"));
     world.write_config().unwrap();
     let path = world.directory.join("client/unanimity.toml");
-    world.config = unanimity_config::load(&path, world.clock.now()).unwrap();
+    world.config = unanimity_config::load_client_config(&path, world.clock.now()).unwrap();
     let (diary, id) = (diary(&mut world), evidence.id());
-    world.config.cycle.procedure.pre_install = note(&diary, "");
-    world.config.cycle.procedure.post_install = note(&diary, "");
+    world.config.cycle.hooks.pre_install = note(&diary, "");
+    world.config.cycle.hooks.post_install = note(&diary, "");
     let both = ["pre_install 2-1.1.0 after 1-1.0.0", "post_install 1-1.0.0 after 2-1.1.0"];
     let journal = root(&world).journal().unwrap();
     let is_as_before = |world: &World| {
@@ -436,7 +436,7 @@ async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() 
     let (mut ours, pids) = start(&trial.mark);
     let (mut others, _) = start(&format!("{}0", trial.mark));
     // Nothing runs before they are gone.
-    world.config.cycle.procedure.post_install =
+    world.config.cycle.hooks.post_install =
         shell(&format!("grep -sq sleep /proc/{}/cmdline && exit 7; exit 0", pids[0]));
     leave_trial_open(&world, trial.clone());
     // Anybody may read it, and nobody is to pass for what it left.

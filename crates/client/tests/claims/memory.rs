@@ -39,9 +39,9 @@ async fn rolls_survive_a_restart_and_so_does_since_when_a_peer_is_silent() {
     // Every `update` of these tests opens the client's state anew.
     let circle = Circle::with_second_settling(101).await;
     let memory = circle.memory();
-    assert_eq!(memory.rolls.len(), 1);
-    assert_eq!(memory.rolls[0].closed_at(), circle.now());
-    assert_eq!(memory.rolls[0].cosigned_heads().count(), 5);
+    assert_eq!(memory.rounds.len(), 1);
+    assert_eq!(memory.rounds[0].closed_at(), circle.now());
+    assert_eq!(memory.rounds[0].cosigned_heads().count(), 5);
     let mut circle = circle;
     circle.stop(0);
     circle.pass(MINUTE).await;
@@ -90,8 +90,11 @@ async fn check_failing_storage(from_there_on: bool) {
         assert_eq!(circle.current().as_deref(), Some(expected), "step {n}");
         let memory = circle.memory();
         if now.sequence == 1 {
-            assert!(memory.floor == 1 && memory.head.as_ref().unwrap().size() == 2, "step {n}");
-            let first = |memory: &unanimity_state::ClientState| memory.rolls[0].closed_at();
+            assert!(
+                memory.highest_installed == 1 && memory.head.as_ref().unwrap().size() == 2,
+                "step {n}"
+            );
+            let first = |memory: &unanimity_state::ClientState| memory.rounds[0].closed_at();
             assert_eq!(first(&memory), first(&base.memory()), "step {n}");
         }
         if n == 0 {
@@ -261,7 +264,7 @@ async fn what_is_remembered_is_not_for_others_to_read() {
     for (path, mode) in [(state.join("client"), 0o700), (state.join("client/client.json"), 0o600)] {
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
     }
-    assert_eq!(circle.memory().newest, Timestamp(circle.now().0));
+    assert_eq!(circle.memory().latest_verified_time, Timestamp(circle.now().0));
     assert!(circle.memory().unanimous_at.unwrap() > Timestamp(circle.now().0 - SECOND.as_secs()));
 }
 

@@ -235,11 +235,11 @@ async fn one_dead_peer_or_all_of_them_cost_one_roll_and_the_others_count() {
         circle.speaks(dead, vec![], Duration::ZERO);
         let begun = Instant::now();
         assert_eq!(missing(circle.update().await).len(), dead + 1);
-        assert!(begun.elapsed() <= circle.config.cycle.roll_timeout, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() <= circle.config.cycle.round_timeout, "{:?}", begun.elapsed());
     }
     // Deadlines that do not fit into the roll are cut: 45, 45 and what is left.
     circle.config.cycle.ask_timeout = 45 * SECOND;
-    circle.config.cycle.roll_timeout = 2 * MINUTE;
+    circle.config.cycle.round_timeout = 2 * MINUTE;
     let begun = Instant::now();
     assert_eq!(missing(circle.update().await).len(), 5);
     assert_eq!(begun.elapsed(), 2 * MINUTE);
@@ -377,7 +377,7 @@ async fn a_head_of_the_log_without_tiles_is_unjoined_and_concerns_its_peer_only(
         assert_eq!(circle.current().as_deref(), Some(ONE));
         // Its checkpoint is kept.
         let carol = circle.circle.peer_secrets[2].public().raw();
-        assert_eq!(*circle.memory().largest[&carol].head(), loose);
+        assert_eq!(*circle.memory().largest_heads[&carol].head(), loose);
     }
 }
 

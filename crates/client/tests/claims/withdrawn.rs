@@ -72,14 +72,14 @@ async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
     circle.pass(MINUTE).await;
     assert!(matches!(refusal(circle.update().await), Refusal::Incomplete(_)));
     let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
-    let catalog = ClientStore::catalog(&state, policy, &Storage::default()).unwrap();
+    let catalog = ClientStore::read_catalog(&state, policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [1].into());
     // Nor is it forgotten for other keys, if enough of those have signed it as well.
     let of = |keys: &[usize], threshold| {
         let keys = keys.iter().map(|key| circle.circle.publishers[*key].public()).collect();
         let (product, channel) = (policy.product.clone(), policy.channel.clone());
         let policy = Policy::new(product, channel, policy.log.clone(), keys, threshold).unwrap();
-        ClientStore::catalog(&state, &policy, &Storage::default()).unwrap().withdrawn()
+        ClientStore::read_catalog(&state, &policy, &Storage::default()).unwrap().withdrawn()
     };
     assert_eq!((of(&[0, 1], 2), of(&[0, 1, 2], 3)), ([1].into(), [].into()));
     // What every peer confirms goes on from what they did before.
@@ -87,7 +87,7 @@ async fn what_is_taken_back_is_known_also_while_a_peer_is_silent() {
     circle.pass(HOUR).await;
     assert_eq!(installed(circle.update().await), 2);
     let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
-    let catalog = ClientStore::catalog(&state, policy, &Storage::default()).unwrap();
+    let catalog = ClientStore::read_catalog(&state, policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [1].into());
 }
 
@@ -114,7 +114,7 @@ async fn that_the_installed_release_is_taken_back_is_said_until_a_newer_one_is_t
     up_to_date(circle.update().await);
     // It is remembered for whoever goes back.
     let (state, policy) = (circle.config.cycle.state.join("client"), &circle.config.cycle.policy);
-    let catalog = ClientStore::catalog(&state, policy, &Storage::default()).unwrap();
+    let catalog = ClientStore::read_catalog(&state, policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [2].into());
 }
 
@@ -124,7 +124,7 @@ async fn a_release_that_does_not_work_stays_where_the_one_before_was_taken_back(
     let mut world = about_to_switch(&place.path().join("world")).await;
     world.withdraw("log", 1, WHY, world.clock.now()).unwrap();
     pass(&mut world, Duration::from_secs(60)).await;
-    world.config.cycle.procedure.check = shell("false");
+    world.config.cycle.hooks.check = shell("false");
     let (_, why, _) = unhealthy(&mut world).await;
     assert_eq!(
         why,
@@ -179,14 +179,14 @@ async fn a_log_that_was_read_without_knowing_of_withdrawals_is_read_again() {
     let sealed = with_field(&unsealed, "sha256", &Hash::digest(unsealed.as_bytes()).hex());
     fs::write(&file, sealed).unwrap();
     let catalog =
-        ClientStore::catalog(file.parent().unwrap(), policy, &Storage::default()).unwrap();
+        ClientStore::read_catalog(file.parent().unwrap(), policy, &Storage::default()).unwrap();
     assert!(catalog.withdrawn().is_empty());
     circle.pass(HOUR).await;
     let ended = circle.update().await.1;
     assert!(!matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
     assert_eq!(circle.current().as_deref(), Some(ONE));
     let catalog =
-        ClientStore::catalog(file.parent().unwrap(), policy, &Storage::default()).unwrap();
+        ClientStore::read_catalog(file.parent().unwrap(), policy, &Storage::default()).unwrap();
     assert_eq!(catalog.withdrawn(), [2].into());
 }
 

@@ -8,25 +8,25 @@ use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
 
 /// A public key by which a service's host lets somebody find it; as text `descriptor:x25519:BASE32`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DiscoveryKey(pub [u8; 32]);
+pub struct ClientAuthKey(pub [u8; 32]);
 
 /// The secret half of one. Never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DiscoverySecret([u8; 32]);
+pub struct ClientAuthSecret([u8; 32]);
 
-impl DiscoverySecret {
+impl ClientAuthSecret {
     /// Makes the key from 32 bytes that the caller drew from a secure generator.
-    pub fn from_seed(seed: [u8; 32]) -> DiscoverySecret {
-        DiscoverySecret(seed)
+    pub fn from_seed(seed: [u8; 32]) -> ClientAuthSecret {
+        ClientAuthSecret(seed)
     }
 
     /// Its bytes, for a file that only its owner reads, and for Tor.
-    pub fn expose(&self) -> &[u8; 32] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-impl fmt::Debug for DiscoverySecret {
+impl fmt::Debug for ClientAuthSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DiscoverySecret(..)")
     }
@@ -35,41 +35,41 @@ impl fmt::Debug for DiscoverySecret {
 /// The text is not a discovery key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a discovery key: expected descriptor:x25519: and 52 characters of A-Z and 2-7")]
-pub struct DiscoveryKeyError;
+pub struct ClientAuthKeyError;
 
 const PREFIX: &str = "descriptor:x25519:";
 
-impl FromStr for DiscoveryKey {
-    type Err = DiscoveryKeyError;
+impl FromStr for ClientAuthKey {
+    type Err = ClientAuthKeyError;
 
     /// Letter case does not matter.
-    fn from_str(text: &str) -> Result<Self, DiscoveryKeyError> {
-        let start = text.get(..PREFIX.len()).ok_or(DiscoveryKeyError)?;
+    fn from_str(text: &str) -> Result<Self, ClientAuthKeyError> {
+        let start = text.get(..PREFIX.len()).ok_or(ClientAuthKeyError)?;
         if !start.eq_ignore_ascii_case(PREFIX) {
-            return Err(DiscoveryKeyError);
+            return Err(ClientAuthKeyError);
         }
         let key = text[PREFIX.len()..].to_ascii_uppercase();
-        let key = BASE32_NOPAD.decode(key.as_bytes()).map_err(|_| DiscoveryKeyError)?;
-        Ok(DiscoveryKey(key.try_into().map_err(|_| DiscoveryKeyError)?))
+        let key = BASE32_NOPAD.decode(key.as_bytes()).map_err(|_| ClientAuthKeyError)?;
+        Ok(ClientAuthKey(key.try_into().map_err(|_| ClientAuthKeyError)?))
     }
 }
 
-impl fmt::Display for DiscoveryKey {
+impl fmt::Display for ClientAuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}", BASE32_NOPAD.encode(&self.0))
     }
 }
 
-impl fmt::Debug for DiscoveryKey {
+impl fmt::Debug for ClientAuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
 }
 
-impl DiscoverySecret {
+impl ClientAuthSecret {
     /// The public half: what others list so that we find their services (rend-spec-v3, section
     /// "Client authorization": x25519).
-    pub fn public(&self) -> DiscoveryKey {
-        DiscoveryKey(x25519(*self.expose(), X25519_BASEPOINT_BYTES))
+    pub fn public(&self) -> ClientAuthKey {
+        ClientAuthKey(x25519(*self.as_bytes(), X25519_BASEPOINT_BYTES))
     }
 }

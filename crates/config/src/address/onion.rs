@@ -20,7 +20,7 @@ pub struct OnionAddress {
 
 /// The text is not an onion address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub enum OnionAddressError {
     /// Not 56 characters of base32, `.onion`, and optionally a port.
     #[error(
         "{0:?} is not an onion address: expected 56 characters of a-z and 2-7, '.onion', and optionally ':PORT'"
@@ -50,11 +50,11 @@ fn checksum(key: &[u8; 32]) -> [u8; 2] {
 }
 
 impl FromStr for OnionAddress {
-    type Err = AddressError;
+    type Err = OnionAddressError;
 
     /// Letter case, a final dot and the default port may be written in any way.
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let shape = || AddressError::Shape(text.chars().take(80).collect());
+    fn from_str(text: &str) -> Result<Self, OnionAddressError> {
+        let shape = || OnionAddressError::Shape(text.chars().take(80).collect());
         let lower = text.to_ascii_lowercase();
         let (host, port) = match lower.split_once(':') {
             None => (lower.as_str(), DEFAULT_PORT),
@@ -72,7 +72,7 @@ impl FromStr for OnionAddress {
         let (key, rest) = bytes.split_first_chunk::<32>().ok_or_else(shape)?;
         let [a, b] = checksum(key);
         if rest != [a, b, VERSION] {
-            return Err(AddressError::Checksum(text.to_owned()));
+            return Err(OnionAddressError::Checksum(text.to_owned()));
         }
         Ok(OnionAddress { key: *key, port })
     }

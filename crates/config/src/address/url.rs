@@ -12,9 +12,9 @@ use crate::OnionAddress;
 
 /// A host of static files, and where they begin on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
+pub struct MirrorUrl {
     /// Who.
-    pub host: Host,
+    pub host: MirrorHost,
     /// 1 to 65535.
     pub port: u16,
     /// Whether it speaks TLS.
@@ -25,7 +25,7 @@ pub struct Site {
 
 /// Who has the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum MirrorHost {
     /// An onion service, by its identity key.
     Onion([u8; 32]),
     /// A name or an address of the Internet, which the Tor exit looks up and nobody before it.
@@ -35,27 +35,27 @@ pub enum Host {
 /// The text does not name a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no mirror: {why}")]
-pub struct SiteError {
+pub struct MirrorUrlError {
     text: String,
     why: String,
 }
 
 /// What a mirror can be.
-pub(crate) const KINDS: &str =
+pub(crate) const EXPECTED_FORMS: &str =
     "write https://HOST/PREFIX, http://ADDRESS.onion/PREFIX, or file:/absolute/directory";
 
-impl FromStr for Site {
-    type Err = SiteError;
+impl FromStr for MirrorUrl {
+    type Err = MirrorUrlError;
 
-    fn from_str(text: &str) -> Result<Site, SiteError> {
-        let wrong = |why: String| SiteError { text: text.chars().take(200).collect(), why };
-        let uri: Uri = text.parse().map_err(|_| wrong(KINDS.to_owned()))?;
+    fn from_str(text: &str) -> Result<MirrorUrl, MirrorUrlError> {
+        let wrong = |why: String| MirrorUrlError { text: text.chars().take(200).collect(), why };
+        let uri: Uri = text.parse().map_err(|_| wrong(EXPECTED_FORMS.to_owned()))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            _ => return Err(wrong(KINDS.to_owned())),
+            _ => return Err(wrong(EXPECTED_FORMS.to_owned())),
         };
-        let authority = uri.authority().ok_or_else(|| wrong(KINDS.to_owned()))?;
+        let authority = uri.authority().ok_or_else(|| wrong(EXPECTED_FORMS.to_owned()))?;
         if authority.as_str().contains('@') {
             return Err(wrong(
                 "it would say a name or a password to somebody who needs none".into(),
@@ -77,12 +77,12 @@ impl FromStr for Site {
         let port = port.ok_or_else(|| wrong("a port is a number from 1 to 65535".into()))?;
         let host = if host.ends_with(".onion") || host.ends_with(".onion.") {
             let address: OnionAddress = host.parse().map_err(|error| wrong(format!("{error}")))?;
-            Host::Onion(address.key)
+            MirrorHost::Onion(address.key)
         } else if !tls {
             let why = "http:// is for onion services only, whose address is a key; write https://";
             return Err(wrong(why.to_owned()));
         } else if is_name(&host) {
-            Host::Named(host)
+            MirrorHost::Named(host)
         } else {
             return Err(wrong(format!("{host:?} is no name of a host")));
         };
@@ -92,7 +92,7 @@ impl FromStr for Site {
                 "a path with . or .. in it says something else to every host".into(),
             ));
         }
-        Ok(Site { host, port, tls, prefix })
+        Ok(MirrorUrl { host, port, tls, prefix })
     }
 }
 
@@ -108,15 +108,15 @@ fn is_name(host: &str) -> bool {
     host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
 }
 
-impl Site {
+impl MirrorUrl {
     /// What comes before a file's path: empty, or from a slash to before one.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// All that an onion service serves at its usual port.
-    pub fn onion(key: [u8; 32]) -> Site {
-        Site { host: Host::Onion(key), port: WEB_PORT, tls: false, prefix: String::new() }
+    pub fn from_onion_key(key: [u8; 32]) -> MirrorUrl {
+        MirrorUrl { host: MirrorHost::Onion(key), port: WEB_PORT, tls: false, prefix: String::new() }
     }
 
     /// The host as URLs and requests have it, with its port unless it goes without saying.
@@ -129,16 +129,16 @@ impl Site {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for MirrorHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Host::Onion(key) => f.write_str(&OnionAddress { key: *key, port: WEB_PORT }.host()),
-            Host::Named(name) => f.write_str(name),
+            MirrorHost::Onion(key) => f.write_str(&OnionAddress { key: *key, port: WEB_PORT }.host()),
+            MirrorHost::Named(name) => f.write_str(name),
         }
     }
 }
 
-impl fmt::Display for Site {
+impl fmt::Display for MirrorUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority(), self.prefix)

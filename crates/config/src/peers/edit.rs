@@ -3,7 +3,7 @@
 //! Each reads the file as it is now, under a lock; works out what the circle must be
 //! afterwards; changes the text; reads the changed text with the circle's own parser; and writes
 //! it only if that is the very circle. The file is replaced whole, with the rights it had.
-//! These calls wait for the disk, and up to [`PATIENCE`] for each other.
+//! These calls wait for the disk, and up to [`LOCK_TIMEOUT`] for each other.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use unanimity_protocol::{Name, Timestamp};
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{Lock, Mode, Storage};
 
-use crate::peers::entry::LONG_OVER;
-use crate::peers::head_claim::Claim;
+use crate::peers::entry::LEFT_BEFORE_COUNTED;
+use crate::peers::head_claim::HeadClaim;
 use crate::peers::layout::Layout;
-use crate::{Circle, CircleError, Member, Standing, Why, operator_file};
+use crate::{PeerList, PeerListError, PeerEntry, Membership, ConfigErrorKind, operator_file};
 
 /// A peers file was not edited: which, and why.
 #[derive(Debug, thiserror::Error)]
@@ -26,21 +26,21 @@ pub struct EditError {
     /// The file, or what it is a link to.
     pub path: PathBuf,
     /// What is in the way.
-    pub why: Obstacle,
+    pub why: EditErrorKind,
 }
 
 /// What is in the way of an edit.
 #[derive(Debug, thiserror::Error)]
-pub enum Obstacle {
+pub enum EditErrorKind {
     /// It does not load as it is.
     #[error(transparent)]
-    Unread(#[from] Why),
+    Config(#[from] ConfigErrorKind),
     /// It would not load any more.
     #[error("nothing was changed, because {0}")]
-    Circle(#[from] CircleError),
+    PeerList(#[from] PeerListError),
     /// No such peer.
     #[error("nobody there is named {name}; there is {}", names(known))]
-    Unknown {
+    UnknownPeer {
         /// Who was to be edited.
         name: Name,
         /// Who is there.
@@ -60,16 +60,16 @@ pub enum Obstacle {
     NotJoining(Name),
     /// It has to confirm every update.
     #[error("{0} still has to confirm every update, until its removal takes effect")]
-    Counts(Name),
+    StillCounted(Name),
     /// TOML that this program reads and cannot change, or a value that the file cannot say.
     #[error("this edit cannot be made in the way the file is written: make the change by hand")]
-    Form,
+    UnsupportedLayout,
     /// Nobody is to write to it.
     #[error("its owner may not write to it: run chmod u+w on it if it is to be edited")]
     ReadOnly,
     /// Whoever replaces a file becomes its owner.
     #[error("it belongs to user {owner}: run this as that user (sudo -u '#{owner}' ...)")]
-    Owner {
+    OtherOwner {
         /// Their number.
         owner: u32,
     },
@@ -83,12 +83,12 @@ pub enum Obstacle {
     Io(#[from] io::Error),
 }
 
-impl Obstacle {
+impl EditErrorKind {
     /// Whether another user could do it.
-    pub fn is_denied(&self) -> bool {
+    pub fn is_permission_denied(&self) -> bool {
         match self {
-            Obstacle::Owner { .. } => true,
-            Obstacle::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            EditErrorKind::OtherOwner { .. } => true,
+            EditErrorKind::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
             _ => false,
         }
     }
@@ -100,73 +100,73 @@ fn names(names: &[Name]) -> String {
 }
 
 /// Puts a peer at the end. A file that is not there is made, for its owner only.
-pub fn add(path: &Path, member: &Member, disk: &Storage) -> Result<Circle, EditError> {
-    edit(path, disk, Some(HEADER), |members| {
-        members.push(member.clone());
-        Ok(Change::Append(entries(member)))
+pub fn add(path: &Path, entry: &PeerEntry, disk: &Storage) -> Result<PeerList, EditError> {
+    edit(path, disk, Some(NEW_FILE_HEADER), |members| {
+        members.push(entry.clone());
+        Ok(Change::Append(key_values(entry)))
     })
 }
 
 /// What belongs into the file for a peer, where this user may not write to it.
-pub fn block(member: &Member) -> String {
-    let lines = entries(member).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+pub fn format_peer_table(entry: &PeerEntry) -> String {
+    let lines = key_values(entry).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
     format!("[[peer]]\n{}", lines.collect::<String>())
 }
 
 /// Lets a peer that was joining count: its log and ours have been found to be one. Only if its
 /// entry is still the one that this was found for.
-pub fn count(path: &Path, found: &Member, disk: &Storage) -> Result<Circle, EditError> {
-    let name = &found.peer.name;
+pub fn activate(path: &Path, joining: &PeerEntry, disk: &Storage) -> Result<PeerList, EditError> {
+    let name = &joining.peer.name;
     edit(path, disk, None, |members| {
-        let at = find(members, name)?;
-        if !matches!(found.standing, Standing::Joining { .. }) {
-            return Err(Obstacle::NotJoining(name.clone()));
+        let at = find_index(members, name)?;
+        if !matches!(joining.membership, Membership::Joining { .. }) {
+            return Err(EditErrorKind::NotJoining(name.clone()));
         }
-        if members[at] != *found {
-            return Err(Obstacle::Changed(name.clone()));
+        if members[at] != *joining {
+            return Err(EditErrorKind::Changed(name.clone()));
         }
-        members[at].standing = Standing::Counted;
+        members[at].membership = Membership::Counted;
         Ok(Change::Unset(at, "joining"))
     })
 }
 
 /// Lets a peer go: it still has to confirm every update until `at`. One that never counted is
 /// taken out at once, because nothing waits for it.
-pub fn leave(path: &Path, name: &Name, at: Timestamp, disk: &Storage) -> Result<Circle, EditError> {
+pub fn schedule_removal(path: &Path, name: &Name, at: Timestamp, disk: &Storage) -> Result<PeerList, EditError> {
     edit(path, disk, None, |members| {
-        let i = find(members, name)?;
-        if members[i].standing == LONG_OVER
-            || matches!(members[i].standing, Standing::Joining { .. })
+        let i = find_index(members, name)?;
+        if members[i].membership == LEFT_BEFORE_COUNTED
+            || matches!(members[i].membership, Membership::Joining { .. })
         {
             members.remove(i);
             return Ok(Change::Remove(i));
         }
-        members[i].standing = Standing::Leaving { at };
+        members[i].membership = Membership::Leaving { at };
         Ok(Change::Set(i, "leaves", at.to_string()))
     })
 }
 
-/// Takes [`leave`] back, also after the peer has left.
-pub fn stay(path: &Path, name: &Name, disk: &Storage) -> Result<Circle, EditError> {
+/// Takes [`schedule_removal`] back, also after the peer has left.
+pub fn cancel_removal(path: &Path, name: &Name, disk: &Storage) -> Result<PeerList, EditError> {
     edit(path, disk, None, |members| {
-        let at = find(members, name)?;
-        match members[at].standing {
-            LONG_OVER => Err(Obstacle::NeverCounted(name.clone())),
-            Standing::Leaving { .. } => {
-                members[at].standing = Standing::Counted;
+        let at = find_index(members, name)?;
+        match members[at].membership {
+            LEFT_BEFORE_COUNTED => Err(EditErrorKind::NeverCounted(name.clone())),
+            Membership::Leaving { .. } => {
+                members[at].membership = Membership::Counted;
                 Ok(Change::Unset(at, "leaves"))
             }
-            _ => Err(Obstacle::NotLeaving(name.clone())),
+            _ => Err(EditErrorKind::NotLeaving(name.clone())),
         }
     })
 }
 
 /// Takes a peer out that has left by `now` or is only joining; nobody else.
-pub fn drop(path: &Path, name: &Name, now: Timestamp, disk: &Storage) -> Result<Circle, EditError> {
+pub fn remove(path: &Path, name: &Name, now: Timestamp, disk: &Storage) -> Result<PeerList, EditError> {
     edit(path, disk, None, |members| {
-        let at = find(members, name)?;
-        if members[at].standing.counts(now) {
-            return Err(Obstacle::Counts(name.clone()));
+        let at = find_index(members, name)?;
+        if members[at].membership.must_confirm(now) {
+            return Err(EditErrorKind::StillCounted(name.clone()));
         }
         members.remove(at);
         Ok(Change::Remove(at))
@@ -186,47 +186,47 @@ fn edit(
     path: &Path,
     disk: &Storage,
     empty: Option<&str>,
-    plan: impl FnOnce(&mut Vec<Member>) -> Result<Change, Obstacle>,
-) -> Result<Circle, EditError> {
+    plan: impl FnOnce(&mut Vec<PeerEntry>) -> Result<Change, EditErrorKind>,
+) -> Result<PeerList, EditError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |why| EditError { path, why }
     };
-    let path = place(path).map_err(|error| at(path)(error.into()))?;
+    let path = resolve_link(path).map_err(|error| at(path)(error.into()))?;
     let attempt = || {
         let _lock = lock(&path)?;
         let is_new = path.symlink_metadata().is_err();
         let text = match empty {
             Some(header) if is_new => header.to_owned(),
             _ => {
-                may_replace(&path)?;
+                check_replaceable(&path)?;
                 operator_file::read_file(&path)?
             }
         };
-        let before = Circle::parse(&text)?;
-        let mut members = before.members().to_vec();
-        let change = plan(&mut members)?;
-        let circle = Circle::new(members, before.min_peers())?;
-        let edited = Layout::of(&text).and_then(|layout| match change {
+        let before = PeerList::parse(&text)?;
+        let mut entries = before.entries().to_vec();
+        let change = plan(&mut entries)?;
+        let peers = PeerList::new(entries, before.min_peers())?;
+        let edited = Layout::parse(&text).and_then(|layout| match change {
             Change::Append(entries) => Some(layout.append(&entries)),
-            Change::Set(peer, key, value) => layout.set(peer, key, &quoted(&value)),
+            Change::Set(peer, key, value) => layout.set(peer, key, &toml_string(&value)),
             Change::Unset(peer, key) => layout.unset(peer, key),
             Change::Remove(peer) => layout.remove(peer),
         });
-        let is_meant = |text: &String| Circle::parse(text).is_ok_and(|found| found == circle);
-        let edited = edited.filter(is_meant).ok_or(Obstacle::Form)?;
+        let is_meant = |text: &String| PeerList::parse(text).is_ok_and(|found| found == peers);
+        let edited = edited.filter(is_meant).ok_or(EditErrorKind::UnsupportedLayout)?;
         if is_new {
             disk.write_new(&path, edited.as_bytes(), Mode::Private)?;
         } else {
             disk.replace(&path, edited.as_bytes())?;
         }
-        Ok(circle)
+        Ok(peers)
     };
     attempt().map_err(at(&path))
 }
 
 /// The file itself, where a link points at one.
-fn place(path: &Path) -> io::Result<PathBuf> {
+fn resolve_link(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         // A link to nothing comes here too, and is refused because it is there.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
@@ -234,35 +234,35 @@ fn place(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn may_replace(path: &Path) -> Result<(), Obstacle> {
+fn check_replaceable(path: &Path) -> Result<(), EditErrorKind> {
     let found = fs::metadata(path)?;
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(Obstacle::Owner { owner: found.uid() });
+        return Err(EditErrorKind::OtherOwner { owner: found.uid() });
     }
     // Renaming would not ask.
-    if found.mode() & 0o200 == 0 { Err(Obstacle::ReadOnly) } else { Ok(()) }
+    if found.mode() & 0o200 == 0 { Err(EditErrorKind::ReadOnly) } else { Ok(()) }
 }
 
-fn lock(path: &Path) -> Result<Lock, Obstacle> {
+fn lock(path: &Path) -> Result<Lock, EditErrorKind> {
     let started = Instant::now();
     loop {
         match unanimity_storage::lock(unanimity_storage::parent(path))? {
             Some(lock) => return Ok(lock),
-            None if started.elapsed() > PATIENCE => return Err(Obstacle::Busy),
+            None if started.elapsed() > LOCK_TIMEOUT => return Err(EditErrorKind::Busy),
             None => std::thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
-fn find(members: &[Member], name: &Name) -> Result<usize, Obstacle> {
-    members.iter().position(|member| member.peer.name == *name).ok_or_else(|| Obstacle::Unknown {
+fn find_index(entries: &[PeerEntry], name: &Name) -> Result<usize, EditErrorKind> {
+    entries.iter().position(|member| member.peer.name == *name).ok_or_else(|| EditErrorKind::UnknownPeer {
         name: name.clone(),
-        known: members.iter().map(|member| member.peer.name.clone()).collect(),
+        known: entries.iter().map(|member| member.peer.name.clone()).collect(),
     })
 }
 
-fn entries(member: &Member) -> Vec<(&'static str, String)> {
-    let Member { peer, address, discovery, artifacts, standing } = member;
+fn key_values(entry: &PeerEntry) -> Vec<(&'static str, String)> {
+    let PeerEntry { peer, address, client_auth: discovery, artifacts, membership: standing } = entry;
     let mut entries = vec![
         ("name", peer.name.to_string()),
         ("operator", peer.operator.to_string()),
@@ -272,40 +272,40 @@ fn entries(member: &Member) -> Vec<(&'static str, String)> {
     entries.extend(discovery.as_ref().map(|key| ("discovery", key.to_string())));
     entries.extend(artifacts.as_ref().map(|site| ("artifacts", site.to_string())));
     match *standing {
-        Standing::Counted => {}
-        Standing::Joining { size, root } => {
-            entries.push(("joining", Claim { size, root }.to_string()));
+        Membership::Counted => {}
+        Membership::Joining { size, root } => {
+            entries.push(("joining", HeadClaim { size, root }.to_string()));
         }
-        Standing::Leaving { at } => entries.push(("leaves", at.to_string())),
+        Membership::Leaving { at } => entries.push(("leaves", at.to_string())),
     }
-    entries.into_iter().map(|(key, value)| (key, quoted(&value))).collect()
+    entries.into_iter().map(|(key, value)| (key, toml_string(&value))).collect()
 }
 
 /// As a TOML string.
-fn quoted(text: &str) -> String {
+fn toml_string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
 /// How long an edit waits for another one; each takes a few writes of a small file.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-const HEADER: &str = "# The peers of this node: all of them have to confirm every update.
+const NEW_FILE_HEADER: &str = "# The peers of this node: all of them have to confirm every update.
 # `unanimity peers` edits this file and keeps what people write in it.
 ";
 
 impl Classify for EditError {
     fn exit(&self) -> Exit {
         match self.why {
-            Obstacle::Io(_) | Obstacle::ReadOnly | Obstacle::Owner { .. } | Obstacle::Busy => {
+            EditErrorKind::Io(_) | EditErrorKind::ReadOnly | EditErrorKind::OtherOwner { .. } | EditErrorKind::Busy => {
                 Exit::Disk
             }
-            Obstacle::Unread(_) | Obstacle::Circle(_) | Obstacle::Form => Exit::Configuration,
-            Obstacle::Unknown { .. }
-            | Obstacle::Changed(_)
-            | Obstacle::NotLeaving(_)
-            | Obstacle::NeverCounted(_)
-            | Obstacle::NotJoining(_)
-            | Obstacle::Counts(_) => Exit::Usage,
+            EditErrorKind::Config(_) | EditErrorKind::PeerList(_) | EditErrorKind::UnsupportedLayout => Exit::Configuration,
+            EditErrorKind::UnknownPeer { .. }
+            | EditErrorKind::Changed(_)
+            | EditErrorKind::NotLeaving(_)
+            | EditErrorKind::NeverCounted(_)
+            | EditErrorKind::NotJoining(_)
+            | EditErrorKind::StillCounted(_) => Exit::Usage,
         }
     }
 }

@@ -5,7 +5,7 @@ use unanimity_protocol::peers::PeerSetError;
 
 /// Why peers do not make a circle, whatever their number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CircleError {
+pub enum PeerListError {
     /// A name or a key twice, too many of them, or a circle that asks for nobody.
     #[error(transparent)]
     Peers(#[from] PeerSetError),
@@ -17,5 +17,5 @@ pub enum CircleError {
     Artifacts(Name),
     /// Taking the right to find us from one would take it from the other.
     #[error("peers {0} and {1} have the same discovery key")]
-    SameDiscovery(Name, Name),
+    SameClientAuth(Name, Name),
 }

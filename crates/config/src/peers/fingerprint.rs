@@ -5,7 +5,7 @@ use std::fmt;
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::{CosignatureVerifyingKey, Hash};
 
-use crate::{DiscoveryKey, OnionAddress, Site};
+use crate::{ClientAuthKey, OnionAddress, MirrorUrl};
 
 /// A peer of one log for as long as its keys and its address are what they are: 8 groups of 5
 /// digits, `05371 88120 ...`. Where it serves artifacts, that address is one of them. Neither its
@@ -21,12 +21,12 @@ impl Fingerprint {
     /// Of `SHA-256("unanimity/peer/v1\n" ‖ log id in hex ‖ "\n" ‖ address ‖ "\n" ‖ key line ‖
     /// "\n" ‖ discovery key ‖ "\n" ‖ address of artifacts ‖ "\n")`, four bytes to a group, big-endian; the
     /// last line only if there is such an address.
-    pub fn of(
+    pub fn compute(
         log: LogId,
         address: &OnionAddress,
         key: &CosignatureVerifyingKey,
-        discovery: &DiscoveryKey,
-        artifacts: Option<&Site>,
+        discovery: &ClientAuthKey,
+        artifacts: Option<&MirrorUrl>,
     ) -> Fingerprint {
         let log = Hash(log.0);
         let mut text = format!("unanimity/peer/v1\n{log}\n{address}\n{key}\n{discovery}\n");

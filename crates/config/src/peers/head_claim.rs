@@ -7,7 +7,7 @@ use unanimity_protocol::Hash;
 
 /// What somebody says of the log, and nobody has checked: `SIZE ROOT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct HeadClaim {
     pub(crate) size: u64,
     pub(crate) root: Hash,
 }
@@ -16,27 +16,27 @@ pub(crate) struct Claim {
 #[error(
     "expected \"SIZE ROOT\": a size below 2^63 and the base64 of its root, with one space between"
 )]
-pub(crate) struct ClaimError;
+pub(crate) struct HeadClaimError;
 
-impl Claim {
+impl HeadClaim {
     /// As a checkpoint says it: one spelling, and an empty tree has one root.
-    pub(crate) fn read(size: &str, root: &str) -> Option<Claim> {
+    pub(crate) fn from_fields(size: &str, root: &str) -> Option<HeadClaim> {
         let number = size.parse().ok().filter(|n: &u64| *n < 1 << 63 && n.to_string() == size);
-        let claim = Claim { size: number?, root: Hash::from_base64(root)? };
+        let claim = HeadClaim { size: number?, root: Hash::from_base64(root)? };
         (claim.size > 0 || claim.root == Hash::empty_root()).then_some(claim)
     }
 }
 
-impl FromStr for Claim {
-    type Err = ClaimError;
+impl FromStr for HeadClaim {
+    type Err = HeadClaimError;
 
-    fn from_str(text: &str) -> Result<Self, ClaimError> {
-        let (size, root) = text.split_once(' ').ok_or(ClaimError)?;
-        Claim::read(size, root).ok_or(ClaimError)
+    fn from_str(text: &str) -> Result<Self, HeadClaimError> {
+        let (size, root) = text.split_once(' ').ok_or(HeadClaimError)?;
+        HeadClaim::from_fields(size, root).ok_or(HeadClaimError)
     }
 }
 
-impl fmt::Display for Claim {
+impl fmt::Display for HeadClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.size, self.root.base64())
     }

@@ -21,12 +21,12 @@ use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::key::KeyError;
 use unanimity_protocol::{CosignatureVerifyingKey, Hash, Log, Name, Origin, Peer};
 
-use crate::peers::head_claim::Claim;
-use crate::{DiscoveryKey, Fingerprint, Member, OnionAddress, Site, Standing};
+use crate::peers::head_claim::HeadClaim;
+use crate::{ClientAuthKey, Fingerprint, PeerEntry, OnionAddress, MirrorUrl, Membership};
 
 /// Who somebody is, for peers that follow the same log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct Invite {
     /// What they call themselves.
     pub name: Name,
     /// Their log's origin, for people; `log` decides.
@@ -38,9 +38,9 @@ pub struct Ticket {
     /// What their views are cosigned with.
     pub key: CosignatureVerifyingKey,
     /// By which they find their peers' services.
-    pub discovery: DiscoveryKey,
+    pub client_auth: ClientAuthKey,
     /// Where they serve artifacts to anyone, if they do.
-    pub artifacts: Option<Site>,
+    pub artifacts: Option<MirrorUrl>,
     /// How many leaves of the log they had verified, below 2^63.
     pub size: u64,
     /// The root that goes with them.
@@ -49,17 +49,17 @@ pub struct Ticket {
 
 /// Why a text is no ticket, or one of no use here. Never contains the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TicketError {
+pub enum InviteError {
     /// Something else.
-    #[error("not a ticket: one is a single line that begins with {KIND}v1")]
-    Kind,
+    #[error("not a ticket: one is a single line that begins with {INVITE_PREFIX}v1")]
+    NotAnInvite,
     /// Made by another version of this program.
     #[error(
-        "a ticket of a form that this version does not read ({KIND}v1): run the same version on both sides"
+        "a ticket of a form that this version does not read ({INVITE_PREFIX}v1): run the same version on both sides"
     )]
     Version,
     /// Longer than any ticket.
-    #[error("longer than any ticket ({MAX_TICKET_BYTES} bytes): paste one ticket, and only that")]
+    #[error("longer than any ticket ({MAX_INVITE_BYTES} bytes): paste one ticket, and only that")]
     TooLong,
     /// Some character is wrong or missing.
     #[error(
@@ -88,66 +88,66 @@ pub enum TicketError {
     },
 }
 
-impl Ticket {
+impl Invite {
     /// The peer that a ticket is about, if it is one for our log. It is joining; its operator is
     /// taken to be who it is named for, which is ours to correct, like the name.
-    pub fn member(&self, log: &Log) -> Result<Member, TicketError> {
+    pub fn to_peer_entry(&self, log: &Log) -> Result<PeerEntry, InviteError> {
         if self.log != log.id() || self.origin != log.origin {
             let short = |id: LogId| Hash(id.0).hex()[..16].to_owned();
-            return Err(TicketError::OtherLog {
+            return Err(InviteError::OtherLog {
                 theirs: self.origin.clone(),
                 their_id: short(self.log),
                 ours: log.origin.clone(),
                 our_id: short(log.id()),
             });
         }
-        let Ticket { name, key, address, discovery, artifacts, size, root, .. } = self.clone();
-        Ok(Member {
+        let Invite { name, key, address, client_auth: discovery, artifacts, size, root, .. } = self.clone();
+        Ok(PeerEntry {
             peer: Peer { operator: name.clone(), name, key },
             address,
-            discovery: Some(discovery),
+            client_auth: Some(discovery),
             artifacts,
-            standing: Standing::Joining { size, root },
+            membership: Membership::Joining { size, root },
         })
     }
 
     /// What two people compare by voice: the same for every ticket of one peer.
     pub fn fingerprint(&self) -> Fingerprint {
         let artifacts = self.artifacts.as_ref();
-        Fingerprint::of(self.log, &self.address, &self.key, &self.discovery, artifacts)
+        Fingerprint::compute(self.log, &self.address, &self.key, &self.client_auth, artifacts)
     }
 }
 
-impl FromStr for Ticket {
-    type Err = TicketError;
+impl FromStr for Invite {
+    type Err = InviteError;
 
     /// White space around it is of the paste, not of the ticket.
-    fn from_str(text: &str) -> Result<Self, TicketError> {
+    fn from_str(text: &str) -> Result<Self, InviteError> {
         let text = text.trim();
-        let version = text.strip_prefix(KIND).ok_or(TicketError::Kind)?;
-        if text.len() > MAX_TICKET_BYTES {
-            return Err(TicketError::TooLong);
+        let version = text.strip_prefix(INVITE_PREFIX).ok_or(InviteError::NotAnInvite)?;
+        if text.len() > MAX_INVITE_BYTES {
+            return Err(InviteError::TooLong);
         }
-        let fields = version.strip_prefix("v1,").ok_or(TicketError::Version)?;
-        let (said, check) = text.rsplit_once(',').ok_or(TicketError::Checksum)?;
-        if checksum(said) != check {
-            return Err(TicketError::Checksum);
+        let fields = version.strip_prefix("v1,").ok_or(InviteError::Version)?;
+        let (body, check) = text.rsplit_once(',').ok_or(InviteError::Checksum)?;
+        if checksum(body) != check {
+            return Err(InviteError::Checksum);
         }
         let fields: Vec<&str> = fields.split(',').collect();
         let &[name, origin, log, address, key, discovery, artifacts, size, root, _] = &fields[..]
         else {
-            return Err(TicketError::Field("number of fields"));
+            return Err(InviteError::Field("number of fields"));
         };
-        let bad = TicketError::Field;
+        let bad = InviteError::Field;
         let origin = unescape(origin).and_then(|origin| origin.parse().ok());
-        let claim = Claim::read(size, root).ok_or(bad("size or root"))?;
-        let ticket = Ticket {
+        let claim = HeadClaim::from_fields(size, root).ok_or(bad("size or root"))?;
+        let invite = Invite {
             name: name.parse().map_err(|_| bad("name"))?,
             origin: origin.ok_or(bad("log origin"))?,
             log: LogId(Hash::from_hex(log).ok_or(bad("log id"))?.0),
             address: address.parse().map_err(|_| bad("address"))?,
             key: unescape(key).ok_or(KeyError::Shape)?.parse()?,
-            discovery: discovery.parse().map_err(|_| bad("discovery key"))?,
+            client_auth: discovery.parse().map_err(|_| bad("discovery key"))?,
             artifacts: match artifacts {
                 "-" => None,
                 site => Some(site.parse().map_err(|_| bad("address of artifacts"))?),
@@ -156,26 +156,26 @@ impl FromStr for Ticket {
             root: claim.root,
         };
         // An address and a discovery key can be spelled in several ways; a ticket cannot.
-        if ticket.to_string() == text { Ok(ticket) } else { Err(bad("spelling")) }
+        if invite.to_string() == text { Ok(invite) } else { Err(bad("spelling")) }
     }
 }
 
-impl fmt::Display for Ticket {
+impl fmt::Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ticket { name, origin, log, address, key, discovery, artifacts, size, root } = self;
+        let Invite { name, origin, log, address, key, client_auth: discovery, artifacts, size, root } = self;
         let (origin, key) = (escape(origin.as_str()), escape(&key.to_string()));
         let (log, root) = (Hash(log.0), root.base64());
-        let artifacts = artifacts.as_ref().map_or_else(|| "-".to_owned(), Site::to_string);
-        let said = format!(
-            "{KIND}v1,{name},{origin},{log},{address},{key},{discovery},{artifacts},{size},{root}"
+        let artifacts = artifacts.as_ref().map_or_else(|| "-".to_owned(), MirrorUrl::to_string);
+        let body = format!(
+            "{INVITE_PREFIX}v1,{name},{origin},{log},{address},{key},{discovery},{artifacts},{size},{root}"
         );
-        write!(f, "{said},{}", checksum(&said))
+        write!(f, "{body},{}", checksum(&body))
     }
 }
 
 /// Eight digits: of the tickets that are not what was sent, one in four thousand million passes.
-fn checksum(said: &str) -> String {
-    Hash::digest(said.as_bytes()).hex()[..8].to_owned()
+fn checksum(body: &str) -> String {
+    Hash::digest(body.as_bytes()).hex()[..8].to_owned()
 }
 
 fn escape(text: &str) -> String {
@@ -202,8 +202,8 @@ fn unescape(text: &str) -> Option<String> {
 }
 
 /// No note begins like this: those of ours begin `unanimity/`.
-const KIND: &str = "unanimity-ticket/";
+const INVITE_PREFIX: &str = "unanimity-ticket/";
 
 /// Enough for the longest origin and the longest name of a key with every byte escaped, 2,019
 /// bytes; a usual ticket has 400.
-pub const MAX_TICKET_BYTES: usize = 2048;
+pub const MAX_INVITE_BYTES: usize = 2048;

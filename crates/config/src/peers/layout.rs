@@ -10,15 +10,15 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 /// One peer's table, and what is in it.
-struct Place {
+struct PeerSpan {
     /// Its header, or all of `{ ... }`.
     span: Range<usize>,
     inline: bool,
     /// In the order of the text.
-    entries: Vec<Entry>,
+    entries: Vec<KeyValueSpan>,
 }
 
-struct Entry {
+struct KeyValueSpan {
     key: String,
     /// From the key to the value's end.
     span: Range<usize>,
@@ -28,26 +28,26 @@ struct Entry {
 /// A peers file, the peers in the order of the text.
 pub(crate) struct Layout<'a> {
     text: &'a str,
-    peers: Vec<Place>,
+    peers: Vec<PeerSpan>,
     /// All of `[{ ... }, ...]`, if that is how the peers are written.
     array: Option<Range<usize>>,
     /// Where the other values of the file end.
-    others: Vec<usize>,
+    other_value_ends: Vec<usize>,
 }
 
 impl<'a> Layout<'a> {
     /// Finds the peers. `None` if the text is not TOML, or has them in no form known here.
-    pub(crate) fn of(text: &'a str) -> Option<Layout<'a>> {
+    pub(crate) fn parse(text: &'a str) -> Option<Layout<'a>> {
         let root = DeTable::parse(text).ok()?.into_inner();
-        let mut layout = Layout { text, peers: Vec::new(), array: None, others: Vec::new() };
+        let mut layout = Layout { text, peers: Vec::new(), array: None, other_value_ends: Vec::new() };
         for (key, value) in &root {
             let span = value.span();
             if key.get_ref() != "peer" {
-                layout.others.push(span.end);
+                layout.other_value_ends.push(span.end);
                 continue;
             }
             for peer in value.get_ref().as_array()? {
-                layout.peers.push(Place::of(text, peer.span(), peer.get_ref())?);
+                layout.peers.push(PeerSpan::from_value(text, peer.span(), peer.get_ref())?);
             }
             if !text.get(span.clone())?.starts_with("[[") {
                 layout.array = Some(span);
@@ -79,7 +79,7 @@ impl<'a> Layout<'a> {
         let table = format!("{{ {} }}", entries.join(", "));
         let close = array.end - 1;
         let last = self.peers.last().map(|peer| peer.span.end);
-        let separated = last.is_none_or(|last| self.comma(last, close).is_some());
+        let separated = last.is_none_or(|last| self.find_comma(last, close).is_some());
         if text[..close].ends_with('\n') {
             text.insert_str(close, &format!("  {table},{newline}"));
         } else {
@@ -94,14 +94,14 @@ impl<'a> Layout<'a> {
 
     /// The text with a peer's `key` set to `value`.
     pub(crate) fn set(&self, peer: usize, key: &str, value: &str) -> Option<String> {
-        let place = self.peers.get(peer)?;
+        let peer_span = self.peers.get(peer)?;
         let mut text = self.text.to_owned();
-        if let Some(entry) = place.entries.iter().find(|entry| entry.key == key) {
+        if let Some(entry) = peer_span.entries.iter().find(|entry| entry.key == key) {
             text.replace_range(entry.value.clone(), value);
             return Some(text);
         }
-        let last = &place.entries.last()?.span;
-        if place.inline {
+        let last = &peer_span.entries.last()?.span;
+        if peer_span.inline {
             text.insert_str(last.end, &format!(", {key} = {value}"));
             return Some(text);
         }
@@ -119,33 +119,33 @@ impl<'a> Layout<'a> {
 
     /// The text without a peer's `key`. A comment behind it goes with it, one above it stays.
     pub(crate) fn unset(&self, peer: usize, key: &str) -> Option<String> {
-        let place = self.peers.get(peer)?;
-        let at = place.entries.iter().position(|entry| entry.key == key)?;
-        if place.inline {
-            let spans: Vec<_> = place.entries.iter().map(|entry| entry.span.clone()).collect();
-            return Some(self.without(self.cut(&spans, at, place.span.end - 1)));
+        let peer_span = self.peers.get(peer)?;
+        let at = peer_span.entries.iter().position(|entry| entry.key == key)?;
+        if peer_span.inline {
+            let spans: Vec<_> = peer_span.entries.iter().map(|entry| entry.span.clone()).collect();
+            return Some(self.without(self.cut(&spans, at, peer_span.span.end - 1)));
         }
-        let span = &place.entries[at].span;
+        let span = &peer_span.entries[at].span;
         Some(self.without(self.line_start(span.start)..self.line_end(span.end)))
     }
 
     /// The text without a peer. Comments that touch its table go with it, or they would be read
     /// as being about the next one.
     pub(crate) fn remove(&self, peer: usize) -> Option<String> {
-        let place = self.peers.get(peer)?;
-        if place.inline {
+        let peer_span = self.peers.get(peer)?;
+        if peer_span.inline {
             let spans: Vec<_> = self.peers.iter().map(|peer| peer.span.clone()).collect();
             let array = self.array.as_ref()?;
             let gone = self.cut(&spans, peer, array.end - 1);
             let before = peer.checked_sub(1).map_or(array.start, |before| spans[before].end);
             return Some(self.without(self.comments_above(gone.start, before)..gone.end));
         }
-        let start = self.line_start(place.span.start);
+        let start = self.line_start(peer_span.span.start);
         let values = self.peers.iter().flat_map(|peer| &peer.entries).map(|entry| entry.value.end);
-        let values = values.chain(self.others.iter().copied());
+        let values = values.chain(self.other_value_ends.iter().copied());
         let before = values.filter(|&end| end <= start).max().unwrap_or(0);
         let start = self.comments_above(start, before);
-        let last = place.entries.last().map_or(place.span.end, |entry| entry.span.end);
+        let last = peer_span.entries.last().map_or(peer_span.span.end, |entry| entry.span.end);
         let mut end = self.line_end(last);
         let below = self.text[end..].split_inclusive('\n');
         let comments: usize =
@@ -166,10 +166,10 @@ impl<'a> Layout<'a> {
         let item = &items[at];
         let (mut start, mut end) = (item.start, item.end);
         let next = items.get(at + 1).map_or(close, |next| next.start);
-        if let Some(comma) = self.comma(item.end, next) {
+        if let Some(comma) = self.find_comma(item.end, next) {
             end = comma + 1;
         } else if let Some(before) = at.checked_sub(1).map(|before| items[before].end)
-            && let Some(comma) = self.comma(before, item.start)
+            && let Some(comma) = self.find_comma(before, item.start)
             // On a line above, it may stay: it can be the last thing of several lines.
             && !self.text[comma..start].contains('\n')
         {
@@ -206,7 +206,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Where there is a comma, with nothing but white space, comments and one comma in between.
-    fn comma(&self, from: usize, to: usize) -> Option<usize> {
+    fn find_comma(&self, from: usize, to: usize) -> Option<usize> {
         let mut in_comment = false;
         for (at, c) in self.text[from..to].char_indices() {
             match c {
@@ -237,18 +237,18 @@ impl<'a> Layout<'a> {
     }
 }
 
-impl Place {
-    fn of(text: &str, span: Range<usize>, value: &DeValue<'_>) -> Option<Place> {
+impl PeerSpan {
+    fn from_value(text: &str, span: Range<usize>, value: &DeValue<'_>) -> Option<PeerSpan> {
         let table = value.as_table()?.iter();
         let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
             let (key, start): (&toml::de::DeString<'_>, usize) = (key.get_ref(), key.span().start);
             let value = value.span();
-            Entry { key: key.to_string(), span: start..value.end, value }
+            KeyValueSpan { key: key.to_string(), span: start..value.end, value }
         };
-        let mut entries: Vec<Entry> = table.map(entry).collect();
+        let mut entries: Vec<KeyValueSpan> = table.map(entry).collect();
         entries.sort_by_key(|entry| entry.span.start);
         let inline = text.get(span.clone())?.starts_with('{');
-        Some(Place { span, inline, entries })
+        Some(PeerSpan { span, inline, entries })
     }
 }
 

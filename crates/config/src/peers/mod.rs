@@ -1,11 +1,11 @@
 //! Who a node's peers are: `peers.toml`, and the tickets by which two people become each
 //! other's peers.
 //!
-//! A [`Circle`](list::Circle) is what the file says. It may be too small to confirm anything, so that a node
-//! can start before its circle is complete; only [`Circle::counted`](list::Circle::counted) makes the [`PeerSet`](unanimity_protocol::PeerSet)
+//! A [`PeerList`](list::Circle) is what the file says. It may be too small to confirm anything, so that a node
+//! can start before its circle is complete; only [`PeerList::counted_peers`](list::Circle::counted) makes the [`PeerSet`](unanimity_protocol::PeerSet)
 //! without which nothing installs.
 //!
-//! | in the file | [`Standing`](entry::Standing) | has to confirm | may find our service |
+//! | in the file | [`Membership`](entry::Standing) | has to confirm | may find our service |
 //! |---|---|---|---|
 //! | neither of the two lines below | `AnswerCounter` | yes | yes |
 //! | `joining = "SIZE ROOT"` | `Joining` | no: asked, and not counted | yes |

@@ -5,22 +5,22 @@ use std::path::Path;
 use serde::Deserialize;
 use unanimity_protocol::{CosignatureVerifyingKey, Name, Peer, Timestamp};
 
-use crate::operator_file::{Text, in_file};
-use crate::peers::entry::LONG_OVER;
-use crate::peers::head_claim::Claim;
-use crate::{Circle, ConfigError, DiscoveryKey, Member, OnionAddress, Site, Standing, Why};
+use crate::operator_file::{Parsed, parse_file};
+use crate::peers::entry::LEFT_BEFORE_COUNTED;
+use crate::peers::head_claim::HeadClaim;
+use crate::{PeerList, ConfigError, ClientAuthKey, PeerEntry, OnionAddress, MirrorUrl, Membership, ConfigErrorKind};
 
-impl Circle {
+impl PeerList {
     /// Reads a peers file such as `peers.example.toml`.
-    pub fn load(path: &Path) -> Result<Circle, ConfigError> {
-        in_file(path, Circle::parse)
+    pub fn load(path: &Path) -> Result<PeerList, ConfigError> {
+        parse_file(path, PeerList::parse)
     }
 
     /// Reads the text of a peers file.
-    pub fn parse(text: &str) -> Result<Circle, Why> {
+    pub fn parse(text: &str) -> Result<PeerList, ConfigErrorKind> {
         let file: PeersFile = toml::from_str(text)?;
-        let members = file.peer.into_iter().map(PeerTable::member).collect();
-        Ok(Circle::new(members, file.min_peers)?)
+        let members = file.peer.into_iter().map(PeerTable::into_entry).collect();
+        Ok(PeerList::new(members, file.min_peers)?)
     }
 }
 
@@ -40,30 +40,30 @@ fn default_min_peers() -> usize {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PeerTable {
-    name: Text<Name>,
-    operator: Text<Name>,
-    address: Text<OnionAddress>,
-    key: Text<CosignatureVerifyingKey>,
-    discovery: Option<Text<DiscoveryKey>>,
-    artifacts: Option<Text<Site>>,
-    joining: Option<Text<Claim>>,
-    leaves: Option<Text<Timestamp>>,
+    name: Parsed<Name>,
+    operator: Parsed<Name>,
+    address: Parsed<OnionAddress>,
+    key: Parsed<CosignatureVerifyingKey>,
+    discovery: Option<Parsed<ClientAuthKey>>,
+    artifacts: Option<Parsed<MirrorUrl>>,
+    joining: Option<Parsed<HeadClaim>>,
+    leaves: Option<Parsed<Timestamp>>,
 }
 
 impl PeerTable {
-    fn member(self) -> Member {
+    fn into_entry(self) -> PeerEntry {
         let standing = match (self.joining, self.leaves) {
-            (None, None) => Standing::Counted,
-            (Some(Text(Claim { size, root })), None) => Standing::Joining { size, root },
-            (None, Some(Text(at))) => Standing::Leaving { at },
-            (Some(_), Some(_)) => LONG_OVER,
+            (None, None) => Membership::Counted,
+            (Some(Parsed(HeadClaim { size, root })), None) => Membership::Joining { size, root },
+            (None, Some(Parsed(at))) => Membership::Leaving { at },
+            (Some(_), Some(_)) => LEFT_BEFORE_COUNTED,
         };
-        Member {
+        PeerEntry {
             peer: Peer { name: self.name.0, operator: self.operator.0, key: self.key.0 },
             address: self.address.0,
-            discovery: self.discovery.map(|key| key.0),
+            client_auth: self.discovery.map(|key| key.0),
             artifacts: self.artifacts.map(|site| site.0),
-            standing,
+            membership: standing,
         }
     }
 }

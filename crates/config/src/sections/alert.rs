@@ -1,58 +1,58 @@
-//! `[alarm]`: the command that is run when the condition of a node changes.
+//! `[alert]`: the command that is run when the condition of a node changes.
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::operator_file::Text;
-use crate::{ProgramError, Why, check_executable};
+use crate::operator_file::Parsed;
+use crate::{AlertProgramError, ConfigErrorKind, check_executable};
 
 /// Whom to tell, and when to begin to worry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alarm {
+pub struct AlertSettings {
     /// The program and its arguments, run without a shell. Empty: changes are only logged.
     pub command: Vec<String>,
     /// How long a node may be incomplete before that is worth telling.
     pub incomplete_after: Duration,
 }
 
-impl Alarm {
+impl AlertSettings {
     /// Looks whether the program could be run: better now than when there is something to tell.
-    pub fn check(&self) -> Result<(), ProgramError> {
+    pub fn check_program(&self) -> Result<(), AlertProgramError> {
         let Some(program) = self.command.first() else { return Ok(()) };
-        check_executable(program.as_ref()).map_err(|why| ProgramError { path: program.into(), why })
+        check_executable(program.as_ref()).map_err(|why| AlertProgramError { path: program.into(), why })
     }
 }
 
-impl Default for Alarm {
+impl Default for AlertSettings {
     /// Nobody; 24 h.
     fn default() -> Self {
-        Alarm { command: Vec::new(), incomplete_after: Duration::from_secs(24 * 60 * 60) }
+        AlertSettings { command: Vec::new(), incomplete_after: Duration::from_secs(24 * 60 * 60) }
     }
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AlarmTable {
+pub(crate) struct AlertTable {
     #[serde(default)]
     command: Vec<String>,
-    incomplete_after: Option<Text<humantime::Duration>>,
+    incomplete_after: Option<Parsed<humantime::Duration>>,
 }
 
-impl AlarmTable {
-    pub(crate) fn check(self) -> Result<Alarm, Why> {
-        let default = Alarm::default();
+impl AlertTable {
+    pub(crate) fn validate(self) -> Result<AlertSettings, ConfigErrorKind> {
+        let default = AlertSettings::default();
         let incomplete_after =
             self.incomplete_after.map_or(default.incomplete_after, |after| *after.0);
         if self.command.first().is_some_and(|program| !Path::new(program).is_absolute()) {
-            return Err(Why::Alarm("command: its program is named by an absolute path"));
+            return Err(ConfigErrorKind::Alert("command: its program is named by an absolute path"));
         }
         if incomplete_after > Duration::from_secs(30 * 24 * 3600) {
-            return Err(Why::Alarm(
+            return Err(ConfigErrorKind::Alert(
                 "incomplete_after is at most 30 days: silence is what an attacker wants",
             ));
         }
-        Ok(Alarm { command: self.command, incomplete_after })
+        Ok(AlertSettings { command: self.command, incomplete_after })
     }
 }

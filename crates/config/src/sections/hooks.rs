@@ -4,7 +4,7 @@ use std::time::Duration;
 /// What belongs to a switch besides the switch, from the configuration alone. A command is a program
 /// and its arguments, run without a shell; an empty one is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Procedure {
+pub struct HookSettings {
     /// How many versions there are after a switch, the present one included; at least two.
     pub keep: usize,
     /// Runs before the switch.
@@ -22,13 +22,13 @@ pub struct Procedure {
     /// How long that may take.
     pub check_timeout: Duration,
     /// Runs once the version has proved good.
-    pub when_good: Vec<String>,
+    pub on_success: Vec<String>,
 }
 
-impl Default for Procedure {
+impl Default for HookSettings {
     /// Three versions, and nothing around a switch.
-    fn default() -> Procedure {
-        Procedure {
+    fn default() -> HookSettings {
+        HookSettings {
             keep: 3,
             pre_install: Vec::new(),
             handover: Vec::new(),
@@ -37,21 +37,21 @@ impl Default for Procedure {
             timeout: Duration::from_secs(5 * 60),
             check: Vec::new(),
             check_timeout: Duration::from_secs(60),
-            when_good: Vec::new(),
+            on_success: Vec::new(),
         }
     }
 }
 
-impl Procedure {
+impl HookSettings {
     /// The programs that are run.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
-        let Procedure { pre_install, handover, post_install, check, when_good, .. } = self;
+        let HookSettings { pre_install, handover, post_install, check, on_success: when_good, .. } = self;
         let commands = [pre_install, handover, post_install, check, when_good];
         commands.into_iter().filter_map(|command| command.first()).map(String::as_str)
     }
 
     /// Whether there is nothing that a switch could fail by.
-    pub fn is_plain(&self) -> bool {
+    pub fn has_no_hooks(&self) -> bool {
         let commands = [&self.pre_install, &self.handover, &self.post_install, &self.check];
         commands.iter().all(|command| command.is_empty()) && self.restart.is_none()
     }

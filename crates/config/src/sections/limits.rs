@@ -6,89 +6,89 @@ use std::time::Duration;
 use serde::Deserialize;
 use unanimity_protocol::decision::admission::{CLOCK_SKEW, RoundLimits};
 
-use crate::operator_file::Text;
-use crate::{Polling, Why};
+use crate::operator_file::Parsed;
+use crate::{PollingSettings, ConfigErrorKind};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsTable {
-    settle: Option<Text<humantime::Duration>>,
-    roll_ttl: Option<Text<humantime::Duration>>,
-    view_ttl: Option<Text<humantime::Duration>>,
-    ask_timeout: Option<Text<humantime::Duration>>,
-    roll_timeout: Option<Text<humantime::Duration>>,
-    removal_delay: Option<Text<humantime::Duration>>,
-    poll_min: Option<Text<humantime::Duration>>,
-    poll_max: Option<Text<humantime::Duration>>,
-    max_poll_age: Option<Text<humantime::Duration>>,
+    settle: Option<Parsed<humantime::Duration>>,
+    roll_ttl: Option<Parsed<humantime::Duration>>,
+    view_ttl: Option<Parsed<humantime::Duration>>,
+    ask_timeout: Option<Parsed<humantime::Duration>>,
+    roll_timeout: Option<Parsed<humantime::Duration>>,
+    removal_delay: Option<Parsed<humantime::Duration>>,
+    poll_min: Option<Parsed<humantime::Duration>>,
+    poll_max: Option<Parsed<humantime::Duration>>,
+    max_poll_age: Option<Parsed<humantime::Duration>>,
 }
 
 /// What they come to.
-pub(crate) struct Checked {
+pub(crate) struct CheckedLimits {
     pub(crate) limits: RoundLimits,
-    pub(crate) polling: Polling,
+    pub(crate) polling: PollingSettings,
     pub(crate) ask_timeout: Duration,
-    pub(crate) roll_timeout: Duration,
+    pub(crate) round_timeout: Duration,
     pub(crate) removal_delay: Duration,
 }
 
 impl LimitsTable {
-    pub(crate) fn check(self) -> Result<Checked, Why> {
-        let or = |value: Option<Text<humantime::Duration>>, default: Duration| {
+    pub(crate) fn validate(self) -> Result<CheckedLimits, ConfigErrorKind> {
+        let or = |value: Option<Parsed<humantime::Duration>>, default: Duration| {
             value.map_or(default, |value| *value.0)
         };
-        let defaults = (RoundLimits::default(), Polling::default());
+        let defaults = (RoundLimits::default(), PollingSettings::default());
         let limits = RoundLimits {
             settle: or(self.settle, defaults.0.settle),
             round_ttl: or(self.roll_ttl, defaults.0.round_ttl),
             max_cosignature_age: or(self.view_ttl, defaults.0.max_cosignature_age),
         };
-        let polling = Polling {
+        let polling = PollingSettings {
             min: or(self.poll_min, defaults.1.min),
             max: or(self.poll_max, defaults.1.max),
             max_age: or(self.max_poll_age, defaults.1.max_age),
         };
         let ask_timeout = or(self.ask_timeout, Duration::from_secs(45));
-        let roll_timeout = or(self.roll_timeout, Duration::from_secs(120));
+        let round_timeout = or(self.roll_timeout, Duration::from_secs(120));
         let day = Duration::from_secs(24 * 60 * 60);
         let second = Duration::from_secs(1);
         if limits.round_ttl > day || limits.max_cosignature_age > day || polling.max_age > day {
-            return Err(Why::Limits(
+            return Err(ConfigErrorKind::Limits(
                 "roll_ttl, view_ttl and max_poll_age are at most one day: an older answer says nothing of now",
             ));
         }
         if !limits.settle.is_zero() && limits.settle < second {
-            return Err(Why::Limits("settle is at least one second, or 0s for none"));
+            return Err(ConfigErrorKind::Limits("settle is at least one second, or 0s for none"));
         }
         if limits.round_ttl < second || limits.max_cosignature_age < second || ask_timeout < second
         {
-            return Err(Why::Limits("roll_ttl, view_ttl and ask_timeout are at least one second"));
+            return Err(ConfigErrorKind::Limits("roll_ttl, view_ttl and ask_timeout are at least one second"));
         }
-        if roll_timeout < ask_timeout {
-            return Err(Why::Limits(
+        if round_timeout < ask_timeout {
+            return Err(ConfigErrorKind::Limits(
                 "roll_timeout is not shorter than ask_timeout: a roll takes as long as one try at least",
             ));
         }
         // A view is judged when the roll closes, also one that was cosigned as it opened, by a
         // clock that is behind.
         let ttl = limits.max_cosignature_age.min(limits.round_ttl);
-        if roll_timeout > ttl.saturating_sub(CLOCK_SKEW) {
-            return Err(Why::Limits(
+        if round_timeout > ttl.saturating_sub(CLOCK_SKEW) {
+            return Err(ConfigErrorKind::Limits(
                 "roll_timeout is at least one minute shorter than view_ttl and roll_ttl: the first answer has to count still when the last one is in",
             ));
         }
         if polling.min > polling.max || polling.max >= polling.max_age || polling.min < second {
-            return Err(Why::Limits(
+            return Err(ConfigErrorKind::Limits(
                 "poll_min is at least one second, poll_max not smaller, and max_poll_age larger than both",
             ));
         }
         let hour = Duration::from_secs(60 * 60);
         let removal_delay = or(self.removal_delay, 7 * day);
         if removal_delay < hour || removal_delay > 366 * day {
-            return Err(Why::Limits(
+            return Err(ConfigErrorKind::Limits(
                 "removal_delay is one hour to a year; a peer can also be removed at once",
             ));
         }
-        Ok(Checked { limits, polling, ask_timeout, roll_timeout, removal_delay })
+        Ok(CheckedLimits { limits, polling, ask_timeout, round_timeout: roll_timeout: round_timeout, removal_delay })
     }
 }

@@ -8,9 +8,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::address::url::{Host, Site, SiteError};
-use crate::error::Why;
-use crate::operator_file::Text;
+use crate::address::url::{MirrorHost, MirrorUrl, MirrorUrlError};
+use crate::error::ConfigErrorKind;
+use crate::operator_file::Parsed;
 
 /// The most bytes of a file with certificates.
 const MAX_ROOT_BYTES: usize = 64 * 1024;
@@ -21,11 +21,11 @@ pub enum MirrorSpec {
     /// A directory of this machine.
     Directory(PathBuf),
     /// A host that is asked over a network; at `https://`, its certificate is one of the web's.
-    Site(Site),
+    Url(MirrorUrl),
     /// A host at `https://` whose certificate one of these roots has signed.
     Pinned {
         /// The host.
-        site: Site,
+        url: MirrorUrl,
         /// The file that holds the roots.
         root: PathBuf,
         /// What is in it: certificates in PEM. They are read when the mirror is opened.
@@ -38,7 +38,7 @@ pub enum MirrorSpec {
 pub enum MirrorError {
     /// A host that cannot be one.
     #[error(transparent)]
-    Site(#[from] SiteError),
+    Url(#[from] MirrorUrlError),
     /// A directory that is another one for everybody.
     #[error("{0:?} is no mirror: the directory has to be absolute: file:/absolute/directory")]
     Relative(String),
@@ -46,9 +46,9 @@ pub enum MirrorError {
 
 impl MirrorSpec {
     /// The identity of the onion service that it is, if it is one.
-    pub fn service(&self) -> Option<[u8; 32]> {
+    pub fn onion_key(&self) -> Option<[u8; 32]> {
         match self {
-            MirrorSpec::Site(Site { host: Host::Onion(key), .. }) => Some(*key),
+            MirrorSpec::Url(MirrorUrl { host: MirrorHost::Onion(key), .. }) => Some(*key),
             _ => None,
         }
     }
@@ -66,7 +66,7 @@ impl FromStr for MirrorSpec {
         match text.strip_prefix("file:") {
             Some(path) if path.starts_with('/') => Ok(MirrorSpec::Directory(path.into())),
             Some(_) => Err(MirrorError::Relative(text.to_owned())),
-            None => Ok(MirrorSpec::Site(text.parse()?)),
+            None => Ok(MirrorSpec::Url(text.parse()?)),
         }
     }
 }
@@ -76,7 +76,7 @@ impl fmt::Display for MirrorSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MirrorSpec::Directory(path) => write!(f, "file:{}", path.display()),
-            MirrorSpec::Site(site) | MirrorSpec::Pinned { site, .. } => site.fmt(f),
+            MirrorSpec::Url(site) | MirrorSpec::Pinned { url: site, .. } => site.fmt(f),
         }
     }
 }
@@ -89,31 +89,31 @@ pub(crate) enum MirrorEntry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PinnedTable {
-    url: Text<Site>,
+    url: Parsed<MirrorUrl>,
     root: PathBuf,
 }
 
 impl MirrorEntry {
-    pub(crate) fn check(self, directory: &Path) -> Result<MirrorSpec, Why> {
-        let PinnedTable { url: Text(site), root } = match self {
+    pub(crate) fn validate(self, directory: &Path) -> Result<MirrorSpec, ConfigErrorKind> {
+        let PinnedTable { url: Parsed(site), root } = match self {
             MirrorEntry::Plain(mirror) => return Ok(mirror),
             MirrorEntry::Pinned(table) => table,
         };
         let root = directory.join(root);
-        let wrong = |why: String| Why::MirrorRoot { path: root.clone(), why };
+        let wrong = |why: String| ConfigErrorKind::MirrorRoot { path: root.clone(), why };
         let pem = unanimity_storage::read_at_most(&root, MAX_ROOT_BYTES);
         let pem = pem.map_err(|error| wrong(error.to_string()))?;
         if !site.tls {
             return Err(wrong("only a mirror at https:// has a certificate".to_owned()));
         }
-        Ok(MirrorSpec::Pinned { site, root, pem })
+        Ok(MirrorSpec::Pinned { url: site, root, pem })
     }
 }
 
 impl<'de> Deserialize<'de> for MirrorEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entry;
-        impl<'de> Visitor<'de> for Entry {
+        struct MirrorEntryVisitor;
+        impl<'de> Visitor<'de> for MirrorEntryVisitor {
             type Value = MirrorEntry;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,6 +130,6 @@ impl<'de> Deserialize<'de> for MirrorEntry {
                 PinnedTable::deserialize(MapAccessDeserializer::new(map)).map(MirrorEntry::Pinned)
             }
         }
-        deserializer.deserialize_any(Entry)
+        deserializer.deserialize_any(MirrorEntryVisitor)
     }
 }

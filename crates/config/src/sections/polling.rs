@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// When a peer polls, and how long a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Polling {
+pub struct PollingSettings {
     /// The shortest wait between two polls.
     pub min: Duration,
     /// The longest.
@@ -13,10 +13,10 @@ pub struct Polling {
     pub max_age: Duration,
 }
 
-impl Default for Polling {
+impl Default for PollingSettings {
     /// 5 to 15 minutes apart, good for 30.
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(60 * n);
-        Polling { min: minutes(5), max: minutes(15), max_age: minutes(30) }
+        PollingSettings { min: minutes(5), max: minutes(15), max_age: minutes(30) }
     }
 }

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use unanimity_protocol::Name;
 
 use crate::address::onion::DEFAULT_PORT;
-use crate::operator_file::Text;
-use crate::{WEB_PORT, Why};
+use crate::operator_file::Parsed;
+use crate::{WEB_PORT, ConfigErrorKind};
 
 /// A node that is a peer to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serve {
+pub struct ServeSettings {
     /// What its views are signed as, and what its ticket calls it.
     pub name: Name,
     /// The port of its onion service.
@@ -20,24 +20,24 @@ pub struct Serve {
     /// What it does by itself with an update that everybody confirms.
     pub policy: ServePolicy,
     /// The shortest wait between two rolls.
-    pub roll_min: Duration,
+    pub round_interval_min: Duration,
     /// The longest.
-    pub roll_max: Duration,
+    pub round_interval_max: Duration,
     /// Whether only listed peers can find it, or whoever knows its address.
-    pub restricted: bool,
+    pub client_auth: bool,
     /// Whether clients work for it while it is flooded; in a build with the feature `pow`.
     pub proof_of_work: bool,
     /// If it serves artifacts to anyone.
-    pub artifacts: Option<ServeArtifacts>,
+    pub artifacts: Option<ServeArtifactsSettings>,
 }
 
 /// A node that serves the artifacts that it fetched for itself, at an address of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServeArtifacts {
+pub struct ServeArtifactsSettings {
     /// The most bytes that it keeps for that.
-    pub keep: u64,
+    pub max_bytes: u64,
     /// The most bytes a second, to all who fetch together.
-    pub rate: u64,
+    pub bytes_per_second: u64,
 }
 
 /// What a serving node does with an update that can be installed.
@@ -55,13 +55,13 @@ pub enum ServePolicy {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServeTable {
-    name: Text<Name>,
+    name: Parsed<Name>,
     #[serde(default = "default_port")]
     port: u16,
     #[serde(default = "default_policy")]
     policy: ServePolicy,
-    roll_min: Option<Text<humantime::Duration>>,
-    roll_max: Option<Text<humantime::Duration>>,
+    roll_min: Option<Parsed<humantime::Duration>>,
+    roll_max: Option<Parsed<humantime::Duration>>,
     #[serde(default = "yes")]
     restricted_discovery: bool,
     #[serde(default)]
@@ -72,36 +72,36 @@ pub(crate) struct ServeTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArtifactsTable {
-    keep: Option<Text<Bytes>>,
-    rate: Option<Text<Bytes>>,
+    keep: Option<Parsed<ByteSize>>,
+    rate: Option<Parsed<ByteSize>>,
 }
 
 impl ArtifactsTable {
-    fn check(self) -> Result<ServeArtifacts, Why> {
-        let or = |value: Option<Text<Bytes>>, default| value.map_or(default, |value| value.0.0);
+    fn validate(self) -> Result<ServeArtifactsSettings, ConfigErrorKind> {
+        let or = |value: Option<Parsed<ByteSize>>, default| value.map_or(default, |value| value.0.0);
         let (keep, rate) = (or(self.keep, 1 << 30), or(self.rate, 1 << 20));
         if keep == 0 || rate < 256 << 10 {
-            return Err(Why::Serve(
+            return Err(ConfigErrorKind::Serve(
                 "artifacts: keep is more than nothing, and rate at least 256KiB (a second): without [serve.artifacts] there are none",
             ));
         }
-        Ok(ServeArtifacts { keep, rate })
+        Ok(ServeArtifactsSettings { max_bytes: keep, bytes_per_second: rate })
     }
 }
 
 /// A number of bytes as people write it: `64KiB`, `512MiB`, `2GiB`.
-struct Bytes(u64);
+struct ByteSize(u64);
 
-impl FromStr for Bytes {
+impl FromStr for ByteSize {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Bytes, Self::Err> {
+    fn from_str(text: &str) -> Result<ByteSize, Self::Err> {
         let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
         let found = units.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, bits)));
         let digits = found.filter(|(number, _)| number.bytes().all(|c| c.is_ascii_digit()));
         let bytes =
             digits.and_then(|(number, bits)| number.parse::<u64>().ok()?.checked_mul(1 << bits));
-        bytes.map(Bytes).ok_or("expected a number and KiB, MiB or GiB, such as 512MiB")
+        bytes.map(ByteSize).ok_or("expected a number and KiB, MiB or GiB, such as 512MiB")
     }
 }
 
@@ -118,35 +118,35 @@ fn yes() -> bool {
 }
 
 impl ServeTable {
-    pub(crate) fn check(self) -> Result<Serve, Why> {
+    pub(crate) fn validate(self) -> Result<ServeSettings, ConfigErrorKind> {
         if self.name.0.as_str().contains('+') {
-            return Err(Why::Serve("name: a key's name has no '+'"));
+            return Err(ConfigErrorKind::Serve("name: a key's name has no '+'"));
         }
         let minutes = |n: u64| Duration::from_secs(60 * n);
-        let or = |value: Option<Text<humantime::Duration>>, default: Duration| {
+        let or = |value: Option<Parsed<humantime::Duration>>, default: Duration| {
             value.map_or(default, |value| *value.0)
         };
-        let (roll_min, roll_max) = (or(self.roll_min, minutes(20)), or(self.roll_max, minutes(40)));
-        if roll_min < Duration::from_secs(1) || roll_max < roll_min {
-            return Err(Why::Serve("roll_min is at least one second, and roll_max not smaller"));
+        let (round_interval_min, round_interval_max) = (or(self.roll_min, minutes(20)), or(self.roll_max, minutes(40)));
+        if round_interval_min < Duration::from_secs(1) || round_interval_max < round_interval_min {
+            return Err(ConfigErrorKind::Serve("roll_min is at least one second, and roll_max not smaller"));
         }
-        if roll_max > minutes(24 * 60) {
-            return Err(Why::Serve(
+        if round_interval_max > minutes(24 * 60) {
+            return Err(ConfigErrorKind::Serve(
                 "roll_max is at most one day: a node that does not ask does not notice",
             ));
         }
         if self.port == 0 || self.port == WEB_PORT {
-            return Err(Why::Serve("port is 1 to 65535, and not 80, where the log is served"));
+            return Err(ConfigErrorKind::Serve("port is 1 to 65535, and not 80, where the log is served"));
         }
-        Ok(Serve {
+        Ok(ServeSettings {
             name: self.name.0,
             port: self.port,
             policy: self.policy,
-            roll_min,
-            roll_max,
-            restricted: self.restricted_discovery,
+            round_interval_min: roll_min: round_interval_min,
+            round_interval_max: roll_max: round_interval_max,
+            client_auth: self.restricted_discovery,
             proof_of_work: self.proof_of_work,
-            artifacts: self.artifacts.map(ArtifactsTable::check).transpose()?,
+            artifacts: self.artifacts.map(ArtifactsTable::validate).transpose()?,
         })
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::operator_file::Text;
+use crate::operator_file::Parsed;
 use crate::tor_settings::{Bridges, PluggableTransport};
-use crate::{TorNetwork, TorSettings, Why};
+use crate::{TorNetwork, TorSettings, ConfigErrorKind};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -15,7 +15,7 @@ pub(crate) struct TorTable {
     state: Option<PathBuf>,
     cache: Option<PathBuf>,
     network: Option<PathBuf>,
-    bootstrap_timeout: Option<Text<humantime::Duration>>,
+    bootstrap_timeout: Option<Parsed<humantime::Duration>>,
     #[serde(default)]
     bridges: Vec<String>,
     #[serde(default)]
@@ -38,22 +38,22 @@ const MAX_NETWORK_BYTES: usize = 1024 * 1024;
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl TorTable {
-    pub(crate) fn bootstrap_timeout(&self) -> Result<Duration, Why> {
+    pub(crate) fn bootstrap_timeout(&self) -> Result<Duration, ConfigErrorKind> {
         let timeout = self.bootstrap_timeout.as_ref().map_or(BOOTSTRAP_TIMEOUT, |time| *time.0);
         if timeout < Duration::from_secs(1) || timeout > Duration::from_secs(15 * 60) {
-            return Err(Why::Tor("bootstrap_timeout is one second to 15 minutes"));
+            return Err(ConfigErrorKind::Tor("bootstrap_timeout is one second to 15 minutes"));
         }
         Ok(timeout)
     }
 
-    pub(crate) fn check(self, directory: &Path, state: &Path) -> Result<TorSettings, Why> {
-        let place = |path: Option<PathBuf>, default: &str| {
+    pub(crate) fn validate(self, directory: &Path, state: &Path) -> Result<TorSettings, ConfigErrorKind> {
+        let resolve = |path: Option<PathBuf>, default: &str| {
             path.map_or_else(|| state.join(default), |path| directory.join(path))
         };
         let network = match self.network {
             _ if self.offline => TorNetwork::Offline,
             Some(_) if !self.bridges.is_empty() || !self.transports.is_empty() => {
-                return Err(Why::Tor(
+                return Err(ConfigErrorKind::Tor(
                     "bridges and transports lead to the public network: they do not go with `network`",
                 ));
             }
@@ -61,7 +61,7 @@ impl TorTable {
                 let path = directory.join(path);
                 let text = unanimity_storage::read_at_most(&path, MAX_NETWORK_BYTES)?;
                 let text = String::from_utf8(text);
-                TorNetwork::Private(text.map_err(|_| Why::Tor("network: the file is not text"))?)
+                TorNetwork::Private(text.map_err(|_| ConfigErrorKind::Tor("network: the file is not text"))?)
             }
             None => {
                 let transports = self.transports.into_iter().map(|transport| PluggableTransport {
@@ -73,8 +73,8 @@ impl TorTable {
             }
         };
         Ok(TorSettings {
-            state: place(self.state, "tor"),
-            cache: place(self.cache, "tor-cache"),
+            state: resolve(self.state, "tor"),
+            cache: resolve(self.cache, "tor-cache"),
             network,
         })
     }

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use unanimity_config::OnionAddress;
-use unanimity_config::address::onion::{AddressError, DEFAULT_PORT};
+use unanimity_config::address::onion::{DEFAULT_PORT, OnionAddressError};
 
 /// A well-known service, as an example of the form.
 const KNOWN: &str = "duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad";
 
-fn parse(text: &str) -> Result<OnionAddress, AddressError> {
+fn parse(text: &str) -> Result<OnionAddress, OnionAddressError> {
     text.parse()
 }
 
@@ -47,7 +47,7 @@ fn any_one_wrong_character_is_noticed() {
             if text == KNOWN {
                 read.unwrap();
             } else {
-                assert!(matches!(read, Err(AddressError::Checksum(_))), "{text}");
+                assert!(matches!(read, Err(OnionAddressError::Checksum(_))), "{text}");
             }
         }
         let mut swapped = KNOWN.as_bytes().to_vec();
@@ -78,7 +78,7 @@ fn what_is_not_an_address_is_refused() {
     let bad_ports = ["0", "70000", "65536", "+80", "-1", "", " 80", "80 ", "8o", "80:80", "0x50"];
     for port in bad_ports {
         let read = parse(&format!("{KNOWN}.onion:{port}"));
-        assert!(matches!(read, Err(AddressError::Shape(_))), "port {port:?}");
+        assert!(matches!(read, Err(OnionAddressError::Shape(_))), "port {port:?}");
     }
     for text in [
         "",
@@ -98,7 +98,7 @@ fn what_is_not_an_address_is_refused() {
         &format!("ｄ{}.onion", &KNOWN[1..]),
         &format!("http://{KNOWN}.onion"),
     ] {
-        assert!(matches!(parse(text), Err(AddressError::Shape(_))), "{text:?}");
+        assert!(matches!(parse(text), Err(OnionAddressError::Shape(_))), "{text:?}");
     }
     let long = "x".repeat(1 << 20);
     assert!(parse(&long).unwrap_err().to_string().len() < 300, "an error is readable");

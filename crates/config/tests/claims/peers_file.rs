@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use unanimity_config::peers::edit::{self};
-use unanimity_config::peers::edit::{EditError, Obstacle};
-use unanimity_config::{Circle, DiscoveryKey, Member, OnionAddress, Standing, Why};
+use unanimity_config::peers::edit::{EditError, EditErrorKind};
+use unanimity_config::{
+    ClientAuthKey, ConfigErrorKind, Membership, OnionAddress, PeerEntry, PeerList,
+};
 use unanimity_protocol::{CosignatureSigningKey, Hash, Name, NoteSigningKey, Timestamp};
 use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
@@ -26,7 +28,7 @@ fn lines(name: &str, seed: u8, standing: &str) -> Vec<String> {
         format!("operator = \"{name}\""),
         format!("address = \"{}\"", OnionAddress { key: [seed; 32], port: 4242 }),
         format!("key = \"{}\"", secret.public()),
-        format!("discovery = \"{}\"", DiscoveryKey([seed; 32])),
+        format!("discovery = \"{}\"", ClientAuthKey([seed; 32])),
     ];
     lines.extend((!standing.is_empty()).then(|| standing.to_owned()));
     lines
@@ -45,7 +47,7 @@ fn leaves(at: Timestamp) -> String {
 }
 
 /// Three who count, one who joins, one who leaves now, one who left before it was counted.
-fn everybody() -> String {
+fn peers_of_every_membership() -> String {
     let both = format!("{}\n{}", joining(), leaves(Timestamp(NOW.0 + 9)));
     ["a", "b", "c"].iter().zip(1..).map(|(name, seed)| peer(name, seed, "")).collect::<String>()
         + &peer("joins", 4, &joining())
@@ -53,8 +55,8 @@ fn everybody() -> String {
         + &peer("both", 6, &both)
 }
 
-fn parse(text: &str) -> Circle {
-    Circle::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+fn parse(text: &str) -> PeerList {
+    PeerList::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 fn names<'a, T: ToString + 'a>(names: impl IntoIterator<Item = T>) -> String {
@@ -66,9 +68,9 @@ fn name(text: &str) -> Name {
 }
 
 /// Somebody who is not in any of the files here, and joins.
-fn newcomer(seed: u8) -> Member {
+fn joining_entry(seed: u8) -> PeerEntry {
     let text = peer(&format!("new-{seed}"), seed, &joining());
-    parse(&text).members()[0].clone()
+    parse(&text).entries()[0].clone()
 }
 
 fn disk() -> Storage {
@@ -83,48 +85,48 @@ fn file(text: &str) -> (TempDir, PathBuf) {
     (place, path)
 }
 
-type Edit = fn(&Path, &Storage) -> Result<Circle, EditError>;
+type Edit = fn(&Path, &Storage) -> Result<PeerList, EditError>;
 
-/// One of each, all possible for [`everybody`].
+/// One of each, all possible for [`peers_of_every_membership`].
 const EDITS: [(&str, Edit); 6] = [
-    ("add", |path, disk| edit::add(path, &newcomer(9), disk)),
+    ("add", |path, disk| edit::add(path, &joining_entry(9), disk)),
     ("count", |path, disk| {
-        let joins = Circle::load(path).unwrap().find(&name("joins")).unwrap().clone();
-        edit::count(path, &joins, disk)
+        let joins = PeerList::load(path).unwrap().find(&name("joins")).unwrap().clone();
+        edit::activate(path, &joins, disk)
     }),
-    ("leave", |path, disk| edit::leave(path, &name("b"), LATER, disk)),
-    ("leave later", |path, disk| edit::leave(path, &name("leaves"), LATER, disk)),
-    ("stay", |path, disk| edit::stay(path, &name("leaves"), disk)),
-    ("drop", |path, disk| edit::drop(path, &name("leaves"), NOW, disk)),
+    ("leave", |path, disk| edit::schedule_removal(path, &name("b"), LATER, disk)),
+    ("leave later", |path, disk| edit::schedule_removal(path, &name("leaves"), LATER, disk)),
+    ("stay", |path, disk| edit::cancel_removal(path, &name("leaves"), disk)),
+    ("drop", |path, disk| edit::remove(path, &name("leaves"), NOW, disk)),
 ];
 
-fn obstacle(edited: Result<Circle, EditError>) -> Obstacle {
+fn edit_error_kind(edited: Result<PeerList, EditError>) -> EditErrorKind {
     edited.expect_err("refused").why
 }
 
 #[test]
 fn who_has_to_confirm_and_who_may_find_us_follows_from_the_file_and_the_time() {
-    let circle = parse(&everybody());
-    let standings: Vec<Standing> = circle.members().iter().map(|m| m.standing).collect();
-    assert_eq!(standings[..3], [Standing::Counted; 3]);
-    assert_eq!(standings[3], Standing::Joining { size: 42, root: Hash([7; 32]) });
-    assert_eq!(standings[4], Standing::Leaving { at: NOW });
+    let circle = parse(&peers_of_every_membership());
+    let standings: Vec<Membership> = circle.entries().iter().map(|m| m.membership).collect();
+    assert_eq!(standings[..3], [Membership::Counted; 3]);
+    assert_eq!(standings[3], Membership::Joining { size: 42, root: Hash([7; 32]) });
+    assert_eq!(standings[4], Membership::Leaving { at: NOW });
     for (now, counted, readers, left) in [
         (BEFORE, "a b c leaves", "a b c joins leaves", "both"),
         // The moment itself is the first at which it no longer counts.
         (NOW, "a b c", "a b c joins", "leaves both"),
         (Timestamp::MAX, "a b c", "a b c joins", "leaves both"),
     ] {
-        let set = circle.counted(now).unwrap();
+        let set = circle.counted_peers(now).unwrap();
         assert_eq!(names(set.iter().map(|peer| &peer.name)), counted);
-        assert_eq!(names(circle.readers(now).keys()), readers);
-        assert_eq!(names(circle.left(now).map(|member| &member.peer.name)), left);
+        assert_eq!(names(circle.client_auth_keys(now).keys()), readers);
+        assert_eq!(names(circle.former_entries(now).map(|member| &member.peer.name)), left);
         let addresses = circle.addresses(now);
         assert_eq!(addresses.len(), set.iter().count());
         assert!(set.iter().all(|peer| addresses.contains_key(&peer.key.raw())));
-        assert_eq!(names(circle.joining().map(|member| &member.peer.name)), "joins");
+        assert_eq!(names(circle.joining_entries().map(|member| &member.peer.name)), "joins");
     }
-    assert_eq!(circle.readers(NOW)[&"joins".parse().unwrap()], DiscoveryKey([4; 32]));
+    assert_eq!(circle.client_auth_keys(NOW)[&"joins".parse().unwrap()], ClientAuthKey([4; 32]));
 }
 
 #[test]
@@ -133,23 +135,23 @@ fn a_peer_written_by_hand_counts_at_once_and_one_without_a_discovery_key_cannot_
     let text: String =
         text.lines().filter(|line| !line.starts_with("disc")).map(|l| format!("{l}\n")).collect();
     let circle = parse(&text);
-    assert_eq!(circle.counted(NOW).unwrap().iter().count(), 1);
-    assert!(circle.readers(NOW).is_empty());
+    assert_eq!(circle.counted_peers(NOW).unwrap().iter().count(), 1);
+    assert!(circle.client_auth_keys(NOW).is_empty());
 }
 
 #[test]
 fn only_those_who_count_make_a_circle_complete() {
-    let too_few = |text: &str, now| parse(text).counted(now).unwrap_err().to_string();
+    let too_few = |text: &str, now| parse(text).counted_peers(now).unwrap_err().to_string();
     let two = peer("a", 1, "") + &peer("b", 2, "");
     let joins = two.clone() + &peer("c", 3, &joining());
     assert!(too_few(&joins, NOW).contains("2 distinct operators"));
     let leaving = two + &peer("c", 3, &leaves(NOW));
-    parse(&leaving).counted(BEFORE).unwrap();
+    parse(&leaving).counted_peers(BEFORE).unwrap();
     assert!(too_few(&leaving, NOW).contains("2 distinct operators"));
     let all_leave: String = (1..=3).map(|n| peer(&format!("p{n}"), n, &leaves(NOW))).collect();
     assert!(too_few(&all_leave, NOW).contains("0 distinct operators"));
     // And a circle that asks for nobody is none, whoever is in it.
-    assert!(matches!(Circle::parse("min_peers = 0"), Err(Why::Circle(_))));
+    assert!(matches!(PeerList::parse("min_peers = 0"), Err(ConfigErrorKind::PeerList(_))));
     parse("");
 }
 
@@ -171,7 +173,7 @@ fn nothing_stands_twice_whether_it_counts_or_not() {
                     two[line] = lines("one", 1, "")[line].clone();
                 }
                 let text = format!("{one}\n[[peer]]\n{}\n", two.join("\n"));
-                match Circle::parse(&text) {
+                match PeerList::parse(&text) {
                     Ok(_) => assert!(!copied, "{text}"),
                     Err(error) => assert!(copied && error.to_string().contains(says), "{error}"),
                 }
@@ -204,7 +206,7 @@ fn what_a_standing_says_has_one_spelling_and_an_error_names_its_line() {
         "left = true".to_owned(),
     ] {
         let text = peer("a", 1, "").replace("discovery", "#discovery") + &bad + "\n";
-        let error = Circle::parse(&text).unwrap_err().to_string();
+        let error = PeerList::parse(&text).unwrap_err().to_string();
         assert!(error.contains("line 8"), "{bad}: {error}");
     }
     let at: Timestamp = "2030-01-31T12:00:00Z".parse().unwrap();
@@ -231,21 +233,23 @@ fn node(directory: &Path, peers: &str) -> PathBuf {
 fn a_node_starts_with_a_circle_that_is_too_small_and_its_client_does_not() {
     let place = place();
     let path = node(place.path(), &peer("a", 1, &joining()));
-    let started = unanimity_config::load_node(&path).unwrap();
-    assert_eq!(started.circle.members().len(), 1);
+    let started = unanimity_config::load_node_config(&path).unwrap();
+    assert_eq!(started.peers.entries().len(), 1);
     assert_eq!(started.peers_path, place.path().join("peers.toml"));
     assert_eq!(started.cycle.state, place.path().join("state"));
-    for error in [started.client(NOW).unwrap_err(), unanimity_config::load(&path, NOW).unwrap_err()]
-    {
+    for error in [
+        started.client_config(NOW).unwrap_err(),
+        unanimity_config::load_client_config(&path, NOW).unwrap_err(),
+    ] {
         let error = error.to_string();
         assert!(error.starts_with(&format!("{}: 0 distinct", started.peers_path.display())));
     }
     // The file may have changed since.
-    node(place.path(), &everybody());
-    let started = started.read_again().unwrap();
-    let config = started.client(BEFORE).unwrap();
+    node(place.path(), &peers_of_every_membership());
+    let started = started.reload().unwrap();
+    let config = started.client_config(BEFORE).unwrap();
     assert_eq!((config.peers.iter().count(), config.addresses.len()), (4, 4));
-    assert_eq!(unanimity_config::load(&path, NOW).unwrap().peers.iter().count(), 3);
+    assert_eq!(unanimity_config::load_client_config(&path, NOW).unwrap().peers.iter().count(), 3);
 }
 
 #[test]
@@ -254,13 +258,13 @@ fn a_key_has_one_role_also_that_of_a_peer_who_does_not_count() {
         for seed in [11, 10] {
             let place = place();
             let path = node(place.path(), &peer("eve", seed, &standing));
-            let error = unanimity_config::load_node(&path).unwrap_err().to_string();
+            let error = unanimity_config::load_node_config(&path).unwrap_err().to_string();
             assert!(error.contains("eve") && error.contains("one role"), "{error}");
             // Nor if it comes later.
             let started =
-                unanimity_config::load_node(&node(place.path(), &peer("a", 1, ""))).unwrap();
+                unanimity_config::load_node_config(&node(place.path(), &peer("a", 1, ""))).unwrap();
             node(place.path(), &peer("eve", seed, &standing));
-            let error = started.read_again().unwrap_err().to_string();
+            let error = started.reload().unwrap_err().to_string();
             assert!(error.contains("eve") && error.contains("one role"), "{error}");
         }
     }
@@ -272,8 +276,8 @@ fn a_file_longer_than_the_bound_is_refused_and_not_read_in_part() {
     let path = place.path().join("peers.toml");
     let filler = "#".repeat((1 << 20) - 1) + "\n";
     fs::write(&path, &filler).unwrap();
-    assert!(Circle::load(&path).unwrap().members().is_empty());
+    assert!(PeerList::load(&path).unwrap().entries().is_empty());
     fs::write(&path, filler + &peer("a", 1, "")).unwrap();
-    let error = Circle::load(&path).unwrap_err().to_string();
+    let error = PeerList::load(&path).unwrap_err().to_string();
     assert!(error.contains("more than the 1048576 bytes"), "{error}");
 }

@@ -1,8 +1,8 @@
 //! Tickets: what two people pass each other is one line, and no mistake in it gets through.
 
 use proptest::prelude::*;
-use unanimity_config::peers::invite::MAX_TICKET_BYTES;
-use unanimity_config::{DiscoveryKey, OnionAddress, Site, Standing, Ticket, TicketError};
+use unanimity_config::peers::invite::MAX_INVITE_BYTES;
+use unanimity_config::{ClientAuthKey, Invite, InviteError, Membership, MirrorUrl, OnionAddress};
 use unanimity_protocol::key::KeyError;
 use unanimity_protocol::{
     CosignatureSigningKey, CosignatureVerifyingKey, Hash, Log, NoteSigningKey,
@@ -20,29 +20,29 @@ fn key(name: &str, seed: u8) -> CosignatureVerifyingKey {
     CosignatureSigningKey::from_seed(name.parse().unwrap(), &[seed; 32]).public()
 }
 
-fn ours() -> Log {
+fn our_log() -> Log {
     log("log.example/releases", 10)
 }
 
-fn ticket(log: &Log, name: &str, seed: u8) -> Ticket {
-    Ticket {
+fn invite(log: &Log, name: &str, seed: u8) -> Invite {
+    Invite {
         name: name.parse().unwrap(),
         origin: log.origin.clone(),
         log: log.id(),
         address: OnionAddress { key: [seed; 32], port: 4242 },
         key: key(name, seed),
-        discovery: DiscoveryKey([seed; 32]),
+        client_auth: ClientAuthKey([seed; 32]),
         artifacts: None,
         size: 42,
         root: Hash([7; 32]),
     }
 }
 
-fn alice() -> Ticket {
-    ticket(&ours(), "alice", 1)
+fn alice() -> Invite {
+    invite(&our_log(), "alice", 1)
 }
 
-fn read(text: &str) -> Result<Ticket, TicketError> {
+fn read(text: &str) -> Result<Invite, InviteError> {
     text.parse()
 }
 
@@ -53,7 +53,7 @@ fn sealed(fields: &str) -> String {
 
 /// Alice's, with one piece replaced and nothing mistyped.
 #[track_caller]
-fn forged(piece: &str, replacement: &str) -> Result<Ticket, TicketError> {
+fn forged(piece: &str, replacement: &str) -> Result<Invite, InviteError> {
     let text = alice().to_string();
     let (fields, _) = text.rsplit_once(',').unwrap();
     assert_eq!(fields.matches(piece).count(), 1, "{piece}");
@@ -80,7 +80,7 @@ fn a_ticket_looks_like_this_for_ever() {
 #[test]
 fn a_ticket_goes_through_a_shell_as_it_is() {
     let mut hard =
-        ticket(&log("$(id) `a` 'b' \"c\" ~ * ? [x] {1,2} !! # & | ; < > \\ %", 10), "a", 1);
+        invite(&log("$(id) `a` 'b' \"c\" ~ * ? [x] {1,2} !! # & | ; < > \\ %", 10), "a", 1);
     hard.key = key("~*?[a]{1,2}!$'\"\\;&|<>()#é", 1);
     let text = hard.to_string();
     // A file that a pattern could match, were there one.
@@ -106,19 +106,19 @@ proptest! {
     ) {
         prop_assume!(!origin.starts_with("unanimity/"));
         let log = log(&origin, 10);
-        let ticket = Ticket {
+        let ticket = Invite {
             name: name.parse().unwrap(),
             origin: log.origin.clone(),
             log: log.id(),
             address: OnionAddress { key: address, port },
             key: CosignatureSigningKey::from_seed(key_name.parse().unwrap(), &seed).public(),
-            discovery: DiscoveryKey(discovery),
-            artifacts: artifacts.map(Site::onion),
+            client_auth: ClientAuthKey(discovery),
+            artifacts: artifacts.map(MirrorUrl::from_onion_key),
             size,
             root: Hash(root),
         };
         let text = ticket.to_string();
-        prop_assert!(text.len() <= MAX_TICKET_BYTES);
+        prop_assert!(text.len() <= MAX_INVITE_BYTES);
         prop_assert!(!text.contains(char::is_whitespace));
         prop_assert_eq!(read(&format!("{before}{text}{after}")), Ok(ticket));
     }
@@ -157,39 +157,39 @@ fn a_ticket_cut_short_or_wrapped_says_that_it_was() {
     let cut = "unanimity-ticket/v1,".len();
     for end in cut..text.len() {
         let error = read(&text[..end]).unwrap_err();
-        assert_eq!(error, TicketError::Checksum, "{end}");
+        assert_eq!(error, InviteError::Checksum, "{end}");
         assert!(error.to_string().contains("copy the whole line again"));
     }
-    assert_eq!(read(&format!("{}\n{}", &text[..99], &text[99..])), Err(TicketError::Checksum));
-    assert_eq!(read(&text[1..]), Err(TicketError::Kind));
-    assert_eq!(read(""), Err(TicketError::Kind));
-    assert_eq!(read(&key("alice", 1).to_string()), Err(TicketError::Kind));
-    assert_eq!(read(&text.replace("/v1,", "/v2,")), Err(TicketError::Version));
-    assert_eq!(read(&format!("{text} {text}")), Err(TicketError::Checksum));
+    assert_eq!(read(&format!("{}\n{}", &text[..99], &text[99..])), Err(InviteError::Checksum));
+    assert_eq!(read(&text[1..]), Err(InviteError::NotAnInvite));
+    assert_eq!(read(""), Err(InviteError::NotAnInvite));
+    assert_eq!(read(&key("alice", 1).to_string()), Err(InviteError::NotAnInvite));
+    assert_eq!(read(&text.replace("/v1,", "/v2,")), Err(InviteError::Version));
+    assert_eq!(read(&format!("{text} {text}")), Err(InviteError::Checksum));
 }
 
 #[test]
 fn the_longest_ticket_is_within_the_bound_and_nothing_beyond_it_is_looked_at() {
-    let mut longest = ticket(&log(&"%".repeat(255), 10), "a", 1);
+    let mut longest = invite(&log(&"%".repeat(255), 10), "a", 1);
     longest.name = "n".repeat(64).parse().unwrap();
     longest.key = key(&"%".repeat(255), 1);
     longest.address.port = 65_535;
-    longest.artifacts = Some(Site::onion([1; 32]));
+    longest.artifacts = Some(MirrorUrl::from_onion_key([1; 32]));
     longest.size = (1 << 63) - 1;
     let text = longest.to_string();
     assert_eq!(text.len(), 2019);
     assert_eq!(read(&text), Ok(longest));
     let padded =
         |length: usize| sealed(&format!("{text},{}", "x".repeat(length - text.len() - 10)));
-    assert_eq!(padded(MAX_TICKET_BYTES).len(), MAX_TICKET_BYTES);
-    assert_eq!(read(&padded(MAX_TICKET_BYTES)), Err(TicketError::Field("number of fields")));
-    assert_eq!(read(&padded(MAX_TICKET_BYTES + 1)), Err(TicketError::TooLong));
+    assert_eq!(padded(MAX_INVITE_BYTES).len(), MAX_INVITE_BYTES);
+    assert_eq!(read(&padded(MAX_INVITE_BYTES)), Err(InviteError::Field("number of fields")));
+    assert_eq!(read(&padded(MAX_INVITE_BYTES + 1)), Err(InviteError::TooLong));
 }
 
 #[test]
 fn what_makes_no_sense_is_refused_though_its_checksum_fits() {
     let alice = alice();
-    let (address, discovery) = (alice.address.to_string(), alice.discovery.to_string());
+    let (address, discovery) = (alice.address.to_string(), alice.client_auth.to_string());
     let origin = "log.example/releases,";
     let root = alice.root.base64();
     for (piece, bad, field) in [
@@ -216,7 +216,7 @@ fn what_makes_no_sense_is_refused_though_its_checksum_fits() {
         (",alice,", ",alice,alice,", "number of fields"),
         (",42,", ",", "number of fields"),
     ] {
-        assert_eq!(forged(piece, bad), Err(TicketError::Field(field)), "{bad}");
+        assert_eq!(forged(piece, bad), Err(InviteError::Field(field)), "{bad}");
     }
     let empty = format!(",0,{}", Hash::empty_root().base64());
     assert_eq!(forged(&format!(",42,{root}"), &empty).unwrap().size, 0);
@@ -227,55 +227,59 @@ fn a_key_of_another_kind_is_refused_by_its_kind() {
     let line = alice().key.to_string();
     let note = NoteSigningKey::from_seed("alice".parse().unwrap(), &[1; 32]).public().to_string();
     let error = forged(&line, &note).unwrap_err();
-    assert!(matches!(error, TicketError::Key(KeyError::Type { .. })), "{error}");
+    assert!(matches!(error, InviteError::Key(KeyError::Type { .. })), "{error}");
     let secret =
         CosignatureSigningKey::from_seed("alice".parse().unwrap(), &[1; 32]).to_private_key_line();
     let error = forged(&line, &secret).unwrap_err();
-    assert!(matches!(error, TicketError::Key(_)), "{error}");
+    assert!(matches!(error, InviteError::Key(_)), "{error}");
     assert!(!error.to_string().contains(&secret[25..]), "{error}");
 }
 
 #[test]
 fn a_ticket_for_another_log_is_refused_and_says_for_which() {
     let other_origin = log("other.example/log", 10);
-    let error = ticket(&other_origin, "alice", 1).member(&ours()).unwrap_err().to_string();
+    let error =
+        invite(&other_origin, "alice", 1).to_peer_entry(&our_log()).unwrap_err().to_string();
     assert!(error.contains("other.example/log") && error.contains("log.example/releases"));
     // One name, two keys: the ids differ.
     let other_key = log("log.example/releases", 11);
-    let error = ticket(&other_key, "alice", 1).member(&ours()).unwrap_err().to_string();
-    for log in [ours(), other_key] {
+    let error = invite(&other_key, "alice", 1).to_peer_entry(&our_log()).unwrap_err().to_string();
+    for log in [our_log(), other_key] {
         assert!(error.contains(&Hash(log.id().0).hex()[..16]), "{error}");
     }
     // An origin that is not the one its id was made of.
     let mut lies = alice();
     lies.origin = "other.example/log".parse().unwrap();
-    assert!(matches!(lies.member(&ours()), Err(TicketError::OtherLog { .. })));
-    alice().member(&ours()).unwrap();
+    assert!(matches!(lies.to_peer_entry(&our_log()), Err(InviteError::OtherLog { .. })));
+    alice().to_peer_entry(&our_log()).unwrap();
 }
 
 #[test]
 fn whom_a_ticket_is_about_is_joining_and_not_counted() {
-    let member = alice().member(&ours()).unwrap();
-    assert_eq!(member.standing, Standing::Joining { size: 42, root: Hash([7; 32]) });
+    let member = alice().to_peer_entry(&our_log()).unwrap();
+    assert_eq!(member.membership, Membership::Joining { size: 42, root: Hash([7; 32]) });
     assert_eq!(member.peer.name.as_str(), "alice");
     assert_eq!(member.peer.operator.as_str(), "alice");
     assert_eq!(member.peer.key, key("alice", 1));
-    assert_eq!(member.discovery, Some(DiscoveryKey([1; 32])));
+    assert_eq!(member.client_auth, Some(ClientAuthKey([1; 32])));
 }
 
 #[test]
 fn a_fingerprint_is_of_all_that_stays_and_of_nothing_that_changes() {
     let one = alice();
-    let grown = Ticket {
+    let grown = Invite {
         name: "alice-at-home".parse().unwrap(),
         size: 43,
         root: Hash([8; 32]),
         ..one.clone()
     };
     assert_eq!(grown.fingerprint(), one.fingerprint());
-    assert_eq!(one.member(&ours()).unwrap().fingerprint(ours().id()), Some(one.fingerprint()));
+    assert_eq!(
+        one.to_peer_entry(&our_log()).unwrap().fingerprint(our_log().id()),
+        Some(one.fingerprint())
+    );
     let mut prints = vec![one.fingerprint().to_string()];
-    let mut with = |change: fn(&mut Ticket)| {
+    let mut with = |change: fn(&mut Invite)| {
         let mut ticket = one.clone();
         change(&mut ticket);
         prints.push(ticket.fingerprint().to_string());
@@ -285,9 +289,9 @@ fn a_fingerprint_is_of_all_that_stays_and_of_nothing_that_changes() {
     with(|ticket| ticket.address.port = 4243);
     with(|ticket| ticket.key = key("alice", 2));
     with(|ticket| ticket.key = key("alicia", 1));
-    with(|ticket| ticket.discovery = DiscoveryKey([2; 32]));
-    with(|ticket| ticket.artifacts = Some(Site::onion([1; 32])));
-    with(|ticket| ticket.artifacts = Some(Site::onion([2; 32])));
+    with(|ticket| ticket.client_auth = ClientAuthKey([2; 32]));
+    with(|ticket| ticket.artifacts = Some(MirrorUrl::from_onion_key([1; 32])));
+    with(|ticket| ticket.artifacts = Some(MirrorUrl::from_onion_key([2; 32])));
     for print in &prints {
         let groups: Vec<&str> = print.split(' ').collect();
         assert_eq!(groups.len(), 8, "{print}");

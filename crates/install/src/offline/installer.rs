@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::tree::Frontier;
@@ -24,7 +24,7 @@ const COPY_CHUNK_BYTES: usize = 1 << 20;
 
 /// An installer with its memory open.
 pub struct OfflineInstaller<'a> {
-    config: &'a Config,
+    config: &'a ClientConfig,
     disk: Storage,
     root: InstallRoot,
     store: ClientStore,
@@ -34,15 +34,15 @@ pub struct OfflineInstaller<'a> {
 
 impl<'a> OfflineInstaller<'a> {
     /// Opens its memory, below the install root, as its only user. The root has to be its own.
-    pub fn open(config: &'a Config, disk: Storage) -> Result<OfflineInstaller<'a>, OfflineInstallError> {
+    pub fn open(config: &'a ClientConfig, disk: Storage) -> Result<OfflineInstaller<'a>, OfflineInstallError> {
         let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
-            .with_hooks(config.cycle.procedure.clone());
+            .with_hooks(config.cycle.hooks.clone());
         let directory = installer_state_dir(&config.cycle.install_root);
         let above = &config.cycle.install_root;
         disk.make_dir(above, Mode::Public).map_err(StorageError::at(above))?;
         let (store, mut state) =
             ClientStore::open(&directory, &config.cycle.policy, &config.peers, disk.clone())?;
-        state.floor = state.floor.max(root.floor()?);
+        state.highest_installed = state.highest_installed.max(root.floor()?);
         let evidence = EvidenceStore::new(&directory, &config.cycle.policy.log, disk.clone());
         let installer = OfflineInstaller { config, disk, root, store, state, evidence };
         installer.publish_head()?;
@@ -62,10 +62,10 @@ impl<'a> OfflineInstaller<'a> {
         clock: &impl Clock,
     ) -> Result<Installed, OfflineInstallError> {
         let now = clock.now();
-        if let Some(id) = self.evidence.latched()? {
+        if let Some(id) = self.evidence.find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        let newest = self.state.newest;
+        let newest = self.state.latest_verified_time;
         if now.after(CLOCK_SKEW) < newest {
             return Err(OfflineInstallError::Clock { now, newest });
         }
@@ -80,7 +80,7 @@ impl<'a> OfflineInstaller<'a> {
             }
             verified => verified?,
         };
-        let (manifest, floor) = (agreed.manifest().clone(), self.state.floor);
+        let (manifest, floor) = (agreed.manifest().clone(), self.state.highest_installed);
         let replayed = replay(config, &self.state, &agreed, spool);
         // Whatever becomes of this release.
         if let Ok(ReplayedLog { catalog_at_head: all, .. }) = &replayed
@@ -126,7 +126,7 @@ impl<'a> OfflineInstaller<'a> {
         catalog: &Catalog,
         now: Timestamp,
     ) -> Result<(), OfflineInstallError> {
-        let choice = catalog.select_candidates(&self.config.cycle.policy, self.state.floor, now);
+        let choice = catalog.select_candidates(&self.config.cycle.policy, self.state.highest_installed, now);
         let index = agreed.log_entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
             let label = agreed.manifest().label();
@@ -156,9 +156,9 @@ impl<'a> OfflineInstaller<'a> {
         self.state.head = smallest_head(latest).cloned();
         self.state.frontier = frontier;
         self.state.catalog = catalog;
-        self.state.floor = agreed.manifest().sequence;
-        self.state.catalog.remove_below(self.state.floor);
-        self.state.newest = self.state.newest.max(latest.closed_at());
+        self.state.highest_installed = agreed.manifest().sequence;
+        self.state.catalog.remove_below(self.state.highest_installed);
+        self.state.latest_verified_time = self.state.latest_verified_time.max(latest.closed_at());
         self.state.unanimous_at = Some(latest.closed_at());
         self.store.save(&self.state)?;
         self.publish_head()

@@ -2,7 +2,7 @@
 
 use std::io::BufReader;
 
-use unanimity_config::Config;
+use unanimity_config::ClientConfig;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Catalog, ConfirmedRelease, Hash, Round, TreeHead};
 use unanimity_state::ClientState;
@@ -24,7 +24,7 @@ pub(super) struct ReplayedLog {
 /// Reads every entry from our own head to the bundle's, or from the first if other publishers are
 /// configured than were when it was read. Every head that is trusted here has to be on the way.
 pub(super) fn replay(
-    config: &Config,
+    config: &ClientConfig,
     state: &ClientState,
     confirmed: &ConfirmedRelease,
     spool: &SpoolReader,

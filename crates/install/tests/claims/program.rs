@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use unanimity_client::CycleOutcome;
-use unanimity_config::Spool;
+use unanimity_config::SpoolSettings;
 use unanimity_install::journal::Journal;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, SystemClock};
@@ -35,7 +35,8 @@ impl InstallerSandbox {
         let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
         let spool = world.directory.join("client/spool");
         fs::create_dir_all(&spool).unwrap();
-        world.config.cycle.spool = Some(Spool { directory: spool, freshness: Spool::FRESHNESS });
+        world.config.cycle.spool =
+            Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
         world.publish(&Draft::new(1, "1.0.0", b"one")).unwrap();
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
@@ -184,8 +185,7 @@ async fn a_check_that_overruns_is_killed_and_the_release_undone() {
     let mut machine = InstallerSandbox::new().await;
     let pid = machine.home.path().join("pid");
     let script = format!("trap '' TERM; echo $$ > {}; sleep 600", pid.display());
-    machine.world.config.cycle.procedure.check =
-        ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    machine.world.config.cycle.hooks.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
     machine.configure();
     let health = "[install.health]\n";
     let text = fs::read_to_string(machine.config()).unwrap();
@@ -205,8 +205,7 @@ async fn what_a_check_left_at_work_outlives_the_installer_if_it_ended_well() {
     let mut machine = InstallerSandbox::new().await;
     let told = machine.home.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}", told.display());
-    machine.world.config.cycle.procedure.check =
-        ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    machine.world.config.cycle.hooks.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
     machine.configure();
     let (code, said) = machine.run(&[]);
     assert_eq!(code, 0, "{said}");
@@ -218,7 +217,7 @@ async fn what_a_check_left_at_work_outlives_the_installer_if_it_ended_well() {
 #[tokio::test(start_paused = true)]
 async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
     let mut machine = InstallerSandbox::new().await;
-    machine.world.config.cycle.procedure.check = machine.waiting_command();
+    machine.world.config.cycle.hooks.check = machine.waiting_command();
     machine.configure();
     for signal in [Signal::INT, Signal::TERM] {
         let mut installer = start(&mut machine.command(&["--json"]));
@@ -243,7 +242,7 @@ async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
 async fn a_signal_in_a_rollback_leaves_the_rest_to_the_next_run() {
     let mut machine = InstallerSandbox::new().await;
     assert_eq!(machine.run(&[]).0, 0);
-    machine.world.config.cycle.procedure.post_install = machine.waiting_command();
+    machine.world.config.cycle.hooks.post_install = machine.waiting_command();
     machine.configure();
     let mut installer = start(&mut machine.command(&["rollback", "1-1.0.0"]));
     machine.wait_for_command(&mut installer);
@@ -252,7 +251,7 @@ async fn a_signal_in_a_rollback_leaves_the_rest_to_the_next_run() {
     assert_eq!(code, 130, "{said}");
     assert!(said.contains("the next `update`, `unanimity-install` or `rollback` does the rest"));
     assert!(machine.journal().trial.is_some_and(|trial| trial.by_hand));
-    machine.world.config.cycle.procedure.post_install.clear();
+    machine.world.config.cycle.hooks.post_install.clear();
     machine.configure();
     let (code, said) = machine.run(&["rollback"]);
     assert_eq!(code, 0, "{said}");

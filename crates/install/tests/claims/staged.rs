@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use futures_util::FutureExt as _;
 use unanimity_client::{CycleError, CycleOutcome};
-use unanimity_config::{Config, CycleSettings, Spool as Told};
+use unanimity_config::{ClientConfig, CycleSettings, SpoolSettings as Told};
 use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_install::spool::{ENTRIES_FILE, PROOF_FILE, SpoolError, SpoolReader};
 use unanimity_install::{
@@ -88,7 +88,11 @@ impl SplitInstallation {
         self.install_as(&self.circle.config, Storage::default())
     }
 
-    fn install_as(&self, config: &Config, disk: Storage) -> Result<Installed, OfflineInstallError> {
+    fn install_as(
+        &self,
+        config: &ClientConfig,
+        disk: Storage,
+    ) -> Result<Installed, OfflineInstallError> {
         let spool = SpoolReader::open(&self.spool)?;
         install(&mut OfflineInstaller::open(config, disk)?, &spool, DAY, self.circle.now())
     }
@@ -414,14 +418,14 @@ async fn a_log_that_did_not_grow_out_of_the_pinned_head_installs_nothing() {
 }
 
 /// The same, and one who also publishes for a threshold of two.
-fn with_another_publisher(config: &Config) -> Config {
+fn with_another_publisher(config: &ClientConfig) -> ClientConfig {
     let policy = &config.cycle.policy;
     let (product, channel) = (policy.product.clone(), policy.channel.clone());
     let mut keys = policy.publishers().to_vec();
     keys.push(NoteSigningKey::from_seed("another".parse().unwrap(), &[7; 32]).public());
     let policy = Policy::new(product, channel, policy.log.clone(), keys, policy.threshold());
     let cycle = CycleSettings { policy: policy.unwrap(), ..config.cycle.clone() };
-    Config { cycle, ..config.clone() }
+    ClientConfig { cycle, ..config.clone() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -655,7 +659,7 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
 #[tokio::test]
 async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_in_time() {
     let mut split = SplitInstallation::with_second(159).await;
-    split.circle.config.cycle.procedure.check = ["/bin/false".to_owned()].into();
+    split.circle.config.cycle.hooks.check = ["/bin/false".to_owned()].into();
     let refused = split.install_with_commands().await;
     let Err(OfflineInstallError::Install(InstallRefusal::Unhealthy { until, .. })) = refused else {
         panic!("{refused:?}")
@@ -668,7 +672,7 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
     assert!(is, "{heard:?}");
     split.circle.pass(MIN_BACKOFF).await;
     split.download().await;
-    split.circle.config.cycle.procedure.check = ["/bin/true".to_owned()].into();
+    split.circle.config.cycle.hooks.check = ["/bin/true".to_owned()].into();
     assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
     // What was gone back from by hand is not brought again.
     let config = &split.circle.config;
@@ -682,7 +686,7 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
 #[tokio::test]
 async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it() {
     let mut split = SplitInstallation::with_second(160).await;
-    split.circle.config.cycle.procedure.check = ["/bin/true".to_owned()].into();
+    split.circle.config.cycle.hooks.check = ["/bin/true".to_owned()].into();
     let steps = AtomicUsize::new(0);
     // Killed while `current` is the new one, and the journal does not say yet that it is good.
     let dying = Storage::with_hook(move |step: &WriteStep| {
@@ -699,7 +703,7 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     let (_, ended) = split.circle.update().await;
     assert!(matches!(ended, Ok(CycleOutcome::Available(_))), "{ended:?}");
     let root = InstallRoot::new(&config.cycle.install_root, Storage::default())
-        .with_hooks(config.cycle.procedure.clone());
+        .with_hooks(config.cycle.hooks.clone());
     let undone = root.recover(split.circle.now()).await.unwrap();
     assert!(undone.is_some_and(|undone| undone.contains("its trial was interrupted")));
     assert_eq!(root.recover(split.circle.now()).await.unwrap(), None);
@@ -761,14 +765,15 @@ async fn the_installer_does_not_go_back_to_what_was_taken_back() {
     split.circle.update().await.1.unwrap_err();
     split.circle.pass(HOUR).await;
     split.download().await;
-    split.circle.config.cycle.procedure.check = ["/bin/false".to_owned()].into();
+    split.circle.config.cycle.hooks.check = ["/bin/false".to_owned()].into();
     let refused = split.install_with_commands().await.unwrap_err().to_string();
     assert!(refused.contains("1-1.0.0 was taken back by its publisher, so 2-1.1.0"), "{refused}");
     assert_eq!(split.circle.current().as_deref(), Some(TWO));
     // It knows that also of a release that came to nothing.
     let config = &split.circle.config;
     let memory = installer_state_dir(&config.cycle.install_root);
-    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Storage::default()).unwrap();
+    let known =
+        ClientStore::read_catalog(&memory, &config.cycle.policy, &Storage::default()).unwrap();
     assert_eq!(known.withdrawn(), [1].into());
 }
 
@@ -784,6 +789,7 @@ async fn a_withdrawal_that_not_every_peer_has_seen_is_remembered_with_the_releas
     assert_eq!(split.install().unwrap().sequence, 2);
     let config = &split.circle.config;
     let memory = installer_state_dir(&config.cycle.install_root);
-    let known = ClientStore::catalog(&memory, &config.cycle.policy, &Storage::default()).unwrap();
+    let known =
+        ClientStore::read_catalog(&memory, &config.cycle.policy, &Storage::default()).unwrap();
     assert_eq!(known.withdrawn(), [1].into());
 }

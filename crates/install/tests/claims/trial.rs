@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use unanimity_client::{ClientError, CycleError, CycleOutcome};
-use unanimity_config::Procedure;
+use unanimity_config::HookSettings;
 use unanimity_install::journal::{FailedRelease, Journal, MAX_BACKOFF, MIN_BACKOFF, Trial};
 use unanimity_install::{InstallRefusal, RollbackError};
 use unanimity_protocol::{Refusal, Timestamp};
@@ -24,7 +24,7 @@ async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switc
     let diary = diary(&mut world);
     let root = world.config.cycle.install_root.clone();
     let current = format!("readlink {}/current >> {}", root.display(), diary.display());
-    let procedure = &mut world.config.cycle.procedure;
+    let procedure = &mut world.config.cycle.hooks;
     procedure.pre_install = note(&diary, &current);
     procedure.post_install = note(&diary, &current);
     // It runs the very version that it is asked about.
@@ -36,7 +36,7 @@ async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switc
         root.display(),
         diary.display()
     );
-    procedure.when_good = note(&diary, &good);
+    procedure.on_success = note(&diary, &good);
     installs(&mut world, 2).await;
     let expected = [
         "pre_install 2-1.1.0 after 1-1.0.0",
@@ -60,8 +60,8 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let diary = diary(&mut world);
-    world.config.cycle.procedure.post_install = note(&diary, "");
-    world.config.cycle.procedure.check = note(&diary, "echo no answer >&2; exit 3");
+    world.config.cycle.hooks.post_install = note(&diary, "");
+    world.config.cycle.hooks.check = note(&diary, "echo no answer >&2; exit 3");
     let mut wait = MIN_BACKOFF;
     for times in 1..=10 {
         fs::remove_file(&diary).ok();
@@ -89,7 +89,7 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
     }
     assert_eq!(wait, MAX_BACKOFF);
     // Whatever kept it from working is over: it was never given up.
-    world.config.cycle.procedure.check = note(&diary, "");
+    world.config.cycle.hooks.check = note(&diary, "");
     installs(&mut world, 2).await;
     assert_eq!(root(&world).journal().unwrap().failed.len(), 0);
 }
@@ -98,7 +98,7 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
 async fn a_newer_release_does_not_wait_for_one_that_failed() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    world.config.cycle.procedure.check = shell("test $UNANIMITY_RELEASE != 2-1.1.0");
+    world.config.cycle.hooks.check = shell("test $UNANIMITY_RELEASE != 2-1.1.0");
     unhealthy(&mut world).await;
     publish(&mut world, 3).await;
     installs(&mut world, 3).await;
@@ -111,13 +111,13 @@ async fn what_a_trial_left_beside_the_artifact_is_not_in_the_next_try() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let litter = "cd $UNANIMITY_DIRECTORY && chmod 600 hello && echo unsigned > log; false";
-    world.config.cycle.procedure.check = shell(litter);
+    world.config.cycle.hooks.check = shell(litter);
     unhealthy(&mut world).await;
     let versions = world.config.cycle.install_root.join("versions");
     let names: Vec<_> =
         fs::read_dir(&versions).unwrap().map(|name| name.unwrap().file_name()).collect();
     assert_eq!(names, ["1-1.0.0"]);
-    world.config.cycle.procedure.check = shell("test -x $UNANIMITY_DIRECTORY/hello");
+    world.config.cycle.hooks.check = shell("test -x $UNANIMITY_DIRECTORY/hello");
     pass(&mut world, MIN_BACKOFF).await;
     installs(&mut world, 2).await;
     assert_eq!(fs::read_dir(versions.join("2-1.1.0")).unwrap().count(), 1);
@@ -128,7 +128,7 @@ async fn the_first_release_that_fails_leaves_nothing_installed() {
     let place = place();
     let mut world =
         World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
-    world.config.cycle.procedure.check = shell("false");
+    world.config.cycle.hooks.check = shell("false");
     publish(&mut world, 1).await;
     let (_, why, _) = unhealthy(&mut world).await;
     assert_eq!(why, "check failed (exit status: 1); nothing is installed, as before");
@@ -141,7 +141,7 @@ async fn where_the_version_before_is_gone_the_new_one_stays_and_says_so() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let before = world.config.cycle.install_root.join("versions/1-1.0.0");
-    world.config.cycle.procedure.check = shell(&format!("rm -r {}; false", before.display()));
+    world.config.cycle.hooks.check = shell(&format!("rm -r {}; false", before.display()));
     let (_, why, _) = unhealthy(&mut world).await;
     assert!(why.ends_with("; 1-1.0.0 is not there any more as it was, so 2-1.1.0 stays"), "{why}");
     assert_eq!(current(&world), Some(2));
@@ -153,8 +153,8 @@ async fn where_pre_install_fails_nothing_is_switched() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let diary = diary(&mut world);
-    world.config.cycle.procedure.pre_install = note(&diary, "exit 1");
-    world.config.cycle.procedure.check = note(&diary, "");
+    world.config.cycle.hooks.pre_install = note(&diary, "exit 1");
+    world.config.cycle.hooks.check = note(&diary, "");
     let (_, why, until) = unhealthy(&mut world).await;
     assert_eq!(why, "pre_install failed (exit status: 1); 1-1.0.0 stays installed");
     assert!(until.is_some());
@@ -162,7 +162,7 @@ async fn where_pre_install_fails_nothing_is_switched() {
     assert_eq!(current(&world), Some(1));
     assert!(!world.config.cycle.install_root.join("versions/2-1.1.0").exists());
     pass(&mut world, MIN_BACKOFF).await;
-    world.config.cycle.procedure.pre_install = Vec::new();
+    world.config.cycle.hooks.pre_install = Vec::new();
     installs(&mut world, 2).await;
 }
 
@@ -170,12 +170,12 @@ async fn where_pre_install_fails_nothing_is_switched() {
 async fn post_install_and_a_unit_that_does_not_restart_count_as_the_check_does() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    world.config.cycle.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
+    world.config.cycle.hooks.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
     let (_, why, _) = unhealthy(&mut world).await;
     assert!(why.starts_with("post_install failed (exit status: 1); 1-1.0.0 is"), "{why}");
     pass(&mut world, MIN_BACKOFF).await;
-    world.config.cycle.procedure.post_install = Vec::new();
-    world.config.cycle.procedure.restart = Some("there-is-no-such-unit.service".to_owned());
+    world.config.cycle.hooks.post_install = Vec::new();
+    world.config.cycle.hooks.restart = Some("there-is-no-such-unit.service".to_owned());
     let (_, why, _) = unhealthy(&mut world).await;
     assert!(why.starts_with("restart "), "{why}");
     assert!(why.contains("on the way back, restart"), "{why}");
@@ -189,8 +189,8 @@ async fn a_check_that_hangs_forks_and_ignores_sigterm_is_killed_with_what_it_sta
     let pids = place.path().join("pids");
     let hang =
         format!("trap '' TERM INT HUP; echo $$ >> {}; while :; do sleep 60; done", pids.display());
-    world.config.cycle.procedure.check = shell(&format!("({hang}) & ({hang}) & {hang}"));
-    world.config.cycle.procedure.check_timeout = Duration::from_secs(1);
+    world.config.cycle.hooks.check = shell(&format!("({hang}) & ({hang}) & {hang}"));
+    world.config.cycle.hooks.check_timeout = Duration::from_secs(1);
     let began = Instant::now();
     let (_, why, _) = unhealthy(&mut world).await;
     assert!(began.elapsed() < Duration::from_secs(20));
@@ -206,7 +206,7 @@ async fn a_command_that_cannot_be_run_is_no_fault_of_a_release() {
     let text = place.path().join("text");
     fs::write(&text, "no program").unwrap();
     for program in ["/no/such/program", "/tmp", text.to_str().unwrap()] {
-        world.config.cycle.procedure.check = words(&[program]);
+        world.config.cycle.hooks.check = words(&[program]);
         let ended = world.update().await.1;
         let Err(CycleError::Client(error @ ClientError::Command(_))) = ended else {
             panic!("{ended:?}")
@@ -222,7 +222,7 @@ async fn of_what_a_command_says_the_end_is_told() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let script = "i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done >&2; echo the end >&2; false";
-    world.config.cycle.procedure.check = shell(script);
+    world.config.cycle.hooks.check = shell(script);
     let (_, why, _) = unhealthy(&mut world).await;
     assert!(why.starts_with("check failed (exit status: 1): …"), "{why}");
     assert!(why.contains("line 39999 the end; 1-1.0.0 is installed again"), "{why}");
@@ -241,8 +241,7 @@ async fn commands_get_words_and_no_shell_and_next_to_nothing_of_our_environment(
     .unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&script, mode).unwrap();
-    world.config.cycle.procedure.check =
-        words(&[script.to_str().unwrap(), "$(id) `id` ; rm *", ""]);
+    world.config.cycle.hooks.check = words(&[script.to_str().unwrap(), "$(id) `id` ; rm *", ""]);
     installs(&mut world, 2).await;
     let seen = lines(&seen);
     assert_eq!(seen[..2], ["$(id) `id` ; rm *", ""]);
@@ -258,7 +257,7 @@ async fn as_many_versions_are_kept_as_configured_and_their_proofs() {
     for keep in [2, 3, 4] {
         let place = place();
         let mut world = about_to_switch(&place.path().join("world")).await;
-        world.config.cycle.procedure.keep = keep;
+        world.config.cycle.hooks.keep = keep;
         for sequence in 2..=6 {
             if sequence > 2 {
                 publish(&mut world, sequence).await;
@@ -285,7 +284,7 @@ async fn going_back_by_hand_never_lowers_the_floor() {
     let mut world = about_to_switch(&place.path().join("world")).await;
     installs(&mut world, 2).await;
     let diary = diary(&mut world);
-    world.config.cycle.procedure.post_install = note(&diary, "");
+    world.config.cycle.hooks.post_install = note(&diary, "");
     let now = world.clock.now();
     let back = root(&world).roll_back(None, now).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, back.problem), (1, None));
@@ -318,7 +317,7 @@ async fn going_back_by_hand_never_lowers_the_floor() {
 async fn there_is_no_way_back_to_what_did_not_prove_good_or_is_not_there() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    world.config.cycle.procedure.check = shell("test $UNANIMITY_RELEASE != 2-1.1.0");
+    world.config.cycle.hooks.check = shell("test $UNANIMITY_RELEASE != 2-1.1.0");
     unhealthy(&mut world).await;
     let now = world.clock.now();
     let ended = root(&world).roll_back(None, now).await;
@@ -340,7 +339,7 @@ async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     installs(&mut world, 2).await;
-    world.config.cycle.procedure.check = shell("echo worse >&2; false");
+    world.config.cycle.hooks.check = shell("echo worse >&2; false");
     let back = root(&world).roll_back(None, world.clock.now()).await.unwrap();
     let why = "check failed (exit status: 1): worse";
     assert_eq!(back.problem.as_deref(), Some(why));
@@ -348,7 +347,7 @@ async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
     // That is kept until it works, or its operator says so.
     let failed = || root(&world).journal().unwrap().failed;
     assert_eq!(failed()[&label(1)].why, why);
-    let working = root(&world).with_hooks(Procedure::default());
+    let working = root(&world).with_hooks(HookSettings::default());
     working.roll_back(Some(&label(1)), world.clock.now()).await.unwrap();
     assert!(failed().is_empty());
     root(&world).roll_back(Some(&label(1)), world.clock.now()).await.unwrap();
@@ -362,16 +361,16 @@ async fn the_operators_word_lets_a_release_pass_that_the_check_would_not() {
     let mut world = about_to_switch(&place.path().join("world")).await;
     let no_trial = root(&world).mark_good(None).await;
     assert!(matches!(no_trial, Err(RollbackError::NoTrial(None))), "{no_trial:?}");
-    world.config.cycle.procedure.check = shell("false");
+    world.config.cycle.hooks.check = shell("false");
     unhealthy(&mut world).await;
     let other = root(&world).mark_good(Some("3-1.2.0")).await;
     assert!(matches!(other, Err(RollbackError::NoTrial(Some(_)))), "{other:?}");
     assert_eq!(root(&world).mark_good(None).await.unwrap(), (label(2), false));
     // For the check only.
-    world.config.cycle.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
+    world.config.cycle.hooks.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
     unhealthy(&mut world).await;
     assert_eq!(root(&world).mark_good(Some(&label(2))).await.unwrap(), (label(2), false));
-    world.config.cycle.procedure.post_install = Vec::new();
+    world.config.cycle.hooks.post_install = Vec::new();
     installs(&mut world, 2).await;
     // And for that release only, once.
     assert_eq!(root(&world).journal().unwrap().vouched, None);
@@ -469,7 +468,7 @@ async fn what_another_process_installed_meanwhile_is_neither_replaced_nor_taken_
 async fn what_another_process_left_on_trial_meanwhile_is_undone_first() {
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
-    world.config.cycle.procedure.pre_install = shell("test $UNANIMITY_BEFORE = 1-1.0.0");
+    world.config.cycle.hooks.pre_install = shell("test $UNANIMITY_BEFORE = 1-1.0.0");
     let ended = update_with_interference(&mut world, |root| {
         write_version(root, 3);
         set_current(root, 3);
@@ -490,8 +489,8 @@ async fn no_number_of_kept_versions_lowers_the_floor() {
     publish(&mut world, 3).await;
     installs(&mut world, 3).await;
     root(&world).roll_back(Some(&label(2)), world.clock.now()).await.unwrap();
-    world.config.cycle.procedure.keep = 2;
-    world.config.cycle.procedure.check = shell("false");
+    world.config.cycle.hooks.keep = 2;
+    world.config.cycle.hooks.check = shell("false");
     publish(&mut world, 4).await;
     unhealthy(&mut world).await;
     assert!(!world.config.cycle.install_root.join("versions").join(label(3)).exists());
@@ -513,8 +512,8 @@ async fn neither_a_lost_journal_entry_nor_an_old_journal_lowers_the_floor() {
     let mut journal = Journal { floor: 0, ..root(&world).journal().unwrap() };
     journal.good = vec![label(2), label(1)];
     fs::write(&path, journal.text()).unwrap();
-    world.config.cycle.procedure.keep = 2;
-    world.config.cycle.procedure.check = shell("false");
+    world.config.cycle.hooks.keep = 2;
+    world.config.cycle.hooks.check = shell("false");
     publish(&mut world, 3).await;
     unhealthy(&mut world).await;
     assert_eq!((current(&world), root(&world).floor().unwrap()), (Some(1), 2));
@@ -533,7 +532,7 @@ async fn a_long_check_is_waited_for_from_its_end_on() {
         }
         Ok(())
     });
-    world.config.cycle.procedure.check = shell("false");
+    world.config.cycle.hooks.check = shell("false");
     world.disk = disk;
     let (_, _, until) = unhealthy(&mut world).await;
     assert_eq!(until, Some(began.after(HOUR).after(MIN_BACKOFF)));
@@ -552,8 +551,8 @@ async fn a_roll_that_grew_too_old_in_pre_install_is_a_failure_with_its_wait() {
         Ok(())
     });
     let diary = diary(&mut world);
-    world.config.cycle.procedure.pre_install = note(&diary, "");
-    world.config.cycle.procedure.post_install = note(&diary, "");
+    world.config.cycle.hooks.pre_install = note(&diary, "");
+    world.config.cycle.hooks.post_install = note(&diary, "");
     let (_, why, until) = unhealthy(&mut world).await;
     assert!(why.contains("is too old by now") && why.ends_with("1-1.0.0 stays installed"), "{why}");
     assert!(until.is_some());
@@ -598,12 +597,12 @@ async fn of_several_that_failed_the_newest_is_vouched_for_and_only_for_one_try()
     let journal = Journal { good: vec![label(1)], failed: failed.into(), ..Journal::default() };
     fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
     assert_eq!(root(&world).mark_good(None).await.unwrap(), ("10-1.10".to_owned(), false));
-    world.config.cycle.procedure.check = shell("false");
+    world.config.cycle.hooks.check = shell("false");
     unhealthy(&mut world).await;
     root(&world).mark_good(Some(&label(2))).await.unwrap();
-    world.config.cycle.procedure.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
+    world.config.cycle.hooks.post_install = shell("test $UNANIMITY_RELEASE = 1-1.0.0");
     unhealthy(&mut world).await;
-    world.config.cycle.procedure.post_install = Vec::new();
+    world.config.cycle.hooks.post_install = Vec::new();
     pass(&mut world, HOUR).await;
     assert!(unhealthy(&mut world).await.1.starts_with("check failed"));
 }
@@ -614,7 +613,7 @@ async fn a_check_that_fails_leaves_nobody_at_work_and_talks_in_one_line() {
     let mut world = about_to_switch(&place.path().join("world")).await;
     let pid = place.path().join("pid");
     let words = "yes 'a word' | tr -d r | head -c 100000 >&2";
-    world.config.cycle.procedure.check =
+    world.config.cycle.hooks.check =
         shell(&format!("sleep 60 2>/dev/null & echo $! > {}; {words}; false", pid.display()));
     let (_, why, _) = unhealthy(&mut world).await;
     assert!(why.len() < 2000 && !why.contains('\n'), "{why}");
@@ -651,7 +650,7 @@ async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_th
     let place = place();
     let mut world = about_to_switch(&place.path().join("world")).await;
     let system = place.path().join("system");
-    let procedure = &mut world.config.cycle.procedure;
+    let procedure = &mut world.config.cycle.hooks;
     // A system's installer with a place of its own; what it gets is an open file of ours.
     let script = format!(
         "case $2 in /proc/self/fd/*) cat $2 > {}; test $1 = -i && cmp $2 $3;; *) false;; esac",
@@ -677,7 +676,7 @@ async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_th
     fs::remove_file(&file).unwrap();
     fs::write(&file, artifact(2)).unwrap();
     // What cannot be handed over is not gone back to.
-    world.config.cycle.procedure.handover = words(&["/bin/false", "{}"]);
+    world.config.cycle.hooks.handover = words(&["/bin/false", "{}"]);
     let ended = root(&world).roll_back(Some(&label(2)), world.clock.now()).await;
     assert!(matches!(ended, Err(RollbackError::Handover(_))), "{ended:?}");
     assert_eq!(current(&world), Some(1));
@@ -715,8 +714,8 @@ async fn a_package_is_handed_over_to_dpkg_and_the_one_before_is_when_it_does_not
     let dpkg = ["/usr/bin/dpkg", &root_option, &log_option, "-i", "{}"];
     let is_root = rustix::process::geteuid().is_root();
     let handover = if is_root { dpkg.to_vec() } else { [&own_root[..], &dpkg].concat() };
-    world.config.cycle.procedure.handover = words(&handover);
-    world.config.cycle.procedure.check =
+    world.config.cycle.hooks.handover = words(&handover);
+    world.config.cycle.hooks.check =
         shell(&format!("grep -q 'hello 1.0' {}/hello", system.display()));
     for (sequence, version, works) in [(1, "1.0", true), (2, "1.1", false)] {
         let package = package(place.path(), version);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, pending};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
-use unanimity_config::{MirrorSpec, Site};
+use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_log::{HEDGE_DELAY, hedged};
 use unanimity_net::{ByteStream, MIN_RATE, Mirror, RATE_WINDOW, READ_TIMEOUT, WebConnector};
 use unanimity_testkit::hostile_mirror::ONION;
@@ -26,7 +26,7 @@ struct ScriptedHost {
 }
 
 impl WebConnector for ScriptedHost {
-    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(&'a self, _: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         self.connections.fetch_add(1, Ordering::SeqCst);
         let script = self.scripts.lock().unwrap().pop_front();
         Box::pin(async move {

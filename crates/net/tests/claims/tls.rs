@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio_rustls::TlsAcceptor;
-use unanimity_config::{MirrorSpec, Site};
+use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_net::{ByteStream, Mirror, WebConnector};
 
 /// A host that speaks TLS with one certificate, and has one file.
@@ -16,7 +16,7 @@ use unanimity_net::{ByteStream, Mirror, WebConnector};
 struct TlsHost(Arc<rustls::ServerConfig>);
 
 impl WebConnector for TlsHost {
-    fn connect<'a>(&'a self, _: &'a Site) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(&'a self, _: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         let acceptor = TlsAcceptor::from(self.0.clone());
         Box::pin(async move {
             let (ours, theirs) = duplex(64 * 1024);
@@ -50,15 +50,15 @@ fn host(certificate: &rcgen::Certificate, key: &KeyPair) -> TlsHost {
     TlsHost(Arc::new(config.unwrap()))
 }
 
-fn pinned(site: Site, pem: &str) -> MirrorSpec {
-    MirrorSpec::Pinned { site, root: "/srv/root.pem".into(), pem: pem.into() }
+fn pinned(site: MirrorUrl, pem: &str) -> MirrorSpec {
+    MirrorSpec::Pinned { url: site, root: "/srv/root.pem".into(), pem: pem.into() }
 }
 
 async fn read(host: &TlsHost, url: &str, root: Option<&str>) -> Result<Vec<u8>, String> {
-    let site: Site = url.parse().unwrap();
+    let site: MirrorUrl = url.parse().unwrap();
     let spec = match root {
         Some(pem) => pinned(site, pem),
-        None => MirrorSpec::Site(site),
+        None => MirrorSpec::Url(site),
     };
     let web: Arc<dyn WebConnector> = Arc::new(host.clone());
     let mirror = Mirror::from_spec(&spec, Some(&web)).map_err(|error| error.to_string())?;
@@ -116,7 +116,7 @@ async fn a_certificate_that_has_expired_is_refused() {
 
 #[test]
 fn a_root_that_is_none_is_refused() {
-    let site = || -> Site { "https://mirror.example".parse().unwrap() };
+    let site = || -> MirrorUrl { "https://mirror.example".parse().unwrap() };
     for (pem, words) in [
         ("", "no certificate in it"),
         ("not PEM", "no certificate in it"),

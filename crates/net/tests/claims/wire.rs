@@ -364,7 +364,7 @@ async fn a_peer_that_drips_is_late_and_holds_nobody_else_up() {
         }
     });
     world.config.cycle.ask_timeout = Duration::from_secs(90);
-    world.config.cycle.roll_timeout = Duration::from_secs(90);
+    world.config.cycle.round_timeout = Duration::from_secs(90);
     let begun = Instant::now();
     let (report, outcome) = world.check().await;
     assert!(outcome.is_err(), "silence is not consent");

@@ -113,12 +113,13 @@ impl Cast for Daemons {
     async fn peer_echoes(&mut self, peer: usize, other: usize) -> Result<(), Broken> {
         self.peers[peer].stop()?;
         // It has all that the peer had, but for the key of another.
-        let told = unanimity_config::load_node(&self.peers[peer].directory.join("unanimity.toml"))?;
+        let told =
+            unanimity_config::load_node_config(&self.peers[peer].directory.join("unanimity.toml"))?;
         let serve = told.serve.as_ref().ok_or("the peer does not serve")?;
         let identity = Identity::read(&told.cycle.state)?.ok_or("the peer has no keys")?;
-        let other = told.circle.find(&PEER_NAMES[other].parse()?).ok_or("no such peer")?;
-        let readers = told.circle.readers(self.now()).into_values().collect();
-        let tor = TorClient::new(&told.tor, Some(identity.discovery))?;
+        let other = told.peers.find(&PEER_NAMES[other].parse()?).ok_or("no such peer")?;
+        let readers = told.peers.client_auth_keys(self.now()).into_values().collect();
+        let tor = TorClient::new(&told.tor, Some(identity.client_auth))?;
         timeout(PATIENCE, tor.bootstrap(|_, _| {})).await??;
         let listener =
             tor.launch_service(&service_settings(serve), &AuthorizedClients::Listed(readers))?;

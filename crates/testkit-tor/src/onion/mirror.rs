@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use unanimity_config::{Site, TorNetwork, TorSettings, WEB_PORT};
+use unanimity_config::{MirrorUrl, TorNetwork, TorSettings, WEB_PORT};
 use unanimity_net::file_server::{ServerLimits, serve_files};
 use unanimity_storage::{Mode, Storage, StorageError};
 use unanimity_testkit::{Broken, Folder};
@@ -17,7 +17,7 @@ use crate::tornet::network::TorNetwork as Tornet;
 
 /// Files of a directory, served while this value lives.
 pub struct OnionMirror {
-    site: Site,
+    site: MirrorUrl,
     folder: Folder,
     serving: AbortHandle,
 }
@@ -51,7 +51,8 @@ impl OnionMirror {
             ServiceSettings { nickname: "mirror".into(), port: WEB_PORT, proof_of_work: false };
         let listener = tor.launch_service(&hosting, &AuthorizedClients::Anyone)?;
         timeout(PATIENCE, listener.service().wait_until_reachable()).await?;
-        let (site, folder) = (Site::onion(listener.address().key), Folder::new(shown));
+        let (site, folder) =
+            (MirrorUrl::from_onion_key(listener.address().key), Folder::new(shown));
         let files = Arc::new(folder.clone());
         let serving = tokio::spawn(async move {
             serve_files(files, listener, BOUNDS).await;
@@ -61,7 +62,7 @@ impl OnionMirror {
     }
 
     /// Where it is.
-    pub fn site(&self) -> &Site {
+    pub fn site(&self) -> &MirrorUrl {
         &self.site
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use unanimity_config::peers::edit;
-use unanimity_config::{Standing, Ticket, this_platform};
+use unanimity_config::{Invite, Membership, this_platform};
 use unanimity_storage::Storage;
 use unanimity_testkit::{Broken, PEER_NAMES, Stage};
 
@@ -55,13 +55,13 @@ impl Nodes {
         let mut tickets = Vec::new();
         for who in &everybody {
             let said = nodes.process(who).done(&["peers", "invite"])?;
-            tickets.push(said["ticket"].as_str().unwrap_or_default().parse::<Ticket>()?);
+            tickets.push(said["ticket"].as_str().unwrap_or_default().parse::<Invite>()?);
         }
         for who in &everybody {
             for ticket in tickets.iter().filter(|ticket| ticket.name.as_str() != *who) {
                 // As an operator writes it who needs no proof that they follow one log.
-                let mut member = ticket.member(&nodes.stage.circle.log)?;
-                member.standing = Standing::Counted;
+                let mut member = ticket.to_peer_entry(&nodes.stage.circle.log)?;
+                member.membership = Membership::Counted;
                 edit::add(&nodes.place(who).join("peers.toml"), &member, &Storage::default())?;
             }
         }

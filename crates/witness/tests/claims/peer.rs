@@ -11,7 +11,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, timeout};
-use unanimity_config::Polling;
+use unanimity_config::PollingSettings;
 use unanimity_log::{TileReader, TileSource};
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity_net::{Mirror, Transport as _};
@@ -29,7 +29,7 @@ fn witness_config(world: &World, mirrors: &[&str]) -> WitnessConfig {
         log: world.circle.log.clone(),
         signing_key: world.circle.peer_secrets[0].clone(),
         mirrors: mirrors.iter().map(|m| Mirror::from_directory(world.directory.join(m))).collect(),
-        polling: Polling::default(),
+        polling: PollingSettings::default(),
     }
 }
 

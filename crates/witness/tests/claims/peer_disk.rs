@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use unanimity_config::Polling;
+use unanimity_config::PollingSettings;
 use unanimity_log::LogWriter;
 use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
@@ -26,7 +26,7 @@ fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<Witness<ManualCloc
         log: the_log(),
         signing_key: cosigner(),
         mirrors: vec![Mirror::from_directory(mirror)],
-        polling: Polling::default(),
+        polling: PollingSettings::default(),
     };
     Witness::open(follow, state, disk, ManualClock::at(Timestamp(1_790_000_000)))
 }

@@ -8,7 +8,7 @@ use std::{fs, io};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use unanimity_client::{ArtifactCache, ClientError, CycleOutcome, MirrorProblem};
-use unanimity_config::{OnionAddress, Polling, Site, WEB_PORT};
+use unanimity_config::{MirrorUrl, OnionAddress, PollingSettings, WEB_PORT};
 use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_files};
 use unanimity_net::{Mirror, Transport as _};
 use unanimity_protocol::log_path::entries_path;
@@ -33,7 +33,7 @@ fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Storage) -> Witne
         log: circle.circle.log.clone(),
         signing_key: circle.circle.peer_secrets[0].clone(),
         mirrors: mirrors.iter().map(directory).collect(),
-        polling: Polling::default(),
+        polling: PollingSettings::default(),
     };
     Witness::open(follow, state, disk, circle.clock.clone()).unwrap()
 }
@@ -52,7 +52,7 @@ fn serve_as_mirror(node: &Arc<Witness<ManualClock>>) -> Mirror {
     let (network, key) = (Network::default(), [9; 32]);
     let listener = network.listen(OnionAddress { key, port: WEB_PORT });
     tokio::spawn(node.clone().serve_files(listener));
-    Mirror::from_url("it", Site::onion(key), &network.web_connector().unwrap())
+    Mirror::from_url("it", MirrorUrl::from_onion_key(key), &network.web_connector().unwrap())
 }
 
 async fn read_error_kind(mirror: &Mirror, path: &str) -> io::ErrorKind {
@@ -289,7 +289,7 @@ fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> ArtifactCac
         bytes_per_second: Some(1 << 20),
     };
     tokio::spawn(serve_files(Arc::new(artifacts.clone()), listener, bounds));
-    circle.config.artifacts.push((who.parse().unwrap(), Site::onion(key)));
+    circle.config.artifacts.push((who.parse().unwrap(), MirrorUrl::from_onion_key(key)));
     artifacts
 }
 

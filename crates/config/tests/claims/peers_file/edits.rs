@@ -3,16 +3,16 @@
 use std::fs;
 
 use proptest::prelude::*;
-use unanimity_config::Standing;
-use unanimity_config::peers::edit::Obstacle;
+use unanimity_config::Membership;
+use unanimity_config::peers::edit::EditErrorKind;
 use unanimity_config::peers::edit::{self};
 use unanimity_protocol::Timestamp;
 use unanimity_testkit::circle::NOW;
 
 use crate::cases::cases;
 use crate::peers_file::{
-    EDITS, Edit, LATER, disk, everybody, file, joining, leaves, lines, name, newcomer, obstacle,
-    parse, peer,
+    EDITS, Edit, LATER, disk, edit_error_kind, file, joining, joining_entry, leaves, lines, name,
+    parse, peer, peers_of_every_membership,
 };
 
 /// What an edit makes of a text.
@@ -27,18 +27,18 @@ fn edited(text: &str, edit: Edit) -> String {
 
 #[test]
 fn each_edit_does_what_it_says() {
-    let standing = |text: &str, who| parse(text).find(&name(who)).map(|member| member.standing);
-    let after = |index: usize| edited(&everybody(), EDITS[index].1);
-    assert_eq!(parse(&after(0)).members().last(), Some(&newcomer(9)));
-    assert_eq!(standing(&after(1), "joins"), Some(Standing::Counted));
-    assert_eq!(standing(&after(2), "b"), Some(Standing::Leaving { at: LATER }));
-    assert_eq!(standing(&after(3), "leaves"), Some(Standing::Leaving { at: LATER }));
-    assert_eq!(standing(&after(4), "leaves"), Some(Standing::Counted));
+    let standing = |text: &str, who| parse(text).find(&name(who)).map(|member| member.membership);
+    let after = |index: usize| edited(&peers_of_every_membership(), EDITS[index].1);
+    assert_eq!(parse(&after(0)).entries().last(), Some(&joining_entry(9)));
+    assert_eq!(standing(&after(1), "joins"), Some(Membership::Counted));
+    assert_eq!(standing(&after(2), "b"), Some(Membership::Leaving { at: LATER }));
+    assert_eq!(standing(&after(3), "leaves"), Some(Membership::Leaving { at: LATER }));
+    assert_eq!(standing(&after(4), "leaves"), Some(Membership::Counted));
     assert_eq!(standing(&after(5), "leaves"), None);
     // And nothing else.
     for (i, (what, _)) in EDITS.iter().enumerate() {
-        let (before, after) = (parse(&everybody()), parse(&after(i)));
-        let differ = before.members().iter().filter(|member| !after.members().contains(member));
+        let (before, after) = (parse(&peers_of_every_membership()), parse(&after(i)));
+        let differ = before.entries().iter().filter(|member| !after.entries().contains(member));
         assert_eq!(differ.count(), usize::from(i > 0), "{what}");
     }
 }
@@ -46,17 +46,17 @@ fn each_edit_does_what_it_says() {
 #[test]
 fn who_never_counted_is_gone_as_soon_as_it_leaves() {
     for who in ["joins", "both"] {
-        let (_place, path) = file(&everybody());
-        let circle = edit::leave(&path, &name(who), LATER, &disk()).unwrap();
+        let (_place, path) = file(&peers_of_every_membership());
+        let circle = edit::schedule_removal(&path, &name(who), LATER, &disk()).unwrap();
         assert_eq!(circle.find(&name(who)), None);
-        assert_eq!(circle.members().len(), 5);
+        assert_eq!(circle.entries().len(), 5);
     }
     // There is nothing to stay in, and nothing to wait for.
-    let (_place, path) = file(&everybody());
-    let stays = obstacle(edit::stay(&path, &name("both"), &disk()));
-    assert!(matches!(stays, Obstacle::NeverCounted(_)), "{stays}");
-    edit::drop(&path, &name("both"), Timestamp(1), &disk()).unwrap();
-    edit::drop(&path, &name("joins"), Timestamp(1), &disk()).unwrap();
+    let (_place, path) = file(&peers_of_every_membership());
+    let stays = edit_error_kind(edit::cancel_removal(&path, &name("both"), &disk()));
+    assert!(matches!(stays, EditErrorKind::NeverCounted(_)), "{stays}");
+    edit::remove(&path, &name("both"), Timestamp(1), &disk()).unwrap();
+    edit::remove(&path, &name("joins"), Timestamp(1), &disk()).unwrap();
 }
 
 /// As people write: comments everywhere, spaces, quoted keys, texts that look like something else.
@@ -146,7 +146,7 @@ fn an_edit_changes_the_lines_it_is_about_and_no_other_byte() {
     let [was, is] = [NOW, LATER].map(|at| format!("{} # said so on Monday\n", leaves(at)));
     assert_eq!(changes(EDITS[3].1), (vec![was.clone()], vec![is]));
     assert_eq!(changes(EDITS[4].1), (vec![was], vec![]));
-    let leave: Edit = |path, disk| edit::leave(path, &name("a"), LATER, disk);
+    let leave: Edit = |path, disk| edit::schedule_removal(path, &name("a"), LATER, disk);
     assert_eq!(changes(leave), (vec![], vec![format!("  {}\n", leaves(LATER))]));
     let after = edited(&text, leave);
     assert!(after.contains(&format!("{}\n# end of ana\n", leaves(LATER))), "{after}");
@@ -159,7 +159,7 @@ fn an_edit_changes_the_lines_it_is_about_and_no_other_byte() {
     assert_eq!(put, Vec::<String>::new());
     assert_eq!((gone.len(), &*gone[0]), (9, "# leaves, moved away\n"), "{gone:?}");
     assert_eq!(gone[8], "\n");
-    let drops: Edit = |path, disk| edit::leave(path, &name("joins"), LATER, disk);
+    let drops: Edit = |path, disk| edit::schedule_removal(path, &name("joins"), LATER, disk);
     let (gone, _) = changes(drops);
     assert_eq!(gone[..3].concat(), "# --- the new ones ---\n# joins, met on the train\n[[peer]]\n");
     assert_eq!(gone.last().map(String::as_str), Some(&*format!("{}\n", lines("joins", 2, "")[4])));
@@ -169,15 +169,15 @@ fn an_edit_changes_the_lines_it_is_about_and_no_other_byte() {
 fn a_table_that_goes_takes_the_comment_below_it_and_leaves_the_file_tidy() {
     let text = filled(HAND_WRITTEN)
         .replace("  discovery   =", &format!("  {}\n  discovery   =", leaves(NOW)));
-    let drops: Edit = |path, disk| edit::drop(path, &name("a"), NOW, disk);
+    let drops: Edit = |path, disk| edit::remove(path, &name("a"), NOW, disk);
     let after = edited(&text, drops);
     let start = "# --- the old friends ---\n\n# --- the new ones ---\n# joins, met";
     assert!(after.contains(start), "{after}");
     // Added and taken out again, a peer leaves no trace but the empty line before it.
-    let (_place, path) = file(&everybody());
-    edit::add(&path, &newcomer(9), &disk()).unwrap();
-    edit::leave(&path, &name("new-9"), NOW, &disk()).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), everybody() + "\n");
+    let (_place, path) = file(&peers_of_every_membership());
+    edit::add(&path, &joining_entry(9), &disk()).unwrap();
+    edit::schedule_removal(&path, &name("new-9"), NOW, &disk()).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), peers_of_every_membership() + "\n");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn tables_within_an_array_are_edited_where_they_stand() {
     expect(EDITS[1].1, &format!("{}, name", joining()), "name");
     expect(EDITS[3].1, &leaves_line, &format!(", {} }} # him", leaves(LATER)));
     expect(EDITS[4].1, &leaves_line, " } # him");
-    let leave: Edit = |path, disk| edit::leave(path, &name("a"), LATER, disk);
+    let leave: Edit = |path, disk| edit::schedule_removal(path, &name("a"), LATER, disk);
     expect(leave, " }, # her", &format!(", {} }}, # her", leaves(LATER)));
     let new = lines("new-9", 9, &joining()).join(", ");
     expect(EDITS[0].1, " } # him, too\n", &format!(" }}, # him, too\n  {{ {new} }},\n"));
@@ -202,7 +202,7 @@ fn tables_within_an_array_are_edited_where_they_stand() {
     // The comment above goes, too: it is about nobody else.
     let him = format!("  # leaves, moved, away\n{}", line_of("name = \"leaves\""));
     expect(EDITS[5].1, &him, "");
-    let drops: Edit = |path, disk| edit::leave(path, &name("joins"), LATER, disk);
+    let drops: Edit = |path, disk| edit::schedule_removal(path, &name("joins"), LATER, disk);
     expect(drops, &line_of("name = \"joins\""), "");
 }
 
@@ -215,7 +215,7 @@ fn odd_forms_of_toml_are_edited_or_left_alone() {
     };
     let (a, new) =
         (inline(&[("a", 1, "")]).remove(0), inline(&[("new-9", 9, &joining())]).remove(0));
-    let gone: Edit = |path, disk| edit::leave(path, &name("j"), NOW, disk);
+    let gone: Edit = |path, disk| edit::schedule_removal(path, &name("j"), NOW, disk);
     let j = inline(&[("j", 2, &joining())]).remove(0);
     for (before, edit, after) in [
         ("", EDITS[0].1, peer("new-9", 9, &joining()).trim_start().to_owned()),
@@ -237,10 +237,10 @@ fn odd_forms_of_toml_are_edited_or_left_alone() {
         assert_eq!(edited(before, edit), after, "{before}");
     }
     // What the file could not say afterwards is not written.
-    let (_place, path) = file(&everybody());
-    let never = obstacle(edit::leave(&path, &name("a"), Timestamp::MAX, &disk()));
-    assert!(matches!(never, Obstacle::Form), "{never}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), everybody());
+    let (_place, path) = file(&peers_of_every_membership());
+    let never = edit_error_kind(edit::schedule_removal(&path, &name("a"), Timestamp::MAX, &disk()));
+    assert!(matches!(never, EditErrorKind::UnsupportedLayout), "{never}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), peers_of_every_membership());
     // A value whose last line looks like a comment.
     let hash =
         unanimity_protocol::CosignatureSigningKey::from_seed("#a".parse().unwrap(), &[1; 32]);
@@ -251,16 +251,20 @@ fn odd_forms_of_toml_are_edited_or_left_alone() {
     let text = format!("{before}[[peer]]\n{}\n", lines("j", 2, &joining()).join("\n"));
     assert_eq!(edited(&text, gone), before);
     // A mark of the byte order stays in front.
-    let marked = format!("\u{feff}{}", everybody());
+    let marked = format!("\u{feff}{}", peers_of_every_membership());
     for (what, edit) in EDITS {
         let after = edited(&marked, edit);
-        assert_eq!(after, format!("\u{feff}{}", edited(&everybody(), edit)), "{what}");
+        assert_eq!(
+            after,
+            format!("\u{feff}{}", edited(&peers_of_every_membership(), edit)),
+            "{what}"
+        );
     }
 }
 
 #[test]
 fn lines_that_end_as_on_windows_stay_so() {
-    for text in [everybody(), filled(HAND_WRITTEN), filled(INLINE)] {
+    for text in [peers_of_every_membership(), filled(HAND_WRITTEN), filled(INLINE)] {
         for (what, edit) in EDITS {
             if what == "leave" && !text.contains("\"b\"") {
                 continue;
@@ -284,7 +288,7 @@ proptest! {
     ) {
         // A comment after every line, above every line, and empty lines in between.
         let mut text = String::new();
-        for (i, line) in everybody().lines().filter(|line| !line.is_empty()).enumerate() {
+        for (i, line) in peers_of_every_membership().lines().filter(|line| !line.is_empty()).enumerate() {
             let i = i % 60;
             let newline = if windows[i] { "\r\n" } else { "\n" };
             let above = format!("# {i} above {}{newline}", comments[i]);
@@ -294,7 +298,7 @@ proptest! {
         let (_place, path) = file(&text);
         for edit in order {
             let before = fs::read_to_string(&path).unwrap();
-            let members = parse(&before).members().to_vec();
+            let members = parse(&before).entries().to_vec();
             // Some cannot be done twice.
             let Ok(circle) = EDITS[edit].1(&path, &disk()) else {
                 prop_assert_eq!(fs::read_to_string(&path).unwrap(), before);
@@ -315,7 +319,7 @@ proptest! {
                 "count" | "stay" => prop_assert!(gone.len() == 1 && put.is_empty()),
                 _ => {
                     prop_assert!(put.is_empty());
-                    prop_assert_eq!(circle.members().len(), members.len() - 1);
+                    prop_assert_eq!(circle.entries().len(), members.len() - 1);
                     // Whole lines, and values of nobody else's.
                     prop_assert!(gone.iter().filter(|line| line.contains(" = ")).count() == 6);
                 }
@@ -326,12 +330,14 @@ proptest! {
 
 #[test]
 fn a_name_of_a_key_with_quotes_in_it_is_written_as_toml_reads_it() {
-    let mut odd = newcomer(9);
+    let mut odd = joining_entry(9);
     let name = "\"\'#]é".parse().unwrap();
     odd.peer.key = unanimity_protocol::CosignatureSigningKey::from_seed(name, &[9; 32]).public();
-    for text in [everybody(), format!("peer = [{{ {} }}]", lines("a", 1, "").join(", "))] {
+    for text in
+        [peers_of_every_membership(), format!("peer = [{{ {} }}]", lines("a", 1, "").join(", "))]
+    {
         let (_place, path) = file(&text);
         let circle = edit::add(&path, &odd, &disk()).unwrap();
-        assert_eq!(circle.members().last(), Some(&odd));
+        assert_eq!(circle.entries().last(), Some(&odd));
     }
 }
