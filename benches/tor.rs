@@ -35,57 +35,57 @@ use unanimity_testkit_tor::{Nodes, TorNetwork};
 use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient, TorStream};
 use unanimity_witness::{Witness, WitnessConfig};
 
-type Broken = Box<dyn Error + Send + Sync>;
+type BenchError = Box<dyn Error + Send + Sync>;
 
-const MOST_PEERS: usize = 9;
-const COLD: usize = 3;
-const WARM: usize = 10;
+const MAX_PEERS: usize = 9;
+const COLD_RUNS: usize = 3;
+const WARM_RUNS: usize = 10;
 const QUESTIONS: usize = 12;
 
-fn main() -> Result<(), Broken> {
+fn main() -> Result<(), BenchError> {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
     let network = TorNetwork::start(&package, |words| eprintln!("{words}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(measure(&network))?;
     runtime.shutdown_timeout(Duration::from_secs(5));
-    memory(&network)
+    measure_memory(&network)
 }
 
 /// A host of nine peers and of an echo, and who may ask them.
-struct Scene {
+struct BenchNetwork {
     network: String,
-    place: PathBuf,
-    discovery: ClientAuthSecret,
+    directory: PathBuf,
+    client_auth: ClientAuthSecret,
     peers: Vec<(CosignatureSigningKey, OnionAddress)>,
     echo: OnionAddress,
     world: World,
     _host: TorClient,
 }
 
-impl Scene {
-    async fn build(network: &TorNetwork) -> Result<Scene, Broken> {
+impl BenchNetwork {
+    async fn build(network: &TorNetwork) -> Result<BenchNetwork, BenchError> {
         let place = network.place("bench");
         let world = World::create(&place.join("world"), 7, Timestamp(1_700_000_000))?;
         world.publish(&Draft::new(1, "1.0.0", b"hello"))?;
         let discovery = ClientAuthSecret::from_seed(rand::random());
-        let mut scene = Scene {
+        let mut scene = BenchNetwork {
             network: network.arti(),
-            discovery,
+            client_auth: discovery,
             peers: Vec::new(),
             echo: OnionAddress { key: [0; 32], port: 4242 },
             _host: TorClient::new(&settings(&network.arti(), &place.join("host")), None)?,
-            place,
+            directory: place,
             world,
         };
         scene._host.bootstrap(|_, _| {}).await?;
-        let readers = AuthorizedClients::Listed(BTreeSet::from([scene.discovery.public()]));
-        for i in 0..=MOST_PEERS {
+        let readers = AuthorizedClients::Listed(BTreeSet::from([scene.client_auth.public()]));
+        for i in 0..=MAX_PEERS {
             let hosting =
                 ServiceSettings { nickname: format!("n{i}"), port: 4242, proof_of_work: false };
             let mut listener = scene._host.launch_service(&hosting, &readers)?;
             let address = listener.address().clone();
             listener.service().wait_until_reachable().await;
-            if i == MOST_PEERS {
+            if i == MAX_PEERS {
                 scene.echo = address;
                 tokio::spawn(async move {
                     while let Ok(mut stream) = listener.accept().await {
@@ -102,7 +102,7 @@ impl Scene {
                 mirrors: vec![Mirror::from_directory(scene.world.log_directory())],
                 polling: PollingSettings::default(),
             };
-            let state = scene.place.join(format!("peer-{i}"));
+            let state = scene.directory.join(format!("peer-{i}"));
             let peer = Arc::new(Witness::open(follow, &state, Storage::default(), SystemClock)?);
             peer.poll(&mut rand::rng()).await?;
             tokio::spawn(peer.serve_connections(listener));
@@ -116,14 +116,14 @@ impl Scene {
     }
 
     /// A client of Tor that knows nothing yet but what the network looks like.
-    async fn stranger(&self) -> Result<TorClient, Broken> {
-        let place = self.place.join(format!("asker-{:x}", rand::random::<u64>()));
-        let tor = TorClient::new(&settings(&self.network, &place), Some(self.discovery.clone()))?;
+    async fn new_client(&self) -> Result<TorClient, BenchError> {
+        let place = self.directory.join(format!("asker-{:x}", rand::random::<u64>()));
+        let tor = TorClient::new(&settings(&self.network, &place), Some(self.client_auth.clone()))?;
         tor.bootstrap(|_, _| {}).await?;
         Ok(tor)
     }
 
-    fn config(&self, peers: usize) -> Result<ClientConfig, Broken> {
+    fn config(&self, peers: usize) -> Result<ClientConfig, BenchError> {
         let mut set = Vec::new();
         let mut addresses = BTreeMap::new();
         for (secret, address) in &self.peers[..peers] {
@@ -132,7 +132,7 @@ impl Scene {
             addresses.insert(key.raw(), address.clone());
             set.push(Peer { name: name.clone(), operator: name, key });
         }
-        let state = self.place.join(format!("client-{:x}", rand::random::<u64>()));
+        let state = self.directory.join(format!("client-{:x}", rand::random::<u64>()));
         let cycle = CycleSettings {
             ask_timeout: Duration::from_secs(45),
             round_timeout: Duration::from_secs(120),
@@ -145,7 +145,11 @@ impl Scene {
     }
 
     /// One cycle of a client; every peer has to have answered.
-    async fn roll(&self, tor: &TorClient, config: &ClientConfig) -> Result<Duration, Broken> {
+    async fn run_cycle(
+        &self,
+        tor: &TorClient,
+        config: &ClientConfig,
+    ) -> Result<Duration, BenchError> {
         let began = Instant::now();
         let mirrors = [Mirror::from_directory(self.world.log_directory())];
         let mut client = Client::open(config, &mirrors, tor, &SystemClock, Storage::default())?;
@@ -158,13 +162,13 @@ impl Scene {
     }
 
     /// All of the first `peers` at once: their answers, verified, and nothing else.
-    async fn at_once(&self, tor: &TorClient, peers: usize) -> Result<Duration, Broken> {
+    async fn ask_all(&self, tor: &TorClient, peers: usize) -> Result<Duration, BenchError> {
         let began = Instant::now();
-        try_join_all((0..peers).map(|peer| self.alone(tor, peer))).await?;
+        try_join_all((0..peers).map(|peer| self.ask_one(tor, peer))).await?;
         Ok(began.elapsed())
     }
 
-    async fn alone(&self, tor: &TorClient, peer: usize) -> Result<Duration, Broken> {
+    async fn ask_one(&self, tor: &TorClient, peer: usize) -> Result<Duration, BenchError> {
         let (secret, address) = &self.peers[peer];
         let began = Instant::now();
         ask_once(tor, address, self.log(), &secret.public()).await?;
@@ -201,41 +205,41 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-async fn measure(network: &TorNetwork) -> Result<(), Broken> {
-    let scene = Scene::build(network).await?;
-    println!("ask to verdict, medians in ms (cold {COLD} times, warm {WARM} times)");
+async fn measure(network: &TorNetwork) -> Result<(), BenchError> {
+    let scene = BenchNetwork::build(network).await?;
+    println!("ask to verdict, medians in ms (cold {COLD_RUNS} times, warm {WARM_RUNS} times)");
     println!(
         "{:>6} {:>6} {:>8} {:>9} {:>6} {:>14} {:>6}",
         "", "peers", "verdict", "at once", "ratio", "slowest alone", "ratio"
     );
     for peers in [1, 3, 5, 9] {
         let mut times = Times::default();
-        for _ in 0..COLD {
+        for _ in 0..COLD_RUNS {
             let config = scene.config(peers)?;
-            times.verdict.push(scene.roll(&scene.stranger().await?, &config).await?);
-            times.at_once.push(scene.at_once(&scene.stranger().await?, peers).await?);
+            times.verdict.push(scene.run_cycle(&scene.new_client().await?, &config).await?);
+            times.at_once.push(scene.ask_all(&scene.new_client().await?, peers).await?);
             let mut slowest = Duration::ZERO;
             for peer in 0..peers {
-                slowest = slowest.max(scene.alone(&scene.stranger().await?, peer).await?);
+                slowest = slowest.max(scene.ask_one(&scene.new_client().await?, peer).await?);
             }
             times.alone.push(slowest);
         }
         times.row("cold", peers);
-        let (tor, config) = (scene.stranger().await?, scene.config(peers)?);
-        scene.roll(&tor, &config).await?;
+        let (tor, config) = (scene.new_client().await?, scene.config(peers)?);
+        scene.run_cycle(&tor, &config).await?;
         let mut times = Times::default();
-        for _ in 0..WARM {
-            times.verdict.push(scene.roll(&tor, &config).await?);
-            times.at_once.push(scene.at_once(&tor, peers).await?);
+        for _ in 0..WARM_RUNS {
+            times.verdict.push(scene.run_cycle(&tor, &config).await?);
+            times.at_once.push(scene.ask_all(&tor, peers).await?);
             let mut slowest = Duration::ZERO;
             for peer in 0..peers {
-                slowest = slowest.max(scene.alone(&tor, peer).await?);
+                slowest = slowest.max(scene.ask_one(&tor, peer).await?);
             }
             times.alone.push(slowest);
         }
         times.row("warm", peers);
     }
-    question(&scene).await
+    measure_question(&scene).await
 }
 
 /// How long the same question took, asked in three ways.
@@ -260,7 +264,7 @@ impl Times {
 
 /// Turn by turn, so that whatever else the machine does is shared; and on new circuits for each peer,
 /// since one circuit may be twice as slow as another.
-async fn question(scene: &Scene) -> Result<(), Broken> {
+async fn measure_question(scene: &BenchNetwork) -> Result<(), BenchError> {
     let question = Question::CosignedHead(scene.log().id());
     let (length, answer) = (
         unanimity_net::message::QUESTION_BYTES as u32,
@@ -268,9 +272,9 @@ async fn question(scene: &Scene) -> Result<(), Broken> {
     );
     let (mut asked, mut echoed) = (Vec::new(), Vec::new());
     for (_, address) in &scene.peers {
-        let tor = scene.stranger().await?;
+        let tor = scene.new_client().await?;
         let (mut peer, mut echo) = (tor.dial(address).await?, tor.dial(&scene.echo).await?);
-        compare(&question, &mut peer, &mut echo, &mut asked, &mut echoed).await?;
+        compare_to_echo(&question, &mut peer, &mut echo, &mut asked, &mut echoed).await?;
     }
     let (asked, echoed) = (millis(median(asked)), millis(median(echoed)));
     println!(
@@ -280,13 +284,13 @@ async fn question(scene: &Scene) -> Result<(), Broken> {
     Ok(())
 }
 
-async fn compare(
+async fn compare_to_echo(
     question: &Question,
     peer: &mut TorStream,
     echo: &mut TorStream,
     asked: &mut Vec<Duration>,
     echoed: &mut Vec<Duration>,
-) -> Result<(), Broken> {
+) -> Result<(), BenchError> {
     let (length, answer) = (
         unanimity_net::message::QUESTION_BYTES as u32,
         unanimity_net::message::ANSWER_BYTES as u32,
@@ -309,7 +313,7 @@ async fn compare(
 }
 
 /// The resident memory of a node that serves, with three peers that it keeps warm.
-fn memory(network: &TorNetwork) -> Result<(), Broken> {
+fn measure_memory(network: &TorNetwork) -> Result<(), BenchError> {
     let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
     let stage = Stage::create(&network.place("idle"), circle)?;
     stage.release("log", &Draft::new(1, "1.0.0", b"hello"), Timestamp(1_700_000_000))?;

@@ -25,21 +25,21 @@ pub trait Advice {
 }
 
 /// What an error says, with the advice.
-pub fn words<E: Advice + Display>(error: &E) -> String {
+pub fn describe<E: Advice + Display>(error: &E) -> String {
     error.add_to(error.to_string())
 }
 
 /// The end of a verb by an error, with the advice.
-pub fn ended<E: Advice + Classify + Error>(error: E) -> CommandError {
+pub fn command_error<E: Advice + Classify + Error>(error: E) -> CommandError {
     CommandError::new(error.exit(), error.add_to(error_chain(&error)))
 }
 
 /// What the end of a cycle says of the node's condition, with the advice.
-pub fn status_of(cycle: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
+pub fn cycle_status(cycle: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
     let seen = unanimity_client::status_of(cycle);
     match cycle {
         Ok(_) => seen,
-        Err(failure) => seen.with_message(&words(failure)),
+        Err(failure) => seen.with_message(&describe(failure)),
     }
 }
 
@@ -64,7 +64,7 @@ impl Advice for MirrorProblem {
             MirrorProblem::Stale { .. } => {
                 format!("{words}.\n  Add a mirror, or ask this one's operator")
             }
-            MirrorProblem::OtherEntries { .. } => words,
+            MirrorProblem::OtherEntries { .. } => describe,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Advice for StoreError {
             StoreError::NoEvidence(_) => format!(
                 "{words}: `unanimity evidence show` lists what there is, with --installer the installer's"
             ),
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -84,7 +84,7 @@ impl Advice for InviteError {
     fn add_to(&self, words: String) -> String {
         match self {
             InviteError::NotAnInvite => format!("{words}, as `unanimity peers invite` prints it"),
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -93,7 +93,7 @@ impl Advice for PublishError {
     fn add_to(&self, words: String) -> String {
         match self {
             PublishError::NotPrivateKey(_) => format!("{words} as `unanimity keygen` writes them"),
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -104,7 +104,7 @@ impl Advice for EntryError {
             EntryError::OtherLog(_) => {
                 format!("{words}: make it again with --log-origin of this log")
             }
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -112,11 +112,11 @@ impl Advice for EntryError {
 impl Advice for WriteError {
     fn add_to(&self, words: String) -> String {
         match self {
-            WriteError::Entry { why, .. } => why.add_to(words),
+            WriteError::Entry { why, .. } => why.add_to(describe),
             WriteError::Unrecorded(_) => {
                 format!("{words}: name a mirror with --mirror, so that the log cannot fork")
             }
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -127,7 +127,7 @@ impl Advice for ExportError {
             ExportError::NoLog(_) => {
                 format!("{words}: name a log's directory, as `unanimity log init` makes it")
             }
-            _ => words,
+            _ => describe,
         }
     }
 }
@@ -135,8 +135,8 @@ impl Advice for ExportError {
 impl Advice for ClientError {
     fn add_to(&self, words: String) -> String {
         match self {
-            ClientError::Config(error) => error.add_to(words),
-            _ => words,
+            ClientError::Config(error) => error.add_to(describe),
+            _ => describe,
         }
     }
 }
@@ -144,11 +144,11 @@ impl Advice for ClientError {
 impl Advice for CycleError {
     fn add_to(&self, words: String) -> String {
         match self {
-            CycleError::Refused(refusal) => refusal.add_to(words),
-            CycleError::Mirror(problem) => problem.add_to(words),
-            CycleError::LogForked(forked) => forked.add_to(words),
-            CycleError::Install(refusal) => refusal.add_to(words),
-            CycleError::Client(error) => error.add_to(words),
+            CycleError::Refused(refusal) => refusal.add_to(describe),
+            CycleError::Mirror(problem) => problem.add_to(describe),
+            CycleError::LogForked(forked) => forked.add_to(describe),
+            CycleError::Install(refusal) => refusal.add_to(describe),
+            CycleError::Client(error) => error.add_to(describe),
         }
     }
 }

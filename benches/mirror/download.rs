@@ -12,18 +12,21 @@ use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
 
 use super::nginx::Nginx;
-use super::{Broken, confirmed, median, places, stage, unstage};
+use super::{
+    BenchError, create_confirmed_world, discard_download, download_release, median,
+    scratch_directories,
+};
 
 const BYTES: usize = 256 << 20;
 const ROUNDS: u64 = 7;
 
-pub(crate) async fn measure() -> Result<(), Broken> {
+pub(crate) async fn measure() -> Result<(), BenchError> {
     let mut artifact = vec![0; BYTES];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
     let path = artifact_path(&Hash::digest(&artifact));
     println!("A download of 256 MiB over TLS, median of {ROUNDS} (curl does not verify)");
-    for (name, place) in places()? {
-        let mut world = confirmed(&place.path().join("world"), &artifact).await?;
+    for (name, place) in scratch_directories()? {
+        let mut world = create_confirmed_world(&place.path().join("world"), &artifact).await?;
         let nginx = Nginx::start(&world.log_directory())?;
         world.mirrors = vec![nginx.mirror()?];
         let file = place.path().join("file");
@@ -38,14 +41,14 @@ pub(crate) async fn measure() -> Result<(), Broken> {
         // Turn by turn, so that whatever else the machine does is shared.
         for seed in 0..ROUNDS {
             let began = Instant::now();
-            stage(&world, seed).await?;
+            download_release(&world, seed).await?;
             times[0].push(began.elapsed());
-            unstage(&world)?;
-            times[1].push(nginx.shell(&format!("{get}; {sync}"))?);
+            discard_download(&world)?;
+            times[1].push(nginx.run_shell(&format!("{get}; {sync}"))?);
             std::fs::remove_file(&file)?;
-            times[2].push(nginx.shell(&format!("{get}; {verify}; {sync}"))?);
+            times[2].push(nginx.run_shell(&format!("{get}; {verify}; {sync}"))?);
             std::fs::remove_file(&file)?;
-            times[3].push(bare(&file, &artifact)?);
+            times[3].push(hash_and_write(&file, &artifact)?);
             std::fs::remove_file(&file)?;
         }
         let [ours, curl, verified, bare] = times.map(|times| median(&times));
@@ -60,7 +63,7 @@ pub(crate) async fn measure() -> Result<(), Broken> {
 }
 
 /// The same bytes hashed, written and synced, without anybody who sends them.
-fn bare(path: &Path, bytes: &[u8]) -> Result<Duration, Broken> {
+fn hash_and_write(path: &Path, bytes: &[u8]) -> Result<Duration, BenchError> {
     let began = Instant::now();
     let (mut file, mut hasher) = (File::create(path)?, Sha256::new());
     for piece in bytes.chunks(64 * 1024) {

@@ -10,13 +10,13 @@ use unanimity_storage::Storage;
 use unanimity_testkit::{Draft, World};
 
 use super::nginx::Nginx;
-use super::{Broken, median, read_log};
+use super::{BenchError, median, read_log};
 
 const ENTRIES: u64 = 100_000;
 const ROUNDS: u64 = 5;
 
 /// Notes of about 600 bytes, as many as there are to be, and one release.
-pub(crate) fn fill(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, Broken> {
+pub(crate) fn fill_log(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, BenchError> {
     let (origin, filling) = (&world.circle.log.origin, "x".repeat(420));
     let notes: Vec<Vec<u8>> = (0..entries)
         .map(|i| {
@@ -32,21 +32,21 @@ pub(crate) fn fill(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, Broken> 
     Ok(notes)
 }
 
-pub(crate) async fn measure() -> Result<(), Broken> {
+pub(crate) async fn measure() -> Result<(), BenchError> {
     let place = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut world = World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000))?;
-    let notes = fill(&world, ENTRIES)?;
+    let notes = fill_log(&world, ENTRIES)?;
     world.poll_all().await?;
     let nginx = Nginx::start(&world.log_directory())?;
     world.mirrors = vec![nginx.mirror()?];
     let mut times: [Vec<Duration>; 3] = Default::default();
     let mut requests = 0;
     for seed in 0..ROUNDS {
-        nginx.asked()?;
+        nginx.take_requested_paths()?;
         let began = Instant::now();
         read_log(&world, seed).await?;
         times[0].push(began.elapsed());
-        let asked = nginx.asked()?;
+        let asked = nginx.take_requested_paths()?;
         requests = asked.len();
         let began = Instant::now();
         let mut tree = Frontier::default();
@@ -54,9 +54,10 @@ pub(crate) async fn measure() -> Result<(), Broken> {
         std::hint::black_box(tree.root());
         times[1].push(began.elapsed());
         let one = |path: &String| format!("url = {}\noutput = /dev/null\n", nginx.url_of(path));
-        nginx.note("list", &asked.iter().map(one).collect::<String>())?;
+        nginx.write_file("list", &asked.iter().map(one).collect::<String>())?;
         times[2].push(
-            nginx.shell("curl -sS --no-progress-meter --http1.1 -Z --parallel-max 8 -K list")?,
+            nginx
+                .run_shell("curl -sS --no-progress-meter --http1.1 -Z --parallel-max 8 -K list")?,
         );
     }
     let bytes: usize = notes.iter().map(Vec::len).sum();

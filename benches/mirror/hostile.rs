@@ -16,8 +16,10 @@ use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_protocol::Timestamp;
 use unanimity_testkit::World;
 
-use super::entries::fill;
-use super::{Broken, confirmed, median, read_log, stage, unstage};
+use super::entries::fill_log;
+use super::{
+    BenchError, create_confirmed_world, discard_download, download_release, median, read_log,
+};
 
 /// Until a connection is made, and until an answer begins.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -28,11 +30,11 @@ const PIECE: usize = 16 * 1024;
 const ARTIFACT: usize = 16 << 20;
 const ENTRIES: u64 = 10_000;
 /// Each with another order of the mirrors.
-const RUNS: u64 = 20;
+const ORDERS: u64 = 20;
 
 /// What a mirror does wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+enum HostFault {
     Honest,
     /// Refuses connections.
     Dead,
@@ -46,10 +48,10 @@ enum Fault {
     Frozen,
 }
 
-use Fault::{Corrupting, Dead, Frozen, Honest, Silent, Slow};
+use HostFault::{Corrupting, Dead, Frozen, Honest, Silent, Slow};
 
 /// Who is asked.
-const CIRCLES: [(&str, [Fault; 4]); 7] = [
+const MIRROR_SETS: [(&str, [HostFault; 4]); 7] = [
     ("honest as well", [Honest; 4]),
     ("dead", [Dead; 4]),
     ("silent", [Silent; 4]),
@@ -59,11 +61,11 @@ const CIRCLES: [(&str, [Fault; 4]); 7] = [
     ("one of each", [Dead, Slow, Corrupting, Frozen]),
 ];
 
-pub(crate) async fn measure() -> Result<(), Broken> {
+pub(crate) async fn measure() -> Result<(), BenchError> {
     let place = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut artifact = vec![0; ARTIFACT];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
-    let mut download = confirmed(&place.path().join("download"), &artifact).await?;
+    let mut download = create_confirmed_world(&place.path().join("download"), &artifact).await?;
     let mut log = World::create(&place.path().join("log"), 3, Timestamp(1_790_000_000))?;
     for world in [&download, &log] {
         // Where the frozen are: an empty log.
@@ -71,10 +73,10 @@ pub(crate) async fn measure() -> Result<(), Broken> {
         let (origin, secret) = (world.circle.log.origin.clone(), world.circle.log_secret.clone());
         unanimity_log::LogWriter::init(&frozen, origin, secret, Default::default())?;
     }
-    fill(&log, ENTRIES)?;
+    fill_log(&log, ENTRIES)?;
     log.poll_all().await?;
     println!(
-        "\nFour hostile mirrors beside an honest one, over links of {} KiB/s, in paused time; {RUNS} orders\n\
+        "\nFour hostile mirrors beside an honest one, over links of {} KiB/s, in paused time; {ORDERS} orders\n\
          {:>16} {:>30} {:>30}\n{:>16} {:>12} {:>8} {:>8} {:>12} {:>8} {:>8}",
         RATE / 1024,
         "",
@@ -88,13 +90,18 @@ pub(crate) async fn measure() -> Result<(), Broken> {
         "ratio",
         "worst"
     );
-    let alone =
-        (row(&mut log, &[Honest], false).await?, row(&mut download, &[Honest], true).await?);
+    let alone = (
+        measure_row(&mut log, &[Honest], false).await?,
+        measure_row(&mut download, &[Honest], true).await?,
+    );
     let base = [median(&alone.0), median(&alone.1)];
     println!("{:>16} {:>12.1} {:>8} {:>8} {:>12.1}", "nobody", base[0], "", "", base[1]);
-    for (name, four) in CIRCLES {
+    for (name, four) in MIRROR_SETS {
         let five = [&four[..], &[Honest]].concat();
-        let times = [row(&mut log, &five, false).await?, row(&mut download, &five, true).await?];
+        let times = [
+            measure_row(&mut log, &five, false).await?,
+            measure_row(&mut download, &five, true).await?,
+        ];
         print!("{name:>16}");
         for (times, base) in times.iter().zip(base) {
             let worst = times.iter().max().map_or(0.0, Duration::as_secs_f64);
@@ -107,20 +114,24 @@ pub(crate) async fn measure() -> Result<(), Broken> {
 }
 
 /// How long it takes with these mirrors, in many orders.
-async fn row(world: &mut World, faults: &[Fault], fetch: bool) -> Result<Vec<Duration>, Broken> {
-    let host = |fault: &Fault| match fault {
+async fn measure_row(
+    world: &mut World,
+    faults: &[HostFault],
+    fetch: bool,
+) -> Result<Vec<Duration>, BenchError> {
+    let host = |fault: &HostFault| match fault {
         Frozen => (world.directory.join("frozen"), *fault),
         _ => (world.log_directory(), *fault),
     };
-    let hosts = Hosts(Arc::new(faults.iter().map(host).collect()));
+    let hosts = FaultyHosts(Arc::new(faults.iter().map(host).collect()));
     world.mirrors = hosts.mirrors()?;
     let mut times = Vec::new();
-    for seed in 0..RUNS {
+    for seed in 0..ORDERS {
         let began = Instant::now();
         if fetch {
-            stage(world, seed).await?;
+            download_release(world, seed).await?;
             times.push(began.elapsed());
-            unstage(world)?;
+            discard_download(world)?;
         } else {
             read_log(world, seed).await?;
             times.push(began.elapsed());
@@ -131,10 +142,10 @@ async fn row(world: &mut World, faults: &[Fault], fetch: bool) -> Result<Vec<Dur
 
 /// Hosts, by the port of their URL.
 #[derive(Clone)]
-struct Hosts(Arc<Vec<(PathBuf, Fault)>>);
+struct FaultyHosts(Arc<Vec<(PathBuf, HostFault)>>);
 
-impl Hosts {
-    fn mirrors(&self) -> Result<Vec<Mirror>, Broken> {
+impl FaultyHosts {
+    fn mirrors(&self) -> Result<Vec<Mirror>, BenchError> {
         // Whose address does not matter: nobody is asked over a network.
         let onion = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
         let web: Arc<dyn WebConnector> = Arc::new(self.clone());
@@ -148,7 +159,7 @@ impl Hosts {
     }
 }
 
-impl WebConnector for Hosts {
+impl WebConnector for FaultyHosts {
     fn connect<'a>(
         &'a self,
         site: &'a MirrorUrl,
@@ -171,7 +182,7 @@ impl WebConnector for Hosts {
 }
 
 /// Answers requests on one connection until it is closed.
-async fn serve(directory: PathBuf, fault: Fault, mut stream: DuplexStream) {
+async fn serve(directory: PathBuf, fault: HostFault, mut stream: DuplexStream) {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -193,7 +204,7 @@ async fn serve(directory: PathBuf, fault: Fault, mut stream: DuplexStream) {
 
 async fn answer(
     directory: &Path,
-    fault: Fault,
+    fault: HostFault,
     path: &str,
     from: Option<usize>,
     stream: &mut DuplexStream,

@@ -33,9 +33,9 @@ use unanimity_storage::Storage;
 use unanimity_testkit::{Draft, World};
 use unanimity_testkit_tor::TorNetwork;
 
-pub(crate) type Broken = Box<dyn Error + Send + Sync>;
+pub(crate) type BenchError = Box<dyn Error + Send + Sync>;
 
-fn main() -> Result<(), Broken> {
+fn main() -> Result<(), BenchError> {
     // As `serve` and its commands run.
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -54,7 +54,7 @@ fn main() -> Result<(), Broken> {
 }
 
 /// Where to write: on the disk that the build is on, and in memory where there is such a place.
-pub(crate) fn places() -> Result<Vec<(&'static str, TempDir)>, Broken> {
+pub(crate) fn scratch_directories() -> Result<Vec<(&'static str, TempDir)>, BenchError> {
     let on_disk = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut places = vec![("on disk", on_disk)];
     if let Ok(in_memory) = TempDir::new_in("/dev/shm") {
@@ -64,7 +64,10 @@ pub(crate) fn places() -> Result<Vec<(&'static str, TempDir)>, Broken> {
 }
 
 /// A circle whose peers have confirmed a release of these bytes for long enough.
-pub(crate) async fn confirmed(directory: &Path, artifact: &[u8]) -> Result<World, Broken> {
+pub(crate) async fn create_confirmed_world(
+    directory: &Path,
+    artifact: &[u8],
+) -> Result<World, BenchError> {
     let mut world = World::create(directory, 3, Timestamp(1_790_000_000))?;
     world.publish(&Draft::new(1, "1.0.0", artifact))?;
     world.poll_all().await?;
@@ -78,7 +81,7 @@ pub(crate) async fn confirmed(directory: &Path, artifact: &[u8]) -> Result<World
 }
 
 /// One cycle of the world's client that fetches the release, and forgets that it did.
-pub(crate) async fn stage(world: &World, seed: u64) -> Result<(), Broken> {
+pub(crate) async fn download_release(world: &World, seed: u64) -> Result<(), BenchError> {
     let mut client = Client::open(
         &world.config,
         &world.mirrors,
@@ -92,13 +95,13 @@ pub(crate) async fn stage(world: &World, seed: u64) -> Result<(), Broken> {
     }
 }
 
-/// Forgets what [`stage`] fetched.
-pub(crate) fn unstage(world: &World) -> Result<(), Broken> {
+/// Forgets what [`download_release`] fetched.
+pub(crate) fn discard_download(world: &World) -> Result<(), BenchError> {
     Ok(fs::remove_dir_all(world.config.cycle.install_root.join("versions"))?)
 }
 
 /// One cycle of a client that knows nothing of the log yet, up to the log's head.
-pub(crate) async fn read_log(world: &World, seed: u64) -> Result<CycleReport, Broken> {
+pub(crate) async fn read_log(world: &World, seed: u64) -> Result<CycleReport, BenchError> {
     fs::remove_dir_all(&world.config.cycle.state).ok();
     let mut client = Client::open(
         &world.config,

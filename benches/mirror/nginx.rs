@@ -15,7 +15,7 @@ use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_testkit_tor::{Package, Programs};
 
-use super::Broken;
+use super::BenchError;
 
 const NGINX: Package = Package { name: "nginx", programs: &["nginx"], remark: "" };
 
@@ -24,13 +24,13 @@ pub(crate) struct Nginx {
     child: Child,
     port: u16,
     /// Where it serves the same without TLS.
-    pub(crate) plain: u16,
+    pub(crate) plain_port: u16,
     directory: TempDir,
 }
 
 impl Nginx {
     /// Serves a directory, as the README says.
-    pub(crate) fn start(files: &Path) -> Result<Nginx, Broken> {
+    pub(crate) fn start(files: &Path) -> Result<Nginx, BenchError> {
         let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nginx-package");
         let programs = Programs::find(&NGINX, &package, &mut |words| eprintln!("{words}"))?;
         let directory = TempDir::new()?;
@@ -59,7 +59,7 @@ impl Nginx {
         nginx.arg("-p").arg(directory.path()).arg("-c").arg(at("nginx.conf"));
         nginx.arg("-e").arg(at("error.log"));
         let child = nginx.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let mut nginx = Nginx { child, port, plain, directory };
+        let mut nginx = Nginx { child, port, plain_port: plain, directory };
         let began = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             if nginx.child.try_wait()?.is_some() || began.elapsed() > Duration::from_secs(20) {
@@ -79,7 +79,7 @@ impl Nginx {
     }
 
     /// It, as a mirror with a certificate of its own.
-    pub(crate) fn mirror(&self) -> Result<Mirror, Broken> {
+    pub(crate) fn mirror(&self) -> Result<Mirror, BenchError> {
         let site: MirrorUrl = self.url().parse()?;
         let (root, pem) = (self.root(), fs::read(self.root())?);
         let web: Arc<dyn WebConnector> = Arc::new(Loopback);
@@ -87,7 +87,7 @@ impl Nginx {
     }
 
     /// The paths that were asked for since this was called last.
-    pub(crate) fn asked(&self) -> Result<Vec<String>, Broken> {
+    pub(crate) fn take_requested_paths(&self) -> Result<Vec<String>, BenchError> {
         let path = self.directory.path().join("access.log");
         let log = fs::read_to_string(&path)?;
         // It goes on writing at the end.
@@ -96,7 +96,7 @@ impl Nginx {
     }
 
     /// curl, told what to trust; `arguments` are the shell's, `$1` is where nginx is.
-    pub(crate) fn shell(&self, command: &str) -> Result<Duration, Broken> {
+    pub(crate) fn run_shell(&self, command: &str) -> Result<Duration, BenchError> {
         let began = Instant::now();
         let mut shell = Command::new("sh");
         shell.args(["-ec", command, "sh", &self.url()]).env("CURL_CA_BUNDLE", self.root());
@@ -107,8 +107,8 @@ impl Nginx {
         Ok(began.elapsed())
     }
 
-    /// A file for [`Nginx::shell`] to read.
-    pub(crate) fn note(&self, name: &str, text: &str) -> Result<(), Broken> {
+    /// A file for [`Nginx::run_shell`] to read.
+    pub(crate) fn write_file(&self, name: &str, text: &str) -> Result<(), BenchError> {
         Ok(fs::write(self.directory.path().join(name), text)?)
     }
 

@@ -20,33 +20,34 @@ use unanimity_testkit_tor::TorNetwork;
 use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient};
 
 use super::nginx::Nginx;
-use super::{Broken, confirmed, median, stage, unstage};
+use super::{BenchError, create_confirmed_world, discard_download, download_release, median};
 
 const BYTES: usize = 8 << 20;
 const ROUNDS: u64 = 7;
 
-pub(crate) async fn measure(network: &TorNetwork) -> Result<(), Broken> {
+pub(crate) async fn measure(network: &TorNetwork) -> Result<(), BenchError> {
     let mut artifact = vec![0; BYTES];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
     let path = artifact_path(&Hash::digest(&artifact));
     let place = network.place("mirror");
-    let mut world = confirmed(&place.join("world"), &artifact).await?;
+    let mut world = create_confirmed_world(&place.join("world"), &artifact).await?;
     let nginx = Nginx::start(&world.log_directory())?;
-    let (address, _host) = front(network, &place.join("host"), nginx.plain).await?;
-    let tor = connected(network, &place.join("client")).await?;
+    let (address, _host) =
+        host_onion_service(network, &place.join("host"), nginx.plain_port).await?;
+    let tor = connect_tor(network, &place.join("client")).await?;
     let site: MirrorUrl = format!("http://{}", address.host()).parse()?;
     let web: Arc<dyn WebConnector> = Arc::new(OneCircuit(tor.isolated()));
     world.mirrors = vec![Mirror::from_url(site.to_string(), site.clone(), &web)];
     // The circuit is open from here on.
-    copy(&*web, &site, &path).await?;
+    copy_bare(&*web, &site, &path).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for seed in 0..ROUNDS {
         let began = Instant::now();
-        stage(&world, seed).await?;
+        download_release(&world, seed).await?;
         ours.push(began.elapsed());
-        unstage(&world)?;
+        discard_download(&world)?;
         let began = Instant::now();
-        copy(&*web, &site, &path).await?;
+        copy_bare(&*web, &site, &path).await?;
         bare.push(began.elapsed());
     }
     let (ours, bare) = (median(&ours), median(&bare));
@@ -62,12 +63,12 @@ pub(crate) async fn measure(network: &TorNetwork) -> Result<(), Broken> {
 }
 
 /// An onion service that anybody finds, in front of a port of 127.0.0.1.
-async fn front(
+async fn host_onion_service(
     network: &TorNetwork,
     place: &Path,
     port: u16,
-) -> Result<(OnionAddress, TorClient), Broken> {
-    let tor = connected(network, place).await?;
+) -> Result<(OnionAddress, TorClient), BenchError> {
+    let tor = connect_tor(network, place).await?;
     let hosting = ServiceSettings { nickname: "mirror".into(), port: 80, proof_of_work: false };
     let mut listener = tor.launch_service(&hosting, &AuthorizedClients::Anyone)?;
     let address = listener.address().clone();
@@ -83,7 +84,7 @@ async fn front(
     Ok((address, tor))
 }
 
-async fn connected(network: &TorNetwork, place: &Path) -> Result<TorClient, Broken> {
+async fn connect_tor(network: &TorNetwork, place: &Path) -> Result<TorClient, BenchError> {
     let settings = TorSettings {
         state: place.join("state"),
         cache: place.join("cache"),
@@ -98,7 +99,7 @@ async fn connected(network: &TorNetwork, place: &Path) -> Result<TorClient, Brok
 }
 
 /// The bytes and nothing else: not looked at, not kept.
-async fn copy(web: &dyn WebConnector, site: &MirrorUrl, path: &str) -> Result<(), Broken> {
+async fn copy_bare(web: &dyn WebConnector, site: &MirrorUrl, path: &str) -> Result<(), BenchError> {
     let mut stream = web.connect(site).await?;
     let request =
         format!("GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", site.host);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 #[cfg(feature = "demo")]
 use super::demo;
 #[cfg(feature = "tor")]
-use super::request::Command;
+use super::request::Request;
 #[cfg(not(feature = "tor"))]
 use super::status;
 use super::{cycle, evidence, log, node, publisher, site, verify, versions};
@@ -30,17 +30,17 @@ struct Arguments {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    verb: Verb,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum CliCommand {
     /// Write a commented configuration to fill in
-    Init(node::Init),
+    Init(node::InitArgs),
     /// Call the roll and say whether there is an update; install nothing
     Check {
         #[command(flatten)]
-        others: cycle::Others,
+        extra: cycle::ExtraProducts,
     },
     /// Call the roll and install what every peer has confirmed for long enough
     Update {
@@ -48,12 +48,12 @@ enum Verb {
         #[arg(long)]
         stage: bool,
         #[command(flatten)]
-        others: cycle::Others,
+        extra: cycle::ExtraProducts,
     },
     /// Go back to a version that proved good before; newer releases install as ever
-    Rollback(versions::Rollback),
+    Rollback(versions::RollbackArgs),
     /// Say that a release is good whose trial was interrupted, or that failed its check
-    MarkGood(versions::MarkGood),
+    MarkGood(versions::MarkGoodArgs),
     /// Show what is installed, which head is trusted, and who has been silent since when
     Status,
     /// Be a peer to others, and call the roll by itself, until told to end
@@ -62,34 +62,34 @@ enum Verb {
     /// Pair with peers, see who they are, ask them
     #[cfg(feature = "tor")]
     #[command(subcommand)]
-    Peers(peers::Verb),
+    Peers(peers::PeersCommand),
     /// Verify a file against its proof bundle, offline
-    Verify(verify::Verify),
+    Verify(verify::VerifyArgs),
     /// Look at evidence that a log has forked
     #[command(subcommand)]
-    Evidence(evidence::Verb),
+    Evidence(evidence::EvidenceCommand),
     /// Make a key: the secret half encrypted in a file, the public half printed
-    Keygen(publisher::Keygen),
+    Keygen(publisher::KeygenArgs),
     /// Describe, sign and show releases
     #[command(subcommand)]
-    Release(publisher::Verb),
+    Release(publisher::ReleaseCommand),
     /// Write and read an audit log
     #[command(subcommand)]
-    Log(log::Verb),
+    Log(log::LogCommand),
     /// Write a log's files to a directory that any static host can serve, or bring it up to date
-    Publish(site::Publish),
+    Publish(site::LogExportArgs),
     /// Play a whole circle, in one process or over Tor: two honest updates, then every attack
     #[cfg(feature = "demo")]
-    Demo(demo::Demo),
+    Demo(demo::DemoArgs),
 }
 
 /// Parses the arguments, runs the verb, prints what it says. The whole program.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return report_usage_error(&error),
     };
-    let level = arguments.verb.log_level();
+    let level = arguments.command.log_level();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
@@ -98,12 +98,12 @@ pub fn main() -> ExitCode {
                 .unwrap_or_else(|_| level.into()),
         )
         .init();
-    let (json, verb) = (arguments.json, arguments.verb.name());
+    let (json, verb) = (arguments.json, arguments.command.name());
     run(arguments).unwrap_or_else(CommandOutput::from).finish("unanimity", verb, json)
 }
 
 /// A command line that makes no sense, or that asks for help.
-fn usage(error: &clap::Error) -> ExitCode {
+fn report_usage_error(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
         let message = error.to_string();
@@ -114,14 +114,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
-impl Verb {
+impl CliCommand {
     fn log_level(&self) -> &'static str {
         match self {
             // It plays attackers; what its peers have to say of them is part of the story.
             #[cfg(feature = "demo")]
-            Verb::Demo(_) => "off",
+            CliCommand::Demo(_) => "off",
             #[cfg(feature = "tor")]
-            Verb::Serve => "error,unanimity=info",
+            CliCommand::Serve => "error,unanimity=info",
             // What Tor has to warn of is in the answers of the peers that it did not reach.
             _ => "error,unanimity=warn",
         }
@@ -129,62 +129,62 @@ impl Verb {
 
     fn name(&self) -> &'static str {
         match self {
-            Verb::Init(_) => "init",
-            Verb::Check { .. } => "check",
-            Verb::Update { .. } => "update",
-            Verb::Rollback(_) => "rollback",
-            Verb::MarkGood(_) => "mark-good",
-            Verb::Status => "status",
+            CliCommand::Init(_) => "init",
+            CliCommand::Check { .. } => "check",
+            CliCommand::Update { .. } => "update",
+            CliCommand::Rollback(_) => "rollback",
+            CliCommand::MarkGood(_) => "mark-good",
+            CliCommand::Status => "status",
             #[cfg(feature = "tor")]
-            Verb::Serve => "serve",
+            CliCommand::Serve => "serve",
             #[cfg(feature = "tor")]
-            Verb::Peers(verb) => verb.name(),
-            Verb::Verify(_) => "verify",
-            Verb::Evidence(verb) => verb.name(),
-            Verb::Keygen(_) => "keygen",
-            Verb::Release(verb) => verb.name(),
-            Verb::Log(verb) => verb.name(),
-            Verb::Publish(_) => "publish",
+            CliCommand::Peers(verb) => verb.name(),
+            CliCommand::Verify(_) => "verify",
+            CliCommand::Evidence(verb) => verb.name(),
+            CliCommand::Keygen(_) => "keygen",
+            CliCommand::Release(verb) => verb.name(),
+            CliCommand::Log(verb) => verb.name(),
+            CliCommand::Publish(_) => "publish",
             #[cfg(feature = "demo")]
-            Verb::Demo(_) => "demo",
+            CliCommand::Demo(_) => "demo",
         }
     }
 }
 
 fn run(arguments: Arguments) -> Result<CommandOutput, CommandError> {
     let (config, json) = (arguments.config, arguments.json);
-    match arguments.verb {
-        Verb::Init(init) => init.run(config),
-        Verb::Check { others } => cycle::run(config, CycleMode::Check, others, json),
-        Verb::Update { stage: false, others } => {
+    match arguments.command {
+        CliCommand::Init(init) => init.run(config),
+        CliCommand::Check { extra: others } => cycle::run(config, CycleMode::Check, others, json),
+        CliCommand::Update { stage: false, extra: others } => {
             cycle::run(config, CycleMode::Update, others, json)
         }
-        Verb::Update { stage: true, others } => {
+        CliCommand::Update { stage: true, extra: others } => {
             cycle::run(config, CycleMode::Download, others, json)
         }
         #[cfg(feature = "tor")]
-        Verb::Status => daemon_client::run(config, Command::Status, json),
+        CliCommand::Status => daemon_client::run(config, Request::Status, json),
         #[cfg(feature = "tor")]
-        Verb::Serve => daemon::serve(config, json),
+        CliCommand::Serve => daemon::serve(config, json),
         #[cfg(feature = "tor")]
-        Verb::Peers(peers::Verb::Add { ticket, name, operator }) => {
-            let ticket = peers::read_ticket(&ticket)?.to_string();
-            let verb = peers::Verb::Add { ticket, name, operator };
-            daemon_client::run(config, Command::Peers(verb), json)
+        CliCommand::Peers(peers::PeersCommand::Add { ticket, name, operator }) => {
+            let ticket = peers::read_invite(&ticket)?.to_string();
+            let verb = peers::PeersCommand::Add { ticket, name, operator };
+            daemon_client::run(config, Request::Peers(verb), json)
         }
         #[cfg(feature = "tor")]
-        Verb::Peers(verb) => daemon_client::run(config, Command::Peers(verb), json),
+        CliCommand::Peers(verb) => daemon_client::run(config, Request::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
-        Verb::Status => status::status(&node::load_node(config)?, None),
-        Verb::Rollback(rollback) => rollback.run(&node::load_node(config)?),
-        Verb::MarkGood(mark_good) => mark_good.run(&node::load_node(config)?),
-        Verb::Verify(verify) => verify.run(&node::load(config)?),
-        Verb::Evidence(verb) => verb.run(config),
-        Verb::Keygen(keygen) => keygen.run(),
-        Verb::Release(verb) => verb.run(),
-        Verb::Log(verb) => verb.run(),
-        Verb::Publish(publish) => publish.run(),
+        CliCommand::Status => status::status(&node::load_node(config)?, None),
+        CliCommand::Rollback(rollback) => rollback.run(&node::load_node(config)?),
+        CliCommand::MarkGood(mark_good) => mark_good.run(&node::load_node(config)?),
+        CliCommand::Verify(verify) => verify.run(&node::load_client_config(config)?),
+        CliCommand::Evidence(verb) => verb.run(config),
+        CliCommand::Keygen(keygen) => keygen.run(),
+        CliCommand::Release(verb) => verb.run(),
+        CliCommand::Log(verb) => verb.run(),
+        CliCommand::Publish(publish) => publish.run(),
         #[cfg(feature = "demo")]
-        Verb::Demo(demo) => demo.run(json),
+        CliCommand::Demo(demo) => demo.run(json),
     }
 }

@@ -17,17 +17,17 @@ use super::render_cycle;
 
 /// More products of the node.
 #[derive(Debug, Args)]
-pub(super) struct Others {
+pub(super) struct ExtraProducts {
     /// The same for one more product of this node, by its own configuration, with the same roll and
     /// the same connection to Tor; may be given more than once
     #[arg(long, value_name = "FILE")]
     also: Vec<PathBuf>,
 }
 
-impl Others {
+impl ExtraProducts {
     /// The files, wherever they are asked for: a path's bytes need not be text.
     #[cfg(feature = "tor")]
-    fn paths(self) -> Vec<Vec<u8>> {
+    fn into_path_bytes(self) -> Vec<Vec<u8>> {
         let absolute = |path: PathBuf| path.canonicalize().unwrap_or(path);
         self.also.into_iter().map(|path| absolute(path).into_os_string().into_vec()).collect()
     }
@@ -37,13 +37,13 @@ impl Others {
 pub(super) fn run(
     config: Option<PathBuf>,
     errand: CycleMode,
-    others: Others,
+    others: ExtraProducts,
     json: bool,
 ) -> Result<CommandOutput, CommandError> {
     #[cfg(feature = "tor")]
     return super::daemon_client::run(
         config,
-        super::request::Command::Cycle { errand, others: others.paths() },
+        super::request::Request::Cycle { mode: errand, products: others.into_path_bytes() },
         json,
     );
     #[cfg(not(feature = "tor"))]
@@ -72,10 +72,10 @@ fn without_tor(
     if errand == CycleMode::Update {
         unanimity_install::permissions::check_root_inputs(&told)?;
     }
-    let config = &told.client(SystemClock.now()).map_err(crate::advice::ended)?;
+    let config = &told.client(SystemClock.now()).map_err(crate::advice::command_error)?;
     let mirrors = crate::node::open_mirrors(&told, None)?;
-    let shown = super::progress::Shown::new(json);
-    let (report, ended) = super::runtime::wait_for(async {
+    let shown = super::progress::ProgressDisplay::new(json);
+    let (report, ended) = super::runtime::block_on(async {
         let disk = Storage::default();
         let client = Client::open(config, &mirrors, &Absent, &SystemClock, disk)?;
         let mut client = client.watched(shown.watcher());

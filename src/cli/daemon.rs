@@ -12,14 +12,14 @@ use unanimity_install::permissions;
 use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::Storage;
 
-use super::open_node::{open, products, progress, tor};
-use super::request::{Asked, Command};
+use super::open_node::{open_node, open_extra_products, report_bootstrap, new_tor_client};
+use super::request::{DaemonRequest, Request};
 use super::{node, peers, render_cycle, status};
 use crate::cli::daemon_client::absolute;
-use crate::cli::runtime::{LAST_WORDS, runtime};
-use crate::daemon::control_socket::Lines;
+use crate::cli::runtime::{SHUTDOWN_TIMEOUT, new_runtime};
+use crate::daemon::control_socket::ProgressLines;
 use crate::daemon::{
-    Alarms, Cycle, Daemon,
+    Alerts, CycleTaskResult, Daemon,
     control_socket::{self},
 };
 use crate::node::NodeError;
@@ -27,38 +27,38 @@ use crate::node::NodeError;
 /// `serve`: until it is told to end.
 pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<CommandOutput, CommandError> {
     let path = unanimity_config::config_path(config)?;
-    let told = node::load_file(&path)?;
-    if told.serve.is_none() {
+    let node_config = node::load_node_file(&path)?;
+    if node_config.serve.is_none() {
         return Err(NodeError::NoRole(path).into());
     }
-    told.check_alert_program()?;
-    permissions::check_owner(&told.cycle.state)?;
-    permissions::check_root_inputs(&told)?;
+    node_config.check_alert_program()?;
+    permissions::check_owner(&node_config.cycle.state)?;
+    permissions::check_root_inputs(&node_config)?;
     let disk = Storage::default();
-    let owner = control_socket::Owner::new(&told.cycle.state, &disk)?;
-    let node = open(told, &disk)?;
-    let alarms = Alarms::open(node.told.alert.clone(), &node.told.cycle.state, disk);
-    let runtime = runtime()?;
+    let owner = control_socket::ControlSocket::new(&node_config.cycle.state, &disk)?;
+    let node = open_node(node_config, &disk)?;
+    let alarms = Alerts::open(node.config.alert.clone(), &node.config.cycle.state, disk);
+    let runtime = new_runtime()?;
     let ended = runtime.block_on(async {
-        let tor = tor(&node)?;
+        let tor = new_tor_client(&node)?;
         let socket = owner.listen()?;
         let (daemon, ends) = Daemon::new(node, tor);
         let config = absolute(&path);
         let answering = daemon.clone();
         let answer =
-            move |question, lines| answer(answering.clone(), config.clone(), question, lines);
+            move |question, lines| answer_request(answering.clone(), config.clone(), question, lines);
         tracing::info!("serving");
         daemon
-            .run(alarms, ends, socket, answer, progress(json))
+            .run(alarms, ends, socket, answer, report_bootstrap(json))
             .await
             .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))
     });
-    runtime.shutdown_timeout(LAST_WORDS);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     ended.map(|()| CommandOutput::ok("ended as it was told to\n", json!({})))
 }
 
-async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>, lines: Lines) -> Vec<u8> {
-    let said = match serde_json::from_slice::<Asked>(&question) {
+async fn answer_request(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>, lines: ProgressLines) -> Vec<u8> {
+    let said = match serde_json::from_slice::<DaemonRequest>(&question) {
         Err(error) => Err(CommandError::usage(format!(
             "the daemon does not understand this command ({error}): is it of another version?"
         ))),
@@ -70,56 +70,56 @@ async fn answer(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>, lines: 
                 PathBuf::from(OsString::from_vec(asked.config)).display()
             ),
         )),
-        Ok(asked) => do_it(&daemon, asked.command, asked.steps.then_some(lines)).await,
+        Ok(asked) => dispatch(&daemon, asked.request, asked.progress.then_some(lines)).await,
     };
     let said = said.unwrap_or_else(CommandOutput::from);
     serde_json::to_vec(&said).expect("numbers and text")
 }
 
-async fn do_it(
+async fn dispatch(
     daemon: &Arc<Daemon>,
-    command: Command,
-    lines: Option<Lines>,
+    command: Request,
+    lines: Option<ProgressLines>,
 ) -> Result<CommandOutput, CommandError> {
-    let (errand, others) = match command {
-        Command::Cycle { errand, others } => (errand, others),
-        Command::Status => {
-            return status::status(&daemon.node.told.reload()?, Some(serving(daemon)));
+    let (mode, products) = match command {
+        Request::Cycle { mode: errand, products: others } => (errand, others),
+        Request::Status => {
+            return status::render_status(&daemon.node.config.reload()?, Some(daemon_status(daemon)));
         }
-        Command::Peers(peers::Verb::Test) => {
-            return Ok(peers::tested(&daemon.test(|_| true).await?));
+        Request::Peers(peers::PeersCommand::Test) => {
+            return Ok(peers::render_peer_tests(&daemon.test_peers(|_| true).await?));
         }
-        Command::Peers(verb) => {
-            let said = peers::at_once(&daemon.node, &daemon.node.told.reload()?, verb)?;
-            daemon.relist();
+        Request::Peers(verb) => {
+            let said = peers::run_offline(&daemon.node, &daemon.node.config.reload()?, verb)?;
+            daemon.reload_authorized_clients();
             return Ok(said);
         }
     };
     let said = async {
-        let mut said = vec![cycled(daemon.cycle(errand).await)?];
-        for (path, another) in products(&daemon.node, others) {
+        let mut said = vec![render_finished_cycle(daemon.run_cycle(mode).await)?];
+        for (path, another) in open_extra_products(&daemon.node, products) {
             let ended = match another {
-                Ok(another) => cycled(daemon.cycle_of(another, errand).await),
+                Ok(another) => render_finished_cycle(daemon.run_extra_cycle(another, mode).await),
                 Err(ended) => Err(ended),
             };
-            said.push(render_cycle::of_another(&path, ended));
+            said.push(render_cycle::label(&path, ended));
         }
-        Ok(render_cycle::together(said))
+        Ok(render_cycle::merge(said))
     };
-    telling(daemon, lines, said).await
+    stream_progress(daemon, lines, said).await
 }
 
-fn cycled(cycle: Cycle) -> Result<CommandOutput, CommandError> {
+fn render_finished_cycle(cycle: CycleTaskResult) -> Result<CommandOutput, CommandError> {
     let (report, ended) =
         cycle.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
-    Ok(render_cycle::said(&report, ended))
+    Ok(render_cycle::render_outcome(&report, ended))
 }
 
 /// Says how far the daemon's cycles are while it waits for one: another's may come first.
-async fn telling<T>(daemon: &Daemon, lines: Option<Lines>, cycle: impl Future<Output = T>) -> T {
+async fn stream_progress<T>(daemon: &Daemon, lines: Option<ProgressLines>, cycle: impl Future<Output = T>) -> T {
     let Some(lines) = lines else { return cycle.await };
-    let say = |step: CycleProgress| lines.say(serde_json::to_vec(&step).expect("numbers and text"));
-    let mut steps = daemon.steps();
+    let say = |step: CycleProgress| lines.send(serde_json::to_vec(&step).expect("numbers and text"));
+    let mut steps = daemon.subscribe_progress();
     let mut cycle = pin!(cycle);
     let done = loop {
         tokio::select! {
@@ -135,8 +135,8 @@ async fn telling<T>(daemon: &Daemon, lines: Option<Lines>, cycle: impl Future<Ou
 }
 
 /// What the daemon says of itself.
-fn serving(daemon: &Daemon) -> (String, Value) {
-    let peer = daemon.node.role.as_ref().map(|role| &role.peer);
+fn daemon_status(daemon: &Daemon) -> (String, Value) {
+    let peer = daemon.node.role.as_ref().map(|role| &role.witness);
     let head = peer.and_then(|peer| peer.head());
     let fresh = peer.is_some_and(|peer| peer.is_fresh());
     let (connected, reachable) = (daemon.is_connected(), daemon.is_reachable());

@@ -11,69 +11,69 @@ use unanimity_install::{InstallRoot, permissions};
 use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::{Clock as _, SystemClock};
 
-use super::progress::Shown;
-use super::request::{Asked, Command};
+use super::progress::ProgressDisplay;
+use super::request::{DaemonRequest, Request};
 use super::{interrupt, node, peers, status, versions};
-use crate::cli::offline::alone;
-use crate::cli::runtime::{LAST_WORDS, runtime};
+use crate::cli::offline::run_without_daemon;
+use crate::cli::runtime::{SHUTDOWN_TIMEOUT, new_runtime};
 use crate::daemon::control_socket::{self};
 
 /// Runs one command of a node: by its daemon, if one is at work, else by itself.
 pub(super) fn run(
     config: Option<PathBuf>,
-    command: Command,
+    command: Request,
     json: bool,
 ) -> Result<CommandOutput, CommandError> {
     let path = unanimity_config::config_path(config)?;
-    let told = node::load_file(&path)?;
-    if let Err(ended) = permissions::check_owner(&told.cycle.state) {
+    let node_config = node::load_node_file(&path)?;
+    if let Err(ended) = permissions::check_owner(&node_config.cycle.state) {
         // Whoever has their state may have put a daemon of their own there.
-        let state = told.cycle.state.display();
+        let state = node_config.cycle.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
-        let is_seen = told.cycle.spool.is_some() || told.cycle.state.read_dir().is_ok();
+        let is_seen = node_config.cycle.spool.is_some() || node_config.cycle.state.read_dir().is_ok();
         return match command {
-            Command::Status if is_seen => status::status(&told, Some((not_asked, Value::Null))),
-            Command::Peers(peers::Verb::List) => peers::list(&told, SystemClock.now()),
+            Request::Status if is_seen => status::render_status(&node_config, Some((not_asked, Value::Null))),
+            Request::Peers(peers::PeersCommand::List) => peers::list(&node_config, SystemClock.now()),
             _ => Err(ended),
         };
     }
-    if matches!(command, Command::Cycle { errand: CycleMode::Update, .. }) {
-        permissions::check_root_inputs(&told)?;
+    if matches!(command, Request::Cycle { mode: CycleMode::Update, .. }) {
+        permissions::check_root_inputs(&node_config)?;
     }
-    let runtime = runtime()?;
-    let shown = Shown::new(json);
-    let is_cycle = matches!(command, Command::Cycle { .. });
+    let runtime = new_runtime()?;
+    let shown = ProgressDisplay::new(json);
+    let is_cycle = matches!(command, Request::Cycle { .. });
     let by_itself = Cell::new(false);
-    let roots = installs_to(&told, &command);
+    let roots = install_roots(&node_config, &command);
     let work = async {
         let config = absolute(&path).into_os_string().into_vec();
-        let asked = Asked { config, command, steps: true };
+        let asked = DaemonRequest { config, request: command, progress: true };
         let question = serde_json::to_string(&asked).expect("bytes and words");
         // What is no step is of a later version, and can be done without.
         let heard = |line: &[u8]| {
             if let Ok(step) = serde_json::from_slice(line) {
-                shown.tell(step);
+                shown.send(step);
             }
         };
-        match control_socket::ask(&told.cycle.state, &question, heard).await {
-            Ok(Some(answer)) => parse_said(&answer),
+        match control_socket::send_request(&node_config.cycle.state, &question, heard).await {
+            Ok(Some(answer)) => parse_output(&answer),
             Ok(None) => {
                 by_itself.set(true);
-                Box::pin(alone(told, asked.command, &shown, json)).await
+                Box::pin(run_without_daemon(node_config, asked.request, &shown, json)).await
             }
             Err(error) => {
                 Err(CommandError::new(Exit::Disk, format!("the daemon does not answer: {error}")))
             }
         }
     };
-    let said = || if by_itself.get() { interrupt::ALONE } else { interrupt::DAEMON };
+    let said = || if by_itself.get() { interrupt::INTERRUPTED_HERE } else { interrupt::INTERRUPTED_AT_DAEMON };
     let ended = runtime.block_on(async {
         if !is_cycle {
             return work.await;
         }
-        match interrupt::until_told_to_end(work, said).await {
+        match interrupt::run_until_interrupted(work, said).await {
             Err(ended) if ended.exit == Exit::Interrupted && by_itself.get() => {
-                Err(interrupt::undo(&roots, ended).await)
+                Err(interrupt::recover_trials(&roots, ended).await)
             }
             ended => ended,
         }
@@ -83,25 +83,25 @@ pub(super) fn run(
         runtime.shutdown_background();
     } else {
         // arti's tasks may outlive their client for a moment.
-        runtime.shutdown_timeout(LAST_WORDS);
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     }
     ended
 }
 
 /// Where a command may switch to a release, if no daemon does it.
-fn installs_to(told: &unanimity_config::NodeConfig, command: &Command) -> Vec<InstallRoot> {
-    let Command::Cycle { errand: CycleMode::Update, others } = command else { return Vec::new() };
+fn install_roots(config: &unanimity_config::NodeConfig, command: &Request) -> Vec<InstallRoot> {
+    let Request::Cycle { mode: CycleMode::Update, products: others } = command else { return Vec::new() };
     let other =
-        |path: &Vec<u8>| node::load_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
+        |path: &Vec<u8>| node::load_node_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
     let others: Vec<_> = others.iter().filter_map(other).collect();
-    let all = std::iter::once(told).chain(&others);
-    all.filter(|told| told.cycle.spool.is_none() && permissions::check_root_inputs(told).is_ok())
-        .filter_map(|told| versions::root_to_switch(told).ok())
+    let all = std::iter::once(config).chain(&others);
+    all.filter(|config| config.cycle.spool.is_none() && permissions::check_root_inputs(config).is_ok())
+        .filter_map(|config| versions::open_install_root(config).ok())
         .collect()
 }
 
 /// What the daemon answered.
-fn parse_said(answer: &[u8]) -> Result<CommandOutput, CommandError> {
+fn parse_output(answer: &[u8]) -> Result<CommandOutput, CommandError> {
     serde_json::from_slice(answer).map_err(|_| {
         CommandError::new(Exit::Failed, "the daemon broke off in the middle: see what it logged")
     })

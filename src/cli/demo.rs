@@ -16,13 +16,13 @@ use unanimity_testkit::{
     split_install,
 };
 
-use super::input::{MAX_FILE_BYTES, read};
-use super::runtime::run_on;
+use super::input::{MAX_FILE_BYTES, read_file};
+use super::runtime::block_on_runtime;
 use crate::advice::Advice as _;
 
 /// Play a whole circle: two honest updates, then every attack.
 #[derive(Debug, Args)]
-pub(super) struct Demo {
+pub(super) struct DemoArgs {
     /// Play nothing but the attackers: every peer is a process of its own, and they ask each other
     /// over a private Tor network on this machine. Takes about three minutes
     #[cfg(feature = "demo-tor")]
@@ -36,7 +36,7 @@ pub(super) struct Demo {
     keep: Option<PathBuf>,
 }
 
-impl Demo {
+impl DemoArgs {
     pub(super) fn run(self, json: bool) -> Result<CommandOutput, CommandError> {
         let artifact = match &self.artifact {
             Some(path) => path.clone(),
@@ -44,10 +44,10 @@ impl Demo {
                 .map_err(|e| CommandError::new(Exit::Failed, e.to_string()))?,
         };
         #[cfg_attr(not(feature = "demo-tor"), expect(unused_mut))]
-        let mut artifact = read(&artifact, MAX_FILE_BYTES)?;
+        let mut artifact = read_file(&artifact, MAX_FILE_BYTES)?;
         #[cfg(feature = "demo-tor")]
         if self.tor && self.artifact.is_none() {
-            artifact.truncate(ENOUGH);
+            artifact.truncate(TOR_DEMO_ARTIFACT_BYTES);
         }
         let temporary = tempfile::tempdir().map_err(StorageError::at(&std::env::temp_dir()))?;
         let directory = match &self.keep {
@@ -66,7 +66,7 @@ impl Demo {
         };
         let (mut quiet, mut screen) = (std::io::sink(), std::io::stdout());
         let mut out: &mut dyn Write = if json { &mut quiet } else { &mut screen };
-        let told = match self.play(&directory, &artifact, &mut out)? {
+        let summary = match self.play(&directory, &artifact, &mut out)? {
             Err(error) if is_broken_pipe(&*error) => return Ok(CommandOutput::ok("", json!({}))),
             Err(error) => {
                 return Err(CommandError::new(
@@ -76,19 +76,19 @@ impl Demo {
             }
             Ok(told) => told,
         };
-        let attacks: Vec<_> = (told.attacks.iter())
+        let attacks: Vec<_> = (summary.attacks.iter())
             .map(|attack| json!({ "title": attack.title, "refused": attack.held, "said": attack.said }))
             .collect();
-        let json = json!({ "installed": told.installed, "attacks": attacks, "apart": told.apart, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
+        let json = json!({ "installed": summary.installed, "attacks": attacks, "apart": summary.apart, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
         let text = match &self.keep {
             Some(_) => {
                 let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
-                script::what_is_kept(&program, &directory) + self.about_processes()
+                script::what_is_kept(&program, &directory) + self.process_logs_note()
             }
             None => String::new(),
         };
-        let exit = if told.is_good() { Exit::Done } else { Exit::Failed };
-        let text = if told.is_good() {
+        let exit = if summary.is_good() { Exit::Done } else { Exit::Failed };
+        let text = if summary.is_good() {
             text
         } else {
             "the demo did not end as it should: see above".to_owned()
@@ -104,13 +104,13 @@ impl Demo {
     ) -> Result<Result<Told, Broken>, CommandError> {
         #[cfg(feature = "demo-tor")]
         if self.tor {
-            return over_tor(directory, artifact, out);
+            return run_over_tor(directory, artifact, out);
         }
-        in_one_process(directory, artifact, out)
+        run_in_process(directory, artifact, out)
     }
 
     /// What there is to say of those who are not there any more.
-    fn about_processes(&self) -> &'static str {
+    fn process_logs_note(&self) -> &'static str {
         #[cfg(feature = "demo-tor")]
         if self.tor {
             return "What each daemon said is in the file `log` of its directory. None of them runs any more,\n\
@@ -122,10 +122,10 @@ impl Demo {
 
 /// Bytes of an artifact that shows a download, where it takes its time.
 #[cfg(feature = "demo-tor")]
-const ENOUGH: usize = 1 << 20;
+const TOR_DEMO_ARTIFACT_BYTES: usize = 1 << 20;
 
 /// Nobody leaves this process, and the clock jumps.
-fn in_one_process(
+fn run_in_process(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
@@ -136,23 +136,23 @@ fn in_one_process(
         .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
     let installer = program.with_file_name("unanimity-install");
     // Where all wait for somebody who is dead, the time goes on by itself.
-    run_on(Builder::new_current_thread().enable_all().start_paused(true), async {
+    block_on_runtime(Builder::new_current_thread().enable_all().start_paused(true), async {
         let mut world =
             World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
         world.words = |failure| failure.add_to(error_chain(failure));
-        let told = script::tell(world, directory, artifact, out).await?;
+        let summary = script::tell(world, directory, artifact, out).await?;
         if !installer.exists() {
-            writeln!(out, "{}", left_out(&installer))?;
-            return Ok(told);
+            writeln!(out, "{}", split_install_skipped(&installer))?;
+            return Ok(summary);
         }
         let place = directory.join("apart");
         let apart = split_install::tell(&place, start, artifact, &installer, out).await?;
-        Ok(Told { apart: Some(apart), ..told })
+        Ok(Told { apart: Some(apart), ..summary })
     })
 }
 
 /// What there is to read where only this program was built.
-fn left_out(installer: &Path) -> String {
+fn split_install_skipped(installer: &Path) -> String {
     format!(
         "\nFetching and installing apart is left out: there is no {}.\n\
          `cargo build -p unanimity-install` builds it.",
@@ -162,50 +162,50 @@ fn left_out(installer: &Path) -> String {
 
 /// Whatever ends the story, an operator's Ctrl-C as well, ends all processes with it.
 #[cfg(feature = "demo-tor")]
-fn over_tor(
+fn run_over_tor(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
 ) -> Result<Result<Told, Broken>, CommandError> {
-    let package = super::node::cache()?.join("tor-package");
+    let package = super::node::cache_directory()?.join("tor-package");
     let program = std::env::current_exe()
         .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
-    let runtime = super::runtime::runtime()?;
-    let told = runtime.block_on(async {
-        let signal = told_to_end();
+    let runtime = super::runtime::new_runtime()?;
+    let result = runtime.block_on(async {
+        let signal = wait_for_signal();
         tokio::pin!(signal);
         let told = tokio::select! {
             biased;
-            signal = &mut signal => return Err(broken_by(signal)),
+            signal = &mut signal => return Err(interrupted_error(signal)),
             told = unanimity_testkit_tor::tell(directory, &package, &program, artifact, out) => told,
         };
         match told {
             // A terminal tells everybody at once, and somebody else's end may be seen first.
-            Err(error) => match tokio::time::timeout(NOTICE, &mut signal).await {
-                Ok(signal) => Err(broken_by(signal)),
+            Err(error) => match tokio::time::timeout(SIGNAL_DELAY, &mut signal).await {
+                Ok(signal) => Err(interrupted_error(signal)),
                 Err(_) => Err(error),
             },
             told => told,
         }
     });
     // arti's tasks may outlive their client for a moment.
-    runtime.shutdown_timeout(super::runtime::LAST_WORDS);
-    Ok(told)
+    runtime.shutdown_timeout(super::runtime::SHUTDOWN_TIMEOUT);
+    Ok(result)
 }
 
 /// How long a signal takes to be noticed, at most.
 #[cfg(feature = "demo-tor")]
-const NOTICE: std::time::Duration = std::time::Duration::from_millis(100);
+const SIGNAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[cfg(feature = "demo-tor")]
-fn broken_by(signal: std::io::Result<()>) -> Broken {
+fn interrupted_error(signal: std::io::Result<()>) -> Broken {
     let told = "it was told to end, and so was everything that it had started";
     signal.map_or_else(Broken::from, |()| told.into())
 }
 
 /// Completes at a signal to end.
 #[cfg(feature = "demo-tor")]
-async fn told_to_end() -> std::io::Result<()> {
+async fn wait_for_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut int, mut term, mut hup) = (
         signal(SignalKind::interrupt())?,

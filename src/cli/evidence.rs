@@ -12,13 +12,13 @@ use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Storage;
 
-use super::input::{note_key, read};
+use super::input::{parse_note_key, read_file};
 use super::node;
 use crate::advice;
 
 /// Look at evidence that a log has forked.
 #[derive(Debug, Subcommand)]
-pub(super) enum Verb {
+pub(super) enum EvidenceCommand {
     /// Print stored evidence, or list what is stored
     Show {
         /// Which; all are listed without it
@@ -28,7 +28,7 @@ pub(super) enum Verb {
         installer: bool,
     },
     /// Check an evidence file with the log's key alone
-    Verify(Check),
+    Verify(EvidenceVerifyArgs),
     /// Lift the latch of one piece of evidence, once you have looked at it and decided to go on
     Acknowledge {
         /// Which
@@ -40,44 +40,44 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Check {
+pub(super) struct EvidenceVerifyArgs {
     /// The evidence
     file: PathBuf,
     /// The log's public key (the line, or a file that holds it)
-    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
     log_key: NoteVerifyingKey,
 }
 
-impl Verb {
+impl EvidenceCommand {
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Verb::Show { .. } => "evidence show",
-            Verb::Verify(_) => "evidence verify",
-            Verb::Acknowledge { .. } => "evidence acknowledge",
+            EvidenceCommand::Show { .. } => "evidence show",
+            EvidenceCommand::Verify(_) => "evidence verify",
+            EvidenceCommand::Acknowledge { .. } => "evidence acknowledge",
         }
     }
 
     pub(super) fn run(self, config: Option<PathBuf>) -> Result<CommandOutput, CommandError> {
         match self {
-            Verb::Verify(check) => check.run(),
-            Verb::Show { id: None, installer } => {
-                let told = node::load_node(config)?;
-                let own = store(&told, installer)?;
-                let other = (!installer).then(|| store(&told, true)).transpose()?;
-                list(&own, other.as_ref(), installer, &told.cycle.policy.log)
+            EvidenceCommand::Verify(check) => check.run(),
+            EvidenceCommand::Show { id: None, installer } => {
+                let node_config = node::load_node(config)?;
+                let own = open_store(&node_config, installer)?;
+                let other = (!installer).then(|| open_store(&node_config, true)).transpose()?;
+                list_evidence(&own, other.as_ref(), installer, &node_config.cycle.policy.log)
             }
-            Verb::Show { id: Some(id), installer } => {
-                let text = store(&node::load_node(config)?, installer)?
+            EvidenceCommand::Show { id: Some(id), installer } => {
+                let text = open_store(&node::load_node(config)?, installer)?
                     .text(&id)
-                    .map_err(advice::ended)?;
+                    .map_err(advice::command_error)?;
                 let json = json!({ "id": id, "evidence": text });
                 Ok(CommandOutput::data(text, json))
             }
-            Verb::Acknowledge { id, installer } => {
-                let told = node::load_node(config)?;
-                let own = installer_state_dir(&told.cycle.install_root);
-                check_owner(if installer { &own } else { &told.cycle.state })?;
-                store(&told, installer)?.acknowledge(&id).map_err(advice::ended)?;
+            EvidenceCommand::Acknowledge { id, installer } => {
+                let node_config = node::load_node(config)?;
+                let own = installer_state_dir(&node_config.cycle.install_root);
+                check_owner(if installer { &own } else { &node_config.cycle.state })?;
+                open_store(&node_config, installer)?.acknowledge(&id).map_err(advice::command_error)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
                 Ok(CommandOutput::ok(text, json!({ "id": id })))
@@ -86,9 +86,9 @@ impl Verb {
     }
 }
 
-impl Check {
+impl EvidenceVerifyArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
-        let bytes = read(&self.file, MAX_EVIDENCE_BYTES)?;
+        let bytes = read_file(&self.file, MAX_EVIDENCE_BYTES)?;
         let bad = |exit, why: &dyn std::fmt::Display| {
             CommandError::new(exit, format!("{}: {why}", self.file.display()))
         };
@@ -117,7 +117,7 @@ impl Check {
 }
 
 /// What the client has found, or the installer. What another user left there is not shown as theirs.
-fn store(
+fn open_store(
     told: &unanimity_config::NodeConfig,
     installer: bool,
 ) -> Result<EvidenceStore, CommandError> {
@@ -130,7 +130,7 @@ fn store(
 }
 
 /// Lists what is stored here, and says where there is more.
-fn list(
+fn list_evidence(
     store: &EvidenceStore,
     other: Option<&EvidenceStore>,
     installer: bool,

@@ -9,12 +9,12 @@ use unanimity_report::CommandError;
 pub(super) const MAX_FILE_BYTES: usize = 2 << 30;
 
 /// Reads a file that the user named and that somebody else may have written.
-pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, CommandError> {
+pub(super) fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, CommandError> {
     Ok(unanimity_storage::read_at_most(path, limit)?)
 }
 
 /// A verifier key as an argument: the line itself, or a file that holds it.
-pub(super) fn note_key(argument: &str) -> Result<NoteVerifyingKey, String> {
+pub(super) fn parse_note_key(argument: &str) -> Result<NoteVerifyingKey, String> {
     match argument.parse::<NoteVerifyingKey>() {
         Ok(key) => Ok(key),
         Err(error) if argument.contains('+') => Err(error.to_string()),

@@ -11,17 +11,17 @@ use unanimity_report::{CommandError, Exit};
 
 /// What a person reads when nobody else goes on with the cycle.
 #[cfg(feature = "tor")]
-pub(super) const ALONE: &str =
+pub(super) const INTERRUPTED_HERE: &str =
     "interrupted: nothing is half-done, and the next `update` goes on where this one stopped";
 /// What a person reads when the daemon does.
 #[cfg(feature = "tor")]
-pub(super) const DAEMON: &str = "interrupted: what the daemon has begun goes on without this \
+pub(super) const INTERRUPTED_AT_DAEMON: &str = "interrupted: what the daemon has begun goes on without this \
     command; the next `update` shows it again, or what it came to";
 
-/// Works until it is done or this process is told to end; `said` is what there is to read then.
-pub(super) async fn until_told_to_end<T>(
+/// Works until it is done or this process is told to end; `message` is what there is to read then.
+pub(super) async fn run_until_interrupted<T>(
     work: impl Future<Output = Result<T, CommandError>>,
-    said: impl FnOnce() -> &'static str,
+    message: impl FnOnce() -> &'static str,
 ) -> Result<T, CommandError> {
     let hear =
         |kind| signal(kind).map_err(|error| CommandError::new(Exit::Failed, error.to_string()));
@@ -36,13 +36,13 @@ pub(super) async fn until_told_to_end<T>(
         _ = term.recv() => {}
         Some(()) = async { hup.as_mut().map(Signal::recv)?.await } => {}
     }
-    Err(CommandError::new(Exit::Interrupted, said()))
+    Err(CommandError::new(Exit::Interrupted, message()))
 }
 
 /// Undoes the trials that an interrupted run may have left in these roots, unless this process is told
 /// to end once more. Returns what there is to read then.
 #[cfg(feature = "tor")]
-pub(super) async fn undo(roots: &[InstallRoot], interrupted: CommandError) -> CommandError {
+pub(super) async fn recover_trials(roots: &[InstallRoot], interrupted: CommandError) -> CommandError {
     let undoing = async { Ok(verbs::undo_trials(roots, interrupted).await) };
-    until_told_to_end(undoing, || UNDO_INTERRUPTED).await.unwrap_or_else(|once_more| once_more)
+    run_until_interrupted(undoing, || UNDO_INTERRUPTED).await.unwrap_or_else(|once_more| once_more)
 }

@@ -14,20 +14,20 @@ use crate::advice;
 const NODE_TEMPLATE: &str = include_str!("unanimity.example.toml");
 const PEERS_TEMPLATE: &str = include_str!("../../peers.example.toml");
 /// What the example says of itself that a node's own file need not.
-const COPY_ME: &str = "# Copy this file to peers.toml beside the node's configuration and put your own circle in it.\n";
+const COPY_INSTRUCTION: &str = "# Copy this file to peers.toml beside the node's configuration and put your own circle in it.\n";
 
 /// Where a node's files are unless somebody says otherwise: for root below / as the FHS has it,
 /// for others as the XDG base directory specification has it.
-struct Places {
+struct DefaultPaths {
     config: PathBuf,
     state: PathBuf,
     root: PathBuf,
 }
 
-impl Places {
-    fn find() -> Result<Places, CommandError> {
+impl DefaultPaths {
+    fn for_current_user() -> Result<DefaultPaths, CommandError> {
         if rustix::process::geteuid().is_root() {
-            return Ok(Places {
+            return Ok(DefaultPaths {
                 config: config_directory()?,
                 state: "/var/lib/unanimity/state".into(),
                 root: "/var/lib/unanimity/installed".into(),
@@ -37,7 +37,7 @@ impl Places {
             base_directory(variable, below_home)
                 .ok_or_else(|| CommandError::usage("HOME is not set: give --config FILE"))
         };
-        Ok(Places {
+        Ok(DefaultPaths {
             config: config_directory()?,
             state: base("XDG_STATE_HOME", ".local/state")?.join("unanimity"),
             root: base("XDG_DATA_HOME", ".local/share")?.join("unanimity"),
@@ -47,7 +47,7 @@ impl Places {
 
 /// Where what can be had again is kept, of this user's.
 #[cfg(feature = "demo-tor")]
-pub(super) fn cache() -> Result<PathBuf, CommandError> {
+pub(super) fn cache_directory() -> Result<PathBuf, CommandError> {
     let cache = base_directory("XDG_CACHE_HOME", ".cache");
     let cache =
         cache.ok_or_else(|| CommandError::usage("HOME is not set, nor is XDG_CACHE_HOME"))?;
@@ -58,28 +58,28 @@ pub(super) fn cache() -> Result<PathBuf, CommandError> {
 pub(super) fn load_node(
     path: Option<PathBuf>,
 ) -> Result<unanimity_config::NodeConfig, CommandError> {
-    load_file(&config_path(path)?)
+    load_node_file(&config_path(path)?)
 }
 
 /// Reads a node's configuration, and refuses what this build cannot do.
-pub(super) fn load_file(path: &Path) -> Result<unanimity_config::NodeConfig, CommandError> {
-    let told = unanimity_config::load_node_config(path).map_err(advice::ended)?;
-    told.check_proof_of_work(cfg!(feature = "pow"))?;
-    Ok(told)
+pub(super) fn load_node_file(path: &Path) -> Result<unanimity_config::NodeConfig, CommandError> {
+    let config = unanimity_config::load_node_config(path).map_err(advice::command_error)?;
+    config.check_proof_of_work(cfg!(feature = "pow"))?;
+    Ok(config)
 }
 
 /// Reads it, for who needs a whole circle.
-pub(super) fn load(path: Option<PathBuf>) -> Result<ClientConfig, CommandError> {
-    load_node(path)?.client_config(SystemClock.now()).map_err(advice::ended)
+pub(super) fn load_client_config(path: Option<PathBuf>) -> Result<ClientConfig, CommandError> {
+    load_node(path)?.client_config(SystemClock.now()).map_err(advice::command_error)
 }
 
 /// Write a commented configuration to fill in.
 #[derive(Debug, Args)]
-pub(super) struct Init {}
+pub(super) struct InitArgs {}
 
-impl Init {
+impl InitArgs {
     pub(super) fn run(self, config: Option<PathBuf>) -> Result<CommandOutput, CommandError> {
-        let places = Places::find()?;
+        let places = DefaultPaths::for_current_user()?;
         let node = config.unwrap_or_else(|| places.config.join("unanimity.toml"));
         let peers = node.with_file_name("peers.toml");
         if node.exists() && peers.exists() {
@@ -96,7 +96,7 @@ impl Init {
         let directory = unanimity_storage::parent(&node);
         disk.make_dir(directory, Mode::Public).map_err(StorageError::at(directory))?;
         // Nobody holds the example's keys: its peers are there to be replaced, not to be asked.
-        let template = PEERS_TEMPLATE.replace(COPY_ME, "");
+        let template = PEERS_TEMPLATE.replace(COPY_INSTRUCTION, "");
         let circle: String = match template.split_once("[[peer]]") {
             Some((head, example)) => {
                 let example = format!("[[peer]]{example}");

@@ -14,10 +14,10 @@ use unanimity_storage::{Storage, SystemClock};
 use unanimity_tor::{TorClient, TorError, artifact_service_settings, hosting, service_address};
 
 use crate::cli::node;
-use crate::node::{Addresses, Node};
+use crate::node::{ServiceAddresses, NodeRuntime};
 
 /// Says how far Tor has come: to people on standard error, to programs as lines of JSON.
-pub(super) fn progress(json: bool) -> impl FnMut(f32, String) {
+pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
     let mut last = String::new();
     move |fraction, words| {
         // Before it has begun, arti calls it stuck.
@@ -43,21 +43,21 @@ pub(super) fn progress(json: bool) -> impl FnMut(f32, String) {
     }
 }
 
-pub(super) type Product = (PathBuf, Result<Node<SystemClock>, CommandError>);
+pub(super) type ExtraProduct = (PathBuf, Result<NodeRuntime<SystemClock>, CommandError>);
 
 /// More products of a node. One that cannot be does not keep the others from their turn.
-pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Product> {
+pub(super) fn open_extra_products(node: &NodeRuntime<SystemClock>, others: Vec<Vec<u8>>) -> Vec<ExtraProduct> {
     let mut seen: Vec<unanimity_config::NodeConfig> = Vec::new();
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
-        let another = node::load_file(&path);
-        let another = another.and_then(|told| {
-            permissions::check_owner(&told.cycle.state)?;
-            permissions::check_root_inputs(&told)?;
-            Ok(node.another(told)?)
+        let another = node::load_node_file(&path);
+        let another = another.and_then(|config| {
+            permissions::check_owner(&config.cycle.state)?;
+            permissions::check_root_inputs(&config)?;
+            Ok(node.open_extra_product(config)?)
         });
         let another = another.and_then(|another| {
-            if let Some(other) = seen.iter().find(|other| !other.has_disjoint_paths(&another.told))
+            if let Some(other) = seen.iter().find(|other| !other.has_disjoint_paths(&another.config))
             {
                 let other = other.source.path.display();
                 let why = format!(
@@ -65,7 +65,7 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
                 );
                 return Err(CommandError::new(Exit::Configuration, why));
             }
-            seen.push(another.told.clone());
+            seen.push(another.config.clone());
             Ok(another)
         });
         (path, another)
@@ -73,36 +73,36 @@ pub(super) fn products(node: &Node<SystemClock>, others: Vec<Vec<u8>>) -> Vec<Pr
     others.into_iter().map(product).collect()
 }
 
-pub(super) fn open(
-    told: unanimity_config::NodeConfig,
+pub(super) fn open_node(
+    config: unanimity_config::NodeConfig,
     disk: &Storage,
-) -> Result<Node<SystemClock>, CommandError> {
-    let addresses_of = |told: &unanimity_config::NodeConfig,
+) -> Result<NodeRuntime<SystemClock>, CommandError> {
+    let addresses_of = |config: &unanimity_config::NodeConfig,
                         serve: &unanimity_config::ServeSettings| {
         let artifacts =
-            serve.artifacts.map(|_| service_address(&told.tor, &artifact_service_settings()));
-        let peer = service_address(&told.tor, &service_settings(serve))?;
-        Ok::<_, CommandError>(Addresses { peer, artifacts: artifacts.transpose()? })
+            serve.artifacts.map(|_| service_address(&config.tor, &artifact_service_settings()));
+        let peer = service_address(&config.tor, &service_settings(serve))?;
+        Ok::<_, CommandError>(ServiceAddresses { peer, artifacts: artifacts.transpose()? })
     };
-    Node::open(told, addresses_of, SystemClock, disk.clone(), &mut rand::rng())
+    NodeRuntime::open(config, addresses_of, SystemClock, disk.clone(), &mut rand::rng())
 }
 
-pub(super) fn tor(node: &Node<SystemClock>) -> Result<TorClient, TorError> {
+pub(super) fn new_tor_client(node: &NodeRuntime<SystemClock>) -> Result<TorClient, TorError> {
     let discovery = node.role.as_ref().map(|role| role.identity.client_auth.clone());
-    let tor = TorClient::new(&node.told.tor, discovery)?;
+    let tor = TorClient::new(&node.config.tor, discovery)?;
     let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
     node.connect(web);
     Ok(tor)
 }
 
 /// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.
-pub(super) async fn connect(
-    node: &Node<SystemClock>,
+pub(super) async fn connect_tor(
+    node: &NodeRuntime<SystemClock>,
     json: bool,
 ) -> Result<TorClient, CommandError> {
-    let tor = tor(node)?;
-    let patience = node.told.bootstrap_timeout;
-    match timeout(patience, tor.bootstrap(progress(json))).await {
+    let tor = new_tor_client(node)?;
+    let patience = node.config.bootstrap_timeout;
+    match timeout(patience, tor.bootstrap(report_bootstrap(json))).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("{error}"),
         Err(_) => tracing::warn!("Tor is not connected after {patience:?}"),

@@ -15,11 +15,11 @@ use unanimity_storage::{Clock, Storage, SystemClock};
 use unanimity_witness::HeadRelation;
 
 use crate::advice;
-use crate::node::{Node, Tested};
+use crate::node::{NodeRuntime, PeerTest};
 
 /// Who has to confirm every update, and who may ask us.
 #[derive(Debug, Subcommand, Serialize, Deserialize)]
-pub(super) enum Verb {
+pub(super) enum PeersCommand {
     /// Print this node's ticket, for somebody who shall become a peer
     Invite {
         /// Draw it as a QR code as well
@@ -61,48 +61,48 @@ pub(super) enum Verb {
     },
 }
 
-impl Verb {
+impl PeersCommand {
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Verb::Invite { .. } => "peers invite",
-            Verb::Add { .. } => "peers add",
-            Verb::List => "peers list",
-            Verb::Test => "peers test",
-            Verb::Remove { .. } => "peers remove",
-            Verb::Keep { .. } => "peers keep",
+            PeersCommand::Invite { .. } => "peers invite",
+            PeersCommand::Add { .. } => "peers add",
+            PeersCommand::List => "peers list",
+            PeersCommand::Test => "peers test",
+            PeersCommand::Remove { .. } => "peers remove",
+            PeersCommand::Keep { .. } => "peers keep",
         }
     }
 }
 
 /// The ticket that the command line gave or named, read where it was typed: the daemon has other
 /// files and another directory.
-pub(super) fn read_ticket(argument: &str) -> Result<Invite, CommandError> {
+pub(super) fn read_invite(argument: &str) -> Result<Invite, CommandError> {
     let bad = |error: &dyn std::fmt::Display| CommandError::new(Exit::BadInput, error.to_string());
-    if argument.trim_start().starts_with(TICKET_KIND) {
-        return argument.parse().map_err(|error| bad(&advice::words::<InviteError>(&error)));
+    if argument.trim_start().starts_with(INVITE_PREFIX) {
+        return argument.parse().map_err(|error| bad(&advice::describe::<InviteError>(&error)));
     }
-    let bytes = unanimity_storage::read_at_most(Path::new(argument), MAX_FILE_BYTES)
+    let bytes = unanimity_storage::read_at_most(Path::new(argument), MAX_INVITE_FILE_BYTES)
         .map_err(|error| bad(&format!("neither a ticket nor a file that holds one: {error}")))?;
     let ticket = String::from_utf8_lossy(&bytes).parse();
-    ticket.map_err(|error: InviteError| bad(&format!("{argument}: {}", advice::words(&error))))
+    ticket.map_err(|error: InviteError| bad(&format!("{argument}: {}", advice::describe(&error))))
 }
 
 /// The most bytes of a file that holds a ticket: there may be white space around it.
-const MAX_FILE_BYTES: usize = 4096;
+const MAX_INVITE_FILE_BYTES: usize = 4096;
 
 /// What every ticket begins with.
-const TICKET_KIND: &str = "unanimity-ticket/";
+const INVITE_PREFIX: &str = "unanimity-ticket/";
 
-fn name(text: &str) -> Result<Name, CommandError> {
+fn parse_name(text: &str) -> Result<Name, CommandError> {
     text.parse().map_err(|error| CommandError::usage(format!("{error}")))
 }
 
 /// `peers invite`.
 pub(super) fn invite<C: Clock + Clone + 'static>(
-    node: &Node<C>,
+    node: &NodeRuntime<C>,
     qr: bool,
 ) -> Result<CommandOutput, CommandError> {
-    let ticket = node.ticket()?;
+    let ticket = node.create_invite()?;
     let mut text = format!("{ticket}\n");
     if qr {
         let code = QrCode::new(ticket.to_string());
@@ -117,21 +117,21 @@ pub(super) fn invite<C: Clock + Clone + 'static>(
 
 /// `peers add`.
 pub(super) fn add<C: Clock + Clone + 'static>(
-    node: &Node<C>,
+    node: &NodeRuntime<C>,
     ticket: &str,
     called: Option<&str>,
     operator: Option<&str>,
 ) -> Result<CommandOutput, CommandError> {
-    let bad = |error: InviteError| CommandError::new(Exit::BadInput, advice::words(&error));
+    let bad = |error: InviteError| CommandError::new(Exit::BadInput, advice::describe(&error));
     let ticket: Invite = ticket.parse().map_err(bad)?;
-    let called = called.map(name).transpose()?;
-    let operator = operator.map(name).transpose()?;
-    let member = node.add(&ticket, called, operator)?;
-    let ours = node.ticket()?;
+    let called = called.map(parse_name).transpose()?;
+    let operator = operator.map(parse_name).transpose()?;
+    let member = node.add_peer(&ticket, called, operator)?;
+    let ours = node.create_invite()?;
     let text = format!(
-        "{name} is listed. Its fingerprint, to compare by voice:\n  {theirs}\n\
+        "{parse_name} is listed. Its fingerprint, to compare by voice:\n  {theirs}\n\
          Now the other side adds this node (fingerprint {fingerprint}):\n\n{ours}\n\n\
-         {name} counts once its head and ours have been found to be of one log: `serve` sees to that, and `peers test` tries now.\n",
+         {parse_name} counts once its head and ours have been found to be of one log: `serve` sees to that, and `peers test` tries now.\n",
         name = member.peer.name,
         theirs = ticket.fingerprint(),
         fingerprint = ours.fingerprint(),
@@ -154,7 +154,7 @@ pub(super) fn list(
     let mut text = String::new();
     let mut json = Vec::new();
     for member in circle.entries() {
-        let (word, standing) = standing(member, now);
+        let (word, standing) = describe_membership(member, now);
         let fingerprint = member.fingerprint(told.cycle.policy.log.id()).map(|f| f.to_string());
         let spoken = fingerprint.as_deref().unwrap_or("no discovery key: it cannot find this node");
         text += &format!("{}  {standing}\n  {spoken}\n", member.peer.name);
@@ -165,7 +165,7 @@ pub(super) fn list(
             "fingerprint": fingerprint,
         }));
     }
-    let counted = circle.counted_peers(now).map_err(|error| crate::advice::words(&error));
+    let counted = circle.counted_peers(now).map_err(|error| crate::advice::describe(&error));
     text += &match &counted {
         Ok(peers) => {
             format!("Peers that have to confirm every update: {}.\n", peers.iter().count())
@@ -182,7 +182,7 @@ pub(super) fn list(
     Ok(CommandOutput::ok(text, json!({ "peers": json, "incomplete": message })))
 }
 
-fn standing(member: &PeerEntry, now: Timestamp) -> (&'static str, String) {
+fn describe_membership(member: &PeerEntry, now: Timestamp) -> (&'static str, String) {
     match member.membership {
         Membership::Counted => ("counted", "has to confirm every update".to_owned()),
         Membership::Joining { .. } => (
@@ -197,11 +197,11 @@ fn standing(member: &PeerEntry, now: Timestamp) -> (&'static str, String) {
 }
 
 /// `peers test`.
-pub(super) fn tested(tested: &[Tested]) -> CommandOutput {
+pub(super) fn render_peer_tests(tested: &[PeerTest]) -> CommandOutput {
     let mut text = String::new();
     let mut json = Vec::new();
     let mut exit = Exit::Done;
-    for Tested { member, answer, took, place, joined, waits } in tested {
+    for PeerTest { entry: member, answer, elapsed: took, relation: place, joined, waiting_for: waits } in tested {
         let millis = took.as_millis();
         let said = match (answer, place) {
             (Err(silence), _) => format!("{silence} ({millis} ms)"),
@@ -240,17 +240,17 @@ pub(super) fn tested(tested: &[Tested]) -> CommandOutput {
 
 /// `peers remove`.
 pub(super) fn remove<C: Clock + Clone + 'static>(
-    node: &Node<C>,
+    node: &NodeRuntime<C>,
     who: &str,
     words: Option<&str>,
 ) -> Result<CommandOutput, CommandError> {
-    let name = name(who)?;
+    let name = parse_name(who)?;
     if words.is_some_and(|words| words != format!("remove {name} without waiting")) {
         return Err(CommandError::usage(format!(
             "--now takes the words \"remove {name} without waiting\": whoever silences a peer wants you to drop it in a hurry"
         )));
     }
-    let leaves = node.remove(&name, words.is_some())?;
+    let leaves = node.remove_peer(&name, words.is_some())?;
     let text = match leaves {
         None => format!("{name} is no longer listed.\n"),
         Some(at) => format!(
@@ -261,31 +261,31 @@ pub(super) fn remove<C: Clock + Clone + 'static>(
 }
 
 /// `peers keep`.
-pub(super) fn keep(
-    told: &unanimity_config::NodeConfig,
+pub(super) fn cancel_removal(
+    config: &unanimity_config::NodeConfig,
     who: &str,
     disk: &Storage,
 ) -> Result<CommandOutput, CommandError> {
-    let name = name(who)?;
-    edit::cancel_removal(&told.peers_path, &name, disk)?;
+    let name = parse_name(who)?;
+    edit::cancel_removal(&config.peers_path, &name, disk)?;
     let said: Value = json!({ "name": name.as_str() });
     Ok(CommandOutput::ok(format!("{name} stays.\n"), said))
 }
 
 /// What needs no connection.
-pub(super) fn at_once(
-    node: &Node<SystemClock>,
-    told: &unanimity_config::NodeConfig,
-    verb: Verb,
+pub(super) fn run_offline(
+    node: &NodeRuntime<SystemClock>,
+    config: &unanimity_config::NodeConfig,
+    verb: PeersCommand,
 ) -> Result<CommandOutput, CommandError> {
     let (now, disk) = (SystemClock.now(), Storage::default());
     match verb {
-        Verb::Invite { qr } => invite(node, qr),
-        Verb::Add { ticket, name, operator } => {
+        PeersCommand::Invite { qr } => invite(node, qr),
+        PeersCommand::Add { ticket, name, operator } => {
             add(node, &ticket, name.as_deref(), operator.as_deref())
         }
-        Verb::Remove { name, now: words } => remove(node, &name, words.as_deref()),
-        Verb::Keep { name } => keep(told, &name, &disk),
-        Verb::List | Verb::Test => list(told, now),
+        PeersCommand::Remove { name, now: words } => remove(node, &name, words.as_deref()),
+        PeersCommand::Keep { name } => cancel_removal(config, &name, &disk),
+        PeersCommand::List | PeersCommand::Test => list(config, now),
     }
 }

@@ -20,68 +20,68 @@ use serde_json::json;
 use unanimity_client::{CycleProgress, ProgressSink};
 
 /// Between two lines for people while one step goes on.
-pub const LINES: Duration = Duration::from_secs(5);
+pub const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// The same for programs.
-pub const EVENTS: Duration = Duration::from_secs(1);
+pub const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks of a bar at the time.
 const TICK: Duration = Duration::from_millis(250);
 /// Steps that wait to be shown. Those that find no room are not.
-const MAX_WAITING: usize = 64;
+const MAX_QUEUED: usize = 64;
 
 /// What shows the steps of a cycle. Once it is dropped nothing is left on the terminal.
-pub(super) struct Shown {
+pub(super) struct ProgressDisplay {
     /// `None`: that was all.
-    steps: SyncSender<Option<CycleProgress>>,
+    sender: SyncSender<Option<CycleProgress>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Shown {
-    pub(super) fn new(json: bool) -> Shown {
-        let (steps, waiting) = sync_channel(MAX_WAITING);
+impl ProgressDisplay {
+    pub(super) fn new(json: bool) -> ProgressDisplay {
+        let (steps, waiting) = sync_channel(MAX_QUEUED);
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let face = if json {
-            Face::Lines(Pace::new(EVENTS), event)
+            ProgressOutput::Lines(ProgressThrottle::new(EVENT_INTERVAL), write_event)
         } else if std::io::stderr().is_terminal() && !is_dumb {
-            Face::Bar(None)
+            ProgressOutput::Bar(None)
         } else {
-            Face::Lines(Pace::new(LINES), line)
+            ProgressOutput::Lines(ProgressThrottle::new(LINE_INTERVAL), write_line)
         };
-        Shown { steps, thread: Some(thread::spawn(move || show(face, &waiting))) }
+        ProgressDisplay { sender: steps, thread: Some(thread::spawn(move || write_all_progress(face, &waiting))) }
     }
 
     #[cfg(feature = "tor")]
-    pub(super) fn tell(&self, step: CycleProgress) {
-        self.steps.try_send(Some(step)).ok();
+    pub(super) fn send(&self, step: CycleProgress) {
+        self.sender.try_send(Some(step)).ok();
     }
 
-    pub(super) fn watcher(&self) -> ProgressSink {
-        let steps = self.steps.clone();
+    pub(super) fn sink(&self) -> ProgressSink {
+        let steps = self.sender.clone();
         ProgressSink::new(move |step| drop(steps.try_send(Some(step))))
     }
 }
 
-impl Drop for Shown {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
-        self.steps.send(None).ok();
+        self.sender.send(None).ok();
         self.thread.take().map(JoinHandle::join);
     }
 }
 
-enum Face {
+enum ProgressOutput {
     Bar(Option<Bar>),
-    Lines(Pace, fn(&CycleProgress)),
+    Lines(ProgressThrottle, fn(&CycleProgress)),
 }
 
-fn show(mut face: Face, steps: &Receiver<Option<CycleProgress>>) {
+fn write_all_progress(mut face: ProgressOutput, steps: &Receiver<Option<CycleProgress>>) {
     while let Ok(Some(step)) = steps.recv() {
         match &mut face {
-            Face::Lines(pace, write) => {
-                if pace.passes(&step, Instant::now()) {
+            ProgressOutput::Lines(pace, write) => {
+                if pace.should_show(&step, Instant::now()) {
                     write(&step);
                 }
             }
-            Face::Bar(bar) => match bar {
-                Some(bar) if bar.is_of(&step) => bar.moves(&step),
+            ProgressOutput::Bar(bar) => match bar {
+                Some(bar) if bar.is_continued_by(&step) => bar.update(&step),
                 other => {
                     // The old one is off the terminal before the new one is on it.
                     *other = None;
@@ -94,23 +94,23 @@ fn show(mut face: Face, steps: &Receiver<Option<CycleProgress>>) {
 
 /// Lets through each step as it begins and ends, and others now and then.
 #[derive(Debug)]
-pub struct Pace {
-    every: Duration,
+pub struct ProgressThrottle {
+    interval: Duration,
     last: Option<(CycleProgress, Instant)>,
 }
 
-impl Pace {
+impl ProgressThrottle {
     /// One that lets through one in so much time.
-    pub fn new(every: Duration) -> Pace {
-        Pace { every, last: None }
+    pub fn new(every: Duration) -> ProgressThrottle {
+        ProgressThrottle { interval: every, last: None }
     }
 
     /// Whether a step is to be shown.
-    pub fn passes(&mut self, step: &CycleProgress, now: Instant) -> bool {
+    pub fn should_show(&mut self, step: &CycleProgress, now: Instant) -> bool {
         let passes = self.last.as_ref().is_none_or(|(last, at)| {
             let news =
                 step.is_start() || step.is_complete() || discriminant(step) != discriminant(last);
-            last != step && (news || now.duration_since(*at) >= self.every)
+            last != step && (news || now.duration_since(*at) >= self.interval)
         });
         if passes {
             self.last = Some((step.clone(), now));
@@ -119,23 +119,23 @@ impl Pace {
     }
 }
 
-fn event(step: &CycleProgress) {
+fn write_event(step: &CycleProgress) {
     let mut event = json!(step);
     event["schema"] = "unanimity/v1".into();
     // Nobody is left to tell if this fails.
     unanimity_report::print(&format!("{event}\n")).ok();
 }
 
-fn line(step: &CycleProgress) {
-    writeln!(std::io::stderr(), "{}", words(step)).ok();
+fn write_line(step: &CycleProgress) {
+    writeln!(std::io::stderr(), "{}", describe(step)).ok();
 }
 
 /// A step in one line for people. Whatever is in a name, it is one line and moves nothing.
-pub fn words(step: &CycleProgress) -> String {
+pub fn describe(step: &CycleProgress) -> String {
     let words = match step {
         CycleProgress::Roll { peers, .. } if step.is_start() => format!("asking {peers} peers"),
         CycleProgress::Roll { peers, answered, .. } => {
-            format!("{answered} of {peers} peers have answered{}", given_up(step))
+            format!("{answered} of {peers} peers have answered{}", describe_failures(step))
         }
         CycleProgress::Log { of, .. } if step.is_start() => {
             format!("reading {of} entries of the log")
@@ -148,22 +148,22 @@ pub fn words(step: &CycleProgress) -> String {
             format!("{file}: {goes_on}{bytes} of {of} ({percent}%), from {mirror}")
         }
     };
-    plain(&words)
+    escape_line(&describe)
 }
 
-fn given_up(step: &CycleProgress) -> String {
+fn describe_failures(step: &CycleProgress) -> String {
     match step {
         CycleProgress::Roll { silent, .. } if *silent > 0 => format!(", {silent} given up"),
         _ => String::new(),
     }
 }
 
-fn plain(text: &str) -> String {
+fn escape_line(text: &str) -> String {
     unanimity_report::escape_for_terminal(text).replace('\n', "\\n")
 }
 
 /// How long a step still takes, if that can be told.
-fn left(state: &ProgressState, out: &mut dyn fmt::Write) {
+fn write_eta(state: &ProgressState, out: &mut dyn fmt::Write) {
     if state.per_sec() >= 1.0 {
         write!(out, ", {:#} left", HumanDuration(state.eta())).ok();
     }
@@ -192,13 +192,13 @@ impl Bar {
             ),
         };
         let style = ProgressStyle::with_template(template).expect("a template that is ours");
-        let style = style.progress_chars("=> ").with_key("left", left);
+        let style = style.progress_chars("=> ").with_key("left", write_eta);
         let hidden = ProgressDrawTarget::hidden();
         let bar = ProgressBar::with_draw_target(Some(of), hidden).with_style(style);
         bar.set_position(at);
         if let CycleProgress::Download { file, mirror, .. } = &step {
-            bar.set_prefix(plain(file));
-            bar.set_message(plain(&format!(", from {mirror}")));
+            bar.set_prefix(escape_line(file));
+            bar.set_message(escape_line(&format!(", from {mirror}")));
         }
         // What was here before came at no rate.
         bar.tick();
@@ -207,12 +207,12 @@ impl Bar {
         // It may stall.
         bar.enable_steady_tick(TICK);
         let begun = Bar { bar, step };
-        begun.moves(&begun.step);
+        begun.update(&begun.step);
         begun
     }
 
     /// Whether a step is this one, further on.
-    fn is_of(&self, step: &CycleProgress) -> bool {
+    fn is_continued_by(&self, step: &CycleProgress) -> bool {
         !step.is_start()
             && match (&self.step, step) {
                 (
@@ -223,10 +223,10 @@ impl Bar {
             }
     }
 
-    fn moves(&self, step: &CycleProgress) {
+    fn update(&self, step: &CycleProgress) {
         let at = match *step {
             CycleProgress::Roll { answered, silent, .. } => {
-                self.bar.set_message(given_up(step));
+                self.bar.set_message(describe_failures(step));
                 (answered + silent) as u64
             }
             CycleProgress::Log { entries, .. } => entries,

@@ -14,16 +14,16 @@ use unanimity_publish::{ArtifactDraft, KdfCost, ReleaseDraft};
 use unanimity_report::{CommandError, CommandOutput, Exit, path_json};
 use unanimity_storage::{Clock as _, Mode, PrivateFileError, Storage, SystemClock};
 
-use super::input::{MAX_FILE_BYTES, note_key, read};
-use super::secrets::Passphrase;
-use super::statement::{describe, to_json};
+use super::input::{MAX_FILE_BYTES, parse_note_key, read_file};
+use super::secrets::PassphraseArgs;
+use super::statement::{describe, statement_json};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
 #[derive(Debug, Args)]
-pub(super) struct Keygen {
+pub(super) struct KeygenArgs {
     /// What the key is for; a key has one role
     #[arg(long, value_enum)]
-    role: Role,
+    role: KeyRole,
     /// Its name, in every signature it makes: no spaces, no '+'
     #[arg(long)]
     name: KeyName,
@@ -31,13 +31,13 @@ pub(super) struct Keygen {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    passphrase: Passphrase,
+    passphrase: PassphraseArgs,
 }
 
 /// The keys of publishers and logs are of one kind: what they are for is for their owners to keep apart,
 /// and for whoever configures a node, where one key in two roles is refused.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Role {
+enum KeyRole {
     /// Signs releases
     Publisher,
     /// Signs a log's checkpoints
@@ -46,15 +46,15 @@ enum Role {
     Peer,
 }
 
-impl Keygen {
+impl KeygenArgs {
     pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
         match self.role {
-            Role::Publisher | Role::Log => self.make::<0x01>(),
-            Role::Peer => self.make::<0x04>(),
+            KeyRole::Publisher | KeyRole::Log => self.generate_pair::<0x01>(),
+            KeyRole::Peer => self.generate_pair::<0x04>(),
         }
     }
 
-    fn make<const TYPE: u8>(&self) -> Result<CommandOutput, CommandError> {
+    fn generate_pair<const TYPE: u8>(&self) -> Result<CommandOutput, CommandError> {
         let mut public_path = self.out.clone().into_os_string();
         public_path.push(".pub");
         let public_path = PathBuf::from(public_path);
@@ -63,7 +63,7 @@ impl Keygen {
                 return Err(PrivateFileError::Exists(path.clone()).into());
             }
         }
-        let passphrase = self.passphrase.new_one(&self.out)?;
+        let passphrase = self.passphrase.ask_new(&self.out)?;
         let disk = Storage::default();
         let secret: SigningKey<TYPE> = unanimity_publish::generate_key(self.name.clone());
         unanimity_publish::write_key(&self.out, &secret, &passphrase, KdfCost::Calibrated, &disk)?;
@@ -83,40 +83,40 @@ impl Keygen {
 
 /// Describe, sign and show releases, and take them back.
 #[derive(Debug, Subcommand)]
-pub(super) enum Verb {
+pub(super) enum ReleaseCommand {
     /// Write a manifest, not yet signed
-    New(New),
+    New(ReleaseNewArgs),
     /// Write that a release is taken back, not yet signed
-    Withdraw(Withdraw),
+    Withdraw(ReleaseWithdrawArgs),
     /// Add one signature to a manifest or a withdrawal, after showing it
-    Sign(Sign),
+    Sign(ReleaseSignArgs),
     /// Show a manifest or a withdrawal, and who signed it
-    Show(Show),
+    Show(ReleaseShowArgs),
 }
 
-impl Verb {
+impl ReleaseCommand {
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Verb::New(_) => "release new",
-            Verb::Withdraw(_) => "release withdraw",
-            Verb::Sign(_) => "release sign",
-            Verb::Show(_) => "release show",
+            ReleaseCommand::New(_) => "release new",
+            ReleaseCommand::Withdraw(_) => "release withdraw",
+            ReleaseCommand::Sign(_) => "release sign",
+            ReleaseCommand::Show(_) => "release show",
         }
     }
 
     pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
         match self {
-            Verb::New(new) => new.run(),
-            Verb::Withdraw(withdraw) => withdraw.run(),
-            Verb::Sign(sign) => sign.run(),
-            Verb::Show(show) => show.run(),
+            ReleaseCommand::New(new) => new.run(),
+            ReleaseCommand::Withdraw(withdraw) => withdraw.run(),
+            ReleaseCommand::Sign(sign) => sign.run(),
+            ReleaseCommand::Show(show) => show.run(),
         }
     }
 }
 
 /// What a release is one of.
 #[derive(Debug, Args)]
-struct Of {
+struct ProductArgs {
     /// The origin of the log that the release is in, or will be
     #[arg(long, value_name = "ORIGIN")]
     log_origin: Origin,
@@ -129,9 +129,9 @@ struct Of {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct New {
+pub(super) struct ReleaseNewArgs {
     #[command(flatten)]
-    of: Of,
+    product_args: ProductArgs,
     /// A number larger than that of every release before: it alone decides what is newer
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
@@ -153,10 +153,10 @@ pub(super) struct New {
     out: PathBuf,
 }
 
-impl New {
+impl ReleaseNewArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
         let artifacts: Vec<_> =
-            self.artifact.iter().map(|text| self.artifact(text)).collect::<Result<_, _>>()?;
+            self.artifact.iter().map(|text| self.parse_artifact(text)).collect::<Result<_, _>>()?;
         for (i, ArtifactDraft { platform, .. }) in artifacts.iter().enumerate() {
             if artifacts[..i].iter().any(|other| other.platform == *platform) {
                 return Err(CommandError::usage(format!("--artifact: two files for {platform}")));
@@ -168,19 +168,19 @@ impl New {
             ));
         }
         let release = ReleaseDraft {
-            log: self.of.log_origin,
-            product: self.of.product,
-            channel: self.of.channel,
+            log: self.product_args.log_origin,
+            product: self.product_args.product,
+            channel: self.product_args.channel,
             sequence: self.sequence,
             version: self.version,
             issued: SystemClock.now(),
             valid_for: *self.good_for,
         };
         let manifest = unanimity_publish::build_manifest(release, artifacts)?;
-        written(Statement::Release(manifest), &self.out)
+        write_statement(Statement::Release(manifest), &self.out)
     }
 
-    fn artifact(&self, argument: &str) -> Result<ArtifactDraft, CommandError> {
+    fn parse_artifact(&self, argument: &str) -> Result<ArtifactDraft, CommandError> {
         let shape =
             || CommandError::usage(format!("--artifact {argument:?}: expected PLATFORM=FILE"));
         let (platform, path) = argument.split_once('=').ok_or_else(shape)?;
@@ -191,7 +191,7 @@ impl New {
         let path = Path::new(path);
         let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(shape)?;
         let file = file.parse().map_err(|error| named(&error))?;
-        let bytes = read(path, MAX_FILE_BYTES)?;
+        let bytes = read_file(path, MAX_FILE_BYTES)?;
         if self.as_file {
             return Ok((platform, file, bytes).into());
         }
@@ -200,19 +200,19 @@ impl New {
 }
 
 /// Writes down what is to be signed, in a new file.
-fn written(statement: Statement, out: &Path) -> Result<CommandOutput, CommandError> {
+fn write_statement(statement: Statement, out: &Path) -> Result<CommandOutput, CommandError> {
     let text = statement.to_string();
     unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;
     let (place, described) = (out.display(), describe(&statement));
     let said = format!("{described}\nWritten to {place}; now `unanimity release sign` it.\n");
-    let (field, statement) = to_json(&statement);
+    let (field, statement) = statement_json(&statement);
     Ok(CommandOutput::ok(said, json!({ field: statement, "file": path_json(out) })))
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Withdraw {
+pub(super) struct ReleaseWithdrawArgs {
     #[command(flatten)]
-    of: Of,
+    product_args: ProductArgs,
     /// The release's sequence
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
@@ -224,22 +224,22 @@ pub(super) struct Withdraw {
     out: PathBuf,
 }
 
-impl Withdraw {
+impl ReleaseWithdrawArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
         let withdrawal = unanimity_publish::check_withdrawal(Withdrawal {
-            log: self.of.log_origin,
-            product: self.of.product,
-            channel: self.of.channel,
+            log: self.product_args.log_origin,
+            product: self.product_args.product,
+            channel: self.product_args.channel,
             sequence: self.sequence,
             issued: SystemClock.now(),
             reason: self.reason,
         })?;
-        written(Statement::Withdrawal(withdrawal), &self.out)
+        write_statement(Statement::Withdrawal(withdrawal), &self.out)
     }
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Sign {
+pub(super) struct ReleaseSignArgs {
     /// The manifest or withdrawal; the signature is added to this file
     manifest: PathBuf,
     /// The publisher's secret key
@@ -249,16 +249,16 @@ pub(super) struct Sign {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    passphrase: Passphrase,
+    passphrase: PassphraseArgs,
 }
 
-impl Sign {
+impl ReleaseSignArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
         let (shown, statement) = unanimity_publish::read_statement(&self.manifest)?;
         if !self.yes {
-            confirm(&statement)?;
+            confirm_signing(&statement)?;
         }
-        let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
+        let secret: NoteSigningKey = self.passphrase.open_key(&self.key)?;
         let note = unanimity_publish::sign_statement(
             &self.manifest,
             &shown,
@@ -271,14 +271,14 @@ impl Sign {
             describe(&statement),
             self.manifest.display()
         );
-        let (field, statement) = to_json(&statement);
+        let (field, statement) = statement_json(&statement);
         let json = json!({ field: statement, "signed_by": name.as_str(), "signatures": count });
         Ok(CommandOutput::ok(said, json))
     }
 }
 
 /// Shows what would be signed and waits for a whole `yes`.
-fn confirm(statement: &Statement) -> Result<(), CommandError> {
+fn confirm_signing(statement: &Statement) -> Result<(), CommandError> {
     if !std::io::stdin().is_terminal() {
         return Err(CommandError::usage(
             "nobody is there to confirm what is signed: look at it with `unanimity release show`, then give --yes",
@@ -294,19 +294,19 @@ fn confirm(statement: &Statement) -> Result<(), CommandError> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Show {
+pub(super) struct ReleaseShowArgs {
     /// The manifest or withdrawal
     manifest: PathBuf,
     /// A publisher's public key (the line, or a file that holds it) to check signatures with
-    #[arg(long = "key", value_name = "KEY", value_parser = note_key)]
+    #[arg(long = "key", value_name = "KEY", value_parser = parse_note_key)]
     keys: Vec<NoteVerifyingKey>,
 }
 
-impl Show {
+impl ReleaseShowArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
         let (note, statement) = unanimity_publish::read_statement(&self.manifest)?;
         let mut text = describe(&statement);
-        let signatures = signatures(&note, &self.keys).map_err(|error| {
+        let signatures = check_signatures(&note, &self.keys).map_err(|error| {
             CommandError::new(Exit::BadSignature, format!("{}: {error}", self.manifest.display()))
         })?;
         for (name, verified) in &signatures {
@@ -329,13 +329,13 @@ impl Show {
         let signed: Vec<Value> = (signatures.iter())
             .map(|(name, verified)| json!({ "name": name, "verified": verified }))
             .collect();
-        let (field, statement) = to_json(&statement);
+        let (field, statement) = statement_json(&statement);
         Ok(CommandOutput::ok(text, json!({ field: statement, "signatures": signed })))
     }
 }
 
 /// Who claims to have signed, and whether one of `keys` shows that they did.
-fn signatures(note: &Note, keys: &[NoteVerifyingKey]) -> Result<Vec<(String, bool)>, NoteError> {
+fn check_signatures(note: &Note, keys: &[NoteVerifyingKey]) -> Result<Vec<(String, bool)>, NoteError> {
     let mut verified = Vec::new();
     for key in keys {
         match note.open(std::slice::from_ref(key)) {

@@ -10,7 +10,7 @@ use unanimity_report::{Classify, CommandError, CommandOutput, Exit, path_json};
 use crate::advice;
 
 /// What a cycle of one more product came to, as part of what is said of all.
-pub(super) fn of_another(path: &Path, ended: Result<CommandOutput, CommandError>) -> CommandOutput {
+pub(super) fn label(path: &Path, ended: Result<CommandOutput, CommandError>) -> CommandOutput {
     let mut said = ended.unwrap_or_else(CommandOutput::from);
     // What is wrong with a file begins with its name.
     let named = format!("{}: ", path.display());
@@ -27,7 +27,7 @@ pub(super) fn of_another(path: &Path, ended: Result<CommandOutput, CommandError>
 
 /// What all products came to, the node's own first: the exit code is the first that is a failure, or
 /// else the first that is not 0.
-pub(super) fn together(mut all: Vec<CommandOutput>) -> CommandOutput {
+pub(super) fn merge(mut all: Vec<CommandOutput>) -> CommandOutput {
     // What nobody mends by waiting comes first.
     let waits = |said: &CommandOutput| matches!(said.exit, Exit::Settling | Exit::Incomplete);
     let failed = all.iter().position(|said| said.failed && !waits(said));
@@ -47,7 +47,7 @@ pub(super) fn together(mut all: Vec<CommandOutput>) -> CommandOutput {
 }
 
 /// What a cycle came to.
-pub(super) fn said(report: &CycleReport, ended: Result<CycleOutcome, CycleError>) -> CommandOutput {
+pub(super) fn render_outcome(report: &CycleReport, ended: Result<CycleOutcome, CycleError>) -> CommandOutput {
     let mut json = report_json(report);
     let exit = ended.as_ref().map_or_else(Classify::exit, Classify::exit);
     let message = match ended {
@@ -63,17 +63,17 @@ pub(super) fn said(report: &CycleReport, ended: Result<CycleOutcome, CycleError>
             json["installed"] = installed.release.clone().into();
             format!("installed {}", installed.directory.display())
         }
-        Err(failure) => advice::ended(failure).message,
+        Err(failure) => advice::command_error(failure).message,
     };
     json["message"] = message.clone().into();
-    let remarks = remarks(report).into_iter().filter(|line| !message.contains(line));
+    let remarks = list_remarks(report).into_iter().filter(|line| !message.contains(line));
     let remarks: String = remarks.map(|line| format!("\n  {line}")).collect();
     let failed = exit != Exit::Done && exit != Exit::Available;
     CommandOutput { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
 }
 
 /// What an operator should read besides the outcome itself.
-fn remarks(report: &CycleReport) -> Vec<String> {
+fn list_remarks(report: &CycleReport) -> Vec<String> {
     let mut lines = Vec::new();
     for (mirror, head) in &report.mirrors {
         match (head, &report.head) {
@@ -87,7 +87,7 @@ fn remarks(report: &CycleReport) -> Vec<String> {
     }
     lines.extend(report.refused.iter().map(|(index, why)| match why {
         Refusal::Withdrawn { .. } => why.to_string(),
-        why => format!("skipped log entry {index}: {}", advice::words(why)),
+        why => format!("skipped log entry {index}: {}", advice::describe(why)),
     }));
     if report.unknown_kinds > 0 {
         lines.push(format!(
@@ -118,7 +118,7 @@ fn report_json(report: &CycleReport) -> Value {
         })
         .collect();
     let refused: Vec<Value> = (report.refused.iter())
-        .map(|(index, why)| json!({ "index": index, "outcome": why.exit().word(), "message": advice::words(why) }))
+        .map(|(index, why)| json!({ "index": index, "outcome": why.exit().word(), "message": advice::describe(why) }))
         .collect();
     json!({
         "head": report.head.as_ref().map(super::log::head_json),

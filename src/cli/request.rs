@@ -7,27 +7,27 @@ use super::peers;
 
 /// What a node is asked to do, by its operator.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Command {
+pub(super) enum Request {
     /// `check`, `update`, `update --stage`
     Cycle {
         /// Which of them.
-        errand: CycleMode,
+        mode: CycleMode,
         /// The configurations of more products.
-        others: Vec<Vec<u8>>,
+        products: Vec<Vec<u8>>,
     },
     /// `status`
     Status,
     /// `peers ...`
-    Peers(peers::Verb),
+    Peers(peers::PeersCommand),
 }
 
 /// A command on its way to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct DaemonRequest {
     /// The configuration that the command was given: a path's bytes need not be text.
     pub(super) config: Vec<u8>,
-    pub(super) command: Command,
+    pub(super) request: Request,
     /// Whether lines that say how far it is may come before the answer.
     #[serde(default)]
-    pub(super) steps: bool,
+    pub(super) progress: bool,
 }

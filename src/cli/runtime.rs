@@ -9,11 +9,11 @@ use tokio::runtime::Runtime;
 use unanimity_report::{CommandError, Exit};
 
 /// Runs what waits for others, on one thread.
-pub(super) fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
-    run_on(Builder::new_current_thread().enable_all(), work)
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
+    block_on_runtime(Builder::new_current_thread().enable_all(), work)
 }
 
-pub(super) fn run_on<T>(
+pub(super) fn block_on_runtime<T>(
     runtime: &mut Builder,
     work: impl Future<Output = T>,
 ) -> Result<T, CommandError> {
@@ -27,11 +27,11 @@ pub(super) fn run_on<T>(
 
 /// How long the tasks of a run may take to notice that it is over.
 #[cfg(feature = "tor")]
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A runtime for a node at work.
 #[cfg(feature = "tor")]
-pub(super) fn runtime() -> Result<Runtime, CommandError> {
+pub(super) fn new_runtime() -> Result<Runtime, CommandError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))

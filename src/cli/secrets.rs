@@ -10,51 +10,51 @@ use crate::advice;
 
 /// Where a passphrase comes from.
 #[derive(Debug, clap::Args)]
-pub(super) struct Passphrase {
+pub(super) struct PassphraseArgs {
     /// Read the passphrase from the first line of a file (mode 0600) instead of asking
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
 
-impl Passphrase {
+impl PassphraseArgs {
     /// For a new key: asked twice.
-    pub(super) fn new_one(&self, key: &Path) -> Result<SecretString, CommandError> {
+    pub(super) fn ask_new(&self, key: &Path) -> Result<SecretString, CommandError> {
         if self.passphrase_file.is_some() {
-            return self.known(key);
+            return self.read_or_ask(key);
         }
-        let first = ask(&format!("New passphrase for {}: ", key.display()))?;
-        if ask("The same again: ")? != first {
+        let first = prompt(&format!("New passphrase for {}: ", key.display()))?;
+        if prompt("The same again: ")? != first {
             return Err(CommandError::new(
                 Exit::Key,
                 "the two passphrases differ; nothing was written",
             ));
         }
-        check(first)
+        check_not_empty(first)
     }
 
     /// For a key that exists.
-    fn known(&self, key: &Path) -> Result<SecretString, CommandError> {
+    fn read_or_ask(&self, key: &Path) -> Result<SecretString, CommandError> {
         let Some(path) = &self.passphrase_file else {
-            return check(ask(&format!("Passphrase for {}: ", key.display()))?);
+            return check_not_empty(prompt(&format!("Passphrase for {}: ", key.display()))?);
         };
         unanimity_storage::check_private(path)?;
         let text = unanimity_storage::read_at_most(path, 4096)?;
         let text = String::from_utf8_lossy(&text);
-        check(text.lines().next().unwrap_or_default().to_owned())
+        check_not_empty(text.lines().next().unwrap_or_default().to_owned())
     }
 
     /// Opens a key file.
-    pub(super) fn open<const TYPE: u8>(
+    pub(super) fn open_key<const TYPE: u8>(
         &self,
         key: &Path,
     ) -> Result<SigningKey<TYPE>, CommandError> {
         // Before anybody types a passphrase: is it worth it?
-        unanimity_publish::check_private_key_file(key).map_err(advice::ended)?;
-        unanimity_publish::read_key(key, &self.known(key)?).map_err(advice::ended)
+        unanimity_publish::check_private_key_file(key).map_err(advice::command_error)?;
+        unanimity_publish::read_key(key, &self.read_or_ask(key)?).map_err(advice::command_error)
     }
 }
 
-fn ask(prompt: &str) -> Result<String, CommandError> {
+fn prompt(prompt: &str) -> Result<String, CommandError> {
     rpassword::prompt_password(prompt).map_err(|error| {
         CommandError::usage(format!(
             "cannot ask for a passphrase ({error}): give --passphrase-file FILE"
@@ -62,7 +62,7 @@ fn ask(prompt: &str) -> Result<String, CommandError> {
     })
 }
 
-fn check(passphrase: String) -> Result<SecretString, CommandError> {
+fn check_not_empty(passphrase: String) -> Result<SecretString, CommandError> {
     if passphrase.is_empty() {
         return Err(CommandError::new(Exit::Key, "an empty passphrase protects nothing"));
     }

@@ -10,34 +10,34 @@ use unanimity_protocol::log_path::artifact_path;
 use unanimity_report::{CommandError, CommandOutput, Exit, path_json};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
-use super::input::note_key;
+use super::input::parse_note_key;
 use super::log::head_json;
 use crate::advice;
 
 /// Write a log's files to a directory that any static host can serve, or bring it up to date.
 #[derive(Debug, Args)]
-pub(super) struct Publish {
+pub(super) struct LogExportArgs {
     /// The site's directory: empty or new, or one that was published to before
     site: PathBuf,
     /// The log's directory, or a copy of it
     #[arg(long, value_name = "DIRECTORY")]
     log: PathBuf,
     /// The log's public key (the line, or a file that holds it)
-    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
     log_key: NoteVerifyingKey,
 }
 
-impl Publish {
+impl LogExportArgs {
     pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
-        let source = LogSnapshot::read(&self.log, &self.log_key).map_err(advice::ended)?;
+        let source = LogSnapshot::read(&self.log, &self.log_key).map_err(advice::command_error)?;
         match unanimity_log::export::export(&source, &self.site, &Storage::default()) {
-            Ok(published) => Ok(self.said(&source, &published)),
-            Err(error @ ExportError::Fork { .. }) => Ok(forked(&error)),
-            Err(error) => Err(advice::ended(error)),
+            Ok(published) => Ok(self.render(&source, &published)),
+            Err(error @ ExportError::Fork { .. }) => Ok(render_fork(&error)),
+            Err(error) => Err(advice::command_error(error)),
         }
     }
 
-    fn said(&self, source: &LogSnapshot, published: &ExportSummary) -> CommandOutput {
+    fn render(&self, source: &LogSnapshot, published: &ExportSummary) -> CommandOutput {
         let (site, head) = (self.site.display(), source.head());
         let (files, bytes, releases) = (published.files, published.bytes, source.releases().len());
         let mut text = if files == 0 {
@@ -96,7 +96,7 @@ fn missing_json(MissingArtifact { manifest, artifact: target }: &MissingArtifact
 }
 
 /// What proves a fork is said with it: there may be no other time at which both heads are together.
-fn forked(error: &ExportError) -> CommandOutput {
+fn render_fork(error: &ExportError) -> CommandOutput {
     let evidence = match error {
         ExportError::Fork { evidence, .. } => evidence.to_string(),
         _ => String::new(),

@@ -47,7 +47,7 @@ fn describe_release(manifest: &Manifest) -> String {
 }
 
 /// The field of a report that one is in, and it.
-pub(super) fn to_json(statement: &Statement) -> (&'static str, Value) {
+pub(super) fn statement_json(statement: &Statement) -> (&'static str, Value) {
     match statement {
         Statement::Release(manifest) => ("manifest", manifest_json(manifest)),
         Statement::Withdrawal(withdrawal) => ("withdrawal", withdrawal_json(withdrawal)),

@@ -1,4 +1,4 @@
-//! `status`: what is installed and remembered.
+//! `render_status`: what is installed and remembered.
 
 use serde_json::{Value, json};
 use unanimity_config::ClientConfig;
@@ -11,41 +11,41 @@ use unanimity_report::{Classify as _, CommandError, CommandOutput, Exit};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
-/// What is installed and remembered, without asking anybody; `serving` is what the daemon at work
+/// What is installed and remembered, without asking anybody; `daemon_status` is what the daemon at work
 /// on it adds.
-pub(super) fn status(
-    told: &unanimity_config::NodeConfig,
-    serving: Option<(String, Value)>,
+pub(super) fn render_status(
+    node_config: &unanimity_config::NodeConfig,
+    daemon_status: Option<(String, Value)>,
 ) -> Result<CommandOutput, CommandError> {
     let memories =
-        readable_state_dirs(&told.cycle.install_root, &told.cycle.state, told.cycle.spool.as_ref());
+        readable_state_dirs(&node_config.cycle.install_root, &node_config.cycle.state, node_config.cycle.spool.as_ref());
     let mut latched = None;
     for StateDirs { state_dir: state, evidence_option: option, .. } in &readable_state_dirs {
-        let store = EvidenceStore::new(state, &told.cycle.policy.log, Storage::default());
+        let store = EvidenceStore::new(state, &node_config.cycle.policy.log, Storage::default());
         latched = latched.or(store.find_unacknowledged()?.map(|id| (id, *option)));
     }
-    let known = load_known_releases(&readable_state_dirs, &told.cycle.policy)?;
+    let known = load_known_releases(&readable_state_dirs, &node_config.cycle.policy)?;
     // Whoever installs does not see what the other one remembers, and is told so.
     let hidden = readable_state_dirs.iter().all(|memory| !memory.evidence_option.is_empty());
-    let root = root_from_config(told);
+    let root = root_from_config(node_config);
     let installed = root.installed()?.map(|installed| installed.release);
     let journal = root.journal()?;
     let mut text = format!(
         "product     {}, channel {}\nsettle      {}\ninstalled   {}\n",
-        told.cycle.policy.product,
-        told.cycle.policy.channel,
-        humantime::format_duration(told.cycle.limits.settle),
+        node_config.cycle.policy.product,
+        node_config.cycle.policy.channel,
+        humantime::format_duration(node_config.cycle.limits.settle),
         installed.as_deref().unwrap_or("none yet"),
     );
-    if told.cycle.limits.settle.is_zero() {
+    if node_config.cycle.limits.settle.is_zero() {
         text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
     }
-    text += &tried(&journal, installed.as_deref(), install_command(told));
+    text += &render_journal(&journal, installed.as_deref(), install_command(node_config));
     let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
     let failed = |it: &String| on_trial != Some(it) && journal.failed.contains_key(it);
     let is_unhealthy = installed.as_ref().is_some_and(failed);
     let mut exit = if is_unhealthy { Exit::Unhealthy } else { Exit::Done };
-    let (remembered, mut json) = match told.client_config(SystemClock.now()) {
+    let (remembered, mut json) = match node_config.client_config(SystemClock.now()) {
         Ok(config) => {
             let place = config.cycle.state.join("client");
             let state = match hidden {
@@ -57,8 +57,8 @@ pub(super) fn status(
                     &Storage::default(),
                 )?,
             };
-            let (mut text, mut json) = remembered(told, &config, &state);
-            let limit = told.alert.incomplete_after;
+            let (mut text, mut json) = render_client_state(node_config, &config, &state);
+            let limit = node_config.alert.incomplete_after;
             json["no_progress_since"] = Value::Null;
             if let Some(since) = state.no_progress_since(SystemClock.now(), limit) {
                 if exit == Exit::Done {
@@ -77,14 +77,14 @@ pub(super) fn status(
             if exit == Exit::Done {
                 exit = error.exit();
             }
-            let joining = told.peers.joining_entries().count();
-            let error = crate::advice::words(&error);
+            let joining = node_config.peers.joining_entries().count();
+            let error = crate::advice::describe(&error);
             text += &format!("circle      {error}\n");
             (String::new(), json!({ "circle": error, "joining": joining }))
         }
     };
     if hidden {
-        let state = told.cycle.state.display();
+        let state = node_config.cycle.state.display();
         text += &format!(
             "memory      {state} is for the user who fetches alone: run this as them to see what is remembered\n"
         );
@@ -93,7 +93,7 @@ pub(super) fn status(
     }
     json["hidden"] = hidden.into();
     let installer = readable_state_dirs.iter().find(|memory| !memory.evidence_option.is_empty());
-    if let (Some(memory), Ok(config)) = (installer, told.client_config(SystemClock.now())) {
+    if let (Some(memory), Ok(config)) = (installer, node_config.client_config(SystemClock.now())) {
         let disk = Storage::default();
         let state =
             match ClientStore::read(&memory.client_dir, &config.cycle.policy, &config.peers, &disk)
@@ -125,7 +125,7 @@ pub(super) fn status(
         false => "this program was built without Tor",
     };
     let nobody = || (format!("serving     no: {why}\n"), Value::Null);
-    let (words, fields) = serving.unwrap_or_else(nobody);
+    let (words, fields) = daemon_status.unwrap_or_else(nobody);
     text += &words;
     json["serving"] = fields;
     if let Some((id, option)) = &latched {
@@ -143,7 +143,7 @@ pub(super) fn status(
 }
 
 /// What else is there, and what did not work.
-fn tried(journal: &Journal, installed: Option<&str>, who: &str) -> String {
+fn render_journal(journal: &Journal, installed: Option<&str>, who: &str) -> String {
     let mut text = String::new();
     let sequence = installed.and_then(Manifest::sequence_from_label);
     let mut word = "before";
@@ -188,8 +188,8 @@ fn or_none(text: Option<String>) -> String {
 }
 
 /// The trusted head, and what each peer has shown.
-fn remembered(
-    told: &unanimity_config::NodeConfig,
+fn render_client_state(
+    node_config: &unanimity_config::NodeConfig,
     config: &ClientConfig,
     state: &ClientState,
 ) -> (String, Value) {
@@ -210,7 +210,7 @@ fn remembered(
         peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
     }
     let mut penance = Vec::new();
-    for mirror in &told.mirrors {
+    for mirror in &node_config.mirrors {
         let name = mirror.to_string();
         let Some(failures) = state.mirror_backoff.backoff(&name, SystemClock.now()) else {
             continue;

@@ -12,7 +12,7 @@ use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::StorageError;
 
-use super::input::read;
+use super::input::read_file;
 use crate::advice;
 
 /// What the log's own proofs begin with.
@@ -20,7 +20,7 @@ const TLOG_PROOF: &str = "c2sp.org/tlog-proof@";
 
 /// Verify a file against its proof bundle, offline.
 #[derive(Debug, Args)]
-pub(super) struct Verify {
+pub(super) struct VerifyArgs {
     /// The file
     file: PathBuf,
     /// Its proof bundle
@@ -28,9 +28,9 @@ pub(super) struct Verify {
     proof: PathBuf,
 }
 
-impl Verify {
+impl VerifyArgs {
     pub(super) fn run(self, config: &ClientConfig) -> Result<CommandOutput, CommandError> {
-        let bytes = read(&self.proof, MAX_BUNDLE_BYTES)?;
+        let bytes = read_file(&self.proof, MAX_BUNDLE_BYTES)?;
         let bad = |exit, why: &dyn std::fmt::Display| {
             CommandError::new(exit, format!("{}: {why}", self.proof.display()))
         };
@@ -43,7 +43,7 @@ impl Verify {
         let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
         // It is the bundle that does not prove, whichever stage says so; no update is under way.
         let agreed = agreed.map_err(|why| {
-            let why = advice::words(&why);
+            let why = advice::describe(&why);
             bad(Exit::BadProof, &format!("does not prove agreement: {why}"))
         })?;
         let manifest = agreed.manifest();

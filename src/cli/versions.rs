@@ -10,41 +10,41 @@ use unanimity_install::verbs::{self, ROLLBACK_INTERRUPTED};
 use unanimity_install::{InstallRoot, root_from_config, root_with_withdrawn};
 use unanimity_report::{CommandError, CommandOutput};
 
-use super::interrupt::until_told_to_end;
+use super::interrupt::run_until_interrupted;
 
 /// Go back to a version that proved good.
 #[derive(Debug, Args)]
-pub(super) struct Rollback {
+pub(super) struct RollbackArgs {
     /// Which, as SEQUENCE-VERSION [default: the older one that was installed last]
     release: Option<String>,
 }
 
 /// Say that a release is good.
 #[derive(Debug, Args)]
-pub(super) struct MarkGood {
+pub(super) struct MarkGoodArgs {
     /// Which, as SEQUENCE-VERSION [default: the one that is on trial, or that failed]
     release: Option<String>,
 }
 
 /// The install root of a process with other tasks, where there is no way back to what is known to be
 /// taken back.
-pub(super) fn root_to_switch(told: &NodeConfig) -> Result<InstallRoot, CommandError> {
-    Ok(root_with_withdrawn(told)?.with_hook_runner(Arc::new(HookThreads)))
+pub(super) fn open_install_root(config: &NodeConfig) -> Result<InstallRoot, CommandError> {
+    Ok(root_with_withdrawn(config)?.with_hook_runner(Arc::new(HookThreads)))
 }
 
-impl Rollback {
-    pub(super) fn run(self, told: &NodeConfig) -> Result<CommandOutput, CommandError> {
-        check_install_inputs(told)?;
-        let root = root_to_switch(told)?;
+impl RollbackArgs {
+    pub(super) fn run(self, config: &NodeConfig) -> Result<CommandOutput, CommandError> {
+        check_install_inputs(config)?;
+        let root = open_install_root(config)?;
         let going_back = verbs::roll_back(&root, self.release.as_deref());
-        super::runtime::wait_for(until_told_to_end(going_back, || ROLLBACK_INTERRUPTED))?
+        super::runtime::block_on(run_until_interrupted(going_back, || ROLLBACK_INTERRUPTED))?
     }
 }
 
-impl MarkGood {
-    pub(super) fn run(self, told: &NodeConfig) -> Result<CommandOutput, CommandError> {
-        check_install_inputs(told)?;
-        let root = root_from_config(told);
-        super::runtime::wait_for(verbs::mark_good(told, &root, self.release.as_deref()))?
+impl MarkGoodArgs {
+    pub(super) fn run(self, config: &NodeConfig) -> Result<CommandOutput, CommandError> {
+        check_install_inputs(config)?;
+        let root = root_from_config(config);
+        super::runtime::block_on(verbs::mark_good(config, &root, self.release.as_deref()))?
     }
 }

@@ -35,13 +35,13 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Tells the operator of every change. One for each state directory.
 #[derive(Debug)]
-pub struct Alarms {
-    alarm: AlertSettings,
+pub struct Alerts {
+    settings: AlertSettings,
     path: PathBuf,
     disk: Storage,
-    changes: Transitions,
-    /// The file does not hold `changes` yet.
-    unsaved: bool,
+    transitions: Transitions,
+    /// The file does not hold `transitions` yet.
+    is_unsaved: bool,
     /// What the minute ran out at: behind all others that wait, the one of the last cycle last.
     slow: Vec<Announcement>,
 }
@@ -49,10 +49,10 @@ pub struct Alarms {
 /// The most bytes of the file: as many announcements as may wait, each with every peer of a circle.
 const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 
-impl Alarms {
+impl Alerts {
     /// Opens what was announced before, in `state/alarm.json`. A file that cannot be used is
     /// logged and forgotten, and then what is wrong is told again: nobody would hear of an error.
-    pub fn open(alarm: AlertSettings, state: &Path, disk: Storage) -> Alarms {
+    pub fn open(alarm: AlertSettings, state: &Path, disk: Storage) -> Alerts {
         let path = state.join("alarm.json");
         let changes = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
             Ok(None) => Some(Transitions::default()),
@@ -66,32 +66,32 @@ impl Alarms {
             tracing::warn!("{}: what was told before is not known", path.display());
             Transitions::with_unknown_history()
         });
-        Alarms { alarm, path, disk, changes, unsaved: false, slow: Vec::new() }
+        Alerts { settings: alarm, path, disk, transitions: changes, is_unsaved: false, slow: Vec::new() }
     }
 
     /// A cycle has ended, `now`: tells what is new, and what is still to be told. At most a minute for
     /// each command, and no other one begins once a minute is lost to those that failed.
-    pub async fn hear(&mut self, seen: &CycleStatus, now: Timestamp) {
-        let before = self.changes.clone();
-        if let Some(new) = self.changes.observe(seen, self.alarm.incomplete_after, now) {
-            log(new);
+    pub async fn deliver(&mut self, seen: &CycleStatus, now: Timestamp) {
+        let before = self.transitions.clone();
+        if let Some(new) = self.transitions.observe(seen, self.settings.incomplete_after, now) {
+            log_announcement(new);
         }
-        self.unsaved |= self.changes != before;
+        self.is_unsaved |= self.transitions != before;
         // Before it is told, so that a crash does not forget it; after it, so as not to repeat it.
         self.save();
         let mut lost = Duration::ZERO;
-        for one in self.turns() {
+        for one in self.delivery_order() {
             let begun = Instant::now();
             let told = Invocation {
-                command: self.alarm.command.clone(),
+                command: self.settings.command.clone(),
                 variables: Vec::new(),
                 input: one.json(),
                 limit: COMMAND_TIMEOUT,
             };
             match HookThreads.run(told).await {
                 Ok(()) => {
-                    self.changes.mark_delivered(&one);
-                    self.unsaved = true;
+                    self.transitions.mark_delivered(&one);
+                    self.is_unsaved = true;
                     self.save();
                 }
                 Err(error) => {
@@ -111,8 +111,8 @@ impl Alarms {
     }
 
     /// What waits, in the order in which it is tried.
-    fn turns(&mut self) -> Vec<Announcement> {
-        let mut turns = self.changes.undelivered();
+    fn delivery_order(&mut self) -> Vec<Announcement> {
+        let mut turns = self.transitions.undelivered();
         self.slow.retain(|slow| turns.contains(slow));
         turns.sort_by_key(|one| self.slow.iter().position(|slow| slow == one));
         turns
@@ -120,15 +120,15 @@ impl Alarms {
 
     /// The present condition and since when it stands; `None` before the first cycle.
     pub fn condition(&self) -> Option<(Condition, Timestamp)> {
-        self.changes.condition()
+        self.transitions.condition()
     }
 
     fn save(&mut self) {
-        if !self.unsaved {
+        if !self.is_unsaved {
             return;
         }
         let directory = unanimity_storage::parent(&self.path);
-        let text = self.changes.text();
+        let text = self.transitions.text();
         let made =
             self.disk.make_dir(directory, Mode::Private).map_err(StorageError::at(directory));
         let saved = made.and_then(|()| {
@@ -136,7 +136,7 @@ impl Alarms {
             written.map_err(StorageError::at(&self.path))
         });
         match saved {
-            Ok(()) => self.unsaved = false,
+            Ok(()) => self.is_unsaved = false,
             Err(error) => {
                 tracing::error!("what is told to the operator is not noted: {}", redact(error));
             }
@@ -144,7 +144,7 @@ impl Alarms {
     }
 }
 
-fn log(new: &Announcement) {
+fn log_announcement(new: &Announcement) {
     let Announcement { condition, since, message, .. } = new;
     match condition {
         Condition::Fork | Condition::Refused => {

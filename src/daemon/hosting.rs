@@ -17,7 +17,7 @@ use crate::daemon::Daemon;
 use crate::node::NodeError;
 
 /// What those may take who fetch artifacts, but for the rate. Whoever is cut off goes on where they were.
-const ARTIFACT_BOUNDS: ServerLimits = ServerLimits {
+const ARTIFACT_LIMITS: ServerLimits = ServerLimits {
     max_connections: 32,
     min_hold: Duration::from_secs(5),
     max_connection_age: Duration::from_secs(60 * 60),
@@ -26,40 +26,40 @@ const ARTIFACT_BOUNDS: ServerLimits = ServerLimits {
 
 impl Daemon {
     /// Hosts the service, once somebody is listed who may find it.
-    pub(super) async fn host(self: Arc<Self>) {
-        let (Some(role), Some(serve)) = (&self.node.role, &self.node.told.serve) else {
+    pub(super) async fn host_peer_service(self: Arc<Self>) {
+        let (Some(role), Some(serve)) = (&self.node.role, &self.node.config.serve) else {
             return pending().await;
         };
         let hosting = service_settings(serve);
         loop {
-            self.connection().await;
-            match self.readers() {
+            self.wait_connected().await;
+            match self.authorized_clients() {
                 Ok(None) => {
                     tracing::info!(
                         "nobody is listed who may find our service: `unanimity peers invite`"
                     );
-                    self.listed.notified().await;
+                    self.listing_changed.notified().await;
                 }
                 Ok(Some(readers)) => match self.tor.launch_service(&service_settings, &readers) {
                     Ok(listener) => {
-                        *self.hosted() = Some((listener.service().clone(), readers));
+                        *self.lock_peer_service() = Some((listener.service().clone(), readers));
                         tracing::info!("hosting our onion service");
                         let (open, questions, readers) = listener.split_by_port(WEB_PORT);
                         let ended = async {
                             tokio::select! {
                                 () = open => {}
-                                () = role.peer.clone().serve_connections(questions) => {}
-                                () = role.peer.clone().serve_files(readers) => {}
+                                () = role.witness.clone().serve_connections(questions) => {}
+                                () = role.witness.clone().serve_files(readers) => {}
                             }
                         };
                         tokio::select! {
                             () = ended => {
                                 tracing::error!("our onion service ended; it is started again");
                             }
-                            () = self.unlisted() => {}
+                            () = self.wait_until_unlisted() => {}
                         }
                         // It runs while anybody has a hold on it.
-                        *self.hosted() = None;
+                        *self.lock_peer_service() = None;
                         sleep(Duration::from_secs(5)).await;
                     }
                     Err(error) => {
@@ -78,16 +78,16 @@ impl Daemon {
     /// Serves the artifacts that are kept for others, if any are to be: to anyone, at an address of
     /// their own, so that no peer learns what those run who are listed with it.
     pub(super) async fn host_artifacts(self: Arc<Self>) {
-        let told = &self.node.told;
-        let Some(served) = told.serve.as_ref().and_then(|serve| serve.artifacts) else {
+        let config = &self.node.config;
+        let Some(served) = config.serve.as_ref().and_then(|serve| serve.artifacts) else {
             return pending().await;
         };
         let artifacts =
-            Arc::new(ArtifactCache::new(&told.cycle.state, served.max_bytes, Storage::default()));
+            Arc::new(ArtifactCache::new(&config.cycle.state, served.max_bytes, Storage::default()));
         let bounds =
-            ServerLimits { bytes_per_second: Some(served.bytes_per_second), ..ARTIFACT_BOUNDS };
+            ServerLimits { bytes_per_second: Some(served.bytes_per_second), ..ARTIFACT_LIMITS };
         loop {
-            self.connection().await;
+            self.wait_connected().await;
             match self.tor.launch_service(&artifact_service_settings(), &AuthorizedClients::Anyone)
             {
                 Ok(listener) => {
@@ -102,18 +102,18 @@ impl Daemon {
     }
 
     /// Completes once nobody is listed any more.
-    async fn unlisted(&self) {
-        while !matches!(self.readers(), Ok(None)) {
-            self.listed.notified().await;
+    async fn wait_until_unlisted(&self) {
+        while !matches!(self.authorized_clients(), Ok(None)) {
+            self.listing_changed.notified().await;
         }
     }
 
     /// Who may find us; `None` if nobody is listed.
-    pub(super) fn readers(&self) -> Result<Option<AuthorizedClients>, NodeError> {
-        if self.node.told.serve.as_ref().is_some_and(|serve| !serve.client_auth) {
+    pub(super) fn authorized_clients(&self) -> Result<Option<AuthorizedClients>, NodeError> {
+        if self.node.config.serve.as_ref().is_some_and(|serve| !serve.client_auth) {
             return Ok(Some(AuthorizedClients::Anyone));
         }
-        let listed = self.node.told.reload()?.peers.client_auth_keys(SystemClock.now());
+        let listed = self.node.config.reload()?.peers.client_auth_keys(SystemClock.now());
         Ok((!listed.is_empty()).then(|| AuthorizedClients::Listed(listed.into_values().collect())))
     }
 }

@@ -6,6 +6,6 @@ mod hosting;
 mod run;
 mod status_channel;
 
-pub use alerts::{Alarms, COMMAND_TIMEOUT};
-pub use run::{Cycle, Daemon, errand_of};
-pub use status_channel::{Ends, Told, ends, hear_all};
+pub use alerts::{Alerts, COMMAND_TIMEOUT};
+pub use run::{CycleTaskResult, Daemon, cycle_mode};
+pub use status_channel::{StatusReceiver, StatusSender, new_status_channel, forward_statuses};

@@ -8,7 +8,7 @@ use unanimity_net::{Mirror, WebConnector};
 
 /// The mirrors of a node, reached over `web`.
 pub fn open_mirrors(
-    told: &unanimity_config::NodeConfig,
+    config: &unanimity_config::NodeConfig,
     web: Option<&Arc<dyn WebConnector>>,
 ) -> Result<Vec<Mirror>, ConfigError> {
     let open = |spec: &MirrorSpec| {
@@ -18,8 +18,8 @@ pub fn open_mirrors(
                 MirrorSpec::Directory(_) | MirrorSpec::Url(_) => PathBuf::new(),
             };
             let why = ConfigErrorKind::MirrorRoot { path: root, why: error.to_string() };
-            ConfigError { path: told.source.path.clone(), why }
+            ConfigError { path: config.source.path.clone(), why }
         })
     };
-    told.mirrors.iter().map(open).collect()
+    config.mirrors.iter().map(open).collect()
 }

@@ -4,4 +4,4 @@ mod mirrors;
 pub(crate) mod runtime;
 
 pub use mirrors::open_mirrors;
-pub use runtime::{Addresses, Node, NodeError, Role, Tested};
+pub use runtime::{ServiceAddresses, NodeRuntime, NodeError, WitnessRole, PeerTest};

@@ -34,13 +34,13 @@ use unanimity_storage::{Storage, StorageError};
 
 /// A node, its state open. One for each state directory.
 #[derive(Debug)]
-pub struct Node<C> {
+pub struct NodeRuntime<C> {
     /// What it was told when it started.
-    pub told: unanimity_config::NodeConfig,
+    pub config: unanimity_config::NodeConfig,
     /// If it is a peer to others.
-    pub role: Option<Role<C>>,
+    pub role: Option<WitnessRole<C>>,
     /// Who is told of the steps of its cycles.
-    pub watcher: ProgressSink,
+    pub progress: ProgressSink,
     clock: C,
     disk: Storage,
     sharing: Sharing,
@@ -51,11 +51,11 @@ pub struct Node<C> {
 
 /// What makes a node a peer.
 #[derive(Debug)]
-pub struct Role<C> {
+pub struct WitnessRole<C> {
     /// What it calls itself.
     pub name: Name,
     /// Follows the log, answers.
-    pub peer: Arc<Witness<C>>,
+    pub witness: Arc<Witness<C>>,
     /// Its keys.
     pub identity: Identity,
     /// Where it is reached.
@@ -66,7 +66,7 @@ pub struct Role<C> {
 
 /// Where a node's services are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses {
+pub struct ServiceAddresses {
     /// What peers ask.
     pub peer: OnionAddress,
     /// What serves artifacts to anyone, if that was asked for.
@@ -87,7 +87,7 @@ pub enum NodeError {
     Peer(#[from] WitnessError),
     /// Its disk.
     #[error(transparent)]
-    Disk(#[from] StorageError),
+    Storage(#[from] StorageError),
     /// What it remembers.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -96,7 +96,7 @@ pub enum NodeError {
     Edit(#[from] EditError),
     /// `peers.toml` is for another user to edit.
     #[error("{error}. What belongs at its end:\n\n{block}")]
-    NotOurs {
+    PeersFileNotWritable {
         /// Why it cannot be.
         error: Box<EditError>,
         /// What they put there.
@@ -107,92 +107,92 @@ pub enum NodeError {
     NoRole(PathBuf),
     /// What cannot be one more product of this node.
     #[error("{}: {why}", path.display())]
-    Another {
+    InvalidExtraProduct {
         /// Its configuration.
         path: PathBuf,
         /// Why it cannot.
         why: &'static str,
     },
     /// It is there already.
-    #[error("{name} is listed already, {}", if *.same { "with these very keys: there is nothing to do" } else { "with other keys: give this one another --name, or remove that one first" })]
-    Listed {
+    #[error("{name} is listed already, {}", if *.is_same { "with these very keys: there is nothing to do" } else { "with other keys: give this one another --name, or remove that one first" })]
+    AlreadyListed {
         /// Who.
         name: Name,
         /// Whether it is the same peer.
-        same: bool,
+        is_same: bool,
     },
     /// A ticket of its own.
     #[error("this is this node's own ticket: give it to the other side, and add theirs here")]
-    OwnTicket,
+    OwnInvite,
     /// A ticket that is none, or of no use here.
     #[error(transparent)]
-    Ticket(#[from] InviteError),
+    Invite(#[from] InviteError),
 }
 
 /// What asking one member came to.
 #[derive(Debug)]
-pub struct Tested {
+pub struct PeerTest {
     /// Who.
-    pub member: PeerEntry,
+    pub entry: PeerEntry,
     /// Its view, or why there is none.
     pub answer: Result<CosignedHead, PeerFailure>,
     /// How long that took.
-    pub took: Duration,
+    pub elapsed: Duration,
     /// Where its head stands beside ours; `None` if that cannot be told.
-    pub place: Option<HeadRelation>,
+    pub relation: Option<HeadRelation>,
     /// It counts from now on.
     pub joined: bool,
     /// Why it does not count yet.
-    pub waits: Option<String>,
+    pub waiting_for: Option<String>,
 }
 
-impl<C: Clock + Clone + 'static> Node<C> {
+impl<C: Clock + Clone + 'static> NodeRuntime<C> {
     /// Opens what the node remembers; makes its keys at the first time. `addresses_of` tells where its
     /// services are reached.
     pub fn open<E: From<NodeError>>(
-        told: unanimity_config::NodeConfig,
+        config: unanimity_config::NodeConfig,
         addresses_of: impl FnOnce(
             &unanimity_config::NodeConfig,
             &unanimity_config::ServeSettings,
-        ) -> Result<Addresses, E>,
+        ) -> Result<ServiceAddresses, E>,
         clock: C,
         disk: Storage,
         rng: &mut impl CryptoRng,
-    ) -> Result<Node<C>, E> {
+    ) -> Result<NodeRuntime<C>, E> {
         let uplink = Arc::<DeferredConnector>::default();
         let mirrors =
-            open_mirrors(&told, Some(&isolated_connector(&uplink))).map_err(NodeError::from)?;
-        let role = match &told.serve {
+            open_mirrors(&config, Some(&isolated_connector(&uplink))).map_err(NodeError::from)?;
+        let role = match &config.serve {
             None => None,
             Some(serve) => {
                 let name =
                     serve.name.as_str().parse::<KeyName>().expect("checked with the configuration");
-                let identity = Identity::open(&told.cycle.state, &name, rng, &disk)
+                let identity = Identity::open(&config.cycle.state, &name, rng, &disk)
                     .map_err(NodeError::from)?;
                 let follow = WitnessConfig {
-                    log: told.cycle.policy.log.clone(),
+                    log: config.cycle.policy.log.clone(),
                     signing_key: identity.cosigning_key.clone(),
                     mirrors: mirrors.clone(),
-                    polling: told.cycle.polling,
+                    polling: config.cycle.polling,
                 };
-                let peer = Witness::open(follow, &told.cycle.state, disk.clone(), clock.clone());
+                let peer = Witness::open(follow, &config.cycle.state, disk.clone(), clock.clone());
                 let peer = Arc::new(peer.map_err(NodeError::from)?);
-                let Addresses { peer: address, artifacts } = addresses_of(&told, serve)?;
-                Some(Role { name: serve.name.clone(), peer, identity, address, artifacts })
+                let ServiceAddresses { peer: address, artifacts } = addresses_of(&config, serve)?;
+                Some(WitnessRole { name: serve.name.clone(), witness: peer, identity, address, artifacts })
             }
         };
         let (watcher, sharing) = (ProgressSink::default(), Sharing::Primary(Arc::default()));
-        Ok(Node { told, role, watcher, clock, disk, sharing, uplink, mirrors })
+        Ok(NodeRuntime { config: told: config, role, progress: watcher, clock, disk, sharing, uplink, mirrors })
     }
 
     /// One more product on this node, which goes by the answers that this one's peers gave lately. No
     /// peer role comes with it, and evidence that one of the two holds latches both.
-    pub fn another(&self, told: unanimity_config::NodeConfig) -> Result<Node<C>, NodeError> {
-        let wrong = |why| NodeError::Another { path: told.source.path.clone(), why };
-        if told.serve.is_some() {
+    pub fn open_extra_product(&self, config: unanimity_config::NodeConfig) -> Result<NodeRuntime<C>, NodeError> {
+        let wrong = |why| NodeError::InvalidExtraProduct { path: config.source.path.clone(), why };
+        if config.serve.is_some() {
             return Err(wrong("[serve] belongs to the node, not to one more product"));
         }
-        if !self.told.has_disjoint_paths(&told) {
+        if !self.config.has_disjoint_paths(&config) {
             return Err(wrong(
                 "its root, its state and its spool have to be apart from the node's own",
             ));
@@ -200,18 +200,18 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let sharing = match &self.sharing {
             Sharing::Primary(answers) | Sharing::Secondary { answers, .. } => Sharing::Secondary {
                 answers: answers.clone(),
-                primary_state: self.told.cycle.state.clone(),
+                primary_state: self.config.cycle.state.clone(),
             },
             Sharing::Nothing => Sharing::Nothing,
         };
         let uplink = Arc::<DeferredConnector>::default();
-        let mirrors = open_mirrors(&told, Some(&isolated_connector(&uplink)))?;
-        Ok(Node {
+        let mirrors = open_mirrors(&config, Some(&isolated_connector(&uplink)))?;
+        Ok(NodeRuntime {
             uplink,
             mirrors,
-            told,
+            config: told: config,
             role: None,
-            watcher: self.watcher.clone(),
+            progress: self.progress.clone(),
             clock: self.clock.clone(),
             disk: self.disk.clone(),
             sharing,
@@ -224,18 +224,18 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     /// One cycle of the client.
-    pub async fn cycle(
+    pub async fn run_cycle(
         &self,
         transport: &impl Transport,
-        errand: CycleMode,
+        mode: CycleMode,
         rng: &mut impl Rng,
     ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
-        let config = match self.may_begin() {
+        let config = match self.check_can_start() {
             Ok(config) => config,
             // Whatever stands in the way of installing: what was interrupted is undone.
             Err(failure) => {
                 let mut report = CycleReport::default();
-                if matches!(errand, CycleMode::Update | CycleMode::InstallDownloaded) {
+                if matches!(mode, CycleMode::Update | CycleMode::InstallDownloaded) {
                     match self.recover().await {
                         Ok(undone) => report.remarks.extend(undone),
                         Err(error) => report.remarks.push(error.to_string()),
@@ -247,10 +247,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let client =
             Client::open(&config, &self.mirrors, transport, &self.clock, self.disk.clone()).map(
                 |client| {
-                    client.with_progress(self.watcher.clone()).with_sharing(self.sharing.clone())
+                    client.with_progress(self.progress.clone()).with_sharing(self.sharing.clone())
                 },
             );
-        match (client, errand) {
+        match (client, mode) {
             (Err(error), _) => (CycleReport::default(), Err(error.into())),
             // On the heap: a cycle is a large future, within ever larger ones.
             (Ok(mut client), errand) => Box::pin(client.run(errand, rng)).await,
@@ -258,17 +258,17 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     /// What a cycle goes by, if nothing speaks against one from the start.
-    fn may_begin(&self) -> Result<ClientConfig, CycleError> {
+    fn check_can_start(&self) -> Result<ClientConfig, CycleError> {
         // Whoever may not be able to confirm anything yet may well have found a fork.
-        if let Some(id) = self.evidence().find_unacknowledged()? {
+        if let Some(id) = self.evidence_store().find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        Ok(self.told.reload()?.client_config(self.clock.now())?)
+        Ok(self.config.reload()?.client_config(self.clock.now())?)
     }
 
-    fn evidence(&self) -> EvidenceStore {
-        let log = &self.told.cycle.policy.log;
-        let evidence = EvidenceStore::new(&self.told.cycle.state, log, self.disk.clone());
+    fn evidence_store(&self) -> EvidenceStore {
+        let log = &self.config.cycle.policy.log;
+        let evidence = EvidenceStore::new(&self.config.cycle.state, log, self.disk.clone());
         match self.sharing.primary_state() {
             Some(beside) => evidence.also_record_in(beside),
             None => evidence,
@@ -277,29 +277,29 @@ impl<C: Clock + Clone + 'static> Node<C> {
 
     /// Ends a trial that was interrupted, if it is this process that installs; see [`InstallRoot::recover`].
     pub async fn recover(&self) -> Result<Option<String>, InstallError> {
-        if self.told.cycle.spool.is_some() {
+        if self.config.cycle.spool.is_some() {
             return Ok(None);
         }
-        let (place, policy) = (self.told.cycle.state.join("client"), &self.told.cycle.policy);
+        let (place, policy) = (self.config.cycle.state.join("client"), &self.config.cycle.policy);
         // Where that cannot be read, what was interrupted is undone all the same.
         let known = ClientStore::read_catalog(&place, policy, &self.disk).unwrap_or_default();
-        let root = InstallRoot::new(&self.told.cycle.install_root, self.disk.clone());
-        let root = root.with_hooks(self.told.cycle.hooks.clone()).with_withdrawn(known.withdrawn());
+        let root = InstallRoot::new(&self.config.cycle.install_root, self.disk.clone());
+        let root = root.with_hooks(self.config.cycle.hooks.clone()).with_withdrawn(known.withdrawn());
         let root = root.with_hook_runner(Arc::new(HookThreads));
         root.recover(self.clock.now()).await
     }
 
     /// Fetches what every peer confirmed, apart from any cycle, for [`CycleMode::InstallDownloaded`] to find.
-    pub async fn fetch(
+    pub async fn download(
         &self,
         transport: &impl Transport,
         agreed: &ConfirmedRelease,
         rng: &mut impl Rng,
     ) -> Result<(), CycleError> {
-        if let Some(id) = self.evidence().find_unacknowledged()? {
+        if let Some(id) = self.evidence_store().find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        let config = self.told.reload().and_then(|told| told.client_config(self.clock.now()))?;
+        let config = self.config.reload().and_then(|config| config.client_config(self.clock.now()))?;
         let fetcher = Downloader::new(&config, &self.mirrors, transport, self.disk.clone());
         let mut report = CycleReport::default();
         let fetched = Box::pin(fetcher.download(agreed, &mut report, rng)).await;
@@ -307,10 +307,10 @@ impl<C: Clock + Clone + 'static> Node<C> {
     }
 
     /// What to give to somebody who shall become a peer.
-    pub fn ticket(&self) -> Result<Invite, NodeError> {
-        let role = self.role()?;
-        let head = role.peer.head();
-        let log = &self.told.cycle.policy.log;
+    pub fn create_invite(&self) -> Result<Invite, NodeError> {
+        let role = self.require_role()?;
+        let head = role.witness.head();
+        let log = &self.config.cycle.policy.log;
         Ok(Invite {
             name: role.name.clone(),
             origin: log.origin.clone(),
@@ -327,35 +327,35 @@ impl<C: Clock + Clone + 'static> Node<C> {
         })
     }
 
-    fn role(&self) -> Result<&Role<C>, NodeError> {
-        self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.told.source.path.clone()))
+    fn require_role(&self) -> Result<&WitnessRole<C>, NodeError> {
+        self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.config.source.path.clone()))
     }
 
     /// Lists somebody, who counts once both heads have been found to be of one log.
-    pub fn add(
+    pub fn add_peer(
         &self,
         ticket: &Invite,
         name: Option<Name>,
         operator: Option<Name>,
     ) -> Result<PeerEntry, NodeError> {
-        let role = self.role()?;
+        let role = self.require_role()?;
         if ticket.key.raw() == role.identity.cosigning_key.public().raw()
             || ticket.address.key == role.address.key
         {
-            return Err(NodeError::OwnTicket);
+            return Err(NodeError::OwnInvite);
         }
-        let mut member = ticket.to_peer_entry(&self.told.cycle.policy.log)?;
+        let mut member = ticket.to_peer_entry(&self.config.cycle.policy.log)?;
         member.peer.name = name.unwrap_or(member.peer.name);
         member.peer.operator = operator.unwrap_or_else(|| member.peer.name.clone());
-        self.told.check_peer_role(&member)?;
-        let circle = self.told.reload()?.peers;
+        self.config.check_peer_role(&member)?;
+        let circle = self.config.reload()?.peers;
         if let Some(known) = circle.find(&member.peer.name) {
             let same = known.peer.key == member.peer.key && known.address == member.address;
-            return Err(NodeError::Listed { name: member.peer.name, same });
+            return Err(NodeError::AlreadyListed { name: member.peer.name, is_same: same });
         }
-        match edit::add(&self.told.peers_path, &member, &self.disk) {
+        match edit::add(&self.config.peers_path, &member, &self.disk) {
             Ok(_) => Ok(member),
-            Err(error) if error.why.is_permission_denied() => Err(NodeError::NotOurs {
+            Err(error) if error.why.is_permission_denied() => Err(NodeError::PeersFileNotWritable {
                 error: error.into(),
                 block: edit::format_peer_table(&member),
             }),
@@ -365,19 +365,19 @@ impl<C: Clock + Clone + 'static> Node<C> {
 
     /// Takes somebody out of the circle. Who counts still has to confirm until the time that is
     /// returned, unless `at_once`; for all others there is nothing to wait for.
-    pub fn remove(&self, name: &Name, at_once: bool) -> Result<Option<Timestamp>, NodeError> {
-        let (told, now) = (self.told.reload()?, self.clock.now());
-        let member = told.peers.find(name);
+    pub fn remove_peer(&self, name: &Name, at_once: bool) -> Result<Option<Timestamp>, NodeError> {
+        let (config, now) = (self.config.reload()?, self.clock.now());
+        let member = config.peers.find(name);
         let counts = member.is_some_and(|member| member.membership.must_confirm(now));
         if !counts || at_once {
             if counts {
-                edit::schedule_removal(&told.peers_path, name, now, &self.disk)?;
+                edit::schedule_removal(&config.peers_path, name, now, &self.disk)?;
             }
-            edit::remove(&told.peers_path, name, now, &self.disk)?;
+            edit::remove(&config.peers_path, name, now, &self.disk)?;
             return Ok(None);
         }
         // A clock that was put back must not make the wait shorter than it says.
-        let agreed = match told.client_config(now) {
+        let agreed = match config.client_config(now) {
             Ok(config) => {
                 let place = config.cycle.state.join("client");
                 ClientStore::read(&place, &config.cycle.policy, &config.peers, &self.disk)?
@@ -385,26 +385,26 @@ impl<C: Clock + Clone + 'static> Node<C> {
             }
             Err(_) => Timestamp(0),
         };
-        let at = now.max(agreed).after(told.removal_delay);
-        edit::schedule_removal(&told.peers_path, name, at, &self.disk)?;
+        let at = now.max(agreed).after(config.removal_delay);
+        edit::schedule_removal(&config.peers_path, name, at, &self.disk)?;
         Ok(Some(at))
     }
 
     /// Asks every member for its view, all at once. Those that wait to be counted are counted if
-    /// their heads and ours are of one log. Only `who`, if it is given.
-    pub async fn test(
+    /// their heads and ours are of one log. Only `filter`, if it is given.
+    pub async fn test_peers(
         &self,
         transport: &impl Transport,
-        who: impl Fn(&PeerEntry) -> bool,
-    ) -> Result<Vec<Tested>, NodeError> {
-        let (circle, now) = (self.told.reload()?.peers, self.clock.now());
+        filter: impl Fn(&PeerEntry) -> bool,
+    ) -> Result<Vec<PeerTest>, NodeError> {
+        let (circle, now) = (self.config.reload()?.peers, self.clock.now());
         let present = circle.entries().iter().filter(|member| !member.membership.has_left(now));
-        let members = present.filter(|member| who(member));
+        let members = present.filter(|member| filter(member));
         let asked = members.map(|member| async move {
             let began = Instant::now();
-            let log = &self.told.cycle.policy.log;
+            let log = &self.config.cycle.policy.log;
             let asked = ask_once(transport, &member.address, log, &member.peer.key);
-            let answer = timeout(self.told.cycle.ask_timeout, asked)
+            let answer = timeout(self.config.cycle.ask_timeout, asked)
                 .await
                 .unwrap_or(Err(PeerFailure::TimedOut));
             (member, answer, began.elapsed())
@@ -412,33 +412,33 @@ impl<C: Clock + Clone + 'static> Node<C> {
         let mut tested = Vec::new();
         for (member, answer, took) in join_all(asked).await {
             let place = match (&self.role, &answer) {
-                (Some(role), Ok(view)) => Some(role.peer.compare_head(view.head())?),
+                (Some(role), Ok(view)) => Some(role.witness.compare_head(view.head())?),
                 _ => None,
             };
             // An old one may be a replay: as good as none, but for what it proves of a fork.
             let answer =
-                answer.and_then(|view| self.told.cycle.limits.admit(view, self.clock.now(), 0));
+                answer.and_then(|view| self.config.cycle.limits.admit(view, self.clock.now(), 0));
             let waits = match member.membership {
                 Membership::Joining { size, root } => {
-                    self.waits(size, root, place.as_ref().filter(|_| answer.is_ok()))?
+                    self.joining_obstacle(size, root, place.as_ref().filter(|_| answer.is_ok()))?
                 }
                 Membership::Counted | Membership::Leaving { .. } => None,
             };
             let joins = waits.is_none() && matches!(member.membership, Membership::Joining { .. });
-            let counted = joins.then(|| edit::activate(&self.told.peers_path, member, &self.disk));
+            let counted = joins.then(|| edit::activate(&self.config.peers_path, member, &self.disk));
             // One who cannot be counted must not keep the others from it.
             let (joined, waits) = match counted {
                 Some(Err(error)) => (false, Some(error.to_string())),
                 counted => (counted.is_some(), waits),
             };
             let member = member.clone();
-            tested.push(Tested { member, answer, took, place, joined, waits });
+            tested.push(PeerTest { entry: member, answer, elapsed: took, relation: place, joined, waiting_for: waits });
         }
         Ok(tested)
     }
 
     /// Why a member whose ticket named this head does not count yet.
-    fn waits(
+    fn joining_obstacle(
         &self,
         size: u64,
         root: Hash,
@@ -449,7 +449,7 @@ impl<C: Clock + Clone + 'static> Node<C> {
                 "this node has no [serve], and no head of its own to compare".to_owned(),
             ));
         };
-        let ours = role.peer.root_at(size)?;
+        let ours = role.witness.root_at(size)?;
         Ok(match (place, ours) {
             (None, _) => Some("it has not answered with a view of now yet".to_owned()),
             (Some(HeadRelation::Fork(_)), _) => {
@@ -469,18 +469,18 @@ impl<C: Clock + Clone + 'static> Node<C> {
 impl Classify for NodeError {
     fn exit(&self) -> Exit {
         match self {
-            NodeError::Config(_) | NodeError::NoRole(_) | NodeError::Another { .. } => {
+            NodeError::Config(_) | NodeError::NoRole(_) | NodeError::InvalidExtraProduct { .. } => {
                 Exit::Configuration
             }
             NodeError::Identity(IdentityError::Storage(_))
             | NodeError::Peer(_)
-            | NodeError::Disk(_) => Exit::Disk,
+            | NodeError::Storage(_) => Exit::Disk,
             NodeError::Store(error) => error.exit(),
             NodeError::Identity(_) => Exit::Key,
             NodeError::Edit(error) => error.exit(),
-            NodeError::NotOurs { error, .. } => error.exit(),
-            NodeError::OwnTicket | NodeError::Ticket(_) => Exit::BadInput,
-            NodeError::Listed { .. } => Exit::Usage,
+            NodeError::PeersFileNotWritable { error, .. } => error.exit(),
+            NodeError::OwnInvite | NodeError::Invite(_) => Exit::BadInput,
+            NodeError::AlreadyListed { .. } => Exit::Usage,
         }
     }
 }

@@ -393,7 +393,7 @@ fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code()
         let seen = status_of(Err(&failure));
         assert_eq!((seen.condition, &*seen.about), (condition, about), "{failure}");
         assert_eq!(seen.message, failure.to_string());
-        assert_eq!(advice::status_of(Err(&failure)).message, advice::words(&failure));
+        assert_eq!(advice::cycle_status(Err(&failure)).message, advice::describe(&failure));
         let CommandError { exit, .. } = failure.into();
         assert_eq!(seen.details["outcome"], exit.word());
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
-use unanimity::daemon::{Alarms, COMMAND_TIMEOUT};
+use unanimity::daemon::{Alerts, COMMAND_TIMEOUT};
 use unanimity_client::{ClientError, CycleError, CycleOutcome, MirrorProblem, status_of};
 use unanimity_config::AlertSettings;
 use unanimity_install::InstallRefusal;
@@ -80,13 +80,13 @@ impl Desk {
         }
     }
 
-    fn open(&self) -> Alarms {
+    fn open(&self) -> Alerts {
         self.open_on(Storage::default())
     }
 
-    fn open_on(&self, disk: Storage) -> Alarms {
+    fn open_on(&self, disk: Storage) -> Alerts {
         let alarm = AlertSettings { command: self.command.clone(), ..AlertSettings::default() };
-        Alarms::open(alarm, &self.path("state"), disk)
+        Alerts::open(alarm, &self.path("state"), disk)
     }
 
     /// The lines it was told, as JSON.
@@ -101,8 +101,8 @@ impl Desk {
     }
 }
 
-async fn end(alarms: &mut Alarms, ended: &Ended) {
-    alarms.hear(&status_of(ended.as_ref()), NOW).await;
+async fn end(alarms: &mut Alerts, ended: &Ended) {
+    alarms.deliver(&status_of(ended.as_ref()), NOW).await;
 }
 
 #[tokio::test]
@@ -168,10 +168,10 @@ async fn a_restart_does_not_shorten_or_lengthen_the_wait_of_an_incomplete_node()
     let desk = Desk::new();
     for minutes in [0, 20 * 60, 24 * 60 - 1] {
         let now = NOW.after(minutes * MINUTE);
-        desk.open().hear(&status_of(lost().as_ref()), now).await;
+        desk.open().deliver(&status_of(lost().as_ref()), now).await;
     }
     assert!(desk.told().is_empty());
-    desk.open().hear(&status_of(lost().as_ref()), NOW.after(24 * HOUR)).await;
+    desk.open().deliver(&status_of(lost().as_ref()), NOW.after(24 * HOUR)).await;
     assert_eq!(desk.told(), ["incomplete"]);
     assert_eq!(desk.lines()[0]["since"], NOW.0);
 }
@@ -257,7 +257,7 @@ async fn a_command_that_cannot_start_is_as_one_that_fails() {
     let missing = desk.path("missing").to_str().unwrap().to_owned();
     for command in [missing, String::new(), "/".to_owned()] {
         let alarm = AlertSettings { command: vec![command], ..AlertSettings::default() };
-        let mut alarms = Alarms::open(alarm, &desk.path("state"), Storage::default());
+        let mut alarms = Alerts::open(alarm, &desk.path("state"), Storage::default());
         end(&mut alarms, &fork()).await;
         end(&mut alarms, &lost()).await;
     }
@@ -309,7 +309,7 @@ async fn a_command_that_hangs_is_killed_after_a_minute_with_all_it_has_started()
 async fn a_cycle_that_is_broken_off_while_it_tells_is_told_again() {
     let desk = Desk::with("cat > /dev/null; while [ ! -e go ]; do :; done; echo x >> ran\n");
     let mut alarms = desk.open();
-    assert!(alarms.hear(&status_of(fork().as_ref()), NOW).now_or_never().is_none());
+    assert!(alarms.deliver(&status_of(fork().as_ref()), NOW).now_or_never().is_none());
     drop(alarms);
     fs::write(desk.path("go"), "").unwrap();
     end(&mut desk.open(), &well()).await;
@@ -413,7 +413,7 @@ impl Journal {
 async fn without_a_command_a_change_is_logged_and_that_once() {
     let place = place();
     let (journal, _guard) = Journal::begin();
-    let open = || Alarms::open(AlertSettings::default(), place.path(), Storage::default());
+    let open = || Alerts::open(AlertSettings::default(), place.path(), Storage::default());
     let mut alarms = open();
     end(&mut alarms, &well()).await;
     assert_eq!(journal.take(), "");
@@ -457,7 +457,7 @@ async fn what_is_remembered_of_it_is_not_for_others_to_read() {
     // Nothing new, nothing written.
     let before = fs::metadata(desk.path("state/alarm.json")).unwrap().modified().unwrap();
     let mut alarms = desk.open();
-    alarms.hear(&status_of(stale().as_ref()), Timestamp(NOW.0 + 1)).await;
+    alarms.deliver(&status_of(stale().as_ref()), Timestamp(NOW.0 + 1)).await;
     let after = fs::metadata(desk.path("state/alarm.json")).unwrap().modified().unwrap();
     assert_eq!(before, after);
 }
@@ -465,31 +465,31 @@ async fn what_is_remembered_of_it_is_not_for_others_to_read() {
 #[cfg(feature = "tor")]
 #[tokio::test(start_paused = true)]
 async fn that_no_cycle_ends_is_heard_as_well() {
-    use unanimity::daemon::{ends, hear_all};
+    use unanimity::daemon::{forward_statuses, new_status_channel};
     use unanimity_storage::ManualClock;
 
     let desk = Desk::new();
     let (mut alarms, clock) = (desk.open(), ManualClock::at(NOW));
-    let (told, mut ends) = ends();
-    let since = |alarms: &Alarms| alarms.condition().map(|(condition, _)| condition);
+    let (told, mut ends) = new_status_channel();
+    let since = |alarms: &Alerts| alarms.condition().map(|(condition, _)| condition);
     told.send((status_of(well().as_ref()), NOW)).await.unwrap();
     // Up to just before it would be late, nothing is wrong.
     for (wait, heard) in [(HOUR - SECOND, Condition::Healthy), (HOUR, Condition::Incomplete)] {
-        let hearing = hear_all(&mut alarms, &mut ends, HOUR, &clock);
+        let hearing = forward_statuses(&mut alarms, &mut ends, HOUR, &clock);
         assert!(tokio::time::timeout(wait + SECOND / 2, hearing).await.is_err());
         assert_eq!(since(&alarms), Some(heard));
     }
     // A cycle that ends after all is what counts.
     told.send((status_of(well().as_ref()), NOW)).await.unwrap();
     drop(told);
-    hear_all(&mut alarms, &mut ends, HOUR, &clock).await;
+    forward_statuses(&mut alarms, &mut ends, HOUR, &clock).await;
     assert_eq!(since(&alarms), Some(Condition::Healthy));
 }
 
 #[cfg(feature = "tor")]
 #[tokio::test(start_paused = true)]
 async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough() {
-    use unanimity::daemon::{ends, hear_all};
+    use unanimity::daemon::{forward_statuses, new_status_channel};
     use unanimity_storage::{Clock, ManualClock};
 
     /// Goes with the time that the runtime plays.
@@ -502,15 +502,15 @@ async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough(
     }
 
     let place = place();
-    let mut alarms = Alarms::open(AlertSettings::default(), place.path(), Storage::default());
+    let mut alarms = Alerts::open(AlertSettings::default(), place.path(), Storage::default());
     let clock = Playing(ManualClock::at(NOW), Instant::now());
-    let (_told, mut ends) = ends();
+    let (_told, mut ends) = new_status_channel();
     let said = || {
         let file = fs::read(place.path().join("alarm.json")).unwrap();
         serde_json::from_slice::<Value>(&file).unwrap()["changes"]["said"]["condition"].clone()
     };
     for (hours, is_said) in [(20, "healthy"), (10, "incomplete"), (100, "incomplete")] {
-        let hearing = hear_all(&mut alarms, &mut ends, HOUR, &clock);
+        let hearing = forward_statuses(&mut alarms, &mut ends, HOUR, &clock);
         assert!(tokio::time::timeout(hours * HOUR, hearing).await.is_err());
         assert_eq!(said(), is_said);
     }

@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use unanimity::daemon::control_socket::{Lines, Owner, answer_all, ask};
+use unanimity::daemon::control_socket::{
+    ControlSocket, ProgressLines, send_request, serve_requests,
+};
 use unanimity_storage::Storage;
 use unanimity_testkit::circle::SECOND;
 use unanimity_testkit::scratch_dir::place;
@@ -16,9 +18,9 @@ use unanimity_testkit::scratch_dir::place;
 /// Answers with the question; the question "slow" never, "much" after 20,000 lines, "two" after two.
 /// Whoever holds a clone of `at_work` is at work.
 fn daemon(state: &Path, at_work: &Arc<()>) -> JoinHandle<()> {
-    let socket = Owner::new(state, &Storage::default()).unwrap().listen().unwrap();
+    let socket = ControlSocket::new(state, &Storage::default()).unwrap().listen().unwrap();
     let at_work = at_work.clone();
-    tokio::spawn(answer_all(socket, move |question, lines: Lines| {
+    tokio::spawn(serve_requests(socket, move |question, lines: ProgressLines| {
         let at_work = at_work.clone();
         async move {
             if question == b"slow" {
@@ -27,7 +29,7 @@ fn daemon(state: &Path, at_work: &Arc<()>) -> JoinHandle<()> {
             let said = [(&b"much"[..], MANY), (b"two", 2)];
             for (_, count) in said.iter().filter(|(said, _)| *said == question) {
                 for n in 0..*count {
-                    lines.say(format!("{n:0100}").into_bytes());
+                    lines.send(format!("{n:0100}").into_bytes());
                     // Others have their turn.
                     if n % 8 == 7 {
                         tokio::task::yield_now().await;
@@ -84,7 +86,7 @@ async fn quick_commands_are_answered_however_many_slow_ones_wait() {
     until(&at_work, 32).await;
     for _ in 0..3 {
         let began = Instant::now();
-        assert_eq!(ask(place.path(), "quick", |_| {}).await.unwrap().unwrap(), b"quick");
+        assert_eq!(send_request(place.path(), "quick", |_| {}).await.unwrap().unwrap(), b"quick");
         assert!(began.elapsed() <= 5 * SECOND);
     }
     // The oldest made room, and knows.
@@ -101,12 +103,12 @@ async fn what_a_command_says_on_its_way_comes_as_lines_before_its_answer() {
     let (place, at_work) = (place(), Arc::new(()));
     let daemon = daemon(place.path(), &at_work);
     let mut heard = Vec::new();
-    let answer = ask(place.path(), "two", |line| heard.push(line.to_vec())).await;
+    let answer = send_request(place.path(), "two", |line| heard.push(line.to_vec())).await;
     assert_eq!(answer.unwrap().unwrap(), b"two");
     assert_eq!(heard, [0, 1].map(|n| format!("{n:0100}").into_bytes()));
     // Some of many may be missing, none is cut, and none is out of its order.
     heard.clear();
-    let answer = ask(place.path(), "much", |line| heard.push(line.to_vec())).await;
+    let answer = send_request(place.path(), "much", |line| heard.push(line.to_vec())).await;
     assert_eq!(answer.unwrap().unwrap(), b"much");
     assert!(heard.len() > 8 && heard.is_sorted() && heard.iter().all(|line| line.len() == 100));
     daemon.abort();
@@ -118,7 +120,7 @@ async fn whoever_takes_no_lines_holds_up_neither_the_work_nor_others() {
     let daemon = daemon(place.path(), &at_work);
     let mut deaf = put(place.path(), b"much\n").await;
     until(&at_work, 1).await;
-    assert_eq!(ask(place.path(), "quick", |_| {}).await.unwrap().unwrap(), b"quick");
+    assert_eq!(send_request(place.path(), "quick", |_| {}).await.unwrap().unwrap(), b"quick");
     // In no time that anybody plays: nothing was given up to get that far.
     let began = Instant::now();
     until(&at_work, 0).await;

@@ -394,7 +394,7 @@ fn errors_of_writing_and_exporting_a_log_have_their_rows() {
 #[cfg(feature = "tor")]
 #[test]
 fn errors_of_a_node_at_work_have_their_rows() {
-    use unanimity::daemon::control_socket::OwnerError;
+    use unanimity::daemon::control_socket::ControlSocketError;
     use unanimity::node::NodeError;
     use unanimity_config::InviteError;
     use unanimity_config::socket_path::SocketPathError;
@@ -405,11 +405,11 @@ fn errors_of_a_node_at_work_have_their_rows() {
         3,
         [NodeError::Config(config_error(ConfigErrorKind::Changed)), NodeError::NoRole(path())],
     );
-    all_have(3, [NodeError::Another { path: path(), why: "" }]);
+    all_have(3, [NodeError::InvalidExtraProduct { path: path(), why: "" }]);
     all_have(6, [NodeError::Identity(IdentityError::Storage(disk()))]);
     let renamed = IdentityError::Renamed { path: path(), bears: name(), named: name() };
     all_have(7, [NodeError::Identity(renamed)]);
-    all_have(6, [NodeError::Peer(WitnessError::Busy(path())), NodeError::Disk(disk())]);
+    all_have(6, [NodeError::Peer(WitnessError::Busy(path())), NodeError::Storage(disk())]);
     all_have(6, [NodeError::Store(StoreError::HeadMoved)]);
     all_have(3, [NodeError::Store(StoreError::OtherLog(path()))]);
     all_have(2, [NodeError::Store(StoreError::NoEvidence(text()))]);
@@ -417,17 +417,17 @@ fn errors_of_a_node_at_work_have_their_rows() {
     all_have(6, [NodeError::Edit(edit(EditErrorKind::Busy))]);
     all_have(
         3,
-        [NodeError::NotOurs {
+        [NodeError::PeersFileNotWritable {
             error: edit(EditErrorKind::UnsupportedLayout).into(),
             block: text(),
         }],
     );
-    all_have(2, [NodeError::Listed { name: name(), same: true }]);
-    all_have(8, [NodeError::OwnTicket, NodeError::Ticket(InviteError::NotAnInvite)]);
+    all_have(2, [NodeError::AlreadyListed { name: name(), is_same: true }]);
+    all_have(8, [NodeError::OwnInvite, NodeError::Invite(InviteError::NotAnInvite)]);
 
-    all_have(6, [OwnerError::Disk(disk()), OwnerError::Busy(path())]);
-    all_have(6, [OwnerError::TooLong(SocketPathError(path()))]);
-    all_have(6, [OwnerError::Socket { path: path(), why: broken() }]);
+    all_have(6, [ControlSocketError::Storage(disk()), ControlSocketError::Busy(path())]);
+    all_have(6, [ControlSocketError::SocketPath(SocketPathError(path()))]);
+    all_have(6, [ControlSocketError::Socket { path: path(), why: broken() }]);
 
     all_have(3, [TorError::Settings(text()), TorError::NotPrivate(text())]);
     all_have(4, [TorError::Bootstrap(text())]);
@@ -441,7 +441,7 @@ fn an_error_that_a_command_mends_is_shown_with_that_command() {
     let latched = OfflineInstallError::LogForked(LogForked { id: text() });
     let latched = unanimity_install::advice::describe(&latched);
     assert!(latched.ends_with("`unanimity evidence show --installer text`"), "{latched}");
-    let unrecorded = unanimity::advice::words(&WriteError::Unrecorded(path()));
+    let unrecorded = unanimity::advice::describe(&WriteError::Unrecorded(path()));
     assert!(
         unrecorded
             .ends_with("was signed: name a mirror with --mirror, so that the log cannot fork")

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
-use unanimity::node::{Addresses, Node, NodeError, Tested};
+use unanimity::node::{NodeError, NodeRuntime, PeerTest, ServiceAddresses};
 use unanimity_client::{ClientError, CycleError, CycleMode, CycleOutcome, ask_once};
 use unanimity_config::{Invite, Membership, OnionAddress};
 use unanimity_net::Listener as _;
@@ -30,7 +30,7 @@ pub(crate) struct Pairing {
 }
 
 pub(crate) struct Seat {
-    pub(crate) node: Node<ManualClock>,
+    pub(crate) node: NodeRuntime<ManualClock>,
     serving: JoinHandle<()>,
 }
 
@@ -76,58 +76,59 @@ impl Pairing {
         unanimity_config::load_node_config(&self.place(who).join("unanimity.toml")).unwrap()
     }
 
-    fn open(&self, who: &str, log: &str) -> Node<ManualClock> {
+    fn open(&self, who: &str, log: &str) -> NodeRuntime<ManualClock> {
         let key = Hash::digest(who.as_bytes()).0;
         let address_of = |_: &unanimity_config::NodeConfig,
                           serve: &unanimity_config::ServeSettings| {
             let peer = OnionAddress { key, port: serve.port };
-            Ok::<_, NodeError>(Addresses { peer, artifacts: None })
+            Ok::<_, NodeError>(ServiceAddresses { peer, artifacts: None })
         };
         let mut rng = StdRng::seed_from_u64(u64::from(key[0]));
         let told = self.told(who, log);
-        Node::open(told, address_of, self.clock.clone(), Storage::default(), &mut rng).unwrap()
+        NodeRuntime::open(told, address_of, self.clock.clone(), Storage::default(), &mut rng)
+            .unwrap()
     }
 
     /// A node at work, which has looked at its mirror.
     pub(crate) async fn seat(&self, who: &str, log: &str) -> Seat {
         let node = self.open(who, log);
         let role = node.role.as_ref().unwrap();
-        role.peer.poll(&mut rand::rng()).await.unwrap();
+        role.witness.poll(&mut rand::rng()).await.unwrap();
         let listener = self.network.listen(role.address.clone());
-        let serving = tokio::spawn(role.peer.clone().serve_connections(listener));
+        let serving = tokio::spawn(role.witness.clone().serve_connections(listener));
         Seat { node, serving }
     }
 }
 
 pub(crate) fn ticket(seat: &Seat) -> Invite {
-    seat.node.ticket().unwrap()
+    seat.node.create_invite().unwrap()
 }
 
 pub(crate) fn add(to: &Seat, ticket: &Invite) {
-    to.node.add(ticket, None, None).unwrap();
+    to.node.add_peer(ticket, None, None).unwrap();
 }
 
 fn standing(seat: &Seat, who: &str) -> Membership {
-    let circle = seat.node.told.reload().unwrap().peers;
+    let circle = seat.node.config.reload().unwrap().peers;
     circle.find(&who.parse().unwrap()).unwrap().membership
 }
 
-pub(crate) async fn test(pairing: &Pairing, seat: &Seat) -> Vec<Tested> {
-    seat.node.test(&pairing.network, |_| true).await.unwrap()
+pub(crate) async fn test(pairing: &Pairing, seat: &Seat) -> Vec<PeerTest> {
+    seat.node.test_peers(&pairing.network, |_| true).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
     let pairing = Pairing::new();
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
-    let before = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    let before = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     assert!(matches!(before, Err(CycleError::Client(ClientError::Config(_)))), "{before:?}");
 
     add(&emil, &ticket(&dora));
     add(&dora, &ticket(&emil));
     assert!(matches!(standing(&dora, "emil"), Membership::Joining { size: 1, .. }));
     // Listed alone, it does not make a circle.
-    let listed = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    let listed = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     let said = listed.unwrap_err().to_string();
     assert!(
         said.contains("0 distinct operators count as peers, and min_peers is 1: 1 more are"),
@@ -135,13 +136,13 @@ async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
     );
 
     let tested = test(&pairing, &dora).await;
-    assert!(tested[0].joined && tested[0].waits.is_none(), "{tested:?}");
-    assert_eq!(tested[0].place, Some(HeadRelation::Ancestor));
+    assert!(tested[0].joined && tested[0].waiting_for.is_none(), "{tested:?}");
+    assert_eq!(tested[0].relation, Some(HeadRelation::Ancestor));
     assert_eq!(standing(&dora, "emil"), Membership::Counted);
     // Each side finds out by itself.
     assert!(matches!(standing(&emil, "dora"), Membership::Joining { .. }));
 
-    let counted = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    let counted = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     assert!(matches!(counted, Err(CycleError::Refused(Refusal::Settling { .. }))), "{counted:?}");
 }
 
@@ -165,13 +166,13 @@ async fn a_peer_that_is_ahead_of_our_mirrors_counts_when_they_have_shown_as_much
     let (dora, emil) = (pairing.seat("dora", "old").await, pairing.seat("emil", "log").await);
     add(&dora, &ticket(&emil));
     let tested = test(&pairing, &dora).await;
-    assert_eq!(tested[0].place, Some(HeadRelation::Ahead));
-    assert!(tested[0].waits.as_ref().unwrap().contains("our own mirrors"), "{tested:?}");
+    assert_eq!(tested[0].relation, Some(HeadRelation::Ahead));
+    assert!(tested[0].waiting_for.as_ref().unwrap().contains("our own mirrors"), "{tested:?}");
     assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
 
     fs::remove_dir_all(pairing.stage.directory.join("old")).unwrap();
     pairing.stage.copy_log("old").unwrap();
-    dora.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    dora.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     assert!(test(&pairing, &dora).await[0].joined);
 }
 
@@ -184,12 +185,13 @@ async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "fork").await);
     add(&dora, &ticket(&emil));
     let tested = test(&pairing, &dora).await;
-    assert!(matches!(tested[0].place, Some(HeadRelation::Fork(_))), "{tested:?}");
+    assert!(matches!(tested[0].relation, Some(HeadRelation::Fork(_))), "{tested:?}");
     assert!(!tested[0].joined);
     assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
     // It was signed by the log's key, so it is evidence, whoever showed it: the node latches, also
     // while too few peers count.
-    let latched = dora.node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    let latched =
+        dora.node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
     assert!(matches!(latched, Err(CycleError::LogForked(_))), "{latched:?}");
 }
 
@@ -200,9 +202,9 @@ async fn a_ticket_whose_head_is_none_of_the_log_s_is_never_counted() {
     let lie = Invite { root: Hash::digest(b"another story"), ..ticket(&emil) };
     add(&dora, &lie);
     let tested = test(&pairing, &dora).await;
-    assert_eq!(tested[0].place, Some(HeadRelation::Ancestor), "its live view is honest");
+    assert_eq!(tested[0].relation, Some(HeadRelation::Ancestor), "its live view is honest");
     assert!(!tested[0].joined);
-    assert!(tested[0].waits.as_ref().unwrap().contains("none of this log's"), "{tested:?}");
+    assert!(tested[0].waiting_for.as_ref().unwrap().contains("none of this log's"), "{tested:?}");
     assert!(matches!(standing(&dora, "emil"), Membership::Joining { .. }));
 }
 
@@ -211,9 +213,9 @@ async fn a_node_that_has_seen_nothing_yet_counts_nobody() {
     let pairing = Pairing::new();
     let emil = pairing.seat("emil", "log").await;
     let dora = pairing.open("dora", "log");
-    dora.add(&ticket(&emil), None, None).unwrap();
-    let tested = dora.test(&pairing.network, |_| true).await.unwrap();
-    assert_eq!(tested[0].place, Some(HeadRelation::Ahead));
+    dora.add_peer(&ticket(&emil), None, None).unwrap();
+    let tested = dora.test_peers(&pairing.network, |_| true).await.unwrap();
+    assert_eq!(tested[0].relation, Some(HeadRelation::Ahead));
     assert!(!tested[0].joined);
 }
 
@@ -224,7 +226,7 @@ async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
     add(&dora, &ticket(&emil));
     test(&pairing, &dora).await;
     let name = "emil".parse().unwrap();
-    let path = &dora.node.told.peers_path;
+    let path = &dora.node.config.peers_path;
     unanimity_config::peers::edit::schedule_removal(
         path,
         &name,
@@ -235,7 +237,7 @@ async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
     assert_eq!(test(&pairing, &dora).await.len(), 1);
     pairing.clock.advance(HOUR);
     assert!(test(&pairing, &dora).await.is_empty());
-    let alone = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    let alone = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     assert!(matches!(alone, Err(CycleError::Client(ClientError::Config(_)))), "{alone:?}");
 }
 
@@ -244,7 +246,7 @@ async fn nobody_becomes_their_own_peer() {
     let pairing = Pairing::new();
     let dora = pairing.seat("dora", "log").await;
     let own = ticket(&dora);
-    assert!(matches!(dora.node.add(&own, None, None), Err(NodeError::OwnTicket)));
+    assert!(matches!(dora.node.add_peer(&own, None, None), Err(NodeError::OwnInvite)));
     // Nor under another name, by one of its two keys.
     let other = pairing.seat("emil", "log").await;
     let mixed = [
@@ -252,17 +254,18 @@ async fn nobody_becomes_their_own_peer() {
         Invite { address: OnionAddress { port: 1, ..own.address.clone() }, ..ticket(&other) },
     ];
     for ticket in mixed {
-        let added = dora.node.add(&ticket, Some("frida".parse().unwrap()), None);
-        assert!(matches!(added, Err(NodeError::OwnTicket)), "{added:?}");
+        let added = dora.node.add_peer(&ticket, Some("frida".parse().unwrap()), None);
+        assert!(matches!(added, Err(NodeError::OwnInvite)), "{added:?}");
     }
-    assert!(dora.node.told.reload().unwrap().peers.entries().is_empty());
+    assert!(dora.node.config.reload().unwrap().peers.entries().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_staged_is_installed_without_a_mirror_unless_it_was_touched() {
     let pairing = Pairing::new();
     let (dora, _emil) = about_to_install(&pairing).await;
-    let cycle = async |errand| dora.node.cycle(&pairing.network, errand, &mut rand::rng()).await.1;
+    let cycle =
+        async |errand| dora.node.run_cycle(&pairing.network, errand, &mut rand::rng()).await.1;
     let staged = cycle(CycleMode::Download).await;
     assert!(matches!(staged, Ok(CycleOutcome::Available(_))), "{staged:?}");
     assert!(!pairing.place("dora").join("hello/current").exists(), "nothing is installed");
@@ -311,7 +314,7 @@ async fn an_old_view_that_is_played_again_counts_nobody() {
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
     add(&dora, &ticket(&emil));
     let role = emil.node.role.as_ref().unwrap();
-    let (log, key) = (&dora.node.told.cycle.policy.log, role.identity.cosigning_key.public());
+    let (log, key) = (&dora.node.config.cycle.policy.log, role.identity.cosigning_key.public());
     let view = ask_once(&pairing.network, &role.address, log, &key).await.unwrap();
     emil.serving.abort();
     let replaying = replay(&pairing, role.address.clone(), view.note().to_owned());
@@ -328,11 +331,11 @@ async fn about_to_install(pairing: &Pairing) -> (Seat, Seat) {
     let (dora, emil) = (pairing.seat("dora", "log").await, pairing.seat("emil", "log").await);
     add(&dora, &ticket(&emil));
     test(pairing, &dora).await;
-    let settles = dora.node.cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
+    let settles = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     assert!(matches!(settles, Err(CycleError::Refused(Refusal::Settling { .. }))), "{settles:?}");
     pairing.clock.advance(HOUR + MINUTE);
     for seat in [&dora, &emil] {
-        seat.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+        seat.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     }
     (dora, emil)
 }
@@ -347,12 +350,13 @@ async fn a_node_does_not_go_by_a_configuration_that_was_changed_since() {
         [("threshold = 2", "threshold = 3"), ("[serve]", "[limits]\nsettle = \"72h\"\n[serve]")]
     {
         fs::write(&path, before.replace(old, new)).unwrap();
-        let ended = dora.node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+        let ended =
+            dora.node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
         assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
-        assert!(dora.node.test(&pairing.network, |_| true).await.is_err());
+        assert!(dora.node.test_peers(&pairing.network, |_| true).await.is_err());
     }
     fs::write(&path, before).unwrap();
-    let ended = dora.node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    let ended = dora.node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
     assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
 }
 
@@ -365,7 +369,7 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
     frida.serving.abort();
     dora.serving.abort();
     (&mut dora.serving).await.unwrap_err();
-    let (told, peers) = (dora.node.told.clone(), dora.node.told.peers_path.clone());
+    let (told, peers) = (dora.node.config.clone(), dora.node.config.peers_path.clone());
     drop(dora.node);
     let disk = Storage::with_hook(move |step| {
         if matches!(step, WriteStep::Create(path) if path.ends_with(".1-1.0.0.new/hello")) {
@@ -377,14 +381,15 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
     });
     let address_of = |_: &unanimity_config::NodeConfig, _: &unanimity_config::ServeSettings| {
         let peer = OnionAddress { key: Hash::digest(b"dora").0, port: 4242 };
-        Ok::<_, NodeError>(Addresses { peer, artifacts: None })
+        Ok::<_, NodeError>(ServiceAddresses { peer, artifacts: None })
     };
-    let node = Node::open(told, address_of, pairing.clock.clone(), disk, &mut rand::rng()).unwrap();
-    let ended = node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    let node =
+        NodeRuntime::open(told, address_of, pairing.clock.clone(), disk, &mut rand::rng()).unwrap();
+    let ended = node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
     assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
     assert!(!pairing.place("dora").join("hello/current").exists());
     // Asked the next time, she is silent.
-    let ended = node.cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
+    let ended = node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
     assert!(matches!(ended, Err(CycleError::Refused(Refusal::Incomplete(_)))), "{ended:?}");
 }
 
@@ -396,17 +401,17 @@ async fn a_clock_that_was_put_back_does_not_shorten_the_wait_before_a_peer_has_l
     pairing.clock.set(Timestamp(NOW.0 - 30 * 24 * 3600));
     let emil = "emil".parse().unwrap();
     // In a circle of one nobody can leave: with nobody it would agree with everything.
-    let peers = &dora.node.told.peers_path;
+    let peers = &dora.node.config.peers_path;
     let frida = pairing.seat("frida", "log").await;
     add(&dora, &ticket(&frida));
     let joined = fs::read_to_string(peers).unwrap();
     let counted = joined.lines().filter(|line| !line.starts_with("joining"));
     fs::write(peers, counted.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 
-    let leaves = dora.node.remove(&emil, false).unwrap();
+    let leaves = dora.node.remove_peer(&emil, false).unwrap();
     assert_eq!(leaves, Some(agreed.after(7 * 24 * HOUR)));
     assert_eq!(standing(&dora, "emil"), Membership::Leaving { at: leaves.unwrap() });
-    assert_eq!(dora.node.remove(&emil, true).unwrap(), None);
+    assert_eq!(dora.node.remove_peer(&emil, true).unwrap(), None);
 }
 
 #[test]

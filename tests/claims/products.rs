@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
 
-use unanimity::daemon::errand_of;
-use unanimity::node::{Node, NodeError};
+use unanimity::daemon::cycle_mode;
+use unanimity::node::{NodeError, NodeRuntime};
 use unanimity_client::{
     ClientError, CycleError, CycleMode, CycleOutcome, CycleProgress, CycleReport, ProgressSink,
 };
@@ -68,11 +68,11 @@ fn told(pairing: &Pairing, from: &str, to: &str) -> unanimity_config::NodeConfig
 }
 
 async fn cycle(
-    node: &Node<ManualClock>,
+    node: &NodeRuntime<ManualClock>,
     on: &Counted<'_>,
     errand: CycleMode,
 ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
-    node.cycle(on, errand, &mut rand::rng()).await
+    node.run_cycle(on, errand, &mut rand::rng()).await
 }
 
 fn settles(ended: &Result<CycleOutcome, CycleError>) -> bool {
@@ -83,10 +83,10 @@ fn settles(ended: &Result<CycleOutcome, CycleError>) -> bool {
 async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_minutes() {
     let (pairing, dora, emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
-    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let other = dora.node.open_extra_product(told(&pairing, "", "")).unwrap();
     let another = Draft::new(1, "1.0.0", b"one");
     pairing.stage.release("log", &Draft { sequence: 2, version: "1.1.0", ..another }, NOW).unwrap();
-    emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    emil.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     assert!(settles(&cycle(&dora.node, &on, CycleMode::Check).await.1));
     assert_eq!(on.dialled(), 1);
     let (report, ended) = cycle(&other, &on, CycleMode::Check).await;
@@ -105,7 +105,7 @@ async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_mi
 
     // Both are installed, each in its place, by one roll.
     pairing.clock.advance(HOUR + SECOND);
-    emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    emil.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     for node in [&dora.node, &other] {
         let ended = cycle(node, &on, CycleMode::Update).await.1;
         assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
@@ -122,7 +122,7 @@ async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_mi
 async fn an_answer_that_is_shared_is_admitted_by_its_own_time() {
     let (pairing, dora, _emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
-    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let other = dora.node.open_extra_product(told(&pairing, "", "")).unwrap();
     cycle(&dora.node, &on, CycleMode::Check).await.1.unwrap_err();
     pairing.clock.advance(16 * MINUTE);
     let ended = cycle(&other, &on, CycleMode::Check).await.1;
@@ -134,7 +134,7 @@ async fn an_answer_that_is_shared_is_admitted_by_its_own_time() {
 async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
     let (pairing, dora, emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
-    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let other = dora.node.open_extra_product(told(&pairing, "", "")).unwrap();
     // Emil's clock is 90 seconds ahead, and half of that is too much.
     let role = emil.node.role.as_ref().unwrap();
     let head = pairing.stage.head_of("log").unwrap();
@@ -168,15 +168,15 @@ fn evidence(pairing: &Pairing) -> Evidence {
     Evidence::from_heads(&heads[0], &heads[1], &[]).unwrap()
 }
 
-fn store(node: &Node<ManualClock>) -> EvidenceStore {
-    EvidenceStore::new(&node.told.cycle.state, &node.told.cycle.policy.log, Default::default())
+fn store(node: &NodeRuntime<ManualClock>) -> EvidenceStore {
+    EvidenceStore::new(&node.config.cycle.state, &node.config.cycle.policy.log, Default::default())
 }
 
 #[tokio::test(start_paused = true)]
 async fn evidence_that_a_node_holds_latches_all_of_its_products() {
     let (pairing, dora, _emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
-    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let other = dora.node.open_extra_product(told(&pairing, "", "")).unwrap();
     store(&dora.node).add(&evidence(&pairing)).unwrap();
     let ended = cycle(&other, &on, CycleMode::Update).await.1;
     assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
@@ -187,7 +187,7 @@ async fn evidence_that_a_node_holds_latches_all_of_its_products() {
 async fn evidence_that_a_product_finds_latches_the_node_and_stays_with_the_product() {
     let (pairing, dora, emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
-    let other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let other = dora.node.open_extra_product(told(&pairing, "", "")).unwrap();
     let evidence = evidence(&pairing);
     // Emil has heard of it, and answers with it.
     store(&emil.node).add(&evidence).unwrap();
@@ -209,11 +209,11 @@ async fn evidence_that_a_product_finds_latches_the_node_and_stays_with_the_produ
 async fn evidence_that_the_node_finds_while_a_product_is_fetched_stops_the_switch() {
     let (pairing, dora, emil) = pair().await;
     let on = Counted(&pairing.network, AtomicUsize::new(0));
-    let mut other = dora.node.another(told(&pairing, "", "")).unwrap();
+    let mut other = dora.node.open_extra_product(told(&pairing, "", "")).unwrap();
     assert!(settles(&cycle(&other, &on, CycleMode::Check).await.1));
     pairing.clock.advance(HOUR + SECOND);
     tokio::time::advance(5 * MINUTE).await;
-    emil.node.role.as_ref().unwrap().peer.poll(&mut rand::rng()).await.unwrap();
+    emil.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     let evidence = evidence(&pairing);
     let state = store(&dora.node);
     let finding = ProgressSink::new(move |step| {
@@ -221,7 +221,7 @@ async fn evidence_that_the_node_finds_while_a_product_is_fetched_stops_the_switc
             state.add(&evidence).unwrap();
         }
     });
-    other.watcher = finding;
+    other.progress = finding;
     let ended = cycle(&other, &on, CycleMode::Update).await.1;
     assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
     assert!(!pairing.place("dora").join("other/current").exists());
@@ -270,8 +270,8 @@ async fn products_share_no_place_and_only_the_node_serves() {
         ("\"other-state\"", "\"hello\"", "apart"),
         ("[install]", "[serve]\nname = \"dora\"\n[install]", "[serve] belongs to the node"),
     ] {
-        let refused = dora.node.another(told(&pairing, from, to)).unwrap_err();
-        assert!(matches!(refused, NodeError::Another { .. }), "{refused}");
+        let refused = dora.node.open_extra_product(told(&pairing, from, to)).unwrap_err();
+        assert!(matches!(refused, NodeError::InvalidExtraProduct { .. }), "{refused}");
         assert!(refused.to_string().contains(why), "{to}: {refused}");
     }
 }
@@ -283,6 +283,6 @@ fn where_somebody_else_installs_a_daemon_that_stages_brings_it_there() {
         (ServePolicy::Stage, CycleMode::Check, CycleMode::InstallDownloaded),
         (ServePolicy::Install, CycleMode::InstallDownloaded, CycleMode::InstallDownloaded),
     ] {
-        assert_eq!((errand_of(policy, false), errand_of(policy, true)), (alone, split));
+        assert_eq!((cycle_mode(policy, false), cycle_mode(policy, true)), (alone, split));
     }
 }

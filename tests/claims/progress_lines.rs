@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use unanimity::cli::progress::{LINES, Pace, words};
+use unanimity::cli::progress::{LINE_INTERVAL, ProgressThrottle, describe};
 use unanimity_client::CycleProgress;
 use unanimity_testkit::circle::SECOND;
 
@@ -17,10 +17,11 @@ fn download(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
 
 #[test]
 fn people_see_each_step_begin_and_end_and_few_lines_between() {
-    let mut pace = Pace::new(LINES);
+    let mut pace = ProgressThrottle::new(LINE_INTERVAL);
     let began = Instant::now();
-    let mut passes =
-        |step: CycleProgress, seconds: f64| pace.passes(&step, began + SECOND.mul_f64(seconds));
+    let mut passes = |step: CycleProgress, seconds: f64| {
+        pace.should_show(&step, began + SECOND.mul_f64(seconds))
+    };
     assert!(passes(roll(0, 0), 0.0));
     assert!(!passes(roll(1, 0), 0.1));
     assert!(passes(roll(4, 1), 0.2));
@@ -37,14 +38,14 @@ fn people_see_each_step_begin_and_end_and_few_lines_between() {
 
 #[test]
 fn a_step_is_one_line_and_what_is_in_a_name_moves_nothing_on_a_terminal() {
-    assert_eq!(words(&roll(0, 0)), "asking 5 peers");
-    assert_eq!(words(&roll(3, 0)), "3 of 5 peers have answered");
-    assert_eq!(words(&roll(3, 2)), "3 of 5 peers have answered, 2 given up");
-    assert_eq!(words(&CycleProgress::Log { entries: 0, of: 7 }), "reading 7 entries of the log");
-    assert_eq!(words(&CycleProgress::Log { entries: 3, of: 7 }), "read 3 of 7 entries");
-    let begins = words(&download(0, "file:/mirror", 0));
+    assert_eq!(describe(&roll(0, 0)), "asking 5 peers");
+    assert_eq!(describe(&roll(3, 0)), "3 of 5 peers have answered");
+    assert_eq!(describe(&roll(3, 2)), "3 of 5 peers have answered, 2 given up");
+    assert_eq!(describe(&CycleProgress::Log { entries: 0, of: 7 }), "reading 7 entries of the log");
+    assert_eq!(describe(&CycleProgress::Log { entries: 3, of: 7 }), "read 3 of 7 entries");
+    let begins = describe(&download(0, "file:/mirror", 0));
     assert_eq!(begins, "hello: 0 B of 292.97 KiB (0%), from file:/mirror");
-    let goes_on = words(&download(180_000, "file:/mirror", 180_000));
+    let goes_on = describe(&download(180_000, "file:/mirror", 180_000));
     assert_eq!(goes_on, "hello: going on at 175.78 KiB of 292.97 KiB (60%), from file:/mirror");
     for hostile in ["\u{1b}[2J", "\n", "\r", "\u{202e}", "\u{430}"] {
         let step = CycleProgress::Download {
@@ -54,7 +55,7 @@ fn a_step_is_one_line_and_what_is_in_a_name_moves_nothing_on_a_terminal() {
             mirror: format!("file:/c{hostile}d"),
             resumed: 0,
         };
-        let said = words(&step);
+        let said = describe(&step);
         assert!(said.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{said:?}");
     }
 }

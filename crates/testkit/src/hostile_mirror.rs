@@ -58,7 +58,7 @@ pub enum Fault {
     NoArtifact,
 }
 
-/// Every fault, once. [`Fault::Capped`] is not among them: such a mirror is of use.
+/// Every fault, once. [`HostFault::Capped`] is not among them: such a mirror is of use.
 pub const ALL: [Fault; 15] = [
     Fault::Poison,
     Fault::Dead,

@@ -15,7 +15,7 @@
 //! and conflict of releases, and withdrawals but of a logged trojan; acknowledged evidence; faults that are made of bytes or of
 //! steps on a disk ([`plays`]).
 //! Two refusals are told as one word: a mirror that shows less than the trusted head (a rollback)
-//! is [`Cycle::Stale`](crate::trace::Cycle::Stale) too.
+//! is [`CycleTaskResult::Stale`](crate::trace::Cycle::Stale) too.
 //!
 //! What happens at one time happens in order of the nodes it happens to: a question to the peer
 //! that is asked, everything else to whoever does it. What was arranged first happens first.

@@ -1,4 +1,4 @@
-//! How people write a [`Fault`].
+//! How people write a [`HostFault`].
 
 use serde::Deserialize;
 use toml::Spanned;

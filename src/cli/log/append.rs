@@ -17,15 +17,15 @@ use unanimity_protocol::{
 use unanimity_report::{CommandError, Exit};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
-use super::source::{Source, head_json};
+use super::source::{LogSourceArgs, head_json};
 use crate::advice;
-use crate::cli::input::{MAX_FILE_BYTES, note_key, read};
-use crate::cli::runtime::wait_for;
-use crate::cli::secrets::Passphrase;
+use crate::cli::input::{MAX_FILE_BYTES, parse_note_key, read_file};
+use crate::cli::runtime::block_on;
+use crate::cli::secrets::PassphraseArgs;
 use unanimity_report::CommandOutput;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Append {
+pub(in crate::cli) struct LogAppendArgs {
     /// The log's directory
     directory: PathBuf,
     /// The log's secret key
@@ -38,39 +38,39 @@ pub(in crate::cli) struct Append {
     #[arg(long, value_name = "FILE")]
     artifact: Vec<PathBuf>,
     /// A public key that must have signed every note (the line, or a file that holds it)
-    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
     signed_by: Vec<NoteVerifyingKey>,
     /// A mirror of this log to look at first: refuse to sign if it holds more than we do
-    #[arg(long, value_name = "file:/DIRECTORY", value_parser = directory)]
+    #[arg(long, value_name = "file:/DIRECTORY", value_parser = parse_mirror_directory)]
     mirror: Vec<Mirror>,
     #[command(flatten)]
-    passphrase: Passphrase,
+    passphrase: PassphraseArgs,
 }
 
 /// Where a log is signed there need not be a network.
-fn directory(text: &str) -> Result<Mirror, String> {
+fn parse_mirror_directory(text: &str) -> Result<Mirror, String> {
     match text.parse().map_err(|error: MirrorError| error.to_string())? {
         MirrorSpec::Directory(directory) => Ok(Mirror::from_directory(directory)),
         _ => Err("only a directory is looked at from here: file:/DIRECTORY".to_owned()),
     }
 }
 
-impl Append {
+impl LogAppendArgs {
     pub(super) fn run(self) -> Result<CommandOutput, CommandError> {
         let notes = self.read_notes()?;
         let artifacts = self.read_artifacts(&notes)?;
-        let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
+        let secret: NoteSigningKey = self.passphrase.open_key(&self.key)?;
         let mut log =
-            LogWriter::open(&self.directory, secret, Storage::default()).map_err(advice::ended)?;
+            LogWriter::open(&self.directory, secret, Storage::default()).map_err(advice::command_error)?;
         for mirror in &self.mirror {
-            let checkpoint = wait_for(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
+            let checkpoint = block_on(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
             let checkpoint = checkpoint.map_err(|error| {
                 let hint = "if it is to become a mirror of this log, `unanimity publish` the log there first";
                 CommandError::new(Exit::Network, format!("{mirror}: {error} ({hint})"))
             })?;
-            log.check_mirror(&mirror.to_string(), &checkpoint).map_err(advice::ended)?;
+            log.check_mirror(&mirror.to_string(), &checkpoint).map_err(advice::command_error)?;
         }
-        let (logged, mut text) = self.compare(&notes, &log)?;
+        let (logged, mut text) = self.check_new_entries(&notes, &log)?;
         if self.signed_by.is_empty() {
             text += "No signature was checked: with --signed-by for each key of the threshold, none is logged that could never install\n";
         }
@@ -81,7 +81,7 @@ impl Append {
         for bytes in artifacts {
             log.add_artifact(&bytes)?;
         }
-        let indexes = log.append(&new).map_err(advice::ended)?;
+        let indexes = log.append(&new).map_err(advice::command_error)?;
         let mut next = indexes.clone();
         for note in &notes {
             if !logged.contains_key(&Hash::leaf(&note.bytes)) {
@@ -90,7 +90,7 @@ impl Append {
             }
         }
         text += &format!("head     {}\n", log.head());
-        for target in targets(&notes) {
+        for target in named_artifacts(&notes) {
             let place = self.directory.join(artifact_path(&target.sha256));
             if !place.exists() {
                 text += &format!(
@@ -107,10 +107,10 @@ impl Append {
     }
 
     /// What is to be appended. Every one must bear the signatures that were asked for.
-    fn read_notes(&self) -> Result<Vec<New>, CommandError> {
+    fn read_notes(&self) -> Result<Vec<NewEntry>, CommandError> {
         let mut notes = Vec::new();
         for path in &self.notes {
-            let bytes = read(path, MAX_NOTE_BYTES)?;
+            let bytes = read_file(path, MAX_NOTE_BYTES)?;
             let bad = |exit, why: &dyn std::fmt::Display| {
                 CommandError::new(exit, format!("{}: {why}. Nothing was appended", path.display()))
             };
@@ -128,18 +128,18 @@ impl Append {
             }
             let statement =
                 Statement::parse(note.text()).map_err(|error| bad(Exit::BadInput, &error))?;
-            notes.push(New { path: path.clone(), bytes, statement });
+            notes.push(NewEntry { path: path.clone(), bytes, statement });
         }
         Ok(notes)
     }
 
     /// The artifacts' bytes. Each has to be one that a release names.
-    fn read_artifacts(&self, notes: &[New]) -> Result<Vec<Vec<u8>>, CommandError> {
+    fn read_artifacts(&self, notes: &[NewEntry]) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
-            let bytes = read(path, MAX_FILE_BYTES)?;
+            let bytes = read_file(path, MAX_FILE_BYTES)?;
             let digest = Hash::digest(&bytes);
-            if !targets(notes).map(|target| target.sha256).any(|named| named == digest) {
+            if !named_artifacts(notes).map(|target| target.sha256).any(|named| named == digest) {
                 let path = path.display();
                 let message = format!("{path}: none of these releases names a file with its bytes");
                 return Err(CommandError::new(Exit::BadArtifact, message));
@@ -152,17 +152,17 @@ impl Append {
     /// Refuses what could never install: a sequence that is used for something else, or that is
     /// older than what the log has, or a release past its time; and what takes back nothing. What is in
     /// the log already, byte for byte, is said and left alone. Returns the leaves that the log has.
-    fn compare(
+    fn check_new_entries(
         &self,
-        notes: &[New],
+        notes: &[NewEntry],
         log: &LogWriter,
     ) -> Result<(BTreeMap<Hash, u64>, String), CommandError> {
         let bytes: Vec<Vec<u8>> = notes.iter().map(|note| note.bytes.clone()).collect();
-        log.check_notes(&bytes).map_err(|error| named(error, notes))?;
+        log.check_notes(&bytes).map_err(|error| name_entry_error(error, notes))?;
         let directory = self.directory.display().to_string();
-        let source = Source { log: directory, log_key: log.log().key.clone() };
+        let source = LogSourceArgs { log: directory, log_key: log.log().key.clone() };
         let (mut leaves, mut texts) = (BTreeMap::new(), BTreeMap::new());
-        let mut released = Released::default();
+        let mut released = LoggedSequences::default();
         source.read(|index, entry| {
             leaves.insert(Hash::leaf(entry), index);
             let Ok(note) = Note::parse(entry) else { return };
@@ -173,7 +173,7 @@ impl Append {
         })?;
         let mut text = String::new();
         let now = SystemClock.now();
-        for New { path, bytes, statement } in notes {
+        for NewEntry { path, bytes, statement } in notes {
             if let Some(index) = leaves.get(&Hash::leaf(bytes)) {
                 text += &format!("entry {index}  {} (since before)\n", path.display());
                 continue;
@@ -202,14 +202,14 @@ impl Append {
 }
 
 /// A statement to append.
-struct New {
+struct NewEntry {
     path: PathBuf,
     bytes: Vec<u8>,
     statement: Statement,
 }
 
 /// What all releases of these bring.
-fn targets(notes: &[New]) -> impl Iterator<Item = &Artifact> {
+fn named_artifacts(notes: &[NewEntry]) -> impl Iterator<Item = &Artifact> {
     notes
         .iter()
         .filter_map(|note| note.statement.release())
@@ -218,9 +218,9 @@ fn targets(notes: &[New]) -> impl Iterator<Item = &Artifact> {
 
 /// The sequences that a log has, of each product and channel.
 #[derive(Default)]
-struct Released(BTreeMap<(Name, Name), BTreeSet<u64>>);
+struct LoggedSequences(BTreeMap<(Name, Name), BTreeSet<u64>>);
 
-impl Released {
+impl LoggedSequences {
     fn add(&mut self, manifest: &Manifest) {
         let of = (manifest.product.clone(), manifest.channel.clone());
         self.0.entry(of).or_default().insert(manifest.sequence);
@@ -264,10 +264,10 @@ impl Released {
 }
 
 /// An entry's error with the file that it came from.
-fn named(error: WriteError, notes: &[New]) -> CommandError {
-    let WriteError::Entry { number, why } = &error else { return advice::ended(error) };
+fn name_entry_error(error: WriteError, notes: &[NewEntry]) -> CommandError {
+    let WriteError::Entry { number, why } = &error else { return advice::command_error(error) };
     let path = notes.get(number - 1).map(|note| note.path.display().to_string());
     let message =
-        format!("{}: {}. Nothing was appended", path.unwrap_or_default(), advice::words(why));
+        format!("{}: {}. Nothing was appended", path.unwrap_or_default(), advice::describe(why));
     CommandError::new(Exit::BadInput, message)
 }

@@ -5,4 +5,4 @@ pub(crate) mod source;
 mod verb;
 
 pub(crate) use source::head_json;
-pub(crate) use verb::Verb;
+pub(crate) use verb::LogCommand;

@@ -1,10 +1,10 @@
 //! A log that is read: where it is, and the key that signs it.
 
-use crate::cli::input::note_key;
+use crate::cli::input::parse_note_key;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::runtime::wait_for;
+use crate::cli::runtime::block_on;
 use serde_json::Value;
 use unanimity_config::MirrorSpec;
 use unanimity_log::EntryReadError;
@@ -23,16 +23,16 @@ use unanimity_report::Exit;
 
 /// A log to read: where it is and who signs it.
 #[derive(Debug, Args)]
-pub(super) struct Source {
+pub(super) struct LogSourceArgs {
     /// The log: a directory, or file:/DIRECTORY
     pub(crate) log: String,
     /// The log's public key (the line, or a file that holds it)
-    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
     pub(crate) log_key: NoteVerifyingKey,
 }
 
-impl Source {
-    /// Reads the head and gives every entry to `take`. An error if they do not hash up to the
+impl LogSourceArgs {
+    /// Reads the head and gives every entry to `on_entry`. An error if they do not hash up to the
     /// head: then nothing that was taken may be believed.
     pub(super) fn read(
         &self,
@@ -47,16 +47,16 @@ impl Source {
             }
             None => Mirror::from_directory(&self.log),
         };
-        let head = wait_for(async {
+        let head = block_on(async {
             let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
-            let bytes = bytes.map_err(|error| unread(&mirror, &error))?;
-            let head = open(&bytes, &self.log_key).map_err(|error| {
+            let bytes = bytes.map_err(|error| read_error(&mirror, &error))?;
+            let head = verify_checkpoint(&bytes, &self.log_key).map_err(|error| {
                 CommandError::new(Exit::BadSignature, format!("{mirror}: checkpoint: {error}"))
             })?;
             let bundles = EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0).await;
-            let bundles = bundles.map_err(|error| unread(&mirror, &error))?;
+            let bundles = bundles.map_err(|error| read_error(&mirror, &error))?;
             bundles.read(&[&mirror], take).await.map_err(|all| match &all[..] {
-                [EntryReadError { error: Some(error), .. }, ..] => unread(&mirror, error),
+                [EntryReadError { error: Some(error), .. }, ..] => read_error(&mirror, error),
                 _ => {
                     let message = format!("{mirror}: its entries are not those of its checkpoint");
                     CommandError::new(Exit::NotLogged, message)
@@ -69,7 +69,7 @@ impl Source {
 }
 
 /// A checkpoint's head, with the log's key alone: the origin is the one it bears.
-pub(super) fn open(checkpoint: &[u8], key: &NoteVerifyingKey) -> Result<TreeHead, CheckpointError> {
+pub(super) fn verify_checkpoint(checkpoint: &[u8], key: &NoteVerifyingKey) -> Result<TreeHead, CheckpointError> {
     let origin = Checkpoint::parse(Note::parse(checkpoint)?.text())?.origin;
     TreeHead::verify(checkpoint, &Log { origin, key: key.clone() })
 }
@@ -79,6 +79,6 @@ pub(crate) fn head_json(head: &TreeHead) -> Value {
 }
 
 /// A log is read from a directory here.
-pub(super) fn unread(mirror: &Mirror, error: &std::io::Error) -> CommandError {
+pub(super) fn read_error(mirror: &Mirror, error: &std::io::Error) -> CommandError {
     CommandError::new(Exit::Disk, format!("{mirror}: {error}"))
 }

@@ -1,10 +1,10 @@
 //! The verbs of `log`.
 
-use crate::cli::log::append::Append;
-use crate::cli::log::source::Source;
+use crate::cli::log::append::LogAppendArgs;
+use crate::cli::log::source::LogSourceArgs;
 use crate::cli::log::source::head_json;
-use crate::cli::log::source::open;
-use crate::cli::log::source::unread;
+use crate::cli::log::source::verify_checkpoint;
+use crate::cli::log::source::read_error;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -17,50 +17,50 @@ use unanimity_protocol::{
 use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::{Mode, Storage};
 
-use crate::cli::input::{note_key, read};
-use crate::cli::runtime::wait_for;
-use crate::cli::secrets::Passphrase;
-use crate::cli::statement::to_json;
+use crate::cli::input::{parse_note_key, read_file};
+use crate::cli::runtime::block_on;
+use crate::cli::secrets::PassphraseArgs;
+use crate::cli::statement::statement_json;
 
 /// Write and read an audit log.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum LogCommand {
     /// Start an empty log in a directory that any static host can serve
-    Init(Init),
+    Init(LogInitArgs),
     /// Append signed releases and publish one new checkpoint
-    Append(Append),
+    Append(LogAppendArgs),
     /// Show a log's head and its entries, all verified
-    Show(Show),
+    Show(LogShowArgs),
     /// Prove that an entry is in the log (a c2sp.org/tlog-proof@v1)
-    Prove(Prove),
+    Prove(LogProveArgs),
     /// Verify such a proof for a note, offline
-    Verify(Verify),
+    Verify(LogVerifyArgs),
 }
 
-impl Verb {
+impl LogCommand {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Verb::Init(_) => "log init",
-            Verb::Append(_) => "log append",
-            Verb::Show(_) => "log show",
-            Verb::Prove(_) => "log prove",
-            Verb::Verify(_) => "log verify",
+            LogCommand::Init(_) => "log init",
+            LogCommand::Append(_) => "log append",
+            LogCommand::Show(_) => "log show",
+            LogCommand::Prove(_) => "log prove",
+            LogCommand::Verify(_) => "log verify",
         }
     }
 
     pub(crate) fn run(self) -> Result<CommandOutput, CommandError> {
         match self {
-            Verb::Init(init) => init.run(),
-            Verb::Append(append) => append.run(),
-            Verb::Show(show) => show.run(),
-            Verb::Prove(prove) => prove.run(),
-            Verb::Verify(verify) => verify.run(),
+            LogCommand::Init(init) => init.run(),
+            LogCommand::Append(append) => append.run(),
+            LogCommand::Show(show) => show.run(),
+            LogCommand::Prove(prove) => prove.run(),
+            LogCommand::Verify(verify) => verify.run(),
         }
     }
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Init {
+pub(crate) struct LogInitArgs {
     /// The log's directory
     directory: PathBuf,
     /// The log's name, such as 'example.org/releases': first line of every checkpoint
@@ -70,12 +70,12 @@ pub(crate) struct Init {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     #[command(flatten)]
-    passphrase: Passphrase,
+    passphrase: PassphraseArgs,
 }
 
-impl Init {
+impl LogInitArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
-        let secret: NoteSigningKey = self.passphrase.open(&self.key)?;
+        let secret: NoteSigningKey = self.passphrase.open_key(&self.key)?;
         let log = LogWriter::init(&self.directory, self.origin, secret, Storage::default())?;
         let (origin, key) = (&log.log().origin, &log.log().key);
         let place = self.directory.display();
@@ -86,12 +86,12 @@ impl Init {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct LogShowArgs {
     #[command(flatten)]
-    source: Source,
+    source: LogSourceArgs,
 }
 
-impl Show {
+impl LogShowArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
         let (mut lines, mut list) = (String::new(), Vec::new());
         let (_, head) = self.source.read(|index, entry| {
@@ -115,7 +115,7 @@ impl Show {
             };
             lines += &format!("{index:5} {what}\n");
             let mut entry = json!({ "index": index, "manifest": null });
-            if let Some((field, statement)) = statement.as_ref().map(to_json) {
+            if let Some((field, statement)) = statement.as_ref().map(statement_json) {
                 entry[field] = statement;
             }
             list.push(entry);
@@ -126,9 +126,9 @@ impl Show {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Prove {
+pub(crate) struct LogProveArgs {
     #[command(flatten)]
-    source: Source,
+    source: LogSourceArgs,
     /// The note to prove, byte for byte as it was appended
     #[arg(long, value_name = "FILE", group = "entry", required_unless_present = "index")]
     note: Option<PathBuf>,
@@ -140,9 +140,9 @@ pub(crate) struct Prove {
     out: Option<PathBuf>,
 }
 
-impl Prove {
+impl LogProveArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
-        let note = self.note.as_ref().map(|path| read(path, MAX_NOTE_BYTES)).transpose()?;
+        let note = self.note.as_ref().map(|path| read_file(path, MAX_NOTE_BYTES)).transpose()?;
         let mut found = None;
         let (mirror, head) = self.source.read(|index, entry| {
             let wanted = match &note {
@@ -163,8 +163,8 @@ impl Prove {
             return Err(CommandError::new(Exit::NotLogged, format!("{what} ({head})")));
         };
         let source = TileReader::new(&mirror);
-        let hashes = wait_for(source.inclusion_proof(index, head.size(), head.size()))?;
-        let hashes = hashes.map_err(|error| unread(&mirror, &error))?;
+        let hashes = block_on(source.inclusion_proof(index, head.size(), head.size()))?;
+        let hashes = hashes.map_err(|error| read_error(&mirror, &error))?;
         let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
         if !proof.verify(&leaf, &head) {
             let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
@@ -181,27 +181,27 @@ impl Prove {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Verify {
+pub(crate) struct LogVerifyArgs {
     /// The proof, as `log prove` writes it
     proof: PathBuf,
     /// The note that it is about
     #[arg(long, value_name = "FILE")]
     note: PathBuf,
     /// The log's public key (the line, or a file that holds it)
-    #[arg(long, value_name = "KEY", value_parser = note_key)]
+    #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
     log_key: NoteVerifyingKey,
 }
 
-impl Verify {
+impl LogVerifyArgs {
     fn run(self) -> Result<CommandOutput, CommandError> {
-        let bytes = read(&self.proof, 2 * MAX_NOTE_BYTES)?;
+        let bytes = read_file(&self.proof, 2 * MAX_NOTE_BYTES)?;
         let named = |why: &dyn std::fmt::Display| format!("{}: {why}", self.proof.display());
         let proof = String::from_utf8_lossy(&bytes);
         let proof = TlogProof::parse(&proof)
             .map_err(|error| CommandError::new(Exit::BadInput, named(&error)))?;
-        let head = open(proof.checkpoint.as_bytes(), &self.log_key)
+        let head = verify_checkpoint(proof.checkpoint.as_bytes(), &self.log_key)
             .map_err(|error| CommandError::new(Exit::BadSignature, named(&error)))?;
-        if !proof.verify(&Hash::leaf(&read(&self.note, MAX_NOTE_BYTES)?), &head) {
+        if !proof.verify(&Hash::leaf(&read_file(&self.note, MAX_NOTE_BYTES)?), &head) {
             let why = format!("does not prove that {} is in the log", self.note.display());
             return Err(CommandError::new(Exit::BadProof, named(&why)));
         }
