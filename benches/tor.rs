@@ -30,8 +30,8 @@ use unanimity_net::message::Question;
 use unanimity_net::{Listener as _, Mirror, Transport as _};
 use unanimity_protocol::{CosignatureSigningKey, Log, Peer, PeerSet, Timestamp};
 use unanimity_storage::{Storage, SystemClock};
-use unanimity_testkit::{Circle, Draft, Stage, World};
-use unanimity_testkit_tor::{Nodes, TorNetwork};
+use unanimity_testkit::{Fixture, FixtureKeys, ReleaseSpec, World};
+use unanimity_testkit_tor::{OnionWorld, PrivateTorNetwork};
 use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient, TorStream};
 use unanimity_witness::{Witness, WitnessConfig};
 
@@ -44,7 +44,7 @@ const QUESTIONS: usize = 12;
 
 fn main() -> Result<(), BenchError> {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
-    let network = TorNetwork::start(&package, |words| eprintln!("{words}"))?;
+    let network = PrivateTorNetwork::start(&package, |words| eprintln!("{words}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(measure(&network))?;
     runtime.shutdown_timeout(Duration::from_secs(5));
@@ -63,17 +63,17 @@ struct BenchNetwork {
 }
 
 impl BenchNetwork {
-    async fn build(network: &TorNetwork) -> Result<BenchNetwork, BenchError> {
-        let place = network.place("bench");
+    async fn build(network: &PrivateTorNetwork) -> Result<BenchNetwork, BenchError> {
+        let place = network.scratch_path("bench");
         let world = World::create(&place.join("world"), 7, Timestamp(1_700_000_000))?;
-        world.publish(&Draft::new(1, "1.0.0", b"hello"))?;
+        world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"))?;
         let discovery = ClientAuthSecret::from_seed(rand::random());
         let mut scene = BenchNetwork {
-            network: network.arti(),
+            network: network.arti_config(),
             client_auth: discovery,
             peers: Vec::new(),
             echo: OnionAddress { key: [0; 32], port: 4242 },
-            _host: TorClient::new(&settings(&network.arti(), &place.join("host")), None)?,
+            _host: TorClient::new(&settings(&network.arti_config(), &place.join("host")), None)?,
             directory: place,
             world,
         };
@@ -112,7 +112,7 @@ impl BenchNetwork {
     }
 
     fn log(&self) -> &Log {
-        &self.world.circle.log
+        &self.world.keys.log
     }
 
     /// A client of Tor that knows nothing yet but what the network looks like.
@@ -205,7 +205,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-async fn measure(network: &TorNetwork) -> Result<(), BenchError> {
+async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchError> {
     let scene = BenchNetwork::build(network).await?;
     println!("ask to verdict, medians in ms (cold {COLD_RUNS} times, warm {WARM_RUNS} times)");
     println!(
@@ -313,12 +313,16 @@ async fn compare_to_echo(
 }
 
 /// The resident memory of a node that serves, with three peers that it keeps warm.
-fn measure_memory(network: &TorNetwork) -> Result<(), BenchError> {
-    let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
-    let stage = Stage::create(&network.place("idle"), circle)?;
-    stage.release("log", &Draft::new(1, "1.0.0", b"hello"), Timestamp(1_700_000_000))?;
+fn measure_memory(network: &PrivateTorNetwork) -> Result<(), BenchError> {
+    let circle = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
+    let stage = Fixture::create(&network.scratch_path("idle"), circle)?;
+    stage.publish_release(
+        "log",
+        &ReleaseSpec::new(1, "1.0.0", b"hello"),
+        Timestamp(1_700_000_000),
+    )?;
     let program = Path::new(env!("CARGO_BIN_EXE_unanimity"));
-    let nodes = Nodes::create(stage, network, program, 3)?;
+    let nodes = OnionWorld::create(stage, network, program, 3)?;
     let mut peers = Vec::new();
     for who in ["alice", "bela", "carol", "client"] {
         let mut node = nodes.process(who);

@@ -16,14 +16,14 @@ use unanimity_client::CycleOutcome;
 use unanimity_config::SpoolSettings;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_testkit::{Broken, Draft, World, copy_tree};
+use unanimity_testkit::{ReleaseSpec, TestError, World, copy_tree};
 
 const VERSIONS: [&str; 5] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"];
 /// A bit longer than a release has to wait.
 const SETTLE: Duration = Duration::from_secs(3601);
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
-async fn main() -> Result<(), Broken> {
+async fn main() -> Result<(), TestError> {
     let directory = PathBuf::from(std::env::args_os().nth(1).ok_or("stage_releases DIRECTORY")?);
     let played = SETTLE * (VERSIONS.len() as u32 + 1);
     let start = Timestamp(SystemClock.now().0 - played.as_secs());
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Broken> {
     });
     world.write_config()?;
     for (sequence, version) in (1..).zip(VERSIONS) {
-        world.publish(&Draft::new(sequence, version, version.as_bytes()))?;
+        world.publish(&ReleaseSpec::new(sequence, version, version.as_bytes()))?;
         world.poll_all().await?;
         // The wait begins once the client has seen the release. Until then the one before is staged.
         let _not_yet = world.update().await;

@@ -7,7 +7,7 @@ use unanimity_log::LogWriter;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_storage::Storage;
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::{ReleaseSpec, World};
 
 use super::nginx::Nginx;
 use super::{BenchError, median, read_log};
@@ -17,18 +17,18 @@ const ROUNDS: u64 = 5;
 
 /// Notes of about 600 bytes, as many as there are to be, and one release.
 pub(crate) fn fill_log(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, BenchError> {
-    let (origin, filling) = (&world.circle.log.origin, "x".repeat(420));
+    let (origin, filling) = (&world.keys.log.origin, "x".repeat(420));
     let notes: Vec<Vec<u8>> = (0..entries)
         .map(|i| {
             let text = format!("unanimity/example/v1\nlog {origin}\nentry {i:08}\n{filling}\n");
             format!("{text}\n— somebody {}\n", "A".repeat(92)).into_bytes()
         })
         .collect();
-    let secret = world.circle.log_secret.clone();
+    let secret = world.keys.log_key.clone();
     let mut log = LogWriter::open(&world.log_directory(), secret, Storage::default())?;
     log.append(&notes)?;
     drop(log);
-    world.publish(&Draft::new(1, "1.0.0", b"hello"))?;
+    world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"))?;
     Ok(notes)
 }
 

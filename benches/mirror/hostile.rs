@@ -70,7 +70,7 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
     for world in [&download, &log] {
         // Where the frozen are: an empty log.
         let frozen = world.directory.join("frozen");
-        let (origin, secret) = (world.circle.log.origin.clone(), world.circle.log_secret.clone());
+        let (origin, secret) = (world.keys.log.origin.clone(), world.keys.log_key.clone());
         unanimity_log::LogWriter::init(&frozen, origin, secret, Default::default())?;
     }
     fill_log(&log, ENTRIES)?;

@@ -30,8 +30,8 @@ use tokio::runtime::Builder;
 use unanimity_client::{Client, CycleError, CycleOutcome, CycleReport};
 use unanimity_protocol::{Refusal, Timestamp};
 use unanimity_storage::Storage;
-use unanimity_testkit::{Draft, World};
-use unanimity_testkit_tor::TorNetwork;
+use unanimity_testkit::{ReleaseSpec, World};
+use unanimity_testkit_tor::PrivateTorNetwork;
 
 pub(crate) type BenchError = Box<dyn Error + Send + Sync>;
 
@@ -44,7 +44,7 @@ fn main() -> Result<(), BenchError> {
     })?;
     runtime.shutdown_timeout(Duration::from_secs(5));
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
-    let network = TorNetwork::start(&package, |words| eprintln!("{words}"))?;
+    let network = PrivateTorNetwork::start(&package, |words| eprintln!("{words}"))?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(onion::measure(&network))?;
     runtime.shutdown_timeout(Duration::from_secs(5));
@@ -69,7 +69,7 @@ pub(crate) async fn create_confirmed_world(
     artifact: &[u8],
 ) -> Result<World, BenchError> {
     let mut world = World::create(directory, 3, Timestamp(1_790_000_000))?;
-    world.publish(&Draft::new(1, "1.0.0", artifact))?;
+    world.publish(&ReleaseSpec::new(1, "1.0.0", artifact))?;
     world.poll_all().await?;
     match world.update().await.1 {
         Err(CycleError::Refused(Refusal::Settling { .. })) => {}

@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_net::{ByteStream, Mirror, WebConnector};
-use unanimity_testkit_tor::{Package, Programs};
+use unanimity_testkit_tor::{DebianPackage, ExternalPrograms};
 
 use super::BenchError;
 
-const NGINX: Package = Package { name: "nginx", programs: &["nginx"], remark: "" };
+const NGINX: DebianPackage = DebianPackage { name: "nginx", programs: &["nginx"], remark: "" };
 
 /// nginx at work.
 pub(crate) struct Nginx {
@@ -32,7 +32,7 @@ impl Nginx {
     /// Serves a directory, as the README says.
     pub(crate) fn start(files: &Path) -> Result<Nginx, BenchError> {
         let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nginx-package");
-        let programs = Programs::find(&NGINX, &package, &mut |words| eprintln!("{words}"))?;
+        let programs = ExternalPrograms::find(&NGINX, &package, &mut |words| eprintln!("{words}"))?;
         let directory = TempDir::new()?;
         let free = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
         let [port, plain] = [free[0].local_addr()?.port(), free[1].local_addr()?.port()];
@@ -107,7 +107,7 @@ impl Nginx {
         Ok(began.elapsed())
     }
 
-    /// A file for [`Nginx::run_shell`] to read.
+    /// A file for [`NginxProcess::run_shell`] to read.
     pub(crate) fn write_file(&self, name: &str, text: &str) -> Result<(), BenchError> {
         Ok(fs::write(self.directory.path().join(name), text)?)
     }

@@ -16,7 +16,7 @@ use unanimity_config::{MirrorUrl, OnionAddress};
 use unanimity_net::{ByteStream, Listener as _, Mirror, WebConnector};
 use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
-use unanimity_testkit_tor::TorNetwork;
+use unanimity_testkit_tor::PrivateTorNetwork;
 use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient};
 
 use super::nginx::Nginx;
@@ -25,11 +25,11 @@ use super::{BenchError, create_confirmed_world, discard_download, download_relea
 const BYTES: usize = 8 << 20;
 const ROUNDS: u64 = 7;
 
-pub(crate) async fn measure(network: &TorNetwork) -> Result<(), BenchError> {
+pub(crate) async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchError> {
     let mut artifact = vec![0; BYTES];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
     let path = artifact_path(&Hash::digest(&artifact));
-    let place = network.place("mirror");
+    let place = network.scratch_path("mirror");
     let mut world = create_confirmed_world(&place.join("world"), &artifact).await?;
     let nginx = Nginx::start(&world.log_directory())?;
     let (address, _host) =
@@ -64,7 +64,7 @@ pub(crate) async fn measure(network: &TorNetwork) -> Result<(), BenchError> {
 
 /// An onion service that anybody finds, in front of a port of 127.0.0.1.
 async fn host_onion_service(
-    network: &TorNetwork,
+    network: &PrivateTorNetwork,
     place: &Path,
     port: u16,
 ) -> Result<(OnionAddress, TorClient), BenchError> {
@@ -84,11 +84,11 @@ async fn host_onion_service(
     Ok((address, tor))
 }
 
-async fn connect_tor(network: &TorNetwork, place: &Path) -> Result<TorClient, BenchError> {
+async fn connect_tor(network: &PrivateTorNetwork, place: &Path) -> Result<TorClient, BenchError> {
     let settings = TorSettings {
         state: place.join("state"),
         cache: place.join("cache"),
-        network: Network::Private(network.arti()),
+        network: Network::Private(network.arti_config()),
     };
     for directory in [&settings.state, &settings.cache] {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;

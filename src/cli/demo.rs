@@ -9,9 +9,9 @@ use tokio::runtime::Builder;
 use unanimity_protocol::Timestamp;
 use unanimity_report::{CommandError, CommandOutput, Exit, error_chain, path_json};
 use unanimity_storage::{Clock as _, Mode, Storage, StorageError, SystemClock};
-use unanimity_testkit::script::Told;
+use unanimity_testkit::script::DemoSummary;
 use unanimity_testkit::{
-    Broken, Reads, World,
+    TestError, MirrorAccess, World,
     script::{self},
     split_install,
 };
@@ -77,13 +77,13 @@ impl DemoArgs {
             Ok(told) => told,
         };
         let attacks: Vec<_> = (summary.attacks.iter())
-            .map(|attack| json!({ "title": attack.title, "refused": attack.held, "said": attack.said }))
+            .map(|attack| json!({ "title": attack.title, "refused": attack.resisted, "said": attack.message }))
             .collect();
-        let json = json!({ "installed": summary.installed, "attacks": attacks, "apart": summary.apart, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
+        let json = json!({ "installed": summary.installed, "attacks": attacks, "apart": summary.split_install, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
         let text = match &self.keep {
             Some(_) => {
                 let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
-                script::what_is_kept(&program, &directory) + self.process_logs_note()
+                script::inspection_commands(&program, &directory) + self.process_logs_note()
             }
             None => String::new(),
         };
@@ -101,7 +101,7 @@ impl DemoArgs {
         directory: &Path,
         artifact: &[u8],
         out: &mut impl Write,
-    ) -> Result<Result<Told, Broken>, CommandError> {
+    ) -> Result<Result<DemoSummary, TestError>, CommandError> {
         #[cfg(feature = "demo-tor")]
         if self.tor {
             return run_over_tor(directory, artifact, out);
@@ -129,7 +129,7 @@ fn run_in_process(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
-) -> Result<Result<Told, Broken>, CommandError> {
+) -> Result<Result<DemoSummary, TestError>, CommandError> {
     // It plays two hours, twice; so that they are over, they began three hours ago.
     let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
     let program = std::env::current_exe()
@@ -138,16 +138,16 @@ fn run_in_process(
     // Where all wait for somebody who is dead, the time goes on by itself.
     block_on_runtime(Builder::new_current_thread().enable_all().start_paused(true), async {
         let mut world =
-            World::create_with(&directory.join("base"), rand::random(), start, Reads::Http)?;
-        world.words = |failure| failure.add_to(error_chain(failure));
-        let summary = script::tell(world, directory, artifact, out).await?;
+            World::create_with_access(&directory.join("base"), rand::random(), start, MirrorAccess::Http)?;
+        world.render_error = |failure| failure.add_to(error_chain(failure));
+        let summary = script::run_script(world, directory, artifact, out).await?;
         if !installer.exists() {
             writeln!(out, "{}", split_install_skipped(&installer))?;
             return Ok(summary);
         }
         let place = directory.join("apart");
-        let apart = split_install::tell(&place, start, artifact, &installer, out).await?;
-        Ok(Told { apart: Some(apart), ..summary })
+        let apart = split_install::run_split_install(&place, start, artifact, &installer, out).await?;
+        Ok(DemoSummary { split_install: Some(apart), ..summary })
     })
 }
 
@@ -166,7 +166,7 @@ fn run_over_tor(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
-) -> Result<Result<Told, Broken>, CommandError> {
+) -> Result<Result<DemoSummary, TestError>, CommandError> {
     let package = super::node::cache_directory()?.join("tor-package");
     let program = std::env::current_exe()
         .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
@@ -177,7 +177,7 @@ fn run_over_tor(
         let told = tokio::select! {
             biased;
             signal = &mut signal => return Err(interrupted_error(signal)),
-            told = unanimity_testkit_tor::tell(directory, &package, &program, artifact, out) => told,
+            told = unanimity_testkit_tor::run_onion_demo(directory, &package, &program, artifact, out) => told,
         };
         match told {
             // A terminal tells everybody at once, and somebody else's end may be seen first.
@@ -198,9 +198,9 @@ fn run_over_tor(
 const SIGNAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[cfg(feature = "demo-tor")]
-fn interrupted_error(signal: std::io::Result<()>) -> Broken {
+fn interrupted_error(signal: std::io::Result<()>) -> TestError {
     let told = "it was told to end, and so was everything that it had started";
-    signal.map_or_else(Broken::from, |()| told.into())
+    signal.map_or_else(TestError::from, |()| told.into())
 }
 
 /// Completes at a signal to end.

@@ -18,33 +18,33 @@ use unanimity_report::{
     Announcement, CommandError, Condition, CycleStatus, Exit, MAX_UNDELIVERED, Transitions,
 };
 use unanimity_state::{LogForked, StoreError};
-use unanimity_testkit::Draft;
-use unanimity_testkit::circle::{Circle, HOUR, NOW, SECOND, release};
-use unanimity_testkit::sample_log::{origin, secret, the_log};
+use unanimity_testkit::ReleaseSpec;
+use unanimity_testkit::circle::{HOUR, NOW, SECOND, TestWorld, release_spec};
+use unanimity_testkit::sample_log::{origin, sample_log, signing_key};
 
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
-fn seen(condition: Condition, about: &str) -> CycleStatus {
+fn status(condition: Condition, about: &str) -> CycleStatus {
     let (about, message) = (about.to_owned(), about.to_owned());
     CycleStatus { condition, about, message, details: json!({}) }
 }
 
 /// What is told of these conditions, each met so many hours after the beginning; all of it at once.
-fn told(course: &[(u64, Condition, &str)]) -> Vec<(Condition, String, u64)> {
+fn announcements(course: &[(u64, Condition, &str)]) -> Vec<(Condition, String, u64)> {
     let mut changes = Transitions::default();
     for (hours, condition, about) in course {
-        changes.observe(&seen(*condition, about), LIMIT, NOW.after(hours_of(*hours)));
+        changes.observe(&status(*condition, about), LIMIT, NOW.after(hours_of(*hours)));
     }
     let hours = |since: Timestamp| since.since(NOW).as_secs() / 3600;
     let row = |one: Announcement| (one.condition, one.message, hours(one.since));
-    drain(&mut changes).into_iter().map(row).collect()
+    take_announcements(&mut changes).into_iter().map(row).collect()
 }
 
 fn hours_of(hours: u64) -> Duration {
     Duration::from_secs(hours * 3600)
 }
 
-fn drain(changes: &mut Transitions) -> Vec<Announcement> {
+fn take_announcements(changes: &mut Transitions) -> Vec<Announcement> {
     let all = changes.undelivered();
     all.iter().for_each(|one| changes.mark_delivered(one));
     assert_eq!(changes.undelivered(), []);
@@ -53,36 +53,42 @@ fn drain(changes: &mut Transitions) -> Vec<Announcement> {
 
 /// One course of events and what is told of it.
 #[track_caller]
-fn tells(course: &[(u64, Condition, &str)], expected: &[(Condition, &str, u64)]) {
+fn assert_announces(course: &[(u64, Condition, &str)], expected: &[(Condition, &str, u64)]) {
     let owned =
         |(condition, about, at): &(Condition, &str, u64)| (*condition, (*about).to_owned(), *at);
     let expected: Vec<_> = expected.iter().map(owned).collect();
-    assert_eq!(told(course), expected, "{course:?}");
+    assert_eq!(announcements(course), expected, "{course:?}");
 }
 
 #[test]
 fn a_healthy_node_says_nothing() {
-    tells(&[], &[]);
-    tells(&[(0, Healthy, ""), (1, Healthy, ""), (1000, Healthy, "")], &[]);
+    assert_announces(&[], &[]);
+    assert_announces(&[(0, Healthy, ""), (1, Healthy, ""), (1000, Healthy, "")], &[]);
 }
 
 #[test]
 fn incomplete_is_told_once_it_has_lasted_and_not_before() {
     let told_at_24 = [(Incomplete, "", 1)];
-    tells(&[(1, Incomplete, ""), (24, Incomplete, "")], &[]);
-    tells(&[(1, Incomplete, ""), (24, Incomplete, ""), (25, Incomplete, "")], &told_at_24);
-    tells(&[(1, Incomplete, ""), (25, Incomplete, ""), (99, Incomplete, "")], &told_at_24);
+    assert_announces(&[(1, Incomplete, ""), (24, Incomplete, "")], &[]);
+    assert_announces(
+        &[(1, Incomplete, ""), (24, Incomplete, ""), (25, Incomplete, "")],
+        &told_at_24,
+    );
+    assert_announces(
+        &[(1, Incomplete, ""), (25, Incomplete, ""), (99, Incomplete, "")],
+        &told_at_24,
+    );
     // It ended before that: nothing was, and now nothing is said.
-    tells(&[(1, Incomplete, ""), (24, Incomplete, ""), (25, Healthy, "")], &[]);
+    assert_announces(&[(1, Incomplete, ""), (24, Incomplete, ""), (25, Healthy, "")], &[]);
     // A break begins the wait again.
     let broken =
         [(1, Incomplete, ""), (20, Healthy, ""), (21, Incomplete, ""), (44, Incomplete, "")];
-    tells(&broken, &[]);
-    tells(&[&broken[..], &[(45, Incomplete, "")]].concat(), &[(Incomplete, "", 21)]);
+    assert_announces(&broken, &[]);
+    assert_announces(&[&broken[..], &[(45, Incomplete, "")]].concat(), &[(Incomplete, "", 21)]);
     // Nobody looked for days: what was the case at both ends counts as the case between.
-    tells(&[(0, Incomplete, ""), (90, Incomplete, "")], &[(Incomplete, "", 0)]);
+    assert_announces(&[(0, Incomplete, ""), (90, Incomplete, "")], &[(Incomplete, "", 0)]);
     let over = [(0, Incomplete, ""), (24, Incomplete, ""), (30, Healthy, ""), (31, Healthy, "")];
-    tells(&over, &[(Incomplete, "", 0), (Healthy, "", 30)]);
+    assert_announces(&over, &[(Incomplete, "", 0), (Healthy, "", 30)]);
 }
 
 #[test]
@@ -90,8 +96,8 @@ fn what_is_worse_is_told_at_once_and_once() {
     for condition in [Stale, Refused, Fork] {
         let course =
             [(0, Healthy, ""), (1, condition, "x"), (2, condition, "x"), (90, condition, "x")];
-        tells(&course, &[(condition, "x", 1)]);
-        tells(
+        assert_announces(&course, &[(condition, "x", 1)]);
+        assert_announces(
             &[&course[..], &[(91, Healthy, ""), (92, condition, "x")]].concat(),
             &match condition {
                 Fork => [(Fork, "x", 1), (Fork, "x", 92), (Healthy, "", 91)],
@@ -100,14 +106,14 @@ fn what_is_worse_is_told_at_once_and_once() {
         );
     }
     let each = [(0, Stale, ""), (1, Refused, "x"), (2, Fork, "x"), (3, Stale, "")];
-    tells(&each, &[(Fork, "x", 2), (Stale, "", 0), (Refused, "x", 1), (Stale, "", 3)]);
+    assert_announces(&each, &[(Fork, "x", 2), (Stale, "", 0), (Refused, "x", 1), (Stale, "", 3)]);
 }
 
 #[test]
 fn another_reason_or_release_or_evidence_is_another_change() {
     for condition in [Refused, Fork] {
         let course = [(0, condition, "x"), (1, condition, "y"), (2, condition, "y")];
-        tells(&course, &[(condition, "x", 0), (condition, "y", 1)]);
+        assert_announces(&course, &[(condition, "x", 0), (condition, "y", 1)]);
     }
 }
 
@@ -115,20 +121,20 @@ fn another_reason_or_release_or_evidence_is_another_change() {
 fn a_fork_is_told_once_however_the_node_fares_between() {
     let flaps =
         [(0, Fork, "x"), (1, Incomplete, ""), (2, Fork, "x"), (3, Incomplete, ""), (4, Fork, "x")];
-    tells(&flaps, &[(Fork, "x", 0)]);
+    assert_announces(&flaps, &[(Fork, "x", 0)]);
     // Long enough, the change is one.
     let long = [(0, Fork, "x"), (1, Incomplete, ""), (25, Incomplete, ""), (26, Fork, "x")];
-    tells(&long, &[(Fork, "x", 0), (Fork, "x", 26), (Incomplete, "", 1)]);
+    assert_announces(&long, &[(Fork, "x", 0), (Fork, "x", 26), (Incomplete, "", 1)]);
     // Nothing that comes after it hides one that is not told yet.
     let over = [(0, Fork, "x"), (1, Healthy, ""), (2, Stale, "")];
-    tells(&over, &[(Fork, "x", 0), (Healthy, "", 1), (Stale, "", 2)]);
+    assert_announces(&over, &[(Fork, "x", 0), (Healthy, "", 1), (Stale, "", 2)]);
 }
 
 #[test]
 fn a_release_is_offered_once() {
     let course = [(0, Available, "2"), (1, Available, "2"), (2, Healthy, ""), (3, Available, "2")];
-    tells(&course, &[(Available, "2", 0)]);
-    tells(
+    assert_announces(&course, &[(Available, "2", 0)]);
+    assert_announces(
         &[&course[..], &[(4, Available, "3")]].concat(),
         &[(Available, "2", 0), (Available, "3", 4)],
     );
@@ -140,7 +146,7 @@ fn a_release_is_offered_once() {
         (3, Stale, ""),
         (4, Available, "3"),
     ];
-    tells(
+    assert_announces(
         &wrong,
         &[
             (Available, "2", 0),
@@ -155,7 +161,7 @@ fn a_release_is_offered_once() {
 #[test]
 fn a_clock_that_is_put_back_costs_one_more_wait_and_no_more() {
     let mut changes = Transitions::default();
-    let incomplete = seen(Incomplete, "");
+    let incomplete = status(Incomplete, "");
     for future in [Timestamp(u64::MAX), Timestamp::MAX] {
         assert_eq!(changes.observe(&incomplete, LIMIT, future), None);
     }
@@ -173,30 +179,30 @@ fn a_clock_that_is_put_back_costs_one_more_wait_and_no_more() {
 fn how_long_the_node_has_not_been_well_is_part_of_what_is_told() {
     let mut changes = Transitions::default();
     let at = |hours| NOW.after(hours_of(hours));
-    changes.observe(&seen(Healthy, ""), LIMIT, at(0));
-    changes.observe(&seen(Incomplete, ""), LIMIT, at(1));
-    let stale = changes.observe(&seen(Stale, ""), LIMIT, at(3)).unwrap();
+    changes.observe(&status(Healthy, ""), LIMIT, at(0));
+    changes.observe(&status(Incomplete, ""), LIMIT, at(1));
+    let stale = changes.observe(&status(Stale, ""), LIMIT, at(3)).unwrap();
     assert_eq!((stale.since, &stale.details["unwell_since"]), (at(3), &json!(at(1))));
-    let well = changes.observe(&seen(Healthy, ""), LIMIT, at(4)).unwrap();
+    let well = changes.observe(&status(Healthy, ""), LIMIT, at(4)).unwrap();
     assert_eq!(well.details.get("unwell_since"), None);
 }
 
 #[test]
 fn of_all_that_waits_for_a_broken_command_the_forks_are_kept() {
     let mut changes = Transitions::default();
-    changes.observe(&seen(Fork, "x"), LIMIT, NOW);
+    changes.observe(&status(Fork, "x"), LIMIT, NOW);
     for n in 0..1000 {
-        changes.observe(&seen(Refused, &n.to_string()), LIMIT, NOW);
+        changes.observe(&status(Refused, &n.to_string()), LIMIT, NOW);
     }
-    let waited = drain(&mut changes);
+    let waited = take_announcements(&mut changes);
     assert_eq!(waited.len(), MAX_UNDELIVERED);
     assert_eq!((waited[0].condition, &*waited[0].message), (Fork, "x"));
     assert_eq!(waited[1..].first().unwrap().message, "985");
     assert_eq!(waited.last().unwrap().message, "999");
     for n in 0..1000 {
-        changes.observe(&seen(Fork, &n.to_string()), LIMIT, NOW);
+        changes.observe(&status(Fork, &n.to_string()), LIMIT, NOW);
     }
-    assert_eq!(drain(&mut changes).len(), MAX_UNDELIVERED);
+    assert_eq!(take_announcements(&mut changes).len(), MAX_UNDELIVERED);
 }
 
 #[test]
@@ -210,17 +216,17 @@ fn who_forgot_what_was_said_says_how_it_is() {
         (Fork, "x"),
     ] {
         let mut changes = Transitions::with_unknown_history();
-        let first = changes.observe(&seen(condition, about), LIMIT, NOW).unwrap();
+        let first = changes.observe(&status(condition, about), LIMIT, NOW).unwrap();
         assert_eq!((first.condition, &*first.message), (condition, about));
-        assert_eq!(changes.observe(&seen(condition, about), LIMIT, NOW.after(LIMIT)), None);
+        assert_eq!(changes.observe(&status(condition, about), LIMIT, NOW.after(LIMIT)), None);
     }
 }
 
 #[test]
 fn a_damaged_memory_is_no_memory() {
     let mut changes = Transitions::default();
-    changes.observe(&seen(Available, "2"), LIMIT, NOW);
-    changes.observe(&seen(Fork, "x"), LIMIT, NOW);
+    changes.observe(&status(Available, "2"), LIMIT, NOW);
+    changes.observe(&status(Fork, "x"), LIMIT, NOW);
     let text = changes.text().into_bytes();
     assert_eq!(Transitions::parse(&text), Some(changes.clone()));
     for at in 0..text.len() {
@@ -238,7 +244,9 @@ fn a_damaged_memory_is_no_memory() {
 }
 
 /// What has to be told of a course of events, looked at anew from its beginning for each of them.
-fn model(course: &[(Timestamp, Condition, String)]) -> Vec<(Condition, String, Timestamp)> {
+fn expected_announcements(
+    course: &[(Timestamp, Condition, String)],
+) -> Vec<(Condition, String, Timestamp)> {
     let mut told: Vec<(Condition, String, Timestamp)> = Vec::new();
     for (i, (now, condition, about)) in course.iter().enumerate() {
         let same = |(_, c, a): &&(Timestamp, Condition, String)| c == condition && a == about;
@@ -284,22 +292,22 @@ proptest! {
         for ((condition, about), hours, command_works, restarts) in course {
             now = Timestamp(now.0.saturating_add_signed(hours * 3600));
             met.push((now, condition, about.clone()));
-            changes.observe(&seen(condition, &about), LIMIT, now);
+            changes.observe(&status(condition, &about), LIMIT, now);
             if restarts {
                 changes = Transitions::parse(changes.text().as_bytes()).unwrap();
             }
             if command_works || met.len() % MAX_UNDELIVERED == 0 {
-                told.extend(drain(&mut changes));
+                told.extend(take_announcements(&mut changes));
                 times.push(told.len());
             }
             if condition == Fork {
-                let last = model(&met).pop().unwrap();
+                let last = expected_announcements(&met).pop().unwrap();
                 prop_assert_eq!((last.0, last.1), (Fork, about));
             }
         }
-        told.extend(drain(&mut changes));
+        told.extend(take_announcements(&mut changes));
         let told: Vec<_> = told.into_iter().map(|one| (one.condition, one.message, one.since)).collect();
-        let mut expected = model(&met);
+        let mut expected = expected_announcements(&met);
         times.push(expected.len());
         // Of what waits for one time, the forks are told first.
         for (from, to) in std::iter::once(0).chain(times.clone()).zip(times) {
@@ -309,7 +317,7 @@ proptest! {
     }
 }
 
-fn missing(silence: &str) -> UnconfirmedPeer {
+fn unconfirmed_peer(silence: &str) -> UnconfirmedPeer {
     UnconfirmedPeer {
         peer: "carol".parse().unwrap(),
         confirmation: Confirmation::NoValidAnswer,
@@ -320,13 +328,13 @@ fn missing(silence: &str) -> UnconfirmedPeer {
 }
 
 /// Every refusal and error there is, but a fork's first; with the condition and what it is about.
-fn failures() -> Vec<(CycleError, Condition, &'static str)> {
+fn all_cycle_errors() -> Vec<(CycleError, Condition, &'static str)> {
     let text = String::new;
     let name = || "hello".parse().unwrap();
     let release = || "2-1.1.0".to_owned();
     let checkpoint = Checkpoint { origin: origin(), size: 0, root: Hash::empty_root() };
-    let checkpoint = checkpoint.sign(&secret(1)).to_string();
-    let trusted = TreeHead::verify(checkpoint.as_bytes(), &the_log()).unwrap();
+    let checkpoint = checkpoint.sign(&signing_key(1)).to_string();
+    let trusted = TreeHead::verify(checkpoint.as_bytes(), &sample_log()).unwrap();
     let refusals: Vec<(Refusal, Condition, &str)> = vec![
         (Refusal::DuplicateSequence { sequence: 7, first: 1, second: 2 }, Refused, "conflict 7"),
         (Refusal::Threshold { signed: 1, threshold: 2 }, Refused, "bad-signature "),
@@ -342,7 +350,7 @@ fn failures() -> Vec<(CycleError, Condition, &'static str)> {
         (Refusal::NotLogged(LogMismatch::NotExtended), Refused, "not-logged "),
         (Refusal::SequenceRollback { offered: 3, floor: 4 }, Refused, "rollback 3"),
         (Refusal::Expired { release: release(), at: NOW }, Refused, "expired 2-1.1.0"),
-        (Refusal::Incomplete(vec![missing("")]), Incomplete, ""),
+        (Refusal::Incomplete(vec![unconfirmed_peer("")]), Incomplete, ""),
         (Refusal::Settling { release: release(), until: NOW }, Healthy, ""),
         (Refusal::RoundTooOld { at: NOW }, Incomplete, ""),
         (
@@ -389,7 +397,7 @@ fn failures() -> Vec<(CycleError, Condition, &'static str)> {
 
 #[test]
 fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code() {
-    for (failure, condition, about) in failures() {
+    for (failure, condition, about) in all_cycle_errors() {
         let seen = status_of(Err(&failure));
         assert_eq!((seen.condition, &*seen.about), (condition, about), "{failure}");
         assert_eq!(seen.message, failure.to_string());
@@ -401,10 +409,10 @@ fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code()
 
 #[tokio::test(start_paused = true)]
 async fn a_cycle_that_ends_well_is_healthy_or_offers_a_release() {
-    let mut circle = Circle::with_second_settling(300).await;
+    let mut circle = TestWorld::with_second_settling(300).await;
     let settling = status_of(circle.check().await.1.as_ref());
     assert_eq!((settling.condition, &*settling.about), (Healthy, ""));
-    circle.pass(HOUR).await;
+    circle.advance_and_poll(HOUR).await;
     let ended = circle.check().await.1;
     let offered = status_of(ended.as_ref());
     assert_eq!((offered.condition, &*offered.about), (Available, "2-1.1.0"));
@@ -422,12 +430,12 @@ async fn a_cycle_that_ends_well_is_healthy_or_offers_a_release() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_is_one_condition_when_it_is_found_and_while_it_latches() {
-    let mut circle = Circle::with_first(301).await;
+    let mut circle = TestWorld::with_first_installed(301).await;
     circle.copy_log("fork").unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.publish_to("fork", &Draft::new(2, "6.6.6", b"trojan")).unwrap();
-    circle.show("client", "fork").unwrap();
-    circle.pass(SECOND).await;
+    circle.publish(&release_spec(2)).unwrap();
+    circle.publish_to("fork", &ReleaseSpec::new(2, "6.6.6", b"trojan")).unwrap();
+    circle.set_mirror("client", "fork").unwrap();
+    circle.advance_and_poll(SECOND).await;
     let found = status_of(circle.update().await.1.as_ref());
     let latched = status_of(circle.update().await.1.as_ref());
     assert_eq!((found.condition, latched.condition), (Fork, Fork));
@@ -441,7 +449,7 @@ fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
     let address = unanimity_config::OnionAddress { key: [7; 32], port: 4242 }.to_string();
     let name = address.split('.').next().unwrap();
     let said = format!("{address} ({}), www.{address}/x", name.to_uppercase());
-    let silent = CycleError::Refused(Refusal::Incomplete(vec![missing(&said)]));
+    let silent = CycleError::Refused(Refusal::Incomplete(vec![unconfirmed_peer(&said)]));
     let stale =
         MirrorProblem::Stale { mirror: format!("http://{address}/log"), shown: 1, known: 2 }.into();
     let unread = CycleError::Client(ClientError::Mirrors(vec![format!("http://{address}: gone")]));
@@ -461,7 +469,7 @@ fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
 #[test]
 fn what_others_say_does_not_make_a_message_long() {
     for text in ["a ".repeat(1 << 20), "é".repeat(1 << 20), "…".repeat(1 << 20)] {
-        let failure = Refusal::Incomplete(vec![missing(&text)]).into();
+        let failure = Refusal::Incomplete(vec![unconfirmed_peer(&text)]).into();
         let message = status_of(Err(&failure)).message;
         assert!((4000..4200).contains(&message.len()) && message.ends_with('…'));
     }

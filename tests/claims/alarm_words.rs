@@ -15,39 +15,39 @@ use unanimity_protocol::{
 use unanimity_report::redact;
 use unanimity_state::Identity;
 use unanimity_storage::{Mode, Storage};
-use unanimity_testkit::sample_log::the_log;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::sample_log::sample_log;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 /// The name of a service: 56 characters of base32.
-fn onion() -> String {
+fn onion_name() -> String {
     let address = OnionAddress { key: [7; 32], port: 4242 }.to_string();
     address.split('.').next().unwrap().to_owned()
 }
 
 /// Whether there is enough of a secret in a text to search for it.
-fn tells(text: &str, secret: &str) -> bool {
+fn reveals(text: &str, secret: &str) -> bool {
     let (text, secret) = (text.to_lowercase(), secret.to_lowercase());
     secret.as_bytes().windows(16).any(|part| text.contains(str::from_utf8(part).unwrap()))
 }
 
 /// What an error says, in the log and to the alarm.
 #[track_caller]
-fn hides(error: impl Display, secret: &str) {
+fn assert_redacted(error: impl Display, secret: &str) {
     let said = redact(&error);
-    assert!(!tells(&said, secret), "{said}");
+    assert!(!reveals(&said, secret), "{said}");
     assert_eq!(redact(&said), said, "hidden once is hidden");
 }
 
-fn circle(text: &str) -> ConfigError {
-    let place = place();
-    let path = place.path().join("peers.toml");
+fn peers_file_error(text: &str) -> ConfigError {
+    let place = scratch_dir();
+    let path = scratch_dir.path().join("peers.toml");
     fs::write(&path, text).unwrap();
     PeerList::load(&path).unwrap_err()
 }
 
 #[test]
 fn an_address_is_hidden_however_it_was_mistyped() {
-    let name = onion();
+    let name = onion_name();
     let mut mistyped = vec![name.clone(), name.to_uppercase(), format!("{name}a")];
     for at in 0..name.len() {
         for typed in ["", "0", "1", "8", "9", "a", "A", "-", "é", "aa"] {
@@ -59,22 +59,25 @@ fn an_address_is_hidden_however_it_was_mistyped() {
     for text in mistyped {
         for address in [format!("{text}.onion"), format!("http://www.{text}.onion:4242/log")] {
             if let Err(error) = address.parse::<OnionAddress>() {
-                hides(error, &name);
+                assert_redacted(error, &name);
             }
-            hides(circle(&format!("[[peer]]\naddress = \"{address}\"\n")), &name);
-            hides(circle(&format!("[[peer]]\naddress = {address}\n")), &name);
+            assert_redacted(
+                peers_file_error(&format!("[[peer]]\naddress = \"{address}\"\n")),
+                &name,
+            );
+            assert_redacted(peers_file_error(&format!("[[peer]]\naddress = {address}\n")), &name);
         }
     }
 }
 
 #[test]
 fn a_broken_circle_is_told_without_its_addresses_and_shown_with_them() {
-    let address = format!("{}.onion", &onion()[1..]);
-    let error = circle(&format!("[[peer]]\naddress = \"{address}\"\n"));
+    let address = format!("{}.onion", &onion_name()[1..]);
+    let error = peers_file_error(&format!("[[peer]]\naddress = \"{address}\"\n"));
     assert!(error.to_string().contains(&address), "whoever is at the terminal has to see it");
     let failure = CycleError::Client(ClientError::Config(error));
     let message = status_of(Err(&failure)).message;
-    assert!(!tells(&message, &address), "{message}");
+    assert!(!reveals(&message, &address), "{message}");
     assert!(message.contains("peers.toml") && message.contains("line 2"), "{message}");
 }
 
@@ -92,16 +95,16 @@ fn what_has_to_be_read_is_not_hidden() {
     }
     // Without its ".onion", and with some of it missing.
     for length in 40..=56 {
-        assert_eq!(redact(format!("at {}!", &onion()[..length])), "at [hidden]!");
+        assert_eq!(redact(format!("at {}!", &onion_name()[..length])), "at [hidden]!");
     }
     assert_eq!(redact("a PRIVATE+KEY+x+1+y, a 'age-secret-key-1x' b"), "a [hidden] a '[hidden]' b");
 }
 
 /// Every parser of ours that might be given a secret key by mistake, and says what was wrong.
-fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
+fn parser_errors(secret: &str) -> Vec<Box<dyn Error>> {
     let mut all: Vec<Box<dyn Error>> = Vec::new();
-    let place = place();
-    let path = place.path().join("unanimity.toml");
+    let place = scratch_dir();
+    let path = scratch_dir.path().join("unanimity.toml");
     let quoted = format!("{secret:?}");
     let array = format!("[{quoted}]");
     for (table, field, value) in [
@@ -123,9 +126,9 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
         all.push(unanimity_config::load_node_config(&path).unwrap_err().into());
     }
     for field in ["name", "operator = 1", "address", "key", "discovery", "joining", secret] {
-        all.push(circle(&format!("[[peer]]\n{field} = {quoted}\n")).into());
+        all.push(peers_file_error(&format!("[[peer]]\n{field} = {quoted}\n")).into());
     }
-    all.push(circle(secret).into());
+    all.push(peers_file_error(secret).into());
     all.extend(secret.parse::<OnionAddress>().err().map(Into::into));
     all.extend(secret.parse::<MirrorSpec>().err().map(Into::into));
     all.extend(secret.parse::<NoteVerifyingKey>().err().map(Into::into));
@@ -136,19 +139,19 @@ fn complaints(secret: &str) -> Vec<Box<dyn Error>> {
     all.extend(NoteSigningKey::from_private_key_line(&format!("{secret}x")).err().map(Into::into));
     all.extend(Manifest::parse(secret).err().map(Into::into));
     all.extend(Manifest::parse(&format!("unanimity/release/v1\n{secret}\n")).err().map(Into::into));
-    all.extend(TreeHead::verify(secret.as_bytes(), &the_log()).err().map(Into::into));
+    all.extend(TreeHead::verify(secret.as_bytes(), &sample_log()).err().map(Into::into));
     all.extend(
-        unanimity_publish::read_statement(&keep(place.path(), "note", secret))
+        unanimity_publish::read_statement(&write_private_file(scratch_dir.path(), "note", secret))
             .err()
             .map(Into::into),
     );
-    keep(place.path(), "peer/identity.json", secret);
-    all.push(Identity::read(place.path()).unwrap_err().into());
+    write_private_file(scratch_dir.path(), "peer/identity.json", secret);
+    all.push(Identity::read(scratch_dir.path()).unwrap_err().into());
     all
 }
 
-fn keep(place: &Path, name: &str, text: &str) -> std::path::PathBuf {
-    let (path, disk) = (place.join(name), Storage::default());
+fn write_private_file(place: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let (path, disk) = (scratch_dir.join(name), Storage::default());
     disk.make_dir(path.parent().unwrap(), Mode::Private).unwrap();
     disk.write(&path, text.as_bytes(), Mode::Private).unwrap();
     path
@@ -163,19 +166,19 @@ fn a_secret_key_in_the_wrong_file_is_in_neither_the_log_nor_the_alarm() {
         let note = NoteSigningKey::from_seed(name.clone(), &seed).to_private_key_line();
         let view = CosignatureSigningKey::from_seed(name.clone(), &seed).to_private_key_line();
         for secret in [&*note, &*view, age] {
-            let all = complaints(secret);
+            let all = parser_errors(secret);
             assert!(all.len() > 30, "{}", all.len());
-            all.into_iter().for_each(|error| hides(error, secret));
+            all.into_iter().for_each(|error| assert_redacted(error, secret));
         }
     }
 }
 
 /// A daemon, ended with the test.
 #[cfg(feature = "tor")]
-struct Serving(std::process::Child);
+struct DaemonProcess(std::process::Child);
 
 #[cfg(feature = "tor")]
-impl Drop for Serving {
+impl Drop for DaemonProcess {
     fn drop(&mut self) {
         self.0.kill().ok();
         self.0.wait().ok();
@@ -206,7 +209,7 @@ fn a_daemon_whose_circle_breaks_logs_it_and_tells_its_alarm_without_the_address(
     let log = fs::File::create(desk.path().join("daemon.log")).unwrap();
     let mut command = desk.command("--config emil/unanimity.toml serve");
     let daemon = command.stdout(std::process::Stdio::null()).stderr(log).spawn().unwrap();
-    let daemon = Serving(daemon);
+    let daemon = DaemonProcess(daemon);
     let until = |what: &dyn Fn() -> bool| {
         let begun = std::time::Instant::now();
         while !what() {
@@ -215,7 +218,7 @@ fn a_daemon_whose_circle_breaks_logs_it_and_tells_its_alarm_without_the_address(
         }
     };
     until(&|| desk.read("daemon.log").contains("serving"));
-    let address = format!("{}.onion", &onion()[1..]);
+    let address = format!("{}.onion", &onion_name()[1..]);
     desk.write("emil/peers.toml", format!("[[peer]]\naddress = \"{address}\"\n"));
     let id = rustix::process::Pid::from_child(&daemon.0);
     let complains = |text: &str| text.contains("peers.toml: TOML parse error at line 2");
@@ -225,7 +228,7 @@ fn a_daemon_whose_circle_breaks_logs_it_and_tells_its_alarm_without_the_address(
         complains(&desk.read("daemon.log")) && complains(&heard)
     });
     for said in [desk.read("daemon.log"), desk.read("told")] {
-        assert!(!tells(&said, &address), "{said}");
+        assert!(!reveals(&said, &address), "{said}");
         assert!(said.contains("[hidden].onion"), "{said}");
     }
 }

@@ -14,20 +14,22 @@ use unanimity_install::installer_state_dir;
 use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::Clock as _;
-use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::{Draft, World, copy_tree};
+use unanimity_testkit::circle::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::{ReleaseSpec, World, copy_tree};
 
 use crate::installer;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
 /// A world whose two releases have settled by now, as the program will see it.
-async fn settled(directory: PathBuf) -> World {
+async fn create_settled_world(directory: PathBuf) -> World {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut world = World::create(&directory, 6, Timestamp(now - 3 * 3600)).unwrap();
     fs::create_dir_all(directory.join("client")).unwrap();
-    for (sequence, version, artifact) in [(1, "1.0.0", ONE), (2, "1.1.0", TWO)] {
-        world.publish(&Draft::new(sequence, version, artifact)).unwrap();
+    for (sequence, version, artifact) in
+        [(1, "1.0.0", FIRST_ARTIFACT), (2, "1.1.0", SECOND_ARTIFACT)]
+    {
+        world.publish(&ReleaseSpec::new(sequence, version, artifact)).unwrap();
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
         world.advance(HOUR + SECOND);
@@ -44,8 +46,8 @@ fn run(world: &World, arguments: &[&str]) -> (i32, String) {
 }
 
 /// Runs the program that installs.
-fn install(world: &World, arguments: &[&str]) -> (i32, String) {
-    run_program(&installer::program(), world, arguments)
+fn run_installer(world: &World, arguments: &[&str]) -> (i32, String) {
+    run_program(&installer::installer_path(), world, arguments)
 }
 
 fn run_program(program: &Path, world: &World, arguments: &[&str]) -> (i32, String) {
@@ -55,42 +57,42 @@ fn run_program(program: &Path, world: &World, arguments: &[&str]) -> (i32, Strin
     (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
 }
 
-fn current(world: &World) -> Vec<u8> {
+fn installed_bytes(world: &World) -> Vec<u8> {
     fs::read(world.config.cycle.install_root.join("current/hello")).unwrap()
 }
 
 #[tokio::test]
 async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
-    let home = place();
-    let mut world = settled(home.path().join("world")).await;
+    let home = scratch_dir();
+    let mut world = create_settled_world(home.path().join("world")).await;
     world.write_config().unwrap();
     let (code, said) = run(&world, &["rollback"]);
-    assert_eq!((code, current(&world)), (2, ONE.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (2, FIRST_ARTIFACT.to_vec()), "{said}");
     assert!(said.trim().ends_with("there is no older version here that proved good"), "{said}");
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let (code, said) = run(&world, &["status"]);
     assert!(said.contains("installed   2-1.1.0\nbefore      1-1.0.0\n"), "{code} {said}");
     let (code, said) = run(&world, &["rollback", "7-7"]);
-    assert_eq!((code, current(&world)), (2, TWO.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (2, SECOND_ARTIFACT.to_vec()), "{said}");
     let (code, said) = run(&world, &["rollback"]);
-    assert_eq!((code, current(&world)), (0, ONE.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (0, FIRST_ARTIFACT.to_vec()), "{said}");
     assert!(said.contains("1-1.0.0 is installed again"), "{said}");
     assert!(said.contains(". 2-1.1.0 is not installed again by itself; something"), "{said}");
     // Asked again, nobody goes forward to what they have just left.
     let (code, said) = run(&world, &["rollback"]);
-    assert_eq!((code, current(&world)), (2, ONE.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (2, FIRST_ARTIFACT.to_vec()), "{said}");
     let (_, said) = run(&world, &["status"]);
     let left = "left        2-1.1.0: not installed again by itself, something newer is\n";
     assert!(said.contains(&format!("installed   1-1.0.0\n{left}")), "{said}");
     let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
-    assert_eq!((code, current(&world)), (0, ONE.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (0, FIRST_ARTIFACT.to_vec()), "{said}");
     assert!(said.starts_with("1-1.0.0 is installed, in "), "{said}");
     // The check is asked there as well, and stops nobody.
     world.config.cycle.hooks.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     world.write_config().unwrap();
     let (code, said) = run(&world, &["--json", "rollback", "2-1.1.0"]);
-    assert_eq!((code, current(&world)), (30, TWO.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (30, SECOND_ARTIFACT.to_vec()), "{said}");
     assert!(said.contains(r#""outcome":"unhealthy""#) && said.contains(": no\""), "{said}");
     let (code, said) = run(&world, &["status"]);
     assert_eq!(code, 30, "{said}");
@@ -104,8 +106,8 @@ async fn going_back_and_vouching_say_what_they_did_and_why_they_did_not() {
 
 #[tokio::test]
 async fn a_release_that_failed_is_in_status_and_passes_on_the_operators_word() {
-    let home = place();
-    let mut world = settled(home.path().join("world")).await;
+    let home = scratch_dir();
+    let mut world = create_settled_world(home.path().join("world")).await;
     world.config.cycle.hooks.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     world.write_config().unwrap();
@@ -122,20 +124,20 @@ async fn a_release_that_failed_is_in_status_and_passes_on_the_operators_word() {
         "{said}"
     );
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
-    assert_eq!(current(&world), TWO);
+    assert_eq!(installed_bytes(&world), SECOND_ARTIFACT);
 }
 
 #[tokio::test]
 async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_operator_set() {
-    let home = place();
-    let mut world = settled(home.path().join("world")).await;
+    let home = scratch_dir();
+    let mut world = create_settled_world(home.path().join("world")).await;
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
     world.config.cycle.spool = Some(SpoolSettings {
         directory: spool.clone(),
         freshness: SpoolSettings::DEFAULT_FRESHNESS,
     });
-    world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
+    world.publish_withdrawal("log", 1, "Bad.", world.clock.now()).unwrap();
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     let stick = world.directory.join("stick");
     copy_tree(&spool, &stick).unwrap();
@@ -143,8 +145,8 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     world.config.cycle.spool = None;
     world.write_config().unwrap();
     let carried = ["--from", stick.to_str().unwrap()];
-    let (code, said) = install(&world, &carried);
-    assert_eq!((code, current(&world)), (3, ONE.to_vec()), "{said}");
+    let (code, said) = run_installer(&world, &carried);
+    assert_eq!((code, installed_bytes(&world)), (3, FIRST_ARTIFACT.to_vec()), "{said}");
     assert!(said.contains("say in [install] freshness how old"), "{said}");
     let config = world.directory.join("client/unanimity.toml");
     let told = fs::read_to_string(&config).unwrap();
@@ -154,23 +156,23 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     };
     // It was cosigned about an hour ago.
     bound("30m");
-    let (code, said) = install(&world, &carried);
-    assert_eq!((code, current(&world)), (12, ONE.to_vec()), "{said}");
+    let (code, said) = run_installer(&world, &carried);
+    assert_eq!((code, installed_bytes(&world)), (12, FIRST_ARTIFACT.to_vec()), "{said}");
     bound("7d");
     let proof = stick.join("proof");
     let whole = fs::read_to_string(&proof).unwrap();
     fs::write(&proof, whole.replacen("bundle/v1", "bundle/v2", 1)).unwrap();
-    let (code, said) = install(&world, &carried);
-    assert_eq!((code, current(&world)), (29, ONE.to_vec()), "{said}");
+    let (code, said) = run_installer(&world, &carried);
+    assert_eq!((code, installed_bytes(&world)), (29, FIRST_ARTIFACT.to_vec()), "{said}");
     fs::write(&proof, whole).unwrap();
-    let (code, said) = install(&world, &carried);
-    assert_eq!((code, current(&world)), (0, TWO.to_vec()), "{said}");
-    let (code, said) = install(&world, &carried);
+    let (code, said) = run_installer(&world, &carried);
+    assert_eq!((code, installed_bytes(&world)), (0, SECOND_ARTIFACT.to_vec()), "{said}");
+    let (code, said) = run_installer(&world, &carried);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("nothing new is staged"), "{said}");
     let (code, said) = run(&world, &["install"]);
     assert_eq!(code, 2, "{said}");
-    let (code, said) = install(&world, &["--from", home.path().to_str().unwrap()]);
+    let (code, said) = run_installer(&world, &["--from", home.path().to_str().unwrap()]);
     assert_eq!(code, 6, "{said}");
     assert!(said.contains("is this what a spool was?"), "{said}");
     let (_, said) = run(&world, &["status"]);
@@ -178,7 +180,7 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
     // What was read there is known to whatever is asked of this node.
     fs::remove_dir_all(world.config.cycle.state.join("client")).unwrap();
     let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
-    assert_eq!((code, current(&world)), (31, TWO.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (31, SECOND_ARTIFACT.to_vec()), "{said}");
     let root = &world.config.cycle.install_root;
     let path = |path: &str| root.join(path).to_str().unwrap().to_owned();
     let (file, proof) = (path("versions/1-1.0.0/hello"), path("proofs/1-1.0.0"));
@@ -199,8 +201,8 @@ async fn a_release_that_was_carried_is_installed_within_the_bound_that_its_opera
 /// the old one left.
 #[tokio::test]
 async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
-    let home = place();
-    let mut world = settled(home.path().join("world")).await;
+    let home = scratch_dir();
+    let mut world = create_settled_world(home.path().join("world")).await;
     let config = world.directory.join("client/unanimity.toml");
     let program = world.config.cycle.install_root.join("current/hello");
     let paths = [&program, &config].map(|path| path.to_str().unwrap().to_owned());
@@ -214,7 +216,7 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
         (4, "2.1.0", b"#!/bin/sh\nexit 101\n", false),
         (5, "2.2.0", runs.as_bytes(), true),
     ] {
-        world.publish(&Draft::new(sequence, version, artifact)).unwrap();
+        world.publish(&ReleaseSpec::new(sequence, version, artifact)).unwrap();
         world.poll_all().await.unwrap();
         world.check().await.1.err();
         world.advance(HOUR + SECOND);
@@ -229,15 +231,15 @@ async fn a_new_version_of_the_program_that_does_not_start_gives_way() {
         }
         let ended = world.update().await.1;
         assert_eq!(ended.is_ok(), works, "{ended:?}");
-        let current = current(&world);
-        assert_eq!(current, if works { artifact } else { ONE }, "{version}");
+        let current = installed_bytes(&world);
+        assert_eq!(current, if works { artifact } else { FIRST_ARTIFACT }, "{version}");
     }
 }
 
 #[tokio::test]
 async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_has_its_own_end() {
-    let home = place();
-    let world = settled(home.path().join("world")).await;
+    let home = scratch_dir();
+    let world = create_settled_world(home.path().join("world")).await;
     world.write_config().unwrap();
     let client = world.directory.join("client");
     let own = fs::read_to_string(client.join("unanimity.toml")).unwrap();
@@ -277,8 +279,8 @@ async fn what_is_asked_of_a_node_can_be_asked_of_more_products_of_it_and_each_ha
 
 #[tokio::test]
 async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to_anothers_state() {
-    let home = place();
-    let mut world = settled(home.path().join("world")).await;
+    let home = scratch_dir();
+    let mut world = create_settled_world(home.path().join("world")).await;
     let client = world.directory.join("client");
     fs::write(client.join("hook"), "#!/bin/sh\n").unwrap();
     world.config.cycle.hooks.post_install = vec![client.join("hook").to_str().unwrap().to_owned()];
@@ -308,10 +310,10 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
             }
             let installs = [&[][..], &["--from", "/"]];
             for (run, verb) in [
-                (install as fn(&World, &[&str]) -> (i32, String), installs[0]),
-                (install, installs[1]),
-                (install, &["rollback"]),
-                (install, &["mark-good"]),
+                (run_installer as fn(&World, &[&str]) -> (i32, String), installs[0]),
+                (run_installer, installs[1]),
+                (run_installer, &["rollback"]),
+                (run_installer, &["mark-good"]),
                 (run, &["rollback"]),
                 (run, &["mark-good"]),
             ] {
@@ -335,7 +337,7 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         }
         assert_eq!(run(&world, &["status"]).0, 0);
         // As who is nobody special here: whose state that is, they can see, and no more.
-        give(&client, 54_322);
+        chown_tree(&client, 54_322);
         std::os::unix::fs::chown(&state, Some(54_321), None).unwrap();
         fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -349,8 +351,8 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
         world.config.cycle.spool =
             Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
         world.write_config().unwrap();
-        give(&client.join("unanimity.toml"), 54_322);
-        give(&client.join("peers.toml"), 54_322);
+        chown_tree(&client.join("unanimity.toml"), 54_322);
+        chown_tree(&client.join("peers.toml"), 54_322);
         let (code, said) = run_as(&world, 54_322, &["status"]);
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("installed   1-1.0.0\n"), "{said}");
@@ -370,10 +372,10 @@ async fn who_installs_goes_by_nothing_that_others_may_write_and_nobody_writes_to
 }
 
 /// Everything below a directory becomes somebody's.
-fn give(path: &std::path::Path, user: u32) {
+fn chown_tree(path: &std::path::Path, user: u32) {
     std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
     if path.is_dir() && !path.is_symlink() {
-        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
+        fs::read_dir(path).unwrap().for_each(|entry| chown_tree(&entry.unwrap().path(), user));
     }
 }
 
@@ -392,11 +394,11 @@ fn run_as(world: &World, user: u32, arguments: &[&str]) -> (i32, String) {
 
 #[tokio::test]
 async fn that_a_release_was_taken_back_is_in_status_and_there_is_no_way_back_to_it() {
-    let home = place();
-    let mut world = settled(home.path().join("world")).await;
+    let home = scratch_dir();
+    let mut world = create_settled_world(home.path().join("world")).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     world.write_config().unwrap();
-    world.withdraw("log", 1, "Bad.", world.clock.now()).unwrap();
+    world.publish_withdrawal("log", 1, "Bad.", world.clock.now()).unwrap();
     world.poll_all().await.unwrap();
     world.check().await.1.unwrap();
     let root = &world.config.cycle.install_root;
@@ -416,13 +418,13 @@ async fn that_a_release_was_taken_back_is_in_status_and_there_is_no_way_back_to_
         "{said}"
     );
     let (code, said) = run(&world, &["rollback", "1-1.0.0"]);
-    assert_eq!((code, current(&world)), (31, TWO.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (31, SECOND_ARTIFACT.to_vec()), "{said}");
     assert!(said.contains("1-1.0.0 was taken back by its publisher: there is no way"), "{said}");
     let (code, said) = run(&world, &["rollback"]);
-    assert_eq!((code, current(&world)), (2, TWO.to_vec()), "{said}");
+    assert_eq!((code, installed_bytes(&world)), (2, SECOND_ARTIFACT.to_vec()), "{said}");
     let (_, said) = run(&world, &["status"]);
     assert!(!said.contains("WITHDRAWN"), "{said}");
-    world.withdraw("log", 2, "Bad as well.", world.clock.now()).unwrap();
+    world.publish_withdrawal("log", 2, "Bad as well.", world.clock.now()).unwrap();
     world.poll_all().await.unwrap();
     world.check().await.1.unwrap_err();
     let (code, said) = run(&world, &["status"]);

@@ -14,13 +14,13 @@ use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
 
 /// A directory to work in, with a passphrase file.
-pub(crate) struct Desk(TempDir);
+pub(crate) struct CliSandbox(TempDir);
 
-impl Desk {
-    pub(crate) fn new() -> Desk {
-        let desk = Desk(tempfile::tempdir().unwrap());
+impl CliSandbox {
+    pub(crate) fn new() -> CliSandbox {
+        let desk = CliSandbox(tempfile::tempdir().unwrap());
         desk.write("pass", "correct horse\n");
-        desk.mode("pass", 0o600);
+        desk.set_mode("pass", 0o600);
         desk
     }
 
@@ -36,7 +36,7 @@ impl Desk {
         fs::read_to_string(self.path().join(name)).unwrap()
     }
 
-    fn mode(&self, name: &str, mode: u32) {
+    fn set_mode(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
@@ -55,14 +55,14 @@ impl Desk {
     }
 
     /// Runs a command line that must end well; returns what it printed.
-    pub(crate) fn good(&self, line: &str) -> String {
+    pub(crate) fn run_ok(&self, line: &str) -> String {
         let output = self.run(line);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs a command line that must end with a code; returns what it said, on one stream only.
-    pub(crate) fn bad(&self, code: i32, line: &str) -> String {
+    pub(crate) fn run_err(&self, code: i32, line: &str) -> String {
         let output = self.run(line);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{line}: {said}");
@@ -71,7 +71,7 @@ impl Desk {
     }
 
     /// A key as `keygen` leaves it, but for the second that guessing its passphrase costs.
-    fn key<const TYPE: u8>(&self, name: &str) {
+    fn write_key<const TYPE: u8>(&self, name: &str) {
         let secret: SigningKey<TYPE> = unanimity_publish::generate_key(name.parse().unwrap());
         let path = self.path().join(format!("{name}.key"));
         let (work, disk) = (KdfCost::Factor(2), Storage::default());
@@ -86,53 +86,53 @@ impl Desk {
         self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
     }
 
-    pub(crate) fn publish(&self) {
-        self.key::<1>("a");
-        self.key::<1>("b");
-        self.key::<1>("log");
-        self.good("log init log --origin example.org/l --key log.key --passphrase-file pass");
+    pub(crate) fn publish_release(&self) {
+        self.write_key::<1>("a");
+        self.write_key::<1>("b");
+        self.write_key::<1>("log");
+        self.run_ok("log init log --origin example.org/l --key log.key --passphrase-file pass");
         self.write("hello", "#!/bin/sh\necho hello\n");
-        self.good(NEW);
-        self.good("release sign m --key a.key --passphrase-file pass --yes");
-        self.good("release sign m --key b.key --passphrase-file pass --yes");
+        self.run_ok(RELEASE_NEW);
+        self.run_ok("release sign m --key a.key --passphrase-file pass --yes");
+        self.run_ok("release sign m --key b.key --passphrase-file pass --yes");
     }
 }
 
-const NEW: &str = "release new --log-origin example.org/l --product hello --channel stable \
+const RELEASE_NEW: &str = "release new --log-origin example.org/l --product hello --channel stable \
     --sequence 1 --version 1.0 --artifact x86_64-linux=hello --out m";
 
 #[test]
 fn a_release_is_made_signed_logged_and_proven_by_the_readme() {
-    let desk = Desk::new();
-    desk.publish();
-    let shown = desk.good("release show m --key a.key.pub --key b.key.pub");
+    let desk = CliSandbox::new();
+    desk.publish_release();
+    let shown = desk.run_ok("release show m --key a.key.pub --key b.key.pub");
     assert_eq!(shown.matches("(verified)").count(), 2, "{shown}");
     let appended =
-        desk.good("log append log --key log.key --passphrase-file pass --artifact hello m");
+        desk.run_ok("log append log --key log.key --passphrase-file pass --artifact hello m");
     assert!(appended.contains("entry 0"), "{appended}");
     assert!(appended.contains("No signature was checked"), "{appended}");
-    desk.good("log prove log --log-key log.key.pub --note m --out proof");
+    desk.run_ok("log prove log --log-key log.key.pub --note m --out proof");
     let proof = desk.read("proof");
     assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nindex 0\n\nexample.org/l\n1\n"), "{proof}");
-    let listed = desk.good("log show log --log-key log.key.pub");
+    let listed = desk.run_ok("log show log --log-key log.key.pub");
     assert!(listed.contains("0 hello stable, release 1.0 (sequence 1)"), "{listed}");
 
     desk.write("other", desk.read("m").replace("version 1.0", "version 1.1"));
-    assert!(desk.good("log verify proof --note m --log-key log.key.pub").contains("is entry 0"));
-    desk.bad(29, "log verify proof --note other --log-key log.key.pub");
-    desk.bad(22, "log verify proof --note m --log-key a.key.pub");
-    desk.bad(8, "log verify m --note m --log-key log.key.pub");
-    desk.bad(6, "log prove log --log-key log.key.pub --note m --out proof");
-    desk.bad(23, "log prove log --log-key log.key.pub --note other");
-    desk.bad(23, "log prove log --log-key log.key.pub --index 1");
-    desk.bad(22, "log show log --log-key a.key.pub");
+    assert!(desk.run_ok("log verify proof --note m --log-key log.key.pub").contains("is entry 0"));
+    desk.run_err(29, "log verify proof --note other --log-key log.key.pub");
+    desk.run_err(22, "log verify proof --note m --log-key a.key.pub");
+    desk.run_err(8, "log verify m --note m --log-key log.key.pub");
+    desk.run_err(6, "log prove log --log-key log.key.pub --note m --out proof");
+    desk.run_err(23, "log prove log --log-key log.key.pub --note other");
+    desk.run_err(23, "log prove log --log-key log.key.pub --index 1");
+    desk.run_err(22, "log show log --log-key a.key.pub");
 }
 
 #[test]
 fn key_files_are_private_encrypted_and_never_overwritten() {
-    let desk = Desk::new();
+    let desk = CliSandbox::new();
     let keygen = "keygen --role publisher --name a --out a.key --passphrase-file pass";
-    let public = desk.good(keygen);
+    let public = desk.run_ok(keygen);
     assert_eq!(public, desk.read("a.key.pub"));
     assert_eq!(
         fs::metadata(desk.path().join("a.key")).unwrap().permissions().mode() & 0o777,
@@ -140,46 +140,46 @@ fn key_files_are_private_encrypted_and_never_overwritten() {
     );
     assert!(desk.read("a.key").starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
     let before = desk.read("a.key");
-    assert!(desk.bad(6, keygen).contains("not overwritten"));
+    assert!(desk.run_err(6, keygen).contains("not overwritten"));
     assert_eq!(desk.read("a.key"), before);
 
     desk.write("hello", "x");
-    desk.good(NEW);
+    desk.run_ok(RELEASE_NEW);
     let sign = "release sign m --key a.key --passphrase-file pass --yes";
-    desk.mode("a.key", 0o640);
-    assert!(desk.bad(7, sign).contains("chmod 600"));
-    desk.mode("a.key", 0o600);
-    desk.mode("pass", 0o644);
-    assert!(desk.bad(7, sign).contains("chmod 600"));
-    desk.mode("pass", 0o600);
+    desk.set_mode("a.key", 0o640);
+    assert!(desk.run_err(7, sign).contains("chmod 600"));
+    desk.set_mode("a.key", 0o600);
+    desk.set_mode("pass", 0o644);
+    assert!(desk.run_err(7, sign).contains("chmod 600"));
+    desk.set_mode("pass", 0o600);
     desk.write("pass", "wrong\n");
-    assert!(desk.bad(7, sign).contains("wrong passphrase"));
+    assert!(desk.run_err(7, sign).contains("wrong passphrase"));
     desk.write("pass", "\n");
-    assert!(desk.bad(7, sign).contains("empty passphrase"));
+    assert!(desk.run_err(7, sign).contains("empty passphrase"));
     desk.write("pass", "correct horse\n");
     // Without a terminal nobody can have seen what would be signed.
-    desk.bad(2, "release sign m --key a.key --passphrase-file pass");
-    desk.good(sign);
-    assert!(desk.bad(2, sign).contains("already signed"));
+    desk.run_err(2, "release sign m --key a.key --passphrase-file pass");
+    desk.run_ok(sign);
+    assert!(desk.run_err(2, sign).contains("already signed"));
     // A peer's key signs no release.
-    desk.key::<4>("p");
-    desk.bad(7, "release sign m --key p.key --passphrase-file pass --yes");
+    desk.write_key::<4>("p");
+    desk.run_err(7, "release sign m --key p.key --passphrase-file pass --yes");
 }
 
 #[test]
 fn a_release_is_shown_with_all_that_decides_what_is_installed() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let manifest = desk.read("m");
-    let file = desk.good("release show m");
+    let file = desk.run_ok("release show m");
     desk.write("m", manifest.replace(" file\n", " tar 5 1\n"));
-    let archive = desk.good("release show m");
+    let archive = desk.run_ok("release show m");
     assert!(
         file.contains("a file") && archive.contains("an archive of 1 entries, 5 bytes"),
         "{archive}"
     );
     let kind = |line: &str| {
-        let report: Value = serde_json::from_str(&desk.good(line)).unwrap();
+        let report: Value = serde_json::from_str(&desk.run_ok(line)).unwrap();
         report["manifest"]["targets"][0]["kind"].clone()
     };
     assert_eq!(kind("--json release show m")["archive"]["unpacked"], 5);
@@ -187,29 +187,29 @@ fn a_release_is_shown_with_all_that_decides_what_is_installed() {
 
 #[test]
 fn a_release_that_lacks_a_signature_is_found_before_it_is_logged_or_is_used_up() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let whole = desk.read("m");
     let one: Vec<&str> = whole.lines().filter(|line| !line.starts_with("— b ")).collect();
     desk.write("m", one.join("\n") + "\n");
     let append = "log append log --key log.key --passphrase-file pass";
-    desk.bad(22, &format!("{append} --signed-by a.key.pub --signed-by b.key.pub m"));
-    desk.bad(22, "release show m --key b.key.pub");
-    desk.good(&format!("{append} m"));
+    desk.run_err(22, &format!("{append} --signed-by a.key.pub --signed-by b.key.pub m"));
+    desk.run_err(22, "release show m --key b.key.pub");
+    desk.run_ok(&format!("{append} m"));
     desk.write("m", whole);
-    let said = desk.bad(21, &format!("{append} m"));
+    let said = desk.run_err(21, &format!("{append} m"));
     let expected = "m: entry 0 is this very release with other signatures, and cannot be completed any more; sequence 1 is used up";
     assert!(said.contains(expected), "{said}");
 }
 
 #[test]
 fn init_writes_what_is_missing_of_the_two_and_leaves_the_other_alone() {
-    let desk = Desk::new();
-    desk.good("init --config node/unanimity.toml");
+    let desk = CliSandbox::new();
+    desk.run_ok("init --config node/unanimity.toml");
     for (gone, kept) in [("peers.toml", "unanimity.toml"), ("unanimity.toml", "peers.toml")] {
         desk.write(&format!("node/{kept}"), "mine");
         fs::remove_file(desk.path().join("node").join(gone)).unwrap();
-        let said = desk.good("init --config node/unanimity.toml");
+        let said = desk.run_ok("init --config node/unanimity.toml");
         assert!(said.starts_with(&format!("Written: node/{gone}\nFill in")), "{said}");
         assert_eq!(desk.read(&format!("node/{kept}")), "mine");
     }
@@ -217,29 +217,29 @@ fn init_writes_what_is_missing_of_the_two_and_leaves_the_other_alone() {
 
 #[test]
 fn hostile_text_does_not_reach_the_terminal_as_it_is() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     // A name may hold any letters; what moves a cursor, hides or turns text round is shown for what it is.
     let line = desk.read("m").lines().last().unwrap().to_owned();
     // Nor does what only looks like ours (a Cyrillic а), or is read from right to left.
     for hostile in ["\u{202e}", "\u{200b}", "\u{2800}", "\u{feff}", "\u{430}", "\u{5d0}", "×"] {
         let blob = line.rsplit(' ').next().unwrap();
         desk.write("m2", format!("{}— x{hostile}y {blob}\n", desk.read("m")));
-        let shown = desk.good("release show m2");
+        let shown = desk.run_ok("release show m2");
         assert!(!shown.contains(hostile), "{shown}");
         assert!(shown.contains(&format!("x{}y", hostile.escape_unicode())), "{shown}");
     }
-    assert!(desk.bad(6, "release show Knäuel").contains("Knäuel"));
+    assert!(desk.run_err(6, "release show Knäuel").contains("Knäuel"));
     desk.write("a\u{1b}[2J", "no note");
     let name = "a\u{1b}[2J".to_owned();
-    let said = desk.bad(8, &format!("release show {name}"));
+    let said = desk.run_err(8, &format!("release show {name}"));
     assert!(!said.contains('\u{1b}'), "{said}");
 }
 
 #[test]
 fn what_is_read_is_bounded_and_plain() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let huge = fs::File::create(desk.path().join("huge")).unwrap();
     huge.set_len(3 << 30).unwrap();
     for line in [
@@ -249,22 +249,22 @@ fn what_is_read_is_bounded_and_plain() {
         "log verify huge --note m --log-key log.key.pub",
         "log prove log --note huge --log-key log.key.pub",
     ] {
-        desk.bad(6, line);
+        desk.run_err(6, line);
     }
     assert!(Command::new("mkfifo").arg(desk.path().join("pipe")).status().unwrap().success());
-    desk.bad(6, "release show pipe");
-    desk.bad(6, "log append log --key log.key --passphrase-file pass pipe");
+    desk.run_err(6, "release show pipe");
+    desk.run_err(6, "log append log --key log.key --passphrase-file pass pipe");
     fs::remove_file(desk.path().join("log/checkpoint")).unwrap();
     fs::rename(desk.path().join("pipe"), desk.path().join("log/checkpoint")).unwrap();
-    desk.bad(6, "log append log --key log.key --passphrase-file pass m");
+    desk.run_err(6, "log append log --key log.key --passphrase-file pass m");
     fs::rename(desk.path().join("log/checkpoint"), desk.path().join("pipe")).unwrap();
-    desk.bad(3, "status --config pipe");
+    desk.run_err(3, "status --config pipe");
 }
 
 #[test]
 fn what_cannot_be_printed_is_no_success() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
     command.args(["release", "show", "m"]).current_dir(desk.path());
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
@@ -275,11 +275,14 @@ fn what_cannot_be_printed_is_no_success() {
 #[test]
 fn a_path_that_is_not_utf8_is_a_path_like_any_other() {
     use std::os::unix::ffi::OsStringExt as _;
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let out = std::ffi::OsString::from_vec(b"q\xff.manifest".to_vec());
     let mut command = Command::new(env!("CARGO_BIN_EXE_unanimity"));
-    command.args(NEW.split_whitespace().take_while(|word| *word != "--out")).arg("--out").arg(&out);
+    command
+        .args(RELEASE_NEW.split_whitespace().take_while(|word| *word != "--out"))
+        .arg("--out")
+        .arg(&out);
     let output = command.arg("--json").current_dir(desk.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(desk.path().join(&out).exists());
@@ -287,71 +290,73 @@ fn a_path_that_is_not_utf8_is_a_path_like_any_other() {
 
 #[test]
 fn a_configuration_that_anybody_may_change_is_refused() {
-    let desk = Desk::new();
-    desk.good("init --config node/unanimity.toml");
-    desk.mode("node/unanimity.toml", 0o646);
-    assert!(desk.bad(3, "status --config node/unanimity.toml").contains("chmod o-w"));
+    let desk = CliSandbox::new();
+    desk.run_ok("init --config node/unanimity.toml");
+    desk.set_mode("node/unanimity.toml", 0o646);
+    assert!(desk.run_err(3, "status --config node/unanimity.toml").contains("chmod o-w"));
 }
 
 #[test]
 fn a_mistyped_log_that_showed_nothing_leaves_nothing_behind() {
-    let desk = Desk::new();
+    let desk = CliSandbox::new();
     desk.write("artifact", "any file at all");
-    desk.good("demo --artifact artifact --keep kept");
+    desk.run_ok("demo --artifact artifact --keep kept");
     let path = "kept/honest/client/unanimity.toml";
     let right = desk.read(path);
     desk.write(
         path,
         right.replace("\"state\"", "\"fresh\"").replace("example/releases", "example/typo"),
     );
-    desk.bad(4, &format!("check --config {path}"));
+    desk.run_err(4, &format!("check --config {path}"));
     desk.write(path, right.replace("\"state\"", "\"fresh\""));
-    desk.bad(12, &format!("check --config {path}"));
+    desk.run_err(12, &format!("check --config {path}"));
     // With something to lose, another log is an error.
     desk.write(path, right.replace("example/releases", "example/typo"));
-    assert!(desk.bad(3, &format!("check --config {path}")).contains("another log"));
+    assert!(desk.run_err(3, &format!("check --config {path}")).contains("another log"));
 }
 
 #[test]
 fn what_is_wrong_with_a_release_or_an_append_is_said_and_changes_nothing() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let append = "log append log --key log.key --passphrase-file pass";
     let checkpoint = desk.read("log/checkpoint");
     desk.write("text", "just text\n");
-    assert!(desk.bad(8, &format!("{append} text")).contains("text: not a signed note"));
-    desk.bad(6, &format!("{append} missing"));
+    assert!(desk.run_err(8, &format!("{append} text")).contains("text: not a signed note"));
+    desk.run_err(6, &format!("{append} missing"));
     desk.write("foreign", desk.read("m").replace("log example.org/l", "log example.org/other"));
-    let foreign = desk.bad(8, &format!("{append} foreign --artifact hello"));
+    let foreign = desk.run_err(8, &format!("{append} foreign --artifact hello"));
     assert!(foreign.contains("foreign: it names the log"), "{foreign}");
     assert!(!desk.path().join("log/artifact").exists(), "nor is its file published");
-    assert!(desk.bad(28, &format!("{append} m --artifact text")).contains("text: none of these"));
-    desk.key::<1>("c");
-    assert!(desk.bad(22, &format!("{append} m --signed-by c.key.pub")).contains("not signed"));
+    assert!(
+        desk.run_err(28, &format!("{append} m --artifact text")).contains("text: none of these")
+    );
+    desk.write_key::<1>("c");
+    assert!(desk.run_err(22, &format!("{append} m --signed-by c.key.pub")).contains("not signed"));
     desk.write("edited", desk.read("m").replace("sequence 1", "sequence 3"));
-    desk.bad(22, &format!("{append} edited --signed-by a.key.pub"));
+    desk.run_err(22, &format!("{append} edited --signed-by a.key.pub"));
     // One sequence twice would be a conflict that no client installs.
-    desk.bad(21, &format!("{append} m m"));
+    desk.run_err(21, &format!("{append} m m"));
     assert_eq!(desk.read("log/checkpoint"), checkpoint, "nothing was appended");
-    let said = desk.good(&format!("{append} m --signed-by a.key.pub --signed-by b.key.pub"));
+    let said = desk.run_ok(&format!("{append} m --signed-by a.key.pub --signed-by b.key.pub"));
     assert!(said.contains("Clients will not find hello"), "{said}");
     // The same release again is no second one; what it lacked can be added.
-    let said = desk.good(&format!("{append} m --artifact hello"));
+    let said = desk.run_ok(&format!("{append} m --artifact hello"));
     assert!(
         said.contains("entry 0  m (since before)") && !said.contains("will not find"),
         "{said}"
     );
     let twin = "release new --log-origin example.org/l --product hello --channel stable \
         --sequence 1 --version 1.0 --artifact x86_64-linux=text --out twin";
-    desk.good(twin);
-    desk.good("release sign twin --key a.key --passphrase-file pass --yes");
-    desk.bad(21, &format!("{append} twin"));
-    desk.good(&twin.replace("--sequence 1", "--sequence 9").replace("--out twin", "--out new"));
-    desk.good("release sign new --key a.key --passphrase-file pass --yes");
-    desk.good(&format!("{append} new"));
-    desk.good(&twin.replace("--sequence 1", "--sequence 8").replace("--out twin", "--out late"));
-    desk.good("release sign late --key a.key --passphrase-file pass --yes");
-    desk.bad(24, &format!("{append} late"));
+    desk.run_ok(twin);
+    desk.run_ok("release sign twin --key a.key --passphrase-file pass --yes");
+    desk.run_err(21, &format!("{append} twin"));
+    desk.run_ok(&twin.replace("--sequence 1", "--sequence 9").replace("--out twin", "--out new"));
+    desk.run_ok("release sign new --key a.key --passphrase-file pass --yes");
+    desk.run_ok(&format!("{append} new"));
+    desk.run_ok(&twin.replace("--sequence 1", "--sequence 8").replace("--out twin", "--out late"));
+    desk.run_ok("release sign late --key a.key --passphrase-file pass --yes");
+    desk.run_err(24, &format!("{append} late"));
     let past = desk.read("late").replace("sequence 8", "sequence 10");
     let past = past.lines().map(|line| match line.split_once(' ') {
         Some(("issued", _)) => "issued 1\n".to_owned(),
@@ -359,7 +364,7 @@ fn what_is_wrong_with_a_release_or_an_append_is_said_and_changes_nothing() {
         _ => format!("{line}\n"),
     });
     desk.write("past", past.collect::<String>());
-    desk.bad(25, &format!("{append} past"));
+    desk.run_err(25, &format!("{append} past"));
 
     for (wrong, code) in [
         ("--artifact x86_64-linux", 2),
@@ -378,57 +383,57 @@ fn what_is_wrong_with_a_release_or_an_append_is_said_and_changes_nothing() {
         if !wrong.contains("--version") {
             line += " --version 1";
         }
-        desk.bad(code, &line);
+        desk.run_err(code, &line);
         assert!(!desk.path().join("n").exists(), "{wrong}");
     }
-    desk.bad(6, NEW);
+    desk.run_err(6, RELEASE_NEW);
 }
 
 #[test]
 fn a_restored_backup_of_a_log_refuses_to_sign() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let copy = |from: &str, to: &str| {
         unanimity_testkit::copy_tree(&desk.path().join(from), &desk.path().join(to)).unwrap();
     };
     copy("log", "backup");
-    desk.good("log append log --key log.key --passphrase-file pass m");
+    desk.run_ok("log append log --key log.key --passphrase-file pass m");
     copy("log", "mirror");
     let mirror = desk.path().join("mirror");
     let append =
         format!("--key log.key --passphrase-file pass --mirror file:{} m", mirror.display());
-    let said = desk.bad(24, &format!("log append backup {append}"));
+    let said = desk.run_err(24, &format!("log append backup {append}"));
     assert!(said.contains("would fork"), "{said}");
     let new = |sequence: u8, name: &str| {
-        let line = NEW.replace("--sequence 1", &format!("--sequence {sequence}"));
-        desk.good(&line.replace("--out m", &format!("--out {name}")));
-        desk.good(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
+        let line = RELEASE_NEW.replace("--sequence 1", &format!("--sequence {sequence}"));
+        desk.run_ok(&line.replace("--out m", &format!("--out {name}")));
+        desk.run_ok(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
     };
     new(2, "n");
     new(3, "o");
-    desk.good(&format!("log append log {append}").replace("mirror m", "mirror n"));
+    desk.run_ok(&format!("log append log {append}").replace("mirror m", "mirror n"));
     // Grown apart under one key: the backup is the longer one now, and restoring it would hide that.
-    desk.good("log append backup --key log.key --passphrase-file pass n o");
-    let said = desk.bad(20, &format!("log append backup {append}"));
+    desk.run_ok("log append backup --key log.key --passphrase-file pass n o");
+    let said = desk.run_err(20, &format!("log append backup {append}"));
     assert!(said.contains("append to neither"), "{said}");
 }
 
 #[test]
 fn init_writes_a_commented_configuration_that_says_what_is_missing() {
-    let desk = Desk::new();
-    desk.good("init --config node/unanimity.toml");
-    let said = desk.bad(3, "status --config node/unanimity.toml");
+    let desk = CliSandbox::new();
+    desk.run_ok("init --config node/unanimity.toml");
+    let said = desk.run_err(3, "status --config node/unanimity.toml");
     assert!(
         said.contains("unanimity.toml: still to be filled in: lines 16, 21, 22, 27, 86"),
         "{said}"
     );
-    desk.bad(6, "init --config node/unanimity.toml");
+    desk.run_err(6, "init --config node/unanimity.toml");
     // The example's peers are nobody: they are shown, and not asked.
     assert!(desk.read("node/peers.toml").contains("\n#[[peer]]\n"));
     let circle = PeerList::load(&desk.path().join("node/peers.toml")).unwrap();
     let error = circle.counted_peers(NOW).unwrap_err();
     assert!(error.to_string().contains("0 distinct operators"), "{error}");
-    let said = desk.bad(3, "check --config nowhere/unanimity.toml");
+    let said = desk.run_err(3, "check --config nowhere/unanimity.toml");
     assert!(said.contains("unanimity init"), "{said}");
 }
 
@@ -442,17 +447,17 @@ fn the_example_peers_are_a_circle() {
 
 #[test]
 fn the_machine_that_signs_a_log_looks_at_directories_only() {
-    let desk = Desk::new();
-    desk.publish();
-    let said = desk.bad(2, "log append log --key log.key --mirror https://example.org/log x");
+    let desk = CliSandbox::new();
+    desk.publish_release();
+    let said = desk.run_err(2, "log append log --key log.key --mirror https://example.org/log x");
     assert!(said.contains("file:/DIRECTORY"), "{said}");
 }
 
 #[test]
 fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
-    let desk = Desk::new();
-    desk.publish();
-    desk.good("init --config node/unanimity.toml");
+    let desk = CliSandbox::new();
+    desk.publish_release();
+    desk.run_ok("init --config node/unanimity.toml");
     let key = |name: &str| desk.read(&format!("{name}.key.pub")).trim().to_owned();
     let node = desk.read("node/unanimity.toml");
     let keys = format!("    \"{}\",\n    \"{}\",", key("a"), key("b"));
@@ -539,7 +544,7 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
     );
 
     // Offline, every peer is silent and nothing installs.
-    desk.good("log append log --key log.key --passphrase-file pass --artifact hello m");
+    desk.run_ok("log append log --key log.key --passphrase-file pass --artifact hello m");
     let line = |word: &str, path: &str| {
         let old = node.lines().find(|line| line.starts_with(word)).unwrap();
         (old.to_owned(), format!("{word} = {:?}", desk.path().join(path)))
@@ -551,21 +556,21 @@ fn the_template_filled_in_is_a_configuration_with_the_documented_defaults() {
         .replace(&root.0, &root.1);
     desk.write("node/unanimity.toml", node);
     for verb in ["check", "update"] {
-        let said = desk.bad(12, &format!("{verb} --config node/unanimity.toml"));
+        let said = desk.run_err(12, &format!("{verb} --config node/unanimity.toml"));
         for peer in ["alice", "bela", "carol-office"] {
             assert!(said.contains(&format!("{peer}: silent (unreachable")), "{said}");
         }
     }
     assert!(!desk.path().join("root").exists());
-    let status = desk.good("status --config node/unanimity.toml");
+    let status = desk.run_ok("status --config node/unanimity.toml");
     assert!(status.contains("silent since"), "{status}");
 }
 
 #[test]
 fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
-    let desk = Desk::new();
+    let desk = CliSandbox::new();
     desk.write("artifact", "any file at all");
-    let said = desk.good("demo --artifact artifact --keep kept");
+    let said = desk.run_ok("demo --artifact artifact --keep kept");
     assert!(said.contains("15 of 15 attacks were refused or in vain"), "{said}");
     assert_eq!(said.matches("\nrefused").count(), 15, "{said}");
     assert!(said.contains("installer  installed 1-1.0.0\n"), "{said}");
@@ -578,14 +583,14 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
         .collect();
     assert_eq!(commands.len(), 6, "{said}");
     for command in commands {
-        desk.good(command);
+        desk.run_ok(command);
     }
     let verify = "--config kept/honest/client/unanimity.toml verify --proof kept/honest/client/hello/proofs/2-1.1.0";
-    assert!(desk.bad(28, &format!("{verify} artifact")).contains("bytes"));
+    assert!(desk.run_err(28, &format!("{verify} artifact")).contains("bytes"));
     desk.write("twin", "any file at all\nthe Second release\n");
-    assert!(desk.bad(28, &format!("{verify} twin")).contains("SHA-256"));
-    desk.bad(8, "--config kept/honest/client/unanimity.toml verify --proof artifact artifact");
-    desk.bad(8, "evidence verify artifact --log-key kept/honest/log.pub");
+    assert!(desk.run_err(28, &format!("{verify} twin")).contains("SHA-256"));
+    desk.run_err(8, "--config kept/honest/client/unanimity.toml verify --proof artifact artifact");
+    desk.run_err(8, "evidence verify artifact --log-key kept/honest/log.pub");
     // Whatever is wrong with a bundle, it is the bundle that does not prove.
     let client = "--config kept/honest/client/unanimity.toml";
     let bundle = desk.read("kept/honest/client/hello/proofs/2-1.1.0");
@@ -593,12 +598,12 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
         [("version 1.1.0", "version 1.1.1"), ("— bela ", "— belA "), ("roll 1", "roll 2")]
     {
         desk.write("bundle", bundle.replacen(from, to, 1));
-        let said = desk.bad(29, &format!("{client} verify --proof bundle artifact"));
+        let said = desk.run_err(29, &format!("{client} verify --proof bundle artifact"));
         assert!(said.contains("bundle: does not prove agreement"), "{said}");
     }
-    desk.bad(2, "demo --keep kept");
+    desk.run_err(2, "demo --keep kept");
 
-    let json = desk.good("--json log show kept/honest/log --log-key kept/honest/log.pub");
+    let json = desk.run_ok("--json log show kept/honest/log --log-key kept/honest/log.pub");
     let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&report["schema"], &report["outcome"]), (&"unanimity/v1".into(), &"done".into()));
     assert_eq!(report["entries"][1]["manifest"]["version"], "1.1.0");
@@ -617,16 +622,17 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
     assert_eq!(report["peers"].as_array().unwrap().len(), 5);
 
     // A mirror that cannot be read is remembered, and named.
-    let status = |desk: &Desk| desk.good("--config kept/honest/client/unanimity.toml status");
+    let status =
+        |desk: &CliSandbox| desk.run_ok("--config kept/honest/client/unanimity.toml status");
     assert!(!status(&desk).contains("penance"));
     fs::remove_file(desk.path().join("kept/honest/mirrors/client")).unwrap();
     for _ in 0..2 {
-        desk.bad(4, "--config kept/honest/client/unanimity.toml check");
+        desk.run_err(4, "--config kept/honest/client/unanimity.toml check");
     }
     let said = status(&desk);
     let line = said.lines().find(|line| line.starts_with("penance")).unwrap();
     assert!(line.contains("mirrors/client since 20") && line.contains("after 2 in a row failed"));
-    let json = desk.good("--json --config kept/honest/client/unanimity.toml status");
+    let json = desk.run_ok("--json --config kept/honest/client/unanimity.toml status");
     let report: Value = serde_json::from_str(&json).unwrap();
     let penance = &report["penance"][0];
     let until = penance["since"].as_u64().unwrap() + 1200;
@@ -636,32 +642,32 @@ fn the_kept_demo_can_be_verified_by_hand_and_in_json() {
 
 #[test]
 fn a_fork_latches_until_it_is_acknowledged() {
-    let desk = Desk::new();
+    let desk = CliSandbox::new();
     desk.write("artifact", "any file at all");
-    desk.good("demo --artifact artifact --keep kept");
+    desk.run_ok("demo --artifact artifact --keep kept");
     // The client of the forked-log attack, as its operator finds it.
     let node = "--config kept/attack-05/client/unanimity.toml";
-    let said = desk.bad(20, &format!("{node} update"));
+    let said = desk.run_err(20, &format!("{node} update"));
     let id = said.split("evidence ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let status = desk.run(&format!("{node} status"));
     assert_eq!(status.status.code(), Some(20));
     assert!(String::from_utf8_lossy(&status.stdout).contains(&format!("evidence {id}")));
-    assert!(desk.good(&format!("{node} evidence show")).contains("holds updates back"));
-    desk.write("evidence", desk.good(&format!("{node} evidence show {id}")));
-    desk.good("evidence verify evidence --log-key kept/honest/log.pub");
-    desk.bad(2, &format!("{node} evidence acknowledge 0000000000000000"));
-    desk.bad(2, &format!("{node} evidence show ../../../honest/log.pub"));
-    desk.good(&format!("{node} evidence acknowledge {id}"));
-    assert!(desk.good(&format!("{node} evidence show")).contains("acknowledged"));
+    assert!(desk.run_ok(&format!("{node} evidence show")).contains("holds updates back"));
+    desk.write("evidence", desk.run_ok(&format!("{node} evidence show {id}")));
+    desk.run_ok("evidence verify evidence --log-key kept/honest/log.pub");
+    desk.run_err(2, &format!("{node} evidence acknowledge 0000000000000000"));
+    desk.run_err(2, &format!("{node} evidence show ../../../honest/log.pub"));
+    desk.run_ok(&format!("{node} evidence acknowledge {id}"));
+    assert!(desk.run_ok(&format!("{node} evidence show")).contains("acknowledged"));
     // The mirror shows the fork still, and without Tor nobody contradicts it, or confirms it.
-    desk.bad(12, &format!("{node} update"));
+    desk.run_err(12, &format!("{node} update"));
 }
 
 #[test]
 fn every_exit_code_is_its_own_and_in_the_help() {
     use unanimity_report::Exit;
-    let desk = Desk::new();
-    let help = desk.good("--help");
+    let desk = CliSandbox::new();
+    let help = desk.run_ok("--help");
     // Long lines are wrapped.
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| *exit as u8).collect();
@@ -671,8 +677,8 @@ fn every_exit_code_is_its_own_and_in_the_help() {
     }
     codes.dedup();
     assert_eq!(codes.len(), Exit::ALL.len());
-    desk.bad(2, "");
-    desk.bad(2, "update --force");
+    desk.run_err(2, "");
+    desk.run_err(2, "update --force");
     let json: Value = serde_json::from_slice(&desk.run("update --force --json").stdout).unwrap();
     assert_eq!((&json["exit"], &json["outcome"]), (&2.into(), &"usage".into()));
 }

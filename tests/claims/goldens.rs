@@ -19,49 +19,49 @@ use unanimity_protocol::key::{KeyName, SigningKey};
 use unanimity_protocol::{Manifest, Note, NoteSigningKey, Timestamp, Withdrawal};
 use unanimity_publish::{KdfCost, ReleaseDraft};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
-use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::{Attack, Draft, World, copy_tree};
+use unanimity_testkit::circle::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::{Attack, ReleaseSpec, World, copy_tree};
 
 use crate::installer;
 use crate::peers_command;
 
 /// When the recorded releases were made. Nothing that a program of today reads is from later.
-const THEN: Timestamp = Timestamp(1_750_000_000);
+const RECORDED_AT: Timestamp = Timestamp(1_750_000_000);
 /// How long the recorded releases may be installed: outlives every reader.
-const LONG: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const RECORDED_VALIDITY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The programs that a recorded session may use besides our own.
 const TOOLS: [&str; 4] = ["chmod", "cp", "rm", "sh"];
 
 /// A recorded session, and the directory in which its commands run.
-struct Session {
-    place: TempDir,
+struct RecordedSession {
+    scratch: TempDir,
     name: &'static str,
     cases: TestCases,
 }
 
-impl Session {
-    fn new(name: &'static str) -> Session {
-        let place = place();
-        fs::create_dir(place.path().join(format!("{name}.in"))).unwrap();
+impl RecordedSession {
+    fn new(name: &'static str) -> RecordedSession {
+        let place = scratch_dir();
+        fs::create_dir(scratch_dir.path().join(format!("{name}.in"))).unwrap();
         let cases = TestCases::new();
         cases.register_bin("unanimity", Bin::Path(env!("CARGO_BIN_EXE_unanimity").into()));
         cases.insert_var("[PROGRAM]", env!("CARGO_BIN_EXE_unanimity")).unwrap();
-        cases.register_bin("unanimity-install", Bin::Path(installer::program()));
+        cases.register_bin("unanimity-install", Bin::Path(installer::installer_path()));
         // For a shell, where a path has to be absolute.
         cases.env("UNANIMITY", env!("CARGO_BIN_EXE_unanimity"));
         for tool in TOOLS {
             cases.register_bin(tool, Bin::Path(Path::new("/bin").join(tool)));
         }
-        let home = place.path().join("home").display().to_string();
+        let home = scratch_dir.path().join("home").display().to_string();
         cases.env("HOME", home).env("XDG_CONFIG_HOME", "").env("COLUMNS", "100");
         cases.env(unanimity_config::tor_settings::NO_PUBLIC_NETWORK, "1");
-        Session { place, name, cases }
+        RecordedSession { scratch_dir, name, cases }
     }
 
     /// A path in the directory of the commands.
     fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(format!("{}.in", self.name)).join(name)
+        self.scratch.path().join(format!("{}.in", self.name)).join(name)
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) {
@@ -73,10 +73,10 @@ impl Session {
     }
 
     /// Runs every command and compares what it prints with what is recorded.
-    fn play(self) {
+    fn run_and_compare(self) {
         let file = format!("{}.trycmd", self.name);
         let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(&file);
-        let played = self.place.path().join(&file);
+        let played = self.scratch.path().join(&file);
         fs::copy(&recorded, &played).unwrap();
         self.cases.case(&played).run();
         if std::env::var_os("TRYCMD").is_some_and(|mode| mode == "overwrite") {
@@ -85,19 +85,19 @@ impl Session {
     }
 
     /// A passphrase file, keys, and something to release.
-    fn with_keys(self) -> Session {
+    fn with_keys(self) -> RecordedSession {
         self.write("pass", "correct horse\n");
         fs::set_permissions(self.path("pass"), fs::Permissions::from_mode(0o600)).unwrap();
         for name in ["a", "b", "c", "log"] {
-            self.key(&secret::<1>(name));
+            self.write_key(&test_key::<1>(name));
         }
-        self.key(&secret::<4>("peer"));
+        self.write_key(&test_key::<4>("peer"));
         self.write("hello", "#!/bin/sh\necho hello\n");
         self.write("other", "#!/bin/sh\necho other\n");
         self
     }
 
-    fn key<const TYPE: u8>(&self, secret: &SigningKey<TYPE>) {
+    fn write_key<const TYPE: u8>(&self, secret: &SigningKey<TYPE>) {
         let name = secret.public().name().clone();
         let (passphrase, work) = ("correct horse".to_owned().into(), KdfCost::Factor(2));
         let path = self.path(&format!("{name}.key"));
@@ -107,27 +107,27 @@ impl Session {
     }
 
     /// A manifest that `a` and `b` have signed, in a file named for it.
-    fn release(&self, name: &str, sequence: u64, file: &str, good_for: Duration) {
-        let manifest = manifest(sequence, &self.read(file), good_for);
-        self.write(name, signed(&manifest.to_string()));
+    fn write_signed_manifest(&self, name: &str, sequence: u64, file: &str, good_for: Duration) {
+        let manifest = create_manifest(sequence, &self.read(file), good_for);
+        self.write(name, sign_text(&manifest.to_string()));
     }
 }
 
 /// A key that is the same in every run.
-fn secret<const TYPE: u8>(name: &str) -> SigningKey<TYPE> {
+fn test_key<const TYPE: u8>(name: &str) -> SigningKey<TYPE> {
     let mut seed = [TYPE; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
     SigningKey::from_seed(name.parse::<KeyName>().unwrap(), &seed)
 }
 
-fn manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
+fn create_manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
     let release = ReleaseDraft {
         log: "example.org/l".parse().unwrap(),
         product: "hello".parse().unwrap(),
         channel: "stable".parse().unwrap(),
         sequence,
         version: format!("1.{sequence}").parse().unwrap(),
-        issued: THEN,
+        issued: RECORDED_AT,
         valid_for: good_for,
     };
     let platform = "x86_64-linux".parse().unwrap();
@@ -135,36 +135,36 @@ fn manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
     unanimity_publish::build_manifest(release, [artifact]).unwrap()
 }
 
-fn signed(text: &str) -> String {
+fn sign_text(text: &str) -> String {
     let mut note = Note::unsigned(text).unwrap();
     for name in ["a", "b"] {
-        let secret: NoteSigningKey = secret(name);
+        let secret: NoteSigningKey = test_key(name);
         note.sign(&secret);
     }
     note.to_string()
 }
 
 /// Release 1 or 2 of a world, which outlives its reader.
-fn draft(sequence: u64) -> Draft {
+fn recorded_release(sequence: u64) -> ReleaseSpec {
     let draft = match sequence {
-        1 => Draft::new(1, "1.0.0", ONE),
-        _ => Draft::new(2, "1.1.0", TWO),
+        1 => ReleaseSpec::new(1, "1.0.0", FIRST_ARTIFACT),
+        _ => ReleaseSpec::new(2, "1.1.0", SECOND_ARTIFACT),
     };
-    Draft { good_for: LONG, ..draft }
+    ReleaseSpec { valid_for: RECORDED_VALIDITY, ..draft }
 }
 
 /// A world that is the same in every run, with release 1 installed.
-async fn world(session: &Session, start: Timestamp) -> World {
+async fn create_world(session: &RecordedSession, start: Timestamp) -> World {
     let mut world = World::create(&session.path("circle"), 15, start).unwrap();
     fs::create_dir_all(world.directory.join("client")).unwrap();
-    settles(&mut world, &draft(1)).await;
+    publish_and_settle(&mut world, &recorded_release(1)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     world.write_config().unwrap();
     world
 }
 
 /// Publishes a release, and lets it settle.
-async fn settles(world: &mut World, draft: &Draft) {
+async fn publish_and_settle(world: &mut World, draft: &ReleaseSpec) {
     world.publish(draft).unwrap();
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap_err();
@@ -173,55 +173,55 @@ async fn settles(world: &mut World, draft: &Draft) {
 }
 
 /// A start from which all is over by now, and not long ago.
-fn lately() -> Timestamp {
+fn recent_start() -> Timestamp {
     Timestamp(SystemClock.now().0 - 3 * 3600)
 }
 
 #[test]
 fn help() {
-    Session::new("help").play();
+    RecordedSession::new("help").run_and_compare();
 }
 
 #[test]
 fn usage() {
-    Session::new("usage").play();
+    RecordedSession::new("usage").run_and_compare();
 }
 
 #[test]
 fn keygen() {
-    let session = Session::new("keygen").with_keys();
+    let session = RecordedSession::new("keygen").with_keys();
     session.write("empty", "");
-    session.play();
+    session.run_and_compare();
 }
 
 #[test]
 fn release() {
-    let session = Session::new("release").with_keys();
+    let session = RecordedSession::new("release").with_keys();
     session.write("text", "just text\n");
     session.write("damaged.tar", "just text\n");
     session.write("wrong", "wrong\n");
     fs::set_permissions(session.path("wrong"), fs::Permissions::from_mode(0o600)).unwrap();
-    session.write("unsigned", manifest(1, "hello", LONG).to_string());
-    session.write("unsigned2", manifest(1, "hello", LONG).to_string());
-    session.release("signed", 1, "hello", LONG);
+    session.write("unsigned", create_manifest(1, "hello", RECORDED_VALIDITY).to_string());
+    session.write("unsigned2", create_manifest(1, "hello", RECORDED_VALIDITY).to_string());
+    session.write_signed_manifest("signed", 1, "hello", RECORDED_VALIDITY);
     session.write("damaged", session.read("signed").replace("sequence 1", "sequence 2"));
-    session.play();
+    session.run_and_compare();
 }
 
 #[test]
 fn log() {
-    let session = Session::new("log").with_keys();
+    let session = RecordedSession::new("log").with_keys();
     session.write("text", "just text\n");
-    session.release("m1", 1, "hello", LONG);
-    session.release("m2", 2, "other", LONG);
-    session.release("m2-twin", 2, "hello", LONG);
-    session.release("m3", 3, "hello", LONG);
-    session.release("m9", 9, "hello", SECOND);
+    session.write_signed_manifest("m1", 1, "hello", RECORDED_VALIDITY);
+    session.write_signed_manifest("m2", 2, "other", RECORDED_VALIDITY);
+    session.write_signed_manifest("m2-twin", 2, "hello", RECORDED_VALIDITY);
+    session.write_signed_manifest("m3", 3, "hello", RECORDED_VALIDITY);
+    session.write_signed_manifest("m9", 9, "hello", SECOND);
     let whole = session.read("m1");
     let one: Vec<&str> = whole.lines().filter(|line| !line.starts_with("— b ")).collect();
     session.write("m1-one", one.join("\n") + "\n");
-    session.write("unsigned", manifest(1, "hello", LONG).to_string());
-    session.write("foreign", signed(&session.read("unsigned").replace("org/l", "org/other")));
+    session.write("unsigned", create_manifest(1, "hello", RECORDED_VALIDITY).to_string());
+    session.write("foreign", sign_text(&session.read("unsigned").replace("org/l", "org/other")));
     session.write("edited", session.read("m2").replace("sequence 2", "sequence 4"));
     for (name, sequence) in [("w1", 1), ("w7", 7)] {
         let withdrawal = Withdrawal {
@@ -229,33 +229,33 @@ fn log() {
             product: "hello".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             sequence,
-            issued: THEN,
+            issued: RECORDED_AT,
             reason: "It eats files.".to_owned(),
         };
-        session.write(name, signed(&withdrawal.to_string()));
+        session.write(name, sign_text(&withdrawal.to_string()));
     }
-    session.play();
+    session.run_and_compare();
 }
 
 #[test]
 fn publish() {
-    let session = Session::new("publish").with_keys();
-    session.release("m1", 1, "hello", LONG);
-    session.release("m2", 2, "other", LONG);
-    session.release("m2-twin", 2, "hello", LONG);
+    let session = RecordedSession::new("publish").with_keys();
+    session.write_signed_manifest("m1", 1, "hello", RECORDED_VALIDITY);
+    session.write_signed_manifest("m2", 2, "other", RECORDED_VALIDITY);
+    session.write_signed_manifest("m2-twin", 2, "hello", RECORDED_VALIDITY);
     fs::create_dir(session.path("occupied")).unwrap();
     session.write("occupied/diary", "Dear diary\n");
-    session.play();
+    session.run_and_compare();
 }
 
 #[test]
 fn init() {
-    Session::new("init").play();
+    RecordedSession::new("init").run_and_compare();
 }
 
 #[test]
 fn config() {
-    let session = Session::new("config").with_keys();
+    let session = RecordedSession::new("config").with_keys();
     let [a, log] = ["a", "log"].map(|name| session.read(&format!("{name}.key.pub")));
     let (a, log) = (a.trim(), log.trim());
     let good = format!(
@@ -291,16 +291,16 @@ fn config() {
         session.write(&format!("{name}/unanimity.toml"), &good);
         session.write(&format!("{name}/peers.toml"), peers);
     }
-    session.play();
+    session.run_and_compare();
 }
 
 #[test]
 fn peers() {
-    let session = Session::new("peers");
+    let session = RecordedSession::new("peers");
     let desk = peers_command::two_nodes();
     for who in ["dora", "emil"] {
-        let ticket = desk.good(&format!("--config {who}/unanimity.toml peers invite"));
-        let report = desk.good(&format!("--json --config {who}/unanimity.toml peers invite"));
+        let ticket = desk.run_ok(&format!("--config {who}/unanimity.toml peers invite"));
+        let report = desk.run_ok(&format!("--json --config {who}/unanimity.toml peers invite"));
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         let fingerprint = report["fingerprint"].as_str().unwrap().to_owned();
         let vars = match who {
@@ -322,67 +322,67 @@ fn peers() {
         fields[4], fields[5], fields[6]
     );
     session.write("paired/peers.toml", peers);
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn status() {
-    let session = Session::new("status");
-    let mut world = world(&session, THEN).await;
-    settles(&mut world, &draft(2)).await;
+    let session = RecordedSession::new("status");
+    let mut world = create_world(&session, RECORDED_AT).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
     let day = Duration::from_secs(24 * 3600);
     world.advance(day);
     world.stop(1);
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap_err();
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn status_of_a_node_that_is_up_to_date() {
-    let session = Session::new("status-recent");
-    let mut world = world(&session, lately()).await;
-    settles(&mut world, &draft(2)).await;
+    let session = RecordedSession::new("status-recent");
+    let mut world = create_world(&session, recent_start()).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn check_and_update() {
-    let session = Session::new("update");
-    let mut circle = world(&session, THEN).await;
-    settles(&mut circle, &draft(2)).await;
+    let session = RecordedSession::new("update");
+    let mut circle = create_world(&session, RECORDED_AT).await;
+    publish_and_settle(&mut circle, &recorded_release(2)).await;
     copy_tree(&circle.directory, &session.path("also")).unwrap();
     drop(circle);
     // A node that was once at a later time than this machine's.
     fs::rename(session.path("circle"), session.path("then")).unwrap();
-    drop(world(&session, Timestamp(4_000_000_000)).await);
+    drop(create_world(&session, Timestamp(4_000_000_000)).await);
     fs::rename(session.path("circle"), session.path("later")).unwrap();
     fs::rename(session.path("then"), session.path("circle")).unwrap();
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn verify() {
-    let session = Session::new("verify");
-    let mut world = world(&session, THEN).await;
-    settles(&mut world, &draft(2)).await;
+    let session = RecordedSession::new("verify");
+    let mut world = create_world(&session, RECORDED_AT).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let bundle = session.read("circle/client/hello/proofs/2-1.1.0");
     session.write("damaged", bundle.replacen("version 1.1.0", "version 1.1.1", 1));
     session.write("text", "just text\n");
-    let length = TWO.len();
+    let length = SECOND_ARTIFACT.len();
     session.write("same-length", "x".repeat(length));
-    world.withdraw("log", 1, "It eats files.", world.clock.now()).unwrap();
+    world.publish_withdrawal("log", 1, "It eats files.", world.clock.now()).unwrap();
     world.poll_all().await.unwrap();
     world.check().await.1.ok();
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn evidence() {
-    let session = Session::new("evidence");
-    let base = world(&session, THEN).await;
+    let session = RecordedSession::new("evidence");
+    let base = create_world(&session, RECORDED_AT).await;
     let forked = base.copy_to(&session.path("forked")).unwrap();
     forked.write_config().unwrap();
     let attacked = Attack::ForkedLog.run(forked).await.unwrap();
@@ -390,32 +390,32 @@ async fn evidence() {
     session.write("evidence.txt", evidence.to_string());
     session.write("damaged.txt", evidence.to_string().replacen("\n2\n", "\n3\n", 1));
     session.write("text", "just text\n");
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn withdrawn() {
-    let session = Session::new("withdrawn");
-    let mut world = world(&session, THEN).await;
-    settles(&mut world, &draft(2)).await;
+    let session = RecordedSession::new("withdrawn");
+    let mut world = create_world(&session, RECORDED_AT).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     for sequence in [1, 2] {
-        world.withdraw("log", sequence, "It eats files.", world.clock.now()).unwrap();
+        world.publish_withdrawal("log", sequence, "It eats files.", world.clock.now()).unwrap();
     }
     world.poll_all().await.unwrap();
     world.advance(HOUR + SECOND);
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap_err();
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn rollback_and_mark_good() {
-    let session = Session::new("rollback");
-    let mut world = world(&session, THEN).await;
+    let session = RecordedSession::new("rollback");
+    let mut world = create_world(&session, RECORDED_AT).await;
     let first = session.path("first");
     copy_tree(&world.directory, &first).unwrap();
-    settles(&mut world, &draft(2)).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     // The check finds that neither release works.
     world.config.cycle.hooks.check =
@@ -426,13 +426,13 @@ async fn rollback_and_mark_good() {
     fs::rename(session.path("circle/client/unanimity.toml"), there).unwrap();
     world.config.cycle.hooks.check.clear();
     world.write_config().unwrap();
-    session.play();
+    session.run_and_compare();
 }
 
 #[tokio::test]
 async fn install() {
-    let session = Session::new("install");
-    let mut world = world(&session, lately()).await;
+    let session = RecordedSession::new("install");
+    let mut world = create_world(&session, recent_start()).await;
     copy_tree(&world.directory, &session.path("no-spool")).unwrap();
     let directory = world.directory.join("client/spool");
     world.config.cycle.spool = Some(SpoolSettings {
@@ -441,23 +441,23 @@ async fn install() {
     });
     world.write_config().unwrap();
     copy_tree(&world.directory, &session.path("nothing")).unwrap();
-    move_spool(&session, "nothing");
+    rewrite_spool_path(&session, "nothing");
     fs::create_dir_all(&directory).unwrap();
-    settles(&mut world, &draft(2)).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     for (copy, from, to) in
         [("json", "", ""), ("damaged", "bundle/v1", "bundle/v2"), ("forged", "— bela ", "— belA ")]
     {
         copy_tree(&world.directory, &session.path(copy)).unwrap();
-        move_spool(&session, copy);
+        rewrite_spool_path(&session, copy);
         let proof = session.read("circle/client/spool/proof").replacen(from, to, 1);
         session.write(&format!("{copy}/client/spool/proof"), proof);
     }
-    session.play();
+    session.run_and_compare();
 }
 
 /// A copy of the circle has a spool of its own.
-fn move_spool(session: &Session, copy: &str) {
+fn rewrite_spool_path(session: &RecordedSession, copy: &str) {
     let config = session.read("circle/client/unanimity.toml");
     let config = config.replace("/circle/client/spool", &format!("/{copy}/client/spool"));
     session.write(&format!("{copy}/client/unanimity.toml"), config);
@@ -465,13 +465,13 @@ fn move_spool(session: &Session, copy: &str) {
 
 #[tokio::test]
 async fn install_from() {
-    let session = Session::new("install-from");
-    let mut world = world(&session, lately()).await;
+    let session = RecordedSession::new("install-from");
+    let mut world = create_world(&session, recent_start()).await;
     let spool = session.path("stick");
     fs::create_dir(&spool).unwrap();
     world.config.cycle.spool =
         Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
-    settles(&mut world, &draft(2)).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     world.config.cycle.spool = None;
     world.write_config().unwrap();
@@ -482,14 +482,14 @@ async fn install_from() {
         session.write(&format!("circle/client/{name}.toml"), told);
     }
     fs::create_dir(session.path("no-stick")).unwrap();
-    session.play();
+    session.run_and_compare();
 }
 
 #[test]
 fn demo() {
-    let session = Session::new("demo");
+    let session = RecordedSession::new("demo");
     session.write("artifact", "any file at all");
     fs::create_dir(session.path("occupied")).unwrap();
     session.write("occupied/diary", "Dear diary\n");
-    session.play();
+    session.run_and_compare();
 }

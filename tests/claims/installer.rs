@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-pub(crate) fn program() -> PathBuf {
+pub(crate) fn installer_path() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_unanimity")).with_file_name("unanimity-install");
     assert!(program.exists(), "build it first: cargo build -p unanimity-install");
     program

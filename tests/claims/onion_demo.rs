@@ -11,52 +11,54 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
 use unanimity_report::Exit;
-use unanimity_testkit::{Attack, Cast, Circle, Draft, PEERS, Stage, copy_tree};
-use unanimity_testkit_tor::{Daemons, Nodes, TorNetwork};
+use unanimity_testkit::{Attack, DemoBackend, Fixture, FixtureKeys, PEERS, ReleaseSpec, copy_tree};
+use unanimity_testkit_tor::{OnionBackend, OnionWorld, PrivateTorNetwork};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// `demo --tor` plays all attacks, which takes longer than a test should: these are those that need
 /// something of every one of its processes.
-const SOME: [Attack; 5] = [
+const SAMPLE_ATTACKS: [Attack; 5] = [
     Attack::ThresholdStolenUnlogged,
     Attack::FlashFork,
-    Attack::Laundering,
+    Attack::EquivocatingPeer,
     Attack::OneRegressed,
-    Attack::EchoPeer,
+    Attack::RelayingPeer,
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_circle_of_processes_installs_what_is_honest_and_refuses_the_attacks() {
-    let network = TorNetwork::start(&Path::new(TARGET).join("tor-package"), |_| {}).unwrap();
+    let network = PrivateTorNetwork::start(&Path::new(TARGET).join("tor-package"), |_| {}).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
-    let stage = Stage::create(&directory.path().join("base"), circle).unwrap();
-    let nodes = Nodes::create(stage, &network, Path::new(PROGRAM), PEERS).unwrap();
-    let mut base = Daemons::start(nodes).await.unwrap();
+    let circle = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
+    let stage = Fixture::create(&directory.path().join("base"), circle).unwrap();
+    let nodes = OnionWorld::create(stage, &network, Path::new(PROGRAM), PEERS).unwrap();
+    let mut base = OnionBackend::start(nodes).await.unwrap();
 
-    base.stage().release("log", &Draft::new(1, "1.0.0", b"hello over Tor"), base.now()).unwrap();
-    base.everybody_polls().await.unwrap();
-    let waits = base.client_updates().await.unwrap();
-    assert_eq!(waits.exit, Exit::Settling, "{}", waits.said);
-    base.time_passes(base.settle()).await;
-    let mut installed = base.client_updates().await.unwrap();
+    base.fixture()
+        .publish_release("log", &ReleaseSpec::new(1, "1.0.0", b"hello over Tor"), base.now())
+        .unwrap();
+    base.poll_all_peers().await.unwrap();
+    let waits = base.run_client_update().await.unwrap();
+    assert_eq!(waits.exit, Exit::Settling, "{}", waits.message);
+    base.advance_time(base.settle()).await;
+    let mut installed = base.run_client_update().await.unwrap();
     if installed.exit == Exit::Settling {
         // Both rolls were within the second.
-        base.time_passes(base.settle()).await;
-        installed = base.client_updates().await.unwrap();
+        base.advance_time(base.settle()).await;
+        installed = base.run_client_update().await.unwrap();
     }
-    assert_eq!(installed.exit, Exit::Done, "{}", installed.said);
-    assert_eq!(base.stage().installed().unwrap().unwrap().sequence, 1);
+    assert_eq!(installed.exit, Exit::Done, "{}", installed.message);
+    assert_eq!(base.fixture().installed_version().unwrap().unwrap().sequence, 1);
 
-    for attack in SOME {
+    for attack in SAMPLE_ATTACKS {
         let place = directory.path().join(format!("{attack:?}"));
         let attacked = attack.run(base.resume_in(&place).await.unwrap()).await.unwrap();
-        assert!(attacked.held, "{attack:?}: {}", attacked.said);
+        assert!(attacked.resisted, "{attack:?}: {}", attacked.message);
         // What the mirror serves in place of a log entry, its peers serve as it is.
         assert_eq!(attacked.updated, attack == Attack::ThresholdStolenUnlogged);
-        let forks = matches!(attack, Attack::FlashFork | Attack::Laundering);
+        let forks = matches!(attack, Attack::FlashFork | Attack::EquivocatingPeer);
         assert_eq!(attacked.evidence.is_some(), forks, "{attack:?}");
     }
 }
@@ -78,18 +80,18 @@ fn ctrl_c_ends_every_process_of_the_demo_and_leaves_nothing_behind() {
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().ends_with("all of them can be found")));
     // Six of the network, and six of the circle.
-    assert_eq!(processes(place.path()).len(), 12);
+    assert_eq!(processes_in(place.path()).len(), 12);
     kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
     let output = demo.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("it was told to end"), "{said}");
-    assert_eq!(processes(place.path()), Vec::<String>::new());
+    assert_eq!(processes_in(place.path()), Vec::<String>::new());
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
 /// The command lines of processes that work in a directory.
-fn processes(directory: &Path) -> Vec<String> {
+fn processes_in(directory: &Path) -> Vec<String> {
     let directory = directory.to_str().unwrap();
     let read = |path: PathBuf| fs::read_to_string(path.join("cmdline")).ok();
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| read(entry.unwrap().path()));

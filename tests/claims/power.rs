@@ -13,15 +13,15 @@ use unanimity_install::InstallRoot;
 use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, Storage};
-use unanimity_testkit::archives::{dir, file_of, link, tar, zst};
+use unanimity_testkit::archives::{dir, file_with, link, tar, zst};
 use unanimity_testkit::power_loss_fs::PowerLossFs as Lossy;
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::{ReleaseSpec, World};
 
 const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
 
 /// What a version brings: its files, as they lie in its directory.
-fn files(sequence: u64, is_tree: bool) -> Vec<(&'static str, Vec<u8>)> {
+fn version_files(sequence: u64, is_tree: bool) -> Vec<(&'static str, Vec<u8>)> {
     let content =
         |name: &str| format!("#!/bin/sh\necho {name} of release {sequence}\n").into_bytes();
     let names: &[&str] =
@@ -29,66 +29,69 @@ fn files(sequence: u64, is_tree: bool) -> Vec<(&'static str, Vec<u8>)> {
     names.iter().map(|name| (*name, content(name))).collect()
 }
 
-fn draft(sequence: u64, is_tree: bool) -> Draft {
-    let files = files(sequence, is_tree);
+fn release_spec(sequence: u64, is_tree: bool) -> ReleaseSpec {
+    let files = version_files(sequence, is_tree);
     let version = VERSIONS[sequence as usize - 1];
     if !is_tree {
-        return Draft::new(sequence, version, &files[0].1);
+        return ReleaseSpec::new(sequence, version, &files[0].1);
     }
     let mut entries = vec![dir("bin"), dir("share"), dir("share/x"), link("run", "bin/hello")];
-    entries.extend(files.iter().map(|(name, content)| file_of(name.as_bytes(), 0o755, content)));
-    Draft { file: "hello.tar.zst", ..Draft::new(sequence, version, &zst(&tar(&entries))) }
+    entries.extend(files.iter().map(|(name, content)| file_with(name.as_bytes(), 0o755, content)));
+    ReleaseSpec {
+        file: "hello.tar.zst",
+        ..ReleaseSpec::new(sequence, version, &zst(&tar(&entries)))
+    }
 }
 
 /// A world, and the files of a client in it that has installed release 1 and would install release 2
 /// at the next update.
-struct Scene {
+struct PowerLossScenario {
     world: World,
     base: Lossy,
     is_tree: bool,
     /// How many states were looked at.
-    looked_at: usize,
+    states_checked: usize,
 }
 
-impl Scene {
-    async fn new(directory: &Path, is_tree: bool) -> Scene {
+impl PowerLossScenario {
+    async fn new(directory: &Path, is_tree: bool) -> PowerLossScenario {
         let world = World::create(directory, 5, Timestamp(1_790_000_000)).unwrap();
         let base = Lossy::default();
-        let mut scene = Scene { world, base: base.clone(), is_tree, looked_at: 0 };
+        let mut scene = PowerLossScenario { world, base: base.clone(), is_tree, states_checked: 0 };
         scene.world.disk = Storage::default().with_filesystem(base);
         for sequence in [1, 2] {
-            scene.world.publish(&draft(sequence, is_tree)).unwrap();
-            scene.pass(Duration::ZERO).await;
+            scene.world.publish(&release_spec(sequence, is_tree)).unwrap();
+            scene.advance_and_poll(Duration::ZERO).await;
             scene.world.check().await.1.unwrap_err();
-            scene.pass(Duration::from_secs(61 * 60)).await;
+            scene.advance_and_poll(Duration::from_secs(61 * 60)).await;
             if sequence == 1 {
-                scene.installs().await;
+                scene.expect_update_installs().await;
             }
         }
         scene
     }
 
-    async fn pass(&mut self, time: Duration) {
+    async fn advance_and_poll(&mut self, time: Duration) {
         self.world.advance(time);
         self.world.poll_all().await.unwrap();
     }
 
-    async fn installs(&mut self) {
+    async fn expect_update_installs(&mut self) {
         let (report, ended) = self.world.update().await;
         assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?} {report:?}");
     }
 
-    fn root(&self, disk: Storage) -> InstallRoot {
+    fn install_root(&self, disk: Storage) -> InstallRoot {
         let config = &self.world.config;
         InstallRoot::new(&config.cycle.install_root, disk).with_hooks(config.cycle.hooks.clone())
     }
 
     /// Which version is installed there, whole.
-    fn current(&mut self, machine: &Lossy) -> u64 {
-        self.looked_at += 1;
+    fn installed_sequence(&mut self, machine: &Lossy) -> u64 {
+        self.states_checked += 1;
         let disk = Storage::default().with_filesystem(machine.clone());
-        let current = self.root(disk.clone()).installed().unwrap().expect("one of the two");
-        for (name, content) in files(current.sequence, self.is_tree) {
+        let current = self.install_root(disk.clone()).installed().unwrap().expect("one of the two");
+        for (name, content) in version_files(current.sequence, self.is_tree) {
             let read = disk.read(&current.directory.join(name), 1 << 20).unwrap();
             assert_eq!(read, Some(content), "{name} of {}", current.release);
         }
@@ -96,19 +99,19 @@ impl Scene {
     }
 
     /// The next runs, on what is left there, come to what they should.
-    async fn ends_with(&mut self, machine: &Lossy, expected: u64) {
+    async fn expect_recovers_to(&mut self, machine: &Lossy, expected: u64) {
         let disk = Storage::default().with_filesystem(machine.clone());
         self.world.disk = disk.clone();
         for _ in 0..3 {
             self.world.update().await.1.ok();
-            if self.current(machine) == expected {
+            if self.installed_sequence(machine) == expected {
                 break;
             }
             // A trial that was interrupted is undone, and begun again some time later.
-            self.pass(MIN_BACKOFF).await;
+            self.advance_and_poll(MIN_BACKOFF).await;
         }
-        assert_eq!(self.current(machine), expected);
-        let root = self.root(disk.clone());
+        assert_eq!(self.installed_sequence(machine), expected);
+        let root = self.install_root(disk.clone());
         assert_eq!(root.journal().unwrap().trial, None);
         assert_eq!(root.floor().unwrap(), expected);
         if expected == 2 {
@@ -121,7 +124,7 @@ impl Scene {
 }
 
 /// A disk on which every step fails from one on, or that one alone; and whether it came to that.
-fn failing(from: usize, only: bool, with: Errno) -> (Storage, Arc<AtomicBool>) {
+fn failing_storage(from: usize, only: bool, with: Errno) -> (Storage, Arc<AtomicBool>) {
     let (count, failed) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
     let met = failed.clone();
     let disk = Storage::with_hook(move |_| {
@@ -142,19 +145,19 @@ const CHECKS: [(Option<&str>, u64); 3] =
 #[tokio::test]
 async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next_one_ends_it() {
     for is_tree in [false, true] {
-        let place = place();
-        let mut scene = Scene::new(place.path(), is_tree).await;
+        let place = scratch_dir();
+        let mut scene = PowerLossScenario::new(scratch_dir.path(), is_tree).await;
         for (check, expected) in CHECKS {
             scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
             let mut met = [0, 0];
             for dies in 0.. {
                 let machine = scene.base.copy();
-                let (disk, died) = failing(dies, false, Errno::IO);
+                let (disk, died) = failing_storage(dies, false, Errno::IO);
                 scene.world.disk = disk.with_filesystem(machine.clone());
                 scene.world.update().await.1.ok();
                 for left in machine.power_cuts() {
-                    met[scene.current(&left) as usize - 1] += 1;
-                    scene.ends_with(&left, expected).await;
+                    met[scene.installed_sequence(&left) as usize - 1] += 1;
+                    scene.expect_recovers_to(&left, expected).await;
                 }
                 if !died.load(Ordering::SeqCst) {
                     assert!(dies > 30, "{dies} steps");
@@ -163,7 +166,7 @@ async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next
             }
             assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
         }
-        assert!(scene.looked_at > 500, "{} states", scene.looked_at);
+        assert!(scene.states_checked > 500, "{} states", scene.states_checked);
     }
 }
 
@@ -177,21 +180,21 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
         (true, CHECKS[1], Errno::ROFS),
         (true, CHECKS[2], Errno::NOSPC),
     ] {
-        let place = place();
-        let mut scene = Scene::new(place.path(), is_tree).await;
+        let place = scratch_dir();
+        let mut scene = PowerLossScenario::new(scratch_dir.path(), is_tree).await;
         scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
         {
             for fails in 0.. {
                 let machine = scene.base.copy();
-                let (disk, failed) = failing(fails, true, with);
+                let (disk, failed) = failing_storage(fails, true, with);
                 scene.world.disk = disk.with_filesystem(machine.clone());
                 let ended = scene.world.update().await.1;
-                scene.current(&machine);
+                scene.installed_sequence(&machine);
                 if !failed.load(Ordering::SeqCst) {
                     break;
                 }
                 ended.unwrap_err();
-                scene.ends_with(&machine, expected).await;
+                scene.expect_recovers_to(&machine, expected).await;
             }
         }
     }
@@ -200,21 +203,25 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
 #[tokio::test]
 async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floor() {
     for is_tree in [false, true] {
-        let place = place();
-        let mut scene = Scene::new(place.path(), is_tree).await;
-        scene.installs().await;
+        let place = scratch_dir();
+        let mut scene = PowerLossScenario::new(scratch_dir.path(), is_tree).await;
+        scene.expect_update_installs().await;
         let mut met = [0, 0];
         for dies in 0.. {
             let machine = scene.base.copy();
-            let (disk, died) = failing(dies, false, Errno::IO);
+            let (disk, died) = failing_storage(dies, false, Errno::IO);
             let now = scene.world.clock.now();
-            scene.root(disk.with_filesystem(machine.clone())).roll_back(None, now).await.ok();
+            scene
+                .install_root(disk.with_filesystem(machine.clone()))
+                .roll_back(None, now)
+                .await
+                .ok();
             for left in machine.power_cuts() {
-                met[scene.current(&left) as usize - 1] += 1;
-                let root = scene.root(Storage::default().with_filesystem(left.clone()));
+                met[scene.installed_sequence(&left) as usize - 1] += 1;
+                let root = scene.install_root(Storage::default().with_filesystem(left.clone()));
                 assert_eq!(root.floor().unwrap(), 2);
                 root.roll_back(Some("1-1.0.0"), now).await.unwrap();
-                assert_eq!(scene.current(&left), 1);
+                assert_eq!(scene.installed_sequence(&left), 1);
                 assert_eq!(root.floor().unwrap(), 2);
             }
             if !died.load(Ordering::SeqCst) {
@@ -227,31 +234,31 @@ async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floo
 
 #[tokio::test]
 async fn of_versions_that_are_too_many_none_is_gone_back_to_that_is_half_gone() {
-    let place = place();
-    let mut scene = Scene::new(place.path(), true).await;
-    scene.installs().await;
+    let place = scratch_dir();
+    let mut scene = PowerLossScenario::new(scratch_dir.path(), true).await;
+    scene.expect_update_installs().await;
     scene.world.config.cycle.hooks.keep = 2;
     // A third, of which the first has to make room.
-    let third = Draft { sequence: 3, version: "1.2.0", ..draft(2, true) };
+    let third = ReleaseSpec { sequence: 3, version: "1.2.0", ..release_spec(2, true) };
     scene.world.publish(&third).unwrap();
-    scene.pass(Duration::ZERO).await;
+    scene.advance_and_poll(Duration::ZERO).await;
     scene.world.check().await.1.unwrap_err();
-    scene.pass(Duration::from_secs(61 * 60)).await;
+    scene.advance_and_poll(Duration::from_secs(61 * 60)).await;
     let mut went_back = 0;
     for dies in 0.. {
         let machine = scene.base.copy();
-        let (disk, died) = failing(dies, false, Errno::IO);
+        let (disk, died) = failing_storage(dies, false, Errno::IO);
         scene.world.disk = disk.with_filesystem(machine.clone());
         scene.world.update().await.1.ok();
         for left in machine.power_cuts() {
             let disk = Storage::default().with_filesystem(left.clone());
-            if scene.root(disk.clone()).installed().unwrap().unwrap().sequence != 2 {
+            if scene.install_root(disk.clone()).installed().unwrap().unwrap().sequence != 2 {
                 continue;
             }
             let now = scene.world.clock.now();
-            if scene.root(disk).roll_back(Some("1-1.0.0"), now).await.is_ok() {
+            if scene.install_root(disk).roll_back(Some("1-1.0.0"), now).await.is_ok() {
                 went_back += 1;
-                assert_eq!(scene.current(&left), 1);
+                assert_eq!(scene.installed_sequence(&left), 1);
             }
         }
         if !died.load(Ordering::SeqCst) {

@@ -6,11 +6,11 @@ use unanimity::cli::progress::{LINE_INTERVAL, ProgressThrottle, describe};
 use unanimity_client::CycleProgress;
 use unanimity_testkit::circle::SECOND;
 
-fn roll(answered: usize, silent: usize) -> CycleProgress {
+fn round_progress(answered: usize, silent: usize) -> CycleProgress {
     CycleProgress::Roll { peers: 5, answered, silent }
 }
 
-fn download(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
+fn download_progress(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
     let (file, mirror) = ("hello".to_owned(), mirror.to_owned());
     CycleProgress::Download { file, bytes, of: 300_000, mirror, resumed }
 }
@@ -22,30 +22,31 @@ fn people_see_each_step_begin_and_end_and_few_lines_between() {
     let mut passes = |step: CycleProgress, seconds: f64| {
         pace.should_show(&step, began + SECOND.mul_f64(seconds))
     };
-    assert!(passes(roll(0, 0), 0.0));
-    assert!(!passes(roll(1, 0), 0.1));
-    assert!(passes(roll(4, 1), 0.2));
+    assert!(passes(round_progress(0, 0), 0.0));
+    assert!(!passes(round_progress(1, 0), 0.1));
+    assert!(passes(round_progress(4, 1), 0.2));
     // Whatever sends an end over and over gets one line.
-    assert!(!passes(roll(4, 1), 0.3));
-    assert!(passes(download(0, "one", 0), 0.4));
-    let shown = (1..1000).filter(|n| passes(download(n * 100, "one", 0), 0.4 + *n as f64 / 100.0));
+    assert!(!passes(round_progress(4, 1), 0.3));
+    assert!(passes(download_progress(0, "one", 0), 0.4));
+    let shown =
+        (1..1000).filter(|n| passes(download_progress(n * 100, "one", 0), 0.4 + *n as f64 / 100.0));
     assert_eq!(shown.count(), 1, "one in five seconds");
-    assert!(passes(download(99_999, "two", 99_999), 10.5));
-    assert!(passes(download(300_000, "two", 99_999), 10.6));
+    assert!(passes(download_progress(99_999, "two", 99_999), 10.5));
+    assert!(passes(download_progress(300_000, "two", 99_999), 10.6));
     // Its beginning may have found no room.
     assert!(passes(CycleProgress::Log { entries: 5, of: 10 }, 10.7));
 }
 
 #[test]
 fn a_step_is_one_line_and_what_is_in_a_name_moves_nothing_on_a_terminal() {
-    assert_eq!(describe(&roll(0, 0)), "asking 5 peers");
-    assert_eq!(describe(&roll(3, 0)), "3 of 5 peers have answered");
-    assert_eq!(describe(&roll(3, 2)), "3 of 5 peers have answered, 2 given up");
+    assert_eq!(describe(&round_progress(0, 0)), "asking 5 peers");
+    assert_eq!(describe(&round_progress(3, 0)), "3 of 5 peers have answered");
+    assert_eq!(describe(&round_progress(3, 2)), "3 of 5 peers have answered, 2 given up");
     assert_eq!(describe(&CycleProgress::Log { entries: 0, of: 7 }), "reading 7 entries of the log");
     assert_eq!(describe(&CycleProgress::Log { entries: 3, of: 7 }), "read 3 of 7 entries");
-    let begins = describe(&download(0, "file:/mirror", 0));
+    let begins = describe(&download_progress(0, "file:/mirror", 0));
     assert_eq!(begins, "hello: 0 B of 292.97 KiB (0%), from file:/mirror");
-    let goes_on = describe(&download(180_000, "file:/mirror", 180_000));
+    let goes_on = describe(&download_progress(180_000, "file:/mirror", 180_000));
     assert_eq!(goes_on, "hello: going on at 175.78 KiB of 292.97 KiB (60%), from file:/mirror");
     for hostile in ["\u{1b}[2J", "\n", "\r", "\u{202e}", "\u{430}"] {
         let step = CycleProgress::Download {

@@ -8,11 +8,11 @@ use unanimity_protocol::Hash;
 use unanimity_testkit::archives::*;
 use unanimity_testkit::copy_tree;
 
-use crate::command_line::Desk;
+use crate::command_line::CliSandbox;
 
 #[test]
 fn a_publisher_learns_what_a_node_would_refuse_and_no_terminal_hears_of_it() {
-    let desk = Desk::new();
+    let desk = CliSandbox::new();
     let new = |artifact: &str| {
         fs::remove_file(desk.path().join("new")).ok();
         desk.run(&format!(
@@ -20,7 +20,7 @@ fn a_publisher_learns_what_a_node_would_refuse_and_no_terminal_hears_of_it() {
              --version 1.0.0 --out new --artifact x86_64-linux={artifact}"
         ))
     };
-    let archive = small();
+    let archive = sample_archive();
     let packed = [
         ("hello.tar", "tar", archive.clone()),
         ("hello.tgz", "tar.gz", gz(&archive)),
@@ -52,7 +52,7 @@ fn a_publisher_learns_what_a_node_would_refuse_and_no_terminal_hears_of_it() {
 
 #[test]
 fn a_gigabyte_in_a_hundred_kilobytes_is_read_in_little_memory() {
-    let desk = Desk::new();
+    let desk = CliSandbox::new();
     let mut bomb = zstd::Encoder::new(Vec::new(), 3).unwrap();
     let size = 1 << 30;
     let mut write = |bytes: &[u8]| io::Write::write_all(&mut bomb, bytes).unwrap();
@@ -73,84 +73,84 @@ fn a_gigabyte_in_a_hundred_kilobytes_is_read_in_little_memory() {
     assert!(desk.read("new").contains(" tar.zst 1073741824 1\n"));
 }
 
-const BACK: &str =
+const RELEASE_WITHDRAW: &str =
     "release withdraw --log-origin example.org/l --product hello --channel stable --sequence";
 
 #[test]
 fn a_publisher_takes_a_release_back_as_they_made_it() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let append = "log append log --key log.key --passphrase-file pass --signed-by a.key.pub";
     // What is not there is not taken back: a mistyped number would do nothing, for ever.
-    desk.good(&format!("{BACK} 1 --reason Bad. --out w"));
+    desk.run_ok(&format!("{RELEASE_WITHDRAW} 1 --reason Bad. --out w"));
     for key in ["a", "b"] {
-        desk.good(&format!("release sign w --key {key}.key --passphrase-file pass --yes"));
+        desk.run_ok(&format!("release sign w --key {key}.key --passphrase-file pass --yes"));
     }
-    let said = desk.bad(23, &format!("{append} w"));
+    let said = desk.run_err(23, &format!("{append} w"));
     let expected = "w: the log has no release of hello, channel stable, with sequence 1 to take back. Nothing was appended";
     assert!(said.contains(expected), "{said}");
     // With its release, or after it.
-    desk.good(&format!("{append} --artifact hello m w"));
-    assert!(desk.good(&format!("{append} w")).contains("entry 1  w (since before)"));
-    let shown = desk.good("release show w --key a.key.pub --key b.key.pub");
+    desk.run_ok(&format!("{append} --artifact hello m w"));
+    assert!(desk.run_ok(&format!("{append} w")).contains("entry 1  w (since before)"));
+    let shown = desk.run_ok("release show w --key a.key.pub --key b.key.pub");
     assert!(shown.starts_with("TAKES BACK sequence 1 of hello, channel stable"), "{shown}");
     assert!(shown.contains("reason     Bad.\n"), "{shown}");
     assert_eq!(shown.matches("(verified)").count(), 2, "{shown}");
-    let listed = desk.good("log show log --log-key log.key.pub");
+    let listed = desk.run_ok("log show log --log-key log.key.pub");
     assert!(listed.contains("    1 hello stable, takes back sequence 1: Bad.\n"), "{listed}");
     let json: serde_json::Value =
-        serde_json::from_str(&desk.good("--json log show log --log-key log.key.pub")).unwrap();
+        serde_json::from_str(&desk.run_ok("--json log show log --log-key log.key.pub")).unwrap();
     assert_eq!(json["entries"][0]["manifest"]["sequence"], 1);
     assert_eq!(json["entries"][1]["withdrawal"]["reason"], "Bad.");
-    desk.good("publish site --log log --log-key log.key.pub");
+    desk.run_ok("publish site --log log --log-key log.key.pub");
     let page = desk.read("site/index.html");
     assert!(page.contains("1.0<br><small><strong>taken back</strong>: Bad.</small>"), "{page}");
     // One with a line break in it, or without a word, is none.
-    let mut command = desk.command(&format!("{BACK} 1 --out x --reason"));
+    let mut command = desk.command(&format!("{RELEASE_WITHDRAW} 1 --out x --reason"));
     let said = String::from_utf8(command.arg("a\nb").output().unwrap().stderr).unwrap();
     assert!(said.contains("expected the end: a reason is one line"), "{said}");
-    let mut command = desk.command(&format!("{BACK} 1 --out x --reason"));
+    let mut command = desk.command(&format!("{RELEASE_WITHDRAW} 1 --out x --reason"));
     assert_eq!(command.arg("").output().unwrap().status.code(), Some(2));
-    desk.bad(2, &format!("{BACK} 0 --reason Bad. --out x"));
+    desk.run_err(2, &format!("{RELEASE_WITHDRAW} 0 --reason Bad. --out x"));
     assert!(!desk.path().join("x").exists());
 }
 
 #[test]
 fn the_command_says_what_it_did_and_what_is_missing() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let append = "log append log --key log.key --passphrase-file pass m";
-    desk.good(append);
+    desk.run_ok(append);
     let publish = "publish www/site --log log --log-key log.key.pub";
-    let said = desk.good(publish);
+    let said = desk.run_ok(publish);
     assert!(said.contains("www/site is up to date; files written: 4"), "{said}");
     assert!(said.contains("Clients will not find hello for x86_64-linux of hello 1.0"), "{said}");
-    desk.good(&format!("{append} --artifact hello"));
-    let report: Value = serde_json::from_str(&desk.good(&format!("--json {publish}"))).unwrap();
+    desk.run_ok(&format!("{append} --artifact hello"));
+    let report: Value = serde_json::from_str(&desk.run_ok(&format!("--json {publish}"))).unwrap();
     assert_eq!((&report["verb"], &report["outcome"]), (&"publish".into(), &"done".into()));
     assert_eq!(report["head"]["size"], 1);
     assert_eq!(report["files_written"], 2);
     assert_eq!(report["missing"], Value::Array(Vec::new()));
-    assert_eq!(desk.good(publish).lines().next(), Some("www/site was up to date."));
+    assert_eq!(desk.run_ok(publish).lines().next(), Some("www/site was up to date."));
     // It is a mirror like any other, to the reader and to the log's own writer.
-    let shown = desk.good("log show www/site --log-key log.key.pub");
+    let shown = desk.run_ok("log show www/site --log-key log.key.pub");
     assert!(shown.contains("0 hello stable, release 1.0 (sequence 1)"), "{shown}");
     let mirror = desk.path().join("www/site");
-    desk.good(&format!("{append} --mirror file:{}", mirror.display()));
+    desk.run_ok(&format!("{append} --mirror file:{}", mirror.display()));
     // A copy of a site is as good a log to publish from.
     copy_tree(&mirror, &desk.path().join("copy")).unwrap();
-    desk.good("publish second --log copy --log-key log.key.pub");
-    assert_eq!(below(&desk.path().join("second")), below(&mirror));
+    desk.run_ok("publish second --log copy --log-key log.key.pub");
+    assert_eq!(list_tree(&desk.path().join("second")), list_tree(&mirror));
 }
 
 #[test]
 fn every_refusal_has_its_exit_code_and_says_what_to_do() {
-    let desk = Desk::new();
-    desk.publish();
+    let desk = CliSandbox::new();
+    desk.publish_release();
     let at = |name: &str| desk.path().join(name);
     let copy = |from: &str, to: &str| copy_tree(&at(from), &at(to)).unwrap();
     let append = |log: &str, note: &str| {
-        desk.good(&format!("log append {log} --key log.key --passphrase-file pass {note}"));
+        desk.run_ok(&format!("log append {log} --key log.key --passphrase-file pass {note}"));
     };
     let publish =
         |site: &str, log: &str| format!("publish {site} --log {log} --log-key log.key.pub");
@@ -159,32 +159,32 @@ fn every_refusal_has_its_exit_code_and_says_what_to_do() {
     let line = "release new --log-origin example.org/l --product hello --channel stable \
         --version 1 --artifact x86_64-linux=hello";
     for (sequence, name) in [(2, "n"), (3, "o")] {
-        desk.good(&format!("{line} --sequence {sequence} --out {name}"));
-        desk.good(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
+        desk.run_ok(&format!("{line} --sequence {sequence} --out {name}"));
+        desk.run_ok(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
     }
     append("log", "n");
-    desk.good(&publish("site", "log"));
+    desk.run_ok(&publish("site", "log"));
 
-    assert!(desk.bad(24, &publish("site", "backup")).contains("never goes back"));
-    assert!(desk.bad(2, &publish("log/site", "log")).contains("not apart"));
-    assert!(desk.bad(2, &publish("backup", "log")).contains("appended to"));
-    assert!(desk.bad(6, &publish("new", "nowhere")).contains("unanimity log init"));
+    assert!(desk.run_err(24, &publish("site", "backup")).contains("never goes back"));
+    assert!(desk.run_err(2, &publish("log/site", "log")).contains("not apart"));
+    assert!(desk.run_err(2, &publish("backup", "log")).contains("appended to"));
+    assert!(desk.run_err(6, &publish("new", "nowhere")).contains("unanimity log init"));
     fs::create_dir(at("other")).unwrap();
     desk.write("other/file", "");
-    assert!(desk.bad(6, &publish("other", "log")).contains("empty directory"));
-    let said = desk.bad(22, "publish new --log log --log-key a.key.pub");
+    assert!(desk.run_err(6, &publish("other", "log")).contains("empty directory"));
+    let said = desk.run_err(22, "publish new --log log --log-key a.key.pub");
     assert!(said.contains("log/checkpoint does not open"), "{said}");
-    desk.good("log init second --origin example.org/second --key log.key --passphrase-file pass");
-    let said = desk.bad(22, &publish("site", "second"));
+    desk.run_ok("log init second --origin example.org/second --key log.key --passphrase-file pass");
+    let said = desk.run_err(22, &publish("site", "second"));
     assert!(said.contains("site/checkpoint is not of this log"), "{said}");
     fs::create_dir_all(at("log/artifact")).unwrap();
     let digest = Hash::digest(desk.read("hello").as_bytes()).hex();
     desk.write(&format!("log/artifact/{digest}"), "something else");
-    assert!(desk.bad(28, &publish("new", "log")).contains(&digest));
+    assert!(desk.run_err(28, &publish("new", "log")).contains(&digest));
     fs::remove_file(at("log/artifact").join(&digest)).unwrap();
 
     append("backup", "o");
-    let said = desk.bad(20, &publish("site", "backup"));
+    let said = desk.run_err(20, &publish("site", "backup"));
     let (words, evidence) = said.split_once("\n\n").unwrap();
     assert!(words.contains("two stories of one log"), "{said}");
     let report = desk.run(&format!("--json {}", publish("site", "backup")));
@@ -192,6 +192,6 @@ fn every_refusal_has_its_exit_code_and_says_what_to_do() {
     assert_eq!((&report["exit"], &report["outcome"]), (&20.into(), &"fork".into()));
     assert_eq!(report["evidence"].as_str().unwrap().trim_end(), evidence.trim_end());
     desk.write("evidence", report["evidence"].as_str().unwrap());
-    desk.good("evidence verify evidence --log-key log.key.pub");
+    desk.run_ok("evidence verify evidence --log-key log.key.pub");
     assert!(!Path::new(&at("new")).exists());
 }

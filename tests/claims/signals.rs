@@ -20,25 +20,25 @@ use unanimity_config::SpoolSettings;
 use unanimity_install::installer_head_path;
 use unanimity_install::journal::Journal;
 use unanimity_protocol::Timestamp;
-use unanimity_testkit::circle::{HOUR, ONE, SECOND, TWO};
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::trial::{ends, label, shell};
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::circle::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::trial::{shell_command, version_label, wait_until_gone};
+use unanimity_testkit::{ReleaseSpec, World};
 
 use crate::installer;
 
 /// Release 1 is installed, and release 2 is staged, on a machine whose installer is a process of its own.
-struct Machine {
+struct InstallerMachine {
     world: World,
-    home: TempDir,
+    scratch: TempDir,
 }
 
 /// How a run of it ended, and what it said.
-type Ended = (ExitStatus, String);
+type InstallerExit = (ExitStatus, String);
 
-impl Machine {
-    async fn new() -> Machine {
-        let home = place();
+impl InstallerMachine {
+    async fn new() -> InstallerMachine {
+        let home = scratch_dir();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let start = Timestamp(now - 3 * 3600);
         let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
@@ -47,17 +47,19 @@ impl Machine {
         world.config.cycle.spool =
             Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
         world.write_config().unwrap();
-        let mut machine = Machine { world, home };
-        for (sequence, version, artifact) in [(1, "1.0.0", ONE), (2, "1.1.0", TWO)] {
+        let mut machine = InstallerMachine { world, scratch: home };
+        for (sequence, version, artifact) in
+            [(1, "1.0.0", FIRST_ARTIFACT), (2, "1.1.0", SECOND_ARTIFACT)]
+        {
             let world = &mut machine.world;
-            world.publish(&Draft::new(sequence, version, artifact)).unwrap();
+            world.publish(&ReleaseSpec::new(sequence, version, artifact)).unwrap();
             world.poll_all().await.unwrap();
             world.update().await.1.unwrap_err();
             world.advance(HOUR + SECOND);
             world.poll_all().await.unwrap();
             assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
             if sequence == 1 {
-                let (status, said) = ended(machine.start());
+                let (status, said) = wait_for_exit(machine.start_installer());
                 assert!(status.success(), "{said}");
             }
         }
@@ -70,16 +72,19 @@ impl Machine {
 
     /// A pipe between a command of the installer's and us.
     fn pipe(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
+        self.scratch.path().join(name)
     }
 
     /// A command that says who it is, and that it is there, and then does something.
-    fn tells(&self, then: &str) -> Vec<String> {
-        shell(&format!("trap '' TERM INT HUP; echo $$ > {}; {then}", self.pipe("told").display()))
+    fn reporting_command(&self, then: &str) -> Vec<String> {
+        shell_command(&format!(
+            "trap '' TERM INT HUP; echo $$ > {}; {then}",
+            self.pipe("told").display()
+        ))
     }
 
     /// Waits until a command is there, and says which process it is.
-    fn told(&self, installer: &mut Child) -> String {
+    fn wait_for_command(&self, installer: &mut Child) -> String {
         let mut pipe = File::options();
         // Opened by ourselves for writing, it has no end.
         let pipe = pipe.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
@@ -100,14 +105,14 @@ impl Machine {
 
     /// Starts the installer with the default action for SIGHUP. Under `nohup` the tests themselves ignore
     /// SIGHUP, a child inherits that, and an installer that starts so ignores SIGHUP on purpose.
-    fn start(&self) -> Child {
-        self.start_by(&["env", "--default-signal=HUP"])
+    fn start_installer(&self) -> Child {
+        self.start_installer_through(&["env", "--default-signal=HUP"])
     }
 
-    fn start_by(&self, starter: &[&str]) -> Child {
+    fn start_installer_through(&self, starter: &[&str]) -> Child {
         let config = self.world.directory.join("client/unanimity.toml");
         let mut command = Command::new(starter[0]);
-        command.args(&starter[1..]).arg(installer::program()).arg("--config").arg(config);
+        command.args(&starter[1..]).arg(installer::installer_path()).arg("--config").arg(config);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
@@ -121,35 +126,35 @@ impl Machine {
     }
 }
 
-fn ended(mut child: Child) -> Ended {
+fn wait_for_exit(mut child: Child) -> InstallerExit {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     (child.wait().unwrap(), said)
 }
 
-fn send(child: &Child, signal: Signal) {
+fn send_signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_told_to_end_in_a_trial_ends_its_command_and_undoes_it() {
-    let mut machine = Machine::new().await;
+    let mut machine = InstallerMachine::new().await;
     let wait = "sleep 600";
-    machine.world.config.cycle.hooks.check = machine.tells(wait);
+    machine.world.config.cycle.hooks.check = machine.reporting_command(wait);
     machine.world.write_config().unwrap();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let mut installer = machine.start();
-        let command = machine.told(&mut installer);
-        assert_eq!(machine.current(), TWO);
-        send(&installer, signal);
-        let (status, said) = ended(installer);
+        let mut installer = machine.start_installer();
+        let command = machine.wait_for_command(&mut installer);
+        assert_eq!(machine.current(), SECOND_ARTIFACT);
+        send_signal(&installer, signal);
+        let (status, said) = wait_for_exit(installer);
         assert_eq!(status.code(), Some(130), "{signal:?}: {said}");
         assert!(said.contains("its trial was interrupted; 1-1.0.0 is installed again"), "{said}");
-        ends(&command);
-        assert_eq!(machine.current(), ONE);
+        wait_until_gone(&command);
+        assert_eq!(machine.current(), FIRST_ARTIFACT);
         let journal = machine.journal();
         assert_eq!(journal.trial, None);
-        assert!(journal.failed.contains_key(&label(2)));
+        assert!(journal.failed.contains_key(&version_label(2)));
         // As if its time had come.
         let root = &machine.world.config.cycle.install_root;
         let again = Journal { failed: Default::default(), ..journal };
@@ -159,94 +164,96 @@ async fn who_is_told_to_end_in_a_trial_ends_its_command_and_undoes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn who_was_started_to_outlive_its_terminal_does() {
-    let mut machine = Machine::new().await;
-    machine.world.config.cycle.hooks.check =
-        machine.tells(&format!("read go < {}; test $go = go", machine.pipe("go").display()));
+    let mut machine = InstallerMachine::new().await;
+    machine.world.config.cycle.hooks.check = machine
+        .reporting_command(&format!("read go < {}; test $go = go", machine.pipe("go").display()));
     machine.world.write_config().unwrap();
     let ignoring = ["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
-    let mut installer = machine.start_by(&ignoring);
-    machine.told(&mut installer);
-    send(&installer, Signal::HUP);
+    let mut installer = machine.start_installer_through(&ignoring);
+    machine.wait_for_command(&mut installer);
+    send_signal(&installer, Signal::HUP);
     fs::write(machine.pipe("go"), "go\n").unwrap();
-    let (status, said) = ended(installer);
+    let (status, said) = wait_for_exit(installer);
     assert!(status.success(), "{said}");
-    assert_eq!(machine.current(), TWO);
+    assert_eq!(machine.current(), SECOND_ARTIFACT);
 }
 
 /// The lock is free then, and its command still at work.
 #[tokio::test(start_paused = true)]
 async fn after_a_kill_the_next_run_ends_the_command_before_it_undoes_the_trial() {
-    let mut machine = Machine::new().await;
-    machine.world.config.cycle.hooks.post_install = machine.tells("sleep 600");
+    let mut machine = InstallerMachine::new().await;
+    machine.world.config.cycle.hooks.post_install = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
-    let mut installer = machine.start();
-    let command = machine.told(&mut installer);
-    send(&installer, Signal::KILL);
-    ended_by_kill(installer);
+    let mut installer = machine.start_installer();
+    let command = machine.wait_for_command(&mut installer);
+    send_signal(&installer, Signal::KILL);
+    assert_killed(installer);
     assert!(Path::new("/proc").join(&command).exists());
     assert!(machine.journal().trial.is_some());
     let seen = machine.pipe("seen");
-    machine.world.config.cycle.hooks.post_install =
-        shell(&format!("cat /proc/{command}/cmdline | tr '\\0' ' ' >> {}; true", seen.display()));
+    machine.world.config.cycle.hooks.post_install = shell_command(&format!(
+        "cat /proc/{command}/cmdline | tr '\\0' ' ' >> {}; true",
+        seen.display()
+    ));
     machine.world.write_config().unwrap();
-    let (status, said) = ended(machine.start());
+    let (status, said) = wait_for_exit(machine.start_installer());
     assert_eq!(status.code(), Some(30), "{said}");
     assert_eq!(fs::read_to_string(&seen).unwrap(), "");
-    ends(&command);
-    assert_eq!((machine.current(), machine.journal().trial), (ONE.to_vec(), None));
+    wait_until_gone(&command);
+    assert_eq!((machine.current(), machine.journal().trial), (FIRST_ARTIFACT.to_vec(), None));
 }
 
 /// By its number, whose process comes to have it next could show it another file.
 #[tokio::test(start_paused = true)]
 async fn what_was_handed_over_is_what_was_verified_also_when_who_did_so_is_gone() {
-    let mut machine = Machine::new().await;
+    let mut machine = InstallerMachine::new().await;
     let (go, handed) = (machine.pipe("go"), machine.pipe("handed"));
     assert!(Command::new("mkfifo").arg(&handed).status().unwrap().success());
     let then = format!("read go < {}; sh -c 'cat {{}} > {}'", go.display(), handed.display());
-    machine.world.config.cycle.hooks.handover = machine.tells(&then);
+    machine.world.config.cycle.hooks.handover = machine.reporting_command(&then);
     machine.world.write_config().unwrap();
-    let mut installer = machine.start();
-    machine.told(&mut installer);
-    send(&installer, Signal::KILL);
-    ended_by_kill(installer);
+    let mut installer = machine.start_installer();
+    machine.wait_for_command(&mut installer);
+    send_signal(&installer, Signal::KILL);
+    assert_killed(installer);
     fs::write(go, "go\n").unwrap();
-    assert_eq!(fs::read(handed).unwrap(), TWO);
+    assert_eq!(fs::read(handed).unwrap(), SECOND_ARTIFACT);
 }
 
 /// Whatever the operator says of it then.
 #[tokio::test(start_paused = true)]
 async fn after_a_kill_vouching_and_going_back_end_the_command_and_say_what_becomes_of_the_release()
 {
-    let mut machine = Machine::new().await;
-    machine.world.config.cycle.hooks.check = machine.tells("sleep 600");
+    let mut machine = InstallerMachine::new().await;
+    machine.world.config.cycle.hooks.check = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
     let by_hand = |verb: &str| {
         let config = machine.world.directory.join("client/unanimity.toml");
-        let mut run = Command::new(installer::program());
+        let mut run = Command::new(installer::installer_path());
         let run = run.arg("--config").arg(config).arg(verb).output().unwrap();
         assert!(run.status.success(), "{run:?}");
         String::from_utf8(run.stdout).unwrap()
     };
     for (verb, what, is) in [
-        ("rollback", "1-1.0.0 is installed again, in ", ONE),
-        ("mark-good", "2-1.1.0 is good, and stays\n", TWO),
+        ("rollback", "1-1.0.0 is installed again, in ", FIRST_ARTIFACT),
+        ("mark-good", "2-1.1.0 is good, and stays\n", SECOND_ARTIFACT),
     ] {
         // As if its time had come.
         let journal = Journal { failed: Default::default(), ..machine.journal() };
         let root = &machine.world.config.cycle.install_root;
         fs::write(root.join("journal.json"), journal.text()).unwrap();
-        let mut installer = machine.start();
-        let command = machine.told(&mut installer);
-        send(&installer, Signal::KILL);
-        ended_by_kill(installer);
+        let mut installer = machine.start_installer();
+        let command = machine.wait_for_command(&mut installer);
+        send_signal(&installer, Signal::KILL);
+        assert_killed(installer);
         let said = by_hand(verb);
-        ends(&command);
+        wait_until_gone(&command);
         assert!(said.contains(what) && !said.contains("is not installed again"), "{said}");
         assert_eq!((machine.current(), machine.journal().trial), (is.to_vec(), None));
     }
 }
 
-fn ended_by_kill(mut installer: Child) {
+fn assert_killed(mut installer: Child) {
     // Its command holds the other end of what it says.
     drop(installer.stderr.take());
     assert_eq!(installer.wait().unwrap().code(), None);
@@ -254,43 +261,43 @@ fn ended_by_kill(mut installer: Child) {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_told_to_end_once_more_while_it_undoes_a_trial_ends_there() {
-    let mut machine = Machine::new().await;
-    machine.world.config.cycle.hooks.post_install = machine.tells("sleep 600");
+    let mut machine = InstallerMachine::new().await;
+    machine.world.config.cycle.hooks.post_install = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
-    let mut installer = machine.start();
-    let first = machine.told(&mut installer);
-    send(&installer, Signal::INT);
-    let second = machine.told(&mut installer);
+    let mut installer = machine.start_installer();
+    let first = machine.wait_for_command(&mut installer);
+    send_signal(&installer, Signal::INT);
+    let second = machine.wait_for_command(&mut installer);
     assert_ne!(first, second);
-    send(&installer, Signal::INT);
-    let (status, said) = ended(installer);
+    send_signal(&installer, Signal::INT);
+    let (status, said) = wait_for_exit(installer);
     assert_eq!(status.code(), Some(130), "{said}");
     assert!(said.contains("interrupted once more: a release is on trial"), "{said}");
-    ends(&first);
-    ends(&second);
+    wait_until_gone(&first);
+    wait_until_gone(&second);
     assert!(machine.journal().trial.is_some());
-    machine.world.config.cycle.hooks.post_install = shell("true");
+    machine.world.config.cycle.hooks.post_install = shell_command("true");
     machine.world.write_config().unwrap();
-    let (status, said) = ended(machine.start());
+    let (status, said) = wait_for_exit(machine.start_installer());
     assert_eq!(status.code(), Some(30), "{said}");
-    assert_eq!((machine.current(), machine.journal().trial), (ONE.to_vec(), None));
+    assert_eq!((machine.current(), machine.journal().trial), (FIRST_ARTIFACT.to_vec(), None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_proved_good_stays_and_is_remembered_whoever_ends_when_good() {
-    let mut machine = Machine::new().await;
-    machine.world.config.cycle.hooks.on_success = machine.tells("sleep 600");
+    let mut machine = InstallerMachine::new().await;
+    machine.world.config.cycle.hooks.on_success = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
     let head = installer_head_path(&machine.world.config.cycle.install_root);
     let before = fs::read(&head).unwrap();
-    let mut installer = machine.start();
-    let command = machine.told(&mut installer);
+    let mut installer = machine.start_installer();
+    let command = machine.wait_for_command(&mut installer);
     assert_ne!(fs::read(&head).unwrap(), before);
-    send(&installer, Signal::INT);
-    let (status, said) = ended(installer);
+    send_signal(&installer, Signal::INT);
+    let (status, said) = wait_for_exit(installer);
     assert_eq!(status.code(), Some(130), "{said}");
     assert!(said.contains("interrupted: nothing is half-done"), "{said}");
-    ends(&command);
-    assert_eq!(machine.current(), TWO);
-    assert_eq!(machine.journal().good.last(), Some(&label(2)));
+    wait_until_gone(&command);
+    assert_eq!(machine.current(), SECOND_ARTIFACT);
+    assert_eq!(machine.journal().good.last(), Some(&version_label(2)));
 }

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use unanimity_client::{Client, CycleOutcome};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::{ReleaseSpec, World};
 
 const LENGTH: usize = 1 << 30;
 const TURNS: usize = 7;
@@ -64,7 +64,7 @@ async fn settled_world(directory: &Path) -> (World, Hash) {
         (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let artifact = pattern.repeat(LENGTH >> 20);
     let digest = Hash::digest(&artifact);
-    world.publish(&Draft::new(1, "1.0.0", &artifact)).expect("published");
+    world.publish(&ReleaseSpec::new(1, "1.0.0", &artifact)).expect("published");
     drop(artifact);
     world.poll_all().await.expect("polled");
     world.check().await.1.expect_err("it has to settle");

@@ -107,7 +107,7 @@ const MAX_REASON_BYTES: usize = 1024;
 const MAX_FAILED: usize = 64;
 
 impl Journal {
-    /// Reads it. `None` if it is not what [`Journal::text`] could have written.
+    /// Reads it. `None` if it is not what [`LogCapture::text`] could have written.
     pub fn parse(text: &[u8]) -> Option<Journal> {
         let journal: Journal = serde_json::from_slice(text).ok()?;
         let on_trial = journal.trial.iter().map(|trial| &trial.release);

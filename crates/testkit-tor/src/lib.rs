@@ -5,10 +5,10 @@
 mod onion;
 mod tornet;
 
-pub use onion::backend::Daemons;
+pub use onion::backend::OnionBackend;
 pub use onion::mirror::OnionMirror;
-pub use onion::nodes::{Nodes, SETTLE};
-pub use onion::process::{Ended, Process};
-pub use onion::world::tell;
-pub use tornet::network::{PAUSE, TorNetwork};
-pub use tornet::package::{Package, Programs};
+pub use onion::nodes::{OnionWorld, SETTLE};
+pub use onion::process::{NodeProcess, ProcessResult};
+pub use onion::world::run_onion_demo;
+pub use tornet::network::{POLL_INTERVAL, PrivateTorNetwork};
+pub use tornet::package::{DebianPackage, ExternalPrograms};

@@ -52,11 +52,11 @@ pub fn header(kind: u8, name: &[u8], mode: u32, link: &[u8], size: usize) -> Blo
     block[297..302].copy_from_slice(b"group");
     block[329..337].copy_from_slice(b"0000000\0");
     block[337..345].copy_from_slice(b"0000000\0");
-    sealed(block)
+    with_checksum(block)
 }
 
 /// The same with the right checksum.
-pub fn sealed(mut block: Block) -> Block {
+pub fn with_checksum(mut block: Block) -> Block {
     block[CHECKSUM].fill(b' ');
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -64,27 +64,27 @@ pub fn sealed(mut block: Block) -> Block {
 }
 
 /// A file's header with some other bytes in it, and the right checksum.
-pub fn tampered(at: Range<usize>, bytes: &[u8]) -> Vec<u8> {
+pub fn tampered_header(at: Range<usize>, bytes: &[u8]) -> Vec<u8> {
     let mut block = header(b'0', b"file", 0o644, b"", 0);
     block[at][..bytes.len()].copy_from_slice(bytes);
-    sealed(block).to_vec()
+    with_checksum(block).to_vec()
 }
 
 /// Bytes, and zeros up to a whole block.
-pub fn filled(bytes: &[u8]) -> Vec<u8> {
+pub fn padded(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
 }
 
 /// A file with these rights and this content.
-pub fn file_of(name: &[u8], mode: u32, bytes: &[u8]) -> Vec<u8> {
-    [&header(b'0', name, mode, b"", bytes.len())[..], &filled(bytes)].concat()
+pub fn file_with(name: &[u8], mode: u32, bytes: &[u8]) -> Vec<u8> {
+    [&header(b'0', name, mode, b"", bytes.len())[..], &padded(bytes)].concat()
 }
 
 /// A small file.
 pub fn file(name: impl AsRef<[u8]>) -> Vec<u8> {
-    file_of(name.as_ref(), 0o644, b"content")
+    file_with(name.as_ref(), 0o644, b"content")
 }
 
 /// A directory.
@@ -98,13 +98,13 @@ pub fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// An entry of a kind that has no content.
-pub fn kind(kind: u8) -> Vec<u8> {
+pub fn entry_of_kind(kind: u8) -> Vec<u8> {
     header(kind, b"file", 0o644, b"", 0).to_vec()
 }
 
 /// An extended header of these bytes.
 pub fn extended(kind: u8, bytes: &[u8]) -> Vec<u8> {
-    [&header(kind, b"PaxHeaders/x", 0o644, b"", bytes.len())[..], &filled(bytes)].concat()
+    [&header(kind, b"PaxHeaders/x", 0o644, b"", bytes.len())[..], &padded(bytes)].concat()
 }
 
 /// A record of an extended header.
@@ -116,19 +116,19 @@ pub fn record(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// An extended header that names what follows, and the field that goes with it.
-pub fn long(path: &str) -> (Vec<u8>, &[u8]) {
+pub fn long_name(path: &str) -> (Vec<u8>, &[u8]) {
     (extended(b'x', &record("path", path)), &path.as_bytes()[..path.len().min(100)])
 }
 
 /// A small file whose name is in an extended header.
 pub fn long_file(path: &str) -> Vec<u8> {
-    let (extended, name) = long(path);
+    let (extended, name) = long_name(path);
     [extended, file(name)].concat()
 }
 
 /// A directory whose name is in an extended header.
 pub fn long_dir(path: &str) -> Vec<u8> {
-    let (extended, name) = long(path);
+    let (extended, name) = long_name(path);
     [extended, dir(name)].concat()
 }
 
@@ -165,32 +165,32 @@ pub fn zst_with_window(window: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A small tree with one of everything.
-pub fn small() -> Vec<u8> {
+pub fn sample_archive() -> Vec<u8> {
     let deep = format!("lib/{}", "long".repeat(30));
     tar(&[
         dir("bin/"),
-        file_of(b"bin/hello", 0o700, b"#!/bin/sh\necho hello\n"),
+        file_with(b"bin/hello", 0o700, b"#!/bin/sh\necho hello\n"),
         link("run", "bin/hello"),
         dir("lib"),
         link("lib/up", "../bin"),
         long_dir(&deep),
         long_file(&format!("{deep}/file")),
         [extended(b'x', &record("mtime", "1790000000.5")), file("data")].concat(),
-        file_of(b"lib/big", 0o600, &[b'x'; 700]),
-        file_of(b"lib/empty", 0o611, b""),
+        file_with(b"lib/big", 0o600, &[b'x'; 700]),
+        file_with(b"lib/empty", 0o611, b""),
     ])
 }
 
 /// Everything that may be in an archive.
-pub const ANY: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
+pub const MAX_TOTALS: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
 
 /// What a publisher signs of this archive.
-pub fn totals(bytes: &[u8]) -> Totals {
+pub fn compute_totals(bytes: &[u8]) -> Totals {
     unanimity_archive::check(ArchiveFormat::Tar, bytes).unwrap()
 }
 
 /// What [`unanimity_archive::unpack`] makes in an empty directory.
-pub fn unpacked(
+pub fn unpack_into(
     format: ArchiveFormat,
     signed: Totals,
     source: impl Read,
@@ -203,7 +203,7 @@ pub fn unpacked(
 
 /// One thing in a tree, with its rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Thing {
+pub enum ExtractedEntry {
     /// A directory.
     Directory(u32),
     /// A file and its content.
@@ -213,7 +213,7 @@ pub enum Thing {
 }
 
 /// All that is below a directory. No link is followed.
-pub fn below(directory: &Path) -> BTreeMap<String, Thing> {
+pub fn list_tree(directory: &Path) -> BTreeMap<String, ExtractedEntry> {
     let mut found = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
     while let Some(next) = left.pop() {
@@ -224,12 +224,12 @@ pub fn below(directory: &Path) -> BTreeMap<String, Thing> {
             let name = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
             let thing = if metadata.is_dir() {
                 left.push(path);
-                Thing::Directory(mode)
+                ExtractedEntry::Directory(mode)
             } else if metadata.is_symlink() {
-                Thing::Link(fs::read_link(&path).unwrap().to_str().unwrap().to_owned())
+                ExtractedEntry::Link(fs::read_link(&path).unwrap().to_str().unwrap().to_owned())
             } else {
                 assert!(metadata.is_file(), "{name} is something else");
-                Thing::File(mode, fs::read(&path).unwrap())
+                ExtractedEntry::File(mode, fs::read(&path).unwrap())
             };
             found.insert(name, thing);
         }

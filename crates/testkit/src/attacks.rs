@@ -7,17 +7,17 @@ use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::{Evidence, Hash};
 use unanimity_report::Exit;
 
-use crate::{Broken, Cast, Draft, PEER_NAMES, PEERS, copy_tree, overwrite};
+use crate::{DemoBackend, PEER_NAMES, PEERS, ReleaseSpec, TestError, copy_tree, overwrite};
 
 /// One attack, and how it ended.
 #[derive(Debug)]
-pub struct Attacked {
+pub struct AttackResult {
     /// What the attacker does.
     pub title: &'static str,
     /// What the client said.
-    pub said: String,
+    pub message: String,
     /// Refused, for the expected reason, with release 1 still installed; or it made no difference.
-    pub held: bool,
+    pub resisted: bool,
     /// The honest release was installed in spite of it.
     pub updated: bool,
     /// The evidence it left.
@@ -40,7 +40,7 @@ pub enum Attack {
     /// The fork is shown to every peer too, for a moment.
     FlashFork,
     /// The victim hands its fork on to its circle.
-    Laundering,
+    EquivocatingPeer,
     /// One peer does not answer.
     OneSilent,
     /// One peer has not seen the release.
@@ -54,9 +54,9 @@ pub enum Attack {
     /// The release is past its time.
     Expired,
     /// Two releases with one sequence.
-    Conflict,
+    DuplicateSequence,
     /// A peer passes on what another one says.
-    EchoPeer,
+    RelayingPeer,
 }
 
 /// Times are whole seconds: this much later is later.
@@ -75,15 +75,15 @@ impl Attack {
         Attack::ThresholdStolenLogged,
         Attack::ForkedLog,
         Attack::FlashFork,
-        Attack::Laundering,
+        Attack::EquivocatingPeer,
         Attack::OneSilent,
         Attack::OneBehind,
         Attack::OneRegressed,
         Attack::FrozenMirror,
         Attack::RolledBackMirror,
         Attack::Expired,
-        Attack::Conflict,
-        Attack::EchoPeer,
+        Attack::DuplicateSequence,
+        Attack::RelayingPeer,
     ];
 
     /// What the attacker does, in a line.
@@ -97,167 +97,176 @@ impl Attack {
             }
             Attack::ForkedLog => "publisher keys and log key stolen: a forked log for this victim",
             Attack::FlashFork => "the same, and every peer is shown the fork too, within settle",
-            Attack::Laundering => "the same, and the victim hands the fork on to its circle",
+            Attack::EquivocatingPeer => "the same, and the victim hands the fork on to its circle",
             Attack::OneSilent => "one peer is silent",
             Attack::OneBehind => "one peer has not seen the release yet",
             Attack::OneRegressed => "one peer shows less than it did before",
             Attack::FrozenMirror => "the mirror is frozen",
             Attack::RolledBackMirror => "the mirror is rolled back",
             Attack::Expired => "the release has expired",
-            Attack::Conflict => "two different releases bear one sequence",
-            Attack::EchoPeer => "a peer echoes another peer's view",
+            Attack::DuplicateSequence => "two different releases bear one sequence",
+            Attack::RelayingPeer => "a peer echoes another peer's view",
         }
     }
 
     /// Runs the attack on a circle in which release 1 is installed and everybody agrees, and
     /// lets the client update.
-    pub async fn run(self, mut cast: impl Cast) -> Result<Attacked, Broken> {
+    pub async fn run(self, mut cast: impl DemoBackend) -> Result<AttackResult, TestError> {
         self.prepare(&mut cast).await?;
         // Twice, `settle` apart: what is refused only for want of time would install now.
-        let mut cycle = cast.client_updates().await?;
+        let mut cycle = cast.run_client_update().await?;
         if cycle.exit == Exit::Settling {
-            cast.time_passes(cast.settle() + SECOND).await;
-            self.meanwhile(&mut cast).await?;
-            cycle = cast.client_updates().await?;
+            cast.advance_time(cast.settle() + SECOND).await;
+            self.act_during_settle(&mut cast).await?;
+            cycle = cast.run_client_update().await?;
         }
-        let (exit, peer) = self.expects();
+        let (exit, peer) = self.expected_result();
         let expected =
             cycle.exit == exit && peer.is_none_or(|peer| cycle.unconfirmed() == [PEER_NAMES[peer]]);
-        let stage = cast.stage();
-        let first = stage.installed()?.is_some_and(|installed| installed.sequence == 1);
+        let stage = cast.fixture();
+        let first = stage.installed_version()?.is_some_and(|installed| installed.sequence == 1);
         // Where peers serve the log, what one mirror serves instead is nobody's only source.
         let updated = self == Attack::ThresholdStolenUnlogged
             && cycle.exit == Exit::Done
             && fs::read(stage.install_root().join("current/hello"))? == HONEST;
-        Ok(Attacked {
+        Ok(AttackResult {
             title: self.title(),
-            said: cycle.said,
-            held: first && expected || updated,
+            message: cycle.message,
+            resisted: first && expected || updated,
             updated,
-            evidence: cast.stage().evidence()?,
+            evidence: cast.fixture().latched_evidence()?,
         })
     }
 
     /// How the client has to end, and the one peer who may not confirm.
-    fn expects(self) -> (Exit, Option<usize>) {
+    fn expected_result(self) -> (Exit, Option<usize>) {
         match self {
             Attack::TamperedArtifact => (Exit::BadArtifact, None),
             Attack::OneKeyStolen => (Exit::BadSignature, None),
             Attack::ThresholdStolenUnlogged => (Exit::NotLogged, None),
             Attack::ThresholdStolenLogged => (Exit::Withdrawn, None),
-            Attack::ForkedLog | Attack::FlashFork | Attack::Laundering => (Exit::Fork, None),
+            Attack::ForkedLog | Attack::FlashFork | Attack::EquivocatingPeer => (Exit::Fork, None),
             Attack::OneSilent => (Exit::Incomplete, Some(1)),
             Attack::OneBehind => (Exit::Incomplete, Some(2)),
             Attack::OneRegressed => (Exit::Incomplete, Some(3)),
-            Attack::EchoPeer => (Exit::Incomplete, Some(4)),
+            Attack::RelayingPeer => (Exit::Incomplete, Some(4)),
             Attack::FrozenMirror => (Exit::Stale, None),
             Attack::RolledBackMirror => (Exit::Rollback, None),
             Attack::Expired => (Exit::Expired, None),
-            Attack::Conflict => (Exit::Conflict, None),
+            Attack::DuplicateSequence => (Exit::Conflict, None),
         }
     }
 
-    async fn prepare(self, cast: &mut impl Cast) -> Result<(), Broken> {
-        let (stage, now) = (cast.stage().clone(), cast.now());
-        let honest = Draft::new(2, "1.1.0", HONEST);
-        let trojan = Draft::new(2, "1.1.0", TROJAN);
+    async fn prepare(self, cast: &mut impl DemoBackend) -> Result<(), TestError> {
+        let (stage, now) = (cast.fixture().clone(), cast.now());
+        let honest = ReleaseSpec::new(2, "1.1.0", HONEST);
+        let trojan = ReleaseSpec::new(2, "1.1.0", TROJAN);
         match self {
             Attack::TamperedArtifact => {
-                stage.release("log", &honest, now)?;
+                stage.publish_release("log", &honest, now)?;
                 stage.copy_log("tampered")?;
                 let digest = Hash::digest(&honest.artifact);
                 overwrite(&stage.directory.join(format!("tampered/artifact/{digest}")), TROJAN)?;
-                stage.show("client", "tampered")?;
+                stage.set_mirror("client", "tampered")?;
             }
             Attack::OneKeyStolen => {
-                stage.release("log", &Draft { signers: vec![2], ..trojan }, now)?;
+                stage.publish_release("log", &ReleaseSpec { signers: vec![2], ..trojan }, now)?;
             }
             Attack::ThresholdStolenUnlogged => {
-                stage.release("log", &honest, now)?;
+                stage.publish_release("log", &honest, now)?;
                 stage.copy_log("unlogged")?;
                 let path = stage.directory.join("unlogged").join(entries_path(0, 2));
                 let mut bundle = fs::read(&path)?;
                 bundle.truncate(2 + usize::from(u16::from_be_bytes([bundle[0], bundle[1]])));
-                let note = stage.sign_at(&trojan, now)?.1.to_string();
+                let note = stage.sign_release_at(&trojan, now)?.1.to_string();
                 bundle.extend((note.len() as u16).to_be_bytes());
                 bundle.extend(note.as_bytes());
                 overwrite(&path, &bundle)?;
-                stage.show("client", "unlogged")?;
+                stage.set_mirror("client", "unlogged")?;
             }
             Attack::ThresholdStolenLogged => {
-                stage.release("log", &trojan, now)?;
+                stage.publish_release("log", &trojan, now)?;
             }
-            Attack::ForkedLog | Attack::FlashFork | Attack::Laundering => {
+            Attack::ForkedLog | Attack::FlashFork | Attack::EquivocatingPeer => {
                 stage.copy_log("fork")?;
-                stage.release("log", &honest, now)?;
-                stage.release("fork", &trojan, now)?;
-                stage.show("client", "fork")?;
+                stage.publish_release("log", &honest, now)?;
+                stage.publish_release("fork", &trojan, now)?;
+                stage.set_mirror("client", "fork")?;
             }
             Attack::OneBehind => {
                 stage.copy_log("old")?;
-                stage.show(PEER_NAMES[2], "old")?;
-                stage.release("log", &honest, now)?;
+                stage.set_mirror(PEER_NAMES[2], "old")?;
+                stage.publish_release("log", &honest, now)?;
             }
             Attack::OneRegressed => {
                 stage.copy_log("old")?;
                 let backup = stage.directory.join("backup");
                 copy_tree(&stage.peer_state(3).join("peer"), &backup.join("peer"))?;
-                stage.release("log", &honest, now)?;
-                cast.everybody_polls().await?;
-                cast.client_checks().await?;
-                stage.show(PEER_NAMES[3], "old")?;
-                cast.peer_restarts_from(3, &backup).await?;
+                stage.publish_release("log", &honest, now)?;
+                cast.poll_all_peers().await?;
+                cast.run_client_check().await?;
+                stage.set_mirror(PEER_NAMES[3], "old")?;
+                cast.restart_peer_from(3, &backup).await?;
             }
             Attack::FrozenMirror => {
                 stage.copy_log("old")?;
-                stage.show("client", "old")?;
-                stage.release("log", &honest, now)?;
+                stage.set_mirror("client", "old")?;
+                stage.publish_release("log", &honest, now)?;
             }
             Attack::RolledBackMirror => {
                 stage.copy_log("old")?;
-                stage.release("log", &honest, now)?;
-                cast.everybody_polls().await?;
-                cast.client_checks().await?;
-                stage.show("client", "old")?;
+                stage.publish_release("log", &honest, now)?;
+                cast.poll_all_peers().await?;
+                cast.run_client_check().await?;
+                stage.set_mirror("client", "old")?;
             }
             Attack::Expired => {
                 let good_for = cast.settle() / 2;
-                stage.release("log", &Draft { good_for, ..honest }, now)?;
-                cast.time_passes(good_for + SECOND).await;
+                stage.publish_release(
+                    "log",
+                    &ReleaseSpec { valid_for: good_for, ..honest },
+                    now,
+                )?;
+                cast.advance_time(good_for + SECOND).await;
             }
-            Attack::Conflict => {
-                stage.release("log", &honest, now)?;
-                stage.release("log", &trojan, now)?;
+            Attack::DuplicateSequence => {
+                stage.publish_release("log", &honest, now)?;
+                stage.publish_release("log", &trojan, now)?;
             }
-            Attack::OneSilent | Attack::EchoPeer => {
-                stage.release("log", &honest, now)?;
+            Attack::OneSilent | Attack::RelayingPeer => {
+                stage.publish_release("log", &honest, now)?;
             }
         }
         match self {
-            Attack::FlashFork => stage.show_peers("fork")?,
+            Attack::FlashFork => stage.set_peer_mirrors("fork")?,
             // The victim is a peer itself, and its mirrors are the attacker's in both roles.
-            Attack::Laundering => stage.show(PEER_NAMES[VICTIM], "fork")?,
+            Attack::EquivocatingPeer => stage.set_mirror(PEER_NAMES[VICTIM], "fork")?,
             _ => {}
         }
-        cast.everybody_polls().await?;
+        cast.poll_all_peers().await?;
         match self {
-            Attack::Laundering => launder(cast).await,
-            Attack::OneSilent => cast.peer_stops(1).await,
-            Attack::EchoPeer => cast.peer_echoes(4, 0).await,
+            Attack::EquivocatingPeer => equivocate_to_all(cast).await,
+            Attack::OneSilent => cast.stop_peer(1).await,
+            Attack::RelayingPeer => cast.relay_peer(4, 0).await,
             _ => Ok(()),
         }
     }
 
     /// What happens while the client waits for `settle`.
-    async fn meanwhile(self, cast: &mut impl Cast) -> Result<(), Broken> {
+    async fn act_during_settle(self, cast: &mut impl DemoBackend) -> Result<(), TestError> {
         match self {
-            Attack::FlashFork => cast.stage().show_peers("log")?,
+            Attack::FlashFork => cast.fixture().set_peer_mirrors("log")?,
             Attack::ThresholdStolenLogged => {
-                cast.stage().withdraw("log", 2, "Not ours: two keys were stolen.", cast.now())?;
+                cast.fixture().publish_withdrawal(
+                    "log",
+                    2,
+                    "Not ours: two keys were stolen.",
+                    cast.now(),
+                )?;
             }
             _ => {}
         }
-        cast.everybody_polls().await
+        cast.poll_all_peers().await
     }
 }
 
@@ -266,14 +275,14 @@ const VICTIM: usize = PEERS - 1;
 
 /// The victim shows its fork to the circle. Nobody cosigns it; the first one who compares has the
 /// evidence and passes it on.
-async fn launder(cast: &mut impl Cast) -> Result<(), Broken> {
-    if cast.peer_checks(0).await?.exit != Exit::Fork {
+async fn equivocate_to_all(cast: &mut impl DemoBackend) -> Result<(), TestError> {
+    if cast.run_peer_check(0).await?.exit != Exit::Fork {
         return Err("a peer compared the victim's head with its own and saw no fork".into());
     }
-    cast.everybody_polls().await?;
-    let honest = Some(cast.stage().head_of("log")?);
+    cast.poll_all_peers().await?;
+    let honest = Some(cast.fixture().head_of("log")?);
     for peer in 0..VICTIM {
-        if cast.stage().head_of_peer(peer)? != honest {
+        if cast.fixture().peer_head(peer)? != honest {
             return Err("an honest peer left the honest log".into());
         }
     }

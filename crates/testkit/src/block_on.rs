@@ -3,7 +3,7 @@
 use std::future::Future;
 
 /// What a future of files only comes to.
-pub fn now<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(future)
 }

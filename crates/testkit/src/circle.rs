@@ -16,8 +16,8 @@ use unanimity_protocol::round::UnconfirmedPeer;
 use unanimity_protocol::{CosignedHead, PeerFailure, Refusal, Timestamp, TreeHead};
 use unanimity_state::LogForked;
 
-use crate::scratch_dir::place;
-use crate::{Draft, World};
+use crate::scratch_dir::scratch_dir;
+use crate::{ReleaseSpec, World};
 
 /// When a circle begins.
 pub const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -28,87 +28,91 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 /// One hour.
 pub const HOUR: Duration = Duration::from_secs(3600);
 /// The file of release 1.
-pub const ONE: &[u8] = b"#!/bin/sh\necho one\n";
+pub const FIRST_ARTIFACT: &[u8] = b"#!/bin/sh\necho one\n";
 /// The file of release 2.
-pub const TWO: &[u8] = b"#!/bin/sh\necho two, and a little more\n";
+pub const SECOND_ARTIFACT: &[u8] = b"#!/bin/sh\necho two, and a little more\n";
 /// A file that an attacker would like to be installed.
 pub const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
 
 /// What a cycle says of itself, and how it ended.
-pub type Ended = (CycleReport, Result<CycleOutcome, CycleError>);
+pub type CycleRun = (CycleReport, Result<CycleOutcome, CycleError>);
 
 /// A world and the directory that goes with it.
-pub struct Circle {
+pub struct TestWorld {
     world: World,
-    home: TempDir,
+    scratch: TempDir,
 }
 
-impl Deref for Circle {
+impl Deref for TestWorld {
     type Target = World;
     fn deref(&self) -> &World {
         &self.world
     }
 }
 
-impl DerefMut for Circle {
+impl DerefMut for TestWorld {
     fn deref_mut(&mut self) -> &mut World {
         &mut self.world
     }
 }
 
 /// Release 1, release 2, or a later one.
-pub fn release(sequence: u64) -> Draft {
+pub fn release_spec(sequence: u64) -> ReleaseSpec {
     match sequence {
-        1 => Draft::new(1, "1.0.0", ONE),
-        2 => Draft::new(2, "1.1.0", TWO),
-        n => Draft::new(n, "1.2.0", format!("#!/bin/sh\necho {n}\n").as_bytes()),
+        1 => ReleaseSpec::new(1, "1.0.0", FIRST_ARTIFACT),
+        2 => ReleaseSpec::new(2, "1.1.0", SECOND_ARTIFACT),
+        n => ReleaseSpec::new(n, "1.2.0", format!("#!/bin/sh\necho {n}\n").as_bytes()),
     }
 }
 
-impl Circle {
+impl TestWorld {
     /// An empty log, and peers that have not looked at it yet.
-    pub fn new(seed: u64) -> Circle {
-        let home = place();
+    pub fn new(seed: u64) -> TestWorld {
+        let home = scratch_dir();
         let world = World::create(&home.path().join("world"), seed, NOW).unwrap();
-        Circle { world, home }
+        TestWorld { world, scratch: home }
     }
 
     /// Release 1 is installed.
-    pub async fn with_first(seed: u64) -> Circle {
-        let mut circle = Circle::new(seed);
-        circle.publish(&release(1)).unwrap();
+    pub async fn with_first_installed(seed: u64) -> TestWorld {
+        let mut circle = TestWorld::new(seed);
+        circle.publish(&release_spec(1)).unwrap();
         circle.poll_all().await.unwrap();
-        assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
-        circle.pass(HOUR).await;
-        assert_eq!(installed(circle.update().await), 1);
+        assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
+        circle.advance_and_poll(HOUR).await;
+        assert_eq!(expect_installed(circle.update().await), 1);
         circle
     }
 
     /// Release 2 is in the log as well, and everybody has confirmed it for the first time just now.
-    pub async fn with_second_settling(seed: u64) -> Circle {
-        let mut circle = Circle::with_first(seed).await;
-        circle.publish(&release(2)).unwrap();
+    pub async fn with_second_settling(seed: u64) -> TestWorld {
+        let mut circle = TestWorld::with_first_installed(seed).await;
+        circle.publish(&release_spec(2)).unwrap();
         circle.poll_all().await.unwrap();
-        assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+        assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
         circle
     }
 
     /// A copy, with files and a clock of its own.
-    pub fn again(&self) -> Circle {
-        let home = place();
+    pub fn copy(&self) -> TestWorld {
+        let home = scratch_dir();
         let world = self.world.copy_to(&home.path().join("world")).unwrap();
-        Circle { world, home }
+        TestWorld { world, scratch: home }
     }
 
     /// Time goes by, and everybody polls.
-    pub async fn pass(&mut self, time: Duration) {
+    pub async fn advance_and_poll(&mut self, time: Duration) {
         self.advance(time);
         self.poll_all().await.unwrap();
     }
 
     /// Whatever asks this peer gets these answers.
-    pub fn impostor(&mut self, peer: usize, answer: impl Fn(Question) -> Answer + Send + 'static) {
-        self.replace(peer, move |mut listener| async move {
+    pub fn replace_with_responder(
+        &mut self,
+        peer: usize,
+        answer: impl Fn(Question) -> Answer + Send + 'static,
+    ) {
+        self.replace_peer(peer, move |mut listener| async move {
             while let Ok(mut stream) = listener.accept().await {
                 while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
                     let Ok(question) = Question::decode(&frame) else { break };
@@ -124,8 +128,8 @@ impl Circle {
     }
 
     /// Whoever connects to this peer is sent these bytes, one every `pace`, and then nothing.
-    pub fn speaks(&mut self, peer: usize, bytes: Vec<u8>, pace: Duration) {
-        self.replace(peer, move |mut listener| async move {
+    pub fn replace_with_bytes(&mut self, peer: usize, bytes: Vec<u8>, pace: Duration) {
+        self.replace_peer(peer, move |mut listener| async move {
             let mut streams = Vec::new();
             while let Ok(mut stream) = listener.accept().await {
                 if pace.is_zero() {
@@ -144,8 +148,8 @@ impl Circle {
     }
 
     /// A view of any head, cosigned with a peer's key.
-    pub fn cosigned(&self, head: &TreeHead, by: usize, at: Timestamp) -> String {
-        CosignedHead::sign(head, &self.circle.peer_secrets[by], at).note().to_owned()
+    pub fn cosign_head(&self, head: &TreeHead, by: usize, at: Timestamp) -> String {
+        CosignedHead::sign(head, &self.keys.peer_keys[by], at).note().to_owned()
     }
 
     /// What the world's clock shows.
@@ -155,27 +159,27 @@ impl Circle {
 
     /// Asks a peer over the network.
     pub async fn ask(&self, peer: usize, question: Question) -> Answer {
-        let mut stream = self.network.dial(&self.address(peer)).await.unwrap();
+        let mut stream = self.network.dial(&self.peer_address(peer)).await.unwrap();
         unanimity_net::message::exchange(&mut stream, &question).await.unwrap()
     }
 
     /// Its view, or whatever it says instead.
-    pub async fn view_of(&self, peer: usize) -> Answer {
-        self.ask(peer, Question::CosignedHead(self.circle.log.id())).await
+    pub async fn ask_for_head(&self, peer: usize) -> Answer {
+        self.ask(peer, Question::CosignedHead(self.keys.log.id())).await
     }
 
-    /// The bytes that `current` has, if something is installed.
-    pub fn current(&self) -> Option<Vec<u8>> {
+    /// The bytes that `installed_bytes` has, if something is installed.
+    pub fn installed_bytes(&self) -> Option<Vec<u8>> {
         fs::read(self.config.cycle.install_root.join("current/hello")).ok()
     }
 
     /// The head that the client trusts.
-    pub fn trusted(&self) -> Option<TreeHead> {
-        self.memory().head
+    pub fn trusted_head(&self) -> Option<TreeHead> {
+        self.load_client_state().head
     }
 
     /// What the client remembers.
-    pub fn memory(&self) -> unanimity_state::ClientState {
+    pub fn load_client_state(&self) -> unanimity_state::ClientState {
         let ClientConfig { cycle: CycleSettings { state, policy, .. }, peers, .. } = &self.config;
         unanimity_state::ClientStore::read(
             &state.join("client"),
@@ -187,20 +191,20 @@ impl Circle {
     }
 
     /// A directory beside the world.
-    pub fn beside(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
+    pub fn scratch_path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
     }
 }
 
 use unanimity_config::{ClientConfig, CycleSettings};
 
 /// Every file below a directory.
-pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn read_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(files(&path));
+            found.extend(read_files(&path));
         } else {
             found.insert(path.clone(), fs::read(&path).unwrap());
         }
@@ -210,7 +214,7 @@ pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// The sequence of the release that a cycle installed.
 #[track_caller]
-pub fn installed((report, ended): Ended) -> u64 {
+pub fn expect_installed((report, ended): CycleRun) -> u64 {
     match ended {
         Ok(CycleOutcome::Installed(installed)) => installed.sequence,
         other => panic!("not installed: {other:?}\n{report:?}"),
@@ -219,13 +223,13 @@ pub fn installed((report, ended): Ended) -> u64 {
 
 /// A cycle ended with nothing to install.
 #[track_caller]
-pub fn up_to_date((report, ended): Ended) {
+pub fn expect_up_to_date((report, ended): CycleRun) {
     assert!(matches!(ended, Ok(CycleOutcome::UpToDate)), "{ended:?}\n{report:?}");
 }
 
 /// Why a cycle refused to install.
 #[track_caller]
-pub fn refusal((report, ended): Ended) -> Refusal {
+pub fn expect_refusal((report, ended): CycleRun) -> Refusal {
     match ended {
         Err(CycleError::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}\n{report:?}"),
@@ -234,7 +238,7 @@ pub fn refusal((report, ended): Ended) -> Refusal {
 
 /// What is wrong with what the mirrors show.
 #[track_caller]
-pub fn mirror_problem((report, ended): Ended) -> MirrorProblem {
+pub fn expect_mirror_problem((report, ended): CycleRun) -> MirrorProblem {
     match ended {
         Err(CycleError::Mirror(problem)) => problem,
         other => panic!("no problem with the mirrors: {other:?}\n{report:?}"),
@@ -243,7 +247,7 @@ pub fn mirror_problem((report, ended): Ended) -> MirrorProblem {
 
 /// The fork that holds updates back.
 #[track_caller]
-pub fn latched((report, ended): Ended) -> LogForked {
+pub fn expect_latched((report, ended): CycleRun) -> LogForked {
     match ended {
         Err(CycleError::LogForked(forked)) => forked,
         other => panic!("not latched: {other:?}\n{report:?}"),
@@ -252,7 +256,7 @@ pub fn latched((report, ended): Ended) -> LogForked {
 
 /// The error that a cycle ended with.
 #[track_caller]
-pub fn error((report, ended): Ended) -> ClientError {
+pub fn expect_error((report, ended): CycleRun) -> ClientError {
     match ended {
         Err(CycleError::Client(error)) => error,
         other => panic!("no error: {other:?}\n{report:?}"),
@@ -261,8 +265,8 @@ pub fn error((report, ended): Ended) -> ClientError {
 
 /// The peers that an update waits for.
 #[track_caller]
-pub fn missing(ended: Ended) -> Vec<UnconfirmedPeer> {
-    match refusal(ended) {
+pub fn expect_unconfirmed(ended: CycleRun) -> Vec<UnconfirmedPeer> {
+    match expect_refusal(ended) {
         Refusal::Incomplete(missing) => missing,
         other => panic!("not incomplete: {other:?}"),
     }
@@ -270,8 +274,8 @@ pub fn missing(ended: Ended) -> Vec<UnconfirmedPeer> {
 
 /// The one peer that an update waits for, how it stands and why.
 #[track_caller]
-pub fn one_missing(ended: Ended) -> (String, Confirmation, Option<PeerFailure>) {
-    match &missing(ended)[..] {
+pub fn expect_one_unconfirmed(ended: CycleRun) -> (String, Confirmation, Option<PeerFailure>) {
+    match &expect_unconfirmed(ended)[..] {
         [one] => (one.peer.to_string(), one.confirmation, one.failure.clone()),
         other => panic!("{other:?}"),
     }

@@ -5,15 +5,15 @@ use std::fs;
 use unanimity_config::HookSettings;
 use unanimity_net::Mirror;
 
-use crate::{Broken, World};
+use crate::{TestError, World};
 
 impl World {
     /// Writes `client/unanimity.toml`, `client/peers.toml`, and the log's public key in `log.pub`.
-    pub fn write_config(&self) -> Result<(), Broken> {
-        let key = format!("{}\n", self.circle.log.key);
+    pub fn write_config(&self) -> Result<(), TestError> {
+        let key = format!("{}\n", self.keys.log.key);
         for (file, text) in [
-            ("client/unanimity.toml", &self.node_file()),
-            ("client/peers.toml", &self.peers_file()),
+            ("client/unanimity.toml", &self.unanimity_toml()),
+            ("client/peers.toml", &self.peers_toml()),
             ("log.pub", &key),
         ] {
             // Not in place: a copy of this world may share the old file.
@@ -23,8 +23,8 @@ impl World {
         Ok(())
     }
 
-    fn node_file(&self) -> String {
-        let (config, log) = (&self.config, &self.circle.log);
+    fn unanimity_toml(&self) -> String {
+        let (config, log) = (&self.config, &self.keys.log);
         let policy = &config.cycle.policy;
         let keys: Vec<String> =
             policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
@@ -71,7 +71,7 @@ impl World {
         )
     }
 
-    fn peers_file(&self) -> String {
+    fn peers_toml(&self) -> String {
         let mut peers = String::from("min_peers = 3\n");
         for peer in &self.config.peers {
             let address = &self.config.addresses[&peer.key.raw()];

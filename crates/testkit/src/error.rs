@@ -1,4 +1,4 @@
 //! Why a play broke off.
 
 /// What can go wrong while a circle is built or played: never part of what it shows.
-pub type Broken = Box<dyn std::error::Error + Send + Sync>;
+pub type TestError = Box<dyn std::error::Error + Send + Sync>;

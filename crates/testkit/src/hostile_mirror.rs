@@ -14,14 +14,14 @@ use unanimity_config::{MirrorSpec, MirrorUrl};
 use unanimity_net::{ByteStream, Mirror, WebConnector};
 use unanimity_protocol::{Refusal, Timestamp};
 
-use crate::{Draft, World};
+use crate::{ReleaseSpec, World};
 
 /// An onion address, under which these mirrors are reached.
 pub const ONION: &str = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
 
 /// What a mirror does wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
+pub enum HttpFault {
     /// Nothing.
     Honest,
     /// Refuses connections.
@@ -31,7 +31,7 @@ pub enum Fault {
     /// So many bytes a second.
     Slow(usize),
     /// Breaks off an artifact after so many bytes, and announces more.
-    Cut(usize),
+    Truncated(usize),
     /// At most so many bytes of an artifact on one connection; and announces the rest.
     Capped(usize),
     /// One byte of an artifact, a wrong one, and no more.
@@ -51,7 +51,7 @@ pub enum Fault {
     /// Says that it is compressed.
     Compressed,
     /// 10,000 header lines.
-    Headers,
+    HugeHeader,
     /// An honest log as it was a while ago.
     Frozen,
     /// Everything but the artifacts.
@@ -59,62 +59,62 @@ pub enum Fault {
 }
 
 /// Every fault, once. [`HostFault::Capped`] is not among them: such a mirror is of use.
-pub const ALL: [Fault; 15] = [
-    Fault::Poison,
-    Fault::Dead,
-    Fault::Silent,
-    Fault::Slow(100),
-    Fault::Cut(200_000),
-    Fault::Short(200_000),
-    Fault::Endless,
-    Fault::LateBit,
-    Fault::WrongStart(200_000),
-    Fault::Redirects,
-    Fault::ErrorPage,
-    Fault::Compressed,
-    Fault::Headers,
-    Fault::Frozen,
-    Fault::NoArtifact,
+pub const ALL_FAULTS: [HttpFault; 15] = [
+    HttpFault::Poison,
+    HttpFault::Dead,
+    HttpFault::Silent,
+    HttpFault::Slow(100),
+    HttpFault::Truncated(200_000),
+    HttpFault::Short(200_000),
+    HttpFault::Endless,
+    HttpFault::LateBit,
+    HttpFault::WrongStart(200_000),
+    HttpFault::Redirects,
+    HttpFault::ErrorPage,
+    HttpFault::Compressed,
+    HttpFault::HugeHeader,
+    HttpFault::Frozen,
+    HttpFault::NoArtifact,
 ];
 
 /// Hosts, by the port of their URL.
 #[derive(Clone, Default)]
-pub struct Hosts {
-    hosts: Vec<(PathBuf, Fault)>,
+pub struct HostileMirrors {
+    hosts: Vec<(PathBuf, HttpFault)>,
     /// Ranges of artifacts that were asked for: of which host, from which byte on.
-    pub asked: Arc<Mutex<Vec<(usize, u64)>>>,
+    pub requested_ranges: Arc<Mutex<Vec<(usize, u64)>>>,
     /// How often circuits of somebody's own were asked for.
-    pub circuits: Arc<AtomicUsize>,
+    pub isolations: Arc<AtomicUsize>,
 }
 
-impl WebConnector for Hosts {
+impl WebConnector for HostileMirrors {
     fn connect<'a>(
         &'a self,
         site: &'a MirrorUrl,
     ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         let number = usize::from(site.port) - 1;
         let (directory, fault) = self.hosts[number].clone();
-        let asked = self.asked.clone();
+        let asked = self.requested_ranges.clone();
         Box::pin(async move {
-            if fault == Fault::Dead {
+            if fault == HttpFault::Dead {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let (ours, theirs) = duplex(64 * 1024);
-            tokio::spawn(serve(directory, fault, theirs, asked, number));
+            tokio::spawn(serve_connection(directory, fault, theirs, asked, number));
             Ok(Box::new(ours) as Box<dyn ByteStream>)
         })
     }
 
     fn isolated(&self) -> Arc<dyn WebConnector> {
-        self.circuits.fetch_add(1, Ordering::SeqCst);
+        self.isolations.fetch_add(1, Ordering::SeqCst);
         Arc::new(self.clone())
     }
 }
 
-impl Hosts {
+impl HostileMirrors {
     /// A host for each log's directory, with what it does wrong; the first has port 1.
-    pub fn new(hosts: Vec<(PathBuf, Fault)>) -> Hosts {
-        Hosts { hosts, ..Hosts::default() }
+    pub fn new(hosts: Vec<(PathBuf, HttpFault)>) -> HostileMirrors {
+        HostileMirrors { hosts, ..HostileMirrors::default() }
     }
 
     /// The hosts as a client's mirrors.
@@ -130,9 +130,9 @@ impl Hosts {
 }
 
 /// Answers requests on one connection until it is closed.
-async fn serve(
+async fn serve_connection(
     directory: PathBuf,
-    fault: Fault,
+    fault: HttpFault,
     mut stream: DuplexStream,
     asked: Arc<Mutex<Vec<(usize, u64)>>>,
     number: usize,
@@ -153,16 +153,17 @@ async fn serve(
         if is_artifact {
             asked.lock().unwrap().push((number, range.unwrap_or(0) as u64));
         }
-        if send(&directory, fault, &path, range, is_artifact, &mut stream).await.is_none() {
+        if send_response(&directory, fault, &path, range, is_artifact, &mut stream).await.is_none()
+        {
             return;
         }
     }
 }
 
 /// Answers one request; `None`: it hangs up.
-async fn send(
+async fn send_response(
     directory: &Path,
-    fault: Fault,
+    fault: HttpFault,
     path: &str,
     range: Option<usize>,
     is_artifact: bool,
@@ -175,40 +176,40 @@ async fn send(
     let mut announced = None;
     let mut header = String::new();
     match fault {
-        Fault::Silent => std::future::pending().await,
-        Fault::Redirects => {
+        HttpFault::Silent => std::future::pending().await,
+        HttpFault::Redirects => {
             let elsewhere = "302 Found\r\nLocation: https://elsewhere.example/";
             return stream.write_all(status(elsewhere).as_bytes()).await.ok();
         }
-        Fault::NoArtifact if is_artifact => {
+        HttpFault::NoArtifact if is_artifact => {
             return stream.write_all(status("404 Not Found").as_bytes()).await.ok();
         }
-        Fault::ErrorPage => bytes = b"<html>sorry, come back later</html>".to_vec(),
-        Fault::Compressed => header = "Content-Encoding: gzip\r\n".to_owned(),
-        Fault::Headers => header = "X-Y: z\r\n".repeat(10_000),
-        Fault::LateBit if path != "checkpoint" => *bytes.last_mut()? ^= 1,
-        Fault::WrongStart(_) if is_artifact => bytes[0] ^= 1,
-        Fault::Poison if is_artifact => bytes.iter_mut().for_each(|byte| *byte ^= 1),
+        HttpFault::ErrorPage => bytes = b"<html>sorry, come back later</html>".to_vec(),
+        HttpFault::Compressed => header = "Content-Encoding: gzip\r\n".to_owned(),
+        HttpFault::HugeHeader => header = "X-Y: z\r\n".repeat(10_000),
+        HttpFault::LateBit if path != "checkpoint" => *bytes.last_mut()? ^= 1,
+        HttpFault::WrongStart(_) if is_artifact => bytes[0] ^= 1,
+        HttpFault::Poison if is_artifact => bytes.iter_mut().for_each(|byte| *byte ^= 1),
         _ => {}
     }
     let begin = range.unwrap_or(0).min(bytes.len());
     let total = bytes.len();
-    if let Fault::Cut(at) | Fault::WrongStart(at) = fault
+    if let HttpFault::Truncated(at) | HttpFault::WrongStart(at) = fault
         && is_artifact
     {
         announced = Some(total - begin);
         bytes.truncate(at.max(begin));
     }
     let on_one_connection = match fault {
-        Fault::Capped(most) => most,
-        Fault::Poison => 1,
+        HttpFault::Capped(most) => most,
+        HttpFault::Poison => 1,
         _ => usize::MAX,
     };
     if is_artifact && on_one_connection < total - begin {
         announced = Some(total - begin);
         bytes.truncate(begin + on_one_connection);
     }
-    if let Fault::Short(at) = fault
+    if let HttpFault::Short(at) = fault
         && is_artifact
     {
         bytes.truncate(at.max(begin));
@@ -219,7 +220,7 @@ async fn send(
         Some(_) => format!("206 Partial\r\nContent-Range: bytes {begin}-{}/{total}", total - 1),
         None => "200 OK".to_owned(),
     };
-    if fault == Fault::Endless {
+    if fault == HttpFault::Endless {
         stream.write_all(format!("HTTP/1.1 {first}\r\n\r\n").as_bytes()).await.ok()?;
         loop {
             stream.write_all(&bytes).await.ok()?;
@@ -227,7 +228,7 @@ async fn send(
     }
     let head = format!("HTTP/1.1 {first}\r\n{header}Content-Length: {announced}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.ok()?;
-    if let Fault::Slow(bytes) = fault {
+    if let HttpFault::Slow(bytes) = fault {
         for piece in body.chunks(bytes) {
             stream.write_all(piece).await.ok()?;
             sleep(Duration::from_secs(1)).await;
@@ -239,30 +240,30 @@ async fn send(
 }
 
 /// The file of the release that is installed.
-pub const OLD: &[u8] = b"#!/bin/sh\necho old\n";
+pub const OLD_ARTIFACT: &[u8] = b"#!/bin/sh\necho old\n";
 
 /// 300,000 bytes, no two pieces of them alike.
-pub fn new() -> Vec<u8> {
+pub fn new_artifact() -> Vec<u8> {
     (0..75_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect()
 }
 
 /// A circle in which release 1 is installed and release 2 would be at the next update; and a copy
 /// of the log as it was before release 2.
-pub async fn about_to_update(directory: &Path) -> (World, PathBuf) {
-    about_to_update_to(directory, &new()).await
+pub async fn world_before_update(directory: &Path) -> (World, PathBuf) {
+    world_before_update_to(directory, &new_artifact()).await
 }
 
-/// As [`about_to_update`], with this file as that of release 2.
-pub async fn about_to_update_to(directory: &Path, new: &[u8]) -> (World, PathBuf) {
+/// As [`world_before_update`], with this file as that of release 2.
+pub async fn world_before_update_to(directory: &Path, new: &[u8]) -> (World, PathBuf) {
     let mut world = World::create(&directory.join("world"), 3, Timestamp(1_790_000_000)).unwrap();
     let before = directory.join("before");
-    for (sequence, version, artifact) in [(1, "1.0.0", OLD), (2, "1.1.0", new)] {
+    for (sequence, version, artifact) in [(1, "1.0.0", OLD_ARTIFACT), (2, "1.1.0", new)] {
         if sequence == 2 {
             let mut copy = std::process::Command::new("cp");
             copy.arg("-r").arg(world.log_directory()).arg(&before);
             assert!(copy.status().unwrap().success());
         }
-        world.publish(&Draft::new(sequence, version, artifact)).unwrap();
+        world.publish(&ReleaseSpec::new(sequence, version, artifact)).unwrap();
         world.poll_all().await.unwrap();
         let settling = world.update().await.1;
         assert!(matches!(settling, Err(CycleError::Refused(Refusal::Settling { .. }))));
@@ -276,19 +277,19 @@ pub async fn about_to_update_to(directory: &Path, new: &[u8]) -> (World, PathBuf
 }
 
 /// A copy of the world whose client has these mirrors, a frozen one as the log was before.
-pub async fn with_mirrors(
+pub async fn copy_with_mirrors(
     world: &World,
     place: &Path,
     before: &Path,
-    faults: &[Fault],
-) -> (World, Hosts) {
+    faults: &[HttpFault],
+) -> (World, HostileMirrors) {
     let mut world = world.copy_to(place).unwrap();
     world.poll_all().await.unwrap();
-    let host = |&fault: &Fault| match fault {
-        Fault::Frozen => (before.to_owned(), fault),
+    let host = |&fault: &HttpFault| match fault {
+        HttpFault::Frozen => (before.to_owned(), fault),
         _ => (world.log_directory(), fault),
     };
-    let hosts = Hosts::new(faults.iter().map(host).collect());
+    let hosts = HostileMirrors::new(faults.iter().map(host).collect());
     world.mirrors = hosts.mirrors();
     (world, hosts)
 }

@@ -14,20 +14,20 @@ pub const PEER_NAMES: [&str; PEERS] = ["alice", "bela", "carol", "dario", "elif"
 
 /// The keys and names of a circle; the same in every copy of its world.
 #[derive(Clone)]
-pub struct Circle {
+pub struct FixtureKeys {
     /// The publisher's keys; two must sign.
-    pub publishers: Vec<NoteSigningKey>,
+    pub publisher_keys: Vec<NoteSigningKey>,
     /// The log's key.
-    pub log_secret: NoteSigningKey,
+    pub log_key: NoteSigningKey,
     /// The peers' keys.
-    pub peer_secrets: Vec<CosignatureSigningKey>,
+    pub peer_keys: Vec<CosignatureSigningKey>,
     /// The log.
     pub log: Log,
 }
 
-impl Circle {
+impl FixtureKeys {
     /// Draws all keys.
-    pub fn draw(rng: &mut StdRng) -> Circle {
+    pub fn generate(rng: &mut StdRng) -> FixtureKeys {
         let mut seed = || {
             let mut seed = [0; 32];
             rng.fill_bytes(&mut seed);
@@ -43,28 +43,33 @@ impl Circle {
             .collect();
         let origin = "log.example/releases".parse().expect("an origin");
         let log = Log { origin, key: log_secret.public() };
-        Circle { publishers, log_secret, peer_secrets, log }
+        FixtureKeys {
+            publisher_keys: publishers,
+            log_key: log_secret,
+            peer_keys: peer_secrets,
+            log,
+        }
     }
 
     /// A head as the log's key signs it, true or not.
-    pub fn head(&self, size: u64, root: Hash) -> TreeHead {
+    pub fn sign_head(&self, size: u64, root: Hash) -> TreeHead {
         let checkpoint = Checkpoint { origin: self.log.origin.clone(), size, root };
-        let note = checkpoint.sign(&self.log_secret).to_string();
+        let note = checkpoint.sign(&self.log_key).to_string();
         TreeHead::verify(note.as_bytes(), &self.log).expect("our own checkpoint")
     }
 
     /// What the client installs.
     pub fn policy(&self) -> Policy {
-        let keys = self.publishers.iter().map(NoteSigningKey::public).collect();
-        Policy::new(name("hello"), name("stable"), self.log.clone(), keys, 2)
+        let keys = self.publisher_keys.iter().map(NoteSigningKey::public).collect();
+        Policy::new(parse_name("hello"), parse_name("stable"), self.log.clone(), keys, 2)
             .expect("distinct keys, two of three")
     }
 
     /// The peers as the client knows them.
     pub fn peers(&self) -> PeerSet {
-        let peers = self.peer_secrets.iter().zip(PEER_NAMES).map(|(secret, peer)| Peer {
-            name: name(peer),
-            operator: name(peer),
+        let peers = self.peer_keys.iter().zip(PEER_NAMES).map(|(secret, peer)| Peer {
+            name: parse_name(peer),
+            operator: parse_name(peer),
             key: secret.public(),
         });
         PeerSet::new(peers.collect(), 3).expect("five distinct peers")
@@ -72,6 +77,6 @@ impl Circle {
 }
 
 /// A name of ours.
-pub fn name(text: &str) -> Name {
+pub fn parse_name(text: &str) -> Name {
     text.parse().expect("a safe name")
 }

@@ -1,9 +1,9 @@
 //! For tests and the demo: a publisher, a log, mirrors honest and hostile, five peers and a client in one process, and
 //! every attack.
 //!
-//! [`Download`] holds the keys and files of a test. [`Cast`] is the interface to five peers and a client; every
+//! [`Download`] holds the keys and files of a test. [`DemoBackend`] is the interface to five peers and a client; every
 //! attack runs through it. [`World`] implements it in one process, over streams in memory, with a clock that
-//! the caller moves. `Daemons` in `unanimity-testkit-tor` implements it with processes over a private Tor
+//! the caller moves. `OnionBackend` in `unanimity-testkit-tor` implements it with processes over a private Tor
 //! network. Both run the code that ships; `unanimity demo` and the tests use both.
 
 pub mod archives;
@@ -32,11 +32,11 @@ pub mod trial;
 pub mod watched_disk;
 mod world;
 
-pub use attacks::{Attack, Attacked};
-pub use backend::{Cast, Cycle, echo};
-pub use error::Broken;
-pub use fixture::{Draft, Stage, copy_tree, overwrite};
-pub use keys::{Circle, PEER_NAMES, PEERS, name};
-pub use memory_network::{MemoryListener, Network};
-pub use static_files::Folder;
-pub use world::{Reads, World};
+pub use attacks::{Attack, AttackResult};
+pub use backend::{CycleSummary, DemoBackend, relay_answers};
+pub use error::TestError;
+pub use fixture::{Fixture, ReleaseSpec, copy_tree, overwrite};
+pub use keys::{FixtureKeys, PEER_NAMES, PEERS, parse_name};
+pub use memory_network::{MemoryListener, MemoryNetwork};
+pub use static_files::StaticFiles;
+pub use world::{MirrorAccess, World};

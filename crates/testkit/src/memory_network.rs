@@ -13,7 +13,7 @@ use unanimity_net::{ByteStream, Listener, Transport, WebConnector};
 
 /// Addresses and who listens there. Clones are the same network.
 #[derive(Clone, Debug, Default)]
-pub struct Network {
+pub struct MemoryNetwork {
     listeners: Arc<Mutex<BTreeMap<OnionAddress, mpsc::Sender<DuplexStream>>>>,
 }
 
@@ -23,7 +23,7 @@ pub struct MemoryListener {
     incoming: mpsc::Receiver<DuplexStream>,
 }
 
-impl Network {
+impl MemoryNetwork {
     /// Listens at an address, in place of whoever did before.
     pub fn listen(&self, at: OnionAddress) -> MemoryListener {
         let (sender, incoming) = mpsc::channel(64);
@@ -32,7 +32,7 @@ impl Network {
     }
 }
 
-impl Transport for Network {
+impl Transport for MemoryNetwork {
     type Stream = DuplexStream;
 
     async fn dial(&self, to: &OnionAddress) -> io::Result<DuplexStream> {
@@ -50,7 +50,7 @@ impl Transport for Network {
 }
 
 /// Onion services only: nobody else is here.
-impl WebConnector for Network {
+impl WebConnector for MemoryNetwork {
     fn connect<'a>(
         &'a self,
         site: &'a MirrorUrl,

@@ -8,85 +8,88 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use unanimity_storage::{Storage, WriteStep, temporary_path};
 
-use crate::scratch_dir::place;
-use crate::signed_heads::Seen;
+use crate::scratch_dir::scratch_dir;
+use crate::signed_heads::SignedHeads;
 use crate::watched_disk::no_space;
 
 /// What of a directory would be left if the power went: contents only if synced, names
 /// only if their directory was. Of the rest any part may have got there.
-pub struct Power {
+pub struct PowerCutModel {
     root: PathBuf,
-    durable: Arc<Mutex<Durable>>,
+    durable: Arc<Mutex<DurableState>>,
 }
 
 #[derive(Clone, Default)]
-struct Durable {
-    names: BTreeMap<PathBuf, Thing>,
+struct DurableState {
+    names: BTreeMap<PathBuf, DurableEntry>,
     /// Names given and not yet synced, in order.
-    loose: Vec<(PathBuf, Thing)>,
+    unsynced: Vec<(PathBuf, DurableEntry)>,
     /// What is synced of the files that still have their temporary names.
     synced: BTreeMap<PathBuf, Vec<u8>>,
     /// The step that was announced last; it has been taken when the next one is.
-    taken: Option<WriteStep>,
+    pending_step: Option<WriteStep>,
 }
 
 #[derive(Clone)]
-enum Thing {
+enum DurableEntry {
     Directory,
     File(Vec<u8>),
 }
 
-impl Power {
+impl PowerCutModel {
     /// Over an empty directory.
-    pub fn over(root: &Path) -> Power {
-        Power { root: root.to_owned(), durable: Arc::default() }
+    pub fn new(root: &Path) -> PowerCutModel {
+        PowerCutModel { root: root.to_owned(), durable: Arc::default() }
     }
 
     /// A disk that the model follows, for a log in `log` below it. The program on it is killed before step `dies`.
-    pub fn disk(&self, dies: Option<usize>, seen: &Seen) -> Storage {
+    pub fn disk(&self, dies: Option<usize>, seen: &SignedHeads) -> Storage {
         let (root, durable, seen) = (self.root.clone(), self.durable.clone(), seen.clone());
         let count = Mutex::new(0);
         Storage::with_hook(move |step| {
-            seen.look(&root.join("log"));
+            seen.record(&root.join("log"));
             let mut count = count.lock().unwrap();
             if dies.is_some_and(|dies| *count >= dies) {
                 return Err(no_space());
             }
             *count += 1;
             let mut durable = durable.lock().unwrap();
-            durable.finish();
+            durable.apply_pending_step();
             if let WriteStep::SyncFile(path) = step {
                 durable.synced.insert(path.clone(), fs::read(temporary_path(path)).unwrap());
             }
-            durable.taken = Some(step.clone());
+            durable.pending_step = Some(step.clone());
             Ok(())
         })
     }
 
     /// A copy of what is known, to go on from in several ways.
-    pub fn fork(&self, root: &Path) -> Power {
+    pub fn copy_to(&self, root: &Path) -> PowerCutModel {
         let mut durable = self.durable.lock().unwrap().clone();
-        durable.finish();
+        durable.apply_pending_step();
         let moved = |path: &PathBuf| root.join(path.strip_prefix(&self.root).unwrap());
         let names = durable.names.iter().map(|(path, thing)| (moved(path), thing.clone()));
-        let loose = durable.loose.iter().map(|(path, thing)| (moved(path), thing.clone()));
-        let durable =
-            Durable { names: names.collect(), loose: loose.collect(), ..Durable::default() };
-        Power { root: root.to_owned(), durable: Arc::new(Mutex::new(durable)) }
+        let loose = durable.unsynced.iter().map(|(path, thing)| (moved(path), thing.clone()));
+        let durable = DurableState {
+            names: names.collect(),
+            unsynced: loose.collect(),
+            ..DurableState::default()
+        };
+        PowerCutModel { root: root.to_owned(), durable: Arc::new(Mutex::new(durable)) }
     }
 
     /// Whether a power cut now is any different from a kill.
-    pub fn has_loose_names(&self) -> bool {
+    pub fn has_unsynced_names(&self) -> bool {
         let mut durable = self.durable.lock().unwrap().clone();
-        durable.finish();
-        !durable.loose.is_empty()
+        durable.apply_pending_step();
+        !durable.unsynced.is_empty()
     }
 
     /// All that may be left if the power goes now: a directory for each.
-    pub fn outcomes(&self) -> Vec<TempDir> {
+    pub fn power_cut_states(&self) -> Vec<TempDir> {
         let mut durable = self.durable.lock().unwrap().clone();
-        durable.finish();
-        let loose = durable.loose.len();
+        durable.apply_pending_step();
+        let loose = durable.unsynced.len();
         let all = (1u64 << loose) - 1;
         let subsets: Vec<u64> = if loose <= 2 {
             (0..=all).collect()
@@ -96,19 +99,19 @@ impl Power {
         };
         let left = |subset: u64| {
             let mut names = durable.names.clone();
-            for (i, (path, thing)) in durable.loose.iter().enumerate() {
+            for (i, (path, thing)) in durable.unsynced.iter().enumerate() {
                 if subset & (1 << i) != 0 {
                     names.insert(path.clone(), thing.clone());
                 }
             }
-            let place = place();
+            let place = scratch_dir();
             for (path, thing) in names {
                 let path = place.path().join(path.strip_prefix(&self.root).unwrap());
                 match thing {
                     // A name in a directory that was lost is lost with it.
                     _ if !path.parent().unwrap().is_dir() => {}
-                    Thing::Directory => fs::create_dir(path).unwrap(),
-                    Thing::File(bytes) => fs::write(path, bytes).unwrap(),
+                    DurableEntry::Directory => fs::create_dir(path).unwrap(),
+                    DurableEntry::File(bytes) => fs::write(path, bytes).unwrap(),
                 }
             }
             place
@@ -117,21 +120,21 @@ impl Power {
     }
 }
 
-impl Durable {
-    fn finish(&mut self) {
-        match self.taken.take() {
-            Some(WriteStep::MakeDir(path)) => self.loose.push((path, Thing::Directory)),
+impl DurableState {
+    fn apply_pending_step(&mut self) {
+        match self.pending_step.take() {
+            Some(WriteStep::MakeDir(path)) => self.unsynced.push((path, DurableEntry::Directory)),
             Some(WriteStep::Rename(path)) => {
                 let bytes = self.synced.remove(&path).unwrap_or_default();
-                self.loose.push((path, Thing::File(bytes)));
+                self.unsynced.push((path, DurableEntry::File(bytes)));
             }
             Some(WriteStep::SyncDir(directory)) => {
                 let inside = |path: &Path| path.parent() == Some(&directory);
                 let (synced, loose) =
-                    std::mem::take(&mut self.loose).into_iter().partition(|(p, _)| inside(p));
+                    std::mem::take(&mut self.unsynced).into_iter().partition(|(p, _)| inside(p));
                 let synced: Vec<_> = synced;
                 self.names.extend(synced);
-                self.loose = loose;
+                self.unsynced = loose;
             }
             _ => {}
         }

@@ -20,89 +20,89 @@ use unanimity_storage::{DirHandle, FileSystem, Lock, Mode, ReadableFile, Writabl
 
 /// A machine. Clones are the same one.
 #[derive(Clone)]
-pub struct PowerLossFs(Arc<Mutex<Held>>);
+pub struct PowerLossFs(Arc<Mutex<FsState>>);
 
-struct Held {
-    nodes: Vec<Node>,
+struct FsState {
+    nodes: Vec<Inode>,
     /// Nodes that have no name any more.
     free: Vec<usize>,
     locks: BTreeSet<PathBuf>,
-    may_fail: bool,
+    may_lose_power: bool,
 }
 
-enum Node {
-    Directory(Twice<Names>),
-    File(Content),
+enum Inode {
+    Directory(Buffered<DirEntries>),
+    File(FileContent),
     Link(PathBuf),
 }
 
 /// As it is, and, where the power may fail, as it is on the disk.
 #[derive(Clone, Default)]
-struct Twice<T> {
+struct Buffered<T> {
     now: T,
     durable: T,
 }
 
 /// The names in a directory and their nodes, in order. Most directories have a few.
 #[derive(Clone, Default)]
-struct Names(Vec<(Box<OsStr>, usize)>);
+struct DirEntries(Vec<(Box<OsStr>, usize)>);
 
 /// A file's bytes; a program that opened the file keeps them under any name.
 #[derive(Clone, Default)]
-struct Content(Arc<Mutex<Twice<Vec<u8>>>>);
+struct FileContent(Arc<Mutex<Buffered<Vec<u8>>>>);
 
 /// Something that is not durable yet.
-enum Loose {
+enum UnsyncedChange {
     Name { directory: usize, name: Box<OsStr> },
     Bytes { file: usize },
 }
 
 const ROOT: usize = 0;
 
-fn free<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for PowerLossFs {
     /// A machine whose power may fail, with an empty root.
     fn default() -> PowerLossFs {
-        PowerLossFs::with(vec![Node::Directory(Twice::default())], true)
+        PowerLossFs::from_inodes(vec![Inode::Directory(Buffered::default())], true)
     }
 }
 
 impl PowerLossFs {
     /// A machine whose power never fails, with an empty root.
-    pub fn steady() -> PowerLossFs {
-        PowerLossFs::with(vec![Node::Directory(Twice::default())], false)
+    pub fn without_power_loss() -> PowerLossFs {
+        PowerLossFs::from_inodes(vec![Inode::Directory(Buffered::default())], false)
     }
 
-    fn with(nodes: Vec<Node>, may_fail: bool) -> PowerLossFs {
+    fn from_inodes(nodes: Vec<Inode>, may_fail: bool) -> PowerLossFs {
         let (free, locks) = (Vec::new(), BTreeSet::new());
-        PowerLossFs(Arc::new(Mutex::new(Held { nodes, free, locks, may_fail })))
+        PowerLossFs(Arc::new(Mutex::new(FsState { nodes, free, locks, may_lose_power: may_fail })))
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        free(&self.0)
+    fn state(&self) -> MutexGuard<'_, FsState> {
+        lock_unpoisoned(&self.0)
     }
 
     /// Another machine with the same on its disk, all of it durable, and no program at work.
     pub fn copy(&self) -> PowerLossFs {
-        let held = self.held();
+        let held = self.state();
         let mut nodes = held.copy();
-        nodes.iter_mut().for_each(Node::sync);
-        PowerLossFs::with(nodes, held.may_fail)
+        nodes.iter_mut().for_each(Inode::sync);
+        PowerLossFs::from_inodes(nodes, held.may_lose_power)
     }
 
     /// How many files, directories and links are in memory, also those that have no name any more.
-    pub fn remembered(&self) -> usize {
-        self.held().nodes.len()
+    pub fn inode_count(&self) -> usize {
+        self.state().nodes.len()
     }
 
     /// What may be left if the power goes now, without what is the same: a machine for each.
     pub fn power_cuts(&self) -> Vec<PowerLossFs> {
-        let held = self.held();
-        assert!(held.may_fail, "the power of this machine never fails");
-        let loose = held.loose();
+        let held = self.state();
+        assert!(held.may_lose_power, "the power of this machine never fails");
+        let loose = held.unsynced_changes();
         let (none, all) = (vec![false; loose.len()], vec![true; loose.len()]);
         let mut subsets = BTreeSet::from([none.clone(), all.clone()]);
         for i in 0..loose.len() {
@@ -115,24 +115,30 @@ impl PowerLossFs {
         let left = |subset: &Vec<bool>| {
             let mut nodes = held.copy();
             let kept = loose.iter().zip(subset).filter(|(_, is_kept)| **is_kept);
-            kept.for_each(|(loose, _)| loose.keep(&mut nodes));
-            nodes.iter_mut().for_each(Node::forget);
-            held.drop_former_names(&mut nodes);
-            PowerLossFs::with(nodes, true)
+            kept.for_each(|(loose, _)| loose.apply(&mut nodes));
+            nodes.iter_mut().for_each(Inode::drop_unsynced);
+            held.drop_old_directory_names(&mut nodes);
+            PowerLossFs::from_inodes(nodes, true)
         };
         subsets.iter().map(left).collect()
     }
 
-    fn file(&self, path: &Path) -> io::Result<Open> {
-        let held = self.held();
+    fn open_file(&self, path: &Path) -> io::Result<OpenFile> {
+        let held = self.state();
         match &held.nodes[held.find(path)?] {
-            Node::File(content) => Ok(Open { content: content.clone(), may_fail: held.may_fail }),
+            Inode::File(content) => {
+                Ok(OpenFile { content: content.clone(), may_fail: held.may_lose_power })
+            }
             _ => Err(ErrorKind::InvalidInput.into()),
         }
     }
 
-    fn in_directory(&self, path: &Path, with: impl FnOnce(&mut Held, usize)) -> io::Result<()> {
-        let mut held = self.held();
+    fn with_directory(
+        &self,
+        path: &Path,
+        with: impl FnOnce(&mut FsState, usize),
+    ) -> io::Result<()> {
+        let mut held = self.state();
         let node = held.find(path)?;
         held.nodes[node].names()?;
         with(&mut held, node);
@@ -140,145 +146,147 @@ impl PowerLossFs {
     }
 }
 
-impl Node {
+impl Inode {
     /// What this is, of another machine: what is written there is not written here.
-    fn copy(&self) -> Node {
+    fn copy(&self) -> Inode {
         match self {
-            Node::Directory(names) => Node::Directory(names.clone()),
-            Node::File(Content(bytes)) => {
-                Node::File(Content(Arc::new(Mutex::new(free(bytes).clone()))))
+            Inode::Directory(names) => Inode::Directory(names.clone()),
+            Inode::File(FileContent(bytes)) => {
+                Inode::File(FileContent(Arc::new(Mutex::new(lock_unpoisoned(bytes).clone()))))
             }
-            Node::Link(target) => Node::Link(target.clone()),
+            Inode::Link(target) => Inode::Link(target.clone()),
         }
     }
 
     fn sync(&mut self) {
         match self {
-            Node::Directory(names) => names.durable.clone_from(&names.now),
-            Node::File(content) => content.sync(),
-            Node::Link(_) => {}
+            Inode::Directory(names) => names.durable.clone_from(&names.now),
+            Inode::File(content) => content.sync(),
+            Inode::Link(_) => {}
         }
     }
 
-    fn forget(&mut self) {
+    fn drop_unsynced(&mut self) {
         match self {
-            Node::Directory(names) => names.now.clone_from(&names.durable),
-            Node::File(content) => {
-                let mut bytes = free(&content.0);
-                let Twice { now, durable } = &mut *bytes;
+            Inode::Directory(names) => names.now.clone_from(&names.durable),
+            Inode::File(content) => {
+                let mut bytes = lock_unpoisoned(&content.0);
+                let Buffered { now, durable } = &mut *bytes;
                 now.clone_from(durable);
             }
-            Node::Link(_) => {}
+            Inode::Link(_) => {}
         }
     }
 
-    fn names(&mut self) -> io::Result<&mut Twice<Names>> {
+    fn names(&mut self) -> io::Result<&mut Buffered<DirEntries>> {
         match self {
-            Node::Directory(names) => Ok(names),
+            Inode::Directory(names) => Ok(names),
             _ => Err(ErrorKind::NotADirectory.into()),
         }
     }
 }
 
-impl Content {
+impl FileContent {
     fn sync(&self) {
-        let mut bytes = free(&self.0);
-        let Twice { now, durable } = &mut *bytes;
+        let mut bytes = lock_unpoisoned(&self.0);
+        let Buffered { now, durable } = &mut *bytes;
         durable.clone_from(now);
     }
 
     /// What is there now, to be read.
-    fn source(&self) -> Box<dyn ReadableFile> {
-        Box::new(Cursor::new(free(&self.0).now.clone()))
+    fn reader(&self) -> Box<dyn ReadableFile> {
+        Box::new(Cursor::new(lock_unpoisoned(&self.0).now.clone()))
     }
 }
 
-impl Names {
-    fn place(&self, name: &OsStr) -> Result<usize, usize> {
+impl DirEntries {
+    fn position(&self, name: &OsStr) -> Result<usize, usize> {
         self.0.binary_search_by(|(other, _)| other.as_bytes().cmp(name.as_bytes()))
     }
 
     fn get(&self, name: &OsStr) -> Option<usize> {
-        self.place(name).ok().map(|at| self.0[at].1)
+        self.position(name).ok().map(|at| self.0[at].1)
     }
 
     fn insert(&mut self, name: &OsStr, node: usize) {
-        match self.place(name) {
+        match self.position(name) {
             Ok(at) => self.0[at].1 = node,
             Err(at) => self.0.insert(at, (name.into(), node)),
         }
     }
 
     fn remove(&mut self, name: &OsStr) {
-        if let Ok(at) = self.place(name) {
+        if let Ok(at) = self.position(name) {
             self.0.remove(at);
         }
     }
 }
 
-impl Loose {
-    fn keep(&self, nodes: &mut [Node]) {
+impl UnsyncedChange {
+    fn apply(&self, nodes: &mut [Inode]) {
         match self {
-            Loose::Name { directory, name } => {
-                let Node::Directory(names) = &mut nodes[*directory] else { unreachable!() };
+            UnsyncedChange::Name { directory, name } => {
+                let Inode::Directory(names) = &mut nodes[*directory] else { unreachable!() };
                 match names.now.get(name) {
                     Some(node) => names.durable.insert(name, node),
                     None => names.durable.remove(name),
                 };
             }
-            Loose::Bytes { file } => nodes[*file].sync(),
+            UnsyncedChange::Bytes { file } => nodes[*file].sync(),
         }
     }
 }
 
-impl Held {
-    fn copy(&self) -> Vec<Node> {
-        self.nodes.iter().map(Node::copy).collect()
+impl FsState {
+    fn copy(&self) -> Vec<Inode> {
+        self.nodes.iter().map(Inode::copy).collect()
     }
 
     /// Only what has a name, or had one on the disk.
-    fn loose(&self) -> Vec<Loose> {
+    fn unsynced_changes(&self) -> Vec<UnsyncedChange> {
         let (mut loose, mut seen, mut ahead) = (Vec::new(), BTreeSet::new(), vec![ROOT]);
         while let Some(node) = ahead.pop() {
             if !seen.insert(node) {
                 continue;
             }
             match &self.nodes[node] {
-                Node::Directory(names) => {
+                Inode::Directory(names) => {
                     let both = names.now.0.iter().chain(&names.durable.0);
                     let all: BTreeSet<_> = both.map(|(name, _)| name).collect();
                     for name in all {
                         let (now, durable) = (names.now.get(name), names.durable.get(name));
                         ahead.extend(now.into_iter().chain(durable));
                         if now != durable {
-                            loose.push(Loose::Name { directory: node, name: name.clone() });
+                            loose
+                                .push(UnsyncedChange::Name { directory: node, name: name.clone() });
                         }
                     }
                 }
-                Node::File(content) => {
-                    let bytes = free(&content.0);
+                Inode::File(content) => {
+                    let bytes = lock_unpoisoned(&content.0);
                     if bytes.now != bytes.durable {
-                        loose.push(Loose::Bytes { file: node });
+                        loose.push(UnsyncedChange::Bytes { file: node });
                     }
                 }
-                Node::Link(_) => {}
+                Inode::Link(_) => {}
             }
         }
         loose
     }
 
     /// Of a directory that was renamed, its former name, if it has the other one as well.
-    fn drop_former_names(&self, nodes: &mut [Node]) {
+    fn drop_old_directory_names(&self, nodes: &mut [Inode]) {
         let mut named = BTreeMap::<usize, usize>::new();
         for node in nodes.iter() {
-            let Node::Directory(names) = node else { continue };
+            let Inode::Directory(names) = node else { continue };
             names.now.0.iter().for_each(|(_, node)| *named.entry(*node).or_default() += 1);
         }
         let twice = |node: usize| {
-            named.get(&node) > Some(&1) && matches!(self.nodes[node], Node::Directory(_))
+            named.get(&node) > Some(&1) && matches!(self.nodes[node], Inode::Directory(_))
         };
         for (number, node) in nodes.iter_mut().enumerate() {
-            let (Node::Directory(left), Node::Directory(was)) = (node, &self.nodes[number]) else {
+            let (Inode::Directory(left), Inode::Directory(was)) = (node, &self.nodes[number])
+            else {
                 continue;
             };
             left.now.0.retain(|(name, node)| was.now.get(name) == Some(*node) || !twice(*node));
@@ -294,7 +302,7 @@ impl Held {
                 continue;
             }
             node = match &self.nodes[node] {
-                Node::Directory(names) => {
+                Inode::Directory(names) => {
                     names.now.get(OsStr::from_bytes(part)).ok_or(ErrorKind::NotFound)?
                 }
                 _ => return Err(ErrorKind::NotADirectory.into()),
@@ -303,15 +311,15 @@ impl Held {
         Ok(node)
     }
 
-    fn place<'a>(&mut self, path: &'a Path) -> io::Result<(&mut Names, &'a OsStr)> {
+    fn locate<'a>(&mut self, path: &'a Path) -> io::Result<(&mut DirEntries, &'a OsStr)> {
         let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
         let directory = self.find(parent(path))?;
         Ok((&mut self.nodes[directory].names()?.now, name))
     }
 
-    fn add(&mut self, path: &Path, node: Node) -> io::Result<()> {
+    fn add(&mut self, path: &Path, node: Inode) -> io::Result<()> {
         let number = self.free.last().copied().unwrap_or(self.nodes.len());
-        let (names, name) = self.place(path)?;
+        let (names, name) = self.locate(path)?;
         if names.get(name).is_some() {
             return Err(ErrorKind::AlreadyExists.into());
         }
@@ -324,34 +332,34 @@ impl Held {
     }
 
     fn sync(&mut self, node: usize) {
-        if self.may_fail {
+        if self.may_lose_power {
             self.nodes[node].sync();
         }
     }
 
-    fn sync_below(&mut self, node: usize) {
+    fn sync_tree_from(&mut self, node: usize) {
         self.sync(node);
-        if self.may_fail
-            && let Node::Directory(names) = &self.nodes[node]
+        if self.may_lose_power
+            && let Inode::Directory(names) = &self.nodes[node]
         {
             let below: Vec<usize> = names.now.0.iter().map(|(_, node)| *node).collect();
-            below.into_iter().for_each(|node| self.sync_below(node));
+            below.into_iter().for_each(|node| self.sync_tree_from(node));
         }
     }
 
     /// One name after the other, from below: a power cut leaves any part of it.
-    fn empty(&mut self, node: usize) {
-        if let Node::Directory(names) = &mut self.nodes[node] {
+    fn remove_tree(&mut self, node: usize) {
+        if let Inode::Directory(names) = &mut self.nodes[node] {
             let below = std::mem::take(&mut names.now);
-            below.0.into_iter().for_each(|(_, node)| self.empty(node));
+            below.0.into_iter().for_each(|(_, node)| self.remove_tree(node));
         }
-        self.release(node);
+        self.free_inode(node);
     }
 
     /// Has no name any more. A power cut may bring it back, where the power may fail.
-    fn release(&mut self, node: usize) {
-        if !self.may_fail {
-            self.nodes[node] = Node::Link(PathBuf::new());
+    fn free_inode(&mut self, node: usize) {
+        if !self.may_lose_power {
+            self.nodes[node] = Inode::Link(PathBuf::new());
             self.free.push(node);
         }
     }
@@ -359,27 +367,27 @@ impl Held {
 
 impl FileSystem for PowerLossFs {
     fn create(&self, path: &Path, _: Mode) -> io::Result<Box<dyn WritableFile>> {
-        let mut held = self.held();
-        let content = Content::default();
-        held.add(path, Node::File(content.clone()))?;
-        Ok(Box::new(Open { content, may_fail: held.may_fail }))
+        let mut held = self.state();
+        let content = FileContent::default();
+        held.add(path, Inode::File(content.clone()))?;
+        Ok(Box::new(OpenFile { content, may_fail: held.may_lose_power }))
     }
 
     fn append(&self, path: &Path, _: Mode) -> io::Result<Box<dyn WritableFile>> {
-        Ok(Box::new(self.file(path)?))
+        Ok(Box::new(self.open_file(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
-        Ok(self.file(path)?.content.source())
+        Ok(self.open_file(path)?.content.reader())
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DirHandle>> {
-        self.in_directory(path, |_, _| {})?;
-        Ok(Box::new(Opened { machine: self.clone(), path: path.to_owned() }))
+        self.with_directory(path, |_, _| {})?;
+        Ok(Box::new(OpenDir { machine: self.clone(), path: path.to_owned() }))
     }
 
     fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()> {
-        let mut held = self.held();
+        let mut held = self.state();
         let node = held.find(from)?;
         let there = held.find(to).ok();
         if there == Some(node) {
@@ -389,41 +397,41 @@ impl FileSystem for PowerLossFs {
             if has_to_be_new {
                 return Err(ErrorKind::AlreadyExists.into());
             }
-            if matches!(&held.nodes[there], Node::Directory(names) if !names.now.0.is_empty()) {
+            if matches!(&held.nodes[there], Inode::Directory(names) if !names.now.0.is_empty()) {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
             }
         }
-        let (names, name) = held.place(to)?;
+        let (names, name) = held.locate(to)?;
         names.insert(name, node);
-        let (names, name) = held.place(from)?;
+        let (names, name) = held.locate(from)?;
         names.remove(name);
-        there.into_iter().for_each(|there| held.release(there));
+        there.into_iter().for_each(|there| held.free_inode(there));
         Ok(())
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.in_directory(directory, Held::sync)
+        self.with_directory(directory, FsState::sync)
     }
 
     fn make_dir(&self, path: &Path, _: Mode) -> io::Result<()> {
-        self.held().add(path, Node::Directory(Twice::default()))
+        self.state().add(path, Inode::Directory(Buffered::default()))
     }
 
     fn list_dir(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        let mut held = self.held();
+        let mut held = self.state();
         let node = held.find(directory)?;
         let names = &held.nodes[node].names()?.now;
         Ok(names.0.iter().map(|(name, _)| name.to_os_string()).collect())
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        self.held().add(link, Node::Link(target.to_owned()))
+        self.state().add(link, Inode::Link(target.to_owned()))
     }
 
     fn read_link(&self, link: &Path) -> io::Result<PathBuf> {
-        let held = self.held();
+        let held = self.state();
         match &held.nodes[held.find(link)?] {
-            Node::Link(target) => Ok(target.clone()),
+            Inode::Link(target) => Ok(target.clone()),
             _ => Err(ErrorKind::InvalidInput.into()),
         }
     }
@@ -433,16 +441,16 @@ impl FileSystem for PowerLossFs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut held = self.held();
+        let mut held = self.state();
         let node = held.find(path)?;
-        let (names, name) = held.place(path)?;
+        let (names, name) = held.locate(path)?;
         names.remove(name);
-        held.empty(node);
+        held.remove_tree(node);
         Ok(())
     }
 
     fn symlink_exists(&self, path: &Path) -> bool {
-        self.held().find(path).is_ok()
+        self.state().find(path).is_ok()
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -450,24 +458,24 @@ impl FileSystem for PowerLossFs {
     }
 
     fn is_dir(&self, path: &Path) -> bool {
-        self.in_directory(path, |_, _| {}).is_ok()
+        self.with_directory(path, |_, _| {}).is_ok()
     }
 
     fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
-        self.in_directory(directory, |_, _| {})?;
-        let is_free = self.held().locks.insert(directory.to_owned());
-        let locked = || Locked { machine: self.clone(), directory: directory.to_owned() };
+        self.with_directory(directory, |_, _| {})?;
+        let is_free = self.state().locks.insert(directory.to_owned());
+        let locked = || HeldLock { machine: self.clone(), directory: directory.to_owned() };
         Ok(is_free.then(|| Lock::from_guard(locked())))
     }
 }
 
 /// A directory, for as long as no program gives it another name.
-struct Opened {
+struct OpenDir {
     machine: PowerLossFs,
     path: PathBuf,
 }
 
-impl DirHandle for Opened {
+impl DirHandle for OpenDir {
     fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn DirHandle>> {
         self.machine.make_dir(&self.path.join(name), mode)?;
         self.open_dir(name)
@@ -486,30 +494,30 @@ impl DirHandle for Opened {
     }
 
     fn sync_tree(&self) -> io::Result<()> {
-        self.machine.in_directory(&self.path, Held::sync_below)
+        self.machine.with_directory(&self.path, FsState::sync_tree_from)
     }
 }
 
-struct Locked {
+struct HeldLock {
     machine: PowerLossFs,
     directory: PathBuf,
 }
 
-impl Drop for Locked {
+impl Drop for HeldLock {
     fn drop(&mut self) {
-        self.machine.held().locks.remove(&self.directory);
+        self.machine.state().locks.remove(&self.directory);
     }
 }
 
 /// An open file, whatever its name.
-struct Open {
-    content: Content,
+struct OpenFile {
+    content: FileContent,
     may_fail: bool,
 }
 
-impl Write for Open {
+impl Write for OpenFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        free(&self.content.0).now.extend_from_slice(bytes);
+        lock_unpoisoned(&self.content.0).now.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -518,7 +526,7 @@ impl Write for Open {
     }
 }
 
-impl WritableFile for Open {
+impl WritableFile for OpenFile {
     fn sync(&self) -> io::Result<()> {
         if self.may_fail {
             self.content.sync();
@@ -531,6 +539,6 @@ impl WritableFile for Open {
     }
 
     fn read_back(self: Box<Self>) -> io::Result<Box<dyn ReadableFile>> {
-        Ok(self.content.source())
+        Ok(self.content.reader())
     }
 }

@@ -7,14 +7,14 @@ use unanimity_log::{EntryReader, TileReader};
 use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Log, NoteSigningKey, Origin, TreeHead};
 
-use crate::block_on::now;
+use crate::block_on::block_on;
 use crate::rfc6962;
 
 /// The log's origin.
 pub const ORIGIN: &str = "log.example/claims";
 
 /// A key for each seed; number 1 is the log's.
-pub fn secret(seed: u8) -> NoteSigningKey {
+pub fn signing_key(seed: u8) -> NoteSigningKey {
     NoteSigningKey::from_seed(format!("key-{seed}").parse().unwrap(), &[seed; 32])
 }
 
@@ -24,19 +24,19 @@ pub fn origin() -> Origin {
 }
 
 /// The log: its origin and its key.
-pub fn the_log() -> Log {
-    Log { origin: origin(), key: secret(1).public() }
+pub fn sample_log() -> Log {
+    Log { origin: origin(), key: signing_key(1).public() }
 }
 
 /// A note of some kind of ours that names this log; different for each `word` and `i`.
-pub fn note(word: &str, i: u64) -> Vec<u8> {
+pub fn sample_note(word: &str, i: u64) -> Vec<u8> {
     // The writer looks at a note's form; who signed it is for its readers to judge.
     format!("unanimity/example/v1\nlog {ORIGIN}\n{word} {i}\n\n— writer AAAAAAAA\n").into_bytes()
 }
 
 /// The first `count` notes of one word.
-pub fn notes(word: &str, count: u64) -> Vec<Vec<u8>> {
-    (0..count).map(|i| note(word, i)).collect()
+pub fn sample_notes(word: &str, count: u64) -> Vec<Vec<u8>> {
+    (0..count).map(|i| sample_note(word, i)).collect()
 }
 
 /// The leaf hashes of `count` entries, each of which is its index.
@@ -46,14 +46,15 @@ pub fn leaf_hashes(count: u64) -> Vec<Hash> {
 
 /// Reads the log in a directory as anybody would: the checkpoint opens, its tiles and its
 /// entries hash up to it. Returns the head and the entries.
-pub fn read_whole(directory: &Path) -> (TreeHead, Vec<Vec<u8>>) {
+pub fn read_verified(directory: &Path) -> (TreeHead, Vec<Vec<u8>>) {
     let bytes = fs::read(directory.join("checkpoint")).expect("a checkpoint");
-    let head = TreeHead::verify(&bytes, &the_log()).expect("a checkpoint of this log");
+    let head = TreeHead::verify(&bytes, &sample_log()).expect("a checkpoint of this log");
     let mirror = Mirror::from_directory(directory);
-    assert!(now(TileReader::new(&mirror).matches_head(&head)), "tiles hash up to {head}");
+    assert!(block_on(TileReader::new(&mirror).matches_head(&head)), "tiles hash up to {head}");
     let mut entries = Vec::new();
-    let bundles = now(EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0)).expect("tiles");
-    now(bundles.read(&[&mirror], |index, entry| {
+    let bundles =
+        block_on(EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0)).expect("tiles");
+    block_on(bundles.read(&[&mirror], |index, entry| {
         assert_eq!(index, entries.len() as u64);
         entries.push(entry.to_vec());
     }))

@@ -10,18 +10,18 @@ use unanimity_storage::{Storage, temporary_path};
 
 /// Every checkpoint of a log that was ever signed onto a disk. Two roots for one size are a fork.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<SeenBefore>>);
+pub struct SignedHeads(Arc<Mutex<SignedHeadsState>>);
 
 #[derive(Clone, Default)]
-struct SeenBefore {
+struct SignedHeadsState {
     roots: BTreeMap<u64, Hash>,
     /// What was read last, so that the same bytes are not read twice.
     last: [Vec<u8>; 2],
 }
 
-impl Seen {
+impl SignedHeads {
     /// Notes what stands in a log's directory, also what is signed and not yet published.
-    pub fn look(&self, directory: &Path) {
+    pub fn record(&self, directory: &Path) {
         let path = directory.join("checkpoint");
         let mut seen = self.0.lock().unwrap();
         for (i, path) in [temporary_path(&path), path].into_iter().enumerate() {
@@ -38,15 +38,15 @@ impl Seen {
     }
 
     /// The same knowledge, to go on from in several ways.
-    pub fn clone_of(&self) -> Seen {
-        Seen(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    pub fn snapshot(&self) -> SignedHeads {
+        SignedHeads(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }
 
     /// A disk that looks at every step.
     pub fn disk(&self, directory: &Path) -> Storage {
         let (seen, directory) = (self.clone(), directory.to_owned());
         Storage::with_hook(move |_| {
-            seen.look(&directory);
+            seen.record(&directory);
             Ok(())
         })
     }

@@ -11,22 +11,23 @@ use unanimity_protocol::Timestamp;
 use unanimity_report::Exit;
 
 use crate::attacks::SECOND;
-use crate::{Broken, Draft, Reads, World};
+use crate::{MirrorAccess, ReleaseSpec, TestError, World};
 
 /// What the operator's check says of the second release.
 const CHECK: &str =
     "case $UNANIMITY_RELEASE in 2-*) echo the service does not answer >&2; exit 1;; esac";
 
-/// Plays it in `directory`, from `start` on, with `installer`, the program. It must be over by now:
+/// Plays it in `from_directory`, from `start` on, with `installer`, the program. It must be over by now:
 /// the installer goes by this machine's clock. Returns whether all went as it should.
-pub async fn tell(
+pub async fn run_split_install(
     directory: &Path,
     start: Timestamp,
     artifact: &[u8],
     installer: &Path,
     out: &mut impl Write,
-) -> Result<bool, Broken> {
-    let mut world = World::create_with(directory, rand::random(), start, Reads::Http)?;
+) -> Result<bool, TestError> {
+    let mut world =
+        World::create_with_access(directory, rand::random(), start, MirrorAccess::Http)?;
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool)?;
     world.config.cycle.spool =
@@ -38,11 +39,11 @@ pub async fn tell(
         "\nFetching and installing apart: this process fetches, and `unanimity-install`, a program of its own\n\
          that asks nobody, installs what it verifies anew. The operator's check finds that release 2 does not work.\n"
     )?;
-    let first = Draft::new(1, "1.0.0", artifact);
-    let second = Draft::new(2, "1.1.0", &[artifact, b"\nit does not work\n"].concat());
+    let first = ReleaseSpec::new(1, "1.0.0", artifact);
+    let second = ReleaseSpec::new(2, "1.1.0", &[artifact, b"\nit does not work\n"].concat());
     let mut is_good = true;
     for (draft, expected) in [(&first, Exit::Done), (&second, Exit::Unhealthy)] {
-        stage(&mut world, draft).await?;
+        download_release(&mut world, draft).await?;
         writeln!(out, "  staged     release {}-{}, with its proof", draft.sequence, draft.version)?;
         let config = world.directory.join("client/unanimity.toml");
         let ended = Command::new(installer).arg("--config").arg(config).arg("--json").output()?;
@@ -59,7 +60,7 @@ pub async fn tell(
 }
 
 /// Publishes a release, and fetches it when it has settled.
-async fn stage(world: &mut World, draft: &Draft) -> Result<(), Broken> {
+async fn download_release(world: &mut World, draft: &ReleaseSpec) -> Result<(), TestError> {
     world.publish(draft)?;
     world.poll_all().await?;
     world.update().await.1.err().ok_or("a release did not wait for `settle`")?;

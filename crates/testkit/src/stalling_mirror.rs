@@ -10,16 +10,16 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use unanimity_net::{BoxedReader, Mirror};
 
 /// A directory on a disk that can be made to stall: whoever reads from it waits.
-pub struct Stalling {
+pub struct StallingMirror {
     /// The mirror.
     pub mirror: Mirror,
     gate: Arc<Mutex<()>>,
     begun: Arc<AtomicUsize>,
 }
 
-impl Stalling {
+impl StallingMirror {
     /// Only files whose paths begin with `prefix` are ever waited for, or counted.
-    pub fn directory(directory: impl Into<PathBuf>, prefix: &'static str) -> Stalling {
+    pub fn from_directory(directory: impl Into<PathBuf>, prefix: &'static str) -> StallingMirror {
         let directory = directory.into();
         let (gate, begun) = (Arc::new(Mutex::default()), Arc::new(AtomicUsize::new(0)));
         let (at, count) = (gate.clone(), begun.clone());
@@ -28,9 +28,9 @@ impl Stalling {
             if !path.starts_with(prefix) {
                 return Ok(Box::new(file) as BoxedReader);
             }
-            Ok(Box::new(Gated { file, gate: at.clone(), begun: count.clone() }))
+            Ok(Box::new(GatedFile { file, gate: at.clone(), begun: count.clone() }))
         });
-        Stalling { mirror, gate, begun }
+        StallingMirror { mirror, gate, begun }
     }
 
     /// Nothing is read while this is held.
@@ -39,25 +39,25 @@ impl Stalling {
     }
 
     /// Reads that were begun, be they stalled or done.
-    pub fn begun(&self) -> usize {
+    pub fn reads_begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
     }
 
     /// Lets others run until as many reads were begun.
-    pub async fn wait_for(&self, begun: usize) {
-        while self.begun() < begun {
+    pub async fn wait_for_reads(&self, begun: usize) {
+        while self.reads_begun() < begun {
             tokio::task::yield_now().await;
         }
     }
 }
 
-struct Gated {
+struct GatedFile {
     file: File,
     gate: Arc<Mutex<()>>,
     begun: Arc<AtomicUsize>,
 }
 
-impl io::Read for Gated {
+impl io::Read for GatedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let _gate = self.gate.blocking_lock();

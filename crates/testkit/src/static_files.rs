@@ -9,21 +9,21 @@ use unanimity_net::file_server::{FileStore, ServedFile};
 
 /// The files in a directory, which may be another one at the next moment. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Folder(Arc<Mutex<PathBuf>>);
+pub struct StaticFiles(Arc<Mutex<PathBuf>>);
 
-impl Folder {
+impl StaticFiles {
     /// The files in this one.
-    pub fn new(directory: PathBuf) -> Folder {
-        Folder(Arc::new(Mutex::new(directory)))
+    pub fn new(directory: PathBuf) -> StaticFiles {
+        StaticFiles(Arc::new(Mutex::new(directory)))
     }
 
     /// From now on those in that one.
-    pub fn show(&self, directory: PathBuf) {
+    pub fn set_directory(&self, directory: PathBuf) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = directory;
     }
 }
 
-impl FileStore for Folder {
+impl FileStore for StaticFiles {
     fn open(&self, path: &str) -> io::Result<ServedFile> {
         // Nothing above, and nothing hidden.
         if path.is_empty() || path.split('/').any(|part| part.is_empty() || part.starts_with('.')) {

@@ -4,7 +4,7 @@ use unanimity_protocol::Hash;
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 
 /// What a manifest says of these bytes, as the file `hello` of one platform.
-pub fn target(bytes: &[u8]) -> Artifact {
+pub fn sample_artifact(bytes: &[u8]) -> Artifact {
     Artifact {
         platform: "x86_64-linux".parse().unwrap(),
         file: "hello".parse().unwrap(),

@@ -45,7 +45,7 @@ pub fn recording_disk() -> (Storage, Arc<Mutex<Vec<WriteStep>>>) {
 }
 
 /// The path a step is about.
-pub fn path_of(step: &WriteStep) -> &Path {
+pub fn step_path(step: &WriteStep) -> &Path {
     match step {
         WriteStep::MakeDir(path)
         | WriteStep::Create(path)

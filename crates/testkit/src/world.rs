@@ -24,8 +24,8 @@ use unanimity_storage::{Clock as _, ManualClock, Storage};
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig, file_view};
 
 use crate::{
-    Broken, Cast, Circle, Cycle, Draft, Folder, MemoryListener, Network, PEER_NAMES, PEERS, Stage,
-    copy_tree, echo,
+    CycleSummary, DemoBackend, Fixture, FixtureKeys, MemoryListener, MemoryNetwork, PEER_NAMES,
+    PEERS, ReleaseSpec, StaticFiles, TestError, copy_tree, relay_answers,
 };
 
 /// A stage and everybody who acts on it. Everything but Tor and the clock is the code that ships.
@@ -33,7 +33,7 @@ pub struct World {
     /// The hands that the caller moves.
     pub clock: ManualClock,
     /// Who can be reached.
-    pub network: Network,
+    pub network: MemoryNetwork,
     /// The client's configuration.
     pub config: ClientConfig,
     /// Where the client reads the log and the artifacts.
@@ -41,69 +41,74 @@ pub struct World {
     /// The client's disk.
     pub disk: Storage,
     /// Who is told of the steps of the client's cycles.
-    pub watcher: ProgressSink,
+    pub progress: ProgressSink,
     /// What a person reads of a cycle's failure.
-    pub words: fn(&CycleError) -> String,
-    stage: Stage,
-    reads: Reads,
-    peers: Vec<Seat>,
+    pub render_error: fn(&CycleError) -> String,
+    fixture: Fixture,
+    mirror_access: MirrorAccess,
+    peers: Vec<WorldPeer>,
     seed: u64,
     rng: StdRng,
 }
 
 /// How everybody reads their mirrors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
+pub enum MirrorAccess {
     /// From the directories themselves.
     Files,
     /// Over HTTP, each from a host of its own.
     Http,
 }
 
-struct Seat {
-    node: Arc<Witness<ManualClock>>,
+struct WorldPeer {
+    witness: Arc<Witness<ManualClock>>,
     server: AbortHandle,
 }
 
 /// A world is a stage with people on it.
 impl Deref for World {
-    type Target = Stage;
+    type Target = Fixture;
 
-    fn deref(&self) -> &Stage {
-        &self.stage
+    fn deref(&self) -> &Fixture {
+        &self.fixture
     }
 }
 
 impl World {
     /// Makes a log and a circle around it in an empty directory. Peers have polled nothing yet.
-    pub fn create(directory: &Path, seed: u64, now: Timestamp) -> Result<World, Broken> {
-        World::create_with(directory, seed, now, Reads::Files)
+    pub fn create(directory: &Path, seed: u64, now: Timestamp) -> Result<World, TestError> {
+        World::create_with_access(directory, seed, now, MirrorAccess::Files)
     }
 
     /// The same, and how mirrors are read.
-    pub fn create_with(
+    pub fn create_with_access(
         directory: &Path,
         seed: u64,
         now: Timestamp,
-        reads: Reads,
-    ) -> Result<World, Broken> {
-        let circle = Circle::draw(&mut StdRng::seed_from_u64(seed));
-        World::open(Stage::create(directory, circle)?, seed, now, reads)
+        reads: MirrorAccess,
+    ) -> Result<World, TestError> {
+        let circle = FixtureKeys::generate(&mut StdRng::seed_from_u64(seed));
+        World::open(Fixture::create(directory, circle)?, seed, now, reads)
     }
 
     /// Copies this world, with everybody's state and none of its connections, to another directory.
-    pub fn copy_to(&self, directory: &Path) -> Result<World, Broken> {
-        let stage = self.stage.copy_to(directory)?;
-        let mut world = World::open(stage, self.seed, self.clock.now(), self.reads)?;
-        world.words = self.words;
+    pub fn copy_to(&self, directory: &Path) -> Result<World, TestError> {
+        let stage = self.fixture.copy_to(directory)?;
+        let mut world = World::open(stage, self.seed, self.clock.now(), self.mirror_access)?;
+        world.render_error = self.render_error;
         Ok(world)
     }
 
-    fn open(stage: Stage, seed: u64, now: Timestamp, reads: Reads) -> Result<World, Broken> {
-        let keys = stage.circle.peer_secrets.iter().map(|secret| secret.public().raw());
-        let addresses: BTreeMap<_, _> = keys.zip((0..PEERS).map(address)).collect();
+    fn open(
+        stage: Fixture,
+        seed: u64,
+        now: Timestamp,
+        reads: MirrorAccess,
+    ) -> Result<World, TestError> {
+        let keys = stage.keys.peer_keys.iter().map(|secret| secret.public().raw());
+        let addresses: BTreeMap<_, _> = keys.zip((0..PEERS).map(onion_address)).collect();
         let cycle = CycleSettings {
-            policy: stage.circle.policy(),
+            policy: stage.keys.policy(),
             platform: this_platform(),
             limits: RoundLimits::default(),
             ask_timeout: Duration::from_secs(1),
@@ -119,54 +124,54 @@ impl World {
         let config = ClientConfig {
             source: None,
             cycle,
-            peers: stage.circle.peers(),
+            peers: stage.keys.peers(),
             addresses,
             artifacts: Vec::new(),
             artifact_cache_bytes: None,
         };
         let mut world = World {
             clock: ManualClock::at(now),
-            network: Network::default(),
+            network: MemoryNetwork::default(),
             config,
             mirrors: Vec::new(),
             disk: Storage::default(),
-            watcher: ProgressSink::default(),
-            words: |failure| error_chain(failure),
-            stage,
-            reads,
+            progress: ProgressSink::default(),
+            render_error: |failure| error_chain(failure),
+            fixture: stage,
+            mirror_access: reads,
             peers: Vec::new(),
             seed,
             rng: StdRng::seed_from_u64(seed),
         };
-        world.mirrors = vec![world.read_by("client")];
+        world.mirrors = vec![world.mirror_for("client")];
         for i in 0..PEERS {
-            let seat = world.seat(i, Storage::default())?;
+            let seat = world.open_peer(i, Storage::default())?;
             world.peers.push(seat);
         }
         Ok(world)
     }
 
-    fn seat(&self, peer: usize, disk: Storage) -> Result<Seat, Broken> {
+    fn open_peer(&self, peer: usize, disk: Storage) -> Result<WorldPeer, TestError> {
         let follow = WitnessConfig {
-            log: self.circle.log.clone(),
-            signing_key: self.circle.peer_secrets[peer].clone(),
-            mirrors: vec![self.read_by(PEER_NAMES[peer])],
+            log: self.keys.log.clone(),
+            signing_key: self.keys.peer_keys[peer].clone(),
+            mirrors: vec![self.mirror_for(PEER_NAMES[peer])],
             polling: PollingSettings::default(),
         };
         let state = self.peer_state(peer);
         let node = Arc::new(Witness::open(follow, &state, disk, self.clock.clone())?);
-        let server = self.serve(peer, node.clone());
-        Ok(Seat { node, server })
+        let server = self.spawn_server(peer, node.clone());
+        Ok(WorldPeer { witness: node, server })
     }
 
     /// What somebody reads: the directory that they are shown, or a host that serves it.
-    fn read_by(&self, who: &str) -> Mirror {
-        if self.reads == Reads::Files {
-            return self.mirror(who);
+    fn mirror_for(&self, reader: &str) -> Mirror {
+        if self.mirror_access == MirrorAccess::Files {
+            return self.mirror(reader);
         }
-        let key = Hash::digest(format!("mirror of {who}").as_bytes()).0;
+        let key = Hash::digest(format!("mirror of {reader}").as_bytes()).0;
         let listener = self.network.listen(OnionAddress { key, port: WEB_PORT });
-        let folder = Folder::new(self.shown(who));
+        let folder = StaticFiles::new(self.mirror_path(reader));
         // It ends with the network.
         tokio::spawn(serve_files(Arc::new(folder), listener, file_view::FILE_SERVER_LIMITS));
         let web: Arc<dyn WebConnector> = Arc::new(self.network.clone());
@@ -174,8 +179,8 @@ impl World {
         Mirror::from_url(site.to_string(), site, &web)
     }
 
-    fn serve(&self, peer: usize, node: Arc<Witness<ManualClock>>) -> AbortHandle {
-        let listener = self.network.listen(self.address(peer));
+    fn spawn_server(&self, peer: usize, node: Arc<Witness<ManualClock>>) -> AbortHandle {
+        let listener = self.network.listen(self.peer_address(peer));
         tokio::spawn(node.serve_connections(listener)).abort_handle()
     }
 
@@ -185,13 +190,13 @@ impl World {
     }
 
     /// A peer's onion address.
-    pub fn address(&self, peer: usize) -> OnionAddress {
-        address(peer)
+    pub fn peer_address(&self, peer: usize) -> OnionAddress {
+        onion_address(peer)
     }
 
     /// A peer.
     pub fn peer(&self, peer: usize) -> &Arc<Witness<ManualClock>> {
-        &self.peers[peer].node
+        &self.peers[peer].witness
     }
 
     /// Moves the clock on.
@@ -200,28 +205,28 @@ impl World {
     }
 
     /// Signs a release, without logging it.
-    pub fn sign(&self, draft: &Draft) -> Result<(Manifest, Note), Broken> {
-        self.sign_at(draft, self.clock.now())
+    pub fn sign_release(&self, draft: &ReleaseSpec) -> Result<(Manifest, Note), TestError> {
+        self.sign_release_at(draft, self.clock.now())
     }
 
     /// Signs a release and appends it to the honest log.
-    pub fn publish(&self, draft: &Draft) -> Result<Manifest, Broken> {
+    pub fn publish(&self, draft: &ReleaseSpec) -> Result<Manifest, TestError> {
         self.publish_to("log", draft)
     }
 
     /// Signs a release and appends it to the log in `log/`, or to the attacker's in `fork/`.
-    pub fn publish_to(&self, log: &str, draft: &Draft) -> Result<Manifest, Broken> {
-        self.release(log, draft, self.clock.now())
+    pub fn publish_to(&self, log: &str, draft: &ReleaseSpec) -> Result<Manifest, TestError> {
+        self.publish_release(log, draft, self.clock.now())
     }
 
     /// A peer looks at its mirror.
-    pub async fn poll(&mut self, peer: usize) -> Result<PollOutcome, Broken> {
-        let node = self.peers[peer].node.clone();
+    pub async fn poll(&mut self, peer: usize) -> Result<PollOutcome, TestError> {
+        let node = self.peers[peer].witness.clone();
         Ok(node.poll(&mut self.rng).await?)
     }
 
     /// Every peer looks at its mirror.
-    pub async fn poll_all(&mut self) -> Result<Vec<PollOutcome>, Broken> {
+    pub async fn poll_all(&mut self) -> Result<Vec<PollOutcome>, TestError> {
         let mut polled = Vec::new();
         for peer in 0..PEERS {
             polled.push(self.poll(peer).await?);
@@ -230,10 +235,10 @@ impl World {
     }
 
     /// A peer fetches what it keeps for others, and serves it.
-    pub async fn serve_files(&mut self, peer: usize) -> Result<(), Broken> {
-        let node = self.peers[peer].node.clone();
+    pub async fn serve_files(&mut self, peer: usize) -> Result<(), TestError> {
+        let node = self.peers[peer].witness.clone();
         node.fetch_entries(&mut self.rng).await?;
-        let at = OnionAddress { port: WEB_PORT, ..self.address(peer) };
+        let at = OnionAddress { port: WEB_PORT, ..self.peer_address(peer) };
         let listener = self.network.listen(at);
         tokio::spawn(node.serve_files(listener));
         Ok(())
@@ -247,59 +252,59 @@ impl World {
     /// Starts a stopped or replaced peer again; it has been awake all the time.
     pub fn start(&mut self, peer: usize) {
         self.stop(peer);
-        self.peers[peer].server = self.serve(peer, self.peers[peer].node.clone());
+        self.peers[peer].server = self.spawn_server(peer, self.peers[peer].witness.clone());
     }
 
     /// Ends a peer and starts it again from what is on its disk. Whoever holds on to the old one
     /// ([`World::peer`]) has to let go first.
-    pub async fn restart(&mut self, peer: usize, disk: Storage) -> Result<(), Broken> {
-        let Seat { node, server } = self.peers.remove(peer);
+    pub async fn restart(&mut self, peer: usize, disk: Storage) -> Result<(), TestError> {
+        let WorldPeer { witness: node, server } = self.peers.remove(peer);
         server.abort();
         while Arc::strong_count(&node) > 1 {
             tokio::task::yield_now().await;
         }
         drop(node);
-        let seat = self.seat(peer, disk)?;
+        let seat = self.open_peer(peer, disk)?;
         self.peers.insert(peer, seat);
         Ok(())
     }
 
     /// Puts an impostor at a peer's address.
-    pub fn replace<F>(&mut self, peer: usize, serve: impl FnOnce(MemoryListener) -> F)
+    pub fn replace_peer<F>(&mut self, peer: usize, serve: impl FnOnce(MemoryListener) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         self.stop(peer);
-        let listener = self.network.listen(self.address(peer));
+        let listener = self.network.listen(self.peer_address(peer));
         self.peers[peer].server = tokio::spawn(serve(listener)).abort_handle();
     }
 
     /// Starts a peer again from other state, such as a backup. Whoever holds on to the old one
     /// ([`World::peer`]) has to let go first.
-    pub fn restart_from(&mut self, peer: usize, backup: &Path) -> Result<(), Broken> {
+    pub fn restart_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError> {
         let state = self.peer_state(peer);
         self.peers[peer].server.abort();
         // The lock in the old directory goes with it.
         fs::rename(&state, state.with_extension("before"))?;
         copy_tree(backup, &state)?;
-        self.peers[peer] = self.seat(peer, Storage::default())?;
+        self.peers[peer] = self.open_peer(peer, Storage::default())?;
         Ok(())
     }
 
     /// Runs one cycle of the client without installing.
     pub async fn check(&mut self) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         let (config, mirrors) = (self.config.clone(), self.mirrors.clone());
-        self.check_as(&config, &mirrors).await
+        self.check_with(&config, &mirrors).await
     }
 
     /// Runs one cycle of some client, such as a peer's own, without installing.
-    pub async fn check_as(
+    pub async fn check_with(
         &mut self,
         config: &ClientConfig,
         mirrors: &[Mirror],
     ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         match Client::open(config, mirrors, &self.network, &self.clock, self.disk.clone()) {
-            Ok(client) => client.with_progress(self.watcher.clone()).check(&mut self.rng).await,
+            Ok(client) => client.with_progress(self.progress.clone()).check(&mut self.rng).await,
             Err(error) => (CycleReport::default(), Err(error.into())),
         }
     }
@@ -314,17 +319,17 @@ impl World {
             self.disk.clone(),
         );
         match client {
-            Ok(client) => client.with_progress(self.watcher.clone()).update(&mut self.rng).await,
+            Ok(client) => client.with_progress(self.progress.clone()).update(&mut self.rng).await,
             Err(error) => (CycleReport::default(), Err(error.into())),
         }
     }
 }
 
-impl Cast for World {
-    const ABOUT: &str = "Everything below is the program's own code, mirrors are read over HTTP; only Tor and the clock are played.";
+impl DemoBackend for World {
+    const DESCRIPTION: &str = "Everything below is the program's own code, mirrors are read over HTTP; only Tor and the clock are played.";
 
-    fn stage(&self) -> &Stage {
-        &self.stage
+    fn fixture(&self) -> &Fixture {
+        &self.fixture
     }
 
     fn now(&self) -> Timestamp {
@@ -335,56 +340,58 @@ impl Cast for World {
         self.config.cycle.limits.settle
     }
 
-    async fn resume_in(&mut self, directory: &Path) -> Result<World, Broken> {
+    async fn resume_in(&mut self, directory: &Path) -> Result<World, TestError> {
         let world = self.copy_to(directory)?;
         world.write_config()?;
         Ok(world)
     }
 
-    async fn time_passes(&mut self, time: Duration) {
+    async fn advance_time(&mut self, time: Duration) {
         self.advance(time);
     }
 
-    async fn everybody_polls(&mut self) -> Result<(), Broken> {
+    async fn poll_all_peers(&mut self) -> Result<(), TestError> {
         self.poll_all().await?;
         Ok(())
     }
 
-    async fn peer_stops(&mut self, peer: usize) -> Result<(), Broken> {
+    async fn stop_peer(&mut self, peer: usize) -> Result<(), TestError> {
         self.stop(peer);
         Ok(())
     }
 
-    async fn peer_echoes(&mut self, peer: usize, other: usize) -> Result<(), Broken> {
+    async fn relay_peer(&mut self, peer: usize, other: usize) -> Result<(), TestError> {
         let network = self.network.clone();
-        self.replace(peer, move |listener| echo(listener, network, address(other)));
+        self.replace_peer(peer, move |listener| {
+            relay_answers(listener, network, onion_address(other))
+        });
         Ok(())
     }
 
-    async fn peer_restarts_from(&mut self, peer: usize, backup: &Path) -> Result<(), Broken> {
+    async fn restart_peer_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError> {
         self.restart_from(peer, backup)
     }
 
-    async fn peer_checks(&mut self, peer: usize) -> Result<Cycle, Broken> {
+    async fn run_peer_check(&mut self, peer: usize) -> Result<CycleSummary, TestError> {
         let state = self.peer_state(peer);
         let install_root = state.with_file_name("installed");
         let cycle = CycleSettings { state, install_root, ..self.config.cycle.clone() };
         let config = ClientConfig { source: None, cycle, ..self.config.clone() };
-        let mirrors = [self.read_by(PEER_NAMES[peer])];
-        Ok(Cycle::new(self.check_as(&config, &mirrors).await, self.words))
+        let mirrors = [self.mirror_for(PEER_NAMES[peer])];
+        Ok(CycleSummary::new(self.check_with(&config, &mirrors).await, self.render_error))
     }
 
-    async fn client_checks(&mut self) -> Result<Cycle, Broken> {
-        Ok(Cycle::new(self.check().await, self.words))
+    async fn run_client_check(&mut self) -> Result<CycleSummary, TestError> {
+        Ok(CycleSummary::new(self.check().await, self.render_error))
     }
 
-    async fn client_updates(&mut self) -> Result<Cycle, Broken> {
-        Ok(Cycle::new(self.update().await, self.words))
+    async fn run_client_update(&mut self) -> Result<CycleSummary, TestError> {
+        Ok(CycleSummary::new(self.update().await, self.render_error))
     }
 }
 
 /// A peer's onion address. No service has it.
-fn address(peer: usize) -> OnionAddress {
+fn onion_address(peer: usize) -> OnionAddress {
     OnionAddress { key: Hash::digest(PEER_NAMES[peer].as_bytes()).0, port: 4242 }
 }
 

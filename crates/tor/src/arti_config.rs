@@ -25,7 +25,7 @@ const PRIVATE_TABLES: [&str; 6] = [
     "tor_network",
 ];
 
-/// arti's configuration. Refuses what is not [`TorNetwork::Public`] and not on loopback.
+/// arti's configuration. Refuses what is not [`PrivateTorNetwork::Public`] and not on loopback.
 pub(crate) fn build_config(settings: &TorSettings) -> Result<TorClientConfig, TorError> {
     let refused = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
     let mut builder = match &settings.network {

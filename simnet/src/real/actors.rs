@@ -94,7 +94,7 @@ async fn bytes(node: &HonestPeer, kind: Kind, question: Question) -> Option<Vec<
         Kind::Forge => {
             let size = world.environment.log_size(at) + 1;
             let forged = unanimity_protocol::NoteSigningKey::from_seed(
-                world.logs.keys.log_secret.public().name().clone(),
+                world.logs.keys.log_key.public().name().clone(),
                 &[7; 32],
             );
             let origin = world.logs.keys.log.origin.clone();

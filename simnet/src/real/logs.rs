@@ -12,7 +12,7 @@ use unanimity_protocol::{
     Hash, Name, Note, Origin, SignatureCache, Timestamp, TreeHead, Withdrawal,
 };
 use unanimity_publish::ReleaseDraft;
-use unanimity_testkit::Circle;
+use unanimity_testkit::FixtureKeys;
 
 use crate::Seed;
 use crate::environment::{EPOCH, Environment};
@@ -20,7 +20,7 @@ use crate::trace::View;
 
 /// Both logs and the keys that sign them.
 pub(super) struct Logs {
-    pub(super) keys: Circle,
+    pub(super) keys: FixtureKeys,
     chains: [Chain; 2],
     /// Which release a sequence is: its index, and of which chain.
     releases: BTreeMap<u64, (u32, u8)>,
@@ -57,10 +57,11 @@ impl Logs {
     /// Writes all that will be in them by the end of the world.
     pub(super) fn write(environment: &Environment, seed: Seed, known: &SignatureCache) -> Logs {
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0).map(|(index, _)| index);
-        let mut keys = Circle::draw(&mut seed.draws("keys").rng(0, 0));
-        keys.log_secret = keys.log_secret.with_cache(known);
-        keys.log.key = keys.log_secret.public();
-        keys.publishers = keys.publishers.into_iter().map(|key| key.with_cache(known)).collect();
+        let mut keys = FixtureKeys::generate(&mut seed.draws("keys").rng(0, 0));
+        keys.log_key = keys.log_key.with_cache(known);
+        keys.log.key = keys.log_key.public();
+        keys.publisher_keys =
+            keys.publisher_keys.into_iter().map(|key| key.with_cache(known)).collect();
         let (horizon, split) = (environment.scenario.horizon, environment.split());
         let (unlogged, artifact) = sign(&keys, UNLOGGED, Timestamp(EPOCH));
         let mut log = Chain::empty();
@@ -122,7 +123,7 @@ impl Logs {
     fn heartbeat(&mut self, chain: u8, index: u32) {
         let text = format!("unanimity/heartbeat/v1\nentry {index}\n");
         let mut note = Note::unsigned(&text).expect("a note's text");
-        note.sign(&self.keys.publishers[0]);
+        note.sign(&self.keys.publisher_keys[0]);
         self.chains[usize::from(chain)].push(note.to_string().into_bytes());
     }
 
@@ -171,7 +172,7 @@ impl Logs {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let head = heads.entry(view).or_insert_with(|| {
             let root = self.chains[usize::from(view.chain)].roots[view.size as usize];
-            self.keys.head(view.size.into(), root)
+            self.keys.sign_head(view.size.into(), root)
         });
         head.clone()
     }
@@ -244,7 +245,7 @@ fn join_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 }
 
 /// A release as a log's entry, signed by enough publishers, and its artifact.
-fn sign(keys: &Circle, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
+fn sign(keys: &FixtureKeys, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
     let (log, product, channel) = ours(keys);
     let version = name(&format!("{sequence}"));
     let good_for = Duration::from_secs(365 * 24 * 3600);
@@ -258,14 +259,14 @@ fn sign(keys: &Circle, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The log, product and channel of all releases.
-fn ours(keys: &Circle) -> (Origin, Name, Name) {
+fn ours(keys: &FixtureKeys) -> (Origin, Name, Name) {
     (keys.log.origin.clone(), name("hello"), name("stable"))
 }
 
 /// A text as a log's entry, signed by enough publishers.
-fn signed(keys: &Circle, text: &str) -> Vec<u8> {
+fn signed(keys: &FixtureKeys, text: &str) -> Vec<u8> {
     let mut note = Note::unsigned(text).expect("a note's text");
-    keys.publishers[..2].iter().for_each(|key| note.sign(key));
+    keys.publisher_keys[..2].iter().for_each(|key| note.sign(key));
     note.to_string().into_bytes()
 }
 

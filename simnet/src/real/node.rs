@@ -67,7 +67,7 @@ impl Node {
     /// Starts a node's tasks: polling, answering, calling the roll, and going away and coming back.
     pub(super) fn start(world: &Arc<World>, number: u32) -> Result<Vec<JoinHandle<()>>, String> {
         let secret = world.secrets[number as usize].clone();
-        let machine = PowerLossFs::steady();
+        let machine = PowerLossFs::without_power_loss();
         let disk = Storage::default().with_filesystem(machine.clone());
         let config = config(world, number)?;
         let process = process(world, number, secret.clone(), machine.clone());

@@ -12,34 +12,35 @@ use unanimity_net::Listener as _;
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES};
 use unanimity_protocol::CosignedHead;
 use unanimity_state::Identity;
-use unanimity_testkit::Draft;
-use unanimity_testkit_tor::{Ended, Nodes};
+use unanimity_testkit::ReleaseSpec;
+use unanimity_testkit_tor::{OnionWorld, ProcessResult};
 use unanimity_tor::{AuthorizedClients, TorClient, hosting};
 
-use super::{Circles, incomplete_for, now, reachable};
+use super::{TorTestWorld, assert_incomplete_for, now, wait_reachable};
 
 /// Whoever hosts a peer's address with its keys, and answers every question with the same bytes,
 /// and then ends the stream; without any it takes the question, and says nothing for ever.
-struct Impostor {
-    says: Arc<Mutex<Option<Vec<u8>>>>,
-    hosting: JoinHandle<()>,
+struct OnionImpostor {
+    response: Arc<Mutex<Option<Vec<u8>>>>,
+    server: JoinHandle<()>,
     runtime: Runtime,
 }
 
-impl Impostor {
+impl OnionImpostor {
     /// In place of a peer whose daemon is not running.
-    fn of(nodes: &Nodes, who: &str) -> Impostor {
+    fn start(nodes: &OnionWorld, who: &str) -> OnionImpostor {
         let runtime = Runtime::new().unwrap();
-        let told =
-            unanimity_config::load_node_config(&nodes.place(who).join("unanimity.toml")).unwrap();
+        let config =
+            unanimity_config::load_node_config(&nodes.node_directory(who).join("unanimity.toml"))
+                .unwrap();
         let readers =
-            AuthorizedClients::Listed(told.peers.client_auth_keys(now()).into_values().collect());
+            AuthorizedClients::Listed(config.peers.client_auth_keys(now()).into_values().collect());
         let says = Arc::new(Mutex::new(None));
         let saying = says.clone();
         let mut listener = runtime.block_on(async {
-            let tor = TorClient::new(&told.tor, None).unwrap();
+            let tor = TorClient::new(&config.tor, None).unwrap();
             tor.bootstrap(|_, _| {}).await.unwrap();
-            tor.launch_service(&service_settings(told.serve.as_ref().unwrap()), &readers).unwrap()
+            tor.launch_service(&service_settings(config.serve.as_ref().unwrap()), &readers).unwrap()
         });
         let service = listener.service().clone();
         let hosting = runtime.spawn(async move {
@@ -59,18 +60,18 @@ impl Impostor {
         let reachable =
             async { timeout(Duration::from_secs(60), service.wait_until_reachable()).await };
         runtime.block_on(reachable).unwrap();
-        Impostor { says, service_settings, runtime }
+        OnionImpostor { response: says, service_settings, runtime }
     }
 
     /// The keys and the address are free again.
-    fn leave(self) {
-        self.hosting.abort();
+    fn stop(self) {
+        self.server.abort();
         self.runtime.shutdown_timeout(Duration::from_secs(10));
     }
 }
 
 /// Bytes that lie unread in a process's TCP sockets.
-fn unread(process: u32) -> u64 {
+fn unread_bytes(process: u32) -> u64 {
     let mut inodes = Vec::new();
     for entry in fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten() {
         let link = fs::read_link(entry.path()).unwrap_or_default();
@@ -86,31 +87,32 @@ fn unread(process: u32) -> u64 {
 
 #[test]
 fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_nobody_else() {
-    let mut circles = Circles::prepare(3);
-    circles.retell("client", "ask_timeout", "ask_timeout = \"8s\"");
-    circles.retell("client", "roll_timeout", "roll_timeout = \"12s\"");
-    circles.serve();
-    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
-    let nodes = circles.nodes.clone();
-    let update = |circles: &Circles| circles.client.run(&["update"]).unwrap();
+    let mut circles = TorTestWorld::prepare(3);
+    circles.replace_config_line("client", "ask_timeout", "ask_timeout = \"8s\"");
+    circles.replace_config_line("client", "roll_timeout", "roll_timeout = \"12s\"");
+    circles.start_daemons();
+    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+    let nodes = circles.world.clone();
+    let update = |circles: &TorTestWorld| circles.client.run(&["update"]).unwrap();
 
     // A daemon that is killed while it is asked: held still until something has come that it has
     // not read.
     let bela = circles.peers[1].id().unwrap();
     kill_process(Pid::from_raw(bela as i32).unwrap(), Signal::STOP).unwrap();
-    let before = unread(bela);
+    let before = unread_bytes(bela);
     let asked = circles.client.spawn(&["update"]).unwrap();
-    circles.client.wait("question for bela", |_| Ok(unread(bela) > before)).unwrap();
+    circles.client.wait("question for bela", |_| Ok(unread_bytes(bela) > before)).unwrap();
     circles.peers[1].kill();
-    let ended = Ended::read(asked.wait_with_output().unwrap()).unwrap();
-    incomplete_for(&ended, "bela", "", 1);
+    let ended = ProcessResult::parse(asked.wait_with_output().unwrap()).unwrap();
+    assert_incomplete_for(&ended, "bela", "", 1);
     assert_eq!(circles.installed(), None);
 
-    let impostor = Impostor::of(&nodes, "bela");
-    let stage = &nodes.stage;
+    let impostor = OnionImpostor::start(&nodes, "bela");
+    let stage = &nodes.fixture;
     let head = stage.head_of("log").unwrap();
-    let key_of =
-        |who: &str| Identity::read(&nodes.place(who).join("state")).unwrap().unwrap().cosigning_key;
+    let key_of = |who: &str| {
+        Identity::read(&nodes.node_directory(who).join("state")).unwrap().unwrap().cosigning_key
+    };
     let view = |who: &str, at| {
         let view = CosignedHead::sign(&head, &key_of(who), at).note().to_owned();
         Answer::CosignedHead(view).encode()
@@ -170,21 +172,21 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
         ),
     ];
     for (says, words) in table {
-        *impostor.says.lock().unwrap() = Some(says);
-        incomplete_for(&update(&circles), "bela", words, 1);
+        *impostor.response.lock().unwrap() = Some(says);
+        assert_incomplete_for(&update(&circles), "bela", words, 1);
     }
-    *impostor.says.lock().unwrap() = None;
+    *impostor.response.lock().unwrap() = None;
     let began = Instant::now();
-    incomplete_for(&update(&circles), "bela", "no answer within the deadline", 1);
+    assert_incomplete_for(&update(&circles), "bela", "no answer within the deadline", 1);
     // The roll has 12 seconds here.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(circles.installed(), None);
-    assert_eq!(stage.evidence().unwrap(), None);
+    assert_eq!(stage.latched_evidence().unwrap(), None);
 
     // None of it outlives the impostor.
-    impostor.leave();
+    impostor.stop();
     circles.peers[1].serve().unwrap();
-    reachable(&mut circles.peers[1]);
-    let ended = circles.update();
-    assert_eq!((ended.exit, circles.installed()), (0, Some(1)), "{}", ended.report);
+    wait_reachable(&mut circles.peers[1]);
+    let ended = circles.update_until_settled();
+    assert_eq!((ended.exit_code, circles.installed()), (0, Some(1)), "{}", ended.report);
 }

@@ -3,29 +3,29 @@
 use std::fs;
 
 use serde_json::Value;
-use unanimity_testkit::{Draft, copy_tree};
-use unanimity_testkit_tor::Process;
+use unanimity_testkit::{ReleaseSpec, copy_tree};
+use unanimity_testkit_tor::NodeProcess;
 
-use super::{Circles, answers, incomplete_for, reachable, sees};
+use super::{TorTestWorld, assert_incomplete_for, peer_answers, wait_for_head, wait_reachable};
 
 #[test]
 fn peers_that_are_processes_of_their_own_confirm_and_one_that_is_stopped_holds_the_update_back() {
-    let mut circles = Circles::start(3);
-    circles.publish(&Draft::new(1, "1.0.0", b"hello over Tor"));
-    let ended = circles.update();
-    assert_eq!(ended.exit, 0, "{}", ended.report);
+    let mut circles = TorTestWorld::start(3);
+    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello over Tor"));
+    let ended = circles.update_until_settled();
+    assert_eq!(ended.exit_code, 0, "{}", ended.report);
     assert_eq!(circles.installed(), Some(1));
 
-    circles.publish(&Draft::new(2, "1.1.0", b"hello again"));
+    circles.publish(&ReleaseSpec::new(2, "1.1.0", b"hello again"));
     circles.peers[1].stop().unwrap();
-    let ended = circles.update();
-    incomplete_for(&ended, "bela", "", 2);
+    let ended = circles.update_until_settled();
+    assert_incomplete_for(&ended, "bela", "", 2);
     assert_eq!(circles.installed(), Some(1));
 
     circles.peers[1].serve().unwrap();
-    reachable(&mut circles.peers[1]);
-    let ended = circles.update();
-    assert_eq!(ended.exit, 0, "{}", ended.report);
+    wait_reachable(&mut circles.peers[1]);
+    let ended = circles.update_until_settled();
+    assert_eq!(ended.exit_code, 0, "{}", ended.report);
     assert_eq!(circles.installed(), Some(2));
 
     // One more product of the client's node, over the Tor of its daemon; it has its own `settle` to wait for.
@@ -40,7 +40,7 @@ fn peers_that_are_processes_of_their_own_confirm_and_one_that_is_stopped_holds_t
     let path = client.directory.join("other.toml");
     fs::write(&path, other).unwrap();
     let also = ["update", "--also", path.to_str().unwrap()];
-    let installs = |client: &Process| {
+    let installs = |client: &NodeProcess| {
         let ended = client.run(&also)?;
         assert_eq!(ended.report["own"]["outcome"], "done", "{}", ended.report);
         let other = &ended.report["also"][0]["outcome"];
@@ -55,55 +55,59 @@ fn peers_that_are_processes_of_their_own_confirm_and_one_that_is_stopped_holds_t
 
 #[test]
 fn one_peer_on_a_fork_is_found_out_and_nothing_installs_until_the_evidence_is_acknowledged() {
-    let mut circles = Circles::start(3);
-    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
-    assert_eq!(circles.update().exit, 0);
-    let stage = circles.nodes.stage.clone();
+    let mut circles = TorTestWorld::start(3);
+    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+    assert_eq!(circles.update_until_settled().exit_code, 0);
+    let stage = circles.world.fixture.clone();
     stage.copy_log("fork").unwrap();
     circles.peers[1].stop().unwrap();
-    let bela = circles.nodes.place("bela").join("state/peer");
+    let bela = circles.world.node_directory("bela").join("state/peer");
     let backup = circles.directory.path().join("backup");
     copy_tree(&bela, &backup).unwrap();
-    stage.show("bela", "fork").unwrap();
-    stage.release("fork", &Draft::new(2, "1.1.0", b"hello, bela"), super::now()).unwrap();
-    stage.release("log", &Draft::new(2, "1.1.0", b"hello, everybody"), super::now()).unwrap();
+    stage.set_mirror("bela", "fork").unwrap();
+    stage
+        .publish_release("fork", &ReleaseSpec::new(2, "1.1.0", b"hello, bela"), super::now())
+        .unwrap();
+    stage
+        .publish_release("log", &ReleaseSpec::new(2, "1.1.0", b"hello, everybody"), super::now())
+        .unwrap();
     circles.peers[1].serve().unwrap();
-    reachable(&mut circles.peers[1]);
+    wait_reachable(&mut circles.peers[1]);
     // The heads have one size and two roots.
-    circles.everybody_sees("log");
-    circles.everybody_sees("fork");
+    circles.wait_for_peers_to_see("log");
+    circles.wait_for_peers_to_see("fork");
 
-    let forked = |circles: &Circles, verb: &str| {
+    let forked = |circles: &TorTestWorld, verb: &str| {
         let ended = circles.client.run(&[verb]).unwrap();
-        assert_eq!((ended.exit, ended.report["outcome"].as_str()), (20, Some("fork")));
+        assert_eq!((ended.exit_code, ended.report["outcome"].as_str()), (20, Some("fork")));
         assert_eq!(circles.installed(), Some(1));
         ended.report
     };
     forked(&circles, "update");
-    let stored = circles.client.done(&["evidence", "show"]).unwrap();
+    let stored = circles.client.run_json(&["evidence", "show"]).unwrap();
     let [only] = &stored["evidence"].as_array().unwrap()[..] else { panic!("{stored}") };
     let (id, acknowledged) = (only["id"].as_str().unwrap(), &only["acknowledged"]);
     assert_eq!(*acknowledged, Value::Bool(false));
 
     // Anybody who has the log's key and nothing else sees that it is proof.
-    let shown = circles.client.done(&["evidence", "show", id]).unwrap();
+    let shown = circles.client.run_json(&["evidence", "show", id]).unwrap();
     let file = circles.directory.path().join("evidence.txt");
     fs::write(&file, shown["evidence"].as_str().unwrap()).unwrap();
     let file = file.to_str().unwrap();
     let key = |key: String| circles.client.run(&["evidence", "verify", file, "--log-key", &key]);
-    let verified = key(stage.circle.log.key.to_string()).unwrap();
-    assert_eq!((verified.exit, verified.report["id"].as_str()), (0, Some(id)));
+    let verified = key(stage.keys.log.key.to_string()).unwrap();
+    assert_eq!((verified.exit_code, verified.report["id"].as_str()), (0, Some(id)));
     for head in ["smaller", "larger"] {
         assert_eq!(verified.report[head]["size"], 2, "{}", verified.report);
     }
-    let another = key(stage.circle.publishers[0].public().to_string()).unwrap();
-    assert_eq!(another.exit, 29, "{}", another.report);
+    let another = key(stage.keys.publisher_keys[0].public().to_string()).unwrap();
+    assert_eq!(another.exit_code, 29, "{}", another.report);
 
     // It holds whoever asks, however often, and whatever restarts: no peer is even asked.
-    let latched = |circles: &Circles, verb: &str| {
+    let latched = |circles: &TorTestWorld, verb: &str| {
         let report = forked(circles, verb);
         assert!(report["message"].as_str().unwrap().contains(id), "{report}");
-        assert!(answers(&report).is_empty(), "{report}");
+        assert!(peer_answers(&report).is_empty(), "{report}");
     };
     ["update", "check"].iter().for_each(|verb| latched(&circles, verb));
     circles.client.kill();
@@ -115,13 +119,13 @@ fn one_peer_on_a_fork_is_found_out_and_nothing_installs_until_the_evidence_is_ac
     circles.peers[1].stop().unwrap();
     fs::remove_dir_all(&bela).unwrap();
     copy_tree(&backup, &bela).unwrap();
-    stage.show("bela", "log").unwrap();
+    stage.set_mirror("bela", "log").unwrap();
     circles.peers[1].serve().unwrap();
-    reachable(&mut circles.peers[1]);
-    sees(&mut circles.peers[1], 2);
+    wait_reachable(&mut circles.peers[1]);
+    wait_for_head(&mut circles.peers[1], 2);
     latched(&circles, "update");
 
-    circles.client.done(&["evidence", "acknowledge", id]).unwrap();
-    let ended = circles.update();
-    assert_eq!((ended.exit, circles.installed()), (0, Some(2)), "{}", ended.report);
+    circles.client.run_json(&["evidence", "acknowledge", id]).unwrap();
+    let ended = circles.update_until_settled();
+    assert_eq!((ended.exit_code, circles.installed()), (0, Some(2)), "{}", ended.report);
 }

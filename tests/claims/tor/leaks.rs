@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use data_encoding::{BASE64, HEXLOWER};
 use unanimity_state::Identity;
-use unanimity_testkit::{Draft, PEER_NAMES};
-use unanimity_testkit_tor::{Nodes, Package, Process, Programs};
+use unanimity_testkit::{PEER_NAMES, ReleaseSpec};
+use unanimity_testkit_tor::{DebianPackage, ExternalPrograms, NodeProcess, OnionWorld};
 
-use super::{Circles, answers, reachable};
+use super::{TorTestWorld, peer_answers, wait_reachable};
 
 /// Searches what a circle's nodes logged for addresses and keys, of theirs or anybody's.
-pub(super) fn nothing_private_was_logged(nodes: &Nodes) {
+pub(super) fn assert_no_private_data_logged(nodes: &OnionWorld) {
     let places: Vec<PathBuf> =
-        PEER_NAMES.iter().chain(&["client"]).map(|who| nodes.place(who)).collect();
+        PEER_NAMES.iter().chain(&["client"]).map(|who| nodes.node_directory(who)).collect();
     let mut private = vec!["PRIVATE+KEY".to_owned(), "descriptor:x25519:".to_owned()];
     for place in &places {
         let Ok(told) = unanimity_config::load_node_config(&place.join("unanimity.toml")) else {
@@ -34,12 +34,12 @@ pub(super) fn nothing_private_was_logged(nodes: &Nodes) {
     }
     let logs = places.iter().filter_map(|place| fs::read_to_string(place.join("log")).ok());
     for log in logs {
-        assert_eq!(leak(&log, &private), None, "{log}");
+        assert_eq!(find_leak(&log, &private), None, "{log}");
     }
 }
 
 /// What a log tells that it should not.
-fn leak(log: &str, private: &[String]) -> Option<String> {
+fn find_leak(log: &str, private: &[String]) -> Option<String> {
     let lower = log.to_lowercase();
     let told = private.iter().find(|private| lower.contains(&private.to_lowercase()));
     // An address is 56 characters of base32, a discovery key 52.
@@ -53,17 +53,17 @@ fn an_address_or_a_key_in_a_log_would_be_found() {
     let private = ["PRIVATE+KEY".to_owned()];
     let address = "l5satjgud6gucryazcyvyvhuxhr74u6ygigiuyixe3a6ysis67ororad";
     for told in [format!("at {address}.onion:1"), address.to_uppercase(), "a private+key".into()] {
-        assert!(leak(&told, &private).is_some(), "{told}");
+        assert!(find_leak(&told, &private).is_some(), "{told}");
     }
-    assert_eq!(leak("hosting our onion service, of 1234567890 bytes", &private), None);
+    assert_eq!(find_leak("hosting our onion service, of 1234567890 bytes", &private), None);
 }
 
-const STRACE: Package = Package { name: "strace", programs: &["strace"], remark: "" };
+const STRACE: DebianPackage = DebianPackage { name: "strace", programs: &["strace"], remark: "" };
 
 /// Has a node's processes traced: what they do with sockets is in a file.
-pub(super) fn trace(process: &mut Process, file: &Path) {
+pub(super) fn trace_process(process: &mut NodeProcess, file: &Path) {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("strace-package");
-    let strace = Programs::find(&STRACE, &package, &mut |_| {}).unwrap();
+    let strace = ExternalPrograms::find(&STRACE, &package, &mut |_| {}).unwrap();
     let strace = strace.command("strace").unwrap();
     let mut through = Vec::new();
     for (variable, value) in strace.get_envs() {
@@ -80,11 +80,11 @@ pub(super) fn trace(process: &mut Process, file: &Path) {
     through.push("-e".into());
     through.push("trace=socket,connect,bind,listen,sendto,sendmsg,sendmmsg,open,openat".into());
     through.extend(["-o".into(), file.into()]);
-    process.through = through;
+    process.wrapper = through;
 }
 
 /// What a process did with sockets, once it has ended.
-pub(super) fn traced(file: &Path, process: u32) -> Vec<String> {
+pub(super) fn read_trace(file: &Path, process: u32) -> Vec<String> {
     let (process, began) = (process.to_string(), Instant::now());
     let ends = |line: &str| line.split_whitespace().take(2).eq([process.as_str(), "+++"]);
     loop {
@@ -98,36 +98,36 @@ pub(super) fn traced(file: &Path, process: u32) -> Vec<String> {
 }
 
 /// The value of a field such as `sin_port=htons(9)`, as strace prints it.
-fn field<'a>(line: &'a str, before: &str, after: char) -> Option<&'a str> {
+fn strace_field<'a>(line: &'a str, before: &str, after: char) -> Option<&'a str> {
     line.split_once(before)?.1.split(after).next()
 }
 
 /// Where the C library asks first who a file's owner is, whose name arti wants to know.
-const NAMES_OF_USERS: &str = "/var/run/nscd/socket";
+const USER_LOOKUP_SOCKET: &str = "/var/run/nscd/socket";
 /// What is read first where the name of a host is looked up.
-const HOST_NAMES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/host.conf"];
+const HOST_LOOKUP_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/host.conf"];
 
 /// What is wrong with a line of a trace, of a node that may connect to these relays and to, or be
 /// reached by, this socket.
-fn stray(line: &str, relays: &[SocketAddr], socket: &Path) -> Option<&'static str> {
+fn stray_access(line: &str, relays: &[SocketAddr], socket: &Path) -> Option<&'static str> {
     let call = line.split_whitespace().nth(1)?.split('(').next()?;
-    let family = field(line, "sa_family=", ',');
+    let family = strace_field(line, "sa_family=", ',');
     match (call, family) {
         ("socket", _) if line.contains("(AF_UNIX, ") => None,
         ("socket", _) if line.contains("(AF_INET, SOCK_STREAM|") => None,
         ("socket", _) => Some("neither TCP nor a Unix socket"),
         (_, Some("AF_UNIX")) => {
-            let path = field(line, "sun_path=\"", '"').map(Path::new);
-            let allowed = [Some(socket), Some(Path::new(NAMES_OF_USERS))].contains(&path);
+            let path = strace_field(line, "sun_path=\"", '"').map(Path::new);
+            let allowed = [Some(socket), Some(Path::new(USER_LOOKUP_SOCKET))].contains(&path);
             (!allowed).then_some("somebody else's Unix socket")
         }
         ("open" | "openat", _) => {
-            let file = field(line, "\"", '"')?;
-            HOST_NAMES.contains(&file).then_some("the name of a host is looked up")
+            let file = strace_field(line, "\"", '"')?;
+            HOST_LOOKUP_FILES.contains(&file).then_some("the name of a host is looked up")
         }
         ("connect", Some("AF_INET")) => {
-            let address = field(line, "inet_addr(\"", '"')?.parse().ok()?;
-            let port = field(line, "htons(", ')')?.parse().ok()?;
+            let address = strace_field(line, "inet_addr(\"", '"')?.parse().ok()?;
+            let port = strace_field(line, "htons(", ')')?.parse().ok()?;
             let to = SocketAddr::new(address, port);
             (!relays.contains(&to)).then_some("to somebody who is no relay")
         }
@@ -138,46 +138,48 @@ fn stray(line: &str, relays: &[SocketAddr], socket: &Path) -> Option<&'static st
 
 pub(super) fn assert_no_strays(trace: &[String], relays: &[SocketAddr], socket: &Path) {
     for line in trace {
-        assert_eq!(stray(line, relays, socket), None, "{line}");
+        assert_eq!(stray_access(line, relays, socket), None, "{line}");
     }
     // A trace of nothing proves nothing.
     let ports: BTreeSet<&str> =
-        trace.iter().filter_map(|line| field(line, "htons(", ')')).collect();
+        trace.iter().filter_map(|line| strace_field(line, "htons(", ')')).collect();
     assert!(!ports.is_empty() && trace.iter().any(|line| line.contains(" sendto(")), "{trace:?}");
 }
 
 #[test]
 fn a_node_connects_to_relays_and_to_nobody_else() {
-    let mut circles = Circles::prepare(3);
-    let (daemon, alone) = (circles.network.place("daemon"), circles.network.place("alone"));
-    let plain = circles.client.through.clone();
-    trace(&mut circles.client, &daemon);
+    let mut circles = TorTestWorld::prepare(3);
+    let (daemon, alone) =
+        (circles.network.scratch_path("daemon"), circles.network.scratch_path("alone"));
+    let plain = circles.client.wrapper.clone();
+    trace_process(&mut circles.client, &daemon);
     circles.client.serve().unwrap();
-    circles.client.through = plain;
+    circles.client.wrapper = plain;
     circles.peers.iter_mut().for_each(|peer| peer.serve().unwrap());
-    circles.peers.iter_mut().for_each(reachable);
-    reachable(&mut circles.client);
-    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
+    circles.peers.iter_mut().for_each(wait_reachable);
+    wait_reachable(&mut circles.client);
+    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
     // It asks, installs and is asked.
-    let ended = circles.update();
-    assert_eq!((ended.exit, circles.installed()), (0, Some(1)), "{}", ended.report);
-    let asked =
-        |bela: &Process| Ok(answers(&bela.run(&["peers", "test"])?.report)["client"].is_ok());
+    let ended = circles.update_until_settled();
+    assert_eq!((ended.exit_code, circles.installed()), (0, Some(1)), "{}", ended.report);
+    let asked = |bela: &NodeProcess| {
+        Ok(peer_answers(&bela.run(&["peers", "test"])?.report)["client"].is_ok())
+    };
     circles.peers[1].wait("answer of the client", asked).unwrap();
     let id = circles.client.id().unwrap();
     circles.client.stop().unwrap();
-    let (relays, state) = (circles.network.relays(), circles.nodes.stage.client_state());
+    let (relays, state) = (circles.network.relays(), circles.world.fixture.client_state());
     let socket = state.join("serve/socket");
-    let trace_of_daemon = traced(&daemon, id);
+    let trace_of_daemon = read_trace(&daemon, id);
     assert_no_strays(&trace_of_daemon, &relays, &socket);
     assert!(trace_of_daemon.iter().any(|line| line.contains(" bind(")));
 
-    trace(&mut circles.client, &alone);
+    trace_process(&mut circles.client, &alone);
     let command = circles.client.spawn(&["check"]).unwrap();
     let id = command.id();
     let output = command.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
-    let trace_of_check = traced(&alone, id);
+    let trace_of_check = read_trace(&alone, id);
     assert_no_strays(&trace_of_check, &relays, &socket);
     assert!(
         !trace_of_check.iter().any(|line| line.contains(" bind(") || line.contains(" listen("))
@@ -217,9 +219,9 @@ fn a_stray_connection_would_be_found() {
         "7 socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE) = 9".to_owned(),
     ];
     for line in good {
-        assert_eq!(stray(&line, &relays, socket), None, "{line}");
+        assert_eq!(stray_access(&line, &relays, socket), None, "{line}");
     }
     for line in bad {
-        assert!(stray(&line, &relays, socket).is_some(), "{line}");
+        assert!(stray_access(&line, &relays, socket).is_some(), "{line}");
     }
 }

@@ -13,25 +13,25 @@ use rand::{RngExt as _, SeedableRng as _};
 use rustix::fs::inotify::{self};
 use rustix::fs::inotify::{CreateFlags, WatchFlags};
 use serde_json::Value;
-use unanimity_testkit::Draft;
-use unanimity_testkit_tor::{Ended, Process};
+use unanimity_testkit::ReleaseSpec;
+use unanimity_testkit_tor::{NodeProcess, ProcessResult};
 
-use super::Circles;
+use super::TorTestWorld;
 
 /// What happens to the files of some directories, one step after another.
-struct Steps {
+struct FileEvents {
     events: OwnedFd,
     seen: usize,
 }
 
-impl Steps {
-    fn of(directories: &[PathBuf]) -> Steps {
+impl FileEvents {
+    fn watch(directories: &[PathBuf]) -> FileEvents {
         let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
         for directory in directories {
             let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
             inotify::add_watch(&events, directory, flags).unwrap();
         }
-        Steps { events, seen: 0 }
+        FileEvents { events, seen: 0 }
     }
 
     /// How many there have been.
@@ -55,76 +55,83 @@ impl Steps {
 }
 
 /// A client whose mirror is always one release ahead of what its peers are shown.
-struct Ahead {
-    circles: Circles,
+struct MirrorAheadOfPeers {
+    world: TorTestWorld,
     /// What the peers have.
     sequence: u64,
 }
 
-impl Ahead {
+impl MirrorAheadOfPeers {
     fn artifact(sequence: u64) -> Vec<u8> {
         format!("release {sequence}\n").repeat(10_000).into_bytes()
     }
 
-    fn draft(sequence: u64) -> Draft {
+    fn draft(sequence: u64) -> ReleaseSpec {
         let version = ["0.0.1", "0.0.2"][(sequence % 2) as usize];
-        Draft::new(sequence, version, &Ahead::artifact(sequence))
+        ReleaseSpec::new(sequence, version, &MirrorAheadOfPeers::artifact(sequence))
     }
 
     /// Where a cycle writes.
-    fn steps(&self) -> Steps {
-        let (stage, root) = (&self.circles.nodes.stage, self.circles.nodes.stage.install_root());
+    fn watch_files(&self) -> FileEvents {
+        let (stage, root) = (&self.world.world.fixture, self.world.world.fixture.install_root());
         let state = stage.client_state().join("client");
-        Steps::of(&[state, root.join("versions"), root.join("proofs"), root])
+        FileEvents::watch(&[state, root.join("versions"), root.join("proofs"), root])
     }
 
     /// An update that nobody interrupts.
     fn update(&self) {
-        let ended = self.circles.client.run(&["update"]).unwrap();
-        let sequence = self.circles.installed();
-        assert_eq!((ended.exit, sequence), (0, Some(self.sequence)), "{}", ended.report);
+        let ended = self.world.client.run(&["update"]).unwrap();
+        let sequence = self.world.installed();
+        assert_eq!((ended.exit_code, sequence), (0, Some(self.sequence)), "{}", ended.report);
     }
 
-    fn start() -> Ahead {
-        let circles = Circles::start(3);
-        circles.nodes.stage.release("log", &Ahead::draft(1), super::now()).unwrap();
-        let mut ahead = Ahead { circles, sequence: 0 };
-        ahead.next();
+    fn start() -> MirrorAheadOfPeers {
+        let circles = TorTestWorld::start(3);
+        circles
+            .world
+            .fixture
+            .publish_release("log", &MirrorAheadOfPeers::draft(1), super::now())
+            .unwrap();
+        let mut ahead = MirrorAheadOfPeers { world: circles, sequence: 0 };
+        ahead.publish_next();
         ahead
     }
 
     /// Shows the peers one more release; the client can install it, and not the one after.
-    fn next(&mut self) {
+    fn publish_next(&mut self) {
         self.sequence += 1;
-        let Circles { nodes, .. } = &self.circles;
+        let TorTestWorld { world: nodes, .. } = &self.world;
         let shown = format!("shown-{}", self.sequence);
-        nodes.stage.copy_log(&shown).unwrap();
-        nodes.stage.show_peers(&shown).unwrap();
-        nodes.stage.release("log", &Ahead::draft(self.sequence + 1), super::now()).unwrap();
-        self.circles.everybody_sees(&shown);
+        nodes.fixture.copy_log(&shown).unwrap();
+        nodes.fixture.set_peer_mirrors(&shown).unwrap();
+        nodes
+            .fixture
+            .publish_release("log", &MirrorAheadOfPeers::draft(self.sequence + 1), super::now())
+            .unwrap();
+        self.world.wait_for_peers_to_see(&shown);
         let settled =
-            |client: &Process| Ok(client.run(&["check"])?.report["outcome"] == "available");
-        self.circles.client.wait("end of settle", settled).unwrap();
+            |client: &NodeProcess| Ok(client.run(&["check"])?.report["outcome"] == "available");
+        self.world.client.wait("end of settle", settled).unwrap();
     }
 
     /// Everything that a node which was ended in the middle left behind makes sense.
-    fn look(&self) {
-        let client = &self.circles.client;
-        let status = client.done(&["status"]).unwrap();
+    fn assert_consistent(&self) {
+        let client = &self.world.client;
+        let status = client.run_json(&["status"]).unwrap();
         assert_eq!(status["latched"], Value::Null);
-        let Some(installed) = self.circles.nodes.stage.installed().unwrap() else { return };
+        let Some(installed) = self.world.world.fixture.installed_version().unwrap() else { return };
         assert!(installed.sequence <= self.sequence, "{}", installed.release);
-        let root = self.circles.nodes.stage.install_root();
+        let root = self.world.world.fixture.install_root();
         let file = installed.directory.join("hello");
-        assert_eq!(fs::read(&file).unwrap(), Ahead::artifact(installed.sequence));
+        assert_eq!(fs::read(&file).unwrap(), MirrorAheadOfPeers::artifact(installed.sequence));
         let proof = root.join("proofs").join(&installed.release);
         let [file, proof] = [&file, &proof].map(|path| path.to_str().unwrap());
-        client.done(&["verify", file, "--proof", proof]).unwrap();
+        client.run_json(&["verify", file, "--proof", proof]).unwrap();
     }
 }
 
 /// Files that were being written.
-fn unfinished(directory: &Path) -> BTreeSet<PathBuf> {
+fn temporary_files(directory: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -132,7 +139,7 @@ fn unfinished(directory: &Path) -> BTreeSet<PathBuf> {
         if name.starts_with('.') && name.ends_with(".new") {
             found.insert(path);
         } else if path.is_dir() && !path.is_symlink() {
-            found.extend(unfinished(&path));
+            found.extend(temporary_files(&path));
         }
     }
     found
@@ -143,10 +150,10 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut ahead = Ahead::start();
+    let mut ahead = MirrorAheadOfPeers::start();
     ahead.update();
-    ahead.next();
-    let (mut steps, began) = (ahead.steps(), Instant::now());
+    ahead.publish_next();
+    let (mut steps, began) = (ahead.watch_files(), Instant::now());
     ahead.update();
     let (all, took) = (steps.count(), began.elapsed());
     println!("an update has {all} steps and takes {took:?}");
@@ -155,11 +162,11 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
     let killed = (0..6).map(|nth| (false, Some(1 + nth * all / 6)));
     let told = [1, all / 2].map(|steps| (true, Some(steps)));
     for (told, steps) in killed.chain(told).chain([(true, None), (false, None)]) {
-        if ahead.circles.installed() == Some(ahead.sequence) {
-            ahead.next();
+        if ahead.world.installed() == Some(ahead.sequence) {
+            ahead.publish_next();
         }
-        let mut seen = ahead.steps();
-        let client = &mut ahead.circles.client;
+        let mut seen = ahead.watch_files();
+        let client = &mut ahead.world.client;
         let mut asked = client.spawn(&["update"]).unwrap();
         match steps {
             Some(count) => seen.wait(count, &mut asked),
@@ -170,28 +177,28 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
         } else {
             client.kill();
         }
-        let ended = Ended::read(asked.wait_with_output().unwrap()).unwrap();
-        println!("told {told}, after {steps:?}: {} steps, exit {}", seen.count(), ended.exit);
-        ahead.look();
-        if ended.exit == 0 {
-            assert_eq!(ahead.circles.installed(), Some(ahead.sequence));
+        let ended = ProcessResult::parse(asked.wait_with_output().unwrap()).unwrap();
+        println!("told {told}, after {steps:?}: {} steps, exit {}", seen.count(), ended.exit_code);
+        ahead.assert_consistent();
+        if ended.exit_code == 0 {
+            assert_eq!(ahead.world.installed(), Some(ahead.sequence));
         }
-        ahead.circles.client.serve().unwrap();
-        ahead.look();
+        ahead.world.client.serve().unwrap();
+        ahead.assert_consistent();
         // It goes on with what it knew: whatever waits to be installed need not settle anew.
-        let Ended { exit, report } = ahead.circles.client.run(&["check"]).unwrap();
+        let ProcessResult { exit_code: exit, report } = ahead.world.client.run(&["check"]).unwrap();
         assert!(
             ["available", "incomplete"].contains(&report["outcome"].as_str().unwrap()),
             "{exit} {report}"
         );
     }
-    if ahead.circles.installed() == Some(ahead.sequence) {
-        ahead.next();
+    if ahead.world.installed() == Some(ahead.sequence) {
+        ahead.publish_next();
     }
     ahead.update();
-    ahead.look();
+    ahead.assert_consistent();
     // Nothing is left of what was broken off.
-    let stage = &ahead.circles.nodes.stage;
-    let left = [stage.client_state(), stage.install_root()].map(|place| unfinished(&place));
+    let stage = &ahead.world.world.fixture;
+    let left = [stage.client_state(), stage.install_root()].map(|place| temporary_files(&place));
     assert_eq!(left, [BTreeSet::new(), BTreeSet::new()]);
 }

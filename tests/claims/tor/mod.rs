@@ -27,20 +27,20 @@ use rand::rngs::StdRng;
 use serde_json::Value;
 use tempfile::TempDir;
 use unanimity_protocol::Timestamp;
-use unanimity_testkit::{Circle, Draft, PEER_NAMES, Stage};
-use unanimity_testkit_tor::{Ended, Nodes, Process, TorNetwork};
+use unanimity_testkit::{Fixture, FixtureKeys, PEER_NAMES, ReleaseSpec};
+use unanimity_testkit_tor::{NodeProcess, OnionWorld, PrivateTorNetwork, ProcessResult};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
 /// One network for all tests that run at the same time; it ends with the last of them.
-fn network() -> Arc<TorNetwork> {
-    static NETWORK: Mutex<Weak<TorNetwork>> = Mutex::new(Weak::new());
+fn shared_network() -> Arc<PrivateTorNetwork> {
+    static NETWORK: Mutex<Weak<PrivateTorNetwork>> = Mutex::new(Weak::new());
     let mut known = NETWORK.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(network) = known.upgrade() {
         return network;
     }
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tor-package");
-    let network = Arc::new(TorNetwork::start(&package, |_| {}).unwrap());
+    let network = Arc::new(PrivateTorNetwork::start(&package, |_| {}).unwrap());
     *known = Arc::downgrade(&network);
     network
 }
@@ -50,63 +50,63 @@ fn now() -> Timestamp {
 }
 
 /// A circle: some peers and a client.
-struct Circles {
-    nodes: Nodes,
-    peers: Vec<Process>,
-    client: Process,
+struct TorTestWorld {
+    world: OnionWorld,
+    peers: Vec<NodeProcess>,
+    client: NodeProcess,
     directory: TempDir,
-    network: Arc<TorNetwork>,
+    network: Arc<PrivateTorNetwork>,
 }
 
-impl Circles {
+impl TorTestWorld {
     /// Everybody's files. Nobody runs yet.
-    fn prepare(peers: usize) -> Circles {
-        let network = network();
+    fn prepare(peers: usize) -> TorTestWorld {
+        let network = shared_network();
         let directory = tempfile::tempdir().unwrap();
-        let circle = Circle::draw(&mut StdRng::from_rng(&mut rand::rng()));
-        let stage = Stage::create(&directory.path().join("stage"), circle).unwrap();
-        let nodes = Nodes::create(stage, &network, Path::new(PROGRAM), peers).unwrap();
+        let circle = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
+        let stage = Fixture::create(&directory.path().join("stage"), circle).unwrap();
+        let nodes = OnionWorld::create(stage, &network, Path::new(PROGRAM), peers).unwrap();
         let process = |who: &str| {
             let mut process = nodes.process(who);
             // Says more than usual, so that more would be seen that is not to be said.
-            process.through = ["env", "UNANIMITY_LOG=info"].map(Into::into).to_vec();
+            process.wrapper = ["env", "UNANIMITY_LOG=info"].map(Into::into).to_vec();
             process
         };
         let peers = PEER_NAMES[..peers].iter().map(|who| process(who)).collect();
         let client = process("client");
-        Circles { nodes, peers, client, directory, network }
+        TorTestWorld { world: nodes, peers, client, directory, network }
     }
 
     /// Everybody at work.
-    fn start(peers: usize) -> Circles {
-        let mut circles = Circles::prepare(peers);
-        circles.serve();
+    fn start(peers: usize) -> TorTestWorld {
+        let mut circles = TorTestWorld::prepare(peers);
+        circles.start_daemons();
         circles
     }
 
     /// Starts everybody, and waits until the peers can be found.
-    fn serve(&mut self) {
+    fn start_daemons(&mut self) {
         self.peers.iter_mut().for_each(|peer| peer.serve().unwrap());
         self.client.serve().unwrap();
-        self.peers.iter_mut().for_each(reachable);
+        self.peers.iter_mut().for_each(wait_reachable);
     }
 
     /// Publishes a release, and waits until every peer has seen it.
-    fn publish(&mut self, draft: &Draft) {
-        self.nodes.stage.release("log", draft, now()).unwrap();
-        self.everybody_sees("log");
+    fn publish(&mut self, draft: &ReleaseSpec) {
+        self.world.fixture.publish_release("log", draft, now()).unwrap();
+        self.wait_for_peers_to_see("log");
     }
 
     /// Waits until every peer has seen what is in a log of the stage.
-    fn everybody_sees(&mut self, log: &str) {
-        let size = self.nodes.stage.head_of(log).unwrap().size();
-        self.peers.iter_mut().for_each(|peer| sees(peer, size));
+    fn wait_for_peers_to_see(&mut self, log: &str) {
+        let size = self.world.fixture.head_of(log).unwrap().size();
+        self.peers.iter_mut().for_each(|peer| wait_for_head(peer, size));
     }
 
     /// Updates until it no longer waits for `settle`.
-    fn update(&mut self) -> Ended {
+    fn update_until_settled(&mut self) -> ProcessResult {
         let mut ended = None;
-        let update = |client: &Process| {
+        let update = |client: &NodeProcess| {
             let said = client.run(&["update"])?;
             let waits = said.report["outcome"] == "settling";
             ended = Some(said);
@@ -118,12 +118,12 @@ impl Circles {
 
     /// The sequence of what the client has installed.
     fn installed(&self) -> Option<u64> {
-        self.nodes.stage.installed().unwrap().map(|installed| installed.sequence)
+        self.world.fixture.installed_version().unwrap().map(|installed| installed.sequence)
     }
 
     /// Changes the line of a node's configuration that begins so. The node may not be running.
-    fn retell(&self, who: &str, begins: &str, line: &str) {
-        let path = self.nodes.place(who).join("unanimity.toml");
+    fn replace_config_line(&self, who: &str, begins: &str, line: &str) {
+        let path = self.world.node_directory(who).join("unanimity.toml");
         let text = fs::read_to_string(&path).unwrap();
         let found = text.lines().filter(|line| line.starts_with(begins));
         assert_eq!(found.count(), 1, "{begins:?}: {text}");
@@ -132,22 +132,22 @@ impl Circles {
     }
 }
 
-impl Drop for Circles {
+impl Drop for TorTestWorld {
     fn drop(&mut self) {
         // A test that failed has said why.
         if !std::thread::panicking() {
-            leaks::nothing_private_was_logged(&self.nodes);
+            leaks::assert_no_private_data_logged(&self.world);
         }
     }
 }
 
 /// Waits until a node can be found by those it lists.
-fn reachable(node: &mut Process) {
+fn wait_reachable(node: &mut NodeProcess) {
     node.wait_status("published service", |status| status["serving"]["reachable"] == true).unwrap();
 }
 
 /// Waits until a node's own mirror has shown it a log of that size.
-fn sees(node: &mut Process, size: u64) {
+fn wait_for_head(node: &mut NodeProcess, size: u64) {
     let seen = |status: &Value| {
         status["serving"]["head"]["size"] == size && status["serving"]["fresh"] == true
     };
@@ -155,7 +155,7 @@ fn sees(node: &mut Process, size: u64) {
 }
 
 /// What each peer said in a cycle: the size of its view, or why there is none.
-fn answers(report: &Value) -> BTreeMap<String, Result<u64, String>> {
+fn peer_answers(report: &Value) -> BTreeMap<String, Result<u64, String>> {
     let peers = report["peers"].as_array().unwrap_or_else(|| panic!("no peers: {report}"));
     let answer = |peer: &Value| {
         let name = peer["name"].as_str().unwrap().to_owned();
@@ -170,12 +170,12 @@ fn answers(report: &Value) -> BTreeMap<String, Result<u64, String>> {
 
 /// Asserts that a cycle was incomplete for the sake of one peer, that this is said of that peer and
 /// in such words, and that everybody else's answer counted.
-fn incomplete_for(ended: &Ended, who: &str, words: &str, size: u64) {
-    let Ended { exit, report } = ended;
+fn assert_incomplete_for(ended: &ProcessResult, who: &str, words: &str, size: u64) {
+    let ProcessResult { exit_code: exit, report } = ended;
     assert_eq!((*exit, report["outcome"].as_str()), (12, Some("incomplete")), "{report}");
     let message = report["message"].as_str().unwrap();
     assert!(message.contains(who) && !message.contains("fork"), "{message}");
-    for (name, answer) in answers(report) {
+    for (name, answer) in peer_answers(report) {
         match answer {
             Err(why) if name == who => {
                 assert!(why.contains(words), "{who} should be {words:?}: {why}");

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use unanimity_config::tor_settings::NO_PUBLIC_NETWORK;
-use unanimity_testkit::Draft;
-use unanimity_testkit_tor::Ended;
+use unanimity_testkit::ReleaseSpec;
+use unanimity_testkit_tor::ProcessResult;
 
-use super::Circles;
+use super::TorTestWorld;
 
-fn mode(path: &Path) -> u32 {
+fn permissions(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 /// Says something to a daemon, and returns what comes back until it hangs up, and when that was.
-fn say(socket: &Path, bytes: &[u8]) -> (Vec<u8>, Duration) {
+fn exchange_bytes(socket: &Path, bytes: &[u8]) -> (Vec<u8>, Duration) {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let began = Instant::now();
@@ -39,7 +39,7 @@ fn say(socket: &Path, bytes: &[u8]) -> (Vec<u8>, Duration) {
 }
 
 /// What a command said before its report.
-pub(super) fn events(output: &Output) -> Vec<Value> {
+pub(super) fn progress_events(output: &Output) -> Vec<Value> {
     let said = std::str::from_utf8(&output.stdout).unwrap();
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (_, events) = lines.split_last().unwrap();
@@ -48,28 +48,28 @@ pub(super) fn events(output: &Output) -> Vec<Value> {
 }
 
 /// So many of three peers have answered.
-fn roll(answered: u32) -> Value {
+fn round_event(answered: u32) -> Value {
     json!({ "schema": "unanimity/v1", "event": "roll", "peers": 3, "answered": answered, "silent": 0 })
 }
 
 #[test]
 fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_none() {
-    let mut circles = Circles::start(3);
-    circles.publish(&Draft::new(1, "1.0.0", b"hello"));
-    let state = circles.nodes.stage.client_state();
+    let mut circles = TorTestWorld::start(3);
+    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+    let state = circles.world.fixture.client_state();
     let socket = state.join("serve/socket");
-    assert_eq!((mode(&socket), mode(&state.join("serve"))), (0o600, 0o700));
+    assert_eq!((permissions(&socket), permissions(&state.join("serve"))), (0o600, 0o700));
     let client = &circles.client;
-    let serving = || client.done(&["status"]).unwrap()["serving"].is_object();
+    let serving = || client.run_json(&["status"]).unwrap()["serving"].is_object();
 
     // One more than are at work at once.
     let commands = (0..9).map(|_| client.spawn(&["check"]).unwrap());
     for command in commands.collect::<Vec<_>>() {
         // Each hears of its own cycle, and of those that come before it.
         let output = command.wait_with_output().unwrap();
-        let events = events(&output);
-        assert!(events.contains(&roll(0)) && events.contains(&roll(3)), "{events:?}");
-        let Ended { exit, report } = Ended::read(output).unwrap();
+        let events = progress_events(&output);
+        assert!(events.contains(&round_event(0)) && events.contains(&round_event(3)), "{events:?}");
+        let ProcessResult { exit_code: exit, report } = ProcessResult::parse(output).unwrap();
         assert!([10, 11].contains(&exit), "{report}");
     }
 
@@ -77,15 +77,15 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
     let silent: Vec<_> = (0..7)
         .map(|_| {
             let socket = socket.clone();
-            std::thread::spawn(move || say(&socket, b"half a quest"))
+            std::thread::spawn(move || exchange_bytes(&socket, b"half a quest"))
         })
         .collect();
     let began = Instant::now();
-    let (answer, _) = say(&socket, &vec![b'x'; 1024 * 1024]);
+    let (answer, _) = exchange_bytes(&socket, &vec![b'x'; 1024 * 1024]);
     assert_eq!(answer, b"", "an endless line");
-    let (answer, _) = say(&socket, b"\xff\x00 {}[\n");
+    let (answer, _) = exchange_bytes(&socket, b"\xff\x00 {}[\n");
     assert!(String::from_utf8(answer).unwrap().contains("does not understand"));
-    let (answer, _) = say(&socket, b"{\"config\":\"/\",\"command\":\"Destroy\"}\n");
+    let (answer, _) = exchange_bytes(&socket, b"{\"config\":\"/\",\"command\":\"Destroy\"}\n");
     assert!(String::from_utf8(answer).unwrap().contains("does not understand"));
     assert!(serving());
     let meanwhile = began.elapsed();
@@ -96,34 +96,38 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
     }
 
     // Whoever means another configuration is not answered for this one.
-    let place = circles.nodes.place("client");
+    let place = circles.world.node_directory("client");
     let told = fs::read_to_string(place.join("unanimity.toml")).unwrap();
     fs::write(place.join("other.toml"), told).unwrap();
     let mut other = Command::new(super::PROGRAM);
     other.arg("--json").arg("--config").arg(place.join("other.toml")).arg("check");
     let other = other.env(NO_PUBLIC_NETWORK, "1").output().unwrap();
-    let Ended { exit, report } = Ended::read(other).unwrap();
+    let ProcessResult { exit_code: exit, report } = ProcessResult::parse(other).unwrap();
     assert_eq!((exit, report["outcome"].as_str()), (3, Some("configuration")), "{report}");
     assert!(report["message"].as_str().unwrap().contains("other.toml"), "{report}");
 
     // The state has one owner.
     let second = client.run(&["serve"]).unwrap();
-    assert_eq!((second.exit, second.report["outcome"].as_str()), (6, Some("disk")));
+    assert_eq!((second.exit_code, second.report["outcome"].as_str()), (6, Some("disk")));
     assert!(second.report["message"].as_str().unwrap().contains("another unanimity is using"));
     assert!(serving());
 
     // What a daemon leaves behind that could not clear up is in nobody's way.
     circles.client.kill();
     assert!(socket.exists());
-    assert_eq!(circles.client.done(&["status"]).unwrap()["serving"], Value::Null);
+    assert_eq!(circles.client.run_json(&["status"]).unwrap()["serving"], Value::Null);
     circles.client.serve().unwrap();
-    assert!(circles.client.done(&["status"]).unwrap()["serving"].is_object());
+    assert!(circles.client.run_json(&["status"]).unwrap()["serving"].is_object());
     circles.client.stop().unwrap();
 
     let output = circles.client.spawn(&["check"]).unwrap().wait_with_output().unwrap();
-    let events = events(&output);
+    let events = progress_events(&output);
     let bootstrap = events.iter().take_while(|event| event["event"] == "bootstrap").count();
     assert_eq!(events[bootstrap - 1]["percent"], 100.0, "{events:?}");
-    assert_eq!((&events[bootstrap], events.last()), (&roll(0), Some(&roll(3))), "{events:?}");
-    assert_eq!(Ended::read(output).unwrap().report["outcome"], "available");
+    assert_eq!(
+        (&events[bootstrap], events.last()),
+        (&round_event(0), Some(&round_event(3))),
+        "{events:?}"
+    );
+    assert_eq!(ProcessResult::parse(output).unwrap().report["outcome"], "available");
 }

@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
-use unanimity_testkit::{Draft, PEER_NAMES};
-use unanimity_testkit_tor::{Package, Programs, TorNetwork};
+use unanimity_testkit::{PEER_NAMES, ReleaseSpec};
+use unanimity_testkit_tor::{DebianPackage, ExternalPrograms, PrivateTorNetwork};
 
-use super::{Circles, leaks};
+use super::{TorTestWorld, leaks};
 
-const NGINX: Package = Package { name: "nginx", programs: &["nginx"], remark: "" };
+const NGINX: DebianPackage = DebianPackage { name: "nginx", programs: &["nginx"], remark: "" };
 
 /// nginx at work on 127.0.0.1: a directory, as it is, and over TLS.
-struct Nginx {
+struct NginxProcess {
     child: Child,
     plain: u16,
     tls: u16,
     directory: TempDir,
 }
 
-impl Nginx {
-    fn start(files: &Path) -> Nginx {
+impl NginxProcess {
+    fn start(files: &Path) -> NginxProcess {
         let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nginx-package");
-        let programs = Programs::find(&NGINX, &package, &mut |_| {}).unwrap();
+        let programs = ExternalPrograms::find(&NGINX, &package, &mut |_| {}).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (plain, tls) = (free(), free());
@@ -57,7 +57,7 @@ impl Nginx {
         nginx.arg("-p").arg(directory.path()).arg("-c").arg(at("nginx.conf"));
         nginx.arg("-e").arg(at("error.log"));
         let child = nginx.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut nginx = Nginx { child, plain, tls, directory };
+        let mut nginx = NginxProcess { child, plain, tls, directory };
         let began = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", plain)).is_err() {
             let ended = nginx.child.try_wait().unwrap();
@@ -69,7 +69,7 @@ impl Nginx {
     }
 }
 
-impl Drop for Nginx {
+impl Drop for NginxProcess {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
@@ -77,24 +77,24 @@ impl Drop for Nginx {
 }
 
 /// An onion service in front of a port of 127.0.0.1, as the README has it: two lines for a tor.
-pub(super) struct Front {
+pub(super) struct OnionFront {
     child: Child,
     pub(super) address: String,
 }
 
-impl Front {
-    pub(super) fn start(network: &TorNetwork, directory: &Path, port: u16) -> Front {
+impl OnionFront {
+    pub(super) fn start(network: &PrivateTorNetwork, directory: &Path, port: u16) -> OnionFront {
         let service = directory.join("mirror");
         let lines = format!(
             "HiddenServiceDir {}\nHiddenServicePort 80 127.0.0.1:{port}\n",
             service.display()
         );
-        let child = network.participant(directory, &lines).unwrap().spawn().unwrap();
+        let child = network.participant_command(directory, &lines).unwrap().spawn().unwrap();
         let (began, hostname) = (Instant::now(), service.join("hostname"));
         loop {
             match fs::read_to_string(&hostname) {
                 Ok(address) if address.ends_with('\n') => {
-                    return Front { child, address: address.trim().to_owned() };
+                    return OnionFront { child, address: address.trim().to_owned() };
                 }
                 _ => {
                     let log = fs::read_to_string(directory.join("log"));
@@ -106,7 +106,7 @@ impl Front {
     }
 }
 
-impl Drop for Front {
+impl Drop for OnionFront {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
@@ -115,39 +115,40 @@ impl Drop for Front {
 
 #[test]
 fn a_node_reads_its_mirrors_through_tor_and_connects_to_relays_only() {
-    let mut circles = Circles::prepare(1);
-    let log = circles.nodes.stage.directory.join("log");
-    let nginx = Nginx::start(&log);
-    let front = Front::start(&circles.network, &circles.directory.path().join("tor"), nginx.plain);
+    let mut circles = TorTestWorld::prepare(1);
+    let log = circles.world.fixture.directory.join("log");
+    let nginx = NginxProcess::start(&log);
+    let front =
+        OnionFront::start(&circles.network, &circles.directory.path().join("tor"), nginx.plain);
     // The peer reads from the onion service, the client over TLS.
     let onion = format!("mirrors = [\"http://{}\"]", front.address);
-    circles.retell(PEER_NAMES[0], "mirrors = ", &onion);
+    circles.replace_config_line(PEER_NAMES[0], "mirrors = ", &onion);
     let root = nginx.directory.path().join("mirror.pem");
     let pinned = format!(
         "mirrors = [{{ url = \"https://127.0.0.1:{}\", root = \"{}\" }}]",
         nginx.tls,
         root.display()
     );
-    circles.retell("client", "mirrors = ", &pinned);
+    circles.replace_config_line("client", "mirrors = ", &pinned);
     let trace = circles.directory.path().join("client.strace");
-    let plain = circles.client.through.clone();
-    leaks::trace(&mut circles.client, &trace);
-    circles.serve();
-    circles.client.through = plain;
+    let plain = circles.client.wrapper.clone();
+    leaks::trace_process(&mut circles.client, &trace);
+    circles.start_daemons();
+    circles.client.wrapper = plain;
     let artifact: Vec<u8> = (0..3_000_000_u32).map(|n| (n ^ (n >> 7)) as u8).collect();
-    circles.publish(&Draft::new(1, "1.0.0", &artifact));
-    let ended = circles.update();
-    assert_eq!(ended.exit, 0, "{}", ended.report);
+    circles.publish(&ReleaseSpec::new(1, "1.0.0", &artifact));
+    let ended = circles.update_until_settled();
+    assert_eq!(ended.exit_code, 0, "{}", ended.report);
     assert_eq!(circles.installed(), Some(1));
-    let current = circles.nodes.stage.install_root().join("current/hello");
+    let current = circles.world.fixture.install_root().join("current/hello");
     assert_eq!(fs::read(current).unwrap(), artifact);
     let id = circles.client.id().unwrap();
     circles.client.stop().unwrap();
-    let socket = circles.nodes.stage.client_state().join("serve/socket");
-    leaks::assert_no_strays(&leaks::traced(&trace, id), &circles.network.relays(), &socket);
+    let socket = circles.world.fixture.client_state().join("serve/socket");
+    leaks::assert_no_strays(&leaks::read_trace(&trace, id), &circles.network.relays(), &socket);
     // Without its root, the certificate is nobody's.
     let unpinned = format!("mirrors = [\"https://127.0.0.1:{}\"]", nginx.tls);
-    circles.retell("client", "mirrors = ", &unpinned);
+    circles.replace_config_line("client", "mirrors = ", &unpinned);
     let ended = circles.client.run(&["update"]).unwrap();
     let said = ended.report.to_string();
     assert!(said.contains("TLS") && said.contains("UnknownIssuer"), "{said}");

@@ -7,7 +7,7 @@ use ArchiveFormat::{Tar, TarGz, TarZst};
 use unanimity_archive::{ArchiveError, ArchiveViolation, MAX_DEPTH, Totals};
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_testkit::archives::*;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 pub(crate) fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
     read: Result<T, ArchiveError<E>>,
@@ -22,12 +22,12 @@ pub(crate) fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
 fn assert_refuses(format: ArchiveFormat, archive: &[u8], why: &str) {
     let violation = refused(unanimity_archive::check(format, archive));
     assert!(violation.to_string().contains(why), "{violation}, and not {why:?}");
-    let place = place();
+    let place = scratch_dir();
     let tree = place.path().join("tree");
-    assert_eq!(refused(unpacked(format, ANY, archive, &tree)), violation);
-    for (name, thing) in below(place.path()) {
+    assert_eq!(refused(unpack_into(format, MAX_TOTALS, archive, &tree)), violation);
+    for (name, thing) in list_tree(place.path()) {
         assert!(name == "tree" || name.starts_with("tree/"), "{name} was made by {violation}");
-        if let Thing::Directory(mode) | Thing::File(mode, _) = thing {
+        if let ExtractedEntry::Directory(mode) | ExtractedEntry::File(mode, _) = thing {
             assert!([0o644, 0o755].contains(&mode), "{name} has mode {mode:o}");
         }
     }
@@ -41,17 +41,17 @@ fn assert_refused(rows: &[(&str, Vec<Vec<u8>>)]) {
 
 #[test]
 fn a_tree_comes_out_as_it_went_in_with_the_rights_of_an_installed_one() {
-    let archive = small();
+    let archive = sample_archive();
     let totals = Totals { unpacked: 21 + 7 + 7 + 700, entries: 10 };
     let deep = format!("lib/{}", "long".repeat(30));
-    let file = |mode, bytes: &[u8]| Thing::File(mode, bytes.to_vec());
-    let expected: BTreeMap<String, Thing> = [
-        ("bin".to_owned(), Thing::Directory(0o755)),
+    let file = |mode, bytes: &[u8]| ExtractedEntry::File(mode, bytes.to_vec());
+    let expected: BTreeMap<String, ExtractedEntry> = [
+        ("bin".to_owned(), ExtractedEntry::Directory(0o755)),
         ("bin/hello".to_owned(), file(0o755, b"#!/bin/sh\necho hello\n")),
-        ("run".to_owned(), Thing::Link("bin/hello".to_owned())),
-        ("lib".to_owned(), Thing::Directory(0o755)),
-        ("lib/up".to_owned(), Thing::Link("../bin".to_owned())),
-        (deep.clone(), Thing::Directory(0o755)),
+        ("run".to_owned(), ExtractedEntry::Link("bin/hello".to_owned())),
+        ("lib".to_owned(), ExtractedEntry::Directory(0o755)),
+        ("lib/up".to_owned(), ExtractedEntry::Link("../bin".to_owned())),
+        (deep.clone(), ExtractedEntry::Directory(0o755)),
         (format!("{deep}/file"), file(0o644, b"content")),
         ("data".to_owned(), file(0o644, b"content")),
         ("lib/big".to_owned(), file(0o644, &[b'x'; 700])),
@@ -61,13 +61,13 @@ fn a_tree_comes_out_as_it_went_in_with_the_rights_of_an_installed_one() {
     let packed = [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))];
     for (format, packed) in packed {
         assert_eq!(unanimity_archive::check(format, &packed[..]).unwrap(), totals);
-        let place = place();
+        let place = scratch_dir();
         let tree = place.path().join("tree");
         // Whatever was there before is not there afterwards.
         fs::create_dir(&tree).unwrap();
         fs::write(tree.join("old"), "").unwrap();
-        unpacked(format, totals, &packed[..], &tree).unwrap();
-        assert_eq!(below(&tree), expected);
+        unpack_into(format, totals, &packed[..], &tree).unwrap();
+        assert_eq!(list_tree(&tree), expected);
     }
 }
 
@@ -98,10 +98,10 @@ fn a_name_that_leads_elsewhere_is_refused() {
         ("a part of 256 bytes", vec![long_file(&"n".repeat(256))]),
         ("a name of 1025 bytes", vec![long_file(&["n"; 513].join("/"))]),
         ("65 names deep", vec![long_file(&["n"; 65].join("/"))]),
-        ("bytes after the end of the name", vec![tampered(0..100, b"file\0/../x")]),
-        ("bytes after the end of the prefix", vec![tampered(PREFIX, b"a\0b")]),
-        ("'..' in a name", vec![tampered(PREFIX, b"..")]),
-        ("an absolute name", vec![tampered(PREFIX, b"/")]),
+        ("bytes after the end of the name", vec![tampered_header(0..100, b"file\0/../x")]),
+        ("bytes after the end of the prefix", vec![tampered_header(PREFIX, b"a\0b")]),
+        ("'..' in a name", vec![tampered_header(PREFIX, b"..")]),
+        ("an absolute name", vec![tampered_header(PREFIX, b"/")]),
     ]);
 }
 
@@ -120,10 +120,10 @@ fn the_longest_and_deepest_names_are_taken() {
     entries.push(dir("usr"));
     let mut below = header(b'0', b"file", 0o644, b"", 0);
     below[PREFIX][..3].copy_from_slice(b"usr");
-    entries.push(sealed(below).to_vec());
-    let place = place();
+    entries.push(with_checksum(below).to_vec());
+    let place = scratch_dir();
     let archive = tar(&entries);
-    unpacked(Tar, totals(&archive), &archive[..], &place.path().join("tree")).unwrap();
+    unpack_into(Tar, compute_totals(&archive), &archive[..], &place.path().join("tree")).unwrap();
     assert!(place.path().join("tree/usr/file").is_file());
     assert!(place.path().join("tree").join(vec!["d"; MAX_DEPTH].join("/")).is_file());
 }
@@ -174,22 +174,22 @@ fn a_link_that_leads_out_of_the_tree_is_refused() {
 fn what_is_no_file_directory_or_link_is_refused_and_so_are_special_rights() {
     let of_mode = |kind, mode| vec![header(kind, b"file", mode, b"", 0).to_vec()];
     assert_refused(&[
-        ("a device", vec![kind(b'3')]),
-        ("a device", vec![kind(b'4')]),
-        ("a fifo", vec![kind(b'6')]),
-        ("a sparse file", vec![kind(b'S')]),
-        ("kind \"7\"", vec![kind(b'7')]),
-        ("kind \"s\"", vec![kind(b's')]),
+        ("a device", vec![entry_of_kind(b'3')]),
+        ("a device", vec![entry_of_kind(b'4')]),
+        ("a fifo", vec![entry_of_kind(b'6')]),
+        ("a sparse file", vec![entry_of_kind(b'S')]),
+        ("kind \"7\"", vec![entry_of_kind(b'7')]),
+        ("kind \"s\"", vec![entry_of_kind(b's')]),
         // What some take for a file, and with a slash at its end for a directory.
-        ("kind \"\\x00\"", vec![kind(0)]),
-        ("kind \"\\x1b\"", vec![kind(0x1b)]),
+        ("kind \"\\x00\"", vec![entry_of_kind(0)]),
+        ("kind \"\\x1b\"", vec![entry_of_kind(0x1b)]),
         ("a setuid, setgid or sticky bit (mode 4755)", of_mode(b'0', 0o4755)),
         ("a setuid, setgid or sticky bit (mode 2755)", of_mode(b'0', 0o2755)),
         ("a setuid, setgid or sticky bit (mode 2755)", of_mode(b'5', 0o2755)),
         ("a setuid, setgid or sticky bit (mode 1777)", of_mode(b'5', 0o1777)),
         ("mode 100644 is none", of_mode(b'0', 0o100_644)),
-        ("device number on what is no device", vec![tampered(329..337, b"0000001")]),
-        ("device number on what is no device", vec![tampered(337..345, b"0000001")]),
+        ("device number on what is no device", vec![tampered_header(329..337, b"0000001")]),
+        ("device number on what is no device", vec![tampered_header(337..345, b"0000001")]),
     ]);
 }
 
@@ -209,7 +209,7 @@ fn what_one_reader_takes_otherwise_than_another_is_refused() {
         let mut block = header(b'0', b"file", 0o644, b"", 0);
         block[MAGIC].copy_from_slice(b"ustar  \0");
         block[PREFIX][41] = b'1';
-        sealed(block).to_vec()
+        with_checksum(block).to_vec()
     };
     assert_refused(&[
         (
@@ -233,7 +233,7 @@ fn what_one_reader_takes_otherwise_than_another_is_refused() {
         (
             "and \"a/file\" in its own",
             vec![{
-                let mut below = tampered(PREFIX, b"a");
+                let mut below = tampered_header(PREFIX, b"a");
                 below.splice(..0, extended(b'x', &record("path", "file")));
                 below
             }],
@@ -272,22 +272,25 @@ fn what_one_reader_takes_otherwise_than_another_is_refused() {
         ("a GNU long name", vec![extended(b'L', b"name\0")]),
         ("a GNU long name", vec![extended(b'K', b"name\0")]),
         ("a GNU header with extensions", vec![sparse]),
-        ("neither a POSIX header (ustar) nor GNU's", vec![tampered(MAGIC, &[0; 8])]),
-        ("neither a POSIX header (ustar) nor GNU's", vec![tampered(MAGIC, b"ustar\x0001")]),
-        ("the size is in base 256", vec![tampered(SIZE, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7])]),
-        ("the size is in base 256", vec![tampered(SIZE, &[0xff; 12])]),
-        ("the mode is in base 256", vec![tampered(MODE, &[0x80, 0, 0, 0, 0, 0, 1, 0xa4])]),
-        ("the user id is in base 256", vec![tampered(UID, &[0x80, 0, 0, 0, 0, 0, 0, 0])]),
-        ("the time is in base 256", vec![tampered(TIME, &[0xff; 12])]),
-        ("the size is not an octal number", vec![tampered(SIZE, b"777777777777")]),
-        ("the size is not an octal number", vec![tampered(SIZE, b"           7")]),
-        ("the size is not an octal number", vec![tampered(SIZE, b"0000000000x\0")]),
-        ("the size is not an octal number", vec![tampered(SIZE, b"0000000009\0\0")]),
-        ("the size is not an octal number", vec![tampered(SIZE, b"0000\x00000000\0")]),
-        ("the size is not an octal number", vec![tampered(SIZE, b"-0000000001\0")]),
-        ("the size is not an octal number", vec![tampered(SIZE, &[0; 12])]),
-        ("bytes after the end of the user name", vec![tampered(265..297, b"a\0b")]),
-        ("the header does not end in zeros", vec![tampered(500..512, b"x")]),
+        ("neither a POSIX header (ustar) nor GNU's", vec![tampered_header(MAGIC, &[0; 8])]),
+        ("neither a POSIX header (ustar) nor GNU's", vec![tampered_header(MAGIC, b"ustar\x0001")]),
+        (
+            "the size is in base 256",
+            vec![tampered_header(SIZE, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7])],
+        ),
+        ("the size is in base 256", vec![tampered_header(SIZE, &[0xff; 12])]),
+        ("the mode is in base 256", vec![tampered_header(MODE, &[0x80, 0, 0, 0, 0, 0, 1, 0xa4])]),
+        ("the user id is in base 256", vec![tampered_header(UID, &[0x80, 0, 0, 0, 0, 0, 0, 0])]),
+        ("the time is in base 256", vec![tampered_header(TIME, &[0xff; 12])]),
+        ("the size is not an octal number", vec![tampered_header(SIZE, b"777777777777")]),
+        ("the size is not an octal number", vec![tampered_header(SIZE, b"           7")]),
+        ("the size is not an octal number", vec![tampered_header(SIZE, b"0000000000x\0")]),
+        ("the size is not an octal number", vec![tampered_header(SIZE, b"0000000009\0\0")]),
+        ("the size is not an octal number", vec![tampered_header(SIZE, b"0000\x00000000\0")]),
+        ("the size is not an octal number", vec![tampered_header(SIZE, b"-0000000001\0")]),
+        ("the size is not an octal number", vec![tampered_header(SIZE, &[0; 12])]),
+        ("bytes after the end of the user name", vec![tampered_header(265..297, b"a\0b")]),
+        ("the header does not end in zeros", vec![tampered_header(500..512, b"x")]),
         ("7 bytes of content on what has none", vec![header(b'5', b"d", 0o755, b"", 7).to_vec()]),
         ("7 bytes of content on what has none", vec![header(b'2', b"l", 0o777, b"d", 7).to_vec()]),
         (
@@ -333,7 +336,7 @@ fn after_the_end_there_is_nothing() {
     let second = [blocks(2), blocks(2)].concat();
     assert_refuses(Tar, &second, "bytes after the block of zeros");
     // Each of these is an archive and something else.
-    let (archive, skippable) = (small(), [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, b'x']);
+    let (archive, skippable) = (sample_archive(), [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, b'x']);
     let (gz, zst) = (gz(&archive), zst(&archive));
     for after in [&b"\0"[..], b"garbage", &gz] {
         assert_refuses(TarGz, &[&gz[..], after].concat(), "bytes after the end of the gzip member");
@@ -368,7 +371,7 @@ fn after_the_end_there_is_nothing() {
 
 #[test]
 fn a_window_of_8_mib_is_taken_and_no_larger_one() {
-    let archive = small();
+    let archive = sample_archive();
     unanimity_archive::check(TarZst, &zst_with_window(23, &archive)[..]).unwrap();
     for window in [24, 27, 31, 41] {
         assert_refuses(TarZst, &zst_with_window(window, &archive), "not zstd as it is taken");
@@ -381,8 +384,8 @@ fn a_window_of_8_mib_is_taken_and_no_larger_one() {
 
 #[test]
 fn the_signed_totals_are_exact_and_nothing_beyond_them_is_written() {
-    let archive = small();
-    let right = totals(&archive);
+    let archive = sample_archive();
+    let right = compute_totals(&archive);
     let Totals { unpacked: size, entries } = right;
     for (signed, why) in [
         (Totals { entries: entries + 1, ..right }, "10 entries in all, and 11 were signed"),
@@ -391,24 +394,24 @@ fn the_signed_totals_are_exact_and_nothing_beyond_them_is_written() {
         (Totals { unpacked: size - 1, ..right }, "\"lib/big\": more than the 734 bytes unpacked"),
         (Totals { entries: 0, unpacked: 0 }, "entry 1, \"bin/\": more than the 0 entries"),
     ] {
-        let place = place();
+        let place = scratch_dir();
         let tree = place.path().join("tree");
-        let broken = refused(unpacked(Tar, signed, &archive[..], &tree));
+        let broken = refused(unpack_into(Tar, signed, &archive[..], &tree));
         assert!(broken.to_string().contains(why), "{broken}");
-        let written = below(&tree);
-        let bytes = |thing: &Thing| match thing {
-            Thing::File(_, bytes) => bytes.len() as u64,
+        let written = list_tree(&tree);
+        let bytes = |thing: &ExtractedEntry| match thing {
+            ExtractedEntry::File(_, bytes) => bytes.len() as u64,
             _ => 0,
         };
         assert!(written.len() as u64 <= signed.entries);
         assert!(written.values().map(bytes).sum::<u64>() <= signed.unpacked);
     }
-    let most = |size: u64| file_of(b"f", 0o644, &vec![b'x'; size as usize]);
+    let most = |size: u64| file_with(b"f", 0o644, &vec![b'x'; size as usize]);
     let sizes = Totals { unpacked: 600, entries: 1 };
     for (size, fits) in [(599, false), (600, true), (601, false)] {
-        let place = place();
+        let place = scratch_dir();
         let archive = tar(&[most(size)]);
-        let ended = unpacked(Tar, sizes, &archive[..], &place.path().join("tree"));
+        let ended = unpack_into(Tar, sizes, &archive[..], &place.path().join("tree"));
         assert_eq!(ended.is_ok(), fits, "{size}: {ended:?}");
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use unanimity_archive::{ArchiveError, MAX_ENTRIES, MAX_NAMES_BYTES, Totals};
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_testkit::archives::*;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 use crate::unpack::refused;
 
@@ -45,12 +45,12 @@ fn an_archive_without_an_end_stops_at_every_bound() {
     // One file, as large as a file can be.
     let mut huge = Vec::from(header(b'0', b"file", 0o644, b"", 0o77777777777));
     let mut huge = endless(move || std::mem::replace(&mut huge, vec![b'x'; 512]));
-    let place = place();
+    let place = scratch_dir();
     let tree = place.path().join("tree");
     let signed = Totals { unpacked: 1 << 30, entries: 5 };
-    let broken = refused(unpacked(Tar, signed, &mut huge, &tree));
+    let broken = refused(unpack_into(Tar, signed, &mut huge, &tree));
     assert!(broken.why.contains("more than the 1073741824 bytes"), "{broken}");
-    assert!(huge.taken <= 1 << 18 && below(&tree).is_empty());
+    assert!(huge.taken <= 1 << 18 && list_tree(&tree).is_empty());
     // Entries.
     let mut number = 0;
     let mut many = endless(move || {
@@ -61,7 +61,7 @@ fn an_archive_without_an_end_stops_at_every_bound() {
     assert!(broken.why.contains("more than the 262144 entries that are taken"), "{broken}");
     assert_eq!(broken.entry.unwrap().0, MAX_ENTRIES + 1);
     let signed = Totals { unpacked: 0, entries: u64::MAX };
-    let broken = refused(unpacked(Tar, signed, &tar(&[dir("d"), file("d/f")])[..], &tree));
+    let broken = refused(unpack_into(Tar, signed, &tar(&[dir("d"), file("d/f")])[..], &tree));
     assert!(broken.why.contains("more than the 0 bytes"), "{broken}");
 }
 
@@ -92,7 +92,7 @@ fn a_source_that_fails_is_no_refusal() {
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
     }
-    let archive = small();
+    let archive = sample_archive();
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
         for length in [0, 5, 30, packed.len() - 1, packed.len()] {
@@ -117,12 +117,12 @@ fn an_archive_that_comes_byte_by_byte_is_the_same() {
             self.0.read(&mut buffer[..count])
         }
     }
-    let archive = small();
+    let archive = sample_archive();
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
         assert_eq!(
             unanimity_archive::check(format, OneByteReader(&packed, false)).unwrap(),
-            totals(&archive)
+            compute_totals(&archive)
         );
     }
 }
@@ -142,11 +142,11 @@ fn bytes_without_checksum(archive: &[u8]) -> Vec<bool> {
 
 #[test]
 fn an_archive_with_any_byte_changed_is_refused_or_is_the_same_tree() {
-    let archive = small();
-    let base = place();
+    let archive = sample_archive();
+    let base = scratch_dir();
     let tree = base.path().join("tree");
-    unpacked(Tar, totals(&archive), &archive[..], &tree).unwrap();
-    let expected = below(&tree);
+    unpack_into(Tar, compute_totals(&archive), &archive[..], &tree).unwrap();
+    let expected = list_tree(&tree);
     let no_checksum = bytes_without_checksum(&archive);
     for (format, packed) in [(Tar, archive.clone()), (TarGz, gz(&archive)), (TarZst, zst(&archive))]
     {
@@ -162,15 +162,15 @@ fn an_archive_with_any_byte_changed_is_refused_or_is_the_same_tree() {
                     Err(ArchiveError::Refused(_)) => continue,
                     checked => checked.unwrap(),
                 };
-                unpacked(format, totals(&archive), &changed[..], &tree).unwrap();
-                assert_eq!(below(&tree), expected, "{format:?}, byte {at}");
+                unpack_into(format, compute_totals(&archive), &changed[..], &tree).unwrap();
+                assert_eq!(list_tree(&tree), expected, "{format:?}, byte {at}");
             }
         }
     }
 }
 
 /// What another reader finds in an archive that ours takes.
-fn read_with_tar_crate(archive: &[u8]) -> BTreeMap<String, Thing> {
+fn read_with_tar_crate(archive: &[u8]) -> BTreeMap<String, ExtractedEntry> {
     let mut archive = tar::Archive::new(archive);
     let mut found = BTreeMap::new();
     for entry in archive.entries().unwrap() {
@@ -179,15 +179,15 @@ fn read_with_tar_crate(archive: &[u8]) -> BTreeMap<String, Thing> {
         let name = name.strip_suffix('/').unwrap_or(&name).to_owned();
         let executable = entry.header().mode().unwrap() & 0o100 != 0;
         let thing = match entry.header().entry_type() {
-            tar::EntryType::Directory => Thing::Directory(0o755),
+            tar::EntryType::Directory => ExtractedEntry::Directory(0o755),
             tar::EntryType::Symlink => {
                 let target = entry.link_name_bytes().unwrap().into_owned();
-                Thing::Link(String::from_utf8(target).unwrap())
+                ExtractedEntry::Link(String::from_utf8(target).unwrap())
             }
             tar::EntryType::Regular => {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).unwrap();
-                Thing::File(if executable { 0o755 } else { 0o644 }, bytes)
+                ExtractedEntry::File(if executable { 0o755 } else { 0o644 }, bytes)
             }
             other => panic!("{other:?}"),
         };
@@ -210,7 +210,7 @@ proptest! {
         ),
         copied in prop::option::of((0usize..24, 0usize..24, 0usize..500, 1usize..100)),
     ) {
-        let mut archive = small();
+        let mut archive = sample_archive();
         let blocks = archive.len() / 512;
         for (block, at, byte) in changes {
             archive[block % blocks * 512 + at] = byte;
@@ -222,14 +222,14 @@ proptest! {
         }
         for block in archive.as_chunks_mut::<512>().0 {
             if block[257..262] == *b"ustar" {
-                *block = sealed(*block);
+                *block = with_checksum(*block);
             }
         }
         if let Ok(totals) = unanimity_archive::check(Tar, &archive[..]) {
-            let place = place();
+            let place = scratch_dir();
             let tree = place.path().join("tree");
-            unpacked(Tar, totals, &archive[..], &tree).unwrap();
-            prop_assert_eq!(below(&tree), read_with_tar_crate(&archive));
+            unpack_into(Tar, totals, &archive[..], &tree).unwrap();
+            prop_assert_eq!(list_tree(&tree), read_with_tar_crate(&archive));
         }
     }
 
@@ -254,15 +254,15 @@ fn ten_thousand_files_are_a_tree_like_any_other() {
     // Not one directory after the other.
     for number in 0..10_000 {
         let name = format!("{}/{number}", number % 100);
-        entries.push(file_of(name.as_bytes(), 0o644, name.as_bytes()));
+        entries.push(file_with(name.as_bytes(), 0o644, name.as_bytes()));
     }
     let archive = zst(&tar(&entries));
     let totals = unanimity_archive::check(TarZst, &archive[..]).unwrap();
     assert_eq!(totals.entries, 10_100);
-    let place = place();
+    let place = scratch_dir();
     let tree = place.path().join("tree");
-    unpacked(TarZst, totals, &archive[..], &tree).unwrap();
-    let found = below(&tree);
+    unpack_into(TarZst, totals, &archive[..], &tree).unwrap();
+    let found = list_tree(&tree);
     assert_eq!(found.len(), 10_100);
-    assert_eq!(found["42/142"], Thing::File(0o644, b"42/142".to_vec()));
+    assert_eq!(found["42/142"], ExtractedEntry::File(0o644, b"42/142".to_vec()));
 }

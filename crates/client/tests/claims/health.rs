@@ -13,9 +13,13 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_state::{ClientStore, MirrorBackoff, MirrorFailures};
 use unanimity_storage::{Storage, open_regular_file};
-use unanimity_testkit::circle::{Circle, Ended, HOUR, MINUTE, NOW, SECOND, installed, missing};
-use unanimity_testkit::hostile_mirror::{ALL, Fault, about_to_update, with_mirrors};
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::circle::{
+    CycleRun, HOUR, MINUTE, NOW, SECOND, TestWorld, expect_installed, expect_unconfirmed,
+};
+use unanimity_testkit::hostile_mirror::{
+    ALL_FAULTS, HttpFault, copy_with_mirrors, world_before_update,
+};
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -29,7 +33,7 @@ struct RecordingMirrors {
 
 impl RecordingMirrors {
     /// So many, in place of the circle's own.
-    fn replace_all(circle: &mut Circle, count: usize) -> RecordingMirrors {
+    fn replace_all(circle: &mut TestWorld, count: usize) -> RecordingMirrors {
         let asked: Arc<Mutex<Vec<_>>> = Arc::default();
         let dead: Vec<_> = (0..count).map(|_| Arc::new(AtomicBool::new(false))).collect();
         let mirror = |number: usize| {
@@ -68,15 +72,15 @@ fn mirror_name(number: usize) -> String {
 }
 
 /// One cycle that draws from its own randomness.
-async fn check(circle: &Circle, seed: u64) -> Ended {
+async fn check(circle: &TestWorld, seed: u64) -> CycleRun {
     let disk = Storage::default();
     let client =
         Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
     client.unwrap().check(&mut StdRng::seed_from_u64(seed)).await
 }
 
-fn failures(circle: &Circle) -> Vec<(String, MirrorFailures)> {
-    let memory = circle.memory();
+fn failures(circle: &TestWorld) -> Vec<(String, MirrorFailures)> {
+    let memory = circle.load_client_state();
     memory.mirror_backoff.iter().map(|(name, failures)| (name.to_owned(), failures)).collect()
 }
 
@@ -85,10 +89,10 @@ fn failed_mirror(number: usize, in_a_row: u32, last: Timestamp) -> (String, Mirr
 }
 
 /// Who of four mirrors is asked first, over many cycles like the next one; they all are well now.
-async fn mirrors_asked_first(circle: &Circle) -> BTreeSet<usize> {
+async fn mirrors_asked_first(circle: &TestWorld) -> BTreeSet<usize> {
     let mut all = BTreeSet::new();
     for seed in 0..24 {
-        let mut circle = circle.again();
+        let mut circle = circle.copy();
         circle.poll_all().await.unwrap();
         let hosts = RecordingMirrors::replace_all(&mut circle, 4);
         check(&circle, seed).await.1.unwrap();
@@ -98,34 +102,34 @@ async fn mirrors_asked_first(circle: &Circle) -> BTreeSet<usize> {
 }
 
 /// A circle of whose four mirrors two have failed at the last cycle, and a log that has grown since.
-async fn with_two_failed_mirrors(seed: u64) -> Circle {
-    let mut circle = Circle::with_first(seed).await;
+async fn with_two_failed_mirrors(seed: u64) -> TestWorld {
+    let mut circle = TestWorld::with_first_installed(seed).await;
     let hosts = RecordingMirrors::replace_all(&mut circle, 4);
     hosts.take_down(1);
     hosts.take_down(2);
     check(&circle, 0).await.1.unwrap();
     let now = circle.now();
     assert_eq!(failures(&circle), [failed_mirror(1, 1, now), failed_mirror(2, 1, now)]);
-    circle.force("log", &[b"news".to_vec()]).unwrap();
+    circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
     circle
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_failed_is_asked_after_all_others_for_ten_minutes() {
     let mut circle = with_two_failed_mirrors(130).await;
-    circle.pass(10 * MINUTE - SECOND).await;
+    circle.advance_and_poll(10 * MINUTE - SECOND).await;
     assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 3]));
-    circle.pass(SECOND).await;
+    circle.advance_and_poll(SECOND).await;
     assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
-    let mut circle = Circle::with_first(131).await;
+    let mut circle = TestWorld::with_first_installed(131).await;
     let hosts = RecordingMirrors::replace_all(&mut circle, 2);
     hosts.take_down(0);
     for times in 1..=4 {
-        circle.pass(MINUTE).await;
+        circle.advance_and_poll(MINUTE).await;
         check(&circle, 0).await.1.unwrap();
         assert_eq!(failures(&circle), [failed_mirror(0, times, circle.now())]);
     }
@@ -135,10 +139,10 @@ async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
     // A cycle that comes to nothing learns as much.
     hosts.take_down(1);
     circle.stop(2);
-    assert_eq!(missing(check(&circle, 0).await).len(), 1);
+    assert_eq!(expect_unconfirmed(check(&circle, 0).await).len(), 1);
     assert_eq!(failures(&circle), [failed_mirror(1, 1, circle.now())]);
     hosts.bring_up(1);
-    assert_eq!(missing(check(&circle, 0).await).len(), 1);
+    assert_eq!(expect_unconfirmed(check(&circle, 0).await).len(), 1);
     assert_eq!(failures(&circle), []);
     // And whatever the cycle is for.
     hosts.take_down(0);
@@ -181,8 +185,8 @@ fn penance_doubles_and_is_never_longer_than_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn with_all_mirrors_in_penance_an_update_installs_as_ever() {
-    let mut circle = Circle::with_second_settling(132).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(132).await;
+    circle.advance_and_poll(HOUR).await;
     let hosts = RecordingMirrors::replace_all(&mut circle, 3);
     (0..3).for_each(|number| hosts.take_down(number));
     // The peers have the tiles.
@@ -191,24 +195,24 @@ async fn with_all_mirrors_in_penance_an_update_installs_as_ever() {
         let now = circle.now();
         assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed_mirror(number, times, now)));
     }
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
     let now = circle.now();
     assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed_mirror(number, 3, now)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_failed_in_a_cycle_is_asked_last_for_its_download() {
-    let base = Circle::with_second_settling(137).await;
+    let base = TestWorld::with_second_settling(137).await;
     for seed in 0..8 {
-        let mut circle = base.again();
-        circle.pass(HOUR).await;
+        let mut circle = base.copy();
+        circle.advance_and_poll(HOUR).await;
         let hosts = RecordingMirrors::replace_all(&mut circle, 4);
         [0, 1, 3].iter().for_each(|number| hosts.take_down(*number));
         let disk = Storage::default();
         let client =
             Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
         let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await;
-        assert_eq!(installed(ended), 2);
+        assert_eq!(expect_installed(ended), 2);
         assert_eq!(hosts.first_asked_for("artifact/"), 2);
     }
 }
@@ -216,7 +220,7 @@ async fn who_failed_in_a_cycle_is_asked_last_for_its_download() {
 #[tokio::test(start_paused = true)]
 async fn who_is_in_penance_serves_where_nobody_else_does() {
     let mut circle = with_two_failed_mirrors(133).await;
-    circle.pass(MINUTE).await;
+    circle.advance_and_poll(MINUTE).await;
     let hosts = RecordingMirrors::replace_all(&mut circle, 4);
     hosts.take_down(0);
     hosts.take_down(3);
@@ -231,14 +235,14 @@ async fn a_mirror_that_is_not_configured_any_more_is_forgotten() {
     let hosts = RecordingMirrors::replace_all(&mut circle, 4);
     hosts.take_down(2);
     circle.mirrors = [0, 2, 3].map(|number| hosts.mirrors[number].clone()).to_vec();
-    circle.pass(MINUTE).await;
+    circle.advance_and_poll(MINUTE).await;
     check(&circle, 0).await.1.unwrap();
     assert_eq!(failures(&circle), [failed_mirror(2, 2, circle.now())]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_ahead_for_a_while_keeps_nobody_in_penance() {
-    let mut circle = Circle::with_first(135).await;
+    let mut circle = TestWorld::with_first_installed(135).await;
     let right = circle.now();
     circle.clock.set(right.after(365 * DAY));
     // Not everybody agrees with that clock.
@@ -250,21 +254,21 @@ async fn a_clock_that_was_ahead_for_a_while_keeps_nobody_in_penance() {
     assert_eq!(failures(&circle), [wrong]);
     circle.clock.set(right);
     circle.start(2);
-    circle.force("log", &[b"news".to_vec()]).unwrap();
-    circle.pass(MINUTE).await;
+    circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
+    circle.advance_and_poll(MINUTE).await;
     assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_against_no_other() {
-    let base = place();
-    let (world, before) = about_to_update(base.path()).await;
-    for fault in ALL {
+    let base = scratch_dir();
+    let (world, before) = world_before_update(base.path()).await;
+    for fault in ALL_FAULTS {
         let mut noticed = 0;
         for seed in 0..4 {
             let place = base.path().join(format!("{fault:?}-{seed}"));
-            let faults = [fault, Fault::Honest];
-            let (world, _) = with_mirrors(&world, &place, &before, &faults).await;
+            let faults = [fault, HttpFault::Honest];
+            let (world, _) = copy_with_mirrors(&world, &scratch_dir, &before, &faults).await;
             let disk = Storage::default();
             let client =
                 Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
@@ -312,11 +316,11 @@ async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first() {
-    let base = Circle::with_first(138).await;
-    base.force("log", &[b"news".to_vec()]).unwrap();
+    let base = TestWorld::with_first_installed(138).await;
+    base.append_unchecked("log", &[b"news".to_vec()]).unwrap();
     let mut noticed = 0;
     for seed in 0..6 {
-        let mut circle = base.again();
+        let mut circle = base.copy();
         circle.poll_all().await.unwrap();
         let bad = circle.copy_log("bad").unwrap();
         fs::write(bad.join("tile/entries/000.p/2"), b"others").unwrap();
@@ -333,16 +337,16 @@ async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first()
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_is_behind_the_newest_head_has_failed_whoever_showed_that() {
-    let mut circle = Circle::with_first(139).await;
+    let mut circle = TestWorld::with_first_installed(139).await;
     let old = circle.copy_log("old").unwrap();
-    circle.force("log", &[b"news".to_vec()]).unwrap();
+    circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
     circle.poll_all().await.unwrap();
     let directories = [old.clone(), circle.log_directory()];
     let failed =
         (format!("file:{}", old.display()), MirrorFailures { consecutive: 1, last: circle.now() });
     for shown_by_peers_only in [false, true] {
         let count = if shown_by_peers_only { 1 } else { 2 };
-        let mut circle = circle.again();
+        let mut circle = circle.copy();
         circle.poll_all().await.unwrap();
         circle.mirrors = directories[..count].iter().map(Mirror::from_directory).collect();
         assert_eq!(check(&circle, 0).await.1.is_ok(), !shown_by_peers_only);

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_testkit::World;
 use unanimity_testkit::hostile_mirror::{
-    ALL, Fault, Hosts, OLD, about_to_update, about_to_update_to, new, with_mirrors,
+    ALL_FAULTS, HostileMirrors, HttpFault, OLD_ARTIFACT, copy_with_mirrors, new_artifact,
+    world_before_update, world_before_update_to,
 };
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 fn installed(world: &World) -> Vec<u8> {
     fs::read(world.config.cycle.install_root.join("current/hello")).unwrap()
@@ -19,39 +20,41 @@ fn installed(world: &World) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn one_honest_mirror_of_five_is_enough_whatever_the_others_do() {
-    let base = place();
-    let (world, before) = about_to_update(base.path()).await;
-    for fault in ALL {
+    let base = scratch_dir();
+    let (world, before) = world_before_update(base.path()).await;
+    for fault in ALL_FAULTS {
         let place = base.path().join(format!("{fault:?}"));
-        let faults = [fault, fault, fault, fault, Fault::Honest];
-        let (mut world, _) = with_mirrors(&world, &place, &before, &faults).await;
+        let faults = [fault, fault, fault, fault, HttpFault::Honest];
+        let (mut world, _) = copy_with_mirrors(&world, &scratch_dir, &before, &faults).await;
         let (report, ended) = world.update().await;
         assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{fault:?}: {ended:?} {report:?}");
-        assert_eq!(installed(&world), new(), "{fault:?}");
+        assert_eq!(installed(&world), new_artifact(), "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_different_fault_in_each_mirror_is_no_worse() {
-    let base = place();
-    let (world, before) = about_to_update(base.path()).await;
-    let faults = [&ALL[..], &[Fault::Honest]].concat();
-    let (mut world, _) = with_mirrors(&world, &base.path().join("all"), &before, &faults).await;
+    let base = scratch_dir();
+    let (world, before) = world_before_update(base.path()).await;
+    let faults = [&ALL_FAULTS[..], &[HttpFault::Honest]].concat();
+    let (mut world, _) =
+        copy_with_mirrors(&world, &base.path().join("all"), &before, &faults).await;
     let (_, ended) = world.update().await;
     assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
-    assert_eq!(installed(&world), new());
+    assert_eq!(installed(&world), new_artifact());
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_an_honest_mirror_nothing_installs_and_each_is_named() {
-    let base = place();
-    let (world, before) = about_to_update(base.path()).await;
-    for fault in ALL {
+    let base = scratch_dir();
+    let (world, before) = world_before_update(base.path()).await;
+    for fault in ALL_FAULTS {
         let place = base.path().join(format!("{fault:?}"));
-        let (mut world, _) = with_mirrors(&world, &place, &before, &[fault, fault]).await;
+        let (mut world, _) =
+            copy_with_mirrors(&world, &scratch_dir, &before, &[fault, fault]).await;
         let (report, ended) = world.update().await;
         let failure = ended.expect_err("no mirror is honest").to_string();
-        assert_eq!(installed(&world), OLD, "{fault:?}");
+        assert_eq!(installed(&world), OLD_ARTIFACT, "{fault:?}");
         let told = format!("{failure}\n{}", report.remarks.join("\n"));
         for port in [1, 2] {
             let shown = report
@@ -59,7 +62,7 @@ async fn without_an_honest_mirror_nothing_installs_and_each_is_named() {
                 .iter()
                 .any(|(name, shown)| name.ends_with(&format!(":{port}")) && shown.is_err());
             assert!(
-                shown || told.contains(&format!(".onion:{port}")) || fault == Fault::Frozen,
+                shown || told.contains(&format!(".onion:{port}")) || fault == HttpFault::Frozen,
                 "{fault:?}: {told}"
             );
         }
@@ -68,8 +71,8 @@ async fn without_an_honest_mirror_nothing_installs_and_each_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_run() {
-    let base = place();
-    let (world, _) = about_to_update(base.path()).await;
+    let base = scratch_dir();
+    let (world, _) = world_before_update(base.path()).await;
     // In one run: whoever is asked first, the other goes on.
     let mut begun = BTreeSet::new();
     for seed in 0..8 {
@@ -80,11 +83,14 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
             world.check().await.1.unwrap();
         }
         let log = world.log_directory();
-        let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
+        let hosts = HostileMirrors::new(vec![
+            (log.clone(), HttpFault::Truncated(180_000)),
+            (log, HttpFault::Honest),
+        ]);
         world.mirrors = hosts.mirrors();
         assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
-        assert_eq!(installed(&world), new());
-        let asked = hosts.asked.lock().unwrap().clone();
+        assert_eq!(installed(&world), new_artifact());
+        let asked = hosts.requested_ranges.lock().unwrap().clone();
         match &asked[..] {
             // What it has not, it does not have the second time either.
             [(0, 0), (0, 180_000), (1, 180_000)] | [(1, 0)] => begun.insert(asked[0].0),
@@ -96,60 +102,63 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
     let mut world = world.copy_to(&base.path().join("two")).unwrap();
     world.poll_all().await.unwrap();
     let log = world.log_directory();
-    let cut = Hosts::new(vec![(log.clone(), Fault::Cut(180_000))]);
+    let cut = HostileMirrors::new(vec![(log.clone(), HttpFault::Truncated(180_000))]);
     world.mirrors = cut.mirrors();
     let ended = world.update().await.1;
     assert!(matches!(ended, Err(CycleError::Client(_))), "{ended:?}");
     assert_eq!(
-        *cut.asked.lock().unwrap(),
+        *cut.requested_ranges.lock().unwrap(),
         [[(0, 0)], [(0, 180_000)], [(0, 180_000)], [(0, 180_000)]].concat()
     );
-    assert_eq!(installed(&world), OLD);
+    assert_eq!(installed(&world), OLD_ARTIFACT);
     // Whoever has no more than that, and says so, costs nothing of it.
-    let short = Hosts::new(vec![(log.clone(), Fault::Short(180_000))]);
+    let short = HostileMirrors::new(vec![(log.clone(), HttpFault::Short(180_000))]);
     world.mirrors = short.mirrors();
     assert!(world.update().await.1.is_err());
-    assert_eq!(short.asked.lock().unwrap()[0], (0, 180_000));
-    let whole = Hosts::new(vec![(log, Fault::Honest)]);
+    assert_eq!(short.requested_ranges.lock().unwrap()[0], (0, 180_000));
+    let whole = HostileMirrors::new(vec![(log, HttpFault::Honest)]);
     world.mirrors = whole.mirrors();
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
-    assert_eq!(*whole.asked.lock().unwrap(), [(0, 180_000)]);
-    assert_eq!(installed(&world), new());
+    assert_eq!(*whole.requested_ranges.lock().unwrap(), [(0, 180_000)]);
+    assert_eq!(installed(&world), new_artifact());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_honest_mirror_that_breaks_off_is_enough_whatever_is_sent_in_between() {
-    let base = place();
-    let (world, before) = about_to_update(base.path()).await;
-    let capped = Fault::Capped(30_000);
+    let base = scratch_dir();
+    let (world, before) = world_before_update(base.path()).await;
+    let capped = HttpFault::Capped(30_000);
     for (name, faults) in [
         ("alone", &[capped][..]),
-        ("with one", &[capped, Fault::Poison]),
-        ("with four", &[Fault::Poison, Fault::Poison, capped, Fault::Poison, Fault::Poison]),
+        ("with one", &[capped, HttpFault::Poison]),
+        (
+            "with four",
+            &[HttpFault::Poison, HttpFault::Poison, capped, HttpFault::Poison, HttpFault::Poison],
+        ),
     ] {
         for turn in 0..4 {
             let place = base.path().join(format!("{name}-{turn}"));
-            let (mut world, hosts) = with_mirrors(&world, &place, &before, faults).await;
+            let (mut world, hosts) = copy_with_mirrors(&world, &scratch_dir, &before, faults).await;
             for _ in 0..turn {
                 world.check().await.1.unwrap();
             }
             let (report, ended) = world.update().await;
             assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{name}: {ended:?}");
-            assert_eq!(installed(&world), new());
+            assert_eq!(installed(&world), new_artifact());
             // It is not named for what others put into its bytes.
             let port = 1 + faults.iter().position(|fault| *fault == capped).unwrap();
             let honest = format!(":{port}: bad artifact");
             assert!(!report.remarks.iter().any(|line| line.contains(&honest)), "{report:?}");
-            assert!(hosts.asked.lock().unwrap().len() < 40);
+            assert!(hosts.requested_ranges.lock().unwrap().len() < 40);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
-    let base = place();
-    let (world, _) = about_to_update(base.path()).await;
-    let whole = new();
+    let base = scratch_dir();
+    let (world, _) = world_before_update(base.path()).await;
+    let whole = new_artifact();
     let mut wrong = whole[..180_000].to_vec();
     wrong[77] ^= 1;
     for (name, left) in [
@@ -167,7 +176,7 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
         fs::write(&path, &left).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&path, mode).unwrap();
-        let hosts = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
+        let hosts = HostileMirrors::new(vec![(world.log_directory(), HttpFault::Honest)]);
         world.mirrors = hosts.mirrors();
         let (report, ended) = world.update().await;
         assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{name}: {ended:?} {report:?}");
@@ -177,19 +186,19 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() {
-    let base = place();
-    let whole = new().repeat(5);
-    let (world, before) = about_to_update_to(base.path(), &whole).await;
+    let base = scratch_dir();
+    let whole = new_artifact().repeat(5);
+    let (world, before) = world_before_update_to(base.path(), &whole).await;
     // 20 KiB a second: more than the least that is ever taken, less than what is taken first.
-    let slow = Fault::Slow(20 * 1024);
+    let slow = HttpFault::Slow(20 * 1024);
     for (name, faults, asked) in [
-        ("left", &[slow, Fault::Honest][..], BTreeSet::from([0, 1])),
+        ("left", &[slow, HttpFault::Honest][..], BTreeSet::from([0, 1])),
         ("alone", &[slow][..], BTreeSet::from([0])),
     ] {
         let mut seen = BTreeSet::new();
         for turn in 0..4 {
             let place = base.path().join(format!("{name}-{turn}"));
-            let (mut world, hosts) = with_mirrors(&world, &place, &before, faults).await;
+            let (mut world, hosts) = copy_with_mirrors(&world, &scratch_dir, &before, faults).await;
             for _ in 0..turn {
                 world.check().await.1.unwrap();
             }
@@ -200,7 +209,7 @@ async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() 
             // has the rest at once.
             let took = began.elapsed();
             assert_eq!(took > Duration::from_secs(70), name == "alone", "{name}: {took:?}");
-            seen.extend(hosts.asked.lock().unwrap().iter().map(|(host, _)| *host));
+            seen.extend(hosts.requested_ranges.lock().unwrap().iter().map(|(host, _)| *host));
         }
         assert_eq!(seen, asked, "{name}");
     }
@@ -208,12 +217,13 @@ async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() 
 
 #[tokio::test(start_paused = true)]
 async fn every_cycle_reads_on_circuits_of_its_own_one_for_each_mirror() {
-    let base = place();
-    let (world, before) = about_to_update(base.path()).await;
-    let honest = [Fault::Honest; 3];
-    let (mut world, hosts) = with_mirrors(&world, &base.path().join("a"), &before, &honest).await;
+    let base = scratch_dir();
+    let (world, before) = world_before_update(base.path()).await;
+    let honest = [HttpFault::Honest; 3];
+    let (mut world, hosts) =
+        copy_with_mirrors(&world, &base.path().join("a"), &before, &honest).await;
     for cycle in 1..4 {
         world.check().await.1.unwrap();
-        assert_eq!(hosts.circuits.load(Ordering::SeqCst), 3 * cycle);
+        assert_eq!(hosts.isolations.load(Ordering::SeqCst), 3 * cycle);
     }
 }

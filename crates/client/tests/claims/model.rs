@@ -11,14 +11,14 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Refusal, Timestamp, TreeHead};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::{Circle, HOUR, MINUTE, TROJAN};
-use unanimity_testkit::{Draft, PEERS, World};
+use unanimity_testkit::circle::{HOUR, MINUTE, TROJAN, TestWorld};
+use unanimity_testkit::{PEERS, ReleaseSpec, World};
 
 const STEPS: usize = 30;
 
 /// A world and what an all-knowing observer knows of it.
 struct ObservedWorld {
-    circle: Circle,
+    circle: TestWorld,
     rng: StdRng,
     /// Roots of the honest log by size, and of the fork once there is one.
     honest: BTreeMap<u64, Hash>,
@@ -40,7 +40,7 @@ struct ObservedWorld {
 
 impl ObservedWorld {
     fn new(seed: u64, attacker_has_keys: bool) -> ObservedWorld {
-        let mut circle = Circle::new(seed);
+        let mut circle = TestWorld::new(seed);
         let mut rng = StdRng::seed_from_u64(seed);
         if rng.random_bool(0.5) {
             let log = Mirror::from_directory(circle.log_directory());
@@ -71,7 +71,7 @@ impl ObservedWorld {
         let sequence = self.next_sequence();
         let mut artifact = format!("honest {sequence} ").into_bytes();
         artifact.extend(self.rng.next_u64().to_be_bytes());
-        self.circle.publish(&Draft::new(sequence, "1.0.0", &artifact)).unwrap();
+        self.circle.publish(&ReleaseSpec::new(sequence, "1.0.0", &artifact)).unwrap();
         self.released.insert(sequence, artifact);
         self.record_honest_head();
     }
@@ -95,7 +95,7 @@ impl ObservedWorld {
             self.fork = Some(self.honest.clone());
         }
         let sequence = self.next_sequence() + self.rng.random_range(0..2);
-        self.circle.publish_to("fork", &Draft::new(sequence, "1.0.0", TROJAN)).unwrap();
+        self.circle.publish_to("fork", &ReleaseSpec::new(sequence, "1.0.0", TROJAN)).unwrap();
         let head = self.circle.head_of("fork").unwrap();
         self.fork.as_mut().unwrap().insert(head.size(), *head.root());
     }
@@ -107,10 +107,11 @@ impl ObservedWorld {
             2 => {
                 // One stolen key, and rubbish.
                 let sequence = self.next_sequence();
-                let one = Draft { signers: vec![1], ..Draft::new(sequence, "6.6.6", TROJAN) };
+                let one =
+                    ReleaseSpec { signers: vec![1], ..ReleaseSpec::new(sequence, "6.6.6", TROJAN) };
                 self.circle.publish(&one).unwrap();
                 self.record_honest_head();
-                self.circle.force("log", &[TROJAN.to_vec()]).unwrap();
+                self.circle.append_unchecked("log", &[TROJAN.to_vec()]).unwrap();
                 self.record_honest_head();
             }
             3 => {
@@ -127,11 +128,11 @@ impl ObservedWorld {
                 let old = format!("old-{}", self.frozen);
                 self.circle.copy_log(&old).unwrap();
                 let who = self.random_client_or_peer();
-                self.circle.show(who, &old).unwrap();
+                self.circle.set_mirror(who, &old).unwrap();
             }
             10 => {
                 let who = self.random_client_or_peer();
-                self.circle.show(who, "log").unwrap();
+                self.circle.set_mirror(who, "log").unwrap();
             }
             11 => {
                 let wait = [MINUTE, 20 * MINUTE, HOUR][self.rng.random_range(0..3)];
@@ -143,7 +144,7 @@ impl ObservedWorld {
                 self.circle.poll_all().await.unwrap();
                 self.check();
                 self.update().await;
-                self.circle.pass(HOUR).await;
+                self.circle.advance_and_poll(HOUR).await;
                 self.check();
                 self.update().await;
             }
@@ -156,7 +157,7 @@ impl ObservedWorld {
                 let share = if self.rng.random_bool(0.4) { 1.0 } else { 0.6 };
                 for who in (0..PEERS).map(World::peer_name).chain(["client"]) {
                     if self.rng.random_bool(share) {
-                        self.circle.show(who, "fork").unwrap();
+                        self.circle.set_mirror(who, "fork").unwrap();
                     }
                 }
             }
@@ -173,7 +174,7 @@ impl ObservedWorld {
             self.forks += 1;
         }
         if let Ok(CycleOutcome::Installed(installed)) = ended {
-            let current = self.circle.current().unwrap();
+            let current = self.circle.installed_bytes().unwrap();
             let honest = self.released.get(&installed.sequence) == Some(&current);
             let settled =
                 self.all_forked.is_some_and(|since| since.after(HOUR) <= self.circle.now());
@@ -194,7 +195,7 @@ impl ObservedWorld {
         let size = |head: &Option<TreeHead>| head.as_ref().map_or(0, TreeHead::size);
         // Every head that anybody trusts was shown by a log, grows, and stays on its side.
         let heads: Vec<_> = (0..PEERS).map(|peer| self.circle.peer(peer).head()).collect();
-        let trusted = self.circle.trusted();
+        let trusted = self.circle.trusted_head();
         let before = self.heads.iter().chain([&self.trusted]);
         for (before, now) in before.zip(heads.iter().chain([&trusted])) {
             assert!(size(before) <= size(now));
@@ -217,11 +218,11 @@ impl ObservedWorld {
         if self.fork.is_none() {
             let states = (0..PEERS).map(|peer| self.circle.peer_state(peer));
             for state in states.chain([self.circle.config.cycle.state.clone()]) {
-                let store = EvidenceStore::new(&state, &self.circle.circle.log, Storage::default());
+                let store = EvidenceStore::new(&state, &self.circle.keys.log, Storage::default());
                 assert_eq!(store.list().unwrap(), []);
             }
         }
-        if let Some(current) = self.circle.current() {
+        if let Some(current) = self.circle.installed_bytes() {
             let honest: BTreeSet<_> = self.released.values().collect();
             assert!(honest.contains(&current) || self.all_forked.is_some());
         }
@@ -234,14 +235,14 @@ impl ObservedWorld {
             self.publish();
         }
         (0..PEERS).for_each(|peer| self.circle.start(peer));
-        self.circle.show("client", "log").unwrap();
-        self.circle.show_peers("log").unwrap();
+        self.circle.set_mirror("client", "log").unwrap();
+        self.circle.set_peer_mirrors("log").unwrap();
         for wait in [Duration::ZERO, HOUR] {
-            self.circle.pass(wait).await;
+            self.circle.advance_and_poll(wait).await;
             self.update().await;
             self.check();
         }
-        assert_eq!(self.circle.current(), self.released.values().last().cloned());
+        assert_eq!(self.circle.installed_bytes(), self.released.values().last().cloned());
     }
 }
 

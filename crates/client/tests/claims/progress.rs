@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::timeout;
 use unanimity_client::{CycleOutcome, CycleProgress, MirrorProblem, ProgressSink};
-use unanimity_testkit::circle::{Circle, MINUTE, SECOND, mirror_problem, missing, release};
-use unanimity_testkit::hostile_mirror::{Fault, Hosts, about_to_update};
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::circle::{
+    MINUTE, SECOND, TestWorld, expect_mirror_problem, expect_unconfirmed, release_spec,
+};
+use unanimity_testkit::hostile_mirror::{HostileMirrors, HttpFault, world_before_update};
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 /// Keeps every step that it is told.
 fn record_progress() -> (ProgressSink, Arc<Mutex<Vec<CycleProgress>>>) {
@@ -27,8 +29,8 @@ fn download(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
 
 #[tokio::test(start_paused = true)]
 async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() {
-    let base = place();
-    let (world, _) = about_to_update(base.path()).await;
+    let base = scratch_dir();
+    let (world, _) = world_before_update(base.path()).await;
     let mut resumed = 0;
     for seed in 0..8 {
         let mut world = world.copy_to(&base.path().join(format!("{seed}"))).unwrap();
@@ -38,10 +40,13 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
             world.check().await.1.unwrap();
         }
         let log = world.log_directory();
-        let hosts = Hosts::new(vec![(log.clone(), Fault::Cut(180_000)), (log, Fault::Honest)]);
+        let hosts = HostileMirrors::new(vec![
+            (log.clone(), HttpFault::Truncated(180_000)),
+            (log, HttpFault::Honest),
+        ]);
         world.mirrors = hosts.mirrors();
         let (watcher, steps) = record_progress();
-        world.watcher = watcher;
+        world.progress = watcher;
         assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         let steps = steps.lock().unwrap();
         let all: Vec<_> =
@@ -75,12 +80,12 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
-    let base = place();
-    let (mut world, _) = about_to_update(base.path()).await;
-    let slow = Hosts::new(vec![(world.log_directory(), Fault::Slow(50_000))]);
+    let base = scratch_dir();
+    let (mut world, _) = world_before_update(base.path()).await;
+    let slow = HostileMirrors::new(vec![(world.log_directory(), HttpFault::Slow(50_000))]);
     world.mirrors = slow.mirrors();
     let (watcher, steps) = record_progress();
-    world.watcher = watcher;
+    world.progress = watcher;
     assert!(timeout(5 * SECOND, world.update()).await.is_err());
     let Some(CycleProgress::Download { bytes: sent, .. }) = steps.lock().unwrap().last().cloned()
     else {
@@ -89,10 +94,10 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new/hello");
     let on_disk = fs::metadata(unanimity_storage::temporary_path(&staging)).unwrap().len();
     assert!(sent >= 150_000 && sent - on_disk <= 50_000, "{sent} {on_disk}");
-    let honest = Hosts::new(vec![(world.log_directory(), Fault::Honest)]);
+    let honest = HostileMirrors::new(vec![(world.log_directory(), HttpFault::Honest)]);
     world.mirrors = honest.mirrors();
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
-    assert_eq!(*honest.asked.lock().unwrap(), [(0, on_disk)]);
+    assert_eq!(*honest.requested_ranges.lock().unwrap(), [(0, on_disk)]);
 }
 
 /// Whether one step is the other, and more of it.
@@ -108,14 +113,14 @@ fn has_advanced(earlier: &CycleProgress, later: &CycleProgress) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_roll_counts_who_answered_and_who_was_given_up_and_the_log_what_was_read() {
-    let mut circle = Circle::with_first(120).await;
-    circle.publish(&release(2)).unwrap();
-    circle.force("log", &vec![b"x".to_vec(); 600]).unwrap();
-    circle.pass(MINUTE).await;
+    let mut circle = TestWorld::with_first_installed(120).await;
+    circle.publish(&release_spec(2)).unwrap();
+    circle.append_unchecked("log", &vec![b"x".to_vec(); 600]).unwrap();
+    circle.advance_and_poll(MINUTE).await;
     circle.stop(2);
     let (watcher, steps) = record_progress();
-    circle.watcher = watcher;
-    assert_eq!(missing(circle.update().await).len(), 1);
+    circle.progress = watcher;
+    assert_eq!(expect_unconfirmed(circle.update().await).len(), 1);
     let mut expected: Vec<CycleProgress> = (0..=4).map(|answered| round(answered, 0)).collect();
     expected.push(round(4, 1));
     // The first entry was read before; they are read a bundle of 256 at a time.
@@ -125,25 +130,25 @@ async fn a_roll_counts_who_answered_and_who_was_given_up_and_the_log_what_was_re
     circle.start(2);
     circle.update().await.1.unwrap_err();
     steps.lock().unwrap().clear();
-    circle.pass(MINUTE).await;
+    circle.advance_and_poll(MINUTE).await;
     circle.update().await.1.unwrap_err();
     assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Roll { .. })));
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_a_log_that_is_shorter_than_the_trusted_one_there_is_nothing_to_read() {
-    let mut circle = Circle::with_first(121).await;
+    let mut circle = TestWorld::with_first_installed(121).await;
     circle.copy_log("old").unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.pass(MINUTE).await;
+    circle.publish(&release_spec(2)).unwrap();
+    circle.advance_and_poll(MINUTE).await;
     circle.update().await.1.unwrap_err();
-    assert_eq!(circle.trusted().unwrap().size(), 2);
+    assert_eq!(circle.trusted_head().unwrap().size(), 2);
     // Nobody has the tiles of the trusted head.
-    circle.show("client", "old").unwrap();
+    circle.set_mirror("client", "old").unwrap();
     (0..5).for_each(|peer| circle.stop(peer));
     let (watcher, steps) = record_progress();
-    circle.watcher = watcher;
-    let refused = mirror_problem(circle.update().await);
+    circle.progress = watcher;
+    let refused = expect_mirror_problem(circle.update().await);
     assert!(matches!(refused, MirrorProblem::Rollback { shown: 1, known: 2, .. }), "{refused}");
     assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Roll { .. })));
 }

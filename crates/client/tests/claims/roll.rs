@@ -12,8 +12,8 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::{Hash, Log, NoteSigningKey, PeerFailure, PeerSet, Refusal, Timestamp};
 use unanimity_testkit::circle::{
-    Circle, HOUR, MINUTE, ONE, SECOND, TWO, installed, missing, one_missing, refusal, release,
-    up_to_date,
+    FIRST_ARTIFACT, HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TestWorld, expect_installed,
+    expect_one_unconfirmed, expect_refusal, expect_unconfirmed, expect_up_to_date, release_spec,
 };
 
 type Expected = fn(&PeerFailure) -> bool;
@@ -22,20 +22,20 @@ type Expected = fn(&PeerFailure) -> bool;
 /// is incomplete, names that peer only, says why and since when, and keeps saying so.
 async fn check_refused(
     title: &str,
-    base: &Circle,
-    misbehave: impl Fn(&mut Circle),
+    base: &TestWorld,
+    misbehave: impl Fn(&mut TestWorld),
     expected: Expected,
 ) {
-    let mut circle = base.again();
-    circle.pass(20 * MINUTE).await;
+    let mut circle = base.copy();
+    circle.advance_and_poll(20 * MINUTE).await;
     misbehave(&mut circle);
     let since = circle.now();
     for wait in [Duration::ZERO, HOUR, 30 * 24 * HOUR] {
-        circle.pass(wait).await;
+        circle.advance_and_poll(wait).await;
         misbehave(&mut circle);
         tokio::task::yield_now().await;
-        let missing = missing(circle.update().await);
-        let [one] = &missing[..] else { panic!("{title}: {missing:?}") };
+        let missing = expect_unconfirmed(circle.update().await);
+        let [one] = &expect_unconfirmed[..] else { panic!("{title}: {missing:?}") };
         assert_eq!(
             (one.peer.as_str(), one.confirmation),
             ("carol", Confirmation::NoValidAnswer),
@@ -43,42 +43,43 @@ async fn check_refused(
         );
         assert!(one.failure.as_ref().is_some_and(expected), "{title}: {one}");
         assert_eq!(one.since, Some(since), "{title}");
-        assert_eq!(circle.current().as_deref(), Some(ONE), "{title}");
+        assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT), "{title}");
     }
     // As soon as it answers again, all goes on.
     circle.start(2);
-    assert_eq!(installed(circle.update().await), 2, "{title}");
+    assert_eq!(expect_installed(circle.update().await), 2, "{title}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_answer_holds_the_update_back() {
-    let base = Circle::with_second_settling(40).await;
+    let base = TestWorld::with_second_settling(40).await;
     let base = &base;
     check_refused("stopped", base, |c| c.stop(2), |s| matches!(s, PeerFailure::Unreachable(_)))
         .await;
     check_refused(
         "mute",
         base,
-        |c| c.speaks(2, vec![], Duration::ZERO),
+        |c| c.replace_with_bytes(2, vec![], Duration::ZERO),
         |s| *s == PeerFailure::TimedOut,
     )
     .await;
     let slow = Answer::NoTile.encode();
-    let slowly = move |c: &mut Circle| c.speaks(2, slow.clone(), SECOND);
+    let slowly = move |c: &mut TestWorld| c.replace_with_bytes(2, slow.clone(), SECOND);
     check_refused("one byte a second", base, slowly, |s| *s == PeerFailure::TimedOut).await;
-    let hang_up = |c: &mut Circle| {
-        c.replace(2, |mut listener| async move { while listener.accept().await.is_ok() {} });
+    let hang_up = |c: &mut TestWorld| {
+        c.replace_peer(2, |mut listener| async move { while listener.accept().await.is_ok() {} });
     };
     check_refused("hangs up", base, hang_up, |s| matches!(s, PeerFailure::Disconnected(_))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
-    let base = Circle::with_second_settling(41).await;
+    let base = TestWorld::with_second_settling(41).await;
     let base = &base;
     let garbled: Expected = |s| matches!(s, PeerFailure::Malformed(_));
-    let says =
-        |bytes: Vec<u8>| move |circle: &mut Circle| circle.speaks(2, bytes.clone(), Duration::ZERO);
+    let says = |bytes: Vec<u8>| {
+        move |circle: &mut TestWorld| circle.replace_with_bytes(2, bytes.clone(), Duration::ZERO)
+    };
     let huge =
         |s: &PeerFailure| matches!(s, PeerFailure::Malformed(why) if why.contains("4294967295"));
     check_refused("4 GiB announced", base, says(vec![0xff; 4]), huge).await;
@@ -87,9 +88,9 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
     trailing[ANSWER_BYTES - 1] = 1;
     check_refused("padding", base, says(trailing), garbled).await;
     let answers = |answer: Answer| {
-        move |circle: &mut Circle| {
+        move |circle: &mut TestWorld| {
             let answer = answer.clone();
-            circle.impostor(2, move |_| answer.clone());
+            circle.replace_with_responder(2, move |_| answer.clone());
         }
     };
     check_refused("a tile", base, answers(Answer::Tile(vec![0; 64])), garbled).await;
@@ -113,13 +114,13 @@ async fn a_peer_that_answers_with_something_else_holds_the_update_back() {
 
 /// Answers with a view of `head`, cosigned by `by` at the time that `closed_at` makes of now.
 fn answer_with_head(
-    circle: &mut Circle,
+    circle: &mut TestWorld,
     head: unanimity_protocol::TreeHead,
     by: usize,
     at: impl Fn(Timestamp) -> Timestamp + Send + 'static,
 ) {
-    let (clock, secret) = (circle.clock.clone(), circle.circle.peer_secrets[by].clone());
-    circle.impostor(2, move |_| {
+    let (clock, secret) = (circle.clock.clone(), circle.keys.peer_keys[by].clone());
+    circle.replace_with_responder(2, move |_| {
         let now = unanimity_storage::Clock::now(&clock);
         let view = unanimity_protocol::CosignedHead::sign(&head, &secret, at(now));
         Answer::CosignedHead(view.note().to_owned())
@@ -128,7 +129,7 @@ fn answer_with_head(
 
 #[tokio::test(start_paused = true)]
 async fn a_view_counts_from_15_minutes_ago_to_one_minute_ahead() {
-    let base = Circle::with_second_settling(42).await;
+    let base = TestWorld::with_second_settling(42).await;
     let head = base.head_of("log").unwrap();
     let ahead = |by: u64| move |now: Timestamp| Timestamp(now.0 + by);
     let old = |by: u64| move |now: Timestamp| Timestamp(now.0 - by);
@@ -158,19 +159,19 @@ async fn a_view_counts_from_15_minutes_ago_to_one_minute_ahead() {
     )
     .await;
     for at in [-900, 0, 60] {
-        let mut circle = base.again();
+        let mut circle = base.copy();
         // Long enough that the oldest view, too, is an hour after the same peer's first.
-        circle.pass(HOUR + 15 * MINUTE).await;
+        circle.advance_and_poll(HOUR + 15 * MINUTE).await;
         answer_with_head(&mut circle, head.clone(), 2, move |now| {
             Timestamp(now.0.wrapping_add_signed(at))
         });
-        assert_eq!(installed(circle.update().await), 2, "{at} s");
+        assert_eq!(expect_installed(circle.update().await), 2, "{at} s");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
-    let base = Circle::with_second_settling(43).await;
+    let base = TestWorld::with_second_settling(43).await;
     let head = base.head_of("log").unwrap();
     let invalid: Expected = |s| matches!(s, PeerFailure::Invalid(_));
     for by in [0, 1, 3, 4] {
@@ -183,11 +184,11 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
         .await;
     }
     // A head of another log under the log's key; the log's origin under another key.
-    let other = Log { origin: "log.example/other".parse().unwrap(), ..base.circle.log.clone() };
+    let other = Log { origin: "log.example/other".parse().unwrap(), ..base.keys.log.clone() };
     let text = head.note().replace("log.example/releases", "log.example/other");
     let text = text.rsplit_once("\n\n").unwrap().0.to_owned() + "\n";
     let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
-    note.sign(&base.circle.log_secret);
+    note.sign(&base.keys.log_key);
     let renamed =
         unanimity_protocol::TreeHead::verify(note.to_string().as_bytes(), &other).unwrap();
     check_refused(
@@ -198,7 +199,7 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
     )
     .await;
     let secret = NoteSigningKey::from_seed("log.example".parse().unwrap(), &[9; 32]);
-    let log = Log { key: secret.public(), ..base.circle.log.clone() };
+    let log = Log { key: secret.public(), ..base.keys.log.clone() };
     let mut note = unanimity_protocol::Note::unsigned(&text.replace("other", "releases")).unwrap();
     note.sign(&secret);
     let forged = unanimity_protocol::TreeHead::verify(note.to_string().as_bytes(), &log).unwrap();
@@ -213,10 +214,10 @@ async fn a_view_counts_for_its_own_key_and_its_own_log_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_shows_less_than_before_has_regressed() {
-    let base = Circle::with_second_settling(44).await;
+    let base = TestWorld::with_second_settling(44).await;
     let log = base.directory.join("log");
     let bytes = std::fs::read(log.join("tile/0/000.p/2")).unwrap();
-    let first = base.circle.head(1, Hash(bytes[..32].try_into().unwrap()));
+    let first = base.keys.sign_head(1, Hash(bytes[..32].try_into().unwrap()));
     let expected: Expected = |s| matches!(s, PeerFailure::Regressed { size: 1, before: 2 });
     check_refused(
         "shows 1 after 2",
@@ -229,31 +230,31 @@ async fn a_peer_that_shows_less_than_before_has_regressed() {
 
 #[tokio::test(start_paused = true)]
 async fn one_dead_peer_or_all_of_them_cost_one_roll_and_the_others_count() {
-    let mut circle = Circle::with_second_settling(45).await;
+    let mut circle = TestWorld::with_second_settling(45).await;
     for dead in 0..5 {
-        circle.pass(MINUTE).await;
-        circle.speaks(dead, vec![], Duration::ZERO);
+        circle.advance_and_poll(MINUTE).await;
+        circle.replace_with_bytes(dead, vec![], Duration::ZERO);
         let begun = Instant::now();
-        assert_eq!(missing(circle.update().await).len(), dead + 1);
+        assert_eq!(expect_unconfirmed(circle.update().await).len(), dead + 1);
         assert!(begun.elapsed() <= circle.config.cycle.round_timeout, "{:?}", begun.elapsed());
     }
     // Deadlines that do not fit into the roll are cut: 45, 45 and what is left.
     circle.config.cycle.ask_timeout = 45 * SECOND;
     circle.config.cycle.round_timeout = 2 * MINUTE;
     let begun = Instant::now();
-    assert_eq!(missing(circle.update().await).len(), 5);
+    assert_eq!(expect_unconfirmed(circle.update().await).len(), 5);
     assert_eq!(begun.elapsed(), 2 * MINUTE);
 }
 
 /// In place of peer 2: for each connection, in turn, what `does` says of its number. The times
 /// at which it was connected to.
 fn record_attempts(
-    circle: &mut Circle,
+    circle: &mut TestWorld,
     does: impl Fn(usize) -> ConnectionBehavior + Send + 'static,
 ) -> Arc<Mutex<Vec<Instant>>> {
     let (node, tries) = (circle.peer(2).clone(), Arc::new(Mutex::new(Vec::new())));
     let times = tries.clone();
-    circle.replace(2, move |mut listener| async move {
+    circle.replace_peer(2, move |mut listener| async move {
         let mut held = Vec::new();
         while let Ok(mut stream) = listener.accept().await {
             let number = times.lock().unwrap().len();
@@ -278,27 +279,27 @@ enum ConnectionBehavior {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_fails_twice_and_then_answers_is_confirmed() {
-    let base = Circle::with_second_settling(55).await;
+    let base = TestWorld::with_second_settling(55).await;
     for first in [|| ConnectionBehavior::HangUp, || ConnectionBehavior::Stall] {
-        let mut circle = base.again();
-        circle.pass(HOUR).await;
+        let mut circle = base.copy();
+        circle.advance_and_poll(HOUR).await;
         let tries = record_attempts(&mut circle, move |number| match number {
             0 => first(),
             1 => ConnectionBehavior::HangUp,
             _ => ConnectionBehavior::Answer,
         });
-        assert_eq!(installed(circle.update().await), 2);
+        assert_eq!(expect_installed(circle.update().await), 2);
         assert_eq!(tries.lock().unwrap().len(), 3);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_is_tried_four_times_each_after_twice_the_wait_and_some_more() {
-    let mut circle = Circle::with_second_settling(56).await;
+    let mut circle = TestWorld::with_second_settling(56).await;
     let mut first_waits = Vec::new();
     for _ in 0..20 {
         let tries = record_attempts(&mut circle, |_| ConnectionBehavior::HangUp);
-        missing(circle.update().await);
+        expect_unconfirmed(circle.update().await);
         let tries = tries.lock().unwrap();
         assert_eq!(tries.len(), 4);
         let waits: Vec<Duration> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -315,7 +316,7 @@ async fn a_peer_is_tried_four_times_each_after_twice_the_wait_and_some_more() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_no_good_is_not_asked_for_again() {
-    let mut circle = Circle::with_second_settling(57).await;
+    let mut circle = TestWorld::with_second_settling(57).await;
     let answers = [
         vec![0; ANSWER_BYTES],
         Answer::NoTile.encode(),
@@ -327,7 +328,7 @@ async fn an_answer_that_is_no_good_is_not_asked_for_again() {
     for answer in answers {
         let begun = Instant::now();
         let tries = record_attempts(&mut circle, move |_| ConnectionBehavior::Send(answer.clone()));
-        let (who, ..) = one_missing(circle.check().await);
+        let (who, ..) = expect_one_unconfirmed(circle.check().await);
         assert_eq!((who.as_str(), tries.lock().unwrap().len()), ("carol", 1));
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
@@ -335,148 +336,148 @@ async fn an_answer_that_is_no_good_is_not_asked_for_again() {
 
 #[tokio::test(start_paused = true)]
 async fn running_out_of_time_does_not_hide_why_a_try_broke() {
-    let mut circle = Circle::with_second_settling(58).await;
+    let mut circle = TestWorld::with_second_settling(58).await;
     let one_that =
         |number| if number == 1 { ConnectionBehavior::HangUp } else { ConnectionBehavior::Stall };
     let tries = record_attempts(&mut circle, one_that);
-    let (_, _, silence) = one_missing(circle.update().await);
+    let (_, _, silence) = expect_one_unconfirmed(circle.update().await);
     assert!(matches!(silence, Some(PeerFailure::Disconnected(_))), "{silence:?}");
     assert_eq!(tries.lock().unwrap().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_reaches_nobody_is_not_waited_for() {
-    let mut circle = Circle::with_second_settling(59).await;
+    let mut circle = TestWorld::with_second_settling(59).await;
     let begun = Instant::now();
     let (config, clock, disk) = (&circle.config, &circle.clock, circle.disk.clone());
     let mut client = Client::open(config, &circle.mirrors, &NoTransport, clock, disk).unwrap();
-    assert_eq!(missing(client.check(&mut rand::rng()).await).len(), 5);
+    assert_eq!(expect_unconfirmed(client.check(&mut rand::rng()).await).len(), 5);
     drop(client);
     assert_eq!(begun.elapsed(), Duration::ZERO);
     // One peer alone may come back.
     circle.stop(2);
     tokio::task::yield_now().await;
-    one_missing(circle.check().await);
+    expect_one_unconfirmed(circle.check().await);
     assert!(begun.elapsed() > 6 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_of_the_log_without_tiles_is_unjoined_and_concerns_its_peer_only() {
-    let base = Circle::with_second_settling(46).await;
+    let base = TestWorld::with_second_settling(46).await;
     for size in [3, 1000, 1 << 40, (1 << 63) - 1] {
-        let mut circle = base.again();
-        circle.pass(HOUR).await;
-        let loose = circle.circle.head(size, Hash([7; 32]));
+        let mut circle = base.copy();
+        circle.advance_and_poll(HOUR).await;
+        let loose = circle.keys.sign_head(size, Hash([7; 32]));
         answer_with_head(&mut circle, loose.clone(), 2, |now| now);
         let (report, ended) = circle.update().await;
         assert!(report.remarks.iter().any(|remark| remark.contains(&loose.to_string())));
         let confirmed = report.peers.iter().filter(|(_, answer)| answer.is_ok()).count();
         assert_eq!(confirmed, 5);
-        let (who, standing, _) = one_missing((report, ended));
+        let (who, standing, _) = expect_one_unconfirmed((report, ended));
         assert_eq!((who.as_str(), standing), ("carol", Confirmation::Unproven));
-        assert_eq!(circle.current().as_deref(), Some(ONE));
+        assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
         // Its checkpoint is kept.
-        let carol = circle.circle.peer_secrets[2].public().raw();
-        assert_eq!(*circle.memory().largest_heads[&carol].head(), loose);
+        let carol = circle.keys.peer_keys[2].public().raw();
+        assert_eq!(*circle.load_client_state().largest_heads[&carol].head(), loose);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_release_installs_when_settle_is_over_and_not_a_second_before() {
-    let mut circle = Circle::with_second_settling(47).await;
+    let mut circle = TestWorld::with_second_settling(47).await;
     let until = Timestamp(circle.now().0 + 3600);
-    circle.pass(HOUR - SECOND).await;
-    let Refusal::Settling { until: told, .. } = refusal(circle.update().await) else {
+    circle.advance_and_poll(HOUR - SECOND).await;
+    let Refusal::Settling { until: told, .. } = expect_refusal(circle.update().await) else {
         panic!("not settling")
     };
     assert_eq!(told, until);
-    assert_eq!(circle.current().as_deref(), Some(ONE));
-    circle.pass(SECOND).await;
-    assert_eq!(installed(circle.update().await), 2);
-    assert_eq!(circle.current().as_deref(), Some(TWO));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
+    circle.advance_and_poll(SECOND).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
+    assert_eq!(circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn settling_begins_when_the_last_peer_has_seen_the_release() {
-    let mut circle = Circle::with_first(48).await;
-    circle.publish(&release(2)).unwrap();
+    let mut circle = TestWorld::with_first_installed(48).await;
+    circle.publish(&release_spec(2)).unwrap();
     for peer in 0..4 {
         circle.poll(peer).await.unwrap();
     }
     for _ in 0..3 {
-        let (who, standing, _) = one_missing(circle.update().await);
+        let (who, standing, _) = expect_one_unconfirmed(circle.update().await);
         assert_eq!((who.as_str(), standing), ("elif", Confirmation::Behind));
         circle.advance(10 * MINUTE);
     }
-    circle.pass(Duration::ZERO).await;
-    let Refusal::Settling { until, .. } = refusal(circle.update().await) else { panic!() };
+    circle.advance_and_poll(Duration::ZERO).await;
+    let Refusal::Settling { until, .. } = expect_refusal(circle.update().await) else { panic!() };
     assert_eq!(until, Timestamp(circle.now().0 + 3600));
-    circle.pass(HOUR - SECOND).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.advance_and_poll(HOUR - SECOND).await;
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_peer_starts_settling_again_and_a_removed_one_does_not() {
-    let mut circle = Circle::with_first(49).await;
+    let mut circle = TestWorld::with_first_installed(49).await;
     let all = circle.config.peers.clone();
     let four = |all: &PeerSet| PeerSet::new(all.iter().take(4).cloned().collect(), 3).unwrap();
     // Settled with four; then a fifth is added.
     circle.config.peers = four(&all);
-    circle.publish(&release(2)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR).await;
-    let mut added = circle.again();
+    circle.advance_and_poll(HOUR).await;
+    let mut added = circle.copy();
     added.config.peers = all;
     added.poll_all().await.unwrap();
-    let Refusal::Settling { until, .. } = refusal(added.update().await) else { panic!() };
+    let Refusal::Settling { until, .. } = expect_refusal(added.update().await) else { panic!() };
     assert_eq!(until, Timestamp(added.now().0 + 3600));
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
     // All five confirmed; then one is removed, and its word is not needed.
-    let mut circle = Circle::with_second_settling(50).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(50).await;
+    circle.advance_and_poll(HOUR).await;
     circle.config.peers = four(&circle.config.peers);
     circle.stop(4);
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn settle_of_zero_needs_one_roll_of_everybody() {
-    let mut circle = Circle::with_first(51).await;
+    let mut circle = TestWorld::with_first_installed(51).await;
     circle.config.cycle.limits.settle = Duration::ZERO;
-    circle.publish(&release(2)).unwrap();
-    assert_eq!(missing(circle.update().await).len(), 5);
+    circle.publish(&release_spec(2)).unwrap();
+    assert_eq!(expect_unconfirmed(circle.update().await).len(), 5);
     circle.poll_all().await.unwrap();
     circle.stop(3);
-    assert_eq!(missing(circle.update().await).len(), 1);
+    assert_eq!(expect_unconfirmed(circle.update().await).len(), 1);
     circle.start(3);
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_named_even_if_nothing_is_new() {
-    let mut circle = Circle::with_first(52).await;
-    up_to_date(circle.update().await);
+    let mut circle = TestWorld::with_first_installed(52).await;
+    expect_up_to_date(circle.update().await);
     circle.stop(4);
-    let (who, standing, _) = one_missing(circle.update().await);
+    let (who, standing, _) = expect_one_unconfirmed(circle.update().await);
     assert_eq!((who.as_str(), standing), ("elif", Confirmation::NoValidAnswer));
     circle.start(4);
-    up_to_date(circle.update().await);
+    expect_up_to_date(circle.update().await);
     // A later silence counts from its own beginning.
-    circle.pass(HOUR).await;
+    circle.advance_and_poll(HOUR).await;
     circle.stop(4);
-    assert_eq!(missing(circle.update().await)[0].since, Some(circle.now()));
+    assert_eq!(expect_unconfirmed(circle.update().await)[0].since, Some(circle.now()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_closes() {
-    let mut circle = Circle::with_second_settling(53).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(53).await;
+    circle.advance_and_poll(HOUR).await;
     let head = circle.head_of("log").unwrap();
     answer_with_head(&mut circle, head, 2, |now| Timestamp(now.0 - 900));
     // Peer 3 takes its time: the clock moves before it answers.
     let (clock, node) = (circle.clock.clone(), circle.peer(3).clone());
-    circle.replace(3, move |mut listener| async move {
+    circle.replace_peer(3, move |mut listener| async move {
         while let Ok(mut stream) = listener.accept().await {
             let frame = unanimity_net::message::receive(&mut stream).await.unwrap().unwrap();
             tokio::time::sleep(SECOND / 2).await;
@@ -485,16 +486,16 @@ async fn a_view_that_ages_while_others_are_waited_for_is_judged_when_the_roll_cl
             unanimity_net::message::send(&mut stream, &answer.encode()).await.unwrap();
         }
     });
-    let (who, _, silence) = one_missing(circle.update().await);
+    let (who, _, silence) = expect_one_unconfirmed(circle.update().await);
     assert_eq!(who, "carol");
     assert!(matches!(silence, Some(PeerFailure::TooOld(_))), "{silence:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_invalid_view_says_what_is_wrong_with_it() {
-    let mut circle = Circle::with_second_settling(54).await;
+    let mut circle = TestWorld::with_second_settling(54).await;
     let head = circle.head_of("log").unwrap();
     answer_with_head(&mut circle, head, 1, |now| now);
-    let (_, _, silence) = one_missing(circle.update().await);
+    let (_, _, silence) = expect_one_unconfirmed(circle.update().await);
     assert!(matches!(silence, Some(PeerFailure::Invalid(CheckpointError::Note(_)))), "{silence:?}");
 }

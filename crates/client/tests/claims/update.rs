@@ -24,18 +24,19 @@ use unanimity_report::{Classify, Exit};
 use unanimity_state::{EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock as _, ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{
-    Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, error, installed, latched, mirror_problem,
-    missing, one_missing, refusal, release, up_to_date,
+    FIRST_ARTIFACT, HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TROJAN, TestWorld, expect_error,
+    expect_installed, expect_latched, expect_mirror_problem, expect_one_unconfirmed,
+    expect_refusal, expect_unconfirmed, expect_up_to_date, release_spec,
 };
-use unanimity_testkit::stalling_mirror::Stalling;
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::stalling_mirror::StallingMirror;
+use unanimity_testkit::{ReleaseSpec, World};
 
-fn mirror(circle: &Circle, name: &str) -> Mirror {
+fn mirror(circle: &TestWorld, name: &str) -> Mirror {
     Mirror::from_directory(circle.directory.join(name))
 }
 
-fn evidence_store(circle: &Circle) -> EvidenceStore {
-    EvidenceStore::new(&circle.config.cycle.state, &circle.circle.log, Storage::default())
+fn evidence_store(circle: &TestWorld) -> EvidenceStore {
+    EvidenceStore::new(&circle.config.cycle.state, &circle.keys.log, Storage::default())
 }
 
 /// A disk on which the clock moves when an artifact begins to be written: a long download. Once.
@@ -53,166 +54,172 @@ fn slow_download(clock: &ManualClock, takes: std::time::Duration) -> Storage {
 
 #[tokio::test(start_paused = true)]
 async fn the_head_is_stored_after_a_unanimous_roll_only_and_is_its_smallest() {
-    let mut circle = Circle::new(60);
-    circle.publish(&release(1)).unwrap();
+    let mut circle = TestWorld::new(60);
+    circle.publish(&release_spec(1)).unwrap();
     let first = circle.head_of("log").unwrap();
     for peer in 0..4 {
         circle.poll(peer).await.unwrap();
         circle.update().await.1.unwrap_err();
-        assert_eq!(circle.trusted(), None);
+        assert_eq!(circle.trusted_head(), None);
     }
     circle.poll(4).await.unwrap();
-    circle.publish(&release(2)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
     circle.poll(0).await.unwrap();
-    circle.publish(&release(3)).unwrap();
+    circle.publish(&release_spec(3)).unwrap();
     circle.poll(1).await.unwrap();
     circle.update().await.1.unwrap_err();
-    assert_eq!(circle.trusted(), Some(first.clone()));
+    assert_eq!(circle.trusted_head(), Some(first.clone()));
     circle.poll_all().await.unwrap();
     circle.stop(2);
     circle.update().await.1.unwrap_err();
-    assert_eq!(circle.trusted(), Some(first));
+    assert_eq!(circle.trusted_head(), Some(first));
     circle.start(2);
     circle.update().await.1.unwrap_err();
-    assert_eq!(circle.trusted(), Some(circle.head_of("log").unwrap()));
+    assert_eq!(circle.trusted_head(), Some(circle.head_of("log").unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_peer_that_is_behind_does_not_move_the_head_back() {
-    let mut circle = Circle::with_first(61).await;
+    let mut circle = TestWorld::with_first_installed(61).await;
     circle.copy_log("old").unwrap();
-    circle.publish(&release(2)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
     let all = circle.config.peers.clone();
     circle.config.peers =
         unanimity_protocol::PeerSet::new(all.iter().take(4).cloned().collect(), 3).unwrap();
-    circle.show(World::peer_name(4), "old").unwrap();
-    circle.pass(SECOND).await;
+    circle.set_mirror(World::peer_name(4), "old").unwrap();
+    circle.advance_and_poll(SECOND).await;
     circle.update().await.1.unwrap_err();
-    let head = circle.trusted().unwrap();
+    let head = circle.trusted_head().unwrap();
     assert_eq!(head.size(), 2);
     circle.config.peers = all;
     for _ in 0..3 {
-        let (who, standing, _) = one_missing(circle.update().await);
+        let (who, standing, _) = expect_one_unconfirmed(circle.update().await);
         assert_eq!((who.as_str(), standing), ("elif", Confirmation::Behind));
-        assert_eq!(circle.trusted(), Some(head.clone()));
-        circle.pass(MINUTE).await;
+        assert_eq!(circle.trusted_head(), Some(head.clone()));
+        circle.advance_and_poll(MINUTE).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_forks_ahead_of_everybody_cannot_poison_what_is_stored() {
-    let mut circle = Circle::with_first(62).await;
+    let mut circle = TestWorld::with_first_installed(62).await;
     circle.copy_log("fork").unwrap();
     for n in 2..6 {
-        circle.publish_to("fork", &Draft::new(n, "6.6.6", TROJAN)).unwrap();
+        circle.publish_to("fork", &ReleaseSpec::new(n, "6.6.6", TROJAN)).unwrap();
     }
-    circle.show("client", "fork").unwrap();
+    circle.set_mirror("client", "fork").unwrap();
     for _ in 0..3 {
-        let missing = missing(circle.update().await);
+        let missing = expect_unconfirmed(circle.update().await);
         assert_eq!(missing.len(), 5);
         assert!(missing.iter().all(|missing| missing.confirmation == Confirmation::Behind));
-        circle.pass(HOUR).await;
+        circle.advance_and_poll(HOUR).await;
     }
-    assert_eq!(circle.trusted().unwrap().size(), 1);
+    assert_eq!(circle.trusted_head().unwrap().size(), 1);
     // With an honest mirror again all is as if it had never been, and what is wrong is still told.
-    circle.show("client", "log").unwrap();
-    up_to_date(circle.update().await);
-    circle.publish(&Draft { signers: vec![1], ..release(2) }).unwrap();
+    circle.set_mirror("client", "log").unwrap();
+    expect_up_to_date(circle.update().await);
+    circle.publish(&ReleaseSpec { signers: vec![1], ..release_spec(2) }).unwrap();
     circle.poll_all().await.unwrap();
-    assert!(matches!(refusal(circle.update().await), Refusal::Threshold { signed: 1, .. }));
-    circle.publish(&release(2)).unwrap();
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Threshold { signed: 1, .. }));
+    circle.publish(&release_spec(2)).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 2);
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
     assert!(evidence_store(&circle).list().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pinned_head_is_kept_to() {
-    let base = Circle::with_first(63).await;
-    base.publish(&release(2)).unwrap();
+    let base = TestWorld::with_first_installed(63).await;
+    base.publish(&release_spec(2)).unwrap();
     let pinned = base.head_of("log").unwrap();
     // A client that begins, with a pinned head of size 2 and nothing else.
-    let begin = |circle: &mut Circle| {
+    let begin = |circle: &mut TestWorld| {
         circle.config.cycle.pinned = Some(pinned.clone());
-        circle.config.cycle.state = circle.beside("new-state");
-        circle.config.cycle.install_root = circle.beside("new-root");
+        circle.config.cycle.state = circle.scratch_path("new-state");
+        circle.config.cycle.install_root = circle.scratch_path("new-root");
     };
-    let mut honest = base.again();
+    let mut honest = base.copy();
     begin(&mut honest);
     honest.poll_all().await.unwrap();
     honest.update().await.1.unwrap_err();
-    honest.pass(HOUR).await;
-    assert_eq!(installed(honest.update().await), 2);
+    honest.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(honest.update().await), 2);
     // A smaller world, shown to everybody.
-    let mut smaller = Circle::with_first(63).await;
+    let mut smaller = TestWorld::with_first_installed(63).await;
     begin(&mut smaller);
-    let rollback = mirror_problem(smaller.update().await);
+    let rollback = expect_mirror_problem(smaller.update().await);
     assert!(matches!(rollback, MirrorProblem::Rollback { shown: 1, known: 2, .. }), "{rollback}");
     // Another world of any size, shown to everybody.
     for grown in 1..4 {
-        let mut other = Circle::with_first(63).await;
+        let mut other = TestWorld::with_first_installed(63).await;
         begin(&mut other);
         for _ in 0..grown {
-            other.force("log", &[TROJAN.to_vec()]).unwrap();
+            other.append_unchecked("log", &[TROJAN.to_vec()]).unwrap();
         }
         other.poll_all().await.unwrap();
-        let Refusal::Fork(found) = refusal(other.update().await) else { panic!("no fork") };
+        let Refusal::Fork(found) = expect_refusal(other.update().await) else { panic!("no fork") };
         assert!([found.smaller(), found.larger()].contains(&&pinned));
-        latched(other.update().await);
+        expect_latched(other.update().await);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lagging_or_dead_or_garbled_mirror_among_two_is_fine() {
-    let base = Circle::with_second_settling(64).await;
+    let base = TestWorld::with_second_settling(64).await;
     for seed in 0..6 {
-        let mut circle = base.again();
+        let mut circle = base.copy();
         circle.copy_log("old").unwrap();
         circle.copy_log("garbled").unwrap();
         circle.copy_log("short").unwrap();
         for name in ["tile/entries/000.p/2", "tile/entries/000.p/3", "tile/0/000.p/2"] {
             fs::write(circle.directory.join("garbled").join(name), b"garbled").unwrap();
         }
-        fs::write(circle.directory.join("garbled/artifact").join(Hash::digest(TWO).hex()), TROJAN)
-            .unwrap();
+        fs::write(
+            circle.directory.join("garbled/artifact").join(Hash::digest(SECOND_ARTIFACT).hex()),
+            TROJAN,
+        )
+        .unwrap();
         fs::write(circle.directory.join("short/tile/entries/000.p/2"), b"").unwrap();
-        fs::write(circle.directory.join("short/artifact").join(Hash::digest(TWO).hex()), &TWO[1..])
-            .unwrap();
-        circle.force("log", &[b"news".to_vec()]).unwrap();
+        fs::write(
+            circle.directory.join("short/artifact").join(Hash::digest(SECOND_ARTIFACT).hex()),
+            &SECOND_ARTIFACT[1..],
+        )
+        .unwrap();
+        circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
         let bad = ["old", "missing", "garbled", "short"][seed % 4];
         circle.mirrors = vec![mirror(&circle, bad), mirror(&circle, "log")];
-        circle.pass(HOUR).await;
+        circle.advance_and_poll(HOUR).await;
         for _ in 0..seed {
             circle.check().await.1.unwrap();
         }
-        assert_eq!(installed(circle.update().await), 2, "{bad}");
-        assert_eq!(circle.current().as_deref(), Some(TWO));
+        assert_eq!(expect_installed(circle.update().await), 2, "{bad}");
+        assert_eq!(circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn dead_mirrors_are_an_error_and_not_a_refusal() {
-    let mut circle = Circle::with_second_settling(65).await;
-    circle.pass(HOUR).await;
-    circle.show("client", "missing").unwrap();
-    assert!(matches!(error(circle.update().await), ClientError::Mirrors(_)));
-    circle.publish(&release(3)).unwrap();
+    let mut circle = TestWorld::with_second_settling(65).await;
+    circle.advance_and_poll(HOUR).await;
+    circle.set_mirror("client", "missing").unwrap();
+    assert!(matches!(expect_error(circle.update().await), ClientError::Mirrors(_)));
+    circle.publish(&release_spec(3)).unwrap();
     circle.poll_all().await.unwrap();
-    assert!(matches!(error(circle.update().await), ClientError::Mirrors(_)));
-    assert_eq!(circle.current().as_deref(), Some(ONE));
-    circle.show("client", "log").unwrap();
-    assert_eq!(installed(circle.update().await), 2);
+    assert!(matches!(expect_error(circle.update().await), ClientError::Mirrors(_)));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
+    circle.set_mirror("client", "log").unwrap();
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn entries_that_are_not_the_heads_are_refused_and_names_the_mirror() {
-    let mut circle = Circle::with_first(66).await;
-    circle.publish(&release(2)).unwrap();
+    let mut circle = TestWorld::with_first_installed(66).await;
+    circle.publish(&release_spec(2)).unwrap();
     circle.poll_all().await.unwrap();
     circle.copy_log("bad").unwrap();
-    circle.show("client", "bad").unwrap();
+    circle.set_mirror("client", "bad").unwrap();
     let path = circle.directory.join("bad/tile/entries/000.p/2");
     let whole = fs::read(&path).unwrap();
     // The first entry was read before.
@@ -229,31 +236,31 @@ async fn entries_that_are_not_the_heads_are_refused_and_names_the_mirror() {
             other => panic!("{other}"),
         }
         fs::write(&path, &whole[..at]).unwrap();
-        assert!(matches!(error(circle.check().await), ClientError::Mirrors(_)));
+        assert!(matches!(expect_error(circle.check().await), ClientError::Mirrors(_)));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn peers_serve_the_tiles_that_the_mirror_has_lost() {
-    let mut circle = Circle::with_second_settling(67).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(67).await;
+    circle.advance_and_poll(HOUR).await;
     circle.copy_log("bare").unwrap();
     fs::remove_dir_all(circle.directory.join("bare/tile/0")).unwrap();
-    circle.show("client", "bare").unwrap();
-    assert_eq!(installed(circle.update().await), 2);
+    circle.set_mirror("client", "bare").unwrap();
+    assert_eq!(expect_installed(circle.update().await), 2);
     verify_stored_proof(&circle, 2).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline() {
-    let mut circle = Circle::with_second_settling(89).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(89).await;
+    circle.advance_and_poll(HOUR).await;
     circle.copy_log("bare").unwrap();
     fs::remove_dir_all(circle.directory.join("bare/tile/0")).unwrap();
-    circle.show("client", "bare").unwrap();
+    circle.set_mirror("client", "bare").unwrap();
     for peer in 0..4 {
         let node = circle.peer(peer).clone();
-        circle.replace(peer, move |mut listener| async move {
+        circle.replace_peer(peer, move |mut listener| async move {
             while let Ok(mut stream) = listener.accept().await {
                 let node = node.clone();
                 tokio::spawn(async move {
@@ -274,45 +281,45 @@ async fn a_peer_that_lies_about_tiles_or_stalls_on_them_only_costs_its_deadline(
             }
         });
     }
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
     verify_stored_proof(&circle, 2).unwrap();
 }
 
 /// What third parties make of the proof that an installed release left.
-fn verify_stored_proof(circle: &Circle, sequence: u64) -> Result<(), String> {
+fn verify_stored_proof(circle: &TestWorld, sequence: u64) -> Result<(), String> {
     let label = ["", "1-1.0.0", "2-1.1.0"][sequence as usize];
     let text =
         fs::read_to_string(circle.config.cycle.install_root.join("proofs").join(label)).unwrap();
     verify(circle, &text)
 }
 
-fn verify(circle: &Circle, text: &str) -> Result<(), String> {
-    let bundle = ProofBundle::parse(text).map_err(|error: BundleError| error.to_string())?;
+fn verify(circle: &TestWorld, text: &str) -> Result<(), String> {
+    let bundle = ProofBundle::parse(text).map_err(|error: BundleError| expect_error.to_string())?;
     let config = &circle.config;
     let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
-    agreed.map(|_| ()).map_err(|refusal| refusal.to_string())
+    agreed.map(|_| ()).map_err(|refusal| expect_refusal.to_string())
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_proof_bundle_verifies_and_without_any_one_view_it_does_not() {
-    let mut circle = Circle::with_first(68).await;
+    let mut circle = TestWorld::with_first_installed(68).await;
     // Views of different sizes in both rolls.
     for n in 0..5 {
-        circle.force("log", &[vec![n]]).unwrap();
+        circle.append_unchecked("log", &[vec![n]]).unwrap();
         circle.poll(usize::from(n)).await.unwrap();
     }
-    circle.publish(&release(2)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
     for peer in 0..5 {
-        circle.force("log", &[vec![9]]).unwrap();
+        circle.append_unchecked("log", &[vec![9]]).unwrap();
         circle.poll(peer).await.unwrap();
     }
     circle.update().await.1.unwrap_err();
     circle.advance(HOUR);
     for peer in 0..5 {
-        circle.force("log", &[vec![9]]).unwrap();
+        circle.append_unchecked("log", &[vec![9]]).unwrap();
         circle.poll(peer).await.unwrap();
     }
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
     verify_stored_proof(&circle, 1).unwrap();
     verify_stored_proof(&circle, 2).unwrap();
     let path = circle.config.cycle.install_root.join("proofs/2-1.1.0");
@@ -333,26 +340,26 @@ async fn the_proof_bundle_verifies_and_without_any_one_view_it_does_not() {
 #[tokio::test(start_paused = true)]
 async fn a_mirror_with_some_bad_tiles_leaves_neither_a_bad_proof_nor_a_frozen_node() {
     // Large enough that the tree's root can be right and the release's own tile wrong.
-    let mut circle = Circle::with_first(69).await;
-    circle.publish(&release(2)).unwrap();
-    circle.force("log", &vec![b"x".to_vec(); 600]).unwrap();
+    let mut circle = TestWorld::with_first_installed(69).await;
+    circle.publish(&release_spec(2)).unwrap();
+    circle.append_unchecked("log", &vec![b"x".to_vec(); 600]).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR).await;
+    circle.advance_and_poll(HOUR).await;
     let bad = circle.copy_log("bad").unwrap();
     fs::write(bad.join("tile/0/000"), vec![7; 32 * 256]).unwrap();
-    circle.show("client", "bad").unwrap();
-    assert_eq!(installed(circle.update().await), 2);
+    circle.set_mirror("client", "bad").unwrap();
+    assert_eq!(expect_installed(circle.update().await), 2);
     verify_stored_proof(&circle, 2).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_download_that_outlives_its_roll_asks_again() {
-    let mut circle = Circle::with_second_settling(70).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(70).await;
+    circle.advance_and_poll(HOUR).await;
     circle.disk = slow_download(&circle.clock, 16 * MINUTE);
     let begun = circle.now();
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
     let text = fs::read_to_string(circle.config.cycle.install_root.join("proofs/2-1.1.0")).unwrap();
     let config = &circle.config;
     let agreed = ProofBundle::parse(&text).unwrap().verify(
@@ -362,108 +369,113 @@ async fn a_download_that_outlives_its_roll_asks_again() {
     );
     assert_eq!(agreed.unwrap().rounds()[1].closed_at(), Timestamp(begun.0 + 16 * 60));
     // 15 minutes are not too long.
-    let mut circle = Circle::with_second_settling(70).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(70).await;
+    circle.advance_and_poll(HOUR).await;
     circle.disk = slow_download(&circle.clock, 15 * MINUTE);
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
     let text = fs::read_to_string(circle.config.cycle.install_root.join("proofs/2-1.1.0")).unwrap();
     assert!(text.contains(&format!("\nroll {} 5\n", begun.0)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_gone_silent_during_the_download_stops_the_switch() {
-    let mut circle = Circle::with_second_settling(71).await;
-    circle.pass(HOUR - 20 * MINUTE).await;
+    let mut circle = TestWorld::with_second_settling(71).await;
+    circle.advance_and_poll(HOUR - 20 * MINUTE).await;
     circle.advance(20 * MINUTE);
     for peer in [0, 1, 3, 4] {
         circle.poll(peer).await.unwrap();
     }
     circle.disk = slow_download(&circle.clock, 16 * MINUTE);
-    let (who, _, silence) = one_missing(circle.update().await);
+    let (who, _, silence) = expect_one_unconfirmed(circle.update().await);
     assert_eq!(who, "carol");
     assert!(matches!(silence, Some(PeerFailure::NoFreshHead(_))));
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     circle.poll(2).await.unwrap();
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_release_that_settles_during_the_download_is_what_installs() {
-    let mut circle = Circle::with_second_settling(72).await;
-    circle.pass(10 * MINUTE).await;
-    circle.publish(&release(3)).unwrap();
+    let mut circle = TestWorld::with_second_settling(72).await;
+    circle.advance_and_poll(10 * MINUTE).await;
+    circle.publish(&release_spec(3)).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR - 10 * MINUTE).await;
+    circle.advance_and_poll(HOUR - 10 * MINUTE).await;
     circle.disk = slow_download(&circle.clock, 16 * MINUTE);
-    assert_eq!(installed(circle.update().await), 3);
+    assert_eq!(expect_installed(circle.update().await), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_two_pending_releases_the_newest_settled_one_installs() {
-    let mut circle = Circle::with_second_settling(73).await;
-    circle.pass(30 * MINUTE).await;
-    circle.publish(&release(3)).unwrap();
+    let mut circle = TestWorld::with_second_settling(73).await;
+    circle.advance_and_poll(30 * MINUTE).await;
+    circle.publish(&release_spec(3)).unwrap();
     circle.poll_all().await.unwrap();
-    let Refusal::Settling { release: told, .. } = refusal(circle.update().await) else { panic!() };
+    let Refusal::Settling { release: told, .. } = expect_refusal(circle.update().await) else {
+        panic!()
+    };
     assert!(told.starts_with("3-"));
-    let mut both = circle.again();
-    both.pass(HOUR).await;
-    assert_eq!(installed(both.update().await), 3);
-    up_to_date(both.update().await);
+    let mut both = circle.copy();
+    both.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(both.update().await), 3);
+    expect_up_to_date(both.update().await);
     // Only the older one is settled: it installs, and the newer one goes on settling.
-    circle.pass(30 * MINUTE).await;
-    assert_eq!(installed(circle.update().await), 2);
-    circle.pass(30 * MINUTE - SECOND).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
-    circle.pass(SECOND).await;
-    assert_eq!(installed(circle.update().await), 3);
+    circle.advance_and_poll(30 * MINUTE).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
+    circle.advance_and_poll(30 * MINUTE - SECOND).await;
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.advance_and_poll(SECOND).await;
+    assert_eq!(expect_installed(circle.update().await), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_entry_is_told_once() {
-    let mut circle = Circle::with_first(74).await;
-    circle.publish(&Draft { signers: vec![2], ..release(2) }).unwrap();
+    let mut circle = TestWorld::with_first_installed(74).await;
+    circle.publish(&ReleaseSpec { signers: vec![2], ..release_spec(2) }).unwrap();
     circle.poll_all().await.unwrap();
     let (report, ended) = circle.update().await;
     assert_eq!(report.refused.len(), 1);
     assert_eq!(report.refused[0].0, 1);
-    assert!(matches!(refusal((report, ended)), Refusal::Threshold { signed: 1, threshold: 2 }));
+    assert!(matches!(
+        expect_refusal((report, ended)),
+        Refusal::Threshold { signed: 1, threshold: 2 }
+    ));
     for _ in 0..3 {
-        circle.pass(10 * MINUTE).await;
+        circle.advance_and_poll(10 * MINUTE).await;
         let (report, ended) = circle.update().await;
         assert_eq!(report.refused, []);
-        up_to_date((report, ended));
+        expect_up_to_date((report, ended));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_entry_is_told_also_when_the_roll_is_called_twice() {
-    let mut circle = Circle::with_second_settling(75).await;
-    circle.publish(&Draft { signers: vec![2], ..release(3) }).unwrap();
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(75).await;
+    circle.publish(&ReleaseSpec { signers: vec![2], ..release_spec(3) }).unwrap();
+    circle.advance_and_poll(HOUR).await;
     circle.disk = slow_download(&circle.clock, 16 * MINUTE);
     let (report, ended) = circle.update().await;
     assert_eq!(report.refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2]);
-    assert_eq!(installed((report, ended)), 2);
+    assert_eq!(expect_installed((report, ended)), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn rubbish_in_the_log_blocks_nobody() {
-    let mut circle = Circle::with_first(76).await;
-    let (_, note) = circle.sign(&release(2)).unwrap();
+    let mut circle = TestWorld::with_first_installed(76).await;
+    let (_, note) = circle.sign_release(&release_spec(2)).unwrap();
     let note = note.to_string();
     let unsigned = |text: String| Note::unsigned(&text).unwrap();
     let mut stranger = unsigned(note.split("\n\n").next().unwrap().to_owned() + "\n");
-    stranger.sign(&circle.circle.log_secret);
+    stranger.sign(&circle.keys.log_key);
     let mut odd = unsigned("unanimity/surprise/v1\nlog log.example/releases\n".into());
-    odd.sign(&circle.circle.publishers[0]);
+    odd.sign(&circle.keys.publisher_keys[0]);
     let mut broken = unsigned("unanimity/manifest/v1\nproduct hello\nchannel stable\n".into());
-    circle.circle.publishers.iter().for_each(|key| broken.sign(key));
+    circle.keys.publisher_keys.iter().for_each(|key| broken.sign(key));
     let mut elsewhere = unsigned(
         note.split("\n\n").next().unwrap().replace("log.example/releases", "other.example") + "\n",
     );
-    circle.circle.publishers.iter().for_each(|key| elsewhere.sign(key));
+    circle.keys.publisher_keys.iter().for_each(|key| elsewhere.sign(key));
     let rubbish = [
         vec![],
         vec![0; 10],
@@ -476,258 +488,264 @@ async fn rubbish_in_the_log_blocks_nobody() {
         broken.to_string().into_bytes(),
         elsewhere.to_string().into_bytes(),
     ];
-    circle.force("log", &rubbish).unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.force("log", &rubbish).unwrap();
+    circle.append_unchecked("log", &rubbish).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
+    circle.append_unchecked("log", &rubbish).unwrap();
     circle.poll_all().await.unwrap();
     let (report, ended) = circle.update().await;
     assert_eq!(report.unknown_kinds, 2);
-    assert!(matches!(refusal((report, ended)), Refusal::Settling { .. }));
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 2);
-    assert_eq!(circle.current().as_deref(), Some(TWO));
+    assert!(matches!(expect_refusal((report, ended)), Refusal::Settling { .. }));
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
+    assert_eq!(circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_texts_of_one_sequence_install_neither_also_that_of_the_installed_one() {
-    let mut circle = Circle::with_second_settling(77).await;
-    circle.publish(&Draft::new(2, "1.1.0", TROJAN)).unwrap();
-    circle.pass(HOUR).await;
-    let told = refusal(circle.update().await);
+    let mut circle = TestWorld::with_second_settling(77).await;
+    circle.publish(&ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.advance_and_poll(HOUR).await;
+    let told = expect_refusal(circle.update().await);
     assert!(
         matches!(told, Refusal::DuplicateSequence { sequence: 2, first: 1, second: 2 }),
         "{told}"
     );
-    circle.pass(HOUR).await;
-    up_to_date(circle.update().await);
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    circle.advance_and_poll(HOUR).await;
+    expect_up_to_date(circle.update().await);
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     // Sequence 1 is installed.
-    circle.publish(&Draft::new(1, "1.0.0", TROJAN)).unwrap();
+    circle.publish(&ReleaseSpec::new(1, "1.0.0", TROJAN)).unwrap();
     circle.poll_all().await.unwrap();
-    let told = refusal(circle.update().await);
+    let told = expect_refusal(circle.update().await);
     assert!(matches!(told, Refusal::DuplicateSequence { sequence: 1, .. }), "{told}");
     // The publisher goes on.
-    circle.publish(&release(3)).unwrap();
+    circle.publish(&release_spec(3)).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 3);
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_text_logged_twice_is_no_conflict() {
-    let mut circle = Circle::with_first(78).await;
-    let note = circle.sign(&release(2)).unwrap().1.to_string().into_bytes();
-    circle.publish(&release(2)).unwrap();
-    circle.force("log", &[note.clone(), note]).unwrap();
+    let mut circle = TestWorld::with_first_installed(78).await;
+    let note = circle.sign_release(&release_spec(2)).unwrap().1.to_string().into_bytes();
+    circle.publish(&release_spec(2)).unwrap();
+    circle.append_unchecked("log", &[note.clone(), note]).unwrap();
     circle.poll_all().await.unwrap();
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 2);
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_expires_before_it_settles_is_told_once() {
-    let mut circle = Circle::with_first(79).await;
-    circle.publish(&Draft { good_for: 50 * MINUTE, ..release(2) }).unwrap();
+    let mut circle = TestWorld::with_first_installed(79).await;
+    circle.publish(&ReleaseSpec { valid_for: 50 * MINUTE, ..release_spec(2) }).unwrap();
     circle.poll_all().await.unwrap();
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
-    circle.pass(HOUR).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::Expired { .. }));
-    circle.pass(MINUTE).await;
-    up_to_date(circle.update().await);
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.advance_and_poll(HOUR).await;
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Expired { .. }));
+    circle.advance_and_poll(MINUTE).await;
+    expect_up_to_date(circle.update().await);
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_expires_during_the_download_does_not_install() {
-    let mut circle = Circle::with_first(80).await;
-    circle.publish(&Draft { good_for: 70 * MINUTE, ..release(2) }).unwrap();
+    let mut circle = TestWorld::with_first_installed(80).await;
+    circle.publish(&ReleaseSpec { valid_for: 70 * MINUTE, ..release_spec(2) }).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR).await;
+    circle.advance_and_poll(HOUR).await;
     circle.disk = slow_download(&circle.clock, 12 * MINUTE);
-    assert!(matches!(refusal(circle.update().await), Refusal::Expired { .. }));
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Expired { .. }));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_kind_of_manifest_blocks_what_was_logged_before_it() {
-    let mut circle = Circle::with_second_settling(81).await;
+    let mut circle = TestWorld::with_second_settling(81).await;
     let text = "unanimity/manifest/v2\nlog log.example/releases\nproduct hello\nchannel stable\n";
     let mut forged = Note::unsigned(text).unwrap();
-    forged.sign(&circle.circle.publishers[0]);
-    circle.force("log", &[forged.to_string().into_bytes()]).unwrap();
-    circle.pass(MINUTE).await;
+    forged.sign(&circle.keys.publisher_keys[0]);
+    circle.append_unchecked("log", &[forged.to_string().into_bytes()]).unwrap();
+    circle.advance_and_poll(MINUTE).await;
     // One key is not enough for that.
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
-    forged.sign(&circle.circle.publishers[1]);
-    circle.force("log", &[forged.to_string().into_bytes()]).unwrap();
-    circle.pass(HOUR).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::UnsupportedFormat { index: 3, .. }));
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
+    forged.sign(&circle.keys.publisher_keys[1]);
+    circle.append_unchecked("log", &[forged.to_string().into_bytes()]).unwrap();
+    circle.advance_and_poll(HOUR).await;
+    assert!(matches!(
+        expect_refusal(circle.update().await),
+        Refusal::UnsupportedFormat { index: 3, .. }
+    ));
     // And stays so: a node that cannot read what its publisher says must not fall silent.
-    circle.pass(HOUR).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::UnsupportedFormat { index: 3, .. }));
-    assert_eq!(circle.current().as_deref(), Some(ONE));
-    circle.publish(&release(3)).unwrap();
+    circle.advance_and_poll(HOUR).await;
+    assert!(matches!(
+        expect_refusal(circle.update().await),
+        Refusal::UnsupportedFormat { index: 3, .. }
+    ));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
+    circle.publish(&release_spec(3)).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 3);
-    circle.pass(MINUTE).await;
-    up_to_date(circle.update().await);
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 3);
+    circle.advance_and_poll(MINUTE).await;
+    expect_up_to_date(circle.update().await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_latches_until_it_is_acknowledged() {
-    let mut circle = Circle::with_first(82).await;
+    let mut circle = TestWorld::with_first_installed(82).await;
     circle.copy_log("fork").unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
+    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
     circle.poll_all().await.unwrap();
-    circle.show("client", "fork").unwrap();
-    let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+    circle.set_mirror("client", "fork").unwrap();
+    let Refusal::Fork(found) = expect_refusal(circle.update().await) else { panic!("no fork") };
     let store = evidence_store(&circle);
     assert_eq!(store.list().unwrap(), [(found.id(), false)]);
     // The mirror turns honest: too late.
-    circle.show("client", "log").unwrap();
+    circle.set_mirror("client", "log").unwrap();
     for _ in 0..3 {
-        circle.pass(HOUR).await;
-        let LogForked { id } = latched(circle.update().await);
+        circle.advance_and_poll(HOUR).await;
+        let LogForked { id } = expect_latched(circle.update().await);
         assert_eq!(id, found.id());
     }
     for unknown in ["", "0123456789abcdef", "../client/client", &found.id()[..8]] {
         assert!(matches!(store.acknowledge(unknown), Err(StoreError::NoEvidence(_))));
     }
-    latched(circle.update().await);
+    expect_latched(circle.update().await);
     store.acknowledge(&found.id()).unwrap();
     store.acknowledge(&found.id()).unwrap();
     assert_eq!(store.list().unwrap(), [(found.id(), true)]);
     circle.update().await.1.unwrap_err();
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 2);
-    assert_eq!(circle.current().as_deref(), Some(TWO));
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
+    assert_eq!(circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_smaller_equal_or_larger_than_the_trusted_head_is_found_and_nothing_written_after_it()
  {
-    let mut base = Circle::with_first(90).await;
+    let mut base = TestWorld::with_first_installed(90).await;
     base.copy_log("fork").unwrap();
     for n in 2..4 {
-        base.publish(&release(n)).unwrap();
+        base.publish(&release_spec(n)).unwrap();
     }
     base.poll_all().await.unwrap();
     base.update().await.1.unwrap_err();
-    assert_eq!(base.trusted().unwrap().size(), 3);
+    assert_eq!(base.trusted_head().unwrap().size(), 3);
     for grown in 1..4 {
-        let mut circle = base.again();
+        let mut circle = base.copy();
         circle.poll_all().await.unwrap();
         for n in 0..grown {
-            circle.publish_to("fork", &Draft::new(2 + n, "6.6.6", TROJAN)).unwrap();
+            circle.publish_to("fork", &ReleaseSpec::new(2 + n, "6.6.6", TROJAN)).unwrap();
         }
-        circle.show("client", "fork").unwrap();
+        circle.set_mirror("client", "fork").unwrap();
         let steps = Arc::new(Mutex::new(Vec::new()));
         let seen = steps.clone();
         circle.disk = Storage::with_hook(move |step| {
             seen.lock().unwrap().push(format!("{step:?}"));
             Ok(())
         });
-        let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+        let Refusal::Fork(found) = expect_refusal(circle.update().await) else { panic!("no fork") };
         assert_eq!(found.smaller().size(), 3.min(1 + grown));
         assert_eq!(evidence_store(&circle).list().unwrap(), [(found.id(), false)]);
         let steps = steps.lock().unwrap();
         let stored = steps.iter().position(|step| step.contains("evidence")).unwrap();
         assert!(!steps[stored..].iter().any(|step| step.contains("client.json")), "{steps:?}");
-        assert_eq!(circle.trusted().unwrap(), base.trusted().unwrap());
+        assert_eq!(circle.trusted_head().unwrap(), base.trusted_head().unwrap());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_that_goes_on_after_it_was_acknowledged_is_refused_again() {
-    let mut circle = Circle::with_first(91).await;
+    let mut circle = TestWorld::with_first_installed(91).await;
     circle.copy_log("fork").unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
-    circle.show("client", "fork").unwrap();
+    circle.publish(&release_spec(2)).unwrap();
+    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.set_mirror("client", "fork").unwrap();
     for _ in 0..3 {
-        circle.pass(HOUR).await;
-        let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+        circle.advance_and_poll(HOUR).await;
+        let Refusal::Fork(found) = expect_refusal(circle.update().await) else { panic!("no fork") };
         evidence_store(&circle).acknowledge(&found.id()).unwrap();
     }
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_alone_ahead_of_everybody_holds_nothing_back_with_entries_it_does_not_serve() {
-    let mut circle = Circle::with_second_settling(93).await;
+    let mut circle = TestWorld::with_second_settling(93).await;
     circle.copy_log("honest").unwrap();
-    circle.force("log", &[b"news".to_vec()]).unwrap();
+    circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
     let ahead = circle.copy_log("ahead").unwrap();
     fs::remove_file(ahead.join("tile/entries/000.p/3")).unwrap();
-    circle.show_peers("honest").unwrap();
+    circle.set_peer_mirrors("honest").unwrap();
     circle.mirrors =
         ["ahead", "honest"].map(|m| Mirror::from_directory(circle.directory.join(m))).to_vec();
-    circle.pass(HOUR).await;
+    circle.advance_and_poll(HOUR).await;
     let (report, ended) = circle.update().await;
     assert!(report.remarks.iter().any(|line| line.contains("left out")), "{report:?}");
-    assert_eq!(installed((report, ended)), 2);
+    assert_eq!(expect_installed((report, ended)), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_alone_cannot_make_a_release_settle_anew() {
-    let mut circle = Circle::with_second_settling(94).await;
+    let mut circle = TestWorld::with_second_settling(94).await;
     let news =
         |word: &str| (0..300).map(|i| format!("{word} {i}").into_bytes()).collect::<Vec<_>>();
-    circle.force("log", &news("old")).unwrap();
-    circle.pass(30 * MINUTE).await;
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.append_unchecked("log", &news("old")).unwrap();
+    circle.advance_and_poll(30 * MINUTE).await;
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
     // Ahead of everybody, and without the tile that would tie the first roll to what it shows.
     circle.copy_log("honest").unwrap();
-    circle.show_peers("honest").unwrap();
-    circle.force("log", &news("new")).unwrap();
+    circle.set_peer_mirrors("honest").unwrap();
+    circle.append_unchecked("log", &news("new")).unwrap();
     let ahead = circle.copy_log("ahead").unwrap();
     fs::remove_file(ahead.join("tile/0/000")).unwrap();
     circle.mirrors =
         ["ahead", "honest"].map(|m| Mirror::from_directory(circle.directory.join(m))).to_vec();
-    circle.pass(25 * MINUTE).await;
+    circle.advance_and_poll(25 * MINUTE).await;
     circle.update().await.1.unwrap_err();
     // Everybody level again, and the hour since the first roll is over.
-    circle.show_peers("log").unwrap();
+    circle.set_peer_mirrors("log").unwrap();
     circle.mirrors = vec![Mirror::from_directory(circle.directory.join("log"))];
-    circle.pass(6 * MINUTE).await;
-    assert_eq!(installed(circle.update().await), 2);
+    circle.advance_and_poll(6 * MINUTE).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_that_is_over_holds_nothing_back_once_it_is_acknowledged() {
-    let mut circle = Circle::with_first(92).await;
+    let mut circle = TestWorld::with_first_installed(92).await;
     circle.copy_log("fork").unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
+    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
     circle.poll_all().await.unwrap();
     // One peer shows the fork once; the client remembers it as that peer's largest view.
-    let shown = circle.cosigned(&circle.head_of("fork").unwrap(), 2, circle.now());
-    circle.impostor(2, move |_| Answer::CosignedHead(shown.clone()));
-    let Refusal::Fork(found) = refusal(circle.update().await) else { panic!("no fork") };
+    let shown = circle.cosign_head(&circle.head_of("fork").unwrap(), 2, circle.now());
+    circle.replace_with_responder(2, move |_| Answer::CosignedHead(shown.clone()));
+    let Refusal::Fork(found) = expect_refusal(circle.update().await) else { panic!("no fork") };
     circle.start(2);
-    latched(circle.update().await);
+    expect_latched(circle.update().await);
     evidence_store(&circle).acknowledge(&found.id()).unwrap();
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 2);
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
-    let mut circle = Circle::with_first(83).await;
+    let mut circle = TestWorld::with_first_installed(83).await;
     circle.copy_log("fork").unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
+    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
     circle.poll_all().await.unwrap();
-    circle.show(World::peer_name(2), "fork").unwrap();
+    circle.set_mirror(World::peer_name(2), "fork").unwrap();
     circle.poll(2).await.unwrap();
-    assert!(matches!(circle.view_of(2).await, Answer::Evidence(_)));
+    assert!(matches!(circle.ask_for_head(2).await, Answer::Evidence(_)));
     let steps = Arc::new(Mutex::new(Vec::new()));
     let seen = steps.clone();
     circle.disk = Storage::with_hook(move |step| {
@@ -740,33 +758,33 @@ async fn evidence_that_a_peer_sends_is_stored_before_anything_else() {
             _ => Ok(()),
         }
     });
-    assert!(matches!(refusal(circle.update().await), Refusal::Fork(_)));
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Fork(_)));
     let first = steps.lock().unwrap().iter().find_map(|step| match step {
         WriteStep::Create(path) => Some(path.clone()),
         _ => None,
     });
     assert!(first.unwrap().to_string_lossy().contains("/evidence/"));
-    latched(circle.update().await);
+    expect_latched(circle.update().await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn check_says_what_could_install_and_installs_nothing() {
-    let mut circle = Circle::with_second_settling(84).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(84).await;
+    circle.advance_and_poll(HOUR).await;
     for _ in 0..2 {
         let (_, ended) = circle.check().await;
         assert_eq!(ended.as_ref().map(Classify::exit).ok(), Some(Exit::Available));
         let Ok(CycleOutcome::Available(agreed)) = ended else { panic!("{ended:?}") };
         assert_eq!(agreed.manifest().sequence, 2);
-        assert_eq!(circle.current().as_deref(), Some(ONE));
+        assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     }
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_download_apart_from_any_roll_is_what_a_later_roll_installs() {
-    let mut circle = Circle::with_second_settling(75).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(75).await;
+    circle.advance_and_poll(HOUR).await;
     let mut rng = StdRng::seed_from_u64(3);
     let (config, network, clock) =
         (circle.config.clone(), circle.network.clone(), circle.clock.clone());
@@ -774,27 +792,27 @@ async fn a_download_apart_from_any_roll_is_what_a_later_roll_installs() {
     let client = || Client::open(&config, &mirrors, &network, &clock, Storage::default()).unwrap();
     // Nothing is fetched by the roll itself.
     let artifacts = circle.log_directory().join("artifact");
-    fs::rename(&artifacts, circle.beside("away")).unwrap();
+    fs::rename(&artifacts, circle.scratch_path("away")).unwrap();
     let ended = client().install_downloaded(&mut rng).await.1;
     let Ok(CycleOutcome::Available(agreed)) = ended else { panic!("{ended:?}") };
-    fs::rename(circle.beside("away"), &artifacts).unwrap();
+    fs::rename(circle.scratch_path("away"), &artifacts).unwrap();
     let fetcher = Downloader::new(&config, &mirrors, &network, Storage::default());
     fetcher.download(&agreed, &mut CycleReport::default(), &mut rng).await.unwrap();
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     fs::remove_dir_all(&artifacts).unwrap();
     // Not for what was confirmed back then, but for what is confirmed now.
     circle.stop(2);
-    assert_eq!(one_missing(client().install_downloaded(&mut rng).await).0, "carol");
+    assert_eq!(expect_one_unconfirmed(client().install_downloaded(&mut rng).await).0, "carol");
     circle.start(2);
     circle.advance(MINUTE);
-    assert_eq!(installed(client().install_downloaded(&mut rng).await), 2);
-    assert_eq!(circle.current().as_deref(), Some(TWO));
+    assert_eq!(expect_installed(client().install_downloaded(&mut rng).await), 2);
+    assert_eq!(circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is() {
-    let mut circle = Circle::with_second_settling(77).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(77).await;
+    circle.advance_and_poll(HOUR).await;
     let Ok(CycleOutcome::Available(agreed)) = circle.check().await.1 else {
         panic!("not available")
     };
@@ -835,11 +853,11 @@ async fn an_artifact_whose_name_may_not_be_durable_is_not_relied_on_before_it_is
 
 #[tokio::test(start_paused = true)]
 async fn two_downloads_at_once_take_turns_and_one_that_lasts_is_not_waited_for_for_ever() {
-    let mut circle = Circle::with_second_settling(76).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(76).await;
+    circle.advance_and_poll(HOUR).await;
     let lock = Storage::default().lock(&circle.config.cycle.install_root).unwrap().unwrap();
     let began = tokio::time::Instant::now();
-    let busy = error(circle.update().await);
+    let busy = expect_error(circle.update().await);
     assert!(matches!(busy, ClientError::Store(StoreError::Busy(_))), "{busy}");
     assert!((600..620).contains(&began.elapsed().as_secs()));
     circle.poll_all().await.unwrap();
@@ -848,13 +866,13 @@ async fn two_downloads_at_once_take_turns_and_one_that_lasts_is_not_waited_for_f
         drop(lock);
     };
     let (ended, ()) = tokio::join!(circle.update(), release);
-    assert_eq!(installed(ended), 2);
+    assert_eq!(expect_installed(ended), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
-    let mut circle = Circle::with_second_settling(92).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(92).await;
+    circle.advance_and_poll(HOUR).await;
     let (_, ended) = circle.check().await;
     let Ok(CycleOutcome::Available(agreed)) = ended else { panic!("{ended:?}") };
     let root = InstallRoot::new(&circle.config.cycle.install_root, Storage::default());
@@ -864,42 +882,42 @@ async fn what_was_agreed_on_is_good_for_15_minutes_and_for_its_own_artifact() {
         staging.write(vec![bytes.to_vec()])?;
         staging.finish()?.unpack()
     };
-    let mut altered = TWO.to_vec();
+    let mut altered = SECOND_ARTIFACT.to_vec();
     altered[20] ^= 1;
-    for wrong in [TROJAN, &TWO[1..], &[TWO, b"x"].concat(), b"", &altered] {
+    for wrong in [TROJAN, &SECOND_ARTIFACT[1..], &[SECOND_ARTIFACT, b"x"].concat(), b"", &altered] {
         let refused = stage(wrong).unwrap_err();
         assert!(matches!(refused, InstallError::Install(InstallRefusal::Artifact(_))), "{refused}");
     }
     let at = agreed.rounds()[1].closed_at();
     let switch = async |now| {
-        let ready = stage(TWO).unwrap();
+        let ready = stage(SECOND_ARTIFACT).unwrap();
         let clock = ManualClock::at(now);
         let begun = root.begin_switch(&agreed, &clock, || Ok::<_, InstallError>(())).await?;
         begun.finish(&agreed, ready, "", &clock).await
     };
     let late = switch(at.after(15 * MINUTE + SECOND)).await.unwrap_err();
     assert!(matches!(late, InstallError::Refused(Refusal::RoundTooOld { .. })), "{late}");
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     switch(at.after(15 * MINUTE)).await.unwrap();
-    assert_eq!(circle.current().as_deref(), Some(TWO));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_stands_before_what_was_verified_is_an_error() {
-    let mut circle = Circle::with_second_settling(85).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(85).await;
+    circle.advance_and_poll(HOUR).await;
     assert_up_to_date_or_available(circle.check().await.1);
     let now = circle.now();
     for back in [61, 3600, 365 * 24 * 3600] {
         circle.clock.set(Timestamp(now.0 - back));
         circle.poll_all().await.unwrap();
-        let error = error(circle.update().await);
+        let error = expect_error(circle.update().await);
         assert!(matches!(error, ClientError::Clock { .. }), "{error}");
-        assert_eq!(circle.current().as_deref(), Some(ONE));
+        assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     }
     circle.clock.set(now);
     circle.poll_all().await.unwrap();
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 fn assert_up_to_date_or_available(ended: Result<CycleOutcome, unanimity_client::CycleError>) {
@@ -908,8 +926,8 @@ fn assert_up_to_date_or_available(ended: Result<CycleOutcome, unanimity_client::
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_ahead_for_a_while_does_not_settle_anything() {
-    let mut circle = Circle::with_first(86).await;
-    circle.publish(&release(2)).unwrap();
+    let mut circle = TestWorld::with_first_installed(86).await;
+    circle.publish(&release_spec(2)).unwrap();
     circle.poll_all().await.unwrap();
     circle.update().await.1.unwrap_err();
     // Only the client's own clock runs ahead: to it, every view is old.
@@ -917,56 +935,56 @@ async fn a_clock_that_was_ahead_for_a_while_does_not_settle_anything() {
     circle.clock.set(Timestamp(others.0 + 3700));
     let head = circle.head_of("log").unwrap();
     for peer in 0..5 {
-        let view = circle.cosigned(&head, peer, others);
-        circle.impostor(peer, move |_| Answer::CosignedHead(view.clone()));
+        let view = circle.cosign_head(&head, peer, others);
+        circle.replace_with_responder(peer, move |_| Answer::CosignedHead(view.clone()));
     }
-    let missing = missing(circle.update().await);
+    let missing = expect_unconfirmed(circle.update().await);
     assert!(
         missing.iter().all(|m| matches!(m.failure, Some(PeerFailure::TooOld(_)))),
         "{missing:?}"
     );
     assert_eq!(missing.len(), 5);
     circle.clock.set(others);
-    assert!(matches!(refusal(circle.update().await), Refusal::Settling { .. }));
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_peer_and_a_wrong_clock_cannot_stop_a_node_for_ever() {
-    let mut circle = Circle::with_second_settling(88).await;
+    let mut circle = TestWorld::with_second_settling(88).await;
     let right = circle.now();
     circle.clock.set(Timestamp(right.0 + 365 * 24 * 3600));
     let wrong = circle.now();
     let head = circle.head_of("log").unwrap();
     for peer in 0..5 {
         // One of them goes along with the wrong clock.
-        let view = circle.cosigned(&head, peer, if peer == 4 { wrong } else { right });
-        circle.impostor(peer, move |_| Answer::CosignedHead(view.clone()));
+        let view = circle.cosign_head(&head, peer, if peer == 4 { wrong } else { right });
+        circle.replace_with_responder(peer, move |_| Answer::CosignedHead(view.clone()));
     }
-    assert_eq!(missing(circle.update().await).len(), 4);
+    assert_eq!(expect_unconfirmed(circle.update().await).len(), 4);
     circle.clock.set(right);
     (0..5).for_each(|peer| circle.start(peer));
-    circle.pass(HOUR).await;
-    assert_eq!(installed(circle.update().await), 2);
+    circle.advance_and_poll(HOUR).await;
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
     // The attacker holds publisher keys, log key, the client's mirror and all peers but one.
-    let base = Circle::with_first(87).await;
+    let base = TestWorld::with_first_installed(87).await;
     for honest_grows in [true, false] {
-        let mut circle = base.again();
+        let mut circle = base.copy();
         circle.copy_log("fork").unwrap();
-        circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
-        circle.show("client", "fork").unwrap();
+        circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
+        circle.set_mirror("client", "fork").unwrap();
         let fork = circle.head_of("fork").unwrap();
         if honest_grows {
-            circle.publish(&release(2)).unwrap();
+            circle.publish(&release_spec(2)).unwrap();
         }
         for _ in 0..4 {
-            circle.pass(HOUR).await;
+            circle.advance_and_poll(HOUR).await;
             for liar in 1..5 {
-                let view = circle.cosigned(&fork, liar, circle.now());
-                circle.impostor(liar, move |_| Answer::CosignedHead(view.clone()));
+                let view = circle.cosign_head(&fork, liar, circle.now());
+                circle.replace_with_responder(liar, move |_| Answer::CosignedHead(view.clone()));
             }
             match circle.update().await.1.unwrap_err() {
                 CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_) => {
@@ -978,21 +996,21 @@ async fn a_fork_that_its_mirrors_hide_from_no_honest_peer_never_installs() {
                 }
                 other => panic!("{other}"),
             }
-            assert_eq!(circle.current().as_deref(), Some(ONE));
+            assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
         }
     }
 }
 
 /// A head that looks served, since one hash is all that its root needs, and that nothing ties to
 /// any other: made with the log's key and 32 bytes.
-fn unlinkable_head(circle: &Circle) -> (unanimity_protocol::TreeHead, Tile) {
-    (circle.circle.head(1 << 40, Hash([7; 32])), Tile { level: 5, index: 0, width: 1 })
+fn unlinkable_head(circle: &TestWorld) -> (unanimity_protocol::TreeHead, Tile) {
+    (circle.keys.sign_head(1 << 40, Hash([7; 32])), Tile { level: 5, index: 0, width: 1 })
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
-    let mut circle = Circle::with_second_settling(93).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(93).await;
+    circle.advance_and_poll(HOUR).await;
     let (head, tile) = unlinkable_head(&circle);
     let path = circle.copy_log("hollow").unwrap();
     fs::write(path.join("checkpoint"), head.note()).unwrap();
@@ -1002,42 +1020,42 @@ async fn a_hollow_head_on_one_mirror_of_two_stops_nobody() {
     circle.mirrors = vec![mirror(&circle, "hollow"), mirror(&circle, "log")];
     let (report, ended) = circle.update().await;
     assert!(report.remarks.iter().any(|remark| remark.contains(&head.to_string())), "{report:?}");
-    assert_eq!(installed((report, ended)), 2);
+    assert_eq!(expect_installed((report, ended)), 2);
     // Also for a node that begins.
-    let mut new = Circle::with_second_settling(93).await;
+    let mut new = TestWorld::with_second_settling(93).await;
     new.mirrors = circle.mirrors.clone();
-    new.config.cycle.state = new.beside("new-state");
-    new.config.cycle.install_root = new.beside("new-root");
-    assert!(matches!(refusal(new.update().await), Refusal::Settling { .. }));
+    new.config.cycle.state = new.scratch_path("new-state");
+    new.config.cycle.install_root = new.scratch_path("new-root");
+    assert!(matches!(expect_refusal(new.update().await), Refusal::Settling { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hollow_head_that_a_peer_shows_and_serves_makes_that_peer_unjoined_and_no_other() {
-    let mut circle = Circle::with_second_settling(94).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(94).await;
+    circle.advance_and_poll(HOUR).await;
     let (head, _) = unlinkable_head(&circle);
-    let view = circle.cosigned(&head, 2, circle.now());
-    circle.impostor(2, move |question| match question {
+    let view = circle.cosign_head(&head, 2, circle.now());
+    circle.replace_with_responder(2, move |question| match question {
         Question::CosignedHead(_) => Answer::CosignedHead(view.clone()),
         Question::Tile(..) => Answer::Tile(vec![7; 32]),
     });
     let (report, ended) = circle.update().await;
     assert_eq!(report.head.as_ref().unwrap().size(), 2);
-    let (who, standing, _) = one_missing((report, ended));
+    let (who, standing, _) = expect_one_unconfirmed((report, ended));
     assert_eq!((who.as_str(), standing), ("carol", Confirmation::Unproven));
     assert!(evidence_store(&circle).list().unwrap().is_empty());
-    assert_eq!(circle.current().as_deref(), Some(ONE));
+    assert_eq!(circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there_are() {
-    let mut circle = Circle::with_second_settling(95).await;
-    circle.pass(HOUR).await;
+    let mut circle = TestWorld::with_second_settling(95).await;
+    circle.advance_and_poll(HOUR).await;
     for peer in 0..4 {
         let (node, head) =
-            (circle.peer(peer).clone(), circle.circle.head(100 + peer as u64, Hash([7; 32])));
-        let (secret, clock) = (circle.circle.peer_secrets[peer].clone(), circle.clock.clone());
-        circle.replace(peer, move |mut listener| async move {
+            (circle.peer(peer).clone(), circle.keys.sign_head(100 + peer as u64, Hash([7; 32])));
+        let (secret, clock) = (circle.keys.peer_keys[peer].clone(), circle.clock.clone());
+        circle.replace_peer(peer, move |mut listener| async move {
             while let Ok(mut stream) = listener.accept().await {
                 let (node, head, secret, now) =
                     (node.clone(), head.clone(), secret.clone(), clock.now());
@@ -1059,49 +1077,49 @@ async fn a_peer_that_stalls_on_tiles_costs_one_deadline_however_many_heads_there
         });
     }
     let begun = tokio::time::Instant::now();
-    assert_eq!(missing(circle.update().await).len(), 3);
+    assert_eq!(expect_unconfirmed(circle.update().await).len(), 3);
     assert_eq!(begun.elapsed(), 4 * circle.config.cycle.ask_timeout);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_stalls_in_the_middle_of_an_artifact_is_given_up() {
-    let mut circle = Circle::with_second_settling(61).await;
-    circle.pass(HOUR).await;
-    let host = Stalling::directory(circle.log_directory(), "artifact/");
+    let mut circle = TestWorld::with_second_settling(61).await;
+    circle.advance_and_poll(HOUR).await;
+    let host = StallingMirror::from_directory(circle.log_directory(), "artifact/");
     circle.mirrors = vec![host.mirror.clone()];
     let stall = host.stall().await;
     let late = async {
-        host.wait_for(1).await;
+        host.wait_for_reads(1).await;
         tokio::time::advance(READ_TIMEOUT + SECOND).await;
     };
     let ((_, ended), ()) = tokio::join!(circle.update(), late);
     let error = ended.unwrap_err().to_string();
     assert!(error.contains("stalling: reading") || error.contains("nothing came"), "{error}");
-    assert_eq!((host.begun(), circle.current()), (1, Some(ONE.to_vec())));
+    assert_eq!((host.reads_begun(), circle.installed_bytes()), (1, Some(FIRST_ARTIFACT.to_vec())));
     drop(stall);
     while host.mirror.read("checkpoint", 10_000).await.is_err() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn mirrors_that_stall_cost_a_cycle_their_time_once_and_others_serve() {
-    let mut circle = Circle::with_second_settling(62).await;
-    circle.pass(HOUR).await;
-    let hosts = [(); 3].map(|()| Stalling::directory(circle.log_directory(), ""));
+    let mut circle = TestWorld::with_second_settling(62).await;
+    circle.advance_and_poll(HOUR).await;
+    let hosts = [(); 3].map(|()| StallingMirror::from_directory(circle.log_directory(), ""));
     let mirrors = hosts.iter().map(|host| host.mirror.clone());
     circle.mirrors = mirrors.chain([mirror(&circle, "log")]).collect();
-    let stalls = join_all(hosts.iter().map(Stalling::stall)).await;
+    let stalls = join_all(hosts.iter().map(StallingMirror::stall)).await;
     let late = async {
         for host in &hosts {
-            host.wait_for(1).await;
+            host.wait_for_reads(1).await;
         }
         tokio::time::advance(READ_TIMEOUT + SECOND).await;
     };
     let began = Instant::now();
     let (ended, ()) = tokio::join!(circle.update(), late);
-    assert_eq!(installed(ended), 2);
+    assert_eq!(expect_installed(ended), 2);
     assert_eq!(began.elapsed(), READ_TIMEOUT + SECOND);
     drop(stalls);
 }

@@ -16,7 +16,7 @@ use unanimity_protocol::{
     NoteVerifyingKey,
 };
 use unanimity_testkit::circle::NOW;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 const NODE: &str = "node.toml";
 const PEERS: &str = "peers.toml";
@@ -83,7 +83,7 @@ fn good_peers() -> String {
 }
 
 fn load(node: &str, peers: &str) -> (TempDir, Result<ClientConfig, ConfigError>) {
-    let place = place();
+    let place = scratch_dir();
     fs::write(place.path().join(NODE), node).unwrap();
     fs::write(place.path().join(PEERS), peers).unwrap();
     let loaded = unanimity_config::load_client_config(&place.path().join(NODE), NOW);
@@ -226,7 +226,7 @@ fn what_makes_no_sense_of_a_switch_is_refused() {
 
 #[test]
 fn what_a_node_keeps_is_in_places_apart_whatever_they_are_called() {
-    let place = place();
+    let place = scratch_dir();
     let here = place.path();
     fs::create_dir_all(here.join("there/deep")).unwrap();
     symlink("there", here.join("link")).unwrap();
@@ -463,7 +463,7 @@ fn a_table_or_field_that_is_missing_is_named() {
         let error = load_error(&with(&good_node(), piece, ""), &good_peers(), NODE);
         assert_contains_all(&error, &["missing field", missing]);
     }
-    let place = place();
+    let place = scratch_dir();
     let error = unanimity_config::load_client_config(&place.path().join("nothing.toml"), NOW)
         .unwrap_err()
         .to_string();
@@ -515,7 +515,7 @@ fn times_that_make_a_check_empty_are_refused() {
 
 #[test]
 fn a_pinned_checkpoint_has_to_be_one_of_the_log() {
-    let place = place();
+    let place = scratch_dir();
     let node = with(&good_node(), "[install]", "pinned = \"pinned\"\n\n[install]");
     fs::write(place.path().join(NODE), &node).unwrap();
     fs::write(place.path().join(PEERS), good_peers()).unwrap();
@@ -553,7 +553,7 @@ fn a_refusal_does_not_repeat_addresses_needlessly() {
 }
 
 fn load_node(tables: &str) -> (TempDir, Result<unanimity_config::NodeConfig, ConfigError>) {
-    let place = place();
+    let place = scratch_dir();
     fs::write(place.path().join(NODE), format!("{}{tables}", good_node())).unwrap();
     fs::write(place.path().join(PEERS), good_peers()).unwrap();
     fs::write(place.path().join("network.toml"), "nothing").unwrap();

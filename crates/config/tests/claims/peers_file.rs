@@ -15,7 +15,7 @@ use unanimity_config::{
 use unanimity_protocol::{CosignatureSigningKey, Hash, Name, NoteSigningKey, Timestamp};
 use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 const BEFORE: Timestamp = Timestamp(NOW.0 - 1);
 const LATER: Timestamp = Timestamp(NOW.0 + 3600);
@@ -79,7 +79,7 @@ fn disk() -> Storage {
 
 /// A file of its own.
 fn file(text: &str) -> (TempDir, PathBuf) {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("peers.toml");
     fs::write(&path, text).unwrap();
     (place, path)
@@ -231,7 +231,7 @@ fn node(directory: &Path, peers: &str) -> PathBuf {
 
 #[test]
 fn a_node_starts_with_a_circle_that_is_too_small_and_its_client_does_not() {
-    let place = place();
+    let place = scratch_dir();
     let path = node(place.path(), &peer("a", 1, &joining()));
     let started = unanimity_config::load_node_config(&path).unwrap();
     assert_eq!(started.peers.entries().len(), 1);
@@ -256,7 +256,7 @@ fn a_node_starts_with_a_circle_that_is_too_small_and_its_client_does_not() {
 fn a_key_has_one_role_also_that_of_a_peer_who_does_not_count() {
     for standing in ["".to_owned(), joining(), leaves(NOW)] {
         for seed in [11, 10] {
-            let place = place();
+            let place = scratch_dir();
             let path = node(place.path(), &peer("eve", seed, &standing));
             let error = unanimity_config::load_node_config(&path).unwrap_err().to_string();
             assert!(error.contains("eve") && error.contains("one role"), "{error}");
@@ -272,7 +272,7 @@ fn a_key_has_one_role_also_that_of_a_peer_who_does_not_count() {
 
 #[test]
 fn a_file_longer_than_the_bound_is_refused_and_not_read_in_part() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("peers.toml");
     let filler = "#".repeat((1 << 20) - 1) + "\n";
     fs::write(&path, &filler).unwrap();

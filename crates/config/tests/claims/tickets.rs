@@ -84,7 +84,7 @@ fn a_ticket_goes_through_a_shell_as_it_is() {
     hard.key = key("~*?[a]{1,2}!$'\"\\;&|<>()#é", 1);
     let text = hard.to_string();
     // A file that a pattern could match, were there one.
-    let place = scratch_dir::place();
+    let place = scratch_dir::scratch_dir();
     let mut shell = std::process::Command::new("sh");
     shell.current_dir(place.path()).args(["-c", &format!("printf '%s\\n' {text}")]);
     assert_eq!(shell.output().unwrap().stdout, format!("{text}\n").into_bytes());

@@ -14,10 +14,10 @@ use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
 use unanimity_protocol::{Hash, Refusal, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::targets::target;
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::targets::sample_artifact;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::{ReleaseSpec, World};
 
 /// Gives bytes for ever, or until its end, and counts what was taken.
 struct CountingSource {
@@ -48,7 +48,7 @@ fn exactly_the_signed_bytes_are_an_artifact() {
         let bytes = vec![b'x'; length];
         for at_once in [1000, usize::MAX] {
             let source = CountingSource { end: length as u64, taken: 0, at_once };
-            verify_artifact(&target(&bytes), source).unwrap();
+            verify_artifact(&sample_artifact(&bytes), source).unwrap();
         }
     }
 }
@@ -59,13 +59,13 @@ fn of_an_artifact_that_does_not_end_one_byte_too_many_is_read() {
         let bytes = vec![b'x'; length];
         for at_once in [1, 1000, usize::MAX] {
             let mut source = CountingSource { end: u64::MAX, taken: 0, at_once };
-            let verified = verify_artifact(&target(&bytes), &mut source);
+            let verified = verify_artifact(&sample_artifact(&bytes), &mut source);
             assert!(mismatch_text(verified).contains("longer than"));
             assert_eq!(source.taken, length as u64 + 1);
         }
     }
     // No length is too long to be one more than.
-    let longest = Artifact { length: u64::MAX, ..target(b"") };
+    let longest = Artifact { length: u64::MAX, ..sample_artifact(b"") };
     assert!(mismatch_text(verify_artifact(&longest, &b"short"[..])).contains("5 bytes"));
 }
 
@@ -73,13 +73,13 @@ fn of_an_artifact_that_does_not_end_one_byte_too_many_is_read() {
 fn an_artifact_too_short_or_changed_is_refused() {
     let bytes = b"#!/bin/sh\necho hello\n";
     for length in 0..bytes.len() {
-        let verified = verify_artifact(&target(bytes), &bytes[..length]);
+        let verified = verify_artifact(&sample_artifact(bytes), &bytes[..length]);
         assert!(mismatch_text(verified).contains(&format!("{length} bytes, and {}", bytes.len())));
     }
     for at in 0..bytes.len() {
         let mut changed = *bytes;
         changed[at] ^= 0x20;
-        let verified = verify_artifact(&target(bytes), &changed[..]);
+        let verified = verify_artifact(&sample_artifact(bytes), &changed[..]);
         assert!(mismatch_text(verified).contains("SHA-256"));
     }
 }
@@ -92,7 +92,7 @@ fn a_source_that_fails_is_no_refusal() {
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
     }
-    let verified = verify_artifact(&target(b"x"), b"".chain(FailingReader));
+    let verified = verify_artifact(&sample_artifact(b"x"), b"".chain(FailingReader));
     assert!(matches!(verified, Err(InstallError::Source(_))));
 }
 
@@ -103,7 +103,7 @@ const NEW: &[u8] = b"#!/bin/sh\necho the new release\n";
 async fn world_before_update(directory: &Path) -> World {
     let mut world = World::create(directory, 3, Timestamp(1_790_000_000)).unwrap();
     for (sequence, version, artifact) in [(1, "1.0.0", OLD), (2, "1.1.0", NEW)] {
-        world.publish(&Draft::new(sequence, version, artifact)).unwrap();
+        world.publish(&ReleaseSpec::new(sequence, version, artifact)).unwrap();
         world.poll_all().await.unwrap();
         let settling = world.update().await.1;
         assert!(matches!(settling, Err(CycleError::Refused(Refusal::Settling { .. }))));
@@ -118,7 +118,8 @@ async fn world_before_update(directory: &Path) -> World {
 
 /// What `current` is: one of the two versions, whole, with its proof.
 fn current(world: &World) -> u64 {
-    let installed = world.installed().unwrap().expect("something is installed at every moment");
+    let installed =
+        world.installed_version().unwrap().expect("something is installed at every moment");
     let expected = if installed.sequence == 1 { OLD } else { NEW };
     assert_eq!(fs::read(installed.directory.join("hello")).unwrap(), expected);
     assert_eq!(fs::read(world.config.cycle.install_root.join("current/hello")).unwrap(), expected);
@@ -130,7 +131,7 @@ fn current(world: &World) -> u64 {
 #[tokio::test]
 async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the_next_one_ends_it()
 {
-    let base = place();
+    let base = scratch_dir();
     let world = world_before_update(&base.path().join("base")).await;
     let steps = {
         let mut copy = world.copy_to(&base.path().join("recorded")).unwrap();
@@ -178,8 +179,8 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
 
 #[tokio::test]
 async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     world.poll_all().await.unwrap();
     let (disk, steps) = recording_disk();
     world.disk = disk;
@@ -213,8 +214,8 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
 
 #[tokio::test]
 async fn an_artifact_that_was_refused_leaves_nothing_behind() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     world.poll_all().await.unwrap();
     let path = world.log_directory().join(artifact_path(&Hash::digest(NEW)));
     let mut changed = NEW.to_vec();
@@ -238,8 +239,8 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     let current = world.config.cycle.install_root.join("current");
     for target in [
         "/etc",
@@ -257,12 +258,12 @@ async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
         "versions//1-1.0.0",
     ] {
         fs::remove_file(&current).unwrap();
-        std::os::unix::fs::symlink(target, &current).unwrap();
-        let error = world.installed().unwrap_err().to_string();
+        std::os::unix::fs::symlink(sample_artifact, &current).unwrap();
+        let error = world.installed_version().unwrap_err().to_string();
         assert!(error.contains("current"), "{error}");
         assert!(matches!(world.update().await.1, Err(CycleError::Client(_))));
     }
     fs::remove_file(&current).unwrap();
     fs::write(&current, "a file").unwrap();
-    world.installed().unwrap_err();
+    world.installed_version().unwrap_err();
 }

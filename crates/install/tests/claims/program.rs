@@ -16,7 +16,7 @@ use unanimity_config::SpoolSettings;
 use unanimity_install::journal::Journal;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, SystemClock};
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::{ReleaseSpec, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity-install");
 /// A bit longer than a release has to wait.
@@ -37,7 +37,7 @@ impl InstallerSandbox {
         fs::create_dir_all(&spool).unwrap();
         world.config.cycle.spool =
             Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
-        world.publish(&Draft::new(1, "1.0.0", b"one")).unwrap();
+        world.publish(&ReleaseSpec::new(1, "1.0.0", b"one")).unwrap();
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
         world.advance(SETTLE);

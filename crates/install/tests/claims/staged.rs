@@ -20,15 +20,16 @@ use unanimity_protocol::{Evidence, Note, NoteSigningKey, Policy, Refusal, Timest
 use unanimity_state::{ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{
-    Circle, HOUR, MINUTE, ONE, SECOND, TROJAN, TWO, refusal, release, up_to_date,
+    FIRST_ARTIFACT, HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TROJAN, TestWorld, expect_refusal,
+    expect_up_to_date, release_spec,
 };
-use unanimity_testkit::{Draft, copy_tree};
+use unanimity_testkit::{ReleaseSpec, copy_tree};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A node whose fetching and installing are two: what its installer goes by is not the client's.
 struct SplitInstallation {
-    circle: Circle,
+    circle: TestWorld,
     spool: PathBuf,
 }
 
@@ -46,15 +47,15 @@ fn install(
 impl SplitInstallation {
     /// Release 1 is in the log and has settled; nothing is installed.
     async fn new(seed: u64) -> SplitInstallation {
-        SplitInstallation::from_circle(Circle::new(seed)).await
+        SplitInstallation::from_circle(TestWorld::new(seed)).await
     }
 
-    async fn from_circle(mut circle: Circle) -> SplitInstallation {
-        let spool = circle.beside("spool");
+    async fn from_circle(mut circle: TestWorld) -> SplitInstallation {
+        let spool = circle.scratch_path("spool");
         fs::create_dir(&spool).unwrap();
         circle.config.cycle.spool = Some(Told { directory: spool.clone(), freshness: DAY });
         let mut split = SplitInstallation { circle, spool };
-        split.publish_and_settle(&release(1)).await;
+        split.publish_and_settle(&release_spec(1)).await;
         split
     }
 
@@ -63,24 +64,24 @@ impl SplitInstallation {
         let mut split = SplitInstallation::new(seed).await;
         split.download().await;
         assert_eq!(split.install().unwrap().sequence, 1);
-        split.publish_and_settle(&release(2)).await;
+        split.publish_and_settle(&release_spec(2)).await;
         split.download().await;
         split
     }
 
-    async fn publish_and_settle(&mut self, draft: &Draft) {
+    async fn publish_and_settle(&mut self, draft: &ReleaseSpec) {
         self.circle.publish(draft).unwrap();
         self.circle.poll_all().await.unwrap();
-        assert!(matches!(refusal(self.circle.update().await), Refusal::Settling { .. }));
-        self.circle.pass(HOUR).await;
+        assert!(matches!(expect_refusal(self.circle.update().await), Refusal::Settling { .. }));
+        self.circle.advance_and_poll(HOUR).await;
     }
 
     /// The one with the network.
     async fn download(&mut self) {
-        let before = self.circle.current();
+        let before = self.circle.installed_bytes();
         let (report, ended) = self.circle.update().await;
         assert!(matches!(ended, Ok(CycleOutcome::Available(_))), "{ended:?} {report:?}");
-        assert_eq!(self.circle.current(), before, "it installs nothing");
+        assert_eq!(self.circle.installed_bytes(), before, "it installs nothing");
     }
 
     /// The one without.
@@ -121,14 +122,14 @@ impl SplitInstallation {
     #[track_caller]
     fn install_error(&self) -> OfflineInstallError {
         let ended = self.install();
-        assert_eq!(self.circle.current().as_deref(), Some(ONE));
+        assert_eq!(self.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
         ended.unwrap_err()
     }
 
     #[track_caller]
     fn install_refusal(&self) -> Refusal {
         match self.install_error() {
-            OfflineInstallError::Refused(refusal) => refusal,
+            OfflineInstallError::Refused(refusal) => expect_refusal,
             other => panic!("not refused: {other:?}"),
         }
     }
@@ -148,19 +149,19 @@ async fn what_is_fetched_by_one_is_installed_by_the_other_from_its_own_head_on()
     assert!(matches!(split.install(), Err(OfflineInstallError::Spool(SpoolError::Empty(_)))));
     split.download().await;
     assert_eq!(split.install().unwrap().sequence, 1);
-    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     // It says how far it has come, to anybody.
     let head = installer_head_path(&split.circle.config.cycle.install_root);
     assert_eq!(fs::metadata(&head).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(fs::read(&head).unwrap(), split.circle.head_of("log").unwrap().note().as_bytes());
     let private = split.circle.config.cycle.install_root.join("installer");
     assert_eq!(fs::metadata(private).unwrap().permissions().mode() & 0o777, 0o700);
-    split.publish_and_settle(&release(2)).await;
+    split.publish_and_settle(&release_spec(2)).await;
     split.download().await;
     // Only the second entry.
     assert_eq!(fs::read(split.spool_path(ENTRIES_FILE)).unwrap()[..8], 1_u64.to_be_bytes());
     assert_eq!(split.install().unwrap().sequence, 2);
-    assert_eq!(split.circle.current().as_deref(), Some(TWO));
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
     // Once is enough.
     assert!(matches!(
         split.install(),
@@ -175,8 +176,8 @@ async fn nothing_that_is_changed_in_the_spool_is_installed() {
     let entries = fs::read(split.spool_path(ENTRIES_FILE)).unwrap();
     for (artifact, why) in [
         (TROJAN.to_vec(), "signed"),
-        (TWO[..TWO.len() - 1].to_vec(), "signed"),
-        ([TWO, b"x"].concat(), "longer"),
+        (SECOND_ARTIFACT[..SECOND_ARTIFACT.len() - 1].to_vec(), "signed"),
+        ([SECOND_ARTIFACT, b"x"].concat(), "longer"),
         (Vec::new(), "0 bytes"),
     ] {
         fs::remove_file(split.artifact()).unwrap();
@@ -184,7 +185,7 @@ async fn nothing_that_is_changed_in_the_spool_is_installed() {
         let mismatch = split.artifact_mismatch().to_string();
         assert!(mismatch.contains(why), "{mismatch}");
     }
-    fs::write(split.artifact(), TWO).unwrap();
+    fs::write(split.artifact(), SECOND_ARTIFACT).unwrap();
     let mut cut = entries.clone();
     cut.truncate(8);
     let mut altered = entries.clone();
@@ -223,7 +224,7 @@ async fn nothing_that_is_changed_in_the_spool_is_installed() {
         split.replace_file(PROOF_FILE, fewer.as_bytes());
         let refused = split.install().unwrap_err();
         let refused = match refused {
-            OfflineInstallError::Refused(refusal) => refusal,
+            OfflineInstallError::Refused(refusal) => expect_refusal,
             other => panic!("{i}: {other}"),
         };
         // Without its first view, a release has not settled; without its second, somebody is silent.
@@ -251,8 +252,8 @@ async fn no_entry_on_the_way_can_be_another_than_the_logs() {
     split.download().await;
     assert_eq!(split.install().unwrap().sequence, 1);
     // Somebody else's entry, and then ours.
-    split.circle.force("log", &[b"what anybody may log".to_vec()]).unwrap();
-    split.publish_and_settle(&release(2)).await;
+    split.circle.append_unchecked("log", &[b"what anybody may log".to_vec()]).unwrap();
+    split.publish_and_settle(&release_spec(2)).await;
     split.download().await;
     let entries = fs::read(split.spool_path(ENTRIES_FILE)).unwrap();
     let mut altered = entries.clone();
@@ -274,7 +275,7 @@ async fn every_byte_of_the_proof_counts() {
         let mut changed = proof.clone();
         changed[at] ^= 1;
         base.replace_file(PROOF_FILE, &changed);
-        let circle = base.circle.again();
+        let circle = base.circle.copy();
         let split = SplitInstallation { circle, spool: base.spool.clone() };
         // But for what nobody signs: a roll's own time, within what the views allow.
         if let Ok(installed) = split.install() {
@@ -282,7 +283,7 @@ async fn every_byte_of_the_proof_counts() {
             let line = proof[..at].rsplit(|byte| *byte == b'\n').next().unwrap();
             assert!(line.starts_with(b"roll "), "{at}: {}", String::from_utf8_lossy(line));
         } else {
-            assert_eq!(split.circle.current().as_deref(), Some(ONE));
+            assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
         }
     }
 }
@@ -312,7 +313,7 @@ async fn what_is_old_or_of_the_future_is_refused_by_the_installers_clock() {
     assert!(matches!(back, Err(OfflineInstallError::Clock { .. })), "{back:?}");
     let behind = at(Timestamp(now.0 - 61), DAY);
     assert!(matches!(behind, Err(OfflineInstallError::Refused(Refusal::Bundle(_)))), "{behind:?}");
-    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     split.circle.advance(DAY);
     assert_eq!(split.install().unwrap().sequence, 2);
 }
@@ -345,7 +346,7 @@ async fn another_product_another_circle_and_an_older_release_are_refused() {
     ));
     // A third release is installed; who asks for the second again is refused.
     assert_eq!(split.install().unwrap().sequence, 2);
-    split.publish_and_settle(&release(3)).await;
+    split.publish_and_settle(&release_spec(3)).await;
     split.download().await;
     assert_eq!(split.install().unwrap().sequence, 3);
     for (name, bytes) in &kept {
@@ -363,19 +364,25 @@ async fn another_product_another_circle_and_an_older_release_are_refused() {
 async fn what_the_log_says_against_a_release_cannot_be_hidden() {
     let mut split = SplitInstallation::with_second(146).await;
     // Another release of the same sequence is logged, and everybody has seen it by the next roll.
-    let twin = Draft::new(2, "1.1.0-b", TROJAN);
+    let twin = ReleaseSpec::new(2, "1.1.0-b", TROJAN);
     let proof = fs::read(split.spool_path(PROOF_FILE)).unwrap();
     split.circle.publish(&twin).unwrap();
-    split.circle.pass(MINUTE).await;
-    assert!(matches!(refusal(split.circle.update().await), Refusal::DuplicateSequence { .. }));
+    split.circle.advance_and_poll(MINUTE).await;
+    assert!(matches!(
+        expect_refusal(split.circle.update().await),
+        Refusal::DuplicateSequence { .. }
+    ));
     // What was staged before is of a smaller log, in which there is none: it is young enough.
     split.replace_file(PROOF_FILE, &proof);
     assert_eq!(split.install().unwrap().sequence, 2);
     // In the same log, with the entry before the head, nothing hides it.
     let mut split = SplitInstallation::new(147).await;
-    split.circle.publish(&Draft::new(1, "1.0.0-b", TROJAN)).unwrap();
-    split.circle.pass(MINUTE).await;
-    assert!(matches!(refusal(split.circle.update().await), Refusal::DuplicateSequence { .. }));
+    split.circle.publish(&ReleaseSpec::new(1, "1.0.0-b", TROJAN)).unwrap();
+    split.circle.advance_and_poll(MINUTE).await;
+    assert!(matches!(
+        expect_refusal(split.circle.update().await),
+        Refusal::DuplicateSequence { .. }
+    ));
     assert!(!split.spool_path(PROOF_FILE).exists());
 }
 
@@ -383,7 +390,7 @@ async fn what_the_log_says_against_a_release_cannot_be_hidden() {
 async fn a_head_that_nothing_ties_to_the_views_makes_no_proof() {
     let split = SplitInstallation::with_second(148).await;
     split.circle.copy_log("fork").unwrap();
-    split.circle.publish_to("fork", &Draft::new(3, "1.2.0", TROJAN)).unwrap();
+    split.circle.publish_to("fork", &ReleaseSpec::new(3, "1.2.0", TROJAN)).unwrap();
     let forked = split.circle.head_of("fork").unwrap();
     let proof = fs::read_to_string(split.spool_path(PROOF_FILE)).unwrap();
     let (before, rest) = proof.split_once("\nhead ").unwrap();
@@ -401,17 +408,17 @@ async fn a_log_that_did_not_grow_out_of_the_pinned_head_installs_nothing() {
     let head = |log| split.circle.head_of(log).unwrap();
     split.circle.copy_log("fork").unwrap();
     let honest = head("log");
-    split.circle.force("log", &[b"more".to_vec()]).unwrap();
-    split.circle.force("fork", &[b"less".to_vec()]).unwrap();
+    split.circle.append_unchecked("log", &[b"more".to_vec()]).unwrap();
+    split.circle.append_unchecked("fork", &[b"less".to_vec()]).unwrap();
     // Of the size that was read before, of the proof's, on another way there, and of a larger log.
-    let other = Circle::new(157);
-    let strange = |count| other.force("log", &vec![b"strange".to_vec(); count]).unwrap();
+    let other = TestWorld::new(157);
+    let strange = |count| other.append_unchecked("log", &vec![b"strange".to_vec(); count]).unwrap();
     let mut config = split.circle.config.clone();
     for pinned in [strange(1), strange(1), head("log"), head("fork")] {
         config.cycle.pinned = Some(pinned.clone());
         let refused = split.install_as(&config, Storage::default()).unwrap_err().to_string();
         assert!(refused.contains(&format!("trusted here ({pinned})")), "{refused}");
-        assert_eq!(split.circle.current().as_deref(), Some(ONE));
+        assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     }
     config.cycle.pinned = Some(honest);
     assert_eq!(split.install_as(&config, Storage::default()).unwrap().sequence, 2);
@@ -432,13 +439,13 @@ fn with_another_publisher(config: &ClientConfig) -> ClientConfig {
 async fn other_publishers_are_read_for_from_the_first_entry_on_and_in_the_log_that_is_trusted() {
     let mut split = SplitInstallation::with_second(158).await;
     // Another log under the same key, and everybody confirms it.
-    let circle = Circle::new(158);
-    circle.force("log", &[b"another log".to_vec()]).unwrap();
+    let circle = TestWorld::new(158);
+    circle.append_unchecked("log", &[b"another log".to_vec()]).unwrap();
     let mut other = SplitInstallation::from_circle(circle).await;
-    other.circle.publish(&release(2)).unwrap();
+    other.circle.publish(&release_spec(2)).unwrap();
     other.circle.poll_all().await.unwrap();
     other.download().await;
-    other.circle.pass(HOUR).await;
+    other.circle.advance_and_poll(HOUR).await;
     other.download().await;
     let config = with_another_publisher(&split.circle.config);
     let ended = split.install_as(&config, Storage::default());
@@ -446,7 +453,7 @@ async fn other_publishers_are_read_for_from_the_first_entry_on_and_in_the_log_th
     let mine = std::mem::replace(&mut split.spool, other.spool.clone());
     let refused = split.install_as(&config, Storage::default()).unwrap_err().to_string();
     assert!(refused.contains("did not grow out of one that is trusted here"), "{refused}");
-    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     split.spool = mine;
     // As it is told to.
     split.download().await;
@@ -458,8 +465,8 @@ async fn other_publishers_are_read_for_from_the_first_entry_on_and_in_the_log_th
 async fn evidence_that_the_installer_holds_latches_it_until_it_is_acknowledged() {
     let split = SplitInstallation::with_second(155).await;
     split.circle.copy_log("fork").unwrap();
-    split.circle.publish(&Draft::new(3, "1.2.0", b"honest")).unwrap();
-    split.circle.publish_to("fork", &Draft::new(3, "1.2.0", TROJAN)).unwrap();
+    split.circle.publish(&ReleaseSpec::new(3, "1.2.0", b"honest")).unwrap();
+    split.circle.publish_to("fork", &ReleaseSpec::new(3, "1.2.0", TROJAN)).unwrap();
     let heads = ["log", "fork"].map(|log| split.circle.head_of(log).unwrap());
     let evidence = Evidence::from_heads(&heads[0], &heads[1], &[]).unwrap();
     let state = installer_state_dir(&split.circle.config.cycle.install_root);
@@ -476,7 +483,7 @@ async fn evidence_that_the_installer_holds_latches_it_until_it_is_acknowledged()
 #[tokio::test(start_paused = true)]
 async fn links_pipes_and_files_of_others_in_the_spool_are_not_followed() {
     let split = SplitInstallation::with_second(149).await;
-    let secret = split.circle.beside("secret");
+    let secret = split.circle.scratch_path("secret");
     for name in [PROOF_FILE, ENTRIES_FILE, "versions/.2-1.1.0.new/hello"] {
         let path = split.spool_path(name);
         let kept = fs::read(&path).unwrap();
@@ -505,11 +512,11 @@ async fn links_pipes_and_files_of_others_in_the_spool_are_not_followed() {
     }
     // A directory on the way may be a link as well.
     let versions = split.spool_path("versions");
-    fs::rename(&versions, split.circle.beside("elsewhere")).unwrap();
-    symlink(split.circle.beside("elsewhere"), &versions).unwrap();
+    fs::rename(&versions, split.circle.scratch_path("elsewhere")).unwrap();
+    symlink(split.circle.scratch_path("elsewhere"), &versions).unwrap();
     assert!(matches!(split.install(), Err(OfflineInstallError::Spool(SpoolError::Io { .. }))));
     fs::remove_file(&versions).unwrap();
-    fs::rename(split.circle.beside("elsewhere"), &versions).unwrap();
+    fs::rename(split.circle.scratch_path("elsewhere"), &versions).unwrap();
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(split.spool_path(PROOF_FILE), Some(12345), None).unwrap();
         assert!(matches!(split.install(), Err(OfflineInstallError::Spool(SpoolError::Io { .. }))));
@@ -540,7 +547,7 @@ async fn a_spool_that_others_could_have_put_there_is_none() {
     }
     mode(&above, 0o700);
     // Nor is a link to one.
-    let link = split.circle.beside("link");
+    let link = split.circle.scratch_path("link");
     symlink(&split.spool, &link).unwrap();
     let real = std::mem::replace(&mut split.spool, link);
     assert!(matches!(split.install(), Err(OfflineInstallError::Spool(SpoolError::Io { .. }))));
@@ -565,7 +572,7 @@ async fn huge_files_in_the_spool_are_refused_at_once() {
     let place = split.circle.config.cycle.install_root.join("versions");
     assert_eq!(fs::read_dir(place).unwrap().count(), 1, "nothing of it is left");
     fs::remove_file(split.artifact()).unwrap();
-    fs::write(split.artifact(), TWO).unwrap();
+    fs::write(split.artifact(), SECOND_ARTIFACT).unwrap();
     // Entries are read as far as the head, and no further.
     huge(ENTRIES_FILE);
     assert_eq!(split.install().unwrap().sequence, 2);
@@ -574,7 +581,7 @@ async fn huge_files_in_the_spool_are_refused_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_artifact_that_is_swapped_all_the_time_is_installed_as_signed_or_not_at_all() {
     let split = SplitInstallation::with_second(152).await;
-    let (artifact, trojan) = (split.artifact(), split.circle.beside("trojan"));
+    let (artifact, trojan) = (split.artifact(), split.circle.scratch_path("trojan"));
     let stop = Arc::new(AtomicBool::new(false));
     let swapping = {
         let (artifact, stop) = (artifact.clone(), stop.clone());
@@ -595,12 +602,12 @@ async fn an_artifact_that_is_swapped_all_the_time_is_installed_as_signed_or_not_
             Ok(_) => break,
             Err(_) => refused += 1,
         }
-        assert_eq!(split.circle.current().as_deref(), Some(ONE));
+        assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     }
     stop.store(true, Ordering::Relaxed);
     swapping.join().unwrap();
-    let current = split.circle.current().unwrap();
-    assert!(current == TWO || (current == ONE && refused == 200));
+    let current = split.circle.installed_bytes().unwrap();
+    assert!(current == SECOND_ARTIFACT || (current == FIRST_ARTIFACT && refused == 200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -620,7 +627,7 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
     let base = SplitInstallation::with_second(154).await;
     let mut seen = Vec::new();
     for n in 0.. {
-        let mut circle = base.circle.again();
+        let mut circle = base.circle.copy();
         circle.config.cycle.spool.clone_from(&base.circle.config.cycle.spool);
         circle.clock.set(base.circle.now());
         let steps = AtomicUsize::new(0);
@@ -634,9 +641,9 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
             install(&mut OfflineInstaller::open(&circle.config, disk)?, &spool, DAY, circle.now())
         };
         let done = run(dying).is_ok();
-        let current = circle.current().unwrap();
-        assert!(current == ONE || current == TWO, "step {n}");
-        seen.push(current == TWO);
+        let current = circle.installed_bytes().unwrap();
+        assert!(current == FIRST_ARTIFACT || current == SECOND_ARTIFACT, "step {n}");
+        seen.push(current == SECOND_ARTIFACT);
         match run(Storage::default()) {
             Ok(installed) => assert_eq!(installed.sequence, 2),
             // It had been switched to, and not been written down.
@@ -644,11 +651,11 @@ async fn killed_at_any_step_the_installer_leaves_the_old_version_or_the_new_and_
                 offered: 2,
                 floor: 2,
             })) => {
-                assert_eq!(current, TWO);
+                assert_eq!(current, SECOND_ARTIFACT);
             }
             Err(other) => panic!("step {n}: {other}"),
         }
-        assert_eq!(circle.current().as_deref(), Some(TWO), "step {n}");
+        assert_eq!(circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT), "step {n}");
         if done {
             break;
         }
@@ -665,12 +672,12 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
         panic!("{refused:?}")
     };
     assert_eq!(until, Some(split.circle.now().after(MIN_BACKOFF)));
-    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
     // The fetcher hears of it, and its operator by it.
     let heard = split.circle.update().await.1;
     let is = matches!(heard, Err(CycleError::Install(InstallRefusal::Unhealthy { .. })));
     assert!(is, "{heard:?}");
-    split.circle.pass(MIN_BACKOFF).await;
+    split.circle.advance_and_poll(MIN_BACKOFF).await;
     split.download().await;
     split.circle.config.cycle.hooks.check = ["/bin/true".to_owned()].into();
     assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
@@ -678,9 +685,9 @@ async fn a_release_that_does_not_work_gives_way_and_the_fetcher_brings_it_again_
     let config = &split.circle.config;
     let root = InstallRoot::new(&config.cycle.install_root, Storage::default());
     root.roll_back(None, split.circle.now()).await.unwrap();
-    split.circle.pass(HOUR).await;
-    up_to_date(split.circle.update().await);
-    assert_eq!(split.circle.current().as_deref(), Some(ONE));
+    split.circle.advance_and_poll(HOUR).await;
+    expect_up_to_date(split.circle.update().await);
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
 }
 
 #[tokio::test]
@@ -699,7 +706,7 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     let mut installer = OfflineInstaller::open(&config, dying).unwrap();
     installer.install(&spool, DAY, &split.circle.clock).await.unwrap_err();
     drop(installer);
-    assert_eq!(split.circle.current().as_deref(), Some(TWO));
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
     let (_, ended) = split.circle.update().await;
     assert!(matches!(ended, Ok(CycleOutcome::Available(_))), "{ended:?}");
     let root = InstallRoot::new(&config.cycle.install_root, Storage::default())
@@ -707,8 +714,8 @@ async fn a_trial_that_was_interrupted_is_brought_to_the_installer_who_undoes_it(
     let undone = root.recover(split.circle.now()).await.unwrap();
     assert!(undone.is_some_and(|undone| undone.contains("its trial was interrupted")));
     assert_eq!(root.recover(split.circle.now()).await.unwrap(), None);
-    assert_eq!(split.circle.current().as_deref(), Some(ONE));
-    split.circle.pass(MIN_BACKOFF).await;
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(FIRST_ARTIFACT));
+    split.circle.advance_and_poll(MIN_BACKOFF).await;
     split.download().await;
     assert_eq!(split.install_with_commands().await.unwrap().sequence, 2);
 }
@@ -719,9 +726,9 @@ async fn that_a_release_was_taken_back_cannot_be_hidden_from_the_installer() {
     let mut split = SplitInstallation::new(161).await;
     split.download().await;
     assert_eq!(split.install().unwrap().sequence, 1);
-    split.publish_and_settle(&release(2)).await;
+    split.publish_and_settle(&release_spec(2)).await;
     split.download().await;
-    let before = split.circle.beside("before");
+    let before = split.circle.scratch_path("before");
     copy_tree(&split.spool, &before).unwrap();
     let own = split.circle.config.cycle.policy.clone();
     let withdrawal = Withdrawal {
@@ -735,10 +742,10 @@ async fn that_a_release_was_taken_back_cannot_be_hidden_from_the_installer() {
     let mut note = Note::unsigned(&withdrawal.to_string()).unwrap();
     // By two of three keys, one of which the fetcher does not go by.
     for key in [0, 2] {
-        note.sign(&split.circle.circle.publishers[key]);
+        note.sign(&split.circle.keys.publisher_keys[key]);
     }
-    split.circle.force("log", &[note.to_string().into_bytes()]).unwrap();
-    split.circle.pass(MINUTE).await;
+    split.circle.append_unchecked("log", &[note.to_string().into_bytes()]).unwrap();
+    split.circle.advance_and_poll(MINUTE).await;
     let keys = own.publishers()[..2].to_vec();
     let (product, channel, log) = (own.product.clone(), own.channel.clone(), own.log.clone());
     split.circle.config.cycle.policy = Policy::new(product, channel, log, keys, 2).unwrap();
@@ -758,17 +765,17 @@ async fn the_installer_does_not_go_back_to_what_was_taken_back() {
     let mut split = SplitInstallation::new(162).await;
     split.download().await;
     assert_eq!(split.install().unwrap().sequence, 1);
-    split.circle.publish(&release(2)).unwrap();
+    split.circle.publish(&release_spec(2)).unwrap();
     let now = split.circle.now();
-    split.circle.withdraw("log", 1, "It deletes what it should keep.", now).unwrap();
+    split.circle.publish_withdrawal("log", 1, "It deletes what it should keep.", now).unwrap();
     split.circle.poll_all().await.unwrap();
     split.circle.update().await.1.unwrap_err();
-    split.circle.pass(HOUR).await;
+    split.circle.advance_and_poll(HOUR).await;
     split.download().await;
     split.circle.config.cycle.hooks.check = ["/bin/false".to_owned()].into();
     let refused = split.install_with_commands().await.unwrap_err().to_string();
     assert!(refused.contains("1-1.0.0 was taken back by its publisher, so 2-1.1.0"), "{refused}");
-    assert_eq!(split.circle.current().as_deref(), Some(TWO));
+    assert_eq!(split.circle.installed_bytes().as_deref(), Some(SECOND_ARTIFACT));
     // It knows that also of a release that came to nothing.
     let config = &split.circle.config;
     let memory = installer_state_dir(&config.cycle.install_root);
@@ -782,8 +789,8 @@ async fn the_installer_does_not_go_back_to_what_was_taken_back() {
 async fn a_withdrawal_that_not_every_peer_has_seen_is_remembered_with_the_release() {
     let mut split = SplitInstallation::with_second(163).await;
     let now = split.circle.now();
-    split.circle.withdraw("log", 1, "It deletes what it should keep.", now).unwrap();
-    split.circle.pass(MINUTE).await;
+    split.circle.publish_withdrawal("log", 1, "It deletes what it should keep.", now).unwrap();
+    split.circle.advance_and_poll(MINUTE).await;
     split.circle.poll(0).await.unwrap();
     split.download().await;
     assert_eq!(split.install().unwrap().sequence, 2);

@@ -10,20 +10,20 @@ use unanimity_install::{ArtifactMismatch, InstallRefusal, InstallRoot, StorageTr
 use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::archives::*;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::watched_disk::recording_disk;
-use unanimity_testkit::{Draft, World, watched_disk};
+use unanimity_testkit::{ReleaseSpec, World, watched_disk};
 
 const ARCHIVE: &str = "hello.tar.zst";
 
 fn old() -> Vec<u8> {
-    tar(&[dir("bin"), file_of(b"bin/hello", 0o755, b"old"), dir("old"), file("old/gone")])
+    tar(&[dir("bin"), file_with(b"bin/hello", 0o755, b"old"), dir("old"), file("old/gone")])
 }
 
 fn new() -> Vec<u8> {
     tar(&[
         dir("bin"),
-        file_of(b"bin/hello", 0o755, b"the new release"),
+        file_with(b"bin/hello", 0o755, b"the new release"),
         link("run", "bin/hello"),
         dir("share"),
         file("share/data"),
@@ -48,26 +48,27 @@ async fn world_before_update(directory: &Path) -> World {
     world
 }
 
-fn draft(sequence: u64, version: &'static str, archive: &[u8]) -> Draft {
-    Draft { file: ARCHIVE, ..Draft::new(sequence, version, &zst(archive)) }
+fn draft(sequence: u64, version: &'static str, archive: &[u8]) -> ReleaseSpec {
+    ReleaseSpec { file: ARCHIVE, ..ReleaseSpec::new(sequence, version, &zst(archive)) }
 }
 
 /// What `current` is: one of the two trees, whole, and nothing beside it.
 fn current(world: &World) -> u64 {
-    let installed = world.installed().unwrap().expect("something is installed at every moment");
-    let expected = place();
+    let installed =
+        world.installed_version().unwrap().expect("something is installed at every moment");
+    let expected = scratch_dir();
     let archive = if installed.sequence == 1 { old() } else { new() };
     let tree = expected.path().join("tree");
-    unpacked(
+    unpack_into(
         unanimity_protocol::manifest::ArchiveFormat::Tar,
-        totals(&archive),
+        compute_totals(&archive),
         &archive[..],
         &tree,
     )
     .unwrap();
-    assert_eq!(below(&installed.directory), below(&tree));
+    assert_eq!(list_tree(&installed.directory), list_tree(&tree));
     let current = world.config.cycle.install_root.join("current");
-    assert_eq!(below(&fs::canonicalize(current).unwrap()), below(&tree));
+    assert_eq!(list_tree(&fs::canonicalize(current).unwrap()), list_tree(&tree));
     installed.sequence
 }
 
@@ -80,8 +81,8 @@ async fn confirmed_release(world: &mut World) -> Box<ConfirmedRelease> {
 
 #[tokio::test]
 async fn a_tree_is_published_confirmed_and_installed() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     assert_eq!(current(&world), 1);
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
@@ -98,8 +99,8 @@ async fn a_tree_is_published_confirmed_and_installed() {
 
 #[tokio::test]
 async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_at_it() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     let (disk, steps) = recording_disk();
     world.disk = disk;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
@@ -134,17 +135,17 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
         rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
     }
     let synced = steps.iter().position(|step| *step == WriteStep::SyncTree(tree.clone())).unwrap();
-    let in_tree = |step: &WriteStep| watched_disk::path_of(step).starts_with(&tree);
+    let in_tree = |step: &WriteStep| watched_disk::step_path(step).starts_with(&tree);
     assert!(!steps[synced + 1..].iter().any(in_tree), "something was written after the sync");
 }
 
 #[tokio::test]
 async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothing_behind() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     // No honest tool releases it: it says of itself what the signed totals say.
     let hostile = tar(&[dir("bin"), file("bin/hello"), file("../../../escaped")]);
-    let draft = Draft { file: "hello", ..Draft::new(3, "1.2.0", &hostile) };
+    let draft = ReleaseSpec { file: "hello", ..ReleaseSpec::new(3, "1.2.0", &hostile) };
     publish_as(&world, &draft, "hello.tar tar 14 3");
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap();
@@ -161,27 +162,27 @@ async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothin
         );
         assert_eq!(current(&world), 2);
         let versions = world.config.cycle.install_root.join("versions");
-        let left: Vec<String> = below(&versions.join(".3-1.2.0.new")).into_keys().collect();
+        let left: Vec<String> = list_tree(&versions.join(".3-1.2.0.new")).into_keys().collect();
         // The archive is kept: what is refused is not fetched again to be refused.
         assert_eq!(left, ["hello.tar"]);
-        assert!(below(place.path()).keys().all(|name| !name.contains("escaped")));
+        assert!(list_tree(place.path()).keys().all(|name| !name.contains("escaped")));
     }
 }
 
 /// Signs and logs a release whose target line ends in other words than `draft` gives.
-fn publish_as(world: &World, draft: &Draft, words: &str) {
-    let (manifest, _) = world.sign(draft).unwrap();
-    let [file, kind] = words.split_once(' ').map(|(file, kind)| [file, kind]).unwrap();
+fn publish_as(world: &World, draft: &ReleaseSpec, words: &str) {
+    let (manifest, _) = world.sign_release(draft).unwrap();
+    let [file, kind] = words.split_once(' ').map(|(file, kind)| [file, entry_of_kind]).unwrap();
     let text = manifest.to_string();
     let text = text.replace(" hello ", &format!(" {file} "));
     let text = format!("{}{kind}\n", text.strip_suffix("file\n").unwrap());
     let mut note = unanimity_protocol::Note::unsigned(&text).unwrap();
-    draft.signers.iter().for_each(|&key| note.sign(&world.circle.publishers[key]));
+    draft.signers.iter().for_each(|&key| note.sign(&world.keys.publisher_keys[key]));
     let artifact = unanimity_protocol::log_path::artifact_path(&manifest.artifacts[0].sha256);
     let path = world.log_directory().join(artifact);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, &draft.artifact).unwrap();
-    world.force("log", &[note.to_string().into_bytes()]).unwrap();
+    world.append_unchecked("log", &[note.to_string().into_bytes()]).unwrap();
 }
 
 #[tokio::test]
@@ -192,10 +193,10 @@ async fn a_tree_with_other_totals_than_were_signed_is_refused() {
         ("14 4", "3 entries in all, and 4 were signed"),
         ("14 2", "entry 3, \"share\": more than the 2 entries that were signed"),
     ] {
-        let place = place();
-        let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
+        let place = scratch_dir();
+        let mut world = World::create(scratch_dir.path(), 3, Timestamp(1_790_000_000)).unwrap();
         let archive = tar(&[dir("bin"), file("bin/hello"), file("share")]);
-        let draft = Draft::new(1, "1.0.0", &archive);
+        let draft = ReleaseSpec::new(1, "1.0.0", &archive);
         publish_as(&world, &draft, &format!("hello.tar tar {totals}"));
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
@@ -206,15 +207,15 @@ async fn a_tree_with_other_totals_than_were_signed_is_refused() {
             panic!("{refused:?}")
         };
         assert_eq!(told.to_string(), format!("bad artifact: hello.tar: {why}"));
-        assert!(world.installed().unwrap().is_none());
+        assert!(world.installed_version().unwrap().is_none());
     }
 }
 
 #[tokio::test]
 async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetched() {
-    let place = place();
-    let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
-    publish_as(&world, &Draft::new(1, "1.0.0", b"x"), "hello.tar tar 1 262145");
+    let place = scratch_dir();
+    let mut world = World::create(scratch_dir.path(), 3, Timestamp(1_790_000_000)).unwrap();
+    publish_as(&world, &ReleaseSpec::new(1, "1.0.0", b"x"), "hello.tar tar 1 262145");
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap_err();
     world.advance(Duration::from_secs(61 * 60));
@@ -229,11 +230,11 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
 
 #[tokio::test]
 async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_to_by_then() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
-    let trojan = zst(&tar(&[dir("bin"), file_of(b"bin/hello", 0o755, b"a trojan")]));
-    let (archive, other) = (staging.join(ARCHIVE), place.path().join("trojan"));
+    let trojan = zst(&tar(&[dir("bin"), file_with(b"bin/hello", 0o755, b"a trojan")]));
+    let (archive, other) = (staging.join(ARCHIVE), scratch_dir.path().join("trojan"));
     fs::write(&other, &trojan).unwrap();
     world.disk = Storage::with_hook(move |step| match step {
         WriteStep::MakeDir(path) if path.ends_with(".tree") => fs::rename(&other, &archive),
@@ -245,8 +246,8 @@ async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_
 
 #[tokio::test]
 async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     // The same tree, packed otherwise: nothing but its digest tells.
     let archive = staging.join(ARCHIVE);
@@ -276,8 +277,8 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
 
 #[tokio::test]
 async fn what_was_staged_is_unpacked_later_without_a_mirror() {
-    let place = place();
-    let mut world = world_before_update(&place.path().join("world")).await;
+    let place = scratch_dir();
+    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
     let agreed = confirmed_release(&mut world).await;
     let root = InstallRoot::new(&world.config.cycle.install_root, Storage::default());
     let mut staging = root.open_download(&agreed, &world.config.cycle.platform).unwrap();
@@ -294,8 +295,8 @@ async fn what_was_staged_is_unpacked_later_without_a_mirror() {
 
 #[test]
 fn a_tree_is_filled_below_its_directory_and_through_no_link() {
-    let place = place();
-    let (path, victim) = (place.path().join("tree"), place.path().join("victim"));
+    let place = scratch_dir();
+    let (path, victim) = (scratch_dir.path().join("tree"), scratch_dir.path().join("victim"));
     fs::create_dir(&victim).unwrap();
     let mut tree = Storage::default().create_tree(&path).unwrap();
     for name in ["", ".", "..", "../victim/x", "/x", "a//b", "a/", "a/../x", "x\0y"] {
@@ -317,14 +318,14 @@ fn a_tree_is_filled_below_its_directory_and_through_no_link() {
     fs::rename(path.join("a"), path.join("moved")).unwrap();
     std::os::unix::fs::symlink(&victim, path.join("a")).unwrap();
     tree.create("a/two", unanimity_storage::Mode::Public).unwrap();
-    assert_eq!(below(&path.join("moved")).len(), 2);
-    assert!(below(&victim).is_empty());
-    assert_eq!(below(place.path()).keys().filter(|name| !name.starts_with("tree")).count(), 1);
+    assert_eq!(list_tree(&path.join("moved")).len(), 2);
+    assert!(list_tree(&victim).is_empty());
+    assert_eq!(list_tree(place.path()).keys().filter(|name| !name.starts_with("tree")).count(), 1);
 }
 
 #[test]
 fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
-    let place = place();
+    let place = scratch_dir();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let told = seen.clone();
     let disk = Storage::with_hook(move |step| {
@@ -336,12 +337,12 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
             _ => Ok(()),
         }
     });
-    let mut tree = disk.create_tree(&place.path().join("tree")).unwrap();
+    let mut tree = disk.create_tree(&scratch_dir.path().join("tree")).unwrap();
     let archive = new();
     let format = unanimity_protocol::manifest::ArchiveFormat::Tar;
     let error = unanimity_archive::unpack(
         format,
-        totals(&archive),
+        compute_totals(&archive),
         &archive[..],
         &mut StorageTreeSink(&mut tree),
     );

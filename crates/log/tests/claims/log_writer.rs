@@ -8,20 +8,22 @@ use unanimity_log::{EntryError, LogWriter, WriteError};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Checkpoint, Hash, Note};
 use unanimity_storage::{Storage, WriteStep, parent, temporary_path};
-use unanimity_testkit::power::Power;
+use unanimity_testkit::power::PowerCutModel;
 use unanimity_testkit::rfc6962::root as naive_root;
-use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret};
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::signed_heads::Seen;
-use unanimity_testkit::watched_disk::{failing_disk, path_of, recording_disk};
+use unanimity_testkit::sample_log::{
+    ORIGIN, origin, read_verified, sample_note, sample_notes, signing_key,
+};
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::signed_heads::SignedHeads;
+use unanimity_testkit::watched_disk::{failing_disk, recording_disk, step_path};
 use unanimity_testkit::{copy_tree, scratch_dir};
 
 fn init(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
-    LogWriter::init(directory, origin(), secret(1), disk)
+    LogWriter::init(directory, origin(), signing_key(1), disk)
 }
 
 fn open(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
-    LogWriter::open(directory, secret(1), disk)
+    LogWriter::open(directory, signing_key(1), disk)
 }
 
 fn message(error: WriteError) -> String {
@@ -30,66 +32,67 @@ fn message(error: WriteError) -> String {
 
 #[test]
 fn a_new_log_is_empty_and_published() {
-    let place = place();
-    let directory = place.path().join("new/log");
+    let place = scratch_dir();
+    let directory = scratch_dir.path().join("new/log");
     let writer = init(&directory, Storage::default()).unwrap();
     assert_eq!(writer.head().size(), 0);
-    let (head, entries) = read_whole(&directory);
+    let (head, entries) = read_verified(&directory);
     assert_eq!((head.size(), *head.root(), entries.len()), (0, Hash::empty_root(), 0));
     assert_eq!(&head, writer.head());
 }
 
 #[test]
 fn what_is_appended_can_be_read_by_anybody() {
-    let place = place();
-    let mut writer = init(place.path(), Storage::default()).unwrap();
+    let place = scratch_dir();
+    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
     let mut all: Vec<Vec<u8>> = Vec::new();
     for (batch, count) in [1, 2, 252, 1, 1, 255, 256, 300].into_iter().enumerate() {
-        let new = notes(&format!("batch {batch}"), count);
+        let new = sample_notes(&format!("batch {batch}"), count);
         let first = all.len() as u64;
         assert_eq!(writer.append(&new).unwrap(), first..first + count);
         all.extend(new);
-        let (head, entries) = read_whole(place.path());
+        let (head, entries) = read_verified(scratch_dir.path());
         assert_eq!(entries, all);
         assert_eq!(&head, writer.head());
     }
     assert_eq!(writer.append(&[]).unwrap(), 1068..1068);
     drop(writer);
     // Opened again it goes on from there.
-    let mut writer = open(place.path(), Storage::default()).unwrap();
-    assert_eq!(writer.append(&notes("later", 1)).unwrap(), 1068..1069);
-    assert_eq!(read_whole(place.path()).1[1068], note("later", 0));
+    let mut writer = open(scratch_dir.path(), Storage::default()).unwrap();
+    assert_eq!(writer.append(&sample_notes("later", 1)).unwrap(), 1068..1069);
+    assert_eq!(read_verified(place.path()).1[1068], sample_note("later", 0));
 }
 
 #[test]
 fn a_log_has_one_writer_at_a_time() {
-    let place = place();
-    let writer = init(place.path(), Storage::default()).unwrap();
-    let second = open(place.path(), Storage::default()).unwrap_err();
+    let place = scratch_dir();
+    let writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let second = open(scratch_dir.path(), Storage::default()).unwrap_err();
     assert!(matches!(second, WriteError::Busy(_)));
     assert!(matches!(init(place.path(), Storage::default()).unwrap_err(), WriteError::Busy(_)));
     drop(writer);
-    open(place.path(), Storage::default()).unwrap();
+    open(scratch_dir.path(), Storage::default()).unwrap();
 }
 
 #[test]
 fn a_directory_holds_one_log() {
-    let place = place();
-    let mut writer = init(place.path(), Storage::default()).unwrap();
-    writer.append(&notes("kept", 2)).unwrap();
+    let place = scratch_dir();
+    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    writer.append(&sample_notes("kept", 2)).unwrap();
     drop(writer);
-    let error = init(place.path(), Storage::default()).unwrap_err();
+    let error = init(scratch_dir.path(), Storage::default()).unwrap_err();
     assert!(matches!(error, WriteError::Exists(_)));
     assert!(message(error).contains("is not empty"));
-    assert_eq!(read_whole(place.path()).1, notes("kept", 2));
+    assert_eq!(read_verified(place.path()).1, sample_notes("kept", 2));
 }
 
 #[test]
 fn a_log_opens_with_its_own_key_only() {
-    let place = place();
-    drop(init(place.path(), Storage::default()).unwrap());
-    let before = fs::read(place.path().join("checkpoint")).unwrap();
-    let error = LogWriter::open(place.path(), secret(2), Storage::default()).unwrap_err();
+    let place = scratch_dir();
+    drop(init(scratch_dir.path(), Storage::default()).unwrap());
+    let before = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
+    let error =
+        LogWriter::open(scratch_dir.path(), signing_key(2), Storage::default()).unwrap_err();
     assert!(matches!(&error, WriteError::Checkpoint { .. }), "{error}");
     let named = unanimity_protocol::NoteSigningKey::from_seed("key-1".parse().unwrap(), &[9; 32]);
     assert!(LogWriter::open(place.path(), named, Storage::default()).is_err());
@@ -98,9 +101,9 @@ fn a_log_opens_with_its_own_key_only() {
 
 #[test]
 fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
-    let place = place();
-    let mut writer = init(place.path(), Storage::default()).unwrap();
-    writer.append(&notes("good", 3)).unwrap();
+    let place = scratch_dir();
+    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    writer.append(&sample_notes("good", 3)).unwrap();
     let signature = "\n— writer AAAAAAAA\n";
     let text = |text: &str| format!("{text}{signature}").into_bytes();
     let long = |length: usize| {
@@ -135,26 +138,26 @@ fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
         }),
     ];
     for (bytes, expected) in refused {
-        let error = writer.append(&[note("fine", 0), bytes]).unwrap_err();
+        let error = writer.append(&[sample_note("fine", 0), bytes]).unwrap_err();
         let WriteError::Entry { number: 2, why } = &error else { panic!("{error}") };
         assert!(expected(why), "{why}");
     }
-    assert_eq!(read_whole(place.path()).1, notes("good", 3));
+    assert_eq!(read_verified(place.path()).1, sample_notes("good", 3));
     // The longest entry there is, and a manifest, go in.
     writer.append(&[long(65_535), manifest("1")]).unwrap();
-    assert_eq!(read_whole(place.path()).1.len(), 5);
+    assert_eq!(read_verified(place.path()).1.len(), 5);
 }
 
 #[test]
 fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
-    let place = place();
-    let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
+    let place = scratch_dir();
+    let (ours, theirs) = (scratch_dir.path().join("ours"), scratch_dir.path().join("theirs"));
     let mut writer = init(&ours, Storage::default()).unwrap();
-    writer.append(&notes("both", 3)).unwrap();
+    writer.append(&sample_notes("both", 3)).unwrap();
     let older = fs::read(ours.join("checkpoint")).unwrap();
     copy_tree(&ours, &theirs).unwrap();
     let mut ahead = open(&theirs, Storage::default()).unwrap();
-    ahead.append(&notes("theirs", 2)).unwrap();
+    ahead.append(&sample_notes("theirs", 2)).unwrap();
     let newer = fs::read(theirs.join("checkpoint")).unwrap();
 
     // A restored backup: the mirror has more than we do.
@@ -162,29 +165,29 @@ fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
     assert!(matches!(&error, WriteError::MirrorAhead { size: 5, held: 3, .. }));
     assert!(message(error).contains("mirror-1"));
     // On another branch, of our size and smaller.
-    writer.append(&notes("ours", 2)).unwrap();
+    writer.append(&sample_notes("ours", 2)).unwrap();
     let error = writer.check_mirror("mirror-1", &newer).unwrap_err();
     assert!(matches!(error, WriteError::Forked { size: 5, held: 5, .. }));
-    writer.append(&notes("ours again", 300)).unwrap();
+    writer.append(&sample_notes("ours again", 300)).unwrap();
     assert!(writer.check_mirror("mirror-1", &newer).is_err());
     // Behind, or level with us, is what mirrors are.
     writer.check_mirror("mirror-1", &older).unwrap();
     writer.check_mirror("mirror-1", &fs::read(ours.join("checkpoint")).unwrap()).unwrap();
     let empty = Checkpoint { origin: origin(), size: 0, root: Hash::empty_root() };
-    writer.check_mirror("mirror-1", empty.sign(&secret(1)).to_string().as_bytes()).unwrap();
+    writer.check_mirror("mirror-1", empty.sign(&signing_key(1)).to_string().as_bytes()).unwrap();
     // Somebody else's checkpoint says nothing of ours.
-    let foreign = empty.sign(&secret(2)).to_string();
+    let foreign = empty.sign(&signing_key(2)).to_string();
     let error = writer.check_mirror("mirror-1", foreign.as_bytes()).unwrap_err();
     assert!(matches!(error, WriteError::Checkpoint { .. }));
 }
 
 #[test]
 fn an_artifact_lies_under_its_digest() {
-    let place = place();
-    let writer = init(place.path(), Storage::default()).unwrap();
+    let place = scratch_dir();
+    let writer = init(scratch_dir.path(), Storage::default()).unwrap();
     let digest = writer.add_artifact(b"program").unwrap();
     assert_eq!(digest, Hash::digest(b"program"));
-    let path = place.path().join(artifact_path(&digest));
+    let path = scratch_dir.path().join(artifact_path(&digest));
     assert_eq!(fs::read(&path).unwrap(), b"program");
     assert_eq!(path, place.path().join(format!("artifact/{}", digest.hex())));
     // Once more is no harm.
@@ -193,34 +196,34 @@ fn an_artifact_lies_under_its_digest() {
 
 #[test]
 fn damage_to_the_newest_entries_is_found_before_anything_is_appended() {
-    let place = place();
-    let mut writer = init(place.path(), Storage::default()).unwrap();
-    writer.append(&notes("good", 3)).unwrap();
+    let place = scratch_dir();
+    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    writer.append(&sample_notes("good", 3)).unwrap();
     drop(writer);
     for file in ["tile/entries/000.p/3", "tile/0/000.p/3"] {
-        let path = place.path().join(file);
+        let path = scratch_dir.path().join(file);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&path, damaged).unwrap();
-            let error = open(place.path(), Storage::default()).unwrap_err();
+            let error = open(scratch_dir.path(), Storage::default()).unwrap_err();
             assert!(matches!(error, WriteError::Disk(_)), "byte {at} of {file}: {error}");
         }
         fs::write(&path, whole).unwrap();
     }
-    open(place.path(), Storage::default()).unwrap();
+    open(scratch_dir.path(), Storage::default()).unwrap();
 }
 
 #[test]
 fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_signed() {
-    let place = place();
+    let place = scratch_dir();
     let (disk, steps) = recording_disk();
-    let directory = place.path().join("log");
+    let directory = scratch_dir.path().join("log");
     let mut writer = init(&directory, disk).unwrap();
     for count in [3, 250, 10, 600] {
         steps.lock().unwrap().clear();
-        writer.append(&notes("note", count)).unwrap();
+        writer.append(&sample_notes("note", count)).unwrap();
         let steps = steps.lock().unwrap().clone();
         let at = |step: &WriteStep| {
             let at = steps.iter().position(|taken| taken == step);
@@ -248,7 +251,7 @@ fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_s
         assert!(pending_durable < checkpoint_begins, "no signature before the head is down");
         let files: BTreeSet<&Path> = (steps.iter())
             .filter(|step| matches!(step, WriteStep::Create(_)))
-            .map(path_of)
+            .map(step_path)
             .filter(|path| **path != pending && **path != checkpoint)
             .collect();
         assert!(files.iter().any(|path| path.starts_with(directory.join("tile/entries"))));
@@ -273,7 +276,7 @@ const BATCHES: [u64; 4] = [3, 253, 1, 257];
 fn append_batches(directory: &Path, disk: Storage) -> Result<(), WriteError> {
     let mut writer = init(directory, disk)?;
     for (i, count) in BATCHES.into_iter().enumerate() {
-        writer.append(&notes(&format!("batch {i}"), count))?;
+        writer.append(&sample_notes(&format!("batch {i}"), count))?;
     }
     Ok(())
 }
@@ -282,16 +285,16 @@ fn append_batches(directory: &Path, disk: Storage) -> Result<(), WriteError> {
 fn expected_entries_and_sizes() -> (Vec<Vec<u8>>, Vec<usize>) {
     let (mut entries, mut sizes) = (Vec::new(), vec![0]);
     for (i, count) in BATCHES.into_iter().enumerate() {
-        entries.extend(notes(&format!("batch {i}"), count));
+        entries.extend(sample_notes(&format!("batch {i}"), count));
         sizes.push(entries.len());
     }
     (entries, sizes)
 }
 
 fn count_write_steps() -> usize {
-    let place = place();
+    let place = scratch_dir();
     let (disk, steps) = recording_disk();
-    append_batches(&place.path().join("log"), disk).unwrap();
+    append_batches(&scratch_dir.path().join("log"), disk).unwrap();
     steps.lock().unwrap().len()
 }
 
@@ -306,12 +309,12 @@ fn restart(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {
 
 /// After a crash: the log is one of those published, whole; and goes on with other entries without
 /// a second root for any size.
-fn check_recovers(directory: &Path, seen: &Seen) -> usize {
-    seen.look(directory);
+fn check_recovers(directory: &Path, seen: &SignedHeads) -> usize {
+    seen.record(directory);
     let (all, sizes) = expected_entries_and_sizes();
-    let shown = directory.join("checkpoint").exists().then(|| read_whole(directory).0.size());
+    let shown = directory.join("checkpoint").exists().then(|| read_verified(directory).0.size());
     let mut writer = restart(directory, seen.disk(directory)).expect("starts again");
-    let (head, entries) = read_whole(directory);
+    let (head, entries) = read_verified(directory);
     assert_eq!(&head, writer.head());
     assert!(head.size() >= shown.unwrap_or(0), "what was published stays published");
     assert!(sizes.contains(&entries.len()), "old or new, and nothing between: {head}");
@@ -321,10 +324,10 @@ fn check_recovers(directory: &Path, seen: &Seen) -> usize {
     let next = BATCHES.get(sizes.iter().position(|size| *size == finished).unwrap());
     let next = next.copied().unwrap_or(1);
     for (word, count) in [("other", next), ("another", 2)] {
-        writer.append(&notes(word, count)).expect("goes on");
+        writer.append(&sample_notes(word, count)).expect("goes on");
     }
-    seen.look(directory);
-    let (_, after) = read_whole(directory);
+    seen.record(directory);
+    let (_, after) = read_verified(directory);
     assert_eq!(after[..finished], all[..finished]);
     assert_eq!(after.len(), finished + next as usize + 2);
     finished
@@ -336,8 +339,8 @@ fn a_writer_killed_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it(
     assert!(steps > 100, "{steps} steps");
     let mut reached = BTreeSet::new();
     for dies in 0..steps {
-        let (place, seen) = (place(), Seen::default());
-        let directory = place.path().join("log");
+        let (place, seen) = (scratch_dir(), SignedHeads::default());
+        let directory = scratch_dir.path().join("log");
         append_batches(&directory, failing_disk(dies, None)).expect_err("the disk died");
         reached.insert(check_recovers(&directory, &seen));
     }
@@ -353,16 +356,16 @@ fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
     let steps = count_write_steps();
     // In the last append, where there is something to recover.
     for dies in steps - 20..steps {
-        let (place, seen) = (place(), Seen::default());
-        append_batches(&place.path().join("log"), failing_disk(dies, None))
+        let (place, seen) = (scratch_dir(), SignedHeads::default());
+        append_batches(&scratch_dir.path().join("log"), failing_disk(dies, None))
             .expect_err("the disk died");
-        seen.look(&place.path().join("log"));
+        seen.record(&scratch_dir.path().join("log"));
         for again in 0..8 {
-            let (second, seen) = (scratch_dir::place(), seen.clone_of());
-            copy_tree(place.path(), second.path()).unwrap();
+            let (second, seen) = (scratch_dir::scratch_dir(), seen.snapshot());
+            copy_tree(scratch_dir.path(), second.path()).unwrap();
             let directory = second.path().join("log");
             let died = restart(&directory, failing_disk(again, None))
-                .and_then(|mut writer| writer.append(&notes("second life", 2)));
+                .and_then(|mut writer| writer.append(&sample_notes("second life", 2)));
             died.expect_err("the disk died");
             check_recovers(&directory, &seen);
         }
@@ -371,34 +374,35 @@ fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
 
 #[test]
 fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
-    let base = place();
+    let base = scratch_dir();
     let mut writer = init(base.path(), Storage::default()).unwrap();
-    let old = notes("old", 250);
+    let old = sample_notes("old", 250);
     writer.append(&old).unwrap();
     drop(writer);
     let (disk, steps) = recording_disk();
-    let copy = place();
+    let copy = scratch_dir();
     copy_tree(base.path(), copy.path()).unwrap();
-    let failed = notes("failed", 10);
+    let failed = sample_notes("failed", 10);
     open(copy.path(), disk).unwrap().append(&failed).unwrap();
     let steps = steps.lock().unwrap().len();
 
     // Opening takes the first step.
     for length in [1, 2, 3] {
         for from in 1..steps {
-            let (place, seen) = (place(), Seen::default());
-            copy_tree(base.path(), place.path()).unwrap();
-            let mut writer = open(place.path(), failing_disk(from, Some(from + length))).unwrap();
+            let (place, seen) = (scratch_dir(), SignedHeads::default());
+            copy_tree(base.path(), scratch_dir.path()).unwrap();
+            let mut writer =
+                open(scratch_dir.path(), failing_disk(from, Some(from + length))).unwrap();
             writer.append(&failed).expect_err("the disk had no space");
-            seen.look(place.path());
-            read_whole(place.path());
+            seen.record(scratch_dir.path());
+            read_verified(scratch_dir.path());
             // The same writer, other entries: of the size that failed, and then past it.
             let mut appended: Vec<Vec<u8>> = Vec::new();
             for (word, count) in [("other", 10), ("next", 3), ("last", 300)] {
-                let new = notes(word, count);
+                let new = sample_notes(word, count);
                 let tried = writer.append(&new);
-                seen.look(place.path());
-                let (head, _) = read_whole(place.path());
+                seen.record(scratch_dir.path());
+                let (head, _) = read_verified(scratch_dir.path());
                 if let Ok(indexes) = tried {
                     assert_eq!(indexes.end, head.size());
                     assert_eq!(&head, writer.head());
@@ -406,8 +410,8 @@ fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
                 }
             }
             drop(writer);
-            let writer = open(place.path(), seen.disk(place.path())).unwrap();
-            let (head, entries) = read_whole(place.path());
+            let writer = open(scratch_dir.path(), seen.disk(scratch_dir.path())).unwrap();
+            let (head, entries) = read_verified(scratch_dir.path());
             assert_eq!(&head, writer.head());
             assert_eq!(entries[..250], old);
             // What failed is in it whole or not at all, and what succeeded is.
@@ -424,13 +428,13 @@ fn a_power_cut_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
     let steps = count_write_steps();
     let mut outcomes = 0;
     for dies in 0..=steps {
-        let (place, seen) = (place(), Seen::default());
-        let power = Power::over(place.path());
-        let told = append_batches(&place.path().join("log"), power.disk(Some(dies), &seen));
+        let (place, seen) = (scratch_dir(), SignedHeads::default());
+        let power = PowerCutModel::new(scratch_dir.path());
+        let told = append_batches(&scratch_dir.path().join("log"), power.disk(Some(dies), &seen));
         assert_eq!(told.is_ok(), dies == steps);
-        for left in power.outcomes() {
+        for left in power.power_cut_states() {
             let directory = left.path().join("log");
-            check_recovers(&directory, &seen.clone_of());
+            check_recovers(&directory, &seen.snapshot());
             outcomes += 1;
         }
     }
@@ -441,41 +445,42 @@ fn a_power_cut_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
 fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
     let begin = |directory: &Path, disk: Storage| -> Result<(), WriteError> {
         let mut writer = restart(directory, disk)?;
-        writer.append(&notes("first life", 2)).map(drop)
+        writer.append(&sample_notes("first life", 2)).map(drop)
     };
     let first = {
-        let (place, (disk, steps)) = (place(), recording_disk());
-        begin(&place.path().join("log"), disk).unwrap();
+        let (place, (disk, steps)) = (scratch_dir(), recording_disk());
+        begin(&scratch_dir.path().join("log"), disk).unwrap();
         steps.lock().unwrap().len()
     };
     for dies in 0..first {
-        let (place, seen) = (place(), Seen::default());
-        let power = Power::over(place.path());
-        let directory = place.path().join("log");
+        let (place, seen) = (scratch_dir(), SignedHeads::default());
+        let power = PowerCutModel::new(scratch_dir.path());
+        let directory = scratch_dir.path().join("log");
         begin(&directory, power.disk(Some(dies), &seen)).expect_err("killed");
-        seen.look(&directory);
+        seen.record(&directory);
         for cut in 0.. {
-            let second = scratch_dir::place();
-            copy_tree(place.path(), second.path()).unwrap();
-            let power = power.fork(second.path());
-            let seen = seen.clone_of();
+            let second = scratch_dir::scratch_dir();
+            copy_tree(scratch_dir.path(), second.path()).unwrap();
+            let power = power.copy_to(second.path());
+            let seen = seen.snapshot();
             let directory = second.path().join("log");
             let second_life = |disk| -> Result<(), WriteError> {
-                restart(&directory, disk)?.append(&notes("second life", 2)).map(drop)
+                restart(&directory, disk)?.append(&sample_notes("second life", 2)).map(drop)
             };
             let ended = second_life(power.disk(Some(cut), &seen));
-            let outcomes = if power.has_loose_names() { power.outcomes() } else { Vec::new() };
+            let outcomes =
+                if power.has_unsynced_names() { power.power_cut_states() } else { Vec::new() };
             for left in outcomes {
-                let (directory, seen) = (left.path().join("log"), seen.clone_of());
-                seen.look(&directory);
+                let (directory, seen) = (left.path().join("log"), seen.snapshot());
+                seen.record(&directory);
                 let mut writer = restart(&directory, Storage::default()).expect("starts again");
                 // Over the sizes that the lives before could have signed.
                 for _ in 0..3 {
-                    seen.look(&directory);
-                    writer.append(&notes("third life", 2)).expect("goes on");
+                    seen.record(&directory);
+                    writer.append(&sample_notes("third life", 2)).expect("goes on");
                 }
-                read_whole(&directory);
-                seen.look(&directory);
+                read_verified(&directory);
+                seen.record(&directory);
             }
             if ended.is_ok() {
                 break;
@@ -486,71 +491,74 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
 
 #[test]
 fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
-    let place = place();
-    let mut writer = init(place.path(), Storage::default()).unwrap();
-    writer.append(&notes("old", 2)).unwrap();
-    let old = fs::read(place.path().join("checkpoint")).unwrap();
-    writer.append(&notes("new", 2)).unwrap();
-    let new = fs::read(place.path().join("checkpoint")).unwrap();
+    let place = scratch_dir();
+    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    writer.append(&sample_notes("old", 2)).unwrap();
+    let old = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
+    writer.append(&sample_notes("new", 2)).unwrap();
+    let new = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
     drop(writer);
     // Anybody who may write here can put an old checkpoint back, and take the record away.
-    fs::write(place.path().join("checkpoint"), &old).unwrap();
-    fs::remove_file(place.path().join(".pending")).unwrap();
-    let mut writer = open(place.path(), Storage::default()).unwrap();
-    let error = writer.append(&notes("other", 2)).unwrap_err();
+    fs::write(scratch_dir.path().join("checkpoint"), &old).unwrap();
+    fs::remove_file(scratch_dir.path().join(".pending")).unwrap();
+    let mut writer = open(scratch_dir.path(), Storage::default()).unwrap();
+    let error = writer.append(&sample_notes("other", 2)).unwrap_err();
     assert!(matches!(error, WriteError::Unrecorded(_)), "{error}");
     assert!(matches!(writer.check_mirror("m", &new), Err(WriteError::MirrorAhead { .. })));
-    writer.append(&notes("other", 2)).unwrap_err();
+    writer.append(&sample_notes("other", 2)).unwrap_err();
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     // A log that was restored whole from its mirror goes on.
-    fs::write(place.path().join("checkpoint"), &new).unwrap();
+    fs::write(scratch_dir.path().join("checkpoint"), &new).unwrap();
     drop(writer);
-    let mut writer = open(place.path(), Storage::default()).unwrap();
-    writer.append(&notes("other", 2)).unwrap_err();
+    let mut writer = open(scratch_dir.path(), Storage::default()).unwrap();
+    writer.append(&sample_notes("other", 2)).unwrap_err();
     writer.check_mirror("m", &new).unwrap();
-    writer.append(&notes("other", 2)).unwrap();
+    writer.append(&sample_notes("other", 2)).unwrap();
 }
 
 #[test]
 fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_signed() {
-    let place = place();
-    let mut writer = init(place.path(), Storage::default()).unwrap();
-    writer.append(&notes("old", 2)).unwrap();
-    let old = fs::read(place.path().join("checkpoint")).unwrap();
-    writer.append(&notes("new", 2)).unwrap();
+    let place = scratch_dir();
+    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    writer.append(&sample_notes("old", 2)).unwrap();
+    let old = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
+    writer.append(&sample_notes("new", 2)).unwrap();
     drop(writer);
     // As if the power had gone before the signature.
-    fs::write(place.path().join("checkpoint"), &old).unwrap();
-    let tile = place.path().join("tile/0/000.p/4");
+    fs::write(scratch_dir.path().join("checkpoint"), &old).unwrap();
+    let tile = scratch_dir.path().join("tile/0/000.p/4");
     let bytes = fs::read(&tile).unwrap();
     fs::write(&tile, &bytes[32..]).unwrap();
-    open(place.path(), Storage::default()).expect_err("its tiles are damaged");
+    open(scratch_dir.path(), Storage::default()).expect_err("its tiles are damaged");
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     fs::write(&tile, &bytes).unwrap();
-    fs::write(place.path().join(".pending"), "rubbish").unwrap();
-    open(place.path(), Storage::default()).expect_err("nobody knows what was signed");
+    fs::write(scratch_dir.path().join(".pending"), "rubbish").unwrap();
+    open(scratch_dir.path(), Storage::default()).expect_err("nobody knows what was signed");
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
-    let leaves: Vec<Hash> =
-        [notes("old", 2), notes("new", 2)].concat().iter().map(|note| Hash::leaf(note)).collect();
+    let leaves: Vec<Hash> = [sample_notes("old", 2), sample_notes("new", 2)]
+        .concat()
+        .iter()
+        .map(|note| Hash::leaf(sample_note))
+        .collect();
     let pending = Checkpoint { origin: origin(), size: 4, root: naive_root(&leaves) };
     let intent = |text: &str| {
         let mut note = Note::unsigned(&format!("unanimity/pending/v1\n{text}")).unwrap();
-        note.sign(&secret(1));
-        note.to_string()
+        sample_note.sign(&signing_key(1));
+        sample_note.to_string()
     };
     // Without the log's own signature it is somebody else's wish.
     let unsigned = intent(&pending.text()).split("\n\n").next().unwrap().to_owned() + "\n";
-    let other = pending.sign(&secret(1)).to_string();
+    let other = pending.sign(&signing_key(1)).to_string();
     for forged in [pending.text(), unsigned, other] {
-        fs::write(place.path().join(".pending"), forged).unwrap();
-        open(place.path(), Storage::default()).expect_err("nobody signed that");
+        fs::write(scratch_dir.path().join(".pending"), forged).unwrap();
+        open(scratch_dir.path(), Storage::default()).expect_err("nobody signed that");
         assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     }
-    fs::write(place.path().join(".pending"), intent(&pending.text())).unwrap();
-    let writer = open(place.path(), Storage::default()).unwrap();
+    fs::write(scratch_dir.path().join(".pending"), intent(&pending.text())).unwrap();
+    let writer = open(scratch_dir.path(), Storage::default()).unwrap();
     assert_eq!(writer.head().size(), 4);
-    assert_eq!(read_whole(place.path()).1.len(), 4);
-    let note = Note::parse(&fs::read(place.path().join("checkpoint")).unwrap()).unwrap();
+    assert_eq!(read_verified(place.path()).1.len(), 4);
+    let note = Note::parse(&fs::read(scratch_dir.path().join("checkpoint")).unwrap()).unwrap();
     assert_eq!(note.signatures().len(), 1);
     assert!(!temporary_path(&place.path().join("checkpoint")).exists());
 }

@@ -13,10 +13,10 @@ use unanimity_net::Transport as _;
 use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_files};
 use unanimity_protocol::Hash;
 use unanimity_storage::Storage;
-use unanimity_testkit::Network;
+use unanimity_testkit::MemoryNetwork;
 use unanimity_testkit::circle::{HOUR, MINUTE, SECOND};
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::targets::target;
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::targets::sample_artifact;
 
 const LIMITS: ServerLimits = ServerLimits {
     max_connections: 3,
@@ -40,11 +40,11 @@ impl FileStore for FixedFiles {
     }
 }
 
-struct TestServer(Network);
+struct TestServer(MemoryNetwork);
 
 impl TestServer {
     fn start(limits: ServerLimits) -> TestServer {
-        let network = Network::default();
+        let network = MemoryNetwork::default();
         tokio::spawn(serve_files(Arc::new(FixedFiles), network.listen(address()), limits));
         TestServer(network)
     }
@@ -228,10 +228,10 @@ async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_beyond_the_end_says_nothing_of_the_file_system() {
-    let state = place();
+    let state = scratch_dir();
     let artifacts = ArtifactCache::new(state.path(), 1 << 20, Storage::default());
-    artifacts.insert(&target(b"abc"), &b"abc"[..]).unwrap();
-    let network = Network::default();
+    artifacts.insert(&sample_artifact(b"abc"), &b"abc"[..]).unwrap();
+    let network = MemoryNetwork::default();
     tokio::spawn(serve_files(Arc::new(artifacts), network.listen(address()), LIMITS));
     let host = TestServer(network);
     let path = format!("artifact/{}", Hash::digest(b"abc"));

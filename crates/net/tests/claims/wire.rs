@@ -17,8 +17,8 @@ use unanimity_protocol::{
     Tile, Timestamp, TreeHead,
 };
 use unanimity_testkit::World;
-use unanimity_testkit::block_on::now;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::block_on::block_on;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 const LOG: LogId = LogId([
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
@@ -222,13 +222,13 @@ fn refuses_length<const N: usize, M: std::fmt::Debug>(
         frame[..4].copy_from_slice(&length.to_be_bytes());
         assert!(refused(parse(&frame).unwrap_err()));
         let mut stream = &frame[..];
-        assert!(refused(now(unanimity_net::message::receive::<N>(&mut stream)).unwrap_err()));
+        assert!(refused(block_on(unanimity_net::message::receive::<N>(&mut stream)).unwrap_err()));
         assert_eq!(stream.len(), N - 4, "only the length was read");
     }
     let mut frame = [0; N];
     frame[..4].copy_from_slice(&(N as u32 - 4).to_be_bytes());
     assert!(
-        now(unanimity_net::message::receive::<N>(&mut &frame[..])).unwrap().is_some(),
+        block_on(unanimity_net::message::receive::<N>(&mut &frame[..])).unwrap().is_some(),
         "one less is read"
     );
 }
@@ -302,7 +302,7 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
     let (frame, _) = vector::<ANSWER_BYTES>("answer-tile");
     let received = |bytes: &[u8]| {
         let mut stream = bytes;
-        now(unanimity_net::message::receive::<ANSWER_BYTES>(&mut stream))
+        block_on(unanimity_net::message::receive::<ANSWER_BYTES>(&mut stream))
     };
     assert!(matches!(received(&[]), Ok(None)));
     for length in 1..ANSWER_BYTES {
@@ -315,16 +315,21 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
     let two = [&frame[..], &frame[..]].concat();
     let mut stream = &two[..];
     for _ in 0..2 {
-        assert_eq!(*now(unanimity_net::message::receive(&mut stream)).unwrap().unwrap(), frame);
+        assert_eq!(
+            *block_on(unanimity_net::message::receive(&mut stream)).unwrap().unwrap(),
+            frame
+        );
     }
-    assert!(now(unanimity_net::message::receive::<ANSWER_BYTES>(&mut stream)).unwrap().is_none());
+    assert!(
+        block_on(unanimity_net::message::receive::<ANSWER_BYTES>(&mut stream)).unwrap().is_none()
+    );
 }
 
 #[test]
 fn who_hangs_up_on_a_question_has_not_answered() {
     let (mut ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
     drop(theirs);
-    let asked = now(unanimity_net::message::exchange(&mut ours, &Question::CosignedHead(LOG)));
+    let asked = block_on(unanimity_net::message::exchange(&mut ours, &Question::CosignedHead(LOG)));
     assert!(matches!(asked, Err(WireError::Io(_))));
 }
 
@@ -350,10 +355,10 @@ async fn one_byte_a_second_does_not_outlast_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_drips_is_late_and_holds_nobody_else_up() {
-    let place = place();
+    let place = scratch_dir();
     let mut world = World::create(place.path(), 7, Timestamp(1_790_000_000)).unwrap();
     world.poll_all().await.unwrap();
-    world.replace(2, |mut listener| async move {
+    world.replace_peer(2, |mut listener| async move {
         while let Ok(mut stream) = listener.accept().await {
             for byte in Answer::OtherLog.encode() {
                 if stream.write_all(&[byte]).await.is_err() {

@@ -14,7 +14,7 @@ use unanimity_protocol::{
 use unanimity_publish::{KdfCost, PublishError, ReleaseDraft, read_key, read_statement, write_key};
 use unanimity_storage::{PrivateFileError, Storage, check_private};
 use unanimity_testkit::sample_log;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::watched_disk::failing_disk;
 
 const WORDS: &str = "correct horse battery staple";
@@ -33,7 +33,7 @@ fn secret() -> NoteSigningKey {
 
 #[test]
 fn a_key_comes_back_from_its_file() {
-    let place = place();
+    let place = scratch_dir();
     let (note, cosigner) = (place.path().join("note"), place.path().join("cosigner"));
     let secret = secret();
     write(&note, &secret).unwrap();
@@ -52,7 +52,7 @@ fn a_key_comes_back_from_its_file() {
 
 #[test]
 fn a_key_file_is_for_its_owner_only() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("key");
     write(&path, &secret()).unwrap();
     let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -76,7 +76,7 @@ fn a_key_file_is_for_its_owner_only() {
 
 #[test]
 fn a_key_file_is_never_overwritten() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("key");
     let first = secret();
     write(&path, &first).unwrap();
@@ -89,7 +89,7 @@ fn a_key_file_is_never_overwritten() {
 #[test]
 fn a_key_file_interrupted_at_any_step_is_not_there_or_whole() {
     for dies in 0..5 {
-        let place = place();
+        let place = scratch_dir();
         let path = place.path().join("key");
         let (secret, disk) = (secret(), failing_disk(dies, None));
         write_key(&path, &secret, &words(WORDS), KdfCost::Factor(2), &disk).unwrap_err();
@@ -103,7 +103,7 @@ fn a_key_file_interrupted_at_any_step_is_not_there_or_whole() {
 
 #[test]
 fn the_wrong_passphrase_or_file_is_refused() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("key");
     write(&path, &secret()).unwrap();
     for wrong in ["", "correct horse battery stapl", "Correct horse battery staple"] {
@@ -128,7 +128,7 @@ fn the_wrong_passphrase_or_file_is_refused() {
 
 #[test]
 fn a_key_for_something_else_is_refused() {
-    let place = place();
+    let place = scratch_dir();
     let (note, cosigner) = (place.path().join("note"), place.path().join("cosigner"));
     write(&note, &secret()).unwrap();
     write(&cosigner, &unanimity_publish::generate_key::<4>("alice".parse().unwrap())).unwrap();
@@ -146,7 +146,7 @@ fn a_key_for_something_else_is_refused() {
 
 #[test]
 fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("key");
     let secret = secret();
     write(&path, &secret).unwrap();
@@ -259,7 +259,7 @@ fn sign(path: &Path, secret: &NoteSigningKey, disk: &Storage) -> Result<Note, Pu
 
 #[test]
 fn only_what_was_shown_is_signed() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("manifest");
     let manifest = |content: &[u8]| {
         unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", content)])
@@ -277,7 +277,7 @@ fn only_what_was_shown_is_signed() {
 
 #[test]
 fn other_peoples_lines_neither_pass_for_ours_nor_make_a_file_that_cannot_be_read() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("manifest");
     let manifest =
         unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
@@ -300,7 +300,7 @@ fn other_peoples_lines_neither_pass_for_ours_nor_make_a_file_that_cannot_be_read
 
 #[test]
 fn a_manifest_is_signed_once_by_each_key() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("manifest");
     let manifest =
         unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
@@ -326,7 +326,7 @@ fn a_manifest_is_signed_once_by_each_key() {
 
 #[test]
 fn what_is_not_a_manifest_is_not_signed() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("manifest");
     let manifest = unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")])
         .unwrap()

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fs, io};
 
 use unanimity_storage::{Mode, Storage, StorageError, WriteStep, temporary_path};
-use unanimity_testkit::power::Power;
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::signed_heads::Seen;
+use unanimity_testkit::power::PowerCutModel;
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::signed_heads::SignedHeads;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 
 fn mode(path: &Path) -> u32 {
@@ -17,7 +17,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn a_write_syncs_the_bytes_then_names_them_then_syncs_the_name() {
-    let place = place();
+    let place = scratch_dir();
     let (disk, steps) = recording_disk();
     let path = place.path().join("file");
     disk.write(&path, b"bytes", Mode::Private).unwrap();
@@ -37,7 +37,7 @@ fn a_write_syncs_the_bytes_then_names_them_then_syncs_the_name() {
 fn a_file_killed_at_any_step_of_its_writing_is_the_old_one_or_the_new_one() {
     let mut contents = Vec::new();
     for dies in 0..5 {
-        let place = place();
+        let place = scratch_dir();
         let path = place.path().join("file");
         fs::write(&path, "old").unwrap();
         let disk = failing_disk(dies, None);
@@ -54,7 +54,7 @@ fn a_file_killed_at_any_step_of_its_writing_is_the_old_one_or_the_new_one() {
 
 #[test]
 fn several_files_are_all_synced_before_the_first_is_named() {
-    let place = place();
+    let place = scratch_dir();
     let (disk, steps) = recording_disk();
     let files = ["a/1", "a/2", "b/3"].map(|name| place.path().join(name));
     disk.make_dir(&place.path().join("a"), Mode::Public).unwrap();
@@ -79,14 +79,14 @@ fn several_files_are_all_synced_before_the_first_is_named() {
 #[test]
 fn a_power_cut_leaves_no_name_without_its_bytes() {
     for dies in 0..=12 {
-        let place = place();
-        let power = Power::over(place.path());
-        let disk = power.disk(Some(dies), &Seen::default());
+        let place = scratch_dir();
+        let power = PowerCutModel::new(place.path());
+        let disk = power.disk(Some(dies), &SignedHeads::default());
         let paths = ["1", "2"].map(|name| place.path().join(name));
         let _ = disk
             .write_all(paths.iter().map(|path| (path.clone(), &b"old"[..])), Mode::Public)
             .and_then(|()| disk.write(&paths[0], b"new", Mode::Public));
-        for left in power.outcomes() {
+        for left in power.power_cut_states() {
             for name in ["1", "2"] {
                 let found = unanimity_storage::read(&left.path().join(name), 1 << 20).unwrap();
                 assert!([None, Some(&b"old"[..]), Some(b"new")].contains(&found.as_deref()));
@@ -97,7 +97,7 @@ fn a_power_cut_leaves_no_name_without_its_bytes() {
 
 #[test]
 fn private_is_for_the_owner_and_public_for_everybody_to_read() {
-    let place = place();
+    let place = scratch_dir();
     let disk = Storage::default();
     let at = |name: &str| place.path().join(name);
     // The umask may take rights away and never adds any.
@@ -123,7 +123,7 @@ fn private_is_for_the_owner_and_public_for_everybody_to_read() {
 
 #[test]
 fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
-    let place = place();
+    let place = scratch_dir();
     let (path, victim) = (place.path().join("file"), place.path().join("victim"));
     fs::write(&victim, "untouched").unwrap();
     symlink(&victim, temporary_path(&path)).unwrap();
@@ -145,7 +145,7 @@ fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
 
 #[test]
 fn a_link_planted_again_and_again_is_never_followed() {
-    let place = place();
+    let place = scratch_dir();
     let (path, victim) = (place.path().join("file"), place.path().join("victim"));
     fs::write(&victim, "untouched").unwrap();
     let done = AtomicBool::new(false);
@@ -167,7 +167,7 @@ fn a_link_planted_again_and_again_is_never_followed() {
 
 #[test]
 fn a_directory_is_durable_in_every_directory_above_it() {
-    let place = place();
+    let place = scratch_dir();
     let (disk, steps) = recording_disk();
     let (a, b) = (place.path().join("a"), place.path().join("a/b"));
     disk.make_dir(&b, Mode::Private).unwrap();
@@ -191,7 +191,7 @@ fn a_directory_is_durable_in_every_directory_above_it() {
 
 #[test]
 fn a_lock_keeps_others_out_until_it_is_dropped() {
-    let place = place();
+    let place = scratch_dir();
     let lock = unanimity_storage::lock(place.path()).unwrap().expect("free");
     assert!(unanimity_storage::lock(place.path()).unwrap().is_none());
     drop(lock);
@@ -215,7 +215,7 @@ fn a_link_points_at_the_old_target_or_the_new_at_every_step() {
     let (steps_of, mut pointed) = (recording_disk(), Vec::new());
     let target = |link: &Path| fs::read_link(link).unwrap();
     {
-        let place = place();
+        let place = scratch_dir();
         let link = place.path().join("current");
         symlink("old", &link).unwrap();
         steps_of.0.replace_symlink(&link, Path::new("new")).unwrap();
@@ -223,7 +223,7 @@ fn a_link_points_at_the_old_target_or_the_new_at_every_step() {
     }
     let steps = steps_of.1.lock().unwrap().len();
     for dies in 0..steps {
-        let place = place();
+        let place = scratch_dir();
         let link = place.path().join("current");
         symlink("old", &link).unwrap();
         failing_disk(dies, None).replace_symlink(&link, Path::new("new")).unwrap_err();
@@ -237,7 +237,7 @@ fn a_link_points_at_the_old_target_or_the_new_at_every_step() {
 
 #[test]
 fn removing_a_link_leaves_what_it_points_at() {
-    let place = place();
+    let place = scratch_dir();
     let (kept, link) = (place.path().join("kept"), place.path().join("link"));
     fs::create_dir(&kept).unwrap();
     fs::write(kept.join("file"), "").unwrap();
@@ -252,7 +252,7 @@ fn removing_a_link_leaves_what_it_points_at() {
 
 #[test]
 fn a_new_file_never_takes_the_place_of_another() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("key");
     let disk = Storage::default();
     disk.write_new(&path, b"first", Mode::Private).unwrap();
@@ -274,7 +274,7 @@ fn a_new_file_never_takes_the_place_of_another() {
 
 #[test]
 fn a_lock_is_not_taken_through_a_link_or_at_a_pipe() {
-    let place = place();
+    let place = scratch_dir();
     let elsewhere = place.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, place.path().join(".lock")).unwrap();
     unanimity_storage::lock(place.path()).unwrap_err();
@@ -283,7 +283,7 @@ fn a_lock_is_not_taken_through_a_link_or_at_a_pipe() {
 
 #[test]
 fn an_error_names_the_path_it_happened_at() {
-    let place = place();
+    let place = scratch_dir();
     assert_eq!(unanimity_storage::read(&place.path().join("nothing"), 10).unwrap(), None);
     let error = unanimity_storage::read(place.path(), 10).unwrap_err();
     assert!(matches!(&error, StorageError::Io { path, .. } if path == place.path()));
@@ -292,7 +292,7 @@ fn an_error_names_the_path_it_happened_at() {
 
 #[test]
 fn a_lock_ends_with_its_holder_also_while_other_processes_are_started() {
-    let place = place();
+    let place = scratch_dir();
     let running = AtomicUsize::new(2);
     std::thread::scope(|scope| {
         for _ in 0..2 {

@@ -5,13 +5,13 @@ use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use unanimity_storage::{UntrustedPath, check_trusted_path, check_trusted_tree};
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 
 const OTHER: u32 = 54_321;
 
 /// `a/b/file`, a way there by a link to a link, and a way by `..`.
 fn tree() -> (tempfile::TempDir, [PathBuf; 3]) {
-    let home = place();
+    let home = scratch_dir();
     let at = home.path();
     fs::create_dir_all(at.join("a/b")).unwrap();
     fs::create_dir_all(at.join("links")).unwrap();

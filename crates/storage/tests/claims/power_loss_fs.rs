@@ -95,7 +95,7 @@ fn answers(disk: &Storage, top: &Path) -> Vec<String> {
 fn a_disk_in_memory_answers_as_one_of_this_machine_does() {
     let place = tempfile::tempdir().expect("a directory");
     let real = answers(&Storage::default(), place.path());
-    for machine in [PowerLossFs::default(), PowerLossFs::steady()] {
+    for machine in [PowerLossFs::default(), PowerLossFs::without_power_loss()] {
         let memory = answers(&Storage::default().with_filesystem(machine), Path::new("/"));
         assert_eq!(memory.len(), real.len());
         for (step, (memory, real)) in memory.iter().zip(&real).enumerate() {
@@ -145,7 +145,7 @@ fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
 
 #[test]
 fn a_machine_whose_power_never_fails_remembers_only_what_is_there() {
-    let machine = PowerLossFs::steady();
+    let machine = PowerLossFs::without_power_loss();
     let disk = Storage::default().with_filesystem(machine.clone());
     for n in 0..1000 {
         disk.make_dir(Path::new("/d"), Mode::Private).expect("a directory");
@@ -154,6 +154,6 @@ fn a_machine_whose_power_never_fails_remembers_only_what_is_there() {
         disk.write(Path::new("/file"), bytes.as_bytes(), Mode::Private).expect("a file");
         disk.remove(Path::new("/d")).expect("it is there");
     }
-    assert!(machine.remembered() < 10, "{} of them", machine.remembered());
+    assert!(machine.inode_count() < 10, "{} of them", machine.inode_count());
     assert_eq!(disk.read(Path::new("/file"), 100).unwrap().unwrap(), b"content 999");
 }

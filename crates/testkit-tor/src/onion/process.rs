@@ -12,54 +12,54 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use unanimity_testkit::Broken;
+use unanimity_testkit::TestError;
 
 /// Within which a process has to do what is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait before looking again.
-pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A node. Its process ends with this value.
 #[derive(Debug)]
-pub struct Process {
+pub struct NodeProcess {
     /// Its directory: `unanimity.toml`, `peers.toml`, `state/`, and `log`, what it said.
     pub directory: PathBuf,
     /// What its processes are started through, with its arguments, such as a tracer. It has to become
     /// what it starts, or end with it. Mostly nothing.
-    pub through: Vec<OsString>,
+    pub wrapper: Vec<OsString>,
     program: PathBuf,
-    serving: Option<Child>,
+    daemon: Option<Child>,
 }
 
 /// What a command of the program came to.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct ProcessResult {
     /// Its exit code.
-    pub exit: i32,
+    pub exit_code: i32,
     /// Its report.
     pub report: Value,
 }
 
-impl Ended {
+impl ProcessResult {
     /// What a command said: events, and its report in the last line.
-    pub fn read(output: Output) -> Result<Ended, Broken> {
+    pub fn parse(output: Output) -> Result<ProcessResult, TestError> {
         let text = String::from_utf8(output.stdout)?;
         let line = text.lines().last().ok_or_else(|| io::Error::other("a command said nothing"))?;
         let exit = output.status.code().ok_or_else(|| io::Error::other("a command was killed"))?;
-        Ok(Ended { exit, report: serde_json::from_str(line)? })
+        Ok(ProcessResult { exit_code: exit, report: serde_json::from_str(line)? })
     }
 }
 
-impl Process {
+impl NodeProcess {
     /// A node whose configuration is in a directory. Nothing runs yet.
-    pub fn new(program: &Path, directory: &Path) -> Process {
+    pub fn new(program: &Path, directory: &Path) -> NodeProcess {
         let (directory, program) = (directory.to_owned(), program.to_owned());
-        Process { directory, through: Vec::new(), program, serving: None }
+        NodeProcess { directory, wrapper: Vec::new(), program, daemon: None }
     }
 
     /// A command of the program for this node. It never reaches the public Tor network.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = match self.through.split_first() {
+        let mut command = match self.wrapper.split_first() {
             None => Command::new(&self.program),
             Some((first, rest)) => {
                 let mut command = Command::new(first);
@@ -74,16 +74,16 @@ impl Process {
     }
 
     /// Starts its daemon.
-    pub fn start(&mut self) -> Result<(), Broken> {
+    pub fn start(&mut self) -> Result<(), TestError> {
         let log = self.log()?;
         let mut command = self.command(&["serve"]);
         command.stdout(log.try_clone()?).stderr(log);
-        self.serving = Some(command.spawn()?);
+        self.daemon = Some(command.spawn()?);
         Ok(())
     }
 
     /// Starts its daemon, and waits until it takes commands.
-    pub fn serve(&mut self) -> Result<(), Broken> {
+    pub fn serve(&mut self) -> Result<(), TestError> {
         self.start()?;
         let socket = self.directory.join("state/serve/socket");
         self.wait("its socket", |_| Ok(std::os::unix::net::UnixStream::connect(&socket).is_ok()))
@@ -95,27 +95,27 @@ impl Process {
 
     /// The process id of its daemon.
     pub fn id(&self) -> Option<u32> {
-        self.serving.as_ref().map(Child::id)
+        self.daemon.as_ref().map(Child::id)
     }
 
     /// Tells its daemon to end.
-    pub fn terminate(&self) -> Result<(), Broken> {
-        let daemon = self.serving.as_ref().map(Pid::from_child);
+    pub fn terminate(&self) -> Result<(), TestError> {
+        let daemon = self.daemon.as_ref().map(Pid::from_child);
         Ok(daemon.map_or(Ok(()), |daemon| kill_process(daemon, Signal::TERM))?)
     }
 
     /// Tells its daemon to end, and waits until it has.
-    pub fn stop(&mut self) -> Result<(), Broken> {
+    pub fn stop(&mut self) -> Result<(), TestError> {
         self.terminate()?;
-        if let Some(mut child) = self.serving.take() {
+        if let Some(mut child) = self.daemon.take() {
             let began = Instant::now();
             while child.try_wait()?.is_none() {
-                if began.elapsed() > PATIENCE {
+                if began.elapsed() > PROCESS_TIMEOUT {
                     child.kill()?;
                     child.wait()?;
                     return Err(format!("{} did not end", self.directory.display()).into());
                 }
-                std::thread::park_timeout(PAUSE);
+                std::thread::park_timeout(POLL_INTERVAL);
             }
         }
         Ok(())
@@ -123,35 +123,35 @@ impl Process {
 
     /// Ends its daemon in the middle of whatever it does.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.serving.take() {
+        if let Some(mut child) = self.daemon.take() {
             child.kill().ok();
             child.wait().ok();
         }
     }
 
-    /// Starts a command, for [`Ended::read`] to read what it said. It runs on by itself.
-    pub fn spawn(&self, arguments: &[&str]) -> Result<Child, Broken> {
+    /// Starts a command, for [`ProcessResult::parse`] to read what it said. It runs on by itself.
+    pub fn spawn(&self, arguments: &[&str]) -> Result<Child, TestError> {
         Ok(self.command(arguments).stdout(Stdio::piped()).stderr(self.log()?).spawn()?)
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Result<Ended, Broken> {
-        Ended::read(self.spawn(arguments)?.wait_with_output()?)
+    pub fn run(&self, arguments: &[&str]) -> Result<ProcessResult, TestError> {
+        ProcessResult::parse(self.spawn(arguments)?.wait_with_output()?)
     }
 
     /// The same, for who does other things meanwhile. The command ends with the future.
-    pub async fn ask(&self, arguments: &[&str]) -> Result<Ended, Broken> {
+    pub async fn run_async(&self, arguments: &[&str]) -> Result<ProcessResult, TestError> {
         let mut command = tokio::process::Command::from(self.command(arguments));
-        Ended::read(command.stderr(self.log()?).kill_on_drop(true).output().await?)
+        ProcessResult::parse(command.stderr(self.log()?).kill_on_drop(true).output().await?)
     }
 
     /// Runs a command that has to end well.
-    pub fn done(&self, arguments: &[&str]) -> Result<Value, Broken> {
+    pub fn run_json(&self, arguments: &[&str]) -> Result<Value, TestError> {
         let ended = self.run(arguments)?;
-        if ended.exit == 0 {
+        if ended.exit_code == 0 {
             Ok(ended.report)
         } else {
-            Err(format!("{arguments:?} ended with {}: {}", ended.exit, ended.report).into())
+            Err(format!("{arguments:?} ended with {}: {}", ended.exit_code, ended.report).into())
         }
     }
 
@@ -159,51 +159,55 @@ impl Process {
     pub fn wait(
         &mut self,
         what: &str,
-        mut is: impl FnMut(&Process) -> Result<bool, Broken>,
-    ) -> Result<(), Broken> {
+        mut is: impl FnMut(&NodeProcess) -> Result<bool, TestError>,
+    ) -> Result<(), TestError> {
         let began = Instant::now();
         while !is(self)? {
-            self.check(what, began)?;
-            std::thread::park_timeout(PAUSE);
+            self.check_alive(what, began)?;
+            std::thread::park_timeout(POLL_INTERVAL);
         }
         Ok(())
     }
 
     /// Waits for what its `status` says.
-    pub fn wait_status(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Result<(), Broken> {
+    pub fn wait_status(
+        &mut self,
+        what: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> Result<(), TestError> {
         self.wait(what, |node| Ok(is(&node.run(&["status"])?.report)))
     }
 
     /// The same, for who does other things meanwhile.
-    pub async fn comes_to(
+    pub async fn wait_status_async(
         &mut self,
         what: &str,
         is: impl Fn(&Value) -> bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), TestError> {
         let began = Instant::now();
-        while !is(&self.ask(&["status"]).await?.report) {
-            self.check(what, began)?;
-            tokio::time::sleep(PAUSE).await;
+        while !is(&self.run_async(&["status"]).await?.report) {
+            self.check_alive(what, began)?;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
     /// That its daemon is there, and that there is time left to wait for it.
-    fn check(&mut self, what: &str, began: Instant) -> Result<(), Broken> {
+    fn check_alive(&mut self, what: &str, began: Instant) -> Result<(), TestError> {
         let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-        if let Some(child) = &mut self.serving
+        if let Some(child) = &mut self.daemon
             && let Some(status) = child.try_wait()?
         {
             return Err(format!("the daemon ended with {status}: {}", log()).into());
         }
-        if began.elapsed() > PATIENCE {
-            return Err(format!("no {what} within {PATIENCE:?}: {}", log()).into());
+        if began.elapsed() > PROCESS_TIMEOUT {
+            return Err(format!("no {what} within {PROCESS_TIMEOUT:?}: {}", log()).into());
         }
         Ok(())
     }
 }
 
-impl Drop for Process {
+impl Drop for NodeProcess {
     fn drop(&mut self) {
         self.kill();
     }

@@ -1,5 +1,5 @@
 //! A private Tor network on loopback: three directory authorities, which relay as well, and three
-//! relays, each a `tor` process in a temporary directory. Nothing of it knows of the public network.
+//! relays, each a `tor_command` process in a temporary directory. Nothing of it knows of the public network.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::resume_unwind;
@@ -9,108 +9,113 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use unanimity_testkit::Broken;
+use unanimity_testkit::TestError;
 
 use crate::tornet::node;
-use crate::tornet::node::{AUTHORITIES, Authority, FIRST_INTERVAL, NODES, Node, configure};
-use crate::tornet::package::{Package, Programs};
+use crate::tornet::node::{
+    AUTHORITIES, DirectoryAuthority, FIRST_INTERVAL, NODES, TorNode, write_torrcs,
+};
+use crate::tornet::package::{DebianPackage, ExternalPrograms};
 
-const TOR: Package = Package {
+const TOR: DebianPackage = DebianPackage {
     name: "tor",
     programs: &["tor", "tor-gencert"],
     remark: "; its service need not run",
 };
-/// How long to wait before [`TorNetwork::stands`] is asked again.
-pub const PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait before [`PrivateTorNetwork::is_ready`] is asked again.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Within which the network has to stand; it takes 10 seconds where nothing else is going on.
-const PATIENCE: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The first consensus comes this many seconds after the start, where all goes well.
-const LEAD: u64 = 8;
+const FIRST_CONSENSUS_DELAY_SECS: u64 = 8;
 /// How much later it may come before the nodes vote anew.
-const LATE: Duration = Duration::from_secs(8);
+const CONSENSUS_GRACE: Duration = Duration::from_secs(8);
 /// How long a relay has to fetch it before it is told again.
-const NUDGE: Duration = Duration::from_secs(5);
+const REFETCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The network, which ends with this value.
-pub struct TorNetwork {
-    programs: Programs,
+pub struct PrivateTorNetwork {
+    programs: ExternalPrograms,
     directory: TempDir,
-    nodes: Vec<Node>,
+    nodes: Vec<TorNode>,
     running: Vec<Child>,
-    began: Instant,
+    started: Instant,
     /// When the nodes were started, and after how many seconds they were to have a consensus.
-    voting: (Instant, u64),
-    nudged: Option<Instant>,
+    last_restart: (Instant, u64),
+    last_refetch: Option<Instant>,
 }
 
-impl std::fmt::Debug for TorNetwork {
+impl std::fmt::Debug for PrivateTorNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TorNetwork(..)")
     }
 }
 
-impl TorNetwork {
+impl PrivateTorNetwork {
     /// Starts the network and waits until every node has the consensus that names all of them.
     ///
-    /// Where the machine has no `tor`, Debian's package of it is downloaded and unpacked in
-    /// `package`, and found there the next time. `tell` hears of every step.
-    pub fn start(package: &Path, tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
-        let mut network = TorNetwork::launch(package, tell)?;
-        while !network.stands()? {
-            std::thread::park_timeout(PAUSE);
+    /// Where the machine has no `tor_command`, Debian's package of it is downloaded and unpacked in
+    /// `package`, and found there the next time. `run_onion_demo` hears of every step.
+    pub fn start(package: &Path, tell: impl FnMut(&str)) -> Result<PrivateTorNetwork, TestError> {
+        let mut network = PrivateTorNetwork::start_without_waiting(package, tell)?;
+        while !network.is_ready()? {
+            std::thread::park_timeout(POLL_INTERVAL);
         }
         Ok(network)
     }
 
-    /// Starts the network, and leaves the waiting to the caller: see [`TorNetwork::stands`].
-    pub fn launch(package: &Path, mut tell: impl FnMut(&str)) -> Result<TorNetwork, Broken> {
-        let programs = Programs::find(&TOR, package, &mut tell)?;
+    /// Starts the network, and leaves the waiting to the caller: see [`PrivateTorNetwork::is_ready`].
+    pub fn start_without_waiting(
+        package: &Path,
+        mut tell: impl FnMut(&str),
+    ) -> Result<PrivateTorNetwork, TestError> {
+        let programs = ExternalPrograms::find(&TOR, package, &mut tell)?;
         tell(&format!(
             "making the keys of {NODES} relays, {AUTHORITIES} of them directory authorities"
         ));
         let directory = tempfile::tempdir()?;
         let ports = free_ports(2 * NODES)?;
-        let nodes: Result<Vec<Node>, Broken> = std::thread::scope(|scope| {
+        let nodes: Result<Vec<TorNode>, TestError> = std::thread::scope(|scope| {
             let making: Vec<_> = ports
                 .chunks_exact(2)
                 .enumerate()
                 .map(|(i, ports)| {
                     let (programs, above) = (&programs, directory.path());
-                    scope.spawn(move || Node::make(programs, above, i, ports[0], ports[1]))
+                    scope.spawn(move || TorNode::create(programs, above, i, ports[0], ports[1]))
                 })
                 .collect();
             let made = making.into_iter().map(|node| node.join());
             made.map(|node| node.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
         let began = Instant::now();
-        let mut network = TorNetwork {
+        let mut network = PrivateTorNetwork {
             programs,
             directory,
             nodes: nodes?,
             running: Vec::new(),
-            began,
-            voting: (began, LEAD),
-            nudged: None,
+            started: began,
+            last_restart: (began, FIRST_CONSENSUS_DELAY_SECS),
+            last_refetch: None,
         };
         tell("waiting for their first consensus, about ten seconds");
-        network.vote(LEAD)?;
+        network.restart_nodes(FIRST_CONSENSUS_DELAY_SECS)?;
         Ok(network)
     }
 
     /// Starts every node anew.
-    fn vote(&mut self, lead: u64) -> Result<(), Broken> {
-        self.end();
-        configure(&self.nodes, lead)?;
+    fn restart_nodes(&mut self, lead: u64) -> Result<(), TestError> {
+        self.kill_nodes();
+        write_torrcs(&self.nodes, lead)?;
         for node in &self.nodes {
-            let tor = node.start(&self.programs)?.spawn();
+            let tor = node.command(&self.programs)?.spawn();
             self.running.push(tor.map_err(|error| format!("tor cannot be started: {error}"))?);
         }
-        (self.voting, self.nudged) = ((Instant::now(), lead), None);
+        (self.last_restart, self.last_refetch) = ((Instant::now(), lead), None);
         Ok(())
     }
 
-    fn end(&mut self) {
+    fn kill_nodes(&mut self) {
         for mut child in self.running.drain(..) {
             child.kill().ok();
             child.wait().ok();
@@ -118,7 +123,7 @@ impl TorNetwork {
     }
 
     /// The network as a fragment of arti's configuration.
-    pub fn arti(&self) -> String {
+    pub fn arti_config(&self) -> String {
         let caches: Vec<String> = (self.nodes.iter())
             .map(|node| {
                 format!(
@@ -127,7 +132,7 @@ impl TorNetwork {
                 )
             })
             .collect();
-        let list = |each: &dyn Fn(&Authority) -> String| {
+        let list = |each: &dyn Fn(&DirectoryAuthority) -> String| {
             let authorities = self.nodes.iter().filter_map(|node| node.authority.as_ref());
             authorities.map(each).collect::<Vec<_>>().join(", ")
         };
@@ -146,10 +151,10 @@ impl TorNetwork {
         )
     }
 
-    /// A further `tor` that takes part in it, to be started, with these lines in its torrc. It works
+    /// A further `tor_command` that takes part in it, to be started, with these lines in its torrc. It works
     /// in a directory that is made for it.
-    pub fn participant(&self, directory: &Path, lines: &str) -> Result<Command, Broken> {
-        node::participant(&self.nodes, &self.programs, directory, lines)
+    pub fn participant_command(&self, directory: &Path, lines: &str) -> Result<Command, TestError> {
+        node::participant_command(&self.nodes, &self.programs, directory, lines)
     }
 
     /// Where its relays take connections: whoever takes part in it connects to nothing else.
@@ -159,19 +164,21 @@ impl TorNetwork {
     }
 
     /// A directory that ends with the network.
-    pub fn place(&self, name: &str) -> PathBuf {
+    pub fn scratch_path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Whether every node has the consensus that names all of them. Once it has, that stays so.
-    pub fn stands(&mut self) -> Result<bool, Broken> {
-        if self.nodes.iter().all(Node::is_complete) {
+    pub fn is_ready(&mut self) -> Result<bool, TestError> {
+        if self.nodes.iter().all(TorNode::has_full_consensus) {
             return Ok(true);
         }
-        if self.began.elapsed() > PATIENCE {
-            let (wait, late) =
-                (PATIENCE.as_secs(), self.nodes.iter().find(|node| !node.is_complete()));
-            let log = late.map_or_else(String::new, Node::log);
+        if self.started.elapsed() > START_TIMEOUT {
+            let (wait, late) = (
+                START_TIMEOUT.as_secs(),
+                self.nodes.iter().find(|node| !node.has_full_consensus()),
+            );
+            let log = late.map_or_else(String::new, TorNode::log);
             return Err(
                 format!("the private Tor network did not stand within {wait} s: {log}").into()
             );
@@ -183,33 +190,33 @@ impl TorNetwork {
             }
         }
         let authorities = &self.nodes[..AUTHORITIES];
-        let (voting, lead) = self.voting;
-        if authorities.iter().all(Node::is_complete) {
+        let (voting, lead) = self.last_restart;
+        if authorities.iter().all(TorNode::has_full_consensus) {
             // Relays that asked for the consensus too early wait before they ask again.
-            if self.nudged.is_none_or(|last| last.elapsed() > NUDGE) {
+            if self.last_refetch.is_none_or(|last| last.elapsed() > REFETCH_INTERVAL) {
                 for child in &self.running[AUTHORITIES..] {
                     kill_process(Pid::from_child(child), Signal::HUP)?;
                 }
-                self.nudged = Some(Instant::now());
+                self.last_refetch = Some(Instant::now());
             }
-        } else if authorities.iter().any(Node::is_short)
-            || voting.elapsed() > Duration::from_secs(lead) + LATE
+        } else if authorities.iter().any(TorNode::has_partial_consensus)
+            || voting.elapsed() > Duration::from_secs(lead) + CONSENSUS_GRACE
         {
             // Where the machine had much else to do, somebody came too late for the vote.
-            self.vote((2 * lead).min(FIRST_INTERVAL - 1))?;
+            self.restart_nodes((2 * lead).min(FIRST_INTERVAL - 1))?;
         }
         Ok(false)
     }
 }
 
-impl Drop for TorNetwork {
+impl Drop for PrivateTorNetwork {
     fn drop(&mut self) {
-        self.end();
+        self.kill_nodes();
     }
 }
 
 /// Ports of 127.0.0.1 that nobody listened on a moment ago, all different.
-fn free_ports(count: usize) -> Result<Vec<u16>, Broken> {
+fn free_ports(count: usize) -> Result<Vec<u16>, TestError> {
     let held: Result<Vec<TcpListener>, _> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
     held?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()

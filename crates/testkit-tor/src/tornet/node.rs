@@ -1,4 +1,4 @@
-//! One `tor` of the network: its keys, and the torrc that keeps it on loopback.
+//! One `tor_command` of the network: its keys, and the torrc that keeps it on loopback.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use unanimity_protocol::Hash;
-use unanimity_testkit::Broken;
+use unanimity_testkit::TestError;
 
-use crate::tornet::package::{Programs, run};
+use crate::tornet::package::{ExternalPrograms, run_to_end};
 
 pub(crate) const AUTHORITIES: usize = 3;
 pub(crate) const NODES: usize = 6;
@@ -19,30 +19,30 @@ const INTERVAL: u64 = 28_800;
 pub(crate) const FIRST_INTERVAL: u64 = 30;
 
 /// A directory authority, a relay, or both.
-pub(crate) struct Node {
+pub(crate) struct TorNode {
     pub(crate) name: String,
     pub(crate) directory: PathBuf,
     pub(crate) or_port: u16,
     pub(crate) rsa: String,
     pub(crate) ed25519: String,
-    pub(crate) authority: Option<Authority>,
+    pub(crate) authority: Option<DirectoryAuthority>,
 }
 
 /// What an authority has besides.
-pub(crate) struct Authority {
+pub(crate) struct DirectoryAuthority {
     pub(crate) v3_identity: String,
     pub(crate) dir_port: u16,
 }
 
-impl Node {
+impl TorNode {
     /// Makes the keys of node number `i` in a directory of its own.
-    pub(crate) fn make(
-        programs: &Programs,
+    pub(crate) fn create(
+        programs: &ExternalPrograms,
         above: &Path,
         i: usize,
         or_port: u16,
         dir_port: u16,
-    ) -> Result<Node, Broken> {
+    ) -> Result<TorNode, TestError> {
         let name = format!("node{i}");
         let directory = above.join(&name);
         let keys = directory.join("keys");
@@ -50,7 +50,10 @@ impl Node {
             fs::DirBuilder::new().mode(0o700).create(directory)?;
         }
         let authority = match i < AUTHORITIES {
-            true => Some(Authority { v3_identity: certify(programs, &keys, dir_port)?, dir_port }),
+            true => Some(DirectoryAuthority {
+                v3_identity: create_authority_keys(programs, &keys, dir_port)?,
+                dir_port,
+            }),
             false => None,
         };
         // Not even to make its keys does a tor run that knows of the public authorities.
@@ -63,31 +66,31 @@ impl Node {
             directory.display(),
         );
         fs::write(directory.join("torrc"), torrc)?;
-        let mut tor = tor(programs, &directory)?;
+        let mut tor = tor_command(programs, &directory)?;
         tor.arg("--list-fingerprint");
-        let printed = run(tor, b"")?;
+        let printed = run_to_end(tor, b"")?;
         let line = printed.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         let rsa = line.ok_or("tor printed no fingerprint")?.replace(' ', "");
         let ed25519 = fs::read_to_string(directory.join("fingerprint-ed25519"))?;
         let ed25519 = ed25519.split_whitespace().nth(1).ok_or("tor wrote no fingerprint")?;
         let ed25519 = ed25519.to_owned();
-        Ok(Node { name, directory, or_port, rsa, ed25519, authority })
+        Ok(TorNode { name, directory, or_port, rsa, ed25519, authority })
     }
 
     /// The process, to be started. Its torrc has to be written first.
-    pub(crate) fn start(&self, programs: &Programs) -> Result<Command, Broken> {
-        let mut tor = tor(programs, &self.directory)?;
+    pub(crate) fn command(&self, programs: &ExternalPrograms) -> Result<Command, TestError> {
+        let mut tor = tor_command(programs, &self.directory)?;
         tor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(tor)
     }
 
     /// Whether it has a consensus that names every node, each fit for every role.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub(crate) fn has_full_consensus(&self) -> bool {
         self.consensus() == Some(true)
     }
 
     /// Whether it has one that does not. A longer one comes hours later.
-    pub(crate) fn is_short(&self) -> bool {
+    pub(crate) fn has_partial_consensus(&self) -> bool {
         self.consensus() == Some(false)
     }
 
@@ -102,7 +105,7 @@ impl Node {
     }
 
     /// Leaves nothing of an earlier run but its keys and what it has logged.
-    fn forget(&self) -> Result<(), Broken> {
+    fn clear_state(&self) -> Result<(), TestError> {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -125,14 +128,18 @@ impl Node {
 }
 
 /// A tor that reads the torrc of its directory, and no other.
-fn tor(programs: &Programs, directory: &Path) -> Result<Command, Broken> {
+fn tor_command(programs: &ExternalPrograms, directory: &Path) -> Result<Command, TestError> {
     let mut tor = programs.command("tor")?;
     tor.args(["--defaults-torrc", "/dev/null", "--hush", "-f"]).arg(directory.join("torrc"));
     Ok(tor)
 }
 
 /// Makes an authority's keys and returns its v3 identity.
-fn certify(programs: &Programs, keys: &Path, dir_port: u16) -> Result<String, Broken> {
+fn create_authority_keys(
+    programs: &ExternalPrograms,
+    keys: &Path,
+    dir_port: u16,
+) -> Result<String, TestError> {
     let mut gencert = programs.command("tor-gencert")?;
     gencert.args(["--create-identity-key", "--passphrase-fd", "0", "-m", "24", "-a"]);
     gencert.arg(format!("127.0.0.1:{dir_port}"));
@@ -143,16 +150,16 @@ fn certify(programs: &Programs, keys: &Path, dir_port: u16) -> Result<String, Br
     ] {
         gencert.arg(flag).arg(keys.join(file));
     }
-    run(gencert, b"passphrase\n")?;
+    run_to_end(gencert, b"passphrase\n")?;
     let certificate = fs::read_to_string(keys.join("authority_certificate"))?;
     let line = certificate.lines().find_map(|line| line.strip_prefix("fingerprint "));
     Ok(line.ok_or("tor-gencert wrote no fingerprint")?.to_owned())
 }
 
 /// The lines of a torrc that name the authorities, and no others are known.
-fn authorities(nodes: &[Node]) -> String {
-    let line = |node: &Node| {
-        let Authority { v3_identity, dir_port } = node.authority.as_ref()?;
+fn authority_lines(nodes: &[TorNode]) -> String {
+    let line = |node: &TorNode| {
+        let DirectoryAuthority { v3_identity, dir_port } = node.authority.as_ref()?;
         Some(format!(
             "DirAuthority {} orport={} no-v2 v3ident={v3_identity} 127.0.0.1:{dir_port} {}\n",
             node.name, node.or_port, node.rsa
@@ -162,12 +169,12 @@ fn authorities(nodes: &[Node]) -> String {
 }
 
 /// A tor that takes part without relaying, and does what is in these further lines of its torrc.
-pub(crate) fn participant(
-    nodes: &[Node],
-    programs: &Programs,
+pub(crate) fn participant_command(
+    nodes: &[TorNode],
+    programs: &ExternalPrograms,
     directory: &Path,
     lines: &str,
-) -> Result<Command, Broken> {
+) -> Result<Command, TestError> {
     let torrc = format!(
         "TestingTorNetwork 1\nDataDirectory {}\nLog notice file {}\nRunAsDaemon 0\nSocksPort 0\n\
          ShutdownWaitLength 0\nAddressDisableIPv6 1\nOutboundBindAddress 127.0.0.1\n\
@@ -175,22 +182,22 @@ pub(crate) fn participant(
         directory.display(),
         directory.join("log").display(),
         std::process::id(),
-        authorities(nodes),
+        authority_lines(nodes),
     );
     fs::DirBuilder::new().mode(0o700).create(directory)?;
     fs::write(directory.join("torrc"), torrc)?;
-    let mut tor = tor(programs, directory)?;
+    let mut tor = tor_command(programs, directory)?;
     tor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Ok(tor)
 }
 
 /// Writes every node's torrc: the same authorities in all of them, and nothing but loopback. The
 /// first consensus comes `lead` seconds from now, less than [`FIRST_INTERVAL`]; one from before is forgotten.
-pub(crate) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
-    let authorities = authorities(nodes);
+pub(crate) fn write_torrcs(nodes: &[TorNode], lead: u64) -> Result<(), TestError> {
+    let authorities = authority_lines(nodes);
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     for node in nodes {
-        node.forget()?;
+        node.clear_state()?;
         // An exit reaches only what can be reached from 127.0.0.1, to which all its sockets are bound,
         // and asks nobody for names. (Its policy has to say more: one that is good for loopback alone
         // counts as none in the consensus.)
@@ -231,7 +238,7 @@ pub(crate) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
                 (now + lead) % FIRST_INTERVAL,
                 24 * INTERVAL / 60
             );
-            let shared = shared_random(now, &authorities);
+            let shared = shared_random_state(now, &authorities);
             fs::write(node.directory.join("sr-state"), shared)?;
         }
         fs::write(node.directory.join("torrc"), torrc)?;
@@ -241,7 +248,7 @@ pub(crate) fn configure(nodes: &[Node], lead: u64) -> Result<(), Broken> {
 
 /// A young network has no shared random values for a day, and without two of them an onion
 /// service has no second time period to be published in.
-fn shared_random(now: u64, seed: &str) -> String {
+fn shared_random_state(now: u64, seed: &str) -> String {
     let value = |word: &str| Hash::digest(format!("{word}{seed}").as_bytes()).base64();
     // `2026-11-22 09:45:00`
     let day = |days: u64| {

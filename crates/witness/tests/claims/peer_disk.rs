@@ -11,9 +11,9 @@ use unanimity_net::Mirror;
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::{CosignatureSigningKey, CosignedHead, Timestamp};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
-use unanimity_testkit::block_on::now;
-use unanimity_testkit::sample_log::{notes, origin, secret, the_log};
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::block_on::block_on;
+use unanimity_testkit::sample_log::{origin, sample_log, sample_notes, signing_key};
+use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig, WitnessError};
 
@@ -23,7 +23,7 @@ fn cosigner() -> CosignatureSigningKey {
 
 fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<Witness<ManualClock>, WitnessError> {
     let follow = WitnessConfig {
-        log: the_log(),
+        log: sample_log(),
         signing_key: cosigner(),
         mirrors: vec![Mirror::from_directory(mirror)],
         polling: PollingSettings::default(),
@@ -32,14 +32,14 @@ fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<Witness<ManualCloc
 }
 
 fn poll(peer: &Witness<ManualClock>) -> Result<PollOutcome, WitnessError> {
-    now(peer.poll(&mut StdRng::seed_from_u64(1)))
+    block_on(peer.poll(&mut StdRng::seed_from_u64(1)))
 }
 
 fn cosigned_size(peer: &Witness<ManualClock>) -> Option<u64> {
-    match peer.answer(Question::CosignedHead(the_log().id())).unwrap() {
+    match peer.answer(Question::CosignedHead(sample_log().id())).unwrap() {
         Answer::CosignedHead(note) => {
             let view =
-                CosignedHead::verify(note.as_bytes(), &the_log(), &cosigner().public()).unwrap();
+                CosignedHead::verify(note.as_bytes(), &sample_log(), &cosigner().public()).unwrap();
             Some(view.head().size())
         }
         _ => None,
@@ -48,19 +48,20 @@ fn cosigned_size(peer: &Witness<ManualClock>) -> Option<u64> {
 
 #[test]
 fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
-    let log = place();
-    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Storage::default()).unwrap();
-    writer.append(&notes("first", 250)).unwrap();
-    let first = place();
+    let log = scratch_dir();
+    let mut writer =
+        LogWriter::init(log.path(), origin(), signing_key(1), Storage::default()).unwrap();
+    writer.append(&sample_notes("first", 250)).unwrap();
+    let first = scratch_dir();
     unanimity_testkit::copy_tree(log.path(), first.path()).unwrap();
-    writer.append(&notes("second", 10)).unwrap();
+    writer.append(&sample_notes("second", 10)).unwrap();
     let shown = |mirror: &Path, from: &Path| {
         std::fs::remove_dir_all(mirror).unwrap();
         unanimity_testkit::copy_tree(from, mirror).unwrap();
     };
     let mut failed = 0;
     for fails in 0.. {
-        let (mirror, state) = (place(), place());
+        let (mirror, state) = (scratch_dir(), scratch_dir());
         shown(mirror.path(), first.path());
         drop(open(mirror.path(), state.path(), Storage::default()).map(|peer| poll(&peer)));
         let peer = open(mirror.path(), state.path(), failing_disk(fails, Some(fails + 1)));
@@ -87,12 +88,13 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
 
 #[test]
 fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
-    let log = place();
-    let mut writer = LogWriter::init(log.path(), origin(), secret(1), Storage::default()).unwrap();
-    writer.append(&notes("first", 250)).unwrap();
+    let log = scratch_dir();
+    let mut writer =
+        LogWriter::init(log.path(), origin(), signing_key(1), Storage::default()).unwrap();
+    writer.append(&sample_notes("first", 250)).unwrap();
     let mut sizes = Vec::new();
     for dies in 0.. {
-        let state = place();
+        let state = scratch_dir();
         let died = open(log.path(), state.path(), failing_disk(dies, None))
             .map(|peer| poll(&peer).is_err());
         if matches!(died, Ok(false)) {
@@ -108,8 +110,8 @@ fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
 
 #[test]
 fn a_head_found_on_the_disk_is_made_durable_before_it_is_vouched_for() {
-    let (log, state) = (place(), place());
-    drop(LogWriter::init(log.path(), origin(), secret(1), Storage::default()).unwrap());
+    let (log, state) = (scratch_dir(), scratch_dir());
+    drop(LogWriter::init(log.path(), origin(), signing_key(1), Storage::default()).unwrap());
     poll(&open(log.path(), state.path(), Storage::default()).unwrap()).unwrap();
     let (disk, steps) = recording_disk();
     drop(open(log.path(), state.path(), disk).unwrap());

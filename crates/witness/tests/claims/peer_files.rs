@@ -16,10 +16,10 @@ use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::{Hash, Refusal, Tile, TreeHead};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::circle::{
-    Circle, HOUR, MINUTE, SECOND, TROJAN, TWO, error, files, installed, mirror_problem, refusal,
-    release, up_to_date,
+    HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TROJAN, TestWorld, expect_error, expect_installed,
+    expect_mirror_problem, expect_refusal, expect_up_to_date, read_files, release_spec,
 };
-use unanimity_testkit::{Draft, Network, PEERS, World, copy_tree};
+use unanimity_testkit::{MemoryNetwork, PEERS, ReleaseSpec, World, copy_tree};
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig};
 
 fn rng() -> StdRng {
@@ -27,11 +27,11 @@ fn rng() -> StdRng {
 }
 
 /// A peer apart from the circle's, with these mirrors.
-fn open(circle: &Circle, mirrors: &[&str], state: &Path, disk: Storage) -> Witness<ManualClock> {
+fn open(circle: &TestWorld, mirrors: &[&str], state: &Path, disk: Storage) -> Witness<ManualClock> {
     let directory = |name: &&str| Mirror::from_directory(circle.directory.join(name));
     let follow = WitnessConfig {
-        log: circle.circle.log.clone(),
-        signing_key: circle.circle.peer_secrets[0].clone(),
+        log: circle.keys.log.clone(),
+        signing_key: circle.keys.peer_keys[0].clone(),
         mirrors: mirrors.iter().map(directory).collect(),
         polling: PollingSettings::default(),
     };
@@ -49,7 +49,7 @@ fn bundle(entries: &[Vec<u8>]) -> Vec<u8> {
 
 /// What somebody serves on a network of its own, as a mirror.
 fn serve_as_mirror(node: &Arc<Witness<ManualClock>>) -> Mirror {
-    let (network, key) = (Network::default(), [9; 32]);
+    let (network, key) = (MemoryNetwork::default(), [9; 32]);
     let listener = network.listen(OnionAddress { key, port: WEB_PORT });
     tokio::spawn(node.clone().serve_files(listener));
     Mirror::from_url("it", MirrorUrl::from_onion_key(key), &network.web_connector().unwrap())
@@ -61,10 +61,10 @@ async fn read_error_kind(mirror: &Mirror, path: &str) -> io::ErrorKind {
 
 #[tokio::test(start_paused = true)]
 async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() {
-    let circle = Circle::new(61);
+    let circle = TestWorld::new(61);
     let entries = numbered(600);
-    let head = circle.force("log", &entries).unwrap();
-    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Storage::default()));
+    let head = circle.append_unchecked("log", &entries).unwrap();
+    let node = Arc::new(open(&circle, &["log"], &circle.scratch_path("node"), Storage::default()));
     let mirror = serve_as_mirror(&node);
     node.poll(&mut rng()).await.unwrap();
     assert_eq!(read_error_kind(&mirror, "tile/entries/000").await, io::ErrorKind::NotFound);
@@ -127,8 +127,8 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
 
 #[tokio::test(start_paused = true)]
 async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
-    let mut circle = Circle::with_first(62).await;
-    let node = Arc::new(open(&circle, &["log"], &circle.beside("node"), Storage::default()));
+    let mut circle = TestWorld::with_first_installed(62).await;
+    let node = Arc::new(open(&circle, &["log"], &circle.scratch_path("node"), Storage::default()));
     let mirror = serve_as_mirror(&node);
     assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
     node.poll(&mut rng()).await.unwrap();
@@ -139,9 +139,9 @@ async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
     node.poll(&mut rng()).await.unwrap();
     assert!(mirror.read("checkpoint", 4096).await.is_ok());
     circle.copy_log("fork").unwrap();
-    circle.publish(&release(2)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
     circle.poll_all().await.unwrap();
-    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
     node.poll(&mut rng()).await.unwrap();
     node.compare_head(&circle.head_of("fork").unwrap()).unwrap();
     assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
@@ -149,8 +149,8 @@ async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
 
 #[tokio::test(start_paused = true)]
 async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
-    let circle = Circle::new(63);
-    let state = circle.beside("node");
+    let circle = TestWorld::new(63);
+    let state = circle.scratch_path("node");
     let node = open(&circle, &["log"], &state, Storage::default());
     let place = state.join("peer/tile/entries");
     for (more, kept) in [
@@ -160,10 +160,10 @@ async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
         (1, &["000", "001.p/1"]),
         (300, &["000", "001", "002.p/45"]),
     ] {
-        circle.force("log", &numbered(more)).unwrap();
+        circle.append_unchecked("log", &numbered(more)).unwrap();
         node.poll(&mut rng()).await.unwrap();
         node.fetch_entries(&mut rng()).await.unwrap();
-        let found: Vec<_> = files(&place).into_keys().collect();
+        let found: Vec<_> = read_files(&place).into_keys().collect();
         let expected: Vec<_> = kept.iter().map(|name| place.join(name)).collect();
         assert_eq!(found, expected);
     }
@@ -175,28 +175,28 @@ async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::remove_file(&path).unwrap();
     fs::write(&path, bytes).unwrap();
-    let state = circle.beside("misled");
+    let state = circle.scratch_path("misled");
     let node = open(&circle, &["forged"], &state, Storage::default());
     let head = circle.head_of("log").unwrap();
     assert_eq!(node.poll(&mut rng()).await.unwrap(), PollOutcome::Fresh(head));
     let error = node.fetch_entries(&mut rng()).await.unwrap_err().to_string();
     assert!(error.contains("forged serves entries that are not those"), "{error}");
     let place = state.join("peer/tile/entries");
-    assert_eq!(files(&place).into_keys().collect::<Vec<_>>(), [place.join("000")]);
+    assert_eq!(read_files(&place).into_keys().collect::<Vec<_>>(), [place.join("000")]);
     // The next mirror has what is missing.
     drop(node);
     let node = open(&circle, &["forged", "log"], &state, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     node.fetch_entries(&mut rng()).await.unwrap();
     assert_eq!(fs::read(place.join("001")).unwrap(), honest);
-    assert_eq!(files(&place).len(), 3);
+    assert_eq!(read_files(&place).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_once_it_is_gone() {
-    let circle = Circle::new(69);
-    circle.force("log", &numbered(3)).unwrap();
-    let state = circle.beside("node");
+    let circle = TestWorld::new(69);
+    circle.append_unchecked("log", &numbered(3)).unwrap();
+    let state = circle.scratch_path("node");
     let node = Arc::new(open(&circle, &["log"], &state, Storage::default()));
     let mirror = serve_as_mirror(&node);
     node.poll(&mut rng()).await.unwrap();
@@ -213,8 +213,8 @@ async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_
         }
     }
     // Its operator does as the error says.
-    let state = circle.beside("mended");
-    copy_tree(&circle.beside("node"), &state).unwrap();
+    let state = circle.scratch_path("mended");
+    copy_tree(&circle.scratch_path("node"), &state).unwrap();
     let path = state.join("peer/tile/entries/000.p/3");
     fs::remove_file(&path).unwrap();
     let node = open(&circle, &["log"], &state, Storage::default());
@@ -224,18 +224,18 @@ async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_
 
 #[tokio::test(start_paused = true)]
 async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
-    let circle = Circle::new(64);
-    circle.force("log", &numbered(200)).unwrap();
+    let circle = TestWorld::new(64);
+    circle.append_unchecked("log", &numbered(200)).unwrap();
     circle.copy_log("early").unwrap();
-    circle.force("log", &numbered(400)).unwrap();
-    let start = circle.beside("start");
+    circle.append_unchecked("log", &numbered(400)).unwrap();
+    let start = circle.scratch_path("start");
     let node = open(&circle, &["early"], &start, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     node.fetch_entries(&mut rng()).await.unwrap();
     drop(node);
     let whole: Vec<Vec<u8>> = [numbered(200), numbered(400)].concat();
     for n in 0.. {
-        let state = circle.beside(&format!("killed-{n}"));
+        let state = circle.scratch_path(&format!("killed-{n}"));
         copy_tree(&start, &state).unwrap();
         let node = open(&circle, &["log"], &state, Storage::default());
         node.poll(&mut rng()).await.unwrap();
@@ -268,17 +268,17 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
 
 /// A circle in which release 2 has settled, every mirror of the client's is dead, and each peer
 /// keeps the log.
-async fn without_mirrors(seed: u64) -> Circle {
-    let mut circle = Circle::with_second_settling(seed).await;
-    circle.pass(HOUR).await;
+async fn without_mirrors(seed: u64) -> TestWorld {
+    let mut circle = TestWorld::with_second_settling(seed).await;
+    circle.advance_and_poll(HOUR).await;
     circle.mirrors = vec![Mirror::from_directory("/nonexistent")];
     circle
 }
 
 /// Artifacts of a log's, served at an address of their own.
-fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> ArtifactCache {
-    let artifacts = ArtifactCache::new(&circle.beside(who), 1 << 20, Storage::default());
-    let (manifest, _) = circle.sign(&Draft::new(9, "9", wanted)).unwrap();
+fn serve_artifacts(circle: &mut TestWorld, who: &str, wanted: &[u8]) -> ArtifactCache {
+    let artifacts = ArtifactCache::new(&circle.scratch_path(who), 1 << 20, Storage::default());
+    let (manifest, _) = circle.sign_release(&ReleaseSpec::new(9, "9", wanted)).unwrap();
     artifacts.insert(&manifest.artifacts[0], wanted).unwrap();
     let key = Hash::digest(who.as_bytes()).0;
     let listener = circle.network.listen(OnionAddress { key, port: WEB_PORT });
@@ -297,29 +297,29 @@ fn serve_artifacts(circle: &mut Circle, who: &str, wanted: &[u8]) -> ArtifactCac
 async fn with_every_mirror_dead_any_one_peer_is_enough() {
     let base = without_mirrors(65).await;
     for peer in 0..PEERS {
-        let mut circle = base.again();
+        let mut circle = base.copy();
         circle.mirrors = base.mirrors.clone();
         circle.poll_all().await.unwrap();
         // Nobody serves anything: what the client has read before is not enough.
-        assert!(matches!(error(circle.update().await), ClientError::Mirrors(_)));
+        assert!(matches!(expect_error(circle.update().await), ClientError::Mirrors(_)));
         circle.serve_files(peer).await.unwrap();
-        let failed = error(circle.update().await).to_string();
+        let failed = expect_error(circle.update().await).to_string();
         assert!(failed.contains("artifact/"), "{failed}");
-        serve_artifacts(&mut circle, "shelf", TWO);
-        assert_eq!(installed(circle.update().await), 2);
-        assert_eq!(circle.current().unwrap(), TWO);
-        up_to_date(circle.check().await);
+        serve_artifacts(&mut circle, "shelf", SECOND_ARTIFACT);
+        assert_eq!(expect_installed(circle.update().await), 2);
+        assert_eq!(circle.installed_bytes().unwrap(), SECOND_ARTIFACT);
+        expect_up_to_date(circle.check().await);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_release_reaches_a_node_whose_mirrors_are_all_frozen_and_they_are_named() {
-    let mut circle = Circle::with_first(66).await;
+    let mut circle = TestWorld::with_first_installed(66).await;
     circle.copy_log("old").unwrap();
-    circle.show("client", "old").unwrap();
-    circle.publish(&release(2)).unwrap();
+    circle.set_mirror("client", "old").unwrap();
+    circle.publish(&release_spec(2)).unwrap();
     circle.poll_all().await.unwrap();
-    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Stale { .. }));
+    assert!(matches!(expect_mirror_problem(circle.update().await), MirrorProblem::Stale { .. }));
     for peer in [1, 3] {
         circle.serve_files(peer).await.unwrap();
     }
@@ -327,36 +327,36 @@ async fn a_new_release_reaches_a_node_whose_mirrors_are_all_frozen_and_they_are_
     let (report, ended) = circle.update().await;
     assert_eq!(report.head.as_ref().unwrap().size(), 2);
     assert!(matches!(
-        mirror_problem((report, ended)),
+        expect_mirror_problem((report, ended)),
         MirrorProblem::Stale { shown: 1, known: 2, .. }
     ));
-    circle.pass(HOUR).await;
+    circle.advance_and_poll(HOUR).await;
     // It can be installed, but for its bytes; and then it is the mirror that is to blame, which is
     // behind what is trusted by now.
     assert!(matches!(circle.check().await.1, Ok(CycleOutcome::Available(_))));
-    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
-    serve_artifacts(&mut circle, "shelf", TWO);
+    assert!(matches!(expect_mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
+    serve_artifacts(&mut circle, "shelf", SECOND_ARTIFACT);
     let (report, ended) = circle.update().await;
     let shown = report.mirrors[0].1.as_ref().unwrap().size();
     assert!(shown < report.head.as_ref().unwrap().size());
-    assert_eq!(installed((report, ended)), 2);
+    assert_eq!(expect_installed((report, ended)), 2);
     // Nothing is new, and a mirror that hides what peers have seen is worth an alarm.
-    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
+    assert!(matches!(expect_mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
     let mut circle = without_mirrors(67).await;
-    serve_artifacts(&mut circle, "shelf", TWO);
+    serve_artifacts(&mut circle, "shelf", SECOND_ARTIFACT);
     // Four of five serve a log in which every entry is another.
     let liar = circle.copy_log("liar").unwrap();
-    for (path, bytes) in files(&liar.join("tile/entries")) {
+    for (path, bytes) in read_files(&liar.join("tile/entries")) {
         fs::remove_file(&path).unwrap();
         let (last, rest) = bytes.split_last().unwrap();
         fs::write(&path, [rest, &[last ^ 1]].concat()).unwrap();
     }
     for peer in 0..4 {
-        let at = OnionAddress { port: WEB_PORT, ..circle.address(peer) };
+        let at = OnionAddress { port: WEB_PORT, ..circle.peer_address(peer) };
         let listener = circle.network.listen(at);
         let bounds = ServerLimits {
             max_connections: 4,
@@ -367,11 +367,14 @@ async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
         tokio::spawn(serve_files(Arc::new(DirectoryStore(liar.clone())), listener, bounds));
     }
     circle.poll_all().await.unwrap();
-    circle.config.cycle.state = circle.beside("new");
-    assert!(matches!(mirror_problem(circle.update().await), MirrorProblem::OtherEntries { .. }));
+    circle.config.cycle.state = circle.scratch_path("new");
+    assert!(matches!(
+        expect_mirror_problem(circle.update().await),
+        MirrorProblem::OtherEntries { .. }
+    ));
     circle.config.cycle.state = circle.client_state();
     circle.serve_files(4).await.unwrap();
-    assert_eq!(installed(circle.update().await), 2);
+    assert_eq!(expect_installed(circle.update().await), 2);
 }
 
 /// Files of a directory, as a host that does not know better.
@@ -385,12 +388,12 @@ impl FileStore for DirectoryStore {
 
 #[tokio::test(start_paused = true)]
 async fn a_victim_that_serves_its_fork_to_its_circle_gains_no_cosignature() {
-    let mut circle = Circle::with_first(68).await;
+    let mut circle = TestWorld::with_first_installed(68).await;
     circle.copy_log("fork").unwrap();
-    circle.publish(&release(2)).unwrap();
-    circle.publish_to("fork", &Draft::new(2, "1.1.0", TROJAN)).unwrap();
+    circle.publish(&release_spec(2)).unwrap();
+    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
     let victim = 4;
-    circle.show(World::peer_name(victim), "fork").unwrap();
+    circle.set_mirror(World::peer_name(victim), "fork").unwrap();
     circle.poll_all().await.unwrap();
     // The victim vouches for the fork, and serves all of it.
     circle.serve_files(victim).await.unwrap();
@@ -410,6 +413,6 @@ async fn a_victim_that_serves_its_fork_to_its_circle_gains_no_cosignature() {
         }
     }
     // A client that finds no mirror compares, and has the evidence.
-    assert!(matches!(refusal(circle.update().await), Refusal::Fork(_)));
-    assert_ne!(circle.current().unwrap(), TROJAN);
+    assert!(matches!(expect_refusal(circle.update().await), Refusal::Fork(_)));
+    assert_ne!(circle.installed_bytes().unwrap(), TROJAN);
 }

@@ -9,7 +9,7 @@ use unanimity_config::{Membership, PeerEntry, PeerList};
 use unanimity_protocol::Hash;
 use unanimity_storage::Storage;
 use unanimity_testkit::circle::NOW;
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 
 use crate::peers_file::{
@@ -122,7 +122,7 @@ fn a_failure_at_any_step_leaves_the_old_file_whole() {
 #[test]
 fn edits_at_the_same_time_are_all_made() {
     // The first of them makes the file.
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("peers.toml");
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -205,7 +205,7 @@ fn a_file_of_another_owner_or_group_does_not_change_hands() {
 #[test]
 fn an_edit_goes_through_a_link_to_the_file_it_points_at() {
     let (_place, target) = file(&peers_of_every_membership());
-    let elsewhere = place();
+    let elsewhere = scratch_dir();
     let link = elsewhere.path().join("peers.toml");
     symlink(&target, &link).unwrap();
     edit::add(&link, &joining_entry(9), &disk()).unwrap();
@@ -220,7 +220,7 @@ fn an_edit_goes_through_a_link_to_the_file_it_points_at() {
 
 #[test]
 fn the_first_peer_makes_the_file_for_its_owner_only() {
-    let place = place();
+    let place = scratch_dir();
     let path = place.path().join("peers.toml");
     edit::cancel_removal(&path, &name("a"), &disk()).unwrap_err();
     assert!(!path.exists());

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use unanimity_protocol::{Hash, Manifest, Note};
 use unanimity_storage::{Storage, WriteStep, parent};
-use unanimity_testkit::power::Power;
-use unanimity_testkit::sample_log::{notes, read_whole};
-use unanimity_testkit::scratch_dir::place;
-use unanimity_testkit::signed_heads::Seen;
-use unanimity_testkit::watched_disk::{failing_disk, path_of, recording_disk};
+use unanimity_testkit::power::PowerCutModel;
+use unanimity_testkit::sample_log::{read_verified, sample_notes};
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::signed_heads::SignedHeads;
+use unanimity_testkit::watched_disk::{failing_disk, recording_disk, step_path};
 use unanimity_testkit::{copy_tree, scratch_dir};
 
 use crate::site::{LogAndSite, files};
@@ -24,7 +24,7 @@ fn make_log_versions(directory: &Path) -> Vec<LogAndSite> {
     let mut told = Vec::new();
     for (i, (size, artifact)) in RELEASES.into_iter().enumerate() {
         let before = told.len().checked_sub(1).map_or(0, |last| RELEASES[last].0);
-        pair.append(&notes(&format!("batch {i}"), size - before - 1));
+        pair.append(&sample_notes(&format!("batch {i}"), size - before - 1));
         pair.release(i as u64 + 1, artifact);
         let log = directory.join(format!("log-{i}"));
         copy_tree(&pair.log, &log).unwrap();
@@ -47,7 +47,7 @@ fn check_site_is_whole(site: &Path) -> Option<u64> {
         assert!(!site.join("index.html").exists(), "a page of nothing");
         return None;
     }
-    let (head, entries) = read_whole(site);
+    let (head, entries) = read_verified(site);
     assert!(RELEASES.iter().any(|(size, _)| *size == head.size()), "{head}");
     for entry in entries {
         let note = Note::parse(&entry).unwrap();
@@ -86,15 +86,15 @@ fn check_recovers(story: &[LogAndSite], site: &Path, whole: &Path) -> Option<u64
 
 #[test]
 fn a_run_killed_at_any_step_leaves_the_older_log_or_the_newer_and_the_next_one_ends_it() {
-    let place = place();
-    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
+    let place = scratch_dir();
+    let (story, whole) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("whole"));
     let (disk, steps) = recording_disk();
     assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     assert!(steps > 100, "{steps} steps");
     let (mut met, mut last) = (BTreeSet::new(), None);
     for dies in 0..steps {
-        let site = place.path().join(format!("site-{dies}"));
+        let site = scratch_dir.path().join(format!("site-{dies}"));
         assert!(!export_all(&story, &site, &failing_disk(dies, None)));
         let size = check_recovers(&story, &site, &whole);
         assert!(size >= last, "step {dies}: what was published stays published");
@@ -111,18 +111,18 @@ fn a_run_killed_at_any_step_leaves_the_older_log_or_the_newer_and_the_next_one_e
 
 #[test]
 fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
-    let place = place();
-    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
+    let place = scratch_dir();
+    let (story, whole) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("whole"));
     let (disk, steps) = recording_disk();
     assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     let mut outcomes = 0;
     for dies in 0..=steps {
-        let root = scratch_dir::place();
-        let power = Power::over(root.path());
-        let disk = power.disk(Some(dies), &Seen::default());
+        let root = scratch_dir::scratch_dir();
+        let power = PowerCutModel::new(root.path());
+        let disk = power.disk(Some(dies), &SignedHeads::default());
         assert_eq!(export_all(&story, &root.path().join("site"), &disk), dies == steps);
-        for left in power.outcomes() {
+        for left in power.power_cut_states() {
             check_site_is_whole(&left.path().join("site"));
             outcomes += 1;
         }
@@ -132,26 +132,26 @@ fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
 
 #[test]
 fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
-    let place = place();
-    let story = make_log_versions(place.path());
+    let place = scratch_dir();
+    let story = make_log_versions(scratch_dir.path());
     let publish = |site: &Path, disk: &Storage| export_all(&story[..1], site, disk);
     let (disk, steps) = recording_disk();
     assert!(publish(&place.path().join("whole"), &disk));
     let steps = steps.lock().unwrap().len();
     for dies in 0..steps {
-        let root = scratch_dir::place();
-        let power = Power::over(root.path());
-        let killed = power.disk(Some(dies), &Seen::default());
+        let root = scratch_dir::scratch_dir();
+        let power = PowerCutModel::new(root.path());
+        let killed = power.disk(Some(dies), &SignedHeads::default());
         assert!(!publish(&root.path().join("site"), &killed));
         for cut in 0.. {
-            let second = scratch_dir::place();
+            let second = scratch_dir::scratch_dir();
             copy_tree(root.path(), second.path()).unwrap();
-            let power = power.fork(second.path());
+            let power = power.copy_to(second.path());
             let site = second.path().join("site");
-            let ended = publish(&site, &power.disk(Some(cut), &Seen::default()));
+            let ended = publish(&site, &power.disk(Some(cut), &SignedHeads::default()));
             // Only a checkpoint can promise too much.
-            if site.join("checkpoint").exists() && power.has_loose_names() {
-                for left in power.outcomes() {
+            if site.join("checkpoint").exists() && power.has_unsynced_names() {
+                for left in power.power_cut_states() {
                     check_site_is_whole(&left.path().join("site"));
                 }
             }
@@ -164,13 +164,13 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
 
 #[test]
 fn a_run_whose_disk_fails_for_a_moment_is_ended_by_the_next() {
-    let place = place();
-    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
+    let place = scratch_dir();
+    let (story, whole) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("whole"));
     let (disk, steps) = recording_disk();
     assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     for from in 0..steps {
-        let site = place.path().join(format!("site-{from}"));
+        let site = scratch_dir.path().join(format!("site-{from}"));
         export_all(&story, &site, &failing_disk(from, Some(from + 1)));
         check_recovers(&story, &site, &whole);
         fs::remove_dir_all(&site).unwrap();
@@ -179,8 +179,8 @@ fn a_run_whose_disk_fails_for_a_moment_is_ended_by_the_next() {
 
 #[test]
 fn all_that_a_checkpoint_implies_is_durable_before_it_is_written_and_the_page_comes_last() {
-    let place = place();
-    let (story, site) = (make_log_versions(place.path()), place.path().join("site"));
+    let place = scratch_dir();
+    let (story, site) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("site"));
     let (checkpoint, page) = (site.join("checkpoint"), site.join("index.html"));
     for pair in &story {
         let (disk, steps) = recording_disk();
@@ -196,7 +196,7 @@ fn all_that_a_checkpoint_implies_is_durable_before_it_is_written_and_the_page_co
         for (i, step) in steps.iter().enumerate().filter(
             |(_, step)| matches!(step, WriteStep::Rename(path) if *path != checkpoint && *path != page),
         ) {
-            let synced = WriteStep::SyncDir(parent(path_of(step)).into());
+            let synced = WriteStep::SyncDir(parent(step_path(step)).into());
             assert!(i < signed && steps[i..signed].contains(&synced), "{step:?} comes late");
         }
     }

@@ -16,10 +16,12 @@ use unanimity_net::Mirror;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
-use unanimity_testkit::sample_log::{ORIGIN, note, notes, origin, read_whole, secret, the_log};
-use unanimity_testkit::scratch_dir::place;
+use unanimity_testkit::sample_log::{
+    ORIGIN, origin, read_verified, sample_log, sample_note, sample_notes, signing_key,
+};
+use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::watched_disk::recording_disk;
-use unanimity_testkit::{Draft, World};
+use unanimity_testkit::{ReleaseSpec, World};
 
 /// A log's directory, and a directory for its site beside it.
 struct LogAndSite {
@@ -31,25 +33,25 @@ impl LogAndSite {
     /// With an empty log.
     fn new(directory: &Path) -> LogAndSite {
         let pair = LogAndSite { log: directory.join("log"), site: directory.join("site") };
-        LogWriter::init(&pair.log, origin(), secret(1), Storage::default()).unwrap();
+        LogWriter::init(&pair.log, origin(), signing_key(1), Storage::default()).unwrap();
         pair
     }
 
     fn append(&self, notes: &[Vec<u8>]) {
-        let mut log = LogWriter::open(&self.log, secret(1), Storage::default()).unwrap();
-        log.append(notes).unwrap();
+        let mut log = LogWriter::open(&self.log, signing_key(1), Storage::default()).unwrap();
+        log.append(sample_notes).unwrap();
     }
 
     /// Appends a release of a file, whose bytes go beside the log.
     fn release(&self, sequence: u64, artifact: &[u8]) {
-        let log = LogWriter::open(&self.log, secret(1), Storage::default()).unwrap();
+        let log = LogWriter::open(&self.log, signing_key(1), Storage::default()).unwrap();
         log.add_artifact(artifact).unwrap();
         drop(log);
         self.append(&[release(sequence, artifact.len(), artifact)]);
     }
 
     fn export(&self, disk: &Storage) -> Result<ExportSummary, ExportError> {
-        export(&LogSnapshot::read(&self.log, &the_log().key)?, &self.site, disk)
+        export(&LogSnapshot::read(&self.log, &sample_log().key)?, &self.site, disk)
     }
 
     fn page(&self) -> String {
@@ -91,17 +93,17 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
     for (sequence, artifact) in [(1, &b"one"[..]), (2, b"two")] {
         pair.release(sequence, artifact);
     }
-    pair.append(&notes("other", 300));
+    pair.append(&sample_notes("other", 300));
     fs::write(pair.log.join(".secret"), "private").unwrap();
     fs::write(pair.log.join("artifact").join(Hash::digest(b"draft").hex()), "draft").unwrap();
     let done = pair.export(&Storage::default()).unwrap();
     assert!(done.missing_artifacts.is_empty() && !done.has_foreign_page);
-    let (head, entries) = read_whole(&pair.site);
+    let (head, entries) = read_verified(&pair.site);
     assert_eq!((head.size(), entries.len()), (302, 302));
     let files = files(&pair.site);
     assert_eq!(files.len() as u64, done.files);
@@ -131,15 +133,15 @@ fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
 
 #[tokio::test]
 async fn a_client_installs_from_a_site_that_was_published() {
-    let place = place();
+    let place = scratch_dir();
     let mut world =
-        World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000)).unwrap();
-    let site = place.path().join("site");
+        World::create(&scratch_dir.path().join("world"), 3, Timestamp(1_790_000_000)).unwrap();
+    let site = scratch_dir.path().join("site");
     world.mirrors = vec![Mirror::from_directory(&site)];
     for (sequence, artifact) in [(1, &b"#!/bin/sh\necho one\n"[..]), (2, b"#!/bin/sh\necho two\n")]
     {
-        world.publish(&Draft::new(sequence, "1.0.0", artifact)).unwrap();
-        let source = LogSnapshot::read(&world.log_directory(), &world.circle.log.key).unwrap();
+        world.publish(&ReleaseSpec::new(sequence, "1.0.0", artifact)).unwrap();
+        let source = LogSnapshot::read(&world.log_directory(), &world.keys.log.key).unwrap();
         export(&source, &site, &Storage::default()).unwrap();
         world.poll_all().await.unwrap();
         world.update().await.1.unwrap_err();
@@ -147,16 +149,16 @@ async fn a_client_installs_from_a_site_that_was_published() {
         world.poll_all().await.unwrap();
         let (report, outcome) = world.update().await;
         assert!(matches!(outcome, Ok(CycleOutcome::Installed(_))), "{report:?} {outcome:?}");
-        assert_eq!(world.installed().unwrap().unwrap().sequence, sequence);
+        assert_eq!(world.installed_version().unwrap().unwrap().sequence, sequence);
         assert_eq!(fs::read(world.install_root().join("current/hello")).unwrap(), artifact);
     }
 }
 
 #[test]
 fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
-    pair.append(&notes("first", 256));
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
+    pair.append(&sample_notes("first", 256));
     pair.release(1, b"one");
     pair.export(&Storage::default()).unwrap();
     let (disk, steps) = recording_disk();
@@ -175,57 +177,57 @@ fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
     // An artifact, a bundle, the tile of its leaves, the checkpoint and the page.
     assert_eq!(done.files, 5, "{changed:?}");
     assert!(before.keys().all(|path| after.contains_key(path)), "nothing is removed");
-    read_whole(&pair.site);
+    read_verified(&pair.site);
 }
 
 #[test]
 fn an_empty_log_is_a_site() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
     pair.export(&Storage::default()).unwrap();
-    assert_eq!(read_whole(&pair.site).0.size(), 0);
+    assert_eq!(read_verified(&pair.site).0.size(), 0);
     assert!(pair.page().contains("There are none yet."));
     let names: Vec<_> = files(&pair.site).into_keys().collect();
     assert_eq!(names, [Path::new("checkpoint"), Path::new("index.html")]);
     pair.release(1, b"one");
     pair.export(&Storage::default()).unwrap();
-    assert_eq!(read_whole(&pair.site).0.size(), 1);
+    assert_eq!(read_verified(&pair.site).0.size(), 1);
 }
 
 #[test]
 fn what_is_appended_meanwhile_is_published_by_the_next_run() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
-    pair.append(&notes("first", 3));
-    let source = LogSnapshot::read(&pair.log, &the_log().key).unwrap();
-    let mut writer = LogWriter::open(&pair.log, secret(1), Storage::default()).unwrap();
-    writer.append(&notes("second", 300)).unwrap();
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
+    pair.append(&sample_notes("first", 3));
+    let source = LogSnapshot::read(&pair.log, &sample_log().key).unwrap();
+    let mut writer = LogWriter::open(&pair.log, signing_key(1), Storage::default()).unwrap();
+    writer.append(&sample_notes("second", 300)).unwrap();
     export(&source, &pair.site, &Storage::default()).unwrap();
-    assert_eq!(read_whole(&pair.site).1, notes("first", 3));
+    assert_eq!(read_verified(&pair.site).1, sample_notes("first", 3));
     pair.export(&Storage::default()).unwrap();
-    assert_eq!(read_whole(&pair.site).0, *writer.head());
+    assert_eq!(read_verified(&pair.site).0, *writer.head());
 }
 
 #[test]
 fn a_copy_that_dropped_partial_tiles_is_a_log_to_publish_from() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
-    pair.append(&notes("first", 200));
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
+    pair.append(&sample_notes("first", 200));
     let old = fs::read(pair.log.join("checkpoint")).unwrap();
-    pair.append(&notes("second", 100));
+    pair.append(&sample_notes("second", 100));
     fs::write(pair.log.join("checkpoint"), old).unwrap();
     for partial in ["tile/0/000.p", "tile/entries/000.p"] {
         fs::remove_dir_all(pair.log.join(partial)).unwrap();
     }
     pair.export(&Storage::default()).unwrap();
-    assert_eq!(read_whole(&pair.site).1, notes("first", 200));
+    assert_eq!(read_verified(&pair.site).1, sample_notes("first", 200));
 }
 
 #[test]
 fn damage_to_a_site_is_repaired() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
-    pair.append(&notes("first", 255));
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
+    pair.append(&sample_notes("first", 255));
     pair.release(1, b"one");
     pair.export(&Storage::default()).unwrap();
     let whole = files(&pair.site);
@@ -254,8 +256,8 @@ fn damage_to_a_site_is_repaired() {
 
 #[test]
 fn what_somebody_else_put_on_the_site_stays() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
     pair.release(1, b"one");
     pair.export(&Storage::default()).unwrap();
     let theirs = [("index.html", "<p>mine</p>"), ("robots.txt", ""), ("artifact/notes", "x")];
@@ -271,14 +273,14 @@ fn what_somebody_else_put_on_the_site_stays() {
 
 #[test]
 fn an_artifact_that_is_missing_is_said_and_shown_and_one_that_the_site_has_is_not_needed() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
     pair.append(&[release(1, 3, b"one"), release(2, 3, b"two")]);
     let done = pair.export(&Storage::default()).unwrap();
     assert_eq!(done.missing_artifacts.len(), 2);
     assert_eq!(done.missing_artifacts[0].manifest.sequence, 1);
     assert_eq!(pair.page().matches("(not available here)").count(), 2);
-    let log = LogWriter::open(&pair.log, secret(1), Storage::default()).unwrap();
+    let log = LogWriter::open(&pair.log, signing_key(1), Storage::default()).unwrap();
     log.add_artifact(b"one").unwrap();
     log.add_artifact(b"two").unwrap();
     drop(log);
@@ -302,11 +304,11 @@ fn an_artifact_that_is_missing_is_said_and_shown_and_one_that_the_site_has_is_no
 
 #[test]
 fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
     pair.release(1, b"one");
     pair.release(2, b"two");
-    pair.append(&[note("other", 1), b"unanimity/manifest/v1 no more\n".to_vec()][..1]);
+    pair.append(&[sample_note("other", 1), b"unanimity/manifest/v1 no more\n".to_vec()][..1]);
     pair.export(&Storage::default()).unwrap();
     let page = pair.page();
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?} in {page}"));
@@ -318,27 +320,28 @@ fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
     for text in [
         ORIGIN,
         "<dt>Size</dt><dd>3</dd>",
-        &read_whole(&pair.site).0.root().hex(),
-        &the_log().key.to_string(),
+        &read_verified(&pair.site).0.root().hex(),
+        &sample_log().key.to_string(),
         "<td>hello</td><td>stable</td><td>2</td><td>2.0</td><td>x86_64-linux</td>",
         "<td>2026-09-21T14:13:20Z</td><td>2026-12-20T14:13:20Z</td>",
     ] {
         at(text);
     }
-    let again = LogAndSite { site: place.path().join("again"), log: pair.log.clone() };
+    let again = LogAndSite { site: scratch_dir.path().join("again"), log: pair.log.clone() };
     again.export(&Storage::default()).unwrap();
     assert_eq!(files(&again.site), files(&pair.site));
 }
 
 #[test]
 fn nothing_that_others_named_is_markup_in_the_page() {
-    let place = place();
-    let pair = LogAndSite { log: place.path().join("log"), site: place.path().join("site") };
+    let place = scratch_dir();
+    let pair =
+        LogAndSite { log: scratch_dir.path().join("log"), site: scratch_dir.path().join("site") };
     let origin = "log.example/<script src='x'>alert(1)</script>&amp;\"--><style>";
     let name = "<img\u{a0}x\u{202e}".replace('\u{a0}', "") + "\u{200b}onerror=\"y\">";
     let secret = unanimity_protocol::NoteSigningKey::from_seed(name.parse().unwrap(), &[5; 32]);
-    let key = secret.public();
-    LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Storage::default()).unwrap();
+    let key = signing_key.public();
+    LogWriter::init(&pair.log, origin.parse().unwrap(), signing_key, Storage::default()).unwrap();
     export(&LogSnapshot::read(&pair.log, &key).unwrap(), &pair.site, &Storage::default()).unwrap();
     let page = pair.page();
     assert!(page.is_ascii());
@@ -353,8 +356,8 @@ fn nothing_that_others_named_is_markup_in_the_page() {
 
 #[test]
 fn a_thousand_releases_are_listed_and_the_rest_is_counted() {
-    let place = place();
-    let pair = LogAndSite::new(place.path());
+    let place = scratch_dir();
+    let pair = LogAndSite::new(scratch_dir.path());
     let all: Vec<Vec<u8>> = (1..=1003).map(|sequence| release(sequence, 3, b"one")).collect();
     pair.append(&all);
     pair.export(&Storage::default()).unwrap();
