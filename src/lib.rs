@@ -31,7 +31,7 @@
 //!
 //! 1. A type that proves a check is made only by the function that makes the check: `SignedRelease`,
 //!    `LoggedRelease`, `ConfirmedRelease` ([`unanimity_protocol::pipeline`] shows that skipping one does not compile), `TreeHead`,
-//!    `CosignedHead`, `Evidence`, `ConsistentHeads`, `PeerSet`, `VerifiedArtifact`, `PreparedVersion`.
+//!    `CosignedHead`, `EvidenceHolders`, `ConsistentHeads`, `PeerSet`, `VerifiedArtifact`, `PreparedVersion`.
 //! 2. Silence is never consent: a [`unanimity_protocol::Round`] has one answer for every configured peer, and
 //!    a [`unanimity_protocol::PeerSet`] is never empty.
 //! 3. State is written only after the check that it records, through [`unanimity_storage`] alone.

@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 use simnet::engine::Queue;
 use simnet::measure::Measure;
 use simnet::population::run;
-use simnet::scenario::{Scenario, Tor};
-use simnet::validate::quiet;
+use simnet::scenario::{Scenario, TorScenario};
+use simnet::validate::quiet_scenario;
 use simnet::{Environment, Seed};
 
-type Broken = Box<dyn Error>;
+type BenchError = Box<dyn Error>;
 
 const SIZES: [u32; 3] = [10_000, 100_000, 1_000_000];
 const MINUTE: u64 = 60_000;
@@ -36,7 +36,7 @@ const HOUR: u64 = 60 * MINUTE;
 /// The virtual environment that SimPy runs in.
 const SIMPY: &str = "simpy==4.1.2";
 
-fn main() -> Result<(), Broken> {
+fn main() -> Result<(), BenchError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [what, nodes, events] = &arguments[..] {
         let measured = measure(what, nodes.parse()?, events.parse()?)?;
@@ -49,7 +49,7 @@ fn main() -> Result<(), Broken> {
         "nodes", "Mevents/s", "bytes/node", "resident/node", "ns/event"
     );
     for nodes in SIZES {
-        let best = best(3, "population", nodes, 0)?;
+        let best = best_of(3, "population", nodes, 0)?;
         let (million, nanos) = (best.per_second / 1e6, 1e9 / best.per_second);
         println!(
             "{nodes:>9} {million:>12.2} {:>11.0} {:>14.0} {nanos:>10.0}",
@@ -59,7 +59,7 @@ fn main() -> Result<(), Broken> {
     println!(
         "\nThe hold model: Mevents/s, and resident bytes a node; best of 3 (nexosim and SimPy: 1)"
     );
-    let python = simpy();
+    let python = find_simpy();
     if let Err(why) = &python {
         println!("SimPy is left out: {why}");
     }
@@ -69,23 +69,23 @@ fn main() -> Result<(), Broken> {
     );
     for nodes in SIZES {
         let mut cells =
-            vec![best(3, "ours", nodes, 20_000_000)?, best(3, "heap", nodes, 10_000_000)?];
-        cells.push(best(1, "nexosim", nodes, 2_000_000)?);
+            vec![best_of(3, "ours", nodes, 20_000_000)?, best_of(3, "heap", nodes, 10_000_000)?];
+        cells.push(best_of(1, "nexosim", nodes, 2_000_000)?);
         if let Ok(python) = &python {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/simpy_hold.py");
-            cells.push(child(
+            cells.push(run_child(
                 Command::new(python).arg(script).args([nodes.to_string(), 500_000.to_string()]),
             )?);
         }
         let cell =
-            |cell: &Measured| format!("{:>8.2} {:>7.0}", cell.per_second / 1e6, cell.resident);
+            |cell: &Measurement| format!("{:>8.2} {:>7.0}", cell.per_second / 1e6, cell.resident);
         println!("{nodes:>9} {}", cells.iter().map(cell).collect::<Vec<_>>().join(" "));
     }
     Ok(())
 }
 
 /// One figure.
-struct Measured {
+struct Measurement {
     per_second: f64,
     /// Bytes a node.
     resident: f64,
@@ -93,17 +93,17 @@ struct Measured {
     counted: f64,
 }
 
-fn best(runs: u32, what: &str, nodes: u32, events: u64) -> Result<Measured, Broken> {
+fn best_of(runs: u32, what: &str, nodes: u32, events: u64) -> Result<Measurement, BenchError> {
     let mut all = Vec::new();
     for _ in 0..runs {
         let mut command = Command::new(std::env::current_exe()?);
-        all.push(child(command.args([what, &nodes.to_string(), &events.to_string()]))?);
+        all.push(run_child(command.args([what, &nodes.to_string(), &events.to_string()]))?);
     }
     let best = all.into_iter().max_by(|a, b| a.per_second.total_cmp(&b.per_second));
     best.ok_or_else(|| "no run at all".into())
 }
 
-fn child(command: &mut Command) -> Result<Measured, Broken> {
+fn run_child(command: &mut Command) -> Result<Measurement, BenchError> {
     let output = command.output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
@@ -111,28 +111,28 @@ fn child(command: &mut Command) -> Result<Measured, Broken> {
     let text = String::from_utf8(output.stdout)?;
     let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
     match numbers?[..] {
-        [per_second, resident] => Ok(Measured { per_second, resident, counted: 0.0 }),
-        [per_second, resident, counted] => Ok(Measured { per_second, resident, counted }),
+        [per_second, resident] => Ok(Measurement { per_second, resident, counted: 0.0 }),
+        [per_second, resident, counted] => Ok(Measurement { per_second, resident, counted }),
         _ => Err(format!("no figures: {text}").into()),
     }
 }
 
-fn measure(what: &str, nodes: u32, events: u64) -> Result<Measured, Broken> {
-    let before = resident();
+fn measure(what: &str, nodes: u32, events: u64) -> Result<Measurement, BenchError> {
+    let before = peak_memory_bytes();
     let (per_second, counted) = match what {
         "population" => population(nodes),
-        "ours" => hold_ours(nodes, events),
+        "ours" => hold_engine(nodes, events),
         "heap" => hold_heap(nodes, events),
         "nexosim" => return hold_nexosim(nodes, events),
         other => return Err(format!("{other} is nothing that is measured").into()),
     };
-    let resident = (resident() - before) / f64::from(nodes);
-    Ok(Measured { per_second, resident, counted })
+    let resident = (peak_memory_bytes() - before) / f64::from(nodes);
+    Ok(Measurement { per_second, resident, counted })
 }
 
 /// The process's memory, in bytes, as Linux tells it; elsewhere 0. At its largest: what was freed
 /// was needed as well.
-fn resident() -> f64 {
+fn peak_memory_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
@@ -147,22 +147,22 @@ fn population(nodes: u32) -> (f64, f64) {
         roll: (20 * MINUTE, 40 * MINUTE),
         release: (HOUR / 2, 0),
         background: 10 * MINUTE,
-        tor: Tor::calm(),
-        ..quiet(nodes, 5)
+        tor: TorScenario::calm(),
+        ..quiet_scenario(nodes, 5)
     };
     let environment = Environment::new(scenario, Seed(7));
     let mut measure = Measure::new(&environment);
     let began = Instant::now();
     let ran = run(&environment, &mut measure);
     let took = began.elapsed().as_secs_f64();
-    assert!(measure.results().counts["installs"] > 0);
+    assert!(measure.into_results().counts["installs"] > 0);
     (ran.events as f64 / took, ran.bytes)
 }
 
 /// Waits from 5 to 15 minutes, in ms (xorshift64*; Vigna 2016).
-struct Waits(u64);
+struct RandomWaits(u64);
 
-impl Waits {
+impl RandomWaits {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -172,8 +172,8 @@ impl Waits {
     }
 }
 
-fn hold_ours(nodes: u32, events: u64) -> (f64, f64) {
-    let (mut queue, mut waits) = (Queue::with_capacity(nodes as usize), Waits(7));
+fn hold_engine(nodes: u32, events: u64) -> (f64, f64) {
+    let (mut queue, mut waits) = (Queue::with_capacity(nodes as usize), RandomWaits(7));
     for node in 0..nodes {
         queue.push(waits.next(), node, node);
     }
@@ -191,7 +191,7 @@ fn hold_ours(nodes: u32, events: u64) -> (f64, f64) {
 }
 
 fn hold_heap(nodes: u32, events: u64) -> (f64, f64) {
-    let (mut heap, mut waits) = (BinaryHeap::with_capacity(nodes as usize), Waits(7));
+    let (mut heap, mut waits) = (BinaryHeap::with_capacity(nodes as usize), RandomWaits(7));
     for node in 0..nodes {
         heap.push(Reverse((waits.next(), node, node)));
     }
@@ -210,12 +210,12 @@ fn hold_heap(nodes: u32, events: u64) -> (f64, f64) {
 
 /// A node as nexosim has them.
 #[derive(Serialize, Deserialize)]
-struct Holder {
+struct HoldNode {
     state: u64,
 }
 
 #[Model]
-impl Holder {
+impl HoldNode {
     #[nexosim(init)]
     async fn init(&mut self, cx: &Context<Self>) {
         self.wait((), cx).await;
@@ -223,21 +223,21 @@ impl Holder {
 
     #[nexosim(schedulable)]
     async fn wait(&mut self, _: (), cx: &Context<Self>) {
-        let mut waits = Waits(self.state);
+        let mut waits = RandomWaits(self.state);
         let wait = Duration::from_millis(waits.next());
         self.state = waits.0;
         cx.schedule_event(wait, schedulable!(Self::wait), ()).expect("a time to come");
     }
 }
 
-fn hold_nexosim(nodes: u32, events: u64) -> Result<Measured, Broken> {
-    let before = resident();
+fn hold_nexosim(nodes: u32, events: u64) -> Result<Measurement, BenchError> {
+    let before = peak_memory_bytes();
     let mut bench = SimInit::with_num_threads(1);
-    let mut seeds = Waits(7);
+    let mut seeds = RandomWaits(7);
     for _ in 0..nodes {
         seeds.next();
         // Of the default capacity, 16 messages, mailboxes would be most of the memory.
-        bench = bench.add_model(Holder { state: seeds.0 }, Mailbox::with_capacity(1), "");
+        bench = bench.add_model(HoldNode { state: seeds.0 }, Mailbox::with_capacity(1), "");
     }
     let mut simulation = bench.init(MonotonicTime::EPOCH)?;
     let mean = 10 * MINUTE;
@@ -247,11 +247,15 @@ fn hold_nexosim(nodes: u32, events: u64) -> Result<Measured, Broken> {
     let began = Instant::now();
     simulation.step_until(lasts)?;
     let per_second = events as f64 / began.elapsed().as_secs_f64();
-    Ok(Measured { per_second, resident: (resident() - before) / f64::from(nodes), counted: 0.0 })
+    Ok(Measurement {
+        per_second,
+        resident: (peak_memory_bytes() - before) / f64::from(nodes),
+        counted: 0.0,
+    })
 }
 
 /// A Python that has SimPy.
-fn simpy() -> Result<PathBuf, String> {
+fn find_simpy() -> Result<PathBuf, String> {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simpy");
     let python = place.join("bin/python");
     let run = |command: &mut Command| match command.output() {

@@ -18,9 +18,9 @@ use std::error::Error;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use simnet::scenario::{Scenario, Tor};
-use simnet::trace::{Cycle, What};
-use simnet::validate::quiet;
+use simnet::scenario::{Scenario, TorScenario};
+use simnet::trace::{CycleResult, EventKind};
+use simnet::validate::quiet_scenario;
 use simnet::{Environment, Seed, real};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
@@ -28,14 +28,14 @@ use tokio::time::sleep;
 use unanimity_net::message::{ANSWER_BYTES, QUESTION_BYTES};
 use unanimity_protocol::{Note, NoteSigningKey};
 
-type Broken = Box<dyn Error>;
+type BenchError = Box<dyn Error>;
 
 const SIZES: [u32; 2] = [1_000, 10_000];
 const PEERS: u32 = 5;
 const RUNS: usize = 3;
 const MINUTE: u64 = 60_000;
 
-fn main() -> Result<(), Broken> {
+fn main() -> Result<(), BenchError> {
     // Cargo says `--bench` to every benchmark.
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -52,8 +52,9 @@ fn main() -> Result<(), Broken> {
         "nodes", "cycles/s", "questions/s", "us/cycle", "resident/node", "bare streams", "Ed25519"
     );
     for nodes in SIZES {
-        let (ours, resident) = best("ours", nodes)?;
-        let ((bare, _), (ed25519, _)) = (best("bare", nodes)?, best("ed25519", nodes)?);
+        let (ours, resident) = best_of_runs("ours", nodes)?;
+        let ((bare, _), (ed25519, _)) =
+            (best_of_runs("bare", nodes)?, best_of_runs("ed25519", nodes)?);
         let questions = |cycles: f64| cycles * f64::from(PEERS);
         println!(
             "{nodes:>7} {ours:>10.0} {:>12.0} {:>12.0} {resident:>14.0} {:>14.0} {:>12.0}",
@@ -68,9 +69,9 @@ fn main() -> Result<(), Broken> {
 }
 
 /// Cycles a second, and resident bytes a node.
-type Measured = (f64, f64);
+type Measurement = (f64, f64);
 
-fn best(what: &str, nodes: u32) -> Result<Measured, Broken> {
+fn best_of_runs(what: &str, nodes: u32) -> Result<Measurement, BenchError> {
     let mut best = (0.0, 0.0);
     for _ in 0..RUNS {
         let mut command = Command::new(std::env::current_exe()?);
@@ -80,28 +81,28 @@ fn best(what: &str, nodes: u32) -> Result<Measured, Broken> {
         }
         let text = String::from_utf8(output.stdout)?;
         let (cycles, resident) = text.trim().split_once(' ').ok_or("no figures")?;
-        let measured: Measured = (cycles.parse()?, resident.parse()?);
+        let measured: Measurement = (cycles.parse()?, resident.parse()?);
         best = if measured.0 > best.0 { measured } else { best };
     }
     Ok(best)
 }
 
-fn measure(what: &str, nodes: u32) -> Result<Measured, Broken> {
-    let (before, began, wall) = (resident(), busy(), Instant::now());
+fn measure(what: &str, nodes: u32) -> Result<Measurement, BenchError> {
+    let (before, began, wall) = (peak_memory_bytes(), cpu_seconds(), Instant::now());
     let cycles = match what {
-        "ours" => ours(nodes)?,
-        "bare" => bare(nodes)?,
-        "ed25519" => ed25519()?,
+        "ours" => count_simulated_cycles(nodes)?,
+        "bare" => count_bare_cycles(nodes)?,
+        "ed25519" => count_verified_cycles()?,
         other => return Err(format!("{other} is nothing that is measured").into()),
     };
-    let took = busy().zip(began).map(|(now, began)| now - began);
+    let took = cpu_seconds().zip(began).map(|(now, began)| now - began);
     let took = took.unwrap_or_else(|| wall.elapsed().as_secs_f64());
-    Ok((cycles as f64 / took, (resident() - before) / f64::from(nodes)))
+    Ok((cycles as f64 / took, (peak_memory_bytes() - before) / f64::from(nodes)))
 }
 
 /// How long the process has had a core, all threads together, in seconds; only Linux tells. In user
 /// and in system mode: fields 14 and 15, in hundredths of a second, of what proc(5) describes.
-fn busy() -> Option<f64> {
+fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
@@ -110,7 +111,7 @@ fn busy() -> Option<f64> {
 }
 
 /// The process's memory at its largest, in bytes, as Linux tells it; elsewhere 0.
-fn resident() -> f64 {
+fn peak_memory_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
@@ -118,27 +119,28 @@ fn resident() -> f64 {
 }
 
 /// Everybody is up, so every question is answered, if not at the first try.
-fn ours(nodes: u32) -> Result<usize, Broken> {
+fn count_simulated_cycles(nodes: u32) -> Result<usize, BenchError> {
     let scenario = Scenario {
         horizon: 150 * MINUTE,
         roll: (20 * MINUTE, 40 * MINUTE),
         release: (30 * MINUTE, 0),
         background: 10 * MINUTE,
-        tor: Tor::calm(),
-        ..quiet(nodes, PEERS)
+        tor: TorScenario::calm(),
+        ..quiet_scenario(nodes, PEERS)
     };
     let events = real::run(Environment::new(scenario, Seed(7)), Seed(7))?;
-    let cycles = events.iter().filter_map(|event| match event.what {
-        What::Cycled(_, came_to) => Some(came_to),
+    let cycles = events.iter().filter_map(|event| match event.kind {
+        EventKind::Cycled(_, came_to) => Some(came_to),
         _ => None,
     });
-    let installs = cycles.clone().filter(|cycle| matches!(cycle, Cycle::Installed { .. })).count();
+    let installs =
+        cycles.clone().filter(|cycle| matches!(cycle, CycleResult::Installed { .. })).count();
     assert!(installs > nodes as usize / 2, "only {installs} nodes installed");
     Ok(cycles.count())
 }
 
 /// Cycles spread over as many half hours as it takes, so many that they are more than a second's work.
-fn bare(nodes: u32) -> Result<usize, Broken> {
+fn count_bare_cycles(nodes: u32) -> Result<usize, BenchError> {
     let cycles = 200_000 / u64::from(nodes);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
@@ -178,7 +180,7 @@ async fn answer(mut stream: DuplexStream) {
 }
 
 /// However many nodes there are.
-fn ed25519() -> Result<usize, Broken> {
+fn count_verified_cycles() -> Result<usize, BenchError> {
     const CYCLES: u32 = 10_000;
     let secret = NoteSigningKey::from_seed("log".parse()?, &[7; 32]);
     let mut note =

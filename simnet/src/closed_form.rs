@@ -1,14 +1,14 @@
 //! What is known without a simulator, as formulas.
 
 /// n over k.
-pub fn choose(n: u32, k: u32) -> f64 {
+pub fn binomial(n: u32, k: u32) -> f64 {
     (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product::<f64>()
         * f64::from(u8::from(k <= n))
 }
 
 /// The mean time until all n are up, from a random time when they are not. Each is up with probability `p`,
 /// and down for `outage` on average; the result has the unit of `outage`.
-pub fn mean_wait(n: u32, p: f64, outage: f64) -> f64 {
+pub fn mean_wait_until_all_up(n: u32, p: f64, outage: f64) -> f64 {
     let (fails, mends) = ((1.0 - p) / (p * outage), 1.0 / outage);
     // One fewer down from k down, on average: g(k) = (1 + (n-k) fails g(k+1)) / (k mends).
     let mut fewer = vec![0.0; n as usize + 2];
@@ -16,7 +16,7 @@ pub fn mean_wait(n: u32, p: f64, outage: f64) -> f64 {
         let more = f64::from(n - k) * fails * fewer[k as usize + 1];
         fewer[k as usize] = (1.0 + more) / (f64::from(k) * mends);
     }
-    let down = |k: u32| choose(n, k) * (1.0 - p).powi(k as i32) * p.powi((n - k) as i32);
+    let down = |k: u32| binomial(n, k) * (1.0 - p).powi(k as i32) * p.powi((n - k) as i32);
     let wait = |k: u32| fewer[1..=k as usize].iter().sum::<f64>();
     (1..=n).map(|k| down(k) * wait(k)).sum::<f64>() / (1.0 - p.powi(n as i32))
 }

@@ -8,11 +8,11 @@
 //! 1. [`real`]: the client and the peer that ship, over simulated byte streams in virtual time.
 //! 2. [`population`]: a million nodes as numbers, with the same pure decisions.
 //!
-//! Both tell what happened as [`Event`]s. [`checkers`] and [`results`] know those and nothing of
+//! Both tell what happened as [`Event`]s. [`checkers`] and [`format_measure_events`] know those and nothing of
 //! how they came about; so both tiers are checked and measured alike, and compared with each other.
 //!
 //! Around them: [`swarm`] makes random worlds for the first tier, [`study`] reads scenario files,
-//! [`sweep`] plays all their worlds on one machine or many, [`report`] draws what came of it, and
+//! [`run_run_swarm`] plays all their worlds on one machine or many, [`report`] draws what came of it, and
 //! [`validate`] holds the second tier against what is known without it, the formulas of [`closed_form`].
 
 pub mod checkers;

@@ -63,19 +63,19 @@ pub struct Histogram {
 
 impl Results {
     /// One more, or many.
-    pub fn count(&mut self, name: &str, more: u64) {
+    pub fn add_count(&mut self, name: &str, more: u64) {
         *self.counts.entry(name.to_owned()).or_default() += more;
     }
 
     /// One more value of a distribution.
-    pub fn time(&mut self, name: &str, value: u64) {
+    pub fn add_time(&mut self, name: &str, value: u64) {
         self.times.entry(name.to_owned()).or_default().add(value);
     }
 
     /// Adds what somebody else counted and measured.
     pub fn merge(&mut self, other: &Results) {
         for (name, count) in &other.counts {
-            self.count(name, *count);
+            self.add_count(name, *count);
         }
         for (name, times) in &other.times {
             self.times.entry(name.clone()).or_default().merge(times);
@@ -86,7 +86,7 @@ impl Results {
 impl Histogram {
     /// One more value.
     pub fn add(&mut self, value: u64) {
-        *self.bins.entry(bin(value)).or_default() += 1;
+        *self.bins.entry(bin_index(value)).or_default() += 1;
         self.count += 1;
         self.sum += u128::from(value);
         self.squares += u128::from(value) * u128::from(value);
@@ -112,9 +112,9 @@ impl Histogram {
         self.sum
     }
 
-    /// How many values lie in the bins up to the one of `value`.
+    /// How many values lie in the bins up to the one of `format_value`.
     pub fn count_to(&self, value: u64) -> u64 {
-        self.bins.range(..=bin(value)).map(|(_, count)| count).sum()
+        self.bins.range(..=bin_index(value)).map(|(_, count)| count).sum()
     }
 
     /// Their mean; `None` if there are none.
@@ -131,15 +131,15 @@ impl Histogram {
 
     /// The value that a fraction of all values does not exceed (the top of its bin).
     pub fn quantile(&self, fraction: f64) -> Option<u64> {
-        self.at(rank(fraction, self.count))
+        self.value_at_rank(rank_of_fraction(fraction, self.count))
     }
 
     /// The value of this rank (from 1), by size: the top of its bin.
-    pub fn at(&self, rank: u64) -> Option<u64> {
+    pub fn value_at_rank(&self, rank: u64) -> Option<u64> {
         let mut seen = 0;
         self.bins.iter().find_map(|(bin, count)| {
             seen += count;
-            (seen >= rank).then(|| top(*bin))
+            (seen >= rank_of_fraction).then(|| bin_top(*bin))
         })
     }
 
@@ -148,21 +148,21 @@ impl Histogram {
         let mut seen = 0;
         self.bins.iter().map(move |(bin, count)| {
             seen += count;
-            (top(*bin), seen)
+            (bin_top(*bin), seen)
         })
     }
 }
 
 /// The least rank (from 1) at which a fraction of so many values is reached. What is whole but for
 /// the rounding of fractions is whole.
-pub fn rank(fraction: f64, count: u64) -> u64 {
+pub fn rank_of_fraction(fraction: f64, count: u64) -> u64 {
     let exact = fraction * count as f64;
     let whole = exact.round();
     let rank = if (exact - whole).abs() < 1e-9 * whole.max(1.0) { whole } else { exact.ceil() };
-    (rank as u64).max(1)
+    (rank_of_fraction as u64).max(1)
 }
 
-fn bin(value: u64) -> u32 {
+fn bin_index(value: u64) -> u32 {
     if value < 64 {
         return value as u32;
     }
@@ -171,7 +171,7 @@ fn bin(value: u64) -> u32 {
     64 + (octave - 6) * 32 + within
 }
 
-fn top(bin: u32) -> u64 {
+fn bin_top(bin: u32) -> u64 {
     if bin < 64 {
         return bin.into();
     }

@@ -51,7 +51,7 @@ pub struct Scenario {
     /// All tries of a roll.
     pub roll_timeout: Millis,
     /// How long Tor takes.
-    pub tor: Tor,
+    pub tor: TorScenario,
     /// When our product's releases come: the first, and then one in every such time.
     pub release: (Millis, Millis),
     /// Other entries of the log: one in every such time; 0 for none.
@@ -97,7 +97,7 @@ pub enum Topology {
 
 /// The model of Tor. SIMNET's table; every number in it is a field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Tor {
+pub struct TorScenario {
     /// Median and sigma of the lognormal onion connection.
     pub connect: (Millis, f64),
     /// Probability that a connection is stuck until the deadline.
@@ -138,13 +138,13 @@ impl Default for Days {
 
 impl Days {
     /// Whether a connection ever fails because of them.
-    pub fn fail(&self) -> bool {
+    pub fn can_fail(&self) -> bool {
         self.good.0 > 0.0 || self.bad.0 > 0.0
     }
 
     /// How long they last then makes no difference.
     fn are_alike(&self) -> bool {
-        !self.fail()
+        !self.can_fail()
     }
 }
 
@@ -163,7 +163,7 @@ pub struct Adversary {
     /// Who of the nodes are the adversary's.
     pub colluding: Colluding,
     /// What it does.
-    pub attack: Attack,
+    pub attack: AttackScenario,
     /// If that is a fork: where it parts from the log, and how large it is.
     #[serde(default, skip_serializing_if = "Shape::is_usual")]
     pub shape: Shape,
@@ -202,7 +202,7 @@ pub enum Colluding {
 
 /// What an adversary does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Attack {
+pub enum AttackScenario {
     /// Holds every key and the victims' mirrors; shows them a fork with a trojan in it.
     Fork,
     /// The same, and shows the fork to this many percent of all honest nodes' mirrors for so long.
@@ -221,7 +221,7 @@ pub enum Attack {
 
 impl Mirrors {
     /// Whether one is ever down.
-    pub fn fail(&self) -> bool {
+    pub fn can_fail(&self) -> bool {
         self.availability < 1.0
     }
 
@@ -234,7 +234,7 @@ impl Mirrors {
 impl Adversary {
     /// One victim, nobody colludes, a fork is of the usual shape and not laundered, and what is logged
     /// stays.
-    pub fn new(attack: Attack, start: Millis) -> Adversary {
+    pub fn new(attack: AttackScenario, start: Millis) -> Adversary {
         Adversary {
             start,
             victims: 1,
@@ -247,10 +247,10 @@ impl Adversary {
     }
 }
 
-impl Attack {
+impl AttackScenario {
     /// Whether victims are shown another log than everybody else.
-    pub fn forks(self) -> bool {
-        matches!(self, Attack::Fork | Attack::Flash(..))
+    pub fn is_fork(self) -> bool {
+        matches!(self, AttackScenario::Fork | AttackScenario::Flash(..))
     }
 }
 
@@ -263,7 +263,7 @@ impl Shape {
 impl Scenario {
     /// Whether it can be played at all, however little sense it makes. A file that people write is
     /// held to more.
-    pub fn can_be(&self) -> bool {
+    pub fn is_playable(&self) -> bool {
         let waits = |(least, most): (Millis, Millis)| (1_000..=most).contains(&least);
         let chance = |p: f64| (0.0..=1.0).contains(&p);
         let communities = match self.topology {
@@ -285,16 +285,16 @@ impl Scenario {
 
     /// One text for one world: what it is made of, without what it is called. Two files that say the
     /// same in other words (`60min`, `1h`) have one canonical text.
-    pub fn canonical(&self) -> String {
+    pub fn canonical_text(&self) -> String {
         let bare = Scenario { name: String::new(), question: String::new(), ..self.clone() };
         serde_json::to_string(&bare).expect("plain data")
     }
 }
 
-impl Tor {
+impl TorScenario {
     /// Onion connections on an ordinary day.
-    pub fn calm() -> Tor {
-        Tor {
+    pub fn calm() -> TorScenario {
+        TorScenario {
             connect: (2_500, 0.55),
             stuck: 0.02,
             slow: (0.0, 0, 0),
@@ -307,22 +307,22 @@ impl Tor {
     }
 
     /// The same over months: bad days, which take the place of the stuck, and relays that leave.
-    pub fn days() -> Tor {
+    pub fn days() -> TorScenario {
         let Days { good, bad } = Days::default();
         let days = Days { good: (0.007, good.1), bad: (0.33, bad.1) };
-        Tor { stuck: 0.0, days, churn: 0.009, ..Tor::calm() }
+        TorScenario { stuck: 0.0, days, churn: 0.009, ..TorScenario::calm() }
     }
 
     /// Under a denial of service on the whole network, as in October 2022. The slow twentieth takes
     /// the place of the stuck.
-    pub fn attack() -> Tor {
+    pub fn attack() -> TorScenario {
         let slow = (0.05, 50_000, 120_000);
-        Tor { connect: (6_100, 0.5), stuck: 0.0, slow, ..Tor::calm() }
+        TorScenario { connect: (6_100, 0.5), stuck: 0.0, slow, ..TorScenario::calm() }
     }
 
     /// A network that takes no time and never fails.
-    pub fn none() -> Tor {
-        Tor {
+    pub fn none() -> TorScenario {
+        TorScenario {
             connect: (0, 0.0),
             stuck: 0.0,
             slow: (0.0, 0, 0),

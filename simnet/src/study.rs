@@ -7,7 +7,7 @@ mod plot;
 use serde::{Deserialize, Serialize};
 use unanimity_protocol::Hash;
 
-pub use plot::{Kind, Measure, Plot, Quantity};
+pub use plot::{Plot, PlotKind, PlotMeasure, Quantity};
 
 use crate::{Scenario, Seed};
 
@@ -41,7 +41,7 @@ pub struct Axis {
 
 /// One world: a cell by its place in the study, and which replication of it. Both from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Unit {
+pub struct WorldId {
     /// Index of [`Study::cells`].
     pub cell: u32,
     /// Below [`Study::replications`].
@@ -55,9 +55,9 @@ impl Study {
     }
 
     /// The n-th world.
-    pub fn unit(&self, n: u64) -> Unit {
+    pub fn world_id(&self, n: u64) -> WorldId {
         let each = u64::from(self.replications);
-        Unit { cell: (n / each) as u32, replication: (n % each) as u32 }
+        WorldId { cell: (n / each) as u32, replication: (n % each) as u32 }
     }
 
     /// SHA-256 over all that decides about numbers: the cells and the replications. Words and plots
@@ -65,7 +65,7 @@ impl Study {
     pub fn digest(&self) -> String {
         let mut text = format!("simnet/study/v1\n{}\n", self.replications);
         for cell in &self.cells {
-            text += &cell.canonical();
+            text += &cell.canonical_text();
             text.push('\n');
         }
         Hash::digest(text.as_bytes()).to_string()
@@ -73,15 +73,15 @@ impl Study {
 
     /// The seed of one world. It hangs on what the cell is made of and not on where it stands, so
     /// a value more on an axis changes no other cell's worlds.
-    pub fn seed(&self, master: u64, unit: Unit) -> Seed {
-        let cell = self.cells[unit.cell as usize].canonical();
+    pub fn seed(&self, master: u64, unit: WorldId) -> Seed {
+        let cell = self.cells[unit.cell as usize].canonical_text();
         let text = format!("simnet/world/v1\n{master}\n{cell}\n{}", unit.replication);
         let digest = Hash::digest(text.as_bytes()).0;
         Seed(u64::from_le_bytes(digest[..8].try_into().expect("eight bytes")))
     }
 
     /// Which value of each axis a cell has, as indices.
-    pub fn place(&self, cell: u32) -> Vec<usize> {
+    pub fn axis_indices(&self, cell: u32) -> Vec<usize> {
         let mut rest = cell as usize;
         let mut place = vec![0; self.axes.len()];
         for (index, axis) in self.axes.iter().enumerate().rev() {
@@ -93,10 +93,10 @@ impl Study {
 
     /// The values of a cell on every axis: `circle = 5, settle = 1h`; empty if nothing is varied.
     pub fn label(&self, cell: u32) -> String {
-        let place = self.place(cell);
+        let place = self.axis_indices(cell);
         let values = self.axes.iter().zip(place);
         let words: Vec<String> = values
-            .map(|(axis, index)| format!("{} = {}", axis.short(), axis.values[index]))
+            .map(|(axis, index)| format!("{} = {}", axis.short_name(), axis.values[index]))
             .collect();
         words.join(", ")
     }
@@ -104,7 +104,7 @@ impl Study {
 
 impl Axis {
     /// The last part of the field's path.
-    pub fn short(&self) -> &str {
+    pub fn short_name(&self) -> &str {
         self.field.rsplit('.').next().unwrap_or(&self.field)
     }
 }

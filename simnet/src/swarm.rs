@@ -4,14 +4,14 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
-use crate::checkers::{Rule, Safety, Violation};
+use crate::checkers::{Rule, RuleChecker, Violation};
 use crate::environment::Environment;
-use crate::real::RealError;
-use crate::scenario::fault::{Fault, Kind};
+use crate::real::FullRunError;
+use crate::scenario::fault::{Fault, FaultKind};
 use crate::scenario::{
-    Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor,
+    Adversary, AttackScenario, Colluding, Days, Mirrors, Scenario, Shape, Topology, TorScenario,
 };
-use crate::trace::{Event, Witness as _};
+use crate::trace::{Event, EventObserver as _};
 use crate::{
     Millis, Seed,
     real::{self},
@@ -21,17 +21,17 @@ const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 
 /// The world of a seed.
-pub fn scenario(seed: Seed) -> Scenario {
+pub fn random_scenario(seed: Seed) -> Scenario {
     let mut rng = seed.draws("swarm").rng(0, 0);
     let nodes = rng.random_range(4..=8);
     let horizon = 12 * HOUR;
     let mut faults = Vec::new();
-    for kind in Kind::ALL {
+    for kind in FaultKind::ALL {
         if rng.random() {
             let from = rng.random_range(0..5 * HOUR);
             let until = from + rng.random_range(HOUR / 2..2 * HOUR);
             // Where one node alone is apart from all, there is nobody left to be on its side.
-            let share = if kind == Kind::Partition { 0.4 } else { 0.12 };
+            let share = if kind == FaultKind::Partition { 0.4 } else { 0.12 };
             faults.push(Fault { kind, share, from, until });
         }
     }
@@ -60,9 +60,9 @@ pub fn scenario(seed: Seed) -> Scenario {
         adversary: rng.random_bool(0.6).then(|| adversary(&mut rng, nodes)),
         faults,
     };
-    more(&mut world, &mut seed.draws("swarm, more").rng(0, 0));
+    add_late_options(&mut world, &mut seed.draws("swarm, more").rng(0, 0));
     if let Some(adversary) = &mut world.adversary
-        && adversary.attack == Attack::Logged
+        && adversary.attack == AttackScenario::Logged
     {
         let mut rng = seed.draws("swarm, withdrawn").rng(0, 0);
         let after = rng.random_range(MINUTE..3 * HOUR);
@@ -71,13 +71,13 @@ pub fn scenario(seed: Seed) -> Scenario {
     world
 }
 
-fn tor(rng: &mut StdRng) -> Tor {
+fn tor(rng: &mut StdRng) -> TorScenario {
     let slow = rng.random();
-    Tor {
+    TorScenario {
         connect: if slow { (6100, 0.5) } else { (2500, 0.55) },
         stuck: if rng.random() { 0.0 } else { 0.02 },
         slow: if slow { (0.05, 50_000, 120_000) } else { (0.0, 0, 0) },
-        ..Tor::calm()
+        ..TorScenario::calm()
     }
 }
 
@@ -92,8 +92,14 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
     let start = rng.random_range(HOUR..6 * HOUR);
     let lasts = rng.random_range(10 * MINUTE..3 * HOUR);
     let percent = rng.random_range(20..=100);
-    let flash = Attack::Flash(percent, lasts);
-    let attacks = [Attack::Fork, flash, Attack::Freeze, Attack::Block, Attack::Story];
+    let flash = AttackScenario::Flash(percent, lasts);
+    let attacks = [
+        AttackScenario::Fork,
+        flash,
+        AttackScenario::Freeze,
+        AttackScenario::Block,
+        AttackScenario::Story,
+    ];
     let colluding = if rng.random() {
         Colluding::OfCircle(rng.random_range(0..4))
     } else {
@@ -105,24 +111,24 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
 }
 
 /// What else may be in a world, drawn apart so that the rest of it is what it was without.
-fn more(world: &mut Scenario, rng: &mut StdRng) {
+fn add_late_options(world: &mut Scenario, rng: &mut StdRng) {
     let (shape, is_logged) = (shape(rng), rng.random_bool(0.15));
     if let Some(adversary) = &mut world.adversary
         && is_logged
     {
-        adversary.attack = Attack::Logged;
+        adversary.attack = AttackScenario::Logged;
     }
     if let Some(adversary) = &mut world.adversary
-        && adversary.attack.forks()
+        && adversary.attack.is_fork()
     {
         adversary.shape = shape;
         adversary.launders = rng.random();
     }
-    weather(&mut world.tor, rng);
+    vary_tor(&mut world.tor, rng);
 }
 
 /// Bad days that last for hours, and relays that leave sooner, so that something comes of it.
-fn weather(tor: &mut Tor, rng: &mut StdRng) {
+fn vary_tor(tor: &mut TorScenario, rng: &mut StdRng) {
     let days = Days { good: (0.007, 2 * HOUR), bad: (0.33, HOUR) };
     if rng.random_bool(0.25) {
         tor.days = days;
@@ -140,7 +146,7 @@ fn shape(rng: &mut StdRng) -> Shape {
 
 /// What became of a world.
 #[derive(Clone, Debug)]
-pub struct Played {
+pub struct PlayedWorld {
     /// All that happened.
     pub events: Vec<Event>,
     /// The rules that did not hold.
@@ -148,20 +154,20 @@ pub struct Played {
 }
 
 /// Plays a world with the code that ships and holds it against every rule.
-pub fn play(scenario: &Scenario, seed: Seed) -> Result<Played, RealError> {
-    let environment = Environment::new(scenario.clone(), seed);
+pub fn play(scenario: &Scenario, seed: Seed) -> Result<PlayedWorld, FullRunError> {
+    let environment = Environment::new(random_scenario.clone(), seed);
     let events = real::run(environment.clone(), seed)?;
-    let mut safety = Safety::new(&environment);
-    events.iter().for_each(|event| safety.see(event));
-    Ok(Played { events, violations: safety.finish() })
+    let mut safety = RuleChecker::new(&environment);
+    events.iter().for_each(|event| safety.observe(event));
+    Ok(PlayedWorld { events, violations: safety.finish() })
 }
 
 /// A smaller world in which the same rule breaks: without faults, nodes, peers or time that it does
 /// not take. Every step is tried once more after each that worked, so nothing in it can go alone.
-pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, RealError> {
-    let mut smallest = scenario.clone();
+pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, FullRunError> {
+    let mut smallest = random_scenario.clone();
     'smaller: loop {
-        for smaller in smaller(&smallest) {
+        for smaller in smaller_scenarios(&smallest) {
             let broken = play(&smaller, seed)?.violations;
             if broken.iter().any(|violation| violation.rule == rule) {
                 smallest = smaller;
@@ -173,9 +179,9 @@ pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, R
 }
 
 /// What is left of a world when one thing is taken out of it, the largest things first.
-fn smaller(scenario: &Scenario) -> Vec<Scenario> {
+fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
     let with = |change: &dyn Fn(&mut Scenario)| {
-        let mut smaller = scenario.clone();
+        let mut smaller = random_scenario.clone();
         change(&mut smaller);
         smaller
     };
@@ -196,12 +202,12 @@ fn smaller(scenario: &Scenario) -> Vec<Scenario> {
         with(&|s| s.availability = 1.0),
         with(&|s| s.horizon -= s.horizon / 8),
     ];
-    all.extend((0..scenario.faults.len()).map(|which| {
+    all.extend((0..random_scenario.faults.len()).map(|which| {
         with(&|s| {
             s.faults.remove(which);
         })
     }));
     let can_be = |s: &Scenario| s.circle > 0 && s.circle < s.nodes && s.horizon > HOUR;
-    all.retain(|smaller| can_be(smaller) && smaller != scenario);
+    all.retain(|smaller| can_be(smaller) && smaller != random_scenario);
     all
 }

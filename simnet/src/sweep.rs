@@ -25,12 +25,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use unanimity_storage::{Mode, Storage, StorageError};
 
-pub use error::{Missing, Odd, SweepError};
-pub use files::{Manifest, Row, Rows, read_merged, write_merged};
+pub use error::{MissingWorlds, ResultError, SweepError};
+pub use files::{ResultFile, ResultRow, SweepManifest, read_merged, write_merged};
 pub use merge::merge;
 pub use shard::Shard;
 
-use crate::study::Unit;
+use crate::study::WorldId;
 use crate::{Results, Scenario, Seed, Study};
 
 /// One shard of a study's worlds, and where its results go.
@@ -49,12 +49,12 @@ pub struct Job<'a> {
     /// Whether to go on where an earlier sweep stopped.
     pub resume: bool,
     /// Where durable writes go through.
-    pub disk: &'a Storage,
+    pub storage: &'a Storage,
 }
 
 /// How far a sweep is, in worlds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct SweepProgress {
     /// All of the shard.
     pub all: u64,
     /// Those finished earlier.
@@ -67,65 +67,68 @@ pub struct Progress {
 pub fn sweep(
     job: &Job<'_>,
     play: impl Fn(&Scenario, Seed) -> Results + Sync,
-    mut progress: impl FnMut(Progress),
+    mut progress: impl FnMut(SweepProgress),
 ) -> Result<PathBuf, SweepError> {
     let (final_file, parts) = (job.shard.file(job.out), job.shard.parts(job.out));
-    job.disk.make_dir(job.out, Mode::Public).map_err(StorageError::at(job.out))?;
+    job.storage.make_dir(job.out, Mode::Public).map_err(StorageError::at(job.out))?;
     let _lock = lock(&job.shard.lock(job.out))?;
     if !job.resume && (final_file.exists() || parts.exists()) {
         return Err(SweepError::Exists(job.out.to_owned()));
     }
-    let manifest = Manifest::new(job.study, job.master, Some(job.shard));
-    let all: Vec<Unit> = job.shard.units(job.study).collect();
+    let manifest = SweepManifest::new(job.study, job.master, Some(job.shard));
+    let all: Vec<WorldId> = job.shard.world_ids(job.study).collect();
     if final_file.exists() {
-        let rows = files::read(&final_file)?;
-        rows.manifest.must_equal(&manifest, &final_file)?;
+        let rows = files::read_result_file(&final_file)?;
+        rows.manifest.check_same_study(&manifest, &final_file)?;
         if rows.manifest.shard != manifest.shard {
-            return Err(SweepError::Odd { path: final_file, odd: Odd::Misnamed });
+            return Err(SweepError::InvalidFile {
+                path: final_file,
+                problem: ResultError::Misnamed,
+            });
         }
         let count = all.len() as u64;
-        progress(Progress { all: count, before: count, now: 0 });
-        remove(job.disk, &parts)?;
+        progress(SweepProgress { all: count, before: count, now: 0 });
+        remove(job.storage, &parts)?;
         return Ok(final_file);
     }
-    let mut done = begin(job, &manifest, &parts)?;
-    let todo: Vec<Unit> = all.iter().copied().filter(|unit| !done.contains_key(unit)).collect();
-    let mut told = Progress { all: all.len() as u64, before: done.len() as u64, now: 0 };
+    let mut done = open_parts(job, &manifest, &parts)?;
+    let todo: Vec<WorldId> = all.iter().copied().filter(|unit| !done.contains_key(unit)).collect();
+    let mut told = SweepProgress { all: all.len() as u64, before: done.len() as u64, now: 0 };
     progress(told);
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
         for _ in 0..job.threads.clamp(1, todo.len().max(1)) {
             let (sender, todo, next, stop, play) = (sender.clone(), &todo, &next, &stop, &play);
-            scope.spawn(move || work(job, todo, next, stop, play, sender));
+            scope.spawn(move || play_worlds(job, todo, next, stop, play, sender));
         }
         drop(sender);
-        let write = |rows: &BTreeMap<Unit, String>| {
+        let write = |rows: &BTreeMap<WorldId, String>| {
             let first = rows.keys().next().expect("one at least");
             let name = format!("part-{:06}-{:08}.jsonl", first.cell, first.replication);
-            files::write(job.disk, &parts.join(name), &manifest, None, rows)
+            files::write_result_file(job.storage, &parts.join(name), &manifest, None, rows)
         };
         let mut tell = |more: u64| {
             told.now += more;
             progress(told);
         };
-        let collected = collect(&receiver, write, &mut done, &mut tell);
+        let collected = collect_rows(&receiver, write, &mut done, &mut tell);
         stop.store(collected.is_err(), Ordering::Relaxed);
         collected
     })?;
-    files::write(job.disk, &final_file, &manifest, Some(job.study), &done)?;
-    remove(job.disk, &parts)?;
+    files::write_result_file(job.storage, &final_file, &manifest, Some(job.study), &done)?;
+    remove(job.storage, &parts)?;
     Ok(final_file)
 }
 
 /// One thread: plays worlds until there are no more.
-fn work(
+fn play_worlds(
     job: &Job<'_>,
-    todo: &[Unit],
+    todo: &[WorldId],
     next: &AtomicUsize,
     stop: &AtomicBool,
     play: &(impl Fn(&Scenario, Seed) -> Results + Sync),
-    sender: Sender<Result<Row, SweepError>>,
+    sender: Sender<Result<ResultRow, SweepError>>,
 ) {
     while !stop.load(Ordering::Relaxed) {
         let Some(&unit) = todo.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
@@ -133,7 +136,7 @@ fn work(
         let world = &job.study.cells[unit.cell as usize];
         let played = catch_unwind(AssertUnwindSafe(|| play(world, seed)));
         let row = played
-            .map(|results| Row {
+            .map(|results| ResultRow {
                 cell: unit.cell,
                 replication: unit.replication,
                 seed: seed.0,
@@ -142,7 +145,7 @@ fn work(
             .map_err(|panic| SweepError::Panicked {
                 world: job.study.label(unit.cell),
                 seed,
-                why: words(&*panic),
+                why: panic_message(&*panic),
             });
         if sender.send(row).is_err() {
             return;
@@ -150,16 +153,16 @@ fn work(
     }
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// Writes what has finished, as long as something may still come.
-fn collect(
-    receiver: &Receiver<Result<Row, SweepError>>,
-    write: impl Fn(&BTreeMap<Unit, String>) -> Result<(), SweepError>,
-    done: &mut BTreeMap<Unit, String>,
+fn collect_rows(
+    receiver: &Receiver<Result<ResultRow, SweepError>>,
+    write: impl Fn(&BTreeMap<WorldId, String>) -> Result<(), SweepError>,
+    done: &mut BTreeMap<WorldId, String>,
     tell: &mut impl FnMut(u64),
 ) -> Result<(), SweepError> {
     while let Ok(first) = receiver.recv() {
@@ -167,7 +170,7 @@ fn collect(
         let mut failed = None;
         for row in std::iter::once(first).chain(receiver.try_iter()) {
             match row {
-                Ok(row) => drop(rows.insert(row.unit(), row.line())),
+                Ok(row) => drop(rows.insert(row.world_id(), row.to_line())),
                 Err(error) => failed = Some(error),
             }
         }
@@ -184,21 +187,21 @@ fn collect(
 }
 
 /// Makes the directory of parts, or reads what an earlier sweep left in it.
-fn begin(
+fn open_parts(
     job: &Job<'_>,
-    manifest: &Manifest,
+    manifest: &SweepManifest,
     parts: &Path,
-) -> Result<BTreeMap<Unit, String>, SweepError> {
-    job.disk.make_dir(parts, Mode::Public).map_err(StorageError::at(parts))?;
+) -> Result<BTreeMap<WorldId, String>, SweepError> {
+    job.storage.make_dir(parts, Mode::Public).map_err(StorageError::at(parts))?;
     let mut done = BTreeMap::new();
-    for path in files::list(parts)? {
-        let file = files::read(&path)?;
-        file.manifest.must_equal(manifest, &path)?;
+    for path in files::list_result_files(parts)? {
+        let file = files::read_result_file(&path)?;
+        file.manifest.check_same_study(manifest, &path)?;
         done.extend(file.rows);
     }
     let study = parts.join("study.jsonl");
     if !study.exists() {
-        files::write(job.disk, &study, manifest, Some(job.study), &BTreeMap::new())?;
+        files::write_result_file(job.storage, &study, manifest, Some(job.study), &BTreeMap::new())?;
     }
     Ok(done)
 }

@@ -7,7 +7,7 @@ use crate::seed::Draws;
 
 /// The circles of all nodes, one after another, each in order of the peers' numbers. Nobody is in
 /// their own, and nobody twice.
-pub fn circles(scenario: &Scenario, draws: Draws) -> Vec<u32> {
+pub fn peer_lists(scenario: &Scenario, draws: Draws) -> Vec<u32> {
     let (nodes, size) = (scenario.nodes, scenario.circle);
     let mut circles = Vec::with_capacity(nodes as usize * size as usize);
     for node in 0..nodes {
@@ -48,12 +48,12 @@ pub fn circles(scenario: &Scenario, draws: Draws) -> Vec<u32> {
                 circle.insert(peer);
             }
         }
-        circles.extend(circle);
+        peer_lists.extend(circle);
     }
-    circles
+    peer_lists
 }
 
-/// That many different numbers below `of`, none that is `taken`; fewer if there are no more.
+/// That many different numbers below `count`, none that is `taken`; fewer if there are no more.
 pub fn sample(
     draws: Draws,
     node: u64,

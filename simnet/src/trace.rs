@@ -9,7 +9,7 @@ use crate::Millis;
 /// Chain 0 is the log that everybody is meant to see, chain 1 what a forking adversary shows. They
 /// are one up to the split: a head no larger than that is always of chain 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct View {
+pub struct TraceHead {
     /// 0 honest, 1 forked.
     pub chain: u8,
     /// Entries.
@@ -18,7 +18,7 @@ pub struct View {
 
 /// What a cycle of a client came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cycle {
+pub enum CycleResult {
     /// Every peer agrees, and nothing is new.
     UpToDate,
     /// Every peer confirms a release, but not yet for `settle`.
@@ -44,10 +44,10 @@ pub enum Cycle {
     Undecided,
 }
 
-impl Cycle {
+impl CycleResult {
     /// Whether every peer answered well, and agrees on the log.
     pub fn is_unanimous(self) -> bool {
-        use Cycle::{Installed, Settling, UpToDate, Withdrawn};
+        use CycleResult::{Installed, Settling, UpToDate, Withdrawn};
         matches!(self, UpToDate | Settling | Withdrawn | Installed { .. })
     }
 }
@@ -60,28 +60,28 @@ pub struct Event {
     /// To whom.
     pub node: u32,
     /// What.
-    pub what: What,
+    pub kind: EventKind,
 }
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum What {
+pub enum EventKind {
     /// As a peer it looked at its mirrors, and vouches for this now.
-    Polled(Option<View>),
+    Polled(Option<TraceHead>),
     /// As a client it called the roll, which took so long, and came to this.
-    Cycled(Millis, Cycle),
+    Cycled(Millis, CycleResult),
     /// Evidence of a fork is stored here from now on.
     Evidence,
 }
 
 /// Whoever is told what happens: a checker, a collector of results, a trace.
-pub trait Witness {
+pub trait EventObserver {
     /// Events come in order of time; those of one node in the order they happened.
-    fn see(&mut self, event: &Event);
+    fn observe(&mut self, event: &Event);
 }
 
-impl Witness for Vec<Event> {
-    fn see(&mut self, event: &Event) {
+impl EventObserver for Vec<Event> {
+    fn observe(&mut self, event: &Event) {
         self.push(*event);
     }
 }

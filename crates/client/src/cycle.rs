@@ -35,7 +35,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.run(CycleMode::Check, rng).await
     }
 
-    /// Calls the roll and fetches what can be installed, for a later [`Client::update`] to find, or,
+    /// Calls the roll and fetches what can be installed, for a later [`SimulatedClient::update`] to find, or,
     /// where there is a spool, for the installer: then with all that proves it.
     pub async fn download(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         self.run(CycleMode::Download, rng).await

@@ -34,7 +34,7 @@
 //! # Facts
 //!
 //! Nothing in this crate reads a clock, a file, a socket or a random number. Each of
-//! the types [`TreeHead`], [`CosignedHead`], [`Evidence`], [`SignedRelease`], [`LoggedRelease`] and [`ConfirmedRelease`] proves a check: only
+//! the types [`TreeHead`], [`CosignedHead`], [`EvidenceHolders`], [`SignedRelease`], [`LoggedRelease`] and [`ConfirmedRelease`] proves a check: only
 //! functions that make the check construct them. [`CosignedHead::sign`] is the exception: its caller checks.
 //!
 //! Reading order: [`key`], [`note`], [`tree`], [`checkpoint`], [`cosigned_head`], [`consistency`],

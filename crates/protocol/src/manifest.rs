@@ -165,7 +165,7 @@ impl Manifest {
         self.artifacts.iter().find(|target| target.platform == *platform)
     }
 
-    /// The sequence in what [`Manifest::label`] wrote; `None` for anything else.
+    /// The sequence in what [`SweepManifest::label`] wrote; `None` for anything else.
     pub fn sequence_from_label(label: &str) -> Option<u64> {
         let (sequence, version) = label.split_once('-')?;
         version.parse::<Name>().ok()?;

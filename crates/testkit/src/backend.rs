@@ -14,7 +14,7 @@ use crate::{Fixture, TestError};
 
 /// Everybody who acts on a [`Download`]: five peers and a client.
 ///
-/// [`crate::World`] plays them in one process, with a clock that jumps; over Tor each is a process
+/// [`crate::SimulatedWorld`] plays them in one process, with a clock that jumps; over Tor each is a process
 /// of its own, and time is what it is.
 #[expect(async_fn_in_trait, reason = "an attack is awaited where it is started, on one thread")]
 pub trait DemoBackend: Sized {

@@ -1,4 +1,4 @@
-//! What the claims need of a [`World`]: a directory of its own, impostors, and ways to look at what came out.
+//! What the claims need of a [`SimulatedWorld`]: a directory of its own, impostors, and ways to look at what came out.
 
 use std::collections::BTreeMap;
 use std::fs;

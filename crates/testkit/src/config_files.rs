@@ -1,4 +1,4 @@
-//! What the client of a [`World`] was told, as the files that an operator would have written.
+//! What the client of a [`SimulatedWorld`] was told, as the files that an operator would have written.
 
 use std::fs;
 

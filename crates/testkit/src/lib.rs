@@ -2,7 +2,7 @@
 //! every attack.
 //!
 //! [`Download`] holds the keys and files of a test. [`DemoBackend`] is the interface to five peers and a client; every
-//! attack runs through it. [`World`] implements it in one process, over streams in memory, with a clock that
+//! attack runs through it. [`SimulatedWorld`] implements it in one process, over streams in memory, with a clock that
 //! the caller moves. `OnionBackend` in `unanimity-testkit-tor` implements it with processes over a private Tor
 //! network. Both run the code that ships; `unanimity demo` and the tests use both.
 

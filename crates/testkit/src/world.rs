@@ -256,7 +256,7 @@ impl World {
     }
 
     /// Ends a peer and starts it again from what is on its disk. Whoever holds on to the old one
-    /// ([`World::peer`]) has to let go first.
+    /// ([`SimulatedWorld::peer`]) has to let go first.
     pub async fn restart(&mut self, peer: usize, disk: Storage) -> Result<(), TestError> {
         let WorldPeer { witness: node, server } = self.peers.remove(peer);
         server.abort();
@@ -280,7 +280,7 @@ impl World {
     }
 
     /// Starts a peer again from other state, such as a backup. Whoever holds on to the old one
-    /// ([`World::peer`]) has to let go first.
+    /// ([`SimulatedWorld::peer`]) has to let go first.
     pub fn restart_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError> {
         let state = self.peer_state(peer);
         self.peers[peer].server.abort();

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::exit::{Failure, table};
+use super::exit::{SimulatorError, format_exit_codes};
 use super::study_file::read_study;
-use super::tier1::Which;
+use super::tier1::WorldArgs;
 use crate::Study;
 use crate::sweep::Shard;
 
 /// How likely is a targeted update noticed, by whom and when; and what does unanimity cost.
 #[derive(Parser)]
-#[command(name = "simnet", version, after_help = table(), max_term_width = 100)]
-pub(super) struct Arguments {
+#[command(name = "simnet", version, after_help = format_exit_codes(), max_term_width = 100)]
+pub(super) struct SimnetArguments {
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -23,17 +23,17 @@ pub(super) enum Command {
     /// Answer a scenario's question on this machine: sweep, merge and report in one
     Answer {
         #[command(flatten)]
-        what: What,
+        scenario_args: ScenarioArgs,
         /// Where to put results and report
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
-        how: How,
+        sweep_args: SweepArgs,
     },
     /// Play one world (a sweep's first cell, unless --set says which) and print what came of it
     Run {
         #[command(flatten)]
-        what: What,
+        scenario_args: ScenarioArgs,
         /// Print one line of JSON
         #[arg(long)]
         json: bool,
@@ -44,7 +44,7 @@ pub(super) enum Command {
     /// Play all worlds of a scenario, or one shard of them
     Sweep {
         #[command(flatten)]
-        what: What,
+        scenario_args: ScenarioArgs,
         /// The directory for results; shards may share it
         #[arg(long)]
         out: PathBuf,
@@ -52,7 +52,7 @@ pub(super) enum Command {
         #[arg(long)]
         shard: Option<Shard>,
         #[command(flatten)]
-        how: How,
+        sweep_args: SweepArgs,
     },
     /// Make one file of the results of all shards
     Merge {
@@ -98,7 +98,7 @@ pub(super) enum Command {
     /// Play one world with the code that ships, and say which rules broke
     Replay {
         #[command(flatten)]
-        which: Which,
+        world_args: WorldArgs,
         /// Print everything that happened
         #[arg(long)]
         events: bool,
@@ -106,7 +106,7 @@ pub(super) enum Command {
     /// Take away whatever a broken rule does not need, and write the world that is left
     Shrink {
         #[command(flatten)]
-        which: Which,
+        world_args: WorldArgs,
         /// The file to write (JSON)
         #[arg(long)]
         out: PathBuf,
@@ -114,7 +114,7 @@ pub(super) enum Command {
 }
 
 #[derive(Args)]
-pub(super) struct What {
+pub(super) struct ScenarioArgs {
     /// The scenario's file
     pub(super) scenario: PathBuf,
     /// The seed. With the scenario and the version it is the whole reproduction
@@ -126,7 +126,7 @@ pub(super) struct What {
 }
 
 #[derive(Args)]
-pub(super) struct How {
+pub(super) struct SweepArgs {
     /// Go on where an earlier sweep stopped
     #[arg(long)]
     pub(super) resume: bool,
@@ -135,8 +135,8 @@ pub(super) struct How {
     pub(super) threads: Option<std::num::NonZeroUsize>,
 }
 
-impl What {
-    pub(super) fn read(&self) -> Result<Study, Failure> {
+impl ScenarioArgs {
+    pub(super) fn read_study_file(&self) -> Result<Study, SimulatorError> {
         read_study(&self.scenario, &self.set)
     }
 }

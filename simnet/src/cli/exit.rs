@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use unanimity_storage::StorageError;
 
-use crate::real::RealError;
-use crate::scenario::text::Wrong;
+use crate::real::FullRunError;
+use crate::scenario::text::ScenarioError;
 use crate::sweep::SweepError;
 
 /// How the program ends.
@@ -19,9 +19,9 @@ pub enum Exit {
     /// The command line or the scenario makes no sense.
     Usage = 2,
     /// The simulator does not reproduce what is known.
-    Invalid = 3,
+    NotReproduced = 3,
     /// A rule broke in a world of the code that ships.
-    Broken = 4,
+    RuleBroken = 4,
     /// A file or directory could not be read or written, or is in use.
     Disk = 6,
     /// Results are cut short, damaged, missing, doubled, or do not belong together.
@@ -31,21 +31,24 @@ pub enum Exit {
 }
 
 /// Every code and its meaning, for people.
-pub const ALL: &[(Exit, &str)] = &[
+pub const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Done, "done"),
     (Exit::Failed, "could not find out: something failed that has no code of its own"),
     (Exit::Usage, "the command line or the scenario makes no sense"),
-    (Exit::Invalid, "the simulator does not reproduce what is known (validate)"),
-    (Exit::Broken, "a rule broke in a world of the code that ships (swarm, replay, run --real)"),
+    (Exit::NotReproduced, "the simulator does not reproduce what is known (validate)"),
+    (
+        Exit::RuleBroken,
+        "a rule broke in a world of the code that ships (swarm, replay, run --real)",
+    ),
     (Exit::Disk, "a file or directory could not be read or written, or is in use"),
     (Exit::BadInput, "results are cut short, damaged, missing, doubled, or do not belong together"),
     (Exit::Bug, "a bug of ours"),
 ];
 
 /// The table for `--help`.
-pub(super) fn table() -> String {
+pub(super) fn format_exit_codes() -> String {
     let mut text = String::from("Exit codes:\n");
-    for (exit, meaning) in ALL {
+    for (exit, meaning) in EXIT_CODES {
         text += &format!("  {:3}  {meaning}\n", *exit as u8);
     }
     text
@@ -59,16 +62,16 @@ impl From<Exit> for ExitCode {
 
 /// Why the program did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum SimulatorError {
     /// A scenario is refused.
     #[error(transparent)]
-    Scenario(#[from] Wrong),
+    Scenario(#[from] ScenarioError),
     /// A command makes no sense.
     #[error("{0}")]
     Usage(String),
     /// A scenario cannot be read.
     #[error(transparent)]
-    Unread(StorageError),
+    Unreadable(StorageError),
     /// A file cannot be used.
     #[error(transparent)]
     Disk(#[from] StorageError),
@@ -80,33 +83,35 @@ pub enum Failure {
     Sweep(#[from] SweepError),
     /// `validate` found something.
     #[error("the simulator does not reproduce what is known: see above")]
-    Invalid,
-    /// `swarm` or `replay` found something.
+    NotReproduced,
+    /// `swarm` or `replay_world` found something.
     #[error("{0}")]
-    Broken(String),
+    RuleBroken(String),
     /// A world of the code that ships cannot be played.
     #[error(transparent)]
-    Real(#[from] RealError),
+    FullRun(#[from] FullRunError),
 }
 
-impl Failure {
+impl SimulatorError {
     /// The code for it.
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::Scenario(_) | Failure::Usage(_) => Exit::Usage,
-            Failure::Unread(_) | Failure::Disk(_) | Failure::Output(_) => Exit::Disk,
-            Failure::Invalid => Exit::Invalid,
-            Failure::Broken(_) => Exit::Broken,
-            Failure::Real(RealError::Io(_)) => Exit::Disk,
-            Failure::Real(RealError::Node(..)) => Exit::Failed,
-            Failure::Sweep(error) => match error {
+            SimulatorError::Scenario(_) | SimulatorError::Usage(_) => Exit::Usage,
+            SimulatorError::Unreadable(_) | SimulatorError::Disk(_) | SimulatorError::Output(_) => {
+                Exit::Disk
+            }
+            SimulatorError::NotReproduced => Exit::NotReproduced,
+            SimulatorError::RuleBroken(_) => Exit::RuleBroken,
+            SimulatorError::FullRun(FullRunError::Io(_)) => Exit::Disk,
+            SimulatorError::FullRun(FullRunError::Node(..)) => Exit::Failed,
+            SimulatorError::Sweep(error) => match error {
                 SweepError::Disk(_) | SweepError::Busy(_) => Exit::Disk,
                 SweepError::Exists(_) => Exit::Usage,
                 SweepError::Panicked { .. } => Exit::Bug,
-                SweepError::Odd { .. }
-                | SweepError::Twice { .. }
-                | SweepError::Missing(_)
-                | SweepError::Nothing(_) => Exit::BadInput,
+                SweepError::InvalidFile { .. }
+                | SweepError::DuplicateWorld { .. }
+                | SweepError::MissingWorlds(_)
+                | SweepError::NoResults(_) => Exit::BadInput,
             },
         }
     }

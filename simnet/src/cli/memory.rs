@@ -2,16 +2,16 @@
 
 use std::fs::read_to_string;
 
-use super::exit::Failure;
+use super::exit::SimulatorError;
 use crate::{Scenario, Study};
 
 /// Refuses a study of which as many worlds as there are threads do not fit at once.
-pub(super) fn enough(
+pub(super) fn check_memory(
     study: &Study,
     threads: usize,
     bytes_needed: fn(&Scenario) -> u64,
-) -> Result<(), Failure> {
-    let Some(free) = free() else { return Ok(()) };
+) -> Result<(), SimulatorError> {
+    let Some(free) = free_bytes() else { return Ok(()) };
     let needed = study.cells.iter().map(bytes_needed).max().unwrap_or(0);
     let worlds = study.worlds().min(threads as u64).max(1);
     let all = needed.saturating_mul(worlds);
@@ -23,15 +23,15 @@ pub(super) fn enough(
         true => format!("--threads {} fits", free / needed),
         false => "lower count in [nodes]".to_owned(),
     };
-    Err(Failure::Usage(format!(
+    Err(SimulatorError::Usage(format!(
         "a world of {nodes} nodes takes about {}, {worlds} at once {}; {} are free: {advice}",
-        bytes(needed),
-        bytes(all),
-        bytes(free),
+        format_bytes(needed),
+        format_bytes(all),
+        format_bytes(free),
     )))
 }
 
-fn bytes(count: u64) -> String {
+fn format_bytes(count: u64) -> String {
     match count as f64 {
         small if small < 1e9 => format!("{:.0} MB", (small / 1e6).ceil()),
         large => format!("{:.1} GB", large / 1e9),
@@ -39,7 +39,7 @@ fn bytes(count: u64) -> String {
 }
 
 /// Free bytes: the machine's, or what is left of a container's limit. `None` where neither is known.
-fn free() -> Option<u64> {
+fn free_bytes() -> Option<u64> {
     let memory = read_to_string("/proc/meminfo").ok()?;
     let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let machine = line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024;

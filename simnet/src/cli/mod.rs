@@ -10,5 +10,5 @@ mod study_file;
 mod table;
 mod tier1;
 
-pub use exit::{ALL, Exit, Failure};
+pub use exit::{EXIT_CODES, Exit, SimulatorError};
 pub use program::{Simulator, main};

@@ -5,17 +5,17 @@ use std::path::Path;
 
 use unanimity_storage::{Mode, Storage, StorageError};
 
-use super::exit::Failure;
+use super::exit::SimulatorError;
 
-pub(super) fn make_dir(path: &Path) -> Result<(), Failure> {
+pub(super) fn make_dir(path: &Path) -> Result<(), SimulatorError> {
     Ok(Storage::default().make_dir(path, Mode::Public).map_err(StorageError::at(path))?)
 }
 
 /// Prints; a reader that went away early is no failure.
-pub(super) fn say(text: &str) -> Result<(), Failure> {
+pub(super) fn print_line(text: &str) -> Result<(), SimulatorError> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(SimulatorError::Output(error)),
         _ => Ok(()),
     }
 }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use unanimity_storage::Storage;
 
-use super::arguments::{Arguments, Command, How, What};
-use super::exit::{Exit, Failure};
-use super::output::{make_dir, say};
+use super::arguments::{Command, ScenarioArgs, SimnetArguments, SweepArgs};
+use super::exit::{Exit, SimulatorError};
+use super::output::{make_dir, print_line};
 use super::study_file::read_study;
 use super::{memory, progress, table, tier1};
 use crate::sweep::{Job, Shard, merge, read_merged, sweep, write_merged};
@@ -29,14 +29,14 @@ pub struct Simulator<P> {
 
 /// Does what the command line says.
 pub fn main<P: Fn(&Scenario, Seed) -> Results + Sync>(simulator: &Simulator<P>) -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match SimnetArguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             error.print().ok();
             return ExitCode::from(error.exit_code() as u8);
         }
     };
-    match simulator.obey(arguments.command) {
+    match simulator.run_command(arguments.command) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             eprintln!("simnet: {failure}");
@@ -46,12 +46,12 @@ pub fn main<P: Fn(&Scenario, Seed) -> Results + Sync>(simulator: &Simulator<P>) 
 }
 
 impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
-    fn obey(&self, command: Command) -> Result<(), Failure> {
+    fn run_command(&self, command: Command) -> Result<(), SimulatorError> {
         match command {
-            Command::Answer { what, out, how } => {
-                let study = what.read()?;
-                self.plays(&what, &study.cells)?;
-                self.sweep(&study, what.seed, &out, Shard::WHOLE, &how)?;
+            Command::Answer { scenario_args: what, out, sweep_args: how } => {
+                let study = what.read_study_file()?;
+                self.check_playable(&what, &study.cells)?;
+                self.run_sweep(&study, what.seed, &out, Shard::WHOLE, &how)?;
                 let merged = out.join("results.jsonl");
                 write_merged(
                     &Storage::default(),
@@ -60,17 +60,19 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 )?;
                 write_report(&merged, &out.join("report"), None)
             }
-            Command::Run { what, json, real } => self.run(&what, json, real),
-            Command::Sweep { what, out, shard, how } => {
+            Command::Run { scenario_args: what, json, real } => self.run_world(&what, json, real),
+            Command::Sweep { scenario_args: what, out, shard, sweep_args: how } => {
                 let from_environment = || Shard::from_environment(|name| std::env::var(name).ok());
                 let shard = match shard {
                     Some(shard) => shard,
-                    None => from_environment().map_err(Failure::Usage)?.unwrap_or(Shard::WHOLE),
+                    None => {
+                        from_environment().map_err(SimulatorError::Usage)?.unwrap_or(Shard::WHOLE)
+                    }
                 };
-                let study = what.read()?;
-                self.plays(&what, &study.cells)?;
-                let file = self.sweep(&study, what.seed, &out, shard, &how)?;
-                say(&file.display().to_string())
+                let study = what.read_study_file()?;
+                self.check_playable(&what, &study.cells)?;
+                let file = self.run_sweep(&study, what.seed, &out, shard, &how)?;
+                print_line(&file.display().to_string())
             }
             Command::Merge { from, out, partial } => {
                 let merged = merge(&from, partial)?;
@@ -78,75 +80,79 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                     make_dir(above)?;
                 }
                 write_merged(&Storage::default(), &out, &merged)?;
-                say(&out.display().to_string())
+                print_line(&out.display().to_string())
             }
             Command::Report { file, out, scenario } => {
                 write_report(&file, &out, scenario.as_deref())
             }
             Command::Validate { seed } => {
                 let (lines, good) = (self.validate)(seed);
-                say(&lines.join("\n"))?;
-                if good { Ok(()) } else { Err(Failure::Invalid) }
+                print_line(&lines.join("\n"))?;
+                if good { Ok(()) } else { Err(SimulatorError::NotReproduced) }
             }
             Command::Swarm { seed, worlds, threads } => {
                 let end = seed.checked_add(worlds);
                 let end = end.ok_or_else(|| {
-                    Failure::Usage(format!("after seed {seed} there are no {worlds} more"))
+                    SimulatorError::Usage(format!("after seed {seed} there are no {worlds} more"))
                 })?;
-                tier1::sweep(seed..end, threads.map_or_else(processors, usize::from))
+                tier1::run_swarm(seed..end, threads.map_or_else(processor_count, usize::from))
             }
-            Command::Replay { which, events } => tier1::replay(&which, events),
-            Command::Shrink { which, out } => tier1::shrink(&which, &out),
+            Command::Replay { world_args: which, events } => tier1::replay_world(&which, events),
+            Command::Shrink { world_args: which, out } => tier1::shrink_world(&which, &out),
         }
     }
 
-    fn run(&self, what: &What, json: bool, real: bool) -> Result<(), Failure> {
-        let study = what.read()?;
+    fn run_world(&self, what: &ScenarioArgs, json: bool, real: bool) -> Result<(), SimulatorError> {
+        let study = what.read_study_file()?;
         let (world, seed) = (&study.cells[0], Seed(what.seed));
         let (results, verdict) = if real {
-            memory::enough(&study, 1, tier1::bytes_needed)?;
-            tier1::run(world, seed)?
+            memory::check_memory(&study, 1, tier1::bytes_needed)?;
+            tier1::run_world(world, seed)?
         } else {
-            self.plays(what, std::slice::from_ref(world))?;
-            memory::enough(&study, 1, self.bytes_needed)?;
+            self.check_playable(what, std::slice::from_ref(world))?;
+            memory::check_memory(&study, 1, self.bytes_needed)?;
             ((self.play)(world, seed), Ok(()))
         };
         match json {
-            true => say(&serde_json::to_string(&results).expect("plain data")),
-            false => say(&table::results(&study, what.seed, &results)),
+            true => print_line(&serde_json::to_string(&results).expect("plain data")),
+            false => print_line(&table::format_results(&study, what.seed, &results)),
         }?;
         verdict
     }
 
     /// Refuses worlds of a file that a population would not play as they are.
-    fn plays(&self, what: &What, worlds: &[Scenario]) -> Result<(), Failure> {
+    fn check_playable(
+        &self,
+        what: &ScenarioArgs,
+        worlds: &[Scenario],
+    ) -> Result<(), SimulatorError> {
         let refused = worlds.iter().find_map(self.refuse);
         let path = what.scenario.display();
-        refused.map_or(Ok(()), |why| Err(Failure::Usage(format!("{path}: {why}"))))
+        refused.map_or(Ok(()), |why| Err(SimulatorError::Usage(format!("{path}: {why}"))))
     }
 
-    fn sweep(
+    fn run_sweep(
         &self,
         study: &Study,
         master: u64,
         out: &Path,
         shard: Shard,
-        how: &How,
-    ) -> Result<PathBuf, Failure> {
-        let threads = how.threads.map_or_else(processors, usize::from);
-        memory::enough(study, threads, self.bytes_needed)?;
+        how: &SweepArgs,
+    ) -> Result<PathBuf, SimulatorError> {
+        let threads = how.threads.map_or_else(processor_count, usize::from);
+        memory::check_memory(study, threads, self.bytes_needed)?;
         let disk = &Storage::default();
-        let job = Job { study, master, shard, out, threads, resume: how.resume, disk };
-        let mut shown = progress::Shown::new();
-        Ok(sweep(&job, &self.play, |progress| shown.tell(progress))?)
+        let job = Job { study, master, shard, out, threads, resume: how.resume, storage: disk };
+        let mut shown = progress::SweepDisplay::new();
+        Ok(sweep(&job, &self.play, |progress| shown.show(progress))?)
     }
 }
 
-fn processors() -> usize {
+fn processor_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), Failure> {
+fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), SimulatorError> {
     let (manifest, mut study, rows) = read_merged(file)?;
     if let Some(path) = scenario {
         let other = read_study(path, &[])?;
@@ -154,11 +160,11 @@ fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), 
             let (path, file) = (path.display(), file.display());
             let what =
                 format!("{path} has other worlds than {file}: only words and plots may differ");
-            return Err(Failure::Usage(what));
+            return Err(SimulatorError::Usage(what));
         }
         study = other;
     }
     make_dir(out)?;
-    let page = report::write(&Storage::default(), out, &manifest, &study, &rows)?;
-    say(&page.display().to_string())
+    let page = report::write_report(&Storage::default(), out, &manifest, &study, &rows)?;
+    print_line(&page.display().to_string())
 }

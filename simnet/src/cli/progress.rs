@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::sweep::Progress;
+use crate::sweep::SweepProgress;
 
 /// Between two lines where there is no terminal.
-const LINES: Duration = Duration::from_secs(10);
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What has been shown so far.
-pub(super) struct Shown {
+pub(super) struct SweepDisplay {
     since: Instant,
     line: Instant,
     bar: Option<ProgressBar>,
 }
 
-impl Shown {
-    pub(super) fn new() -> Shown {
+impl SweepDisplay {
+    pub(super) fn new() -> SweepDisplay {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:32} {msg}");
@@ -27,13 +27,13 @@ impl Shown {
             bar.enable_steady_tick(Duration::from_secs(1));
             bar
         });
-        Shown { since: now, line: now, bar }
+        SweepDisplay { since: now, line: now, bar }
     }
 
-    pub(super) fn tell(&mut self, progress: Progress) {
+    pub(super) fn show(&mut self, progress: SweepProgress) {
         let done = progress.before + progress.now;
         let last = done == progress.all;
-        let text = words(progress, self.since.elapsed());
+        let text = format_progress(progress, self.since.elapsed());
         if let Some(bar) = &self.bar {
             bar.set_length(progress.all);
             bar.set_position(done);
@@ -41,14 +41,14 @@ impl Shown {
             if last {
                 bar.finish();
             }
-        } else if last || progress.now == 0 || self.line.elapsed() >= LINES {
+        } else if last || progress.now == 0 || self.line.elapsed() >= LINE_INTERVAL {
             self.line = Instant::now();
             eprintln!("simnet: {text}");
         }
     }
 }
 
-fn words(progress: Progress, elapsed: Duration) -> String {
+fn format_progress(progress: SweepProgress, elapsed: Duration) -> String {
     let done = progress.before + progress.now;
     let mut text = format!("{done} of {} worlds", progress.all);
     if progress.now == 0 {

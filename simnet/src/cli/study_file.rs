@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::exit::Failure;
+use super::exit::SimulatorError;
 use crate::Study;
 
-pub(super) fn read_study(path: &Path, set: &[String]) -> Result<Study, Failure> {
-    let bytes = unanimity_storage::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
+pub(super) fn read_study(path: &Path, set: &[String]) -> Result<Study, SimulatorError> {
+    let bytes =
+        unanimity_storage::read_at_most(path, 1 << 20).map_err(SimulatorError::Unreadable)?;
     let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::Usage(format!("{} is no text (UTF-8)", path.display())))?;
+        .map_err(|_| SimulatorError::Usage(format!("{} is no text (UTF-8)", path.display())))?;
     Ok(Study::read(path, &text, set)?)
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::report::axis::time;
+use crate::report::axis::format_time;
 use crate::{Results, Study};
 
 /// Counts, then times with their mean, median and 99th percentile.
-pub(super) fn results(study: &Study, seed: u64, results: &Results) -> String {
+pub(super) fn format_results(study: &Study, seed: u64, results: &Results) -> String {
     let label = study.label(0);
     let mut text = format!("{}\n{}, seed {seed}", study.question, study.name);
     if !label.is_empty() {
@@ -29,7 +29,7 @@ pub(super) fn results(study: &Study, seed: u64, results: &Results) -> String {
         let quantile = |q| times.quantile(q).map(|ms| ms as f64);
         write!(text, "{name:20} {:>12}", times.count()).expect("a string");
         for value in [times.mean(), quantile(0.5), quantile(0.99)] {
-            let value = value.map_or("-".to_owned(), time);
+            let value = value.map_or("-".to_owned(), format_time);
             write!(text, " {value:>12}").expect("a string");
         }
         text.push('\n');

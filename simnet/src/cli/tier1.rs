@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 
-use super::exit::Failure;
-use super::output::say;
+use super::exit::SimulatorError;
+use super::output::print_line;
 use super::study_file::read_study;
-use crate::swarm::Played;
+use crate::swarm::PlayedWorld;
 use crate::{Results, Scenario, Seed, measure, swarm, trace};
 
 /// Which world.
 #[derive(Args)]
-pub(super) struct Which {
+pub(super) struct WorldArgs {
     /// A scenario (its first cell), or a world in JSON that `simnet shrink` wrote; with --seed
     #[arg(requires = "seed")]
     world: Option<PathBuf>,
@@ -27,20 +27,21 @@ pub(super) struct Which {
     swarm: Option<u64>,
 }
 
-impl Which {
-    fn read(&self) -> Result<(Scenario, Seed), Failure> {
+impl WorldArgs {
+    fn read_world(&self) -> Result<(Scenario, Seed), SimulatorError> {
         if let Some(seed) = self.swarm {
-            return Ok((swarm::scenario(Seed(seed)), Seed(seed)));
+            return Ok((swarm::random_scenario(Seed(seed)), Seed(seed)));
         }
         let (Some(path), Some(seed)) = (&self.world, self.seed) else {
-            return Err(Failure::Usage("write a world and --seed, or --swarm".to_owned()));
+            return Err(SimulatorError::Usage("write a world and --seed, or --swarm".to_owned()));
         };
         let world = if path.extension().is_some_and(|end| end == "json") {
-            let bytes = unanimity_storage::read_at_most(path, 1 << 20).map_err(Failure::Unread)?;
-            let wrong = |why: &str| Failure::Usage(format!("{}: {why}", path.display()));
+            let bytes = unanimity_storage::read_at_most(path, 1 << 20)
+                .map_err(SimulatorError::Unreadable)?;
+            let wrong = |why: &str| SimulatorError::Usage(format!("{}: {why}", path.display()));
             let world: Scenario =
                 serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
-            if !world.can_be() {
+            if !world.is_playable() {
                 return Err(wrong("its nodes, times or probabilities make no world"));
             }
             world
@@ -51,7 +52,7 @@ impl Which {
     }
 }
 
-fn play(world: &Scenario, seed: Seed) -> Result<Played, Failure> {
+fn play_world(world: &Scenario, seed: Seed) -> Result<PlayedWorld, SimulatorError> {
     Ok(swarm::play(world, seed)?)
 }
 
@@ -61,41 +62,50 @@ pub(super) fn bytes_needed(scenario: &Scenario) -> u64 {
 }
 
 /// Plays one world: what was measured, and whether every rule was kept.
-pub(super) fn run(world: &Scenario, seed: Seed) -> Result<(Results, Result<(), Failure>), Failure> {
-    let played = play(world, seed)?;
-    let results = measure::results(world, seed, &played.events);
-    Ok((results, verdict(&played)))
+pub(super) fn run_world(
+    world: &Scenario,
+    seed: Seed,
+) -> Result<(Results, Result<(), SimulatorError>), SimulatorError> {
+    let played = play_world(world, seed)?;
+    let results = measure::measure_events(world, seed, &played.events);
+    Ok((results, check_rules(&played)))
 }
 
 /// Plays one world and prints what happened, and which rules broke.
-pub(super) fn replay(which: &Which, events: bool) -> Result<(), Failure> {
-    let (world, seed) = which.read()?;
-    let played = play(&world, seed)?;
+pub(super) fn replay_world(which: &WorldArgs, events: bool) -> Result<(), SimulatorError> {
+    let (world, seed) = which.read_world()?;
+    let played = play_world(&world, seed)?;
     if events {
         let lines = played.events.iter().map(|event| format!("{event:?}"));
-        say(&lines.collect::<Vec<_>>().join("\n"))?;
+        print_line(&lines.collect::<Vec<_>>().join("\n"))?;
     }
-    say(&format!("{} events, digest {}", played.events.len(), trace::digest(&played.events)))?;
-    verdict(&played)
+    print_line(&format!(
+        "{} events, digest {}",
+        played.events.len(),
+        trace::digest(&played.events)
+    ))?;
+    check_rules(&played)
 }
 
 /// Says which rules broke, if any.
-fn verdict(played: &Played) -> Result<(), Failure> {
+fn check_rules(played: &PlayedWorld) -> Result<(), SimulatorError> {
     let broken: Vec<String> = played.violations.iter().map(ToString::to_string).collect();
-    if broken.is_empty() { Ok(()) } else { Err(Failure::Broken(broken.join("\n"))) }
+    if broken.is_empty() { Ok(()) } else { Err(SimulatorError::RuleBroken(broken.join("\n"))) }
 }
 
 /// Makes a world smaller as long as the same rule breaks, and writes what is left.
-pub(super) fn shrink(which: &Which, out: &PathBuf) -> Result<(), Failure> {
-    let (world, seed) = which.read()?;
-    let played = play(&world, seed)?;
+pub(super) fn shrink_world(which: &WorldArgs, out: &PathBuf) -> Result<(), SimulatorError> {
+    let (world, seed) = which.read_world()?;
+    let played = play_world(&world, seed)?;
     let Some(first) = played.violations.first() else {
-        return Err(Failure::Usage("no rule breaks in this world: nothing to shrink".to_owned()));
+        return Err(SimulatorError::Usage(
+            "no rule breaks in this world: nothing to shrink".to_owned(),
+        ));
     };
     let small = swarm::shrink(&world, seed, first.rule)?;
     let text = serde_json::to_string_pretty(&small).expect("plain data");
     fs::write(out, text + "\n").map_err(unanimity_storage::StorageError::at(out))?;
-    say(&format!(
+    print_line(&format!(
         "{first}\nstill breaks with {} nodes, {} peers each, {} faults: simnet replay {} --seed {}",
         small.nodes,
         small.circle,
@@ -106,19 +116,22 @@ pub(super) fn shrink(which: &Which, out: &PathBuf) -> Result<(), Failure> {
 }
 
 /// Plays many random worlds, and stops at the first in which a rule breaks.
-pub(super) fn sweep(seeds: Range<u64>, threads: usize) -> Result<(), Failure> {
+pub(super) fn run_swarm(seeds: Range<u64>, threads: usize) -> Result<(), SimulatorError> {
     let next = AtomicU64::new(seeds.start);
-    let worlds = || -> Result<(), Failure> {
+    let worlds = || -> Result<(), SimulatorError> {
         loop {
             let (one, other) = (Ordering::Relaxed, Ordering::Relaxed);
             let step = |seed| (seed < seeds.end).then(|| seed + 1);
             let Ok(seed) = next.fetch_update(one, other, step) else { return Ok(()) };
-            verdict(&play(&swarm::scenario(Seed(seed)), Seed(seed))?).inspect_err(|_| {
-                next.store(seeds.end, Ordering::Relaxed);
-                let version = env!("CARGO_PKG_VERSION");
-                eprintln!("world {seed} of version {version}: simnet replay --swarm {seed}");
-                eprintln!("                      simnet shrink --swarm {seed} --out small.json");
-            })?;
+            check_rules(&play_world(&swarm::random_scenario(Seed(seed)), Seed(seed))?)
+                .inspect_err(|_| {
+                    next.store(seeds.end, Ordering::Relaxed);
+                    let version = env!("CARGO_PKG_VERSION");
+                    eprintln!("world {seed} of version {version}: simnet replay --swarm {seed}");
+                    eprintln!(
+                        "                      simnet shrink --swarm {seed} --out small.json"
+                    );
+                })?;
         }
     };
     std::thread::scope(|scope| {
@@ -126,7 +139,7 @@ pub(super) fn sweep(seeds: Range<u64>, threads: usize) -> Result<(), Failure> {
         let ended = running
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ended.collect::<Vec<_>>().into_iter().collect::<Result<(), Failure>>()
+        ended.collect::<Vec<_>>().into_iter().collect::<Result<(), SimulatorError>>()
     })?;
-    say(&format!("{} worlds, and no rule broke", seeds.end - seeds.start))
+    print_line(&format!("{} worlds, and no rule broke", seeds.end - seeds.start))
 }

@@ -1,6 +1,6 @@
 //! How long Tor takes: connections, round trips, bad days, and relays that leave.
 
-use super::distributions::{lognormal, whole};
+use super::distributions::{lognormal_millis, uniform_millis};
 use super::model::Environment;
 use crate::Millis;
 
@@ -10,42 +10,54 @@ const HOUR: f64 = 3_600_000.0;
 
 /// How a try to connect ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connect {
+pub enum ConnectOutcome {
     /// Connected after so long.
-    After(Millis),
+    Connected(Millis),
     /// Refused after so long: the service is down. Or broken after so long, be it made by then or not.
     Refused(Millis),
     /// Not before any deadline.
-    Never,
+    Stuck,
 }
 
 impl Environment {
     /// How one try (from 0) of a client to connect to a peer in one of its cycles (from 0) ends, if
-    /// it begins `at` that time and the peer is `up` then.
-    pub fn connect(&self, both: (u32, u32), named: (u64, u64), at: Millis, up: bool) -> Connect {
+    /// it begins `value_today_index_rank` that time and the peer is `up` then.
+    pub fn connect_outcome(
+        &self,
+        client_and_peer: (u32, u32),
+        cycle_and_try: (u64, u64),
+        at: Millis,
+        up: bool,
+    ) -> ConnectOutcome {
         let tor = &self.scenario.tor;
-        let ((client, peer), (cycle, tries)) = (both, named);
+        let ((client, peer), (cycle, tries)) = (client_and_peer, cycle_and_try);
         let blocked = self.is_blocked(client, at)
-            || self.are_apart(client, peer, at, at)
-            || self.fails(both, named, at);
-        let at = |draw: u64| self.connects.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
+            || self.is_partitioned(client, peer, at, at)
+            || self.fails_by_conditions(client_and_peer, cycle_and_try, at);
+        let at = |draw: u64| {
+            self.connect_draws.unit(pair_key(client, peer), (cycle * 8 + tries) * 4 + draw)
+        };
         if blocked || at(0) < tor.stuck {
-            return Connect::Never;
+            return ConnectOutcome::Stuck;
         }
         let (slow, least, most) = tor.slow;
         let after = if at(1) < slow {
-            whole(at(2), least, most)
+            uniform_millis(at(2), least, most)
         } else {
-            lognormal(tor.connect, at(2), at(3))
+            lognormal_millis(tor.connect, at(2), at(3))
         };
         let used = || {
-            let (there, back) = if up { self.round_trip(both, named) } else { (0, 0) };
+            let (there, back) =
+                if up { self.round_trip(client_and_peer, cycle_and_try) } else { (0, 0) };
             after + there + back
         };
-        match self.breaks_after(both, named).filter(|broken| *broken < used()) {
-            Some(broken) => Connect::Refused(broken),
-            None if up => Connect::After(after),
-            None => Connect::Refused(after),
+        match self
+            .relay_leaves_after(client_and_peer, cycle_and_try)
+            .filter(|broken| *broken < used())
+        {
+            Some(broken) => ConnectOutcome::Refused(broken),
+            None if up => ConnectOutcome::Connected(after),
+            None => ConnectOutcome::Refused(after),
         }
     }
 
@@ -56,47 +68,57 @@ impl Environment {
         (cycle, tries): (u64, u64),
     ) -> (Millis, Millis) {
         let tor = &self.scenario.tor;
-        let at = |draw: u64| self.trips.unit(pair(client, peer), (cycle * 8 + tries) * 4 + draw);
+        let at = |draw: u64| {
+            self.round_trip_draws.unit(pair_key(client, peer), (cycle * 8 + tries) * 4 + draw)
+        };
         let shift = match &tor.vantage[..] {
             [] => 0,
             shifts => {
-                let which = self.shifts.bits(pair(client, peer), 0) % shifts.len() as u64;
+                let which =
+                    self.vantage_draws.bits(pair_key(client, peer), 0) % shifts.len() as u64;
                 shifts[which as usize]
             }
         };
         let (hiccup, least, most) = tor.hiccup;
-        let hang = if at(0) < hiccup { whole(at(1), least, most) } else { 0 };
-        let whole_trip = shift + lognormal(tor.round_trip, at(2), at(3)) + hang;
+        let hang = if at(0) < hiccup { uniform_millis(at(1), least, most) } else { 0 };
+        let whole_trip = shift + lognormal_millis(tor.round_trip, at(2), at(3)) + hang;
         (whole_trip / 2, whole_trip - whole_trip / 2)
     }
 
     /// Whether the whole network has a bad day.
     pub fn is_bad_day(&self, at: Millis) -> bool {
-        self.days.is_bad(at)
+        self.tor_conditions.is_bad(at)
     }
 
     /// Whether a try that begins then is stuck for what the day is like.
-    fn fails(&self, (client, peer): (u32, u32), (cycle, tries): (u64, u64), at: Millis) -> bool {
+    fn fails_by_conditions(
+        &self,
+        (client, peer): (u32, u32),
+        (cycle, tries): (u64, u64),
+        at: Millis,
+    ) -> bool {
         let days = &self.scenario.tor.days;
-        if !days.fail() {
+        if !days.can_fail() {
             return false;
         }
         let (probability, _) = if self.is_bad_day(at) { days.bad } else { days.good };
-        self.days.failures.unit(pair(client, peer), cycle * 8 + tries) < probability
+        self.tor_conditions.failure_draws.unit(pair_key(client, peer), cycle * 8 + tries)
+            < probability
     }
 
     /// How long after the beginning of a try a relay leaves that it goes over, or would.
-    fn breaks_after(
+    fn relay_leaves_after(
         &self,
         (client, peer): (u32, u32),
         (cycle, tries): (u64, u64),
     ) -> Option<Millis> {
         let hazard = RELAYS * self.scenario.tor.churn / HOUR;
-        let unit = || self.days.breaks.unit(pair(client, peer), cycle * 8 + tries);
+        let unit =
+            || self.tor_conditions.relay_draws.unit(pair_key(client, peer), cycle * 8 + tries);
         (hazard > 0.0).then(|| 1 + (-(1.0 - unit()).ln() / hazard) as Millis)
     }
 }
 
-fn pair(client: u32, peer: u32) -> u64 {
+fn pair_key(client: u32, peer: u32) -> u64 {
     u64::from(client) << 32 | u64::from(peer)
 }

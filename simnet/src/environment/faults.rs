@@ -4,69 +4,75 @@ use std::ops::Range;
 
 use super::model::Environment;
 use crate::Millis;
-use crate::scenario::fault::{Fault, Kind};
-use crate::trace::View;
+use crate::scenario::fault::{Fault, FaultKind};
+use crate::trace::TraceHead;
 
 const HOUR: Millis = 3_600_000;
 
 impl Environment {
     /// The faults that befall a node at a time, in the scenario's order.
-    pub fn faults(&self, node: u32, at: Millis) -> impl Iterator<Item = Kind> {
-        self.lasting(node, at, at).map(|fault| fault.kind)
+    pub fn faults_at(&self, node: u32, at: Millis) -> impl Iterator<Item = FaultKind> {
+        self.faults_during(node, at, at).map(|fault| fault.kind)
     }
 
     /// The faults that befall a node all the time, both ends included.
-    fn lasting(&self, node: u32, from: Millis, until: Millis) -> impl Iterator<Item = &Fault> {
+    fn faults_during(
+        &self,
+        node: u32,
+        from: Millis,
+        until: Millis,
+    ) -> impl Iterator<Item = &Fault> {
         let lasts = move |fault: &&Fault| fault.from <= from && until < fault.until;
-        self.scenario.faults.iter().filter(lasts).filter(move |fault| self.befalls(fault, node))
+        self.scenario.faults.iter().filter(lasts).filter(move |fault| self.affects(fault, node))
     }
 
     /// What is wrong with how a peer answers a client that connects at a time. A colluding peer
     /// takes care to lie well.
-    pub fn peer_fault(&self, peer: u32, client: u32, at: Millis) -> Option<Kind> {
-        let kind = self.faults(peer, at).find(|kind| kind.is_of_peer())?;
+    pub fn peer_fault(&self, peer: u32, client: u32, at: Millis) -> Option<FaultKind> {
+        let kind = self.faults_at(peer, at).find(|kind| kind.is_peer_fault())?;
         (!self.lies_to(peer, client)).then_some(kind)
     }
 
     /// What is wrong with what a node's mirror sends.
-    pub fn mirror_fault(&self, node: u32, at: Millis) -> Option<Kind> {
-        self.faults(node, at).find(|kind| kind.is_of_mirror())
+    pub fn mirror_fault(&self, node: u32, at: Millis) -> Option<FaultKind> {
+        self.faults_at(node, at).find(|kind| kind.is_mirror_fault())
     }
 
     /// Whether a client does not reach a peer, for one and the same reason, all the time from one
     /// moment to another.
-    pub fn are_apart(&self, client: u32, peer: u32, from: Millis, until: Millis) -> bool {
+    pub fn is_partitioned(&self, client: u32, peer: u32, from: Millis, until: Millis) -> bool {
         let all = self.scenario.faults.iter();
         let mut lasting = all.filter(|fault| fault.from <= from && until < fault.until);
         lasting.any(|fault| match fault.kind {
-            Kind::Cut => self.befalls(fault, client),
-            Kind::Unreachable => self.befalls(fault, peer),
-            Kind::Partition => self.befalls(fault, client) != self.befalls(fault, peer),
+            FaultKind::Cut => self.affects(fault, client),
+            FaultKind::Unreachable => self.affects(fault, peer),
+            FaultKind::Partition => self.affects(fault, client) != self.affects(fault, peer),
             _ => false,
         })
     }
 
     /// Whether a node is off at a time.
-    pub fn is_off(&self, node: u32, at: Millis) -> bool {
-        self.goes_off(node, at, at).is_some()
+    pub fn is_offline(&self, node: u32, at: Millis) -> bool {
+        self.first_offline_at(node, at, at).is_some()
     }
 
     /// The first moment, of those from one to another, at which a node is off.
-    pub fn goes_off(&self, node: u32, from: Millis, until: Millis) -> Option<Millis> {
-        self.off(node)
+    pub fn first_offline_at(&self, node: u32, from: Millis, until: Millis) -> Option<Millis> {
+        self.offline_faults(node)
             .filter(|off| off.start <= until && from < off.end)
             .map(|off| off.start.max(from))
             .min()
     }
 
-    fn off(&self, node: u32) -> impl Iterator<Item = Range<Millis>> {
-        let faults = self.scenario.faults.iter().filter(|fault| fault.kind == Kind::Off);
-        faults.filter(move |fault| self.befalls(fault, node)).map(|fault| fault.from..fault.until)
+    fn offline_faults(&self, node: u32) -> impl Iterator<Item = Range<Millis>> {
+        let faults = self.scenario.faults.iter().filter(|fault| fault.kind == FaultKind::Off);
+        faults.filter(move |fault| self.affects(fault, node)).map(|fault| fault.from..fault.until)
     }
 
     /// When a node is off, in order of time. Absences that touch are one.
-    pub fn absences(&self, node: u32) -> Vec<Range<Millis>> {
-        let mut off: Vec<Range<Millis>> = self.off(node).filter(|off| !off.is_empty()).collect();
+    pub fn offline_periods(&self, node: u32) -> Vec<Range<Millis>> {
+        let mut off: Vec<Range<Millis>> =
+            self.offline_faults(node).filter(|off| !off.is_empty()).collect();
         off.sort_by_key(|off| off.start);
         let mut absences: Vec<Range<Millis>> = Vec::new();
         for off in off {
@@ -80,25 +86,25 @@ impl Environment {
 
     /// The view that a lagging peer cosigns, or one with two stories in every other minute: the log of
     /// an hour before.
-    pub fn outdated(&self, kind: Kind, at: Millis) -> Option<View> {
+    pub fn outdated_head(&self, kind: FaultKind, at: Millis) -> Option<TraceHead> {
         let is_odd = (at / 60_000) % 2 == 1;
-        let tells = kind == Kind::Lag || kind == Kind::Story && is_odd;
-        tells.then(|| self.an_hour_before(at))
+        let tells = kind == FaultKind::Lag || kind == FaultKind::Story && is_odd;
+        tells.then(|| self.head_an_hour_before(at))
     }
 
     /// What an honest mirror showed an hour before.
-    pub fn an_hour_before(&self, at: Millis) -> View {
-        View { chain: 0, size: self.log_size(at.saturating_sub(HOUR)) }
+    pub fn head_an_hour_before(&self, at: Millis) -> TraceHead {
+        TraceHead { chain: 0, size: self.log_size(at.saturating_sub(HOUR)) }
     }
 
     /// Whether a node, as a peer, is ever faulty.
-    pub fn misbehaves(&self, node: u32) -> bool {
+    pub fn is_ever_faulty_peer(&self, node: u32) -> bool {
         let mut faults = self.scenario.faults.iter();
-        faults.any(|fault| fault.kind.is_of_peer() && self.befalls(fault, node))
+        faults.any(|fault| fault.kind.is_peer_fault() && self.affects(fault, node))
     }
 
     /// Drawn for each kind: without one fault, the others befall whom they did.
-    fn befalls(&self, fault: &Fault, node: u32) -> bool {
-        self.faulty.unit(node.into(), fault.kind as u64) < fault.share
+    fn affects(&self, fault: &Fault, node: u32) -> bool {
+        self.fault_draws.unit(node.into(), fault.kind as u64) < fault.share
     }
 }

@@ -7,7 +7,10 @@ impl Environment {
     /// How many entries the log has at a time: one at the beginning, then releases and others.
     pub fn log_size(&self, at: Millis) -> u32 {
         let others = at.checked_div(self.scenario.background).unwrap_or(0);
-        let appended = [self.logged, self.withdrawn].iter().filter(|when| **when <= at).count();
+        let appended = [self.trojan_logged_at, self.trojan_withdrawn_at]
+            .iter()
+            .filter(|when| **when <= at)
+            .count();
         1 + (self.releases_until(at) + others) as u32 + appended as u32
     }
 
@@ -36,7 +39,10 @@ impl Environment {
         // Of what comes at one time, releases come first and what the adversary is about last.
         let at = self.release_at(n);
         let others = (at.saturating_sub(1)).checked_div(self.scenario.background).unwrap_or(0);
-        let appended = [self.logged, self.withdrawn].iter().filter(|when| **when < at).count();
+        let appended = [self.trojan_logged_at, self.trojan_withdrawn_at]
+            .iter()
+            .filter(|when| **when < at)
+            .count();
         1 + (n + others) as u32 + appended as u32
     }
 }

@@ -13,6 +13,6 @@ mod model;
 mod service;
 mod waits;
 
-pub use connect::Connect;
+pub use connect::ConnectOutcome;
 pub use model::{EPOCH, Environment};
-pub use service::Service;
+pub use service::ServiceSchedule;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::days::Days;
-use crate::scenario::{Adversary, Attack, Colluding, Scenario};
+use super::days::TorConditions;
+use crate::scenario::{Adversary, AttackScenario, Colluding, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::{Millis, topology};
 
@@ -15,30 +15,30 @@ pub const EPOCH: u64 = 1_790_000_000;
 pub struct Environment {
     /// What it was made of.
     pub scenario: Scenario,
-    pub(super) circles: Vec<u32>,
+    pub(super) peer_lists: Vec<u32>,
     pub(super) victims: BTreeSet<u32>,
     pub(super) colluders: BTreeSet<u32>,
     /// When the adversary appends to the log itself.
-    pub(super) logged: Millis,
+    pub(super) trojan_logged_at: Millis,
     /// When the publisher takes that back.
-    pub(super) withdrawn: Millis,
-    pub(super) days: Days,
-    pub(super) connects: Draws,
-    pub(super) trips: Draws,
-    pub(super) shifts: Draws,
-    pub(super) polls: Draws,
-    pub(super) rolls: Draws,
-    pub(super) outages: Draws,
-    pub(super) mirror_outages: Draws,
-    pub(super) fooled: Draws,
-    pub(super) cycles: Draws,
-    pub(super) faulty: Draws,
+    pub(super) trojan_withdrawn_at: Millis,
+    pub(super) tor_conditions: TorConditions,
+    pub(super) connect_draws: Draws,
+    pub(super) round_trip_draws: Draws,
+    pub(super) vantage_draws: Draws,
+    pub(super) poll_draws: Draws,
+    pub(super) round_draws: Draws,
+    pub(super) outage_draws: Draws,
+    pub(super) mirror_outage_draws: Draws,
+    pub(super) deceived_draws: Draws,
+    pub(super) cycle_draws: Draws,
+    pub(super) fault_draws: Draws,
 }
 
 impl Environment {
     /// Draws who is who.
     pub fn new(scenario: Scenario, seed: Seed) -> Environment {
-        let circles = topology::circles(&scenario, seed.draws("circles"));
+        let circles = topology::peer_lists(&scenario, seed.draws("circles"));
         let mut victims = BTreeSet::new();
         let mut colluders = BTreeSet::new();
         if let Some(adversary) = &scenario.adversary {
@@ -67,32 +67,32 @@ impl Environment {
                 }
             }
         }
-        let (logged, withdrawn) = logged(&scenario);
+        let (logged, withdrawn) = trojan_times(&scenario);
         Environment {
-            logged,
-            withdrawn,
-            days: Days::new(&scenario, seed),
+            trojan_logged_at: logged,
+            trojan_withdrawn_at: withdrawn,
+            tor_conditions: TorConditions::new(&scenario, seed),
             scenario,
-            circles,
+            peer_lists: circles,
             victims,
             colluders,
-            connects: seed.draws("connect"),
-            trips: seed.draws("round trip"),
-            shifts: seed.draws("vantage"),
-            polls: seed.draws("poll"),
-            rolls: seed.draws("roll"),
-            outages: seed.draws("outage"),
-            mirror_outages: seed.draws("mirror outage"),
-            fooled: seed.draws("fooled"),
-            cycles: seed.draws("cycle"),
-            faulty: seed.draws("faulty"),
+            connect_draws: seed.draws("connect"),
+            round_trip_draws: seed.draws("round trip"),
+            vantage_draws: seed.draws("vantage"),
+            poll_draws: seed.draws("poll"),
+            round_draws: seed.draws("roll"),
+            outage_draws: seed.draws("outage"),
+            mirror_outage_draws: seed.draws("mirror outage"),
+            deceived_draws: seed.draws("fooled"),
+            cycle_draws: seed.draws("cycle"),
+            fault_draws: seed.draws("faulty"),
         }
     }
 
     /// Whom a node asks, in order of their numbers.
-    pub fn circle(&self, node: u32) -> &[u32] {
+    pub fn peers_of(&self, node: u32) -> &[u32] {
         let size = self.scenario.circle as usize;
-        &self.circles[node as usize * size..][..size]
+        &self.peer_lists[node as usize * size..][..size]
     }
 
     /// Whether the adversary is after this node.
@@ -113,10 +113,10 @@ impl Environment {
 
 /// When the adversary appends its trojan to the log, and when the publisher takes that back; never, if
 /// they do not.
-fn logged(scenario: &Scenario) -> (Millis, Millis) {
+fn trojan_times(scenario: &Scenario) -> (Millis, Millis) {
     let never = Millis::MAX;
     match &scenario.adversary {
-        Some(Adversary { attack: Attack::Logged, start, withdrawn_after, .. }) => {
+        Some(Adversary { attack: AttackScenario::Logged, start, withdrawn_after, .. }) => {
             (*start, withdrawn_after.map_or(never, |after| start.saturating_add(after)))
         }
         _ => (never, never),

@@ -5,15 +5,15 @@ use crate::Millis;
 use crate::seed::Draws;
 
 #[derive(Clone, Copy, Debug)]
-enum Host {
-    Onion,
+enum ScheduledHost {
+    OnionService,
     Mirror,
 }
 
 /// Whether a node's onion service, or its mirror, is up: now, and until when.
 #[derive(Clone, Copy, Debug)]
-pub struct Service {
-    host: Host,
+pub struct ServiceSchedule {
+    host: ScheduledHost,
     up: bool,
     until: Millis,
     drawn: u32,
@@ -21,44 +21,48 @@ pub struct Service {
 
 impl Environment {
     /// A node's onion service as it is at the beginning.
-    pub fn service(&self, node: u32) -> Service {
-        self.first(Host::Onion, node)
+    pub fn service(&self, node: u32) -> ServiceSchedule {
+        self.initial_schedule(ScheduledHost::OnionService, node)
     }
 
     /// A node's own mirror as it is at the beginning. Both roles of the node see this one mirror.
-    pub fn mirror_service(&self, node: u32) -> Service {
-        self.first(Host::Mirror, node)
+    pub fn mirror_service(&self, node: u32) -> ServiceSchedule {
+        self.initial_schedule(ScheduledHost::Mirror, node)
     }
 
-    fn first(&self, host: Host, node: u32) -> Service {
-        let (draws, availability, _) = self.outages(host);
+    fn initial_schedule(&self, host: ScheduledHost, node: u32) -> ServiceSchedule {
+        let (draws, availability, _) = self.outage_parameters(host);
         let up = draws.unit(node.into(), 0) < availability;
-        let mut service = Service { host, up, until: 0, drawn: 0 };
+        let mut service = ServiceSchedule { host, up, until: 0, drawn: 0 };
         // Exponential waits have no memory: the first is like every other.
-        service.until = service.wait(self, node);
+        service.until = service.draw_wait(self, node);
         service
     }
 
     /// What outages of a host are drawn from, how often it is up, and an outage's mean.
-    fn outages(&self, host: Host) -> (&Draws, f64, Millis) {
+    fn outage_parameters(&self, host: ScheduledHost) -> (&Draws, f64, Millis) {
         let scenario = &self.scenario;
         let mirrors = &scenario.mirrors;
         match host {
-            Host::Onion => (&self.outages, scenario.availability, scenario.mean_outage),
-            Host::Mirror => (&self.mirror_outages, mirrors.availability, mirrors.mean_outage),
+            ScheduledHost::OnionService => {
+                (&self.outage_draws, scenario.availability, scenario.mean_outage)
+            }
+            ScheduledHost::Mirror => {
+                (&self.mirror_outage_draws, mirrors.availability, mirrors.mean_outage)
+            }
         }
     }
 }
 
-impl Service {
+impl ServiceSchedule {
     /// Whether it is up at a time, not before any time asked about earlier.
     pub fn is_up(&mut self, environment: &Environment, node: u32, at: Millis) -> bool {
         while self.until <= at {
             self.up = !self.up;
-            self.until = self.until.saturating_add(self.wait(environment, node));
+            self.until = self.until.saturating_add(self.draw_wait(environment, node));
         }
         let (from, until) = environment.scenario.mirrors.within;
-        self.up || matches!(self.host, Host::Mirror) && !(from..until).contains(&at)
+        self.up || matches!(self.host, ScheduledHost::Mirror) && !(from..until).contains(&at)
     }
 
     /// What it was when that was last asked.
@@ -66,8 +70,8 @@ impl Service {
         self.up
     }
 
-    fn wait(&mut self, environment: &Environment, node: u32) -> Millis {
-        let (draws, availability, outage) = environment.outages(self.host);
+    fn draw_wait(&mut self, environment: &Environment, node: u32) -> Millis {
+        let (draws, availability, outage) = environment.outage_parameters(self.host);
         if availability >= 1.0 {
             return Millis::MAX / 2;
         }

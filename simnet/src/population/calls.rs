@@ -1,85 +1,96 @@
 //! Rolls that are being called, and the answers to each so far.
 
-use super::answer::Answer;
+use super::answer::PeerAnswer;
 use crate::Millis;
 
 /// The place of a call in progress.
-pub(super) type Id = std::num::NonZeroU32;
+pub(super) type ActiveRoundId = std::num::NonZeroU32;
 
 /// A roll that is being called.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
-    pub(super) began: Millis,
+pub(super) struct ActiveRound {
+    pub(super) began_at: Millis,
     pub(super) client: u32,
     /// The client's cycle, from 0.
     pub(super) cycle: u32,
     /// How many peers have neither answered nor been given up.
     pub(super) waiting: u32,
     /// When it closes, once that is known; before, what is known of it. In ms after it began.
-    pub(super) closes: u32,
+    pub(super) closes_after: u32,
 }
 
 /// One peer's part of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    pub(super) answer: Option<Answer>,
+pub(super) struct PeerSlot {
+    pub(super) answer: Option<PeerAnswer>,
     /// When that was signed, in seconds.
     pub(super) signed: i32,
     /// When it came, in ms after the call began.
-    pub(super) came: u32,
+    pub(super) came_after: u32,
 }
 
-const UNANSWERED: Slot = Slot { answer: None, signed: 0, came: 0 };
+const UNANSWERED_SLOT: PeerSlot = PeerSlot { answer: None, signed: 0, came_after: 0 };
 
 /// The calls in progress.
 #[derive(Clone, Debug)]
-pub(super) struct Calls {
-    circle: usize,
-    calls: Vec<Call>,
-    slots: Vec<Slot>,
-    free: Vec<Id>,
+pub(super) struct ActiveRounds {
+    peers_per_node: usize,
+    rounds: Vec<ActiveRound>,
+    slots: Vec<PeerSlot>,
+    free: Vec<ActiveRoundId>,
 }
 
-impl Calls {
-    pub(super) fn new(circle: u32) -> Calls {
-        Calls { circle: circle as usize, calls: Vec::new(), slots: Vec::new(), free: Vec::new() }
+impl ActiveRounds {
+    pub(super) fn new(circle: u32) -> ActiveRounds {
+        ActiveRounds {
+            peers_per_node: circle as usize,
+            rounds: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
-    pub(super) fn start(&mut self, began: Millis, client: u32, cycle: u32) -> Id {
-        let call = Call { began, client, cycle, waiting: self.circle as u32, closes: 0 };
+    pub(super) fn start(&mut self, began: Millis, client: u32, cycle: u32) -> ActiveRoundId {
+        let call = ActiveRound {
+            began_at: began,
+            client,
+            cycle,
+            waiting: self.peers_per_node as u32,
+            closes_after: 0,
+        };
         if let Some(id) = self.free.pop() {
             *self.get_mut(id) = call;
-            self.slots_mut(id).fill(UNANSWERED);
+            self.slots_mut(id).fill(UNANSWERED_SLOT);
             return id;
         }
-        self.calls.push(call);
-        self.slots.resize(self.slots.len() + self.circle, UNANSWERED);
-        Id::new(self.calls.len() as u32).expect("one was just pushed")
+        self.rounds.push(call);
+        self.slots.resize(self.slots.len() + self.peers_per_node, UNANSWERED_SLOT);
+        ActiveRoundId::new(self.rounds.len() as u32).expect("one was just pushed")
     }
 
-    pub(super) fn free(&mut self, id: Id) {
+    pub(super) fn free(&mut self, id: ActiveRoundId) {
         self.free.push(id);
     }
 
-    pub(super) fn get(&self, id: Id) -> &Call {
-        &self.calls[id.get() as usize - 1]
+    pub(super) fn get(&self, id: ActiveRoundId) -> &ActiveRound {
+        &self.rounds[id.get() as usize - 1]
     }
 
-    pub(super) fn get_mut(&mut self, id: Id) -> &mut Call {
-        &mut self.calls[id.get() as usize - 1]
+    pub(super) fn get_mut(&mut self, id: ActiveRoundId) -> &mut ActiveRound {
+        &mut self.rounds[id.get() as usize - 1]
     }
 
-    pub(super) fn slots(&self, id: Id) -> &[Slot] {
-        &self.slots[(id.get() as usize - 1) * self.circle..][..self.circle]
+    pub(super) fn slots(&self, id: ActiveRoundId) -> &[PeerSlot] {
+        &self.slots[(id.get() as usize - 1) * self.peers_per_node..][..self.peers_per_node]
     }
 
-    pub(super) fn slots_mut(&mut self, id: Id) -> &mut [Slot] {
-        &mut self.slots[(id.get() as usize - 1) * self.circle..][..self.circle]
+    pub(super) fn slots_mut(&mut self, id: ActiveRoundId) -> &mut [PeerSlot] {
+        &mut self.slots[(id.get() as usize - 1) * self.peers_per_node..][..self.peers_per_node]
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.calls.capacity() * size_of::<Call>()
-            + self.slots.capacity() * size_of::<Slot>()
-            + self.free.capacity() * size_of::<Id>()
+        self.rounds.capacity() * size_of::<ActiveRound>()
+            + self.slots.capacity() * size_of::<PeerSlot>()
+            + self.free.capacity() * size_of::<ActiveRoundId>()
     }
 }

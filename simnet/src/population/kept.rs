@@ -1,19 +1,19 @@
 //! Rolls that are kept while a release settles: nothing for most nodes most of the time.
 
-use super::tree::Tree;
+use super::tree::PackedHead;
 
 /// One peer's view in a roll: what it vouched for, and when, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) tree: Tree,
+pub(super) struct AnsweredHead {
+    pub(super) head: PackedHead,
     pub(super) signed: i32,
 }
 
 /// A node's kept rolls, earliest first: the place of the first.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Kept(Option<std::num::NonZeroU32>);
+pub(super) struct KeptRounds(Option<std::num::NonZeroU32>);
 
-impl Kept {
+impl KeptRounds {
     pub(super) fn is_some(self) -> bool {
         self.0.is_some()
     }
@@ -21,106 +21,111 @@ impl Kept {
 
 /// When a roll closed, in seconds, and where its node's next one is.
 #[derive(Clone, Copy, Debug)]
-struct Roll {
+struct KeptRound {
     at: u32,
-    next: Kept,
+    next: KeptRounds,
 }
 
 /// All kept rolls. Each has a view of every peer.
 #[derive(Clone, Debug)]
-pub(super) struct Pool {
-    circle: usize,
-    rolls: Vec<Roll>,
-    entries: Vec<Entry>,
-    free: Kept,
+pub(super) struct KeptRoundPool {
+    peers_per_node: usize,
+    rounds: Vec<KeptRound>,
+    entries: Vec<AnsweredHead>,
+    free: KeptRounds,
 }
 
 /// What one kept roll takes.
-pub(super) fn bytes(circle: u64) -> u64 {
-    size_of::<Roll>() as u64 + circle * size_of::<Entry>() as u64
+pub(super) fn bytes_per_round(circle: u64) -> u64 {
+    size_of::<KeptRound>() as u64 + circle * size_of::<AnsweredHead>() as u64
 }
 
-impl Pool {
-    pub(super) fn new(circle: u32) -> Pool {
-        Pool {
-            circle: circle as usize,
-            rolls: Vec::new(),
+impl KeptRoundPool {
+    pub(super) fn new(circle: u32) -> KeptRoundPool {
+        KeptRoundPool {
+            peers_per_node: circle as usize,
+            rounds: Vec::new(),
             entries: Vec::new(),
-            free: Kept::default(),
+            free: KeptRounds::default(),
         }
     }
 
     /// A node's rolls, earliest first: when each closed, and its views.
-    pub(super) fn iter(&self, mut kept: Kept) -> impl Iterator<Item = (u32, &[Entry])> + Clone {
+    pub(super) fn iter(
+        &self,
+        mut kept: KeptRounds,
+    ) -> impl Iterator<Item = (u32, &[AnsweredHead])> + Clone {
         std::iter::from_fn(move || {
             let place = kept.0?.get() as usize - 1;
-            let roll = self.rolls[place];
+            let roll = self.rounds[place];
             kept = roll.next;
-            Some((roll.at, &self.entries[place * self.circle..][..self.circle]))
+            Some((roll.at, &self.entries[place * self.peers_per_node..][..self.peers_per_node]))
         })
     }
 
     /// Keeps one more, after all others, and of all of them only those that are needed.
     pub(super) fn keep(
         &mut self,
-        kept: Kept,
+        kept: KeptRounds,
         at: u32,
-        entries: &[Entry],
+        entries: &[AnsweredHead],
         needed: impl Fn(usize) -> bool,
-    ) -> Kept {
+    ) -> KeptRounds {
         let mut places = Vec::new();
         let mut rest = kept;
         let mut position = 0;
         while let Some(place) = rest.0 {
-            rest = self.rolls[place.get() as usize - 1].next;
+            rest = self.rounds[place.get() as usize - 1].next;
             if needed(position) {
-                places.push(Kept(Some(place)));
+                places.push(KeptRounds(Some(place)));
             } else {
-                self.release(place);
+                self.free_round(place);
             }
             position += 1;
         }
         if needed(position) {
-            places.push(self.place(at, entries));
+            places.push(self.allocate(at, entries));
         }
-        let mut next = Kept::default();
+        let mut next = KeptRounds::default();
         for place in places.into_iter().rev() {
-            self.roll_mut(place).expect("a place").next = next;
+            self.round_mut(place).expect("a place").next = next;
             next = place;
         }
         next
     }
 
-    fn roll_mut(&mut self, place: Kept) -> Option<&mut Roll> {
-        place.0.map(|place| &mut self.rolls[place.get() as usize - 1])
+    fn round_mut(&mut self, place: KeptRounds) -> Option<&mut KeptRound> {
+        place.0.map(|place| &mut self.rounds[place.get() as usize - 1])
     }
 
-    fn release(&mut self, place: std::num::NonZeroU32) {
-        self.rolls[place.get() as usize - 1].next = self.free;
-        self.free = Kept(Some(place));
+    fn free_round(&mut self, place: std::num::NonZeroU32) {
+        self.rounds[place.get() as usize - 1].next = self.free;
+        self.free = KeptRounds(Some(place));
     }
 
-    fn place(&mut self, at: u32, entries: &[Entry]) -> Kept {
-        let roll = Roll { at, next: Kept::default() };
+    fn allocate(&mut self, at: u32, entries: &[AnsweredHead]) -> KeptRounds {
+        let roll = KeptRound { at, next: KeptRounds::default() };
         if let Some(place) = self.free.0 {
             let index = place.get() as usize - 1;
-            self.free = self.rolls[index].next;
-            self.rolls[index] = roll;
-            self.entries[index * self.circle..][..self.circle].copy_from_slice(entries);
-            return Kept(Some(place));
+            self.free = self.rounds[index].next;
+            self.rounds[index] = roll;
+            self.entries[index * self.peers_per_node..][..self.peers_per_node]
+                .copy_from_slice(entries);
+            return KeptRounds(Some(place));
         }
         // Doubled, the array could be half empty.
-        if self.rolls.len() == self.rolls.capacity() {
-            let more = self.rolls.len() / 8 + 64;
-            self.rolls.reserve_exact(more);
-            self.entries.reserve_exact(more * self.circle);
+        if self.rounds.len() == self.rounds.capacity() {
+            let more = self.rounds.len() / 8 + 64;
+            self.rounds.reserve_exact(more);
+            self.entries.reserve_exact(more * self.peers_per_node);
         }
-        self.rolls.push(roll);
+        self.rounds.push(roll);
         self.entries.extend_from_slice(entries);
-        Kept(std::num::NonZeroU32::new(self.rolls.len() as u32))
+        KeptRounds(std::num::NonZeroU32::new(self.rounds.len() as u32))
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.rolls.capacity() * size_of::<Roll>() + self.entries.capacity() * size_of::<Entry>()
+        self.rounds.capacity() * size_of::<KeptRound>()
+            + self.entries.capacity() * size_of::<AnsweredHead>()
     }
 }

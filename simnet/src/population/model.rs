@@ -4,138 +4,138 @@ use std::collections::BTreeMap;
 
 use unanimity_protocol::decision::admission::RoundLimits;
 
-use super::calls::{Calls, Id};
-use super::kept::{Kept, Pool};
-use super::node::{Client, Peer};
-use super::scratch::Scratch;
-use super::tree::Tree;
+use super::calls::{ActiveRoundId, ActiveRounds};
+use super::kept::{KeptRoundPool, KeptRounds};
+use super::node::{SimulatedClient, SimulatedPeer};
+use super::scratch::DecisionBuffers;
+use super::tree::PackedHead;
 use crate::Millis;
 use crate::engine::Queue;
-use crate::environment::{Environment, Service};
-use crate::scenario::fault::Kind;
-use crate::trace::{Event, What, Witness};
+use crate::environment::{Environment, ServiceSchedule};
+use crate::scenario::fault::FaultKind;
+use crate::trace::{Event, EventKind, EventObserver};
 
 /// One thing that is to happen to a node.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum NodeStep {
     /// As a peer it looks at its mirror.
     Poll,
     /// As a client it begins a cycle.
-    Begin,
+    BeginCycle,
     /// It connects to a peer of its circle once more.
-    Try { call: Id, place: u8, tries: u8 },
+    TryPeer { round: ActiveRoundId, place: u8, tries: u8 },
     /// The question of a call, to the peer at a place of the circle, reaches it; and what was wrong
     /// with the peer when it accepted the connection.
-    Question { call: Id, place: u8, fault: Option<Kind> },
+    ReceiveQuestion { round: ActiveRoundId, place: u8, fault: Option<FaultKind> },
     /// Its roll closes.
-    Close { call: Id },
+    CloseRound { round: ActiveRoundId },
     /// It goes off.
-    Leave,
+    GoOffline,
 }
 
 /// All nodes, one array for what is used together.
 pub(super) struct Population<'a, W> {
     pub(super) environment: &'a Environment,
-    pub(super) witness: &'a mut W,
-    pub(super) queue: Queue<Step>,
+    pub(super) observer: &'a mut W,
+    pub(super) queue: Queue<NodeStep>,
     pub(super) limits: RoundLimits,
     /// The size up to which both chains are one.
     pub(super) split: u32,
-    pub(super) peers: Vec<Peer>,
-    pub(super) services: Vec<Service>,
+    pub(super) peers: Vec<SimulatedPeer>,
+    pub(super) services: Vec<ServiceSchedule>,
     /// Empty if no mirror ever fails.
-    pub(super) mirrors: Vec<Service>,
-    pub(super) clients: Vec<Client>,
+    pub(super) mirrors: Vec<ServiceSchedule>,
+    pub(super) clients: Vec<SimulatedClient>,
     /// For each node and each place of its circle, the largest tree that peer ever showed it.
-    pub(super) largest: Vec<Tree>,
-    pub(super) calls: Calls,
-    pub(super) kept: Pool,
+    pub(super) largest: Vec<PackedHead>,
+    pub(super) active_rounds: ActiveRounds,
+    pub(super) kept_rounds: KeptRoundPool,
     /// The first view, and its time, of each peer that ever replayed.
-    pub(super) replayed: BTreeMap<u32, (Tree, i32)>,
-    pub(super) scratch: Scratch,
+    pub(super) first_answers: BTreeMap<u32, (PackedHead, i32)>,
+    pub(super) buffers: DecisionBuffers,
 }
 
-impl<'a, W: Witness> Population<'a, W> {
+impl<'a, W: EventObserver> Population<'a, W> {
     pub(super) fn new(environment: &'a Environment, witness: &'a mut W) -> Self {
         let scenario = &environment.scenario;
         let nodes = scenario.nodes as usize;
-        let client = Client {
+        let client = SimulatedClient {
             cycles: 0,
-            trusted: Tree::NONE,
-            floor: 0,
-            withdrawn: false,
-            kept: Kept::default(),
-            call: None,
+            trusted: PackedHead::NONE,
+            installed_sequence: 0,
+            knows_withdrawal: false,
+            kept_rounds: KeptRounds::default(),
+            active_round: None,
         };
-        let mirrors = if scenario.mirrors.fail() { scenario.nodes } else { 0 };
+        let mirrors = if scenario.mirrors.can_fail() { scenario.nodes } else { 0 };
         let mut population = Population {
             environment,
-            witness,
+            observer: witness,
             queue: Queue::with_capacity(nodes * 2),
             limits: RoundLimits::default(),
-            split: environment.split(),
-            peers: vec![Peer::default(); nodes],
+            split: environment.split_size(),
+            peers: vec![SimulatedPeer::default(); nodes],
             services: (0..scenario.nodes).map(|node| environment.service(node)).collect(),
             mirrors: (0..mirrors).map(|node| environment.mirror_service(node)).collect(),
             clients: vec![client; nodes],
-            largest: vec![Tree::NONE; nodes * scenario.circle as usize],
-            calls: Calls::new(scenario.circle),
-            kept: Pool::new(scenario.circle),
-            replayed: BTreeMap::new(),
-            scratch: Scratch::default(),
+            largest: vec![PackedHead::NONE; nodes * scenario.circle as usize],
+            active_rounds: ActiveRounds::new(scenario.circle),
+            kept_rounds: KeptRoundPool::new(scenario.circle),
+            first_answers: BTreeMap::new(),
+            buffers: DecisionBuffers::default(),
         };
         for node in 0..scenario.nodes {
-            for off in environment.absences(node) {
-                population.arrange(off.start, node, Step::Leave);
+            for off in environment.offline_periods(node) {
+                population.schedule(off.start, node, NodeStep::GoOffline);
             }
-            population.arrange(environment.poll_wait(node, 0), node, Step::Poll);
-            population.arrange(environment.roll_wait(node, 0), node, Step::Begin);
+            population.schedule(environment.poll_wait(node, 0), node, NodeStep::Poll);
+            population.schedule(environment.round_wait(node, 0), node, NodeStep::BeginCycle);
         }
         population
     }
 
     /// What comes after the end of the world need not be remembered.
-    pub(super) fn arrange(&mut self, at: Millis, node: u32, step: Step) {
+    pub(super) fn schedule(&mut self, at: Millis, node: u32, step: NodeStep) {
         if at < self.environment.scenario.horizon {
             self.queue.push(at, node, step);
         }
     }
 
-    pub(super) fn tell(&mut self, at: Millis, node: u32, what: What) {
-        self.witness.see(&Event { at, node, what });
+    pub(super) fn emit(&mut self, at: Millis, node: u32, what: EventKind) {
+        self.observer.observe(&Event { at, node, kind: what });
     }
 
     /// What a node's mirror shows it; nothing while it is down.
-    pub(super) fn shown(&mut self, now: Millis, node: u32) -> Option<Tree> {
+    pub(super) fn mirror_head(&mut self, now: Millis, node: u32) -> Option<PackedHead> {
         let environment = self.environment;
         let mut mirror = self.mirrors.get_mut(node as usize);
         let is_up = mirror.as_mut().is_none_or(|mirror| mirror.is_up(environment, node, now));
-        let mut shown = environment.mirror(node, now);
+        let mut shown = environment.mirror_head(node, now);
         match environment.mirror_fault(node, now) {
-            Some(Kind::MirrorDead) => return None,
-            Some(Kind::MirrorStale) if shown.chain == 0 => {
-                shown.size = shown.size.min(environment.an_hour_before(now).size);
+            Some(FaultKind::MirrorDead) => return None,
+            Some(FaultKind::MirrorStale) if shown.chain == 0 => {
+                shown.size = shown.size.min(environment.head_an_hour_before(now).size);
             }
             _ => {}
         }
-        is_up.then(|| Tree::new(shown, self.split))
+        is_up.then(|| PackedHead::new(shown, self.split))
     }
 
     /// Evidence is stored: for both roles, and for good.
-    pub(super) fn latch(&mut self, now: Millis, node: u32) {
+    pub(super) fn store_evidence(&mut self, now: Millis, node: u32) {
         if !std::mem::replace(&mut self.peers[node as usize].latched, true) {
-            self.tell(now, node, What::Evidence);
+            self.emit(now, node, EventKind::Evidence);
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.queue.bytes()
-            + self.peers.capacity() * size_of::<Peer>()
-            + (self.services.capacity() + self.mirrors.capacity()) * size_of::<Service>()
-            + self.clients.capacity() * size_of::<Client>()
-            + self.largest.capacity() * size_of::<Tree>()
-            + self.calls.bytes()
-            + self.kept.bytes()
+            + self.peers.capacity() * size_of::<SimulatedPeer>()
+            + (self.services.capacity() + self.mirrors.capacity()) * size_of::<ServiceSchedule>()
+            + self.clients.capacity() * size_of::<SimulatedClient>()
+            + self.largest.capacity() * size_of::<PackedHead>()
+            + self.active_rounds.bytes()
+            + self.kept_rounds.bytes()
             // Whom each of them asks.
             + self.largest.len() * size_of::<u32>()
     }

@@ -1,94 +1,109 @@
 //! What a node does as a peer: it polls, and it answers from what it holds.
 
-use super::answer::{Answer, seconds, signed};
-use super::model::{Population, Step};
-use super::node::Peer;
-use super::tree::Tree;
+use super::answer::{PeerAnswer, signing_second, whole_seconds};
+use super::model::{NodeStep, Population};
+use super::node::SimulatedPeer;
+use super::tree::PackedHead;
 use crate::Millis;
-use crate::scenario::fault::Kind;
-use crate::trace::{What, Witness};
+use crate::scenario::fault::FaultKind;
+use crate::trace::{EventKind, EventObserver};
 
 /// How wrong the clock of a slow or fast peer is, in seconds.
 const CLOCK_ERROR: i32 = 3600;
 
-impl<W: Witness> Population<'_, W> {
-    /// `Witness::poll`, with one mirror.
-    pub(super) fn poll(&mut self, now: Millis, node: u32) {
+impl<W: EventObserver> Population<'_, W> {
+    /// `EventObserver::poll_mirror`, with one mirror.
+    pub(super) fn poll_mirror(&mut self, now: Millis, node: u32) {
         let environment = self.environment;
         let peer = &mut self.peers[node as usize];
         peer.polls += 1;
         let next = now + environment.poll_wait(node, peer.polls.into());
-        if environment.is_off(node, now) {
-            self.arrange(next, node, Step::Poll);
+        if environment.is_offline(node, now) {
+            self.schedule(next, node, NodeStep::Poll);
             return;
         }
-        let shown = self.shown(now, node);
+        let shown = self.mirror_head(now, node);
         let peer = &mut self.peers[node as usize];
         match shown {
             Some(shown) if !shown.is_consistent_with(peer.head, self.split) => {
-                self.latch(now, node);
+                self.store_evidence(now, node);
             }
             Some(shown) if shown.size() >= peer.head.size() => {
-                (peer.head, peer.seen, peer.fresh) = (shown, seconds(now), true);
+                (peer.head, peer.seen_at, peer.is_fresh) = (shown, whole_seconds(now), true);
             }
             _ => {}
         }
-        let held = self.vouched(now, node).and_then(Tree::view);
-        self.tell(now, node, What::Polled(held));
-        self.arrange(next, node, Step::Poll);
+        let held = self.fresh_head(now, node).and_then(PackedHead::to_trace_head);
+        self.emit(now, node, EventKind::Polled(held));
+        self.schedule(next, node, NodeStep::Poll);
     }
 
-    /// `Witness::answer`, to whoever is not lied to.
-    pub(super) fn answer(&self, now: Millis, node: u32) -> Answer {
-        match self.vouched(now, node) {
-            _ if self.peers[node as usize].latched => Answer::Evidence,
-            Some(tree) => Answer::View(tree),
-            None => Answer::Blind,
+    /// `EventObserver::forward_to_peer`, to whoever is not lied to.
+    pub(super) fn answer(&self, now: Millis, node: u32) -> PeerAnswer {
+        match self.fresh_head(now, node) {
+            _ if self.peers[node as usize].latched => PeerAnswer::Evidence,
+            Some(tree) => PeerAnswer::Head(tree),
+            None => PeerAnswer::NoFreshHead,
         }
     }
 
     /// A faulty peer's answer, and when it says that it signed it.
-    pub(super) fn answer_badly(&mut self, now: Millis, node: u32, kind: Kind) -> (Answer, i32) {
-        let before = |at| Tree::new(self.environment.an_hour_before(at), self.split);
+    pub(super) fn answer_with_fault(
+        &mut self,
+        now: Millis,
+        node: u32,
+        kind: FaultKind,
+    ) -> (PeerAnswer, i32) {
+        let before = |at| PackedHead::new(self.environment.head_an_hour_before(at), self.split);
         let held = Some(self.peers[node as usize].head).filter(|head| !head.is_none());
         let answer = match (kind, held) {
-            (Kind::Replay, _) => {
-                let first = (held.unwrap_or_else(|| before(now)), signed(now));
-                let (tree, signed) = *self.replayed.entry(node).or_insert(first);
-                return (Answer::View(tree), signed);
+            (FaultKind::Replay, _) => {
+                let first = (held.unwrap_or_else(|| before(now)), signing_second(now));
+                let (tree, signed) = *self.first_answers.entry(node).or_insert(first);
+                return (PeerAnswer::Head(tree), signed);
             }
-            (Kind::Slow, Some(held)) => return (Answer::View(held), signed(now) - CLOCK_ERROR),
-            (Kind::Fast, Some(held)) => return (Answer::View(held), signed(now) + CLOCK_ERROR),
-            _ => match self.environment.outdated(kind, now) {
-                Some(view) => Answer::View(Tree::new(view, self.split)),
+            (FaultKind::Slow, Some(held)) => {
+                return (PeerAnswer::Head(held), signing_second(now) - CLOCK_ERROR);
+            }
+            (FaultKind::Fast, Some(held)) => {
+                return (PeerAnswer::Head(held), signing_second(now) + CLOCK_ERROR);
+            }
+            _ => match self.environment.outdated_head(kind, now) {
+                Some(view) => PeerAnswer::Head(PackedHead::new(view, self.split)),
                 None => self.answer(now, node),
             },
         };
-        (answer, signed(now))
+        (answer, signing_second(now))
     }
 
     /// What it holds, if its mirror has shown that lately.
-    fn vouched(&self, now: Millis, node: u32) -> Option<Tree> {
-        let Peer { head, seen, fresh, .. } = self.peers[node as usize];
-        let max_age = seconds(self.environment.scenario.max_poll_age);
-        (fresh && seconds(now) <= seen.saturating_add(max_age)).then_some(head)
+    fn fresh_head(&self, now: Millis, node: u32) -> Option<PackedHead> {
+        let SimulatedPeer { head, seen_at: seen, is_fresh: fresh, .. } = self.peers[node as usize];
+        let max_age = whole_seconds(self.environment.scenario.max_poll_age);
+        (fresh && whole_seconds(now) <= seen.saturating_add(max_age)).then_some(head)
     }
 
     /// Whether a client could read a tree's tiles from this peer, which serves them also when it
     /// answers with evidence or not at all.
-    pub(super) fn serves(&mut self, now: Millis, peer: u32, client: u32, tree: Tree) -> bool {
+    pub(super) fn serves_tiles(
+        &mut self,
+        now: Millis,
+        peer: u32,
+        client: u32,
+        tree: PackedHead,
+    ) -> bool {
         let environment = self.environment;
         let fault = environment.peer_fault(peer, client, now);
-        let told = environment.lie(peer, client, now);
-        let told = told.or_else(|| environment.outdated(fault?, now));
+        let told = environment.lying_head(peer, client, now);
+        let told = told.or_else(|| environment.outdated_head(fault?, now));
         let held = match told {
-            Some(view) => Tree::new(view, self.split),
+            Some(view) => PackedHead::new(view, self.split),
             None => self.peers[peer as usize].head,
         };
-        held.holds(tree, self.split)
-            && fault != Some(Kind::Silent)
+        held.contains(tree, self.split)
+            && fault != Some(FaultKind::Silent)
             && self.services[peer as usize].is_up(environment, peer, now)
-            && !environment.is_off(peer, now)
-            && !environment.are_apart(client, peer, now, now)
+            && !environment.is_offline(peer, now)
+            && !environment.is_partitioned(client, peer, now, now)
     }
 }

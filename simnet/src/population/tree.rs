@@ -4,22 +4,22 @@ use std::cmp::Ordering;
 
 use unanimity_protocol::decision::head_choice::LogHead;
 
-use crate::trace::View;
+use crate::trace::TraceHead;
 
 /// A [`CosignedHead`], or none: the size, and in the highest bit the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tree(u32);
+pub(super) struct PackedHead(u32);
 
 const FORKED: u32 = 1 << 31;
 
-impl Tree {
+impl PackedHead {
     /// None; smaller than any.
-    pub(super) const NONE: Tree = Tree(0);
+    pub(super) const NONE: PackedHead = PackedHead(0);
 
     /// Up to the split, a view is of chain 0 whoever shows it.
-    pub(super) fn new(view: View, split: u32) -> Tree {
+    pub(super) fn new(view: TraceHead, split: u32) -> PackedHead {
         let forked = view.chain == 1 && view.size > split;
-        Tree(view.size | if forked { FORKED } else { 0 })
+        PackedHead(view.size | if forked { FORKED } else { 0 })
     }
 
     pub(super) fn size(self) -> u32 {
@@ -34,39 +34,39 @@ impl Tree {
         self.0 == 0
     }
 
-    pub(super) fn view(self) -> Option<View> {
-        (!self.is_none()).then(|| View { chain: self.chain(), size: self.size() })
+    pub(super) fn to_trace_head(self) -> Option<TraceHead> {
+        (!self.is_none()).then(|| TraceHead { chain: self.chain(), size: self.size() })
     }
 
     /// Whether one is a prefix of the other.
-    pub(super) fn is_consistent_with(self, other: Tree, split: u32) -> bool {
+    pub(super) fn is_consistent_with(self, other: PackedHead, split: u32) -> bool {
         self.chain() == other.chain() || self.size() <= split || other.size() <= split
     }
 
     /// Whether the other is a prefix of this one.
-    pub(super) fn holds(self, other: Tree, split: u32) -> bool {
+    pub(super) fn contains(self, other: PackedHead, split: u32) -> bool {
         other.size() <= self.size() && self.is_consistent_with(other, split)
     }
 
     /// This one when it was smaller.
-    pub(super) fn prefix(self, size: u32, split: u32) -> Tree {
-        Tree::new(View { chain: self.chain(), size }, split)
+    pub(super) fn prefix(self, size: u32, split: u32) -> PackedHead {
+        PackedHead::new(TraceHead { chain: self.chain(), size }, split)
     }
 }
 
 /// The evidence that two heads are.
 #[derive(Debug)]
-pub(super) struct Fork;
+pub(super) struct ForkEvidence;
 
-impl LogHead for Tree {
-    type Evidence = Fork;
+impl LogHead for PackedHead {
+    type Evidence = ForkEvidence;
 
-    fn largest_first(&self, other: &Tree) -> Ordering {
+    fn largest_first(&self, other: &PackedHead) -> Ordering {
         (other.size(), other.chain()).cmp(&(self.size(), self.chain()))
     }
 
-    fn contradicts(&self, other: &Tree) -> Option<Fork> {
+    fn contradicts(&self, other: &PackedHead) -> Option<ForkEvidence> {
         // Of one size: that alone is evidence, without anybody's tiles.
-        (self.size() == other.size() && self != other).then_some(Fork)
+        (self.size() == other.size() && self != other).then_some(ForkEvidence)
     }
 }

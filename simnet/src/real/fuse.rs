@@ -9,32 +9,32 @@ use unanimity_testkit::power_loss_fs::PowerLossFs;
 
 /// How many steps are left.
 #[derive(Clone)]
-pub(super) struct Fuse(Arc<AtomicU64>);
+pub(super) struct CrashInjector(Arc<AtomicU64>);
 
-impl Default for Fuse {
-    fn default() -> Fuse {
-        Fuse(Arc::new(AtomicU64::new(u64::MAX)))
+impl Default for CrashInjector {
+    fn default() -> CrashInjector {
+        CrashInjector(Arc::new(AtomicU64::new(u64::MAX)))
     }
 }
 
-impl Fuse {
-    pub(super) fn light(&self, steps: u64) {
+impl CrashInjector {
+    pub(super) fn arm(&self, steps: u64) {
         self.0.store(steps, Ordering::Relaxed);
     }
 
     /// The machine survived, if it did.
-    pub(super) fn put_out(&self) {
-        if !self.is_blown() {
-            self.light(u64::MAX);
+    pub(super) fn disarm(&self) {
+        if !self.has_crashed() {
+            self.arm(u64::MAX);
         }
     }
 
-    pub(super) fn is_blown(&self) -> bool {
+    pub(super) fn has_crashed(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
     }
 
     /// The disk of that machine.
-    pub(super) fn disk(&self, machine: &PowerLossFs) -> Storage {
+    pub(super) fn storage(&self, machine: &PowerLossFs) -> Storage {
         let left = self.0.clone();
         let burn = move |_: &_| match left.load(Ordering::Relaxed) {
             u64::MAX => Ok(()),

@@ -5,28 +5,34 @@ use std::sync::{Arc, OnceLock};
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::CosignatureSigningKey;
 
-use super::process::Process;
-use super::world::World;
-use crate::trace::View;
+use super::process::PeerProcess;
+use super::world::SimulatedWorld;
+use crate::trace::TraceHead;
 
 /// The peer that ships, in its place in the world.
 pub(super) struct HonestPeer {
-    pub(super) world: Arc<World>,
+    pub(super) world: Arc<SimulatedWorld>,
     pub(super) number: u32,
-    pub(super) secret: CosignatureSigningKey,
-    pub(super) process: Process,
+    pub(super) signing_key: CosignatureSigningKey,
+    pub(super) process: PeerProcess,
     /// What it answered when it began to replay.
     pub(super) first_answer: OnceLock<Answer>,
 }
 
 impl HonestPeer {
     pub(super) fn new(
-        world: &Arc<World>,
+        world: &Arc<SimulatedWorld>,
         number: u32,
         secret: CosignatureSigningKey,
-        process: Process,
+        process: PeerProcess,
     ) -> HonestPeer {
-        HonestPeer { world: world.clone(), number, secret, process, first_answer: OnceLock::new() }
+        HonestPeer {
+            world: world.clone(),
+            number,
+            signing_key: secret,
+            process,
+            first_answer: OnceLock::new(),
+        }
     }
 
     /// An honest answer; none while the peer does not run, or if it cannot give one.
@@ -35,8 +41,8 @@ impl HonestPeer {
     }
 
     /// What the peer holds, whether it vouches for that or not.
-    pub(super) fn held(&self) -> Option<View> {
+    pub(super) fn held_head(&self) -> Option<TraceHead> {
         let (peer, _) = self.process.peer()?;
-        peer.head().map(|head| self.world.logs.view(&head))
+        peer.head().map(|head| self.world.logs.trace_head(&head))
     }
 }

@@ -8,30 +8,30 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use unanimity_config::OnionAddress;
 use unanimity_net::Listener;
 
-use super::line::{Line, line};
+use super::line::{DelayedStream, delayed_stream_pair};
 use crate::Millis;
-use crate::environment::{Environment, Service};
+use crate::environment::{Environment, ServiceSchedule};
 
 /// Every service, and who listens there.
-pub(super) struct Hub {
-    services: Mutex<Vec<Service>>,
-    doors: Mutex<Vec<Door>>,
+pub(super) struct SimulatedNetwork {
+    services: Mutex<Vec<ServiceSchedule>>,
+    dial_queues: Mutex<Vec<DialQueue>>,
 }
 
 /// Where connections to a node arrive, each with who dialled: Tor does not tell, an adversary who
 /// watches the victim's guard may know.
-type Door = UnboundedSender<(u32, Line)>;
+type DialQueue = UnboundedSender<(u32, DelayedStream)>;
 
-impl Hub {
-    pub(super) fn new(environment: &Environment) -> Hub {
+impl SimulatedNetwork {
+    pub(super) fn new(environment: &Environment) -> SimulatedNetwork {
         let services = (0..environment.scenario.nodes).map(|node| environment.service(node));
-        Hub { services: Mutex::new(services.collect()), doors: Mutex::default() }
+        SimulatedNetwork { services: Mutex::new(services.collect()), dial_queues: Mutex::default() }
     }
 
     /// Opens the next node's door.
-    pub(super) fn open(&self) -> UnboundedReceiver<(u32, Line)> {
+    pub(super) fn listen(&self) -> UnboundedReceiver<(u32, DelayedStream)> {
         let (door, arriving) = mpsc::unbounded_channel();
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        self.dial_queues.lock().unwrap_or_else(PoisonError::into_inner).push(door);
         arriving
     }
 
@@ -47,9 +47,10 @@ impl Hub {
         from: u32,
         to: u32,
         (there, back): (u64, u64),
-    ) -> io::Result<Line> {
-        let (ours, theirs) = line(Duration::from_millis(there), Duration::from_millis(back));
-        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+    ) -> io::Result<DelayedStream> {
+        let (ours, theirs) =
+            delayed_stream_pair(Duration::from_millis(there), Duration::from_millis(back));
+        let doors = self.dial_queues.lock().unwrap_or_else(PoisonError::into_inner);
         match doors.get(to as usize).map(|door| door.send((from, theirs))) {
             Some(Ok(())) => Ok(ours),
             _ => Err(io::ErrorKind::ConnectionRefused.into()),
@@ -70,12 +71,12 @@ pub(super) fn node_at(address: &OnionAddress) -> u32 {
 }
 
 /// The connections that an honest peer answers.
-pub(super) struct Accepted(pub(super) UnboundedReceiver<Line>);
+pub(super) struct AcceptedStreams(pub(super) UnboundedReceiver<DelayedStream>);
 
-impl Listener for Accepted {
-    type Stream = Line;
+impl Listener for AcceptedStreams {
+    type Stream = DelayedStream;
 
-    async fn accept(&mut self) -> io::Result<Line> {
+    async fn accept(&mut self) -> io::Result<DelayedStream> {
         self.0.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }

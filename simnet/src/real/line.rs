@@ -12,28 +12,36 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One end of it.
-pub(super) struct Line {
+pub(super) struct DelayedStream {
     sender: Option<UnboundedSender<(Instant, Vec<u8>)>>,
     delay: Duration,
     receiver: UnboundedReceiver<(Instant, Vec<u8>)>,
-    front: Option<Arriving>,
+    front: Option<BytesInFlight>,
 }
 
-struct Arriving {
+struct BytesInFlight {
     bytes: Vec<u8>,
     read: usize,
     due: Pin<Box<Sleep>>,
 }
 
 /// Both ends, and how long bytes take from the first to the second, and back.
-pub(super) fn line(there: Duration, back: Duration) -> (Line, Line) {
+pub(super) fn delayed_stream_pair(
+    there: Duration,
+    back: Duration,
+) -> (DelayedStream, DelayedStream) {
     let (to, at) = mpsc::unbounded_channel();
     let (from, here) = mpsc::unbounded_channel();
-    let end = |sender, delay, receiver| Line { sender: Some(sender), delay, receiver, front: None };
+    let end = |sender, delay, receiver| DelayedStream {
+        sender: Some(sender),
+        delay,
+        receiver,
+        front: None,
+    };
     (end(to, there, here), end(from, back, at))
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for DelayedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -56,14 +64,14 @@ impl AsyncRead for Line {
                 Some((_, bytes)) if bytes.is_empty() => {}
                 Some((due, bytes)) => {
                     let due = Box::pin(sleep_until(due));
-                    self.front = Some(Arriving { bytes, read: 0, due });
+                    self.front = Some(BytesInFlight { bytes, read: 0, due });
                 }
             }
         }
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for DelayedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -16,22 +16,22 @@ use unanimity_testkit::FixtureKeys;
 
 use crate::Seed;
 use crate::environment::{EPOCH, Environment};
-use crate::trace::View;
+use crate::trace::TraceHead;
 
 /// Both logs and the keys that sign them.
-pub(super) struct Logs {
+pub(super) struct SimulatedLogs {
     pub(super) keys: FixtureKeys,
-    chains: [Chain; 2],
+    chains: [LogContents; 2],
     /// Which release a sequence is: its index, and of which chain.
     releases: BTreeMap<u64, (u32, u8)>,
-    heads: Mutex<BTreeMap<View, TreeHead>>,
+    heads: Mutex<BTreeMap<TraceHead, TreeHead>>,
     /// A release that is signed and in no log.
     unlogged: Vec<u8>,
 }
 
 /// A log's entries and its tree.
 #[derive(Clone, Default)]
-struct Chain {
+struct LogContents {
     entries: Vec<Vec<u8>>,
     /// Leaf hashes, then the roots of 256 of the level below.
     levels: Vec<Vec<Hash>>,
@@ -53,22 +53,26 @@ fn name(text: &str) -> Name {
     text.parse().expect("a safe name")
 }
 
-impl Logs {
+impl SimulatedLogs {
     /// Writes all that will be in them by the end of the world.
-    pub(super) fn write(environment: &Environment, seed: Seed, known: &SignatureCache) -> Logs {
+    pub(super) fn generate(
+        environment: &Environment,
+        seed: Seed,
+        known: &SignatureCache,
+    ) -> SimulatedLogs {
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0).map(|(index, _)| index);
         let mut keys = FixtureKeys::generate(&mut seed.draws("keys").rng(0, 0));
         keys.log_key = keys.log_key.with_cache(known);
         keys.log.key = keys.log_key.public();
         keys.publisher_keys =
             keys.publisher_keys.into_iter().map(|key| key.with_cache(known)).collect();
-        let (horizon, split) = (environment.scenario.horizon, environment.split());
+        let (horizon, split) = (environment.scenario.horizon, environment.split_size());
         let (unlogged, artifact) = sign(&keys, UNLOGGED, Timestamp(EPOCH));
-        let mut log = Chain::empty();
+        let mut log = LogContents::empty();
         log.artifacts.insert(artifact_path(&Hash::digest(&artifact)), artifact);
-        let mut logs = Logs {
+        let mut logs = SimulatedLogs {
             keys,
-            chains: [log, Chain::empty()],
+            chains: [log, LogContents::empty()],
             // Whoever installs it installs what is at no index.
             releases: BTreeMap::from([(UNLOGGED, (u32::MAX, 0))]),
             heads: Mutex::default(),
@@ -77,7 +81,7 @@ impl Logs {
         let mut released = 0;
         for index in 0..environment.log_size(horizon) {
             if index == split {
-                logs.fork(environment);
+                logs.append_fork(environment);
             }
             if released < environment.releases_until(horizon)
                 && environment.release_index(released) == index
@@ -85,42 +89,42 @@ impl Logs {
                 let at = environment.release_at(released);
                 let sequence = environment.release_sequence(released).into();
                 released += 1;
-                logs.release(0, sequence, Timestamp(EPOCH + at / 1000));
+                logs.append_release(0, sequence, Timestamp(EPOCH + at / 1000));
             } else if trojan == Some(index) {
-                logs.trojan_release(0, environment);
-            } else if environment.withdrawal() == Some(index) {
-                logs.withdrawal(environment.trojan_sequence().into());
+                logs.append_trojan(0, environment);
+            } else if environment.withdrawal_index() == Some(index) {
+                logs.append_withdrawal(environment.trojan_sequence().into());
             } else {
-                logs.heartbeat(0, index);
+                logs.append_heartbeat(0, index);
             }
         }
         if split == environment.log_size(horizon) {
-            logs.fork(environment);
+            logs.append_fork(environment);
         }
         logs
     }
 
     /// The adversary's chain: the log so far, a trojan, and others' entries up to the size that it
     /// will have.
-    fn fork(&mut self, environment: &Environment) {
+    fn append_fork(&mut self, environment: &Environment) {
         self.chains[1] = self.chains[0].clone();
-        self.trojan_release(1, environment);
+        self.append_trojan(1, environment);
         let size = environment.fork_size(environment.scenario.horizon);
-        for index in environment.split() + 1..size {
-            self.heartbeat(1, index);
+        for index in environment.split_size() + 1..size {
+            self.append_heartbeat(1, index);
         }
     }
 
-    fn trojan_release(&mut self, chain: u8, environment: &Environment) {
+    fn append_trojan(&mut self, chain: u8, environment: &Environment) {
         debug_assert_eq!(environment.trojan().map(|(_, chain)| chain), Some(chain));
         let adversary = environment.scenario.adversary.as_ref();
         let start = adversary.map_or(0, |adversary| adversary.start);
         let sequence = environment.trojan_sequence().into();
-        self.release(chain, sequence, Timestamp(EPOCH + start / 1000));
+        self.append_release(chain, sequence, Timestamp(EPOCH + start / 1000));
     }
 
     /// An entry that is no release.
-    fn heartbeat(&mut self, chain: u8, index: u32) {
+    fn append_heartbeat(&mut self, chain: u8, index: u32) {
         let text = format!("unanimity/heartbeat/v1\nentry {index}\n");
         let mut note = Note::unsigned(&text).expect("a note's text");
         note.sign(&self.keys.publisher_keys[0]);
@@ -128,14 +132,14 @@ impl Logs {
     }
 
     /// The publisher takes a release back.
-    fn withdrawal(&mut self, sequence: u64) {
-        let (log, product, channel) = ours(&self.keys);
+    fn append_withdrawal(&mut self, sequence: u64) {
+        let (log, product, channel) = log_product_and_channel(&self.keys);
         let (issued, reason) = (Timestamp(EPOCH), "Not ours: keys were stolen.".to_owned());
         let text = Withdrawal { log, product, channel, sequence, issued, reason };
         self.chains[0].push(signed(&self.keys, &text.to_string()));
     }
 
-    fn release(&mut self, chain: u8, sequence: u64, issued: Timestamp) {
+    fn append_release(&mut self, chain: u8, sequence: u64, issued: Timestamp) {
         let (entry, artifact) = sign(&self.keys, sequence, issued);
         let to = &mut self.chains[usize::from(chain)];
         self.releases.insert(sequence, (to.entries.len() as u32, chain));
@@ -144,15 +148,19 @@ impl Logs {
     }
 
     /// What a mirror that shows this view sends for a path.
-    pub(super) fn read(&self, view: View, path: &str) -> Option<Vec<u8>> {
+    pub(super) fn read(&self, view: TraceHead, path: &str) -> Option<Vec<u8>> {
         match path {
-            "checkpoint" => Some(self.head(view).note().as_bytes().to_vec()),
+            "checkpoint" => Some(self.tree_head(view).note().as_bytes().to_vec()),
             path => self.chains[usize::from(view.chain)].read(path, view.size),
         }
     }
 
     /// The same for a bundle of entries, with a release in place of the last that is in no log.
-    pub(super) fn trojan(&self, view: View, path: &str) -> Option<Vec<u8>> {
+    pub(super) fn read_with_unlogged_release(
+        &self,
+        view: TraceHead,
+        path: &str,
+    ) -> Option<Vec<u8>> {
         let bundle = self.read(view, path)?;
         let mut entries = split_bundle(&bundle)?;
         *entries.last_mut()? = &self.unlogged;
@@ -160,7 +168,7 @@ impl Logs {
     }
 
     /// A tile of a chain, as a peer that holds it all would send it.
-    pub(super) fn tile(&self, view: View, tile: Tile) -> Option<Vec<u8>> {
+    pub(super) fn tile(&self, view: TraceHead, tile: Tile) -> Option<Vec<u8>> {
         if !tile.is_within(view.size.into()) {
             return None;
         }
@@ -168,7 +176,7 @@ impl Logs {
     }
 
     /// The signed head of a view.
-    pub(super) fn head(&self, view: View) -> TreeHead {
+    pub(super) fn tree_head(&self, view: TraceHead) -> TreeHead {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let head = heads.entry(view).or_insert_with(|| {
             let root = self.chains[usize::from(view.chain)].roots[view.size as usize];
@@ -178,21 +186,21 @@ impl Logs {
     }
 
     /// Which view a head is.
-    pub(super) fn view(&self, head: &TreeHead) -> View {
+    pub(super) fn trace_head(&self, head: &TreeHead) -> TraceHead {
         let size = head.size() as u32;
         let honest = self.chains[0].roots.get(size as usize) == Some(head.root());
-        View { chain: u8::from(!honest), size }
+        TraceHead { chain: u8::from(!honest), size }
     }
 
     /// Which release a sequence is: its index in the log, and of which chain.
-    pub(super) fn release_of(&self, sequence: u64) -> Option<(u32, u8)> {
+    pub(super) fn find_release(&self, sequence: u64) -> Option<(u32, u8)> {
         self.releases.get(&sequence).copied()
     }
 }
 
-impl Chain {
-    fn empty() -> Chain {
-        Chain { roots: vec![Hash::empty_root()], ..Chain::default() }
+impl LogContents {
+    fn empty() -> LogContents {
+        LogContents { roots: vec![Hash::empty_root()], ..LogContents::default() }
     }
 
     fn push(&mut self, entry: Vec<u8>) {
@@ -219,7 +227,7 @@ impl Chain {
             return Some(artifact.clone());
         }
         let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
-        let (index, width) = numbered(rest)?;
+        let (index, width) = parse_index_and_width(rest)?;
         let first = usize::try_from(index.checked_mul(TILE_WIDTH)?).ok()?;
         let range = first..first.checked_add(usize::from(width))?;
         // How many entries one thing in the file stands for.
@@ -246,7 +254,7 @@ fn join_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 
 /// A release as a log's entry, signed by enough publishers, and its artifact.
 fn sign(keys: &FixtureKeys, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
-    let (log, product, channel) = ours(keys);
+    let (log, product, channel) = log_product_and_channel(keys);
     let version = name(&format!("{sequence}"));
     let good_for = Duration::from_secs(365 * 24 * 3600);
     let release =
@@ -259,7 +267,7 @@ fn sign(keys: &FixtureKeys, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u
 }
 
 /// The log, product and channel of all releases.
-fn ours(keys: &FixtureKeys) -> (Origin, Name, Name) {
+fn log_product_and_channel(keys: &FixtureKeys) -> (Origin, Name, Name) {
     (keys.log.origin.clone(), name("hello"), name("stable"))
 }
 
@@ -271,7 +279,7 @@ fn signed(keys: &FixtureKeys, text: &str) -> Vec<u8> {
 }
 
 /// `x001/x234/067.p/5` is group 1234067, and 5 things of it.
-fn numbered(path: &str) -> Option<(u64, u16)> {
+fn parse_index_and_width(path: &str) -> Option<(u64, u16)> {
     let (number, width) = match path.split_once(".p/") {
         Some((number, width)) => (number, width.parse().ok()?),
         None => (path, TILE_WIDTH as u16),

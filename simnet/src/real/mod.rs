@@ -16,4 +16,4 @@ mod run;
 mod tor;
 mod world;
 
-pub use run::{RealError, run};
+pub use run::{FullRunError, run};

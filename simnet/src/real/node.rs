@@ -22,265 +22,285 @@ use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig};
 
 use super::actors;
-use super::fuse::Fuse;
+use super::fuse::CrashInjector;
 use super::honest::HonestPeer;
 use super::hub::address;
-use super::line::Line;
+use super::line::DelayedStream;
 use super::logs::platform;
-use super::process::Process;
-use super::tor::Tor;
-use super::world::World;
+use super::process::PeerProcess;
+use super::tor::SimulatedTor;
+use super::world::SimulatedWorld;
 use crate::Seed;
-use crate::scenario::fault::Kind;
-use crate::trace::{Cycle, What};
+use crate::scenario::fault::FaultKind;
+use crate::trace::{CycleResult, EventKind};
 
 /// What one node is made of, shared by its tasks.
-pub(super) struct Node {
-    world: Arc<World>,
+pub(super) struct SimulatedNode {
+    world: Arc<SimulatedWorld>,
     number: u32,
     honest: Arc<HonestPeer>,
-    stored: EvidenceStore,
+    evidence_store: EvidenceStore,
     /// Set once evidence of a fork is stored.
-    evidence: OnceLock<()>,
+    evidence_recorded: OnceLock<()>,
 }
 
 /// Where a node remembers, and where it installs, on its own machine.
-const STATE: &str = "/state";
-const ROOT: &str = "/root";
+const STATE_DIR: &str = "/state";
+const INSTALL_ROOT: &str = "/root";
 
-fn name(number: u32) -> Name {
+fn node_name(number: u32) -> Name {
     // Names are ordered as the numbers are.
     format!("n{number:07}").parse().expect("a safe name")
 }
 
-pub(super) fn secret(seed: Seed, number: u32) -> CosignatureSigningKey {
+pub(super) fn cosignature_key(seed: Seed, number: u32) -> CosignatureSigningKey {
     let draws = seed.draws("node key");
     let words: [u64; 4] = std::array::from_fn(|word| draws.bits(number.into(), word as u64));
     let mut bytes = [0; 32];
     for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
         place.copy_from_slice(&word.to_le_bytes());
     }
-    CosignatureSigningKey::from_seed(name(number).as_str().parse().expect("a key name"), &bytes)
+    CosignatureSigningKey::from_seed(
+        node_name(number).as_str().parse().expect("a key name"),
+        &bytes,
+    )
 }
 
-impl Node {
+impl SimulatedNode {
     /// Starts a node's tasks: polling, answering, calling the roll, and going away and coming back.
-    pub(super) fn start(world: &Arc<World>, number: u32) -> Result<Vec<JoinHandle<()>>, String> {
-        let secret = world.secrets[number as usize].clone();
+    pub(super) fn start(
+        world: &Arc<SimulatedWorld>,
+        number: u32,
+    ) -> Result<Vec<JoinHandle<()>>, String> {
+        let secret = world.signing_keys[number as usize].clone();
         let machine = PowerLossFs::without_power_loss();
         let disk = Storage::default().with_filesystem(machine.clone());
-        let config = config(world, number)?;
-        let process = process(world, number, secret.clone(), machine.clone());
-        let node = Arc::new(Node {
+        let config = client_config(world, number)?;
+        let process = peer_process(world, number, secret.clone(), machine.clone());
+        let node = Arc::new(SimulatedNode {
             world: world.clone(),
             number,
             honest: Arc::new(HonestPeer::new(world, number, secret, process)),
-            stored: EvidenceStore::new(Path::new(STATE), &world.logs.keys.log, disk),
-            evidence: OnceLock::new(),
+            evidence_store: EvidenceStore::new(Path::new(STATE_DIR), &world.logs.keys.log, disk),
+            evidence_recorded: OnceLock::new(),
         });
         node.honest.process.start().map_err(|error| error.to_string())?;
         Ok(vec![
-            tokio::spawn(node.clone().come_and_go()),
-            tokio::spawn(node.clone().answer(world.hub.open())),
-            tokio::spawn(node.clone().poll()),
-            tokio::spawn(node.roll(config, machine)),
+            tokio::spawn(node.clone().run_offline_periods()),
+            tokio::spawn(node.clone().answer_loop(world.network.listen())),
+            tokio::spawn(node.clone().poll_loop()),
+            tokio::spawn(node.round_loop(config, machine)),
         ])
     }
 
-    async fn come_and_go(self: Arc<Self>) {
-        for off in self.world.environment.absences(self.number) {
-            self.world.time.until(off.start).await;
+    async fn run_offline_periods(self: Arc<Self>) {
+        for off in self.world.environment.offline_periods(self.number) {
+            self.world.clock.wait_until(off.start).await;
             self.honest.process.stop().await;
-            self.world.time.until(off.end).await;
-            self.start_again();
+            self.world.clock.wait_until(off.end).await;
+            self.restart_peer();
         }
     }
 
-    fn start_again(&self) {
+    fn restart_peer(&self) {
         if let Err(error) = self.honest.process.start() {
             panic!("node {} does not start as a peer: {error}", self.number);
         }
     }
 
-    async fn poll(self: Arc<Self>) {
+    async fn poll_loop(self: Arc<Self>) {
         let (environment, number) = (&self.world.environment, self.number);
         let mut at = 0;
         for polled in 0.. {
             at += environment.poll_wait(number, polled);
-            self.world.time.until(at).await;
+            self.world.clock.wait_until(at).await;
             let Some((peer, fuse)) =
-                self.honest.process.peer().filter(|_| !environment.is_off(number, at))
+                self.honest.process.peer().filter(|_| !environment.is_offline(number, at))
             else {
                 continue;
             };
             let mut rng = environment.cycle_rng(number, u64::MAX - polled);
-            if environment.faults(number, at).any(|kind| kind == Kind::PeerCrash) {
-                fuse.light(rng.random_range(0..MOST_STEPS_OF_A_POLL));
+            if environment.faults_at(number, at).any(|kind| kind == FaultKind::PeerCrash) {
+                fuse.arm(rng.random_range(0..MAX_POLL_STEPS));
             }
-            let goes = environment.goes_off(number, at, environment.scenario.horizon);
+            let goes = environment.first_offline_at(number, at, environment.scenario.horizon);
             let found = tokio::select! {
                 biased;
-                () = self.world.time.until_then(goes) => continue,
+                () = self.world.clock.wait_until_or_forever(goes) => continue,
                 found = peer.poll(&mut rng) => found,
             };
             if let Ok(PollOutcome::Fork(_)) = found {
-                self.has_evidence();
+                self.record_evidence();
             }
             drop(peer);
-            fuse.put_out();
-            if fuse.is_blown() {
+            fuse.disarm();
+            if fuse.has_crashed() {
                 self.honest.process.stop().await;
-                self.start_again();
-                self.look_for_evidence();
+                self.restart_peer();
+                self.check_stored_evidence();
             }
             let fresh = self.honest.process.peer().is_some_and(|(peer, _)| peer.is_fresh());
-            let held = self.honest.held().filter(|_| fresh);
-            self.world.tell(number, What::Polled(held));
+            let held = self.honest.held_head().filter(|_| fresh);
+            self.world.record_event(number, EventKind::Polled(held));
         }
     }
 
-    async fn answer(self: Arc<Self>, mut arriving: UnboundedReceiver<(u32, Line)>) {
+    async fn answer_loop(self: Arc<Self>, mut arriving: UnboundedReceiver<(u32, DelayedStream)>) {
         while let Some((from, line)) = arriving.recv().await {
             let environment = &self.world.environment;
-            let now = self.world.time.millis();
+            let now = self.world.clock.millis();
             if environment.lies_to(self.number, from) {
-                self.honest.process.answer_with(actors::collude(self.honest.clone(), from, line));
+                self.honest.process.answer_with_task(actors::answer_as_colluder(
+                    self.honest.clone(),
+                    from,
+                    line,
+                ));
             } else if let Some(kind) = environment.peer_fault(self.number, from, now) {
-                self.honest.process.answer_with(actors::misbehave(self.honest.clone(), kind, line));
+                self.honest.process.answer_with_task(actors::answer_as_faulty_peer(
+                    self.honest.clone(),
+                    kind,
+                    line,
+                ));
             } else {
-                self.honest.process.answer(line);
+                self.honest.process.forward_to_peer(line);
             }
         }
     }
 
-    async fn roll(self: Arc<Self>, config: ClientConfig, machine: PowerLossFs) {
+    async fn round_loop(self: Arc<Self>, config: ClientConfig, machine: PowerLossFs) {
         let (world, number) = (&self.world, self.number);
         let environment = &world.environment;
-        let tor = Arc::new(Tor::new(world, number));
-        let mirrors = [mirror(world, number, Some(tor.clone()))];
+        let tor = Arc::new(SimulatedTor::new(world, number));
+        let mirrors = [simulated_mirror(world, number, Some(tor.clone()))];
         let root = InstallRoot::new(
             &config.cycle.install_root,
             Storage::default().with_filesystem(machine.clone()),
         );
         let (mut at, mut cycle, mut has, mut last) = (0, 0, 0, 0);
-        let (mut client, mut fuse) = (None, Fuse::default());
+        let (mut client, mut fuse) = (None, CrashInjector::default());
         loop {
-            at += environment.roll_wait(number, cycle);
+            at += environment.round_wait(number, cycle);
             cycle += 1;
-            if at < world.time.millis() {
+            if at < world.clock.millis() {
                 continue;
             }
-            world.time.until(at).await;
-            if fuse.is_blown() || environment.goes_off(number, last, at).is_some() {
-                (client, fuse) = (None, Fuse::default());
+            world.clock.wait_until(at).await;
+            if fuse.has_crashed() || environment.first_offline_at(number, last, at).is_some() {
+                (client, fuse) = (None, CrashInjector::default());
             }
             last = at;
-            if environment.is_off(number, at) {
+            if environment.is_offline(number, at) {
                 continue;
             }
             let client = match &mut client {
                 Some(client) => client,
                 none => {
-                    match Client::open(&config, &mirrors, &*tor, &world.time, fuse.disk(&machine)) {
+                    match Client::open(
+                        &config,
+                        &mirrors,
+                        &*tor,
+                        &world.clock,
+                        fuse.storage(&machine),
+                    ) {
                         Ok(client) => none.insert(client),
                         Err(error) => panic!("node {number} does not start: {error}"),
                     }
                 }
             };
-            tor.begin(cycle - 1);
+            tor.begin_cycle(cycle - 1);
             let mut rng = environment.cycle_rng(number, cycle - 1);
-            if environment.faults(number, at).any(|kind| kind == Kind::Crash) {
-                fuse.light(rng.random_range(0..MOST_STEPS));
+            if environment.faults_at(number, at).any(|kind| kind == FaultKind::Crash) {
+                fuse.arm(rng.random_range(0..MAX_CYCLE_STEPS));
             }
-            let goes = environment.goes_off(number, at, environment.scenario.horizon);
+            let goes = environment.first_offline_at(number, at, environment.scenario.horizon);
             let (_, outcome) = tokio::select! {
                 biased;
-                () = world.time.until_then(goes) => continue,
+                () = world.clock.wait_until_or_forever(goes) => continue,
                 updated = client.update(&mut rng) => updated,
             };
             // Killed after the switch, it has installed, whatever it came to say.
             let installed = root.installed().ok().flatten().filter(|new| new.sequence != has);
             has = installed.as_ref().map_or(has, |installed| installed.sequence);
-            let came_to =
-                self.what(installed.map_or(outcome, |new| Ok(CycleOutcome::Installed(new))));
-            fuse.put_out();
-            if came_to == Cycle::Fork {
-                self.has_evidence();
+            let came_to = self
+                .cycle_result(installed.map_or(outcome, |new| Ok(CycleOutcome::Installed(new))));
+            fuse.disarm();
+            if came_to == CycleResult::Fork {
+                self.record_evidence();
             }
-            if fuse.is_blown() {
-                self.look_for_evidence();
+            if fuse.has_crashed() {
+                self.check_stored_evidence();
             }
-            world.tell(number, What::Cycled(world.time.millis() - at, came_to));
+            world.record_event(number, EventKind::Cycled(world.clock.millis() - at, came_to));
         }
     }
 
     /// Killed after it had stored evidence, it has some, whatever it came to say.
-    fn look_for_evidence(&self) {
-        if let Ok(Some(_)) = self.stored.find_unacknowledged() {
-            self.has_evidence();
+    fn check_stored_evidence(&self) {
+        if let Ok(Some(_)) = self.evidence_store.find_unacknowledged() {
+            self.record_evidence();
         }
     }
 
-    fn has_evidence(&self) {
-        if self.evidence.set(()).is_ok() {
-            self.world.tell(self.number, What::Evidence);
+    fn record_evidence(&self) {
+        if self.evidence_recorded.set(()).is_ok() {
+            self.world.record_event(self.number, EventKind::Evidence);
         }
     }
 
-    fn what(&self, outcome: Result<CycleOutcome, CycleError>) -> Cycle {
+    fn cycle_result(&self, outcome: Result<CycleOutcome, CycleError>) -> CycleResult {
         match outcome {
-            Ok(CycleOutcome::UpToDate) => Cycle::UpToDate,
+            Ok(CycleOutcome::UpToDate) => CycleResult::UpToDate,
             Ok(CycleOutcome::Installed(installed)) => {
-                match self.world.logs.release_of(installed.sequence) {
-                    Some((index, chain)) => Cycle::Installed { index, chain },
-                    None => Cycle::Undecided,
+                match self.world.logs.find_release(installed.sequence) {
+                    Some((index, chain)) => CycleResult::Installed { index, chain },
+                    None => CycleResult::Undecided,
                 }
             }
             Err(CycleError::Refused(refusal)) => match refusal {
-                Refusal::Settling { .. } => Cycle::Settling,
-                Refusal::Incomplete(_) => Cycle::Incomplete,
-                Refusal::Fork(_) => Cycle::Fork,
-                Refusal::Withdrawn { installed: true, .. } => Cycle::Withdrawn,
+                Refusal::Settling { .. } => CycleResult::Settling,
+                Refusal::Incomplete(_) => CycleResult::Incomplete,
+                Refusal::Fork(_) => CycleResult::Fork,
+                Refusal::Withdrawn { installed: true, .. } => CycleResult::Withdrawn,
                 // It is said once of what is not installed, and then nothing is new.
-                Refusal::Withdrawn { installed: false, .. } => Cycle::UpToDate,
-                _ => Cycle::Undecided,
+                Refusal::Withdrawn { installed: false, .. } => CycleResult::UpToDate,
+                _ => CycleResult::Undecided,
             },
             Err(CycleError::Mirror(
                 MirrorProblem::Stale { .. } | MirrorProblem::Rollback { .. },
-            )) => Cycle::Stale,
-            Err(CycleError::LogForked(_)) => Cycle::Latched,
+            )) => CycleResult::Stale,
+            Err(CycleError::LogForked(_)) => CycleResult::Latched,
             Ok(CycleOutcome::Available(_))
             | Err(CycleError::Mirror(_) | CycleError::Install(_) | CycleError::Client(_)) => {
-                Cycle::Undecided
+                CycleResult::Undecided
             }
         }
     }
 }
 
 /// More steps on the disk than most cycles and polls have: a node may also get through.
-const MOST_STEPS: u64 = 40;
-const MOST_STEPS_OF_A_POLL: u64 = 12;
+const MAX_CYCLE_STEPS: u64 = 40;
+const MAX_POLL_STEPS: u64 = 12;
 
 /// A node's peer role.
-fn process(
-    world: &Arc<World>,
+fn peer_process(
+    world: &Arc<SimulatedWorld>,
     number: u32,
     secret: CosignatureSigningKey,
     machine: PowerLossFs,
-) -> Process {
+) -> PeerProcess {
     let scenario = &world.environment.scenario;
     let polling = PollingSettings {
         min: Duration::from_millis(scenario.poll.0),
         max: Duration::from_millis(scenario.poll.1),
         max_age: Duration::from_millis(scenario.max_poll_age),
     };
-    let (log, time) = (world.logs.keys.log.clone(), world.time);
-    let mirrors = vec![mirror(world, number, None)];
-    Process::new(machine, move |disk| {
+    let (log, time) = (world.logs.keys.log.clone(), world.clock);
+    let mirrors = vec![simulated_mirror(world, number, None)];
+    PeerProcess::new(machine, move |disk| {
         let (log, secret, mirrors) = (log.clone(), secret.clone(), mirrors.clone());
         Witness::open(
             WitnessConfig { log, signing_key: secret, mirrors, polling },
-            Path::new(STATE),
+            Path::new(STATE_DIR),
             disk,
             time,
         )
@@ -289,11 +309,15 @@ fn process(
 
 /// A node's mirror: while it is up, it shows what the surroundings say. The client's first look at it
 /// is when its roll has closed.
-fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
+fn simulated_mirror(
+    world: &Arc<SimulatedWorld>,
+    number: u32,
+    client: Option<Arc<SimulatedTor>>,
+) -> Mirror {
     let world = Arc::downgrade(world);
     Mirror::from_async_fn(format!("mirror of {number}"), move |path| {
         if let Some(tor) = &client {
-            tor.close();
+            tor.close_round();
         }
         let Some(world) = world.upgrade() else {
             return Box::pin(async { Err(io::ErrorKind::NotConnected.into()) });
@@ -301,10 +325,15 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
         if !world.mirror_is_up(number) {
             return Box::pin(async { Err(io::ErrorKind::NotFound.into()) });
         }
-        let now = world.time.millis();
+        let now = world.clock.millis();
         let fault = world.environment.mirror_fault(number, now);
-        let sent = actors::mirror(&world, fault, world.environment.mirror(number, now), path);
-        let slow = fault == Some(Kind::MirrorSlow);
+        let sent = actors::read_faulty_mirror(
+            &world,
+            fault,
+            world.environment.mirror_head(number, now),
+            path,
+        );
+        let slow = fault == Some(FaultKind::MirrorSlow);
         Box::pin(async move {
             if slow {
                 sleep(2 * READ_TIMEOUT).await;
@@ -314,14 +343,14 @@ fn mirror(world: &Arc<World>, number: u32, client: Option<Arc<Tor>>) -> Mirror {
     })
 }
 
-fn config(world: &World, number: u32) -> Result<ClientConfig, String> {
+fn client_config(world: &SimulatedWorld, number: u32) -> Result<ClientConfig, String> {
     let scenario = &world.environment.scenario;
     let mut peers = Vec::new();
     let mut addresses: BTreeMap<PublicKeyBytes, OnionAddress> = BTreeMap::new();
-    for &peer in world.environment.circle(number) {
-        let key = world.secrets[peer as usize].public();
+    for &peer in world.environment.peers_of(number) {
+        let key = world.signing_keys[peer as usize].public();
         addresses.insert(key.raw(), address(peer));
-        peers.push(Peer { name: name(peer), operator: name(peer), key });
+        peers.push(Peer { name: node_name(peer), operator: node_name(peer), key });
     }
     let cycle = CycleSettings {
         policy: world.logs.keys.policy(),
@@ -334,11 +363,11 @@ fn config(world: &World, number: u32) -> Result<ClientConfig, String> {
         round_timeout: Duration::from_millis(scenario.roll_timeout),
         polling: PollingSettings::default(),
         pinned: None,
-        install_root: ROOT.into(),
+        install_root: INSTALL_ROOT.into(),
         hooks: HookSettings::default(),
         spool: None,
         freshness: None,
-        state: STATE.into(),
+        state: STATE_DIR.into(),
     };
     Ok(ClientConfig {
         source: None,

@@ -8,17 +8,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use unanimity_protocol::SignatureCache;
 
-use super::clock::Time;
-use super::hub::Hub;
-use super::logs::Logs;
-use super::node::{Node, secret};
-use super::world::World;
+use super::clock::VirtualClock;
+use super::hub::SimulatedNetwork;
+use super::logs::SimulatedLogs;
+use super::node::{SimulatedNode, cosignature_key};
+use super::world::SimulatedWorld;
 use crate::environment::Environment;
 use crate::{Event, Seed};
 
 /// Why a world could not be played: our own machine, or a bug.
 #[derive(Debug, thiserror::Error)]
-pub enum RealError {
+pub enum FullRunError {
     /// The runtime.
     #[error("virtual time: {0}")]
     Io(#[from] io::Error),
@@ -28,7 +28,7 @@ pub enum RealError {
 }
 
 /// Plays a world to its end and tells what happened, in order of time and node.
-pub fn run(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError> {
+pub fn run(environment: Environment, seed: Seed) -> Result<Vec<Event>, FullRunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let events = runtime.block_on(play(environment, seed))?;
@@ -37,29 +37,29 @@ pub fn run(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError
     Ok(events)
 }
 
-async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, RealError> {
+async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, FullRunError> {
     let (nodes, horizon) = (environment.scenario.nodes, environment.scenario.horizon);
     // What one node signs another verifies, in this one process: half of the time, and nothing learned.
     // Of some rolls of all nodes: a proof has views of an earlier one.
     let views = environment.scenario.circle as usize * nodes as usize;
     let known = SignatureCache::new(1024 + 3 * views);
-    let logs = Logs::write(&environment, seed, &known);
-    let secrets = (0..nodes).map(|node| secret(seed, node).with_cache(&known)).collect();
-    let world = Arc::new(World {
-        hub: Hub::new(&environment),
+    let logs = SimulatedLogs::generate(&environment, seed, &known);
+    let secrets = (0..nodes).map(|node| cosignature_key(seed, node).with_cache(&known)).collect();
+    let world = Arc::new(SimulatedWorld {
+        network: SimulatedNetwork::new(&environment),
         mirrors: Mutex::new((0..nodes).map(|node| environment.mirror_service(node)).collect()),
         environment,
         logs,
-        secrets,
-        time: Time { began: Instant::now() },
+        signing_keys: secrets,
+        clock: VirtualClock { began: Instant::now() },
         events: Mutex::default(),
     });
     let mut tasks = Vec::new();
     for number in 0..nodes {
-        let started = Node::start(&world, number);
-        tasks.extend(started.map_err(|why| RealError::Node(number, why))?);
+        let started = SimulatedNode::start(&world, number);
+        tasks.extend(started.map_err(|why| FullRunError::Node(number, why))?);
     }
-    sleep_until(world.time.began + Duration::from_millis(horizon)).await;
+    sleep_until(world.clock.began + Duration::from_millis(horizon)).await;
     for task in tasks.into_iter().filter(JoinHandle::is_finished) {
         // A node that panicked is a bug, and never only a silent node.
         if let Err(error) = task.await {

@@ -4,37 +4,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use unanimity_protocol::CosignatureSigningKey;
 
-use super::clock::Time;
-use super::hub::Hub;
-use super::logs::Logs;
+use super::clock::VirtualClock;
+use super::hub::SimulatedNetwork;
+use super::logs::SimulatedLogs;
 use crate::Event;
-use crate::environment::{Environment, Service};
-use crate::trace::What;
+use crate::environment::{Environment, ServiceSchedule};
+use crate::trace::EventKind;
 
 /// What all nodes live in.
-pub(super) struct World {
+pub(super) struct SimulatedWorld {
     pub(super) environment: Environment,
-    pub(super) logs: Logs,
+    pub(super) logs: SimulatedLogs,
     /// Each node's, by its number.
-    pub(super) secrets: Vec<CosignatureSigningKey>,
-    pub(super) hub: Hub,
-    pub(super) mirrors: Mutex<Vec<Service>>,
-    pub(super) time: Time,
+    pub(super) signing_keys: Vec<CosignatureSigningKey>,
+    pub(super) network: SimulatedNetwork,
+    pub(super) mirrors: Mutex<Vec<ServiceSchedule>>,
+    pub(super) clock: VirtualClock,
     pub(super) events: Mutex<Vec<Event>>,
 }
 
-impl World {
+impl SimulatedWorld {
     pub(super) fn events(&self) -> MutexGuard<'_, Vec<Event>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn mirror_is_up(&self, node: u32) -> bool {
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        mirrors[node as usize].is_up(&self.environment, node, self.time.millis())
+        mirrors[node as usize].is_up(&self.environment, node, self.clock.millis())
     }
 
-    pub(super) fn tell(&self, node: u32, what: What) {
-        let at = self.time.millis();
-        self.events().push(Event { at, node, what });
+    pub(super) fn record_event(&self, node: u32, what: EventKind) {
+        let at = self.clock.millis();
+        self.events().push(Event { at, node, kind: what });
     }
 }

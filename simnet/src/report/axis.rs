@@ -2,7 +2,7 @@
 
 /// What an axis measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum AxisUnit {
     /// 0 to 1, written as a percentage.
     Fraction,
     /// Milliseconds, written in the unit that fits.
@@ -31,51 +31,51 @@ const TIMES: &[f64] = &[
 impl Scale {
     /// A scale over all the values: from 0 if that wastes little, logarithmic for times that span
     /// more than a factor of 30.
-    pub fn over(values: impl Iterator<Item = f64> + Clone, unit: Unit) -> Scale {
-        let finite = values.filter(|value| value.is_finite());
+    pub fn from_values(values: impl Iterator<Item = f64> + Clone, unit: AxisUnit) -> Scale {
+        let finite = values.filter(|value| format_value.is_finite());
         let max = finite.clone().fold(0.0, f64::max);
         let min = finite.fold(f64::INFINITY, f64::min).min(max);
-        if unit == Unit::Time && min > 0.0 && max / min > 30.0 {
-            return Scale::log_time(min, max);
+        if unit == AxisUnit::Time && min > 0.0 && max / min > 30.0 {
+            return Scale::from_times(min, max);
         }
         let max = if max > 0.0 { max } else { 1.0 };
         let from = if min < 0.6 * max || min >= max { 0.0 } else { min };
         let room = (max - from).max(max * 0.02);
-        let step = step(room / 4.0, unit);
+        let step = tick_step(room / 4.0, unit);
         let low = (from / step).floor() * step;
         let mut high = (max / step - 1e-9).ceil() * step;
-        if unit == Unit::Fraction {
+        if unit == AxisUnit::Fraction {
             high = high.min(1.0_f64.max(max));
         }
         let high = high.max(low + step);
         let count = ((high - low) / step + 1e-6).floor() as usize;
         let ticks = (0..=count).map(|n| low + n as f64 * step);
-        let ticks = ticks.map(|at| (at, words(at, step, unit))).collect();
+        let ticks = ticks.map(|at| (at, format_tick(at, step, unit))).collect();
         Scale { low, high, log: false, ticks }
     }
 
     /// A logarithmic scale of times, both ends round.
-    pub fn log_time(min: f64, max: f64) -> Scale {
+    pub fn from_times(min: f64, max: f64) -> Scale {
         let min = min.max(1.0);
-        let low = TIMES.iter().rev().find(|time| **time <= min).copied().unwrap_or(1.0);
-        let high = TIMES.iter().find(|time| **time >= max).copied().unwrap_or(max);
+        let low = TIMES.iter().rev().find(|time| **format_time <= min).copied().unwrap_or(1.0);
+        let high = TIMES.iter().find(|time| **format_time >= max).copied().unwrap_or(max);
         let high = high.max(low * 2.0);
         // At most seven, a factor apart.
         let apart = (high / low).powf(1.0 / 6.0);
         let mut ticks: Vec<(f64, String)> = Vec::new();
-        for &at in TIMES.iter().filter(|time| **time >= low && **time <= high) {
+        for &at in TIMES.iter().filter(|time| **format_time >= low && **format_time <= high) {
             if ticks.last().is_none_or(|(last, _)| at / last >= apart) {
-                ticks.push((at, time(at)));
+                ticks.push((at, format_time(at)));
             }
         }
         Scale { low, high, log: true, ticks }
     }
 
     /// From 0 to 1; infinity is beyond the top.
-    pub fn place(&self, value: f64) -> f64 {
+    pub fn position(&self, value: f64) -> f64 {
         let part = match self.log {
-            true => (value.max(self.low) / self.low).ln() / (self.high / self.low).ln(),
-            false => (value - self.low) / (self.high - self.low),
+            true => (format_value.max(self.low) / self.low).ln() / (self.high / self.low).ln(),
+            false => (format_value - self.low) / (self.high - self.low),
         };
         part.clamp(0.0, 1.0)
     }
@@ -86,52 +86,52 @@ impl Scale {
     }
 }
 
-fn step(least: f64, unit: Unit) -> f64 {
-    if unit == Unit::Time {
-        return TIMES.iter().copied().find(|time| *time >= least).unwrap_or(least);
+fn tick_step(least: f64, unit: AxisUnit) -> f64 {
+    if unit == AxisUnit::Time {
+        return TIMES.iter().copied().find(|time| *format_time >= least).unwrap_or(least);
     }
     let decade = 10f64.powf(least.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * decade);
     let step = steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9));
     let step = step.unwrap_or(least);
-    if unit == Unit::Fraction { step.min(0.25) } else { step }
+    if unit == AxisUnit::Fraction { step.min(0.25) } else { step }
 }
 
-fn words(at: f64, step: f64, unit: Unit) -> String {
+fn format_tick(at: f64, step: f64, unit: AxisUnit) -> String {
     let digits = |step: f64| (-step.log10().floor()).max(0.0) as usize;
     match unit {
-        Unit::Time => time(at),
-        Unit::Fraction => {
+        AxisUnit::Time => format_time(at),
+        AxisUnit::Fraction => {
             let percent = step * 100.0;
             // 2.5 has a digit after the point although it is above 1.
             let more = usize::from((percent * 10f64.powi(digits(percent) as i32)).fract() > 1e-6);
             format!("{:.*}%", digits(percent) + more, at * 100.0)
         }
-        Unit::Number => format!("{at:.*}", digits(step)),
+        AxisUnit::Number => format!("{at:.*}", digits(step)),
     }
 }
 
 /// A length of time in the unit that fits: `2 h`, `1.5 d`, `250 ms`.
-pub fn time(ms: f64) -> String {
+pub fn format_time(ms: f64) -> String {
     if ms.is_infinite() {
         return "not reached while watched".to_owned();
     }
     let units = [(86.4e6, "d"), (3.6e6, "h"), (60e3, "min"), (1e3, "s"), (1.0, "ms")];
     let fits = units.into_iter().find(|(unit, _)| ms >= *unit * (1.0 - 1e-9));
     let (unit, name) = if ms == 0.0 { return "0".to_owned() } else { fits.unwrap_or((1.0, "ms")) };
-    format!("{} {name}", short(ms / unit))
+    format!("{} {name}", format_short(ms / unit))
 }
 
 /// A value with its unit, for tables and cells: three digits.
-pub fn value(value: f64, unit: Unit) -> String {
+pub fn format_value(value: f64, unit: AxisUnit) -> String {
     match unit {
-        Unit::Time => time(value),
-        Unit::Fraction => format!("{}%", short(value * 100.0)),
-        Unit::Number => short(value),
+        AxisUnit::Time => format_time(format_value),
+        AxisUnit::Fraction => format!("{}%", format_short(value * 100.0)),
+        AxisUnit::Number => format_short(format_value),
     }
 }
 
-fn short(number: f64) -> String {
+fn format_short(number: f64) -> String {
     let digits = match number.abs() {
         0.0 => 0,
         small if small < 1.0 => 3,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::axis::{Scale, Unit};
+use super::axis::{AxisUnit, Scale};
 use super::escape::escape;
 use crate::study::Axis;
 
@@ -18,10 +18,10 @@ const LINE: f64 = 14.0;
 
 /// What a plot's axes are called.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Names<'a> {
+pub(super) struct AxisNames<'a> {
     pub(super) x: &'a str,
     pub(super) y: &'a str,
-    pub(super) unit: Unit,
+    pub(super) unit: AxisUnit,
 }
 
 /// A drawing, and the lower edge of what its axes enclose.
@@ -31,7 +31,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(names: Names<'_>, below: f64) -> Frame {
+    pub(super) fn new(names: AxisNames<'_>, below: f64) -> Frame {
         let bottom = HEIGHT - below;
         let mut svg = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}, over {}\">",
@@ -57,16 +57,16 @@ impl Frame {
         self.svg.write_fmt(text).expect("a string");
     }
 
-    pub(super) fn y_axis(&mut self, scale: &Scale) {
+    pub(super) fn draw_y_axis(&mut self, scale: &Scale) {
         for (at, words) in &scale.ticks {
-            let (y, right) = (self.y(scale.place(*at)), WIDTH - RIGHT);
+            let (y, right) = (self.y(scale.position(*at)), WIDTH - RIGHT);
             self.add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
             let (x, y) = (LEFT - 7.0, y + 4.0);
             self.add(format_args!("<text class=\"up\" x=\"{x}\" y=\"{y:.1}\">{words}</text>"));
         }
     }
 
-    pub(super) fn end(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         let (right, bottom) = (WIDTH - RIGHT, self.bottom);
         self.add(format_args!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom:.1}H{right}\"/>"));
         self.svg + "</svg>"
@@ -75,7 +75,7 @@ impl Frame {
 
 /// Where the values of an axis are, from 0 to 1, and whether that is to scale: only if all are
 /// numbers or all are times, and their words do not overlap so.
-pub(super) fn places(axis: &Axis) -> (Vec<f64>, bool) {
+pub(super) fn axis_positions(axis: &Axis) -> (Vec<f64>, bool) {
     let count = axis.values.len();
     let even = |n: usize| (n as f64 + 0.5) / count as f64;
     let numbers: Option<Vec<f64>> = axis.values.iter().map(|value| value.parse().ok()).collect();
@@ -104,39 +104,39 @@ pub(super) fn places(axis: &Axis) -> (Vec<f64>, bool) {
 }
 
 /// Whether an axis is one of numbers or times, and yet drawn evenly spaced.
-pub(super) fn is_not_to_scale(axis: &Axis) -> bool {
+pub(super) fn is_evenly_spaced(axis: &Axis) -> bool {
     let number =
         |value: &String| value.parse::<f64>().is_ok() || humantime::parse_duration(value).is_ok();
-    axis.values.len() > 2 && axis.values.iter().all(number) && !places(axis).1
+    axis.values.len() > 2 && axis.values.iter().all(number) && !axis_positions(axis).1
 }
 
 /// How the words under an axis are set.
-enum Setting {
+enum LabelLayout {
     /// On so many lines at most.
     Lines(usize),
     /// Slanting, the longest of so many characters.
     Slanting(usize),
 }
 
-fn setting(axis: &Axis) -> Setting {
-    let room = room(axis);
-    let words = axis.values.iter().map(|value| spoken(value));
+fn label_layout(axis: &Axis) -> LabelLayout {
+    let room = label_width(axis);
+    let words = axis.values.iter().map(|value| readable_value(value));
     let (mut lines, mut longest, mut fits) = (1, 0, true);
     for value in words {
         fits &= value.split(' ').all(|word| word.chars().count() <= room);
-        lines = lines.max(wrapped(&value, room).len());
+        lines = lines.max(wrap_words(&value, room).len());
         longest = longest.max(value.chars().count());
     }
-    if fits { Setting::Lines(lines) } else { Setting::Slanting(longest) }
+    if fits { LabelLayout::Lines(lines) } else { LabelLayout::Slanting(longest) }
 }
 
 /// How many characters a value has room for.
-fn room(axis: &Axis) -> usize {
+fn label_width(axis: &Axis) -> usize {
     let pixels = (WIDTH - RIGHT - LEFT) / axis.values.len().max(1) as f64 - 4.0;
     (pixels / CHARACTER) as usize
 }
 
-fn wrapped(text: &str, room: usize) -> Vec<String> {
+fn wrap_words(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -151,21 +151,21 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
 }
 
 /// Words under the axis: on several lines, or slanting, where they would overlap.
-pub(super) fn x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
-    let setting = setting(axis);
+pub(super) fn draw_x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
+    let setting = label_layout(axis);
     for (value, at) in axis.values.iter().zip(at) {
         let (x, bottom) = (frame.x(*at), frame.bottom);
         let (tick, y) = (bottom + 5.0, bottom + 18.0);
         frame.add(format_args!("<path class=\"axis\" d=\"M{x:.1} {bottom:.1}V{tick:.1}\"/>"));
-        let value = spoken(value);
-        if let Setting::Slanting(_) = setting {
+        let value = readable_value(value);
+        if let LabelLayout::Slanting(_) = setting {
             let value = escape(&value);
             frame.add(format_args!(
                 "<text class=\"up\" x=\"{x:.1}\" y=\"{y:.1}\" transform=\"rotate(-35 {x:.1} {y:.1})\">{value}</text>"
             ));
             continue;
         }
-        for (number, line) in wrapped(&value, room(axis)).iter().enumerate() {
+        for (number, line) in wrap_words(&value, label_width(axis)).iter().enumerate() {
             let (y, line) = (y + LINE * number as f64, escape(line));
             frame.add(format_args!(
                 "<text class=\"across\" x=\"{x:.1}\" y=\"{y:.1}\">{line}</text>"
@@ -175,15 +175,15 @@ pub(super) fn x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
 }
 
 /// Room under the frame.
-pub(super) fn below(axis: &Axis) -> f64 {
-    match setting(axis) {
-        Setting::Lines(lines) => 44.0 + LINE * (lines as f64 - 1.0),
-        Setting::Slanting(longest) => (46.0 + longest as f64 * CHARACTER * 0.58).min(130.0),
+pub(super) fn bottom_margin(axis: &Axis) -> f64 {
+    match label_layout(axis) {
+        LabelLayout::Lines(lines) => 44.0 + LINE * (lines as f64 - 1.0),
+        LabelLayout::Slanting(longest) => (46.0 + longest as f64 * CHARACTER * 0.58).min(130.0),
     }
 }
 
 /// A value without what TOML puts round it: `{ small_world = { rewired = 0.1 } }`.
-pub(super) fn spoken(value: &str) -> String {
+pub(super) fn readable_value(value: &str) -> String {
     let plain: String = value.chars().filter(|c| !"{}[]\"".contains(*c)).collect();
     let words = plain.replace('_', " ").replace(" = ", " ");
     words.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,30 +1,30 @@
 //! Grids: an estimate for every two values, as colour and number.
 
-use super::axis::{Unit, time, value};
+use super::axis::{AxisUnit, format_time, format_value};
 use super::escape::escape;
-use super::frame::{CHARACTER, Frame, LEFT, Names, below, spoken, x_axis};
+use super::frame::{AxisNames, CHARACTER, Frame, LEFT, bottom_margin, draw_x_axis, readable_value};
 use super::series::Panel;
 use crate::study::Axis;
 
 /// Estimates over two axes. One hue from light to dark, and the number in every field.
-pub(super) fn heat(
+pub(super) fn draw_heat_map(
     panel: &Panel,
     (across, up): (&Axis, &Axis),
     (least, most): (f64, f64),
-    names: Names<'_>,
+    names: AxisNames<'_>,
 ) -> String {
-    let mut frame = Frame::new(names, below(across));
+    let mut frame = Frame::new(names, bottom_margin(across));
     let (columns, rows) = (across.values.len() as f64, panel.series.len() as f64);
     let at: Vec<f64> = (0..across.values.len()).map(|n| (n as f64 + 0.5) / columns).collect();
     for (row, series) in panel.series.iter().enumerate() {
         let (low, high) = (frame.y(row as f64 / rows), frame.y((row as f64 + 1.0) / rows));
-        let label = escape(&spoken(&up.values[row]));
+        let label = escape(&readable_value(&up.values[row]));
         let (x, y) = (LEFT - 7.0, (low + high) / 2.0 + 4.0);
         frame.add(format_args!("<text class=\"up\" x=\"{x}\" y=\"{y:.1}\">{label}</text>"));
         for (column, point) in series.points.iter().enumerate() {
             let (left, right) =
                 (frame.x(column as f64 / columns), frame.x((column as f64 + 1.0) / columns));
-            field(
+            draw_cell(
                 &mut frame,
                 (left, high, right, low),
                 point.map(|p| p.value),
@@ -33,16 +33,16 @@ pub(super) fn heat(
             );
         }
     }
-    x_axis(&mut frame, across, &at);
-    frame.end()
+    draw_x_axis(&mut frame, across, &at);
+    frame.finish()
 }
 
-fn field(
+fn draw_cell(
     frame: &mut Frame,
     (left, top, right, bottom): (f64, f64, f64, f64),
     number: Option<f64>,
     (least, most): (f64, f64),
-    unit: Unit,
+    unit: AxisUnit,
 ) {
     let (width, height) = (right - left - 1.0, bottom - top - 1.0);
     let part = number.map(|number| match most > least {
@@ -58,7 +58,7 @@ fn field(
     let words = match number {
         None => "–".to_owned(),
         Some(never) if never.is_infinite() => "never".to_owned(),
-        Some(number) => value(number, unit),
+        Some(number) => format_value(number, unit),
     };
     let (x, y) = ((left + right) / 2.0, (top + bottom) / 2.0 + 4.0);
     let size = ((width - 4.0) / (words.chars().count() as f64 * CHARACTER) * 12.0).min(12.0);
@@ -88,12 +88,12 @@ pub(super) fn shade(part: f64) -> String {
 }
 
 /// What the two ends of the colours of a grid mean.
-pub(super) fn key((least, most): (f64, f64), unit: Unit) -> String {
+pub(super) fn colour_key((least, most): (f64, f64), unit: AxisUnit) -> String {
     let stops: String = (0..=5).map(|n| format!("{} ", shade(f64::from(n) / 5.0))).collect();
     let stops = stops.trim().replace(") r", "),r");
     let ends = [least, most].map(|end| match unit {
-        Unit::Time => time(end),
-        _ => value(end, unit),
+        AxisUnit::Time => format_time(end),
+        _ => format_value(end, unit),
     });
     format!(
         "<p class=\"key\"><span>{}</span><i style=\"background:linear-gradient(to right,{stops})\"></i><span>{}</span></p>",

@@ -12,4 +12,4 @@ mod svg;
 mod told;
 mod write;
 
-pub use write::write;
+pub use write::write_report;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::series::Panel;
 use super::stats::Estimate;
-use crate::study::{Kind, Plot, Study};
-use crate::sweep::Row;
+use crate::study::{Plot, PlotKind, Study};
+use crate::sweep::ResultRow;
 
 /// Every number that is drawn: a row for each point, `low` and `high` its 95% interval. Of a distribution,
-/// `x` is milliseconds and `value` the fraction that took no longer.
-pub(super) fn plots(study: &Study, panels: &[(usize, &Plot, Vec<Panel>)]) -> String {
+/// `x` is milliseconds and `format_value` the fraction that took no longer.
+pub(super) fn plots_csv(study: &Study, panels: &[(usize, &Plot, Vec<Panel>)]) -> String {
     let mut csv = String::from("plot,metric,panel,line,x,value,low,high,worlds\n");
     for (number, plot, panels) in panels {
         let metric = plot.measure.to_string();
@@ -21,9 +21,9 @@ pub(super) fn plots(study: &Study, panels: &[(usize, &Plot, Vec<Panel>)]) -> Str
                     let worlds = worlds.to_string();
                     let cells = [&number, &metric, &panel.caption, &series.label, x, &value];
                     let cells = cells.into_iter().chain([low.as_str(), &high, &worlds]);
-                    csv += &line(cells);
+                    csv += &csv_line(cells);
                 };
-                if plot.kind == Kind::Ecdf {
+                if plot.kind == PlotKind::Ecdf {
                     for (ms, fraction) in &series.steps {
                         let none = [String::new(), String::new()];
                         row(&ms.to_string(), fraction.to_string(), none, series.worlds);
@@ -33,7 +33,7 @@ pub(super) fn plots(study: &Study, panels: &[(usize, &Plot, Vec<Panel>)]) -> Str
                 let Some(x) = plot.x else { continue };
                 for (x, point) in study.axes[x].values.iter().zip(&series.points) {
                     if let Some(point) = point {
-                        row(x, point.value.to_string(), ends(point), point.worlds);
+                        row(x, point.value.to_string(), interval_columns(point), point.worlds);
                     }
                 }
             }
@@ -42,7 +42,7 @@ pub(super) fn plots(study: &Study, panels: &[(usize, &Plot, Vec<Panel>)]) -> Str
     csv
 }
 
-fn ends(point: &Estimate) -> [String; 2] {
+fn interval_columns(point: &Estimate) -> [String; 2] {
     match point.interval {
         Some((low, high)) => [low.to_string(), high.to_string()],
         None => [String::new(), String::new()],
@@ -51,7 +51,7 @@ fn ends(point: &Estimate) -> [String; 2] {
 
 /// A row for each world: its cell's values, its own seed, every count, and of every time how many
 /// values, their mean, median and 99th percentile.
-pub(super) fn worlds(study: &Study, rows: &[Row]) -> String {
+pub(super) fn worlds_csv(study: &Study, rows: &[ResultRow]) -> String {
     let counts: BTreeSet<&str> =
         rows.iter().flat_map(|row| row.results.counts.keys()).map(String::as_str).collect();
     let times: BTreeSet<&str> =
@@ -62,12 +62,12 @@ pub(super) fn worlds(study: &Study, rows: &[Row]) -> String {
     for name in &times {
         head.extend(["count", "mean", "p50", "p99"].map(|what| format!("{name}.{what}_ms")));
     }
-    let mut csv = line(head.iter().map(|name| match name.strip_suffix(".count_ms") {
+    let mut csv = csv_line(head.iter().map(|name| match name.strip_suffix(".count_ms") {
         Some(name) => format!("{name}.count"),
         None => name.clone(),
     }));
     for row in rows {
-        let place = study.place(row.cell);
+        let place = study.axis_indices(row.cell);
         let values = study.axes.iter().zip(place).map(|(axis, value)| axis.values[value].clone());
         let mut cells: Vec<String> = values.collect();
         cells.extend([row.replication.to_string(), row.seed.to_string()]);
@@ -84,18 +84,18 @@ pub(super) fn worlds(study: &Study, rows: &[Row]) -> String {
                 ));
             }
         }
-        csv += &line(cells);
+        csv += &csv_line(cells);
     }
     csv
 }
 
 /// One JSON object for each world, with all bins of all distributions.
-pub(super) fn lines(rows: &[Row]) -> String {
-    rows.iter().map(|row| row.line() + "\n").collect()
+pub(super) fn worlds_jsonl(rows: &[ResultRow]) -> String {
+    rows.iter().map(|row| row.to_line() + "\n").collect()
 }
 
 /// RFC 4180, but for the line's end.
-fn line<S: AsRef<str>>(cells: impl IntoIterator<Item = S>) -> String {
+fn csv_line<S: AsRef<str>>(cells: impl IntoIterator<Item = S>) -> String {
     let quoted = cells.into_iter().map(|cell| {
         let cell = cell.as_ref();
         match cell.contains([',', '"', '\n']) {

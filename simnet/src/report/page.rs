@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::axis::{Unit, value};
+use super::axis::{AxisUnit, format_value};
 use super::escape::escape;
-use super::frame::{Names, is_not_to_scale, spoken};
-use super::heat::{heat, key};
+use super::frame::{AxisNames, is_evenly_spaced, readable_value};
+use super::heat::{colour_key, draw_heat_map};
 use super::series::{Panel, Series};
 use super::stats::{Estimate, estimate};
 use super::svg::{self, COLOURS, marker};
 use super::told::{assumptions, parameters};
-use crate::scenario::fields::words;
-use crate::study::{Axis, Kind, Plot, Study};
-use crate::sweep::{Manifest, Row};
+use crate::scenario::fields::field_label;
+use crate::study::{Axis, Plot, PlotKind, Study};
+use crate::sweep::{ResultRow, SweepManifest};
 
 /// What a reader asks first, of every study.
-const FIRST: &[&str] = &[
+const KEY_MEASURES: &[&str] = &[
     "releases.late / releases.due",
     "median patch / releases.due",
     "p99 patch / releases.due",
@@ -29,13 +29,13 @@ const FIRST: &[&str] = &[
 ];
 
 /// With more cells than this the plots say it better than a table.
-const FEW: usize = 8;
+const MAX_TABLE_CELLS: usize = 8;
 
 /// All of it.
-pub(super) fn page(
-    manifest: &Manifest,
+pub(super) fn render_page(
+    manifest: &SweepManifest,
     study: &Study,
-    rows: &[Row],
+    rows: &[ResultRow],
     plots: &[(usize, &Plot, Vec<Panel>)],
 ) -> String {
     let title = escape(&study.question);
@@ -49,8 +49,9 @@ pub(super) fn page(
         .axes
         .iter()
         .map(|axis| {
-            let values: Vec<String> = axis.values.iter().map(|value| spoken(value)).collect();
-            format!("{} ({})", words(&axis.field), values.join(", "))
+            let values: Vec<String> =
+                axis.values.iter().map(|value| readable_value(format_value)).collect();
+            format!("{} ({})", field_label(&axis.field), values.join(", "))
         })
         .collect();
     let varied = match &varied[..] {
@@ -58,12 +59,12 @@ pub(super) fn page(
         some => format!("Varied: {}", escape(&some.join("; "))),
     };
     let (played, all) = (rows.len() as u64, study.worlds());
-    add(
+    append(
         &mut html,
         format_args!("<p>{played} simulated worlds. {varied}. Intervals are 95%.</p>\n"),
     );
     if played < all {
-        add(
+        append(
             &mut html,
             format_args!(
                 "<p class=\"warning\">Incomplete: {} of {all} worlds are missing.</p>\n",
@@ -71,15 +72,15 @@ pub(super) fn page(
             ),
         );
     }
-    if study.cells.len() <= FEW {
-        html += &first(study, rows);
+    if study.cells.len() <= MAX_TABLE_CELLS {
+        html += &key_numbers_table(study, rows);
     }
     for (_, plot, panels) in plots {
         html += &figure(study, plot, panels);
     }
-    html += &model(study);
-    let Manifest { version, scenario, seed, .. } = manifest;
-    add(
+    html += &model_section(study);
+    let SweepManifest { version, scenario, seed, .. } = manifest;
+    append(
         &mut html,
         format_args!(
             "</main>\n<footer>\n<p>simnet {}, scenario {} (SHA-256 {}), seed {seed}. These three reproduce \
@@ -94,14 +95,14 @@ pub(super) fn page(
     html
 }
 
-fn add(html: &mut String, text: std::fmt::Arguments<'_>) {
+fn append(html: &mut String, text: std::fmt::Arguments<'_>) {
     html.write_fmt(text).expect("a string");
 }
 
 /// A row for each cell with the numbers that everybody asks for.
-fn first(study: &Study, rows: &[Row]) -> String {
-    let measures = FIRST.iter().map(|text| text.parse().expect("measures that are ours"));
-    let measures: Vec<crate::study::Measure> = measures.collect();
+fn key_numbers_table(study: &Study, rows: &[ResultRow]) -> String {
+    let measures = KEY_MEASURES.iter().map(|text| text.parse().expect("measures that are ours"));
+    let measures: Vec<crate::study::PlotMeasure> = measures.collect();
     let cells = 0..study.cells.len() as u32;
     let of_cell = |cell: u32| {
         let results: Vec<_> =
@@ -112,37 +113,40 @@ fn first(study: &Study, rows: &[Row]) -> String {
     let table: Vec<Vec<Option<Estimate>>> = cells.map(of_cell).collect();
     let mut html = String::from("<h2>In numbers</h2>\n<div class=\"wide\"><table>\n<tr><th></th>");
     for cell in 0..study.cells.len() as u32 {
-        add(&mut html, format_args!("<th>{}</th>", escape(&spoken(&study.label(cell)))));
+        append(&mut html, format_args!("<th>{}</th>", escape(&readable_value(&study.label(cell)))));
     }
     html += "</tr>\n";
     for (number, measure) in measures.iter().enumerate() {
         if table.iter().all(|cell| cell[number].is_none()) {
             continue;
         }
-        add(&mut html, format_args!("<tr><th>{}</th>", escape(&measure.words())));
+        append(&mut html, format_args!("<tr><th>{}</th>", escape(&measure.description())));
         for cell in &table {
-            add(&mut html, format_args!("<td>{}</td>", written(cell[number], unit(measure))));
+            append(
+                &mut html,
+                format_args!("<td>{}</td>", format_estimate(cell[number], axis_unit(measure))),
+            );
         }
         html += "</tr>\n";
     }
     html + "</table></div>\n"
 }
 
-fn unit(measure: &crate::study::Measure) -> Unit {
+fn axis_unit(measure: &crate::study::PlotMeasure) -> AxisUnit {
     match (measure.is_time(), measure.is_fraction()) {
-        (true, _) => Unit::Time,
-        (_, true) => Unit::Fraction,
-        _ => Unit::Number,
+        (true, _) => AxisUnit::Time,
+        (_, true) => AxisUnit::Fraction,
+        _ => AxisUnit::Number,
     }
 }
 
 /// `12% (9% to 15%)`.
-fn written(point: Option<Estimate>, unit: Unit) -> String {
+fn format_estimate(point: Option<Estimate>, unit: AxisUnit) -> String {
     let Some(point) = point else { return "–".to_owned() };
-    let mut text = value(point.value, unit);
+    let mut text = format_value(point.value, unit);
     match point.interval {
         Some((low, high)) if low < high => {
-            let (low, high) = (value(low, unit), value(high, unit));
+            let (low, high) = (format_value(low, unit), format_value(high, unit));
             text += &format!(" <small>({low} to {high})</small>");
         }
         Some(_) => {}
@@ -152,58 +156,64 @@ fn written(point: Option<Estimate>, unit: Unit) -> String {
 }
 
 fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
-    let unit = unit(&plot.measure);
-    let y = plot.measure.words();
+    let unit = axis_unit(&plot.measure);
+    let y = plot.measure.description();
     let x = plot.x.map(|axis| &study.axes[axis]);
     let by = plot.by.map(|axis| &study.axes[axis]);
     let all = panels.iter().flat_map(|panel| panel.series.iter().cloned());
-    let scale = svg::common(all.clone(), unit);
-    let ends = ends(all);
-    let times = svg::common_times(panels.iter().flat_map(|panel| &panel.series));
+    let scale = svg::common_scale(all.clone(), unit);
+    let ends = value_range(all);
+    let times = svg::common_time_scale(panels.iter().flat_map(|panel| &panel.series));
     let across = match (plot.kind, x) {
-        (Kind::Ecdf, _) => "time (logarithmic)".to_owned(),
-        (_, Some(axis)) => words(&axis.field).to_owned(),
+        (PlotKind::Ecdf, _) => "time (logarithmic)".to_owned(),
+        (_, Some(axis)) => field_label(&axis.field).to_owned(),
         _ => String::new(),
     };
-    let names = Names { x: &across, y: &y, unit };
+    let names = AxisNames { x: &across, y: &y, unit };
     let mut html = format!("<section>\n<h2>{}</h2>\n", escape(&plot.question));
     let mut up = match (plot.kind, by) {
-        (Kind::Heat, Some(by)) => format!("{y}; up: {}", words(&by.field)),
+        (PlotKind::Heat, Some(by)) => format!("{y}; up: {}", field_label(&by.field)),
         _ => y.clone(),
     };
-    if plot.kind == Kind::Lines && scale.is_log() {
+    if plot.kind == PlotKind::Lines && scale.is_log() {
         up += " (logarithmic)";
     }
-    if plot.kind == Kind::Lines && x.is_some_and(is_not_to_scale) {
+    if plot.kind == PlotKind::Lines && x.is_some_and(is_evenly_spaced) {
         up += "; values across are evenly spaced, not to scale";
     }
-    add(&mut html, format_args!("<p class=\"up\">{}</p>\n<div class=\"panels\">\n", escape(&up)));
+    append(
+        &mut html,
+        format_args!("<p class=\"up\">{}</p>\n<div class=\"panels\">\n", escape(&up)),
+    );
     for panel in panels {
         html += "<figure>";
         if !panel.caption.is_empty() {
-            add(
+            append(
                 &mut html,
-                format_args!("<figcaption>{}</figcaption>", escape(&spoken(&panel.caption))),
+                format_args!(
+                    "<figcaption>{}</figcaption>",
+                    escape(&readable_value(&panel.caption))
+                ),
             );
         }
         html += &match (plot.kind, x, by) {
-            (Kind::Heat, Some(x), Some(by)) => heat(panel, (x, by), ends, names),
-            (Kind::Lines, Some(x), _) => svg::lines(panel, x, &scale, names),
-            _ => svg::ecdf(panel, &times, names),
+            (PlotKind::Heat, Some(x), Some(by)) => draw_heat_map(panel, (x, by), ends, names),
+            (PlotKind::Lines, Some(x), _) => svg::draw_lines(panel, x, &scale, names),
+            _ => svg::draw_ecdf(panel, &times, names),
         };
         html += "</figure>\n";
     }
     html += "</div>\n";
     match (plot.kind, by, panels.first()) {
-        (Kind::Heat, ..) if ends.0 < ends.1 => html += &key(ends, unit),
-        (Kind::Lines | Kind::Ecdf, Some(by), Some(panel)) => {
+        (PlotKind::Heat, ..) if ends.0 < ends.1 => html += &colour_key(ends, unit),
+        (PlotKind::Lines | PlotKind::Ecdf, Some(by), Some(panel)) => {
             html += &legend(by, &panel.series, plot.kind);
         }
         _ => {}
     }
     let any = |fits: fn(&Estimate) -> bool| {
         let series = panels.iter().flat_map(|panel| &panel.series);
-        plot.kind == Kind::Lines && series.flat_map(|series| &series.points).flatten().any(fits)
+        plot.kind == PlotKind::Lines && series.flat_map(|series| &series.points).flatten().any(fits)
     };
     if any(|point| point.value.is_infinite()) {
         html += "<p class=\"note\">A hollow triangle at the top: not reached while it was watched.</p>\n";
@@ -212,35 +222,36 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
         html += "<p class=\"note\">A dotted interval: it happened in no world, or always. It is as wide as \
                  if all in a world happened together, and cut off at the edge; more worlds narrow it.</p>\n";
     }
-    html += &table(plot, panels, x, unit);
+    html += &numbers_table(plot, panels, x, unit);
     html + "</section>\n"
 }
 
 /// The least and the greatest finite value.
-fn ends(all: impl Iterator<Item = Series>) -> (f64, f64) {
+fn value_range(all: impl Iterator<Item = Series>) -> (f64, f64) {
     let values = all.flat_map(|series| series.points).flatten().map(|point| point.value);
-    let ends = values.filter(|value| value.is_finite()).fold(None, |ends, value| match ends {
-        None => Some((value, value)),
-        Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
-    });
+    let ends =
+        values.filter(|value| format_value.is_finite()).fold(None, |ends, value| match ends {
+            None => Some((format_value, format_value)),
+            Some((low, high)) => Some((f64::min(low, format_value), f64::max(high, format_value))),
+        });
     ends.unwrap_or((0.0, 1.0))
 }
 
-fn legend(axis: &Axis, series: &[Series], kind: Kind) -> String {
-    let mut html = format!("<p class=\"legend\"><b>{}</b>", escape(words(&axis.field)));
+fn legend(axis: &Axis, series: &[Series], kind: PlotKind) -> String {
+    let mut html = format!("<p class=\"legend\"><b>{}</b>", escape(field_label(&axis.field)));
     for (number, series) in series.iter().enumerate() {
         let colour = number % COLOURS;
         let dash = match kind {
-            Kind::Ecdf => (number / COLOURS + colour) % 4,
+            PlotKind::Ecdf => (number / COLOURS + colour) % 4,
             _ => number / COLOURS,
         };
-        add(
+        append(
             &mut html,
             format_args!(
                 " <span><svg viewBox=\"0 0 30 12\" aria-hidden=\"true\"><path class=\"line c{colour} d{dash}\" \
              d=\"M1 6H29\"/>{}</svg> {}</span>",
                 marker(number, 15.0, 6.0),
-                escape(&spoken(&series.label))
+                escape(&readable_value(&series.label))
             ),
         );
     }
@@ -248,23 +259,27 @@ fn legend(axis: &Axis, series: &[Series], kind: Kind) -> String {
 }
 
 /// The same numbers for whoever cannot see the drawing.
-fn table(plot: &Plot, panels: &[Panel], x: Option<&Axis>, unit: Unit) -> String {
+fn numbers_table(plot: &Plot, panels: &[Panel], x: Option<&Axis>, unit: AxisUnit) -> String {
     let mut html = String::from(
         "<details><summary>The numbers</summary><div class=\"wide\"><table>\n<tr><th></th>",
     );
     let quantiles = [0.1, 0.25, 0.5, 0.75, 0.9, 0.99];
     match (plot.kind, x) {
-        (Kind::Ecdf, _) => {
+        (PlotKind::Ecdf, _) => {
             for q in quantiles {
-                add(&mut html, format_args!("<th>{}% by</th>", q * 100.0));
+                append(&mut html, format_args!("<th>{}% by</th>", q * 100.0));
             }
             html += "<th>ever</th>";
         }
         (_, Some(x)) => {
             for value in &x.values {
-                add(
+                append(
                     &mut html,
-                    format_args!("<th>{} {}</th>", escape(x.short()), escape(&spoken(value))),
+                    format_args!(
+                        "<th>{} {}</th>",
+                        escape(x.short_name()),
+                        escape(&readable_value(value))
+                    ),
                 );
             }
         }
@@ -274,20 +289,24 @@ fn table(plot: &Plot, panels: &[Panel], x: Option<&Axis>, unit: Unit) -> String 
     for panel in panels {
         for series in &panel.series {
             let comma = if panel.caption.is_empty() || series.label.is_empty() { "" } else { ", " };
-            let label = spoken(&format!("{}{comma}{}", panel.caption, series.label));
-            add(&mut html, format_args!("<tr><th>{}</th>", escape(&label)));
-            if plot.kind == Kind::Ecdf {
+            let label = readable_value(&format!("{}{comma}{}", panel.caption, series.label));
+            append(&mut html, format_args!("<tr><th>{}</th>", escape(&label)));
+            if plot.kind == PlotKind::Ecdf {
                 for q in quantiles {
                     let at = series.steps.iter().find(|(_, fraction)| *fraction >= q);
-                    let words =
-                        at.map_or("–".to_owned(), |(ms, _)| value(*ms as f64, Unit::Time));
-                    add(&mut html, format_args!("<td>{words}</td>"));
+                    let words = at.map_or("–".to_owned(), |(ms, _)| {
+                        format_value(*ms as f64, AxisUnit::Time)
+                    });
+                    append(&mut html, format_args!("<td>{words}</td>"));
                 }
                 let ever = series.steps.last().map_or(0.0, |(_, fraction)| *fraction);
-                add(&mut html, format_args!("<td>{}</td>", value(ever, Unit::Fraction)));
+                append(
+                    &mut html,
+                    format_args!("<td>{}</td>", format_value(ever, AxisUnit::Fraction)),
+                );
             }
             for point in &series.points {
-                add(&mut html, format_args!("<td>{}</td>", written(*point, unit)));
+                append(&mut html, format_args!("<td>{}</td>", format_estimate(*point, unit)));
             }
             html += "</tr>\n";
         }
@@ -295,25 +314,26 @@ fn table(plot: &Plot, panels: &[Panel], x: Option<&Axis>, unit: Unit) -> String 
     html + "</table></div></details>\n"
 }
 
-fn model(study: &Study) -> String {
+fn model_section(study: &Study) -> String {
     let mut html = String::from("<section>\n<h2>What is assumed</h2>\n<ul>\n");
     for assumption in assumptions(&study.cells) {
-        add(&mut html, format_args!("<li>{assumption}</li>\n"));
+        append(&mut html, format_args!("<li>{assumption}</li>\n"));
     }
     html += "</ul>\n<details><summary>What was simulated</summary><div class=\"wide\"><table>\n";
     let all: Vec<_> = study.cells.iter().map(parameters).collect();
     for (field, name, value) in &all[0] {
-        let told = all.iter().flatten().filter(|(f, ..)| f == field).map(|(.., value)| value);
+        let told =
+            all.iter().flatten().filter(|(f, ..)| f == field).map(|(.., value)| format_value);
         let values: BTreeSet<&String> = told.collect();
         let value = match values.len() {
-            1 => escape(value),
+            1 => escape(format_value),
             // What the plots say as numbers has a kind and a time as well.
-            2..=FEW if *field == "fault" => {
-                values.iter().map(|value| escape(value)).collect::<Vec<_>>().join("<br>")
+            2..=MAX_TABLE_CELLS if *field == "fault" => {
+                values.iter().map(|value| escape(format_value)).collect::<Vec<_>>().join("<br>")
             }
             _ => "<em>varied</em>".to_owned(),
         };
-        add(&mut html, format_args!("<tr><th>{name}</th><td>{value}</td></tr>\n"));
+        append(&mut html, format_args!("<tr><th>{name}</th><td>{value}</td></tr>\n"));
     }
     html + "</table></div></details>\n</section>\n"
 }

@@ -1,9 +1,9 @@
 //! From worlds to what is drawn: panels of lines, grids and steps.
 
-use super::stats::{Estimate, estimate, pooled};
+use super::stats::{Estimate, estimate, pool_times};
 use crate::Results;
-use crate::study::{Axis, Kind, Plot, Study};
-use crate::sweep::Row;
+use crate::study::{Axis, Plot, PlotKind, Study};
+use crate::sweep::ResultRow;
 
 /// One drawing. A plot has one for every combination of values of the axes that it does not show.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ pub struct Series {
 }
 
 /// The panels of a plot.
-pub fn panels(plot: &Plot, study: &Study, rows: &[Row]) -> Vec<Panel> {
+pub fn panels(plot: &Plot, study: &Study, rows: &[ResultRow]) -> Vec<Panel> {
     let rest: Vec<usize> = (0..study.axes.len())
         .filter(|axis| Some(*axis) != plot.x && Some(*axis) != plot.by)
         .collect();
@@ -45,33 +45,39 @@ pub fn panels(plot: &Plot, study: &Study, rows: &[Row]) -> Vec<Panel> {
         let shown = fixed.iter().filter(|(axis, _)| several(axis));
         let words = shown.map(|(axis, value)| {
             let axis = &study.axes[*axis];
-            format!("{} = {}", axis.short(), axis.values[*value])
+            format!("{} = {}", axis.short_name(), axis.values[*value])
         });
         let caption = words.collect::<Vec<_>>().join(", ");
         let values = plot.by.map_or(1, |axis| study.axes[axis].values.len());
         let series = (0..values).map(|value| {
             let mut fixed = fixed.clone();
             fixed.extend(plot.by.map(|axis| (axis, value)));
-            series(plot, study, rows, &fixed, plot.by.map(|axis| (&study.axes[axis], value)))
+            compute_series(
+                plot,
+                study,
+                rows,
+                &fixed,
+                plot.by.map(|axis| (&study.axes[axis], value)),
+            )
         });
         Panel { caption, series: series.collect() }
     };
     combinations.into_iter().map(panel).collect()
 }
 
-fn series(
+fn compute_series(
     plot: &Plot,
     study: &Study,
-    rows: &[Row],
+    rows: &[ResultRow],
     fixed: &[(usize, usize)],
     by: Option<(&Axis, usize)>,
 ) -> Series {
     let label = by.map_or(String::new(), |(axis, value)| axis.values[value].clone());
-    let worlds = select(study, rows, fixed);
+    let worlds = select_worlds(study, rows, fixed);
     let mut series = Series { label, points: Vec::new(), steps: Vec::new(), worlds: worlds.len() };
     match (plot.kind, plot.x) {
-        (Kind::Ecdf, _) => {
-            if let Some((times, of)) = pooled(&plot.measure, &worlds) {
+        (PlotKind::Ecdf, _) => {
+            if let Some((times, of)) = pool_times(&plot.measure, &worlds) {
                 let steps = times.steps().map(|(ms, count)| (ms, count as f64 / of as f64));
                 series.steps = steps.collect();
             }
@@ -79,7 +85,7 @@ fn series(
         (_, Some(x)) => {
             let at = |value| {
                 let fixed = [fixed, &[(x, value)]].concat();
-                estimate(&plot.measure, &select(study, rows, &fixed))
+                estimate(&plot.measure, &select_worlds(study, rows, &fixed))
             };
             series.points = (0..study.axes[x].values.len()).map(at).collect();
         }
@@ -89,9 +95,13 @@ fn series(
 }
 
 /// The worlds of all cells that have these values on these axes.
-fn select<'r>(study: &Study, rows: &'r [Row], fixed: &[(usize, usize)]) -> Vec<&'r Results> {
-    let fits = |row: &&Row| {
-        let place = study.place(row.cell);
+fn select_worlds<'r>(
+    study: &Study,
+    rows: &'r [ResultRow],
+    fixed: &[(usize, usize)],
+) -> Vec<&'r Results> {
+    let fits = |row: &&ResultRow| {
+        let place = study.axis_indices(row.cell);
         fixed.iter().all(|(axis, value)| place[*axis] == *value)
     };
     rows.iter().filter(fits).map(|row| &row.results).collect()

@@ -6,8 +6,8 @@
 //! trials as give that variance (Korn and Graubard 1998). One trial to a world is Wilson's (1927).
 
 use crate::Results;
-use crate::results::{Histogram, rank};
-use crate::study::{Measure, Quantity};
+use crate::results::{Histogram, rank_of_fraction};
+use crate::study::{PlotMeasure, Quantity};
 
 /// The 97.5% quantile of the normal distribution.
 const Z: f64 = 1.959_964;
@@ -27,29 +27,29 @@ pub struct Estimate {
 }
 
 /// Above and below the line of a ratio, in one world.
-type Pair = (f64, f64);
+type RatioTerms = (f64, f64);
 
 /// Of some worlds; `None` if they say nothing about it.
-pub fn estimate(measure: &Measure, worlds: &[&Results]) -> Option<Estimate> {
+pub fn estimate(measure: &PlotMeasure, worlds: &[&Results]) -> Option<Estimate> {
     match &measure.quantity {
         Quantity::Count(name) => {
-            let of = measure.of.as_deref()?;
+            let of = measure.denominator.as_deref()?;
             let pairs = worlds.iter().map(|world| (count(world, name), count(world, of)));
-            let pairs: Vec<Pair> = pairs.collect();
+            let pairs: Vec<RatioTerms> = pairs.collect();
             if measure.is_fraction() { fraction(&pairs) } else { ratio(&pairs) }
         }
         Quantity::Mean(name) => {
             let times = worlds.iter().filter_map(|world| world.times.get(name));
             let pairs = times.map(|times| (times.sum() as f64, times.count() as f64));
-            ratio(&pairs.collect::<Vec<Pair>>())
+            ratio(&pairs.collect::<Vec<RatioTerms>>())
         }
-        Quantity::Quantile(name, q) => quantile(worlds, name, measure.of.as_deref(), *q),
+        Quantity::Quantile(name, q) => quantile(worlds, name, measure.denominator.as_deref(), *q),
         Quantity::Time(_) => None,
     }
 }
 
 /// The distributions of all worlds as one, and how many there would be if all had ended.
-pub fn pooled(measure: &Measure, worlds: &[&Results]) -> Option<(Histogram, u64)> {
+pub fn pool_times(measure: &PlotMeasure, worlds: &[&Results]) -> Option<(Histogram, u64)> {
     let (Quantity::Time(name) | Quantity::Mean(name) | Quantity::Quantile(name, _)) =
         &measure.quantity
     else {
@@ -59,7 +59,7 @@ pub fn pooled(measure: &Measure, worlds: &[&Results]) -> Option<(Histogram, u64)
     for times in worlds.iter().filter_map(|world| world.times.get(name)) {
         all.merge(times);
     }
-    let of = match &measure.of {
+    let of = match &measure.denominator {
         Some(of) => worlds.iter().map(|world| count(world, of) as u64).sum(),
         None => all.count(),
     };
@@ -70,18 +70,20 @@ fn count(world: &Results, name: &str) -> f64 {
     world.counts.get(name).copied().unwrap_or(0) as f64
 }
 
-fn fraction(pairs: &[Pair]) -> Option<Estimate> {
-    let (p, n) = totals(pairs)?;
+fn fraction(pairs: &[RatioTerms]) -> Option<Estimate> {
+    let (p, n) = ratio_of_sums(pairs)?;
     let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
-    let interval = effective(pairs, p).map(|(trials, z)| wilson(p, trials.min(n), z));
+    let interval =
+        effective_trials(pairs, p).map(|(trials, z)| wilson_interval(p, trials.min(n), z));
     let many = pairs.iter().any(|(_, of)| *of > 1.0);
     Some(Estimate { value: p, interval, worlds, extreme: many && (p <= 0.0 || p >= 1.0) })
 }
 
-fn ratio(pairs: &[Pair]) -> Option<Estimate> {
-    let (value, _) = totals(pairs)?;
+fn ratio(pairs: &[RatioTerms]) -> Option<Estimate> {
+    let (value, _) = ratio_of_sums(pairs)?;
     let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
-    let half = variance(pairs, value).map(|variance| student(worlds - 1) * variance.sqrt());
+    let half =
+        variance(pairs, value).map(|variance| student_quantile(worlds - 1) * variance.sqrt());
     let interval = half.map(|half| ((value - half).max(0.0), value + half));
     Some(Estimate { value, interval, worlds, extreme: false })
 }
@@ -89,10 +91,13 @@ fn ratio(pairs: &[Pair]) -> Option<Estimate> {
 /// A quantile, its interval found by turning that of the fraction round (Woodruff 1952).
 fn quantile(worlds: &[&Results], name: &str, of: Option<&str>, q: f64) -> Option<Estimate> {
     let of = of.map(str::to_owned);
-    let measure = Measure { quantity: Quantity::Time(name.to_owned()), of: of.clone() };
-    let (all, total) = pooled(&measure, worlds)?;
+    let measure =
+        PlotMeasure { quantity: Quantity::Time(name.to_owned()), denominator: of.clone() };
+    let (all, total) = pool_times(&measure, worlds)?;
     // Of those that ended, and of all.
-    let at = |fraction: f64| all.at(rank(fraction, total)).map_or(f64::INFINITY, |ms| ms as f64);
+    let at = |fraction: f64| {
+        all.value_at_rank(rank_of_fraction(fraction, total)).map_or(f64::INFINITY, |ms| ms as f64)
+    };
     let value = at(q);
     let pairs = worlds.iter().map(|world| {
         let times = world.times.get(name);
@@ -104,24 +109,24 @@ fn quantile(worlds: &[&Results], name: &str, of: Option<&str>, q: f64) -> Option
         let ended = times.map_or(0.0, |times| times.count() as f64);
         (below as f64, of.as_deref().map_or(ended, count_of))
     });
-    let pairs: Vec<Pair> = pairs.collect();
-    let (reached, n) = totals(&pairs)?;
-    let interval = effective(&pairs, reached).map(|(trials, z)| {
-        let (low, high) = wilson(q, trials.min(n), z);
+    let pairs: Vec<RatioTerms> = pairs.collect();
+    let (reached, n) = ratio_of_sums(&pairs)?;
+    let interval = effective_trials(&pairs, reached).map(|(trials, z)| {
+        let (low, high) = wilson_interval(q, trials.min(n), z);
         (at(low), at(high))
     });
     let worlds = pairs.iter().filter(|(_, of)| *of > 0.0).count();
     Some(Estimate { value, interval, worlds, extreme: false })
 }
 
-fn totals(pairs: &[Pair]) -> Option<(f64, f64)> {
+fn ratio_of_sums(pairs: &[RatioTerms]) -> Option<(f64, f64)> {
     let above: f64 = pairs.iter().map(|pair| pair.0).sum();
     let below: f64 = pairs.iter().map(|pair| pair.1).sum();
     (below > 0.0).then(|| (above / below, below))
 }
 
 /// Of a ratio of sums over worlds; `None` for one world.
-fn variance(pairs: &[Pair], ratio: f64) -> Option<f64> {
+fn variance(pairs: &[RatioTerms], ratio: f64) -> Option<f64> {
     let used = pairs.iter().filter(|(_, of)| *of > 0.0);
     let worlds = used.clone().count() as f64;
     let below: f64 = used.clone().map(|pair| pair.1).sum();
@@ -130,8 +135,8 @@ fn variance(pairs: &[Pair], ratio: f64) -> Option<f64> {
 }
 
 /// How many independent trials would tell as much, and what to multiply their deviation with.
-fn effective(pairs: &[Pair], p: f64) -> Option<(f64, f64)> {
-    let used: Vec<&Pair> = pairs.iter().filter(|(_, of)| *of > 0.0).collect();
+fn effective_trials(pairs: &[RatioTerms], p: f64) -> Option<(f64, f64)> {
+    let used: Vec<&RatioTerms> = pairs.iter().filter(|(_, of)| *of > 0.0).collect();
     if used.iter().all(|(_, of)| *of <= 1.0) {
         return Some((used.len() as f64, Z));
     }
@@ -139,12 +144,12 @@ fn effective(pairs: &[Pair], p: f64) -> Option<(f64, f64)> {
     // Where all worlds say all or nothing, each of them counts once.
     match p <= 0.0 || p >= 1.0 {
         true => Some((used.len() as f64, Z)),
-        false => Some((p * (1.0 - p) / variance, student(used.len() - 1))),
+        false => Some((p * (1.0 - p) / variance, student_quantile(used.len() - 1))),
     }
 }
 
 /// Wilson's interval of a fraction `p` of `n` trials.
-pub fn wilson(p: f64, n: f64, z: f64) -> (f64, f64) {
+pub fn wilson_interval(p: f64, n: f64, z: f64) -> (f64, f64) {
     let squared = z * z;
     let middle = p + squared / (2.0 * n);
     let half = z * (p * (1.0 - p) / n + squared / (4.0 * n * n)).sqrt();
@@ -154,7 +159,7 @@ pub fn wilson(p: f64, n: f64, z: f64) -> (f64, f64) {
 
 /// The 97.5% quantile of Student's t: a table up to 10 degrees of freedom, then the expansion in
 /// 1/df of Cornish and Fisher, which is right to 0.001 there.
-pub fn student(degrees: usize) -> f64 {
+pub fn student_quantile(degrees: usize) -> f64 {
     const TABLE: [f64; 10] =
         [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     match degrees {

@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::axis::{Scale, Unit};
-use super::frame::{Frame, LEFT, Names, RIGHT, TOP, WIDTH, below, places, x_axis};
+use super::axis::{AxisUnit, Scale};
+use super::frame::{
+    AxisNames, Frame, LEFT, RIGHT, TOP, WIDTH, axis_positions, bottom_margin, draw_x_axis,
+};
 use super::series::{Panel, Series};
 use crate::study::Axis;
 
@@ -26,11 +28,16 @@ pub(super) fn marker(series: usize, x: f64, y: f64) -> String {
 }
 
 /// Estimates with their intervals along an axis.
-pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>) -> String {
-    let at = places(axis).0;
-    let mut frame = Frame::new(names, below(axis));
-    frame.y_axis(scale);
-    x_axis(&mut frame, axis, &at);
+pub(super) fn draw_lines(
+    panel: &Panel,
+    axis: &Axis,
+    scale: &Scale,
+    names: AxisNames<'_>,
+) -> String {
+    let at = axis_positions(axis).0;
+    let mut frame = Frame::new(names, bottom_margin(axis));
+    frame.draw_y_axis(scale);
+    draw_x_axis(&mut frame, axis, &at);
     let middle = (panel.series.len() as f64 - 1.0) / 2.0;
     let apart = at.windows(2).map(|two| (two[1] - two[0]).abs()).fold(1.0, f64::min);
     let apart = apart * (WIDTH - RIGHT - LEFT) * 0.6 / panel.series.len().max(1) as f64;
@@ -44,7 +51,7 @@ pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>)
             let Some(point) = point else {
                 continue;
             };
-            let (x, y) = (frame.x(*at) + aside, frame.y(scale.place(point.value)));
+            let (x, y) = (frame.x(*at) + aside, frame.y(scale.position(point.value)));
             if point.value.is_finite() {
                 let verb = if path.is_empty() { 'M' } else { 'L' };
                 write!(path, "{verb}{x:.1} {y:.1}").expect("a string");
@@ -54,7 +61,7 @@ pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>)
                     .expect("a string");
             }
             if let Some((low, high)) = point.interval {
-                let (low, high) = (frame.y(scale.place(low)), frame.y(scale.place(high)));
+                let (low, high) = (frame.y(scale.position(low)), frame.y(scale.position(high)));
                 let doubt = if point.extreme { " doubt" } else { "" };
                 let d = format!("M{x:.1} {low:.1}V{high:.1}");
                 write!(marks, "<path class=\"whisker c{colour}{doubt}\" d=\"{d}\"/>")
@@ -64,16 +71,16 @@ pub(super) fn lines(panel: &Panel, axis: &Axis, scale: &Scale, names: Names<'_>)
         let dash = number / COLOURS;
         frame.add(format_args!("<path class=\"line c{colour} d{dash}\" d=\"{path}\"/>{marks}"));
     }
-    frame.end()
+    frame.finish()
 }
 
 /// What fraction took no longer, as steps over a logarithm of time.
-pub(super) fn ecdf(panel: &Panel, scale: &Scale, names: Names<'_>) -> String {
-    let up = Scale::over([0.0, 1.0].into_iter(), Unit::Fraction);
+pub(super) fn draw_ecdf(panel: &Panel, scale: &Scale, names: AxisNames<'_>) -> String {
+    let up = Scale::from_values([0.0, 1.0].into_iter(), AxisUnit::Fraction);
     let mut frame = Frame::new(names, 44.0);
-    frame.y_axis(&up);
+    frame.draw_y_axis(&up);
     for (at, words) in &scale.ticks {
-        let (x, bottom) = (frame.x(scale.place(*at)), frame.bottom);
+        let (x, bottom) = (frame.x(scale.position(*at)), frame.bottom);
         let y = bottom + 18.0;
         frame.add(format_args!("<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom:.1}\"/>"));
         frame.add(format_args!("<text class=\"across\" x=\"{x:.1}\" y=\"{y:.1}\">{words}</text>"));
@@ -81,10 +88,10 @@ pub(super) fn ecdf(panel: &Panel, scale: &Scale, names: Names<'_>) -> String {
     for (number, series) in panel.series.iter().enumerate() {
         let colour = number % COLOURS;
         let Some((first, _)) = series.steps.first() else { continue };
-        let x = frame.x(scale.place(*first as f64));
+        let x = frame.x(scale.position(*first as f64));
         let mut path = format!("M{x:.1} {:.1}", frame.bottom);
         for (ms, fraction) in &series.steps {
-            let (x, y) = (frame.x(scale.place(*ms as f64)), frame.y(*fraction));
+            let (x, y) = (frame.x(scale.position(*ms as f64)), frame.y(*fraction));
             write!(path, "H{x:.1}V{y:.1}").expect("a string");
         }
         write!(path, "H{:.1}", frame.x(1.0)).expect("a string");
@@ -96,17 +103,17 @@ pub(super) fn ecdf(panel: &Panel, scale: &Scale, names: Names<'_>) -> String {
         for part in marked {
             let step = series.steps.iter().find(|(_, fraction)| *fraction >= part * top);
             if let Some((ms, fraction)) = step {
-                let (x, y) = (frame.x(scale.place(*ms as f64)), frame.y(*fraction));
+                let (x, y) = (frame.x(scale.position(*ms as f64)), frame.y(*fraction));
                 let mark = marker(number, x, y);
                 frame.add(format_args!("{mark}"));
             }
         }
     }
-    frame.end()
+    frame.finish()
 }
 
 /// One scale for all panels of a plot, so that they compare.
-pub(super) fn common(series: impl Iterator<Item = Series> + Clone, unit: Unit) -> Scale {
+pub(super) fn common_scale(series: impl Iterator<Item = Series> + Clone, unit: AxisUnit) -> Scale {
     let points = series.flat_map(|series| series.points).flatten();
     let values = points.flat_map(|point| {
         // Those would leave no room for the others; they are cut off, and the page says so.
@@ -114,13 +121,13 @@ pub(super) fn common(series: impl Iterator<Item = Series> + Clone, unit: Unit) -
         let (low, high) = interval.unwrap_or((point.value, point.value));
         [point.value, low, high]
     });
-    Scale::over(values, unit)
+    Scale::from_values(values, unit)
 }
 
 /// One scale for the distributions of all panels.
-pub(super) fn common_times<'p>(series: impl Iterator<Item = &'p Series>) -> Scale {
+pub(super) fn common_time_scale<'p>(series: impl Iterator<Item = &'p Series>) -> Scale {
     let ends = series.flat_map(|series| [series.steps.first(), series.steps.last()]);
     let ends: Vec<f64> = ends.flatten().map(|(ms, _)| *ms as f64).collect();
     let most = ends.iter().copied().fold(1.0, f64::max);
-    Scale::log_time(ends.into_iter().fold(most, f64::min), most)
+    Scale::from_times(ends.into_iter().fold(most, f64::min), most)
 }

@@ -1,13 +1,13 @@
 //! What a reader must know of the model: what was simulated, and what of it is an assumption.
 
-use super::axis::time;
+use super::axis::format_time;
 use crate::Millis;
 use crate::scenario::fault::Fault;
-use crate::scenario::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology};
+use crate::scenario::{AttackScenario, Colluding, Days, Mirrors, Scenario, Shape, Topology};
 
 /// Name and value of what a world is made of.
 pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str, String)> {
-    let ms = |ms: u64| time(ms as f64);
+    let ms = |ms: u64| format_time(ms as f64);
     let range = |(low, high): (u64, u64)| format!("{} to {}", ms(low), ms(high));
     let lognormal =
         |(median, sigma): (u64, f64)| format!("lognormal, median {}, sigma {sigma}", ms(median));
@@ -53,7 +53,7 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         None => all.push(("adversary", "adversary", "none".to_owned())),
         Some(adversary) => {
             all.push(("adversary.attack", "attack", attack(adversary.attack)));
-            if adversary.attack.forks() {
+            if adversary.attack.is_fork() {
                 all.push(("adversary.shape", "the fork", shape(adversary.shape)));
             }
             if adversary.launders {
@@ -86,31 +86,39 @@ fn faults(faults: &[Fault]) -> String {
     let told = faults.iter().map(|fault| {
         let until = match fault.until {
             Millis::MAX => "to the end".to_owned(),
-            until => format!("until {}", time(until as f64)),
+            until => format!("until {}", format_time(until as f64)),
         };
         let share = fault.share * 100.0;
-        format!("{}, {share}% of nodes, from {} {until}", fault.kind, time(fault.from as f64))
+        format!(
+            "{}, {share}% of nodes, from {} {until}",
+            fault.kind,
+            format_time(fault.from as f64)
+        )
     });
     let all = told.collect::<Vec<_>>().join("; ");
     if all.is_empty() { "nothing".to_owned() } else { all }
 }
 
 fn days(days: Days) -> String {
-    if !days.fail() {
+    if !days.can_fail() {
         return "none".to_owned();
     }
     let day = |(failure, mean): (f64, Millis)| {
-        format!("{}% of connections fail for {} in the mean", failure * 100.0, time(mean as f64))
+        format!(
+            "{}% of connections fail for {} in the mean",
+            failure * 100.0,
+            format_time(mean as f64)
+        )
     };
     format!("{}, then {}", day(days.good), day(days.bad))
 }
 
 fn mirrors(mirrors: Mirrors) -> String {
     let up = format!("{}% of the time", mirrors.availability * 100.0);
-    if !mirrors.fail() {
+    if !mirrors.can_fail() {
         return up;
     }
-    let ms = |ms: u64| time(ms as f64);
+    let ms = |ms: u64| format_time(ms as f64);
     let within = match mirrors.within {
         (0, Millis::MAX) => String::new(),
         (from, Millis::MAX) => format!(", from {} on", ms(from)),
@@ -130,21 +138,23 @@ fn topology(topology: Topology) -> String {
     }
 }
 
-fn attack(attack: Attack) -> String {
+fn attack(attack: AttackScenario) -> String {
     match attack {
-        Attack::Fork => "every key stolen; victims are shown a forked log with a trojan".to_owned(),
-        Attack::Flash(percent, lasts) => format!(
+        AttackScenario::Fork => {
+            "every key stolen; victims are shown a forked log with a trojan".to_owned()
+        }
+        AttackScenario::Flash(percent, lasts) => format!(
             "the same, and for {} the fork is shown to {percent}% of honest nodes",
-            time(lasts as f64)
+            format_time(lasts as f64)
         ),
-        Attack::Logged => {
+        AttackScenario::Logged => {
             "the publisher's keys stolen; a trojan is appended to the log, for everybody".to_owned()
         }
-        Attack::Freeze => {
+        AttackScenario::Freeze => {
             "victims' mirrors show what they showed at the start, for ever".to_owned()
         }
-        Attack::Block => "victims reach none of their peers".to_owned(),
-        Attack::Story => {
+        AttackScenario::Block => "victims reach none of their peers".to_owned(),
+        AttackScenario::Story => {
             "colluding peers show victims the log of the start in every other minute, \
              else the log as it is"
                 .to_owned()
@@ -162,7 +172,7 @@ fn shape(shape: Shape) -> String {
         Shape::Starved(lasts) => format!(
             "the log at the start, and the trojan after it; for {} honest mirrors show no more than \
              the log at the start",
-            time(lasts as f64)
+            format_time(lasts as f64)
         ),
     }
 }
@@ -189,13 +199,13 @@ pub(super) fn assumptions(cells: &[Scenario]) -> Vec<&'static str> {
              each other. A guard that is slow for all of a node's circuits is not in the model.",
         );
     }
-    if any(|cell| cell.tor.days.fail()) {
+    if any(|cell| cell.tor.days.can_fail()) {
         all.push(
             "How often connections fail on good days and on bad ones follows Torperf's daily timeout rates; \
              how long such days last is assumed.",
         );
     }
-    if any(|cell| cell.mirrors.fail()) {
+    if any(|cell| cell.mirrors.can_fail()) {
         all.push(
             "How often a mirror is up is assumed. Every node has one mirror, and mirrors fail \
              independently of each other; a node with several, or with one that others use too, fares \

@@ -6,16 +6,16 @@ use unanimity_storage::{Mode, Storage, StorageError};
 
 use super::{numbers, page, series};
 use crate::Study;
-use crate::sweep::{Manifest, Row};
+use crate::sweep::{ResultRow, SweepManifest};
 
 /// Writes `index.html`, `plots.csv`, `worlds.csv` and `worlds.jsonl` to a directory that is there, and
 /// returns the page's path.
-pub fn write(
+pub fn write_report(
     disk: &Storage,
     out: &Path,
-    manifest: &Manifest,
+    manifest: &SweepManifest,
     study: &Study,
-    rows: &[Row],
+    rows: &[ResultRow],
 ) -> Result<PathBuf, StorageError> {
     let plots: Vec<_> = study
         .plots
@@ -24,10 +24,10 @@ pub fn write(
         .map(|(number, plot)| (number + 1, plot, series::panels(plot, study, rows)))
         .collect();
     let files = [
-        ("plots.csv", numbers::plots(study, &plots)),
-        ("worlds.csv", numbers::worlds(study, rows)),
-        ("worlds.jsonl", numbers::lines(rows)),
-        ("index.html", page::page(manifest, study, rows, &plots)),
+        ("plots.csv", numbers::plots_csv(study, &plots)),
+        ("worlds.csv", numbers::worlds_csv(study, rows)),
+        ("worlds.jsonl", numbers::worlds_jsonl(rows)),
+        ("index.html", page::render_page(manifest, study, rows, &plots)),
     ];
     for (name, text) in &files {
         let path = out.join(name);

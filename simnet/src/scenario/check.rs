@@ -2,11 +2,11 @@
 
 use unanimity_protocol::peers::MAX_PEERS;
 
-use super::{Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
+use super::{AttackScenario, Colluding, Days, Mirrors, Scenario, Shape, Topology, TorScenario};
 use crate::Millis;
 
 /// The path of the field to blame, and what is wrong with it and what to do.
-pub(super) type Complaint = (&'static str, String);
+pub(super) type FieldError = (&'static str, String);
 
 const SECOND: Millis = 1_000;
 const HOUR: Millis = 3_600_000;
@@ -15,7 +15,7 @@ const YEAR: Millis = 365 * DAY;
 const MOST_ENTRIES_AHEAD: u32 = 1_000_000;
 
 /// The first thing that makes no sense.
-pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
+pub(super) fn check_scenario(scenario: &Scenario) -> Result<(), FieldError> {
     nodes(scenario)?;
     mirrors(&scenario.mirrors)?;
     program(scenario)?;
@@ -24,11 +24,11 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
     adversary(scenario)
 }
 
-fn refuse(when: bool, path: &'static str, what: impl FnOnce() -> String) -> Result<(), Complaint> {
+fn refuse(when: bool, path: &'static str, what: impl FnOnce() -> String) -> Result<(), FieldError> {
     if when { Err((path, what())) } else { Ok(()) }
 }
 
-fn nodes(scenario: &Scenario) -> Result<(), Complaint> {
+fn nodes(scenario: &Scenario) -> Result<(), FieldError> {
     let &Scenario { nodes, circle, availability, mean_outage, .. } = scenario;
     refuse(scenario.horizon == 0, "horizon", || {
         "a world of no length shows nothing: write for example horizon = \"30d\"".to_owned()
@@ -57,8 +57,8 @@ fn nodes(scenario: &Scenario) -> Result<(), Complaint> {
     }
 }
 
-fn mirrors(mirrors: &Mirrors) -> Result<(), Complaint> {
-    refuse(mirrors.fail() && mirrors.mean_outage < SECOND, "mirrors.mean_outage", || {
+fn mirrors(mirrors: &Mirrors) -> Result<(), FieldError> {
+    refuse(mirrors.can_fail() && mirrors.mean_outage < SECOND, "mirrors.mean_outage", || {
         "what is not always up has outages of at least 1s".to_owned()
     })?;
     let (from, until) = mirrors.within;
@@ -67,7 +67,7 @@ fn mirrors(mirrors: &Mirrors) -> Result<(), Complaint> {
     })
 }
 
-fn program(scenario: &Scenario) -> Result<(), Complaint> {
+fn program(scenario: &Scenario) -> Result<(), FieldError> {
     for (path, (min, max)) in [("program.poll", scenario.poll), ("program.roll", scenario.roll)] {
         refuse(min > max, path, || "the least is more than the most: swap them".to_owned())?;
         refuse(min < SECOND, path, || "waits are at least 1s".to_owned())?;
@@ -83,7 +83,7 @@ fn program(scenario: &Scenario) -> Result<(), Complaint> {
     })
 }
 
-fn tor(tor: &Tor) -> Result<(), Complaint> {
+fn tor(tor: &TorScenario) -> Result<(), FieldError> {
     let swapped = || "from is more than to: swap them".to_owned();
     refuse(tor.slow.1 > tor.slow.2, "tor.slow", swapped)?;
     refuse(tor.hiccup.1 > tor.hiccup.2, "tor.hiccup", swapped)?;
@@ -104,7 +104,7 @@ fn tor(tor: &Tor) -> Result<(), Complaint> {
     Ok(())
 }
 
-fn release(scenario: &Scenario) -> Result<(), Complaint> {
+fn release(scenario: &Scenario) -> Result<(), FieldError> {
     let &Scenario { horizon, release: (first, every), background, .. } = scenario;
     refuse(first >= horizon, "release.first", || {
         "no release comes before the horizon: release earlier, or raise horizon".to_owned()
@@ -117,7 +117,7 @@ fn release(scenario: &Scenario) -> Result<(), Complaint> {
     refuse(others > 1_000_000_000, "release.background", || many(others))
 }
 
-fn adversary(scenario: &Scenario) -> Result<(), Complaint> {
+fn adversary(scenario: &Scenario) -> Result<(), FieldError> {
     let Some(adversary) = &scenario.adversary else { return Ok(()) };
     let (nodes, circle, victims) = (scenario.nodes, scenario.circle, adversary.victims);
     refuse(adversary.start >= scenario.horizon, "adversary.start", || {
@@ -142,7 +142,7 @@ fn adversary(scenario: &Scenario) -> Result<(), Complaint> {
             })?;
         }
     }
-    refuse(matches!(adversary.attack, Attack::Flash(_, 0)), "adversary.lasts", || {
+    refuse(matches!(adversary.attack, AttackScenario::Flash(_, 0)), "adversary.lasts", || {
         "a flash fork lasts for a while: write for example lasts = \"1h\"".to_owned()
     })?;
     refuse(adversary.withdrawn_after == Some(0), "adversary.withdrawn_after", || {

@@ -15,7 +15,7 @@ use crate::Millis;
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// What goes wrong.
-    pub kind: Kind,
+    pub kind: FaultKind,
     /// The probability for each node.
     pub share: f64,
     /// From when.
@@ -27,7 +27,7 @@ pub struct Fault {
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum FaultKind {
     /// As a peer it accepts connections and says nothing.
     Silent,
     /// It stops in the middle of its answer.
@@ -82,64 +82,64 @@ pub enum Kind {
     Partition,
 }
 
-impl Kind {
+impl FaultKind {
     /// All of them.
-    pub const ALL: [Kind; 25] = [
-        Kind::Silent,
-        Kind::Stall,
-        Kind::Garble,
-        Kind::Flood,
-        Kind::Replay,
-        Kind::Slow,
-        Kind::Fast,
-        Kind::Lag,
-        Kind::Story,
-        Kind::Echo,
-        Kind::Forge,
-        Kind::FalseEvidence,
-        Kind::BadTiles,
-        Kind::MirrorCorrupt,
-        Kind::MirrorEndless,
-        Kind::MirrorDead,
-        Kind::MirrorStale,
-        Kind::MirrorSlow,
-        Kind::MirrorTrojan,
-        Kind::Crash,
-        Kind::Cut,
-        Kind::PeerCrash,
-        Kind::Off,
-        Kind::Unreachable,
-        Kind::Partition,
+    pub const ALL: [FaultKind; 25] = [
+        FaultKind::Silent,
+        FaultKind::Stall,
+        FaultKind::Garble,
+        FaultKind::Flood,
+        FaultKind::Replay,
+        FaultKind::Slow,
+        FaultKind::Fast,
+        FaultKind::Lag,
+        FaultKind::Story,
+        FaultKind::Echo,
+        FaultKind::Forge,
+        FaultKind::FalseEvidence,
+        FaultKind::BadTiles,
+        FaultKind::MirrorCorrupt,
+        FaultKind::MirrorEndless,
+        FaultKind::MirrorDead,
+        FaultKind::MirrorStale,
+        FaultKind::MirrorSlow,
+        FaultKind::MirrorTrojan,
+        FaultKind::Crash,
+        FaultKind::Cut,
+        FaultKind::PeerCrash,
+        FaultKind::Off,
+        FaultKind::Unreachable,
+        FaultKind::Partition,
     ];
 
     /// Whether it is about what a node answers as a peer.
-    pub fn is_of_peer(self) -> bool {
-        self <= Kind::BadTiles
+    pub fn is_peer_fault(self) -> bool {
+        self <= FaultKind::BadTiles
     }
 
     /// Whether a peer has no good answer about its view as long as this lasts.
-    pub fn is_mute(self) -> bool {
-        use Kind::{Echo, FalseEvidence, Fast, Flood, Forge, Garble, Silent, Slow, Stall};
+    pub fn prevents_valid_answer(self) -> bool {
+        use FaultKind::{Echo, FalseEvidence, Fast, Flood, Forge, Garble, Silent, Slow, Stall};
         matches!(self, Silent | Stall | Garble | Flood | Slow | Fast | Echo | Forge | FalseEvidence)
     }
 
     /// Whether a population of numbers plays it. All others are made of bytes, of steps on a disk or of
     /// time that reading takes, and only the code that ships has those.
-    pub fn is_of_numbers(self) -> bool {
-        use Kind::{Cut, Fast, Lag, Replay, Silent, Slow, Story};
-        use Kind::{MirrorDead, MirrorStale, Off, Partition, Unreachable};
+    pub fn is_played_by_population(self) -> bool {
+        use FaultKind::{Cut, Fast, Lag, Replay, Silent, Slow, Story};
+        use FaultKind::{MirrorDead, MirrorStale, Off, Partition, Unreachable};
         matches!(self, Silent | Lag | Story | Replay | Slow | Fast | MirrorDead | MirrorStale)
             || matches!(self, Cut | Off | Unreachable | Partition)
     }
 
     /// Whether it is about what a node's mirrors send.
-    pub fn is_of_mirror(self) -> bool {
-        (Kind::MirrorCorrupt..=Kind::MirrorTrojan).contains(&self)
+    pub fn is_mirror_fault(self) -> bool {
+        (FaultKind::MirrorCorrupt..=FaultKind::MirrorTrojan).contains(&self)
     }
 }
 
 /// As it is written in files.
-impl fmt::Display for Kind {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }

@@ -59,7 +59,7 @@ pub const FIELDS: &[(&str, &str)] = &[
 ];
 
 /// The path of a field that is named in full or by the end of its path.
-pub fn field(name: &str) -> Result<&'static str, String> {
+pub fn resolve_field(name: &str) -> Result<&'static str, String> {
     let ending = format!(".{name}");
     let in_full = |path: &str| path.starts_with("mirrors.") || path.starts_with("fault.");
     let ends = |path: &str| path == name || path.ends_with(&ending) && !in_full(path);
@@ -72,6 +72,6 @@ pub fn field(name: &str) -> Result<&'static str, String> {
 }
 
 /// What a field is in words.
-pub fn words(path: &str) -> &'static str {
-    FIELDS.iter().find(|(field, _)| *field == path).map_or("", |(_, words)| words)
+pub fn field_label(path: &str) -> &'static str {
+    FIELDS.iter().find(|(field, _)| *resolve_field == path).map_or("", |(_, words)| field_label)
 }

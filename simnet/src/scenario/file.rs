@@ -3,26 +3,28 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::check::{Complaint, check};
-use super::fault_file::{FaultFile, faults};
-use super::text::{Text, Tree, Wrong, find};
-use super::units::{Fraction, Sigma, Time};
-use super::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape, Topology, Tor};
+use super::check::{FieldError, check_scenario};
+use super::fault_file::{FaultFile, read_faults};
+use super::text::{ScenarioError, ScenarioText, ScenarioTree, find_value};
+use super::units::{DurationField, FractionField, SigmaField};
+use super::{
+    Adversary, AttackScenario, Colluding, Days, Mirrors, Scenario, Shape, Topology, TorScenario,
+};
 use crate::Millis;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ScenarioFile {
     question: String,
-    horizon: Time,
-    nodes: Nodes,
+    horizon: DurationField,
+    nodes: NodesFile,
     #[serde(default)]
     mirrors: MirrorsFile,
     #[serde(default)]
-    program: Program,
+    program: ProgramFile,
     #[serde(default)]
     tor: TorFile,
-    release: Release,
+    release: ReleaseFile,
     adversary: Option<AdversaryFile>,
     #[serde(default)]
     fault: Vec<FaultFile>,
@@ -30,66 +32,66 @@ struct File {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nodes {
+struct NodesFile {
     count: u32,
     #[serde(default = "five")]
     circle: u32,
     #[serde(default = "random")]
-    topology: Topo,
+    topology: TopologyFile,
     #[serde(default = "mostly")]
-    availability: Fraction,
+    availability: FractionField,
     #[serde(default = "a_night")]
-    mean_outage: Time,
+    mean_outage: DurationField,
 }
 
 fn five() -> u32 {
     5
 }
 
-fn random() -> Topo {
-    Topo::Random
+fn random() -> TopologyFile {
+    TopologyFile::Random
 }
 
-fn mostly() -> Fraction {
-    Fraction(0.99)
+fn mostly() -> FractionField {
+    FractionField(0.99)
 }
 
-fn a_night() -> Time {
-    Time(8 * 3_600_000)
+fn a_night() -> DurationField {
+    DurationField(8 * 3_600_000)
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Topo {
+enum TopologyFile {
     Random,
     Ring,
-    SmallWorld { rewired: Fraction },
-    Communities { count: u32, inside: Fraction },
+    SmallWorld { rewired: FractionField },
+    Communities { count: u32, inside: FractionField },
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct MirrorsFile {
-    availability: Option<Fraction>,
-    mean_outage: Option<Time>,
-    from: Option<Time>,
-    until: Option<Time>,
+    availability: Option<FractionField>,
+    mean_outage: Option<DurationField>,
+    from: Option<DurationField>,
+    until: Option<DurationField>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Program {
-    poll: Option<(Time, Time)>,
-    max_poll_age: Option<Time>,
-    roll: Option<(Time, Time)>,
-    settle: Option<Time>,
-    ask_timeout: Option<Time>,
-    roll_timeout: Option<Time>,
+struct ProgramFile {
+    poll: Option<(DurationField, DurationField)>,
+    max_poll_age: Option<DurationField>,
+    roll: Option<(DurationField, DurationField)>,
+    settle: Option<DurationField>,
+    ask_timeout: Option<DurationField>,
+    roll_timeout: Option<DurationField>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Model {
+enum TorModelFile {
     #[default]
     Calm,
     Days,
@@ -100,57 +102,57 @@ enum Model {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct TorFile {
-    model: Model,
-    connect: Lognormal,
-    stuck: Option<Fraction>,
-    slow: Sometimes,
-    round_trip: Lognormal,
-    hiccup: Sometimes,
-    vantage: Option<Vec<Time>>,
-    good: Day,
-    bad: Day,
-    churn: Option<Fraction>,
+    model: TorModelFile,
+    connect: LognormalFile,
+    stuck: Option<FractionField>,
+    slow: SometimesFile,
+    round_trip: LognormalFile,
+    hiccup: SometimesFile,
+    vantage: Option<Vec<DurationField>>,
+    good: DayFile,
+    bad: DayFile,
+    churn: Option<FractionField>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Day {
-    failure: Option<Fraction>,
-    mean: Option<Time>,
+struct DayFile {
+    failure: Option<FractionField>,
+    mean: Option<DurationField>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Lognormal {
-    median: Option<Time>,
-    sigma: Option<Sigma>,
+struct LognormalFile {
+    median: Option<DurationField>,
+    sigma: Option<SigmaField>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Sometimes {
-    probability: Option<Fraction>,
-    from: Option<Time>,
-    to: Option<Time>,
+struct SometimesFile {
+    probability: Option<FractionField>,
+    from: Option<DurationField>,
+    to: Option<DurationField>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Release {
-    first: Time,
-    every: Option<Time>,
+struct ReleaseFile {
+    first: DurationField,
+    every: Option<DurationField>,
     #[serde(default = "a_day")]
-    late: Time,
-    background: Option<Time>,
+    late: DurationField,
+    background: Option<DurationField>,
 }
 
-fn a_day() -> Time {
-    Time(24 * 3_600_000)
+fn a_day() -> DurationField {
+    DurationField(24 * 3_600_000)
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum AttackFile {
     Fork,
     Flash,
     Logged,
@@ -162,18 +164,18 @@ enum Kind {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AdversaryFile {
-    attack: Kind,
-    start: Time,
+    attack: AttackFile,
+    start: DurationField,
     #[serde(default = "one")]
     victims: u32,
     colluding: Option<u32>,
     colluding_of_all: Option<u32>,
-    share: Option<Fraction>,
-    lasts: Option<Time>,
+    share: Option<FractionField>,
+    lasts: Option<DurationField>,
     shape: Option<ShapeFile>,
     #[serde(default)]
     launders: bool,
-    withdrawn_after: Option<Time>,
+    withdrawn_after: Option<DurationField>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -182,7 +184,7 @@ enum ShapeFile {
     Next,
     Same,
     Longer(u32),
-    Starved(Time),
+    Starved(DurationField),
 }
 
 fn one() -> u32 {
@@ -190,25 +192,30 @@ fn one() -> u32 {
 }
 
 /// Reads and checks one world. The tree is of the text, with the values of one cell put in.
-pub fn scenario(text: &Text, tree: Spanned<Tree<'_>>) -> Result<Scenario, Wrong> {
+pub fn read_scenario(
+    text: &ScenarioText,
+    tree: Spanned<ScenarioTree<'_>>,
+) -> Result<Scenario, ScenarioError> {
     let kept = tree.get_ref().clone();
-    let file = File::deserialize(toml::de::Deserializer::from(tree))
-        .map_err(|error| text.wrong(error.span(), error.message()))?;
+    let file = ScenarioFile::deserialize(toml::de::Deserializer::from(tree))
+        .map_err(|error| text.error_at(error.span(), error.message()))?;
     let wrong = |path: &str, what: String| {
         let (section, _) = path.split_once('.').unwrap_or((path, ""));
-        let value = find(&kept, path).or_else(|| find(&kept, section));
-        text.wrong(value.map(Spanned::span), what)
+        let value = find_value(&kept, path).or_else(|| find_value(&kept, section));
+        text.error_at(value.map(Spanned::span), what)
     };
     let scenario = assemble(&file, text.name()).map_err(|(path, what)| wrong(path, what))?;
-    check(&scenario).map_err(|(path, what)| wrong(path, what))?;
-    let faults = faults(text, &file.fault, scenario.horizon)?;
-    Ok(Scenario { faults, ..scenario })
+    check_scenario(&read_scenario).map_err(|(path, what)| wrong(path, what))?;
+    let faults = read_faults(text, &file.fault, read_scenario.horizon)?;
+    Ok(Scenario { faults, ..read_scenario })
 }
 
-fn assemble(file: &File, name: String) -> Result<Scenario, Complaint> {
+fn assemble(file: &ScenarioFile, name: String) -> Result<Scenario, FieldError> {
     let (nodes, program, release) = (&file.nodes, &file.program, &file.release);
-    let or = |time: Option<Time>, default: Millis| time.map_or(default, |time| time.0);
-    let pair = |pair: Option<(Time, Time)>, default| pair.map_or(default, |(a, b)| (a.0, b.0));
+    let or = |time: Option<DurationField>, default: Millis| time.map_or(default, |time| time.0);
+    let pair = |pair: Option<(DurationField, DurationField)>, default| {
+        pair.map_or(default, |(a, b)| (a.0, b.0))
+    };
     let minute = 60_000;
     Ok(Scenario {
         name,
@@ -217,10 +224,10 @@ fn assemble(file: &File, name: String) -> Result<Scenario, Complaint> {
         nodes: nodes.count,
         circle: nodes.circle,
         topology: match nodes.topology {
-            Topo::Random => Topology::Random,
-            Topo::Ring => Topology::Ring,
-            Topo::SmallWorld { rewired } => Topology::SmallWorld(rewired.0),
-            Topo::Communities { count, inside } => Topology::Communities(count, inside.0),
+            TopologyFile::Random => Topology::Random,
+            TopologyFile::Ring => Topology::Ring,
+            TopologyFile::SmallWorld { rewired } => Topology::SmallWorld(rewired.0),
+            TopologyFile::Communities { count, inside } => Topology::Communities(count, inside.0),
         },
         availability: nodes.availability.0,
         mean_outage: nodes.mean_outage.0,
@@ -242,7 +249,7 @@ fn assemble(file: &File, name: String) -> Result<Scenario, Complaint> {
 
 fn mirrors(file: &MirrorsFile) -> Mirrors {
     let usual = Mirrors::default();
-    let or = |time: &Option<Time>, default| time.map_or(default, |time| time.0);
+    let or = |time: &Option<DurationField>, default| time.map_or(default, |time| time.0);
     Mirrors {
         availability: file.availability.map_or(usual.availability, |fraction| fraction.0),
         mean_outage: or(&file.mean_outage, usual.mean_outage),
@@ -250,27 +257,27 @@ fn mirrors(file: &MirrorsFile) -> Mirrors {
     }
 }
 
-fn tor(file: &TorFile) -> Tor {
+fn tor(file: &TorFile) -> TorScenario {
     let base = match file.model {
-        Model::Calm => Tor::calm(),
-        Model::Days => Tor::days(),
-        Model::Attack => Tor::attack(),
-        Model::None => Tor::none(),
+        TorModelFile::Calm => TorScenario::calm(),
+        TorModelFile::Days => TorScenario::days(),
+        TorModelFile::Attack => TorScenario::attack(),
+        TorModelFile::None => TorScenario::none(),
     };
-    let lognormal = |over: &Lognormal, (median, sigma)| {
+    let lognormal = |over: &LognormalFile, (median, sigma)| {
         (over.median.map_or(median, |time| time.0), over.sigma.map_or(sigma, |sigma| sigma.0))
     };
-    let sometimes = |over: &Sometimes, (probability, from, to)| {
+    let sometimes = |over: &SometimesFile, (probability, from, to)| {
         (
             over.probability.map_or(probability, |fraction| fraction.0),
             over.from.map_or(from, |time| time.0),
             over.to.map_or(to, |time| time.0),
         )
     };
-    let day = |over: &Day, (failure, mean)| {
+    let day = |over: &DayFile, (failure, mean)| {
         (over.failure.map_or(failure, |fraction| fraction.0), over.mean.map_or(mean, |time| time.0))
     };
-    Tor {
+    TorScenario {
         connect: lognormal(&file.connect, base.connect),
         stuck: file.stuck.map_or(base.stuck, |fraction| fraction.0),
         slow: sometimes(&file.slow, base.slow),
@@ -285,7 +292,7 @@ fn tor(file: &TorFile) -> Tor {
     }
 }
 
-fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
+fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
     let colluding = match (file.colluding, file.colluding_of_all) {
         (Some(_), Some(_)) => {
             let what = "colluding says how many of each victim's circle, colluding_of_all how many of \
@@ -296,7 +303,7 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
         (count, None) => Colluding::OfCircle(count.unwrap_or(0)),
     };
     let attack = match (file.attack, file.share, file.lasts) {
-        (Kind::Flash, Some(share), Some(lasts)) => {
+        (AttackFile::Flash, Some(share), Some(lasts)) => {
             let percent = (share.0 * 100.0).round();
             if (share.0 * 100.0 - percent).abs() > 1e-6 {
                 return Err((
@@ -304,30 +311,30 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, Complaint> {
                     "share is a whole number of hundredths".to_owned(),
                 ));
             }
-            Attack::Flash(percent as u32, lasts.0)
+            AttackScenario::Flash(percent as u32, lasts.0)
         }
-        (Kind::Flash, ..) => {
+        (AttackFile::Flash, ..) => {
             let what = "a flash fork needs share (of the honest mirrors, for example 0.5) and lasts \
                 (for example \"1h\")";
             return Err(("adversary.attack", what.to_owned()));
         }
         (_, Some(_), _) => return Err(("adversary.share", only_flash("share"))),
         (_, _, Some(_)) => return Err(("adversary.lasts", only_flash("lasts"))),
-        (Kind::Fork, ..) => Attack::Fork,
-        (Kind::Logged, ..) => Attack::Logged,
-        (Kind::Freeze, ..) => Attack::Freeze,
-        (Kind::Block, ..) => Attack::Block,
-        (Kind::Story, ..) => Attack::Story,
+        (AttackFile::Fork, ..) => AttackScenario::Fork,
+        (AttackFile::Logged, ..) => AttackScenario::Logged,
+        (AttackFile::Freeze, ..) => AttackScenario::Freeze,
+        (AttackFile::Block, ..) => AttackScenario::Block,
+        (AttackFile::Story, ..) => AttackScenario::Story,
     };
-    if file.shape.is_some() && !attack.forks() {
+    if file.shape.is_some() && !attack.is_fork() {
         let what = "only a fork has a shape: strike it out, or write attack = \"fork\"";
         return Err(("adversary.shape", what.to_owned()));
     }
-    if file.launders && !attack.forks() {
+    if file.launders && !attack.is_fork() {
         let what = "only a fork is laundered: strike it out, or write attack = \"fork\"";
         return Err(("adversary.launders", what.to_owned()));
     }
-    if file.withdrawn_after.is_some() && attack != Attack::Logged {
+    if file.withdrawn_after.is_some() && attack != AttackScenario::Logged {
         let what = "only what is logged is taken back: strike it out, or write attack = \"logged\"";
         return Err(("adversary.withdrawn_after", what.to_owned()));
     }

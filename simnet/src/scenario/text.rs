@@ -11,14 +11,14 @@ use toml::de::{DeTable, DeValue};
 /// What is wrong with a file, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {what}")]
-pub struct Wrong {
+pub struct ScenarioError {
     place: String,
     what: String,
 }
 
 /// A file's text, and below it what `--set` says.
 #[derive(Clone, Debug)]
-pub struct Text {
+pub struct ScenarioText {
     path: PathBuf,
     text: String,
     /// Where the file ends and `--set` begins.
@@ -26,20 +26,20 @@ pub struct Text {
 }
 
 /// A TOML table that remembers where its values stand.
-pub type Tree<'t> = DeTable<'t>;
+pub type ScenarioTree<'t> = DeTable<'t>;
 
-impl Text {
+impl ScenarioText {
     /// `set` holds `field=value`; a value that is no TOML is a string.
-    pub fn new(path: &Path, text: &str, set: &[String]) -> Result<Text, Wrong> {
+    pub fn new(path: &Path, text: &str, set: &[String]) -> Result<ScenarioText, ScenarioError> {
         let own = text.len();
-        let mut text = Text { path: path.to_owned(), text: text.to_owned(), own };
+        let mut text = ScenarioText { path: path.to_owned(), text: text.to_owned(), own };
         if set.is_empty() {
             return Ok(text);
         }
         text.text += "\n[set]\n";
         for entry in set {
             let place = || format!("--set {entry}");
-            let (field, value) = entry.split_once('=').ok_or_else(|| Wrong {
+            let (field, value) = entry.split_once('=').ok_or_else(|| ScenarioError {
                 place: place(),
                 what: "write FIELD=VALUE, for example --set circle=5".to_owned(),
             })?;
@@ -47,7 +47,7 @@ impl Text {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
             if field.is_empty() || !field.chars().all(plain) || value.contains('\n') {
                 let what = "a field is named as in the file, for example circle".to_owned();
-                return Err(Wrong { place: place(), what });
+                return Err(ScenarioError { place: place(), what });
             }
             let value = match DeValue::parse(value) {
                 Ok(_) => Cow::Borrowed(value),
@@ -59,12 +59,12 @@ impl Text {
     }
 
     /// Parses it.
-    pub fn tree(&self) -> Result<Spanned<Tree<'_>>, Wrong> {
-        DeTable::parse(&self.text).map_err(|error| self.wrong(error.span(), error.message()))
+    pub fn parse_tree(&self) -> Result<Spanned<ScenarioTree<'_>>, ScenarioError> {
+        DeTable::parse(&self.text).map_err(|error| self.error_at(error.span(), error.message()))
     }
 
     /// The characters of a value, as they were written.
-    pub fn written(&self, span: Range<usize>) -> &str {
+    pub fn source_text(&self, span: Range<usize>) -> &str {
         self.text.get(span).unwrap_or_default().trim()
     }
 
@@ -74,11 +74,11 @@ impl Text {
     }
 
     /// Something wrong with what stands there, or with the file as a whole.
-    pub fn wrong(&self, span: Option<Range<usize>>, what: impl Into<String>) -> Wrong {
+    pub fn error_at(&self, span: Option<Range<usize>>, what: impl Into<String>) -> ScenarioError {
         let file = self.path.display();
         let what = what.into().trim().replace('\n', "; ");
         let Some(span) = span.filter(|span| span.start > 0) else {
-            return Wrong { place: file.to_string(), what };
+            return ScenarioError { place: file.to_string(), what };
         };
         let start = span.start.min(self.text.len());
         let before = &self.text.as_bytes()[..start];
@@ -88,28 +88,31 @@ impl Text {
             true => format!("{file}, line {} (`{shown}`)", line + 1),
             false => format!("--set {}", shown.replacen(" = ", "=", 1)),
         };
-        Wrong { place, what }
+        ScenarioError { place, what }
     }
 }
 
 /// The value at a path of names, if it is there.
-pub fn find<'a, 't>(tree: &'a Tree<'t>, path: &str) -> Option<&'a Spanned<DeValue<'t>>> {
+pub fn find_value<'a, 't>(
+    tree: &'a ScenarioTree<'t>,
+    path: &str,
+) -> Option<&'a Spanned<DeValue<'t>>> {
     match path.split_once('.') {
         None => tree.get(path),
-        Some((first, rest)) => find(tree.get(first)?.get_ref().as_table()?, rest),
+        Some((first, rest)) => find_value(tree.get(first)?.get_ref().as_table()?, rest),
     }
 }
 
-/// Whether a path names one place in a tree: not if it leads into a list (`[[fault]]`) of any length
+/// Whether a path names one place in a tree: not if it leads into a list (`[[read_fault]]`) of any length
 /// but one.
-pub fn is_one(tree: &Tree<'_>, path: &str) -> bool {
+pub fn is_unambiguous(tree: &ScenarioTree<'_>, path: &str) -> bool {
     let first = path.split_once('.').map_or(path, |(first, _)| first);
     let list = tree.get(first).and_then(|value| value.get_ref().as_array());
     list.is_none_or(|list| list.len() == 1) && (list.is_some() || first != "fault")
 }
 
 /// Puts a value at a path of names, and tables on the way where there are none. Of a list, in its first.
-pub fn put<'t>(tree: &mut Tree<'t>, path: &str, value: Spanned<DeValue<'t>>) {
+pub fn put_value<'t>(tree: &mut ScenarioTree<'t>, path: &str, value: Spanned<DeValue<'t>>) {
     let span = value.span();
     let (first, rest) = match path.split_once('.') {
         None => (path, None),
@@ -124,14 +127,14 @@ pub fn put<'t>(tree: &mut Tree<'t>, path: &str, value: Spanned<DeValue<'t>>) {
     if let Some(DeValue::Array(all)) = tree.get_mut(first).map(Spanned::get_mut)
         && let Some(DeValue::Table(only)) = all.get_mut(0).map(Spanned::get_mut)
     {
-        put(only, rest, value);
+        put_value(only, rest, value);
         return;
     }
     if !tree.get(first).is_some_and(|inner| inner.get_ref().is_table()) {
         tree.remove(first);
-        tree.insert(key, Spanned::new(span, DeValue::Table(Tree::new())));
+        tree.insert(key, Spanned::new(span, DeValue::Table(ScenarioTree::new())));
     }
     if let Some(DeValue::Table(inner)) = tree.get_mut(first).map(Spanned::get_mut) {
-        put(inner, rest, value);
+        put_value(inner, rest, value);
     }
 }

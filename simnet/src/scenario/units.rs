@@ -9,18 +9,18 @@ use crate::Millis;
 
 /// A duration in whole milliseconds, written as "8h".
 #[derive(Clone, Copy)]
-pub(super) struct Time(pub(super) Millis);
+pub(super) struct DurationField(pub(super) Millis);
 
 /// A number from 0 to 1.
 #[derive(Clone, Copy)]
-pub(super) struct Fraction(pub(super) f64);
+pub(super) struct FractionField(pub(super) f64);
 
 /// The sigma of a lognormal.
 #[derive(Clone, Copy)]
-pub(super) struct Sigma(pub(super) f64);
+pub(super) struct SigmaField(pub(super) f64);
 
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
+impl<'de> Deserialize<'de> for DurationField {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<DurationField, D::Error> {
         let text = String::deserialize(from)
             .map_err(|_| D::Error::custom("write a duration in quotes, for example \"8h\""))?;
         let time: Duration = humantime::parse_duration(&text).map_err(|_| {
@@ -30,16 +30,16 @@ impl<'de> Deserialize<'de> for Time {
         if time > most || !time.as_nanos().is_multiple_of(1_000_000) {
             return Err(D::Error::custom("a duration is whole milliseconds, at most 100 years"));
         }
-        Ok(Time(time.as_millis() as Millis))
+        Ok(DurationField(time.as_millis() as Millis))
     }
 }
 
-impl<'de> Deserialize<'de> for Fraction {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fraction, D::Error> {
+impl<'de> Deserialize<'de> for FractionField {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<FractionField, D::Error> {
         let number = f64::deserialize(from)
             .map_err(|_| D::Error::custom("write a number from 0 to 1, for example 0.99"))?;
         match (0.0..=1.0).contains(&number) {
-            true => Ok(Fraction(number)),
+            true => Ok(FractionField(number)),
             false => Err(D::Error::custom(format!(
                 "{number} is no fraction or probability: write a number from 0 to 1"
             ))),
@@ -47,11 +47,11 @@ impl<'de> Deserialize<'de> for Fraction {
     }
 }
 
-impl<'de> Deserialize<'de> for Sigma {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Sigma, D::Error> {
+impl<'de> Deserialize<'de> for SigmaField {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<SigmaField, D::Error> {
         let number = f64::deserialize(from)?;
         match (0.0..=5.0).contains(&number) {
-            true => Ok(Sigma(number)),
+            true => Ok(SigmaField(number)),
             false => Err(D::Error::custom("sigma is a number from 0 to 5")),
         }
     }

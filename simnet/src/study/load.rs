@@ -7,17 +7,17 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::plot::{Kind, Measure, Plot};
+use super::plot::{Plot, PlotKind, PlotMeasure};
 use super::{Axis, Study};
-use crate::scenario::fields::field;
-use crate::scenario::file::scenario;
-use crate::scenario::text::{Text, Tree, Wrong, is_one, put};
+use crate::scenario::fields::resolve_field;
+use crate::scenario::file::read_scenario;
+use crate::scenario::text::{ScenarioError, ScenarioText, ScenarioTree, is_unambiguous, put_value};
 
 /// More cells than this are a mistake.
-const MOST_CELLS: usize = 100_000;
+const MAX_CELLS: usize = 100_000;
 
 /// A field that is varied: its axis, and where its values stand.
-struct Varied<'t> {
+struct VariedField<'t> {
     axis: Axis,
     values: Vec<Spanned<DeValue<'t>>>,
 }
@@ -26,7 +26,7 @@ struct Varied<'t> {
 #[serde(deny_unknown_fields)]
 struct PlotFile {
     question: String,
-    kind: Option<Spanned<Kind>>,
+    kind: Option<Spanned<PlotKind>>,
     metric: Spanned<String>,
     x: Option<Spanned<String>>,
     line: Option<Spanned<String>>,
@@ -35,29 +35,32 @@ struct PlotFile {
 
 impl Study {
     /// Reads the text of a file; `set` are values in place of the file's, as `field=value`.
-    pub fn read(path: &Path, text: &str, set: &[String]) -> Result<Study, Wrong> {
-        let text = Text::new(path, text, set)?;
-        let tree = text.tree()?;
+    pub fn read(path: &Path, text: &str, set: &[String]) -> Result<Study, ScenarioError> {
+        let text = ScenarioText::new(path, text, set)?;
+        let tree = text.parse_tree()?;
         let whole = tree.span();
         let mut tree = tree.into_inner();
-        let set = section(&text, &mut tree, "set")?;
+        let set = take_section(&text, &mut tree, "set")?;
         let plots = tree.remove("plot");
-        let mut sweep = section(&text, &mut tree, "sweep")?.unwrap_or_default();
+        let mut sweep = take_section(&text, &mut tree, "sweep")?.unwrap_or_default();
         let mut set = set.unwrap_or_default();
         if let Some(replications) = set.remove("replications") {
-            put(&mut sweep, "replications", replications);
+            put_value(&mut sweep, "replications", replications);
         }
         let (mut varied, replications) = axes(&text, sweep)?;
-        for (name, value) in leaves(set) {
-            let path = field(&name).map_err(|what| text.wrong(Some(value.span()), what))?;
+        for (name, value) in flatten_fields(set) {
+            let path =
+                resolve_field(&name).map_err(|what| text.error_at(Some(value.span()), what))?;
             match varied.iter_mut().find(|varied| varied.axis.field == path) {
-                Some(axis) => *axis = vary(&text, path, many(value))?,
-                None if !is_one(&tree, path) => return Err(ambiguous(&text, path, value.span())),
-                None => put(&mut tree, path, value),
+                Some(axis) => *axis = vary(&text, path, to_values(value))?,
+                None if !is_unambiguous(&tree, path) => {
+                    return Err(ambiguous(&text, path, value.span()));
+                }
+                None => put_value(&mut tree, path, value),
             }
         }
-        for Varied { axis, values } in &varied {
-            if !is_one(&tree, &axis.field) {
+        for VariedField { axis, values } in &varied {
+            if !is_unambiguous(&tree, &axis.field) {
                 let span = values.first().map_or(0..0, Spanned::span);
                 return Err(ambiguous(&text, &axis.field, span));
             }
@@ -70,24 +73,28 @@ impl Study {
     }
 }
 
-fn ambiguous(text: &Text, path: &str, span: Range<usize>) -> Wrong {
+fn ambiguous(text: &ScenarioText, path: &str, span: Range<usize>) -> ScenarioError {
     let what =
         format!("{path} is a field of the one [[fault]] of a file: here there is none, or more");
-    text.wrong(Some(span), what)
+    text.error_at(Some(span), what)
 }
 
 /// Takes a section out of the tree.
-fn section<'t>(text: &Text, tree: &mut Tree<'t>, name: &str) -> Result<Option<Tree<'t>>, Wrong> {
+fn take_section<'t>(
+    text: &ScenarioText,
+    tree: &mut ScenarioTree<'t>,
+    name: &str,
+) -> Result<Option<ScenarioTree<'t>>, ScenarioError> {
     let Some(value) = tree.remove(name) else { return Ok(None) };
     let span = value.span();
     match value.into_inner() {
         DeValue::Table(table) => Ok(Some(table)),
-        _ => Err(text.wrong(Some(span), format!("write a section: [{name}]"))),
+        _ => Err(text.error_at(Some(span), format!("write a section: [{name}]"))),
     }
 }
 
 /// Every value that is no section, by its path. Tables inside arrays are values.
-fn leaves<'t>(tree: Tree<'t>) -> Vec<(String, Spanned<DeValue<'t>>)> {
+fn flatten_fields<'t>(tree: ScenarioTree<'t>) -> Vec<(String, Spanned<DeValue<'t>>)> {
     let mut all = Vec::new();
     for (key, value) in tree {
         let span = value.span();
@@ -95,7 +102,7 @@ fn leaves<'t>(tree: Tree<'t>) -> Vec<(String, Spanned<DeValue<'t>>)> {
         match value.into_inner() {
             // Only dotted keys make tables here; `{ small_world = .. }` names no field.
             DeValue::Table(inner) if inner.keys().all(|key| is_field(&name, key.get_ref())) => {
-                let inner = leaves(inner).into_iter();
+                let inner = flatten_fields(inner).into_iter();
                 all.extend(inner.map(|(rest, value)| (format!("{name}.{rest}"), value)));
             }
             value => all.push((name, Spanned::new(span, value))),
@@ -114,7 +121,7 @@ fn is_field(section: &str, key: &str) -> bool {
     })
 }
 
-fn many<'t>(value: Spanned<DeValue<'t>>) -> Vec<Spanned<DeValue<'t>>> {
+fn to_values<'t>(value: Spanned<DeValue<'t>>) -> Vec<Spanned<DeValue<'t>>> {
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(values) => values.into_iter().collect(),
@@ -123,7 +130,10 @@ fn many<'t>(value: Spanned<DeValue<'t>>) -> Vec<Spanned<DeValue<'t>>> {
 }
 
 /// The axes, in the order of the file, and the number of replications.
-fn axes<'t>(text: &Text, mut sweep: Tree<'t>) -> Result<(Vec<Varied<'t>>, u32), Wrong> {
+fn axes<'t>(
+    text: &ScenarioText,
+    mut sweep: ScenarioTree<'t>,
+) -> Result<(Vec<VariedField<'t>>, u32), ScenarioError> {
     let replications = match sweep.remove("replications") {
         None => 1,
         Some(value) => {
@@ -133,23 +143,25 @@ fn axes<'t>(text: &Text, mut sweep: Tree<'t>) -> Result<(Vec<Varied<'t>>, u32), 
                 .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
             let what = "replications is how many worlds of each cell: a whole number from 1";
             let number = number.filter(|number| *number > 0);
-            number.ok_or_else(|| text.wrong(Some(value.span()), what))?
+            number.ok_or_else(|| text.error_at(Some(value.span()), what))?
         }
     };
-    let mut varied: Vec<Varied<'_>> = Vec::new();
-    for (name, value) in leaves(sweep) {
+    let mut varied: Vec<VariedField<'_>> = Vec::new();
+    for (name, value) in flatten_fields(sweep) {
         let span = value.span();
-        let path = field(&name).map_err(|what| text.wrong(Some(span.clone()), what))?;
+        let path = resolve_field(&name).map_err(|what| text.error_at(Some(span.clone()), what))?;
         if !value.get_ref().is_array() {
             let what = "write the values to try in brackets: [1, 3, 5]";
-            return Err(text.wrong(Some(span), what));
+            return Err(text.error_at(Some(span), what));
         }
         if varied.iter().any(|varied| varied.axis.field == path) {
-            return Err(text.wrong(Some(span), format!("{path} is varied twice: strike one out")));
+            return Err(
+                text.error_at(Some(span), format!("{path} is varied twice: strike one out"))
+            );
         }
-        let values = many(value);
+        let values = to_values(value);
         if values.is_empty() {
-            return Err(text.wrong(Some(span), "no value to try: write at least one"));
+            return Err(text.error_at(Some(span), "no value to try: write at least one"));
         }
         varied.push(vary(text, path, values)?);
     }
@@ -157,31 +169,31 @@ fn axes<'t>(text: &Text, mut sweep: Tree<'t>) -> Result<(Vec<Varied<'t>>, u32), 
 }
 
 fn vary<'t>(
-    text: &Text,
+    text: &ScenarioText,
     path: &str,
     values: Vec<Spanned<DeValue<'t>>>,
-) -> Result<Varied<'t>, Wrong> {
+) -> Result<VariedField<'t>, ScenarioError> {
     let mut labels: Vec<String> = Vec::new();
     for value in &values {
-        let label = text.written(value.span()).trim_matches('"').to_owned();
+        let label = text.source_text(value.span()).trim_matches('"').to_owned();
         if labels.contains(&label) {
-            return Err(text.wrong(Some(value.span()), format!("{label} is there twice")));
+            return Err(text.error_at(Some(value.span()), format!("{label} is there twice")));
         }
         labels.push(label);
     }
-    Ok(Varied { axis: Axis { field: path.to_owned(), values: labels }, values })
+    Ok(VariedField { axis: Axis { field: path.to_owned(), values: labels }, values })
 }
 
 fn cells(
-    text: &Text,
-    base: Spanned<Tree<'_>>,
-    varied: &[Varied<'_>],
-) -> Result<Vec<crate::Scenario>, Wrong> {
+    text: &ScenarioText,
+    base: Spanned<ScenarioTree<'_>>,
+    varied: &[VariedField<'_>],
+) -> Result<Vec<crate::Scenario>, ScenarioError> {
     let count = varied.iter().try_fold(1usize, |count, axis| {
-        count.checked_mul(axis.values.len()).filter(|count| *count <= MOST_CELLS)
+        count.checked_mul(axis.values.len()).filter(|count| *count <= MAX_CELLS)
     });
     let count = count.ok_or_else(|| {
-        text.wrong(None, format!("more than {MOST_CELLS} combinations: vary less at once"))
+        text.error_at(None, format!("more than {MAX_CELLS} combinations: vary less at once"))
     })?;
     let mut cells = Vec::with_capacity(count);
     let mut seen = std::collections::BTreeMap::new();
@@ -193,12 +205,12 @@ fn cells(
             let value = axis.values[rest % axis.values.len()].clone();
             rest /= axis.values.len();
             last.get_or_insert(value.span());
-            put(tree.get_mut(), &axis.axis.field, value);
+            put_value(tree.get_mut(), &axis.axis.field, value);
         }
-        let cell = scenario(text, tree)?;
-        if seen.insert(cell.canonical(), number).is_some() {
+        let cell = read_scenario(text, tree)?;
+        if seen.insert(cell.canonical_text(), number).is_some() {
             let what = "two combinations are one and the same world: strike one value out";
-            return Err(text.wrong(last, what));
+            return Err(text.error_at(last, what));
         }
         cells.push(cell);
     }
@@ -206,36 +218,40 @@ fn cells(
 }
 
 fn read_plots(
-    text: &Text,
+    text: &ScenarioText,
     plots: Option<Spanned<DeValue<'_>>>,
     axes: &[Axis],
-) -> Result<Vec<Plot>, Wrong> {
+) -> Result<Vec<Plot>, ScenarioError> {
     let Some(plots) = plots else { return Ok(Vec::new()) };
     let span = plots.span();
     let DeValue::Array(plots) = plots.into_inner() else {
-        return Err(text.wrong(Some(span), "write plots as [[plot]]"));
+        return Err(text.error_at(Some(span), "write plots as [[plot]]"));
     };
     plots.into_iter().map(|plot| read_plot(text, plot, axes)).collect()
 }
 
-fn read_plot(text: &Text, plot: Spanned<DeValue<'_>>, axes: &[Axis]) -> Result<Plot, Wrong> {
+fn read_plot(
+    text: &ScenarioText,
+    plot: Spanned<DeValue<'_>>,
+    axes: &[Axis],
+) -> Result<Plot, ScenarioError> {
     let span = plot.span();
     let DeValue::Table(table) = plot.into_inner() else {
-        return Err(text.wrong(Some(span), "write plots as [[plot]]"));
+        return Err(text.error_at(Some(span), "write plots as [[plot]]"));
     };
     let table = Spanned::new(span.clone(), table);
     let file = PlotFile::deserialize(toml::de::Deserializer::from(table))
-        .map_err(|error| text.wrong(error.span().or(Some(span.clone())), error.message()))?;
+        .map_err(|error| text.error_at(error.span().or(Some(span.clone())), error.message()))?;
     let metric = file.metric.span();
-    let measure: Measure = file
+    let measure: PlotMeasure = file
         .metric
         .get_ref()
         .parse()
-        .map_err(|what: String| text.wrong(Some(metric.clone()), what))?;
+        .map_err(|what: String| text.error_at(Some(metric.clone()), what))?;
     let axis = |name: &Option<Spanned<String>>| {
         let Some(name) = name else { return Ok(None) };
-        let wrong = |what| text.wrong(Some(name.span()), what);
-        let path = field(name.get_ref()).map_err(wrong)?;
+        let wrong = |what| text.error_at(Some(name.span()), what);
+        let path = resolve_field(name.get_ref()).map_err(wrong)?;
         let found = axes.iter().position(|axis| axis.field == path);
         let missing = || format!("{path} is not varied: give its values in [sweep]");
         found.map(Some).ok_or_else(|| wrong(missing()))
@@ -243,27 +259,27 @@ fn read_plot(text: &Text, plot: Spanned<DeValue<'_>>, axes: &[Axis]) -> Result<P
     let (x, y, line) = (axis(&file.x)?, axis(&file.y)?, axis(&file.line)?);
     let distribution = matches!(measure.quantity, super::Quantity::Time(_));
     let usual = match (distribution, y) {
-        (true, _) => Kind::Ecdf,
-        (false, Some(_)) => Kind::Heat,
-        (false, None) => Kind::Lines,
+        (true, _) => PlotKind::Ecdf,
+        (false, Some(_)) => PlotKind::Heat,
+        (false, None) => PlotKind::Lines,
     };
     let kind = file.kind.as_ref().map_or(usual, |kind| *kind.get_ref());
     let (fits, what) = match kind {
-        Kind::Ecdf => (
+        PlotKind::Ecdf => (
             distribution && x.is_none() && y.is_none(),
             "a distribution takes a time as metric (`patch`, `notice / victims`) and line, no x or y",
         ),
-        Kind::Heat => (
+        PlotKind::Heat => (
             !distribution && x.is_some() && y.is_some() && x != y && line.is_none(),
             "a heat map takes a metric that is one number, x and another y, no line",
         ),
-        Kind::Lines => (
+        PlotKind::Lines => (
             !distribution && x.is_some() && y.is_none() && x != line,
             "lines take a metric that is one number, x, and line if there is more than one",
         ),
     };
     match fits {
         true => Ok(Plot { question: file.question, kind, measure, x, by: line.or(y) }),
-        false => Err(text.wrong(Some(metric), what)),
+        false => Err(text.error_at(Some(metric), what)),
     }
 }

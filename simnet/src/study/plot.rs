@@ -14,9 +14,9 @@ pub struct Plot {
     /// What it answers, in words.
     pub question: String,
     /// How it is drawn.
-    pub kind: Kind,
+    pub kind: PlotKind,
     /// What is measured.
-    pub measure: Measure,
+    pub measure: PlotMeasure,
     /// The axis across, as an index of the study's axes; `None` for a distribution, whose x is time.
     pub x: Option<usize>,
     /// The axis up, of a heat map; or the axis with a line for each value.
@@ -26,7 +26,7 @@ pub struct Plot {
 /// How a plot is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum PlotKind {
     /// Estimates with their intervals along an axis.
     Lines,
     /// Estimates over two axes.
@@ -38,11 +38,11 @@ pub enum Kind {
 /// What is measured, `QUANTITY` or `QUANTITY / COUNT`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Measure {
+pub struct PlotMeasure {
     /// Above the line.
     pub quantity: Quantity,
     /// Below the line: a count; for times it says of how many, also of those that never ended.
-    pub of: Option<String>,
+    pub denominator: Option<String>,
 }
 
 /// A count, or something of the distribution of times.
@@ -58,12 +58,12 @@ pub enum Quantity {
     Quantile(String, f64),
 }
 
-impl Measure {
+impl PlotMeasure {
     /// Whether it is a part of what is below the line, so that it is from 0 to 1: `rolls.fork / rolls`,
     /// `releases.late / releases.due`, and not the other way round.
     pub fn is_fraction(&self) -> bool {
         let family = |name: &str| name.split('.').next().map(str::to_owned);
-        match (&self.quantity, &self.of) {
+        match (&self.quantity, &self.denominator) {
             (Quantity::Count(name), Some(of)) => {
                 let is_whole = !of.contains('.') || of == "releases.due";
                 family(name) == family(of) && is_whole
@@ -79,7 +79,7 @@ impl Measure {
     }
 
     /// In words.
-    pub fn words(&self) -> String {
+    pub fn description(&self) -> String {
         let known = |name: &str| {
             let all = COUNTS.iter().chain(TIMES);
             all.clone()
@@ -87,7 +87,7 @@ impl Measure {
                 .map_or(name, |(_, words)| *words)
                 .to_owned()
         };
-        let of = self.of.as_deref().map(known);
+        let of = self.denominator.as_deref().map(known);
         match (&self.quantity, of) {
             (Quantity::Count(name), Some(of)) if self.is_fraction() => {
                 format!("{}, fraction of {of}", known(name))
@@ -113,43 +113,43 @@ fn singular(words: &str) -> &str {
     words.strip_suffix('s').unwrap_or(words)
 }
 
-impl FromStr for Measure {
+impl FromStr for PlotMeasure {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Measure, String> {
+    fn from_str(text: &str) -> Result<PlotMeasure, String> {
         let (above, of) = match text.split_once('/') {
             None => (text.trim(), None),
-            Some((above, of)) => (above.trim(), Some(count(of.trim())?)),
+            Some((above, of)) => (above.trim(), Some(parse_count(of.trim())?)),
         };
         let quantity = match above.split_once(' ') {
-            None => match count(above) {
+            None => match parse_count(above) {
                 Ok(name) => Quantity::Count(name),
-                Err(_) => Quantity::Time(time(above)?),
+                Err(_) => Quantity::Time(parse_time(above)?),
             },
-            Some(("mean", name)) if of.is_none() => Quantity::Mean(time(name)?),
-            Some(("median", name)) => Quantity::Quantile(time(name)?, 0.5),
-            Some((p, name)) => Quantity::Quantile(time(name)?, percentile(p)?),
+            Some(("mean", name)) if of.is_none() => Quantity::Mean(parse_time(name)?),
+            Some(("median", name)) => Quantity::Quantile(parse_time(name)?, 0.5),
+            Some((p, name)) => Quantity::Quantile(parse_time(name)?, percentile(p)?),
         };
         if of.is_none() && matches!(quantity, Quantity::Count(_)) {
             return Err(format!("say of how many: `{above} / worlds`, for example"));
         }
-        Ok(Measure { quantity, of })
+        Ok(PlotMeasure { quantity, denominator: of })
     }
 }
 
-fn count(name: &str) -> Result<String, String> {
-    one_of(COUNTS, name).ok_or_else(|| unknown(name))
+fn parse_count(name: &str) -> Result<String, String> {
+    find_name(COUNTS, name).ok_or_else(|| unknown_metric(name))
 }
 
-fn time(name: &str) -> Result<String, String> {
-    one_of(TIMES, name.trim()).ok_or_else(|| unknown(name))
+fn parse_time(name: &str) -> Result<String, String> {
+    find_name(TIMES, name.trim()).ok_or_else(|| unknown_metric(name))
 }
 
-fn one_of(table: &[(&str, &str)], name: &str) -> Option<String> {
+fn find_name(table: &[(&str, &str)], name: &str) -> Option<String> {
     table.iter().any(|(known, _)| *known == name).then(|| name.to_owned())
 }
 
-fn unknown(name: &str) -> String {
+fn unknown_metric(name: &str) -> String {
     let names = |table: &[(&'static str, &str)]| -> String {
         table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     };
@@ -178,27 +178,27 @@ fn percentile(text: &str) -> Result<f64, String> {
     Ok(quantile)
 }
 
-impl fmt::Display for Measure {
+impl fmt::Display for PlotMeasure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.quantity {
             Quantity::Count(name) | Quantity::Time(name) => write!(f, "{name}")?,
             Quantity::Mean(name) => write!(f, "mean {name}")?,
             Quantity::Quantile(name, q) => write!(f, "p{} {name}", percent(*q))?,
         }
-        self.of.as_ref().map_or(Ok(()), |of| write!(f, " / {of}"))
+        self.denominator.as_ref().map_or(Ok(()), |of| write!(f, " / {of}"))
     }
 }
 
-impl TryFrom<String> for Measure {
+impl TryFrom<String> for PlotMeasure {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Measure, String> {
+    fn try_from(text: String) -> Result<PlotMeasure, String> {
         text.parse()
     }
 }
 
-impl From<Measure> for String {
-    fn from(measure: Measure) -> String {
+impl From<PlotMeasure> for String {
+    fn from(measure: PlotMeasure) -> String {
         measure.to_string()
     }
 }

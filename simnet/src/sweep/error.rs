@@ -31,15 +31,15 @@ pub enum SweepError {
     },
     /// A file of results is not as it must be.
     #[error("{}: {odd}", path.display())]
-    Odd {
+    InvalidFile {
         /// Which.
         path: PathBuf,
         /// What about it.
-        odd: Odd,
+        problem: ResultError,
     },
     /// One world is in two files.
     #[error("{} and {} both hold one world ({world}): leave one of them out", first.display(), second.display())]
-    Twice {
+    DuplicateWorld {
         /// A file.
         first: PathBuf,
         /// Another file.
@@ -49,21 +49,21 @@ pub enum SweepError {
     },
     /// Worlds are missing.
     #[error("{0}; finish the sweep, or merge what there is with --partial")]
-    Missing(Missing),
+    MissingWorlds(MissingWorlds),
     /// Nothing to merge.
     #[error("{} holds no results: name the directory that simnet sweep wrote to", .0.display())]
-    Nothing(PathBuf),
+    NoResults(PathBuf),
 }
 
 /// What is odd about a file of results.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Odd {
+pub enum ResultError {
     /// Not ours.
     #[error("no results of simnet, or of a version this one cannot read")]
-    Foreign,
+    UnknownFormat,
     /// The end is missing.
     #[error("cut short: delete it, and simnet sweep --resume plays its worlds again")]
-    Short,
+    Truncated,
     /// The bytes are not the ones that were written.
     #[error(
         "damaged: its bytes are not the ones that were written; delete it, and simnet sweep --resume plays its worlds again"
@@ -82,7 +82,7 @@ pub enum Odd {
     #[error(
         "its scenario asks other questions, or draws other plots, than the rest: sweep with one file"
     )]
-    Words,
+    TextMismatch,
     /// A file under the name of another shard.
     #[error(
         "not the shard that its name says: put back the one that was written there, or delete it"
@@ -90,24 +90,24 @@ pub enum Odd {
     Misnamed,
     /// A merged file is needed.
     #[error("one shard of several: merge all of them first, with simnet merge")]
-    Shard,
+    NotMerged,
     /// A world that the scenario does not have.
     #[error("it holds a world that its scenario does not have")]
-    Stranger,
+    UnknownWorld,
 }
 
 /// What is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingWorlds {
     pub(super) missing: u64,
     pub(super) all: u64,
     pub(super) first: String,
     pub(super) unfinished: Vec<String>,
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingWorlds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Missing { missing, all, first, unfinished } = self;
+        let MissingWorlds { missing, all, first, unfinished } = self;
         write!(f, "{missing} of {all} worlds are missing, the first: {first}")?;
         match &unfinished[..] {
             [] => Ok(()),

@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use unanimity_protocol::Hash;
 use unanimity_storage::{Mode, Storage, StorageError};
 
-use super::error::{Odd, SweepError};
+use super::error::{ResultError, SweepError};
 use super::shard::Shard;
-use crate::study::Unit;
+use crate::study::WorldId;
 use crate::{Results, Study};
 
 const FORMAT: &str = "simnet/results/v1";
 
 /// Larger files are not read.
-const LIMIT: usize = 64 << 30;
+const MAX_FILE_BYTES: usize = 64 << 30;
 
 /// What results are of. Only results that agree in all of it, but for the shard, mix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
+pub struct SweepManifest {
     format: String,
     /// The simulator's version.
     pub version: String,
@@ -37,7 +37,7 @@ pub struct Manifest {
 /// One world and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Row {
+pub struct ResultRow {
     /// Index of the study's cells.
     pub cell: u32,
     /// Which of the cell's worlds, from 0.
@@ -50,34 +50,34 @@ pub struct Row {
 
 /// A file of results, its digest checked. Rows stay text: nobody but a report reads them.
 #[derive(Clone, Debug)]
-pub struct Rows {
+pub struct ResultFile {
     /// Of what.
-    pub manifest: Manifest,
+    pub manifest: SweepManifest,
     /// The study; parts of a shard do without.
     pub study: Option<Study>,
     /// Each world's line.
-    pub rows: BTreeMap<Unit, String>,
+    pub rows: BTreeMap<WorldId, String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct First {
-    manifest: Manifest,
+struct FileHeader {
+    manifest: SweepManifest,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     study: Option<Study>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Last {
+struct FileTrailer {
     worlds: u64,
     sha256: String,
 }
 
-impl Manifest {
+impl SweepManifest {
     /// Of this version's results.
-    pub fn new(study: &Study, master: u64, shard: Option<Shard>) -> Manifest {
-        Manifest {
+    pub fn new(study: &Study, master: u64, shard: Option<Shard>) -> SweepManifest {
+        SweepManifest {
             format: FORMAT.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             scenario: study.digest(),
@@ -87,101 +87,107 @@ impl Manifest {
     }
 
     /// Of many shards together.
-    pub(super) fn merged(&self) -> Manifest {
-        Manifest { shard: None, ..self.clone() }
+    pub(super) fn without_shard(&self) -> SweepManifest {
+        SweepManifest { shard: None, ..self.clone() }
     }
 
     /// Whether results of both mix; `path` holds this one.
-    pub(super) fn must_equal(&self, rest: &Manifest, path: &Path) -> Result<(), SweepError> {
+    pub(super) fn check_same_study(
+        &self,
+        rest: &SweepManifest,
+        path: &Path,
+    ) -> Result<(), SweepError> {
         let odd = if self.version != rest.version {
-            Odd::Version(self.version.clone(), rest.version.clone())
+            ResultError::Version(self.version.clone(), rest.version.clone())
         } else if self.scenario != rest.scenario {
             let short = |digest: &str| digest.chars().take(12).collect();
-            Odd::Scenario(short(&self.scenario), short(&rest.scenario))
+            ResultError::Scenario(short(&self.scenario), short(&rest.scenario))
         } else if self.seed != rest.seed {
-            Odd::MasterSeed(self.seed, rest.seed)
+            ResultError::MasterSeed(self.seed, rest.seed)
         } else {
             return Ok(());
         };
-        Err(SweepError::Odd { path: path.to_owned(), odd })
+        Err(SweepError::InvalidFile { path: path.to_owned(), problem: odd })
     }
 }
 
-impl Row {
+impl ResultRow {
     /// As a line of a file, without its end.
-    pub fn line(&self) -> String {
+    pub fn to_line(&self) -> String {
         serde_json::to_string(self).expect("plain data")
     }
 
     /// Which world.
-    pub fn unit(&self) -> Unit {
-        Unit { cell: self.cell, replication: self.replication }
+    pub fn world_id(&self) -> WorldId {
+        WorldId { cell: self.cell, replication: self.replication }
     }
 
     /// From a line of a file.
-    pub fn parse(line: &str) -> Option<Row> {
+    pub fn parse(line: &str) -> Option<ResultRow> {
         serde_json::from_str(line).ok()
     }
 }
 
 /// Writes a file whole, or not at all.
-pub(super) fn write(
+pub(super) fn write_result_file(
     disk: &Storage,
     path: &Path,
-    manifest: &Manifest,
+    manifest: &SweepManifest,
     study: Option<&Study>,
-    rows: &BTreeMap<Unit, String>,
+    rows: &BTreeMap<WorldId, String>,
 ) -> Result<(), SweepError> {
-    let first = First { manifest: manifest.clone(), study: study.cloned() };
+    let first = FileHeader { manifest: manifest.clone(), study: study.cloned() };
     let mut text = serde_json::to_string(&first).expect("plain data");
     text.push('\n');
     for row in rows.values() {
         text += row;
         text.push('\n');
     }
-    let last =
-        Last { worlds: rows.len() as u64, sha256: Hash::digest(text.as_bytes()).to_string() };
+    let last = FileTrailer {
+        worlds: rows.len() as u64,
+        sha256: Hash::digest(text.as_bytes()).to_string(),
+    };
     text += &serde_json::to_string(&last).expect("plain data");
     text.push('\n');
     Ok(disk.write(path, text.as_bytes(), Mode::Public).map_err(StorageError::at(path))?)
 }
 
 /// Reads a file and checks that all of it is there.
-pub(super) fn read(path: &Path) -> Result<Rows, SweepError> {
-    let bytes = unanimity_storage::read_at_most(path, LIMIT)?;
-    parse(bytes).map_err(|odd| SweepError::Odd { path: path.to_owned(), odd })
+pub(super) fn read_result_file(path: &Path) -> Result<ResultFile, SweepError> {
+    let bytes = unanimity_storage::read_at_most(path, MAX_FILE_BYTES)?;
+    parse(bytes).map_err(|odd| SweepError::InvalidFile { path: path.to_owned(), problem: odd })
 }
 
-fn parse(bytes: Vec<u8>) -> Result<Rows, Odd> {
+fn parse(bytes: Vec<u8>) -> Result<ResultFile, ResultError> {
     if !bytes.starts_with(b"{\"manifest\":{\"format\":\"simnet/results/v1\"") {
         // What is shorter than that may have been cut.
         let begun = b"{\"manifest\":{\"format\":\"simnet/results/v1\"".starts_with(&bytes);
-        return Err(if begun { Odd::Short } else { Odd::Foreign });
+        return Err(if begun { ResultError::Truncated } else { ResultError::UnknownFormat });
     }
-    let text = String::from_utf8(bytes).map_err(|_| Odd::Damaged)?;
-    let body = text.strip_suffix('\n').ok_or(Odd::Short)?;
-    let (_, last) = body.rsplit_once('\n').ok_or(Odd::Short)?;
-    let last: Last = serde_json::from_str(last).map_err(|_| Odd::Short)?;
+    let text = String::from_utf8(bytes).map_err(|_| ResultError::Damaged)?;
+    let body = text.strip_suffix('\n').ok_or(ResultError::Truncated)?;
+    let (_, last) = body.rsplit_once('\n').ok_or(ResultError::Truncated)?;
+    let last: FileTrailer = serde_json::from_str(last).map_err(|_| ResultError::Truncated)?;
     let above = &text[..body.rfind('\n').map_or(0, |end| end + 1)];
     if Hash::digest(above.as_bytes()).to_string() != last.sha256 {
-        return Err(Odd::Damaged);
+        return Err(ResultError::Damaged);
     }
     let mut lines = above.lines();
-    let first: First =
-        serde_json::from_str(lines.next().ok_or(Odd::Foreign)?).map_err(|_| Odd::Foreign)?;
+    let first: FileHeader = serde_json::from_str(lines.next().ok_or(ResultError::UnknownFormat)?)
+        .map_err(|_| ResultError::UnknownFormat)?;
     let mut rows = BTreeMap::new();
     for line in lines {
-        let row = Row::parse(line).ok_or(Odd::Foreign)?;
-        rows.insert(row.unit(), line.to_owned());
+        let row = ResultRow::parse(line).ok_or(ResultError::UnknownFormat)?;
+        rows.insert(row.world_id(), line.to_owned());
     }
     if rows.len() as u64 != last.worlds {
-        return Err(Odd::Damaged);
+        return Err(ResultError::Damaged);
     }
-    Ok(Rows { manifest: first.manifest, study: first.study, rows })
+    Ok(ResultFile { manifest: first.manifest, study: first.study, rows })
 }
 
 /// The files of results in a directory, by name; those under a temporary name are not there.
-pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, SweepError> {
+pub(super) fn list_result_files(directory: &Path) -> Result<Vec<PathBuf>, SweepError> {
     let at = || StorageError::at(directory);
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(at())? {
@@ -196,24 +202,26 @@ pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, SweepError> {
 }
 
 /// Writes what a merge came to.
-pub fn write_merged(disk: &Storage, path: &Path, merged: &Rows) -> Result<(), SweepError> {
-    write(disk, path, &merged.manifest, merged.study.as_ref(), &merged.rows)
+pub fn write_merged(disk: &Storage, path: &Path, merged: &ResultFile) -> Result<(), SweepError> {
+    write_result_file(disk, path, &merged.manifest, merged.study.as_ref(), &merged.rows)
 }
 
 /// Reads what a merge wrote: the study, and a row for each world.
-pub fn read_merged(path: &Path) -> Result<(Manifest, Study, Vec<Row>), SweepError> {
-    let odd = |odd| SweepError::Odd { path: path.to_owned(), odd };
-    let file = read(path)?;
+pub fn read_merged(path: &Path) -> Result<(SweepManifest, Study, Vec<ResultRow>), SweepError> {
+    let odd = |odd| SweepError::InvalidFile { path: path.to_owned(), problem: odd };
+    let file = read_result_file(path)?;
     if file.manifest.shard.as_ref().is_some_and(|shard| shard != "0/1") {
-        return Err(odd(Odd::Shard));
+        return Err(odd(ResultError::NotMerged));
     }
-    let study = file.study.ok_or_else(|| odd(Odd::Shard))?;
-    let rows: Option<Vec<Row>> = file.rows.values().map(|line| Row::parse(line)).collect();
-    let rows = rows.ok_or_else(|| odd(Odd::Foreign))?;
-    let known =
-        |row: &Row| (row.cell as usize) < study.cells.len() && row.replication < study.replications;
+    let study = file.study.ok_or_else(|| odd(ResultError::NotMerged))?;
+    let rows: Option<Vec<ResultRow>> =
+        file.rows.values().map(|line| ResultRow::parse(line)).collect();
+    let rows = rows.ok_or_else(|| odd(ResultError::UnknownFormat))?;
+    let known = |row: &ResultRow| {
+        (row.cell as usize) < study.cells.len() && row.replication < study.replications
+    };
     match rows.iter().all(known) {
         true => Ok((file.manifest, study, rows)),
-        false => Err(odd(Odd::Stranger)),
+        false => Err(odd(ResultError::UnknownWorld)),
     }
 }

@@ -3,36 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::error::{Missing, Odd, SweepError};
-use super::files::{Rows, list, read};
+use super::error::{MissingWorlds, ResultError, SweepError};
+use super::files::{ResultFile, list_result_files, read_result_file};
 use crate::Study;
-use crate::study::Unit;
+use crate::study::WorldId;
 
 /// Merges directories and files. Worlds may be missing only if `partial`.
-pub fn merge(from: &[PathBuf], partial: bool) -> Result<Rows, SweepError> {
+pub fn merge(from: &[PathBuf], partial: bool) -> Result<ResultFile, SweepError> {
     let mut files = Vec::new();
     let mut unfinished = Vec::new();
     for path in from {
         let before = files.len();
-        gather(path, &mut files, &mut unfinished)?;
+        collect_files(path, &mut files, &mut unfinished)?;
         if files.len() == before {
-            return Err(SweepError::Nothing(path.clone()));
+            return Err(SweepError::NoResults(path.clone()));
         }
     }
-    let mut merged: Option<Rows> = None;
-    let mut origin: BTreeMap<Unit, usize> = BTreeMap::new();
+    let mut merged: Option<ResultFile> = None;
+    let mut origin: BTreeMap<WorldId, usize> = BTreeMap::new();
     let mut shards = BTreeSet::new();
     for (number, path) in files.iter().enumerate() {
-        let file = read(path)?;
-        let into = merged.get_or_insert_with(|| Rows {
-            manifest: file.manifest.merged(),
+        let file = read_result_file(path)?;
+        let into = merged.get_or_insert_with(|| ResultFile {
+            manifest: file.manifest.without_shard(),
             study: None,
             rows: BTreeMap::new(),
         });
-        file.manifest.must_equal(&into.manifest, path)?;
+        file.manifest.check_same_study(&into.manifest, path)?;
         match (&into.study, &file.study) {
             (Some(ours), Some(theirs)) if ours != theirs => {
-                return Err(SweepError::Odd { path: path.clone(), odd: Odd::Words });
+                return Err(SweepError::InvalidFile {
+                    path: path.clone(),
+                    problem: ResultError::TextMismatch,
+                });
             }
             (None, Some(theirs)) => into.study = Some(theirs.clone()),
             _ => {}
@@ -40,8 +43,8 @@ pub fn merge(from: &[PathBuf], partial: bool) -> Result<Rows, SweepError> {
         for (unit, line) in file.rows {
             if let Some(&other) = origin.get(&unit) {
                 let (first, second) = (files[other].clone(), path.clone());
-                let world = name(into.study.as_ref(), unit);
-                return Err(SweepError::Twice { first, second, world });
+                let world = world_name(into.study.as_ref(), unit);
+                return Err(SweepError::DuplicateWorld { first, second, world });
             }
             origin.insert(unit, number);
             into.rows.insert(unit, line);
@@ -49,31 +52,31 @@ pub fn merge(from: &[PathBuf], partial: bool) -> Result<Rows, SweepError> {
         shards.extend(file.manifest.shard);
     }
     let first = from.first().cloned().unwrap_or_default();
-    let merged = merged.ok_or_else(|| SweepError::Nothing(first.clone()))?;
-    let Some(study) = &merged.study else { return Err(SweepError::Nothing(first)) };
-    if let Some((unit, _)) = merged.rows.iter().find(|(unit, _)| !has(study, **unit)) {
+    let merged = merged.ok_or_else(|| SweepError::NoResults(first.clone()))?;
+    let Some(study) = &merged.study else { return Err(SweepError::NoResults(first)) };
+    if let Some((unit, _)) = merged.rows.iter().find(|(unit, _)| !contains_world(study, **unit)) {
         let path = files[origin[unit]].clone();
-        return Err(SweepError::Odd { path, odd: Odd::Stranger });
+        return Err(SweepError::InvalidFile { path, problem: ResultError::UnknownWorld });
     }
-    match gaps(study, &merged.rows, unfinished, &shards) {
-        Some(missing) if !partial => Err(SweepError::Missing(missing)),
+    match find_missing(study, &merged.rows, unfinished, &shards) {
+        Some(missing) if !partial => Err(SweepError::MissingWorlds(missing)),
         _ => Ok(merged),
     }
 }
 
-fn has(study: &Study, unit: Unit) -> bool {
+fn contains_world(study: &Study, unit: WorldId) -> bool {
     (unit.cell as usize) < study.cells.len() && unit.replication < study.replications
 }
 
-fn name(study: Option<&Study>, unit: Unit) -> String {
-    let known = study.filter(|study| has(study, unit));
+fn world_name(study: Option<&Study>, unit: WorldId) -> String {
+    let known = study.filter(|study| contains_world(study, unit));
     let label = known.map(|study| study.label(unit.cell)).unwrap_or_default();
     let comma = if label.is_empty() { "" } else { ", " };
     format!("{label}{comma}replication {}", unit.replication)
 }
 
 /// Whole shards where they are, the parts of the others.
-fn gather(
+fn collect_files(
     path: &Path,
     files: &mut Vec<PathBuf>,
     unfinished: &mut Vec<String>,
@@ -86,7 +89,7 @@ fn gather(
     let shard = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"))
     };
-    files.extend(list(path)?.into_iter().filter(shard));
+    files.extend(list_result_files(path)?.into_iter().filter(shard));
     let at = || unanimity_storage::StorageError::at(path);
     let mut inner = Vec::new();
     for entry in std::fs::read_dir(path).map_err(at())? {
@@ -96,20 +99,20 @@ fn gather(
     for parts in inner.iter().filter(|inner| inner.extension().is_some_and(|end| end == "parts")) {
         if !parts.with_extension("jsonl").exists() {
             unfinished.push(parts.file_stem().unwrap_or_default().to_string_lossy().into_owned());
-            files.extend(list(parts)?);
+            files.extend(list_result_files(parts)?);
         }
     }
     Ok(())
 }
 
-fn gaps(
+fn find_missing(
     study: &Study,
-    rows: &BTreeMap<Unit, String>,
+    rows: &BTreeMap<WorldId, String>,
     mut unfinished: Vec<String>,
     shards: &BTreeSet<String>,
-) -> Option<Missing> {
+) -> Option<MissingWorlds> {
     let all = study.worlds();
-    let first = (0..all).map(|n| study.unit(n)).find(|unit| !rows.contains_key(unit))?;
+    let first = (0..all).map(|n| study.world_id(n)).find(|unit| !rows.contains_key(unit))?;
     let of: BTreeSet<&str> =
         shards.iter().filter_map(|shard| shard.split_once('/')).map(|(_, of)| of).collect();
     if let (1, Some(of)) = (of.len(), of.first()) {
@@ -118,5 +121,5 @@ fn gaps(
         unfinished.extend(absent.map(|i| format!("shard-{i}-of-{of}")));
     }
     let missing = all - rows.len() as u64;
-    Some(Missing { missing, all, first: name(Some(study), first), unfinished })
+    Some(MissingWorlds { missing, all, first: world_name(Some(study), first), unfinished })
 }

@@ -5,23 +5,23 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::Study;
-use crate::study::Unit;
+use crate::study::WorldId;
 
-/// Every `of`-th world, from `index` (from 0) on. Neighbouring worlds, which cost alike, go to
+/// Every `count`-th world, from `index` (from 0) on. Neighbouring worlds, which cost alike, go to
 /// different shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
-    of: u32,
+    count: u32,
 }
 
 impl Shard {
     /// The one and only.
-    pub const WHOLE: Shard = Shard { index: 0, of: 1 };
+    pub const WHOLE: Shard = Shard { index: 0, count: 1 };
 
     /// `index` is from 0 to `of - 1`.
     pub fn new(index: u32, of: u32) -> Option<Shard> {
-        (index < of).then_some(Shard { index, of })
+        (index < of).then_some(Shard { index, count: of })
     }
 
     /// What a Slurm array task or a Kubernetes indexed job is to play; `None` in neither.
@@ -54,14 +54,14 @@ impl Shard {
     }
 
     /// Its worlds, in order.
-    pub fn units(self, study: &Study) -> impl Iterator<Item = Unit> {
-        let numbers = (u64::from(self.index)..study.worlds()).step_by(self.of as usize);
-        numbers.map(|n| study.unit(n))
+    pub fn world_ids(self, study: &Study) -> impl Iterator<Item = WorldId> {
+        let numbers = (u64::from(self.index)..study.worlds()).step_by(self.count as usize);
+        numbers.map(|n| study.world_id(n))
     }
 
     /// How many shards there are.
-    pub fn of(self) -> u32 {
-        self.of
+    pub fn count(self) -> u32 {
+        self.count
     }
 
     /// Which of them, from 0.
@@ -82,7 +82,7 @@ impl Shard {
     }
 
     fn stem(self) -> String {
-        format!("shard-{}-of-{}", self.index, self.of)
+        format!("shard-{}-of-{}", self.index, self.count)
     }
 }
 
@@ -99,6 +99,6 @@ impl FromStr for Shard {
 
 impl fmt::Display for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.index, self.of)
+        write!(f, "{}/{}", self.index, self.count)
     }
 }

@@ -1,14 +1,14 @@
 //! Both tiers tell the same story, to the millisecond, for every node.
 
 use rand::RngExt as _;
-use simnet::scenario::fault::{Fault, Kind};
-use simnet::scenario::{Adversary, Attack, Colluding, Days, Mirrors, Scenario, Shape};
+use simnet::scenario::fault::{Fault, FaultKind};
+use simnet::scenario::{Adversary, AttackScenario, Colluding, Days, Mirrors, Scenario, Shape};
 use simnet::trace::Event;
 use simnet::{Environment, Millis, Seed, population, real, swarm};
 
 /// A random world in which nothing happens that only the real code knows.
 fn world(seed: Seed) -> Scenario {
-    Scenario { faults: Vec::new(), ..swarm::scenario(seed) }
+    Scenario { faults: Vec::new(), ..swarm::random_scenario(seed) }
 }
 
 fn both(scenario: Scenario, seed: Seed) -> [Vec<Event>; 2] {
@@ -49,7 +49,8 @@ fn told_twice(seed: Seed) -> Scenario {
     let mut rng = seed.draws("story").rng(0, 0);
     let start = rng.random_range(0..90 * 60_000);
     let colluding = Colluding::OfCircle(rng.random_range(1..3));
-    let adversary = Adversary { victims: 2, colluding, ..Adversary::new(Attack::Story, start) };
+    let adversary =
+        Adversary { victims: 2, colluding, ..Adversary::new(AttackScenario::Story, start) };
     Scenario { adversary: Some(adversary), ..world }
 }
 
@@ -58,16 +59,17 @@ fn forked(seed: Seed) -> Scenario {
     let world = rough(seed);
     let mut rng = seed.draws("forked").rng(0, 0);
     let start = rng.random_range(0..90 * 60_000);
-    let flash = Attack::Flash(rng.random_range(20..=100), rng.random_range(60_000..90 * 60_000));
-    let attack = if rng.random() { Attack::Fork } else { flash };
+    let flash =
+        AttackScenario::Flash(rng.random_range(20..=100), rng.random_range(60_000..90 * 60_000));
+    let attack = if rng.random() { AttackScenario::Fork } else { flash };
     let starved = Shape::Starved(rng.random_range(60_000..120 * 60_000));
     let longer = Shape::Longer(rng.random_range(1..30));
     let shape = [Shape::Same, longer, starved, Shape::Next][seed.0 as usize % 4];
-    let attack = if shape == Shape::Next { Attack::Logged } else { attack };
+    let attack = if shape == Shape::Next { AttackScenario::Logged } else { attack };
     let colluding = Colluding::OfCircle(rng.random_range(0..4));
-    let launders = attack.forks() && rng.random();
-    let withdrawn_after =
-        (attack == Attack::Logged && rng.random()).then(|| rng.random_range(1..90 * 60_000));
+    let launders = attack.is_fork() && rng.random();
+    let withdrawn_after = (attack == AttackScenario::Logged && rng.random())
+        .then(|| rng.random_range(1..90 * 60_000));
     let usual = Adversary { withdrawn_after, ..Adversary::new(attack, start) };
     let adversary = Adversary { victims: 2, colluding, shape, launders, ..usual };
     Scenario { adversary: Some(adversary), ..world }
@@ -105,7 +107,7 @@ fn faulty(world: impl Fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
         let world = world(seed);
         let mut rng = seed.draws("faults").rng(0, 0);
         let mut faults = Vec::new();
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_of_numbers()) {
+        for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_played_by_population()) {
             for _ in 0..rng.random_range(0..3) {
                 let from = rng.random_range(0..world.horizon);
                 let until = from + rng.random_range(1000..world.horizon / 2);
@@ -124,11 +126,11 @@ fn restless(seed: Seed) -> Scenario {
     let off = |_| {
         let from = rng.random_range(0..world.horizon);
         let until = from + rng.random_range(1000..5 * 60_000);
-        Fault { kind: Kind::Off, share: 0.7, from, until }
+        Fault { kind: FaultKind::Off, share: 0.7, from, until }
     };
     let mut faults: Vec<Fault> = (0..60).map(off).collect();
-    faults.push(Fault { kind: Kind::Silent, share: 0.2, from: 0, until: world.horizon });
-    faults.push(Fault { kind: Kind::Replay, share: 0.2, from: 0, until: world.horizon });
+    faults.push(Fault { kind: FaultKind::Silent, share: 0.2, from: 0, until: world.horizon });
+    faults.push(Fault { kind: FaultKind::Replay, share: 0.2, from: 0, until: world.horizon });
     Scenario { faults, ..world }
 }
 
@@ -171,7 +173,7 @@ fn withdrawn(seed: Seed) -> Scenario {
     let start = rng.random_range(0..90 * 60_000);
     let most = if rng.random() { 5000 } else { 120 * 60_000 };
     let after = rng.random_range(1..most);
-    let usual = Adversary::new(Attack::Logged, start);
+    let usual = Adversary::new(AttackScenario::Logged, start);
     let adversary = Adversary { victims: 2, withdrawn_after: Some(after), ..usual };
     Scenario { adversary: Some(adversary), ..world }
 }

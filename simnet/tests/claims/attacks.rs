@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use simnet::checkers::{Rule, Safety};
-use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Shape};
-use simnet::trace::{Cycle, Event, View, What, Witness as _};
-use simnet::validate::quiet;
+use simnet::checkers::{Rule, RuleChecker};
+use simnet::scenario::{Adversary, AttackScenario, Colluding, Scenario, Shape};
+use simnet::trace::{CycleResult, Event, EventKind, EventObserver as _, TraceHead};
+use simnet::validate::quiet_scenario;
 use simnet::{Environment, Seed, population, real};
 
 const MINUTE: u64 = 60_000;
@@ -20,8 +20,8 @@ fn play(scenario: Scenario, seed: u64) -> (Environment, Vec<Event>) {
     population::run(&environment, &mut numbers);
     numbers.sort_by_key(|event: &Event| (event.at, event.node));
     assert!(events == numbers, "the tiers do not agree");
-    let mut safety = Safety::new(&environment);
-    events.iter().for_each(|event| safety.see(event));
+    let mut safety = RuleChecker::new(&environment);
+    events.iter().for_each(|event| safety.observe(event));
     assert_eq!(safety.finish(), []);
     (environment, events)
 }
@@ -29,11 +29,11 @@ fn play(scenario: Scenario, seed: u64) -> (Environment, Vec<Event>) {
 #[test]
 fn a_victim_that_never_finds_the_fork_breaks_a_rule() {
     for shape in [Shape::Next, Shape::Same, Shape::Longer(5), Shape::Starved(HOUR)] {
-        let (environment, events) = play(attacked(Attack::Fork, shape, 10 * MINUTE), 3);
+        let (environment, events) = play(attacked(AttackScenario::Fork, shape, 10 * MINUTE), 3);
         let victim = *environment.victims().iter().next().expect("two");
-        let mut safety = Safety::new(&environment);
-        let blind = |event: &&Event| event.node != victim || event.what != What::Evidence;
-        events.iter().filter(blind).for_each(|event| safety.see(event));
+        let mut safety = RuleChecker::new(&environment);
+        let blind = |event: &&Event| event.node != victim || event.kind != EventKind::Evidence;
+        events.iter().filter(blind).for_each(|event| safety.observe(event));
         let broken = safety.finish();
         let found = broken.iter().any(|v| (v.rule, v.event.node) == (Rule::Noticed, victim));
         assert!(found, "{shape:?}: {broken:?}");
@@ -41,7 +41,7 @@ fn a_victim_that_never_finds_the_fork_breaks_a_rule() {
 }
 
 /// Eight nodes, of which the first two are attacked, in a log with an entry every so often.
-fn attacked(attack: Attack, shape: Shape, background: u64) -> Scenario {
+fn attacked(attack: AttackScenario, shape: Shape, background: u64) -> Scenario {
     let adversary = Adversary { victims: 2, shape, ..Adversary::new(attack, START) };
     Scenario {
         horizon: 7 * HOUR,
@@ -49,38 +49,38 @@ fn attacked(attack: Attack, shape: Shape, background: u64) -> Scenario {
         release: (HOUR / 2, 90 * MINUTE),
         background,
         adversary: Some(adversary),
-        ..quiet(8, 3)
+        ..quiet_scenario(8, 3)
     }
 }
 
 /// The same, in a log with one entry for ever.
 fn still(shape: Shape) -> Scenario {
-    Scenario { release: (u64::MAX / 4, 0), ..attacked(Attack::Fork, shape, 0) }
+    Scenario { release: (u64::MAX / 4, 0), ..attacked(AttackScenario::Fork, shape, 0) }
 }
 
-fn polled(events: &[Event]) -> impl Iterator<Item = (u64, u32, View)> {
-    events.iter().filter_map(|event| match event.what {
-        What::Polled(Some(view)) => Some((event.at, event.node, view)),
+fn polled(events: &[Event]) -> impl Iterator<Item = (u64, u32, TraceHead)> {
+    events.iter().filter_map(|event| match event.kind {
+        EventKind::Polled(Some(view)) => Some((event.at, event.node, view)),
         _ => None,
     })
 }
 
-fn cycles(events: &[Event], node: u32) -> impl Iterator<Item = (u64, Cycle)> {
-    events.iter().filter_map(move |event| match event.what {
-        What::Cycled(_, cycle) if event.node == node => Some((event.at, cycle)),
+fn cycles(events: &[Event], node: u32) -> impl Iterator<Item = (u64, CycleResult)> {
+    events.iter().filter_map(move |event| match event.kind {
+        EventKind::Cycled(_, cycle) if event.node == node => Some((event.at, cycle)),
         _ => None,
     })
 }
 
 fn evidence(events: &[Event]) -> Vec<(u64, u32)> {
-    let found = events.iter().filter(|event| event.what == What::Evidence);
+    let found = events.iter().filter(|event| event.kind == EventKind::Evidence);
     found.map(|event| (event.at, event.node)).collect()
 }
 
 fn installs_trojan(events: &[Event]) -> BTreeSet<u32> {
-    let trojans = events
-        .iter()
-        .filter(|event| matches!(event.what, What::Cycled(_, Cycle::Installed { chain: 1, .. })));
+    let trojans = events.iter().filter(|event| {
+        matches!(event.kind, EventKind::Cycled(_, CycleResult::Installed { chain: 1, .. }))
+    });
     trojans.map(|event| event.node).collect()
 }
 
@@ -91,7 +91,7 @@ fn a_fork_of_the_log_s_own_size_is_evidence_at_the_victim_s_first_look() {
     for victim in world.victims() {
         let mut looks = events
             .iter()
-            .filter(|event| event.node == *victim && matches!(event.what, What::Polled(_)));
+            .filter(|event| event.node == *victim && matches!(event.kind, EventKind::Polled(_)));
         let first = looks.find(|event| event.at >= START).expect("it polls").at;
         let (since, _) = *found.iter().find(|(_, node)| node == victim).expect("evidence");
         assert!((START..=first).contains(&since), "{since}, and it polled at {first}");
@@ -104,7 +104,7 @@ fn a_fork_of_the_log_s_own_size_is_evidence_at_the_victim_s_first_look() {
 
 #[test]
 fn honest_heads_never_reach_a_longer_fork_and_prove_it_all_the_same() {
-    let (world, events) = play(attacked(Attack::Fork, Shape::Longer(12), 20 * MINUTE), 2);
+    let (world, events) = play(attacked(AttackScenario::Fork, Shape::Longer(12), 20 * MINUTE), 2);
     let sizes = |chain, from, until| {
         let seen = polled(&events).filter(move |(at, ..)| (from..until).contains(at));
         seen.filter(move |(.., view)| view.chain == chain).map(|(.., view)| view.size)
@@ -115,7 +115,7 @@ fn honest_heads_never_reach_a_longer_fork_and_prove_it_all_the_same() {
         let Some(smallest) = smallest else { continue };
         assert!(sizes(0, 0, from + 30 * MINUTE).max() < Some(smallest), "in hour {hour}");
     }
-    assert!(sizes(1, START, 7 * HOUR).max() > Some(world.split() + 12), "it grows");
+    assert!(sizes(1, START, 7 * HOUR).max() > Some(world.split_size() + 12), "it grows");
     let found: BTreeSet<u32> = evidence(&events).into_iter().map(|(_, node)| node).collect();
     assert!(world.victims().is_subset(&found));
     assert_eq!(installs_trojan(&events), BTreeSet::new());
@@ -124,13 +124,14 @@ fn honest_heads_never_reach_a_longer_fork_and_prove_it_all_the_same() {
 #[test]
 fn while_honest_mirrors_are_starved_nobody_installs_and_then_there_is_evidence() {
     let ends = START + 3 * HOUR;
-    let (world, events) = play(attacked(Attack::Fork, Shape::Starved(3 * HOUR), 20 * MINUTE), 3);
+    let (world, events) =
+        play(attacked(AttackScenario::Fork, Shape::Starved(3 * HOUR), 20 * MINUTE), 3);
     // By then everybody has polled.
     let since = START + 15 * MINUTE;
-    let split = world.split();
+    let split = world.split_size();
     for (at, node, view) in polled(&events).filter(|(at, ..)| (since..ends).contains(at)) {
-        let shown = View { chain: 1, size: split + 1 };
-        let honest = View { chain: 0, size: split };
+        let shown = TraceHead { chain: 1, size: split + 1 };
+        let honest = TraceHead { chain: 0, size: split };
         assert_eq!(view, if world.is_victim(node) { shown } else { honest }, "at {at}");
     }
     // And by then what was released before has settled.
@@ -139,10 +140,10 @@ fn while_honest_mirrors_are_starved_nobody_installs_and_then_there_is_evidence()
     for node in 0..8 {
         for (at, cycle) in cycles(&events, node).filter(|(at, _)| *at < ends) {
             if world.is_victim(node) && at > settled {
-                assert_eq!(cycle, Cycle::Incomplete, "victim {node} at {at}");
+                assert_eq!(cycle, CycleResult::Incomplete, "victim {node} at {at}");
                 behind += 1;
             }
-            let newer = matches!(cycle, Cycle::Installed { index, .. } if index >= split);
+            let newer = matches!(cycle, CycleResult::Installed { index, .. } if index >= split);
             assert!(!newer, "node {node} at {at}: {cycle:?}");
         }
     }
@@ -157,11 +158,11 @@ fn while_honest_mirrors_are_starved_nobody_installs_and_then_there_is_evidence()
 #[test]
 fn a_fork_of_any_shape_installs_where_every_peer_lies_and_is_the_trojan() {
     for shape in [Shape::Longer(5), Shape::Starved(4 * HOUR)] {
-        let mut scenario = attacked(Attack::Fork, shape, 20 * MINUTE);
+        let mut scenario = attacked(AttackScenario::Fork, shape, 20 * MINUTE);
         let adversary = scenario.adversary.as_mut().expect("an adversary");
         (adversary.victims, adversary.colluding) = (1, Colluding::OfCircle(3));
         let (world, events) = play(scenario, 4);
-        let trojan = Cycle::Installed { index: world.split(), chain: 1 };
+        let trojan = CycleResult::Installed { index: world.split_size(), chain: 1 };
         let victim = *world.victims().first().expect("one");
         assert!(cycles(&events, victim).any(|(_, cycle)| cycle == trojan), "{shape:?}");
         assert_eq!(installs_trojan(&events), BTreeSet::from([victim]));
@@ -170,14 +171,14 @@ fn a_fork_of_any_shape_installs_where_every_peer_lies_and_is_the_trojan() {
 
 #[test]
 fn a_trojan_in_the_public_log_installs_everywhere_once_it_was_in_sight_for_settle() {
-    let (world, events) = play(attacked(Attack::Logged, Shape::Next, 20 * MINUTE), 5);
+    let (world, events) = play(attacked(AttackScenario::Logged, Shape::Next, 20 * MINUTE), 5);
     let (index, chain) = world.trojan().expect("a trojan");
     assert_eq!((world.log_size(START), chain), (index + 1, 0));
     assert_eq!(evidence(&events), []);
     let public = polled(&events).find(|(.., view)| view.size > index).expect("it is seen").0;
     for node in 0..8 {
         let installed = cycles(&events, node).filter_map(|(at, cycle)| match cycle {
-            Cycle::Installed { index, .. } => Some((at, index)),
+            CycleResult::Installed { index, .. } => Some((at, index)),
             _ => None,
         });
         let installed: Vec<_> = installed.collect();
@@ -192,15 +193,15 @@ fn a_trojan_in_the_public_log_installs_everywhere_once_it_was_in_sight_for_settl
 #[test]
 fn what_is_taken_back_in_time_installs_nowhere_and_later_everybody_who_runs_it_is_told() {
     let withdrawn = |after| {
-        let mut scenario = attacked(Attack::Logged, Shape::Next, 20 * MINUTE);
+        let mut scenario = attacked(AttackScenario::Logged, Shape::Next, 20 * MINUTE);
         scenario.adversary.as_mut().expect("one").withdrawn_after = Some(after);
         // No newer release takes its place.
         scenario.release.1 = 0;
         let (world, events) = play(scenario, 5);
         let (index, chain) = world.trojan().expect("a trojan");
         let of = |cycle| events.iter().filter(move |event| is_cycle(event, cycle));
-        let installed: Vec<_> = of(Cycle::Installed { index, chain }).copied().collect();
-        let told: Vec<_> = of(Cycle::Withdrawn).copied().collect();
+        let installed: Vec<_> = of(CycleResult::Installed { index, chain }).copied().collect();
+        let told: Vec<_> = of(CycleResult::Withdrawn).copied().collect();
         (installed, told)
     };
     // Nothing but the publisher's own haste limits what a node may still install.
@@ -217,25 +218,26 @@ fn what_is_taken_back_in_time_installs_nowhere_and_later_everybody_who_runs_it_i
     assert_eq!(nodes(&told), nodes(&installed));
 }
 
-fn is_cycle(event: &Event, cycle: Cycle) -> bool {
-    matches!(event.what, What::Cycled(_, came_to) if came_to == cycle)
+fn is_cycle(event: &Event, cycle: CycleResult) -> bool {
+    matches!(event.kind, EventKind::Cycled(_, came_to) if came_to == cycle)
 }
 
 #[test]
 fn the_rules_know_when_a_trojan_is_taken_back_and_who_has_to_know() {
-    let mut world = attacked(Attack::Logged, Shape::Next, 20 * MINUTE);
+    let mut world = attacked(AttackScenario::Logged, Shape::Next, 20 * MINUTE);
     world.adversary.as_mut().expect("one").withdrawn_after = Some(65 * MINUTE);
     let environment = Environment::new(world.clone(), Seed(1));
     let (trojan, _) = environment.trojan().expect("a trojan");
-    let (installed, withdrawn) = (Cycle::Installed { index: trojan, chain: 0 }, Cycle::Withdrawn);
+    let (installed, withdrawn) =
+        (CycleResult::Installed { index: trojan, chain: 0 }, CycleResult::Withdrawn);
     let back = START + 65 * MINUTE;
     let [installed, withdrawn, new] =
-        [installed, withdrawn, Cycle::UpToDate].map(|cycle| What::Cycled(1000, cycle));
-    assert_eq!(environment.withdrawal(), Some(environment.log_size(back) - 1));
+        [installed, withdrawn, CycleResult::UpToDate].map(|cycle| EventKind::Cycled(1000, cycle));
+    assert_eq!(environment.withdrawal_index(), Some(environment.log_size(back) - 1));
     // Peers have seen it 10 minutes later.
     let seen = START + 76 * MINUTE;
     let before = environment.release_index(environment.releases_until(START) - 1);
-    let older = What::Cycled(1000, Cycle::Installed { index: before, chain: 0 });
+    let older = EventKind::Cycled(1000, CycleResult::Installed { index: before, chain: 0 });
     let passed_over = [(back - 2, 2, older), (seen, 2, new)];
     let good = [&passed_over[..], &[(back - 1, 1, installed), (seen, 1, withdrawn)]].concat();
     assert_eq!(judged(&world, &good), []);
@@ -247,27 +249,28 @@ fn the_rules_know_when_a_trojan_is_taken_back_and_who_has_to_know() {
 }
 
 /// What the rules say to a few events of a world in which everybody vouched for the whole log.
-fn judged(scenario: &Scenario, events: &[(u64, u32, What)]) -> Vec<Rule> {
+fn judged(scenario: &Scenario, events: &[(u64, u32, EventKind)]) -> Vec<Rule> {
     let environment = Environment::new(scenario.clone(), Seed(1));
-    let mut safety = Safety::new(&environment);
+    let mut safety = RuleChecker::new(&environment);
     for quarter in 1..28 {
         for node in 0..8 {
             let at = quarter * 15 * MINUTE;
-            let what = What::Polled(Some(View { chain: 0, size: environment.log_size(at) }));
-            safety.see(&Event { at, node, what });
+            let what =
+                EventKind::Polled(Some(TraceHead { chain: 0, size: environment.log_size(at) }));
+            safety.observe(&Event { at, node, kind: what });
         }
         let now = events.iter().filter(|(at, ..)| at / (15 * MINUTE) == quarter);
-        now.for_each(|&(at, node, what)| safety.see(&Event { at, node, what }));
+        now.for_each(|&(at, node, what)| safety.observe(&Event { at, node, kind: what }));
     }
     safety.finish().into_iter().map(|violation| violation.rule).collect()
 }
 
 #[test]
 fn the_rules_know_a_logged_trojan_and_when_it_is_due() {
-    let world = attacked(Attack::Logged, Shape::Next, 20 * MINUTE);
+    let world = attacked(AttackScenario::Logged, Shape::Next, 20 * MINUTE);
     let environment = Environment::new(world.clone(), Seed(1));
-    let installed = |index| What::Cycled(0, Cycle::Installed { index, chain: 0 });
-    let up_to_date = What::Cycled(0, Cycle::UpToDate);
+    let installed = |index| EventKind::Cycled(0, CycleResult::Installed { index, chain: 0 });
+    let up_to_date = EventKind::Cycled(0, CycleResult::UpToDate);
     let (trojan, _) = environment.trojan().expect("a trojan");
     let count = environment.releases_until(START);
     let (before, after) = (environment.release_index(count - 1), environment.release_index(count));
@@ -284,15 +287,15 @@ fn the_rules_know_a_logged_trojan_and_when_it_is_due() {
 
 #[test]
 fn a_laundered_fork_is_shown_to_everybody_and_vouched_for_by_no_honest_peer() {
-    let mut scenario = attacked(Attack::Fork, Shape::Longer(5), 0);
+    let mut scenario = attacked(AttackScenario::Fork, Shape::Longer(5), 0);
     scenario.circle = 4;
     let adversary = scenario.adversary.as_mut().expect("an adversary");
     (adversary.colluding, adversary.victims, adversary.launders) = (Colluding::OfAll(3), 1, true);
     let (world, events) = play(scenario.clone(), 6);
     let told = |at, client: u32| {
-        let asked = world.circle(client).iter();
+        let asked = world.peers_of(client).iter();
         asked
-            .filter(|peer| world.lie(**peer, client, at).is_some_and(|view| view.chain == 1))
+            .filter(|peer| world.lying_head(**peer, client, at).is_some_and(|view| view.chain == 1))
             .count()
     };
     let bystanders = (0..8).filter(|node| !world.is_victim(*node));
@@ -303,13 +306,13 @@ fn a_laundered_fork_is_shown_to_everybody_and_vouched_for_by_no_honest_peer() {
     }
     // Who would is found out.
     let honest = bystanders.clone().find(|node| !world.colludes(*node)).expect("four");
-    let mut safety = Safety::new(&world);
-    let fork = View { chain: 1, size: world.fork_size(START) };
-    safety.see(&Event { at: START + 1, node: honest, what: What::Polled(Some(fork)) });
+    let mut safety = RuleChecker::new(&world);
+    let fork = TraceHead { chain: 1, size: world.fork_size(START) };
+    safety.observe(&Event { at: START + 1, node: honest, kind: EventKind::Polled(Some(fork)) });
     assert_eq!(safety.finish()[0].rule, Rule::OwnMirror);
     // Without the laundering nobody but the victim is told by anybody.
     scenario.adversary.as_mut().expect("an adversary").launders = false;
     let world = Environment::new(scenario, Seed(6));
     assert!((0..8).all(|node| world.is_victim(node)
-        || world.circle(node).iter().all(|peer| world.lie(*peer, node, START).is_none())));
+        || world.peers_of(node).iter().all(|peer| world.lying_head(*peer, node, START).is_none())));
 }

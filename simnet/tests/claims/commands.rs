@@ -135,7 +135,7 @@ fn every_kind_of_failure_has_its_exit_code() {
 #[test]
 fn the_codes_of_the_readme_are_the_ones_of_the_program() {
     let readme = include_str!("../../README.md");
-    for (exit, meaning) in simnet::cli::ALL {
+    for (exit, meaning) in simnet::cli::EXIT_CODES {
         let row = format!("| {} | {meaning} |", *exit as u8);
         assert!(readme.contains(&row), "README has no {row}");
     }
@@ -234,7 +234,7 @@ fn one_seed_is_one_world_in_every_process() {
 #[test]
 fn a_world_that_was_written_down_is_played_again() {
     let desk = Desk::new();
-    let world = simnet::swarm::scenario(simnet::Seed(3));
+    let world = simnet::swarm::random_scenario(simnet::Seed(3));
     let text = serde_json::to_string(&world).expect("plain data");
     fs::write(desk.path().join("world.json"), &text).expect("a world");
     assert_eq!(desk.done("replay world.json --seed 3"), desk.done("replay --swarm 3"));

@@ -85,7 +85,7 @@ fn a_batch_tells_of_every_event_once_before_it_happens() {
     }
     let (mut told, mut happened, mut late) = (Vec::new(), Vec::new(), 0);
     while let Some((at, node, event)) = queue.pop() {
-        told.extend(queue.batch());
+        told.extend(queue.upcoming_batch());
         if event == u32::MAX {
             late += 1;
             continue;

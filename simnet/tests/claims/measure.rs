@@ -1,28 +1,29 @@
 //! What is counted is what happened.
 
 use simnet::measure::Measure;
-use simnet::scenario::{Adversary, Attack, Colluding, Scenario};
-use simnet::trace::{Cycle, Event, View, What, Witness as _};
-use simnet::validate::quiet;
+use simnet::scenario::{Adversary, AttackScenario, Colluding, Scenario};
+use simnet::trace::{CycleResult, Event, EventKind, EventObserver as _, TraceHead};
+use simnet::validate::quiet_scenario;
 use simnet::{Environment, Results, Seed};
 
 const HOUR: u64 = 3_600_000;
 
-fn measured(scenario: Scenario, events: &[(u64, u32, What)]) -> (Environment, Results) {
+fn measured(scenario: Scenario, events: &[(u64, u32, EventKind)]) -> (Environment, Results) {
     let environment = Environment::new(scenario, Seed(1));
     let mut measure = Measure::new(&environment);
     for &(at, node, what) in events {
-        measure.see(&Event { at, node, what });
+        measure.observe(&Event { at, node, kind: what });
     }
-    let results = measure.results();
+    let results = measure.into_results();
     (environment, results)
 }
 
 #[test]
 fn what_an_attack_holds_back_is_not_late() {
-    let calm = Scenario { release: (HOUR, HOUR), late: HOUR, horizon: 5 * HOUR, ..quiet(4, 1) };
+    let calm =
+        Scenario { release: (HOUR, HOUR), late: HOUR, horizon: 5 * HOUR, ..quiet_scenario(4, 1) };
     let colluding = Colluding::OfAll(0);
-    let adversary = Adversary { colluding, ..Adversary::new(Attack::Freeze, 3 * HOUR) };
+    let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Freeze, 3 * HOUR) };
     let attacked = Scenario { adversary: Some(adversary), ..calm.clone() };
     // Nobody ever installs. Releases are due at 2, 3, 4 and 5 h, to four nodes.
     for (scenario, due) in [(calm, 16), (attacked, 8)] {
@@ -35,9 +36,13 @@ fn what_an_attack_holds_back_is_not_late() {
 fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
     // Entries 1, 2 and 3 at 1 h, 2 h and 3 h, each to be installed within 90 minutes; the third
     // would be due only after the end.
-    let scenario =
-        Scenario { release: (HOUR, HOUR), late: HOUR * 3 / 2, horizon: 4 * HOUR, ..quiet(4, 1) };
-    let installed = |index| What::Cycled(10, Cycle::Installed { index, chain: 0 });
+    let scenario = Scenario {
+        release: (HOUR, HOUR),
+        late: HOUR * 3 / 2,
+        horizon: 4 * HOUR,
+        ..quiet_scenario(4, 1)
+    };
+    let installed = |index| EventKind::Cycled(10, CycleResult::Installed { index, chain: 0 });
     let (_, results) = measured(
         scenario,
         &[
@@ -65,19 +70,19 @@ fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
 #[test]
 fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
     let cycles = [
-        Cycle::UpToDate,
-        Cycle::Settling,
-        Cycle::Incomplete,
-        Cycle::Incomplete,
-        Cycle::Stale,
-        Cycle::Fork,
-        Cycle::Undecided,
+        CycleResult::UpToDate,
+        CycleResult::Settling,
+        CycleResult::Incomplete,
+        CycleResult::Incomplete,
+        CycleResult::Stale,
+        CycleResult::Fork,
+        CycleResult::Undecided,
     ];
     let mut events: Vec<_> =
-        cycles.iter().map(|cycle| (HOUR, 0, What::Cycled(5000, *cycle))).collect();
-    events.push((HOUR, 0, What::Cycled(0, Cycle::Latched)));
-    events.push((HOUR, 1, What::Polled(None)));
-    let (_, results) = measured(quiet(4, 1), &events);
+        cycles.iter().map(|cycle| (HOUR, 0, EventKind::Cycled(5000, *cycle))).collect();
+    events.push((HOUR, 0, EventKind::Cycled(0, CycleResult::Latched)));
+    events.push((HOUR, 1, EventKind::Polled(None)));
+    let (_, results) = measured(quiet_scenario(4, 1), &events);
     let count = |name: &str| results.counts[name];
     assert_eq!((count("worlds"), count("polls"), count("rolls")), (1, 1, 8));
     assert_eq!((count("rolls.unanimous"), count("rolls.incomplete")), (2, 2));
@@ -88,26 +93,26 @@ fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
     assert!(!results.counts.contains_key("attacks"));
 }
 
-fn attacked(attack: Attack) -> Scenario {
+fn attacked(attack: AttackScenario) -> Scenario {
     let colluding = Colluding::OfCircle(1);
     let adversary = Adversary { victims: 2, colluding, ..Adversary::new(attack, HOUR) };
-    Scenario { adversary: Some(adversary), ..quiet(12, 2) }
+    Scenario { adversary: Some(adversary), ..quiet_scenario(12, 2) }
 }
 
 #[test]
 fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
     for (attack, notice) in [
-        (Attack::Fork, What::Evidence),
-        (Attack::Fork, What::Cycled(1, Cycle::Fork)),
-        (Attack::Flash(10, HOUR), What::Evidence),
-        (Attack::Freeze, What::Cycled(1, Cycle::Stale)),
-        (Attack::Block, What::Cycled(1, Cycle::Incomplete)),
-        (Attack::Story, What::Cycled(1, Cycle::Incomplete)),
+        (AttackScenario::Fork, EventKind::Evidence),
+        (AttackScenario::Fork, EventKind::Cycled(1, CycleResult::Fork)),
+        (AttackScenario::Flash(10, HOUR), EventKind::Evidence),
+        (AttackScenario::Freeze, EventKind::Cycled(1, CycleResult::Stale)),
+        (AttackScenario::Block, EventKind::Cycled(1, CycleResult::Incomplete)),
+        (AttackScenario::Story, EventKind::Cycled(1, CycleResult::Incomplete)),
     ] {
         let environment = Environment::new(attacked(attack), Seed(1));
         let [first, second] = [0, 1].map(|n| *environment.victims().iter().nth(n).expect("two"));
         let bystander = (0..12).find(|node| !environment.is_victim(*node)).expect("ten");
-        let others = [What::Cycled(1, Cycle::UpToDate), What::Polled(None)];
+        let others = [EventKind::Cycled(1, CycleResult::UpToDate), EventKind::Polled(None)];
         let mut events = vec![(HOUR - 1, first, notice), (HOUR, bystander, notice)];
         events.extend(others.map(|what| (HOUR, second, what)));
         let (_, results) = measured(attacked(attack), &events);
@@ -126,26 +131,26 @@ fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
 
 #[test]
 fn an_attack_is_evident_if_an_honest_node_holds_evidence_victim_or_not() {
-    let environment = Environment::new(attacked(Attack::Fork), Seed(1));
+    let environment = Environment::new(attacked(AttackScenario::Fork), Seed(1));
     let liar = (0..12).find(|node| environment.colludes(*node)).expect("some");
     let honest = |node: &u32| !environment.colludes(*node) && !environment.is_victim(*node);
     let bystander = (0..12).find(honest).expect("most");
-    let counted = |events: &[(u64, u32, What)]| {
-        let (_, results) = measured(attacked(Attack::Fork), events);
+    let counted = |events: &[(u64, u32, EventKind)]| {
+        let (_, results) = measured(attacked(AttackScenario::Fork), events);
         ["attacks.noticed", "attacks.evident"].map(|name| results.counts[name])
     };
-    assert_eq!(counted(&[(HOUR + 1, liar, What::Evidence)]), [0, 0]);
-    assert_eq!(counted(&[(HOUR + 1, bystander, What::Evidence)]), [0, 1]);
+    assert_eq!(counted(&[(HOUR + 1, liar, EventKind::Evidence)]), [0, 0]);
+    assert_eq!(counted(&[(HOUR + 1, bystander, EventKind::Evidence)]), [0, 1]);
     let victim = *environment.victims().iter().next().expect("two");
-    assert_eq!(counted(&[(HOUR + 1, victim, What::Evidence)]), [1, 1]);
+    assert_eq!(counted(&[(HOUR + 1, victim, EventKind::Evidence)]), [1, 1]);
 }
 
 #[test]
 fn a_trojan_counts_once_for_its_victim_and_never_as_a_patch() {
-    let environment = Environment::new(attacked(Attack::Fork), Seed(1));
+    let environment = Environment::new(attacked(AttackScenario::Fork), Seed(1));
     let victim = *environment.victims().iter().next().expect("two");
-    let trojan = What::Cycled(1, Cycle::Installed { index: 1, chain: 1 });
-    let (_, results) = measured(attacked(Attack::Fork), &[(HOUR, victim, trojan)]);
+    let trojan = EventKind::Cycled(1, CycleResult::Installed { index: 1, chain: 1 });
+    let (_, results) = measured(attacked(AttackScenario::Fork), &[(HOUR, victim, trojan)]);
     assert_eq!(results.counts["victims.installed"], 1);
     assert_eq!(results.counts["attacks.installed"], 1);
     assert_eq!(results.counts["installs"], 0);
@@ -154,15 +159,15 @@ fn a_trojan_counts_once_for_its_victim_and_never_as_a_patch() {
 
 #[test]
 fn a_logged_trojan_is_public_at_the_first_honest_poll_that_covers_it() {
-    let environment = Environment::new(attacked(Attack::Logged), Seed(1));
+    let environment = Environment::new(attacked(AttackScenario::Logged), Seed(1));
     let victim = *environment.victims().iter().next().expect("two");
     let liar = (0..12).find(|node| environment.colludes(*node)).expect("some");
     let honest = (0..12).find(|node| !environment.colludes(*node)).expect("most");
     let (index, chain) = environment.trojan().expect("a trojan");
-    let polled = |size| What::Polled(Some(View { chain: 0, size }));
-    let trojan = What::Cycled(1, Cycle::Installed { index, chain });
+    let polled = |size| EventKind::Polled(Some(TraceHead { chain: 0, size }));
+    let trojan = EventKind::Cycled(1, CycleResult::Installed { index, chain });
     let (_, results) = measured(
-        attacked(Attack::Logged),
+        attacked(AttackScenario::Logged),
         &[
             (HOUR + 1, liar, polled(index + 1)),
             (HOUR + 2, honest, polled(index)),
@@ -182,13 +187,13 @@ fn a_logged_trojan_is_public_at_the_first_honest_poll_that_covers_it() {
 
 #[test]
 fn who_runs_a_trojan_notices_when_it_is_taken_back() {
-    let mut scenario = attacked(Attack::Logged);
+    let mut scenario = attacked(AttackScenario::Logged);
     scenario.adversary.as_mut().expect("one").withdrawn_after = Some(100);
     let environment = Environment::new(scenario.clone(), Seed(1));
     let victim = *environment.victims().iter().next().expect("two");
     let (index, chain) = environment.trojan().expect("a trojan");
-    let trojan = What::Cycled(1, Cycle::Installed { index, chain });
-    let told = What::Cycled(1, Cycle::Withdrawn);
+    let trojan = EventKind::Cycled(1, CycleResult::Installed { index, chain });
+    let told = EventKind::Cycled(1, CycleResult::Withdrawn);
     let events = [(HOUR + 90, victim, trojan), (HOUR + 200, victim, told)];
     let (_, results) = measured(scenario, &events);
     assert_eq!(results.times["notice"].mean(), Some(200.0));
@@ -198,21 +203,21 @@ fn who_runs_a_trojan_notices_when_it_is_taken_back() {
 
 #[test]
 fn evidence_has_spread_when_half_and_all_that_are_not_the_adversarys_hold_it() {
-    let environment = Environment::new(attacked(Attack::Fork), Seed(1));
+    let environment = Environment::new(attacked(AttackScenario::Fork), Seed(1));
     let (own, others): (Vec<u32>, Vec<u32>) = (0..12).partition(|n| environment.colludes(*n));
     assert!(!own.is_empty());
-    let mut events = vec![(HOUR, own[0], What::Evidence)];
+    let mut events = vec![(HOUR, own[0], EventKind::Evidence)];
     for (i, node) in others.iter().enumerate() {
         // Told twice, it counts once.
-        events.extend([(HOUR + 1 + i as u64, *node, What::Evidence); 2]);
+        events.extend([(HOUR + 1 + i as u64, *node, EventKind::Evidence); 2]);
     }
-    let (_, results) = measured(attacked(Attack::Fork), &events);
+    let (_, results) = measured(attacked(AttackScenario::Fork), &events);
     assert_eq!(results.counts["evidence.nodes"], others.len() as u64);
     let half = others.len().div_ceil(2) as f64;
     assert_eq!(results.times["evidence.half"].mean(), Some(half));
     assert_eq!(results.times["evidence.all"].mean(), Some(others.len() as f64));
 
     events.truncate(others.len() * 2 - 1);
-    let (_, results) = measured(attacked(Attack::Fork), &events);
+    let (_, results) = measured(attacked(AttackScenario::Fork), &events);
     assert!(!results.times.contains_key("evidence.all"));
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use simnet::population::{bytes_needed, plays, run};
-use simnet::scenario::fault::{Fault, Kind};
-use simnet::scenario::{Adversary, Attack, Colluding, Scenario, Tor};
-use simnet::trace::{Cycle, Event, View, What};
-use simnet::validate::quiet;
+use simnet::population::{bytes_needed, check_playable, run};
+use simnet::scenario::fault::{Fault, FaultKind};
+use simnet::scenario::{Adversary, AttackScenario, Colluding, Scenario, TorScenario};
+use simnet::trace::{CycleResult, Event, EventKind, TraceHead};
+use simnet::validate::quiet_scenario;
 use simnet::{Environment, Seed};
 use unanimity_client::draw_retry_delays;
 
@@ -20,9 +20,9 @@ fn play(scenario: &Scenario, seed: u64) -> (Environment, Vec<Event>) {
     (environment, events)
 }
 
-fn cycles(events: &[Event]) -> impl Iterator<Item = (u64, u32, u64, Cycle)> {
-    events.iter().filter_map(|event| match event.what {
-        What::Cycled(took, cycle) => Some((event.at, event.node, took, cycle)),
+fn cycles(events: &[Event]) -> impl Iterator<Item = (u64, u32, u64, CycleResult)> {
+    events.iter().filter_map(|event| match event.kind {
+        EventKind::Cycled(took, cycle) => Some((event.at, event.node, took, cycle)),
         _ => None,
     })
 }
@@ -35,19 +35,19 @@ fn ordinary() -> Scenario {
         roll: (15 * MINUTE, 25 * MINUTE),
         release: (2 * HOUR, 8 * HOUR),
         background: 20 * MINUTE,
-        tor: Tor::calm(),
-        ..quiet(40, 5)
+        tor: TorScenario::calm(),
+        ..quiet_scenario(40, 5)
     }
 }
 
-fn attacked(attack: Attack, colluding: Colluding) -> Scenario {
+fn attacked(attack: AttackScenario, colluding: Colluding) -> Scenario {
     let adversary = Adversary { victims: 2, colluding, ..Adversary::new(attack, 3 * HOUR) };
     Scenario {
         horizon: 9 * HOUR,
         roll: (15 * MINUTE, 25 * MINUTE),
         background: 5 * MINUTE,
         adversary: Some(adversary),
-        ..quiet(16, 3)
+        ..quiet_scenario(16, 3)
     }
 }
 
@@ -67,13 +67,13 @@ fn nobody_installs_before_everybody_has_seen_a_release_for_as_long_as_it_settles
     let (environment, events) = play(&ordinary(), 3);
     let mut installs = 0;
     for (at, node, _, cycle) in cycles(&events) {
-        let Cycle::Installed { index, chain } = cycle else { continue };
+        let CycleResult::Installed { index, chain } = cycle else { continue };
         assert_eq!(chain, 0);
         let release = (0..).find(|n| environment.release_index(*n) == index).expect("a release");
         // When every peer's mirror had shown it to it.
-        let seen = environment.circle(node).iter().map(|peer| {
+        let seen = environment.peers_of(node).iter().map(|peer| {
             let covers = |event: &&Event| {
-                let What::Polled(Some(view)) = event.what else { return false };
+                let EventKind::Polled(Some(view)) = event.kind else { return false };
                 event.node == *peer && view.size > index
             };
             events.iter().find(covers).expect("it was seen").at
@@ -89,16 +89,16 @@ fn nobody_installs_before_everybody_has_seen_a_release_for_as_long_as_it_settles
 #[test]
 fn without_trouble_everybody_installs_every_release_in_the_first_roll_after_it_has_settled() {
     let scenario = Scenario { availability: 1.0, ..ordinary() };
-    let scenario = Scenario { tor: quiet(1, 1).tor, ..scenario };
+    let scenario = Scenario { tor: quiet_scenario(1, 1).tor, ..scenario };
     let (environment, events) = play(&scenario, 4);
     let mut installed: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (at, node, took, cycle) in cycles(&events) {
         assert_eq!(took, 0);
         match cycle {
-            Cycle::Installed { index, .. } => installed.entry(node).or_default().push(index),
-            Cycle::UpToDate | Cycle::Settling => {}
+            CycleResult::Installed { index, .. } => installed.entry(node).or_default().push(index),
+            CycleResult::UpToDate | CycleResult::Settling => {}
             // Somebody has not polled since the release.
-            Cycle::Incomplete => {
+            CycleResult::Incomplete => {
                 let last = environment.releases_until(at) - 1;
                 assert!(at <= environment.release_at(last) + 15 * MINUTE);
             }
@@ -113,7 +113,7 @@ fn without_trouble_everybody_installs_every_release_in_the_first_roll_after_it_h
 #[test]
 fn a_peer_that_never_answers_is_tried_four_times_with_the_waits_that_ship() {
     let colluding = Colluding::OfAll(0);
-    let scenario = Scenario { ask_timeout: 10_000, ..attacked(Attack::Block, colluding) };
+    let scenario = Scenario { ask_timeout: 10_000, ..attacked(AttackScenario::Block, colluding) };
     let (environment, events) = play(&scenario, 5);
     let mut counted: BTreeMap<u32, u64> = BTreeMap::new();
     let mut blocked = 0;
@@ -130,7 +130,7 @@ fn a_peer_that_never_answers_is_tried_four_times_with_the_waits_that_ship() {
                 draw_retry_delays(&mut rng).iter().map(|wait| wait.as_millis() as u64).sum::<u64>()
             })
             .max();
-        assert_eq!((Some(took - 40_000), cycle), (longest, Cycle::Incomplete));
+        assert_eq!((Some(took - 40_000), cycle), (longest, CycleResult::Incomplete));
         blocked += 1;
     }
     assert!(blocked > 20, "{blocked}");
@@ -144,12 +144,12 @@ fn a_roll_closes_at_its_deadline_and_no_try_begins_after_it() {
         [(40_000, 120_000, 120_000), (59_000, 119_000, 119_500)]
     {
         let colluding = Colluding::OfAll(0);
-        let scenario = Scenario { ask_timeout, ..attacked(Attack::Block, colluding) };
+        let scenario = Scenario { ask_timeout, ..attacked(AttackScenario::Block, colluding) };
         let (environment, events) = play(&scenario, 6);
         let blocked = cycles(&events)
             .filter(|(at, node, took, _)| environment.is_victim(*node) && at - took >= 3 * HOUR);
         for (.., took, cycle) in blocked {
-            assert_eq!(cycle, Cycle::Incomplete);
+            assert_eq!(cycle, CycleResult::Incomplete);
             assert!((took_at_least..=took_at_most).contains(&took), "{took}");
         }
     }
@@ -157,88 +157,96 @@ fn a_roll_closes_at_its_deadline_and_no_try_begins_after_it() {
 
 #[test]
 fn a_fork_latches_whoever_can_compare_and_those_who_are_told() {
-    let (environment, events) = play(&attacked(Attack::Fork, Colluding::OfCircle(1)), 7);
+    let (environment, events) = play(&attacked(AttackScenario::Fork, Colluding::OfCircle(1)), 7);
     let mut latched = BTreeSet::new();
-    for Event { node, what, at } in &events {
+    for Event { node, kind: what, at } in &events {
         match what {
-            What::Evidence => assert!(latched.insert(*node), "told twice"),
-            What::Cycled(took, Cycle::Latched) => {
+            EventKind::Evidence => assert!(latched.insert(*node), "told twice"),
+            EventKind::Cycled(took, CycleResult::Latched) => {
                 assert!(latched.contains(node));
                 assert_eq!(*took, 0);
             }
-            What::Cycled(_, Cycle::Fork) => assert!(latched.contains(node) && *at > 3 * HOUR),
-            What::Cycled(..) => assert!(!latched.contains(node), "node {node} goes on at {at}"),
-            What::Polled(_) => {}
+            EventKind::Cycled(_, CycleResult::Fork) => {
+                assert!(latched.contains(node) && *at > 3 * HOUR)
+            }
+            EventKind::Cycled(..) => {
+                assert!(!latched.contains(node), "node {node} goes on at {at}")
+            }
+            EventKind::Polled(_) => {}
         }
     }
     assert!(environment.victims().iter().all(|victim| latched.contains(victim)));
     // The news goes round.
     assert!(latched.len() > 8, "{latched:?}");
-    assert!(cycles(&events).all(|(.., cycle)| !matches!(cycle, Cycle::Installed { chain: 1, .. })));
+    assert!(
+        cycles(&events)
+            .all(|(.., cycle)| !matches!(cycle, CycleResult::Installed { chain: 1, .. }))
+    );
 }
 
 #[test]
 fn unanimous_liars_install_their_trojan_once_it_has_settled() {
-    let scenario = attacked(Attack::Fork, Colluding::OfCircle(3));
+    let scenario = attacked(AttackScenario::Fork, Colluding::OfCircle(3));
     let (environment, events) = play(&scenario, 8);
     let installed: Vec<_> = cycles(&events)
-        .filter(|(.., cycle)| matches!(cycle, Cycle::Installed { chain: 1, .. }))
+        .filter(|(.., cycle)| matches!(cycle, CycleResult::Installed { chain: 1, .. }))
         .collect();
     let all_lie =
-        |victim: &&u32| environment.circle(**victim).iter().all(|p| environment.colludes(*p));
+        |victim: &&u32| environment.peers_of(**victim).iter().all(|p| environment.colludes(*p));
     let fooled: Vec<u32> = environment.victims().iter().filter(all_lie).copied().collect();
     assert!(!fooled.is_empty());
     assert_eq!(installed.iter().map(|(_, node, ..)| *node).collect::<Vec<_>>().len(), fooled.len());
     for (at, node, _, cycle) in installed {
         assert!(fooled.contains(&node));
-        assert_eq!(cycle, Cycle::Installed { index: environment.split(), chain: 1 });
+        assert_eq!(cycle, CycleResult::Installed { index: environment.split_size(), chain: 1 });
         assert!((4 * HOUR..5 * HOUR).contains(&at), "{at}");
     }
 }
 
 #[test]
 fn a_fork_that_honest_heads_do_not_reach_is_no_fork_and_installs_nowhere() {
-    let scenario = Scenario { background: 0, ..attacked(Attack::Fork, Colluding::OfAll(0)) };
+    let scenario =
+        Scenario { background: 0, ..attacked(AttackScenario::Fork, Colluding::OfAll(0)) };
     let (environment, events) = play(&scenario, 9);
     for (at, node, _, cycle) in cycles(&events) {
         let sees_it = |node: &u32| environment.is_victim(*node) && at > 3 * HOUR + 15 * MINUTE;
         if sees_it(&node) {
-            assert_eq!(cycle, Cycle::Incomplete);
-        } else if environment.circle(node).iter().any(sees_it) {
+            assert_eq!(cycle, CycleResult::Incomplete);
+        } else if environment.peers_of(node).iter().any(sees_it) {
             // Its victims' heads are larger than its own mirror's.
-            assert_eq!(cycle, Cycle::Stale);
+            assert_eq!(cycle, CycleResult::Stale);
         } else if at < 3 * HOUR {
-            assert_eq!(cycle, Cycle::UpToDate);
+            assert_eq!(cycle, CycleResult::UpToDate);
         }
     }
 }
 
 #[test]
 fn frozen_mirrors_show_against_the_peers() {
-    let (environment, events) = play(&attacked(Attack::Freeze, Colluding::OfAll(0)), 10);
+    let (environment, events) = play(&attacked(AttackScenario::Freeze, Colluding::OfAll(0)), 10);
     let victim = *environment.victims().iter().next().expect("two");
     let late = cycles(&events).filter(|(at, node, ..)| *node == victim && *at > 4 * HOUR);
-    let late: Vec<Cycle> = late.map(|(.., cycle)| cycle).collect();
-    assert!(late.len() > 10 && late.iter().all(|cycle| *cycle == Cycle::Stale), "{late:?}");
+    let late: Vec<CycleResult> = late.map(|(.., cycle)| cycle).collect();
+    assert!(late.len() > 10 && late.iter().all(|cycle| *cycle == CycleResult::Stale), "{late:?}");
     // What its own mirrors stopped to show it, it does not vouch for either.
-    let blind = |event: &&Event| event.node == victim && event.what == What::Polled(None);
+    let blind = |event: &&Event| event.node == victim && event.kind == EventKind::Polled(None);
     assert_eq!(events.iter().filter(blind).count(), 0);
 }
 
 #[test]
 fn a_peer_whose_mirror_went_back_is_blind_after_its_last_poll_is_too_old() {
     // Everybody is shown the fork for 20 min, and then a log that is smaller than it.
-    let attack = Attack::Flash(100, 20 * MINUTE);
+    let attack = AttackScenario::Flash(100, 20 * MINUTE);
     let scenario = Scenario { background: 0, ..attacked(attack, Colluding::OfAll(0)) };
     let (environment, events) = play(&scenario, 11);
     let node = (0..16).find(|node| !environment.is_victim(*node)).expect("one");
     let polls = events.iter().filter(|event| event.node == node);
-    let polls = polls.filter_map(|event| match event.what {
-        What::Polled(view) => Some((event.at, view)),
+    let polls = polls.filter_map(|event| match event.kind {
+        EventKind::Polled(view) => Some((event.at, view)),
         _ => None,
     });
-    let (split, flash) = (environment.split(), 3 * HOUR..3 * HOUR + 20 * MINUTE);
-    let fork = View { chain: 1, size: split + 1 };
+    let (split, flash) = (environment.split_size(), 3 * HOUR..3 * HOUR + 20 * MINUTE);
+    let fork = TraceHead { chain: 1, size: split + 1 };
     let mut last = 0;
     for (at, view) in polls {
         if flash.contains(&at) {
@@ -246,7 +254,7 @@ fn a_peer_whose_mirror_went_back_is_blind_after_its_last_poll_is_too_old() {
         }
         let age = (at / 1000).saturating_sub(last / 1000);
         match view {
-            _ if at < flash.start => assert_eq!(view, Some(View { chain: 0, size: split })),
+            _ if at < flash.start => assert_eq!(view, Some(TraceHead { chain: 0, size: split })),
             _ if age <= 30 * 60 => assert_eq!(view, Some(fork)),
             _ => assert_eq!(view, None, "at {at}"),
         }
@@ -256,11 +264,11 @@ fn a_peer_whose_mirror_went_back_is_blind_after_its_last_poll_is_too_old() {
 
 #[test]
 fn a_fault_that_numbers_do_not_play_is_never_left_out_in_silence() {
-    for kind in Kind::ALL {
+    for kind in FaultKind::ALL {
         let fault = Fault { kind, share: 0.0, from: 0, until: 1 };
-        let scenario = Scenario { faults: vec![fault], horizon: HOUR, ..quiet(4, 2) };
-        let refused = plays(&scenario).is_err();
-        assert_eq!(refused, !kind.is_of_numbers());
+        let scenario = Scenario { faults: vec![fault], horizon: HOUR, ..quiet_scenario(4, 2) };
+        let refused = check_playable(&scenario).is_err();
+        assert_eq!(refused, !kind.is_played_by_population());
         let played = std::panic::catch_unwind(|| play(&scenario, 1));
         assert_eq!(played.is_err(), refused, "{kind}");
     }
@@ -271,7 +279,7 @@ fn a_fault_that_numbers_do_not_play_is_never_left_out_in_silence() {
 fn every_fault_that_numbers_play_changes_what_happens() {
     let scenario = Scenario { availability: 1.0, ..ordinary() };
     let (_, without) = play(&scenario, 13);
-    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_of_numbers()) {
+    for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_played_by_population()) {
         let fault = Fault { kind, share: 0.3, from: HOUR, until: 20 * HOUR };
         let (_, with) = play(&Scenario { faults: vec![fault], ..scenario.clone() }, 13);
         let until = |events: &[Event]| events.iter().take_while(|event| event.at < HOUR).count();
@@ -285,7 +293,7 @@ fn memory_is_as_foretold_and_small() {
     let scenario = Scenario { horizon: 6 * HOUR, ..ordinary() };
     let scenario = Scenario { nodes: 4_000, ..scenario };
     let environment = Environment::new(scenario.clone(), Seed(12));
-    let mut nothing = Nothing;
+    let mut nothing = NullObserver;
     let ran = run(&environment, &mut nothing);
     let foretold = bytes_needed(&scenario) as f64 / 4_000.0;
     assert!(ran.bytes <= 300.0, "{ran:?}");
@@ -293,8 +301,8 @@ fn memory_is_as_foretold_and_small() {
     assert!(ran.events > 4_000 * 6 * 20, "{ran:?}");
 }
 
-struct Nothing;
+struct NullObserver;
 
-impl simnet::trace::Witness for Nothing {
-    fn see(&mut self, _: &Event) {}
+impl simnet::trace::EventObserver for NullObserver {
+    fn observe(&mut self, _: &Event) {}
 }

@@ -1,7 +1,9 @@
 //! Tier 1: what happens to the real client and peers in worlds that a person can follow.
 
-use simnet::scenario::{Adversary, Attack, Colluding, Mirrors, Scenario, Topology, Tor};
-use simnet::trace::{Cycle, Event, What, digest};
+use simnet::scenario::{
+    Adversary, AttackScenario, Colluding, Mirrors, Scenario, Topology, TorScenario,
+};
+use simnet::trace::{CycleResult, Event, EventKind, digest};
 use simnet::{Environment, Millis, Seed, real};
 
 const MINUTE: Millis = 60_000;
@@ -25,13 +27,13 @@ pub(crate) fn calm() -> Scenario {
         settle: HOUR,
         ask_timeout: 45_000,
         roll_timeout: 2 * MINUTE,
-        tor: Tor {
+        tor: TorScenario {
             connect: (2500, 0.5),
             stuck: 0.0,
             slow: (0.0, 0, 0),
             round_trip: (280, 0.8),
             hiccup: (0.0, 0, 0),
-            ..Tor::calm()
+            ..TorScenario::calm()
         },
         release: (HOUR, 4 * HOUR),
         background: 0,
@@ -47,9 +49,9 @@ fn play(scenario: &Scenario, seed: u64) -> (Environment, Vec<Event>) {
     (environment.clone(), real::run(environment, seed).unwrap())
 }
 
-fn cycles(events: &[Event], node: u32) -> Vec<(Millis, Cycle)> {
-    let cycle = |event: &Event| match event.what {
-        What::Cycled(_, came_to) if event.node == node => Some((event.at, came_to)),
+fn cycles(events: &[Event], node: u32) -> Vec<(Millis, CycleResult)> {
+    let cycle = |event: &Event| match event.kind {
+        EventKind::Cycled(_, came_to) if event.node == node => Some((event.at, came_to)),
         _ => None,
     };
     events.iter().filter_map(cycle).collect()
@@ -62,8 +64,8 @@ fn everybody_installs_every_release_once_it_has_settled() {
         let installed: Vec<_> = cycles(&events, node)
             .into_iter()
             .filter_map(|(at, came_to)| match came_to {
-                Cycle::Installed { index, chain: 0 } => Some((at, index)),
-                Cycle::UpToDate | Cycle::Settling | Cycle::Incomplete => None,
+                CycleResult::Installed { index, chain: 0 } => Some((at, index)),
+                CycleResult::UpToDate | CycleResult::Settling | CycleResult::Incomplete => None,
                 other => panic!("node {node}: {other:?}"),
             })
             .collect();
@@ -79,16 +81,16 @@ fn everybody_installs_every_release_once_it_has_settled() {
 #[test]
 fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere() {
     let colluding = Colluding::OfCircle(2);
-    let adversary = Adversary { colluding, ..Adversary::new(Attack::Fork, 2 * HOUR) };
+    let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Fork, 2 * HOUR) };
     let scenario = Scenario { adversary: Some(adversary), release: (HOUR, 90 * MINUTE), ..calm() };
     let (_, events) = play(&scenario, 2);
-    let forked = |event: &&Event| event.what == What::Evidence;
+    let forked = |event: &&Event| event.kind == EventKind::Evidence;
     let nodes: std::collections::BTreeSet<u32> =
         events.iter().filter(forked).map(|event| event.node).collect();
     assert_eq!(nodes.len(), 6, "{nodes:?}");
     for event in &events {
         assert!(
-            !matches!(event.what, What::Cycled(_, Cycle::Installed { chain: 1, .. })),
+            !matches!(event.kind, EventKind::Cycled(_, CycleResult::Installed { chain: 1, .. })),
             "{event:?}"
         );
     }
@@ -98,16 +100,19 @@ fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere(
 #[test]
 fn a_victim_whose_peers_all_collude_installs_the_trojan() {
     let colluding = Colluding::OfCircle(3);
-    let adversary = Adversary { colluding, ..Adversary::new(Attack::Fork, 2 * HOUR) };
+    let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Fork, 2 * HOUR) };
     let (world, events) = play(&Scenario { adversary: Some(adversary), ..calm() }, 3);
     let victim = *world.victims().first().unwrap();
-    let trojan = Cycle::Installed { index: world.split(), chain: 1 };
+    let trojan = CycleResult::Installed { index: world.split_size(), chain: 1 };
     assert!(cycles(&events, victim).iter().any(|(_, came_to)| *came_to == trojan));
 }
 
 #[test]
 fn a_frozen_mirror_is_stale_and_a_blocked_node_incomplete() {
-    for (attack, expected) in [(Attack::Freeze, Cycle::Stale), (Attack::Block, Cycle::Incomplete)] {
+    for (attack, expected) in [
+        (AttackScenario::Freeze, CycleResult::Stale),
+        (AttackScenario::Block, CycleResult::Incomplete),
+    ] {
         let colluding = Colluding::OfAll(0);
         let adversary = Adversary { colluding, ..Adversary::new(attack, 3 * HOUR) };
         let scenario = Scenario { adversary: Some(adversary), ..calm() };

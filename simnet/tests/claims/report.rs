@@ -1,8 +1,8 @@
-use simnet::report::axis::{Scale, Unit, time};
-use simnet::report::stats::{estimate, student, wilson};
+use simnet::report::axis::{AxisUnit, Scale, format_time};
+use simnet::report::stats::{estimate, student_quantile, wilson_interval};
 use simnet::results::Histogram;
-use simnet::study::Measure;
-use simnet::sweep::{Manifest, Row};
+use simnet::study::PlotMeasure;
+use simnet::sweep::{ResultRow, SweepManifest};
 use simnet::{Results, Study, report};
 use tempfile::tempdir;
 use unanimity_storage::Storage;
@@ -13,17 +13,17 @@ fn close(a: f64, b: f64, by: f64) {
     assert!((a - b).abs() <= by, "{a} is not {b}");
 }
 
-fn measure(text: &str) -> Measure {
+fn measure(text: &str) -> PlotMeasure {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn world(counts: &[(&str, u64)], patches: &[u64]) -> Results {
     let mut results = Results::default();
     for (name, count) in counts {
-        results.count(name, *count);
+        results.add_count(name, *count);
     }
     for patch in patches {
-        results.time("patch", *patch);
+        results.add_time("patch", *patch);
     }
     results
 }
@@ -37,14 +37,14 @@ fn wilson_and_student_are_as_in_the_tables() {
         (0.0, 20.0, 0.0, 0.1611),
         (29.0, 29.0, 0.8830, 1.0),
     ] {
-        let interval = wilson(above / of, of, 1.959_964);
+        let interval = wilson_interval(above / of, of, 1.959_964);
         close(interval.0, low, 6e-5);
         close(interval.1, high, 6e-5);
     }
     for (degrees, t) in
         [(1, 12.706), (5, 2.571), (10, 2.228), (11, 2.201), (15, 2.131), (30, 2.042), (120, 1.980)]
     {
-        close(student(degrees), t, 1e-3);
+        close(student_quantile(degrees), t, 1e-3);
     }
 }
 
@@ -57,7 +57,7 @@ fn what_happens_once_to_a_world_has_wilson_s_interval() {
     let found = estimate(&measure("attacks.noticed / attacks"), &worlds).expect("an estimate");
     close(found.value, 0.75, 1e-12);
     let (low, high) = found.interval.expect("an interval");
-    let wanted = wilson(0.75, 20.0, 1.959_964);
+    let wanted = wilson_interval(0.75, 20.0, 1.959_964);
     close(low, wanted.0, 1e-9);
     close(high, wanted.1, 1e-9);
 }
@@ -104,7 +104,7 @@ fn never_in_any_world_is_not_never() {
     let found = estimate(&measure("releases.late / releases.due"), &worlds).expect("an estimate");
     let (low, high) = found.interval.expect("an interval");
     assert_eq!((found.value, low), (0.0, 0.0));
-    close(high, wilson(0.0, 10.0, 1.959_964).1, 1e-9);
+    close(high, wilson_interval(0.0, 10.0, 1.959_964).1, 1e-9);
 }
 
 #[test]
@@ -151,13 +151,13 @@ fn measures_read_back_as_they_are_written() {
     for bad in
         ["patch / soup", "attacks", "p0 patch", "p100 patch", "most patch", "mean patch / attacks"]
     {
-        assert!(bad.parse::<Measure>().is_err(), "{bad}");
+        assert!(bad.parse::<PlotMeasure>().is_err(), "{bad}");
     }
 }
 
 #[test]
 fn a_quantile_has_the_rank_that_its_fraction_is_of_the_count() {
-    use simnet::results::rank;
+    use simnet::results::rank_of_fraction;
     for (percent, count, expected) in [
         (50, 29, 15),
         (50, 30, 15),
@@ -167,12 +167,20 @@ fn a_quantile_has_the_rank_that_its_fraction_is_of_the_count() {
         (99, 1, 1),
         (1, 10, 1),
     ] {
-        assert_eq!(rank(f64::from(percent) / 100.0, count), expected, "p{percent} of {count}");
+        assert_eq!(
+            rank_of_fraction(f64::from(percent) / 100.0, count),
+            expected,
+            "p{percent} of {count}"
+        );
     }
     for count in 1..2000_u64 {
         for percent in [10, 25, 50, 90, 95, 99] {
             let exact = (percent * count).div_ceil(100).max(1);
-            assert_eq!(rank(percent as f64 / 100.0, count), exact, "p{percent} of {count}");
+            assert_eq!(
+                rank_of_fraction(percent as f64 / 100.0, count),
+                exact,
+                "p{percent} of {count}"
+            );
         }
     }
 }
@@ -206,31 +214,35 @@ fn histograms_of_long_times_come_back_from_json() {
 #[test]
 fn ticks_are_round_and_few() {
     let words = |values: &[f64], unit| -> Vec<String> {
-        Scale::over(values.iter().copied(), unit)
+        Scale::from_values(values.iter().copied(), unit)
             .ticks
             .into_iter()
             .map(|(_, words)| words)
             .collect()
     };
-    assert_eq!(words(&[0.1, 0.9], Unit::Fraction), ["0%", "25%", "50%", "75%", "100%"]);
-    assert_eq!(words(&[0.0, 0.004], Unit::Fraction), ["0.0%", "0.1%", "0.2%", "0.3%", "0.4%"]);
-    assert_eq!(words(&[3.6e6, 1.3e7], Unit::Time), ["0", "1 h", "2 h", "3 h", "4 h"]);
-    assert_eq!(words(&[1e3, f64::INFINITY, 8.64e7], Unit::Time).len(), 6);
-    assert_eq!((time(5_400_000.0), time(250.0)), ("1.5 h".to_owned(), "250 ms".to_owned()));
+    assert_eq!(words(&[0.1, 0.9], AxisUnit::Fraction), ["0%", "25%", "50%", "75%", "100%"]);
+    assert_eq!(words(&[0.0, 0.004], AxisUnit::Fraction), ["0.0%", "0.1%", "0.2%", "0.3%", "0.4%"]);
+    assert_eq!(words(&[3.6e6, 1.3e7], AxisUnit::Time), ["0", "1 h", "2 h", "3 h", "4 h"]);
+    assert_eq!(words(&[1e3, f64::INFINITY, 8.64e7], AxisUnit::Time).len(), 6);
+    assert_eq!(
+        (format_time(5_400_000.0), format_time(250.0)),
+        ("1.5 h".to_owned(), "250 ms".to_owned())
+    );
 }
 
 fn written(study: &Study) -> (tempfile::TempDir, String) {
     let out = tempdir().expect("a directory");
-    let rows: Vec<Row> = (0..study.worlds())
+    let rows: Vec<ResultRow> = (0..study.worlds())
         .map(|n| {
-            let unit = study.unit(n);
+            let unit = study.world_id(n);
             let seed = study.seed(1, unit);
             let results = play(&study.cells[unit.cell as usize], seed);
-            Row { cell: unit.cell, replication: unit.replication, seed: seed.0, results }
+            ResultRow { cell: unit.cell, replication: unit.replication, seed: seed.0, results }
         })
         .collect();
-    let manifest = Manifest::new(study, 1, None);
-    report::write(&Storage::default(), out.path(), &manifest, study, &rows).expect("a report");
+    let manifest = SweepManifest::new(study, 1, None);
+    report::write_report(&Storage::default(), out.path(), &manifest, study, &rows)
+        .expect("a report");
     let page = std::fs::read_to_string(out.path().join("index.html")).expect("a page");
     (out, page)
 }
@@ -313,7 +325,7 @@ fn the_numbers_beside_are_those_of_the_worlds() {
     let mut sums = (0.0, 0.0);
     for (n, line) in worlds.lines().skip(1).enumerate() {
         let cells: Vec<&str> = line.split(',').collect();
-        let seed = study.seed(1, study.unit(n as u64)).0;
+        let seed = study.seed(1, study.world_id(n as u64)).0;
         assert_eq!(cells[column("seed")], seed.to_string());
         if (cells[circle], cells[settle]) == ("5", "2h") {
             sums.0 += cells[late].parse::<f64>().expect("a number");
@@ -324,6 +336,6 @@ fn the_numbers_beside_are_those_of_the_worlds() {
     let value: f64 = row.split(',').nth(5).expect("a value").parse().expect("a number");
     close(value, sums.0 / sums.1, 1e-12);
     let lines = file("worlds.jsonl");
-    assert!(lines.lines().all(|line| Row::parse(line).is_some()));
+    assert!(lines.lines().all(|line| ResultRow::parse(line).is_some()));
     assert_eq!(lines.lines().count(), 24);
 }

@@ -1,12 +1,12 @@
 use simnet::results::{COUNTS, TIMES};
-use simnet::scenario::fault::Kind;
+use simnet::scenario::fault::FaultKind;
 use simnet::scenario::fields::FIELDS;
-use simnet::scenario::{Adversary, Colluding, Days, Shape, Topology, Tor};
+use simnet::scenario::{Adversary, Colluding, Days, Shape, Topology, TorScenario};
 use simnet::{Scenario, Study};
 
 use crate::studies::{GOOD, refused, study};
 
-fn spoilt(good: &str, bad: &str) -> String {
+fn refused_with(good: &str, bad: &str) -> String {
     assert!(GOOD.contains(good), "{good} is not in the scenario");
     refused(&GOOD.replacen(good, bad, 1), &[])
 }
@@ -33,19 +33,19 @@ fn what_is_not_said_is_as_in_the_program_that_ships() {
     assert_eq!((world.roll, world.ask_timeout), ((20 * minute, 40 * minute), 45 * second));
     assert_eq!((world.roll_timeout, world.circle), (2 * minute, 5));
     assert_eq!((world.availability, world.mean_outage), (0.99, 480 * minute));
-    assert_eq!((world.tor, world.adversary), (Tor::calm(), None));
+    assert_eq!((world.tor, world.adversary), (TorScenario::calm(), None));
 }
 
 #[test]
 fn every_number_of_the_tor_model_can_be_set_by_itself() {
     let text = GOOD.replace("model = \"calm\"", "model = \"attack\"\nconnect.median = \"9s\"");
     let tor = study(&text).cells.remove(0).tor;
-    assert_eq!(tor.connect, (9_000, Tor::attack().connect.1));
+    assert_eq!(tor.connect, (9_000, TorScenario::attack().connect.1));
     assert_eq!(tor.slow, (0.1, 1_000, 2_000));
-    assert_eq!(tor.round_trip, Tor::calm().round_trip);
+    assert_eq!(tor.round_trip, TorScenario::calm().round_trip);
     let text = GOOD.replace("model = \"calm\"", "model = \"days\"\nbad.mean = \"5d\"");
     let tor = study(&text).cells.remove(0).tor;
-    let (usual, day) = (Tor::days(), 24 * 3_600_000);
+    let (usual, day) = (TorScenario::days(), 24 * 3_600_000);
     assert_eq!(tor.days, Days { bad: (0.33, 5 * day), good: (0.007, 14 * day) });
     assert_eq!((tor.churn, tor.stuck), (0.009, usual.stuck));
 }
@@ -166,7 +166,7 @@ fn a_bad_file_gets_one_error_with_line_and_remedy() {
         ("[release]", "[release", "line 16"),
     ];
     for (good, bad, says) in cases {
-        let error = spoilt(good, bad);
+        let error = refused_with(good, bad);
         // What cannot be known on the line alone is told of nodes and circle by its own line.
         assert!(error.starts_with("test.toml, line "), "{bad}: {error}");
         assert!(error.contains(says), "{bad}: {error}\n  should say {says}");
@@ -186,7 +186,8 @@ fn faults_are_said_one_after_another() {
     let text = with_fault(&format!("{OFF}\n[[fault]]\nkind = \"mirror-dead\"\nshare = 1"));
     let hour = 3_600_000;
     let always = (0, u64::MAX);
-    let wanted = [(Kind::Off, 0.25, (2 * hour, 4 * hour)), (Kind::MirrorDead, 1.0, always)];
+    let wanted =
+        [(FaultKind::Off, 0.25, (2 * hour, 4 * hour)), (FaultKind::MirrorDead, 1.0, always)];
     for cell in study(&text).cells {
         let faults =
             cell.faults.iter().map(|fault| (fault.kind, fault.share, (fault.from, fault.until)));
@@ -226,7 +227,7 @@ fn the_one_fault_of_a_file_can_be_varied() {
     assert_eq!(shares, [0.0, 0.0, 0.0, 0.5, 0.5, 0.5]);
     let set = ["fault.kind=cut".to_owned()];
     let study = Study::read("test.toml".as_ref(), &with_fault(OFF), &set).expect("a good file");
-    assert!(study.cells.iter().all(|cell| cell.faults[0].kind == Kind::Cut));
+    assert!(study.cells.iter().all(|cell| cell.faults[0].kind == FaultKind::Cut));
     let says = "fault.share is a field of the one [[fault]] of a file";
     for faults in ["", "[[fault]]\nkind = \"cut\"\nshare = 1\n"] {
         let text = if faults.is_empty() { GOOD.to_owned() } else { with_fault(OFF) + faults };
@@ -239,11 +240,11 @@ fn the_one_fault_of_a_file_can_be_varied() {
 fn the_readme_has_every_fault_and_who_plays_it() {
     let readme = include_str!("../../README.md");
     let (_, faults) = readme.split_once("### Faults").expect("a section");
-    for kind in Kind::ALL {
+    for kind in FaultKind::ALL {
         let rows = faults.lines().filter(|line| line.starts_with(&format!("| `{kind}` |")));
         let rows: Vec<&str> = rows.collect();
         let [row] = rows[..] else { panic!("{kind}: {} rows", rows.len()) };
-        let played = if kind.is_of_numbers() { "| both |" } else { "| `--real` |" };
+        let played = if kind.is_played_by_population() { "| both |" } else { "| `--real` |" };
         assert!(row.ends_with(played), "{row}");
     }
 }
@@ -314,8 +315,8 @@ fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
         r#"{"connect":[2500,0.55],"stuck":0.02,"slow":[0.0,0,0],"round_trip":[280,0.8],"#,
         r#""hiccup":[0.002,5000,10000],"vantage":[0,50,155,400]}"#
     );
-    let calm: Tor = serde_json::from_str(old).expect("a model of Tor");
-    assert_eq!(calm, Tor::calm());
+    let calm: TorScenario = serde_json::from_str(old).expect("a model of Tor");
+    assert_eq!(calm, TorScenario::calm());
     assert_eq!(serde_json::to_string(&calm).expect("plain data"), old);
 }
 
@@ -358,9 +359,9 @@ fn the_readme_has_every_field_and_every_metric() {
 
 #[test]
 fn a_world_that_cannot_be_is_no_world() {
-    let good = simnet::swarm::scenario(simnet::Seed(1));
+    let good = simnet::swarm::random_scenario(simnet::Seed(1));
     for seed in 0..300 {
-        assert!(simnet::swarm::scenario(simnet::Seed(seed)).can_be(), "{seed}");
+        assert!(simnet::swarm::random_scenario(simnet::Seed(seed)).is_playable(), "{seed}");
     }
     let changes: [fn(&mut Scenario); 8] = [
         |world| world.circle = world.nodes,
@@ -375,6 +376,6 @@ fn a_world_that_cannot_be_is_no_world() {
     for (number, change) in changes.iter().enumerate() {
         let mut world = good.clone();
         change(&mut world);
-        assert!(!world.can_be(), "change {number}");
+        assert!(!world.is_playable(), "change {number}");
     }
 }

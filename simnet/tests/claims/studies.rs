@@ -58,14 +58,14 @@ pub(crate) fn refused(text: &str, set: &[&str]) -> String {
 pub(crate) fn play(scenario: &Scenario, seed: Seed) -> Results {
     let draws = seed.draws("test");
     let mut results = Results::default();
-    results.count("worlds", 1);
-    results.count("attacks", 1);
-    results.count("attacks.noticed", draws.bits(0, 0) % 2);
+    results.add_count("worlds", 1);
+    results.add_count("attacks", 1);
+    results.add_count("attacks.noticed", draws.bits(0, 0) % 2);
     for node in 0..u64::from(scenario.nodes) {
         let wait = scenario.settle + draws.bits(node, 1) % 100_000_000;
-        results.count("releases.due", 1);
-        results.count("releases.late", u64::from(wait > 90_000_000));
-        results.time("patch", wait);
+        results.add_count("releases.due", 1);
+        results.add_count("releases.late", u64::from(wait > 90_000_000));
+        results.add_time("patch", wait);
     }
     results
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
 
-use simnet::study::Unit;
-use simnet::sweep::{Job, Rows, Shard, SweepError, merge, sweep, write_merged};
+use simnet::study::WorldId;
+use simnet::sweep::{Job, ResultFile, Shard, SweepError, merge, sweep, write_merged};
 use simnet::{Results, Scenario, Seed, Study};
 use tempfile::{TempDir, tempdir};
 use unanimity_storage::Storage;
@@ -16,7 +16,7 @@ const MASTER: u64 = 7;
 
 fn job<'a>(study: &'a Study, out: &'a Path, disk: &'a Storage, shard: &str) -> Job<'a> {
     let shard: Shard = shard.parse().expect("a shard");
-    Job { study, master: MASTER, shard, out, threads: 2, resume: false, disk }
+    Job { study, master: MASTER, shard, out, threads: 2, resume: false, storage: disk }
 }
 
 fn run(job: &Job<'_>) -> Result<PathBuf, SweepError> {
@@ -29,7 +29,7 @@ fn shards(study: &Study, out: &Path, of: u32) {
     }
 }
 
-fn bytes(merged: &Rows) -> Vec<u8> {
+fn bytes(merged: &ResultFile) -> Vec<u8> {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("merged.jsonl");
     write_merged(&Storage::default(), &path, merged).expect("a merged file");
@@ -40,14 +40,14 @@ fn merged(out: &Path) -> Vec<u8> {
     bytes(&merge(&[out.to_owned()], false).expect("a merge"))
 }
 
-fn whole(study: &Study) -> (TempDir, Vec<u8>) {
+fn sweep_whole(study: &Study) -> (TempDir, Vec<u8>) {
     let out = tempdir().expect("a directory");
     shards(study, out.path(), 1);
     let bytes = merged(out.path());
     (out, bytes)
 }
 
-fn complaint(result: Result<impl Sized, SweepError>) -> String {
+fn error_text(result: Result<impl Sized, SweepError>) -> String {
     match result {
         Ok(_) => panic!("it was not refused"),
         Err(error) => error.to_string(),
@@ -60,7 +60,7 @@ fn one_shard_and_64_shards_merge_to_the_same_bytes() {
     let out = tempdir().expect("a directory");
     // 24 worlds: some shards have none.
     shards(&study, out.path(), 64);
-    assert_eq!(merged(out.path()), whole(&study).1);
+    assert_eq!(merged(out.path()), sweep_whole(&study).1);
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn merging_is_associative() {
 #[test]
 fn a_value_more_on_an_axis_changes_no_other_world() {
     let seeds = |study: &Study| -> BTreeSet<(u32, u64, u32, u64)> {
-        let units = (0..study.worlds()).map(|n| study.unit(n));
-        let world = |unit: Unit| {
+        let units = (0..study.worlds()).map(|n| study.world_id(n));
+        let world = |unit: WorldId| {
             let cell = &study.cells[unit.cell as usize];
             (cell.circle, cell.settle, unit.replication, study.seed(MASTER, unit).0)
         };
@@ -102,7 +102,7 @@ fn a_value_more_on_an_axis_changes_no_other_world() {
 fn a_seed_hangs_on_master_cell_and_replication() {
     let study = study(GOOD);
     let seeds: BTreeSet<u64> = [(1, 0), (2, 0), (1, 1), (1, 4)]
-        .map(|(master, n)| study.seed(master, study.unit(n)).0)
+        .map(|(master, n)| study.seed(master, study.world_id(n)).0)
         .into_iter()
         .collect();
     assert_eq!(seeds.len(), 4);
@@ -111,7 +111,7 @@ fn a_seed_hangs_on_master_cell_and_replication() {
 #[test]
 fn whichever_step_on_the_disk_fails_resuming_gives_the_same_bytes() {
     let study = study(GOOD);
-    let wanted = whole(&study).1;
+    let wanted = sweep_whole(&study).1;
     let mut failed = 0;
     for step in 0.. {
         let out = tempdir().expect("a directory");
@@ -162,42 +162,42 @@ fn what_was_finished_is_not_played_again() {
     };
     let disk = Storage::default();
     let alone = Job { threads: 1, ..job(&study, out.path(), &disk, "0/1") };
-    let error = complaint(sweep(&alone, dying, |_| ()));
+    let error = error_text(sweep(&alone, dying, |_| ()));
     assert!(
         error.contains("circle = 3, settle = 2h") && error.contains("the simulator died"),
         "{error}"
     );
-    let done = done(out.path());
+    let done = count_finished(out.path());
     assert!(done >= 10, "{done} of the 10 worlds before are kept");
     assert_eq!(played_again(&study, out.path()), 24 - done);
-    assert_eq!(merged(out.path()), whole(&study).1);
+    assert_eq!(merged(out.path()), sweep_whole(&study).1);
     assert_eq!(played_again(&study, out.path()), 0, "all is done");
 }
 
-fn done(out: &Path) -> usize {
+fn count_finished(out: &Path) -> usize {
     merge(&[out.to_owned()], true).expect("what there is").rows.len()
 }
 
 #[test]
 fn results_are_not_overwritten_unless_asked_to_go_on() {
     let study = study(GOOD);
-    let (out, _) = whole(&study);
-    let again = complaint(run(&job(&study, out.path(), &Storage::default(), "0/1")));
+    let (out, _) = sweep_whole(&study);
+    let again = error_text(run(&job(&study, out.path(), &Storage::default(), "0/1")));
     assert!(again.contains("--resume"), "{again}");
 }
 
 #[test]
 fn going_on_with_another_scenario_or_seed_is_refused() {
     let (first, disk) = (study(GOOD), Storage::default());
-    let (out, _) = whole(&first);
+    let (out, _) = sweep_whole(&first);
     let resume = Job { resume: true, ..job(&first, out.path(), &disk, "0/1") };
-    let other_seed = complaint(run(&Job { master: 8, ..resume }));
+    let other_seed = error_text(run(&Job { master: 8, ..resume }));
     assert!(
         other_seed.contains("shard-0-of-1.jsonl: of the seed 7, and the rest of 8"),
         "{other_seed}"
     );
     let other = study(&GOOD.replace("count = 20", "count = 21"));
-    let other = complaint(run(&Job { study: &other, ..resume }));
+    let other = error_text(run(&Job { study: &other, ..resume }));
     assert!(other.contains("another scenario"), "{other}");
 }
 
@@ -207,7 +207,7 @@ fn another_shard_s_file_is_not_taken_for_this_one_s() {
     let [first, second] = ["0/2", "1/2"].map(|shard| run(&job(&study, out.path(), &disk, shard)));
     std::fs::copy(second.unwrap(), first.unwrap()).unwrap();
     let again = Job { resume: true, ..job(&study, out.path(), &disk, "0/2") };
-    assert!(complaint(run(&again)).contains("not the shard that its name says"));
+    assert!(error_text(run(&again)).contains("not the shard that its name says"));
 }
 
 #[test]
@@ -224,14 +224,14 @@ fn two_sweeps_do_not_work_on_one_shard() {
     let out = tempdir().expect("a directory");
     let lock = fs::File::create(out.path().join("shard-0-of-1.lock")).expect("a file");
     lock.lock().expect("a lock");
-    let error = complaint(run(&job(&study, out.path(), &disk, "0/1")));
+    let error = error_text(run(&job(&study, out.path(), &disk, "0/1")));
     assert!(error.contains("another sweep works on this shard"), "{error}");
 }
 
 #[test]
 fn parts_beside_a_whole_shard_are_not_there_twice() {
     let study = study(GOOD);
-    let (out, wanted) = whole(&study);
+    let (out, wanted) = sweep_whole(&study);
     // As if it had ended between the whole file and the removal of its parts.
     let parts = out.path().join("shard-0-of-1.parts");
     fs::create_dir(&parts).expect("a directory");
@@ -247,7 +247,7 @@ fn a_merge_names_what_is_missing() {
     let out = tempdir().expect("a directory");
     run(&job(&study, out.path(), &disk, "0/3")).expect("a shard");
     run(&job(&study, out.path(), &disk, "2/3")).expect("a shard");
-    let error = complaint(merge(&[out.path().to_owned()], false));
+    let error = error_text(merge(&[out.path().to_owned()], false));
     let says = "8 of 24 worlds are missing, the first: circle = 3, settle = 0s, replication 1; not \
                 finished: shard-1-of-3";
     assert!(error.contains(says), "{error}");
@@ -256,9 +256,9 @@ fn a_merge_names_what_is_missing() {
 #[test]
 fn a_merge_refuses_a_world_that_is_there_twice() {
     let study = study(GOOD);
-    let (out, _) = whole(&study);
+    let (out, _) = sweep_whole(&study);
     run(&job(&study, out.path(), &Storage::default(), "1/2")).expect("a shard");
-    let error = complaint(merge(&[out.path().to_owned()], false));
+    let error = error_text(merge(&[out.path().to_owned()], false));
     assert!(
         error.contains("shard-0-of-1.jsonl") && error.contains("shard-1-of-2.jsonl"),
         "{error}"
@@ -285,7 +285,7 @@ fn a_merge_refuses_what_does_not_belong_together() {
         run(&job(&first, out.path(), &disk, "0/2")).expect("a shard");
         let odd = job(study, out.path(), &disk, "1/2");
         let odd = run(&Job { master, ..odd }).expect("a shard");
-        let error = complaint(merge(&[out.path().to_owned()], false));
+        let error = error_text(merge(&[out.path().to_owned()], false));
         assert!(error.contains(says), "{error}\n  should say {says}");
         assert!(error.contains(&odd.display().to_string()), "{error}");
     }
@@ -308,30 +308,30 @@ fn a_merge_refuses_another_version_s_results() {
     shards(&study, out.path(), 2);
     let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
     forge(&out.path().join("shard-1-of-2.jsonl"), &version, "\"version\":\"9.9.9\"");
-    let error = complaint(merge(&[out.path().to_owned()], false));
+    let error = error_text(merge(&[out.path().to_owned()], false));
     assert!(error.contains("shard-1-of-2.jsonl: made by simnet 9.9.9"), "{error}");
 }
 
 #[test]
 fn a_merge_refuses_a_world_that_the_scenario_does_not_have() {
     let study = study(GOOD);
-    let (out, _) = whole(&study);
+    let (out, _) = sweep_whole(&study);
     let path = out.path().join("shard-0-of-1.jsonl");
     forge(&path, "{\"cell\":5,\"replication\":3,", "{\"cell\":6,\"replication\":3,");
-    let error = complaint(merge(&[out.path().to_owned()], true));
+    let error = error_text(merge(&[out.path().to_owned()], true));
     assert!(error.contains("a world that its scenario does not have"), "{error}");
 }
 
 #[test]
 fn a_file_cut_short_or_changed_anywhere_is_refused_by_name() {
     let study = study(&GOOD.replace("replications = 4", "replications = 1"));
-    let (out, _) = whole(&study);
+    let (out, _) = sweep_whole(&study);
     let path = out.path().join("shard-0-of-1.jsonl");
     let bytes = fs::read(&path).expect("a file");
     let from = [out.path().to_owned()];
     let spoil = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("spoilt");
-        let error = complaint(merge(&from, true));
+        let error = error_text(merge(&from, true));
         assert!(error.contains("shard-0-of-1.jsonl"), "{error}");
         error
     };

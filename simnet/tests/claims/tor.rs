@@ -1,21 +1,21 @@
 //! Tor has bad days, and relays leave.
 
-use simnet::environment::Connect;
-use simnet::scenario::{Days, Scenario, Tor};
-use simnet::validate::quiet;
+use simnet::environment::ConnectOutcome;
+use simnet::scenario::{Days, Scenario, TorScenario};
+use simnet::validate::quiet_scenario;
 use simnet::{Environment, Seed, play};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 
-fn world(tor: Tor, horizon: u64) -> Environment {
-    Environment::new(Scenario { horizon, tor, ..quiet(20, 3) }, Seed(3))
+fn world(tor: TorScenario, horizon: u64) -> Environment {
+    Environment::new(Scenario { horizon, tor, ..quiet_scenario(20, 3) }, Seed(3))
 }
 
 #[test]
 fn whoever_is_up_nearly_always_is_up() {
     for availability in [0.999_999_999, 0.999_999_999_999, 0.999_999_999_999_999_9] {
-        let scenario = Scenario { availability, ..quiet(50, 3) };
+        let scenario = Scenario { availability, ..quiet_scenario(50, 3) };
         let environment = Environment::new(scenario, Seed(1));
         for node in 0..50 {
             let mut service = environment.service(node);
@@ -29,7 +29,7 @@ fn whoever_is_up_nearly_always_is_up() {
 #[test]
 fn bad_days_are_bad_for_everybody_and_last_as_long_as_they_are_said_to() {
     let horizon = 20_000 * DAY;
-    let world = world(Tor { churn: 0.0, ..Tor::days() }, horizon);
+    let world = world(TorScenario { churn: 0.0, ..TorScenario::days() }, horizon);
     let hours = || (0..horizon / HOUR).map(|hour| world.is_bad_day(hour * HOUR));
     let bad = hours().filter(|bad| *bad).count() as f64;
     let turns = hours().zip(hours().skip(1)).filter(|(one, next)| !one && *next).count() as f64;
@@ -40,8 +40,8 @@ fn bad_days_are_bad_for_everybody_and_last_as_long_as_they_are_said_to() {
     for pair in [(0, 1), (7, 4)] {
         for (is_bad, probability) in [(false, 0.007), (true, 0.33)] {
             let tries = (0..horizon / HOUR).filter(|hour| world.is_bad_day(hour * HOUR) == is_bad);
-            let ends = tries.map(|hour| world.connect(pair, (hour, 0), hour * HOUR, true));
-            let stuck: Vec<bool> = ends.map(|end| end == Connect::Never).collect();
+            let ends = tries.map(|hour| world.connect_outcome(pair, (hour, 0), hour * HOUR, true));
+            let stuck: Vec<bool> = ends.map(|end| end == ConnectOutcome::Stuck).collect();
             let share = stuck.iter().filter(|stuck| **stuck).count() as f64 / stuck.len() as f64;
             assert!((share / probability - 1.0).abs() < 0.05, "{share} for {probability}");
         }
@@ -50,21 +50,25 @@ fn bad_days_are_bad_for_everybody_and_last_as_long_as_they_are_said_to() {
 
 #[test]
 fn a_connection_breaks_when_a_relay_leaves_while_it_is_made_or_used() {
-    let usual = Tor { connect: (MADE, 0.0), round_trip: (USED, 0.0), ..Tor::none() };
-    let leaving = world(Tor { churn: 0.5, ..usual.clone() }, DAY);
+    let usual =
+        TorScenario { connect: (MADE, 0.0), round_trip: (USED, 0.0), ..TorScenario::none() };
+    let leaving = world(TorScenario { churn: 0.5, ..usual.clone() }, DAY);
     let staying = world(usual, DAY);
     let (mut in_making, mut in_use, mut up_to_end) = (0, 0, 0);
     for cycle in 0..20_000 {
-        assert_eq!(staying.connect((0, 1), (cycle, 0), 0, true), Connect::After(MADE));
-        match leaving.connect((0, 1), (cycle, 0), 0, true) {
-            Connect::Refused(after) if after < MADE => in_making += 1,
-            Connect::Refused(after) if after < MADE + USED => in_use += 1,
-            Connect::After(MADE) => up_to_end += 1,
+        assert_eq!(
+            staying.connect_outcome((0, 1), (cycle, 0), 0, true),
+            ConnectOutcome::Connected(MADE)
+        );
+        match leaving.connect_outcome((0, 1), (cycle, 0), 0, true) {
+            ConnectOutcome::Refused(after) if after < MADE => in_making += 1,
+            ConnectOutcome::Refused(after) if after < MADE + USED => in_use += 1,
+            ConnectOutcome::Connected(MADE) => up_to_end += 1,
             other => panic!("{other:?}"),
         }
         // Whom nobody asks breaks no more once it is refused.
-        let down = leaving.connect((0, 1), (cycle, 0), 0, false);
-        assert!(matches!(down, Connect::Refused(after) if after <= MADE), "{down:?}");
+        let down = leaving.connect_outcome((0, 1), (cycle, 0), 0, false);
+        assert!(matches!(down, ConnectOutcome::Refused(after) if after <= MADE), "{down:?}");
     }
     // Three an hour, of six relays.
     let left = |lasts: u64| 1.0 - (-3.0 * lasts as f64 / HOUR as f64).exp();
@@ -85,8 +89,8 @@ const USED: u64 = 2 * 60_000;
 fn on_bad_days_more_rolls_are_incomplete() {
     let incomplete = |probability| {
         let days = Days { good: (probability, DAY), bad: (probability, DAY) };
-        let tor = Tor { stuck: 0.0, days, ..Tor::calm() };
-        let results = play(&Scenario { horizon: 10 * DAY, tor, ..quiet(40, 5) }, Seed(4));
+        let tor = TorScenario { stuck: 0.0, days, ..TorScenario::calm() };
+        let results = play(&Scenario { horizon: 10 * DAY, tor, ..quiet_scenario(40, 5) }, Seed(4));
         results.counts["rolls.incomplete"] as f64 / results.counts["rolls"] as f64
     };
     // A try is given up after 30 s and a roll closes after 2 min: three tries are sure, of which the
