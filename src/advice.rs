@@ -64,7 +64,7 @@ impl Advice for MirrorProblem {
             MirrorProblem::Stale { .. } => {
                 format!("{words}.\n  Add a mirror, or ask this one's operator")
             }
-            MirrorProblem::OtherEntries { .. } => describe,
+            MirrorProblem::OtherEntries { .. } => words,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Advice for StoreError {
             StoreError::NoEvidence(_) => format!(
                 "{words}: `unanimity evidence show` lists what there is, with --installer the installer's"
             ),
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -84,7 +84,7 @@ impl Advice for InviteError {
     fn add_to(&self, words: String) -> String {
         match self {
             InviteError::NotAnInvite => format!("{words}, as `unanimity peers invite` prints it"),
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -93,7 +93,7 @@ impl Advice for PublishError {
     fn add_to(&self, words: String) -> String {
         match self {
             PublishError::NotPrivateKey(_) => format!("{words} as `unanimity keygen` writes them"),
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -104,7 +104,7 @@ impl Advice for EntryError {
             EntryError::OtherLog(_) => {
                 format!("{words}: make it again with --log-origin of this log")
             }
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -112,11 +112,11 @@ impl Advice for EntryError {
 impl Advice for WriteError {
     fn add_to(&self, words: String) -> String {
         match self {
-            WriteError::Entry { why, .. } => why.add_to(describe),
+            WriteError::Entry { why, .. } => why.add_to(words),
             WriteError::Unrecorded(_) => {
                 format!("{words}: name a mirror with --mirror, so that the log cannot fork")
             }
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -127,7 +127,7 @@ impl Advice for ExportError {
             ExportError::NoLog(_) => {
                 format!("{words}: name a log's directory, as `unanimity log init` makes it")
             }
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -135,8 +135,8 @@ impl Advice for ExportError {
 impl Advice for ClientError {
     fn add_to(&self, words: String) -> String {
         match self {
-            ClientError::Config(error) => error.add_to(describe),
-            _ => describe,
+            ClientError::Config(error) => error.add_to(words),
+            _ => words,
         }
     }
 }
@@ -144,11 +144,11 @@ impl Advice for ClientError {
 impl Advice for CycleError {
     fn add_to(&self, words: String) -> String {
         match self {
-            CycleError::Refused(refusal) => refusal.add_to(describe),
-            CycleError::Mirror(problem) => problem.add_to(describe),
-            CycleError::LogForked(forked) => forked.add_to(describe),
-            CycleError::Install(refusal) => refusal.add_to(describe),
-            CycleError::Client(error) => error.add_to(describe),
+            CycleError::Refused(refusal) => refusal.add_to(words),
+            CycleError::Mirror(odd) => odd.add_to(words),
+            CycleError::LogForked(forked) => forked.add_to(words),
+            CycleError::Install(refusal) => refusal.add_to(words),
+            CycleError::Client(error) => error.add_to(words),
         }
     }
 }

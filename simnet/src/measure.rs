@@ -118,11 +118,11 @@ impl<'a> Measure<'a> {
             self.counts.late += u64::from(due.saturating_sub(self.releases_done[*node as usize]));
         }
         let mut results = Results::default();
-        measure_events.add_count("worlds", 1);
-        measure_events.add_count("releases.due", u64::from(due) * honest.len() as u64);
-        self.counts.add_to(&mut measure_events);
-        self.add_attack_results(&mut measure_events);
-        measure_events.add_count("evidence.nodes", self.evidence.since.len() as u64);
+        results.add_count("worlds", 1);
+        results.add_count("releases.due", u64::from(due) * honest.len() as u64);
+        self.counts.add_to(&mut results);
+        self.add_attack_results(&mut results);
+        results.add_count("evidence.nodes", self.evidence.since.len() as u64);
         if let Some(first) = self.evidence.first {
             for (name, share) in
                 [("evidence.half", honest.len().div_ceil(2)), ("evidence.all", honest.len())]
@@ -130,16 +130,16 @@ impl<'a> Measure<'a> {
                 if let Some(at) =
                     share.checked_sub(1).and_then(|last| self.evidence.since.get(last))
                 {
-                    measure_events.add_time(name, at - first);
+                    results.add_time(name, at - first);
                 }
             }
         }
         for (name, times) in [("patch", self.patch_times), ("roll", self.round_times)] {
             if times.count() > 0 {
-                measure_events.times.insert(name.to_owned(), times);
+                results.times.insert(name.to_owned(), times);
             }
         }
-        measure_events
+        results
     }
 
     fn add_attack_results(&self, results: &mut Results) {
@@ -147,18 +147,16 @@ impl<'a> Measure<'a> {
         let noticed = self.victims.values().filter_map(|victim| victim.noticed);
         let times = self.victims.values().filter_map(|victim| victim.installed);
         let installed = times.clone().count() as u64;
-        measure_events.add_count("attacks", 1);
-        measure_events.add_count("attacks.noticed", noticed.clone().count().min(1) as u64);
-        measure_events.add_count("attacks.evident", self.evidence.since.len().min(1) as u64);
-        measure_events.add_count("attacks.installed", installed.min(1));
-        measure_events.add_count("victims", self.victims.len() as u64);
-        measure_events.add_count("victims.noticed", noticed.clone().count() as u64);
-        measure_events.add_count("victims.installed", installed);
-        noticed.for_each(|at| measure_events.add_time("notice", at - adversary.start));
-        times.for_each(|at| measure_events.add_time("trojan", at - adversary.start));
-        self.public_at
-            .iter()
-            .for_each(|at| measure_events.add_time("public", at - adversary.start));
+        results.add_count("attacks", 1);
+        results.add_count("attacks.noticed", noticed.clone().count().min(1) as u64);
+        results.add_count("attacks.evident", self.evidence.since.len().min(1) as u64);
+        results.add_count("attacks.installed", installed.min(1));
+        results.add_count("victims", self.victims.len() as u64);
+        results.add_count("victims.noticed", noticed.clone().count() as u64);
+        results.add_count("victims.installed", installed);
+        noticed.for_each(|at| results.add_time("notice", at - adversary.start));
+        times.for_each(|at| results.add_time("trojan", at - adversary.start));
+        self.public_at.iter().for_each(|at| results.add_time("public", at - adversary.start));
     }
 
     /// Until when releases are counted: the world's end, or the beginning of an attack. What an attack
@@ -269,7 +267,7 @@ impl EventCounts {
             ("installs", self.installs),
             ("releases.late", self.late),
         ] {
-            measure_events.add_count(name, count);
+            results.add_count(name, count);
         }
     }
 }

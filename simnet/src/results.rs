@@ -139,7 +139,7 @@ impl Histogram {
         let mut seen = 0;
         self.bins.iter().find_map(|(bin, count)| {
             seen += count;
-            (seen >= rank_of_fraction).then(|| bin_top(*bin))
+            (seen >= rank).then(|| bin_top(*bin))
         })
     }
 
@@ -159,7 +159,7 @@ pub fn rank_of_fraction(fraction: f64, count: u64) -> u64 {
     let exact = fraction * count as f64;
     let whole = exact.round();
     let rank = if (exact - whole).abs() < 1e-9 * whole.max(1.0) { whole } else { exact.ceil() };
-    (rank_of_fraction as u64).max(1)
+    (rank as u64).max(1)
 }
 
 fn bin_index(value: u64) -> u32 {

@@ -155,7 +155,7 @@ pub struct PlayedWorld {
 
 /// Plays a world with the code that ships and holds it against every rule.
 pub fn play(scenario: &Scenario, seed: Seed) -> Result<PlayedWorld, FullRunError> {
-    let environment = Environment::new(random_scenario.clone(), seed);
+    let environment = Environment::new(scenario.clone(), seed);
     let events = real::run(environment.clone(), seed)?;
     let mut safety = RuleChecker::new(&environment);
     events.iter().for_each(|event| safety.observe(event));
@@ -165,7 +165,7 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Result<PlayedWorld, FullRunError
 /// A smaller world in which the same rule breaks: without faults, nodes, peers or time that it does
 /// not take. Every step is tried once more after each that worked, so nothing in it can go alone.
 pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, FullRunError> {
-    let mut smallest = random_scenario.clone();
+    let mut smallest = scenario.clone();
     'smaller: loop {
         for smaller in smaller_scenarios(&smallest) {
             let broken = play(&smaller, seed)?.violations;
@@ -181,7 +181,7 @@ pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, F
 /// What is left of a world when one thing is taken out of it, the largest things first.
 fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
     let with = |change: &dyn Fn(&mut Scenario)| {
-        let mut smaller = random_scenario.clone();
+        let mut smaller = scenario.clone();
         change(&mut smaller);
         smaller
     };
@@ -202,12 +202,12 @@ fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
         with(&|s| s.availability = 1.0),
         with(&|s| s.horizon -= s.horizon / 8),
     ];
-    all.extend((0..random_scenario.faults.len()).map(|which| {
+    all.extend((0..scenario.faults.len()).map(|which| {
         with(&|s| {
             s.faults.remove(which);
         })
     }));
     let can_be = |s: &Scenario| s.circle > 0 && s.circle < s.nodes && s.horizon > HOUR;
-    all.retain(|smaller| can_be(smaller) && smaller != random_scenario);
+    all.retain(|smaller| can_be(smaller) && smaller != scenario);
     all
 }

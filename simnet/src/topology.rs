@@ -48,9 +48,9 @@ pub fn peer_lists(scenario: &Scenario, draws: Draws) -> Vec<u32> {
                 circle.insert(peer);
             }
         }
-        peer_lists.extend(circle);
+        circles.extend(circle);
     }
-    peer_lists
+    circles
 }
 
 /// That many different numbers below `count`, none that is `taken`; fewer if there are no more.

@@ -12,7 +12,7 @@ use unanimity_install::permissions;
 use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::Storage;
 
-use super::open_node::{open_node, open_extra_products, report_bootstrap, new_tor_client};
+use super::open_node::{new_tor_client, open_extra_products, open_node, report_bootstrap};
 use super::request::{DaemonRequest, Request};
 use super::{node, peers, render_cycle, status};
 use crate::cli::daemon_client::absolute;
@@ -45,8 +45,9 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<CommandOutput
         let (daemon, ends) = Daemon::new(node, tor);
         let config = absolute(&path);
         let answering = daemon.clone();
-        let answer =
-            move |question, lines| answer_request(answering.clone(), config.clone(), question, lines);
+        let answer = move |question, lines| {
+            answer_request(answering.clone(), config.clone(), question, lines)
+        };
         tracing::info!("serving");
         daemon
             .run(alarms, ends, socket, answer, report_bootstrap(json))
@@ -57,7 +58,12 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<CommandOutput
     ended.map(|()| CommandOutput::ok("ended as it was told to\n", json!({})))
 }
 
-async fn answer_request(daemon: Arc<Daemon>, config: PathBuf, question: Vec<u8>, lines: ProgressLines) -> Vec<u8> {
+async fn answer_request(
+    daemon: Arc<Daemon>,
+    config: PathBuf,
+    question: Vec<u8>,
+    lines: ProgressLines,
+) -> Vec<u8> {
     let said = match serde_json::from_slice::<DaemonRequest>(&question) {
         Err(error) => Err(CommandError::usage(format!(
             "the daemon does not understand this command ({error}): is it of another version?"
@@ -84,7 +90,10 @@ async fn dispatch(
     let (mode, products) = match command {
         Request::Cycle { mode: errand, products: others } => (errand, others),
         Request::Status => {
-            return status::render_status(&daemon.node.config.reload()?, Some(daemon_status(daemon)));
+            return status::render_status(
+                &daemon.node.config.reload()?,
+                Some(daemon_status(daemon)),
+            );
         }
         Request::Peers(peers::PeersCommand::Test) => {
             return Ok(peers::render_peer_tests(&daemon.test_peers(|_| true).await?));
@@ -116,9 +125,14 @@ fn render_finished_cycle(cycle: CycleTaskResult) -> Result<CommandOutput, Comman
 }
 
 /// Says how far the daemon's cycles are while it waits for one: another's may come first.
-async fn stream_progress<T>(daemon: &Daemon, lines: Option<ProgressLines>, cycle: impl Future<Output = T>) -> T {
+async fn stream_progress<T>(
+    daemon: &Daemon,
+    lines: Option<ProgressLines>,
+    cycle: impl Future<Output = T>,
+) -> T {
     let Some(lines) = lines else { return cycle.await };
-    let say = |step: CycleProgress| lines.send(serde_json::to_vec(&step).expect("numbers and text"));
+    let say =
+        |step: CycleProgress| lines.send(serde_json::to_vec(&step).expect("numbers and text"));
     let mut steps = daemon.subscribe_progress();
     let mut cycle = pin!(cycle);
     let done = loop {

@@ -30,10 +30,15 @@ pub(super) fn run(
         // Whoever has their state may have put a daemon of their own there.
         let state = node_config.cycle.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
-        let is_seen = node_config.cycle.spool.is_some() || node_config.cycle.state.read_dir().is_ok();
+        let is_seen =
+            node_config.cycle.spool.is_some() || node_config.cycle.state.read_dir().is_ok();
         return match command {
-            Request::Status if is_seen => status::render_status(&node_config, Some((not_asked, Value::Null))),
-            Request::Peers(peers::PeersCommand::List) => peers::list(&node_config, SystemClock.now()),
+            Request::Status if is_seen => {
+                status::render_status(&node_config, Some((not_asked, Value::Null)))
+            }
+            Request::Peers(peers::PeersCommand::List) => {
+                peers::list(&node_config, SystemClock.now())
+            }
             _ => Err(ended),
         };
     }
@@ -66,7 +71,9 @@ pub(super) fn run(
             }
         }
     };
-    let said = || if by_itself.get() { interrupt::INTERRUPTED_HERE } else { interrupt::INTERRUPTED_AT_DAEMON };
+    let said = || {
+        if by_itself.get() { interrupt::INTERRUPTED_HERE } else { interrupt::INTERRUPTED_AT_DAEMON }
+    };
     let ended = runtime.block_on(async {
         if !is_cycle {
             return work.await;
@@ -90,14 +97,19 @@ pub(super) fn run(
 
 /// Where a command may switch to a release, if no daemon does it.
 fn install_roots(config: &unanimity_config::NodeConfig, command: &Request) -> Vec<InstallRoot> {
-    let Request::Cycle { mode: CycleMode::Update, products: others } = command else { return Vec::new() };
-    let other =
-        |path: &Vec<u8>| node::load_node_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok();
+    let Request::Cycle { mode: CycleMode::Update, products: others } = command else {
+        return Vec::new();
+    };
+    let other = |path: &Vec<u8>| {
+        node::load_node_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok()
+    };
     let others: Vec<_> = others.iter().filter_map(other).collect();
     let all = std::iter::once(config).chain(&others);
-    all.filter(|config| config.cycle.spool.is_none() && permissions::check_root_inputs(config).is_ok())
-        .filter_map(|config| versions::open_install_root(config).ok())
-        .collect()
+    all.filter(|config| {
+        config.cycle.spool.is_none() && permissions::check_root_inputs(config).is_ok()
+    })
+    .filter_map(|config| versions::open_install_root(config).ok())
+    .collect()
 }
 
 /// What the daemon answered.

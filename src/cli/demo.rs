@@ -11,7 +11,7 @@ use unanimity_report::{CommandError, CommandOutput, Exit, error_chain, path_json
 use unanimity_storage::{Clock as _, Mode, Storage, StorageError, SystemClock};
 use unanimity_testkit::script::DemoSummary;
 use unanimity_testkit::{
-    TestError, MirrorAccess, World,
+    MirrorAccess, TestError, World,
     script::{self},
     split_install,
 };
@@ -137,8 +137,12 @@ fn run_in_process(
     let installer = program.with_file_name("unanimity-install");
     // Where all wait for somebody who is dead, the time goes on by itself.
     block_on_runtime(Builder::new_current_thread().enable_all().start_paused(true), async {
-        let mut world =
-            World::create_with_access(&directory.join("base"), rand::random(), start, MirrorAccess::Http)?;
+        let mut world = World::create_with_access(
+            &directory.join("base"),
+            rand::random(),
+            start,
+            MirrorAccess::Http,
+        )?;
         world.render_error = |failure| failure.add_to(error_chain(failure));
         let summary = script::run_script(world, directory, artifact, out).await?;
         if !installer.exists() {
@@ -146,7 +150,8 @@ fn run_in_process(
             return Ok(summary);
         }
         let place = directory.join("apart");
-        let apart = split_install::run_split_install(&place, start, artifact, &installer, out).await?;
+        let apart =
+            split_install::run_split_install(&place, start, artifact, &installer, out).await?;
         Ok(DemoSummary { split_install: Some(apart), ..summary })
     })
 }

@@ -77,7 +77,9 @@ impl EvidenceCommand {
                 let node_config = node::load_node(config)?;
                 let own = installer_state_dir(&node_config.cycle.install_root);
                 check_owner(if installer { &own } else { &node_config.cycle.state })?;
-                open_store(&node_config, installer)?.acknowledge(&id).map_err(advice::command_error)?;
+                open_store(&node_config, installer)?
+                    .acknowledge(&id)
+                    .map_err(advice::command_error)?;
                 let text =
                     format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
                 Ok(CommandOutput::ok(text, json!({ "id": id })))

@@ -42,7 +42,10 @@ pub(super) async fn run_until_interrupted<T>(
 /// Undoes the trials that an interrupted run may have left in these roots, unless this process is told
 /// to end once more. Returns what there is to read then.
 #[cfg(feature = "tor")]
-pub(super) async fn recover_trials(roots: &[InstallRoot], interrupted: CommandError) -> CommandError {
+pub(super) async fn recover_trials(
+    roots: &[InstallRoot],
+    interrupted: CommandError,
+) -> CommandError {
     let undoing = async { Ok(verbs::undo_trials(roots, interrupted).await) };
     run_until_interrupted(undoing, || UNDO_INTERRUPTED).await.unwrap_or_else(|once_more| once_more)
 }

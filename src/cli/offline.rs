@@ -7,7 +7,7 @@ use unanimity_net::{NoTransport, WebConnector};
 use unanimity_report::{CommandError, CommandOutput};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
-use super::open_node::{connect_tor, open_node, open_extra_products};
+use super::open_node::{connect_tor, open_extra_products, open_node};
 use super::progress::ProgressDisplay;
 use super::request::Request;
 use super::{peers, render_cycle, status};
@@ -23,7 +23,9 @@ pub(super) async fn run_without_daemon(
     // These only look, and need nothing to themselves.
     match command {
         Request::Status => return status::render_status(&config, None),
-        Request::Peers(peers::PeersCommand::List) => return peers::list(&config, SystemClock.now()),
+        Request::Peers(peers::PeersCommand::List) => {
+            return peers::list(&config, SystemClock.now());
+        }
         _ => {}
     }
     let disk = Storage::default();

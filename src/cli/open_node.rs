@@ -11,10 +11,12 @@ use unanimity_install::permissions;
 use unanimity_net::WebConnector;
 use unanimity_report::{CommandError, Exit};
 use unanimity_storage::{Storage, SystemClock};
-use unanimity_tor::{TorClient, TorError, artifact_service_settings, hosting, service_address};
+use unanimity_tor::{
+    TorClient, TorError, artifact_service_settings, service_address, service_settings,
+};
 
 use crate::cli::node;
-use crate::node::{ServiceAddresses, NodeRuntime};
+use crate::node::{NodeRuntime, ServiceAddresses};
 
 /// Says how far Tor has come: to people on standard error, to programs as lines of JSON.
 pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
@@ -46,7 +48,10 @@ pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
 pub(super) type ExtraProduct = (PathBuf, Result<NodeRuntime<SystemClock>, CommandError>);
 
 /// More products of a node. One that cannot be does not keep the others from their turn.
-pub(super) fn open_extra_products(node: &NodeRuntime<SystemClock>, others: Vec<Vec<u8>>) -> Vec<ExtraProduct> {
+pub(super) fn open_extra_products(
+    node: &NodeRuntime<SystemClock>,
+    others: Vec<Vec<u8>>,
+) -> Vec<ExtraProduct> {
     let mut seen: Vec<unanimity_config::NodeConfig> = Vec::new();
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
@@ -57,7 +62,8 @@ pub(super) fn open_extra_products(node: &NodeRuntime<SystemClock>, others: Vec<V
             Ok(node.open_extra_product(config)?)
         });
         let another = another.and_then(|another| {
-            if let Some(other) = seen.iter().find(|other| !other.has_disjoint_paths(&another.config))
+            if let Some(other) =
+                seen.iter().find(|other| !other.has_disjoint_paths(&another.config))
             {
                 let other = other.source.path.display();
                 let why = format!(

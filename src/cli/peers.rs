@@ -129,9 +129,9 @@ pub(super) fn add<C: Clock + Clone + 'static>(
     let member = node.add_peer(&ticket, called, operator)?;
     let ours = node.create_invite()?;
     let text = format!(
-        "{parse_name} is listed. Its fingerprint, to compare by voice:\n  {theirs}\n\
+        "{name} is listed. Its fingerprint, to compare by voice:\n  {theirs}\n\
          Now the other side adds this node (fingerprint {fingerprint}):\n\n{ours}\n\n\
-         {parse_name} counts once its head and ours have been found to be of one log: `serve` sees to that, and `peers test` tries now.\n",
+         {name} counts once its head and ours have been found to be of one log: `serve` sees to that, and `peers test` tries now.\n",
         name = member.peer.name,
         theirs = ticket.fingerprint(),
         fingerprint = ours.fingerprint(),
@@ -201,7 +201,15 @@ pub(super) fn render_peer_tests(tested: &[PeerTest]) -> CommandOutput {
     let mut text = String::new();
     let mut json = Vec::new();
     let mut exit = Exit::Done;
-    for PeerTest { entry: member, answer, elapsed: took, relation: place, joined, waiting_for: waits } in tested {
+    for PeerTest {
+        entry: member,
+        answer,
+        elapsed: took,
+        relation: place,
+        joined,
+        waiting_for: waits,
+    } in tested
+    {
         let millis = took.as_millis();
         let said = match (answer, place) {
             (Err(silence), _) => format!("{silence} ({millis} ms)"),

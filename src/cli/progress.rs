@@ -46,7 +46,10 @@ impl ProgressDisplay {
         } else {
             ProgressOutput::Lines(ProgressThrottle::new(LINE_INTERVAL), write_line)
         };
-        ProgressDisplay { sender: steps, thread: Some(thread::spawn(move || write_all_progress(face, &waiting))) }
+        ProgressDisplay {
+            sender: steps,
+            thread: Some(thread::spawn(move || write_all_progress(face, &waiting))),
+        }
     }
 
     #[cfg(feature = "tor")]
@@ -148,7 +151,7 @@ pub fn describe(step: &CycleProgress) -> String {
             format!("{file}: {goes_on}{bytes} of {of} ({percent}%), from {mirror}")
         }
     };
-    escape_line(&describe)
+    escape_line(&words)
 }
 
 fn describe_failures(step: &CycleProgress) -> String {

@@ -335,7 +335,10 @@ impl ReleaseShowArgs {
 }
 
 /// Who claims to have signed, and whether one of `keys` shows that they did.
-fn check_signatures(note: &Note, keys: &[NoteVerifyingKey]) -> Result<Vec<(String, bool)>, NoteError> {
+fn check_signatures(
+    note: &Note,
+    keys: &[NoteVerifyingKey],
+) -> Result<Vec<(String, bool)>, NoteError> {
     let mut verified = Vec::new();
     for key in keys {
         match note.open(std::slice::from_ref(key)) {

@@ -47,7 +47,10 @@ pub(super) fn merge(mut all: Vec<CommandOutput>) -> CommandOutput {
 }
 
 /// What a cycle came to.
-pub(super) fn render_outcome(report: &CycleReport, ended: Result<CycleOutcome, CycleError>) -> CommandOutput {
+pub(super) fn render_outcome(
+    report: &CycleReport,
+    ended: Result<CycleOutcome, CycleError>,
+) -> CommandOutput {
     let mut json = report_json(report);
     let exit = ended.as_ref().map_or_else(Classify::exit, Classify::exit);
     let message = match ended {

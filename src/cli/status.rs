@@ -17,16 +17,19 @@ pub(super) fn render_status(
     node_config: &unanimity_config::NodeConfig,
     daemon_status: Option<(String, Value)>,
 ) -> Result<CommandOutput, CommandError> {
-    let memories =
-        readable_state_dirs(&node_config.cycle.install_root, &node_config.cycle.state, node_config.cycle.spool.as_ref());
+    let memories = readable_state_dirs(
+        &node_config.cycle.install_root,
+        &node_config.cycle.state,
+        node_config.cycle.spool.as_ref(),
+    );
     let mut latched = None;
-    for StateDirs { state_dir: state, evidence_option: option, .. } in &readable_state_dirs {
+    for StateDirs { state_dir: state, evidence_option: option, .. } in &memories {
         let store = EvidenceStore::new(state, &node_config.cycle.policy.log, Storage::default());
         latched = latched.or(store.find_unacknowledged()?.map(|id| (id, *option)));
     }
-    let known = load_known_releases(&readable_state_dirs, &node_config.cycle.policy)?;
+    let known = load_known_releases(&memories, &node_config.cycle.policy)?;
     // Whoever installs does not see what the other one remembers, and is told so.
-    let hidden = readable_state_dirs.iter().all(|memory| !memory.evidence_option.is_empty());
+    let hidden = memories.iter().all(|memory| !memory.evidence_option.is_empty());
     let root = root_from_config(node_config);
     let installed = root.installed()?.map(|installed| installed.release);
     let journal = root.journal()?;
@@ -92,7 +95,7 @@ pub(super) fn render_status(
         text += &remembered;
     }
     json["hidden"] = hidden.into();
-    let installer = readable_state_dirs.iter().find(|memory| !memory.evidence_option.is_empty());
+    let installer = memories.iter().find(|memory| !memory.evidence_option.is_empty());
     if let (Some(memory), Ok(config)) = (installer, node_config.client_config(SystemClock.now())) {
         let disk = Storage::default();
         let state =
@@ -111,7 +114,7 @@ pub(super) fn render_status(
             "unanimous_at": state.unanimous_at,
         });
     }
-    let standing = installed.as_ref().map(|it| load_known_releases.check_not_withdrawn(it, true));
+    let standing = installed.as_ref().map(|it| known.check_not_withdrawn(it, true));
     let withdrawn = standing.and_then(Result::err);
     json["withdrawn"] = withdrawn.as_ref().map(ToString::to_string).into();
     if let Some(refusal) = withdrawn {

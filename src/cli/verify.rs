@@ -68,18 +68,17 @@ impl VerifyArgs {
                     let spool = config.cycle.spool.as_ref();
                     let memories =
                         readable_state_dirs(&config.cycle.install_root, &config.cycle.state, spool);
-                    let known = load_known_releases(&readable_state_dirs, &config.cycle.policy);
-                    let unknown = match load_known_releases
-                        .map(|known| load_known_releases.check_not_withdrawn(&release, false))
-                    {
-                        Ok(standing) => {
-                            standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
-                            String::new()
-                        }
-                        Err(error) => {
-                            format!("Whether it was taken back since is not known: {error}\n")
-                        }
-                    };
+                    let known = load_known_releases(&memories, &config.cycle.policy);
+                    let unknown =
+                        match known.map(|known| known.check_not_withdrawn(&release, false)) {
+                            Ok(standing) => {
+                                standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
+                                String::new()
+                            }
+                            Err(error) => {
+                                format!("Whether it was taken back since is not known: {error}\n")
+                            }
+                        };
                     // A roll's own time is nobody's word: these are the oldest that the peers signed.
                     let [earlier, latest] = agreed.rounds().map(|roll| {
                         roll.cosigned_heads()

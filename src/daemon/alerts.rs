@@ -66,7 +66,14 @@ impl Alerts {
             tracing::warn!("{}: what was told before is not known", path.display());
             Transitions::with_unknown_history()
         });
-        Alerts { settings: alarm, path, disk, transitions: changes, is_unsaved: false, slow: Vec::new() }
+        Alerts {
+            settings: alarm,
+            path,
+            disk,
+            transitions: changes,
+            is_unsaved: false,
+            slow: Vec::new(),
+        }
     }
 
     /// A cycle has ended, `now`: tells what is new, and what is still to be told. At most a minute for

@@ -11,7 +11,7 @@ use unanimity_config::WEB_PORT;
 use unanimity_net::file_server::{ServerLimits, serve_files};
 use unanimity_report::redact;
 use unanimity_storage::{Clock as _, Storage, SystemClock};
-use unanimity_tor::{AuthorizedClients, artifact_service_settings, hosting};
+use unanimity_tor::{AuthorizedClients, artifact_service_settings, service_settings};
 
 use crate::daemon::Daemon;
 use crate::node::NodeError;
@@ -30,7 +30,7 @@ impl Daemon {
         let (Some(role), Some(serve)) = (&self.node.role, &self.node.config.serve) else {
             return pending().await;
         };
-        let hosting = service_settings(serve);
+        let settings = service_settings(serve);
         loop {
             self.wait_connected().await;
             match self.authorized_clients() {
@@ -40,7 +40,7 @@ impl Daemon {
                     );
                     self.listing_changed.notified().await;
                 }
-                Ok(Some(readers)) => match self.tor.launch_service(&service_settings, &readers) {
+                Ok(Some(readers)) => match self.tor.launch_service(&settings, &readers) {
                     Ok(listener) => {
                         *self.lock_peer_service() = Some((listener.service().clone(), readers));
                         tracing::info!("hosting our onion service");

@@ -8,4 +8,4 @@ mod status_channel;
 
 pub use alerts::{Alerts, COMMAND_TIMEOUT};
 pub use run::{CycleTaskResult, Daemon, cycle_mode};
-pub use status_channel::{StatusReceiver, StatusSender, new_status_channel, forward_statuses};
+pub use status_channel::{StatusReceiver, StatusSender, forward_statuses, new_status_channel};

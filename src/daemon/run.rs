@@ -27,9 +27,11 @@ use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_tor::{AuthorizedClients, OnionService, TorClient};
 
 use crate::advice;
-use crate::daemon::status_channel::{StatusReceiver, StatusSender, new_status_channel, forward_statuses};
+use crate::daemon::status_channel::{
+    StatusReceiver, StatusSender, forward_statuses, new_status_channel,
+};
 use crate::daemon::{Alerts, control_socket};
-use crate::node::{NodeRuntime, NodeError, PeerTest};
+use crate::node::{NodeError, NodeRuntime, PeerTest};
 
 /// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
 const WARM_INTERVAL: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
@@ -72,8 +74,11 @@ pub struct Daemon {
 
 impl Daemon {
     /// Takes its parts together. Nothing runs yet.
-    pub fn new(mut node: NodeRuntime<SystemClock>, tor: TorClient) -> (Arc<Daemon>, StatusReceiver) {
-        let (ends, heard) = new_status_channel();
+    pub fn new(
+        mut node: NodeRuntime<SystemClock>,
+        tor: TorClient,
+    ) -> (Arc<Daemon>, StatusReceiver) {
+        let (statuses, receiver) = new_status_channel();
         let steps = broadcast::Sender::new(MAX_QUEUED_PROGRESS);
         let telling = steps.clone();
         // Mostly nobody hears it.
@@ -82,7 +87,7 @@ impl Daemon {
             node,
             tor,
             cycle_lock: Arc::default(),
-            new_status_channel,
+            statuses,
             progress: steps,
             test_lock: Turn::default(),
             connected: watch::Sender::new(false),
@@ -93,7 +98,7 @@ impl Daemon {
             failed_download: Mutex::default(),
             peers_edited: Notify::new(),
         };
-        (Arc::new(daemon), heard)
+        (Arc::new(daemon), receiver)
     }
 
     /// Whether our service is published and can be found by who is listed, as far as we know.
@@ -111,7 +116,9 @@ impl Daemon {
         self.progress.subscribe()
     }
 
-    pub(crate) fn lock_peer_service(&self) -> MutexGuard<'_, Option<(OnionService, AuthorizedClients)>> {
+    pub(crate) fn lock_peer_service(
+        &self,
+    ) -> MutexGuard<'_, Option<(OnionService, AuthorizedClients)>> {
         self.peer_service.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,7 +179,11 @@ impl Daemon {
     }
 
     /// How a cycle ended. That there is an update is no good news while it cannot be fetched.
-    fn status_after(&self, mode: CycleMode, ended: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
+    fn status_after(
+        &self,
+        mode: CycleMode,
+        ended: Result<&CycleOutcome, &CycleError>,
+    ) -> CycleStatus {
         let unfetched = self.failed_download.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match (mode, ended, unfetched) {
             (
@@ -187,7 +198,10 @@ impl Daemon {
     }
 
     /// Asks every member for its view; see [`Node::test_peers`].
-    pub async fn test_peers(&self, filter: impl Fn(&PeerEntry) -> bool) -> Result<Vec<PeerTest>, NodeError> {
+    pub async fn test_peers(
+        &self,
+        filter: impl Fn(&PeerEntry) -> bool,
+    ) -> Result<Vec<PeerTest>, NodeError> {
         self.wait_connected().await;
         let _turn = self.test_lock.lock().await;
         self.node.test_peers(&self.tor, filter).await
@@ -236,7 +250,7 @@ impl Daemon {
             }
         };
         let patience = self.max_cycle_gap();
-        let alarm = forward_statuses(&mut alerts, &mut new_status_channel, patience, &SystemClock);
+        let alarm = forward_statuses(&mut alerts, &mut statuses, patience, &SystemClock);
         // Each in a task of its own, ended with this one: none can keep a signal, a command or
         // an alarm from its turn.
         let mut tasks = JoinSet::new();
@@ -270,8 +284,10 @@ impl Daemon {
     /// Within which a cycle has to end, whatever happens.
     fn max_cycle_gap(&self) -> Duration {
         let config = &self.node.config;
-        let roll_max = config.serve.as_ref().map_or(Duration::MAX, |serve| serve.round_interval_max);
-        roll_max.saturating_add(config.bootstrap_timeout + config.cycle.round_timeout + CYCLE_MARGIN)
+        let roll_max =
+            config.serve.as_ref().map_or(Duration::MAX, |serve| serve.round_interval_max);
+        roll_max
+            .saturating_add(config.bootstrap_timeout + config.cycle.round_timeout + CYCLE_MARGIN)
     }
 
     /// Connects to Tor, however often that takes, and then rests.
@@ -367,7 +383,8 @@ impl Daemon {
     async fn keep_warm_loop(self: Arc<Self>) {
         loop {
             let config = self.node.config.reload();
-            let joining = config.is_ok_and(|config| config.peers.joining_entries().next().is_some());
+            let joining =
+                config.is_ok_and(|config| config.peers.joining_entries().next().is_some());
             let [min, max] = if joining { JOINING_INTERVAL } else { WARM_INTERVAL };
             // Somebody who is added is not left to wait for the others' turn.
             if timeout(random_duration(min, max), self.peers_edited.notified()).await.is_ok() {

@@ -34,7 +34,7 @@ pub async fn forward_statuses(
 ) {
     let mut last = clock.now();
     loop {
-        match timeout(patience, new_status_channel.recv()).await {
+        match timeout(patience, ends.recv()).await {
             Ok(Some((seen, at))) => {
                 last = at;
                 alarms.deliver(&seen, at).await;

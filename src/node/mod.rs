@@ -4,4 +4,4 @@ mod mirrors;
 pub(crate) mod runtime;
 
 pub use mirrors::open_mirrors;
-pub use runtime::{ServiceAddresses, NodeRuntime, NodeError, WitnessRole, PeerTest};
+pub use runtime::{NodeError, NodeRuntime, PeerTest, ServiceAddresses, WitnessRole};

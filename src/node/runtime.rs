@@ -178,16 +178,25 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
                 let peer = Witness::open(follow, &config.cycle.state, disk.clone(), clock.clone());
                 let peer = Arc::new(peer.map_err(NodeError::from)?);
                 let ServiceAddresses { peer: address, artifacts } = addresses_of(&config, serve)?;
-                Some(WitnessRole { name: serve.name.clone(), witness: peer, identity, address, artifacts })
+                Some(WitnessRole {
+                    name: serve.name.clone(),
+                    witness: peer,
+                    identity,
+                    address,
+                    artifacts,
+                })
             }
         };
         let (watcher, sharing) = (ProgressSink::default(), Sharing::Primary(Arc::default()));
-        Ok(NodeRuntime { config: told: config, role, progress: watcher, clock, disk, sharing, uplink, mirrors })
+        Ok(NodeRuntime { config, role, progress: watcher, clock, disk, sharing, uplink, mirrors })
     }
 
     /// One more product on this node, which goes by the answers that this one's peers gave lately. No
     /// peer role comes with it, and evidence that one of the two holds latches both.
-    pub fn open_extra_product(&self, config: unanimity_config::NodeConfig) -> Result<NodeRuntime<C>, NodeError> {
+    pub fn open_extra_product(
+        &self,
+        config: unanimity_config::NodeConfig,
+    ) -> Result<NodeRuntime<C>, NodeError> {
         let wrong = |why| NodeError::InvalidExtraProduct { path: config.source.path.clone(), why };
         if config.serve.is_some() {
             return Err(wrong("[serve] belongs to the node, not to one more product"));
@@ -209,7 +218,7 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         Ok(NodeRuntime {
             uplink,
             mirrors,
-            config: told: config,
+            config,
             role: None,
             progress: self.progress.clone(),
             clock: self.clock.clone(),
@@ -284,7 +293,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         // Where that cannot be read, what was interrupted is undone all the same.
         let known = ClientStore::read_catalog(&place, policy, &self.disk).unwrap_or_default();
         let root = InstallRoot::new(&self.config.cycle.install_root, self.disk.clone());
-        let root = root.with_hooks(self.config.cycle.hooks.clone()).with_withdrawn(known.withdrawn());
+        let root =
+            root.with_hooks(self.config.cycle.hooks.clone()).with_withdrawn(known.withdrawn());
         let root = root.with_hook_runner(Arc::new(HookThreads));
         root.recover(self.clock.now()).await
     }
@@ -299,7 +309,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         if let Some(id) = self.evidence_store().find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        let config = self.config.reload().and_then(|config| config.client_config(self.clock.now()))?;
+        let config =
+            self.config.reload().and_then(|config| config.client_config(self.clock.now()))?;
         let fetcher = Downloader::new(&config, &self.mirrors, transport, self.disk.clone());
         let mut report = CycleReport::default();
         let fetched = Box::pin(fetcher.download(agreed, &mut report, rng)).await;
@@ -355,10 +366,12 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         }
         match edit::add(&self.config.peers_path, &member, &self.disk) {
             Ok(_) => Ok(member),
-            Err(error) if error.why.is_permission_denied() => Err(NodeError::PeersFileNotWritable {
-                error: error.into(),
-                block: edit::format_peer_table(&member),
-            }),
+            Err(error) if error.why.is_permission_denied() => {
+                Err(NodeError::PeersFileNotWritable {
+                    error: error.into(),
+                    block: edit::format_peer_table(&member),
+                })
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -425,14 +438,22 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
                 Membership::Counted | Membership::Leaving { .. } => None,
             };
             let joins = waits.is_none() && matches!(member.membership, Membership::Joining { .. });
-            let counted = joins.then(|| edit::activate(&self.config.peers_path, member, &self.disk));
+            let counted =
+                joins.then(|| edit::activate(&self.config.peers_path, member, &self.disk));
             // One who cannot be counted must not keep the others from it.
             let (joined, waits) = match counted {
                 Some(Err(error)) => (false, Some(error.to_string())),
                 counted => (counted.is_some(), waits),
             };
             let member = member.clone();
-            tested.push(PeerTest { entry: member, answer, elapsed: took, relation: place, joined, waiting_for: waits });
+            tested.push(PeerTest {
+                entry: member,
+                answer,
+                elapsed: took,
+                relation: place,
+                joined,
+                waiting_for: waits,
+            });
         }
         Ok(tested)
     }

@@ -60,13 +60,13 @@ impl AlertSandbox {
     /// What it does instead, beginning in the desk's directory.
     fn with_script(script: &str) -> AlertSandbox {
         let place = scratch_dir();
-        let path = scratch_dir.path().join("alarm.sh");
+        let path = place.path().join("alarm.sh");
         fs::write(&path, format!("cd \"$1\" || exit 9\n{script}")).unwrap();
         // Named with its interpreter: a file that was just written cannot be run for as long as
         // some other test's child has it open.
-        let words = ["/bin/sh", path.to_str().unwrap(), scratch_dir.path().to_str().unwrap()];
+        let words = ["/bin/sh", path.to_str().unwrap(), place.path().to_str().unwrap()];
         let command = words.map(str::to_owned).to_vec();
-        AlertSandbox { scratch_dir, command }
+        AlertSandbox { directory: place, command }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -455,7 +455,7 @@ impl LogCapture {
 async fn without_a_command_a_change_is_logged_and_that_once() {
     let place = scratch_dir();
     let (journal, _guard) = LogCapture::install();
-    let open = || Alerts::open(AlertSettings::default(), scratch_dir.path(), Storage::default());
+    let open = || Alerts::open(AlertSettings::default(), place.path(), Storage::default());
     let mut alarms = open();
     deliver_end(&mut alarms, &healthy_cycle()).await;
     assert_eq!(journal.take(), "");
@@ -548,11 +548,11 @@ async fn a_daemon_whose_cycles_never_end_says_so_once_it_has_lasted_long_enough(
     }
 
     let place = scratch_dir();
-    let mut alarms = Alerts::open(AlertSettings::default(), scratch_dir.path(), Storage::default());
+    let mut alarms = Alerts::open(AlertSettings::default(), place.path(), Storage::default());
     let clock = RuntimeClock(ManualClock::at(NOW), Instant::now());
     let (_told, mut ends) = new_status_channel();
     let said = || {
-        let file = fs::read(scratch_dir.path().join("alarm.json")).unwrap();
+        let file = fs::read(place.path().join("alarm.json")).unwrap();
         serde_json::from_slice::<Value>(&file).unwrap()["changes"]["said"]["condition"].clone()
     };
     for (hours, is_said) in [(20, "healthy"), (10, "incomplete"), (100, "incomplete")] {

@@ -40,7 +40,7 @@ fn assert_redacted(error: impl Display, secret: &str) {
 
 fn peers_file_error(text: &str) -> ConfigError {
     let place = scratch_dir();
-    let path = scratch_dir.path().join("peers.toml");
+    let path = place.path().join("peers.toml");
     fs::write(&path, text).unwrap();
     PeerList::load(&path).unwrap_err()
 }
@@ -104,7 +104,7 @@ fn what_has_to_be_read_is_not_hidden() {
 fn parser_errors(secret: &str) -> Vec<Box<dyn Error>> {
     let mut all: Vec<Box<dyn Error>> = Vec::new();
     let place = scratch_dir();
-    let path = scratch_dir.path().join("unanimity.toml");
+    let path = place.path().join("unanimity.toml");
     let quoted = format!("{secret:?}");
     let array = format!("[{quoted}]");
     for (table, field, value) in [
@@ -141,17 +141,17 @@ fn parser_errors(secret: &str) -> Vec<Box<dyn Error>> {
     all.extend(Manifest::parse(&format!("unanimity/release/v1\n{secret}\n")).err().map(Into::into));
     all.extend(TreeHead::verify(secret.as_bytes(), &sample_log()).err().map(Into::into));
     all.extend(
-        unanimity_publish::read_statement(&write_private_file(scratch_dir.path(), "note", secret))
+        unanimity_publish::read_statement(&write_private_file(place.path(), "note", secret))
             .err()
             .map(Into::into),
     );
-    write_private_file(scratch_dir.path(), "peer/identity.json", secret);
-    all.push(Identity::read(scratch_dir.path()).unwrap_err().into());
+    write_private_file(place.path(), "peer/identity.json", secret);
+    all.push(Identity::read(place.path()).unwrap_err().into());
     all
 }
 
 fn write_private_file(place: &Path, name: &str, text: &str) -> std::path::PathBuf {
-    let (path, disk) = (scratch_dir.join(name), Storage::default());
+    let (path, disk) = (place.join(name), Storage::default());
     disk.make_dir(path.parent().unwrap(), Mode::Private).unwrap();
     disk.write(&path, text.as_bytes(), Mode::Private).unwrap();
     path

@@ -67,9 +67,8 @@ async fn wait_for_running_commands(at_work: &Arc<()>, commands: usize) {
 #[tokio::test(start_paused = true)]
 async fn a_command_whose_client_is_gone_is_dropped() {
     let (place, at_work) = (scratch_dir(), Arc::new(()));
-    let daemon = spawn_daemon(scratch_dir.path(), &at_work);
-    let clients =
-        [send_slow_command(scratch_dir.path()).await, send_slow_command(scratch_dir.path()).await];
+    let daemon = spawn_daemon(place.path(), &at_work);
+    let clients = [send_slow_command(place.path()).await, send_slow_command(place.path()).await];
     wait_for_running_commands(&at_work, 2).await;
     drop(clients);
     wait_for_running_commands(&at_work, 0).await;
@@ -79,10 +78,10 @@ async fn a_command_whose_client_is_gone_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn quick_commands_are_answered_however_many_slow_ones_wait() {
     let (place, at_work) = (scratch_dir(), Arc::new(()));
-    let daemon = spawn_daemon(scratch_dir.path(), &at_work);
+    let daemon = spawn_daemon(place.path(), &at_work);
     let mut clients = Vec::new();
     for _ in 0..32 {
-        clients.push(send_slow_command(scratch_dir.path()).await);
+        clients.push(send_slow_command(place.path()).await);
     }
     wait_for_running_commands(&at_work, 32).await;
     for _ in 0..3 {
@@ -102,14 +101,14 @@ async fn quick_commands_are_answered_however_many_slow_ones_wait() {
 #[tokio::test(start_paused = true)]
 async fn what_a_command_says_on_its_way_comes_as_lines_before_its_answer() {
     let (place, at_work) = (scratch_dir(), Arc::new(()));
-    let daemon = spawn_daemon(scratch_dir.path(), &at_work);
+    let daemon = spawn_daemon(place.path(), &at_work);
     let mut heard = Vec::new();
-    let answer = send_request(scratch_dir.path(), "two", |line| heard.push(line.to_vec())).await;
+    let answer = send_request(place.path(), "two", |line| heard.push(line.to_vec())).await;
     assert_eq!(answer.unwrap().unwrap(), b"two");
     assert_eq!(heard, [0, 1].map(|n| format!("{n:0100}").into_bytes()));
     // Some of many may be missing, none is cut, and none is out of its order.
     heard.clear();
-    let answer = send_request(scratch_dir.path(), "much", |line| heard.push(line.to_vec())).await;
+    let answer = send_request(place.path(), "much", |line| heard.push(line.to_vec())).await;
     assert_eq!(answer.unwrap().unwrap(), b"much");
     assert!(heard.len() > 8 && heard.is_sorted() && heard.iter().all(|line| line.len() == 100));
     daemon.abort();
@@ -118,8 +117,8 @@ async fn what_a_command_says_on_its_way_comes_as_lines_before_its_answer() {
 #[tokio::test(start_paused = true)]
 async fn whoever_takes_no_lines_holds_up_neither_the_work_nor_others() {
     let (place, at_work) = (scratch_dir(), Arc::new(()));
-    let daemon = spawn_daemon(scratch_dir.path(), &at_work);
-    let mut deaf = send_command(scratch_dir.path(), b"much\n").await;
+    let daemon = spawn_daemon(place.path(), &at_work);
+    let mut deaf = send_command(place.path(), b"much\n").await;
     wait_for_running_commands(&at_work, 1).await;
     assert_eq!(send_request(place.path(), "quick", |_| {}).await.unwrap().unwrap(), b"quick");
     // In no time that anybody plays: nothing was given up to get that far.
@@ -133,7 +132,7 @@ async fn whoever_takes_no_lines_holds_up_neither_the_work_nor_others() {
     assert!(!taken.ends_with(b"much"), "{} bytes", taken.len());
     assert!(taken.len() < MANY_LINES * 101, "{} bytes", taken.len());
     // Whoever is only slow has it, and what there was room for.
-    let mut slow = send_command(scratch_dir.path(), b"much\n").await;
+    let mut slow = send_command(place.path(), b"much\n").await;
     wait_for_running_commands(&at_work, 1).await;
     wait_for_running_commands(&at_work, 0).await;
     taken.clear();

@@ -43,7 +43,7 @@ struct RecordedSession {
 impl RecordedSession {
     fn new(name: &'static str) -> RecordedSession {
         let place = scratch_dir();
-        fs::create_dir(scratch_dir.path().join(format!("{name}.in"))).unwrap();
+        fs::create_dir(place.path().join(format!("{name}.in"))).unwrap();
         let cases = TestCases::new();
         cases.register_bin("unanimity", Bin::Path(env!("CARGO_BIN_EXE_unanimity").into()));
         cases.insert_var("[PROGRAM]", env!("CARGO_BIN_EXE_unanimity")).unwrap();
@@ -53,10 +53,10 @@ impl RecordedSession {
         for tool in TOOLS {
             cases.register_bin(tool, Bin::Path(Path::new("/bin").join(tool)));
         }
-        let home = scratch_dir.path().join("home").display().to_string();
+        let home = place.path().join("home").display().to_string();
         cases.env("HOME", home).env("XDG_CONFIG_HOME", "").env("COLUMNS", "100");
         cases.env(unanimity_config::tor_settings::NO_PUBLIC_NETWORK, "1");
-        RecordedSession { scratch_dir, name, cases }
+        RecordedSession { scratch: place, name, cases }
     }
 
     /// A path in the directory of the commands.

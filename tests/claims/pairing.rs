@@ -432,7 +432,7 @@ async fn a_clock_that_was_put_back_does_not_shorten_the_wait_before_a_peer_has_l
 #[test]
 fn a_node_keeps_its_keys_in_a_file_that_only_its_owner_reads() {
     let place = scratch_dir();
-    let state = scratch_dir.path().join("state");
+    let state = place.path().join("state");
     let name: KeyName = "dora".parse().unwrap();
     let open = |name: &KeyName| Identity::open(&state, name, &mut rand::rng(), &Storage::default());
     let first = open(&name).unwrap();

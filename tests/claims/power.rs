@@ -146,7 +146,7 @@ const CHECKS: [(Option<&str>, u64); 3] =
 async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next_one_ends_it() {
     for is_tree in [false, true] {
         let place = scratch_dir();
-        let mut scene = PowerLossScenario::new(scratch_dir.path(), is_tree).await;
+        let mut scene = PowerLossScenario::new(place.path(), is_tree).await;
         for (check, expected) in CHECKS {
             scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
             let mut met = [0, 0];
@@ -181,7 +181,7 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
         (true, CHECKS[2], Errno::NOSPC),
     ] {
         let place = scratch_dir();
-        let mut scene = PowerLossScenario::new(scratch_dir.path(), is_tree).await;
+        let mut scene = PowerLossScenario::new(place.path(), is_tree).await;
         scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
         {
             for fails in 0.. {
@@ -204,7 +204,7 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
 async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floor() {
     for is_tree in [false, true] {
         let place = scratch_dir();
-        let mut scene = PowerLossScenario::new(scratch_dir.path(), is_tree).await;
+        let mut scene = PowerLossScenario::new(place.path(), is_tree).await;
         scene.expect_update_installs().await;
         let mut met = [0, 0];
         for dies in 0.. {
@@ -235,7 +235,7 @@ async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floo
 #[tokio::test]
 async fn of_versions_that_are_too_many_none_is_gone_back_to_that_is_half_gone() {
     let place = scratch_dir();
-    let mut scene = PowerLossScenario::new(scratch_dir.path(), true).await;
+    let mut scene = PowerLossScenario::new(place.path(), true).await;
     scene.expect_update_installs().await;
     scene.world.config.cycle.hooks.keep = 2;
     // A third, of which the first has to make room.

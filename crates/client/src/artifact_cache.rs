@@ -12,7 +12,7 @@ use std::io::{self};
 use std::path::{Path, PathBuf};
 
 use unanimity_install::{InstallError, verify_artifact};
-use unanimity_net::file_server::{ServedFile, FileStore};
+use unanimity_net::file_server::{FileStore, ServedFile};
 use unanimity_protocol::Hash;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;

@@ -62,7 +62,8 @@ pub(crate) async fn collect_round<T: Transport>(
     sharing: &Sharing,
     rng: &mut impl Rng,
 ) -> CollectedRound {
-    let (closes_at, log) = (Instant::now() + config.cycle.round_timeout, config.cycle.policy.log.id());
+    let (closes_at, log) =
+        (Instant::now() + config.cycle.round_timeout, config.cycle.policy.log.id());
     let counter = &AnswerCounter::start(progress, config.peers.iter().len());
     let asked = config.peers.iter().map(|peer| {
         // Drawn before anybody is asked: who answers when changes nobody's chances.
@@ -72,7 +73,8 @@ pub(crate) async fn collect_round<T: Transport>(
             let (received_at, answer) = match sharing.recent(log, key) {
                 Some(lately) => lately,
                 None => {
-                    let answer = ask_until_answered(config, transport, peer, draw_retry_delays, closes_at).await;
+                    let answer =
+                        ask_until_answered(config, transport, peer, delays, closes_at).await;
                     let received_at = clock.now();
                     sharing.cache_answer(log, key, received_at, &answer);
                     (received_at, answer)
@@ -90,8 +92,9 @@ pub(crate) async fn collect_round<T: Transport>(
         let key = peer.key.raw();
         let before = largest.get(&key).map_or(0, |view| view.head().size());
         let mut reply = PeerReply::default();
-        let answer =
-            answer.and_then(|answer| verify_answer(&config.cycle.policy.log, &peer.key, answer, &mut reply));
+        let answer = answer.and_then(|answer| {
+            verify_answer(&config.cycle.policy.log, &peer.key, answer, &mut reply)
+        });
         // When it came, and still when the roll closes: that is the time a proof bundle bears.
         let admitted = answer
             .and_then(|view| config.cycle.limits.admit(view, received_at, before))
@@ -101,7 +104,12 @@ pub(crate) async fn collect_round<T: Transport>(
         evidence = evidence.or(reply.evidence);
         received.insert(key, admitted);
     }
-    CollectedRound { round: Round::new(&config.peers, closed_at, received), cosigned_heads: views: cosigned_heads, heads, evidence }
+    CollectedRound {
+        round: Round::new(&config.peers, closed_at, received),
+        cosigned_heads,
+        heads,
+        evidence,
+    }
 }
 
 /// Draws the waits between the tries at one peer: what a cycle draws first, for each in turn.
@@ -123,7 +131,7 @@ async fn ask_until_answered<T: Transport>(
     let address = config.addresses.get(&peer.key.raw()).ok_or(PeerFailure::NotAsked)?;
     let question = Question::CosignedHead(config.cycle.policy.log.id());
     let mut last_failure = None;
-    for wait in std::iter::once(Duration::ZERO).chain(draw_retry_delays) {
+    for wait in std::iter::once(Duration::ZERO).chain(delays) {
         if Instant::now() + wait >= closes_at {
             break;
         }
@@ -170,10 +178,14 @@ async fn dial_and_ask<T: Transport>(
         is_retryable: error.kind() != io::ErrorKind::Unsupported,
     })?;
     message::exchange(&mut stream, question).await.map_err(|error| match error {
-        WireError::Io(error) => {
-            AttemptError { failure: PeerFailure::Disconnected(error.to_string()), is_retryable: true }
-        }
-        malformed => AttemptError { failure: PeerFailure::Malformed(malformed.to_string()), is_retryable: false },
+        WireError::Io(error) => AttemptError {
+            failure: PeerFailure::Disconnected(error.to_string()),
+            is_retryable: true,
+        },
+        malformed => AttemptError {
+            failure: PeerFailure::Malformed(malformed.to_string()),
+            is_retryable: false,
+        },
     })
 }
 

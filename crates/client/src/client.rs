@@ -56,7 +56,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let (unsaved, scores) = (true, MirrorScores::default());
         Ok(Client {
             config,
-            downloader: fetcher: downloader,
+            downloader,
             transport,
             clock,
             disk,
@@ -64,7 +64,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
             store,
             state,
             unsaved,
-            scores: judged: scores,
+            scores,
             evidence,
             sharing: Sharing::default(),
         })

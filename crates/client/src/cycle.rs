@@ -8,7 +8,7 @@ use unanimity_storage::Clock;
 
 use crate::client::Client;
 use crate::cycle_report::{CycleOutcome, CycleReport};
-use crate::error::{CycleError, ClientError};
+use crate::error::{ClientError, CycleError};
 use crate::fetch;
 use crate::gather::InstallPlan;
 use crate::mode::CycleMode;
@@ -31,24 +31,36 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Calls the roll and says whether a release can be installed. Installs nothing.
-    pub async fn check(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+    pub async fn check(
+        &mut self,
+        rng: &mut impl Rng,
+    ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         self.run(CycleMode::Check, rng).await
     }
 
     /// Calls the roll and fetches what can be installed, for a later [`SimulatedClient::update`] to find, or,
     /// where there is a spool, for the installer: then with all that proves it.
-    pub async fn download(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+    pub async fn download(
+        &mut self,
+        rng: &mut impl Rng,
+    ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         self.run(CycleMode::Download, rng).await
     }
 
     /// Calls the roll and installs what was fetched before, if it is still what every peer confirms.
     /// What was not fetched is available.
-    pub async fn install_downloaded(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+    pub async fn install_downloaded(
+        &mut self,
+        rng: &mut impl Rng,
+    ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         self.run(CycleMode::InstallDownloaded, rng).await
     }
 
     /// Calls the roll and installs what every peer has confirmed for long enough.
-    pub async fn update(&mut self, rng: &mut impl Rng) -> (CycleReport, Result<CycleOutcome, CycleError>) {
+    pub async fn update(
+        &mut self,
+        rng: &mut impl Rng,
+    ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         self.run(CycleMode::Update, rng).await
     }
 
@@ -77,16 +89,20 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
         match mode {
             CycleMode::Check => Ok(plan.into_outcome()),
-            CycleMode::InstallDownloaded => match self.downloader.find_downloaded(&plan.release).await? {
-                None => Ok(plan.into_outcome()),
-                Some(_) if is_split => self.download_planned(plan, report, rng).await,
-                Some(staged) => {
-                    let ready = fetch::unpack(staged).await?;
-                    self.switch_to(plan, ready).await
+            CycleMode::InstallDownloaded => {
+                match self.downloader.find_downloaded(&plan.release).await? {
+                    None => Ok(plan.into_outcome()),
+                    Some(_) if is_split => self.download_planned(plan, report, rng).await,
+                    Some(staged) => {
+                        let ready = fetch::unpack(staged).await?;
+                        self.switch_to(plan, ready).await
+                    }
                 }
-            },
+            }
             CycleMode::Update if !is_split => self.install(plan, report, rng).await,
-            CycleMode::Download | CycleMode::Update => self.download_planned(plan, report, rng).await,
+            CycleMode::Download | CycleMode::Update => {
+                self.download_planned(plan, report, rng).await
+            }
         }
     }
 

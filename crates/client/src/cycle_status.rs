@@ -68,9 +68,9 @@ fn failure_subject(failure: &CycleError) -> Option<(&'static str, String)> {
             | InstallRefusal::Unhealthy { release, .. }
             | InstallRefusal::OnTrial { release },
         ) => Some(("release", release.clone())),
-        CycleError::Install(InstallRefusal::Artifact(_)) | CycleError::Mirror(_) | CycleError::Client(_) => {
-            None
-        }
+        CycleError::Install(InstallRefusal::Artifact(_))
+        | CycleError::Mirror(_)
+        | CycleError::Client(_) => None,
     }
 }
 

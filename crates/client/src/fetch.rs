@@ -14,7 +14,7 @@ use unanimity_install::{
     InstallError, InstallRefusal, InstallRoot, PartialDownload, PreparedVersion, VerifiedArtifact,
     artifact_for,
 };
-use unanimity_net::{MIN_RATE, RATE_WINDOW, Mirror, Transport};
+use unanimity_net::{MIN_RATE, Mirror, RATE_WINDOW, Transport};
 use unanimity_protocol::ConfirmedRelease;
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
@@ -22,7 +22,7 @@ use unanimity_storage::Storage;
 
 use crate::sources::Sources;
 use crate::stream::{join_blocking, stream_from};
-use crate::{ArtifactCache, CycleError, CycleReport, CycleProgress, ClientError, ProgressSink};
+use crate::{ArtifactCache, ClientError, CycleError, CycleProgress, CycleReport, ProgressSink};
 
 /// The least bytes a second, in each pass over the mirrors: a slow one is left while another may
 /// be faster, and taken when none is.
@@ -58,8 +58,9 @@ impl<'a> Downloader<'a> {
         disk: Storage,
     ) -> Downloader<'a> {
         let sources = Sources::new(config, mirrors, transport.web_connector());
-        let artifact_cache =
-            config.artifact_cache_bytes.map(|most| ArtifactCache::new(&config.cycle.state, most, disk.clone()));
+        let artifact_cache = config
+            .artifact_cache_bytes
+            .map(|most| ArtifactCache::new(&config.cycle.state, most, disk.clone()));
         let place = config
             .cycle
             .spool
@@ -67,7 +68,7 @@ impl<'a> Downloader<'a> {
             .map_or(&config.cycle.install_root, |spool| &spool.directory);
         let root = InstallRoot::new(place, disk);
         let (progress, results) = (ProgressSink::default(), Mutex::default());
-        Downloader { config, sources: hosts: sources, root, artifact_cache: artifacts: artifact_cache, progress: watcher: progress, results: judged: results }
+        Downloader { config, sources, root, artifact_cache, progress, results }
     }
 
     /// Fetches the artifact, unless it is here already. A mirror that sends what was not signed is
@@ -92,7 +93,8 @@ impl<'a> Downloader<'a> {
         }
         let mirrors = self.sources.artifact_sources(rng);
         let host_numbers = 0..mirrors.len();
-        let together = MIN_RATES.iter().flat_map(|floor| host_numbers.clone().map(|host| (*floor, host)));
+        let together =
+            MIN_RATES.iter().flat_map(|floor| host_numbers.clone().map(|host| (*floor, host)));
         let alone = host_numbers.clone().flat_map(|host| MIN_RATES.map(|floor| (floor, host)));
         // First together. If several had a part in what is wrong, or in what did not become whole,
         // nobody can tell whose part of it is bad: then each alone, from the beginning.
@@ -234,7 +236,9 @@ impl<'a> Downloader<'a> {
             let begun = spawn_blocking(move || root.open_download(&agreed, &platform).map(Err));
             match join_blocking(begun).await {
                 // The same download, most likely.
-                Err(InstallError::Busy(_)) if Instant::now() < until => sleep(BUSY_POLL_INTERVAL).await,
+                Err(InstallError::Busy(_)) if Instant::now() < until => {
+                    sleep(BUSY_POLL_INTERVAL).await
+                }
                 begun => return begun.map_err(CycleError::from),
             }
         }
@@ -293,6 +297,9 @@ impl Provenance {
 }
 
 /// Keeps what came for others as well.
-fn cache_artifact(artifacts: &ArtifactCache, staging: &PartialDownload) -> Result<(), InstallError> {
+fn cache_artifact(
+    artifacts: &ArtifactCache,
+    staging: &PartialDownload,
+) -> Result<(), InstallError> {
     artifacts.insert(staging.artifact(), staging.open_reader()?)
 }

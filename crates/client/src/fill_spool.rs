@@ -8,7 +8,7 @@ use std::path::Path;
 use rand::Rng;
 use unanimity_install::installer_head_path;
 use unanimity_install::spool::{ENTRIES_FILE, PROOF_FILE};
-use unanimity_log::{EntryReader, EntryReadError};
+use unanimity_log::{EntryReadError, EntryReader};
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::TreeHead;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
@@ -16,7 +16,7 @@ use unanimity_storage::{Clock, Mode, StorageError};
 
 use crate::gather::InstallPlan;
 use crate::tile_sources::TileSources;
-use crate::{Client, CycleError, ClientError};
+use crate::{Client, ClientError, CycleError};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Leaves the entries and the proof in the spool; the proof last.
@@ -38,7 +38,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let path = spool.join(ENTRIES_FILE);
         let at = |error| ClientError::from(StorageError::at(&path)(error));
         let mut file = disk.create(&path, Mode::Public).map_err(at)?;
-        disk.announce_write(&path).and_then(|()| file.write_all(&from.to_be_bytes())).map_err(at)?;
+        disk.announce_write(&path)
+            .and_then(|()| file.write_all(&from.to_be_bytes()))
+            .map_err(at)?;
         if from < head.size() {
             let sources = TileSources::new(config, self.transport, &mirrors);
             let bundles = match sources.find_host(head).await {

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use rand::Rng;
 use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::decision::head_choice::HeadChoice;
-use unanimity_protocol::{ProofBundle, ConfirmedRelease, Refusal, Round, SignedRelease, TreeHead};
+use unanimity_protocol::{ConfirmedRelease, ProofBundle, Refusal, Round, SignedRelease, TreeHead};
 use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
 use crate::tile_sources::TileSources;
-use crate::{Client, CycleError, MirrorProblem, CycleOutcome, CycleReport, ClientError, ask, join, prove, read};
+use crate::{
+    Client, ClientError, CycleError, CycleOutcome, CycleReport, MirrorProblem, ask, join, prove,
+    read,
+};
 
 /// What can be installed, and what convinces others of it.
 pub(crate) struct InstallPlan {
@@ -37,7 +40,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     ) -> Result<Option<InstallPlan>, CycleError> {
         // Called a second time in one cycle, it adds to what the first found worth telling.
         let CycleReport { remarks, refused: refused_before, .. } = std::mem::take(report);
-        *report = CycleReport { remarks, refused: refused_before.clone(), ..CycleReport::default() };
+        *report =
+            CycleReport { remarks, refused: refused_before.clone(), ..CycleReport::default() };
         if let Some(id) = self.evidence.find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
@@ -86,11 +90,14 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             let head = joined.chain.head().clone();
             let common = round.common_size(&config.peers, &joined.chain);
             let tiles = sources.starting_with(joined.source);
-            let hosts =
-                read::EntrySources { shown: &shown, peers: &self.downloader.sources.peers_covering(&round, &head) };
+            let hosts = read::EntrySources {
+                shown: &shown,
+                peers: &self.downloader.sources.peers_covering(&round, &head),
+            };
             let (state, policy, progress) =
                 (&self.state, &config.cycle.policy, &self.downloader.progress);
-            let reading = read::read_entries(hosts, tiles, state, policy, &head, common, progress).await;
+            let reading =
+                read::read_entries(hosts, tiles, state, policy, &head, common, progress).await;
             match reading {
                 Err(why) if choice.unreadable() => {
                     let why = format!("left out, as no peer vouches for it: {head} ({why})");
@@ -172,7 +179,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         for signed in candidates {
             let index = signed.index();
             let tile_hosts = || sources.starting_with(source);
-            let logged = prove::prove_inclusion(&signed, &chain, self.state.head.as_ref(), tile_hosts()).await?;
+            let logged =
+                prove::prove_inclusion(&signed, &chain, self.state.head.as_ref(), tile_hosts())
+                    .await?;
             let earlier = self.earliest_round(&chain, index);
             match logged.confirm(&chain, &config.peers, &config.cycle.limits, earlier, &round) {
                 Ok(agreed) => {

@@ -3,7 +3,7 @@
 use unanimity_log::TileReader;
 use unanimity_net::Transport;
 use unanimity_protocol::consistency::Consistency;
-use unanimity_protocol::decision::head_choice::{HeadChoice, ChoiceStep, HeadCandidate};
+use unanimity_protocol::decision::head_choice::{ChoiceStep, HeadCandidate, HeadChoice};
 use unanimity_protocol::{ConsistentHeads, Evidence, TreeHead};
 
 use crate::tile_sources::{TileHost, TileSources};
@@ -38,8 +38,9 @@ pub(crate) async fn link_heads<'s, 'a, T: Transport>(
         }
     }
     Ok(best.map(|(chain, source)| {
-        let unlinked = choice.heads().iter().filter(|head| !chain.contains(head)).cloned().collect();
-        LinkedHeads { chain, source, unlinked: untied: unlinked }
+        let unlinked =
+            choice.heads().iter().filter(|head| !chain.contains(head)).cloned().collect();
+        LinkedHeads { chain, source, unlinked }
     }))
 }
 

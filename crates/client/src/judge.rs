@@ -24,7 +24,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Stores what was learned of them, if nothing else has. Of a fork, nothing is stored but the
     /// evidence.
     pub(crate) fn end_cycle<O>(&mut self, ended: Result<O, CycleError>) -> Result<O, CycleError> {
-        let fork = matches!(&ended, Err(CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_)));
+        let fork =
+            matches!(&ended, Err(CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_)));
         if fork || !self.scores.unsaved {
             return ended;
         }
@@ -40,8 +41,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             return;
         }
         if did_well {
-            let is_forgiven =
-                !self.scores.failed.contains(&name) && self.state.mirror_backoff.record_success(&name);
+            let is_forgiven = !self.scores.failed.contains(&name)
+                && self.state.mirror_backoff.record_success(&name);
             self.scores.unsaved |= is_forgiven;
         } else if self.scores.failed.insert(name.clone()) {
             self.state.mirror_backoff.record_failure(&name, self.clock.now());
@@ -66,7 +67,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 (Ok(_), None) => {}
                 (Ok(head), Some(newest)) => {
                     let is_stale = head.size() < newest.size();
-                    self.record_mirror_result(mirror.to_string(), !is_stale && !reading.is_some_and(is_bad));
+                    self.record_mirror_result(
+                        mirror.to_string(),
+                        !is_stale && !reading.is_some_and(is_bad),
+                    );
                 }
             }
         }

@@ -36,7 +36,7 @@ pub use ask::{RetryDelays, ask_once, draw_retry_delays};
 pub use client::Client;
 pub use cycle_report::{CycleOutcome, CycleReport};
 pub use cycle_status::status_of;
-pub use error::{CycleError, ClientError};
+pub use error::{ClientError, CycleError};
 pub use fetch::Downloader;
 pub use hook_threads::HookThreads;
 pub use mirror_problem::MirrorProblem;

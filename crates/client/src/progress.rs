@@ -96,8 +96,12 @@ pub(crate) struct AnswerCounter<'a> {
 
 impl<'a> AnswerCounter<'a> {
     pub(crate) fn start(progress: &'a ProgressSink, peers: usize) -> AnswerCounter<'a> {
-        let counter =
-            AnswerCounter { progress: watcher: progress, peers, answered: AtomicUsize::new(0), silent: AtomicUsize::new(0) };
+        let counter = AnswerCounter {
+            progress,
+            peers,
+            answered: AtomicUsize::new(0),
+            silent: AtomicUsize::new(0),
+        };
         counter.report();
         counter
     }

@@ -8,7 +8,8 @@ use unanimity_log::TileReader;
 use unanimity_net::Transport;
 use unanimity_protocol::proof_bundle::Proofs;
 use unanimity_protocol::{
-    ProofBundle, ConfirmedRelease, ConsistentHeads, CosignedHead, LoggedRelease, SignedRelease, TreeHead,
+    ConfirmedRelease, ConsistentHeads, CosignedHead, LoggedRelease, ProofBundle, SignedRelease,
+    TreeHead,
 };
 
 use crate::error::ClientError;

@@ -12,7 +12,7 @@ use unanimity_protocol::{Catalog, Hash, Log, LogMismatch, Policy, Refusal, TreeH
 use unanimity_state::ClientState;
 
 use crate::tile_sources::TileHost;
-use crate::{CycleError, MirrorProblem, CycleProgress, ClientError, ProgressSink};
+use crate::{ClientError, CycleError, CycleProgress, MirrorProblem, ProgressSink};
 
 /// What every mirror shows, opened.
 pub(crate) async fn read_checkpoints<'a>(
@@ -22,9 +22,9 @@ pub(crate) async fn read_checkpoints<'a>(
     // All at once: those that stall do so at the same time.
     join_all(mirrors.iter().map(|&mirror| async move {
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
-        let head = bytes
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| TreeHead::verify(&bytes, log).map_err(|error| describe_checkpoint_error(&error)));
+        let head = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
+            TreeHead::verify(&bytes, log).map_err(|error| describe_checkpoint_error(&error))
+        });
         (mirror, head)
     }))
     .await

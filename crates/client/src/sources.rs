@@ -23,7 +23,11 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Without a `web` to reach them by, the peers serve nothing.
-    pub(crate) fn new(config: &ClientConfig, mirrors: &[Mirror], web: Option<Arc<dyn WebConnector>>) -> Sources {
+    pub(crate) fn new(
+        config: &ClientConfig,
+        mirrors: &[Mirror],
+        web: Option<Arc<dyn WebConnector>>,
+    ) -> Sources {
         let mirrors = mirrors.iter().map(Mirror::isolated).collect();
         let Some(web) = web else {
             return Sources { mirrors, ..Sources::default() };
@@ -31,11 +35,19 @@ impl Sources {
         let named = |name: &Name, site| Mirror::from_url(format!("peer {name}"), site, &web);
         let log = |peer: &Peer| {
             let key = peer.key.raw();
-            Some((key, named(&peer.name, MirrorUrl::from_onion_key(config.addresses.get(&key)?.key))))
+            Some((
+                key,
+                named(&peer.name, MirrorUrl::from_onion_key(config.addresses.get(&key)?.key)),
+            ))
         };
         let peers = config.peers.iter().filter_map(log).collect();
         let artifact_peers = config.artifacts.iter().map(|(name, site)| named(name, site.clone()));
-        Sources { mirrors, peers, artifact_peers: artifact_peers.collect(), deprioritized: BTreeSet::new() }
+        Sources {
+            mirrors,
+            peers,
+            artifact_peers: artifact_peers.collect(),
+            deprioritized: BTreeSet::new(),
+        }
     }
 
     /// In an order drawn anew, but for those who come last.
@@ -62,7 +74,9 @@ impl Sources {
     /// Those whose view in a roll covers a head: what they keep of the log does too, or soon will.
     pub(crate) fn peers_covering(&self, round: &Round, head: &TreeHead) -> Vec<&Mirror> {
         let covers = |key: PublicKeyBytes| {
-            round.cosigned_heads().any(|view| view.cosigner() == key && view.head().size() >= head.size())
+            round
+                .cosigned_heads()
+                .any(|view| view.cosigner() == key && view.head().size() >= head.size())
         };
         self.peers.iter().filter(|(key, _)| covers(*key)).map(|(_, mirror)| mirror).collect()
     }

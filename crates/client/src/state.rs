@@ -22,7 +22,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// What the roll showed, before anything is concluded from it.
-    pub(crate) fn record_answers(&mut self, collected: &ask::CollectedRound) -> Result<(), StoreError> {
+    pub(crate) fn record_answers(
+        &mut self,
+        collected: &ask::CollectedRound,
+    ) -> Result<(), StoreError> {
         let now = collected.round.closed_at();
         for (peer, answer) in collected.round.answers() {
             let key = peer.key.raw();
@@ -55,7 +58,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Adds to each peer that did not confirm since when it has been silent.
-    pub(crate) fn with_silent_since(&self, mut missing: Vec<UnconfirmedPeer>) -> Vec<UnconfirmedPeer> {
+    pub(crate) fn with_silent_since(
+        &self,
+        mut missing: Vec<UnconfirmedPeer>,
+    ) -> Vec<UnconfirmedPeer> {
         for missing in &mut missing {
             let peer = self.config.peers.iter().find(|peer| peer.name == missing.peer);
             missing.since =
@@ -78,8 +84,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Every head that was ever verified here and still matters. What an acknowledged fork left in
     /// our memory no longer does: whoever shows it again is asked about it anew.
     pub(crate) fn known_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
-        let views =
-            self.state.largest_heads.values().chain(self.state.rounds.iter().flat_map(Round::cosigned_heads));
+        let views = self
+            .state
+            .largest_heads
+            .values()
+            .chain(self.state.rounds.iter().flat_map(Round::cosigned_heads));
         let settled = self.evidence.acknowledged_heads()?;
         let remembered = views.map(CosignedHead::head).filter(|head| !settled.contains(head));
         Ok(self.trusted_heads().chain(remembered).cloned().collect())
@@ -112,7 +121,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         at_common: Option<read::LogPrefix>,
         candidates: &[SignedRelease],
     ) -> Result<(), StoreError> {
-        let smallest = round.cosigned_heads().map(CosignedHead::head).find(|head| head.size() == common);
+        let smallest =
+            round.cosigned_heads().map(CosignedHead::head).find(|head| head.size() == common);
         if let (Some(smallest), Some(mut edge)) = (smallest, at_common) {
             let held = self.state.head.as_ref().map_or(0, TreeHead::size);
             if smallest.size() >= held && edge.frontier.root() == *smallest.root() {

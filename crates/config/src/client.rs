@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use unanimity_protocol::peers::PeerSetError;
 use unanimity_protocol::{Name, PeerSet, PublicKeyBytes, Timestamp};
 
-use crate::{PeerListError, ConfigError, CycleSettings, NodeConfig, OnionAddress, MirrorUrl, ConfigSource, ConfigErrorKind};
+use crate::{
+    ConfigError, ConfigErrorKind, ConfigSource, CycleSettings, MirrorUrl, NodeConfig, OnionAddress,
+    PeerListError,
+};
 /// Everything a node was told.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {

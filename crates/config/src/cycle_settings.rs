@@ -6,7 +6,7 @@ use std::time::Duration;
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::{Name, Policy, TreeHead};
 
-use crate::{PollingSettings, HookSettings, SpoolSettings};
+use crate::{HookSettings, PollingSettings, SpoolSettings};
 
 /// The settings of a cycle that do not depend on the peers.
 #[derive(Clone, Debug)]

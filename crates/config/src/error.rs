@@ -7,7 +7,7 @@ use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::policy::PolicyError;
 use unanimity_report::{Classify, Exit};
 
-use crate::{PeerListError, AlertProgramError};
+use crate::{AlertProgramError, PeerListError};
 
 /// The most bytes of a configuration file.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;

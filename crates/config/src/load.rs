@@ -13,7 +13,10 @@ use crate::sections::limits::{CheckedLimits, LimitsTable};
 use crate::sections::mirror::MirrorEntry;
 use crate::sections::serve::ServeTable;
 use crate::sections::tor::TorTable;
-use crate::{PeerList, ClientConfig, ConfigError, CycleSettings, NodeConfig, PinnedError, ConfigSource, ConfigErrorKind};
+use crate::{
+    ClientConfig, ConfigError, ConfigErrorKind, ConfigSource, CycleSettings, NodeConfig, PeerList,
+    PinnedError,
+};
 
 /// The platform this program was built for, as manifests name it: `x86_64-linux`.
 pub fn this_platform() -> Name {
@@ -89,7 +92,12 @@ struct LogTable {
 }
 
 impl NodeFile {
-    fn validate(self, source: ConfigSource, peers: PeerList, peers_path: PathBuf) -> Result<NodeConfig, ConfigErrorKind> {
+    fn validate(
+        self,
+        source: ConfigSource,
+        peers: PeerList,
+        peers_path: PathBuf,
+    ) -> Result<NodeConfig, ConfigErrorKind> {
         let directory = unanimity_storage::parent(&source.path);
         let log = Log { origin: self.log.origin.0, key: self.log.key.0 };
         let mut files = vec![source.path.clone(), peers_path.clone()];
@@ -129,7 +137,7 @@ impl NodeFile {
             polling,
             pinned,
             install_root: directory.join(self.install.root),
-            hooks: procedure: hooks,
+            hooks,
             spool,
             freshness,
             state,
@@ -137,7 +145,7 @@ impl NodeFile {
         Ok(NodeConfig {
             source,
             cycle,
-            peers: circle: peers,
+            peers,
             peers_path,
             config_files: files,
             mirrors,

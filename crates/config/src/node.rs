@@ -7,7 +7,8 @@ use unanimity_protocol::NoteVerifyingKey;
 
 use crate::sections::install::are_disjoint;
 use crate::{
-    AlertSettings, PeerList, ConfigError, CycleSettings, PeerEntry, MirrorSpec, ServeSettings, ConfigSource, TorSettings, ConfigErrorKind,
+    AlertSettings, ConfigError, ConfigErrorKind, ConfigSource, CycleSettings, MirrorSpec,
+    PeerEntry, PeerList, ServeSettings, TorSettings,
 };
 
 /// Everything a node was told, its circle as it stands: perhaps still too small for a client.
@@ -59,7 +60,10 @@ impl NodeConfig {
         match &self.serve {
             Some(serve) if serve.proof_of_work && !is_built => {
                 let why = "proof_of_work: this program was built without the feature `pow`";
-                Err(ConfigError { path: self.source.path.clone(), why: ConfigErrorKind::Serve(why) })
+                Err(ConfigError {
+                    path: self.source.path.clone(),
+                    why: ConfigErrorKind::Serve(why),
+                })
             }
             _ => Ok(()),
         }

@@ -23,6 +23,10 @@ impl ClientConfig {
         let Some(source) = &self.source else { return Ok(()) };
         let node = load_node_config(&source.path)?;
         let same = node.source == *source && node.cycle.pinned == self.cycle.pinned;
-        if same && node.client_config(now)?.peers == self.peers { Ok(()) } else { Err(source.changed_error()) }
+        if same && node.client_config(now)?.peers == self.peers {
+            Ok(())
+        } else {
+            Err(source.changed_error())
+        }
     }
 }

@@ -6,14 +6,14 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io;
 
-use unanimity_config::{PeerListError, ConfigError, ConfigErrorKind};
+use unanimity_config::{ConfigError, ConfigErrorKind, PeerListError};
 use unanimity_protocol::Refusal;
 use unanimity_protocol::peers::PeerSetError;
 use unanimity_report::{Classify, CommandError, error_chain};
 use unanimity_state::LogForked;
 
 use crate::spool::SpoolError;
-use crate::{RollbackError, InstallError, InstallRefusal, OfflineInstallError};
+use crate::{InstallError, InstallRefusal, OfflineInstallError, RollbackError};
 
 /// An error that a person may be able to do something about.
 pub trait InstallAdvice {
@@ -34,19 +34,19 @@ pub fn command_error<E: InstallAdvice + Classify + Error>(error: E) -> CommandEr
 impl InstallAdvice for Refusal {
     fn add_to(&self, words: String) -> String {
         match self {
-            Refusal::Fork(evidence) => with_fork_advice(&describe, &evidence.id()),
+            Refusal::Fork(evidence) => with_fork_advice(&words, &evidence.id()),
             Refusal::DuplicateSequence { .. } => format!(
                 "{words}.\n  Ask the publisher which of the two they meant, over another channel"
             ),
             Refusal::UnsupportedFormat { .. } => format!("update unanimity: {words}"),
-            _ => describe,
+            _ => words,
         }
     }
 }
 
 impl InstallAdvice for LogForked {
     fn add_to(&self, words: String) -> String {
-        with_evidence_advice(&describe, &self.id)
+        with_evidence_advice(&words, &self.id)
     }
 }
 
@@ -67,7 +67,7 @@ impl InstallAdvice for InstallRefusal {
             InstallRefusal::OnTrial { .. } => format!(
                 "{words}; the next `update` or `unanimity-install` ends a trial that was interrupted"
             ),
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -78,7 +78,7 @@ impl InstallAdvice for PeerSetError {
             PeerSetError::TooFew { .. } => {
                 format!("{words}: list more of them (`unanimity peers add`)")
             }
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -86,14 +86,14 @@ impl InstallAdvice for PeerSetError {
 impl InstallAdvice for ConfigError {
     fn add_to(&self, words: String) -> String {
         match &self.why {
-            ConfigErrorKind::PeerList(PeerListError::Peers(error)) => error.add_to(describe),
+            ConfigErrorKind::PeerList(PeerListError::Peers(error)) => error.add_to(words),
             ConfigErrorKind::Io(error) if error.kind() == io::ErrorKind::NotFound => {
                 format!("{words}; `unanimity init` writes one to fill in")
             }
             ConfigErrorKind::Joining { .. } => {
                 format!("{words} (`unanimity peers test` does it now, `serve` by itself)")
             }
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -101,9 +101,9 @@ impl InstallAdvice for ConfigError {
 impl InstallAdvice for InstallError {
     fn add_to(&self, words: String) -> String {
         match self {
-            InstallError::Refused(refusal) => refusal.add_to(describe),
-            InstallError::Install(refusal) => refusal.add_to(describe),
-            _ => describe,
+            InstallError::Refused(refusal) => refusal.add_to(words),
+            InstallError::Install(refusal) => refusal.add_to(words),
+            _ => words,
         }
     }
 }
@@ -111,8 +111,8 @@ impl InstallAdvice for InstallError {
 impl InstallAdvice for RollbackError {
     fn add_to(&self, words: String) -> String {
         match self {
-            RollbackError::Install(error) => error.add_to(describe),
-            _ => describe,
+            RollbackError::Install(error) => error.add_to(words),
+            _ => words,
         }
     }
 }
@@ -126,7 +126,7 @@ impl InstallAdvice for SpoolError {
                 format!("{words} (`unanimity update --stage` as the user who fetches)")
             }
             SpoolError::CutShort(_) => format!("{words}: {DOWNLOAD_AGAIN}"),
-            _ => describe,
+            _ => words,
         }
     }
 }
@@ -136,15 +136,17 @@ impl InstallAdvice for OfflineInstallError {
         match self {
             // Such evidence is in the installer's own memory.
             OfflineInstallError::Refused(Refusal::Fork(evidence)) => {
-                with_fork_advice(&describe, &format!("--installer {}", evidence.id()))
+                with_fork_advice(&words, &format!("--installer {}", evidence.id()))
             }
-            OfflineInstallError::LogForked(forked) => with_evidence_advice(&describe, &format!("--installer {}", forked.id)),
-            OfflineInstallError::Refused(refusal) => refusal.add_to(describe),
-            OfflineInstallError::Install(refusal) => refusal.add_to(describe),
-            OfflineInstallError::Config(error) => error.add_to(describe),
-            OfflineInstallError::Spool(error) => error.add_to(describe),
+            OfflineInstallError::LogForked(forked) => {
+                with_evidence_advice(&words, &format!("--installer {}", forked.id))
+            }
+            OfflineInstallError::Refused(refusal) => refusal.add_to(words),
+            OfflineInstallError::Install(refusal) => refusal.add_to(words),
+            OfflineInstallError::Config(error) => error.add_to(words),
+            OfflineInstallError::Spool(error) => error.add_to(words),
             OfflineInstallError::Gap { .. } => format!("{words}: {DOWNLOAD_AGAIN}"),
-            _ => describe,
+            _ => words,
         }
     }
 }

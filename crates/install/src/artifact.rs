@@ -5,7 +5,7 @@ use std::io::{self};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
-use unanimity_archive::{MAX_ENTRIES, Totals, ArchiveError};
+use unanimity_archive::{ArchiveError, MAX_ENTRIES, Totals};
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::{Hash, Manifest, Name, Refusal};
 use unanimity_storage::{ReadableFile, Storage, StorageError};
@@ -73,7 +73,11 @@ pub fn verify_artifact(artifact: &Artifact, source: impl Read) -> Result<(), Ins
 }
 
 /// Refuses more bytes after those that are here than were signed.
-pub(crate) fn check_fits(artifact: &Artifact, here: u64, more: u64) -> Result<(), ArtifactMismatch> {
+pub(crate) fn check_fits(
+    artifact: &Artifact,
+    here: u64,
+    more: u64,
+) -> Result<(), ArtifactMismatch> {
     if here.saturating_add(more) > artifact.length {
         let (file, signed) = (artifact.file.clone(), artifact.length);
         return Err(ArtifactMismatch::TooLong { file, signed });
@@ -90,7 +94,11 @@ pub(crate) struct ArtifactHasher {
 
 impl ArtifactHasher {
     /// The next bytes; refused if there are more than were signed.
-    pub(crate) fn add_checked(&mut self, artifact: &Artifact, bytes: &[u8]) -> Result<(), ArtifactMismatch> {
+    pub(crate) fn add_checked(
+        &mut self,
+        artifact: &Artifact,
+        bytes: &[u8],
+    ) -> Result<(), ArtifactMismatch> {
         check_fits(artifact, self.length, bytes.len() as u64)?;
         self.add(bytes);
         Ok(())
@@ -136,33 +144,33 @@ impl VerifiedArtifact {
     pub fn unpack(self) -> Result<PreparedVersion, InstallError> {
         let VerifiedArtifact { artifact, release, directory: download_dir, disk, file } = self;
         let ArtifactKind::Archive { format, unpacked, entries } = artifact.kind else {
-            return Ok(PreparedVersion { artifact, release, download_dir: staging: download_dir, tree: None });
+            return Ok(PreparedVersion { artifact, release, download_dir, tree: None });
         };
         let path = download_dir.join(".tree");
         let unpack = || -> Result<(), InstallError> {
             let mut tree = disk.create_tree(&path)?;
             let mut source = HashingReader { source: file, measured: ArtifactHasher::default() };
             let signed = Totals { unpacked, entries };
-            unanimity_archive::unpack(format, signed, &mut source, &mut StorageTreeSink(&mut tree)).map_err(
-                |error| -> InstallError {
+            unanimity_archive::unpack(format, signed, &mut source, &mut StorageTreeSink(&mut tree))
+                .map_err(|error| -> InstallError {
                     match error {
                         ArchiveError::Refused(broken) => {
                             let file = artifact.file.clone();
                             ArtifactMismatch::Archive { file, broken }.into()
                         }
                         ArchiveError::Source(error) => {
-                            StorageError::at(&download_dir.join(artifact.file.as_str()))(error).into()
+                            StorageError::at(&download_dir.join(artifact.file.as_str()))(error)
+                                .into()
                         }
                         ArchiveError::Sink(error) => error.into(),
                     }
-                },
-            )?;
+                })?;
             // Nobody else writes there; if somebody did, it is not installed.
             source.measured.check(&artifact)?;
             Ok(tree.sync()?)
         };
         match unpack() {
-            Ok(()) => Ok(PreparedVersion { artifact, release, download_dir: staging: download_dir, tree: Some(path) }),
+            Ok(()) => Ok(PreparedVersion { artifact, release, download_dir, tree: Some(path) }),
             Err(error) => {
                 // A full disk is not made fuller by what did not become a tree.
                 disk.remove(&path).ok();

@@ -12,7 +12,7 @@ use unanimity_protocol::manifest::ArtifactKind;
 use unanimity_storage::{StorageError, open_regular_file};
 
 use crate::journal::Trial;
-use crate::process::{ProcessError, Invocation};
+use crate::process::{Invocation, ProcessError};
 use crate::{ArtifactMismatch, InstallError, InstallRoot, verify_artifact};
 
 /// Refuses a command that cannot be run: that is no release's fault.
@@ -67,7 +67,11 @@ pub(crate) struct HookContext<'a> {
 impl Trial {
     /// The way to what is on trial.
     pub(crate) fn forward(&self) -> HookContext<'_> {
-        HookContext { release: &self.release, before: self.before.as_deref(), process_tag: &self.mark }
+        HookContext {
+            release: &self.release,
+            before: self.before.as_deref(),
+            process_tag: &self.mark,
+        }
     }
 
     /// The way back from there, if there was anything.
@@ -121,7 +125,11 @@ impl InstallRoot {
     }
 
     /// What has to end well after a switch. The check can be left out on the operator's word.
-    pub(crate) async fn run_trial(&self, about: HookContext<'_>, approved: bool) -> Result<(), HookError> {
+    pub(crate) async fn run_trial(
+        &self,
+        about: HookContext<'_>,
+        approved: bool,
+    ) -> Result<(), HookError> {
         self.post_install(about).await?;
         self.restart(about).await?;
         if approved { Ok(()) } else { self.run_hook("check", &self.hooks.check, about).await }

@@ -42,7 +42,10 @@ impl Interrupt {
     }
 
     /// Starts a command in a process group of its own; `None` after an interrupt.
-    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Option<(Child, ProcessGroup<'_>)>> {
+    pub(crate) fn start(
+        &self,
+        command: &mut Command,
+    ) -> io::Result<Option<(Child, ProcessGroup<'_>)>> {
         let (woken, awake) = io::pipe()?;
         // Held until the command can be killed.
         let mut state = self.state();

@@ -171,7 +171,12 @@ impl Journal {
     }
 
     /// Its trial has failed.
-    pub(crate) fn record_failure(&mut self, release: &str, why: &str, now: Timestamp) -> InstallRefusal {
+    pub(crate) fn record_failure(
+        &mut self,
+        release: &str,
+        why: &str,
+        now: Timestamp,
+    ) -> InstallRefusal {
         // One line, also in the file: a control character takes six bytes there.
         let words = why.chars().map(|c| if c.is_control() { ' ' } else { c });
         let mut why: String = words.collect();
@@ -186,7 +191,8 @@ impl Journal {
         let until = Some(failed.backoff_until());
         self.failed.insert(release.to_owned(), failed);
         while self.failed.len() > MAX_FAILED {
-            let oldest = self.failed.keys().min_by_key(|failed| Manifest::sequence_from_label(failed));
+            let oldest =
+                self.failed.keys().min_by_key(|failed| Manifest::sequence_from_label(failed));
             let oldest = oldest.cloned();
             self.failed.retain(|failed, _| Some(failed) != oldest.as_ref());
         }

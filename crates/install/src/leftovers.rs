@@ -16,7 +16,10 @@ const MAX_ENVIRONMENT: u64 = 6 << 20;
 
 /// Kills all processes that were started with a certain value of a variable, and those that they started
 /// with it: but for this one, and for those that this user may not look into.
-pub(crate) fn kill_processes_with_variable(name: &str, matches_value: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+pub(crate) fn kill_processes_with_variable(
+    name: &str,
+    matches_value: impl Fn(&[u8]) -> bool,
+) -> io::Result<()> {
     // One that is killed may have started another just before, or take its time to end.
     for _ in 0..MAX_ATTEMPTS {
         if !kill_once(name, &matches_value)? {

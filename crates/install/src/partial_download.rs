@@ -95,7 +95,8 @@ impl PartialDownload {
         let path = directory.join(artifact.file.as_str());
         let mut measured = ArtifactHasher::default();
         let resumed = disk.resume(&path, Mode::Program).map_err(StorageError::at(&path))?;
-        let file = match resumed.map(|(bytes, file)| (hash_existing(bytes, &artifact, &mut measured), file))
+        let file = match resumed
+            .map(|(bytes, file)| (hash_existing(bytes, &artifact, &mut measured), file))
         {
             Some((Ok(()), file)) => file,
             // Of no use: longer than the artifact, or unreadable.
@@ -107,15 +108,15 @@ impl PartialDownload {
         let (length, writeback_started) = (measured.length, measured.length);
         let hasher = BackgroundHasher { measured, thread: None };
         Ok(PartialDownload {
-            artifact: target: artifact,
+            artifact,
             release,
             directory,
             path,
             disk,
             file,
             length,
-            hasher: digest: hasher,
-            writeback_started: begun: writeback_started,
+            hasher,
+            writeback_started,
             _lock: lock,
         })
     }

@@ -29,7 +29,10 @@ pub fn check_owner(path: &Path) -> Result<(), CommandError> {
 pub fn check_install_inputs(config: &unanimity_config::NodeConfig) -> Result<(), CommandError> {
     let programs = config.cycle.hooks.programs().map(Path::new);
     let root = config.cycle.install_root.as_path();
-    check_all_trusted(config.config_files.iter().map(PathBuf::as_path).chain(programs).chain([root]), config)
+    check_all_trusted(
+        config.config_files.iter().map(PathBuf::as_path).chain(programs).chain([root]),
+        config,
+    )
 }
 
 fn check_all_trusted<'a>(
@@ -37,10 +40,11 @@ fn check_all_trusted<'a>(
     config: &unanimity_config::NodeConfig,
 ) -> Result<(), CommandError> {
     for path in paths {
-        let found = check_trusted_path(path).and_then(|()| match path == config.cycle.install_root {
-            true => check_trusted_tree(path),
-            false => Ok(()),
-        });
+        let found =
+            check_trusted_path(path).and_then(|()| match path == config.cycle.install_root {
+                true => check_trusted_tree(path),
+                false => Ok(()),
+            });
         match found {
             // Nothing was installed yet; a program that is not there is said to be missing later.
             Err(UntrustedPath::Disk(StorageError::Io { source, .. }))

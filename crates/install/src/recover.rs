@@ -3,10 +3,10 @@
 use unanimity_protocol::Timestamp;
 use unanimity_storage::StorageError;
 
-use crate::hooks::{HookContext, TRIAL_VARIABLE, HookError};
+use crate::hooks::{HookContext, HookError, TRIAL_VARIABLE};
 use crate::journal::{Journal, Trial};
 use crate::leftovers::kill_processes_with_variable;
-use crate::{RollbackError, InstallError, InstallRefusal, Installed, RollbackOutcome, InstallRoot};
+use crate::{InstallError, InstallRefusal, InstallRoot, Installed, RollbackError, RollbackOutcome};
 
 /// How often a trial that was interrupted is ended with the operator's commands: they may be what
 /// interrupts it.
@@ -35,7 +35,8 @@ pub(crate) struct RecoverOutcome {
 impl Trial {
     /// Kills what a run that was interrupted left at work of its commands.
     pub(crate) fn kill_leftovers(&self) -> Result<(), StorageError> {
-        let killed = kill_processes_with_variable(TRIAL_VARIABLE, |mark| self.has_process_tag(mark));
+        let killed =
+            kill_processes_with_variable(TRIAL_VARIABLE, |mark| self.has_process_tag(mark));
         killed.map_err(StorageError::at("/proc".as_ref()))
     }
 }
@@ -69,7 +70,9 @@ impl InstallRoot {
         let kept = self.save_journal(journal);
         let unrun = match &kept {
             _ if trial.tries > MAX_RECOVERY_ATTEMPTS => {
-                format!("ending it was interrupted {MAX_RECOVERY_ATTEMPTS} times: no command was run")
+                format!(
+                    "ending it was interrupted {MAX_RECOVERY_ATTEMPTS} times: no command was run"
+                )
             }
             Ok(()) => {
                 let ended = self.undo_or_complete(journal, &trial, now).await?;
@@ -103,13 +106,13 @@ impl InstallRoot {
             Ok(RollbackOutcome { problem, .. }) => {
                 let mut message = format!("{begun}, and is done now");
                 message.extend(problem.as_ref().map(|trouble| format!(": {trouble}")));
-                RecoverOutcome { message: words: message, problem, is_restored: true }
+                RecoverOutcome { message, problem, is_restored: true }
             }
             Err(RollbackError::Install(error)) => return Err(error),
             Err(RollbackError::Disk(error)) => return Err(error.into()),
             Err(error) => {
                 let message = format!("{begun}: {error}");
-                RecoverOutcome { message: words: message, problem: Some(error.to_string()), is_restored: false }
+                RecoverOutcome { message, problem: Some(error.to_string()), is_restored: false }
             }
         })
     }
@@ -129,16 +132,16 @@ impl InstallRoot {
         let Some(back) = trial.backward() else {
             self.clear_current()?;
             let message = "nothing is installed, as before".to_owned();
-            return Ok(UndoOutcome { message: words: message, problem: None, is_restored: true });
+            return Ok(UndoOutcome { message, problem: None, is_restored: true });
         };
         let before = back.release;
         if !stays && (trial.is_one_way || self.is_withdrawn(before)) {
             let message = format!("{before} was taken back by its publisher, so {release} stays");
-            return Ok(UndoOutcome { problem: Some(message.clone()), message: words: message, is_restored: false });
+            return Ok(UndoOutcome { problem: Some(message.clone()), message, is_restored: false });
         }
         if !stays && !self.is_intact(before)? {
             let message = format!("{before} is not there any more as it was, so {release} stays");
-            return Ok(UndoOutcome { problem: Some(message.clone()), message: words: message, is_restored: false });
+            return Ok(UndoOutcome { problem: Some(message.clone()), message, is_restored: false });
         }
         let handed = self.hand_over(back).await.err();
         self.set_current(before)?;
@@ -149,7 +152,7 @@ impl InstallRoot {
         let problem = (!troubles.is_empty()).then(|| troubles.join("; "));
         let again = if stays { "stays installed" } else { "is installed again" };
         let message = [troubles, vec![format!("{before} {again}")]].concat().join("; ");
-        Ok(UndoOutcome { message: words: message, problem: trouble: problem, is_restored: true })
+        Ok(UndoOutcome { message, problem, is_restored: true })
     }
 
     /// The same for a release that failed: it is left alone for a while.
@@ -161,7 +164,8 @@ impl InstallRoot {
         now: Timestamp,
     ) -> Result<(InstallRefusal, UndoOutcome), InstallError> {
         let undone = self.undo_trial(trial).await?;
-        let mut refusal = journal.record_failure(&trial.release, &format!("{why}; {}", undone.message), now);
+        let mut refusal =
+            journal.record_failure(&trial.release, &format!("{why}; {}", undone.message), now);
         self.save_journal(journal)?;
         // Who knows what it has left there: the next try begins with what was signed.
         let current = self.installed()?.map(|installed| installed.release);

@@ -6,7 +6,7 @@ use unanimity_storage::StorageError;
 
 use crate::hooks::{HookError, check_hooks_executable};
 use crate::journal::{Journal, Trial};
-use crate::{InstallError, Installed, InstallRoot};
+use crate::{InstallError, InstallRoot, Installed};
 
 /// What going back by hand came to.
 #[derive(Debug)]
@@ -51,7 +51,9 @@ pub enum RollbackError {
 
 /// Asked twice, nobody goes forward again to what they have just left.
 pub(crate) fn is_older(release: &str, current: Option<&str>) -> bool {
-    current.is_none_or(|current| Manifest::sequence_from_label(release) < Manifest::sequence_from_label(current))
+    current.is_none_or(|current| {
+        Manifest::sequence_from_label(release) < Manifest::sequence_from_label(current)
+    })
 }
 
 fn no_version(wanted: Option<&str>) -> String {
@@ -91,7 +93,12 @@ impl InstallRoot {
         {
             let (previous_trial, problem) = (Some(ended.message.clone()), ended.problem.clone());
             // What was on trial is not left for good: it is tried again.
-            return Ok(RollbackOutcome { installed: current, before: None, previous_trial: ended: previous_trial, problem: trouble: problem });
+            return Ok(RollbackOutcome {
+                installed: current,
+                before: None,
+                previous_trial,
+                problem,
+            });
         }
         if let Some(to) = to.filter(|to| self.is_withdrawn(to)) {
             return Err(RollbackError::Withdrawn(to.to_owned()));
@@ -165,7 +172,7 @@ impl InstallRoot {
         self.save_journal(journal)?;
         let installed = Some(installed);
         let before = trial.before.clone();
-        Ok(RollbackOutcome { installed, before, previous_trial: None, problem: trouble: problem })
+        Ok(RollbackOutcome { installed, before, previous_trial: None, problem })
     }
 
     /// The operator's word for a release: if its trial was interrupted, or it stayed though it failed, it

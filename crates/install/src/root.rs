@@ -9,12 +9,14 @@ use std::sync::Arc;
 use unanimity_config::HookSettings;
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
-use unanimity_protocol::{ProofBundle, ConfirmedRelease, Manifest, Name};
+use unanimity_protocol::{ConfirmedRelease, Manifest, Name, ProofBundle};
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::journal::Journal;
-use crate::runner::{HookRunner, BlockingHookRunner};
-use crate::{InstallError, PreparedVersion, VerifiedArtifact, PartialDownload, artifact_for, verify_artifact};
+use crate::runner::{BlockingHookRunner, HookRunner};
+use crate::{
+    InstallError, PartialDownload, PreparedVersion, VerifiedArtifact, artifact_for, verify_artifact,
+};
 
 /// Where versions of a product live.
 #[derive(Clone, Debug)]
@@ -47,17 +49,17 @@ impl InstallRoot {
     pub fn new(directory: &Path, disk: Storage) -> InstallRoot {
         let (directory, hooks) = (directory.to_owned(), HookSettings::default());
         let hook_runner = Arc::new(BlockingHookRunner::default());
-        InstallRoot { directory, disk, hooks: procedure: hooks, withdrawn: BTreeSet::new(), hook_runner: hooks: hook_runner }
+        InstallRoot { directory, disk, hooks, withdrawn: BTreeSet::new(), hook_runner }
     }
 
     /// The same, where more belongs to a switch than the switch.
     pub fn with_hooks(self, hooks: HookSettings) -> InstallRoot {
-        InstallRoot { hooks: procedure: hooks, ..self }
+        InstallRoot { hooks, ..self }
     }
 
     /// The same root, whose commands are run by `hook_runner`.
     pub fn with_hook_runner(self, hook_runner: Arc<dyn HookRunner>) -> InstallRoot {
-        InstallRoot { hook_runner: hooks: hook_runner, ..self }
+        InstallRoot { hook_runner, ..self }
     }
 
     /// The same, where these sequences were taken back by their publisher: there is no way back to them.
@@ -66,7 +68,8 @@ impl InstallRoot {
     }
 
     pub(crate) fn is_withdrawn(&self, release: &str) -> bool {
-        Manifest::sequence_from_label(release).is_some_and(|sequence| self.withdrawn.contains(&sequence))
+        Manifest::sequence_from_label(release)
+            .is_some_and(|sequence| self.withdrawn.contains(&sequence))
     }
 
     /// What is installed: where `current` points.
@@ -109,7 +112,7 @@ impl InstallRoot {
             return Ok(None);
         }
         let (artifact, release, disk) = (artifact.clone(), manifest.label(), self.disk.clone());
-        Ok(Some(VerifiedArtifact { artifact: target: artifact, release, directory, disk, file }))
+        Ok(Some(VerifiedArtifact { artifact, release, directory, disk, file }))
     }
 
     /// Removes what was staged for any release but this: what is staged last is what will be installed.
@@ -229,7 +232,9 @@ impl InstallRoot {
         // Nobody goes back to what is half gone.
         journal.good.retain(|good| kept.contains(good));
         self.save_journal(journal)?;
-        for path in gone.iter().flat_map(|release| [self.version_dir(release), self.proof_path(release)]) {
+        for path in
+            gone.iter().flat_map(|release| [self.version_dir(release), self.proof_path(release)])
+        {
             self.disk.remove(&path).map_err(StorageError::at(&path))?;
         }
         Ok(())
@@ -237,7 +242,8 @@ impl InstallRoot {
 
     /// What a version's own proof says was signed: nothing if the proof is gone.
     pub(crate) fn signed_artifacts(&self, release: &str) -> Result<Vec<Artifact>, StorageError> {
-        let proof = self.disk.read(&self.proof_path(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
+        let proof =
+            self.disk.read(&self.proof_path(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
         let bundle = ProofBundle::parse(&String::from_utf8_lossy(&proof)).ok();
         let manifest = bundle.and_then(|bundle| bundle.claimed_manifest());
         let manifest = manifest.filter(|manifest| manifest.label() == release);
@@ -278,7 +284,11 @@ impl InstallRoot {
         let link = Path::new("versions").join(release);
         self.disk.replace_symlink(&current, &link).map_err(StorageError::at(&current))?;
         let sequence = Manifest::sequence_from_label(release).unwrap_or_default();
-        Ok(Installed { sequence, release: release.to_owned(), directory: self.version_dir(release) })
+        Ok(Installed {
+            sequence,
+            release: release.to_owned(),
+            directory: self.version_dir(release),
+        })
     }
 
     /// Leaves nothing installed.
@@ -289,14 +299,20 @@ impl InstallRoot {
     }
 
     /// Keeps the proof and names the version, durably; `current` stays as it is.
-    pub(crate) fn add_version(&self, ready: PreparedVersion, proof: &str) -> Result<String, StorageError> {
+    pub(crate) fn add_version(
+        &self,
+        ready: PreparedVersion,
+        proof: &str,
+    ) -> Result<String, StorageError> {
         let at = |path: &Path| StorageError::at(path);
         let PreparedVersion { release, download_dir, tree, .. } = ready;
         let (directory, proof_path) = (self.version_dir(&release), self.proof_path(&release));
         (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
         // A version of this name was left by a switch that did not get as far as `current`.
         self.disk.remove(&directory).map_err(at(&directory))?;
-        self.disk.rename(tree.as_ref().unwrap_or(&download_dir), &directory).map_err(at(&directory))?;
+        self.disk
+            .rename(tree.as_ref().unwrap_or(&download_dir), &directory)
+            .map_err(at(&directory))?;
         if tree.is_some() {
             self.disk.remove(&download_dir).map_err(at(&download_dir))?;
         }

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::interrupt::Interrupt;
-use crate::process::{self, ProcessError, Invocation};
+use crate::process::{self, Invocation, ProcessError};
 
 /// Runs an operator's command. If its future is dropped, the command is killed with what it started.
 pub trait HookRunner: Debug + Send + Sync {

@@ -76,7 +76,8 @@ impl SpoolReader {
             let path = path.to_owned();
             move |source| SpoolError::Io { path, source }
         };
-        let wrong = |path: &Path, why| Err(SpoolError::UntrustedPlace { path: path.to_owned(), why });
+        let wrong =
+            |path: &Path, why| Err(SpoolError::UntrustedPlace { path: path.to_owned(), why });
         let above = unanimity_storage::parent(path);
         let found = std::fs::metadata(above).map_err(io(above))?;
         if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {

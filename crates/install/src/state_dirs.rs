@@ -40,11 +40,19 @@ pub struct StateDirs {
 
 /// Those that this user can see and may believe. Where one user fetches and another installs, nobody
 /// reads what is the other's.
-pub fn readable_state_dirs(root: &Path, state: &Path, spool: Option<&SpoolSettings>) -> Vec<StateDirs> {
+pub fn readable_state_dirs(
+    root: &Path,
+    state: &Path,
+    spool: Option<&SpoolSettings>,
+) -> Vec<StateDirs> {
     let mut all = Vec::new();
     if spool.is_none() || check_owner(state).is_ok() {
         let client = state.join("client");
-        all.push(StateDirs { state_dir: state.to_owned(), client_dir: client, evidence_option: "" });
+        all.push(StateDirs {
+            state_dir: state.to_owned(),
+            client_dir: client,
+            evidence_option: "",
+        });
     }
     let installer = installer_state_dir(root);
     let is_hidden = |path: PathBuf| {
@@ -56,7 +64,11 @@ pub fn readable_state_dirs(root: &Path, state: &Path, spool: Option<&SpoolSettin
         && !is_hidden(installer.join("client.json"))
     {
         let client = installer.clone();
-        all.push(StateDirs { state_dir: installer, client_dir: client, evidence_option: " --installer" });
+        all.push(StateDirs {
+            state_dir: installer,
+            client_dir: client,
+            evidence_option: " --installer",
+        });
     }
     all
 }
@@ -64,12 +76,12 @@ pub fn readable_state_dirs(root: &Path, state: &Path, spool: Option<&SpoolSettin
 /// What of our product's releases is remembered in any of them: of withdrawals, all.
 pub fn load_known_releases(memories: &[StateDirs], policy: &Policy) -> Result<Catalog, StoreError> {
     let mut known = Catalog::default();
-    for memory in readable_state_dirs {
+    for memory in memories {
         match ClientStore::read_catalog(&memory.client_dir, policy, &Storage::default()) {
             // What an installer knew of another log is nothing to a client of this one.
             Err(StoreError::OtherLog(_)) if !memory.evidence_option.is_empty() => {}
-            catalog => drop(load_known_releases.learn_withdrawals(&catalog?)),
+            catalog => drop(known.merge_withdrawals(&catalog?)),
         }
     }
-    Ok(load_known_releases)
+    Ok(known)
 }

@@ -15,7 +15,7 @@ use unanimity_storage::{Clock, Lock};
 
 use crate::hooks::{HookError, check_hooks_executable};
 use crate::journal::{Journal, Trial};
-use crate::{ArtifactMismatch, InstallError, Installed, PreparedVersion, InstallRoot};
+use crate::{ArtifactMismatch, InstallError, InstallRoot, Installed, PreparedVersion};
 
 /// The right to switch to one release, from before `pre_install` until its trial has ended.
 #[derive(Debug)]

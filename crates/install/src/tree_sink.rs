@@ -1,6 +1,6 @@
 //! Writes the entries of an archive into a tree that is being filled.
 
-use unanimity_archive::{EntryPath, TreeSink, LinkTarget};
+use unanimity_archive::{EntryPath, LinkTarget, TreeSink};
 use unanimity_storage::{Mode, StorageError, TreeWriter};
 
 /// Into a directory.

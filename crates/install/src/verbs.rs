@@ -4,10 +4,10 @@
 use serde_json::json;
 use unanimity_config::NodeConfig;
 use unanimity_protocol::Manifest;
-use unanimity_report::{CommandError, Exit, CommandOutput, path_json};
+use unanimity_report::{CommandError, CommandOutput, Exit, path_json};
 use unanimity_storage::{Clock as _, SystemClock};
 
-use crate::{Installed, InstallRoot};
+use crate::{InstallRoot, Installed};
 
 /// What a person reads when a roll-back has begun.
 pub const ROLLBACK_INTERRUPTED: &str =
@@ -27,7 +27,10 @@ pub fn install_command(config: &NodeConfig) -> &'static str {
 }
 
 /// Goes back to a version that proved good: `release`, or, of the older ones, the one that was installed last.
-pub async fn roll_back(root: &InstallRoot, release: Option<&str>) -> Result<CommandOutput, CommandError> {
+pub async fn roll_back(
+    root: &InstallRoot,
+    release: Option<&str>,
+) -> Result<CommandOutput, CommandError> {
     let done = root.roll_back(release, SystemClock.now()).await?;
     let installed = match &done.installed {
         Some(Installed { release, directory, .. }) => {
@@ -58,12 +61,19 @@ pub async fn roll_back(root: &InstallRoot, release: Option<&str>) -> Result<Comm
 }
 
 /// Takes the operator's word that a release is good: `release`, or the one on trial, or that failed.
-pub async fn mark_good(config: &NodeConfig, root: &InstallRoot, release: Option<&str>) -> Result<CommandOutput, CommandError> {
+pub async fn mark_good(
+    config: &NodeConfig,
+    root: &InstallRoot,
+    release: Option<&str>,
+) -> Result<CommandOutput, CommandError> {
     let (release, passed) = root.mark_good(release).await?;
     let text = match passed {
         true => format!("{release} is good, and stays\n"),
         false => {
-            format!("{release} is tried again at the next {}, without the check\n", install_command(config))
+            format!(
+                "{release} is tried again at the next {}, without the check\n",
+                install_command(config)
+            )
         }
     };
     Ok(CommandOutput::ok(text, json!({ "release": release, "passed": passed })))

@@ -118,8 +118,8 @@ pub async fn read_leaves(source: &impl TileSource, range: Range<u64>) -> io::Res
     }
     let tiles: Vec<Vec<Hash>> = stream::iter(tiles).buffered(MAX_IN_FLIGHT).try_collect().await?;
     let mut leaves = tiles.concat();
-    read_leaves.drain(..read_leaves.len() - range.end.saturating_sub(range.start) as usize);
-    Ok(read_leaves)
+    leaves.drain(..leaves.len() - range.end.saturating_sub(range.start) as usize);
+    Ok(leaves)
 }
 
 async fn read_leaf_tile(source: &impl TileSource, tile: Tile) -> io::Result<Vec<Hash>> {

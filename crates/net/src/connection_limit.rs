@@ -20,7 +20,7 @@ pub struct ConnectionLimit {
 impl ConnectionLimit {
     /// At most so many at once, each sure of its place for so long.
     pub fn new(max: usize, min_hold: Duration) -> ConnectionLimit {
-        ConnectionLimit { max: most: max, min_hold: sure: min_hold, tasks: JoinSet::new(), by_age: VecDeque::new() }
+        ConnectionLimit { max, min_hold, tasks: JoinSet::new(), by_age: VecDeque::new() }
     }
 
     /// Answers on a connection that has its place.

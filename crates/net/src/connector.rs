@@ -11,7 +11,8 @@ use crate::stream::ByteStream;
 /// A way to hosts that are no peers of ours.
 pub trait WebConnector: Send + Sync {
     /// Connects to a site, TLS not included.
-    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>>;
+    fn connect<'a>(&'a self, site: &'a MirrorUrl)
+    -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>>;
 
     /// The same way, on circuits of its own.
     fn isolated(&self) -> Arc<dyn WebConnector>;
@@ -47,7 +48,10 @@ impl IsolatedConnector {
 }
 
 impl WebConnector for IsolatedConnector {
-    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         match self.uplink.0.get() {
             Some(web) => self.web.get_or_init(|| web.isolated()).connect(site),
             None => Box::pin(async { Err(no_tor_error()) }),

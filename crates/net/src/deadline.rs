@@ -11,7 +11,9 @@ use tokio::time::timeout;
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Gives up what takes too long.
-pub(crate) async fn with_read_timeout<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(crate) async fn with_read_timeout<T>(
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     timeout(READ_TIMEOUT, work).await.unwrap_or_else(|_| {
         let why = format!("nothing came within {READ_TIMEOUT:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, why))

@@ -85,12 +85,17 @@ pub struct ServerLimits {
 
 /// Serves files to whoever connects, until the listener ends. A connection that fails concerns
 /// nobody else.
-pub async fn serve_files(files: Arc<impl FileStore>, mut listener: impl Listener, limits: ServerLimits) {
+pub async fn serve_files(
+    files: Arc<impl FileStore>,
+    mut listener: impl Listener,
+    limits: ServerLimits,
+) {
     let mut connections = ConnectionLimit::new(limits.max_connections, limits.min_hold);
     let rate = limits.bytes_per_second.map(|rate| Arc::new(RateLimiter::new(rate)));
     while let Ok(stream) = listener.accept().await {
         connections.acquire().await;
-        let serving = serve_connection(files.clone(), stream, rate.clone(), limits.max_connection_age);
+        let serving =
+            serve_connection(files.clone(), stream, rate.clone(), limits.max_connection_age);
         connections.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::debug!("a reader's connection ended: {error}");
@@ -205,7 +210,11 @@ fn parse_range_start(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The next `left` bytes, piece by piece, read in threads of their own.
-fn response_body(bytes: Box<dyn ReadSeek>, left: u64, rate: Option<Arc<RateLimiter>>) -> ResponseBody {
+fn response_body(
+    bytes: Box<dyn ReadSeek>,
+    left: u64,
+    rate: Option<Arc<RateLimiter>>,
+) -> ResponseBody {
     let pieces = stream::try_unfold((bytes, left, rate), |(mut bytes, left, rate)| async move {
         if left == 0 {
             return Ok(None);

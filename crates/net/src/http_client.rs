@@ -65,7 +65,11 @@ impl HttpClient {
         }
     }
 
-    pub(crate) fn with_tls(site: MirrorUrl, web: Option<Arc<dyn WebConnector>>, tls: Tls) -> HttpClient {
+    pub(crate) fn with_tls(
+        site: MirrorUrl,
+        web: Option<Arc<dyn WebConnector>>,
+        tls: Tls,
+    ) -> HttpClient {
         HttpClient { tls: Some(Arc::new(tls)), ..HttpClient::new(site, web) }
     }
 
@@ -75,7 +79,12 @@ impl HttpClient {
     }
 
     /// Asks for a file from a byte on. What comes may begin earlier ([`Body::start`]).
-    pub(crate) async fn get(&self, path: &str, from: u64, min_rate: u64) -> io::Result<IncomingFile> {
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        from: u64,
+        min_rate: u64,
+    ) -> io::Result<IncomingFile> {
         loop {
             let idle = self.pool.lock_idle().pop_back();
             let (mut sender, is_used) = match idle {
@@ -92,9 +101,9 @@ impl HttpClient {
                     let connection = Some((self.pool.clone(), sender));
                     return Ok(IncomingFile {
                         incoming: answer.into_body(),
-                        start: begins: start,
+                        start,
                         rate_monitor: RateMonitor::new(min_rate),
-                        connection: rest: connection,
+                        connection,
                     });
                 }
                 // A host ends a connection that nobody uses for a while; then there is no answer at all.

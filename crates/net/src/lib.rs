@@ -25,4 +25,4 @@ pub use mirror_file::{BoxedReader, MirrorFile, PIECE_BYTES, Piece};
 pub use pace::{MIN_RATE, RATE_WINDOW};
 pub use stream::ByteStream;
 pub use tls::RootCertificateError;
-pub use transport::{NoTransport, Listener, Transport};
+pub use transport::{Listener, NoTransport, Transport};

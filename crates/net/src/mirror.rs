@@ -21,9 +21,9 @@ use unanimity_log::{EntrySource, TileSource};
 use unanimity_protocol::Tile;
 
 use crate::connector::WebConnector;
-use crate::deadline::{with_read_timeout, run_blocking};
+use crate::deadline::{run_blocking, with_read_timeout};
 use crate::http_client::HttpClient;
-use crate::mirror_file::{BoxedReader, MirrorFile, FileSource, with_path};
+use crate::mirror_file::{BoxedReader, FileSource, MirrorFile, with_path};
 use crate::pace::MIN_RATE;
 use crate::tls::{RootCertificateError, Tls};
 
@@ -67,12 +67,15 @@ impl Mirror {
         open: impl Fn(&str) -> io::Result<BoxedReader> + Send + Sync + 'static,
     ) -> Mirror {
         let backend = MirrorBackend::Blocking { open: Arc::new(open), last_read: Arc::default() };
-        Mirror { name: name.into(), backend: place: backend }
+        Mirror { name: name.into(), backend }
     }
 
     /// The mirror of a configuration. A host is reached over `with_public_roots_connector`; without one, all that is read
     /// from it is an error.
-    pub fn from_spec(spec: &MirrorSpec, web: Option<&Arc<dyn WebConnector>>) -> Result<Mirror, RootCertificateError> {
+    pub fn from_spec(
+        spec: &MirrorSpec,
+        web: Option<&Arc<dyn WebConnector>>,
+    ) -> Result<Mirror, RootCertificateError> {
         let web = web.cloned();
         let remote = match spec {
             MirrorSpec::Directory(directory) => return Ok(Mirror::from_directory(directory)),
@@ -85,9 +88,13 @@ impl Mirror {
     }
 
     /// A host that is called by this name.
-    pub fn from_url(name: impl Into<String>, site: MirrorUrl, web: &Arc<dyn WebConnector>) -> Mirror {
+    pub fn from_url(
+        name: impl Into<String>,
+        site: MirrorUrl,
+        web: &Arc<dyn WebConnector>,
+    ) -> Mirror {
         let backend = MirrorBackend::Http(HttpClient::new(site, Some(web.clone())));
-        Mirror { name: name.into(), backend: place: backend }
+        Mirror { name: name.into(), backend }
     }
 
     /// The same mirror, on circuits and connections of its own: what is asked here and there
@@ -97,7 +104,7 @@ impl Mirror {
             MirrorBackend::Http(remote) => MirrorBackend::Http(remote.isolated()),
             other => other.clone(),
         };
-        Mirror { name: self.name.clone(), backend: place: backend }
+        Mirror { name: self.name.clone(), backend }
     }
 
     /// Whoever sends whole files, waiting without a thread.
@@ -151,7 +158,8 @@ impl Mirror {
                 FileSource::Blocking { reader: Some(bytes), last_read: Some(last_read.clone()) }
             }
             MirrorBackend::Async(fetch) => {
-                let mut bytes = Cursor::new(with_read_timeout(fetch(path)).await.map_err(with_path(path))?);
+                let mut bytes =
+                    Cursor::new(with_read_timeout(fetch(path)).await.map_err(with_path(path))?);
                 bytes.set_position(from);
                 FileSource::Blocking { reader: Some(Box::new(bytes)), last_read: None }
             }
@@ -160,7 +168,7 @@ impl Mirror {
             }
         };
         let position = if let FileSource::Http(body) = &source { body.start } else { from };
-        Ok(MirrorFile { path: path.to_owned(), position: at: position, source: rest: source })
+        Ok(MirrorFile { path: path.to_owned(), position, source })
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct RateMonitor {
 
 impl RateMonitor {
     pub(crate) fn new(min_rate: u64) -> RateMonitor {
-        RateMonitor { min_rate: floor: min_rate, window_end: Instant::now() + RATE_WINDOW, bytes: 0 }
+        RateMonitor { min_rate, window_end: Instant::now() + RATE_WINDOW, bytes: 0 }
     }
 
     /// Waits for what comes next, while enough has come.

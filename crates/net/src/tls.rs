@@ -40,7 +40,9 @@ impl Tls {
     pub(crate) fn from_pem(pem: &[u8]) -> Result<Tls, RootCertificateError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            roots.add(certificate.map_err(RootCertificateError::Pem)?).map_err(RootCertificateError::Root)?;
+            roots
+                .add(certificate.map_err(RootCertificateError::Pem)?)
+                .map_err(RootCertificateError::Root)?;
         }
         if roots.is_empty() { Err(RootCertificateError::Empty) } else { Ok(Tls::with_roots(roots)) }
     }

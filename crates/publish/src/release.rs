@@ -88,11 +88,11 @@ pub fn build_manifest(
     let manifest =
         Manifest { log, product, channel, sequence, version, issued, expires, artifacts: targets };
     // The format's own reader has the last word on its rules.
-    Manifest::parse(&build_manifest.to_string()).map_err(PublishError::InvalidStatement)
+    Manifest::parse(&manifest.to_string()).map_err(PublishError::InvalidStatement)
 }
 
 /// Takes a release back.
 pub fn check_withdrawal(withdrawal: Withdrawal) -> Result<Withdrawal, PublishError> {
     // The format's own reader has the last word on its rules.
-    Withdrawal::parse(&check_withdrawal.to_string()).map_err(PublishError::InvalidStatement)
+    Withdrawal::parse(&withdrawal.to_string()).map_err(PublishError::InvalidStatement)
 }

@@ -13,7 +13,7 @@ use unanimity_protocol::{
 };
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
-use crate::{MirrorFailures, MirrorBackoff, StoreError};
+use crate::{MirrorBackoff, MirrorFailures, StoreError};
 
 /// Facts, each stored only after the check it records.
 #[derive(Clone, Debug, Default)]
@@ -313,7 +313,11 @@ impl<'a> StateFile<'a> {
 }
 
 /// `None` if it is no note of the log; `Some(None)` if its cosigner is no peer of ours any more.
-fn verify_cosigned_head(note: &str, policy: &Policy, peers: &PeerSet) -> Option<Option<CosignedHead>> {
+fn verify_cosigned_head(
+    note: &str,
+    policy: &Policy,
+    peers: &PeerSet,
+) -> Option<Option<CosignedHead>> {
     TreeHead::verify(note.as_bytes(), &policy.log).ok()?;
     let open = |peer: &unanimity_protocol::Peer| {
         CosignedHead::verify(note.as_bytes(), &policy.log, &peer.key)

@@ -99,7 +99,9 @@ impl EvidenceStore {
     pub fn text(&self, id: &str) -> Result<String, StoreError> {
         if self.list()?.iter().any(|(stored, _)| stored == id) {
             for directory in &self.directories {
-                if let Some(bytes) = self.disk.read(&evidence_path(directory, id), MAX_EVIDENCE_BYTES)? {
+                if let Some(bytes) =
+                    self.disk.read(&evidence_path(directory, id), MAX_EVIDENCE_BYTES)?
+                {
                     return Ok(String::from_utf8_lossy(&bytes).into_owned());
                 }
             }

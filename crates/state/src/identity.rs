@@ -107,7 +107,7 @@ impl Identity {
             BASE64.decode(file.discovery.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
         match client_auth {
             Some(seed) if file.version == 1 => {
-                Ok(Some(Identity { cosigning_key: view: cosigning_key, client_auth: ClientAuthSecret::from_seed(seed) }))
+                Ok(Some(Identity { cosigning_key, client_auth: ClientAuthSecret::from_seed(seed) }))
             }
             _ => Err(damaged().into()),
         }

@@ -18,4 +18,4 @@ pub use error::StoreError;
 pub use evidence_store::EvidenceStore;
 pub use identity::{Identity, IdentityError};
 pub use log_forked::LogForked;
-pub use mirror_backoff::{MirrorFailures, MirrorBackoff};
+pub use mirror_backoff::{MirrorBackoff, MirrorFailures};

@@ -176,11 +176,11 @@ impl Storage {
     pub fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         let temporary = temporary_path(path);
         self.run_hook(WriteStep::Create(path.to_owned()))?;
-        match self.files.remove_file(&temporary_path) {
+        match self.files.remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.files.create(&temporary_path, mode)
+        self.files.create(&temporary, mode)
     }
 
     /// What an interrupted run has written of the file that will become `path`: to be read, and to be
@@ -249,10 +249,10 @@ impl Storage {
     /// Points the symbolic link `symsymsymlink` at `target`, in one step.
     pub fn replace_symlink(&self, link: &Path, target: &Path) -> io::Result<()> {
         let temporary = temporary_path(link);
-        self.remove(&temporary_path)?;
+        self.remove(&temporary)?;
         self.run_hook(WriteStep::Symlink(link.to_owned()))?;
-        self.files.symlink(target, &temporary_path)?;
-        self.rename(&temporary_path, link)?;
+        self.files.symlink(target, &temporary)?;
+        self.rename(&temporary, link)?;
         self.sync_dir(parent(link))
     }
 

@@ -84,7 +84,7 @@ impl TorClient {
         let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
         let client =
             client.create_unbootstrapped().map_err(|error| TorError::Start(error.to_string()))?;
-        Ok(TorClient { client, client_auth: discovery: client_auth, connected: Arc::default(), circuits: Arc::default() })
+        Ok(TorClient { client, client_auth, connected: Arc::default(), circuits: Arc::default() })
     }
 
     /// Learns what the network looks like. `progress` hears of every step, as a fraction and in words.
@@ -156,7 +156,8 @@ impl Transport for TorClient {
 
     async fn dial(&self, to: &OnionAddress) -> io::Result<TorStream> {
         self.check_connected()?;
-        self.register_client_auth_key(to).map_err(|error| io::Error::other(describe_error(&error)))?;
+        self.register_client_auth_key(to)
+            .map_err(|error| io::Error::other(describe_error(&error)))?;
         if let Some(circuit) = self.reuse_circuit(to)
             && let Some(stream) = circuit.open_stream(to.port).await
         {

@@ -19,7 +19,10 @@ struct IsolatedTor {
 }
 
 impl WebConnector for TorClient {
-    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(connect(self, site, IsolationToken::new()))
     }
 
@@ -29,7 +32,10 @@ impl WebConnector for TorClient {
 }
 
 impl WebConnector for IsolatedTor {
-    fn connect<'a>(&'a self, site: &'a MirrorUrl) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
+    fn connect<'a>(
+        &'a self,
+        site: &'a MirrorUrl,
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(connect(&self.tor, site, self.isolation))
     }
 
@@ -38,11 +44,16 @@ impl WebConnector for IsolatedTor {
     }
 }
 
-async fn connect(tor: &TorClient, site: &MirrorUrl, isolation: IsolationToken) -> io::Result<Box<dyn ByteStream>> {
+async fn connect(
+    tor: &TorClient,
+    site: &MirrorUrl,
+    isolation: IsolationToken,
+) -> io::Result<Box<dyn ByteStream>> {
     tor.check_connected()?;
     let mut prefs = StreamPrefs::new();
     prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(isolation);
     let stream = tor.client.connect_with_prefs((site.host.to_string(), site.port), &prefs);
-    let stream = Box::pin(stream).await.map_err(|error| io::Error::other(describe_error(&error)))?;
+    let stream =
+        Box::pin(stream).await.map_err(|error| io::Error::other(describe_error(&error)))?;
     Ok(Box::new(stream))
 }

@@ -16,6 +16,9 @@ mod service;
 
 pub use client::{TorClient, TorStream};
 pub use error::TorError;
-pub use hosting::{service_settings, artifact_service_settings};
+pub use hosting::{artifact_service_settings, service_settings};
 pub use readers::AuthorizedClients;
-pub use service::{PortListener, ServiceSettings, MAX_STREAMS_PER_CIRCUIT, OnionListener, OnionService, service_address};
+pub use service::{
+    MAX_STREAMS_PER_CIRCUIT, OnionListener, OnionService, PortListener, ServiceSettings,
+    service_address,
+};

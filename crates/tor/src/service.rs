@@ -64,7 +64,8 @@ impl ServiceSettings {
             discovery.enabled(true);
             for key in keys {
                 // arti's name for it; ours may have characters that it does not take.
-                let name: HsClientNickname = HEXLOWER.encode(&key.0).parse().map_err(service_error)?;
+                let name: HsClientNickname =
+                    HEXLOWER.encode(&key.0).parse().map_err(service_error)?;
                 let key: HsClientDescEncKey = key.to_string().parse().map_err(service_error)?;
                 discovery.static_keys().access().push((name, key));
             }
@@ -79,7 +80,10 @@ fn service_error(error: impl fmt::Display) -> TorError {
 
 /// The address that a service has, or will have: its identity is made now if there is none
 /// yet. Needs no network, and no [`TorClient`] at work on the same state.
-pub fn service_address(settings: &TorSettings, service_settings: &ServiceSettings) -> Result<OnionAddress, TorError> {
+pub fn service_address(
+    settings: &TorSettings,
+    service_settings: &ServiceSettings,
+) -> Result<OnionAddress, TorError> {
     let config = service_settings.to_arti_config(&AuthorizedClients::Anyone)?;
     let created =
         ArtiClient::<PreferredRuntime>::create_onion_service(&build_config(settings)?, config);
@@ -93,7 +97,11 @@ pub fn service_address(settings: &TorSettings, service_settings: &ServiceSetting
 
 impl TorClient {
     /// Hosts an onion service, at the same address in every run.
-    pub fn launch_service(&self, settings: &ServiceSettings, clients: &AuthorizedClients) -> Result<OnionListener, TorError> {
+    pub fn launch_service(
+        &self,
+        settings: &ServiceSettings,
+        clients: &AuthorizedClients,
+    ) -> Result<OnionListener, TorError> {
         let config = settings.to_arti_config(clients)?;
         let launched = self.client.launch_onion_service(config).map_err(service_error)?;
         let (running, requests) = launched.ok_or_else(|| service_error("it is disabled"))?;
@@ -184,8 +192,12 @@ impl OnionListener {
 
     /// Two doors of one service: at its own port, and at another. Both are open while the future is
     /// at work; it completes when the service ends.
-    pub fn split_by_port(mut self, port: u16) -> (impl Future<Output = ()>, PortListener, PortListener) {
-        let [(first, first_requests), (second, second_requests)] = [0; 2].map(|_| mpsc::channel(MAX_WAITING_REQUESTS));
+    pub fn split_by_port(
+        mut self,
+        port: u16,
+    ) -> (impl Future<Output = ()>, PortListener, PortListener) {
+        let [(first, first_requests), (second, second_requests)] =
+            [0; 2].map(|_| mpsc::channel(MAX_WAITING_REQUESTS));
         let ports = [self.address.port, port];
         let forward_requests = async move {
             while let Ok((index, request)) = self.next_request(&ports).await {

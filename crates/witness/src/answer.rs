@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{
-    Listener, ConnectionLimit,
+    ConnectionLimit, Listener,
     message::{self},
 };
 use unanimity_protocol::{CosignedHead, Hash, Tile};
@@ -38,7 +38,9 @@ impl<C: Clock> Witness<C> {
         }
         match question {
             Question::CosignedHead(_) => self.answer_head(),
-            Question::Tile(_, tile) => Ok(self.read_tile(tile)?.map_or(Answer::NoTile, Answer::Tile)),
+            Question::Tile(_, tile) => {
+                Ok(self.read_tile(tile)?.map_or(Answer::NoTile, Answer::Tile))
+            }
         }
     }
 
@@ -73,7 +75,10 @@ impl<C: Clock> Witness<C> {
 
     /// Answers one connection until it ends, errs, stalls, has asked enough or has lasted long
     /// enough: whoever has more to ask connects again, and others get their turn.
-    pub async fn serve_connection(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    pub async fn serve_connection(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> io::Result<()> {
         timeout(STREAM_TIMEOUT, self.answer_questions(stream)).await?
     }
 

@@ -8,9 +8,15 @@ use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_storage::{Storage, StorageError};
 
 /// How many entries are on the disk, from the first on, of a log with `size` entries.
-pub(crate) fn count_held_entries(directory: &Path, size: u64, disk: &Storage) -> Result<u64, StorageError> {
+pub(crate) fn count_held_entries(
+    directory: &Path,
+    size: u64,
+    disk: &Storage,
+) -> Result<u64, StorageError> {
     let mut full = 0;
-    while full < size / TILE_WIDTH && disk.exists(&directory.join(entries_path(full, TILE_WIDTH as u16))) {
+    while full < size / TILE_WIDTH
+        && disk.exists(&directory.join(entries_path(full, TILE_WIDTH as u16)))
+    {
         full += 1;
     }
     let partial = partial_bundles(directory, full, disk)?.into_iter().map(|(width, _)| width).max();

@@ -13,7 +13,7 @@ use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_storage::{Clock, Mode, StorageError};
 
 use crate::entry_files::{partial_bundle_dir, partial_bundles};
-use crate::witness::{WitnessError, Witness};
+use crate::witness::{Witness, WitnessError};
 
 /// Bytes of entries that are written, and synced, together.
 const BATCH_BYTES: usize = 4 << 20;
@@ -52,7 +52,8 @@ impl<C: Clock> Witness<C> {
         let Some(head) = head.filter(|head| held < head.size()) else { return Ok(()) };
         let unread = |error: io::Error| WitnessError::Entries(vec![error.to_string()]);
         let own = TileReader::new(OwnTiles(self));
-        let bundles = EntryReader::from_tiles(&own, &head, held - held % TILE_WIDTH).await.map_err(unread)?;
+        let bundles =
+            EntryReader::from_tiles(&own, &head, held - held % TILE_WIDTH).await.map_err(unread)?;
         let mirrors = self.shuffled_mirrors(rng);
         let mirrors: Vec<_> = mirrors.iter().collect();
         let (mut batch, mut written) = (BundleBatch::default(), Ok(()));
@@ -107,7 +108,11 @@ impl<C: Clock> Witness<C> {
     }
 
     /// The bundle at `index`, `width` entries of it; `None` if we do not hold so many.
-    pub(crate) fn read_bundle(&self, index: u64, width: u16) -> Result<Option<Vec<u8>>, StorageError> {
+    pub(crate) fn read_bundle(
+        &self,
+        index: u64,
+        width: u16,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
         // A larger one may take the place of the one that is held in just this moment.
         for _ in 0..2 {
             let held = self.state().entries;

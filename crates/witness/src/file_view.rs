@@ -15,15 +15,19 @@ use std::io::{self};
 use std::sync::Arc;
 
 use unanimity_net::Listener;
-use unanimity_net::file_server::{ServerLimits, ServedFile, FileStore, serve_files};
+use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_files};
 use unanimity_protocol::log_path::LogPath;
 use unanimity_storage::Clock;
 
-use crate::{Witness, STREAM_TIMEOUT, MIN_CONNECTION_HOLD};
+use crate::{MIN_CONNECTION_HOLD, STREAM_TIMEOUT, Witness};
 
 /// What readers may take. Who needs longer connects again.
-pub const FILE_SERVER_LIMITS: ServerLimits =
-    ServerLimits { max_connections: 32, min_hold: MIN_CONNECTION_HOLD, max_connection_age: STREAM_TIMEOUT, bytes_per_second: None };
+pub const FILE_SERVER_LIMITS: ServerLimits = ServerLimits {
+    max_connections: 32,
+    min_hold: MIN_CONNECTION_HOLD,
+    max_connection_age: STREAM_TIMEOUT,
+    bytes_per_second: None,
+};
 
 impl<C: Clock + 'static> FileStore for Witness<C> {
     fn open(&self, path: &str) -> io::Result<ServedFile> {

@@ -13,5 +13,5 @@ mod entry_store;
 pub mod file_view;
 mod witness;
 
-pub use answer::{FRAME_TIMEOUT, MAX_QUESTIONS, MAX_STREAMS, STREAM_TIMEOUT, MIN_CONNECTION_HOLD};
-pub use witness::{WitnessConfig, WitnessError, Witness, HeadRelation, PollOutcome};
+pub use answer::{FRAME_TIMEOUT, MAX_QUESTIONS, MAX_STREAMS, MIN_CONNECTION_HOLD, STREAM_TIMEOUT};
+pub use witness::{HeadRelation, PollOutcome, Witness, WitnessConfig, WitnessError};

@@ -11,7 +11,7 @@ use rand::{Rng, RngExt as _, SeedableRng as _};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use unanimity_config::PollingSettings;
-use unanimity_log::{TileReader, PendingGrowth, TileStore, hedged_after};
+use unanimity_log::{PendingGrowth, TileReader, TileStore, hedged_after};
 use unanimity_net::{Listener, Mirror};
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
@@ -153,10 +153,16 @@ impl<C: Clock> Witness<C> {
         }
         let evidence = EvidenceStore::new(state, &config.log, disk.clone());
         let entries = entry_files::count_held_entries(&directory, size, &disk)?;
-        let state = WitnessState { head, tiles, last_shown_at: clock.now(), shown_since_start: false, entries };
+        let state = WitnessState {
+            head,
+            tiles,
+            last_shown_at: clock.now(),
+            shown_since_start: false,
+            entries,
+        };
         let state = Mutex::new(state);
         Ok(Witness {
-            config: follow: config,
+            config,
             directory,
             disk,
             clock,
@@ -238,7 +244,11 @@ impl<C: Clock> Witness<C> {
     }
 
     /// A head of our own mirror's that is not larger than ours.
-    fn compare_mirror_head(&self, ours: &TreeHead, shown: &TreeHead) -> Result<PollOutcome, WitnessError> {
+    fn compare_mirror_head(
+        &self,
+        ours: &TreeHead,
+        shown: &TreeHead,
+    ) -> Result<PollOutcome, WitnessError> {
         if shown == ours {
             let mut state = self.state();
             if state.head.as_ref() != Some(ours) {

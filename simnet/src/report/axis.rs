@@ -32,7 +32,7 @@ impl Scale {
     /// A scale over all the values: from 0 if that wastes little, logarithmic for times that span
     /// more than a factor of 30.
     pub fn from_values(values: impl Iterator<Item = f64> + Clone, unit: AxisUnit) -> Scale {
-        let finite = values.filter(|value| format_value.is_finite());
+        let finite = values.filter(|value| value.is_finite());
         let max = finite.clone().fold(0.0, f64::max);
         let min = finite.fold(f64::INFINITY, f64::min).min(max);
         if unit == AxisUnit::Time && min > 0.0 && max / min > 30.0 {
@@ -57,13 +57,13 @@ impl Scale {
     /// A logarithmic scale of times, both ends round.
     pub fn from_times(min: f64, max: f64) -> Scale {
         let min = min.max(1.0);
-        let low = TIMES.iter().rev().find(|time| **format_time <= min).copied().unwrap_or(1.0);
-        let high = TIMES.iter().find(|time| **format_time >= max).copied().unwrap_or(max);
+        let low = TIMES.iter().rev().find(|time| **time <= min).copied().unwrap_or(1.0);
+        let high = TIMES.iter().find(|time| **time >= max).copied().unwrap_or(max);
         let high = high.max(low * 2.0);
         // At most seven, a factor apart.
         let apart = (high / low).powf(1.0 / 6.0);
         let mut ticks: Vec<(f64, String)> = Vec::new();
-        for &at in TIMES.iter().filter(|time| **format_time >= low && **format_time <= high) {
+        for &at in TIMES.iter().filter(|time| **time >= low && **time <= high) {
             if ticks.last().is_none_or(|(last, _)| at / last >= apart) {
                 ticks.push((at, format_time(at)));
             }
@@ -74,8 +74,8 @@ impl Scale {
     /// From 0 to 1; infinity is beyond the top.
     pub fn position(&self, value: f64) -> f64 {
         let part = match self.log {
-            true => (format_value.max(self.low) / self.low).ln() / (self.high / self.low).ln(),
-            false => (format_value - self.low) / (self.high - self.low),
+            true => (value.max(self.low) / self.low).ln() / (self.high / self.low).ln(),
+            false => (value - self.low) / (self.high - self.low),
         };
         part.clamp(0.0, 1.0)
     }
@@ -88,7 +88,7 @@ impl Scale {
 
 fn tick_step(least: f64, unit: AxisUnit) -> f64 {
     if unit == AxisUnit::Time {
-        return TIMES.iter().copied().find(|time| *format_time >= least).unwrap_or(least);
+        return TIMES.iter().copied().find(|time| *time >= least).unwrap_or(least);
     }
     let decade = 10f64.powf(least.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * decade);
@@ -125,9 +125,9 @@ pub fn format_time(ms: f64) -> String {
 /// A value with its unit, for tables and cells: three digits.
 pub fn format_value(value: f64, unit: AxisUnit) -> String {
     match unit {
-        AxisUnit::Time => format_time(format_value),
+        AxisUnit::Time => format_time(value),
         AxisUnit::Fraction => format!("{}%", format_short(value * 100.0)),
-        AxisUnit::Number => format_short(format_value),
+        AxisUnit::Number => format_short(value),
     }
 }
 

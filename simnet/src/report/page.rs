@@ -50,7 +50,7 @@ pub(super) fn render_page(
         .iter()
         .map(|axis| {
             let values: Vec<String> =
-                axis.values.iter().map(|value| readable_value(format_value)).collect();
+                axis.values.iter().map(|value| readable_value(value)).collect();
             format!("{} ({})", field_label(&axis.field), values.join(", "))
         })
         .collect();
@@ -229,11 +229,10 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
 /// The least and the greatest finite value.
 fn value_range(all: impl Iterator<Item = Series>) -> (f64, f64) {
     let values = all.flat_map(|series| series.points).flatten().map(|point| point.value);
-    let ends =
-        values.filter(|value| format_value.is_finite()).fold(None, |ends, value| match ends {
-            None => Some((format_value, format_value)),
-            Some((low, high)) => Some((f64::min(low, format_value), f64::max(high, format_value))),
-        });
+    let ends = values.filter(|value| value.is_finite()).fold(None, |ends, value| match ends {
+        None => Some((value, value)),
+        Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
+    });
     ends.unwrap_or((0.0, 1.0))
 }
 
@@ -322,14 +321,13 @@ fn model_section(study: &Study) -> String {
     html += "</ul>\n<details><summary>What was simulated</summary><div class=\"wide\"><table>\n";
     let all: Vec<_> = study.cells.iter().map(parameters).collect();
     for (field, name, value) in &all[0] {
-        let told =
-            all.iter().flatten().filter(|(f, ..)| f == field).map(|(.., value)| format_value);
+        let told = all.iter().flatten().filter(|(f, ..)| f == field).map(|(.., value)| value);
         let values: BTreeSet<&String> = told.collect();
         let value = match values.len() {
-            1 => escape(format_value),
+            1 => escape(value),
             // What the plots say as numbers has a kind and a time as well.
             2..=MAX_TABLE_CELLS if *field == "fault" => {
-                values.iter().map(|value| escape(format_value)).collect::<Vec<_>>().join("<br>")
+                values.iter().map(|value| escape(value)).collect::<Vec<_>>().join("<br>")
             }
             _ => "<em>varied</em>".to_owned(),
         };

@@ -73,5 +73,5 @@ pub fn resolve_field(name: &str) -> Result<&'static str, String> {
 
 /// What a field is in words.
 pub fn field_label(path: &str) -> &'static str {
-    FIELDS.iter().find(|(field, _)| *resolve_field == path).map_or("", |(_, words)| field_label)
+    FIELDS.iter().find(|(field, _)| *field == path).map_or("", |(_, words)| words)
 }

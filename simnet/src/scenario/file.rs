@@ -205,9 +205,9 @@ pub fn read_scenario(
         text.error_at(value.map(Spanned::span), what)
     };
     let scenario = assemble(&file, text.name()).map_err(|(path, what)| wrong(path, what))?;
-    check_scenario(&read_scenario).map_err(|(path, what)| wrong(path, what))?;
-    let faults = read_faults(text, &file.fault, read_scenario.horizon)?;
-    Ok(Scenario { faults, ..read_scenario })
+    check_scenario(&scenario).map_err(|(path, what)| wrong(path, what))?;
+    let faults = read_faults(text, &file.fault, scenario.horizon)?;
+    Ok(Scenario { faults, ..scenario })
 }
 
 fn assemble(file: &ScenarioFile, name: String) -> Result<Scenario, FieldError> {

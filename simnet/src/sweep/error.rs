@@ -30,7 +30,7 @@ pub enum SweepError {
         why: String,
     },
     /// A file of results is not as it must be.
-    #[error("{}: {odd}", path.display())]
+    #[error("{}: {problem}", path.display())]
     InvalidFile {
         /// Which.
         path: PathBuf,

@@ -60,8 +60,8 @@ impl LogAppendArgs {
         let notes = self.read_notes()?;
         let artifacts = self.read_artifacts(&notes)?;
         let secret: NoteSigningKey = self.passphrase.open_key(&self.key)?;
-        let mut log =
-            LogWriter::open(&self.directory, secret, Storage::default()).map_err(advice::command_error)?;
+        let mut log = LogWriter::open(&self.directory, secret, Storage::default())
+            .map_err(advice::command_error)?;
         for mirror in &self.mirror {
             let checkpoint = block_on(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
             let checkpoint = checkpoint.map_err(|error| {

@@ -69,7 +69,10 @@ impl LogSourceArgs {
 }
 
 /// A checkpoint's head, with the log's key alone: the origin is the one it bears.
-pub(super) fn verify_checkpoint(checkpoint: &[u8], key: &NoteVerifyingKey) -> Result<TreeHead, CheckpointError> {
+pub(super) fn verify_checkpoint(
+    checkpoint: &[u8],
+    key: &NoteVerifyingKey,
+) -> Result<TreeHead, CheckpointError> {
     let origin = Checkpoint::parse(Note::parse(checkpoint)?.text())?.origin;
     TreeHead::verify(checkpoint, &Log { origin, key: key.clone() })
 }

@@ -3,8 +3,8 @@
 use crate::cli::log::append::LogAppendArgs;
 use crate::cli::log::source::LogSourceArgs;
 use crate::cli::log::source::head_json;
-use crate::cli::log::source::verify_checkpoint;
 use crate::cli::log::source::read_error;
+use crate::cli::log::source::verify_checkpoint;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

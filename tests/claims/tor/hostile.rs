@@ -14,7 +14,7 @@ use unanimity_protocol::CosignedHead;
 use unanimity_state::Identity;
 use unanimity_testkit::ReleaseSpec;
 use unanimity_testkit_tor::{OnionWorld, ProcessResult};
-use unanimity_tor::{AuthorizedClients, TorClient, hosting};
+use unanimity_tor::{AuthorizedClients, TorClient, service_settings};
 
 use super::{TorTestWorld, assert_incomplete_for, now, wait_reachable};
 
@@ -60,7 +60,7 @@ impl OnionImpostor {
         let reachable =
             async { timeout(Duration::from_secs(60), service.wait_until_reachable()).await };
         runtime.block_on(reachable).unwrap();
-        OnionImpostor { response: says, service_settings, runtime }
+        OnionImpostor { response: says, server: hosting, runtime }
     }
 
     /// The keys and the address are free again.

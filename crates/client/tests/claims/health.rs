@@ -174,7 +174,7 @@ fn penance_doubles_and_is_never_longer_than_a_day() {
     }
     let minutes = [10, 20, 40, 80, 160, 320, 640, 1280, 1440];
     assert_eq!(lengths, minutes.map(Duration::from_secs));
-    for in_a_row in [10, 31, 32, 33, 34, 1000, u32::MAX] {
+    for consecutive in [10, 31, 32, 33, 34, 1000, u32::MAX] {
         assert_eq!(MirrorFailures { consecutive, last: NOW }.until(), NOW.after(DAY));
     }
     let most = MirrorFailures { consecutive: u32::MAX, last: NOW };
@@ -268,7 +268,7 @@ async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_agains
         for seed in 0..4 {
             let place = base.path().join(format!("{fault:?}-{seed}"));
             let faults = [fault, HttpFault::Honest];
-            let (world, _) = copy_with_mirrors(&world, &scratch_dir, &before, &faults).await;
+            let (world, _) = copy_with_mirrors(&world, &place, &before, &faults).await;
             let disk = Storage::default();
             let client =
                 Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);

@@ -25,7 +25,7 @@ async fn one_honest_mirror_of_five_is_enough_whatever_the_others_do() {
     for fault in ALL_FAULTS {
         let place = base.path().join(format!("{fault:?}"));
         let faults = [fault, fault, fault, fault, HttpFault::Honest];
-        let (mut world, _) = copy_with_mirrors(&world, &scratch_dir, &before, &faults).await;
+        let (mut world, _) = copy_with_mirrors(&world, &place, &before, &faults).await;
         let (report, ended) = world.update().await;
         assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{fault:?}: {ended:?} {report:?}");
         assert_eq!(installed(&world), new_artifact(), "{fault:?}");
@@ -50,8 +50,7 @@ async fn without_an_honest_mirror_nothing_installs_and_each_is_named() {
     let (world, before) = world_before_update(base.path()).await;
     for fault in ALL_FAULTS {
         let place = base.path().join(format!("{fault:?}"));
-        let (mut world, _) =
-            copy_with_mirrors(&world, &scratch_dir, &before, &[fault, fault]).await;
+        let (mut world, _) = copy_with_mirrors(&world, &place, &before, &[fault, fault]).await;
         let (report, ended) = world.update().await;
         let failure = ended.expect_err("no mirror is honest").to_string();
         assert_eq!(installed(&world), OLD_ARTIFACT, "{fault:?}");
@@ -138,7 +137,7 @@ async fn an_honest_mirror_that_breaks_off_is_enough_whatever_is_sent_in_between(
     ] {
         for turn in 0..4 {
             let place = base.path().join(format!("{name}-{turn}"));
-            let (mut world, hosts) = copy_with_mirrors(&world, &scratch_dir, &before, faults).await;
+            let (mut world, hosts) = copy_with_mirrors(&world, &place, &before, faults).await;
             for _ in 0..turn {
                 world.check().await.1.unwrap();
             }
@@ -198,7 +197,7 @@ async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() 
         let mut seen = BTreeSet::new();
         for turn in 0..4 {
             let place = base.path().join(format!("{name}-{turn}"));
-            let (mut world, hosts) = copy_with_mirrors(&world, &scratch_dir, &before, faults).await;
+            let (mut world, hosts) = copy_with_mirrors(&world, &place, &before, faults).await;
             for _ in 0..turn {
                 world.check().await.1.unwrap();
             }

@@ -24,10 +24,10 @@ use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobody_who_only_looks()
 {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.post_install = logging_command(&hook_log_path, "");
+    world.config.cycle.hooks.post_install = logging_command(&diary, "");
     let path = world.config.cycle.install_root.join("journal.json");
     let mut journal = install_root(&world).journal().unwrap();
     journal.good.pop();
@@ -37,7 +37,7 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     // The client's own memory says that it was installed: of an earlier life.
     fs::remove_dir_all(world.config.cycle.state.join("client")).unwrap();
     assert_eq!(install_root(&world).floor().unwrap(), 1);
-    let interrupted = scratch_dir.path().join("interrupted");
+    let interrupted = place.path().join("interrupted");
     let mut by_hand = world.copy_to(&interrupted).unwrap();
     let first = world.check().await.1;
     assert!(matches!(first, Err(CycleError::Refused(_))), "{first:?}");
@@ -158,7 +158,7 @@ async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
         let disk = failing_disk(stops, None);
         let root = InstallRoot::new(&copy.config.cycle.install_root, disk)
             .with_hooks(copy.config.cycle.hooks.clone());
-        if install_root.roll_back(None, now).await.is_ok() {
+        if root.roll_back(None, now).await.is_ok() {
             assert!(stops > 10);
             break;
         }
@@ -173,7 +173,7 @@ async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
 #[tokio::test]
 async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     publish_and_settle(&mut world, 3).await;
     expect_update_installs(&mut world, 3).await;
@@ -188,7 +188,7 @@ async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
 #[tokio::test]
 async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_then() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     let mut journal = install_root(&world).journal().unwrap();
     journal.trial = Some(Trial::new(version_label(1), Some(version_label(2)), true));
@@ -224,7 +224,7 @@ async fn world_with_three_releases(directory: &Path) -> World {
 #[tokio::test]
 async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
     let place = scratch_dir();
-    let world = world_with_three_releases(&scratch_dir.path().join("world")).await;
+    let world = world_with_three_releases(&place.path().join("world")).await;
     leave_trial_open(&world, Trial::new(version_label(3), Some(version_label(2)), false));
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/2-1.1.0")).unwrap();
     let now = world.clock.now();
@@ -241,7 +241,7 @@ async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
 #[tokio::test]
 async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() {
     let place = scratch_dir();
-    let mut world = world_with_three_releases(&scratch_dir.path().join("world")).await;
+    let mut world = world_with_three_releases(&place.path().join("world")).await;
     for (trial, what) in [
         (
             Trial::new(version_label(3), Some(version_label(2)), false),
@@ -263,7 +263,7 @@ async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() 
 async fn going_back_from_the_first_release_there_was_says_that_nothing_is_installed() {
     let place = scratch_dir();
     let mut world =
-        World::create(&scratch_dir.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
+        World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
     publish_and_settle(&mut world, 1).await;
     expect_update_installs(&mut world, 1).await;
     leave_trial_open(&world, Trial::new(version_label(1), None, false));
@@ -281,7 +281,7 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
         (Trial::new(version_label(3), Some(version_label(2)), false), 2),
         (Trial::new(version_label(2), Some(version_label(3)), true), 2),
     ] {
-        let directory = scratch_dir.path().join(format!("by-hand-{}", trial.by_hand));
+        let directory = place.path().join(format!("by-hand-{}", trial.by_hand));
         let mut world = world_with_three_releases(&directory).await;
         leave_trial_open(&world, trial.clone());
         let diary = hook_log_path(&mut world);
@@ -292,10 +292,10 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
             diary.display()
         );
         world.config.cycle.hooks.handover = [shell_command(&tries), vec!["{}".to_owned()]].concat();
-        world.config.cycle.hooks.post_install = logging_command(&hook_log_path, "");
+        world.config.cycle.hooks.post_install = logging_command(&diary, "");
         let now = world.clock.now();
         for try_ in 1..=5 {
-            fs::remove_file(&hook_log_path).ok();
+            fs::remove_file(&diary).ok();
             let mut journal = install_root(&world).journal().unwrap();
             journal.trial = Some(Trial { tries: try_ - 1, ..trial.clone() });
             fs::write(world.config.cycle.install_root.join("journal.json"), journal.text())
@@ -303,7 +303,7 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
             let said = install_root(&world).recover(now).await.unwrap().unwrap();
             assert_eq!(install_root(&world).journal().unwrap().trial, None);
             assert_eq!(installed_sequence(&world), Some(ends_with));
-            let ran = read_lines(&hook_log_path);
+            let ran = read_lines(&diary);
             if try_ <= 3 {
                 assert_eq!(ran[0], format!("tries\": {try_}"));
                 assert_eq!(ran.len(), 2, "{ran:?}");
@@ -320,7 +320,7 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
 #[tokio::test]
 async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since() {
     let place = scratch_dir();
-    let world = world_with_three_releases(&scratch_dir.path().join("world")).await;
+    let world = world_with_three_releases(&place.path().join("world")).await;
     let now = world.clock.now();
     leave_trial_open(&world, Trial::new(version_label(3), Some(version_label(2)), false));
     let said = install_root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap();
@@ -338,10 +338,10 @@ async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since(
 #[tokio::test]
 async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     let place = scratch_dir();
-    let mut world = world_with_three_releases(&scratch_dir.path().join("world")).await;
+    let mut world = world_with_three_releases(&place.path().join("world")).await;
     leave_trial_open(&world, Trial::new(version_label(3), Some(version_label(2)), false));
     let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.post_install = logging_command(&hook_log_path, "");
+    world.config.cycle.hooks.post_install = logging_command(&diary, "");
     let full = Storage::with_hook(|step| match step {
         WriteStep::Create(path) if path.to_string_lossy().contains("journal") => {
             Err(std::io::ErrorKind::StorageFull.into())
@@ -350,7 +350,7 @@ async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
     });
     let on_it = |disk| {
         let root = InstallRoot::new(&world.config.cycle.install_root, disk);
-        install_root.with_hooks(world.config.cycle.hooks.clone())
+        root.with_hooks(world.config.cycle.hooks.clone())
     };
     let now = world.clock.now();
     on_it(full).recover(now).await.unwrap_err();
@@ -387,24 +387,24 @@ fn run_during_trial(world: &World, happens: impl Fn() + Send + Sync + 'static) -
 #[tokio::test]
 async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_trial_open() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let store = EvidenceStore::new(
         &world.config.cycle.state,
         &world.config.cycle.policy.log,
         Storage::default(),
     );
-    let evidence = make_evidence(&world, &scratch_dir.path().join("elsewhere"));
+    let evidence = make_evidence(&world, &place.path().join("elsewhere"));
     world.write_config().unwrap();
     let path = world.directory.join("client/unanimity.toml");
     world.config = unanimity_config::load_client_config(&path, world.clock.now()).unwrap();
     let (diary, id) = (hook_log_path(&mut world), evidence.id());
-    world.config.cycle.hooks.pre_install = logging_command(&hook_log_path, "");
-    world.config.cycle.hooks.post_install = logging_command(&hook_log_path, "");
+    world.config.cycle.hooks.pre_install = logging_command(&diary, "");
+    world.config.cycle.hooks.post_install = logging_command(&diary, "");
     let both = ["pre_install 2-1.1.0 after 1-1.0.0", "post_install 1-1.0.0 after 2-1.1.0"];
     let journal = install_root(&world).journal().unwrap();
     let is_as_before = |world: &World| {
         assert_eq!(read_lines(&diary), both);
-        fs::remove_file(&hook_log_path).unwrap();
+        fs::remove_file(&diary).unwrap();
         assert_eq!(install_root(world).journal().unwrap(), journal);
         assert_eq!(installed_sequence(world), Some(1));
     };
@@ -430,7 +430,7 @@ async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_tri
 #[tokio::test]
 async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() {
     let place = scratch_dir();
-    let mut world = world_with_three_releases(&scratch_dir.path().join("world")).await;
+    let mut world = world_with_three_releases(&place.path().join("world")).await;
     let trial = Trial::new(version_label(3), Some(version_label(2)), false);
     let start = |mark: &str| {
         let mut command = Command::new("/bin/sh");

@@ -35,7 +35,7 @@ async fn check_refused(
         misbehave(&mut circle);
         tokio::task::yield_now().await;
         let missing = expect_unconfirmed(circle.update().await);
-        let [one] = &expect_unconfirmed[..] else { panic!("{title}: {missing:?}") };
+        let [one] = &missing[..] else { panic!("{title}: {missing:?}") };
         assert_eq!(
             (one.peer.as_str(), one.confirmation),
             ("carol", Confirmation::NoValidAnswer),

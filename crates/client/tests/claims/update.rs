@@ -294,10 +294,10 @@ fn verify_stored_proof(circle: &TestWorld, sequence: u64) -> Result<(), String> 
 }
 
 fn verify(circle: &TestWorld, text: &str) -> Result<(), String> {
-    let bundle = ProofBundle::parse(text).map_err(|error: BundleError| expect_error.to_string())?;
+    let bundle = ProofBundle::parse(text).map_err(|error: BundleError| error.to_string())?;
     let config = &circle.config;
     let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
-    agreed.map(|_| ()).map_err(|refusal| expect_refusal.to_string())
+    agreed.map(|_| ()).map_err(|refusal| refusal.to_string())
 }
 
 #[tokio::test(start_paused = true)]

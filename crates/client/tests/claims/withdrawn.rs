@@ -26,7 +26,7 @@ fn withdraw(circle: &TestWorld, sequence: u64) {
 
 #[track_caller]
 fn assert_withdrawn(refusal: &Refusal, is_installed: bool) {
-    let Refusal::Withdrawn { release, index: 2, reason, installed } = expect_refusal else {
+    let Refusal::Withdrawn { release, index: 2, reason, installed } = refusal else {
         panic!("{refusal}")
     };
     assert_eq!((&**release, &**reason, *installed), ("2-1.1.0", WHY, is_installed));
@@ -127,7 +127,7 @@ async fn that_the_installed_release_is_taken_back_is_said_until_a_newer_one_is_t
 #[tokio::test]
 async fn a_release_that_does_not_work_stays_where_the_one_before_was_taken_back() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     world.publish_withdrawal("log", 1, WHY, world.clock.now()).unwrap();
     advance_and_poll(&mut world, Duration::from_secs(60)).await;
     world.config.cycle.hooks.check = shell_command("false");
@@ -149,7 +149,7 @@ async fn a_release_that_does_not_work_stays_where_the_one_before_was_taken_back(
 #[tokio::test]
 async fn nobody_goes_back_by_hand_to_what_was_taken_back() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     publish_and_settle(&mut world, 3).await;
     expect_update_installs(&mut world, 3).await;

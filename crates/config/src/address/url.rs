@@ -116,7 +116,12 @@ impl MirrorUrl {
 
     /// All that an onion service serves at its usual port.
     pub fn from_onion_key(key: [u8; 32]) -> MirrorUrl {
-        MirrorUrl { host: MirrorHost::Onion(key), port: WEB_PORT, tls: false, prefix: String::new() }
+        MirrorUrl {
+            host: MirrorHost::Onion(key),
+            port: WEB_PORT,
+            tls: false,
+            prefix: String::new(),
+        }
     }
 
     /// The host as URLs and requests have it, with its port unless it goes without saying.
@@ -132,7 +137,9 @@ impl MirrorUrl {
 impl fmt::Display for MirrorHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            MirrorHost::Onion(key) => f.write_str(&OnionAddress { key: *key, port: WEB_PORT }.host()),
+            MirrorHost::Onion(key) => {
+                f.write_str(&OnionAddress { key: *key, port: WEB_PORT }.host())
+            }
             MirrorHost::Named(name) => f.write_str(name),
         }
     }

@@ -17,7 +17,7 @@ use unanimity_storage::{Lock, Mode, Storage};
 use crate::peers::entry::LEFT_BEFORE_COUNTED;
 use crate::peers::head_claim::HeadClaim;
 use crate::peers::layout::Layout;
-use crate::{PeerList, PeerListError, PeerEntry, Membership, ConfigErrorKind, operator_file};
+use crate::{ConfigErrorKind, Membership, PeerEntry, PeerList, PeerListError, operator_file};
 
 /// A peers file was not edited: which, and why.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +132,12 @@ pub fn activate(path: &Path, joining: &PeerEntry, disk: &Storage) -> Result<Peer
 
 /// Lets a peer go: it still has to confirm every update until `at`. One that never counted is
 /// taken out at once, because nothing waits for it.
-pub fn schedule_removal(path: &Path, name: &Name, at: Timestamp, disk: &Storage) -> Result<PeerList, EditError> {
+pub fn schedule_removal(
+    path: &Path,
+    name: &Name,
+    at: Timestamp,
+    disk: &Storage,
+) -> Result<PeerList, EditError> {
     edit(path, disk, None, |members| {
         let i = find_index(members, name)?;
         if members[i].membership == LEFT_BEFORE_COUNTED
@@ -162,7 +167,12 @@ pub fn cancel_removal(path: &Path, name: &Name, disk: &Storage) -> Result<PeerLi
 }
 
 /// Takes a peer out that has left by `now` or is only joining; nobody else.
-pub fn remove(path: &Path, name: &Name, now: Timestamp, disk: &Storage) -> Result<PeerList, EditError> {
+pub fn remove(
+    path: &Path,
+    name: &Name,
+    now: Timestamp,
+    disk: &Storage,
+) -> Result<PeerList, EditError> {
     edit(path, disk, None, |members| {
         let at = find_index(members, name)?;
         if members[at].membership.must_confirm(now) {
@@ -255,14 +265,17 @@ fn lock(path: &Path) -> Result<Lock, EditErrorKind> {
 }
 
 fn find_index(entries: &[PeerEntry], name: &Name) -> Result<usize, EditErrorKind> {
-    entries.iter().position(|member| member.peer.name == *name).ok_or_else(|| EditErrorKind::UnknownPeer {
-        name: name.clone(),
-        known: entries.iter().map(|member| member.peer.name.clone()).collect(),
+    entries.iter().position(|member| member.peer.name == *name).ok_or_else(|| {
+        EditErrorKind::UnknownPeer {
+            name: name.clone(),
+            known: entries.iter().map(|member| member.peer.name.clone()).collect(),
+        }
     })
 }
 
 fn key_values(entry: &PeerEntry) -> Vec<(&'static str, String)> {
-    let PeerEntry { peer, address, client_auth: discovery, artifacts, membership: standing } = entry;
+    let PeerEntry { peer, address, client_auth: discovery, artifacts, membership: standing } =
+        entry;
     let mut entries = vec![
         ("name", peer.name.to_string()),
         ("operator", peer.operator.to_string()),
@@ -296,10 +309,13 @@ const NEW_FILE_HEADER: &str = "# The peers of this node: all of them have to con
 impl Classify for EditError {
     fn exit(&self) -> Exit {
         match self.why {
-            EditErrorKind::Io(_) | EditErrorKind::ReadOnly | EditErrorKind::OtherOwner { .. } | EditErrorKind::Busy => {
-                Exit::Disk
-            }
-            EditErrorKind::Config(_) | EditErrorKind::PeerList(_) | EditErrorKind::UnsupportedLayout => Exit::Configuration,
+            EditErrorKind::Io(_)
+            | EditErrorKind::ReadOnly
+            | EditErrorKind::OtherOwner { .. }
+            | EditErrorKind::Busy => Exit::Disk,
+            EditErrorKind::Config(_)
+            | EditErrorKind::PeerList(_)
+            | EditErrorKind::UnsupportedLayout => Exit::Configuration,
             EditErrorKind::UnknownPeer { .. }
             | EditErrorKind::Changed(_)
             | EditErrorKind::NotLeaving(_)

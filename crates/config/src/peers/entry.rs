@@ -3,7 +3,7 @@
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::{Hash, Peer, Timestamp};
 
-use crate::{ClientAuthKey, Fingerprint, OnionAddress, MirrorUrl};
+use crate::{ClientAuthKey, Fingerprint, MirrorUrl, OnionAddress};
 /// One peer as `peers.toml` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerEntry {

@@ -5,7 +5,7 @@ use std::fmt;
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::{CosignatureVerifyingKey, Hash};
 
-use crate::{ClientAuthKey, OnionAddress, MirrorUrl};
+use crate::{ClientAuthKey, MirrorUrl, OnionAddress};
 
 /// A peer of one log for as long as its keys and its address are what they are: 8 groups of 5
 /// digits, `05371 88120 ...`. Where it serves artifacts, that address is one of them. Neither its

@@ -22,7 +22,7 @@ use unanimity_protocol::key::KeyError;
 use unanimity_protocol::{CosignatureVerifyingKey, Hash, Log, Name, Origin, Peer};
 
 use crate::peers::head_claim::HeadClaim;
-use crate::{ClientAuthKey, Fingerprint, PeerEntry, OnionAddress, MirrorUrl, Membership};
+use crate::{ClientAuthKey, Fingerprint, Membership, MirrorUrl, OnionAddress, PeerEntry};
 
 /// Who somebody is, for peers that follow the same log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,8 @@ impl Invite {
                 our_id: short(log.id()),
             });
         }
-        let Invite { name, key, address, client_auth: discovery, artifacts, size, root, .. } = self.clone();
+        let Invite { name, key, address, client_auth: discovery, artifacts, size, root, .. } =
+            self.clone();
         Ok(PeerEntry {
             peer: Peer { operator: name.clone(), name, key },
             address,
@@ -162,7 +163,17 @@ impl FromStr for Invite {
 
 impl fmt::Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Invite { name, origin, log, address, key, client_auth: discovery, artifacts, size, root } = self;
+        let Invite {
+            name,
+            origin,
+            log,
+            address,
+            key,
+            client_auth: discovery,
+            artifacts,
+            size,
+            root,
+        } = self;
         let (origin, key) = (escape(origin.as_str()), escape(&key.to_string()));
         let (log, root) = (Hash(log.0), root.base64());
         let artifacts = artifacts.as_ref().map_or_else(|| "-".to_owned(), MirrorUrl::to_string);

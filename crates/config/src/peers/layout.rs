@@ -39,7 +39,8 @@ impl<'a> Layout<'a> {
     /// Finds the peers. `None` if the text is not TOML, or has them in no form known here.
     pub(crate) fn parse(text: &'a str) -> Option<Layout<'a>> {
         let root = DeTable::parse(text).ok()?.into_inner();
-        let mut layout = Layout { text, peers: Vec::new(), array: None, other_value_ends: Vec::new() };
+        let mut layout =
+            Layout { text, peers: Vec::new(), array: None, other_value_ends: Vec::new() };
         for (key, value) in &root {
             let span = value.span();
             if key.get_ref() != "peer" {

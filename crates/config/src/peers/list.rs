@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use unanimity_protocol::peers::PeerSetError;
 use unanimity_protocol::{Name, PeerSet, PublicKeyBytes, Timestamp};
 
-use crate::{PeerListError, ClientAuthKey, MirrorHost, PeerEntry, OnionAddress, MirrorUrl, Membership};
+use crate::{
+    ClientAuthKey, Membership, MirrorHost, MirrorUrl, OnionAddress, PeerEntry, PeerListError,
+};
 /// All peers that a node was told of, in the file's order: no name, key, address or discovery
 /// key twice. Not yet enough of them, perhaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl PeerList {
                 return Err(PeerListError::SameClientAuth(other.clone(), name.clone()));
             }
         }
-        Ok(PeerList { min_peers, entries: members: entries })
+        Ok(PeerList { min_peers, entries })
     }
 
     /// The fewest distinct operators that make a set.
@@ -101,7 +103,8 @@ impl PeerList {
     /// other at the same time.
     pub fn client_auth_keys(&self, now: Timestamp) -> BTreeMap<Name, ClientAuthKey> {
         let present = self.entries.iter().filter(|member| !member.membership.has_left(now));
-        let reader = |member: &PeerEntry| Some((member.peer.name.clone(), member.client_auth.clone()?));
+        let reader =
+            |member: &PeerEntry| Some((member.peer.name.clone(), member.client_auth.clone()?));
         present.filter_map(reader).collect()
     }
 }

@@ -8,7 +8,10 @@ use unanimity_protocol::{CosignatureVerifyingKey, Name, Peer, Timestamp};
 use crate::operator_file::{Parsed, parse_file};
 use crate::peers::entry::LEFT_BEFORE_COUNTED;
 use crate::peers::head_claim::HeadClaim;
-use crate::{PeerList, ConfigError, ClientAuthKey, PeerEntry, OnionAddress, MirrorUrl, Membership, ConfigErrorKind};
+use crate::{
+    ClientAuthKey, ConfigError, ConfigErrorKind, Membership, MirrorUrl, OnionAddress, PeerEntry,
+    PeerList,
+};
 
 impl PeerList {
     /// Reads a peers file such as `peers.example.toml`.

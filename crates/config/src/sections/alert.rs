@@ -21,7 +21,8 @@ impl AlertSettings {
     /// Looks whether the program could be run: better now than when there is something to tell.
     pub fn check_program(&self) -> Result<(), AlertProgramError> {
         let Some(program) = self.command.first() else { return Ok(()) };
-        check_executable(program.as_ref()).map_err(|why| AlertProgramError { path: program.into(), why })
+        check_executable(program.as_ref())
+            .map_err(|why| AlertProgramError { path: program.into(), why })
     }
 }
 
@@ -46,7 +47,9 @@ impl AlertTable {
         let incomplete_after =
             self.incomplete_after.map_or(default.incomplete_after, |after| *after.0);
         if self.command.first().is_some_and(|program| !Path::new(program).is_absolute()) {
-            return Err(ConfigErrorKind::Alert("command: its program is named by an absolute path"));
+            return Err(ConfigErrorKind::Alert(
+                "command: its program is named by an absolute path",
+            ));
         }
         if incomplete_after > Duration::from_secs(30 * 24 * 3600) {
             return Err(ConfigErrorKind::Alert(

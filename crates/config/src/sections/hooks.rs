@@ -45,7 +45,9 @@ impl Default for HookSettings {
 impl HookSettings {
     /// The programs that are run.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
-        let HookSettings { pre_install, handover, post_install, check, on_success: when_good, .. } = self;
+        let HookSettings {
+            pre_install, handover, post_install, check, on_success: when_good, ..
+        } = self;
         let commands = [pre_install, handover, post_install, check, when_good];
         commands.into_iter().filter_map(|command| command.first()).map(String::as_str)
     }

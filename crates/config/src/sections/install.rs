@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::operator_file::Parsed;
-use crate::{HookSettings, ConfigErrorKind};
+use crate::{ConfigErrorKind, HookSettings};
 
 /// A node whose fetching and whose installing are two processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl InstallTable {
     ) -> Result<Option<SpoolSettings>, ConfigErrorKind> {
         let [root, state] = [&self.root, &self.state].map(|path| directory.join(path));
         let spool = self.spool.as_ref().map(|spool| directory.join(spool));
-        let is_disjoint = |spool: &PathBuf| are_disjoint(spool, &root) && are_disjoint(spool, &state);
+        let is_disjoint =
+            |spool: &PathBuf| are_disjoint(spool, &root) && are_disjoint(spool, &state);
         if !are_disjoint(&root, &state) || !spool.as_ref().is_none_or(is_disjoint) {
             return Err(ConfigErrorKind::Install(
                 "root, state and spool are apart: two of them are one directory, or one is inside the other",
@@ -96,7 +97,9 @@ impl InstallTable {
             check_timeout: or(&self.health.timeout, plain.check_timeout),
         };
         if !(2..=1000).contains(&hooks.keep) {
-            return Err(ConfigErrorKind::Install("keep is 2 to 1000: the version before is what comes back"));
+            return Err(ConfigErrorKind::Install(
+                "keep is 2 to 1000: the version before is what comes back",
+            ));
         }
         if hooks.programs().any(|program| !Path::new(program).is_absolute()) {
             return Err(ConfigErrorKind::Install(

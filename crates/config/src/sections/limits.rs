@@ -7,7 +7,7 @@ use serde::Deserialize;
 use unanimity_protocol::decision::admission::{CLOCK_SKEW, RoundLimits};
 
 use crate::operator_file::Parsed;
-use crate::{PollingSettings, ConfigErrorKind};
+use crate::{ConfigErrorKind, PollingSettings};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +62,9 @@ impl LimitsTable {
         }
         if limits.round_ttl < second || limits.max_cosignature_age < second || ask_timeout < second
         {
-            return Err(ConfigErrorKind::Limits("roll_ttl, view_ttl and ask_timeout are at least one second"));
+            return Err(ConfigErrorKind::Limits(
+                "roll_ttl, view_ttl and ask_timeout are at least one second",
+            ));
         }
         if round_timeout < ask_timeout {
             return Err(ConfigErrorKind::Limits(
@@ -89,6 +91,6 @@ impl LimitsTable {
                 "removal_delay is one hour to a year; a peer can also be removed at once",
             ));
         }
-        Ok(CheckedLimits { limits, polling, ask_timeout, round_timeout: roll_timeout: round_timeout, removal_delay })
+        Ok(CheckedLimits { limits, polling, ask_timeout, round_timeout, removal_delay })
     }
 }

@@ -8,7 +8,7 @@ use unanimity_protocol::Name;
 
 use crate::address::onion::DEFAULT_PORT;
 use crate::operator_file::Parsed;
-use crate::{WEB_PORT, ConfigErrorKind};
+use crate::{ConfigErrorKind, WEB_PORT};
 
 /// A node that is a peer to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,8 @@ struct ArtifactsTable {
 
 impl ArtifactsTable {
     fn validate(self) -> Result<ServeArtifactsSettings, ConfigErrorKind> {
-        let or = |value: Option<Parsed<ByteSize>>, default| value.map_or(default, |value| value.0.0);
+        let or =
+            |value: Option<Parsed<ByteSize>>, default| value.map_or(default, |value| value.0.0);
         let (keep, rate) = (or(self.keep, 1 << 30), or(self.rate, 1 << 20));
         if keep == 0 || rate < 256 << 10 {
             return Err(ConfigErrorKind::Serve(
@@ -126,9 +127,12 @@ impl ServeTable {
         let or = |value: Option<Parsed<humantime::Duration>>, default: Duration| {
             value.map_or(default, |value| *value.0)
         };
-        let (round_interval_min, round_interval_max) = (or(self.roll_min, minutes(20)), or(self.roll_max, minutes(40)));
+        let (round_interval_min, round_interval_max) =
+            (or(self.roll_min, minutes(20)), or(self.roll_max, minutes(40)));
         if round_interval_min < Duration::from_secs(1) || round_interval_max < round_interval_min {
-            return Err(ConfigErrorKind::Serve("roll_min is at least one second, and roll_max not smaller"));
+            return Err(ConfigErrorKind::Serve(
+                "roll_min is at least one second, and roll_max not smaller",
+            ));
         }
         if round_interval_max > minutes(24 * 60) {
             return Err(ConfigErrorKind::Serve(
@@ -136,14 +140,16 @@ impl ServeTable {
             ));
         }
         if self.port == 0 || self.port == WEB_PORT {
-            return Err(ConfigErrorKind::Serve("port is 1 to 65535, and not 80, where the log is served"));
+            return Err(ConfigErrorKind::Serve(
+                "port is 1 to 65535, and not 80, where the log is served",
+            ));
         }
         Ok(ServeSettings {
             name: self.name.0,
             port: self.port,
             policy: self.policy,
-            round_interval_min: roll_min: round_interval_min,
-            round_interval_max: roll_max: round_interval_max,
+            round_interval_min,
+            round_interval_max,
             client_auth: self.restricted_discovery,
             proof_of_work: self.proof_of_work,
             artifacts: self.artifacts.map(ArtifactsTable::validate).transpose()?,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::operator_file::Parsed;
 use crate::tor_settings::{Bridges, PluggableTransport};
-use crate::{TorNetwork, TorSettings, ConfigErrorKind};
+use crate::{ConfigErrorKind, TorNetwork, TorSettings};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +46,11 @@ impl TorTable {
         Ok(timeout)
     }
 
-    pub(crate) fn validate(self, directory: &Path, state: &Path) -> Result<TorSettings, ConfigErrorKind> {
+    pub(crate) fn validate(
+        self,
+        directory: &Path,
+        state: &Path,
+    ) -> Result<TorSettings, ConfigErrorKind> {
         let resolve = |path: Option<PathBuf>, default: &str| {
             path.map_or_else(|| state.join(default), |path| directory.join(path))
         };
@@ -61,7 +65,9 @@ impl TorTable {
                 let path = directory.join(path);
                 let text = unanimity_storage::read_at_most(&path, MAX_NETWORK_BYTES)?;
                 let text = String::from_utf8(text);
-                TorNetwork::Private(text.map_err(|_| ConfigErrorKind::Tor("network: the file is not text"))?)
+                TorNetwork::Private(
+                    text.map_err(|_| ConfigErrorKind::Tor("network: the file is not text"))?,
+                )
             }
             None => {
                 let transports = self.transports.into_iter().map(|transport| PluggableTransport {

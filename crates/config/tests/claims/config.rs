@@ -576,7 +576,7 @@ fn taking_part_has_the_documented_defaults() {
     assert_eq!((serve.port, serve.policy), (4242, ServePolicy::Notify));
     assert!(serve.client_auth && !serve.proof_of_work);
     assert_eq!(serve.artifacts, None);
-    for (tables, keep, rate) in [
+    for (tables, max_bytes, bytes_per_second) in [
         ("[serve.artifacts]\n", 1 << 30, 1 << 20),
         ("[serve.artifacts]\nkeep = \"20KiB\"\nrate = \"3MiB\"\n", 20 << 10, 3 << 20),
     ] {

@@ -72,7 +72,9 @@ impl From<InstallError> for OfflineInstallError {
             InstallError::Refused(refusal) => refusal.into(),
             InstallError::Install(refusal) => refusal.into(),
             InstallError::Disk(error) => error.into(),
-            InstallError::Busy(path) | InstallError::Switching(path) => OfflineInstallError::Busy(path),
+            InstallError::Busy(path) | InstallError::Switching(path) => {
+                OfflineInstallError::Busy(path)
+            }
             error @ InstallError::Command { .. } => OfflineInstallError::Command(error),
             InstallError::Source(source) => {
                 SpoolError::Io { path: PathBuf::from("the artifact"), source }.into()
@@ -93,7 +95,9 @@ impl Classify for OfflineInstallError {
             OfflineInstallError::Clock { .. } => Exit::Clock,
             OfflineInstallError::Config(_) | OfflineInstallError::Command(_) => Exit::Configuration,
             OfflineInstallError::Store(error) => error.exit(),
-            OfflineInstallError::Spool(_) | OfflineInstallError::Disk(_) | OfflineInstallError::Busy(_) => Exit::Disk,
+            OfflineInstallError::Spool(_)
+            | OfflineInstallError::Disk(_)
+            | OfflineInstallError::Busy(_) => Exit::Disk,
         }
     }
 }

@@ -8,7 +8,7 @@ use unanimity_config::ClientConfig;
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;
 use unanimity_protocol::tree::Frontier;
-use unanimity_protocol::{ProofBundle, Catalog, ConfirmedRelease, Refusal, Timestamp};
+use unanimity_protocol::{Catalog, ConfirmedRelease, ProofBundle, Refusal, Timestamp};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{Clock, Mode, Storage, StorageError};
 
@@ -16,8 +16,8 @@ use super::error::OfflineInstallError;
 use super::replay::{ReplayedLog, replay, smallest_head};
 use crate::runner::HookRunner;
 use crate::spool::{PROOF_FILE, SpoolReader};
-use crate::state_dirs::{installer_state_dir, installer_head_path};
-use crate::{InstallError, Installed, ReplayMismatch, InstallRoot, PartialDownload, artifact_for};
+use crate::state_dirs::{installer_head_path, installer_state_dir};
+use crate::{InstallError, InstallRoot, Installed, PartialDownload, ReplayMismatch, artifact_for};
 
 /// Bytes of an artifact that are copied at once.
 const COPY_CHUNK_BYTES: usize = 1 << 20;
@@ -34,7 +34,10 @@ pub struct OfflineInstaller<'a> {
 
 impl<'a> OfflineInstaller<'a> {
     /// Opens its memory, below the install root, as its only user. The root has to be its own.
-    pub fn open(config: &'a ClientConfig, disk: Storage) -> Result<OfflineInstaller<'a>, OfflineInstallError> {
+    pub fn open(
+        config: &'a ClientConfig,
+        disk: Storage,
+    ) -> Result<OfflineInstaller<'a>, OfflineInstallError> {
         let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
             .with_hooks(config.cycle.hooks.clone());
         let directory = installer_state_dir(&config.cycle.install_root);
@@ -126,7 +129,8 @@ impl<'a> OfflineInstaller<'a> {
         catalog: &Catalog,
         now: Timestamp,
     ) -> Result<(), OfflineInstallError> {
-        let choice = catalog.select_candidates(&self.config.cycle.policy, self.state.highest_installed, now);
+        let choice =
+            catalog.select_candidates(&self.config.cycle.policy, self.state.highest_installed, now);
         let index = agreed.log_entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
             let label = agreed.manifest().label();
@@ -137,7 +141,8 @@ impl<'a> OfflineInstaller<'a> {
                 Refusal::Withdrawn { release, .. } => *release == label,
                 _ => *at == index,
             };
-            let refused = choice.refused.into_iter().find(concerns_release).map(|(_, refusal)| refusal);
+            let refused =
+                choice.refused.into_iter().find(concerns_release).map(|(_, refusal)| refusal);
             return Err(refused.map_or_else(
                 || ReplayMismatch::NotOffered(label.clone()).into(),
                 OfflineInstallError::Refused,

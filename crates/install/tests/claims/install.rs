@@ -180,7 +180,7 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
 #[tokio::test]
 async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     world.poll_all().await.unwrap();
     let (disk, steps) = recording_disk();
     world.disk = disk;
@@ -215,7 +215,7 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
 #[tokio::test]
 async fn an_artifact_that_was_refused_leaves_nothing_behind() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     world.poll_all().await.unwrap();
     let path = world.log_directory().join(artifact_path(&Hash::digest(NEW)));
     let mut changed = NEW.to_vec();
@@ -240,7 +240,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let current = world.config.cycle.install_root.join("current");
     for target in [
         "/etc",
@@ -258,7 +258,7 @@ async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
         "versions//1-1.0.0",
     ] {
         fs::remove_file(&current).unwrap();
-        std::os::unix::fs::symlink(sample_artifact, &current).unwrap();
+        std::os::unix::fs::symlink(target, &current).unwrap();
         let error = world.installed_version().unwrap_err().to_string();
         assert!(error.contains("current"), "{error}");
         assert!(matches!(world.update().await.1, Err(CycleError::Client(_))));

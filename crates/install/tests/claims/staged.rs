@@ -129,7 +129,7 @@ impl SplitInstallation {
     #[track_caller]
     fn install_refusal(&self) -> Refusal {
         match self.install_error() {
-            OfflineInstallError::Refused(refusal) => expect_refusal,
+            OfflineInstallError::Refused(refusal) => refusal,
             other => panic!("not refused: {other:?}"),
         }
     }
@@ -224,7 +224,7 @@ async fn nothing_that_is_changed_in_the_spool_is_installed() {
         split.replace_file(PROOF_FILE, fewer.as_bytes());
         let refused = split.install().unwrap_err();
         let refused = match refused {
-            OfflineInstallError::Refused(refusal) => expect_refusal,
+            OfflineInstallError::Refused(refusal) => refusal,
             other => panic!("{i}: {other}"),
         };
         // Without its first view, a release has not settled; without its second, somebody is silent.

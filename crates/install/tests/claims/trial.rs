@@ -20,23 +20,23 @@ use unanimity_testkit::{ReleaseSpec, World};
 #[tokio::test]
 async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switched() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let diary = hook_log_path(&mut world);
     let root = world.config.cycle.install_root.clone();
     let current = format!("readlink {}/current >> {}", root.display(), diary.display());
     let procedure = &mut world.config.cycle.hooks;
-    procedure.pre_install = logging_command(&hook_log_path, &installed_sequence);
-    procedure.post_install = logging_command(&hook_log_path, &installed_sequence);
+    procedure.pre_install = logging_command(&diary, &current);
+    procedure.post_install = logging_command(&diary, &current);
     // It runs the very version that it is asked about.
     let output = format!("sh $UNANIMITY_DIRECTORY/hello >> {}", diary.display());
-    procedure.check = logging_command(&hook_log_path, &output);
+    procedure.check = logging_command(&diary, &output);
     // It changes nothing any more, whatever it comes to; by then the journal says that it is good.
     let good = format!(
         "grep -c trial...null {}/journal.json >> {}; false",
         root.display(),
         diary.display()
     );
-    procedure.on_success = logging_command(&hook_log_path, &good);
+    procedure.on_success = logging_command(&diary, &good);
     expect_update_installs(&mut world, 2).await;
     let expected = [
         "pre_install 2-1.1.0 after 1-1.0.0",
@@ -58,13 +58,13 @@ async fn what_is_configured_runs_around_a_switch_in_order_and_sees_what_is_switc
 async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried_again_ever_later()
 {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.post_install = logging_command(&hook_log_path, "");
-    world.config.cycle.hooks.check = logging_command(&hook_log_path, "echo no answer >&2; exit 3");
+    world.config.cycle.hooks.post_install = logging_command(&diary, "");
+    world.config.cycle.hooks.check = logging_command(&diary, "echo no answer >&2; exit 3");
     let mut wait = MIN_BACKOFF;
     for times in 1..=10 {
-        fs::remove_file(&hook_log_path).ok();
+        fs::remove_file(&diary).ok();
         let tried = world.clock.now();
         let (_, why, until) = expect_update_unhealthy(&mut world).await;
         assert_eq!(why, "check failed (exit status: 3): no answer; 1-1.0.0 is installed again");
@@ -89,7 +89,7 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
     }
     assert_eq!(wait, MAX_BACKOFF);
     // Whatever kept it from working is over: it was never given up.
-    world.config.cycle.hooks.check = logging_command(&hook_log_path, "");
+    world.config.cycle.hooks.check = logging_command(&diary, "");
     expect_update_installs(&mut world, 2).await;
     assert_eq!(install_root(&world).journal().unwrap().failed.len(), 0);
 }
@@ -97,7 +97,7 @@ async fn a_release_that_fails_its_check_gives_way_to_the_one_before_and_is_tried
 #[tokio::test]
 async fn a_newer_release_does_not_wait_for_one_that_failed() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     world.config.cycle.hooks.check = shell_command("test $UNANIMITY_RELEASE != 2-1.1.0");
     expect_update_unhealthy(&mut world).await;
     publish_and_settle(&mut world, 3).await;
@@ -109,7 +109,7 @@ async fn a_newer_release_does_not_wait_for_one_that_failed() {
 #[tokio::test]
 async fn what_a_trial_left_beside_the_artifact_is_not_in_the_next_try() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let litter = "cd $UNANIMITY_DIRECTORY && chmod 600 hello && echo unsigned > log; false";
     world.config.cycle.hooks.check = shell_command(litter);
     expect_update_unhealthy(&mut world).await;
@@ -127,7 +127,7 @@ async fn what_a_trial_left_beside_the_artifact_is_not_in_the_next_try() {
 async fn the_first_release_that_fails_leaves_nothing_installed() {
     let place = scratch_dir();
     let mut world =
-        World::create(&scratch_dir.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
+        World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
     world.config.cycle.hooks.check = shell_command("false");
     publish_and_settle(&mut world, 1).await;
     let (_, why, _) = expect_update_unhealthy(&mut world).await;
@@ -139,7 +139,7 @@ async fn the_first_release_that_fails_leaves_nothing_installed() {
 #[tokio::test]
 async fn where_the_version_before_is_gone_the_new_one_stays_and_says_so() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let before = world.config.cycle.install_root.join("versions/1-1.0.0");
     world.config.cycle.hooks.check = shell_command(&format!("rm -r {}; false", before.display()));
     let (_, why, _) = expect_update_unhealthy(&mut world).await;
@@ -151,10 +151,10 @@ async fn where_the_version_before_is_gone_the_new_one_stays_and_says_so() {
 #[tokio::test]
 async fn where_pre_install_fails_nothing_is_switched() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.pre_install = logging_command(&hook_log_path, "exit 1");
-    world.config.cycle.hooks.check = logging_command(&hook_log_path, "");
+    world.config.cycle.hooks.pre_install = logging_command(&diary, "exit 1");
+    world.config.cycle.hooks.check = logging_command(&diary, "");
     let (_, why, until) = expect_update_unhealthy(&mut world).await;
     assert_eq!(why, "pre_install failed (exit status: 1); 1-1.0.0 stays installed");
     assert!(until.is_some());
@@ -169,7 +169,7 @@ async fn where_pre_install_fails_nothing_is_switched() {
 #[tokio::test]
 async fn post_install_and_a_unit_that_does_not_restart_count_as_the_check_does() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     world.config.cycle.hooks.post_install = shell_command("test $UNANIMITY_RELEASE = 1-1.0.0");
     let (_, why, _) = expect_update_unhealthy(&mut world).await;
     assert!(why.starts_with("post_install failed (exit status: 1); 1-1.0.0 is"), "{why}");
@@ -185,8 +185,8 @@ async fn post_install_and_a_unit_that_does_not_restart_count_as_the_check_does()
 #[tokio::test]
 async fn a_check_that_hangs_forks_and_ignores_sigterm_is_killed_with_what_it_started() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
-    let pids = scratch_dir.path().join("pids");
+    let mut world = world_before_install(&place.path().join("world")).await;
+    let pids = place.path().join("pids");
     let hang =
         format!("trap '' TERM INT HUP; echo $$ >> {}; while :; do sleep 60; done", pids.display());
     world.config.cycle.hooks.check = shell_command(&format!("({hang}) & ({hang}) & {hang}"));
@@ -202,8 +202,8 @@ async fn a_check_that_hangs_forks_and_ignores_sigterm_is_killed_with_what_it_sta
 #[tokio::test]
 async fn a_command_that_cannot_be_run_is_no_fault_of_a_release() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
-    let text = scratch_dir.path().join("text");
+    let mut world = world_before_install(&place.path().join("world")).await;
+    let text = place.path().join("text");
     fs::write(&text, "no program").unwrap();
     for program in ["/no/such/program", "/tmp", text.to_str().unwrap()] {
         world.config.cycle.hooks.check = to_command(&[program]);
@@ -220,7 +220,7 @@ async fn a_command_that_cannot_be_run_is_no_fault_of_a_release() {
 #[tokio::test]
 async fn of_what_a_command_says_the_end_is_told() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let script = "i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done >&2; echo the end >&2; false";
     world.config.cycle.hooks.check = shell_command(script);
     let (_, why, _) = expect_update_unhealthy(&mut world).await;
@@ -231,9 +231,9 @@ async fn of_what_a_command_says_the_end_is_told() {
 #[tokio::test]
 async fn commands_get_words_and_no_shell_and_next_to_nothing_of_our_environment() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
-    let seen = scratch_dir.path().join("seen");
-    let script = scratch_dir.path().join("script");
+    let mut world = world_before_install(&place.path().join("world")).await;
+    let seen = place.path().join("seen");
+    let script = place.path().join("script");
     fs::write(
         &script,
         format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > {0}\nenv >> {0}\n", seen.display()),
@@ -257,7 +257,7 @@ async fn commands_get_words_and_no_shell_and_next_to_nothing_of_our_environment(
 async fn as_many_versions_are_kept_as_configured_and_their_proofs() {
     for keep in [2, 3, 4] {
         let place = scratch_dir();
-        let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+        let mut world = world_before_install(&place.path().join("world")).await;
         world.config.cycle.hooks.keep = keep;
         for sequence in 2..=6 {
             if sequence > 2 {
@@ -282,10 +282,10 @@ async fn as_many_versions_are_kept_as_configured_and_their_proofs() {
 #[tokio::test]
 async fn going_back_by_hand_never_lowers_the_floor() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.post_install = logging_command(&hook_log_path, "");
+    world.config.cycle.hooks.post_install = logging_command(&diary, "");
     let now = world.clock.now();
     let back = install_root(&world).roll_back(None, now).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, back.problem), (1, None));
@@ -317,7 +317,7 @@ async fn going_back_by_hand_never_lowers_the_floor() {
 #[tokio::test]
 async fn there_is_no_way_back_to_what_did_not_prove_good_or_is_not_there() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     world.config.cycle.hooks.check = shell_command("test $UNANIMITY_RELEASE != 2-1.1.0");
     expect_update_unhealthy(&mut world).await;
     let now = world.clock.now();
@@ -339,7 +339,7 @@ async fn there_is_no_way_back_to_what_did_not_prove_good_or_is_not_there() {
 #[tokio::test]
 async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     world.config.cycle.hooks.check = shell_command("echo worse >&2; false");
     let back = install_root(&world).roll_back(None, world.clock.now()).await.unwrap();
@@ -360,7 +360,7 @@ async fn going_back_by_hand_says_what_does_not_work_and_stays_there() {
 #[tokio::test]
 async fn the_operators_word_lets_a_release_pass_that_the_check_would_not() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let no_trial = install_root(&world).mark_good(None).await;
     assert!(matches!(no_trial, Err(RollbackError::NoTrial(None))), "{no_trial:?}");
     world.config.cycle.hooks.check = shell_command("false");
@@ -387,7 +387,7 @@ async fn the_operators_word_lets_a_release_pass_that_the_check_would_not() {
 #[tokio::test]
 async fn while_a_trial_lasts_nobody_else_switches() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     let lock =
         Storage::default().lock(&world.config.cycle.install_root.join("proofs")).unwrap().unwrap();
@@ -428,11 +428,11 @@ async fn update_with_interference(
     done: impl Fn(&Path) + Send + Sync + 'static,
 ) -> Result<CycleOutcome, CycleError> {
     let root = world.config.cycle.install_root.clone();
-    let (asked, staged) = (AtomicBool::new(false), install_root.join("versions/.2-1.1.0.new"));
+    let (asked, staged) = (AtomicBool::new(false), root.join("versions/.2-1.1.0.new"));
     world.disk = Storage::with_hook(move |step| {
         // The artifact has got its name.
         if *step == WriteStep::SyncDir(staged.clone()) && !asked.swap(true, Ordering::SeqCst) {
-            done(&install_root);
+            done(&root);
         }
         Ok(())
     });
@@ -442,25 +442,24 @@ async fn update_with_interference(
 }
 
 fn write_version(root: &Path, sequence: u64) {
-    let directory = install_root.join("versions").join(version_label(sequence));
+    let directory = root.join("versions").join(version_label(sequence));
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("hello"), release_bytes(sequence)).unwrap();
 }
 
 fn set_current(root: &Path, sequence: u64) {
-    fs::remove_file(install_root.join("current")).unwrap();
-    symlink(Path::new("versions").join(version_label(sequence)), install_root.join("current"))
-        .unwrap();
+    fs::remove_file(root.join("current")).unwrap();
+    symlink(Path::new("versions").join(version_label(sequence)), root.join("current")).unwrap();
 }
 
 #[tokio::test]
 async fn what_another_process_installed_meanwhile_is_neither_replaced_nor_taken_away() {
     for installed in [2, 3] {
         let place = scratch_dir();
-        let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+        let mut world = world_before_install(&place.path().join("world")).await;
         let ended = update_with_interference(&mut world, move |root| {
-            write_version(install_root, installed);
-            set_current(install_root, installed);
+            write_version(root, installed);
+            set_current(root, installed);
         });
         let ended = ended.await;
         assert!(
@@ -474,15 +473,15 @@ async fn what_another_process_installed_meanwhile_is_neither_replaced_nor_taken_
 #[tokio::test]
 async fn what_another_process_left_on_trial_meanwhile_is_undone_first() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     world.config.cycle.hooks.pre_install = shell_command("test $UNANIMITY_BEFORE = 1-1.0.0");
     let ended = update_with_interference(&mut world, |root| {
-        write_version(install_root, 3);
-        set_current(install_root, 3);
+        write_version(root, 3);
+        set_current(root, 3);
         let trial = Trial::new(version_label(3), Some(version_label(1)), false);
         let journal =
             Journal { trial: Some(trial), good: vec![version_label(1)], ..Journal::default() };
-        fs::write(install_root.join("journal.json"), journal.text()).unwrap();
+        fs::write(root.join("journal.json"), journal.text()).unwrap();
     });
     assert!(matches!(ended.await, Ok(CycleOutcome::Installed(_))));
     assert_eq!(installed_sequence(&world), Some(2));
@@ -492,7 +491,7 @@ async fn what_another_process_left_on_trial_meanwhile_is_undone_first() {
 #[tokio::test]
 async fn no_number_of_kept_versions_lowers_the_floor() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     publish_and_settle(&mut world, 3).await;
     expect_update_installs(&mut world, 3).await;
@@ -508,7 +507,7 @@ async fn no_number_of_kept_versions_lowers_the_floor() {
 #[tokio::test]
 async fn neither_a_lost_journal_entry_nor_an_old_journal_lowers_the_floor() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let path = world.config.cycle.install_root.join("journal.json");
     let before = fs::read(&path).unwrap();
     expect_update_installs(&mut world, 2).await;
@@ -530,7 +529,7 @@ async fn neither_a_lost_journal_entry_nor_an_old_journal_lowers_the_floor() {
 #[tokio::test]
 async fn a_long_check_is_waited_for_from_its_end_on() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     // It takes no time here, and the clock goes on meanwhile as if it did.
     let (clock, began) = (world.clock.clone(), world.clock.now());
     let version = world.config.cycle.install_root.join("current");
@@ -549,7 +548,7 @@ async fn a_long_check_is_waited_for_from_its_end_on() {
 #[tokio::test]
 async fn a_roll_that_grew_too_old_in_pre_install_is_a_failure_with_its_wait() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let (clock, began) = (world.clock.clone(), world.clock.now());
     let journal = world.config.cycle.install_root.join("journal.json");
     world.disk = Storage::with_hook(move |step| {
@@ -559,8 +558,8 @@ async fn a_roll_that_grew_too_old_in_pre_install_is_a_failure_with_its_wait() {
         Ok(())
     });
     let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.pre_install = logging_command(&hook_log_path, "");
-    world.config.cycle.hooks.post_install = logging_command(&hook_log_path, "");
+    world.config.cycle.hooks.pre_install = logging_command(&diary, "");
+    world.config.cycle.hooks.post_install = logging_command(&diary, "");
     let (_, why, until) = expect_update_unhealthy(&mut world).await;
     assert!(why.contains("is too old by now") && why.ends_with("1-1.0.0 stays installed"), "{why}");
     assert!(until.is_some());
@@ -572,7 +571,7 @@ async fn a_roll_that_grew_too_old_in_pre_install_is_a_failure_with_its_wait() {
 #[tokio::test]
 async fn a_version_that_is_not_whole_is_not_gone_back_to() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     let file = world.config.cycle.install_root.join("versions/1-1.0.0/hello");
     for damage in [&b"another program"[..], b""] {
@@ -599,7 +598,7 @@ async fn a_version_that_is_not_whole_is_not_gone_back_to() {
 #[tokio::test]
 async fn of_several_that_failed_the_newest_is_vouched_for_and_only_for_one_try() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     let failed = FailedRelease { times: 1, last: Timestamp(0), why: String::new() };
     let failed = ["9-1.9", "10-1.10"].map(|release| (release.to_owned(), failed.clone()));
     let journal =
@@ -619,8 +618,8 @@ async fn of_several_that_failed_the_newest_is_vouched_for_and_only_for_one_try()
 #[tokio::test]
 async fn a_check_that_fails_leaves_nobody_at_work_and_talks_in_one_line() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
-    let pid = scratch_dir.path().join("pid");
+    let mut world = world_before_install(&place.path().join("world")).await;
+    let pid = place.path().join("pid");
     let words = "yes 'a word' | tr -d r | head -c 100000 >&2";
     world.config.cycle.hooks.check = shell_command(&format!(
         "sleep 60 2>/dev/null & echo $! > {}; {words}; false",
@@ -635,7 +634,7 @@ async fn a_check_that_fails_leaves_nobody_at_work_and_talks_in_one_line() {
 #[tokio::test]
 async fn a_journal_that_is_damaged_is_an_error_and_one_that_is_gone_is_made_anew() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_install(&place.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     let path = world.config.cycle.install_root.join("journal.json");
     let whole = fs::read_to_string(&path).unwrap();
@@ -659,8 +658,8 @@ async fn a_journal_that_is_damaged_is_an_error_and_one_that_is_gone_is_made_anew
 #[tokio::test]
 async fn the_very_file_that_was_verified_is_handed_over_and_the_one_before_on_the_way_back() {
     let place = scratch_dir();
-    let mut world = world_before_install(&scratch_dir.path().join("world")).await;
-    let system = scratch_dir.path().join("system");
+    let mut world = world_before_install(&place.path().join("world")).await;
+    let system = place.path().join("system");
     let procedure = &mut world.config.cycle.hooks;
     // A system's installer with a place of its own; what it gets is an open file of ours.
     let script = format!(
@@ -713,14 +712,14 @@ fn package(directory: &Path, version: &str) -> Vec<u8> {
 async fn a_package_is_handed_over_to_dpkg_and_the_one_before_is_when_it_does_not_work() {
     let place = scratch_dir();
     let mut world =
-        World::create(&scratch_dir.path().join("world"), 9, Timestamp(1_790_000_000)).unwrap();
-    let system = scratch_dir.path().join("system");
+        World::create(&place.path().join("world"), 9, Timestamp(1_790_000_000)).unwrap();
+    let system = place.path().join("system");
     fs::create_dir_all(system.join("var/lib/dpkg/updates")).unwrap();
     fs::create_dir_all(system.join("var/lib/dpkg/info")).unwrap();
     fs::write(system.join("var/lib/dpkg/status"), "").unwrap();
     let own_root = ["/usr/bin/unshare", "--user", "--map-root-user"];
     let root_option = format!("--root={}", system.display());
-    let log = scratch_dir.path().join("dpkg.log");
+    let log = place.path().join("dpkg.log");
     let log_option = format!("--log={}", log.display());
     let dpkg = ["/usr/bin/dpkg", &root_option, &log_option, "-i", "{}"];
     let is_root = rustix::process::geteuid().is_root();
@@ -729,7 +728,7 @@ async fn a_package_is_handed_over_to_dpkg_and_the_one_before_is_when_it_does_not
     world.config.cycle.hooks.check =
         shell_command(&format!("grep -q 'hello 1.0' {}/hello", system.display()));
     for (sequence, version, works) in [(1, "1.0", true), (2, "1.1", false)] {
-        let package = package(scratch_dir.path(), version);
+        let package = package(place.path(), version);
         let release = ReleaseSpec::new(sequence, VERSIONS[sequence as usize - 1], &package);
         world.publish(&ReleaseSpec { file: "hello.deb", ..release }).unwrap();
         world.poll_all().await.unwrap();

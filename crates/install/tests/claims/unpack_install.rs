@@ -82,7 +82,7 @@ async fn confirmed_release(world: &mut World) -> Box<ConfirmedRelease> {
 #[tokio::test]
 async fn a_tree_is_published_confirmed_and_installed() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     assert_eq!(current(&world), 1);
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
@@ -100,7 +100,7 @@ async fn a_tree_is_published_confirmed_and_installed() {
 #[tokio::test]
 async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_at_it() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let (disk, steps) = recording_disk();
     world.disk = disk;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
@@ -142,7 +142,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
 #[tokio::test]
 async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothing_behind() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     // No honest tool releases it: it says of itself what the signed totals say.
     let hostile = tar(&[dir("bin"), file("bin/hello"), file("../../../escaped")]);
     let draft = ReleaseSpec { file: "hello", ..ReleaseSpec::new(3, "1.2.0", &hostile) };
@@ -172,7 +172,7 @@ async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothin
 /// Signs and logs a release whose target line ends in other words than `draft` gives.
 fn publish_as(world: &World, draft: &ReleaseSpec, words: &str) {
     let (manifest, _) = world.sign_release(draft).unwrap();
-    let [file, kind] = words.split_once(' ').map(|(file, kind)| [file, entry_of_kind]).unwrap();
+    let [file, kind] = words.split_once(' ').map(|(file, kind)| [file, kind]).unwrap();
     let text = manifest.to_string();
     let text = text.replace(" hello ", &format!(" {file} "));
     let text = format!("{}{kind}\n", text.strip_suffix("file\n").unwrap());
@@ -194,7 +194,7 @@ async fn a_tree_with_other_totals_than_were_signed_is_refused() {
         ("14 2", "entry 3, \"share\": more than the 2 entries that were signed"),
     ] {
         let place = scratch_dir();
-        let mut world = World::create(scratch_dir.path(), 3, Timestamp(1_790_000_000)).unwrap();
+        let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
         let archive = tar(&[dir("bin"), file("bin/hello"), file("share")]);
         let draft = ReleaseSpec::new(1, "1.0.0", &archive);
         publish_as(&world, &draft, &format!("hello.tar tar {totals}"));
@@ -214,7 +214,7 @@ async fn a_tree_with_other_totals_than_were_signed_is_refused() {
 #[tokio::test]
 async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetched() {
     let place = scratch_dir();
-    let mut world = World::create(scratch_dir.path(), 3, Timestamp(1_790_000_000)).unwrap();
+    let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
     publish_as(&world, &ReleaseSpec::new(1, "1.0.0", b"x"), "hello.tar tar 1 262145");
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap_err();
@@ -231,10 +231,10 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
 #[tokio::test]
 async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_to_by_then() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     let trojan = zst(&tar(&[dir("bin"), file_with(b"bin/hello", 0o755, b"a trojan")]));
-    let (archive, other) = (staging.join(ARCHIVE), scratch_dir.path().join("trojan"));
+    let (archive, other) = (staging.join(ARCHIVE), place.path().join("trojan"));
     fs::write(&other, &trojan).unwrap();
     world.disk = Storage::with_hook(move |step| match step {
         WriteStep::MakeDir(path) if path.ends_with(".tree") => fs::rename(&other, &archive),
@@ -247,7 +247,7 @@ async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_
 #[tokio::test]
 async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     // The same tree, packed otherwise: nothing but its digest tells.
     let archive = staging.join(ARCHIVE);
@@ -278,7 +278,7 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
 #[tokio::test]
 async fn what_was_staged_is_unpacked_later_without_a_mirror() {
     let place = scratch_dir();
-    let mut world = world_before_update(&scratch_dir.path().join("world")).await;
+    let mut world = world_before_update(&place.path().join("world")).await;
     let agreed = confirmed_release(&mut world).await;
     let root = InstallRoot::new(&world.config.cycle.install_root, Storage::default());
     let mut staging = root.open_download(&agreed, &world.config.cycle.platform).unwrap();
@@ -296,7 +296,7 @@ async fn what_was_staged_is_unpacked_later_without_a_mirror() {
 #[test]
 fn a_tree_is_filled_below_its_directory_and_through_no_link() {
     let place = scratch_dir();
-    let (path, victim) = (scratch_dir.path().join("tree"), scratch_dir.path().join("victim"));
+    let (path, victim) = (place.path().join("tree"), place.path().join("victim"));
     fs::create_dir(&victim).unwrap();
     let mut tree = Storage::default().create_tree(&path).unwrap();
     for name in ["", ".", "..", "../victim/x", "/x", "a//b", "a/", "a/../x", "x\0y"] {
@@ -337,7 +337,7 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
             _ => Ok(()),
         }
     });
-    let mut tree = disk.create_tree(&scratch_dir.path().join("tree")).unwrap();
+    let mut tree = disk.create_tree(&place.path().join("tree")).unwrap();
     let archive = new();
     let format = unanimity_protocol::manifest::ArchiveFormat::Tar;
     let error = unanimity_archive::unpack(

@@ -33,7 +33,7 @@ fn message(error: WriteError) -> String {
 #[test]
 fn a_new_log_is_empty_and_published() {
     let place = scratch_dir();
-    let directory = scratch_dir.path().join("new/log");
+    let directory = place.path().join("new/log");
     let writer = init(&directory, Storage::default()).unwrap();
     assert_eq!(writer.head().size(), 0);
     let (head, entries) = read_verified(&directory);
@@ -44,21 +44,21 @@ fn a_new_log_is_empty_and_published() {
 #[test]
 fn what_is_appended_can_be_read_by_anybody() {
     let place = scratch_dir();
-    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     let mut all: Vec<Vec<u8>> = Vec::new();
     for (batch, count) in [1, 2, 252, 1, 1, 255, 256, 300].into_iter().enumerate() {
         let new = sample_notes(&format!("batch {batch}"), count);
         let first = all.len() as u64;
         assert_eq!(writer.append(&new).unwrap(), first..first + count);
         all.extend(new);
-        let (head, entries) = read_verified(scratch_dir.path());
+        let (head, entries) = read_verified(place.path());
         assert_eq!(entries, all);
         assert_eq!(&head, writer.head());
     }
     assert_eq!(writer.append(&[]).unwrap(), 1068..1068);
     drop(writer);
     // Opened again it goes on from there.
-    let mut writer = open(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = open(place.path(), Storage::default()).unwrap();
     assert_eq!(writer.append(&sample_notes("later", 1)).unwrap(), 1068..1069);
     assert_eq!(read_verified(place.path()).1[1068], sample_note("later", 0));
 }
@@ -66,21 +66,21 @@ fn what_is_appended_can_be_read_by_anybody() {
 #[test]
 fn a_log_has_one_writer_at_a_time() {
     let place = scratch_dir();
-    let writer = init(scratch_dir.path(), Storage::default()).unwrap();
-    let second = open(scratch_dir.path(), Storage::default()).unwrap_err();
+    let writer = init(place.path(), Storage::default()).unwrap();
+    let second = open(place.path(), Storage::default()).unwrap_err();
     assert!(matches!(second, WriteError::Busy(_)));
     assert!(matches!(init(place.path(), Storage::default()).unwrap_err(), WriteError::Busy(_)));
     drop(writer);
-    open(scratch_dir.path(), Storage::default()).unwrap();
+    open(place.path(), Storage::default()).unwrap();
 }
 
 #[test]
 fn a_directory_holds_one_log() {
     let place = scratch_dir();
-    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&sample_notes("kept", 2)).unwrap();
     drop(writer);
-    let error = init(scratch_dir.path(), Storage::default()).unwrap_err();
+    let error = init(place.path(), Storage::default()).unwrap_err();
     assert!(matches!(error, WriteError::Exists(_)));
     assert!(message(error).contains("is not empty"));
     assert_eq!(read_verified(place.path()).1, sample_notes("kept", 2));
@@ -89,10 +89,9 @@ fn a_directory_holds_one_log() {
 #[test]
 fn a_log_opens_with_its_own_key_only() {
     let place = scratch_dir();
-    drop(init(scratch_dir.path(), Storage::default()).unwrap());
-    let before = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
-    let error =
-        LogWriter::open(scratch_dir.path(), signing_key(2), Storage::default()).unwrap_err();
+    drop(init(place.path(), Storage::default()).unwrap());
+    let before = fs::read(place.path().join("checkpoint")).unwrap();
+    let error = LogWriter::open(place.path(), signing_key(2), Storage::default()).unwrap_err();
     assert!(matches!(&error, WriteError::Checkpoint { .. }), "{error}");
     let named = unanimity_protocol::NoteSigningKey::from_seed("key-1".parse().unwrap(), &[9; 32]);
     assert!(LogWriter::open(place.path(), named, Storage::default()).is_err());
@@ -102,7 +101,7 @@ fn a_log_opens_with_its_own_key_only() {
 #[test]
 fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
     let place = scratch_dir();
-    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&sample_notes("good", 3)).unwrap();
     let signature = "\n— writer AAAAAAAA\n";
     let text = |text: &str| format!("{text}{signature}").into_bytes();
@@ -151,7 +150,7 @@ fn what_does_not_belong_in_the_log_is_refused_and_nothing_is_appended() {
 #[test]
 fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
     let place = scratch_dir();
-    let (ours, theirs) = (scratch_dir.path().join("ours"), scratch_dir.path().join("theirs"));
+    let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
     let mut writer = init(&ours, Storage::default()).unwrap();
     writer.append(&sample_notes("both", 3)).unwrap();
     let older = fs::read(ours.join("checkpoint")).unwrap();
@@ -184,10 +183,10 @@ fn nothing_is_signed_while_a_mirror_shows_a_head_that_is_not_ours() {
 #[test]
 fn an_artifact_lies_under_its_digest() {
     let place = scratch_dir();
-    let writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let writer = init(place.path(), Storage::default()).unwrap();
     let digest = writer.add_artifact(b"program").unwrap();
     assert_eq!(digest, Hash::digest(b"program"));
-    let path = scratch_dir.path().join(artifact_path(&digest));
+    let path = place.path().join(artifact_path(&digest));
     assert_eq!(fs::read(&path).unwrap(), b"program");
     assert_eq!(path, place.path().join(format!("artifact/{}", digest.hex())));
     // Once more is no harm.
@@ -197,29 +196,29 @@ fn an_artifact_lies_under_its_digest() {
 #[test]
 fn damage_to_the_newest_entries_is_found_before_anything_is_appended() {
     let place = scratch_dir();
-    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&sample_notes("good", 3)).unwrap();
     drop(writer);
     for file in ["tile/entries/000.p/3", "tile/0/000.p/3"] {
-        let path = scratch_dir.path().join(file);
+        let path = place.path().join(file);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&path, damaged).unwrap();
-            let error = open(scratch_dir.path(), Storage::default()).unwrap_err();
+            let error = open(place.path(), Storage::default()).unwrap_err();
             assert!(matches!(error, WriteError::Disk(_)), "byte {at} of {file}: {error}");
         }
         fs::write(&path, whole).unwrap();
     }
-    open(scratch_dir.path(), Storage::default()).unwrap();
+    open(place.path(), Storage::default()).unwrap();
 }
 
 #[test]
 fn everything_is_durable_before_the_head_is_written_down_and_that_before_it_is_signed() {
     let place = scratch_dir();
     let (disk, steps) = recording_disk();
-    let directory = scratch_dir.path().join("log");
+    let directory = place.path().join("log");
     let mut writer = init(&directory, disk).unwrap();
     for count in [3, 250, 10, 600] {
         steps.lock().unwrap().clear();
@@ -294,7 +293,7 @@ fn expected_entries_and_sizes() -> (Vec<Vec<u8>>, Vec<usize>) {
 fn count_write_steps() -> usize {
     let place = scratch_dir();
     let (disk, steps) = recording_disk();
-    append_batches(&scratch_dir.path().join("log"), disk).unwrap();
+    append_batches(&place.path().join("log"), disk).unwrap();
     steps.lock().unwrap().len()
 }
 
@@ -340,7 +339,7 @@ fn a_writer_killed_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it(
     let mut reached = BTreeSet::new();
     for dies in 0..steps {
         let (place, seen) = (scratch_dir(), SignedHeads::default());
-        let directory = scratch_dir.path().join("log");
+        let directory = place.path().join("log");
         append_batches(&directory, failing_disk(dies, None)).expect_err("the disk died");
         reached.insert(check_recovers(&directory, &seen));
     }
@@ -357,12 +356,12 @@ fn a_writer_killed_again_while_it_recovers_does_not_fork_either() {
     // In the last append, where there is something to recover.
     for dies in steps - 20..steps {
         let (place, seen) = (scratch_dir(), SignedHeads::default());
-        append_batches(&scratch_dir.path().join("log"), failing_disk(dies, None))
+        append_batches(&place.path().join("log"), failing_disk(dies, None))
             .expect_err("the disk died");
-        seen.record(&scratch_dir.path().join("log"));
+        seen.record(&place.path().join("log"));
         for again in 0..8 {
             let (second, seen) = (scratch_dir::scratch_dir(), seen.snapshot());
-            copy_tree(scratch_dir.path(), second.path()).unwrap();
+            copy_tree(place.path(), second.path()).unwrap();
             let directory = second.path().join("log");
             let died = restart(&directory, failing_disk(again, None))
                 .and_then(|mut writer| writer.append(&sample_notes("second life", 2)));
@@ -390,19 +389,18 @@ fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
     for length in [1, 2, 3] {
         for from in 1..steps {
             let (place, seen) = (scratch_dir(), SignedHeads::default());
-            copy_tree(base.path(), scratch_dir.path()).unwrap();
-            let mut writer =
-                open(scratch_dir.path(), failing_disk(from, Some(from + length))).unwrap();
+            copy_tree(base.path(), place.path()).unwrap();
+            let mut writer = open(place.path(), failing_disk(from, Some(from + length))).unwrap();
             writer.append(&failed).expect_err("the disk had no space");
-            seen.record(scratch_dir.path());
-            read_verified(scratch_dir.path());
+            seen.record(place.path());
+            read_verified(place.path());
             // The same writer, other entries: of the size that failed, and then past it.
             let mut appended: Vec<Vec<u8>> = Vec::new();
             for (word, count) in [("other", 10), ("next", 3), ("last", 300)] {
                 let new = sample_notes(word, count);
                 let tried = writer.append(&new);
-                seen.record(scratch_dir.path());
-                let (head, _) = read_verified(scratch_dir.path());
+                seen.record(place.path());
+                let (head, _) = read_verified(place.path());
                 if let Ok(indexes) = tried {
                     assert_eq!(indexes.end, head.size());
                     assert_eq!(&head, writer.head());
@@ -410,8 +408,8 @@ fn a_writer_whose_disk_fails_for_a_moment_goes_on_without_forking_or_refuses() {
                 }
             }
             drop(writer);
-            let writer = open(scratch_dir.path(), seen.disk(scratch_dir.path())).unwrap();
-            let (head, entries) = read_verified(scratch_dir.path());
+            let writer = open(place.path(), seen.disk(place.path())).unwrap();
+            let (head, entries) = read_verified(place.path());
             assert_eq!(&head, writer.head());
             assert_eq!(entries[..250], old);
             // What failed is in it whole or not at all, and what succeeded is.
@@ -429,8 +427,8 @@ fn a_power_cut_at_any_step_leaves_the_old_log_or_the_new_and_never_forks_it() {
     let mut outcomes = 0;
     for dies in 0..=steps {
         let (place, seen) = (scratch_dir(), SignedHeads::default());
-        let power = PowerCutModel::new(scratch_dir.path());
-        let told = append_batches(&scratch_dir.path().join("log"), power.disk(Some(dies), &seen));
+        let power = PowerCutModel::new(place.path());
+        let told = append_batches(&place.path().join("log"), power.disk(Some(dies), &seen));
         assert_eq!(told.is_ok(), dies == steps);
         for left in power.power_cut_states() {
             let directory = left.path().join("log");
@@ -449,18 +447,18 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
     };
     let first = {
         let (place, (disk, steps)) = (scratch_dir(), recording_disk());
-        begin(&scratch_dir.path().join("log"), disk).unwrap();
+        begin(&place.path().join("log"), disk).unwrap();
         steps.lock().unwrap().len()
     };
     for dies in 0..first {
         let (place, seen) = (scratch_dir(), SignedHeads::default());
-        let power = PowerCutModel::new(scratch_dir.path());
-        let directory = scratch_dir.path().join("log");
+        let power = PowerCutModel::new(place.path());
+        let directory = place.path().join("log");
         begin(&directory, power.disk(Some(dies), &seen)).expect_err("killed");
         seen.record(&directory);
         for cut in 0.. {
             let second = scratch_dir::scratch_dir();
-            copy_tree(scratch_dir.path(), second.path()).unwrap();
+            copy_tree(place.path(), second.path()).unwrap();
             let power = power.copy_to(second.path());
             let seen = seen.snapshot();
             let directory = second.path().join("log");
@@ -492,25 +490,25 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_do_not_fork_the_log() {
 #[test]
 fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
     let place = scratch_dir();
-    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&sample_notes("old", 2)).unwrap();
-    let old = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
+    let old = fs::read(place.path().join("checkpoint")).unwrap();
     writer.append(&sample_notes("new", 2)).unwrap();
-    let new = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
+    let new = fs::read(place.path().join("checkpoint")).unwrap();
     drop(writer);
     // Anybody who may write here can put an old checkpoint back, and take the record away.
-    fs::write(scratch_dir.path().join("checkpoint"), &old).unwrap();
-    fs::remove_file(scratch_dir.path().join(".pending")).unwrap();
-    let mut writer = open(scratch_dir.path(), Storage::default()).unwrap();
+    fs::write(place.path().join("checkpoint"), &old).unwrap();
+    fs::remove_file(place.path().join(".pending")).unwrap();
+    let mut writer = open(place.path(), Storage::default()).unwrap();
     let error = writer.append(&sample_notes("other", 2)).unwrap_err();
     assert!(matches!(error, WriteError::Unrecorded(_)), "{error}");
     assert!(matches!(writer.check_mirror("m", &new), Err(WriteError::MirrorAhead { .. })));
     writer.append(&sample_notes("other", 2)).unwrap_err();
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     // A log that was restored whole from its mirror goes on.
-    fs::write(scratch_dir.path().join("checkpoint"), &new).unwrap();
+    fs::write(place.path().join("checkpoint"), &new).unwrap();
     drop(writer);
-    let mut writer = open(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = open(place.path(), Storage::default()).unwrap();
     writer.append(&sample_notes("other", 2)).unwrap_err();
     writer.check_mirror("m", &new).unwrap();
     writer.append(&sample_notes("other", 2)).unwrap();
@@ -519,46 +517,46 @@ fn a_log_whose_last_signature_is_not_on_record_signs_only_beside_a_mirror() {
 #[test]
 fn a_head_that_was_written_down_is_finished_and_one_whose_tiles_are_gone_is_not_signed() {
     let place = scratch_dir();
-    let mut writer = init(scratch_dir.path(), Storage::default()).unwrap();
+    let mut writer = init(place.path(), Storage::default()).unwrap();
     writer.append(&sample_notes("old", 2)).unwrap();
-    let old = fs::read(scratch_dir.path().join("checkpoint")).unwrap();
+    let old = fs::read(place.path().join("checkpoint")).unwrap();
     writer.append(&sample_notes("new", 2)).unwrap();
     drop(writer);
     // As if the power had gone before the signature.
-    fs::write(scratch_dir.path().join("checkpoint"), &old).unwrap();
-    let tile = scratch_dir.path().join("tile/0/000.p/4");
+    fs::write(place.path().join("checkpoint"), &old).unwrap();
+    let tile = place.path().join("tile/0/000.p/4");
     let bytes = fs::read(&tile).unwrap();
     fs::write(&tile, &bytes[32..]).unwrap();
-    open(scratch_dir.path(), Storage::default()).expect_err("its tiles are damaged");
+    open(place.path(), Storage::default()).expect_err("its tiles are damaged");
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     fs::write(&tile, &bytes).unwrap();
-    fs::write(scratch_dir.path().join(".pending"), "rubbish").unwrap();
-    open(scratch_dir.path(), Storage::default()).expect_err("nobody knows what was signed");
+    fs::write(place.path().join(".pending"), "rubbish").unwrap();
+    open(place.path(), Storage::default()).expect_err("nobody knows what was signed");
     assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     let leaves: Vec<Hash> = [sample_notes("old", 2), sample_notes("new", 2)]
         .concat()
         .iter()
-        .map(|note| Hash::leaf(sample_note))
+        .map(|note| Hash::leaf(note))
         .collect();
     let pending = Checkpoint { origin: origin(), size: 4, root: naive_root(&leaves) };
     let intent = |text: &str| {
         let mut note = Note::unsigned(&format!("unanimity/pending/v1\n{text}")).unwrap();
-        sample_note.sign(&signing_key(1));
-        sample_note.to_string()
+        note.sign(&signing_key(1));
+        note.to_string()
     };
     // Without the log's own signature it is somebody else's wish.
     let unsigned = intent(&pending.text()).split("\n\n").next().unwrap().to_owned() + "\n";
     let other = pending.sign(&signing_key(1)).to_string();
     for forged in [pending.text(), unsigned, other] {
-        fs::write(scratch_dir.path().join(".pending"), forged).unwrap();
-        open(scratch_dir.path(), Storage::default()).expect_err("nobody signed that");
+        fs::write(place.path().join(".pending"), forged).unwrap();
+        open(place.path(), Storage::default()).expect_err("nobody signed that");
         assert_eq!(fs::read(place.path().join("checkpoint")).unwrap(), old);
     }
-    fs::write(scratch_dir.path().join(".pending"), intent(&pending.text())).unwrap();
-    let writer = open(scratch_dir.path(), Storage::default()).unwrap();
+    fs::write(place.path().join(".pending"), intent(&pending.text())).unwrap();
+    let writer = open(place.path(), Storage::default()).unwrap();
     assert_eq!(writer.head().size(), 4);
     assert_eq!(read_verified(place.path()).1.len(), 4);
-    let note = Note::parse(&fs::read(scratch_dir.path().join("checkpoint")).unwrap()).unwrap();
+    let note = Note::parse(&fs::read(place.path().join("checkpoint")).unwrap()).unwrap();
     assert_eq!(note.signatures().len(), 1);
     assert!(!temporary_path(&place.path().join("checkpoint")).exists());
 }

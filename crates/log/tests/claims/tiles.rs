@@ -147,7 +147,7 @@ fn a_tree_grown_leaf_by_leaf_and_in_batches_has_the_same_tiles() {
     grown(at_once.path(), &leaves);
     for batch in [1, 7, 100, 256, 257] {
         let place = scratch_dir();
-        let mut tree = store(scratch_dir.path(), 0);
+        let mut tree = store(place.path(), 0);
         let mut size = 0;
         for batch in leaves.chunks(batch) {
             let growth = tree.grow(batch.iter().copied());
@@ -160,7 +160,7 @@ fn a_tree_grown_leaf_by_leaf_and_in_batches_has_the_same_tiles() {
             assert_eq!(store(place.path(), size as u64).root(), tree.root());
         }
         // The tiles of the end are there byte for byte; those of the sizes between stay beside them.
-        let written = files(scratch_dir.path());
+        let written = files(place.path());
         for (path, bytes) in files(at_once.path()) {
             assert_eq!(written.get(&path), Some(&bytes), "{path} in batches of {batch}");
         }
@@ -170,8 +170,8 @@ fn a_tree_grown_leaf_by_leaf_and_in_batches_has_the_same_tiles() {
 #[test]
 fn the_files_of_a_tree_are_its_tiles_and_nothing_else() {
     let place = scratch_dir();
-    grown(scratch_dir.path(), &leaf_hashes(600));
-    let written: Vec<String> = files(scratch_dir.path()).into_keys().collect();
+    grown(place.path(), &leaf_hashes(600));
+    let written: Vec<String> = files(place.path()).into_keys().collect();
     let expected = ["tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"];
     assert_eq!(written, expected);
 }
@@ -183,8 +183,8 @@ fn proofs_from_tiles_are_the_naive_ones() {
     sizes.extend([127, 255, 256, 257, 511, 512, 513, 600]);
     for size in sizes {
         let (place, leaves) = (scratch_dir(), &leaves[..size]);
-        let tree = grown(scratch_dir.path(), leaves);
-        let mirror = Mirror::from_directory(scratch_dir.path());
+        let tree = grown(place.path(), leaves);
+        let mirror = Mirror::from_directory(place.path());
         let cached = TileReader::new(&mirror);
         let few = [0, 1, 2, size / 3, size / 2, size.saturating_sub(2), size - 1];
         for index in few.into_iter().filter(|&index| index < size) {
@@ -216,7 +216,7 @@ fn proofs_from_tiles_are_the_naive_ones() {
 fn a_tree_of_more_than_two_levels_of_tiles_proves_the_same() {
     let (place, leaves) = (scratch_dir(), leaf_hashes(66_000));
     let (small, large) = (65_500, 66_000);
-    let mut tree = grown(scratch_dir.path(), &leaves[..small]);
+    let mut tree = grown(place.path(), &leaves[..small]);
     let growth = tree.grow(leaves[small..].iter().copied());
     tree.commit(growth).unwrap();
     let root = naive_root(&leaves);
@@ -236,15 +236,15 @@ fn a_tree_of_more_than_two_levels_of_tiles_proves_the_same() {
 #[test]
 fn a_partial_tile_that_is_gone_is_read_from_the_full_one() {
     let (place, leaves) = (scratch_dir(), leaf_hashes(300));
-    let mut tree = grown(scratch_dir.path(), &leaves[..100]);
+    let mut tree = grown(place.path(), &leaves[..100]);
     let growth = tree.grow(leaves[100..].iter().copied());
     tree.commit(growth).unwrap();
-    fs::remove_dir_all(scratch_dir.path().join("tile/0/000.p")).unwrap();
+    fs::remove_dir_all(place.path().join("tile/0/000.p")).unwrap();
     let partial = Tile { level: 0, index: 0, width: 100 };
     assert_eq!(tree.read(partial).unwrap(), leaves[..100]);
     // So does a tree of the smaller size, and a reader of a mirror.
     assert_eq!(store(place.path(), 100).root(), naive_root(&leaves[..100]));
-    let mirror = Mirror::from_directory(scratch_dir.path());
+    let mirror = Mirror::from_directory(place.path());
     let read = block_on(unanimity_log::read_leaves(&&mirror, 50..100)).unwrap();
     assert_eq!(read, leaves[50..100]);
 }
@@ -252,10 +252,10 @@ fn a_partial_tile_that_is_gone_is_read_from_the_full_one() {
 #[test]
 fn a_damaged_or_missing_tile_is_an_error_that_names_its_file() {
     let (place, leaves) = (scratch_dir(), leaf_hashes(300));
-    let tree = grown(scratch_dir.path(), &leaves);
-    let path = scratch_dir.path().join("tile/0/001.p/44");
+    let tree = grown(place.path(), &leaves);
+    let path = place.path().join("tile/0/001.p/44");
     let whole = fs::read(&path).unwrap();
-    let open = || TileStore::open(scratch_dir.path(), 300, Mode::Public, Storage::default());
+    let open = || TileStore::open(place.path(), 300, Mode::Public, Storage::default());
     let read = || tree.range_roots(std::slice::from_ref(&(290..291)));
     for garbled in [&whole[..whole.len() - 1], &whole[32..], &[whole.clone(), vec![0]].concat()] {
         fs::write(&path, garbled).unwrap();
@@ -278,8 +278,8 @@ fn a_damaged_or_missing_tile_is_an_error_that_names_its_file() {
 #[test]
 fn leaves_hashed_and_not_written_change_nothing() {
     let (place, leaves) = (scratch_dir(), leaf_hashes(10));
-    let tree = grown(scratch_dir.path(), &leaves[..5]);
-    let before = files(scratch_dir.path());
+    let tree = grown(place.path(), &leaves[..5]);
+    let before = files(place.path());
     drop(tree.grow(leaves[5..].iter().copied()));
     assert_eq!(files(place.path()), before);
     assert_eq!(tree.root(), naive_root(&leaves[..5]));

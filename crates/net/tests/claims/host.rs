@@ -164,7 +164,7 @@ async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_answer_goes_on_when_the_connection_has_had_its_time_and_no_other_follows() {
-    let rate = Some((1 << 20) / 90);
+    let bytes_per_second = Some((1 << 20) / 90);
     let host = TestServer::start(ServerLimits { bytes_per_second, ..LIMITS });
     let mut stream = host.connect().await;
     let keep = get("large", "").replace("Connection: close\r\n", "");

@@ -307,11 +307,11 @@ prop_compose! {
     fn a_manifest()(
         log in "[a-z][ -~]{0,60}[a-z]", product in a_name(), channel in a_name(), version in a_name(),
         sequence in 1u64..1 << 63, issued in 0u64..1 << 62, lasts in 1u64..1 << 62,
-        targets in proptest::collection::vec(a_target(), 1..8),
+        artifacts in proptest::collection::vec(a_target(), 1..8),
     ) -> Manifest {
-        let mut targets = targets;
-        targets.sort_by(|a, b| a.platform.cmp(&b.platform));
-        targets.dedup_by(|a, b| a.platform == b.platform);
+        let mut artifacts = artifacts;
+        artifacts.sort_by(|a, b| a.platform.cmp(&b.platform));
+        artifacts.dedup_by(|a, b| a.platform == b.platform);
         let (issued, expires) = (Timestamp(issued), Timestamp(issued + lasts));
         Manifest { log: format!("log {log}").parse().unwrap(), product, channel, sequence, version, issued, expires, artifacts }
     }

@@ -14,7 +14,7 @@ use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_testkit::{
     CycleSummary, DemoBackend, Fixture, PEER_NAMES, PEERS, TestError, copy_tree, relay_answers,
 };
-use unanimity_tor::{AuthorizedClients, TorClient, hosting};
+use unanimity_tor::{AuthorizedClients, TorClient, service_settings};
 
 use crate::onion::nodes::{CLIENT, OnionWorld, SETTLE};
 use crate::onion::process::{NodeProcess, POLL_INTERVAL, PROCESS_TIMEOUT, ProcessResult};

@@ -13,7 +13,7 @@ const DISGUISED: &str = "obfs4 192.0.2.66:443 8C00000DFE0046ABCDFAD191144399CB52
 
 fn address(network: TorNetwork) -> Result<OnionAddress, TorError> {
     let place = scratch_dir();
-    let (state, cache) = (scratch_dir.path().join("state"), scratch_dir.path().join("cache"));
+    let (state, cache) = (place.path().join("state"), place.path().join("cache"));
     let hosting = ServiceSettings { nickname: "n".to_owned(), port: 4242, proof_of_work: false };
     service_address(&TorSettings { state, cache, network }, &hosting)
 }
@@ -70,7 +70,7 @@ fn a_private_network_s_description_leads_nowhere_else() {
 async fn a_node_that_is_offline_has_an_address_and_no_tor() {
     address(TorNetwork::Offline).unwrap();
     let place = scratch_dir();
-    let (state, cache) = (scratch_dir.path().join("state"), scratch_dir.path().join("cache"));
+    let (state, cache) = (place.path().join("state"), place.path().join("cache"));
     let settings = TorSettings { state, cache, network: TorNetwork::Offline };
     let error = TorClient::new(&settings, None).unwrap_err().to_string();
     assert!(error.contains("offline"), "{error}");

@@ -87,14 +87,14 @@ fn check_recovers(story: &[LogAndSite], site: &Path, whole: &Path) -> Option<u64
 #[test]
 fn a_run_killed_at_any_step_leaves_the_older_log_or_the_newer_and_the_next_one_ends_it() {
     let place = scratch_dir();
-    let (story, whole) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("whole"));
+    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
     let (disk, steps) = recording_disk();
     assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     assert!(steps > 100, "{steps} steps");
     let (mut met, mut last) = (BTreeSet::new(), None);
     for dies in 0..steps {
-        let site = scratch_dir.path().join(format!("site-{dies}"));
+        let site = place.path().join(format!("site-{dies}"));
         assert!(!export_all(&story, &site, &failing_disk(dies, None)));
         let size = check_recovers(&story, &site, &whole);
         assert!(size >= last, "step {dies}: what was published stays published");
@@ -112,7 +112,7 @@ fn a_run_killed_at_any_step_leaves_the_older_log_or_the_newer_and_the_next_one_e
 #[test]
 fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
     let place = scratch_dir();
-    let (story, whole) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("whole"));
+    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
     let (disk, steps) = recording_disk();
     assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
@@ -133,7 +133,7 @@ fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
 #[test]
 fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
     let place = scratch_dir();
-    let story = make_log_versions(scratch_dir.path());
+    let story = make_log_versions(place.path());
     let publish = |site: &Path, disk: &Storage| export_all(&story[..1], site, disk);
     let (disk, steps) = recording_disk();
     assert!(publish(&place.path().join("whole"), &disk));
@@ -165,12 +165,12 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
 #[test]
 fn a_run_whose_disk_fails_for_a_moment_is_ended_by_the_next() {
     let place = scratch_dir();
-    let (story, whole) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("whole"));
+    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
     let (disk, steps) = recording_disk();
     assert!(export_all(&story, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     for from in 0..steps {
-        let site = scratch_dir.path().join(format!("site-{from}"));
+        let site = place.path().join(format!("site-{from}"));
         export_all(&story, &site, &failing_disk(from, Some(from + 1)));
         check_recovers(&story, &site, &whole);
         fs::remove_dir_all(&site).unwrap();
@@ -180,7 +180,7 @@ fn a_run_whose_disk_fails_for_a_moment_is_ended_by_the_next() {
 #[test]
 fn all_that_a_checkpoint_implies_is_durable_before_it_is_written_and_the_page_comes_last() {
     let place = scratch_dir();
-    let (story, site) = (make_log_versions(scratch_dir.path()), scratch_dir.path().join("site"));
+    let (story, site) = (make_log_versions(place.path()), place.path().join("site"));
     let (checkpoint, page) = (site.join("checkpoint"), site.join("index.html"));
     for pair in &story {
         let (disk, steps) = recording_disk();

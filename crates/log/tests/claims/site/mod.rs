@@ -39,7 +39,7 @@ impl LogAndSite {
 
     fn append(&self, notes: &[Vec<u8>]) {
         let mut log = LogWriter::open(&self.log, signing_key(1), Storage::default()).unwrap();
-        log.append(sample_notes).unwrap();
+        log.append(notes).unwrap();
     }
 
     /// Appends a release of a file, whose bytes go beside the log.
@@ -94,7 +94,7 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     for (sequence, artifact) in [(1, &b"one"[..]), (2, b"two")] {
         pair.release(sequence, artifact);
     }
@@ -135,8 +135,8 @@ fn a_site_has_all_of_a_log_that_is_to_be_served_and_nothing_else() {
 async fn a_client_installs_from_a_site_that_was_published() {
     let place = scratch_dir();
     let mut world =
-        World::create(&scratch_dir.path().join("world"), 3, Timestamp(1_790_000_000)).unwrap();
-    let site = scratch_dir.path().join("site");
+        World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000)).unwrap();
+    let site = place.path().join("site");
     world.mirrors = vec![Mirror::from_directory(&site)];
     for (sequence, artifact) in [(1, &b"#!/bin/sh\necho one\n"[..]), (2, b"#!/bin/sh\necho two\n")]
     {
@@ -157,7 +157,7 @@ async fn a_client_installs_from_a_site_that_was_published() {
 #[test]
 fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("first", 256));
     pair.release(1, b"one");
     pair.export(&Storage::default()).unwrap();
@@ -183,7 +183,7 @@ fn only_what_changed_is_written_and_a_second_run_writes_nothing() {
 #[test]
 fn an_empty_log_is_a_site() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.export(&Storage::default()).unwrap();
     assert_eq!(read_verified(&pair.site).0.size(), 0);
     assert!(pair.page().contains("There are none yet."));
@@ -197,7 +197,7 @@ fn an_empty_log_is_a_site() {
 #[test]
 fn what_is_appended_meanwhile_is_published_by_the_next_run() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("first", 3));
     let source = LogSnapshot::read(&pair.log, &sample_log().key).unwrap();
     let mut writer = LogWriter::open(&pair.log, signing_key(1), Storage::default()).unwrap();
@@ -211,7 +211,7 @@ fn what_is_appended_meanwhile_is_published_by_the_next_run() {
 #[test]
 fn a_copy_that_dropped_partial_tiles_is_a_log_to_publish_from() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("first", 200));
     let old = fs::read(pair.log.join("checkpoint")).unwrap();
     pair.append(&sample_notes("second", 100));
@@ -226,7 +226,7 @@ fn a_copy_that_dropped_partial_tiles_is_a_log_to_publish_from() {
 #[test]
 fn damage_to_a_site_is_repaired() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("first", 255));
     pair.release(1, b"one");
     pair.export(&Storage::default()).unwrap();
@@ -257,7 +257,7 @@ fn damage_to_a_site_is_repaired() {
 #[test]
 fn what_somebody_else_put_on_the_site_stays() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, b"one");
     pair.export(&Storage::default()).unwrap();
     let theirs = [("index.html", "<p>mine</p>"), ("robots.txt", ""), ("artifact/notes", "x")];
@@ -274,7 +274,7 @@ fn what_somebody_else_put_on_the_site_stays() {
 #[test]
 fn an_artifact_that_is_missing_is_said_and_shown_and_one_that_the_site_has_is_not_needed() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&[release(1, 3, b"one"), release(2, 3, b"two")]);
     let done = pair.export(&Storage::default()).unwrap();
     assert_eq!(done.missing_artifacts.len(), 2);
@@ -305,7 +305,7 @@ fn an_artifact_that_is_missing_is_said_and_shown_and_one_that_the_site_has_is_no
 #[test]
 fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, b"one");
     pair.release(2, b"two");
     pair.append(&[sample_note("other", 1), b"unanimity/manifest/v1 no more\n".to_vec()][..1]);
@@ -327,7 +327,7 @@ fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
     ] {
         at(text);
     }
-    let again = LogAndSite { site: scratch_dir.path().join("again"), log: pair.log.clone() };
+    let again = LogAndSite { site: place.path().join("again"), log: pair.log.clone() };
     again.export(&Storage::default()).unwrap();
     assert_eq!(files(&again.site), files(&pair.site));
 }
@@ -335,13 +335,12 @@ fn the_page_lists_releases_newest_first_and_is_the_same_for_the_same_log() {
 #[test]
 fn nothing_that_others_named_is_markup_in_the_page() {
     let place = scratch_dir();
-    let pair =
-        LogAndSite { log: scratch_dir.path().join("log"), site: scratch_dir.path().join("site") };
+    let pair = LogAndSite { log: place.path().join("log"), site: place.path().join("site") };
     let origin = "log.example/<script src='x'>alert(1)</script>&amp;\"--><style>";
     let name = "<img\u{a0}x\u{202e}".replace('\u{a0}', "") + "\u{200b}onerror=\"y\">";
     let secret = unanimity_protocol::NoteSigningKey::from_seed(name.parse().unwrap(), &[5; 32]);
-    let key = signing_key.public();
-    LogWriter::init(&pair.log, origin.parse().unwrap(), signing_key, Storage::default()).unwrap();
+    let key = secret.public();
+    LogWriter::init(&pair.log, origin.parse().unwrap(), secret, Storage::default()).unwrap();
     export(&LogSnapshot::read(&pair.log, &key).unwrap(), &pair.site, &Storage::default()).unwrap();
     let page = pair.page();
     assert!(page.is_ascii());
@@ -357,7 +356,7 @@ fn nothing_that_others_named_is_markup_in_the_page() {
 #[test]
 fn a_thousand_releases_are_listed_and_the_rest_is_counted() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     let all: Vec<Vec<u8>> = (1..=1003).map(|sequence| release(sequence, 3, b"one")).collect();
     pair.append(&all);
     pair.export(&Storage::default()).unwrap();

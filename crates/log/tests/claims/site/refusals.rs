@@ -27,13 +27,13 @@ fn refused(pair: &LogAndSite) -> ExportError {
 #[test]
 fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("first", 511));
     pair.release(1, b"one");
     pair.append(&sample_notes("last", 3));
     let served = files(&pair.log);
     // What of the log its checkpoint implies: not the partial tiles of older heads.
-    let fresh = LogAndSite { log: pair.log.clone(), site: scratch_dir.path().join("fresh") };
+    let fresh = LogAndSite { log: pair.log.clone(), site: place.path().join("fresh") };
     fresh.export(&Storage::default()).unwrap();
     let implied = files(&fresh.site);
     assert_eq!(implied.len(), 9 + 1);
@@ -64,7 +64,7 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
         if name.starts_with("artifact") {
             let done = export(
                 &LogSnapshot::read(&pair.log, &sample_log().key).unwrap(),
-                &scratch_dir.path().join("without"),
+                &place.path().join("without"),
                 &Storage::default(),
             );
             assert_eq!(done.unwrap().missing_artifacts.len(), 1);
@@ -83,9 +83,9 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
 #[test]
 fn a_site_never_goes_back() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("old", 300));
-    let backup = LogAndSite { log: scratch_dir.path().join("backup"), site: pair.site.clone() };
+    let backup = LogAndSite { log: place.path().join("backup"), site: pair.site.clone() };
     copy_tree(&pair.log, &backup.log).unwrap();
     pair.append(&sample_notes("new", 2));
     pair.export(&Storage::default()).unwrap();
@@ -96,7 +96,7 @@ fn a_site_never_goes_back() {
     assert!(matches!(refused(&backup), ExportError::Rollback { .. }));
     // From the log itself it is made whole again.
     pair.export(&Storage::default()).unwrap();
-    let empty = LogAndSite { log: scratch_dir.path().join("empty"), site: pair.site.clone() };
+    let empty = LogAndSite { log: place.path().join("empty"), site: pair.site.clone() };
     LogWriter::init(&empty.log, origin(), signing_key(1), Storage::default()).unwrap();
     assert!(matches!(refused(&empty), ExportError::Rollback { held: 0, .. }));
 }
@@ -104,9 +104,9 @@ fn a_site_never_goes_back() {
 #[test]
 fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("both", 300));
-    let other = LogAndSite { log: scratch_dir.path().join("other"), site: pair.site.clone() };
+    let other = LogAndSite { log: place.path().join("other"), site: pair.site.clone() };
     copy_tree(&pair.log, &other.log).unwrap();
     pair.append(&sample_notes("ours", 5));
     pair.export(&Storage::default()).unwrap();
@@ -125,12 +125,12 @@ fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence()
 #[test]
 fn a_site_of_another_log_is_left_alone() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.export(&Storage::default()).unwrap();
     for (name, (origin, key)) in
         [("origin", ("log.example/other".parse().unwrap(), 1)), ("key", (origin(), 2))]
     {
-        let other = LogAndSite { log: scratch_dir.path().join(name), site: pair.site.clone() };
+        let other = LogAndSite { log: place.path().join(name), site: pair.site.clone() };
         LogWriter::init(&other.log, origin, signing_key(key), Storage::default()).unwrap();
         let before = files(&other.site);
         let source = LogSnapshot::read(&other.log, &signing_key(key).public()).unwrap();
@@ -147,7 +147,7 @@ fn a_site_of_another_log_is_left_alone() {
 #[test]
 fn a_directory_with_other_things_in_it_is_no_site() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     fs::create_dir(&pair.site).unwrap();
     for name in ["notes.txt", ".hidden", "index.html", "checkpoint.old", "tiles"] {
         fs::write(pair.site.join(name), "precious").unwrap();
@@ -155,9 +155,9 @@ fn a_directory_with_other_things_in_it_is_no_site() {
         fs::remove_file(pair.site.join(name)).unwrap();
     }
     // A log's directory that somebody appends to, be it of the same log.
-    copy_tree(&pair.log, &scratch_dir.path().join("backup")).unwrap();
+    copy_tree(&pair.log, &place.path().join("backup")).unwrap();
     pair.append(&sample_notes("new", 2));
-    let backup = LogAndSite { log: pair.log.clone(), site: scratch_dir.path().join("backup") };
+    let backup = LogAndSite { log: pair.log.clone(), site: place.path().join("backup") };
     fs::write(backup.site.join(".pending"), "").unwrap();
     assert!(matches!(refused(&backup), ExportError::IsLog(_)));
     // A file, and a directory that may not be written.
@@ -170,30 +170,29 @@ fn a_directory_with_other_things_in_it_is_no_site() {
 #[test]
 fn a_site_and_its_log_are_apart() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("new", 2));
-    symlink(&pair.log, scratch_dir.path().join("link")).unwrap();
+    symlink(&pair.log, place.path().join("link")).unwrap();
     for site in ["log", "log/site", "log/tile", "log/a/b", "link", "link/site", "."] {
-        let inside = LogAndSite { log: pair.log.clone(), site: scratch_dir.path().join(site) };
+        let inside = LogAndSite { log: pair.log.clone(), site: place.path().join(site) };
         let before = files(&pair.log);
         let error = inside.export(&Storage::default()).unwrap_err();
         assert!(matches!(error, ExportError::OverlappingDirectories { .. }), "{site}: {error}");
         assert_eq!(files(&pair.log), before, "{site}");
     }
-    let through = LogAndSite { log: scratch_dir.path().join("link"), site: pair.log.join("site") };
+    let through = LogAndSite { log: place.path().join("link"), site: pair.log.join("site") };
     assert!(matches!(refused(&through), ExportError::OverlappingDirectories { .. }));
-    let around =
-        LogAndSite { log: pair.log.clone(), site: scratch_dir.path().join("other/../log/site") };
+    let around = LogAndSite { log: pair.log.clone(), site: place.path().join("other/../log/site") };
     assert!(refused(&around).to_string().contains("(..)"));
     // A neighbour whose name begins alike is no part of it.
-    let beside = LogAndSite { log: pair.log.clone(), site: scratch_dir.path().join("log-site") };
+    let beside = LogAndSite { log: pair.log.clone(), site: place.path().join("log-site") };
     beside.export(&Storage::default()).unwrap();
 }
 
 #[test]
 fn one_process_publishes_to_a_site_at_a_time() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.export(&Storage::default()).unwrap();
     let lock = unanimity_storage::lock(&pair.site).unwrap();
     pair.append(&sample_notes("new", 2));
@@ -207,7 +206,7 @@ fn one_process_publishes_to_a_site_at_a_time() {
 #[test]
 fn what_another_run_published_in_the_meantime_is_not_taken_back() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.append(&sample_notes("old", 2));
     let old = LogSnapshot::read(&pair.log, &sample_log().key).unwrap();
     pair.append(&sample_notes("new", 2));
@@ -226,7 +225,7 @@ fn what_another_run_published_in_the_meantime_is_not_taken_back() {
 #[test]
 fn a_full_disk_leaves_nothing_half_written() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, &[7; 300_000]);
     let disk = Storage::with_hook(|step| match step {
         WriteStep::SyncFile(_) => Err(watched_disk::no_space()),
@@ -240,7 +239,7 @@ fn a_full_disk_leaves_nothing_half_written() {
 #[test]
 fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
     let place = scratch_dir();
-    let pair = LogAndSite::new(scratch_dir.path());
+    let pair = LogAndSite::new(place.path());
     pair.release(1, b"one");
     let source = LogSnapshot::read(&pair.log, &sample_log().key).unwrap();
     let (from, digest) = (pair.log.clone(), Hash::digest(b"one").hex());
@@ -255,7 +254,7 @@ fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
 #[tokio::test]
 async fn a_release_for_another_log_is_none_of_its_releases() {
     let place = scratch_dir();
-    let world = World::create(scratch_dir.path(), 3, Timestamp(1_790_000_000)).unwrap();
+    let world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
     let ours = world.publish(&ReleaseSpec::new(1, "1.0.0", b"one")).unwrap();
     // Whoever holds the log's key can log anything.
     let foreign = ours.to_string().replace(ours.log.as_str(), "log.example/else");
