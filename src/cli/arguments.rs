@@ -175,7 +175,7 @@ fn run(arguments: Arguments) -> Result<CommandOutput, CommandError> {
         #[cfg(feature = "tor")]
         CliCommand::Peers(verb) => daemon_client::run(config, Request::Peers(verb), json),
         #[cfg(not(feature = "tor"))]
-        CliCommand::Status => status::status(&node::load_node(config)?, None),
+        CliCommand::Status => status::render_status(&node::load_node(config)?, None),
         CliCommand::Rollback(rollback) => rollback.run(&node::load_node(config)?),
         CliCommand::MarkGood(mark_good) => mark_good.run(&node::load_node(config)?),
         CliCommand::Verify(verify) => verify.run(&node::load_client_config(config)?),

@@ -36,51 +36,51 @@ impl ExtraProducts {
 /// Runs a cycle of each product.
 pub(super) fn run(
     config: Option<PathBuf>,
-    errand: CycleMode,
+    mode: CycleMode,
     others: ExtraProducts,
     json: bool,
 ) -> Result<CommandOutput, CommandError> {
     #[cfg(feature = "tor")]
     return super::daemon_client::run(
         config,
-        super::request::Request::Cycle { mode: errand, products: others.into_path_bytes() },
+        super::request::Request::Cycle { mode, products: others.into_path_bytes() },
         json,
     );
     #[cfg(not(feature = "tor"))]
     {
-        let mut said = vec![without_tor(config, errand, json)?];
+        let mut said = vec![run_without_tor(config, mode, json)?];
         for other in others.also {
-            let ended = without_tor(Some(other.clone()), errand, json);
-            said.push(render_cycle::of_another(&other, ended));
+            let ended = run_without_tor(Some(other.clone()), mode, json);
+            said.push(render_cycle::label(&other, ended));
         }
-        Ok(render_cycle::together(said))
+        Ok(render_cycle::merge(said))
     }
 }
 
 /// One cycle of a build that cannot reach anybody: every peer is silent.
 #[cfg(not(feature = "tor"))]
-fn without_tor(
+fn run_without_tor(
     config: Option<PathBuf>,
-    errand: CycleMode,
+    mode: CycleMode,
     json: bool,
 ) -> Result<CommandOutput, CommandError> {
     use unanimity_client::Client;
     use unanimity_net::NoTransport;
 
-    let told = super::node::load_node(config)?;
-    unanimity_install::permissions::check_owner(&told.cycle.state)?;
-    if errand == CycleMode::Update {
-        unanimity_install::permissions::check_root_inputs(&told)?;
+    let node_config = super::node::load_node(config)?;
+    unanimity_install::permissions::check_owner(&node_config.cycle.state)?;
+    if mode == CycleMode::Update {
+        unanimity_install::permissions::check_root_inputs(&node_config)?;
     }
-    let config = &told.client(SystemClock.now()).map_err(crate::advice::command_error)?;
-    let mirrors = crate::node::open_mirrors(&told, None)?;
+    let config = &node_config.client_config(SystemClock.now()).map_err(crate::advice::command_error)?;
+    let mirrors = crate::node::open_mirrors(&node_config, None)?;
     let shown = super::progress::ProgressDisplay::new(json);
     let (report, ended) = super::runtime::block_on(async {
         let disk = Storage::default();
-        let client = Client::open(config, &mirrors, &Absent, &SystemClock, disk)?;
-        let mut client = client.watched(shown.watcher());
+        let client = Client::open(config, &mirrors, &NoTransport, &SystemClock, disk)?;
+        let mut client = client.with_progress(shown.sink());
         let mut rng = rand::rng();
-        Ok::<_, unanimity_client::ClientError>(client.run(errand, &mut rng).await)
+        Ok::<_, unanimity_client::ClientError>(client.run(mode, &mut rng).await)
     })??;
-    Ok(render_cycle::said(&report, ended))
+    Ok(render_cycle::render_outcome(&report, ended))
 }
