@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use simnet::scenario::{Scenario, TorScenario};
 use simnet::trace::{CycleResult, EventKind};
 use simnet::validate::quiet_scenario;
-use simnet::{Environment, Seed, real};
+use simnet::{Environment, Seed, full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -128,7 +128,7 @@ fn count_simulated_cycles(nodes: u32) -> Result<usize, BenchError> {
         tor: TorScenario::calm(),
         ..quiet_scenario(nodes, PEERS)
     };
-    let events = real::run(Environment::new(scenario, Seed(7)), Seed(7))?;
+    let events = full::run(Environment::new(scenario, Seed(7)), Seed(7))?;
     let cycles = events.iter().filter_map(|event| match event.kind {
         EventKind::Cycled(_, came_to) => Some(came_to),
         _ => None,

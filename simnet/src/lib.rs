@@ -5,7 +5,7 @@
 //! is up, how long a circuit takes, what a mirror shows to whom) is a pure function of both, in
 //! [`environment`]. Two tiers live in that environment:
 //!
-//! 1. [`real`]: the client and the peer that ship, over simulated byte streams in virtual time.
+//! 1. [`full`]: the client and the peer that ship, over simulated byte streams in virtual time.
 //! 2. [`population`]: a million nodes as numbers, with the same pure decisions.
 //!
 //! Both tell what happened as [`Event`]s. [`checkers`] and [`format_measure_events`] know those and nothing of
@@ -20,9 +20,9 @@ pub mod cli;
 pub mod closed_form;
 pub mod engine;
 pub mod environment;
+pub mod full;
 pub mod measure;
 pub mod population;
-pub mod real;
 pub mod report;
 pub mod results;
 pub mod scenario;

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom as _;
 
 use crate::checkers::{Rule, RuleChecker, Violation};
 use crate::environment::Environment;
-use crate::real::FullRunError;
+use crate::full::FullRunError;
 use crate::scenario::fault::{Fault, FaultKind};
 use crate::scenario::{
     Adversary, AttackScenario, Colluding, Days, Mirrors, Scenario, Shape, Topology, TorScenario,
@@ -14,7 +14,7 @@ use crate::scenario::{
 use crate::trace::{Event, EventObserver as _};
 use crate::{
     Millis, Seed,
-    real::{self},
+    full::{self},
 };
 
 const MINUTE: Millis = 60_000;
@@ -156,7 +156,7 @@ pub struct PlayedWorld {
 /// Plays a world with the code that ships and holds it against every rule.
 pub fn play(scenario: &Scenario, seed: Seed) -> Result<PlayedWorld, FullRunError> {
     let environment = Environment::new(scenario.clone(), seed);
-    let events = real::run(environment.clone(), seed)?;
+    let events = full::run(environment.clone(), seed)?;
     let mut safety = RuleChecker::new(&environment);
     events.iter().for_each(|event| safety.observe(event));
     Ok(PlayedWorld { events, violations: safety.finish() })

@@ -72,7 +72,8 @@ fn run_without_tor(
     if mode == CycleMode::Update {
         unanimity_install::permissions::check_root_inputs(&node_config)?;
     }
-    let config = &node_config.client_config(SystemClock.now()).map_err(crate::advice::command_error)?;
+    let config =
+        &node_config.client_config(SystemClock.now()).map_err(crate::advice::command_error)?;
     let mirrors = crate::node::open_mirrors(&node_config, None)?;
     let shown = super::progress::ProgressDisplay::new(json);
     let (report, ended) = super::runtime::block_on(async {

@@ -17,17 +17,17 @@ mod node;
 mod offline;
 #[cfg(feature = "tor")]
 mod open_node;
+mod passphrase;
 #[cfg(feature = "tor")]
 mod peers;
 pub mod progress;
 mod publisher;
 mod render_cycle;
+mod render_statement;
 #[cfg(feature = "tor")]
 mod request;
 mod runtime;
-mod secrets;
 mod site;
-mod statement;
 mod status;
 mod verify;
 mod versions;

@@ -15,8 +15,8 @@ use unanimity_report::{CommandError, CommandOutput, Exit, path_json};
 use unanimity_storage::{Clock as _, Mode, PrivateFileError, Storage, SystemClock};
 
 use super::input::{MAX_FILE_BYTES, parse_note_key, read_file};
-use super::secrets::PassphraseArgs;
-use super::statement::{describe, statement_json};
+use super::passphrase::PassphraseArgs;
+use super::render_statement::{describe, statement_json};
 
 /// Make a key: the secret half encrypted in a file, the public half printed.
 #[derive(Debug, Args)]

@@ -56,7 +56,7 @@ pub(super) fn render_outcome(
     let message = match ended {
         Ok(CycleOutcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
         Ok(CycleOutcome::Available(agreed)) => {
-            json["release"] = super::statement::manifest_json(agreed.manifest());
+            json["release"] = super::render_statement::manifest_json(agreed.manifest());
             let release = agreed.manifest().label();
             format!(
                 "release {release} can be installed: every peer has confirmed it for long enough"

@@ -98,7 +98,7 @@ impl VerifyArgs {
                         peers.join(", "),
                     );
                     let json = json!({
-                        "manifest": super::statement::manifest_json(manifest),
+                        "manifest": super::render_statement::manifest_json(manifest),
                         "platform": target.platform.as_str(),
                         "index": agreed.log_entry().index,
                         "head": super::log::head_json(agreed.head()),

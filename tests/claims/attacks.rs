@@ -1,7 +1,7 @@
 //! The threat model's table: every attack that the demo shows is refused, for its own reason.
 
 use unanimity_testkit::Attack;
-use unanimity_testkit::circle::{
+use unanimity_testkit::test_world::{
     FIRST_ARTIFACT, HOUR, SECOND_ARTIFACT, TestWorld, expect_installed, expect_up_to_date,
     release_spec,
 };

@@ -23,7 +23,7 @@ use unanimity_protocol::{
 };
 use unanimity_state::EvidenceStore;
 use unanimity_storage::{ManualClock, Storage};
-use unanimity_testkit::circle::{
+use unanimity_testkit::test_world::{
     FIRST_ARTIFACT, HOUR, MINUTE, SECOND_ARTIFACT, TROJAN, TestWorld, expect_installed,
     expect_latched, expect_refusal, expect_up_to_date, release_spec,
 };

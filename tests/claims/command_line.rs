@@ -11,7 +11,7 @@ use unanimity_config::PeerList;
 use unanimity_protocol::key::SigningKey;
 use unanimity_publish::KdfCost;
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::NOW;
+use unanimity_testkit::test_world::NOW;
 
 /// A directory to work in, with a passphrase file.
 pub(crate) struct CliSandbox(TempDir);

@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use unanimity_client::{CycleError, CycleOutcome};
 use unanimity_config::SpoolSettings;
 use unanimity_protocol::{Refusal, Timestamp};
-use unanimity_testkit::circle::{FIRST_ARTIFACT, HOUR, SECOND};
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{FIRST_ARTIFACT, HOUR, SECOND};
 use unanimity_testkit::{ReleaseSpec, World};
 
 use crate::installer;

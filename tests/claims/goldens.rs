@@ -19,8 +19,8 @@ use unanimity_protocol::key::{KeyName, SigningKey};
 use unanimity_protocol::{Manifest, Note, NoteSigningKey, Timestamp, Withdrawal};
 use unanimity_publish::{KdfCost, ReleaseDraft};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
-use unanimity_testkit::circle::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
 use unanimity_testkit::{Attack, ReleaseSpec, World, copy_tree};
 
 use crate::installer;

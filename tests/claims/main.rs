@@ -1,15 +1,15 @@
 //! The claims of this project, as tests: each is named for what it says.
 
-mod alarm;
-mod alarm_command;
-mod alarm_words;
+mod alert_command;
+mod alert_redaction;
+mod alerts;
 mod attacks;
 mod audit;
-mod by_hand;
 mod command_line;
 #[cfg(feature = "tor")]
-mod commands;
+mod control_socket;
 mod dist;
+mod operator_commands;
 // What the program prints depends on both: its verbs on Tor, and hashes on the platform of releases.
 #[cfg(all(feature = "tor", target_os = "linux", target_arch = "x86_64"))]
 mod goldens;

@@ -26,8 +26,8 @@ use unanimity_publish::PublishError;
 use unanimity_report::{Classify, Condition, Exit};
 use unanimity_state::{IdentityError, LogForked, StoreError};
 use unanimity_storage::{PrivateFileError, StorageError};
-use unanimity_testkit::circle::NOW;
 use unanimity_testkit::sample_log::{origin, sample_log, signing_key};
+use unanimity_testkit::test_world::NOW;
 
 const ROWS: [(u8, &str, Condition); 27] = [
     (0, "done", Healthy),

@@ -16,8 +16,8 @@ use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{Hash, PeerFailure, Refusal, Timestamp};
 use unanimity_state::{Identity, IdentityError};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
-use unanimity_testkit::circle::{HOUR, MINUTE, NOW};
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{HOUR, MINUTE, NOW};
 use unanimity_testkit::{Fixture, FixtureKeys as Keys, MemoryNetwork, ReleaseSpec};
 use unanimity_witness::HeadRelation;
 

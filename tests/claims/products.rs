@@ -17,7 +17,7 @@ use unanimity_net::{Listener as _, Transport, WebConnector};
 use unanimity_protocol::{CosignedHead, Evidence, PeerFailure, Refusal};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::ManualClock;
-use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
+use unanimity_testkit::test_world::{HOUR, MINUTE, NOW, SECOND};
 use unanimity_testkit::{MemoryNetwork, ReleaseSpec};
 
 use crate::pairing::{PairedNodes, RunningNode, add_peer, create_invite, test_peers};

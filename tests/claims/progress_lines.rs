@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use unanimity::cli::progress::{LINE_INTERVAL, ProgressThrottle, describe};
 use unanimity_client::CycleProgress;
-use unanimity_testkit::circle::SECOND;
+use unanimity_testkit::test_world::SECOND;
 
 fn round_progress(answered: usize, silent: usize) -> CycleProgress {
     CycleProgress::Roll { peers: 5, answered, silent }

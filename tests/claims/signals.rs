@@ -20,8 +20,8 @@ use unanimity_config::SpoolSettings;
 use unanimity_install::installer_head_path;
 use unanimity_install::journal::Journal;
 use unanimity_protocol::Timestamp;
-use unanimity_testkit::circle::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
 use unanimity_testkit::trial::{shell_command, version_label, wait_until_gone};
 use unanimity_testkit::{ReleaseSpec, World};
 

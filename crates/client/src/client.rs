@@ -9,8 +9,8 @@ use unanimity_state::{ClientState, ClientStore, EvidenceStore};
 use unanimity_storage::{Clock, Storage};
 
 use crate::answer_cache::Sharing;
+use crate::downloader::Downloader;
 use crate::error::ClientError;
-use crate::fetch::Downloader;
 use crate::hook_threads::HookThreads;
 use crate::mirror_scores::MirrorScores;
 use crate::progress::ProgressSink;

@@ -7,11 +7,11 @@ use unanimity_state::LogForked;
 use unanimity_storage::Clock;
 
 use crate::client::Client;
+use crate::cycle_mode::CycleMode;
 use crate::cycle_report::{CycleOutcome, CycleReport};
+use crate::decide::InstallPlan;
+use crate::downloader;
 use crate::error::{ClientError, CycleError};
-use crate::fetch;
-use crate::gather::InstallPlan;
-use crate::mode::CycleMode;
 
 /// How often one cycle calls the roll again because a download took too long.
 const MAX_ROUNDS: usize = 3;
@@ -94,7 +94,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                     None => Ok(plan.into_outcome()),
                     Some(_) if is_split => self.download_planned(plan, report, rng).await,
                     Some(staged) => {
-                        let ready = fetch::unpack(staged).await?;
+                        let ready = downloader::unpack(staged).await?;
                         self.switch_to(plan, ready).await
                     }
                 }
@@ -155,7 +155,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report: &mut CycleReport,
         rng: &mut impl Rng,
     ) -> Result<PreparedVersion, CycleError> {
-        fetch::unpack(self.download_artifact(plan, report, rng).await?).await
+        downloader::unpack(self.download_artifact(plan, report, rng).await?).await
     }
 
     async fn install(

@@ -14,7 +14,7 @@ use unanimity_protocol::TreeHead;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_storage::{Clock, Mode, StorageError};
 
-use crate::gather::InstallPlan;
+use crate::decide::InstallPlan;
 use crate::tile_sources::TileSources;
 use crate::{Client, ClientError, CycleError};
 

@@ -9,7 +9,7 @@ use unanimity_protocol::{
 use unanimity_state::StoreError;
 use unanimity_storage::Clock;
 
-use crate::{Client, ClientError, ask, read};
+use crate::{Client, ClientError, read_log, round};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     pub(crate) fn check_clock(&self) -> Result<(), ClientError> {
@@ -24,7 +24,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// What the roll showed, before anything is concluded from it.
     pub(crate) fn record_answers(
         &mut self,
-        collected: &ask::CollectedRound,
+        collected: &round::CollectedRound,
     ) -> Result<(), StoreError> {
         let now = collected.round.closed_at();
         for (peer, answer) in collected.round.answers() {
@@ -118,7 +118,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         chain: &ConsistentHeads,
         round: &Round,
         common: u64,
-        at_common: Option<read::LogPrefix>,
+        at_common: Option<read_log::LogPrefix>,
         candidates: &[SignedRelease],
     ) -> Result<(), StoreError> {
         let smallest =

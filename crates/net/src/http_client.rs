@@ -19,7 +19,7 @@ use unanimity_config::address::url::MirrorUrl;
 
 use crate::connector::{WebConnector, no_tor_error};
 use crate::deadline::{READ_TIMEOUT, with_read_timeout};
-use crate::pace::RateMonitor;
+use crate::min_rate::RateMonitor;
 use crate::tls::Tls;
 
 /// How many header lines a request or an answer may have.

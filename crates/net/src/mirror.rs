@@ -23,8 +23,8 @@ use unanimity_protocol::Tile;
 use crate::connector::WebConnector;
 use crate::deadline::{run_blocking, with_read_timeout};
 use crate::http_client::HttpClient;
+use crate::min_rate::MIN_RATE;
 use crate::mirror_file::{BoxedReader, FileSource, MirrorFile, with_path};
-use crate::pace::MIN_RATE;
 use crate::tls::{RootCertificateError, Tls};
 
 type OpenFn = dyn Fn(&str) -> io::Result<BoxedReader> + Send + Sync;

@@ -7,8 +7,8 @@ mod tornet;
 
 pub use onion::backend::OnionBackend;
 pub use onion::mirror::OnionMirror;
-pub use onion::nodes::{OnionWorld, SETTLE};
 pub use onion::process::{NodeProcess, ProcessResult};
-pub use onion::world::run_onion_demo;
+pub use onion::script::run_onion_demo;
+pub use onion::world::{OnionWorld, SETTLE};
 pub use tornet::network::{POLL_INTERVAL, PrivateTorNetwork};
 pub use tornet::package::{DebianPackage, ExternalPrograms};

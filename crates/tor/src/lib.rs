@@ -7,18 +7,18 @@
 //! service is dead without a sign.
 
 mod arti_config;
+mod authorized_clients;
 mod client;
 mod connector;
 mod error;
-mod hosting;
-mod readers;
 mod service;
+mod service_settings;
 
+pub use authorized_clients::AuthorizedClients;
 pub use client::{TorClient, TorStream};
 pub use error::TorError;
-pub use hosting::{artifact_service_settings, service_settings};
-pub use readers::AuthorizedClients;
 pub use service::{
     MAX_STREAMS_PER_CIRCUIT, OnionListener, OnionService, PortListener, ServiceSettings,
     service_address,
 };
+pub use service_settings::{artifact_service_settings, service_settings};

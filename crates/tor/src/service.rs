@@ -22,7 +22,7 @@ use unanimity_config::{OnionAddress, TorSettings};
 use unanimity_net::Listener;
 
 use crate::arti_config::build_config;
-use crate::readers::AuthorizedClients;
+use crate::authorized_clients::AuthorizedClients;
 use crate::{TorClient, TorError, TorStream};
 
 /// Streams that one client may have open on one circuit to our service.

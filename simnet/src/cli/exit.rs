@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use unanimity_storage::StorageError;
 
-use crate::real::FullRunError;
+use crate::full::FullRunError;
 use crate::scenario::text::ScenarioError;
 use crate::sweep::SweepError;
 

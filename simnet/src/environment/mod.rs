@@ -5,12 +5,12 @@
 
 mod adversary;
 mod connect;
-mod days;
 mod distributions;
 mod faults;
 mod log;
 mod model;
 mod service;
+mod tor_conditions;
 mod waits;
 
 pub use connect::ConnectOutcome;

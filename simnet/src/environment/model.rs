@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::days::TorConditions;
+use super::tor_conditions::TorConditions;
 use crate::scenario::{Adversary, AttackScenario, Colluding, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::{Millis, topology};

@@ -1,6 +1,6 @@
 //! A peer's answer to a question, and the second in which the peer signs it.
 
-use super::tree::PackedHead;
+use super::packed_head::PackedHead;
 use crate::Millis;
 
 /// What a peer answers.

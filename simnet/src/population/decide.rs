@@ -4,12 +4,12 @@ use unanimity_protocol::Timestamp;
 use unanimity_protocol::decision::confirmation::{Confirmation, Verdict, verdict};
 use unanimity_protocol::decision::head_choice::{ChoiceStep, HeadChoice};
 
+use super::active_rounds::ActiveRoundId;
 use super::answer::{PeerAnswer, whole_seconds};
-use super::calls::ActiveRoundId;
-use super::kept::AnsweredHead;
+use super::buffers::{DecisionBuffers, ReleaseCandidate};
+use super::kept_rounds::AnsweredHead;
 use super::model::Population;
-use super::scratch::{DecisionBuffers, ReleaseCandidate};
-use super::tree::{ForkEvidence, PackedHead};
+use super::packed_head::{ForkEvidence, PackedHead};
 use crate::Millis;
 use crate::environment::EPOCH;
 use crate::trace::{CycleResult, EventObserver};

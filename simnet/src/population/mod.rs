@@ -20,16 +20,16 @@
 //! What happens at one time happens in order of the nodes it happens to: a question to the peer
 //! that is asked, everything else to whoever does it. What was arranged first happens first.
 
+mod active_rounds;
 mod answer;
-mod call;
-mod calls;
+mod buffers;
 mod decide;
-mod kept;
+mod kept_rounds;
 mod model;
 mod node;
+mod packed_head;
 mod peer;
+mod peer_tries;
 mod run;
-mod scratch;
-mod tree;
 
 pub use run::{RunStats, UnsupportedFault, bytes_needed, check_playable, run};

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use unanimity_protocol::decision::admission::RoundLimits;
 
-use super::calls::{ActiveRoundId, ActiveRounds};
-use super::kept::{KeptRoundPool, KeptRounds};
+use super::active_rounds::{ActiveRoundId, ActiveRounds};
+use super::buffers::DecisionBuffers;
+use super::kept_rounds::{KeptRoundPool, KeptRounds};
 use super::node::{SimulatedClient, SimulatedPeer};
-use super::scratch::DecisionBuffers;
-use super::tree::PackedHead;
+use super::packed_head::PackedHead;
 use crate::Millis;
 use crate::engine::Queue;
 use crate::environment::{Environment, ServiceSchedule};

@@ -1,8 +1,8 @@
 //! A node's state as a peer and as a client.
 
-use super::calls::ActiveRoundId;
-use super::kept::KeptRounds;
-use super::tree::PackedHead;
+use super::active_rounds::ActiveRoundId;
+use super::kept_rounds::KeptRounds;
+use super::packed_head::PackedHead;
 
 /// A node as a peer.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 use super::answer::{PeerAnswer, signing_second, whole_seconds};
 use super::model::{NodeStep, Population};
 use super::node::SimulatedPeer;
-use super::tree::PackedHead;
+use super::packed_head::PackedHead;
 use crate::Millis;
 use crate::scenario::fault::FaultKind;
 use crate::trace::{EventKind, EventObserver};

@@ -1,7 +1,7 @@
 //! A run of a population: every step, in order of time.
 
-use super::calls::{ActiveRound, ActiveRoundId, PeerSlot};
-use super::kept;
+use super::active_rounds::{ActiveRound, ActiveRoundId, PeerSlot};
+use super::kept_rounds;
 use super::model::{NodeStep, Population};
 use super::node::{SimulatedClient, SimulatedPeer};
 use crate::environment::{Environment, ServiceSchedule};
@@ -63,7 +63,7 @@ pub fn bytes_needed(scenario: &Scenario) -> u64 {
     // Two events a node that are to come, half a node's questions, and a queue's other arrays.
     let queue = (2 + circle / 2) * 24 * 5 / 4;
     let call = size_of::<ActiveRound>() as u64 + circle * size_of::<PeerSlot>() as u64;
-    let kept = 2 * kept::bytes_per_round(circle);
+    let kept = 2 * kept_rounds::bytes_per_round(circle);
     (1 << 16) + u64::from(scenario.nodes) * (each + queue + call / 4 + kept)
 }
 

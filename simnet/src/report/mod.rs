@@ -1,5 +1,6 @@
 //! The report: one page that needs nothing else, no network and no script, and the numbers beside it.
 
+mod assumptions;
 pub mod axis;
 mod escape;
 mod frame;
@@ -9,7 +10,6 @@ mod page;
 pub mod series;
 pub mod stats;
 mod svg;
-mod told;
 mod write;
 
 pub use write::write_report;

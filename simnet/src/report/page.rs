@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::assumptions::{assumptions, parameters};
 use super::axis::{AxisUnit, format_value};
 use super::escape::escape;
 use super::frame::{AxisNames, is_evenly_spaced, readable_value};
@@ -10,7 +11,6 @@ use super::heat::{colour_key, draw_heat_map};
 use super::series::{Panel, Series};
 use super::stats::{Estimate, estimate};
 use super::svg::{self, COLOURS, marker};
-use super::told::{assumptions, parameters};
 use crate::scenario::fields::field_label;
 use crate::study::{Axis, Plot, PlotKind, Study};
 use crate::sweep::{ResultRow, SweepManifest};

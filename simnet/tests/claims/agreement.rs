@@ -4,7 +4,7 @@ use rand::RngExt as _;
 use simnet::scenario::fault::{Fault, FaultKind};
 use simnet::scenario::{Adversary, AttackScenario, Colluding, Days, Mirrors, Scenario, Shape};
 use simnet::trace::Event;
-use simnet::{Environment, Millis, Seed, population, real, swarm};
+use simnet::{Environment, Millis, Seed, full, population, swarm};
 
 /// A random world in which nothing happens that only the real code knows.
 fn world(seed: Seed) -> Scenario {
@@ -16,7 +16,7 @@ fn both(scenario: Scenario, seed: Seed) -> [Vec<Event>; 2] {
     let mut numbers = Vec::new();
     population::run(&environment, &mut numbers);
     numbers.sort_by_key(|event: &Event| (event.at, event.node));
-    [real::run(environment, seed).unwrap(), numbers]
+    [full::run(environment, seed).unwrap(), numbers]
 }
 
 /// A random world in which peers come and go within a roll, are blind half the time, and releases
@@ -203,14 +203,14 @@ fn the_same_happens_in_both_tiers_in_rough_worlds() {
 fn agree(world: impl Fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
     for seed in seeds.map(Seed) {
         let [real, numbers] = both(world(seed), seed);
-        let apart = real.iter().zip(&numbers).position(|(one, other)| one != other);
-        let apart = apart.or((real.len() != numbers.len()).then(|| real.len().min(numbers.len())));
+        let apart = full.iter().zip(&numbers).position(|(one, other)| one != other);
+        let apart = apart.or((full.len() != numbers.len()).then(|| full.len().min(numbers.len())));
         if let Some(at) = apart {
             let around = |events: &[Event]| {
                 let around = at.saturating_sub(8)..(at + 4).min(events.len());
                 events[around].iter().map(|event| format!("\n  {event:?}")).collect::<String>()
             };
-            let (one, other) = (around(&real), around(&numbers));
+            let (one, other) = (around(&full), around(&numbers));
             panic!("world {}: the real code tells{one}\nand the numbers{other}", seed.0);
         }
     }

@@ -6,7 +6,7 @@ use simnet::checkers::{Rule, RuleChecker};
 use simnet::scenario::{Adversary, AttackScenario, Colluding, Scenario, Shape};
 use simnet::trace::{CycleResult, Event, EventKind, EventObserver as _, TraceHead};
 use simnet::validate::quiet_scenario;
-use simnet::{Environment, Seed, population, real};
+use simnet::{Environment, Seed, full, population};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -15,7 +15,7 @@ const START: u64 = 2 * HOUR;
 /// What happens in both tiers, where no rule breaks.
 fn play(scenario: Scenario, seed: u64) -> (Environment, Vec<Event>) {
     let environment = Environment::new(scenario, Seed(seed));
-    let events = real::run(environment.clone(), Seed(seed)).unwrap();
+    let events = full::run(environment.clone(), Seed(seed)).unwrap();
     let mut numbers = Vec::new();
     population::run(&environment, &mut numbers);
     numbers.sort_by_key(|event: &Event| (event.at, event.node));

@@ -6,9 +6,9 @@ use simnet::checkers::RuleChecker;
 use simnet::scenario::fault::{Fault, FaultKind};
 use simnet::scenario::{Adversary, AttackScenario, Colluding, Scenario};
 use simnet::trace::{CycleResult, Event, EventKind, EventObserver as _};
-use simnet::{Environment, Millis, Seed, real};
+use simnet::{Environment, Millis, Seed, full};
 
-use crate::real::calm;
+use crate::full::calm;
 
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
@@ -29,7 +29,7 @@ fn play_with_fault(kind: FaultKind, share: f64, seed: u64) -> (Environment, Vec<
 
 fn play(scenario: Scenario, seed: u64) -> (Environment, Vec<Event>) {
     let world = Environment::new(scenario, Seed(seed));
-    let events = real::run(world.clone(), Seed(seed)).unwrap();
+    let events = full::run(world.clone(), Seed(seed)).unwrap();
     let mut safety = RuleChecker::new(&world);
     events.iter().for_each(|event| safety.observe(event));
     assert_eq!(safety.finish(), []);

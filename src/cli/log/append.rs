@@ -20,8 +20,8 @@ use unanimity_storage::{Clock as _, Storage, SystemClock};
 use super::source::{LogSourceArgs, head_json};
 use crate::advice;
 use crate::cli::input::{MAX_FILE_BYTES, parse_note_key, read_file};
+use crate::cli::passphrase::PassphraseArgs;
 use crate::cli::runtime::block_on;
-use crate::cli::secrets::PassphraseArgs;
 use unanimity_report::CommandOutput;
 
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
 //! `log`: write an audit log, look at one, prove that an entry is in it.
 
 mod append;
+mod command;
 pub(crate) mod source;
-mod verb;
 
+pub(crate) use command::LogCommand;
 pub(crate) use source::head_json;
-pub(crate) use verb::LogCommand;

@@ -3,7 +3,6 @@
 //! Nothing waits for time to pass: only for something to be seen, within a bound. Whatever a circle's
 //! nodes logged is searched for addresses and keys when the circle ends.
 
-mod crowd;
 mod files;
 mod hostile;
 mod install;
@@ -13,6 +12,7 @@ mod lifecycle;
 mod listing;
 mod private;
 mod socket;
+mod stream_load;
 mod unasked;
 mod web;
 

@@ -11,9 +11,9 @@ use unanimity_install::{InstallError, InstallRefusal};
 use unanimity_net::file_server::FileStore;
 use unanimity_protocol::Hash;
 use unanimity_storage::{Storage, WriteStep};
-use unanimity_testkit::circle::read_files;
+use unanimity_testkit::sample_artifact::sample_artifact;
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::targets::sample_artifact;
+use unanimity_testkit::test_world::read_files;
 
 #[test]
 fn what_was_being_kept_when_a_node_was_killed_does_not_pile_up() {

@@ -13,13 +13,13 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Timestamp};
 use unanimity_state::{ClientStore, MirrorBackoff, MirrorFailures};
 use unanimity_storage::{Storage, open_regular_file};
-use unanimity_testkit::circle::{
-    CycleRun, HOUR, MINUTE, NOW, SECOND, TestWorld, expect_installed, expect_unconfirmed,
-};
 use unanimity_testkit::hostile_mirror::{
     ALL_FAULTS, HttpFault, copy_with_mirrors, world_before_update,
 };
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{
+    CycleRun, HOUR, MINUTE, NOW, SECOND, TestWorld, expect_installed, expect_unconfirmed,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -17,8 +17,8 @@ use unanimity_state::EvidenceStore;
 use unanimity_storage::{Clock as _, Storage, WriteStep};
 use unanimity_testkit::World;
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::storage_hooks::{failing_disk, recording_disk};
 use unanimity_testkit::trial::*;
-use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
 
 #[tokio::test]
 async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobody_who_only_looks()

@@ -11,7 +11,7 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{Hash, Refusal, Timestamp, TreeHead};
 use unanimity_state::EvidenceStore;
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::{HOUR, MINUTE, TROJAN, TestWorld};
+use unanimity_testkit::test_world::{HOUR, MINUTE, TROJAN, TestWorld};
 use unanimity_testkit::{PEERS, ReleaseSpec, World};
 
 const STEPS: usize = 30;

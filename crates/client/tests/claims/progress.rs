@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::timeout;
 use unanimity_client::{CycleOutcome, CycleProgress, MirrorProblem, ProgressSink};
-use unanimity_testkit::circle::{
-    MINUTE, SECOND, TestWorld, expect_mirror_problem, expect_unconfirmed, release_spec,
-};
 use unanimity_testkit::hostile_mirror::{HostileMirrors, HttpFault, world_before_update};
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{
+    MINUTE, SECOND, TestWorld, expect_mirror_problem, expect_unconfirmed, release_spec,
+};
 
 /// Keeps every step that it is told.
 fn record_progress() -> (ProgressSink, Arc<Mutex<Vec<CycleProgress>>>) {

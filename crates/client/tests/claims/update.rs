@@ -23,12 +23,12 @@ use unanimity_protocol::{
 use unanimity_report::{Classify, Exit};
 use unanimity_state::{EvidenceStore, LogForked, StoreError};
 use unanimity_storage::{Clock as _, ManualClock, Storage, WriteStep};
-use unanimity_testkit::circle::{
+use unanimity_testkit::stalling_mirror::StallingMirror;
+use unanimity_testkit::test_world::{
     FIRST_ARTIFACT, HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TROJAN, TestWorld, expect_error,
     expect_installed, expect_latched, expect_mirror_problem, expect_one_unconfirmed,
     expect_refusal, expect_unconfirmed, expect_up_to_date, release_spec,
 };
-use unanimity_testkit::stalling_mirror::StallingMirror;
 use unanimity_testkit::{ReleaseSpec, World};
 
 fn mirror(circle: &TestWorld, name: &str) -> Mirror {

@@ -8,11 +8,11 @@ use unanimity_install::RollbackError;
 use unanimity_protocol::{Hash, Policy, Refusal};
 use unanimity_state::ClientStore;
 use unanimity_storage::{Clock as _, Storage};
-use unanimity_testkit::circle::{
+use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{
     FIRST_ARTIFACT, HOUR, MINUTE, SECOND_ARTIFACT, TestWorld, expect_installed,
     expect_mirror_problem, expect_refusal, expect_up_to_date, release_spec,
 };
-use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::trial::{
     advance_and_poll, expect_update_installs, expect_update_unhealthy, install_root,
     installed_sequence, publish_and_settle, shell_command, version_label, world_before_install,

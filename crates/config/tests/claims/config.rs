@@ -15,8 +15,8 @@ use unanimity_protocol::{
     Checkpoint, CosignatureSigningKey, CosignatureVerifyingKey, Hash, NoteSigningKey,
     NoteVerifyingKey,
 };
-use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::NOW;
 
 const NODE: &str = "node.toml";
 const PEERS: &str = "peers.toml";

@@ -3,6 +3,6 @@
 mod addresses;
 mod cases;
 mod config;
+mod invites;
 mod peers_file;
-mod tickets;
 mod vectors;

@@ -14,8 +14,8 @@ use unanimity_config::{
 };
 use unanimity_protocol::{CosignatureSigningKey, Hash, Name, NoteSigningKey, Timestamp};
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::NOW;
 
 const BEFORE: Timestamp = Timestamp(NOW.0 - 1);
 const LATER: Timestamp = Timestamp(NOW.0 + 3600);

@@ -14,9 +14,9 @@ use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
 use unanimity_protocol::{Hash, Refusal, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
+use unanimity_testkit::sample_artifact::sample_artifact;
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::targets::sample_artifact;
-use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
+use unanimity_testkit::storage_hooks::{failing_disk, recording_disk};
 use unanimity_testkit::{ReleaseSpec, World};
 
 /// Gives bytes for ever, or until its end, and counts what was taken.

@@ -19,7 +19,7 @@ use unanimity_install::{
 use unanimity_protocol::{Evidence, Note, NoteSigningKey, Policy, Refusal, Timestamp, Withdrawal};
 use unanimity_state::{ClientStore, EvidenceStore, LogForked};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
-use unanimity_testkit::circle::{
+use unanimity_testkit::test_world::{
     FIRST_ARTIFACT, HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TROJAN, TestWorld, expect_refusal,
     expect_up_to_date, release_spec,
 };

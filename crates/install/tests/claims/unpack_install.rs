@@ -11,8 +11,8 @@ use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::archives::*;
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::watched_disk::recording_disk;
-use unanimity_testkit::{ReleaseSpec, World, watched_disk};
+use unanimity_testkit::storage_hooks::recording_disk;
+use unanimity_testkit::{ReleaseSpec, World, storage_hooks};
 
 const ARCHIVE: &str = "hello.tar.zst";
 
@@ -135,7 +135,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
         rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
     }
     let synced = steps.iter().position(|step| *step == WriteStep::SyncTree(tree.clone())).unwrap();
-    let in_tree = |step: &WriteStep| watched_disk::step_path(step).starts_with(&tree);
+    let in_tree = |step: &WriteStep| storage_hooks::step_path(step).starts_with(&tree);
     assert!(!steps[synced + 1..].iter().any(in_tree), "something was written after the sync");
 }
 

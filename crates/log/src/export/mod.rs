@@ -14,10 +14,10 @@
 
 mod error;
 mod page;
-mod publish;
-mod served;
+mod site;
+mod site_artifacts;
 mod snapshot;
 
 pub use error::ExportError;
-pub use publish::{ExportSummary, MissingArtifact, export};
+pub use site::{ExportSummary, MissingArtifact, export};
 pub use snapshot::{LogSnapshot, LoggedVersion};

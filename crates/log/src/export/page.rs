@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::export::served::{SiteArtifacts, has_artifact};
+use crate::export::site_artifacts::{SiteArtifacts, has_artifact};
 use crate::export::snapshot::{LogSnapshot, LoggedVersion};
 
 /// How a page of ours begins; no other is replaced.

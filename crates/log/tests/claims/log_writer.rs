@@ -8,14 +8,14 @@ use unanimity_log::{EntryError, LogWriter, WriteError};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{Checkpoint, Hash, Note};
 use unanimity_storage::{Storage, WriteStep, parent, temporary_path};
-use unanimity_testkit::power::PowerCutModel;
+use unanimity_testkit::power_cut::PowerCutModel;
 use unanimity_testkit::rfc6962::root as naive_root;
 use unanimity_testkit::sample_log::{
     ORIGIN, origin, read_verified, sample_note, sample_notes, signing_key,
 };
 use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::signed_heads::SignedHeads;
-use unanimity_testkit::watched_disk::{failing_disk, recording_disk, step_path};
+use unanimity_testkit::storage_hooks::{failing_disk, recording_disk, step_path};
 use unanimity_testkit::{copy_tree, scratch_dir};
 
 fn init(directory: &Path, disk: Storage) -> Result<LogWriter, WriteError> {

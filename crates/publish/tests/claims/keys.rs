@@ -15,7 +15,7 @@ use unanimity_publish::{KdfCost, PublishError, ReleaseDraft, read_key, read_stat
 use unanimity_storage::{PrivateFileError, Storage, check_private};
 use unanimity_testkit::sample_log;
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::watched_disk::failing_disk;
+use unanimity_testkit::storage_hooks::failing_disk;
 
 const WORDS: &str = "correct horse battery staple";
 

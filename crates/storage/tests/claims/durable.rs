@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fs, io};
 
 use unanimity_storage::{Mode, Storage, StorageError, WriteStep, temporary_path};
-use unanimity_testkit::power::PowerCutModel;
+use unanimity_testkit::power_cut::PowerCutModel;
 use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::signed_heads::SignedHeads;
-use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
+use unanimity_testkit::storage_hooks::{failing_disk, recording_disk};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777

@@ -1,5 +1,5 @@
 //! What the storage crate promises, as tests: each is named for what it says.
 
 mod durable;
-mod ours;
 mod power_loss_fs;
+mod trusted_path;

@@ -16,8 +16,8 @@ use unanimity_testkit::{
 };
 use unanimity_tor::{AuthorizedClients, TorClient, service_settings};
 
-use crate::onion::nodes::{CLIENT, OnionWorld, SETTLE};
 use crate::onion::process::{NodeProcess, POLL_INTERVAL, PROCESS_TIMEOUT, ProcessResult};
+use crate::onion::world::{CLIENT, OnionWorld, SETTLE};
 
 /// Five peers and a client, each a daemon, which ends with this value.
 #[derive(Debug)]

@@ -2,6 +2,6 @@
 
 pub(crate) mod backend;
 pub(crate) mod mirror;
-pub(crate) mod nodes;
 pub(crate) mod process;
+pub(crate) mod script;
 pub(crate) mod world;

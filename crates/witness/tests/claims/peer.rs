@@ -20,7 +20,7 @@ use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::{CosignedHead, Evidence, Hash, Tile, Timestamp, TreeHead};
 use unanimity_storage::{Clock, ManualClock, Storage, WriteStep};
 use unanimity_testkit::World;
-use unanimity_testkit::circle::{
+use unanimity_testkit::test_world::{
     HOUR, MINUTE, SECOND, TROJAN, TestWorld, read_files, release_spec,
 };
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig, WitnessError};

@@ -14,7 +14,7 @@ use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::block_on::block_on;
 use unanimity_testkit::sample_log::{origin, sample_log, sample_notes, signing_key};
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
+use unanimity_testkit::storage_hooks::{failing_disk, recording_disk};
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig, WitnessError};
 
 fn cosigner() -> CosignatureSigningKey {

@@ -15,7 +15,7 @@ use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_protocol::{Hash, Refusal, Tile, TreeHead};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
-use unanimity_testkit::circle::{
+use unanimity_testkit::test_world::{
     HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TROJAN, TestWorld, expect_error, expect_installed,
     expect_mirror_problem, expect_refusal, expect_up_to_date, read_files, release_spec,
 };

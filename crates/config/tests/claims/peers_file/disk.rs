@@ -8,9 +8,9 @@ use unanimity_config::peers::edit::{self};
 use unanimity_config::{Membership, PeerEntry, PeerList};
 use unanimity_protocol::Hash;
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::NOW;
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::watched_disk::{failing_disk, recording_disk};
+use unanimity_testkit::storage_hooks::{failing_disk, recording_disk};
+use unanimity_testkit::test_world::NOW;
 
 use crate::peers_file::{
     EDITS, LATER, disk, edit_error_kind, file, joining, joining_entry, name, names, parse, peer,

@@ -7,7 +7,7 @@ use unanimity_config::Membership;
 use unanimity_config::peers::edit::EditErrorKind;
 use unanimity_config::peers::edit::{self};
 use unanimity_protocol::Timestamp;
-use unanimity_testkit::circle::NOW;
+use unanimity_testkit::test_world::NOW;
 
 use crate::cases::cases;
 use crate::peers_file::{

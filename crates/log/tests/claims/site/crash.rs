@@ -6,11 +6,11 @@ use std::path::Path;
 
 use unanimity_protocol::{Hash, Manifest, Note};
 use unanimity_storage::{Storage, WriteStep, parent};
-use unanimity_testkit::power::PowerCutModel;
+use unanimity_testkit::power_cut::PowerCutModel;
 use unanimity_testkit::sample_log::{read_verified, sample_notes};
 use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::signed_heads::SignedHeads;
-use unanimity_testkit::watched_disk::{failing_disk, recording_disk, step_path};
+use unanimity_testkit::storage_hooks::{failing_disk, recording_disk, step_path};
 use unanimity_testkit::{copy_tree, scratch_dir};
 
 use crate::site::{LogAndSite, files};

@@ -20,7 +20,7 @@ use unanimity_testkit::sample_log::{
     ORIGIN, origin, read_verified, sample_log, sample_note, sample_notes, signing_key,
 };
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::watched_disk::recording_disk;
+use unanimity_testkit::storage_hooks::recording_disk;
 use unanimity_testkit::{ReleaseSpec, World};
 
 /// A log's directory, and a directory for its site beside it.

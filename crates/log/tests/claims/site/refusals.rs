@@ -9,8 +9,8 @@ use unanimity_protocol::{Evidence, Hash, Timestamp};
 use unanimity_storage::{Storage, WriteStep};
 use unanimity_testkit::sample_log::{origin, sample_log, sample_notes, signing_key};
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::watched_disk::recording_disk;
-use unanimity_testkit::{ReleaseSpec, World, copy_tree, watched_disk};
+use unanimity_testkit::storage_hooks::recording_disk;
+use unanimity_testkit::{ReleaseSpec, World, copy_tree, storage_hooks};
 
 use crate::site::{LogAndSite, files};
 
@@ -228,7 +228,7 @@ fn a_full_disk_leaves_nothing_half_written() {
     let pair = LogAndSite::new(place.path());
     pair.release(1, &[7; 300_000]);
     let disk = Storage::with_hook(|step| match step {
-        WriteStep::SyncFile(_) => Err(watched_disk::no_space()),
+        WriteStep::SyncFile(_) => Err(storage_hooks::no_space()),
         _ => Ok(()),
     });
     let error = pair.export(&disk).unwrap_err();

@@ -16,7 +16,7 @@ use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::export::error::ExportError;
 use crate::export::page;
-use crate::export::served::{SiteArtifacts, has_artifact};
+use crate::export::site_artifacts::{SiteArtifacts, has_artifact};
 use crate::export::snapshot::{
     LogSnapshot, LoggedVersion, MAX_BUNDLE_BYTES, hash_file, is_bundle_of,
 };

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use unanimity_config::OnionAddress;
 use unanimity_net::Listener;
 
-use super::line::{DelayedStream, delayed_stream_pair};
+use super::delayed_stream::{DelayedStream, delayed_stream_pair};
 use crate::Millis;
 use crate::environment::{Environment, ServiceSchedule};
 

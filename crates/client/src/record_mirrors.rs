@@ -7,7 +7,7 @@ use unanimity_net::{Mirror, Transport};
 use unanimity_protocol::{Refusal, TreeHead};
 use unanimity_storage::Clock;
 
-use crate::{Client, CycleError, MirrorProblem, read};
+use crate::{Client, CycleError, MirrorProblem, read_log};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
     /// Judges the mirrors anew.
@@ -57,10 +57,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         &mut self,
         shown: &[(&Mirror, Result<TreeHead, String>)],
         newest: Option<&TreeHead>,
-        reading: Option<&read::LogReading>,
+        reading: Option<&read_log::LogReading>,
     ) {
         for (mirror, head) in shown {
-            let is_bad = |reading: &read::LogReading| reading.failed.contains(&mirror.to_string());
+            let is_bad =
+                |reading: &read_log::LogReading| reading.failed.contains(&mirror.to_string());
             match (head, newest) {
                 (Err(_), _) => self.record_mirror_result(mirror.to_string(), false),
                 // Nobody's tiles hash up to anything: that may be anybody's fault.

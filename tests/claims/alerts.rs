@@ -19,8 +19,8 @@ use unanimity_report::{
 };
 use unanimity_state::{LogForked, StoreError};
 use unanimity_testkit::ReleaseSpec;
-use unanimity_testkit::circle::{HOUR, NOW, SECOND, TestWorld, release_spec};
 use unanimity_testkit::sample_log::{origin, sample_log, signing_key};
+use unanimity_testkit::test_world::{HOUR, NOW, SECOND, TestWorld, release_spec};
 
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 

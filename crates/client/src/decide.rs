@@ -11,8 +11,8 @@ use unanimity_storage::Clock;
 
 use crate::tile_sources::TileSources;
 use crate::{
-    Client, ClientError, CycleError, CycleOutcome, CycleReport, MirrorProblem, ask, join, prove,
-    read,
+    Client, ClientError, CycleError, CycleOutcome, CycleReport, MirrorProblem, link_heads, prove,
+    read_log, round,
 };
 
 /// What can be installed, and what convinces others of it.
@@ -47,7 +47,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
         self.check_clock()?;
         let config = self.config;
-        let collected = ask::collect_round(
+        let collected = round::collect_round(
             config,
             self.transport,
             self.clock,
@@ -68,7 +68,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 
         let mirrors = self.downloader.sources.shuffled_mirrors(rng);
         let mirrors: Vec<&Mirror> = mirrors.iter().collect();
-        let shown = read::read_checkpoints(&mirrors, &config.cycle.policy.log).await;
+        let shown = read_log::read_checkpoints(&mirrors, &config.cycle.policy.log).await;
         report.mirrors =
             (shown.iter()).map(|(mirror, head)| (mirror.to_string(), head.clone())).collect();
         let sources = TileSources::new(config, self.transport, &mirrors);
@@ -82,7 +82,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             rounds.flat_map(Round::cosigned_heads).map(|view| view.head().clone()).collect();
         let mut choice = HeadChoice::new(&mut heads, &trusted, &cosigned);
         let read = loop {
-            let joined = match join::link_heads(&mut choice, &sources).await {
+            let joined = match link_heads::link_heads(&mut choice, &sources).await {
                 Ok(Some(joined)) => joined,
                 Ok(None) => break None,
                 Err(evidence) => return Err(self.latch(*evidence)?.into()),
@@ -90,14 +90,14 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             let head = joined.chain.head().clone();
             let common = round.common_size(&config.peers, &joined.chain);
             let tiles = sources.starting_with(joined.source);
-            let hosts = read::EntrySources {
+            let hosts = read_log::EntrySources {
                 shown: &shown,
                 peers: &self.downloader.sources.peers_covering(&round, &head),
             };
             let (state, policy, progress) =
                 (&self.state, &config.cycle.policy, &self.downloader.progress);
             let reading =
-                read::read_entries(hosts, tiles, state, policy, &head, common, progress).await;
+                read_log::read_entries(hosts, tiles, state, policy, &head, common, progress).await;
             match reading {
                 Err(why) if choice.unreadable() => {
                     let why = format!("left out, as no peer vouches for it: {head} ({why})");
@@ -110,7 +110,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         let well_read = read.as_ref().and_then(|(_, _, reading)| reading.as_ref().ok());
         self.record_log_results(&shown, newest, well_read);
         let stale = self.check_mirrors(&shown, newest).err();
-        let Some((join::LinkedHeads { chain, source, unlinked }, common, reading)) = read else {
+        let Some((link_heads::LinkedHeads { chain, source, unlinked }, common, reading)) = read
+        else {
             if let Some(stale) = stale {
                 return Err(stale.into());
             }

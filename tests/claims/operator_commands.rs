@@ -14,8 +14,8 @@ use unanimity_install::installer_state_dir;
 use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::Clock as _;
-use unanimity_testkit::circle::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::{FIRST_ARTIFACT, HOUR, SECOND, SECOND_ARTIFACT};
 use unanimity_testkit::{ReleaseSpec, World, copy_tree};
 
 use crate::installer;

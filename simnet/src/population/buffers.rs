@@ -2,8 +2,8 @@
 
 use unanimity_protocol::decision::confirmation::Confirmation;
 
-use super::kept::AnsweredHead;
-use super::tree::PackedHead;
+use super::kept_rounds::AnsweredHead;
+use super::packed_head::PackedHead;
 
 /// A release that could be installed.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use unanimity_protocol::CosignatureSigningKey;
 
 use super::clock::VirtualClock;
-use super::hub::SimulatedNetwork;
 use super::logs::SimulatedLogs;
+use super::network::SimulatedNetwork;
 use crate::Event;
 use crate::environment::{Environment, ServiceSchedule};
 use crate::trace::EventKind;

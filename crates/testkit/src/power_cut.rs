@@ -10,7 +10,7 @@ use unanimity_storage::{Storage, WriteStep, temporary_path};
 
 use crate::scratch_dir::scratch_dir;
 use crate::signed_heads::SignedHeads;
-use crate::watched_disk::no_space;
+use crate::storage_hooks::no_space;
 
 /// What of a directory would be left if the power went: contents only if synced, names
 /// only if their directory was. Of the rest any part may have got there.

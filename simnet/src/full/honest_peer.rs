@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::CosignatureSigningKey;
 
-use super::process::PeerProcess;
+use super::peer_process::PeerProcess;
 use super::world::SimulatedWorld;
 use crate::trace::TraceHead;
 

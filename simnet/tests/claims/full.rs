@@ -4,7 +4,7 @@ use simnet::scenario::{
     Adversary, AttackScenario, Colluding, Mirrors, Scenario, Topology, TorScenario,
 };
 use simnet::trace::{CycleResult, Event, EventKind, digest};
-use simnet::{Environment, Millis, Seed, real};
+use simnet::{Environment, Millis, Seed, full};
 
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
@@ -46,7 +46,7 @@ pub(crate) fn calm() -> Scenario {
 fn play(scenario: &Scenario, seed: u64) -> (Environment, Vec<Event>) {
     let seed = Seed(seed);
     let environment = Environment::new(scenario.clone(), seed);
-    (environment.clone(), real::run(environment, seed).unwrap())
+    (environment.clone(), full::run(environment, seed).unwrap())
 }
 
 fn cycles(events: &[Event], node: u32) -> Vec<(Millis, CycleResult)> {

@@ -14,9 +14,9 @@ use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_file
 use unanimity_protocol::Hash;
 use unanimity_storage::Storage;
 use unanimity_testkit::MemoryNetwork;
-use unanimity_testkit::circle::{HOUR, MINUTE, SECOND};
+use unanimity_testkit::sample_artifact::sample_artifact;
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::targets::sample_artifact;
+use unanimity_testkit::test_world::{HOUR, MINUTE, SECOND};
 
 const LIMITS: ServerLimits = ServerLimits {
     max_connections: 3,

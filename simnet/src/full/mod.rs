@@ -3,15 +3,15 @@
 //! Every node has files of its own, with nothing in them that a real one would not have. Only the
 //! clock, the byte streams, the mirrors and the disk are played.
 
-mod actors;
+mod adversaries;
 mod clock;
-mod fuse;
-mod honest;
-mod hub;
-mod line;
+mod crash_injector;
+mod delayed_stream;
+mod honest_peer;
 mod logs;
+mod network;
 mod node;
-mod process;
+mod peer_process;
 mod run;
 mod tor;
 mod world;

@@ -18,9 +18,9 @@ use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::{Mode, Storage};
 
 use crate::cli::input::{parse_note_key, read_file};
+use crate::cli::passphrase::PassphraseArgs;
+use crate::cli::render_statement::statement_json;
 use crate::cli::runtime::block_on;
-use crate::cli::secrets::PassphraseArgs;
-use crate::cli::statement::statement_json;
 
 /// Write and read an audit log.
 #[derive(Debug, Subcommand)]

@@ -19,9 +19,9 @@ use unanimity_protocol::Timestamp;
 use unanimity_report::{Classify as _, Condition, MAX_UNDELIVERED};
 use unanimity_state::LogForked;
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::{HOUR, MINUTE, NOW, SECOND};
 use unanimity_testkit::scratch_dir::scratch_dir;
-use unanimity_testkit::watched_disk::failing_disk;
+use unanimity_testkit::storage_hooks::failing_disk;
+use unanimity_testkit::test_world::{HOUR, MINUTE, NOW, SECOND};
 
 type UpdateResult = Result<CycleOutcome, CycleError>;
 

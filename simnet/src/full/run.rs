@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use unanimity_protocol::SignatureCache;
 
 use super::clock::VirtualClock;
-use super::hub::SimulatedNetwork;
 use super::logs::SimulatedLogs;
+use super::network::SimulatedNetwork;
 use super::node::{SimulatedNode, cosignature_key};
 use super::world::SimulatedWorld;
 use crate::environment::Environment;

@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use unanimity_config::OnionAddress;
 use unanimity_net::Transport;
 
-use super::hub::node_at;
-use super::line::DelayedStream;
+use super::delayed_stream::DelayedStream;
+use super::network::node_at;
 use super::world::SimulatedWorld;
 use crate::environment::ConnectOutcome;
 use crate::scenario::fault::FaultKind;

@@ -12,8 +12,8 @@ use unanimity::daemon::control_socket::{
     ControlSocket, ProgressLines, send_request, serve_requests,
 };
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::SECOND;
 use unanimity_testkit::scratch_dir::scratch_dir;
+use unanimity_testkit::test_world::SECOND;
 
 /// Answers with the question; the question "slow" never, "much" after 20,000 lines, "two" after two.
 /// Whoever holds a clone of `at_work` is at work.

@@ -11,7 +11,7 @@ use unanimity_net::{Listener as _, NoTransport};
 use unanimity_protocol::checkpoint::CheckpointError;
 use unanimity_protocol::decision::confirmation::Confirmation;
 use unanimity_protocol::{Hash, Log, NoteSigningKey, PeerFailure, PeerSet, Refusal, Timestamp};
-use unanimity_testkit::circle::{
+use unanimity_testkit::test_world::{
     FIRST_ARTIFACT, HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TestWorld, expect_installed,
     expect_one_unconfirmed, expect_refusal, expect_unconfirmed, expect_up_to_date, release_spec,
 };

@@ -2,10 +2,10 @@
 
 use unanimity_client::draw_retry_delays;
 
+use super::active_rounds::{ActiveRound, ActiveRoundId};
 use super::answer::{PeerAnswer, signing_second};
-use super::calls::{ActiveRound, ActiveRoundId};
 use super::model::{NodeStep, Population};
-use super::tree::PackedHead;
+use super::packed_head::PackedHead;
 use crate::Millis;
 use crate::environment::ConnectOutcome;
 use crate::scenario::fault::FaultKind;

@@ -1,6 +1,6 @@
 //! Rolls that are kept while a release settles: nothing for most nodes most of the time.
 
-use super::tree::PackedHead;
+use super::packed_head::PackedHead;
 
 /// One peer's view in a roll: what it vouched for, and when, in seconds.
 #[derive(Clone, Copy, Debug)]

@@ -10,9 +10,9 @@ use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_witness::{Witness, WitnessError};
 
 use super::clock::VirtualClock;
-use super::fuse::CrashInjector;
-use super::hub::AcceptedStreams;
-use super::line::DelayedStream;
+use super::crash_injector::CrashInjector;
+use super::delayed_stream::DelayedStream;
+use super::network::AcceptedStreams;
 
 /// The peer that ships, while it runs.
 type SharedPeer = Arc<Witness<VirtualClock>>;

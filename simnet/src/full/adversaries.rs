@@ -8,8 +8,8 @@ use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 use unanimity_protocol::{CosignedHead as SignedView, Hash, Timestamp};
 use unanimity_storage::Clock as _;
 
-use super::honest::HonestPeer;
-use super::line::DelayedStream;
+use super::delayed_stream::DelayedStream;
+use super::honest_peer::HonestPeer;
 use super::world::SimulatedWorld;
 use crate::scenario::fault::FaultKind;
 use crate::trace::TraceHead;

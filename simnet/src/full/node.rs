@@ -21,13 +21,13 @@ use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_witness::{PollOutcome, Witness, WitnessConfig};
 
-use super::actors;
-use super::fuse::CrashInjector;
-use super::honest::HonestPeer;
-use super::hub::address;
-use super::line::DelayedStream;
+use super::adversaries;
+use super::crash_injector::CrashInjector;
+use super::delayed_stream::DelayedStream;
+use super::honest_peer::HonestPeer;
 use super::logs::platform;
-use super::process::PeerProcess;
+use super::network::address;
+use super::peer_process::PeerProcess;
 use super::tor::SimulatedTor;
 use super::world::SimulatedWorld;
 use crate::Seed;
@@ -150,13 +150,13 @@ impl SimulatedNode {
             let environment = &self.world.environment;
             let now = self.world.clock.millis();
             if environment.lies_to(self.number, from) {
-                self.honest.process.answer_with_task(actors::answer_as_colluder(
+                self.honest.process.answer_with_task(adversaries::answer_as_colluder(
                     self.honest.clone(),
                     from,
                     line,
                 ));
             } else if let Some(kind) = environment.peer_fault(self.number, from, now) {
-                self.honest.process.answer_with_task(actors::answer_as_faulty_peer(
+                self.honest.process.answer_with_task(adversaries::answer_as_faulty_peer(
                     self.honest.clone(),
                     kind,
                     line,
@@ -327,7 +327,7 @@ fn simulated_mirror(
         }
         let now = world.clock.millis();
         let fault = world.environment.mirror_fault(number, now);
-        let sent = actors::read_faulty_mirror(
+        let sent = adversaries::read_faulty_mirror(
             &world,
             fault,
             world.environment.mirror_head(number, now),

@@ -9,7 +9,7 @@ use unanimity_net::Mirror;
 use unanimity_protocol::{NoteSigningKey, Policy, Refusal, Timestamp};
 use unanimity_state::{ClientStore, StoreError};
 use unanimity_storage::Storage;
-use unanimity_testkit::circle::{
+use unanimity_testkit::test_world::{
     FIRST_ARTIFACT, HOUR, MINUTE, SECOND, SECOND_ARTIFACT, TestWorld, expect_error,
     expect_installed, expect_mirror_problem, expect_refusal, expect_unconfirmed, expect_up_to_date,
     release_spec,

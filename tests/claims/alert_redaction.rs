@@ -188,7 +188,7 @@ impl Drop for DaemonProcess {
 #[cfg(feature = "tor")]
 #[test]
 fn a_daemon_whose_circle_breaks_logs_it_and_tells_its_alarm_without_the_address() {
-    use unanimity_testkit::circle::SECOND;
+    use unanimity_testkit::test_world::SECOND;
     let desk = crate::peers_command::two_nodes();
     let id = "A".repeat(40);
     // A network of nobody, on loopback.
