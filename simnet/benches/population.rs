@@ -144,7 +144,7 @@ fn population(nodes: u32) -> (f64, f64) {
     let scenario = Scenario {
         horizon: 5 * HOUR / 2,
         availability: 0.99,
-        roll: (20 * MINUTE, 40 * MINUTE),
+        round_interval: (20 * MINUTE, 40 * MINUTE),
         release: (HOUR / 2, 0),
         background: 10 * MINUTE,
         tor: TorScenario::calm(),

@@ -122,7 +122,7 @@ fn peak_memory_bytes() -> f64 {
 fn count_simulated_cycles(nodes: u32) -> Result<usize, BenchError> {
     let scenario = Scenario {
         horizon: 150 * MINUTE,
-        roll: (20 * MINUTE, 40 * MINUTE),
+        round_interval: (20 * MINUTE, 40 * MINUTE),
         release: (30 * MINUTE, 0),
         background: 10 * MINUTE,
         tor: TorScenario::calm(),

@@ -124,7 +124,7 @@ impl<'a> RuleChecker<'a> {
             Shape::Starved(lasts) => lasts,
             _ => 0,
         };
-        let wait = scenario.poll.1 + 4 * scenario.roll.1 + HOUR;
+        let wait = scenario.poll.1 + 4 * scenario.round_interval.1 + HOUR;
         let latest = scenario.horizon.checked_sub(wait)?;
         let grown = |at: Millis| self.environment.log_size(at) > self.environment.split_size();
         if adversary.attack != AttackScenario::Fork || !self.is_calm() || !grown(latest) {
@@ -166,7 +166,7 @@ impl<'a> RuleChecker<'a> {
         let scenario = &self.environment.scenario;
         let calm = scenario.adversary.is_none() && self.is_calm();
         // To see it, to have it confirmed, to settle, and once more for what a fault left behind.
-        let wait = scenario.poll.1 + scenario.settle + 4 * scenario.roll.1 + HOUR;
+        let wait = scenario.poll.1 + scenario.settle + 4 * scenario.round_interval.1 + HOUR;
         let until = scenario.horizon.checked_sub(wait)?;
         let count = self.environment.releases_until(until);
         let release = count.checked_sub(1)?;

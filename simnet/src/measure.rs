@@ -230,7 +230,7 @@ impl<'a> Measure<'a> {
             // Until it is taken back, it is for whoever reads the log to notice.
             AttackScenario::Logged => matches!(what, EventKind::Cycled(_, CycleResult::Withdrawn)),
             AttackScenario::Freeze => matches!(what, EventKind::Cycled(_, CycleResult::Stale)),
-            AttackScenario::Block | AttackScenario::Story => {
+            AttackScenario::Block | AttackScenario::Equivocate => {
                 matches!(what, EventKind::Cycled(_, CycleResult::Incomplete))
             }
         };

@@ -28,7 +28,7 @@ pub struct Scenario {
     /// How many nodes; each is a client of its circle and a peer to whoever has it in theirs.
     pub nodes: u32,
     /// How many peers each node asks.
-    pub circle: u32,
+    pub peers: u32,
     /// Who they are.
     pub topology: Topology,
     /// The fraction of time that a node's onion service is up.
@@ -43,13 +43,13 @@ pub struct Scenario {
     /// How long a poll counts.
     pub max_poll_age: Millis,
     /// The waits between the end of one cycle of a client and the next, uniform.
-    pub roll: (Millis, Millis),
+    pub round_interval: (Millis, Millis),
     /// How long every peer must have seen a release before it installs.
     pub settle: Millis,
     /// One try at one peer.
     pub ask_timeout: Millis,
     /// All tries of a roll.
-    pub roll_timeout: Millis,
+    pub round_timeout: Millis,
     /// How long Tor takes.
     pub tor: TorScenario,
     /// When our product's releases come: the first, and then one in every such time.
@@ -170,7 +170,7 @@ pub struct Adversary {
     /// If that is a fork: whether peers that collude show it to everybody who asks, so that honest
     /// peers might vouch for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub launders: bool,
+    pub equivocate_to_all: bool,
     /// If it logs a trojan: how long after that the publisher, who has its keys as well, takes it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_after: Option<Millis>,
@@ -195,7 +195,7 @@ pub enum Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Colluding {
     /// That many of each victim's own circle.
-    OfCircle(u32),
+    OfPeers(u32),
     /// That many of all nodes, wherever they are.
     OfAll(u32),
 }
@@ -216,7 +216,7 @@ pub enum AttackScenario {
     Block,
     /// Peers that collude change their story: in every other minute they show a victim the log as it
     /// was at the start, else the log as it is.
-    Story,
+    Equivocate,
 }
 
 impl Mirrors {
@@ -238,10 +238,10 @@ impl Adversary {
         Adversary {
             start,
             victims: 1,
-            colluding: Colluding::OfCircle(0),
+            colluding: Colluding::OfPeers(0),
             attack,
             shape: Shape::Next,
-            launders: false,
+            equivocate_to_all: false,
             withdrawn_after: None,
         }
     }
@@ -273,10 +273,10 @@ impl Scenario {
             Topology::SmallWorld(rewired) => chance(rewired),
             Topology::Random | Topology::Ring => true,
         };
-        (1..self.nodes).contains(&self.circle)
+        (1..self.nodes).contains(&self.peers)
             && (1..=50 * 365 * 86_400_000).contains(&self.horizon)
             && waits(self.poll)
-            && waits(self.roll)
+            && waits(self.round_interval)
             && communities
             && chance(self.availability)
             && chance(self.mirrors.availability)

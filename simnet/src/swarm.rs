@@ -40,7 +40,7 @@ pub fn random_scenario(seed: Seed) -> Scenario {
         question: "does any rule break?".to_owned(),
         horizon,
         nodes,
-        circle: rng.random_range(2..nodes.min(5)),
+        peers: rng.random_range(2..nodes.min(5)),
         topology: *[Topology::Random, Topology::Ring, Topology::SmallWorld(0.3)]
             .choose(&mut rng)
             .expect("three"),
@@ -49,10 +49,10 @@ pub fn random_scenario(seed: Seed) -> Scenario {
         mirrors: mirrors(&mut rng),
         poll: (5 * MINUTE, 15 * MINUTE),
         max_poll_age: 30 * MINUTE,
-        roll: (20 * MINUTE, 40 * MINUTE),
+        round_interval: (20 * MINUTE, 40 * MINUTE),
         settle: HOUR,
         ask_timeout: 45_000,
-        roll_timeout: 2 * MINUTE,
+        round_timeout: 2 * MINUTE,
         tor: tor(&mut rng),
         release: (rng.random_range(0..2 * HOUR), rng.random_range(2 * HOUR..4 * HOUR)),
         background: if rng.random() { 0 } else { rng.random_range(5 * MINUTE..HOUR) },
@@ -98,10 +98,10 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
         flash,
         AttackScenario::Freeze,
         AttackScenario::Block,
-        AttackScenario::Story,
+        AttackScenario::Equivocate,
     ];
     let colluding = if rng.random() {
-        Colluding::OfCircle(rng.random_range(0..4))
+        Colluding::OfPeers(rng.random_range(0..4))
     } else {
         Colluding::OfAll(rng.random_range(0..nodes / 2))
     };
@@ -122,7 +122,7 @@ fn add_late_options(world: &mut Scenario, rng: &mut StdRng) {
         && adversary.attack.is_fork()
     {
         adversary.shape = shape;
-        adversary.launders = rng.random();
+        adversary.equivocate_to_all = rng.random();
     }
     vary_tor(&mut world.tor, rng);
 }
@@ -190,14 +190,14 @@ fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
         with(&|s| s.adversary = None),
         with(&|s| {
             if let Some(adversary) = &mut s.adversary {
-                (adversary.shape, adversary.launders) = (Shape::Next, false);
+                (adversary.shape, adversary.equivocate_to_all) = (Shape::Next, false);
                 adversary.withdrawn_after = None;
             }
         }),
         with(&|s| (s.tor.days, s.tor.churn) = (Days::default(), 0.0)),
         with(&|s| s.horizon /= 2),
         with(&|s| s.nodes -= 1),
-        with(&|s| s.circle -= 1),
+        with(&|s| s.peers -= 1),
         with(&|s| s.background = 0),
         with(&|s| s.availability = 1.0),
         with(&|s| s.horizon -= s.horizon / 8),
@@ -207,7 +207,7 @@ fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
             s.faults.remove(which);
         })
     }));
-    let can_be = |s: &Scenario| s.circle > 0 && s.circle < s.nodes && s.horizon > HOUR;
+    let can_be = |s: &Scenario| s.peers > 0 && s.peers < s.nodes && s.horizon > HOUR;
     all.retain(|smaller| can_be(smaller) && smaller != scenario);
     all
 }

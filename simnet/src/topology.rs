@@ -8,7 +8,7 @@ use crate::seed::Draws;
 /// The circles of all nodes, one after another, each in order of the peers' numbers. Nobody is in
 /// their own, and nobody twice.
 pub fn peer_lists(scenario: &Scenario, draws: Draws) -> Vec<u32> {
-    let (nodes, size) = (scenario.nodes, scenario.circle);
+    let (nodes, size) = (scenario.nodes, scenario.peers);
     let mut circles = Vec::with_capacity(nodes as usize * size as usize);
     for node in 0..nodes {
         let next = |i: u32| (node + 1 + i) % nodes;

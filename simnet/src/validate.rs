@@ -73,17 +73,17 @@ pub fn quiet_scenario(nodes: u32, circle: u32) -> Scenario {
         question: "Does the simulator reproduce what is known?".to_owned(),
         horizon: 2 * HOUR,
         nodes,
-        circle,
+        peers: circle,
         topology: Topology::Random,
         availability: 1.0,
         mean_outage: 8 * HOUR,
         mirrors: Mirrors::default(),
         poll: (5 * MINUTE, 15 * MINUTE),
         max_poll_age: 30 * MINUTE,
-        roll: (50 * MINUTE, 70 * MINUTE),
+        round_interval: (50 * MINUTE, 70 * MINUTE),
         settle: HOUR,
         ask_timeout: 30_000,
-        roll_timeout: 120_000,
+        round_timeout: 120_000,
         tor: TorScenario::none(),
         release: (Millis::MAX / 4, 0),
         background: 0,
@@ -160,10 +160,13 @@ fn wait_until_all_up(master: Seed, n: u32, p: f64) -> ValidationRow {
 /// How long does the slowest of n lognormal connections take?
 fn slowest(master: Seed, n: u32) -> ValidationRow {
     let (median, sigma) = (2500, 0.55);
-    let patient = Scenario { ask_timeout: HOUR, roll_timeout: HOUR, ..quiet_scenario(600, n) };
+    let patient = Scenario { ask_timeout: HOUR, round_timeout: HOUR, ..quiet_scenario(600, n) };
     let roll = (10 * MINUTE, 10 * MINUTE);
     let tor = TorScenario { connect: (median, sigma), ..patient.tor.clone() };
-    let results = play(&Scenario { roll, tor, ..patient }, row_seed(master, "slowest", n.into()));
+    let results = play(
+        &Scenario { round_interval: roll, tor, ..patient },
+        row_seed(master, "slowest", n.into()),
+    );
     let roll = &results.times["roll"];
     let (mean, error) = (roll.mean().unwrap_or(0.0), roll.standard_error().unwrap_or(0.0));
     ValidationRow {
@@ -182,7 +185,7 @@ fn attacked(nodes: u32, circle: u32, attack: AttackScenario, colluding: Colludin
     Scenario {
         horizon: 2 * HOUR,
         poll: (5 * MINUTE, 10 * MINUTE),
-        roll: (10 * MINUTE, 20 * MINUTE),
+        round_interval: (10 * MINUTE, 20 * MINUTE),
         background: 10_000,
         adversary: Some(Adversary { colluding, ..Adversary::new(attack, start) }),
         ..quiet_scenario(nodes, circle)

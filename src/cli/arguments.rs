@@ -167,9 +167,9 @@ fn run(arguments: Arguments) -> Result<CommandOutput, CommandError> {
         #[cfg(feature = "tor")]
         CliCommand::Serve => daemon::serve(config, json),
         #[cfg(feature = "tor")]
-        CliCommand::Peers(peers::PeersCommand::Add { ticket, name, operator }) => {
+        CliCommand::Peers(peers::PeersCommand::Add { invite: ticket, name, operator }) => {
             let ticket = peers::read_invite(&ticket)?.to_string();
-            let verb = peers::PeersCommand::Add { ticket, name, operator };
+            let verb = peers::PeersCommand::Add { invite: ticket, name, operator };
             daemon_client::run(config, Request::Peers(verb), json)
         }
         #[cfg(feature = "tor")]

@@ -21,7 +21,7 @@ pub(super) struct ExtraProducts {
     /// The same for one more product of this node, by its own configuration, with the same roll and
     /// the same connection to Tor; may be given more than once
     #[arg(long, value_name = "FILE")]
-    also: Vec<PathBuf>,
+    product_config: Vec<PathBuf>,
 }
 
 impl ExtraProducts {
@@ -29,7 +29,10 @@ impl ExtraProducts {
     #[cfg(feature = "tor")]
     fn into_path_bytes(self) -> Vec<Vec<u8>> {
         let absolute = |path: PathBuf| path.canonicalize().unwrap_or(path);
-        self.also.into_iter().map(|path| absolute(path).into_os_string().into_vec()).collect()
+        self.product_config
+            .into_iter()
+            .map(|path| absolute(path).into_os_string().into_vec())
+            .collect()
     }
 }
 

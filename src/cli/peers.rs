@@ -32,7 +32,7 @@ pub(super) enum PeersCommand {
     /// log, which `serve` and `peers test` see to.
     Add {
         /// The ticket, or a file that holds it
-        ticket: String,
+        invite: String,
         /// What to call them here [default: as the ticket does]
         #[arg(long)]
         name: Option<String>,
@@ -55,7 +55,7 @@ pub(super) enum PeersCommand {
         now: Option<String>,
     },
     /// Take back a removal that has not come to pass
-    Keep {
+    CancelRemoval {
         /// Who
         name: String,
     },
@@ -69,7 +69,7 @@ impl PeersCommand {
             PeersCommand::List => "peers list",
             PeersCommand::Test => "peers test",
             PeersCommand::Remove { .. } => "peers remove",
-            PeersCommand::Keep { .. } => "peers keep",
+            PeersCommand::CancelRemoval { .. } => "peers keep",
         }
     }
 }
@@ -289,11 +289,11 @@ pub(super) fn run_offline(
     let (now, disk) = (SystemClock.now(), Storage::default());
     match verb {
         PeersCommand::Invite { qr } => invite(node, qr),
-        PeersCommand::Add { ticket, name, operator } => {
+        PeersCommand::Add { invite: ticket, name, operator } => {
             add(node, &ticket, name.as_deref(), operator.as_deref())
         }
         PeersCommand::Remove { name, now: words } => remove(node, &name, words.as_deref()),
-        PeersCommand::Keep { name } => cancel_removal(config, &name, &disk),
+        PeersCommand::CancelRemoval { name } => cancel_removal(config, &name, &disk),
         PeersCommand::List | PeersCommand::Test => list(config, now),
     }
 }

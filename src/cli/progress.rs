@@ -136,8 +136,8 @@ fn write_line(step: &CycleProgress) {
 /// A step in one line for people. Whatever is in a name, it is one line and moves nothing.
 pub fn describe(step: &CycleProgress) -> String {
     let words = match step {
-        CycleProgress::Roll { peers, .. } if step.is_start() => format!("asking {peers} peers"),
-        CycleProgress::Roll { peers, answered, .. } => {
+        CycleProgress::Round { peers, .. } if step.is_start() => format!("asking {peers} peers"),
+        CycleProgress::Round { peers, answered, .. } => {
             format!("{answered} of {peers} peers have answered{}", describe_failures(step))
         }
         CycleProgress::Log { of, .. } if step.is_start() => {
@@ -156,7 +156,7 @@ pub fn describe(step: &CycleProgress) -> String {
 
 fn describe_failures(step: &CycleProgress) -> String {
     match step {
-        CycleProgress::Roll { silent, .. } if *silent > 0 => format!(", {silent} given up"),
+        CycleProgress::Round { silent, .. } if *silent > 0 => format!(", {silent} given up"),
         _ => String::new(),
     }
 }
@@ -182,7 +182,7 @@ struct Bar {
 impl Bar {
     fn new(step: CycleProgress) -> Bar {
         let (template, at, of) = match step {
-            CycleProgress::Roll { peers, .. } => {
+            CycleProgress::Round { peers, .. } => {
                 ("asking peers [{bar:24}] {pos} of {len}{wide_msg}", 0, peers as u64)
             }
             CycleProgress::Log { entries, of } => {
@@ -228,7 +228,7 @@ impl Bar {
 
     fn update(&self, step: &CycleProgress) {
         let at = match *step {
-            CycleProgress::Roll { answered, silent, .. } => {
+            CycleProgress::Round { answered, silent, .. } => {
                 self.bar.set_message(describe_failures(step));
                 (answered + silent) as u64
             }

@@ -140,7 +140,7 @@ pub(super) struct ReleaseNewArgs {
     version: Name,
     /// How long the release may be installed, such as '90d'
     #[arg(long, value_name = "DURATION", default_value = "90d")]
-    good_for: humantime::Duration,
+    valid_for: humantime::Duration,
     /// The file for a platform, such as x86_64-linux=build/hello; it is installed under its own name.
     /// An archive (.tar, .tar.gz, .tgz, .tar.zst) is unpacked where it is installed
     #[arg(long, value_name = "PLATFORM=FILE", required = true)]
@@ -162,7 +162,7 @@ impl ReleaseNewArgs {
                 return Err(CommandError::usage(format!("--artifact: two files for {platform}")));
             }
         }
-        if self.good_for.as_secs() == 0 {
+        if self.valid_for.as_secs() == 0 {
             return Err(CommandError::usage(
                 "--good-for: less than a second is no time to install in",
             ));
@@ -174,7 +174,7 @@ impl ReleaseNewArgs {
             sequence: self.sequence,
             version: self.version,
             issued: SystemClock.now(),
-            valid_for: *self.good_for,
+            valid_for: *self.valid_for,
         };
         let manifest = unanimity_publish::build_manifest(release, artifacts)?;
         write_statement(Statement::Release(manifest), &self.out)

@@ -166,7 +166,7 @@ fn render_journal(journal: &Journal, installed: Option<&str>, who: &str) -> Stri
             "trial       {release} is on trial; if nothing is at work, the next {who} ends that\n"
         );
     }
-    if let Some(release) = &journal.vouched {
+    if let Some(release) = &journal.approved {
         text += &format!("vouched     {release}: the next {who} tries it without the check\n");
     }
     for (release, failed) in &journal.failed {

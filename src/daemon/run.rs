@@ -408,8 +408,8 @@ impl Daemon {
 pub fn cycle_mode(policy: ServePolicy, is_split: bool) -> CycleMode {
     match policy {
         ServePolicy::Notify => CycleMode::Check,
-        ServePolicy::Stage if !is_split => CycleMode::Check,
-        ServePolicy::Stage | ServePolicy::Install => CycleMode::InstallDownloaded,
+        ServePolicy::Download if !is_split => CycleMode::Check,
+        ServePolicy::Download | ServePolicy::Install => CycleMode::InstallDownloaded,
     }
 }
 

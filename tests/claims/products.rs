@@ -289,7 +289,7 @@ async fn products_share_no_place_and_only_the_node_serves() {
 fn where_somebody_else_installs_a_daemon_that_stages_brings_it_there() {
     for (policy, alone, split) in [
         (ServePolicy::Notify, CycleMode::Check, CycleMode::Check),
-        (ServePolicy::Stage, CycleMode::Check, CycleMode::InstallDownloaded),
+        (ServePolicy::Download, CycleMode::Check, CycleMode::InstallDownloaded),
         (ServePolicy::Install, CycleMode::InstallDownloaded, CycleMode::InstallDownloaded),
     ] {
         assert_eq!((cycle_mode(policy, false), cycle_mode(policy, true)), (alone, split));

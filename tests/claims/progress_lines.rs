@@ -7,7 +7,7 @@ use unanimity_client::CycleProgress;
 use unanimity_testkit::test_world::SECOND;
 
 fn round_progress(answered: usize, silent: usize) -> CycleProgress {
-    CycleProgress::Roll { peers: 5, answered, silent }
+    CycleProgress::Round { peers: 5, answered, silent }
 }
 
 fn download_progress(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum CycleProgress {
     /// Every peer is asked.
-    Roll {
+    Round {
         /// How many there are.
         peers: usize,
         /// How many have said something, whatever it was.
@@ -46,7 +46,7 @@ impl CycleProgress {
     /// Whether nothing of it is done yet.
     pub fn is_start(&self) -> bool {
         match *self {
-            CycleProgress::Roll { answered, silent, .. } => answered + silent == 0,
+            CycleProgress::Round { answered, silent, .. } => answered + silent == 0,
             CycleProgress::Log { entries, .. } => entries == 0,
             CycleProgress::Download { bytes, resumed, .. } => bytes == resumed,
         }
@@ -55,7 +55,7 @@ impl CycleProgress {
     /// Whether all of it is.
     pub fn is_complete(&self) -> bool {
         match *self {
-            CycleProgress::Roll { peers, answered, silent } => answered + silent == peers,
+            CycleProgress::Round { peers, answered, silent } => answered + silent == peers,
             CycleProgress::Log { entries, of } => entries == of,
             CycleProgress::Download { bytes, of, .. } => bytes == of,
         }
@@ -114,7 +114,7 @@ impl<'a> AnswerCounter<'a> {
 
     fn report(&self) {
         let count = |which: &AtomicUsize| which.load(Ordering::Relaxed);
-        self.progress.report(|| CycleProgress::Roll {
+        self.progress.report(|| CycleProgress::Round {
             peers: self.peers,
             answered: count(&self.answered),
             silent: count(&self.silent),

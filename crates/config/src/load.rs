@@ -57,7 +57,7 @@ struct NodeFile {
     tor: TorTable,
     serve: Option<ServeTable>,
     #[serde(default)]
-    alarm: AlertTable,
+    alert: AlertTable,
     /// The peers' file, beside this one.
     #[serde(default = "default_peers")]
     peers: PathBuf,
@@ -153,7 +153,7 @@ impl NodeFile {
             tor,
             bootstrap_timeout,
             serve: self.serve.map(ServeTable::validate).transpose()?,
-            alert: self.alarm.validate()?,
+            alert: self.alert.validate()?,
         })
     }
 }

@@ -70,14 +70,14 @@ impl Trial {
         HookContext {
             release: &self.release,
             before: self.before.as_deref(),
-            process_tag: &self.mark,
+            process_tag: &self.process_tag,
         }
     }
 
     /// The way back from there, if there was anything.
     pub(crate) fn backward(&self) -> Option<HookContext<'_>> {
         let release = self.before.as_deref()?;
-        Some(HookContext { release, before: Some(&self.release), process_tag: &self.mark })
+        Some(HookContext { release, before: Some(&self.release), process_tag: &self.process_tag })
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Journal {
     /// Those that failed, until a newer one proves good.
     pub failed: BTreeMap<String, FailedRelease>,
     /// What the operator says is good: its next trial goes without the check.
-    pub vouched: Option<String>,
+    pub approved: Option<String>,
 }
 
 /// A switch whose end is not known yet.
@@ -43,36 +43,36 @@ pub struct Trial {
     pub before: Option<String>,
     /// The operator wants it back: what was interrupted is done, not undone.
     #[serde(default)]
-    pub by_hand: bool,
+    pub is_rollback: bool,
     /// What its commands have in their environment, to be found by after an interruption. It is known to
     /// them alone, and so they are the only ones who have it.
     #[serde(default, skip_serializing)]
-    pub mark: String,
+    pub process_tag: String,
     /// SHA-256 of that.
     #[serde(default)]
     pub sha256: String,
     /// What was before was taken back by its publisher: there is no way back to it.
     #[serde(default)]
-    pub is_one_way: bool,
+    pub no_way_back: bool,
     /// How often somebody has begun to end it after an interruption.
     #[serde(default)]
-    pub tries: u32,
+    pub recovery_attempts: u32,
 }
 
 impl Trial {
     /// One that begins.
-    pub fn new(release: String, before: Option<String>, by_hand: bool) -> Trial {
-        let (mark, sha256) = (String::new(), String::new());
+    pub fn new(release: String, before: Option<String>, is_rollback: bool) -> Trial {
+        let (process_tag, sha256) = (String::new(), String::new());
         let mut trial =
-            Trial { release, before, by_hand, is_one_way: false, mark, sha256, tries: 0 };
+            Trial { release, before, is_rollback: by_hand: is_rollback, no_way_back: false, process_tag: mark: process_tag, sha256, recovery_attempts: 0 };
         trial.renew_process_tag();
         trial
     }
 
     /// What is run from now on can be told from what was before.
     pub(crate) fn renew_process_tag(&mut self) {
-        self.mark = format!("{:032x}", rand::random::<u128>());
-        self.sha256 = Hash::digest(self.mark.as_bytes()).hex();
+        self.process_tag = format!("{:032x}", rand::random::<u128>());
+        self.sha256 = Hash::digest(self.process_tag.as_bytes()).hex();
     }
 
     /// Whether this is what commands of it have in their environment.
@@ -113,7 +113,7 @@ impl Journal {
         let on_trial = journal.trial.iter().map(|trial| &trial.release);
         let before = journal.trial.iter().filter_map(|trial| trial.before.as_ref());
         let named = (journal.good.iter().chain(journal.failed.keys()))
-            .chain(&journal.vouched)
+            .chain(&journal.approved)
             .chain(on_trial.chain(before))
             .all(|release| Manifest::sequence_from_label(release).is_some());
         named.then_some(journal)
@@ -155,7 +155,7 @@ impl Journal {
 
     /// A release has proved good.
     pub(crate) fn mark_good(&mut self, release: &str) {
-        self.vouched.take_if(|vouched| vouched == release);
+        self.approved.take_if(|vouched| vouched == release);
         self.set_current(release);
         // Nobody goes back to try those.
         let sequence = Manifest::sequence_from_label(release);
@@ -185,7 +185,7 @@ impl Journal {
             why.push('…');
         }
         self.trial.take_if(|trial| trial.release == release);
-        self.vouched.take_if(|vouched| vouched == release);
+        self.approved.take_if(|vouched| vouched == release);
         let times = self.failed.get(release).map_or(0, |failed| failed.times).saturating_add(1);
         let failed = FailedRelease { times, last: now, why: why.clone() };
         let until = Some(failed.backoff_until());

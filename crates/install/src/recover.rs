@@ -64,12 +64,12 @@ impl InstallRoot {
         let Some(trial) = &mut journal.trial else { return Ok(None) };
         trial.kill_leftovers()?;
         // Written down before anything runs that may keep us from ever writing again.
-        trial.tries = trial.tries.saturating_add(1);
+        trial.recovery_attempts = trial.recovery_attempts.saturating_add(1);
         trial.renew_process_tag();
         let trial = trial.clone();
         let kept = self.save_journal(journal);
         let unrun = match &kept {
-            _ if trial.tries > MAX_RECOVERY_ATTEMPTS => {
+            _ if trial.recovery_attempts > MAX_RECOVERY_ATTEMPTS => {
                 format!(
                     "ending it was interrupted {MAX_RECOVERY_ATTEMPTS} times: no command was run"
                 )
@@ -94,7 +94,7 @@ impl InstallRoot {
         trial: &Trial,
         now: Timestamp,
     ) -> Result<RecoverOutcome, InstallError> {
-        if !trial.by_hand {
+        if !trial.is_rollback {
             let why = "its trial was interrupted";
             let (refusal, undone) = self.undo_and_record_failure(journal, trial, why, now).await?;
             let UndoOutcome { problem, is_restored, .. } = undone;
@@ -135,7 +135,7 @@ impl InstallRoot {
             return Ok(UndoOutcome { message, problem: None, is_restored: true });
         };
         let before = back.release;
-        if !stays && (trial.is_one_way || self.is_withdrawn(before)) {
+        if !stays && (trial.no_way_back || self.is_withdrawn(before)) {
             let message = format!("{before} was taken back by its publisher, so {release} stays");
             return Ok(UndoOutcome { problem: Some(message.clone()), message, is_restored: false });
         }

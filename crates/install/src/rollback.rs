@@ -182,7 +182,7 @@ impl InstallRoot {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let current = self.installed()?.map(|installed| installed.release);
-        let trial = journal.trial.as_ref().filter(|trial| !trial.by_hand);
+        let trial = journal.trial.as_ref().filter(|trial| !trial.is_rollback);
         let trial = trial.map(|trial| &trial.release);
         let is_open =
             |release: &String| trial == Some(release) || journal.failed.contains_key(release);
@@ -202,7 +202,7 @@ impl InstallRoot {
             {
                 Some(release) => {
                     journal.failed.remove(&release);
-                    journal.vouched = Some(release.clone());
+                    journal.approved = Some(release.clone());
                     (release, false)
                 }
                 None => return Err(RollbackError::NoTrial(release.map(str::to_owned))),

@@ -79,8 +79,8 @@ impl InstallRoot {
         }
         journal.check_can_install(&release, clock.now())?;
         let before = self.installed()?.map(|installed| installed.release);
-        let is_one_way = before.as_ref().is_some_and(|before| self.is_withdrawn(before));
-        let trial = Trial { is_one_way, ..Trial::new(release, before, false) };
+        let no_way_back = before.as_ref().is_some_and(|before| self.is_withdrawn(before));
+        let trial = Trial { no_way_back: is_one_way: no_way_back, ..Trial::new(release, before, false) };
         if !self.hooks.has_no_hooks() {
             journal.trial = Some(trial.clone());
             self.save_journal(&journal)?;
@@ -103,7 +103,7 @@ impl InstallRoot {
         self.remove_old_versions(journal)?;
         let release = self.add_version(ready, proof)?;
         let installed = self.switch_to(trial.forward()).await?;
-        self.run_trial(trial.forward(), journal.vouched.as_ref() == Some(&release)).await?;
+        self.run_trial(trial.forward(), journal.approved.as_ref() == Some(&release)).await?;
         Ok(installed)
     }
 }

@@ -54,7 +54,7 @@ pub struct Transitions {
     /// What is the case, and since when.
     present: Option<(ReportedCondition, Timestamp)>,
     /// Since when no cycle has found every peer in agreement and nothing amiss.
-    unwell_since: Option<Timestamp>,
+    unhealthy_since: Option<Timestamp>,
     /// What has to be told, oldest first.
     waiting: Vec<Announcement>,
 }
@@ -89,7 +89,7 @@ impl Transitions {
             said: None,
             offered: None,
             present: None,
-            unwell_since: None,
+            unhealthy_since: None,
             waiting: Vec::new(),
         }
     }
@@ -108,8 +108,8 @@ impl Transitions {
             Some((present, since)) if *present == state => now.min(*since),
             _ => now,
         };
-        let unwell_since = self.unwell_since.map_or(now, |since| now.min(since));
-        self.unwell_since = (!condition.is_good()).then_some(unwell_since);
+        let unhealthy_since = self.unhealthy_since.map_or(now, |since| now.min(since));
+        self.unhealthy_since = (!condition.is_good()).then_some(unhealthy_since);
         self.present = Some((state.clone(), since));
 
         let was_well = self.said == Some(ReportedCondition::healthy());
@@ -118,7 +118,7 @@ impl Transitions {
             Condition::Available => !was_well || self.offered.as_ref() != Some(about),
             Condition::Incomplete => {
                 // Whatever else was amiss in between: nothing was confirmed all that time.
-                let long = now.since(unwell_since) >= incomplete_after;
+                let long = now.since(unhealthy_since) >= incomplete_after;
                 self.said.as_ref() != Some(&state) && (long || self.said.is_none())
             }
             Condition::Stale | Condition::Refused | Condition::Fork => {
@@ -138,7 +138,7 @@ impl Transitions {
         }
         self.said = Some(if condition.is_good() { ReportedCondition::healthy() } else { state });
         let mut details = details.clone();
-        if let Some(since) = self.unwell_since {
+        if let Some(since) = self.unhealthy_since {
             details["unwell_since"] = json!(since);
         }
         if self.waiting.len() >= MAX_UNDELIVERED {

@@ -39,7 +39,7 @@ pub(super) enum Command {
         json: bool,
         /// Play it with the code that ships, and hold it against every rule; small worlds only
         #[arg(long)]
-        real: bool,
+        full: bool,
     },
     /// Play all worlds of a scenario, or one shard of them
     Sweep {

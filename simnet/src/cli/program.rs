@@ -60,7 +60,9 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 )?;
                 write_report(&merged, &out.join("report"), None)
             }
-            Command::Run { scenario_args: what, json, real } => self.run_world(&what, json, real),
+            Command::Run { scenario_args: what, json, full: real } => {
+                self.run_world(&what, json, real)
+            }
             Command::Sweep { scenario_args: what, out, shard, sweep_args: how } => {
                 let from_environment = || Shard::from_environment(|name| std::env::var(name).ok());
                 let shard = match shard {

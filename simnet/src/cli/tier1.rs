@@ -58,7 +58,7 @@ fn play_world(world: &Scenario, seed: Seed) -> Result<PlayedWorld, SimulatorErro
 
 /// About how much memory a world takes: what ten thousand nodes were seen to, and a little more.
 pub(super) fn bytes_needed(scenario: &Scenario) -> u64 {
-    u64::from(scenario.nodes).saturating_mul(90_000 + 4_000 * u64::from(scenario.circle))
+    u64::from(scenario.nodes).saturating_mul(90_000 + 4_000 * u64::from(scenario.peers))
 }
 
 /// Plays one world: what was measured, and whether every rule was kept.
@@ -108,7 +108,7 @@ pub(super) fn shrink_world(which: &WorldArgs, out: &PathBuf) -> Result<(), Simul
     print_line(&format!(
         "{first}\nstill breaks with {} nodes, {} peers each, {} faults: simnet replay {} --seed {}",
         small.nodes,
-        small.circle,
+        small.peers,
         small.faults.len(),
         out.display(),
         seed.0

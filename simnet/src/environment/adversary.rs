@@ -92,7 +92,7 @@ impl Environment {
     /// Whether a peer is the adversary's and, once the attack has begun, does not answer this client
     /// with what it holds.
     pub fn lies_to(&self, peer: u32, client: u32) -> bool {
-        let launders = || self.scenario.adversary.as_ref().is_some_and(|a| a.launders);
+        let launders = || self.scenario.adversary.as_ref().is_some_and(|a| a.equivocate_to_all);
         self.colludes(peer) && (self.is_victim(client) || launders())
     }
 
@@ -107,7 +107,7 @@ impl Environment {
             AttackScenario::Fork | AttackScenario::Flash(..) => {
                 TraceHead { chain: 1, size: self.fork_size(at) }
             }
-            AttackScenario::Story if is_odd => {
+            AttackScenario::Equivocate if is_odd => {
                 TraceHead { chain: 0, size: self.log_size(adversary.start) }
             }
             _ => self.mirror_head(client, at),

@@ -88,7 +88,7 @@ impl Environment {
     /// an hour before.
     pub fn outdated_head(&self, kind: FaultKind, at: Millis) -> Option<TraceHead> {
         let is_odd = (at / 60_000) % 2 == 1;
-        let tells = kind == FaultKind::Lag || kind == FaultKind::Story && is_odd;
+        let tells = kind == FaultKind::StaleHead || kind == FaultKind::Equivocate && is_odd;
         tells.then(|| self.head_an_hour_before(at))
     }
 

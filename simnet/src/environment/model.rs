@@ -50,15 +50,15 @@ impl Environment {
                     let taken = |node| victims.contains(&node);
                     colluders = topology::sample(draws, 0, count, scenario.nodes, taken);
                 }
-                Colluding::OfCircle(count) => {
+                Colluding::OfPeers(count) => {
                     for &victim in &victims {
-                        let first = victim as usize * scenario.circle as usize;
-                        let circle = &circles[first..first + scenario.circle as usize];
+                        let first = victim as usize * scenario.peers as usize;
+                        let circle = &circles[first..first + scenario.peers as usize];
                         let places = topology::sample(
                             draws,
                             u64::from(victim),
-                            count.min(scenario.circle),
-                            scenario.circle,
+                            count.min(scenario.peers),
+                            scenario.peers,
                             |_| false,
                         );
                         colluders.extend(places.into_iter().map(|place| circle[place as usize]));
@@ -91,7 +91,7 @@ impl Environment {
 
     /// Whom a node asks, in order of their numbers.
     pub fn peers_of(&self, node: u32) -> &[u32] {
-        let size = self.scenario.circle as usize;
+        let size = self.scenario.peers as usize;
         &self.peer_lists[node as usize * size..][..size]
     }
 

@@ -16,7 +16,7 @@ impl Environment {
 
     /// When a node's first cycle begins, and how long after the beginning of each the next does.
     pub fn round_wait(&self, node: u32, cycles: u64) -> Millis {
-        let (min, max) = self.scenario.roll;
+        let (min, max) = self.scenario.round_interval;
         match cycles {
             // Everybody has polled by then.
             0 => {

@@ -85,7 +85,7 @@ async fn faulty_answer_bytes(
             bytes.truncate(ANSWER_BYTES / 2);
             return Some(bytes);
         }
-        FaultKind::Garble => return Some(vec![0x5a; ANSWER_BYTES]),
+        FaultKind::Malformed => return Some(vec![0x5a; ANSWER_BYTES]),
         FaultKind::Flood => return Some(vec![0xff; 64 * ANSWER_BYTES]),
         FaultKind::Replay if matches!(question, Question::CosignedHead(_)) => {
             let view = held.unwrap_or(world.environment.head_an_hour_before(at));
@@ -96,14 +96,16 @@ async fn faulty_answer_bytes(
             let answer = held.map(|held| answer_from_head(node, held, question, Timestamp(wrong)));
             answer.or_else(honest)?
         }
-        FaultKind::Lag | FaultKind::Story => match world.environment.outdated_head(kind, at) {
-            Some(view) => answer_from_head(node, view, question, now),
-            None => honest()?,
-        },
-        FaultKind::Echo => {
+        FaultKind::StaleHead | FaultKind::Equivocate => {
+            match world.environment.outdated_head(kind, at) {
+                Some(view) => answer_from_head(node, view, question, now),
+                None => honest()?,
+            }
+        }
+        FaultKind::Relay => {
             // Not to another of its kind, which might pass it back.
             let echoes =
-                |peer| world.environment.faults_at(peer, at).any(|kind| kind == FaultKind::Echo);
+                |peer| world.environment.faults_at(peer, at).any(|kind| kind == FaultKind::Relay);
             let mut circle = world.environment.peers_of(node.number).iter();
             let other = *circle.find(|&&peer| !echoes(peer))?;
             let mut line = world.network.connect(node.number, other, (0, 0)).ok()?;

@@ -360,7 +360,7 @@ fn client_config(world: &SimulatedWorld, number: u32) -> Result<ClientConfig, St
             ..RoundLimits::default()
         },
         ask_timeout: Duration::from_millis(scenario.ask_timeout),
-        round_timeout: Duration::from_millis(scenario.roll_timeout),
+        round_timeout: Duration::from_millis(scenario.round_timeout),
         polling: PollingSettings::default(),
         pinned: None,
         install_root: INSTALL_ROOT.into(),

@@ -41,7 +41,7 @@ async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, FullRu
     let (nodes, horizon) = (environment.scenario.nodes, environment.scenario.horizon);
     // What one node signs another verifies, in this one process: half of the time, and nothing learned.
     // Of some rolls of all nodes: a proof has views of an earlier one.
-    let views = environment.scenario.circle as usize * nodes as usize;
+    let views = environment.scenario.peers as usize * nodes as usize;
     let known = SignatureCache::new(1024 + 3 * views);
     let logs = SimulatedLogs::generate(&environment, seed, &known);
     let secrets = (0..nodes).map(|node| cosignature_key(seed, node).with_cache(&known)).collect();

@@ -78,9 +78,9 @@ impl<'a, W: EventObserver> Population<'a, W> {
             services: (0..scenario.nodes).map(|node| environment.service(node)).collect(),
             mirrors: (0..mirrors).map(|node| environment.mirror_service(node)).collect(),
             clients: vec![client; nodes],
-            largest: vec![PackedHead::NONE; nodes * scenario.circle as usize],
-            active_rounds: ActiveRounds::new(scenario.circle),
-            kept_rounds: KeptRoundPool::new(scenario.circle),
+            largest: vec![PackedHead::NONE; nodes * scenario.peers as usize],
+            active_rounds: ActiveRounds::new(scenario.peers),
+            kept_rounds: KeptRoundPool::new(scenario.peers),
             first_answers: BTreeMap::new(),
             buffers: DecisionBuffers::default(),
         };

@@ -39,7 +39,7 @@ impl<W: EventObserver> Population<'_, W> {
         }
         let id = self.active_rounds.start(now, node, cycle);
         self.clients[node as usize].active_round = Some(id);
-        for place in 0..self.environment.scenario.circle {
+        for place in 0..self.environment.scenario.peers {
             self.try_peer(now, node, id, place as u8, 0);
         }
     }
@@ -61,7 +61,7 @@ impl<W: EventObserver> Population<'_, W> {
         let scenario = &environment.scenario;
         let ActiveRound { began_at: began, cycle, .. } = *self.active_rounds.get(id);
         let peer = environment.peers_of(node)[place as usize];
-        let closes = began + scenario.roll_timeout;
+        let closes = began + scenario.round_timeout;
         let deadline = closes.min(now + scenario.ask_timeout);
 
         let up = self.services[peer as usize].is_up(environment, peer, now)

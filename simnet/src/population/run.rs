@@ -54,7 +54,7 @@ pub fn run(environment: &Environment, witness: &mut impl EventObserver) -> RunSt
 /// About how much memory a run needs, in bytes: a little more than it takes when every release is
 /// installed before the next but two comes.
 pub fn bytes_needed(scenario: &Scenario) -> u64 {
-    let circle = u64::from(scenario.circle);
+    let circle = u64::from(scenario.peers);
     let each =
         size_of::<ServiceSchedule>() + size_of::<SimulatedPeer>() + size_of::<SimulatedClient>();
     let mirror = if scenario.mirrors.can_fail() { size_of::<ServiceSchedule>() } else { 0 };
@@ -92,7 +92,7 @@ impl<W: EventObserver> Population<'_, W> {
 
     /// Fetches from memory what the next events need. It changes nothing but how long that takes.
     fn prefetch(&self) {
-        let circle = self.environment.scenario.circle as usize;
+        let circle = self.environment.scenario.peers as usize;
         let mut seen = 0;
         for (node, step) in self.queue.upcoming_batch() {
             seen ^= u32::from(self.peers[node as usize].latched);

@@ -21,7 +21,7 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
     let mut all = vec![
         ("horizon", "time simulated", ms(scenario.horizon)),
         ("nodes.count", "nodes", scenario.nodes.to_string()),
-        ("nodes.circle", "peers that each asks", scenario.circle.to_string()),
+        ("nodes.circle", "peers that each asks", scenario.peers.to_string()),
         ("nodes.topology", "who asks whom", topology(scenario.topology)),
         (
             "nodes.availability",
@@ -32,10 +32,10 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         ("mirrors.availability", "a mirror is up", mirrors(scenario.mirrors)),
         ("program.poll", "wait between polls", range(scenario.poll)),
         ("program.max_poll_age", "a poll counts for", ms(scenario.max_poll_age)),
-        ("program.roll", "wait between rolls", range(scenario.roll)),
+        ("program.roll", "wait between rolls", range(scenario.round_interval)),
         ("program.settle", "settle", ms(scenario.settle)),
         ("program.ask_timeout", "one try at a peer", ms(scenario.ask_timeout)),
-        ("program.roll_timeout", "a whole roll", ms(scenario.roll_timeout)),
+        ("program.roll_timeout", "a whole roll", ms(scenario.round_timeout)),
         ("tor.connect", "onion connection", lognormal(tor.connect)),
         ("tor.stuck", "connections that never open", format!("{}%", tor.stuck * 100.0)),
         ("tor.slow", "slow connections", sometimes(tor.slow)),
@@ -56,7 +56,7 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
             if adversary.attack.is_fork() {
                 all.push(("adversary.shape", "the fork", shape(adversary.shape)));
             }
-            if adversary.launders {
+            if adversary.equivocate_to_all {
                 let told = "everybody who asks them".to_owned();
                 all.push(("adversary.launders", "colluding peers show the fork to", told));
             }
@@ -73,7 +73,7 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
                 "adversary.colluding",
                 "colluding",
                 match adversary.colluding {
-                    Colluding::OfCircle(count) => format!("{count} of each victim's circle"),
+                    Colluding::OfPeers(count) => format!("{count} of each victim's circle"),
                     Colluding::OfAll(count) => format!("{count} of all nodes"),
                 },
             ));
@@ -154,7 +154,7 @@ fn attack(attack: AttackScenario) -> String {
             "victims' mirrors show what they showed at the start, for ever".to_owned()
         }
         AttackScenario::Block => "victims reach none of their peers".to_owned(),
-        AttackScenario::Story => {
+        AttackScenario::Equivocate => {
             "colluding peers show victims the log of the start in every other minute, \
              else the log as it is"
                 .to_owned()

@@ -29,7 +29,7 @@ fn refuse(when: bool, path: &'static str, what: impl FnOnce() -> String) -> Resu
 }
 
 fn nodes(scenario: &Scenario) -> Result<(), FieldError> {
-    let &Scenario { nodes, circle, availability, mean_outage, .. } = scenario;
+    let &Scenario { nodes, peers: circle, availability, mean_outage, .. } = scenario;
     refuse(scenario.horizon == 0, "horizon", || {
         "a world of no length shows nothing: write for example horizon = \"30d\"".to_owned()
     })?;
@@ -68,7 +68,9 @@ fn mirrors(mirrors: &Mirrors) -> Result<(), FieldError> {
 }
 
 fn program(scenario: &Scenario) -> Result<(), FieldError> {
-    for (path, (min, max)) in [("program.poll", scenario.poll), ("program.roll", scenario.roll)] {
+    for (path, (min, max)) in
+        [("program.poll", scenario.poll), ("program.roll", scenario.round_interval)]
+    {
         refuse(min > max, path, || "the least is more than the most: swap them".to_owned())?;
         refuse(min < SECOND, path, || "waits are at least 1s".to_owned())?;
     }
@@ -77,8 +79,8 @@ fn program(scenario: &Scenario) -> Result<(), FieldError> {
             .to_owned()
     })?;
     refuse(scenario.ask_timeout < SECOND, "program.ask_timeout", || "at least 1s".to_owned())?;
-    refuse(scenario.roll_timeout > DAY, "program.roll_timeout", || "at most 1d".to_owned())?;
-    refuse(scenario.roll_timeout < scenario.ask_timeout, "program.roll_timeout", || {
+    refuse(scenario.round_timeout > DAY, "program.roll_timeout", || "at most 1d".to_owned())?;
+    refuse(scenario.round_timeout < scenario.ask_timeout, "program.roll_timeout", || {
         "a roll takes as long as one try at least: roll_timeout is not below ask_timeout".to_owned()
     })
 }
@@ -119,7 +121,7 @@ fn release(scenario: &Scenario) -> Result<(), FieldError> {
 
 fn adversary(scenario: &Scenario) -> Result<(), FieldError> {
     let Some(adversary) = &scenario.adversary else { return Ok(()) };
-    let (nodes, circle, victims) = (scenario.nodes, scenario.circle, adversary.victims);
+    let (nodes, circle, victims) = (scenario.nodes, scenario.peers, adversary.victims);
     refuse(adversary.start >= scenario.horizon, "adversary.start", || {
         "the attack starts after the horizon: start earlier, or raise horizon".to_owned()
     })?;
@@ -127,7 +129,7 @@ fn adversary(scenario: &Scenario) -> Result<(), FieldError> {
         format!("of {nodes} nodes, 1 to {} are victims", nodes - 1)
     })?;
     match adversary.colluding {
-        Colluding::OfCircle(count) => refuse(count >= circle, "adversary.colluding", || {
+        Colluding::OfPeers(count) => refuse(count >= circle, "adversary.colluding", || {
             format!(
                 "no peer of a victim is honest: of a circle of {circle}, at most {} collude",
                 circle - 1

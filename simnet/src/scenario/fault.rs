@@ -33,7 +33,7 @@ pub enum FaultKind {
     /// It stops in the middle of its answer.
     Stall,
     /// It answers with rubbish.
-    Garble,
+    Malformed,
     /// It answers with much more than an answer.
     Flood,
     /// It gives the first answer it ever gave, again and again.
@@ -43,11 +43,11 @@ pub enum FaultKind {
     /// Its clock is an hour fast when it cosigns.
     Fast,
     /// It cosigns a head that its mirrors showed an hour before.
-    Lag,
+    StaleHead,
     /// Every other answer is that of an hour before: it changes its story.
-    Story,
+    Equivocate,
     /// It passes questions on to another peer and gives that one's answers.
-    Echo,
+    Relay,
     /// It cosigns a head that the log never signed.
     Forge,
     /// It sends evidence that proves nothing.
@@ -87,14 +87,14 @@ impl FaultKind {
     pub const ALL: [FaultKind; 25] = [
         FaultKind::Silent,
         FaultKind::Stall,
-        FaultKind::Garble,
+        FaultKind::Malformed,
         FaultKind::Flood,
         FaultKind::Replay,
         FaultKind::Slow,
         FaultKind::Fast,
-        FaultKind::Lag,
-        FaultKind::Story,
-        FaultKind::Echo,
+        FaultKind::StaleHead,
+        FaultKind::Equivocate,
+        FaultKind::Relay,
         FaultKind::Forge,
         FaultKind::FalseEvidence,
         FaultKind::BadTiles,
@@ -119,17 +119,22 @@ impl FaultKind {
 
     /// Whether a peer has no good answer about its view as long as this lasts.
     pub fn prevents_valid_answer(self) -> bool {
-        use FaultKind::{Echo, FalseEvidence, Fast, Flood, Forge, Garble, Silent, Slow, Stall};
-        matches!(self, Silent | Stall | Garble | Flood | Slow | Fast | Echo | Forge | FalseEvidence)
+        use FaultKind::{FalseEvidence, Fast, Flood, Forge, Malformed, Relay, Silent, Slow, Stall};
+        matches!(
+            self,
+            Silent | Stall | Malformed | Flood | Slow | Fast | Relay | Forge | FalseEvidence
+        )
     }
 
     /// Whether a population of numbers plays it. All others are made of bytes, of steps on a disk or of
     /// time that reading takes, and only the code that ships has those.
     pub fn is_played_by_population(self) -> bool {
-        use FaultKind::{Cut, Fast, Lag, Replay, Silent, Slow, Story};
+        use FaultKind::{Cut, Equivocate, Fast, Replay, Silent, Slow, StaleHead};
         use FaultKind::{MirrorDead, MirrorStale, Off, Partition, Unreachable};
-        matches!(self, Silent | Lag | Story | Replay | Slow | Fast | MirrorDead | MirrorStale)
-            || matches!(self, Cut | Off | Unreachable | Partition)
+        matches!(
+            self,
+            Silent | StaleHead | Equivocate | Replay | Slow | Fast | MirrorDead | MirrorStale
+        ) || matches!(self, Cut | Off | Unreachable | Partition)
     }
 
     /// Whether it is about what a node's mirrors send.

@@ -35,7 +35,7 @@ struct ScenarioFile {
 struct NodesFile {
     count: u32,
     #[serde(default = "five")]
-    circle: u32,
+    peers: u32,
     #[serde(default = "random")]
     topology: TopologyFile,
     #[serde(default = "mostly")]
@@ -83,10 +83,10 @@ struct MirrorsFile {
 struct ProgramFile {
     poll: Option<(DurationField, DurationField)>,
     max_poll_age: Option<DurationField>,
-    roll: Option<(DurationField, DurationField)>,
+    round_interval: Option<(DurationField, DurationField)>,
     settle: Option<DurationField>,
     ask_timeout: Option<DurationField>,
-    roll_timeout: Option<DurationField>,
+    round_timeout: Option<DurationField>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -158,7 +158,7 @@ enum AttackFile {
     Logged,
     Freeze,
     Block,
-    Story,
+    Equivocate,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +174,7 @@ struct AdversaryFile {
     lasts: Option<DurationField>,
     shape: Option<ShapeFile>,
     #[serde(default)]
-    launders: bool,
+    equivocate_to_all: bool,
     withdrawn_after: Option<DurationField>,
 }
 
@@ -222,7 +222,7 @@ fn assemble(file: &ScenarioFile, name: String) -> Result<Scenario, FieldError> {
         question: file.question.clone(),
         horizon: file.horizon.0,
         nodes: nodes.count,
-        circle: nodes.circle,
+        peers: nodes.peers,
         topology: match nodes.topology {
             TopologyFile::Random => Topology::Random,
             TopologyFile::Ring => Topology::Ring,
@@ -234,10 +234,10 @@ fn assemble(file: &ScenarioFile, name: String) -> Result<Scenario, FieldError> {
         mirrors: mirrors(&file.mirrors),
         poll: pair(program.poll, (5 * minute, 15 * minute)),
         max_poll_age: or(program.max_poll_age, 30 * minute),
-        roll: pair(program.roll, (20 * minute, 40 * minute)),
+        round_interval: pair(program.round_interval, (20 * minute, 40 * minute)),
         settle: or(program.settle, 60 * minute),
         ask_timeout: or(program.ask_timeout, 45_000),
-        roll_timeout: or(program.roll_timeout, 2 * minute),
+        round_timeout: or(program.round_timeout, 2 * minute),
         tor: tor(&file.tor),
         release: (release.first.0, or(release.every, 0)),
         background: or(release.background, 0),
@@ -300,7 +300,7 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
             return Err(("adversary.colluding_of_all", what.to_owned()));
         }
         (None, Some(count)) => Colluding::OfAll(count),
-        (count, None) => Colluding::OfCircle(count.unwrap_or(0)),
+        (count, None) => Colluding::OfPeers(count.unwrap_or(0)),
     };
     let attack = match (file.attack, file.share, file.lasts) {
         (AttackFile::Flash, Some(share), Some(lasts)) => {
@@ -324,13 +324,13 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
         (AttackFile::Logged, ..) => AttackScenario::Logged,
         (AttackFile::Freeze, ..) => AttackScenario::Freeze,
         (AttackFile::Block, ..) => AttackScenario::Block,
-        (AttackFile::Story, ..) => AttackScenario::Story,
+        (AttackFile::Equivocate, ..) => AttackScenario::Equivocate,
     };
     if file.shape.is_some() && !attack.is_fork() {
         let what = "only a fork has a shape: strike it out, or write attack = \"fork\"";
         return Err(("adversary.shape", what.to_owned()));
     }
-    if file.launders && !attack.is_fork() {
+    if file.equivocate_to_all && !attack.is_fork() {
         let what = "only a fork is laundered: strike it out, or write attack = \"fork\"";
         return Err(("adversary.launders", what.to_owned()));
     }
@@ -350,7 +350,7 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
         colluding,
         attack,
         shape,
-        launders: file.launders,
+        equivocate_to_all: file.equivocate_to_all,
         withdrawn_after: file.withdrawn_after.map(|time| time.0),
     })
 }

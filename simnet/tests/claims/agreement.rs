@@ -33,10 +33,10 @@ fn rough(seed: Seed) -> Scenario {
         availability: rng.random_range(0.5..1.0),
         mean_outage: rng.random_range(1000..10 * minute),
         max_poll_age: rng.random_range(4 * minute..20 * minute),
-        roll: (minute, 10 * minute),
+        round_interval: (minute, 10 * minute),
         settle: rng.random_range(0..30 * minute),
         ask_timeout: rng.random_range(3000..70_000),
-        roll_timeout: rng.random_range(10_000..150_000),
+        round_timeout: rng.random_range(10_000..150_000),
         release: (rng.random_range(0..60 * minute), rng.random_range(minute..20 * minute)),
         background: rng.random_range(0..10 * minute),
         ..world
@@ -48,9 +48,9 @@ fn told_twice(seed: Seed) -> Scenario {
     let world = rough(seed);
     let mut rng = seed.draws("story").rng(0, 0);
     let start = rng.random_range(0..90 * 60_000);
-    let colluding = Colluding::OfCircle(rng.random_range(1..3));
+    let colluding = Colluding::OfPeers(rng.random_range(1..3));
     let adversary =
-        Adversary { victims: 2, colluding, ..Adversary::new(AttackScenario::Story, start) };
+        Adversary { victims: 2, colluding, ..Adversary::new(AttackScenario::Equivocate, start) };
     Scenario { adversary: Some(adversary), ..world }
 }
 
@@ -66,12 +66,13 @@ fn forked(seed: Seed) -> Scenario {
     let longer = Shape::Longer(rng.random_range(1..30));
     let shape = [Shape::Same, longer, starved, Shape::Next][seed.0 as usize % 4];
     let attack = if shape == Shape::Next { AttackScenario::Logged } else { attack };
-    let colluding = Colluding::OfCircle(rng.random_range(0..4));
+    let colluding = Colluding::OfPeers(rng.random_range(0..4));
     let launders = attack.is_fork() && rng.random();
     let withdrawn_after = (attack == AttackScenario::Logged && rng.random())
         .then(|| rng.random_range(1..90 * 60_000));
     let usual = Adversary { withdrawn_after, ..Adversary::new(attack, start) };
-    let adversary = Adversary { victims: 2, colluding, shape, launders, ..usual };
+    let adversary =
+        Adversary { victims: 2, colluding, shape, equivocate_to_all: launders, ..usual };
     Scenario { adversary: Some(adversary), ..world }
 }
 

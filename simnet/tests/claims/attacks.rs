@@ -45,7 +45,7 @@ fn attacked(attack: AttackScenario, shape: Shape, background: u64) -> Scenario {
     let adversary = Adversary { victims: 2, shape, ..Adversary::new(attack, START) };
     Scenario {
         horizon: 7 * HOUR,
-        roll: (15 * MINUTE, 25 * MINUTE),
+        round_interval: (15 * MINUTE, 25 * MINUTE),
         release: (HOUR / 2, 90 * MINUTE),
         background,
         adversary: Some(adversary),
@@ -160,7 +160,7 @@ fn a_fork_of_any_shape_installs_where_every_peer_lies_and_is_the_trojan() {
     for shape in [Shape::Longer(5), Shape::Starved(4 * HOUR)] {
         let mut scenario = attacked(AttackScenario::Fork, shape, 20 * MINUTE);
         let adversary = scenario.adversary.as_mut().expect("an adversary");
-        (adversary.victims, adversary.colluding) = (1, Colluding::OfCircle(3));
+        (adversary.victims, adversary.colluding) = (1, Colluding::OfPeers(3));
         let (world, events) = play(scenario, 4);
         let trojan = CycleResult::Installed { index: world.split_size(), chain: 1 };
         let victim = *world.victims().first().expect("one");
@@ -288,9 +288,10 @@ fn the_rules_know_a_logged_trojan_and_when_it_is_due() {
 #[test]
 fn a_laundered_fork_is_shown_to_everybody_and_vouched_for_by_no_honest_peer() {
     let mut scenario = attacked(AttackScenario::Fork, Shape::Longer(5), 0);
-    scenario.circle = 4;
+    scenario.peers = 4;
     let adversary = scenario.adversary.as_mut().expect("an adversary");
-    (adversary.colluding, adversary.victims, adversary.launders) = (Colluding::OfAll(3), 1, true);
+    (adversary.colluding, adversary.victims, adversary.equivocate_to_all) =
+        (Colluding::OfAll(3), 1, true);
     let (world, events) = play(scenario.clone(), 6);
     let told = |at, client: u32| {
         let asked = world.peers_of(client).iter();
@@ -311,7 +312,7 @@ fn a_laundered_fork_is_shown_to_everybody_and_vouched_for_by_no_honest_peer() {
     safety.observe(&Event { at: START + 1, node: honest, kind: EventKind::Polled(Some(fork)) });
     assert_eq!(safety.finish()[0].rule, Rule::OwnMirror);
     // Without the laundering nobody but the victim is told by anybody.
-    scenario.adversary.as_mut().expect("an adversary").launders = false;
+    scenario.adversary.as_mut().expect("an adversary").equivocate_to_all = false;
     let world = Environment::new(scenario, Seed(6));
     assert!((0..8).all(|node| world.is_victim(node)
         || world.peers_of(node).iter().all(|peer| world.lying_head(*peer, node, START).is_none())));

@@ -181,7 +181,7 @@ fn a_peer_killed_in_a_poll_is_blind_until_the_next_and_loses_nothing() {
 #[test]
 fn evidence_survives_that_its_finder_is_killed() {
     for seed in 7..12 {
-        let colluding = Colluding::OfCircle(0);
+        let colluding = Colluding::OfPeers(0);
         let attack = AttackScenario::Flash(50, 5 * HOUR);
         let adversary = Adversary { colluding, ..Adversary::new(attack, 2 * HOUR) };
         let crash = |kind| Fault { kind, share: 1.0, from: 0, until: 8 * HOUR };

@@ -16,17 +16,17 @@ pub(crate) fn calm() -> Scenario {
         question: "?".to_owned(),
         horizon: 8 * HOUR,
         nodes: 6,
-        circle: 3,
+        peers: 3,
         topology: Topology::Random,
         availability: 1.0,
         mean_outage: HOUR,
         mirrors: Mirrors::default(),
         poll: (5 * MINUTE, 15 * MINUTE),
         max_poll_age: 30 * MINUTE,
-        roll: (20 * MINUTE, 40 * MINUTE),
+        round_interval: (20 * MINUTE, 40 * MINUTE),
         settle: HOUR,
         ask_timeout: 45_000,
-        roll_timeout: 2 * MINUTE,
+        round_timeout: 2 * MINUTE,
         tor: TorScenario {
             connect: (2500, 0.5),
             stuck: 0.0,
@@ -80,7 +80,7 @@ fn everybody_installs_every_release_once_it_has_settled() {
 
 #[test]
 fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere() {
-    let colluding = Colluding::OfCircle(2);
+    let colluding = Colluding::OfPeers(2);
     let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Fork, 2 * HOUR) };
     let scenario = Scenario { adversary: Some(adversary), release: (HOUR, 90 * MINUTE), ..calm() };
     let (_, events) = play(&scenario, 2);
@@ -99,7 +99,7 @@ fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere(
 /// The attack that nothing stops, as the design says: all of a victim's peers are the adversary's.
 #[test]
 fn a_victim_whose_peers_all_collude_installs_the_trojan() {
-    let colluding = Colluding::OfCircle(3);
+    let colluding = Colluding::OfPeers(3);
     let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Fork, 2 * HOUR) };
     let (world, events) = play(&Scenario { adversary: Some(adversary), ..calm() }, 3);
     let victim = *world.victims().first().unwrap();

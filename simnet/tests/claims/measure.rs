@@ -94,7 +94,7 @@ fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
 }
 
 fn attacked(attack: AttackScenario) -> Scenario {
-    let colluding = Colluding::OfCircle(1);
+    let colluding = Colluding::OfPeers(1);
     let adversary = Adversary { victims: 2, colluding, ..Adversary::new(attack, HOUR) };
     Scenario { adversary: Some(adversary), ..quiet_scenario(12, 2) }
 }
@@ -107,7 +107,7 @@ fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
         (AttackScenario::Flash(10, HOUR), EventKind::Evidence),
         (AttackScenario::Freeze, EventKind::Cycled(1, CycleResult::Stale)),
         (AttackScenario::Block, EventKind::Cycled(1, CycleResult::Incomplete)),
-        (AttackScenario::Story, EventKind::Cycled(1, CycleResult::Incomplete)),
+        (AttackScenario::Equivocate, EventKind::Cycled(1, CycleResult::Incomplete)),
     ] {
         let environment = Environment::new(attacked(attack), Seed(1));
         let [first, second] = [0, 1].map(|n| *environment.victims().iter().nth(n).expect("two"));

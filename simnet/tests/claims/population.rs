@@ -32,7 +32,7 @@ fn ordinary() -> Scenario {
     Scenario {
         horizon: 24 * HOUR,
         availability: 0.95,
-        roll: (15 * MINUTE, 25 * MINUTE),
+        round_interval: (15 * MINUTE, 25 * MINUTE),
         release: (2 * HOUR, 8 * HOUR),
         background: 20 * MINUTE,
         tor: TorScenario::calm(),
@@ -44,7 +44,7 @@ fn attacked(attack: AttackScenario, colluding: Colluding) -> Scenario {
     let adversary = Adversary { victims: 2, colluding, ..Adversary::new(attack, 3 * HOUR) };
     Scenario {
         horizon: 9 * HOUR,
-        roll: (15 * MINUTE, 25 * MINUTE),
+        round_interval: (15 * MINUTE, 25 * MINUTE),
         background: 5 * MINUTE,
         adversary: Some(adversary),
         ..quiet_scenario(16, 3)
@@ -157,7 +157,7 @@ fn a_roll_closes_at_its_deadline_and_no_try_begins_after_it() {
 
 #[test]
 fn a_fork_latches_whoever_can_compare_and_those_who_are_told() {
-    let (environment, events) = play(&attacked(AttackScenario::Fork, Colluding::OfCircle(1)), 7);
+    let (environment, events) = play(&attacked(AttackScenario::Fork, Colluding::OfPeers(1)), 7);
     let mut latched = BTreeSet::new();
     for Event { node, kind: what, at } in &events {
         match what {
@@ -186,7 +186,7 @@ fn a_fork_latches_whoever_can_compare_and_those_who_are_told() {
 
 #[test]
 fn unanimous_liars_install_their_trojan_once_it_has_settled() {
-    let scenario = attacked(AttackScenario::Fork, Colluding::OfCircle(3));
+    let scenario = attacked(AttackScenario::Fork, Colluding::OfPeers(3));
     let (environment, events) = play(&scenario, 8);
     let installed: Vec<_> = cycles(&events)
         .filter(|(.., cycle)| matches!(cycle, CycleResult::Installed { chain: 1, .. }))

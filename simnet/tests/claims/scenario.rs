@@ -15,7 +15,7 @@ fn refused_with(good: &str, bad: &str) -> String {
 fn a_study_has_a_cell_for_every_combination() {
     let study = study(GOOD);
     let worlds: Vec<(u32, u64)> =
-        study.cells.iter().map(|cell| (cell.circle, cell.settle / 3_600_000)).collect();
+        study.cells.iter().map(|cell| (cell.peers, cell.settle / 3_600_000)).collect();
     assert_eq!(worlds, [(3, 0), (3, 1), (3, 2), (5, 0), (5, 1), (5, 2)]);
     assert_eq!(study.worlds(), 24);
     assert_eq!(study.label(4), "circle = 5, settle = 1h");
@@ -30,8 +30,11 @@ fn what_is_not_said_is_as_in_the_program_that_ships() {
     let limits = unanimity_protocol::decision::admission::RoundLimits::default();
     assert_eq!(u128::from(world.settle), limits.settle.as_millis());
     assert_eq!((world.poll, world.max_poll_age), ((5 * minute, 15 * minute), 30 * minute));
-    assert_eq!((world.roll, world.ask_timeout), ((20 * minute, 40 * minute), 45 * second));
-    assert_eq!((world.roll_timeout, world.circle), (2 * minute, 5));
+    assert_eq!(
+        (world.round_interval, world.ask_timeout),
+        ((20 * minute, 40 * minute), 45 * second)
+    );
+    assert_eq!((world.round_timeout, world.peers), (2 * minute, 5));
     assert_eq!((world.availability, world.mean_outage), (0.99, 480 * minute));
     assert_eq!((world.tor, world.adversary), (TorScenario::calm(), None));
 }
@@ -274,10 +277,10 @@ fn a_value_from_the_command_line_takes_the_place_of_the_file_s() {
     let set = set.map(str::to_owned);
     let study = Study::read("test.toml".as_ref(), GOOD, &set).expect("a good file");
     let worlds: Vec<_> =
-        study.cells.iter().map(|cell| (cell.circle, cell.settle, cell.availability)).collect();
+        study.cells.iter().map(|cell| (cell.peers, cell.settle, cell.availability)).collect();
     assert!(matches!(
         study.cells[0].adversary.as_ref().map(|a| a.colluding),
-        Some(Colluding::OfCircle(1))
+        Some(Colluding::OfPeers(1))
     ));
     assert_eq!(worlds, [(2, 10_800_000, 0.5), (3, 10_800_000, 0.5)]);
     assert_eq!(study.replications, 7);
@@ -308,7 +311,7 @@ fn the_shapes_of_a_fork_can_be_varied() {
 fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
     let old = r#"{"start":5,"victims":1,"colluding":{"OfCircle":2},"attack":"Fork"}"#;
     let adversary: Adversary = serde_json::from_str(old).expect("an adversary");
-    assert_eq!((adversary.shape, adversary.launders), (Shape::Next, false));
+    assert_eq!((adversary.shape, adversary.equivocate_to_all), (Shape::Next, false));
     assert_eq!(adversary.withdrawn_after, None);
     assert_eq!(serde_json::to_string(&adversary).expect("plain data"), old);
     let old = concat!(
@@ -364,12 +367,12 @@ fn a_world_that_cannot_be_is_no_world() {
         assert!(simnet::swarm::random_scenario(simnet::Seed(seed)).is_playable(), "{seed}");
     }
     let changes: [fn(&mut Scenario); 8] = [
-        |world| world.circle = world.nodes,
-        |world| world.circle = 0,
+        |world| world.peers = world.nodes,
+        |world| world.peers = 0,
         |world| world.horizon = 0,
         |world| world.horizon = 1 << 63,
         |world| world.poll = (0, 0),
-        |world| world.roll = (5_000, 4_000),
+        |world| world.round_interval = (5_000, 4_000),
         |world| world.availability = 1.2,
         |world| world.topology = simnet::scenario::Topology::Communities(0, 0.5),
     ];

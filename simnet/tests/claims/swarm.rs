@@ -54,7 +54,9 @@ fn every_fault_and_every_attack_comes_up() {
     }
     assert!(worlds.iter().any(|world| world.tor.days.can_fail()));
     assert!(worlds.iter().any(|world| world.tor.churn > 0.0));
-    assert!(worlds.iter().any(|world| world.adversary.as_ref().is_some_and(|a| a.launders)));
+    assert!(
+        worlds.iter().any(|world| world.adversary.as_ref().is_some_and(|a| a.equivocate_to_all))
+    );
     let withdrawn = |a: &simnet::scenario::Adversary| a.withdrawn_after.is_some();
     assert!(worlds.iter().any(|world| world.adversary.as_ref().is_some_and(withdrawn)));
     let shapes = worlds.iter().filter_map(|world| Some(world.adversary.as_ref()?.shape));
@@ -88,5 +90,5 @@ fn shrinking_keeps_the_failure_and_drops_what_it_does_not_take() {
     let violations = play(&small, seed).unwrap().violations;
     assert!(violations.iter().any(|violation| violation.rule == Rule::Live));
     assert_eq!(small.faults, []);
-    assert_eq!((small.nodes, small.circle, small.background), (2, 1, 0));
+    assert_eq!((small.nodes, small.peers, small.background), (2, 1, 0));
 }

@@ -86,7 +86,7 @@ fn a_value_more_on_an_axis_changes_no_other_world() {
         let units = (0..study.worlds()).map(|n| study.world_id(n));
         let world = |unit: WorldId| {
             let cell = &study.cells[unit.cell as usize];
-            (cell.circle, cell.settle, unit.replication, study.seed(MASTER, unit).0)
+            (cell.peers, cell.settle, unit.replication, study.seed(MASTER, unit).0)
         };
         units.map(world).collect()
     };

@@ -207,7 +207,7 @@ async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_
 /// Leaves a trial open, as whoever was killed in it does; `current` is what was switched to.
 fn leave_trial_open(world: &World, trial: Trial) {
     let mut journal = install_root(world).journal().unwrap();
-    journal.good.retain(|good| trial.by_hand || *good != trial.release);
+    journal.good.retain(|good| trial.is_rollback || *good != trial.release);
     journal.trial = Some(trial);
     fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
 }
@@ -281,7 +281,7 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
         (Trial::new(version_label(3), Some(version_label(2)), false), 2),
         (Trial::new(version_label(2), Some(version_label(3)), true), 2),
     ] {
-        let directory = place.path().join(format!("by-hand-{}", trial.by_hand));
+        let directory = place.path().join(format!("by-hand-{}", trial.is_rollback));
         let mut world = world_with_three_releases(&directory).await;
         leave_trial_open(&world, trial.clone());
         let diary = hook_log_path(&mut world);
@@ -297,7 +297,7 @@ async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without(
         for try_ in 1..=5 {
             fs::remove_file(&diary).ok();
             let mut journal = install_root(&world).journal().unwrap();
-            journal.trial = Some(Trial { tries: try_ - 1, ..trial.clone() });
+            journal.trial = Some(Trial { recovery_attempts: try_ - 1, ..trial.clone() });
             fs::write(world.config.cycle.install_root.join("journal.json"), journal.text())
                 .unwrap();
             let said = install_root(&world).recover(now).await.unwrap().unwrap();
@@ -442,15 +442,15 @@ async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() 
         let pids = [pids.next().unwrap().unwrap(), pids.next().unwrap().unwrap()];
         (started, pids)
     };
-    let (mut ours, pids) = start(&trial.mark);
-    let (mut others, _) = start(&format!("{}0", trial.mark));
+    let (mut ours, pids) = start(&trial.process_tag);
+    let (mut others, _) = start(&format!("{}0", trial.process_tag));
     // Nothing runs before they are gone.
     world.config.cycle.hooks.post_install =
         shell_command(&format!("grep -sq sleep /proc/{}/cmdline && exit 7; exit 0", pids[0]));
     leave_trial_open(&world, trial.clone());
     // Anybody may read it, and nobody is to pass for what it left.
     let journal = install_root(&world).journal().unwrap().text();
-    assert!(!journal.contains(&trial.mark) && journal.contains(&trial.sha256));
+    assert!(!journal.contains(&trial.process_tag) && journal.contains(&trial.sha256));
     let said = install_root(&world).recover(world.clock.now()).await.unwrap().unwrap();
     assert!(said.contains("its trial was interrupted; 2-1.1.0 is installed again"), "{said}");
     pids.iter().for_each(|pid| wait_until_gone(pid));

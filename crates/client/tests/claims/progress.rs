@@ -19,7 +19,7 @@ fn record_progress() -> (ProgressSink, Arc<Mutex<Vec<CycleProgress>>>) {
 }
 
 fn round(answered: usize, silent: usize) -> CycleProgress {
-    CycleProgress::Roll { peers: 5, answered, silent }
+    CycleProgress::Round { peers: 5, answered, silent }
 }
 
 fn download(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
@@ -132,7 +132,7 @@ async fn a_roll_counts_who_answered_and_who_was_given_up_and_the_log_what_was_re
     steps.lock().unwrap().clear();
     circle.advance_and_poll(MINUTE).await;
     circle.update().await.1.unwrap_err();
-    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Roll { .. })));
+    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Round { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,5 +150,5 @@ async fn of_a_log_that_is_shorter_than_the_trusted_one_there_is_nothing_to_read(
     circle.progress = watcher;
     let refused = expect_mirror_problem(circle.update().await);
     assert!(matches!(refused, MirrorProblem::Rollback { shown: 1, known: 2, .. }), "{refused}");
-    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Roll { .. })));
+    assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Round { .. })));
 }

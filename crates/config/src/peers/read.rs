@@ -47,15 +47,15 @@ struct PeerTable {
     operator: Parsed<Name>,
     address: Parsed<OnionAddress>,
     key: Parsed<CosignatureVerifyingKey>,
-    discovery: Option<Parsed<ClientAuthKey>>,
+    client_auth: Option<Parsed<ClientAuthKey>>,
     artifacts: Option<Parsed<MirrorUrl>>,
     joining: Option<Parsed<HeadClaim>>,
-    leaves: Option<Parsed<Timestamp>>,
+    leaves_at: Option<Parsed<Timestamp>>,
 }
 
 impl PeerTable {
     fn into_entry(self) -> PeerEntry {
-        let standing = match (self.joining, self.leaves) {
+        let standing = match (self.joining, self.leaves_at) {
             (None, None) => Membership::Counted,
             (Some(Parsed(HeadClaim { size, root })), None) => Membership::Joining { size, root },
             (None, Some(Parsed(at))) => Membership::Leaving { at },
@@ -64,7 +64,7 @@ impl PeerTable {
         PeerEntry {
             peer: Peer { name: self.name.0, operator: self.operator.0, key: self.key.0 },
             address: self.address.0,
-            client_auth: self.discovery.map(|key| key.0),
+            client_auth: self.client_auth.map(|key| key.0),
             artifacts: self.artifacts.map(|site| site.0),
             membership: standing,
         }

@@ -33,7 +33,7 @@ pub(crate) struct InstallTable {
     post_install: Vec<String>,
     restart: Option<String>,
     #[serde(default)]
-    when_good: Vec<String>,
+    on_success: Vec<String>,
     timeout: Option<Parsed<humantime::Duration>>,
     #[serde(default)]
     health: HealthTable,
@@ -91,7 +91,7 @@ impl InstallTable {
             handover: self.handover.clone(),
             post_install: self.post_install.clone(),
             restart: self.restart.clone(),
-            on_success: self.when_good.clone(),
+            on_success: self.on_success.clone(),
             timeout: or(&self.timeout, plain.timeout),
             check: self.health.check.clone(),
             check_timeout: or(&self.health.timeout, plain.check_timeout),

@@ -13,10 +13,10 @@ use crate::{ConfigErrorKind, PollingSettings};
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsTable {
     settle: Option<Parsed<humantime::Duration>>,
-    roll_ttl: Option<Parsed<humantime::Duration>>,
-    view_ttl: Option<Parsed<humantime::Duration>>,
+    round_ttl: Option<Parsed<humantime::Duration>>,
+    max_cosignature_age: Option<Parsed<humantime::Duration>>,
     ask_timeout: Option<Parsed<humantime::Duration>>,
-    roll_timeout: Option<Parsed<humantime::Duration>>,
+    round_timeout: Option<Parsed<humantime::Duration>>,
     removal_delay: Option<Parsed<humantime::Duration>>,
     poll_min: Option<Parsed<humantime::Duration>>,
     poll_max: Option<Parsed<humantime::Duration>>,
@@ -40,8 +40,8 @@ impl LimitsTable {
         let defaults = (RoundLimits::default(), PollingSettings::default());
         let limits = RoundLimits {
             settle: or(self.settle, defaults.0.settle),
-            round_ttl: or(self.roll_ttl, defaults.0.round_ttl),
-            max_cosignature_age: or(self.view_ttl, defaults.0.max_cosignature_age),
+            round_ttl: or(self.round_ttl, defaults.0.round_ttl),
+            max_cosignature_age: or(self.max_cosignature_age, defaults.0.max_cosignature_age),
         };
         let polling = PollingSettings {
             min: or(self.poll_min, defaults.1.min),
@@ -49,7 +49,7 @@ impl LimitsTable {
             max_age: or(self.max_poll_age, defaults.1.max_age),
         };
         let ask_timeout = or(self.ask_timeout, Duration::from_secs(45));
-        let round_timeout = or(self.roll_timeout, Duration::from_secs(120));
+        let round_timeout = or(self.round_timeout, Duration::from_secs(120));
         let day = Duration::from_secs(24 * 60 * 60);
         let second = Duration::from_secs(1);
         if limits.round_ttl > day || limits.max_cosignature_age > day || polling.max_age > day {

@@ -47,7 +47,7 @@ pub enum ServePolicy {
     /// Says so.
     Notify,
     /// Fetches it as well, so that `update` need not.
-    Stage,
+    Download,
     /// Installs it.
     Install,
 }
@@ -60,10 +60,10 @@ pub(crate) struct ServeTable {
     port: u16,
     #[serde(default = "default_policy")]
     policy: ServePolicy,
-    roll_min: Option<Parsed<humantime::Duration>>,
-    roll_max: Option<Parsed<humantime::Duration>>,
+    round_interval_min: Option<Parsed<humantime::Duration>>,
+    round_interval_max: Option<Parsed<humantime::Duration>>,
     #[serde(default = "yes")]
-    restricted_discovery: bool,
+    client_auth: bool,
     #[serde(default)]
     proof_of_work: bool,
     artifacts: Option<ArtifactsTable>,
@@ -128,7 +128,7 @@ impl ServeTable {
             value.map_or(default, |value| *value.0)
         };
         let (round_interval_min, round_interval_max) =
-            (or(self.roll_min, minutes(20)), or(self.roll_max, minutes(40)));
+            (or(self.round_interval_min, minutes(20)), or(self.round_interval_max, minutes(40)));
         if round_interval_min < Duration::from_secs(1) || round_interval_max < round_interval_min {
             return Err(ConfigErrorKind::Serve(
                 "roll_min is at least one second, and roll_max not smaller",
@@ -150,7 +150,7 @@ impl ServeTable {
             policy: self.policy,
             round_interval_min,
             round_interval_max,
-            client_auth: self.restricted_discovery,
+            client_auth: self.client_auth,
             proof_of_work: self.proof_of_work,
             artifacts: self.artifacts.map(ArtifactsTable::validate).transpose()?,
         })

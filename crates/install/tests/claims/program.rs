@@ -250,7 +250,7 @@ async fn a_signal_in_a_rollback_leaves_the_rest_to_the_next_run() {
     let (code, said) = exit_and_text(&installer.wait_with_output().unwrap());
     assert_eq!(code, 130, "{said}");
     assert!(said.contains("the next `update`, `unanimity-install` or `rollback` does the rest"));
-    assert!(machine.journal().trial.is_some_and(|trial| trial.by_hand));
+    assert!(machine.journal().trial.is_some_and(|trial| trial.is_rollback));
     machine.world.config.cycle.hooks.post_install.clear();
     machine.configure();
     let (code, said) = machine.run(&["rollback"]);

@@ -378,7 +378,7 @@ async fn the_operators_word_lets_a_release_pass_that_the_check_would_not() {
     world.config.cycle.hooks.post_install = Vec::new();
     expect_update_installs(&mut world, 2).await;
     // And for that release only, once.
-    assert_eq!(install_root(&world).journal().unwrap().vouched, None);
+    assert_eq!(install_root(&world).journal().unwrap().approved, None);
     publish_and_settle(&mut world, 3).await;
     expect_update_unhealthy(&mut world).await;
     assert_eq!(installed_sequence(&world), Some(2));
