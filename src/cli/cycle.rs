@@ -52,7 +52,7 @@ pub(super) fn run(
     #[cfg(not(feature = "tor"))]
     {
         let mut said = vec![run_without_tor(config, mode, json)?];
-        for other in others.also {
+        for other in others.product_config {
             let ended = run_without_tor(Some(other.clone()), mode, json);
             said.push(render_cycle::label(&other, ended));
         }

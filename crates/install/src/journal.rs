@@ -63,8 +63,15 @@ impl Trial {
     /// One that begins.
     pub fn new(release: String, before: Option<String>, is_rollback: bool) -> Trial {
         let (process_tag, sha256) = (String::new(), String::new());
-        let mut trial =
-            Trial { release, before, is_rollback: by_hand: is_rollback, no_way_back: false, process_tag: mark: process_tag, sha256, recovery_attempts: 0 };
+        let mut trial = Trial {
+            release,
+            before,
+            is_rollback,
+            no_way_back: false,
+            process_tag,
+            sha256,
+            recovery_attempts: 0,
+        };
         trial.renew_process_tag();
         trial
     }

@@ -80,7 +80,7 @@ impl InstallRoot {
         journal.check_can_install(&release, clock.now())?;
         let before = self.installed()?.map(|installed| installed.release);
         let no_way_back = before.as_ref().is_some_and(|before| self.is_withdrawn(before));
-        let trial = Trial { no_way_back: is_one_way: no_way_back, ..Trial::new(release, before, false) };
+        let trial = Trial { no_way_back, ..Trial::new(release, before, false) };
         if !self.hooks.has_no_hooks() {
             journal.trial = Some(trial.clone());
             self.save_journal(&journal)?;

@@ -203,7 +203,7 @@ fn the_same_happens_in_both_tiers_in_rough_worlds() {
 
 fn agree(world: impl Fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
     for seed in seeds.map(Seed) {
-        let [real, numbers] = both(world(seed), seed);
+        let [full, numbers] = both(world(seed), seed);
         let apart = full.iter().zip(&numbers).position(|(one, other)| one != other);
         let apart = apart.or((full.len() != numbers.len()).then(|| full.len().min(numbers.len())));
         if let Some(at) = apart {
