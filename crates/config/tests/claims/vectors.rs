@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use unanimity_config::{Ticket, TicketError};
+use unanimity_config::{Invite, InviteError};
 
 #[test]
 fn invites_are_judged_as_their_vectors_say() {
@@ -16,7 +16,7 @@ fn invites_are_judged_as_their_vectors_say() {
         for file in fs::read_dir(path.join(directory)).unwrap() {
             let path = file.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
-            let read: Result<Ticket, TicketError> = text.parse();
+            let read: Result<Invite, InviteError> = text.parse();
             if read.is_ok() != valid {
                 wrong.push(format!("{}: {read:?}", path.display()));
             }

@@ -19,13 +19,13 @@ fn frame<const N: usize>(text: &str) -> [u8; N] {
 fn read(file: &str, text: &str) -> Result<String, String> {
     if file.starts_with("question-") {
         let frame: [u8; QUESTION_BYTES] = frame(text);
-        let question = Question::parse(&frame).map_err(|error| error.to_string())?;
+        let question = Question::decode(&frame).map_err(|error| error.to_string())?;
         assert_eq!(question.frame(), frame, "{file}: one message has one frame");
         return Ok(format!("{question:?}"));
     }
     assert!(file.starts_with("answer-"), "{file}");
     let frame: [u8; ANSWER_BYTES] = frame(text);
-    let answer = Answer::parse(&frame).map_err(|error| error.to_string())?;
+    let answer = Answer::decode(&frame).map_err(|error| error.to_string())?;
     assert_eq!(answer.frame(), frame, "{file}: one message has one frame");
     Ok(format!("{answer:?}"))
 }

@@ -11,8 +11,8 @@ use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::LogPath;
 use unanimity_protocol::tree::verify_consistency;
 use unanimity_protocol::{
-    Bundle, Catalog, CosignatureVerifyingKey, CosignedHead, Evidence, Hash, Log, Note,
-    NoteVerifyingKey, Peer, PeerSet, Policy, Refusal, Statement, TlogProof, TreeHead,
+    Catalog, CosignatureVerifyingKey, CosignedHead, Evidence, Hash, Log, Note, NoteVerifyingKey,
+    Peer, PeerSet, Policy, ProofBundle, Refusal, Statement, TlogProof, TreeHead,
 };
 
 use crate::fixtures::{ORIGIN, name};
@@ -187,7 +187,7 @@ fn verify_bundle(bytes: &[u8]) -> Result<String, String> {
     let peers = PeerSet::new(vec![peer("alice"), peer("bela")], 2).unwrap();
     let publishers = vec![key("publisher")];
     let policy = Policy::new(name("hello"), name("stable"), log(), publishers, 1).unwrap();
-    let bundle = Bundle::parse(text(bytes)?).map_err(words)?;
+    let bundle = ProofBundle::parse(text(bytes)?).map_err(words)?;
     match bundle.verify(&policy, &peers, &RoundLimits::default()) {
         Ok(release) => Ok(release.manifest().label()),
         Err(Refusal::Fork(_)) => Err("fork".to_owned()),
