@@ -20,13 +20,13 @@ fn read(file: &str, text: &str) -> Result<String, String> {
     if file.starts_with("question-") {
         let frame: [u8; QUESTION_BYTES] = frame(text);
         let question = Question::decode(&frame).map_err(|error| error.to_string())?;
-        assert_eq!(question.frame(), frame, "{file}: one message has one frame");
+        assert_eq!(question.encode(), frame, "{file}: one message has one frame");
         return Ok(format!("{question:?}"));
     }
     assert!(file.starts_with("answer-"), "{file}");
     let frame: [u8; ANSWER_BYTES] = frame(text);
     let answer = Answer::decode(&frame).map_err(|error| error.to_string())?;
-    assert_eq!(answer.frame(), frame, "{file}: one message has one frame");
+    assert_eq!(answer.encode(), frame, "{file}: one message has one frame");
     Ok(format!("{answer:?}"))
 }
 
