@@ -628,15 +628,15 @@ and asks for the cosignature of the peer `alice`. It answers with the head and t
 # ---------------------------------------------------------------- statements (spec/statements.md)
 
 DIGEST = hashlib.sha256(b"hello\n").hexdigest()
-TARGET = f"x86_64-linux hello 6 {DIGEST} file"
+ARTIFACT = f"x86_64-linux hello 6 {DIGEST} file"
 
 
-def manifest(targets=(TARGET,), header="unanimity/manifest/v1", **changes):
+def manifest(artifacts=(ARTIFACT,), header="unanimity/manifest/v1", **changes):
     fields = {"log": ORIGIN, "product": "hello", "channel": "stable", "sequence": 1, "version": "1.0.0",
               "issued": NOW, "expires": NOW + 90 * 86400}
     fields.update(changes)
     lines = [header] + [f"{word} {value}" for word, value in fields.items() if value is not None]
-    return "".join(text + "\n" for text in lines + [f"target {target}" for target in targets])
+    return "".join(text + "\n" for text in lines + [f"artifact {artifact}" for artifact in artifacts])
 
 
 def withdrawal(header="unanimity/withdrawal/v1", **changes):
@@ -691,9 +691,9 @@ A reader judges the form only. Signatures, product and log are judged in
               good.replace("version 1.0.0\n", "version 1.0.0\nversion 1.0.0\n"))
     for word in ("log", "product", "channel", "sequence", "version", "issued", "expires"):
         f.invalid(f"manifest-without-{word}", f"The line `{word}` is missing.", manifest(**{word: None}))
-    f.invalid("manifest-without-target", "There is no target.", manifest([]))
-    f.invalid("manifest-with-unknown-line", "An unknown line follows the targets.", good + "colour red\n")
-    f.invalid("manifest-with-empty-line", "An empty line follows the targets.", good + "\n")
+    f.invalid("manifest-without-artifact", "There is no artifact.", manifest([]))
+    f.invalid("manifest-with-unknown-line", "An unknown line follows the artifacts.", good + "colour red\n")
+    f.invalid("manifest-with-empty-line", "An empty line follows the artifacts.", good + "\n")
     f.invalid("manifest-without-final-newline", "The last line has no newline.", good[:-1])
     f.invalid("manifest-with-two-spaces", "Two spaces separate a field.",
               good.replace("product hello", "product  hello"))
@@ -716,22 +716,22 @@ A reader judges the form only. Signatures, product and log are judged in
     f.invalid("log-of-256-bytes", "An origin has 256 bytes.", manifest(log="o" * 256))
     f.invalid("log-with-two-spaces", "An origin has two spaces in a row.", manifest(log="example  log"))
     f.invalid("log-not-ascii", "An origin is not ASCII.", manifest(log="exämple.org/log"))
-    f.invalid("targets-not-ascending", "Platforms are not in ascending order.",
-              manifest([f"b{TARGET[1:]}", f"a{TARGET[1:]}"]))
-    f.invalid("target-repeated", "A platform is there twice.", manifest([TARGET, TARGET]))
-    f.invalid("targets-65", "65 platforms.", manifest(sixty_four + [f"z hello 6 {DIGEST} file"]))
-    f.invalid("target-file-with-slash", "A file name has a slash.", manifest([f"x ../hello 6 {DIGEST} file"]))
-    f.invalid("target-digest-in-upper-case", "A digest is in upper case.",
+    f.invalid("artifacts-not-ascending", "Platforms are not in ascending order.",
+              manifest([f"b{ARTIFACT[1:]}", f"a{ARTIFACT[1:]}"]))
+    f.invalid("artifact-repeated", "A platform is there twice.", manifest([ARTIFACT, ARTIFACT]))
+    f.invalid("artifacts-65", "65 platforms.", manifest(sixty_four + [f"z hello 6 {DIGEST} file"]))
+    f.invalid("artifact-file-with-slash", "A file name has a slash.", manifest([f"x ../hello 6 {DIGEST} file"]))
+    f.invalid("artifact-digest-in-upper-case", "A digest is in upper case.",
               manifest([f"x hello 6 {DIGEST.upper()} file"]))
-    f.invalid("target-digest-too-short", "A digest has 62 digits.",
+    f.invalid("artifact-digest-too-short", "A digest has 62 digits.",
               manifest([f"x hello 6 {DIGEST[:-2]} file"]))
-    f.invalid("target-length-2-to-the-63", "A length is 2^63.", manifest([f"x hello {2**63} {DIGEST} file"]))
-    f.invalid("target-kind-unknown", "A kind is unknown.", manifest([f"x hello.zip 6 {DIGEST} zip 6 1"]))
-    f.invalid("target-file-with-entries", "A plain file has the numbers of an archive.",
+    f.invalid("artifact-length-2-to-the-63", "A length is 2^63.", manifest([f"x hello {2**63} {DIGEST} file"]))
+    f.invalid("artifact-kind-unknown", "A kind is unknown.", manifest([f"x hello.zip 6 {DIGEST} zip 6 1"]))
+    f.invalid("artifact-file-with-entries", "A plain file has the numbers of an archive.",
               manifest([f"x hello 6 {DIGEST} file 6 1"]))
-    f.invalid("target-archive-without-entries", "An archive lacks its number of entries.",
+    f.invalid("artifact-archive-without-entries", "An archive lacks its number of entries.",
               manifest([f"x hello.tar 6 {DIGEST} tar 6"]))
-    f.invalid("target-without-kind", "A target has no kind.", manifest([f"x hello 6 {DIGEST}"]))
+    f.invalid("artifact-without-kind", "An artifact has no kind.", manifest([f"x hello 6 {DIGEST}"]))
     f.invalid("withdrawal-header-of-another-version", "The version is 2.",
               withdrawal(header="unanimity/withdrawal/v2"))
     f.invalid("withdrawal-without-reason", "The line `reason` is missing.", withdrawal(reason=None))
@@ -803,7 +803,7 @@ def evidence(path, smaller, larger, header="unanimity/evidence/v1"):
 def write_evidence():
     f = Format("evidence", "evidence", "Vectors: evidence of a fork", """
 The page is [evidence.md](../../evidence.md). The verifier has the log of [keys.md](../keys.md). It accepts a
-file that proves that this log signed two heads that cannot both be true. The honest tree has the entries
+file that proves that this log signed two tree heads that are not consistent. The honest tree has the entries
 `entry 0` to `entry 12`; the fork shares the first 3 entries.
 """)
     tree = entries(13)
@@ -1051,7 +1051,7 @@ The page is [checkpoints.md](../../checkpoints.md). A file is an entry bundle: e
 # ---------------------------------------------------------------- proof bundles (spec/proof-bundle.md)
 
 # The words of the format's lines.
-ROUND, COSIGNED_HEAD = "roll", "view"
+ROUND, COSIGNED_HEAD = "round", "cosigned-head"
 
 
 class BundleParts:
@@ -1214,7 +1214,7 @@ present time.
                             for s, p in unused]).text())
     other = BundleParts()
     other.tree = forked(good.tree, 6)
-    f.invalid("cosigned-head-of-a-fork", "A peer's head and the bundle's head cannot both be true.",
+    f.invalid("cosigned-head-of-a-fork", "A peer's head and the bundle's head are not consistent.",
               bundle(rounds=[good.round(0), good.round(1, [good.proof(ALICE, 1), other.proof(BELA, 1)])]).text(),
               "refuse, and report the fork")
 
@@ -1284,16 +1284,16 @@ little-endian; the variant, 4 bytes little-endian. The other integers are little
         return value.to_bytes(width, "little")
 
     v1, log = n(1, 2), bytes(range(32))
-    f.valid("question-view", "The cosigned head: log id 00 to 1f.", frame(v1, n(0, 4), log))
+    f.valid("question-cosigned-head", "The cosigned head: log id 00 to 1f.", frame(v1, n(0, 4), log))
     f.valid("question-tile", "A tile: log id 00 to 1f, level 3, index 0x0102030405060708, width 256.",
             frame(v1, n(1, 4), log, n(3, 1), n(0x0102030405060708, 8), n(256, 2)))
     cosigned_head = "log.example\n\n— é\n".encode()
-    f.valid("answer-view", "Variant 0, a cosigned head: 20 bytes of UTF-8.",
+    f.valid("answer-cosigned-head", "Variant 0, a cosigned head: 20 bytes of UTF-8.",
             frame(v1, n(0, 4), n(len(cosigned_head), 8), cosigned_head))
     header = b"unanimity/evidence/v1\n"
     f.valid("answer-evidence", "Variant 1, evidence: 22 bytes of UTF-8.",
             frame(v1, n(1, 4), n(len(header), 8), header))
-    f.valid("answer-blind", f"Variant 2, no fresh head since the time {NOW}.", frame(v1, n(2, 4), n(NOW, 8)))
+    f.valid("answer-no-fresh-head", f"Variant 2, no fresh head since the time {NOW}.", frame(v1, n(2, 4), n(NOW, 8)))
     f.valid("answer-tile", "Variant 3, a tile: bytes 80 to bf, two hashes.",
             frame(v1, n(3, 4), n(64, 8), bytes(range(0x80, 0xC0))))
     f.valid("answer-other-log", "Variant 4: the peer follows another log.", frame(v1, n(4, 4)))
@@ -1322,7 +1322,7 @@ little-endian; the variant, 4 bytes little-endian. The other integers are little
     f.invalid("question-log-id-cut", "The log id has 31 bytes.", frame(v1, n(0, 4), log[:-1]))
     f.invalid("question-tile-without-width", "The width is missing.",
               frame(v1, n(1, 4), log, n(3, 1), n(7, 8)))
-    f.invalid("answer-view-not-utf-8", "The cosigned head is not UTF-8.",
+    f.invalid("answer-cosigned-head-not-utf-8", "The cosigned head is not UTF-8.",
               frame(v1, n(0, 4), n(2, 8), b"a\xff"))
     f.invalid("answer-string-longer-than-the-message", "A byte string announces 2^40 bytes.",
               frame(v1, n(0, 4), n(2**40, 8), cosigned_head))

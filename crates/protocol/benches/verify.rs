@@ -1,7 +1,7 @@
-//! Verification against the bare work it contains: opening notes against the Ed25519
-//! checks, proofs against the SHA-256 calls.
+//! Benchmarks of verification beside the bare work that it contains.
 //!
-//! Each group holds the two sides of one comparison, so they run under the same conditions.
+//! Opening a note is compared with its Ed25519 checks, and a proof with its SHA-256 calls. Each
+//! group has both sides of a comparison, so that they run under equal conditions.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const SIZES: [u64; 3] = [10_000, 1_000_000, 1_000_000_000];
 
 const MANIFEST: &str = "unanimity/manifest/v1\nlog example.org/log\nproduct hello\nchannel stable\n\
     sequence 2\nversion 1.1.0\nissued 1790000000\nexpires 1797776000\n\
-    target x86_64-linux hello 48213 \
+    artifact x86_64-linux hello 48213 \
     0000000000000000000000000000000000000000000000000000000000000000 file\n";
 
 fn notes(c: &mut Criterion) {
@@ -52,13 +52,15 @@ fn notes(c: &mut Criterion) {
     }
 }
 
-/// Any hashes make a valid path: the roots follow from them.
+/// A path of arbitrary hashes. Every such path is valid, because the roots follow from it.
 fn path(length: usize) -> Vec<Hash> {
     (0..length).map(|i| Hash::leaf(&i.to_be_bytes())).collect()
 }
 
-/// The proof's check against as many hashes of 65 bytes as it computes: once of inputs that are
-/// all there beforehand, and once of inputs that hold the hash before, as a proof's do.
+/// Compares the check of a proof with as many hashes of 65 bytes as it computes.
+///
+/// The bare hashes run twice: over independent inputs, and over inputs that each contain the hash
+/// before, like those of a proof.
 fn bare(c: &mut Criterion, group: &str, count: usize, size: u64, ours: impl Fn() -> bool) {
     let mut inputs: Vec<[u8; 65]> = (0..count).map(|i| [i as u8; 65]).collect();
     let mut group = c.benchmark_group(format!("{group} of {size} leaves"));
@@ -103,7 +105,7 @@ fn consistency(c: &mut Criterion) {
         let ranges = tree::consistency_ranges(old, size);
         let proof = path(ranges.len());
         let (old_root, new_root) = tree::consistency_roots(old, size, &proof).unwrap();
-        // What lies in both trees is hashed once for each of them.
+        // Nodes of both trees are hashed once for each tree.
         let count = ranges[1..].iter().map(|r| if r.end <= old { 2 } else { 1 }).sum();
         bare(c, "consistency", count, size, || {
             let (old, old_root) = (black_box(old), black_box(&old_root));

@@ -1,40 +1,40 @@
-//! What a proof bundle does not prove.
+//! The faults of a proof bundle that was parsed and does not prove its release.
 
 use crate::checkpoint::CheckpointError;
 use crate::name::Name;
 use crate::note::NoteError;
 use crate::time::Timestamp;
 
-/// What a bundle that was read does not prove.
+/// The reason why a parsed proof bundle does not prove its release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BundleFault {
-    /// Its head is not one of the log's.
+    /// The bundle's head is not a checkpoint of the log.
     #[error("{0}")]
     Head(CheckpointError),
-    /// The checkpoint of a view is not a note.
+    /// The checkpoint of a cosigned head is not a note.
     #[error("{0}")]
     Note(NoteError),
-    /// A peer's view does not verify.
-    #[error("the view of {peer}: {why}")]
+    /// A peer's cosigned head does not verify.
+    #[error("the cosigned head of {peer}: {why}")]
     CosignedHead {
         /// The peer's name.
         peer: Name,
-        /// What is wrong with the view.
+        /// The reason why the cosigned head does not verify.
         why: CheckpointError,
     },
-    /// A peer's view has no proof that its head contains the release.
-    #[error("the view of {0} does not include the release")]
+    /// A peer's cosigned head has no proof that it contains the release.
+    #[error("the cosigned head of {0} does not include the release")]
     NotIncluded(Name),
-    /// A view's head is not proven to be a prefix of the bundle's head.
-    #[error("a view is not tied to the head")]
+    /// A cosigned head is not proven to be a prefix of the bundle's head.
+    #[error("a cosigned head is not proven to be a prefix of the bundle's head")]
     Unproven,
-    /// One peer has more than one view in a roll.
-    #[error("two views of one peer in one roll")]
+    /// A peer has more than one cosigned head in a round.
+    #[error("two heads of one peer in one round")]
     DuplicateCosigner,
-    /// The peers cosigned at times that one roll cannot have.
-    #[error("the views of one roll are more than 10 minutes apart")]
+    /// The cosignatures of one round are more than 10 minutes apart.
+    #[error("the cosigned heads of one round are more than 10 minutes apart")]
     SpreadTooWide,
-    /// A cosignature of the latest roll, or the roll itself, is later than the present.
+    /// A cosignature of the latest round, or the round itself, is later than the installer's clock.
     #[error("it is from the future: cosigned at {0} (check the clock)")]
     Future(Timestamp),
 }

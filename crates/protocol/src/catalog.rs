@@ -1,5 +1,4 @@
-//! The releases of our product among a log's entries, what was taken back of them, and the choice
-//! between the rest.
+//! The releases and withdrawals of one product in a log, and the choice of what may install.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,44 +7,44 @@ use crate::pipeline::{LogEntry, SignedRelease};
 use crate::policy::Policy;
 use crate::{Manifest, Refusal, Timestamp};
 
-/// Our product's releases by sequence, as read from the log in index order.
+/// The releases of the policy's product by sequence, as read from the log in index order.
 ///
-/// Holds only what a threshold of publishers signed; what time and the installed version say of it
-/// is decided at each [`Catalog::select_candidates`].
+/// A catalog holds only statements that a threshold of publisher keys signed. Every call of
+/// [`Catalog::select_candidates`] compares them with the time and the installed sequence.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// Distinct texts only, each at its first index. Two of one sequence are a conflict.
+    /// The distinct texts of each sequence, each at its first index. Two of them are a conflict.
     releases: BTreeMap<u64, Vec<LogEntry>>,
-    /// What its publishers took back, by sequence: where they first did, and why.
+    /// The first withdrawal of each sequence, and its reason.
     withdrawn: BTreeMap<u64, (LogEntry, String)>,
-    /// The newest entry of ours in a format that this version cannot read, and its first line.
+    /// The first line and the entry of the newest statement in an unsupported format.
     outdated: Option<(String, LogEntry)>,
 }
 
-/// What one entry turned out to be.
+/// The result of reading one log entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// A release of ours, or that one is taken back: kept.
+    /// A valid release or withdrawal of the policy's product. The catalog keeps it.
     Ours,
-    /// Somebody else's release, or not a note of ours at all.
+    /// An entry of another product or channel, or no `unanimity/` statement.
     Foreign,
-    /// A kind of note that this version does not know; skipped and counted.
+    /// A statement of a kind that this version does not know. The client skips and counts it.
     UnknownKind,
-    /// It claims to be ours and fails a check; skipped and reported.
+    /// A statement that names the policy's product and fails a check. The client reports it.
     Refused(Refusal),
 }
 
-/// What could be installed now, best first, and what was refused, by log index.
+/// The releases that may install now, and the refused ones.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// Valid releases newer than the installed one, highest sequence first.
+    /// The valid releases newer than the installed one, highest sequence first.
     pub candidates: Vec<SignedRelease>,
-    /// Releases of ours that a check refuses.
+    /// The refused releases of the policy's product with their log index, in ascending order.
     pub refused: Vec<(u64, Refusal)>,
 }
 
 impl Catalog {
-    /// Reads the entry at `index`. Rubbish in the log blocks nobody.
+    /// Reads the entry at `index`. An entry that is not a valid statement blocks no release.
     pub fn add_entry(&mut self, index: u64, entry: &[u8], policy: &Policy) -> Reading {
         let Ok(note) = Note::parse(entry) else { return Reading::Foreign };
         let header = note.text().lines().next().unwrap_or_default();
@@ -71,9 +70,9 @@ impl Catalog {
         match policy.verify_manifest(&note) {
             Err(refusal) => Reading::Refused(refusal),
             Ok(manifest) => {
-                let twins = self.releases.entry(manifest.sequence).or_default();
-                if !twins.iter().any(|twin| twin.note.text() == note.text()) {
-                    twins.push(LogEntry { index, note });
+                let entries = self.releases.entry(manifest.sequence).or_default();
+                if !entries.iter().any(|entry| entry.note.text() == note.text()) {
+                    entries.push(LogEntry { index, note });
                 }
                 Reading::Ours
             }
@@ -94,27 +93,34 @@ impl Catalog {
         }
     }
 
-    /// Whether nothing of our product was ever read.
+    /// Whether the catalog holds no statement.
     pub fn is_empty(&self) -> bool {
         self.releases.is_empty() && self.withdrawn.is_empty() && self.outdated.is_none()
     }
 
-    /// Every release that was taken back, by sequence.
+    /// The sequences of all withdrawn releases.
     pub fn withdrawn(&self) -> BTreeSet<u64> {
         self.withdrawn.keys().copied().collect()
     }
 
-    /// Takes over from another what was taken back, and says whether any of it was new. That is the
-    /// publishers' own word: wherever in the log it was read, and whoever has seen it besides.
+    /// Adds the withdrawals of another catalog, and returns whether any was new.
+    ///
+    /// A withdrawal counts by its publishers' signatures alone, so the index does not matter.
     pub fn merge_withdrawals(&mut self, other: &Catalog) -> bool {
-        let known = self.withdrawn.len();
+        let before = self.withdrawn.len();
         for (sequence, first) in &other.withdrawn {
             self.withdrawn.entry(*sequence).or_insert_with(|| first.clone());
         }
-        self.withdrawn.len() > known
+        self.withdrawn.len() > before
     }
 
-    /// Refuses what was taken back; `installed` says whether that is what is installed.
+    /// Checks that a release, given as `SEQUENCE-VERSION`, is not withdrawn.
+    ///
+    /// `installed` says whether it is the installed release; the refusal repeats it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Withdrawn`] with the index and reason of the first withdrawal.
     pub fn check_not_withdrawn(&self, release: &str, installed: bool) -> Result<(), Refusal> {
         let sequence = Manifest::sequence_from_label(release).unwrap_or_default();
         match self.withdrawn.get(&sequence) {
@@ -128,20 +134,20 @@ impl Catalog {
         }
     }
 
-    /// Every release newer than `floor` (the installed sequence) that is valid at `now`.
+    /// Selects every release newer than `floor`, the installed sequence, that is valid at `now`.
     pub fn select_candidates(&self, policy: &Policy, floor: u64, now: Timestamp) -> Choice {
         let mut choice = Choice::default();
-        for (&sequence, twins) in self.releases.iter().rev() {
-            match &twins[..] {
+        for (&sequence, entries) in self.releases.iter().rev() {
+            match &entries[..] {
                 [only] => match self.check_candidate(only, policy, floor, now) {
                     Ok(signed) => choice.candidates.push(signed),
-                    // The installed release itself is in the log too.
+                    // The installed release itself is in the log, too.
                     Err(Refusal::SequenceRollback { .. }) if sequence == floor => {}
-                    // Taken back after it was read, that is news.
+                    // The later of release and withdrawal is the news.
                     Err(Refusal::Withdrawn { index, release, reason, installed }) => {
                         let at = only.index.max(index);
-                        let why = Refusal::Withdrawn { index, release, reason, installed };
-                        choice.refused.push((at, why));
+                        let refusal = Refusal::Withdrawn { index, release, reason, installed };
+                        choice.refused.push((at, refusal));
                     }
                     Err(refusal) => choice.refused.push((only.index, refusal)),
                 },
@@ -154,7 +160,7 @@ impl Catalog {
                 [] => {}
             }
         }
-        // It stands until a release that was logged after it is installed.
+        // An unsupported entry is reported until a release that was logged after it is installed.
         let installed = self.releases.get(&floor).into_iter().flatten();
         let superseded =
             installed.map(|only| only.index).any(|index| index > self.outdated_index());
@@ -166,55 +172,56 @@ impl Catalog {
 
     fn check_candidate(
         &self,
-        fetched: &LogEntry,
+        entry: &LogEntry,
         policy: &Policy,
         floor: u64,
         now: Timestamp,
     ) -> Result<SignedRelease, Refusal> {
-        // Written before its publisher moved on to a format that we cannot read: it may say "not this one".
-        if let Some(refusal) = self.outdated().filter(|_| fetched.index < self.outdated_index()) {
+        // A later entry in an unsupported format may withdraw this release.
+        if let Some(refusal) = self.outdated().filter(|_| entry.index < self.outdated_index()) {
             return Err(refusal);
         }
-        let signed = SignedRelease::verify(fetched.clone(), policy, floor, now)?;
+        let signed = SignedRelease::verify(entry.clone(), policy, floor, now)?;
         self.check_not_withdrawn(&signed.manifest().label(), false)?;
         Ok(signed)
     }
 
     fn outdated(&self) -> Option<Refusal> {
-        let (header, fetched) = self.outdated.clone()?;
-        Some(Refusal::UnsupportedFormat { index: fetched.index, header })
+        let (header, entry) = self.outdated.clone()?;
+        Some(Refusal::UnsupportedFormat { index: entry.index, header })
     }
 
     fn outdated_index(&self) -> u64 {
-        self.outdated.as_ref().map_or(0, |(_, fetched)| fetched.index)
+        self.outdated.as_ref().map_or(0, |(_, entry)| entry.index)
     }
 
-    /// Forgets releases older than `floor`: they can neither install nor conflict any more. What was
-    /// taken back is not forgotten: a node may go back to older ones.
+    /// Removes releases older than `floor`, which can neither install nor conflict any more.
+    ///
+    /// Withdrawals stay, because an installer may go back to an older release.
     pub fn remove_below(&mut self, floor: u64) {
         self.releases.retain(|&sequence, _| sequence >= floor);
     }
 
-    /// The entries worth keeping, for [`Catalog::add_entry`] to read again, by index.
+    /// The entries that the catalog holds, by index. [`Catalog::add_entry`] reads them again.
     pub fn entries(&self) -> Vec<LogEntry> {
         let mut entries: Vec<LogEntry> = self.releases.values().flatten().cloned().collect();
-        entries.extend(self.withdrawn.values().map(|(fetched, _)| fetched.clone()));
-        entries.extend(self.outdated.iter().map(|(_, fetched)| fetched.clone()));
-        entries.sort_by_key(|fetched| fetched.index);
+        entries.extend(self.withdrawn.values().map(|(entry, _)| entry.clone()));
+        entries.extend(self.outdated.iter().map(|(_, entry)| entry.clone()));
+        entries.sort_by_key(|entry| entry.index);
         entries
     }
 }
 
-/// `unanimity/KIND/vN` as kind and number.
+/// Splits `unanimity/KIND/vN` into kind and number.
 fn kind_and_version(header: &str) -> Option<(&str, u64)> {
     let (kind, version) = header.strip_prefix("unanimity/")?.split_once("/v")?;
     Some((kind, crate::encoding::decimal(version)?))
 }
 
-/// Whether a text says that it is of our product and channel, even if the rest of it is broken.
+/// Whether a text has the lines of the policy's product and channel, even if the rest is malformed.
 fn names_our_product(note: &Note, policy: &Policy) -> bool {
-    let says = |word: &str, name: &str| {
+    let has_line = |word: &str, name: &str| {
         note.text().lines().any(|line| line.strip_prefix(word) == Some(name))
     };
-    says("product ", policy.product.as_str()) && says("channel ", policy.channel.as_str())
+    has_line("product ", policy.product.as_str()) && has_line("channel ", policy.channel.as_str())
 }

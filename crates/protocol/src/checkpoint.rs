@@ -1,5 +1,4 @@
-//! Checkpoints (C2SP tlog-checkpoint): what a log says of itself, and the head it
-//! becomes once the log's signature is checked.
+//! Checkpoints (C2SP tlog-checkpoint), and the tree heads that they become once they are verified.
 //!
 //! ```text
 //! example.org/log
@@ -7,7 +6,8 @@
 //! CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 //! ```
 //!
-//! Origin, size in decimal, root in base64; then optional lines that are signed and otherwise ignored.
+//! The lines are the origin, the size in decimal and the root in base64. Further lines, called
+//! extension lines, are optional. They are signed and otherwise ignored.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,15 +18,17 @@ use crate::line_reader::LineReader;
 use crate::note::{Note, NoteError};
 use crate::{Hash, NoteSigningKey, NoteVerifyingKey, encoding};
 
-/// The most bytes of a checkpoint's text.
+/// The most bytes of a checkpoint's text: 2 KiB.
 pub const MAX_CHECKPOINT_TEXT: usize = 2048;
 
-/// Every text of ours starts with this, and no origin does, so no note passes for another kind.
+/// The beginning of every statement's first line. No origin begins so, which keeps the kinds apart.
 pub(crate) const OUR_KINDS: &str = "unanimity/";
 
-/// A log's name as its checkpoints and our manifests carry it: 1 to 255 bytes of printable
-/// ASCII, single spaces inside only, not starting with `unanimity/`. Stricter than the C2SP
-/// specification, so that no origin can look like another one or like further lines.
+/// The name of a log in its checkpoints and in manifests.
+///
+/// It has 1 to 255 bytes of printable ASCII with only single spaces inside, and does not start
+/// with `unanimity/`. This is stricter than C2SP tlog-checkpoint, so that no origin can look like
+/// another origin or like further lines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 
@@ -59,21 +61,21 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Which log: an origin *and* the key that signs it. The key's own name may differ from the origin.
+/// The identity of a log: its origin *and* its key. The key's name may differ from the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// The first line of its checkpoints.
+    /// The first line of the log's checkpoints.
     pub origin: Origin,
-    /// Who signs them.
+    /// The key that verifies the log's checkpoints.
     pub key: NoteVerifyingKey,
 }
 
-/// SHA-256 over origin and key: names one log in 32 bytes, whatever the length of its origin.
+/// The SHA-256 digest of a log's origin and key, which identifies the log in 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogId(pub [u8; 32]);
 
 impl Log {
-    /// `SHA-256("unanimity/log/v1\n" ‖ origin ‖ "\n" ‖ verifier key line ‖ "\n")`.
+    /// The log's id: `SHA-256("unanimity/log/v1\n" ‖ origin ‖ "\n" ‖ verifier key line ‖ "\n")`.
     pub fn id(&self) -> LogId {
         LogId(
             Hash::digest(format!("unanimity/log/v1\n{}\n{}\n", self.origin, self.key).as_bytes()).0,
@@ -81,56 +83,59 @@ impl Log {
     }
 }
 
-/// A checkpoint's text, read and not believed.
+/// A checkpoint's text. It is parsed; no signature is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The log it claims to be of.
+    /// The claimed origin.
     pub origin: Origin,
-    /// The number of leaves it claims, below 2^63.
+    /// The claimed number of leaves, below 2^63.
     pub size: u64,
-    /// The root it claims.
+    /// The claimed root of the tree.
     pub root: Hash,
 }
 
-/// Why bytes are not a checkpoint of the log.
+/// The reason why bytes are not a checkpoint of the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
-    /// Not a note, or not one that the log signed.
+    /// The bytes are not a note, or the log has not signed it.
     #[error(transparent)]
     Note(#[from] NoteError),
     /// The verifier key was refused.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Longer than the bound.
+    /// The text has more than [`MAX_CHECKPOINT_TEXT`] bytes.
     #[error("the checkpoint's text has more than {MAX_CHECKPOINT_TEXT} bytes")]
     TooLong,
-    /// The first line cannot be an origin.
-    #[error("line 1: not a log origin (1 to 255 bytes, and not one of our own kinds of note)")]
+    /// The first line is not an origin.
+    #[error(
+        "line 1: not a log origin (1 to 255 bytes of printable ASCII, \
+         not starting with 'unanimity/')"
+    )]
     Origin,
     /// The second line is not a size.
-    #[error("line 2: the size is a decimal number below 2^63 without leading zeros")]
+    #[error("line 2: expected the size, a decimal number below 2^63 without leading zeros")]
     Size,
     /// The third line is not a root.
-    #[error("line 3: the root is the base64 of 32 bytes")]
+    #[error("line 3: expected the root, the base64 of 32 bytes")]
     Root,
-    /// An extension line is empty.
-    #[error("line {0}: an empty line inside the text")]
+    /// The extension line with this number is empty or has no newline.
+    #[error("line {0}: an empty or unfinished line inside the text")]
     Extension(usize),
-    /// Signed by the right key, but for a log of another name.
-    #[error("a checkpoint of {found:?}, and one of {wanted:?} is needed")]
+    /// The log's key signed a checkpoint with another origin.
+    #[error("the checkpoint is of the log {found:?}, and the log {wanted:?} is needed")]
     OtherLog {
         /// The origin in the text.
         found: String,
-        /// The origin we follow.
+        /// The expected origin.
         wanted: String,
     },
-    /// Size 0 with a root other than that of the empty tree.
-    #[error("size 0 with the root of some other tree")]
+    /// The size is 0, and the root is not that of the empty tree.
+    #[error("the size is 0, but the root is not that of the empty tree")]
     EmptyRoot,
 }
 
 impl Checkpoint {
-    /// Reads the text of a checkpoint.
+    /// Reads the text of a checkpoint. Extension lines are checked and dropped.
     pub fn parse(text: &str) -> Result<Checkpoint, CheckpointError> {
         if text.len() > MAX_CHECKPOINT_TEXT {
             return Err(CheckpointError::TooLong);
@@ -151,23 +156,23 @@ impl Checkpoint {
         Ok(Checkpoint { origin, size, root })
     }
 
-    /// The text, without extension lines.
+    /// The text of the checkpoint, without extension lines.
     pub fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, self.root.base64())
     }
 
-    /// Signs the text as the log. A log that signs two roots for one size has forked.
-    pub fn sign(&self, secret: &NoteSigningKey) -> Note {
+    /// Signs the text with the log's key. A log that signs two roots for one size has forked.
+    pub fn sign(&self, key: &NoteSigningKey) -> Note {
         let mut note = Note::unsigned(&self.text()).expect("an origin has no control characters");
-        note.sign(secret);
+        note.sign(key);
         note
     }
 }
 
-/// A log's size and root, its signature checked. Only [`TreeHead::verify`] makes one.
+/// A log's size and root with a verified signature. Only [`TreeHead::verify`] makes one.
 ///
-/// It keeps the signed text and the log's line, so two heads that cannot both be
-/// true can be shown to anybody.
+/// A tree head keeps the signed text and the log's signature line, so that two contradicting heads
+/// are evidence for third parties.
 #[derive(Clone)]
 pub struct TreeHead {
     log: LogId,
@@ -177,7 +182,12 @@ pub struct TreeHead {
 }
 
 impl TreeHead {
-    /// Opens a checkpoint of `log`; other signatures on it are dropped.
+    /// Verifies a checkpoint of `log`. Signature lines of other keys are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if the bytes are not a checkpoint of `log`, or if the log's signature is
+    /// missing or does not verify.
     pub fn verify(bytes: &[u8], log: &Log) -> Result<TreeHead, CheckpointError> {
         TreeHead::verify_note(&Note::parse(bytes)?, log)
     }
@@ -197,28 +207,28 @@ impl TreeHead {
         Ok(TreeHead { log: log.id(), size, root, note: kept.to_string().into() })
     }
 
-    /// Number of leaves, below 2^63.
+    /// The number of leaves, below 2^63.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Root of the tree.
+    /// The root of the tree.
     pub fn root(&self) -> &Hash {
         &self.root
     }
 
-    /// Which log signed it.
+    /// The id of the log that signed this head.
     pub fn log(&self) -> LogId {
         self.log
     }
 
-    /// The checkpoint with the log's signature line and no other: [`TreeHead::verify`] reads it again.
+    /// The checkpoint with only the log's signature line. [`TreeHead::verify`] reads it again.
     pub fn note(&self) -> &str {
         &self.note
     }
 }
 
-/// Equal if they say the same of the same log, whatever their extension lines.
+/// Two heads are equal if log, size and root are equal. Extension lines do not count.
 impl PartialEq for TreeHead {
     fn eq(&self, other: &Self) -> bool {
         (self.log, self.size, self.root) == (other.log, other.size, other.root)
@@ -229,12 +239,12 @@ impl Eq for TreeHead {}
 
 impl fmt::Debug for TreeHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Head({self})")
+        write!(f, "TreeHead({self})")
     }
 }
 
 impl fmt::Display for TreeHead {
-    /// `size 12, root 0123456789abcdef`: enough to read aloud.
+    /// Writes `size 12, root 0123456789abcdef`, with the first 16 hex digits of the root.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "size {}, root {}", self.size, &self.root.hex()[..16])
     }

@@ -1,35 +1,35 @@
-//! Joining heads: which of the heads we heard of are prefixes of one tree.
+//! Consistent heads: a head of the log, and the heads that are proven to be prefixes of its tree.
 //!
-//! Heads are not compared for equality, because a log that grew between two answers is
-//! no attack. Instead the largest head whose tree can be had becomes the [`ConsistentHeads`]'s
-//! head, and every other head is linked to it by a consistency path computed from *its*
-//! tiles. One tree serves all proofs, any host may serve its tiles, and two heads linked
-//! to one chain are prefixes of each other.
+//! Peers need not show equal heads, because the log may grow between two answers. The largest head
+//! whose tiles the client can read becomes the head of [`ConsistentHeads`]. A consistency path from
+//! the tiles of that head links every other head.
+//!
+//! So one tree serves all proofs, and any host may serve its tiles. Of two linked heads, the
+//! smaller one is a prefix of the larger.
 
 use crate::tree::consistency_roots;
 use crate::{Evidence, Hash, TreeHead};
 
-/// A head, and all the heads proven to be prefixes of it.
+/// A head, and all heads that are proven to be prefixes of it.
 #[derive(Clone, Debug)]
 pub struct ConsistentHeads {
     head: TreeHead,
     ancestors: Vec<TreeHead>,
 }
 
-/// What a consistency path showed.
+/// The result of a consistency path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// The older head is a prefix of the chain.
+    /// The older head is a prefix of the largest head.
     Consistent,
-    /// Both heads are signed and they cannot both be true.
+    /// The log signed both heads, and they are not consistent.
     Fork(Box<Evidence>),
-    /// The path is missing, or not of the chain's tree: it shows nothing. Ask another source.
+    /// The path is missing, or not of the largest head's tree. It proves nothing: try another host.
     Unproven,
 }
 
 impl ConsistentHeads {
-    /// Starts a chain at a head. Choose the largest whose tiles hash up to its root: links are
-    /// proven from that tree's hashes.
+    /// Starts with the largest head. Its tiles must give its root, because they prove all links.
     pub fn new(head: TreeHead) -> ConsistentHeads {
         ConsistentHeads { ancestors: vec![head.clone()], head }
     }
@@ -39,9 +39,11 @@ impl ConsistentHeads {
         &self.head
     }
 
-    /// Links `older`, with a path of [`consistency_ranges`](crate::tree::consistency_ranges) from
-    /// its size to the chain's. The path is not looked at where none is needed: at size 0, and
-    /// at the chain's own size.
+    /// Adds `older` if it is a prefix of the largest head.
+    ///
+    /// `path` has the hashes of [`consistency_ranges`](crate::tree::consistency_ranges) from the
+    /// size of `older` to that of the largest head. The path is ignored if `older` has size 0 or
+    /// the size of the largest head.
     pub fn add(&mut self, older: &TreeHead, path: &[Hash]) -> Consistency {
         if older.log() != self.head.log() || older.size() > self.head.size() {
             return Consistency::Unproven;
@@ -67,7 +69,7 @@ impl ConsistentHeads {
         Consistency::Consistent
     }
 
-    /// Whether `head` was linked.
+    /// Whether `head` is the largest head or one that was added.
     pub fn contains(&self, head: &TreeHead) -> bool {
         self.ancestors.contains(head)
     }

@@ -1,9 +1,11 @@
-//! A peer's view: a checkpoint that the peer cosigned (C2SP tlog-cosignature, type 0x04).
+//! Cosigned heads: checkpoints that a witness cosigned (C2SP tlog-cosignature, type 0x04).
 //!
-//! The cosignature covers `cosignature/v1\ntime SECONDS\n` and the checkpoint's whole
-//! text, extension lines included; its blob is the time as a big-endian `u64`, then 64
-//! bytes of Ed25519. It means: at that time this was the largest head of the log that
-//! the cosigner had verified.
+//! The cosignature covers `cosignature/v1\ntime SECONDS\n` and the whole text of the checkpoint,
+//! with its extension lines. The signature line has the time as a big-endian `u64` and 64 bytes of
+//! Ed25519.
+//!
+//! The cosignature means: at that time, this was the largest head of the log that the witness had
+//! verified.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +14,9 @@ use crate::checkpoint::{CheckpointError, Log, TreeHead};
 use crate::note::{Note, NoteError, SignatureLine};
 use crate::{CosignatureSigningKey, CosignatureVerifyingKey, PublicKeyBytes, Timestamp};
 
-/// A head that a peer vouched for at a time. Only [`CosignedHead::verify`] and [`CosignedHead::sign`] make one.
+/// A tree head that a witness cosigned at a time.
+///
+/// Only [`CosignedHead::verify`] and [`CosignedHead::sign`] make one.
 #[derive(Clone)]
 pub struct CosignedHead {
     head: TreeHead,
@@ -22,7 +26,14 @@ pub struct CosignedHead {
 }
 
 impl CosignedHead {
-    /// Opens a checkpoint that `log` signed and `peer` cosigned.
+    /// Verifies a checkpoint that `log` signed and `peer` cosigned.
+    ///
+    /// Of several cosignatures of the peer, all must verify, and the newest counts.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if the bytes are not a checkpoint of `log`, or if the cosignature is
+    /// missing or does not verify.
     pub fn verify(
         bytes: &[u8],
         log: &Log,
@@ -43,34 +54,36 @@ impl CosignedHead {
         Ok(CosignedHead { head, at, cosigner: peer.raw(), note })
     }
 
-    /// Cosigns a head. The caller has verified that it extends every head it cosigned before,
-    /// and has stored it durably.
-    pub fn sign(head: &TreeHead, secret: &CosignatureSigningKey, at: Timestamp) -> CosignedHead {
+    /// Cosigns a head.
+    ///
+    /// The caller must have verified that `head` extends every head that this key cosigned before,
+    /// and must have stored `head` durably.
+    pub fn sign(head: &TreeHead, key: &CosignatureSigningKey, at: Timestamp) -> CosignedHead {
         let text = head.note().rsplit_once("\n\n").map_or("", |(text, _)| text).to_owned() + "\n";
-        let signature = secret.sign(&message(&text, at));
-        let key = secret.public();
+        let signature = key.sign(&message(&text, at));
+        let key = key.public();
         let signature = [&at.0.to_be_bytes()[..], &signature].concat();
         let line = SignatureLine { name: key.name().clone(), id: key.id(), signature };
         let note = format!("{}{line}\n", head.note()).into();
         CosignedHead { head: head.clone(), at, cosigner: key.raw(), note }
     }
 
-    /// What was vouched for.
+    /// The tree head that was cosigned.
     pub fn head(&self) -> &TreeHead {
         &self.head
     }
 
-    /// When.
+    /// The time in the cosignature.
     pub fn signed_at(&self) -> Timestamp {
         self.at
     }
 
-    /// By which key.
+    /// The key that cosigned.
     pub fn cosigner(&self) -> PublicKeyBytes {
         self.cosigner
     }
 
-    /// The checkpoint with the log's line and the cosigner's, and no other.
+    /// The checkpoint with two signature lines: the log's and the cosigner's.
     pub fn note(&self) -> &str {
         &self.note
     }
@@ -78,7 +91,7 @@ impl CosignedHead {
 
 impl fmt::Debug for CosignedHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "View({} at {})", self.head, self.at)
+        write!(f, "CosignedHead({} at {})", self.head, self.at)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The few spellings every format here shares: base64, hex, decimal, sections.
+//! Base64, hexadecimal and decimal numbers, each with exactly one spelling.
 
 use data_encoding::{BASE64, HEXLOWER};
 
@@ -6,9 +6,9 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// Canonical base64 only: padding at the end and nowhere else, unused bits zero.
+/// Reads canonical base64: padding only at the end, and unused bits zero.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    // The decoder takes several padded pieces put together for one text.
+    // The decoder accepts a concatenation of several padded pieces.
     let one_piece = !text.trim_end_matches('=').contains('=');
     BASE64.decode(text.as_bytes()).ok().filter(|_| one_piece)
 }
@@ -17,12 +17,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
 }
 
-/// Lower-case pairs only.
+/// Reads pairs of lower-case hexadecimal digits.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     HEXLOWER.decode(text.as_bytes()).ok()
 }
 
-/// A decimal number with one spelling: digits only, no leading zero.
+/// Reads a decimal number: digits only, without a leading zero.
 pub(crate) fn decimal(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     let leading_zero = text.len() > 1 && text.starts_with('0');

@@ -1,6 +1,8 @@
-//! Bundles of entries (C2SP tlog-tiles).
+//! Bundles of up to 256 log entries (C2SP tlog-tiles).
 
-/// The entries in a bundle, each after its big-endian `u16` length; `None` if it does not end with one.
+/// Splits a bundle into its entries, each of which follows its length as a big-endian `u16`.
+///
+/// `None` if the last entry is not complete.
 pub fn split_bundle(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {

@@ -1,4 +1,4 @@
-//! Evidence: two checkpoints of one log that cannot both be true.
+//! Evidence of a fork: two checkpoints of one log that contradict each other, with the proof.
 //!
 //! ```text
 //! unanimity/evidence/v1
@@ -10,11 +10,15 @@
 //! (215 bytes: the larger one's)
 //! ```
 //!
-//! Two forms. Same size, two roots: the path is empty. Or different sizes: the path,
-//! one of [`consistency_ranges`](crate::tree::consistency_ranges), hashes to the larger
-//! signed root and yields another root for the smaller size than the one signed. A path
-//! that hashes to the larger root is made of that tree's true hashes, so no path turns two
-//! heads of an honest log into evidence. The log's key alone verifies it.
+//! Evidence has one of two forms:
+//!
+//! * One size and two roots. The path is empty.
+//! * Two sizes. The path has the hashes of
+//!   [`consistency_ranges`](crate::tree::consistency_ranges). It gives the larger signed root, and
+//!   for the smaller size another root than the signed one.
+//!
+//! A path that gives the larger root consists of true hashes of that tree. So no path turns two
+//! heads of an honest log into evidence. The log's key alone verifies evidence.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Log, TreeHead};
 use crate::line_reader::LineReader;
@@ -24,10 +28,12 @@ use crate::{Hash, NoteVerifyingKey, encoding};
 
 const HEADER: &str = "unanimity/evidence/v1";
 
-/// The most bytes of evidence: two checkpoints and a path, and it fits one frame between peers.
+/// The most bytes of evidence: 8 KiB, enough for two checkpoints and a path.
+///
+/// Evidence fits into one message between peers.
 pub const MAX_EVIDENCE_BYTES: usize = 8 * 1024;
 
-/// Proof that a log's key signed two stories. Only checking makes one.
+/// Proof that a log's key signed two contradicting tree heads. Only a check makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     smaller: TreeHead,
@@ -35,17 +41,17 @@ pub struct Evidence {
     path: Vec<Hash>,
 }
 
-/// Why a text is not evidence against the log.
+/// The reason why a text is not evidence against the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvidenceError {
-    /// Longer than the bound.
+    /// The text has more than [`MAX_EVIDENCE_BYTES`].
     #[error("evidence has at most {MAX_EVIDENCE_BYTES} bytes")]
     TooLong,
-    /// Not in the form above; the line says where.
+    /// The text is malformed at the line with this number.
     #[error("line {0}: not a unanimity/evidence/v1")]
     Form(usize),
-    /// A checkpoint in it is not the log's.
-    #[error("its checkpoint does not open")]
+    /// One of the checkpoints is not of the log.
+    #[error("one of its checkpoints does not verify")]
     Checkpoint(#[from] CheckpointError),
     /// Both checkpoints can be true.
     #[error("it proves nothing: both checkpoints can be true")]
@@ -53,8 +59,10 @@ pub enum EvidenceError {
 }
 
 impl Evidence {
-    /// Checks that two heads contradict each other: by two roots at one size (`path`
-    /// empty), or by a path that hashes to the larger root and not to the smaller.
+    /// Makes evidence if two heads contradict each other.
+    ///
+    /// They do with two roots at one size and an empty `path`, or with a `path` that gives the
+    /// larger root and another root for the smaller size. The order of `a` and `b` does not matter.
     pub fn from_heads(a: &TreeHead, b: &TreeHead, path: &[Hash]) -> Option<Evidence> {
         let (smaller, larger) = if a.size() <= b.size() { (a, b) } else { (b, a) };
         let contradiction = smaller.log() == larger.log()
@@ -65,7 +73,7 @@ impl Evidence {
                     .is_some_and(|(old, new)| new == *larger.root() && old != *smaller.root())
             };
         contradiction.then(|| {
-            // One order for one pair, so that the same evidence has the same text everywhere.
+            // A fixed order gives every pair of heads one text.
             let mut pair = [smaller.clone(), larger.clone()];
             pair.sort_by_key(|head| (head.size(), *head.root()));
             let [smaller, larger] = pair;
@@ -73,7 +81,7 @@ impl Evidence {
         })
     }
 
-    /// Reads and checks evidence against `log`.
+    /// Reads evidence and verifies it against `log`.
     pub fn verify(text: &str, log: &Log) -> Result<Evidence, EvidenceError> {
         let (path, [smaller, larger]) = parse(text)?;
         let (smaller, larger) =
@@ -84,7 +92,9 @@ impl Evidence {
         Evidence::from_heads(&smaller, &larger, &path).ok_or(EvidenceError::NoContradiction)
     }
 
-    /// Reads and checks evidence with the log's key alone; the origin is the one that both checkpoints bear.
+    /// Reads evidence and verifies it with the log's key alone.
+    ///
+    /// The origin is that of the checkpoints, which must be equal in both.
     pub fn verify_with_key(text: &str, key: &NoteVerifyingKey) -> Result<Evidence, EvidenceError> {
         let (_, [smaller, _]) = parse(text)?;
         let note = Note::parse(smaller.as_bytes()).map_err(CheckpointError::from)?;
@@ -92,18 +102,19 @@ impl Evidence {
         Evidence::verify(text, &Log { origin, key: key.clone() })
     }
 
-    /// The head of the smaller tree; of two of one size, the one with the smaller root.
+    /// The head of the smaller tree; of two heads of one size, the head with the smaller root.
     pub fn smaller(&self) -> &TreeHead {
         &self.smaller
     }
 
-    /// The head of the larger tree.
+    /// The head of the larger tree; of two heads of one size, the head with the larger root.
     pub fn larger(&self) -> &TreeHead {
         &self.larger
     }
 
-    /// 32 hex digits that name this contradiction: the start of SHA-256 over both sizes and roots.
-    /// Other extension lines or another path do not make it a new one.
+    /// The id of the contradiction: the first 32 hex digits of SHA-256 over both sizes and roots.
+    ///
+    /// Extension lines and the path do not change the id.
     pub fn id(&self) -> String {
         let pair =
             [&self.smaller, &self.larger].map(|head| format!("{} {}\n", head.size(), head.root()));

@@ -1,4 +1,4 @@
-//! SHA-256 digests and the two ways a Merkle tree makes them.
+//! SHA-256 digests, and the hashes of the leaves and nodes of a Merkle tree.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::encoding;
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
-    /// SHA-256 of `data` as it is, for artifacts and identifiers.
+    /// SHA-256 of `data` without a prefix, for artifacts and identifiers.
     pub fn digest(data: &[u8]) -> Self {
         Hash(Sha256::digest(data).into())
     }
@@ -27,8 +27,8 @@ impl Hash {
 
     /// The hash of an inner node, `SHA-256(0x01 ‖ left ‖ right)` (RFC 6962 section 2.1).
     pub fn node(left: &Hash, right: &Hash) -> Self {
-        // 65 bytes always fill two blocks with the same padding, so a hasher's buffer is saved:
-        // that was a quarter of the time of a proof.
+        // 65 bytes always fill two blocks with the same padding, so no hasher has to buffer them.
+        // The buffering took a quarter of the time of a proof.
         let mut blocks = PADDED_NODE;
         let data = blocks.as_flattened_mut();
         data[1..33].copy_from_slice(&left.0);
@@ -42,38 +42,38 @@ impl Hash {
         Hash(digest)
     }
 
-    /// The root of the tree with no leaves: SHA-256 of nothing.
+    /// The root of the tree without leaves: SHA-256 of the empty string (RFC 6962 section 2.1).
     pub fn empty_root() -> Self {
         Hash::digest(&[])
     }
 
-    /// Standard base64 with padding, 44 characters.
+    /// The digest in standard base64 with padding, 44 characters.
     pub fn base64(&self) -> String {
         encoding::base64(&self.0)
     }
 
-    /// Reads what [`Hash::base64`] writes; nothing else.
+    /// Reads the one spelling that [`Hash::base64`] writes; `None` for any other text.
     pub fn from_base64(text: &str) -> Option<Self> {
         encoding::from_base64(text)?.try_into().ok().map(Hash)
     }
 
-    /// Lower-case hexadecimal, 64 characters.
+    /// The digest in lower-case hexadecimal, 64 characters.
     pub fn hex(&self) -> String {
         encoding::hex(&self.0)
     }
 
-    /// Reads what [`Hash::hex`] writes; upper case is refused, so that a digest has one spelling.
+    /// Reads the one spelling that [`Hash::hex`] writes. Upper case gives `None`.
     pub fn from_hex(text: &str) -> Option<Self> {
         encoding::from_hex(text)?.try_into().ok().map(Hash)
     }
 }
 
-/// The state SHA-256 starts in (FIPS 180-4 section 5.3.3).
+/// The initial state of SHA-256 (FIPS 180-4 section 5.3.3).
 const INITIAL: [u32; 8] = [
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 ];
 
-/// A node's two blocks without its children: 0x01, 64 bytes to fill in, 0x80, zeros, 520 bits.
+/// The two blocks of a node: 0x01, 64 bytes for the children, 0x80, zeros, the length of 520 bits.
 const PADDED_NODE: [[u8; 64]; 2] = {
     let mut blocks = [[0; 64]; 2];
     blocks[0][0] = 1;

@@ -1,13 +1,14 @@
-//! Ed25519 keys, each bound to a name and to the one thing it signs.
+//! Ed25519 keys, each bound to a name and to one use.
 //!
-//! A verifier key travels as one line, `NAME+ID+KEY`: the id is 8 hex digits,
-//! KEY is base64 of a type byte and 32 key bytes (C2SP signed-note). The type
-//! decides what the key signs, so it is a type here too: a [`NoteVerifyingKey`] (0x01)
-//! signs note texts, a [`CosignatureVerifyingKey`] (0x04) signs a peer's view of a log, and
-//! neither passes for the other.
+//! A verifier key is one line, `NAME+ID+KEY` (C2SP signed-note). ID is 8 hex digits. KEY is the
+//! base64 of a type byte and 32 key bytes.
 //!
-//! Ids are four bytes and can be ground, names are free: neither is an identity.
-//! Who signed is judged by [`PublicKeyBytes`], the 32 bytes themselves.
+//! The type byte decides what the key verifies, so each has a Rust type: a [`NoteVerifyingKey`]
+//! (0x01) verifies note texts, a [`CosignatureVerifyingKey`] (0x04) verifies a peer's
+//! cosignatures. A line of one type does not parse as the other.
+//!
+//! Neither the name nor the id identifies a signer. A name is free to choose, and a key with a
+//! given 4-byte id can be found by trying. [`PublicKeyBytes`], the 32 bytes, identify the signer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,17 +21,18 @@ use crate::{PublicKeyBytes, SignatureCache, encoding};
 const NOTE: u8 = 0x01;
 const COSIGNER: u8 = 0x04;
 
-/// The log's or a publisher's key: Ed25519 over a note's text.
+/// The public key of a log or a publisher: verifies Ed25519 signatures of a note's text.
 pub type NoteVerifyingKey = VerifyingKey<NOTE>;
-/// A peer's key: Ed25519 over `cosignature/v1`, a time and a checkpoint.
+/// A peer's public key: verifies Ed25519 signatures of `cosignature/v1`, a time and a checkpoint.
 pub type CosignatureVerifyingKey = VerifyingKey<COSIGNER>;
-/// The secret half of a [`NoteVerifyingKey`].
+/// The private key that belongs to a [`NoteVerifyingKey`].
 pub type NoteSigningKey = SigningKey<NOTE>;
-/// The secret half of a [`CosignatureVerifyingKey`].
+/// The private key that belongs to a [`CosignatureVerifyingKey`].
 pub type CosignatureSigningKey = SigningKey<COSIGNER>;
 
-/// The name in a key and in its signature lines: 1 to 255 bytes, no Unicode
-/// space, no control character, no `+`.
+/// The name in a key and in its signature lines.
+///
+/// It has 1 to 255 bytes, without Unicode spaces, control characters and `+`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName(String);
 
@@ -60,10 +62,10 @@ impl fmt::Display for KeyName {
     }
 }
 
-/// The first 4 bytes of `SHA-256(name ‖ 0x0A ‖ type ‖ key)`: a hint, not an identity.
+/// The first 4 bytes of `SHA-256(name ‖ 0x0A ‖ type ‖ key)`. It selects a key and proves nothing.
 pub type KeyId = [u8; 4];
 
-/// Why a key was refused. Never contains the key.
+/// The reason why a key was refused. It never contains the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The name breaks the rules of [`KeyName`].
@@ -72,25 +74,26 @@ pub enum KeyError {
     /// The line is not `NAME+ID+KEY`.
     #[error("not a key: expected NAME+ID+KEY, with 8 hex digits and base64")]
     Shape,
-    /// The type byte says that the key is for something else.
+    /// The type byte is that of a key for another use.
     #[error("key {name} is {}, and {} is needed here", kind(*found), kind(*wanted))]
     Type {
-        /// Whose key.
+        /// The key's name.
         name: KeyName,
-        /// The type byte it carries.
+        /// The type byte of the key.
         found: u8,
-        /// The type byte this place takes.
+        /// The type byte of the expected use.
         wanted: u8,
     },
-    /// The 4-byte id is not the one computed from name and key.
-    #[error("key {0}: its id does not belong to it, so the line was mistyped or altered")]
+    /// The 4-byte id differs from the id that name and key give.
+    #[error("key {0}: the id does not match name and key, so the line was mistyped or altered")]
     Id(KeyName),
-    /// Not a point of the curve, or one of small order, for which signatures can be forged.
+    /// The bytes are no point of the curve, or a point of small order: anyone can forge signatures
+    /// for such a point.
     #[error("key {0}: not a usable Ed25519 public key")]
     Point(KeyName),
 }
 
-/// What a type byte means to people.
+/// Describes a type byte for people.
 fn kind(kind: u8) -> String {
     match kind {
         NOTE => "a publisher's or a log's key".to_owned(),
@@ -99,7 +102,7 @@ fn kind(kind: u8) -> String {
     }
 }
 
-/// A public key with its name; `TYPE` says what it signs.
+/// A public key with its name. `TYPE` is the type byte, which says what the key verifies.
 #[derive(Clone)]
 pub struct VerifyingKey<const TYPE: u8> {
     name: KeyName,
@@ -108,7 +111,7 @@ pub struct VerifyingKey<const TYPE: u8> {
     cache: Option<SignatureCache>,
 }
 
-/// Equal if name and key are.
+/// Two keys are equal if their names and their 32 bytes are equal.
 impl<const TYPE: u8> PartialEq for VerifyingKey<TYPE> {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.key == other.key
@@ -118,7 +121,11 @@ impl<const TYPE: u8> PartialEq for VerifyingKey<TYPE> {
 impl<const TYPE: u8> Eq for VerifyingKey<TYPE> {}
 
 impl<const TYPE: u8> VerifyingKey<TYPE> {
-    /// Binds 32 key bytes to a name. Refuses points of small order.
+    /// Binds 32 key bytes to a name.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Point`] if the bytes are no point of the curve, or a point of small order.
     pub fn new(name: KeyName, raw: PublicKeyBytes) -> Result<Self, KeyError> {
         match ed25519_dalek::VerifyingKey::from_bytes(&raw.0) {
             Ok(key) if !key.is_weak() => Ok(VerifyingKey::from_parts(name, key, None)),
@@ -129,28 +136,28 @@ impl<const TYPE: u8> VerifyingKey<TYPE> {
     fn from_parts(
         name: KeyName,
         key: ed25519_dalek::VerifyingKey,
-        known: Option<SignatureCache>,
+        cache: Option<SignatureCache>,
     ) -> Self {
         let id = key_id(&name, TYPE, key.as_bytes());
-        VerifyingKey { name, id, key, cache: known }
+        VerifyingKey { name, id, key, cache }
     }
 
-    /// The same key, which does not verify again what is known to verify.
-    pub fn with_cache(self, known: &SignatureCache) -> Self {
-        VerifyingKey { cache: Some(known.clone()), ..self }
+    /// Sets a cache of signatures that this key need not verify again.
+    pub fn with_cache(self, cache: &SignatureCache) -> Self {
+        VerifyingKey { cache: Some(cache.clone()), ..self }
     }
 
-    /// The name in its signature lines.
+    /// The name in the signature lines of this key.
     pub fn name(&self) -> &KeyName {
         &self.name
     }
 
-    /// The hint in its signature lines.
+    /// The id in the signature lines of this key.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The identity.
+    /// The 32 bytes that identify the signer.
     pub fn raw(&self) -> PublicKeyBytes {
         PublicKeyBytes(self.key.to_bytes())
     }
@@ -159,12 +166,12 @@ impl<const TYPE: u8> VerifyingKey<TYPE> {
     // keys and nonces are refused, so that all verifiers agree on what is valid.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let Ok(signature) = <&[u8; 64]>::try_from(signature) else { return false };
-        if self.cache.as_ref().is_some_and(|known| known.contains(self.raw(), message, signature)) {
+        if self.cache.as_ref().is_some_and(|cache| cache.contains(self.raw(), message, signature)) {
             return true;
         }
         let verifies = self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok();
-        if verifies && let Some(known) = &self.cache {
-            known.add(self.raw(), message, signature);
+        if verifies && let Some(cache) = &self.cache {
+            cache.add(self.raw(), message, signature);
         }
         verifies
     }
@@ -182,7 +189,7 @@ impl<const TYPE: u8> FromStr for VerifyingKey<TYPE> {
 }
 
 impl<const TYPE: u8> fmt::Display for VerifyingKey<TYPE> {
-    /// The one-line form, `NAME+ID+KEY`.
+    /// Writes the line `NAME+ID+KEY`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{}+{}", self.name, encoding::hex(&self.id()), pack(TYPE, self.key.as_bytes()))
     }
@@ -194,8 +201,9 @@ impl<const TYPE: u8> fmt::Debug for VerifyingKey<TYPE> {
     }
 }
 
-/// A secret key with its name; `TYPE` says what it signs. Wiped when dropped;
-/// `Debug` shows the name only.
+/// A private key with its name. `TYPE` is the type byte, which says what the key signs.
+///
+/// The key bytes are wiped from memory on drop. `Debug` shows only the name.
 #[derive(Clone)]
 pub struct SigningKey<const TYPE: u8> {
     name: KeyName,
@@ -206,38 +214,42 @@ pub struct SigningKey<const TYPE: u8> {
 const SECRET_PREFIX: &str = "PRIVATE+KEY+";
 
 impl<const TYPE: u8> SigningKey<TYPE> {
-    /// Makes the key from 32 bytes that the caller drew from a secure generator.
+    /// Makes the key from 32 bytes that the caller took from a secure random generator.
     pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
         SigningKey { name, key: ed25519_dalek::SigningKey::from_bytes(seed), cache: None }
     }
 
-    /// The same key; what it signs is known to verify. So does its public half remember.
-    pub fn with_cache(self, known: &SignatureCache) -> Self {
-        SigningKey { cache: Some(known.clone()), ..self }
+    /// Sets a cache that records the signatures this key makes. Its public key uses it, too.
+    pub fn with_cache(self, cache: &SignatureCache) -> Self {
+        SigningKey { cache: Some(cache.clone()), ..self }
     }
 
-    /// The public half.
+    /// The public key.
     pub fn public(&self) -> VerifyingKey<TYPE> {
         VerifyingKey::from_parts(self.name.clone(), self.key.verifying_key(), self.cache.clone())
     }
 
-    /// The one-line form `PRIVATE+KEY+NAME+ID+SEED`, for a file that only its owner reads.
+    /// Writes the line `PRIVATE+KEY+NAME+ID+SEED`, for a file that only its owner can read.
     pub fn to_private_key_line(&self) -> String {
         let id = encoding::hex(&self.public().id());
         format!("{SECRET_PREFIX}{}+{id}+{}", self.name, pack(TYPE, self.key.as_bytes()))
     }
 
-    /// Reads what [`SigningKey::to_private_key_line`] writes.
+    /// Reads a line that [`SigningKey::to_private_key_line`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if the line has another form or type, or if its id does not match.
     pub fn from_private_key_line(line: &str) -> Result<Self, KeyError> {
         let (name, id, material) = split(line.strip_prefix(SECRET_PREFIX).ok_or(KeyError::Shape)?)?;
-        let secret = SigningKey::from_seed(name.clone(), &unpack::<TYPE>(&name, &material)?);
-        if secret.public().id() == id { Ok(secret) } else { Err(KeyError::Id(name)) }
+        let key = SigningKey::from_seed(name.clone(), &unpack::<TYPE>(&name, &material)?);
+        if key.public().id() == id { Ok(key) } else { Err(KeyError::Id(name)) }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature = self.key.sign(message).to_bytes();
-        if let Some(known) = &self.cache {
-            known.add(PublicKeyBytes(self.key.verifying_key().to_bytes()), message, &signature);
+        if let Some(cache) = &self.cache {
+            cache.add(PublicKeyBytes(self.key.verifying_key().to_bytes()), message, &signature);
         }
         signature
     }
@@ -245,7 +257,7 @@ impl<const TYPE: u8> SigningKey<TYPE> {
 
 impl<const TYPE: u8> fmt::Debug for SigningKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({})", self.name)
+        write!(f, "SigningKey({})", self.name)
     }
 }
 
@@ -274,7 +286,7 @@ fn unpack<const TYPE: u8>(name: &KeyName, material: &[u8]) -> Result<[u8; 32], K
 
 fn split(line: &str) -> Result<(KeyName, KeyId, Vec<u8>), KeyError> {
     let (name, rest) = line.split_once('+').ok_or(KeyError::Shape)?;
-    // base64 may contain '+', the id may not: the first two are the separators.
+    // Base64 may contain '+', name and id may not: the first two '+' are the separators.
     let (id, material) = rest.split_once('+').ok_or(KeyError::Shape)?;
     let id = encoding::from_hex(id).and_then(|id| id.try_into().ok()).ok_or(KeyError::Shape)?;
     let material = encoding::from_base64(material).ok_or(KeyError::Shape)?;

@@ -1,44 +1,52 @@
-//! Formats and rules without I/O: signed statements, proofs of the log, peers' signed views and when they count, the
-//! decision.
+//! The formats and rules of the protocol, without I/O: notes, proofs, rounds and the decision.
 //!
-//! Bytes and a time go in, a checked type or a refusal comes out.
+//! The functions take bytes and a time, and return a checked type or a refusal.
 //!
 //! # Verifying a proof bundle
 //!
-//! A [`ProofBundle`] convinces a third party without a network that the publisher signed a release, that
-//! the log contains it, and that every peer confirmed it twice. The third party needs the public
-//! keys of all of them, and the limits that the peers' answers are held to.
+//! A [`ProofBundle`] convinces a third party without a network that the publisher signed a
+//! release, that the log contains it, and that every peer confirmed it twice. The third party
+//! needs the public keys of the log, the publisher and the peers, and the limits of a round.
 //!
 //! ```
 //! # macro_rules! vector {
-//! #     ($name:literal) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/bundle/", $name)) };
+//! #     ($name:literal) => {
+//! #         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/vectors/", $name))
+//! #     };
 //! # }
-//! # let (log_key, publisher_key) = (vector!("log.pub").trim_end(), vector!("publisher.pub").trim_end());
-//! # let (alice_key, bela_key) = (vector!("alice.pub").trim_end(), vector!("bela.pub").trim_end());
-//! # let text = vector!("bundle.txt");
+//! # let log_key = vector!("keys/log.pub").trim_end();
+//! # let publisher_key = vector!("keys/publisher.pub").trim_end();
+//! # let alice_key = vector!("keys/alice.pub").trim_end();
+//! # let bela_key = vector!("keys/bela.pub").trim_end();
+//! # let text = vector!("proof-bundles/valid/two-peers-two-rounds.bundle");
 //! use unanimity_protocol::decision::admission::RoundLimits;
-//! use unanimity_protocol::{Bundle, Log, Peer, PeerSet, Policy};
+//! use unanimity_protocol::{Log, Peer, PeerSet, Policy, ProofBundle};
 //!
 //! let log = Log { origin: "example.org/log".parse()?, key: log_key.parse()? };
 //! let publishers = vec![publisher_key.parse()?];
 //! let policy = Policy::new("hello".parse()?, "stable".parse()?, log, publishers, 1)?;
-//! let alice = Peer { name: "alice".parse()?, operator: "alice".parse()?, key: alice_key.parse()? };
-//! let bela = Peer { name: "bela".parse()?, operator: "bela".parse()?, key: bela_key.parse()? };
+//! let (name, key) = ("alice".parse()?, alice_key.parse()?);
+//! let alice = Peer { name, operator: "alice".parse()?, key };
+//! let (name, key) = ("bela".parse()?, bela_key.parse()?);
+//! let bela = Peer { name, operator: "bela".parse()?, key };
 //! let peers = PeerSet::new(vec![alice, bela], 2)?;
 //!
-//! let agreed = Bundle::parse(text)?.verify(&policy, &peers, &RoundLimits::default())?;
-//! assert_eq!(agreed.manifest().label(), "1-1.0.0");
+//! let confirmed = ProofBundle::parse(text)?.verify(&policy, &peers, &RoundLimits::default())?;
+//! assert_eq!(confirmed.manifest().label(), "1-1.0.0");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Facts
 //!
-//! Nothing in this crate reads a clock, a file, a socket or a random number. Each of
-//! the types [`TreeHead`], [`CosignedHead`], [`EvidenceHolders`], [`SignedRelease`], [`LoggedRelease`] and [`ConfirmedRelease`] proves a check: only
-//! functions that make the check construct them. [`CosignedHead::sign`] is the exception: its caller checks.
+//! Nothing in this crate reads a clock, a file, a socket or a random number.
+//!
+//! A value of [`TreeHead`], [`CosignedHead`], [`Evidence`], [`SignedRelease`], [`LoggedRelease`] or
+//! [`ConfirmedRelease`] proves a check: only functions that make the check construct it.
+//! [`CosignedHead::sign`] is the exception: its caller makes the check.
 //!
 //! Reading order: [`key`], [`note`], [`tree`], [`checkpoint`], [`cosigned_head`], [`consistency`],
-//! [`round`], [`decision`], [`manifest`], [`withdrawal`], [`catalog`], [`pipeline`], [`proof_bundle`].
+//! [`round`], [`decision`], [`manifest`], [`withdrawal`], [`catalog`], [`pipeline`],
+//! [`proof_bundle`].
 
 mod bundle_fault;
 pub mod catalog;

@@ -1,8 +1,8 @@
-//! Lines of a text format, and blocks whose length a line announces.
+//! A reader of text formats: lines, and blocks whose length a line announces.
 
 use crate::hash::Hash;
 
-/// Walks a text line by line, and by byte counts where a line announces one.
+/// Reads a text line by line, or by a number of bytes that a line announced.
 pub(crate) struct LineReader<'a> {
     rest: &'a str,
     line: usize,
@@ -13,12 +13,12 @@ impl<'a> LineReader<'a> {
         LineReader { rest: text, line: 0 }
     }
 
-    /// The number of the line read last, counting from 1.
+    /// The number of the line that was read last, from 1.
     pub(crate) fn line_number(&self) -> usize {
         self.line
     }
 
-    /// The next line without its newline; `None` at the end or when the newline is missing.
+    /// Reads the next line without its newline; `None` at the end or if the newline is missing.
     pub(crate) fn line(&mut self) -> Option<&'a str> {
         let (line, rest) = self.rest.split_once('\n')?;
         self.rest = rest;
@@ -26,12 +26,12 @@ impl<'a> LineReader<'a> {
         Some(line)
     }
 
-    /// The rest of the next line, if the line starts with `word` and one space.
+    /// Reads the next line, and returns what follows `word` and one space.
     pub(crate) fn field(&mut self, word: &str) -> Option<&'a str> {
         self.line()?.strip_prefix(word)?.strip_prefix(' ')
     }
 
-    /// Exactly `count` bytes.
+    /// Reads exactly `count` bytes.
     pub(crate) fn block(&mut self, count: u64) -> Option<&'a str> {
         let (block, rest) = self.rest.split_at_checked(usize::try_from(count).ok()?)?;
         self.rest = rest;
@@ -39,7 +39,7 @@ impl<'a> LineReader<'a> {
         Some(block)
     }
 
-    /// `count` lines of one base64 hash each; `limit` is the most the format allows.
+    /// Reads `count` lines of one base64 hash each. `limit` is the most that the format allows.
     pub(crate) fn hashes(&mut self, count: u64, limit: usize) -> Option<Vec<Hash>> {
         if count > limit as u64 {
             return None;

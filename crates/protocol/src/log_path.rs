@@ -3,37 +3,37 @@
 use crate::hash::Hash;
 use crate::tile::{TILE_WIDTH, Tile};
 
-/// Where the newest head is, below the log's prefix.
+/// The path of the newest checkpoint, below the log's prefix.
 pub const CHECKPOINT: &str = "checkpoint";
 
 impl Tile {
-    /// Where the tile is, below the log's prefix.
+    /// The path of the tile, below the log's prefix.
     pub fn path(&self) -> String {
         format!("tile/{}/{}", self.level, index_path(self.index, self.width))
     }
 }
 
-/// Where the bundle of entries `256 * index` onwards is, `width` of them.
+/// The path of the bundle with `width` entries from number `256 * index` on.
 pub fn entries_path(index: u64, width: u16) -> String {
     format!("tile/entries/{}", index_path(index, width))
 }
 
-/// What a path below a log's prefix names, beside its `checkpoint`.
+/// The meaning of a path below a log's prefix, other than [`CHECKPOINT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogPath {
     /// A tile of hashes.
     Hashes(Tile),
     /// A bundle of entries.
     Entries {
-        /// It begins with entry `256 * index`.
+        /// The bundle's number. Its first entry has number `256 * index`.
         index: u64,
-        /// 1 to 256 entries.
+        /// The number of entries, 1 to 256.
         width: u16,
     },
 }
 
 impl LogPath {
-    /// Reads a path, in the one spelling that it has. `None` if no log has such a file.
+    /// Reads a path in its only spelling. `None` if no log has such a file.
     pub fn parse(path: &str) -> Option<LogPath> {
         let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (number, width) = match rest.split_once(".p/") {
@@ -42,19 +42,19 @@ impl LogPath {
         };
         let digits: String = number.chars().filter(char::is_ascii_digit).collect();
         let index = digits.parse().ok()?;
-        let place = match level {
+        let parsed = match level {
             "entries" => LogPath::Entries { index, width },
             level => LogPath::Hashes(Tile { level: level.parse().ok()?, index, width }),
         };
-        let is_one = match place {
+        let is_canonical = match parsed {
             LogPath::Hashes(tile) => tile.level < 64 && tile.path() == path,
             LogPath::Entries { index, width } => entries_path(index, width) == path,
         };
-        (is_one && (1..=TILE_WIDTH).contains(&width.into())).then_some(place)
+        (is_canonical && (1..=TILE_WIDTH).contains(&width.into())).then_some(parsed)
     }
 }
 
-/// 1234067 is `x001/x234/067`, and a width below 256 follows as `.p/WIDTH`.
+/// Writes 1234067 as `x001/x234/067`. A width below 256 follows as `.p/WIDTH`.
 fn index_path(index: u64, width: u16) -> String {
     let mut path = format!("{:03}", index % 1000);
     let mut rest = index / 1000;
@@ -65,7 +65,7 @@ fn index_path(index: u64, width: u16) -> String {
     if u64::from(width) < TILE_WIDTH { format!("{path}.p/{width}") } else { path }
 }
 
-/// Where the artifact of a digest is, below the log's prefix.
+/// The path of the artifact with a digest, below the log's prefix.
 pub fn artifact_path(digest: &Hash) -> String {
     format!("artifact/{digest}")
 }

@@ -1,4 +1,4 @@
-//! Manifests: what a release is, in fixed lines that publishers sign as a note.
+//! Manifests: the description of a release, in fixed lines that publishers sign as a note.
 //!
 //! ```text
 //! unanimity/manifest/v1
@@ -9,16 +9,19 @@
 //! version 1.1.0
 //! issued 1790000000
 //! expires 1797776000
-//! target x86_64-linux hello 48213 SHA256-IN-HEX file
-//! target aarch64-linux hello.tar.zst 51677 SHA256-IN-HEX tar.zst 190464 12
+//! artifact x86_64-linux hello 48213 SHA256-IN-HEX file
+//! artifact aarch64-linux hello.tar.zst 51677 SHA256-IN-HEX tar.zst 190464 12
 //! ```
 //!
-//! Every line is there, once, in this order, with single spaces; times are seconds since
-//! 1970; a target is platform, file name, length in bytes, SHA-256, kind, and for archives
-//! (`tar`, `tar.gz`, `tar.zst`) the unpacked size in bytes and the number of entries.
-//! A `file` is installed under its name; of an archive, whose rules are in
-//! the crate `unanimity-archive`, the tree is, and the archive itself is not.
-//! Targets are in ascending order of platform. The sequence alone decides what is newer.
+//! Every line is required once, in this order, with single spaces. Times are seconds since 1970.
+//! The sequence alone decides which of two releases is newer.
+//!
+//! An `artifact` line has platform, file name, length in bytes, SHA-256 and kind. For an archive
+//! (`tar`, `tar.gz`, `tar.zst`) the unpacked size in bytes and the number of entries follow.
+//! The lines are in ascending order of platform, at most one for each platform.
+//!
+//! A `file` is installed under its name. Of an archive, the tree is installed, by the rules of the
+//! crate `unanimity-archive`.
 
 use std::fmt;
 
@@ -30,69 +33,69 @@ use crate::{
     subject::{self},
 };
 
-/// The most targets of one manifest.
+/// The most artifacts of one manifest.
 pub const MAX_ARTIFACTS: usize = 64;
 
-/// A release as its publishers describe it. Parsed, not yet believed.
+/// A release as its publishers describe it. It is parsed; its signatures are not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// The one log that this release is for.
+    /// The origin of the log that this release is for.
     pub log: Origin,
-    /// What is released.
+    /// The product that is released.
     pub product: Name,
-    /// To whom: `stable`, `beta`.
+    /// The line of releases, such as `stable` or `beta`.
     pub channel: Name,
-    /// Grows with every release of this product and channel; from 1, below 2^63.
+    /// The release's number, from 1, below 2^63. It grows with every release of this channel.
     pub sequence: u64,
-    /// For people.
+    /// The name of the release for people.
     pub version: Name,
-    /// When it was made.
+    /// The time at which the statement was made.
     pub issued: Timestamp,
-    /// From when on it must not be installed any more; after `issued`.
+    /// The time from which the release must not be installed, later than `issued`.
     pub expires: Timestamp,
-    /// One artifact for each platform, ascending by platform, at least one.
+    /// One artifact for each platform, ascending by platform, 1 to [`MAX_ARTIFACTS`].
     pub artifacts: Vec<Artifact>,
 }
 
 /// The artifact for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
-    /// Such as `x86_64-linux`.
+    /// The platform, such as `x86_64-linux`.
     pub platform: Name,
-    /// What the file is called; if it is no archive, also once installed.
+    /// The file's name. A single file keeps it when it is installed.
     pub file: Name,
     /// Exact length in bytes, below 2^63.
     pub length: u64,
-    /// SHA-256 of the file.
+    /// The SHA-256 digest of the file.
     pub sha256: Hash,
-    /// What to do with it.
+    /// The form of the artifact, which decides how it is installed.
     pub kind: ArtifactKind,
 }
 
-/// What an artifact is.
+/// The form of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArtifactKind {
     /// One file, installed as it is.
     File,
     /// A tree in an archive.
     Archive {
-        /// How it is packed.
+        /// The archive's format.
         format: ArchiveFormat,
-        /// Bytes of all files together once unpacked, exactly.
+        /// The exact size in bytes of all files together after unpacking.
         unpacked: u64,
-        /// Number of entries, exactly: files, links, and directories, which all have one.
+        /// The exact number of entries. Every file, link and directory has one.
         entries: u64,
     },
 }
 
-/// How an archive is packed.
+/// The format of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchiveFormat {
-    /// Plain tar.
+    /// Tar without compression.
     Tar,
-    /// tar in gzip.
+    /// Tar compressed with gzip.
     TarGz,
-    /// tar in zstd.
+    /// Tar compressed with zstd.
     TarZst,
 }
 
@@ -103,8 +106,10 @@ impl ArchiveFormat {
         ("tar.zst", ArchiveFormat::TarZst),
     ];
 
-    /// What a file of this name is taken for when it is released: `.tar`, `.tar.gz` or `.tgz`,
-    /// `.tar.zst`. Nodes go by the manifest alone.
+    /// The format that a publisher's tool assumes for a file name.
+    ///
+    /// The endings are `.tar`, `.tar.gz`, `.tgz` and `.tar.zst`. Clients and installers use the
+    /// manifest alone.
     pub fn from_file_name(file: &Name) -> Option<ArchiveFormat> {
         let is = |ending: &str| file.as_str().ends_with(ending);
         let by_word = Self::ALL.iter().find(|(word, _)| is(&format!(".{word}")));
@@ -135,44 +140,35 @@ impl Manifest {
         let issued = number(lines.field("issued")).ok_or("'issued SECONDS'")?;
         let expires = number(lines.field("expires")).filter(|&time| time > issued);
         let expires = expires.ok_or("'expires SECONDS', later than issued")?;
-        let mut targets: Vec<Artifact> = Vec::new();
-        while targets.is_empty() || !lines.is_at_end() {
-            let target = lines.field("target").and_then(Artifact::parse);
-            let target = target.ok_or("'target PLATFORM FILE LENGTH SHA256 KIND'")?;
-            if targets.last().is_some_and(|last| last.platform >= target.platform) {
-                return Err("targets in ascending order, one for each platform");
+        let mut artifacts: Vec<Artifact> = Vec::new();
+        while artifacts.is_empty() || !lines.is_at_end() {
+            let artifact = lines.field("artifact").and_then(Artifact::parse);
+            let artifact = artifact.ok_or("'artifact PLATFORM FILE LENGTH SHA256 KIND'")?;
+            if artifacts.last().is_some_and(|last| last.platform >= artifact.platform) {
+                return Err("artifacts in ascending order, one for each platform");
             }
-            if targets.len() == MAX_ARTIFACTS {
-                return Err("at most 64 targets");
+            if artifacts.len() == MAX_ARTIFACTS {
+                return Err("at most 64 artifacts");
             }
-            targets.push(target);
+            artifacts.push(artifact);
         }
         let (issued, expires) = (Timestamp(issued), Timestamp(expires));
-        Ok(Manifest {
-            log,
-            product,
-            channel,
-            sequence,
-            version,
-            issued,
-            expires,
-            artifacts: targets,
-        })
+        Ok(Manifest { log, product, channel, sequence, version, issued, expires, artifacts })
     }
 
     /// The artifact for a platform.
     pub fn artifact_for(&self, platform: &Name) -> Option<&Artifact> {
-        self.artifacts.iter().find(|target| target.platform == *platform)
+        self.artifacts.iter().find(|artifact| artifact.platform == *platform)
     }
 
-    /// The sequence in what [`SweepManifest::label`] wrote; `None` for anything else.
+    /// The sequence in a text that [`Manifest::label`] wrote; `None` for any other text.
     pub fn sequence_from_label(label: &str) -> Option<u64> {
         let (sequence, version) = label.split_once('-')?;
         version.parse::<Name>().ok()?;
         number(Some(sequence)).filter(|&sequence| sequence > 0)
     }
 
-    /// `SEQUENCE-VERSION`: names a release in paths and reports.
+    /// `SEQUENCE-VERSION`, the name of the release in paths and reports.
     pub fn label(&self) -> String {
         format!("{}-{}", self.sequence, self.version)
     }
@@ -187,8 +183,8 @@ impl Artifact {
         let sha256 = Hash::from_hex(words.next()?)?;
         let kind = match words.next()? {
             "file" => ArtifactKind::File,
-            packed => {
-                let (_, format) = *ArchiveFormat::ALL.iter().find(|(word, _)| *word == packed)?;
+            kind => {
+                let (_, format) = *ArchiveFormat::ALL.iter().find(|(word, _)| *word == kind)?;
                 let (unpacked, entries) = (number(words.next())?, number(words.next())?);
                 ArtifactKind::Archive { format, unpacked, entries }
             }
@@ -203,7 +199,7 @@ impl fmt::Display for Manifest {
         writeln!(f, "product {}\nchannel {}", self.product, self.channel)?;
         writeln!(f, "sequence {}\nversion {}", self.sequence, self.version)?;
         writeln!(f, "issued {}\nexpires {}", self.issued.0, self.expires.0)?;
-        self.artifacts.iter().try_for_each(|target| writeln!(f, "target {target}"))
+        self.artifacts.iter().try_for_each(|artifact| writeln!(f, "artifact {artifact}"))
     }
 }
 

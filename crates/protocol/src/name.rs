@@ -3,13 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// 1 to 64 of `[A-Za-z0-9._+~-]`, not starting with a dot: a product, channel,
-/// version, target or file name. It cannot climb out of a directory, hide a file
-/// or carry an escape sequence.
+/// The name of a product, channel, version, platform, file, peer or operator.
+///
+/// It has 1 to 64 characters of `[A-Za-z0-9._+~-]` and does not start with a dot. So it cannot
+/// leave a directory, hide a file or carry an escape sequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// The text is not a [`Name`].
+/// The text is not a [`Name`]. Holds its first 80 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a safe name: use 1 to 64 of A-Z a-z 0-9 . _ + ~ -, not starting with a dot")]
 pub struct NameError(String);

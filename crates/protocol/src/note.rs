@@ -8,11 +8,12 @@
 //! — publisher-a 5lkjEt0q...=
 //! ```
 //!
-//! The text ends with a newline, at the *last* empty line. A signature line is
-//! `— NAME BASE64` (U+2014); the base64 holds 4 bytes of key id and the
-//! signature. Signatures cover the text's bytes, final newline included.
-//! A line by an unknown key is ignored; a line that names a known key and does
-//! not verify spoils the whole note.
+//! The *last* empty line separates the text from the signature lines. The text ends with a
+//! newline. Signatures cover the bytes of the text, with its final newline.
+//!
+//! A signature line is `— NAME BASE64` (U+2014). The base64 holds a key id of 4 bytes and the
+//! signature. A line of an unknown key is ignored. A line with name and id of a known key must
+//! verify, or the whole note is refused.
 
 use std::fmt::Write as _;
 
@@ -20,62 +21,63 @@ use crate::encoding;
 use crate::key::{KeyId, KeyName, NoteSigningKey, NoteVerifyingKey};
 use crate::public_key::PublicKeyBytes;
 
-/// The most bytes of a fetched note: a checkpoint with many cosignatures (ours are far smaller).
+/// The most bytes of a note: 128 KiB, enough for a checkpoint with many cosignatures.
 pub const MAX_NOTE_BYTES: usize = 128 * 1024;
-/// The most signature lines that are looked at.
+/// The most signature lines of a note. A note with more is refused.
 pub const MAX_SIGNATURES: usize = 64;
-/// The most bytes of a note that is to fit a log entry, whose length is a `u16`.
+/// The most bytes of a log entry, because its length is a `u16` (C2SP tlog-tiles).
 pub const MAX_ENTRY_BYTES: usize = 65_535;
 
-/// A note as read. Nothing about it is verified; [`Note::open`] does that.
+/// A note as it was read. Its signatures are not verified; [`Note::open`] verifies them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     text: String,
     signatures: Vec<SignatureLine>,
 }
 
-/// One line below the text: who says that they signed, and the blob.
+/// One signature line: the name and id of the claimed signer, and the signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureLine {
     /// The name in the line.
     pub name: KeyName,
     /// The key id in the line.
     pub id: KeyId,
-    /// What follows the key id: 64 bytes for Ed25519, 72 for a cosignature, anything for types unknown to us.
+    /// The bytes after the key id: 64 for Ed25519, 72 for a cosignature, other numbers for other
+    /// types.
     pub signature: Vec<u8>,
 }
 
-/// Why bytes are not a note, or why a note does not open.
+/// The reason why bytes are not a note, or why a note does not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// More than the bound.
+    /// The note has more than [`MAX_NOTE_BYTES`].
     #[error("{0} bytes, and a note has at most {MAX_NOTE_BYTES}")]
     TooLong(usize),
-    /// Not UTF-8.
+    /// The bytes are not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// A control character other than newline.
+    /// The line with this number has a control character other than newline.
     #[error("line {0}: a control character")]
     Control(usize),
-    /// There is no empty line followed by signature lines.
+    /// The note lacks an empty line followed by signature lines.
     #[error("no empty line between the text and its signatures")]
     NoSignatures,
-    /// A signature line that is not `— NAME BASE64`.
+    /// The signature line with this number is not `— NAME BASE64`.
     #[error("signature line {0}: expected '— NAME BASE64'")]
     Line(usize),
-    /// Too many signature lines.
+    /// The note has more than [`MAX_SIGNATURES`] signature lines.
     #[error("{0} signature lines, and at most {MAX_SIGNATURES} are read")]
     TooManySignatures(usize),
-    /// A line bears the name and id of a known key and does not verify: somebody tampered.
+    /// A line with the name and id of a known key does not verify: the note was altered.
     #[error("the signature of {0} does not verify")]
     BadSignature(KeyName),
-    /// None of the known keys signed.
+    /// The note has no signature of a known key.
     #[error("not signed by any key that is trusted here")]
     Unsigned,
 }
 
 impl Note {
-    /// Reads a note: UTF-8, at most [`MAX_NOTE_BYTES`] and [`MAX_SIGNATURES`].
+    /// Reads a note of at most [`MAX_NOTE_BYTES`] and [`MAX_SIGNATURES`]. Verifies no signature.
     pub fn parse(bytes: &[u8]) -> Result<Note, NoteError> {
         if bytes.len() > MAX_NOTE_BYTES {
             return Err(NoteError::TooLong(bytes.len()));
@@ -94,7 +96,7 @@ impl Note {
         Ok(Note { text: whole[..end].to_owned(), signatures })
     }
 
-    /// A note of `text` with no signature yet. The text has to end with a newline.
+    /// Makes a note of `text` without signatures. The text must end with a newline.
     pub fn unsigned(text: &str) -> Result<Note, NoteError> {
         check_characters(text)?;
         if !text.ends_with('\n') {
@@ -103,7 +105,7 @@ impl Note {
         Ok(Note { text: text.to_owned(), signatures: Vec::new() })
     }
 
-    /// The text, final newline included: exactly the bytes that are signed.
+    /// The text with its final newline: exactly the bytes that are signed.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -113,10 +115,10 @@ impl Note {
         &self.signatures
     }
 
-    /// Adds a signature line by `secret`.
-    pub fn sign(&mut self, secret: &NoteSigningKey) {
-        let signature = secret.sign(self.text.as_bytes()).to_vec();
-        let key = secret.public();
+    /// Adds a signature line of `key`.
+    pub fn sign(&mut self, key: &NoteSigningKey) {
+        let signature = key.sign(self.text.as_bytes()).to_vec();
+        let key = key.public();
         self.push(SignatureLine { name: key.name().clone(), id: key.id(), signature });
     }
 
@@ -124,10 +126,14 @@ impl Note {
         self.signatures.push(line);
     }
 
-    /// The distinct raw keys among `keys` that signed, in the order of `keys`.
+    /// Verifies the signatures of `keys`, and returns the signers in the order of `keys`.
     ///
-    /// Never empty: a note that none of them signed is [`NoteError::Unsigned`].
-    /// One key under two names counts once.
+    /// The result has at least one signer. A key under two names counts once.
+    ///
+    /// # Errors
+    ///
+    /// [`NoteError::Unsigned`] if none of `keys` signed; [`NoteError::BadSignature`] if a line with
+    /// the name and id of one of them does not verify.
     pub fn open(&self, keys: &[NoteVerifyingKey]) -> Result<Vec<PublicKeyBytes>, NoteError> {
         let mut signers = Vec::new();
         for key in keys {
@@ -138,14 +144,14 @@ impl Note {
         if signers.is_empty() { Err(NoteError::Unsigned) } else { Ok(signers) }
     }
 
-    /// The first line by `key`, all of its lines verified.
+    /// Verifies all lines of `key`, and returns the first.
     pub(crate) fn line_by(
         &self,
         key: &NoteVerifyingKey,
     ) -> Result<Option<&SignatureLine>, NoteError> {
         let mut first = None;
         for line in self.lines_naming(key.name(), key.id()) {
-            // A repeated line is the same bytes: Ed25519 is deterministic and verified strictly.
+            // Ed25519 is deterministic and verified strictly, so a repeated line has equal bytes.
             if first.is_some_and(|first: &SignatureLine| first.signature == line.signature) {
                 continue;
             }
@@ -197,7 +203,7 @@ impl std::fmt::Display for SignatureLine {
 
 fn check_characters(text: &str) -> Result<(), NoteError> {
     let control = |c: u8| c < 0x20 && c != b'\n';
-    // Without an early end this is one pass of wide instructions, and almost no text has one.
+    // Without an early exit the compiler vectorizes this pass. Almost no text has such a character.
     if !text.bytes().fold(false, |found, c| found | control(c)) {
         return Ok(());
     }

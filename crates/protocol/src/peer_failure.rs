@@ -1,51 +1,51 @@
-//! Why a peer's answer does not count.
+//! The reasons why a peer's answer does not count.
 
 use crate::checkpoint::CheckpointError;
 use crate::evidence::EvidenceError;
 use crate::time::Timestamp;
 
-/// Why a peer's answer does not count. None of these is consent, and none is disagreement.
+/// The reason why a peer's answer does not count. No failure confirms or contradicts a release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerFailure {
-    /// No answer was recorded.
+    /// The round has no answer of the peer.
     #[error("was not asked")]
     NotAsked,
-    /// No connection.
+    /// The client could not connect to the peer.
     #[error("unreachable: {0}")]
     Unreachable(String),
-    /// Connected, and the connection ended before a whole answer.
+    /// The connection ended before a whole answer.
     #[error("the connection broke before a whole answer: {0}")]
     Disconnected(String),
-    /// Connected, and no whole answer in time.
+    /// The peer sent no whole answer before the deadline.
     #[error("no answer within the deadline")]
     TimedOut,
-    /// Something other than an answer.
-    #[error("answered with something that is no answer: {0}")]
+    /// The peer sent bytes that are not an answer.
+    #[error("sent a malformed answer: {0}")]
     Malformed(String),
-    /// The view does not open.
-    #[error("its view does not verify: {0}")]
+    /// The peer's cosigned head does not verify.
+    #[error("its head does not verify: {0}")]
     Invalid(#[from] CheckpointError),
-    /// Sent evidence that proves nothing.
+    /// The peer sent evidence that proves nothing.
     #[error("sent evidence that proves nothing: {0}")]
     BadEvidence(#[from] EvidenceError),
-    /// Says itself that its mirrors show it nothing fresh.
-    #[error("blind since {0}: its own mirrors have shown it nothing")]
+    /// The peer says that its own mirrors have served no fresh head since this time.
+    #[error("no fresh head since {0}: its own mirrors serve it none")]
     NoFreshHead(Timestamp),
-    /// Does not follow our log.
+    /// The peer follows another log.
     #[error("does not follow this log")]
     OtherLog,
-    /// Cosigned too long ago: a replay, or a clock that is behind.
-    #[error("its view is old: cosigned at {0}")]
+    /// The cosignature is older than `max_cosignature_age`: a replay, or a clock that is behind.
+    #[error("its head is too old: cosigned at {0}")]
     TooOld(Timestamp),
-    /// Cosigned in our future: one of the two clocks is wrong.
-    #[error("its view is from the future: cosigned at {0} (check both clocks)")]
+    /// The cosignature is later than the client's clock allows: one of the two clocks is wrong.
+    #[error("its head is from the future: cosigned at {0} (check both clocks)")]
     InFuture(Timestamp),
-    /// A smaller head than it cosigned before.
+    /// The head is smaller than one that the peer cosigned before.
     #[error("regressed: shows size {size} after it had shown size {before}")]
     Regressed {
-        /// What it shows now.
+        /// The size of the head.
         size: u64,
-        /// The largest it showed before.
+        /// The largest size that the peer had cosigned before.
         before: u64,
     },
 }

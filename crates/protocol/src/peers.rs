@@ -1,4 +1,4 @@
-//! The configured peers.
+//! The configured peers, as the set that must confirm every update.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,47 +6,45 @@ use crate::key::CosignatureVerifyingKey;
 use crate::name::Name;
 use crate::public_key::PublicKeyBytes;
 
-/// The most peers of one circle: each is asked at every cycle, and each view is in every proof.
+/// The most peers of a set, because every cycle asks each, and every proof has a head of each.
 pub const MAX_PEERS: usize = 128;
 
-/// Somebody whose view of the log we ask for.
+/// A peer that the client asks for its cosigned head of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// What we call them.
+    /// The peer's name in reports.
     pub name: Name,
-    /// Who runs it. Two peers of one operator are one witness.
+    /// The peer's operator. `min_peers` counts the peers of one operator once.
     pub operator: Name,
-    /// What their views are cosigned with.
+    /// The key that verifies the peer's cosignatures.
     pub key: CosignatureVerifyingKey,
 }
 
-/// The configured peers: never empty, no key or name twice, enough distinct operators.
+/// The configured peers: at least one, with distinct keys and names, and enough operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSet(Vec<Peer>);
 
-/// Why peers do not make a set.
+/// The reason why peers do not make a set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerSetError {
-    /// An empty set agrees with everything.
-    #[error(
-        "min_peers is 0: an update that nobody has to confirm is not what this program installs"
-    )]
+    /// `min_peers` is 0, so an empty set would confirm every release.
+    #[error("min_peers must be at least 1")]
     NoMinimum,
-    /// More than the bound.
-    #[error("{0} peers, and a circle has at most {MAX_PEERS}")]
+    /// There are more than [`MAX_PEERS`] peers.
+    #[error("{0} peers, and a peer list has at most {MAX_PEERS}")]
     TooMany(usize),
-    /// Fewer independent witnesses than asked for.
-    #[error("{operators} distinct operators among the peers, and min_peers is {min_peers}")]
+    /// The peers have fewer distinct operators than `min_peers`.
+    #[error("distinct operators among the peers: {operators}, and min_peers is {min_peers}")]
     TooFew {
-        /// How many there are.
+        /// The number of distinct operators.
         operators: usize,
-        /// How many there must be.
+        /// The required number of distinct operators.
         min_peers: usize,
     },
-    /// One key under two names would be counted twice.
+    /// Two peers have one key, which would count twice.
     #[error("peers {0} and {1} have the same key")]
     SameKey(Name, Name),
-    /// Reports would be ambiguous.
+    /// Two peers have one name, so reports would be ambiguous.
     #[error("two peers are named {0}")]
     SameName(Name),
 }
@@ -70,7 +68,7 @@ impl PeerSet {
                 return Err(PeerSetError::SameKey(other.clone(), peer.name.clone()));
             }
         }
-        // One operator, however the name is written.
+        // Upper and lower case do not make two operators.
         let operators = peers.iter().map(|peer| peer.operator.as_str().to_ascii_lowercase());
         let operators = operators.collect::<BTreeSet<_>>().len();
         if operators < min_peers {

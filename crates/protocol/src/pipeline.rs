@@ -1,46 +1,50 @@
-//! The pipeline as types: `LogEntry -> SignedRelease -> LoggedRelease -> ConfirmedRelease`, then `Installed` in `unanimity-install`.
+//! The pipeline of a release as types: a log entry, signed, logged, confirmed.
 //!
-//! Each stage is made by its check and by nothing else, and consumes the stage before.
-//! A program that tries to skip one does not compile:
+//! The stages are `LogEntry -> SignedRelease -> LoggedRelease -> ConfirmedRelease`. The crate
+//! `unanimity-install` installs a [`ConfirmedRelease`]. Only its check makes a stage, and the check
+//! consumes the stage before. A program that skips a stage does not compile.
+//!
+//! The peers cannot be skipped:
 //!
 //! ```compile_fail,E0451
 //! use unanimity_protocol::{ConfirmedRelease, LoggedRelease, Round, Timestamp};
-//! fn skip(logged: LoggedRelease, earlier: Round, latest: Round, expires_at: Timestamp) -> ConfirmedRelease {
+//! fn skip(
+//!     logged: LoggedRelease, earlier: Round, latest: Round, expires_at: Timestamp,
+//! ) -> ConfirmedRelease {
 //!     ConfirmedRelease { logged, earlier, latest, expires_at }
 //! }
 //! ```
 //!
-//! The way that compiles asks the peers:
-//!
 //! ```
-//! use unanimity_protocol::{ConfirmedRelease, ConsistentHeads, LoggedRelease, PeerSet, Refusal, Round};
 //! use unanimity_protocol::decision::admission::RoundLimits;
-//! fn ask(logged: LoggedRelease, chain: &ConsistentHeads, peers: &PeerSet, limits: &RoundLimits, earlier: &Round, latest: &Round)
-//!     -> Result<ConfirmedRelease, Refusal>
-//! {
-//!     logged.confirm(chain, peers, limits, Some(earlier), latest)
+//! use unanimity_protocol::{
+//!     ConfirmedRelease, ConsistentHeads, LoggedRelease, PeerSet, Refusal, Round,
+//! };
+//! fn ask(
+//!     logged: LoggedRelease, heads: &ConsistentHeads, peers: &PeerSet, limits: &RoundLimits,
+//!     earlier: &Round, latest: &Round,
+//! ) -> Result<ConfirmedRelease, Refusal> {
+//!     logged.confirm(heads, peers, limits, Some(earlier), latest)
 //! }
 //! ```
 //!
-//! Nor can a signature check be skipped,
+//! The signatures cannot be skipped:
 //!
 //! ```compile_fail,E0451
 //! use unanimity_protocol::{LogEntry, Manifest, SignedRelease};
-//! fn skip(fetched: LogEntry, manifest: Manifest) -> SignedRelease {
-//!     SignedRelease { fetched, manifest }
+//! fn skip(entry: LogEntry, manifest: Manifest) -> SignedRelease {
+//!     SignedRelease { entry, manifest }
 //! }
 //! ```
-//!
-//! which has a twin as well:
 //!
 //! ```
 //! use unanimity_protocol::{LogEntry, Policy, Refusal, SignedRelease, Timestamp};
-//! fn check(fetched: LogEntry, policy: &Policy, now: Timestamp) -> Result<SignedRelease, Refusal> {
-//!     SignedRelease::verify(fetched, policy, 0, now)
+//! fn check(entry: LogEntry, policy: &Policy, now: Timestamp) -> Result<SignedRelease, Refusal> {
+//!     SignedRelease::verify(entry, policy, 0, now)
 //! }
 //! ```
 //!
-//! Nor the log:
+//! The log cannot be skipped:
 //!
 //! ```compile_fail,E0451
 //! use unanimity_protocol::{TreeHead, LoggedRelease, SignedRelease};
@@ -50,15 +54,17 @@
 //! ```
 //!
 //! ```
-//! use unanimity_protocol::{ConsistentHeads, Hash, TreeHead, LoggedRelease, Refusal, SignedRelease};
-//! fn prove(signed: SignedRelease, chain: &ConsistentHeads, trusted: Option<&TreeHead>, proof: &[Hash])
-//!     -> Result<LoggedRelease, Refusal>
-//! {
-//!     signed.prove_inclusion(chain, trusted, proof)
+//! use unanimity_protocol::{
+//!     ConsistentHeads, Hash, LoggedRelease, Refusal, SignedRelease, TreeHead,
+//! };
+//! fn prove(
+//!     signed: SignedRelease, heads: &ConsistentHeads, trusted: Option<&TreeHead>, proof: &[Hash],
+//! ) -> Result<LoggedRelease, Refusal> {
+//!     signed.prove_inclusion(heads, trusted, proof)
 //! }
 //! ```
 //!
-//! Heads and views are made by opening what was signed:
+//! Only a verified signature makes a tree head:
 //!
 //! ```compile_fail,E0451
 //! use unanimity_protocol::{Hash, TreeHead};
@@ -85,19 +91,21 @@ use crate::{
     Timestamp, TreeHead, tree,
 };
 
-/// How far apart the cosignatures of one roll may be that nobody saw being called.
+/// The longest time between the cosignatures of one round, if only a proof bundle shows the round.
 const MAX_COSIGNATURE_SPREAD: Duration = Duration::from_secs(10 * 60);
 
-/// An entry as the log's feed delivered it. Nothing is checked.
+/// A log entry as a mirror or peer served it. Nothing is checked.
 #[derive(Clone, Debug)]
 pub struct LogEntry {
-    /// Its number in the log.
+    /// The entry's number in the log, from 0.
     pub index: u64,
-    /// The note.
+    /// The signed note.
     pub note: Note,
 }
 
-/// A release of our product that enough publishers signed, newer than the installed one, not expired.
+/// A release of the client's product that enough publisher keys signed.
+///
+/// It was newer than the installed release and had not expired when it was verified.
 #[derive(Clone, Debug)]
 pub struct SignedRelease {
     entry: LogEntry,
@@ -105,45 +113,54 @@ pub struct SignedRelease {
 }
 
 impl SignedRelease {
-    /// Checks signatures, product, channel, log, the sequence floor and the expiry.
+    /// Checks signatures, product, channel, log, the sequence and the expiry.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that fails. [`Refusal::SequenceRollback`] unless the
+    /// sequence is above `floor`; [`Refusal::Expired`] from the second of the expiry on.
     pub fn verify(
-        fetched: LogEntry,
+        entry: LogEntry,
         policy: &Policy,
         floor: u64,
         now: Timestamp,
     ) -> Result<SignedRelease, Refusal> {
-        let manifest = policy.verify_manifest(&fetched.note)?;
+        let manifest = policy.verify_manifest(&entry.note)?;
         if manifest.sequence <= floor {
             return Err(Refusal::SequenceRollback { offered: manifest.sequence, floor });
         }
         if manifest.expires <= now {
             return Err(Refusal::Expired { release: manifest.label(), at: manifest.expires });
         }
-        Ok(SignedRelease { entry: fetched, manifest })
+        Ok(SignedRelease { entry, manifest })
     }
 
-    /// What was signed.
+    /// The manifest that was signed.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Its number in the log, as claimed so far.
+    /// The claimed number of the entry in the log. It is not proven yet.
     pub fn index(&self) -> u64 {
         self.entry.index
     }
 
-    /// Passes if exactly these bytes are in the chain's head at their index, and the chain
-    /// extends the head we trusted before.
+    /// Checks that the largest of `heads` contains exactly these bytes at their index, and that it
+    /// extends the `trusted` head.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotLogged`] if `trusted` is not among `heads`, or if the proof does not fit.
     pub fn prove_inclusion(
         self,
-        chain: &ConsistentHeads,
+        heads: &ConsistentHeads,
         trusted: Option<&TreeHead>,
         inclusion: &[Hash],
     ) -> Result<LoggedRelease, Refusal> {
-        if trusted.is_some_and(|head| !chain.contains(head)) {
+        if trusted.is_some_and(|head| !heads.contains(head)) {
             return Err(Refusal::NotLogged(LogMismatch::NotExtended));
         }
-        let (head, index) = (chain.head(), self.entry.index);
+        let (head, index) = (heads.head(), self.entry.index);
         let leaf = Hash::leaf(self.entry.note.to_string().as_bytes());
         if !tree::verify_inclusion(index, head.size(), &leaf, inclusion, head.root()) {
             let release = self.manifest.label();
@@ -153,7 +170,7 @@ impl SignedRelease {
     }
 }
 
-/// A signed release that is in the log.
+/// A signed release that the log contains.
 #[derive(Clone, Debug)]
 pub struct LoggedRelease {
     signed: SignedRelease,
@@ -161,31 +178,39 @@ pub struct LoggedRelease {
 }
 
 impl LoggedRelease {
-    /// Passes only if every configured peer confirmed this release in `latest` and in
-    /// `earlier`, at least `settle` before it, by the times that the peers signed.
+    /// Checks that every configured peer confirmed this release in both rounds.
     ///
-    /// A peer that did not answer is in the roll as silent, and a peer set is never empty,
-    /// so "everyone agrees" cannot mean "nobody was asked".
+    /// `earlier` must be at least `settle` before `latest`. Two times are compared: those at which
+    /// the rounds closed, and those that each peer signed.
+    ///
+    /// A peer without an answer is in a round with the reason, and a peer set is never empty. So
+    /// "every peer confirms" implies that every peer was asked.
+    ///
+    /// # Errors
+    ///
+    /// * [`Refusal::NotLogged`] if `heads` has another head than the inclusion proof.
+    /// * [`Refusal::Settling`] if every peer confirms now, but not for long enough.
+    /// * [`Refusal::Incomplete`] with every peer that does not confirm.
     pub fn confirm(
         self,
-        chain: &ConsistentHeads,
+        heads: &ConsistentHeads,
         peers: &PeerSet,
         limits: &RoundLimits,
         earlier: Option<&Round>,
         latest: &Round,
     ) -> Result<ConfirmedRelease, Refusal> {
-        if *chain.head() != self.head {
+        if *heads.head() != self.head {
             return Err(Refusal::NotLogged(LogMismatch::OtherHead));
         }
         let index = Some(self.signed.index());
-        let standings = latest.confirmations(peers, chain, index);
-        // A roll's own time is nobody's signature: every peer's two cosignatures are that far apart too.
+        let confirmations = latest.confirmations(peers, heads, index);
+        // A round's own time is unsigned, so the two cosignatures of every peer are compared, too.
         let settled = earlier.filter(|round| {
             round.closed_at().after(limits.settle) <= latest.closed_at()
                 && latest.is_settled_since(round, limits.settle)
         });
-        let before = settled.map(|round| round.confirmations(peers, chain, index));
-        match (verdict(&standings, before.as_deref()), settled) {
+        let before = settled.map(|round| round.confirmations(peers, heads, index));
+        match (verdict(&confirmations, before.as_deref()), settled) {
             (Verdict::Unanimous, Some(earlier)) => Ok(ConfirmedRelease {
                 earlier: earlier.clone(),
                 latest: latest.clone(),
@@ -194,19 +219,18 @@ impl LoggedRelease {
             }),
             (Verdict::Settling, _) => {
                 let confirms = |round: &&Round| {
-                    let standings = round.confirmations(peers, chain, index);
-                    verdict(&standings, None) == Verdict::Settling
+                    verdict(&round.confirmations(peers, heads, index), None) == Verdict::Settling
                 };
                 let since = earlier.filter(confirms).unwrap_or(latest).last_signed_at();
                 let release = self.signed.manifest.label();
                 Err(Refusal::Settling { release, until: since.after(limits.settle) })
             }
-            _ => Err(Refusal::Incomplete(latest.unconfirmed(peers, chain, index))),
+            _ => Err(Refusal::Incomplete(latest.unconfirmed(peers, heads, index))),
         }
     }
 }
 
-/// A logged release that every configured peer confirmed, twice.
+/// A logged release that every configured peer confirmed in two rounds.
 #[derive(Clone, Debug)]
 pub struct ConfirmedRelease {
     logged: LoggedRelease,
@@ -216,29 +240,36 @@ pub struct ConfirmedRelease {
 }
 
 impl ConfirmedRelease {
-    /// What was agreed on.
+    /// The manifest of the confirmed release.
     pub fn manifest(&self) -> &Manifest {
         &self.logged.signed.manifest
     }
 
-    /// The log entry it is.
+    /// The log entry of the release.
     pub fn log_entry(&self) -> &LogEntry {
         &self.logged.signed.entry
     }
 
-    /// The head it was proven in.
+    /// The head in which the release was proven.
     pub fn head(&self) -> &TreeHead {
         &self.logged.head
     }
 
-    /// The roll at least `settle` before the latest, and the latest.
+    /// The earlier and the latest round, at least `settle` apart.
     pub fn rounds(&self) -> [&Round; 2] {
         [&self.earlier, &self.latest]
     }
 
-    /// For whoever cannot call the roll again: good for as long as `freshness` after every peer cosigned
-    /// in the latest roll, by the times that they signed. Refused if that is over, if one of them is
-    /// yet to come, or if those of one roll are more than 10 minutes apart.
+    /// Limits the validity to `freshness` after the oldest cosignature of the latest round.
+    ///
+    /// An installer without a network uses this, because it cannot ask the peers again. Only the
+    /// times that the peers signed count.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Bundle`] if the cosignatures of one round are more than 10 minutes apart, or if
+    /// the latest round has a time more than [`CLOCK_SKEW`] after `now`. Else the errors of
+    /// [`ConfirmedRelease::check_not_expired`].
     pub fn with_max_age(
         self,
         freshness: Duration,
@@ -257,12 +288,17 @@ impl ConfirmedRelease {
         if newest > now.after(CLOCK_SKEW) {
             return Err(Refusal::Bundle(BundleFault::Future(newest)));
         }
-        let agreed = ConfirmedRelease { expires_at: oldest.after(freshness), ..self };
-        agreed.check_not_expired(now)?;
-        Ok(agreed)
+        let confirmed = ConfirmedRelease { expires_at: oldest.after(freshness), ..self };
+        confirmed.check_not_expired(now)?;
+        Ok(confirmed)
     }
 
-    /// Refuses once the latest roll is older than `round_ttl`: call it again before the switch.
+    /// Checks that the latest round and the release are still valid, before the switch.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::RoundTooOld`] if the round is older than `round_ttl`, or than the `freshness` of
+    /// [`ConfirmedRelease::with_max_age`]; [`Refusal::Expired`] if the release has expired.
     pub fn check_not_expired(&self, now: Timestamp) -> Result<(), Refusal> {
         if now > self.expires_at {
             return Err(Refusal::RoundTooOld { at: self.latest.closed_at() });

@@ -1,4 +1,4 @@
-//! The accepted product, log and publisher keys, and what they have signed.
+//! The accepted product, channel, log and publisher keys, and the checks of a signed statement.
 
 use crate::checkpoint::{Log, Origin};
 use crate::key::NoteVerifyingKey;
@@ -9,7 +9,7 @@ use crate::public_key::PublicKeyBytes;
 use crate::refusal::Refusal;
 use crate::withdrawal::Withdrawal;
 
-/// Whose releases of what we install, and from which log.
+/// The product and channel that a client installs, the log, and the publisher's keys.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The product.
@@ -22,32 +22,33 @@ pub struct Policy {
     threshold: usize,
 }
 
-/// Why a policy makes no sense.
+/// The reason why a policy is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// Nobody has to sign, or more than there are.
+    /// The threshold is 0, or larger than the number of keys.
     #[error(
-        "a threshold of {threshold} with {keys} publisher keys: it must be at least 1 and at most their number"
+        "a threshold of {threshold} with {keys} publisher keys: it must be at least 1 and at most \
+         their number"
     )]
     Threshold {
-        /// How many must sign.
+        /// The number of keys that must sign.
         threshold: usize,
-        /// How many there are.
+        /// The number of keys.
         keys: usize,
     },
-    /// One raw key twice.
+    /// Two publisher keys have equal bytes.
     #[error("publisher keys {0} and {1} are the same key")]
     SameKey(String, String),
-    /// Two publisher keys under one name.
+    /// Two publisher keys have one name.
     #[error("two publisher keys are named {0}")]
     SameName(String),
-    /// The log could sign releases, or a publisher heads.
+    /// A publisher key is also the log's key, so one key could sign releases and checkpoints.
     #[error("publisher key {0} is also the log's key: a key has one role")]
     TwoRoles(String),
 }
 
 impl Policy {
-    /// Checks that keys are distinct by their raw bytes and that the threshold can be met.
+    /// Checks that the keys are distinct by bytes and by name, and that the threshold can be met.
     pub fn new(
         product: Name,
         channel: Name,
@@ -80,12 +81,12 @@ impl Policy {
         &self.publishers
     }
 
-    /// How many of them must sign.
+    /// The number of publisher keys that must sign.
     pub fn threshold(&self) -> usize {
         self.threshold
     }
 
-    /// The distinct keys that signed, if they are enough.
+    /// Returns the distinct publisher keys that signed, if they reach the threshold.
     pub(crate) fn verify_threshold(&self, note: &Note) -> Result<Vec<PublicKeyBytes>, Refusal> {
         let threshold = self.threshold;
         let signers = match note.open(&self.publishers) {
@@ -99,7 +100,9 @@ impl Policy {
         Ok(signers)
     }
 
-    /// A manifest of ours, signed by enough publishers, made for our log. Says nothing of its time.
+    /// Returns the manifest if enough keys signed it and if it names product, channel and log.
+    ///
+    /// Its expiry is not checked.
     pub(crate) fn verify_manifest(&self, note: &Note) -> Result<Manifest, Refusal> {
         self.verify_threshold(note)?;
         let manifest = Manifest::parse(note.text())?;
@@ -107,7 +110,7 @@ impl Policy {
         Ok(manifest)
     }
 
-    /// The same of a withdrawal.
+    /// Returns the withdrawal if enough keys signed it and if it names product, channel and log.
     pub(crate) fn verify_withdrawal(&self, note: &Note) -> Result<Withdrawal, Refusal> {
         self.verify_threshold(note)?;
         let withdrawal = Withdrawal::parse(note.text())?;

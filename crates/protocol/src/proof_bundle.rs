@@ -1,24 +1,24 @@
-//! The proof bundle: all that convinces a third party, offline, that a release was agreed on.
+//! Proof bundles: one file that proves, without a network, that every peer confirmed a release.
 //!
 //! ```text
 //! unanimity/bundle/v1
 //! manifest INDEX BYTES
 //! (the release's note, as it is in the log)
 //! head BYTES
-//! (the checkpoint that all views are prefixes of)
+//! (the checkpoint that all cosigned heads are prefixes of)
 //! inclusion N
 //! (N hashes: the release is entry INDEX of that head)
 //! path SIZE N
-//! (N hashes: the head of SIZE is a prefix of it; one for each size among the views)
-//! roll SECONDS COUNT
-//! view BYTES
-//! (a c2sp.org/tlog-proof@v1 of the release, its checkpoint cosigned by one peer; COUNT of them)
-//! roll SECONDS COUNT
+//! (N hashes: the head of SIZE is a prefix of it; for each smaller size of a cosigned head)
+//! round SECONDS COUNT
+//! cosigned-head BYTES
+//! (a c2sp.org/tlog-proof@v1 of the release, its checkpoint cosigned by one peer; COUNT times)
+//! round SECONDS COUNT
 //! ...
 //! ```
 //!
-//! The earlier roll comes first. Verification runs the same stages as an update does and
-//! ends in the same type, [`ConfirmedRelease`], so it cannot be weaker than an update's.
+//! The earlier round comes first. Verification runs the stages of an update and returns a
+//! [`ConfirmedRelease`], as an update does. So it is as strict as an update.
 
 use std::collections::BTreeMap;
 
@@ -37,12 +37,12 @@ use crate::{
 };
 
 const HEADER: &str = "unanimity/bundle/v1";
-/// The most bytes of a bundle.
+/// The most bytes of a bundle: 4 MiB.
 pub const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
-/// The most views in one roll of a bundle.
+/// The most cosigned heads in one round of a bundle.
 const MAX_COSIGNED_HEADS: u64 = 256;
 
-/// A bundle as read, not verified.
+/// A proof bundle. It is parsed; [`ProofBundle::verify`] verifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofBundle {
     index: u64,
@@ -53,55 +53,58 @@ pub struct ProofBundle {
     rounds: [(Timestamp, Vec<TlogProof>); 2],
 }
 
-/// The text is not a bundle; the line says where.
+/// The reason why a text is not a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
-    /// Longer than the bound.
+    /// The text has more than [`MAX_BUNDLE_BYTES`].
     #[error("a proof bundle has at most {MAX_BUNDLE_BYTES} bytes")]
     TooLong,
-    /// Not in the form above.
+    /// The text is malformed at the line with this number.
     #[error("line {0}: not a unanimity/bundle/v1")]
     Form(usize),
 }
 
-/// The hashes that a bundle needs and that only the tree's tiles have.
+/// The hashes of a bundle that come from the log's tiles.
 #[derive(Clone, Debug, Default)]
 pub struct Proofs {
-    /// For each size among head and views: the release's inclusion in that prefix.
+    /// The inclusion proof of the release for each size of the head and the cosigned heads.
     pub inclusion: BTreeMap<u64, Vec<Hash>>,
-    /// For each size among the views below the head's: the path to the head.
+    /// The path to the head for each size of a cosigned head that is smaller than the head.
     pub paths: BTreeMap<u64, Vec<Hash>>,
 }
 
 impl ProofBundle {
-    /// Writes down what was agreed on. `proofs` covers every size among head and views.
-    pub fn from_confirmed(agreed: &ConfirmedRelease, proofs: &Proofs) -> ProofBundle {
+    /// Makes the bundle of a confirmed release.
+    ///
+    /// `proofs` has the hashes for every size of the head and the cosigned heads. Without them, the
+    /// bundle does not verify.
+    pub fn from_confirmed(confirmed: &ConfirmedRelease, proofs: &Proofs) -> ProofBundle {
         let inclusion = |size| proofs.inclusion.get(&size).cloned().unwrap_or_default();
-        let index = agreed.log_entry().index;
-        let rolls = agreed.rounds().map(|roll| {
-            let views = roll.cosigned_heads().map(|view| TlogProof {
+        let index = confirmed.log_entry().index;
+        let rounds = confirmed.rounds().map(|round| {
+            let cosigned_heads = round.cosigned_heads().map(|cosigned| TlogProof {
                 index,
-                hashes: inclusion(view.head().size()),
-                checkpoint: view.note().to_owned(),
+                hashes: inclusion(cosigned.head().size()),
+                checkpoint: cosigned.note().to_owned(),
             });
-            (roll.closed_at(), views.collect())
+            (round.closed_at(), cosigned_heads.collect())
         });
         ProofBundle {
             index,
-            manifest: agreed.log_entry().note.to_string(),
-            head: agreed.head().note().to_owned(),
-            inclusion: inclusion(agreed.head().size()),
+            manifest: confirmed.log_entry().note.to_string(),
+            head: confirmed.head().note().to_owned(),
+            inclusion: inclusion(confirmed.head().size()),
             paths: proofs.paths.clone(),
-            rounds: rolls,
+            rounds,
         }
     }
 
-    /// The release's statement as it is in here. Nothing of it is verified.
+    /// The manifest in the bundle. It is parsed; nothing is verified.
     pub fn claimed_manifest(&self) -> Option<Manifest> {
         Manifest::parse(Note::parse(self.manifest.as_bytes()).ok()?.text()).ok()
     }
 
-    /// Reads a bundle.
+    /// Reads a bundle. Verifies nothing.
     pub fn parse(text: &str) -> Result<ProofBundle, BundleError> {
         if text.len() > MAX_BUNDLE_BYTES {
             return Err(BundleError::TooLong);
@@ -131,12 +134,20 @@ impl ProofBundle {
             }
             paths.insert(size, lines.hashes(count, MAX_PROOF)?);
         }
-        let rolls = [read_round(lines)?, read_round(lines)?];
-        Some(ProofBundle { index, manifest, head, inclusion, paths, rounds: rolls })
+        let rounds = [read_round(lines)?, read_round(lines)?];
+        Some(ProofBundle { index, manifest, head, inclusion, paths, rounds })
     }
 
-    /// Runs the whole pipeline on what the bundle holds, as of its latest roll: signatures,
-    /// inclusion, every view joined, every configured peer in both rolls.
+    /// Runs the whole pipeline on the bundle, as of the time of its latest round.
+    ///
+    /// It checks the publisher's signatures, the expiry at that time, the inclusion in the log, the
+    /// consistency of all cosigned heads, and the confirmation of every configured peer in both
+    /// rounds.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that fails; [`Refusal::Bundle`] for a fault that only a
+    /// bundle can have; [`Refusal::Fork`] if a cosigned head contradicts the bundle's head.
     pub fn verify(
         &self,
         policy: &Policy,
@@ -150,33 +161,33 @@ impl ProofBundle {
         let leaf = Hash::leaf(self.manifest.as_bytes());
         let head = TreeHead::verify(self.head.as_bytes(), &policy.log)
             .map_err(|error| Refusal::Bundle(BundleFault::Head(error)))?;
-        let mut chain = ConsistentHeads::new(head);
-        // What each peer showed in the earlier roll: less than that in the latest is no answer.
+        let mut heads = ConsistentHeads::new(head);
+        // Each peer's size in the earlier round: a smaller size in the latest round does not count.
         let mut shown: BTreeMap<PublicKeyBytes, u64> = BTreeMap::new();
-        let mut open = |(at, proofs): &(Timestamp, Vec<TlogProof>)| {
+        let mut verify_round = |(at, proofs): &(Timestamp, Vec<TlogProof>)| {
             let mut received: BTreeMap<PublicKeyBytes, Result<CosignedHead, PeerFailure>> =
                 BTreeMap::new();
             for proof in proofs {
-                let view = self.verify_cosigned_head(proof, &leaf, policy, peers)?;
-                let Some(view) = view else { continue };
-                let path = self.paths.get(&view.head().size()).map_or(&[][..], Vec::as_slice);
-                match chain.add(view.head(), path) {
+                let cosigned = self.verify_cosigned_head(proof, &leaf, policy, peers)?;
+                let Some(cosigned) = cosigned else { continue };
+                let (key, size) = (cosigned.cosigner(), cosigned.head().size());
+                let path = self.paths.get(&size).map_or(&[][..], Vec::as_slice);
+                match heads.add(cosigned.head(), path) {
                     Consistency::Consistent => {}
                     Consistency::Fork(evidence) => return Err(Refusal::Fork(evidence)),
                     Consistency::Unproven => return Err(Refusal::Bundle(BundleFault::Unproven)),
                 }
-                let (key, size) = (view.cosigner(), view.head().size());
                 let before = shown.insert(key, size).unwrap_or(0);
-                if received.insert(key, limits.admit(view, *at, before)).is_some() {
+                if received.insert(key, limits.admit(cosigned, *at, before)).is_some() {
                     return Err(Refusal::Bundle(BundleFault::DuplicateCosigner));
                 }
             }
             Ok(Round::new(peers, *at, received))
         };
         let [earlier, latest] = &self.rounds;
-        let (earlier, latest) = (open(earlier)?, open(latest)?);
-        signed.prove_inclusion(&chain, None, &self.inclusion)?.confirm(
-            &chain,
+        let (earlier, latest) = (verify_round(earlier)?, verify_round(latest)?);
+        signed.prove_inclusion(&heads, None, &self.inclusion)?.confirm(
+            &heads,
             peers,
             limits,
             Some(&earlier),
@@ -184,7 +195,7 @@ impl ProofBundle {
         )
     }
 
-    /// The view in a proof, if it is by one of our peers; others are somebody else's and do not count.
+    /// Verifies the cosigned head in a proof. `None` if no configured peer cosigned it.
     fn verify_cosigned_head(
         &self,
         proof: &TlogProof,
@@ -198,14 +209,14 @@ impl ProofBundle {
             note.lines_naming(key.name(), key.id()).next().is_some()
         };
         let Some(peer) = peers.iter().find(|peer| signed_by(&peer.key)) else { return Ok(None) };
-        let view = CosignedHead::verify(bytes, &policy.log, &peer.key).map_err(|why| {
+        let cosigned = CosignedHead::verify(bytes, &policy.log, &peer.key).map_err(|why| {
             let peer = peer.name.clone();
             Refusal::Bundle(BundleFault::CosignedHead { peer, why })
         })?;
-        if proof.index != self.index || !proof.verify(leaf, view.head()) {
+        if proof.index != self.index || !proof.verify(leaf, cosigned.head()) {
             return Err(Refusal::Bundle(BundleFault::NotIncluded(peer.name.clone())));
         }
-        Ok(Some(view))
+        Ok(Some(cosigned))
     }
 }
 
@@ -222,11 +233,11 @@ impl std::fmt::Display for ProofBundle {
             writeln!(f, "path {size} {}", path.len())?;
             hashes(f, path)?;
         }
-        for (at, views) in &self.rounds {
-            writeln!(f, "roll {} {}", at.0, views.len())?;
-            for view in views {
-                let view = view.to_string();
-                write!(f, "view {}\n{view}", view.len())?;
+        for (at, proofs) in &self.rounds {
+            writeln!(f, "round {} {}", at.0, proofs.len())?;
+            for proof in proofs {
+                let proof = proof.to_string();
+                write!(f, "cosigned-head {}\n{proof}", proof.len())?;
             }
         }
         Ok(())
@@ -234,16 +245,16 @@ impl std::fmt::Display for ProofBundle {
 }
 
 fn read_round(lines: &mut LineReader<'_>) -> Option<(Timestamp, Vec<TlogProof>)> {
-    let [at, count] = numbers(lines.field("roll")?)?;
+    let [at, count] = numbers(lines.field("round")?)?;
     if count > MAX_COSIGNED_HEADS {
         return None;
     }
-    let mut views = Vec::new();
+    let mut proofs = Vec::new();
     for _ in 0..count {
-        let [length] = numbers(lines.field("view")?)?;
-        views.push(TlogProof::parse(&block(lines, length, 2 * MAX_NOTE_BYTES)?).ok()?);
+        let [length] = numbers(lines.field("cosigned-head")?)?;
+        proofs.push(TlogProof::parse(&block(lines, length, 2 * MAX_NOTE_BYTES)?).ok()?);
     }
-    Some((Timestamp(at), views))
+    Some((Timestamp(at), proofs))
 }
 
 fn block(lines: &mut LineReader<'_>, length: u64, limit: usize) -> Option<String> {
@@ -257,3 +268,8 @@ fn numbers<const N: usize>(text: &str) -> Option<[u64; N]> {
     let numbers: Option<Vec<u64>> = text.split(' ').map(encoding::decimal).collect();
     numbers?.try_into().ok()
 }
+
+/// The book's chapter on the library. Its program runs with the examples of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/library.md")]
+struct LibraryChapter;

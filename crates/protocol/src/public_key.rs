@@ -1,10 +1,10 @@
-//! The bytes of a public key: what identifies a signer.
+//! The 32 bytes of a public key, which identify a signer.
 
 use std::fmt;
 
 use crate::encoding;
 
-/// The 32 bytes of a public key. Two keys are one if these are equal.
+/// The 32 bytes of a public key. Two keys with equal bytes are one key, whatever their names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKeyBytes(pub [u8; 32]);
 

@@ -1,9 +1,10 @@
-//! Why nothing was installed: the world failed a check.
+//! Refusals: the checks that keep a release from being installed.
 //!
-//! A refusal is never retried into a weaker check. Being unable to find out (no network,
-//! a full disk, a wrong clock) is not a refusal but an error of the room it happened in.
-//! A refusal says what is the case. What a person can do about it is said by the program that
-//! shows it: here nothing is known of mirrors, files and commands.
+//! A refusal never leads to a weaker check. A failure to find out (no network, a full disk, a
+//! wrong clock) is an error of the crate where it happens, and no refusal.
+//!
+//! A refusal says what is the case. The program that shows it adds what an operator can do,
+//! because this crate knows no mirrors, files and commands.
 
 use crate::bundle_fault::BundleFault;
 use crate::log_mismatch::LogMismatch;
@@ -12,131 +13,145 @@ use crate::round::UnconfirmedPeer;
 use crate::subject::StatementError;
 use crate::{Evidence, Name, Timestamp};
 
-/// A failed check, with what proves or explains it.
+/// A failed check, with the evidence or the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The log signed two stories, and here they are.
-    #[error("fork: the log signed two heads that cannot both be true (evidence {}: {} against {})",
-        .0.id(), .0.smaller(), .0.larger())]
-    Fork(Box<Evidence>),
-    /// Two different texts are signed for one product, channel and sequence.
+    /// The log signed two tree heads that are not consistent. The evidence has both.
     #[error(
-        "conflict: entries {first} and {second} of the log are different releases with sequence {sequence}; neither installs"
+        "fork: the log signed two tree heads that are not consistent \
+         (evidence {}: {} against {})",
+        .0.id(), .0.smaller(), .0.larger()
+    )]
+    Fork(Box<Evidence>),
+    /// The publisher signed two different releases with one sequence.
+    #[error(
+        "conflict: entries {first} and {second} of the log are different releases with sequence \
+         {sequence}; neither installs"
     )]
     DuplicateSequence {
-        /// The sequence they share.
+        /// The sequence of both releases.
         sequence: u64,
-        /// Index of the first.
+        /// The log index of the first release.
         first: u64,
-        /// Index of the second.
+        /// The log index of the second release.
         second: u64,
     },
     /// Too few of the publisher's keys signed.
-    #[error("bad signature: {signed} of the publisher's keys signed, {threshold} are needed")]
+    #[error(
+        "bad signature: {signed} of the publisher's keys signed, and the threshold is {threshold}"
+    )]
     Threshold {
-        /// Distinct raw keys that signed.
+        /// The number of distinct publisher keys that signed.
         signed: usize,
-        /// How many must.
+        /// The number of publisher keys that must sign.
         threshold: usize,
     },
-    /// The note does not open.
+    /// A signature of the note does not verify, or the text is not a note.
     #[error("bad signature: {0}")]
     BadSignature(NoteError),
-    /// Signed as ours, and not what its first line says.
+    /// Enough publisher keys signed a text that is no statement of the kind in its first line.
     #[error("malformed: {0}")]
     Malformed(#[from] StatementError),
-    /// A manifest that says it belongs in another log.
+    /// The statement names another log.
     #[error("not for this log: the release names the log {0:?}")]
     OtherLog(String),
-    /// Another product or channel than the one configured.
-    #[error("not ours: a release of {product}, channel {channel}")]
+    /// The statement names another product or channel than the policy.
+    #[error("other product: the release is of {product}, channel {channel}")]
     OtherProduct {
-        /// The product it is of.
+        /// The product in the statement.
         product: Name,
-        /// Its channel.
+        /// The channel in the statement.
         channel: Name,
     },
-    /// Our publisher signed a format newer than this program knows.
+    /// The publisher signed a statement in a format newer than this program knows.
     #[error(
-        "entry {index} is a {header:?}, which this version cannot read; nothing logged before it installs"
+        "entry {index} of the log is a {header:?}, which this version of the program cannot read. \
+         No release that was logged before it installs"
     )]
     UnsupportedFormat {
-        /// Where in the log.
+        /// The entry's index in the log.
         index: u64,
-        /// The first line it bears.
+        /// The first line of the statement.
         header: String,
     },
-    /// Its publisher has taken it back.
+    /// The publisher has withdrawn the release.
     #[error(
-        "withdrawn: entry {index} of the log takes back release {release}{}: {reason}",
-        if *.installed { ", which is installed, and nothing newer can be" } else { " (not installed here)" }
+        "withdrawn: entry {index} of the log withdraws release {release}{}: {reason}",
+        if *.installed {
+            ", which is installed, and no newer release can install"
+        } else {
+            " (not installed here)"
+        }
     )]
     Withdrawn {
         /// `SEQUENCE-VERSION`.
         release: String,
-        /// Where the withdrawal is in the log.
+        /// The log index of the withdrawal.
         index: u64,
-        /// Why, in its publisher's words.
+        /// The reason, in the publisher's words.
         reason: String,
-        /// Whether it is what is installed here.
+        /// Whether the withdrawn release is installed here.
         installed: bool,
     },
-    /// What was served is not what the log's head commits to.
+    /// The log's head does not commit to the data that was served.
     #[error("not logged: {0}")]
     NotLogged(LogMismatch),
-    /// An older release than the one installed.
+    /// The release is not newer than the installed one.
     #[error("rollback: sequence {offered} was offered, and {floor} was installed before")]
     SequenceRollback {
-        /// What was offered.
+        /// The offered sequence.
         offered: u64,
-        /// What is installed.
+        /// The highest sequence that was installed.
         floor: u64,
     },
-    /// The release is past its time.
+    /// The release has expired.
     #[error("expired: release {release} was to be installed before {at}")]
     Expired {
         /// `SEQUENCE-VERSION`.
         release: String,
-        /// When.
+        /// The time of the expiry.
         at: Timestamp,
     },
-    /// Somebody did not confirm.
+    /// At least one peer did not confirm.
     #[error("incomplete: {}", list_unconfirmed(.0))]
     Incomplete(Vec<UnconfirmedPeer>),
-    /// Everybody confirms, and not for long enough yet.
+    /// Every peer confirms, but not for long enough yet.
     #[error(
-        "settling: every peer confirms {release}, and it installs once they have for the whole of `settle`, at {until} the earliest"
+        "settling: every peer confirms {release}. It installs after every peer has confirmed it \
+         for the settle time, at {until} the earliest"
     )]
     Settling {
         /// `SEQUENCE-VERSION`.
         release: String,
-        /// The earliest time.
+        /// The earliest time of an installation.
         until: Timestamp,
     },
-    /// Everybody had confirmed, and then too much time passed.
-    #[error("the roll of {at} is too old by now; it has to be called again")]
+    /// Every peer confirmed, and the latest round is too old by now.
+    #[error(
+        "the round of {at} is older than round_ttl, or than the freshness that the installer demands"
+    )]
     RoundTooOld {
-        /// When it was closed.
+        /// The time at which the round closed.
         at: Timestamp,
     },
-    /// The release has nothing for this machine.
+    /// The release has no artifact for this platform.
     #[error("release {release} has no artifact for {platform}")]
     NoArtifactForPlatform {
         /// `SEQUENCE-VERSION`.
         release: String,
-        /// The platform looked for.
+        /// The platform of this machine.
         platform: Name,
     },
-    /// A proof bundle that does not prove.
+    /// A proof bundle proves less than it must.
     #[error("bad proof bundle: {0}")]
     Bundle(BundleFault),
 }
 
-fn list_unconfirmed(missing: &[UnconfirmedPeer]) -> String {
-    let lines: Vec<String> = missing.iter().map(|m| format!("\n  {m}")).collect();
+fn list_unconfirmed(peers: &[UnconfirmedPeer]) -> String {
+    let lines: Vec<String> = peers.iter().map(|peer| format!("\n  {peer}")).collect();
     format!(
         "{} not confirmed by every peer{}",
-        if lines.is_empty() { "nobody asked," } else { "" },
+        if lines.is_empty() { "no peer was asked," } else { "" },
         lines.concat()
     )
     .trim_start()

@@ -1,4 +1,4 @@
-//! A round: one answer for every configured peer, never fewer, never none.
+//! A round: for every configured peer, one cosigned head or the reason why there is none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +8,9 @@ use crate::{
     ConsistentHeads, CosignedHead, Name, Peer, PeerFailure, PeerSet, PublicKeyBytes, Timestamp,
 };
 
-/// What every configured peer answered, at one time. Answers of anybody else are dropped;
-/// a peer without one is [`PeerFailure::NotAsked`].
+/// The answer of every configured peer at one time.
+///
+/// Answers of other keys are dropped. A peer without an answer has [`PeerFailure::NotAsked`].
 #[derive(Clone, Debug)]
 pub struct Round {
     at: Timestamp,
@@ -17,7 +18,7 @@ pub struct Round {
 }
 
 impl Round {
-    /// Closes the roll at `at`. A view counts only for the peer whose key cosigned it.
+    /// Closes a round at `at`. A cosigned head counts only for the peer with its cosigner's key.
     pub fn new(
         peers: &PeerSet,
         at: Timestamp,
@@ -38,22 +39,24 @@ impl Round {
         Round { at, answers }
     }
 
-    /// When it was closed: all answers were in.
+    /// The time at which the round closed, after all answers.
     pub fn closed_at(&self) -> Timestamp {
         self.at
     }
 
-    /// Every peer and what it answered, ordered by name.
+    /// Every peer with its answer, ordered by name.
     pub fn answers(&self) -> &[(Peer, Result<CosignedHead, PeerFailure>)] {
         &self.answers
     }
 
-    /// The views that counted.
+    /// The cosigned heads that count.
     pub fn cosigned_heads(&self) -> impl Iterator<Item = &CosignedHead> {
         self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok())
     }
 
-    /// Whether every peer's view in this roll was cosigned at least `wait` after its view in `earlier`.
+    /// Whether every peer cosigned in this round at least `wait` after it cosigned in `earlier`.
+    ///
+    /// Peers that have a cosigned head in only one of the rounds do not matter here.
     pub(crate) fn is_settled_since(&self, earlier: &Round, wait: Duration) -> bool {
         earlier.answers.iter().all(|(peer, before)| match (before, self.head_of(peer)) {
             (Ok(before), Some(now)) => before.signed_at().after(wait) <= now.signed_at(),
@@ -61,7 +64,7 @@ impl Round {
         })
     }
 
-    /// When the roll was closed, or its last view cosigned, whichever is later.
+    /// The time at which the round closed, or that of the last cosignature if it is later.
     pub(crate) fn last_signed_at(&self) -> Timestamp {
         self.cosigned_heads()
             .map(CosignedHead::signed_at)
@@ -69,64 +72,64 @@ impl Round {
             .map_or(self.at, |at| at.max(self.at))
     }
 
-    /// The size that every one of `peers` confirmed: the smallest of their views.
-    /// `None` unless all of them answered with views that `chain` holds.
-    pub fn common_size(&self, peers: &PeerSet, chain: &ConsistentHeads) -> Option<u64> {
-        match verdict(&self.confirmations(peers, chain, None), None) {
-            Verdict::Settling => self.cosigned_heads().map(|view| view.head().size()).min(),
+    /// The size that all of `peers` confirmed: the smallest of the round's heads.
+    ///
+    /// `None` unless every peer answered with a head that `heads` contains.
+    pub fn common_size(&self, peers: &PeerSet, heads: &ConsistentHeads) -> Option<u64> {
+        match verdict(&self.confirmations(peers, heads, None), None) {
+            Verdict::Settling => self.cosigned_heads().map(|cosigned| cosigned.head().size()).min(),
             _ => None,
         }
     }
 
-    /// What each of `peers` amounts to, once heads are joined: about the entry `index`, or
-    /// about the log in general.
+    /// The confirmation of each of `peers`, in their order.
+    ///
+    /// A peer confirms if `heads` contains its head. With `index`, its head must also contain that
+    /// log entry.
     pub fn confirmations(
         &self,
         peers: &PeerSet,
-        chain: &ConsistentHeads,
+        heads: &ConsistentHeads,
         index: Option<u64>,
     ) -> Vec<Confirmation> {
-        let confirmation = |peer: &Peer| match self.head_of(peer) {
+        let confirmation = |peer: &Peer| match self.head_of(peer).map(CosignedHead::head) {
             None => Confirmation::NoValidAnswer,
-            Some(view) if !chain.contains(view.head()) => Confirmation::Unproven,
-            Some(view) if index.is_some_and(|index| view.head().size() <= index) => {
-                Confirmation::Behind
-            }
+            Some(head) if !heads.contains(head) => Confirmation::Unproven,
+            Some(head) if index.is_some_and(|index| head.size() <= index) => Confirmation::Behind,
             Some(_) => Confirmation::Confirmed,
         };
         peers.iter().map(confirmation).collect()
     }
 
     fn head_of(&self, peer: &Peer) -> Option<&CosignedHead> {
-        let same = |(asked, _): &&(Peer, _)| asked.key.raw() == peer.key.raw();
-        self.answers.iter().find(same)?.1.as_ref().ok()
+        self.answer_of(peer)?.as_ref().ok()
     }
 
-    /// The peers of this roll that did not confirm, and why.
+    fn answer_of(&self, peer: &Peer) -> Option<&Result<CosignedHead, PeerFailure>> {
+        let is_same = |(asked, _): &&(Peer, _)| asked.key.raw() == peer.key.raw();
+        self.answers.iter().find(is_same).map(|(_, answer)| answer)
+    }
+
+    /// Those of `peers` that did not confirm, with the reasons. `index` is as in
+    /// [`Round::confirmations`].
     pub fn unconfirmed(
         &self,
         peers: &PeerSet,
-        chain: &ConsistentHeads,
+        heads: &ConsistentHeads,
         index: Option<u64>,
     ) -> Vec<UnconfirmedPeer> {
-        let confirmations = self.confirmations(peers, chain, index);
-        let missing =
-            peers.iter().zip(confirmations).filter(|(_, s)| *s != Confirmation::Confirmed);
-        missing
-            .map(|(peer, standing)| {
-                let asked = self.answers.iter().find(|(p, _)| p.key.raw() == peer.key.raw());
-                let (size, silence) = match asked.map(|(_, answer)| answer) {
-                    Some(Ok(head)) => (Some(head.head().size()), None),
-                    Some(Err(silence)) => (None, Some(silence.clone())),
+        let confirmations = self.confirmations(peers, heads, index);
+        let unconfirmed =
+            peers.iter().zip(confirmations).filter(|(_, c)| *c != Confirmation::Confirmed);
+        unconfirmed
+            .map(|(peer, confirmation)| {
+                let (size, failure) = match self.answer_of(peer) {
+                    Some(Ok(cosigned)) => (Some(cosigned.head().size()), None),
+                    Some(Err(failure)) => (None, Some(failure.clone())),
                     None => (None, Some(PeerFailure::NotAsked)),
                 };
-                UnconfirmedPeer {
-                    peer: peer.name.clone(),
-                    confirmation: standing,
-                    size,
-                    failure: silence,
-                    since: None,
-                }
+                let peer = peer.name.clone();
+                UnconfirmedPeer { peer, confirmation, size, failure, since: None }
             })
             .collect()
     }
@@ -135,15 +138,15 @@ impl Round {
 /// A peer that did not confirm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnconfirmedPeer {
-    /// Who.
+    /// The peer's name.
     pub peer: Name,
-    /// How it stands.
+    /// The result for this peer.
     pub confirmation: Confirmation,
-    /// The size of its view, if it showed one.
+    /// The size of the peer's head, if it has a valid answer.
     pub size: Option<u64>,
-    /// Why its answer does not count, if it is silent.
+    /// The reason why the peer has no valid answer.
     pub failure: Option<PeerFailure>,
-    /// Since when it has not confirmed anything, if that is known.
+    /// The time since which the peer has given no valid answer, if it is known.
     pub since: Option<Timestamp>,
 }
 
@@ -151,14 +154,16 @@ impl std::fmt::Display for UnconfirmedPeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.peer)?;
         match (self.confirmation, self.size, &self.failure) {
-            (_, _, Some(silence)) => write!(f, "silent ({silence})"),
+            (_, _, Some(failure)) => write!(f, "no valid answer ({failure})"),
             (Confirmation::Behind, Some(size), _) => {
-                write!(f, "behind (its view is of size {size})")
+                write!(f, "behind (its head has size {size})")
             }
-            (Confirmation::Unproven, Some(size), _) => {
-                write!(f, "unjoined (nobody serves tiles that tie its head of size {size} to ours)")
-            }
-            (standing, ..) => write!(f, "{standing:?}"),
+            (Confirmation::Unproven, Some(size), _) => write!(
+                f,
+                "unproven (no mirror or peer serves tiles that link its head of size {size} \
+                 to this node's head)"
+            ),
+            (confirmation, ..) => write!(f, "{confirmation:?}"),
         }?;
         self.since.map_or(Ok(()), |since| write!(f, ", since {since}"))
     }

@@ -1,8 +1,8 @@
-//! Signatures that need not be verified again, because this process verified them or made them.
+//! A cache of signatures that this process has verified or made.
 //!
-//! A simulator plays the signer and the verifier of thousands of nodes in one process, and half of
-//! its time would go into verifying again what it has just signed. It gives its keys one
-//! [`SignatureCache`] to share. This program gives its own none: it verifies everything, every time.
+//! The simulator signs and verifies for thousands of nodes in one process. Without a cache, half of
+//! its time would go into verifying its own signatures, so its keys share one [`SignatureCache`].
+//! The programs use no cache: they verify every signature every time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,30 +11,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::PublicKeyBytes;
 
-/// Signatures that verify, each with the very key and the very message. Clones share them.
+/// Valid signatures, each with its key and its message. Clones share one cache.
 ///
-/// Whoever holds one cannot add to it. A signature gets in only by having passed the strict check,
-/// or by having been made with the secret key that belongs to the public one, so asking here first
-/// answers as the check would.
+/// Only this crate adds to a cache: a signature that passed the strict check, or that the private
+/// key made. So a hit gives the result of the check.
 #[derive(Clone)]
 pub struct SignatureCache(Arc<Mutex<Generations>>);
 
-/// By signature; the whole message is kept, so that no hash stands for it.
+/// Key and message by signature. The whole message is kept, because a hash could collide.
 type Generation = HashMap<[u8; 64], (PublicKeyBytes, Box<[u8]>), BuildHasherDefault<DefaultHasher>>;
 
-/// Two, so that what is still asked for outlives what is not.
+/// Two generations, so that signatures in use stay longer than unused ones.
 struct Generations {
-    /// The most signatures of one.
-    most: usize,
+    /// The most signatures of one generation.
+    capacity: usize,
     young: Generation,
     old: Generation,
 }
 
 impl SignatureCache {
-    /// Nothing yet, and room for at least so many.
-    pub fn new(room: usize) -> SignatureCache {
+    /// Makes an empty cache that keeps at least the last `capacity` signatures, and at most twice
+    /// as many.
+    pub fn new(capacity: usize) -> SignatureCache {
         let (young, old) = (Generation::default(), Generation::default());
-        SignatureCache(Arc::new(Mutex::new(Generations { most: room, young, old })))
+        SignatureCache(Arc::new(Mutex::new(Generations { capacity, young, old })))
     }
 
     pub(crate) fn contains(
@@ -44,15 +44,16 @@ impl SignatureCache {
         signature: &[u8; 64],
     ) -> bool {
         let mut all = self.lock();
-        let is_it = |(of, over): &(PublicKeyBytes, Box<[u8]>)| *of == key && **over == *message;
-        if all.young.get(signature).is_some_and(is_it) {
+        let matches =
+            |(signer, signed): &(PublicKeyBytes, Box<[u8]>)| *signer == key && **signed == *message;
+        if all.young.get(signature).is_some_and(matches) {
             return true;
         }
-        if !all.old.get(signature).is_some_and(is_it) {
+        if !all.old.get(signature).is_some_and(matches) {
             return false;
         }
-        if let Some((of, over)) = all.old.remove(signature) {
-            all.add(*signature, of, over);
+        if let Some((signer, signed)) = all.old.remove(signature) {
+            all.add(*signature, signer, signed);
         }
         true
     }
@@ -68,7 +69,7 @@ impl SignatureCache {
 
 impl Generations {
     fn add(&mut self, signature: [u8; 64], key: PublicKeyBytes, message: Box<[u8]>) {
-        if self.young.len() >= self.most {
+        if self.young.len() >= self.capacity {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(signature, (key, message));
@@ -77,7 +78,7 @@ impl Generations {
 
 impl fmt::Debug for SignatureCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Known")
+        f.write_str("SignatureCache")
     }
 }
 
@@ -91,36 +92,36 @@ mod tests {
         NoteSigningKey::from_seed("log".parse().expect("a key name"), &[7; 32])
     }
 
-    const MOST: usize = 100;
+    const CAPACITY: usize = 100;
 
-    fn size(known: &SignatureCache) -> usize {
-        let all = known.lock();
+    fn size(cache: &SignatureCache) -> usize {
+        let all = cache.lock();
         all.young.len() + all.old.len()
     }
 
     #[test]
-    fn only_what_was_verified_or_signed_here_is_known() {
-        let known = SignatureCache::new(8);
-        let key: NoteVerifyingKey = secret().public().with_cache(&known);
+    fn cache_holds_only_signatures_that_this_process_verified_or_made() {
+        let cache = SignatureCache::new(8);
+        let key: NoteVerifyingKey = secret().public().with_cache(&cache);
         let signature = secret().sign(b"text");
         let mut forged = signature;
         forged[3] ^= 1;
         assert!(!key.verifies(b"text", &forged));
         assert!(!key.verifies(b"other text", &signature));
-        assert_eq!(size(&known), 0, "what does not verify is forgotten");
+        assert_eq!(size(&cache), 0, "a signature that does not verify is not added");
         assert!(key.verifies(b"text", &signature));
-        assert_eq!(size(&known), 1);
-        secret().with_cache(&known).sign(b"another");
-        assert_eq!(size(&known), 2);
+        assert_eq!(size(&cache), 1);
+        secret().with_cache(&cache).sign(b"another");
+        assert_eq!(size(&cache), 2);
     }
 
     #[test]
-    fn a_known_signature_passes_for_no_other_key_message_or_signature() {
-        let known = SignatureCache::new(8);
-        let signature = secret().with_cache(&known).sign(b"text");
-        let key = secret().public().with_cache(&known);
+    fn cached_signature_verifies_for_no_other_key_message_or_signature() {
+        let cache = SignatureCache::new(8);
+        let signature = secret().with_cache(&cache).sign(b"text");
+        let key = secret().public().with_cache(&cache);
         let other = NoteSigningKey::from_seed("log".parse().expect("a key name"), &[8; 32]);
-        let other = other.public().with_cache(&known);
+        let other = other.public().with_cache(&cache);
         assert!(key.verifies(b"text", &signature));
         assert!(!other.verifies(b"text", &signature));
         assert!(!key.verifies(b"texts", &signature));
@@ -133,19 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_outlives_what_is_not_and_all_is_bounded() {
-        let known = SignatureCache::new(MOST);
+    fn cache_keeps_used_signatures_longer_and_is_bounded() {
+        let cache = SignatureCache::new(CAPACITY);
         let raw = secret().public().raw();
-        for count in 0..5 * MOST as u64 {
+        for count in 0..5 * CAPACITY as u64 {
             let mut signature = [0; 64];
-            known.add(raw, b"always", &signature);
+            cache.add(raw, b"always", &signature);
             signature[..8].copy_from_slice(&(count + 1).to_le_bytes());
-            known.add(raw, b"once", &signature);
-            assert!(known.contains(raw, b"always", &[0; 64]));
-            assert!(size(&known) <= 2 * MOST + 1);
+            cache.add(raw, b"once", &signature);
+            assert!(cache.contains(raw, b"always", &[0; 64]));
+            assert!(size(&cache) <= 2 * CAPACITY + 1);
         }
         let mut first = [0; 64];
         first[0] = 1;
-        assert!(!known.contains(raw, b"once", &first));
+        assert!(!cache.contains(raw, b"once", &first));
     }
 }

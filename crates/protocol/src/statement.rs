@@ -1,4 +1,4 @@
-//! What publishers sign: releases, and that a release is taken back. All begin with what they are about.
+//! The statements that publishers sign: manifests of releases, and withdrawals.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use crate::manifest::Manifest;
 use crate::subject::StatementError;
 use crate::withdrawal::Withdrawal;
 
-/// A text of a publisher's. Parsed, not yet believed.
+/// A publisher's statement. It is parsed; its signatures are not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// There is a release.
+    /// A release exists.
     Release(Manifest),
-    /// A release is taken back.
+    /// A release is withdrawn.
     Withdrawal(Withdrawal),
 }
 
 impl Statement {
-    /// Reads one of whatever kind.
+    /// Reads a statement of any kind. A text with an unknown first line is an error of a manifest.
     pub fn parse(text: &str) -> Result<Statement, StatementError> {
         if text.lines().next() == Some(Withdrawal::HEADER) {
             return Withdrawal::parse(text).map(Statement::Withdrawal);
@@ -24,7 +24,7 @@ impl Statement {
         Manifest::parse(text).map(Statement::Release)
     }
 
-    /// The release, if it is one.
+    /// The manifest, if the statement is one.
     pub fn release(&self) -> Option<&Manifest> {
         match self {
             Statement::Release(manifest) => Some(manifest),

@@ -1,19 +1,19 @@
-//! What every statement of a publisher begins with, and how one is read.
+//! The fields with which every statement of a publisher begins, and the reader of a statement.
 
 use crate::checkpoint::Origin;
 use crate::encoding;
 use crate::line_reader::LineReader;
 use crate::name::Name;
 
-/// The text is not what it should be: which line, and what was expected there.
+/// The statement is malformed: the line, and the text expected there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} line {line}: expected {expected}")]
 pub struct StatementError {
     /// `manifest` or `withdrawal`.
     pub kind: &'static str,
-    /// Counting from 1.
+    /// The line's number, from 1.
     pub line: usize,
-    /// What the line should have been.
+    /// The form that the line should have.
     pub expected: &'static str,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn parse<T>(
     })
 }
 
-/// Which release of what a statement is about, and the one log that it is for.
+/// The release that a statement names, and the log that the statement is for.
 pub(crate) struct Subject {
     pub(crate) log: Origin,
     pub(crate) product: Name,
@@ -52,7 +52,7 @@ impl Subject {
     }
 }
 
-/// Below 2^63.
+/// Reads a decimal number below 2^63.
 pub(crate) fn number(text: Option<&str>) -> Option<u64> {
     text.and_then(encoding::decimal).filter(|&n| n < 1 << 63)
 }

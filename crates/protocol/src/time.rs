@@ -1,4 +1,4 @@
-//! A moment, as signed texts carry it.
+//! Times in whole seconds, as signed texts have them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,28 +6,28 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// Whole seconds since 1970-01-01T00:00:00Z.
+/// A time in whole seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The largest moment a cosignature may carry, 2^63-1 seconds (C2SP tlog-cosignature).
+    /// The latest time of a cosignature, 2^63-1 seconds (C2SP tlog-cosignature).
     pub const MAX: Timestamp = Timestamp(i64::MAX as u64);
 
-    /// The moment `wait` later; stays at the end of time rather than wrap.
+    /// The time `wait` later, at most `u64::MAX` seconds. Fractions of a second are dropped.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
         Timestamp(self.0.saturating_add(wait.as_secs()))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time that has passed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// The text is not a moment in the one spelling it has here.
+/// The text is not a time in the spelling that [`Timestamp`] writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a time: expected whole seconds in UTC, such as 2026-08-01T12:00:00Z")]
 pub struct TimestampError;
@@ -35,7 +35,7 @@ pub struct TimestampError;
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// RFC 3339 from 1970 to 9999, as [`Timestamp`] writes it.
+    /// Reads RFC 3339 from 1970 to 9999, in the spelling that [`Timestamp`] writes.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         let moment = humantime::parse_rfc3339(text).map_err(|_| TimestampError)?;
         let since = moment.duration_since(UNIX_EPOCH).map_err(|_| TimestampError)?;
@@ -45,7 +45,7 @@ impl FromStr for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC; plain seconds beyond the year 9999, which that format cannot say.
+    /// Writes RFC 3339 in UTC. After the year 9999, which RFC 3339 lacks, it writes seconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const YEAR_10000: u64 = 253_402_300_800;
         if self.0 < YEAR_10000 {

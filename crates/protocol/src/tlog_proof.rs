@@ -1,4 +1,4 @@
-//! One entry's inclusion in one head, as a file that other tools read (C2SP tlog-proof).
+//! Proof files: the inclusion of one entry in one head, readable by other tools (C2SP tlog-proof).
 //!
 //! ```text
 //! c2sp.org/tlog-proof@v1
@@ -8,7 +8,7 @@
 //! CHECKPOINT, with its signatures
 //! ```
 //!
-//! Between the first line and `index` there may be one line `extra BASE64`, which nothing covers.
+//! One line `extra BASE64` may follow the first line. No signature covers it, and it is ignored.
 
 use crate::line_reader::LineReader;
 use crate::tree::MAX_PROOF;
@@ -20,24 +20,24 @@ use crate::{
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
-/// A proof as read, not verified.
+/// A proof file. It is parsed; nothing is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlogProof {
     /// The entry's number, from 0.
     pub index: u64,
-    /// The hashes, from the leaf's sibling up.
+    /// The hashes of the inclusion proof, from the leaf's sibling up.
     pub hashes: Vec<Hash>,
-    /// The checkpoint, verbatim, with its signatures.
+    /// The checkpoint with its signatures, verbatim.
     pub checkpoint: String,
 }
 
-/// The text is not a proof; the line says where.
+/// The text is malformed at the line with this number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {0}: not a c2sp.org/tlog-proof@v1")]
 pub struct ProofError(pub usize);
 
 impl TlogProof {
-    /// Reads a proof; at most [`MAX_PROOF`] hashes.
+    /// Reads a proof of at most [`MAX_PROOF`] hashes.
     pub fn parse(text: &str) -> Result<TlogProof, ProofError> {
         let mut lines = LineReader::new(text);
         TlogProof::read(&mut lines).ok_or(ProofError(lines.line_number().max(1)))
@@ -67,8 +67,9 @@ impl TlogProof {
         (!checkpoint.is_empty()).then_some(TlogProof { index, hashes, checkpoint })
     }
 
-    /// Whether the leaf is in `head`'s tree where the proof says. The caller opened
-    /// [`TlogProof::checkpoint`] into `head`.
+    /// Whether `leaf` has the number [`TlogProof::index`] in the tree of `head`.
+    ///
+    /// The caller has verified [`TlogProof::checkpoint`], which gave `head`.
     pub fn verify(&self, leaf: &Hash, head: &TreeHead) -> bool {
         tree::verify_inclusion(self.index, head.size(), leaf, &self.hashes, head.root())
     }

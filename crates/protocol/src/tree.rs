@@ -1,32 +1,37 @@
-//! The Merkle tree of RFC 6962 / RFC 9162: which hashes prove what, and whether they do.
+//! The Merkle tree of RFC 6962 and RFC 9162: planning and verifying proofs.
 //!
-//! Nothing here stores a tree. Proofs are *planned* as ranges of leaves
-//! ([`inclusion_ranges`], [`consistency_ranges`]); each range is cut into complete
-//! subtrees ([`complete_subtrees`]), which is what tiles hold; [`range_root`] folds
-//! their hashes. So one plan serves a local tree, a mirror's tiles and a test's array.
+//! This module stores no tree. A proof is made in three steps:
 //!
-//! Sizes and indexes are any `u64`: no function here overflows, loops or panics.
+//! 1. [`inclusion_ranges`] or [`consistency_ranges`] plans it as ranges of leaves.
+//! 2. [`complete_subtrees`] cuts each range into complete subtrees, whose hashes the tiles have.
+//! 3. [`range_root`] combines the hashes of a range into one.
+//!
+//! So one plan serves a local tree, a mirror's tiles and a test's array.
+//!
+//! Sizes and indexes are any `u64`. No function overflows, panics or fails to end.
 
 use std::ops::Range;
 
 use crate::Hash;
 
-/// The most hashes in a proof over a tree of at most 2^63 leaves, with room for
-/// the first hash that [`consistency_ranges`] always includes.
+/// The most hashes in a proof over a tree of at most 2^63 leaves.
+///
+/// The first hash, which [`consistency_ranges`] always includes, is counted.
 pub const MAX_PROOF: usize = 65;
 
 /// A complete subtree: the leaves `index << level` up to `(index + 1) << level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subtree {
-    /// Height above the leaves, 0 to 63.
+    /// The height above the leaves, 0 to 63.
     pub level: u8,
-    /// Position among the nodes of this level.
+    /// The position among the nodes of this level, from 0.
     pub index: u64,
 }
 
 /// Cuts a range of leaves into complete subtrees, left to right.
 ///
-/// The range is a whole tree (`0..size`) or a subtree of one, as the two planners make them.
+/// The range is a whole tree (`0..size`) or one that [`inclusion_ranges`] or
+/// [`consistency_ranges`] returned.
 pub fn complete_subtrees(range: Range<u64>) -> Vec<Subtree> {
     let mut nodes = Vec::new();
     let mut begin = range.start;
@@ -39,7 +44,11 @@ pub fn complete_subtrees(range: Range<u64>) -> Vec<Subtree> {
     nodes
 }
 
-/// The root over a range of leaves, from its complete subtrees.
+/// Computes the root over a range of leaves from the hashes of its complete subtrees.
+///
+/// # Errors
+///
+/// The first error of `hash_of`.
 pub fn range_root<E>(
     range: Range<u64>,
     mut hash_of: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -49,15 +58,17 @@ pub fn range_root<E>(
     Ok(fold(&hashes))
 }
 
-/// Roots of adjacent subtrees, left to right and falling in size, as one root.
+/// Combines the roots of adjacent subtrees, left to right and descending in size, into one root.
 fn fold(hashes: &[Hash]) -> Hash {
     let mut rest = hashes.iter().rev();
     let Some(&last) = rest.next() else { return Hash::empty_root() };
     rest.fold(last, |right, left| Hash::node(left, &right))
 }
 
-/// The ranges whose roots prove that leaf `index` is in the tree of `size` leaves,
-/// from the leaf's sibling up (RFC 9162 section 2.1.3.1). Empty if it is not below `size`.
+/// The ranges whose roots prove that leaf `index` is in the tree of `size` leaves.
+///
+/// They are ordered from the leaf's sibling up (RFC 9162 section 2.1.3.1). The result is empty
+/// unless `index < size`.
 pub fn inclusion_ranges(index: u64, size: u64) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();
     let mut tree = 0..size;
@@ -75,12 +86,13 @@ pub fn inclusion_ranges(index: u64, size: u64) -> Vec<Range<u64>> {
     ranges
 }
 
-/// The ranges whose roots prove that the tree of `old` leaves is a prefix of that of `new`.
+/// The ranges whose roots prove that the tree of `old` leaves is a prefix of the tree of `new`.
 ///
-/// This is the path of RFC 9162 section 2.1.4.1 with the subtree it starts from always
-/// first, also when `old` is a power of two and the RFC leaves it out: with it both
-/// roots follow from the path alone ([`consistency_roots`]), which is what makes a
-/// path evidence. Empty unless `1 <= old < new`.
+/// This is the path of RFC 9162 section 2.1.4.1, always preceded by the subtree that it starts
+/// from. The RFC leaves that subtree out if `old` is a power of two. With it, both roots follow
+/// from the path alone ([`consistency_roots`]), so a path can be evidence.
+///
+/// The result is empty unless `1 <= old < new`.
 pub fn consistency_ranges(old: u64, new: u64) -> Vec<Range<u64>> {
     if old == 0 || old >= new {
         return Vec::new();
@@ -102,13 +114,15 @@ pub fn consistency_ranges(old: u64, new: u64) -> Vec<Range<u64>> {
     ranges
 }
 
-/// Where RFC 9162 splits a tree of two leaves or more: after the largest power of two below its size.
+/// Splits a tree of two or more leaves after the largest power of two below its size (RFC 9162
+/// section 2.1.1).
 fn split(tree: &Range<u64>) -> u64 {
     tree.start + (1 << (tree.end - tree.start - 1).ilog2())
 }
 
-/// Whether `proof` shows that `leaf` is number `index` of the tree with `size` leaves
-/// and this root (RFC 9162 section 2.1.3.2; variable names follow the RFC).
+/// Whether `proof` proves that `leaf` has number `index` in the tree with `size` leaves and `root`.
+///
+/// RFC 9162 section 2.1.3.2; variable names follow the RFC.
 pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root: &Hash) -> bool {
     if index >= size {
         return false;
@@ -120,7 +134,7 @@ pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root
         }
         if fn_ & 1 == 1 || fn_ == sn {
             r = Hash::node(p, &r);
-            // A right edge without a sibling rises until it has one.
+            // A node at the right edge without a sibling rises to the level where it has one.
             let rise = if fn_ & 1 == 1 { 0 } else { fn_.trailing_zeros().min(63) };
             (fn_, sn) = (fn_ >> rise, sn >> rise);
         } else {
@@ -131,11 +145,13 @@ pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root
     sn == 0 && r == *root
 }
 
-/// The two roots, of the tree with `old` leaves and of that with `new`, that a path of
-/// [`consistency_ranges`] yields (RFC 9162 section 2.1.4.2; variable names follow the RFC).
+/// Computes the roots of the trees with `old` and with `new` leaves from a consistency path.
 ///
-/// `None` if the path has not exactly the length for these sizes, or unless `1 <= old < new`.
-/// If the second root is right, the path's hashes are true, and so is the first root.
+/// The path has the hashes of [`consistency_ranges`]. RFC 9162 section 2.1.4.2; variable names
+/// follow the RFC.
+///
+/// `None` unless `1 <= old < new` and the path has exactly the length for these sizes. If the
+/// second root is that of the tree, so are the path's hashes, and the first root is true.
 pub fn consistency_roots(old: u64, new: u64, path: &[Hash]) -> Option<(Hash, Hash)> {
     if old == 0 || old >= new {
         return None;
@@ -161,10 +177,10 @@ pub fn consistency_roots(old: u64, new: u64, path: &[Hash]) -> Option<(Hash, Has
     (sn == 0).then_some((fr, sr))
 }
 
-/// Whether `proof`, in the form of RFC 9162 (without the first hash when `old` is a power
-/// of two), shows that the tree with `old_root` is a prefix of the tree with `new_root`.
+/// Whether `proof` proves that the tree with `old_root` is a prefix of the tree with `new_root`.
 ///
-/// A proof from size 0 is refused: everything extends nothing, and callers decide that case.
+/// The proof has the form of RFC 9162: without the first hash if `old` is a power of two. A proof
+/// from size 0 is refused: every tree extends the empty tree, and callers handle that case.
 pub fn verify_consistency(
     old: u64,
     new: u64,
@@ -187,7 +203,8 @@ pub fn verify_consistency(
 
 /// The right edge of a growing tree: the roots of its complete subtrees, at most 64 hashes.
 ///
-/// Enough to append to the tree and to know its root, so a reader of all entries keeps nothing else.
+/// A frontier is enough to append leaves and to compute the root, so a reader of all entries needs
+/// no other state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
     size: u64,
@@ -195,8 +212,9 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// The edge of a tree of `size` leaves whose [`complete_subtrees`] have these roots;
-    /// `None` if their number does not fit the size, or for 2^63 leaves and more.
+    /// Makes the frontier of a tree of `size` leaves whose [`complete_subtrees`] have these roots.
+    ///
+    /// `None` if the number of roots does not fit the size, or for 2^63 leaves and more.
     pub fn new(size: u64, peaks: Vec<Hash>) -> Option<Self> {
         let fits = size < 1 << 63 && peaks.len() == size.count_ones() as usize;
         fits.then_some(Frontier { size, peaks })
@@ -214,7 +232,7 @@ impl Frontier {
         self.size += 1;
     }
 
-    /// How many leaves.
+    /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.size
     }

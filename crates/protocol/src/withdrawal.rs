@@ -1,4 +1,4 @@
-//! Withdrawals: a release's publishers take it back, in fixed lines that they sign as a note.
+//! Withdrawals: publishers withdraw a release, in fixed lines that they sign as a note.
 //!
 //! ```text
 //! unanimity/withdrawal/v1
@@ -10,9 +10,9 @@
 //! reason It deletes what it should keep.
 //! ```
 //!
-//! As many keys have to sign as for a release. From the entry on that it is, wherever that stands in the
-//! log, no release of that sequence is installed any more, and none is gone back to; there is no way
-//! to take it back, but a new release. The reason is for people: one line of 1 to 200 bytes.
+//! A withdrawal needs as many signatures as a release. Once the log contains it, at any index,
+//! clients neither install a release of that sequence nor go back to one. A withdrawal is final:
+//! the publisher can only make a new release. The reason is for people: one line of 1 to 200 bytes.
 
 use std::fmt;
 
@@ -27,20 +27,20 @@ use crate::{
 /// The most bytes of a reason.
 pub const MAX_REASON_BYTES: usize = 200;
 
-/// A withdrawal as publishers wrote it. Parsed, not yet believed.
+/// A withdrawal as publishers wrote it. It is parsed; its signatures are not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// The one log that it is for.
+    /// The origin of the log that this withdrawal is for.
     pub log: Origin,
-    /// Of what product.
+    /// The product of the withdrawn release.
     pub product: Name,
-    /// In which channel.
+    /// The channel of the withdrawn release.
     pub channel: Name,
-    /// Which release.
+    /// The sequence of the withdrawn release.
     pub sequence: u64,
-    /// When it was made.
+    /// The time at which the statement was made.
     pub issued: Timestamp,
-    /// Why, for people.
+    /// The reason, for people: 1 to [`MAX_REASON_BYTES`] without control characters.
     pub reason: String,
 }
 

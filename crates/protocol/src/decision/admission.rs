@@ -1,4 +1,4 @@
-//! Admission of one answer: its age, and that the peer's tree has not shrunk.
+//! Admission of a peer's answer: the limits of its age, and of its size.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use crate::cosigned_head::CosignedHead;
 use crate::peer_failure::PeerFailure;
 use crate::time::Timestamp;
 
-/// How far ahead of our clock a peer's may be.
+/// The longest time by which a peer's clock may be ahead of the client's: 60 s.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The operator's time limits for releases, rounds and cosignatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoundLimits {
-    /// How long every peer must have seen a release before it installs.
+    /// The time for which every peer must have confirmed a release before it installs.
     pub settle: Duration,
-    /// How old a roll may be at the moment of the switch.
+    /// The greatest age of the latest round at the switch.
     pub round_ttl: Duration,
-    /// How old a cosignature may be when it is received.
+    /// The greatest age of a cosignature when the client receives it.
     pub max_cosignature_age: Duration,
 }
 
@@ -33,7 +33,13 @@ impl Default for RoundLimits {
 }
 
 impl RoundLimits {
-    /// Whether a view received at `now` counts, given the largest size that peer showed before.
+    /// Returns a cosigned head if it counts at `now`.
+    ///
+    /// `before` is the largest size that the peer showed before.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`RoundLimits::check`].
     pub fn admit(
         &self,
         head: CosignedHead,
@@ -45,9 +51,15 @@ impl RoundLimits {
 
     /// Checks whether a peer's answer counts at `now`.
     ///
-    /// `signed_at` is the time of the answer, `size` its number of entries, `largest_before` the largest
-    /// number that the peer showed before. [`RoundLimits::admit`] is the same rule for a [`CosignedHead`]. The
-    /// simulator's answers carry no signature, so it calls this directly.
+    /// `signed_at` is the time of the answer, `size` its number of log entries, `largest_before`
+    /// the largest size that the peer showed before. [`RoundLimits::admit`] applies this rule to a
+    /// [`CosignedHead`]. The simulator's answers are unsigned, so it calls this function.
+    ///
+    /// # Errors
+    ///
+    /// * [`PeerFailure::InFuture`] if `signed_at` is more than [`CLOCK_SKEW`] after `now`.
+    /// * [`PeerFailure::TooOld`] if `signed_at` is more than `max_cosignature_age` before `now`.
+    /// * [`PeerFailure::Regressed`] if `size` is below `largest_before`.
     pub fn check(
         &self,
         signed_at: Timestamp,

@@ -1,40 +1,42 @@
 //! The decision whether every peer confirms a release.
 //!
-//! [`verdict`] is the whole rule, as a plain function of standings: no keys, no proofs,
-//! so a simulator of a million nodes calls the very same one.
+//! [`verdict`] is the whole rule. It needs neither keys nor proofs, so the simulator of a million
+//! nodes calls it, too.
 //!
 //! A fork of the log never reaches this rule: the choice of the head
 //! ([`head_choice`](super::head_choice)) ends the cycle with the evidence.
 
-/// What one peer's answer turns out to be.
+/// The result of one peer's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confirmation {
-    /// Joined with ours, and covers what would be installed.
+    /// The peer's head is consistent with the client's, and contains the release.
     Confirmed,
-    /// Joined, and does not cover it yet.
+    /// The peer's head is consistent with the client's, and does not contain the release yet.
     Behind,
-    /// No answer that counts.
+    /// The peer gave no answer that counts.
     NoValidAnswer,
-    /// A view that could not be joined: nobody serves tiles for it, or they do not hash up.
+    /// The peer's head is not proven consistent: its tiles are missing, or do not give its root.
     Unproven,
 }
 
 /// The result of the latest round and an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every peer confirmed, now and at least `settle` ago.
+    /// Every peer confirms now, and confirmed at least `settle` ago.
     Unanimous,
-    /// Every peer confirms now; `settle` ago they had not yet, or were not asked.
+    /// Every peer confirms now. At least one had not confirmed `settle` ago, or was not asked.
     Settling,
     /// At least one peer did not confirm.
     Incomplete,
 }
 
-/// Decides from two rounds whether a release may install. Each has one standing for every configured
-/// peer; `earlier` is at least `settle` older than `latest`. An empty round confirms nothing.
+/// Decides from two rounds whether a release may install.
+///
+/// Each round has one confirmation for every configured peer. `earlier` is at least `settle` older
+/// than `latest`. An empty round confirms nothing.
 pub fn verdict(latest: &[Confirmation], earlier: Option<&[Confirmation]>) -> Verdict {
     let all_confirmed = |round: &[Confirmation]| {
-        !round.is_empty() && round.iter().all(|s| *s == Confirmation::Confirmed)
+        !round.is_empty() && round.iter().all(|peer| *peer == Confirmation::Confirmed)
     };
     if !all_confirmed(latest) {
         Verdict::Incomplete

@@ -1,22 +1,23 @@
 //! Choice of the head that a cycle adopts, among all heads of the log that the client knows.
 //!
-//! A host can serve enough tiles for a head's root and lack the tiles that tie it to other heads.
-//! A head that looks served is therefore worth what it *holds*: the heads that its tiles prove to
-//! be prefixes of it. The chooser prefers the head that holds:
+//! A host can serve enough tiles for a head's root and lack the tiles that link it to other heads.
+//! A served head *holds* itself and the heads that its tiles prove to be prefixes of it. The choice
+//! prefers, in this order, the head that holds
 //!
 //! 1. the most of the heads that the client trusts;
-//! 2. then the most of the heads that peers' views show;
-//! 3. then the most of all heads;
-//! 4. and of heads that hold equally many, the largest.
+//! 2. the most of the peers' cosigned heads;
+//! 3. the most of all heads.
 //!
-//! The chooser does no I/O. It names one head after another, the largest first, and the caller
-//! reports what it found out:
+//! Of heads that hold equally many, the largest is chosen.
+//!
+//! [`HeadChoice`] does no I/O. It names one head after another, the largest first, and the caller
+//! reports what the hosts serve:
 //!
 //! ```text
 //!                  +-- unserved ---> the next head
 //! step --> Try ----+-- served -----> the next head, unless this one holds all smaller heads
 //!   |              +-- fork -------> Fork, for good
-//!   +----> Chosen ---- unreadable -> again without this head, unless it is trusted or in a view
+//!   +----> Chosen ---- unreadable -> again without this head, unless trusted or cosigned by a peer
 //!   +----> NoneServed
 //!   +----> Fork
 //! ```
@@ -26,13 +27,14 @@ use std::fmt::Debug;
 
 use crate::{Evidence, TreeHead};
 
-/// A head of the log, as the choice sees it. The client's heads are signed, the simulator's are numbers.
+/// A head of the log as the choice needs it: signed for the client, a number for the simulator.
 pub trait LogHead: PartialEq {
-    /// What two heads that contradict each other amount to.
+    /// The evidence that two heads contradict each other.
     type Evidence: Debug;
 
-    /// Orders the larger head before the smaller. Heads of one size are ordered by their roots, so
-    /// that every client tries the same heads in the same order.
+    /// Orders the larger head before the smaller.
+    ///
+    /// Heads of one size are ordered by their roots, so that every client tries heads in one order.
     fn largest_first(&self, other: &Self) -> Ordering;
 
     /// Returns evidence if the two heads have one size and different roots.
@@ -51,21 +53,21 @@ impl LogHead for TreeHead {
     }
 }
 
-/// The chooser. It works in its caller's lists and allocates nothing of its own.
+/// A choice in progress. It works in the caller's lists and allocates nothing.
 #[derive(Debug)]
 pub struct HeadChoice<'a, H: LogHead> {
-    /// Without duplicates, the largest first.
+    /// The heads to choose from, without duplicates, the largest first.
     heads: &'a mut Vec<H>,
     trusted: &'a [H],
     peer_heads: &'a [H],
-    /// The place of the head that is tried next.
+    /// The position of the head that is tried next.
     next: usize,
-    /// The best served head so far: what it holds, and its place.
+    /// The best served head so far: the numbers of heads that it holds, and its position.
     best: Option<(Held, usize)>,
     fork: Option<H::Evidence>,
 }
 
-/// How many heads a head holds, in the order in which that matters.
+/// The numbers of heads that a head holds, the most important number first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     trusted: usize,
@@ -73,11 +75,11 @@ struct Held {
     heads: usize,
 }
 
-/// What the caller of a [`HeadChoice`] does next.
+/// The next step of the caller of a [`HeadChoice`].
 #[derive(Debug)]
 #[must_use]
 pub enum ChoiceStep<'c, 'a, H: LogHead> {
-    /// Find out whether a head is served, and what it holds.
+    /// Find out whether a host serves this head, and which heads it holds.
     Try(HeadCandidate<'c, 'a, H>),
     /// Adopt this head.
     Chosen(&'c H),
@@ -87,67 +89,67 @@ pub enum ChoiceStep<'c, 'a, H: LogHead> {
     Fork(&'c H::Evidence),
 }
 
-/// One head that the caller tries. Without a report, the next step names this head again.
+/// A head that the caller tries. Without a report, the next step names this head again.
 #[derive(Debug)]
 #[must_use]
 pub struct HeadCandidate<'c, 'a, H: LogHead>(&'c mut HeadChoice<'a, H>);
 
 impl<'a, H: LogHead> HeadChoice<'a, H> {
-    /// Begins a choice among `heads`, in whatever order they are.
+    /// Begins a choice among `heads`, in any order.
     ///
-    /// `trusted` and `cosigned_heads` say what the choice prefers. A head that several views show counts
-    /// once for each of them.
-    pub fn new(heads: &'a mut Vec<H>, trusted: &'a [H], views: &'a [H]) -> Self {
+    /// `trusted` and `peer_heads` are the heads that the choice prefers. A head that several peers
+    /// cosigned is in `peer_heads` once for each peer.
+    pub fn new(heads: &'a mut Vec<H>, trusted: &'a [H], peer_heads: &'a [H]) -> Self {
         heads.sort_by(H::largest_first);
         heads.dedup();
         let fork = heads.windows(2).find_map(|pair| pair[0].contradicts(&pair[1]));
-        HeadChoice { heads, trusted, peer_heads: views, next: 0, best: None, fork }
+        HeadChoice { heads, trusted, peer_heads, next: 0, best: None, fork }
     }
 
-    /// All heads that the choice is among, the largest first.
+    /// The heads to choose from, the largest first.
     pub fn heads(&self) -> &[H] {
         self.heads
     }
 
-    /// Says what the caller does next.
+    /// Returns the next step of the caller.
     pub fn step(&mut self) -> ChoiceStep<'_, 'a, H> {
         if self.fork.is_none() && self.next < self.heads.len() {
             return ChoiceStep::Try(HeadCandidate(self));
         }
         match (&self.fork, self.best) {
             (Some(evidence), _) => ChoiceStep::Fork(evidence),
-            (None, Some((_, place))) => ChoiceStep::Chosen(&self.heads[place]),
+            (None, Some((_, position))) => ChoiceStep::Chosen(&self.heads[position]),
             (None, None) => ChoiceStep::NoneServed,
         }
     }
 
     /// Reports that the entries of the chosen head cannot be read.
     ///
-    /// Returns whether the choice begins again without that head. It drops the head only if that is
-    /// neither trusted nor in a view. Otherwise a head that no peer has signed could block an update that
-    /// every peer confirms.
+    /// Returns whether the choice begins again without that head. A head stays if it is trusted or
+    /// if a peer cosigned it. Any other head is dropped, so that a head that no peer has cosigned
+    /// cannot block an update that every peer confirms.
     #[must_use]
     pub fn unreadable(&mut self) -> bool {
-        let Some((_, place)) = self.best.filter(|_| self.next == self.heads.len()) else {
+        let Some((_, position)) = self.best.filter(|_| self.next == self.heads.len()) else {
             return false;
         };
-        let head = &self.heads[place];
+        let head = &self.heads[position];
         if self.trusted.contains(head) || self.peer_heads.contains(head) {
             return false;
         }
-        self.heads.remove(place);
+        self.heads.remove(position);
         (self.next, self.best) = (0, None);
         true
     }
 }
 
 impl<H: LogHead> HeadCandidate<'_, '_, H> {
-    /// The head that is tried.
+    /// The head that the caller tries.
     pub fn head(&self) -> &H {
         &self.0.heads[self.0.next]
     }
 
-    /// The heads that may be prefixes of it: all that come after it.
+    /// The smaller heads, which may be prefixes of this one.
     pub fn smaller(&self) -> &[H] {
         &self.0.heads[self.0.next + 1..]
     }
@@ -157,13 +159,15 @@ impl<H: LogHead> HeadCandidate<'_, '_, H> {
         self.0.next += 1;
     }
 
-    /// Reports that two heads contradict each other, which ends the choice.
+    /// Reports that two heads contradict each other. This ends the choice.
     pub fn fork(self, evidence: H::Evidence) {
         self.0.fork = Some(evidence);
     }
 
-    /// Reports that this head is served, and which heads it holds: itself, and those of the
-    /// [`smaller`](Trial::smaller) heads that its tiles prove to be prefixes of it.
+    /// Reports that this head is served, and which heads it holds.
+    ///
+    /// It holds itself, and those of the [`smaller`](HeadCandidate::smaller) heads that its tiles
+    /// prove to be prefixes of it.
     ///
     /// Returns whether this head is the best so far.
     pub fn served(self, holds: impl Fn(&H) -> bool) -> bool {
@@ -174,14 +178,14 @@ impl<H: LogHead> HeadCandidate<'_, '_, H> {
             peer_heads: count(choice.peer_heads),
             heads: count(choice.heads),
         };
-        let place = choice.next;
-        // A smaller head holds none but those that this head might hold. If this head holds them
-        // all, a smaller one holds fewer.
-        let holds_all = held.heads == choice.heads.len() - place;
-        choice.next = if holds_all { choice.heads.len() } else { place + 1 };
+        let position = choice.next;
+        // A smaller head can hold only heads that come after this one. If this head holds them all,
+        // every smaller head holds fewer.
+        let holds_all = held.heads == choice.heads.len() - position;
+        choice.next = if holds_all { choice.heads.len() } else { position + 1 };
         let is_best = choice.best.is_none_or(|(most, _)| most < held);
         if is_best {
-            choice.best = Some((held, place));
+            choice.best = Some((held, position));
         }
         is_best
     }

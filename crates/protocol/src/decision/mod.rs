@@ -1,4 +1,4 @@
-//! The rules of a cycle, without keys or proofs: the client and the simulator call the same ones.
+//! The rules of a cycle without keys and proofs, called by the client and by the simulator.
 
 pub mod admission;
 pub mod confirmation;

@@ -1,4 +1,4 @@
-//! Proof bundles, and the proof files inside them: they convince without a network, or not at all.
+//! Claims about proof bundles, and about the proof files inside them.
 
 use proptest::prelude::*;
 use unanimity_protocol::decision::admission::RoundLimits;
@@ -11,11 +11,11 @@ use unanimity_protocol::{
 
 use crate::fixtures::{
     HOUR, LogWorld, NOW, Release, base64, cases, cosigner, cosigners, flips, limits, manifest,
-    note, peer, peers, policy, publishers, released, roll, seconds,
+    note, peer, peers, policy, publishers, released, round, seconds,
 };
 
 const EARLIER: Timestamp = Timestamp(NOW.0 - HOUR);
-/// The peers' sizes in the two rolls, and the head's.
+/// The sizes of the peers' heads in the two rounds.
 const SIZES: [[usize; 3]; 2] = [[6, 7, 8], [8, 9, 11]];
 const HEAD: usize = 11;
 
@@ -28,31 +28,31 @@ fn proofs(release: &Release) -> Proofs {
     release.proofs(&[6, 7, 8, 9, HEAD])
 }
 
-fn agreed(
+fn confirmed(
     release: &Release,
-    rolls: [&Round; 2],
+    rounds: [&Round; 2],
     peers: &PeerSet,
     limits: &RoundLimits,
 ) -> ConfirmedRelease {
-    let chain = release.log.chain(HEAD);
+    let heads = release.log.consistent_heads(HEAD);
     let inclusion = release.log.inclusion(release.index, HEAD);
-    unanimity_protocol::SignedRelease::verify(release.fetched(), &policy(), 0, NOW)
-        .and_then(|signed| signed.prove_inclusion(&chain, None, &inclusion))
-        .and_then(|logged| logged.confirm(&chain, peers, limits, Some(rolls[0]), rolls[1]))
+    unanimity_protocol::SignedRelease::verify(release.entry(), &policy(), 0, NOW)
+        .and_then(|signed| signed.prove_inclusion(&heads, None, &inclusion))
+        .and_then(|logged| logged.confirm(&heads, peers, limits, Some(rounds[0]), rounds[1]))
         .unwrap()
 }
 
 fn bundle() -> ProofBundle {
     let (release, three) = (release(), peers(3));
-    let rolls = [(EARLIER, SIZES[0]), (NOW, SIZES[1])]
-        .map(|(at, sizes)| roll(&release.log, &three, at, &sizes));
+    let rounds = [(EARLIER, SIZES[0]), (NOW, SIZES[1])]
+        .map(|(at, sizes)| round(&release.log, &three, at, &sizes));
     ProofBundle::from_confirmed(
-        &agreed(&release, [&rolls[0], &rolls[1]], &three, &limits()),
+        &confirmed(&release, [&rounds[0], &rounds[1]], &three, &limits()),
         &proofs(&release),
     )
 }
 
-/// Whether a text is no bundle, or proves nothing.
+/// Whether a text does not parse as a bundle, or does not verify.
 fn is_refused(text: &str) -> bool {
     ProofBundle::parse(text).is_err() || verify(text).is_err()
 }
@@ -61,11 +61,11 @@ fn verify(text: &str) -> Result<ConfirmedRelease, Refusal> {
     ProofBundle::parse(text).unwrap().verify(&policy(), &peers(3), &limits())
 }
 
-/// A roll as a bundle writes it; what the pipeline would refuse can be written too.
+/// The text of a round in a bundle. It may be a round that the pipeline would refuse.
 fn written(at: Timestamp, proofs: &[TlogProof]) -> String {
-    let views = proofs.iter().map(TlogProof::to_string);
-    let views: String = views.map(|view| format!("view {}\n{view}", view.len())).collect();
-    format!("roll {} {}\n{views}", at.0, proofs.len())
+    let texts = proofs.iter().map(TlogProof::to_string);
+    let texts: String = texts.map(|text| format!("cosigned-head {}\n{text}", text.len())).collect();
+    format!("round {} {}\n{texts}", at.0, proofs.len())
 }
 
 fn proof(
@@ -75,15 +75,15 @@ fn proof(
     size: usize,
     at: Timestamp,
 ) -> TlogProof {
-    let view = CosignedHead::sign(&log.head(size), secret, at);
+    let cosigned = CosignedHead::sign(&log.head(size), secret, at);
     TlogProof {
         index: release.index as u64,
         hashes: if release.index < size { log.inclusion(release.index, size) } else { vec![] },
-        checkpoint: view.note().to_owned(),
+        checkpoint: cosigned.note().to_owned(),
     }
 }
 
-fn views(release: &Release, at: Timestamp, sizes: &[usize]) -> Vec<TlogProof> {
+fn head_proofs(release: &Release, at: Timestamp, sizes: &[usize]) -> Vec<TlogProof> {
     let secrets = cosigners(sizes.len() as u8);
     secrets
         .iter()
@@ -92,25 +92,25 @@ fn views(release: &Release, at: Timestamp, sizes: &[usize]) -> Vec<TlogProof> {
         .collect()
 }
 
-fn good_rolls() -> [String; 2] {
+fn good_rounds() -> [String; 2] {
     let release = release();
     [
-        written(EARLIER, &views(&release, EARLIER, &SIZES[0])),
-        written(NOW, &views(&release, NOW, &SIZES[1])),
+        written(EARLIER, &head_proofs(&release, EARLIER, &SIZES[0])),
+        written(NOW, &head_proofs(&release, NOW, &SIZES[1])),
     ]
 }
 
-/// The good bundle with other rolls.
-fn with_rolls(earlier: &str, latest: &str) -> String {
+/// The good bundle with other rounds.
+fn with_rounds(earlier: &str, latest: &str) -> String {
     let text = bundle().to_string();
-    let (before, _) = text.split_once("roll ").unwrap();
+    let (before, _) = text.split_once("round ").unwrap();
     format!("{before}{earlier}{latest}")
 }
 
-fn missing(result: Result<ConfirmedRelease, Refusal>) -> Vec<(String, Confirmation)> {
+fn unconfirmed(result: Result<ConfirmedRelease, Refusal>) -> Vec<(String, Confirmation)> {
     match result {
-        Err(Refusal::Incomplete(missing)) => {
-            missing.into_iter().map(|m| (m.peer.to_string(), m.confirmation)).collect()
+        Err(Refusal::Incomplete(unconfirmed)) => {
+            unconfirmed.into_iter().map(|m| (m.peer.to_string(), m.confirmation)).collect()
         }
         other => panic!("{other:?}"),
     }
@@ -121,7 +121,7 @@ fn does_not_prove(result: &Result<ConfirmedRelease, Refusal>) -> bool {
 }
 
 #[test]
-fn what_was_agreed_on_is_agreed_on_again_from_the_bundle_alone() {
+fn bundle_alone_confirms_its_release_again() {
     let text = bundle().to_string();
     assert_eq!(ProofBundle::parse(&text), Ok(bundle()));
     let again = verify(&text).unwrap();
@@ -130,31 +130,31 @@ fn what_was_agreed_on_is_agreed_on_again_from_the_bundle_alone() {
     assert_eq!(*again.head(), release().log.head(HEAD));
     assert_eq!(again.rounds().map(Round::closed_at), [EARLIER, NOW]);
     assert_eq!(ProofBundle::from_confirmed(&again, &proofs(&release())).to_string(), text);
-    // The tests below write rolls by hand: they write the same.
-    let [earlier, latest] = good_rolls();
-    assert_eq!(with_rolls(&earlier, &latest), text);
+    // The texts that the tests below make by hand are equal.
+    let [earlier, latest] = good_rounds();
+    assert_eq!(with_rounds(&earlier, &latest), text);
     let release = release();
     assert_eq!(by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &earlier + &latest, text);
 }
 
 #[test]
-fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
+fn changed_byte_is_refused_unless_it_is_in_the_time_of_a_round() {
     // One peer and small trees: every signature is checked for every byte.
     let (release, one) = (Release::new(1, 4), peers(1));
-    let rolls = [(EARLIER, 2), (NOW, 3)].map(|(at, size)| roll(&release.log, &one, at, &[size]));
-    let chain = release.log.chain(4);
-    let agreed = unanimity_protocol::SignedRelease::verify(release.fetched(), &policy(), 0, NOW)
-        .and_then(|signed| signed.prove_inclusion(&chain, None, &release.log.inclusion(1, 4)))
-        .and_then(|logged| logged.confirm(&chain, &one, &limits(), Some(&rolls[0]), &rolls[1]))
+    let rounds = [(EARLIER, 2), (NOW, 3)].map(|(at, size)| round(&release.log, &one, at, &[size]));
+    let heads = release.log.consistent_heads(4);
+    let confirmed = unanimity_protocol::SignedRelease::verify(release.entry(), &policy(), 0, NOW)
+        .and_then(|signed| signed.prove_inclusion(&heads, None, &release.log.inclusion(1, 4)))
+        .and_then(|logged| logged.confirm(&heads, &one, &limits(), Some(&rounds[0]), &rounds[1]))
         .unwrap();
-    let text = ProofBundle::from_confirmed(&agreed, &release.proofs(&[2, 3, 4])).to_string();
-    let times: Vec<_> = text.match_indices("\nroll ").map(|(at, _)| at + 6..at + 16).collect();
-    let views = |agreed: &ConfirmedRelease| -> Vec<String> {
-        agreed
+    let text = ProofBundle::from_confirmed(&confirmed, &release.proofs(&[2, 3, 4])).to_string();
+    let times: Vec<_> = text.match_indices("\nround ").map(|(at, _)| at + 7..at + 17).collect();
+    let head_proofs = |confirmed: &ConfirmedRelease| -> Vec<String> {
+        confirmed
             .rounds()
             .iter()
-            .flat_map(|roll| roll.cosigned_heads())
-            .map(|view| view.note().into())
+            .flat_map(|round| round.cosigned_heads())
+            .map(|cosigned| cosigned.note().into())
             .collect()
     };
     let open = |text: &str| ProofBundle::parse(text).ok()?.verify(&policy(), &one, &limits()).ok();
@@ -163,15 +163,18 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
         let Some(opened) = String::from_utf8(flipped).ok().and_then(|text| open(&text)) else {
             continue;
         };
-        // Nobody signs when a roll was closed; the views' own times bound it.
+        // The time of a round is unsigned. The times of its cosignatures bound it.
         assert!(times.iter().any(|time| time.contains(&at)), "byte {at}");
-        assert_eq!(opened.manifest(), agreed.manifest());
+        assert_eq!(opened.manifest(), confirmed.manifest());
         assert_eq!((opened.log_entry().index, &opened.log_entry().note), (1, &release.note));
-        assert_eq!((opened.head(), opened.head().note()), (agreed.head(), agreed.head().note()));
-        assert_eq!(views(&opened), views(&agreed));
-        for roll in opened.rounds() {
-            for view in roll.cosigned_heads() {
-                assert!(limits().admit(view.clone(), roll.closed_at(), 0).is_ok());
+        assert_eq!(
+            (opened.head(), opened.head().note()),
+            (confirmed.head(), confirmed.head().note())
+        );
+        assert_eq!(head_proofs(&opened), head_proofs(&confirmed));
+        for round in opened.rounds() {
+            for cosigned in round.cosigned_heads() {
+                assert!(limits().admit(cosigned.clone(), round.closed_at(), 0).is_ok());
             }
         }
     }
@@ -184,144 +187,145 @@ fn a_changed_byte_is_refused_or_changes_nothing_but_when_a_roll_was_closed() {
 }
 
 #[test]
-fn a_bundle_without_one_peers_view_is_incomplete() {
+fn bundle_without_the_head_of_one_peer_is_incomplete() {
     let release = release();
-    let [earlier, latest] = good_rolls();
+    let [earlier, latest] = good_rounds();
     for absent in 0..3 {
-        let mut rest = views(&release, NOW, &SIZES[1]);
+        let mut rest = head_proofs(&release, NOW, &SIZES[1]);
         rest.remove(absent);
-        let result = verify(&with_rolls(&earlier, &written(NOW, &rest)));
+        let result = verify(&with_rounds(&earlier, &written(NOW, &rest)));
         assert_eq!(
-            missing(result),
+            unconfirmed(result),
             [(format!("peer-{}", absent + 1), Confirmation::NoValidAnswer)]
         );
-        let mut rest = views(&release, EARLIER, &SIZES[0]);
+        let mut rest = head_proofs(&release, EARLIER, &SIZES[0]);
         rest.remove(absent);
-        let result = verify(&with_rolls(&written(EARLIER, &rest), &latest));
+        let result = verify(&with_rounds(&written(EARLIER, &rest), &latest));
         assert!(matches!(result, Err(Refusal::Settling { .. })));
     }
-    let nobody = verify(&with_rolls(&written(EARLIER, &[]), &written(NOW, &[])));
-    assert_eq!(missing(nobody).len(), 3);
+    let empty = verify(&with_rounds(&written(EARLIER, &[]), &written(NOW, &[])));
+    assert_eq!(unconfirmed(empty).len(), 3);
 }
 
 #[test]
-fn one_view_twice_does_not_stand_for_two() {
+fn two_heads_of_one_peer_in_one_round_are_refused() {
     let release = release();
-    let [earlier, _] = good_rolls();
-    let all = views(&release, NOW, &SIZES[1]);
+    let [earlier, _] = good_rounds();
+    let all = head_proofs(&release, NOW, &SIZES[1]);
     let twice = [all[0].clone(), all[1].clone(), all[1].clone()];
-    assert!(does_not_prove(&verify(&with_rolls(&earlier, &written(NOW, &twice)))));
-    // Nor do two different views of one peer, nor two beside all the others.
+    assert!(does_not_prove(&verify(&with_rounds(&earlier, &written(NOW, &twice)))));
+    // Two different heads of one peer are refused, too, also beside the heads of all other peers.
     let two =
         [all[0].clone(), all[1].clone(), proof(&release, &release.log, &cosigners(2)[1], 8, NOW)];
-    assert!(does_not_prove(&verify(&with_rolls(&earlier, &written(NOW, &two)))));
+    assert!(does_not_prove(&verify(&with_rounds(&earlier, &written(NOW, &two)))));
     let four = [&all[..], &all[..1]].concat();
-    assert!(does_not_prove(&verify(&with_rolls(&earlier, &written(NOW, &four)))));
+    assert!(does_not_prove(&verify(&with_rounds(&earlier, &written(NOW, &four)))));
 }
 
 #[test]
-fn views_of_strangers_count_for_nobody() {
+fn heads_of_unlisted_cosigners_count_for_no_peer() {
     let release = release();
-    let [earlier, latest] = good_rolls();
+    let [earlier, latest] = good_rounds();
     let stranger = proof(&release, &release.log, &cosigner("cosigner-4", 54), 8, NOW);
-    let mut replaced = views(&release, NOW, &SIZES[1]);
+    let mut replaced = head_proofs(&release, NOW, &SIZES[1]);
     replaced[1] = stranger.clone();
-    let result = verify(&with_rolls(&earlier, &written(NOW, &replaced)));
-    assert_eq!(missing(result), [("peer-2".into(), Confirmation::NoValidAnswer)]);
-    // The same name with another key.
+    let result = verify(&with_rounds(&earlier, &written(NOW, &replaced)));
+    assert_eq!(unconfirmed(result), [("peer-2".into(), Confirmation::NoValidAnswer)]);
+    // A cosigner with the peer's name and another key.
     replaced[1] = proof(&release, &release.log, &cosigner("cosigner-2", 99), 8, NOW);
-    let result = verify(&with_rolls(&earlier, &written(NOW, &replaced)));
-    assert_eq!(missing(result), [("peer-2".into(), Confirmation::NoValidAnswer)]);
-    // Beside all the others it does no harm.
-    let mut more = views(&release, NOW, &SIZES[1]);
+    let result = verify(&with_rounds(&earlier, &written(NOW, &replaced)));
+    assert_eq!(unconfirmed(result), [("peer-2".into(), Confirmation::NoValidAnswer)]);
+    // Beside the heads of all peers, the head of an unlisted cosigner does no harm.
+    let mut more = head_proofs(&release, NOW, &SIZES[1]);
     more.push(stranger);
-    assert!(verify(&with_rolls(&earlier, &written(NOW, &more))).is_ok());
-    assert!(verify(&with_rolls(&earlier, &latest)).is_ok());
+    assert!(verify(&with_rounds(&earlier, &written(NOW, &more))).is_ok());
+    assert!(verify(&with_rounds(&earlier, &latest)).is_ok());
 }
 
 #[test]
-fn other_peers_than_ours_are_not_enough() {
+fn bundle_of_other_peers_is_incomplete() {
     let text = bundle();
     let refused = text.verify(&policy(), &peers(4), &limits());
-    assert_eq!(missing(refused), [("peer-4".into(), Confirmation::NoValidAnswer)]);
-    assert!(text.verify(&policy(), &peers(2), &limits()).is_ok(), "some of them are ours");
+    assert_eq!(unconfirmed(refused), [("peer-4".into(), Confirmation::NoValidAnswer)]);
+    assert!(text.verify(&policy(), &peers(2), &limits()).is_ok(), "two of the three are listed");
     let others = PeerSet::new(vec![peer(4)], 1).unwrap();
-    assert_eq!(missing(text.verify(&policy(), &others, &limits())).len(), 1);
+    assert_eq!(unconfirmed(text.verify(&policy(), &others, &limits())).len(), 1);
 }
 
 #[test]
-fn the_earlier_roll_comes_first() {
+fn earlier_round_comes_first() {
     let release = release();
-    let [earlier, latest] = [EARLIER, NOW].map(|at| written(at, &views(&release, at, &SIZES[1])));
-    assert!(verify(&with_rolls(&earlier, &latest)).is_ok());
-    let result = verify(&with_rolls(&latest, &earlier));
+    let [earlier, latest] =
+        [EARLIER, NOW].map(|at| written(at, &head_proofs(&release, at, &SIZES[1])));
+    assert!(verify(&with_rounds(&earlier, &latest)).is_ok());
+    let result = verify(&with_rounds(&latest, &earlier));
     assert!(matches!(result, Err(Refusal::Settling { .. })), "{result:?}");
 }
 
 #[test]
-fn the_rolls_are_settle_apart() {
-    let (release, [_, latest]) = (release(), good_rolls());
+fn rounds_are_settle_apart() {
+    let (release, [_, latest]) = (release(), good_rounds());
     let after = |wait| {
         let at = Timestamp(NOW.0 - wait);
-        verify(&with_rolls(&written(at, &views(&release, at, &SIZES[0])), &latest))
+        verify(&with_rounds(&written(at, &head_proofs(&release, at, &SIZES[0])), &latest))
     };
     assert!(after(HOUR).is_ok());
     assert!(matches!(after(HOUR - 1), Err(Refusal::Settling { .. })));
-    assert!(matches!(verify(&with_rolls(&latest, &latest)), Err(Refusal::Settling { .. })));
-    // The reader's limits decide, not the writer's.
+    assert!(matches!(verify(&with_rounds(&latest, &latest)), Err(Refusal::Settling { .. })));
+    // The limits of the verifier decide.
     let stricter = RoundLimits { settle: seconds(HOUR + 1), ..limits() };
     assert!(bundle().verify(&policy(), &peers(3), &stricter).is_err());
 }
 
 #[test]
-fn a_roll_cannot_be_said_to_be_of_another_time_than_its_views() {
+fn round_cannot_claim_another_time_than_its_cosignatures() {
     let release = release();
-    let [earlier, latest] = good_rolls();
-    // Views cosigned now, in a roll that claims to be an hour old.
-    let backdated = written(EARLIER, &views(&release, NOW, &SIZES[0]));
-    assert!(matches!(verify(&with_rolls(&backdated, &latest)), Err(Refusal::Settling { .. })));
-    // Views cosigned an hour ago, in a roll that claims to be new.
-    let stale = written(NOW, &views(&release, EARLIER, &SIZES[1]));
-    assert_eq!(missing(verify(&with_rolls(&earlier, &stale))).len(), 3);
-    // One stale view among fresh ones.
-    let mut mixed = views(&release, NOW, &SIZES[1]);
+    let [earlier, latest] = good_rounds();
+    // Heads cosigned now, in a round that claims to be an hour old.
+    let backdated = written(EARLIER, &head_proofs(&release, NOW, &SIZES[0]));
+    assert!(matches!(verify(&with_rounds(&backdated, &latest)), Err(Refusal::Settling { .. })));
+    // Heads cosigned an hour ago, in a round that claims to be new.
+    let stale = written(NOW, &head_proofs(&release, EARLIER, &SIZES[1]));
+    assert_eq!(unconfirmed(verify(&with_rounds(&earlier, &stale))).len(), 3);
+    // One stale head among fresh ones.
+    let mut mixed = head_proofs(&release, NOW, &SIZES[1]);
     mixed[2] = proof(&release, &release.log, &cosigners(3)[2], HEAD, Timestamp(NOW.0 - 901));
-    let result = verify(&with_rolls(&earlier, &written(NOW, &mixed)));
-    assert_eq!(missing(result), [("peer-3".into(), Confirmation::NoValidAnswer)]);
-    // Young enough, and not yet `settle` after the same peer's word in the earlier roll.
+    let result = verify(&with_rounds(&earlier, &written(NOW, &mixed)));
+    assert_eq!(unconfirmed(result), [("peer-3".into(), Confirmation::NoValidAnswer)]);
+    // Fresh enough, but less than `settle` after the peer's cosignature in the earlier round.
     mixed[2] = proof(&release, &release.log, &cosigners(3)[2], HEAD, Timestamp(NOW.0 - 900));
-    let result = verify(&with_rolls(&earlier, &written(NOW, &mixed)));
+    let result = verify(&with_rounds(&earlier, &written(NOW, &mixed)));
     assert!(matches!(result, Err(Refusal::Settling { .. })), "{result:?}");
 }
 
 #[test]
-fn one_set_of_cosignatures_is_not_two_rolls_whatever_times_are_written_over_it() {
+fn one_set_of_cosignatures_is_not_two_rounds_whatever_their_times() {
     let release = release();
-    let once = views(&release, NOW, &SIZES[1]);
+    let once = head_proofs(&release, NOW, &SIZES[1]);
     let limits = RoundLimits { settle: seconds(16 * 60), ..limits() };
-    // As far apart as the ages of views allow: 60 s ahead of the clock, 15 min old.
+    // As far apart as the ages of cosignatures allow: 60 s ahead of the clock, 15 min old.
     let (early, late) = (Timestamp(NOW.0 - 60), Timestamp(NOW.0 + 900));
-    let result = with_rolls(&written(early, &once), &written(late, &once));
+    let result = with_rounds(&written(early, &once), &written(late, &once));
     let result = ProofBundle::parse(&result).unwrap().verify(&policy(), &peers(3), &limits);
     assert!(matches!(result, Err(Refusal::Settling { .. })), "{result:?}");
 }
 
 #[test]
-fn a_view_smaller_than_the_same_peers_earlier_one_does_not_count() {
+fn head_smaller_than_the_peers_earlier_head_does_not_count() {
     let release = release();
-    let earlier = written(EARLIER, &views(&release, EARLIER, &[6, 8, 8]));
-    let latest = written(NOW, &views(&release, NOW, &[8, 7, 8]));
-    match verify(&with_rolls(&earlier, &latest)) {
-        Err(Refusal::Incomplete(missing)) => {
-            assert_eq!(missing.len(), 1);
-            assert_eq!(missing[0].failure, Some(PeerFailure::Regressed { size: 7, before: 8 }));
+    let earlier = written(EARLIER, &head_proofs(&release, EARLIER, &[6, 8, 8]));
+    let latest = written(NOW, &head_proofs(&release, NOW, &[8, 7, 8]));
+    match verify(&with_rounds(&earlier, &latest)) {
+        Err(Refusal::Incomplete(unconfirmed)) => {
+            assert_eq!(unconfirmed.len(), 1);
+            assert_eq!(unconfirmed[0].failure, Some(PeerFailure::Regressed { size: 7, before: 8 }));
         }
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_release_that_had_expired_by_the_latest_roll_is_refused() {
+fn release_that_expired_by_the_latest_round_is_refused() {
     let mut release = release();
     let mut short = manifest(2);
     short.expires = NOW;
@@ -329,15 +333,15 @@ fn a_release_that_had_expired_by_the_latest_roll_is_refused() {
     release.log.leaves[5] = Hash::leaf(release.note.to_string().as_bytes());
     let text = |at: u64| {
         let (earlier, latest) = (Timestamp(at - HOUR), Timestamp(at));
-        let rolls = written(earlier, &views(&release, earlier, &SIZES[0]))
-            + &written(latest, &views(&release, latest, &SIZES[1]));
-        by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &rolls
+        let rounds = written(earlier, &head_proofs(&release, earlier, &SIZES[0]))
+            + &written(latest, &head_proofs(&release, latest, &SIZES[1]));
+        by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &rounds
     };
     assert!(verify(&text(NOW.0 - 1)).is_ok());
     assert!(matches!(verify(&text(NOW.0)), Err(Refusal::Expired { .. })));
 }
 
-/// Everything of a bundle before its rolls.
+/// The text of a bundle before its rounds.
 fn by_hand(release: &Release, index: u64, inclusion: &[Hash]) -> String {
     let manifest = release.note.to_string();
     let head = release.log.head(HEAD);
@@ -360,11 +364,11 @@ fn by_hand(release: &Release, index: u64, inclusion: &[Hash]) -> String {
 }
 
 #[test]
-fn another_index_is_refused() {
+fn bundle_with_another_index_is_refused() {
     let text = bundle().to_string();
     for index in ["4", "6", "11", "18446744073709551615"] {
         assert!(is_refused(&text.replacen("manifest 5 ", &format!("manifest {index} "), 1)));
-        // Also when the views agree with it.
+        // The cosigned heads have that index, too.
         let everywhere = text
             .replacen("manifest 5 ", &format!("manifest {index} "), 1)
             .replace("\nindex 5\n", &format!("\nindex {index}\n"));
@@ -375,15 +379,15 @@ fn another_index_is_refused() {
 }
 
 #[test]
-fn a_release_that_too_few_signed_or_somebody_else_is_refused() {
+fn release_of_too_few_keys_or_another_product_is_refused() {
     let [a, ..] = publishers();
     let with = |note| {
         let mut release = release();
         release.note = note;
         release.log.leaves[5] = Hash::leaf(release.note.to_string().as_bytes());
-        let rolls = written(EARLIER, &views(&release, EARLIER, &SIZES[0]))
-            + &written(NOW, &views(&release, NOW, &SIZES[1]));
-        verify(&(by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &rolls))
+        let rounds = written(EARLIER, &head_proofs(&release, EARLIER, &SIZES[0]))
+            + &written(NOW, &head_proofs(&release, NOW, &SIZES[1]));
+        verify(&(by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &rounds))
     };
     assert!(with(released(&manifest(2).to_string())).is_ok());
     let weak = with(note(&manifest(2).to_string(), &[&a]));
@@ -395,13 +399,13 @@ fn a_release_that_too_few_signed_or_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_view_that_no_path_ties_to_the_head_is_refused() {
+fn cosigned_head_without_a_path_to_the_head_is_refused() {
     let release = release();
     for absent in [6, 7, 8, 9] {
         let mut proofs = proofs(&release);
         assert!(proofs.paths.remove(&absent).is_some());
-        let rolls = verify(&bundle().to_string()).unwrap();
-        let text = ProofBundle::from_confirmed(&rolls, &proofs).to_string();
+        let rounds = verify(&bundle().to_string()).unwrap();
+        let text = ProofBundle::from_confirmed(&rounds, &proofs).to_string();
         assert!(does_not_prove(&verify(&text)), "without the path from {absent}");
     }
     let none =
@@ -411,33 +415,33 @@ fn a_view_that_no_path_ties_to_the_head_is_refused() {
 }
 
 #[test]
-fn a_view_larger_than_the_head_is_refused() {
+fn cosigned_head_larger_than_the_head_is_refused() {
     let release = Release::new(5, 13);
-    let rolls = written(EARLIER, &views(&release, EARLIER, &SIZES[0]))
-        + &written(NOW, &views(&release, NOW, &[8, 9, 12]));
-    let text = by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &rolls;
+    let rounds = written(EARLIER, &head_proofs(&release, EARLIER, &SIZES[0]))
+        + &written(NOW, &head_proofs(&release, NOW, &[8, 9, 12]));
+    let text = by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &rounds;
     assert!(does_not_prove(&verify(&text)));
 }
 
 #[test]
-fn a_view_that_does_not_include_the_release_is_refused() {
-    let (release, [earlier, _]) = (release(), good_rolls());
-    let mut behind = views(&release, NOW, &SIZES[1]);
+fn cosigned_head_without_the_release_is_refused() {
+    let (release, [earlier, _]) = (release(), good_rounds());
+    let mut behind = head_proofs(&release, NOW, &SIZES[1]);
     behind[1] = proof(&release, &release.log, &cosigners(2)[1], 5, NOW);
-    assert!(does_not_prove(&verify(&with_rolls(&earlier, &written(NOW, &behind)))));
-    let mut wrong = views(&release, NOW, &SIZES[1]);
+    assert!(does_not_prove(&verify(&with_rounds(&earlier, &written(NOW, &behind)))));
+    let mut wrong = head_proofs(&release, NOW, &SIZES[1]);
     wrong[1].hashes[0].0[0] ^= 1;
-    assert!(does_not_prove(&verify(&with_rolls(&earlier, &written(NOW, &wrong)))));
+    assert!(does_not_prove(&verify(&with_rounds(&earlier, &written(NOW, &wrong)))));
 }
 
 #[test]
-fn a_view_is_about_the_entry_that_the_bundle_is_about() {
+fn cosigned_head_proves_the_entry_of_the_bundle() {
     // One release, logged twice, and a proof of the other entry.
     let mut release = release();
     release.log.leaves[4] = release.log.leaves[5];
-    let mut latest = views(&release, NOW, &SIZES[1]);
+    let mut latest = head_proofs(&release, NOW, &SIZES[1]);
     let text = |latest: &[TlogProof]| {
-        let earlier = written(EARLIER, &views(&release, EARLIER, &SIZES[0]));
+        let earlier = written(EARLIER, &head_proofs(&release, EARLIER, &SIZES[0]));
         by_hand(&release, 5, &release.log.inclusion(5, HEAD)) + &earlier + &written(NOW, latest)
     };
     assert!(verify(&text(&latest)).is_ok());
@@ -447,20 +451,20 @@ fn a_view_is_about_the_entry_that_the_bundle_is_about() {
 }
 
 #[test]
-fn a_view_of_another_history_is_shown_as_the_fork_it_is() {
-    let (release, [earlier, _]) = (release(), good_rolls());
+fn cosigned_head_of_another_history_is_a_fork() {
+    let (release, [earlier, _]) = (release(), good_rounds());
     for size in [8, 9, HEAD] {
         let fork = release.log.forked_at(6);
-        let mut forked = views(&release, NOW, &SIZES[1]);
+        let mut forked = head_proofs(&release, NOW, &SIZES[1]);
         forked[1] = proof(&release, &fork, &cosigners(2)[1], size, NOW);
-        let result = verify(&with_rolls(&earlier, &written(NOW, &forked)));
+        let result = verify(&with_rounds(&earlier, &written(NOW, &forked)));
         let Err(Refusal::Fork(evidence)) = result else { panic!("{result:?}") };
         assert!([evidence.smaller(), evidence.larger()].contains(&&fork.head(size)));
     }
 }
 
 #[test]
-fn a_bundle_is_for_the_log_it_was_made_from() {
+fn bundle_of_another_log_is_refused() {
     let mut other = policy();
     other.log.key = crate::fixtures::secret("log-key", 101).public();
     assert!(does_not_prove(&bundle().verify(&other, &peers(3), &limits())));
@@ -471,7 +475,7 @@ fn a_bundle_is_for_the_log_it_was_made_from() {
 }
 
 #[test]
-fn every_announced_number_of_a_bundle_is_bounded_and_spelled_in_one_way() {
+fn numbers_of_a_bundle_are_bounded_and_have_one_spelling() {
     let text = bundle().to_string();
     let manifest = release().note.to_string().len();
     for (word, right) in [
@@ -509,7 +513,7 @@ fn every_announced_number_of_a_bundle_is_bounded_and_spelled_in_one_way() {
     }
     for count in [2, 4, 256, 257, u64::MAX] {
         let wrong =
-            text.replacen(&format!("roll {} 3", NOW.0), &format!("roll {} {count}", NOW.0), 1);
+            text.replacen(&format!("round {} 3", NOW.0), &format!("round {} {count}", NOW.0), 1);
         assert!(matches!(ProofBundle::parse(&wrong), Err(BundleError::Form(_))), "{count}");
     }
     let huge = text + &"x".repeat(MAX_BUNDLE_BYTES);
@@ -529,17 +533,17 @@ fn paths_are_in_ascending_order() {
 }
 
 #[test]
-fn with_settle_zero_a_bundle_holds_one_roll_twice() {
+fn bundle_holds_one_round_twice_if_settle_is_zero() {
     let (release, three) = (release(), peers(3));
     let now = RoundLimits { settle: seconds(0), ..limits() };
-    let latest = roll(&release.log, &three, NOW, &SIZES[1]);
-    let agreed = agreed(&release, [&latest, &latest], &three, &now);
-    let text = ProofBundle::from_confirmed(&agreed, &proofs(&release)).to_string();
+    let latest = round(&release.log, &three, NOW, &SIZES[1]);
+    let confirmed = confirmed(&release, [&latest, &latest], &three, &now);
+    let text = ProofBundle::from_confirmed(&confirmed, &proofs(&release)).to_string();
     assert!(ProofBundle::parse(&text).unwrap().verify(&policy(), &three, &now).is_ok());
     assert!(ProofBundle::parse(&text).unwrap().verify(&policy(), &three, &limits()).is_err());
 }
 
-/// The proof that the release is in the second peer's view, as a file of its own.
+/// The proof file of the release in the second peer's head.
 fn proof_file() -> (Release, TlogProof) {
     let release = release();
     let proof = proof(&release, &release.log, &cosigners(2)[1], 9, NOW);
@@ -548,14 +552,14 @@ fn proof_file() -> (Release, TlogProof) {
 
 fn holds(release: &Release, text: &str) -> Option<(TlogProof, CosignedHead)> {
     let proof = TlogProof::parse(text).ok()?;
-    let view =
+    let cosigned =
         CosignedHead::verify(proof.checkpoint.as_bytes(), &release.log.log(), &peer(2).key).ok()?;
     let leaf = Hash::leaf(release.note.to_string().as_bytes());
-    proof.verify(&leaf, view.head()).then_some((proof, view))
+    proof.verify(&leaf, cosigned.head()).then_some((proof, cosigned))
 }
 
 #[test]
-fn a_proof_file_has_the_form_that_other_tools_read() {
+fn proof_file_has_the_form_of_c2sp_tlog_proof() {
     let (release, proof) = proof_file();
     let hashes: String =
         release.log.inclusion(5, 9).iter().map(|hash| hash.base64() + "\n").collect();
@@ -564,11 +568,11 @@ fn a_proof_file_has_the_form_that_other_tools_read() {
     assert_eq!(TlogProof::parse(&golden), Ok(proof.clone()));
     assert!(holds(&release, &golden).is_some());
     let extra = golden.replacen("index", &format!("extra {}\nindex", base64(b"anything")), 1);
-    assert_eq!(TlogProof::parse(&extra), Ok(proof), "nothing covers it, nothing comes of it");
+    assert_eq!(TlogProof::parse(&extra), Ok(proof), "an extra line is ignored");
 }
 
 #[test]
-fn a_changed_byte_of_a_proof_file_is_refused_or_proves_the_same() {
+fn changed_byte_of_a_proof_file_is_refused_unless_it_is_extra() {
     let (release, proof) = proof_file();
     let text =
         proof.to_string().replacen("index", &format!("extra {}\nindex", base64(b"anything")), 1);
@@ -588,7 +592,7 @@ fn a_changed_byte_of_a_proof_file_is_refused_or_proves_the_same() {
 }
 
 #[test]
-fn what_is_nearly_a_proof_file_is_refused() {
+fn malformed_proof_file_is_refused() {
     let (_, proof) = proof_file();
     let good = proof.to_string();
     let hash = format!("{}\n", proof.hashes[0].base64());
@@ -622,7 +626,7 @@ proptest! {
     #![proptest_config(cases(100))]
 
     #[test]
-    fn what_parses_prints_back_to_the_same_bytes(at in any::<usize>(), byte in prop_oneof![0x20u8..0x7f, Just(b'\n')]) {
+    fn parsed_bundle_prints_back_to_its_bytes(at in any::<usize>(), byte in prop_oneof![0x20u8..0x7f, Just(b'\n')]) {
         let mut text = bundle().to_string().into_bytes();
         let at = at % text.len();
         text[at] = byte;

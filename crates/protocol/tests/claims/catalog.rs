@@ -1,11 +1,11 @@
-//! The releases among a log's entries, and the choice between them.
+//! Claims about catalogs: the releases in a log, and the choice of candidates.
 
 use unanimity_protocol::catalog::Reading;
 use unanimity_protocol::{Catalog, Manifest, Refusal, Timestamp};
 
 use crate::fixtures::{LogWorld, NOW, line, manifest, name, note, policy, publishers, released};
 
-/// A catalog of these entries, at indexes from 0, and what each turned out to be.
+/// A catalog of these entries, at indexes from 0, and the reading of each.
 fn read(entries: &[Vec<u8>]) -> (Catalog, Vec<Reading>) {
     let mut catalog = Catalog::default();
     let readings = entries.iter().enumerate();
@@ -28,7 +28,7 @@ fn changed(sequence: u64, change: impl Fn(&mut Manifest)) -> Vec<u8> {
     entry(&manifest.to_string())
 }
 
-/// The sequences that could be installed, best first.
+/// The sequences of the candidates, best first.
 fn candidates(catalog: &Catalog, floor: u64) -> Vec<u64> {
     let choice = catalog.select_candidates(&policy(), floor, NOW);
     choice.candidates.iter().map(|signed| signed.manifest().sequence).collect()
@@ -39,7 +39,7 @@ fn refused(catalog: &Catalog, floor: u64) -> Vec<(u64, Refusal)> {
 }
 
 #[test]
-fn the_highest_sequence_is_first_whatever_the_version_says() {
+fn highest_sequence_is_the_first_candidate_whatever_its_version() {
     let entries = [
         changed(3, |m| m.version = name("9.9.9")),
         changed(10, |m| m.version = name("0.0.1")),
@@ -52,20 +52,20 @@ fn the_highest_sequence_is_first_whatever_the_version_says() {
 }
 
 #[test]
-fn a_candidate_keeps_its_index() {
+fn candidate_keeps_its_index() {
     let (catalog, _) = read(&[b"rubbish".to_vec(), release(1), release(2)]);
     let choice = catalog.select_candidates(&policy(), 0, NOW);
     assert_eq!(choice.candidates.iter().map(|signed| signed.index()).collect::<Vec<_>>(), [2, 1]);
 }
 
 #[test]
-fn an_empty_log_has_nothing_to_install() {
+fn empty_log_has_no_candidate() {
     let (catalog, _) = read(&[]);
     assert_eq!((candidates(&catalog, 0), refused(&catalog, 0)), (vec![], vec![]));
 }
 
 #[test]
-fn releases_of_others_are_skipped() {
+fn releases_of_other_products_are_skipped() {
     let entries = [
         changed(5, |m| m.product = name("other")),
         changed(5, |m| m.channel = name("beta")),
@@ -78,11 +78,11 @@ fn releases_of_others_are_skipped() {
 }
 
 #[test]
-fn rubbish_blocks_nobody() {
+fn entries_that_are_no_statements_block_no_release() {
     let world = LogWorld::new(3);
     let [a, ..] = publishers();
     let good = String::from_utf8(release(2)).unwrap();
-    let rubbish: Vec<Vec<u8>> = vec![
+    let other_entries: Vec<Vec<u8>> = vec![
         vec![],
         vec![0; 65_535],
         b"\xff\xfe".to_vec(),
@@ -100,22 +100,22 @@ fn rubbish_blocks_nobody() {
         entry(&format!("\n{}", manifest(9))),
         note("unanimity/manifest/v1\n", &[&a]).to_string().into(),
     ];
-    let count = rubbish.len();
-    let (catalog, readings) = read(&[rubbish, vec![release(2)]].concat());
+    let count = other_entries.len();
+    let (catalog, readings) = read(&[other_entries, vec![release(2)]].concat());
     assert_eq!(readings[..count], vec![Reading::Foreign; count]);
     assert_eq!((candidates(&catalog, 0), refused(&catalog, 0)), (vec![2], vec![]));
 }
 
 #[test]
-fn false_claims_to_be_ours_are_reported_and_block_nobody() {
+fn invalid_statements_of_our_product_are_reported_and_block_none() {
     let [a, b, c] = publishers();
     let text = manifest(9).to_string();
     let stranger = crate::fixtures::secret("stranger", 9);
-    let spoilt = released(&text).to_string() + &line("publisher-c", c.public().id(), &[7; 64]);
+    let forged = released(&text).to_string() + &line("publisher-c", c.public().id(), &[7; 64]);
     let entries = [
         note(&text, &[&stranger]).to_string().into_bytes(),
         note(&text, &[&a]).to_string().into_bytes(),
-        spoilt.into_bytes(),
+        forged.into_bytes(),
         note(&text.replace("sequence 9", "sequence 09"), &[&a, &b]).to_string().into_bytes(),
         changed(9, |m| m.log = "example.org/other".parse().unwrap()),
         release(2),
@@ -136,7 +136,7 @@ fn false_claims_to_be_ours_are_reported_and_block_nobody() {
 }
 
 #[test]
-fn kinds_that_are_unknown_are_skipped_and_counted() {
+fn statements_of_unknown_kinds_are_skipped_and_counted() {
     let kinds = ["keyring/v1", "attestation/v1", "heartbeat/v3", "x/v0", "manifestx/v1"];
     let unknown: Vec<Vec<u8>> =
         kinds.iter().map(|kind| entry(&format!("unanimity/{kind}\nx\n"))).collect();
@@ -148,7 +148,7 @@ fn kinds_that_are_unknown_are_skipped_and_counted() {
 const NEWER: &str = "unanimity/manifest/v2\nproduct hello\nchannel stable\nanything else\n";
 
 #[test]
-fn a_newer_format_of_ours_blocks_what_was_logged_before_and_not_after() {
+fn newer_format_blocks_releases_logged_before_it_and_none_after() {
     let outdated = Refusal::UnsupportedFormat { index: 2, header: "unanimity/manifest/v2".into() };
     let (catalog, readings) = read(&[release(8), release(9), entry(NEWER), release(3)]);
     assert_eq!(readings[2], Reading::Refused(outdated.clone()));
@@ -158,7 +158,7 @@ fn a_newer_format_of_ours_blocks_what_was_logged_before_and_not_after() {
 }
 
 #[test]
-fn a_newer_format_needs_our_product_and_a_threshold() {
+fn newer_format_needs_our_product_and_a_threshold() {
     let [a, b, _] = publishers();
     let others = NEWER.replace("hello", "other");
     let weak = [
@@ -176,7 +176,7 @@ fn a_newer_format_needs_our_product_and_a_threshold() {
 }
 
 #[test]
-fn the_newest_of_two_unreadable_entries_decides() {
+fn newest_of_two_unsupported_entries_decides() {
     let newest = NEWER.replace("/v2", "/v3");
     let (catalog, _) = read(&[entry(NEWER), release(1), entry(&newest), release(2)]);
     assert_eq!(candidates(&catalog, 0), [2]);
@@ -187,9 +187,9 @@ fn the_newest_of_two_unreadable_entries_decides() {
 }
 
 #[test]
-fn of_two_texts_with_one_sequence_neither_installs() {
-    let twin = changed(5, |m| m.version = name("other"));
-    let (catalog, readings) = read(&[release(5), release(4), twin, release(6)]);
+fn neither_of_two_releases_with_one_sequence_installs() {
+    let second = changed(5, |m| m.version = name("other"));
+    let (catalog, readings) = read(&[release(5), release(4), second, release(6)]);
     assert_eq!(readings, vec![Reading::Ours; 4]);
     assert_eq!(candidates(&catalog, 0), [6, 4]);
     let conflict = Refusal::DuplicateSequence { sequence: 5, first: 0, second: 2 };
@@ -197,7 +197,7 @@ fn of_two_texts_with_one_sequence_neither_installs() {
 }
 
 #[test]
-fn a_twin_that_too_few_signed_is_no_conflict() {
+fn second_release_of_a_sequence_needs_a_threshold_to_conflict() {
     let [a, ..] = publishers();
     let mut other = manifest(5);
     other.version = name("other");
@@ -207,7 +207,7 @@ fn a_twin_that_too_few_signed_is_no_conflict() {
 }
 
 #[test]
-fn one_text_twice_is_no_conflict() {
+fn one_release_logged_twice_is_no_conflict() {
     let [a, b, c] = publishers();
     let again = note(&manifest(5).to_string(), &[&c, &a, &b]).to_string().into_bytes();
     assert_ne!(again, release(5));
@@ -219,20 +219,20 @@ fn one_text_twice_is_no_conflict() {
 }
 
 #[test]
-fn expired_releases_are_refused_and_older_ones_stand() {
+fn expired_release_is_refused_and_older_one_is_a_candidate() {
     let (catalog, _) = read(&[release(4), changed(5, |m| m.expires = NOW)]);
     assert_eq!(candidates(&catalog, 0), [4]);
     let expired = Refusal::Expired { release: "5-1.5.0".into(), at: NOW };
     assert_eq!(refused(&catalog, 0), [(1, expired)]);
     let earlier = catalog.select_candidates(&policy(), 0, Timestamp(NOW.0 - 1));
-    assert_eq!(earlier.candidates.len(), 2, "what time says is decided at each choice");
+    assert_eq!(earlier.candidates.len(), 2, "every choice compares the expiry with its own time");
 }
 
 #[test]
-fn older_releases_than_the_installed_one_are_a_rollback() {
+fn release_older_than_the_installed_one_is_a_rollback() {
     let (mut catalog, _) = read(&[release(4), release(5), release(6)]);
     assert_eq!(candidates(&catalog, 5), [6]);
-    // The installed one itself is nothing to report.
+    // The installed release itself is not reported.
     assert_eq!(refused(&catalog, 5), [(0, Refusal::SequenceRollback { offered: 4, floor: 5 })]);
     assert!(candidates(&catalog, 6).is_empty());
     catalog.remove_below(5);
@@ -240,11 +240,11 @@ fn older_releases_than_the_installed_one_are_a_rollback() {
 }
 
 #[test]
-fn what_is_kept_reads_again_to_the_same_catalog() {
-    let twin = changed(5, |m| m.version = name("other"));
+fn entries_of_a_catalog_read_again_to_an_equal_catalog() {
+    let second = changed(5, |m| m.version = name("other"));
     let newer = entry(NEWER);
     let (catalog, _) =
-        read(&[release(5), b"rubbish".to_vec(), newer, release(4), twin, release(6)]);
+        read(&[release(5), b"rubbish".to_vec(), newer, release(4), second, release(6)]);
     let mut again = Catalog::default();
     for kept in catalog.entries() {
         again.add_entry(kept.index, kept.note.to_string().as_bytes(), &policy());

@@ -1,4 +1,4 @@
-//! Checkpoints and the heads they become.
+//! Claims about checkpoints, and about the tree heads that they become.
 
 use proptest::prelude::*;
 use unanimity_protocol::checkpoint::{CheckpointError, MAX_CHECKPOINT_TEXT, Origin};
@@ -28,7 +28,7 @@ fn a_checkpoint_opens_to_its_size_and_root() {
 }
 
 #[test]
-fn a_head_is_read_again_from_what_it_keeps_and_keeps_the_logs_line_only() {
+fn tree_head_keeps_only_the_logs_line_and_verifies_again() {
     let world = LogWorld::new(5);
     let mut signed = note(&world.checkpoint(5).text(), &[&secret("stranger", 9), &world.secret]);
     signed.sign(&publishers()[0]);
@@ -39,7 +39,7 @@ fn a_head_is_read_again_from_what_it_keeps_and_keeps_the_logs_line_only() {
 }
 
 #[test]
-fn a_changed_byte_is_refused_or_leaves_the_head_as_it_is() {
+fn changed_byte_is_refused_or_leaves_the_head_unchanged() {
     let world = LogWorld::new(6);
     let text = world.checkpoint(6).text() + "extension\n";
     let signed = note(&text, &[&world.secret, &secret("stranger", 9)]).to_string();
@@ -53,7 +53,7 @@ fn a_changed_byte_is_refused_or_leaves_the_head_as_it_is() {
             unharmed += 1;
         }
     }
-    assert!(unharmed > 50, "the stranger's line is not ours to judge");
+    assert!(unharmed > 50, "changes in the line of an unknown key do no harm");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn an_empty_tree_has_the_root_of_nothing() {
 }
 
 #[test]
-fn lines_that_are_missing_are_missed() {
+fn checkpoint_without_a_line_is_refused() {
     assert_eq!(open("\n"), Err(CheckpointError::Origin));
     assert_eq!(open(&format!("{ORIGIN}\n")), Err(CheckpointError::Size));
     assert_eq!(open(&format!("{ORIGIN}\n1\n")), Err(CheckpointError::Root));
@@ -133,7 +133,7 @@ fn extension_lines_are_signed_and_kept() {
     let extended = text("7", ROOT) + "extension one\n— not a signature\n";
     let head = open(&extended).unwrap();
     assert!(head.note().starts_with(&extended));
-    assert_eq!(head, open(&text("7", ROOT)).unwrap(), "they say nothing of the tree");
+    assert_eq!(head, open(&text("7", ROOT)).unwrap(), "extension lines do not change the head");
     let world = LogWorld::new(0);
     for altered in
         [head.note().replacen("one", "two", 1), head.note().replacen("extension one\n", "", 1)]
@@ -219,20 +219,20 @@ fn a_manifest_is_no_checkpoint_and_a_checkpoint_is_no_manifest() {
 
     let [a, b, _] = publishers();
     let checkpoint = note(&world.checkpoint(3).text(), &[&a, &b]);
-    let fetched = unanimity_protocol::LogEntry { index: 0, note: checkpoint };
+    let entry = unanimity_protocol::LogEntry { index: 0, note: checkpoint };
     let refused =
-        unanimity_protocol::SignedRelease::verify(fetched, &policy(), 0, crate::fixtures::NOW);
+        unanimity_protocol::SignedRelease::verify(entry, &policy(), 0, crate::fixtures::NOW);
     assert!(matches!(refused, Err(unanimity_protocol::Refusal::Malformed(_))));
     let note = released(&text).to_string();
     assert!(TreeHead::verify(note.as_bytes(), &world.log()).is_err());
-    // A peer's cosignature is none of the log's, even with the same 32 bytes.
+    // A peer's key has another id than the log's key, even with equal 32 bytes.
     let peer = cosigner("log-key", 100);
     assert_eq!(peer.public().raw(), world.secret.public().raw());
     assert_ne!(peer.public().id(), world.secret.public().id());
 }
 
 #[test]
-fn no_origin_begins_like_a_note_of_ours() {
+fn origin_does_not_begin_like_a_statement() {
     let long = "o".repeat(256);
     let wrong = [
         "",

@@ -1,4 +1,4 @@
-//! Evidence: a log that forked cannot deny it, and one that did not cannot be accused.
+//! Claims about evidence: every fork has evidence, and no honest log has any.
 
 use proptest::prelude::*;
 use unanimity_protocol::evidence::{EvidenceError, MAX_EVIDENCE_BYTES};
@@ -9,20 +9,20 @@ use crate::fixtures::{LogWorld, ORIGIN, base64, cases, flips, leaves, note, publ
 
 const SIZE: usize = 40;
 
-/// Two histories under one key, apart from leaf 3 on.
+/// Two logs with one key and different leaves from leaf 3 on.
 fn fork() -> (LogWorld, LogWorld) {
     (LogWorld::new(SIZE), LogWorld::new(SIZE).forked_at(3))
 }
 
-/// Form and content are right if it says `open` to its own text, by the log's key alone.
-fn reopens(evidence: &Evidence, world: &LogWorld) {
+/// Asserts that the text of evidence verifies with the log, and with the log's key alone.
+fn assert_verifies_again(evidence: &Evidence, world: &LogWorld) {
     let text = evidence.to_string();
     assert_eq!(Evidence::verify(&text, &world.log()).as_ref(), Ok(evidence));
     let opened = Evidence::verify_with_key(&text, &world.log().key).unwrap();
     assert_eq!((opened.to_string(), opened.id()), (text, evidence.id()));
 }
 
-/// The text form of heads and a path that may prove nothing.
+/// The text form of evidence with any heads and any path.
 fn text(path: &[Hash], smaller: &TreeHead, larger: &TreeHead) -> String {
     let mut text = format!("unanimity/evidence/v1\npath {}\n", path.len());
     path.iter().for_each(|hash| text += &format!("{}\n", hash.base64()));
@@ -32,11 +32,11 @@ fn text(path: &[Hash], smaller: &TreeHead, larger: &TreeHead) -> String {
     text
 }
 
-/// Neither order, neither form, neither entrance makes evidence of this.
-fn proves_nothing(world: &LogWorld, a: &TreeHead, b: &TreeHead, path: &[Hash]) {
+/// Asserts that two heads and a path are no evidence, in either order, as values and as text.
+fn assert_no_evidence(world: &LogWorld, a: &TreeHead, b: &TreeHead, path: &[Hash]) {
     assert_eq!(Evidence::from_heads(a, b, path), None, "{a:?} {b:?} {path:?}");
     assert_eq!(Evidence::from_heads(b, a, path), None, "{b:?} {a:?} {path:?}");
-    // Opening costs signatures; what is made of checked heads is decided above already.
+    // Verifying a text is slow, and its heads are checked above, so only some paths are verified.
     if path.len().is_multiple_of(7) {
         for text in [text(path, a, b), text(path, b, a)] {
             assert!(Evidence::verify(&text, &world.log()).is_err());
@@ -56,17 +56,17 @@ fn two_roots_of_one_size_are_evidence() {
             "one text for one pair"
         );
         assert!(evidence.smaller().root() < evidence.larger().root());
-        reopens(&evidence, &world);
+        assert_verifies_again(&evidence, &world);
         assert_eq!(
             Evidence::from_heads(&a, &b, &[Hash([0; 32])]),
             None,
-            "a path is none of that form"
+            "two roots of one size need an empty path"
         );
     }
 }
 
 #[test]
-fn a_smaller_head_that_the_larger_tree_does_not_begin_with_is_evidence() {
+fn smaller_head_that_is_no_prefix_of_the_larger_is_evidence() {
     let (world, other) = fork();
     let mut powers_of_two = 0;
     for old in 4..SIZE {
@@ -76,9 +76,9 @@ fn a_smaller_head_that_the_larger_tree_does_not_begin_with_is_evidence() {
         assert_eq!(Some(&evidence), Evidence::from_heads(&larger, &smaller, &path).as_ref());
         assert_eq!((evidence.smaller(), evidence.larger()), (&smaller, &larger));
         assert_eq!(evidence.to_string(), text(&path, &smaller, &larger));
-        reopens(&evidence, &world);
+        assert_verifies_again(&evidence, &world);
         powers_of_two += u32::from(old.is_power_of_two());
-        // The path of the wrong tree shows nothing, nor does that form without the first hash.
+        // A path of the wrong tree proves nothing. Neither does a path without its first hash.
         assert_eq!(Evidence::from_heads(&smaller, &larger, &other.path(old, SIZE)), None);
         assert_eq!(Evidence::from_heads(&smaller, &larger, &path[1..]), None);
         assert_eq!(Evidence::from_heads(&smaller, &larger, &[]), None);
@@ -87,7 +87,7 @@ fn a_smaller_head_that_the_larger_tree_does_not_begin_with_is_evidence() {
 }
 
 #[test]
-fn evidence_has_one_text_whichever_side_finds_it() {
+fn evidence_of_two_heads_has_one_text_whatever_their_order() {
     let (world, other) = fork();
     let (a, b) = (world.head(20), other.head(20));
     let evidence = Evidence::from_heads(&a, &b, &[]).unwrap();
@@ -104,7 +104,7 @@ fn evidence_has_one_text_whichever_side_finds_it() {
 }
 
 #[test]
-fn no_two_heads_of_an_honest_log_are_evidence_with_any_path_of_its_tree() {
+fn heads_of_an_honest_log_are_no_evidence_with_any_path_of_its_tree() {
     let world = LogWorld::new(SIZE);
     let heads: Vec<TreeHead> = (0..=SIZE).map(|size| world.head(size)).collect();
     for new in 0..=SIZE {
@@ -119,13 +119,13 @@ fn no_two_heads_of_an_honest_log_are_evidence_with_any_path_of_its_tree() {
             if old > 1 {
                 paths.push(world.path(old - 1, new));
             }
-            paths.iter().for_each(|path| proves_nothing(&world, a, b, path));
+            paths.iter().for_each(|path| assert_no_evidence(&world, a, b, path));
         }
     }
 }
 
 #[test]
-fn no_altered_path_accuses_an_honest_log() {
+fn altered_path_is_no_evidence_against_an_honest_log() {
     let world = LogWorld::new(24);
     let fork = world.forked_at(2);
     for new in 2..=24 {
@@ -154,17 +154,17 @@ fn no_altered_path_accuses_an_honest_log() {
                 altered[at].0[at % 32] ^= 1;
                 wrong.push(altered);
             }
-            wrong.iter().for_each(|path| proves_nothing(&world, a, b, path));
+            wrong.iter().for_each(|path| assert_no_evidence(&world, a, b, path));
         }
     }
 }
 
 #[test]
-fn one_head_against_itself_is_no_evidence() {
+fn one_head_twice_is_no_evidence() {
     let world = LogWorld::new(8);
     let head = world.head(8);
     for path in [vec![], vec![*head.root()], world.path(7, 8)] {
-        proves_nothing(&world, &head, &head, &path);
+        assert_no_evidence(&world, &head, &head, &path);
     }
 }
 
@@ -173,23 +173,23 @@ fn other_extension_lines_are_no_evidence() {
     let world = LogWorld::new(8);
     let extended = world.open(&(world.checkpoint(8).text() + "extension\n"));
     assert_ne!(extended.note(), world.head(8).note());
-    proves_nothing(&world, &extended, &world.head(8), &[]);
-    proves_nothing(&world, &extended, &world.head(5), &world.path(5, 8));
+    assert_no_evidence(&world, &extended, &world.head(8), &[]);
+    assert_no_evidence(&world, &extended, &world.head(5), &world.path(5, 8));
     let smaller = world.open(&(world.checkpoint(5).text() + "extension\n"));
-    proves_nothing(&world, &smaller, &world.head(8), &world.path(5, 8));
+    assert_no_evidence(&world, &smaller, &world.head(8), &world.path(5, 8));
 }
 
 #[test]
-fn the_empty_tree_accuses_nobody() {
+fn empty_tree_is_no_evidence() {
     let (world, other) = fork();
     for path in [vec![], vec![Hash::empty_root()], world.path(1, 8)] {
-        proves_nothing(&world, &world.head(0), &other.head(8), &path);
-        proves_nothing(&world, &world.head(0), &world.head(0), &path);
+        assert_no_evidence(&world, &world.head(0), &other.head(8), &path);
+        assert_no_evidence(&world, &world.head(0), &world.head(0), &path);
     }
 }
 
 #[test]
-fn two_logs_do_not_contradict_each_other() {
+fn heads_of_two_logs_are_no_evidence() {
     let (world, mut other) = fork();
     let log = world.log();
     let text_of = |world: &LogWorld, size| {
@@ -201,20 +201,20 @@ fn two_logs_do_not_contradict_each_other() {
         TreeHead::verify(bytes.as_bytes(), &second).unwrap()
     };
     // One key, two origins.
-    proves_nothing(&world, &world.head(20), &open(&other, 20), &[]);
-    proves_nothing(&world, &open(&other, 20), &world.head(SIZE), &world.path(20, SIZE));
+    assert_no_evidence(&world, &world.head(20), &open(&other, 20), &[]);
+    assert_no_evidence(&world, &open(&other, 20), &world.head(SIZE), &world.path(20, SIZE));
     let mixed = text(&[], &world.head(20), &open(&other, 20));
     assert!(Evidence::verify_with_key(&mixed, &log.key).is_err());
     // One origin, two keys.
     other.secret = secret("log-key", 101);
-    proves_nothing(&world, &world.head(20), &other.head(20), &[]);
+    assert_no_evidence(&world, &world.head(20), &other.head(20), &[]);
     let mixed = text(&[], &world.head(20), &other.head(20));
     assert!(Evidence::verify_with_key(&mixed, &log.key).is_err());
     assert!(Evidence::verify_with_key(&mixed, &other.log().key).is_err());
 }
 
 #[test]
-fn evidence_against_one_log_is_none_against_another() {
+fn evidence_against_one_log_is_no_evidence_against_another() {
     let (world, other) = fork();
     let text = Evidence::from_heads(&world.head(20), &other.head(20), &[]).unwrap().to_string();
     let log = world.log();
@@ -250,7 +250,7 @@ fn unsigned_checkpoints_are_no_evidence() {
 }
 
 #[test]
-fn the_larger_checkpoint_comes_second() {
+fn larger_checkpoint_comes_second() {
     let (world, other) = fork();
     let (smaller, larger, path) = (other.head(20), world.head(SIZE), world.path(20, SIZE));
     assert!(Evidence::verify(&text(&path, &smaller, &larger), &world.log()).is_ok());
@@ -284,7 +284,7 @@ fn a_changed_byte_or_a_missing_end_is_refused() {
 }
 
 #[test]
-fn signatures_of_others_on_the_checkpoints_change_nothing() {
+fn other_signatures_on_the_checkpoints_change_nothing() {
     let (world, other) = fork();
     let evidence = Evidence::from_heads(&world.head(13), &other.head(13), &[]).unwrap();
     let crowded = |head: &TreeHead| {
@@ -302,7 +302,7 @@ fn signatures_of_others_on_the_checkpoints_change_nothing() {
 }
 
 #[test]
-fn every_announced_length_is_bounded() {
+fn announced_lengths_of_evidence_are_bounded() {
     let (world, other) = fork();
     let log = world.log();
     let good = text(&[], &world.head(20), &other.head(20));
@@ -328,7 +328,7 @@ fn every_announced_length_is_bounded() {
 }
 
 #[test]
-fn the_largest_evidence_fits_its_bound() {
+fn largest_evidence_fits_its_bound() {
     // The longest origin, the longest key name, 2 KiB of text each, the longest path.
     let origin = "o".repeat(255);
     let secret = secret(&"k".repeat(255), 1);
@@ -351,14 +351,14 @@ proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
-    fn no_random_path_accuses_an_honest_log(
+    fn random_path_is_no_evidence_against_an_honest_log(
         new in 1usize..64, old in any::<usize>(), spare in 0usize..3,
         picks in proptest::collection::vec((any::<usize>(), any::<[u8; 32]>(), 0u8..4), 10),
     ) {
         let world = LogWorld::new(new);
         let old = old % (new + 1);
         let length = world.path(old, new).len();
-        // Random hashes, leaves, roots and inner nodes, of about the right number.
+        // Random hashes, leaves, roots and inner nodes. Their number is about right.
         let all = [world.leaves.clone(), (0..=new).map(|size| world.root(size)).collect(), world.path(old, new)].concat();
         let path: Vec<Hash> = picks.iter().take((length + spare).saturating_sub(1))
             .map(|(pick, random, kind)| if *kind == 0 { Hash(*random) } else { all[pick % all.len()] })
@@ -373,6 +373,6 @@ proptest! {
         let other = world.forked_at(at % old);
         let evidence = Evidence::from_heads(&other.head(old), &world.head(new), &world.path(old, new));
         prop_assert!(evidence.is_some());
-        reopens(&evidence.unwrap(), &world);
+        assert_verifies_again(&evidence.unwrap(), &world);
     }
 }

@@ -1,5 +1,6 @@
-//! A small world to make claims about: a log with its entries, a publisher, peers. Keys are
-//! numbered, times are written out, the Merkle tree is computed the slow way.
+//! Fixtures: a log with its entries, a publisher, and peers.
+//!
+//! Keys have numbers as seeds, times are constants, and a naive tree gives roots and proofs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,11 +17,11 @@ use unanimity_protocol::{
 };
 use unanimity_testkit::rfc6962 as naive;
 
-/// When everything happens.
+/// The present time of the tests.
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000);
 pub(crate) const ORIGIN: &str = "example.org/log";
 
-/// Generated input, the same in every run and with nothing written down.
+/// Settings of property tests: equal input in every run, and no file of failures.
 pub(crate) fn cases(cases: u32) -> Config {
     Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..Config::default() }
 }
@@ -45,20 +46,22 @@ pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// One signature line, whatever it says.
+/// A signature line with any name, id and signature.
 pub(crate) fn line(name: &str, id: [u8; 4], signature: &[u8]) -> String {
     format!("— {name} {}\n", base64(&[&id[..], signature].concat()))
 }
 
-/// A signed note of any text.
+/// A note of any text, signed by `secrets`.
 pub(crate) fn note(text: &str, secrets: &[&NoteSigningKey]) -> Note {
     let mut note = Note::unsigned(text).unwrap();
     secrets.iter().for_each(|secret| note.sign(secret));
     note
 }
 
-/// Every copy of `bytes` with one byte changed, and where. One mask moves a base64 digit to
-/// its neighbour, one changes the case of a letter, one breaks the UTF-8.
+/// Every copy of `bytes` with one byte changed, and the position of that byte.
+///
+/// The first mask changes a base64 digit to its neighbour, the second the case of a letter. The
+/// third breaks the UTF-8.
 pub(crate) fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     (0..bytes.len()).flat_map(move |at| {
         [0x01, 0x20, 0x80].map(|mask| {
@@ -69,13 +72,12 @@ pub(crate) fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     })
 }
 
-/// The leaf hashes of a tree of `size` leaves that say nothing in particular.
+/// The leaf hashes of a tree with `size` arbitrary entries.
 pub(crate) fn leaves(size: usize) -> Vec<Hash> {
     (0..size).map(|i| Hash::leaf(format!("entry {i}").as_bytes())).collect()
 }
 
-/// The log's key and what it has signed for so far. Two of them with different leaves and
-/// the same key are a fork.
+/// A log: its key and its leaves. Two logs with one key and different leaves are a fork.
 #[derive(Clone)]
 pub(crate) struct LogWorld {
     pub(crate) secret: NoteSigningKey,
@@ -87,7 +89,7 @@ impl LogWorld {
         LogWorld { secret: secret("log-key", 100), leaves: leaves(size) }
     }
 
-    /// The same history up to `at`, and another one from there.
+    /// A log with equal leaves up to `at`, and other leaves from there on.
     pub(crate) fn forked_at(&self, at: usize) -> Self {
         let mut fork = self.clone();
         fork.leaves[at..].iter_mut().for_each(|leaf| *leaf = Hash::digest(&leaf.0));
@@ -110,7 +112,7 @@ impl LogWorld {
         self.open(&self.checkpoint(size).text())
     }
 
-    /// The head of a text that the log signs, whatever it says beside size and root.
+    /// The head of a checkpoint text, which may have extension lines, signed by the log.
     pub(crate) fn open(&self, text: &str) -> TreeHead {
         TreeHead::verify(note(text, &[&self.secret]).to_string().as_bytes(), &self.log()).unwrap()
     }
@@ -126,13 +128,13 @@ impl LogWorld {
         naive::full_proof(old, &self.leaves[..new])
     }
 
-    /// A chain at `size` to which every smaller head of this history is linked.
-    pub(crate) fn chain(&self, size: usize) -> ConsistentHeads {
-        let mut chain = ConsistentHeads::new(self.head(size));
+    /// The head of `size`, linked to every smaller head of this log.
+    pub(crate) fn consistent_heads(&self, size: usize) -> ConsistentHeads {
+        let mut heads = ConsistentHeads::new(self.head(size));
         for old in 1..size {
-            chain.add(&self.head(old), &self.path(old, size));
+            heads.add(&self.head(old), &self.path(old, size));
         }
-        chain
+        heads
     }
 }
 
@@ -167,13 +169,13 @@ pub(crate) fn policy() -> Policy {
     Policy::new(name("hello"), name("stable"), LogWorld::new(0).log(), keys, 2).unwrap()
 }
 
-/// Signed by two of the three.
+/// A note of `text`, signed by two of the publisher's three keys.
 pub(crate) fn released(text: &str) -> Note {
     let [a, b, _] = publishers();
     note(text, &[&a, &b])
 }
 
-/// The secrets of `count` peers, named `peer-1`, `peer-2`...
+/// The signing keys of the peers `peer-1` to `peer-{count}`.
 pub(crate) fn cosigners(count: u8) -> Vec<CosignatureSigningKey> {
     (1..=count).map(|i| cosigner(&format!("cosigner-{i}"), 50 + i)).collect()
 }
@@ -192,14 +194,14 @@ pub(crate) fn peers(count: u8) -> PeerSet {
 
 pub(crate) const HOUR: u64 = 3600;
 
-/// The roll in which the first peers show these sizes of `log`, cosigned as the roll closes.
-pub(crate) fn roll(log: &LogWorld, peers: &PeerSet, at: Timestamp, sizes: &[usize]) -> Round {
+/// The round in which the first peers show these sizes of `log`, cosigned as the round closes.
+pub(crate) fn round(log: &LogWorld, peers: &PeerSet, at: Timestamp, sizes: &[usize]) -> Round {
     let secrets = cosigners(sizes.len() as u8);
-    let views = secrets.iter().zip(sizes).map(|(secret, &size)| {
-        let view = CosignedHead::sign(&log.head(size), secret, at);
-        (view.cosigner(), Ok(view))
+    let cosigned_heads = secrets.iter().zip(sizes).map(|(secret, &size)| {
+        let cosigned = CosignedHead::sign(&log.head(size), secret, at);
+        (cosigned.cosigner(), Ok(cosigned))
     });
-    Round::new(peers, at, views.collect())
+    Round::new(peers, at, cosigned_heads.collect())
 }
 
 /// A log of `size` entries in which number `index` is a signed release.
@@ -217,11 +219,11 @@ impl Release {
         Release { log, note, index }
     }
 
-    pub(crate) fn fetched(&self) -> LogEntry {
+    pub(crate) fn entry(&self) -> LogEntry {
         LogEntry { index: self.index as u64, note: self.note.clone() }
     }
 
-    /// What a bundle about heads of these sizes needs; the last is the largest.
+    /// The proofs for a bundle with heads of these sizes, of which the last is the largest.
     pub(crate) fn proofs(&self, sizes: &[usize]) -> Proofs {
         let head = *sizes.iter().max().unwrap();
         let inclusion = |&size: &usize| (size as u64, self.log.inclusion(self.index, size));
@@ -241,7 +243,7 @@ pub(crate) fn limits() -> RoundLimits {
     }
 }
 
-/// The hashes that a plan asks for, from an array of leaves.
+/// The roots of the planned ranges, computed from an array of leaves.
 pub(crate) fn fulfil(ranges: Vec<std::ops::Range<u64>>, leaves: &[Hash]) -> Vec<Hash> {
     let node = |node: tree::Subtree| {
         let (level, index) = (u32::from(node.level), node.index as usize);
@@ -250,7 +252,7 @@ pub(crate) fn fulfil(ranges: Vec<std::ops::Range<u64>>, leaves: &[Hash]) -> Vec<
     ranges.into_iter().map(|range| tree::range_root(range, node).unwrap()).collect()
 }
 
-/// Nobody answered.
-pub(crate) fn silent_roll(peers: &PeerSet, at: Timestamp) -> Round {
+/// A round without any answer.
+pub(crate) fn silent_round(peers: &PeerSet, at: Timestamp) -> Round {
     Round::new(peers, at, BTreeMap::new())
 }

@@ -1,4 +1,4 @@
-//! Keys, their one-line form, and exactly which Ed25519 signatures count.
+//! Claims about keys: their one-line form, and the Ed25519 signatures that they accept.
 
 use std::ops::{Add, Mul};
 
@@ -13,17 +13,17 @@ use unanimity_protocol::{
 
 use crate::fixtures::{base64, flips, line, note, secret};
 
-/// A key in use since 2019, whose name is not the origin of its log.
+/// The key of the Go checksum database, in use since 2019. Its name is not the origin of its log.
 const GO: &str = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
 const TEXT: &str = "some text\n";
 
-/// The order of the base point, little-endian.
+/// The order of the base point of Ed25519, little-endian.
 const L: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// The note of [`TEXT`] with this signature by `secret`, opened with its key.
+/// Opens a note of [`TEXT`] with this signature, in a line of the key of `secret`.
 fn open(secret: &NoteSigningKey, signature: &[u8]) -> Result<Vec<PublicKeyBytes>, NoteError> {
     let key = secret.public();
     let bytes = format!("{TEXT}\n{}", line(key.name().as_str(), key.id(), signature));
@@ -35,7 +35,7 @@ fn signature(secret: &NoteSigningKey) -> [u8; 64] {
 }
 
 #[test]
-fn a_key_line_from_the_world_reads_and_prints_back() {
+fn key_line_of_the_go_checksum_database_reads_and_prints_back() {
     let key: NoteVerifyingKey = GO.parse().unwrap();
     assert_eq!(key.to_string(), GO);
     assert_eq!(key.name().as_str(), "sum.golang.org");
@@ -57,7 +57,7 @@ fn a_key_line_with_any_byte_changed_is_refused() {
 }
 
 #[test]
-fn base64_with_a_plus_in_it_is_read_whole() {
+fn key_line_with_a_plus_in_its_base64_is_read_whole() {
     let (with, without): (Vec<u8>, Vec<u8>) = (0..40)
         .partition(|&seed| secret("key", seed).public().to_string().matches('+').count() > 2);
     assert!(!with.is_empty() && !without.is_empty());
@@ -68,7 +68,7 @@ fn base64_with_a_plus_in_it_is_read_whole() {
 }
 
 #[test]
-fn an_id_that_does_not_belong_to_the_key_is_refused() {
+fn key_line_with_another_id_is_refused() {
     let wrong = GO.replacen("033de0ae", "033de0af", 1);
     assert!(matches!(wrong.parse::<NoteVerifyingKey>(), Err(KeyError::Id(_))));
     let renamed = GO.replacen("golang", "gopher", 1);
@@ -78,26 +78,26 @@ fn an_id_that_does_not_belong_to_the_key_is_refused() {
 }
 
 #[test]
-fn a_key_for_notes_is_no_key_for_views_nor_the_reverse() {
+fn note_key_is_no_cosignature_key_nor_the_reverse() {
     let wanted = |found, wanted| KeyError::Type { name: "key".parse().unwrap(), found, wanted };
     let note = secret("key", 1);
-    let view = CosignatureSigningKey::from_seed("key".parse().unwrap(), &[1; 32]);
-    assert_eq!(note.public().raw(), view.public().raw());
-    assert_ne!(note.public().id(), view.public().id());
+    let cosigner = CosignatureSigningKey::from_seed("key".parse().unwrap(), &[1; 32]);
+    assert_eq!(note.public().raw(), cosigner.public().raw());
+    assert_ne!(note.public().id(), cosigner.public().id());
     assert_eq!(note.public().to_string().parse::<CosignatureVerifyingKey>(), Err(wanted(1, 4)));
-    assert_eq!(view.public().to_string().parse::<NoteVerifyingKey>(), Err(wanted(4, 1)));
+    assert_eq!(cosigner.public().to_string().parse::<NoteVerifyingKey>(), Err(wanted(4, 1)));
     assert_eq!(
         CosignatureSigningKey::from_private_key_line(&note.to_private_key_line()).err(),
         Some(wanted(1, 4))
     );
     assert_eq!(
-        NoteSigningKey::from_private_key_line(&view.to_private_key_line()).err(),
+        NoteSigningKey::from_private_key_line(&cosigner.to_private_key_line()).err(),
         Some(wanted(4, 1))
     );
 }
 
 #[test]
-fn key_names_have_no_space_no_plus_no_control_character_and_an_end() {
+fn key_name_has_no_space_plus_or_control_character_and_255_bytes() {
     let long = "n".repeat(256);
     for name in ["", " ", "a b", "a\u{a0}b", "a\u{2003}", "a+b", "+", "a\nb", "a\u{7f}", &long] {
         assert_eq!(
@@ -113,7 +113,7 @@ fn key_names_have_no_space_no_plus_no_control_character_and_an_end() {
 }
 
 #[test]
-fn a_secret_reads_back_from_what_it_exposes() {
+fn signing_key_reads_back_from_its_private_key_line() {
     let secret = secret("key", 9);
     let read = NoteSigningKey::from_private_key_line(&secret.to_private_key_line()).unwrap();
     assert_eq!(read.public(), secret.public());
@@ -127,7 +127,7 @@ fn a_secret_reads_back_from_what_it_exposes() {
 }
 
 #[test]
-fn a_secret_does_not_show_its_seed_when_it_is_debugged() {
+fn debug_of_a_signing_key_does_not_show_the_seed() {
     let seed: [u8; 32] = std::array::from_fn(|i| 0xa0 + i as u8);
     let secret = NoteSigningKey::from_seed("key".parse().unwrap(), &seed);
     let exposed = secret.to_private_key_line();
@@ -143,7 +143,7 @@ fn a_secret_does_not_show_its_seed_when_it_is_debugged() {
 }
 
 #[test]
-fn an_s_beyond_the_group_order_is_refused() {
+fn signature_with_s_beyond_the_group_order_is_refused() {
     let secret = secret("key", 1);
     let good = signature(&secret);
     assert!(open(&secret, &good).is_ok());
@@ -164,7 +164,7 @@ fn keys_of_small_order_are_refused() {
         std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
     };
     let points = [
-        // Order 1, 2, 4, 4 and the four of order 8.
+        // Two points of order 1 and 2, two of order 4, and the four of order 8.
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         "0000000000000000000000000000000000000000000000000000000000000000",
@@ -173,7 +173,7 @@ fn keys_of_small_order_are_refused() {
         "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
         "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
         "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-        // The same points with coordinates that are not reduced.
+        // Encodings of these points with coordinates that are not reduced.
         "0100000000000000000000000000000000000000000000000000000000000080",
         "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
@@ -202,7 +202,7 @@ fn bytes_that_are_no_point_of_the_curve_are_refused() {
     assert!((64..192).contains(&refused), "about half of all strings: {refused}");
 }
 
-/// `k * secret` for the 512-bit little-endian `k`, whatever type the scalar is.
+/// `k * secret` for the 512-bit little-endian `k`, for any type of scalar.
 fn multiply<S>(k: &[u8], secret: S, of: impl Fn(u64) -> S) -> S
 where
     S: Copy + Add<Output = S> + Mul<Output = S>,
@@ -214,13 +214,14 @@ fn like<S: From<u64>>(_: &S) -> impl Fn(u64) -> S + use<S> {
     S::from
 }
 
-/// Only `verify_strict` refuses this one, so the choice between the two is pinned here.
+/// `verify` accepts this signature. So this test fails if the crate uses it instead of
+/// `verify_strict`.
 #[test]
 fn a_signature_whose_r_has_small_order_is_refused() {
     let secret = secret("key", 7);
     let signing = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
     let mut r = [0; 32];
-    r[0] = 1; // the identity
+    r[0] = 1; // The identity, of order 1.
     let k = Sha512::new()
         .chain_update(r)
         .chain_update(signing.verifying_key().as_bytes())

@@ -1,16 +1,16 @@
-//! What the protocol crate promises, as tests: each is named for what it says.
+//! The claims about the protocol crate, as tests. The name of a test is its claim.
 
 mod bundles;
 mod catalog;
 mod checkpoints;
+mod cosigned_heads;
 mod evidence;
 mod fixtures;
 mod head_choice;
-mod joining;
 mod keys;
 mod manifests;
 mod notes;
-mod rolls;
+mod rounds;
 mod stages;
 mod tree;
 mod vectors;

@@ -1,4 +1,4 @@
-//! Manifests: one spelling for each, and no name that could do harm.
+//! Claims about manifests: every manifest has one spelling, and every name is safe.
 
 use proptest::prelude::*;
 use unanimity_protocol::manifest::{
@@ -18,14 +18,14 @@ sequence 2
 version 1.1.0
 issued 1790000000
 expires 1797776000
-target aarch64-linux hello.tar.zst 51677 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 tar.zst 190464 12
-target x86_64-linux hello 48213 486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7 file
+artifact aarch64-linux hello.tar.zst 51677 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 tar.zst 190464 12
+artifact x86_64-linux hello 48213 486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7 file
 ";
 
 fn golden() -> Manifest {
     let kind =
         ArtifactKind::Archive { format: ArchiveFormat::TarZst, unpacked: 190_464, entries: 12 };
-    let target = |platform, file, length, sha256, kind| {
+    let artifact = |platform, file, length, sha256, kind| {
         let (platform, file) = (name(platform), name(file));
         Artifact { platform, file, length, sha256, kind }
     };
@@ -38,18 +38,18 @@ fn golden() -> Manifest {
         issued: Timestamp(1_790_000_000),
         expires: Timestamp(1_797_776_000),
         artifacts: vec![
-            target("aarch64-linux", "hello.tar.zst", 51_677, Hash::digest(b"hello"), kind),
-            target("x86_64-linux", "hello", 48_213, Hash::digest(b"world"), ArtifactKind::File),
+            artifact("aarch64-linux", "hello.tar.zst", 51_677, Hash::digest(b"hello"), kind),
+            artifact("x86_64-linux", "hello", 48_213, Hash::digest(b"world"), ArtifactKind::File),
         ],
     }
 }
 
-/// Which line a text fails at; 0 if it is a manifest.
+/// The number of the line at which a text is refused; 0 if it is a manifest.
 fn fails_at(text: &str) -> usize {
     Manifest::parse(text).map_or_else(|error| error.line, |_| 0)
 }
 
-/// The golden manifest with one line replaced (by nothing, or by several).
+/// The golden manifest with one line replaced by any text.
 fn with(line: usize, replacement: &str) -> String {
     let mut lines: Vec<&str> = GOLDEN.split_inclusive('\n').collect();
     lines[line - 1] = replacement;
@@ -57,7 +57,7 @@ fn with(line: usize, replacement: &str) -> String {
 }
 
 #[test]
-fn the_golden_text_is_the_golden_manifest() {
+fn golden_text_is_the_golden_manifest() {
     assert_eq!(Manifest::parse(GOLDEN), Ok(golden()));
     assert_eq!(golden().to_string(), GOLDEN);
     assert_eq!(golden().label(), "2-1.1.0");
@@ -66,7 +66,14 @@ fn the_golden_text_is_the_golden_manifest() {
 }
 
 #[test]
-fn every_line_is_needed_once_and_in_its_place() {
+fn refused_manifest_names_the_line_and_the_expected_form() {
+    let errors = (1..=10).map(|line| Manifest::parse(&with(line, "other\n")).unwrap_err());
+    let text: String = errors.map(|error| format!("{error}\n")).collect();
+    snapbox::assert_data_eq!(text, snapbox::file!["words/malformed_manifests.txt"]);
+}
+
+#[test]
+fn every_line_is_required_once_and_in_order() {
     let lines: Vec<&str> = GOLDEN.split_inclusive('\n').collect();
     for line in 1..=8 {
         assert_ne!(fails_at(&with(line, "")), 0, "without line {line}");
@@ -77,14 +84,14 @@ fn every_line_is_needed_once_and_in_its_place() {
         swapped.swap(line - 1, line);
         assert_eq!(fails_at(&swapped.concat()), line, "lines {line} and {} swapped", line + 1);
     }
-    assert_eq!(fails_at(&lines[..8].concat()), 8, "no target");
+    assert_eq!(fails_at(&lines[..8].concat()), 8, "no artifact");
     assert_eq!(fails_at(&format!("{GOLDEN}unknown field\n")), 11);
     assert_eq!(fails_at(&format!("{GOLDEN}\n")), 11);
     assert_eq!(fails_at(""), 1);
 }
 
 #[test]
-fn a_manifest_cut_short_is_refused_unless_a_whole_target_is_gone() {
+fn manifest_cut_short_is_refused_unless_a_whole_artifact_is_gone() {
     let all_but_one = GOLDEN.trim_end().rfind('\n').unwrap() + 1;
     for length in (0..GOLDEN.len()).filter(|length| *length != all_but_one) {
         assert_ne!(fails_at(&GOLDEN[..length]), 0, "{length}");
@@ -141,7 +148,7 @@ fn a_release_expires_after_it_was_issued() {
 }
 
 #[test]
-fn names_cannot_climb_hide_or_paint() {
+fn name_cannot_leave_a_directory_hide_a_file_or_carry_an_escape() {
     let long = "n".repeat(65);
     let wrong = [
         "",
@@ -185,7 +192,7 @@ fn names_cannot_climb_hide_or_paint() {
 }
 
 #[test]
-fn the_log_is_named_and_is_no_note_of_ours() {
+fn log_line_is_an_origin() {
     for origin in ["", " x", "unanimity/manifest/v1"] {
         assert_eq!(fails_at(&with(2, &format!("log {origin}\n"))), 2, "{origin:?}");
     }
@@ -193,7 +200,7 @@ fn the_log_is_named_and_is_no_note_of_ours() {
 }
 
 #[test]
-fn only_this_version_is_read() {
+fn manifest_of_another_version_is_refused() {
     for header in
         ["unanimity/manifest/v2", "unanimity/manifest/v1 ", "unanimity/Manifest/v1", "manifest/v1"]
     {
@@ -202,33 +209,33 @@ fn only_this_version_is_read() {
 }
 
 #[test]
-fn targets_are_in_order_and_one_for_each_platform() {
+fn artifacts_are_in_order_and_one_for_each_platform() {
     let lines: Vec<&str> = GOLDEN.split_inclusive('\n').collect();
     let head = lines[..8].concat();
     assert_eq!(fails_at(&format!("{head}{}{}", lines[9], lines[8])), 10);
     assert_eq!(fails_at(&format!("{head}{}{}", lines[8], lines[8])), 10);
-    let twin = lines[9].replacen("hello", "other", 1);
-    assert_eq!(fails_at(&format!("{GOLDEN}{twin}")), 11);
+    let second = lines[9].replacen("hello", "other", 1);
+    assert_eq!(fails_at(&format!("{GOLDEN}{second}")), 11);
 }
 
 #[test]
-fn a_manifest_has_at_most_64_targets() {
+fn manifest_has_at_most_64_artifacts() {
     let mut many = golden();
-    let target = |i: usize| Artifact {
+    let artifact = |i: usize| Artifact {
         platform: name(&format!("p{i:03}")),
         ..golden().artifacts[0].clone()
     };
-    many.artifacts = (0..MAX_ARTIFACTS).map(target).collect();
+    many.artifacts = (0..MAX_ARTIFACTS).map(artifact).collect();
     assert_eq!(MAX_ARTIFACTS, 64);
     assert_eq!(Manifest::parse(&many.to_string()), Ok(many.clone()));
-    many.artifacts.push(target(64));
+    many.artifacts.push(artifact(64));
     assert_eq!(fails_at(&many.to_string()), 8 + 65);
 }
 
 #[test]
-fn a_targets_words_are_those_of_its_kind() {
+fn artifact_line_has_the_words_of_its_kind() {
     let sha = Hash::digest(b"x").hex();
-    let archive = |words: &str| fails_at(&with(10, &format!("target x f 1 {sha} {words}\n")));
+    let archive = |words: &str| fails_at(&with(10, &format!("artifact x f 1 {sha} {words}\n")));
     for right in ["file", "tar 1 1", "tar.gz 0 0", "tar.zst 9223372036854775807 1"] {
         assert_eq!(archive(right), 0, "{right}");
     }
@@ -255,12 +262,12 @@ fn a_targets_words_are_those_of_its_kind() {
     for wrong in
         [&sha[1..], &format!("{sha}0"), &sha.to_uppercase(), &sha.replacen(&sha[..1], "g", 1), ""]
     {
-        assert_eq!(fails_at(&with(10, &format!("target x f 1 {wrong} file\n"))), 10, "{wrong:?}");
+        assert_eq!(fails_at(&with(10, &format!("artifact x f 1 {wrong} file\n"))), 10, "{wrong:?}");
     }
 }
 
 #[test]
-fn a_changed_byte_is_refused_or_is_somebody_elses_signature() {
+fn changed_byte_is_refused_unless_it_is_in_an_unknown_signature() {
     let [a, b, _] = publishers();
     let text = manifest(2).to_string();
     let note = note(&text, &[&a, &b, &secret("stranger", 9)]).to_string();
@@ -276,8 +283,9 @@ fn a_changed_byte_is_refused_or_is_somebody_elses_signature() {
         if let Some(signed) = open(&flipped) {
             assert!(at > unknown, "byte {at} is covered");
             assert_eq!(*signed.manifest(), manifest(2));
-            // And the log holds exactly the bytes that were logged.
-            let logged = signed.prove_inclusion(&world.chain(4), None, &world.inclusion(0, 4));
+            // The log contains the bytes that were logged, and no others.
+            let logged =
+                signed.prove_inclusion(&world.consistent_heads(4), None, &world.inclusion(0, 4));
             assert!(matches!(logged, Err(Refusal::NotLogged(_))), "byte {at}");
         }
     }
@@ -291,7 +299,7 @@ fn a_name() -> impl Strategy<Value = Name> {
 }
 
 prop_compose! {
-    fn a_target()(
+    fn an_artifact()(
         platform in a_name(), file in a_name(), length in 0u64..1 << 63, sha256 in any::<[u8; 32]>(),
         kind in 0usize..4, unpacked in 0u64..1 << 63, entries in 0u64..1 << 63,
     ) -> Artifact {
@@ -307,7 +315,7 @@ prop_compose! {
     fn a_manifest()(
         log in "[a-z][ -~]{0,60}[a-z]", product in a_name(), channel in a_name(), version in a_name(),
         sequence in 1u64..1 << 63, issued in 0u64..1 << 62, lasts in 1u64..1 << 62,
-        artifacts in proptest::collection::vec(a_target(), 1..8),
+        artifacts in proptest::collection::vec(an_artifact(), 1..8),
     ) -> Manifest {
         let mut artifacts = artifacts;
         artifacts.sort_by(|a, b| a.platform.cmp(&b.platform));
@@ -321,12 +329,12 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn every_manifest_reads_back_as_it_was_written(manifest in a_manifest()) {
+    fn manifest_reads_back_as_it_was_written(manifest in a_manifest()) {
         prop_assert_eq!(Manifest::parse(&manifest.to_string()), Ok(manifest));
     }
 
     #[test]
-    fn what_parses_prints_back_to_the_same_bytes(at in 0usize..500, byte in 0x20u8..0x7f) {
+    fn parsed_manifest_prints_back_to_its_bytes(at in 0usize..500, byte in 0x20u8..0x7f) {
         let mut text = GOLDEN.as_bytes().to_vec();
         let at = at % text.len();
         text[at] = byte;

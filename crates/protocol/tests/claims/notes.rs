@@ -1,4 +1,4 @@
-//! Signed notes: which bytes are one, and who signed it.
+//! Claims about signed notes: their form, and their signers.
 
 use proptest::prelude::*;
 use unanimity_protocol::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};
@@ -16,14 +16,14 @@ fn keys() -> Vec<NoteVerifyingKey> {
     publishers().iter().map(|secret| secret.public()).collect()
 }
 
-/// Signed by somebody unknown, then by two of the publisher's keys.
+/// A note signed by an unknown key, then by two of the publisher's keys.
 fn good() -> Note {
     let [a, b, _] = publishers();
     note(TEXT, &[&secret("stranger", 200), &a, &b])
 }
 
 #[test]
-fn a_note_opens_to_those_who_signed_it() {
+fn note_opens_to_the_keys_that_signed_it() {
     let note = parse(&good().to_string()).unwrap();
     assert_eq!(note, good());
     assert_eq!(note.text(), TEXT);
@@ -33,7 +33,7 @@ fn a_note_opens_to_those_who_signed_it() {
 }
 
 #[test]
-fn a_changed_byte_is_refused_or_changes_nothing_that_was_signed() {
+fn changed_byte_is_refused_or_leaves_the_signed_text_unchanged() {
     let (text, keys) = (good().to_string(), keys());
     let all = good().open(&keys).unwrap();
     let starts: Vec<usize> = text.match_indices('—').map(|(at, _)| at).collect();
@@ -42,7 +42,7 @@ fn a_changed_byte_is_refused_or_changes_nothing_that_was_signed() {
         let opened = Note::parse(&flipped).and_then(|note| Ok((note.open(&keys)?, note)));
         let Ok((signers, note)) = opened else { continue };
         assert_eq!(note.text(), TEXT, "byte {at}");
-        // The line now names somebody unknown; the other lines are as they were.
+        // The changed line now names an unknown key. The other lines are unchanged.
         let left: Vec<PublicKeyBytes> = match at {
             _ if at < stranger => panic!("byte {at} is covered by every signature"),
             _ if at < a => all.clone(),
@@ -54,19 +54,19 @@ fn a_changed_byte_is_refused_or_changes_nothing_that_was_signed() {
 }
 
 #[test]
-fn a_changed_signature_spoils_the_note_rather_than_go_uncounted() {
+fn note_with_a_changed_signature_is_refused() {
     let (text, keys) = (good().to_string(), keys());
     for secret in &publishers()[..2] {
         let start = text.find(secret.public().name().as_str()).unwrap();
         let blob = start + text[start..].find(' ').unwrap() + 1;
         let end = start + text[start..].find('\n').unwrap();
-        // 4 bytes of id end within the sixth digit.
+        // The 4 bytes of the id end within the sixth base64 digit.
         for at in blob + 6..end {
             let mut flipped = text.clone().into_bytes();
             flipped[at] = if flipped[at] == b'A' { b'B' } else { b'A' };
             let opened = Note::parse(&flipped).and_then(|note| note.open(&keys));
-            let spoilt = Err(NoteError::BadSignature(secret.public().name().clone()));
-            assert!(opened == spoilt || matches!(opened, Err(NoteError::Line(_))), "byte {at}");
+            let refused = Err(NoteError::BadSignature(secret.public().name().clone()));
+            assert!(opened == refused || matches!(opened, Err(NoteError::Line(_))), "byte {at}");
         }
     }
 }
@@ -128,31 +128,31 @@ fn one_line_twice_counts_once() {
 }
 
 #[test]
-fn a_line_in_our_name_and_id_by_another_key_spoils_the_note() {
+fn note_with_a_forged_line_of_a_known_name_and_id_is_refused() {
     let [a, b, _] = publishers();
     let forged = note(TEXT, &[&secret("publisher-b", 9)]).signatures()[0].signature.clone();
     let false_line = line("publisher-b", b.public().id(), &forged);
-    let spoilt = Err(NoteError::BadSignature(b.public().name().clone()));
+    let refused = Err(NoteError::BadSignature(b.public().name().clone()));
     let honest = note(TEXT, &[&a, &b]).to_string();
     let before = honest.replacen("\n\n", &format!("\n\n{false_line}"), 1);
     for text in [note(TEXT, &[&a]).to_string() + &false_line, honest + &false_line, before] {
-        assert_eq!(parse(&text).unwrap().open(&keys()), spoilt);
+        assert_eq!(parse(&text).unwrap().open(&keys()), refused);
     }
 }
 
 #[test]
-fn a_line_counts_only_if_both_name_and_id_are_ours() {
+fn line_counts_only_with_name_and_id_of_a_known_key() {
     let [a, b, _] = publishers();
     let signature = note(TEXT, &[&b]).signatures()[0].signature.clone();
     let mut near_id = b.public().id();
     near_id[3] ^= 1;
-    let strange = [
+    let unknown = [
         line("publisher-b", near_id, &signature),
         line("publisher-B", b.public().id(), &signature),
         line("publisher-b", a.public().id(), &signature),
         line("publisher-b", near_id, b"junk"),
     ];
-    for line in strange {
+    for line in unknown {
         let signed = note(TEXT, &[&a]).to_string() + &line;
         assert_eq!(parse(&signed).unwrap().open(&keys()), Ok(vec![a.public().raw()]));
         let alone = parse(&format!("{TEXT}\n{line}")).unwrap();
@@ -215,7 +215,7 @@ fn control_characters_are_refused_everywhere_and_the_line_is_named() {
 }
 
 #[test]
-fn what_is_nearly_a_note_is_refused() {
+fn malformed_note_is_refused() {
     let [a, ..] = publishers();
     let good = note(TEXT, &[&a]).to_string();
     let line = good.rsplit_once("\n\n").unwrap().1.trim_end();
@@ -268,7 +268,7 @@ fn base64_has_one_spelling() {
     assert_eq!(with(&url_safe), Err(NoteError::Line(1)));
 }
 
-/// Texts that are notes, nearly notes, and not at all.
+/// Generates notes, malformed notes, and other texts.
 fn noteish() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("\n".to_owned()),
@@ -288,7 +288,7 @@ proptest! {
     #![proptest_config(cases(2000))]
 
     #[test]
-    fn what_parses_prints_back_to_the_same_bytes(text in noteish(), lines in 0usize..3) {
+    fn parsed_note_prints_back_to_its_bytes(text in noteish(), lines in 0usize..3) {
         let text = text + ["", "\n\n— a AAAAAAA=\n", "\n\n— a AAAAAAA=\n— b AAAAAAAAAAA=\n"][lines];
         if let Ok(note) = parse(&text) {
             prop_assert!(text.starts_with(note.text()));
@@ -297,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_signed_opens_again(text in "([ -~äö]{0,20}\n){1,5}", seeds in proptest::collection::vec(1u8..=255, 1..4)) {
+    fn signed_note_opens_to_its_signers(text in "([ -~äö]{0,20}\n){1,5}", seeds in proptest::collection::vec(1u8..=255, 1..4)) {
         let secrets: Vec<_> = seeds.iter().map(|seed| secret(&format!("key-{seed}"), *seed)).collect();
         let signed = note(&text, &secrets.iter().collect::<Vec<_>>());
         let read = parse(&signed.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! The Merkle tree against RFC 6962 written out naively, and at sizes where numbers end.
+//! Claims about the Merkle tree: it equals a naive RFC 6962 tree, also at extreme sizes.
 
 use proptest::prelude::*;
 use unanimity_protocol::Hash;
@@ -12,7 +12,7 @@ use crate::fixtures::{cases, fulfil, leaves};
 
 const SIZES: usize = 70;
 
-/// Sizes at which shifts, carries and signs go wrong.
+/// Sizes at which shifts, carries and signs are likely to go wrong.
 const EXTREME: [u64; 13] = [
     0,
     1,
@@ -67,7 +67,7 @@ fn roots_are_those_of_the_certificate_transparency_vectors() {
 }
 
 #[test]
-fn the_last_leaf_is_not_repeated_to_fill_a_tree() {
+fn last_leaf_is_not_repeated_to_fill_a_tree() {
     let [a, b, c] = [0, 1, 2].map(|i| leaves(3)[i]);
     assert_ne!(frontier(&[a, b, c]).root(), frontier(&[a, b, c, c]).root());
 }
@@ -131,7 +131,7 @@ fn planned_consistency_proofs_are_the_naive_ones_and_verify() {
     }
 }
 
-/// Every proof that is nearly this one.
+/// Proofs that differ from `proof` in one hash or in the order.
 fn nearly(proof: &[Hash]) -> Vec<Vec<Hash>> {
     let mut all = vec![
         [proof, &[Hash::digest(b"more")]].concat(),
@@ -159,7 +159,7 @@ fn nearly(proof: &[Hash]) -> Vec<Vec<Hash>> {
 }
 
 #[test]
-fn an_inclusion_proof_holds_for_its_own_leaf_index_size_and_root_only() {
+fn inclusion_proof_holds_for_its_own_leaf_index_size_and_root_only() {
     let leaves = leaves(20);
     for size in 1..=20 {
         let tree = &leaves[..size];
@@ -184,7 +184,7 @@ fn an_inclusion_proof_holds_for_its_own_leaf_index_size_and_root_only() {
 }
 
 #[test]
-fn an_inclusion_proof_does_not_hold_for_sizes_that_need_another_length() {
+fn inclusion_proof_fails_for_sizes_that_need_another_length() {
     let leaves = leaves(16);
     let root = naive::root(&leaves);
     for index in 0..16 {
@@ -213,7 +213,7 @@ fn a_consistency_proof_holds_for_its_own_roots_only() {
                 assert!(!verify_consistency(m, n, &roots[old], &roots[other], &proof));
             }
             assert!(!verify_consistency(n, m, &roots[new], &roots[old], &proof));
-            // A full path yields the roots or, altered, others; never a panic.
+            // An altered path gives other roots, or none.
             let full = naive::full_proof(old, &leaves[..new]);
             for wrong in nearly(&full) {
                 assert_ne!(consistency_roots(m, n, &wrong), Some((roots[old], roots[new])));
@@ -311,7 +311,7 @@ fn extreme_sizes_have_consistency_proofs_that_verify_and_nothing_panics() {
 }
 
 #[test]
-fn a_frontier_of_a_size_that_no_log_has_is_refused_before_it_can_overflow() {
+fn frontier_of_2_to_the_63_leaves_or_more_is_refused() {
     let leaf = leaves(1)[0];
     assert_eq!(Frontier::new(u64::MAX, vec![leaf; 64]), None);
     assert_eq!(Frontier::new(1 << 63, vec![leaf]), None);

@@ -1,4 +1,4 @@
-//! Withdrawals: one spelling for each, and what a catalog makes of them.
+//! Claims about withdrawals: every withdrawal has one spelling, and a catalog applies it.
 
 use proptest::prelude::*;
 use unanimity_protocol::catalog::Reading;
@@ -28,7 +28,7 @@ fn golden() -> Withdrawal {
     }
 }
 
-/// Which line a text fails at; 0 if it is a withdrawal.
+/// The number of the line at which a text is refused; 0 if it is a withdrawal.
 fn fails_at(text: &str) -> usize {
     Withdrawal::parse(text).map_or_else(|error| error.line, |_| 0)
 }
@@ -40,15 +40,13 @@ fn with(line: usize, replacement: &str) -> String {
 }
 
 #[test]
-fn the_golden_text_is_the_golden_withdrawal() {
+fn golden_text_is_the_golden_withdrawal() {
     assert_eq!(Withdrawal::parse(GOLDEN), Ok(golden()));
     assert_eq!(golden().to_string(), GOLDEN);
     assert_eq!(Statement::parse(GOLDEN), Ok(Statement::Withdrawal(golden())));
     assert_eq!(Statement::Withdrawal(golden()).to_string(), GOLDEN);
     assert_eq!(Statement::Withdrawal(golden()).release(), None);
-    let error = Withdrawal::parse(&with(5, "sequence 0\n")).unwrap_err();
-    assert_eq!(error.to_string(), "withdrawal line 5: expected 'sequence N', from 1");
-    // Neither kind passes for the other.
+    // Neither kind parses as the other.
     assert_eq!(Manifest::parse(GOLDEN).unwrap_err().line, 1);
     assert_eq!(Withdrawal::parse(&manifest(2).to_string()).unwrap_err().line, 1);
     let other = Statement::parse("unanimity/withdrawal/v2\n").unwrap_err();
@@ -56,7 +54,15 @@ fn the_golden_text_is_the_golden_withdrawal() {
 }
 
 #[test]
-fn every_line_is_needed_once_and_in_its_place() {
+fn refused_withdrawal_names_the_line_and_the_expected_form() {
+    let errors = (1..=7).map(|line| Withdrawal::parse(&with(line, "other\n")).unwrap_err());
+    let more = Withdrawal::parse(&format!("{GOLDEN}other\n")).unwrap_err();
+    let text: String = errors.chain([more]).map(|error| format!("{error}\n")).collect();
+    snapbox::assert_data_eq!(text, snapbox::file!["words/malformed_withdrawals.txt"]);
+}
+
+#[test]
+fn every_line_is_required_once_and_in_order() {
     let lines: Vec<&str> = GOLDEN.split_inclusive('\n').collect();
     for line in 1..=7 {
         assert_ne!(fails_at(&with(line, "")), 0, "without line {line}");
@@ -79,7 +85,7 @@ fn every_line_is_needed_once_and_in_its_place() {
 }
 
 #[test]
-fn a_reason_is_one_line_of_words() {
+fn reason_is_one_line_without_control_characters() {
     let reason = |reason: &str| fails_at(&with(7, &format!("reason {reason}\n")));
     let longest = "x".repeat(MAX_REASON_BYTES);
     for good in ["x", "Über Nacht zurückgezogen: siehe 2.0", &longest] {
@@ -93,7 +99,7 @@ fn a_reason_is_one_line_of_words() {
 proptest! {
     #![proptest_config(cases(256))]
     #[test]
-    fn what_is_read_is_written_as_it_was(text in any::<String>(), at in 0..GOLDEN.len()) {
+    fn parsed_withdrawal_prints_back_to_its_bytes(text in any::<String>(), at in 0..GOLDEN.len()) {
         let mixed = [&GOLDEN[..at], &text, &GOLDEN[at..]].concat();
         for text in [text, mixed] {
             if let Ok(withdrawal) = Withdrawal::parse(&text) {
@@ -104,7 +110,7 @@ proptest! {
 }
 
 #[test]
-fn no_byte_of_it_can_be_changed_once_it_is_signed() {
+fn changed_byte_of_a_signed_withdrawal_does_not_change_its_text() {
     let signed = released(GOLDEN).to_string();
     let mut catalog = Catalog::default();
     assert_eq!(catalog.add_entry(0, signed.as_bytes(), &policy()), Reading::Ours);
@@ -112,7 +118,7 @@ fn no_byte_of_it_can_be_changed_once_it_is_signed() {
     for (at, changed) in flips(signed.as_bytes()) {
         let mut catalog = Catalog::default();
         let reading = catalog.add_entry(0, &changed, &policy());
-        // But for who else claims to have signed: two are enough.
+        // A changed line of an unknown key may remain: two signatures are enough.
         if reading == Reading::Ours {
             assert_eq!(Note::parse(&changed).unwrap().text(), GOLDEN, "{at}");
         }
@@ -137,7 +143,7 @@ fn catalog(entries: &[Vec<u8>]) -> Catalog {
     catalog
 }
 
-/// The sequences that could be installed, and where what was refused is.
+/// The sequences of the candidates, and the indexes of the refusals.
 fn choice(catalog: &Catalog, floor: u64) -> (Vec<u64>, Vec<u64>) {
     let choice = catalog.select_candidates(&policy(), floor, NOW);
     for (_, refusal) in &choice.refused {
@@ -148,23 +154,24 @@ fn choice(catalog: &Catalog, floor: u64) -> (Vec<u64>, Vec<u64>) {
 }
 
 #[test]
-fn what_was_taken_back_is_no_candidate_whichever_of_the_two_was_logged_first() {
+fn withdrawn_release_is_no_candidate_whichever_is_logged_first() {
     let back = withdrawn(|_| {});
     let after = catalog(&[release(1), release(2), back.clone(), release(3)]);
     assert_eq!(choice(&after, 0), (vec![3, 1], vec![2]));
     let before = catalog(&[back.clone(), release(1), release(2)]);
     assert_eq!(choice(&before, 0), (vec![1], vec![2]));
-    // The first of two reasons stands.
+    // Of two withdrawals, the reason of the first counts.
     let other = withdrawn(|it| it.reason = "Another.".to_owned());
     let twice = catalog(&[release(2), back, other]);
     let refusal = twice.check_not_withdrawn("2-1.1.0", true).unwrap_err();
-    let said = "withdrawn: entry 1 of the log takes back release 2-1.1.0, which is installed, and nothing newer can be: It deletes what it should keep.";
-    assert_eq!(refusal.to_string(), said);
+    let not_installed = twice.check_not_withdrawn("2-1.1.0", false).unwrap_err();
+    let text = format!("installed: {refusal}\nnot installed: {not_installed}\n");
+    snapbox::assert_data_eq!(text, snapbox::file!["words/withdrawn.txt"]);
     assert_eq!(twice.check_not_withdrawn("3-1.1.0", true), Ok(()));
 }
 
 #[test]
-fn only_a_threshold_of_the_publishers_takes_back_and_only_what_is_theirs() {
+fn withdrawal_needs_a_threshold_and_our_product_channel_and_log() {
     let [a, b, _] = publishers();
     let by = |secrets: &[&_]| note(GOLDEN, secrets).to_string().into_bytes();
     assert!(catalog(&[by(&[&a, &b])]).withdrawn().contains(&2));
@@ -190,7 +197,7 @@ fn only_a_threshold_of_the_publishers_takes_back_and_only_what_is_theirs() {
 }
 
 #[test]
-fn one_of_a_later_format_stops_what_was_logged_before_it_as_a_release_of_one_does() {
+fn withdrawal_in_a_newer_format_blocks_releases_logged_before_it() {
     let later = GOLDEN.replace("withdrawal/v1", "withdrawal/v2");
     let later = released(&later).to_string().into_bytes();
     let catalog = catalog(&[release(1), later, release(2)]);
@@ -202,7 +209,7 @@ fn one_of_a_later_format_stops_what_was_logged_before_it_as_a_release_of_one_doe
 }
 
 #[test]
-fn what_was_taken_back_stays_so_when_older_releases_are_forgotten_and_when_it_is_stored() {
+fn withdrawal_survives_removal_of_older_releases_and_storing() {
     let mut kept = catalog(&[release(1), release(2), withdrawn(|_| {}), release(3)]);
     kept.remove_below(3);
     let entries = kept.entries();

@@ -1,4 +1,4 @@
-//! Views, and joining the heads in them to one chain.
+//! Claims about cosigned heads, and about the proof that heads are consistent.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use unanimity_protocol::checkpoint::CheckpointError;
@@ -19,7 +19,7 @@ fn extended(world: &LogWorld, size: usize) -> String {
     world.checkpoint(size).text() + EXTENSION
 }
 
-/// A cosignature line made with nothing but Ed25519 and the words of the specification.
+/// A cosignature line made with Ed25519 and the words of the C2SP specification.
 fn by_hand(checkpoint: &str, blob_time: [u8; 8], message_time: &str) -> String {
     let message = format!("cosignature/v1\ntime {message_time}\n{checkpoint}");
     let signature = SigningKey::from_bytes(&SEED).sign(message.as_bytes()).to_bytes();
@@ -33,24 +33,24 @@ fn open(world: &LogWorld, text: &str, lines: &str) -> Result<CosignedHead, Check
 }
 
 #[test]
-fn a_cosignature_made_by_hand_opens_and_is_the_one_we_make() {
+fn cosignature_made_by_the_specification_equals_ours() {
     let world = LogWorld::new(4);
     let text = extended(&world, 4);
     let line = by_hand(&text, NOW.0.to_be_bytes(), &NOW.0.to_string());
-    let view = open(&world, &text, &line).unwrap();
-    assert_eq!((view.signed_at(), view.head()), (NOW, &world.head(4)));
-    assert_eq!(view.cosigner(), peer(1).key.raw());
+    let cosigned = open(&world, &text, &line).unwrap();
+    assert_eq!((cosigned.signed_at(), cosigned.head()), (NOW, &world.head(4)));
+    assert_eq!(cosigned.cosigner(), peer(1).key.raw());
     let ours = CosignedHead::sign(&world.open(&text), &cosigners(1)[0], NOW);
     assert_eq!(ours.note(), note(&text, &[&world.secret]).to_string() + &line);
-    assert_eq!(view.note(), ours.note());
+    assert_eq!(cosigned.note(), ours.note());
     assert_eq!(
         (ours.signed_at(), ours.head(), ours.cosigner()),
-        (view.signed_at(), view.head(), view.cosigner())
+        (cosigned.signed_at(), cosigned.head(), cosigned.cosigner())
     );
 }
 
 #[test]
-fn the_time_is_big_endian_and_the_extension_lines_are_covered() {
+fn cosignature_has_a_big_endian_time_and_covers_extension_lines() {
     let world = LogWorld::new(4);
     let text = extended(&world, 4);
     let time = NOW.0.to_string();
@@ -72,7 +72,7 @@ fn the_time_is_big_endian_and_the_extension_lines_are_covered() {
 }
 
 #[test]
-fn a_time_of_2_to_the_63_is_refused() {
+fn cosignature_time_of_2_to_the_63_is_refused() {
     let world = LogWorld::new(4);
     let text = extended(&world, 4);
     let at =
@@ -85,7 +85,7 @@ fn a_time_of_2_to_the_63_is_refused() {
 }
 
 #[test]
-fn a_bare_signature_of_the_text_is_no_cosignature() {
+fn bare_signature_of_the_text_is_no_cosignature() {
     let world = LogWorld::new(4);
     let text = extended(&world, 4);
     let key = peer(1).key;
@@ -97,16 +97,16 @@ fn a_bare_signature_of_the_text_is_no_cosignature() {
 }
 
 #[test]
-fn a_view_is_of_the_peer_that_was_asked_and_of_the_log_that_was_meant() {
+fn cosigned_head_needs_the_keys_of_the_asked_peer_and_of_the_log() {
     let world = LogWorld::new(4);
-    let view = CosignedHead::sign(&world.head(4), &cosigners(1)[0], NOW);
-    let bytes = view.note().as_bytes();
+    let cosigned = CosignedHead::sign(&world.head(4), &cosigners(1)[0], NOW);
+    let bytes = cosigned.note().as_bytes();
     assert!(CosignedHead::verify(bytes, &world.log(), &peer(1).key).is_ok());
     assert_eq!(
         CosignedHead::verify(bytes, &world.log(), &peer(2).key).map(drop),
         Err(NoteError::Unsigned.into())
     );
-    // The same name with another key, the same key under another name.
+    // The peer's name with another key, and the peer's key with another name.
     for other in [cosigner("cosigner-1", 99), cosigner("cosigner-9", 51)] {
         let opened = CosignedHead::verify(bytes, &world.log(), &other.public());
         assert_eq!(opened.map(drop), Err(NoteError::Unsigned.into()));
@@ -121,28 +121,28 @@ fn a_view_is_of_the_peer_that_was_asked_and_of_the_log_that_was_meant() {
         CosignedHead::verify(bytes, &other_key, &peer(1).key).map(drop),
         Err(NoteError::Unsigned.into())
     );
-    // The log's line alone, the peer's line alone.
+    // The log's line alone, and the peer's line alone.
     assert!(
         CosignedHead::verify(world.head(4).note().as_bytes(), &world.log(), &peer(1).key).is_err()
     );
-    let logs_line = view.note().lines().find(|line| line.contains("log-key")).unwrap();
-    let peers_alone = view.note().replacen(&format!("{logs_line}\n"), "", 1);
-    assert!(CosignedHead::verify(peers_alone.as_bytes(), &world.log(), &peer(1).key).is_err());
+    let log_line = cosigned.note().lines().find(|line| line.contains("log-key")).unwrap();
+    let without_log_line = cosigned.note().replacen(&format!("{log_line}\n"), "", 1);
+    assert!(CosignedHead::verify(without_log_line.as_bytes(), &world.log(), &peer(1).key).is_err());
 }
 
 #[test]
-fn a_peers_key_does_not_pass_for_the_logs() {
+fn peer_key_does_not_verify_as_log_key() {
     let world = LogWorld::new(4);
     let as_log = Log {
         origin: world.log().origin,
         key: NoteVerifyingKey::new("cosigner-1".parse().unwrap(), peer(1).key.raw()).unwrap(),
     };
-    let view = CosignedHead::sign(&world.head(4), &cosigners(1)[0], NOW);
-    assert!(CosignedHead::verify(view.note().as_bytes(), &as_log, &peer(1).key).is_err());
+    let cosigned = CosignedHead::sign(&world.head(4), &cosigners(1)[0], NOW);
+    assert!(CosignedHead::verify(cosigned.note().as_bytes(), &as_log, &peer(1).key).is_err());
 }
 
 #[test]
-fn a_changed_byte_is_refused_or_is_in_a_line_of_somebody_else() {
+fn changed_byte_is_refused_unless_it_is_in_another_cosigners_line() {
     let world = LogWorld::new(6);
     let head = world.open(&extended(&world, 6));
     let [one, two] = &cosigners(2)[..] else { panic!("two") };
@@ -157,46 +157,46 @@ fn a_changed_byte_is_refused_or_is_in_a_line_of_somebody_else() {
     let others = CosignedHead::sign(&head, two, NOW);
     let both = alone.note().to_owned()
         + others.note().rsplit_once("\n\n").unwrap().1.split_once('\n').unwrap().1;
-    let theirs = both.rfind("— cosigner-2").unwrap();
-    for (at, flipped) in flips(both.as_bytes()).filter(|(at, _)| *at >= theirs) {
-        if let Ok(view) = CosignedHead::verify(&flipped, &world.log(), &peer(1).key) {
-            assert_eq!((view.note(), view.signed_at()), (alone.note(), NOW), "byte {at}");
+    let second = both.rfind("— cosigner-2").unwrap();
+    for (at, flipped) in flips(both.as_bytes()).filter(|(at, _)| *at >= second) {
+        if let Ok(cosigned) = CosignedHead::verify(&flipped, &world.log(), &peer(1).key) {
+            assert_eq!((cosigned.note(), cosigned.signed_at()), (alone.note(), NOW), "byte {at}");
         }
     }
 }
 
 #[test]
-fn of_two_cosignatures_the_newest_counts_and_a_false_one_spoils() {
+fn newest_cosignature_counts_and_a_false_one_is_refused() {
     let world = LogWorld::new(4);
     let text = world.checkpoint(4).text();
     let at = |time: u64| by_hand(&text, time.to_be_bytes(), &time.to_string());
     for lines in [at(5) + &at(9), at(9) + &at(5), at(9) + &at(9)] {
-        let view = open(&world, &text, &lines).unwrap();
-        assert_eq!(view.signed_at(), Timestamp(9));
-        assert!(view.note().ends_with(&at(9)));
+        let cosigned = open(&world, &text, &lines).unwrap();
+        assert_eq!(cosigned.signed_at(), Timestamp(9));
+        assert!(cosigned.note().ends_with(&at(9)));
     }
-    let spoilt = at(9) + &by_hand(&text, 10u64.to_be_bytes(), "9");
-    assert!(open(&world, &text, &spoilt).is_err());
+    let forged = at(9) + &by_hand(&text, 10u64.to_be_bytes(), "9");
+    assert!(open(&world, &text, &forged).is_err());
 }
 
 #[test]
-fn a_smaller_head_is_joined_by_its_path() {
+fn smaller_head_is_linked_by_its_path() {
     let world = LogWorld::new(40);
-    let mut chain = ConsistentHeads::new(world.head(40));
-    assert_eq!(chain.head(), &world.head(40));
+    let mut heads = ConsistentHeads::new(world.head(40));
+    assert_eq!(heads.head(), &world.head(40));
     for old in 1..40 {
         let head = world.head(old);
-        assert!(!chain.contains(&head));
-        assert_eq!(chain.add(&head, &[]), Consistency::Unproven, "{old} without a path");
-        assert_eq!(chain.add(&head, &world.path(old, 40)), Consistency::Consistent);
-        assert!(chain.contains(&head));
-        assert_eq!(chain.add(&head, &[]), Consistency::Consistent, "once joined, joined");
+        assert!(!heads.contains(&head));
+        assert_eq!(heads.add(&head, &[]), Consistency::Unproven, "{old} without a path");
+        assert_eq!(heads.add(&head, &world.path(old, 40)), Consistency::Consistent);
+        assert!(heads.contains(&head));
+        assert_eq!(heads.add(&head, &[]), Consistency::Consistent, "a linked head stays linked");
     }
-    assert!(chain.contains(&world.head(40)));
+    assert!(heads.contains(&world.head(40)));
 }
 
 #[test]
-fn a_path_that_does_not_hash_up_shows_nothing() {
+fn path_with_wrong_hashes_proves_nothing() {
     let world = LogWorld::new(20);
     for old in 1..20 {
         let path = world.path(old, 20);
@@ -212,57 +212,57 @@ fn a_path_that_does_not_hash_up_shows_nothing() {
             wrong.last_mut().unwrap()[at].0[7] ^= 1;
         }
         for path in wrong {
-            let mut chain = ConsistentHeads::new(world.head(20));
-            assert_eq!(chain.add(&world.head(old), &path), Consistency::Unproven);
-            assert!(!chain.contains(&world.head(old)));
+            let mut heads = ConsistentHeads::new(world.head(20));
+            assert_eq!(heads.add(&world.head(old), &path), Consistency::Unproven);
+            assert!(!heads.contains(&world.head(old)));
         }
     }
 }
 
 #[test]
-fn a_head_of_another_history_is_a_fork_and_is_not_joined() {
+fn head_of_another_history_is_a_fork_and_is_not_linked() {
     let (world, other) = (LogWorld::new(20), LogWorld::new(20).forked_at(3));
     for old in 1..=20 {
-        let mut chain = ConsistentHeads::new(world.head(20));
-        let link = chain.add(&other.head(old), &world.path(old, 20));
+        let mut heads = ConsistentHeads::new(world.head(20));
+        let link = heads.add(&other.head(old), &world.path(old, 20));
         if old <= 3 {
-            assert_eq!(link, Consistency::Consistent, "the histories part later");
+            assert_eq!(link, Consistency::Consistent, "the histories differ from leaf 3 on");
             continue;
         }
         let Consistency::Fork(evidence) = link else { panic!("size {old}: {link:?}") };
-        assert!(!chain.contains(&other.head(old)));
-        let heads = [evidence.smaller(), evidence.larger()];
-        assert!(heads.contains(&&other.head(old)) && heads.contains(&&world.head(20)));
-        // With the other history's path it shows nothing about this chain.
+        assert!(!heads.contains(&other.head(old)));
+        let pair = [evidence.smaller(), evidence.larger()];
+        assert!(pair.contains(&&other.head(old)) && pair.contains(&&world.head(20)));
+        // With a path of the other history, nothing is proven.
         if old < 20 {
-            assert_eq!(chain.add(&other.head(old), &other.path(old, 20)), Consistency::Unproven);
+            assert_eq!(heads.add(&other.head(old), &other.path(old, 20)), Consistency::Unproven);
         }
     }
 }
 
 #[test]
-fn larger_heads_and_other_logs_are_not_joined() {
+fn larger_heads_and_heads_of_other_logs_are_not_linked() {
     let world = LogWorld::new(9);
-    let mut chain = ConsistentHeads::new(world.head(8));
-    assert_eq!(chain.add(&world.head(9), &world.path(8, 9)), Consistency::Unproven);
+    let mut heads = ConsistentHeads::new(world.head(8));
+    assert_eq!(heads.add(&world.head(9), &world.path(8, 9)), Consistency::Unproven);
     let mut other = LogWorld::new(9);
     other.secret = secret("log-key", 101);
-    assert_eq!(chain.add(&other.head(5), &world.path(5, 8)), Consistency::Unproven);
-    assert_eq!(chain.add(&other.head(8), &[]), Consistency::Unproven);
+    assert_eq!(heads.add(&other.head(5), &world.path(5, 8)), Consistency::Unproven);
+    assert_eq!(heads.add(&other.head(8), &[]), Consistency::Unproven);
     let same_key = Log { origin: "example.org/other".parse().unwrap(), key: world.log().key };
     let text = world.checkpoint(5).text().replacen(ORIGIN, "example.org/other", 1);
     let bytes = note(&text, &[&world.secret]).to_string();
     let head = unanimity_protocol::TreeHead::verify(bytes.as_bytes(), &same_key).unwrap();
-    assert_eq!(chain.add(&head, &world.path(5, 8)), Consistency::Unproven);
+    assert_eq!(heads.add(&head, &world.path(5, 8)), Consistency::Unproven);
 }
 
 #[test]
-fn the_empty_tree_is_a_prefix_of_every_tree() {
+fn empty_tree_is_a_prefix_of_every_tree() {
     let world = LogWorld::new(5);
     for path in [vec![], vec![Hash([0; 32])]] {
-        let mut chain = ConsistentHeads::new(world.head(5));
-        assert_eq!(chain.add(&world.head(0), &path), Consistency::Consistent);
-        assert!(chain.contains(&world.head(0)));
+        let mut heads = ConsistentHeads::new(world.head(5));
+        assert_eq!(heads.add(&world.head(0), &path), Consistency::Consistent);
+        assert!(heads.contains(&world.head(0)));
     }
     let mut empty = ConsistentHeads::new(world.head(0));
     assert_eq!(empty.add(&world.head(0), &[]), Consistency::Consistent);
@@ -270,8 +270,8 @@ fn the_empty_tree_is_a_prefix_of_every_tree() {
 }
 
 #[test]
-fn extension_lines_make_no_other_head() {
+fn extension_lines_do_not_make_another_head() {
     let world = LogWorld::new(5);
-    let mut chain = ConsistentHeads::new(world.head(5));
-    assert_eq!(chain.add(&world.open(&extended(&world, 5)), &[]), Consistency::Consistent);
+    let mut heads = ConsistentHeads::new(world.head(5));
+    assert_eq!(heads.add(&world.open(&extended(&world, 5)), &[]), Consistency::Consistent);
 }

@@ -1,4 +1,4 @@
-//! Who must agree, what counts as an answer, and the rule.
+//! Claims about rounds: the set of peers, the answers that count, and the verdict.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use unanimity_protocol::peers::PeerSetError;
 use unanimity_protocol::{CosignedHead, Peer, PeerFailure, PeerSet, Round, Timestamp};
 
 use crate::fixtures::{
-    LogWorld, NOW, cosigner, cosigners, limits, name, peer, peers, roll, seconds, silent_roll,
+    LogWorld, NOW, cosigner, cosigners, limits, name, peer, peers, round, seconds, silent_round,
 };
 
 #[test]
@@ -38,12 +38,12 @@ fn peers_of_one_operator_count_once() {
 
 #[test]
 fn one_key_under_two_names_is_refused() {
-    let twin = Peer { key: cosigner("another-name", 51).public(), ..peer(2) };
-    assert_eq!(twin.key.raw(), peer(1).key.raw());
-    assert_ne!(twin.key, peer(1).key);
+    let renamed = Peer { key: cosigner("another-name", 51).public(), ..peer(2) };
+    assert_eq!(renamed.key.raw(), peer(1).key.raw());
+    assert_ne!(renamed.key, peer(1).key);
     let same = PeerSetError::SameKey(name("peer-1"), name("peer-2"));
-    assert_eq!(PeerSet::new(vec![twin.clone(), peer(1)], 1), Err(same.clone()));
-    assert_eq!(PeerSet::new(vec![peer(1), peer(3), twin], 1), Err(same));
+    assert_eq!(PeerSet::new(vec![renamed.clone(), peer(1)], 1), Err(same.clone()));
+    assert_eq!(PeerSet::new(vec![peer(1), peer(3), renamed], 1), Err(same));
 }
 
 #[test]
@@ -61,13 +61,15 @@ fn peers_are_ordered_by_name() {
     assert_eq!(names, ["peer-1", "peer-2", "peer-3"]);
 }
 
-fn view(at: Timestamp, size: usize) -> CosignedHead {
+fn cosigned(at: Timestamp, size: usize) -> CosignedHead {
     CosignedHead::sign(&LogWorld::new(9).head(size), &cosigners(1)[0], at)
 }
 
 #[test]
-fn a_view_may_be_60_seconds_ahead_and_not_61() {
-    let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.signed_at().0);
+fn cosignature_may_be_60_seconds_ahead_and_not_61() {
+    let admit = |at| {
+        limits().admit(cosigned(Timestamp(at), 5), NOW, 0).map(|cosigned| cosigned.signed_at().0)
+    };
     assert_eq!(admit(NOW.0), Ok(NOW.0));
     assert_eq!(admit(NOW.0 + 60), Ok(NOW.0 + 60));
     assert_eq!(admit(NOW.0 + 61), Err(PeerFailure::InFuture(Timestamp(NOW.0 + 61))));
@@ -75,43 +77,46 @@ fn a_view_may_be_60_seconds_ahead_and_not_61() {
 }
 
 #[test]
-fn a_view_may_be_as_old_as_view_ttl_and_no_older() {
-    let admit = |at| limits().admit(view(Timestamp(at), 5), NOW, 0).map(|view| view.signed_at().0);
+fn cosignature_may_be_as_old_as_max_cosignature_age_and_no_older() {
+    let admit = |at| {
+        limits().admit(cosigned(Timestamp(at), 5), NOW, 0).map(|cosigned| cosigned.signed_at().0)
+    };
     assert_eq!(admit(NOW.0 - 900), Ok(NOW.0 - 900));
     assert_eq!(admit(NOW.0 - 901), Err(PeerFailure::TooOld(Timestamp(NOW.0 - 901))));
     assert_eq!(admit(0), Err(PeerFailure::TooOld(Timestamp(0))));
 }
 
 #[test]
-fn ages_at_the_ends_of_time_do_not_wrap() {
+fn ages_at_the_limits_of_time_do_not_wrap() {
     let forever = RoundLimits { max_cosignature_age: Duration::MAX, ..limits() };
-    assert!(forever.admit(view(Timestamp(0), 5), NOW, 0).is_ok());
+    assert!(forever.admit(cosigned(Timestamp(0), 5), NOW, 0).is_ok());
     let never = RoundLimits { max_cosignature_age: seconds(0), ..limits() };
-    assert!(never.admit(view(NOW, 5), NOW, 0).is_ok());
-    assert!(never.admit(view(Timestamp(NOW.0 - 1), 5), NOW, 0).is_err());
-    assert!(limits().admit(view(Timestamp::MAX, 5), Timestamp(u64::MAX), 0).is_err());
-    assert!(limits().admit(view(Timestamp(0), 5), Timestamp(0), 0).is_ok());
+    assert!(never.admit(cosigned(NOW, 5), NOW, 0).is_ok());
+    assert!(never.admit(cosigned(Timestamp(NOW.0 - 1), 5), NOW, 0).is_err());
+    assert!(limits().admit(cosigned(Timestamp::MAX, 5), Timestamp(u64::MAX), 0).is_err());
+    assert!(limits().admit(cosigned(Timestamp(0), 5), Timestamp(0), 0).is_ok());
 }
 
 #[test]
-fn a_view_smaller_than_the_peer_showed_before_is_regressed() {
-    let admit = |before| limits().admit(view(NOW, 5), NOW, before).map(|view| view.head().size());
+fn head_smaller_than_the_peer_showed_before_is_regressed() {
+    let admit = |before| {
+        limits().admit(cosigned(NOW, 5), NOW, before).map(|cosigned| cosigned.head().size())
+    };
     assert_eq!(admit(0), Ok(5));
     assert_eq!(admit(5), Ok(5));
     assert_eq!(admit(6), Err(PeerFailure::Regressed { size: 5, before: 6 }));
 }
 
 #[test]
-fn default_limits_are_those_of_the_design() {
-    let RoundLimits { settle, round_ttl: roll_ttl, max_cosignature_age: view_ttl } =
-        RoundLimits::default();
-    assert_eq!([settle, roll_ttl, view_ttl].map(|d| d.as_secs()), [3600, 900, 900]);
+fn default_limits_are_1_hour_and_15_minutes() {
+    let RoundLimits { settle, round_ttl, max_cosignature_age } = RoundLimits::default();
+    assert_eq!([settle, round_ttl, max_cosignature_age].map(|d| d.as_secs()), [3600, 900, 900]);
 }
 
 #[test]
-fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
+fn round_has_one_answer_for_every_peer_and_none_for_other_keys() {
     let (log, three) = (LogWorld::new(9), peers(3));
-    // The fourth is a stranger, and the third does not answer.
+    // Cosigner 4 is not listed, and peer 3 does not answer.
     let secrets =
         [cosigner("cosigner-1", 51), cosigner("cosigner-2", 52), cosigner("cosigner-4", 54)];
     let mut received = BTreeMap::new();
@@ -119,9 +124,9 @@ fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
         received.insert(secret.public().raw(), Ok(CosignedHead::sign(&log.head(5), secret, NOW)));
     }
     received.insert(peer(2).key.raw(), Err(PeerFailure::TimedOut));
-    let roll = Round::new(&three, NOW, received);
+    let round = Round::new(&three, NOW, received);
     let answers: Vec<_> =
-        roll.answers().iter().map(|(peer, a)| (peer.name.as_str(), a.as_ref().err())).collect();
+        round.answers().iter().map(|(peer, a)| (peer.name.as_str(), a.as_ref().err())).collect();
     assert_eq!(
         answers,
         [
@@ -130,80 +135,84 @@ fn a_roll_has_one_answer_for_every_peer_and_none_for_anybody_else() {
             ("peer-3", Some(&PeerFailure::NotAsked))
         ]
     );
-    assert_eq!(roll.cosigned_heads().count(), 1);
-    assert_eq!(roll.closed_at(), NOW);
+    assert_eq!(round.cosigned_heads().count(), 1);
+    assert_eq!(round.closed_at(), NOW);
 }
 
 #[test]
-fn a_view_counts_for_its_cosigner_only() {
+fn cosigned_head_counts_for_its_cosigner_only() {
     let (log, two) = (LogWorld::new(9), peers(2));
-    let view = CosignedHead::sign(&log.head(5), &cosigners(1)[0], NOW);
-    let received = [peer(1).key.raw(), peer(2).key.raw()].map(|key| (key, Ok(view.clone())));
-    let roll = Round::new(&two, NOW, received.into());
-    assert_eq!(roll.confirmations(&two, &log.chain(9), None), [Confirmed, NoValidAnswer]);
+    let cosigned = CosignedHead::sign(&log.head(5), &cosigners(1)[0], NOW);
+    let received = [peer(1).key.raw(), peer(2).key.raw()].map(|key| (key, Ok(cosigned.clone())));
+    let round = Round::new(&two, NOW, received.into());
+    assert_eq!(
+        round.confirmations(&two, &log.consistent_heads(9), None),
+        [Confirmed, NoValidAnswer]
+    );
 }
 
 #[test]
-fn standings_say_what_each_answer_is_worth() {
+fn every_answer_has_the_confirmation_that_it_proves() {
     let (log, four) = (LogWorld::new(9), peers(4));
-    let mut chain = unanimity_protocol::ConsistentHeads::new(log.head(9));
+    let mut heads = unanimity_protocol::ConsistentHeads::new(log.head(9));
     for size in [5, 6] {
-        chain.add(&log.head(size), &log.path(size, 9));
+        heads.add(&log.head(size), &log.path(size, 9));
     }
-    let roll = roll(&log, &four, NOW, &[5, 6, 7]);
+    let round = round(&log, &four, NOW, &[5, 6, 7]);
     assert_eq!(
-        roll.confirmations(&four, &chain, Some(5)),
+        round.confirmations(&four, &heads, Some(5)),
         [Behind, Confirmed, Unproven, NoValidAnswer]
     );
     assert_eq!(
-        roll.confirmations(&four, &chain, Some(4)),
+        round.confirmations(&four, &heads, Some(4)),
         [Confirmed, Confirmed, Unproven, NoValidAnswer]
     );
     assert_eq!(
-        roll.confirmations(&four, &chain, None),
+        round.confirmations(&four, &heads, None),
         [Confirmed, Confirmed, Unproven, NoValidAnswer]
     );
-    let missing = roll.unconfirmed(&four, &chain, Some(5));
-    let shown: Vec<String> = missing.iter().map(|missing| missing.to_string()).collect();
-    assert_eq!(shown.len(), 3);
-    assert!(shown[0].starts_with("peer-1: behind (its view is of size 5"), "{}", shown[0]);
-    assert!(shown[1].starts_with("peer-3: unjoined"), "{}", shown[1]);
-    assert!(shown[2].starts_with("peer-4: silent"), "{}", shown[2]);
+    let unconfirmed = round.unconfirmed(&four, &heads, Some(5));
+    let text: String = unconfirmed.iter().map(|peer| format!("{peer}\n")).collect();
+    snapbox::assert_data_eq!(text, snapbox::file!["words/unconfirmed_peers.txt"]);
 }
 
 #[test]
-fn the_common_size_is_the_smallest_that_everybody_confirmed() {
+fn common_size_is_the_smallest_that_every_peer_confirmed() {
     let (log, three) = (LogWorld::new(9), peers(3));
-    let chain = log.chain(9);
-    assert_eq!(roll(&log, &three, NOW, &[7, 5, 9]).common_size(&three, &chain), Some(5));
-    assert_eq!(roll(&log, &three, NOW, &[7, 5]).common_size(&three, &chain), None, "one silent");
-    assert_eq!(silent_roll(&three, NOW).common_size(&three, &chain), None);
+    let heads = log.consistent_heads(9);
+    assert_eq!(round(&log, &three, NOW, &[7, 5, 9]).common_size(&three, &heads), Some(5));
+    assert_eq!(
+        round(&log, &three, NOW, &[7, 5]).common_size(&three, &heads),
+        None,
+        "one peer has no answer"
+    );
+    assert_eq!(silent_round(&three, NOW).common_size(&three, &heads), None);
     let other = log.forked_at(3);
-    let fork = roll(&other, &three, NOW, &[7, 5, 9]);
-    assert_eq!(fork.common_size(&three, &chain), None, "unjoined");
-    let fewer = roll(&log, &peers(2), NOW, &[7, 5]);
-    assert_eq!(fewer.common_size(&three, &chain), None, "one was not asked");
+    let fork = round(&other, &three, NOW, &[7, 5, 9]);
+    assert_eq!(fork.common_size(&three, &heads), None, "the heads are unproven");
+    let fewer = round(&log, &peers(2), NOW, &[7, 5]);
+    assert_eq!(fewer.common_size(&three, &heads), None, "one peer was not asked");
 }
 
 const ALL: [Confirmation; 4] = [Confirmed, Behind, NoValidAnswer, Unproven];
 
 #[test]
-fn the_rule_is_this_table() {
+fn verdict_follows_this_table() {
     use Verdict::{Incomplete, Settling, Unanimous};
     let (c, all) = (Confirmed, [Confirmed; 3]);
     type Row<'a> = (&'a [Confirmation], Option<&'a [Confirmation]>, Verdict);
     let table: &[Row] = &[
-        // Nobody asked is never consent.
+        // An empty round confirms nothing.
         (&[], None, Incomplete),
         (&[], Some(&[]), Incomplete),
         (&[], Some(&all), Incomplete),
         (&all, Some(&[]), Settling),
-        // Once is not for long enough.
+        // One round settles nothing.
         (&all, None, Settling),
         (&[c], None, Settling),
         (&all, Some(&all), Unanimous),
         (&[c], Some(&[c]), Unanimous),
-        // One answer short.
+        // One peer does not confirm.
         (&[c, c, Behind], Some(&all), Incomplete),
         (&[c, NoValidAnswer, c], Some(&all), Incomplete),
         (&[Unproven, c, c], Some(&all), Incomplete),
@@ -211,7 +220,7 @@ fn the_rule_is_this_table() {
         (&all, Some(&[c, c, Behind]), Settling),
         (&all, Some(&[c, NoValidAnswer, c]), Settling),
         (&all, Some(&[Unproven, c, c]), Settling),
-        // Rolls of other peers.
+        // Rounds of other numbers of peers.
         (&all, Some(&[c, c]), Settling),
         (&[c, c], Some(&all), Settling),
     ];
@@ -221,19 +230,19 @@ fn the_rule_is_this_table() {
 }
 
 #[test]
-fn only_full_rolls_of_confirmed_are_unanimous() {
-    // Every pair of rolls of up to three peers.
-    let mut rolls: Vec<Vec<Confirmation>> = vec![vec![]];
+fn only_two_full_rounds_of_confirmed_are_unanimous() {
+    // Every pair of rounds of up to three peers.
+    let mut rounds: Vec<Vec<Confirmation>> = vec![vec![]];
     for length in 0..3 {
-        let longer: Vec<Vec<Confirmation>> = (rolls.iter().filter(|roll| roll.len() == length))
-            .flat_map(|roll| ALL.map(|standing| [&roll[..], &[standing]].concat()))
+        let longer: Vec<Vec<Confirmation>> = (rounds.iter().filter(|round| round.len() == length))
+            .flat_map(|round| ALL.map(|confirmation| [&round[..], &[confirmation]].concat()))
             .collect();
-        rolls.extend(longer);
+        rounds.extend(longer);
     }
-    let full = |roll: &[Confirmation]| !roll.is_empty() && roll.iter().all(|s| *s == Confirmed);
-    for latest in &rolls {
+    let full = |round: &[Confirmation]| !round.is_empty() && round.iter().all(|s| *s == Confirmed);
+    for latest in &rounds {
         assert_ne!(verdict(latest, None), Verdict::Unanimous);
-        for earlier in &rolls {
+        for earlier in &rounds {
             let unanimous = full(latest) && full(earlier) && latest.len() == earlier.len();
             assert_eq!(verdict(latest, Some(earlier)) == Verdict::Unanimous, unanimous);
         }
